@@ -1,0 +1,3 @@
+//! The `doorwarden` binary.
+
+fn main() {}
