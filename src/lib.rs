@@ -4,3 +4,17 @@
 //! credential is being misused. A request travels through the modules in the order in which they are listed here,
 //! and a module imports only from those above it (`tests/gateway/layers.rs` holds it to that).
 
+pub mod clock;
+
+pub mod caller;
+pub mod event;
+pub mod refusal;
+pub mod secret;
+
+pub mod config;
+
+pub mod directory;
+pub mod geo;
+pub mod store;
+
+pub mod auth;

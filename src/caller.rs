@@ -1,0 +1,132 @@
+//! Who is calling: plain values that every later stage reads and none changes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::refusal::Refusal;
+
+/// Names one session: 128 random bits as text. Not a secret: it is in tokens (`sid`), logs and `X-Session-Id`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(Arc<str>);
+
+/// Names one user: two directories may both have a user 1, so an id alone says nothing.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct UserKey {
+    /// The directory's name, as configured.
+    pub directory: Arc<str>,
+    /// The id within that directory, as text.
+    pub id: Arc<str>,
+}
+
+/// A user as a directory knows them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Directory and id.
+    pub key: UserKey,
+    /// The name they sign in with.
+    pub name: String,
+    /// Group names, sorted, without duplicates.
+    pub groups: Vec<String>,
+    /// Django's `is_staff`; false where a directory has no such thing.
+    pub staff: bool,
+    /// Django's `is_superuser`; false where a directory has no such thing.
+    pub superuser: bool,
+    /// Whatever else the directory says of them (mail, display name), by name.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// How a known caller proved who they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proof {
+    /// An access token of the gateway's own, in `Authorization: Bearer`.
+    AccessToken,
+    /// The gateway's session cookie.
+    SessionCookie,
+}
+
+/// A caller whose credential was checked.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// The session that the credential belongs to.
+    pub session: SessionId,
+    /// What was presented.
+    pub proof: Proof,
+}
+
+/// Why a request has no known caller, and yet may go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Anonymous {
+    /// It brought no credential.
+    NoCredential,
+    /// It brought one that does not hold, on a public route, where that does not matter.
+    Ignored(Refusal),
+}
+
+/// Who is calling.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// Somebody whose credential was checked.
+    Known(Known),
+    /// Nobody, with the reason why that is so.
+    Anonymous(Anonymous),
+}
+
+impl SessionId {
+    /// From the text of a token, a store's row or a command line.
+    pub fn new(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl UserKey {
+    /// The user `id` of the directory `directory`.
+    pub fn new(directory: &str, id: &str) -> Self {
+        Self { directory: Arc::from(directory), id: Arc::from(id) }
+    }
+}
+
+impl fmt::Display for UserKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.directory, self.id)
+    }
+}
+
+impl Proof {
+    /// Stable name for logs and `GET /session`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AccessToken => "access_token",
+            Self::SessionCookie => "session_cookie",
+        }
+    }
+}
+
+impl Caller {
+    /// The checked caller, if there is one.
+    pub const fn known(&self) -> Option<&Known> {
+        match self {
+            Self::Known(known) => Some(known),
+            Self::Anonymous(_) => None,
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The port through which users are found, and its values.
+//!
+//! A directory says what it knows of a name; whether the password matches is decided in one place for all of them
+//! (`auth::sign_in`), so that an unknown user, a wrong password, an inactive user and an unusable password take the same
+//! time and give the same answer. Directories are asked in the order of the file; the first that knows the name decides.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::caller::{Identity, UserKey};
+use crate::secret::{Digest, Secret};
+
+/// What a directory knows of a user.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// May they sign in at all?
+    pub active: bool,
+    /// The stored, encoded password.
+    pub password: Secret,
+}
+
+/// The directory could not be asked. The text is for the log; a client gets 503.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the directory {directory} failed: {reason}")]
+pub struct DirectoryError {
+    /// Its name.
+    pub directory: String,
+    /// What went wrong.
+    pub reason: String,
+}
+
+/// Knows users.
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// Its configured name, the first half of a [`UserKey`].
+    fn name(&self) -> &str;
+
+    /// The user who signs in with exactly this name, by the directory's own rule (Django: other case is another name).
+    /// `None`: there is none.
+    async fn find(&self, name: &str) -> Result<Option<Account>, DirectoryError>;
+
+    /// The user with this id. `None`: they are gone.
+    async fn by_id(&self, user: &UserKey) -> Result<Option<Account>, DirectoryError>;
+}
+
+impl Account {
+    /// Changes whenever the password does; says nothing of it.
+    pub fn password_mark(&self) -> Digest {
+        self.password.digest()
+    }
+}

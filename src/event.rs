@@ -1,0 +1,226 @@
+//! What happened, as plain values.
+//!
+//! Endpoints and the gate return events beside their results; the audit trail, the metrics and the detectors read them.
+//! Nothing below `telemetry/` counts or logs: it says what happened, here. An event holds no secret.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::caller::{Proof, SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::refusal::Refusal;
+
+/// Something that happened at one moment, to or by one client.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// The request during which it happened; none for background work and operators' commands.
+    pub request_id: Option<Arc<str>>,
+    /// The client's address (behind trusted proxies: the one they name).
+    pub client: Option<IpAddr>,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A user proved who they are, and a session began.
+    SignedIn {
+        /// The new session.
+        session: SessionId,
+        /// Its user.
+        user: UserKey,
+        /// The name given, folded (see `auth::lockout`).
+        account: Arc<str>,
+    },
+    /// Somebody tried to sign in and did not.
+    SignInFailed {
+        /// The name given, folded.
+        account: Arc<str>,
+        /// Why, for the operator; the client learns no difference.
+        why: SignInFailure,
+    },
+    /// A refresh token gave new tokens.
+    Refreshed {
+        /// Its session.
+        session: SessionId,
+        /// Its user.
+        user: UserKey,
+        /// In which of the three ways.
+        how: Refresh,
+    },
+    /// A spent refresh token came back outside the grace window. Its session has been ended.
+    RefreshReused {
+        /// The session that has been ended.
+        session: SessionId,
+        /// Its user.
+        user: UserKey,
+    },
+    /// A refresh token was refused for another reason.
+    RefreshRefused {
+        /// Which.
+        why: RefreshRefusal,
+    },
+    /// A session ended.
+    SessionEnded {
+        /// Which.
+        session: SessionId,
+        /// Its user.
+        user: UserKey,
+        /// Why.
+        why: EndReason,
+    },
+    /// A session's credential was used from this event's client: told at its first use, when the address differs from the
+    /// last one told, and otherwise at most once a minute.
+    SessionUsed {
+        /// Which session.
+        session: SessionId,
+        /// Its user.
+        user: UserKey,
+        /// What was presented.
+        proof: Proof,
+    },
+    /// A request was refused.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// Why a sign-in failed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SignInFailure {
+    /// No directory knows the name.
+    UnknownUser,
+    /// The password is another.
+    WrongPassword,
+    /// The user is there and may not sign in.
+    Inactive,
+    /// The stored password can never match (Django's `!`, a hasher that is not allowed, a malformed row).
+    UnusablePassword,
+    /// Too many failures before; the password was not looked at.
+    LockedOut,
+}
+
+/// The three ways in which a refresh token gives new tokens.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Refresh {
+    /// It was spent, and has a successor.
+    Rotated,
+    /// It was spent moments ago, and its caller got the same successor.
+    ReplayedInGrace,
+    /// It stays good (`rotation = "none"`).
+    Kept,
+}
+
+/// Why a refresh token was refused, other than reuse.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RefreshRefusal {
+    /// Its `exp` has passed.
+    Expired,
+    /// It does not verify, or the store has never seen it.
+    Unknown,
+    /// Its session is over.
+    SessionEnded,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum EndReason {
+    /// `POST /logout`.
+    SignedOut,
+    /// `POST /logout/all`.
+    SignedOutEverywhere,
+    /// The same browser signed in again.
+    Replaced,
+    /// A spent refresh token came back.
+    RefreshReused,
+    /// A detector's action.
+    Detected,
+    /// An operator's command.
+    Operator,
+    /// The directory says: password changed, inactive or gone.
+    DirectoryChanged,
+    /// Idle or absolute timeout.
+    Expired,
+}
+
+impl SignInFailure {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[
+        Self::UnknownUser,
+        Self::WrongPassword,
+        Self::Inactive,
+        Self::UnusablePassword,
+        Self::LockedOut,
+    ];
+
+    /// Stable name for metrics and the audit trail.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownUser => "unknown_user",
+            Self::WrongPassword => "wrong_password",
+            Self::Inactive => "inactive",
+            Self::UnusablePassword => "unusable_password",
+            Self::LockedOut => "locked_out",
+        }
+    }
+}
+
+impl Refresh {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[Self::Rotated, Self::ReplayedInGrace, Self::Kept];
+
+    /// Stable name for metrics and the audit trail.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rotated => "rotated",
+            Self::ReplayedInGrace => "replayed_in_grace",
+            Self::Kept => "kept",
+        }
+    }
+}
+
+impl RefreshRefusal {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[Self::Expired, Self::Unknown, Self::SessionEnded];
+
+    /// Stable name for metrics and the audit trail.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Unknown => "unknown",
+            Self::SessionEnded => "session_ended",
+        }
+    }
+}
+
+impl EndReason {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[
+        Self::SignedOut,
+        Self::SignedOutEverywhere,
+        Self::Replaced,
+        Self::RefreshReused,
+        Self::Detected,
+        Self::Operator,
+        Self::DirectoryChanged,
+        Self::Expired,
+    ];
+
+    /// Stable name for metrics, the audit trail and the store.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SignedOut => "signed_out",
+            Self::SignedOutEverywhere => "signed_out_everywhere",
+            Self::Replaced => "replaced",
+            Self::RefreshReused => "refresh_reused",
+            Self::Detected => "detected",
+            Self::Operator => "operator",
+            Self::DirectoryChanged => "directory_changed",
+            Self::Expired => "expired",
+        }
+    }
+}

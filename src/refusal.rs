@@ -1,0 +1,143 @@
+//! The closed list of reasons not to pass.
+//!
+//! Each reason has one stable [`code`](Refusal::code), used in the JSON body, the metric label, the log field and
+//! `docs/refusals.md`; one [`status`](Refusal::status); and one public text, [`detail`](Refusal::detail). The texts of
+//! sign-in, refresh and verify are SimpleJWT's, so that front ends keep working. What only the operator may learn (why
+//! a store failed, say) never travels in a refusal. SimpleJWT's front ends look for `token_not_valid`, whatever is wrong
+//! with a token, so several reasons share that code; they never differ in status.
+//!
+//! A new reason is one line in the table below; the compiler, the golden file and the documentation test name the rest.
+
+use http::StatusCode;
+
+macro_rules! refusals {
+    ($($(#[doc = $doc:literal])+ $name:ident $code:literal $status:ident $detail:literal;)+) => {
+        /// Why a request did not pass.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Refusal {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Refusal {
+            /// Every reason, for metrics that exist at 0 and for the documentation test.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The stable code.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The status that the client gets.
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)+ }
+            }
+
+            /// The text that the client gets.
+            pub const fn detail(self) -> &'static str {
+                match self { $(Self::$name => $detail,)+ }
+            }
+        }
+    };
+}
+
+refusals! {
+    // --- the request itself
+    /// The head breaks a framing rule of RFC 9112: both lengths, a repeated length, another transfer coding than `chunked`.
+    BadFraming "bad_framing" BAD_REQUEST "The request's framing is ambiguous.";
+    /// A header that may occur once occurs twice, or has a value that cannot be.
+    BadHeader "bad_header" BAD_REQUEST "A request header is malformed or repeated.";
+    /// `Connection` nominates a header of identity, forwarding or credentials (RFC 9110 section 7.6.1).
+    BadConnection "bad_connection_header" BAD_REQUEST "The Connection header names a protected header.";
+    /// The target can be read in two ways, or is no path at all.
+    BadTarget "bad_target" BAD_REQUEST "The request target is ambiguous or malformed.";
+    /// There is no usable `Host`.
+    BadHost "bad_host" BAD_REQUEST "The Host header is missing or malformed.";
+    /// The session cookie occurs with two values, or the Cookie header breaks a limit.
+    BadCookie "bad_cookie" BAD_REQUEST "The Cookie header is malformed.";
+    /// Two credentials name two people.
+    ConflictingCredentials "conflicting_credentials" BAD_REQUEST "The request carries credentials of two users.";
+    /// The request head is larger than the limit.
+    HeadTooLarge "head_too_large" REQUEST_HEADER_FIELDS_TOO_LARGE "The request's header section is too large.";
+    /// The target is longer than the limit.
+    TargetTooLong "target_too_long" URI_TOO_LONG "The request target is too long.";
+    /// The body is larger than this path takes.
+    BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The request body is too large.";
+    /// The body did not arrive in time.
+    BodyTimeout "body_timeout" REQUEST_TIMEOUT "The request body did not arrive in time.";
+    /// The upstream needs a length, and the chunked body is longer than what is buffered.
+    LengthRequired "length_required" LENGTH_REQUIRED "This service needs a Content-Length.";
+    /// The body is not what the content type says, or a member is of the wrong type.
+    BadBody "bad_body" BAD_REQUEST "The request body is malformed.";
+    /// The content type is missing, or neither JSON nor a form.
+    UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "Unsupported media type in request.";
+    /// The expectation is not `100-continue`.
+    BadExpectation "bad_expectation" EXPECTATION_FAILED "Only 100-continue can be expected.";
+
+    // --- routing
+    /// No route takes this host and path.
+    NoRoute "no_route" NOT_FOUND "Not found.";
+    /// The route or own path does not take this method.
+    MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "Method not allowed.";
+
+    // --- who is calling
+    /// Nobody is signed in, and the route asks for somebody.
+    NotAuthenticated "not_authenticated" UNAUTHORIZED "Authentication credentials were not provided.";
+    /// `Authorization` is not `Bearer` and one token.
+    BadAuthorization "bad_authorization_header" UNAUTHORIZED "Authorization header must contain two space-delimited values";
+    /// A token does not verify: signature, key, algorithm, claims, form.
+    TokenNotValid "token_not_valid" UNAUTHORIZED "Token is invalid";
+    /// A token's `exp` has passed.
+    TokenExpired "token_not_valid" UNAUTHORIZED "Token is expired";
+    /// A token of another kind was presented (a refresh token as Bearer, say).
+    TokenWrongType "token_not_valid" UNAUTHORIZED "Token has wrong type";
+    /// The session that the credential belongs to has ended.
+    SessionEnded "session_ended" UNAUTHORIZED "The session has ended.";
+    /// A refresh token that was spent outside the grace window (its session has been ended), or whose session is over.
+    TokenBlacklisted "token_not_valid" UNAUTHORIZED "Token is blacklisted";
+
+    // --- may they
+    /// The route asks for a group that the caller is not in.
+    GroupRequired "group_required" FORBIDDEN "You do not have permission to perform this action.";
+    /// An unsafe request that the cookie authenticates came from another site.
+    CrossSite "cross_site" FORBIDDEN "The request came from another site.";
+
+    // --- signing in
+    /// Unknown user, wrong password, inactive, unusable password: one answer for all.
+    BadCredentials "no_active_account" UNAUTHORIZED "No active account found with the given credentials";
+    /// Too many failed sign-ins for this account or address.
+    TooManyAttempts "too_many_attempts" TOO_MANY_REQUESTS "Too many failed attempts. Try again later.";
+    /// The hashing pool's queue is full.
+    Busy "busy" SERVICE_UNAVAILABLE "The server is busy. Try again shortly.";
+
+    // --- what we depend on
+    /// The store cannot be asked.
+    StoreUnavailable "store_unavailable" SERVICE_UNAVAILABLE "Sessions are temporarily unavailable.";
+    /// The directory cannot be asked.
+    DirectoryUnavailable "directory_unavailable" SERVICE_UNAVAILABLE "Signing in is temporarily unavailable.";
+    /// The upstream cannot be reached, or broke off.
+    UpstreamUnavailable "upstream_unavailable" BAD_GATEWAY "The service behind this gateway cannot be reached.";
+    /// The upstream did not answer in time.
+    UpstreamTimeout "upstream_timeout" GATEWAY_TIMEOUT "The service behind this gateway did not answer in time.";
+    /// The gateway itself broke.
+    Internal "internal" INTERNAL_SERVER_ERROR "The gateway failed to handle the request.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_snake_case_and_has_one_status() {
+        let mut status = std::collections::HashMap::new();
+        for refusal in Refusal::ALL {
+            let code = refusal.code();
+            assert!(code.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{code}");
+            assert_eq!(*status.entry(code).or_insert(refusal.status()), refusal.status(), "{code}");
+        }
+    }
+
+    #[test]
+    fn every_status_is_an_error() {
+        assert!(Refusal::ALL.iter().all(|refusal| refusal.status().as_u16() >= 400));
+    }
+}

@@ -1,0 +1,261 @@
+//! The ports through which sessions are kept, and their values.
+//!
+//! One [`Session`] is the root of everything issued: its cookie, its refresh-token family and its access tokens carry its
+//! id, and ending it ends them all. A store hands out `Arc<Session>`s that are shared with the gate's memory of verified
+//! tokens: the end of a session is seen there at once, because it sets a flag in the very same record.
+//!
+//! What *absent* and *down* mean is said at each method. "The store is down" is never "there is no session".
+//!
+//! An adapter must hold the contract in `contract.rs`; it is mounted once for each.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+
+use crate::caller::{Identity, SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::event::EndReason;
+use crate::secret::Digest;
+
+/// One sign-in of one user on one device.
+#[derive(Debug)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is. Replaced when the directory says that groups or names changed.
+    pub identity: ArcSwap<Identity>,
+    /// What the directory said of the password when it was checked; another mark later ends the session.
+    pub password_mark: Digest,
+    /// SHA-256 of the session cookie's value, if a cookie was issued.
+    pub cookie: Option<Digest>,
+    /// When the user signed in.
+    pub signed_in_at: Timestamp,
+    /// The absolute end; nothing extends it.
+    pub expires_at: Timestamp,
+    /// Without a use for this long, it is over.
+    pub idle_timeout: Duration,
+    /// The address at sign-in.
+    pub client: Option<IpAddr>,
+    /// The `User-Agent` at sign-in, cut to 256 bytes.
+    pub agent: String,
+    last_used: AtomicU64,
+    ended: AtomicBool,
+}
+
+/// A session to begin.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// A fresh random id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub identity: Arc<Identity>,
+    /// See [`Session::password_mark`].
+    pub password_mark: Digest,
+    /// See [`Session::cookie`].
+    pub cookie: Option<Digest>,
+    /// When it begins.
+    pub at: Timestamp,
+    /// See [`Session::expires_at`].
+    pub expires_at: Timestamp,
+    /// See [`Session::idle_timeout`].
+    pub idle_timeout: Duration,
+    /// See [`Session::client`].
+    pub client: Option<IpAddr>,
+    /// See [`Session::agent`].
+    pub agent: String,
+    /// The first refresh token of its family, if tokens were issued.
+    pub refresh: Option<NewRefreshToken>,
+}
+
+/// A refresh token to remember. Only the hash of its `jti` is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRefreshToken {
+    /// SHA-256 of the token's `jti` text.
+    pub digest: Digest,
+    /// Its `exp`.
+    pub expires_at: Timestamp,
+}
+
+/// One rotation: spend `presented`, remember `successor`.
+#[derive(Clone, Debug)]
+pub struct Rotate {
+    /// The session that the presented token names.
+    pub session: SessionId,
+    /// SHA-256 of the presented token's `jti`.
+    pub presented: Digest,
+    /// What is to follow it.
+    pub successor: NewRefreshToken,
+    /// The answer, sealed under a key that only a holder of the presented token can derive; kept for the grace window.
+    pub sealed_answer: Vec<u8>,
+    /// For how long after the rotation the same answer is given again.
+    pub grace: Duration,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// What came of a presented refresh token.
+#[derive(Clone, Debug)]
+pub enum Rotation {
+    /// It was good and is now spent; its successor is stored, durably.
+    Rotated(Arc<Session>),
+    /// It was spent within the grace window: here is the sealed answer of that rotation.
+    Replayed(Arc<Session>, Vec<u8>),
+    /// It was spent longer ago. The session has been ended by this very call, durably.
+    Reused(Arc<Session>),
+    /// It has expired.
+    Expired,
+    /// The store has never seen it in this session, or has forgotten it; or the session has ended.
+    Unknown,
+}
+
+/// What is known of a refresh token that is looked at and not spent.
+#[derive(Clone, Debug)]
+pub enum RefreshState {
+    /// Good and not spent.
+    Fresh(Arc<Session>),
+    /// Spent at the given time; its session lives.
+    Spent(Arc<Session>, Timestamp),
+    /// It has expired.
+    Expired,
+    /// Never seen, forgotten, or its session has ended.
+    Unknown,
+}
+
+/// How to find a session.
+#[derive(Clone, Copy, Debug)]
+pub enum SessionBy<'a> {
+    /// By its id.
+    Id(&'a SessionId),
+    /// By the SHA-256 of its cookie's value.
+    Cookie(&'a Digest),
+}
+
+/// Which sessions to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// One.
+    Session(SessionId),
+    /// All of a user.
+    User(UserKey),
+}
+
+/// What a round of upkeep did.
+#[derive(Clone, Debug, Default)]
+pub struct Upkeep {
+    /// Sessions that passed their idle or absolute end and were removed.
+    pub expired: Vec<Arc<Session>>,
+    /// Sessions that live.
+    pub active: u64,
+}
+
+/// The store could not do it. The text is for the log; a client gets 503.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store failed: {0}")]
+pub struct StoreError(pub String);
+
+/// Keeps sessions.
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// Begins a session, and with it its first refresh token; durable when this returns.
+    async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError>;
+
+    /// Finds a live session. `None`: never seen, ended, or past its idle or absolute end at `now`.
+    async fn find(
+        &self,
+        by: SessionBy<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Session>>, StoreError>;
+
+    /// Ends sessions; durable when this returns, and seen by every holder of the records. Those that had ended before are
+    /// not in the answer, so the caller tells each end once.
+    async fn end(
+        &self,
+        which: &Which,
+        why: EndReason,
+        at: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError>;
+
+    /// The live sessions, of one user or of all, newest first.
+    async fn list(
+        &self,
+        user: Option<&UserKey>,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError>;
+
+    /// Removes what has expired, forgets what is past use, and makes last uses and changed identities durable.
+    async fn upkeep(&self, now: Timestamp) -> Result<Upkeep, StoreError>;
+}
+
+/// Keeps refresh tokens. An adapter implements both ports over the same data.
+#[async_trait]
+pub trait RefreshTokens: Send + Sync {
+    /// Spends one token and remembers its successor, atomically: of many parallel calls with one token exactly one is
+    /// [`Rotation::Rotated`]. Durable when this returns.
+    async fn rotate(&self, rotate: Rotate) -> Result<Rotation, StoreError>;
+
+    /// Looks at a token without spending it.
+    async fn look(
+        &self,
+        session: &SessionId,
+        presented: &Digest,
+        now: Timestamp,
+    ) -> Result<RefreshState, StoreError>;
+}
+
+/// Copies a store while it is in use.
+#[async_trait]
+pub trait Backup: Send + Sync {
+    /// Writes a consistent copy to a new file (mode 0600). An existing file is an error.
+    async fn backup(&self, to: &Path) -> Result<(), StoreError>;
+}
+
+impl Session {
+    /// A session as it begins.
+    pub fn begin(new: &NewSession) -> Arc<Self> {
+        Self::restore(new, new.at)
+    }
+
+    /// A session read back from disk, with its last use.
+    pub fn restore(new: &NewSession, last_used: Timestamp) -> Arc<Self> {
+        Arc::new(Self {
+            id: new.id.clone(),
+            identity: ArcSwap::from(Arc::clone(&new.identity)),
+            password_mark: new.password_mark,
+            cookie: new.cookie,
+            signed_in_at: new.at,
+            expires_at: new.expires_at,
+            idle_timeout: new.idle_timeout,
+            client: new.client,
+            agent: new.agent.clone(),
+            last_used: AtomicU64::new(last_used.as_millis()),
+            ended: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether a credential of this session is good at `now`: not ended, and within both timeouts.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        !self.ended.load(Ordering::Acquire)
+            && now < self.expires_at
+            && now.since(self.last_used()) < self.idle_timeout
+    }
+
+    /// Notes a use. Kept in memory at once; made durable by the next upkeep.
+    pub fn touch(&self, now: Timestamp) {
+        self.last_used.fetch_max(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// The last use.
+    pub fn last_used(&self) -> Timestamp {
+        Timestamp::from_millis(self.last_used.load(Ordering::Relaxed))
+    }
+
+    /// Marks it as ended, for a store only, after the end is durable. True for the first caller.
+    pub fn mark_ended(&self) -> bool {
+        !self.ended.swap(true, Ordering::AcqRel)
+    }
+}

@@ -1,0 +1,72 @@
+//! A request as the gate and the endpoints see it: converted once, free of any framework.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+
+use super::path::Target;
+use crate::clock::Timestamp;
+
+/// How the client spoke to us, or to the trusted proxy before us.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+/// A request that has been read: its head, checked for framing, limits and a single reading of its target.
+#[derive(Debug)]
+pub struct Arrival {
+    /// When it arrived; what "now" means for everything decided about it.
+    pub at: Timestamp,
+    /// Ours, or a trusted proxy's.
+    pub request_id: Arc<str>,
+    /// The method.
+    pub method: Method,
+    /// The canonical path, for the decision and for forwarding, and the query.
+    pub target: Target,
+    /// The host asked for: lower case, with its port if it named one.
+    pub host: String,
+    /// The scheme that the client used.
+    pub scheme: Scheme,
+    /// The client's address: the peer, or what trusted proxies say.
+    pub client: IpAddr,
+    /// Whether the peer is a trusted proxy.
+    pub through_trusted_proxy: bool,
+    /// All header fields as they came.
+    pub headers: HeaderMap,
+    /// Whether a body follows.
+    pub has_body: bool,
+    /// Whether it asks for an upgrade to WebSocket.
+    pub websocket: bool,
+}
+
+impl Scheme {
+    /// As in a URL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+impl Arrival {
+    /// `scheme://host[:port]`, as a browser writes our own origin.
+    pub fn origin(&self) -> String {
+        format!("{}://{}", self.scheme.as_str(), self.host)
+    }
+
+    /// The one value of a header; none if it is absent, repeated or not text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        let value = values.next()?;
+        if values.next().is_some() {
+            return None;
+        }
+        value.to_str().ok()
+    }
+}

@@ -1,0 +1,102 @@
+//! An answer of the gateway's own, free of any framework.
+//!
+//! Every one is `Cache-Control: no-store`. A refusal becomes a reply in one place, [`Reply::refusal`].
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
+
+use crate::refusal::Refusal;
+
+/// A complete answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// Its header fields, without `Content-Length` and `Date`.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// An empty answer.
+    pub fn empty(status: StatusCode) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        Self { status, headers, body: Bytes::new() }
+    }
+
+    /// A JSON answer.
+    pub fn json(status: StatusCode, body: &serde_json::Value) -> Self {
+        Self::empty(status).with_body("application/json", body.to_string())
+    }
+
+    /// A refusal's answer: `{"detail", "code", "request_id"}`.
+    pub fn refusal(refusal: Refusal, request_id: &str) -> Self {
+        Self::refusal_with(refusal, request_id, serde_json::Map::new())
+    }
+
+    /// A refusal's answer with further members (SimpleJWT's field errors, say), which come first.
+    pub fn refusal_with(
+        refusal: Refusal,
+        request_id: &str,
+        mut members: serde_json::Map<String, serde_json::Value>,
+    ) -> Self {
+        if members.is_empty() {
+            members.insert("detail".into(), json!(refusal.detail()));
+        }
+        members.insert("code".into(), json!(refusal.code()));
+        members.insert("request_id".into(), json!(request_id));
+        let mut reply = Self::json(refusal.status(), &serde_json::Value::Object(members));
+        match refusal.status() {
+            StatusCode::UNAUTHORIZED => {
+                reply.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge(refusal)));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                reply.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        reply
+    }
+
+    /// A redirect to a path on this host (303: the next request is a GET).
+    pub fn see_other(path: &HeaderValue) -> Self {
+        Self::empty(StatusCode::SEE_OTHER).with_header(http::header::LOCATION, path.clone())
+    }
+
+    /// With a body of this type.
+    #[must_use]
+    pub fn with_body(mut self, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        self.body = body.into();
+        self
+    }
+
+    /// With one more header field.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+}
+
+/// RFC 6750 section 3: a credential that does not hold is `invalid_token`; none at all has no error.
+const fn challenge(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::TokenNotValid
+        | Refusal::TokenExpired
+        | Refusal::TokenWrongType
+        | Refusal::TokenBlacklisted
+        | Refusal::SessionEnded => "Bearer realm=\"api\", error=\"invalid_token\"",
+        Refusal::BadAuthorization => "Bearer realm=\"api\", error=\"invalid_request\"",
+        _ => "Bearer realm=\"api\"",
+    }
+}
