@@ -87,4 +87,5 @@ class Command(BaseCommand):
             fields = FLAGS | flags | {"username": username, "password": hasher(password)}
             user, _ = User.objects.update_or_create(pk=pk, defaults=fields)
             user.groups.set([Group.objects.get_or_create(name=name)[0] for name in groups])
-        self.stdout.write(f"{len(USERS)} users are in place")
+        if options["verbosity"] > 0:
+            self.stdout.write(f"{len(USERS)} users are in place")
