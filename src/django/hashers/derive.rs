@@ -9,7 +9,7 @@
 //! | PBKDF2 | 1 000 000 iterations (6.1: 1 500 000) | 10 000 000 |
 //! | Argon2 | 100 MiB, 2 passes, 8 lanes | 1 GiB; 4 GiB over all passes; 64 passes; 64 lanes |
 //! | bcrypt | cost 12 | cost 16 |
-//! | scrypt | 16 MiB, 5 times | 256 MiB; 1 GiB over all lanes |
+//! | scrypt | 16 MiB, 5 lanes | 256 MiB of table, and of lanes; 1 GiB through the table |
 //!
 //! For scrypt, Django itself stops at OpenSSL's 32 MiB; a project that raised that limit is not
 //! stopped here.
@@ -53,9 +53,12 @@ impl Hashed {
             }
             Scheme::Bcrypt { cost, .. } => *cost > MAX_BCRYPT_COST,
             Scheme::Scrypt { log_n, block_size, parallelism, .. } => {
-                let memory = (u64::from(*block_size) * 128).saturating_mul(1 << log_n);
-                let total = memory.saturating_mul(u64::from(*parallelism));
-                memory > MAX_SCRYPT_MEMORY || total > MAX_SCRYPT_TOTAL
+                // All lanes' blocks are held at once, beside the table that one lane fills at a time.
+                let block = u64::from(*block_size) * 128;
+                let table = block.saturating_mul(1 << log_n);
+                let lanes = block.saturating_mul(u64::from(*parallelism));
+                let total = table.saturating_mul(u64::from(*parallelism));
+                table.max(lanes) > MAX_SCRYPT_MEMORY || total > MAX_SCRYPT_TOTAL
             }
             Scheme::Round { .. } => false,
         }
