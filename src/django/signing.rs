@@ -1,9 +1,9 @@
 //! Texts that Django signs: `value:time:signature` (`django.core.signing`, from Django 3.1 on).
 //!
 //! The signature is HMAC-SHA-256 under a key made from a salt, which names the purpose, and one of
-//! the service's secret keys. Django compares signatures as text, so a padded or otherwise respelled
-//! one is refused; so it is here. The time is part of what is signed, and whether it matters is for
-//! the reader of the text to say.
+//! the service's secret keys. Django compares signatures as text, so a padded or otherwise
+//! respelled one is refused; so it is here. The time is part of what is signed, and whether it
+//! matters is for the reader of the text to say.
 
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
@@ -146,7 +146,8 @@ mod tests {
         SecretKeys::new(Secret::new(current), fallbacks)
     }
 
-    /// Recorded: `TimestampSigner(key="key", salt="salt").sign("a:b")` of Django 5.2.19, with the clock at 1 780 000 000.
+    /// Recorded from Django 5.2.19: `TimestampSigner(key="key", salt="salt").sign("a:b")` with the
+    /// clock at 1 780 000 000.
     const RECORDED: &str = "a:b:1wShJQ:sjBi1bqTO9MMjN7PAlkzkInQjg6IPpurwnWg7pckhRY";
 
     #[test]

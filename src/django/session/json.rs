@@ -1,9 +1,9 @@
 //! The outermost object of a session's JSON, as Python writes it.
 //!
-//! Python's `json` writes `NaN`, `Infinity`, lone surrogates and integers of any size, which a strict
-//! parser refuses, and an application may keep any of them in its session. Since only text members
-//! of the outermost object are wanted, the values between are skipped without being understood.
-//! That is safe because what is read here carries the service's signature.
+//! Python's `json` writes `NaN`, `Infinity`, lone surrogates and integers of any size, which a
+//! strict parser refuses, and an application may keep any of them in its session. Since only text
+//! members of the outermost object are wanted, the values between are skipped without being
+//! understood. That is safe because what is read here carries the service's signature.
 
 /// The members of the object, in order; the value is `None` where it is no text that a Rust string
 /// can hold. Names that cannot be held are left out. `None` if this is no object.
