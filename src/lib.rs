@@ -11,6 +11,8 @@ pub mod event;
 pub mod refusal;
 pub mod secret;
 
+pub mod wire;
+
 pub mod config;
 
 pub mod directory;
