@@ -7,7 +7,7 @@
 //!
 //! IPv4-mapped IPv6 addresses count as IPv4 everywhere, or `::ffff:10.0.0.1` would be another client than `10.0.0.1`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -181,11 +181,10 @@ fn parse_entry(entry: &[u8]) -> Option<IpAddr> {
     } else if let Ok(socket) = text.parse::<SocketAddr>() {
         socket.ip()
     } else {
-        text.strip_prefix('[')?.strip_suffix(']')?.parse::<std::net::Ipv6Addr>().ok()?.into()
+        text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?.into()
     };
     // An unspecified address is nobody's; a proxy that writes it does not know.
-    Some(ip.to_canonical())
-        .filter(|ip| *ip != IpAddr::V4(Ipv4Addr::UNSPECIFIED) && !ip.is_unspecified())
+    Some(ip.to_canonical()).filter(|ip| !ip.is_unspecified())
 }
 
 #[cfg(test)]

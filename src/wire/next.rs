@@ -22,9 +22,7 @@ impl Next {
         if raw.len() > MAX_BYTES || !raw.bytes().all(is_url_character) {
             return None;
         }
-        let target = Target::parse(raw, Tolerance::NONE).ok()?.to_string();
-        // Canonical form is longer only where escapes were added, and such characters do not come this far.
-        Some(Self(target))
+        Some(Self(Target::parse(raw, Tolerance::NONE).ok()?.to_string()))
     }
 
     /// The text.
@@ -34,6 +32,7 @@ impl Next {
 
     /// As the value of `Location`.
     pub fn location(&self) -> HeaderValue {
+        // A canonical target is visible ASCII, so the other branch is never taken.
         HeaderValue::from_str(&self.0).unwrap_or(HeaderValue::from_static("/"))
     }
 }
@@ -50,7 +49,7 @@ impl fmt::Display for Next {
     }
 }
 
-/// RFC 3986: unreserved, reserved (less `[` and `]`, which belong to addresses) and the escape sign.
+/// RFC 3986: unreserved, reserved (less `[`, `]` and `#`, which no path and query has) and the escape sign.
 const fn is_url_character(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
@@ -61,7 +60,6 @@ const fn is_url_character(byte: u8) -> bool {
                 | b':'
                 | b'/'
                 | b'?'
-                | b'#'
                 | b'@'
                 | b'!'
                 | b'$'

@@ -175,7 +175,8 @@ proptest! {
             Ok(fields) => if let Ok(value) = reference {
                 prop_assert_eq!(fields.members.len(), value.as_object().unwrap().len());
             } else {
-                prop_assert!(fields.members.iter().any(|(_, member)| matches!(member, Member::Surrogate(_) | Member::Other)) || body.contains("\\u"));
+                // What only we read has half a surrogate pair, in a value or in a name.
+                prop_assert!(body.contains("\\ud8"), "{fields:?}");
             },
             Err(BodyProblem::Malformed) => prop_assert!(reference.is_err()),
             Err(BodyProblem::NotAnObject(_) | BodyProblem::DuplicateMember) => {}

@@ -78,6 +78,20 @@ const FORWARDING: [&str; 21] = [
     "x-url-scheme",
 ];
 
+/// Names that frame a request, say where it goes, or prove who sends it. A client may send them, but neither in another
+/// spelling (`Content_Length`) nor nominated by `Connection`.
+const CRITICAL: [&str; 9] = [
+    "authorization",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "origin",
+    "proxy-authorization",
+    "transfer-encoding",
+    "x-request-id",
+];
+
 /// The key under which CGI-style servers file a header: lower case, each run of other characters one `-`.
 pub fn fold(name: &str) -> Cow<'_, str> {
     let bytes = name.as_bytes();
@@ -140,6 +154,13 @@ impl ProtectedNames {
         self.may_be(folded) && FORWARDING.binary_search(&bare(folded)).is_ok()
     }
 
+    /// Must the folded name neither be spelled otherwise nor be nominated by `Connection`?
+    pub fn is_critical(&self, folded: &str) -> bool {
+        CRITICAL.binary_search(&bare(folded)).is_ok()
+            || self.is_spoofable(folded)
+            || self.is_forwarding(folded)
+    }
+
     fn names_identity(&self, name: &str) -> bool {
         IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
             || self.identity.binary_search_by(|one| one.as_str().cmp(name)).is_ok()
@@ -183,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_lists_are_sorted_and_folded() {
-        for list in [&DENIED[..], &FORWARDING[..]] {
+        for list in [&DENIED[..], &FORWARDING[..], &CRITICAL[..]] {
             assert!(list.is_sorted());
             assert!(list.iter().all(|name| fold(name) == *name));
         }
