@@ -12,6 +12,7 @@ pub mod refusal;
 pub mod secret;
 
 pub mod django;
+pub mod wire;
 
 pub mod config;
 
