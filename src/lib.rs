@@ -11,6 +11,8 @@ pub mod event;
 pub mod refusal;
 pub mod secret;
 
+pub mod wire;
+
 pub mod config;
 
 pub mod directory;
@@ -18,3 +20,7 @@ pub mod geo;
 pub mod store;
 
 pub mod auth;
+
+pub mod identity;
+
+pub mod endpoint;
