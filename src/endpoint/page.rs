@@ -6,7 +6,6 @@
 //! password.
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use askama::Template;
 use base64::Engine;
@@ -14,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use http::header::{CONTENT_SECURITY_POLICY, VARY};
 
+use super::refused::Refused;
 use super::texts::Texts;
 use crate::refusal::Refusal;
 use crate::secret::Digest;
@@ -34,19 +34,19 @@ static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
 
 /// What the login page shows.
 #[derive(Clone, Debug)]
-pub struct LoginPage<'a> {
+pub(super) struct LoginPage<'a> {
     /// The operator's title.
-    pub title: &'a str,
+    pub(super) title: &'a str,
     /// The operator's links: label and address.
-    pub links: &'a [(String, String)],
+    pub(super) links: &'a [(String, String)],
     /// Where the form posts to.
-    pub action: &'a str,
+    pub(super) action: &'a str,
     /// Where a sign-in leads.
-    pub next: &'a Next,
+    pub(super) next: &'a Next,
     /// The name that was typed.
-    pub username: &'a str,
+    pub(super) username: &'a str,
     /// In which language.
-    pub texts: &'static Texts,
+    pub(super) texts: &'static Texts,
 }
 
 #[derive(Template)]
@@ -80,26 +80,21 @@ struct RefusalTemplate<'a> {
 
 impl LoginPage<'_> {
     /// The page as it is first shown.
-    pub fn reply(&self) -> Reply {
+    pub(super) fn reply(&self) -> Reply {
         page(Reply::empty(http::StatusCode::OK), &self.template(None))
     }
 
     /// The page again, after a sign-in that did not succeed: with that refusal's status and headers.
-    pub fn with_problem(
-        &self,
-        refusal: Refusal,
-        retry_after: Option<Duration>,
-        request_id: &str,
-    ) -> Reply {
-        let message = self.texts.sign_in_problem(refusal, retry_after);
-        let reply = super::refused(refusal, retry_after, request_id);
+    pub(super) fn with_problem(&self, refused: &Refused, request_id: &str) -> Reply {
+        let lacks_field =
+            ["username", "password"].iter().any(|field| refused.members.contains_key(*field));
+        let message = if lacks_field {
+            self.texts.missing.to_owned()
+        } else {
+            self.texts.sign_in_problem(refused.refusal, refused.retry_after)
+        };
+        let reply = refused.clone().reply(request_id);
         page(reply, &self.template(Some(Problem { message, request_id })))
-    }
-
-    /// The page again, because a field was left empty (which a browser prevents).
-    pub fn with_missing_fields(&self, request_id: &str) -> Reply {
-        let problem = Problem { message: self.texts.missing.to_owned(), request_id };
-        page(Reply::refusal(Refusal::BadBody, request_id), &self.template(Some(problem)))
     }
 
     fn template<'a>(&'a self, problem: Option<Problem<'a>>) -> LoginTemplate<'a> {
@@ -136,12 +131,15 @@ fn page(reply: Reply, template: &impl Template) -> Reply {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::StatusCode;
     use http::header::{
         CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE,
     };
 
     use super::*;
+    use crate::wire::body::FieldProblem;
 
     fn html(reply: &Reply) -> &str {
         assert_eq!(reply.headers[CONTENT_TYPE], "text/html; charset=utf-8");
@@ -220,7 +218,8 @@ mod tests {
 
     #[test]
     fn a_problem_is_announced_with_the_request_id_and_the_name_kept() {
-        let reply = with_page("kim", |page| page.with_problem(Refusal::BadCredentials, None, "r1"));
+        let reply =
+            with_page("kim", |page| page.with_problem(&Refusal::BadCredentials.into(), "r1"));
         assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
         assert!(reply.headers.contains_key(WWW_AUTHENTICATE));
         let html = html(&reply);
@@ -238,6 +237,14 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_field_is_told_as_one() {
+        let missing = Refused::field("password", FieldProblem::Blank);
+        let reply = with_page("kim", |page| page.with_problem(&missing, "r1"));
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST);
+        assert!(html(&reply).contains("Enter your username and your password."));
+    }
+
+    #[test]
     fn each_problem_keeps_its_status_and_its_wait() {
         let wait = Some(Duration::from_millis(29_500));
         for (refusal, wait, status, retry_after) in [
@@ -246,7 +253,9 @@ mod tests {
             (Refusal::StoreUnavailable, None, 503, Some("1")),
             (Refusal::CrossSite, None, 403, None),
         ] {
-            let reply = with_page("kim", |page| page.with_problem(refusal, wait, "r1"));
+            let reply = with_page("kim", |page| {
+                page.with_problem(&Refused { retry_after: wait, ..refusal.into() }, "r1")
+            });
             assert_eq!(reply.status.as_u16(), status);
             let header = reply.headers.get(RETRY_AFTER).map(|value| value.to_str().unwrap());
             assert_eq!(header, retry_after, "{refusal:?}");
@@ -257,7 +266,7 @@ mod tests {
     fn what_was_typed_cannot_become_markup() {
         let typed = "\"><script>alert(1)</script>";
         let reply =
-            with_page(typed, |page| page.with_problem(Refusal::BadCredentials, None, typed));
+            with_page(typed, |page| page.with_problem(&Refusal::BadCredentials.into(), typed));
         assert!(!html(&reply).contains("<script"));
         let reply = refusal_page(Refusal::BadTarget, typed, Language::English);
         assert!(!html(&reply).contains("<script"));

@@ -12,12 +12,12 @@ macro_rules! texts {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
         /// Everything that a page says in one language.
         #[derive(Debug)]
-        pub struct Texts {
+        pub(super) struct Texts {
             /// The language's tag, for `lang`.
-            pub tag: &'static str,
-            $($(#[doc = $doc])+ pub $name: &'static str,)+
+            pub(super) tag: &'static str,
+            $($(#[doc = $doc])+ pub(super) $name: &'static str,)+
             /// How long to wait, as a sentence.
-            pub wait: fn(Duration) -> String,
+            pub(super) wait: fn(Duration) -> String,
         }
 
         #[cfg(test)]
@@ -167,7 +167,7 @@ static KOREAN: Texts = Texts {
 
 impl Texts {
     /// Those of this language.
-    pub fn of(language: Language) -> &'static Self {
+    pub(super) fn of(language: Language) -> &'static Self {
         match language {
             Language::English => &ENGLISH,
             Language::Korean => &KOREAN,
@@ -175,7 +175,11 @@ impl Texts {
     }
 
     /// What the login page says about a sign-in that did not succeed.
-    pub fn sign_in_problem(&self, refusal: Refusal, retry_after: Option<Duration>) -> String {
+    pub(super) fn sign_in_problem(
+        &self,
+        refusal: Refusal,
+        retry_after: Option<Duration>,
+    ) -> String {
         let text = match refusal {
             Refusal::BadCredentials => self.bad_credentials,
             Refusal::TooManyAttempts => self.too_many_attempts,
@@ -193,7 +197,7 @@ impl Texts {
     }
 
     /// Heading and text of the page for a refusal, by its status; the page shows the code beside them.
-    pub fn refusal(&self, refusal: Refusal) -> (&'static str, &'static str) {
+    pub(super) fn refusal(&self, refusal: Refusal) -> (&'static str, &'static str) {
         match refusal.status().as_u16() {
             401 => (self.signed_out_heading, self.signed_out),
             403 => (self.forbidden_heading, self.forbidden),
