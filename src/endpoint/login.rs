@@ -28,7 +28,6 @@ use super::{Endpoints, Served, input};
 use crate::auth::{SignIn, SignedIn, TokenPair};
 use crate::config::{Issues, OwnPathEntry};
 use crate::event::{EndReason, What};
-use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::store::Which;
 use crate::wire::accept::Language;
@@ -230,6 +229,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::refusal::Refusal;
 
     const REQUIRED: &str = "This field is required.";
     const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -10,6 +10,24 @@
 //!
 //! A HEAD gets the reply of the GET; whoever writes it leaves out the body and keeps its length.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::SET_COOKIE;
+use http::{HeaderValue, Method};
+
+use crate::auth::Auth;
+use crate::config::{Config, Issues, OwnPath, OwnPathEntry};
+use crate::event::What;
+use crate::refusal::Refusal;
+use crate::wire::arrival::Arrival;
+use crate::wire::reply::Reply;
+
+use self::cors::{CorsPolicy, is_preflight};
+use self::logout::Extent;
+use self::refused::Refused;
+use self::session_cookie::SessionCookie;
+
 pub mod cors;
 mod credentials;
 mod input;
@@ -27,24 +45,7 @@ mod tests;
 mod texts;
 mod verify;
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use http::header::SET_COOKIE;
-use http::{HeaderValue, Method};
-
 pub use page::refusal_page;
-
-use crate::auth::Auth;
-use crate::config::{Config, Issues, OwnPath, OwnPathEntry};
-use crate::event::What;
-use crate::refusal::Refusal;
-use crate::wire::arrival::Arrival;
-use crate::wire::reply::Reply;
-use cors::{CorsPolicy, is_preflight};
-use logout::Extent;
-use refused::Refused;
-use session_cookie::SessionCookie;
 
 /// Answers the own paths.
 pub struct Endpoints {
