@@ -50,9 +50,11 @@ impl Endpoints {
     pub(super) async fn login_page(&self, own: &OwnPathEntry, arrival: &Arrival) -> Served {
         let next = next_of_query(arrival.target.query());
         let page = self.page(own, arrival, &next, "");
-        // A cookie that cannot be read is no reason to show no page: it is where a new one comes from.
-        let Ok(Some(cookie)) = self.cookie.read(&arrival.headers) else {
-            return Served::reply(page.reply());
+        let cookie = match self.cookie.read(&arrival.headers) {
+            Ok(Some(cookie)) => cookie,
+            Ok(None) => return Served::reply(page.reply()),
+            // No reason to show no page: it is where a new one comes from, once this one is gone.
+            Err(_) => return Served::reply(self.cookie.remove(page.reply())),
         };
         match live(self.auth.cookie(cookie, arrival.at).await) {
             Ok(Some(_)) => Served::reply(Reply::see_other(&next.location())),

@@ -1,20 +1,20 @@
 //! `POST /logout` and `POST /logout/all`.
 //!
 //! Any credential signs out, and takes everything of its session with it: Bearer, the body's `refresh`, the cookie. Each
-//! live session that is named ends. The cookie is taken away whatever comes of it, with the attributes it was set with.
+//! live session that is named ends. The cookie is taken away too, with the attributes it was set with, whether it meant
+//! anything or not; it is kept where the session could not be ended (503), so that a second try still can.
 //!
 //! Signing out twice is no error: a session that is over already is what was asked for. But an answer of "signed out" is
 //! only given where it is true: a token that does not verify or has expired names no session, the one it came from may
 //! live on, and so it is refused, unless another credential ended one. `logout/all` must know whose sessions to end, so
 //! it asks for a live one.
 //!
-//! The cookie counts only if the request cannot be another site's (`wire::cross_site`); if it is all there is, the request
-//! is refused. A GET does nothing.
+//! The cookie counts only if the request cannot be another site's (`wire::cross_site`); one that may be, and brings nothing
+//! else, is refused. A GET does nothing.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::SET_COOKIE;
 use http::{HeaderValue, StatusCode};
 
 use super::credentials::bearer;
@@ -61,8 +61,8 @@ impl Endpoints {
         let keeps_cookie = served.refusal.is_some_and(|refusal| {
             refusal == Refusal::CrossSite || refusal.status().is_server_error()
         });
-        if !keeps_cookie && let Ok(removal) = self.cookie.removal() {
-            served.reply.headers.append(SET_COOKIE, removal);
+        if !keeps_cookie {
+            served.reply = self.cookie.remove(served.reply);
         }
         served
     }
@@ -87,9 +87,8 @@ impl Endpoints {
         let cookie = self.cookie.read(&arrival.headers)?;
         let cookie = match input::same_site(arrival, &self.trusted_origins) {
             Ok(()) => cookie,
-            Err(refusal) if cookie.is_some() && bearer.is_none() && refresh.is_none() => {
-                return Err(refusal.into());
-            }
+            // Without one either: a page elsewhere may not even have the cookie taken away.
+            Err(refusal) if bearer.is_none() && refresh.is_none() => return Err(refusal.into()),
             Err(_) => None,
         };
 

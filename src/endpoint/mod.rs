@@ -5,7 +5,7 @@
 //! the one map in `wire::reply`.
 //!
 //! A form is what any site's page can post here without asking first; so a form, and whatever the cookie authenticates,
-//! is checked for its sender ([`input::same_site`]). JSON from another origin needs a preflight, which only listed origins
+//! is checked for its sender (`input.rs`). JSON from another origin needs a preflight, which only listed origins
 //! pass ([`cors`]).
 //!
 //! A HEAD gets the reply of the GET; whoever writes it leaves out the body and keeps its length.
@@ -116,9 +116,8 @@ impl Endpoints {
         // A browser that holds a cookie nobody can read would be refused for ever.
         if served.refusal == Some(Refusal::BadCookie)
             && !served.reply.headers.contains_key(SET_COOKIE)
-            && let Ok(removal) = self.cookie.removal()
         {
-            served.reply.headers.insert(SET_COOKIE, removal);
+            served.reply = self.cookie.remove(served.reply);
         }
         served
     }

@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
+use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::config::SessionSettings;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::wire::cookie::{self, CookieValue, SetCookie};
+use crate::wire::reply::Reply;
 
 /// Name and attributes.
 #[derive(Clone, Debug)]
@@ -47,9 +49,12 @@ impl SessionCookie {
         Ok(header)
     }
 
-    /// `Set-Cookie` that takes it away.
-    pub(super) fn removal(&self) -> Result<HeaderValue, Refusal> {
-        SetCookie::removal(&self.name).secure(self.secure).header().ok_or(Refusal::Internal)
+    /// The reply, which takes it away.
+    pub(super) fn remove(&self, reply: Reply) -> Reply {
+        match SetCookie::removal(&self.name).secure(self.secure).header() {
+            Some(removal) => reply.with_header(SET_COOKIE, removal),
+            None => reply,
+        }
     }
 }
 
@@ -82,7 +87,8 @@ mod tests {
             ),
         ] {
             assert_eq!(cookie.set(&Secret::new("v")).unwrap(), set);
-            assert_eq!(cookie.removal().unwrap(), removal);
+            let reply = cookie.remove(Reply::empty(http::StatusCode::NO_CONTENT));
+            assert_eq!(reply.headers[SET_COOKIE], removal);
         }
     }
 
