@@ -21,3 +21,7 @@ pub mod geo;
 pub mod store;
 
 pub mod auth;
+
+pub mod identity;
+
+pub mod endpoint;
