@@ -10,12 +10,13 @@
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN, VARY,
+    HeaderMap, HeaderValue, ORIGIN, VARY,
 };
 use http::{Method, StatusCode};
 
 use crate::config;
 use crate::wire::arrival::Arrival;
+use crate::wire::forward::EditHeaders;
 use crate::wire::reply::Reply;
 
 /// `[cors]`, ready to answer with.
@@ -26,13 +27,6 @@ pub struct CorsPolicy {
     expose_headers: Option<HeaderValue>,
     allow_credentials: bool,
     max_age: HeaderValue,
-}
-
-/// Is this the question that a browser asks before a request to another origin? (Fetch standard, CORS-preflight)
-pub fn is_preflight(arrival: &Arrival) -> bool {
-    arrival.method == Method::OPTIONS
-        && arrival.headers.contains_key(ORIGIN)
-        && arrival.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 impl CorsPolicy {
@@ -76,22 +70,22 @@ impl CorsPolicy {
     }
 
     /// Sets the fields of any other answer: our own, a refusal, or an upstream's. Doing it twice changes nothing.
-    pub fn decorate(&self, request: &HeaderMap, response: &mut HeaderMap) {
+    pub fn decorate<H: EditHeaders>(&self, request: &HeaderMap, response: &mut H) {
         if self.origins.is_empty() {
             return;
         }
-        if !varies_by_origin(response) {
+        if !varies_by_origin(response.headers()) {
             response.append(VARY, HeaderValue::from_static("Origin"));
         }
         let Some(origin) = self.origin(request) else { return };
-        response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        response.set(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         if self.allow_credentials {
-            response.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            response.set(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         } else {
-            response.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS);
+            response.remove(&ACCESS_CONTROL_ALLOW_CREDENTIALS);
         }
         if let Some(exposed) = &self.expose_headers {
-            response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed.clone());
+            response.set(ACCESS_CONTROL_EXPOSE_HEADERS, exposed.clone());
         }
     }
 
@@ -202,7 +196,7 @@ mod tests {
     #[test]
     fn a_preflight_is_answered_with_what_is_allowed() {
         let asked = arrival("OPTIONS", "/login", &[("origin", FRONT), PREFLIGHT]);
-        assert!(is_preflight(&asked));
+        assert!(asked.preflight().is_some());
         let reply = policy(true).preflight(&asked, &[Method::GET, Method::POST]);
         assert_eq!(reply.status, StatusCode::NO_CONTENT);
         assert_eq!(
@@ -226,7 +220,7 @@ mod tests {
             ("OPTIONS", &[PREFLIGHT], false),
             ("POST", &[("origin", FRONT), PREFLIGHT], false),
         ] {
-            assert_eq!(is_preflight(&arrival(method, "/", headers)), preflight);
+            assert_eq!(arrival(method, "/", headers).preflight().is_some(), preflight);
         }
     }
 

@@ -1,64 +1,26 @@
 //! Who calls an own path, where that matters: `session`, `logout` and `logout/all`.
-//!
-//! The same rules as in front of the upstream: `Bearer`, one space and a token; a bad one is never made up for by a good
-//! cookie; two that name two people are refused.
 
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
-
 use super::Endpoints;
+use crate::auth::presented::Presented;
 use crate::caller::Proof;
+use crate::event::What;
 use crate::refusal::Refusal;
 use crate::store::Session;
 use crate::wire::arrival::Arrival;
 
-/// The token of `Authorization: Bearer`; none without the header.
-pub(super) fn bearer(arrival: &Arrival) -> Result<Option<&str>, Refusal> {
-    let mut values = arrival.headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Refusal::BadHeader);
-    }
-    let (scheme, token) = value
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .ok_or(Refusal::BadAuthorization)?;
-    // RFC 9110 section 11.2: token68.
-    let characters = token.trim_end_matches('=');
-    let is_token = !characters.is_empty()
-        && characters.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte));
-    if scheme.eq_ignore_ascii_case("Bearer") && is_token {
-        Ok(Some(token))
-    } else {
-        Err(Refusal::BadAuthorization)
-    }
-}
-
 impl Endpoints {
     /// The live session of whoever calls, and how they proved it.
-    pub(super) async fn caller(&self, arrival: &Arrival) -> Result<(Arc<Session>, Proof), Refusal> {
-        let bearer = bearer(arrival)?;
-        let cookie = self.cookie.read(&arrival.headers)?;
-        match (bearer, cookie) {
-            (None, None) => Err(Refusal::NotAuthenticated),
-            (None, Some(cookie)) => {
-                Ok((self.auth.cookie(cookie, arrival.at).await?, Proof::SessionCookie))
-            }
-            (Some(bearer), None) => {
-                Ok((self.auth.bearer(bearer, arrival.at).await?, Proof::AccessToken))
-            }
-            (Some(bearer), Some(cookie)) => {
-                let session = self.auth.bearer(bearer, arrival.at).await?;
-                let other = live(self.auth.cookie(cookie, arrival.at).await)?;
-                match other {
-                    Some(other) if other.identity.load().key != session.identity.load().key => {
-                        Err(Refusal::ConflictingCredentials)
-                    }
-                    Some(_) | None => Ok((session, Proof::AccessToken)),
-                }
-            }
+    pub(super) async fn caller(
+        &self,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Result<(Arc<Session>, Proof), Refusal> {
+        match self.auth.presented(self.cookie.name(), arrival, happened).await {
+            Presented::Good(session, proof) => Ok((session, proof)),
+            Presented::Nothing => Err(Refusal::NotAuthenticated),
+            Presented::Bad(refusal, _) | Presented::Malformed(refusal) => Err(refusal),
         }
     }
 }
@@ -75,32 +37,6 @@ pub(super) fn live<S>(found: Result<S, Refusal>) -> Result<Option<S>, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::tests::arrival;
-
-    #[test]
-    fn a_bearer_is_one_word_after_one_space() {
-        for (value, token) in [
-            ("Bearer a.b-c_d~e+f/g==", Ok(Some("a.b-c_d~e+f/g=="))),
-            ("bearer abc", Ok(Some("abc"))),
-            ("Bearer", Err(Refusal::BadAuthorization)),
-            ("Bearer ", Err(Refusal::BadAuthorization)),
-            ("Bearer  abc", Err(Refusal::BadAuthorization)),
-            ("Bearer\tabc", Err(Refusal::BadAuthorization)),
-            ("Bearer abc def", Err(Refusal::BadAuthorization)),
-            ("Bearer abc,def", Err(Refusal::BadAuthorization)),
-            ("Bearer ==", Err(Refusal::BadAuthorization)),
-            ("Basic a2ltOmtpbQ==", Err(Refusal::BadAuthorization)),
-        ] {
-            assert_eq!(
-                bearer(&arrival("GET", "/session", &[("authorization", value)])),
-                token,
-                "{value}"
-            );
-        }
-        assert_eq!(bearer(&arrival("GET", "/session", &[])), Ok(None));
-        let twice = [("authorization", "Bearer a"), ("authorization", "Bearer a")];
-        assert_eq!(bearer(&arrival("GET", "/session", &twice)), Err(Refusal::BadHeader));
-    }
 
     #[test]
     fn not_knowing_is_not_the_same_as_no_session() {

@@ -8,7 +8,6 @@ use crate::wire::accept;
 use crate::wire::arrival::Arrival;
 use crate::wire::body::Fields;
 use crate::wire::cross_site::{self, Verdict};
-use crate::wire::host::Host;
 
 /// The fields of a body.
 pub(super) fn fields(arrival: &Arrival, body: &[u8]) -> Result<Fields, Refused> {
@@ -48,9 +47,7 @@ pub(super) fn is_page_form(arrival: &Arrival) -> bool {
 
 /// Refuses what another site's page may have sent.
 pub(super) fn same_site(arrival: &Arrival, trusted: &[String]) -> Result<(), Refusal> {
-    let own = Host::parse(&arrival.host).map_err(|problem| problem.refusal())?;
-    match cross_site::judge(&arrival.method, &arrival.headers, &own.origin(arrival.scheme), trusted)
-    {
+    match cross_site::judge(&arrival.method, &arrival.headers, &arrival.origin(), trusted) {
         Verdict::Allowed => Ok(()),
         Verdict::CrossSite => Err(Refusal::CrossSite),
     }

@@ -47,7 +47,12 @@ struct Credentials<'a> {
 
 impl Endpoints {
     /// `GET /login`: the page, or where it leads if somebody is signed in.
-    pub(super) async fn login_page(&self, own: &OwnPathEntry, arrival: &Arrival) -> Served {
+    pub(super) async fn login_page(
+        &self,
+        own: &OwnPathEntry,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Served {
         let next = next_of_query(arrival.target.query());
         let page = self.page(own, arrival, &next, "");
         let cookie = match self.cookie.read(&arrival.headers) {
@@ -56,7 +61,7 @@ impl Endpoints {
             // No reason to show no page: it is where a new one comes from, once this one is gone.
             Err(_) => return Served::reply(self.cookie.remove(page.reply())),
         };
-        match live(self.auth.cookie(cookie, arrival.at).await) {
+        match live(self.auth.cookie(cookie, arrival.client_ip(), arrival.at, happened).await) {
             Ok(Some(_)) => Served::reply(Reply::see_other(&next.location())),
             Ok(None) => Served::reply(page.reply()),
             Err(refusal) => Served {
@@ -123,13 +128,13 @@ impl Endpoints {
         let cookie = issues != Issues::Tokens;
         // Looked up first: if that cannot be done, nothing has begun yet.
         let old = match self.cookie.read(&arrival.headers)? {
-            Some(value) if cookie => live(self.auth.cookie(value, arrival.at).await)?,
+            Some(value) if cookie => live(self.auth.cookie(value, arrival.client_ip(), arrival.at, happened).await)?,
             Some(_) | None => None,
         };
         let request = SignIn {
             username: given.username,
             password: &given.password,
-            client: arrival.client,
+            client: arrival.client_ip(),
             agent: arrival.header("user-agent").unwrap_or_default(),
             at: arrival.at,
             tokens: issues != Issues::Cookie,

@@ -17,13 +17,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
-use super::credentials::bearer;
 use super::refused::Refused;
 use super::{Endpoints, Served, input};
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::store::{Session, Which};
 use crate::wire::arrival::Arrival;
+use crate::wire::authorization::{self, Authorization};
 use crate::wire::body::FieldProblem;
 use crate::wire::reply::Reply;
 
@@ -78,7 +78,13 @@ impl Endpoints {
             input::same_site(arrival, &self.trusted_origins)?;
         }
         let fields = input::fields(arrival, body)?;
-        let bearer = bearer(arrival)?;
+        let bearer = match authorization::read(&arrival.headers) {
+            Authorization::Bearer(token) => Some(token),
+            Authorization::Absent | Authorization::Foreign => None,
+            Authorization::NotAToken => return Err(Refusal::BadAuthorization.into()),
+            Authorization::Repeated => return Err(Refusal::BadHeader.into()),
+        };
+        let client = arrival.client_ip();
         let refresh = match fields.trimmed("refresh") {
             Ok(token) => Some(token),
             Err(FieldProblem::Required) => None,
@@ -94,13 +100,13 @@ impl Endpoints {
 
         let mut found = Vec::with_capacity(3);
         if let Some(token) = bearer {
-            found.push(self.auth.bearer(token, arrival.at).await);
+            found.push(self.auth.bearer(token, client, arrival.at, happened).await);
         }
         if let Some(token) = refresh {
             found.push(self.auth.session_of_refresh(token, arrival.at).await);
         }
         if let Some(value) = cookie {
-            found.push(self.auth.cookie(value, arrival.at).await);
+            found.push(self.auth.cookie(value, client, arrival.at, happened).await);
         }
         for (which, why) in to_end(extent, found)? {
             self.auth.end(&which, why, arrival.at, happened).await?;

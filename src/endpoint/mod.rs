@@ -23,7 +23,7 @@ use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
 
-use self::cors::{CorsPolicy, is_preflight};
+use self::cors::CorsPolicy;
 use self::logout::Extent;
 use self::refused::Refused;
 use self::session_cookie::SessionCookie;
@@ -35,8 +35,10 @@ mod keys;
 mod login;
 mod logout;
 mod navigation;
+pub mod operator;
 mod page;
 mod refresh;
+mod refusal;
 mod refused;
 mod session;
 mod session_cookie;
@@ -45,7 +47,6 @@ mod tests;
 mod texts;
 mod verify;
 
-pub use page::refusal_page;
 
 /// Answers the own paths.
 pub struct Endpoints {
@@ -93,7 +94,7 @@ impl Endpoints {
         happened: &mut Vec<What>,
     ) -> Served {
         let methods = methods(own.own);
-        if is_preflight(arrival) {
+        if arrival.preflight().is_some() {
             return Served::reply(self.cors.preflight(arrival, methods));
         }
         if !methods.contains(&arrival.method) {
@@ -103,14 +104,14 @@ impl Endpoints {
             OwnPath::Login if arrival.method == Method::POST => {
                 self.login(own, arrival, &body, happened).await
             }
-            OwnPath::Login => self.login_page(own, arrival).await,
+            OwnPath::Login => self.login_page(own, arrival, happened).await,
             OwnPath::Logout => self.logout(Extent::Session, arrival, &body, happened).await,
             OwnPath::LogoutAll => self.logout(Extent::User, arrival, &body, happened).await,
             OwnPath::Refresh => {
                 Served::of(self.refresh(own, arrival, &body, happened).await, arrival)
             }
             OwnPath::Verify => Served::of(self.verify(arrival, &body).await, arrival),
-            OwnPath::Session => Served::of(self.session(arrival).await, arrival),
+            OwnPath::Session => Served::of(self.session(arrival, happened).await, arrival),
             OwnPath::Jwks => Served::reply(self.jwks()),
         };
         // A browser that holds a cookie nobody can read would be refused for ever.

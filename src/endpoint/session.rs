@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Endpoints;
 use super::refused::Refused;
 use crate::caller::Proof;
+use crate::event::What;
 use crate::store::Session;
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
@@ -15,7 +16,7 @@ use crate::wire::reply::Reply;
 impl Endpoints {
     /// `GET /session`
     pub(super) async fn session(&self, arrival: &Arrival) -> Result<Reply, Refused> {
-        let (session, proof) = self.caller(arrival).await?;
+        let (session, proof) = self.caller(arrival, happened).await?;
         Ok(Reply::json(StatusCode::OK, &describe(&session, proof)))
     }
 }

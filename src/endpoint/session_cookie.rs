@@ -31,6 +31,11 @@ impl SessionCookie {
         }
     }
 
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What a request brought.
     pub(super) fn read<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h str>, Refusal> {
         match cookie::read(headers, &self.name) {

@@ -12,6 +12,8 @@ use crate::clock::Timestamp;
 use crate::secret::Digest;
 use crate::store::{NewSession, Session};
 use crate::wire::arrival::Scheme;
+use crate::wire::client_ip::{ClientAddress, TrustedProxies};
+use crate::wire::host::Host;
 use crate::wire::path::{Target, Tolerance};
 
 pub(super) const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
@@ -28,10 +30,13 @@ pub(super) fn arrival(method: &str, target: &str, fields: &[(&str, &str)]) -> Ar
         request_id: Arc::from("r1"),
         method: method.parse().unwrap(),
         target: Target::parse(target, Tolerance::NONE).unwrap(),
-        host: "app.example".into(),
+        host: Host::parse("app.example").unwrap(),
         scheme: Scheme::Https,
-        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        through_trusted_proxy: false,
+        client: ClientAddress::resolve(
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            &TrustedProxies::default(),
+            &headers,
+        ),
         headers,
         has_body: method == "POST",
         websocket: false,

@@ -4,14 +4,13 @@
 //!
 //! 1. route: host and canonical path lead to an own path or a route;
 //! 2. preflight: a CORS preflight is answered, or forwarded without identity, and never authenticates anybody;
-//! 3. who: [`credential`] finds out who is calling;
+//! 3. who: [`Auth::presented`] finds out who is calling;
 //! 4. allowed: what the route asks of a caller, and whether an unsafe request that a cookie authenticates comes from our own
 //!    site. What passes is a [`Permit`].
 //!
 //! The gate's inputs are method, host, canonical path and verified identity. It looks at no other header to choose a policy
 //! (R12): not at `X-Original-URL`, not at a method override, not at `User-Agent`.
 
-mod credential;
 mod permit;
 mod route;
 
@@ -20,16 +19,18 @@ use std::sync::Arc;
 use http::Method;
 
 pub use self::permit::Permit;
+use self::route::methods_of;
 pub use self::route::{Found, RouteTable, USUAL_METHODS};
-use self::credential::{Authorization, Presented};
 use crate::auth::Auth;
+use crate::auth::presented::Presented;
 use crate::caller::{Anonymous, Caller, Known, Proof};
 use crate::config::{Access, Config, OwnPathEntry, Route};
 use crate::event::What;
 use crate::refusal::Refusal;
-use crate::wire::accept::{self, SameOrigin};
+use crate::wire::accept;
 use crate::wire::arrival::Arrival;
-use crate::wire::path::Ambiguities;
+use crate::wire::authorization::{self, Authorization};
+use crate::wire::cross_site::{self, Verdict};
 
 /// Decides about every request.
 pub struct Gate {
@@ -80,11 +81,12 @@ impl Gate {
 
     /// Decides about one request.
     pub async fn decide(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Decision {
-        if let Some(wanted) = arrival.preflight() {
-            return self.preflight(arrival, &wanted);
+        let preflight = arrival.preflight().and_then(|wanted| self.preflight(arrival, &wanted));
+        if let Some(decision) = preflight {
+            return decision;
         }
-        let route = match self.routes.find(&arrival.host, &arrival.target.path, &arrival.method) {
-            Found::Own(own) if arrival.target.ambiguities.is_empty() => return Decision::Serve(own),
+        let route = match self.routes.find(&arrival.host, arrival.target.path(), &arrival.method) {
+            Found::Own(own) if arrival.target.ambiguities().is_empty() => return Decision::Serve(own),
             Found::Own(_) => return Denial::of(Refusal::BadTarget, None),
             Found::Route(route) => route,
             Found::OtherMethods(allow) => {
@@ -94,39 +96,28 @@ impl Gate {
             }
             Found::Nothing => return Denial::of(Refusal::NoRoute, None),
         };
-        if !Ambiguities::of_names(&route.tolerate).contains(arrival.target.ambiguities) {
+        if arrival.target.tolerated_by(route.tolerate).is_err() {
             return Denial::of(Refusal::BadTarget, Some(route));
         }
-        if arrival.websocket && !route.websocket {
-            return Denial::of(Refusal::BadHeader, Some(route));
-        }
-        let presented = credential::check(&self.auth, &self.cookie, arrival, happened).await;
+        let presented = self.auth.presented(&self.cookie, arrival, happened).await;
         self.allowed(arrival, route, presented)
     }
 
-    /// A preflight carries no credential (Fetch standard, section 3.2.5) and so can prove nothing.
-    fn preflight(&self, arrival: &Arrival, wanted: &Method) -> Decision {
+    /// A preflight carries no credential (Fetch standard, section 3.2.5), so it is answered or forwarded without asking for
+    /// one; from an origin that is not listed it is an OPTIONS like any other.
+    fn preflight(&self, arrival: &Arrival, wanted: &Method) -> Option<Decision> {
         let listed = arrival
             .header("origin")
             .is_some_and(|origin| self.cors_origins.iter().any(|allowed| allowed == origin));
-        match self.routes.find(&arrival.host, &arrival.target.path, wanted) {
+        match self.routes.find(&arrival.host, arrival.target.path(), wanted) {
             Found::Route(route) if route.forward_preflight => {
-                if Ambiguities::of_names(&route.tolerate).contains(arrival.target.ambiguities) {
-                    Decision::Forward(Permit::without_identity(route))
-                } else {
-                    Denial::of(Refusal::BadTarget, Some(route))
-                }
+                let readable = arrival.target.tolerated_by(route.tolerate).is_ok();
+                readable.then(|| Decision::Forward(Permit::without_identity(route)))
             }
-            Found::Own(_) if listed => Decision::Preflight(vec![Method::GET, Method::POST]),
-            Found::Route(route) if listed => Decision::Preflight(if route.methods.is_empty() {
-                USUAL_METHODS.to_vec()
-            } else {
-                route.methods.clone()
-            }),
-            Found::OtherMethods(allow) if listed => Decision::Preflight(allow),
-            Found::Route(route) => Denial::of(Refusal::CrossSite, Some(route)),
-            Found::Own(_) | Found::OtherMethods(_) => Denial::of(Refusal::CrossSite, None),
-            Found::Nothing => Denial::of(Refusal::NoRoute, None),
+            Found::Route(route) if listed => Some(Decision::Preflight(methods_of(&route).to_vec())),
+            Found::OtherMethods(allow) if listed => Some(Decision::Preflight(allow)),
+            // The endpoint knows its methods.
+            Found::Own(_) | Found::Route(_) | Found::OtherMethods(_) | Found::Nothing => None,
         }
     }
 
@@ -134,7 +125,12 @@ impl Gate {
     fn allowed(&self, arrival: &Arrival, route: Arc<Route>, presented: Presented) -> Decision {
         let caller = match (presented, route.access) {
             (Presented::Malformed(refusal), _) => return Denial::of(refusal, Some(route)),
-            (Presented::Good(known), access) => {
+            // "The store is down" is never "nobody is signed in", not even where anybody may come.
+            (Presented::Bad(refusal, _), _) if refusal.status().is_server_error() => {
+                return Denial::of(refusal, Some(route));
+            }
+            (Presented::Good(session, proof), access) => {
+                let known = Presented::known(&session, proof);
                 match (self.from_our_site(arrival, &known), access) {
                     (true, _) => Caller::Known(known),
                     (false, Access::Public) => {
@@ -175,7 +171,7 @@ impl Gate {
                 return Denial::of(Refusal::GroupRequired, Some(route));
             }
         }
-        let foreign = match credential::authorization(arrival) {
+        let foreign = match authorization::read(&arrival.headers) {
             Authorization::Foreign => true,
             // A public route may lead to a service with tokens of its own; ours never get there.
             Authorization::Bearer(token) => !Auth::looks_like_ours(token),
@@ -189,13 +185,12 @@ impl Gate {
         match known.proof {
             Proof::AccessToken => true,
             Proof::SessionCookie => {
-                let safe = matches!(arrival.method, Method::GET | Method::HEAD | Method::OPTIONS);
-                (safe && !arrival.websocket)
-                    || accept::same_origin(
-                        &arrival.headers,
-                        &arrival.origin(),
-                        &self.trusted_origins,
-                    ) == SameOrigin::Allowed
+                cross_site::judge(
+                    &arrival.method,
+                    &arrival.headers,
+                    &arrival.origin(),
+                    &self.trusted_origins,
+                ) == Verdict::Allowed
             }
         }
     }

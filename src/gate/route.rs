@@ -14,6 +14,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::config::{Config, OwnPathEntry, Route};
+use crate::wire::host::Host;
 use crate::wire::path::CanonicalPath;
 
 /// All own paths and routes.
@@ -40,7 +41,7 @@ pub enum Found {
 #[derive(Debug)]
 struct Prefix {
     host: HostPattern,
-    path: String,
+    path: CanonicalPath,
     routes: Vec<Arc<Route>>,
 }
 
@@ -87,23 +88,24 @@ impl RouteTable {
             }
         }
         prefixes.sort_by(|a, b| {
-            a.host.rank().cmp(&b.host.rank()).then(b.path.len().cmp(&a.path.len()))
+            a.host.rank().cmp(&b.host.rank()).then(b.path.as_str().len().cmp(&a.path.as_str().len()))
         });
         Self { own, prefixes }
     }
 
-    /// Where a request leads. `host` is lower case and may have a port.
-    pub fn find(&self, host: &str, path: &CanonicalPath, method: &Method) -> Found {
+    /// Where a request leads.
+    pub fn find(&self, host: &Host, path: &CanonicalPath, method: &Method) -> Found {
         if let Some(own) = self.own.get(path.as_str()) {
             return Found::Own(Arc::clone(own));
         }
-        let host = without_port(host);
-        let Some(prefix) =
-            self.prefixes.iter().find(|p| p.host.takes(host) && path.has_prefix(&p.path))
+        let Some(prefix) = self
+            .prefixes
+            .iter()
+            .find(|prefix| prefix.host.takes(host.name()) && path.starts_with_segments(&prefix.path))
         else {
             return Found::Nothing;
         };
-        match prefix.routes.iter().find(|route| takes_method(route, method)) {
+        match prefix.routes.iter().find(|route| methods_of(route).contains(method)) {
             Some(route) => Found::Route(Arc::clone(route)),
             None => Found::OtherMethods(prefix.methods()),
         }
@@ -123,9 +125,7 @@ impl Prefix {
     fn methods(&self) -> Vec<Method> {
         let mut methods: Vec<Method> = Vec::new();
         for route in &self.routes {
-            let listed: &[Method] =
-                if route.methods.is_empty() { &USUAL_METHODS } else { &route.methods };
-            for method in listed {
+            for method in methods_of(route) {
                 if !methods.contains(method) {
                     methods.push(method.clone());
                 }
@@ -169,22 +169,10 @@ fn patterns(hosts: &[String]) -> Vec<HostPattern> {
         .collect()
 }
 
-fn takes_method(route: &Route, method: &Method) -> bool {
-    if route.methods.is_empty() {
-        USUAL_METHODS.contains(method)
-    } else {
-        route.methods.contains(method)
-    }
-}
-
-/// `[::1]:8080` and `app.example:8080` without their port.
-fn without_port(host: &str) -> &str {
-    match host.rfind(':') {
-        Some(colon) if !host.ends_with(']') => host.get(..colon).unwrap_or(host),
-        _ => host,
-    }
+/// The methods that a route takes.
+pub(super) fn methods_of(route: &Route) -> &[Method] {
+    if route.methods.is_empty() { &USUAL_METHODS } else { &route.methods }
 }
 
 #[cfg(test)]
-#[path = "route_tests.rs"]
 mod tests;

@@ -66,7 +66,7 @@ impl EditRules {
             headers.remove(&EXPECT);
             headers.set(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        let path = forwarded_path(arrival, route.strip_prefix.as_deref())?;
+        let path = forwarded_path(arrival, route.strip_prefix.as_ref())?;
         request.set_raw_path(path.as_bytes()).map_err(|_| Refusal::Internal)?;
         Ok(stripped.spoofed)
     }
@@ -84,9 +84,8 @@ impl EditRules {
 }
 
 /// The very path that was judged, less the route's prefix.
-fn forwarded_path(arrival: &Arrival, strip: Option<&str>) -> Result<String, Refusal> {
+fn forwarded_path(arrival: &Arrival, strip: Option<&CanonicalPath>) -> Result<String, Refusal> {
     let Some(prefix) = strip else { return Ok(arrival.target.to_string()) };
-    let prefix = CanonicalPath::parse(prefix).map_err(|_| Refusal::Internal)?;
-    let rest = arrival.target.path().strip_prefix(&prefix).ok_or(Refusal::BadTarget)?;
+    let rest = arrival.target.path().strip_prefix(prefix).ok_or(Refusal::BadTarget)?;
     Ok(arrival.target.with_path(rest).to_string())
 }
