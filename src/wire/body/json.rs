@@ -13,6 +13,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{BodyProblem, Member, add};
+use crate::secret::Secret;
 
 const MAX_DEPTH: usize = 16;
 
@@ -68,7 +69,7 @@ impl Reader<'_> {
         };
         match text.chars().find_map(half) {
             Some(half) if self.has_halves => Member::Surrogate(half),
-            _ => Member::Text(text.to_owned()),
+            _ => Member::Text(Secret::new(text)),
         }
     }
 }
@@ -171,16 +172,16 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Member, E> {
-        Ok(Member::Text(number.to_string()))
+        Ok(Member::Text(Secret::new(number.to_string())))
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Member, E> {
-        Ok(Member::Text(number.to_string()))
+        Ok(Member::Text(Secret::new(number.to_string())))
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Member, E> {
         // `1.0` and not `1`, as Python writes it.
-        Ok(Member::Text(format!("{number:?}")))
+        Ok(Member::Text(Secret::new(format!("{number:?}"))))
     }
 
     fn visit_unit<E: Error>(self) -> Result<Member, E> {
@@ -205,8 +206,7 @@ fn replace_halves(text: &str) -> Option<String> {
                 rest = next;
                 continue;
             }
-            Some(_) => 6,
-            None => 1 + escape.chars().nth(1).map_or(0, char::len_utf8),
+            _ => 1 + escape.chars().nth(1).map_or(0, char::len_utf8),
         };
         let (kept, after) = escape.split_at_checked(length).unwrap_or((escape, ""));
         replaced.push_str(kept);

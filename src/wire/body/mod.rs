@@ -4,7 +4,7 @@
 //! white space around it can be trimmed, and each error has its words. Stricter than there: a member that occurs twice
 //! is refused (two parsers take different ones), and so are deep nesting and invalid UTF-8. Unknown members are ignored.
 //!
-//! The values are passwords and tokens: `Debug` shows names alone.
+//! The values are passwords and tokens, so they are [`Secret`]s, and `Debug` shows names alone.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,6 +13,7 @@ use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 
 use crate::refusal::Refusal;
+use crate::secret::Secret;
 
 mod json;
 #[cfg(test)]
@@ -33,7 +34,7 @@ pub struct Fields {
 enum Member {
     Null,
     /// A string, or a number's text.
-    Text(String),
+    Text(Secret),
     /// A string with half a surrogate pair, which is no text: the half.
     Surrogate(u16),
     /// A boolean, list or object.
@@ -121,7 +122,7 @@ impl Fields {
             Member::Null => return Err(FieldProblem::Null),
             Member::Other => return Err(FieldProblem::NotAString),
             Member::Surrogate(half) => return Err(FieldProblem::Surrogate(*half)),
-            Member::Text(text) => edit(text),
+            Member::Text(text) => edit(text.expose()),
         };
         if text.is_empty() {
             Err(FieldProblem::Blank)
@@ -204,7 +205,7 @@ fn form_members(body: &[u8]) -> Result<Vec<(String, Member)>, BodyProblem> {
     let mut members = Vec::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        add(&mut members, form_text(name)?, Member::Text(form_text(value)?))?;
+        add(&mut members, form_text(name)?, Member::Text(Secret::new(form_text(value)?)))?;
     }
     Ok(members)
 }

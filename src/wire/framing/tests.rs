@@ -157,6 +157,8 @@ fn fields_without_a_head_pass_the_same_rules() {
         check("GET", &[("content-length", "1"), ("content-length", "1")]),
         Err(Problem::BadLength)
     );
+    let long = "123456789 ".repeat(20).leak();
+    assert_eq!(check("GET", &[("x", long)]), Err(Problem::HeadTooLarge));
     assert_eq!(check("GET", &[("expect", "x")]), Err(Problem::BadExpectation));
     assert_eq!(
         check("GET", &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]),

@@ -22,6 +22,7 @@ fn a_plain_target_stays_as_it_is() {
         "/caf%C3%A9",
         "/100%25",
         "/50%25off",
+        "/%2541",
         "/a%20b%3Fc%23d",
         "/x?",
         "/x?next=/a/../b;c//d%2F%00\\|%zz",
