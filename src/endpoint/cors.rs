@@ -9,13 +9,14 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderMap,
+    HeaderValue, ORIGIN, VARY,
 };
 use http::{Method, StatusCode};
 
 use crate::config;
 use crate::wire::arrival::Arrival;
+use crate::wire::forward::EditHeaders;
 use crate::wire::reply::Reply;
 
 /// `[cors]`, ready to answer with.
@@ -26,13 +27,6 @@ pub struct CorsPolicy {
     expose_headers: Option<HeaderValue>,
     allow_credentials: bool,
     max_age: HeaderValue,
-}
-
-/// Is this the question that a browser asks before a request to another origin? (Fetch standard, CORS-preflight)
-pub fn is_preflight(arrival: &Arrival) -> bool {
-    arrival.method == Method::OPTIONS
-        && arrival.headers.contains_key(ORIGIN)
-        && arrival.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 impl CorsPolicy {
@@ -51,20 +45,12 @@ impl CorsPolicy {
         }
     }
 
-    /// Does it allow the origin that this request comes from?
-    pub fn allows(&self, request: &HeaderMap) -> bool {
-        self.origin(request).is_some()
-    }
-
     /// The answer to a preflight of a resource that takes `methods`.
     pub fn preflight(&self, arrival: &Arrival, methods: &[Method]) -> Reply {
         let mut reply = Reply::empty(StatusCode::NO_CONTENT);
-        self.decorate(&arrival.headers, &mut reply.headers);
-        // It is asked by the browser, not by the script: nothing to read.
-        reply.headers.remove(ACCESS_CONTROL_EXPOSE_HEADERS);
-        if self.allows(&arrival.headers) {
-            let names: Vec<_> = methods.iter().map(Method::as_str).collect();
-            if let Ok(methods) = HeaderValue::try_from(names.join(", ")) {
+        self.decorate(arrival, &mut reply.headers);
+        if self.origin(&arrival.headers).is_some() {
+            if let Some(methods) = super::names(methods) {
                 reply.headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
             }
             if let Some(allowed) = &self.allow_headers {
@@ -75,23 +61,23 @@ impl CorsPolicy {
         reply
     }
 
-    /// Sets the fields of any other answer: our own, a refusal, or an upstream's. Doing it twice changes nothing.
-    pub fn decorate(&self, request: &HeaderMap, response: &mut HeaderMap) {
+    /// Sets the fields of any answer: our own, a refusal, or an upstream's. Doing it twice changes nothing.
+    pub fn decorate(&self, arrival: &Arrival, response: &mut impl EditHeaders) {
         if self.origins.is_empty() {
             return;
         }
-        if !varies_by_origin(response) {
+        if !varies_by_origin(response.headers()) {
             response.append(VARY, HeaderValue::from_static("Origin"));
         }
-        let Some(origin) = self.origin(request) else { return };
-        response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        let Some(origin) = self.origin(&arrival.headers) else { return };
+        response.set(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         if self.allow_credentials {
-            response.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            response.set(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         } else {
-            response.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS);
+            response.remove(&ACCESS_CONTROL_ALLOW_CREDENTIALS);
         }
         if let Some(exposed) = &self.expose_headers {
-            response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed.clone());
+            response.set(ACCESS_CONTROL_EXPOSE_HEADERS, exposed.clone());
         }
     }
 
@@ -148,7 +134,7 @@ mod tests {
 
     fn decorated(policy: &CorsPolicy, request: &[(&'static str, &str)]) -> HeaderMap {
         let mut response = HeaderMap::new();
-        policy.decorate(&arrival("GET", "/", request).headers, &mut response);
+        policy.decorate(&arrival("GET", "/", request), &mut response);
         response
     }
 
@@ -202,7 +188,6 @@ mod tests {
     #[test]
     fn a_preflight_is_answered_with_what_is_allowed() {
         let asked = arrival("OPTIONS", "/login", &[("origin", FRONT), PREFLIGHT]);
-        assert!(is_preflight(&asked));
         let reply = policy(true).preflight(&asked, &[Method::GET, Method::POST]);
         assert_eq!(reply.status, StatusCode::NO_CONTENT);
         assert_eq!(
@@ -212,6 +197,7 @@ mod tests {
                 ("access-control-allow-headers", "authorization, content-type"),
                 ("access-control-allow-methods", "GET, POST"),
                 ("access-control-allow-origin", FRONT),
+                ("access-control-expose-headers", "x-request-id"),
                 ("access-control-max-age", "600"),
                 ("vary", "Origin"),
             ]
@@ -219,20 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn only_the_browsers_question_is_a_preflight() {
-        for (method, headers, preflight) in [
-            ("OPTIONS", &[("origin", FRONT), PREFLIGHT][..], true),
-            ("OPTIONS", &[("origin", FRONT)], false),
-            ("OPTIONS", &[PREFLIGHT], false),
-            ("POST", &[("origin", FRONT), PREFLIGHT], false),
-        ] {
-            assert_eq!(is_preflight(&arrival(method, "/", headers)), preflight);
-        }
-    }
-
-    #[test]
     fn an_upstreams_own_fields_are_replaced_and_twice_is_once() {
-        let request = arrival("GET", "/", &[("origin", FRONT)]).headers;
+        let request = arrival("GET", "/", &[("origin", FRONT)]);
         let mut response = HeaderMap::new();
         response.append(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         response

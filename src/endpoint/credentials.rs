@@ -1,7 +1,7 @@
 //! Who calls an own path, where that matters: `session`, `logout` and `logout/all`.
 //!
 //! The same rules as in front of the upstream: `Bearer`, one space and a token; a bad one is never made up for by a good
-//! cookie; two that name two people are refused.
+//! cookie; two that name two people are refused; another scheme is not ours, and as good as none.
 
 use std::sync::Arc;
 
@@ -13,27 +13,30 @@ use crate::refusal::Refusal;
 use crate::store::Session;
 use crate::wire::arrival::Arrival;
 
-/// The token of `Authorization: Bearer`; none without the header.
+/// The token of `Authorization: Bearer`; none without it.
 pub(super) fn bearer(arrival: &Arrival) -> Result<Option<&str>, Refusal> {
     let mut values = arrival.headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Refusal::BadHeader);
     }
-    let (scheme, token) = value
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .ok_or(Refusal::BadAuthorization)?;
-    // RFC 9110 section 11.2: token68.
-    let characters = token.trim_end_matches('=');
-    let is_token = !characters.is_empty()
-        && characters.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte));
-    if scheme.eq_ignore_ascii_case("Bearer") && is_token {
-        Ok(Some(token))
-    } else {
-        Err(Refusal::BadAuthorization)
+    // What begins like ours and goes on in another way is a mistake, and not another scheme.
+    let is_ours = |start: &[u8]| start.eq_ignore_ascii_case(b"Bearer");
+    if !value.as_bytes().get(..6).is_some_and(is_ours) {
+        return Ok(None);
     }
+    let rest = value.to_str().ok().and_then(|value| value.get(6..)).unwrap_or_default();
+    match rest.strip_prefix(' ').filter(|token| is_token68(token)) {
+        Some(token) => Ok(Some(token)),
+        None => Err(Refusal::BadAuthorization),
+    }
+}
+
+/// RFC 9110 section 11.2.
+fn is_token68(token: &str) -> bool {
+    let characters = token.trim_end_matches('=');
+    !characters.is_empty()
+        && characters.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
 }
 
 impl Endpoints {
@@ -89,7 +92,10 @@ mod tests {
             ("Bearer abc def", Err(Refusal::BadAuthorization)),
             ("Bearer abc,def", Err(Refusal::BadAuthorization)),
             ("Bearer ==", Err(Refusal::BadAuthorization)),
-            ("Basic a2ltOmtpbQ==", Err(Refusal::BadAuthorization)),
+            ("Bearerabc", Err(Refusal::BadAuthorization)),
+            ("Basic a2ltOmtpbQ==", Ok(None)),
+            ("Token abc", Ok(None)),
+            ("", Ok(None)),
         ] {
             assert_eq!(
                 bearer(&arrival("GET", "/session", &[("authorization", value)])),

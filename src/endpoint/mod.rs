@@ -23,7 +23,7 @@ use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
 
-use self::cors::{CorsPolicy, is_preflight};
+use self::cors::CorsPolicy;
 use self::logout::Extent;
 use self::refused::Refused;
 use self::session_cookie::SessionCookie;
@@ -37,6 +37,7 @@ mod logout;
 mod navigation;
 mod page;
 mod refresh;
+mod refuse;
 mod refused;
 mod session;
 mod session_cookie;
@@ -45,7 +46,7 @@ mod tests;
 mod texts;
 mod verify;
 
-pub use page::refusal_page;
+pub use refuse::Denied;
 
 /// Answers the own paths.
 pub struct Endpoints {
@@ -93,9 +94,6 @@ impl Endpoints {
         happened: &mut Vec<What>,
     ) -> Served {
         let methods = methods(own.own);
-        if is_preflight(arrival) {
-            return Served::reply(self.cors.preflight(arrival, methods));
-        }
         if !methods.contains(&arrival.method) {
             return Served::refused(wrong_method(&arrival.method, methods), &arrival.request_id);
         }
@@ -157,12 +155,17 @@ const fn methods(own: OwnPath) -> &'static [Method] {
 }
 
 fn wrong_method(method: &Method, allowed: &[Method]) -> Refused {
-    let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
     Refused {
-        allow: HeaderValue::try_from(names.join(", ")).ok(),
+        allow: names(allowed),
         ..Refused::with_detail(
             Refusal::MethodNotAllowed,
             format!("Method \"{method}\" not allowed."),
         )
     }
+}
+
+/// Methods as the value of a header.
+fn names(methods: &[Method]) -> Option<HeaderValue> {
+    let names: Vec<_> = methods.iter().map(Method::as_str).collect();
+    HeaderValue::try_from(names.join(", ")).ok()
 }
