@@ -38,7 +38,7 @@ mod navigation;
 pub mod operator;
 mod page;
 mod refresh;
-mod refusal;
+mod refuse;
 mod refused;
 mod session;
 mod session_cookie;
@@ -46,7 +46,6 @@ mod session_cookie;
 mod tests;
 mod texts;
 mod verify;
-
 
 /// Answers the own paths.
 pub struct Endpoints {
@@ -158,12 +157,17 @@ const fn methods(own: OwnPath) -> &'static [Method] {
 }
 
 fn wrong_method(method: &Method, allowed: &[Method]) -> Refused {
-    let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
     Refused {
-        allow: HeaderValue::try_from(names.join(", ")).ok(),
+        allow: names(allowed),
         ..Refused::with_detail(
             Refusal::MethodNotAllowed,
             format!("Method \"{method}\" not allowed."),
         )
     }
+}
+
+/// Methods as the value of a header.
+fn names(methods: &[Method]) -> Option<HeaderValue> {
+    let names: Vec<_> = methods.iter().map(Method::as_str).collect();
+    HeaderValue::try_from(names.join(", ")).ok()
 }

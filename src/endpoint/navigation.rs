@@ -6,7 +6,6 @@
 use http::{HeaderValue, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Endpoints;
 use crate::wire::arrival::Arrival;
 use crate::wire::next::Next;
 use crate::wire::reply::Reply;
@@ -15,12 +14,10 @@ use crate::wire::reply::Reply;
 const QUERY_VALUE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-impl Endpoints {
-    /// To the login page; none if that path is turned off.
-    pub fn redirect_to_login(&self, arrival: &Arrival) -> Option<Reply> {
-        let location = login_location(self.login_path.as_deref()?, arrival);
-        HeaderValue::try_from(location).ok().map(|location| Reply::see_other(&location))
-    }
+/// To the login page.
+pub(super) fn to_login(login_path: &str, arrival: &Arrival) -> Reply {
+    let location = HeaderValue::try_from(login_location(login_path, arrival));
+    Reply::see_other(&location.unwrap_or(HeaderValue::from_static("/")))
 }
 
 /// `login_path?next=...`. A target that cannot be asked for again, because it was no GET or because it is no `next`, is left

@@ -15,7 +15,6 @@ use http::header::{CONTENT_SECURITY_POLICY, VARY};
 
 use super::refused::Refused;
 use super::texts::Texts;
-use crate::refusal::Refusal;
 use crate::secret::Digest;
 use crate::wire::accept::Language;
 use crate::wire::next::Next;
@@ -112,12 +111,12 @@ impl LoginPage<'_> {
 }
 
 /// The page for a refusal, in place of its JSON: same status, same headers, and code and request id to be read out.
-pub fn refusal_page(refusal: Refusal, request_id: &str, language: Language) -> Reply {
+pub(super) fn of_refusal(refused: &Refused, request_id: &str, language: Language) -> Reply {
     let texts = Texts::of(language);
-    let (heading, message) = texts.refusal(refusal);
-    let template =
-        RefusalTemplate { css: CSS, texts, heading, message, code: refusal.code(), request_id };
-    page(Reply::refusal(refusal, request_id), &template)
+    let (heading, message) = texts.refusal(refused.refusal);
+    let code = refused.refusal.code();
+    let template = RefusalTemplate { css: CSS, texts, heading, message, code, request_id };
+    page(refused.clone().reply(request_id), &template)
 }
 
 /// `reply` with the page as its body. Without a policy or a rendering, neither of which fails, it stays as it is.
@@ -139,6 +138,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::refusal::Refusal;
     use crate::wire::body::FieldProblem;
 
     fn html(reply: &Reply) -> &str {
@@ -186,7 +186,7 @@ mod tests {
         for language in [Language::English, Language::Korean] {
             let login =
                 with_page("", |page| LoginPage { texts: Texts::of(language), ..page }.reply());
-            for reply in [login, refusal_page(Refusal::GroupRequired, "r1", language)] {
+            for reply in [login, of_refusal(&Refusal::GroupRequired.into(), "r1", language)] {
                 let html = html(&reply);
                 for never in ["<script", "<img", "<link", "@import", "url(", "//", " style="] {
                     assert!(!html.contains(never), "{never} is in\n{html}");
@@ -268,7 +268,7 @@ mod tests {
         let reply =
             with_page(typed, |page| page.with_problem(&Refusal::BadCredentials.into(), typed));
         assert!(!html(&reply).contains("<script"));
-        let reply = refusal_page(Refusal::BadTarget, typed, Language::English);
+        let reply = of_refusal(&Refusal::BadTarget.into(), typed, Language::English);
         assert!(!html(&reply).contains("<script"));
     }
 
@@ -276,7 +276,7 @@ mod tests {
     fn a_refusal_shows_its_code_and_the_request_id() {
         for language in [Language::English, Language::Korean] {
             for refusal in Refusal::ALL {
-                let reply = refusal_page(*refusal, "r1", language);
+                let reply = of_refusal(&(*refusal).into(), "r1", language);
                 assert_eq!(reply.status, refusal.status());
                 let html = html(&reply);
                 assert!(html.contains(&format!("<code>{}</code>", refusal.code())));

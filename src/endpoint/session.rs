@@ -15,7 +15,11 @@ use crate::wire::reply::Reply;
 
 impl Endpoints {
     /// `GET /session`
-    pub(super) async fn session(&self, arrival: &Arrival) -> Result<Reply, Refused> {
+    pub(super) async fn session(
+        &self,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Result<Reply, Refused> {
         let (session, proof) = self.caller(arrival, happened).await?;
         Ok(Reply::json(StatusCode::OK, &describe(&session, proof)))
     }

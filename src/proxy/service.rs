@@ -32,7 +32,7 @@ use super::upstream::Pool;
 use super::{RequestIds, body};
 use crate::clock::Clock;
 use crate::config::Listen;
-use crate::endpoint::{Endpoints, cors};
+use crate::endpoint::Endpoints;
 use crate::gate::{Decision, Denial, Gate, Permit};
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
@@ -139,7 +139,7 @@ impl ProxyHttp for Service {
             }
             self.edit.response(response, forwarding);
             if !forwarding.permit.route().forward_preflight {
-                cors::decorate(self.endpoints.cors(), arrival, &mut Edited(response));
+                self.endpoints.cors().decorate(arrival, &mut Edited(response));
             }
         }
         ctx.own_share += begun.elapsed();
@@ -203,7 +203,7 @@ impl Service {
                 self.answer(session, ctx, served.reply).await
             }
             Decision::Preflight(methods) => {
-                let reply = cors::preflight_reply(self.endpoints.cors(), arrival, &methods);
+                let reply = self.endpoints.cors().preflight(arrival, &methods);
                 self.answer(session, ctx, reply).await
             }
             Decision::Refuse(denial) => self.refuse(session, ctx, denial).await,
@@ -256,7 +256,7 @@ impl Service {
     async fn answer(&self, session: &mut Session, ctx: &mut Ctx, mut reply: Reply) -> Result<bool> {
         ctx.stage = Stage::Answered;
         if let Some(arrival) = &ctx.arrival {
-            cors::decorate(self.endpoints.cors(), arrival, &mut reply.headers);
+            self.endpoints.cors().decorate(arrival, &mut reply.headers);
         }
         if let Ok(id) = http::HeaderValue::from_str(&ctx.request_id) {
             reply.headers.insert("x-request-id", id);

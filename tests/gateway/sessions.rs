@@ -206,7 +206,7 @@ fn cors_is_answered_for_listed_origins_only() {
         assert!(answer.header("vary").unwrap().to_lowercase().contains("origin"));
         let foreign = preflight("http://evil.test", path);
         assert_eq!(foreign.header("access-control-allow-origin"), None, "{path}");
-        assert!(foreign.status >= 400);
+        assert_eq!(foreign.header("access-control-allow-methods"), None, "{path}");
     }
     assert!(upstream.seen().is_empty(), "no preflight is forwarded");
     let refused = client.get("/app").header("Origin", "http://localhost:3000").send();

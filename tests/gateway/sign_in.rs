@@ -252,7 +252,7 @@ fn a_browser_without_a_session_is_sent_to_the_page_and_a_script_is_not() {
     let gateway = Setup::new(upstream.address).start();
     let client = gateway.client();
     let sent = client.get("/notes?page=2").navigation().send();
-    assert_eq!((sent.status, sent.header("location")), (303, Some("/login?next=%2Fnotes%3Fpage%3D2")));
+    assert_eq!((sent.status, sent.header("location")), (303, Some("/login?next=/notes%3Fpage%3D2")));
     let told = client.get("/notes").header("Accept", "application/json").send();
     assert_eq!((told.status, told.code().as_str()), (401, "not_authenticated"));
     assert_eq!(told.header("www-authenticate"), Some("Bearer realm=\"api\""));
