@@ -24,4 +24,16 @@ pub mod auth;
 
 pub mod identity;
 
+pub mod detect;
+
+pub mod gate;
+
 pub mod endpoint;
+
+pub mod telemetry;
+
+pub mod proxy;
+
+pub mod app;
+
+pub mod cli;

@@ -151,7 +151,7 @@ fn ask(config: &Config, request: &str, body: &str) -> Result<Option<Value>, Fail
     };
     let authorization = format!("Bearer {}", token.expose());
     let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
-    let admin = config.listen.admin.to_string();
+    let admin = app::offline::admin_address(config);
     let (status, answer) = match health::ask(&admin, request, &headers, body) {
         Ok(answered) => answered,
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => return Ok(None),

@@ -120,6 +120,8 @@ pub struct Upstream {
 /// `[[route]]`: host + path prefix (+ methods) -> upstream, with what it asks of a caller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
+    /// Its place in the file, counted from 0.
+    pub index: usize,
     /// A metric label; unique.
     pub name: String,
     /// Hosts it takes: exact (`app.example`) or wildcard (`*.example`); empty: any.

@@ -55,12 +55,14 @@ impl Admin {
         match request.uri.path() {
             "/live" if reading => text("live\n"),
             "/ready" if reading => self.ready().await,
-            "/metrics" if reading => {
-                Reply::empty(StatusCode::OK).with_body(
-                    "text/plain; version=0.0.4; charset=utf-8",
-                    self.observer.metrics(self.clock.now()),
-                )
-            }
+            "/metrics" if reading => match self.observer.scrape() {
+                Ok(text) => Reply::empty(StatusCode::OK)
+                    .with_body("text/plain; version=0.0.4; charset=utf-8", text),
+                Err(error) => {
+                    tracing::error!(%error, "the metrics cannot be written");
+                    Reply::refusal(Refusal::Internal, "")
+                }
+            },
             path => {
                 let body = match tokio::time::timeout(BODY_TIMEOUT, read_body(session)).await {
                     Ok(Ok(body)) => body,

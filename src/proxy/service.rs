@@ -86,7 +86,10 @@ impl ProxyHttp for Service {
         forwarding.tries += 1;
         forwarding.asked.get_or_insert_with(Instant::now);
         match forwarding.pool.peer(websocket) {
-            Some(peer) => Ok(peer),
+            Some(peer) => {
+                forwarding.server = peer._address.as_inet().copied();
+                Ok(peer)
+            }
             None => Err(refused(ctx, Refusal::UpstreamUnavailable, "no server is known")),
         }
     }
@@ -236,6 +239,7 @@ impl Service {
             pool,
             buffered,
             tries: 0,
+            server: None,
             asked: None,
             upstream_time: None,
         }));
@@ -254,7 +258,7 @@ impl Service {
 
     /// Writes an answer of our own.
     async fn answer(&self, session: &mut Session, ctx: &mut Ctx, mut reply: Reply) -> Result<bool> {
-        ctx.stage = Stage::Answered;
+        ctx.answered();
         if let Some(arrival) = &ctx.arrival {
             self.endpoints.cors().decorate(arrival, &mut reply.headers);
         }

@@ -16,8 +16,8 @@ pub(super) enum Stage {
     Arrived,
     /// The gate let it pass.
     Permitted(Box<Forwarding>),
-    /// It was answered here, or refused.
-    Answered,
+    /// It was answered here: by an own path, by a refusal, or after its upstream failed.
+    Answered(Option<Box<Forwarding>>),
 }
 
 /// All that forwarding needs.
@@ -30,6 +30,8 @@ pub(super) struct Forwarding {
     pub(super) buffered: Option<usize>,
     /// Servers tried so far.
     pub(super) tries: usize,
+    /// The server that was tried last.
+    pub(super) server: Option<std::net::SocketAddr>,
     /// When the connection to the upstream was asked for.
     pub(super) asked: Option<Instant>,
     /// When the head of the answer arrived, counted from `asked`.
@@ -80,8 +82,25 @@ impl Ctx {
                 forwarding.permit.route().websocket
                     && self.arrival.as_ref().is_some_and(|arrival| arrival.websocket)
             }
-            Stage::Arrived | Stage::Answered => false,
+            Stage::Arrived | Stage::Answered(_) => false,
         }
+    }
+
+    /// The forwarding that took place, whatever came of it.
+    pub(super) fn forwarding(&self) -> Option<&Forwarding> {
+        match &self.stage {
+            Stage::Permitted(forwarding) | Stage::Answered(Some(forwarding)) => Some(forwarding),
+            Stage::Arrived | Stage::Answered(None) => None,
+        }
+    }
+
+    /// An answer of our own was given.
+    pub(super) fn answered(&mut self) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Arrived) {
+            Stage::Permitted(forwarding) => Stage::Answered(Some(forwarding)),
+            Stage::Answered(forwarding) => Stage::Answered(forwarding),
+            Stage::Arrived => Stage::Answered(None),
+        };
     }
 }
 
