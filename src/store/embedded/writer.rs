@@ -6,13 +6,14 @@
 //!
 //! While one batch is at the disk the next one gathers in the queue, so that the batches grow with the load and no
 //! change ever waits for company. An [`Op`] has two halves: `run` decides and writes inside its savepoint, `apply` shows
-//! the result in memory once the batch is durable. If the commit fails, no `apply` runs and every caller is told.
+//! the result in memory once the batch is durable. If the commit fails, no `apply` runs and every caller is told; `run` may be
+//! called again after its effects were rolled back.
 
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use rusqlite::{Connection, Error, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::StoreError;
@@ -46,15 +47,8 @@ pub(super) struct Writer {
 
 /// An [`Op`] with its caller, whatever its types.
 trait Job: Send {
-    fn run(&mut self, sql: &Connection, live: &Live) -> Outcome;
+    fn run(&mut self, sql: &Connection, live: &Live) -> Result<(), StoreError>;
     fn finish(self: Box<Self>, committed: &Result<(), StoreError>, live: &Live);
-}
-
-/// How an op went inside the batch.
-#[derive(Clone, Copy)]
-enum Outcome {
-    Done,
-    Undo,
 }
 
 struct Waiting<O: Op> {
@@ -98,9 +92,9 @@ impl Drop for Writer {
 }
 
 impl<O: Op> Job for Waiting<O> {
-    fn run(&mut self, sql: &Connection, live: &Live) -> Outcome {
+    fn run(&mut self, sql: &Connection, live: &Live) -> Result<(), StoreError> {
         self.found = self.op.run(sql, live).map_err(StoreError::from);
-        if self.found.is_ok() { Outcome::Done } else { Outcome::Undo }
+        self.found.as_ref().map(drop).map_err(StoreError::clone)
     }
 
     fn finish(self: Box<Self>, committed: &Result<(), StoreError>, live: &Live) {
@@ -111,35 +105,64 @@ impl<O: Op> Job for Waiting<O> {
     }
 }
 
+/// Why nothing of a batch was committed.
+enum Failure {
+    /// The transaction did not begin or end.
+    Commit(StoreError),
+    /// One op made SQLite roll back the whole transaction, as a full disk does.
+    RolledBack(StoreError),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Commit(error.into())
+    }
+}
+
 fn write_all(mut connection: Connection, live: &Live, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
     let mut batch = Vec::with_capacity(BATCH);
     while jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let committed = commit(&mut connection, live, &mut batch).map_err(StoreError::from);
-        for job in batch.drain(..) {
-            job.finish(&committed, live);
+        match commit(&mut connection, live, &mut batch) {
+            Ok(()) => finish(&mut batch, &Ok(()), live),
+            Err(Failure::Commit(error)) => finish(&mut batch, &Err(error), live),
+            // The others may have room: to end a session takes none.
+            Err(Failure::RolledBack(_)) => {
+                for job in batch.drain(..) {
+                    alone(&mut connection, live, job);
+                }
+            }
         }
     }
+}
+
+fn finish(batch: &mut Vec<Box<dyn Job>>, committed: &Result<(), StoreError>, live: &Live) {
+    for job in batch.drain(..) {
+        job.finish(committed, live);
+    }
+}
+
+fn alone(connection: &mut Connection, live: &Live, mut job: Box<dyn Job>) {
+    let committed = match commit(connection, live, std::slice::from_mut(&mut job)) {
+        Ok(()) => Ok(()),
+        Err(Failure::Commit(error) | Failure::RolledBack(error)) => Err(error),
+    };
+    job.finish(&committed, live);
 }
 
 fn commit(
     connection: &mut Connection,
     live: &Live,
     batch: &mut [Box<dyn Job>],
-) -> rusqlite::Result<()> {
+) -> Result<(), Failure> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for job in batch {
         let savepoint = transaction.savepoint()?;
         match job.run(&savepoint, live) {
-            Outcome::Done => savepoint.commit()?,
-            Outcome::Undo => savepoint.finish()?,
-        }
-        // A full disk can make SQLite roll back the whole transaction by itself; what followed would then commit alone.
-        if transaction.is_autocommit() {
-            return Err(Error::SqliteFailure(
-                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK),
-                Some("the transaction was rolled back by the database".to_owned()),
-            ));
+            Ok(()) => savepoint.commit()?,
+            // Going on here would commit each op by itself, and then report them all as failed.
+            Err(error) if savepoint.is_autocommit() => return Err(Failure::RolledBack(error)),
+            Err(_) => savepoint.finish()?,
         }
     }
-    transaction.commit()
+    Ok(transaction.commit()?)
 }

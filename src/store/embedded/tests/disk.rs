@@ -61,6 +61,30 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test]
+async fn on_a_full_disk_sessions_can_still_be_ended_in_company() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = tuned(&folder, Some(30));
+    let create = |number: usize| store.create(new_session(&format!("s{number}"), "1"));
+    let mut made = 0;
+    while create(made).await.is_ok() {
+        made += 1;
+    }
+    // All three are in the queue before the writer can have committed the first.
+    let which = Which::Session(SessionId::new("s0"));
+    let (before, ended, after) = tokio::join!(
+        create(made),
+        store.end(&which, EndReason::SignedOut, at(1)),
+        create(made + 1)
+    );
+    assert_eq!(ended.unwrap().len(), 1);
+    assert!(before.is_err(), "there was no room yet");
+    drop(after);
+    let listed = store.list(None, at(1)).await.unwrap().len();
+    drop(store);
+    assert_eq!(open(&folder).list(None, at(1)).await.unwrap().len(), listed);
+}
+
+#[tokio::test]
 async fn a_change_that_fails_takes_no_other_of_its_batch_down() {
     let folder = tempfile::tempdir().unwrap();
     let store = Embedded::open(&file_in(&folder)).unwrap();
