@@ -3,7 +3,7 @@
 //! The whole copy is one step of SQLite's backup: it reads one snapshot, and in a write-ahead log a reader holds up no
 //! writer. Copying in several steps would start again at every commit in between, and under load never end.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use async_trait::async_trait;
 use rusqlite::backup::{Backup as Copy, StepResult};
@@ -27,7 +27,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
     fill(from, &real).map_err(|error| remove_after(error, &real))
 }
 
-fn fill(from: &Path, to: &PathBuf) -> Result<(), StoreError> {
+fn fill(from: &Path, to: &Path) -> Result<(), StoreError> {
     let source = file::connect_read_only(from, Tuning::default())?;
     let mut target = file::connect(to, Tuning::default())?;
     let step = Copy::new(&source, &mut target)?.step(-1)?;

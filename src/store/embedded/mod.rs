@@ -2,13 +2,13 @@
 //!
 //! - **Durable.** Write-ahead log with `synchronous = FULL`: a commit returns after its `fsync`. With `NORMAL` a power
 //!   loss could take back rotations that had been acknowledged, and a spent refresh token would be good again.
-//! - **One writer.** A thread of its own holds the only connection that writes ([`writer`]). It takes all changes that
+//! - **One writer.** A thread of its own holds the only connection that writes (`writer.rs`). It takes all changes that
 //!   wait and commits them in one transaction, so that many rotations share one `fsync`; each has a savepoint of its
 //!   own, so that one that fails takes no other down. No async thread ever waits for the disk.
 //! - **Memory follows the disk.** A change shows in memory after its commit and before its acknowledgement. When the
 //!   disk fails, the caller gets a [`StoreError`], memory stays as it was, and reads go on.
 //! - **The database decides.** Whether a refresh token is still unspent is answered by an `UPDATE` that changes one row
-//!   or none, inside the transaction ([`ops`]).
+//!   or none, inside the transaction (`ops.rs`).
 //!
 //! One gateway per file: another process may read it (`session list`, a backup), but ends that it writes beside a running
 //! gateway do not reach that gateway's memory; commands go through the admin listener then.

@@ -41,10 +41,12 @@ pub(super) fn known() -> u32 {
     u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
 }
 
-/// The file's schema version, 0 for an empty file.
+/// The file's schema version, 0 for an empty file. Read in one transaction: another process may be making the tables.
 fn identify(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
+    let snapshot =
+        connection.unchecked_transaction().map_err(|source| OpenError::sqlite(path, source))?;
     let read = |what: &str| {
-        connection
+        snapshot
             .query_row(what, [], |row| row.get::<_, i64>(0))
             .map_err(|source| OpenError::sqlite(path, source))
     };

@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use super::super::{OpenError, schema};
+use super::super::{OpenError, file, schema};
 use super::*;
 
 fn refusal(path: &Path) -> OpenError {
@@ -104,6 +104,14 @@ async fn an_empty_file_becomes_a_store() {
     assert_eq!(count(&path, "PRAGMA application_id"), 0x4472_5764);
     let mode: String = raw(&path).query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal");
+}
+
+#[test]
+fn a_commit_waits_for_the_disk() {
+    let (_store, folder) = fresh();
+    let connection = file::connect(&file_in(&folder), Tuning::default()).unwrap();
+    let level: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+    assert_eq!(level, 2, "FULL: less can lose acknowledged rotations in a power loss");
 }
 
 #[test]

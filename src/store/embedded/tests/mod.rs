@@ -2,6 +2,7 @@
 
 mod disk;
 mod file;
+mod model;
 
 use std::path::Path;
 use std::sync::Arc;
