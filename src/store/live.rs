@@ -92,3 +92,18 @@ impl Live {
         sessions
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract::new_session;
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_a_session_that_ended() {
+        let live = Live::default();
+        let session = Session::begin(&new_session("a", "1"));
+        live.insert(&session);
+        assert!(live.end(&session.id).is_some());
+        assert!(live.by_id.is_empty() && live.by_cookie.is_empty() && live.by_user.is_empty());
+    }
+}

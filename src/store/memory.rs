@@ -195,6 +195,7 @@ impl Backup for Memory {
 
 #[cfg(test)]
 mod tests {
+    use super::super::contract::new_session;
     use super::*;
 
     fn fresh() -> (Arc<Memory>, ()) {
@@ -206,5 +207,14 @@ mod tests {
     #[tokio::test]
     async fn says_that_it_has_nothing_to_back_up() {
         assert!(Memory::new().backup(Path::new("/nowhere")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_tokens_of_a_session_go_with_it() {
+        let store = Memory::new();
+        let session = store.create(new_session("a", "1")).await.unwrap();
+        let which = Which::Session(session.id.clone());
+        store.end(&which, EndReason::SignedOut, session.signed_in_at).await.unwrap();
+        assert!(store.tokens.lock().is_empty());
     }
 }

@@ -159,8 +159,6 @@ impl RefreshTokens for Embedded {
         let token =
             blocking(move || Ok(rows::token(&reader.lock(), &session, &presented)?)).await?;
         Ok(match token {
-            // It may have ended while the row was read.
-            _ if !live.is_live(now) => RefreshState::Unknown,
             None => RefreshState::Unknown,
             Some(token) if token.expires_at <= now => RefreshState::Expired,
             Some(token) => match token.spent {

@@ -174,3 +174,20 @@ async fn a_row_that_cannot_be_read_is_damage_and_never_a_missing_session() {
     let error = refusal(&path);
     assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn damage_that_only_a_check_of_the_whole_file_finds_is_refused() {
+    let (store, folder) = fresh();
+    store.create(new_session("a", "1")).await.unwrap();
+    drop(store);
+    let path = file_in(&folder);
+    // Opening reads the sessions alone; this index is first needed hours later, by upkeep.
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'refresh_tokens_by_end'";
+    let page = usize::try_from(count(&path, root)).unwrap();
+    let size = usize::try_from(count(&path, "PRAGMA page_size")).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[(page - 1) * size..page * size].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+    let error = refusal(&path);
+    assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+}

@@ -108,6 +108,7 @@ async fn upkeep_makes_last_uses_and_identities_durable() {
     for id in ["used", "changed", "unused"] {
         store.create(new_session(id, "1")).await.unwrap();
     }
+    store.upkeep(T0).await.unwrap();
     find(&store, "used", T0).await.unwrap().touch(after(IDLE / 2));
     let staff = Identity { staff: false, ..(*identity("1")).clone() };
     find(&store, "changed", T0).await.unwrap().identity.store(Arc::new(staff));
