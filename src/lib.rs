@@ -11,6 +11,7 @@ pub mod event;
 pub mod refusal;
 pub mod secret;
 
+pub mod django;
 pub mod wire;
 
 pub mod config;

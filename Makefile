@@ -1,0 +1,41 @@
+# What people do with this repository; `make help` lists it. The work itself is in scripts/ and in cargo.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check bench fmt
+
+CARGO ?= cargo
+# Each is started up to the point of binding a port: the file in the repository's top documents every key.
+SAMPLES := gateway.toml $(wildcard docker/*.toml)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build and start the gateway in front of the Django service, and print commands to try
+	@CARGO="$(CARGO)" scripts/run
+
+demo: ## run the commands that `make run` prints, against what it started
+	@scripts/demo
+
+test: ## unit, property, contract and integration tests, the browser test, the alert rules
+	@scripts/setup
+	@scripts/setup-test
+	scripts/test-docker
+	$(CARGO) test --locked
+
+check: ## formatting, lints, documentation, dependencies, sample configurations
+	@scripts/setup
+	@scripts/setup-check
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+	.tools/bin/cargo-deny --locked check bans licenses sources
+	for sample in $(SAMPLES); do $(CARGO) run --locked --quiet -- check --config "$$sample"; done
+
+bench: ## benchmarks of the pure parts, then CPU time per request beside a bare proxy
+	@scripts/setup
+	$(CARGO) bench --locked
+
+fmt: ## format the Rust code
+	$(CARGO) fmt

@@ -1,0 +1,17 @@
+from django.urls import path
+from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView, TokenVerifyView
+
+from . import views
+
+urlpatterns = [
+    # Django session
+    path("login", views.Login.as_view()),
+    path("logout", views.Logout.as_view()),
+    # hand-made JWT
+    path("login/jwt", views.JWTLogin.as_view()),
+    path("login/jwt/info", views.UserDetailView.as_view()),
+    # SimpleJWT
+    path("login/simpleJWT", TokenObtainPairView.as_view()),
+    path("login/simpleJWT/refresh", TokenRefreshView.as_view()),
+    path("login/simpleJWT/verify", TokenVerifyView.as_view()),
+]
