@@ -149,7 +149,7 @@ fn open_store(config: &Config, now: Timestamp) -> Result<Store, StartError> {
     match config.store.kind {
         StoreKind::Memory => Ok(Store::of(Memory::new())),
         StoreKind::Embedded => {
-            Ok(Store::of(Embedded::open(&config.store.path, now).map_err(start_error)?))
+            Ok(Store::of(Embedded::open(&config.store.path).map_err(start_error)?))
         }
     }
 }
