@@ -20,3 +20,5 @@ pub mod geo;
 pub mod store;
 
 pub mod auth;
+
+pub mod detect;
