@@ -22,3 +22,5 @@ pub mod store;
 pub mod auth;
 
 pub mod detect;
+
+pub mod telemetry;
