@@ -50,15 +50,20 @@ impl Mmdb {
     /// # Errors
     /// If there is no such file, it is no such database, it is damaged, or it has no countries.
     pub fn open(path: &Path) -> Result<Self, GeoError> {
-        let bad = |reason: String| GeoError { path: path.to_owned(), reason };
-        let reader = Reader::open_readfile(path).map_err(|error| bad(error.to_string()))?;
+        let bad = |reason| GeoError { path: path.to_owned(), reason };
+        let bytes = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+        Self::read(bytes).map_err(bad)
+    }
+
+    fn read(bytes: Vec<u8>) -> Result<Self, String> {
+        let reader = Reader::from_source(bytes).map_err(|error| error.to_string())?;
         match countries_in_sample(&reader) {
-            Ok(0) => Err(bad(format!(
+            Ok(0) => Err(format!(
                 "it names no country (its type is {:?}; `country.iso_code` or `country_code` is needed)",
                 reader.metadata().database_type
-            ))),
+            )),
             Ok(_) => Ok(Self(reader)),
-            Err(error) => Err(bad(error.to_string())),
+            Err(error) => Err(error.to_string()),
         }
     }
 }
@@ -110,17 +115,10 @@ mod tests {
         ("9.9.9.9/32", "Switzerland"),
     ];
 
-    fn open(bytes: &[u8]) -> Result<Mmdb, String> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("countries.mmdb");
-        fs::write(&path, bytes).unwrap();
-        Mmdb::open(&path).map_err(|error| error.to_string())
-    }
-
     #[test]
     fn both_schemas_give_the_same_countries() {
         for schema in [Schema::Nested, Schema::Flat] {
-            let mmdb = open(&write_database(schema, NETWORKS)).unwrap();
+            let mmdb = Mmdb::read(write_database(schema, NETWORKS)).unwrap();
             for (address, country) in [
                 ("1.1.1.1", Some("AU")),
                 ("1.1.255.255", Some("AU")),
@@ -145,6 +143,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_read_into_memory() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, write_database(Schema::Flat, NETWORKS)).unwrap();
+        let mmdb = Mmdb::open(file.path()).unwrap();
+        drop(file);
+        assert_eq!(mmdb.country("1.1.1.1".parse().unwrap()), Country::new("AU"));
+    }
+
+    #[test]
     fn a_missing_file_is_a_clear_error() {
         let error = Mmdb::open(Path::new("/nonexistent/countries.mmdb")).unwrap_err().to_string();
         assert!(error.starts_with("the country database /nonexistent/countries.mmdb"), "{error}");
@@ -153,17 +160,17 @@ mod tests {
     #[test]
     fn a_damaged_file_is_an_error_and_no_panic() {
         let whole = write_database(Schema::Nested, NETWORKS);
-        assert!(open(b"").is_err());
-        assert!(open(b"not a database").is_err());
+        assert!(Mmdb::read(Vec::new()).is_err());
+        assert!(Mmdb::read(b"not a database".to_vec()).is_err());
         for cut in 0..whole.len() {
             // The metadata are at the end: without their last byte nothing is readable.
-            assert!(open(&whole[..cut]).is_err(), "cut at {cut}");
+            assert!(Mmdb::read(whole[..cut].to_vec()).is_err(), "cut at {cut}");
         }
         // One wrong byte anywhere: an error or another answer, but no panic.
         for place in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[place] ^= 0xFF;
-            if let Ok(mmdb) = open(&damaged) {
+            if let Ok(mmdb) = Mmdb::read(damaged) {
                 mmdb.country("1.1.1.1".parse().unwrap());
             }
         }
@@ -171,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_database_without_countries_says_so() {
-        let error = open(&write_database(Schema::Other, NETWORKS)).unwrap_err();
+        let error = Mmdb::read(write_database(Schema::Other, NETWORKS)).unwrap_err();
         assert!(error.contains("names no country"), "{error}");
     }
 }

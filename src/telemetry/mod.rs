@@ -144,3 +144,114 @@ impl fmt::Debug for Telemetry {
 
 #[cfg(test)]
 mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{names, record};
+    use super::*;
+    use crate::caller::{SessionId, UserKey};
+    use crate::clock::Timestamp;
+    use crate::config;
+    use crate::detect::watch::queue;
+    use crate::detect::{DetectorName, Evidence, Subject};
+    use crate::event::What;
+
+    fn log(audit_file: Option<std::path::PathBuf>) -> config::Log {
+        config::Log {
+            format: config::LogFormat::Json,
+            level: "info".into(),
+            access: true,
+            audit_file,
+        }
+    }
+
+    fn reuse() -> Event {
+        Event {
+            at: Timestamp::from_secs(1),
+            request_id: None,
+            client: None,
+            what: What::RefreshReused {
+                session: SessionId::new("s-1"),
+                user: UserKey::new("django", "7"),
+            },
+        }
+    }
+
+    #[track_caller]
+    fn assert_sample(telemetry: &Telemetry, line: &str) {
+        let text = telemetry.scrape().unwrap();
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+
+    #[test]
+    fn what_is_told_once_reaches_metrics_audit_trail_and_detectors() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let metrics = Arc::new(Metrics::new(&names()).unwrap());
+        let audit = Audit::open(&log(Some(path.clone()))).unwrap();
+        // Room for one event, so that the second is dropped: that both ways out are fed shows in one scrape.
+        let (sink, _queue) = queue(1);
+        let telemetry = Telemetry::new(names(), metrics, audit, sink, || 3)
+            .at_scrape(|metrics| metrics.hash_pool(4, 5));
+
+        telemetry.request(&record());
+        telemetry.event(reuse());
+        telemetry.event(reuse());
+        let findings = telemetry.findings();
+        let finding = Finding {
+            detector: DetectorName::RefreshReuse,
+            at: Timestamp::from_secs(1),
+            request_id: None,
+            client: None,
+            subject: Subject::Session(SessionId::new("s-1")),
+            session: Some(SessionId::new("s-1")),
+            user: None,
+            evidence: Evidence {
+                count: 1,
+                window: std::time::Duration::from_secs(60),
+                countries: Vec::new(),
+            },
+        };
+        findings.finding(&finding, Taken::EndSession, None);
+
+        for line in [
+            "doorwarden_requests_total{code=\"200\",method=\"GET\",route=\"app\"} 1",
+            "doorwarden_refreshes_total{result=\"reuse\"} 2",
+            "doorwarden_events_dropped_total 1",
+            "doorwarden_log_lines_dropped_total 3",
+            "doorwarden_hash_queue_length 4",
+            "doorwarden_abnormal_access_total{action=\"end_session\",detector=\"refresh_reuse\"} 1",
+            "doorwarden_abnormal_access_total{action=\"dry_run\",detector=\"refresh_reuse\"} 0",
+        ] {
+            assert_sample(&telemetry, line);
+        }
+        drop((telemetry, findings));
+        let trail = std::fs::read_to_string(path).unwrap();
+        let told: Vec<_> = trail
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].clone())
+            .collect();
+        assert_eq!(told, ["refresh_reused", "refresh_reused", "abnormal_access"]);
+    }
+
+    /// Whatever is shown to operators is made of these values. None has a place for a secret, or for the headers, query or
+    /// body that one could be in.
+    #[test]
+    fn no_value_that_is_shown_has_a_place_for_a_secret() {
+        let values = [
+            ("event.rs", include_str!("../event.rs")),
+            ("caller.rs", include_str!("../caller.rs")),
+            ("telemetry/record.rs", include_str!("record.rs")),
+            ("detect/mod.rs", include_str!("../detect/mod.rs")),
+        ];
+        for (file, text) in values {
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            for line in code.take_while(|line| !line.contains("mod tests")) {
+                for word in ["Secret", "TokenPair", "HeaderMap", "Arrival", "Uri", "query", "Bytes"]
+                {
+                    assert!(!line.contains(word), "{file}: {line}");
+                }
+            }
+        }
+    }
+}
