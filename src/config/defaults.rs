@@ -12,6 +12,7 @@ use super::{
     SessionSettings, StoreKind, StoreSettings, Tokens, Upstream,
 };
 use crate::django::hashers;
+use crate::wire::path::{CanonicalPath, Tolerance};
 
 const KIB: usize = 1024;
 

@@ -16,7 +16,7 @@ pub(super) fn paths(table: &Table<'_>, rotation: Rotation) -> Vec<OwnPathEntry> 
         }
         let path = table
             .text(key, values::canonical_path)
-            .unwrap_or_else(|| own.default_path().to_owned());
+            .map_or_else(|| own.default_path().to_owned(), |path| path.to_string());
         add(table, &mut all, OwnPathEntry { path, own, rotation }, table.place(key));
     }
     table.tables("alias", |alias| {
