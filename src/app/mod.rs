@@ -28,8 +28,7 @@ use crate::endpoint::Endpoints;
 use crate::endpoint::operator::Operator;
 use crate::event::EndReason;
 use crate::gate::Gate;
-use crate::geo::{Countries, NoCountries};
-use crate::geo::mmdb::Mmdb;
+use crate::geo::{Countries, Mmdb, NoCountries};
 use crate::identity::IdentityHeaders;
 use crate::proxy::{self, Bound, Observer, Parts, Sockets, Tls};
 use crate::store::embedded::Embedded;
@@ -65,7 +64,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         Some(path) => Arc::new(Mmdb::open(path).map_err(start_error)?),
         None => Arc::new(NoCountries),
     };
-    let store = open_store(&config, now)?;
+    let store = open_store(&config)?;
     let sockets = Sockets {
         http: Bound::bind(&config.listen.http).map_err(start_error)?,
         https: Bound::bind(&config.listen.https).map_err(start_error)?,
@@ -73,12 +72,16 @@ pub fn run(config: Config) -> Result<(), StartError> {
         admin: Bound::bind(&[config.listen.admin]).map_err(start_error)?,
     };
 
-    let metrics = Arc::new(Metrics::of(&config).map_err(start_error)?);
+    let metrics = Arc::new(Metrics::new(&Names::of(&config)).map_err(start_error)?);
     let audit = Audit::open(&config.log).map_err(start_error)?;
-    let store = TimedStore::around(store, &metrics);
+    let store = Store {
+        sessions: Arc::new(TimedStore::new(store.sessions, Arc::clone(&metrics))),
+        refresh_tokens: Arc::new(TimedStore::new(store.refresh_tokens, Arc::clone(&metrics))),
+        backup: store.backup,
+    };
     let pool = PasswordPool::start(config.login.hash_threads, config.login.hash_queue)
         .map_err(start_error)?;
-    let directories = directories(&config, &metrics);
+    let directories = directories(&config, &metrics)?;
     let auth = Arc::new(
         Auth::open(&config, &store, directories, pool.clone(), now).map_err(start_error)?,
     );
@@ -145,7 +148,7 @@ fn install_crypto() {
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
-fn open_store(config: &Config, now: Timestamp) -> Result<Store, StartError> {
+fn open_store(config: &Config) -> Result<Store, StartError> {
     match config.store.kind {
         StoreKind::Memory => Ok(Store::of(Memory::new())),
         StoreKind::Embedded => {
@@ -154,18 +157,23 @@ fn open_store(config: &Config, now: Timestamp) -> Result<Store, StartError> {
     }
 }
 
-fn directories(config: &Config, metrics: &Metrics) -> Vec<Arc<dyn Directory>> {
+fn directories(
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Vec<Arc<dyn Directory>>, StartError> {
     config
         .directories
         .iter()
         .map(|directory| {
             let found: Arc<dyn Directory> = match &directory.kind {
-                DirectoryKind::File { path } => Arc::new(FileDirectory::new(&directory.name, path)),
+                DirectoryKind::File { path } => {
+                    Arc::new(FileDirectory::open(&directory.name, path).map_err(start_error)?)
+                },
                 DirectoryKind::Django(django) => {
-                    Arc::new(DjangoDirectory::new(&directory.name, django))
+                    Arc::new(DjangoDirectory::new(&directory.name, django).map_err(start_error)?)
                 }
             };
-            Arc::new(TimedDirectory::new(found, metrics)) as Arc<dyn Directory>
+            Ok(Arc::new(TimedDirectory::new(found, metrics)) as Arc<dyn Directory>)
         })
         .collect()
 }

@@ -10,7 +10,7 @@ use crate::auth::keys::KeyRing;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
-use crate::endpoint::operator::describe;
+use crate::endpoint::operator::{describe, describe_keys};
 use crate::event::EndReason;
 use crate::secret::Secret;
 use crate::store::{Store, Which};
@@ -37,7 +37,7 @@ pub fn admin_address(config: &Config) -> String {
 /// # Errors
 /// If they cannot be read or made.
 pub fn list_keys(config: &Config) -> Result<Value, String> {
-    Ok(keys(config)?.list())
+    Ok(describe_keys(&keys(config)?))
 }
 
 /// Makes a new signing key.
@@ -98,7 +98,7 @@ fn with_store<T>(
     config: &Config,
     work: impl AsyncFnOnce(&Store) -> Result<T, String>,
 ) -> Result<T, String> {
-    let store = open_store(config, SystemClock.now()).map_err(|error| error.to_string())?;
+    let store = open_store(config).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

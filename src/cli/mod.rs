@@ -159,7 +159,7 @@ fn init(path: &Path) -> Result<(), Failure> {
         .mode(0o644)
         .open(path)
         .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
-    file.write_all(crate::config::MINIMAL.as_bytes())
+    file.write_all(crate::config::init::MINIMAL.as_bytes())
         .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
     println!("wrote {}; see what it says, then: doorwarden check", path.display());
     Ok(())

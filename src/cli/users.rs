@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{Failure, password_from_stdin};
-use crate::directory::{file, password};
+use crate::directory::password;
+use crate::directory::users_file::UsersFile as Users;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -58,22 +59,24 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Add { name, file, password_stdin: _, groups } => {
             let hashed = hashed_password()?;
-            file::add(&file.file, &name, &hashed, &groups).map_err(failed)?;
+            Users::change(&file.file, |users| users.with_user(&name, &hashed, &groups))
+                .map_err(failed)?;
             println!("added {name}");
         }
         Command::List(file) => {
-            for user in file::list(&file.file).map_err(failed)? {
-                let state = if user.active { "active" } else { "disabled" };
+            for user in Users::read(&file.file).map_err(failed)?.list() {
+                let state = if user.disabled { "disabled" } else { "active" };
                 println!("{}\t{state}\t{}", user.name, user.groups.join(","));
             }
         }
         Command::Disable { name, file } => {
-            file::disable(&file.file, &name).map_err(failed)?;
+            Users::change(&file.file, |users| users.with_disabled(&name, true)).map_err(failed)?;
             println!("disabled {name}; their sessions end when the gateway looks again");
         }
         Command::Passwd { name, file, password_stdin: _ } => {
             let hashed = hashed_password()?;
-            file::passwd(&file.file, &name, &hashed).map_err(failed)?;
+            Users::change(&file.file, |users| users.with_password(&name, &hashed))
+                .map_err(failed)?;
             println!("changed the password of {name}; their sessions end when the gateway looks again");
         }
     }

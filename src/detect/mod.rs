@@ -35,7 +35,7 @@ pub mod watch;
 mod window;
 
 /// Judges events.
-pub trait Detector: Send {
+pub trait Detector: Send + Sync {
     /// Shows it one event. What it saw, if that is worth telling.
     fn observe(&mut self, event: &Event, countries: &dyn Countries) -> Option<Finding>;
 }

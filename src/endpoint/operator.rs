@@ -18,6 +18,7 @@ use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::auth::Auth;
+use crate::auth::keys::KeyRing;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::{EndReason, What};
@@ -65,7 +66,7 @@ impl Operator {
         let answer = match (request.method, request.path) {
             (&Method::GET, "/sessions") => self.list(request).await,
             (&Method::POST, "/sessions/end") => self.end(request, happened).await,
-            (&Method::GET, "/keys") => Ok(self.auth.keys().list()),
+            (&Method::GET, "/keys") => Ok(describe_keys(self.auth.keys())),
             (&Method::POST, "/keys/rotate") => self.rotate(request.at),
             (_, "/sessions" | "/sessions/end" | "/keys" | "/keys/rotate") => {
                 Err(Refusal::MethodNotAllowed)
@@ -143,6 +144,18 @@ pub fn describe(session: &Session) -> Value {
         "client": session.client.map(|client| client.to_string()),
         "agent": session.agent,
     })
+}
+
+/// The signing keys as commands and the operator's API show them.
+pub fn describe_keys(keys: &KeyRing) -> Value {
+    let describe = |key: &crate::auth::keys::Listed| {
+        json!({
+            "kid": key.kid,
+            "algorithm": key.algorithm.name(),
+            "verifies_until": key.retired_until.map(|until| until.to_string()),
+        })
+    };
+    json!({"keys": keys.list().iter().map(describe).collect::<Vec<_>>()})
 }
 
 /// `DIRECTORY/ID`.

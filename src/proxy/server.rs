@@ -176,14 +176,14 @@ where
     let mut all = listeners.http;
     all.sockets.extend(listeners.https.sockets);
     for address in &plain {
-        let config = ListenerConfig::new_tcp(&address.to_string()).l4_buffer(buffers());
+        let config = ListenerConfig::tcp(address.to_string()).l4_buffer(buffers());
         service.add_listener(config);
     }
     for address in &secure {
         let Some(tls) = &listeners.tls else { continue };
-        let config = ListenerConfig::new_tcp(&address.to_string())
+        let config = ListenerConfig::tcp(address.to_string())
             .l4_buffer(buffers())
-            .tls_settings(tls.settings()?);
+            .tls(tls.settings()?);
         service.add_listener(config);
     }
     Ok(start(service, all, stop))
@@ -210,6 +210,6 @@ where
 }
 
 /// The framework's 64 KiB for each idle connection is what its users report as a leak; a head seldom needs more than this.
-const fn buffers() -> L4BufferSettings {
+fn buffers() -> L4BufferSettings {
     L4BufferSettings::new(8 * 1024, 8 * 1024)
 }

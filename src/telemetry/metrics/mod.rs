@@ -266,7 +266,7 @@ impl Metrics {
     }
 
     /// The hashing pool: how many wait now, and how many were turned away since the start.
-    pub fn hash_pool(&self, waiting: usize, rejected: u64) {
+    pub fn hash_pool(&self, waiting: u64, rejected: u64) {
         self.hash_queue.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         self.raise(&self.hash_rejected, rejected);
     }
