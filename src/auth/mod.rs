@@ -12,6 +12,7 @@ mod claims;
 mod jwt;
 pub mod keys;
 pub mod lockout;
+pub mod presented;
 pub mod refresh_token;
 #[cfg(test)]
 pub(crate) mod testkit;
@@ -110,12 +111,24 @@ impl Auth {
     }
 
     /// The live session of an access token. Does no I/O while it remembers the token.
-    pub async fn bearer(&self, _token: &str, _at: Timestamp) -> Result<Arc<Session>, Refusal> {
+    pub async fn bearer(
+        &self,
+        _token: &str,
+        _client: IpAddr,
+        _at: Timestamp,
+        _happened: &mut Vec<What>,
+    ) -> Result<Arc<Session>, Refusal> {
         unimplemented!()
     }
 
     /// The live session of a cookie's value. [`Refusal::SessionEnded`] if there is none.
-    pub async fn cookie(&self, _value: &str, _at: Timestamp) -> Result<Arc<Session>, Refusal> {
+    pub async fn cookie(
+        &self,
+        _value: &str,
+        _client: IpAddr,
+        _at: Timestamp,
+        _happened: &mut Vec<What>,
+    ) -> Result<Arc<Session>, Refusal> {
         unimplemented!()
     }
 
@@ -138,6 +151,15 @@ impl Auth {
     ) -> Result<usize, Refusal> {
         unimplemented!()
     }
+
+    /// stub
+    pub fn keys(&self) -> &keys::KeyRing { unimplemented!() }
+    /// stub
+    pub fn looks_like_ours(_token: &str) -> bool { unimplemented!() }
+    /// stub
+    pub async fn recheck(&self, _at: Timestamp, _happened: &mut Vec<What>) { unimplemented!() }
+    /// stub
+    pub fn open(_: &crate::config::Config, _: &crate::store::Store, _: Vec<Arc<dyn crate::directory::Directory>>, _: crate::directory::password::PasswordPool, _: Timestamp) -> Result<Self, String> { unimplemented!() }
 
     /// The public keys, as a JWK set (RFC 7517).
     pub fn jwks(&self) -> serde_json::Value {

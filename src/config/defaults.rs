@@ -98,6 +98,18 @@ impl Route {
     }
 }
 
+impl Algorithm {
+    /// As in the file, and in a token's `alg`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+}
+
 impl OwnPath {
     /// Where it is answered unless `[paths]` moves it.
     pub const fn default_path(self) -> &'static str {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::raw::{self, Reader};
 use super::report::Report;
+use crate::wire::path::CanonicalPath;
 use super::{
     Config, Cors, Detect, DirectoryKind, DjangoDirectory, Geo, IdentityHeaders, Listen, Log, Login,
     OwnPath, Route, SessionSettings, Tokens, Upstream, check, init,
@@ -115,7 +116,8 @@ fn what_init_writes_is_right_and_has_the_defaults() {
     let http = config.listen.http.clone();
     assert_eq!(config.listen, Listen { http, ..Listen::default() });
     assert_eq!(config.upstreams, [Upstream::new("django", &["127.0.0.1:8000"])]);
-    assert_eq!(config.routes[1], Route::new("app", "/", 0));
+    let app = Route { index: 1, ..Route::new("app", CanonicalPath::default(), 0) };
+    assert_eq!(config.routes[1], app);
     let signing_key_file = base.join("doorwarden/signing-key.pem");
     assert_eq!(config.tokens, Tokens { signing_key_file, ..Tokens::default() });
     assert_eq!(config.store.path, base.join("doorwarden/store.db"));

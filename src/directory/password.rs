@@ -254,7 +254,7 @@ mod tests {
     async fn a_full_queue_is_busy_at_once() {
         // No thread takes anything, so what waits stays.
         let (queue, _receiver) = sync_channel(1);
-        let pool = PasswordPool { queue, done: Arc::default() };
+        let pool = PasswordPool { queue, counts: Arc::default() };
         let waiting = pool.check(check_of("a", None));
         let mut waiting = std::pin::pin!(waiting);
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
@@ -264,16 +264,16 @@ mod tests {
     #[tokio::test]
     async fn a_check_whose_client_left_is_not_worked_on() {
         let (queue, receiver) = sync_channel(2);
-        let pool = PasswordPool { queue, done: Arc::default() };
+        let pool = PasswordPool { queue, counts: Arc::default() };
         {
             let left = pool.check(check_of("a", None));
             let mut left = std::pin::pin!(left);
             assert!(futures_util::poll!(left.as_mut()).is_pending());
         }
-        let done = Arc::clone(&pool.done);
+        let counts = Arc::clone(&pool.counts);
         drop(pool);
-        work(&Mutex::new(receiver), &done);
-        assert_eq!(done.load(Ordering::Acquire), 0);
+        work(&Mutex::new(receiver), &counts);
+        assert_eq!(counts.done.load(Ordering::Acquire), 0);
     }
 
     #[test]

@@ -10,8 +10,9 @@ use super::metrics::{DirectoryMetrics, Metrics, StoreOperation};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::directory::{Account, Directory, DirectoryError};
+use crate::django::hashers::Algorithm;
 use crate::event::EndReason;
-use crate::secret::Digest;
+use crate::secret::{Digest, Secret};
 use crate::store::{
     Backup, NewSession, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy,
     Sessions, StoreError, Upkeep, Which,
@@ -136,6 +137,14 @@ impl<D: Directory + ?Sized> Directory for TimedDirectory<D> {
         self.directory.name()
     }
 
+    fn hashers(&self) -> Arc<[Algorithm]> {
+        self.directory.hashers()
+    }
+
+    fn decoy(&self) -> Secret {
+        self.directory.decoy()
+    }
+
     async fn find(&self, name: &str) -> Result<Option<Account>, DirectoryError> {
         self.timed(self.directory.find(name)).await
     }
@@ -217,6 +226,14 @@ mod tests {
     impl Directory for Empty {
         fn name(&self) -> &str {
             "django"
+        }
+
+        fn hashers(&self) -> Arc<[Algorithm]> {
+            Arc::from(Algorithm::DEFAULT)
+        }
+
+        fn decoy(&self) -> Secret {
+            Secret::new("")
         }
 
         async fn find(&self, _: &str) -> Result<Option<Account>, DirectoryError> {

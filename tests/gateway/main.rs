@@ -13,4 +13,11 @@
     reason = "test helpers may fail loudly, wait in short steps and read the environment"
 )]
 
+mod carry;
+mod forwarding;
+mod layers;
+mod refresh;
+mod sessions;
+mod sign_in;
 mod support;
+mod targets;
