@@ -2,8 +2,9 @@
 //!
 //! Two stages, as everywhere input enters: `raw` reads the file's shape with the place of every value; `check` turns that
 //! into a [`Config`] and collects every problem on its way, so that an operator sees all of them at once, each with key,
-//! line, column and what is allowed. Defaults are here and nowhere else; `gateway.toml` documents each, and a test holds
-//! the two together.
+//! line, column and what is allowed ([`Report`]). Defaults are in `defaults` and nowhere else; `gateway.toml` documents
+//! each, and a test holds the two together. A new key is a field here, its default, one line in a check, and one line in
+//! `gateway.toml`; the compiler and that test name what is missing.
 //!
 //! All durations and sizes are values with units in the file ("15m", "64KiB"); switches that weaken security start with
 //! `danger_`.
@@ -13,6 +14,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+use crate::wire::path::{CanonicalPath, Tolerance};
+
+mod check;
+mod defaults;
+pub mod init;
+mod load;
+mod raw;
+mod report;
+
+#[cfg(test)]
+mod sample_tests;
+#[cfg(test)]
+mod tests;
+
+pub use load::LoadError;
+pub use report::{Problem, Report, Severity};
 
 /// Everything the gateway is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +78,8 @@ pub struct Listen {
     pub tls: Option<TlsFiles>,
     /// `/metrics`, `/live`, `/ready` and the operator's API.
     pub admin: SocketAddr,
+    /// Let `admin` be reached from other networks.
+    pub danger_public_admin: bool,
     /// Worker threads of the proxy; 0 means one for each core.
     pub threads: usize,
     /// A kept client connection without a request is closed after this long.
@@ -118,12 +138,14 @@ pub struct Upstream {
 /// `[[route]]`: host + path prefix (+ methods) -> upstream, with what it asks of a caller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
+    /// Its place in the file, counted from 0.
+    pub index: usize,
     /// A metric label; unique.
     pub name: String,
     /// Hosts it takes: exact (`app.example`) or wildcard (`*.example`); empty: any.
     pub hosts: Vec<String>,
     /// Prefix, on whole segments.
-    pub path: String,
+    pub path: CanonicalPath,
     /// Methods it takes; empty: the usual seven.
     pub methods: Vec<http::Method>,
     /// Index into [`Config::upstreams`].
@@ -133,9 +155,9 @@ pub struct Route {
     /// If not empty, the caller must be in one of these groups.
     pub groups: Vec<String>,
     /// Remove this much of the path before forwarding (`/api/` makes `/api/users` `/users`).
-    pub strip_prefix: Option<String>,
+    pub strip_prefix: Option<CanonicalPath>,
     /// Harmless ambiguities that are let through: see `wire::path`.
-    pub tolerate: Vec<String>,
+    pub tolerate: Tolerance,
     /// Header names that are let through although they hold an underscore or other unusual character.
     pub allow_headers: Vec<String>,
     /// Forward real preflights, without identity, to a service that answers CORS itself.
@@ -173,6 +195,32 @@ pub enum OwnPath {
     Session,
     /// `GET /.well-known/jwks.json`
     Jwks,
+}
+
+impl OwnPath {
+    /// Every one.
+    pub const ALL: [Self; 7] = [
+        Self::Login,
+        Self::Refresh,
+        Self::Verify,
+        Self::Logout,
+        Self::LogoutAll,
+        Self::Session,
+        Self::Jwks,
+    ];
+
+    /// Its key of `[paths]`, and its name in metrics and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Refresh => "refresh",
+            Self::Verify => "verify",
+            Self::Logout => "logout",
+            Self::LogoutAll => "logout_all",
+            Self::Session => "session",
+            Self::Jwks => "jwks",
+        }
+    }
 }
 
 /// One path of `[paths]`: an own path, or an alias of one.
@@ -282,7 +330,7 @@ pub struct DjangoDirectory {
     pub columns: DjangoColumns,
     /// Table of groups (`auth_group`) and of who is in which (`auth_user_groups`); none: no groups.
     pub groups: Option<DjangoGroups>,
-    /// Names of the hashers whose passwords are accepted; the default is Django's own list.
+    /// Names of the hashers whose passwords are accepted: those of [`crate::django::hashers::Algorithm`].
     pub hashers: Vec<String>,
 }
 
@@ -333,6 +381,17 @@ pub struct IdentityHeaders {
     pub attributes: Vec<(String, String)>,
 }
 
+impl IdentityHeaders {
+    /// The names that are not turned off.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        [&self.user_id, &self.user_name, &self.groups, &self.session_id]
+            .into_iter()
+            .chain(self.attributes.iter().map(|(name, _)| name))
+            .map(String::as_str)
+            .filter(|name| !name.is_empty())
+    }
+}
+
 /// `[login]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Login {
@@ -373,7 +432,7 @@ pub enum Issues {
 }
 
 /// `[cors]`: front ends on other origins.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cors {
     /// Origins (`scheme://host[:port]`) that get CORS headers.
     pub allowed_origins: Vec<String>,

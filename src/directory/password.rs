@@ -31,7 +31,15 @@ const PASSES: u32 = 2;
 #[derive(Clone)]
 pub struct PasswordPool {
     queue: SyncSender<Job>,
-    done: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+/// What happens in the pool, for metrics.
+#[derive(Debug, Default)]
+struct Counts {
+    waiting: AtomicU64,
+    done: AtomicU64,
+    rejected: AtomicU64,
 }
 
 /// One password to check.
@@ -89,14 +97,14 @@ impl PasswordPool {
         };
         let (sender, receiver) = sync_channel(queue);
         let receiver = Arc::new(Mutex::new(receiver));
-        let done = Arc::new(AtomicU64::new(0));
+        let counts = Arc::new(Counts::default());
         for index in 0..threads {
-            let (receiver, done) = (Arc::clone(&receiver), Arc::clone(&done));
+            let (receiver, counts) = (Arc::clone(&receiver), Arc::clone(&counts));
             thread::Builder::new()
                 .name(format!("password-{index}"))
-                .spawn(move || work(&receiver, &done))?;
+                .spawn(move || work(&receiver, &counts))?;
         }
-        Ok(Self { queue: sender, done })
+        Ok(Self { queue: sender, counts })
     }
 
     /// Checks one password.
@@ -105,9 +113,14 @@ impl PasswordPool {
     /// [`Busy`] if the queue is full.
     pub async fn check(&self, check: Check) -> Result<Checked, Busy> {
         let (answer, answered) = oneshot::channel();
+        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
         match self.queue.try_send(Job { check, answer }) {
             Ok(()) => answered.await.map_err(|_| Busy),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Busy),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+                self.counts.rejected.fetch_add(1, Ordering::Relaxed);
+                Err(Busy)
+            }
         }
     }
 
@@ -119,7 +132,17 @@ impl PasswordPool {
 
     /// How many passwords have been worked on.
     pub fn checks_done(&self) -> u64 {
-        self.done.load(Ordering::Acquire)
+        self.counts.done.load(Ordering::Acquire)
+    }
+
+    /// How many wait for a thread now.
+    pub fn waiting(&self) -> u64 {
+        self.counts.waiting.load(Ordering::Relaxed)
+    }
+
+    /// How many found the queue full.
+    pub fn rejected(&self) -> u64 {
+        self.counts.rejected.load(Ordering::Relaxed)
     }
 }
 
@@ -180,17 +203,18 @@ pub(super) fn hash_at(password: &Secret, memory: u32, passes: u32) -> Result<Str
     ))
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, done: &AtomicU64) {
+fn work(queue: &Mutex<Receiver<Job>>, counts: &Counts) {
     loop {
         // One thread waits in `recv` and the others for the lock: each job wakes exactly one.
         let job = queue.lock().recv();
         let Ok(Job { check, answer }) = job else { return };
+        counts.waiting.fetch_sub(1, Ordering::Relaxed);
         // Nobody waits any more: the client left, and with it the reason to work.
         if answer.is_closed() {
             continue;
         }
         let checked = check.run();
-        done.fetch_add(1, Ordering::AcqRel);
+        counts.done.fetch_add(1, Ordering::AcqRel);
         // The client may have left meanwhile.
         let _ = answer.send(checked);
     }

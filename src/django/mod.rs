@@ -6,3 +6,5 @@
 //! (`tests/vectors/django.json`).
 
 pub mod hashers;
+pub mod session;
+pub mod signing;

@@ -57,7 +57,9 @@ impl Reply {
         let mut reply = Self::json(refusal.status(), &serde_json::Value::Object(members));
         match refusal.status() {
             StatusCode::UNAUTHORIZED => {
-                reply.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge(refusal)));
+                reply
+                    .headers
+                    .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge(refusal)));
             }
             StatusCode::SERVICE_UNAVAILABLE => {
                 reply.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

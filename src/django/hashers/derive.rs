@@ -53,7 +53,7 @@ impl Hashed {
             }
             Scheme::Bcrypt { cost, .. } => *cost > MAX_BCRYPT_COST,
             Scheme::Scrypt { log_n, block_size, parallelism, .. } => {
-                // All lanes' blocks are held at once, beside the table that one lane fills at a time.
+                // The blocks of all lanes are held at once, and one lane's table beside them.
                 let block = u64::from(*block_size) * 128;
                 let table = block.saturating_mul(1 << log_n);
                 let lanes = block.saturating_mul(u64::from(*parallelism));
@@ -83,7 +83,7 @@ impl Hashed {
         if self.is_too_costly() {
             return Err(TooCostly);
         }
-        let mut out = Zeroizing::new(vec![0; self.digest().len()]);
+        let mut out = Zeroizing::new(vec![0; self.digest.len()]);
         match &self.scheme {
             Scheme::Pbkdf2 { prf, iterations, salt } => {
                 let iterations = NonZeroU32::new(*iterations).ok_or(TooCostly)?;

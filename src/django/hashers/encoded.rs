@@ -7,7 +7,6 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, STANDARD, STANDARD_NO_PAD};
@@ -36,7 +35,7 @@ pub enum Encoded {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hashed {
     pub(super) scheme: Scheme,
-    digest: Vec<u8>,
+    pub(super) digest: Vec<u8>,
 }
 
 /// The text is no encoded password as Django writes it. Says what is wrong with it and never what
@@ -175,10 +174,6 @@ impl Hashed {
         }
     }
 
-    pub(super) fn digest(&self) -> &[u8] {
-        &self.digest
-    }
-
     /// The text that Django would write.
     pub(super) fn encode(&self) -> String {
         let digest = &self.digest;
@@ -211,28 +206,6 @@ impl Hashed {
             }
             Scheme::Round { salt: None, .. } => lower_hex(digest),
         }
-    }
-
-    /// The same scheme and parameters around a salt and a digest that belong to nobody.
-    pub(super) fn decoy(&self) -> Self {
-        let text = |salt: &str| {
-            let mut text = lower_hex(&filler(b"salt", salt.len()));
-            text.truncate(salt.len());
-            text
-        };
-        let mut scheme = self.scheme.clone();
-        match &mut scheme {
-            Scheme::Pbkdf2 { salt, .. }
-            | Scheme::Scrypt { salt, .. }
-            | Scheme::Round { salt: Some(salt), .. } => *salt = text(salt),
-            Scheme::Argon2 { salt, .. } => *salt = filler(b"salt", salt.len()),
-            Scheme::Bcrypt { salt, .. } => {
-                let filler = filler(b"salt", salt.len());
-                salt.iter_mut().zip(filler).for_each(|(byte, filler)| *byte = filler);
-            }
-            Scheme::Round { salt: None, .. } => {}
-        }
-        Self { scheme, digest: filler(b"digest", self.digest.len()) }
     }
 }
 
@@ -388,16 +361,4 @@ fn exactly(len: usize, bytes: Vec<u8>) -> Result<Vec<u8>, Malformed> {
 pub(super) fn lower_hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
-}
-
-/// Bytes that are the same each time and the digest of no password that anybody knows.
-fn filler(label: &[u8], len: usize) -> Vec<u8> {
-    let blocks = (0_u32..).flat_map(|block| {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(b"doorwarden decoy ");
-        context.update(label);
-        context.update(&block.to_be_bytes());
-        context.finish().as_ref().to_vec()
-    });
-    blocks.take(len).collect()
 }

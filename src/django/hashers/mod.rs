@@ -33,18 +33,15 @@
 //! row of the same table, and throwing the answer away.
 
 mod derive;
+mod dummy;
 mod encoded;
 #[cfg(test)]
 mod tests;
 
 use subtle::ConstantTimeEq;
 
+pub use dummy::{DEFAULT_DUMMY, dummy_like};
 pub use encoded::{Encoded, Hashed, Malformed};
-
-/// An encoded password that no password matches and that costs what Django 5.2's default hasher
-/// costs.
-pub const DEFAULT_DUMMY: &str =
-    "pbkdf2_sha256$1000000$0F95lBoZ1rv6XcasQ7kJVL$kziEM93JY3s9F7xGJ4amTJqOq8buv0SM2kI81rzzGso=";
 
 /// A password hasher of Django's, named as in the first field of the rows that it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,21 +112,8 @@ pub fn verify(password: &[u8], encoded: &str, allowed: &[Algorithm]) -> Verdict 
     };
     // The password's own shape is looked at only after the work, so that the time does not tell
     // which rows it would have been checked against.
-    let same = bool::from(derived.as_slice().ct_eq(hashed.digest()));
+    let same = bool::from(derived.as_slice().ct_eq(&hashed.digest));
     if same && hashed.takes(password) { Verdict::Match } else { Verdict::Mismatch }
-}
-
-/// An encoded password that no password matches and that costs what the given one costs, for a user
-/// who is not there.
-///
-/// Salt and digest are replaced by fixed bytes of the same lengths, so the result may be kept and
-/// compared. Of a row that cannot be checked, this is [`DEFAULT_DUMMY`].
-#[must_use]
-pub fn dummy_like(encoded: &str) -> String {
-    match Encoded::parse(encoded) {
-        Ok(Encoded::Hashed(hashed)) if !hashed.is_too_costly() => hashed.decoy().encode(),
-        _ => DEFAULT_DUMMY.to_owned(),
-    }
 }
 
 impl Algorithm {

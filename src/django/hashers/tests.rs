@@ -347,8 +347,8 @@ fn a_dummy_has_the_cost_of_its_model_and_nothing_else_of_it() {
             panic!("{row} -> {dummy}")
         };
         assert_eq!(decoy.algorithm(), model.algorithm(), "{row}");
-        assert_eq!(decoy.digest().len(), model.digest().len(), "{row}");
-        assert_ne!(decoy.digest(), model.digest(), "{row}");
+        assert_eq!(decoy.digest.len(), model.digest.len(), "{row}");
+        assert_ne!(decoy.digest, model.digest, "{row}");
         assert_eq!(decoy.decoy(), model.decoy(), "the parameters are the model's: {row}");
         assert_eq!(dummy_like(&dummy), dummy, "a dummy of a dummy is itself");
     }

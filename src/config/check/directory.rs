@@ -1,0 +1,160 @@
+//! `[[directory]]`: each kind has its own keys.
+
+use std::path::PathBuf;
+
+use super::{HOUR, secs, values};
+use crate::config::defaults::RECHECK;
+use crate::config::raw::{Table, Wrong};
+use crate::config::{
+    DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectory, DjangoGroups,
+};
+use crate::django::hashers;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    File,
+    Django,
+}
+
+const KINDS: [(&str, Kind); 2] = [("file", Kind::File), ("django", Kind::Django)];
+const FILE_KEYS: [&str; 1] = ["path"];
+const DJANGO_KEYS: [&str; 5] = ["database", "user_table", "columns", "groups", "hashers"];
+
+pub(super) fn directories(root: &Table<'_>) -> Vec<DirectorySettings> {
+    let mut names: Vec<String> = Vec::new();
+    let all = root.tables("directory", |table| {
+        let directory = directory(table);
+        if let Some(directory) = &directory {
+            if names.contains(&directory.name) {
+                let key = if table.has("name") { "name" } else { "kind" };
+                table.error(
+                    key,
+                    Wrong::new(format!("{:?} is another directory's name", directory.name))
+                        .help("give each directory of the same kind its own name"),
+                );
+            }
+            names.push(directory.name.clone());
+        }
+        directory
+    });
+    if !root.has("directory") {
+        root.warn(
+            "directory",
+            Wrong::new("there is no directory, so nobody can sign in")
+                .help("for example: [[directory]] kind = \"file\" path = \"users.toml\""),
+        );
+    }
+    all.into_iter().flatten().collect()
+}
+
+fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
+    table.require("kind", "allowed: \"file\", \"django\"");
+    let kind = table.choice("kind", &KINDS);
+    let name = table.text("name", values::name);
+    let recheck = table.duration("recheck", secs(1)..=HOUR).unwrap_or(RECHECK);
+    let Some(kind) = kind else {
+        // Which keys it may have is not known.
+        table.pass_over(&FILE_KEYS);
+        table.pass_over(&DJANGO_KEYS);
+        return None;
+    };
+    let (word, kind) = match kind {
+        Kind::File => {
+            table.refuse(
+                &DJANGO_KEYS,
+                "a file directory has no such key",
+                "it is for kind = \"django\"",
+            );
+            table.require("path", "the users' file, like path = \"users.toml\"");
+            ("file", DirectoryKind::File { path: table.path("path").unwrap_or_default() })
+        }
+        Kind::Django => {
+            table.refuse(
+                &FILE_KEYS,
+                "a django directory has no such key",
+                "it is for kind = \"file\"; for Django write database = \"sqlite:///...\"",
+            );
+            ("django", DirectoryKind::Django(Box::new(django(table))))
+        }
+    };
+    Some(DirectorySettings { name: name.unwrap_or_else(|| word.to_owned()), recheck, kind })
+}
+
+fn django(table: &Table<'_>) -> DjangoDirectory {
+    table.require("database", "like database = \"sqlite:///srv/app/db.sqlite3\"");
+    let database = table.text("database", |text| database(table, text)).unwrap_or_default();
+    let default = DjangoDirectory::new(database);
+    DjangoDirectory {
+        user_table: table.text("user_table", values::identifier).unwrap_or(default.user_table),
+        columns: table.table("columns", columns),
+        groups: if table.is_off("groups") { None } else { Some(table.table("groups", groups)) },
+        hashers: hasher_names(table).unwrap_or(default.hashers),
+        database: default.database,
+    }
+}
+
+/// Only the scheme is ever repeated: an address may hold a password.
+fn database(table: &Table<'_>, text: &str) -> Result<PathBuf, Wrong> {
+    const FORM: &str =
+        "allowed: \"sqlite://\" and the path of the file, like \"sqlite:///srv/app/db.sqlite3\"";
+    match text.split_once("://") {
+        Some(("sqlite", path)) if !path.contains(['?', '#']) => table.resolve(path),
+        Some(("sqlite", _)) => Err(Wrong::new("options are not supported").help(FORM)),
+        Some((scheme @ ("postgres" | "postgresql" | "mysql" | "mariadb" | "oracle"), _)) => {
+            Err(Wrong::new(format!("{scheme} is not supported yet")).help(FORM))
+        }
+        _ => Err(Wrong::new("is no address of a database").help(FORM)),
+    }
+}
+
+fn columns(table: &Table<'_>) -> DjangoColumns {
+    let default = DjangoColumns::default();
+    DjangoColumns {
+        id: table.text("id", values::identifier).unwrap_or(default.id),
+        username: table.text("username", values::identifier).unwrap_or(default.username),
+        password: table.text("password", values::identifier).unwrap_or(default.password),
+        is_active: table
+            .text("is_active", values::optional_identifier)
+            .unwrap_or(default.is_active),
+        is_staff: table.text("is_staff", values::optional_identifier).unwrap_or(default.is_staff),
+        is_superuser: table
+            .text("is_superuser", values::optional_identifier)
+            .unwrap_or(default.is_superuser),
+        email: table.text("email", values::optional_identifier).unwrap_or(default.email),
+    }
+}
+
+fn groups(table: &Table<'_>) -> DjangoGroups {
+    let default = DjangoGroups::default();
+    let read = |key, default| table.text(key, values::identifier).unwrap_or(default);
+    DjangoGroups {
+        group_table: read("group_table", default.group_table),
+        membership_table: read("membership_table", default.membership_table),
+        user_column: read("user_column", default.user_column),
+        group_column: read("group_column", default.group_column),
+    }
+}
+
+fn hasher_names(table: &Table<'_>) -> Option<Vec<String>> {
+    let all: Vec<&str> = hashers::Algorithm::ALL.iter().map(|one| one.name()).collect();
+    let names = table.list("hashers", |text| {
+        hashers::Algorithm::parse(text)
+            .map(|one| one.name().to_owned())
+            .ok_or_else(|| Wrong::choice(text, &all))
+    })?;
+    let weak: Vec<&str> =
+        names.iter().map(|item| item.value.as_str()).filter(|name| WEAK.contains(name)).collect();
+    if !weak.is_empty() {
+        table.warn(
+            "hashers",
+            Wrong::new(format!("{} can be guessed by the billion", weak.join(", ")))
+                .help("passwords kept so are lost with the database; have Django upgrade them"),
+        );
+    }
+    if table.is_empty_list("hashers") {
+        table.error("hashers", Wrong::new("without a hasher nobody can sign in"));
+    }
+    Some(names.into_iter().map(|item| item.value).collect())
+}
+
+const WEAK: [&str; 4] = ["md5", "sha1", "unsalted_md5", "unsalted_sha1"];

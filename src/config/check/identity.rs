@@ -1,0 +1,56 @@
+//! `[identity]`: names that the upstream believes, so each must be legal, free and distinct in every spelling.
+
+use super::values;
+use crate::config::IdentityHeaders;
+use crate::config::raw::{Place, Table, Wrong};
+use crate::wire::forward::fold;
+
+pub(super) fn identity(table: &Table<'_>) -> IdentityHeaders {
+    let default = IdentityHeaders::default();
+    let mut seen: Vec<(String, Place)> = Vec::new();
+    let mut one = |key: &'static str, default: String| {
+        let name = table.text(key, values::identity_header).unwrap_or(default);
+        note(table, &mut seen, &name, table.place(key));
+        name
+    };
+    let user_id = one("user_id", default.user_id);
+    let user_name = one("user_name", default.user_name);
+    let groups = one("groups", default.groups);
+    let session_id = one("session_id", default.session_id);
+    let attributes = table.table("attributes", |attributes| {
+        let mut all = Vec::new();
+        for (header, attribute) in attributes.free() {
+            match values::identity_header(&header.value) {
+                Ok(name) if name.is_empty() => {
+                    attributes.error_at(header.place, Wrong::new("a header needs a name"));
+                }
+                Ok(name) => {
+                    note(attributes, &mut seen, &name, header.place);
+                    match values::name(&attribute.value) {
+                        Ok(attribute) => all.push((name, attribute)),
+                        Err(wrong) => attributes.error_at(attribute.place, wrong),
+                    }
+                }
+                Err(wrong) => attributes.error_at(header.place, wrong),
+            }
+        }
+        all
+    });
+    IdentityHeaders { user_id, user_name, groups, session_id, attributes }
+}
+
+fn note(table: &Table<'_>, seen: &mut Vec<(String, Place)>, name: &str, place: Place) {
+    if name.is_empty() {
+        return;
+    }
+    let folded = fold(name).into_owned();
+    if let Some((_, other)) = seen.iter().find(|(one, _)| *one == folded) {
+        table.error_at(
+            place,
+            Wrong::new(format!("{name:?} is the header of {} already", other.key))
+                .help("case and separators do not make two names: servers fold them into one"),
+        );
+    } else {
+        seen.push((folded, place));
+    }
+}

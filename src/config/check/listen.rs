@@ -1,0 +1,161 @@
+//! `[listen]` and `[trusted_proxies]`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::{HOUR, TIMEOUT, secs, values};
+use crate::config::raw::{Item, Table, Wrong};
+use crate::config::{Listen, TlsFiles};
+
+pub(super) fn listen(table: &Table<'_>) -> Listen {
+    let default = Listen::default();
+    let http = table.list("http", values::address).unwrap_or_default();
+    let https = table.list("https", values::address).unwrap_or_default();
+    let admin = table.text("admin", values::address).unwrap_or(default.admin);
+    let danger_public_admin = table.flag("danger_public_admin").unwrap_or(false);
+    let tls = tls_files(table, !https.is_empty());
+    if is_unset(table, "http") && is_unset(table, "https") {
+        table.error(
+            "http",
+            Wrong::new("there is nothing to listen on")
+                .help("for example: http = [\"127.0.0.1:8080\"]"),
+        );
+    }
+    refuse_doubles(table, &http, &https, admin);
+    check_admin(table, admin, danger_public_admin);
+
+    let max_head_bytes =
+        table.size("max_head_bytes", 1 << 10..=1 << 20).unwrap_or(default.max_head_bytes);
+    let max_target_bytes =
+        table.size("max_target_bytes", 256..=1 << 20).unwrap_or(default.max_target_bytes);
+    if max_target_bytes > max_head_bytes {
+        table.error(
+            "max_target_bytes",
+            Wrong::new("is more than listen.max_head_bytes, which the target is part of"),
+        );
+    }
+    Listen {
+        http: places_dropped(http),
+        https: places_dropped(https),
+        tls,
+        admin,
+        danger_public_admin,
+        threads: table.number("threads", 0..=1024).unwrap_or(default.threads),
+        keepalive_timeout: table
+            .duration("keepalive_timeout", TIMEOUT)
+            .unwrap_or(default.keepalive_timeout),
+        read_timeout: table.duration("read_timeout", TIMEOUT).unwrap_or(default.read_timeout),
+        write_timeout: table.duration("write_timeout", TIMEOUT).unwrap_or(default.write_timeout),
+        max_head_bytes,
+        max_headers: table.number("max_headers", 8..=256).unwrap_or(default.max_headers),
+        max_target_bytes,
+        max_own_body_bytes: table
+            .size("max_own_body_bytes", 1 << 10..=1 << 20)
+            .unwrap_or(default.max_own_body_bytes),
+        own_body_timeout: table
+            .duration("own_body_timeout", TIMEOUT)
+            .unwrap_or(default.own_body_timeout),
+        shutdown_timeout: table
+            .duration("shutdown_timeout", secs(0)..=HOUR)
+            .unwrap_or(default.shutdown_timeout),
+    }
+}
+
+pub(super) fn trusted_proxies(table: &Table<'_>) -> Vec<IpNet> {
+    let trust_all = table.flag("danger_trust_all_proxies").unwrap_or(false);
+    let networks = table.list("networks", values::network).unwrap_or_default();
+    for item in networks.iter().filter(|item| item.value.prefix_len() == 0) {
+        let wrong = Wrong::new("every client could then say which address it has");
+        if trust_all {
+            table.warn_at(item.place.clone(), wrong);
+        } else {
+            table.error_at(
+                item.place.clone(),
+                wrong.help(
+                    "list the proxies' own networks, or set danger_trust_all_proxies = true where \
+                     nobody but the proxy can connect",
+                ),
+            );
+        }
+    }
+    networks.into_iter().map(|item| item.value).collect()
+}
+
+fn tls_files(table: &Table<'_>, is_needed: bool) -> Option<TlsFiles> {
+    const TOGETHER: &str = "certificate and key come together";
+    let certificate = table.path("certificate_file");
+    let private_key = table.path("private_key_file");
+    match (table.has("certificate_file"), table.has("private_key_file")) {
+        (true, false) => table
+            .error("certificate_file", Wrong::new(TOGETHER).help("add listen.private_key_file")),
+        (false, true) => table
+            .error("private_key_file", Wrong::new(TOGETHER).help("add listen.certificate_file")),
+        (false, false) if is_needed => table.error(
+            "https",
+            Wrong::new("there is no certificate to listen with")
+                .help("add listen.certificate_file and listen.private_key_file"),
+        ),
+        (true, true) if is_unset(table, "https") => {
+            table.warn("certificate_file", Wrong::new("is not used").help("add listen.https"))
+        }
+        _ => {}
+    }
+    Some(TlsFiles { certificate: certificate?, private_key: private_key? })
+}
+
+fn is_unset(table: &Table<'_>, key: &str) -> bool {
+    !table.has(key) || table.is_empty_list(key)
+}
+
+/// No socket can be bound twice; port 0 is a free port each time.
+fn refuse_doubles(
+    table: &Table<'_>,
+    http: &[Item<SocketAddr>],
+    https: &[Item<SocketAddr>],
+    admin: SocketAddr,
+) {
+    let is_taken = |by: &[Item<SocketAddr>], address| by.iter().any(|item| item.value == address);
+    for item in https.iter().filter(|item| item.value.port() != 0) {
+        if is_taken(http, item.value) {
+            table.error_at(item.place.clone(), Wrong::new("is in listen.http already"));
+        }
+    }
+    if admin.port() != 0 && (is_taken(http, admin) || is_taken(https, admin)) {
+        table.error(
+            "admin",
+            Wrong::new("is a public listener's address")
+                .help("the operator's API never shares the public port"),
+        );
+    }
+}
+
+fn check_admin(table: &Table<'_>, admin: SocketAddr, danger_public_admin: bool) {
+    if !is_public(admin.ip()) {
+        return;
+    }
+    let wrong = Wrong::new(format!("{admin} can be reached from other networks"));
+    if danger_public_admin {
+        table.warn("admin", wrong);
+    } else {
+        table.error(
+            "admin",
+            wrong.help(
+                "allowed: a loopback or private address; or set danger_public_admin = true where a \
+                 firewall or a container's network keeps others out",
+            ),
+        );
+    }
+}
+
+/// Neither loopback, private nor link-local. "All addresses" counts as public: some of them may be.
+fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
+        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+    }
+}
+
+fn places_dropped(items: Vec<Item<SocketAddr>>) -> Vec<SocketAddr> {
+    items.into_iter().map(|item| item.value).collect()
+}

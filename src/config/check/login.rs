@@ -1,0 +1,110 @@
+//! `[login]` and `[cors]`.
+
+use super::{DAY, secs, values};
+use crate::config::raw::{Table, Wrong, duration_text};
+use crate::config::{Cors, Issues, Login, SessionSettings};
+
+const ISSUES: [(&str, Issues); 3] =
+    [("both", Issues::Both), ("tokens", Issues::Tokens), ("cookie", Issues::Cookie)];
+
+pub(super) fn login(table: &Table<'_>) -> Login {
+    let default = Login::default();
+    let waits = secs(1)..=DAY;
+    let first_wait = table.duration("first_wait", waits.clone()).unwrap_or(default.first_wait);
+    let longest_wait = table.duration("longest_wait", waits).unwrap_or(default.longest_wait);
+    let forget_after =
+        table.duration("forget_after", secs(1)..=30 * DAY).unwrap_or(default.forget_after);
+    if longest_wait < first_wait {
+        let key = if table.has("longest_wait") { "longest_wait" } else { "first_wait" };
+        table.error(
+            key,
+            Wrong::new(format!(
+                "login.longest_wait ({}) is shorter than login.first_wait ({})",
+                duration_text(longest_wait),
+                duration_text(first_wait)
+            )),
+        );
+    }
+    if forget_after < longest_wait {
+        let key = if table.has("forget_after") { "forget_after" } else { "longest_wait" };
+        table.error(
+            key,
+            Wrong::new(format!(
+                "failures would be forgotten (login.forget_after, {}) before the longest wait is over ({})",
+                duration_text(forget_after),
+                duration_text(longest_wait)
+            )),
+        );
+    }
+    let failures = 1..=1_000_000;
+    Login {
+        issues: table.choice("issues", &ISSUES).unwrap_or(default.issues),
+        title: table.text("title", values::filled).unwrap_or(default.title),
+        links: table.tables("links", link).into_iter().flatten().collect(),
+        hash_threads: table.number("hash_threads", 0..=256).unwrap_or(default.hash_threads),
+        hash_queue: table.number("hash_queue", 1..=100_000).unwrap_or(default.hash_queue),
+        account_failures: table
+            .number("account_failures", failures.clone())
+            .unwrap_or(default.account_failures),
+        address_failures: table
+            .number("address_failures", failures.clone())
+            .unwrap_or(default.address_failures),
+        network_failures: table
+            .number("network_failures", failures)
+            .unwrap_or(default.network_failures),
+        first_wait,
+        longest_wait,
+        forget_after,
+    }
+}
+
+pub(super) fn cors(table: &Table<'_>, session: &SessionSettings) -> Cors {
+    let default = Cors::default();
+    let origins = table.list("allowed_origins", values::origin).unwrap_or_default();
+    let allow_credentials = table.flag("allow_credentials").unwrap_or(default.allow_credentials);
+    for origin in &origins {
+        if allow_credentials && !session.trusted_origins.contains(&origin.value) {
+            table.warn_at(
+                origin.place.clone(),
+                Wrong::new(format!(
+                    "{:?} may send cookies, but its unsafe requests with one are refused",
+                    origin.value
+                ))
+                .help("add it to session.trusted_origins, or leave allow_credentials off"),
+            );
+        }
+    }
+    Cors {
+        allowed_origins: origins.into_iter().map(|item| item.value).collect(),
+        allowed_headers: table
+            .values("allowed_headers", values::header)
+            .unwrap_or(default.allowed_headers),
+        exposed_headers: table
+            .values("exposed_headers", values::header)
+            .unwrap_or(default.exposed_headers),
+        allow_credentials,
+        max_age: table.duration("max_age", secs(0)..=DAY).unwrap_or(default.max_age),
+    }
+}
+
+fn link(table: &Table<'_>) -> Option<(String, String)> {
+    table.require("label", "the text of the link");
+    table.require("href", "where it leads");
+    let label = table.text("label", values::filled);
+    let href = table.text("href", href);
+    Some((label?, href?))
+}
+
+/// A page of this host or of another; never a script.
+fn href(text: &str) -> Result<String, Wrong> {
+    let is_local = text.starts_with('/') && !text.starts_with("//") && !text.starts_with("/\\");
+    let is_remote = text.starts_with("https://") || text.starts_with("http://");
+    let is_clean = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if (is_local || is_remote) && is_clean {
+        Ok(text.to_owned())
+    } else {
+        Err(Wrong::new(format!("{text:?} is no link")).help(
+            "allowed: a path that begins with /, or an address that begins with https:// or http://",
+        ))
+    }
+}

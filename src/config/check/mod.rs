@@ -1,0 +1,83 @@
+//! From the file's shape to a [`Config`]: one file for each part of it, and here what ties the parts together.
+//!
+//! Each function reads its table whole and returns a value in any case, with defaults in place of what cannot be used;
+//! whether there is a configuration in the end is decided by the report alone.
+
+mod directory;
+mod identity;
+mod listen;
+mod login;
+mod paths;
+mod route;
+mod state;
+mod tokens;
+mod upstream;
+mod values;
+mod watch;
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::raw::{Item, Table, Wrong};
+use super::{Config, OwnPathEntry, Route};
+
+/// Reads the whole file.
+pub(super) fn check(root: &Table<'_>) -> Config {
+    let listen = root.table("listen", listen::listen);
+    let trusted_proxies = root.table("trusted_proxies", listen::trusted_proxies);
+    let upstreams = upstream::upstreams(root);
+    // Before the routes, which may not let these headers through.
+    let identity = root.table("identity", identity::identity);
+    let routes = route::routes(root, &upstreams, &identity);
+    let store = root.table("store", state::store);
+    let session = root.table("session", tokens::session);
+    let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session));
+    let paths = root.table("paths", |table| paths::paths(table, tokens.rotation));
+    warn_of_hidden_routes(root, &routes, &paths);
+    upstream::warn_of_unused(root, &upstreams, &routes);
+    let geo = root.table("geo", state::geo);
+    Config {
+        directories: directory::directories(root),
+        login: root.table("login", login::login),
+        cors: root.table("cors", |table| login::cors(table, &session)),
+        detect: root.table("detect", |table| watch::detect(table, &geo)),
+        log: root.table("log", state::log),
+        listen,
+        trusted_proxies,
+        upstreams: upstreams.into_iter().map(|item| item.value).collect(),
+        routes: routes.into_iter().map(|item| item.value).collect(),
+        paths,
+        tokens,
+        session,
+        identity,
+        geo,
+        store,
+    }
+}
+
+/// An own path comes before any route, so a route of the very same path never gets that request.
+fn warn_of_hidden_routes(root: &Table<'_>, routes: &[Item<Route>], paths: &[OwnPathEntry]) {
+    for route in routes {
+        if let Some(entry) = paths.iter().find(|entry| entry.path == route.value.path.as_str()) {
+            let own = entry.own.name();
+            root.warn_at(
+                route.place.clone(),
+                Wrong::new(format!("the gateway answers {:?} itself (paths.{own})", entry.path))
+                    .help(format!(
+                        "move it: [paths] {own} = \"/...\", or turn it off: {own} = false"
+                    )),
+            );
+        }
+    }
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+const MINUTE: Duration = secs(60);
+const HOUR: Duration = secs(3600);
+const DAY: Duration = secs(86_400);
+
+/// What a timeout may be: none is endless.
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=HOUR;

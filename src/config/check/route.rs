@@ -1,0 +1,159 @@
+//! `[[route]]`.
+
+use http::Method;
+
+use super::values;
+use crate::config::raw::{Item, Table, Wrong, nearest};
+use crate::config::{Access, IdentityHeaders, Route, Upstream};
+use crate::wire::forward::{ProtectedNames, fold};
+use crate::wire::path::{Ambiguity, CanonicalPath};
+
+/// All routes, each with the place of its path.
+pub(super) fn routes(
+    root: &Table<'_>,
+    upstreams: &[Item<Upstream>],
+    identity: &IdentityHeaders,
+) -> Vec<Item<Route>> {
+    let protected = ProtectedNames::new(identity.names());
+    let mut all: Vec<Item<Route>> = Vec::new();
+    root.tables("route", |table| {
+        let route = route(table, all.len(), upstreams, &protected);
+        for other in &all {
+            refuse_conflict(table, &route, &other.value);
+        }
+        all.push(Item { value: route, place: table.place("path") });
+    });
+    root.require("route", "at least one: [[route]] name = \"app\" path = \"/\" upstream = \"...\"");
+    all
+}
+
+fn route(
+    table: &Table<'_>,
+    index: usize,
+    upstreams: &[Item<Upstream>],
+    protected: &ProtectedNames,
+) -> Route {
+    table.require("name", "a name for metrics and logs");
+    table.require("path", "the prefix that it takes, like \"/\" or \"/static/\"");
+    let name = table.text("name", values::name).unwrap_or_default();
+    let path = table.text("path", values::canonical_path);
+    let upstream = upstream_index(table, upstreams);
+    let strip_prefix = strip_prefix(table, path.as_ref());
+    // Without a path there is an error, and the route is never used.
+    let default = Route::new(&name, path.unwrap_or_default(), upstream);
+    let access = table.choice("access", &ACCESS).unwrap_or(default.access);
+    let groups = table.values("groups", values::filled).unwrap_or_default();
+    if !groups.is_empty() && access != Access::SignedIn {
+        table.error(
+            "groups",
+            Wrong::new("only a signed-in caller is in a group")
+                .help("remove route.groups, or set access = \"signed-in\""),
+        );
+    }
+    Route {
+        hosts: table.values("hosts", values::route_host).unwrap_or_default(),
+        methods: table.values("methods", method).unwrap_or_default(),
+        access,
+        groups,
+        index,
+        strip_prefix,
+        tolerate: table.values("tolerate", tolerated).unwrap_or_default().into_iter().collect(),
+        allow_headers: table
+            .values("allow_headers", |text| allowed_header(text, protected))
+            .unwrap_or_default(),
+        forward_preflight: table.flag("forward_preflight").unwrap_or(default.forward_preflight),
+        websocket: table.flag("websocket").unwrap_or(default.websocket),
+        ..default
+    }
+}
+
+const ACCESS: [(&str, Access); 3] =
+    [("public", Access::Public), ("optional", Access::Optional), ("signed-in", Access::SignedIn)];
+
+fn upstream_index(table: &Table<'_>, upstreams: &[Item<Upstream>]) -> usize {
+    table.require("upstream", "the name of the upstream that it leads to");
+    let find = |text: &str| {
+        upstreams.iter().position(|upstream| upstream.value.name == text).ok_or_else(|| {
+            let names = || upstreams.iter().map(|upstream| upstream.value.name.as_str());
+            let wrong = Wrong::new(format!("there is no upstream {text:?}"));
+            let list = format!("the upstreams are: {}", names().collect::<Vec<_>>().join(", "));
+            match (nearest(text, names()), upstreams.is_empty()) {
+                (_, true) => wrong,
+                (Some(meant), _) => wrong.help(format!("did you mean {meant:?}? {list}")),
+                (None, _) => wrong.help(list),
+            }
+        })
+    };
+    table.text("upstream", find).unwrap_or(0)
+}
+
+fn method(text: &str) -> Result<Method, Wrong> {
+    let wrong = |why: &str| Err(Wrong::new(format!("{text:?} {why}")));
+    if text == "TRACE" || text == "CONNECT" {
+        return wrong("is never forwarded");
+    }
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
+        return wrong("is no method in capitals");
+    }
+    Method::from_bytes(text.as_bytes()).or_else(|_| wrong("is no method"))
+}
+
+fn strip_prefix(table: &Table<'_>, path: Option<&CanonicalPath>) -> Option<CanonicalPath> {
+    let prefix = table.text("strip_prefix", values::canonical_path)?;
+    // Without a path, that has been reported.
+    if let Some(path) = path.filter(|path| !path.starts_with_segments(&prefix)) {
+        let (prefix, path) = (prefix.as_str(), path.as_str());
+        table.error(
+            "strip_prefix",
+            Wrong::new(format!("{prefix:?} is not the beginning of this route's path {path:?}")),
+        );
+    }
+    Some(prefix)
+}
+
+fn tolerated(text: &str) -> Result<Ambiguity, Wrong> {
+    Ambiguity::from_name(text)
+        .ok_or_else(|| Wrong::choice(text, &Ambiguity::ALL.map(Ambiguity::name)))
+}
+
+/// Only harmless names: whatever folds into a name that an upstream believes stays out.
+fn allowed_header(text: &str, protected: &ProtectedNames) -> Result<String, Wrong> {
+    let name = values::header(text)?;
+    let folded = fold(&name);
+    if protected.is_critical(&folded) {
+        return Err(Wrong::new(format!("some servers take {text:?} for {folded:?}")).help(
+            "a header that speaks for the gateway or frames the request is never let through",
+        ));
+    }
+    Ok(name)
+}
+
+fn refuse_conflict(table: &Table<'_>, route: &Route, other: &Route) {
+    if !route.name.is_empty() && route.name == other.name {
+        table.error("name", Wrong::new(format!("{:?} is another route's name", route.name)));
+    }
+    // A final slash says nothing: see `CanonicalPath::starts_with_segments`.
+    let same_path = route.path.starts_with_segments(&other.path)
+        && other.path.starts_with_segments(&route.path);
+    let common_host = match (route.hosts.as_slice(), other.hosts.as_slice()) {
+        ([], []) => Some("any host"),
+        (hosts, others) => hosts.iter().find(|host| others.contains(host)).map(String::as_str),
+    };
+    let common_method = match (route.methods.as_slice(), other.methods.as_slice()) {
+        ([], []) => Some("every method"),
+        ([], methods) | (methods, []) => methods.first().map(Method::as_str),
+        (methods, others) => {
+            methods.iter().find(|method| others.contains(method)).map(Method::as_str)
+        }
+    };
+    if let (true, Some(host), Some(method)) = (same_path, common_host, common_method) {
+        table.error(
+            "path",
+            Wrong::new(format!(
+                "the route {:?} takes this path already, for {host} and {method}",
+                other.name
+            ))
+            .help("give one of them other hosts, another path or other methods"),
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! `[[upstream]]`.
+
+use super::{DAY, TIMEOUT, secs, values};
+use crate::config::raw::{Item, Table, Wrong};
+use crate::config::{Route, Upstream};
+
+/// All upstreams, each with the place of its name.
+pub(super) fn upstreams(root: &Table<'_>) -> Vec<Item<Upstream>> {
+    let mut names: Vec<String> = Vec::new();
+    let all = root.tables("upstream", |table| {
+        let upstream = upstream(table);
+        if names.contains(&upstream.name) {
+            table.error(
+                "name",
+                Wrong::new(format!("{:?} is another upstream's name", upstream.name)),
+            );
+        } else if !upstream.name.is_empty() {
+            names.push(upstream.name.clone());
+        }
+        Item { value: upstream, place: table.place("name") }
+    });
+    root.require(
+        "upstream",
+        "at least one: [[upstream]] name = \"app\" servers = [\"127.0.0.1:8000\"]",
+    );
+    all
+}
+
+pub(super) fn warn_of_unused(
+    root: &Table<'_>,
+    upstreams: &[Item<Upstream>],
+    routes: &[Item<Route>],
+) {
+    for (index, upstream) in upstreams.iter().enumerate() {
+        if !routes.is_empty() && !routes.iter().any(|route| route.value.upstream == index) {
+            root.warn_at(upstream.place.clone(), Wrong::new("no route leads to this upstream"));
+        }
+    }
+}
+
+fn upstream(table: &Table<'_>) -> Upstream {
+    table.require("name", "the name that routes use");
+    table.require("servers", "for example: servers = [\"127.0.0.1:8000\"]");
+    let name = table.text("name", values::name).unwrap_or_default();
+    let servers = table.values("servers", values::server).unwrap_or_default();
+    if table.is_empty_list("servers") {
+        table.error("servers", Wrong::new("there must be at least one server"));
+    }
+    let default = Upstream::new(&name, &[]);
+    Upstream {
+        servers,
+        connect_timeout: table
+            .duration("connect_timeout", TIMEOUT)
+            .unwrap_or(default.connect_timeout),
+        read_timeout: table.duration("read_timeout", TIMEOUT).unwrap_or(default.read_timeout),
+        write_timeout: table.duration("write_timeout", TIMEOUT).unwrap_or(default.write_timeout),
+        idle_timeout: table
+            .duration("idle_timeout", secs(0)..=*TIMEOUT.end())
+            .unwrap_or(default.idle_timeout),
+        buffer_chunked: table.flag("buffer_chunked").unwrap_or(default.buffer_chunked),
+        buffer_limit: table
+            .size("buffer_limit", 1 << 10..=16 << 20)
+            .unwrap_or(default.buffer_limit),
+        websocket_timeout: table
+            .duration("websocket_timeout", secs(1)..=DAY)
+            .unwrap_or(default.websocket_timeout),
+        name,
+    }
+}

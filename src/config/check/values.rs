@@ -1,0 +1,194 @@
+//! Texts with a grammar of their own: names, hosts, origins, headers, addresses.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use crate::config::raw::Wrong;
+use crate::wire::arrival::Scheme;
+use crate::wire::forward::ProtectedNames;
+use crate::wire::forward::fold;
+use crate::wire::host::Host;
+use crate::wire::path::CanonicalPath;
+
+/// A name that becomes a metric label or part of a user's key.
+pub(super) fn name(text: &str) -> Result<String, Wrong> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) {
+        return Err(Wrong::new(format!("{text:?} is no name"))
+            .help("allowed: 1 to 64 of the characters a-z A-Z 0-9 _ - ."));
+    }
+    Ok(text.to_owned())
+}
+
+/// A text of people's own that must not be empty.
+pub(super) fn filled(text: &str) -> Result<String, Wrong> {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        return Err(Wrong::new("must be a text without control characters, and not empty"));
+    }
+    Ok(text.to_owned())
+}
+
+/// `address:port`.
+pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
+    text.parse().map_err(|_| {
+        Wrong::new(format!("{text:?} is no address to listen on"))
+            .help("allowed: an IP address and a port, like \"127.0.0.1:8080\" or \"[::]:8080\"")
+    })
+}
+
+/// A network in CIDR form, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, Wrong> {
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let network = network.map_err(|_| {
+        Wrong::new(format!("{text:?} is no network"))
+            .help("allowed: an address or a network in CIDR form, like \"10.0.0.0/8\"")
+    })?;
+    if network != network.trunc() {
+        return Err(Wrong::new(format!("{text:?} has bits set beyond its prefix"))
+            .help(format!("the network is {:?}", network.trunc().to_string())));
+    }
+    Ok(network)
+}
+
+/// `host:port` of an upstream server.
+pub(super) fn server(text: &str) -> Result<String, Wrong> {
+    const FORM: &str =
+        "allowed: a host and a port, like \"127.0.0.1:8000\" or \"app.internal:8000\"";
+    if text.contains("://") {
+        return Err(Wrong::new("is a URL where a server is expected").help(FORM));
+    }
+    match Host::parse(text) {
+        Ok(host) if host.port().is_some() => Ok(host.to_string()),
+        Ok(_) => Err(Wrong::new(format!("{text:?} has no port")).help(FORM)),
+        Err(_) => Err(Wrong::new(format!("{text:?} is no server")).help(FORM)),
+    }
+}
+
+/// A host that a route takes: exact, or `*.` and a domain.
+pub(super) fn route_host(text: &str) -> Result<String, Wrong> {
+    const FORM: &str = "allowed: a host without port, or a wildcard like \"*.example.com\"; no hosts at all means any";
+    let (wildcard, rest) = match text.strip_prefix("*.") {
+        Some(rest) => ("*.", rest),
+        None => ("", text),
+    };
+    match Host::parse(rest) {
+        Ok(host) if host.port().is_none() => Ok(format!("{wildcard}{}", host.name())),
+        _ => Err(Wrong::new(format!("{text:?} is no host")).help(FORM)),
+    }
+}
+
+/// A path as the gateway matches it: canonical, and written so.
+pub(super) fn canonical_path(text: &str) -> Result<CanonicalPath, Wrong> {
+    match CanonicalPath::parse(text) {
+        Ok(path) if path.as_str() == text => Ok(path),
+        Ok(path) => Err(Wrong::new(format!("{text:?} is not written canonically"))
+            .help(format!("write {:?}", path.as_str()))),
+        Err(problem) => Err(Wrong::new(format!("{text:?} is no path: {problem}"))
+            .help("allowed: a path that begins with / and has one reading only, without query")),
+    }
+}
+
+/// `scheme://host[:port]`, as browsers write it.
+pub(super) fn origin(text: &str) -> Result<String, Wrong> {
+    const FORM: &str =
+        "allowed: scheme and host, like \"https://app.example.com\" or \"http://localhost:3000\"";
+    let wrong = || Wrong::new(format!("{text:?} is no origin")).help(FORM);
+    if text == "*" {
+        return Err(Wrong::new("every origin cannot be allowed").help("list each origin"));
+    }
+    let (scheme, host) = text.split_once("://").ok_or_else(wrong)?;
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        _ => return Err(wrong()),
+    };
+    let written = Host::parse(host).map_err(|_| wrong())?.origin(scheme);
+    if written != text {
+        return Err(Wrong::new(format!("{text:?} is not how browsers write this origin"))
+            .help(format!("write {written:?}")));
+    }
+    Ok(written)
+}
+
+/// A header name that is safe on every server: letters, digits and `-`.
+pub(super) fn plain_header(text: &str) -> Result<String, Wrong> {
+    if !is_plain(text) {
+        return Err(Wrong::new(format!("{text:?} is no usable header name"))
+            .help("allowed: letters, digits and -, like \"X-User-Id\""));
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of a header that tells the upstream who is calling; empty for none.
+pub(super) fn identity_header(text: &str) -> Result<String, Wrong> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let name = plain_header(text)?;
+    let names = ProtectedNames::new([]);
+    let folded = fold(&name);
+    // Of the critical ones only those that say who is calling may be set by us: Remote-User, X-Forwarded-User, ...
+    let is_other = (names.is_critical(&folded) && !names.is_spoofable(&folded))
+        || RESERVED.contains(&&*folded);
+    if is_other {
+        return Err(Wrong::new(format!("{text:?} has another meaning"))
+            .help("choose a name of your own, like \"X-User-Id\""));
+    }
+    Ok(name)
+}
+
+/// Names that frame a message, belong to one connection, or rewrite the request.
+const RESERVED: [&str; 20] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "date",
+    "expect",
+    "keep-alive",
+    "path-info",
+    "proxy",
+    "proxy-connection",
+    "range",
+    "referer",
+    "script-name",
+    "set-cookie",
+    "te",
+    "trailer",
+    "upgrade",
+    "user-agent",
+    "via",
+    "x-http-method-override",
+];
+
+/// A header name as HTTP has it.
+pub(super) fn header(text: &str) -> Result<String, Wrong> {
+    http::HeaderName::from_bytes(text.as_bytes())
+        .map(|_| text.to_owned())
+        .map_err(|_| Wrong::new(format!("{text:?} is no header name")))
+}
+
+/// The name of a table or column. It is quoted where it is used; this keeps the quotes whole.
+pub(super) fn identifier(text: &str) -> Result<String, Wrong> {
+    let legal = |c: char| c.is_alphanumeric() || "_-$".contains(c);
+    if text.is_empty() || text.len() > 128 || !text.chars().all(legal) {
+        return Err(Wrong::new(format!("{text:?} is no name of a table or column"))
+            .help("allowed: letters, digits, _ - $"));
+    }
+    Ok(text.to_owned())
+}
+
+/// As [`identifier`], or empty for none.
+pub(super) fn optional_identifier(text: &str) -> Result<String, Wrong> {
+    if text.is_empty() { Ok(String::new()) } else { identifier(text) }
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 64
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && !text.ends_with('-')
+        && !text.contains("--")
+}

@@ -1,0 +1,81 @@
+//! From a path or a text to a [`Config`].
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::raw::Reader;
+use super::report::Report;
+use super::{Config, check};
+
+/// No configuration is longer; what is, is another file.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Every user of this machine may change it, and so could take over the gateway.
+    #[error("{} is writable by others (mode {mode:04o}); run: chmod o-w {}", path.display(), path.display())]
+    WritableByOthers {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It has errors.
+    #[error("{0}")]
+    Invalid(Report),
+}
+
+impl Config {
+    /// Reads a file. Relative paths in it are resolved against its folder. The report holds warnings only.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load(path: &Path) -> Result<(Self, Report), LoadError> {
+        let unreadable = |error| LoadError::Unreadable { path: path.to_owned(), error };
+        let mut file = File::open(path).map_err(unreadable)?;
+        // Of the opened file, so that it cannot be exchanged between the look and the reading.
+        let metadata = file.metadata().map_err(unreadable)?;
+        let mode = metadata.permissions().mode() & 0o7777;
+        if metadata.is_file() && mode & 0o002 != 0 {
+            return Err(LoadError::WritableByOthers { path: path.to_owned(), mode });
+        }
+        let mut text = String::new();
+        let read =
+            file.by_ref().take(MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+        if read as u64 > MAX_BYTES {
+            return Err(unreadable(io::Error::other("it is larger than 1 MiB")));
+        }
+        let base = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let base = std::path::absolute(base).map_err(unreadable)?;
+        Self::parse(&text, &base, &path.display().to_string()).map_err(LoadError::Invalid)
+    }
+
+    /// Reads a text as if it stood in a file of this name in `base`. The report holds warnings only.
+    ///
+    /// # Errors
+    /// The report, with at least one error.
+    pub fn parse(text: &str, base: &Path, file: &str) -> Result<(Self, Report), Report> {
+        let reader = Reader::new(base);
+        let config = reader.read(text, check::check);
+        let (findings, _) = reader.finish();
+        let report = Report::new(file, text, findings);
+        match config {
+            Some(config) if !report.has_errors() => Ok((config, report)),
+            _ => Err(report),
+        }
+    }
+}

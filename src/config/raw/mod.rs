@@ -1,0 +1,307 @@
+//! The file's shape: typed reading of single keys, with the place of every value.
+//!
+//! This is not derived from serde: a derived reader stops at its first error and forgets where a value stood once it is
+//! read, and here every rule of the checks, also those between two sections, can point at a line. A [`Table`] remembers
+//! which keys it was asked for; what is left when it is done is unknown to the program. So there is no list of keys beside
+//! the code that reads them, and `gateway.toml` can be held to the code by a test.
+//!
+//! A value that cannot be used is reported and then treated as absent, so that checking goes on with a default. Nothing
+//! of that can reach the program: a report with an error in it has no configuration.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::report::{Finding, Severity};
+
+mod renamed;
+mod scalar;
+mod value;
+
+#[cfg(test)]
+pub(super) use renamed::new_names;
+pub(super) use scalar::Wrong;
+pub(super) use value::{duration_text, nearest};
+
+/// Where a value stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    pub(super) key: String,
+    pub(super) span: Range<usize>,
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Item<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+}
+
+/// Collects problems while a file is read.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    base: PathBuf,
+    findings: RefCell<Vec<Finding>>,
+    known: RefCell<BTreeSet<String>>,
+}
+
+/// One table of the file, or its absence: then every key of it is absent.
+pub(super) struct Table<'a> {
+    reader: &'a Reader,
+    path: String,
+    span: Range<usize>,
+    entries: Option<&'a DeTable<'a>>,
+    asked: RefCell<Vec<&'static str>>,
+    foreign: RefCell<Vec<&'static str>>,
+    is_free: Cell<bool>,
+}
+
+impl Reader {
+    /// Relative paths are resolved against `base`.
+    pub(super) fn new(base: &Path) -> Self {
+        Self { base: base.to_owned(), ..Self::default() }
+    }
+
+    /// Reads the file's text. A syntax error is the one problem there is, and there is nothing else to read.
+    pub(super) fn read<R>(&self, text: &str, read: impl FnOnce(&Table<'_>) -> R) -> Option<R> {
+        match DeTable::parse(text) {
+            Ok(table) => Some(Table::root(self, table.get_ref()).done(read)),
+            Err(error) => {
+                let place = Place {
+                    key: String::new(),
+                    span: error.span().unwrap_or(text.len()..text.len()),
+                };
+                let message = error.message().trim().replace('\n', ", ");
+                self.report(Severity::Error, place, format!("no valid TOML: {message}"), None);
+                None
+            }
+        }
+    }
+
+    /// Everything found, and every key that was asked for.
+    pub(super) fn finish(self) -> (Vec<Finding>, BTreeSet<String>) {
+        (self.findings.into_inner(), self.known.into_inner())
+    }
+
+    fn report(&self, severity: Severity, place: Place, message: String, help: Option<String>) {
+        let Place { key, span } = place;
+        self.findings.borrow_mut().push(Finding { severity, key, span, message, help });
+    }
+}
+
+impl<'a> Table<'a> {
+    fn root(reader: &'a Reader, entries: &'a DeTable<'a>) -> Self {
+        Self::new(reader, String::new(), 0..0, Some(entries))
+    }
+
+    fn new(
+        reader: &'a Reader,
+        path: String,
+        span: Range<usize>,
+        entries: Option<&'a DeTable<'a>>,
+    ) -> Self {
+        Self {
+            reader,
+            path,
+            span,
+            entries,
+            asked: RefCell::default(),
+            foreign: RefCell::default(),
+            is_free: Cell::default(),
+        }
+    }
+
+    fn done<R>(self, read: impl FnOnce(&Self) -> R) -> R {
+        let result = read(&self);
+        self.report_unknown();
+        result
+    }
+
+    // --- places and problems
+
+    /// Where the value of `key` stands; if it is absent, where its table begins.
+    pub(super) fn place(&self, key: &str) -> Place {
+        let span = self.value(key).map_or_else(|| self.span.clone(), Spanned::span);
+        Place { key: self.key(key), span }
+    }
+
+    /// Is the key there?
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.value(key).is_some()
+    }
+
+    /// An error about the value of `key`.
+    pub(super) fn error(&self, key: &str, wrong: Wrong) {
+        self.error_at(self.place(key), wrong);
+    }
+
+    /// An error about a place.
+    pub(super) fn error_at(&self, place: Place, wrong: Wrong) {
+        self.reader.report(Severity::Error, place, wrong.message, wrong.help);
+    }
+
+    /// A warning about the value of `key`.
+    pub(super) fn warn(&self, key: &str, wrong: Wrong) {
+        self.warn_at(self.place(key), wrong);
+    }
+
+    /// A warning about a place.
+    pub(super) fn warn_at(&self, place: Place, wrong: Wrong) {
+        self.reader.report(Severity::Warning, place, wrong.message, wrong.help);
+    }
+
+    // --- tables within
+
+    /// Reads a table; an absent one is read too, as one without keys.
+    pub(super) fn table<R>(&self, key: &'static str, read: impl FnOnce(&Table<'_>) -> R) -> R {
+        let table = self.ask(key).and_then(|value| match value.get_ref() {
+            DeValue::Table(table) => Some((value.span(), table)),
+            other => {
+                self.error(key, Wrong::kind("a table", other));
+                None
+            }
+        });
+        let (span, entries) = match table {
+            Some((span, table)) => (span, Some(table)),
+            None => (self.span.clone(), None),
+        };
+        Table::new(self.reader, self.key(key), span, entries).done(read)
+    }
+
+    /// Reads an array of tables, in order.
+    pub(super) fn tables<R>(
+        &self,
+        key: &'static str,
+        mut read: impl FnMut(&Table<'_>) -> R,
+    ) -> Vec<R> {
+        let Some(value) = self.ask(key) else { return Vec::new() };
+        let DeValue::Array(array) = value.get_ref() else {
+            let help = format!("write it as [[{}]]", self.key(key));
+            self.error(key, Wrong::kind("an array of tables", value.get_ref()).help(help));
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        for element in array.iter() {
+            match element.get_ref() {
+                DeValue::Table(table) => {
+                    let table = Table::new(self.reader, self.key(key), element.span(), Some(table));
+                    all.push(table.done(&mut read));
+                }
+                other => {
+                    let place = Place { key: self.key(key), span: element.span() };
+                    self.error_at(place, Wrong::kind("a table", other));
+                }
+            }
+        }
+        all
+    }
+
+    /// The keys of this table, all of which are the operator's own words, and their texts.
+    pub(super) fn free(&self) -> Vec<(Item<String>, Item<String>)> {
+        let mut all = Vec::new();
+        for (name, value) in self.entries.into_iter().flatten() {
+            let key = self.key(name.get_ref());
+            match value.get_ref() {
+                DeValue::String(text) => all.push((
+                    Item {
+                        value: name.get_ref().to_string(),
+                        place: Place { key: key.clone(), span: name.span() },
+                    },
+                    Item { value: text.to_string(), place: Place { key, span: value.span() } },
+                )),
+                other => {
+                    let place = Place { key, span: value.span() };
+                    self.error_at(place, Wrong::kind("a string", other));
+                }
+            }
+        }
+        self.is_free.set(true);
+        all
+    }
+
+    // --- keys
+
+    /// Is the value `false`, for keys that turn a thing off? Everything else is left to the next getter.
+    pub(super) fn is_off(&self, key: &'static str) -> bool {
+        matches!(self.ask(key).map(Spanned::get_ref), Some(DeValue::Boolean(false)))
+    }
+
+    /// Reports those of `keys` that are there: they mean something, but not here.
+    pub(super) fn refuse(&self, keys: &[&'static str], why: &str, help: &str) {
+        for key in keys {
+            self.foreign.borrow_mut().push(key);
+            if self.has(key) {
+                self.error(key, Wrong::new(why).help(help));
+            }
+        }
+    }
+
+    /// Says nothing about these keys.
+    pub(super) fn pass_over(&self, keys: &[&'static str]) {
+        self.foreign.borrow_mut().extend_from_slice(keys);
+    }
+
+    /// Is the value an array without elements?
+    pub(super) fn is_empty_list(&self, key: &str) -> bool {
+        matches!(self.value(key).map(Spanned::get_ref), Some(DeValue::Array(all)) if all.is_empty())
+    }
+
+    /// The path below the configuration's folder.
+    pub(super) fn below(&self, path: &Path) -> PathBuf {
+        self.reader.base.join(path)
+    }
+
+    /// An error if the key is absent.
+    pub(super) fn require(&self, key: &'static str, help: &str) {
+        if !self.has(key) {
+            self.error(key, Wrong::new("is missing").help(help));
+        }
+    }
+
+    fn ask(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.reader.known.borrow_mut().insert(self.key(key));
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
+        self.value(key)
+    }
+
+    fn value(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.entries?.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+    }
+
+    fn key(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn report_unknown(&self) {
+        let asked = self.asked.borrow();
+        let foreign = self.foreign.borrow();
+        if self.is_free.get() {
+            return;
+        }
+        for (name, _) in self.entries.into_iter().flatten() {
+            let key = name.get_ref().as_ref();
+            if asked.contains(&key) || foreign.contains(&key) {
+                continue;
+            }
+            let place = Place { key: self.key(key), span: name.span() };
+            let wrong = match renamed::new_name(&place.key) {
+                Some(new) => Wrong::new(format!("this key is called {new}")),
+                None => {
+                    let allowed = format!("allowed: {}", asked.join(", "));
+                    Wrong::new("unknown key").help(match nearest(key, asked.iter().copied()) {
+                        Some(meant) => format!("did you mean {meant}? {allowed}"),
+                        None => allowed,
+                    })
+                }
+            };
+            self.error_at(place, wrong);
+        }
+    }
+}

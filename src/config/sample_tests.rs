@@ -1,0 +1,149 @@
+//! Holds `gateway.toml`, which documents every setting, to the code.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::raw::{self, Reader};
+use super::report::Report;
+use super::{
+    Config, Cors, Detect, DirectoryKind, DjangoDirectory, Geo, IdentityHeaders, Listen, Log, Login,
+    OwnPath, Route, SessionSettings, Tokens, Upstream, check, init,
+};
+
+const SAMPLE: &str = include_str!("../../gateway.toml");
+const BASE: &str = "/etc/doorwarden";
+
+/// What differs from the defaults because there is no default.
+const MINIMAL_SAMPLE: &str = r#"
+    listen.http = ["127.0.0.1:8080"]
+    upstream = [{ name = "app", servers = ["127.0.0.1:8000"] }]
+    route = [
+        { name = "static", path = "/static/", upstream = "app", access = "public" },
+        { name = "app", path = "/", upstream = "app" },
+    ]
+    directory = [{ kind = "file", path = "users.toml" }]
+"#;
+
+fn parse(text: &str) -> Config {
+    let (config, report) = Config::parse(text, Path::new(BASE), "gateway.toml").unwrap();
+    assert!(report.is_empty(), "{report}");
+    config
+}
+
+/// The sample with all settings on that are off by default.
+fn everything_on() -> String {
+    let mut text = String::new();
+    for line in SAMPLE.lines() {
+        let is_setting = line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
+        text.push_str(if is_setting { &line[1..] } else { line });
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn the_sample_documents_the_defaults() {
+    assert_eq!(parse(SAMPLE), parse(MINIMAL_SAMPLE));
+}
+
+#[test]
+fn switches_that_weaken_security_are_off_in_the_sample() {
+    for line in SAMPLE.lines().filter(|line| line.starts_with("danger_")) {
+        assert!(line.ends_with("= false"), "{line}");
+    }
+}
+
+#[test]
+fn the_settings_that_are_off_are_good_examples() {
+    let config = parse(&everything_on());
+    assert_eq!(config.listen.https.len(), 1);
+    assert_eq!(config.directories.len(), 2);
+    assert_eq!(config.login.links.len(), 1);
+    assert_eq!(config.paths.len(), OwnPath::ALL.len() + 2);
+}
+
+#[test]
+fn the_django_block_shows_the_defaults() {
+    let config = parse(&everything_on());
+    let DirectoryKind::Django(django) = &config.directories[1].kind else {
+        panic!("the second directory is Django's");
+    };
+    assert_eq!(**django, DjangoDirectory::new("/srv/app/db.sqlite3".into()));
+    assert_eq!(config.directories[1].name, "django");
+    assert_eq!(config.directories[1].recheck, config.directories[0].recheck);
+}
+
+#[test]
+fn every_key_that_the_program_knows_is_in_the_sample() {
+    let text = everything_on();
+    let reader = Reader::new(Path::new(BASE));
+    reader.read(&text, check::check).unwrap();
+    let (findings, known) = reader.finish();
+    assert!(findings.is_empty(), "{}", Report::new("gateway.toml", &text, findings));
+
+    let mut written = BTreeSet::new();
+    keys("", &toml::from_str::<toml::Table>(&text).unwrap(), &mut written);
+    // The names below it are the operator's own.
+    written.retain(|key| !key.starts_with("identity.attributes."));
+    let missing: Vec<_> = known.difference(&written).collect();
+    assert!(missing.is_empty(), "not in gateway.toml: {missing:?}");
+    assert!(known.len() > 100, "the reader knows {} keys only", known.len());
+
+    for new in raw::new_names() {
+        assert!(known.contains(new), "a renamed key leads to {new}, which nobody reads");
+    }
+}
+
+fn keys(path: &str, table: &toml::Table, all: &mut BTreeSet<String>) {
+    for (key, value) in table {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let elements = match value {
+            toml::Value::Array(elements) => elements.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for table in elements.iter().filter_map(toml::Value::as_table) {
+            keys(&path, table, all);
+        }
+        all.insert(path);
+    }
+}
+
+#[test]
+fn what_init_writes_is_right_and_has_the_defaults() {
+    let config = parse(init::MINIMAL);
+    let base = Path::new(BASE);
+    let http = config.listen.http.clone();
+    assert_eq!(config.listen, Listen { http, ..Listen::default() });
+    assert_eq!(config.upstreams, [Upstream::new("django", &["127.0.0.1:8000"])]);
+    assert_eq!(config.routes[1], Route::new("app", "/", 0));
+    let signing_key_file = base.join("doorwarden/signing-key.pem");
+    assert_eq!(config.tokens, Tokens { signing_key_file, ..Tokens::default() });
+    assert_eq!(config.store.path, base.join("doorwarden/store.db"));
+    assert_eq!(config.session, SessionSettings::default());
+    assert_eq!(config.identity, IdentityHeaders::default());
+    assert_eq!(config.login, Login::default());
+    assert_eq!(config.cors, Cors::default());
+    assert_eq!(config.detect, Detect::default());
+    assert_eq!(config.geo, Geo::default());
+    assert_eq!(config.log, Log::default());
+}
+
+#[test]
+fn an_empty_section_says_as_much_as_none() {
+    let sections = [
+        "trusted_proxies",
+        "paths",
+        "tokens",
+        "session",
+        "identity",
+        "login",
+        "cors",
+        "detect",
+        "detect.refresh_reuse",
+        "geo",
+        "store",
+        "log",
+    ];
+    let empty: String = sections.iter().map(|name| format!("[{name}]\n")).collect();
+    assert_eq!(parse(&format!("{}\n{empty}", init::MINIMAL)), parse(init::MINIMAL));
+}

@@ -1,0 +1,173 @@
+//! Sessions of Django: rows of `django_session`, and sessions that are a cookie.
+//!
+//! Both are a signed text (see [`signing`](super::signing)) over JSON, usually compressed. Of the
+//! JSON only the three members are read that say who is signed in; the rest is the application's.
+//! What a session claims is not yet an identity. Django's `get_user()` asks four more things, in
+//! this order, and the first three need what this module has not: that [`Login::backend`] is among
+//! the service's `AUTHENTICATION_BACKENDS`, that the user exists, that it is active, and that
+//! [`Login::proof`] against the user's present password is not [`Proof::Void`].
+//!
+//! A row's age is its `expire_date`, a column; the time in its signature does not count. A cookie
+//! has only that time. Sessions that live in a cache are pickled, and nothing here reads those.
+
+mod json;
+#[cfg(test)]
+mod tests;
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use flate2::read::ZlibDecoder;
+use subtle::ConstantTimeEq;
+
+use super::signing::{NotSigned, SecretKeys, Signed, Signer, salted_hmac};
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+
+/// Django's salt for rows, whichever engine keeps them. A project's own subclass of `SessionStore`
+/// with another name has another.
+const ROW_SALT: &str = "django.contrib.sessions.SessionStore";
+const COOKIE_SALT: &str = "django.contrib.sessions.backends.signed_cookies";
+const AUTH_HASH_SALT: &str = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash";
+
+/// Larger sessions are not read. Whoever can sign can also compress a great deal into little.
+const MAX_JSON: u64 = 1 << 20;
+
+/// Who a session says is signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The user's primary key, as text.
+    pub user_id: String,
+    /// The authentication backend that signed the user in, as a dotted path.
+    pub backend: String,
+    auth_hash: Option<Secret>,
+}
+
+/// Whether the user's present password is the one that the session began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It is.
+    Current,
+    /// It is, by a former secret key: Django moves such a session to a new key when it reads it.
+    Former,
+    /// It is not, or the session does not say: Django ends such a session when it reads it.
+    Void,
+}
+
+/// Why a session cannot be read. To Django such a session is an empty one, and its visitor nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// It is not signed by this service for this purpose.
+    #[error("the session is not signed: {0}")]
+    NotSigned(#[from] NotSigned),
+    /// The cookie is older than it may be.
+    #[error("the session has expired")]
+    Expired,
+    /// The signature holds, but what it covers is no session.
+    #[error("the signed text is no session")]
+    Malformed,
+}
+
+/// Who is signed in, by the column `session_data` of a row that has not expired.
+///
+/// `None` is a session in which nobody is signed in.
+///
+/// # Errors
+/// [`Unreadable`], but never [`Unreadable::Expired`].
+pub fn read_row(session_data: &str, keys: &SecretKeys) -> Result<Option<Login>, Unreadable> {
+    read(Signer::new(keys, ROW_SALT).unsign(session_data)?)
+}
+
+/// Who is signed in, by a cookie of the engine `signed_cookies` that may be `max_age` old
+/// (`SESSION_COOKIE_AGE`).
+///
+/// Such a session cannot be revoked: signing out only deletes the browser's copy.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn read_cookie(
+    cookie: &str,
+    keys: &SecretKeys,
+    now: Timestamp,
+    max_age: Duration,
+) -> Result<Option<Login>, Unreadable> {
+    let signed = Signer::new(keys, COOKIE_SALT).unsign(cookie)?;
+    if now.since(signed.at) > max_age {
+        return Err(Unreadable::Expired);
+    }
+    read(signed)
+}
+
+impl Login {
+    /// What Django notes of a user who signs in; `password` is the text of the password column.
+    #[must_use]
+    pub fn new(user_id: String, backend: String, password: &str, keys: &SecretKeys) -> Self {
+        let auth_hash = Some(Secret::new(auth_hash(password, keys.current())));
+        Self { user_id, backend, auth_hash }
+    }
+
+    /// Holds the session against the user's present password, the text of the password column.
+    #[must_use]
+    pub fn proof(&self, password: &str, keys: &SecretKeys) -> Proof {
+        let Some(noted) = &self.auth_hash else {
+            return Proof::Void;
+        };
+        let made_with =
+            |key| bool::from(auth_hash(password, key).as_bytes().ct_eq(noted.expose().as_bytes()));
+        if made_with(keys.current()) {
+            Proof::Current
+        } else if keys.fallbacks().iter().any(made_with) {
+            Proof::Former
+        } else {
+            Proof::Void
+        }
+    }
+
+    /// The column `session_data` of a row with this login and nothing else.
+    #[must_use]
+    pub fn to_row(&self, keys: &SecretKeys, at: Timestamp) -> String {
+        let auth_hash = self.auth_hash.as_ref().map(Secret::expose);
+        let members = [
+            ("_auth_user_id", Some(self.user_id.as_str())),
+            ("_auth_user_backend", Some(self.backend.as_str())),
+            ("_auth_user_hash", auth_hash),
+        ];
+        let json =
+            json::object(members.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        Signer::new(keys, ROW_SALT).sign(&URL_SAFE_NO_PAD.encode(json), at)
+    }
+}
+
+fn read(signed: Signed<'_>) -> Result<Option<Login>, Unreadable> {
+    let json = unpack(signed.value).ok_or(Unreadable::Malformed)?;
+    // Django reads the bytes as Latin-1. What it writes itself is ASCII.
+    let json: String = json.into_iter().map(char::from).collect();
+
+    let (mut user_id, mut backend, mut auth_hash) = (None, None, None);
+    for (name, value) in json::members(&json).ok_or(Unreadable::Malformed)? {
+        match name.as_str() {
+            "_auth_user_id" => user_id = value,
+            "_auth_user_backend" => backend = value,
+            "_auth_user_hash" => auth_hash = value.map(Secret::new),
+            _ => {}
+        }
+    }
+    Ok(user_id.zip(backend).map(|(user_id, backend)| Login { user_id, backend, auth_hash }))
+}
+
+fn unpack(value: &str) -> Option<Vec<u8>> {
+    let Some(compressed) = value.strip_prefix('.') else {
+        return URL_SAFE_NO_PAD.decode(value).ok();
+    };
+    let compressed = URL_SAFE_NO_PAD.decode(compressed).ok()?;
+    let mut json = Vec::new();
+    ZlibDecoder::new(compressed.as_slice()).take(MAX_JSON + 1).read_to_end(&mut json).ok()?;
+    (u64::try_from(json.len()).ok()? <= MAX_JSON).then_some(json)
+}
+
+fn auth_hash(password: &str, key: &Secret) -> String {
+    let tag = salted_hmac(AUTH_HASH_SALT, key, password);
+    tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}

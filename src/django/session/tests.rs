@@ -1,0 +1,235 @@
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Deserialize)]
+struct Vectors {
+    users: Vec<User>,
+    sessions: Vec<Vector>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    id: u64,
+    password: String,
+    is_active: bool,
+}
+
+#[derive(Deserialize)]
+struct Vector {
+    name: String,
+    engine: String,
+    secret_key: String,
+    secret_key_fallbacks: Vec<String>,
+    authentication_backends: Vec<String>,
+    row: Option<Row>,
+    cookie: Option<String>,
+    now: Option<u64>,
+    max_age: Option<u64>,
+    expect: Expectation,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    session_data: String,
+    expire_date: String,
+}
+
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+struct Expectation {
+    accept: bool,
+    user_id: Option<u64>,
+    #[serde(default)]
+    django_cycles_key: bool,
+    reason: Option<String>,
+}
+
+fn vectors() -> Vectors {
+    serde_json::from_str(include_str!("../../../tests/vectors/django.json")).unwrap()
+}
+
+fn vector(name: &str) -> Vector {
+    vectors().sessions.into_iter().find(|vector| vector.name == name).unwrap()
+}
+
+impl Vector {
+    fn keys(&self) -> SecretKeys {
+        let fallbacks = self.secret_key_fallbacks.iter().map(|key| Secret::new(key.as_str()));
+        SecretKeys::new(Secret::new(self.secret_key.as_str()), fallbacks.collect())
+    }
+
+    fn read(&self) -> Result<Option<Login>, Unreadable> {
+        match (self.engine.as_str(), &self.row, &self.cookie) {
+            // The one expired row says so in its column, which the reader of the table looks at.
+            ("db", Some(row), None) if row.expire_date.starts_with("2020") => {
+                Err(Unreadable::Expired)
+            }
+            ("db", Some(row), None) => read_row(&row.session_data, &self.keys()),
+            ("signed_cookies", None, Some(cookie)) => {
+                let now = Timestamp::from_secs(self.now.unwrap());
+                let max_age = Duration::from_secs(self.max_age.unwrap());
+                read_cookie(cookie, &self.keys(), now, max_age)
+            }
+            other => panic!("{}: {:?}", self.name, other.0),
+        }
+    }
+
+    /// `get_user()`, with the rest of what it asks.
+    fn user(&self, users: &[User]) -> Result<(u64, Proof), &'static str> {
+        let login = self.read().map_err(|unreadable| match unreadable {
+            Unreadable::NotSigned(_) => "bad_signature",
+            Unreadable::Expired => "expired",
+            Unreadable::Malformed => "malformed",
+        })?;
+        let login = login.ok_or("no_user")?;
+        if !self.authentication_backends.contains(&login.backend) {
+            return Err("unknown_backend");
+        }
+        let user = users.iter().find(|user| user.id.to_string() == login.user_id);
+        let user = user.ok_or("unknown_user")?;
+        if !user.is_active {
+            return Err("inactive_user");
+        }
+        match login.proof(&user.password, &self.keys()) {
+            Proof::Void => Err("auth_hash_mismatch"),
+            proof => Ok((user.id, proof)),
+        }
+    }
+}
+
+#[test]
+fn answers_every_recorded_vector_as_django_does() {
+    let Vectors { users, sessions } = vectors();
+    let mut counts = (0, 0);
+    for vector in &sessions {
+        let answer = match vector.user(&users) {
+            Ok((id, proof)) => Expectation {
+                accept: true,
+                user_id: Some(id),
+                django_cycles_key: proof == Proof::Former,
+                reason: None,
+            },
+            Err(reason) => Expectation {
+                accept: false,
+                user_id: None,
+                django_cycles_key: false,
+                reason: Some(reason.to_owned()),
+            },
+        };
+        assert_eq!(answer, vector.expect, "{}", vector.name);
+        if answer.accept { counts.0 += 1 } else { counts.1 += 1 }
+    }
+    assert_eq!(counts, (7, 12), "a vector came or went");
+}
+
+#[test]
+fn writes_the_row_that_django_writes() {
+    let vector = vector("uncompressed, user 42");
+    let user = vectors().users.into_iter().find(|user| user.id == 42).unwrap();
+    let backend = "django.contrib.auth.backends.ModelBackend".to_owned();
+    let login = Login::new("42".to_owned(), backend, &user.password, &vector.keys());
+    let recorded = &vector.row.as_ref().unwrap().session_data;
+    let at = Signer::new(&vector.keys(), ROW_SALT).unsign(recorded).unwrap().at;
+    assert_eq!(&login.to_row(&vector.keys(), at), recorded);
+}
+
+#[test]
+fn a_cookie_lives_exactly_as_long_as_it_may() {
+    let vector = vector("cookie session, a day old");
+    let cookie = vector.cookie.as_deref().unwrap();
+    let signed_at = Signer::new(&vector.keys(), COOKIE_SALT).unsign(cookie).unwrap().at;
+    let max_age = Duration::from_secs(60);
+    let read = |now| read_cookie(cookie, &vector.keys(), now, max_age).map(|login| login.is_some());
+    assert_eq!(read(signed_at), Ok(true));
+    assert_eq!(read(signed_at.plus(max_age)), Ok(true));
+    assert_eq!(read(signed_at.plus(max_age + Duration::from_millis(1))), Err(Unreadable::Expired));
+    assert_eq!(read(signed_at.minus(max_age)), Ok(true), "Django takes clocks that differ");
+}
+
+#[test]
+fn a_row_is_no_cookie() {
+    let vector = vector("compressed, user 7");
+    let row = &vector.row.as_ref().unwrap().session_data;
+    let now = Timestamp::from_secs(1_780_000_000);
+    let read = read_cookie(row, &vector.keys(), now, Duration::MAX);
+    assert_eq!(read, Err(Unreadable::NotSigned(NotSigned::BadSignature)));
+}
+
+fn keys() -> SecretKeys {
+    SecretKeys::new(Secret::new("key"), Vec::new())
+}
+
+fn row_of(value: &str) -> String {
+    Signer::new(&keys(), ROW_SALT).sign(value, Timestamp::from_secs(1_780_000_000))
+}
+
+fn compressed(json: &[u8]) -> String {
+    let mut zlib = flate2::read::ZlibEncoder::new(json, flate2::Compression::best());
+    let mut bytes = Vec::new();
+    zlib.read_to_end(&mut bytes).unwrap();
+    format!(".{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+#[test]
+fn a_signed_text_that_is_no_session_is_refused() {
+    let cut = compressed(br#"{"_auth_user_id":"1","_auth_user_backend":"b"}"#);
+    let bomb = compressed(format!("{{{}}}", " ".repeat(MAX_JSON as usize)).as_bytes());
+    let wrong = ["", ".", "!", "e30=", ".e30", "W10", &cut[..cut.len() - 12], &bomb];
+    for value in wrong {
+        assert_eq!(read_row(&row_of(value), &keys()), Err(Unreadable::Malformed), "{value:.40}");
+    }
+    assert_eq!(read_row("", &keys()), Err(Unreadable::NotSigned(NotSigned::BadSignature)));
+}
+
+#[test]
+fn nobody_is_signed_in_without_both_id_and_backend() {
+    for json in [
+        "{}",
+        r#"{"_auth_user_id":"1"}"#,
+        r#"{"_auth_user_backend":"b"}"#,
+        r#"{"_auth_user_id":1,"_auth_user_backend":"b"}"#,
+        r#"{"_auth_user_id":"1","_auth_user_id":null,"_auth_user_backend":"b"}"#,
+        r#"{"a":{"_auth_user_id":"1","_auth_user_backend":"b"}}"#,
+    ] {
+        let row = row_of(&URL_SAFE_NO_PAD.encode(json));
+        assert_eq!(read_row(&row, &keys()), Ok(None), "{json}");
+    }
+}
+
+#[test]
+fn an_application_may_keep_what_it_likes_in_a_session() {
+    let json =
+        br#"{"x":NaN,"y":"\ud83d","_auth_user_id":"1","_auth_user_backend":"b","z":[1e999]}"#;
+    for value in [URL_SAFE_NO_PAD.encode(json), compressed(json)] {
+        let login = read_row(&row_of(&value), &keys()).unwrap().unwrap();
+        assert_eq!((login.user_id.as_str(), login.backend.as_str()), ("1", "b"));
+        assert_eq!(login.proof("", &keys()), Proof::Void, "no hash proves nothing");
+    }
+}
+
+#[test]
+fn debug_shows_no_hash() {
+    let login = Login::new("1".to_owned(), "b".to_owned(), "md5$a$b", &keys());
+    let shown = format!("{login:?}");
+    assert!(!shown.contains(&auth_hash("md5$a$b", keys().current())), "{shown}");
+}
+
+proptest! {
+    #[test]
+    fn a_login_is_read_as_it_was_written(
+        user_id in any::<String>(), backend in any::<String>(), password in any::<String>(),
+    ) {
+        let login = Login::new(user_id, backend, &password, &keys());
+        let row = login.to_row(&keys(), Timestamp::from_secs(1_780_000_000));
+        prop_assert_eq!(login.proof(&password, &keys()), Proof::Current);
+        prop_assert_eq!(login.proof(&format!("{password}x"), &keys()), Proof::Void);
+        prop_assert_eq!(read_row(&row, &keys()), Ok(Some(login)));
+    }
+
+    #[test]
+    fn no_signed_text_panics(value in any::<String>(), json in any::<Vec<u8>>()) {
+        let _text = read_row(&row_of(&value), &keys());
+        let _json = read_row(&row_of(&compressed(&json)), &keys());
+    }
+}

@@ -1,0 +1,234 @@
+//! The body of a request to an own path: named fields, from JSON or a form.
+//!
+//! Existing front ends send what Django REST framework takes, so its rules hold for a field: numbers become their text,
+//! white space around it can be trimmed, and each error has its words. Stricter than there: a member that occurs twice
+//! is refused (two parsers take different ones), and so are deep nesting and invalid UTF-8. Unknown members are ignored.
+//!
+//! The values are passwords and tokens, so they are [`Secret`]s, and `Debug` shows names alone.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use http::HeaderValue;
+use percent_encoding::percent_decode_str;
+
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+
+mod json;
+#[cfg(test)]
+mod tests;
+
+/// More members than any of our paths knows, and few enough to compare each with each.
+const MAX_MEMBERS: usize = 64;
+
+/// The members of a body.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Fields {
+    members: Vec<(String, Member)>,
+    form: bool,
+}
+
+/// A member's value, as far as a field can use it.
+#[derive(Clone, PartialEq, Eq)]
+enum Member {
+    Null,
+    /// A string, or a number's text.
+    Text(Secret),
+    /// A string with half a surrogate pair, which is no text: the half.
+    Surrogate(u16),
+    /// A boolean, list or object.
+    Other,
+}
+
+/// Why a body has no fields.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BodyProblem {
+    /// There is a body, and no content type.
+    NoContentType,
+    /// The content type is neither JSON nor a form, or in another charset than UTF-8.
+    UnsupportedMediaType,
+    /// It is not what the content type says.
+    Malformed,
+    /// It is not UTF-8.
+    InvalidUtf8,
+    /// It is JSON, but no object: what it is instead, in Python's words.
+    NotAnObject(&'static str),
+    /// A member occurs twice.
+    DuplicateMember,
+    /// Nested deeper than 16.
+    TooDeep,
+    /// More than 64 members.
+    TooManyMembers,
+}
+
+/// What is wrong with one field, in the order in which it is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FieldProblem {
+    /// It is not there.
+    Required,
+    /// It is `null`.
+    Null,
+    /// It is empty.
+    Blank,
+    /// It is neither a string nor a number.
+    NotAString,
+    /// It has a NUL.
+    NullCharacters,
+    /// It has half a surrogate pair: this one.
+    Surrogate(u16),
+}
+
+impl Fields {
+    /// Reads a body. An empty one has no fields, whatever its type.
+    ///
+    /// # Errors
+    /// What keeps it from having fields.
+    pub fn parse(content_type: Option<&HeaderValue>, body: &[u8]) -> Result<Self, BodyProblem> {
+        if body.is_empty() {
+            return Ok(Self::default());
+        }
+        match MediaType::of(content_type.ok_or(BodyProblem::NoContentType)?)? {
+            MediaType::Json => Ok(Self { members: json::members(body)?, form: false }),
+            MediaType::Form => Ok(Self { members: form_members(body)?, form: true }),
+        }
+    }
+
+    /// Did it come as a form, which other sites' pages can send without asking?
+    pub const fn is_form(&self) -> bool {
+        self.form
+    }
+
+    /// The field, byte for byte.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn text(&self, name: &str) -> Result<&str, FieldProblem> {
+        self.field(name, |text| text)
+    }
+
+    /// The field without white space around it, as SimpleJWT takes user names, passwords and tokens.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn trimmed(&self, name: &str) -> Result<&str, FieldProblem> {
+        self.field(name, str::trim)
+    }
+
+    fn field(&self, name: &str, edit: impl Fn(&str) -> &str) -> Result<&str, FieldProblem> {
+        let (_, member) =
+            self.members.iter().find(|(other, _)| other == name).ok_or(FieldProblem::Required)?;
+        let text = match member {
+            Member::Null => return Err(FieldProblem::Null),
+            Member::Other => return Err(FieldProblem::NotAString),
+            Member::Surrogate(half) => return Err(FieldProblem::Surrogate(*half)),
+            Member::Text(text) => edit(text.expose()),
+        };
+        if text.is_empty() {
+            Err(FieldProblem::Blank)
+        } else if text.contains('\0') {
+            Err(FieldProblem::NullCharacters)
+        } else {
+            Ok(text)
+        }
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.members.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl BodyProblem {
+    /// What the client learns.
+    pub const fn refusal(self) -> Refusal {
+        match self {
+            Self::NoContentType | Self::UnsupportedMediaType => Refusal::UnsupportedMediaType,
+            Self::Malformed
+            | Self::InvalidUtf8
+            | Self::NotAnObject(_)
+            | Self::DuplicateMember
+            | Self::TooDeep
+            | Self::TooManyMembers => Refusal::BadBody,
+        }
+    }
+}
+
+impl FieldProblem {
+    /// Django REST framework's words.
+    pub fn message(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Required => "This field is required.",
+            Self::Null => "This field may not be null.",
+            Self::Blank => "This field may not be blank.",
+            Self::NotAString => "Not a valid string.",
+            Self::NullCharacters => "Null characters are not allowed.",
+            Self::Surrogate(half) => {
+                return format!("Surrogate characters are not allowed: U+{half:04X}.").into();
+            }
+        })
+    }
+}
+
+/// The two kinds of body that we read.
+enum MediaType {
+    Json,
+    Form,
+}
+
+impl MediaType {
+    fn of(content_type: &HeaderValue) -> Result<Self, BodyProblem> {
+        let text = content_type.to_str().map_err(|_| BodyProblem::UnsupportedMediaType)?;
+        let mut parts = text.split(';');
+        let essence = parts.next().unwrap_or_default().trim();
+        let is_utf8 =
+            parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
+                !name.trim().eq_ignore_ascii_case("charset")
+                    || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            });
+        if !is_utf8 {
+            Err(BodyProblem::UnsupportedMediaType)
+        } else if essence.eq_ignore_ascii_case("application/json") {
+            Ok(Self::Json)
+        } else if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            Ok(Self::Form)
+        } else {
+            Err(BodyProblem::UnsupportedMediaType)
+        }
+    }
+}
+
+/// The pairs of a form. Not `form_urlencoded`, which replaces what is no UTF-8 instead of refusing it.
+fn form_members(body: &[u8]) -> Result<Vec<(String, Member)>, BodyProblem> {
+    let text = std::str::from_utf8(body).map_err(|_| BodyProblem::InvalidUtf8)?;
+    let mut members = Vec::new();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        add(&mut members, form_text(name)?, Member::Text(Secret::new(form_text(value)?)))?;
+    }
+    Ok(members)
+}
+
+fn form_text(encoded: &str) -> Result<String, BodyProblem> {
+    let spaced = encoded.replace('+', " ");
+    match percent_decode_str(&spaced).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(BodyProblem::InvalidUtf8),
+    }
+}
+
+fn add(
+    members: &mut Vec<(String, Member)>,
+    name: String,
+    member: Member,
+) -> Result<(), BodyProblem> {
+    if members.iter().any(|(other, _)| *other == name) {
+        return Err(BodyProblem::DuplicateMember);
+    }
+    if members.len() == MAX_MEMBERS {
+        return Err(BodyProblem::TooManyMembers);
+    }
+    members.push((name, member));
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! `Set-Cookie`, ours and the upstream's.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+/// A cookie to be set: `Secure`, `HttpOnly`, `SameSite=Lax` and `Path=/` unless it says otherwise; never a `Domain`.
+///
+/// These are what the `__Host-` prefix asks for (RFC 6265bis section 4.1.3.2).
+#[derive(Clone, Copy, Debug)]
+pub struct SetCookie<'a> {
+    name: &'a str,
+    value: &'a str,
+    path: &'a str,
+    max_age: Option<Duration>,
+    secure: bool,
+    http_only: bool,
+    same_site: SameSite,
+}
+
+/// `SameSite`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SameSite {
+    /// With navigations from other sites, but with no other request of theirs.
+    Lax,
+    /// With requests from the same site alone.
+    Strict,
+    /// With all requests.
+    None,
+}
+
+impl<'a> SetCookie<'a> {
+    /// A cookie that lives until the browser is closed.
+    pub const fn new(name: &'a str, value: &'a str) -> Self {
+        Self {
+            name,
+            value,
+            path: "/",
+            max_age: None,
+            secure: true,
+            http_only: true,
+            same_site: SameSite::Lax,
+        }
+    }
+
+    /// Takes the cookie of this name away.
+    pub const fn removal(name: &'a str) -> Self {
+        Self::new(name, "").max_age(Duration::ZERO)
+    }
+
+    /// Lives this long, in whole seconds.
+    #[must_use]
+    pub const fn max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = Some(max_age);
+        self
+    }
+
+    /// For this path and those below it.
+    #[must_use]
+    pub const fn path(mut self, path: &'a str) -> Self {
+        self.path = path;
+        self
+    }
+
+    /// Sent over TLS (and to localhost) alone?
+    #[must_use]
+    pub const fn secure(mut self, secure: bool) -> Self {
+        self.secure = secure;
+        self
+    }
+
+    /// Hidden from scripts?
+    #[must_use]
+    pub const fn http_only(mut self, http_only: bool) -> Self {
+        self.http_only = http_only;
+        self
+    }
+
+    /// When it goes with requests from other sites.
+    #[must_use]
+    pub const fn same_site(mut self, same_site: SameSite) -> Self {
+        self.same_site = same_site;
+        self
+    }
+
+    /// The header; none if name, value or path hold a character that would end them.
+    pub fn header(&self) -> Option<HeaderValue> {
+        // RFC 6265 section 4.1.1: a token, cookie-octets, and a path without controls and `;`.
+        let octet = |byte: u8| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte);
+        let token = |byte: u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte);
+        let legal = !self.name.is_empty()
+            && self.name.bytes().all(token)
+            && self.value.bytes().all(octet)
+            && self.path.starts_with('/')
+            && self.path.bytes().all(octet);
+        if !legal {
+            return None;
+        }
+        let mut text = format!("{}={}; Path={}", self.name, self.value, self.path);
+        if let Some(max_age) = self.max_age {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "; Max-Age={}", max_age.as_secs());
+        }
+        if self.http_only {
+            text.push_str("; HttpOnly");
+        }
+        if self.secure {
+            text.push_str("; Secure");
+        }
+        text.push_str(match self.same_site {
+            SameSite::Lax => "; SameSite=Lax",
+            SameSite::Strict => "; SameSite=Strict",
+            SameSite::None => "; SameSite=None",
+        });
+        HeaderValue::try_from(text).ok()
+    }
+}
+
+/// The name under which a later request would bring this cookie back.
+///
+/// A browser sends a nameless cookie as its bare value, so `=__Host-a=x` comes back as `__Host-a=x`: signs and spaces in
+/// front do not count. None if there is nothing.
+pub fn set_cookie_name(set_cookie: &HeaderValue) -> Option<&[u8]> {
+    let pair = set_cookie.as_bytes().split(|byte| *byte == b';').next()?;
+    let start = pair.iter().position(|byte| *byte != b'=' && !byte.is_ascii_whitespace())?;
+    let name = pair.get(start..)?.split(|byte| *byte == b'=').next()?;
+    Some(name.trim_ascii_end())
+}
+
+/// Does it set the cookie `name`, in any case? Browsers treat the `__Host-` prefix without regard to case.
+pub fn sets_cookie(set_cookie: &HeaderValue, name: &str) -> bool {
+    set_cookie_name(set_cookie).is_some_and(|set| set.eq_ignore_ascii_case(name.as_bytes()))
+}

@@ -1,0 +1,166 @@
+//! Did another site's page send this request? The check against cross-site request forgery.
+//!
+//! A browser adds the session cookie to requests that other sites' pages cause. `SameSite=Lax` keeps it from most, not
+//! from those of sibling hosts or old browsers. So an unsafe request that the cookie authenticates, or that comes as a
+//! form to an own path, is looked at, with what browsers say and scripts cannot forge, in this order:
+//!
+//! | header | passes | does not |
+//! |---|---|---|
+//! | `Sec-Fetch-Site` | `same-origin`, `none` | anything else, unless `Origin` is listed |
+//! | `Origin` | our own, a listed one | anything else, `null` too |
+//! | `Referer` | of our own origin, of a listed one | any other |
+//! | none of them | it is no browser | |
+//!
+//! A WebSocket handshake is a GET with consequences, so it is looked at like an unsafe request.
+
+use http::Method;
+use http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER, UPGRADE};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// What the check found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Verdict {
+    /// It is safe, ours, listed, or no browser's.
+    Allowed,
+    /// It may be another site's.
+    CrossSite,
+}
+
+/// Judges a request. `own` is our origin as a browser writes it (see [`super::host::Host::origin`]), `trusted` are the
+/// listed ones.
+pub fn judge(method: &Method, headers: &HeaderMap, own: &str, trusted: &[String]) -> Verdict {
+    if method.is_safe() && !asks_for_websocket(headers) {
+        return Verdict::Allowed;
+    }
+    let is_listed = |origin: &str| trusted.iter().any(|one| one.eq_ignore_ascii_case(origin));
+    let is_known = |origin: &str| origin.eq_ignore_ascii_case(own) || is_listed(origin);
+    let allowed = match single(headers, &SEC_FETCH_SITE) {
+        Header::One("same-origin" | "none") => true,
+        Header::One(_) | Header::Unusable => {
+            matches!(single(headers, &ORIGIN), Header::One(origin) if is_listed(origin))
+        }
+        Header::Absent => match single(headers, &ORIGIN) {
+            Header::One(origin) => is_known(origin),
+            Header::Unusable => false,
+            Header::Absent => match single(headers, &REFERER) {
+                Header::One(referer) => origin_of(referer).is_some_and(is_known),
+                Header::Unusable => false,
+                Header::Absent => true,
+            },
+        },
+    };
+    if allowed { Verdict::Allowed } else { Verdict::CrossSite }
+}
+
+enum Header<'h> {
+    Absent,
+    One(&'h str),
+    /// Repeated, or no text.
+    Unusable,
+}
+
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Header<'h> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next().map(HeaderValue::to_str), values.next()) {
+        (None, _) => Header::Absent,
+        (Some(Ok(value)), None) => Header::One(value),
+        (Some(_), _) => Header::Unusable,
+    }
+}
+
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    headers.get_all(UPGRADE).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|one| one.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+    })
+}
+
+/// `scheme://authority` of a URL.
+fn origin_of(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.find(['/', '?']).map_or(Some(rest), |end| rest.get(..end))?;
+    url.get(..scheme.len() + "://".len() + authority.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "https://app.example";
+
+    fn judged(method: Method, fields: &[(&'static str, &'static str)]) -> Verdict {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        judge(&method, &headers, OWN, &["https://front.example:3000".into()])
+    }
+
+    #[test]
+    fn a_request_from_ourselves_a_listed_origin_or_no_browser_passes() {
+        for fields in [
+            &[][..],
+            &[("sec-fetch-site", "same-origin"), ("origin", OWN)],
+            &[("sec-fetch-site", "none")],
+            &[("sec-fetch-site", "cross-site"), ("origin", "https://front.example:3000")],
+            &[("sec-fetch-site", "same-site"), ("origin", "https://front.example:3000")],
+            &[("origin", OWN)],
+            &[("origin", OWN), ("referer", "https://evil.example/")],
+            &[("origin", "https://front.example:3000")],
+            &[("referer", "https://app.example/page?x=https://evil.example/")],
+            &[("referer", "https://app.example")],
+            &[("referer", "https://app.example?x=/")],
+            &[("referer", "https://front.example:3000/")],
+        ] {
+            assert_eq!(judged(Method::POST, fields), Verdict::Allowed, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_from_another_site_does_not() {
+        for fields in [
+            &[("sec-fetch-site", "cross-site")][..],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "cross-site"), ("origin", OWN)],
+            &[("sec-fetch-site", "same-site"), ("origin", "https://evil.app.example")],
+            &[("sec-fetch-site", "unheard-of")],
+            &[("sec-fetch-site", "")],
+            &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")],
+            &[("origin", "https://evil.example")],
+            &[("origin", "http://app.example")],
+            &[("origin", "https://app.example:8443")],
+            &[("origin", "https://app.example.evil.example")],
+            &[("origin", "null")],
+            &[("origin", "")],
+            &[("origin", OWN), ("origin", "https://evil.example")],
+            &[("referer", "https://evil.example/https://app.example/")],
+            &[("referer", "https://app.example@evil.example/")],
+            &[("referer", "https://app.example.evil.example/")],
+            &[("referer", "about:client")],
+            &[("referer", "")],
+        ] {
+            for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                assert_eq!(judged(method, fields), Verdict::CrossSite, "{fields:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn reading_is_free_but_a_websocket_is_no_reading() {
+        let foreign = ("origin", "https://evil.example");
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+            assert_eq!(judged(method, &[foreign]), Verdict::Allowed);
+        }
+        assert_eq!(
+            judged(Method::GET, &[foreign, ("upgrade", "h2c, WebSocket")]),
+            Verdict::CrossSite
+        );
+        assert_eq!(
+            judged(Method::GET, &[("origin", OWN), ("upgrade", "websocket")]),
+            Verdict::Allowed
+        );
+    }
+}

@@ -1,0 +1,53 @@
+//! Header hygiene between client and upstream: what is taken out, and what is put in.
+//!
+//! An application behind the gateway believes a few headers. So on every route, signed in or not, every copy of them
+//! that a client sent is removed before ours is set, in every spelling that some server folds into the same variable
+//! ([`fold`]): CGI-style servers turn `X-User-Id`, `X_User_Id` and `X.User.Id` into one `HTTP_X_USER_ID`. Apart from those
+//! ([`ProtectedNames`]) any name outside `[A-Za-z0-9-]` is dropped unless the route allows that very name.
+//!
+//! The proxy keeps headers in a collection of its own; [`EditHeaders`] is the little that these functions ask of it.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+mod names;
+mod request;
+mod response;
+mod set;
+
+pub use names::{ProtectedNames, fold};
+pub use request::{Stripped, connection_nominates, strip_request};
+pub use response::strip_response;
+pub use set::{Forwarding, forwarding_headers, request_id};
+
+/// A collection of header fields that can be edited.
+pub trait EditHeaders {
+    /// The fields as they are.
+    fn headers(&self) -> &HeaderMap;
+
+    /// Removes all fields of this name.
+    fn remove(&mut self, name: &HeaderName);
+
+    /// Replaces all fields of this name by one.
+    fn set(&mut self, name: HeaderName, value: HeaderValue);
+
+    /// Adds a field beside those of this name.
+    fn append(&mut self, name: HeaderName, value: HeaderValue);
+}
+
+impl EditHeaders for HeaderMap {
+    fn headers(&self) -> &HeaderMap {
+        self
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        Self::remove(self, name);
+    }
+
+    fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.insert(name, value);
+    }
+
+    fn append(&mut self, name: HeaderName, value: HeaderValue) {
+        Self::append(self, name, value);
+    }
+}

@@ -1,0 +1,273 @@
+//! The names that a client must not send, however it spells them.
+
+use std::borrow::Cow;
+
+/// The names that belong to the gateway: identity, forwarding, and what lets a client rewrite its own request.
+///
+/// They are compared after [`fold`]ing. `http-NAME` counts as `NAME`: Django's ASGI path reads `META["HTTP_" + header]`
+/// where `header` already starts with `HTTP_`, so `Http-X-User-Id` signs in there.
+#[derive(Clone, Debug)]
+pub struct ProtectedNames {
+    /// Configured identity headers, sorted.
+    identity: Vec<String>,
+    /// The first bytes that a protected name can have: most headers are told apart by it.
+    first_bytes: [bool; 256],
+}
+
+/// Every name that starts with one of these says who is calling, here or in other gateways.
+const IDENTITY_PREFIXES: [&str; 4] =
+    ["x-user-", "x-auth-request-", "x-authenticated-", "x-doorwarden-"];
+
+/// Names besides the configured ones that applications take for an identity, or that change how a request is read.
+/// Sorted.
+///
+/// `x-http-method-override` and its like are here although an application may want them: the gateway judges the method
+/// of the request line, and a POST that becomes a DELETE behind it was never judged.
+const DENIED: [&str; 27] = [
+    "auth-user",
+    "path-info",
+    "proxy",
+    "remote-addr",
+    "remote-groups",
+    "remote-user",
+    "script-name",
+    "x-forwarded-access-token",
+    "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-forwarded-method",
+    "x-forwarded-path",
+    "x-forwarded-preferred-username",
+    "x-forwarded-prefix",
+    "x-forwarded-uri",
+    "x-forwarded-user",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-remote-groups",
+    "x-remote-user",
+    "x-rewrite-url",
+    "x-script-name",
+    "x-webauth-user",
+];
+
+/// Names that say where a request came from and how. The gateway sets its own. Sorted.
+const FORWARDING: [&str; 21] = [
+    "cf-connecting-ip",
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "front-end-https",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-forwarded-by",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-protocol",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-real-ip",
+    "x-scheme",
+    "x-url-scheme",
+];
+
+/// Names that frame a request, say where it goes, or prove who sends it. A client may send them, but neither in another
+/// spelling (`Content_Length`) nor nominated by `Connection`.
+const CRITICAL: [&str; 9] = [
+    "authorization",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "origin",
+    "proxy-authorization",
+    "transfer-encoding",
+    "x-request-id",
+];
+
+/// The key under which CGI-style servers file a header: lower case, each run of other characters one `-`.
+pub fn fold(name: &str) -> Cow<'_, str> {
+    let bytes = name.as_bytes();
+    let plain = bytes.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && !bytes.windows(2).any(|pair| pair == b"--");
+    if plain {
+        return Cow::Borrowed(name);
+    }
+    let mut folded = String::with_capacity(name.len());
+    for character in name.chars() {
+        if character.is_ascii_alphanumeric() {
+            folded.push(character.to_ascii_lowercase());
+        } else if !folded.ends_with('-') {
+            folded.push('-');
+        }
+    }
+    Cow::Owned(folded)
+}
+
+impl ProtectedNames {
+    /// The fixed names and the configured identity headers.
+    pub fn new<'a>(identity: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut identity: Vec<String> = identity
+            .into_iter()
+            .filter(|name| !name.is_empty())
+            .map(|name| fold(name).into())
+            .collect();
+        identity.sort_unstable();
+        identity.dedup();
+        let mut first_bytes = [false; 256];
+        let all = identity
+            .iter()
+            .map(String::as_str)
+            .chain(IDENTITY_PREFIXES)
+            .chain(DENIED)
+            .chain(FORWARDING);
+        for byte in all.filter_map(|name| name.bytes().next()).chain([b'h']) {
+            if let Some(first) = first_bytes.get_mut(usize::from(byte)) {
+                *first = true;
+            }
+        }
+        Self { identity, first_bytes }
+    }
+
+    /// Does the folded name tell an upstream who is calling, or change how it reads the request?
+    pub fn is_spoofable(&self, folded: &str) -> bool {
+        self.may_be(folded) && {
+            let name = bare(folded);
+            self.names_identity(name) || DENIED.binary_search(&name).is_ok()
+        }
+    }
+
+    /// Does the folded name say who is calling: a configured header, or one of the identity prefixes?
+    pub fn is_identity(&self, folded: &str) -> bool {
+        self.may_be(folded) && self.names_identity(bare(folded))
+    }
+
+    /// Does the folded name say where the request came from?
+    pub fn is_forwarding(&self, folded: &str) -> bool {
+        self.may_be(folded) && FORWARDING.binary_search(&bare(folded)).is_ok()
+    }
+
+    /// Must the folded name neither be spelled otherwise nor be nominated by `Connection`?
+    pub fn is_critical(&self, folded: &str) -> bool {
+        CRITICAL.binary_search(&bare(folded)).is_ok()
+            || self.is_spoofable(folded)
+            || self.is_forwarding(folded)
+    }
+
+    fn names_identity(&self, name: &str) -> bool {
+        IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || self.identity.binary_search_by(|one| one.as_str().cmp(name)).is_ok()
+    }
+
+    fn may_be(&self, folded: &str) -> bool {
+        folded.bytes().next().and_then(|first| self.first_bytes.get(usize::from(first)))
+            == Some(&true)
+    }
+}
+
+/// Without any `http-` in front.
+fn bare(mut folded: &str) -> &str {
+    while let Some(rest) = folded.strip_prefix("http-") {
+        folded = rest;
+    }
+    folded
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_spelling_folds_into_one_key() {
+        for name in [
+            "X-User-Id",
+            "x_user_id",
+            "X.User.Id",
+            "X~User~Id",
+            "X'User'Id",
+            "X-_.User--Id",
+            "x-user-id",
+        ] {
+            assert_eq!(fold(name), "x-user-id", "{name}");
+        }
+        assert!(matches!(fold("accept-encoding"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn the_lists_are_sorted_and_folded() {
+        for list in [&DENIED[..], &FORWARDING[..], &CRITICAL[..]] {
+            assert!(list.is_sorted());
+            assert!(list.iter().all(|name| fold(name) == *name));
+        }
+    }
+
+    #[test]
+    fn identity_is_what_is_configured_and_what_others_take_for_it() {
+        let names = ProtectedNames::new(["Jwt_Auth", "X-Session-Id", ""]);
+        for name in [
+            "jwt-auth",
+            "http-jwt-auth",
+            "x-session-id",
+            "x-user-id",
+            "x-user-anything",
+            "http-x-user-id",
+            "http-http-x-user-id",
+            "x-auth-request-email",
+            "x-authenticated-userid",
+        ] {
+            assert!(names.is_identity(name) && names.is_spoofable(name), "{name}");
+        }
+        for name in [
+            "remote-user",
+            "http-remote-user",
+            "script-name",
+            "proxy",
+            "x-original-url",
+            "x-http-method-override",
+        ] {
+            assert!(names.is_spoofable(name) && !names.is_identity(name), "{name}");
+        }
+        for name in [
+            "accept",
+            "authorization",
+            "user-agent",
+            "x-user",
+            "x-users-id",
+            "http2-settings",
+            "x-requested-with",
+            "",
+        ] {
+            assert!(!names.is_spoofable(name) && !names.is_forwarding(name), "{name}");
+        }
+        assert!(names.is_forwarding("x-forwarded-for") && names.is_forwarding("http-forwarded"));
+    }
+
+    proptest! {
+        #[test]
+        fn folding_twice_changes_nothing(name in "[!-~]{0,16}") {
+            let once = fold(&name).into_owned();
+            prop_assert_eq!(fold(&once), once.as_str());
+        }
+
+        #[test]
+        fn no_spelling_of_an_identity_header_passes(
+            separators in prop::collection::vec("[^A-Za-z0-9\\s]{1,3}", 2),
+            upper in prop::collection::vec(any::<bool>(), 7),
+        ) {
+            let spell = |word: &str, from: usize| word.chars().enumerate().map(|(index, letter)| {
+                if upper[(from + index) % 7] { letter.to_ascii_uppercase() } else { letter }
+            }).collect::<String>();
+            let name = format!("{}{}{}{}{}", spell("x", 0), separators[0], spell("user", 1), separators[1], spell("id", 5));
+            prop_assert!(ProtectedNames::new([]).is_identity(&fold(&name)), "{name}");
+        }
+    }
+}

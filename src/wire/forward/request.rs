@@ -1,0 +1,197 @@
+//! What is taken out of a request before ours is put in.
+
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderName};
+
+use super::{EditHeaders, ProtectedNames, fold};
+
+/// How many fields were removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stripped {
+    /// Fields that would have told the upstream who is calling, or changed how it reads the request.
+    pub spoofed: u32,
+    /// Other fields whose name has a character outside `[A-Za-z0-9-]`.
+    pub unusual: u32,
+}
+
+/// Removes all copies of protected names in every spelling, and unusual names but for those in `allowed`.
+///
+/// `allowed` are the route's own exceptions, compared without regard to case; no other spelling of a protected or
+/// critical name can be among them.
+/// Forwarding headers in their plain spelling stay for [`super::forwarding_headers`], which replaces them.
+pub fn strip_request<H: EditHeaders>(
+    headers: &mut H,
+    protected: &ProtectedNames,
+    allowed: &[String],
+) -> Stripped {
+    let mut stripped = Stripped::default();
+    let mut remove: Vec<HeaderName> = Vec::new();
+    for name in headers.headers().keys() {
+        let folded = fold(name.as_str());
+        let spoofed = protected.is_spoofable(&folded);
+        let unusual = || {
+            let plain =
+                name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+            !plain
+                && (protected.is_critical(&folded)
+                    || !allowed.iter().any(|one| one.eq_ignore_ascii_case(name.as_str())))
+        };
+        if spoofed || unusual() {
+            let copies = headers.headers().get_all(name).iter().count();
+            let copies = u32::try_from(copies).unwrap_or(u32::MAX);
+            let count = if spoofed { &mut stripped.spoofed } else { &mut stripped.unusual };
+            *count = count.saturating_add(copies);
+            remove.push(name.clone());
+        }
+    }
+    for name in &remove {
+        headers.remove(name);
+    }
+    stripped
+}
+
+/// Does `Connection` nominate a header of identity, forwarding, credentials or framing?
+///
+/// A proxy has to remove what `Connection` nominates (RFC 9110 section 7.6.1), so a client could have the identity taken
+/// out that the gateway put in. Nobody does that in earnest.
+pub fn connection_nominates(headers: &HeaderMap, protected: &ProtectedNames) -> bool {
+    headers.get_all(CONNECTION).iter().any(|line| {
+        line.as_bytes().split(|byte| *byte == b',').any(|option| {
+            let option = String::from_utf8_lossy(option.trim_ascii());
+            protected.is_critical(&fold(&option))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(names: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for name in names {
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_static("1"),
+            );
+        }
+        headers
+    }
+
+    fn left(names: &[&str], allowed: &[&str]) -> (Vec<String>, Stripped) {
+        let mut headers = headers(names);
+        let allowed: Vec<String> = allowed.iter().map(|name| (*name).into()).collect();
+        let stripped = strip_request(&mut headers, &ProtectedNames::new(["jwt-auth"]), &allowed);
+        (headers.keys().map(ToString::to_string).collect(), stripped)
+    }
+
+    #[test]
+    fn all_copies_of_a_protected_name_go_in_every_spelling() {
+        let spellings = [
+            "X-User-Id",
+            "X-User-Id",
+            "x_user_id",
+            "X.User.Id",
+            "X~User~Id",
+            "X-User_Id",
+            "Http-X-User-Id",
+            "HTTP_X_USER_ID",
+            "Remote-User",
+            "REMOTE_USER",
+            "SCRIPT_NAME",
+            "Proxy",
+            "X_Forwarded_User",
+            "jwt_auth",
+            "X-Original-URL",
+        ];
+        let (names, stripped) = left(&spellings, &[]);
+        assert_eq!(names, [""; 0]);
+        assert_eq!(stripped, Stripped { spoofed: 15, unusual: 0 });
+    }
+
+    #[test]
+    fn an_unusual_name_goes_unless_the_route_allows_it() {
+        let (names, stripped) = left(&["x_trace", "x_trace", "x.y", "accept"], &[]);
+        assert_eq!((names, stripped), (vec!["accept".into()], Stripped { spoofed: 0, unusual: 3 }));
+
+        let (names, _) = left(&["x_trace", "x.y"], &["X_Trace"]);
+        assert_eq!(names, ["x_trace"]);
+    }
+
+    #[test]
+    fn no_route_can_allow_a_protected_name() {
+        let spellings = [
+            "x_user_id",
+            "jwt_auth",
+            "x_forwarded_for",
+            "X_Real_IP",
+            "content_length",
+            "Transfer_Encoding",
+        ];
+        let (names, stripped) = left(&spellings, &spellings);
+        assert_eq!(names, [""; 0]);
+        assert_eq!(stripped, Stripped { spoofed: 2, unusual: 4 });
+    }
+
+    #[test]
+    fn everything_else_stays() {
+        let ordinary = [
+            "host",
+            "accept",
+            "authorization",
+            "cookie",
+            "x-forwarded-for",
+            "x-requested-with",
+            "x-csrftoken",
+        ];
+        let (names, stripped) = left(&ordinary, &[]);
+        assert_eq!(names.len(), ordinary.len());
+        assert_eq!(stripped, Stripped::default());
+    }
+
+    #[test]
+    fn connection_may_not_nominate_what_protects() {
+        let nominates = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.append(CONNECTION, HeaderValue::from_static("keep-alive"));
+            headers.append(CONNECTION, HeaderValue::from_str(value).unwrap());
+            connection_nominates(&headers, &ProtectedNames::new(["jwt-auth"]))
+        };
+        for value in [
+            "X-User-Id",
+            "close, x-user-id",
+            "close ,\tX_User_Id",
+            "X-Forwarded-For",
+            "forwarded",
+            "Cookie",
+            "authorization",
+            "Host",
+            "jwt-auth",
+            "remote-user",
+            "Http-X-User-Id",
+            "Content-Length",
+            "transfer-encoding",
+        ] {
+            assert!(nominates(value), "{value}");
+        }
+        for value in ["close", "Upgrade, HTTP2-Settings", "TE", "", ",", "X-Other"] {
+            assert!(!nominates(value), "{value}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a client sends, nothing is left that folds into an identity header.
+        #[test]
+        fn nothing_left_folds_into_an_identity(names in prop::collection::vec(
+            "(http[-_])?x[-_.!]{1,2}user[-_.!]{1,2}id[_a-z]{0,2}|[a-z_.-]{1,6}", 0..8,
+        )) {
+            let mut map = headers(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            let protected = ProtectedNames::new([]);
+            strip_request(&mut map, &protected, &names);
+            prop_assert!(map.keys().all(|name| !protected.is_identity(&fold(name.as_str()))));
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The head of a request: framing, limits, and headers that may occur once.
+//!
+//! HTTP libraries repair what RFC 9112 lets them repair: a `Content-Length` beside `Transfer-Encoding` vanishes, equal
+//! lengths are merged, codings are dropped, bare line feeds are taken. Each repair is a reading that the next server may
+//! not share, which is what request smuggling is made of. So the bytes of an HTTP/1 head are looked at as they came, and
+//! whatever two servers could read differently is refused. HTTP/2 has no such bytes; its fields pass the same rules on
+//! values and repetition ([`check_fields`]).
+//!
+//! The target is only measured here; [`super::path`] reads it.
+
+use http::{HeaderMap, Method};
+
+use crate::refusal::Refusal;
+
+#[cfg(test)]
+mod tests;
+
+/// What is too much.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HeadLimits {
+    /// Bytes of the head, request line and line ends included.
+    pub head_bytes: usize,
+    /// Header fields.
+    pub headers: usize,
+    /// Bytes of the target.
+    pub target_bytes: usize,
+}
+
+/// The methods that are let in: the usual seven, and those that a route lists.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Methods(Vec<Method>);
+
+/// What is wrong with a head.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FramingProblem {
+    /// More bytes than the limit.
+    HeadTooLarge,
+    /// More fields than the limit.
+    TooManyHeaders,
+    /// A longer target than the limit.
+    TargetTooLong,
+    /// The request line is not `method SP target SP HTTP/1.x`.
+    BadRequestLine,
+    /// A line that ends with a line feed alone, or has a carriage return inside.
+    BareLineEnd,
+    /// A field without a colon or name, with space before the colon, with NUL, or continued on the next line.
+    BadHeaderLine,
+    /// Both `Content-Length` and `Transfer-Encoding`.
+    LengthAndChunked,
+    /// `Content-Length` twice, as a list, or no plain number.
+    BadLength,
+    /// `Transfer-Encoding` twice, on HTTP/1.0, or anything but `chunked`.
+    BadTransferEncoding,
+    /// No `Host`.
+    NoHost,
+    /// `Host` twice.
+    RepeatedHost,
+    /// `Authorization`, `Origin` or `Content-Type` twice.
+    RepeatedHeader,
+    /// `Expect` that is not `100-continue`.
+    BadExpectation,
+    /// A method that is not let in.
+    Method,
+}
+
+impl Methods {
+    const USUAL: [Method; 7] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+
+    /// The usual seven and these. `CONNECT` and `TRACE` never get in: one is a tunnel, the other an echo of credentials.
+    pub fn with(extra: impl IntoIterator<Item = Method>) -> Self {
+        let mut methods: Vec<Method> = extra.into_iter().collect();
+        methods.retain(|method| *method != Method::CONNECT && *method != Method::TRACE);
+        Self(methods)
+    }
+
+    /// Is it let in? Methods are case-sensitive.
+    pub fn contains(&self, method: &[u8]) -> bool {
+        Self::USUAL.iter().chain(&self.0).any(|one| one.as_str().as_bytes() == method)
+    }
+}
+
+impl FramingProblem {
+    /// For the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HeadTooLarge => "head-too-large",
+            Self::TooManyHeaders => "too-many-headers",
+            Self::TargetTooLong => "target-too-long",
+            Self::BadRequestLine => "bad-request-line",
+            Self::BareLineEnd => "bare-line-end",
+            Self::BadHeaderLine => "bad-header-line",
+            Self::LengthAndChunked => "length-and-chunked",
+            Self::BadLength => "bad-length",
+            Self::BadTransferEncoding => "bad-transfer-encoding",
+            Self::NoHost => "no-host",
+            Self::RepeatedHost => "repeated-host",
+            Self::RepeatedHeader => "repeated-header",
+            Self::BadExpectation => "bad-expectation",
+            Self::Method => "method",
+        }
+    }
+
+    /// What the client learns.
+    pub const fn refusal(self) -> Refusal {
+        match self {
+            Self::HeadTooLarge | Self::TooManyHeaders => Refusal::HeadTooLarge,
+            Self::TargetTooLong => Refusal::TargetTooLong,
+            Self::BadRequestLine
+            | Self::BareLineEnd
+            | Self::LengthAndChunked
+            | Self::BadLength
+            | Self::BadTransferEncoding => Refusal::BadFraming,
+            Self::BadHeaderLine | Self::RepeatedHeader => Refusal::BadHeader,
+            Self::NoHost | Self::RepeatedHost => Refusal::BadHost,
+            Self::BadExpectation => Refusal::BadExpectation,
+            Self::Method => Refusal::MethodNotAllowed,
+        }
+    }
+}
+
+/// Checks the bytes of an HTTP/1 head, from the request line to the empty line.
+///
+/// # Errors
+/// The first problem found.
+pub fn check_head(
+    head: &[u8],
+    limits: &HeadLimits,
+    methods: &Methods,
+) -> Result<(), FramingProblem> {
+    if head.len() > limits.head_bytes {
+        return Err(FramingProblem::HeadTooLarge);
+    }
+    let mut lines = head.split_inclusive(|byte| *byte == b'\n').map(line_without_end);
+    let request_line = loop {
+        // RFC 9112 section 2.2: empty lines before a request line are skipped.
+        match lines.next().ok_or(FramingProblem::BadRequestLine)?? {
+            [] => {}
+            line => break line,
+        }
+    };
+    let http_1_0 = check_request_line(request_line, limits, methods)?;
+    let mut seen = Seen::default();
+    for line in lines {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        seen.headers += 1;
+        if seen.headers > limits.headers {
+            return Err(FramingProblem::TooManyHeaders);
+        }
+        let (name, value) = split_header(line)?;
+        seen.note(name, value)?;
+    }
+    if http_1_0 && seen.chunked {
+        return Err(FramingProblem::BadTransferEncoding);
+    }
+    if !seen.host {
+        return Err(FramingProblem::NoHost);
+    }
+    Ok(())
+}
+
+/// Checks the method and fields of an HTTP/2 request, whose frames leave no doubt about lengths.
+///
+/// # Errors
+/// The first problem found.
+pub fn check_fields(
+    method: &Method,
+    target: &str,
+    headers: &HeaderMap,
+    limits: &HeadLimits,
+    methods: &Methods,
+) -> Result<(), FramingProblem> {
+    if !methods.contains(method.as_str().as_bytes()) {
+        return Err(FramingProblem::Method);
+    }
+    if target.len() > limits.target_bytes {
+        return Err(FramingProblem::TargetTooLong);
+    }
+    if headers.len() > limits.headers {
+        return Err(FramingProblem::TooManyHeaders);
+    }
+    let mut seen = Seen::default();
+    let mut bytes = target.len();
+    for (name, value) in headers {
+        bytes += name.as_str().len() + value.len();
+        seen.note(name.as_str().as_bytes(), value.as_bytes())?;
+    }
+    if bytes > limits.head_bytes {
+        return Err(FramingProblem::HeadTooLarge);
+    }
+    Ok(())
+}
+
+/// What was met so far of the fields that may occur once.
+#[derive(Default)]
+struct Seen {
+    headers: usize,
+    host: bool,
+    length: bool,
+    chunked: bool,
+    authorization: bool,
+    origin: bool,
+    content_type: bool,
+}
+
+impl Seen {
+    fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), FramingProblem> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        // The length tells most fields apart before any comparison.
+        match name.len() {
+            4 if is("host") => once(&mut self.host, FramingProblem::RepeatedHost),
+            6 if is("expect") => {
+                let expected = value.eq_ignore_ascii_case(b"100-continue");
+                expected.then_some(()).ok_or(FramingProblem::BadExpectation)
+            }
+            6 if is("origin") => once(&mut self.origin, FramingProblem::RepeatedHeader),
+            12 if is("content-type") => {
+                once(&mut self.content_type, FramingProblem::RepeatedHeader)
+            }
+            13 if is("authorization") => {
+                once(&mut self.authorization, FramingProblem::RepeatedHeader)
+            }
+            14 if is("content-length") => {
+                once(&mut self.length, FramingProblem::BadLength)?;
+                if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+                    return Err(FramingProblem::BadLength);
+                }
+                self.not_both()
+            }
+            17 if is("transfer-encoding") => {
+                once(&mut self.chunked, FramingProblem::BadTransferEncoding)?;
+                if !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(FramingProblem::BadTransferEncoding);
+                }
+                self.not_both()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    const fn not_both(&self) -> Result<(), FramingProblem> {
+        if self.length && self.chunked { Err(FramingProblem::LengthAndChunked) } else { Ok(()) }
+    }
+}
+
+const fn once(seen: &mut bool, problem: FramingProblem) -> Result<(), FramingProblem> {
+    if *seen {
+        return Err(problem);
+    }
+    *seen = true;
+    Ok(())
+}
+
+/// The line without its CRLF; a head that was cut at a read's end may lack the last one.
+fn line_without_end(line: &[u8]) -> Result<&[u8], FramingProblem> {
+    let line = match line.strip_suffix(b"\n") {
+        Some(line) => line.strip_suffix(b"\r").ok_or(FramingProblem::BareLineEnd)?,
+        None => line,
+    };
+    if line.contains(&b'\r') { Err(FramingProblem::BareLineEnd) } else { Ok(line) }
+}
+
+/// Checks `method SP target SP HTTP/1.x`; says whether it is HTTP/1.0.
+fn check_request_line(
+    line: &[u8],
+    limits: &HeadLimits,
+    methods: &Methods,
+) -> Result<bool, FramingProblem> {
+    let mut parts = line.splitn(3, |byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return Err(FramingProblem::BadRequestLine);
+    };
+    if target.len() > limits.target_bytes {
+        return Err(FramingProblem::TargetTooLong);
+    }
+    let http_1_0 = match version {
+        b"HTTP/1.1" => false,
+        b"HTTP/1.0" => true,
+        _ => return Err(FramingProblem::BadRequestLine),
+    };
+    if method.is_empty() || target.is_empty() {
+        return Err(FramingProblem::BadRequestLine);
+    }
+    if methods.contains(method) { Ok(http_1_0) } else { Err(FramingProblem::Method) }
+}
+
+/// Name and value without white space around it.
+fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), FramingProblem> {
+    let mut parts = line.splitn(2, |byte| *byte == b':');
+    let name = parts.next().unwrap_or_default();
+    let value = parts.next().ok_or(FramingProblem::BadHeaderLine)?;
+    // A line that starts with white space continues the one before; both readings of it are in use.
+    if name.is_empty() || name.iter().any(u8::is_ascii_whitespace) || line.contains(&0) {
+        return Err(FramingProblem::BadHeaderLine);
+    }
+    // SP and HT alone are optional white space; `trim_ascii` would take a vertical tab's neighbours along.
+    let is_blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
+    let start = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last + 1);
+    Ok((name, value.get(start..end).unwrap_or_default()))
+}

@@ -1,0 +1,188 @@
+use proptest::prelude::*;
+
+use super::FramingProblem as Problem;
+use super::*;
+
+const LIMITS: HeadLimits =
+    HeadLimits { head_bytes: 64 * 1024, headers: 100, target_bytes: 8 * 1024 };
+
+fn check(head: &str) -> Result<(), Problem> {
+    check_head(head.as_bytes(), &LIMITS, &Methods::default())
+}
+
+/// A request with these lines after `Host`.
+fn with(lines: &str) -> Result<(), Problem> {
+    check(&format!("POST /login HTTP/1.1\r\nHost: app\r\n{lines}\r\n"))
+}
+
+#[test]
+fn ordinary_requests_pass() {
+    for lines in [
+        "",
+        "Content-Length: 0\r\n",
+        "Content-Length:12\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "transfer-encoding:\t CHUNKED \t\r\n",
+        "Expect: 100-continue\r\nContent-Length: 5\r\n",
+        "Authorization: Bearer x\r\nOrigin: http://app\r\nContent-Type: text/plain\r\n",
+        "Cookie: a=1\r\nCookie: b=2\r\nAccept:\r\nX-Colon: a:b: c\r\n",
+    ] {
+        assert_eq!(with(lines), Ok(()), "{lines:?}");
+    }
+    assert_eq!(check("GET / HTTP/1.0\r\nHost: app\r\n\r\n"), Ok(()));
+    assert_eq!(check("\r\n\r\nGET / HTTP/1.1\r\nHost: app\r\n\r\n"), Ok(()));
+}
+
+#[test]
+fn what_two_servers_could_frame_differently_is_refused() {
+    use FramingProblem::*;
+    for (lines, problem) in [
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", LengthAndChunked),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", LengthAndChunked),
+        ("Content-Length: 5\r\nContent-Length: 5\r\n", BadLength),
+        ("Content-Length: 5\r\ncontent-length: 6\r\n", BadLength),
+        ("Content-Length: 5, 5\r\n", BadLength),
+        ("Content-Length: +5\r\n", BadLength),
+        ("Content-Length: -1\r\n", BadLength),
+        ("Content-Length: 0x5\r\n", BadLength),
+        ("Content-Length: 5 5\r\n", BadLength),
+        ("Content-Length:\r\n", BadLength),
+        ("Transfer-Encoding: gzip, chunked\r\n", BadTransferEncoding),
+        ("Transfer-Encoding: chunked, chunked\r\n", BadTransferEncoding),
+        ("Transfer-Encoding: identity\r\n", BadTransferEncoding),
+        ("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n", BadTransferEncoding),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", BadTransferEncoding),
+        ("Transfer-Encoding: xchunked\r\n", BadTransferEncoding),
+        ("Transfer-Encoding: \x0bchunked\r\n", BadTransferEncoding),
+        ("Transfer-Encoding:\r\n", BadTransferEncoding),
+        ("Transfer-Encoding : chunked\r\n", BadHeaderLine),
+        ("X: a\r\n b\r\n", BadHeaderLine),
+        ("X: a\r\n\tb: c\r\n", BadHeaderLine),
+        ("no colon\r\n", BadHeaderLine),
+        (": empty\r\n", BadHeaderLine),
+        ("X: a\0b\r\n", BadHeaderLine),
+        ("X: a\n", BareLineEnd),
+        ("X: a\rY: b\r\n", BareLineEnd),
+        ("X: a\r\r\n", BareLineEnd),
+    ] {
+        assert_eq!(with(lines), Err(problem), "{lines:?}");
+    }
+    assert_eq!(
+        check("POST / HTTP/1.0\r\nHost: app\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        Err(BadTransferEncoding)
+    );
+}
+
+#[test]
+fn fields_that_may_occur_once_do() {
+    use FramingProblem::*;
+    for (lines, problem) in [
+        ("Host: evil\r\n", RepeatedHost),
+        ("host: app\r\n", RepeatedHost),
+        ("Authorization: a\r\nauthorization: a\r\n", RepeatedHeader),
+        ("Origin: a\r\nOrigin: b\r\n", RepeatedHeader),
+        ("Content-Type: a\r\nContent-Type: b\r\n", RepeatedHeader),
+        ("Expect: y 100-continue\r\n", BadExpectation),
+        ("Expect: 100-continue, y\r\n", BadExpectation),
+        ("Expect:\r\n", BadExpectation),
+    ] {
+        assert_eq!(with(lines), Err(problem), "{lines:?}");
+    }
+    assert_eq!(check("GET / HTTP/1.1\r\n\r\n"), Err(NoHost));
+    assert_eq!(check("GET / HTTP/1.0\r\nX: y\r\n\r\n"), Err(NoHost));
+}
+
+#[test]
+fn the_request_line_is_three_words() {
+    use FramingProblem::*;
+    for (line, problem) in [
+        ("", BadRequestLine),
+        ("GET /", BadRequestLine),
+        ("GET  / HTTP/1.1", BadRequestLine),
+        ("GET / HTTP/2.0", BadRequestLine),
+        ("GET / HTTP/1.1 ", BadRequestLine),
+        ("GET /a b HTTP/1.1", BadRequestLine),
+        (" GET / HTTP/1.1", BadRequestLine),
+        ("TRACE / HTTP/1.1", Method),
+        ("CONNECT app:443 HTTP/1.1", Method),
+        ("get / HTTP/1.1", Method),
+        ("PROPFIND / HTTP/1.1", Method),
+        ("GE-T / HTTP/1.1", Method),
+    ] {
+        assert_eq!(check(&format!("{line}\r\nHost: app\r\n\r\n")), Err(problem), "{line:?}");
+    }
+}
+
+#[test]
+fn a_route_can_let_methods_in_but_no_tunnel_and_no_echo() {
+    use http::Method as M;
+    let methods = Methods::with([M::from_bytes(b"PROPFIND").unwrap(), M::TRACE, M::CONNECT]);
+    for (method, allowed) in
+        [("GET", true), ("PROPFIND", true), ("TRACE", false), ("CONNECT", false)]
+    {
+        assert_eq!(methods.contains(method.as_bytes()), allowed, "{method}");
+    }
+}
+
+#[test]
+fn what_is_too_much_is_refused() {
+    let limits = HeadLimits { head_bytes: 100, headers: 3, target_bytes: 10 };
+    let check = |head: &str| check_head(head.as_bytes(), &limits, &Methods::default());
+    assert_eq!(check("GET /123456789 HTTP/1.1\r\nHost: a\r\n\r\n"), Ok(()));
+    assert_eq!(check("GET /1234567890 HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Problem::TargetTooLong));
+    assert_eq!(check("GET / HTTP/1.1\r\nHost: a\r\nA:\r\nB:\r\n\r\n"), Ok(()));
+    assert_eq!(
+        check("GET / HTTP/1.1\r\nHost: a\r\nA:\r\nB:\r\nC:\r\n\r\n"),
+        Err(Problem::TooManyHeaders)
+    );
+    let long = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", "a".repeat(80));
+    assert_eq!(check(&long), Err(Problem::HeadTooLarge));
+}
+
+#[test]
+fn fields_without_a_head_pass_the_same_rules() {
+    let check = |method: &str, fields: &[(&'static str, &'static str)]| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, http::HeaderValue::from_static(value));
+        }
+        let method = http::Method::from_bytes(method.as_bytes()).unwrap();
+        let limits = HeadLimits { head_bytes: 200, headers: 3, target_bytes: 10 };
+        check_fields(&method, "/", &headers, &limits, &Methods::default())
+    };
+    assert_eq!(check("GET", &[("host", "app"), ("authorization", "a")]), Ok(()));
+    assert_eq!(check("TRACE", &[]), Err(Problem::Method));
+    assert_eq!(check("GET", &[("origin", "a"), ("origin", "a")]), Err(Problem::RepeatedHeader));
+    assert_eq!(
+        check("GET", &[("content-length", "1"), ("content-length", "1")]),
+        Err(Problem::BadLength)
+    );
+    let long = "123456789 ".repeat(20).leak();
+    assert_eq!(check("GET", &[("x", long)]), Err(Problem::HeadTooLarge));
+    assert_eq!(check("GET", &[("expect", "x")]), Err(Problem::BadExpectation));
+    assert_eq!(
+        check("GET", &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]),
+        Err(Problem::TooManyHeaders)
+    );
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_judged(head in prop::collection::vec(any::<u8>(), 0..256)) {
+        let _ = check_head(&head, &LIMITS, &Methods::default());
+    }
+
+    /// What passes has at most one length and one coding, however the lines are ordered and spelled.
+    #[test]
+    fn what_passes_is_framed_in_one_way(lines in prop::collection::vec(prop::sample::select(vec![
+        "Content-Length: 5", "content-length:5", "CONTENT-LENGTH: 5, 5", "Content-Length : 5", "Transfer-Encoding: chunked",
+        "transfer-encoding: Chunked", "Transfer-Encoding: gzip", "Transfer-Encoding:", " chunked", "X: y",
+    ]), 0..5), line_end in prop::sample::select(vec!["\r\n", "\n", "\r"])) {
+        let fields: String = lines.iter().map(|line| format!("{line}{line_end}")).collect();
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        if check(&head).is_ok() {
+            let framing = lines.iter().filter(|line| **line != "X: y").count();
+            prop_assert!(framing <= 1, "{head:?}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What arrives and what leaves, free of any framework.
+//!
+//! Pure functions over bytes and `http` values: each reads one thing that a client controls, once, into a smaller type,
+//! or says in a closed enum why it cannot. Time and randomness are arguments.
+
+pub mod accept;
+pub mod arrival;
+pub mod authorization;
+pub mod body;
+pub mod client_ip;
+pub mod cookie;
+pub mod cross_site;
+pub mod forward;
+pub mod framing;
+pub mod header_value;
+pub mod host;
+pub mod next;
+pub mod path;
+pub mod reply;

@@ -1,0 +1,85 @@
+//! The second readings of a target that a route may tolerate, and sets of them.
+
+use std::fmt;
+
+/// A harmless second reading, which a route may tolerate.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Ambiguity {
+    /// `%2F`: inside a segment here, a separator for servers that decode first.
+    EncodedSlash,
+    /// `//` after the first segment: an empty segment here, one separator for servers that merge slashes.
+    DoubleSlash,
+    /// `;` or `%3B`: part of the segment here, path parameters for Java servers.
+    Semicolon,
+    /// `%2E` in a segment that is no dot segment: forwarded as `.`.
+    EncodedDot,
+}
+
+/// A set of ambiguities: those that a route tolerates, or those that a target has.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tolerance(u8);
+
+impl Ambiguity {
+    /// Every one.
+    pub const ALL: [Self; 4] =
+        [Self::EncodedSlash, Self::DoubleSlash, Self::Semicolon, Self::EncodedDot];
+
+    /// As `route.tolerate` spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EncodedSlash => "encoded-slash",
+            Self::DoubleSlash => "double-slash",
+            Self::Semicolon => "semicolon",
+            Self::EncodedDot => "encoded-dot",
+        }
+    }
+
+    /// The one of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
+    const fn bit(self) -> u8 {
+        match self {
+            Self::EncodedSlash => 1,
+            Self::DoubleSlash => 2,
+            Self::Semicolon => 4,
+            Self::EncodedDot => 8,
+        }
+    }
+}
+
+impl Tolerance {
+    /// The empty set.
+    pub const NONE: Self = Self(0);
+    /// All of them.
+    pub const ALL: Self = Self(15);
+
+    /// With one more.
+    #[must_use]
+    pub const fn with(self, ambiguity: Ambiguity) -> Self {
+        Self(self.0 | ambiguity.bit())
+    }
+
+    /// Is it in the set?
+    pub const fn contains(self, ambiguity: Ambiguity) -> bool {
+        self.0 & ambiguity.bit() != 0
+    }
+
+    /// Is there none?
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl FromIterator<Ambiguity> for Tolerance {
+    fn from_iter<I: IntoIterator<Item = Ambiguity>>(all: I) -> Self {
+        all.into_iter().fold(Self::NONE, Self::with)
+    }
+}
+
+impl fmt::Debug for Tolerance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(Ambiguity::ALL.into_iter().filter(|one| self.contains(*one))).finish()
+    }
+}

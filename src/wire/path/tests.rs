@@ -1,0 +1,285 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn path(text: &str) -> CanonicalPath {
+    CanonicalPath::parse(text).unwrap()
+}
+
+fn strict(raw: &str) -> Result<String, TargetProblem> {
+    Target::parse(raw, Tolerance::NONE).map(|target| target.to_string())
+}
+
+#[test]
+fn a_plain_target_stays_as_it_is() {
+    for raw in [
+        "/",
+        "/app",
+        "/app/",
+        "/.well-known/jwks.json",
+        "/a.b/c..d/...",
+        "/~kim/@me:x,y=1+2!$&'()*",
+        "/caf%C3%A9",
+        "/100%25",
+        "/50%25off",
+        "/%2541",
+        "/a%20b%3Fc%23d",
+        "/x?",
+        "/x?next=/a/../b;c//d%2F%00\\|%zz",
+    ] {
+        assert_eq!(strict(raw).as_deref(), Ok(raw));
+    }
+}
+
+#[test]
+fn one_spelling_is_left() {
+    for (raw, canonical) in [
+        ("/%41%7e%2D%5f", "/A~-_"),
+        ("/caf%c3%a9", "/caf%C3%A9"),
+        ("/a|b{c}[d]", "/a%7Cb%7Bc%7D%5Bd%5D"),
+        ("/a%7cb", "/a%7Cb"),
+    ] {
+        assert_eq!(strict(raw).as_deref(), Ok(canonical));
+    }
+}
+
+#[test]
+fn what_has_two_readings_is_refused_whatever_is_tolerated() {
+    use TargetProblem::*;
+    for (raw, problem) in [
+        ("", NotOriginForm),
+        ("*", NotOriginForm),
+        ("admin", NotOriginForm),
+        ("?x", NotOriginForm),
+        ("http://host/admin", NotOriginForm),
+        ("host:443", NotOriginForm),
+        ("//host/admin", LeadingDoubleSlash),
+        ("/%2Fhost/admin", LeadingDoubleSlash),
+        ("/;x/admin", LeadingDoubleSlash),
+        ("/public/../admin", DotSegment),
+        ("/public/./admin", DotSegment),
+        ("/public/..", DotSegment),
+        ("/.", DotSegment),
+        ("/public/%2e%2E/admin", DotSegment),
+        ("/public/.%2e/admin", DotSegment),
+        ("/public/..;x=1/admin", DotSegment),
+        ("/public/..%3bx/admin", DotSegment),
+        ("/public/..%2fadmin", DotSegment),
+        ("/public%2f..%2fadmin", DotSegment),
+        ("/public%2F.", DotSegment),
+        ("/public\\..\\admin", Backslash),
+        ("/public%5cadmin", Backslash),
+        ("/a%00", ControlCharacter),
+        ("/a%0d%0aX", ControlCharacter),
+        ("/a%7f", ControlCharacter),
+        ("/a%C2%85", ControlCharacter),
+        ("/a b", ControlCharacter),
+        ("/a\tb", ControlCharacter),
+        ("/a\0", ControlCharacter),
+        ("/a?b\r", ControlCharacter),
+        ("/a?b c", ControlCharacter),
+        ("/caf\u{e9}", NotAscii),
+        ("/?caf\u{e9}", NotAscii),
+        ("/a#b", Fragment),
+        ("/a?b#c", Fragment),
+        ("/%", BadEscape),
+        ("/%4", BadEscape),
+        ("/%zz", BadEscape),
+        ("/%u0041", BadEscape),
+        ("/%ff", InvalidUtf8),
+        ("/%c0%ae%c0%ae/", InvalidUtf8),
+        ("/%ed%a0%80", InvalidUtf8),
+        ("/%252e%252e/", DoubleEscape),
+        ("/%252F", DoubleEscape),
+        ("/%255c", DoubleEscape),
+        ("/%2500", DoubleEscape),
+        ("/%25252e", DoubleEscape),
+        ("/%25%32%65", DoubleEscape),
+        ("/%2%35%32e", BadEscape),
+        ("/%252%2565", DoubleEscape),
+    ] {
+        assert_eq!(Target::parse(raw, Tolerance::ALL).unwrap_err(), problem, "{raw:?}");
+    }
+}
+
+#[test]
+fn the_work_for_nested_escapes_is_bounded() {
+    let nested = format!("/%25{}33", "3%25".repeat(4000));
+    assert_eq!(strict(&nested), Err(TargetProblem::DoubleEscape));
+}
+
+#[test]
+fn the_harmless_ones_pass_where_each_is_tolerated() {
+    use Ambiguity::*;
+    for (raw, ambiguity, canonical) in [
+        ("/a%2fb", EncodedSlash, "/a%2Fb"),
+        ("/a//b", DoubleSlash, "/a//b"),
+        ("/a/b//", DoubleSlash, "/a/b//"),
+        ("/a;b", Semicolon, "/a;b"),
+        ("/a/;b", Semicolon, "/a/;b"),
+        ("/a%3bb", Semicolon, "/a%3Bb"),
+        ("/a%2ejpg", EncodedDot, "/a.jpg"),
+        ("/%2ehidden", EncodedDot, "/.hidden"),
+    ] {
+        assert_eq!(strict(raw), Err(TargetProblem::Ambiguous(ambiguity)), "{raw}");
+        let others: Tolerance =
+            Ambiguity::ALL.into_iter().filter(|one| *one != ambiguity).collect();
+        assert!(Target::parse(raw, others).is_err(), "{raw}");
+
+        let target = Target::parse(raw, Tolerance::NONE.with(ambiguity)).unwrap();
+        assert_eq!(target.path().as_str(), canonical);
+        assert_eq!(target.ambiguities(), Tolerance::NONE.with(ambiguity), "{raw}");
+        assert!(target.tolerated_by(Tolerance::NONE).is_err());
+        assert_eq!(Ambiguity::from_name(ambiguity.name()), Some(ambiguity));
+    }
+}
+
+#[test]
+fn parameters_that_hide_an_empty_segment_count_as_both() {
+    let target = Target::parse("/a/;x/b", Tolerance::ALL).unwrap();
+    assert!(target.ambiguities().contains(Ambiguity::DoubleSlash));
+    assert!(target.ambiguities().contains(Ambiguity::Semicolon));
+}
+
+#[test]
+fn a_prefix_holds_whole_segments() {
+    for (prefix, inside, outside) in [
+        (
+            "/app",
+            &["/app", "/app/", "/app/x"][..],
+            &["/application", "/ap", "/App", "/", "/x/app"][..],
+        ),
+        ("/static/", &["/static", "/static/", "/static/x"], &["/statics", "/static.js"]),
+        ("/", &["/", "/app", "/a/b"], &[]),
+    ] {
+        for candidate in inside {
+            assert!(path(candidate).starts_with_segments(&path(prefix)), "{prefix} {candidate}");
+        }
+        for candidate in outside {
+            assert!(!path(candidate).starts_with_segments(&path(prefix)), "{prefix} {candidate}");
+        }
+    }
+}
+
+#[test]
+fn an_encoded_slash_ends_no_segment() {
+    let target = Target::parse("/app%2Fx", Tolerance::ALL).unwrap();
+    assert!(!target.path().starts_with_segments(&path("/app")));
+}
+
+#[test]
+fn stripping_leaves_a_canonical_path_or_nothing() {
+    for (full, prefix, rest) in [
+        ("/app/x", "/app", Some("/x")),
+        ("/app/x", "/app/", Some("/x")),
+        ("/app", "/app/", Some("/")),
+        ("/app/", "/app", Some("/")),
+        ("/app/x", "/", Some("/app/x")),
+        ("/app//x", "/app", None),
+        ("/app/%2Fx", "/app", None),
+        ("/application", "/app", None),
+    ] {
+        let full = Target::parse(full, Tolerance::ALL).unwrap();
+        let stripped = full.path().strip_prefix(&path(prefix));
+        assert_eq!(stripped.as_ref().map(CanonicalPath::as_str), rest, "{full} {prefix}");
+    }
+}
+
+#[test]
+fn segments_are_what_lies_between_the_slashes() {
+    assert_eq!(path("/a/b").segments().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(path("/a/").segments().collect::<Vec<_>>(), ["a", ""]);
+    assert_eq!(path("/").segments().collect::<Vec<_>>(), [""]);
+}
+
+#[test]
+fn an_operators_path_has_no_query() {
+    assert_eq!(CanonicalPath::parse("/a?b"), Err(TargetProblem::Query));
+    assert!(CanonicalPath::parse("/a;b").is_err());
+}
+
+/// Targets made of what attackers combine.
+fn hostile() -> impl Strategy<Value = String> {
+    let pieces = prop::sample::select(vec![
+        "/",
+        "/",
+        ".",
+        "..",
+        "%2e",
+        "%2E",
+        "%2f",
+        "%2F",
+        "%5c",
+        "\\",
+        "%25",
+        "25",
+        "2e",
+        "2f",
+        "%",
+        ";",
+        "%3b",
+        "a",
+        "B",
+        "%41",
+        "%c3%a9",
+        "%ff",
+        "~",
+        "|",
+        "%7c",
+        "%00",
+        " ",
+        "#",
+        "?",
+        "%32%65",
+        "é",
+        "%e2%80%ae",
+    ]);
+    prop::collection::vec(pieces, 0..12).prop_map(|pieces| format!("/{}", pieces.concat()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn canonicalizing_twice_changes_nothing(raw in hostile()) {
+        if let Ok(target) = Target::parse(&raw, Tolerance::ALL) {
+            let again = Target::parse(target.to_string(), Tolerance::ALL).unwrap();
+            prop_assert_eq!(again.path(), target.path());
+            prop_assert_eq!(again.query(), target.query());
+        }
+    }
+
+    #[test]
+    fn no_canonical_path_holds_a_refused_form(raw in hostile()) {
+        if let Ok(target) = Target::parse(&raw, Tolerance::NONE) {
+            let path = target.path().as_str();
+            prop_assert!(path.starts_with('/'));
+            for refused in ["//", "\\", ";", "#", "?", " ", "%2E", "%2F", "%5C", "%3B", "%00", "%252", "%41"] {
+                prop_assert!(!path.contains(refused), "{path} holds {refused}");
+            }
+            prop_assert!(target.path().segments().all(|segment| segment != "." && segment != ".."));
+            prop_assert!(path.bytes().all(|byte| byte.is_ascii_graphic()));
+        }
+    }
+
+    /// Whatever is tolerated, and however many times an upstream decodes, it never leaves the directory.
+    #[test]
+    fn no_number_of_decodings_shows_a_dot_segment(raw in hostile()) {
+        if let Ok(target) = Target::parse(&raw, Tolerance::ALL) {
+            let mut text = target.path().as_str().as_bytes().to_vec();
+            for _ in 0..6 {
+                for segment in text.split(|byte| *byte == b'/' || *byte == b'\\') {
+                    let name = segment.split(|byte| *byte == b';').next().unwrap();
+                    prop_assert!(name != b"." && name != b"..", "{target}");
+                }
+                prop_assert!(!text.contains(&0) && !text.contains(&b'\\'));
+                text = percent_decode(&text).collect();
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_read_or_refused(raw in prop::collection::vec(any::<u8>(), 0..64)) {
+        let _ = Target::parse(&raw, Tolerance::ALL);
+    }
+}
