@@ -14,7 +14,9 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::state::StateFolder;
-use crate::auth::Auth;
+use crate::auth::keys::KeyRing;
+use crate::auth::refresh_token::RefreshKey;
+use crate::auth::{self, Auth, Watched};
 use crate::caller::SessionId;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{Config, DirectoryKind, StoreKind};
@@ -34,9 +36,7 @@ use crate::proxy::{self, Bound, Observer, Parts, Sockets, Tls};
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use crate::store::{Store, Which};
-use crate::telemetry::{
-    self, Audit, Metrics, Names, Telemetry, TimedDirectory, TimedStore,
-};
+use crate::telemetry::{self, Audit, Metrics, Names, Telemetry, TimedDirectory, TimedStore};
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -82,9 +82,19 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let pool = PasswordPool::start(config.login.hash_threads, config.login.hash_queue)
         .map_err(start_error)?;
     let directories = directories(&config, &metrics)?;
-    let auth = Arc::new(
-        Auth::open(&config, &store, directories, pool.clone(), now).map_err(start_error)?,
-    );
+    let refresh_key = RefreshKey::open(&state.refresh_key()).map_err(start_error)?;
+    let auth = auth::Parts {
+        sessions: Arc::clone(&store.sessions),
+        refresh_tokens: Arc::clone(&store.refresh_tokens),
+        directories,
+        passwords: pool.clone(),
+        keys: KeyRing::open(&config.tokens, now).map_err(start_error)?,
+        refresh_key,
+        tokens: config.tokens.clone(),
+        session: config.session.clone(),
+        login: config.login.clone(),
+    };
+    let auth = Arc::new(Auth::new(auth).map_err(start_error)?);
 
     let (sink, queue) = watch::queue(config.detect.queue);
     let telemetry = Arc::new(
@@ -95,7 +105,10 @@ pub fn run(config: Config) -> Result<(), StartError> {
         detectors: Detectors::new(&config.detect),
         settings: config.detect.clone(),
         countries,
-        respond: Arc::new(EndSessions { auth: Arc::clone(&auth), telemetry: Arc::clone(&telemetry) }),
+        respond: Arc::new(EndSessions {
+            auth: Arc::clone(&auth),
+            telemetry: Arc::clone(&telemetry),
+        }),
         report: Arc::new(telemetry.findings()),
     };
 
@@ -157,10 +170,7 @@ fn open_store(config: &Config) -> Result<Store, StartError> {
     }
 }
 
-fn directories(
-    config: &Config,
-    metrics: &Metrics,
-) -> Result<Vec<Arc<dyn Directory>>, StartError> {
+fn directories(config: &Config, metrics: &Metrics) -> Result<Vec<Watched>, StartError> {
     config
         .directories
         .iter()
@@ -168,12 +178,13 @@ fn directories(
             let found: Arc<dyn Directory> = match &directory.kind {
                 DirectoryKind::File { path } => {
                     Arc::new(FileDirectory::open(&directory.name, path).map_err(start_error)?)
-                },
+                }
                 DirectoryKind::Django(django) => {
                     Arc::new(DjangoDirectory::new(&directory.name, django).map_err(start_error)?)
                 }
             };
-            Ok(Arc::new(TimedDirectory::new(found, metrics)) as Arc<dyn Directory>)
+            let timed = Arc::new(TimedDirectory::new(found, metrics));
+            Ok(Watched::new(timed, directory.recheck))
         })
         .collect()
 }

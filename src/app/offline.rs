@@ -58,7 +58,9 @@ pub fn list_sessions(config: &Config, user: Option<&str>) -> Result<Value, Strin
     with_store(config, async |store| {
         let sessions = store.sessions.list(user.as_ref(), SystemClock.now()).await;
         let sessions = sessions.map_err(|error| error.to_string())?;
-        Ok(json!({"sessions": sessions.iter().map(|session| describe(session)).collect::<Vec<_>>()}))
+        Ok(
+            json!({"sessions": sessions.iter().map(|session| describe(session)).collect::<Vec<_>>()}),
+        )
     })
 }
 

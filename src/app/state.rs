@@ -74,6 +74,11 @@ impl StateFolder {
         Some(text.trim().to_owned())
     }
 
+    /// The key of refresh tokens, which nothing else trusts.
+    pub(super) fn refresh_key(&self) -> PathBuf {
+        self.0.join("refresh-key")
+    }
+
     fn token_path(&self) -> PathBuf {
         self.0.join("operator-token")
     }

@@ -12,8 +12,12 @@ mod claims;
 mod jwt;
 pub mod keys;
 pub mod lockout;
+mod memory;
 pub mod presented;
+mod recheck;
+mod refresh;
 pub mod refresh_token;
+mod sign_in;
 #[cfg(test)]
 pub(crate) mod testkit;
 
@@ -21,15 +25,59 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use recheck::Watched;
+
+use self::keys::{KeyError, KeyRing};
+use self::lockout::Lockout;
+use self::memory::{Memory, Remembered};
+use self::refresh_token::RefreshKey;
+use crate::caller::Proof;
 use crate::clock::Timestamp;
-use crate::config::Rotation;
+use crate::config::{Login, SessionSettings, Tokens};
+use crate::directory::password::PasswordPool;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
-use crate::secret::Secret;
-use crate::store::{Session, Which};
+use crate::secret::{NoRandomness, Secret};
+use crate::store::{RefreshTokens, Session, SessionBy, Sessions, StoreError, Which};
+
+/// A cookie's value: 256 bits in base64url without padding.
+const COOKIE_LENGTH: usize = 43;
 
 /// Signs people in, issues and checks what proves it, and ends it.
-pub struct Auth {}
+pub struct Auth {
+    sessions: Arc<dyn Sessions>,
+    refresh_tokens: Arc<dyn RefreshTokens>,
+    directories: Vec<Watched>,
+    passwords: PasswordPool,
+    keys: KeyRing,
+    refresh_key: RefreshKey,
+    tokens: Tokens,
+    session: SessionSettings,
+    lockout: Lockout,
+    memory: Memory,
+}
+
+/// What [`Auth`] is made of.
+pub struct Parts {
+    /// Keeps sessions.
+    pub sessions: Arc<dyn Sessions>,
+    /// Keeps refresh tokens: the same store.
+    pub refresh_tokens: Arc<dyn RefreshTokens>,
+    /// Asked in this order.
+    pub directories: Vec<Watched>,
+    /// Checks passwords.
+    pub passwords: PasswordPool,
+    /// Signs access tokens.
+    pub keys: KeyRing,
+    /// Signs refresh tokens.
+    pub refresh_key: RefreshKey,
+    /// `[tokens]`
+    pub tokens: Tokens,
+    /// `[session]`
+    pub session: SessionSettings,
+    /// `[login]`
+    pub login: Login,
+}
 
 /// A name and a password, and what is wanted for them.
 #[derive(Debug)]
@@ -84,85 +132,146 @@ pub struct TokenPair {
 }
 
 impl Auth {
-    /// Signs a user in: lockout, directories in their order, one password check, a new session.
-    pub async fn sign_in(
-        &self,
-        _request: SignIn<'_>,
-        _happened: &mut Vec<What>,
-    ) -> Result<SignedIn, SignInRefused> {
-        unimplemented!()
-    }
-
-    /// Gives new tokens for a refresh token. Racing callers within the grace window get equal answers; a later one ends the
-    /// session ([`Refusal::TokenBlacklisted`]).
-    pub async fn refresh(
-        &self,
-        _token: &str,
-        _rotation: Rotation,
-        _at: Timestamp,
-        _happened: &mut Vec<What>,
-    ) -> Result<TokenPair, Refusal> {
-        unimplemented!()
-    }
-
-    /// Whether a token of ours (access or refresh, unspent) is good.
-    pub async fn verify(&self, _token: &str, _at: Timestamp) -> Result<(), Refusal> {
-        unimplemented!()
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// [`NoRandomness`]
+    pub fn new(parts: Parts) -> Result<Self, NoRandomness> {
+        Ok(Self {
+            sessions: parts.sessions,
+            refresh_tokens: parts.refresh_tokens,
+            directories: parts.directories,
+            passwords: parts.passwords,
+            keys: parts.keys,
+            refresh_key: parts.refresh_key,
+            tokens: parts.tokens,
+            session: parts.session,
+            lockout: Lockout::new(&parts.login),
+            memory: Memory::new()?,
+        })
     }
 
     /// The live session of an access token. Does no I/O while it remembers the token.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
     pub async fn bearer(
         &self,
-        _token: &str,
-        _client: IpAddr,
-        _at: Timestamp,
-        _happened: &mut Vec<What>,
+        token: &str,
+        client: IpAddr,
+        at: Timestamp,
+        happened: &mut Vec<What>,
     ) -> Result<Arc<Session>, Refusal> {
-        unimplemented!()
+        let live = self.live_access(token, at).await?;
+        Ok(live.used(Proof::AccessToken, client, at, happened))
     }
 
-    /// The live session of a cookie's value. [`Refusal::SessionEnded`] if there is none.
+    /// The live session of a cookie's value.
+    ///
+    /// # Errors
+    /// [`Refusal::SessionEnded`] if there is none, or [`Refusal::StoreUnavailable`].
     pub async fn cookie(
         &self,
-        _value: &str,
-        _client: IpAddr,
-        _at: Timestamp,
-        _happened: &mut Vec<What>,
+        value: &str,
+        client: IpAddr,
+        at: Timestamp,
+        happened: &mut Vec<What>,
     ) -> Result<Arc<Session>, Refusal> {
-        unimplemented!()
+        let proof = Proof::SessionCookie;
+        if let Some(live) = self.memory.recall(proof, value, at) {
+            return Ok(live.used(proof, client, at, happened));
+        }
+        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if value.len() != COOKIE_LENGTH || !value.bytes().all(in_alphabet) {
+            return Err(Refusal::SessionEnded);
+        }
+        let digest = Secret::new(value).digest();
+        let by = SessionBy::Cookie(&digest);
+        let session = self.sessions.find(by, at).await.map_err(store_failed)?;
+        let session = session.ok_or(Refusal::SessionEnded)?;
+        let expires_at = session.expires_at;
+        let live = self.memory.remember(proof, value, session, expires_at);
+        Ok(live.used(proof, client, at, happened))
     }
 
-    /// The live session that a refresh token belongs to, without spending it (for signing out).
-    pub async fn session_of_refresh(
-        &self,
-        _token: &str,
-        _at: Timestamp,
-    ) -> Result<Arc<Session>, Refusal> {
-        unimplemented!()
+    /// An access token that verifies, with its live session.
+    async fn live_access(&self, token: &str, at: Timestamp) -> Result<Remembered, Refusal> {
+        let proof = Proof::AccessToken;
+        if let Some(live) = self.memory.recall(proof, token, at) {
+            return Ok(live);
+        }
+        let verified = access_token::verify(&self.keys, &self.tokens, token, at)?;
+        let by = SessionBy::Id(&verified.session);
+        let session = self.sessions.find(by, at).await.map_err(store_failed)?;
+        let session = session.ok_or(Refusal::SessionEnded)?;
+        if *session.identity.load().key.id != *verified.user_id {
+            return Err(Refusal::TokenNotValid);
+        }
+        Ok(self.memory.remember(proof, token, session, verified.expires_at))
     }
 
-    /// Ends sessions, at once and for good; tells each end.
+    /// Ends sessions, at once and for good; tells each end. Gives how many there were.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
     pub async fn end(
         &self,
-        _which: &Which,
-        _why: EndReason,
-        _at: Timestamp,
-        _happened: &mut Vec<What>,
+        which: &Which,
+        why: EndReason,
+        at: Timestamp,
+        happened: &mut Vec<What>,
     ) -> Result<usize, Refusal> {
-        unimplemented!()
+        let sessions = self.sessions.end(which, why, at).await.map_err(store_failed)?;
+        for session in &sessions {
+            refresh::ended(session, why, happened);
+        }
+        Ok(sessions.len())
     }
 
-    /// stub
-    pub fn keys(&self) -> &keys::KeyRing { unimplemented!() }
-    /// stub
-    pub fn looks_like_ours(_token: &str) -> bool { unimplemented!() }
-    /// stub
-    pub async fn recheck(&self, _at: Timestamp, _happened: &mut Vec<What>) { unimplemented!() }
-    /// stub
-    pub fn open(_: &crate::config::Config, _: &crate::store::Store, _: Vec<Arc<dyn crate::directory::Directory>>, _: crate::directory::password::PasswordPool, _: Timestamp) -> Result<Self, String> { unimplemented!() }
+    /// Whether a token says of itself that it is one of ours, good or not. For keeping it from upstreams; proves nothing.
+    pub fn looks_like_ours(token: &str) -> bool {
+        jwt::Unverified::read(token).is_ok_and(|read| {
+            [jwt::ACCESS, jwt::REFRESH]
+                .iter()
+                .any(|ours| read.header.typ.eq_ignore_ascii_case(ours))
+        })
+    }
 
     /// The public keys, as a JWK set (RFC 7517).
     pub fn jwks(&self) -> serde_json::Value {
-        unimplemented!()
+        self.keys.jwks()
+    }
+
+    /// The keys of access tokens, to list them.
+    pub const fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    /// Signs with a new key from now on; gives its id.
+    ///
+    /// # Errors
+    /// [`KeyError`]; nothing has changed then.
+    pub fn rotate_keys(&self, now: Timestamp) -> Result<String, KeyError> {
+        self.keys.rotate(now)
+    }
+
+    /// Takes the keys that now lie in the files. What was verified before is verified again: a key may have been taken
+    /// away because it leaked.
+    ///
+    /// # Errors
+    /// [`KeyError`]; the keys that were in use stay.
+    pub fn reload_keys(&self, now: Timestamp) -> Result<(), KeyError> {
+        self.keys.reload(now)?;
+        self.memory.clear();
+        Ok(())
     }
 }
+
+/// The inner text is for the operator; the client gets 503.
+fn store_failed(error: StoreError) -> Refusal {
+    tracing::warn!(%error, "the store failed");
+    Refusal::StoreUnavailable
+}
+
+#[cfg(test)]
+mod tests;

@@ -55,10 +55,9 @@ impl Auth {
         let (client, at) = (arrival.client_ip(), arrival.at);
         match (bearer, cookie) {
             (None, None) => Presented::Nothing,
-            (None, Some(value)) => Presented::of(
-                self.cookie(value, client, at, happened).await,
-                Proof::SessionCookie,
-            ),
+            (None, Some(value)) => {
+                Presented::of(self.cookie(value, client, at, happened).await, Proof::SessionCookie)
+            }
             (Some(token), None) => {
                 Presented::of(self.bearer(token, client, at, happened).await, Proof::AccessToken)
             }

@@ -41,6 +41,7 @@ pub struct RefreshKey(hmac::Key);
 pub(super) struct Presented {
     pub(super) session: SessionId,
     pub(super) user_id: String,
+    pub(super) expires_at: Timestamp,
     jti: Secret,
 }
 
@@ -158,12 +159,14 @@ impl RefreshKey {
         if !whole || claims.iat > at.as_secs().saturating_add(CLOCK_SKEW_SECS) {
             return Err(Refusal::TokenNotValid);
         }
-        if at >= Timestamp::from_secs(claims.exp) {
+        let expires_at = Timestamp::from_secs(claims.exp);
+        if at >= expires_at {
             return Err(Refusal::TokenExpired);
         }
         Ok(Presented {
             session: SessionId::new(&claims.sid),
             user_id: claims.user_id,
+            expires_at,
             jti: Secret::new(claims.jti),
         })
     }

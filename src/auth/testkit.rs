@@ -1,14 +1,31 @@
 //! What tests of this folder, and of those above it, need to have somebody signed in.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use aws_lc_rs::pbkdf2;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use parking_lot::Mutex;
+
+use super::keys::KeyRing;
+use super::refresh_token::RefreshKey;
+use super::{Auth, Parts, SignIn, SignInRefused, SignedIn, Watched};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{Algorithm, Issues, Login, Rotation, SessionSettings, Tokens};
-use crate::secret::Digest;
-use crate::store::{NewSession, Session};
+use crate::directory::password::PasswordPool;
+use crate::directory::{Account, Directory, DirectoryError};
+use crate::django::hashers::{Algorithm as HashAlgorithm, dummy_like};
+use crate::event::What;
+use crate::secret::{Digest, Secret};
+use crate::store::memory::Memory;
+use crate::store::{NewSession, RefreshTokens, Session, Sessions};
 
 /// 2026-11-23T08:34:39Z
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
@@ -82,4 +99,136 @@ pub(crate) fn session(id: &str, user: &str) -> Arc<Session> {
         agent: String::new(),
         refresh: None,
     })
+}
+
+/// Everything that [`Auth`] needs, in memory: user 7 is called `kim` and has the password `right`.
+pub(crate) struct Kit {
+    pub(crate) auth: Auth,
+    pub(crate) store: Arc<Memory>,
+    pub(crate) directory: Arc<FakeDirectory>,
+    pub(crate) passwords: PasswordPool,
+    keep: tempfile::TempDir,
+}
+
+/// A directory whose users a test changes.
+pub(crate) struct FakeDirectory {
+    name: &'static str,
+    pub(crate) accounts: Mutex<Vec<Account>>,
+    pub(crate) is_down: AtomicBool,
+}
+
+/// The address that sign-ins come from.
+pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+impl Kit {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With some parts changed.
+    pub(crate) fn with(change: impl FnOnce(&mut Parts)) -> Self {
+        let keep = tempfile::tempdir().unwrap();
+        let store = Memory::new();
+        let directory = FakeDirectory::new("django", vec![account("7", "kim", "right")]);
+        let watched = Arc::clone(&directory) as Arc<dyn Directory>;
+        let tokens = tokens(keep.path());
+        let mut parts = Parts {
+            sessions: Arc::clone(&store) as Arc<dyn Sessions>,
+            refresh_tokens: Arc::clone(&store) as Arc<dyn RefreshTokens>,
+            directories: vec![Watched::new(watched, Duration::from_secs(60))],
+            passwords: PasswordPool::start(1, 64).unwrap(),
+            keys: KeyRing::open(&tokens, NOW).unwrap(),
+            refresh_key: RefreshKey::random().unwrap(),
+            tokens,
+            session: session_settings(),
+            login: login(),
+        };
+        change(&mut parts);
+        let passwords = parts.passwords.clone();
+        Self { auth: Auth::new(parts).unwrap(), store, directory, passwords, keep }
+    }
+
+    /// Signs in for tokens and a cookie.
+    pub(crate) async fn sign_in(
+        &self,
+        username: &str,
+        password: &str,
+        happened: &mut Vec<What>,
+    ) -> Result<SignedIn, SignInRefused> {
+        let request = SignIn {
+            username,
+            password: &Secret::new(password),
+            client: CLIENT,
+            agent: "test",
+            at: NOW,
+            tokens: true,
+            cookie: true,
+        };
+        self.auth.sign_in(request, happened).await
+    }
+
+    /// Takes a retired key's file away.
+    pub(crate) fn remove_retired_key(&self, kid: &str) {
+        for entry in std::fs::read_dir(self.keep.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.to_string_lossy().contains(kid) {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+
+    /// Kim, signed in.
+    pub(crate) async fn signed_in(&self) -> SignedIn {
+        self.sign_in("kim", "right", &mut Vec::new()).await.unwrap()
+    }
+}
+
+impl FakeDirectory {
+    pub(crate) fn new(name: &'static str, accounts: Vec<Account>) -> Arc<Self> {
+        Arc::new(Self { name, accounts: Mutex::new(accounts), is_down: AtomicBool::new(false) })
+    }
+
+    fn first(&self, is: impl Fn(&Account) -> bool) -> Result<Option<Account>, DirectoryError> {
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(DirectoryError { directory: self.name.into(), reason: "down".into() });
+        }
+        Ok(self.accounts.lock().iter().find(|account| is(account)).cloned())
+    }
+}
+
+/// A user of the directory `django` whose password is cheap to check.
+pub(crate) fn account(id: &str, name: &str, password: &str) -> Account {
+    let identity = Identity { name: name.into(), ..(*identity(id)).clone() };
+    Account { identity: Arc::new(identity), active: true, password: cheap(password) }
+}
+
+/// PBKDF2 with one round.
+pub(crate) fn cheap(password: &str) -> Secret {
+    let mut digest = [0; 32];
+    let once = NonZeroU32::MIN;
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, once, b"salt", password.as_bytes(), &mut digest);
+    Secret::new(format!("pbkdf2_sha256$1$salt${}", STANDARD.encode(digest)))
+}
+
+#[async_trait]
+impl Directory for FakeDirectory {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn hashers(&self) -> Arc<[HashAlgorithm]> {
+        HashAlgorithm::DEFAULT.into()
+    }
+
+    fn decoy(&self) -> Secret {
+        Secret::new(dummy_like(cheap("anything").expose()))
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<Account>, DirectoryError> {
+        self.first(|account| account.identity.name == name)
+    }
+
+    async fn by_id(&self, user: &UserKey) -> Result<Option<Account>, DirectoryError> {
+        self.first(|account| account.identity.key == *user)
+    }
 }

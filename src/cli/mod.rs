@@ -128,13 +128,16 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
     match Config::load(path) {
         Ok((config, warnings)) => {
             if !warnings.is_empty() {
-                eprintln!("{}", warnings.render(std::io::IsTerminal::is_terminal(&std::io::stderr())));
+                eprintln!(
+                    "{}",
+                    warnings.render(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+                );
             }
             Ok(config)
         }
-        Err(LoadError::Invalid(report)) => Err(Failure::Usage(
-            report.render(std::io::IsTerminal::is_terminal(&std::io::stderr())),
-        )),
+        Err(LoadError::Invalid(report)) => {
+            Err(Failure::Usage(report.render(std::io::IsTerminal::is_terminal(&std::io::stderr()))))
+        }
         Err(error) => Err(Failure::Usage(format!("doorwarden: {error}"))),
     }
 }
@@ -153,12 +156,10 @@ fn check(path: &Path) -> Result<(), Failure> {
 fn init(path: &Path) -> Result<(), Failure> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .open(path)
-        .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map_err(
+            |error| Failure::Failed(format!("cannot write {}: {error}", path.display())),
+        )?;
     file.write_all(crate::config::init::MINIMAL.as_bytes())
         .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
     println!("wrote {}; see what it says, then: doorwarden check", path.display());
@@ -178,9 +179,9 @@ pub(crate) fn password_from_stdin() -> Result<Secret, Failure> {
     std::io::stdin()
         .read_to_string(&mut text)
         .map_err(|error| Failure::Failed(format!("cannot read the password: {error}")))?;
-    let password = text.strip_suffix('\n').map_or(text.as_str(), |text| {
-        text.strip_suffix('\r').unwrap_or(text)
-    });
+    let password = text
+        .strip_suffix('\n')
+        .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
     if password.is_empty() {
         return Err(Failure::Failed("there is no password on standard input".into()));
     }

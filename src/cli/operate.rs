@@ -80,7 +80,7 @@ pub(super) fn keys(command: KeyCommand) -> Result<(), Failure> {
                 Some(made) => made,
                 None => app::offline::rotate_key(&config).map_err(Failure::Failed)?,
             };
-            println!("the signing key is now {}", made["kid"].as_str().unwrap_or_default());
+            println!("the signing key is now {}", text(&made, "kid"));
         }
     }
     Ok(())
@@ -93,18 +93,20 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
             let config = load(&file.config)?;
             let path = match &user {
                 Some(user) => {
-                    let query =
-                        form_urlencoded::Serializer::new(String::new()).append_pair("user", user).finish();
+                    let query = form_urlencoded::Serializer::new(String::new())
+                        .append_pair("user", user)
+                        .finish();
                     format!("GET /sessions?{query}")
                 }
                 None => "GET /sessions".to_owned(),
             };
             let listed = match ask(&config, &path, "")? {
                 Some(listed) => listed,
-                None => app::offline::list_sessions(&config, user.as_deref()).map_err(Failure::Failed)?,
+                None => app::offline::list_sessions(&config, user.as_deref())
+                    .map_err(Failure::Failed)?,
             };
-            for session in listed["sessions"].as_array().into_iter().flatten() {
-                let field = |name: &str| session[name].as_str().unwrap_or("-").to_owned();
+            for session in listed.get("sessions").and_then(Value::as_array).into_iter().flatten() {
+                let field = |name: &str| text(session, name);
                 println!(
                     "{}\t{}\t{}\tsigned in {}\tlast used {}\tfrom {}",
                     field("session"),
@@ -126,7 +128,7 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
                 Some(ended) => ended,
                 None => app::offline::end_sessions(&config, &which).map_err(Failure::Failed)?,
             };
-            println!("ended {}", ended["ended"]);
+            println!("ended {}", ended.get("ended").unwrap_or(&Value::Null));
         }
     }
     Ok(())
@@ -142,6 +144,11 @@ pub(super) fn store(command: StoreCommand) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A member that is a text, for people.
+fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value.get(name).and_then(Value::as_str).unwrap_or("-")
 }
 
 /// Asks the running gateway; `None` if none answers at its admin address.
@@ -162,7 +169,7 @@ fn ask(config: &Config, request: &str, body: &str) -> Result<Option<Value>, Fail
     if status == 200 {
         Ok(Some(answer))
     } else {
-        let detail = answer["detail"].as_str().unwrap_or_default();
+        let detail = text(&answer, "detail");
         Err(Failure::Failed(format!("{admin} refused with {status}: {detail}")))
     }
 }

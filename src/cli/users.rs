@@ -77,7 +77,9 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             let hashed = hashed_password()?;
             Users::change(&file.file, |users| users.with_password(&name, &hashed))
                 .map_err(failed)?;
-            println!("changed the password of {name}; their sessions end when the gateway looks again");
+            println!(
+                "changed the password of {name}; their sessions end when the gateway looks again"
+            );
         }
     }
     Ok(())

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use super::raw::{self, Reader};
 use super::report::Report;
-use crate::wire::path::CanonicalPath;
 use super::{
     Config, Cors, Detect, DirectoryKind, DjangoDirectory, Geo, IdentityHeaders, Listen, Log, Login,
     OwnPath, Route, SessionSettings, Tokens, Upstream, check, init,
 };
+use crate::wire::path::CanonicalPath;
 
 const SAMPLE: &str = include_str!("../../gateway.toml");
 const BASE: &str = "/etc/doorwarden";

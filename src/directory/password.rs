@@ -124,6 +124,12 @@ impl PasswordPool {
         }
     }
 
+    /// A pool that never has room.
+    #[cfg(test)]
+    pub(crate) fn always_busy() -> Self {
+        Self { queue: sync_channel(0).0, counts: Arc::default() }
+    }
+
     /// How many passwords have been worked on.
     pub fn checks_done(&self) -> u64 {
         self.counts.done.load(Ordering::Acquire)

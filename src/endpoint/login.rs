@@ -128,7 +128,9 @@ impl Endpoints {
         let cookie = issues != Issues::Tokens;
         // Looked up first: if that cannot be done, nothing has begun yet.
         let old = match self.cookie.read(&arrival.headers)? {
-            Some(value) if cookie => live(self.auth.cookie(value, arrival.client_ip(), arrival.at, happened).await)?,
+            Some(value) if cookie => {
+                live(self.auth.cookie(value, arrival.client_ip(), arrival.at, happened).await)?
+            }
             Some(_) | None => None,
         };
         let request = SignIn {

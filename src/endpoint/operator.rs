@@ -102,7 +102,9 @@ impl Operator {
             .transpose()?;
         let sessions =
             self.sessions.list(user.as_ref(), request.at).await.map_err(|error| down(&error))?;
-        Ok(json!({"sessions": sessions.iter().map(|session| describe(session)).collect::<Vec<_>>()}))
+        Ok(
+            json!({"sessions": sessions.iter().map(|session| describe(session)).collect::<Vec<_>>()}),
+        )
     }
 
     async fn end(
@@ -121,7 +123,7 @@ impl Operator {
     }
 
     fn rotate(&self, at: Timestamp) -> Result<Value, Refusal> {
-        match self.auth.keys().rotate(at) {
+        match self.auth.rotate_keys(at) {
             Ok(kid) => Ok(json!({"kid": kid})),
             Err(error) => {
                 tracing::error!(%error, "the signing key cannot be rotated");

@@ -19,12 +19,7 @@ use crate::wire::reply::Reply;
 
 impl Endpoints {
     /// Answers a refusal. `arrival` is none if the request could not be read.
-    pub fn refuse(
-        &self,
-        arrival: Option<&Arrival>,
-        request_id: &str,
-        denied: &Denial,
-    ) -> Reply {
+    pub fn refuse(&self, arrival: Option<&Arrival>, request_id: &str, denied: &Denial) -> Reply {
         let reply = in_form(self.login_path.as_deref(), arrival, request_id, denied);
         if denied.dead_cookie { self.cookie.remove(reply) } else { reply }
     }

@@ -86,7 +86,9 @@ impl Gate {
             return decision;
         }
         let route = match self.routes.find(&arrival.host, arrival.target.path(), &arrival.method) {
-            Found::Own(own) if arrival.target.ambiguities().is_empty() => return Decision::Serve(own),
+            Found::Own(own) if arrival.target.ambiguities().is_empty() => {
+                return Decision::Serve(own);
+            }
             Found::Own(_) => return Denial::of(Refusal::BadTarget, None),
             Found::Route(route) => route,
             Found::OtherMethods(allow) => {
@@ -131,7 +133,7 @@ impl Gate {
             }
             (Presented::Good(session, proof), access) => {
                 let known = Presented::known(&session, proof);
-                match (self.from_our_site(arrival, &known), access) {
+                match (self.is_same_site(arrival, &known), access) {
                     (true, _) => Caller::Known(known),
                     (false, Access::Public) => {
                         Caller::Anonymous(Anonymous::Ignored(Refusal::CrossSite))
@@ -151,9 +153,10 @@ impl Gate {
                 Caller::Anonymous(Anonymous::Ignored(refusal))
             }
             // A browser cannot refresh a cookie: on a page that anybody may see, it is nobody.
-            (Presented::Bad(refusal @ Refusal::SessionEnded, Proof::SessionCookie), Access::Optional)
-                if accept::is_navigation(&arrival.method, &arrival.headers) =>
-            {
+            (
+                Presented::Bad(refusal @ Refusal::SessionEnded, Proof::SessionCookie),
+                Access::Optional,
+            ) if accept::is_navigation(&arrival.method, &arrival.headers) => {
                 Caller::Anonymous(Anonymous::Ignored(refusal))
             }
             (Presented::Bad(refusal, proof), Access::Optional | Access::SignedIn) => {
@@ -181,7 +184,7 @@ impl Gate {
     }
 
     /// Cross-site request forgery needs a credential that a browser sends unasked: only the cookie is one.
-    fn from_our_site(&self, arrival: &Arrival, known: &Known) -> bool {
+    fn is_same_site(&self, arrival: &Arrival, known: &Known) -> bool {
         match known.proof {
             Proof::AccessToken => true,
             Proof::SessionCookie => {

@@ -65,9 +65,11 @@ pub(super) fn arrival(
 
     let client = ClientAddress::resolve(peer(session), &rules.trusted, &request.headers);
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-    let scheme = client
-        .forwarded_scheme(&request.headers)
-        .unwrap_or(if tls { Scheme::Https } else { Scheme::Http });
+    let scheme = client.forwarded_scheme(&request.headers).unwrap_or(if tls {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    });
     let named = asked_host(request)?;
     let host = client.forwarded_host(&request.headers).unwrap_or(named);
     // The route is not known yet, so what a route may tolerate is noted and judged by the gate.
@@ -127,9 +129,9 @@ fn h2_ended(session: &Session) -> bool {
 }
 
 fn is_websocket(headers: &HeaderMap) -> bool {
-    headers.get(UPGRADE).is_some_and(|upgrade| {
-        upgrade.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket")
-    })
+    headers
+        .get(UPGRADE)
+        .is_some_and(|upgrade| upgrade.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// The framework's form of one of our answers.

@@ -3,10 +3,10 @@
 //! All of it happens after the framework has taken out what `Connection` nominates: what was set before could be removed by
 //! a client that names it there.
 
+use http::HeaderValue;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING,
 };
-use http::HeaderValue;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::convert::Edited;
@@ -35,8 +35,7 @@ impl EditRules {
     ) -> Result<u32, Refusal> {
         let route = forwarding.permit.route();
         let mut headers = Edited(request);
-        let stripped =
-            forward::strip_request(&mut headers, &self.protected, &route.allow_headers);
+        let stripped = forward::strip_request(&mut headers, &self.protected, &route.allow_headers);
 
         // Crumbs of HTTP/2 become one field (RFC 9113 section 8.2.3); ours is taken out of it.
         match cookie::strip(&arrival.headers, &[&self.own_cookie]) {

@@ -151,9 +151,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         tasks::upkeep(sessions, Arc::clone(&clock), observer.clone(), stopped.clone()),
         tasks::look_up(pools, stopped.clone()),
     ];
-    if let Some(recheck) = config.directories.iter().map(|directory| directory.recheck).min() {
-        tasks.push(tasks::recheck(auth, recheck, clock, observer, stopped));
-    }
+    tasks.push(tasks::recheck(auth, clock, observer, stopped));
     Ok(Serving { stop, in_flight, tasks })
 }
 
@@ -181,7 +179,10 @@ impl Serving {
             }
         };
         if tokio::time::timeout(within, finished).await.is_err() {
-            tracing::warn!(in_flight = *self.in_flight.borrow(), "requests were cut off at the end");
+            tracing::warn!(
+                in_flight = *self.in_flight.borrow(),
+                "requests were cut off at the end"
+            );
         }
     }
 }

@@ -27,8 +27,7 @@ impl Observer {
 
     /// A request is over.
     pub(super) fn tell(&self, session: &Session, error: Option<&Error>, ctx: &mut Ctx) {
-        let client =
-            ctx.arrival.as_ref().map_or_else(|| convert::peer(session), |a| a.client_ip());
+        let client = ctx.arrival.as_ref().map_or_else(|| convert::peer(session), |a| a.client_ip());
         if let Some(refusal) = ctx.refusal {
             ctx.happened.push(What::Refused { refusal });
         }
@@ -54,7 +53,8 @@ impl Observer {
             client: Some(client),
             protocol: request.version,
             scheme: arrival.map_or(Scheme::Http, |arrival| arrival.scheme),
-            method: arrival.map_or_else(|| request.method.clone(), |a: &_| Method::clone(&a.method)),
+            method: arrival
+                .map_or_else(|| request.method.clone(), |a: &_| Method::clone(&a.method)),
             host: arrival.map(|arrival| arrival.host.to_string()),
             path: arrival.map(|arrival| arrival.target.path().to_string()),
             place: match &ctx.label {

@@ -181,9 +181,8 @@ where
     }
     for address in &secure {
         let Some(tls) = &listeners.tls else { continue };
-        let config = ListenerConfig::tcp(address.to_string())
-            .l4_buffer(buffers())
-            .tls(tls.settings()?);
+        let config =
+            ListenerConfig::tcp(address.to_string()).l4_buffer(buffers()).tls(tls.settings()?);
         service.add_listener(config);
     }
     Ok(start(service, all, stop))

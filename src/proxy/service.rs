@@ -149,7 +149,12 @@ impl ProxyHttp for Service {
         Ok(())
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Ctx,
+    ) -> FailToProxy {
         let refusal = ctx.refusal.or_else(|| refusal_of(error));
         if let Some(refusal) = refusal {
             ctx.refusal = Some(refusal);

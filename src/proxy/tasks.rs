@@ -16,6 +16,9 @@ use crate::store::Sessions;
 /// How often expired sessions are swept and last uses made durable.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How often it is looked whether a directory is due.
+const RECHECK_TICK: Duration = Duration::from_secs(1);
+
 /// Keeps the upstreams' addresses fresh.
 pub(super) fn look_up(pools: Vec<Arc<Pool>>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
     every(LOOKUP_INTERVAL, stop, move || {
@@ -56,15 +59,14 @@ pub(super) fn upkeep(
     })
 }
 
-/// Asks the directories again about everybody who is signed in.
+/// Asks the directories that are due again about everybody who is signed in.
 pub(super) fn recheck(
     auth: Arc<Auth>,
-    interval: Duration,
     clock: Arc<dyn Clock>,
     observer: Observer,
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    every(interval, stop, move || {
+    every(RECHECK_TICK, stop, move || {
         let (auth, clock, observer) = (Arc::clone(&auth), Arc::clone(&clock), observer.clone());
         async move {
             let now = clock.now();

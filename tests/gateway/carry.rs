@@ -47,7 +47,8 @@ fn a_websocket_passes_and_its_handshake_is_authenticated() {
     let upstream = Upstream::start();
     let gateway = Setup::new(upstream.address).start();
     let client = gateway.client();
-    let token = client.sign_in("kim", "correct horse battery")["access"].as_str().unwrap().to_owned();
+    let token =
+        client.sign_in("kim", "correct horse battery")["access"].as_str().unwrap().to_owned();
     let handshake = || {
         client
             .get("/socket")

@@ -42,8 +42,7 @@ fn the_upstream_learns_who_is_calling() {
     let client = gateway.client();
     let tokens = client.sign_in("kim", "correct horse battery");
 
-    let response =
-        client.get("/notes?page=2").bearer(tokens["access"].as_str().unwrap()).send();
+    let response = client.get("/notes?page=2").bearer(tokens["access"].as_str().unwrap()).send();
     assert_eq!(response.status, 200, "{}", response.text());
     let seen = upstream.last();
     assert_eq!(seen.target, "/notes?page=2");
@@ -62,9 +61,12 @@ fn a_clients_own_identity_never_arrives_in_any_spelling() {
     let client = gateway.client();
     let token = client.sign_in("lee", "staple 한글 암호")["access"].as_str().unwrap().to_owned();
 
-    for (path, bearer) in
-        [("/app", Some(&token)), ("/public/x", Some(&token)), ("/public/x", None), ("/optional/x", None)]
-    {
+    for (path, bearer) in [
+        ("/app", Some(&token)),
+        ("/public/x", Some(&token)),
+        ("/public/x", None),
+        ("/optional/x", None),
+    ] {
         for spelling in SPELLINGS {
             let mut request = client.get(path).header(spelling, "root");
             if let Some(token) = bearer {
@@ -76,7 +78,8 @@ fn a_clients_own_identity_never_arrives_in_any_spelling() {
             assert!(theirs.is_empty(), "{spelling} on {path} arrived as {theirs:?}");
             let expected: &[(&str, &str)] =
                 if bearer.is_some() { &[("X-User-Id", "lee")] } else { &[] };
-            let ids: Vec<_> = seen.folded("x-user-id").iter().map(|(_, v)| ("X-User-Id", *v)).collect();
+            let ids: Vec<_> =
+                seen.folded("x-user-id").iter().map(|(_, v)| ("X-User-Id", *v)).collect();
             assert_eq!(ids, expected, "{spelling} on {path}");
         }
     }
@@ -89,12 +92,25 @@ fn connection_cannot_nominate_what_the_gateway_sets() {
     let upstream = Upstream::start();
     let gateway = Setup::new(upstream.address).start();
     let client = gateway.client();
-    let token = client.sign_in("kim", "correct horse battery")["access"].as_str().unwrap().to_owned();
+    let token =
+        client.sign_in("kim", "correct horse battery")["access"].as_str().unwrap().to_owned();
 
-    for name in ["X-User-Id", "x_user_id", "X-Forwarded-For", "Forwarded", "Authorization", "Cookie", "Host"] {
+    for name in [
+        "X-User-Id",
+        "x_user_id",
+        "X-Forwarded-For",
+        "Forwarded",
+        "Authorization",
+        "Cookie",
+        "Host",
+    ] {
         for request in [client.get("/app").bearer(&token), client.get("/public/x")] {
             let response = request.header("Connection", &format!("close, {name}")).send();
-            assert_eq!((response.status, response.code().as_str()), (400, "bad_connection_header"), "{name}");
+            assert_eq!(
+                (response.status, response.code().as_str()),
+                (400, "bad_connection_header"),
+                "{name}"
+            );
         }
     }
     assert!(upstream.seen().is_empty());
@@ -137,7 +153,10 @@ fn an_upstream_sets_neither_our_cookie_nor_an_identity() {
         .route("name = \"cookies\"\npath = \"/cookies\"\naccess = \"public\"")
         .start();
     let response = gateway.client().get("/cookies").send();
-    assert_eq!(response.all("set-cookie"), ["theme=dark; Path=/", "sessionid=abc; HttpOnly; Path=/"]);
+    assert_eq!(
+        response.all("set-cookie"),
+        ["theme=dark; Path=/", "sessionid=abc; HttpOnly; Path=/"]
+    );
     assert_eq!(response.header("x-user-id"), None);
 }
 
@@ -157,7 +176,10 @@ fn forwarding_headers_are_ours_alone() {
         .header("X-Request-Id", "chosen-by-the-client")
         .send();
     let seen = upstream.last();
-    assert_eq!(seen.folded("x-forwarded-for"), [("X-Forwarded-For", "127.0.0.1")].map(|(_, v)| (seen.folded("x-forwarded-for")[0].0, v)));
+    assert_eq!(
+        seen.folded("x-forwarded-for"),
+        [("X-Forwarded-For", "127.0.0.1")].map(|(_, v)| (seen.folded("x-forwarded-for")[0].0, v))
+    );
     assert_eq!(seen.all("x-forwarded-proto"), ["http"]);
     assert_eq!(seen.all("x-forwarded-host"), ["app.test"]);
     assert_eq!(seen.all("x-real-ip"), ["127.0.0.1"]);
@@ -190,7 +212,9 @@ fn a_route_can_strip_its_prefix() {
         .route("name = \"api\"\npath = \"/api/\"\naccess = \"public\"\nstrip_prefix = \"/api/\"")
         .start();
     let client = gateway.client();
-    for (asked, forwarded) in [("/api/users?x=1", "/users?x=1"), ("/api/", "/"), ("/api/%C3%A9", "/%C3%A9")] {
+    for (asked, forwarded) in
+        [("/api/users?x=1", "/users?x=1"), ("/api/", "/"), ("/api/%C3%A9", "/%C3%A9")]
+    {
         assert_eq!(client.get(asked).send().status, 200, "{asked}");
         assert_eq!(upstream.last().target, forwarded);
     }

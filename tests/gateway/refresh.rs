@@ -59,7 +59,10 @@ fn a_spent_token_after_the_grace_ends_the_session() {
         (again.status != 200).then_some(again)
     });
     assert_eq!(reuse.status, 401);
-    assert_eq!((reuse.json()["detail"].as_str(), reuse.code().as_str()), (Some("Token is blacklisted"), "token_not_valid"));
+    assert_eq!(
+        (reuse.json()["detail"].as_str(), reuse.code().as_str()),
+        (Some("Token is blacklisted"), "token_not_valid")
+    );
     // The thief and the owner are out, with every token of the session; the owner's other session lives.
     assert_eq!(refresh(&client, "/refresh", &text(&second["refresh"])).status, 401);
     for access in [&first["access"], &second["access"]] {
@@ -114,10 +117,26 @@ fn what_is_no_refresh_token_is_refused_in_simplejwts_words() {
         (json!({"refresh": ""}), 400, json!({"refresh": ["This field may not be blank."]})),
         (json!({"refresh": null}), 400, json!({"refresh": ["This field may not be null."]})),
         (json!({"refresh": {}}), 400, json!({"refresh": ["Not a valid string."]})),
-        (json!({"refresh": "a.b.c"}), 401, json!({"detail": "Token is invalid", "code": "token_not_valid"})),
-        (json!({"refresh": 7}), 401, json!({"detail": "Token is invalid", "code": "token_not_valid"})),
-        (json!({"refresh": forged}), 401, json!({"detail": "Token is invalid", "code": "token_not_valid"})),
-        (json!({"refresh": tokens["access"]}), 401, json!({"detail": "Token has wrong type", "code": "token_not_valid"})),
+        (
+            json!({"refresh": "a.b.c"}),
+            401,
+            json!({"detail": "Token is invalid", "code": "token_not_valid"}),
+        ),
+        (
+            json!({"refresh": 7}),
+            401,
+            json!({"detail": "Token is invalid", "code": "token_not_valid"}),
+        ),
+        (
+            json!({"refresh": forged}),
+            401,
+            json!({"detail": "Token is invalid", "code": "token_not_valid"}),
+        ),
+        (
+            json!({"refresh": tokens["access"]}),
+            401,
+            json!({"detail": "Token has wrong type", "code": "token_not_valid"}),
+        ),
     ] {
         let response = client.post("/refresh").json(&body).send();
         assert_eq!(response.status, status, "{body}");

@@ -31,7 +31,10 @@ fn session_says_who_is_signed_in() {
         (client.get("/session").cookie(COOKIE, &cookie), "session_cookie"),
     ] {
         let body = request.send().json().to_string();
-        assert!(body.contains("\"kim\"") && body.contains("editors") && body.contains(proof), "{body}");
+        assert!(
+            body.contains("\"kim\"") && body.contains("editors") && body.contains(proof),
+            "{body}"
+        );
         assert!(!body.contains(&cookie), "no secret in it");
     }
     assert_eq!(client.get("/session").send().status, 401);
@@ -133,7 +136,10 @@ fn an_unsafe_request_with_the_cookie_must_come_from_our_own_site() {
         let bearer = tokens["access"].as_str().unwrap();
         let with_bearer = client.post("/app").bearer(bearer).header(name, value).send();
         assert_eq!(with_bearer.status, 200, "a Bearer is never sent unasked ({name}: {value})");
-        assert_eq!(client.get("/app").cookie(COOKIE, &cookie).header(name, value).send().status, 200);
+        assert_eq!(
+            client.get("/app").cookie(COOKIE, &cookie).header(name, value).send().status,
+            200
+        );
     }
     let out = client.post("/logout").cookie(COOKIE, &cookie).header("Origin", "https://evil.test");
     assert_eq!(out.send().status, 403);
@@ -242,6 +248,9 @@ fn the_public_keys_are_published() {
     let gateway = Setup::new(upstream.address).start();
     let keys = gateway.client().get("/.well-known/jwks.json").send().json();
     let key = &keys["keys"][0];
-    assert_eq!((key["kty"].as_str(), key["crv"].as_str(), key["alg"].as_str()), (Some("EC"), Some("P-256"), Some("ES256")));
+    assert_eq!(
+        (key["kty"].as_str(), key["crv"].as_str(), key["alg"].as_str()),
+        (Some("EC"), Some("P-256"), Some("ES256"))
+    );
     assert!(key["d"].is_null(), "never the private part");
 }

@@ -19,7 +19,10 @@ fn a_sign_in_gives_tokens_and_a_cookie() {
     assert_eq!(response.status, 200);
     let body = response.json();
     assert_eq!(body["token_type"], "Bearer");
-    assert_eq!((&body["expires_in"], &body["refresh_expires_in"]), (&json!(300), &json!(1_209_600)));
+    assert_eq!(
+        (&body["expires_in"], &body["refresh_expires_in"]),
+        (&json!(300), &json!(1_209_600))
+    );
     assert_eq!(response.header("cache-control"), Some("no-store"));
     let set = response.all("set-cookie").join("\n");
     assert!(set.starts_with("__Host-doorwarden="), "{set}");
@@ -87,7 +90,12 @@ fn what_is_no_sign_in_is_a_clear_4xx() {
         ("a NUL", json, b"{\"username\":\"k\\u0000\",\"password\":\"x\"}", 400),
         ("a lone surrogate", json, b"{\"username\":\"kim\",\"password\":\"\\ud800\"}", 400),
         ("invalid UTF-8", json, b"{\"username\":\"\xff\",\"password\":\"x\"}", 400),
-        ("a duplicate", json, b"{\"username\":\"kim\",\"username\":\"lee\",\"password\":\"x\"}", 400),
+        (
+            "a duplicate",
+            json,
+            b"{\"username\":\"kim\",\"username\":\"lee\",\"password\":\"x\"}",
+            400,
+        ),
         ("deep nesting", json, deep.as_bytes(), 400),
         ("text", Some("text/plain"), b"kim", 415),
         ("no type", None, b"{}", 415),
@@ -101,7 +109,8 @@ fn what_is_no_sign_in_is_a_clear_4xx() {
         assert!(!response.code().is_empty(), "{what}: {}", response.text());
     }
     let big = vec![b'x'; 10 * 1024 * 1024];
-    let response = client.post("/login").header("Content-Type", "application/json").body(&big).send();
+    let response =
+        client.post("/login").header("Content-Type", "application/json").body(&big).send();
     assert_eq!((response.status, response.code().as_str()), (413, "body_too_large"));
     let empty = login(&client, &json!({}));
     assert_eq!(empty.json()["username"], json!(["This field is required."]));
@@ -134,7 +143,11 @@ fn failures_of_one_account_are_slowed_down_and_its_owner_is_not_locked_out() {
     let refused = refused.expect("the guesser has to wait");
     assert_eq!(refused.code(), "too_many_attempts");
     assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
-    assert_eq!(attempt("203.0.113.5", "correct horse battery").status, 429, "even with the right one");
+    assert_eq!(
+        attempt("203.0.113.5", "correct horse battery").status,
+        429,
+        "even with the right one"
+    );
     assert_eq!(attempt("198.51.100.7", "correct horse battery").status, 200, "the owner gets in");
 }
 
@@ -148,14 +161,20 @@ fn the_page_works_without_a_script() {
     let text = page.text();
     assert!(!text.contains("<script"), "no script");
     let policy = page.header("content-security-policy").unwrap();
-    for part in ["default-src 'none'", "frame-ancestors 'none'", "form-action 'self'", "base-uri 'none'"] {
+    for part in
+        ["default-src 'none'", "frame-ancestors 'none'", "form-action 'self'", "base-uri 'none'"]
+    {
         assert!(policy.contains(part), "{part} is missing in {policy}");
     }
     let sent = client
         .post("/login")
         .navigation()
         .header("Origin", "http://app.test")
-        .form(&[("username", "kim"), ("password", "correct horse battery"), ("next", "/notes?page=2")])
+        .form(&[
+            ("username", "kim"),
+            ("password", "correct horse battery"),
+            ("next", "/notes?page=2"),
+        ])
         .send();
     assert_eq!((sent.status, sent.header("location")), (303, Some("/notes?page=2")));
     assert!(sent.set_cookie("__Host-doorwarden").is_some());
@@ -172,7 +191,8 @@ fn the_page_works_without_a_script() {
     assert!(text.contains("kim&#60;b&#62;") || text.contains("kim&lt;b&gt;"), "escaped: {text}");
     assert!(!text.contains("s3cret-wrong"), "the password never comes back");
 
-    let korean = client.get("/login").navigation().header("Accept-Language", "ko-KR,ko;q=0.9").send();
+    let korean =
+        client.get("/login").navigation().header("Accept-Language", "ko-KR,ko;q=0.9").send();
     assert!(korean.text().contains("lang=\"ko\""));
 }
 
@@ -242,7 +262,8 @@ fn a_brought_cookie_is_never_adopted_and_the_old_session_ends() {
     assert_ne!(first, invented);
     let second = enter(Some(&first));
     assert_ne!(second, first);
-    let status = |cookie: &str| client.get("/app").cookie("__Host-doorwarden", cookie).send().status;
+    let status =
+        |cookie: &str| client.get("/app").cookie("__Host-doorwarden", cookie).send().status;
     assert_eq!((status(&invented), status(&first), status(&second)), (401, 401, 200));
 }
 
@@ -252,7 +273,10 @@ fn a_browser_without_a_session_is_sent_to_the_page_and_a_script_is_not() {
     let gateway = Setup::new(upstream.address).start();
     let client = gateway.client();
     let sent = client.get("/notes?page=2").navigation().send();
-    assert_eq!((sent.status, sent.header("location")), (303, Some("/login?next=/notes%3Fpage%3D2")));
+    assert_eq!(
+        (sent.status, sent.header("location")),
+        (303, Some("/login?next=/notes%3Fpage%3D2"))
+    );
     let told = client.get("/notes").header("Accept", "application/json").send();
     assert_eq!((told.status, told.code().as_str()), (401, "not_authenticated"));
     assert_eq!(told.header("www-authenticate"), Some("Bearer realm=\"api\""));

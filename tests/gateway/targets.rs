@@ -78,23 +78,50 @@ fn ambiguous_framing_is_refused() {
     let gateway = Setup::new(upstream.address).start();
     let client = gateway.client();
     for (what, head) in [
-        ("both lengths", "POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-        ("a repeated length", "POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n"),
+        (
+            "both lengths",
+            "POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "a repeated length",
+            "POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
+        ),
         ("a listed length", "POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 0, 0\r\n\r\n"),
         ("a signed length", "POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: +0\r\n\r\n"),
-        ("another coding", "POST /public/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
-        ("a coding that is none", "POST /public/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
-        ("two codings", "POST /public/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (
+            "another coding",
+            "POST /public/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "a coding that is none",
+            "POST /public/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "two codings",
+            "POST /public/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
         ("a bare line feed", "GET /public/x HTTP/1.1\nHost: a\r\n\r\n"),
         ("a folded line", "GET /public/x HTTP/1.1\r\nHost: a\r\nX-A: b\r\n c\r\n\r\n"),
         ("space before the colon", "GET /public/x HTTP/1.1\r\nHost : a\r\n\r\n"),
         ("no host", "GET /public/x HTTP/1.1\r\n\r\n"),
         ("two hosts", "GET /public/x HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
         ("a host with userinfo", "GET /public/x HTTP/1.1\r\nHost: u@a\r\n\r\n"),
-        ("two authorizations", "GET /public/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n"),
-        ("two origins", "GET /public/x HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\nOrigin: http://b\r\n\r\n"),
-        ("two content types", "POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Type: a/c\r\nContent-Length: 0\r\n\r\n"),
-        ("another expectation", "GET /public/x HTTP/1.1\r\nHost: a\r\nExpect: y 100-continue\r\n\r\n"),
+        (
+            "two authorizations",
+            "GET /public/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n",
+        ),
+        (
+            "two origins",
+            "GET /public/x HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\nOrigin: http://b\r\n\r\n",
+        ),
+        (
+            "two content types",
+            "POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Type: a/c\r\nContent-Length: 0\r\n\r\n",
+        ),
+        (
+            "another expectation",
+            "GET /public/x HTTP/1.1\r\nHost: a\r\nExpect: y 100-continue\r\n\r\n",
+        ),
     ] {
         let response = client.raw(head.as_bytes());
         assert!((400..420).contains(&response.status), "{what}: {}", response.status);

@@ -43,23 +43,14 @@ pub(super) struct VerifyingKey {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "kty", deny_unknown_fields)]
 pub(super) enum Jwk {
-    EC {
-        crv: String,
-        x: String,
-        y: String,
-    },
-    RSA {
-        n: String,
-        e: String,
-    },
-    OKP {
-        crv: String,
-        x: String,
-    },
+    #[serde(rename = "EC")]
+    Ec { crv: String, x: String, y: String },
+    #[serde(rename = "RSA")]
+    Rsa { n: String, e: String },
+    #[serde(rename = "OKP")]
+    Okp { crv: String, x: String },
     #[serde(rename = "oct")]
-    Oct {
-        k: Secretish,
-    },
+    Oct { k: Secretish },
 }
 
 /// A base64url text that may be a secret.
@@ -114,14 +105,14 @@ impl SigningKey {
                 };
                 (
                     EncodingKey::from_ec_der(der),
-                    Jwk::EC { crv: "P-256".into(), x: text(x), y: text(y) },
+                    Jwk::Ec { crv: "P-256".into(), x: text(x), y: text(y) },
                 )
             }
             Algorithm::EdDsa => {
                 let key = Ed25519KeyPair::from_pkcs8(der)
                     .map_err(|_| "it is no Ed25519 key, which EdDSA needs".to_owned())?;
                 let x = text(key.public_key().as_ref());
-                (EncodingKey::from_ed_der(der), Jwk::OKP { crv: "Ed25519".into(), x })
+                (EncodingKey::from_ed_der(der), Jwk::Okp { crv: "Ed25519".into(), x })
             }
             Algorithm::Hs256 | Algorithm::Rs256 => {
                 let key = rsa::KeyPair::from_pkcs8(der).map_err(|_| {
@@ -135,7 +126,7 @@ impl SigningKey {
                         "an RSA key has {MIN_RSA_BITS} bits or more and the exponent 65537"
                     ));
                 }
-                let jwk = Jwk::RSA { n: text(n), e: text(e) };
+                let jwk = Jwk::Rsa { n: text(n), e: text(e) };
                 let encoding = EncodingKey::from_rsa_pem(bytes)
                     .map_err(|_| "it is no RSA key that can be used".to_owned())?;
                 (encoding, jwk)
@@ -162,17 +153,17 @@ impl VerifyingKey {
     /// From the public part; for HS256 from the secret.
     pub(super) fn from_jwk(jwk: Jwk) -> Result<Self, Wrong> {
         let (algorithm, decoding) = match &jwk {
-            Jwk::EC { crv, x, y } if crv == "P-256" => {
+            Jwk::Ec { crv, x, y } if crv == "P-256" => {
                 let point = [[4].as_slice(), &bytes(x)?, &bytes(y)?].concat();
                 (Algorithm::Es256, DecodingKey::from_ec_der(&point))
             }
-            Jwk::OKP { crv, x } if crv == "Ed25519" => {
+            Jwk::Okp { crv, x } if crv == "Ed25519" => {
                 (Algorithm::EdDsa, DecodingKey::from_ed_der(&bytes(x)?))
             }
-            Jwk::EC { crv, .. } | Jwk::OKP { crv, .. } => {
+            Jwk::Ec { crv, .. } | Jwk::Okp { crv, .. } => {
                 return Err(format!("the curve {crv:?} is not supported"));
             }
-            Jwk::RSA { n, e } => {
+            Jwk::Rsa { n, e } => {
                 (Algorithm::Rs256, DecodingKey::from_rsa_raw_components(&bytes(n)?, &bytes(e)?))
             }
             Jwk::Oct { k } => {
@@ -224,11 +215,11 @@ impl Jwk {
     fn kid(&self) -> Result<String, Wrong> {
         // RFC 7638 section 3: the required members in the order of their names, without white space.
         let canonical = match self {
-            Self::EC { crv, x, y } => {
+            Self::Ec { crv, x, y } => {
                 format!(r#"{{"crv":"{crv}","kty":"EC","x":"{x}","y":"{y}"}}"#)
             }
-            Self::RSA { n, e } => format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#),
-            Self::OKP { crv, x } => format!(r#"{{"crv":"{crv}","kty":"OKP","x":"{x}"}}"#),
+            Self::Rsa { n, e } => format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#),
+            Self::Okp { crv, x } => format!(r#"{{"crv":"{crv}","kty":"OKP","x":"{x}"}}"#),
             Self::Oct { k } => {
                 let secret = Zeroizing::new(bytes(k.0.expose())?);
                 let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);

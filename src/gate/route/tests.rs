@@ -91,10 +91,7 @@ fn a_method_never_falls_to_a_shorter_prefix() {
     assert_eq!(found(&table, "a", "/notes/1", "GET"), "read");
     assert_eq!(found(&table, "a", "/notes/1", "POST"), "write");
     assert_eq!(found(&table, "a", "/notes/1", "DELETE"), "405 GET,HEAD,POST");
-    assert_eq!(
-        found(&table, "a", "/x", "PROPFIND"),
-        "405 GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS"
-    );
+    assert_eq!(found(&table, "a", "/x", "PROPFIND"), "405 GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS");
 }
 
 #[test]

@@ -197,7 +197,8 @@ impl Gateway {
                 .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
                 .find(|line| line["fields"]["message"] == "listening")
         });
-        let address = |field: &str| listening["fields"][field].as_str().and_then(|a| a.parse().ok());
+        let address =
+            |field: &str| listening["fields"][field].as_str().and_then(|a| a.parse().ok());
         self.http = address("http").expect("an http address");
         self.https = address("https");
         self.admin = address("admin").expect("an admin address");
@@ -323,7 +324,8 @@ fn users_file() -> &'static str {
     FILE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         for (name, password, groups) in USERS {
-            let mut arguments = vec!["user", "add", name, "--file", "users.toml", "--password-stdin"];
+            let mut arguments =
+                vec!["user", "add", name, "--file", "users.toml", "--password-stdin"];
             for group in *groups {
                 arguments.extend(["--group", group]);
             }

@@ -240,7 +240,8 @@ fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize)
             let size = loop {
                 if let Some(end) = buffer.windows(2).position(|two| two == b"\r\n") {
                     let line: Vec<u8> = buffer.drain(..end + 2).collect();
-                    break usize::from_str_radix(std::str::from_utf8(&line[..end]).ok()?, 16).ok()?;
+                    break usize::from_str_radix(std::str::from_utf8(&line[..end]).ok()?, 16)
+                        .ok()?;
                 }
                 more(stream, buffer)?;
             };

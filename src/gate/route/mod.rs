@@ -88,7 +88,10 @@ impl RouteTable {
             }
         }
         prefixes.sort_by(|a, b| {
-            a.host.rank().cmp(&b.host.rank()).then(b.path.as_str().len().cmp(&a.path.as_str().len()))
+            a.host
+                .rank()
+                .cmp(&b.host.rank())
+                .then(b.path.as_str().len().cmp(&a.path.as_str().len()))
         });
         Self { own, prefixes }
     }
@@ -98,11 +101,9 @@ impl RouteTable {
         if let Some(own) = self.own.get(path.as_str()) {
             return Found::Own(Arc::clone(own));
         }
-        let Some(prefix) = self
-            .prefixes
-            .iter()
-            .find(|prefix| prefix.host.takes(host.name()) && path.starts_with_segments(&prefix.path))
-        else {
+        let Some(prefix) = self.prefixes.iter().find(|prefix| {
+            prefix.host.takes(host.name()) && path.starts_with_segments(&prefix.path)
+        }) else {
             return Found::Nothing;
         };
         match prefix.routes.iter().find(|route| methods_of(route).contains(method)) {

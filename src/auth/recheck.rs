@@ -1,0 +1,108 @@
+//! Asking the directories again about the users of live sessions.
+//!
+//! Directories do not call: an operator disables a user or takes a group away in Django's admin, and the gateway learns
+//! it here, at most `directory.recheck` later. Another password, an inactive or a missing user ends sessions, as Django
+//! ends its own; another name or group is put into the session and seen by the next request. A directory that cannot be
+//! asked changes nothing: sessions outlive it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::Auth;
+use crate::caller::UserKey;
+use crate::clock::Timestamp;
+use crate::directory::{Account, Directory};
+use crate::event::{EndReason, What};
+use crate::store::{Session, Which};
+
+/// A directory, and how often it is asked again.
+pub struct Watched {
+    pub(super) directory: Arc<dyn Directory>,
+    every: Duration,
+    asked_at: AtomicU64,
+}
+
+impl Watched {
+    /// `every` is the directory's `recheck`.
+    pub fn new(directory: Arc<dyn Directory>, every: Duration) -> Self {
+        Self { directory, every, asked_at: AtomicU64::new(0) }
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        let asked_at = Timestamp::from_millis(self.asked_at.load(Ordering::Relaxed));
+        let due = now.since(asked_at) >= self.every;
+        if due {
+            self.asked_at.store(now.as_millis(), Ordering::Relaxed);
+        }
+        due
+    }
+}
+
+impl Auth {
+    /// One round; call it every second or so. Asks each directory that is due about each user once.
+    pub async fn recheck(&self, now: Timestamp, happened: &mut Vec<What>) {
+        let mut due: Vec<&Watched> =
+            self.directories.iter().filter(|watched| watched.is_due(now)).collect();
+        if due.is_empty() {
+            return;
+        }
+        let sessions = match self.sessions.list(None, now).await {
+            Ok(sessions) => sessions,
+            Err(error) => {
+                tracing::warn!(%error, "the users of live sessions could not be looked up again");
+                return;
+            }
+        };
+        let mut by_user: BTreeMap<UserKey, Vec<Arc<Session>>> = BTreeMap::new();
+        for session in sessions {
+            let user = session.identity.load().key.clone();
+            by_user.entry(user).or_default().push(session);
+        }
+        for (user, sessions) in by_user {
+            let configured =
+                self.directories.iter().any(|watched| watched.directory.name() == &*user.directory);
+            if !configured {
+                // The operator took the directory away, and its users with it.
+                self.end_changed(Which::User(user), now, happened).await;
+                continue;
+            }
+            let asked = due.iter().position(|due| due.directory.name() == &*user.directory);
+            let Some((index, watched)) = asked.and_then(|at| Some((at, due.get(at)?))) else {
+                continue;
+            };
+            match watched.directory.by_id(&user).await {
+                Ok(Some(account)) if account.active => {
+                    self.compare(&account, &sessions, now, happened).await;
+                }
+                Ok(_) => self.end_changed(Which::User(user), now, happened).await,
+                Err(error) => {
+                    tracing::warn!(%error, "a directory cannot be asked; its sessions stay as they are");
+                    due.swap_remove(index);
+                }
+            }
+        }
+    }
+
+    async fn compare(
+        &self,
+        account: &Account,
+        sessions: &[Arc<Session>],
+        now: Timestamp,
+        happened: &mut Vec<What>,
+    ) {
+        for session in sessions {
+            if session.password_mark != account.password_mark() {
+                self.end_changed(Which::Session(session.id.clone()), now, happened).await;
+            } else if **session.identity.load() != *account.identity {
+                session.identity.store(Arc::clone(&account.identity));
+            }
+        }
+    }
+
+    /// A store that fails is asked again in the next round.
+    async fn end_changed(&self, which: Which, now: Timestamp, happened: &mut Vec<What>) {
+        let _ = self.end(&which, EndReason::DirectoryChanged, now, happened).await;
+    }
+}

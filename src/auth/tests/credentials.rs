@@ -1,0 +1,195 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::auth::testkit::{CLIENT, Kit, NOW};
+use crate::caller::{Proof, UserKey};
+use crate::clock::Timestamp;
+use crate::event::{EndReason, What};
+use crate::refusal::Refusal;
+use crate::store::{NewSession, Session, SessionBy, Sessions, StoreError, Upkeep, Which};
+
+#[tokio::test]
+async fn a_session_that_has_ended_is_over_at_the_next_request() {
+    for which in [true, false] {
+        let kit = Kit::new();
+        let signed_in = kit.signed_in().await;
+        let access = signed_in.tokens.as_ref().unwrap().access.expose();
+        let cookie = signed_in.cookie.as_ref().unwrap().expose();
+        let mut none = Vec::new();
+        // Warm, so that memory is what has to notice.
+        assert!(kit.auth.bearer(access, CLIENT, NOW, &mut none).await.is_ok());
+        assert!(kit.auth.cookie(cookie, CLIENT, NOW, &mut none).await.is_ok());
+        let which = if which {
+            Which::Session(signed_in.session.id.clone())
+        } else {
+            Which::User(UserKey::new("django", "7"))
+        };
+        let mut happened = Vec::new();
+        let count = kit.auth.end(&which, EndReason::SignedOut, NOW, &mut happened).await;
+        assert_eq!(count, Ok(1));
+        assert!(matches!(happened[..], [What::SessionEnded { why: EndReason::SignedOut, .. }]));
+        let bearer = kit.auth.bearer(access, CLIENT, NOW, &mut none).await;
+        assert_eq!(bearer.unwrap_err(), Refusal::SessionEnded);
+        let cookie = kit.auth.cookie(cookie, CLIENT, NOW, &mut none).await;
+        assert_eq!(cookie.unwrap_err(), Refusal::SessionEnded);
+        let again = kit.auth.end(&which, EndReason::SignedOut, NOW, &mut none).await;
+        assert_eq!(again, Ok(0), "an end is told once");
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_is_43_characters_of_its_alphabet_or_nothing() {
+    let kit = Kit::new();
+    let signed_in = kit.signed_in().await;
+    let good = signed_in.cookie.as_ref().unwrap().expose();
+    for value in [
+        "",
+        &good[..42],
+        &format!("{good}A"),
+        &format!("{good}="),
+        &format!(" {}", &good[1..]),
+        &format!("{}%", &good[..42]),
+        &format!("{}\0", &good[..42]),
+        &"A".repeat(43),
+        signed_in.session.id.as_str(),
+    ] {
+        let refused = kit.auth.cookie(value, CLIENT, NOW, &mut Vec::new()).await.unwrap_err();
+        assert_eq!(refused, Refusal::SessionEnded, "{value:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_kind_of_credential_is_never_taken_for_another() {
+    let kit = Kit::new();
+    let signed_in = kit.signed_in().await;
+    let tokens = signed_in.tokens.as_ref().unwrap();
+    let (access, cookie) = (tokens.access.expose(), signed_in.cookie.as_ref().unwrap().expose());
+    let refresh = tokens.refresh.as_ref().unwrap().expose();
+    let mut none = Vec::new();
+    assert!(kit.auth.bearer(access, CLIENT, NOW, &mut none).await.is_ok());
+    assert!(kit.auth.cookie(cookie, CLIENT, NOW, &mut none).await.is_ok());
+    let refused = kit.auth.bearer(refresh, CLIENT, NOW, &mut none).await.unwrap_err();
+    assert_eq!(refused, Refusal::TokenWrongType);
+    assert!(kit.auth.bearer(cookie, CLIENT, NOW, &mut none).await.is_err());
+    assert!(kit.auth.cookie(access, CLIENT, NOW, &mut none).await.is_err());
+    assert!(kit.auth.cookie(refresh, CLIENT, NOW, &mut none).await.is_err());
+}
+
+#[tokio::test]
+async fn a_use_is_told_with_its_proof_and_keeps_the_session_alive() {
+    let kit = Kit::new();
+    let signed_in = kit.signed_in().await;
+    let cookie = signed_in.cookie.as_ref().unwrap().expose();
+    let mut happened = Vec::new();
+    let almost_idle = NOW.plus(Duration::from_secs(86_399));
+    kit.auth.cookie(cookie, CLIENT, almost_idle, &mut happened).await.unwrap();
+    assert!(matches!(
+        &happened[..],
+        [What::SessionUsed { session, proof: Proof::SessionCookie, .. }] if *session == signed_in.session.id
+    ));
+    let later = almost_idle.plus(Duration::from_secs(86_399));
+    assert!(kit.auth.cookie(cookie, CLIENT, later, &mut happened).await.is_ok());
+    let idle = later.plus(Duration::from_secs(86_400));
+    assert!(kit.auth.cookie(cookie, CLIENT, idle, &mut happened).await.is_err());
+}
+
+#[tokio::test]
+async fn new_keys_verify_old_tokens_and_keys_taken_away_do_not() {
+    let kit = Kit::new();
+    let signed_in = kit.signed_in().await;
+    let access = signed_in.tokens.as_ref().unwrap().access.expose();
+    let bearer = async || kit.auth.bearer(access, CLIENT, NOW, &mut Vec::new()).await;
+    let old = kit.auth.keys().list()[0].kid.clone();
+    kit.auth.rotate_keys(NOW).unwrap();
+    assert!(bearer().await.is_ok());
+    kit.remove_retired_key(&old);
+    assert!(bearer().await.is_ok(), "nobody has said so yet");
+    kit.auth.reload_keys(NOW).unwrap();
+    assert_eq!(bearer().await.unwrap_err(), Refusal::TokenNotValid);
+}
+
+/// A store that can be unplugged.
+struct Unplugged {
+    inner: Arc<dyn Sessions>,
+    is_down: Arc<AtomicBool>,
+}
+
+impl Unplugged {
+    fn up(&self) -> Result<(), StoreError> {
+        if self.is_down.load(Ordering::SeqCst) { Err(StoreError("down".into())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Sessions for Unplugged {
+    async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
+        self.up()?;
+        self.inner.create(new).await
+    }
+
+    async fn find(
+        &self,
+        by: SessionBy<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        self.up()?;
+        self.inner.find(by, now).await
+    }
+
+    async fn end(
+        &self,
+        which: &Which,
+        why: EndReason,
+        at: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError> {
+        self.up()?;
+        self.inner.end(which, why, at).await
+    }
+
+    async fn list(
+        &self,
+        user: Option<&UserKey>,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError> {
+        self.up()?;
+        self.inner.list(user, now).await
+    }
+
+    async fn upkeep(&self, now: Timestamp) -> Result<Upkeep, StoreError> {
+        self.up()?;
+        self.inner.upkeep(now).await
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_never_no_session_and_known_tokens_go_on() {
+    let is_down = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&is_down);
+    let kit = Kit::with(move |parts| {
+        let inner = Arc::clone(&parts.sessions);
+        parts.sessions = Arc::new(Unplugged { inner, is_down: switch });
+    });
+    let (warm, cold) = (kit.signed_in().await, kit.signed_in().await);
+    let access = |signed_in: &crate::auth::SignedIn| {
+        signed_in.tokens.as_ref().unwrap().access.expose().to_owned()
+    };
+    let bearer = async |token: &str| kit.auth.bearer(token, CLIENT, NOW, &mut Vec::new()).await;
+    assert!(bearer(&access(&warm)).await.is_ok());
+    is_down.store(true, Ordering::SeqCst);
+
+    let down = Refusal::StoreUnavailable;
+    assert!(bearer(&access(&warm)).await.is_ok());
+    assert_eq!(bearer(&access(&cold)).await.unwrap_err(), down);
+    assert_eq!(bearer("a.b.c").await.unwrap_err(), Refusal::TokenNotValid, "needs no store");
+    let cookie = warm.cookie.as_ref().unwrap();
+    let cookie = kit.auth.cookie(cookie.expose(), CLIENT, NOW, &mut Vec::new()).await;
+    assert_eq!(cookie.unwrap_err(), down);
+    let refused = kit.sign_in("kim", "right", &mut Vec::new()).await.unwrap_err();
+    assert_eq!(refused.refusal, down);
+    let which = Which::Session(warm.session.id.clone());
+    let end = kit.auth.end(&which, EndReason::SignedOut, NOW, &mut Vec::new()).await;
+    assert_eq!(end, Err(down));
+}

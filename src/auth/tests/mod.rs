@@ -1,0 +1,6 @@
+//! [`Auth`](super::Auth) as its callers see it, with everything behind it in memory.
+
+mod credentials;
+mod recheck;
+mod refresh;
+mod sign_in;

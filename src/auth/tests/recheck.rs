@@ -1,0 +1,98 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::auth::testkit::{Kit, NOW, cheap};
+use crate::caller::{Identity, SessionId, UserKey};
+use crate::directory::Account;
+use crate::event::{EndReason, What};
+use crate::store::{NewSession, Sessions};
+
+/// What a round did after the directory has changed: the events, and whether the session lives.
+async fn after(change: impl FnOnce(&mut Vec<Account>)) -> (Kit, Vec<What>, bool) {
+    let kit = Kit::new();
+    let session = kit.signed_in().await.session;
+    change(&mut kit.directory.accounts.lock());
+    let mut happened = Vec::new();
+    kit.auth.recheck(NOW, &mut happened).await;
+    let lives = session.is_live(NOW);
+    (kit, happened, lives)
+}
+
+fn is_an_end(happened: &[What]) -> bool {
+    matches!(happened, [What::SessionEnded { why: EndReason::DirectoryChanged, .. }])
+}
+
+#[tokio::test]
+async fn a_user_who_may_no_longer_sign_in_is_signed_out() {
+    let (_, happened, lives) = after(|accounts| accounts[0].active = false).await;
+    assert!(is_an_end(&happened) && !lives, "inactive");
+    let (_, happened, lives) = after(Vec::clear).await;
+    assert!(is_an_end(&happened) && !lives, "gone");
+    let (_, happened, lives) = after(|accounts| accounts[0].password = cheap("new")).await;
+    assert!(is_an_end(&happened) && !lives, "another password");
+    let (_, happened, lives) = after(|_| {}).await;
+    assert!(happened.is_empty() && lives, "nothing has changed");
+}
+
+#[tokio::test]
+async fn another_name_or_group_is_in_the_session_at_once() {
+    let (kit, happened, lives) = after(|accounts| {
+        let identity =
+            Identity { groups: vec!["admins".into()], ..(*accounts[0].identity).clone() };
+        accounts[0].identity = Arc::new(identity);
+    })
+    .await;
+    assert!(happened.is_empty() && lives);
+    let sessions = kit.store.list(None, NOW).await.unwrap();
+    assert_eq!(sessions[0].identity.load().groups, ["admins"]);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_down_changes_nothing() {
+    let kit = Kit::new();
+    let session = kit.signed_in().await.session;
+    kit.directory.accounts.lock().clear();
+    kit.directory.is_down.store(true, Ordering::SeqCst);
+    let mut happened = Vec::new();
+    kit.auth.recheck(NOW, &mut happened).await;
+    assert!(happened.is_empty() && session.is_live(NOW));
+}
+
+#[tokio::test]
+async fn a_directory_is_asked_when_it_is_due() {
+    let kit = Kit::new();
+    let session = kit.signed_in().await.session;
+    let mut happened = Vec::new();
+    kit.auth.recheck(NOW, &mut happened).await;
+    kit.directory.accounts.lock().clear();
+    kit.auth.recheck(NOW.plus(Duration::from_secs(59)), &mut happened).await;
+    assert!(session.is_live(NOW));
+    kit.auth.recheck(NOW.plus(Duration::from_secs(60)), &mut happened).await;
+    assert!(is_an_end(&happened) && !session.is_live(NOW));
+}
+
+#[tokio::test]
+async fn users_of_a_directory_that_was_taken_away_are_signed_out() {
+    let kit = Kit::new();
+    let kept = kit.signed_in().await.session;
+    let identity =
+        Identity { key: UserKey::new("removed", "7"), ..(**kept.identity.load()).clone() };
+    let new = NewSession {
+        id: SessionId::new("other"),
+        identity: Arc::new(identity),
+        password_mark: kept.password_mark,
+        cookie: None,
+        at: NOW,
+        expires_at: kept.expires_at,
+        idle_timeout: kept.idle_timeout,
+        client: None,
+        agent: String::new(),
+        refresh: None,
+    };
+    let removed = kit.store.create(new).await.unwrap();
+    let mut happened = Vec::new();
+    kit.auth.recheck(NOW, &mut happened).await;
+    assert!(is_an_end(&happened));
+    assert!(kept.is_live(NOW) && !removed.is_live(NOW));
+}
