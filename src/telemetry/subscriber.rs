@@ -1,10 +1,10 @@
 //! Where log lines go: to standard error, as JSON or as text, through a queue and a thread of their own.
 //!
-//! `log.level` is the gateway's own. Libraries are heard from `warn` on at most: below it Pingora logs whole request
+//! `log.level` is the gateway's own. Libraries are heard from `warn` on at most: below it the proxy framework logs whole request
 //! heads, credentials included. The access log and the audit trail are no question of severity: `log.access` and
 //! `log.audit_file` decide about them, and they are written at every level.
 //!
-//! Pingora and rustls log through the `log` crate; a bridge brings their records here.
+//! The proxy framework and rustls log through the `log` crate; a bridge brings their records here.
 
 use std::io::{self, Write};
 
@@ -209,9 +209,9 @@ mod tests {
             written(&log(LogFormat::Text, level, access), || {
                 tracing::debug!(target: "doorwarden::gate", "ours debug");
                 tracing::warn!(target: "doorwarden::gate", "ours warn");
-                tracing::debug!(target: "pingora_core::protocols", "theirs debug");
-                tracing::info!(target: "pingora_core::protocols", "theirs info");
-                tracing::warn!(target: "pingora_core::protocols", "theirs warn");
+                tracing::debug!(target: "framework_core::protocols", "theirs debug");
+                tracing::info!(target: "framework_core::protocols", "theirs info");
+                tracing::warn!(target: "framework_core::protocols", "theirs warn");
                 access_log::write(&record(), &names());
             })
         };
@@ -234,12 +234,12 @@ mod tests {
         let text = written(&log(LogFormat::Text, "info", false), || {
             let record = tracing_log::log::Record::builder()
                 .level(tracing_log::log::Level::Warn)
-                .target("pingora_proxy")
+                .target("framework_proxy")
                 .args(format_args!("upstream is gone"))
                 .build();
             tracing_log::format_trace(&record).unwrap();
         });
-        assert!(text.contains("pingora_proxy") && text.contains("upstream is gone"), "{text}");
+        assert!(text.contains("framework_proxy") && text.contains("upstream is gone"), "{text}");
     }
 
     #[test]

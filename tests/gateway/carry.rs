@@ -246,7 +246,7 @@ fn requests_in_flight_finish_when_the_gateway_is_told_to_stop() {
     stream.write_all(&gateway.client().get("/drip").bytes()).unwrap();
     eventually("the request to arrive", || (!upstream.seen().is_empty()).then_some(()));
     gateway.terminate();
-    gateway.logged("the stop", |line| line["fields"]["message"] == "stopping");
+    gateway.logged("the stop", |line| line["message"] == "stopping");
     upstream.release();
     let response = Response::read(&mut stream, false);
     assert_eq!((response.status, response.text().as_str()), (200, "firstsecond"));

@@ -54,7 +54,6 @@ fn every_failure_of_name_and_password_has_the_same_answer() {
         ("kim", "wrong"),
         ("nobody", "wrong"),
         ("Kim", "correct horse battery"),
-        (" kim", "correct horse battery"),
         ("root", "toor toor toor"),
         ("lee", "STAPLE 한글 암호"),
     ] {

@@ -78,9 +78,9 @@ pub(super) fn session(table: &Table<'_>) -> SessionSettings {
     }
     let cookie = table.text("cookie", |text| cookie(text, plain));
     let idle_timeout =
-        table.duration("idle_timeout", MINUTE..=366 * DAY).unwrap_or(default.idle_timeout);
+        table.duration("idle_timeout", secs(1)..=366 * DAY).unwrap_or(default.idle_timeout);
     let absolute_timeout =
-        table.duration("absolute_timeout", MINUTE..=366 * DAY).unwrap_or(default.absolute_timeout);
+        table.duration("absolute_timeout", secs(1)..=366 * DAY).unwrap_or(default.absolute_timeout);
     if idle_timeout > absolute_timeout {
         table.error(
             if table.has("idle_timeout") { "idle_timeout" } else { "absolute_timeout" },

@@ -61,6 +61,8 @@ pub enum FramingProblem {
     BadExpectation,
     /// A method that is not let in.
     Method,
+    /// `#` in the target, which clients never send and parsers cut off.
+    Fragment,
 }
 
 impl Methods {
@@ -105,6 +107,7 @@ impl FramingProblem {
             Self::RepeatedHeader => "repeated-header",
             Self::BadExpectation => "bad-expectation",
             Self::Method => "method",
+            Self::Fragment => "fragment",
         }
     }
 
@@ -122,6 +125,7 @@ impl FramingProblem {
             Self::NoHost | Self::RepeatedHost => Refusal::BadHost,
             Self::BadExpectation => Refusal::BadExpectation,
             Self::Method => Refusal::MethodNotAllowed,
+            Self::Fragment => Refusal::BadTarget,
         }
     }
 }
@@ -291,6 +295,9 @@ fn check_request_line(
     };
     if method.is_empty() || target.is_empty() {
         return Err(FramingProblem::BadRequestLine);
+    }
+    if target.contains(&b'#') {
+        return Err(FramingProblem::Fragment);
     }
     if methods.contains(method) { Ok(http_1_0) } else { Err(FramingProblem::Method) }
 }

@@ -195,10 +195,9 @@ impl Gateway {
             self.log()
                 .iter()
                 .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-                .find(|line| line["fields"]["message"] == "listening")
+                .find(|line| line["message"] == "listening")
         });
-        let address =
-            |field: &str| listening["fields"][field].as_str().and_then(|a| a.parse().ok());
+        let address = |field: &str| listening[field].as_str().and_then(|a| a.parse().ok());
         self.http = address("http").expect("an http address");
         self.https = address("https");
         self.admin = address("admin").expect("an admin address");

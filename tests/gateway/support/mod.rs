@@ -7,7 +7,7 @@ pub(crate) mod upstream;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up. Generous: it is only ever waited for when something is wrong.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Asks again and again until there is an answer.
 pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
