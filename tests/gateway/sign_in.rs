@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, Response};
+use crate::support::eventually;
 use crate::support::gateway::Setup;
 use crate::support::upstream::Upstream;
 
@@ -49,6 +50,10 @@ fn every_failure_of_name_and_password_has_the_same_answer() {
     let client = gateway.client();
     let output = gateway.command(&["user", "disable", "root", "--file", "users.toml"]);
     assert!(output.status.success());
+    eventually("the file to be read again", || {
+        let root = json!({"username": "root", "password": "toor toor toor"});
+        (login(&client, &root).status == 401).then_some(())
+    });
     let mut answers: Vec<Value> = Vec::new();
     for (name, password) in [
         ("kim", "wrong"),
