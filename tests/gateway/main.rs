@@ -17,6 +17,7 @@ mod carry;
 mod forwarding;
 mod layers;
 mod refresh;
+mod security;
 mod sessions;
 mod sign_in;
 mod support;
