@@ -14,6 +14,7 @@
 )]
 
 mod carry;
+mod documentation;
 mod forwarding;
 mod layers;
 mod refresh;

@@ -400,3 +400,99 @@ fn over_tls_browsers_are_told_to_stay_there() {
     let response = get_over_tls(&quiet, &roots, "/public/x");
     assert_eq!((response.status, response.header("strict-transport-security")), (200, None));
 }
+
+/// What HTTP/2 clients write: pseudo-headers and fields of one request, and trailers for its body.
+struct OverH2<'a> {
+    authority: &'a str,
+    headers: &'a [(&'static str, &'a str)],
+    trailers: bool,
+}
+
+/// Sends one request over HTTP/2; the status of the answer.
+fn send_h2(gateway: &Gateway, roots: &rustls::RootCertStore, path: &str, sent: &OverH2<'_>) -> u16 {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots.clone())
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let mut request = http::Request::post(format!("https://{}{path}", sent.authority));
+    for (name, value) in sent.headers {
+        request = request.header(*name, *value);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(gateway.https.unwrap()).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from("app.test").unwrap();
+        let stream = connector.connect(name, stream).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let (answer, mut body) = client.send_request(request.body(()).unwrap(), false).unwrap();
+        body.send_data("hello".into(), !sent.trailers).unwrap();
+        if sent.trailers {
+            let trailers = [("x-user-id", "root")].map(|(name, value)| {
+                (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+            });
+            body.send_trailers(trailers.into_iter().collect()).unwrap();
+        }
+        answer.await.unwrap().status().as_u16()
+    })
+}
+
+#[test]
+fn http2_is_held_to_the_same_rules() {
+    let upstream = Upstream::start();
+    let (gateway, roots) = over_tls(&upstream, "");
+    let (tokens, cookie) = enter(&gateway.client());
+    let bearer = format!("Bearer {}", access(&tokens));
+    let send = |path: &str, authority: &str, headers: &[(&'static str, &str)], trailers: bool| {
+        send_h2(&gateway, &roots, path, &OverH2 { authority, headers, trailers })
+    };
+
+    let forged = [
+        ("authorization", &*bearer),
+        ("x-user-id", "root"),
+        ("x_user_id", "root"),
+        ("remote-user", "root"),
+    ];
+    assert_eq!(send("/app", "app.test", &forged, true), 200);
+    let seen = upstream.last();
+    assert_eq!(
+        seen.folded("x-user-id").iter().map(|(_, value)| *value).collect::<Vec<_>>(),
+        ["kim"]
+    );
+    assert!(seen.headers.iter().all(|(_, value)| value != "root"), "{:?}", seen.headers);
+    assert_eq!((seen.all("host"), &*seen.body), (vec!["app.test"], &b"hello"[..]));
+    // Browsers send each cookie in a field of its own; servers would join them with a comma.
+    let crumb = format!("{COOKIE}={cookie}");
+    let crumbs =
+        [("cookie", "a=1"), ("cookie", &*crumb), ("cookie", "b=2"), ("origin", "https://app.test")];
+    assert_eq!(send("/app", "app.test", &crumbs, false), 200);
+    assert_eq!(upstream.last().all("cookie"), ["a=1; b=2"]);
+
+    let before = upstream.seen().len();
+    for (what, path, authority, headers, status) in [
+        ("nobody", "/app", "app.test", &[][..], 401),
+        ("two hosts", "/public/x", "app.test", &[("host", "evil.test")], 400),
+        ("two readings", "/public/%2e%2e/app", "app.test", &[], 400),
+        (
+            "two tokens",
+            "/app",
+            "app.test",
+            &[("authorization", &*bearer), ("authorization", "Bearer x")],
+            400,
+        ),
+        (
+            "another site",
+            "/app",
+            "app.test",
+            &[("cookie", &*crumb), ("origin", "https://evil.test")],
+            403,
+        ),
+    ] {
+        assert_eq!(send(path, authority, headers, false), status, "{what}");
+    }
+    assert_eq!(upstream.seen().len(), before);
+}
