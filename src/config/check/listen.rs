@@ -42,6 +42,7 @@ pub(super) fn listen(table: &Table<'_>) -> Listen {
         admin,
         danger_public_admin,
         threads: table.number("threads", 0..=1024).unwrap_or(default.threads),
+        head_timeout: table.duration("head_timeout", TIMEOUT).unwrap_or(default.head_timeout),
         keepalive_timeout: table
             .duration("keepalive_timeout", TIMEOUT)
             .unwrap_or(default.keepalive_timeout),
