@@ -117,6 +117,17 @@ struct Unplugged {
     is_down: Arc<AtomicBool>,
 }
 
+impl Kit {
+    /// With a store that fails while `is_down`.
+    pub(super) fn unplugged(is_down: &Arc<AtomicBool>) -> Self {
+        let is_down = Arc::clone(is_down);
+        Self::with(move |parts| {
+            let inner = Arc::clone(&parts.sessions);
+            parts.sessions = Arc::new(Unplugged { inner, is_down });
+        })
+    }
+}
+
 impl Unplugged {
     fn up(&self) -> Result<(), StoreError> {
         if self.is_down.load(Ordering::SeqCst) { Err(StoreError("down".into())) } else { Ok(()) }
@@ -167,11 +178,7 @@ impl Sessions for Unplugged {
 #[tokio::test]
 async fn a_store_that_is_down_is_never_no_session_and_known_tokens_go_on() {
     let is_down = Arc::new(AtomicBool::new(false));
-    let switch = Arc::clone(&is_down);
-    let kit = Kit::with(move |parts| {
-        let inner = Arc::clone(&parts.sessions);
-        parts.sessions = Arc::new(Unplugged { inner, is_down: switch });
-    });
+    let kit = Kit::unplugged(&is_down);
     let (warm, cold) = (kit.signed_in().await, kit.signed_in().await);
     let access = |signed_in: &crate::auth::SignedIn| {
         signed_in.tokens.as_ref().unwrap().access.expose().to_owned()
