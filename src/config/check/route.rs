@@ -69,14 +69,18 @@ fn upstream_index(table: &Table<'_>, upstreams: &[Item<Upstream>]) -> usize {
             let names = || upstreams.iter().map(|upstream| upstream.value.name.as_str());
             let wrong = Wrong::new(format!("there is no upstream {text:?}"));
             let list = format!("the upstreams are: {}", names().collect::<Vec<_>>().join(", "));
-            match (nearest(text, names()), upstreams.is_empty()) {
-                (_, true) => wrong,
-                (Some(meant), _) => wrong.help(format!("did you mean {meant:?}? {list}")),
-                (None, _) => wrong.help(list),
+            match nearest(text, names()) {
+                Some(meant) => wrong.help(format!("did you mean {meant:?}? {list}")),
+                None => wrong.help(list),
             }
         })
     };
-    table.text("upstream", find).unwrap_or(0)
+    // Beyond the last: none. Where an upstream's own name could not be read, that has been reported.
+    let none = upstreams.len();
+    if upstreams.is_empty() || upstreams.iter().any(|upstream| upstream.value.name.is_empty()) {
+        return table.text("upstream", |text| Ok(find(text).unwrap_or(none))).unwrap_or(none);
+    }
+    table.text("upstream", find).unwrap_or(none)
 }
 
 fn method(text: &str) -> Result<Method, Wrong> {

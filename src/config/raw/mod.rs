@@ -225,9 +225,17 @@ impl<'a> Table<'a> {
 
     // --- keys
 
-    /// Is the value `false`, for keys that turn a thing off? Everything else is left to the next getter.
-    pub(super) fn is_off(&self, key: &'static str) -> bool {
-        matches!(self.ask(key).map(Spanned::get_ref), Some(DeValue::Boolean(false)))
+    /// Is the value `false`, for keys that turn a thing off? `true` is refused, everything else left to the next getter.
+    pub(super) fn is_off(&self, key: &'static str, otherwise: &str) -> bool {
+        match self.ask(key).map(Spanned::get_ref) {
+            Some(DeValue::Boolean(true)) => {
+                let help = format!("allowed: {otherwise}, or false to turn it off");
+                self.error(key, Wrong::new("true says nothing here").help(help));
+                true
+            }
+            Some(DeValue::Boolean(false)) => true,
+            _ => false,
+        }
     }
 
     /// Reports those of `keys` that are there: they mean something, but not here.
@@ -255,10 +263,12 @@ impl<'a> Table<'a> {
         self.reader.base.join(path)
     }
 
-    /// An error if the key is absent.
+    /// An error if the key is absent, or an array without elements.
     pub(super) fn require(&self, key: &'static str, help: &str) {
         if !self.has(key) {
             self.error(key, Wrong::new("is missing").help(help));
+        } else if self.is_empty_list(key) {
+            self.error(key, Wrong::new("is empty").help(help));
         }
     }
 
@@ -285,6 +295,9 @@ impl<'a> Table<'a> {
         if self.is_free.get() {
             return;
         }
+        let mut allowed = asked.clone();
+        allowed.sort_unstable();
+        let allowed = format!("allowed: {}", allowed.join(", "));
         for (name, _) in self.entries.into_iter().flatten() {
             let key = name.get_ref().as_ref();
             if asked.contains(&key) || foreign.contains(&key) {
@@ -293,13 +306,10 @@ impl<'a> Table<'a> {
             let place = Place { key: self.key(key), span: name.span() };
             let wrong = match renamed::new_name(&place.key) {
                 Some(new) => Wrong::new(format!("this key is called {new}")),
-                None => {
-                    let allowed = format!("allowed: {}", asked.join(", "));
-                    Wrong::new("unknown key").help(match nearest(key, asked.iter().copied()) {
-                        Some(meant) => format!("did you mean {meant}? {allowed}"),
-                        None => allowed,
-                    })
-                }
+                None => Wrong::new("unknown key").help(match nearest(key, asked.iter().copied()) {
+                    Some(meant) => format!("did you mean {meant}? {allowed}"),
+                    None => allowed.clone(),
+                }),
             };
             self.error_at(place, wrong);
         }
