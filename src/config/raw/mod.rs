@@ -58,6 +58,7 @@ pub(super) struct Table<'a> {
     asked: RefCell<Vec<&'static str>>,
     foreign: RefCell<Vec<&'static str>>,
     is_free: Cell<bool>,
+    required: RefCell<Vec<(&'static str, String)>>,
 }
 
 impl Reader {
@@ -112,12 +113,16 @@ impl<'a> Table<'a> {
             asked: RefCell::default(),
             foreign: RefCell::default(),
             is_free: Cell::default(),
+            required: RefCell::default(),
         }
     }
 
     fn done<R>(self, read: impl FnOnce(&Self) -> R) -> R {
         let result = read(&self);
         self.report_unknown();
+        for (key, help) in self.required.take() {
+            self.error(key, Wrong::new("is missing").help(help));
+        }
         result
     }
 
@@ -266,7 +271,7 @@ impl<'a> Table<'a> {
     /// An error if the key is absent, or an array without elements.
     pub(super) fn require(&self, key: &'static str, help: &str) {
         if !self.has(key) {
-            self.error(key, Wrong::new("is missing").help(help));
+            self.required.borrow_mut().push((key, help.to_owned()));
         } else if self.is_empty_list(key) {
             self.error(key, Wrong::new("is empty").help(help));
         }
@@ -304,13 +309,20 @@ impl<'a> Table<'a> {
                 continue;
             }
             let place = Place { key: self.key(key), span: name.span() };
-            let wrong = match renamed::new_name(&place.key) {
-                Some(new) => Wrong::new(format!("this key is called {new}")),
-                None => Wrong::new("unknown key").help(match nearest(key, asked.iter().copied()) {
-                    Some(meant) => format!("did you mean {meant}? {allowed}"),
-                    None => allowed.clone(),
-                }),
+            let (meant, wrong) = match renamed::new_name(&place.key) {
+                Some(new) => {
+                    (new.rsplit('.').next(), Wrong::new(format!("this key is called {new}")))
+                }
+                None => match nearest(key, asked.iter().copied()) {
+                    Some(meant) => (
+                        Some(meant),
+                        Wrong::new("unknown key").help(format!("did you mean {meant}? {allowed}")),
+                    ),
+                    None => (None, Wrong::new("unknown key").help(allowed.clone())),
+                },
             };
+            // One slip is one problem: what was meant is not missing as well.
+            self.required.borrow_mut().retain(|(key, _)| Some(*key) != meant);
             self.error_at(place, wrong);
         }
     }
