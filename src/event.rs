@@ -34,6 +34,10 @@ pub enum What {
         user: UserKey,
         /// The name given, folded (see `auth::lockout`).
         account: Arc<str>,
+        /// Whether tokens were issued.
+        tokens: bool,
+        /// Whether a session cookie was issued.
+        cookie: bool,
     },
     /// Somebody tried to sign in and did not.
     SignInFailed {

@@ -21,3 +21,19 @@ pub mod geo;
 pub mod store;
 
 pub mod auth;
+
+pub mod identity;
+
+pub mod detect;
+
+pub mod gate;
+
+pub mod endpoint;
+
+pub mod telemetry;
+
+pub mod proxy;
+
+pub mod app;
+
+pub mod cli;

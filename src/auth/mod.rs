@@ -7,6 +7,15 @@
 //! keyed hash of the credential; the memory holds the store's own session record, so that expiry and the session's end
 //! are looked at on every use, warm or cold.
 
+mod access_token;
+mod claims;
+mod jwt;
+pub mod keys;
+pub mod lockout;
+pub mod refresh_token;
+#[cfg(test)]
+pub(crate) mod testkit;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;

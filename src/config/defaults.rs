@@ -12,6 +12,7 @@ use super::{
     SessionSettings, StoreKind, StoreSettings, Tokens, Upstream,
 };
 use crate::django::hashers;
+use crate::wire::path::{CanonicalPath, Tolerance};
 
 const KIB: usize = 1024;
 
@@ -78,17 +79,18 @@ impl Upstream {
 
 impl Route {
     /// A route to the upstream of this index, with the defaults of everything else.
-    pub fn new(name: &str, path: &str, upstream: usize) -> Self {
+    pub fn new(name: &str, path: CanonicalPath, upstream: usize) -> Self {
         Self {
+            index: 0,
             name: name.to_owned(),
             hosts: Vec::new(),
-            path: path.to_owned(),
+            path,
             methods: Vec::new(),
             upstream,
             access: Access::SignedIn,
             groups: Vec::new(),
             strip_prefix: None,
-            tolerate: Vec::new(),
+            tolerate: Tolerance::NONE,
             allow_headers: Vec::new(),
             forward_preflight: false,
             websocket: false,

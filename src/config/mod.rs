@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::wire::path::{CanonicalPath, Tolerance};
+
 mod check;
 mod defaults;
 pub mod init;
@@ -136,12 +138,14 @@ pub struct Upstream {
 /// `[[route]]`: host + path prefix (+ methods) -> upstream, with what it asks of a caller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
+    /// Its place in the file, counted from 0.
+    pub index: usize,
     /// A metric label; unique.
     pub name: String,
     /// Hosts it takes: exact (`app.example`) or wildcard (`*.example`); empty: any.
     pub hosts: Vec<String>,
     /// Prefix, on whole segments.
-    pub path: String,
+    pub path: CanonicalPath,
     /// Methods it takes; empty: the usual seven.
     pub methods: Vec<http::Method>,
     /// Index into [`Config::upstreams`].
@@ -151,9 +155,9 @@ pub struct Route {
     /// If not empty, the caller must be in one of these groups.
     pub groups: Vec<String>,
     /// Remove this much of the path before forwarding (`/api/` makes `/api/users` `/users`).
-    pub strip_prefix: Option<String>,
+    pub strip_prefix: Option<CanonicalPath>,
     /// Harmless ambiguities that are let through: see `wire::path`.
-    pub tolerate: Vec<String>,
+    pub tolerate: Tolerance,
     /// Header names that are let through although they hold an underscore or other unusual character.
     pub allow_headers: Vec<String>,
     /// Forward real preflights, without identity, to a service that answers CORS itself.

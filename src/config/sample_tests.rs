@@ -10,6 +10,8 @@ use super::{
     OwnPath, Route, SessionSettings, Tokens, Upstream, check, init,
 };
 
+use crate::wire::path::CanonicalPath;
+
 const SAMPLE: &str = include_str!("../../gateway.toml");
 const BASE: &str = "/etc/doorwarden";
 
@@ -115,7 +117,10 @@ fn what_init_writes_is_right_and_has_the_defaults() {
     let http = config.listen.http.clone();
     assert_eq!(config.listen, Listen { http, ..Listen::default() });
     assert_eq!(config.upstreams, [Upstream::new("django", &["127.0.0.1:8000"])]);
-    assert_eq!(config.routes[1], Route::new("app", "/", 0));
+    assert_eq!(
+        config.routes[1],
+        Route { index: 1, ..Route::new("app", CanonicalPath::default(), 0) }
+    );
     let signing_key_file = base.join("doorwarden/signing-key.pem");
     assert_eq!(config.tokens, Tokens { signing_key_file, ..Tokens::default() });
     assert_eq!(config.store.path, base.join("doorwarden/store.db"));

@@ -4,11 +4,18 @@
 //! (`auth::sign_in`), so that an unknown user, a wrong password, an inactive user and an unusable password take the same
 //! time and give the same answer. Directories are asked in the order of the file; the first that knows the name decides.
 
+pub mod django;
+pub mod file;
+pub mod password;
+pub mod private_file;
+pub mod users_file;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::caller::{Identity, UserKey};
+use crate::django::hashers::Algorithm;
 use crate::secret::{Digest, Secret};
 
 /// What a directory knows of a user.
@@ -18,7 +25,7 @@ pub struct Account {
     pub identity: Arc<Identity>,
     /// May they sign in at all?
     pub active: bool,
-    /// The stored, encoded password.
+    /// The stored password in Django's encoding (`argon2$argon2id$...`, `pbkdf2_sha256$...`, `!` for none).
     pub password: Secret,
 }
 
@@ -37,6 +44,13 @@ pub struct DirectoryError {
 pub trait Directory: Send + Sync {
     /// Its configured name, the first half of a [`UserKey`].
     fn name(&self) -> &str;
+
+    /// The password encodings that it accepts; a stored password in another never matches.
+    fn hashers(&self) -> Arc<[Algorithm]>;
+
+    /// An encoded password that no password matches and that costs what its users' passwords cost: what is checked for a
+    /// name that nobody has. Never waits.
+    fn decoy(&self) -> Secret;
 
     /// The user who signs in with exactly this name, by the directory's own rule (Django: other case is another name).
     /// `None`: there is none.

@@ -2,6 +2,12 @@
 
 use std::net::IpAddr;
 
+mod mmdb;
+#[cfg(test)]
+mod testing;
+
+pub use mmdb::{GeoError, Mmdb};
+
 /// An ISO 3166-1 alpha-2 country code in upper case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Country([u8; 2]);

@@ -6,7 +6,12 @@
 //!
 //! What *absent* and *down* mean is said at each method. "The store is down" is never "there is no session".
 //!
-//! An adapter must hold the contract in `contract.rs`; it is mounted once for each.
+//! An adapter must hold the contract in `contract/`; it is mounted once for each.
+//!
+//! The grace window belongs to each rotation by itself: a token that was spent within *its* window gets *its* sealed
+//! answer again, even when the successor in that answer has been spent meanwhile (the caller then presents the
+//! successor, and is within that one's window or not). Every token spent longer ago is reuse, whatever its generation.
+//! A token past its own `exp` is neither: it could do nothing, so it raises nothing.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -21,6 +26,14 @@ use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
 use crate::secret::Digest;
+
+mod live;
+
+pub mod embedded;
+pub mod memory;
+
+#[cfg(test)]
+mod contract;
 
 /// One sign-in of one user on one device.
 #[derive(Debug)]
@@ -212,6 +225,28 @@ pub trait RefreshTokens: Send + Sync {
 pub trait Backup: Send + Sync {
     /// Writes a consistent copy to a new file (mode 0600). An existing file is an error.
     async fn backup(&self, to: &Path) -> Result<(), StoreError>;
+}
+
+/// One store behind its three ports.
+#[derive(Clone)]
+pub struct Store {
+    /// The sessions.
+    pub sessions: Arc<dyn Sessions>,
+    /// The refresh tokens of these sessions.
+    pub refresh_tokens: Arc<dyn RefreshTokens>,
+    /// A copy of all of it.
+    pub backup: Arc<dyn Backup>,
+}
+
+impl Store {
+    /// The ports of one adapter.
+    pub fn of<A: Sessions + RefreshTokens + Backup + 'static>(adapter: Arc<A>) -> Self {
+        Self {
+            sessions: Arc::<A>::clone(&adapter),
+            refresh_tokens: Arc::<A>::clone(&adapter),
+            backup: adapter,
+        }
+    }
 }
 
 impl Session {

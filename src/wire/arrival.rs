@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::{HeaderMap, Method};
 
+use super::client_ip::ClientAddress;
+use super::host::Host;
 use super::path::Target;
 use crate::clock::Timestamp;
 
@@ -28,14 +31,12 @@ pub struct Arrival {
     pub method: Method,
     /// The canonical path, for the decision and for forwarding, and the query.
     pub target: Target,
-    /// The host asked for: lower case, with its port if it named one.
-    pub host: String,
+    /// The host asked for.
+    pub host: Host,
     /// The scheme that the client used.
     pub scheme: Scheme,
-    /// The client's address: the peer, or what trusted proxies say.
-    pub client: IpAddr,
-    /// Whether the peer is a trusted proxy.
-    pub through_trusted_proxy: bool,
+    /// Where it comes from: the peer, or what trusted proxies say.
+    pub client: ClientAddress,
     /// All header fields as they came.
     pub headers: HeaderMap,
     /// Whether a body follows.
@@ -57,7 +58,21 @@ impl Scheme {
 impl Arrival {
     /// `scheme://host[:port]`, as a browser writes our own origin.
     pub fn origin(&self) -> String {
-        format!("{}://{}", self.scheme.as_str(), self.host)
+        self.host.origin(self.scheme)
+    }
+
+    /// The client's address.
+    pub const fn client_ip(&self) -> IpAddr {
+        self.client.ip()
+    }
+
+    /// If this is a CORS preflight (Fetch standard, section 3.2.2): the method that it asks for.
+    pub fn preflight(&self) -> Option<Method> {
+        if self.method != Method::OPTIONS || !self.headers.contains_key(ORIGIN) {
+            return None;
+        }
+        let wanted = self.headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
+        Method::from_bytes(wanted.as_bytes()).ok()
     }
 
     /// The one value of a header; none if it is absent, repeated or not text.

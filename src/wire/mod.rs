@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod arrival;
+pub mod authorization;
 pub mod body;
 pub mod client_ip;
 pub mod cookie;

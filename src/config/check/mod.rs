@@ -58,7 +58,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
 /// An own path comes before any route, so a route of the very same path never gets that request.
 fn warn_of_hidden_routes(root: &Table<'_>, routes: &[Item<Route>], paths: &[OwnPathEntry]) {
     for route in routes {
-        if let Some(entry) = paths.iter().find(|entry| entry.path == route.value.path) {
+        if let Some(entry) = paths.iter().find(|entry| entry.path == route.value.path.as_str()) {
             let own = entry.own.name();
             root.warn_at(
                 route.place.clone(),

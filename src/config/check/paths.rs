@@ -16,7 +16,7 @@ pub(super) fn paths(table: &Table<'_>, rotation: Rotation) -> Vec<OwnPathEntry> 
         }
         let path = table
             .text(key, values::canonical_path)
-            .unwrap_or_else(|| own.default_path().to_owned());
+            .map_or_else(|| own.default_path().to_owned(), |path| path.to_string());
         let item = Item { value: OwnPathEntry { path, own, rotation }, place: table.place(key) };
         add(table, &mut all, item, table.has(key));
     }
@@ -31,7 +31,7 @@ pub(super) fn paths(table: &Table<'_>, rotation: Rotation) -> Vec<OwnPathEntry> 
 fn read_alias(table: &Table<'_>, rotation: Rotation) -> Option<OwnPathEntry> {
     table.require("path", "the path where it is answered as well");
     table.require("to", "which of the own paths it stands for");
-    let path = table.text("path", values::canonical_path);
+    let path = table.text("path", values::canonical_path).map(|path| path.to_string());
     let own = table.choice("to", &OwnPath::ALL.map(|own| (own.name(), own)));
     let own_rotation = table.choice("rotation", &ROTATION);
     if own.is_some_and(|own| own != OwnPath::Refresh) && table.has("rotation") {

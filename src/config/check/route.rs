@@ -15,25 +15,36 @@ pub(super) fn routes(
     identity: &IdentityHeaders,
 ) -> Vec<Item<Route>> {
     let protected = ProtectedNames::new(identity.names());
-    let mut all: Vec<Item<Route>> = Vec::new();
+    let mut all: Vec<(Item<Route>, bool)> = Vec::new();
     root.tables("route", |table| {
-        let route = route(table, upstreams, &protected);
-        for other in &all {
-            refuse_conflict(table, &route, &other.value);
+        let (route, has_path) = route(table, all.len(), upstreams, &protected);
+        for (other, other_has_path) in &all {
+            refuse_same_name(table, &route, &other.value);
+            if has_path && *other_has_path {
+                refuse_conflict(table, &route, &other.value);
+            }
         }
-        all.push(Item { value: route, place: table.place("path") });
+        all.push((Item { value: route, place: table.place("path") }, has_path));
     });
     root.require("route", "at least one: [[route]] name = \"app\" path = \"/\" upstream = \"...\"");
-    all
+    all.into_iter().map(|(item, _)| item).collect()
 }
 
-fn route(table: &Table<'_>, upstreams: &[Item<Upstream>], protected: &ProtectedNames) -> Route {
+/// A route, and whether its path could be read. Where not, that is an error, and the `/` in its place is never used.
+fn route(
+    table: &Table<'_>,
+    index: usize,
+    upstreams: &[Item<Upstream>],
+    protected: &ProtectedNames,
+) -> (Route, bool) {
     table.require("name", "a name for metrics and logs");
     table.require("path", "the prefix that it takes, like \"/\" or \"/static/\"");
     let name = table.text("name", values::name).unwrap_or_default();
-    let path = table.text("path", values::canonical_path).unwrap_or_default();
+    let path = table.text("path", values::canonical_path);
     let upstream = upstream_index(table, upstreams);
-    let default = Route::new(&name, &path, upstream);
+    let strip_prefix = strip_prefix(table, path.as_ref());
+    let has_path = path.is_some();
+    let default = Route::new(&name, path.unwrap_or_default(), upstream);
     let access = table.choice("access", &ACCESS).unwrap_or(default.access);
     let groups = table.values("groups", values::filled).unwrap_or_default();
     if !groups.is_empty() && access != Access::SignedIn {
@@ -43,20 +54,22 @@ fn route(table: &Table<'_>, upstreams: &[Item<Upstream>], protected: &ProtectedN
                 .help("remove route.groups, or set access = \"signed-in\""),
         );
     }
-    Route {
+    let route = Route {
         hosts: table.values("hosts", values::route_host).unwrap_or_default(),
         methods: table.values("methods", method).unwrap_or_default(),
         access,
         groups,
-        strip_prefix: strip_prefix(table, &path),
-        tolerate: table.values("tolerate", tolerated).unwrap_or_default(),
+        index,
+        strip_prefix,
+        tolerate: table.values("tolerate", tolerated).unwrap_or_default().into_iter().collect(),
         allow_headers: table
             .values("allow_headers", |text| allowed_header(text, protected))
             .unwrap_or_default(),
         forward_preflight: table.flag("forward_preflight").unwrap_or(default.forward_preflight),
         websocket: table.flag("websocket").unwrap_or(default.websocket),
         ..default
-    }
+    };
+    (route, has_path)
 }
 
 const ACCESS: [(&str, Access); 3] =
@@ -94,14 +107,11 @@ fn method(text: &str) -> Result<Method, Wrong> {
     Method::from_bytes(text.as_bytes()).or_else(|_| wrong("is no method"))
 }
 
-fn strip_prefix(table: &Table<'_>, path: &str) -> Option<String> {
+fn strip_prefix(table: &Table<'_>, path: Option<&CanonicalPath>) -> Option<CanonicalPath> {
     let prefix = table.text("strip_prefix", values::canonical_path)?;
-    let is_above = match (CanonicalPath::parse(path), CanonicalPath::parse(&prefix)) {
-        (Ok(path), Ok(prefix)) => path.starts_with_segments(&prefix),
-        // The path has been reported.
-        _ => true,
-    };
-    if !is_above {
+    // Without a path, that has been reported.
+    if let Some(path) = path.filter(|path| !path.starts_with_segments(&prefix)) {
+        let (prefix, path) = (prefix.as_str(), path.as_str());
         table.error(
             "strip_prefix",
             Wrong::new(format!("{prefix:?} is not the beginning of this route's path {path:?}")),
@@ -110,11 +120,9 @@ fn strip_prefix(table: &Table<'_>, path: &str) -> Option<String> {
     Some(prefix)
 }
 
-fn tolerated(text: &str) -> Result<String, Wrong> {
-    match Ambiguity::from_name(text) {
-        Some(ambiguity) => Ok(ambiguity.name().to_owned()),
-        None => Err(Wrong::choice(text, &Ambiguity::ALL.map(Ambiguity::name))),
-    }
+fn tolerated(text: &str) -> Result<Ambiguity, Wrong> {
+    Ambiguity::from_name(text)
+        .ok_or_else(|| Wrong::choice(text, &Ambiguity::ALL.map(Ambiguity::name)))
 }
 
 /// Only harmless names: whatever folds into a name that an upstream believes stays out.
@@ -129,13 +137,16 @@ fn allowed_header(text: &str, protected: &ProtectedNames) -> Result<String, Wron
     Ok(name)
 }
 
-fn refuse_conflict(table: &Table<'_>, route: &Route, other: &Route) {
+fn refuse_same_name(table: &Table<'_>, route: &Route, other: &Route) {
     if !route.name.is_empty() && route.name == other.name {
         table.error("name", Wrong::new(format!("{:?} is another route's name", route.name)));
     }
+}
+
+fn refuse_conflict(table: &Table<'_>, route: &Route, other: &Route) {
     // A final slash says nothing: see `CanonicalPath::starts_with_segments`.
-    let prefix = |route: &'_ Route| route.path.trim_end_matches('/').to_owned();
-    let same_path = !route.path.is_empty() && prefix(route) == prefix(other);
+    let same_path = route.path.starts_with_segments(&other.path)
+        && other.path.starts_with_segments(&route.path);
     let common_host = match (route.hosts.as_slice(), other.hosts.as_slice()) {
         ([], []) => Some("any host"),
         (hosts, others) => hosts.iter().find(|host| others.contains(host)).map(String::as_str),

@@ -79,9 +79,9 @@ pub(super) fn route_host(text: &str) -> Result<String, Wrong> {
 }
 
 /// A path as the gateway matches it: canonical, and written so.
-pub(super) fn canonical_path(text: &str) -> Result<String, Wrong> {
+pub(super) fn canonical_path(text: &str) -> Result<CanonicalPath, Wrong> {
     match CanonicalPath::parse(text) {
-        Ok(path) if path.as_str() == text => Ok(text.to_owned()),
+        Ok(path) if path.as_str() == text => Ok(path),
         Ok(path) => Err(Wrong::new(format!("{text:?} is not written canonically"))
             .help(format!("write {:?}", path.as_str()))),
         Err(TargetProblem::NotOriginForm) => {

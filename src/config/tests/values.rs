@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::{config, parse};
+use crate::wire::path::Ambiguity;
 
 const EVERYTHING: &str = r#"
 [listen]
@@ -155,6 +156,10 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
+fn path(text: &str) -> CanonicalPath {
+    CanonicalPath::parse(text).unwrap()
+}
+
 fn texts(all: &[&str]) -> Vec<String> {
     all.iter().map(ToString::to_string).collect()
 }
@@ -210,15 +215,16 @@ fn traffic() {
     assert_eq!(
         config.routes[1],
         Route {
+            index: 1,
             name: "api".into(),
             hosts: texts(&["api.example.com", "*.example.org"]),
-            path: "/api/v1".into(),
+            path: path("/api/v1"),
             methods: vec![http::Method::GET, http::Method::from_bytes(b"PROPFIND").unwrap()],
             upstream: 1,
             access: Access::Optional,
             groups: vec![],
-            strip_prefix: Some("/api".into()),
-            tolerate: texts(&["semicolon"]),
+            strip_prefix: Some(path("/api")),
+            tolerate: Tolerance::NONE.with(Ambiguity::Semicolon),
             allow_headers: texts(&["my_header"]),
             forward_preflight: true,
             websocket: true,
@@ -226,7 +232,11 @@ fn traffic() {
     );
     assert_eq!(
         config.routes[2],
-        Route { groups: texts(&["staff", "ops"]), ..Route::new("staff", "/staff", 0) }
+        Route {
+            index: 2,
+            groups: texts(&["staff", "ops"]),
+            ..Route::new("staff", path("/staff"), 0)
+        }
     );
 }
 

@@ -183,6 +183,13 @@ impl CanonicalPath {
     }
 }
 
+impl Default for CanonicalPath {
+    /// `/`
+    fn default() -> Self {
+        Self("/".to_owned())
+    }
+}
+
 impl fmt::Display for CanonicalPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,0 +1,116 @@
+//! What commands do where no gateway runs, and what they need to reach one that does.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::state::StateFolder;
+use super::{install_crypto, open_store};
+use crate::auth::keys::KeyRing;
+use crate::caller::{SessionId, UserKey};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::Config;
+use crate::endpoint::operator::{describe, describe_keys};
+use crate::event::EndReason;
+use crate::secret::Secret;
+use crate::store::{Store, Which};
+
+/// The operator's token, if a gateway has ever run here.
+///
+/// # Errors
+/// If it is there and cannot be read.
+pub fn operator_token(config: &Config) -> Result<Option<Secret>, String> {
+    StateFolder::of(config).existing_operator_token()
+}
+
+/// Where a running gateway's admin listener is.
+pub fn admin_address(config: &Config) -> String {
+    match config.listen.admin.port() {
+        0 => StateFolder::of(config).admin_address(),
+        _ => None,
+    }
+    .unwrap_or_else(|| config.listen.admin.to_string())
+}
+
+/// The signing keys; the first is made if there is none.
+///
+/// # Errors
+/// If they cannot be read or made.
+pub fn list_keys(config: &Config) -> Result<Value, String> {
+    Ok(describe_keys(&keys(config)?))
+}
+
+/// Makes a new signing key.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn rotate_key(config: &Config) -> Result<Value, String> {
+    let kid = keys(config)?.rotate(SystemClock.now()).map_err(|error| error.to_string())?;
+    Ok(json!({"kid": kid}))
+}
+
+/// The live sessions in the store, of one user (`DIRECTORY/ID`) or of all.
+///
+/// # Errors
+/// If the store cannot be opened or read.
+pub fn list_sessions(config: &Config, user: Option<&str>) -> Result<Value, String> {
+    let user = user.map(user_key).transpose()?;
+    with_store(config, async |store| {
+        let sessions = store.sessions.list(user.as_ref(), SystemClock.now()).await;
+        let sessions = sessions.map_err(|error| error.to_string())?;
+        Ok(json!({"sessions": sessions.iter().map(|session| describe(session)).collect::<Vec<_>>()}))
+    })
+}
+
+/// Ends sessions in the store: `{"session": ID}` or `{"user": "DIRECTORY/ID"}`.
+///
+/// # Errors
+/// If the store cannot be opened or written.
+pub fn end_sessions(config: &Config, which: &Value) -> Result<Value, String> {
+    let which = match (which["session"].as_str(), which["user"].as_str()) {
+        (Some(session), _) => Which::Session(SessionId::new(session)),
+        (None, Some(user)) => Which::User(user_key(user)?),
+        (None, None) => return Err("name a session or a user".into()),
+    };
+    with_store(config, async |store| {
+        let ended = store.sessions.end(&which, EndReason::Operator, SystemClock.now()).await;
+        Ok(json!({"ended": ended.map_err(|error| error.to_string())?.len()}))
+    })
+}
+
+/// Copies the store.
+///
+/// # Errors
+/// If it cannot be opened, or the copy cannot be written.
+pub fn backup(config: &Config, to: &Path) -> Result<(), String> {
+    with_store(config, async |store| {
+        store.backup.backup(to).await.map_err(|error| error.to_string())
+    })
+}
+
+fn keys(config: &Config) -> Result<KeyRing, String> {
+    install_crypto();
+    StateFolder::of(config).make()?;
+    KeyRing::open(&config.tokens, SystemClock.now()).map_err(|error| error.to_string())
+}
+
+fn with_store<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&Store) -> Result<T, String>,
+) -> Result<T, String> {
+    let store = open_store(config).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    runtime.block_on(work(&store))
+}
+
+fn user_key(text: &str) -> Result<UserKey, String> {
+    match text.split_once('/') {
+        Some((directory, id)) if !directory.is_empty() && !id.is_empty() => {
+            Ok(UserKey::new(directory, id))
+        }
+        _ => Err(format!("{text} is no user: write DIRECTORY/ID")),
+    }
+}

@@ -1,0 +1,237 @@
+//! The claims of our own tokens: one shape for both kinds, with one member whose name is configured.
+//!
+//! `token_type`, `exp`, `iat`, `jti` and the user's id are SimpleJWT's, the id as a text; `sid` is the session.
+//! Access tokens have `sub` (`directory/id`, which is unique where an id alone is not), `iss` and `aud` besides. Which
+//! members a kind must have is decided by the kind, not here; here a member is unknown, repeated, of a wrong type, or good.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::{Deserialize, Deserializer};
+
+use super::jwt::Invalid;
+
+/// The members of a payload. Absent ones are empty or 0, which no present one may be.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Claims {
+    pub(super) token_type: String,
+    pub(super) exp: u64,
+    pub(super) iat: u64,
+    pub(super) jti: String,
+    pub(super) user_id: String,
+    pub(super) sid: String,
+    pub(super) sub: String,
+    pub(super) iss: String,
+    pub(super) aud: String,
+}
+
+/// Claims with the name of the one that is configured.
+pub(super) struct Named<'a> {
+    pub(super) user_id_claim: &'a str,
+    pub(super) claims: &'a Claims,
+}
+
+struct Reader<'a> {
+    user_id_claim: &'a str,
+}
+
+enum Text {
+    TokenType,
+    Jti,
+    UserId,
+    Sid,
+    Sub,
+    Iss,
+    Aud,
+}
+
+impl Claims {
+    /// Reads a payload whose signature has been verified.
+    pub(super) fn read(payload: &[u8], user_id_claim: &str) -> Result<Self, Invalid> {
+        let mut json = serde_json::Deserializer::from_slice(payload);
+        let claims = Reader { user_id_claim }.deserialize(&mut json).map_err(|_| Invalid)?;
+        json.end().map_err(|_| Invalid)?;
+        Ok(claims)
+    }
+
+    fn text(&mut self, which: &Text) -> &mut String {
+        match which {
+            Text::TokenType => &mut self.token_type,
+            Text::Jti => &mut self.jti,
+            Text::UserId => &mut self.user_id,
+            Text::Sid => &mut self.sid,
+            Text::Sub => &mut self.sub,
+            Text::Iss => &mut self.iss,
+            Text::Aud => &mut self.aud,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Claims;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Claims, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Claims;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the claims of a token")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claims, A::Error> {
+        let mut claims = Claims::default();
+        while let Some(name) = map.next_key::<String>()? {
+            let which = match name.as_str() {
+                "exp" => {
+                    number(&mut map, &mut claims.exp)?;
+                    continue;
+                }
+                "iat" => {
+                    number(&mut map, &mut claims.iat)?;
+                    continue;
+                }
+                // Before `sub`, which it may be.
+                name if name == self.user_id_claim => Text::UserId,
+                "token_type" => Text::TokenType,
+                "jti" => Text::Jti,
+                "sid" => Text::Sid,
+                "sub" => Text::Sub,
+                "iss" => Text::Iss,
+                "aud" => Text::Aud,
+                _ => return Err(A::Error::custom("an unknown claim")),
+            };
+            let value = map.next_value::<String>()?;
+            let place = claims.text(&which);
+            if !place.is_empty() || value.is_empty() {
+                return Err(A::Error::custom("a repeated or empty claim"));
+            }
+            *place = value;
+        }
+        Ok(claims)
+    }
+}
+
+fn number<'de, A: MapAccess<'de>>(map: &mut A, place: &mut u64) -> Result<(), A::Error> {
+    let value = map.next_value::<Integer>()?.0;
+    if *place != 0 || value == 0 {
+        return Err(A::Error::custom("a repeated or zero claim"));
+    }
+    *place = value;
+    Ok(())
+}
+
+/// An integer and nothing that merely can be made one; within the years that front ends can show.
+struct Integer(u64);
+
+impl<'de> Deserialize<'de> for Integer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const YEAR_10000: u64 = 253_402_300_800;
+        let value = u64::deserialize(deserializer)?;
+        if value < YEAR_10000 { Ok(Self(value)) } else { Err(D::Error::custom("too far away")) }
+    }
+}
+
+impl Serialize for Named<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let claims = self.claims;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("token_type", &claims.token_type)?;
+        map.serialize_entry("exp", &claims.exp)?;
+        map.serialize_entry("iat", &claims.iat)?;
+        map.serialize_entry("jti", &claims.jti)?;
+        map.serialize_entry(self.user_id_claim, &claims.user_id)?;
+        map.serialize_entry("sid", &claims.sid)?;
+        let optional = [("sub", &claims.sub), ("iss", &claims.iss), ("aud", &claims.aud)];
+        for (name, value) in optional {
+            if !value.is_empty() && name != self.user_id_claim {
+                map.serialize_entry(name, value)?;
+            }
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims() -> Claims {
+        Claims {
+            token_type: "access".into(),
+            exp: 1_795_423_179,
+            iat: 1_795_422_879,
+            jti: "j".into(),
+            user_id: "2".into(),
+            sid: "s".into(),
+            sub: "django/2".into(),
+            iss: "doorwarden".into(),
+            aud: "app".into(),
+        }
+    }
+
+    fn written(user_id_claim: &str, claims: &Claims) -> String {
+        serde_json::to_string(&Named { user_id_claim, claims }).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_under_any_name_of_the_id() {
+        for name in ["user_id", "uid", "sub"] {
+            let mut claims = claims();
+            if name == "sub" {
+                claims.sub.clear();
+            }
+            let text = written(name, &claims);
+            assert_eq!(Claims::read(text.as_bytes(), name), Ok(claims), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_members_are_simplejwts_in_its_order() {
+        let text = written("user_id", &claims());
+        let start =
+            r#"{"token_type":"access","exp":1795423179,"iat":1795422879,"jti":"j","user_id":"2","#;
+        assert!(text.starts_with(start), "{text}");
+    }
+
+    #[test]
+    fn whatever_is_not_exactly_a_claim_of_ours_is_refused() {
+        let good = written("user_id", &claims());
+        assert!(Claims::read(good.as_bytes(), "user_id").is_ok());
+        let table = [
+            ("\"exp\":1795423179", "\"exp\":1795423179.0"),
+            ("\"exp\":1795423179", "\"exp\":\"1795423179\""),
+            ("\"exp\":1795423179", "\"exp\":-1"),
+            ("\"exp\":1795423179", "\"exp\":null"),
+            ("\"exp\":1795423179", "\"exp\":[1795423179]"),
+            ("\"exp\":1795423179", "\"exp\":0"),
+            ("\"exp\":1795423179", "\"exp\":99999999999999999999"),
+            ("\"exp\":1795423179", "\"exp\":253402300800"),
+            ("\"exp\":1795423179", "\"exp\":1795423179,\"exp\":1795423179"),
+            ("\"iat\":1795422879", "\"iat\":true"),
+            ("\"user_id\":\"2\"", "\"user_id\":2"),
+            ("\"user_id\":\"2\"", "\"user_id\":\"2\",\"user_id\":\"1\""),
+            ("\"user_id\":\"2\"", "\"user_id\":\"\",\"user_id\":\"1\""),
+            ("\"user_id\":\"2\"", "\"user_id\":\"2\",\"us\\u0065r_id\":\"1\""),
+            ("\"iss\":\"doorwarden\"", "\"iss\":[\"doorwarden\"]"),
+            ("\"aud\":\"app\"", "\"aud\":[\"app\",\"other\"]"),
+            ("\"sid\":\"s\"", "\"sid\":{}"),
+            ("\"sid\":\"s\"", "\"sid\":\"s\",\"admin\":true"),
+            ("}", "} "),
+            ("}", "}}"),
+            ("}", ""),
+        ];
+        for (from, to) in table {
+            let text = good.replacen(from, to, 1);
+            let trailing_space = to == "} ";
+            assert_eq!(Claims::read(text.as_bytes(), "user_id").is_ok(), trailing_space, "{text}");
+        }
+        for text in ["[]", "null", "1", "\"\"", ""] {
+            assert!(Claims::read(text.as_bytes(), "user_id").is_err(), "{text}");
+        }
+    }
+}

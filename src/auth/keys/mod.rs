@@ -1,0 +1,256 @@
+//! The keys that sign access tokens, and those that still verify.
+//!
+//! One key signs: the one in `tokens.signing_key_file`, made at the first start. Rotation puts a new one there and keeps
+//! what is needed to verify the old one's tokens in a file beside it, named
+//!
+//! ```text
+//! signing-key.<kid>.<seconds since 1970>.retired
+//! ```
+//!
+//! where the time is that at which the last token signed with it will have expired; after it, the file is removed. It is
+//! the public part (a JWK), or for HS256, which has none, the secret. All of them are 0600. The retired file is durable
+//! before the new key is, so a crash between the two leaves a key that is both, which harms nothing.
+//!
+//! A token's `kid` is looked up exactly, and the key that it finds says the algorithm; there is no other way to a key, so
+//! `jku`, `jwk` and `x5u` have no meaning here. A running gateway takes new files with [`KeyRing::reload`].
+
+mod key;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use self::key::{Jwk, SigningKey, VerifyingKey};
+use super::jwt::{Header, Invalid, Unverified, to_be_signed};
+use crate::clock::Timestamp;
+use crate::config::{Algorithm, Tokens};
+use crate::directory::private_file::{self, PrivateFileError};
+
+/// How long after a rotation another process may go on signing with the old key before it has reloaded.
+const RELOAD_MARGIN: Duration = Duration::from_secs(300);
+
+const RETIRED: &str = ".retired";
+
+/// All keys of the gateway's own access tokens.
+pub struct KeyRing {
+    path: PathBuf,
+    algorithm: Algorithm,
+    access_lifetime: Duration,
+    keys: ArcSwap<Keys>,
+    rotating: Mutex<()>,
+}
+
+/// One key, for `key list`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its id, as in tokens.
+    pub kid: String,
+    /// How it signs.
+    pub algorithm: Algorithm,
+    /// Until when it verifies; none for the one that signs.
+    pub retired_until: Option<Timestamp>,
+}
+
+/// A key that cannot be used: which, what is wrong, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read or written, or should not be.
+    #[error(transparent)]
+    File(#[from] PrivateFileError),
+    /// Its content is no key that is good enough.
+    #[error("{path}: {wrong}", path = path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        wrong: String,
+    },
+}
+
+struct Keys {
+    signing: SigningKey,
+    retired: HashMap<String, (VerifyingKey, Timestamp)>,
+}
+
+impl KeyRing {
+    /// Reads the keys, and makes the first if there is none.
+    ///
+    /// # Errors
+    /// [`KeyError`] for a file that cannot be used.
+    pub fn open(tokens: &Tokens, now: Timestamp) -> Result<Self, KeyError> {
+        // An error says that it was installed before, which is as good.
+        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+        let path = tokens.signing_key_file.clone();
+        match Self::generate(&path, tokens.algorithm) {
+            Err(KeyError::File(PrivateFileError::Io { source, .. }))
+                if source.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        let keys = ArcSwap::from_pointee(Keys::read(&path, tokens.algorithm, now)?);
+        let (algorithm, access_lifetime) = (tokens.algorithm, tokens.access_lifetime);
+        Ok(Self { path, algorithm, access_lifetime, keys, rotating: Mutex::default() })
+    }
+
+    /// Makes a key's file; one that exists stays and is an error.
+    ///
+    /// # Errors
+    /// [`KeyError`]
+    pub fn generate(path: &Path, algorithm: Algorithm) -> Result<(), KeyError> {
+        if path.exists() {
+            let source = io::ErrorKind::AlreadyExists.into();
+            return Err(PrivateFileError::Io { path: path.to_owned(), source }.into());
+        }
+        let bytes = SigningKey::generate(algorithm).map_err(unusable(path))?;
+        Ok(private_file::create(path, &bytes)?)
+    }
+
+    /// Signs with a new key from now on, and verifies with the old one until its last token has expired. Gives the new
+    /// key's id. Another process takes it with [`Self::reload`].
+    ///
+    /// # Errors
+    /// [`KeyError`]; the old key then goes on signing.
+    pub fn rotate(&self, now: Timestamp) -> Result<String, KeyError> {
+        let _one_at_a_time = self.rotating.lock();
+        let _nor_in_two_processes = private_file::lock_directory_of(&self.path)?;
+        // What lies there now, which another process may have put there.
+        let old = Keys::read(&self.path, self.algorithm, now)?.signing.verifying;
+        let until = now.plus(self.access_lifetime).plus(RELOAD_MARGIN);
+        let retired = retired_path(&self.path, &old.kid, until);
+        private_file::replace(&retired, &old.retired_file().map_err(unusable(&retired))?)?;
+        let new = SigningKey::generate(self.algorithm).map_err(unusable(&self.path))?;
+        private_file::replace(&self.path, &new)?;
+        self.reload(now)?;
+        Ok(self.keys.load().signing.verifying.kid.clone())
+    }
+
+    /// Takes the keys that now lie in the files, and removes those that no token can need any more.
+    ///
+    /// # Errors
+    /// [`KeyError`]; the keys that were in use stay.
+    pub fn reload(&self, now: Timestamp) -> Result<(), KeyError> {
+        self.keys.store(Arc::new(Keys::read(&self.path, self.algorithm, now)?));
+        Ok(())
+    }
+
+    /// The keys: the one that signs, then the retired ones.
+    pub fn list(&self) -> Vec<Listed> {
+        let keys = self.keys.load();
+        let listed = |key: &VerifyingKey, retired_until| Listed {
+            kid: key.kid.clone(),
+            algorithm: key.algorithm,
+            retired_until,
+        };
+        let mut list: Vec<_> =
+            keys.retired.values().map(|(key, until)| listed(key, Some(*until))).collect();
+        list.sort_by_key(|key| std::cmp::Reverse(key.retired_until));
+        list.insert(0, listed(&keys.signing.verifying, None));
+        list
+    }
+
+    /// The public keys as a JWK set (RFC 7517); empty for HS256.
+    pub fn jwks(&self) -> serde_json::Value {
+        let keys = self.keys.load();
+        let retired = keys.retired.values().map(|(key, _)| key);
+        let all = std::iter::once(&keys.signing.verifying).chain(retired);
+        serde_json::json!({ "keys": all.filter_map(VerifyingKey::published).collect::<Vec<_>>() })
+    }
+
+    /// A signed token of this type.
+    pub(super) fn sign(
+        &self,
+        typ: &str,
+        claims: &impl serde::Serialize,
+    ) -> Result<String, Invalid> {
+        let keys = self.keys.load();
+        let key = &keys.signing.verifying;
+        let header = Header { alg: key.alg().into(), typ: typ.into(), kid: Some(key.kid.clone()) };
+        let mut token = to_be_signed(&header, claims)?;
+        let signature = keys.signing.sign(&token).map_err(|_| Invalid)?;
+        token.push('.');
+        token.push_str(&signature);
+        Ok(token)
+    }
+
+    /// The payload of a token that one of the keys signed.
+    pub(super) fn verified(
+        &self,
+        token: &Unverified<'_>,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, Invalid> {
+        let keys = self.keys.load();
+        let kid = token.header.kid.as_deref().ok_or(Invalid)?;
+        let key = keys.verifying(kid, now).ok_or(Invalid)?;
+        if token.header.alg != key.alg() || !key.verifies(token.signed, token.signature) {
+            return Err(Invalid);
+        }
+        token.payload()
+    }
+}
+
+impl Keys {
+    fn read(path: &Path, algorithm: Algorithm, now: Timestamp) -> Result<Self, KeyError> {
+        let (bytes, _) = private_file::read(path)?;
+        let signing = SigningKey::read(algorithm, &bytes).map_err(unusable(path))?;
+        let mut retired = HashMap::new();
+        for (file, kid, until) in retired_files(path)? {
+            if until <= now {
+                // Whoever else reads the files does the same; to come second is no failure.
+                let _ = std::fs::remove_file(&file);
+                continue;
+            }
+            let (bytes, _) = private_file::read(&file)?;
+            let jwk: Jwk = serde_json::from_slice(&bytes)
+                .map_err(|_| unusable(&file)("it is no key that was retired here".into()))?;
+            let key = VerifyingKey::from_jwk(jwk).map_err(unusable(&file))?;
+            if key.kid != kid {
+                return Err(unusable(&file)("its name does not belong to its content".into()));
+            }
+            retired.insert(kid, (key, until));
+        }
+        retired.remove(&signing.verifying.kid);
+        Ok(Self { signing, retired })
+    }
+
+    fn verifying(&self, kid: &str, now: Timestamp) -> Option<&VerifyingKey> {
+        if kid == self.signing.verifying.kid {
+            return Some(&self.signing.verifying);
+        }
+        self.retired.get(kid).filter(|(_, until)| now < *until).map(|(key, _)| key)
+    }
+}
+
+fn unusable(path: &Path) -> impl Fn(String) -> KeyError {
+    let path = path.to_owned();
+    move |wrong| KeyError::Unusable { path: path.clone(), wrong }
+}
+
+fn retired_path(path: &Path, kid: &str, until: Timestamp) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{kid}.{}{RETIRED}", until.as_secs()));
+    path.with_file_name(name)
+}
+
+fn retired_files(path: &Path) -> Result<Vec<(PathBuf, String, Timestamp)>, KeyError> {
+    let io = |source| PrivateFileError::Io { path: path.to_owned(), source };
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let prefix = format!("{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory.unwrap_or(Path::new("."))).map_err(io)? {
+        let name = entry.map_err(io)?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let middle = name.strip_prefix(&prefix).and_then(|name| name.strip_suffix(RETIRED));
+        let Some((kid, until)) = middle.and_then(|middle| middle.split_once('.')) else { continue };
+        if let Ok(until) = until.parse() {
+            files.push((path.with_file_name(name), kid.to_owned(), Timestamp::from_secs(until)));
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests;

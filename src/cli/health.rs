@@ -1,0 +1,50 @@
+//! `doorwarden health`, and the small HTTP client that commands speak to the admin listener with.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
+
+use super::Failure;
+
+/// How long the admin listener may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Exit code 0 if the gateway is ready.
+pub(super) fn check(admin: &str) -> Result<(), Failure> {
+    let (status, body) = ask(admin, "GET /ready", &[], "")
+        .map_err(|error| Failure::Failed(format!("{admin} does not answer: {error}")))?;
+    if status == 200 {
+        println!("ready");
+        Ok(())
+    } else {
+        Err(Failure::Failed(format!("not ready: {status} {body}")))
+    }
+}
+
+/// One request, one answer: status and body. An error means that nobody answered.
+pub(super) fn ask(
+    address: &str,
+    request: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<(u16, String)> {
+    let address = address
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| std::io::Error::other("the address leads nowhere"))?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    let mut head = format!("{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(head.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let malformed = || std::io::Error::other("that is no HTTP answer");
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(malformed)?;
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(malformed)?;
+    Ok((status, body.to_owned()))
+}

@@ -1,0 +1,188 @@
+//! The command line.
+//!
+//! Exit codes: 0 after what was asked for, 64 for a wrong configuration or command line (EX_USAGE of sysexits), 1 for
+//! everything else that failed, each with a clear line on standard error.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command's answer goes to standard output, and what is wrong to standard error"
+)]
+
+mod health;
+mod operate;
+mod users;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app;
+use crate::config::{Config, LoadError};
+use crate::directory::password;
+use crate::secret::Secret;
+
+/// A reverse-proxy authentication gateway.
+#[derive(Debug, Parser)]
+#[command(name = "doorwarden", version, about, subcommand_negates_reqs = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The configuration file of `run`.
+    #[arg(long, default_value = "gateway.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway (the default).
+    Run(ConfigFile),
+    /// Check a configuration; tells all its problems at once.
+    Check(ConfigFile),
+    /// Write a commented minimal configuration.
+    Init {
+        /// Where to; an existing file is left alone.
+        #[arg(long, default_value = "gateway.toml")]
+        config: PathBuf,
+    },
+    /// Manage the users of a file directory.
+    #[command(subcommand)]
+    User(users::Command),
+    /// Hash a password from standard input, for a users' file.
+    HashPassword,
+    /// Manage the keys that sign access tokens.
+    #[command(subcommand)]
+    Key(operate::KeyCommand),
+    /// Look at sessions and end them, in the running gateway or, where none runs, in its store.
+    #[command(subcommand)]
+    Session(operate::SessionCommand),
+    /// Copy the store while it is in use.
+    #[command(subcommand)]
+    Store(operate::StoreCommand),
+    /// Ask a running gateway whether it is ready (for container health checks).
+    Health {
+        /// Its admin address.
+        #[arg(long, default_value = "127.0.0.1:9090")]
+        admin: String,
+    },
+}
+
+/// Which configuration.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, default_value = "gateway.toml")]
+    pub(crate) config: PathBuf,
+}
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Exit code 64.
+    Usage(String),
+    /// Exit code 1.
+    Failed(String),
+}
+
+/// Does what the command line asks for.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let wrong = error.use_stderr();
+            // Nothing is left to do if even the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(if wrong { EX_USAGE } else { 0 });
+        }
+    };
+    let done = match arguments.command {
+        None => run(&arguments.config),
+        Some(Command::Run(file)) => run(&file.config),
+        Some(Command::Check(file)) => check(&file.config),
+        Some(Command::Init { config }) => init(&config),
+        Some(Command::User(command)) => users::run(command),
+        Some(Command::HashPassword) => hash_password(),
+        Some(Command::Key(command)) => operate::keys(command),
+        Some(Command::Session(command)) => operate::sessions(command),
+        Some(Command::Store(command)) => operate::store(command),
+        Some(Command::Health { admin }) => health::check(&admin),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => {
+            eprintln!("{}", text.trim_end());
+            ExitCode::from(EX_USAGE)
+        }
+        Err(Failure::Failed(text)) => {
+            eprintln!("doorwarden: {}", text.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+const EX_USAGE: u8 = 64;
+
+/// Reads a configuration; warnings go to standard error.
+pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
+    match Config::load(path) {
+        Ok((config, warnings)) => {
+            if !warnings.is_empty() {
+                eprintln!("{}", warnings.render(std::io::IsTerminal::is_terminal(&std::io::stderr())));
+            }
+            Ok(config)
+        }
+        Err(LoadError::Invalid(report)) => Err(Failure::Usage(
+            report.render(std::io::IsTerminal::is_terminal(&std::io::stderr())),
+        )),
+        Err(error) => Err(Failure::Usage(format!("doorwarden: {error}"))),
+    }
+}
+
+fn run(path: &Path) -> Result<(), Failure> {
+    let config = load(path)?;
+    app::run(config).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+fn check(path: &Path) -> Result<(), Failure> {
+    load(path)?;
+    println!("{}: fine", path.display());
+    Ok(())
+}
+
+fn init(path: &Path) -> Result<(), Failure> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(path)
+        .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
+    file.write_all(crate::config::init::MINIMAL.as_bytes())
+        .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
+    println!("wrote {}; see what it says, then: doorwarden check", path.display());
+    Ok(())
+}
+
+fn hash_password() -> Result<(), Failure> {
+    let hashed = password::hash(&password_from_stdin()?)
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    println!("{hashed}");
+    Ok(())
+}
+
+/// All of standard input, less one final newline.
+pub(crate) fn password_from_stdin() -> Result<Secret, Failure> {
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::Failed(format!("cannot read the password: {error}")))?;
+    let password = text.strip_suffix('\n').map_or(text.as_str(), |text| {
+        text.strip_suffix('\r').unwrap_or(text)
+    });
+    if password.is_empty() {
+        return Err(Failure::Failed("there is no password on standard input".into()));
+    }
+    Ok(Secret::new(password))
+}

@@ -1,0 +1,262 @@
+//! Is this normal? Detectors judge events after the fact, off the request's path.
+//!
+//! A detector is one file: a pure function of the events it is shown and of its own bounded history. It is entered in one
+//! list, at [`DetectorName`], with one line; its settings are one field of [`config::Detect`]. What it sees is a
+//! [`Finding`], which says who and how much and holds no secret. [`respond`] decides from the settings what is done about
+//! a finding, [`watch`] carries events to the detectors and findings to whoever acts and counts.
+//!
+//! A finding flows forward only: what it changes (a session's end) is read by the gate at a later request.
+//!
+//! One attack that goes on is one finding a window, not one each event: after a finding, its subject is left in peace
+//! until the window has passed and the threshold is reached anew. `refresh_reuse` alone tells each time, since each of
+//! its events ends a session and so cannot repeat itself.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::caller::{SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::config;
+use crate::event::Event;
+use crate::geo::{Countries, Country};
+
+mod password_guessing;
+mod password_spraying;
+mod refresh_burst;
+mod refresh_reuse;
+mod token_countries;
+
+pub mod respond;
+pub mod watch;
+mod window;
+
+/// Judges events.
+pub trait Detector: Send + Sync {
+    /// Shows it one event. What it saw, if that is worth telling.
+    fn observe(&mut self, event: &Event, countries: &dyn Countries) -> Option<Finding>;
+}
+
+macro_rules! detectors {
+    ($($name:ident $module:ident $doc:literal)+) => {
+        /// The detectors.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum DetectorName {
+            $(#[doc = $doc] $name,)+
+        }
+
+        impl DetectorName {
+            /// Every one.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// Stable name for the configuration, metrics and the audit trail.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($module),)+ }
+            }
+
+            /// Its table of `[detect]`.
+            pub const fn settings(self, detect: &config::Detect) -> &config::Detector {
+                match self { $(Self::$name => &detect.$module,)+ }
+            }
+
+            fn build(self, settings: &config::Detector) -> Box<dyn Detector> {
+                match self { $(Self::$name => Box::new($module::build(settings)),)+ }
+            }
+        }
+    };
+}
+
+detectors! {
+    RefreshReuse refresh_reuse "A spent refresh token came back."
+    RefreshBurst refresh_burst "Many tokens were issued for one session."
+    PasswordGuessing password_guessing "Many sign-ins to one account failed."
+    PasswordSpraying password_spraying "Sign-ins to many accounts failed from one address or network."
+    TokenCountries token_countries "One session's tokens were used from several countries."
+}
+
+/// Something odd that a detector saw.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// Who saw it.
+    pub detector: DetectorName,
+    /// When: the time of the event that reached the threshold.
+    pub at: Timestamp,
+    /// The request of that event.
+    pub request_id: Option<Arc<str>>,
+    /// The client of that event.
+    pub client: Option<IpAddr>,
+    /// What it is about.
+    pub subject: Subject,
+    /// The session it is about, if it is about one: what `action = "end_session"` ends.
+    pub session: Option<SessionId>,
+    /// The user it is about, if it is known.
+    pub user: Option<UserKey>,
+    /// How much was seen.
+    pub evidence: Evidence,
+}
+
+/// What a finding is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// A session.
+    Session(SessionId),
+    /// The name given at sign-in, folded; there need not be such a user.
+    Account(Arc<str>),
+    /// A client: one IPv4 address, or the /64 that one IPv6 client has.
+    Address(IpNet),
+    /// Its neighborhood: /24 or /48.
+    Network(IpNet),
+}
+
+/// How much was seen, in numbers and names that are no secret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Evidence {
+    /// How many events, accounts or countries.
+    pub count: usize,
+    /// Within what time.
+    pub window: Duration,
+    /// The countries, in the order of their last use.
+    pub countries: Vec<Country>,
+}
+
+/// All detectors, in the order in which they see an event.
+pub struct Detectors(Vec<Box<dyn Detector>>);
+
+impl Detectors {
+    /// As configured.
+    pub fn new(settings: &config::Detect) -> Self {
+        Self(DetectorName::ALL.iter().map(|name| name.build(name.settings(settings))).collect())
+    }
+
+    /// Shows all of them one event.
+    pub fn observe(&mut self, event: &Event, countries: &dyn Countries) -> Vec<Finding> {
+        self.0.iter_mut().filter_map(|detector| detector.observe(event, countries)).collect()
+    }
+}
+
+impl fmt::Debug for Detectors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Detectors({})", self.0.len())
+    }
+}
+
+impl Finding {
+    /// A finding at `event` about `subject`.
+    fn new(detector: DetectorName, event: &Event, subject: Subject, evidence: Evidence) -> Self {
+        let session = match &subject {
+            Subject::Session(session) => Some(session.clone()),
+            Subject::Account(_) | Subject::Address(_) | Subject::Network(_) => None,
+        };
+        Self {
+            detector,
+            at: event.at,
+            request_id: event.request_id.clone(),
+            client: event.client,
+            subject,
+            session,
+            user: None,
+            evidence,
+        }
+    }
+
+    fn of_user(self, user: &UserKey) -> Self {
+        Self { user: Some(user.clone()), ..self }
+    }
+}
+
+impl Subject {
+    /// Stable name of its kind, for the audit trail.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Session(_) => "session",
+            Self::Account(_) => "account",
+            Self::Address(_) => "address",
+            Self::Network(_) => "network",
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(session) => session.fmt(f),
+            Self::Account(account) => account.fmt(f),
+            Self::Address(network) if network.prefix_len() == network.max_prefix_len() => {
+                network.addr().fmt(f)
+            }
+            Self::Address(network) | Self::Network(network) => network.fmt(f),
+        }
+    }
+}
+
+impl Evidence {
+    const fn count(count: usize, window: Duration) -> Self {
+        Self { count, window, countries: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{at, event, settings};
+    use super::*;
+    use crate::event::{Refresh, What};
+    use crate::geo::NoCountries;
+
+    #[test]
+    fn every_detector_has_its_name_once() {
+        let names: Vec<_> = DetectorName::ALL.iter().map(|name| name.name()).collect();
+        assert_eq!(
+            names,
+            [
+                "refresh_reuse",
+                "refresh_burst",
+                "password_guessing",
+                "password_spraying",
+                "token_countries"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_event_that_concerns_nobody_is_no_finding() {
+        let mut detectors = Detectors::new(&settings(1));
+        let refused = What::Refused { refusal: crate::refusal::Refusal::NoRoute };
+        assert_eq!(detectors.observe(&event(at(0), "192.0.2.1", refused), &NoCountries), []);
+    }
+
+    #[test]
+    fn each_detector_has_its_own_settings() {
+        let mut settings = settings(100);
+        settings.refresh_burst.threshold = 1;
+        let what = What::Refreshed {
+            session: SessionId::new("s"),
+            user: UserKey::new("django", "1"),
+            how: Refresh::Rotated,
+        };
+        let found =
+            Detectors::new(&settings).observe(&event(at(0), "192.0.2.1", what), &NoCountries);
+        assert_eq!(
+            found.iter().map(|f| f.detector).collect::<Vec<_>>(),
+            [DetectorName::RefreshBurst]
+        );
+    }
+
+    #[test]
+    fn a_subject_is_written_as_an_operator_looks_for_it() {
+        for (subject, kind, text) in [
+            (Subject::Session(SessionId::new("s1")), "session", "s1"),
+            (Subject::Account("ada".into()), "account", "ada"),
+            (Subject::Address("192.0.2.1/32".parse().unwrap()), "address", "192.0.2.1"),
+            (Subject::Address("2001:db8::/64".parse().unwrap()), "address", "2001:db8::/64"),
+            (Subject::Network("192.0.2.0/24".parse().unwrap()), "network", "192.0.2.0/24"),
+        ] {
+            assert_eq!((subject.kind(), subject.to_string().as_str()), (kind, text));
+        }
+    }
+}

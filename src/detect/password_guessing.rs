@@ -1,0 +1,86 @@
+//! Many sign-ins to one account failed, from wherever.
+//!
+//! The lockout slows each network down by itself; this sees the account that many networks try. Attempts that the lockout
+//! turned away count too: somebody made them. A success clears nothing, since a guess that hit is when an operator most
+//! needs to hear of the misses before it. Names that no directory knows count as well; the client learns no difference.
+//!
+//! Names are as long as a client likes, so the history holds their hash and the finding the name of the last event.
+
+use super::window::{Again, Windows};
+use super::{Detector, DetectorName, Evidence, Finding, Subject};
+use crate::config;
+use crate::event::{Event, What};
+use crate::geo::Countries;
+use crate::secret::Digest;
+
+struct PasswordGuessing {
+    settings: config::Detector,
+    failures: Windows<Digest, ()>,
+}
+
+pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+    PasswordGuessing {
+        failures: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
+        settings: settings.clone(),
+    }
+}
+
+impl Detector for PasswordGuessing {
+    fn observe(&mut self, event: &Event, _: &dyn Countries) -> Option<Finding> {
+        let What::SignInFailed { account, .. } = &event.what else { return None };
+        let failures = self.failures.count(Digest::of(account.as_bytes()), (), event.at)?;
+        let evidence = Evidence::count(failures.len(), self.settings.window);
+        let subject = Subject::Account(account.clone());
+        Some(Finding::new(DetectorName::PasswordGuessing, event, subject, evidence))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NEVER, at, detector, event, failed, findings, fires_at, session};
+    use super::*;
+    use crate::event::SignInFailure;
+
+    fn miss(secs: u64, account: &str) -> Event {
+        event(at(secs), "192.0.2.1", failed(account, SignInFailure::WrongPassword))
+    }
+
+    #[test]
+    fn many_failures_of_one_account_are_a_finding_about_it_and_no_session() {
+        let events = (0..4).map(|n| {
+            let client = format!("192.0.2.{n}");
+            event(at(n), &client, failed("ada", SignInFailure::WrongPassword))
+        });
+        let found = findings(&mut build(&detector(4)), events);
+        let [(4, finding)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(finding.subject, Subject::Account("ada".into()));
+        assert_eq!((&finding.session, &finding.user, finding.evidence.count), (&None, &None, 4));
+    }
+
+    #[test]
+    fn every_kind_of_failure_counts() {
+        let events = SignInFailure::ALL.iter().map(|why| event(at(0), "::1", failed("ada", *why)));
+        let all = u32::try_from(SignInFailure::ALL.len()).unwrap();
+        assert_eq!(fires_at(&mut build(&detector(all)), events), [5]);
+    }
+
+    #[test]
+    fn silent_below_the_threshold_beyond_the_window_and_over_several_accounts() {
+        for events in [
+            vec![miss(0, "ada"), miss(1, "ada")],
+            vec![miss(0, "ada"), miss(30, "ada"), miss(60, "ada")],
+            vec![miss(0, "ada"), miss(0, "bob"), miss(0, "ada"), miss(0, "eve")],
+        ] {
+            assert_eq!(fires_at(&mut build(&detector(3)), events), NEVER);
+        }
+    }
+
+    #[test]
+    fn a_success_between_does_not_hide_the_failures() {
+        let (session, user) = session("a");
+        let hit =
+            What::SignedIn { session, user, account: "ada".into(), tokens: true, cookie: false };
+        let events = [miss(0, "ada"), miss(1, "ada"), event(at(2), "::1", hit), miss(3, "ada")];
+        assert_eq!(fires_at(&mut build(&detector(3)), events), [4]);
+    }
+}

@@ -1,0 +1,89 @@
+//! A spent refresh token came back outside the grace window: two parties hold one token, and one of them stole it.
+//!
+//! The store ended the session in the very call that noticed, so `end_session` has nothing left to end here. Reuses are
+//! counted for each user: a session has one at most, and a threshold above 1 asks for several of the same user.
+
+use super::window::{Again, Windows};
+use super::{Detector, DetectorName, Evidence, Finding, Subject};
+use crate::caller::UserKey;
+use crate::config;
+use crate::event::{Event, What};
+use crate::geo::Countries;
+
+struct RefreshReuse {
+    settings: config::Detector,
+    reuses: Windows<UserKey, ()>,
+}
+
+pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+    RefreshReuse {
+        reuses: Windows::new(settings.threshold, settings.window, Again::AtThreshold),
+        settings: settings.clone(),
+    }
+}
+
+impl Detector for RefreshReuse {
+    fn observe(&mut self, event: &Event, _: &dyn Countries) -> Option<Finding> {
+        let What::RefreshReused { session, user } = &event.what else { return None };
+        let reuses = self.reuses.count(user.clone(), (), event.at)?;
+        let evidence = Evidence::count(reuses.len(), self.settings.window);
+        let subject = Subject::Session(session.clone());
+        Some(Finding::new(DetectorName::RefreshReuse, event, subject, evidence).of_user(user))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NEVER, at, detector, event, findings, fires_at};
+    use super::*;
+    use crate::caller::SessionId;
+    use crate::event::{Refresh, RefreshRefusal};
+
+    fn reuse(secs: u64, session: &str, user: &str) -> Event {
+        let what = What::RefreshReused {
+            session: SessionId::new(session),
+            user: UserKey::new("django", user),
+        };
+        event(at(secs), "192.0.2.1", what)
+    }
+
+    #[test]
+    fn one_reuse_is_a_finding_about_its_session() {
+        let found = findings(&mut build(&detector(1)), [reuse(0, "a", "1")]);
+        let (_, finding) = &found[0];
+        assert_eq!(finding.detector, DetectorName::RefreshReuse);
+        assert_eq!(finding.session, Some(SessionId::new("a")));
+        assert_eq!(finding.user, Some(UserKey::new("django", "1")));
+        assert_eq!((finding.at, finding.evidence.count), (at(0), 1));
+    }
+
+    #[test]
+    fn every_session_that_was_stolen_is_told() {
+        let reuses = [reuse(0, "a", "1"), reuse(1, "b", "1"), reuse(2, "c", "2")];
+        assert_eq!(fires_at(&mut build(&detector(1)), reuses), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_higher_threshold_counts_a_users_reuses_within_the_window() {
+        for (events, expected) in [
+            (vec![reuse(0, "a", "1")], &[][..]),
+            (vec![reuse(0, "a", "1"), reuse(59, "b", "1")], &[2]),
+            (vec![reuse(0, "a", "1"), reuse(60, "b", "1")], &[]),
+            (vec![reuse(0, "a", "1"), reuse(1, "b", "2")], &[]),
+        ] {
+            assert_eq!(fires_at(&mut build(&detector(2)), events), expected);
+        }
+    }
+
+    #[test]
+    fn racing_callers_and_stale_tokens_are_no_reuse() {
+        let raced = What::Refreshed {
+            session: SessionId::new("a"),
+            user: UserKey::new("django", "1"),
+            how: Refresh::ReplayedInGrace,
+        };
+        let refused = RefreshRefusal::ALL.iter().map(|why| What::RefreshRefused { why: *why });
+        let events = refused.chain([raced]).map(|what| event(at(0), "192.0.2.1", what));
+        assert_eq!(fires_at(&mut build(&detector(1)), events), NEVER);
+    }
+}

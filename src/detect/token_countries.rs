@@ -1,0 +1,106 @@
+//! One session's tokens were used from several countries within a short time: whoever holds them is not one person.
+//!
+//! A use is a request with one of the session's credentials, its refresh token included. Addresses that have no country
+//! (private, special, unknown to the database, or no database at all) never count, so behind a proxy that is not trusted,
+//! or on an internal network, this is silent rather than wrong.
+
+use super::window::{Again, Windows};
+use super::{Detector, DetectorName, Evidence, Finding, Subject};
+use crate::caller::SessionId;
+use crate::config;
+use crate::event::{Event, What};
+use crate::geo::{Countries, Country};
+
+struct TokenCountries {
+    settings: config::Detector,
+    countries: Windows<SessionId, Country>,
+}
+
+pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+    TokenCountries {
+        countries: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
+        settings: settings.clone(),
+    }
+}
+
+impl Detector for TokenCountries {
+    fn observe(&mut self, event: &Event, countries: &dyn Countries) -> Option<Finding> {
+        let (What::SessionUsed { session, user, .. } | What::Refreshed { session, user, .. }) =
+            &event.what
+        else {
+            return None;
+        };
+        let country = countries.country(event.client?)?;
+        let seen = self.countries.distinct(session.clone(), country, event.at)?;
+        let evidence =
+            Evidence { count: seen.len(), window: self.settings.window, countries: seen };
+        let subject = Subject::Session(session.clone());
+        Some(Finding::new(DetectorName::TokenCountries, event, subject, evidence).of_user(user))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NEVER, at, detector, event, findings, fires_at, session};
+    use super::*;
+    use crate::caller::Proof;
+    use crate::event::Refresh;
+
+    const KOREA: &str = "1.0.0.1";
+    const KOREA_TOO: &str = "4.0.0.1";
+    const STATES: &str = "2.0.0.1";
+    const GERMANY: &str = "3.0.0.1";
+
+    fn used(secs: u64, name: &str, client: &str) -> Event {
+        let (session, user) = session(name);
+        event(at(secs), client, What::SessionUsed { session, user, proof: Proof::AccessToken })
+    }
+
+    #[test]
+    fn two_countries_within_the_window_are_a_finding_that_names_them() {
+        let found = findings(
+            &mut build(&detector(2)),
+            [used(0, "a", KOREA), used(1, "a", KOREA), used(59, "a", STATES)],
+        );
+        let [(3, finding)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(finding.session, Some(SessionId::new("a")));
+        let names: Vec<_> = finding.evidence.countries.iter().map(Country::as_str).collect();
+        assert_eq!((names.as_slice(), finding.evidence.count), (&["KR", "US"][..], 2));
+    }
+
+    #[test]
+    fn a_refresh_is_a_use() {
+        let (session, user) = session("a");
+        let refreshed = What::Refreshed { session, user, how: Refresh::Rotated };
+        let events = [used(0, "a", KOREA), event(at(1), STATES, refreshed)];
+        assert_eq!(fires_at(&mut build(&detector(2)), events), [2]);
+    }
+
+    #[test]
+    fn silent_within_one_country_beyond_the_window_and_over_several_sessions() {
+        for events in [
+            vec![used(0, "a", KOREA), used(1, "a", KOREA_TOO)],
+            vec![used(0, "a", KOREA), used(60, "a", STATES)],
+            vec![used(0, "a", KOREA), used(1, "b", STATES)],
+        ] {
+            assert_eq!(fires_at(&mut build(&detector(2)), events), NEVER);
+        }
+    }
+
+    #[test]
+    fn below_a_threshold_of_three_two_countries_are_silent() {
+        let two = [used(0, "a", KOREA), used(1, "a", STATES)];
+        let mut detector = build(&detector(3));
+        assert_eq!(fires_at(&mut detector, two), NEVER);
+        assert_eq!(fires_at(&mut detector, [used(2, "a", GERMANY)]), [1]);
+    }
+
+    #[test]
+    fn an_address_without_a_country_never_counts() {
+        let mut nobody = used(0, "a", KOREA);
+        nobody.client = None;
+        let events =
+            ["10.0.0.1", "127.0.0.1", "::1", "9.9.9.9", KOREA].map(|client| used(0, "a", client));
+        assert_eq!(fires_at(&mut build(&detector(2)), events.into_iter().chain([nobody])), NEVER);
+    }
+}

@@ -1,0 +1,175 @@
+use std::path::Path;
+
+use super::*;
+use crate::config::{DjangoColumns, DjangoGroups};
+
+const SCHEMA: &str = r#"
+CREATE TABLE auth_user (
+  id integer PRIMARY KEY AUTOINCREMENT, password varchar(128) NOT NULL, is_superuser bool NOT NULL,
+  username varchar(150) NOT NULL UNIQUE, email varchar(254) NOT NULL, is_staff bool NOT NULL, is_active bool NOT NULL);
+CREATE TABLE auth_group (id integer PRIMARY KEY, name varchar(150) NOT NULL UNIQUE);
+CREATE TABLE auth_user_groups (id integer PRIMARY KEY, user_id integer NOT NULL, group_id integer NOT NULL);
+INSERT INTO auth_user VALUES
+  (2, 'pbkdf2_sha256$1$c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=', 0, 'kim', 'kim@example.com', 1, 1),
+  (3, '!unusable', 1, 'Lee', '', 0, 0);
+INSERT INTO auth_group VALUES (1, 'editors'), (2, 'admins'), (3, 'nobody');
+INSERT INTO auth_user_groups VALUES (1, 2, 1), (2, 2, 2), (3, 3, 1);
+"#;
+
+fn settings(database: &Path) -> Settings {
+    let own = str::to_owned;
+    Settings {
+        database: database.to_owned(),
+        user_table: own("auth_user"),
+        columns: DjangoColumns {
+            id: own("id"),
+            username: own("username"),
+            password: own("password"),
+            is_active: own("is_active"),
+            is_staff: own("is_staff"),
+            is_superuser: own("is_superuser"),
+            email: own("email"),
+        },
+        groups: Some(DjangoGroups {
+            group_table: own("auth_group"),
+            membership_table: own("auth_user_groups"),
+            user_column: own("user_id"),
+            group_column: own("group_id"),
+        }),
+        hashers: vec![own("pbkdf2_sha256")],
+    }
+}
+
+struct Kit {
+    directory: DjangoDirectory,
+    path: PathBuf,
+    _keep: tempfile::TempDir,
+}
+
+fn kit(schema: &str, change: impl FnOnce(&mut Settings)) -> Kit {
+    let keep = tempfile::tempdir().unwrap();
+    let path = keep.path().join("db.sqlite3");
+    Connection::open(&path).unwrap().execute_batch(schema).unwrap();
+    let mut settings = settings(&path);
+    change(&mut settings);
+    let directory = DjangoDirectory::new("django", &settings).unwrap();
+    Kit { directory, path, _keep: keep }
+}
+
+#[tokio::test]
+async fn a_user_is_what_their_row_and_groups_say() {
+    let kit = kit(SCHEMA, |_| {});
+    let kim = kit.directory.find("kim").await.unwrap().unwrap();
+    assert_eq!(kim.identity.key, UserKey::new("django", "2"));
+    assert_eq!(kim.identity.groups, ["admins", "editors"]);
+    assert_eq!(kim.identity.attributes["email"], "kim@example.com");
+    assert!(kim.active && kim.identity.staff && !kim.identity.superuser);
+    let lee = kit.directory.by_id(&UserKey::new("django", "3")).await.unwrap().unwrap();
+    assert_eq!(
+        (lee.identity.name.as_str(), lee.active, lee.identity.superuser),
+        ("Lee", false, true)
+    );
+    assert!(lee.identity.attributes.is_empty());
+}
+
+#[tokio::test]
+async fn names_and_ids_are_exact() {
+    let kit = kit(SCHEMA, |_| {});
+    for other in ["Kim", "KIM", "kim ", " kim", "ｋｉｍ", "", "k%", "' OR 1=1 --"] {
+        assert!(kit.directory.find(other).await.unwrap().is_none(), "{other:?}");
+    }
+    for other in ["02", "2.0", " 2", "+2", "4", ""] {
+        let key = UserKey::new("django", other);
+        assert!(kit.directory.by_id(&key).await.unwrap().is_none(), "{other:?}");
+    }
+    assert!(kit.directory.by_id(&UserKey::new("file", "2")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_custom_user_model_is_a_matter_of_names() {
+    let schema = r#"CREATE TABLE "my ""users" (uuid char(32) PRIMARY KEY, mail text COLLATE NOCASE, pw text);
+        INSERT INTO "my ""users" VALUES ('0123456789abcdef0123456789abcdef', 'a@b.c', NULL);"#;
+    let kit = kit(schema, |settings| {
+        settings.user_table = "my \"users".into();
+        settings.groups = None;
+        settings.columns = DjangoColumns {
+            id: "uuid".into(),
+            username: "mail".into(),
+            password: "pw".into(),
+            is_active: String::new(),
+            is_staff: String::new(),
+            is_superuser: String::new(),
+            email: String::new(),
+        };
+    });
+    let user = kit.directory.find("a@b.c").await.unwrap().unwrap();
+    assert_eq!(&*user.identity.key.id, "01234567-89ab-cdef-0123-456789abcdef");
+    assert!(user.active && user.password.expose().is_empty());
+    assert!(kit.directory.by_id(&user.identity.key).await.unwrap().is_some());
+    assert!(kit.directory.find("A@B.C").await.unwrap().is_none(), "exact, whatever the collation");
+}
+
+#[tokio::test]
+async fn trouble_is_never_an_unknown_user() {
+    let gone = kit(SCHEMA, |_| {});
+    std::fs::remove_file(&gone.path).unwrap();
+    assert!(gone.directory.find("kim").await.is_err());
+    assert!(!gone.path.exists(), "reading makes no file");
+
+    let garbage = kit(SCHEMA, |_| {});
+    std::fs::write(
+        &garbage.path,
+        "no database, and longer than a header of one hundred bytes".repeat(9),
+    )
+    .unwrap();
+    assert!(garbage.directory.find("kim").await.is_err());
+
+    let column = kit(SCHEMA, |settings| settings.columns.email = "mail".into());
+    let error = column.directory.find("kim").await.unwrap_err().to_string();
+    assert!(error.contains("django") && error.contains("mail"), "{error}");
+
+    let table = kit("CREATE TABLE other (id integer);", |_| {});
+    assert!(table.directory.find("nobody").await.is_err());
+    assert!(table.directory.by_id(&UserKey::new("django", "1")).await.is_err());
+    assert!(table.directory.probe().is_err());
+
+    let twice = SCHEMA.replace("NOT NULL UNIQUE, email", "NOT NULL, email");
+    let twice =
+        kit(&format!("{twice} INSERT INTO auth_user VALUES (4, 'x', 0, 'kim', '', 0, 1);"), |_| {});
+    assert!(twice.directory.find("kim").await.is_err());
+}
+
+#[tokio::test]
+async fn a_replaced_or_changed_database_is_seen() {
+    let kit = kit(SCHEMA, |_| {});
+    assert!(kit.directory.find("kim").await.unwrap().unwrap().active);
+    let writer = Connection::open(&kit.path).unwrap();
+    writer.execute("UPDATE auth_user SET is_active = 0 WHERE username = 'kim'", []).unwrap();
+    assert!(!kit.directory.find("kim").await.unwrap().unwrap().active);
+
+    let new = kit.path.with_extension("new");
+    Connection::open(&new).unwrap().execute_batch(&SCHEMA.replace("'kim'", "'kai'")).unwrap();
+    std::fs::rename(&new, &kit.path).unwrap();
+    assert!(kit.directory.find("kim").await.unwrap().is_none());
+    assert!(kit.directory.find("kai").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn the_decoy_follows_the_newest_usable_password() {
+    let kit = kit(SCHEMA, |_| {});
+    assert_eq!(kit.directory.decoy().expose(), DEFAULT_DUMMY);
+    assert!(kit.directory.find("nobody").await.unwrap().is_none());
+    assert!(kit.directory.decoy().expose().starts_with("pbkdf2_sha256$1$"));
+}
+
+#[test]
+fn names_that_cannot_be_are_refused() {
+    let path = Path::new("/nonexistent");
+    for table in ["", "a\0b", "a\nb"] {
+        let settings = Settings { user_table: table.into(), ..settings(path) };
+        assert!(DjangoDirectory::new("django", &settings).is_err(), "{table:?}");
+    }
+    let settings = Settings { hashers: vec!["rot13".into()], ..settings(path) };
+    let Err(error) = DjangoDirectory::new("django", &settings) else { panic!("taken") };
+    assert!(error.to_string().contains("rot13"));
+}

@@ -1,0 +1,260 @@
+//! Files that hold secrets: signing keys, the users' file.
+//!
+//! They are read only if nobody but their owner can read or write them, and written so that a reader sees the old
+//! content or the new one and never half of it: a temporary file beside it, flushed to the disk, renamed over it. What is
+//! checked is the open file and not its name, so that nothing can be put in its place between check and read.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::secret::random_id;
+
+/// Larger files are refused: no key and no users' file comes near it, and a wrong path (`/dev/zero`) does.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// A file that cannot be used, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivateFileError {
+    /// The operating system says no.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        source: io::Error,
+    },
+    /// Somebody besides its owner may read or write it.
+    #[error(
+        "{path}: its mode is {mode:04o}, so others can read or write it; run `chmod 600 {path}`",
+        path = path.display()
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is a directory, a device, or far too large.
+    #[error("{path}: it is not a regular file of up to 64 MiB", path = path.display())]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Which content of a file was read: changes when the file does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Version {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// Reads a private file whole.
+///
+/// # Errors
+/// [`PrivateFileError`] if it cannot be read, or should not be.
+pub fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Version), PrivateFileError> {
+    let io = |source| PrivateFileError::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+        return Err(PrivateFileError::NotAFile { path: path.to_owned() });
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(PrivateFileError::Exposed { path: path.to_owned(), mode });
+    }
+    // Room for all of it at once, because a growing vector leaves copies behind that nobody wipes.
+    let room = usize::try_from(metadata.len()).unwrap_or_default().saturating_add(1);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    (&file).take(MAX_BYTES).read_to_end(&mut bytes).map_err(io)?;
+    Ok((bytes, Version::of(&metadata)))
+}
+
+/// Makes a private file. An existing one is an error and stays as it is.
+///
+/// # Errors
+/// [`PrivateFileError::Io`], with [`io::ErrorKind::AlreadyExists`] if there is one.
+pub fn create(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
+    let io = |source| PrivateFileError::Io { path: path.to_owned(), source };
+    let temporary = write_temporary(path, bytes, None)?;
+    // A link fails where a rename would replace: the name appears with the whole content, or not at all.
+    let linked = std::fs::hard_link(&temporary, path);
+    std::fs::remove_file(&temporary).map_err(io)?;
+    linked.map_err(io)?;
+    sync_directory(path)
+}
+
+/// Replaces a private file's content; mode 0600 and the owner stay. Makes it if there is none.
+///
+/// # Errors
+/// [`PrivateFileError::Io`]; the old content is then still there.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
+    let owner = std::fs::metadata(path).ok().map(|old| (old.uid(), old.gid()));
+    let temporary = write_temporary(path, bytes, owner)?;
+    if let Err(source) = std::fs::rename(&temporary, path) {
+        // The first failure is the one worth telling.
+        let _ = std::fs::remove_file(&temporary);
+        return Err(PrivateFileError::Io { path: path.to_owned(), source });
+    }
+    sync_directory(path)
+}
+
+/// Held while a file is read, changed and replaced, so that two commands do not undo each other.
+///
+/// The lock is on the directory, because the file itself is another one after each change.
+///
+/// # Errors
+/// [`PrivateFileError::Io`] if the directory cannot be opened or locked.
+pub fn lock_directory_of(path: &Path) -> Result<File, PrivateFileError> {
+    let directory = directory_of(path);
+    let io = |source| PrivateFileError::Io { path: directory.to_owned(), source };
+    let lock = File::open(directory).map_err(io)?;
+    lock.lock().map_err(io)?;
+    Ok(lock)
+}
+
+impl Version {
+    /// The version that lies at `path` now.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self::of(&std::fs::metadata(path)?))
+    }
+
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+fn write_temporary(
+    path: &Path,
+    bytes: &[u8],
+    owner: Option<(u32, u32)>,
+) -> Result<PathBuf, PrivateFileError> {
+    let suffix = random_id().map_err(|error| PrivateFileError::Io {
+        path: path.to_owned(),
+        source: io::Error::other(error),
+    })?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{suffix}.tmp"));
+    let temporary = path.with_file_name(name);
+    let written = (|| {
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        // An unusual umask could have taken bits away.
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        if let Some((uid, gid)) = owner {
+            let now = file.metadata()?;
+            if (now.uid(), now.gid()) != (uid, gid) {
+                std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
+            }
+        }
+        file.write_all(bytes)?;
+        file.sync_all()
+    })();
+    match written {
+        Ok(()) => Ok(temporary),
+        Err(source) => {
+            let _ = std::fs::remove_file(&temporary);
+            Err(PrivateFileError::Io { path: path.to_owned(), source })
+        }
+    }
+}
+
+/// A new name is durable only when its directory is.
+fn sync_directory(path: &Path) -> Result<(), PrivateFileError> {
+    let directory = directory_of(path);
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|source| PrivateFileError::Io { path: directory.to_owned(), source })
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn what_is_created_is_read_back_and_is_0600() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        create(&path, b"secret").unwrap();
+        assert_eq!(read(&path).unwrap().0.as_slice(), b"secret");
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file");
+    }
+
+    #[test]
+    fn creating_twice_is_an_error_and_keeps_the_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        create(&path, b"first").unwrap();
+        let error = create(&path, b"second").unwrap_err();
+        assert!(
+            matches!(&error, PrivateFileError::Io { source, .. }
+                if source.kind() == io::ErrorKind::AlreadyExists),
+            "{error}"
+        );
+        assert_eq!(read(&path).unwrap().0.as_slice(), b"first");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn replacing_changes_the_version_and_keeps_the_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        create(&path, b"one").unwrap();
+        let before = read(&path).unwrap().1;
+        replace(&path, b"two").unwrap();
+        let (bytes, after) = read(&path).unwrap();
+        assert_eq!(bytes.as_slice(), b"two");
+        assert_ne!(before, after);
+        assert_eq!(mode(&path), 0o600);
+    }
+
+    #[test]
+    fn a_file_that_others_can_touch_is_refused_with_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        create(&path, b"secret").unwrap();
+        for exposed in [0o640, 0o604, 0o620, 0o602, 0o644, 0o666] {
+            std::fs::set_permissions(&path, Permissions::from_mode(exposed)).unwrap();
+            let error = read(&path).unwrap_err().to_string();
+            assert!(error.contains(&format!("{exposed:04o}")), "{error}");
+            assert!(error.contains("chmod 600"), "{error}");
+        }
+        std::fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+        assert!(read(&path).is_ok());
+    }
+
+    #[test]
+    fn a_directory_is_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(matches!(read(directory.path()), Err(PrivateFileError::NotAFile { .. })));
+    }
+}

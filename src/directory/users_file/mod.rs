@@ -1,0 +1,376 @@
+//! The users' file: its format, and the changes that commands make to it.
+//!
+//! ```toml
+//! # anything
+//! [users.kim]
+//! password = "$argon2id$v=19$m=19456,t=2,p=1$..."   # or any encoding of Django's
+//! groups   = ["editors"]
+//! disabled = false
+//! id       = "7"                                    # the name, unless given
+//!
+//! [users."kim@example.com".attributes]
+//! email = "kim@example.com"
+//! ```
+//!
+//! A name is exact: other case is another name. A user's id is the name unless the file says otherwise; it must not
+//! be given to somebody else later, because the application knows people by it, so a rename keeps it with `id = `.
+//! Names and ids are up to 1024 bytes, without control characters; `staff` and `superuser` exist as in Django.
+//!
+//! Commands edit the text and not the tables, so that comments, order and spacing stay: the parser says where a value
+//! stands, and only that is replaced. Every edit is checked before it is written: the new text must parse to the old users
+//! with exactly the change that was asked for, else nothing happens and the operator is told to edit by hand.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::Account;
+use super::private_file::{self, PrivateFileError, Version};
+use crate::caller::{Identity, UserKey};
+use crate::secret::Secret;
+
+const MAX_NAME: usize = 1024;
+
+/// The users of one file, as text that is known to parse.
+#[derive(Clone)]
+pub struct UsersFile {
+    text: String,
+    users: BTreeMap<String, User>,
+}
+
+/// One user, for `user list`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The name.
+    pub name: String,
+    /// The id.
+    pub id: String,
+    /// The groups, as written.
+    pub groups: Vec<String>,
+    /// Whether the user may not sign in.
+    pub disabled: bool,
+}
+
+/// What is wrong with a users' file, or with a change to it.
+#[derive(Debug, thiserror::Error)]
+pub enum UsersFileError {
+    /// It cannot be read or written, or should not be.
+    #[error(transparent)]
+    File(#[from] PrivateFileError),
+    /// It is not what a users' file looks like.
+    #[error("{0}")]
+    Malformed(String),
+    /// A user of that name exists.
+    #[error("there is a user {0:?} already")]
+    Exists(String),
+    /// No user of that name exists.
+    #[error("there is no user {0:?}")]
+    Missing(String),
+    /// A name that no user can have.
+    #[error("a name has 1 to 1024 bytes and no control characters")]
+    BadName,
+    /// The text is written in a way that this program does not edit.
+    #[error("the file is written in a way that cannot be edited safely; change it by hand")]
+    CannotEdit,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tables {
+    #[serde(default)]
+    users: BTreeMap<String, Spanned<Entry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    password: Spanned<String>,
+    #[serde(default)]
+    groups: Vec<String>,
+    disabled: Option<Spanned<bool>>,
+    id: Option<String>,
+    #[serde(default)]
+    staff: bool,
+    #[serde(default)]
+    superuser: bool,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+}
+
+#[derive(Clone)]
+struct User {
+    facts: Facts,
+    password_at: Range<usize>,
+    disabled_at: Option<Range<usize>>,
+}
+
+/// What a user's entry says, wherever it stands.
+#[derive(Clone, PartialEq, Eq)]
+struct Facts {
+    id: String,
+    password: Secret,
+    groups: Vec<String>,
+    disabled: bool,
+    staff: bool,
+    superuser: bool,
+    attributes: BTreeMap<String, String>,
+}
+
+impl UsersFile {
+    /// Takes the text of a users' file.
+    ///
+    /// # Errors
+    /// [`UsersFileError::Malformed`] with the place and what is wrong, never with a password.
+    pub fn parse(text: &str) -> Result<Self, UsersFileError> {
+        let malformed = |at: Option<Range<usize>>, what: &str| {
+            UsersFileError::Malformed(match at.and_then(|at| text.get(..at.start)) {
+                Some(before) => format!("line {}: {what}", 1 + before.matches('\n').count()),
+                None => what.to_owned(),
+            })
+        };
+        let tables: Tables =
+            toml::from_str(text).map_err(|error| malformed(error.span(), error.message()))?;
+        let mut users = BTreeMap::new();
+        let mut ids = HashMap::new();
+        for (name, entry) in tables.users {
+            let at = entry.span();
+            let user = User::from(&name, entry.into_inner());
+            if !is_name(&name) || !is_name(&user.facts.id) {
+                return Err(malformed(
+                    Some(at),
+                    "a name or id is empty, too long or not printable",
+                ));
+            }
+            if let Some(other) = ids.insert(user.facts.id.clone(), name.clone()) {
+                let what = format!("{name:?} and {other:?} have the same id");
+                return Err(malformed(Some(at), &what));
+            }
+            users.insert(name, user);
+        }
+        Ok(Self { text: text.to_owned(), users })
+    }
+
+    /// Reads a users' file.
+    ///
+    /// # Errors
+    /// [`UsersFileError`] if it cannot be read, may be read by others, or is malformed.
+    pub fn read(path: &Path) -> Result<Self, UsersFileError> {
+        Ok(Self::read_version(path)?.0)
+    }
+
+    /// [`Self::read`], and which version it was.
+    pub(super) fn read_version(path: &Path) -> Result<(Self, Version), UsersFileError> {
+        let malformed =
+            |what: &dyn Display| UsersFileError::Malformed(format!("{}: {what}", path.display()));
+        let (bytes, version) = private_file::read(path)?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| malformed(&"it is not UTF-8"))?;
+        match Self::parse(text) {
+            Ok(file) => Ok((file, version)),
+            Err(UsersFileError::Malformed(what)) => Err(malformed(&what)),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Reads the file (none is an empty one), changes it, and writes it back; two commands do not undo each other.
+    ///
+    /// # Errors
+    /// [`UsersFileError`]; the file is then as it was.
+    pub fn change(
+        path: &Path,
+        change: impl FnOnce(&Self) -> Result<Self, UsersFileError>,
+    ) -> Result<(), UsersFileError> {
+        let _lock = private_file::lock_directory_of(path)?;
+        let before = match Self::read(path) {
+            Err(UsersFileError::File(PrivateFileError::Io { source, .. }))
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Self::parse("")?
+            }
+            read => read?,
+        };
+        let after = change(&before)?;
+        Ok(private_file::replace(path, after.text.as_bytes())?)
+    }
+
+    /// The text, comments and all.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// All users by name.
+    pub fn list(&self) -> Vec<Listed> {
+        let listed = |(name, user): (&String, &User)| Listed {
+            name: name.clone(),
+            id: user.facts.id.clone(),
+            groups: user.facts.groups.clone(),
+            disabled: user.facts.disabled,
+        };
+        self.users.iter().map(listed).collect()
+    }
+
+    /// With one more user, at the end. `encoded` is what `password::hash` gives.
+    ///
+    /// # Errors
+    /// If the name cannot be, or is taken (an id that is taken counts).
+    pub fn with_user(
+        &self,
+        name: &str,
+        encoded: &str,
+        groups: &[String],
+    ) -> Result<Self, UsersFileError> {
+        if !is_name(name) {
+            return Err(UsersFileError::BadName);
+        }
+        if self.users.iter().any(|(taken, user)| taken == name || user.facts.id == name) {
+            return Err(UsersFileError::Exists(name.to_owned()));
+        }
+        let mut text = self.text.clone();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&format!("[users.{}]\npassword = {}\n", key(name), quoted(encoded)));
+        if !groups.is_empty() {
+            let groups: Vec<_> = groups.iter().map(|group| quoted(group)).collect();
+            text.push_str(&format!("groups = [{}]\n", groups.join(", ")));
+        }
+        let facts = Facts {
+            id: name.to_owned(),
+            password: in_djangos_encoding(encoded),
+            groups: groups.to_vec(),
+            disabled: false,
+            staff: false,
+            superuser: false,
+            attributes: BTreeMap::new(),
+        };
+        self.checked(text, name, &facts)
+    }
+
+    /// With another password for a user.
+    ///
+    /// # Errors
+    /// If there is no such user.
+    pub fn with_password(&self, name: &str, encoded: &str) -> Result<Self, UsersFileError> {
+        let user = self.user(name)?;
+        let mut text = self.text.clone();
+        splice(&mut text, &user.password_at, &quoted(encoded))?;
+        let facts = Facts { password: in_djangos_encoding(encoded), ..user.facts.clone() };
+        self.checked(text, name, &facts)
+    }
+
+    /// With a user who may, or may not, sign in.
+    ///
+    /// # Errors
+    /// If there is no such user.
+    pub fn with_disabled(&self, name: &str, disabled: bool) -> Result<Self, UsersFileError> {
+        let user = self.user(name)?;
+        let mut text = self.text.clone();
+        if let Some(at) = &user.disabled_at {
+            splice(&mut text, at, if disabled { "true" } else { "false" })?;
+        } else if disabled {
+            let rest = text.get(user.password_at.end..).ok_or(UsersFileError::CannotEdit)?;
+            let line_end = user.password_at.end + rest.find('\n').unwrap_or(rest.len());
+            splice(&mut text, &(line_end..line_end), "\ndisabled = true")?;
+        }
+        self.checked(text, name, &Facts { disabled, ..user.facts.clone() })
+    }
+
+    /// The accounts, for a directory of this name.
+    pub(super) fn accounts(&self, directory: &str) -> impl Iterator<Item = (&str, Account)> {
+        self.users.iter().map(move |(name, user)| {
+            let facts = &user.facts;
+            let mut groups = facts.groups.clone();
+            groups.sort();
+            groups.dedup();
+            let identity = Identity {
+                key: UserKey::new(directory, &facts.id),
+                name: name.clone(),
+                groups,
+                staff: facts.staff,
+                superuser: facts.superuser,
+                attributes: facts.attributes.clone(),
+            };
+            let account = Account {
+                identity: Arc::new(identity),
+                active: !facts.disabled,
+                password: facts.password.clone(),
+            };
+            (name.as_str(), account)
+        })
+    }
+
+    fn user(&self, name: &str) -> Result<&User, UsersFileError> {
+        self.users.get(name).ok_or_else(|| UsersFileError::Missing(name.to_owned()))
+    }
+
+    /// The edited text, if it says what was asked for and nothing else.
+    fn checked(&self, text: String, name: &str, facts: &Facts) -> Result<Self, UsersFileError> {
+        let after = Self::parse(&text).map_err(|_| UsersFileError::CannotEdit)?;
+        let mut expected: BTreeMap<&str, &Facts> =
+            self.users.iter().map(|(name, user)| (name.as_str(), &user.facts)).collect();
+        expected.insert(name, facts);
+        let found: BTreeMap<&str, &Facts> =
+            after.users.iter().map(|(name, user)| (name.as_str(), &user.facts)).collect();
+        if found == expected { Ok(after) } else { Err(UsersFileError::CannotEdit) }
+    }
+}
+
+impl User {
+    fn from(name: &str, entry: Entry) -> Self {
+        Self {
+            password_at: entry.password.span(),
+            disabled_at: entry.disabled.as_ref().map(Spanned::span),
+            facts: Facts {
+                id: entry.id.unwrap_or_else(|| name.to_owned()),
+                password: in_djangos_encoding(entry.password.get_ref()),
+                groups: entry.groups,
+                disabled: entry.disabled.is_some_and(Spanned::into_inner),
+                staff: entry.staff,
+                superuser: entry.superuser,
+                attributes: entry.attributes,
+            },
+        }
+    }
+}
+
+/// The checker knows one family of encodings; a bare PHC string is Django's `argon2` without its first field.
+fn in_djangos_encoding(encoded: &str) -> Secret {
+    if encoded.starts_with("$argon2") {
+        Secret::new(format!("argon2{encoded}"))
+    } else {
+        Secret::new(encoded)
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// A TOML key: bare where it can be.
+fn key(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.chars().all(bare) { name.to_owned() } else { quoted(name) }
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn splice(text: &mut String, at: &Range<usize>, with: &str) -> Result<(), UsersFileError> {
+    if text.get(at.clone()).is_none() {
+        return Err(UsersFileError::CannotEdit);
+    }
+    text.replace_range(at.clone(), with);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! Who calls an own path, where that matters: `session`, `logout` and `logout/all`.
+
+use std::sync::Arc;
+
+use super::Endpoints;
+use crate::auth::presented::Presented;
+use crate::caller::Proof;
+use crate::event::What;
+use crate::refusal::Refusal;
+use crate::store::Session;
+use crate::wire::arrival::Arrival;
+
+impl Endpoints {
+    /// The live session of whoever calls, and how they proved it.
+    pub(super) async fn caller(
+        &self,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Result<(Arc<Session>, Proof), Refusal> {
+        match self.auth.presented(self.cookie.name(), arrival, happened).await {
+            Presented::Good(session, proof) => Ok((session, proof)),
+            Presented::Nothing => Err(Refusal::NotAuthenticated),
+            Presented::Bad(refusal, _) | Presented::Malformed(refusal) => Err(refusal),
+        }
+    }
+}
+
+/// The session, or that the credential has none; what keeps us from knowing stays an error.
+pub(super) fn live<S>(found: Result<S, Refusal>) -> Result<Option<S>, Refusal> {
+    match found {
+        Ok(session) => Ok(Some(session)),
+        Err(refusal) if refusal.status().is_server_error() => Err(refusal),
+        Err(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn not_knowing_is_not_the_same_as_no_session() {
+        assert_eq!(live(Ok(1)), Ok(Some(1)));
+        for gone in [Refusal::SessionEnded, Refusal::TokenExpired, Refusal::TokenNotValid] {
+            assert_eq!(live::<()>(Err(gone)), Ok(None));
+        }
+        assert_eq!(live::<()>(Err(Refusal::StoreUnavailable)), Err(Refusal::StoreUnavailable));
+    }
+}

@@ -1,0 +1,367 @@
+//! `POST /login` and its page.
+//!
+//! One sign-in, told in three ways: JSON gets JSON, the page's form gets a redirect to its checked `next`, and the form of
+//! a program, which SimpleJWT takes too, gets JSON. Field errors are SimpleJWT's, with `code` and `request_id` added.
+//!
+//! Where it differs from SimpleJWT, on purpose:
+//! - White space around a **user name** is taken off, as SimpleJWT and Django's own form do. A **password** is taken byte
+//!   for byte: one with spaces at its ends, which SimpleJWT cannot sign in with, works here, and one without does not
+//!   match with spaces added.
+//! - A password of more than 1024 bytes is refused before anything is hashed; so is a control character in a name.
+//! - Members that occur twice, and deep nesting, are refused (`wire::body`).
+//!
+//! A browser that signs in anew brings the cookie of its old session. That session ends once the new one exists, and its
+//! id is never taken over.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::SET_COOKIE;
+use serde_json::{Map, Value, json};
+
+use super::credentials::live;
+use super::page::LoginPage;
+use super::refused::{FieldErrors, Refused};
+use super::texts::Texts;
+use super::{Endpoints, Served, input};
+use crate::auth::{SignIn, SignedIn, TokenPair};
+use crate::config::{Issues, OwnPathEntry};
+use crate::event::{EndReason, What};
+use crate::secret::Secret;
+use crate::store::Which;
+use crate::wire::accept::Language;
+use crate::wire::arrival::Arrival;
+use crate::wire::body::Fields;
+use crate::wire::next::Next;
+use crate::wire::reply::Reply;
+
+/// The most bytes of a user name or a password.
+const MAX_BYTES: usize = 1024;
+
+/// A name and a password.
+struct Credentials<'a> {
+    username: &'a str,
+    password: Secret,
+}
+
+impl Endpoints {
+    /// `GET /login`: the page, or where it leads if somebody is signed in.
+    pub(super) async fn login_page(
+        &self,
+        own: &OwnPathEntry,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Served {
+        let next = next_of_query(arrival.target.query());
+        let page = self.page(own, arrival, &next, "");
+        let cookie = match self.cookie.read(&arrival.headers) {
+            Ok(Some(cookie)) => cookie,
+            Ok(None) => return Served::reply(page.reply()),
+            // No reason to show no page: it is where a new one comes from, once this one is gone.
+            Err(_) => return Served::reply(self.cookie.remove(page.reply())),
+        };
+        match live(self.auth.cookie(cookie, arrival.client_ip(), arrival.at, happened).await) {
+            Ok(Some(_)) => Served::reply(Reply::see_other(&next.location())),
+            Ok(None) => Served::reply(page.reply()),
+            Err(refusal) => Served {
+                reply: page.with_problem(&refusal.into(), &arrival.request_id),
+                refusal: Some(refusal),
+            },
+        }
+    }
+
+    /// `POST /login`.
+    pub(super) async fn login(
+        &self,
+        own: &OwnPathEntry,
+        arrival: &Arrival,
+        body: &Bytes,
+        happened: &mut Vec<What>,
+    ) -> Served {
+        let wants_page = input::is_page_form(arrival);
+        let fields = match self.login_fields(arrival, body) {
+            Ok(fields) => fields,
+            Err(refused) if wants_page => {
+                let page = self
+                    .page(own, arrival, &Next::default(), "")
+                    .with_problem(&refused, &arrival.request_id);
+                return Served { reply: page, refusal: Some(refused.refusal) };
+            }
+            Err(refused) => return Served::refused(refused, &arrival.request_id),
+        };
+        let issues = if wants_page { Issues::Cookie } else { self.issues };
+        let signed_in = self.sign_in(arrival, &fields, issues, happened).await;
+        let answer = signed_in.and_then(|signed_in| {
+            let next = wants_page.then(|| next_of_form(&fields));
+            self.signed_in(&signed_in, next.as_ref())
+        });
+        match answer {
+            Ok(reply) => Served::reply(reply),
+            Err(refused) if wants_page => {
+                let (next, username) =
+                    (next_of_form(&fields), fields.trimmed("username").unwrap_or_default());
+                let page = self
+                    .page(own, arrival, &next, username)
+                    .with_problem(&refused, &arrival.request_id);
+                Served { reply: page, refusal: Some(refused.refusal) }
+            }
+            Err(refused) => Served::refused(refused, &arrival.request_id),
+        }
+    }
+
+    fn login_fields(&self, arrival: &Arrival, body: &Bytes) -> Result<Fields, Refused> {
+        if input::is_form(arrival) {
+            input::same_site(arrival, &self.trusted_origins)?;
+        }
+        input::fields(arrival, body)
+    }
+
+    async fn sign_in(
+        &self,
+        arrival: &Arrival,
+        fields: &Fields,
+        issues: Issues,
+        happened: &mut Vec<What>,
+    ) -> Result<SignedIn, Refused> {
+        let given = credentials(fields)?;
+        let cookie = issues != Issues::Tokens;
+        // Looked up first: if that cannot be done, nothing has begun yet.
+        let old = match self.cookie.read(&arrival.headers)? {
+            Some(value) if cookie => live(self.auth.cookie(value, arrival.client_ip(), arrival.at, happened).await)?,
+            Some(_) | None => None,
+        };
+        let request = SignIn {
+            username: given.username,
+            password: &given.password,
+            client: arrival.client_ip(),
+            agent: arrival.header("user-agent").unwrap_or_default(),
+            at: arrival.at,
+            tokens: issues != Issues::Cookie,
+            cookie,
+        };
+        let signed_in = self.auth.sign_in(request, happened).await?;
+        if let Some(old) = old {
+            let which = Which::Session(old.id.clone());
+            self.auth.end(&which, EndReason::Replaced, arrival.at, happened).await?;
+        }
+        Ok(signed_in)
+    }
+
+    /// The answer to a sign-in: to `next`, or as JSON.
+    fn signed_in(&self, signed_in: &SignedIn, next: Option<&Next>) -> Result<Reply, Refused> {
+        let reply = match next {
+            Some(next) => Reply::see_other(&next.location()),
+            None => Reply::json(StatusCode::OK, &tokens(signed_in.tokens.as_ref())),
+        };
+        Ok(match &signed_in.cookie {
+            Some(value) => reply.with_header(SET_COOKIE, self.cookie.set(value)?),
+            None => reply,
+        })
+    }
+
+    fn page<'a>(
+        &'a self,
+        own: &'a OwnPathEntry,
+        arrival: &Arrival,
+        next: &'a Next,
+        username: &'a str,
+    ) -> LoginPage<'a> {
+        LoginPage {
+            title: &self.title,
+            links: &self.links,
+            action: &own.path,
+            next,
+            username,
+            texts: Texts::of(Language::negotiate(&arrival.headers)),
+        }
+    }
+}
+
+/// Tokens as JSON; `{}` if there are none.
+pub(super) fn tokens(pair: Option<&TokenPair>) -> Value {
+    let mut members = Map::new();
+    let Some(pair) = pair else { return Value::Object(members) };
+    members.insert("access".into(), json!(pair.access.expose()));
+    // A token that stays good is answered with the access token alone, as by SimpleJWT without rotation.
+    if let Some(refresh) = &pair.refresh {
+        members.insert("refresh".into(), json!(refresh.expose()));
+        members.insert("token_type".into(), json!("Bearer"));
+        members.insert("expires_in".into(), json!(pair.access_expires_in.as_secs()));
+        members.insert("refresh_expires_in".into(), json!(pair.refresh_expires_in.as_secs()));
+    }
+    Value::Object(members)
+}
+
+/// Name and password, or everything that is wrong with them.
+fn credentials(fields: &Fields) -> Result<Credentials<'_>, Refused> {
+    let mut errors = FieldErrors::default();
+    let username = fields.trimmed("username").map_err(|problem| errors.add("username", problem));
+    let password = fields.text("password").map_err(|problem| errors.add("password", problem));
+    for (field, text) in [("username", username), ("password", password)] {
+        if text.is_ok_and(|text| text.len() > MAX_BYTES) {
+            errors.add_text(field, "Ensure this field has no more than 1024 characters.");
+        }
+    }
+    if username.is_ok_and(|text| text.contains(char::is_control)) {
+        errors.add_text("username", "Control characters are not allowed.");
+    }
+    match (username, password) {
+        (Ok(username), Ok(password)) if errors.is_empty() => {
+            Ok(Credentials { username, password: Secret::new(password) })
+        }
+        _ => Err(errors.refused()),
+    }
+}
+
+fn next_of_form(fields: &Fields) -> Next {
+    fields.text("next").ok().and_then(Next::parse).unwrap_or_default()
+}
+
+/// The one `next` of a query. Two of them are none.
+fn next_of_query(query: Option<&str>) -> Next {
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let mut found =
+        pairs.filter(|(name, _)| name == "next").map(|(_, value): (_, Cow<'_, str>)| value);
+    match (found.next(), found.next()) {
+        (Some(next), None) => Next::parse(&next).unwrap_or_default(),
+        _ => Next::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::refusal::Refusal;
+
+    const REQUIRED: &str = "This field is required.";
+    const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+    fn given(body: &str) -> Result<(String, String), Value> {
+        let fields = Fields::parse(Some(&JSON), body.as_bytes()).unwrap();
+        match credentials(&fields) {
+            Ok(given) => Ok((given.username.into(), given.password.expose().into())),
+            Err(refused) => {
+                assert_eq!(refused.refusal, Refusal::BadBody);
+                Err(Value::Object(refused.members))
+            }
+        }
+    }
+
+    #[test]
+    fn the_name_is_trimmed_and_the_password_is_not() {
+        for (body, username, password) in [
+            (r#"{"username": "kim", "password": "pw", "more": []}"#, "kim", "pw"),
+            (r#"{"username": 1, "password": 2.5}"#, "1", "2.5"),
+            (r#"{"username": "  kim ", "password": "  pw "}"#, "kim", "  pw "),
+            (r#"{"username": "김민정", "password": "\u00e9\n"}"#, "김민정", "\u{e9}\n"),
+            (r#"{"username": "kim", "password": "   "}"#, "kim", "   "),
+        ] {
+            assert_eq!(given(body), Ok((username.into(), password.into())), "{body}");
+        }
+    }
+
+    #[test]
+    fn field_errors_are_those_of_simplejwt() {
+        for (body, errors) in [
+            (r#"{"username": "kim"}"#, json!({"password": [REQUIRED]})),
+            ("{}", json!({"username": [REQUIRED], "password": [REQUIRED]})),
+            (
+                r#"{"username": "", "password": ""}"#,
+                json!({
+                    "username": ["This field may not be blank."],
+                    "password": ["This field may not be blank."],
+                }),
+            ),
+            (
+                r#"{"username": null, "password": null}"#,
+                json!({
+                    "username": ["This field may not be null."],
+                    "password": ["This field may not be null."],
+                }),
+            ),
+            (
+                r#"{"username": [], "password": {"a": 1}}"#,
+                json!({"username": ["Not a valid string."], "password": ["Not a valid string."]}),
+            ),
+            (
+                r#"{"username": "a\u0000", "password": "p"}"#,
+                json!({"username": ["Null characters are not allowed."]}),
+            ),
+            (
+                r#"{"username": "kim", "password": "\ud800"}"#,
+                json!({"password": ["Surrogate characters are not allowed: U+D800."]}),
+            ),
+        ] {
+            assert_eq!(given(body), Err(errors), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_no_account_has_is_refused_before_it_costs_anything() {
+        let long = "a".repeat(MAX_BYTES + 1);
+        let too_long = "Ensure this field has no more than 1024 characters.";
+        assert_eq!(
+            given(&json!({"username": long, "password": long}).to_string()),
+            Err(json!({"username": [too_long], "password": [too_long]}))
+        );
+        assert!(
+            given(&json!({"username": "kim", "password": "a".repeat(MAX_BYTES)}).to_string())
+                .is_ok()
+        );
+        assert_eq!(
+            given(r#"{"username": "a\u001bb", "password": "p"}"#),
+            Err(json!({"username": ["Control characters are not allowed."]}))
+        );
+    }
+
+    #[test]
+    fn next_is_one_path_on_this_host_or_the_start_page() {
+        for (query, next) in [
+            (None, "/"),
+            (Some(""), "/"),
+            (Some("next=%2Fapp%3Fa%3D1"), "/app?a=1"),
+            (Some("x=1&next=/app"), "/app"),
+            (Some("next=https://evil.example/"), "/"),
+            (Some("next=//evil.example"), "/"),
+            (Some("next=%2F%5Cevil.example"), "/"),
+            (Some("next=/a&next=/b"), "/"),
+            (Some("NEXT=/a"), "/"),
+        ] {
+            assert_eq!(next_of_query(query).as_str(), next, "{query:?}");
+        }
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        for (body, next) in [("next=%2Fapp", "/app"), ("next=//evil.example", "/"), ("a=1", "/")] {
+            assert_eq!(
+                next_of_form(&Fields::parse(Some(&form), body.as_bytes()).unwrap()).as_str(),
+                next
+            );
+        }
+    }
+
+    #[test]
+    fn tokens_have_the_shape_of_simplejwt_and_more() {
+        let pair = TokenPair {
+            access: Secret::new("a"),
+            access_expires_in: Duration::from_secs(300),
+            refresh: Some(Secret::new("r")),
+            refresh_expires_in: Duration::from_secs(1_209_600),
+        };
+        assert_eq!(
+            tokens(Some(&pair)),
+            json!({
+                "access": "a",
+                "refresh": "r",
+                "token_type": "Bearer",
+                "expires_in": 300,
+                "refresh_expires_in": 1_209_600,
+            })
+        );
+        assert_eq!(tokens(Some(&TokenPair { refresh: None, ..pair })), json!({"access": "a"}));
+        assert_eq!(tokens(None), json!({}));
+    }
+}

@@ -1,0 +1,173 @@
+//! What do we answer ourselves?
+//!
+//! One file for each own path, and this one, which knows their methods and calls them. An endpoint returns a reply or a
+//! refusal and says what happened; nothing here counts or logs. Every reply is `no-store`, and every refusal goes through
+//! the one map in `wire::reply`.
+//!
+//! A form is what any site's page can post here without asking first; so a form, and whatever the cookie authenticates,
+//! is checked for its sender (`input.rs`). JSON from another origin needs a preflight, which only listed origins
+//! pass ([`cors`]).
+//!
+//! A HEAD gets the reply of the GET; whoever writes it leaves out the body and keeps its length.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::SET_COOKIE;
+use http::{HeaderValue, Method};
+
+use crate::auth::Auth;
+use crate::config::{Config, Issues, OwnPath, OwnPathEntry};
+use crate::event::What;
+use crate::refusal::Refusal;
+use crate::wire::arrival::Arrival;
+use crate::wire::reply::Reply;
+
+use self::cors::CorsPolicy;
+use self::logout::Extent;
+use self::refused::Refused;
+use self::session_cookie::SessionCookie;
+
+pub mod cors;
+mod credentials;
+mod input;
+mod keys;
+mod login;
+mod logout;
+mod navigation;
+pub mod operator;
+mod page;
+mod refresh;
+mod refuse;
+mod refused;
+mod session;
+mod session_cookie;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod verify;
+
+/// Answers the own paths.
+pub struct Endpoints {
+    auth: Arc<Auth>,
+    cookie: SessionCookie,
+    issues: Issues,
+    title: String,
+    links: Vec<(String, String)>,
+    trusted_origins: Vec<String>,
+    login_path: Option<String>,
+    cors: CorsPolicy,
+}
+
+/// An answer, and why it is a refusal if it is one.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// What the client gets.
+    pub reply: Reply,
+    /// Set if the reply refuses.
+    pub refusal: Option<Refusal>,
+}
+
+impl Endpoints {
+    /// From the parts of the configuration that are about own paths.
+    pub fn new(auth: Arc<Auth>, config: &Config) -> Self {
+        let login = config.paths.iter().find(|entry| entry.own == OwnPath::Login);
+        Self {
+            auth,
+            cookie: SessionCookie::new(&config.session),
+            issues: config.login.issues,
+            title: config.login.title.clone(),
+            links: config.login.links.clone(),
+            trusted_origins: config.session.trusted_origins.clone(),
+            login_path: login.map(|entry| entry.path.clone()),
+            cors: CorsPolicy::new(&config.cors),
+        }
+    }
+
+    /// Answers a request to an own path.
+    pub async fn serve(
+        &self,
+        own: &OwnPathEntry,
+        arrival: &Arrival,
+        body: Bytes,
+        happened: &mut Vec<What>,
+    ) -> Served {
+        let methods = methods(own.own);
+        if arrival.preflight().is_some() {
+            return Served::reply(self.cors.preflight(arrival, methods));
+        }
+        if !methods.contains(&arrival.method) {
+            return Served::refused(wrong_method(&arrival.method, methods), &arrival.request_id);
+        }
+        let mut served = match own.own {
+            OwnPath::Login if arrival.method == Method::POST => {
+                self.login(own, arrival, &body, happened).await
+            }
+            OwnPath::Login => self.login_page(own, arrival, happened).await,
+            OwnPath::Logout => self.logout(Extent::Session, arrival, &body, happened).await,
+            OwnPath::LogoutAll => self.logout(Extent::User, arrival, &body, happened).await,
+            OwnPath::Refresh => {
+                Served::of(self.refresh(own, arrival, &body, happened).await, arrival)
+            }
+            OwnPath::Verify => Served::of(self.verify(arrival, &body).await, arrival),
+            OwnPath::Session => Served::of(self.session(arrival, happened).await, arrival),
+            OwnPath::Jwks => Served::reply(self.jwks()),
+        };
+        // A browser that holds a cookie nobody can read would be refused for ever.
+        if served.refusal == Some(Refusal::BadCookie)
+            && !served.reply.headers.contains_key(SET_COOKIE)
+        {
+            served.reply = self.cookie.remove(served.reply);
+        }
+        served
+    }
+
+    /// What front ends on other origins may do.
+    pub const fn cors(&self) -> &CorsPolicy {
+        &self.cors
+    }
+}
+
+impl Served {
+    const fn reply(reply: Reply) -> Self {
+        Self { reply, refusal: None }
+    }
+
+    fn refused(refused: Refused, request_id: &str) -> Self {
+        Self { refusal: Some(refused.refusal), reply: refused.reply(request_id) }
+    }
+
+    fn of(result: Result<Reply, Refused>, arrival: &Arrival) -> Self {
+        match result {
+            Ok(reply) => Self::reply(reply),
+            Err(refused) => Self::refused(refused, &arrival.request_id),
+        }
+    }
+}
+
+/// The methods that an own path takes.
+const fn methods(own: OwnPath) -> &'static [Method] {
+    match own {
+        OwnPath::Login => &[Method::GET, Method::HEAD, Method::POST],
+        OwnPath::Refresh | OwnPath::Verify | OwnPath::Logout | OwnPath::LogoutAll => {
+            &[Method::POST]
+        }
+        OwnPath::Session | OwnPath::Jwks => &[Method::GET, Method::HEAD],
+    }
+}
+
+fn wrong_method(method: &Method, allowed: &[Method]) -> Refused {
+    Refused {
+        allow: names(allowed),
+        ..Refused::with_detail(
+            Refusal::MethodNotAllowed,
+            format!("Method \"{method}\" not allowed."),
+        )
+    }
+}
+
+/// Methods as the value of a header.
+fn names(methods: &[Method]) -> Option<HeaderValue> {
+    let names: Vec<_> = methods.iter().map(Method::as_str).collect();
+    HeaderValue::try_from(names.join(", ")).ok()
+}

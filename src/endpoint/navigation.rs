@@ -1,0 +1,68 @@
+//! Where a browser's navigation goes that needs somebody signed in: to the login page, and from there back.
+//!
+//! The redirect names a path and never a host, so that no header of the request has a say in where it leads; `next` is
+//! the target that was asked for, in canonical form, and is checked again when it is used.
+
+use http::{HeaderValue, Method};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::wire::arrival::Arrival;
+use crate::wire::next::Next;
+use crate::wire::reply::Reply;
+
+/// Everything but RFC 3986's unreserved characters and the slash, which a query may hold.
+const QUERY_VALUE: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// To the login page.
+pub(super) fn to_login(login_path: &str, arrival: &Arrival) -> Reply {
+    let location = HeaderValue::try_from(login_location(login_path, arrival));
+    Reply::see_other(&location.unwrap_or(HeaderValue::from_static("/")))
+}
+
+/// `login_path?next=...`. A target that cannot be asked for again, because it was no GET or because it is no `next`, is left
+/// out; so is `/`, where a sign-in leads anyway.
+fn login_location(login_path: &str, arrival: &Arrival) -> String {
+    let is_read = arrival.method == Method::GET || arrival.method == Method::HEAD;
+    match Next::parse(&arrival.target.to_string()) {
+        Some(next) if is_read && next != Next::default() => {
+            format!("{login_path}?next={}", utf8_percent_encode(next.as_str(), QUERY_VALUE))
+        }
+        Some(_) | None => login_path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::tests::arrival;
+
+    #[test]
+    fn the_redirect_is_a_path_and_leads_back() {
+        for (method, target, location) in [
+            ("GET", "/app", "/login?next=/app"),
+            ("HEAD", "/app/x?a=1&b=%20", "/login?next=/app/x%3Fa%3D1%26b%3D%2520"),
+            (
+                "GET",
+                "/search?u=https://other.example/",
+                "/login?next=/search%3Fu%3Dhttps%3A//other.example/",
+            ),
+            ("GET", "/", "/login"),
+            ("POST", "/app", "/login"),
+            ("GET", "/a?b=\\", "/login"),
+        ] {
+            assert_eq!(login_location("/login", &arrival(method, target, &[])), location);
+        }
+    }
+
+    #[test]
+    fn no_header_has_a_say() {
+        let headers = [
+            ("host", "evil.example"),
+            ("x-forwarded-host", "evil.example"),
+            ("x-forwarded-prefix", "//evil.example"),
+            ("referer", "https://evil.example/"),
+        ];
+        assert_eq!(login_location("/login", &arrival("GET", "/app", &headers)), "/login?next=/app");
+    }
+}

@@ -1,0 +1,179 @@
+//! What an operator can ask of a running gateway, on the admin listener.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /sessions`, `GET /sessions?user=DIRECTORY/ID` | the live sessions |
+//! | `POST /sessions/end` with `{"session": ID}` or `{"user": "DIRECTORY/ID"}` | `{"ended": N}`, effective at once |
+//! | `GET /keys` | the signing keys |
+//! | `POST /keys/rotate` | a new signing key; the old one stays good for checking until its last token has expired |
+//!
+//! The credential is a token of its own from a file beside the store (R59): what users hold is worthless here. A request
+//! with an `Origin` comes from a page and is refused, and so is any `Host` that is no address or `localhost`: a page
+//! whose name was rebound to this address would send its own.
+
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::auth::Auth;
+use crate::auth::keys::KeyRing;
+use crate::caller::{SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::event::{EndReason, What};
+use crate::refusal::Refusal;
+use crate::secret::{Digest, Secret};
+use crate::store::{Session, Sessions, StoreError, Which};
+use crate::wire::host::Host;
+use crate::wire::reply::Reply;
+
+/// Answers operators.
+pub struct Operator {
+    token: Digest,
+    auth: Arc<Auth>,
+    sessions: Arc<dyn Sessions>,
+}
+
+/// One request of an operator's.
+#[derive(Debug)]
+pub struct OperatorRequest<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path without its query.
+    pub path: &'a str,
+    /// The query, empty if there is none.
+    pub query: &'a str,
+    /// All header fields.
+    pub headers: &'a HeaderMap,
+    /// The body.
+    pub body: &'a [u8],
+    /// Now.
+    pub at: Timestamp,
+}
+
+impl Operator {
+    /// With the operator's token.
+    pub fn new(token: &Secret, auth: Arc<Auth>, sessions: Arc<dyn Sessions>) -> Self {
+        Self { token: token.digest(), auth, sessions }
+    }
+
+    /// Answers one request.
+    pub async fn serve(&self, request: &OperatorRequest<'_>, happened: &mut Vec<What>) -> Reply {
+        if let Err(refusal) = self.admit(request.headers) {
+            return Reply::refusal(refusal, "");
+        }
+        let answer = match (request.method, request.path) {
+            (&Method::GET, "/sessions") => self.list(request).await,
+            (&Method::POST, "/sessions/end") => self.end(request, happened).await,
+            (&Method::GET, "/keys") => Ok(describe_keys(self.auth.keys())),
+            (&Method::POST, "/keys/rotate") => self.rotate(request.at),
+            (_, "/sessions" | "/sessions/end" | "/keys" | "/keys/rotate") => {
+                Err(Refusal::MethodNotAllowed)
+            }
+            _ => Err(Refusal::NoRoute),
+        };
+        match answer {
+            Ok(body) => Reply::json(StatusCode::OK, &body),
+            Err(refusal) => Reply::refusal(refusal, ""),
+        }
+    }
+
+    fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if headers.contains_key(ORIGIN) {
+            return Err(Refusal::CrossSite);
+        }
+        let host = headers.get(HOST).and_then(|host| Host::parse(host.as_bytes()).ok());
+        if !host.is_some_and(|host| is_literal(host.name())) {
+            return Err(Refusal::BadHost);
+        }
+        let token = headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .ok_or(Refusal::NotAuthenticated)?;
+        // Both sides are hashed, so that the comparison's time says nothing of the token.
+        if Secret::new(token).digest() == self.token { Ok(()) } else { Err(Refusal::TokenNotValid) }
+    }
+
+    async fn list(&self, request: &OperatorRequest<'_>) -> Result<Value, Refusal> {
+        let user = form_urlencoded::parse(request.query.as_bytes())
+            .find_map(|(name, value)| (name == "user").then(|| user_key(&value)))
+            .transpose()?;
+        let sessions =
+            self.sessions.list(user.as_ref(), request.at).await.map_err(|error| down(&error))?;
+        Ok(json!({"sessions": sessions.iter().map(|session| describe(session)).collect::<Vec<_>>()}))
+    }
+
+    async fn end(
+        &self,
+        request: &OperatorRequest<'_>,
+        happened: &mut Vec<What>,
+    ) -> Result<Value, Refusal> {
+        let body: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
+        let which = match (body.get("session"), body.get("user")) {
+            (Some(Value::String(id)), None) => Which::Session(SessionId::new(id)),
+            (None, Some(Value::String(user))) => Which::User(user_key(user)?),
+            _ => return Err(Refusal::BadBody),
+        };
+        let ended = self.auth.end(&which, EndReason::Operator, request.at, happened).await?;
+        Ok(json!({"ended": ended}))
+    }
+
+    fn rotate(&self, at: Timestamp) -> Result<Value, Refusal> {
+        match self.auth.keys().rotate(at) {
+            Ok(kid) => Ok(json!({"kid": kid})),
+            Err(error) => {
+                tracing::error!(%error, "the signing key cannot be rotated");
+                Err(Refusal::Internal)
+            }
+        }
+    }
+}
+
+/// A session as commands and the operator's API show it.
+pub fn describe(session: &Session) -> Value {
+    let identity = session.identity.load();
+    json!({
+        "session": session.id.as_str(),
+        "user": identity.key.to_string(),
+        "name": identity.name,
+        "signed_in_at": session.signed_in_at.to_string(),
+        "last_used": session.last_used().to_string(),
+        "expires_at": session.expires_at.to_string(),
+        "client": session.client.map(|client| client.to_string()),
+        "agent": session.agent,
+    })
+}
+
+/// The signing keys as commands and the operator's API show them.
+pub fn describe_keys(keys: &KeyRing) -> Value {
+    let describe = |key: &crate::auth::keys::Listed| {
+        json!({
+            "kid": key.kid,
+            "algorithm": key.algorithm.name(),
+            "verifies_until": key.retired_until.map(|until| until.to_string()),
+        })
+    };
+    json!({"keys": keys.list().iter().map(describe).collect::<Vec<_>>()})
+}
+
+/// `DIRECTORY/ID`.
+fn user_key(text: &str) -> Result<UserKey, Refusal> {
+    match text.split_once('/') {
+        Some((directory, id)) if !directory.is_empty() && !id.is_empty() => {
+            Ok(UserKey::new(directory, id))
+        }
+        _ => Err(Refusal::BadBody),
+    }
+}
+
+fn is_literal(name: &str) -> bool {
+    name == "localhost"
+        || name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok()
+}
+
+fn down(error: &StoreError) -> Refusal {
+    tracing::error!(%error, "the store cannot list sessions");
+    Refusal::StoreUnavailable
+}

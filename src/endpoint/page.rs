@@ -1,0 +1,288 @@
+//! The gateway's own pages: signing in, and refusals of a browser's navigation.
+//!
+//! They work without scripts and ask for nothing from anywhere: one inlined style sheet, named by its hash in the
+//! `Content-Security-Policy`, which allows nothing else; so markup that got into a page would neither run nor load nor
+//! post elsewhere. Every text is escaped by the template. What a visitor typed comes back only as the name, never the
+//! password.
+
+use std::sync::LazyLock;
+
+use askama::Template;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use http::header::{CONTENT_SECURITY_POLICY, VARY};
+
+use super::refused::Refused;
+use super::texts::Texts;
+use crate::secret::Digest;
+use crate::wire::accept::Language;
+use crate::wire::next::Next;
+use crate::wire::reply::Reply;
+
+const CSS: &str = include_str!("../../templates/page.css");
+
+/// `frame-ancestors`: nobody may lay the page under theirs. `form-action`: no injected form posts a password elsewhere.
+static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
+    let hash = STANDARD.encode(Digest::of(CSS.as_bytes()).as_bytes());
+    HeaderValue::try_from(format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ))
+    .ok()
+});
+
+/// What the login page shows.
+#[derive(Clone, Debug)]
+pub(super) struct LoginPage<'a> {
+    /// The operator's title.
+    pub(super) title: &'a str,
+    /// The operator's links: label and address.
+    pub(super) links: &'a [(String, String)],
+    /// Where the form posts to.
+    pub(super) action: &'a str,
+    /// Where a sign-in leads.
+    pub(super) next: &'a Next,
+    /// The name that was typed.
+    pub(super) username: &'a str,
+    /// In which language.
+    pub(super) texts: &'static Texts,
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginTemplate<'a> {
+    css: &'static str,
+    texts: &'static Texts,
+    service: &'a str,
+    links: &'a [(String, String)],
+    action: &'a str,
+    next: &'a str,
+    username: &'a str,
+    problem: Option<Problem<'a>>,
+}
+
+struct Problem<'a> {
+    message: String,
+    request_id: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "refusal.html")]
+struct RefusalTemplate<'a> {
+    css: &'static str,
+    texts: &'static Texts,
+    heading: &'static str,
+    message: &'static str,
+    code: &'static str,
+    request_id: &'a str,
+}
+
+impl LoginPage<'_> {
+    /// The page as it is first shown.
+    pub(super) fn reply(&self) -> Reply {
+        page(Reply::empty(http::StatusCode::OK), &self.template(None))
+    }
+
+    /// The page again, after a sign-in that did not succeed: with that refusal's status and headers.
+    pub(super) fn with_problem(&self, refused: &Refused, request_id: &str) -> Reply {
+        let lacks_field =
+            ["username", "password"].iter().any(|field| refused.members.contains_key(*field));
+        let message = if lacks_field {
+            self.texts.missing.to_owned()
+        } else {
+            self.texts.sign_in_problem(refused.refusal, refused.retry_after)
+        };
+        let reply = refused.clone().reply(request_id);
+        page(reply, &self.template(Some(Problem { message, request_id })))
+    }
+
+    fn template<'a>(&'a self, problem: Option<Problem<'a>>) -> LoginTemplate<'a> {
+        LoginTemplate {
+            css: CSS,
+            texts: self.texts,
+            service: self.title,
+            links: self.links,
+            action: self.action,
+            next: self.next.as_str(),
+            username: self.username,
+            problem,
+        }
+    }
+}
+
+/// The page for a refusal, in place of its JSON: same status, same headers, and code and request id to be read out.
+pub(super) fn of_refusal(refused: &Refused, request_id: &str, language: Language) -> Reply {
+    let texts = Texts::of(language);
+    let (heading, message) = texts.refusal(refused.refusal);
+    let code = refused.refusal.code();
+    let template = RefusalTemplate { css: CSS, texts, heading, message, code, request_id };
+    page(refused.clone().reply(request_id), &template)
+}
+
+/// `reply` with the page as its body. Without a policy or a rendering, neither of which fails, it stays as it is.
+fn page(reply: Reply, template: &impl Template) -> Reply {
+    let (Some(policy), Ok(html)) = (POLICY.as_ref(), template.render()) else { return reply };
+    reply
+        .with_body("text/html; charset=utf-8", html)
+        .with_header(CONTENT_SECURITY_POLICY, policy.clone())
+        .with_header(VARY, HeaderValue::from_static("Accept-Language"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::StatusCode;
+    use http::header::{
+        CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE,
+    };
+
+    use super::*;
+    use crate::refusal::Refusal;
+    use crate::wire::body::FieldProblem;
+
+    fn html(reply: &Reply) -> &str {
+        assert_eq!(reply.headers[CONTENT_TYPE], "text/html; charset=utf-8");
+        std::str::from_utf8(&reply.body).unwrap()
+    }
+
+    fn with_page<R>(username: &str, test: impl FnOnce(LoginPage<'_>) -> R) -> R {
+        test(LoginPage {
+            title: "Acme & Sons",
+            links: &[("Forgot your password?".into(), "/accounts/password_reset/".into())],
+            action: "/login",
+            next: &Next::parse("/app?a=1&b=2").unwrap(),
+            username,
+            texts: Texts::of(Language::English),
+        })
+    }
+
+    #[test]
+    fn the_page_has_what_a_browser_and_a_password_manager_look_for() {
+        let reply = with_page("", |page| page.reply());
+        assert_eq!(reply.status, StatusCode::OK);
+        let html = html(&reply);
+        for needed in [
+            "<html lang=\"en\">",
+            "<meta name=\"viewport\"",
+            "<title>Sign in – Acme &#38; Sons</title>",
+            "<form method=\"post\" action=\"/login\">",
+            "<input type=\"hidden\" name=\"next\" value=\"/app?a=1&#38;b=2\">",
+            "<label for=\"username\">Username</label>",
+            "autocomplete=\"username\"",
+            "<label for=\"password\">Password</label>",
+            "type=\"password\"",
+            "autocomplete=\"current-password\"",
+            "<button type=\"submit\">",
+            "<a href=\"/accounts/password_reset/\">Forgot your password?</a>",
+        ] {
+            assert!(html.contains(needed), "{needed} is not in\n{html}");
+        }
+        assert!(!html.contains("role=\"alert\""));
+    }
+
+    #[test]
+    fn nothing_is_scripted_or_loaded() {
+        for language in [Language::English, Language::Korean] {
+            let login =
+                with_page("", |page| LoginPage { texts: Texts::of(language), ..page }.reply());
+            for reply in [login, of_refusal(&Refusal::GroupRequired.into(), "r1", language)] {
+                let html = html(&reply);
+                for never in ["<script", "<img", "<link", "@import", "url(", "//", " style="] {
+                    assert!(!html.contains(never), "{never} is in\n{html}");
+                }
+                for tag in html.split('<').filter_map(|rest| rest.split('>').next()) {
+                    assert!(!tag.split(' ').any(|attribute| attribute.starts_with("on")), "{tag}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_policy_allows_exactly_the_style_sheet_of_the_page() {
+        let reply = with_page("", |page| page.reply());
+        let html = html(&reply);
+        let css = html.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+        let hash = STANDARD.encode(Digest::of(css.as_bytes()).as_bytes());
+        assert_eq!(
+            reply.headers[CONTENT_SECURITY_POLICY],
+            format!(
+                "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; frame-ancestors 'none'; \
+                 base-uri 'none'"
+            )
+        );
+        assert_eq!(reply.headers[CACHE_CONTROL], "no-store");
+        assert_eq!(reply.headers[REFERRER_POLICY], "same-origin");
+        assert_eq!(reply.headers["x-content-type-options"], "nosniff");
+    }
+
+    #[test]
+    fn a_problem_is_announced_with_the_request_id_and_the_name_kept() {
+        let reply =
+            with_page("kim", |page| page.with_problem(&Refusal::BadCredentials.into(), "r1"));
+        assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+        assert!(reply.headers.contains_key(WWW_AUTHENTICATE));
+        let html = html(&reply);
+        for needed in [
+            "<title>Error: Sign in",
+            "role=\"alert\"",
+            "<code>r1</code>",
+            "value=\"kim\"",
+            "aria-describedby=\"problem\"",
+        ] {
+            assert!(html.contains(needed), "{needed} is not in\n{html}");
+        }
+        let password = html.split_once("id=\"password\"").unwrap().1.split_once('>').unwrap().0;
+        assert!(password.contains("autofocus") && !password.contains("value="));
+    }
+
+    #[test]
+    fn an_empty_field_is_told_as_one() {
+        let missing = Refused::field("password", FieldProblem::Blank);
+        let reply = with_page("kim", |page| page.with_problem(&missing, "r1"));
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST);
+        assert!(html(&reply).contains("Enter your username and your password."));
+    }
+
+    #[test]
+    fn each_problem_keeps_its_status_and_its_wait() {
+        let wait = Some(Duration::from_millis(29_500));
+        for (refusal, wait, status, retry_after) in [
+            (Refusal::TooManyAttempts, wait, 429, Some("30")),
+            (Refusal::Busy, None, 503, Some("1")),
+            (Refusal::StoreUnavailable, None, 503, Some("1")),
+            (Refusal::CrossSite, None, 403, None),
+        ] {
+            let reply = with_page("kim", |page| {
+                page.with_problem(&Refused { retry_after: wait, ..refusal.into() }, "r1")
+            });
+            assert_eq!(reply.status.as_u16(), status);
+            let header = reply.headers.get(RETRY_AFTER).map(|value| value.to_str().unwrap());
+            assert_eq!(header, retry_after, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_typed_cannot_become_markup() {
+        let typed = "\"><script>alert(1)</script>";
+        let reply =
+            with_page(typed, |page| page.with_problem(&Refusal::BadCredentials.into(), typed));
+        assert!(!html(&reply).contains("<script"));
+        let reply = of_refusal(&Refusal::BadTarget.into(), typed, Language::English);
+        assert!(!html(&reply).contains("<script"));
+    }
+
+    #[test]
+    fn a_refusal_shows_its_code_and_the_request_id() {
+        for language in [Language::English, Language::Korean] {
+            for refusal in Refusal::ALL {
+                let reply = of_refusal(&(*refusal).into(), "r1", language);
+                assert_eq!(reply.status, refusal.status());
+                let html = html(&reply);
+                assert!(html.contains(&format!("<code>{}</code>", refusal.code())));
+                assert!(html.contains("<code>r1</code>"));
+                assert!(html.contains(&format!("<html lang=\"{}\">", language.code())));
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `POST /refresh`: new tokens for a refresh token.
+//!
+//! SimpleJWT's bodies. With rotation the answer holds the next refresh token too; at an alias that stands in for a service
+//! without rotation it is `{"access"}` alone. Neither cookie nor `Authorization` is looked at: the token says it all, and
+//! a form from another site is refused all the same, because it could spend a token that its sender knows.
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::login::tokens;
+use super::refused::Refused;
+use super::{Endpoints, input};
+use crate::config::OwnPathEntry;
+use crate::event::What;
+use crate::secret::Secret;
+use crate::wire::arrival::Arrival;
+use crate::wire::reply::Reply;
+
+impl Endpoints {
+    /// `POST /refresh`
+    pub(super) async fn refresh(
+        &self,
+        own: &OwnPathEntry,
+        arrival: &Arrival,
+        body: &Bytes,
+        happened: &mut Vec<What>,
+    ) -> Result<Reply, Refused> {
+        let token = self.token(arrival, body, "refresh")?;
+        let pair = self.auth.refresh(token.expose(), own.rotation, arrival.at, happened).await?;
+        Ok(Reply::json(StatusCode::OK, &tokens(Some(&pair))))
+    }
+
+    /// The one token of a body.
+    pub(super) fn token(
+        &self,
+        arrival: &Arrival,
+        body: &Bytes,
+        field: &'static str,
+    ) -> Result<Secret, Refused> {
+        if input::is_form(arrival) {
+            input::same_site(arrival, &self.trusted_origins)?;
+        }
+        let fields = input::fields(arrival, body)?;
+        match fields.trimmed(field) {
+            Ok(token) => Ok(Secret::new(token)),
+            Err(problem) => Err(Refused::field(field, problem)),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What an endpoint returns in place of an answer: a refusal, with what its body and headers say beyond the refusal's own
+//! text. It becomes a reply here, through the one map in `wire::reply`.
+
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::header::{ALLOW, RETRY_AFTER};
+use serde_json::{Map, Value, json};
+
+use crate::auth::SignInRefused;
+use crate::refusal::Refusal;
+use crate::wire::body::{BodyProblem, FieldProblem};
+use crate::wire::reply::Reply;
+
+/// A refusal with its particulars.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Refused {
+    /// Why.
+    pub(super) refusal: Refusal,
+    /// Members of the body, in place of the refusal's own `detail`.
+    pub(super) members: Map<String, Value>,
+    /// `Retry-After`, where it is known.
+    pub(super) retry_after: Option<Duration>,
+    /// `Allow`, for 405.
+    pub(super) allow: Option<HeaderValue>,
+}
+
+/// Errors by field, as Django REST framework gives them.
+#[derive(Default)]
+pub(super) struct FieldErrors(Map<String, Value>);
+
+impl Refused {
+    /// With another text than the refusal's own.
+    pub(super) fn with_detail(refusal: Refusal, detail: impl Into<String>) -> Self {
+        let members = Map::from_iter([("detail".to_owned(), Value::String(detail.into()))]);
+        Self { members, ..refusal.into() }
+    }
+
+    /// One field's problem.
+    pub(super) fn field(field: &str, problem: FieldProblem) -> Self {
+        let mut errors = FieldErrors::default();
+        errors.add(field, problem);
+        errors.refused()
+    }
+
+    /// A body that has no fields, in Django REST framework's words where it has some. What its JSON parser says about the
+    /// place of an error is Python's; here it ends before that.
+    pub(super) fn body(problem: BodyProblem, content_type: &str) -> Self {
+        let refusal = problem.refusal();
+        let detail = match problem {
+            BodyProblem::NoContentType | BodyProblem::UnsupportedMediaType => {
+                format!("Unsupported media type \"{content_type}\" in request.")
+            }
+            BodyProblem::NotAnObject(kind) => {
+                let text = format!("Invalid data. Expected a dictionary, but got {kind}.");
+                let members = Map::from_iter([("non_field_errors".to_owned(), json!([text]))]);
+                return Self { members, ..refusal.into() };
+            }
+            BodyProblem::Malformed => "JSON parse error".into(),
+            BodyProblem::InvalidUtf8 => "The request body is not UTF-8.".into(),
+            BodyProblem::DuplicateMember => "A member of the request body occurs twice.".into(),
+            BodyProblem::TooDeep => "The request body is nested too deeply.".into(),
+            BodyProblem::TooManyMembers => "The request body has too many members.".into(),
+        };
+        Self::with_detail(refusal, detail)
+    }
+
+    /// As a reply.
+    pub(super) fn reply(self, request_id: &str) -> Reply {
+        let mut reply = Reply::refusal_with(self.refusal, request_id, self.members);
+        if let Some(wait) = self.retry_after {
+            // Rounded up: whoever comes back on the second is not refused again.
+            let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+            reply.headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if let Some(allow) = self.allow {
+            reply.headers.insert(ALLOW, allow);
+        }
+        reply
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, members: Map::new(), retry_after: None, allow: None }
+    }
+}
+
+impl From<SignInRefused> for Refused {
+    fn from(refused: SignInRefused) -> Self {
+        Self { retry_after: refused.retry_after, ..refused.refusal.into() }
+    }
+}
+
+impl FieldErrors {
+    /// Whether all fields are well.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Notes what is wrong with a field.
+    pub(super) fn add(&mut self, field: &str, problem: FieldProblem) {
+        self.add_text(field, &problem.message());
+    }
+
+    /// Notes what is wrong with a field, in other words.
+    pub(super) fn add_text(&mut self, field: &str, text: &str) {
+        self.0.insert(field.to_owned(), json!([text]));
+    }
+
+    /// The refusal, with all of them at once.
+    pub(super) fn refused(self) -> Refused {
+        Refused { members: self.0, ..Refusal::BadBody.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(refused: Refused) -> (u16, Value) {
+        let reply = refused.reply("r1");
+        (reply.status.as_u16(), serde_json::from_slice(&reply.body).unwrap())
+    }
+
+    #[test]
+    fn a_body_without_fields_is_refused_in_the_words_of_rest_framework() {
+        use BodyProblem::*;
+        for (problem, status, members) in [
+            (
+                NotAnObject("list"),
+                400,
+                json!({"non_field_errors": ["Invalid data. Expected a dictionary, but got list."], "code": "bad_body"}),
+            ),
+            (
+                NotAnObject("str"),
+                400,
+                json!({"non_field_errors": ["Invalid data. Expected a dictionary, but got str."], "code": "bad_body"}),
+            ),
+            (
+                UnsupportedMediaType,
+                415,
+                json!({"detail": "Unsupported media type \"text/plain\" in request.", "code": "unsupported_media_type"}),
+            ),
+            (Malformed, 400, json!({"detail": "JSON parse error", "code": "bad_body"})),
+        ] {
+            let (got, mut body) = body(Refused::body(problem, "text/plain"));
+            assert_eq!(body.as_object_mut().unwrap().remove("request_id"), Some(json!("r1")));
+            assert_eq!((got, body), (status, members), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn all_field_errors_come_at_once() {
+        let mut errors = FieldErrors::default();
+        errors.add("username", FieldProblem::Required);
+        errors.add("password", FieldProblem::Surrogate(0xD800));
+        assert_eq!(
+            body(errors.refused()),
+            (
+                400,
+                json!({
+                    "username": ["This field is required."],
+                    "password": ["Surrogate characters are not allowed: U+D800."],
+                    "code": "bad_body",
+                    "request_id": "r1",
+                })
+            )
+        );
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up_to_whole_seconds() {
+        for (millis, header) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (90_000, "90")] {
+            let refused = Refused::from(SignInRefused {
+                refusal: Refusal::TooManyAttempts,
+                retry_after: Some(Duration::from_millis(millis)),
+            });
+            assert_eq!(refused.reply("r1").headers[RETRY_AFTER], header);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `GET /session`: who am I, when and how did I sign in, and when does it end?
+//!
+//! What a front end shows or plans by; no token and nothing that could become one. 401 if nobody is signed in.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Endpoints;
+use super::refused::Refused;
+use crate::caller::Proof;
+use crate::event::What;
+use crate::store::Session;
+use crate::wire::arrival::Arrival;
+use crate::wire::reply::Reply;
+
+impl Endpoints {
+    /// `GET /session`
+    pub(super) async fn session(
+        &self,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Result<Reply, Refused> {
+        let (session, proof) = self.caller(arrival, happened).await?;
+        Ok(Reply::json(StatusCode::OK, &describe(&session, proof)))
+    }
+}
+
+fn describe(session: &Session, proof: Proof) -> Value {
+    let identity = session.identity.load();
+    let idle_end = session.last_used().plus(session.idle_timeout);
+    json!({
+        "user_id": &*identity.key.id,
+        "username": identity.name,
+        "directory": &*identity.key.directory,
+        "groups": identity.groups,
+        "session_id": session.id.as_str(),
+        "proof": proof.name(),
+        "signed_in_at": session.signed_in_at.to_string(),
+        "last_used_at": session.last_used().to_string(),
+        "idle_expires_at": idle_end.min(session.expires_at).to_string(),
+        "expires_at": session.expires_at.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::endpoint::tests;
+
+    #[test]
+    fn it_says_who_and_until_when() {
+        let session = tests::session("s1", "2");
+        session.touch(session.signed_in_at.plus(Duration::from_secs(60)));
+        assert_eq!(
+            describe(&session, Proof::SessionCookie),
+            json!({
+                "user_id": "2",
+                "username": "kim",
+                "directory": "django",
+                "groups": ["staff"],
+                "session_id": "s1",
+                "proof": "session_cookie",
+                "signed_in_at": "2026-11-23T08:34:39.000Z",
+                "last_used_at": "2026-11-23T08:35:39.000Z",
+                "idle_expires_at": "2026-11-24T08:35:39.000Z",
+                "expires_at": "2026-12-23T08:34:39.000Z",
+            })
+        );
+    }
+
+    #[test]
+    fn the_idle_end_is_never_later_than_the_absolute_one() {
+        let session = tests::session("s1", "2");
+        session.touch(session.expires_at.minus(Duration::from_secs(1)));
+        let description = describe(&session, Proof::AccessToken);
+        assert_eq!(description["idle_expires_at"], description["expires_at"]);
+    }
+}

@@ -1,0 +1,275 @@
+//! What the gateway's pages say, in each language.
+//!
+//! A language is one [`Texts`] and one line in [`Texts::of`]; the compiler asks for every text, and a test looks that each
+//! is there and in its language. `wire::accept` knows which one the visitor prefers.
+
+use std::time::Duration;
+
+use crate::refusal::Refusal;
+use crate::wire::accept::Language;
+
+macro_rules! texts {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// Everything that a page says in one language.
+        #[derive(Debug)]
+        pub(super) struct Texts {
+            /// The language's tag, for `lang`.
+            pub(super) tag: &'static str,
+            $($(#[doc = $doc])+ pub(super) $name: &'static str,)+
+            /// How long to wait, as a sentence.
+            pub(super) wait: fn(Duration) -> String,
+        }
+
+        #[cfg(test)]
+        impl Texts {
+            fn all(&self) -> Vec<(&'static str, &'static str)> {
+                vec![$((stringify!($name), self.$name),)+]
+            }
+        }
+    };
+}
+
+texts! {
+    /// Heading, title and button of the login page.
+    sign_in,
+    /// The name field.
+    username,
+    /// The password field.
+    password,
+    /// What stands before the title of a page with a problem.
+    error,
+    /// What the operator's links are called for screen readers.
+    more,
+    /// The request id's label.
+    request_id,
+    /// The code's label.
+    code,
+    /// The link to `/`.
+    start_page,
+    /// A field was left empty.
+    missing,
+    /// Name or password do not match.
+    bad_credentials,
+    /// Too many failures.
+    too_many_attempts,
+    /// The hashing pool is full.
+    busy,
+    /// Store or directory are down.
+    unavailable,
+    /// The form came from another site.
+    cross_site,
+    /// The form cannot be read.
+    bad_form,
+    /// Heading for 400 and its like.
+    bad_request_heading,
+    /// The request cannot be understood.
+    bad_request,
+    /// Heading for 401.
+    signed_out_heading,
+    /// Nobody is signed in.
+    signed_out,
+    /// Heading for 403.
+    forbidden_heading,
+    /// The caller may not.
+    forbidden,
+    /// Heading for 404.
+    not_found_heading,
+    /// There is nothing.
+    not_found,
+    /// Heading for 500 and its like.
+    failed_heading,
+    /// The gateway failed.
+    failed,
+    /// Heading for 502 and 504.
+    upstream_heading,
+    /// The application cannot be reached.
+    upstream_down,
+    /// The application does not answer.
+    upstream_slow,
+    /// Heading for 503.
+    unavailable_heading,
+}
+
+static ENGLISH: Texts = Texts {
+    tag: "en",
+    sign_in: "Sign in",
+    username: "Username",
+    password: "Password",
+    error: "Error",
+    more: "More",
+    request_id: "Request ID",
+    code: "Code",
+    start_page: "Go to the start page",
+    missing: "Enter your username and your password.",
+    bad_credentials: "The username or the password is not right. Check both and try again.",
+    too_many_attempts: "Too many failed attempts.",
+    busy: "Many people are signing in right now. Try again in a moment.",
+    unavailable: "Signing in is not possible at the moment. Try again in a few minutes.",
+    cross_site: "The form was sent from another site. Sign in from this page.",
+    bad_form: "The form could not be read. Sign in from this page.",
+    bad_request_heading: "This request cannot be handled",
+    bad_request: "The address or something sent with it is not valid. Check the address, or start again from the start page.",
+    signed_out_heading: "You are not signed in",
+    signed_out: "Sign in to see this page.",
+    forbidden_heading: "You do not have access",
+    forbidden: "You are not allowed to do this. If you think you should be, tell whoever runs this service and give them the request ID below.",
+    not_found_heading: "Page not found",
+    not_found: "There is nothing at this address. It may have been mistyped or moved.",
+    failed_heading: "Something went wrong",
+    failed: "The request could not be handled. Try again; if it happens again, tell whoever runs this service and give them the request ID below.",
+    upstream_heading: "The service is not answering",
+    upstream_down: "The service behind this page cannot be reached at the moment. Try again in a few minutes.",
+    upstream_slow: "The service behind this page took too long to answer. Try again in a few minutes.",
+    unavailable_heading: "Not available at the moment",
+    wait: |wait| {
+        let (count, unit) = rounded(wait, ["second", "minute", "hour"]);
+        let plural = if count == 1 { "" } else { "s" };
+        format!("Try again in {count} {unit}{plural}.")
+    },
+};
+
+static KOREAN: Texts = Texts {
+    tag: "ko",
+    sign_in: "로그인",
+    username: "사용자 이름",
+    password: "비밀번호",
+    error: "오류",
+    more: "더 보기",
+    request_id: "요청 ID",
+    code: "코드",
+    start_page: "시작 페이지로 이동",
+    missing: "사용자 이름과 비밀번호를 입력하세요.",
+    bad_credentials: "사용자 이름 또는 비밀번호가 올바르지 않습니다. 확인한 후 다시 시도하세요.",
+    too_many_attempts: "로그인 시도가 너무 많이 실패했습니다.",
+    busy: "지금 로그인하는 사람이 많습니다. 잠시 후 다시 시도하세요.",
+    unavailable: "지금은 로그인할 수 없습니다. 몇 분 후에 다시 시도하세요.",
+    cross_site: "다른 사이트에서 보낸 양식입니다. 이 페이지에서 로그인하세요.",
+    bad_form: "양식을 읽을 수 없습니다. 이 페이지에서 로그인하세요.",
+    bad_request_heading: "처리할 수 없는 요청입니다",
+    bad_request: "주소 또는 함께 보낸 내용이 올바르지 않습니다. 주소를 확인하거나 시작 페이지에서 다시 시작하세요.",
+    signed_out_heading: "로그인되어 있지 않습니다",
+    signed_out: "이 페이지를 보려면 로그인하세요.",
+    forbidden_heading: "접근 권한이 없습니다",
+    forbidden: "이 작업을 할 권한이 없습니다. 권한이 있어야 한다면 서비스 관리자에게 아래의 요청 ID를 알려 주세요.",
+    not_found_heading: "페이지를 찾을 수 없습니다",
+    not_found: "이 주소에는 아무것도 없습니다. 주소가 잘못되었거나 변경되었을 수 있습니다.",
+    failed_heading: "문제가 발생했습니다",
+    failed: "요청을 처리하지 못했습니다. 다시 시도하고, 계속되면 서비스 관리자에게 아래의 요청 ID를 알려 주세요.",
+    upstream_heading: "서비스가 응답하지 않습니다",
+    upstream_down: "지금은 이 페이지의 서비스에 연결할 수 없습니다. 몇 분 후에 다시 시도하세요.",
+    upstream_slow: "이 페이지의 서비스가 제시간에 응답하지 않았습니다. 몇 분 후에 다시 시도하세요.",
+    unavailable_heading: "지금은 이용할 수 없습니다",
+    wait: |wait| {
+        let (count, unit) = rounded(wait, ["초", "분", "시간"]);
+        format!("{count}{unit} 후에 다시 시도하세요.")
+    },
+};
+
+impl Texts {
+    /// Those of this language.
+    pub(super) fn of(language: Language) -> &'static Self {
+        match language {
+            Language::English => &ENGLISH,
+            Language::Korean => &KOREAN,
+        }
+    }
+
+    /// What the login page says about a sign-in that did not succeed.
+    pub(super) fn sign_in_problem(
+        &self,
+        refusal: Refusal,
+        retry_after: Option<Duration>,
+    ) -> String {
+        let text = match refusal {
+            Refusal::BadCredentials => self.bad_credentials,
+            Refusal::TooManyAttempts => self.too_many_attempts,
+            Refusal::Busy => self.busy,
+            Refusal::CrossSite => self.cross_site,
+            refusal if refusal.status().is_client_error() => self.bad_form,
+            _ => self.unavailable,
+        };
+        match retry_after {
+            Some(wait) if refusal == Refusal::TooManyAttempts => {
+                format!("{text} {}", (self.wait)(wait))
+            }
+            _ => text.to_owned(),
+        }
+    }
+
+    /// Heading and text of the page for a refusal, by its status; the page shows the code beside them.
+    pub(super) fn refusal(&self, refusal: Refusal) -> (&'static str, &'static str) {
+        match refusal.status().as_u16() {
+            401 => (self.signed_out_heading, self.signed_out),
+            403 => (self.forbidden_heading, self.forbidden),
+            404 => (self.not_found_heading, self.not_found),
+            502 => (self.upstream_heading, self.upstream_down),
+            503 => (self.unavailable_heading, self.failed),
+            504 => (self.upstream_heading, self.upstream_slow),
+            400..=499 => (self.bad_request_heading, self.bad_request),
+            _ => (self.failed_heading, self.failed),
+        }
+    }
+}
+
+/// A time to wait in the greatest fitting unit, rounded up so that nobody comes too early.
+fn rounded(wait: Duration, [second, minute, hour]: [&'static str; 3]) -> (u64, &'static str) {
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+    match seconds {
+        0..120 => (seconds, second),
+        120..7200 => (seconds.div_ceil(60), minute),
+        _ => (seconds.div_ceil(3600), hour),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_is_missing_or_left_in_another_language() {
+        for language in [Language::English, Language::Korean] {
+            let texts = Texts::of(language);
+            assert_eq!(texts.tag, language.code());
+            for (name, text) in texts.all() {
+                let is_hangul = |c: char| ('가'..='힣').contains(&c);
+                assert!(!text.trim().is_empty(), "{} {name}", texts.tag);
+                assert_eq!(text.chars().any(is_hangul), texts.tag == "ko", "{} {name}", texts.tag);
+            }
+        }
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up() {
+        for (millis, english, korean) in [
+            (0, "in 1 second.", "1초 "),
+            (29_001, "in 30 seconds.", "30초 "),
+            (120_000, "in 2 minutes.", "2분 "),
+            (121_000, "in 3 minutes.", "3분 "),
+            (7_200_001, "in 3 hours.", "3시간 "),
+        ] {
+            let wait = Duration::from_millis(millis);
+            assert!((ENGLISH.wait)(wait).ends_with(english), "{millis}");
+            assert!((KOREAN.wait)(wait).starts_with(korean), "{millis}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_has_a_page() {
+        for refusal in Refusal::ALL {
+            let (heading, text) = ENGLISH.refusal(*refusal);
+            assert!(!heading.is_empty() && !text.is_empty());
+        }
+        assert_eq!(ENGLISH.refusal(Refusal::GroupRequired).0, "You do not have access");
+        assert_eq!(ENGLISH.refusal(Refusal::UpstreamTimeout).1, ENGLISH.upstream_slow);
+    }
+
+    #[test]
+    fn only_a_lockout_names_the_wait() {
+        let wait = Some(Duration::from_secs(30));
+        let locked = ENGLISH.sign_in_problem(Refusal::TooManyAttempts, wait);
+        assert_eq!(locked, "Too many failed attempts. Try again in 30 seconds.");
+        assert_eq!(ENGLISH.sign_in_problem(Refusal::Busy, wait), ENGLISH.busy);
+        assert_eq!(ENGLISH.sign_in_problem(Refusal::StoreUnavailable, None), ENGLISH.unavailable);
+    }
+}

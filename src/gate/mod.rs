@@ -1,0 +1,213 @@
+//! May it pass, and to where?
+//!
+//! One function, [`Gate::decide`], takes an [`Arrival`] and gives a [`Decision`]; nothing flows back. Its steps:
+//!
+//! 1. route: host and canonical path lead to an own path or a route;
+//! 2. preflight: a CORS preflight is answered, or forwarded without identity, and never authenticates anybody;
+//! 3. who: [`Auth::presented`] finds out who is calling;
+//! 4. allowed: what the route asks of a caller, and whether an unsafe request that a cookie authenticates comes from our own
+//!    site. What passes is a [`Permit`].
+//!
+//! The gate's inputs are method, host, canonical path and verified identity. It looks at no other header to choose a policy
+//! (R12): not at `X-Original-URL`, not at a method override, not at `User-Agent`.
+
+mod permit;
+mod route;
+
+use std::sync::Arc;
+
+use http::Method;
+
+pub use self::permit::Permit;
+use self::route::methods_of;
+pub use self::route::{Found, RouteTable, USUAL_METHODS};
+use crate::auth::Auth;
+use crate::auth::presented::Presented;
+use crate::caller::{Anonymous, Caller, Known, Proof};
+use crate::config::{Access, Config, OwnPathEntry, Route};
+use crate::event::What;
+use crate::refusal::Refusal;
+use crate::wire::accept;
+use crate::wire::arrival::Arrival;
+use crate::wire::authorization::{self, Authorization};
+use crate::wire::cross_site::{self, Verdict};
+
+/// Decides about every request.
+pub struct Gate {
+    routes: RouteTable,
+    auth: Arc<Auth>,
+    cookie: String,
+    trusted_origins: Vec<String>,
+    cors_origins: Vec<String>,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// It goes to an upstream.
+    Forward(Permit),
+    /// We answer it ourselves.
+    Serve(Arc<OwnPathEntry>),
+    /// It is a CORS preflight from a listed origin, and we answer it; these methods exist there.
+    Preflight(Vec<Method>),
+    /// It does not pass.
+    Refuse(Denial),
+}
+
+/// A refusal and what its answer needs to know.
+#[derive(Debug)]
+pub struct Denial {
+    /// Why.
+    pub refusal: Refusal,
+    /// The route, where one was found.
+    pub route: Option<Arc<Route>>,
+    /// For 405: what the path takes.
+    pub allow: Vec<Method>,
+    /// The session cookie that was sent leads nowhere any more; tell the browser to drop it.
+    pub dead_cookie: bool,
+}
+
+impl Gate {
+    /// From the configuration.
+    pub fn new(config: &Config, auth: Arc<Auth>) -> Self {
+        Self {
+            routes: RouteTable::new(config),
+            auth,
+            cookie: config.session.cookie.clone(),
+            trusted_origins: config.session.trusted_origins.clone(),
+            cors_origins: config.cors.allowed_origins.clone(),
+        }
+    }
+
+    /// Decides about one request.
+    pub async fn decide(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Decision {
+        let preflight = arrival.preflight().and_then(|wanted| self.preflight(arrival, &wanted));
+        if let Some(decision) = preflight {
+            return decision;
+        }
+        let route = match self.routes.find(&arrival.host, arrival.target.path(), &arrival.method) {
+            Found::Own(own) if arrival.target.ambiguities().is_empty() => return Decision::Serve(own),
+            Found::Own(_) => return Denial::of(Refusal::BadTarget, None),
+            Found::Route(route) => route,
+            Found::OtherMethods(allow) => {
+                let mut denial = Denial::new(Refusal::MethodNotAllowed, None);
+                denial.allow = allow;
+                return Decision::Refuse(denial);
+            }
+            Found::Nothing => return Denial::of(Refusal::NoRoute, None),
+        };
+        if arrival.target.tolerated_by(route.tolerate).is_err() {
+            return Denial::of(Refusal::BadTarget, Some(route));
+        }
+        let presented = self.auth.presented(&self.cookie, arrival, happened).await;
+        self.allowed(arrival, route, presented)
+    }
+
+    /// A preflight carries no credential (Fetch standard, section 3.2.5), so it is answered or forwarded without asking for
+    /// one; from an origin that is not listed it is an OPTIONS like any other.
+    fn preflight(&self, arrival: &Arrival, wanted: &Method) -> Option<Decision> {
+        let listed = arrival
+            .header("origin")
+            .is_some_and(|origin| self.cors_origins.iter().any(|allowed| allowed == origin));
+        match self.routes.find(&arrival.host, arrival.target.path(), wanted) {
+            Found::Route(route) if route.forward_preflight => {
+                let readable = arrival.target.tolerated_by(route.tolerate).is_ok();
+                readable.then(|| Decision::Forward(Permit::without_identity(route)))
+            }
+            Found::Route(route) if listed => Some(Decision::Preflight(methods_of(&route).to_vec())),
+            Found::OtherMethods(allow) if listed => Some(Decision::Preflight(allow)),
+            // The endpoint knows its methods.
+            Found::Own(_) | Found::Route(_) | Found::OtherMethods(_) | Found::Nothing => None,
+        }
+    }
+
+    /// What the route asks of whoever is calling.
+    fn allowed(&self, arrival: &Arrival, route: Arc<Route>, presented: Presented) -> Decision {
+        let caller = match (presented, route.access) {
+            (Presented::Malformed(refusal), _) => return Denial::of(refusal, Some(route)),
+            // "The store is down" is never "nobody is signed in", not even where anybody may come.
+            (Presented::Bad(refusal, _), _) if refusal.status().is_server_error() => {
+                return Denial::of(refusal, Some(route));
+            }
+            (Presented::Good(session, proof), access) => {
+                let known = Presented::known(&session, proof);
+                match (self.from_our_site(arrival, &known), access) {
+                    (true, _) => Caller::Known(known),
+                    (false, Access::Public) => {
+                        Caller::Anonymous(Anonymous::Ignored(Refusal::CrossSite))
+                    }
+                    (false, Access::Optional | Access::SignedIn) => {
+                        return Denial::of(Refusal::CrossSite, Some(route));
+                    }
+                }
+            }
+            (Presented::Nothing, Access::Public | Access::Optional) => {
+                Caller::Anonymous(Anonymous::NoCredential)
+            }
+            (Presented::Nothing, Access::SignedIn) => {
+                return Denial::of(Refusal::NotAuthenticated, Some(route));
+            }
+            (Presented::Bad(refusal, _), Access::Public) => {
+                Caller::Anonymous(Anonymous::Ignored(refusal))
+            }
+            // A browser cannot refresh a cookie: on a page that anybody may see, it is nobody.
+            (Presented::Bad(refusal @ Refusal::SessionEnded, Proof::SessionCookie), Access::Optional)
+                if accept::is_navigation(&arrival.method, &arrival.headers) =>
+            {
+                Caller::Anonymous(Anonymous::Ignored(refusal))
+            }
+            (Presented::Bad(refusal, proof), Access::Optional | Access::SignedIn) => {
+                let mut denial = Denial::new(refusal, Some(route));
+                denial.dead_cookie =
+                    refusal == Refusal::SessionEnded && proof == Proof::SessionCookie;
+                return Decision::Refuse(denial);
+            }
+        };
+        if !route.groups.is_empty() {
+            let Some(known) = caller.known() else {
+                return Denial::of(Refusal::NotAuthenticated, Some(route));
+            };
+            if !route.groups.iter().any(|group| known.identity.groups.contains(group)) {
+                return Denial::of(Refusal::GroupRequired, Some(route));
+            }
+        }
+        let foreign = match authorization::read(&arrival.headers) {
+            Authorization::Foreign => true,
+            // A public route may lead to a service with tokens of its own; ours never get there.
+            Authorization::Bearer(token) => !Auth::looks_like_ours(token),
+            Authorization::Absent | Authorization::NotAToken | Authorization::Repeated => false,
+        };
+        Decision::Forward(Permit::granted(route, caller, foreign))
+    }
+
+    /// Cross-site request forgery needs a credential that a browser sends unasked: only the cookie is one.
+    fn from_our_site(&self, arrival: &Arrival, known: &Known) -> bool {
+        match known.proof {
+            Proof::AccessToken => true,
+            Proof::SessionCookie => {
+                cross_site::judge(
+                    &arrival.method,
+                    &arrival.headers,
+                    &arrival.origin(),
+                    &self.trusted_origins,
+                ) == Verdict::Allowed
+            }
+        }
+    }
+
+    /// The names of all routes, for metrics.
+    pub fn route_names(&self) -> Vec<String> {
+        self.routes.route_names()
+    }
+}
+
+impl Denial {
+    /// A plain one.
+    pub const fn new(refusal: Refusal, route: Option<Arc<Route>>) -> Self {
+        Self { refusal, route, allow: Vec::new(), dead_cookie: false }
+    }
+
+    const fn of(refusal: Refusal, route: Option<Arc<Route>>) -> Decision {
+        Decision::Refuse(Self::new(refusal, route))
+    }
+}

@@ -1,0 +1,53 @@
+//! The proof that a request passed the gate.
+
+use std::sync::Arc;
+
+use crate::caller::{Anonymous, Caller};
+use crate::config::Route;
+
+/// A request may go to its route's upstream, as this caller.
+///
+/// Only the gate makes one, and nothing is forwarded without one: the proxy's forwarding stage holds a `Permit`, and there
+/// is no other way into that stage.
+#[derive(Debug)]
+pub struct Permit {
+    route: Arc<Route>,
+    caller: Caller,
+    foreign_authorization: bool,
+}
+
+impl Permit {
+    /// The one constructor; the gate's steps call it after the last check.
+    pub(super) const fn granted(
+        route: Arc<Route>,
+        caller: Caller,
+        foreign_authorization: bool,
+    ) -> Self {
+        Self { route, caller, foreign_authorization }
+    }
+
+    /// For a preflight that a route forwards: without identity, whatever it brought.
+    pub(super) const fn without_identity(route: Arc<Route>) -> Self {
+        Self {
+            route,
+            caller: Caller::Anonymous(Anonymous::NoCredential),
+            foreign_authorization: false,
+        }
+    }
+
+    /// Where it may go.
+    pub const fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// Who is calling.
+    pub const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Whether `Authorization` holds something that is not ours, for an upstream that takes it on a route without a known
+    /// caller. In every other case the header is removed.
+    pub const fn keeps_authorization(&self) -> bool {
+        self.foreign_authorization && self.caller.known().is_none()
+    }
+}

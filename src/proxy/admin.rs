@@ -1,0 +1,119 @@
+//! The admin listener: `/live`, `/ready`, `/metrics`, and the operator's API. Never on a public port.
+//!
+//! `/live` says that the process answers; `/ready` that the store can be read and it is not stopping. Neither tells anything
+//! else, so neither asks for the operator's token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use http::{Method, Response, StatusCode};
+use pingora::apps::http_app::ServeHttp;
+use pingora::protocols::http::ServerSession;
+use tokio::sync::watch;
+
+use super::observe::Observer;
+use crate::clock::Clock;
+use crate::endpoint::operator::{Operator, OperatorRequest};
+use crate::refusal::Refusal;
+use crate::store::{SessionBy, Sessions};
+use crate::wire::reply::Reply;
+
+/// The most bytes of an operator's request body.
+const MAX_BODY: usize = 16 * 1024;
+
+/// How long an operator's request body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the admin listener serves.
+pub(super) struct Admin {
+    pub(super) operator: Operator,
+    pub(super) observer: Observer,
+    pub(super) sessions: Arc<dyn Sessions>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl ServeHttp for Admin {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let reply = self.answer(session).await;
+        let mut response = Response::new(reply.body.to_vec());
+        *response.status_mut() = reply.status;
+        *response.headers_mut() = reply.headers;
+        let length = http::HeaderValue::from(response.body().len());
+        response.headers_mut().insert(http::header::CONTENT_LENGTH, length);
+        response
+    }
+}
+
+impl Admin {
+    async fn answer(&self, session: &mut ServerSession) -> Reply {
+        let request = session.req_header().as_owned_parts();
+        let reading = request.method == Method::GET || request.method == Method::HEAD;
+        match request.uri.path() {
+            "/live" if reading => text("live\n"),
+            "/ready" if reading => self.ready().await,
+            "/metrics" if reading => match self.observer.scrape() {
+                Ok(text) => Reply::empty(StatusCode::OK)
+                    .with_body("text/plain; version=0.0.4; charset=utf-8", text),
+                Err(error) => {
+                    tracing::error!(%error, "the metrics cannot be written");
+                    Reply::refusal(Refusal::Internal, "")
+                }
+            },
+            path => {
+                let body = match tokio::time::timeout(BODY_TIMEOUT, read_body(session)).await {
+                    Ok(Ok(body)) => body,
+                    Ok(Err(refusal)) => return Reply::refusal(refusal, ""),
+                    Err(_) => return Reply::refusal(Refusal::BodyTimeout, ""),
+                };
+                let at = self.clock.now();
+                let mut happened = Vec::new();
+                let asked = OperatorRequest {
+                    method: &request.method,
+                    path,
+                    query: request.uri.query().unwrap_or_default(),
+                    headers: &request.headers,
+                    body: &body,
+                    at,
+                };
+                let reply = self.operator.serve(&asked, &mut happened).await;
+                self.observer.tell_background(at, happened);
+                reply
+            }
+        }
+    }
+
+    /// The store answers, and we are not stopping.
+    async fn ready(&self) -> Reply {
+        let nobody = crate::caller::SessionId::new("");
+        let asked = self.sessions.find(SessionBy::Id(&nobody), self.clock.now()).await;
+        match asked {
+            Ok(_) if !*self.stop.borrow() => text("ready\n"),
+            Ok(_) => Reply::empty(StatusCode::SERVICE_UNAVAILABLE)
+                .with_body("text/plain; charset=utf-8", "stopping\n"),
+            Err(error) => {
+                tracing::warn!(%error, "not ready");
+                Reply::empty(StatusCode::SERVICE_UNAVAILABLE)
+                    .with_body("text/plain; charset=utf-8", "the store does not answer\n")
+            }
+        }
+    }
+}
+
+fn text(body: &'static str) -> Reply {
+    Reply::empty(StatusCode::OK).with_body("text/plain; charset=utf-8", body)
+}
+
+async fn read_body(session: &mut ServerSession) -> Result<BytesMut, Refusal> {
+    let mut body = BytesMut::new();
+    while let Some(part) = session.read_request_body().await.map_err(|_| Refusal::BadFraming)? {
+        if body.len() + part.len() > MAX_BODY {
+            return Err(Refusal::BodyTooLarge);
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
+}

@@ -1,0 +1,174 @@
+//! Between the framework's request and reply and ours.
+//!
+//! A head is read once, in this order: framing and limits on the bytes as they came, `Connection`, the client's address, the
+//! host, the target. The first problem refuses it; nothing is repaired.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
+
+use crate::clock::Timestamp;
+use crate::refusal::Refusal;
+use crate::wire::arrival::{Arrival, Scheme};
+use crate::wire::client_ip::{ClientAddress, TrustedProxies};
+use crate::wire::forward::{self, EditHeaders, ProtectedNames};
+use crate::wire::framing::{self, HeadLimits, Methods};
+use crate::wire::host::Host;
+use crate::wire::path::{Target, Tolerance};
+use crate::wire::reply::Reply;
+
+/// What reading a head needs to know.
+pub(super) struct HeadRules {
+    pub(super) limits: HeadLimits,
+    pub(super) methods: Methods,
+    pub(super) trusted: TrustedProxies,
+    pub(super) protected: ProtectedNames,
+}
+
+/// The address that the connection came from.
+pub(super) fn peer(session: &Session) -> IpAddr {
+    session
+        .client_addr()
+        .and_then(|address| address.as_inet())
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
+}
+
+/// Reads the head of a request.
+pub(super) fn arrival(
+    session: &Session,
+    rules: &HeadRules,
+    at: Timestamp,
+    request_id: &Arc<str>,
+) -> Result<Arrival, Refusal> {
+    let request = session.req_header();
+    let http1 = session.as_http1().is_some();
+    if http1 {
+        framing::check_head(&session.to_h1_raw(), &rules.limits, &rules.methods)
+    } else {
+        let target = std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::BadTarget)?;
+        framing::check_fields(
+            &request.method,
+            target,
+            &request.headers,
+            &rules.limits,
+            &rules.methods,
+        )
+    }
+    .map_err(framing::FramingProblem::refusal)?;
+    if forward::connection_nominates(&request.headers, &rules.protected) {
+        return Err(Refusal::BadConnection);
+    }
+
+    let client = ClientAddress::resolve(peer(session), &rules.trusted, &request.headers);
+    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    let scheme = client
+        .forwarded_scheme(&request.headers)
+        .unwrap_or(if tls { Scheme::Https } else { Scheme::Http });
+    let named = asked_host(request)?;
+    let host = client.forwarded_host(&request.headers).unwrap_or(named);
+    // The route is not known yet, so what a route may tolerate is noted and judged by the gate.
+    let target = Target::parse(request.raw_path(), Tolerance::ALL)
+        .map_err(crate::wire::path::TargetProblem::refusal)?;
+    let request_id = forward::request_id(&request.headers, &client, request_id.to_string());
+
+    Ok(Arrival {
+        at,
+        request_id: Arc::from(request_id),
+        method: request.method.clone(),
+        target,
+        host,
+        scheme,
+        client,
+        has_body: has_body(request, http1, session),
+        websocket: http1 && session.is_upgrade_req() && is_websocket(&request.headers),
+        headers: request.headers.clone(),
+    })
+}
+
+/// `Host`, or `:authority` in HTTP/2; where both are there, they agree (RFC 9113 section 8.3.1).
+fn asked_host(request: &RequestHeader) -> Result<Host, Refusal> {
+    let mut named = request.headers.get_all(HOST).iter();
+    let field = named.next().map(HeaderValue::as_bytes);
+    if named.next().is_some() {
+        return Err(Refusal::BadHost);
+    }
+    let authority = match request.version {
+        Version::HTTP_2 => request.uri.authority().map(|authority| authority.as_str().as_bytes()),
+        _ => None,
+    };
+    let parse = |text: &[u8]| Host::parse(text).map_err(crate::wire::host::HostProblem::refusal);
+    match (field, authority) {
+        (Some(field), Some(authority)) => {
+            let host = parse(authority)?;
+            if parse(field)? == host { Ok(host) } else { Err(Refusal::BadHost) }
+        }
+        (Some(text), None) | (None, Some(text)) => parse(text),
+        (None, None) => Err(Refusal::BadHost),
+    }
+}
+
+fn has_body(request: &RequestHeader, http1: bool, session: &Session) -> bool {
+    if request.headers.contains_key(TRANSFER_ENCODING) {
+        return true;
+    }
+    match request.headers.get(CONTENT_LENGTH) {
+        Some(length) => length != "0",
+        // HTTP/2 tells the end of the stream in the head's frame.
+        None => !http1 && !request.send_end_stream().unwrap_or(false) && !h2_ended(session),
+    }
+}
+
+fn h2_ended(session: &Session) -> bool {
+    session.as_http2().is_some_and(pingora::protocols::http::v2::server::HttpSession::is_body_empty)
+}
+
+fn is_websocket(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|upgrade| {
+        upgrade.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket")
+    })
+}
+
+/// The framework's form of one of our answers.
+pub(super) fn response_head(reply: &Reply) -> Result<ResponseHeader, Box<pingora::Error>> {
+    let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 1))?;
+    for (name, value) in &reply.headers {
+        head.append_header(name.clone(), value.clone())?;
+    }
+    if reply.status != http::StatusCode::NO_CONTENT {
+        head.insert_header(CONTENT_LENGTH, HeaderValue::from(reply.body.len()))?;
+    }
+    Ok(head)
+}
+
+/// The framework keeps the spelling of header names beside the fields, so its collections are edited through it.
+pub(super) struct Edited<'a, H>(pub(super) &'a mut H);
+
+macro_rules! edit_through_the_framework {
+    ($header:ty) => {
+        impl EditHeaders for Edited<'_, $header> {
+            fn headers(&self) -> &HeaderMap {
+                &self.0.headers
+            }
+
+            fn remove(&mut self, name: &HeaderName) {
+                self.0.remove_header(name);
+            }
+
+            fn set(&mut self, name: HeaderName, value: HeaderValue) {
+                // Name and value are typed and therefore legal: the framework's error cannot happen.
+                let _ = self.0.insert_header(name, value);
+            }
+
+            fn append(&mut self, name: HeaderName, value: HeaderValue) {
+                let _ = self.0.append_header(name, value);
+            }
+        }
+    };
+}
+
+edit_through_the_framework!(RequestHeader);
+edit_through_the_framework!(ResponseHeader);

@@ -1,0 +1,91 @@
+//! What changes between the request that arrived and the one that is forwarded, and in the answer on its way back.
+//!
+//! All of it happens after the framework has taken out what `Connection` nominates: what was set before could be removed by
+//! a client that names it there.
+
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING,
+};
+use http::HeaderValue;
+use pingora::http::{RequestHeader, ResponseHeader};
+
+use super::convert::Edited;
+use super::stage::Forwarding;
+use crate::identity::IdentityHeaders;
+use crate::refusal::Refusal;
+use crate::wire::arrival::Arrival;
+use crate::wire::cookie;
+use crate::wire::forward::{self, EditHeaders, ProtectedNames};
+use crate::wire::path::CanonicalPath;
+
+/// What editing needs to know.
+pub(super) struct EditRules {
+    pub(super) identity: IdentityHeaders,
+    pub(super) protected: ProtectedNames,
+    pub(super) own_cookie: String,
+}
+
+impl EditRules {
+    /// Makes the upstream's request; says how many identity headers the client had sent.
+    pub(super) fn request(
+        &self,
+        request: &mut RequestHeader,
+        arrival: &Arrival,
+        forwarding: &Forwarding,
+    ) -> Result<u32, Refusal> {
+        let route = forwarding.permit.route();
+        let mut headers = Edited(request);
+        let stripped =
+            forward::strip_request(&mut headers, &self.protected, &route.allow_headers);
+
+        // Crumbs of HTTP/2 become one field (RFC 9113 section 8.2.3); ours is taken out of it.
+        match cookie::strip(&arrival.headers, &[&self.own_cookie]) {
+            Some(cookies) => headers.set(COOKIE, cookies),
+            None => headers.remove(&COOKIE),
+        }
+        if !forwarding.permit.keeps_authorization() {
+            headers.remove(&AUTHORIZATION);
+        }
+        forward::forwarding_headers(
+            &mut headers,
+            &self.protected,
+            &forward::Forwarding {
+                client: &arrival.client,
+                scheme: arrival.scheme,
+                host: &arrival.host,
+                request_id: &arrival.request_id,
+            },
+        )
+        .map_err(|_| Refusal::Internal)?;
+        for (name, value) in self.identity.fields(forwarding.permit.caller()) {
+            headers.set(name.clone(), value);
+        }
+
+        if let Some(length) = forwarding.buffered {
+            headers.remove(&TRANSFER_ENCODING);
+            headers.remove(&EXPECT);
+            headers.set(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let path = forwarded_path(arrival, route.strip_prefix.as_ref())?;
+        request.set_raw_path(path.as_bytes()).map_err(|_| Refusal::Internal)?;
+        Ok(stripped.spoofed)
+    }
+
+    /// Makes the client's answer.
+    pub(super) fn response(&self, response: &mut ResponseHeader, forwarding: &Forwarding) {
+        let known = forwarding.permit.caller().known().is_some();
+        let mut headers = Edited(response);
+        forward::strip_response(&mut headers, &self.protected, &[&self.own_cookie]);
+        // R63: what was made for one person is not for a shared cache, unless the upstream says so itself.
+        if known && !headers.headers().contains_key(CACHE_CONTROL) {
+            headers.set(CACHE_CONTROL, HeaderValue::from_static("private"));
+        }
+    }
+}
+
+/// The very path that was judged, less the route's prefix.
+fn forwarded_path(arrival: &Arrival, strip: Option<&CanonicalPath>) -> Result<String, Refusal> {
+    let Some(prefix) = strip else { return Ok(arrival.target.to_string()) };
+    let rest = arrival.target.path().strip_prefix(prefix).ok_or(Refusal::BadTarget)?;
+    Ok(arrival.target.with_path(rest).to_string())
+}

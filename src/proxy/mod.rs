@@ -1,0 +1,208 @@
+//! How does the framework carry it?
+//!
+//! The only folder in which the framework's name occurs. It converts at both ends ([`convert`]), asks the gate, and puts
+//! into practice what the gate decided ([`service`]); it decides nothing itself.
+//!
+//! What the framework does by default and is changed here, with the reason beside each: kept connections without a time
+//! limit, header limits of a megabyte, 64 KiB of buffer for each idle connection, retries of binding a port, a fixed wait
+//! at the end.
+
+mod admin;
+mod body;
+mod convert;
+mod edit;
+mod observe;
+mod server;
+mod service;
+mod stage;
+mod tasks;
+mod upstream;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pingora::server::configuration::ServerConf;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use self::observe::Observer;
+pub use self::server::{Bound, ListenError, Tls};
+use self::upstream::Pool;
+use crate::auth::Auth;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::endpoint::Endpoints;
+use crate::endpoint::operator::Operator;
+use crate::gate::Gate;
+use crate::identity::IdentityHeaders;
+use crate::secret::{NoRandomness, random_bytes};
+use crate::store::Sessions;
+use crate::wire::client_ip::TrustedProxies;
+use crate::wire::forward::ProtectedNames;
+use crate::wire::framing::{HeadLimits, Methods};
+
+/// All that the proxy is made of.
+pub struct Parts {
+    /// The checked configuration.
+    pub config: Config,
+    /// Decides.
+    pub gate: Arc<Gate>,
+    /// Answers our own paths.
+    pub endpoints: Arc<Endpoints>,
+    /// Tells the upstream who is calling.
+    pub identity: IdentityHeaders,
+    /// For the directories' recheck.
+    pub auth: Arc<Auth>,
+    /// For upkeep and readiness.
+    pub sessions: Arc<dyn Sessions>,
+    /// Answers operators.
+    pub operator: Operator,
+    /// Tells what happened.
+    pub observer: Observer,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The sockets that the proxy serves.
+pub struct Sockets {
+    /// Plain HTTP.
+    pub http: Bound,
+    /// TLS.
+    pub https: Bound,
+    /// For `https`.
+    pub tls: Option<Tls>,
+    /// The admin listener.
+    pub admin: Bound,
+}
+
+/// A serving proxy.
+pub struct Serving {
+    stop: watch::Sender<bool>,
+    in_flight: watch::Sender<usize>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Starts serving; must be called within a runtime.
+///
+/// # Errors
+/// If TLS cannot be set up, or the system gives no randomness.
+pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError> {
+    let Parts { config, gate, endpoints, identity, auth, sessions, operator, observer, clock } =
+        parts;
+    let (stop, stopped) = watch::channel(false);
+    let (in_flight, _) = watch::channel(0);
+    let protected = ProtectedNames::new(identity.names().map(http::HeaderName::as_str));
+    let pools: Vec<Arc<Pool>> =
+        config.upstreams.iter().map(|upstream| Arc::new(Pool::new(upstream.clone()))).collect();
+    let listen = config.listen.clone();
+
+    let service = service::Service {
+        gate,
+        endpoints,
+        head: convert::HeadRules {
+            limits: HeadLimits {
+                head_bytes: listen.max_head_bytes,
+                headers: listen.max_headers,
+                target_bytes: listen.max_target_bytes,
+            },
+            methods: Methods::with(config.routes.iter().flat_map(|route| route.methods.clone())),
+            trusted: TrustedProxies::new(config.trusted_proxies.iter().copied()),
+            protected: protected.clone(),
+        },
+        edit: edit::EditRules { identity, protected, own_cookie: config.session.cookie.clone() },
+        pools: pools.clone(),
+        listen: listen.clone(),
+        clock: Arc::clone(&clock),
+        ids: RequestIds::new()?,
+        observer: observer.clone(),
+        in_flight: in_flight.clone(),
+    };
+    let most_servers = pools.iter().map(|pool| pool.settings().servers.len()).max().unwrap_or(1);
+    let conf = ServerConf {
+        // One attempt for each server, and one more for a kept connection that was just being closed.
+        max_retries: most_servers.saturating_mul(4).saturating_add(1),
+        ..ServerConf::default()
+    };
+    let mut tasks = vec![
+        server::serve_proxy(
+            service,
+            &Arc::new(conf),
+            server::Listeners {
+                http: sockets.http,
+                https: sockets.https,
+                tls: sockets.tls,
+                keepalive_timeout: listen.keepalive_timeout,
+                max_head_bytes: u32::try_from(listen.max_head_bytes).unwrap_or(u32::MAX),
+            },
+            stopped.clone(),
+        )?,
+        server::serve_app(
+            admin::Admin {
+                operator,
+                observer: observer.clone(),
+                sessions: Arc::clone(&sessions),
+                clock: Arc::clone(&clock),
+                stop: stopped.clone(),
+            },
+            sockets.admin,
+            stopped.clone(),
+        ),
+        tasks::upkeep(sessions, Arc::clone(&clock), observer.clone(), stopped.clone()),
+        tasks::look_up(pools, stopped.clone()),
+    ];
+    if let Some(recheck) = config.directories.iter().map(|directory| directory.recheck).min() {
+        tasks.push(tasks::recheck(auth, recheck, clock, observer, stopped));
+    }
+    Ok(Serving { stop, in_flight, tasks })
+}
+
+/// Why serving could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A listener.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Request ids need a random start.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+impl Serving {
+    /// Takes no new connection, and waits until the last request in flight is answered, or `within` is over.
+    pub async fn stop(self, within: std::time::Duration) {
+        let mut in_flight = self.in_flight.subscribe();
+        self.stop.send_replace(true);
+        let finished = async {
+            // An error would mean that no request can be in flight any more.
+            let _ = in_flight.wait_for(|count| *count == 0).await;
+            for task in self.tasks {
+                let _ = task.await;
+            }
+        };
+        if tokio::time::timeout(within, finished).await.is_err() {
+            tracing::warn!(in_flight = *self.in_flight.borrow(), "requests were cut off at the end");
+        }
+    }
+}
+
+/// Gives every request an id: a random start for each process, and a count.
+struct RequestIds {
+    start: String,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    fn new() -> Result<Self, NoRandomness> {
+        let mut start = String::new();
+        for byte in random_bytes::<8>()? {
+            let _ = write!(start, "{byte:02x}");
+        }
+        Ok(Self { start, next: AtomicU64::new(0) })
+    }
+
+    fn next(&self) -> Arc<str> {
+        let count = self.next.fetch_add(1, Ordering::Relaxed);
+        Arc::from(format!("{}-{count:08x}", self.start))
+    }
+}

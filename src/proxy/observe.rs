@@ -1,0 +1,123 @@
+//! From what the framework and our stages know of a request to the one [`Record`] that telemetry reads.
+
+use std::sync::Arc;
+
+use http::Method;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource, ErrorType};
+
+use super::convert;
+use super::stage::{Ctx, Label};
+use crate::clock::Timestamp;
+use crate::event::{Event, What};
+use crate::telemetry::{
+    Decided, Place, Record, RecordedCaller, Telemetry, UpstreamCall, UpstreamFailure,
+};
+use crate::wire::arrival::Scheme;
+
+/// Tells what happened. Cheap to clone.
+#[derive(Clone)]
+pub struct Observer(Arc<Telemetry>);
+
+impl Observer {
+    /// To this telemetry.
+    pub const fn new(telemetry: Arc<Telemetry>) -> Self {
+        Self(telemetry)
+    }
+
+    /// A request is over.
+    pub(super) fn tell(&self, session: &Session, error: Option<&Error>, ctx: &mut Ctx) {
+        let client =
+            ctx.arrival.as_ref().map_or_else(|| convert::peer(session), |a| a.client_ip());
+        if let Some(refusal) = ctx.refusal {
+            ctx.happened.push(What::Refused { refusal });
+        }
+        for what in ctx.happened.drain(..) {
+            self.0.event(Event {
+                at: ctx.at,
+                request_id: Some(Arc::clone(&ctx.request_id)),
+                client: Some(client),
+                what,
+            });
+        }
+        let request = session.req_header();
+        let arrival = ctx.arrival.as_ref();
+        let decision = match (ctx.forwarding(), &ctx.label, ctx.refusal) {
+            (Some(_), _, _) => Decided::Forward,
+            (None, Label::None | Label::Route(_), Some(_)) => Decided::Refuse,
+            // An answered preflight is a route's, or nobody's.
+            (None, Label::Own(_) | Label::None | Label::Route(_), _) => Decided::Serve,
+        };
+        self.0.request(&Record {
+            at: ctx.at,
+            request_id: Arc::clone(&ctx.request_id),
+            client: Some(client),
+            protocol: request.version,
+            scheme: arrival.map_or(Scheme::Http, |arrival| arrival.scheme),
+            method: arrival.map_or_else(|| request.method.clone(), |a: &_| Method::clone(&a.method)),
+            host: arrival.map(|arrival| arrival.host.to_string()),
+            path: arrival.map(|arrival| arrival.target.path().to_string()),
+            place: match &ctx.label {
+                Label::None => Place::Nowhere,
+                Label::Route(route) => Place::Route(route.index),
+                Label::Own(own) => Place::Own(*own),
+            },
+            decision,
+            status: session.response_written().map(|head| head.status.as_u16()),
+            refusal: ctx.refusal,
+            caller: caller(ctx),
+            bytes_in: u64::try_from(session.body_bytes_read()).unwrap_or(u64::MAX),
+            bytes_out: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
+            duration: ctx.started.elapsed(),
+            own: ctx.own_share,
+            upstream: upstream_call(ctx, error),
+            spoofed_headers: ctx.spoofed,
+        });
+    }
+
+    /// Something happened outside any client's request.
+    pub(super) fn tell_background(&self, at: Timestamp, happened: Vec<What>) {
+        for what in happened {
+            self.0.event(Event { at, request_id: None, client: None, what });
+        }
+    }
+
+    /// How many sessions live.
+    pub(super) fn sessions_active(&self, active: u64) {
+        self.0.metrics().sessions_active(active);
+    }
+
+    /// The text of `/metrics`.
+    pub(super) fn scrape(&self) -> Result<String, String> {
+        self.0.scrape()
+    }
+}
+
+fn caller(ctx: &Ctx) -> Option<RecordedCaller> {
+    ctx.forwarding()?.permit.caller().known().map(|known| RecordedCaller {
+        user: known.identity.key.clone(),
+        session: known.session.clone(),
+        proof: known.proof,
+    })
+}
+
+fn upstream_call(ctx: &Ctx, error: Option<&Error>) -> Option<UpstreamCall> {
+    let forwarding = ctx.forwarding()?;
+    let asked = forwarding.asked?;
+    let failure = error.filter(|error| *error.esource() == ErrorSource::Upstream).map(|error| {
+        match error.etype() {
+            ErrorType::ConnectTimedout
+            | ErrorType::ConnectRefused
+            | ErrorType::ConnectNoRoute
+            | ErrorType::ConnectError => UpstreamFailure::Connect,
+            ErrorType::ReadTimedout | ErrorType::WriteTimedout => UpstreamFailure::Timeout,
+            _ => UpstreamFailure::Broken,
+        }
+    });
+    Some(UpstreamCall {
+        upstream: forwarding.permit.route().upstream,
+        server: forwarding.server.map(|server| server.to_string()),
+        time: forwarding.upstream_time.unwrap_or_else(|| asked.elapsed()),
+        failure,
+    })
+}

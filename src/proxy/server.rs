@@ -1,0 +1,215 @@
+//! Listening, and stopping.
+//!
+//! Listeners are bound here, before anything else starts: the framework would go on without a port that it cannot have, or
+//! retry for half a minute. It is handed the file descriptors. All services share one runtime of our own, so that stopping is
+//! ours as well: no new connections, kept ones close, requests in flight finish within the limit, then we return.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pingora::apps::http_app::{HttpServer, ServeHttp};
+use pingora::apps::{HttpServerOptions, ServerApp};
+use pingora::listeners::ListenerConfig;
+use pingora::listeners::tls::TlsSettings;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::protocols::l4::stream::L4BufferSettings;
+use pingora::proxy::{ProxyHttp, http_proxy};
+use pingora::server::configuration::ServerConf;
+use pingora::server::{Fds, ListenFds};
+use pingora::services::Service as _;
+use pingora::services::listening::Service;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::TlsFiles;
+
+/// Streams that one HTTP/2 client may have open at a time.
+const MAX_H2_STREAMS: u32 = 100;
+
+/// What the proxy listens on.
+pub(super) struct Listeners {
+    /// Plain sockets.
+    pub(super) http: Bound,
+    /// TLS sockets.
+    pub(super) https: Bound,
+    /// For the TLS sockets.
+    pub(super) tls: Option<Tls>,
+    /// See `listen.keepalive_timeout`.
+    pub(super) keepalive_timeout: Duration,
+    /// See `listen.max_head_bytes`.
+    pub(super) max_head_bytes: u32,
+}
+
+/// Sockets that are bound and not yet served.
+pub struct Bound {
+    sockets: Vec<(SocketAddr, TcpListener)>,
+}
+
+/// Why the gateway cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {error}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// Certificate and key cannot be used.
+    #[error("cannot use {path} for TLS: {reason}")]
+    Tls {
+        /// Which file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Bound {
+    /// Binds all addresses, or says which one cannot be had.
+    ///
+    /// # Errors
+    /// [`ListenError::Bind`].
+    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, ListenError> {
+        let mut sockets = Vec::new();
+        for &address in addresses {
+            let bound = TcpListener::bind(address)
+                .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+                .and_then(|socket| Ok((socket.local_addr()?, socket)));
+            match bound {
+                Ok(bound) => sockets.push(bound),
+                Err(error) => return Err(ListenError::Bind { address, error }),
+            }
+        }
+        Ok(Self { sockets })
+    }
+
+    /// The addresses, with the real port where 0 was asked for.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().map(|(address, _)| *address).collect()
+    }
+
+    fn into_fds(self) -> ListenFds {
+        let mut fds = Fds::new();
+        for (address, socket) in self.sockets {
+            fds.add(address.to_string(), socket.into_raw_fd());
+        }
+        Arc::new(Mutex::new(fds))
+    }
+}
+
+/// Certificate and key, read and found to belong together.
+pub struct Tls {
+    key: Arc<CertifiedKey>,
+}
+
+impl Tls {
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// [`ListenError::Tls`], naming the file.
+    pub fn load(files: &TlsFiles) -> Result<Self, ListenError> {
+        let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
+            .and_then(Iterator::collect)
+            .map_err(|error| tls_error(&files.certificate, &error))?;
+        if chain.is_empty() {
+            return Err(tls_error(&files.certificate, &"there is no certificate in it"));
+        }
+        let key = PrivateKeyDer::from_pem_file(&files.private_key)
+            .map_err(|error| tls_error(&files.private_key, &error))?;
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let key = CertifiedKey::from_der(chain, key, &provider)
+            .map_err(|error| tls_error(&files.private_key, &error))?;
+        Ok(Self { key: Arc::new(key) })
+    }
+
+    fn settings(&self) -> Result<TlsSettings, ListenError> {
+        // The resolver stands in for the two files, which were read and checked above.
+        let mut settings = TlsSettings::intermediate("", "")
+            .map_err(|error| tls_error(Path::new("certificate"), &error))?;
+        let resolver = SingleCertAndKey::from(Arc::clone(&self.key));
+        settings.set_cert_resolver(Arc::new(resolver));
+        settings.enable_h2();
+        Ok(settings)
+    }
+}
+
+fn tls_error(path: &Path, reason: &dyn std::fmt::Display) -> ListenError {
+    ListenError::Tls { path: path.display().to_string(), reason: reason.to_string() }
+}
+
+/// Serves `proxy` on plain and TLS sockets until `stop` says so.
+///
+/// # Errors
+/// [`ListenError::Tls`].
+pub(super) fn serve_proxy<P>(
+    proxy: P,
+    conf: &Arc<ServerConf>,
+    listeners: Listeners,
+    stop: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, ListenError>
+where
+    P: ProxyHttp + Send + Sync + 'static,
+    P::CTX: Send + Sync + 'static,
+{
+    let mut app = http_proxy(conf, proxy);
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(listeners.keepalive_timeout);
+    app.server_options = Some(options);
+    let mut h2 = H2Options::new();
+    h2.max_header_list_size(listeners.max_head_bytes);
+    h2.max_concurrent_streams(MAX_H2_STREAMS);
+    app.h2_options = Some(h2);
+    let mut service = Service::new("proxy".to_owned(), app);
+
+    let plain = listeners.http.addresses();
+    let secure = listeners.https.addresses();
+    let mut all = listeners.http;
+    all.sockets.extend(listeners.https.sockets);
+    for address in &plain {
+        let config = ListenerConfig::tcp(address.to_string()).l4_buffer(buffers());
+        service.add_listener(config);
+    }
+    for address in &secure {
+        let Some(tls) = &listeners.tls else { continue };
+        let config = ListenerConfig::tcp(address.to_string())
+            .l4_buffer(buffers())
+            .tls(tls.settings()?);
+        service.add_listener(config);
+    }
+    Ok(start(service, all, stop))
+}
+
+/// Serves an application of whole answers (the admin listener).
+pub(super) fn serve_app<A>(app: A, bound: Bound, stop: watch::Receiver<bool>) -> JoinHandle<()>
+where
+    A: ServeHttp + Send + Sync + 'static,
+{
+    let mut service = Service::new("admin".to_owned(), HttpServer::new_app(app));
+    for address in bound.addresses() {
+        service.add_tcp(&address.to_string());
+    }
+    start(service, bound, stop)
+}
+
+fn start<A>(mut service: Service<A>, bound: Bound, stop: watch::Receiver<bool>) -> JoinHandle<()>
+where
+    A: ServerApp + Send + Sync + 'static,
+{
+    let fds = bound.into_fds();
+    tokio::spawn(async move { service.start_service(Some(fds), stop, 1).await })
+}
+
+/// The framework's 64 KiB for each idle connection is what its users report as a leak; a head seldom needs more than this.
+fn buffers() -> L4BufferSettings {
+    L4BufferSettings::new(8 * 1024, 8 * 1024)
+}

@@ -1,0 +1,312 @@
+//! One request through the framework's phases.
+//!
+//! | phase | what happens |
+//! |---|---|
+//! | `request_filter` | the head is read, the gate decides; our own paths and refusals are answered |
+//! | `upstream_peer` | a server of the permit's upstream; without a permit, an error |
+//! | `upstream_request_filter` | the upstream's request is made: hygiene, forwarding headers, identity, path |
+//! | `upstream_response_filter` | the client's answer is made: hygiene, CORS |
+//! | `fail_to_proxy` | an error becomes a refusal with our body |
+//! | `logging` | what happened is told, once, to metrics, log, audit trail and detectors |
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::TRANSFER_ENCODING;
+use http::{Method, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use tokio::sync::watch;
+
+use super::convert::{self, Edited, HeadRules};
+use super::edit::EditRules;
+use super::observe::Observer;
+use super::stage::{Ctx, Forwarding, InFlight, Label, Stage};
+use super::upstream::Pool;
+use super::{RequestIds, body};
+use crate::clock::Clock;
+use crate::config::Listen;
+use crate::endpoint::Endpoints;
+use crate::gate::{Decision, Denial, Gate, Permit};
+use crate::refusal::Refusal;
+use crate::wire::arrival::Arrival;
+use crate::wire::reply::Reply;
+
+/// The proxy service.
+pub(super) struct Service {
+    pub(super) gate: Arc<Gate>,
+    pub(super) endpoints: Arc<Endpoints>,
+    pub(super) head: HeadRules,
+    pub(super) edit: EditRules,
+    pub(super) pools: Vec<Arc<Pool>>,
+    pub(super) listen: Listen,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: RequestIds,
+    pub(super) observer: Observer,
+    pub(super) in_flight: watch::Sender<usize>,
+}
+
+#[async_trait]
+impl ProxyHttp for Service {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::new(self.clock.now(), self.ids.next(), InFlight::begin(&self.in_flight))
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        let begun = Instant::now();
+        session.set_keepalive(Some(self.listen.keepalive_timeout.as_secs().max(1)));
+        session.set_read_timeout(Some(self.listen.read_timeout));
+        session.set_write_timeout(Some(self.listen.write_timeout));
+        // A panic of ours is a refusal, and nothing is forwarded after it.
+        let answered = AssertUnwindSafe(self.arrive(session, ctx)).catch_unwind().await;
+        let answered = match answered {
+            Ok(answered) => answered,
+            Err(_) => {
+                tracing::error!(request_id = %ctx.request_id, "a panic while a request was decided");
+                self.refuse(session, ctx, Denial::new(Refusal::Internal, None)).await
+            }
+        };
+        ctx.own_share += begun.elapsed();
+        answered
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        let websocket = ctx.passes_websocket();
+        let Stage::Permitted(forwarding) = &mut ctx.stage else {
+            return Err(refused(ctx, Refusal::Internal, "forwarding without a permit"));
+        };
+        forwarding.tries += 1;
+        forwarding.asked.get_or_insert_with(Instant::now);
+        match forwarding.pool.peer(websocket) {
+            Some(peer) => {
+                forwarding.server = peer._address.as_inet().copied();
+                Ok(peer)
+            }
+            None => Err(refused(ctx, Refusal::UpstreamUnavailable, "no server is known")),
+        }
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        peer: &HttpPeer,
+        ctx: &mut Ctx,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        tracing::warn!(request_id = %ctx.request_id, server = %peer._address, %error, "cannot connect to a server");
+        if let Stage::Permitted(forwarding) = &ctx.stage {
+            error.set_retry(forwarding.tries < forwarding.pool.len());
+        }
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        let (Stage::Permitted(forwarding), Some(arrival)) = (&ctx.stage, &ctx.arrival) else {
+            return Err(refused(ctx, Refusal::Internal, "forwarding without a permit"));
+        };
+        let edited = self.edit.request(request, arrival, forwarding);
+        ctx.own_share += begun.elapsed();
+        match edited {
+            Ok(spoofed) => {
+                ctx.spoofed = spoofed;
+                Ok(())
+            }
+            Err(refusal) => Err(refused(ctx, refusal, "the upstream's request cannot be made")),
+        }
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        if let (Stage::Permitted(forwarding), Some(arrival)) = (&mut ctx.stage, &ctx.arrival) {
+            if !response.status.is_informational() {
+                forwarding.upstream_time = forwarding.asked.map(|asked| asked.elapsed());
+            }
+            self.edit.response(response, forwarding);
+            if !forwarding.permit.route().forward_preflight {
+                self.endpoints.cors().decorate(arrival, &mut Edited(response));
+            }
+        }
+        ctx.own_share += begun.elapsed();
+        Ok(())
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
+        let refusal = ctx.refusal.or_else(|| refusal_of(error));
+        if let Some(refusal) = refusal {
+            ctx.refusal = Some(refusal);
+            if session.response_written().is_none() {
+                let denial = Denial::new(refusal, None);
+                if let Err(error) = self.refuse(session, ctx, denial).await {
+                    tracing::debug!(request_id = %ctx.request_id, %error, "the client is gone");
+                }
+            }
+        }
+        let code = refusal.map_or(0, |refusal| refusal.status().as_u16());
+        FailToProxy { error_code: code, can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _: &Session, ctx: &Ctx, _: &Error) -> bool {
+        // The access line says it, with the refusal's code.
+        ctx.refusal.is_some()
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
+        self.observer.tell(session, error, ctx);
+    }
+}
+
+impl Service {
+    /// Reads the head, decides, and answers what is ours to answer. `true`: answered.
+    async fn arrive(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        let arrival = match convert::arrival(session, &self.head, ctx.at, &ctx.request_id) {
+            Ok(arrival) => arrival,
+            Err(refusal) => return self.refuse(session, ctx, Denial::new(refusal, None)).await,
+        };
+        ctx.request_id = Arc::clone(&arrival.request_id);
+        let decision = self.gate.decide(&arrival, &mut ctx.happened).await;
+        let arrival = ctx.arrival.insert(arrival);
+        match decision {
+            Decision::Forward(permit) => self.permit(session, ctx, permit).await,
+            Decision::Serve(own) => {
+                ctx.label = Label::Own(own.own);
+                let posted = arrival.method == Method::POST && arrival.has_body;
+                let body = if posted {
+                    let (limit, within) =
+                        (self.listen.max_own_body_bytes, self.listen.own_body_timeout);
+                    match body::read(session, limit, within).await {
+                        Ok(body) => body,
+                        Err(refusal) => {
+                            return self.refuse(session, ctx, Denial::new(refusal, None)).await;
+                        }
+                    }
+                } else {
+                    Bytes::new()
+                };
+                let served = self.endpoints.serve(&own, arrival, body, &mut ctx.happened).await;
+                ctx.refusal = served.refusal;
+                self.answer(session, ctx, served.reply).await
+            }
+            Decision::Preflight(methods) => {
+                let reply = self.endpoints.cors().preflight(arrival, &methods);
+                self.answer(session, ctx, reply).await
+            }
+            Decision::Refuse(denial) => self.refuse(session, ctx, denial).await,
+        }
+    }
+
+    /// Makes the request ready for its upstream.
+    async fn permit(&self, session: &mut Session, ctx: &mut Ctx, permit: Permit) -> Result<bool> {
+        let route = Arc::clone(permit.route());
+        ctx.label = Label::Route(Arc::clone(&route));
+        let Some(pool) = self.pools.get(route.upstream).map(Arc::clone) else {
+            return self.refuse(session, ctx, Denial::new(Refusal::Internal, Some(route))).await;
+        };
+        let settings = pool.settings();
+        let mut buffered = None;
+        if settings.buffer_chunked && chunked(session, ctx.arrival.as_ref()) {
+            match body::buffer(session, settings.buffer_limit, self.listen.read_timeout).await {
+                Ok(length) => buffered = Some(length),
+                Err(refusal) => {
+                    return self.refuse(session, ctx, Denial::new(refusal, Some(route))).await;
+                }
+            }
+        }
+        if route.websocket && ctx.arrival.as_ref().is_some_and(|arrival| arrival.websocket) {
+            // A WebSocket may be silent for long; without this it would be cut like a stalled request.
+            session.set_read_timeout(Some(settings.websocket_timeout));
+        }
+        ctx.stage = Stage::Permitted(Box::new(Forwarding {
+            permit,
+            pool,
+            buffered,
+            tries: 0,
+            server: None,
+            asked: None,
+            upstream_time: None,
+        }));
+        Ok(false)
+    }
+
+    /// Answers a refusal.
+    async fn refuse(&self, session: &mut Session, ctx: &mut Ctx, denial: Denial) -> Result<bool> {
+        if let Some(route) = &denial.route {
+            ctx.label = Label::Route(Arc::clone(route));
+        }
+        ctx.refusal = Some(denial.refusal);
+        let reply = self.endpoints.refuse(ctx.arrival.as_ref(), &ctx.request_id, &denial);
+        self.answer(session, ctx, reply).await
+    }
+
+    /// Writes an answer of our own.
+    async fn answer(&self, session: &mut Session, ctx: &mut Ctx, mut reply: Reply) -> Result<bool> {
+        ctx.answered();
+        if let Some(arrival) = &ctx.arrival {
+            self.endpoints.cors().decorate(arrival, &mut reply.headers);
+        }
+        if let Ok(id) = http::HeaderValue::from_str(&ctx.request_id) {
+            reply.headers.insert("x-request-id", id);
+        }
+        let head = convert::response_head(&reply)?;
+        let bodiless = reply.body.is_empty() || session.req_header().method == Method::HEAD;
+        session.write_response_header(Box::new(head), bodiless).await?;
+        if !bodiless {
+            session.write_response_body(Some(reply.body), true).await?;
+        }
+        Ok(true)
+    }
+}
+
+/// A body without a length: chunked in HTTP/1, and in HTTP/2 wherever `content-length` is absent.
+fn chunked(session: &Session, arrival: Option<&Arrival>) -> bool {
+    let headers = &session.req_header().headers;
+    headers.contains_key(TRANSFER_ENCODING)
+        || (session.req_header().version == Version::HTTP_2
+            && arrival.is_some_and(|arrival| arrival.has_body)
+            && !headers.contains_key(http::header::CONTENT_LENGTH))
+}
+
+/// An error that carries a refusal through the framework to `fail_to_proxy`.
+fn refused(ctx: &mut Ctx, refusal: Refusal, why: &'static str) -> Box<Error> {
+    ctx.refusal = Some(refusal);
+    Error::explain(ErrorType::HTTPStatus(refusal.status().as_u16()), why)
+}
+
+/// What an error of the framework means to the client; none if the client is gone.
+fn refusal_of(error: &Error) -> Option<Refusal> {
+    match (error.esource(), error.etype()) {
+        (
+            ErrorSource::Upstream,
+            ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout,
+        ) => Some(Refusal::UpstreamTimeout),
+        (ErrorSource::Upstream, _) => Some(Refusal::UpstreamUnavailable),
+        (
+            ErrorSource::Downstream,
+            ErrorType::WriteError
+            | ErrorType::ReadError
+            | ErrorType::ConnectionClosed
+            | ErrorType::WriteTimedout,
+        ) => None,
+        (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(Refusal::BodyTimeout),
+        (ErrorSource::Downstream, _) => Some(Refusal::BadFraming),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Refusal::Internal),
+    }
+}

@@ -1,0 +1,132 @@
+//! What is known of a request while it passes through the framework's phases.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::upstream::Pool;
+use crate::clock::Timestamp;
+use crate::event::What;
+use crate::gate::Permit;
+use crate::refusal::Refusal;
+use crate::wire::arrival::Arrival;
+
+/// Where a request stands. Forwarding asks for [`Stage::Permitted`]; in any other stage it is an error, never a default.
+pub(super) enum Stage {
+    /// Nothing is decided.
+    Arrived,
+    /// The gate let it pass.
+    Permitted(Box<Forwarding>),
+    /// It was answered here: by an own path, by a refusal, or after its upstream failed.
+    Answered(Option<Box<Forwarding>>),
+}
+
+/// All that forwarding needs.
+pub(super) struct Forwarding {
+    /// The proof.
+    pub(super) permit: Permit,
+    /// The servers of the route's upstream.
+    pub(super) pool: Arc<Pool>,
+    /// A chunked body that was read whole: its length.
+    pub(super) buffered: Option<usize>,
+    /// Servers tried so far.
+    pub(super) tries: usize,
+    /// The server that was tried last.
+    pub(super) server: Option<std::net::SocketAddr>,
+    /// When the connection to the upstream was asked for.
+    pub(super) asked: Option<Instant>,
+    /// When the head of the answer arrived, counted from `asked`.
+    pub(super) upstream_time: Option<Duration>,
+}
+
+/// One request's context.
+pub(super) struct Ctx {
+    pub(super) stage: Stage,
+    /// The request as read; none if its head was refused.
+    pub(super) arrival: Option<Arrival>,
+    pub(super) started: Instant,
+    pub(super) at: Timestamp,
+    pub(super) request_id: Arc<str>,
+    pub(super) happened: Vec<What>,
+    pub(super) refusal: Option<Refusal>,
+    /// The name of the route, or the own path.
+    pub(super) label: Label,
+    /// Time that was spent in our own code.
+    pub(super) own_share: Duration,
+    /// Identity headers that the client sent.
+    pub(super) spoofed: u32,
+    /// Counts this request among those in flight until it is dropped.
+    pub(super) _in_flight: InFlight,
+}
+
+impl Ctx {
+    pub(super) fn new(at: Timestamp, request_id: Arc<str>, in_flight: InFlight) -> Self {
+        Self {
+            stage: Stage::Arrived,
+            arrival: None,
+            started: Instant::now(),
+            at,
+            request_id,
+            happened: Vec::new(),
+            refusal: None,
+            label: Label::None,
+            own_share: Duration::ZERO,
+            spoofed: 0,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// Whether this is a WebSocket handshake on a route that lets them through.
+    pub(super) fn passes_websocket(&self) -> bool {
+        match &self.stage {
+            Stage::Permitted(forwarding) => {
+                forwarding.permit.route().websocket
+                    && self.arrival.as_ref().is_some_and(|arrival| arrival.websocket)
+            }
+            Stage::Arrived | Stage::Answered(_) => false,
+        }
+    }
+
+    /// The forwarding that took place, whatever came of it.
+    pub(super) fn forwarding(&self) -> Option<&Forwarding> {
+        match &self.stage {
+            Stage::Permitted(forwarding) | Stage::Answered(Some(forwarding)) => Some(forwarding),
+            Stage::Arrived | Stage::Answered(None) => None,
+        }
+    }
+
+    /// An answer of our own was given.
+    pub(super) fn answered(&mut self) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Arrived) {
+            Stage::Permitted(forwarding) => Stage::Answered(Some(forwarding)),
+            Stage::Answered(forwarding) => Stage::Answered(forwarding),
+            Stage::Arrived => Stage::Answered(None),
+        };
+    }
+}
+
+/// What a request is counted under.
+#[derive(Clone, Debug)]
+pub(super) enum Label {
+    /// Nothing was found, or the head was refused.
+    None,
+    /// A route.
+    Route(Arc<crate::config::Route>),
+    /// An own path.
+    Own(crate::config::OwnPath),
+}
+
+/// Counts one request in flight for as long as it lives, so that a stopping gateway knows when the last one is done.
+pub(super) struct InFlight(tokio::sync::watch::Sender<usize>);
+
+impl InFlight {
+    pub(super) fn begin(counter: &tokio::sync::watch::Sender<usize>) -> Self {
+        counter.send_modify(|count| *count += 1);
+        Self(counter.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}

@@ -1,0 +1,94 @@
+//! What goes on beside the requests, on the same runtime, until the gateway stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::observe::Observer;
+use super::upstream::{LOOKUP_INTERVAL, Pool};
+use crate::auth::Auth;
+use crate::clock::Clock;
+use crate::event::{EndReason, What};
+use crate::store::Sessions;
+
+/// How often expired sessions are swept and last uses made durable.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Keeps the upstreams' addresses fresh.
+pub(super) fn look_up(pools: Vec<Arc<Pool>>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+    every(LOOKUP_INTERVAL, stop, move || {
+        let pools = pools.clone();
+        async move {
+            for pool in &pools {
+                pool.look_up().await;
+            }
+        }
+    })
+}
+
+/// Sweeps the store.
+pub(super) fn upkeep(
+    sessions: Arc<dyn Sessions>,
+    clock: Arc<dyn Clock>,
+    observer: Observer,
+    stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    every(UPKEEP_INTERVAL, stop, move || {
+        let (sessions, clock, observer) =
+            (Arc::clone(&sessions), Arc::clone(&clock), observer.clone());
+        async move {
+            let now = clock.now();
+            match sessions.upkeep(now).await {
+                Ok(done) => {
+                    let ended = done.expired.iter().map(|session| What::SessionEnded {
+                        session: session.id.clone(),
+                        user: session.identity.load().key.clone(),
+                        why: EndReason::Expired,
+                    });
+                    observer.tell_background(now, ended.collect());
+                    observer.sessions_active(done.active);
+                }
+                Err(error) => tracing::error!(%error, "the store's upkeep failed"),
+            }
+        }
+    })
+}
+
+/// Asks the directories again about everybody who is signed in.
+pub(super) fn recheck(
+    auth: Arc<Auth>,
+    interval: Duration,
+    clock: Arc<dyn Clock>,
+    observer: Observer,
+    stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    every(interval, stop, move || {
+        let (auth, clock, observer) = (Arc::clone(&auth), Arc::clone(&clock), observer.clone());
+        async move {
+            let now = clock.now();
+            let mut happened = Vec::new();
+            auth.recheck(now, &mut happened).await;
+            observer.tell_background(now, happened);
+        }
+    })
+}
+
+/// Does something now and then again at every tick, never twice at a time.
+fn every<F, W>(interval: Duration, mut stop: watch::Receiver<bool>, mut work: W) -> JoinHandle<()>
+where
+    W: FnMut() -> F + Send + 'static,
+    F: Future<Output = ()> + Send,
+{
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => work().await,
+                _ = stop.changed() => return,
+            }
+        }
+    })
+}

@@ -1,0 +1,134 @@
+//! What every store must do, written once and mounted for each adapter with `mount!(fresh)`, where `fresh()` gives an
+//! empty store and whatever must outlive it. A case that is not listed in `mount!` is dead code, and a warning says so.
+
+pub(super) mod refresh;
+pub(super) mod sessions;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{NewRefreshToken, NewSession, Rotate};
+use crate::caller::{Identity, SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::secret::Digest;
+
+/// When the tests begin.
+pub(super) const T0: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// The grace window of the tests.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
+
+/// The idle timeout of the tests.
+pub(super) const IDLE: Duration = Duration::from_secs(3600);
+
+/// The absolute timeout of the tests.
+pub(super) const ABSOLUTE: Duration = Duration::from_secs(24 * 3600);
+
+/// `millis` after the beginning.
+pub(super) fn at(millis: u64) -> Timestamp {
+    T0.plus(Duration::from_millis(millis))
+}
+
+/// Long after the beginning, without passing an idle end.
+pub(super) fn after(by: Duration) -> Timestamp {
+    T0.plus(by)
+}
+
+pub(super) fn digest(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
+}
+
+pub(super) fn identity(user: &str) -> Arc<Identity> {
+    Arc::new(Identity {
+        key: UserKey::new("django", user),
+        name: format!("Ünsal {user}"),
+        groups: vec!["editors".to_owned(), "한국어".to_owned()],
+        staff: true,
+        superuser: false,
+        attributes: BTreeMap::from([("mail".to_owned(), format!("{user}@example.org"))]),
+    })
+}
+
+/// A session `id` of `user` from [`T0`] on, with the cookie `cookie-ID` and the refresh token `ID-0`.
+pub(super) fn new_session(id: &str, user: &str) -> NewSession {
+    NewSession {
+        id: SessionId::new(id),
+        identity: identity(user),
+        password_mark: digest("mark"),
+        cookie: Some(digest(&format!("cookie-{id}"))),
+        at: T0,
+        expires_at: T0.plus(ABSOLUTE),
+        idle_timeout: IDLE,
+        client: Some("2001:db8::7".parse().unwrap()),
+        agent: "Mozilla/5.0".to_owned(),
+        refresh: Some(token(&format!("{id}-0"))),
+    }
+}
+
+/// A refresh token that outlives the session.
+pub(super) fn token(name: &str) -> NewRefreshToken {
+    NewRefreshToken { digest: digest(name), expires_at: T0.plus(2 * ABSOLUTE) }
+}
+
+/// Spends `presented` for `successor`; the sealed answer is the successor's name.
+pub(super) fn rotate(session: &str, presented: &str, successor: &str, at: Timestamp) -> Rotate {
+    Rotate {
+        session: SessionId::new(session),
+        presented: digest(presented),
+        successor: token(successor),
+        sealed_answer: successor.as_bytes().to_vec(),
+        grace: GRACE,
+        at,
+    }
+}
+
+macro_rules! mount {
+    ($fresh:ident) => {
+        $crate::store::contract::mount! { @cases $fresh sessions:
+            a_session_is_found_by_id_and_by_cookie_as_it_was_made
+            an_unknown_session_is_absent
+            a_session_without_cookie_and_token_is_found_by_id
+            a_taken_id_cookie_or_token_is_an_error_and_changes_nothing
+            the_idle_end_is_exact
+            a_use_moves_the_idle_end
+            no_use_moves_the_absolute_end
+            an_end_is_seen_everywhere_and_told_once
+            ending_a_user_ends_exactly_theirs
+            ending_what_is_not_there_tells_nothing
+            the_list_has_live_sessions_newest_first
+            upkeep_removes_what_timed_out_and_tells_it_once
+            a_removed_session_does_not_come_back
+            a_changed_identity_is_seen_and_stays
+        }
+        $crate::store::contract::mount! { @cases $fresh refresh:
+            a_rotation_spends_the_token_and_remembers_its_successor
+            looking_spends_nothing
+            within_its_window_a_spent_token_gets_the_same_answer
+            without_a_window_the_second_use_is_reuse
+            reuse_after_the_window_ends_the_session_once
+            an_older_token_within_its_own_window_is_replayed
+            an_older_token_after_its_window_is_reuse_though_its_successor_is_fresh
+            an_expired_token_is_expired_spent_or_not
+            a_token_of_another_session_is_unknown
+            a_token_of_a_session_that_is_over_is_unknown
+            a_taken_successor_is_an_error_and_spends_nothing
+            of_fifty_parallel_rotations_one_wins_and_all_get_its_answer
+            a_rotation_that_races_an_end_leaves_no_live_successor
+            upkeep_keeps_what_reuse_is_noticed_by
+            upkeep_forgets_expired_tokens
+        }
+    };
+    (@cases $fresh:ident $module:ident: $($case:ident)*) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $case() {
+                    let (store, _outlives) = super::$fresh();
+                    $crate::store::contract::$module::$case(&store).await;
+                }
+            )*
+        }
+    };
+}
+pub(super) use mount;

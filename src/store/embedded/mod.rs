@@ -1,0 +1,186 @@
+//! The default store: one SQLite file, and every live session in memory.
+//!
+//! - **Durable.** Write-ahead log with `synchronous = FULL`: a commit returns after its `fsync`. With `NORMAL` a power
+//!   loss could take back rotations that had been acknowledged, and a spent refresh token would be good again.
+//! - **One writer.** A thread of its own holds the only connection that writes (`writer.rs`). It takes all changes that
+//!   wait and commits them in one transaction, so that many rotations share one `fsync`; each has a savepoint of its
+//!   own, so that one that fails takes no other down. No async thread ever waits for the disk.
+//! - **Memory follows the disk.** A change shows in memory after its commit and before its acknowledgement. When the
+//!   disk fails, the caller gets a [`StoreError`], memory stays as it was, and reads go on.
+//! - **The database decides.** Whether a refresh token is still unspent is answered by an `UPDATE` that changes one row
+//!   or none, inside the transaction (`ops.rs`).
+//!
+//! One gateway per file: another process may read it (`session list`, a backup), but ends that it writes beside a running
+//! gateway do not reach that gateway's memory; commands go through the admin listener then.
+//!
+//! A spent refresh token stays until it expires, or its reuse could not be noticed: some 150 bytes for each rotation.
+
+mod copy;
+mod file;
+mod ops;
+mod rows;
+mod schema;
+mod upkeep;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use rusqlite::Connection;
+
+pub use self::file::OpenError;
+use self::upkeep::Marks;
+use self::writer::Writer;
+use super::live::Live;
+use super::{
+    NewSession, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy, Sessions,
+    StoreError, Upkeep, Which,
+};
+use crate::caller::{SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::event::EndReason;
+use crate::secret::Digest;
+
+/// The store in one SQLite file. Dropping it waits until what was handed to it is written.
+pub struct Embedded {
+    /// Canonical; copies are made from it.
+    path: PathBuf,
+    live: Arc<Live>,
+    writer: Writer,
+    /// For looking at refresh tokens, which are not in memory.
+    reader: Arc<Mutex<Connection>>,
+    marks: Marks,
+}
+
+/// What a test sets differently.
+#[derive(Clone, Copy, Debug)]
+struct Tuning {
+    /// For how long a statement waits for another process's lock.
+    busy_timeout: Duration,
+    /// The size at which the file counts as full, in pages.
+    max_pages: Option<u32>,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { busy_timeout: Duration::from_secs(5), max_pages: None }
+    }
+}
+
+impl Embedded {
+    /// Opens the file, or makes it (mode 0600), and reads every live session. Blocks; for the start of a process.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file cannot be trusted or read; nothing in it has been changed then.
+    pub fn open(path: &Path) -> Result<Arc<Self>, OpenError> {
+        Self::open_tuned(path, Tuning::default())
+    }
+
+    fn open_tuned(path: &Path, tuning: Tuning) -> Result<Arc<Self>, OpenError> {
+        let path = file::prepare(path)?;
+        let in_file = |source| OpenError::sqlite(&path, source);
+
+        let mut connection = file::connect(&path, tuning).map_err(in_file)?;
+        schema::prepare(&mut connection, &path)?;
+        let (live, marks) = (Live::default(), Marks::default());
+        for (session, last_used) in rows::load(&connection).map_err(in_file)? {
+            live.insert(&session);
+            marks.saved(&session, last_used, session.identity.load_full());
+        }
+        let live = Arc::new(live);
+
+        let reader = file::connect_read_only(&path, tuning).map_err(in_file)?;
+        let writer = Writer::start(connection, Arc::clone(&live))
+            .map_err(|source| OpenError::Io { path: path.clone(), source })?;
+        let reader = Arc::new(Mutex::new(reader));
+        Ok(Arc::new(Self { path, live, writer, reader, marks }))
+    }
+}
+
+#[async_trait]
+impl Sessions for Embedded {
+    async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
+        self.writer.submit(ops::Create(new)).await
+    }
+
+    async fn find(
+        &self,
+        by: SessionBy<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        Ok(self.live.find(by, now))
+    }
+
+    async fn end(
+        &self,
+        which: &Which,
+        why: EndReason,
+        at: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError> {
+        self.writer.submit(ops::End { which: which.clone(), why, at }).await
+    }
+
+    async fn list(
+        &self,
+        user: Option<&UserKey>,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError> {
+        Ok(self.live.list(user, now))
+    }
+
+    async fn upkeep(&self, now: Timestamp) -> Result<Upkeep, StoreError> {
+        upkeep::run(self, now).await
+    }
+}
+
+#[async_trait]
+impl RefreshTokens for Embedded {
+    async fn rotate(&self, rotate: Rotate) -> Result<Rotation, StoreError> {
+        self.writer.submit(ops::Spend(rotate)).await
+    }
+
+    async fn look(
+        &self,
+        session: &SessionId,
+        presented: &Digest,
+        now: Timestamp,
+    ) -> Result<RefreshState, StoreError> {
+        let Some(live) = self.live.find(SessionBy::Id(session), now) else {
+            return Ok(RefreshState::Unknown);
+        };
+        let (session, presented) = (session.clone(), *presented);
+        let reader = Arc::clone(&self.reader);
+        let token =
+            blocking(move || Ok(rows::token(&reader.lock(), &session, &presented)?)).await?;
+        Ok(match token {
+            None => RefreshState::Unknown,
+            Some(token) if token.expires_at <= now => RefreshState::Expired,
+            Some(token) => match token.spent {
+                Some(spent) => RefreshState::Spent(live, spent.at),
+                None => RefreshState::Fresh(live),
+            },
+        })
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Runs what blocks where it may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(stopped) => Err(StoreError(format!("a task of the store stopped: {stopped}"))),
+    }
+}

@@ -1,0 +1,263 @@
+//! The changes: what each decides in SQL, and what it then shows in memory.
+//!
+//! Ops of one batch run one after another and see each other's rows, but not yet each other's effect on memory. What
+//! must hold between them is therefore asked of the tables: a session that an earlier op of the batch ended has
+//! `ended_at` set and no refresh tokens left.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, named_params};
+
+use super::super::live::Live;
+use super::super::{NewSession, Rotate, Rotation, Session, SessionBy, Which};
+use super::rows;
+use super::writer::Op;
+use crate::caller::{Identity, SessionId};
+use crate::clock::Timestamp;
+use crate::event::EndReason;
+
+/// Begins a session.
+pub(super) struct Create(pub(super) NewSession);
+
+/// Ends sessions.
+pub(super) struct End {
+    pub(super) which: Which,
+    pub(super) why: EndReason,
+    pub(super) at: Timestamp,
+}
+
+/// Spends a refresh token.
+pub(super) struct Spend(pub(super) Rotate);
+
+/// Makes last uses and changed identities durable.
+pub(super) struct Save(pub(super) Arc<[Unsaved]>);
+
+/// A session of which memory knows more than the file.
+pub(super) struct Unsaved {
+    pub(super) session: Arc<Session>,
+    pub(super) last_used: Timestamp,
+    /// `None` if it is the one in the file.
+    pub(super) identity: Option<Arc<Identity>>,
+}
+
+/// Removes sessions that have timed out.
+pub(super) struct Expire {
+    pub(super) due: Vec<Arc<Session>>,
+    pub(super) now: Timestamp,
+}
+
+/// Forgets some of what is past use. Answers how many rows that were; zero when nothing is left.
+pub(super) struct Sweep {
+    pub(super) now: Timestamp,
+    /// Sealed answers whose window closed before this are cleared.
+    pub(super) sealed_before: Timestamp,
+    pub(super) limit: u32,
+}
+
+impl Op for Create {
+    type Found = ();
+    type Answer = Arc<Session>;
+
+    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<()> {
+        rows::insert_session(sql, &self.0)?;
+        match &self.0.refresh {
+            Some(token) => rows::insert_token(sql, &self.0.id, token),
+            None => Ok(()),
+        }
+    }
+
+    fn apply(self, (): (), live: &Live) -> Arc<Session> {
+        let session = Session::begin(&self.0);
+        live.insert(&session);
+        session
+    }
+}
+
+impl Op for End {
+    type Found = ();
+    type Answer = Vec<Arc<Session>>;
+
+    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<()> {
+        match &self.which {
+            Which::Session(id) => end_session(sql, id, self.why, self.at),
+            Which::User(user) => {
+                let (directory, user) = (&*user.directory, &*user.id);
+                sql.prepare_cached(
+                    "DELETE FROM refresh_tokens WHERE session IN
+                         (SELECT key FROM sessions WHERE directory = :directory AND user_id = :user)",
+                )?
+                .execute(named_params! { ":directory": directory, ":user": user })?;
+                sql.prepare_cached(
+                    "UPDATE sessions SET ended_at = :at, end_reason = :why
+                     WHERE directory = :directory AND user_id = :user AND ended_at IS NULL",
+                )?
+                .execute(named_params! {
+                    ":directory": directory,
+                    ":user": user,
+                    ":at": rows::time(self.at),
+                    ":why": self.why.name(),
+                })?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Goes by memory, not by the rows that changed: what memory holds must end even if the file had it ended already.
+    fn apply(self, (): (), live: &Live) -> Self::Answer {
+        match &self.which {
+            Which::Session(id) => live.end(id).into_iter().collect(),
+            Which::User(user) => {
+                live.of_user(user).iter().filter_map(|session| live.end(&session.id)).collect()
+            }
+        }
+    }
+}
+
+impl Op for Spend {
+    type Found = Rotation;
+    type Answer = Rotation;
+
+    fn run(&self, sql: &Connection, live: &Live) -> rusqlite::Result<Rotation> {
+        let Self(rotate) = self;
+        let Some(session) = live.find(SessionBy::Id(&rotate.session), rotate.at) else {
+            return Ok(Rotation::Unknown);
+        };
+        if spend(sql, rotate)? {
+            rows::insert_token(sql, &rotate.session, &rotate.successor)?;
+            return Ok(Rotation::Rotated(session));
+        }
+        let Some(token) = rows::token(sql, &rotate.session, &rotate.presented)? else {
+            return Ok(Rotation::Unknown);
+        };
+        if token.expires_at <= rotate.at {
+            return Ok(Rotation::Expired);
+        }
+        let within = token.spent.filter(|spent| rotate.at < spent.replay_until);
+        if let Some(sealed_answer) = within.and_then(|spent| spent.sealed_answer) {
+            return Ok(Rotation::Replayed(session, sealed_answer));
+        }
+        end_session(sql, &rotate.session, EndReason::RefreshReused, rotate.at)?;
+        Ok(Rotation::Reused(session))
+    }
+
+    fn apply(self, found: Rotation, live: &Live) -> Rotation {
+        if let Rotation::Reused(session) = &found {
+            live.end(&session.id);
+        }
+        found
+    }
+}
+
+impl Op for Save {
+    type Found = ();
+    type Answer = ();
+
+    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<()> {
+        let mut update = sql.prepare_cached(
+            "UPDATE sessions SET last_used = :last_used, identity = coalesce(:identity, identity)
+             WHERE id = :id AND ended_at IS NULL",
+        )?;
+        for unsaved in self.0.iter() {
+            let identity = unsaved.identity.as_deref().map(rows::identity).transpose()?;
+            update.execute(named_params! {
+                ":id": unsaved.session.id.as_str(),
+                ":last_used": rows::time(unsaved.last_used),
+                ":identity": identity,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn apply(self, (): (), _live: &Live) {}
+}
+
+impl Op for Expire {
+    /// Those that have not been used since they were found due.
+    type Found = Vec<Arc<Session>>;
+    type Answer = Vec<Arc<Session>>;
+
+    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<Self::Found> {
+        let mut delete =
+            sql.prepare_cached("DELETE FROM sessions WHERE id = ?1 AND ended_at IS NULL")?;
+        let mut over = Vec::with_capacity(self.due.len());
+        for session in self.due.iter().filter(|session| !session.is_live(self.now)) {
+            delete.execute([session.id.as_str()])?;
+            over.push(Arc::clone(session));
+        }
+        Ok(over)
+    }
+
+    fn apply(self, over: Self::Found, live: &Live) -> Self::Answer {
+        over.iter().filter_map(|session| live.end(&session.id)).collect()
+    }
+}
+
+impl Op for Sweep {
+    type Found = usize;
+    type Answer = usize;
+
+    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<usize> {
+        let (now, limit) = (rows::time(self.now), self.limit);
+        let tokens = sql
+            .prepare_cached(
+                "DELETE FROM refresh_tokens WHERE key IN
+                     (SELECT key FROM refresh_tokens WHERE expires_at <= ?1 LIMIT ?2)",
+            )?
+            .execute((now, limit))?;
+        let sealed = sql
+            .prepare_cached(
+                "UPDATE refresh_tokens SET sealed_answer = NULL WHERE key IN
+                     (SELECT key FROM refresh_tokens
+                      WHERE sealed_answer IS NOT NULL AND replay_until < ?1 LIMIT ?2)",
+            )?
+            .execute((rows::time(self.sealed_before), limit))?;
+        let ended = sql
+            .prepare_cached(
+                "DELETE FROM sessions WHERE key IN
+                     (SELECT key FROM sessions
+                      WHERE ended_at IS NOT NULL AND expires_at <= ?1 LIMIT ?2)",
+            )?
+            .execute((now, limit))?;
+        Ok(tokens + sealed + ended)
+    }
+
+    fn apply(self, swept: usize, _live: &Live) -> usize {
+        swept
+    }
+}
+
+/// The one place that decides who spends a token: the `UPDATE` changes one row for the first, and none for all others.
+fn spend(sql: &Connection, rotate: &Rotate) -> rusqlite::Result<bool> {
+    let changed = sql
+        .prepare_cached(
+            "UPDATE refresh_tokens
+             SET spent_at = :at, replay_until = :replay_until, sealed_answer = :sealed_answer
+             WHERE digest = :presented AND spent_at IS NULL AND expires_at > :at
+               AND session = (SELECT key FROM sessions WHERE id = :session AND ended_at IS NULL)",
+        )?
+        .execute(named_params! {
+            ":presented": rotate.presented.as_bytes(),
+            ":session": rotate.session.as_str(),
+            ":at": rows::time(rotate.at),
+            ":replay_until": rows::time(rotate.at.plus(rotate.grace)),
+            ":sealed_answer": rotate.sealed_answer,
+        })?;
+    Ok(changed == 1)
+}
+
+fn end_session(
+    sql: &Connection,
+    id: &SessionId,
+    why: EndReason,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    sql.prepare_cached(
+        "DELETE FROM refresh_tokens WHERE session = (SELECT key FROM sessions WHERE id = ?1)",
+    )?
+    .execute([id.as_str()])?;
+    sql.prepare_cached(
+        "UPDATE sessions SET ended_at = ?2, end_reason = ?3 WHERE id = ?1 AND ended_at IS NULL",
+    )?
+    .execute((id.as_str(), rows::time(at), why.name()))?;
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! Between rows and values. Nothing here decides.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use serde::{Deserialize, Serialize};
+
+use super::super::{NewRefreshToken, NewSession, Session};
+use crate::caller::{Identity, SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::secret::Digest;
+
+/// An identity as JSON, without its key, which has columns of its own. A member added later needs a default.
+#[derive(Serialize, Deserialize)]
+struct IdentityJson<'a> {
+    name: Cow<'a, str>,
+    groups: Cow<'a, [String]>,
+    staff: bool,
+    superuser: bool,
+    attributes: Cow<'a, BTreeMap<String, String>>,
+}
+
+/// What a row says of a refresh token.
+pub(super) struct TokenRow {
+    pub(super) expires_at: Timestamp,
+    pub(super) spent: Option<SpentRow>,
+}
+
+/// What a row says of a spent refresh token.
+pub(super) struct SpentRow {
+    pub(super) at: Timestamp,
+    pub(super) replay_until: Timestamp,
+    pub(super) sealed_answer: Option<Vec<u8>>,
+}
+
+/// A time as SQLite keeps it.
+pub(super) fn time(at: Timestamp) -> i64 {
+    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// An identity as SQLite keeps it.
+pub(super) fn identity(identity: &Identity) -> rusqlite::Result<String> {
+    serde_json::to_string(&IdentityJson {
+        name: Cow::Borrowed(&identity.name),
+        groups: Cow::Borrowed(&identity.groups),
+        staff: identity.staff,
+        superuser: identity.superuser,
+        attributes: Cow::Borrowed(&identity.attributes),
+    })
+    .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// Writes a new session.
+pub(super) fn insert_session(sql: &Connection, new: &NewSession) -> rusqlite::Result<()> {
+    let idle_timeout = i64::try_from(new.idle_timeout.as_millis()).unwrap_or(i64::MAX);
+    sql.prepare_cached(
+        "INSERT INTO sessions (id, directory, user_id, identity, password_mark, cookie,
+             signed_in_at, expires_at, idle_timeout, last_used, client, agent)
+         VALUES (:id, :directory, :user, :identity, :mark, :cookie,
+             :at, :expires_at, :idle_timeout, :at, :client, :agent)",
+    )?
+    .execute(named_params! {
+        ":id": new.id.as_str(),
+        ":directory": &*new.identity.key.directory,
+        ":user": &*new.identity.key.id,
+        ":identity": identity(&new.identity)?,
+        ":mark": new.password_mark.as_bytes(),
+        ":cookie": new.cookie.as_ref().map(Digest::as_bytes),
+        ":at": time(new.at),
+        ":expires_at": time(new.expires_at),
+        ":idle_timeout": idle_timeout,
+        ":client": new.client.map(|client| client.to_string()),
+        ":agent": new.agent,
+    })?;
+    Ok(())
+}
+
+/// Writes a refresh token that is not spent.
+pub(super) fn insert_token(
+    sql: &Connection,
+    session: &SessionId,
+    token: &NewRefreshToken,
+) -> rusqlite::Result<()> {
+    sql.prepare_cached(
+        "INSERT INTO refresh_tokens (digest, session, expires_at)
+         VALUES (:digest, (SELECT key FROM sessions WHERE id = :session), :expires_at)",
+    )?
+    .execute(named_params! {
+        ":digest": token.digest.as_bytes(),
+        ":session": session.as_str(),
+        ":expires_at": time(token.expires_at),
+    })?;
+    Ok(())
+}
+
+/// A refresh token of a session that has not ended.
+pub(super) fn token(
+    sql: &Connection,
+    session: &SessionId,
+    digest: &Digest,
+) -> rusqlite::Result<Option<TokenRow>> {
+    sql.prepare_cached(
+        "SELECT t.expires_at, t.spent_at, t.replay_until, t.sealed_answer
+         FROM refresh_tokens AS t JOIN sessions AS s ON s.key = t.session
+         WHERE t.digest = :digest AND s.id = :session AND s.ended_at IS NULL",
+    )?
+    .query_row(
+        named_params! { ":digest": digest.as_bytes(), ":session": session.as_str() },
+        |row| {
+            let spent_at: Option<i64> = row.get("spent_at")?;
+            let spent = spent_at.map(|at| {
+                Ok::<_, rusqlite::Error>(SpentRow {
+                    at: from_sql_time(at),
+                    replay_until: from_sql_time(row.get("replay_until")?),
+                    sealed_answer: row.get("sealed_answer")?,
+                })
+            });
+            Ok(TokenRow {
+                expires_at: from_sql_time(row.get("expires_at")?),
+                spent: spent.transpose()?,
+            })
+        },
+    )
+    .optional()
+}
+
+/// Every session that has not ended, with its last use. Those that timed out meanwhile are among them: the next upkeep
+/// tells their end.
+pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<(Arc<Session>, Timestamp)>> {
+    sql.prepare(
+        "SELECT id, directory, user_id, identity, password_mark, cookie, signed_in_at, expires_at,
+             idle_timeout, last_used, client, agent
+         FROM sessions WHERE ended_at IS NULL",
+    )?
+    .query_map([], session)?
+    .collect()
+}
+
+fn session(row: &Row<'_>) -> rusqlite::Result<(Arc<Session>, Timestamp)> {
+    let directory: String = row.get("directory")?;
+    let user_id: String = row.get("user_id")?;
+    let json: String = row.get("identity")?;
+    let identity: IdentityJson<'_> =
+        serde_json::from_str(&json).map_err(|error| unreadable("identity", error.into()))?;
+    let id: String = row.get("id")?;
+    let client: Option<String> = row.get("client")?;
+    let cookie: Option<[u8; 32]> = row.get("cookie")?;
+    let idle_timeout: i64 = row.get("idle_timeout")?;
+    let last_used = from_sql_time(row.get("last_used")?);
+    let kept = NewSession {
+        id: SessionId::new(&id),
+        identity: Arc::new(Identity {
+            key: UserKey::new(&directory, &user_id),
+            name: identity.name.into_owned(),
+            groups: identity.groups.into_owned(),
+            staff: identity.staff,
+            superuser: identity.superuser,
+            attributes: identity.attributes.into_owned(),
+        }),
+        password_mark: Digest::from_bytes(row.get("password_mark")?),
+        cookie: cookie.map(Digest::from_bytes),
+        at: from_sql_time(row.get("signed_in_at")?),
+        expires_at: from_sql_time(row.get("expires_at")?),
+        idle_timeout: Duration::from_millis(u64::try_from(idle_timeout).unwrap_or(0)),
+        client: client
+            .map(|client| client.parse())
+            .transpose()
+            .map_err(|error: std::net::AddrParseError| unreadable("client", error.into()))?,
+        agent: row.get("agent")?,
+        refresh: None,
+    };
+    Ok((Session::restore(&kept, last_used), last_used))
+}
+
+fn from_sql_time(at: i64) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(at).unwrap_or(0))
+}
+
+fn unreadable(column: &str, source: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
+    let source = format!("sessions.{column}: {source}").into();
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, source)
+}

@@ -1,0 +1,168 @@
+//! The thread that writes.
+//!
+//! ```text
+//!  submit -> bounded queue -> [ BEGIN  savepoint(op) savepoint(op) ...  COMMIT+fsync ] -> apply to memory -> answer
+//! ```
+//!
+//! While one batch is at the disk the next one gathers in the queue, so that the batches grow with the load and no
+//! change ever waits for company. An [`Op`] has two halves: `run` decides and writes inside its savepoint, `apply` shows
+//! the result in memory once the batch is durable. If the commit fails, no `apply` runs and every caller is told; `run` may be
+//! called again after its effects were rolled back.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::StoreError;
+use super::super::live::Live;
+
+/// How many changes may wait. More than this wait only when the disk stands still; then it is better to say so at once.
+const QUEUE: usize = 1024;
+
+/// How many changes share a commit at most, so that the first of them does not wait too long.
+const BATCH: usize = 256;
+
+/// One change.
+pub(super) trait Op: Send + 'static {
+    /// What `run` found, for `apply`.
+    type Found: Send;
+    /// What the caller gets.
+    type Answer: Send;
+
+    /// Decides, and changes the tables. An error undoes this op alone.
+    fn run(&self, sql: &Connection, live: &Live) -> rusqlite::Result<Self::Found>;
+
+    /// Shows the change in memory. Called when it is durable.
+    fn apply(self, found: Self::Found, live: &Live) -> Self::Answer;
+}
+
+/// Hands changes to the thread. Dropping it waits for the thread to finish what it has.
+pub(super) struct Writer {
+    queue: Option<mpsc::Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// An [`Op`] with its caller, whatever its types.
+trait Job: Send {
+    fn run(&mut self, sql: &Connection, live: &Live) -> Result<(), StoreError>;
+    fn finish(self: Box<Self>, committed: &Result<(), StoreError>, live: &Live);
+}
+
+struct Waiting<O: Op> {
+    op: O,
+    found: Result<O::Found, StoreError>,
+    caller: oneshot::Sender<Result<O::Answer, StoreError>>,
+}
+
+impl Writer {
+    /// Starts the thread, which owns the connection from now on.
+    pub(super) fn start(connection: Connection, live: Arc<Live>) -> io::Result<Self> {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let thread = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || write_all(connection, &live, jobs))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Has a change made; returns when it is durable and shown, or has failed.
+    pub(super) async fn submit<O: Op>(&self, op: O) -> Result<O::Answer, StoreError> {
+        let (caller, answer) = oneshot::channel();
+        let found = Err(StoreError("the change was not tried".to_owned()));
+        let stopped = || StoreError("the writer has stopped".to_owned());
+        let queue = self.queue.as_ref().ok_or_else(stopped)?;
+        queue.try_send(Box::new(Waiting { op, found, caller })).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError("the write queue is full".to_owned()),
+            mpsc::error::TrySendError::Closed(_) => stopped(),
+        })?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in the thread has been reported by its own hook.
+            thread.join().unwrap_or_default();
+        }
+    }
+}
+
+impl<O: Op> Job for Waiting<O> {
+    fn run(&mut self, sql: &Connection, live: &Live) -> Result<(), StoreError> {
+        self.found = self.op.run(sql, live).map_err(StoreError::from);
+        self.found.as_ref().map(drop).map_err(StoreError::clone)
+    }
+
+    fn finish(self: Box<Self>, committed: &Result<(), StoreError>, live: &Live) {
+        let Self { op, found, caller } = *self;
+        let answer = committed.clone().and(found).map(|found| op.apply(found, live));
+        // A caller that has gone away does not undo its change, and need not hear of it.
+        drop(caller.send(answer));
+    }
+}
+
+/// Why nothing of a batch was committed.
+enum Failure {
+    /// The transaction did not begin or end.
+    Commit(StoreError),
+    /// One op made SQLite roll back the whole transaction, as a full disk does.
+    RolledBack(StoreError),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Commit(error.into())
+    }
+}
+
+fn write_all(mut connection: Connection, live: &Live, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
+        match commit(&mut connection, live, &mut batch) {
+            Ok(()) => finish(&mut batch, &Ok(()), live),
+            Err(Failure::Commit(error)) => finish(&mut batch, &Err(error), live),
+            // The others may have room: to end a session takes none.
+            Err(Failure::RolledBack(_)) => {
+                for job in batch.drain(..) {
+                    alone(&mut connection, live, job);
+                }
+            }
+        }
+    }
+}
+
+fn finish(batch: &mut Vec<Box<dyn Job>>, committed: &Result<(), StoreError>, live: &Live) {
+    for job in batch.drain(..) {
+        job.finish(committed, live);
+    }
+}
+
+fn alone(connection: &mut Connection, live: &Live, mut job: Box<dyn Job>) {
+    let committed = match commit(connection, live, std::slice::from_mut(&mut job)) {
+        Ok(()) => Ok(()),
+        Err(Failure::Commit(error) | Failure::RolledBack(error)) => Err(error),
+    };
+    job.finish(&committed, live);
+}
+
+fn commit(
+    connection: &mut Connection,
+    live: &Live,
+    batch: &mut [Box<dyn Job>],
+) -> Result<(), Failure> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for job in batch {
+        let savepoint = transaction.savepoint()?;
+        match job.run(&savepoint, live) {
+            Ok(()) => savepoint.commit()?,
+            // Going on here would commit each op by itself, and then report them all as failed.
+            Err(error) if savepoint.is_autocommit() => return Err(Failure::RolledBack(error)),
+            Err(_) => savepoint.finish()?,
+        }
+    }
+    Ok(transaction.commit()?)
+}

@@ -1,0 +1,109 @@
+//! The sessions that live, in memory: by id, by cookie and by user.
+//!
+//! Adapters answer reads from here, so a read does no I/O and needs no disk that works. Only the one party that decides
+//! changes (the embedded store's writer, the memory store's lock) puts sessions in and takes them out, and it does so
+//! after the change is durable and before it is acknowledged. A session is marked as ended before it is taken out: a
+//! reader between the two steps already gets none.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+
+use super::{Session, SessionBy};
+use crate::caller::{SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::secret::Digest;
+
+/// The sessions that have not ended. Some may have passed their idle or absolute end and wait for upkeep.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    by_id: DashMap<SessionId, Held>,
+    by_cookie: DashMap<Digest, Arc<Session>>,
+    by_user: DashMap<UserKey, Vec<Arc<Session>>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    session: Arc<Session>,
+    /// The key it was filed under in `by_user`; the session's own identity can be replaced meanwhile.
+    user: UserKey,
+}
+
+impl Live {
+    /// Puts a session in.
+    pub(super) fn insert(&self, session: &Arc<Session>) {
+        let user = session.identity.load().key.clone();
+        self.by_user.entry(user.clone()).or_default().push(Arc::clone(session));
+        if let Some(cookie) = session.cookie {
+            self.by_cookie.insert(cookie, Arc::clone(session));
+        }
+        self.by_id.insert(session.id.clone(), Held { session: Arc::clone(session), user });
+    }
+
+    /// Marks a session as ended and takes it out. `None` if it had ended before or was never here.
+    pub(super) fn end(&self, id: &SessionId) -> Option<Arc<Session>> {
+        let session = Arc::clone(&self.by_id.get(id)?.session);
+        let first = session.mark_ended();
+        let (_, held) = self.by_id.remove(id)?;
+        if let Some(cookie) = session.cookie {
+            self.by_cookie.remove(&cookie);
+        }
+        if let Some(mut sessions) = self.by_user.get_mut(&held.user) {
+            sessions.retain(|other| other.id != *id);
+        }
+        self.by_user.remove_if(&held.user, |_, sessions| sessions.is_empty());
+        first.then_some(session)
+    }
+
+    /// The session, if it lives at `now`.
+    pub(super) fn find(&self, by: SessionBy<'_>, now: Timestamp) -> Option<Arc<Session>> {
+        let session = match by {
+            SessionBy::Id(id) => Arc::clone(&self.by_id.get(id)?.session),
+            SessionBy::Cookie(digest) => Arc::clone(&*self.by_cookie.get(digest)?),
+        };
+        session.is_live(now).then_some(session)
+    }
+
+    /// Whether a session has this id, timed out or not.
+    pub(super) fn has_id(&self, id: &SessionId) -> bool {
+        self.by_id.contains_key(id)
+    }
+
+    /// Whether a session has this cookie, timed out or not.
+    pub(super) fn has_cookie(&self, cookie: &Digest) -> bool {
+        self.by_cookie.contains_key(cookie)
+    }
+
+    /// All sessions of a user, timed out or not.
+    pub(super) fn of_user(&self, user: &UserKey) -> Vec<Arc<Session>> {
+        self.by_user.get(user).map(|sessions| sessions.clone()).unwrap_or_default()
+    }
+
+    /// All sessions, timed out or not, in no order.
+    pub(super) fn all(&self) -> Vec<Arc<Session>> {
+        self.by_id.iter().map(|held| Arc::clone(&held.session)).collect()
+    }
+
+    /// The sessions that live at `now`, of one user or of all, newest first (then by id, so that the order is one).
+    pub(super) fn list(&self, user: Option<&UserKey>, now: Timestamp) -> Vec<Arc<Session>> {
+        let mut sessions = user.map_or_else(|| self.all(), |user| self.of_user(user));
+        sessions.retain(|session| session.is_live(now));
+        sessions.sort_by(|a, b| b.signed_in_at.cmp(&a.signed_in_at).then_with(|| a.id.cmp(&b.id)));
+        sessions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract::new_session;
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_a_session_that_ended() {
+        let live = Live::default();
+        let session = Session::begin(&new_session("a", "1"));
+        live.insert(&session);
+        assert!(live.end(&session.id).is_some());
+        assert!(live.by_id.is_empty() && live.by_cookie.is_empty() && live.by_user.is_empty());
+    }
+}

@@ -1,0 +1,220 @@
+//! A store that forgets everything when the process ends. For tests and for trying things out.
+//!
+//! One lock decides every change, so each is atomic by construction; reads go past it. It is the plain statement of the
+//! contract that the other adapters are held to.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::live::Live;
+use super::{
+    Backup, NewRefreshToken, NewSession, RefreshState, RefreshTokens, Rotate, Rotation, Session,
+    SessionBy, Sessions, StoreError, Upkeep, Which,
+};
+use crate::caller::{SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::event::EndReason;
+use crate::secret::Digest;
+
+/// The store in memory.
+#[derive(Debug, Default)]
+pub struct Memory {
+    live: Live,
+    /// The refresh tokens of live sessions; its lock is the one that decides.
+    tokens: Mutex<HashMap<Digest, Token>>,
+}
+
+#[derive(Debug)]
+struct Token {
+    session: SessionId,
+    expires_at: Timestamp,
+    spent: Option<Spent>,
+}
+
+#[derive(Debug)]
+struct Spent {
+    at: Timestamp,
+    replay_until: Timestamp,
+    sealed_answer: Vec<u8>,
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    fn end_one(&self, tokens: &mut HashMap<Digest, Token>, id: &SessionId) -> Option<Arc<Session>> {
+        tokens.retain(|_, token| token.session != *id);
+        self.live.end(id)
+    }
+}
+
+impl Token {
+    fn fresh(session: &SessionId, new: &NewRefreshToken) -> Self {
+        Self { session: session.clone(), expires_at: new.expires_at, spent: None }
+    }
+}
+
+#[async_trait]
+impl Sessions for Memory {
+    async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
+        let mut tokens = self.tokens.lock();
+        let taken = self.live.has_id(&new.id)
+            || new.cookie.is_some_and(|cookie| self.live.has_cookie(&cookie))
+            || new.refresh.as_ref().is_some_and(|token| tokens.contains_key(&token.digest));
+        if taken {
+            return Err(StoreError("the id, cookie or refresh token is taken".to_owned()));
+        }
+        let session = Session::begin(&new);
+        if let Some(token) = &new.refresh {
+            tokens.insert(token.digest, Token::fresh(&new.id, token));
+        }
+        self.live.insert(&session);
+        Ok(session)
+    }
+
+    async fn find(
+        &self,
+        by: SessionBy<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        Ok(self.live.find(by, now))
+    }
+
+    async fn end(
+        &self,
+        which: &Which,
+        _why: EndReason,
+        _at: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError> {
+        let mut tokens = self.tokens.lock();
+        let ids = match which {
+            Which::Session(id) => vec![id.clone()],
+            Which::User(user) => {
+                self.live.of_user(user).iter().map(|session| session.id.clone()).collect()
+            }
+        };
+        Ok(ids.iter().filter_map(|id| self.end_one(&mut tokens, id)).collect())
+    }
+
+    async fn list(
+        &self,
+        user: Option<&UserKey>,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError> {
+        Ok(self.live.list(user, now))
+    }
+
+    async fn upkeep(&self, now: Timestamp) -> Result<Upkeep, StoreError> {
+        let mut tokens = self.tokens.lock();
+        tokens.retain(|_, token| now < token.expires_at);
+        let mut upkeep = Upkeep::default();
+        for session in self.live.all() {
+            if session.is_live(now) {
+                upkeep.active += 1;
+            } else {
+                upkeep.expired.extend(self.end_one(&mut tokens, &session.id));
+            }
+        }
+        Ok(upkeep)
+    }
+}
+
+#[async_trait]
+impl RefreshTokens for Memory {
+    async fn rotate(&self, rotate: Rotate) -> Result<Rotation, StoreError> {
+        let mut tokens = self.tokens.lock();
+        let Some(session) = self.live.find(SessionBy::Id(&rotate.session), rotate.at) else {
+            return Ok(Rotation::Unknown);
+        };
+        let successor_is_taken = tokens.contains_key(&rotate.successor.digest);
+        let Some(token) = tokens.get_mut(&rotate.presented) else {
+            return Ok(Rotation::Unknown);
+        };
+        if token.session != rotate.session {
+            return Ok(Rotation::Unknown);
+        }
+        if token.expires_at <= rotate.at {
+            return Ok(Rotation::Expired);
+        }
+        match &token.spent {
+            None if successor_is_taken => {
+                Err(StoreError("the successor's digest is taken".to_owned()))
+            }
+            None => {
+                token.spent = Some(Spent {
+                    at: rotate.at,
+                    replay_until: rotate.at.plus(rotate.grace),
+                    sealed_answer: rotate.sealed_answer,
+                });
+                let successor = Token::fresh(&rotate.session, &rotate.successor);
+                tokens.insert(rotate.successor.digest, successor);
+                Ok(Rotation::Rotated(session))
+            }
+            Some(spent) if rotate.at < spent.replay_until => {
+                Ok(Rotation::Replayed(session, spent.sealed_answer.clone()))
+            }
+            Some(_) => {
+                self.end_one(&mut tokens, &rotate.session);
+                Ok(Rotation::Reused(session))
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        session: &SessionId,
+        presented: &Digest,
+        now: Timestamp,
+    ) -> Result<RefreshState, StoreError> {
+        let tokens = self.tokens.lock();
+        let Some(live) = self.live.find(SessionBy::Id(session), now) else {
+            return Ok(RefreshState::Unknown);
+        };
+        Ok(match tokens.get(presented) {
+            Some(token) if token.session != *session => RefreshState::Unknown,
+            Some(token) if token.expires_at <= now => RefreshState::Expired,
+            Some(Token { spent: Some(spent), .. }) => RefreshState::Spent(live, spent.at),
+            Some(_) => RefreshState::Fresh(live),
+            None => RefreshState::Unknown,
+        })
+    }
+}
+
+#[async_trait]
+impl Backup for Memory {
+    async fn backup(&self, _to: &Path) -> Result<(), StoreError> {
+        Err(StoreError("sessions are kept in memory only: there is nothing to back up".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract::new_session;
+    use super::*;
+
+    fn fresh() -> (Arc<Memory>, ()) {
+        (Memory::new(), ())
+    }
+
+    crate::store::contract::mount!(fresh);
+
+    #[tokio::test]
+    async fn says_that_it_has_nothing_to_back_up() {
+        assert!(Memory::new().backup(Path::new("/nowhere")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_tokens_of_a_session_go_with_it() {
+        let store = Memory::new();
+        let session = store.create(new_session("a", "1")).await.unwrap();
+        let which = Which::Session(session.id.clone());
+        store.end(&which, EndReason::SignedOut, session.signed_in_at).await.unwrap();
+        assert!(store.tokens.lock().is_empty());
+    }
+}

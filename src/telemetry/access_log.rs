@@ -1,0 +1,65 @@
+//! One line for each request, from its [`Record`], with the target `access`.
+//!
+//! Texts are given to the log as texts and not as something that displays itself, so that both formats escape what a
+//! client wrote. What is absent is left out. While nobody listens (`log.access = false`), this costs one comparison.
+
+use http::Version;
+
+use super::metrics::Names;
+use super::record::{Place, Record, own_name};
+
+/// Writes the line.
+pub(super) fn write(record: &Record, names: &Names) {
+    let caller = record.caller.as_ref();
+    let call = record.upstream.as_ref();
+    tracing::info!(
+        target: "access",
+        at = record.at.to_string().as_str(),
+        request_id = &*record.request_id,
+        client = record.client.map(|client| client.to_string()).as_deref(),
+        protocol = protocol(record.protocol),
+        scheme = record.scheme.as_str(),
+        method = record.method.as_str(),
+        host = record.host.as_deref(),
+        path = record.path.as_deref(),
+        route = place(record.place, names),
+        decision = record.decision.name(),
+        status = record.status,
+        refusal = record.refusal.map(|refusal| refusal.code()),
+        user = caller.map(|caller| caller.user.to_string()).as_deref(),
+        session = caller.map(|caller| caller.session.as_str()),
+        proof = caller.map(|caller| caller.proof.name()),
+        bytes_in = record.bytes_in,
+        bytes_out = record.bytes_out,
+        duration_us = micros(record.duration),
+        own_us = micros(record.own),
+        upstream = call.and_then(|call| names.upstreams.get(call.upstream)).map(String::as_str),
+        upstream_server = call.and_then(|call| call.server.as_deref()),
+        upstream_us = call.map(|call| micros(call.time)),
+        upstream_failure = call.and_then(|call| call.failure).map(|failure| failure.name()),
+        spoofed_headers = (record.spoofed_headers > 0).then_some(record.spoofed_headers),
+    );
+}
+
+fn place(place: Place, names: &Names) -> Option<&str> {
+    match place {
+        Place::Route(route) => names.routes.get(route).map(String::as_str),
+        Place::Own(own) => Some(own_name(own)),
+        Place::Nowhere => None,
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_11 => "HTTP/1.1",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_3 => "HTTP/3",
+        _ => "other",
+    }
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,245 @@
+//! The audit trail: who signed in, refreshed, was refused or signed out, and what detectors found. One JSON object a line.
+//!
+//! With `log.audit_file` it has a file of its own, appended to and made with mode 0600; without, its lines are among the
+//! log's, with the target `audit`. Field names are stable, and absent rather than null. There is no secret to leave out:
+//! events and findings hold none. A name that a client chose is escaped as JSON escapes it and cut to 256 characters, so
+//! it can neither begin a line of its own nor fill the disk.
+//!
+//! `session_used` is not told here: it is what detectors live on, and the access log has it in more detail.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::lines::LineWriter;
+use crate::caller::{SessionId, UserKey};
+use crate::config;
+use crate::detect::respond::Taken;
+use crate::detect::watch::NotDone;
+use crate::detect::{Finding, Subject};
+use crate::event::{Event, What};
+use crate::geo::Country;
+
+const LONGEST_NAME: usize = 256;
+
+/// Writes the audit trail.
+#[derive(Debug)]
+pub struct Audit(Option<LineWriter>);
+
+/// The audit file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the audit file {} cannot be used: {reason}", path.display())]
+pub struct AuditError {
+    path: PathBuf,
+    reason: String,
+}
+
+/// One line. Every field that there is.
+#[derive(Debug, Default, Serialize)]
+struct Line<'a> {
+    at: String,
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detector: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    countries: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+}
+
+impl Audit {
+    /// As configured.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or others may read or write it.
+    pub fn open(log: &config::Log) -> Result<Self, AuditError> {
+        let Some(path) = log.audit_file.clone() else { return Ok(Self(None)) };
+        let opened = path.clone();
+        LineWriter::start("audit", move || open_private(&opened))
+            .map(|writer| Self(Some(writer)))
+            .map_err(|error| AuditError { path, reason: error.to_string() })
+    }
+
+    /// Something happened.
+    pub fn event(&self, event: &Event) {
+        if let Some(line) = event_line(event) {
+            self.write(&line);
+        }
+    }
+
+    /// A detector found something.
+    pub fn finding(&self, finding: &Finding, taken: Taken, failure: Option<&NotDone>) {
+        self.write(&finding_line(finding, taken, failure));
+    }
+
+    /// Opens the file anew: a log rotation moved it away. False if that could not even be queued.
+    pub fn reopen(&self) -> bool {
+        self.0.as_ref().is_none_or(|writer| writer.sink().reopen())
+    }
+
+    /// How many lines were lost since the start.
+    pub fn dropped(&self) -> u64 {
+        self.0.as_ref().map_or(0, |writer| writer.sink().dropped())
+    }
+
+    fn write(&self, line: &Line<'_>) {
+        let Some(writer) = &self.0 else { return line.log() };
+        // Writing a struct of texts and numbers into memory cannot fail.
+        let mut bytes = serde_json::to_vec(line).unwrap_or_default();
+        bytes.push(b'\n');
+        writer.sink().line(bytes);
+    }
+}
+
+impl Line<'_> {
+    /// Among the log's lines: the same fields under the same names.
+    fn log(&self) {
+        tracing::info!(
+            target: "audit",
+            at = self.at.as_str(),
+            event = self.event,
+            request_id = self.request_id,
+            client = self.client.as_deref(),
+            session = self.session,
+            user = self.user.as_deref(),
+            account = self.account.as_deref(),
+            reason = self.reason,
+            issued = self.issued,
+            detector = self.detector,
+            action = self.action,
+            subject = self.subject,
+            network = self.network.as_deref(),
+            count = self.count,
+            window_seconds = self.window_seconds,
+            countries = self.countries.as_deref(),
+            failure = self.failure.as_deref(),
+        );
+    }
+}
+
+impl<'a> Line<'a> {
+    fn of(self, session: &'a SessionId, user: &UserKey) -> Self {
+        Self { session: Some(session.as_str()), user: Some(cut(&user.to_string())), ..self }
+    }
+}
+
+fn event_line(event: &Event) -> Option<Line<'_>> {
+    let line = Line {
+        at: event.at.to_string(),
+        request_id: event.request_id.as_deref(),
+        client: event.client.as_ref().map(IpAddr::to_string),
+        ..Line::default()
+    };
+    Some(match &event.what {
+        What::SignedIn { session, user, account, tokens, cookie } => Line {
+            event: "sign_in",
+            account: Some(cut(account)),
+            issued: match (tokens, cookie) {
+                (true, true) => Some("tokens,cookie"),
+                (true, false) => Some("tokens"),
+                (false, true) => Some("cookie"),
+                (false, false) => None,
+            },
+            ..line.of(session, user)
+        },
+        What::SignInFailed { account, why } => Line {
+            event: "sign_in_failed",
+            account: Some(cut(account)),
+            reason: Some(why.name()),
+            ..line
+        },
+        What::Refreshed { session, user, how } => {
+            Line { event: "refresh", reason: Some(how.name()), ..line.of(session, user) }
+        }
+        What::RefreshReused { session, user } => {
+            Line { event: "refresh_reused", ..line.of(session, user) }
+        }
+        What::RefreshRefused { why } => {
+            Line { event: "refresh_refused", reason: Some(why.name()), ..line }
+        }
+        What::SessionEnded { session, user, why } => {
+            Line { event: "session_ended", reason: Some(why.name()), ..line.of(session, user) }
+        }
+        What::Refused { refusal } => {
+            Line { event: "refused", reason: Some(refusal.code()), ..line }
+        }
+        What::SessionUsed { .. } => return None,
+    })
+}
+
+fn finding_line<'a>(finding: &'a Finding, taken: Taken, failure: Option<&NotDone>) -> Line<'a> {
+    let evidence = &finding.evidence;
+    let countries = evidence.countries.iter().map(Country::as_str).collect::<Vec<_>>().join(",");
+    Line {
+        at: finding.at.to_string(),
+        event: "abnormal_access",
+        request_id: finding.request_id.as_deref(),
+        client: finding.client.as_ref().map(IpAddr::to_string),
+        session: finding.session.as_ref().map(SessionId::as_str),
+        user: finding.user.as_ref().map(|user| cut(&user.to_string())),
+        account: match &finding.subject {
+            Subject::Account(account) => Some(cut(account)),
+            Subject::Session(_) | Subject::Address(_) | Subject::Network(_) => None,
+        },
+        detector: Some(finding.detector.name()),
+        action: Some(taken.name()),
+        subject: Some(finding.subject.kind()),
+        network: match &finding.subject {
+            Subject::Address(_) | Subject::Network(_) => Some(finding.subject.to_string()),
+            Subject::Session(_) | Subject::Account(_) => None,
+        },
+        count: u64::try_from(evidence.count).ok(),
+        window_seconds: Some(evidence.window.as_secs()),
+        countries: (!countries.is_empty()).then_some(countries),
+        failure: failure.map(|failure| failure.0.clone()),
+        ..Line::default()
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(LONGEST_NAME).collect()
+}
+
+/// Appends; a new file is ours alone, and one that others may read or write is refused.
+fn open_private(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let mode = file.metadata()?.permissions().mode();
+    if mode & 0o027 != 0 {
+        let mode = mode & 0o777;
+        return Err(io::Error::other(format!(
+            "its mode is {mode:o}; make it 600, or 640 for a group that may read it"
+        )));
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::caller::Proof;
+use crate::clock::Timestamp;
+use crate::config::LogFormat;
+use crate::detect::{DetectorName, Evidence};
+use crate::event::{EndReason, Refresh, RefreshRefusal, SignInFailure};
+use crate::refusal::Refusal;
+
+fn event(what: What) -> Event {
+    Event {
+        at: Timestamp::from_millis(1_795_422_879_042),
+        request_id: Some("r-1".into()),
+        client: Some("192.0.2.1".parse().unwrap()),
+        what,
+    }
+}
+
+fn finding(detector: DetectorName, subject: Subject, countries: &[&str]) -> Finding {
+    let session = match &subject {
+        Subject::Session(session) => Some(session.clone()),
+        _ => None,
+    };
+    Finding {
+        detector,
+        at: Timestamp::from_secs(0),
+        request_id: None,
+        client: None,
+        subject,
+        user: session.is_some().then(|| UserKey::new("django", "7")),
+        session,
+        evidence: Evidence {
+            count: 2,
+            window: Duration::from_secs(60),
+            countries: countries.iter().map(|code| Country::new(code).unwrap()).collect(),
+        },
+    }
+}
+
+fn everything() -> Vec<What> {
+    let (session, user) = (SessionId::new("s-1"), UserKey::new("django", "7"));
+    let mut all = vec![
+        What::SignedIn {
+            session: session.clone(),
+            user: user.clone(),
+            account: "ada".into(),
+            tokens: true,
+            cookie: true,
+        },
+        What::RefreshReused { session: session.clone(), user: user.clone() },
+        What::SessionUsed {
+            session: session.clone(),
+            user: user.clone(),
+            proof: Proof::SessionCookie,
+        },
+    ];
+    let failed = |why: &_| What::SignInFailed { account: "ada".into(), why: *why };
+    all.extend(SignInFailure::ALL.iter().map(failed));
+    let refreshed =
+        |how: &_| What::Refreshed { session: session.clone(), user: user.clone(), how: *how };
+    all.extend(Refresh::ALL.iter().map(refreshed));
+    all.extend(RefreshRefusal::ALL.iter().map(|why| What::RefreshRefused { why: *why }));
+    let ended =
+        |why: &_| What::SessionEnded { session: session.clone(), user: user.clone(), why: *why };
+    all.extend(EndReason::ALL.iter().map(ended));
+    all.extend(Refusal::ALL.iter().map(|refusal| What::Refused { refusal: *refusal }));
+    all
+}
+
+/// What a new audit file holds after `write`, line by line.
+fn written(write: impl FnOnce(&Audit)) -> Vec<Value> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    let log = log(Some(path.clone()));
+    let audit = Audit::open(&log).unwrap();
+    write(&audit);
+    drop(audit);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn log(audit_file: Option<PathBuf>) -> config::Log {
+    config::Log { format: LogFormat::Json, level: "info".into(), access: true, audit_file }
+}
+
+#[test]
+fn an_event_is_one_line_with_stable_names() {
+    let what = What::SignedIn {
+        session: SessionId::new("s-1"),
+        user: UserKey::new("django", "7"),
+        account: "ada".into(),
+        tokens: true,
+        cookie: false,
+    };
+    let expected = json!({
+        "at": "2026-11-23T08:34:39.042Z", "event": "sign_in", "request_id": "r-1", "client": "192.0.2.1",
+        "session": "s-1", "user": "django/7", "account": "ada", "issued": "tokens",
+    });
+    assert_eq!(written(|audit| audit.event(&event(what))), [expected]);
+}
+
+#[test]
+fn a_finding_is_one_line_with_what_was_done() {
+    let session = || Subject::Session(SessionId::new("s-1"));
+    let countries = finding(DetectorName::TokenCountries, session(), &["KR", "US"]);
+    let network = Subject::Network("192.0.2.0/24".parse().unwrap());
+    let spraying = finding(DetectorName::PasswordSpraying, network, &[]);
+    let lines = written(|audit| {
+        audit.finding(&countries, Taken::EndSession, None);
+        audit.finding(&spraying, Taken::DryRun, None);
+        audit.finding(&countries, Taken::Failed, Some(&NotDone("disk full".into())));
+    });
+    let at = "1970-01-01T00:00:00.000Z";
+    let mut failed = json!({
+        "at": at, "event": "abnormal_access", "session": "s-1", "user": "django/7", "detector": "token_countries",
+        "action": "end_session", "subject": "session", "count": 2, "window_seconds": 60, "countries": "KR,US",
+    });
+    assert_eq!(lines[0], failed);
+    let spraying = json!({
+        "at": at, "event": "abnormal_access", "detector": "password_spraying", "action": "dry_run",
+        "subject": "network", "network": "192.0.2.0/24", "count": 2, "window_seconds": 60,
+    });
+    assert_eq!(lines[1], spraying);
+    failed["action"] = json!("failed");
+    failed["failure"] = json!("disk full");
+    assert_eq!(lines[2], failed);
+}
+
+#[test]
+fn every_event_but_a_use_is_a_line_and_no_field_is_unknown() {
+    let lines =
+        written(|audit| everything().into_iter().for_each(|what| audit.event(&event(what))));
+    assert_eq!(lines.len(), everything().len() - 1);
+    let known = BTreeSet::from([
+        "at",
+        "event",
+        "request_id",
+        "client",
+        "session",
+        "user",
+        "account",
+        "reason",
+        "issued",
+    ]);
+    for line in lines {
+        let names: BTreeSet<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
+        assert!(names.is_subset(&known), "{line}");
+    }
+}
+
+#[test]
+fn a_name_cannot_begin_a_line_and_is_cut() {
+    let forged = "x\"}\n{\"event\":\"sign_in\"\u{1b}[31m\u{2028}";
+    let long = "ä".repeat(10_000);
+    let lines = written(|audit| {
+        for account in [forged, &long] {
+            let why = SignInFailure::UnknownUser;
+            audit.event(&event(What::SignInFailed { account: account.into(), why }));
+        }
+    });
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["account"], forged);
+    assert_eq!(lines[1]["account"].as_str().unwrap().chars().count(), 256);
+}
+
+#[test]
+fn an_old_file_is_appended_to_and_one_that_others_may_read_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    fs::write(&path, "{}\n").unwrap();
+    for (mode, good) in
+        [(0o644, false), (0o660, false), (0o602, false), (0o640, true), (0o600, true)]
+    {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let opened = Audit::open(&log(Some(path.clone())));
+        assert_eq!(opened.is_ok(), good, "{mode:o} {opened:?}");
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), "{}\n");
+}
+
+#[test]
+fn after_a_rotation_lines_go_to_the_new_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, old) = (dir.path().join("audit.jsonl"), dir.path().join("audit.jsonl.1"));
+    let audit = Audit::open(&log(Some(path.clone()))).unwrap();
+    let refused = || event(What::Refused { refusal: Refusal::NoRoute });
+    audit.event(&refused());
+    fs::rename(&path, &old).unwrap();
+    assert!(audit.reopen());
+    audit.event(&refused());
+    audit.event(&refused());
+    drop(audit);
+    let lines = |path| fs::read_to_string(path).unwrap().lines().count();
+    assert_eq!((lines(&old), lines(&path)), (1, 2));
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_a_clear_error() {
+    let error = Audit::open(&log(Some("/nonexistent/audit.jsonl".into()))).unwrap_err().to_string();
+    assert!(error.starts_with("the audit file /nonexistent/audit.jsonl cannot be used"), "{error}");
+}

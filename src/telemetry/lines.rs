@@ -1,0 +1,263 @@
+//! Writes lines on a thread of its own, so that no proxy thread ever waits for a disk or for whoever reads the log.
+//!
+//! Between them lies a bounded queue. A line that finds it full is dropped and counted, as is one that cannot be written;
+//! the counts are metrics, and an operator who must not lose a line has an alert on them. The thread writes whatever is
+//! queued in one go and flushes when the queue is empty.
+//!
+//! When the [`LineWriter`] is dropped, it waits until what is queued is written, but not for ever: a reader that hangs must
+//! not keep the gateway from ending.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// Lines that may wait: a second of ten thousand a second.
+const QUEUE: usize = 10_000;
+/// How long the end waits for what is queued.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where lines go. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct LineSink {
+    queue: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Owns the thread.
+#[derive(Debug)]
+pub(super) struct LineWriter {
+    sink: LineSink,
+    /// Disconnects when the thread has ended.
+    ended: Mutex<Receiver<()>>,
+}
+
+#[derive(Debug)]
+enum Message {
+    /// A line with its end.
+    Line(Vec<u8>),
+    Reopen,
+    Close,
+}
+
+impl LineWriter {
+    /// Opens the target and starts the thread. `open` is called again for each [`LineSink::reopen`].
+    pub(super) fn start<W: Write + Send + 'static>(
+        name: &str,
+        open: impl FnMut() -> io::Result<W> + Send + 'static,
+    ) -> io::Result<Self> {
+        Self::with_queue(name, QUEUE, open)
+    }
+
+    fn with_queue<W: Write + Send + 'static>(
+        name: &str,
+        capacity: usize,
+        mut open: impl FnMut() -> io::Result<W> + Send + 'static,
+    ) -> io::Result<Self> {
+        let (queue, lines) = mpsc::sync_channel(capacity);
+        let (ending, ended) = mpsc::channel();
+        let sink = LineSink { queue, dropped: Arc::default() };
+        let dropped = Arc::clone(&sink.dropped);
+        let out = BufWriter::new(open()?);
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            write_all(&lines, out, open, &dropped);
+            drop(ending);
+        })?;
+        Ok(Self { sink, ended: Mutex::new(ended) })
+    }
+
+    pub(super) const fn sink(&self) -> &LineSink {
+        &self.sink
+    }
+}
+
+impl LineSink {
+    /// Writes a line, with its end. Never waits.
+    pub(super) fn line(&self, line: Vec<u8>) {
+        if self.queue.try_send(Message::Line(line)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Opens the target anew, after what is queued: a log rotation moved the file away. False if the queue is full.
+    pub(super) fn reopen(&self) -> bool {
+        self.queue.try_send(Message::Reopen).is_ok()
+    }
+
+    /// How many lines were lost since the start.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut asked = false;
+        while Instant::now() < deadline {
+            asked = asked || self.sink.queue.try_send(Message::Close).is_ok();
+            let wait = Duration::from_millis(10);
+            if self.ended.get_mut().recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
+        }
+    }
+}
+
+fn write_all<W: Write>(
+    lines: &Receiver<Message>,
+    mut out: BufWriter<W>,
+    mut open: impl FnMut() -> io::Result<W>,
+    dropped: &AtomicU64,
+) {
+    while let Ok(first) = lines.recv() {
+        for message in std::iter::once(first).chain(lines.try_iter()) {
+            match message {
+                Message::Line(line) => {
+                    if out.write_all(&line).is_err() {
+                        dropped.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                Message::Reopen => {
+                    // If it cannot be opened, the old one goes on: a line in the wrong file is better than none.
+                    if let Ok(new) = open() {
+                        let _ = out.flush();
+                        out = BufWriter::new(new);
+                    }
+                }
+                Message::Close => {
+                    if out.flush().is_err() {
+                        dropped.fetch_add(1, Ordering::Relaxed);
+                    }
+                    return;
+                }
+            }
+        }
+        // What is left in the buffer is tried again with the next lines.
+        if out.flush().is_err() {
+            dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A target that is read after the writer ended.
+    #[derive(Clone, Default)]
+    pub(in crate::telemetry) struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Page {
+        pub(in crate::telemetry) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().clone()).unwrap()
+        }
+    }
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A target whose disk is full.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A target that takes nothing until its gate is opened.
+    struct Gated(Receiver<()>, Page);
+
+    impl Write for Gated {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            self.1.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_line_is_written_in_order_before_the_end() {
+        let page = Page::default();
+        let target = page.clone();
+        let writer = LineWriter::start("test", move || Ok(target.clone())).unwrap();
+        for n in 0..1000 {
+            writer.sink().line(format!("{n}\n").into_bytes());
+        }
+        let sink = writer.sink().clone();
+        drop(writer);
+        let expected: String = (0..1000).map(|n| format!("{n}\n")).collect();
+        assert_eq!(page.text(), expected);
+        assert_eq!(sink.dropped(), 0);
+        sink.line(b"too late\n".to_vec());
+        assert_eq!(sink.dropped(), 1);
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts() {
+        let page = Page::default();
+        let (open, gate) = mpsc::channel();
+        let mut target = Some(Gated(gate, page.clone()));
+        let opened = move || target.take().ok_or_else(|| io::Error::other("opened twice"));
+        let writer = LineWriter::with_queue("test", 2, opened).unwrap();
+        // More than the thread takes at once and the queue holds, while the target takes nothing.
+        let line = vec![b'x'; 10_000];
+        for _ in 0..100 {
+            writer.sink().line(line.clone());
+        }
+        let dropped = writer.sink().dropped();
+        assert!((1..100).contains(&dropped), "{dropped}");
+        drop(open);
+        drop(writer);
+        assert_eq!(page.text().len(), (100 - usize::try_from(dropped).unwrap()) * line.len());
+    }
+
+    #[test]
+    fn a_full_disk_is_counted() {
+        let writer = LineWriter::start("test", || Ok(Full)).unwrap();
+        writer.sink().line(b"lost\n".to_vec());
+        let sink = writer.sink().clone();
+        drop(writer);
+        assert!(sink.dropped() > 0);
+    }
+
+    #[test]
+    fn reopening_goes_on_in_the_new_target() {
+        let pages = [Page::default(), Page::default()];
+        let mut next = pages.clone().into_iter();
+        let open = move || next.next().ok_or_else(|| io::Error::other("no more"));
+        let writer = LineWriter::start("test", open).unwrap();
+        for (line, reopen) in [("one\n", true), ("two\n", true), ("three\n", false)] {
+            writer.sink().line(line.into());
+            assert!(!reopen || writer.sink().reopen());
+        }
+        drop(writer);
+        assert_eq!(pages.map(|page| page.text()), ["one\n", "two\nthree\n"]);
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_opened_is_an_error_at_once() {
+        let open = || Err::<Page, _>(io::Error::from(io::ErrorKind::NotFound));
+        assert_eq!(LineWriter::start("test", open).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,325 @@
+//! What operators measure. The registry is made here and handed on; nothing is global.
+//!
+//! A call site says what happened ([`Metrics::request`], [`Metrics::event`], ...), and only this folder knows which counters
+//! that moves. Names have the prefix `doorwarden_`, base units, and `_total` if they only grow; labels are closed sets and
+//! never a user, address, path, token or agent. `tests/golden/metrics.txt` holds every name, type and closed label, and
+//! `docs/metrics.md` explains each; tests hold both to this registry.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Histogram, IntCounter, IntGauge, Registry, Result, TextEncoder};
+
+use self::family::{BACKEND, Families};
+use self::labels::{Each, Label, TokenKind};
+use self::requests::Requests;
+use crate::config::Config;
+use crate::detect::DetectorName;
+use crate::detect::respond::Taken;
+use crate::event::{EndReason, Event, Refresh, RefreshRefusal, SignInFailure, What};
+use crate::telemetry::record::Record;
+
+mod family;
+mod labels;
+mod requests;
+
+pub(super) use labels::StoreOperation;
+
+/// The names from the configuration that become label values, in its order.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Of `[[route]]`.
+    pub routes: Vec<String>,
+    /// Of `[[upstream]]`.
+    pub upstreams: Vec<String>,
+    /// Of `[[directory]]`.
+    pub directories: Vec<String>,
+}
+
+/// Counts and measures.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Requests,
+    signed_in: IntCounter,
+    sign_in_failures: Each<SignInFailure, IntCounter>,
+    refreshes: Each<Refresh, IntCounter>,
+    refresh_reuses: IntCounter,
+    refresh_refusals: Each<RefreshRefusal, IntCounter>,
+    tokens_issued: Each<TokenKind, IntCounter>,
+    sessions_active: IntGauge,
+    sessions_ended: Each<EndReason, IntCounter>,
+    store_durations: Each<StoreOperation, Histogram>,
+    store_errors: Each<StoreOperation, IntCounter>,
+    directories: Vec<(String, DirectoryMetrics)>,
+    abnormal_access: Each<DetectorName, Each<Taken, IntCounter>>,
+    events_dropped: IntCounter,
+    audit_lines_dropped: IntCounter,
+    log_lines_dropped: IntCounter,
+    hash_queue: IntGauge,
+    hash_rejected: IntCounter,
+    connections: IntGauge,
+    /// Held while a counter is raised to its owner's total, so that two scrapes at once do not raise it twice.
+    raising: Mutex<()>,
+}
+
+/// What is measured of one directory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct DirectoryMetrics {
+    duration: Histogram,
+    errors: IntCounter,
+}
+
+/// A client's connection, counted as long as this lives.
+#[derive(Debug)]
+pub struct Connection(IntGauge);
+
+impl Names {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            routes: config.routes.iter().map(|route| route.name.clone()).collect(),
+            upstreams: config.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
+            directories: config
+                .directories
+                .iter()
+                .map(|directory| directory.name.clone())
+                .collect(),
+        }
+    }
+}
+
+impl Metrics {
+    /// A registry with everything in it.
+    ///
+    /// # Errors
+    /// If two families or labels collide, which only a mistake in the code can cause.
+    pub fn new(names: &Names) -> Result<Self> {
+        let registry = Registry::new();
+        let families = Families(&registry);
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        families
+            .gauges("doorwarden_build_info", "Always 1; the label says what runs.", &["version"])?
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        let sign_ins = families.counters(
+            "doorwarden_signins_total",
+            "Sign-ins, by success or the reason of the failure.",
+            &["result"],
+        )?;
+        let refreshes = families.counters(
+            "doorwarden_refreshes_total",
+            "Presented refresh tokens, by what came of them.",
+            &["result"],
+        )?;
+        let abnormal_access = families.counters(
+            "doorwarden_abnormal_access_total",
+            "Findings of the detectors, by what was done about them.",
+            &["detector", "action"],
+        )?;
+        let directory_durations = families.histograms(
+            "doorwarden_directory_duration_seconds",
+            "Look-ups in a directory.",
+            "directory",
+            BACKEND,
+        )?;
+        let directory_errors = families.counters(
+            "doorwarden_directory_errors_total",
+            "Look-ups that failed because the directory could not be asked.",
+            &["directory"],
+        )?;
+        let directory = |name: &String| {
+            let metrics = DirectoryMetrics {
+                duration: directory_durations.with_label_values(&[name]),
+                errors: directory_errors.with_label_values(&[name]),
+            };
+            (name.clone(), metrics)
+        };
+        Ok(Self {
+            requests: Requests::new(&families, names)?,
+            signed_in: sign_ins.with_label_values(&["success"]),
+            sign_in_failures: Each::new(|why: SignInFailure| {
+                sign_ins.with_label_values(&[why.label()])
+            }),
+            refreshes: Each::new(|how: Refresh| refreshes.with_label_values(&[how.label()])),
+            refresh_reuses: refreshes.with_label_values(&["reuse"]),
+            refresh_refusals: Each::new(|why: RefreshRefusal| {
+                refreshes.with_label_values(&[why.label()])
+            }),
+            tokens_issued: families.each_counter(
+                "doorwarden_tokens_issued_total",
+                "Credentials issued.",
+                "kind",
+            )?,
+            sessions_active: families
+                .gauge("doorwarden_sessions_active", "Sessions that live in the store.")?,
+            sessions_ended: families.each_counter(
+                "doorwarden_sessions_ended_total",
+                "Sessions that ended.",
+                "reason",
+            )?,
+            store_durations: families.each_histogram(
+                "doorwarden_store_operation_duration_seconds",
+                "Operations of the store.",
+                "operation",
+                BACKEND,
+            )?,
+            store_errors: families.each_counter(
+                "doorwarden_store_errors_total",
+                "Operations that the store could not do.",
+                "operation",
+            )?,
+            directories: names.directories.iter().map(directory).collect(),
+            abnormal_access: Each::new(|detector: DetectorName| {
+                Each::new(|taken: Taken| {
+                    abnormal_access.with_label_values(&[detector.label(), taken.label()])
+                })
+            }),
+            events_dropped: families.counter(
+                "doorwarden_events_dropped_total",
+                "Events that the detectors never saw, because their queue was full.",
+            )?,
+            audit_lines_dropped: families.counter(
+                "doorwarden_audit_lines_dropped_total",
+                "Audit lines that could not be written.",
+            )?,
+            log_lines_dropped: families.counter(
+                "doorwarden_log_lines_dropped_total",
+                "Log lines that could not be written.",
+            )?,
+            hash_queue: families.gauge(
+                "doorwarden_hash_queue_length",
+                "Sign-ins that wait for a thread of the hashing pool.",
+            )?,
+            hash_rejected: families.counter(
+                "doorwarden_hash_rejected_total",
+                "Sign-ins turned away because the hashing pool's queue was full.",
+            )?,
+            connections: families
+                .gauge("doorwarden_connections_active", "Open connections of clients.")?,
+            raising: Mutex::default(),
+            registry,
+        })
+    }
+
+    /// A request is over.
+    pub fn request(&self, record: &Record) {
+        self.requests.observe(record);
+    }
+
+    /// Something happened. Refusals are counted with their request, so that each counts once.
+    pub fn event(&self, event: &Event) {
+        match &event.what {
+            What::SignedIn { tokens, cookie, .. } => {
+                self.signed_in.inc();
+                self.sessions_active.inc();
+                if *tokens {
+                    self.tokens_issued.inc(TokenKind::Access);
+                    self.tokens_issued.inc(TokenKind::Refresh);
+                }
+                if *cookie {
+                    self.tokens_issued.inc(TokenKind::Cookie);
+                }
+            }
+            What::SignInFailed { why, .. } => self.sign_in_failures.inc(*why),
+            What::Refreshed { how, .. } => {
+                self.refreshes.inc(*how);
+                match how {
+                    Refresh::Rotated => {
+                        self.tokens_issued.inc(TokenKind::Access);
+                        self.tokens_issued.inc(TokenKind::Refresh);
+                    }
+                    Refresh::Kept => self.tokens_issued.inc(TokenKind::Access),
+                    Refresh::ReplayedInGrace => {}
+                }
+            }
+            What::RefreshReused { .. } => self.refresh_reuses.inc(),
+            What::RefreshRefused { why } => self.refresh_refusals.inc(*why),
+            What::SessionEnded { why, .. } => {
+                self.sessions_ended.inc(*why);
+                // What upkeep found expired is missing from the number of live sessions that it gave.
+                if *why != EndReason::Expired {
+                    self.sessions_active.dec();
+                }
+            }
+            What::SessionUsed { .. } | What::Refused { .. } => {}
+        }
+    }
+
+    /// A detector found something, and this was done about it.
+    pub fn finding(&self, detector: DetectorName, taken: Taken) {
+        if let Some(by_action) = self.abnormal_access.of(detector) {
+            by_action.inc(taken);
+        }
+    }
+
+    /// The store counted its live sessions.
+    pub fn sessions_active(&self, active: u64) {
+        self.sessions_active.set(i64::try_from(active).unwrap_or(i64::MAX));
+    }
+
+    /// A client's connection is open as long as the returned value lives.
+    pub fn connection(&self) -> Connection {
+        self.connections.inc();
+        Connection(self.connections.clone())
+    }
+
+    /// The hashing pool: how many wait now, and how many were turned away since the start.
+    pub fn hash_pool(&self, waiting: u64, rejected: u64) {
+        self.hash_queue.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.raise(&self.hash_rejected, rejected);
+    }
+
+    /// What was dropped since the start: events, audit lines and log lines.
+    pub(super) fn dropped(&self, events: u64, audit_lines: u64, log_lines: u64) {
+        self.raise(&self.events_dropped, events);
+        self.raise(&self.audit_lines_dropped, audit_lines);
+        self.raise(&self.log_lines_dropped, log_lines);
+    }
+
+    pub(super) fn store_operation(&self, operation: StoreOperation, took: Duration, failed: bool) {
+        self.store_durations.observe(operation, took);
+        if failed {
+            self.store_errors.inc(operation);
+        }
+    }
+
+    /// Of the directory with this name, if it is configured.
+    pub(super) fn directory(&self, name: &str) -> Option<DirectoryMetrics> {
+        let found = self.directories.iter().find(|(known, _)| known == name);
+        found.map(|(_, metrics)| metrics.clone())
+    }
+
+    /// Raises a counter to what its owner counted.
+    fn raise(&self, counter: &IntCounter, total: u64) {
+        let _raising = self.raising.lock();
+        counter.inc_by(total.saturating_sub(counter.get()));
+    }
+
+    /// Everything, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// If a family cannot be written, which only a mistake in the code can cause.
+    pub fn render(&self) -> Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+impl DirectoryMetrics {
+    pub(super) fn lookup(&self, took: Duration, failed: bool) {
+        self.duration.observe(took.as_secs_f64());
+        if failed {
+            self.errors.inc();
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests;

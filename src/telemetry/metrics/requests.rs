@@ -1,0 +1,264 @@
+//! What is counted of each request: the only metrics on the path of every one.
+//!
+//! `doorwarden_requests_total` has three labels, all closed: the places a request can be headed to, the usual seven
+//! methods and `OTHER`, and the registered status codes and `other` (an upstream can send any number). Not every combination
+//! is made at the start, since most never happen; each is made when it first does, and found by index from then on.
+
+use std::sync::OnceLock;
+
+use http::Method;
+use prometheus::{Histogram, IntCounter, IntCounterVec, Result};
+
+use super::Names;
+use super::family::{Families, OWN_SHARE, REQUEST};
+use super::labels::{Each, Label};
+use crate::config::OwnPath;
+use crate::refusal::Refusal;
+use crate::telemetry::record::{Decided, Place, Record, UpstreamFailure};
+
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "OTHER"];
+
+/// The status of a request whose client went away before an answer, as nginx writes it.
+const CLIENT_GONE: u16 = 499;
+
+/// IANA's registry of status codes, and 499; sorted.
+const CODES: [u16; 64] = [
+    100,
+    101,
+    102,
+    103,
+    200,
+    201,
+    202,
+    203,
+    204,
+    205,
+    206,
+    207,
+    208,
+    226,
+    300,
+    301,
+    302,
+    303,
+    304,
+    305,
+    306,
+    307,
+    308,
+    400,
+    401,
+    402,
+    403,
+    404,
+    405,
+    406,
+    407,
+    408,
+    409,
+    410,
+    411,
+    412,
+    413,
+    414,
+    415,
+    416,
+    417,
+    418,
+    421,
+    422,
+    423,
+    424,
+    425,
+    426,
+    428,
+    429,
+    431,
+    451,
+    CLIENT_GONE,
+    500,
+    501,
+    502,
+    503,
+    504,
+    505,
+    506,
+    507,
+    508,
+    510,
+    511,
+];
+
+#[derive(Debug)]
+pub(super) struct Requests {
+    total: IntCounterVec,
+    routes: Vec<PlaceMetrics>,
+    own: Each<OwnPath, PlaceMetrics>,
+    nowhere: PlaceMetrics,
+    own_share: Histogram,
+    decisions: Each<Decided, IntCounter>,
+    refusals: Each<Refusal, IntCounter>,
+    spoofed_headers: IntCounter,
+    refused_paths: IntCounter,
+    upstreams: Vec<UpstreamMetrics>,
+}
+
+#[derive(Debug)]
+struct PlaceMetrics {
+    name: String,
+    duration: Histogram,
+    /// By method and code.
+    total: Vec<OnceLock<IntCounter>>,
+}
+
+#[derive(Debug)]
+struct UpstreamMetrics {
+    duration: Histogram,
+    errors: Each<UpstreamFailure, IntCounter>,
+}
+
+impl Requests {
+    pub(super) fn new(families: &Families<'_>, names: &Names) -> Result<Self> {
+        let duration = families.histograms(
+            "doorwarden_request_duration_seconds",
+            "From a request's arrival to the last byte of its answer.",
+            "route",
+            REQUEST,
+        )?;
+        let place = |name: &str| PlaceMetrics {
+            name: name.to_owned(),
+            duration: duration.with_label_values(&[name]),
+            total: (0..METHODS.len() * (CODES.len() + 1)).map(|_| OnceLock::new()).collect(),
+        };
+        let upstream_duration = families.histograms(
+            "doorwarden_upstream_duration_seconds",
+            "From the choice of an upstream's server to the head of its answer.",
+            "upstream",
+            REQUEST,
+        )?;
+        let upstream_errors = families.counters(
+            "doorwarden_upstream_errors_total",
+            "Calls to an upstream that failed.",
+            &["upstream", "kind"],
+        )?;
+        let upstream = |name: &String| UpstreamMetrics {
+            duration: upstream_duration.with_label_values(&[name]),
+            errors: Each::new(|kind: UpstreamFailure| {
+                upstream_errors.with_label_values(&[name.as_str(), kind.label()])
+            }),
+        };
+        Ok(Self {
+            total: families.counters(
+                "doorwarden_requests_total",
+                "Requests that are over.",
+                &["route", "method", "code"],
+            )?,
+            routes: names.routes.iter().map(|name| place(name)).collect(),
+            own: Each::new(|own: OwnPath| place(own.label())),
+            nowhere: place("none"),
+            own_share: families.histogram(
+                "doorwarden_gateway_duration_seconds",
+                "The gateway's own share of a request's time, without waiting for client or upstream.",
+                OWN_SHARE,
+            )?,
+            decisions: families.each_counter(
+                "doorwarden_decisions_total",
+                "Requests by what was decided about them.",
+                "decision",
+            )?,
+            refusals: families.each_counter(
+                "doorwarden_refusals_total",
+                "Requests that were refused or failed, by the code in the answer.",
+                "code",
+            )?,
+            spoofed_headers: families.counter(
+                "doorwarden_spoofed_headers_removed_total",
+                "Header fields of clients that posed as the gateway's, and were removed.",
+            )?,
+            refused_paths: families.counter(
+                "doorwarden_refused_paths_total",
+                "Requests refused because their target has two readings.",
+            )?,
+            upstreams: names.upstreams.iter().map(upstream).collect(),
+        })
+    }
+
+    pub(super) fn observe(&self, record: &Record) {
+        let place = match record.place {
+            Place::Route(route) => self.routes.get(route).unwrap_or(&self.nowhere),
+            Place::Own(own) => self.own.of(own).unwrap_or(&self.nowhere),
+            Place::Nowhere => &self.nowhere,
+        };
+        place.duration.observe(record.duration.as_secs_f64());
+        self.count(place, &record.method, record.status);
+        self.own_share.observe(record.own.as_secs_f64());
+        self.decisions.inc(record.decision);
+        if let Some(refusal) = record.refusal {
+            self.refusals.inc(refusal);
+            if refusal == Refusal::BadTarget {
+                self.refused_paths.inc();
+            }
+        }
+        if record.spoofed_headers > 0 {
+            self.spoofed_headers.inc_by(u64::from(record.spoofed_headers));
+        }
+        if let Some(call) = &record.upstream
+            && let Some(upstream) = self.upstreams.get(call.upstream)
+        {
+            match call.failure {
+                None => upstream.duration.observe(call.time.as_secs_f64()),
+                Some(failure) => upstream.errors.inc(failure),
+            }
+        }
+    }
+
+    fn count(&self, place: &PlaceMetrics, method: &Method, status: Option<u16>) {
+        let code = status.unwrap_or(CLIENT_GONE);
+        let (method, code) = (method_index(method), code_index(code));
+        let Some(slot) = place.total.get(method * (CODES.len() + 1) + code) else { return };
+        let counter = slot.get_or_init(|| {
+            let method = METHODS.get(method).copied().unwrap_or("OTHER");
+            let code = CODES.get(code).map_or_else(|| "other".into(), u16::to_string);
+            self.total.with_label_values(&[place.name.as_str(), method, &code])
+        });
+        counter.inc();
+    }
+}
+
+fn method_index(method: &Method) -> usize {
+    match *method {
+        Method::GET => 0,
+        Method::HEAD => 1,
+        Method::POST => 2,
+        Method::PUT => 3,
+        Method::PATCH => 4,
+        Method::DELETE => 5,
+        Method::OPTIONS => 6,
+        _ => 7,
+    }
+}
+
+fn code_index(code: u16) -> usize {
+    CODES.binary_search(&code).unwrap_or(CODES.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_has_the_place_of_its_name() {
+        for (n, name) in METHODS.iter().enumerate() {
+            assert_eq!(method_index(&name.parse().unwrap()), n);
+        }
+        assert_eq!(method_index(&"get".parse().unwrap()), 7);
+        assert_eq!(method_index(&"PURGE".parse().unwrap()), 7);
+    }
+
+    #[test]
+    fn codes_are_sorted_and_strange_ones_are_other() {
+        assert!(CODES.is_sorted());
+        assert_eq!(code_index(299), CODES.len());
+        assert_eq!(CODES[code_index(404)], 404);
+    }
+}

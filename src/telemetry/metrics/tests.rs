@@ -1,0 +1,292 @@
+//! The registry against the golden file and the documentation, and what a call moves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use prometheus::proto::MetricType;
+
+use super::*;
+use crate::caller::{SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::refusal::Refusal;
+use crate::telemetry::record::{Decided, Place, UpstreamCall, UpstreamFailure};
+use crate::telemetry::testing::{names, record};
+
+fn metrics() -> Metrics {
+    Metrics::new(&names()).unwrap()
+}
+
+fn event(what: What) -> Event {
+    Event { at: Timestamp::from_secs(1), request_id: None, client: None, what }
+}
+
+/// The value of one sample line.
+fn sample(metrics: &Metrics, name: &str) -> Option<f64> {
+    let text = metrics.render().unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map(|value| value.parse().unwrap())
+}
+
+#[track_caller]
+fn assert_counts(metrics: &Metrics, samples: &[(&str, f64)]) {
+    for (name, value) in samples {
+        assert_eq!(sample(metrics, name), Some(*value), "{name}");
+    }
+}
+
+/// `name type label=value|value ...` for each family.
+fn families(metrics: &Metrics) -> BTreeMap<String, (&'static str, String)> {
+    let describe = |family: prometheus::proto::MetricFamily| {
+        let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for label in family.get_metric().iter().flat_map(|metric| metric.get_label()) {
+            labels.entry(label.name().into()).or_default().insert(label.value().into());
+        }
+        let mut text = String::new();
+        for (label, values) in labels {
+            let values = Vec::from_iter(values).join("|");
+            write!(text, " {label}={values}").unwrap();
+        }
+        let kind = match family.get_field_type() {
+            MetricType::COUNTER => "counter",
+            MetricType::GAUGE => "gauge",
+            MetricType::HISTOGRAM => "histogram",
+            MetricType::SUMMARY | MetricType::UNTYPED => "other",
+        };
+        (family.name().to_owned(), (kind, text))
+    };
+    metrics.registry.gather().into_iter().map(describe).collect()
+}
+
+/// With one request, because those children are made when they first happen.
+fn used() -> Metrics {
+    let metrics = metrics();
+    metrics.request(&record());
+    metrics
+}
+
+#[test]
+fn names_types_and_closed_labels_are_those_of_the_golden_file() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
+    let mut now = String::new();
+    for (name, (kind, labels)) in families(&used()) {
+        // The version is the one label value that changes with every release.
+        let labels = labels.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        writeln!(now, "{name} {kind}{labels}").unwrap();
+    }
+    let golden = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(now, golden, "operators rely on these names; if the change is meant, change {path}");
+}
+
+#[test]
+fn the_documentation_has_a_row_for_each_and_no_other() {
+    let text = include_str!("../../../docs/metrics.md");
+    let rows = text.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split('|');
+        let name = cells.next()?.trim_end_matches(['`', ' ']).to_owned();
+        let kind = cells.next()?.trim().to_owned();
+        let labels = cells.next()?.split([',', ' ', '`']);
+        let labels: BTreeSet<_> = labels.filter(|l| !l.is_empty()).map(str::to_owned).collect();
+        Some((name, (kind, labels)))
+    });
+    let documented: BTreeMap<_, _> = rows.collect();
+    let label_names = |labels: &str| {
+        labels.split(' ').filter_map(|l| Some(l.split_once('=')?.0.to_owned())).collect()
+    };
+    let registered: BTreeMap<_, (String, BTreeSet<String>)> = families(&used())
+        .into_iter()
+        .map(|(name, (kind, labels))| (name, (kind.to_owned(), label_names(&labels))))
+        .collect();
+    assert_eq!(documented, registered);
+}
+
+#[test]
+fn what_matters_to_security_is_there_at_0_before_anything_happened() {
+    let metrics = metrics();
+    for detector in DetectorName::ALL {
+        for taken in Taken::ALL {
+            let (detector, action) = (detector.name(), taken.name());
+            let labels = format!("action=\"{action}\",detector=\"{detector}\"");
+            assert_counts(
+                &metrics,
+                &[(&format!("doorwarden_abnormal_access_total{{{labels}}}"), 0.0)],
+            );
+        }
+    }
+    for refusal in Refusal::ALL {
+        let name = format!("doorwarden_refusals_total{{code=\"{}\"}}", refusal.code());
+        assert_counts(&metrics, &[(&name, 0.0)]);
+    }
+    for result in
+        ["rotated", "replayed_in_grace", "kept", "reuse", "expired", "unknown", "session_ended"]
+    {
+        let name = format!("doorwarden_refreshes_total{{result=\"{result}\"}}");
+        assert_counts(&metrics, &[(&name, 0.0)]);
+    }
+    for why in EndReason::ALL {
+        let name = format!("doorwarden_sessions_ended_total{{reason=\"{}\"}}", why.name());
+        assert_counts(&metrics, &[(&name, 0.0)]);
+    }
+    assert_counts(
+        &metrics,
+        &[
+            ("doorwarden_signins_total{result=\"success\"}", 0.0),
+            ("doorwarden_signins_total{result=\"locked_out\"}", 0.0),
+            ("doorwarden_spoofed_headers_removed_total", 0.0),
+            ("doorwarden_refused_paths_total", 0.0),
+            ("doorwarden_events_dropped_total", 0.0),
+            ("doorwarden_upstream_errors_total{kind=\"connect\",upstream=\"django\"}", 0.0),
+            ("doorwarden_store_errors_total{operation=\"rotate\"}", 0.0),
+            ("doorwarden_directory_errors_total{directory=\"django\"}", 0.0),
+        ],
+    );
+}
+
+#[test]
+fn a_forwarded_request_is_counted_once_everywhere() {
+    let metrics = metrics();
+    metrics.request(&record());
+    assert_counts(
+        &metrics,
+        &[
+            ("doorwarden_requests_total{code=\"200\",method=\"GET\",route=\"app\"}", 1.0),
+            ("doorwarden_request_duration_seconds_count{route=\"app\"}", 1.0),
+            ("doorwarden_gateway_duration_seconds_count", 1.0),
+            ("doorwarden_decisions_total{decision=\"forward\"}", 1.0),
+            ("doorwarden_upstream_duration_seconds_count{upstream=\"django\"}", 1.0),
+            ("doorwarden_spoofed_headers_removed_total", 2.0),
+            ("doorwarden_refused_paths_total", 0.0),
+        ],
+    );
+}
+
+#[test]
+fn a_refused_path_a_failed_upstream_and_a_client_that_went_away() {
+    let metrics = metrics();
+    metrics.request(&Record {
+        place: Place::Nowhere,
+        decision: Decided::Refuse,
+        status: Some(400),
+        refusal: Some(Refusal::BadTarget),
+        upstream: None,
+        ..record()
+    });
+    let failed = UpstreamCall {
+        upstream: 0,
+        server: None,
+        time: Duration::ZERO,
+        failure: Some(UpstreamFailure::Timeout),
+    };
+    metrics.request(&Record {
+        status: Some(504),
+        refusal: Some(Refusal::UpstreamTimeout),
+        upstream: Some(failed),
+        ..record()
+    });
+    metrics.request(&Record { status: None, ..record() });
+    assert_counts(
+        &metrics,
+        &[
+            ("doorwarden_requests_total{code=\"400\",method=\"GET\",route=\"none\"}", 1.0),
+            ("doorwarden_refusals_total{code=\"bad_target\"}", 1.0),
+            ("doorwarden_refused_paths_total", 1.0),
+            ("doorwarden_upstream_errors_total{kind=\"timeout\",upstream=\"django\"}", 1.0),
+            ("doorwarden_requests_total{code=\"499\",method=\"GET\",route=\"app\"}", 1.0),
+        ],
+    );
+}
+
+#[test]
+fn what_a_client_chooses_makes_no_new_series() {
+    let metrics = metrics();
+    for n in 0..200 {
+        let method = format!("M{n}").parse().unwrap();
+        let host = Some(format!("h{n}.example"));
+        metrics.request(&Record {
+            method,
+            host,
+            path: Some(format!("/{n}")),
+            status: Some(600 + n),
+            place: Place::Route(usize::from(n)),
+            ..record()
+        });
+    }
+    let text = metrics.render().unwrap();
+    let series: Vec<_> =
+        text.lines().filter(|line| line.starts_with("doorwarden_requests_total{")).collect();
+    assert_eq!(series.len(), 2, "{series:#?}");
+    assert!(series.iter().all(|line| line.contains("method=\"OTHER\"") && line.contains("other")));
+}
+
+#[test]
+fn events_move_their_own_counters() {
+    let metrics = metrics();
+    let (session, user) = (SessionId::new("s"), UserKey::new("django", "1"));
+    let refreshed = |how| What::Refreshed { session: session.clone(), user: user.clone(), how };
+    let ended = |why| What::SessionEnded { session: session.clone(), user: user.clone(), why };
+    let signed_in = |tokens, cookie| What::SignedIn {
+        session: session.clone(),
+        user: user.clone(),
+        account: "ada".into(),
+        tokens,
+        cookie,
+    };
+    for what in [
+        signed_in(true, true),
+        signed_in(false, true),
+        What::SignInFailed { account: "ada".into(), why: SignInFailure::WrongPassword },
+        refreshed(Refresh::Rotated),
+        refreshed(Refresh::ReplayedInGrace),
+        refreshed(Refresh::Kept),
+        What::RefreshReused { session: session.clone(), user: user.clone() },
+        What::RefreshRefused { why: RefreshRefusal::SessionEnded },
+        ended(EndReason::SignedOut),
+        ended(EndReason::Expired),
+        What::Refused { refusal: Refusal::NoRoute },
+    ] {
+        metrics.event(&event(what));
+    }
+    assert_counts(
+        &metrics,
+        &[
+            ("doorwarden_signins_total{result=\"success\"}", 2.0),
+            ("doorwarden_signins_total{result=\"wrong_password\"}", 1.0),
+            ("doorwarden_refreshes_total{result=\"rotated\"}", 1.0),
+            ("doorwarden_refreshes_total{result=\"replayed_in_grace\"}", 1.0),
+            ("doorwarden_refreshes_total{result=\"kept\"}", 1.0),
+            ("doorwarden_refreshes_total{result=\"reuse\"}", 1.0),
+            ("doorwarden_refreshes_total{result=\"session_ended\"}", 1.0),
+            ("doorwarden_tokens_issued_total{kind=\"access\"}", 3.0),
+            ("doorwarden_tokens_issued_total{kind=\"refresh\"}", 2.0),
+            ("doorwarden_tokens_issued_total{kind=\"cookie\"}", 2.0),
+            ("doorwarden_sessions_ended_total{reason=\"signed_out\"}", 1.0),
+            ("doorwarden_sessions_ended_total{reason=\"expired\"}", 1.0),
+            ("doorwarden_sessions_active", 1.0),
+            ("doorwarden_refusals_total{code=\"no_route\"}", 0.0),
+        ],
+    );
+    metrics.sessions_active(7);
+    assert_counts(&metrics, &[("doorwarden_sessions_active", 7.0)]);
+}
+
+#[test]
+fn what_others_count_is_taken_over_and_never_falls() {
+    let metrics = metrics();
+    metrics.hash_pool(3, 5);
+    metrics.hash_pool(0, 5);
+    metrics.dropped(2, 1, 0);
+    metrics.dropped(1, 1, 4);
+    let connections = [metrics.connection(), metrics.connection()];
+    assert_counts(
+        &metrics,
+        &[
+            ("doorwarden_hash_queue_length", 0.0),
+            ("doorwarden_hash_rejected_total", 5.0),
+            ("doorwarden_events_dropped_total", 2.0),
+            ("doorwarden_audit_lines_dropped_total", 1.0),
+            ("doorwarden_log_lines_dropped_total", 4.0),
+            ("doorwarden_connections_active", 2.0),
+        ],
+    );
+    drop(connections);
+    assert_counts(&metrics, &[("doorwarden_connections_active", 0.0)]);
+}

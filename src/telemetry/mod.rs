@@ -1,0 +1,257 @@
+//! What operators see: metrics, the access log, the audit trail.
+//!
+//! Nothing below this folder counts or logs. It returns what happened, as [`Event`]s and, when a request is over, one
+//! [`Record`]; whoever has them tells [`Telemetry`], in one call each, and this folder knows where they go:
+//!
+//! ```text
+//! Record  -> Telemetry::request -> metrics, access log
+//! Event   -> Telemetry::event   -> metrics, audit trail, the detectors' queue
+//! Finding -> Findings           -> metrics, audit trail
+//! ```
+//!
+//! None of these calls waits: metrics are atomic additions, lines go to a queue with a thread of its own, events to the
+//! detectors' queue; what does not fit is dropped, and counted.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::detect::Finding;
+use crate::detect::respond::Taken;
+use crate::detect::watch::{EventSink, NotDone, Report};
+use crate::event::Event;
+
+mod access_log;
+mod audit;
+mod lines;
+mod metrics;
+mod record;
+mod subscriber;
+mod timed;
+
+pub use audit::{Audit, AuditError};
+pub use metrics::{Connection, Metrics, Names};
+pub use record::{Decided, Place, Record, RecordedCaller, UpstreamCall, UpstreamFailure};
+pub use subscriber::{LogError, Logging, init as init_log};
+pub use timed::{TimedDirectory, TimedStore};
+
+/// Brings metrics that somebody else counts up to date.
+type AtScrape = Box<dyn Fn(&Metrics) + Send + Sync>;
+
+/// Told what happened.
+pub struct Telemetry {
+    metrics: Arc<Metrics>,
+    audit: Arc<Audit>,
+    names: Names,
+    detectors: EventSink,
+    log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
+    at_scrape: Vec<AtScrape>,
+}
+
+/// Told what detectors found. It holds no [`EventSink`], so that the detectors' task can end.
+#[derive(Debug)]
+pub struct Findings {
+    metrics: Arc<Metrics>,
+    audit: Arc<Audit>,
+}
+
+impl Telemetry {
+    /// Puts the parts together. `log_dropped`: [`Logging::dropped`], or a constant 0 where there is no log.
+    pub fn new(
+        names: Names,
+        metrics: Arc<Metrics>,
+        audit: Audit,
+        detectors: EventSink,
+        log_dropped: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            metrics,
+            audit: Arc::new(audit),
+            names,
+            detectors,
+            log_dropped: Box::new(log_dropped),
+            at_scrape: Vec::new(),
+        }
+    }
+
+    /// Asks this too when the metrics are read.
+    #[must_use]
+    pub fn at_scrape(mut self, update: impl Fn(&Metrics) + Send + Sync + 'static) -> Self {
+        self.at_scrape.push(Box::new(update));
+        self
+    }
+
+    /// A request is over.
+    pub fn request(&self, record: &Record) {
+        self.metrics.request(record);
+        access_log::write(record, &self.names);
+    }
+
+    /// Something happened.
+    pub fn event(&self, event: Event) {
+        self.metrics.event(&event);
+        self.audit.event(&event);
+        self.detectors.tell(event);
+    }
+
+    /// Where findings are told.
+    pub fn findings(&self) -> Findings {
+        Findings { metrics: Arc::clone(&self.metrics), audit: Arc::clone(&self.audit) }
+    }
+
+    /// The metrics, for what is no request and no event (connections, say).
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The audit trail's file was moved away: opens it anew. False if that could not even be queued.
+    pub fn reopen_audit(&self) -> bool {
+        self.audit.reopen()
+    }
+
+    /// The answer to `GET /metrics`: Prometheus' text format, `text/plain; version=0.0.4`.
+    ///
+    /// # Errors
+    /// If it cannot be written, which only a mistake in the code can cause. The text is for the log.
+    pub fn scrape(&self) -> Result<String, String> {
+        self.metrics.dropped(self.detectors.dropped(), self.audit.dropped(), (self.log_dropped)());
+        for update in &self.at_scrape {
+            update(&self.metrics);
+        }
+        self.metrics.render().map_err(|error| error.to_string())
+    }
+}
+
+impl Report for Findings {
+    fn finding(&self, finding: &Finding, taken: Taken, failure: Option<&NotDone>) {
+        self.metrics.finding(finding.detector, taken);
+        self.audit.finding(finding, taken, failure);
+        if let Some(failure) = failure {
+            tracing::error!(
+                detector = finding.detector.name(),
+                session = finding.session.as_ref().map(|session| session.as_str()),
+                error = failure.0.as_str(),
+                "a detector's action failed"
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{names, record};
+    use super::*;
+    use crate::caller::{SessionId, UserKey};
+    use crate::clock::Timestamp;
+    use crate::config;
+    use crate::detect::watch::queue;
+    use crate::detect::{DetectorName, Evidence, Subject};
+    use crate::event::What;
+
+    fn log(audit_file: Option<std::path::PathBuf>) -> config::Log {
+        config::Log {
+            format: config::LogFormat::Json,
+            level: "info".into(),
+            access: true,
+            audit_file,
+        }
+    }
+
+    fn reuse() -> Event {
+        Event {
+            at: Timestamp::from_secs(1),
+            request_id: None,
+            client: None,
+            what: What::RefreshReused {
+                session: SessionId::new("s-1"),
+                user: UserKey::new("django", "7"),
+            },
+        }
+    }
+
+    #[track_caller]
+    fn assert_sample(telemetry: &Telemetry, line: &str) {
+        let text = telemetry.scrape().unwrap();
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+
+    #[test]
+    fn what_is_told_once_reaches_metrics_audit_trail_and_detectors() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let metrics = Arc::new(Metrics::new(&names()).unwrap());
+        let audit = Audit::open(&log(Some(path.clone()))).unwrap();
+        // Room for one event, so that the second is dropped: that both ways out are fed shows in one scrape.
+        let (sink, _queue) = queue(1);
+        let telemetry = Telemetry::new(names(), metrics, audit, sink, || 3)
+            .at_scrape(|metrics| metrics.hash_pool(4, 5));
+
+        telemetry.request(&record());
+        telemetry.event(reuse());
+        telemetry.event(reuse());
+        let findings = telemetry.findings();
+        let finding = Finding {
+            detector: DetectorName::RefreshReuse,
+            at: Timestamp::from_secs(1),
+            request_id: None,
+            client: None,
+            subject: Subject::Session(SessionId::new("s-1")),
+            session: Some(SessionId::new("s-1")),
+            user: None,
+            evidence: Evidence {
+                count: 1,
+                window: std::time::Duration::from_secs(60),
+                countries: Vec::new(),
+            },
+        };
+        findings.finding(&finding, Taken::EndSession, None);
+
+        for line in [
+            "doorwarden_requests_total{code=\"200\",method=\"GET\",route=\"app\"} 1",
+            "doorwarden_refreshes_total{result=\"reuse\"} 2",
+            "doorwarden_events_dropped_total 1",
+            "doorwarden_log_lines_dropped_total 3",
+            "doorwarden_hash_queue_length 4",
+            "doorwarden_abnormal_access_total{action=\"end_session\",detector=\"refresh_reuse\"} 1",
+            "doorwarden_abnormal_access_total{action=\"dry_run\",detector=\"refresh_reuse\"} 0",
+        ] {
+            assert_sample(&telemetry, line);
+        }
+        drop((telemetry, findings));
+        let trail = std::fs::read_to_string(path).unwrap();
+        let told: Vec<_> = trail
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].clone())
+            .collect();
+        assert_eq!(told, ["refresh_reused", "refresh_reused", "abnormal_access"]);
+    }
+
+    /// Whatever is shown to operators is made of these values. None has a place for a secret, or for the headers, query or
+    /// body that one could be in.
+    #[test]
+    fn no_value_that_is_shown_has_a_place_for_a_secret() {
+        let values = [
+            ("event.rs", include_str!("../event.rs")),
+            ("caller.rs", include_str!("../caller.rs")),
+            ("telemetry/record.rs", include_str!("record.rs")),
+            ("detect/mod.rs", include_str!("../detect/mod.rs")),
+        ];
+        for (file, text) in values {
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            for line in code.take_while(|line| !line.contains("mod tests")) {
+                for word in ["Secret", "TokenPair", "HeaderMap", "Arrival", "Uri", "query", "Bytes"]
+                {
+                    assert!(!line.contains(word), "{file}: {line}");
+                }
+            }
+        }
+    }
+}

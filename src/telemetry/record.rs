@@ -1,0 +1,168 @@
+//! What is known of one request when it is over: plain values, from which the access line and the metrics are made.
+//!
+//! A record holds no secret and nothing from which one could be read: the canonical path and never the query (people put
+//! tokens there), never a header's value, the session's id and not what proved it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Version};
+
+use crate::caller::{Proof, SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::config::OwnPath;
+use crate::refusal::Refusal;
+use crate::wire::arrival::Scheme;
+
+/// One request that is over.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// When it arrived.
+    pub at: Timestamp,
+    /// Its id.
+    pub request_id: Arc<str>,
+    /// The client's address (behind trusted proxies: the one they name).
+    pub client: Option<IpAddr>,
+    /// The protocol that the client spoke.
+    pub protocol: Version,
+    /// The scheme that the client used.
+    pub scheme: Scheme,
+    /// The method.
+    pub method: Method,
+    /// The host asked for; none if there was no usable one.
+    pub host: Option<String>,
+    /// The canonical path, without the query; none if the target was refused.
+    pub path: Option<String>,
+    /// Where it was headed.
+    pub place: Place,
+    /// What was decided about it.
+    pub decision: Decided,
+    /// The status that the client got; none if it went away before.
+    pub status: Option<u16>,
+    /// Why it was refused or failed, if so. A forwarded request has one when the upstream failed.
+    pub refusal: Option<Refusal>,
+    /// Who called, if that is known.
+    pub caller: Option<RecordedCaller>,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+    /// From its arrival to the last byte of the answer.
+    pub duration: Duration,
+    /// The gateway's own share of that: what it did itself, without waiting for client or upstream.
+    pub own: Duration,
+    /// The call to the upstream, if there was one.
+    pub upstream: Option<UpstreamCall>,
+    /// Header fields removed because they posed as the gateway's.
+    pub spoofed_headers: u32,
+}
+
+/// Where a request was headed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Place {
+    /// A route: its index in [`Config::routes`](crate::config::Config::routes).
+    Route(usize),
+    /// An own path.
+    Own(OwnPath),
+    /// It was refused before that was known.
+    Nowhere,
+}
+
+/// What was decided about a request.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Decided {
+    /// To forward it.
+    Forward,
+    /// To answer it on an own path.
+    Serve,
+    /// To refuse it.
+    Refuse,
+}
+
+/// Who called.
+#[derive(Clone, Debug)]
+pub struct RecordedCaller {
+    /// The user.
+    pub user: UserKey,
+    /// The session.
+    pub session: SessionId,
+    /// What was presented.
+    pub proof: Proof,
+}
+
+/// One call to an upstream.
+#[derive(Clone, Debug)]
+pub struct UpstreamCall {
+    /// Its index in [`Config::upstreams`](crate::config::Config::upstreams).
+    pub upstream: usize,
+    /// The server that was chosen.
+    pub server: Option<String>,
+    /// From the choice of a server to the head of its answer, or to the failure.
+    pub time: Duration,
+    /// How it failed, if it did.
+    pub failure: Option<UpstreamFailure>,
+}
+
+/// How a call to an upstream failed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum UpstreamFailure {
+    /// No connection could be made.
+    Connect,
+    /// It did not answer in time.
+    Timeout,
+    /// It broke off, or its answer is not HTTP.
+    Broken,
+}
+
+impl Decided {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[Self::Forward, Self::Serve, Self::Refuse];
+
+    /// Stable name for metrics and the access line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Serve => "serve",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+impl UpstreamFailure {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[Self::Connect, Self::Timeout, Self::Broken];
+
+    /// Stable name for metrics and the access line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// An own path's name for metrics and the access line; with a colon, so that no route is mistaken for it.
+pub(super) const fn own_name(own: OwnPath) -> &'static str {
+    match own {
+        OwnPath::Login => "own:login",
+        OwnPath::Refresh => "own:refresh",
+        OwnPath::Verify => "own:verify",
+        OwnPath::Logout => "own:logout",
+        OwnPath::LogoutAll => "own:logout_all",
+        OwnPath::Session => "own:session",
+        OwnPath::Jwks => "own:jwks",
+    }
+}
+
+/// Every own path, in the order of its declaration.
+pub(super) const OWN_PATHS: &[OwnPath] = &[
+    OwnPath::Login,
+    OwnPath::Refresh,
+    OwnPath::Verify,
+    OwnPath::Logout,
+    OwnPath::LogoutAll,
+    OwnPath::Session,
+    OwnPath::Jwks,
+];

@@ -1,0 +1,54 @@
+//! Values for the tests of this folder.
+
+use std::time::Duration;
+
+use http::{Method, Version};
+
+use super::metrics::Names;
+use super::record::{Decided, Place, Record, RecordedCaller, UpstreamCall};
+use crate::caller::{Proof, SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::wire::arrival::Scheme;
+
+/// One route `app`, one upstream and one directory `django`.
+pub(super) fn names() -> Names {
+    Names {
+        routes: vec!["app".into()],
+        upstreams: vec!["django".into()],
+        directories: vec!["django".into()],
+    }
+}
+
+/// A request that was forwarded and answered.
+pub(super) fn record() -> Record {
+    Record {
+        at: Timestamp::from_millis(1_795_422_879_042),
+        request_id: "r-1".into(),
+        client: Some("192.0.2.1".parse().unwrap()),
+        protocol: Version::HTTP_11,
+        scheme: Scheme::Https,
+        method: Method::GET,
+        host: Some("app.example".into()),
+        path: Some("/notes/7".into()),
+        place: Place::Route(0),
+        decision: Decided::Forward,
+        status: Some(200),
+        refusal: None,
+        caller: Some(RecordedCaller {
+            user: UserKey::new("django", "7"),
+            session: SessionId::new("s-1"),
+            proof: Proof::AccessToken,
+        }),
+        bytes_in: 0,
+        bytes_out: 1234,
+        duration: Duration::from_micros(12_345),
+        own: Duration::from_micros(85),
+        upstream: Some(UpstreamCall {
+            upstream: 0,
+            server: Some("127.0.0.1:8000".into()),
+            time: Duration::from_micros(12_000),
+            failure: None,
+        }),
+        spoofed_headers: 2,
+    }
+}

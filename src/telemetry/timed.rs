@@ -1,0 +1,272 @@
+//! Ports that time and count what is asked of the port behind them, and change nothing else.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use super::metrics::{DirectoryMetrics, Metrics, StoreOperation};
+use crate::caller::{SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::directory::{Account, Directory, DirectoryError};
+use crate::event::EndReason;
+use crate::secret::Digest;
+use crate::store::{
+    Backup, NewSession, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy,
+    Sessions, StoreError, Upkeep, Which,
+};
+
+/// A store whose operations are timed. It implements each port that the store behind it implements.
+#[derive(Clone, Debug)]
+pub struct TimedStore<S: ?Sized> {
+    store: Arc<S>,
+    metrics: Arc<Metrics>,
+}
+
+/// A directory whose look-ups are timed.
+#[derive(Clone, Debug)]
+pub struct TimedDirectory<D: ?Sized> {
+    directory: Arc<D>,
+    metrics: Option<DirectoryMetrics>,
+}
+
+impl<S: ?Sized> TimedStore<S> {
+    /// In front of `store`.
+    pub const fn new(store: Arc<S>, metrics: Arc<Metrics>) -> Self {
+        Self { store, metrics }
+    }
+
+    async fn timed<T>(
+        &self,
+        operation: StoreOperation,
+        work: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let began = Instant::now();
+        let result = work.await;
+        self.metrics.store_operation(operation, began.elapsed(), result.is_err());
+        result
+    }
+}
+
+#[async_trait]
+impl<S: Sessions + ?Sized> Sessions for TimedStore<S> {
+    async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
+        self.timed(StoreOperation::Create, self.store.create(new)).await
+    }
+
+    async fn find(
+        &self,
+        by: SessionBy<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        self.timed(StoreOperation::Find, self.store.find(by, now)).await
+    }
+
+    async fn end(
+        &self,
+        which: &Which,
+        why: EndReason,
+        at: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError> {
+        self.timed(StoreOperation::End, self.store.end(which, why, at)).await
+    }
+
+    async fn list(
+        &self,
+        user: Option<&UserKey>,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError> {
+        self.timed(StoreOperation::List, self.store.list(user, now)).await
+    }
+
+    async fn upkeep(&self, now: Timestamp) -> Result<Upkeep, StoreError> {
+        let upkeep = self.timed(StoreOperation::Upkeep, self.store.upkeep(now)).await?;
+        self.metrics.sessions_active(upkeep.active);
+        Ok(upkeep)
+    }
+}
+
+#[async_trait]
+impl<S: RefreshTokens + ?Sized> RefreshTokens for TimedStore<S> {
+    async fn rotate(&self, rotate: Rotate) -> Result<Rotation, StoreError> {
+        self.timed(StoreOperation::Rotate, self.store.rotate(rotate)).await
+    }
+
+    async fn look(
+        &self,
+        session: &SessionId,
+        presented: &Digest,
+        now: Timestamp,
+    ) -> Result<RefreshState, StoreError> {
+        self.timed(StoreOperation::Look, self.store.look(session, presented, now)).await
+    }
+}
+
+#[async_trait]
+impl<S: Backup + ?Sized> Backup for TimedStore<S> {
+    async fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        self.timed(StoreOperation::Backup, self.store.backup(to)).await
+    }
+}
+
+impl<D: Directory + ?Sized> TimedDirectory<D> {
+    /// In front of `directory`. A directory that is not configured is not counted.
+    pub fn new(directory: Arc<D>, metrics: &Metrics) -> Self {
+        let metrics = metrics.directory(directory.name());
+        Self { directory, metrics }
+    }
+
+    async fn timed(
+        &self,
+        work: impl Future<Output = Result<Option<Account>, DirectoryError>> + Send,
+    ) -> Result<Option<Account>, DirectoryError> {
+        let began = Instant::now();
+        let result = work.await;
+        if let Some(metrics) = &self.metrics {
+            metrics.lookup(began.elapsed(), result.is_err());
+        }
+        result
+    }
+}
+
+#[async_trait]
+impl<D: Directory + ?Sized> Directory for TimedDirectory<D> {
+    fn name(&self) -> &str {
+        self.directory.name()
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<Account>, DirectoryError> {
+        self.timed(self.directory.find(name)).await
+    }
+
+    async fn by_id(&self, user: &UserKey) -> Result<Option<Account>, DirectoryError> {
+        self.timed(self.directory.by_id(user)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::names;
+    use super::*;
+
+    /// Fails if it is down, and otherwise knows nothing.
+    struct Empty {
+        down: bool,
+    }
+
+    impl Empty {
+        fn answer<T>(&self, value: T) -> Result<T, StoreError> {
+            if self.down { Err(StoreError("down".into())) } else { Ok(value) }
+        }
+    }
+
+    #[async_trait]
+    impl RefreshTokens for Empty {
+        async fn rotate(&self, _: Rotate) -> Result<Rotation, StoreError> {
+            self.answer(Rotation::Unknown)
+        }
+
+        async fn look(
+            &self,
+            _: &SessionId,
+            _: &Digest,
+            _: Timestamp,
+        ) -> Result<RefreshState, StoreError> {
+            self.answer(RefreshState::Unknown)
+        }
+    }
+
+    #[async_trait]
+    impl Sessions for Empty {
+        async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
+            self.answer(Session::begin(&new))
+        }
+
+        async fn find(
+            &self,
+            _: SessionBy<'_>,
+            _: Timestamp,
+        ) -> Result<Option<Arc<Session>>, StoreError> {
+            self.answer(None)
+        }
+
+        async fn end(
+            &self,
+            _: &Which,
+            _: EndReason,
+            _: Timestamp,
+        ) -> Result<Vec<Arc<Session>>, StoreError> {
+            self.answer(Vec::new())
+        }
+
+        async fn list(
+            &self,
+            _: Option<&UserKey>,
+            _: Timestamp,
+        ) -> Result<Vec<Arc<Session>>, StoreError> {
+            self.answer(Vec::new())
+        }
+
+        async fn upkeep(&self, _: Timestamp) -> Result<Upkeep, StoreError> {
+            self.answer(Upkeep { expired: Vec::new(), active: 42 })
+        }
+    }
+
+    #[async_trait]
+    impl Directory for Empty {
+        fn name(&self) -> &str {
+            "django"
+        }
+
+        async fn find(&self, _: &str) -> Result<Option<Account>, DirectoryError> {
+            let error = || DirectoryError { directory: "django".into(), reason: "down".into() };
+            if self.down { Err(error()) } else { Ok(None) }
+        }
+
+        async fn by_id(&self, _: &UserKey) -> Result<Option<Account>, DirectoryError> {
+            Directory::find(self, "").await
+        }
+    }
+
+    fn assert_line(metrics: &Metrics, line: &str) {
+        let text = metrics.render().unwrap();
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+
+    #[tokio::test]
+    async fn the_answer_is_that_of_the_store_and_each_call_counts() {
+        let metrics = Arc::new(Metrics::new(&names()).unwrap());
+        let (now, session) = (Timestamp::from_secs(1), SessionId::new("s"));
+        for down in [false, true] {
+            let store = TimedStore::new(Arc::new(Empty { down }), Arc::clone(&metrics));
+            let found = store.find(SessionBy::Id(&session), now).await;
+            assert_eq!(found.map(|found| found.is_none()), Empty { down }.answer(true));
+            let looked = store.look(&session, &Digest::of(b""), now).await;
+            assert_eq!(looked.is_err(), down);
+            assert_eq!(store.upkeep(now).await.is_err(), down);
+        }
+        for operation in ["find", "look", "upkeep"] {
+            let count = "doorwarden_store_operation_duration_seconds_count";
+            assert_line(&metrics, &format!("{count}{{operation=\"{operation}\"}} 2"));
+            let errors = "doorwarden_store_errors_total";
+            assert_line(&metrics, &format!("{errors}{{operation=\"{operation}\"}} 1"));
+        }
+        assert_line(&metrics, "doorwarden_sessions_active 42");
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_timed_by_its_name() {
+        let metrics = Metrics::new(&names()).unwrap();
+        for down in [false, true] {
+            let directory: Arc<dyn Directory> = Arc::new(Empty { down });
+            let timed = TimedDirectory::new(directory, &metrics);
+            assert_eq!(timed.name(), "django");
+            assert_eq!(timed.find("ada").await.is_err(), down);
+            assert_eq!(timed.by_id(&UserKey::new("django", "1")).await.is_err(), down);
+        }
+        let count = "doorwarden_directory_duration_seconds_count";
+        assert_line(&metrics, &format!("{count}{{directory=\"django\"}} 4"));
+        assert_line(&metrics, "doorwarden_directory_errors_total{directory=\"django\"} 2");
+    }
+}

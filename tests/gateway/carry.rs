@@ -1,0 +1,254 @@
+//! Carrying traffic: streams, uploads, WebSockets, upstreams that fail, connections that end.
+
+use std::io::{Read, Write};
+
+use crate::support::client::Response;
+use crate::support::gateway::Setup;
+use crate::support::upstream::Upstream;
+use crate::support::{DEADLINE, eventually};
+
+#[test]
+fn an_answer_is_passed_on_as_it_comes() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address)
+        .route("name = \"drip\"\npath = \"/drip\"\naccess = \"public\"")
+        .start();
+    let mut stream = gateway.client().connect();
+    stream.write_all(&gateway.client().get("/drip").bytes()).unwrap();
+    let mut received = Vec::new();
+    let mut chunk = [0; 1024];
+    while !String::from_utf8_lossy(&received).contains("first") {
+        let n = stream.read(&mut chunk).unwrap();
+        assert!(n > 0, "closed before the first half");
+        received.extend(&chunk[..n]);
+    }
+    assert!(!String::from_utf8_lossy(&received).contains("second"));
+    upstream.release();
+    stream.read_to_end(&mut received).unwrap();
+    assert!(String::from_utf8_lossy(&received).contains("second"));
+}
+
+#[test]
+fn an_upload_of_any_size_streams_through() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    let body = vec![b'u'; 20 * 1024 * 1024];
+    let mut stream = gateway.client().connect();
+    let request = gateway.client().post("/public/upload").body(&body).bytes();
+    let mut writing = stream.try_clone().unwrap();
+    let writer = std::thread::spawn(move || writing.write_all(&request));
+    assert_eq!(Response::read(&mut stream, false).status, 200);
+    writer.join().unwrap().unwrap();
+    assert_eq!(upstream.last().body.len(), body.len());
+}
+
+#[test]
+fn a_websocket_passes_and_its_handshake_is_authenticated() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    let client = gateway.client();
+    let token = client.sign_in("kim", "correct horse battery")["access"].as_str().unwrap().to_owned();
+    let handshake = || {
+        client
+            .get("/socket")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+    };
+    assert_eq!(handshake().send().status, 401);
+
+    let mut stream = client.connect();
+    stream.write_all(&handshake().bearer(&token).bytes()).unwrap();
+    assert_eq!(Response::read(&mut stream, false).status, 101);
+    assert_eq!(upstream.last().all("x-user-id"), ["kim"]);
+    stream.write_all(b"frames go through").unwrap();
+    let mut echoed = [0; 17];
+    stream.read_exact(&mut echoed).unwrap();
+    assert_eq!(&echoed, b"frames go through");
+}
+
+#[test]
+fn a_websocket_that_a_cookie_authenticates_must_come_from_our_own_site() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    let client = gateway.client();
+    let cookie = client
+        .post("/login")
+        .json(&serde_json::json!({"username": "kim", "password": "correct horse battery"}))
+        .send()
+        .set_cookie("__Host-doorwarden")
+        .unwrap();
+    let open = |origin: &str| {
+        let mut stream = client.connect();
+        let request = client
+            .get("/socket")
+            .cookie("__Host-doorwarden", &cookie)
+            .header("Origin", origin)
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+        stream.write_all(&request.bytes()).unwrap();
+        Response::read(&mut stream, false).status
+    };
+    assert_eq!(open("http://evil.test"), 403);
+    assert_eq!(open("null"), 403);
+    assert_eq!(open("http://app.test"), 101);
+}
+
+#[test]
+fn a_websocket_on_a_route_without_them_is_an_ordinary_request() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    let response = gateway
+        .client()
+        .get("/public/x")
+        .header("Connection", "close, Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .send();
+    assert_eq!(response.status, 200);
+    assert_eq!(upstream.last().header("upgrade"), None);
+}
+
+#[test]
+fn a_dead_a_silent_and_a_breaking_upstream_have_our_error_body() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address)
+        .upstream("read_timeout = \"1s\"")
+        .routes(
+            "[[upstream]]\nname = \"dead\"\nservers = [\"127.0.0.1:1\"]\n\n\
+             [[route]]\nname = \"dead\"\npath = \"/dead/\"\nupstream = \"dead\"\naccess = \"public\"\n\n\
+             [[route]]\nname = \"all\"\npath = \"/\"\nupstream = \"app\"\naccess = \"public\"\n",
+        )
+        .start();
+    let client = gateway.client();
+    for (path, status, code) in [
+        ("/dead/x", 502, "upstream_unavailable"),
+        ("/break", 502, "upstream_unavailable"),
+        ("/hang", 504, "upstream_timeout"),
+    ] {
+        let response = client.get(path).send();
+        assert_eq!((response.status, response.code().as_str()), (status, code), "{path}");
+        assert!(response.json()["request_id"].is_string());
+    }
+    let page = client.get("/dead/x").navigation().send();
+    assert_eq!(page.status, 502);
+    assert!(page.header("content-type").unwrap().starts_with("text/html"), "{}", page.text());
+}
+
+#[test]
+fn the_next_server_is_asked_when_one_is_dead() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address)
+        .routes(&format!(
+            "[[upstream]]\nname = \"two\"\nservers = [\"127.0.0.1:1\", \"{}\"]\n\n\
+             [[route]]\nname = \"all\"\npath = \"/\"\nupstream = \"two\"\naccess = \"public\"\n",
+            upstream.address
+        ))
+        .start();
+    for _ in 0..6 {
+        assert_eq!(gateway.client().post("/x").body(b"once").send().status, 200);
+    }
+    assert_eq!(upstream.seen().len(), 6);
+}
+
+#[test]
+fn a_wsgi_server_gets_short_chunked_bodies_with_a_length() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).upstream("buffer_chunked = true").start();
+    let client = gateway.client();
+    let chunked = |size: usize| {
+        let mut bytes =
+            b"POST /public/x HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n".to_vec();
+        for part in vec![b'c'; size].chunks(1000) {
+            bytes.extend(format!("{:x}\r\n", part.len()).bytes());
+            bytes.extend(part);
+            bytes.extend(b"\r\n");
+        }
+        bytes.extend(b"0\r\n\r\n");
+        client.raw(&bytes)
+    };
+    for size in [0, 1, 60_000] {
+        assert_eq!(chunked(size).status, 200, "{size}");
+        let seen = upstream.last();
+        assert_eq!(seen.body.len(), size);
+        assert_eq!(seen.header("content-length"), Some(size.to_string().as_str()));
+        assert_eq!(seen.header("transfer-encoding"), None);
+    }
+    let before = upstream.seen().len();
+    let refused = chunked(70_000);
+    assert_eq!((refused.status, refused.code().as_str()), (411, "length_required"));
+    assert_eq!(upstream.seen().len(), before);
+}
+
+#[test]
+fn expect_100_continue_is_answered_here_and_behind() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    let client = gateway.client();
+    let body = br#"{"username":"kim","password":"correct horse battery"}"#;
+    for (path, type_) in [("/public/x", "text/plain"), ("/login", "application/json")] {
+        let mut stream = client.connect();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: app.test\r\nContent-Type: {type_}\r\nContent-Length: {}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut interim = [0; 12];
+        stream.read_exact(&mut interim).unwrap();
+        assert_eq!(&interim, b"HTTP/1.1 100", "{path}");
+        stream.write_all(body).unwrap();
+        let mut rest = interim.to_vec();
+        stream.read_to_end(&mut rest).unwrap();
+        assert_eq!(Response::read(&mut rest.as_slice(), false).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn a_kept_client_connection_without_a_request_is_closed() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).listen("keepalive_timeout = \"1s\"").start();
+    let mut stream = gateway.client().connect();
+    stream.write_all(b"GET /public/x HTTP/1.1\r\nHost: app.test\r\n\r\n").unwrap();
+    let mut received = Vec::new();
+    // Ends when the gateway closes; the read timeout of the socket would be an error.
+    stream.read_to_end(&mut received).unwrap();
+    assert!(received.starts_with(b"HTTP/1.1 200"));
+}
+
+#[test]
+fn upstream_connections_are_kept_and_given_up_in_time() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).upstream("idle_timeout = \"300ms\"").start();
+    let client = gateway.client();
+    for _ in 0..5 {
+        assert_eq!(client.get("/public/x").send().status, 200);
+    }
+    assert_eq!(upstream.connections(), 1, "one connection carried all five");
+    eventually("a new connection after the idle time", || {
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        assert_eq!(client.get("/public/x").send().status, 200);
+        (upstream.connections() > 1).then_some(())
+    });
+}
+
+#[test]
+fn requests_in_flight_finish_when_the_gateway_is_told_to_stop() {
+    let upstream = Upstream::start();
+    let mut gateway = Setup::new(upstream.address)
+        .route("name = \"drip\"\npath = \"/drip\"\naccess = \"public\"")
+        .start();
+    let mut stream = gateway.client().connect();
+    stream.write_all(&gateway.client().get("/drip").bytes()).unwrap();
+    eventually("the request to arrive", || (!upstream.seen().is_empty()).then_some(()));
+    gateway.terminate();
+    gateway.logged("the stop", |line| line["fields"]["message"] == "stopping");
+    upstream.release();
+    let response = Response::read(&mut stream, false);
+    assert_eq!((response.status, response.text().as_str()), (200, "firstsecond"));
+    assert_eq!(gateway.wait(), Some(0));
+    let _ = DEADLINE;
+}

@@ -1,0 +1,108 @@
+//! Reads `src/` and fails on an import that points upwards, and on the framework's name outside `proxy/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// From the ground up; folders that share a line never import each other, except on the first.
+const LAYERS: &[&[&str]] = &[
+    &["clock", "caller", "refusal", "secret", "event"],
+    &["wire", "django"],
+    &["config"],
+    &["store", "directory", "geo", "notify"],
+    &["auth"],
+    &["identity"],
+    &["detect"],
+    &["gate"],
+    &["endpoint"],
+    &["telemetry"],
+    &["proxy"],
+    &["app"],
+    &["cli"],
+];
+
+fn layer(module: &str) -> usize {
+    LAYERS
+        .iter()
+        .position(|modules| modules.contains(&module))
+        .unwrap_or_else(|| panic!("{module} has no place in the layers: give it one"))
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Every `src/**.rs` but `lib.rs` and `main.rs`, with the module it belongs to and its text.
+fn files() -> Vec<(PathBuf, String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    sources(&src, &mut found);
+    assert!(found.len() > 50, "the tree was not found");
+    found
+        .into_iter()
+        .filter_map(|path| {
+            let inside = path.strip_prefix(&src).unwrap().to_path_buf();
+            let module = inside.iter().next()?.to_str()?.trim_end_matches(".rs").to_owned();
+            let text = fs::read_to_string(&path).unwrap();
+            (module != "lib" && module != "main").then_some((inside, module, text))
+        })
+        .collect()
+}
+
+/// The modules that a text names after `crate::`, in code and in documentation alike.
+fn named(text: &str) -> impl Iterator<Item = &str> {
+    text.split("crate::").skip(1).filter_map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+        (end > 0).then(|| &rest[..end])
+    })
+}
+
+#[test]
+fn imports_point_down() {
+    let mut wrong = Vec::new();
+    for (path, module, text) in files() {
+        for other in named(&text).filter(|other| *other != module) {
+            let (from, to) = (layer(&module), layer(other));
+            if to > from || (to == from && to != 0) {
+                wrong.push(format!("{}: {module} imports {other}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports against the order:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn crate_imports_are_never_grouped() {
+    // `use crate::{a, b}` would escape the test above.
+    for (path, _, text) in files() {
+        assert!(!text.contains("crate::{"), "{}: write one `use crate::` a line", path.display());
+    }
+}
+
+#[test]
+fn the_framework_is_named_in_proxy_only() {
+    for (path, module, text) in files() {
+        if module != "proxy" {
+            assert!(!text.to_lowercase().contains("pingora"), "{} names it", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_stay_small() {
+    let mut sizes: Vec<usize> = Vec::new();
+    for (path, _, text) in files() {
+        let lines = text.lines().count();
+        assert!(lines <= 600, "{} has {lines} lines: what is its second subject?", path.display());
+        sizes.push(lines);
+    }
+    sizes.sort_unstable();
+    let median = sizes[sizes.len() / 2];
+    assert!(median <= 220, "the median file has {median} lines");
+}

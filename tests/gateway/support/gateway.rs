@@ -1,0 +1,335 @@
+//! The gateway as a process: its own folder, its own ports, its log kept.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+
+use tempfile::TempDir;
+
+use super::client::Client;
+use super::eventually;
+
+/// The users of the file directory in every test: name, password, groups.
+pub(crate) const USERS: &[(&str, &str, &[&str])] = &[
+    ("kim", "correct horse battery", &["editors"]),
+    ("lee", "staple 한글 암호", &[]),
+    ("root", "toor toor toor", &["admins", "editors"]),
+];
+
+/// How a gateway is to be configured.
+pub(crate) struct Setup {
+    upstream: SocketAddr,
+    upstream_extra: String,
+    routes: String,
+    directories: String,
+    extra: String,
+    listen: String,
+}
+
+/// A running gateway.
+pub(crate) struct Gateway {
+    child: Option<Child>,
+    log: Arc<Mutex<Vec<String>>>,
+    folder: TempDir,
+    pub(crate) http: SocketAddr,
+    pub(crate) https: Option<SocketAddr>,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Setup {
+    /// In front of this upstream: `/public/` for everybody, `/optional/` for everybody with a check, the rest signed in.
+    pub(crate) fn new(upstream: SocketAddr) -> Self {
+        Self {
+            upstream,
+            upstream_extra: String::new(),
+            routes: r#"
+[[route]]
+name = "public"
+path = "/public/"
+upstream = "app"
+access = "public"
+
+[[route]]
+name = "optional"
+path = "/optional/"
+upstream = "app"
+access = "optional"
+
+[[route]]
+name = "app"
+path = "/"
+upstream = "app"
+websocket = true
+"#
+            .into(),
+            directories: "[[directory]]\nkind = \"file\"\npath = \"users.toml\"\n".into(),
+            extra: String::new(),
+            listen: String::new(),
+        }
+    }
+
+    /// With further tables.
+    pub(crate) fn with(mut self, toml: &str) -> Self {
+        self.extra.push_str(toml);
+        self.extra.push('\n');
+        self
+    }
+
+    /// With further keys in `[listen]`.
+    pub(crate) fn listen(mut self, toml: &str) -> Self {
+        self.listen.push_str(toml);
+        self.listen.push('\n');
+        self
+    }
+
+    /// With these routes instead of the three; the upstream is called `app`.
+    pub(crate) fn routes(mut self, toml: &str) -> Self {
+        self.routes = toml.into();
+        self
+    }
+
+    /// With one more route before the others.
+    pub(crate) fn route(mut self, toml: &str) -> Self {
+        self.routes = format!("[[route]]\nupstream = \"app\"\n{toml}\n{}", self.routes);
+        self
+    }
+
+    /// With these directories instead of the file.
+    pub(crate) fn directories(mut self, toml: &str) -> Self {
+        self.directories = toml.into();
+        self
+    }
+
+    /// With further keys for the upstream.
+    pub(crate) fn upstream(mut self, toml: &str) -> Self {
+        self.upstream_extra.push_str(toml);
+        self.upstream_extra.push('\n');
+        self
+    }
+
+    /// The loopback network as a trusted proxy, so that a test can come from any address.
+    pub(crate) fn behind_a_proxy(self) -> Self {
+        self.with("[trusted_proxies]\nnetworks = [\"127.0.0.0/8\"]")
+    }
+
+    fn toml(&self) -> String {
+        format!(
+            r#"[listen]
+http = ["127.0.0.1:0"]
+admin = "127.0.0.1:0"
+threads = 2
+{}
+[[upstream]]
+name = "app"
+servers = ["{}"]
+{}
+{}
+{}
+[store]
+path = "state/store.db"
+
+[log]
+format = "json"
+level = "info"
+
+{}
+"#,
+            self.listen,
+            self.upstream,
+            self.upstream_extra,
+            self.directories,
+            self.routes,
+            self.extra
+        )
+    }
+
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start(self) -> Gateway {
+        let folder = tempfile::tempdir().unwrap();
+        write_private(&folder.path().join("gateway.toml"), &self.toml());
+        write_private(&folder.path().join("users.toml"), users_file());
+        Gateway::launch(folder)
+    }
+}
+
+impl Gateway {
+    fn launch(folder: TempDir) -> Self {
+        let mut gateway = Self {
+            child: None,
+            log: Arc::default(),
+            folder,
+            http: SocketAddr::from(([127, 0, 0, 1], 0)),
+            https: None,
+            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        gateway.spawn();
+        gateway
+    }
+
+    /// Starts the process (again), on new ports.
+    pub(crate) fn spawn(&mut self) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_doorwarden"))
+            .args(["run", "--config", "gateway.toml"])
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let stderr = child.stderr.take().unwrap();
+        let log = Arc::clone(&self.log);
+        log.lock().unwrap().clear();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                log.lock().unwrap().push(line);
+            }
+        });
+        self.child = Some(child);
+        let listening = eventually("the gateway to listen", || {
+            if let Some(status) = self.child.as_mut()?.try_wait().unwrap() {
+                panic!("the gateway ended with {status}:\n{}", self.log().join("\n"));
+            }
+            self.log()
+                .iter()
+                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+                .find(|line| line["fields"]["message"] == "listening")
+        });
+        let address = |field: &str| listening["fields"][field].as_str().and_then(|a| a.parse().ok());
+        self.http = address("http").expect("an http address");
+        self.https = address("https");
+        self.admin = address("admin").expect("an admin address");
+        eventually("readiness", || {
+            (Client::new(self.admin).get("/ready").host("localhost").send().status == 200)
+                .then_some(())
+        });
+    }
+
+    /// A client of it.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.http)
+    }
+
+    /// Its folder, with `gateway.toml`, `users.toml` and `state/`.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits for a log line that is JSON and fits.
+    pub(crate) fn logged(
+        &self,
+        what: &str,
+        fits: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        eventually(what, || {
+            self.log()
+                .iter()
+                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+                .find(|line| fits(line))
+        })
+    }
+
+    /// One number of `/metrics`, by its full name with labels.
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
+        let text = Client::new(self.admin).get("/metrics").host("localhost").send().text();
+        text.lines().find_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            (series == name).then(|| value.parse().ok())?
+        })
+    }
+
+    /// Runs a command of the binary in its folder.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Output {
+        run_in(self.folder.path(), arguments, "")
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// The process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Waits for its end; the exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("it runs");
+        eventually("the gateway to end", || child.try_wait().unwrap()).code()
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        signal("TERM", self.pid());
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- the gateway's log\n{}", self.log().join("\n"));
+        }
+        self.kill();
+    }
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(name: &str, pid: u32) {
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+/// Runs the binary in a folder, with a standard input.
+pub(crate) fn run_in(folder: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_doorwarden"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Writes a file that only its owner may read.
+pub(crate) fn write_private(path: &PathBuf, text: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+/// The users' file, made once by the binary's own command.
+fn users_file() -> &'static str {
+    static FILE: OnceLock<String> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, password, groups) in USERS {
+            let mut arguments = vec!["user", "add", name, "--file", "users.toml", "--password-stdin"];
+            for group in *groups {
+                arguments.extend(["--group", group]);
+            }
+            let output = run_in(folder.path(), &arguments, password);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        std::fs::read_to_string(folder.path().join("users.toml")).unwrap()
+    })
+}

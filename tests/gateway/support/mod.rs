@@ -1,0 +1,22 @@
+//! What a test starts and speaks to: the gateway's process, a recording upstream, Django, a strict client, a browser.
+
+pub(crate) mod client;
+pub(crate) mod gateway;
+pub(crate) mod upstream;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up. Generous: it is only ever waited for when something is wrong.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Asks again and again until there is an answer.
+pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(started.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
