@@ -46,6 +46,7 @@ impl Default for Listen {
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
             danger_public_admin: false,
             threads: 0,
+            head_timeout: secs(10),
             keepalive_timeout: secs(60),
             read_timeout: secs(60),
             write_timeout: secs(60),

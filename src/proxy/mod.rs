@@ -9,6 +9,7 @@
 
 mod admin;
 mod body;
+mod connection;
 mod convert;
 mod edit;
 mod observe;
@@ -129,10 +130,12 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         server::serve_proxy(
             service,
             &Arc::new(conf),
+            &observer,
             server::Listeners {
                 http: sockets.http,
                 https: sockets.https,
                 tls: sockets.tls,
+                head_timeout: listen.head_timeout,
                 keepalive_timeout: listen.keepalive_timeout,
                 max_head_bytes: u32::try_from(listen.max_head_bytes).unwrap_or(u32::MAX),
             },

@@ -9,6 +9,7 @@
 //! | `fail_to_proxy` | an error becomes a refusal with our body |
 //! | `logging` | what happened is told, once, to metrics, log, audit trail and detectors |
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,6 +25,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::sync::watch;
 
+use super::connection::head_is_read;
 use super::convert::{self, Edited, HeadRules};
 use super::edit::EditRules;
 use super::observe::Observer;
@@ -63,6 +65,7 @@ impl ProxyHttp for Service {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        head_is_read();
         let begun = Instant::now();
         session.set_keepalive(Some(self.listen.keepalive_timeout.as_secs().max(1)));
         session.set_read_timeout(Some(self.listen.read_timeout));
@@ -155,6 +158,20 @@ impl ProxyHttp for Service {
         }
         ctx.own_share += begun.elapsed();
         Ok(())
+    }
+
+    fn persist_connection_context(
+        &self,
+        _: &Session,
+        _: &Ctx,
+    ) -> Option<Box<dyn Any + Send + Sync>> {
+        // Says to the next request on this connection that it is not the first.
+        Some(Box::new(()))
+    }
+
+    fn request_summary(&self, session: &Session, ctx: &Ctx) -> String {
+        // The framework's own has the query in it, where people put tokens.
+        format!("{} {}", session.req_header().method, ctx.request_id)
     }
 
     async fn fail_to_proxy(
