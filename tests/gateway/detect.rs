@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, Response};
+use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::mmdb::country_database;
 use crate::support::upstream::Upstream;
-use crate::support::eventually;
 
 const ACTIONS: [&str; 4] = ["observe", "end_session", "dry_run", "failed"];
 
@@ -208,8 +208,7 @@ fn play(gateway: &Gateway, scene: &Scene, taken: &str) -> (Value, Value) {
     // The detectors see events in order: with the loud scene's finding there, the quiet one has raised nothing.
     for detector in DETECTORS {
         for action in ACTIONS {
-            let expected =
-                if detector == scene.detector && action == taken { 1.0 } else { 0.0 };
+            let expected = if detector == scene.detector && action == taken { 1.0 } else { 0.0 };
             // A reuse is a finding of `refresh_reuse` wherever it happens; no other scene has one.
             assert_eq!(counted(gateway, detector, action), expected, "{detector} {action}");
         }
