@@ -4,13 +4,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 
 use tempfile::TempDir;
 
 use super::client::{Client, Request};
-use super::eventually;
+use super::{DEADLINE, eventually};
 
 /// The users of the file directory in every test: name, password, groups.
 pub(crate) const USERS: &[(&str, &str, &[&str])] = &[
@@ -28,7 +28,7 @@ pub(crate) struct Setup {
     extra: String,
     listen: String,
     store: String,
-    level: &'static str,
+    log: String,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -72,7 +72,7 @@ websocket = true
             extra: String::new(),
             listen: String::new(),
             store: "path = \"state/store.db\"".into(),
-            level: "info",
+            log: "level = \"info\"".into(),
             files: Vec::new(),
         }
     }
@@ -97,9 +97,9 @@ websocket = true
         self
     }
 
-    /// With another level of the log.
-    pub(crate) fn level(mut self, level: &'static str) -> Self {
-        self.level = level;
+    /// With these keys in `[log]` instead of the level; it is JSON.
+    pub(crate) fn log(mut self, toml: &str) -> Self {
+        self.log = toml.into();
         self
     }
 
@@ -157,7 +157,7 @@ servers = ["{}"]
 
 [log]
 format = "json"
-level = "{}"
+{}
 
 {}
 "#,
@@ -167,7 +167,7 @@ level = "{}"
             self.directories,
             self.routes,
             self.store,
-            self.level,
+            self.log,
             self.extra
         )
     }
@@ -340,8 +340,17 @@ pub(crate) fn run_in(folder: &Path, arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
+    // A command may end without having read it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let pid = child.id();
+    let (sender, output) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+    output.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+        signal("KILL", pid);
+        let output = output.recv().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        panic!("{arguments:?} has not ended after {DEADLINE:?}:\n{error}")
+    })
 }
 
 /// Writes a file that only its owner may read.
