@@ -37,6 +37,11 @@ pub(super) fn peer(session: &Session) -> IpAddr {
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
 }
 
+/// Did the request come over TLS that ends here?
+pub(super) fn is_tls(session: &Session) -> bool {
+    session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
+}
+
 /// Reads the head of a request.
 pub(super) fn arrival(
     session: &Session,
@@ -64,7 +69,7 @@ pub(super) fn arrival(
     }
 
     let client = ClientAddress::resolve(peer(session), &rules.trusted, &request.headers);
-    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    let tls = is_tls(session);
     let scheme = client.forwarded_scheme(&request.headers).unwrap_or(if tls {
         Scheme::Https
     } else {

@@ -21,6 +21,8 @@ mod commands;
 mod crash;
 // A scene for each detector: what is counted, audited and done.
 mod detect;
+// The documentation's tables, held to the code.
+mod documentation;
 // What the upstream receives, and what the client gets back from it.
 mod forwarding;
 // The sources themselves: imports, the framework's name, file sizes.
@@ -31,6 +33,8 @@ mod operate;
 mod outage;
 // Rotation, races, reuse and verification of tokens.
 mod refresh;
+// Protections that no other module shows.
+mod security;
 // Sessions, cookies, sign-out, cross-site requests, CORS.
 mod sessions;
 // Signing in, its page and its limits.
