@@ -28,7 +28,7 @@ fn at(gateway: &Gateway, path: &str) -> String {
 fn sign_in(browser: &Browser, name: &str, password: &str) {
     browser.fill("#username", name);
     browser.fill("#password", password);
-    browser.click("button[type=submit]");
+    browser.follow("button[type=submit]");
 }
 
 fn assert_console_is_clean(browser: &Browser) {
@@ -57,7 +57,7 @@ fn a_person_signs_in_lands_where_they_wanted_and_signs_out() {
     assert_eq!(browser.focused(), "password");
 
     browser.fill("#password", "lee-pass-1234");
-    browser.click("button[type=submit]");
+    browser.follow("button[type=submit]");
     assert_eq!(browser.url(), at(&gateway, "/?page=2"));
     assert_eq!((browser.text("#user-name"), browser.text("#user-id")), ("lee".into(), "3".into()));
 
@@ -80,7 +80,7 @@ fn a_person_signs_in_lands_where_they_wanted_and_signs_out() {
     browser.run(
         "document.body.innerHTML += '<form method=post action=/logout><button>Sign out</button></form>'",
     );
-    browser.click("form button");
+    browser.follow("form button");
     assert_eq!(browser.cookies(), [Value::Null; 0]);
     browser.open(&at(&gateway, "/?page=2"));
     assert_eq!(browser.url(), at(&gateway, "/login?next=/%3Fpage%3D2"));
@@ -99,7 +99,7 @@ fn it_works_without_scripts() {
     sign_in(&browser, "김민정", "wrong");
     assert_eq!(browser.count("[role=alert]"), 1);
     browser.fill("#password", "비밀번호-1234");
-    browser.click("button[type=submit]");
+    browser.follow("button[type=submit]");
     assert_eq!(browser.url(), at(&gateway, "/?page=2"));
     assert_eq!(browser.text("#user-id"), "13");
     assert_console_is_clean(&browser);

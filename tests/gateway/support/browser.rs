@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use super::client::Response;
 use super::django::root;
+use super::eventually;
 use super::gateway::signal;
 
 /// A browser takes longer than anything else here to start.
@@ -36,7 +37,7 @@ const FLAGS: &[&str] = &[
     "--disable-sync",
     "--no-first-run",
     "--no-default-browser-check",
-    "--window-size=800,700",
+    "--window-size=800,800",
 ];
 
 /// A running browser with one window.
@@ -126,10 +127,12 @@ impl Browser {
         self.command(&format!("element/{element}/value"), &json!({"text": keys}));
     }
 
-    /// Clicks, and waits for the page that it leads to.
-    pub(crate) fn click(&self, css: &str) {
-        let element = self.find(css);
+    /// Clicks what leads to another page, and waits until the one that is shown is gone.
+    pub(crate) fn follow(&self, css: &str) {
+        let (page, element) = (self.find("html"), self.find(css));
         self.command(&format!("element/{element}/click"), &json!({}));
+        let path = format!("/session/{}/element/{page}/name", self.session);
+        eventually("another page", || (self.send("GET", &path, "").status == 404).then_some(()));
     }
 
     /// Runs a script in the page; what it returns.
@@ -186,6 +189,12 @@ impl Browser {
     }
 
     fn exchange(&self, method: &str, path: &str, body: &str) -> Value {
+        let response = self.send(method, path, body);
+        assert_eq!(response.status, 200, "{method} {path} {body}: {}", response.text());
+        response.json()["value"].take()
+    }
+
+    fn send(&self, method: &str, path: &str, body: &str) -> Response {
         let mut stream = TcpStream::connect(self.address).expect("chromedriver listens");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let request = format!(
@@ -194,9 +203,7 @@ impl Browser {
             body.len()
         );
         stream.write_all(request.as_bytes()).unwrap();
-        let response = Response::read(&mut stream, false);
-        assert_eq!(response.status, 200, "{method} {path} {body}: {}", response.text());
-        response.json()["value"].take()
+        Response::read(&mut stream, false)
     }
 }
 
