@@ -17,6 +17,7 @@ use super::DEADLINE;
 pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) target: String,
+    pub(crate) version: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     /// Which connection it came on, counted from 0.
@@ -232,11 +233,12 @@ fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize)
     let mut lines = head.split("\r\n");
     let mut request_line = lines.next()?.split(' ');
     let (method, target) = (request_line.next()?.to_owned(), request_line.next()?.to_owned());
+    let version = request_line.next().unwrap_or_default().to_owned();
     let headers: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
-    let mut seen = Seen { method, target, headers, body: Vec::new(), connection };
+    let mut seen = Seen { method, target, version, headers, body: Vec::new(), connection };
     if seen.header("expect").is_some() {
         let _ = stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
     }

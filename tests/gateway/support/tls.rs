@@ -1,0 +1,1 @@
+//! TLS for tests: a certificate made on the spot, and clients that trust it alone.
