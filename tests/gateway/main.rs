@@ -13,6 +13,8 @@
     reason = "test helpers may fail loudly, wait in short steps and read the environment"
 )]
 
+// The login page in a real browser.
+mod browser;
 // Bodies, WebSockets, timeouts and connections on both sides.
 mod carry;
 // What the command line does to a running gateway and to a stopped one.
@@ -21,6 +23,10 @@ mod commands;
 mod crash;
 // A scene for each detector: what is counted, audited and done.
 mod detect;
+// In front of a real Django service.
+mod django;
+// The documentation's tables, held to the code.
+mod documentation;
 // What the upstream receives, and what the client gets back from it.
 mod forwarding;
 // The sources themselves: imports, the framework's name, file sizes.
@@ -31,6 +37,8 @@ mod operate;
 mod outage;
 // Rotation, races, reuse and verification of tokens.
 mod refresh;
+// Protections that no other module shows.
+mod security;
 // Sessions, cookies, sign-out, cross-site requests, CORS.
 mod sessions;
 // Signing in, its page and its limits.

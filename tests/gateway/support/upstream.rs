@@ -118,6 +118,7 @@ impl Seen {
 
 fn serve(mut stream: TcpStream, connection: usize, state: &State) {
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_nodelay(true).unwrap();
     let mut buffer = Vec::new();
     while let Some(seen) = read_request(&mut stream, &mut buffer, connection) {
         let (target, upgrade) =
@@ -204,7 +205,11 @@ fn drip(stream: &mut TcpStream, state: &State) -> std::io::Result<()> {
 }
 
 /// Accepts, and then sends every byte back.
+///
+/// Not at once, as no application would: the proxy framework takes the end of the handshake's empty body for the end of the
+/// WebSocket if the 101 is there before it has looked at its own queue (`proxy_handle_upstream` in its 0.9.1).
 fn websocket(stream: &mut TcpStream, early: &[u8]) {
+    thread::sleep(std::time::Duration::from_millis(30));
     let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     let _ = stream.write_all(head.as_bytes());
     let _ = stream.write_all(early);
