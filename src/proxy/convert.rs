@@ -124,8 +124,8 @@ fn has_body(request: &RequestHeader, http1: bool, session: &Session) -> bool {
     }
     match request.headers.get(CONTENT_LENGTH) {
         Some(length) => length != "0",
-        // HTTP/2 tells the end of the stream in the head's frame.
-        None => !http1 && !request.send_end_stream().unwrap_or(false) && !h2_ended(session),
+        // In HTTP/2 a body needs no length: there is one unless the stream ended with the head.
+        None => !http1 && !h2_ended(session),
     }
 }
 

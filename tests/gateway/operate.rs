@@ -4,29 +4,15 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, Response};
-use crate::support::gateway::{Gateway, Setup, run_in, write_private};
+use crate::support::eventually;
+use crate::support::gateway::{Gateway, Setup, does_not_start, write_private};
 use crate::support::upstream::Upstream;
-use crate::support::{DEADLINE, eventually};
 
 const COOKIE: &str = "__Host-doorwarden";
-
-/// Starts a gateway that must not start: exit code 1, at once, and its last words.
-fn does_not_start(folder: &Path) -> String {
-    let started = Instant::now();
-    let output = run_in(folder, &["run"], "");
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(started.elapsed() < DEADLINE / 2, "it took {:?}", started.elapsed());
-    assert!(!error.contains("panicked"), "{error}");
-    let last = error.lines().last().unwrap_or_default().to_owned();
-    assert!(last.starts_with("doorwarden: "), "{error}");
-    last
-}
 
 fn replace_in(path: &Path, from: &str, to: &str) {
     let text = std::fs::read_to_string(path).unwrap();

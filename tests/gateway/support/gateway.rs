@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
+use std::time::Instant;
 
 use tempfile::TempDir;
 
@@ -351,6 +352,19 @@ pub(crate) fn run_in(folder: &Path, arguments: &[&str], input: &str) -> Output {
         let error = String::from_utf8_lossy(&output.stderr);
         panic!("{arguments:?} has not ended after {DEADLINE:?}:\n{error}")
     })
+}
+
+/// Starts a gateway that must not start: exit code 1, at once, and its last words.
+pub(crate) fn does_not_start(folder: &Path) -> String {
+    let started = Instant::now();
+    let output = run_in(folder, &["run"], "");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(started.elapsed() < DEADLINE / 2, "it took {:?}", started.elapsed());
+    assert!(!error.contains("panicked"), "{error}");
+    let last = error.lines().last().unwrap_or_default().to_owned();
+    assert!(last.starts_with("doorwarden: "), "{error}");
+    last
 }
 
 /// Writes a file that only its owner may read.
