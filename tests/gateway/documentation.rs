@@ -215,8 +215,7 @@ fn every_link_leads_somewhere() {
         for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
             let file = target.split('#').next().unwrap();
             let is_ours = !file.is_empty() && !file.contains("://") && !file.starts_with("mailto:");
-            // Pictures are made by the browser test.
-            if is_ours && !file.ends_with(".png") {
+            if is_ours {
                 let led = path.parent().unwrap().join(file);
                 assert!(led.exists(), "{}: {target} leads nowhere", path.display());
             }
