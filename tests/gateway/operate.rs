@@ -416,3 +416,22 @@ fn no_secret_is_in_any_log_and_every_request_has_one_line() {
         assert_eq!((audited("sign_in"), audited("sign_in_failed"), audited("refresh")), (2, 1, 2));
     }
 }
+
+#[test]
+fn a_hang_up_opens_the_audit_file_anew_and_goes_on() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).log("audit_file = \"audit.log\"").start();
+    let (file, moved) =
+        (gateway.folder().join("audit.log"), gateway.folder().join("audit.log.1"));
+    let sign_ins = |path: &Path| {
+        std::fs::read_to_string(path).unwrap_or_default().matches("\"event\":\"sign_in\"").count()
+    };
+    gateway.client().sign_in("kim", "correct horse battery");
+    eventually("the first line", || (sign_ins(&file) == 1).then_some(()));
+    std::fs::rename(&file, &moved).unwrap();
+    crate::support::gateway::signal("HUP", gateway.pid());
+    eventually("a new file", || file.exists().then_some(()));
+    gateway.client().sign_in("kim", "correct horse battery");
+    eventually("the second line", || (sign_ins(&file) == 1).then_some(()));
+    assert_eq!(sign_ins(&moved), 1);
+}
