@@ -421,8 +421,7 @@ fn no_secret_is_in_any_log_and_every_request_has_one_line() {
 fn a_hang_up_opens_the_audit_file_anew_and_goes_on() {
     let upstream = Upstream::start();
     let gateway = Setup::new(upstream.address).log("audit_file = \"audit.log\"").start();
-    let (file, moved) =
-        (gateway.folder().join("audit.log"), gateway.folder().join("audit.log.1"));
+    let (file, moved) = (gateway.folder().join("audit.log"), gateway.folder().join("audit.log.1"));
     let sign_ins = |path: &Path| {
         std::fs::read_to_string(path).unwrap_or_default().matches("\"event\":\"sign_in\"").count()
     };
