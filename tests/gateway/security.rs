@@ -357,8 +357,8 @@ fn over_tls(upstream: &Upstream, listen: &str) -> (Gateway, rustls::RootCertStor
     let folder = tempfile::tempdir().unwrap();
     let certificate = folder.path().join("certificate.pem");
     let key = folder.path().join("key.pem");
-    write_private(&certificate, &made.cert.pem());
-    write_private(&key, &made.signing_key.serialize_pem());
+    write_private(&certificate, made.cert.pem());
+    write_private(&key, made.signing_key.serialize_pem());
     let listen = format!(
         "https = [\"127.0.0.1:0\"]\ncertificate_file = {certificate:?}\nprivate_key_file = {key:?}\n{listen}"
     );

@@ -20,8 +20,6 @@ pub(crate) struct Seen {
     pub(crate) version: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// Which connection it came on, counted from 0.
-    pub(crate) connection: usize,
 }
 
 /// A running upstream.
@@ -51,8 +49,8 @@ impl Upstream {
                     return;
                 }
                 let (Ok(stream), state) = (stream, Arc::clone(&serving)) else { continue };
-                let number = state.connections.fetch_add(1, Ordering::SeqCst);
-                thread::spawn(move || serve(stream, number, &state));
+                state.connections.fetch_add(1, Ordering::SeqCst);
+                thread::spawn(move || serve(stream, &state));
             }
         });
         Self { address, state }
@@ -116,11 +114,11 @@ impl Seen {
     }
 }
 
-fn serve(mut stream: TcpStream, connection: usize, state: &State) {
+fn serve(mut stream: TcpStream, state: &State) {
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.set_nodelay(true).unwrap();
     let mut buffer = Vec::new();
-    while let Some(seen) = read_request(&mut stream, &mut buffer, connection) {
+    while let Some(seen) = read_request(&mut stream, &mut buffer) {
         let (target, upgrade) =
             (seen.target.clone(), seen.header("upgrade").map(str::to_ascii_lowercase));
         state.seen.lock().unwrap().push(seen.clone());
@@ -221,7 +219,7 @@ fn websocket(stream: &mut TcpStream, early: &[u8]) {
     }
 }
 
-fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize) -> Option<Seen> {
+fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
     let head_end = loop {
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             break end;
@@ -238,7 +236,7 @@ fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize)
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
-    let mut seen = Seen { method, target, version, headers, body: Vec::new(), connection };
+    let mut seen = Seen { method, target, version, headers, body: Vec::new() };
     if seen.header("expect").is_some() {
         let _ = stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
