@@ -46,6 +46,7 @@ impl Default for Listen {
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
             danger_public_admin: false,
             threads: 0,
+            head_timeout: secs(10),
             keepalive_timeout: secs(60),
             read_timeout: secs(60),
             write_timeout: secs(60),
@@ -55,6 +56,7 @@ impl Default for Listen {
             max_own_body_bytes: 16 * KIB,
             own_body_timeout: secs(10),
             shutdown_timeout: secs(30),
+            hsts_max_age: days(365),
         }
     }
 }

@@ -82,6 +82,8 @@ pub struct Listen {
     pub danger_public_admin: bool,
     /// Worker threads of the proxy; 0 means one for each core.
     pub threads: usize,
+    /// The longest that the head of a request may take as a whole.
+    pub head_timeout: Duration,
     /// A kept client connection without a request is closed after this long.
     pub keepalive_timeout: Duration,
     /// The longest wait for the next byte of a request, its body included.
@@ -100,6 +102,8 @@ pub struct Listen {
     pub own_body_timeout: Duration,
     /// How long requests may finish after SIGTERM.
     pub shutdown_timeout: Duration,
+    /// How long browsers come back over TLS only, as answers on `https` tell them; zero tells nothing.
+    pub hsts_max_age: Duration,
 }
 
 /// `listen.certificate_file` and `listen.private_key_file`.

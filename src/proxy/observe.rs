@@ -11,7 +11,7 @@ use super::stage::{Ctx, Label};
 use crate::clock::Timestamp;
 use crate::event::{Event, What};
 use crate::telemetry::{
-    Decided, Place, Record, RecordedCaller, Telemetry, UpstreamCall, UpstreamFailure,
+    Connection, Decided, Place, Record, RecordedCaller, Telemetry, UpstreamCall, UpstreamFailure,
 };
 use crate::wire::arrival::Scheme;
 
@@ -80,6 +80,11 @@ impl Observer {
         for what in happened {
             self.0.event(Event { at, request_id: None, client: None, what });
         }
+    }
+
+    /// A connection is open for as long as the answer lives.
+    pub(super) fn connection(&self) -> Connection {
+        self.0.metrics().connection()
     }
 
     /// How many sessions live.

@@ -29,6 +29,8 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::connection::{Counted, HeadDeadline};
+use super::observe::Observer;
 use crate::config::TlsFiles;
 
 /// Streams that one HTTP/2 client may have open at a time.
@@ -42,6 +44,8 @@ pub(super) struct Listeners {
     pub(super) https: Bound,
     /// For the TLS sockets.
     pub(super) tls: Option<Tls>,
+    /// See `listen.head_timeout`.
+    pub(super) head_timeout: Duration,
     /// See `listen.keepalive_timeout`.
     pub(super) keepalive_timeout: Duration,
     /// See `listen.max_head_bytes`.
@@ -154,6 +158,7 @@ fn tls_error(path: &Path, reason: &dyn std::fmt::Display) -> ListenError {
 pub(super) fn serve_proxy<P>(
     proxy: P,
     conf: &Arc<ServerConf>,
+    observer: &Observer,
     listeners: Listeners,
     stop: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, ListenError>
@@ -169,6 +174,12 @@ where
     h2.max_header_list_size(listeners.max_head_bytes);
     h2.max_concurrent_streams(MAX_H2_STREAMS);
     app.h2_options = Some(h2);
+    let app = HeadDeadline {
+        app: Arc::new(app),
+        head_timeout: listeners.head_timeout,
+        keepalive_timeout: listeners.keepalive_timeout,
+    };
+    let app = Counted { app: Arc::new(app), observer: observer.clone() };
     let mut service = Service::new("proxy".to_owned(), app);
 
     let plain = listeners.http.addresses();

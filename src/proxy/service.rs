@@ -9,6 +9,7 @@
 //! | `fail_to_proxy` | an error becomes a refusal with our body |
 //! | `logging` | what happened is told, once, to metrics, log, audit trail and detectors |
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,14 +17,15 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::TRANSFER_ENCODING;
-use http::{Method, Version};
+use http::header::{STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::sync::watch;
 
+use super::connection::head_is_read;
 use super::convert::{self, Edited, HeadRules};
 use super::edit::EditRules;
 use super::observe::Observer;
@@ -46,6 +48,8 @@ pub(super) struct Service {
     pub(super) edit: EditRules,
     pub(super) pools: Vec<Arc<Pool>>,
     pub(super) listen: Listen,
+    /// What answers over TLS say of it (R61).
+    pub(super) hsts: Option<HeaderValue>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: RequestIds,
     pub(super) observer: Observer,
@@ -61,6 +65,7 @@ impl ProxyHttp for Service {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        head_is_read();
         let begun = Instant::now();
         session.set_keepalive(Some(self.listen.keepalive_timeout.as_secs().max(1)));
         session.set_read_timeout(Some(self.listen.read_timeout));
@@ -131,7 +136,7 @@ impl ProxyHttp for Service {
 
     async fn upstream_response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
@@ -144,9 +149,29 @@ impl ProxyHttp for Service {
             if !forwarding.permit.route().forward_preflight {
                 self.endpoints.cors().decorate(arrival, &mut Edited(response));
             }
+            if let Some(hsts) = self.hsts.as_ref().filter(|_| convert::is_tls(session))
+                && !response.status.is_informational()
+                && !response.headers.contains_key(STRICT_TRANSPORT_SECURITY)
+            {
+                response.insert_header(STRICT_TRANSPORT_SECURITY, hsts.clone())?;
+            }
         }
         ctx.own_share += begun.elapsed();
         Ok(())
+    }
+
+    fn persist_connection_context(
+        &self,
+        _: &Session,
+        _: &Ctx,
+    ) -> Option<Box<dyn Any + Send + Sync>> {
+        // Says to the next request on this connection that it is not the first.
+        Some(Box::new(()))
+    }
+
+    fn request_summary(&self, session: &Session, ctx: &Ctx) -> String {
+        // The framework's own has the query in it, where people put tokens.
+        format!("{} {}", session.req_header().method, ctx.request_id)
     }
 
     async fn fail_to_proxy(
@@ -269,6 +294,9 @@ impl Service {
         }
         if let Ok(id) = http::HeaderValue::from_str(&ctx.request_id) {
             reply.headers.insert("x-request-id", id);
+        }
+        if let Some(hsts) = self.hsts.as_ref().filter(|_| convert::is_tls(session)) {
+            reply.headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         let head = convert::response_head(&reply)?;
         let bodiless = reply.body.is_empty() || session.req_header().method == Method::HEAD;

@@ -4,6 +4,8 @@ pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod django;
 pub(crate) mod gateway;
+pub(crate) mod mmdb;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 
 use std::time::{Duration, Instant};
