@@ -14,6 +14,7 @@
 )]
 
 mod carry;
+mod django;
 mod forwarding;
 mod layers;
 mod refresh;
