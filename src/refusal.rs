@@ -98,6 +98,8 @@ refusals! {
     // --- may they
     /// The route asks for a group that the caller is not in.
     GroupRequired "group_required" FORBIDDEN "You do not have permission to perform this action.";
+    /// The route's service knows its users by the ids of another directory than the caller's.
+    OtherDirectory "other_directory" FORBIDDEN "This service does not know your account.";
     /// An unsafe request that the cookie authenticates came from another site.
     CrossSite "cross_site" FORBIDDEN "The request came from another site.";
 

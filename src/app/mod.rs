@@ -31,7 +31,7 @@ use crate::endpoint::operator::Operator;
 use crate::event::EndReason;
 use crate::gate::Gate;
 use crate::geo::{Countries, Mmdb, NoCountries};
-use crate::identity::IdentityHeaders;
+use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::proxy::{self, Bound, Observer, Parts, Sockets, Tls};
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
@@ -113,6 +113,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     };
 
     let identity = IdentityHeaders::new(&config.identity).map_err(start_error)?;
+    let forms = Arc::new(IdentityForms::open(&config).map_err(start_error)?);
     let operator = Operator::new(&operator_token, Arc::clone(&auth), Arc::clone(&store.sessions));
     let shutdown_timeout = config.listen.shutdown_timeout;
     let threads = config.listen.threads;
@@ -120,6 +121,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         gate: Arc::new(Gate::new(&config, Arc::clone(&auth))),
         endpoints: Arc::new(Endpoints::new(Arc::clone(&auth), &config)),
         identity,
+        forms,
         auth,
         sessions: Arc::clone(&store.sessions),
         operator,

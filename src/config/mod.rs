@@ -19,6 +19,7 @@ use crate::wire::path::{CanonicalPath, Tolerance};
 
 mod check;
 mod defaults;
+mod forms;
 pub mod init;
 mod load;
 mod raw;
@@ -29,6 +30,7 @@ mod sample_tests;
 #[cfg(test)]
 mod tests;
 
+pub use forms::{FormKind, IdentityForm, RemoteUser, RouteForms, UserValue};
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub directories: Vec<DirectorySettings>,
     /// `[identity]`
     pub identity: IdentityHeaders,
+    /// `[[identity.form]]`
+    pub forms: Vec<IdentityForm>,
     /// `[login]`
     pub login: Login,
     /// `[cors]`
@@ -166,6 +170,8 @@ pub struct Route {
     pub forward_preflight: bool,
     /// Let WebSocket upgrades through.
     pub websocket: bool,
+    /// How its service is told who is calling, beside the headers.
+    pub identity: RouteForms,
 }
 
 /// What a route asks of a caller.

@@ -3,6 +3,8 @@
 //! All of it happens after the framework has taken out what `Connection` nominates: what was set before could be removed by
 //! a client that names it there.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING,
@@ -11,7 +13,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::convert::Edited;
 use super::stage::Forwarding;
-use crate::identity::IdentityHeaders;
+use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
 use crate::wire::cookie;
@@ -21,6 +23,7 @@ use crate::wire::path::CanonicalPath;
 /// What editing needs to know.
 pub(super) struct EditRules {
     pub(super) identity: IdentityHeaders,
+    pub(super) forms: Arc<IdentityForms>,
     pub(super) protected: ProtectedNames,
     pub(super) own_cookie: String,
 }
@@ -34,6 +37,7 @@ impl EditRules {
         forwarding: &Forwarding,
     ) -> Result<u32, Refusal> {
         let route = forwarding.permit.route();
+        let clears = self.forms.clears(route);
         let mut headers = Edited(request);
         let stripped = forward::strip_request(&mut headers, &self.protected, &route.allow_headers);
 
@@ -42,7 +46,8 @@ impl EditRules {
             Some(cookies) => headers.set(COOKIE, cookies),
             None => headers.remove(&COOKIE),
         }
-        if !forwarding.permit.keeps_authorization() {
+        let cleared = clears.is_some_and(|clears| clears.authorization);
+        if cleared || !forwarding.permit.keeps_authorization() {
             headers.remove(&AUTHORIZATION);
         }
         forward::forwarding_headers(
@@ -58,6 +63,9 @@ impl EditRules {
         .map_err(|_| Refusal::Internal)?;
         for (name, value) in self.identity.fields(forwarding.permit.caller()) {
             headers.set(name.clone(), value);
+        }
+        for (name, value) in &forwarding.given.headers {
+            headers.set(name.clone(), value.clone());
         }
 
         if let Some(length) = forwarding.buffered {

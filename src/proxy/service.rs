@@ -242,6 +242,12 @@ impl Service {
         let Some(pool) = self.pools.get(route.upstream).map(Arc::clone) else {
             return self.refuse(session, ctx, Denial::new(Refusal::Internal, Some(route))).await;
         };
+        let given = match self.edit.forms.give(permit.caller(), &route, ctx.at).await {
+            Ok(given) => given,
+            Err(refusal) => {
+                return self.refuse(session, ctx, Denial::new(refusal, Some(route))).await;
+            }
+        };
         let settings = pool.settings();
         let mut buffered = None;
         if settings.buffer_chunked && chunked(session, ctx.arrival.as_ref()) {
@@ -258,6 +264,7 @@ impl Service {
         }
         ctx.stage = Stage::Permitted(Box::new(Forwarding {
             permit,
+            given,
             pool,
             buffered,
             tries: 0,

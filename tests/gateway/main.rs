@@ -16,6 +16,7 @@
 mod carry;
 mod django;
 mod forwarding;
+mod identity_forms;
 mod layers;
 mod refresh;
 mod sessions;

@@ -1,0 +1,153 @@
+//! The forms in which a service that does not change is told who is calling, beside the headers of `[identity]`.
+//!
+//! - A form is made *before* the request is forwarded ([`IdentityForms::give`]), because it may have to ask a database or
+//!   sign. One that cannot be made is a refusal: a service never sees a known caller without the identity that its route
+//!   promises, since it would take that caller for nobody, or for whoever the client says.
+//! - What a form sets is taken out of the client's request first, on every route that uses it, for every caller, whatever
+//!   they came with ([`IdentityForms::clears`]): a Bearer caller gets a token, and their own `sessionid` still goes. Names
+//!   of headers that only a form would set are removed on all routes, as those of `[identity]` are.
+//! - Ids are a directory's. A form that tells an id is for the users of one directory, and a caller from another is
+//!   refused: user 1 of a users' file must not become user 1 of the service.
+
+mod remote_user;
+
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+
+use self::remote_user::RemoteUser;
+use crate::caller::{Caller, Known};
+use crate::clock::Timestamp;
+use crate::config::{Config, FormKind, IdentityForm, Route};
+use crate::refusal::Refusal;
+
+/// All forms of the configuration.
+pub struct IdentityForms {
+    forms: Vec<Form>,
+    clears: Vec<Clears>,
+}
+
+struct Form {
+    directory: Option<Arc<str>>,
+    made: Made,
+}
+
+enum Made {
+    RemoteUser(RemoteUser),
+}
+
+/// What one request gets from its forms.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// Header fields to set.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What is taken out of a request of a route before anything is given, and cookies that its answer may not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clears {
+    /// `Authorization`
+    pub authorization: bool,
+    /// Cookies.
+    pub cookies: Vec<String>,
+}
+
+/// A form that cannot be used as configured.
+#[derive(Debug, thiserror::Error)]
+#[error("the identity form {form:?}: {reason}")]
+pub struct FormError {
+    /// Its name.
+    pub form: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl IdentityForms {
+    /// Makes the forms ready.
+    ///
+    /// # Errors
+    /// [`FormError`] for the first that cannot be used.
+    pub fn open(config: &Config) -> Result<Self, FormError> {
+        let forms = config
+            .forms
+            .iter()
+            .map(|form| {
+                Form::open(form).map_err(|reason| FormError { form: form.name.clone(), reason })
+            })
+            .collect::<Result<_, _>>()?;
+        let clears = config.routes.iter().map(|route| Clears::of(route, &config.forms)).collect();
+        Ok(Self { forms, clears })
+    }
+
+    /// The names of the headers that forms set and that nobody else has a use for: a client must not send them.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.forms.iter().filter_map(Form::header).filter(|name| **name != AUTHORIZATION)
+    }
+
+    /// What is taken out of the requests of a route.
+    pub fn clears(&self, route: &Route) -> Option<&Clears> {
+        self.clears.get(route.index)
+    }
+
+    /// What this caller gets on this route; nothing for nobody.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if a form cannot be made.
+    pub async fn give(
+        &self,
+        caller: &Caller,
+        route: &Route,
+        _at: Timestamp,
+    ) -> Result<Given, Refusal> {
+        let mut given = Given::default();
+        let Some(known) = caller.known() else { return Ok(given) };
+        for index in route.identity.of(known.proof) {
+            let form = self.forms.get(*index).ok_or(Refusal::Internal)?;
+            form.give(known, &mut given)?;
+        }
+        Ok(given)
+    }
+}
+
+impl Form {
+    fn open(form: &IdentityForm) -> Result<Self, String> {
+        let made = match &form.kind {
+            FormKind::RemoteUser(settings) => Made::RemoteUser(RemoteUser::new(settings)?),
+        };
+        Ok(Self { directory: form.directory.as_deref().map(Arc::from), made })
+    }
+
+    fn header(&self) -> Option<&HeaderName> {
+        match &self.made {
+            Made::RemoteUser(form) => Some(form.header()),
+        }
+    }
+
+    fn give(&self, known: &Known, given: &mut Given) -> Result<(), Refusal> {
+        let theirs = &known.identity.key.directory;
+        if self.directory.as_ref().is_some_and(|ours| ours != theirs) {
+            return Err(Refusal::OtherDirectory);
+        }
+        match &self.made {
+            Made::RemoteUser(form) => given.headers.push(form.field(known)),
+        }
+        Ok(())
+    }
+}
+
+impl Clears {
+    fn of(route: &Route, forms: &[IdentityForm]) -> Self {
+        let used = || route.identity.all().filter_map(|index| forms.get(index));
+        let mut cookies: Vec<String> =
+            used().filter_map(|form| form.kind.cookie()).map(str::to_owned).collect();
+        cookies.sort_unstable();
+        cookies.dedup();
+        let authorization = used()
+            .filter_map(|form| form.kind.header())
+            .any(|name| name.eq_ignore_ascii_case(AUTHORIZATION.as_str()));
+        Self { authorization, cookies }
+    }
+}
+
+#[cfg(test)]
+mod tests;
