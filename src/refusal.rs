@@ -116,6 +116,8 @@ refusals! {
     StoreUnavailable "store_unavailable" SERVICE_UNAVAILABLE "Sessions are temporarily unavailable.";
     /// The directory cannot be asked.
     DirectoryUnavailable "directory_unavailable" SERVICE_UNAVAILABLE "Signing in is temporarily unavailable.";
+    /// The form in which the route's service is told who calls cannot be made.
+    IdentityUnavailable "identity_unavailable" SERVICE_UNAVAILABLE "Your sign-in cannot be passed on at the moment.";
     /// The upstream cannot be reached, or broke off.
     UpstreamUnavailable "upstream_unavailable" BAD_GATEWAY "The service behind this gateway cannot be reached.";
     /// The upstream did not answer in time.

@@ -82,6 +82,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let pool = PasswordPool::start(config.login.hash_threads, config.login.hash_queue)
         .map_err(start_error)?;
     let directories = directories(&config, &metrics)?;
+    let asked: Vec<_> = directories.iter().map(|one| Arc::clone(one.directory())).collect();
+    let forms = Arc::new(IdentityForms::open(&config, &asked).map_err(start_error)?);
     let refresh_key = RefreshKey::open(&state.refresh_key()).map_err(start_error)?;
     let auth = auth::Parts {
         sessions: Arc::clone(&store.sessions),
@@ -113,7 +115,6 @@ pub fn run(config: Config) -> Result<(), StartError> {
     };
 
     let identity = IdentityHeaders::new(&config.identity).map_err(start_error)?;
-    let forms = Arc::new(IdentityForms::open(&config).map_err(start_error)?);
     let operator = Operator::new(&operator_token, Arc::clone(&auth), Arc::clone(&store.sessions));
     let shutdown_timeout = config.listen.shutdown_timeout;
     let threads = config.listen.threads;

@@ -1,6 +1,10 @@
 //! `[[identity.form]]`: how an unchanged service is told who is calling, beside the headers of `[identity]`.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use crate::caller::Proof;
+use crate::django::jws::Algorithm;
 
 /// One block.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +22,55 @@ pub struct IdentityForm {
 pub enum FormKind {
     /// `kind = "remote-user"`
     RemoteUser(RemoteUser),
+    /// `kind = "simplejwt"`
+    SimpleJwt(Box<SimpleJwt>),
+    /// `kind = "jwt"`
+    Jwt(Box<HandMadeJwt>),
+}
+
+/// `kind = "simplejwt"`: an access token that the service's `JWTAuthentication` accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimpleJwt {
+    /// `SIGNING_KEY` and `ALGORITHM`.
+    pub key: FormKey,
+    /// `AUTH_HEADER_NAME`
+    pub header: String,
+    /// `AUTH_HEADER_TYPES`
+    pub scheme: String,
+    /// How long each is good.
+    pub lifetime: Duration,
+    /// `USER_ID_CLAIM`
+    pub user_id_claim: String,
+    /// `AUDIENCE`
+    pub audience: Option<String>,
+    /// `ISSUER`
+    pub issuer: Option<String>,
+    /// `CHECK_REVOKE_TOKEN`
+    pub check_revoke_token: bool,
+}
+
+/// `kind = "jwt"`: a hand-made token, of an id and a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandMadeJwt {
+    /// What the service verifies it with.
+    pub key: FormKey,
+    /// The header that holds it.
+    pub header: String,
+    /// How long each is good.
+    pub lifetime: Duration,
+    /// The claim that holds the user's id.
+    pub user_id_claim: String,
+}
+
+/// A key that the service has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormKey {
+    /// How it signs.
+    pub algorithm: Algorithm,
+    /// The file: the secret itself, or a private key in PEM.
+    pub file: PathBuf,
+    /// Use a secret that can be guessed, because the service has no other.
+    pub danger_weak_key: bool,
 }
 
 /// `kind = "remote-user"`: a header that the service takes for the result of its server's own authentication.
@@ -68,13 +121,15 @@ impl FormKind {
     pub fn header(&self) -> Option<&str> {
         match self {
             Self::RemoteUser(form) => Some(&form.header),
+            Self::SimpleJwt(form) => Some(&form.header),
+            Self::Jwt(form) => Some(&form.header),
         }
     }
 
     /// The cookie that it sets.
     pub fn cookie(&self) -> Option<&str> {
         match self {
-            Self::RemoteUser(_) => None,
+            Self::RemoteUser(_) | Self::SimpleJwt(_) | Self::Jwt(_) => None,
         }
     }
 }
@@ -82,5 +137,36 @@ impl FormKind {
 impl Default for RemoteUser {
     fn default() -> Self {
         Self { header: "Remote-User".into(), value: UserValue::Name }
+    }
+}
+
+/// How long a token for the service is good: long enough for a request, and worth little to whoever reads it in a log.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(60);
+
+impl SimpleJwt {
+    /// SimpleJWT's own defaults.
+    pub fn new(key: FormKey) -> Self {
+        Self {
+            key,
+            header: "Authorization".into(),
+            scheme: "Bearer".into(),
+            lifetime: TOKEN_LIFETIME,
+            user_id_claim: "user_id".into(),
+            audience: None,
+            issuer: None,
+            check_revoke_token: false,
+        }
+    }
+}
+
+impl HandMadeJwt {
+    /// As tutorials write it.
+    pub fn new(key: FormKey) -> Self {
+        Self {
+            key,
+            header: "jwt-auth".into(),
+            lifetime: TOKEN_LIFETIME,
+            user_id_claim: "id".into(),
+        }
     }
 }

@@ -30,7 +30,9 @@ mod sample_tests;
 #[cfg(test)]
 mod tests;
 
-pub use forms::{FormKind, IdentityForm, RemoteUser, RouteForms, UserValue};
+pub use forms::{
+    FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt, UserValue,
+};
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Client, Request};
 use crate::support::django::Django;
-use crate::support::gateway::Setup;
+use crate::support::gateway::{Setup, write_private};
 
 const COOKIE: &str = "__Host-doorwarden";
 
@@ -33,6 +33,61 @@ fn report(request: &Request) -> Value {
     let response = request.send();
     assert_eq!(response.status, 200, "{}", response.text());
     response.json()
+}
+
+/// The service's `SECRET_KEY`, which is one for development.
+const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
+
+/// A folder with that key in a file, and a block that mints with it.
+fn minting(kind: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret-key");
+    write_private(&file, &format!("{SECRET_KEY}\n"));
+    let form = format!(
+        "[[identity.form]]\nname = \"{kind}\"\nkind = \"{kind}\"\nkey_file = \"{}\"\ndanger_weak_key = true\n",
+        file.display()
+    );
+    (folder, form)
+}
+
+#[test]
+fn rest_framework_finds_the_caller_by_a_minted_token() {
+    let django = Django::shared();
+    for (kind, header, by) in [
+        ("simplejwt", "Authorization", "JWTAuthentication"),
+        ("jwt", "jwt-auth", "JWTAuthentication"),
+    ] {
+        let (_folder, form) = minting(kind);
+        let gateway = setup(&django, &form, &format!("identity = \"{kind}\"")).start();
+        let client = gateway.client();
+        let (access, cookie) = enter(&client, "kim", "kim-pass-1234");
+        let (_, admin) = enter(&client, "admin", "admin-pass-1234");
+        let variable = format!("HTTP_{}", header.replace('-', "_").to_uppercase());
+        let mut tokens = Vec::new();
+        for request in [
+            client.get("/api/v1/whoami").bearer(&access),
+            client.get("/api/v1/whoami").cookie(COOKIE, &cookie),
+            client.get("/public/whoami").cookie(COOKIE, &cookie),
+            client.post("/api/v1/whoami").bearer(&access).body(b"x"),
+        ] {
+            let seen = report(&request);
+            assert_eq!(seen["rest_framework"]["user"]["username"], "kim", "{kind}: {seen}");
+            assert_eq!(seen["rest_framework"]["by"], by);
+            assert!(!seen.to_string().contains(&access), "ours stays here");
+            tokens.push(seen["meta"][&variable].clone());
+        }
+        tokens.dedup();
+        assert_eq!(tokens.len(), 1, "one session, one token: {tokens:?}");
+
+        // A token that the service would accept, got from the service: a client's own is not passed on.
+        let stolen = tokens[0].as_str().unwrap();
+        let seen = report(&client.get("/api/v1/whoami").cookie(COOKIE, &admin));
+        assert_eq!(seen["rest_framework"]["user"]["username"], "admin");
+        let spoofed = client.get("/public/whoami").header(header, stolen);
+        let seen = report(&spoofed);
+        assert_eq!(seen["rest_framework"]["user"], Value::Null, "{seen}");
+        assert_eq!(seen["meta"][&variable], Value::Null);
+    }
 }
 
 #[test]

@@ -1,20 +1,43 @@
 //! `[[identity.form]]`, and which of them a route uses.
 
-use super::values;
+use super::{HOUR, secs, values};
 use crate::config::raw::{Item, Table, Wrong, nearest};
 use crate::config::{
-    DirectorySettings, FormKind, IdentityForm, IdentityHeaders, RemoteUser, RouteForms, UserValue,
+    DirectorySettings, FormKey, FormKind, HandMadeJwt, IdentityForm, IdentityHeaders, RemoteUser,
+    RouteForms, SimpleJwt, UserValue,
 };
+use crate::django::jws::Algorithm;
 use crate::wire::forward::fold;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
     RemoteUser,
+    SimpleJwt,
+    Jwt,
 }
 
-const KINDS: [(&str, Kind); 1] = [("remote-user", Kind::RemoteUser)];
+const KINDS: [(&str, Kind); 3] =
+    [("remote-user", Kind::RemoteUser), ("simplejwt", Kind::SimpleJwt), ("jwt", Kind::Jwt)];
 
-const REMOTE_USER_KEYS: [&str; 2] = ["header", "value"];
+/// Keys besides those that every kind has, each with the kinds that have it.
+const KEYS: [(&str, &[&str]); 11] = [
+    ("header", &["remote-user", "simplejwt", "jwt"]),
+    ("value", &["remote-user"]),
+    ("algorithm", &["simplejwt", "jwt"]),
+    ("key_file", &["simplejwt", "jwt"]),
+    ("danger_weak_key", &["simplejwt", "jwt"]),
+    ("lifetime", &["simplejwt", "jwt"]),
+    ("user_id_claim", &["simplejwt", "jwt"]),
+    ("scheme", &["simplejwt"]),
+    ("audience", &["simplejwt"]),
+    ("issuer", &["simplejwt"]),
+    ("check_revoke_token", &["simplejwt"]),
+];
+
+/// The claims that every token has: none of them can hold the user's id as well.
+const OWN_CLAIMS: [&str; 8] =
+    ["token_type", "exp", "iat", "jti", "aud", "iss", "hash_password", "username"];
+
 const VALUES: [(&str, UserValue); 2] = [("name", UserValue::Name), ("id", UserValue::Id)];
 
 /// All forms, each with the place of its name. `identity` is the table that they stand in.
@@ -32,13 +55,25 @@ pub(super) fn forms(
             table.error("name", Wrong::new(format!("{name:?} is another form's name")));
         }
         let kind = table.choice("kind", &KINDS);
+        let word =
+            kind.and_then(|kind| KINDS.iter().find(|(_, one)| *one == kind)).map(|one| one.0);
+        for (key, kinds) in KEYS {
+            match word {
+                Some(word) if kinds.contains(&word) => {}
+                Some(word) => table.refuse(
+                    &[key],
+                    &format!("a form of the kind {word} has no such key"),
+                    &format!("it is for {}", listed(kinds.iter().copied())),
+                ),
+                // Which keys it may have is not known.
+                None => table.pass_over(&[key]),
+            }
+        }
         let kind = match kind {
             Some(Kind::RemoteUser) => FormKind::RemoteUser(remote_user(table)),
-            None => {
-                // Which keys it may have is not known.
-                table.pass_over(&REMOTE_USER_KEYS);
-                FormKind::RemoteUser(RemoteUser::default())
-            }
+            Some(Kind::SimpleJwt) => FormKind::SimpleJwt(Box::new(simplejwt(table))),
+            Some(Kind::Jwt) => FormKind::Jwt(Box::new(hand_made(table))),
+            None => FormKind::RemoteUser(RemoteUser::default()),
         };
         if let (Some(header), true) = (kind.header(), table.has("kind")) {
             refuse_taken(table, header, headers);
@@ -58,6 +93,68 @@ fn remote_user(table: &Table<'_>) -> RemoteUser {
         header: table.text("header", form_header).unwrap_or(default.header),
         value: table.choice("value", &VALUES).unwrap_or(default.value),
     }
+}
+
+fn simplejwt(table: &Table<'_>) -> SimpleJwt {
+    let default = SimpleJwt::new(key(table));
+    SimpleJwt {
+        header: table.text("header", token_header).unwrap_or(default.header),
+        scheme: table.text("scheme", scheme).unwrap_or(default.scheme),
+        lifetime: table.duration("lifetime", secs(10)..=HOUR).unwrap_or(default.lifetime),
+        user_id_claim: table.text("user_id_claim", claim).unwrap_or(default.user_id_claim),
+        audience: table.text("audience", values::filled),
+        issuer: table.text("issuer", values::filled),
+        check_revoke_token: table.flag("check_revoke_token").unwrap_or(default.check_revoke_token),
+        key: default.key,
+    }
+}
+
+fn hand_made(table: &Table<'_>) -> HandMadeJwt {
+    let default = HandMadeJwt::new(key(table));
+    HandMadeJwt {
+        header: table.text("header", form_header).unwrap_or(default.header),
+        lifetime: table.duration("lifetime", secs(10)..=HOUR).unwrap_or(default.lifetime),
+        user_id_claim: table.text("user_id_claim", claim).unwrap_or(default.user_id_claim),
+        key: default.key,
+    }
+}
+
+fn key(table: &Table<'_>) -> FormKey {
+    table.require("key_file", "the file of the key that the service verifies with");
+    let algorithms = Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm));
+    let danger_weak_key = table.flag("danger_weak_key").unwrap_or(false);
+    if danger_weak_key {
+        table.warn(
+            "danger_weak_key",
+            Wrong::new("whoever guesses the service's key can sign in there as anybody")
+                .help("give the service a key of 32 random bytes or more"),
+        );
+    }
+    FormKey {
+        algorithm: table.choice("algorithm", &algorithms).unwrap_or_default(),
+        file: table.path("key_file").unwrap_or_default(),
+        danger_weak_key,
+    }
+}
+
+/// Where a token goes: `Authorization`, or a header of the service's own.
+fn token_header(text: &str) -> Result<String, Wrong> {
+    if text.eq_ignore_ascii_case("authorization") { Ok(text.to_owned()) } else { form_header(text) }
+}
+
+fn scheme(text: &str) -> Result<String, Wrong> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
+    if text.is_empty() || !text.bytes().all(token) {
+        return Err(Wrong::new(format!("{text:?} is no scheme")).help("for example: \"Bearer\""));
+    }
+    Ok(text.to_owned())
+}
+
+fn claim(text: &str) -> Result<String, Wrong> {
+    if OWN_CLAIMS.contains(&text) {
+        return Err(Wrong::new(format!("{text:?} is a claim with another meaning")));
+    }
+    values::name(text)
 }
 
 /// The name of a header that a form sets.

@@ -9,16 +9,19 @@
 //! - Ids are a directory's. A form that tells an id is for the users of one directory, and a caller from another is
 //!   refused: user 1 of a users' file must not become user 1 of the service.
 
+mod minted;
 mod remote_user;
 
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
+use self::minted::Minted;
 use self::remote_user::RemoteUser;
 use crate::caller::{Caller, Known};
 use crate::clock::Timestamp;
 use crate::config::{Config, FormKind, IdentityForm, Route};
+use crate::directory::{Account, Directory};
 use crate::refusal::Refusal;
 
 /// All forms of the configuration.
@@ -28,12 +31,14 @@ pub struct IdentityForms {
 }
 
 struct Form {
-    directory: Option<Arc<str>>,
+    /// Whose ids it tells; none for names.
+    directory: Option<Arc<dyn Directory>>,
     made: Made,
 }
 
 enum Made {
     RemoteUser(RemoteUser),
+    Minted(Minted),
 }
 
 /// What one request gets from its forms.
@@ -67,12 +72,13 @@ impl IdentityForms {
     ///
     /// # Errors
     /// [`FormError`] for the first that cannot be used.
-    pub fn open(config: &Config) -> Result<Self, FormError> {
+    pub fn open(config: &Config, directories: &[Arc<dyn Directory>]) -> Result<Self, FormError> {
         let forms = config
             .forms
             .iter()
             .map(|form| {
-                Form::open(form).map_err(|reason| FormError { form: form.name.clone(), reason })
+                Form::open(form, directories)
+                    .map_err(|reason| FormError { form: form.name.clone(), reason })
             })
             .collect::<Result<_, _>>()?;
         let clears = config.routes.iter().map(|route| Clears::of(route, &config.forms)).collect();
@@ -97,41 +103,68 @@ impl IdentityForms {
         &self,
         caller: &Caller,
         route: &Route,
-        _at: Timestamp,
+        at: Timestamp,
     ) -> Result<Given, Refusal> {
         let mut given = Given::default();
         let Some(known) = caller.known() else { return Ok(given) };
         for index in route.identity.of(known.proof) {
             let form = self.forms.get(*index).ok_or(Refusal::Internal)?;
-            form.give(known, &mut given)?;
+            form.give(known, at, &mut given).await?;
         }
         Ok(given)
     }
 }
 
 impl Form {
-    fn open(form: &IdentityForm) -> Result<Self, String> {
+    fn open(form: &IdentityForm, directories: &[Arc<dyn Directory>]) -> Result<Self, String> {
+        let directory = match &form.directory {
+            Some(name) => {
+                let found = directories.iter().find(|directory| directory.name() == name);
+                Some(Arc::clone(found.ok_or_else(|| format!("there is no directory {name:?}"))?))
+            }
+            None => None,
+        };
         let made = match &form.kind {
             FormKind::RemoteUser(settings) => Made::RemoteUser(RemoteUser::new(settings)?),
+            FormKind::SimpleJwt(settings) => Made::Minted(Minted::simplejwt(settings)?),
+            FormKind::Jwt(settings) => Made::Minted(Minted::hand_made(settings)?),
         };
-        Ok(Self { directory: form.directory.as_deref().map(Arc::from), made })
+        Ok(Self { directory, made })
     }
 
     fn header(&self) -> Option<&HeaderName> {
         match &self.made {
             Made::RemoteUser(form) => Some(form.header()),
+            Made::Minted(form) => Some(form.header()),
         }
     }
 
-    fn give(&self, known: &Known, given: &mut Given) -> Result<(), Refusal> {
-        let theirs = &known.identity.key.directory;
-        if self.directory.as_ref().is_some_and(|ours| ours != theirs) {
+    async fn give(&self, known: &Known, at: Timestamp, given: &mut Given) -> Result<(), Refusal> {
+        let theirs = &*known.identity.key.directory;
+        if self.directory.as_ref().is_some_and(|ours| ours.name() != theirs) {
             return Err(Refusal::OtherDirectory);
         }
         match &self.made {
             Made::RemoteUser(form) => given.headers.push(form.field(known)),
+            Made::Minted(form) => {
+                given.headers.push(form.field(known, self.directory.as_deref(), at).await?);
+            }
         }
         Ok(())
+    }
+}
+
+/// The account of a caller, for forms that need its password's encoding.
+async fn account(known: &Known, directory: Option<&dyn Directory>) -> Result<Account, Refusal> {
+    let directory = directory.ok_or(Refusal::Internal)?;
+    match directory.by_id(&known.identity.key).await {
+        Ok(Some(account)) if account.active => Ok(account),
+        // The next round of rechecks ends it.
+        Ok(_) => Err(Refusal::SessionEnded),
+        Err(error) => {
+            tracing::warn!(%error, "a form of identity needs the directory");
+            Err(Refusal::IdentityUnavailable)
+        }
     }
 }
 
