@@ -35,6 +35,7 @@ use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::proxy::{self, Bound, Observer, Parts, Sockets, Tls};
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
+use crate::store::telling::{SessionEnded, Telling};
 use crate::store::{Store, Which};
 use crate::telemetry::{self, Audit, Metrics, Names, Telemetry, TimedDirectory, TimedStore};
 
@@ -83,7 +84,14 @@ pub fn run(config: Config) -> Result<(), StartError> {
         .map_err(start_error)?;
     let directories = directories(&config, &metrics)?;
     let asked: Vec<_> = directories.iter().map(|one| Arc::clone(one.directory())).collect();
-    let forms = Arc::new(IdentityForms::open(&config, &asked).map_err(start_error)?);
+    let forms = IdentityForms::open(&config, &asked, &state.forms_secret());
+    let forms = Arc::new(forms.map_err(start_error)?);
+    let ended: Arc<dyn SessionEnded> = Arc::<IdentityForms>::clone(&forms);
+    let store = Store {
+        sessions: Arc::new(Telling::new(store.sessions, Arc::clone(&ended))),
+        refresh_tokens: Arc::new(Telling::new(store.refresh_tokens, ended)),
+        backup: store.backup,
+    };
     let refresh_key = RefreshKey::open(&state.refresh_key()).map_err(start_error)?;
     let auth = auth::Parts {
         sessions: Arc::clone(&store.sessions),

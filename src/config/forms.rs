@@ -26,6 +26,25 @@ pub enum FormKind {
     SimpleJwt(Box<SimpleJwt>),
     /// `kind = "jwt"`
     Jwt(Box<HandMadeJwt>),
+    /// `kind = "django-session"`
+    DjangoSession(Box<DjangoSession>),
+}
+
+/// `kind = "django-session"`: a session in the service's own table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DjangoSession {
+    /// The SQLite file.
+    pub database: PathBuf,
+    /// `django_session`
+    pub table: String,
+    /// The file that holds `SECRET_KEY`.
+    pub key_file: PathBuf,
+    /// `SESSION_COOKIE_NAME`
+    pub cookie: String,
+    /// Which of `AUTHENTICATION_BACKENDS` the session names.
+    pub backend: String,
+    /// How long a row is good before it is renewed.
+    pub lifetime: Duration,
 }
 
 /// `kind = "simplejwt"`: an access token that the service's `JWTAuthentication` accepts.
@@ -123,12 +142,14 @@ impl FormKind {
             Self::RemoteUser(form) => Some(&form.header),
             Self::SimpleJwt(form) => Some(&form.header),
             Self::Jwt(form) => Some(&form.header),
+            Self::DjangoSession(_) => None,
         }
     }
 
     /// The cookie that it sets.
     pub fn cookie(&self) -> Option<&str> {
         match self {
+            Self::DjangoSession(form) => Some(&form.cookie),
             Self::RemoteUser(_) | Self::SimpleJwt(_) | Self::Jwt(_) => None,
         }
     }
@@ -167,6 +188,20 @@ impl HandMadeJwt {
             header: "jwt-auth".into(),
             lifetime: TOKEN_LIFETIME,
             user_id_claim: "id".into(),
+        }
+    }
+}
+
+impl DjangoSession {
+    /// Django's own defaults, in this database.
+    pub fn new(database: PathBuf, key_file: PathBuf) -> Self {
+        Self {
+            database,
+            table: "django_session".into(),
+            key_file,
+            cookie: "sessionid".into(),
+            backend: "django.contrib.auth.backends.ModelBackend".into(),
+            lifetime: Duration::from_secs(3600),
         }
     }
 }

@@ -31,7 +31,8 @@ mod sample_tests;
 mod tests;
 
 pub use forms::{
-    FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt, UserValue,
+    DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt,
+    UserValue,
 };
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};

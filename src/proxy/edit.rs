@@ -3,6 +3,7 @@
 //! All of it happens after the framework has taken out what `Connection` nominates: what was set before could be removed by
 //! a client that names it there.
 
+use std::iter;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -13,6 +14,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::convert::Edited;
 use super::stage::Forwarding;
+use crate::identity::forms::Given;
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
@@ -42,7 +44,10 @@ impl EditRules {
         let stripped = forward::strip_request(&mut headers, &self.protected, &route.allow_headers);
 
         // Crumbs of HTTP/2 become one field (RFC 9113 section 8.2.3); ours is taken out of it.
-        match cookie::strip(&arrival.headers, &[&self.own_cookie]) {
+        let theirs = clears.map_or(&[][..], |clears| &clears.cookies);
+        let not_theirs: Vec<&str> =
+            iter::once(&self.own_cookie).chain(theirs).map(String::as_str).collect();
+        match cookies(cookie::strip(&arrival.headers, &not_theirs), &forwarding.given)? {
             Some(cookies) => headers.set(COOKIE, cookies),
             None => headers.remove(&COOKIE),
         }
@@ -82,12 +87,33 @@ impl EditRules {
     pub(super) fn response(&self, response: &mut ResponseHeader, forwarding: &Forwarding) {
         let known = forwarding.permit.caller().known().is_some();
         let mut headers = Edited(response);
-        forward::strip_response(&mut headers, &self.protected, &[&self.own_cookie]);
+        let theirs = self.forms.clears(forwarding.permit.route());
+        let theirs = theirs.map_or(&[][..], |clears| &clears.cookies);
+        let not_theirs: Vec<&str> =
+            iter::once(&self.own_cookie).chain(theirs).map(String::as_str).collect();
+        forward::strip_response(&mut headers, &self.protected, &not_theirs);
         // R63: what was made for one person is not for a shared cache, unless the upstream says so itself.
         if known && !headers.headers().contains_key(CACHE_CONTROL) {
             headers.set(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
     }
+}
+
+/// The client's cookies, and after them those that were given: Django takes the last of two equal names.
+fn cookies(kept: Option<HeaderValue>, given: &Given) -> Result<Option<HeaderValue>, Refusal> {
+    if given.cookies.is_empty() {
+        return Ok(kept);
+    }
+    let mut line = kept.map(|kept| kept.as_bytes().to_vec()).unwrap_or_default();
+    for cookie in &given.cookies {
+        if !line.is_empty() {
+            line.extend_from_slice(b"; ");
+        }
+        line.extend_from_slice(format!("{}={}", cookie.name, cookie.value.expose()).as_bytes());
+    }
+    let mut line = HeaderValue::try_from(line).map_err(|_| Refusal::Internal)?;
+    line.set_sensitive(true);
+    Ok(Some(line))
 }
 
 /// The very path that was judged, less the route's prefix.

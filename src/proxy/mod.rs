@@ -114,6 +114,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
     let service = service::Service {
         gate,
         endpoints,
+        auth: Arc::clone(&auth),
         head: convert::HeadRules {
             limits: HeadLimits {
                 head_bytes: listen.max_head_bytes,

@@ -17,7 +17,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::TRANSFER_ENCODING;
+use http::header::{SET_COOKIE, TRANSFER_ENCODING};
 use http::{Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -32,18 +32,24 @@ use super::observe::Observer;
 use super::stage::{Ctx, Forwarding, InFlight, Label, Stage};
 use super::upstream::Pool;
 use super::{RequestIds, body};
+use crate::auth::Auth;
+use crate::caller::{Caller, Proof};
 use crate::clock::Clock;
 use crate::config::Listen;
 use crate::endpoint::Endpoints;
+use crate::event::EndReason;
 use crate::gate::{Decision, Denial, Gate, Permit};
 use crate::refusal::Refusal;
+use crate::store::Which;
 use crate::wire::arrival::Arrival;
+use crate::wire::forward::EditHeaders;
 use crate::wire::reply::Reply;
 
 /// The proxy service.
 pub(super) struct Service {
     pub(super) gate: Arc<Gate>,
     pub(super) endpoints: Arc<Endpoints>,
+    pub(super) auth: Arc<Auth>,
     pub(super) head: HeadRules,
     pub(super) edit: EditRules,
     pub(super) pools: Vec<Arc<Pool>>,
@@ -139,13 +145,26 @@ impl ProxyHttp for Service {
         ctx: &mut Ctx,
     ) -> Result<()> {
         let begun = Instant::now();
+        let mut ended = false;
         if let (Stage::Permitted(forwarding), Some(arrival)) = (&mut ctx.stage, &ctx.arrival) {
             if !response.status.is_informational() {
                 forwarding.upstream_time = forwarding.asked.map(|asked| asked.elapsed());
             }
+            let caller = forwarding.permit.caller();
+            let given = &forwarding.given;
+            // Before the client hears of it: its next request may follow at once.
+            ended = self.edit.forms.answered(caller, given, &response.headers, ctx.at).await;
             self.edit.response(response, forwarding);
             if !forwarding.permit.route().forward_preflight {
                 self.endpoints.cors().decorate(arrival, &mut Edited(response));
+            }
+        }
+        if ended && let Some(caller) = ctx.forwarding().map(|f| f.permit.caller().clone()) {
+            // The service signed the caller out, and so do we.
+            if self.end(&caller, ctx).await
+                && let Some(removal) = self.endpoints.cookie_removal()
+            {
+                Edited(response).append(SET_COOKIE, removal);
             }
         }
         ctx.own_share += begun.elapsed();
@@ -245,7 +264,12 @@ impl Service {
         let given = match self.edit.forms.give(permit.caller(), &route, ctx.at).await {
             Ok(given) => given,
             Err(refusal) => {
-                return self.refuse(session, ctx, Denial::new(refusal, Some(route))).await;
+                let mut denial = Denial::new(refusal, Some(route));
+                if refusal == Refusal::SessionEnded {
+                    // The service has ended its session, or the user is gone: so is ours.
+                    denial.dead_cookie = self.end(permit.caller(), ctx).await;
+                }
+                return self.refuse(session, ctx, denial).await;
             }
         };
         let settings = pool.settings();
@@ -273,6 +297,15 @@ impl Service {
             upstream_time: None,
         }));
         Ok(false)
+    }
+
+    /// Ends the session of a caller. Did they come with its cookie?
+    async fn end(&self, caller: &Caller, ctx: &mut Ctx) -> bool {
+        let Some(known) = caller.known() else { return false };
+        let which = Which::Session(known.session.clone());
+        // A store that fails is told by its own name; the next request meets the same end.
+        let _ = self.auth.end(&which, EndReason::SignedOut, ctx.at, &mut ctx.happened).await;
+        known.proof == Proof::SessionCookie
     }
 
     /// Answers a refusal.

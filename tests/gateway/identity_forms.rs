@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Client, Request};
 use crate::support::django::Django;
+use crate::support::eventually;
 use crate::support::gateway::{Setup, write_private};
 
 const COOKIE: &str = "__Host-doorwarden";
@@ -114,4 +115,153 @@ fn remote_user_is_ours_or_nobodys() {
     }
     let nobody = report(&client.get("/public/whoami").header("Remote-User", "admin"));
     assert_eq!(nobody["meta"]["HTTP_REMOTE_USER"], Value::Null);
+}
+
+/// A gateway whose callers with the cookie have a session of Django's.
+fn with_sessions(django: &Django) -> (tempfile::TempDir, Setup) {
+    let (folder, _) = minting("unused");
+    let form = format!(
+        "[[identity.form]]\nname = \"admin\"\nkind = \"django-session\"\nkey_file = \"{}\"\ndatabase = \"sqlite://{}\"\n",
+        folder.path().join("secret-key").display(),
+        django.database().display()
+    );
+    let setup = setup(django, &form, "identity = { cookie = \"admin\" }");
+    (folder, setup)
+}
+
+/// The sessions in the service's table: key and expiry.
+fn rows(django: &Django) -> Vec<(String, String)> {
+    let db = rusqlite::Connection::open(django.database()).unwrap();
+    let mut select =
+        db.prepare("SELECT session_key, expire_date FROM django_session ORDER BY 1").unwrap();
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+#[test]
+fn the_admin_opens_signed_in_and_its_forms_post() {
+    let django = Django::start();
+    let (_folder, setup) = with_sessions(&django);
+    let gateway = setup.start();
+    let client = gateway.client();
+    let (_, cookie) = enter(&client, "admin", "admin-pass-1234");
+    let page = client.get("/admin/auth/group/add/").cookie(COOKIE, &cookie).send();
+    assert_eq!(page.status, 200, "{}", page.text());
+    assert_eq!(page.set_cookie("sessionid"), None, "only the upstream sees it");
+    let csrf = page.set_cookie("csrftoken").unwrap();
+    let cookies = format!("{COOKIE}={cookie}; csrftoken={csrf}; sessionid=made-up-by-the-client");
+
+    let add = |fields: &[(&str, &str)]| {
+        client
+            .post("/admin/auth/group/add/")
+            .header("Cookie", &cookies)
+            .header("Origin", "http://app.test")
+            .form(fields)
+            .send()
+    };
+    assert_eq!(add(&[("name", "made")]).status, 403, "Django's check is on");
+    let made = add(&[("name", "made"), ("csrfmiddlewaretoken", &csrf)]);
+    assert_eq!((made.status, made.header("location")), (302, Some("/admin/auth/group/")));
+    // Django's message for the next page is in a cookie of its own, which passes both ways.
+    let messages = made.set_cookie("messages").unwrap();
+    let line = format!("{cookies}; messages={messages}");
+    let list = client.get("/admin/auth/group/").header("Cookie", &line).send();
+    assert!(list.text().contains("was added successfully"), "{}", list.text());
+    assert_eq!(rows(&django).len(), 1);
+
+    // Signed out there is signed out here.
+    let out = client
+        .post("/admin/logout/")
+        .header("Cookie", &cookies)
+        .header("Origin", "http://app.test")
+        .form(&[("csrfmiddlewaretoken", &csrf)])
+        .send();
+    assert_eq!(out.status, 200, "{}", out.text());
+    assert_eq!(out.set_cookie("sessionid"), None);
+    assert_eq!(out.set_cookie(COOKIE).as_deref(), Some(""), "{:?}", out.all("set-cookie"));
+    let after = client.get("/admin/").header("Cookie", &cookies).send();
+    assert_eq!((after.status, after.code().as_str()), (401, "session_ended"));
+    assert_eq!(rows(&django), []);
+}
+
+#[test]
+fn a_session_in_the_service_is_the_callers_own_and_ends_with_ours() {
+    let django = Django::start();
+    let (_folder, setup) = with_sessions(&django);
+    let mut gateway = setup.start();
+    let client = gateway.client();
+    let (access, kim) = enter(&client, "kim", "kim-pass-1234");
+    let (_, admin) = enter(&client, "admin", "admin-pass-1234");
+    let user = |request: &Request| report(request)["user"]["username"].clone();
+    let whoami = |client: &Client| client.get("/api/v1/whoami");
+    assert_eq!(user(&whoami(&client).cookie(COOKIE, &admin)), "admin");
+    let admins = rows(&django)[0].0.clone();
+
+    // A key that Django would take, from a client: of another caller, by other ways, with spaces that Python drops.
+    for name in
+        ["sessionid", " sessionid", "\u{a0}sessionid", "sessionid\u{a0}", "\u{3000}sessionid "]
+    {
+        let line = format!("{COOKIE}={kim}; {name}={admins}");
+        assert_eq!(user(&whoami(&client).header("Cookie", &line)), "kim", "{name:?}");
+        let line = format!("{name}={admins}; a=b");
+        let seen = report(&client.get("/public/whoami").header("Cookie", &line));
+        assert_eq!(seen["user"]["is_authenticated"], false, "{name:?}: {seen}");
+        let seen = report(&whoami(&client).bearer(&access).header("Cookie", &line));
+        assert_eq!(seen["user"]["is_authenticated"], false, "{name:?}: {seen}");
+        assert_eq!(seen["meta"]["HTTP_COOKIE"], "a=b");
+    }
+    assert_eq!(rows(&django).len(), 2);
+
+    // The same rows after a restart, and they go with the gateway's session.
+    let before = rows(&django);
+    gateway.kill();
+    gateway.spawn();
+    let client = gateway.client();
+    assert_eq!(user(&whoami(&client).cookie(COOKIE, &kim)), "kim");
+    let keys = |rows: &[(String, String)]| rows.iter().map(|row| row.0.clone()).collect::<Vec<_>>();
+    assert_eq!(keys(&rows(&django)), keys(&before));
+    for (cookie, left) in [(&kim, vec![admins]), (&admin, vec![])] {
+        let out = client
+            .post("/logout")
+            .cookie(COOKIE, cookie)
+            .header("Origin", "http://app.test")
+            .send();
+        assert_eq!(out.status, 204, "{}", out.text());
+        eventually("the row to go", || (keys(&rows(&django)) == left).then_some(()));
+    }
+}
+
+#[test]
+fn a_service_whose_database_is_gone_gets_no_request_without_identity() {
+    let django = Django::start();
+    let (_folder, setup) = with_sessions(&django);
+    let gateway = setup.start();
+    let client = gateway.client();
+    let (access, cookie) = enter(&client, "kim", "kim-pass-1234");
+    let away = django.database().with_extension("away");
+    std::fs::rename(django.database(), &away).unwrap();
+    let refused = client.get("/api/v1/whoami").cookie(COOKIE, &cookie).send();
+    assert_eq!((refused.status, refused.code().as_str()), (503, "identity_unavailable"));
+    // Who has no such form is not concerned, but for what Django itself cannot do now.
+    assert_eq!(client.get("/status/204").bearer(&access).send().status, 204);
+    std::fs::rename(&away, django.database()).unwrap();
+    let seen = report(&client.get("/api/v1/whoami").cookie(COOKIE, &cookie));
+    assert_eq!(seen["user"]["username"], "kim");
+}
+
+#[test]
+fn a_row_that_the_service_takes_away_ends_the_session() {
+    let django = Django::start();
+    let (_folder, setup) = with_sessions(&django);
+    let gateway = setup.start();
+    let client = gateway.client();
+    let (_, cookie) = enter(&client, "kim", "kim-pass-1234");
+    let request = client.get("/api/v1/whoami").cookie(COOKIE, &cookie);
+    assert_eq!(report(&request)["user"]["username"], "kim");
+    django
+        .run("from django.contrib.sessions.models import Session\nSession.objects.all().delete()");
+    // Django finds nobody and takes the dead cookie away; no new row undoes it.
+    assert_eq!(report(&request)["user"]["is_authenticated"], false);
+    assert_eq!(request.send().code(), "session_ended");
+    assert_eq!(rows(&django), []);
 }

@@ -1,10 +1,12 @@
 //! `[[identity.form]]`, and which of them a route uses.
 
-use super::{HOUR, secs, values};
+use std::path::PathBuf;
+
+use super::{DAY, HOUR, MINUTE, secs, values};
 use crate::config::raw::{Item, Table, Wrong, nearest};
 use crate::config::{
-    DirectorySettings, FormKey, FormKind, HandMadeJwt, IdentityForm, IdentityHeaders, RemoteUser,
-    RouteForms, SimpleJwt, UserValue,
+    DirectorySettings, DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm,
+    IdentityHeaders, RemoteUser, RouteForms, SimpleJwt, UserValue,
 };
 use crate::django::jws::Algorithm;
 use crate::wire::forward::fold;
@@ -14,24 +16,33 @@ enum Kind {
     RemoteUser,
     SimpleJwt,
     Jwt,
+    DjangoSession,
 }
 
-const KINDS: [(&str, Kind); 3] =
-    [("remote-user", Kind::RemoteUser), ("simplejwt", Kind::SimpleJwt), ("jwt", Kind::Jwt)];
+const KINDS: [(&str, Kind); 4] = [
+    ("remote-user", Kind::RemoteUser),
+    ("simplejwt", Kind::SimpleJwt),
+    ("jwt", Kind::Jwt),
+    ("django-session", Kind::DjangoSession),
+];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 11] = [
+const KEYS: [(&str, &[&str]); 15] = [
     ("header", &["remote-user", "simplejwt", "jwt"]),
     ("value", &["remote-user"]),
     ("algorithm", &["simplejwt", "jwt"]),
-    ("key_file", &["simplejwt", "jwt"]),
+    ("key_file", &["simplejwt", "jwt", "django-session"]),
     ("danger_weak_key", &["simplejwt", "jwt"]),
-    ("lifetime", &["simplejwt", "jwt"]),
+    ("lifetime", &["simplejwt", "jwt", "django-session"]),
     ("user_id_claim", &["simplejwt", "jwt"]),
     ("scheme", &["simplejwt"]),
     ("audience", &["simplejwt"]),
     ("issuer", &["simplejwt"]),
     ("check_revoke_token", &["simplejwt"]),
+    ("database", &["django-session"]),
+    ("session_table", &["django-session"]),
+    ("cookie", &["django-session"]),
+    ("backend", &["django-session"]),
 ];
 
 /// The claims that every token has: none of them can hold the user's id as well.
@@ -73,6 +84,7 @@ pub(super) fn forms(
             Some(Kind::RemoteUser) => FormKind::RemoteUser(remote_user(table)),
             Some(Kind::SimpleJwt) => FormKind::SimpleJwt(Box::new(simplejwt(table))),
             Some(Kind::Jwt) => FormKind::Jwt(Box::new(hand_made(table))),
+            Some(Kind::DjangoSession) => FormKind::DjangoSession(Box::new(django_session(table))),
             None => FormKind::RemoteUser(RemoteUser::default()),
         };
         if let (Some(header), true) = (kind.header(), table.has("kind")) {
@@ -117,6 +129,41 @@ fn hand_made(table: &Table<'_>) -> HandMadeJwt {
         user_id_claim: table.text("user_id_claim", claim).unwrap_or(default.user_id_claim),
         key: default.key,
     }
+}
+
+fn django_session(table: &Table<'_>) -> DjangoSession {
+    table.require("database", "like database = \"sqlite:///srv/app/db.sqlite3\"");
+    table.require("key_file", "the file that holds the service's SECRET_KEY");
+    let default = DjangoSession::new(
+        table.text("database", |text| sqlite(table, text)).unwrap_or_default(),
+        table.path("key_file").unwrap_or_default(),
+    );
+    DjangoSession {
+        table: table.text("session_table", values::identifier).unwrap_or(default.table),
+        cookie: table.text("cookie", cookie).unwrap_or(default.cookie),
+        backend: table.text("backend", values::name).unwrap_or(default.backend),
+        lifetime: table.duration("lifetime", MINUTE..=14 * DAY).unwrap_or(default.lifetime),
+        database: default.database,
+        key_file: default.key_file,
+    }
+}
+
+/// Only the scheme is ever repeated: an address may hold a password.
+fn sqlite(table: &Table<'_>, text: &str) -> Result<PathBuf, Wrong> {
+    match text.split_once("://") {
+        Some(("sqlite", path)) if !path.contains(['?', '#']) => table.resolve(path),
+        _ => Err(Wrong::new("is no address of a database that sessions can be written to")
+            .help("allowed: \"sqlite://\" and the path of the file")),
+    }
+}
+
+fn cookie(text: &str) -> Result<String, Wrong> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) {
+        return Err(Wrong::new(format!("{text:?} is no name of a cookie"))
+            .help("allowed: letters, digits, - _ and ."));
+    }
+    Ok(text.to_owned())
 }
 
 fn key(table: &Table<'_>) -> FormKey {

@@ -69,12 +69,12 @@ pub enum KeyProblem {
 }
 
 enum Verifies {
-    Shared(hmac::Key),
+    Shared(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
 enum Signs {
-    Shared(hmac::Key),
+    Shared(Box<hmac::Key>),
     Rsa(RsaKeyPair),
     Ec(EcdsaKeyPair),
 }
@@ -160,7 +160,10 @@ impl SigningKey {
             if is_another_kind(bytes) {
                 return Err(KeyProblem::NotASecret);
             }
-            return Ok(Self { algorithm, key: Signs::Shared(hmac::Key::new(hmac, bytes)) });
+            return Ok(Self {
+                algorithm,
+                key: Signs::Shared(Box::new(hmac::Key::new(hmac, bytes))),
+            });
         }
         let der = PrivatePkcs8KeyDer::from_pem_slice(bytes);
         let der = der.map_err(|_| KeyProblem::NotAPrivateKey)?;

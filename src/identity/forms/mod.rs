@@ -9,20 +9,29 @@
 //! - Ids are a directory's. A form that tells an id is for the users of one directory, and a caller from another is
 //!   refused: user 1 of a users' file must not become user 1 of the service.
 
+mod django_session;
 mod minted;
 mod remote_user;
 
+use std::path::Path;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue, SET_COOKIE};
+use zeroize::Zeroizing;
 
+use self::django_session::DjangoSessions;
 use self::minted::Minted;
 use self::remote_user::RemoteUser;
-use crate::caller::{Caller, Known};
+use crate::caller::{Caller, Known, SessionId};
 use crate::clock::Timestamp;
 use crate::config::{Config, FormKind, IdentityForm, Route};
+use crate::directory::private_file::{self, PrivateFileError};
 use crate::directory::{Account, Directory};
 use crate::refusal::Refusal;
+use crate::secret::{Secret, random_bytes};
+use crate::store::telling::SessionEnded;
+use crate::wire::cookie::set_cookie_value;
 
 /// All forms of the configuration.
 pub struct IdentityForms {
@@ -38,7 +47,8 @@ struct Form {
 
 enum Made {
     RemoteUser(RemoteUser),
-    Minted(Minted),
+    Minted(Box<Minted>),
+    DjangoSession(Box<DjangoSessions>),
 }
 
 /// What one request gets from its forms.
@@ -46,6 +56,18 @@ enum Made {
 pub struct Given {
     /// Header fields to set.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Cookies to send, beside those of the client's that stay.
+    pub cookies: Vec<GivenCookie>,
+}
+
+/// One cookie that only the upstream sees.
+#[derive(Clone, Debug)]
+pub struct GivenCookie {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Secret,
+    form: usize,
 }
 
 /// What is taken out of a request of a route before anything is given, and cookies that its answer may not set.
@@ -72,12 +94,19 @@ impl IdentityForms {
     ///
     /// # Errors
     /// [`FormError`] for the first that cannot be used.
-    pub fn open(config: &Config, directories: &[Arc<dyn Directory>]) -> Result<Self, FormError> {
+    ///
+    /// `secret` is where the gateway keeps the secret under which it names what it makes in services; it is made there when
+    /// a form first needs it.
+    pub fn open(
+        config: &Config,
+        directories: &[Arc<dyn Directory>],
+        secret: &Path,
+    ) -> Result<Self, FormError> {
         let forms = config
             .forms
             .iter()
             .map(|form| {
-                Form::open(form, directories)
+                Form::open(form, directories, secret)
                     .map_err(|reason| FormError { form: form.name.clone(), reason })
             })
             .collect::<Result<_, _>>()?;
@@ -109,14 +138,48 @@ impl IdentityForms {
         let Some(known) = caller.known() else { return Ok(given) };
         for index in route.identity.of(known.proof) {
             let form = self.forms.get(*index).ok_or(Refusal::Internal)?;
-            form.give(known, at, &mut given).await?;
+            form.give(known, *index, at, &mut given).await?;
         }
         Ok(given)
+    }
+
+    /// Looks at what the service says about the cookies that it was given: has it ended the caller's session?
+    pub async fn answered(
+        &self,
+        caller: &Caller,
+        given: &Given,
+        answer: &HeaderMap,
+        at: Timestamp,
+    ) -> bool {
+        let Some(known) = caller.known() else { return false };
+        for cookie in &given.cookies {
+            let Some(Made::DjangoSession(form)) =
+                self.forms.get(cookie.form).map(|form| &form.made)
+            else {
+                continue;
+            };
+            // The last one counts, as it would in a browser.
+            let set = answer
+                .get_all(SET_COOKIE)
+                .iter()
+                .filter_map(|value| set_cookie_value(value, &cookie.name))
+                .next_back();
+            if let Some(set) = set
+                && form.ended_by(known, &cookie.value, set, at).await
+            {
+                return true;
+            }
+        }
+        false
     }
 }
 
 impl Form {
-    fn open(form: &IdentityForm, directories: &[Arc<dyn Directory>]) -> Result<Self, String> {
+    fn open(
+        form: &IdentityForm,
+        directories: &[Arc<dyn Directory>],
+        secret: &Path,
+    ) -> Result<Self, String> {
         let directory = match &form.directory {
             Some(name) => {
                 let found = directories.iter().find(|directory| directory.name() == name);
@@ -126,8 +189,12 @@ impl Form {
         };
         let made = match &form.kind {
             FormKind::RemoteUser(settings) => Made::RemoteUser(RemoteUser::new(settings)?),
-            FormKind::SimpleJwt(settings) => Made::Minted(Minted::simplejwt(settings)?),
-            FormKind::Jwt(settings) => Made::Minted(Minted::hand_made(settings)?),
+            FormKind::SimpleJwt(settings) => Made::Minted(Box::new(Minted::simplejwt(settings)?)),
+            FormKind::Jwt(settings) => Made::Minted(Box::new(Minted::hand_made(settings)?)),
+            FormKind::DjangoSession(settings) => {
+                let secret = own_secret(secret)?;
+                Made::DjangoSession(Box::new(DjangoSessions::new(settings, &secret)?))
+            }
         };
         Ok(Self { directory, made })
     }
@@ -136,10 +203,17 @@ impl Form {
         match &self.made {
             Made::RemoteUser(form) => Some(form.header()),
             Made::Minted(form) => Some(form.header()),
+            Made::DjangoSession(_) => None,
         }
     }
 
-    async fn give(&self, known: &Known, at: Timestamp, given: &mut Given) -> Result<(), Refusal> {
+    async fn give(
+        &self,
+        known: &Known,
+        index: usize,
+        at: Timestamp,
+        given: &mut Given,
+    ) -> Result<(), Refusal> {
         let theirs = &*known.identity.key.directory;
         if self.directory.as_ref().is_some_and(|ours| ours.name() != theirs) {
             return Err(Refusal::OtherDirectory);
@@ -149,9 +223,42 @@ impl Form {
             Made::Minted(form) => {
                 given.headers.push(form.field(known, self.directory.as_deref(), at).await?);
             }
+            Made::DjangoSession(form) => {
+                let value = form.key(known, self.directory.as_deref(), at).await?;
+                let name = form.cookie().to_owned();
+                given.cookies.push(GivenCookie { name, value, form: index });
+            }
         }
         Ok(())
     }
+}
+
+impl SessionEnded for IdentityForms {
+    fn session_ended(&self, session: &SessionId) {
+        for form in &self.forms {
+            match &form.made {
+                Made::DjangoSession(form) => form.session_ended(session),
+                Made::RemoteUser(_) | Made::Minted(_) => {}
+            }
+        }
+    }
+}
+
+/// 32 random bytes of the gateway's own, made if they are not there.
+fn own_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    if !path.exists() {
+        let new = random_bytes::<32>().map(Zeroizing::new).map_err(|error| error.to_string())?;
+        match private_file::create(path, new.as_slice()) {
+            Err(PrivateFileError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(|error| error.to_string())?,
+        }
+    }
+    let (bytes, _) = private_file::read(path).map_err(|error| error.to_string())?;
+    if bytes.len() != 32 {
+        return Err(format!("{} holds no secret: remove it to have one made", path.display()));
+    }
+    Ok(bytes)
 }
 
 /// The account of a caller, for forms that need its password's encoding.
