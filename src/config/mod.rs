@@ -19,6 +19,7 @@ use crate::wire::path::{CanonicalPath, Tolerance};
 
 mod check;
 mod defaults;
+mod forms;
 pub mod init;
 mod load;
 mod raw;
@@ -29,6 +30,10 @@ mod sample_tests;
 #[cfg(test)]
 mod tests;
 
+pub use forms::{
+    DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt,
+    UserValue,
+};
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
 
@@ -53,6 +58,8 @@ pub struct Config {
     pub directories: Vec<DirectorySettings>,
     /// `[identity]`
     pub identity: IdentityHeaders,
+    /// `[[identity.form]]`
+    pub forms: Vec<IdentityForm>,
     /// `[login]`
     pub login: Login,
     /// `[cors]`
@@ -168,6 +175,8 @@ pub struct Route {
     pub forward_preflight: bool,
     /// Let WebSocket upgrades through.
     pub websocket: bool,
+    /// How its service is told who is calling, beside the headers.
+    pub identity: RouteForms,
 }
 
 /// What a route asks of a caller.

@@ -29,6 +29,8 @@ mod django;
 mod documentation;
 // What the upstream receives, and what the client gets back from it.
 mod forwarding;
+// The forms in which a service is told who is calling, in front of real Django.
+mod identity_forms;
 // The sources themselves: imports, the framework's name, file sizes.
 mod layers;
 // The admin listener, the log, starting and stopping.

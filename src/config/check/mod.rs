@@ -4,6 +4,7 @@
 //! whether there is a configuration in the end is decided by the report alone.
 
 mod directory;
+mod forms;
 mod identity;
 mod listen;
 mod login;
@@ -26,9 +27,15 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     let listen = root.table("listen", listen::listen);
     let trusted_proxies = root.table("trusted_proxies", listen::trusted_proxies);
     let upstreams = upstream::upstreams(root);
+    let directories = directory::directories(root);
     // Before the routes, which may not let these headers through.
-    let identity = root.table("identity", identity::identity);
-    let routes = route::routes(root, &upstreams, &identity);
+    let (identity, forms) = root.table("identity", |table| {
+        let headers = identity::identity(table);
+        let forms = forms::forms(table, &headers, &directories);
+        (headers, forms)
+    });
+    let routes = route::routes(root, &upstreams, &identity, &forms);
+    forms::warn_of_unused(root, &forms, routes.iter().map(|route| &route.value.identity));
     let store = root.table("store", state::store);
     let session = root.table("session", tokens::session);
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session));
@@ -37,7 +44,8 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     upstream::warn_of_unused(root, &upstreams, &routes);
     let geo = root.table("geo", state::geo);
     Config {
-        directories: directory::directories(root),
+        directories,
+        forms: forms.into_iter().map(|item| item.value).collect(),
         login: root.table("login", login::login),
         cors: root.table("cors", |table| login::cors(table, &session)),
         detect: root.table("detect", |table| watch::detect(table, &geo)),
