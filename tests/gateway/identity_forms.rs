@@ -43,7 +43,7 @@ const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service"
 fn minting(kind: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret-key");
-    write_private(&file, &format!("{SECRET_KEY}\n"));
+    write_private(&file, format!("{SECRET_KEY}\n"));
     let form = format!(
         "[[identity.form]]\nname = \"{kind}\"\nkind = \"{kind}\"\nkey_file = \"{}\"\ndanger_weak_key = true\n",
         file.display()
