@@ -308,7 +308,10 @@ pub(super) fn warn_of_unused<'r>(
     routes: impl Iterator<Item = &'r RouteForms> + Clone,
 ) {
     for (index, form) in forms.iter().enumerate() {
-        if !routes.clone().any(|route| route.all().any(|used| used == index)) {
+        // Without a name, that has been reported.
+        if !form.value.name.is_empty()
+            && !routes.clone().any(|route| route.all().any(|used| used == index))
+        {
             root.warn_at(
                 form.place.clone(),
                 Wrong::new(format!("no route uses the form {:?}", form.value.name)),
