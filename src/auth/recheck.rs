@@ -32,11 +32,7 @@ impl Watched {
 
     fn is_due(&self, now: Timestamp) -> bool {
         let asked_at = Timestamp::from_millis(self.asked_at.load(Ordering::Relaxed));
-        let due = now.since(asked_at) >= self.every;
-        if due {
-            self.asked_at.store(now.as_millis(), Ordering::Relaxed);
-        }
-        due
+        now.since(asked_at) >= self.every
     }
 }
 
@@ -55,6 +51,10 @@ impl Auth {
                 return;
             }
         };
+        // Not before: a store that failed is asked again in the next round.
+        for watched in &due {
+            watched.asked_at.store(now.as_millis(), Ordering::Relaxed);
+        }
         let mut by_user: BTreeMap<UserKey, Vec<Arc<Session>>> = BTreeMap::new();
         for session in sessions {
             let user = session.identity.load().key.clone();
@@ -101,7 +101,7 @@ impl Auth {
         }
     }
 
-    /// A store that fails is asked again in the next round.
+    /// What a store that failed could not end, the directory's next turn will.
     async fn end_changed(&self, which: Which, now: Timestamp, happened: &mut Vec<What>) {
         let _ = self.end(&which, EndReason::DirectoryChanged, now, happened).await;
     }

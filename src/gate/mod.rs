@@ -20,7 +20,7 @@ use http::Method;
 
 pub use self::permit::Permit;
 use self::route::methods_of;
-pub use self::route::{Found, RouteTable, USUAL_METHODS};
+pub use self::route::{Found, RouteTable};
 use crate::auth::Auth;
 use crate::auth::presented::Presented;
 use crate::caller::{Anonymous, Caller, Known, Proof};

@@ -1,7 +1,7 @@
 //! How does the framework carry it?
 //!
-//! The only folder in which the framework's name occurs. It converts at both ends ([`convert`]), asks the gate, and puts
-//! into practice what the gate decided ([`service`]); it decides nothing itself.
+//! The only folder in which the framework's name occurs. It converts at both ends (`convert`), asks the gate, and puts
+//! into practice what the gate decided (`service`); it decides nothing itself.
 //!
 //! What the framework does by default and is changed here, with the reason beside each: kept connections without a time
 //! limit, header limits of a megabyte, 64 KiB of buffer for each idle connection, retries of binding a port, a fixed wait

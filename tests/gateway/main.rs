@@ -13,7 +13,9 @@
     reason = "test helpers may fail loudly, wait in short steps and read the environment"
 )]
 
+mod browser;
 mod carry;
+mod django;
 mod forwarding;
 mod layers;
 mod refresh;

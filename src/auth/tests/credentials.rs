@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::auth::testkit::{CLIENT, Kit, NOW};
 use crate::caller::{Proof, UserKey};
 use crate::clock::Timestamp;
+use crate::config::Rotation;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::store::{NewSession, Session, SessionBy, Sessions, StoreError, Upkeep, Which};
@@ -97,6 +98,19 @@ async fn a_use_is_told_with_its_proof_and_keeps_the_session_alive() {
 }
 
 #[tokio::test]
+async fn a_cookie_may_be_idle_for_a_day_and_a_refresh_token_for_as_long_as_it_says() {
+    let kit = Kit::new();
+    let signed_in = kit.signed_in().await;
+    let later = NOW.plus(Duration::from_secs(3 * 86_400));
+    let mut happened = Vec::new();
+    let cookie = signed_in.cookie.as_ref().unwrap().expose();
+    assert!(kit.auth.cookie(cookie, CLIENT, later, &mut happened).await.is_err());
+    let refresh = signed_in.tokens.as_ref().unwrap().refresh.as_ref().unwrap().expose();
+    let rotation = Rotation::SingleUse;
+    assert!(kit.auth.refresh(refresh, rotation, later, &mut happened).await.is_ok());
+}
+
+#[tokio::test]
 async fn new_keys_verify_old_tokens_and_keys_taken_away_do_not() {
     let kit = Kit::new();
     let signed_in = kit.signed_in().await;
@@ -115,6 +129,17 @@ async fn new_keys_verify_old_tokens_and_keys_taken_away_do_not() {
 struct Unplugged {
     inner: Arc<dyn Sessions>,
     is_down: Arc<AtomicBool>,
+}
+
+impl Kit {
+    /// With a store that fails while `is_down`.
+    pub(super) fn unplugged(is_down: &Arc<AtomicBool>) -> Self {
+        let is_down = Arc::clone(is_down);
+        Self::with(move |parts| {
+            let inner = Arc::clone(&parts.sessions);
+            parts.sessions = Arc::new(Unplugged { inner, is_down });
+        })
+    }
 }
 
 impl Unplugged {
@@ -167,11 +192,7 @@ impl Sessions for Unplugged {
 #[tokio::test]
 async fn a_store_that_is_down_is_never_no_session_and_known_tokens_go_on() {
     let is_down = Arc::new(AtomicBool::new(false));
-    let switch = Arc::clone(&is_down);
-    let kit = Kit::with(move |parts| {
-        let inner = Arc::clone(&parts.sessions);
-        parts.sessions = Arc::new(Unplugged { inner, is_down: switch });
-    });
+    let kit = Kit::unplugged(&is_down);
     let (warm, cold) = (kit.signed_in().await, kit.signed_in().await);
     let access = |signed_in: &crate::auth::SignedIn| {
         signed_in.tokens.as_ref().unwrap().access.expose().to_owned()

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::auth::testkit::{Kit, NOW, cheap};
@@ -70,6 +70,19 @@ async fn a_directory_is_asked_when_it_is_due() {
     assert!(session.is_live(NOW));
     kit.auth.recheck(NOW.plus(Duration::from_secs(60)), &mut happened).await;
     assert!(is_an_end(&happened) && !session.is_live(NOW));
+}
+
+#[tokio::test]
+async fn a_store_that_failed_does_not_cost_the_directory_its_turn() {
+    let is_down = Arc::new(AtomicBool::new(false));
+    let kit = Kit::unplugged(&is_down);
+    let session = kit.signed_in().await.session;
+    kit.directory.accounts.lock().clear();
+    is_down.store(true, Ordering::SeqCst);
+    kit.auth.recheck(NOW, &mut Vec::new()).await;
+    is_down.store(false, Ordering::SeqCst);
+    kit.auth.recheck(NOW.plus(Duration::from_secs(1)), &mut Vec::new()).await;
+    assert!(!session.is_live(NOW));
 }
 
 #[tokio::test]

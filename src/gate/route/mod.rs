@@ -14,6 +14,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::config::{Config, OwnPathEntry, Route};
+use crate::wire::framing::Methods;
 use crate::wire::host::Host;
 use crate::wire::path::CanonicalPath;
 
@@ -53,17 +54,6 @@ enum HostPattern {
     Suffix(String),
     Any,
 }
-
-/// What a route takes that lists no method (R7).
-pub const USUAL_METHODS: [Method; 7] = [
-    Method::GET,
-    Method::HEAD,
-    Method::POST,
-    Method::PUT,
-    Method::PATCH,
-    Method::DELETE,
-    Method::OPTIONS,
-];
 
 impl RouteTable {
     /// From the configuration.
@@ -172,7 +162,7 @@ fn patterns(hosts: &[String]) -> Vec<HostPattern> {
 
 /// The methods that a route takes.
 pub(super) fn methods_of(route: &Route) -> &[Method] {
-    if route.methods.is_empty() { &USUAL_METHODS } else { &route.methods }
+    if route.methods.is_empty() { &Methods::USUAL } else { &route.methods }
 }
 
 #[cfg(test)]

@@ -66,7 +66,8 @@ pub enum FramingProblem {
 }
 
 impl Methods {
-    const USUAL: [Method; 7] = [
+    /// What a route takes that lists no method (R7).
+    pub const USUAL: [Method; 7] = [
         Method::GET,
         Method::HEAD,
         Method::POST,

@@ -37,6 +37,7 @@ const ALLOWED: &[&str] = &[
     "upgrade",
     "vary",
     "www-authenticate",
+    "x-application",
     "x-content-type-options",
     "x-frame-options",
     "x-request-id",

@@ -1,6 +1,8 @@
 //! What a test starts and speaks to: the gateway's process, a recording upstream, Django, a strict client, a browser.
 
+pub(crate) mod browser;
 pub(crate) mod client;
+pub(crate) mod django;
 pub(crate) mod gateway;
 pub(crate) mod upstream;
 
