@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Access, Action, Algorithm, Cors, Detect, Detector, DjangoColumns, DjangoDirectory,
+    Access, Action, Algorithm, Cors, Database, Detect, Detector, DjangoColumns, DjangoDirectory,
     DjangoGroups, IdentityHeaders, Issues, Listen, Log, LogFormat, Login, OwnPath, Rotation, Route,
     SessionSettings, StoreKind, StoreSettings, Tokens, Upstream,
 };
@@ -166,8 +166,8 @@ impl Default for SessionSettings {
 }
 
 impl DjangoDirectory {
-    /// Django's own tables in this file.
-    pub fn new(database: PathBuf) -> Self {
+    /// Django's own tables in this database.
+    pub fn new(database: Database) -> Self {
         Self {
             database,
             user_table: "auth_user".into(),
