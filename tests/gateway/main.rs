@@ -15,6 +15,7 @@
 
 mod browser;
 mod carry;
+mod databases;
 mod django;
 mod forwarding;
 mod layers;
