@@ -174,12 +174,8 @@ impl Gate {
                 return Denial::of(Refusal::GroupRequired, Some(route));
             }
         }
-        let foreign = match authorization::read(&arrival.headers) {
-            Authorization::Foreign => true,
-            // A public route may lead to a service with tokens of its own; ours never get there.
-            Authorization::Bearer(token) => !Auth::looks_like_ours(token),
-            Authorization::Absent | Authorization::NotAToken | Authorization::Repeated => false,
-        };
+        // Where somebody is known, it never goes on, so it need not be looked at.
+        let foreign = caller.known().is_none() && has_foreign_authorization(arrival);
         Decision::Forward(Permit::granted(route, caller, foreign))
     }
 
@@ -201,6 +197,16 @@ impl Gate {
     /// The names of all routes, for metrics.
     pub fn route_names(&self) -> Vec<String> {
         self.routes.route_names()
+    }
+}
+
+/// Whether `Authorization` holds something that is not ours. A public route may lead to a service with tokens of its own;
+/// ours never get there.
+fn has_foreign_authorization(arrival: &Arrival) -> bool {
+    match authorization::read(&arrival.headers) {
+        Authorization::Foreign => true,
+        Authorization::Bearer(token) => !Auth::looks_like_ours(token),
+        Authorization::Absent | Authorization::NotAToken | Authorization::Repeated => false,
     }
 }
 

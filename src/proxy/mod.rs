@@ -114,6 +114,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         edit: edit::EditRules { identity, protected, own_cookie: config.session.cookie.clone() },
         pools: pools.clone(),
         listen: listen.clone(),
+        hsts: hsts(listen.hsts_max_age),
         clock: Arc::clone(&clock),
         ids: RequestIds::new()?,
         observer: observer.clone(),
@@ -156,6 +157,14 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
     ];
     tasks.push(tasks::recheck(auth, clock, observer, stopped));
     Ok(Serving { stop, in_flight, tasks })
+}
+
+/// What answers over TLS tell browsers. Other hosts below this one are not ours to speak for, so they are left out.
+fn hsts(max_age: std::time::Duration) -> Option<http::HeaderValue> {
+    if max_age.is_zero() {
+        return None;
+    }
+    http::HeaderValue::from_str(&format!("max-age={}", max_age.as_secs())).ok()
 }
 
 /// Why serving could not start.

@@ -60,6 +60,9 @@ pub(super) fn listen(table: &Table<'_>) -> Listen {
         shutdown_timeout: table
             .duration("shutdown_timeout", secs(0)..=HOUR)
             .unwrap_or(default.shutdown_timeout),
+        hsts_max_age: table
+            .duration("hsts_max_age", secs(0)..=secs(2 * 365 * 24 * 3600))
+            .unwrap_or(default.hsts_max_age),
     }
 }
 

@@ -25,6 +25,7 @@ max_headers = 11
 max_target_bytes = "2KiB"
 max_own_body_bytes = "13KiB"
 own_body_timeout = "14s"
+hsts_max_age = "15s"
 
 [trusted_proxies]
 networks = ["10.0.0.0/8", "192.0.2.1"]
@@ -196,6 +197,7 @@ fn traffic() {
             max_target_bytes: 2 * 1024,
             max_own_body_bytes: 13 * 1024,
             own_body_timeout: secs(14),
+            hsts_max_age: secs(15),
         }
     );
     let networks: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();

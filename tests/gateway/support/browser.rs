@@ -3,8 +3,9 @@
 //! Each browser has its own driver and profile and keeps to this machine; both end with it. `scripts/setup-test` installs
 //! the two programs, and runs here when one is missing.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
@@ -61,9 +62,9 @@ impl Browser {
     fn with_preferences(preferences: &Value) -> Self {
         install();
         let profile = tempfile::tempdir().unwrap();
-        let (driver, address) = start_driver();
+        let (driver, address) = start_driver(profile.path());
         let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
-        flags.push(format!("--user-data-dir={}", profile.path().display()));
+        flags.push(format!("--user-data-dir={}", profile.path().join("profile").display()));
         let mut browser = Self { driver, address, session: String::new(), _profile: profile };
         let session = browser.post(
             "/session",
@@ -205,11 +206,25 @@ impl Browser {
         stream.write_all(request.as_bytes()).unwrap();
         Response::read(&mut stream, false)
     }
+
+    /// Ends the browser, and waits for that: until then it writes into its profile. It goes on running when only
+    /// the driver is ended. Panics never, as a test may be failing.
+    fn quit(&self) -> std::io::Result<()> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let request = format!(
+            "DELETE /session/{} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.session, self.address
+        );
+        stream.write_all(request.as_bytes())?;
+        // An answer, whatever it is; the driver need not close after it.
+        stream.read(&mut [0; 64]).map(drop)
+    }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver, told to end, ends the browser.
+        let _ = self.quit();
         signal("TERM", self.driver.id());
         let _ = self.driver.wait();
     }
@@ -219,9 +234,11 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
-fn start_driver() -> (Child, SocketAddr) {
+/// Everything that driver and browser write goes into the folder.
+fn start_driver(folder: &Path) -> (Child, SocketAddr) {
     let mut driver = Command::new("chromedriver")
         .arg("--port=0")
+        .envs(["TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"].map(|name| (name, folder)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

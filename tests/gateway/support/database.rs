@@ -47,7 +47,7 @@ impl Database {
         manage(&url, &["migrate", "-v", "0"]);
         manage(&url, &["seed_users", "-v", "0"]);
         database.sql(&least_grant(kind));
-        write_private(&database.password_file(), &format!("{PASSWORD}\n"));
+        write_private(&database.password_file(), format!("{PASSWORD}\n"));
         database
     }
 

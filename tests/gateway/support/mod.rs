@@ -5,6 +5,8 @@ pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod django;
 pub(crate) mod gateway;
+pub(crate) mod mmdb;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 
 use std::time::{Duration, Instant};
