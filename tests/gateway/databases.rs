@@ -38,8 +38,10 @@ fn the_whole_directory(kind: Kind) {
     let client = gateway.client();
     let mut service = Service { kind, database, upstream, gateway, client };
     everybody_signs_in(&service);
+    the_server_must_be_who_it_should_be(&service);
     nobody_else_signs_in(&service);
     other_case_is_as_at_django(&service);
+    a_custom_table_may_have_uuids(&service);
     changes_reach_sessions(&service);
     nothing_but_the_grant_is_needed_or_possible(&service);
     a_password_that_is_changed_is_read_again(&service);
@@ -89,6 +91,20 @@ fn everybody_signs_in(service: &Service) {
     }
 }
 
+/// All of this test goes through a connection that was verified; here is what makes that mean something.
+fn the_server_must_be_who_it_should_be(service: &Service) {
+    if service.kind == Kind::MariaDb {
+        // It is reached through a socket, which only its own user can have made.
+        return;
+    }
+    let other = service.database.directory_with_another_name();
+    let gateway = Setup::new(service.upstream.address).directories(&other).start();
+    assert_eq!(sign_in(&gateway.client(), "kim", "kim-pass-1234").status, 503);
+    gateway.logged("what is wrong with the certificate", |line| {
+        line.to_string().contains("certificate")
+    });
+}
+
 fn nobody_else_signs_in(service: &Service) {
     let long = "k".repeat(151);
     for (what, name, password) in [
@@ -131,6 +147,49 @@ fn other_case_is_as_at_django(service: &Service) {
          user = authenticate(username='KIM', password='kim-pass-1234')\n\
          assert str(user) == '{expected}', user"
     ));
+}
+
+fn a_custom_table_may_have_uuids(service: &Service) {
+    // As Django makes them: PostgreSQL has the type, MySQL gets the digits.
+    let (uuid, table) = match service.kind {
+        Kind::Postgres => ("uuid", "people"),
+        Kind::MariaDb => ("char(32)", "app.people"),
+    };
+    service.database.sql(&format!(
+        "CREATE TABLE people (key_ {uuid} PRIMARY KEY, mail varchar(254) UNIQUE, pw varchar(128), on_ bool);\
+         INSERT INTO people SELECT '0123456789abcdef0123456789abcdef', 'lee@example.com', password, true \
+             FROM auth_user WHERE username = 'lee';\
+         GRANT SELECT ON {table} TO doorwarden"
+    ));
+    let keys = r#"user_table = "people"
+groups = false
+columns = { id = "key_", username = "mail", password = "pw", is_active = "on_", is_staff = "", is_superuser = "", email = "mail" }
+"#;
+    let gateway = Setup::new(service.upstream.address)
+        .directories(&format!("{}{keys}", service.database.directory()))
+        .start();
+    let client = gateway.client();
+    let response = sign_in(&client, "lee@example.com", "lee-pass-1234");
+    assert_eq!(response.status, 200, "{}", response.text());
+    let access = response.json()["access"].as_str().unwrap().to_owned();
+    let told = || {
+        let status = client.get("/told").bearer(&access).send().status;
+        let seen = service.upstream.last();
+        (
+            status,
+            seen.header("x-user-id").map(str::to_owned),
+            seen.header("x-user-name").map(str::to_owned),
+        )
+    };
+    let as_lee = |name: &str| {
+        (200, Some("01234567-89ab-cdef-0123-456789abcdef".to_owned()), Some(name.to_owned()))
+    };
+    assert_eq!(told(), as_lee("lee@example.com"));
+    // The row is found again by what Django calls its key.
+    service.database.sql("UPDATE people SET mail = 'l@example.com'");
+    eventually("the new name", || (told() == as_lee("l@example.com")).then_some(()));
+    service.database.sql("UPDATE people SET on_ = false");
+    eventually("the session to end", || (told().0 == 401).then_some(()));
 }
 
 fn changes_reach_sessions(service: &Service) {

@@ -42,6 +42,7 @@ impl Database {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut database = Self { kind, folder, port, child: None };
         database.create();
+        database.certify();
         database.run();
         let url = database.admin_url();
         manage(&url, &["migrate", "-v", "0"]);
@@ -53,8 +54,13 @@ impl Database {
 
     /// The directory's keys.
     pub(crate) fn directory(&self) -> String {
+        let folder = self.folder.path().display();
         let database = match self.kind {
-            Kind::Postgres => format!("postgres://doorwarden@127.0.0.1:{}/postgres", self.port),
+            // The certificate is for this name and not for 127.0.0.1.
+            Kind::Postgres => format!(
+                "postgres://doorwarden@localhost:{}/postgres\"\ntls = \"verify-full\"\nca_file = \"{folder}/tls.crt",
+                self.port
+            ),
             Kind::MariaDb => format!("mysql://doorwarden@/app?socket={}", self.socket().display()),
         };
         format!(
@@ -66,6 +72,11 @@ impl Database {
 
     pub(crate) fn password_file(&self) -> PathBuf {
         self.folder.path().join("password")
+    }
+
+    /// The same, reached under a name for which its certificate is not (PostgreSQL only).
+    pub(crate) fn directory_with_another_name(&self) -> String {
+        self.directory().replace("@localhost:", "@127.0.0.1:")
     }
 
     /// Runs Python code in the service, where `User` and `Group` are known.
@@ -90,7 +101,17 @@ impl Database {
         let mut command = match self.kind {
             Kind::Postgres => {
                 let mut command = unprivileged(&installed("postgres"));
-                command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]);
+                command.args([
+                    "-c",
+                    "listen_addresses=127.0.0.1",
+                    "-c",
+                    "fsync=off",
+                    "-c",
+                    "ssl=on",
+                ]);
+                for (key, file) in [("ssl_cert_file", "tls.crt"), ("ssl_key_file", "tls.key")] {
+                    command.arg("-c").arg(format!("{key}={}/{file}", folder.display()));
+                }
                 command.args(["-p", &self.port.to_string()]);
                 command.arg("-k").arg(folder).arg("-D").arg(&data);
                 command
@@ -161,6 +182,17 @@ impl Database {
         };
         let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         assert!(output.status.success(), "{command:?}: {output:?}");
+    }
+
+    /// A certificate for `localhost`; the key is the server's alone, as it asks.
+    fn certify(&self) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = self.folder.path().join("tls.key");
+        std::fs::write(self.folder.path().join("tls.crt"), made.cert.pem()).unwrap();
+        write_private(&key, made.signing_key.serialize_pem());
+        if is_root() {
+            chown(&key, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
     }
 
     fn admin_url(&self) -> String {
