@@ -265,3 +265,42 @@ fn a_row_that_the_service_takes_away_ends_the_session() {
     assert_eq!(request.send().code(), "session_ended");
     assert_eq!(rows(&django), []);
 }
+
+#[test]
+fn a_post_of_a_browser_and_one_of_a_bearer_caller_both_reach_the_view() {
+    let django = Django::start();
+    let (folder, form) = minting("simplejwt");
+    let forms = format!(
+        "{form}[[identity.form]]\nname = \"admin\"\nkind = \"django-session\"\nkey_file = \"{}\"\ndatabase = \"sqlite://{}\"\n",
+        folder.path().join("secret-key").display(),
+        django.database().display()
+    );
+    let route = "identity = { bearer = \"simplejwt\", cookie = \"admin\" }";
+    let gateway = setup(&django, &forms, route).start();
+    let client = gateway.client();
+    let (access, cookie) = enter(&client, "kim", "kim-pass-1234");
+    let found = |request: &Request| report(request)["rest_framework"].clone();
+    let post = || client.post("/api/v1/whoami");
+
+    let browser = |csrf: &str| {
+        post()
+            .header("Cookie", &format!("{COOKIE}={cookie}; csrftoken={}", "a".repeat(32)))
+            .header("Origin", "http://app.test")
+            .header("X-CSRFToken", csrf)
+    };
+    let seen = found(&browser(&"a".repeat(32)));
+    assert_eq!(
+        (&seen["user"]["username"], &seen["by"]),
+        (&json!("kim"), &json!("SessionAuthentication"))
+    );
+    // Django's own check is on, which is why a Bearer caller must not come with a session.
+    assert_eq!(found(&browser(&"b".repeat(32)))["status"], 403);
+
+    for request in [post().bearer(&access), post().bearer(&access).cookie(COOKIE, &cookie)] {
+        let seen = found(&request.header("Origin", "http://app.test"));
+        assert_eq!(
+            (&seen["user"]["username"], &seen["by"]),
+            (&json!("kim"), &json!("JWTAuthentication"))
+        );
+    }
+}
