@@ -4,7 +4,6 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
 use criterion::{BatchSize, Criterion};
-use doorwarden::wire::arrival::Scheme;
 use doorwarden::wire::client_ip::{ClientAddress, TrustedProxies};
 use doorwarden::wire::cookie;
 use doorwarden::wire::forward::{
@@ -13,6 +12,7 @@ use doorwarden::wire::forward::{
 use doorwarden::wire::framing::{HeadLimits, Methods, check_head};
 use doorwarden::wire::host::Host;
 use doorwarden::wire::path::{Target, Tolerance};
+use doorwarden::wire::scheme::Scheme;
 use http::{HeaderName, HeaderValue};
 
 use crate::request;

@@ -11,10 +11,10 @@ use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::secret::Digest;
 use crate::store::{NewSession, Session};
-use crate::wire::arrival::Scheme;
 use crate::wire::client_ip::{ClientAddress, TrustedProxies};
 use crate::wire::host::Host;
 use crate::wire::path::{Target, Tolerance};
+use crate::wire::scheme::Scheme;
 
 pub(super) const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
 

@@ -13,13 +13,14 @@ use pingora::proxy::Session;
 
 use crate::clock::Timestamp;
 use crate::refusal::Refusal;
-use crate::wire::arrival::{Arrival, Scheme};
+use crate::wire::arrival::Arrival;
 use crate::wire::client_ip::{ClientAddress, TrustedProxies};
 use crate::wire::forward::{self, EditHeaders, ProtectedNames};
 use crate::wire::framing::{self, HeadLimits, Methods};
 use crate::wire::host::Host;
 use crate::wire::path::{Target, Tolerance};
 use crate::wire::reply::Reply;
+use crate::wire::scheme::Scheme;
 
 /// What reading a head needs to know.
 pub(super) struct HeadRules {

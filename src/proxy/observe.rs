@@ -13,7 +13,7 @@ use crate::event::{Event, What};
 use crate::telemetry::{
     Connection, Decided, Place, Record, RecordedCaller, Telemetry, UpstreamCall, UpstreamFailure,
 };
-use crate::wire::arrival::Scheme;
+use crate::wire::scheme::Scheme;
 
 /// Tells what happened. Cheap to clone.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::OwnPath;
 use crate::refusal::Refusal;
-use crate::wire::arrival::Scheme;
+use crate::wire::scheme::Scheme;
 
 /// One request that is over.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use super::metrics::Names;
 use super::record::{Decided, Place, Record, RecordedCaller, UpstreamCall};
 use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::wire::arrival::Scheme;
+use crate::wire::scheme::Scheme;
 
 /// One route `app`, one upstream and one directory `django`.
 pub(super) fn names() -> Names {

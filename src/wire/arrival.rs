@@ -9,16 +9,8 @@ use http::{HeaderMap, Method};
 use super::client_ip::ClientAddress;
 use super::host::Host;
 use super::path::Target;
+use super::scheme::Scheme;
 use crate::clock::Timestamp;
-
-/// How the client spoke to us, or to the trusted proxy before us.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Scheme {
-    /// Plain HTTP.
-    Http,
-    /// HTTP over TLS.
-    Https,
-}
 
 /// A request that has been read: its head, checked for framing, limits and a single reading of its target.
 #[derive(Debug)]
@@ -43,16 +35,6 @@ pub struct Arrival {
     pub has_body: bool,
     /// Whether it asks for an upgrade to WebSocket.
     pub websocket: bool,
-}
-
-impl Scheme {
-    /// As in a URL.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
 }
 
 impl Arrival {

@@ -12,8 +12,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::arrival::Scheme;
 use super::host::Host;
+use super::scheme::Scheme;
 
 const MAX_ENTRIES: usize = 32;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

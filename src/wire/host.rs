@@ -7,7 +7,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use super::arrival::Scheme;
+use super::scheme::Scheme;
 use crate::refusal::Refusal;
 
 /// A host and, if it was named, its port.

@@ -17,3 +17,4 @@ pub mod host;
 pub mod next;
 pub mod path;
 pub mod reply;
+pub mod scheme;

@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::config::raw::Wrong;
-use crate::wire::arrival::Scheme;
 use crate::wire::forward::ProtectedNames;
 use crate::wire::forward::fold;
 use crate::wire::host::Host;
 use crate::wire::path::{CanonicalPath, TargetProblem};
+use crate::wire::scheme::Scheme;
 
 /// A name that becomes a metric label or part of a user's key.
 pub(super) fn name(text: &str) -> Result<String, Wrong> {

@@ -14,9 +14,9 @@ use http::header::{FORWARDED, InvalidHeaderValue};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{EditHeaders, ProtectedNames, fold};
-use crate::wire::arrival::Scheme;
 use crate::wire::client_ip::ClientAddress;
 use crate::wire::host::Host;
+use crate::wire::scheme::Scheme;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
