@@ -6,5 +6,7 @@
 //! (`tests/vectors/django.json`).
 
 pub mod hashers;
+pub mod jws;
 pub mod session;
 pub mod signing;
+pub mod simplejwt;

@@ -1,0 +1,218 @@
+//! Signed JSON texts as PyJWT writes and reads them (RFC 7515, compact form).
+//!
+//! A service is set to one algorithm, so a key carries it, as a type; a token's own `alg` is compared with it and chooses
+//! nothing. Beyond what PyJWT refuses, three things are refused that no service issues: base64 with its `=` (so that a token
+//! has one spelling), a `typ` other than `JWT` (the gateway's own tokens have one, and may be signed with the same secret),
+//! and the members `crit` and `b64`, whatever they say.
+//!
+//! Times are compared as PyJWT compares them: `exp` is over at the second that it names, and the leeway goes both ways.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+mod key;
+
+#[cfg(test)]
+pub(super) use key::tests::random_key;
+pub use key::{Algorithm, KeyProblem, SigningKey, VerifyingKey};
+
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+
+/// The longest token that is looked at. Services put claims of their own into theirs; no header takes more.
+const MAX_TOKEN: usize = 8192;
+
+/// A date beyond this has no year of four digits, and Django fails on it.
+const YEAR_10000: i64 = 253_402_300_800;
+
+/// Why a token is not accepted. For the operator: a client learns no more than that it is not.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum NotAccepted {
+    /// It has not the form of a signed token.
+    #[error("malformed")]
+    Malformed,
+    /// It is signed otherwise than the service signs.
+    #[error("bad_algorithm")]
+    BadAlgorithm,
+    /// The service's key did not sign it.
+    #[error("bad_signature")]
+    BadSignature,
+    /// A claim has a type or value that it cannot have, or is for somebody else (`aud`, `iss`).
+    #[error("bad_claim")]
+    BadClaim,
+    /// `nbf` or `iat` lies ahead.
+    #[error("not_yet_valid")]
+    NotYetValid,
+    /// `exp` has passed.
+    #[error("expired")]
+    Expired,
+    /// There is no `exp`.
+    #[error("no_exp")]
+    NoExpiry,
+    /// There is no `jti`.
+    #[error("no_jti")]
+    NoTokenId,
+    /// It is a token of another kind, or of none.
+    #[error("wrong_type")]
+    WrongType,
+    /// It names no user.
+    #[error("no_user")]
+    NoUser,
+}
+
+/// What a token's registered claims are held against.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// One of these must be in `aud`; empty: `aud` is not asked for.
+    pub audience: Vec<String>,
+    /// What `iss` must be; none: it is not looked at.
+    pub issuer: Option<String>,
+    /// How far clocks may differ.
+    pub leeway: Duration,
+}
+
+/// Claims whose signature has been verified.
+#[derive(Debug)]
+pub(super) struct Claims(Map<String, Value>);
+
+/// The claims of a token that `key` signed.
+pub(super) fn open(key: &VerifyingKey, token: &str) -> Result<Claims, NotAccepted> {
+    if token.len() > MAX_TOKEN {
+        return Err(NotAccepted::Malformed);
+    }
+    let (signed, signature) = token.rsplit_once('.').ok_or(NotAccepted::Malformed)?;
+    let (header, payload) = signed.split_once('.').ok_or(NotAccepted::Malformed)?;
+    if payload.contains('.') {
+        return Err(NotAccepted::Malformed);
+    }
+    let header = object(header)?;
+    let is_jwt = match header.get("typ") {
+        None => true,
+        Some(Value::String(typ)) => typ.eq_ignore_ascii_case("JWT"),
+        Some(_) => false,
+    };
+    let kid_is_text = header.get("kid").is_none_or(Value::is_string);
+    if !is_jwt || !kid_is_text || header.contains_key("crit") || header.contains_key("b64") {
+        return Err(NotAccepted::Malformed);
+    }
+    if header.get("alg").and_then(Value::as_str) != Some(key.algorithm().name()) {
+        return Err(NotAccepted::BadAlgorithm);
+    }
+    let signature = decoded(signature)?;
+    if !key.verifies(signed.as_bytes(), &signature) {
+        return Err(NotAccepted::BadSignature);
+    }
+    object(payload).map(Claims)
+}
+
+/// A token with these claims, in their order.
+pub(super) fn sign(key: &SigningKey, claims: &[(&str, Value)]) -> Result<Secret, KeyProblem> {
+    /// Keeps the order, which a map would not.
+    struct Ordered<'a>(&'a [(&'a str, Value)]);
+    impl Serialize for Ordered<'_> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+        }
+    }
+    let header = format!(r#"{{"alg":"{}","typ":"JWT"}}"#, key.algorithm().name());
+    let payload = serde_json::to_vec(&Ordered(claims)).map_err(|_| KeyProblem::CannotSign)?;
+    let mut token =
+        format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+    let signature = key.sign(token.as_bytes())?;
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    Ok(Secret::new(token))
+}
+
+impl Claims {
+    /// A claim, whatever it is.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// PyJWT's own checks: times, `iss`, `aud`, and the types of `sub` and `jti`.
+    pub(super) fn check(&self, expected: &Expected, at: Timestamp) -> Result<(), NotAccepted> {
+        let now = i64::try_from(at.as_millis()).map_err(|_| NotAccepted::BadClaim)?;
+        let leeway = i64::try_from(expected.leeway.as_millis()).unwrap_or(i64::MAX);
+        for name in ["iat", "nbf"] {
+            if self.time(name)?.is_some_and(|from| from > now.saturating_add(leeway)) {
+                return Err(NotAccepted::NotYetValid);
+            }
+        }
+        if self.time("exp")?.is_some_and(|end| end.saturating_add(leeway) <= now) {
+            return Err(NotAccepted::Expired);
+        }
+        let issuer = expected.issuer.as_deref();
+        if issuer.is_some() && self.get("iss").and_then(Value::as_str) != issuer {
+            return Err(NotAccepted::BadClaim);
+        }
+        let is_meant = |audience: &Value| match audience {
+            Value::String(one) => expected.audience.contains(one),
+            Value::Array(all) => {
+                all.iter().all(Value::is_string)
+                    && all
+                        .iter()
+                        .filter_map(Value::as_str)
+                        .any(|one| expected.audience.iter().any(|expected| expected == one))
+            }
+            _ => false,
+        };
+        if !expected.audience.is_empty() && !self.get("aud").is_some_and(is_meant) {
+            return Err(NotAccepted::BadClaim);
+        }
+        let is_text = |name| self.get(name).is_none_or(Value::is_string);
+        if is_text("sub") && is_text("jti") { Ok(()) } else { Err(NotAccepted::BadClaim) }
+    }
+
+    /// A claim that is a NumericDate; a fraction of a second is cut off.
+    pub(super) fn date(&self, name: &str) -> Result<Option<Timestamp>, NotAccepted> {
+        let millis = self.time(name)?;
+        Ok(millis.map(|millis| Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))))
+    }
+
+    /// In milliseconds, cut to a second.
+    fn time(&self, name: &str) -> Result<Option<i64>, NotAccepted> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let seconds = match (value.as_i64(), value.as_f64()) {
+            (Some(whole), _) => whole,
+            #[expect(clippy::cast_possible_truncation, reason = "cutting off is what is asked for")]
+            (None, Some(fraction)) if fraction.abs() < 1e15 => fraction as i64,
+            _ => return Err(NotAccepted::BadClaim),
+        };
+        if seconds >= YEAR_10000 {
+            return Err(NotAccepted::BadClaim);
+        }
+        Ok(Some(seconds.saturating_mul(1000)))
+    }
+
+    /// A user's id: a text or a whole number. `None`: there is none, or one that is nobody's.
+    pub(super) fn user(&self, claim: &str) -> Result<Option<String>, NotAccepted> {
+        match self.get(claim) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(id)) => Ok((!id.is_empty()).then(|| id.clone())),
+            Some(Value::Number(id)) if id.is_i64() || id.is_u64() => Ok(Some(id.to_string())),
+            Some(_) => Err(NotAccepted::BadClaim),
+        }
+    }
+
+    /// The token's own id.
+    pub(super) fn token_id(&self) -> Option<String> {
+        self.get("jti").and_then(Value::as_str).filter(|id| !id.is_empty()).map(str::to_owned)
+    }
+}
+
+fn object(part: &str) -> Result<Map<String, Value>, NotAccepted> {
+    serde_json::from_slice(&decoded(part)?).map_err(|_| NotAccepted::Malformed)
+}
+
+/// Strict: no padding, no stray bits, no other alphabet.
+fn decoded(part: &str) -> Result<Vec<u8>, NotAccepted> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| NotAccepted::Malformed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! SimpleJWT's tokens, and the hand-made one that services had before: verified and minted.
+//!
+//! Both are accepted as the service's own settings say. Where Django fails with 500, and where it takes for a user's id
+//! what no service issues (a fraction, a list, `true` for user 1), the token is refused. What only the user's row can
+//! say (active, the password that [`Verified::password`] is a print of) is for the caller to ask.
+
+use md5::{Digest as _, Md5};
+use serde_json::{Value, json};
+
+use super::jws::{self, Expected, KeyProblem, NotAccepted, SigningKey, VerifyingKey};
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+
+/// The kinds of SimpleJWT token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum TokenType {
+    /// Short-lived, for requests.
+    #[default]
+    Access,
+    /// Long-lived, for another access token.
+    Refresh,
+    /// Both in one.
+    Sliding,
+}
+
+/// How a service's SimpleJWT is set.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The kinds that are accepted: SimpleJWT's `AUTH_TOKEN_CLASSES`.
+    pub token_types: Vec<TokenType>,
+    /// `USER_ID_CLAIM`
+    pub user_id_claim: String,
+    /// `AUDIENCE`, `ISSUER` and `LEEWAY`.
+    pub expected: Expected,
+}
+
+/// What a SimpleJWT token says, once it is known to be good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// The user's id as text; refresh tokens may have none.
+    pub user: Option<String>,
+    /// `jti`
+    pub token_id: String,
+    /// `iat`
+    pub issued_at: Option<Timestamp>,
+    /// `exp`
+    pub expires_at: Timestamp,
+    /// `hash_password`: what [`password_print`] of the user's password must be where `CHECK_REVOKE_TOKEN` is on.
+    pub password: Option<String>,
+}
+
+/// What a hand-made token says, once it is known to be good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HandMade {
+    /// The user's id as text.
+    pub user: String,
+    /// `jti`, which the original does not write.
+    pub token_id: Option<String>,
+    /// `iat`, which the original does not write.
+    pub issued_at: Option<Timestamp>,
+    /// `exp`, which the original does not write.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A SimpleJWT token to mint.
+#[derive(Clone, Debug)]
+pub struct NewToken<'a> {
+    /// Which kind. A sliding token can be used until its `exp` and not be refreshed.
+    pub token_type: TokenType,
+    /// `exp`
+    pub expires_at: Timestamp,
+    /// `iat`
+    pub issued_at: Timestamp,
+    /// `jti`
+    pub token_id: &'a str,
+    /// `USER_ID_CLAIM`
+    pub user_id_claim: &'a str,
+    /// The user's id.
+    pub user: &'a str,
+    /// See [`Verified::password`].
+    pub password: Option<&'a str>,
+    /// `aud`
+    pub audience: Option<&'a str>,
+    /// `iss`
+    pub issuer: Option<&'a str>,
+}
+
+/// A hand-made token to mint, with the times and ids that the original lacks.
+#[derive(Clone, Debug)]
+pub struct NewHandMade<'a> {
+    /// The claim that holds the user's id (`id`).
+    pub claim: &'a str,
+    /// The user's id.
+    pub user: &'a str,
+    /// `username`
+    pub name: &'a str,
+    /// `exp`
+    pub expires_at: Timestamp,
+    /// `iat`
+    pub issued_at: Timestamp,
+    /// `jti`
+    pub token_id: &'a str,
+}
+
+impl TokenType {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Access, Self::Refresh, Self::Sliding];
+
+    /// As `token_type` has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Refresh => "refresh",
+            Self::Sliding => "sliding",
+        }
+    }
+}
+
+/// Verifies a SimpleJWT token: all that can be known without its user.
+///
+/// # Errors
+/// [`NotAccepted`]
+pub fn verify(
+    key: &VerifyingKey,
+    rules: &Rules,
+    token: &str,
+    at: Timestamp,
+) -> Result<Verified, NotAccepted> {
+    let claims = jws::open(key, token)?;
+    claims.check(&rules.expected, at)?;
+    let expires_at = claims.date("exp")?.ok_or(NotAccepted::NoExpiry)?;
+    let token_id = claims.token_id().ok_or(NotAccepted::NoTokenId)?;
+    let found = claims.get("token_type").and_then(Value::as_str).ok_or(NotAccepted::WrongType)?;
+    let is_accepted = |accepted: &&TokenType| accepted.name() == found;
+    let token_type = rules.token_types.iter().find(is_accepted).ok_or(NotAccepted::WrongType)?;
+    let user = claims.user(&rules.user_id_claim)?;
+    if user.is_none() && *token_type != TokenType::Refresh {
+        return Err(NotAccepted::NoUser);
+    }
+    let password = claims.get("hash_password").and_then(Value::as_str).map(str::to_owned);
+    Ok(Verified { user, token_id, issued_at: claims.date("iat")?, expires_at, password })
+}
+
+/// Verifies a hand-made token whose user's id is in `claim`.
+///
+/// # Errors
+/// [`NotAccepted`]
+pub fn verify_hand_made(
+    key: &VerifyingKey,
+    claim: &str,
+    leeway: std::time::Duration,
+    token: &str,
+    at: Timestamp,
+) -> Result<HandMade, NotAccepted> {
+    let claims = jws::open(key, token)?;
+    claims.check(&Expected { leeway, ..Expected::default() }, at)?;
+    // PyJWT refuses a token for somebody where nobody said who is asking.
+    if claims.get("aud").is_some_and(|audience| !audience.is_null()) {
+        return Err(NotAccepted::BadClaim);
+    }
+    // The original takes 0 for "no id", whoever user 0 is.
+    let user = match claims.get(claim) {
+        Some(Value::Bool(false)) => None,
+        _ => claims.user(claim)?.filter(|user| user != "0"),
+    };
+    Ok(HandMade {
+        user: user.ok_or(NotAccepted::NoUser)?,
+        token_id: claims.token_id(),
+        issued_at: claims.date("iat")?,
+        expires_at: claims.date("exp")?,
+    })
+}
+
+/// What `CHECK_REVOKE_TOKEN` puts into tokens: upper-case hexadecimal MD5 of the encoded password. It tells two passwords
+/// apart; nothing is kept secret by it.
+#[must_use]
+pub fn password_print(encoded: &Secret) -> String {
+    use std::fmt::Write as _;
+    let mut print = String::with_capacity(32);
+    for byte in Md5::digest(encoded.expose().as_bytes()) {
+        // Writing into a text cannot fail.
+        let _ = write!(print, "{byte:02X}");
+    }
+    print
+}
+
+/// Mints a token that the service's `JWTAuthentication` accepts.
+///
+/// # Errors
+/// [`KeyProblem::CannotSign`]
+pub fn mint(key: &SigningKey, new: &NewToken<'_>) -> Result<Secret, KeyProblem> {
+    let mut claims = vec![
+        ("token_type", json!(new.token_type.name())),
+        ("exp", json!(new.expires_at.as_secs())),
+        ("iat", json!(new.issued_at.as_secs())),
+        ("jti", json!(new.token_id)),
+        // A text since SimpleJWT 5.5; older versions read both.
+        (new.user_id_claim, json!(new.user)),
+    ];
+    let optional = [("hash_password", new.password), ("aud", new.audience), ("iss", new.issuer)];
+    claims.extend(optional.into_iter().filter_map(|(name, value)| Some((name, json!(value?)))));
+    jws::sign(key, &claims)
+}
+
+/// Mints a token that the service's hand-made reader accepts.
+///
+/// # Errors
+/// [`KeyProblem::CannotSign`]
+pub fn mint_hand_made(key: &SigningKey, new: &NewHandMade<'_>) -> Result<Secret, KeyProblem> {
+    // As the original writes it, which is the key as the database has it.
+    let number = new.user.parse::<i64>().ok().filter(|number| number.to_string() == new.user);
+    let id = number.map_or_else(|| json!(new.user), |number| json!(number));
+    let claims = [
+        (new.claim, id),
+        ("username", json!(new.name)),
+        ("exp", json!(new.expires_at.as_secs())),
+        ("iat", json!(new.issued_at.as_secs())),
+        ("jti", json!(new.token_id)),
+    ];
+    jws::sign(key, &claims)
+}
+
+#[cfg(test)]
+mod tests;
