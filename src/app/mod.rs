@@ -77,6 +77,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let store = Store {
         sessions: Arc::new(TimedStore::new(store.sessions, Arc::clone(&metrics))),
         refresh_tokens: Arc::new(TimedStore::new(store.refresh_tokens, Arc::clone(&metrics))),
+        stamps: Arc::new(TimedStore::new(store.stamps, Arc::clone(&metrics))),
         backup: store.backup,
     };
     let pool = PasswordPool::start(config.login.hash_threads, config.login.hash_queue)

@@ -86,6 +86,7 @@ pub(in crate::telemetry) enum StoreOperation {
     Upkeep,
     Rotate,
     Look,
+    Stamp,
     Backup,
 }
 
@@ -110,6 +111,7 @@ impl StoreOperation {
         Self::Upkeep,
         Self::Rotate,
         Self::Look,
+        Self::Stamp,
         Self::Backup,
     ];
 
@@ -122,6 +124,7 @@ impl StoreOperation {
             Self::Upkeep => "upkeep",
             Self::Rotate => "rotate",
             Self::Look => "look",
+            Self::Stamp => "stamp",
             Self::Backup => "backup",
         }
     }

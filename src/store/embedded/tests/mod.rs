@@ -12,7 +12,8 @@ use super::super::contract::{
     ABSOLUTE, GRACE, IDLE, T0, after, at, digest, identity, new_session, rotate,
 };
 use super::super::{
-    Backup, RefreshState, RefreshTokens, Rotation, Session, SessionBy, Sessions, Which,
+    Backup, Keep, NewStamp, RefreshState, RefreshTokens, Rotation, Session, SessionBy, Sessions,
+    Stamps, Which,
 };
 use super::{Embedded, Tuning};
 use crate::caller::{Identity, SessionId, UserKey};
@@ -262,4 +263,17 @@ async fn rotations_per_second() {
     taken.sort();
     let (p50, p99) = (taken[taken.len() / 2], taken[taken.len() * 99 / 100]);
     println!("{CALLERS} callers: {rate:.0} rotations/s, p50 {p50:?}, p99 {p99:?}");
+}
+
+#[tokio::test]
+async fn a_stamp_is_there_after_reopening_and_gone_after_its_time() {
+    let (store, folder) = fresh();
+    let new = NewStamp { key: digest("a"), at: at(7), keep: Keep::First, kept_until: at(1000) };
+    store.put(new.clone()).await.unwrap();
+    drop(store);
+    let store = open(&folder);
+    assert_eq!(store.stamp(&digest("a")), Some(at(7)));
+    assert_eq!(store.put(NewStamp { at: at(9), ..new }).await, Ok(at(7)));
+    store.upkeep(at(1000)).await.unwrap();
+    assert_eq!(count(&file_in(&folder), "SELECT count(*) FROM stamps"), 0);
 }
