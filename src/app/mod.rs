@@ -87,6 +87,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let auth = auth::Parts {
         sessions: Arc::clone(&store.sessions),
         refresh_tokens: Arc::clone(&store.refresh_tokens),
+        stamps: Arc::clone(&store.stamps),
+        issuers: config.issuers.clone(),
         directories,
         passwords: pool.clone(),
         keys: KeyRing::open(&config.tokens, now).map_err(start_error)?,

@@ -20,6 +20,7 @@ use crate::wire::path::{CanonicalPath, Tolerance};
 mod check;
 mod defaults;
 pub mod init;
+mod issuer;
 mod load;
 mod raw;
 mod report;
@@ -29,6 +30,7 @@ mod sample_tests;
 #[cfg(test)]
 mod tests;
 
+pub use issuer::{IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer};
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub session: SessionSettings,
     /// `[[directory]]`, asked in this order.
     pub directories: Vec<DirectorySettings>,
+    /// `[[issuer]]`
+    pub issuers: Vec<IssuerSettings>,
     /// `[identity]`
     pub identity: IdentityHeaders,
     /// `[login]`

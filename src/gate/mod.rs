@@ -131,8 +131,8 @@ impl Gate {
             (Presented::Bad(refusal, _), _) if refusal.status().is_server_error() => {
                 return Denial::of(refusal, Some(route));
             }
-            (Presented::Good(session, proof), access) => {
-                let known = Presented::known(&session, proof);
+            (Presented::Good(credential), access) => {
+                let known = credential.known();
                 match (self.is_same_site(arrival, &known), access) {
                     (true, _) => Caller::Known(known),
                     (false, Access::Public) => {
@@ -175,6 +175,8 @@ impl Gate {
             }
         }
         let foreign = match authorization::read(&arrival.headers) {
+            // Of an issuer's nothing gets there either: what was taken back here is still good there.
+            _ if self.auth.reads_authorization(&arrival.headers) => false,
             Authorization::Foreign => true,
             // A public route may lead to a service with tokens of its own; ours never get there.
             Authorization::Bearer(token) => !Auth::looks_like_ours(token),
@@ -184,9 +186,10 @@ impl Gate {
     }
 
     /// Cross-site request forgery needs a credential that a browser sends unasked: only the cookie is one.
+    /// A page elsewhere cannot have a header set without a preflight that allows it.
     fn is_same_site(&self, arrival: &Arrival, known: &Known) -> bool {
         match known.proof {
-            Proof::AccessToken => true,
+            Proof::AccessToken | Proof::Issued(_) => true,
             Proof::SessionCookie => {
                 cross_site::judge(
                     &arrival.method,

@@ -5,6 +5,7 @@
 
 mod directory;
 mod identity;
+mod issuer;
 mod listen;
 mod login;
 mod paths;
@@ -28,7 +29,9 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     let upstreams = upstream::upstreams(root);
     // Before the routes, which may not let these headers through.
     let identity = root.table("identity", identity::identity);
-    let routes = route::routes(root, &upstreams, &identity);
+    let directories = directory::directories(root);
+    let issuers = issuer::issuers(root, &directories, &identity);
+    let routes = route::routes(root, &upstreams, &identity, &issuers);
     let store = root.table("store", state::store);
     let session = root.table("session", tokens::session);
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session));
@@ -37,7 +40,8 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     upstream::warn_of_unused(root, &upstreams, &routes);
     let geo = root.table("geo", state::geo);
     Config {
-        directories: directory::directories(root),
+        directories,
+        issuers,
         login: root.table("login", login::login),
         cors: root.table("cors", |table| login::cors(table, &session)),
         detect: root.table("detect", |table| watch::detect(table, &geo)),

@@ -4,7 +4,7 @@ use http::Method;
 
 use super::values;
 use crate::config::raw::{Item, Table, Wrong, nearest};
-use crate::config::{Access, IdentityHeaders, Route, Upstream};
+use crate::config::{Access, IdentityHeaders, IssuerSettings, Route, Upstream};
 use crate::wire::forward::{ProtectedNames, fold};
 use crate::wire::path::{Ambiguity, CanonicalPath};
 
@@ -13,8 +13,10 @@ pub(super) fn routes(
     root: &Table<'_>,
     upstreams: &[Item<Upstream>],
     identity: &IdentityHeaders,
+    issuers: &[IssuerSettings],
 ) -> Vec<Item<Route>> {
-    let protected = ProtectedNames::new(identity.names());
+    let protected = ProtectedNames::new(identity.names())
+        .and_credentials(issuers.iter().map(|issuer| issuer.header.as_str()));
     let mut all: Vec<Item<Route>> = Vec::new();
     root.tables("route", |table| {
         let route = route(table, all.len(), upstreams, &protected);
