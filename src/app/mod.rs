@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::state::StateFolder;
 use crate::auth::keys::KeyRing;
@@ -123,10 +123,10 @@ pub fn run(config: Config) -> Result<(), StartError> {
         gate: Arc::new(Gate::new(&config, Arc::clone(&auth))),
         endpoints: Arc::new(Endpoints::new(Arc::clone(&auth), &config)),
         identity,
-        auth,
+        auth: Arc::clone(&auth),
         sessions: Arc::clone(&store.sessions),
         operator,
-        observer: Observer::new(telemetry),
+        observer: Observer::new(Arc::clone(&telemetry)),
         clock: Arc::clone(&clock),
         config,
     };
@@ -139,11 +139,11 @@ pub fn run(config: Config) -> Result<(), StartError> {
         let serving = proxy::serve(parts, sockets).await.map_err(start_error)?;
         state.write_admin_address(addresses.admin).map_err(start_error)?;
         addresses.tell();
-        stop.received().await;
+        stop.received(|| hang_up(&telemetry, &auth, clock.now())).await;
         tracing::info!("stopping");
         tokio::select! {
             () = serving.stop(shutdown_timeout) => {}
-            () = stop.received() => tracing::warn!("told to stop twice: not waiting"),
+            () = stop.received(|| {}) => tracing::warn!("told to stop twice: not waiting"),
         }
         // Last uses since the last sweep.
         if let Err(error) = store.sessions.upkeep(clock.now()).await {
@@ -255,10 +255,20 @@ impl Addresses {
     }
 }
 
-/// SIGTERM and SIGINT.
+/// SIGHUP: the audit file was moved away, or keys were changed in their files.
+fn hang_up(telemetry: &Telemetry, auth: &Auth, now: Timestamp) {
+    telemetry.reopen_audit();
+    match auth.reload_keys(now) {
+        Ok(()) => tracing::info!("reopened the audit file and read the keys again"),
+        Err(error) => tracing::error!(%error, "the keys cannot be read; those in use stay"),
+    }
+}
+
+/// SIGTERM and SIGINT, and SIGHUP meanwhile.
 struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -266,13 +276,18 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn received(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    /// Waits until the gateway is told to stop.
+    async fn received(&mut self, hang_up: impl Fn()) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => hang_up(),
+            }
         }
     }
 }

@@ -198,7 +198,12 @@ impl Auth {
         happened: &mut Vec<What>,
     ) -> Result<Arc<Session>, Refusal> {
         let proof = Proof::SessionCookie;
+        // A session with tokens lives as long as they can be refreshed; its cookie keeps its own idle timeout.
+        let idle = |session: &Session| at.since(session.last_used()) >= self.session.idle_timeout;
         if let Some(live) = self.memory.recall(proof, value, at) {
+            if idle(&live.session) {
+                return Err(Refusal::SessionEnded);
+            }
             return Ok(live.used(proof, client, at, happened));
         }
         let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -208,7 +213,7 @@ impl Auth {
         let digest = Secret::new(value).digest();
         let by = SessionBy::Cookie(&digest);
         let session = self.sessions.find(by, at).await.map_err(store_failed)?;
-        let session = session.ok_or(Refusal::SessionEnded)?;
+        let session = session.filter(|session| !idle(session)).ok_or(Refusal::SessionEnded)?;
         let expires_at = session.expires_at;
         let live = self.memory.remember(proof, value, session, expires_at);
         Ok(live.used(proof, client, at, happened))

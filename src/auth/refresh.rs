@@ -32,9 +32,10 @@ impl Auth {
         let presented = match self.refresh_key.verify(&self.tokens, token, at) {
             Ok(presented) => presented,
             Err(refusal) => {
-                let why = match refusal {
-                    Refusal::TokenExpired => RefreshRefusal::Expired,
-                    _ => RefreshRefusal::Unknown,
+                let why = if refusal == Refusal::TokenExpired {
+                    RefreshRefusal::Expired
+                } else {
+                    RefreshRefusal::Unknown
                 };
                 return Err(refused(why, refusal, happened));
             }

@@ -137,7 +137,7 @@ impl Auth {
             cookie: cookie.as_ref().map(Secret::digest),
             at,
             expires_at,
-            idle_timeout: self.session.idle_timeout,
+            idle_timeout: self.idle_timeout(request.tokens),
             client: Some(request.client),
             agent: cut(request.agent, MAX_AGENT).to_owned(),
             refresh: refresh.as_ref().map(|refresh| refresh.remembered.clone()),
@@ -164,6 +164,14 @@ impl Auth {
         at: Timestamp,
     ) -> Result<(Secret, Duration), Refusal> {
         access_token::issue(&self.keys, &self.tokens, session, at)
+    }
+}
+
+impl Auth {
+    /// A refresh token must be good for as long as it says, so a session that has one is not over before it.
+    fn idle_timeout(&self, tokens: bool) -> Duration {
+        let idle = self.session.idle_timeout;
+        if tokens { idle.max(self.tokens.refresh_lifetime) } else { idle }
     }
 }
 

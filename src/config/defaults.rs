@@ -56,6 +56,7 @@ impl Default for Listen {
             max_own_body_bytes: 16 * KIB,
             own_body_timeout: secs(10),
             shutdown_timeout: secs(30),
+            hsts_max_age: days(365),
         }
     }
 }

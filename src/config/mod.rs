@@ -106,6 +106,8 @@ pub struct Listen {
     pub own_body_timeout: Duration,
     /// How long requests may finish after SIGTERM.
     pub shutdown_timeout: Duration,
+    /// How long browsers come back over TLS only, as answers on `https` tell them; zero tells nothing.
+    pub hsts_max_age: Duration,
 }
 
 /// `listen.certificate_file` and `listen.private_key_file`.

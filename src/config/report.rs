@@ -131,7 +131,10 @@ impl Report {
             Severity::Warning => Level::WARNING,
         };
         let title = level.primary_title(problem.subject());
-        let group = if holds_secret(&self.text, &problem.span) {
+        let group = if problem.span.end == 0 {
+            // About the file as a whole: its first line has nothing to do with it.
+            title.element(Origin::path(&*self.file))
+        } else if holds_secret(&self.text, &problem.span) {
             title.element(Origin::path(&*self.file).line(problem.line).char_column(problem.column))
         } else {
             title.element(

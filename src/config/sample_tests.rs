@@ -152,6 +152,14 @@ fn what_init_writes_is_right_and_has_the_defaults() {
 }
 
 #[test]
+fn the_sample_for_containers_opens_its_admin_port_knowingly() {
+    let text = include_str!("../../docker/gateway.toml");
+    let (_, report) = Config::parse(text, Path::new(BASE), "docker/gateway.toml").unwrap();
+    let keys: Vec<&str> = report.problems().iter().map(|one| one.key.as_str()).collect();
+    assert_eq!(keys, ["listen.admin"]);
+}
+
+#[test]
 fn an_empty_section_says_as_much_as_none() {
     let sections = [
         "trusted_proxies",

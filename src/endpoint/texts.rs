@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use crate::refusal::Refusal;
 use crate::wire::accept::Language;
 
@@ -180,13 +182,13 @@ impl Texts {
         refusal: Refusal,
         retry_after: Option<Duration>,
     ) -> String {
-        let text = match refusal {
-            Refusal::BadCredentials => self.bad_credentials,
-            Refusal::TooManyAttempts => self.too_many_attempts,
-            Refusal::Busy => self.busy,
-            Refusal::CrossSite => self.cross_site,
-            refusal if refusal.status().is_client_error() => self.bad_form,
-            _ => self.unavailable,
+        let text = match (refusal.status(), refusal) {
+            (StatusCode::UNAUTHORIZED, _) => self.bad_credentials,
+            (StatusCode::TOO_MANY_REQUESTS, _) => self.too_many_attempts,
+            (StatusCode::FORBIDDEN, _) => self.cross_site,
+            (_, Refusal::Busy) => self.busy,
+            (status, _) if status.is_client_error() => self.bad_form,
+            (_, _) => self.unavailable,
         };
         match retry_after {
             Some(wait) if refusal == Refusal::TooManyAttempts => {

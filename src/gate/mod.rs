@@ -174,14 +174,11 @@ impl Gate {
                 return Denial::of(Refusal::GroupRequired, Some(route));
             }
         }
-        let foreign = match authorization::read(&arrival.headers) {
-            // Of an issuer's nothing gets there either: what was taken back here is still good there.
-            _ if self.auth.reads_authorization(&arrival.headers) => false,
-            Authorization::Foreign => true,
-            // A public route may lead to a service with tokens of its own; ours never get there.
-            Authorization::Bearer(token) => !Auth::looks_like_ours(token),
-            Authorization::Absent | Authorization::NotAToken | Authorization::Repeated => false,
-        };
+        // Where somebody is known, it never goes on, so it need not be looked at. Nor does anything where an issuer's tokens
+        // come: what was taken back here is still good behind it.
+        let foreign = caller.known().is_none()
+            && !self.auth.reads_authorization(&arrival.headers)
+            && has_foreign_authorization(arrival);
         Decision::Forward(Permit::granted(route, caller, foreign))
     }
 
@@ -204,6 +201,16 @@ impl Gate {
     /// The names of all routes, for metrics.
     pub fn route_names(&self) -> Vec<String> {
         self.routes.route_names()
+    }
+}
+
+/// Whether `Authorization` holds something that is not ours. A public route may lead to a service with tokens of its own;
+/// ours never get there.
+fn has_foreign_authorization(arrival: &Arrival) -> bool {
+    match authorization::read(&arrival.headers) {
+        Authorization::Foreign => true,
+        Authorization::Bearer(token) => !Auth::looks_like_ours(token),
+        Authorization::Absent | Authorization::NotAToken | Authorization::Repeated => false,
     }
 }
 

@@ -45,9 +45,9 @@ impl Permit {
         &self.caller
     }
 
-    /// Whether `Authorization` holds something that is not ours, for an upstream that takes it on a route without a known
-    /// caller. In every other case the header is removed.
+    /// Whether `Authorization` holds something that is not ours, on a route without a known caller: then the upstream may
+    /// know what to do with it. In every other case the header is removed.
     pub const fn keeps_authorization(&self) -> bool {
-        self.foreign_authorization && self.caller.known().is_none()
+        self.foreign_authorization
     }
 }

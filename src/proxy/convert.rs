@@ -37,6 +37,11 @@ pub(super) fn peer(session: &Session) -> IpAddr {
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
 }
 
+/// Did the request come over TLS that ends here?
+pub(super) fn is_tls(session: &Session) -> bool {
+    session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
+}
+
 /// Reads the head of a request.
 pub(super) fn arrival(
     session: &Session,
@@ -64,7 +69,7 @@ pub(super) fn arrival(
     }
 
     let client = ClientAddress::resolve(peer(session), &rules.trusted, &request.headers);
-    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    let tls = is_tls(session);
     let scheme = client.forwarded_scheme(&request.headers).unwrap_or(if tls {
         Scheme::Https
     } else {
@@ -119,8 +124,8 @@ fn has_body(request: &RequestHeader, http1: bool, session: &Session) -> bool {
     }
     match request.headers.get(CONTENT_LENGTH) {
         Some(length) => length != "0",
-        // HTTP/2 tells the end of the stream in the head's frame.
-        None => !http1 && !request.send_end_stream().unwrap_or(false) && !h2_ended(session),
+        // In HTTP/2 a body needs no length: there is one unless the stream ended with the head.
+        None => !http1 && !h2_ended(session),
     }
 }
 
@@ -174,3 +179,33 @@ macro_rules! edit_through_the_framework {
 
 edit_through_the_framework!(RequestHeader);
 edit_through_the_framework!(ResponseHeader);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(version: Version, uri: &str, hosts: &[&'static str]) -> Result<String, Refusal> {
+        let mut request = http::Request::get(uri).version(version);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        asked_host(&RequestHeader::from(parts)).map(|host| host.to_string())
+    }
+
+    #[test]
+    fn host_and_authority_agree() {
+        for (version, uri, hosts, host) in [
+            (Version::HTTP_11, "/", &["App.test:81"][..], Ok("app.test:81")),
+            (Version::HTTP_11, "/", &[], Err(Refusal::BadHost)),
+            (Version::HTTP_11, "/", &["app.test", "app.test"], Err(Refusal::BadHost)),
+            (Version::HTTP_2, "https://app.test/", &[], Ok("app.test")),
+            (Version::HTTP_2, "https://app.test/", &["APP.test"], Ok("app.test")),
+            (Version::HTTP_2, "https://app.test/", &["evil.test"], Err(Refusal::BadHost)),
+            (Version::HTTP_2, "https://app.test/", &["app.test:81"], Err(Refusal::BadHost)),
+        ] {
+            let expected = host.map(str::to_owned);
+            assert_eq!(asked(version, uri, hosts), expected, "{version:?} {uri} {hosts:?}");
+        }
+    }
+}

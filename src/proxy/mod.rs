@@ -1,7 +1,7 @@
 //! How does the framework carry it?
 //!
-//! The only folder in which the framework's name occurs. It converts at both ends ([`convert`]), asks the gate, and puts
-//! into practice what the gate decided ([`service`]); it decides nothing itself.
+//! The only folder in which the framework's name occurs. It converts at both ends (`convert`), asks the gate, and puts
+//! into practice what the gate decided (`service`); it decides nothing itself.
 //!
 //! What the framework does by default and is changed here, with the reason beside each: kept connections without a time
 //! limit, header limits of a megabyte, 64 KiB of buffer for each idle connection, retries of binding a port, a fixed wait
@@ -115,6 +115,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         edit: edit::EditRules { identity, protected, own_cookie: config.session.cookie.clone() },
         pools: pools.clone(),
         listen: listen.clone(),
+        hsts: hsts(listen.hsts_max_age),
         clock: Arc::clone(&clock),
         ids: RequestIds::new()?,
         observer: observer.clone(),
@@ -157,6 +158,14 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
     ];
     tasks.push(tasks::recheck(auth, clock, observer, stopped));
     Ok(Serving { stop, in_flight, tasks })
+}
+
+/// What answers over TLS tell browsers. Other hosts below this one are not ours to speak for, so they are left out.
+fn hsts(max_age: std::time::Duration) -> Option<http::HeaderValue> {
+    if max_age.is_zero() {
+        return None;
+    }
+    http::HeaderValue::from_str(&format!("max-age={}", max_age.as_secs())).ok()
 }
 
 /// Why serving could not start.

@@ -17,8 +17,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::TRANSFER_ENCODING;
-use http::{Method, Version};
+use http::header::{STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
@@ -48,6 +48,8 @@ pub(super) struct Service {
     pub(super) edit: EditRules,
     pub(super) pools: Vec<Arc<Pool>>,
     pub(super) listen: Listen,
+    /// What answers over TLS say of it (R61).
+    pub(super) hsts: Option<HeaderValue>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: RequestIds,
     pub(super) observer: Observer,
@@ -134,7 +136,7 @@ impl ProxyHttp for Service {
 
     async fn upstream_response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
@@ -146,6 +148,12 @@ impl ProxyHttp for Service {
             self.edit.response(response, forwarding);
             if !forwarding.permit.route().forward_preflight {
                 self.endpoints.cors().decorate(arrival, &mut Edited(response));
+            }
+            if let Some(hsts) = self.hsts.as_ref().filter(|_| convert::is_tls(session))
+                && !response.status.is_informational()
+                && !response.headers.contains_key(STRICT_TRANSPORT_SECURITY)
+            {
+                response.insert_header(STRICT_TRANSPORT_SECURITY, hsts.clone())?;
             }
         }
         ctx.own_share += begun.elapsed();
@@ -286,6 +294,9 @@ impl Service {
         }
         if let Ok(id) = http::HeaderValue::from_str(&ctx.request_id) {
             reply.headers.insert("x-request-id", id);
+        }
+        if let Some(hsts) = self.hsts.as_ref().filter(|_| convert::is_tls(session)) {
+            reply.headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         let head = convert::response_head(&reply)?;
         let bodiless = reply.body.is_empty() || session.req_header().method == Method::HEAD;

@@ -2,7 +2,8 @@
 //!
 //! Between them lies a bounded queue. A line that finds it full is dropped and counted, as is one that cannot be written;
 //! the counts are metrics, and an operator who must not lose a line has an alert on them. The thread writes whatever is
-//! queued in one go and flushes when the queue is empty.
+//! queued in one go, flushes, and rests for a moment before it looks again: a thread that waits in the queue is woken by a
+//! system call for every line, which was measured at 18 µs a request.
 //!
 //! When the [`LineWriter`] is dropped, it waits until what is queued is written, but not for ever: a reader that hangs must
 //! not keep the gateway from ending.
@@ -18,6 +19,10 @@ use parking_lot::Mutex;
 
 /// Lines that may wait: a second of ten thousand a second.
 const QUEUE: usize = 10_000;
+/// How long the thread rests between two batches, and so how old a line in a busy log can be.
+const REST: Duration = Duration::from_millis(5);
+/// Bytes that are collected for one write.
+const BATCH: usize = 64 * 1024;
 /// How long the end waits for what is queued.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -62,7 +67,7 @@ impl LineWriter {
         let (ending, ended) = mpsc::channel();
         let sink = LineSink { queue, dropped: Arc::default() };
         let dropped = Arc::clone(&sink.dropped);
-        let out = BufWriter::new(open()?);
+        let out = BufWriter::with_capacity(BATCH, open()?);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             write_all(&lines, out, open, &dropped);
             drop(ending);
@@ -126,7 +131,7 @@ fn write_all<W: Write>(
                     // If it cannot be opened, the old one goes on: a line in the wrong file is better than none.
                     if let Ok(new) = open() {
                         let _ = out.flush();
-                        out = BufWriter::new(new);
+                        out = BufWriter::with_capacity(BATCH, new);
                     }
                 }
                 Message::Close => {
@@ -141,6 +146,8 @@ fn write_all<W: Write>(
         if out.flush().is_err() {
             dropped.fetch_add(1, Ordering::Relaxed);
         }
+        #[expect(clippy::disallowed_methods, reason = "this thread does nothing but write lines")]
+        thread::sleep(REST);
     }
 }
 

@@ -92,13 +92,9 @@ impl Reply {
 
 /// RFC 6750 section 3: a credential that does not hold is `invalid_token`; none at all has no error.
 const fn challenge(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::TokenNotValid
-        | Refusal::TokenExpired
-        | Refusal::TokenWrongType
-        | Refusal::TokenBlacklisted
-        | Refusal::SessionEnded => "Bearer realm=\"api\", error=\"invalid_token\"",
-        Refusal::BadAuthorization => "Bearer realm=\"api\", error=\"invalid_request\"",
+    match refusal.code().as_bytes() {
+        b"token_not_valid" | b"session_ended" => "Bearer realm=\"api\", error=\"invalid_token\"",
+        b"bad_authorization_header" => "Bearer realm=\"api\", error=\"invalid_request\"",
         _ => "Bearer realm=\"api\"",
     }
 }

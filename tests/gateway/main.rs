@@ -13,11 +13,41 @@
     reason = "test helpers may fail loudly, wait in short steps and read the environment"
 )]
 
+// The login page in a real browser.
+mod browser;
+// Bodies, WebSockets, timeouts and connections on both sides.
 mod carry;
+// What the command line does to a running gateway and to a stopped one.
+mod commands;
+// Killed under load: what survives.
+mod crash;
+// A scene for each detector: what is counted, audited and done.
+mod detect;
+// In front of a real Django service.
+mod django;
+// The documentation's tables, held to the code.
+mod documentation;
+// What the upstream receives, and what the client gets back from it.
 mod forwarding;
+// The sources themselves: imports, the framework's name, file sizes.
 mod layers;
+// The admin listener, the log, starting and stopping.
+mod operate;
+// The hashing pool is full, the store fails: what goes on and what does not.
+mod outage;
+// Rotation, races, reuse and verification of tokens.
 mod refresh;
+// Protections that no other module shows.
+mod security;
+// Sessions, cookies, sign-out, cross-site requests, CORS.
 mod sessions;
+// Signing in, its page and its limits.
 mod sign_in;
+// Clients that stall or drip.
+mod slow;
+// What tests start and speak to.
 mod support;
+// Request heads: targets, framing, hosts, methods, limits.
 mod targets;
+// HTTPS, and HTTP/2 from a client's frames to an HTTP/1.1 upstream.
+mod tls;

@@ -400,10 +400,10 @@ impl Auth {
         };
         let one = issuers.all.get(index).ok_or(IssuedRefusal::NoLongerAccepted)?;
         let known = issuers.known(&one.directory, &issued.user, at).await?;
-        if let PasswordPrint::Claimed(print) = &issued.password {
-            if print.as_ref() != Some(&known.password_print) {
-                return Err(IssuedRefusal::PasswordChanged);
-            }
+        if let PasswordPrint::Claimed(print) = &issued.password
+            && print.as_ref() != Some(&known.password_print)
+        {
+            return Err(IssuedRefusal::PasswordChanged);
         }
         // After the user was looked at: that look may have ended it.
         issuers.holds(&issued, at)?;

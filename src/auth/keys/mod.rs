@@ -4,7 +4,7 @@
 //! what is needed to verify the old one's tokens in a file beside it, named
 //!
 //! ```text
-//! signing-key.<kid>.<seconds since 1970>.retired
+//! signing-key.pem.<kid>.<seconds since 1970>.retired
 //! ```
 //!
 //! where the time is that at which the last token signed with it will have expired; after it, the file is removed. It is

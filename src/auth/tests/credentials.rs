@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::auth::testkit::{CLIENT, Kit, NOW};
 use crate::caller::{Proof, UserKey};
 use crate::clock::Timestamp;
+use crate::config::Rotation;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::store::{NewSession, Session, SessionBy, Sessions, StoreError, Upkeep, Which};
@@ -94,6 +95,19 @@ async fn a_use_is_told_with_its_proof_and_keeps_the_session_alive() {
     assert!(kit.auth.cookie(cookie, CLIENT, later, &mut happened).await.is_ok());
     let idle = later.plus(Duration::from_secs(86_400));
     assert!(kit.auth.cookie(cookie, CLIENT, idle, &mut happened).await.is_err());
+}
+
+#[tokio::test]
+async fn a_cookie_may_be_idle_for_a_day_and_a_refresh_token_for_as_long_as_it_says() {
+    let kit = Kit::new();
+    let signed_in = kit.signed_in().await;
+    let later = NOW.plus(Duration::from_secs(3 * 86_400));
+    let mut happened = Vec::new();
+    let cookie = signed_in.cookie.as_ref().unwrap().expose();
+    assert!(kit.auth.cookie(cookie, CLIENT, later, &mut happened).await.is_err());
+    let refresh = signed_in.tokens.as_ref().unwrap().refresh.as_ref().unwrap().expose();
+    let rotation = Rotation::SingleUse;
+    assert!(kit.auth.refresh(refresh, rotation, later, &mut happened).await.is_ok());
 }
 
 #[tokio::test]

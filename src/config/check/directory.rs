@@ -37,7 +37,7 @@ pub(super) fn directories(root: &Table<'_>) -> Vec<DirectorySettings> {
         }
         directory
     });
-    if !root.has("directory") {
+    if !root.has("directory") || root.is_empty_list("directory") {
         root.warn(
             "directory",
             Wrong::new("there is no directory, so nobody can sign in")
@@ -87,7 +87,11 @@ fn django(table: &Table<'_>) -> DjangoDirectory {
     DjangoDirectory {
         user_table: table.text("user_table", values::identifier).unwrap_or(default.user_table),
         columns: table.table("columns", columns),
-        groups: if table.is_off("groups") { None } else { Some(table.table("groups", groups)) },
+        groups: if table.is_off("groups", "a table") {
+            None
+        } else {
+            Some(table.table("groups", groups))
+        },
         hashers: hasher_names(table).unwrap_or(default.hashers),
         database: default.database,
     }

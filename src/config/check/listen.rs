@@ -60,19 +60,26 @@ pub(super) fn listen(table: &Table<'_>) -> Listen {
         shutdown_timeout: table
             .duration("shutdown_timeout", secs(0)..=HOUR)
             .unwrap_or(default.shutdown_timeout),
+        hsts_max_age: table
+            .duration("hsts_max_age", secs(0)..=secs(2 * 365 * 24 * 3600))
+            .unwrap_or(default.hsts_max_age),
     }
 }
 
 pub(super) fn trusted_proxies(table: &Table<'_>) -> Vec<IpNet> {
     let trust_all = table.flag("danger_trust_all_proxies").unwrap_or(false);
     let networks = table.list("networks", values::network).unwrap_or_default();
-    for item in networks.iter().filter(|item| item.value.prefix_len() == 0) {
+    let trusted: Vec<IpNet> = networks.iter().map(|item| canonical(item.value)).collect();
+    // Together: two halves are everything as well.
+    if IpNet::aggregate(&trusted).iter().any(|network| network.prefix_len() == 0) {
+        let whole = networks.iter().find(|item| canonical(item.value).prefix_len() == 0);
+        let place = whole.map_or_else(|| table.place("networks"), |item| item.place.clone());
         let wrong = Wrong::new("every client could then say which address it has");
         if trust_all {
-            table.warn_at(item.place.clone(), wrong);
+            table.warn_at(place, wrong);
         } else {
             table.error_at(
-                item.place.clone(),
+                place,
                 wrong.help(
                     "list the proxies' own networks, or set danger_trust_all_proxies = true where \
                      nobody but the proxy can connect",
@@ -81,6 +88,18 @@ pub(super) fn trusted_proxies(table: &Table<'_>) -> Vec<IpNet> {
         }
     }
     networks.into_iter().map(|item| item.value).collect()
+}
+
+/// IPv4-mapped networks as what they are.
+fn canonical(network: IpNet) -> IpNet {
+    match network {
+        IpNet::V6(v6) if v6.prefix_len() >= 96 => v6
+            .addr()
+            .to_ipv4_mapped()
+            .and_then(|v4| IpNet::new(v4.into(), v6.prefix_len() - 96).ok())
+            .unwrap_or(network),
+        IpNet::V4(_) | IpNet::V6(_) => network,
+    }
 }
 
 fn tls_files(table: &Table<'_>, is_needed: bool) -> Option<TlsFiles> {

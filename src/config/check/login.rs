@@ -1,7 +1,7 @@
 //! `[login]` and `[cors]`.
 
 use super::{DAY, secs, values};
-use crate::config::raw::{Table, Wrong, duration_text};
+use crate::config::raw::{Table, Wrong};
 use crate::config::{Cors, Issues, Login, SessionSettings};
 
 const ISSUES: [(&str, Issues); 3] =
@@ -14,28 +14,9 @@ pub(super) fn login(table: &Table<'_>) -> Login {
     let longest_wait = table.duration("longest_wait", waits).unwrap_or(default.longest_wait);
     let forget_after =
         table.duration("forget_after", secs(1)..=30 * DAY).unwrap_or(default.forget_after);
-    if longest_wait < first_wait {
-        let key = if table.has("longest_wait") { "longest_wait" } else { "first_wait" };
-        table.error(
-            key,
-            Wrong::new(format!(
-                "login.longest_wait ({}) is shorter than login.first_wait ({})",
-                duration_text(longest_wait),
-                duration_text(first_wait)
-            )),
-        );
-    }
-    if forget_after < longest_wait {
-        let key = if table.has("forget_after") { "forget_after" } else { "longest_wait" };
-        table.error(
-            key,
-            Wrong::new(format!(
-                "failures would be forgotten (login.forget_after, {}) before the longest wait is over ({})",
-                duration_text(forget_after),
-                duration_text(longest_wait)
-            )),
-        );
-    }
+    table.ordered(("first_wait", first_wait), ("longest_wait", longest_wait));
+    // Or a guesser would begin anew before the longest wait is over.
+    table.ordered(("longest_wait", longest_wait), ("forget_after", forget_after));
     let failures = 1..=1_000_000;
     Login {
         issues: table.choice("issues", &ISSUES).unwrap_or(default.issues),

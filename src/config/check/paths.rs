@@ -1,7 +1,7 @@
 //! `[paths]`: what the gateway answers itself, and where.
 
 use super::values;
-use crate::config::raw::{Item, Place, Table, Wrong};
+use crate::config::raw::{Item, Table, Wrong};
 use crate::config::{OwnPath, OwnPathEntry, Rotation};
 
 pub(super) const ROTATION: [(&str, Rotation); 2] =
@@ -11,17 +11,18 @@ pub(super) fn paths(table: &Table<'_>, rotation: Rotation) -> Vec<OwnPathEntry> 
     let mut all: Vec<Item<OwnPathEntry>> = Vec::new();
     for own in OwnPath::ALL {
         let key = own.name();
-        if table.is_off(key) {
+        if table.is_off(key, "a path") {
             continue;
         }
         let path = table
             .text(key, values::canonical_path)
             .map_or_else(|| own.default_path().to_owned(), |path| path.to_string());
-        add(table, &mut all, OwnPathEntry { path, own, rotation }, table.place(key));
+        let item = Item { value: OwnPathEntry { path, own, rotation }, place: table.place(key) };
+        add(table, &mut all, item, table.has(key));
     }
     table.tables("alias", |alias| {
         if let Some(entry) = read_alias(alias, rotation) {
-            add(table, &mut all, entry, alias.place("path"));
+            add(table, &mut all, Item { value: entry, place: alias.place("path") }, true);
         }
     });
     all.into_iter().map(|item| item.value).collect()
@@ -42,14 +43,22 @@ fn read_alias(table: &Table<'_>, rotation: Rotation) -> Option<OwnPathEntry> {
     Some(OwnPathEntry { path: path?, own: own?, rotation: own_rotation.unwrap_or(rotation) })
 }
 
-fn add(table: &Table<'_>, all: &mut Vec<Item<OwnPathEntry>>, entry: OwnPathEntry, place: Place) {
-    if let Some(other) = all.iter().find(|other| other.value.path == entry.path) {
-        table.error_at(
-            place,
-            Wrong::new(format!("{:?} is {} already", entry.path, other.place.key))
-                .help("each own path and alias needs a path of its own"),
-        );
-    } else {
-        all.push(Item { value: entry, place });
-    }
+/// Of two that collide, the one that is written is wrong, not the default.
+fn add(
+    table: &Table<'_>,
+    all: &mut Vec<Item<OwnPathEntry>>,
+    item: Item<OwnPathEntry>,
+    is_written: bool,
+) {
+    let path = &item.value.path;
+    let Some(other) = all.iter().find(|other| other.value.path == *path) else {
+        all.push(item);
+        return;
+    };
+    let (wrong, taken_by) = if is_written { (&item, other) } else { (other, &item) };
+    table.error_at(
+        wrong.place.clone(),
+        Wrong::new(format!("{path:?} is {} already", taken_by.place.key))
+            .help("each own path and alias needs a path of its own"),
+    );
 }

@@ -17,31 +17,35 @@ pub(super) fn routes(
 ) -> Vec<Item<Route>> {
     let protected = ProtectedNames::new(identity.names())
         .and_credentials(issuers.iter().map(|issuer| issuer.header.as_str()));
-    let mut all: Vec<Item<Route>> = Vec::new();
+    let mut all: Vec<(Item<Route>, bool)> = Vec::new();
     root.tables("route", |table| {
-        let route = route(table, all.len(), upstreams, &protected);
-        for other in &all {
-            refuse_conflict(table, &route, &other.value);
+        let (route, has_path) = route(table, all.len(), upstreams, &protected);
+        for (other, other_has_path) in &all {
+            refuse_same_name(table, &route, &other.value);
+            if has_path && *other_has_path {
+                refuse_conflict(table, &route, &other.value);
+            }
         }
-        all.push(Item { value: route, place: table.place("path") });
+        all.push((Item { value: route, place: table.place("path") }, has_path));
     });
     root.require("route", "at least one: [[route]] name = \"app\" path = \"/\" upstream = \"...\"");
-    all
+    all.into_iter().map(|(item, _)| item).collect()
 }
 
+/// A route, and whether its path could be read. Where not, that is an error, and the `/` in its place is never used.
 fn route(
     table: &Table<'_>,
     index: usize,
     upstreams: &[Item<Upstream>],
     protected: &ProtectedNames,
-) -> Route {
+) -> (Route, bool) {
     table.require("name", "a name for metrics and logs");
     table.require("path", "the prefix that it takes, like \"/\" or \"/static/\"");
     let name = table.text("name", values::name).unwrap_or_default();
     let path = table.text("path", values::canonical_path);
     let upstream = upstream_index(table, upstreams);
     let strip_prefix = strip_prefix(table, path.as_ref());
-    // Without a path there is an error, and the route is never used.
+    let has_path = path.is_some();
     let default = Route::new(&name, path.unwrap_or_default(), upstream);
     let access = table.choice("access", &ACCESS).unwrap_or(default.access);
     let groups = table.values("groups", values::filled).unwrap_or_default();
@@ -52,7 +56,7 @@ fn route(
                 .help("remove route.groups, or set access = \"signed-in\""),
         );
     }
-    Route {
+    let route = Route {
         hosts: table.values("hosts", values::route_host).unwrap_or_default(),
         methods: table.values("methods", method).unwrap_or_default(),
         access,
@@ -66,7 +70,8 @@ fn route(
         forward_preflight: table.flag("forward_preflight").unwrap_or(default.forward_preflight),
         websocket: table.flag("websocket").unwrap_or(default.websocket),
         ..default
-    }
+    };
+    (route, has_path)
 }
 
 const ACCESS: [(&str, Access); 3] =
@@ -79,14 +84,18 @@ fn upstream_index(table: &Table<'_>, upstreams: &[Item<Upstream>]) -> usize {
             let names = || upstreams.iter().map(|upstream| upstream.value.name.as_str());
             let wrong = Wrong::new(format!("there is no upstream {text:?}"));
             let list = format!("the upstreams are: {}", names().collect::<Vec<_>>().join(", "));
-            match (nearest(text, names()), upstreams.is_empty()) {
-                (_, true) => wrong,
-                (Some(meant), _) => wrong.help(format!("did you mean {meant:?}? {list}")),
-                (None, _) => wrong.help(list),
+            match nearest(text, names()) {
+                Some(meant) => wrong.help(format!("did you mean {meant:?}? {list}")),
+                None => wrong.help(list),
             }
         })
     };
-    table.text("upstream", find).unwrap_or(0)
+    // Beyond the last: none. Where an upstream's own name could not be read, that has been reported.
+    let none = upstreams.len();
+    if upstreams.is_empty() || upstreams.iter().any(|upstream| upstream.value.name.is_empty()) {
+        return table.text("upstream", |text| Ok(find(text).unwrap_or(none))).unwrap_or(none);
+    }
+    table.text("upstream", find).unwrap_or(none)
 }
 
 fn method(text: &str) -> Result<Method, Wrong> {
@@ -130,10 +139,13 @@ fn allowed_header(text: &str, protected: &ProtectedNames) -> Result<String, Wron
     Ok(name)
 }
 
-fn refuse_conflict(table: &Table<'_>, route: &Route, other: &Route) {
+fn refuse_same_name(table: &Table<'_>, route: &Route, other: &Route) {
     if !route.name.is_empty() && route.name == other.name {
         table.error("name", Wrong::new(format!("{:?} is another route's name", route.name)));
     }
+}
+
+fn refuse_conflict(table: &Table<'_>, route: &Route, other: &Route) {
     // A final slash says nothing: see `CanonicalPath::starts_with_segments`.
     let same_path = route.path.starts_with_segments(&other.path)
         && other.path.starts_with_segments(&route.path);

@@ -40,7 +40,7 @@ pub(super) fn tokens(
             Wrong::new("is shorter than tokens.access_lifetime")
                 .help(format!("allowed: {} or more", duration_text(access_lifetime))),
         );
-    } else if refresh_lifetime > session.absolute_timeout {
+    } else if table.has("refresh_lifetime") && refresh_lifetime > session.absolute_timeout {
         table.warn(
             "refresh_lifetime",
             Wrong::new(format!(
@@ -81,16 +81,7 @@ pub(super) fn session(table: &Table<'_>) -> SessionSettings {
         table.duration("idle_timeout", secs(1)..=366 * DAY).unwrap_or(default.idle_timeout);
     let absolute_timeout =
         table.duration("absolute_timeout", secs(1)..=366 * DAY).unwrap_or(default.absolute_timeout);
-    if idle_timeout > absolute_timeout {
-        table.error(
-            if table.has("idle_timeout") { "idle_timeout" } else { "absolute_timeout" },
-            Wrong::new(format!(
-                "session.idle_timeout ({}) is longer than session.absolute_timeout ({})",
-                duration_text(idle_timeout),
-                duration_text(absolute_timeout)
-            )),
-        );
-    }
+    table.ordered(("idle_timeout", idle_timeout), ("absolute_timeout", absolute_timeout));
     SessionSettings {
         cookie: cookie.unwrap_or_else(|| if plain { PLAIN_COOKIE.into() } else { default.cookie }),
         idle_timeout,

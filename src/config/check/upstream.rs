@@ -26,13 +26,17 @@ pub(super) fn upstreams(root: &Table<'_>) -> Vec<Item<Upstream>> {
     all
 }
 
+/// Where no route was mistaken about its upstream.
 pub(super) fn warn_of_unused(
     root: &Table<'_>,
     upstreams: &[Item<Upstream>],
     routes: &[Item<Route>],
 ) {
+    if routes.is_empty() || routes.iter().any(|route| route.value.upstream >= upstreams.len()) {
+        return;
+    }
     for (index, upstream) in upstreams.iter().enumerate() {
-        if !routes.is_empty() && !routes.iter().any(|route| route.value.upstream == index) {
+        if !routes.iter().any(|route| route.value.upstream == index) {
             root.warn_at(upstream.place.clone(), Wrong::new("no route leads to this upstream"));
         }
     }
@@ -43,9 +47,6 @@ fn upstream(table: &Table<'_>) -> Upstream {
     table.require("servers", "for example: servers = [\"127.0.0.1:8000\"]");
     let name = table.text("name", values::name).unwrap_or_default();
     let servers = table.values("servers", values::server).unwrap_or_default();
-    if table.is_empty_list("servers") {
-        table.error("servers", Wrong::new("there must be at least one server"));
-    }
     let default = Upstream::new(&name, &[]);
     Upstream {
         servers,

@@ -9,7 +9,7 @@ use crate::wire::arrival::Scheme;
 use crate::wire::forward::ProtectedNames;
 use crate::wire::forward::fold;
 use crate::wire::host::Host;
-use crate::wire::path::CanonicalPath;
+use crate::wire::path::{CanonicalPath, TargetProblem};
 
 /// A name that becomes a metric label or part of a user's key.
 pub(super) fn name(text: &str) -> Result<String, Wrong> {
@@ -84,6 +84,9 @@ pub(super) fn canonical_path(text: &str) -> Result<CanonicalPath, Wrong> {
         Ok(path) if path.as_str() == text => Ok(path),
         Ok(path) => Err(Wrong::new(format!("{text:?} is not written canonically"))
             .help(format!("write {:?}", path.as_str()))),
+        Err(TargetProblem::NotOriginForm) => {
+            Err(Wrong::new(format!("{text:?} does not begin with /")))
+        }
         Err(problem) => Err(Wrong::new(format!("{text:?} is no path: {problem}"))
             .help("allowed: a path that begins with / and has one reading only, without query")),
     }

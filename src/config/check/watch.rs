@@ -9,36 +9,38 @@ const ACTIONS: [(&str, Action); 2] =
 
 pub(super) fn detect(table: &Table<'_>, geo: &Geo) -> Detect {
     let default = Detect::default();
-    let read =
-        |key, lowest, default: Detector| table.table(key, |table| detector(table, lowest, default));
-    let detect = Detect {
-        refresh_reuse: read("refresh_reuse", 1, default.refresh_reuse),
-        refresh_burst: read("refresh_burst", 1, default.refresh_burst),
-        password_guessing: read("password_guessing", 1, default.password_guessing),
-        password_spraying: read("password_spraying", 1, default.password_spraying),
-        // Every session is used from one country.
-        token_countries: read("token_countries", 2, default.token_countries),
-        queue: table.number("queue", 1..=1_000_000).unwrap_or(default.queue),
+    let sign_ins = |key, default: Detector| {
+        table.table(key, |table| {
+            let detector = detector(table, 1, default);
+            if detector.action == Action::EndSession {
+                table.warn(
+                    "action",
+                    Wrong::new("a failed sign-in has no session to end, so this only observes"),
+                );
+            }
+            detector
+        })
     };
-    for (key, detector) in [
-        ("password_guessing", &detect.password_guessing),
-        ("password_spraying", &detect.password_spraying),
-    ] {
-        if detector.action == Action::EndSession {
-            table.warn(
-                key,
-                Wrong::new("a failed sign-in has no session to end, so this only observes")
-                    .help("write action = \"observe\""),
-            );
-        }
+    Detect {
+        refresh_reuse: table
+            .table("refresh_reuse", |table| detector(table, 1, default.refresh_reuse)),
+        refresh_burst: table
+            .table("refresh_burst", |table| detector(table, 1, default.refresh_burst)),
+        password_guessing: sign_ins("password_guessing", default.password_guessing),
+        password_spraying: sign_ins("password_spraying", default.password_spraying),
+        token_countries: table.table("token_countries", |table| {
+            // Every session is used from one country.
+            let detector = detector(table, 2, default.token_countries);
+            if detector.action == Action::EndSession && geo.country_database.is_none() {
+                table.warn(
+                    "action",
+                    Wrong::new("without geo.country_database no address has a country"),
+                );
+            }
+            detector
+        }),
+        queue: table.number("queue", 1..=1_000_000).unwrap_or(default.queue),
     }
-    if detect.token_countries.action == Action::EndSession && geo.country_database.is_none() {
-        table.warn(
-            "token_countries",
-            Wrong::new("without geo.country_database no address has a country"),
-        );
-    }
-    detect
 }
 
 fn detector(table: &Table<'_>, lowest: u32, default: Detector) -> Detector {

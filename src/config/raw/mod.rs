@@ -58,6 +58,7 @@ pub(super) struct Table<'a> {
     asked: RefCell<Vec<&'static str>>,
     foreign: RefCell<Vec<&'static str>>,
     is_free: Cell<bool>,
+    required: RefCell<Vec<(&'static str, String)>>,
 }
 
 impl Reader {
@@ -112,12 +113,16 @@ impl<'a> Table<'a> {
             asked: RefCell::default(),
             foreign: RefCell::default(),
             is_free: Cell::default(),
+            required: RefCell::default(),
         }
     }
 
     fn done<R>(self, read: impl FnOnce(&Self) -> R) -> R {
         let result = read(&self);
         self.report_unknown();
+        for (key, help) in self.required.take() {
+            self.error(key, Wrong::new("is missing").help(help));
+        }
         result
     }
 
@@ -225,9 +230,17 @@ impl<'a> Table<'a> {
 
     // --- keys
 
-    /// Is the value `false`, for keys that turn a thing off? Everything else is left to the next getter.
-    pub(super) fn is_off(&self, key: &'static str) -> bool {
-        matches!(self.ask(key).map(Spanned::get_ref), Some(DeValue::Boolean(false)))
+    /// Is the value `false`, for keys that turn a thing off? `true` is refused, everything else left to the next getter.
+    pub(super) fn is_off(&self, key: &'static str, otherwise: &str) -> bool {
+        match self.ask(key).map(Spanned::get_ref) {
+            Some(DeValue::Boolean(true)) => {
+                let help = format!("allowed: {otherwise}, or false to turn it off");
+                self.error(key, Wrong::new("true says nothing here").help(help));
+                true
+            }
+            Some(DeValue::Boolean(false)) => true,
+            _ => false,
+        }
     }
 
     /// Reports those of `keys` that are there: they mean something, but not here.
@@ -255,10 +268,12 @@ impl<'a> Table<'a> {
         self.reader.base.join(path)
     }
 
-    /// An error if the key is absent.
+    /// An error if the key is absent, or an array without elements.
     pub(super) fn require(&self, key: &'static str, help: &str) {
         if !self.has(key) {
-            self.error(key, Wrong::new("is missing").help(help));
+            self.required.borrow_mut().push((key, help.to_owned()));
+        } else if self.is_empty_list(key) {
+            self.error(key, Wrong::new("is empty").help(help));
         }
     }
 
@@ -285,22 +300,29 @@ impl<'a> Table<'a> {
         if self.is_free.get() {
             return;
         }
+        let mut allowed = asked.clone();
+        allowed.sort_unstable();
+        let allowed = format!("allowed: {}", allowed.join(", "));
         for (name, _) in self.entries.into_iter().flatten() {
             let key = name.get_ref().as_ref();
             if asked.contains(&key) || foreign.contains(&key) {
                 continue;
             }
             let place = Place { key: self.key(key), span: name.span() };
-            let wrong = match renamed::new_name(&place.key) {
-                Some(new) => Wrong::new(format!("this key is called {new}")),
-                None => {
-                    let allowed = format!("allowed: {}", asked.join(", "));
-                    Wrong::new("unknown key").help(match nearest(key, asked.iter().copied()) {
-                        Some(meant) => format!("did you mean {meant}? {allowed}"),
-                        None => allowed,
-                    })
+            let (meant, wrong) = match renamed::new_name(&place.key) {
+                Some(new) => {
+                    (new.rsplit('.').next(), Wrong::new(format!("this key is called {new}")))
                 }
+                None => match nearest(key, asked.iter().copied()) {
+                    Some(meant) => (
+                        Some(meant),
+                        Wrong::new("unknown key").help(format!("did you mean {meant}? {allowed}")),
+                    ),
+                    None => (None, Wrong::new("unknown key").help(allowed.clone())),
+                },
             };
+            // One slip is one problem: what was meant is not missing as well.
+            self.required.borrow_mut().retain(|(key, _)| Some(*key) != meant);
             self.error_at(place, wrong);
         }
     }

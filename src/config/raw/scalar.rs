@@ -94,6 +94,27 @@ impl<'a> Table<'a> {
         })
     }
 
+    /// An error if one duration is longer than the other, at the one that is written.
+    pub(in crate::config) fn ordered(
+        &self,
+        (shorter_key, shorter): (&str, Duration),
+        (longer_key, longer): (&str, Duration),
+    ) {
+        if shorter <= longer {
+            return;
+        }
+        let (shorter, longer) = (duration_text(shorter), duration_text(longer));
+        if self.has(longer_key) {
+            let other = self.place(shorter_key).key;
+            let message = format!("{longer} is shorter than {other} ({shorter})");
+            self.error(longer_key, Wrong::new(message));
+        } else {
+            let other = self.place(longer_key).key;
+            let message = format!("{shorter} is longer than {other} ({longer})");
+            self.error(shorter_key, Wrong::new(message));
+        }
+    }
+
     /// A whole number within limits.
     pub(in crate::config) fn number<N>(
         &self,

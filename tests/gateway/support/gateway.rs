@@ -2,15 +2,16 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
+use std::time::Instant;
 
 use tempfile::TempDir;
 
-use super::client::Client;
-use super::eventually;
+use super::client::{Client, Request};
+use super::{DEADLINE, eventually};
 
 /// The users of the file directory in every test: name, password, groups.
 pub(crate) const USERS: &[(&str, &str, &[&str])] = &[
@@ -27,6 +28,9 @@ pub(crate) struct Setup {
     directories: String,
     extra: String,
     listen: String,
+    store: String,
+    log: String,
+    files: Vec<(String, Vec<u8>)>,
 }
 
 /// A running gateway.
@@ -68,6 +72,9 @@ websocket = true
             directories: "[[directory]]\nkind = \"file\"\npath = \"users.toml\"\n".into(),
             extra: String::new(),
             listen: String::new(),
+            store: "path = \"state/store.db\"".into(),
+            log: "level = \"info\"".into(),
+            files: Vec::new(),
         }
     }
 
@@ -82,6 +89,24 @@ websocket = true
     pub(crate) fn listen(mut self, toml: &str) -> Self {
         self.listen.push_str(toml);
         self.listen.push('\n');
+        self
+    }
+
+    /// With these keys in `[store]` instead of the path of an embedded one.
+    pub(crate) fn store(mut self, toml: &str) -> Self {
+        self.store = toml.into();
+        self
+    }
+
+    /// With these keys in `[log]` instead of the level; it is JSON.
+    pub(crate) fn log(mut self, toml: &str) -> Self {
+        self.log = toml.into();
+        self
+    }
+
+    /// With a private file in its folder.
+    pub(crate) fn file(mut self, name: &str, content: &[u8]) -> Self {
+        self.files.push((name.into(), content.into()));
         self
     }
 
@@ -129,11 +154,11 @@ servers = ["{}"]
 {}
 {}
 [store]
-path = "state/store.db"
+{}
 
 [log]
 format = "json"
-level = "info"
+{}
 
 {}
 "#,
@@ -142,16 +167,26 @@ level = "info"
             self.upstream_extra,
             self.directories,
             self.routes,
+            self.store,
+            self.log,
             self.extra
         )
     }
 
+    /// Writes its folder and starts nothing.
+    pub(crate) fn prepare(self) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        write_private(&folder.path().join("gateway.toml"), self.toml());
+        write_private(&folder.path().join("users.toml"), users_file());
+        for (name, content) in &self.files {
+            write_private(&folder.path().join(name), content);
+        }
+        folder
+    }
+
     /// Starts it and waits until it is ready.
     pub(crate) fn start(self) -> Gateway {
-        let folder = tempfile::tempdir().unwrap();
-        write_private(&folder.path().join("gateway.toml"), &self.toml());
-        write_private(&folder.path().join("users.toml"), users_file());
-        Gateway::launch(folder)
+        Gateway::launch(self.prepare())
     }
 }
 
@@ -245,6 +280,12 @@ impl Gateway {
         })
     }
 
+    /// What its admin listener answers to an operator who has the token.
+    pub(crate) fn operator(&self, method: &str, target: &str) -> Request {
+        let token = std::fs::read_to_string(self.folder().join("state/operator-token")).unwrap();
+        Client::new(self.admin).request(method, target).host("localhost").bearer(token.trim())
+    }
+
     /// Runs a command of the binary in its folder.
     pub(crate) fn command(&self, arguments: &[&str]) -> Output {
         run_in(self.folder.path(), arguments, "")
@@ -300,12 +341,34 @@ pub(crate) fn run_in(folder: &Path, arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
+    // A command may end without having read it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let pid = child.id();
+    let (sender, output) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+    output.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+        signal("KILL", pid);
+        let output = output.recv().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        panic!("{arguments:?} has not ended after {DEADLINE:?}:\n{error}")
+    })
+}
+
+/// Starts a gateway that must not start: exit code 1, at once, and its last words.
+pub(crate) fn does_not_start(folder: &Path) -> String {
+    let started = Instant::now();
+    let output = run_in(folder, &["run"], "");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(started.elapsed() < DEADLINE / 2, "it took {:?}", started.elapsed());
+    assert!(!error.contains("panicked"), "{error}");
+    let last = error.lines().last().unwrap_or_default().to_owned();
+    assert!(last.starts_with("doorwarden: "), "{error}");
+    last
 }
 
 /// Writes a file that only its owner may read.
-pub(crate) fn write_private(path: &PathBuf, text: &str) {
+pub(crate) fn write_private(path: &Path, content: impl AsRef<[u8]>) {
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = std::fs::OpenOptions::new()
         .write(true)
@@ -314,7 +377,7 @@ pub(crate) fn write_private(path: &PathBuf, text: &str) {
         .mode(0o600)
         .open(path)
         .unwrap();
-    file.write_all(text.as_bytes()).unwrap();
+    file.write_all(content.as_ref()).unwrap();
 }
 
 /// The users' file, made once by the binary's own command.

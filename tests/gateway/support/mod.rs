@@ -1,7 +1,11 @@
 //! What a test starts and speaks to: the gateway's process, a recording upstream, Django, a strict client, a browser.
 
+pub(crate) mod browser;
 pub(crate) mod client;
+pub(crate) mod django;
 pub(crate) mod gateway;
+pub(crate) mod mmdb;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 
 use std::time::{Duration, Instant};

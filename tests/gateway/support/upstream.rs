@@ -17,10 +17,9 @@ use super::DEADLINE;
 pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) target: String,
+    pub(crate) version: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// Which connection it came on, counted from 0.
-    pub(crate) connection: usize,
 }
 
 /// A running upstream.
@@ -50,8 +49,8 @@ impl Upstream {
                     return;
                 }
                 let (Ok(stream), state) = (stream, Arc::clone(&serving)) else { continue };
-                let number = state.connections.fetch_add(1, Ordering::SeqCst);
-                thread::spawn(move || serve(stream, number, &state));
+                state.connections.fetch_add(1, Ordering::SeqCst);
+                thread::spawn(move || serve(stream, &state));
             }
         });
         Self { address, state }
@@ -115,11 +114,11 @@ impl Seen {
     }
 }
 
-fn serve(mut stream: TcpStream, connection: usize, state: &State) {
+fn serve(mut stream: TcpStream, state: &State) {
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.set_nodelay(true).unwrap();
     let mut buffer = Vec::new();
-    while let Some(seen) = read_request(&mut stream, &mut buffer, connection) {
+    while let Some(seen) = read_request(&mut stream, &mut buffer) {
         let (target, upgrade) =
             (seen.target.clone(), seen.header("upgrade").map(str::to_ascii_lowercase));
         state.seen.lock().unwrap().push(seen.clone());
@@ -220,7 +219,7 @@ fn websocket(stream: &mut TcpStream, early: &[u8]) {
     }
 }
 
-fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize) -> Option<Seen> {
+fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
     let head_end = loop {
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             break end;
@@ -232,11 +231,12 @@ fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize)
     let mut lines = head.split("\r\n");
     let mut request_line = lines.next()?.split(' ');
     let (method, target) = (request_line.next()?.to_owned(), request_line.next()?.to_owned());
+    let version = request_line.next().unwrap_or_default().to_owned();
     let headers: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
-    let mut seen = Seen { method, target, headers, body: Vec::new(), connection };
+    let mut seen = Seen { method, target, version, headers, body: Vec::new() };
     if seen.header("expect").is_some() {
         let _ = stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
     }

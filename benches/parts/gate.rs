@@ -1,0 +1,237 @@
+//! The decision about one request, with the credential remembered (warm) and seen for the first time (cold).
+//!
+//! A decision that needs no I/O is ready when it is first polled, and these have to be: each is polled once, without a
+//! runtime whose cost would be measured too.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use criterion::{BatchSize, Criterion};
+use doorwarden::auth::keys::KeyRing;
+use doorwarden::auth::refresh_token::RefreshKey;
+use doorwarden::auth::{Auth, Parts, SignIn, SignedIn, Watched};
+use doorwarden::caller::{Identity, UserKey};
+use doorwarden::clock::Timestamp;
+use doorwarden::config::{Config, Rotation};
+use doorwarden::directory::password::{self, PasswordPool};
+use doorwarden::directory::{Account, Directory, DirectoryError};
+use doorwarden::django::hashers::Algorithm;
+use doorwarden::gate::{Decision, Gate};
+use doorwarden::secret::Secret;
+use doorwarden::store::Store;
+use doorwarden::store::memory::Memory;
+use doorwarden::wire::arrival::{Arrival, Scheme};
+use doorwarden::wire::client_ip::{ClientAddress, TrustedProxies};
+use doorwarden::wire::host::Host;
+use doorwarden::wire::path::{Target, Tolerance};
+use futures_util::FutureExt;
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderName, HeaderValue, Method};
+
+use crate::request;
+
+const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
+const PASSWORD: &str = "correct horse battery";
+
+/// As many routes as a small site has, so that finding one is part of it.
+const CONFIG: &str = r#"
+[listen]
+http = ["127.0.0.1:0"]
+
+[store]
+path = "store.db"
+
+[[upstream]]
+name = "app"
+servers = ["127.0.0.1:8000"]
+
+[[directory]]
+kind = "file"
+path = "users.toml"
+
+[[route]]
+name = "static"
+path = "/static/"
+upstream = "app"
+access = "public"
+
+[[route]]
+name = "media"
+path = "/media/"
+upstream = "app"
+access = "public"
+
+[[route]]
+name = "editors"
+path = "/api/v1/drafts/"
+upstream = "app"
+groups = ["editors"]
+
+[[route]]
+name = "api"
+path = "/api/"
+upstream = "app"
+
+[[route]]
+name = "app"
+path = "/"
+upstream = "app"
+"#;
+
+/// Everything that a decision needs, and somebody who is signed in.
+struct Scene {
+    auth: Arc<Auth>,
+    gate: Gate,
+    signed_in: SignedIn,
+}
+
+/// The gate.
+pub(crate) fn decision(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = Scene::new(folder.path());
+    let tokens = scene.signed_in.tokens.as_ref().unwrap();
+    let bearer = format!("Bearer {}", tokens.access.expose());
+    let cookie = scene.signed_in.cookie.as_ref().unwrap().expose();
+    let cookie = format!("theme=dark; {}={cookie}; csrftoken=x7Gf2", request::COOKIE);
+
+    let mut group = criterion.benchmark_group("gate");
+    for (name, target, credential) in [
+        ("public route", "/static/app.css", None),
+        ("access token, warm", request::TARGET, Some((AUTHORIZATION, bearer.as_str()))),
+        ("session cookie, warm", request::TARGET, Some((COOKIE, cookie.as_str()))),
+    ] {
+        let arrival = arrival(target, credential);
+        assert!(matches!(scene.decide(&arrival), Decision::Forward(_)), "{name} passes");
+        group.bench_function(name, |bencher| bencher.iter(|| scene.decide(black_box(&arrival))));
+    }
+    group.bench_function("access token, cold", |bencher| {
+        bencher.iter_batched(
+            || {
+                let bearer = format!("Bearer {}", scene.another_access_token().expose());
+                arrival(request::TARGET, Some((AUTHORIZATION, &bearer)))
+            },
+            |arrival| scene.decide(black_box(&arrival)),
+            BatchSize::SmallInput,
+        );
+    });
+    let nobody = arrival(request::TARGET, None);
+    assert!(matches!(scene.decide(&nobody), Decision::Refuse(_)), "nobody passes");
+    group.bench_function("refused", |bencher| bencher.iter(|| scene.decide(black_box(&nobody))));
+}
+
+impl Scene {
+    fn new(folder: &Path) -> Self {
+        let (config, _) = Config::parse(CONFIG, folder, "gateway.toml").expect("it is sound");
+        let store = Store::of(Memory::new());
+        let kim = Watched::new(Arc::new(Kim::new()), Duration::from_secs(60));
+        let auth = Auth::new(Parts {
+            sessions: store.sessions,
+            refresh_tokens: store.refresh_tokens,
+            stamps: store.stamps,
+            issuers: Vec::new(),
+            directories: vec![kim],
+            passwords: PasswordPool::start(1, 1).unwrap(),
+            keys: KeyRing::open(&config.tokens, NOW).unwrap(),
+            refresh_key: RefreshKey::random().unwrap(),
+            tokens: config.tokens.clone(),
+            session: config.session.clone(),
+            login: config.login.clone(),
+        });
+        let auth = Arc::new(auth.unwrap());
+        let gate = Gate::new(&config, Arc::clone(&auth));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let sign_in = SignIn {
+            username: "kim",
+            password: &Secret::new(PASSWORD),
+            client: CLIENT,
+            agent: "",
+            at: NOW,
+            tokens: true,
+            cookie: true,
+        };
+        let signed_in = runtime.block_on(auth.sign_in(sign_in, &mut Vec::new())).unwrap();
+        Self { auth, gate, signed_in }
+    }
+
+    fn decide(&self, arrival: &Arrival) -> Decision {
+        let mut happened = Vec::new();
+        self.gate.decide(arrival, &mut happened).now_or_never().expect("it needs no I/O")
+    }
+
+    /// A token that nobody has checked yet.
+    fn another_access_token(&self) -> Secret {
+        let refresh = self.signed_in.tokens.as_ref().unwrap().refresh.as_ref().unwrap();
+        let mut happened = Vec::new();
+        let given = self.auth.refresh(refresh.expose(), Rotation::None, NOW, &mut happened);
+        given.now_or_never().expect("memory does not wait").unwrap().access
+    }
+}
+
+fn arrival(target: &str, credential: Option<(HeaderName, &str)>) -> Arrival {
+    let mut headers = request::headers();
+    headers.remove(COOKIE);
+    if let Some((name, value)) = credential {
+        headers.insert(name, HeaderValue::from_str(value).unwrap());
+    }
+    Arrival {
+        // A second later: the session is in use, and not new.
+        at: NOW.plus(Duration::from_secs(1)),
+        request_id: Arc::from("7f3a9c0d51e2b684-00000042"),
+        method: Method::GET,
+        target: Target::parse(target, Tolerance::NONE).unwrap(),
+        host: Host::parse("app.example.com").unwrap(),
+        scheme: Scheme::Https,
+        client: ClientAddress::resolve(CLIENT, &TrustedProxies::default(), &headers),
+        headers,
+        has_body: false,
+        websocket: false,
+    }
+}
+
+/// A directory of one.
+struct Kim(Account);
+
+impl Kim {
+    fn new() -> Self {
+        let identity = Identity {
+            key: UserKey::new("file", "1"),
+            name: "kim".into(),
+            groups: vec!["editors".into()],
+            staff: false,
+            superuser: false,
+            attributes: BTreeMap::new(),
+        };
+        let password = password::hash(&Secret::new(PASSWORD)).unwrap();
+        let password = Secret::new(format!("argon2{password}"));
+        Self(Account { identity: Arc::new(identity), active: true, password })
+    }
+}
+
+#[async_trait]
+impl Directory for Kim {
+    fn name(&self) -> &str {
+        "file"
+    }
+
+    fn hashers(&self) -> Arc<[Algorithm]> {
+        Arc::from([Algorithm::Argon2])
+    }
+
+    fn decoy(&self) -> Secret {
+        password::decoy()
+    }
+
+    async fn find(&self, _: &str) -> Result<Option<Account>, DirectoryError> {
+        Ok(Some(self.0.clone()))
+    }
+
+    async fn by_id(&self, _: &UserKey) -> Result<Option<Account>, DirectoryError> {
+        Ok(Some(self.0.clone()))
+    }
+}

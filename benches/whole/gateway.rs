@@ -1,0 +1,162 @@
+//! The gateway as a user of it would run it: configured by a file, one user, who has signed in.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::process::Process;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_doorwarden");
+const PASSWORD: &str = "correct horse battery";
+
+/// Whether there is a line for each request.
+#[derive(Clone, Copy)]
+pub(crate) enum AccessLog {
+    /// No.
+    Off,
+    /// Yes, as JSON, to a file.
+    On,
+}
+
+/// A running gateway and the credentials of a user.
+pub(crate) struct Gateway {
+    process: Process,
+    bearer: String,
+    cookie: String,
+    _folder: TempDir,
+}
+
+impl Gateway {
+    /// Starts it and signs the user in.
+    pub(crate) fn start(upstream: SocketAddr, threads: usize, access_log: AccessLog) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        add_user(folder.path());
+        let config = config(upstream, threads, access_log);
+        write_private(&folder.path().join("gateway.toml"), config.as_bytes());
+        let log = folder.path().join("log");
+        let child = Command::new(BINARY)
+            .args(["run", "--config", "gateway.toml"])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let process = Process::new(child, || listening(&log))
+            .unwrap_or_else(|| panic!("no start: {}", fs::read_to_string(&log).unwrap()));
+        let (bearer, cookie) = sign_in(process.address());
+        Self { process, bearer, cookie, _folder: folder }
+    }
+
+    /// The process to measure.
+    pub(crate) const fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// A header field with the user's access token.
+    pub(crate) fn bearer(&self) -> (&str, &str) {
+        ("Authorization", &self.bearer)
+    }
+
+    /// A header field with the user's session cookie.
+    pub(crate) fn cookie(&self) -> (&str, &str) {
+        ("Cookie", &self.cookie)
+    }
+}
+
+fn config(upstream: SocketAddr, threads: usize, access_log: AccessLog) -> String {
+    let access = matches!(access_log, AccessLog::On);
+    format!(
+        r#"
+[listen]
+http = ["127.0.0.1:0"]
+admin = "127.0.0.1:0"
+threads = {threads}
+
+[store]
+path = "state/doorwarden.db"
+
+[tokens]
+access_lifetime = "60m"
+
+[log]
+format = "json"
+access = {access}
+
+[[upstream]]
+name = "app"
+servers = ["{upstream}"]
+
+[[directory]]
+kind = "file"
+path = "users.toml"
+
+[[route]]
+name = "public"
+path = "/public/"
+upstream = "app"
+access = "public"
+
+[[route]]
+name = "app"
+path = "/"
+upstream = "app"
+"#
+    )
+}
+
+fn add_user(folder: &Path) {
+    let mut child = Command::new(BINARY)
+        .args(["user", "add", "kim", "--file", "users.toml", "--password-stdin"])
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success(), "the user could not be added");
+}
+
+/// The address in the log line that says that it listens.
+fn listening(log: &Path) -> Option<SocketAddr> {
+    fs::read_to_string(log).unwrap().lines().find_map(|line| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        let listens = line["message"] == "listening";
+        listens.then(|| line["http"].as_str().unwrap().parse().unwrap())
+    })
+}
+
+/// The values of `Authorization` and `Cookie`.
+fn sign_in(address: SocketAddr) -> (String, String) {
+    let body = serde_json::json!({"username": "kim", "password": PASSWORD}).to_string();
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "signing in: {head}");
+    let tokens: Value = serde_json::from_str(body).unwrap();
+    let cookie = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("set-cookie").then(|| value.split(';').next().unwrap())
+    });
+    let access = tokens["access"].as_str().expect("an access token");
+    (format!("Bearer {access}"), cookie.expect("a session cookie").to_owned())
+}
+
+fn write_private(path: &Path, text: &[u8]) {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all(text).unwrap();
+}

@@ -1,0 +1,114 @@
+//! What the gateway costs: CPU time of a proxied request, beside a bare Pingora pass-through in the same run.
+//!
+//! CPU time and not throughput or latency, because on a machine that also runs the load and the upstream those measure
+//! mostly the neighbours. One run starts these processes:
+//!
+//! | process | is |
+//! |---|---|
+//! | upstream | this program as [`upstream`]: fixed answers, one thread for each connection |
+//! | bare | this program as [`pass_through`]: the framework with nothing of ours |
+//! | control | a second one of these; what its ratio is off from 1 is what all ratios may be off |
+//! | gateway | the `doorwarden` binary of the same build profile: first without an access log, then with it |
+//! | load | this process: [`load`] over connections that are kept |
+//!
+//! Both proxies have the same allocator, as many worker threads, and get the same bytes. Rounds alternate between them and
+//! take turns in going first, so that a change of the machine's mood meets both; each ratio is that of two neighbouring
+//! rounds. No time is asserted: a number that fails a build on a busy machine teaches people to ignore it. What is
+//! asserted is that every request was answered with 200 and a whole body.
+//!
+//! Without `--bench` (as `cargo test --benches` starts it) it makes one short round of everything, to show that it works.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a measurement that meets anything unexpected has to stop"
+)]
+
+mod gateway;
+mod load;
+mod pass_through;
+mod process;
+mod report;
+mod upstream;
+
+use std::thread;
+
+use gateway::{AccessLog, Gateway};
+use load::Connections;
+use process::Process;
+use report::Round;
+
+/// As in `src/main.rs`: the allocator is not what is compared.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Extent {
+    rounds: usize,
+    connections: usize,
+    /// On each connection, in each round; a hundredth of it more goes before and is not measured.
+    requests: usize,
+}
+
+const FULL: Extent = Extent { rounds: 21, connections: 4, requests: 3_000 };
+const SHORT: Extent = Extent { rounds: 1, connections: 4, requests: 200 };
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["upstream"] => upstream::run(),
+        ["pass-through", threads, upstream] => {
+            pass_through::run(threads.parse().unwrap(), upstream.parse().unwrap());
+        }
+        ref flags => compare(if flags.contains(&"--bench") { FULL } else { SHORT }),
+    }
+}
+
+fn compare(extent: Extent) {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let upstream = Process::this_program(&["upstream"]);
+    let address = upstream.address().to_string();
+    let pass_through = ["pass-through", &threads.to_string(), &address];
+    let bare = Process::this_program(&pass_through);
+    let same = Process::this_program(&pass_through);
+
+    report::heading(extent, threads);
+    let line = |name: &str, other: &Process, path: &str, credential: Option<(&str, &str)>| {
+        let request = load::request(path, credential);
+        let pairs = (0..extent.rounds).map(|number| {
+            if number % 2 == 0 {
+                let bare = round(&bare, &request, extent);
+                (bare, round(other, &request, extent))
+            } else {
+                let other = round(other, &request, extent);
+                (round(&bare, &request, extent), other)
+            }
+        });
+        report::line(name, &pairs.collect::<Vec<_>>());
+    };
+    line("control: bare, twice", &same, "/public/small", None);
+    drop(same);
+    for access_log in [AccessLog::Off, AccessLog::On] {
+        let gateway = Gateway::start(upstream.address(), threads, access_log);
+        let process = gateway.process();
+        report::section(access_log);
+        line("public route", process, "/public/small", None);
+        line("access token", process, "/app/small", Some(gateway.bearer()));
+        line("session cookie", process, "/app/small", Some(gateway.cookie()));
+        line("access token, 100 KB answer", process, "/app/large", Some(gateway.bearer()));
+    }
+    report::footing(extent);
+}
+
+/// The CPU time of one process for the requests of one round.
+fn round(process: &Process, request: &[u8], extent: Extent) -> Round {
+    let mut connections = Connections::open(process.address(), extent.connections);
+    connections.drive(request, extent.requests.div_ceil(100));
+    let before = process.cpu_time();
+    connections.drive(request, extent.requests);
+    let used = process.cpu_time().since(&before);
+    Round { micros: used.as_secs_f64() * 1e6 / (extent.requests * extent.connections) as f64 }
+}

@@ -1,0 +1,109 @@
+//! A process that is measured, and its CPU time.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a process may take to start.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A child process that serves an address; it ends with this value.
+pub(crate) struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+/// What each of its threads has run for.
+pub(crate) struct CpuTime(HashMap<PathBuf, u64>);
+
+impl Process {
+    /// Starts this program in one of its other parts and reads the address that it serves.
+    pub(crate) fn this_program(arguments: &[&str]) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        Self { child, address: line.trim().parse().expect("the child prints its address") }
+    }
+
+    /// Takes charge of a child; `address` finds out what it serves. None if it ends or takes too long.
+    pub(crate) fn new(mut child: Child, address: impl Fn() -> Option<SocketAddr>) -> Option<Self> {
+        let begun = Instant::now();
+        loop {
+            if let Some(address) = address() {
+                return Some(Self { child, address });
+            }
+            if child.try_wait().unwrap().is_some() || begun.elapsed() > PATIENCE {
+                let _ = child.kill();
+                let _ = child.wait();
+                return None;
+            }
+            pause();
+        }
+    }
+
+    /// What it serves.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The CPU time until now, to the nanosecond: `/proc/PID/stat` counts in hundredths of a second, which is some percent
+    /// of a round and so more than what is to be seen.
+    pub(crate) fn cpu_time(&self) -> CpuTime {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let times = threads.filter_map(|thread| {
+            let thread = thread.unwrap().path();
+            // A thread may end between the two; nobody knows its time any more.
+            let text = fs::read_to_string(thread.join("schedstat")).ok()?;
+            let on_cpu = text.split(' ').next().unwrap().parse().unwrap();
+            Some((thread, on_cpu))
+        });
+        CpuTime(times.collect())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl CpuTime {
+    /// What was used after `earlier`. A thread that ended in between is left out; workers do not.
+    pub(crate) fn since(&self, earlier: &Self) -> Duration {
+        let nanos = self.0.iter().map(|(thread, now)| now - earlier.0.get(thread).unwrap_or(&0));
+        Duration::from_nanos(nanos.sum())
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing is measured yet, and a log cannot be waited for"
+)]
+fn pause() {
+    thread::sleep(Duration::from_millis(20));
+}
+
+/// For a child: binds a free port and tells it to the parent.
+#[expect(clippy::print_stdout, reason = "the parent reads the address from there")]
+pub(crate) fn bind_and_tell() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    listener
+}
+
+/// For a child: returns when the parent is gone, however it went.
+pub(crate) fn wait_for_the_parents_end() {
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}

@@ -1,0 +1,72 @@
+//! The table that is printed.
+
+#![expect(clippy::print_stdout, reason = "the table is what this program is for")]
+
+use super::Extent;
+use super::gateway::AccessLog;
+
+/// What one round showed.
+#[derive(Clone, Copy)]
+pub(crate) struct Round {
+    /// CPU time of a request, in microseconds.
+    pub(crate) micros: f64,
+}
+
+/// Median, least and most.
+struct Spread {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+/// Before the first line.
+pub(crate) fn heading(extent: Extent, threads: usize) {
+    println!(
+        "CPU time per proxied request in microseconds: median (least to most) of {} rounds,\n\
+         {} connections x {} requests each, {threads} worker threads\n",
+        extent.rounds, extent.connections, extent.requests
+    );
+    println!("{:<30}{:<22}{:<22}gateway / bare", "", "bare Pingora", "gateway");
+}
+
+/// One line, of rounds of the bare proxy and of the gateway that ran side by side.
+pub(crate) fn line(name: &str, pairs: &[(Round, Round)]) {
+    let spread = |value: fn(&(Round, Round)) -> f64| Spread::of(pairs.iter().map(value));
+    println!(
+        "{name:<30}{:<22}{:<22}{}",
+        spread(|(bare, _)| bare.micros).show(1),
+        spread(|(_, gateway)| gateway.micros).show(1),
+        spread(|(bare, gateway)| gateway.micros / bare.micros).show(2),
+    );
+}
+
+/// Before the lines of one gateway.
+pub(crate) fn section(access_log: AccessLog) {
+    println!(
+        "{}",
+        match access_log {
+            AccessLog::Off => "access log off",
+            AccessLog::On => "access log on (JSON, to a file)",
+        }
+    );
+}
+
+/// After the last line.
+pub(crate) fn footing(extent: Extent) {
+    if extent.rounds == 1 {
+        println!("\none short round: this shows that it works, and measures nothing");
+    }
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut sorted: Vec<f64> = values.collect();
+        sorted.sort_by(f64::total_cmp);
+        Self { median: sorted[sorted.len() / 2], least: sorted[0], most: sorted[sorted.len() - 1] }
+    }
+
+    fn show(&self, digits: usize) -> String {
+        let Self { median, least, most } = self;
+        format!("{median:.digits$} ({least:.digits$} to {most:.digits$})")
+    }
+}

@@ -1,0 +1,150 @@
+//! What is wrong with a file, and what is said about it.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+mod load;
+mod values;
+
+/// One case a paragraph: a file's text, then what is said of it behind `> `. Lines with `##` are headings.
+const PROBLEMS: &str = include_str!("problems.txt");
+
+/// A complete file in which only the text can be wrong: what it does not have is added behind it.
+fn complete(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (section, rest) in [
+        ("listen", "[listen]\nhttp = [\"127.0.0.1:8080\"]\n"),
+        ("upstream", "[[upstream]]\nname = \"app\"\nservers = [\"127.0.0.1:8000\"]\n"),
+        ("route", "[[route]]\nname = \"rest\"\npath = \"/rest\"\nupstream = \"app\"\n"),
+        ("directory", "[[directory]]\nkind = \"file\"\npath = \"users.toml\"\n"),
+    ] {
+        if !text.contains(&format!("[{section}]")) && !text.starts_with(section) {
+            text.push('\n');
+            text.push_str(rest);
+        }
+    }
+    text
+}
+
+fn parse(text: &str) -> Result<(Config, Report), Report> {
+    Config::parse(text, Path::new("/etc/doorwarden"), "gateway.toml")
+}
+
+fn config(text: &str) -> Config {
+    parse(&complete(text)).unwrap().0
+}
+
+#[test]
+fn every_problem_has_its_place_and_says_what_is_allowed() {
+    let mut seen = 0;
+    let mut wrong = String::new();
+    for case in PROBLEMS.split("\n\n").filter(|case| !case.starts_with("##")) {
+        let (text, expected): (Vec<&str>, Vec<&str>) =
+            case.lines().partition(|line| !line.starts_with("> "));
+        let text = text.join("\n");
+        let (Ok((_, report)) | Err(report)) = parse(&complete(&text));
+        let said: Vec<String> = report.problems().iter().map(|p| format!("> {p}")).collect();
+        if said != expected || said.is_empty() {
+            wrong.push_str(&format!("{text}\n{}\n\n", said.join("\n")));
+        }
+        seen += 1;
+    }
+    assert!(wrong.is_empty(), "this is what is said now:\n\n{wrong}");
+    assert!(seen > 100, "only {seen} cases were read");
+}
+
+#[test]
+fn five_mistakes_are_five_problems_at_once() {
+    let text = r#"[listen]
+http = ["127.0.0.1:8080"]
+admin = "0.0.0.0:9090"
+
+[[upstream]]
+name = "app"
+server = ["127.0.0.1:8000"]
+
+[[route]]
+name = "app"
+path = "/"
+upstream = "ap"
+
+[tokens]
+access_lifetime = 300
+refresh_grace = "5m"
+"#;
+    let report = parse(text).unwrap_err();
+    let places: Vec<_> = report
+        .problems()
+        .iter()
+        .filter(|problem| problem.is_error())
+        .map(|problem| (problem.line, problem.column, problem.key.as_str()))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            (3, 9, "listen.admin"),
+            (7, 1, "upstream.server"),
+            (12, 12, "route.upstream"),
+            (15, 19, "tokens.access_lifetime"),
+            (16, 17, "tokens.refresh_grace"),
+        ]
+    );
+    // No directory: the one warning, which does not hide behind the errors.
+    assert!(report.render(false).ends_with("gateway.toml: 5 errors, 1 warning\n"));
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    for text in [
+        "[[directory]]\nkind = \"django\"\ndatabase = \"postgres://app:hunter2@db/app\"\n",
+        "[[directory]]\nkind = \"django\"\npassword = \"hunter2\"\n",
+        "[tokens]\nsigning_key = \"hunter2\"\n",
+        "[tokens]\nsecret = hunter2\n",
+    ] {
+        let report = parse(&complete(text)).unwrap_err();
+        let shown = report.to_string() + &report.render(true) + &report.render(false);
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_reported(text in "\\PC{0,200}") {
+        check_any(&text);
+    }
+
+    #[test]
+    fn any_value_is_read_or_reported(
+        key in 0..200_usize,
+        value in "(-?[0-9]{1,30}|true|\"\\PC{0,20}\"|\\[\"[a-z0-9:/.*-]{0,20}\"\\]|\\{ [a-z]{1,4} = 1 \\}|[0-9.e]{1,6})",
+    ) {
+        let sample = include_str!("../../../gateway.toml");
+        let settings: Vec<&str> =
+            sample.lines().filter(|line| line.contains(" = ") && !line.starts_with("# ")).collect();
+        let line = settings[key % settings.len()];
+        let (name, _) = line.split_once('=').unwrap();
+        let changed = format!("{}= {value}", name.trim_start_matches('#'));
+        check_any(&sample.replacen(line, &changed, 1));
+    }
+
+    #[test]
+    fn any_part_of_a_file_is_read_or_reported(start in 0..2000_usize, length in 0..2000_usize) {
+        let text: String = init::MINIMAL.chars().skip(start).take(length).collect();
+        check_any(&text);
+    }
+}
+
+/// Neither reading nor reporting panics, and there is a configuration or an error.
+fn check_any(text: &str) {
+    match parse(text) {
+        Ok((_, report)) => assert!(!report.has_errors()),
+        Err(report) => {
+            assert!(report.has_errors());
+            assert!(!report.to_string().is_empty());
+            assert!(report.render(true).contains("error"));
+        }
+    }
+}

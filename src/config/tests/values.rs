@@ -1,0 +1,420 @@
+//! Every value reaches its field: a file in which nothing has its default.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::*;
+use super::{config, parse};
+use crate::wire::path::Ambiguity;
+
+const EVERYTHING: &str = r#"
+[listen]
+http = ["127.0.0.1:1", "[::1]:2"]
+https = ["0.0.0.0:3"]
+certificate_file = "cert.pem"
+private_key_file = "/keys/key.pem"
+admin = "10.0.0.1:4"
+threads = 5
+head_timeout = "5s"
+keepalive_timeout = "6s"
+read_timeout = "7s"
+write_timeout = "8s"
+shutdown_timeout = "9s"
+max_head_bytes = "10KiB"
+max_headers = 11
+max_target_bytes = "2KiB"
+max_own_body_bytes = "13KiB"
+own_body_timeout = "14s"
+hsts_max_age = "15s"
+
+[trusted_proxies]
+networks = ["10.0.0.0/8", "192.0.2.1"]
+
+[[upstream]]
+name = "one"
+servers = ["App.internal:1", "[::1]:2"]
+connect_timeout = "1s"
+read_timeout = "2s"
+write_timeout = "3s"
+idle_timeout = "4s"
+buffer_chunked = true
+buffer_limit = "5KiB"
+websocket_timeout = "6s"
+[[upstream]]
+name = "two"
+servers = ["192.0.2.1:80"]
+
+[[route]]
+name = "root"
+path = "/"
+upstream = "one"
+[[route]]
+name = "api"
+path = "/api/v1"
+upstream = "two"
+access = "optional"
+hosts = ["API.example.com", "*.example.org"]
+methods = ["GET", "PROPFIND"]
+strip_prefix = "/api"
+tolerate = ["semicolon"]
+allow_headers = ["my_header"]
+forward_preflight = true
+websocket = true
+[[route]]
+name = "staff"
+path = "/staff"
+upstream = "one"
+groups = ["staff", "ops"]
+
+[paths]
+login = "/in"
+logout_all = false
+jwks = false
+[[paths.alias]]
+path = "/again"
+to = "refresh"
+rotation = "single-use"
+
+[tokens]
+algorithm = "HS256"
+access_lifetime = "10m"
+refresh_lifetime = "7d"
+rotation = "none"
+refresh_grace = "0s"
+issuer = "https://app.example"
+audience = "app"
+user_id_claim = "sub"
+
+[session]
+cookie = "sid"
+idle_timeout = "1h"
+absolute_timeout = "8d"
+trusted_origins = ["https://front.example"]
+danger_plain_http_cookies = true
+
+[[directory]]
+kind = "django"
+name = "legacy"
+recheck = "30s"
+database = "sqlite://app/db.sqlite3"
+user_table = "users_user"
+groups = false
+hashers = ["argon2"]
+columns.username = "email"
+columns.is_staff = ""
+
+[identity]
+user_id = "Remote-User"
+user_name = ""
+groups = "X-Groups"
+session_id = "X-Sid"
+[identity.attributes]
+X-User-Email = "email"
+
+[login]
+issues = "tokens"
+title = "Acme"
+links = [{ label = "Help", href = "https://help.example/?a=b" }]
+hash_threads = 1
+hash_queue = 2
+account_failures = 3
+address_failures = 4
+network_failures = 5
+first_wait = "6s"
+longest_wait = "7s"
+forget_after = "8s"
+
+[cors]
+allowed_origins = ["https://front.example", "http://localhost:3000"]
+allowed_headers = ["X-One"]
+exposed_headers = ["X-Two"]
+max_age = "3s"
+
+[detect]
+queue = 1
+[detect.refresh_reuse]
+threshold = 2
+window = "2s"
+action = "observe"
+dry_run = true
+[detect.token_countries]
+threshold = 3
+action = "end_session"
+[geo]
+country_database = "/geo.mmdb"
+
+[store]
+kind = "memory"
+path = "/var/lib/doorwarden/db"
+
+[log]
+format = "json"
+level = "debug"
+access = false
+audit_file = "audit.log"
+"#;
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn path(text: &str) -> CanonicalPath {
+    CanonicalPath::parse(text).unwrap()
+}
+
+fn texts(all: &[&str]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
+}
+
+fn everything() -> Config {
+    let (config, report) = parse(EVERYTHING).unwrap();
+    assert_eq!(report.problems().len(), 1, "plain HTTP cookies warn, and nothing else: {report}");
+    config
+}
+
+#[test]
+fn traffic() {
+    let config = everything();
+    assert_eq!(
+        config.listen,
+        Listen {
+            http: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
+            https: vec!["0.0.0.0:3".parse().unwrap()],
+            tls: Some(TlsFiles {
+                certificate: "/etc/doorwarden/cert.pem".into(),
+                private_key: "/keys/key.pem".into(),
+            }),
+            admin: "10.0.0.1:4".parse().unwrap(),
+            danger_public_admin: false,
+            threads: 5,
+            head_timeout: secs(5),
+            keepalive_timeout: secs(6),
+            read_timeout: secs(7),
+            write_timeout: secs(8),
+            shutdown_timeout: secs(9),
+            max_head_bytes: 10 * 1024,
+            max_headers: 11,
+            max_target_bytes: 2 * 1024,
+            max_own_body_bytes: 13 * 1024,
+            own_body_timeout: secs(14),
+            hsts_max_age: secs(15),
+        }
+    );
+    let networks: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32"]);
+    assert_eq!(
+        config.upstreams[0],
+        Upstream {
+            name: "one".into(),
+            servers: texts(&["app.internal:1", "[::1]:2"]),
+            connect_timeout: secs(1),
+            read_timeout: secs(2),
+            write_timeout: secs(3),
+            idle_timeout: secs(4),
+            buffer_chunked: true,
+            buffer_limit: 5 * 1024,
+            websocket_timeout: secs(6),
+        }
+    );
+    assert_eq!(
+        config.routes[1],
+        Route {
+            index: 1,
+            name: "api".into(),
+            hosts: texts(&["api.example.com", "*.example.org"]),
+            path: path("/api/v1"),
+            methods: vec![http::Method::GET, http::Method::from_bytes(b"PROPFIND").unwrap()],
+            upstream: 1,
+            access: Access::Optional,
+            groups: vec![],
+            strip_prefix: Some(path("/api")),
+            tolerate: Tolerance::NONE.with(Ambiguity::Semicolon),
+            allow_headers: texts(&["my_header"]),
+            forward_preflight: true,
+            websocket: true,
+        }
+    );
+    assert_eq!(
+        config.routes[2],
+        Route {
+            index: 2,
+            groups: texts(&["staff", "ops"]),
+            ..Route::new("staff", path("/staff"), 0)
+        }
+    );
+}
+
+#[test]
+fn own_paths_are_moved_turned_off_and_aliased() {
+    let entry = |path: &str, own, rotation| OwnPathEntry { path: path.into(), own, rotation };
+    assert_eq!(
+        everything().paths,
+        [
+            entry("/in", OwnPath::Login, Rotation::None),
+            entry("/refresh", OwnPath::Refresh, Rotation::None),
+            entry("/verify", OwnPath::Verify, Rotation::None),
+            entry("/logout", OwnPath::Logout, Rotation::None),
+            entry("/session", OwnPath::Session, Rotation::None),
+            entry("/again", OwnPath::Refresh, Rotation::SingleUse),
+        ]
+    );
+}
+
+#[test]
+fn credentials() {
+    let config = everything();
+    assert_eq!(
+        config.tokens,
+        Tokens {
+            algorithm: Algorithm::Hs256,
+            signing_key_file: "/var/lib/doorwarden/signing-key.key".into(),
+            access_lifetime: secs(600),
+            refresh_lifetime: secs(7 * 86_400),
+            rotation: Rotation::None,
+            refresh_grace: secs(0),
+            issuer: "https://app.example".into(),
+            audience: "app".into(),
+            user_id_claim: "sub".into(),
+        }
+    );
+    assert_eq!(
+        config.session,
+        SessionSettings {
+            cookie: "sid".into(),
+            idle_timeout: secs(3600),
+            absolute_timeout: secs(8 * 86_400),
+            trusted_origins: texts(&["https://front.example"]),
+            danger_plain_http_cookies: true,
+        }
+    );
+    assert_eq!(
+        config.directories,
+        [DirectorySettings {
+            name: "legacy".into(),
+            recheck: secs(30),
+            kind: DirectoryKind::Django(Box::new(DjangoDirectory {
+                database: "/etc/doorwarden/app/db.sqlite3".into(),
+                user_table: "users_user".into(),
+                columns: DjangoColumns {
+                    username: "email".into(),
+                    is_staff: String::new(),
+                    ..DjangoColumns::default()
+                },
+                groups: None,
+                hashers: texts(&["argon2"]),
+            })),
+        }]
+    );
+    assert_eq!(
+        config.login,
+        Login {
+            issues: Issues::Tokens,
+            title: "Acme".into(),
+            links: vec![("Help".into(), "https://help.example/?a=b".into())],
+            hash_threads: 1,
+            hash_queue: 2,
+            account_failures: 3,
+            address_failures: 4,
+            network_failures: 5,
+            first_wait: secs(6),
+            longest_wait: secs(7),
+            forget_after: secs(8),
+        }
+    );
+}
+
+#[test]
+fn what_is_told_and_kept() {
+    let config = everything();
+    assert_eq!(
+        config.identity,
+        IdentityHeaders {
+            user_id: "Remote-User".into(),
+            user_name: String::new(),
+            groups: "X-Groups".into(),
+            session_id: "X-Sid".into(),
+            attributes: vec![("X-User-Email".into(), "email".into())],
+        }
+    );
+    assert_eq!(
+        config.cors,
+        Cors {
+            allowed_origins: texts(&["https://front.example", "http://localhost:3000"]),
+            allowed_headers: texts(&["X-One"]),
+            exposed_headers: texts(&["X-Two"]),
+            allow_credentials: false,
+            max_age: secs(3),
+        }
+    );
+    let default = Detect::default();
+    assert_eq!(
+        config.detect,
+        Detect {
+            refresh_reuse: Detector {
+                threshold: 2,
+                window: secs(2),
+                action: Action::Observe,
+                dry_run: true,
+            },
+            token_countries: Detector {
+                threshold: 3,
+                action: Action::EndSession,
+                ..default.token_countries
+            },
+            queue: 1,
+            ..default
+        }
+    );
+    assert_eq!(config.geo, Geo { country_database: Some("/geo.mmdb".into()) });
+    assert_eq!(
+        config.store,
+        StoreSettings { kind: StoreKind::Memory, path: "/var/lib/doorwarden/db".into() }
+    );
+    assert_eq!(
+        config.log,
+        Log {
+            format: LogFormat::Json,
+            level: "debug".into(),
+            access: false,
+            audit_file: Some("/etc/doorwarden/audit.log".into()),
+        }
+    );
+}
+
+#[test]
+fn the_signing_key_lies_beside_the_store_unless_it_is_named() {
+    let key = |text: &str| config(text).tokens.signing_key_file;
+    assert_eq!(key(""), PathBuf::from("/etc/doorwarden/doorwarden/signing-key.pem"));
+    assert_eq!(key("[store]\npath = \"/data/x.db\""), PathBuf::from("/data/signing-key.pem"));
+    let named = "[store]\npath = \"/data/x.db\"\n[tokens]\nsigning_key_file = \"k.pem\"";
+    assert_eq!(key(named), PathBuf::from("/etc/doorwarden/k.pem"));
+}
+
+#[test]
+fn a_cookie_over_plain_http_has_no_prefix() {
+    let cookie = |text: &str| config(text).session.cookie;
+    assert_eq!(cookie(""), "__Host-doorwarden");
+    assert_eq!(cookie("[session]\ndanger_plain_http_cookies = true"), "doorwarden");
+}
+
+#[test]
+fn two_methods_or_two_hosts_of_one_path_are_no_conflict() {
+    let routes = r#"
+        [[route]]
+        name = "read"
+        path = "/x"
+        methods = ["GET"]
+        upstream = "app"
+        [[route]]
+        name = "write"
+        path = "/x"
+        methods = ["POST"]
+        upstream = "app"
+        [[route]]
+        name = "other"
+        path = "/x"
+        hosts = ["other.example"]
+        upstream = "app"
+    "#;
+    assert_eq!(config(routes).routes.len(), 3);
+}

@@ -1,0 +1,196 @@
+//! The login page as a person meets it: in a real browser, in front of the Django service.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::support::browser::Browser;
+use crate::support::django::Django;
+use crate::support::gateway::{Gateway, Setup};
+
+const COOKIE: &str = "__Host-doorwarden";
+
+/// A gateway with a title and a link of the operator's.
+fn gateway(django: &Django) -> Gateway {
+    Setup::with(
+        django.setup(),
+        "[login]\ntitle = \"Legacy service\"\n\
+         links = [{ label = \"Forgot your password?\", href = \"/public/reset\" }]",
+    )
+    .start()
+}
+
+/// The gateway's address as a person writes it. Browsers treat `localhost` as secure without TLS.
+fn at(gateway: &Gateway, path: &str) -> String {
+    format!("http://localhost:{}{path}", gateway.http.port())
+}
+
+fn sign_in(browser: &Browser, name: &str, password: &str) {
+    browser.fill("#username", name);
+    browser.fill("#password", password);
+    browser.follow("button[type=submit]");
+}
+
+fn assert_console_is_clean(browser: &Browser) {
+    let console = browser.console();
+    let violation = console.iter().find(|line| line.contains("Content Security Policy"));
+    assert_eq!(violation, None, "{console:#?}");
+}
+
+#[test]
+fn a_person_signs_in_lands_where_they_wanted_and_signs_out() {
+    let django = Django::shared();
+    let gateway = gateway(&django);
+    let browser = Browser::start();
+
+    browser.open(&at(&gateway, "/?page=2"));
+    assert_eq!(browser.url(), at(&gateway, "/login?next=/%3Fpage%3D2"));
+    assert_eq!(browser.cookies(), [Value::Null; 0]);
+    assert_eq!(browser.focused(), "username");
+
+    sign_in(&browser, "lee", "a wrong password");
+    assert_eq!(browser.url(), at(&gateway, "/login"));
+    assert!(!browser.text("[role=alert]").is_empty());
+    assert!(browser.title().starts_with("Error"), "{}", browser.title());
+    assert_eq!(browser.value("#username"), "lee", "it need not be typed again");
+    assert_eq!(browser.value("#password"), "");
+    assert_eq!(browser.focused(), "password");
+
+    browser.fill("#password", "lee-pass-1234");
+    browser.follow("button[type=submit]");
+    assert_eq!(browser.url(), at(&gateway, "/?page=2"));
+    assert_eq!((browser.text("#user-name"), browser.text("#user-id")), ("lee".into(), "3".into()));
+
+    let cookies = browser.cookies();
+    assert_eq!(cookies.len(), 1, "{cookies:?}");
+    let cookie = &cookies[0];
+    assert_eq!(
+        [&cookie["name"], &cookie["httpOnly"], &cookie["secure"], &cookie["sameSite"]],
+        [&json!(COOKIE), &json!(true), &json!(true), &json!("Lax")]
+    );
+    assert_eq!((&cookie["path"], &cookie["domain"]), (&json!("/"), &json!("localhost")));
+    assert_eq!(browser.run("return document.cookie"), "", "no script reads it");
+    let whoami = "const answer = await fetch('/api/v1/whoami'); return await answer.json()";
+    assert_eq!(browser.run(whoami)["meta"]["HTTP_X_USER_NAME"], "lee", "a script's requests too");
+
+    // Who is signed in is not asked again, and a form of the service's signs out.
+    browser.open(&at(&gateway, "/login?next=/api/v1/whoami"));
+    assert_eq!(browser.url(), at(&gateway, "/api/v1/whoami"));
+    browser.open(&at(&gateway, "/"));
+    browser.run(
+        "document.body.innerHTML += '<form method=post action=/logout><button>Sign out</button></form>'",
+    );
+    browser.follow("form button");
+    assert_eq!(browser.cookies(), [Value::Null; 0]);
+    browser.open(&at(&gateway, "/?page=2"));
+    assert_eq!(browser.url(), at(&gateway, "/login?next=/%3Fpage%3D2"));
+    assert_console_is_clean(&browser);
+}
+
+#[test]
+fn it_works_without_scripts() {
+    let django = Django::shared();
+    let gateway = gateway(&django);
+    let browser = Browser::without_scripts();
+    browser.open("data:text/html,<title>off</title><script>document.title = 'on'</script>");
+    assert_eq!(browser.title(), "off");
+
+    browser.open(&at(&gateway, "/?page=2"));
+    sign_in(&browser, "김민정", "wrong");
+    assert_eq!(browser.count("[role=alert]"), 1);
+    browser.fill("#password", "비밀번호-1234");
+    browser.follow("button[type=submit]");
+    assert_eq!(browser.url(), at(&gateway, "/?page=2"));
+    assert_eq!(browser.text("#user-id"), "13");
+    assert_console_is_clean(&browser);
+}
+
+#[test]
+fn everybody_can_read_and_use_the_page() {
+    let django = Django::shared();
+    let gateway = gateway(&django);
+    let browser = Browser::start();
+    let pictures = pictures();
+    for (scheme, languages, lang) in [
+        ("light", "en-US", "en"),
+        ("dark", "en-US", "en"),
+        ("light", "ko-KR,ko", "ko"),
+        ("dark", "ko-KR,ko", "ko"),
+    ] {
+        browser.prefer(scheme, languages);
+        browser.open(&at(&gateway, "/login?next=/%3Fpage%3D2"));
+        let picture = |what: &str| {
+            let file = pictures.join(format!("login-{scheme}-{lang}{what}.png"));
+            std::fs::write(file, browser.screenshot()).unwrap();
+        };
+        picture("");
+        check(&browser, scheme, lang);
+        sign_in(&browser, "kim", "wrong");
+        picture("-refused");
+        check(&browser, scheme, lang);
+        for field in ["#username", "#password"] {
+            assert_eq!(browser.attribute(field, "aria-describedby"), "problem");
+        }
+        assert_eq!(browser.attribute("[role=alert]", "id"), "problem");
+        assert_console_is_clean(&browser);
+    }
+
+    // The control: the policy is in force, and the console would say so.
+    browser.run("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">x</p>')");
+    assert!(browser.console().iter().any(|line| line.contains("Content Security Policy")));
+}
+
+/// What every state of the page has.
+fn check(browser: &Browser, scheme: &str, lang: &str) {
+    let what = format!("{scheme}, {lang}");
+    assert_eq!(browser.attribute("html", "lang"), lang, "{what}");
+    assert!(!browser.title().is_empty(), "{what}");
+    for (css, count) in
+        [("h1", 1), ("main", 1), ("form", 1), ("script", 0), ("img, link", 0), ("nav a", 1)]
+    {
+        assert_eq!(browser.count(css), count, "{css}: {what}");
+    }
+    let fields = browser.run(
+        "return [...document.querySelectorAll('input:not([type=hidden])')].map(input =>
+             [input.id, input.labels.length, input.labels[0].innerText.trim() !== '', input.autocomplete])",
+    );
+    assert_eq!(
+        fields,
+        json!([["username", 1, true, "username"], ["password", 1, true, "current-password"]]),
+        "{what}"
+    );
+    // WCAG AA asks for 4.5. The body's own ground says whether the colors are the ones that were asked for.
+    let seen = browser.run(CONTRASTS);
+    let contrasts = seen["contrasts"].as_array().unwrap();
+    assert!(contrasts.len() >= 6, "{what}: {seen}");
+    for contrast in contrasts {
+        assert!(contrast["ratio"].as_f64().unwrap() >= 4.5, "{what}: {contrast}");
+    }
+    assert_eq!(seen["ground"].as_f64().unwrap() < 0.2, scheme == "dark", "{what}: {seen}");
+}
+
+/// How much every element with a text of its own stands out from what lies behind it, by WCAG's formula.
+const CONTRASTS: &str = "
+    const luminance = color => color.match(/[0-9.]+/g).slice(0, 3)
+        .map(part => part / 255)
+        .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
+    const ground = element => {
+        const color = getComputedStyle(element).backgroundColor;
+        return color === 'rgba(0, 0, 0, 0)' ? ground(element.parentElement) : luminance(color);
+    };
+    const own = element => [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
+    const contrasts = [...document.body.querySelectorAll('*')]
+        .filter(element => element.tagName === 'INPUT' ? element.type !== 'hidden' : own(element))
+        .map(element => {
+            const pair = [luminance(getComputedStyle(element).color), ground(element)].sort((a, b) => a - b);
+            return {element: element.tagName, ratio: (pair[1] + 0.05) / (pair[0] + 0.05)};
+        });
+    return {contrasts, ground: ground(document.body)};";
+
+/// Where the pictures of this run go.
+fn pictures() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("login-page");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}

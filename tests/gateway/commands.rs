@@ -1,0 +1,338 @@
+//! The command line: checking a configuration, users, keys, sessions, health; beside a running gateway and without one.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Output;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+use crate::support::eventually;
+use crate::support::gateway::{Gateway, Setup, run_in, write_private};
+use crate::support::upstream::Upstream;
+
+/// Standard output of a command that must succeed.
+fn said(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}: {error}", output.status);
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Standard error of a command that must fail with this code.
+fn failed(output: &Output, code: i32) -> String {
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert!(!error.contains("panicked"), "{error}");
+    error
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn sign_in(client: &Client, name: &str, password: &str) -> u16 {
+    client.post("/login").json(&json!({"username": name, "password": password})).send().status
+}
+
+fn used(gateway: &Gateway, tokens: &Value) -> u16 {
+    gateway.client().get("/app").bearer(tokens["access"].as_str().unwrap()).send().status
+}
+
+/// The id of the key that signed an access token.
+fn kid(tokens: &Value) -> String {
+    let header = tokens["access"].as_str().unwrap().split('.').next().unwrap();
+    let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn check_tells_all_mistakes_at_once_with_their_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"[listen]
+http = ["127.0.0.1:80800"]
+admin = "127.0.0.1:9090"
+thread = 4
+
+[[upstream]]
+name = "app"
+servers = ["127.0.0.1:8000"]
+
+[[route]]
+name = "app"
+path = "/"
+upstream = "ap"
+access = "everybody"
+
+[tokens]
+access_lifetime = "5"
+"#;
+    let mistakes = [
+        ("listen.http", "\"127.0.0.1:80800\""),
+        ("listen.thread", "thread = 4"),
+        ("route.upstream", "\"ap\""),
+        ("route.access", "\"everybody\""),
+        ("tokens.access_lifetime", "\"5\""),
+    ];
+    write_private(&folder.path().join("gateway.toml"), text);
+    for command in ["check", "run"] {
+        let error = failed(&run_in(folder.path(), &[command], ""), 64);
+        for (key, at) in mistakes {
+            let before = &text[..text.find(at).unwrap()];
+            let line = before.matches('\n').count() + 1;
+            let column = before.len() - before.rfind('\n').unwrap();
+            let place = format!("gateway.toml:{line}:{column}");
+            assert!(error.contains(&place), "{key} at {place} is missing in:\n{error}");
+            assert!(error.contains(key), "{key} is missing in:\n{error}");
+        }
+        assert!(error.contains("5 errors"), "{error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_a_configuration_or_a_command_exits_with_64() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = folder.path().join("open.toml");
+    write_private(&open, "[listen]\n");
+    std::fs::set_permissions(&open, PermissionsExt::from_mode(0o666)).unwrap();
+    for (arguments, says) in [
+        (&["check"][..], "gateway.toml"),
+        (&["run", "--config", "nowhere.toml"], "nowhere.toml"),
+        (&["check", "--config", "open.toml"], "writable by others"),
+        (&["dance"], "dance"),
+        (&["check", "--colour"], "--colour"),
+        (&["user", "add", "kim", "--file", "users.toml"], "--password-stdin"),
+        (&["session", "end"], "<SESSION>"),
+    ] {
+        let error = failed(&run_in(folder.path(), arguments, ""), 64);
+        assert!(error.contains(says), "{arguments:?}: {error}");
+    }
+    for arguments in [["--help"], ["--version"]] {
+        assert!(said(&run_in(folder.path(), &arguments, "")).contains("doorwarden"));
+    }
+}
+
+#[test]
+fn what_init_writes_is_a_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    said(&run_in(folder.path(), &["init"], ""));
+    assert!(said(&run_in(folder.path(), &["check"], "")).contains("fine"));
+    let written = std::fs::read(folder.path().join("gateway.toml")).unwrap();
+    failed(&run_in(folder.path(), &["init"], ""), 1);
+    assert_eq!(std::fs::read(folder.path().join("gateway.toml")).unwrap(), written);
+}
+
+#[test]
+fn users_are_added_listed_disabled_and_given_passwords() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address)
+        .directories("[[directory]]\nkind = \"file\"\npath = \"users.toml\"\nrecheck = \"1s\"\n")
+        .start();
+    let client = gateway.client();
+    let user = |arguments: &[&str], input: &str| {
+        let all = [&["user"], arguments, &["--file", "users.toml"]].concat();
+        run_in(gateway.folder(), &all, input)
+    };
+
+    said(&user(&["add", "ada", "--password-stdin", "--group", "a", "--group", "b"], "first one\n"));
+    assert_eq!(mode(&gateway.folder().join("users.toml")), 0o600);
+    failed(&user(&["add", "ada", "--password-stdin"], "another"), 1);
+    failed(&user(&["add", "bob", "--password-stdin"], ""), 1);
+    failed(&user(&["disable", "nobody"], ""), 1);
+    failed(&user(&["passwd", "nobody", "--password-stdin"], "x"), 1);
+    let listed = said(&user(&["list"], ""));
+    assert!(listed.contains("ada\tactive\ta,b\n") && !listed.contains("bob"), "{listed}");
+    assert!(!listed.contains("argon2"), "{listed}");
+
+    eventually("the new user to be read", || {
+        (sign_in(&client, "ada", "first one") == 200).then_some(())
+    });
+    client
+        .get("/app")
+        .bearer(client.sign_in("ada", "first one")["access"].as_str().unwrap())
+        .send();
+    assert_eq!(upstream.last().all("x-user-groups"), ["a,b"]);
+
+    said(&user(&["passwd", "ada", "--password-stdin"], "second one"));
+    eventually("the new password to be read", || {
+        (sign_in(&client, "ada", "second one") == 200).then_some(())
+    });
+    assert_eq!(sign_in(&client, "ada", "first one"), 401);
+
+    let tokens = client.sign_in("ada", "second one");
+    said(&user(&["disable", "ada"], ""));
+    eventually("their session to end", || (used(&gateway, &tokens) == 401).then_some(()));
+    assert_eq!(sign_in(&client, "ada", "second one"), 401);
+    assert!(said(&user(&["list"], "")).contains("ada\tdisabled"));
+}
+
+#[test]
+fn a_hashed_password_works_in_a_users_file_that_is_written_by_hand() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    let hashed = said(&run_in(gateway.folder(), &["hash-password"], "by hand 손\n"));
+    assert!(hashed.starts_with("$argon2id$") && hashed.lines().count() == 1, "{hashed}");
+    let again = said(&run_in(gateway.folder(), &["hash-password"], "by hand 손\n"));
+    assert_ne!(hashed, again, "each has its own salt");
+    failed(&run_in(gateway.folder(), &["hash-password"], "\n"), 1);
+    write_private(
+        &gateway.folder().join("users.toml"),
+        format!("# mine\n[users.hand]\npassword = \"{}\"\n", hashed.trim_end()),
+    );
+    eventually("the file to be read", || {
+        (sign_in(&gateway.client(), "hand", "by hand 손") == 200).then_some(())
+    });
+}
+
+#[test]
+fn keys_are_generated_listed_and_rotated_without_a_gateway() {
+    let upstream = Upstream::start();
+    let folder = Setup::new(upstream.address).prepare();
+    let key = |command: &str| said(&run_in(folder.path(), &["key", command], ""));
+    let made: Value = serde_json::from_str(&key("generate")).unwrap();
+    assert_eq!(made["keys"].as_array().unwrap().len(), 1);
+    let file = folder.path().join("state/signing-key.pem");
+    assert_eq!(mode(&file), 0o600);
+    let content = std::fs::read(&file).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&key("generate")).unwrap(), made, "made once");
+    assert_eq!(std::fs::read(&file).unwrap(), content);
+
+    let rotated = key("rotate");
+    let listed: Value = serde_json::from_str(&key("list")).unwrap();
+    let [new, old] = &listed["keys"].as_array().unwrap()[..] else { panic!("{listed}") };
+    assert_eq!(old["kid"], made["keys"][0]["kid"]);
+    assert!(old["verifies_until"].is_string() && new["verifies_until"].is_null(), "{listed}");
+    assert!(rotated.contains(new["kid"].as_str().unwrap()), "{rotated}");
+    for entry in std::fs::read_dir(folder.path().join("state")).unwrap() {
+        assert_eq!(mode(&entry.unwrap().path()), 0o600);
+    }
+}
+
+#[test]
+fn rotating_the_key_takes_effect_at_once_and_old_tokens_stay_good() {
+    let upstream = Upstream::start();
+    let mut gateway = Setup::new(upstream.address).start();
+    let rotated = |gateway: &Gateway| said(&gateway.command(&["key", "rotate"]));
+    let kim = |gateway: &Gateway| gateway.client().sign_in("kim", "correct horse battery");
+
+    let first = kim(&gateway);
+    let says = rotated(&gateway);
+    let second = kim(&gateway);
+    assert_ne!(kid(&first), kid(&second));
+    assert!(says.contains(&kid(&second)), "{says}");
+    assert_eq!([used(&gateway, &first), used(&gateway, &second)], [200, 200]);
+
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
+    let says = rotated(&gateway);
+    gateway.spawn();
+    let third = kim(&gateway);
+    assert!(says.contains(&kid(&third)), "{says}");
+    for tokens in [&first, &second, &third] {
+        assert_eq!(used(&gateway, tokens), 200);
+    }
+    let published = gateway.client().get("/.well-known/jwks.json").send().json();
+    let published: Vec<&str> = published["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|key| key["kid"].as_str())
+        .collect();
+    let listed: Value = serde_json::from_str(&said(&gateway.command(&["key", "list"]))).unwrap();
+    assert_eq!(listed["keys"].as_array().unwrap().len(), 3);
+    for tokens in [&first, &second, &third] {
+        assert!(published.contains(&kid(tokens).as_str()), "{published:?}");
+    }
+}
+
+/// The ids of the sessions that `session list` shows.
+fn listed(gateway: &Gateway, arguments: &[&str]) -> Vec<(String, String)> {
+    let text = said(&gateway.command(&[&["session", "list"], arguments].concat()));
+    text.lines()
+        .map(|line| {
+            let mut fields = line.split('\t');
+            (fields.next().unwrap().to_owned(), fields.next().unwrap().to_owned())
+        })
+        .collect()
+}
+
+/// Two sessions of kim's and one of root's, then an end by id and one by user, with the gateway running or not.
+fn sessions_are_ended(stopped: bool) {
+    let upstream = Upstream::start();
+    let mut gateway = Setup::new(upstream.address).start();
+    let client = gateway.client();
+    let one = client.sign_in("kim", "correct horse battery");
+    let [(first, user)] = &listed(&gateway, &[])[..] else { panic!("one session") };
+    assert_eq!(user, "file/kim");
+    let two = client.sign_in("kim", "correct horse battery");
+    let root = client.sign_in("root", "toor toor toor");
+    let roots = client.sign_in("root", "toor toor toor");
+    if stopped {
+        gateway.terminate();
+        assert_eq!(gateway.wait(), Some(0));
+    }
+    assert_eq!(listed(&gateway, &[]).len(), 4);
+    assert_eq!(listed(&gateway, &["--user", "file/root"]).len(), 2);
+    assert_eq!(listed(&gateway, &["--user", "file/nobody"]), []);
+    let end = |arguments: &[&str]| gateway.command(&[&["session", "end"], arguments].concat());
+    assert_eq!(said(&end(&[first])), "ended 1\n");
+    assert_eq!(said(&end(&["--user", "file/root"])), "ended 2\n");
+    failed(&end(&["--user", "no-directory"]), 1);
+    assert_eq!(listed(&gateway, &[]).len(), 1);
+    if stopped {
+        gateway.spawn();
+    }
+    for ended in [&one, &root, &roots] {
+        assert_eq!(used(&gateway, ended), 401);
+        let refresh = json!({"refresh": ended["refresh"]});
+        assert_eq!(gateway.client().post("/refresh").json(&refresh).send().status, 401);
+    }
+    assert_eq!(used(&gateway, &two), 200, "the other one lives");
+    if !stopped {
+        let audit = gateway.logged("the audit line", |line| line["event"] == "session_ended");
+        assert_eq!((&audit["session"], &audit["reason"]), (&json!(first), &json!("operator")));
+    }
+}
+
+#[test]
+fn sessions_are_ended_in_a_running_gateway_at_the_next_request() {
+    sessions_are_ended(false);
+}
+
+#[test]
+fn sessions_are_ended_in_the_store_of_a_stopped_one() {
+    sessions_are_ended(true);
+}
+
+#[test]
+fn the_store_is_copied_and_nothing_is_overwritten() {
+    let upstream = Upstream::start();
+    let mut gateway = Setup::new(upstream.address).start();
+    gateway.client().sign_in("kim", "correct horse battery");
+    for name in ["running.db", "stopped.db"] {
+        said(&gateway.command(&["store", "backup", name]));
+        let copy = gateway.folder().join(name);
+        assert_eq!(mode(&copy), 0o600);
+        let content = std::fs::read(&copy).unwrap();
+        let error = failed(&gateway.command(&["store", "backup", name]), 1);
+        assert!(error.contains(name), "{error}");
+        assert_eq!(std::fs::read(&copy).unwrap(), content);
+        if name == "running.db" {
+            gateway.terminate();
+            assert_eq!(gateway.wait(), Some(0));
+        }
+    }
+    failed(&gateway.command(&["store", "backup", "no/such/folder/copy.db"]), 1);
+}
+
+#[test]
+fn health_says_whether_the_gateway_is_ready() {
+    let upstream = Upstream::start();
+    let mut gateway = Setup::new(upstream.address).start();
+    let admin = gateway.admin.to_string();
+    assert_eq!(said(&gateway.command(&["health", "--admin", &admin])), "ready\n");
+    gateway.kill();
+    let error = failed(&gateway.command(&["health", "--admin", &admin]), 1);
+    assert!(error.contains(&admin), "{error}");
+}

@@ -1,0 +1,341 @@
+//! Abnormal access: for each detector a scene against the running gateway, which stands behind a trusted proxy, so that the
+//! scene has addresses of its own. Each is played just below its threshold, then at it, and again in a dry run.
+
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, Response};
+use crate::support::eventually;
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::mmdb::country_database;
+use crate::support::upstream::Upstream;
+
+const ACTIONS: [&str; 4] = ["observe", "end_session", "dry_run", "failed"];
+
+const DETECTORS: [&str; 5] =
+    ["refresh_reuse", "refresh_burst", "password_guessing", "password_spraying", "token_countries"];
+
+/// What one detector is shown.
+struct Scene {
+    detector: &'static str,
+    threshold: usize,
+    /// So much of what the detector looks for happens to this user, who signs in with this password.
+    play: fn(&Client, User, usize) -> Value,
+    /// What is counted, with `action = "end_session"`.
+    taken: &'static str,
+    /// What the audit line says besides detector, action and count.
+    audit: &'static [(&'static str, &'static str)],
+}
+
+/// Whom a scene happens to, and from which addresses.
+#[derive(Clone, Copy)]
+struct User {
+    name: &'static str,
+    password: &'static str,
+    network: &'static str,
+}
+
+const QUIET: User = User { name: "kim", password: "correct horse battery", network: "1.1.2" };
+const LOUD: User = User { name: "root", password: "toor toor toor", network: "1.1.3" };
+
+impl User {
+    fn at(&self, host: usize) -> IpAddr {
+        format!("{}.{host}", self.network).parse().unwrap()
+    }
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn sign_in(client: &Client, user: User) -> Value {
+    let credentials = json!({"username": user.name, "password": user.password});
+    let response = client.post("/login").from(user.at(1)).json(&credentials).send();
+    assert_eq!(response.status, 200, "{}", response.text());
+    response.json()
+}
+
+fn fail(client: &Client, from: IpAddr, name: &str) {
+    let credentials = json!({"username": name, "password": "a guess"});
+    let response = client.post("/login").from(from).json(&credentials).send();
+    assert_eq!(response.status, 401, "{}", response.text());
+}
+
+fn refresh(client: &Client, from: IpAddr, token: &Value) -> Response {
+    client.post("/refresh").from(from).json(&json!({"refresh": token})).send()
+}
+
+fn used(client: &Client, from: IpAddr, tokens: &Value) -> Response {
+    client.get("/app").from(from).bearer(tokens["access"].as_str().unwrap()).send()
+}
+
+/// Spent refresh tokens of `times` sessions come back.
+fn reuse(client: &Client, user: User, times: usize) -> Value {
+    let sessions: Vec<Value> = (0..times)
+        .map(|_| {
+            let first = sign_in(client, user);
+            let next = refresh(client, user.at(1), &first["refresh"]);
+            assert_eq!(next.status, 200);
+            assert_eq!(refresh(client, user.at(66), &first["refresh"]).status, 401);
+            next.json()
+        })
+        .collect();
+    sessions.last().unwrap().clone()
+}
+
+/// A front end refreshes in a loop.
+fn burst(client: &Client, user: User, times: usize) -> Value {
+    let mut tokens = sign_in(client, user);
+    for _ in 0..times {
+        let next = refresh(client, user.at(1), &tokens["refresh"]);
+        assert_eq!(next.status, 200);
+        tokens = next.json();
+    }
+    tokens
+}
+
+/// One account, from an address of another network each time: the lockout of each sees one failure.
+fn guess(client: &Client, user: User, times: usize) -> Value {
+    let tokens = sign_in(client, user);
+    for network in 0..times {
+        fail(client, address(&format!("198.51.{network}.7")), user.name);
+    }
+    tokens
+}
+
+/// One address tries names.
+fn spray(client: &Client, user: User, times: usize) -> Value {
+    let tokens = sign_in(client, user);
+    for number in 0..times {
+        fail(client, user.at(99), &format!("{}-{number}", user.name));
+        // Again the same name: that is no other account.
+        fail(client, user.at(99), &format!("{}-{number}", user.name));
+    }
+    tokens
+}
+
+/// The same session's token is used from so many countries, and from addresses that are in none.
+fn travel(client: &Client, user: User, countries: usize) -> Value {
+    let tokens = sign_in(client, user);
+    for nowhere in ["10.0.0.9", "192.168.3.4", "100.64.0.1", "fd00::9", "9.9.9.9"] {
+        assert_eq!(used(client, address(nowhere), &tokens).status, 200);
+    }
+    let places = [user.at(1), address("2a00:1234::5"), address("5.5.5.5")];
+    for place in &places[..countries] {
+        assert_eq!(used(client, *place, &tokens).status, 200, "{place}");
+    }
+    tokens
+}
+
+const SCENES: [Scene; 5] = [
+    Scene {
+        detector: "refresh_reuse",
+        threshold: 2,
+        play: reuse,
+        taken: "end_session",
+        audit: &[("subject", "session"), ("user", "file/root"), ("client", "1.1.3.66")],
+    },
+    Scene {
+        detector: "refresh_burst",
+        threshold: 4,
+        play: burst,
+        taken: "end_session",
+        audit: &[("subject", "session"), ("user", "file/root"), ("client", "1.1.3.1")],
+    },
+    Scene {
+        detector: "password_guessing",
+        threshold: 4,
+        play: guess,
+        taken: "observe",
+        audit: &[("subject", "account"), ("account", "root")],
+    },
+    Scene {
+        detector: "password_spraying",
+        threshold: 4,
+        play: spray,
+        taken: "observe",
+        audit: &[("subject", "address"), ("network", "1.1.3.99")],
+    },
+    Scene {
+        detector: "token_countries",
+        threshold: 2,
+        play: travel,
+        taken: "end_session",
+        audit: &[("subject", "session"), ("user", "file/root"), ("countries", "AU,KR")],
+    },
+];
+
+fn gateway(upstream: &Upstream, scene: &Scene, dry_run: bool) -> Gateway {
+    let database = country_database(&[
+        ("1.1.0.0/16", "AU"),
+        ("2a00::/16", "KR"),
+        ("5.5.0.0/16", "DE"),
+        // In the database, and yet in no country.
+        ("10.0.0.0/8", "US"),
+        ("192.168.0.0/16", "FR"),
+        ("fd00::/8", "NO"),
+    ]);
+    Setup::new(upstream.address)
+        .behind_a_proxy()
+        .file("countries.mmdb", &database)
+        .with(&format!(
+            "[geo]\ncountry_database = \"countries.mmdb\"\n[tokens]\nrefresh_grace = \"0s\"\n\
+             [detect.{}]\nthreshold = {}\nwindow = \"10m\"\naction = \"end_session\"\n\
+             dry_run = {dry_run}\n",
+            scene.detector, scene.threshold,
+        ))
+        .start()
+}
+
+fn counted(gateway: &Gateway, detector: &str, action: &str) -> f64 {
+    let labels = format!("{{action=\"{action}\",detector=\"{detector}\"}}");
+    let name = format!("doorwarden_abnormal_access_total{labels}");
+    gateway.metric(&name).unwrap_or_else(|| panic!("{name} exists from the start"))
+}
+
+/// Plays the scene quietly and then loudly, and holds the counts to one finding with this action.
+fn play(gateway: &Gateway, scene: &Scene, taken: &str) -> (Value, Value) {
+    let client = gateway.client();
+    for detector in DETECTORS {
+        for action in ACTIONS {
+            assert_eq!(counted(gateway, detector, action), 0.0, "{detector} {action}");
+        }
+    }
+    let quiet = (scene.play)(&client, QUIET, scene.threshold - 1);
+    let loud = (scene.play)(&client, LOUD, scene.threshold);
+    eventually("the finding", || (counted(gateway, scene.detector, taken) > 0.0).then_some(()));
+    // The detectors see events in order: with the loud scene's finding there, the quiet one has raised nothing.
+    for detector in DETECTORS {
+        for action in ACTIONS {
+            let expected = if detector == scene.detector && action == taken { 1.0 } else { 0.0 };
+            // A reuse is a finding of `refresh_reuse` wherever it happens; no other scene has one.
+            assert_eq!(counted(gateway, detector, action), expected, "{detector} {action}");
+        }
+    }
+    let audit = gateway.logged("the audit line", |line| {
+        line["target"] == "audit" && line["event"] == "abnormal_access"
+    });
+    assert_eq!(audit["detector"], scene.detector);
+    assert_eq!(audit["action"], taken, "{audit}");
+    assert_eq!(audit["count"], scene.threshold, "{audit}");
+    assert_eq!(audit["window_seconds"], 600, "{audit}");
+    for (field, value) in scene.audit {
+        assert_eq!(audit[*field], *value, "{field} in {audit}");
+    }
+    (quiet, loud)
+}
+
+fn scene(detector: &str) -> &'static Scene {
+    static SCENES: [Scene; 5] = self::SCENES;
+    SCENES.iter().find(|scene| scene.detector == detector).unwrap()
+}
+
+fn with_action(detector: &str) {
+    let (upstream, scene) = (Upstream::start(), scene(detector));
+    let gateway = gateway(&upstream, scene, false);
+    let (quiet, loud) = play(&gateway, scene, scene.taken);
+    let client = gateway.client();
+    if scene.taken == "end_session" {
+        let refused = used(&client, LOUD.at(1), &loud);
+        assert_eq!((refused.status, refused.code().as_str()), (401, "session_ended"));
+        assert_eq!(refresh(&client, LOUD.at(1), &loud["refresh"]).status, 401);
+    } else {
+        // Whoever owns the account may be the victim: they stay in, and can sign in anew.
+        assert_eq!(used(&client, LOUD.at(1), &loud).status, 200);
+        sign_in(&client, LOUD);
+    }
+    if detector != "refresh_reuse" {
+        assert_eq!(used(&client, QUIET.at(1), &quiet).status, 200, "the quiet one is left alone");
+    }
+}
+
+fn in_a_dry_run(detector: &str) {
+    let (upstream, scene) = (Upstream::start(), scene(detector));
+    let gateway = gateway(&upstream, scene, true);
+    let (_, loud) = play(&gateway, scene, "dry_run");
+    // A reuse ends its session whatever a detector thinks of it.
+    let expected = if detector == "refresh_reuse" { 401 } else { 200 };
+    assert_eq!(used(&gateway.client(), LOUD.at(1), &loud).status, expected);
+}
+
+macro_rules! scenes {
+    ($($detector:ident)+) => {
+        $(mod $detector {
+            #[test]
+            fn is_found_counted_audited_and_acted_upon() {
+                super::with_action(stringify!($detector));
+            }
+
+            #[test]
+            fn in_a_dry_run_is_told_and_nothing_else() {
+                super::in_a_dry_run(stringify!($detector));
+            }
+        })+
+    };
+}
+
+scenes! { refresh_reuse refresh_burst password_guessing password_spraying token_countries }
+
+#[test]
+fn one_reuse_is_a_finding_by_default() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address)
+        .behind_a_proxy()
+        .with("[tokens]\nrefresh_grace = \"0s\"")
+        .start();
+    reuse(&gateway.client(), LOUD, 1);
+    eventually("the finding", || {
+        (counted(&gateway, "refresh_reuse", "end_session") == 1.0).then_some(())
+    });
+}
+
+#[test]
+fn names_tried_from_a_whole_network_are_found_as_one() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address)
+        .behind_a_proxy()
+        .with("[detect.password_spraying]\nthreshold = 3\n")
+        .start();
+    for (host, name) in [(1, "ada"), (77, "bob"), (200, "eve")] {
+        fail(&gateway.client(), LOUD.at(host), name);
+    }
+    let audit = gateway.logged("the audit line", |line| line["event"] == "abnormal_access");
+    assert_eq!((&audit["subject"], &audit["network"]), (&json!("network"), &json!("1.1.3.0/24")));
+}
+
+#[test]
+fn no_client_can_choose_its_country() {
+    let upstream = Upstream::start();
+    // Without trusted proxies the header is a client's own word.
+    let gateway = Setup::new(upstream.address)
+        .file("countries.mmdb", &country_database(&[("1.1.0.0/16", "AU"), ("2a00::/16", "KR")]))
+        .with("[geo]\ncountry_database = \"countries.mmdb\"\n[detect.token_countries]\naction = \"end_session\"\n[detect.refresh_burst]\nthreshold = 1")
+        .start();
+    let client = gateway.client();
+    let tokens = client.sign_in("kim", "correct horse battery");
+    for place in ["1.1.1.1", "2a00::1"] {
+        assert_eq!(used(&client, address(place), &tokens).status, 200);
+    }
+    // A finding of another detector shows that the events before it have been looked at.
+    assert_eq!(refresh(&client, address("1.1.1.1"), &tokens["refresh"]).status, 200);
+    eventually("the other finding", || {
+        (counted(&gateway, "refresh_burst", "observe") == 1.0).then_some(())
+    });
+    for action in ACTIONS {
+        assert_eq!(counted(&gateway, "token_countries", action), 0.0);
+    }
+}
+
+#[test]
+fn a_country_database_that_cannot_be_read_keeps_the_gateway_from_starting() {
+    let upstream = Upstream::start();
+    let folder = Setup::new(upstream.address)
+        .file("countries.mmdb", b"no database")
+        .with("[geo]\ncountry_database = \"countries.mmdb\"")
+        .prepare();
+    let output = crate::support::gateway::run_in(folder.path(), &["run"], "");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("the country database") && error.contains("countries.mmdb"), "{error}");
+}

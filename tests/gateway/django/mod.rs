@@ -1,0 +1,34 @@
+//! In front of a real Django service, with the service's own users: one file for each thing that can go wrong there.
+
+mod admin;
+mod carry;
+mod changes;
+mod front_end;
+mod identity;
+mod sign_in;
+
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, Request};
+
+const COOKIE: &str = "__Host-doorwarden";
+
+/// Signs a user of the service in; the access token and the session cookie.
+fn enter(client: &Client, name: &str, password: &str) -> (String, String) {
+    let response =
+        client.post("/login").json(&json!({"username": name, "password": password})).send();
+    assert_eq!(response.status, 200, "{name}: {}", response.text());
+    let access = response.json()["access"].as_str().unwrap().to_owned();
+    (access, response.set_cookie(COOKIE).unwrap())
+}
+
+fn kim(client: &Client) -> (String, String) {
+    enter(client, "kim", "kim-pass-1234")
+}
+
+/// Sends a request to one of the views that report what Django was given; the report.
+fn report(request: &Request) -> Value {
+    let response = request.send();
+    assert_eq!(response.status, 200, "{}", response.text());
+    response.json()
+}

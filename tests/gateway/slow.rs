@@ -1,0 +1,139 @@
+//! Clients that stall or drip: none of them holds a connection, an upstream or a hashing thread for ever (R58).
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::support::DEADLINE;
+use crate::support::client::{Client, Response};
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::upstream::Upstream;
+
+/// Between two bytes of a client that drips.
+const PACE: Duration = Duration::from_millis(50);
+
+/// Long enough that a timeout of one second shows, short enough that one of a minute does not pass for it.
+const SOON: Duration = Duration::from_secs(10);
+
+fn gateway(upstream: &Upstream) -> Gateway {
+    Setup::new(upstream.address).listen("read_timeout = \"1s\"\nown_body_timeout = \"1s\"").start()
+}
+
+/// Sends all of these bytes and then one more after each pause, until the gateway answers or closes.
+fn drip(client: &Client, bytes: &[u8], more: u8) -> (Vec<u8>, Duration) {
+    let mut stream = client.connect();
+    let started = Instant::now();
+    stream.write_all(bytes).unwrap();
+    stream.set_read_timeout(Some(PACE)).unwrap();
+    let mut answer = Vec::new();
+    while started.elapsed() < DEADLINE {
+        if read_some(&mut stream, &mut answer) || stream.write_all(&[more]).is_err() {
+            break;
+        }
+    }
+    (answer, started.elapsed())
+}
+
+/// Reads for a pause; whether the other side has answered or closed.
+fn read_some(stream: &mut TcpStream, answer: &mut Vec<u8>) -> bool {
+    let mut chunk = [0; 4096];
+    match stream.read(&mut chunk) {
+        Ok(n) => {
+            answer.extend(&chunk[..n]);
+            true
+        }
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
+}
+
+fn head(target: &str, length: usize) -> Vec<u8> {
+    format!(
+        "POST {target} HTTP/1.1\r\nHost: app.test\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+#[test]
+fn a_body_that_stalls_is_given_up() {
+    let upstream = Upstream::start();
+    let gateway = gateway(&upstream);
+    for target in ["/public/upload", "/login"] {
+        let mut stream = gateway.client().connect();
+        let started = Instant::now();
+        stream.write_all(&[head(target, 1000), b"{\"begun\"".to_vec()].concat()).unwrap();
+        let mut answer = Vec::new();
+        // Closing, even with a reset, is as good as an answer for a request that nobody finishes.
+        let _ = stream.read_to_end(&mut answer);
+        assert!(started.elapsed() < SOON, "{target}: {:?}", started.elapsed());
+        if !answer.is_empty() {
+            let answer = Response::read(&mut answer.as_slice(), false);
+            assert_eq!((answer.status, answer.code().as_str()), (408, "body_timeout"), "{target}");
+        }
+    }
+    assert!(upstream.seen().is_empty(), "no upstream takes half a body for a whole one");
+}
+
+#[test]
+fn a_body_for_an_own_path_has_a_time_for_all_of_it() {
+    let upstream = Upstream::start();
+    let gateway = gateway(&upstream);
+    for target in ["/login", "/refresh", "/verify", "/logout"] {
+        let (answer, took) = drip(&gateway.client(), &head(target, 1000), b' ');
+        assert!(took < SOON, "{target}: {took:?}");
+        assert!(took >= Duration::from_millis(900), "{target}: {took:?}");
+        let answer = Response::read(&mut answer.as_slice(), false);
+        assert_eq!((answer.status, answer.code().as_str()), (408, "body_timeout"), "{target}");
+    }
+}
+
+#[test]
+fn a_body_that_drips_and_arrives_in_time_is_taken() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address)
+        .listen("read_timeout = \"5s\"\nown_body_timeout = \"20s\"")
+        .start();
+    // The pace times the length is well beyond no timeout at all, and within both.
+    let (answer, _) = drip(&gateway.client(), &head("/login", 10), b' ');
+    let answer = Response::read(&mut answer.as_slice(), false);
+    assert_eq!((answer.status, answer.code().as_str()), (400, "bad_body"));
+}
+
+#[test]
+fn slow_clients_do_not_slow_others() {
+    let upstream = Upstream::start();
+    let gateway = gateway(&upstream);
+    let client = gateway.client();
+    // More of them than there are threads, each in the middle of something.
+    let slow: Vec<TcpStream> = (0..40)
+        .map(|number| {
+            let mut stream = client.connect();
+            let part = match number % 4 {
+                0 => b"GET /app HTTP/1.1\r\nHost: a".to_vec(),
+                1 => head("/login", 100),
+                2 => head("/public/upload", 100),
+                _ => Vec::new(),
+            };
+            stream.write_all(&part).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..10 {
+        let started = Instant::now();
+        assert_eq!(client.get("/public/x").send().status, 200);
+        assert!(started.elapsed() < SOON);
+    }
+    drop(slow);
+}
+
+#[test]
+fn an_upload_that_goes_on_is_not_given_up() {
+    let upstream = Upstream::start();
+    let gateway = gateway(&upstream);
+    // Longer than both timeouts in all, but never silent for long: uploads have no limit in time.
+    let length = 1500 / usize::try_from(PACE.as_millis()).unwrap();
+    let (answer, took) = drip(&gateway.client(), &head("/public/upload", length), b'u');
+    assert!(took > Duration::from_secs(1), "{took:?}");
+    assert_eq!(Response::read(&mut answer.as_slice(), false).status, 200);
+    assert_eq!(upstream.last().body, vec![b'u'; length]);
+}

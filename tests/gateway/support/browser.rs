@@ -1,0 +1,274 @@
+//! Headless Chromium, driven by the WebDriver protocol: JSON over HTTP to a chromedriver on a port of its own.
+//!
+//! Each browser has its own driver and profile and keeps to this machine; both end with it. `scripts/setup-test` installs
+//! the two programs, and runs here when one is missing.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::client::Response;
+use super::django::root;
+use super::eventually;
+use super::gateway::signal;
+
+/// A browser takes longer than anything else here to start.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How WebDriver writes that something is an element.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+const FLAGS: &[&str] = &[
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--window-size=800,800",
+];
+
+/// A running browser with one window.
+pub(crate) struct Browser {
+    driver: Child,
+    address: SocketAddr,
+    session: String,
+    _profile: TempDir,
+}
+
+impl Browser {
+    pub(crate) fn start() -> Self {
+        Self::with_preferences(&json!({}))
+    }
+
+    /// One that runs no script of a page.
+    pub(crate) fn without_scripts() -> Self {
+        Self::with_preferences(&json!({"profile.managed_default_content_settings.javascript": 2}))
+    }
+
+    fn with_preferences(preferences: &Value) -> Self {
+        install();
+        let profile = tempfile::tempdir().unwrap();
+        let (driver, address) = start_driver(profile.path());
+        let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
+        flags.push(format!("--user-data-dir={}", profile.path().join("profile").display()));
+        let mut browser = Self { driver, address, session: String::new(), _profile: profile };
+        let session = browser.post(
+            "/session",
+            &json!({"capabilities": {"alwaysMatch": {
+                "goog:chromeOptions": {"args": flags, "prefs": preferences},
+                "goog:loggingPrefs": {"browser": "ALL"},
+            }}}),
+        );
+        browser.session = session["sessionId"].as_str().unwrap().to_owned();
+        browser
+    }
+
+    /// Opens an address and waits until the page is loaded.
+    pub(crate) fn open(&self, url: &str) {
+        self.command("url", &json!({"url": url}));
+    }
+
+    /// The address that it shows.
+    pub(crate) fn url(&self) -> String {
+        text(&self.read("url"))
+    }
+
+    /// The page's title.
+    pub(crate) fn title(&self) -> String {
+        text(&self.read("title"))
+    }
+
+    /// The visible text of the first element that a CSS selector finds.
+    pub(crate) fn text(&self, css: &str) -> String {
+        let element = self.find(css);
+        text(&self.read(&format!("element/{element}/text")))
+    }
+
+    /// How many elements a CSS selector finds.
+    pub(crate) fn count(&self, css: &str) -> usize {
+        let found = self.command("elements", &json!({"using": "css selector", "value": css}));
+        found.as_array().unwrap().len()
+    }
+
+    /// What the first field that a CSS selector finds holds now.
+    pub(crate) fn value(&self, css: &str) -> String {
+        let element = self.find(css);
+        text(&self.read(&format!("element/{element}/property/value")))
+    }
+
+    /// An attribute of the first element that a CSS selector finds.
+    pub(crate) fn attribute(&self, css: &str, name: &str) -> Value {
+        let element = self.find(css);
+        self.read(&format!("element/{element}/attribute/{name}"))
+    }
+
+    /// The `id` of the element that has the focus.
+    pub(crate) fn focused(&self) -> String {
+        let element = text(&self.read("element/active")[ELEMENT]);
+        text(&self.read(&format!("element/{element}/attribute/id")))
+    }
+
+    /// Types into a field, key by key.
+    pub(crate) fn fill(&self, css: &str, keys: &str) {
+        let element = self.find(css);
+        self.command(&format!("element/{element}/value"), &json!({"text": keys}));
+    }
+
+    /// Clicks what leads to another page, and waits until the one that is shown is gone.
+    pub(crate) fn follow(&self, css: &str) {
+        let (page, element) = (self.find("html"), self.find(css));
+        self.command(&format!("element/{element}/click"), &json!({}));
+        let path = format!("/session/{}/element/{page}/name", self.session);
+        eventually("another page", || (self.send("GET", &path, "").status == 404).then_some(()));
+    }
+
+    /// Runs a script in the page; what it returns.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.command("execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// All cookies for the page, `HttpOnly` ones too.
+    pub(crate) fn cookies(&self) -> Vec<Value> {
+        self.read("cookie").as_array().unwrap().clone()
+    }
+
+    /// What was written to the console since it was last asked.
+    pub(crate) fn console(&self) -> Vec<String> {
+        let entries = self.command("se/log", &json!({"type": "browser"}));
+        entries.as_array().unwrap().iter().map(|entry| text(&entry["message"])).collect()
+    }
+
+    /// The window as a PNG file.
+    pub(crate) fn screenshot(&self) -> Vec<u8> {
+        STANDARD.decode(text(&self.read("screenshot"))).unwrap()
+    }
+
+    /// What a person has set: `light` or `dark`, and a language.
+    pub(crate) fn prefer(&self, scheme: &str, language: &str) {
+        let feature = json!({"name": "prefers-color-scheme", "value": scheme});
+        self.devtools("Emulation.setEmulatedMedia", &json!({"features": [feature]}));
+        let agent = self.run("return navigator.userAgent");
+        self.devtools(
+            "Emulation.setUserAgentOverride",
+            &json!({"userAgent": agent, "acceptLanguage": language}),
+        );
+    }
+
+    fn devtools(&self, command: &str, parameters: &Value) {
+        self.command("goog/cdp/execute", &json!({"cmd": command, "params": parameters}));
+    }
+
+    fn find(&self, css: &str) -> String {
+        let found = self.command("element", &json!({"using": "css selector", "value": css}));
+        text(&found[ELEMENT])
+    }
+
+    fn command(&self, name: &str, parameters: &Value) -> Value {
+        self.post(&format!("/session/{}/{name}", self.session), parameters)
+    }
+
+    fn read(&self, name: &str) -> Value {
+        self.exchange("GET", &format!("/session/{}/{name}", self.session), "")
+    }
+
+    fn post(&self, path: &str, parameters: &Value) -> Value {
+        self.exchange("POST", path, &parameters.to_string())
+    }
+
+    fn exchange(&self, method: &str, path: &str, body: &str) -> Value {
+        let response = self.send(method, path, body);
+        assert_eq!(response.status, 200, "{method} {path} {body}: {}", response.text());
+        response.json()["value"].take()
+    }
+
+    fn send(&self, method: &str, path: &str, body: &str) -> Response {
+        let mut stream = TcpStream::connect(self.address).expect("chromedriver listens");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        Response::read(&mut stream, false)
+    }
+
+    /// Ends the browser, and waits for that: until then it writes into its profile. It goes on running when only
+    /// the driver is ended. Panics never, as a test may be failing.
+    fn quit(&self) -> std::io::Result<()> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let request = format!(
+            "DELETE /session/{} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.session, self.address
+        );
+        stream.write_all(request.as_bytes())?;
+        // An answer, whatever it is; the driver need not close after it.
+        stream.read(&mut [0; 64]).map(drop)
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.quit();
+        signal("TERM", self.driver.id());
+        let _ = self.driver.wait();
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+/// Everything that driver and browser write goes into the folder.
+fn start_driver(folder: &Path) -> (Child, SocketAddr) {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .envs(["TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"].map(|name| (name, folder)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver starts");
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let port = lines
+        .find_map(|line| {
+            line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
+        })
+        .expect("chromedriver says its port");
+    // A pipe that nobody reads would stop it.
+    thread::spawn(move || lines.for_each(drop));
+    (driver, SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+/// Sees to it, once, that the two programs are there.
+fn install() {
+    static THERE: OnceLock<()> = OnceLock::new();
+    THERE.get_or_init(|| {
+        let is_there = |program: &str| {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+        };
+        if !is_there("chromium") || !is_there("chromedriver") {
+            let status = Command::new(root().join("scripts/setup-test")).status();
+            assert!(
+                status.is_ok_and(|status| status.success()),
+                "chromium or chromedriver is missing; run scripts/setup-test and see why"
+            );
+        }
+    });
+}

@@ -1,0 +1,164 @@
+//! The legacy service of `tests/django` as a process: gunicorn on a port of its own, a database of its own.
+//!
+//! Migrating and seeding take seconds, so that is done once in a run, and every service gets a copy of the file. Its users
+//! and their passwords are listed in `tests/django/probe/management/commands/seed_users.py`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use super::gateway::{Setup, signal};
+use super::{DEADLINE, eventually};
+
+/// A running Django service.
+pub(crate) struct Django {
+    child: Child,
+    folder: TempDir,
+    pub(crate) address: SocketAddr,
+}
+
+impl Django {
+    /// Starts one for this test alone, which may change its database.
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(database_in(folder.path()), seeded()).unwrap();
+        let address_file = folder.path().join("address");
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let child = python(&database_in(folder.path()))
+            .args(["-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", "127.0.0.1:0"])
+            .env("DJANGO_ADDRESS_FILE", &address_file)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("gunicorn starts");
+        let mut django = Self { child, folder, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        django.address = eventually("gunicorn to listen", || {
+            if let Some(status) = django.child.try_wait().unwrap() {
+                panic!("gunicorn ended with {status}:\n{}", django.log());
+            }
+            std::fs::read_to_string(&address_file).ok()?.trim().parse().ok()
+        });
+        django
+    }
+
+    /// The one that all tests share which leave its users as they are. It ends with the last test that holds it.
+    pub(crate) fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Django>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let started = Arc::new(Self::start());
+            *shared = Arc::downgrade(&started);
+            started
+        })
+    }
+
+    /// A gateway in front of it, whose users are the service's: `/public/` for everybody, the rest signed in.
+    pub(crate) fn setup(&self) -> Setup {
+        self.setup_with("")
+    }
+
+    /// The same, with further keys for the directory.
+    pub(crate) fn setup_with(&self, directory: &str) -> Setup {
+        Setup::new(self.address).directories(&format!(
+            "[[directory]]\nkind = \"django\"\ndatabase = \"sqlite://{}\"\n{directory}\n",
+            self.database().display()
+        ))
+    }
+
+    /// The database file.
+    pub(crate) fn database(&self) -> PathBuf {
+        database_in(self.folder.path())
+    }
+
+    /// Runs Python code in the service, where `User` and `Group` are known, as its own admin would.
+    pub(crate) fn run(&self, code: &str) {
+        let code = format!("from django.contrib.auth.models import Group, User\n{code}");
+        manage(&self.database(), &["shell", "-v", "0", "-c", &code]);
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Django {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- gunicorn's log\n{}", self.log());
+        }
+        // SIGQUIT: it ends its worker too, at once. Killed, it could not.
+        signal("QUIT", self.child.id());
+        let told = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if told.elapsed() > DEADLINE {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+fn database_in(folder: &Path) -> PathBuf {
+    folder.join("legacy.sqlite3")
+}
+
+/// The service's Python, in its folder, with this database.
+fn python(database: &Path) -> Command {
+    let mut command = Command::new(interpreter());
+    command
+        .current_dir(root().join("tests/django"))
+        .env("DJANGO_DB", database)
+        .env_remove("DJANGO_SETTINGS_MODULE")
+        .stdin(Stdio::null());
+    command
+}
+
+fn manage(database: &Path, arguments: &[&str]) {
+    let output = python(database).arg("manage.py").args(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "manage.py {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The database with all tables and users, made once.
+fn seeded() -> &'static [u8] {
+    static DATABASE: OnceLock<Vec<u8>> = OnceLock::new();
+    DATABASE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let database = database_in(folder.path());
+        manage(&database, &["migrate", "-v", "0"]);
+        manage(&database, &["seed_users", "-v", "0"]);
+        std::fs::read(database).unwrap()
+    })
+}
+
+/// Python with Django, which `scripts/setup` makes. It runs here when that was not done.
+fn interpreter() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| {
+        let python = root().join(".tools/venv/bin/python");
+        // The stamp is written last: without it the environment is half made.
+        if !root().join(".tools/venv/.requirements").exists() {
+            let status = Command::new(root().join("scripts/setup")).status();
+            assert!(
+                status.is_ok_and(|status| status.success()),
+                "there is no Django in .tools/venv; run scripts/setup and see why"
+            );
+        }
+        python
+    })
+}
+
+/// The top of the repository.
+pub(super) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
