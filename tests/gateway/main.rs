@@ -29,6 +29,8 @@ mod django;
 mod documentation;
 // What the upstream receives, and what the client gets back from it.
 mod forwarding;
+// What Django issued before the gateway came: accepted, kept from Django, and taken back.
+mod issuers;
 // The sources themselves: imports, the framework's name, file sizes.
 mod layers;
 // The admin listener, the log, starting and stopping.

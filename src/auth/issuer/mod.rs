@@ -195,7 +195,16 @@ impl Issuers {
 
     /// Is `Authorization: Bearer` where an issuer's tokens come?
     pub(super) fn read_bearer(&self) -> bool {
-        self.readings.iter().any(|reading| {
+        self.bearer().is_some()
+    }
+
+    /// A token as if it had come there.
+    pub(super) fn as_bearer<'a>(&'a self, token: &'a str) -> Option<Shown<'a>> {
+        self.bearer().map(|reading| Shown { token, issuers: &reading.issuers })
+    }
+
+    fn bearer(&self) -> Option<&Reading> {
+        self.readings.iter().find(|reading| {
             reading.header == AUTHORIZATION
                 && reading.scheme.as_deref().is_some_and(|one| one.eq_ignore_ascii_case("bearer"))
         })
@@ -289,9 +298,7 @@ impl Issuers {
         if !self.all.iter().any(|one| one.directory.directory.name() == &*user.directory) {
             return Ok(());
         }
-        let key = user::end_of(user);
-        let stamp = NewStamp { key, at, keep: Keep::Latest, kept_until: FOR_GOOD };
-        self.stamps.put(stamp).await.map(|_| ())
+        self.stamps.put(end_of_user(user, at)).await.map(|_| ())
     }
 
     /// A token that was not remembered, with its user.
@@ -302,6 +309,9 @@ impl Issuers {
         at: Timestamp,
     ) -> Result<Issued, IssuedRefusal> {
         let one = self.all.get(index).ok_or(IssuedRefusal::NoLongerAccepted)?;
+        if one.accept_until.is_some_and(|until| at >= until) {
+            return Err(IssuedRefusal::NoLongerAccepted);
+        }
         let judged = one.issuer.judge(token, at)?;
         let key = UserKey::new(one.directory.directory.name(), &judged.user);
         let user = match self.users.get(&key) {
@@ -521,6 +531,11 @@ const fn public(why: IssuedRefusal) -> Refusal {
 fn unavailable(error: &StoreError) -> IssuedRefusal {
     tracing::warn!(%error, "the store failed");
     IssuedRefusal::Unavailable
+}
+
+/// The date that ends all that issuers have given a user, for a store that no gateway has open.
+pub fn end_of_user(user: &UserKey, at: Timestamp) -> NewStamp {
+    NewStamp { key: user::end_of(user), at, keep: Keep::Latest, kept_until: FOR_GOOD }
 }
 
 /// A key of the store, from parts that hold no NUL.
