@@ -267,7 +267,7 @@ impl Auth {
 
     /// Is what `Authorization` holds read here, good or not? Then it is nothing for upstreams.
     pub fn reads_authorization(&self, headers: &HeaderMap) -> bool {
-        self.issuers.read_authorization(headers)
+        self.issuers.readings.read_authorization(headers)
     }
 
     /// The public keys, as a JWK set (RFC 7517).

@@ -95,13 +95,13 @@ impl Auth {
                 return Err(Presented::Bad(Refusal::BadAuthorization, Proof::AccessToken));
             }
             Authorization::Bearer(token)
-                if !self.issuers.read_bearer() || Self::looks_like_ours(token) =>
+                if !self.issuers.readings.read_bearer() || Self::looks_like_ours(token) =>
             {
                 Some(token)
             }
             Authorization::Bearer(_) | Authorization::Absent | Authorization::Foreign => None,
         };
-        let shown = self.issuers.shown(&arrival.headers, own.is_some());
+        let shown = self.issuers.readings.shown(&arrival.headers, own.is_some());
         let shown = shown.map_err(|unreadable| match unreadable {
             Unreadable::Repeated => Presented::Malformed(Refusal::BadHeader),
             Unreadable::NotAToken(proof) => Presented::Bad(Refusal::TokenNotValid, proof),

@@ -142,7 +142,7 @@ impl Auth {
     /// # Errors
     /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
     pub async fn verify(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
-        if let Some(shown) = self.issuers.as_bearer(token)
+        if let Some(shown) = self.issuers.readings.as_bearer(token)
             && !Self::looks_like_ours(token)
         {
             // Nobody is refused entry here; the answer says it all.

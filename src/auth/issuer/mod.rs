@@ -20,17 +20,20 @@
 
 mod jwt;
 mod key;
+mod reading;
+mod refused;
 mod simplejwt;
 mod user;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName};
 use quick_cache::sync::Cache;
 
 pub use self::key::IssuerKeyError;
+use self::reading::Readings;
+pub(super) use self::reading::{Shown, Unreadable};
+use self::refused::{is_anothers, public};
 use self::user::{Known, User};
 use super::{Auth, Watched};
 use crate::caller::{Identity, Proof, UserKey};
@@ -41,7 +44,6 @@ use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
 use crate::secret::Digest;
 use crate::store::{Keep, NewStamp, Stamps, StoreError};
-use crate::wire::authorization::{self, Held};
 
 /// Users of such tokens who are remembered.
 const USERS: usize = 65_536;
@@ -101,7 +103,7 @@ pub struct Issued {
 /// Everything that issuers have to do with.
 pub(super) struct Issuers {
     all: Vec<One>,
-    readings: Vec<Reading>,
+    pub(super) readings: Readings,
     users: Cache<UserKey, Arc<User>>,
     stamps: Arc<dyn Stamps>,
 }
@@ -111,26 +113,6 @@ struct One {
     directory: Watched,
     accept_until: Option<Timestamp>,
     issuer: Box<dyn Issuer>,
-}
-
-/// A place in a request where a token can be, and whose it can be.
-struct Reading {
-    header: HeaderName,
-    scheme: Option<String>,
-    issuers: Vec<usize>,
-}
-
-/// A token in a request.
-pub(super) struct Shown<'a> {
-    token: &'a str,
-    issuers: &'a [usize],
-}
-
-/// Something that is no token, or two, where one of an issuer's should be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Unreadable {
-    NotAToken(Proof),
-    Repeated,
 }
 
 /// Opens an issuer's key. Here is the list of kinds.
@@ -154,35 +136,13 @@ impl Issuers {
         stamps: Arc<dyn Stamps>,
     ) -> Result<Self, IssuerKeyError> {
         let mut all = Vec::with_capacity(settings.len());
-        let mut readings: Vec<Reading> = Vec::new();
+        let mut readings = Readings::default();
         for (index, settings) in settings.iter().enumerate() {
             let directory = directories
                 .iter()
                 .find(|watched| watched.directory.name() == settings.directory)
                 .ok_or_else(|| IssuerKeyError::no_directory(settings))?;
-            let header = HeaderName::from_bytes(settings.header.as_bytes())
-                .map_err(|_| IssuerKeyError::no_header(settings))?;
-            let schemes: Vec<Option<String>> = match settings.schemes.as_slice() {
-                [] => vec![None],
-                schemes => schemes.iter().cloned().map(Some).collect(),
-            };
-            for scheme in schemes {
-                let same = |reading: &&mut Reading| {
-                    reading.header == header
-                        && match (&reading.scheme, &scheme) {
-                            (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
-                            (a, b) => a == b,
-                        }
-                };
-                match readings.iter_mut().find(same) {
-                    Some(reading) => reading.issuers.push(index),
-                    None => readings.push(Reading {
-                        header: header.clone(),
-                        scheme,
-                        issuers: vec![index],
-                    }),
-                }
-            }
+            readings.add(settings, index)?;
             all.push(One {
                 name: settings.name.as_str().into(),
                 directory: directory.beside(),
@@ -191,56 +151,6 @@ impl Issuers {
             });
         }
         Ok(Self { all, readings, users: Cache::new(USERS), stamps })
-    }
-
-    /// Is `Authorization: Bearer` where an issuer's tokens come?
-    pub(super) fn read_bearer(&self) -> bool {
-        self.bearer().is_some()
-    }
-
-    /// A token as if it had come there.
-    pub(super) fn as_bearer<'a>(&'a self, token: &'a str) -> Option<Shown<'a>> {
-        self.bearer().map(|reading| Shown { token, issuers: &reading.issuers })
-    }
-
-    fn bearer(&self) -> Option<&Reading> {
-        self.readings.iter().find(|reading| {
-            reading.header == AUTHORIZATION
-                && reading.scheme.as_deref().is_some_and(|one| one.eq_ignore_ascii_case("bearer"))
-        })
-    }
-
-    /// Is what `Authorization` holds of a scheme that an issuer's tokens have?
-    pub(super) fn read_authorization(&self, headers: &HeaderMap) -> bool {
-        self.readings
-            .iter()
-            .filter(|reading| reading.header == AUTHORIZATION)
-            .filter_map(|reading| reading.scheme.as_deref())
-            .any(|scheme| authorization::is_of_scheme(headers, scheme))
-    }
-
-    /// The tokens that a request brought, but for the one in `Authorization` where that is the gateway's own.
-    pub(super) fn shown<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        has_own: bool,
-    ) -> Result<Vec<Shown<'a>>, Unreadable> {
-        let mut shown = Vec::new();
-        for reading in &self.readings {
-            if has_own && reading.header == AUTHORIZATION {
-                continue;
-            }
-            match authorization::held(headers, &reading.header, reading.scheme.as_deref()) {
-                Held::Nothing => {}
-                Held::Token(token) => shown.push(Shown { token, issuers: &reading.issuers }),
-                Held::NotAToken => {
-                    let first = reading.issuers.first().copied().unwrap_or_default();
-                    return Err(Unreadable::NotAToken(Proof::Issued(first)));
-                }
-                Held::Repeated => return Err(Unreadable::Repeated),
-            }
-        }
-        Ok(shown)
     }
 
     /// Whether nothing has ended it, and neither time has run out.
@@ -471,60 +381,6 @@ impl std::fmt::Debug for Issued {
             .field("issuer", &self.issuer)
             .field("user", &self.user.key)
             .finish()
-    }
-}
-
-impl From<NotAccepted> for IssuedRefusal {
-    fn from(why: NotAccepted) -> Self {
-        match why {
-            NotAccepted::Malformed => Self::Malformed,
-            NotAccepted::BadAlgorithm => Self::BadAlgorithm,
-            NotAccepted::BadSignature => Self::BadSignature,
-            NotAccepted::BadClaim => Self::BadClaim,
-            NotAccepted::NotYetValid => Self::NotYetValid,
-            NotAccepted::Expired => Self::Expired,
-            NotAccepted::NoExpiry => Self::NoExpiry,
-            NotAccepted::NoTokenId => Self::NoTokenId,
-            NotAccepted::WrongType => Self::WrongType,
-            NotAccepted::NoUser => Self::NoUser,
-        }
-    }
-}
-
-/// Could the token be another issuer's?
-const fn is_anothers(why: IssuedRefusal) -> bool {
-    matches!(
-        why,
-        IssuedRefusal::Malformed
-            | IssuedRefusal::BadAlgorithm
-            | IssuedRefusal::BadSignature
-            | IssuedRefusal::BadClaim
-            | IssuedRefusal::WrongType
-            | IssuedRefusal::NoUser
-            | IssuedRefusal::NoLongerAccepted
-    )
-}
-
-/// What a client learns: whether to come with another token, and nothing of user or issuer.
-const fn public(why: IssuedRefusal) -> Refusal {
-    match why {
-        IssuedRefusal::Unavailable => Refusal::DirectoryUnavailable,
-        IssuedRefusal::Ended => Refusal::SessionEnded,
-        IssuedRefusal::Expired => Refusal::TokenExpired,
-        IssuedRefusal::WrongType => Refusal::TokenWrongType,
-        IssuedRefusal::Malformed
-        | IssuedRefusal::BadAlgorithm
-        | IssuedRefusal::BadSignature
-        | IssuedRefusal::BadClaim
-        | IssuedRefusal::NotYetValid
-        | IssuedRefusal::NoExpiry
-        | IssuedRefusal::NoTokenId
-        | IssuedRefusal::NoUser
-        | IssuedRefusal::UnknownUser
-        | IssuedRefusal::InactiveUser
-        | IssuedRefusal::PasswordChanged
-        | IssuedRefusal::TooOld
-        | IssuedRefusal::NoLongerAccepted => Refusal::TokenNotValid,
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::atomic::Ordering;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::*;
@@ -102,7 +102,7 @@ async fn present(
 ) -> (Result<String, Refusal>, Vec<&'static str>) {
     let mut headers = HeaderMap::new();
     headers.append(header, HeaderValue::from_str(value).unwrap());
-    let shown = kit.auth.issuers.shown(&headers, false).unwrap();
+    let shown = kit.auth.issuers.readings.shown(&headers, false).unwrap();
     let mut happened = Vec::new();
     let [shown] = &shown[..] else { panic!("{} tokens were shown", shown.len()) };
     let found = kit.auth.issued(shown, at, &mut happened).await;
@@ -236,7 +236,7 @@ async fn a_token_that_was_signed_out_is_over_and_others_are_not() {
     let end = async |header: &'static str, value: String| {
         let mut headers = HeaderMap::new();
         headers.append(header, HeaderValue::from_str(&value).unwrap());
-        let shown = kit.auth.issuers.shown(&headers, false).unwrap();
+        let shown = kit.auth.issuers.readings.shown(&headers, false).unwrap();
         let issued = kit.auth.issued(&shown[0], later(2), &mut Vec::new()).await.unwrap().0;
         let mut happened = Vec::new();
         kit.auth.end_issued(&issued, later(2), &mut happened).await.unwrap();
