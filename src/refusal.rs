@@ -98,6 +98,8 @@ refusals! {
     // --- may they
     /// The route asks for a group that the caller is not in.
     GroupRequired "group_required" FORBIDDEN "You do not have permission to perform this action.";
+    /// The route's service knows its users by the ids of another directory than the caller's.
+    OtherDirectory "other_directory" FORBIDDEN "This service does not know your account.";
     /// An unsafe request that the cookie authenticates came from another site.
     CrossSite "cross_site" FORBIDDEN "The request came from another site.";
 
@@ -114,6 +116,8 @@ refusals! {
     StoreUnavailable "store_unavailable" SERVICE_UNAVAILABLE "Sessions are temporarily unavailable.";
     /// The directory cannot be asked.
     DirectoryUnavailable "directory_unavailable" SERVICE_UNAVAILABLE "Signing in is temporarily unavailable.";
+    /// The form in which the route's service is told who calls cannot be made.
+    IdentityUnavailable "identity_unavailable" SERVICE_UNAVAILABLE "Your sign-in cannot be passed on at the moment.";
     /// The upstream cannot be reached, or broke off.
     UpstreamUnavailable "upstream_unavailable" BAD_GATEWAY "The service behind this gateway cannot be reached.";
     /// The upstream did not answer in time.

@@ -31,10 +31,11 @@ use crate::endpoint::operator::Operator;
 use crate::event::EndReason;
 use crate::gate::Gate;
 use crate::geo::{Countries, Mmdb, NoCountries};
-use crate::identity::IdentityHeaders;
+use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::proxy::{self, Bound, Observer, Parts, Sockets, Tls};
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
+use crate::store::telling::{SessionEnded, Telling};
 use crate::store::{Store, Which};
 use crate::telemetry::{self, Audit, Metrics, Names, Telemetry, TimedDirectory, TimedStore};
 
@@ -83,6 +84,16 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let pool = PasswordPool::start(config.login.hash_threads, config.login.hash_queue)
         .map_err(start_error)?;
     let directories = directories(&config, &metrics)?;
+    let asked: Vec<_> = directories.iter().map(|one| Arc::clone(one.directory())).collect();
+    let forms = IdentityForms::open(&config, &asked, &state.forms_secret());
+    let forms = Arc::new(forms.map_err(start_error)?);
+    let ended: Arc<dyn SessionEnded> = Arc::<IdentityForms>::clone(&forms);
+    let store = Store {
+        sessions: Arc::new(Telling::new(store.sessions, Arc::clone(&ended))),
+        refresh_tokens: Arc::new(Telling::new(store.refresh_tokens, ended)),
+        stamps: store.stamps,
+        backup: store.backup,
+    };
     let refresh_key = RefreshKey::open(&state.refresh_key()).map_err(start_error)?;
     let auth = auth::Parts {
         sessions: Arc::clone(&store.sessions),
@@ -123,6 +134,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         gate: Arc::new(Gate::new(&config, Arc::clone(&auth))),
         endpoints: Arc::new(Endpoints::new(Arc::clone(&auth), &config)),
         identity,
+        forms,
         auth: Arc::clone(&auth),
         sessions: Arc::clone(&store.sessions),
         operator,

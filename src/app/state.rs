@@ -79,6 +79,11 @@ impl StateFolder {
         self.0.join("refresh-key")
     }
 
+    /// The secret that names what identity forms make in services.
+    pub(super) fn forms_secret(&self) -> PathBuf {
+        self.0.join("forms-secret")
+    }
+
     fn token_path(&self) -> PathBuf {
         self.0.join("operator-token")
     }

@@ -35,6 +35,11 @@ impl Watched {
         Self::new(Arc::clone(&self.directory), self.every)
     }
 
+    /// The directory itself.
+    pub fn directory(&self) -> &Arc<dyn Directory> {
+        &self.directory
+    }
+
     fn is_due(&self, now: Timestamp) -> bool {
         let asked_at = Timestamp::from_millis(self.asked_at.load(Ordering::Relaxed));
         now.since(asked_at) >= self.every

@@ -38,8 +38,12 @@ pub(super) enum SessionCommand {
     End {
         #[command(flatten)]
         file: ConfigFile,
-        /// The session's id.
-        #[arg(required_unless_present = "user", conflicts_with = "user")]
+        /// The session's id. (One in 64 begins with a hyphen.)
+        #[arg(
+            required_unless_present = "user",
+            conflicts_with = "user",
+            allow_hyphen_values = true
+        )]
         session: Option<String>,
         /// All sessions of this user (`DIRECTORY/ID`).
         #[arg(long)]
@@ -171,5 +175,40 @@ fn ask(config: &Config, request: &str, body: &str) -> Result<Option<Value>, Fail
     } else {
         let detail = text(&answer, "detail");
         Err(Failure::Failed(format!("{admin} refused with {status}: {detail}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::{Arguments, Command};
+    use super::*;
+
+    fn end(arguments: &[&str]) -> (Option<String>, Option<String>, String) {
+        let all = ["doorwarden", "session", "end"].iter().chain(arguments);
+        let parsed = Arguments::try_parse_from(all).unwrap();
+        match parsed.command {
+            Some(Command::Session(SessionCommand::End { file, session, user })) => {
+                (session, user, file.config.display().to_string())
+            }
+            other => panic!("{arguments:?} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_session_id_may_begin_with_a_hyphen() {
+        let text = |text: &str| Some(text.to_owned());
+        for id in [
+            "Kq_3fE960-B5ua29HMtVbw",
+            "-m_3fE960-B5ua29HMtVbw",
+            "--_3fE960-B5ua29HMtVbw",
+            "-h_3fE960-B5ua29HMtVbw",
+        ] {
+            assert_eq!(end(&[id]), (text(id), None, "gateway.toml".into()));
+            assert_eq!(end(&[id, "--config", "f"]), (text(id), None, "f".into()));
+            assert_eq!(end(&["--config", "f", id]), (text(id), None, "f".into()));
+        }
+        assert_eq!(end(&["--user", "django/2"]), (None, text("django/2"), "gateway.toml".into()));
     }
 }

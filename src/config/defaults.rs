@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{
     Access, Action, Algorithm, Cors, Detect, Detector, DjangoColumns, DjangoDirectory,
     DjangoGroups, IdentityHeaders, Issues, Listen, Log, LogFormat, Login, OwnPath, Rotation, Route,
-    SessionSettings, StoreKind, StoreSettings, Tokens, Upstream,
+    RouteForms, SessionSettings, StoreKind, StoreSettings, Tokens, Upstream,
 };
 use crate::django::hashers;
 use crate::wire::path::{CanonicalPath, Tolerance};
@@ -96,6 +96,7 @@ impl Route {
             allow_headers: Vec::new(),
             forward_preflight: false,
             websocket: false,
+            identity: RouteForms::default(),
         }
     }
 }

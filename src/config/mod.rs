@@ -19,6 +19,7 @@ use crate::wire::path::{CanonicalPath, Tolerance};
 
 mod check;
 mod defaults;
+mod forms;
 pub mod init;
 mod issuer;
 mod load;
@@ -30,6 +31,10 @@ mod sample_tests;
 #[cfg(test)]
 mod tests;
 
+pub use forms::{
+    DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt,
+    UserValue,
+};
 pub use issuer::{IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer};
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
@@ -57,6 +62,8 @@ pub struct Config {
     pub issuers: Vec<IssuerSettings>,
     /// `[identity]`
     pub identity: IdentityHeaders,
+    /// `[[identity.form]]`
+    pub forms: Vec<IdentityForm>,
     /// `[login]`
     pub login: Login,
     /// `[cors]`
@@ -172,6 +179,8 @@ pub struct Route {
     pub forward_preflight: bool,
     /// Let WebSocket upgrades through.
     pub websocket: bool,
+    /// How its service is told who is calling, beside the headers.
+    pub identity: RouteForms,
 }
 
 /// What a route asks of a caller.

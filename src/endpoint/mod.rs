@@ -122,6 +122,11 @@ impl Endpoints {
         served
     }
 
+    /// `Set-Cookie` that takes the session cookie away.
+    pub fn cookie_removal(&self) -> Option<HeaderValue> {
+        self.cookie.removal()
+    }
+
     /// What front ends on other origins may do.
     pub const fn cors(&self) -> &CorsPolicy {
         &self.cors

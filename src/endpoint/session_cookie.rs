@@ -54,9 +54,14 @@ impl SessionCookie {
         Ok(header)
     }
 
+    /// `Set-Cookie` that takes it away.
+    pub(super) fn removal(&self) -> Option<HeaderValue> {
+        SetCookie::removal(&self.name).secure(self.secure).header()
+    }
+
     /// The reply, which takes it away.
     pub(super) fn remove(&self, reply: Reply) -> Reply {
-        match SetCookie::removal(&self.name).secure(self.secure).header() {
+        match self.removal() {
             Some(removal) => reply.with_header(SET_COOKIE, removal),
             None => reply,
         }

@@ -3,6 +3,9 @@
 //! All of it happens after the framework has taken out what `Connection` nominates: what was set before could be removed by
 //! a client that names it there.
 
+use std::iter;
+use std::sync::Arc;
+
 use http::HeaderValue;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING,
@@ -11,7 +14,8 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::convert::Edited;
 use super::stage::Forwarding;
-use crate::identity::IdentityHeaders;
+use crate::identity::forms::Given;
+use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
 use crate::wire::cookie;
@@ -21,6 +25,7 @@ use crate::wire::path::CanonicalPath;
 /// What editing needs to know.
 pub(super) struct EditRules {
     pub(super) identity: IdentityHeaders,
+    pub(super) forms: Arc<IdentityForms>,
     pub(super) protected: ProtectedNames,
     pub(super) own_cookie: String,
 }
@@ -34,15 +39,20 @@ impl EditRules {
         forwarding: &Forwarding,
     ) -> Result<u32, Refusal> {
         let route = forwarding.permit.route();
+        let clears = self.forms.clears(route);
         let mut headers = Edited(request);
         let stripped = forward::strip_request(&mut headers, &self.protected, &route.allow_headers);
 
         // Crumbs of HTTP/2 become one field (RFC 9113 section 8.2.3); ours is taken out of it.
-        match cookie::strip(&arrival.headers, &[&self.own_cookie]) {
+        let theirs = clears.map_or(&[][..], |clears| &clears.cookies);
+        let not_theirs: Vec<&str> =
+            iter::once(&self.own_cookie).chain(theirs).map(String::as_str).collect();
+        match cookies(cookie::strip(&arrival.headers, &not_theirs), &forwarding.given)? {
             Some(cookies) => headers.set(COOKIE, cookies),
             None => headers.remove(&COOKIE),
         }
-        if !forwarding.permit.keeps_authorization() {
+        let cleared = clears.is_some_and(|clears| clears.authorization);
+        if cleared || !forwarding.permit.keeps_authorization() {
             headers.remove(&AUTHORIZATION);
         }
         forward::forwarding_headers(
@@ -59,6 +69,9 @@ impl EditRules {
         for (name, value) in self.identity.fields(forwarding.permit.caller()) {
             headers.set(name.clone(), value);
         }
+        for (name, value) in &forwarding.given.headers {
+            headers.set(name.clone(), value.clone());
+        }
 
         if let Some(length) = forwarding.buffered {
             headers.remove(&TRANSFER_ENCODING);
@@ -74,12 +87,33 @@ impl EditRules {
     pub(super) fn response(&self, response: &mut ResponseHeader, forwarding: &Forwarding) {
         let known = forwarding.permit.caller().known().is_some();
         let mut headers = Edited(response);
-        forward::strip_response(&mut headers, &self.protected, &[&self.own_cookie]);
+        let theirs = self.forms.clears(forwarding.permit.route());
+        let theirs = theirs.map_or(&[][..], |clears| &clears.cookies);
+        let not_theirs: Vec<&str> =
+            iter::once(&self.own_cookie).chain(theirs).map(String::as_str).collect();
+        forward::strip_response(&mut headers, &self.protected, &not_theirs);
         // R63: what was made for one person is not for a shared cache, unless the upstream says so itself.
         if known && !headers.headers().contains_key(CACHE_CONTROL) {
             headers.set(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
     }
+}
+
+/// The client's cookies, and after them those that were given: Django takes the last of two equal names.
+fn cookies(kept: Option<HeaderValue>, given: &Given) -> Result<Option<HeaderValue>, Refusal> {
+    if given.cookies.is_empty() {
+        return Ok(kept);
+    }
+    let mut line = kept.map(|kept| kept.as_bytes().to_vec()).unwrap_or_default();
+    for cookie in &given.cookies {
+        if !line.is_empty() {
+            line.extend_from_slice(b"; ");
+        }
+        line.extend_from_slice(format!("{}={}", cookie.name, cookie.value.expose()).as_bytes());
+    }
+    let mut line = HeaderValue::try_from(line).map_err(|_| Refusal::Internal)?;
+    line.set_sensitive(true);
+    Ok(Some(line))
 }
 
 /// The very path that was judged, less the route's prefix.

@@ -36,7 +36,7 @@ use crate::config::Config;
 use crate::endpoint::Endpoints;
 use crate::endpoint::operator::Operator;
 use crate::gate::Gate;
-use crate::identity::IdentityHeaders;
+use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::secret::{NoRandomness, random_bytes};
 use crate::store::Sessions;
 use crate::wire::client_ip::TrustedProxies;
@@ -53,6 +53,8 @@ pub struct Parts {
     pub endpoints: Arc<Endpoints>,
     /// Tells the upstream who is calling.
     pub identity: IdentityHeaders,
+    /// Tells it in the service's own forms.
+    pub forms: Arc<IdentityForms>,
     /// For the directories' recheck.
     pub auth: Arc<Auth>,
     /// For upkeep and readiness.
@@ -89,11 +91,22 @@ pub struct Serving {
 /// # Errors
 /// If TLS cannot be set up, or the system gives no randomness.
 pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError> {
-    let Parts { config, gate, endpoints, identity, auth, sessions, operator, observer, clock } =
-        parts;
+    let Parts {
+        config,
+        gate,
+        endpoints,
+        identity,
+        forms,
+        auth,
+        sessions,
+        operator,
+        observer,
+        clock,
+    } = parts;
     let (stop, stopped) = watch::channel(false);
     let (in_flight, _) = watch::channel(0);
-    let protected = ProtectedNames::new(identity.names().map(http::HeaderName::as_str))
+    let names = identity.names().chain(forms.names()).map(http::HeaderName::as_str);
+    let protected = ProtectedNames::new(names)
         .and_credentials(config.issuers.iter().map(|issuer| issuer.header.as_str()));
     let pools: Vec<Arc<Pool>> =
         config.upstreams.iter().map(|upstream| Arc::new(Pool::new(upstream.clone()))).collect();
@@ -102,6 +115,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
     let service = service::Service {
         gate,
         endpoints,
+        auth: Arc::clone(&auth),
         head: convert::HeadRules {
             limits: HeadLimits {
                 head_bytes: listen.max_head_bytes,
@@ -112,7 +126,12 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
             trusted: TrustedProxies::new(config.trusted_proxies.iter().copied()),
             protected: protected.clone(),
         },
-        edit: edit::EditRules { identity, protected, own_cookie: config.session.cookie.clone() },
+        edit: edit::EditRules {
+            identity,
+            forms,
+            protected,
+            own_cookie: config.session.cookie.clone(),
+        },
         pools: pools.clone(),
         listen: listen.clone(),
         hsts: hsts(listen.hsts_max_age),

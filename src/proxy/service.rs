@@ -17,7 +17,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
+use http::header::{SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -32,18 +32,24 @@ use super::observe::Observer;
 use super::stage::{Ctx, Forwarding, InFlight, Label, Stage};
 use super::upstream::Pool;
 use super::{RequestIds, body};
+use crate::auth::Auth;
+use crate::caller::{Caller, Proof};
 use crate::clock::Clock;
 use crate::config::Listen;
 use crate::endpoint::Endpoints;
+use crate::event::EndReason;
 use crate::gate::{Decision, Denial, Gate, Permit};
 use crate::refusal::Refusal;
+use crate::store::Which;
 use crate::wire::arrival::Arrival;
+use crate::wire::forward::EditHeaders;
 use crate::wire::reply::Reply;
 
 /// The proxy service.
 pub(super) struct Service {
     pub(super) gate: Arc<Gate>,
     pub(super) endpoints: Arc<Endpoints>,
+    pub(super) auth: Arc<Auth>,
     pub(super) head: HeadRules,
     pub(super) edit: EditRules,
     pub(super) pools: Vec<Arc<Pool>>,
@@ -141,10 +147,15 @@ impl ProxyHttp for Service {
         ctx: &mut Ctx,
     ) -> Result<()> {
         let begun = Instant::now();
+        let mut ended = false;
         if let (Stage::Permitted(forwarding), Some(arrival)) = (&mut ctx.stage, &ctx.arrival) {
             if !response.status.is_informational() {
                 forwarding.upstream_time = forwarding.asked.map(|asked| asked.elapsed());
             }
+            let caller = forwarding.permit.caller();
+            let given = &forwarding.given;
+            // Before the client hears of it: its next request may follow at once.
+            ended = self.edit.forms.answered(caller, given, &response.headers, ctx.at).await;
             self.edit.response(response, forwarding);
             if !forwarding.permit.route().forward_preflight {
                 self.endpoints.cors().decorate(arrival, &mut Edited(response));
@@ -154,6 +165,14 @@ impl ProxyHttp for Service {
                 && !response.headers.contains_key(STRICT_TRANSPORT_SECURITY)
             {
                 response.insert_header(STRICT_TRANSPORT_SECURITY, hsts.clone())?;
+            }
+        }
+        if ended && let Some(caller) = ctx.forwarding().map(|f| f.permit.caller().clone()) {
+            // The service signed the caller out, and so do we.
+            if self.end(&caller, ctx).await
+                && let Some(removal) = self.endpoints.cookie_removal()
+            {
+                Edited(response).append(SET_COOKIE, removal);
             }
         }
         ctx.own_share += begun.elapsed();
@@ -250,6 +269,17 @@ impl Service {
         let Some(pool) = self.pools.get(route.upstream).map(Arc::clone) else {
             return self.refuse(session, ctx, Denial::new(Refusal::Internal, Some(route))).await;
         };
+        let given = match self.edit.forms.give(permit.caller(), &route, ctx.at).await {
+            Ok(given) => given,
+            Err(refusal) => {
+                let mut denial = Denial::new(refusal, Some(route));
+                if refusal == Refusal::SessionEnded {
+                    // The service has ended its session, or the user is gone: so is ours.
+                    denial.dead_cookie = self.end(permit.caller(), ctx).await;
+                }
+                return self.refuse(session, ctx, denial).await;
+            }
+        };
         let settings = pool.settings();
         let mut buffered = None;
         if settings.buffer_chunked && chunked(session, ctx.arrival.as_ref()) {
@@ -266,6 +296,7 @@ impl Service {
         }
         ctx.stage = Stage::Permitted(Box::new(Forwarding {
             permit,
+            given,
             pool,
             buffered,
             tries: 0,
@@ -274,6 +305,16 @@ impl Service {
             upstream_time: None,
         }));
         Ok(false)
+    }
+
+    /// Ends the session of a caller. Did they come with its cookie?
+    async fn end(&self, caller: &Caller, ctx: &mut Ctx) -> bool {
+        let Some(known) = caller.known() else { return false };
+        let Some(session) = &known.session else { return false };
+        let which = Which::Session(session.clone());
+        // A store that fails is told by its own name; the next request meets the same end.
+        let _ = self.auth.end(&which, EndReason::SignedOut, ctx.at, &mut ctx.happened).await;
+        known.proof == Proof::SessionCookie
     }
 
     /// Answers a refusal.

@@ -7,6 +7,7 @@ use super::upstream::Pool;
 use crate::clock::Timestamp;
 use crate::event::What;
 use crate::gate::Permit;
+use crate::identity::forms::Given;
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
 
@@ -24,6 +25,8 @@ pub(super) enum Stage {
 pub(super) struct Forwarding {
     /// The proof.
     pub(super) permit: Permit,
+    /// What its identity forms give.
+    pub(super) given: Given,
     /// The servers of the route's upstream.
     pub(super) pool: Arc<Pool>,
     /// A chunked body that was read whole: its length.

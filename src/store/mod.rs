@@ -31,6 +31,7 @@ mod live;
 
 pub mod embedded;
 pub mod memory;
+pub mod telling;
 
 #[cfg(test)]
 mod contract;

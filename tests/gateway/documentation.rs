@@ -202,7 +202,11 @@ fn every_configuration_that_is_shown_is_right() {
             write_private(&folder.path().join("gateway.toml"), &whole);
             let output = run_in(folder.path(), &["check", "--config", "gateway.toml"], "");
             let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success() && said.is_empty(), "{}: {said}", path.display());
+            // A part that shows a form has no route for it.
+            let warned = said.lines().any(|line| {
+                line.starts_with("warning") && !line.contains("no route uses the form")
+            });
+            assert!(output.status.success() && !warned, "{}: {said}", path.display());
             checked += 1;
         }
     }

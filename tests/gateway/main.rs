@@ -29,6 +29,8 @@ mod django;
 mod documentation;
 // What the upstream receives, and what the client gets back from it.
 mod forwarding;
+// The forms in which a service is told who is calling, in front of real Django.
+mod identity_forms;
 // What Django issued before the gateway came: accepted, kept from Django, and taken back.
 mod issuers;
 // The sources themselves: imports, the framework's name, file sizes.

@@ -4,6 +4,7 @@
 //! whether there is a configuration in the end is decided by the report alone.
 
 mod directory;
+mod forms;
 mod identity;
 mod issuer;
 mod listen;
@@ -27,11 +28,16 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     let listen = root.table("listen", listen::listen);
     let trusted_proxies = root.table("trusted_proxies", listen::trusted_proxies);
     let upstreams = upstream::upstreams(root);
-    // Before the routes, which may not let these headers through.
-    let identity = root.table("identity", identity::identity);
     let directories = directory::directories(root);
+    // Before the routes, which may not let these headers through.
+    let (identity, forms) = root.table("identity", |table| {
+        let headers = identity::identity(table);
+        let forms = forms::forms(table, &headers, &directories);
+        (headers, forms)
+    });
     let issuers = issuer::issuers(root, &directories, &identity);
-    let routes = route::routes(root, &upstreams, &identity, &issuers);
+    let routes = route::routes(root, &upstreams, &identity, &forms, &issuers);
+    forms::warn_of_unused(root, &forms, routes.iter().map(|route| &route.value.identity));
     let store = root.table("store", state::store);
     let session = root.table("session", tokens::session);
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session));
@@ -42,6 +48,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     Config {
         directories,
         issuers,
+        forms: forms.into_iter().map(|item| item.value).collect(),
         login: root.table("login", login::login),
         cors: root.table("cors", |table| login::cors(table, &session)),
         detect: root.table("detect", |table| watch::detect(table, &geo)),

@@ -2,9 +2,9 @@
 
 use http::Method;
 
-use super::values;
+use super::{forms, values};
 use crate::config::raw::{Item, Table, Wrong, nearest};
-use crate::config::{Access, IdentityHeaders, IssuerSettings, Route, Upstream};
+use crate::config::{Access, IdentityForm, IdentityHeaders, IssuerSettings, Route, Upstream};
 use crate::wire::forward::{ProtectedNames, fold};
 use crate::wire::path::{Ambiguity, CanonicalPath};
 
@@ -13,13 +13,15 @@ pub(super) fn routes(
     root: &Table<'_>,
     upstreams: &[Item<Upstream>],
     identity: &IdentityHeaders,
+    forms: &[Item<IdentityForm>],
     issuers: &[IssuerSettings],
 ) -> Vec<Item<Route>> {
-    let protected = ProtectedNames::new(identity.names())
+    let of_forms = forms.iter().filter_map(|form| form.value.kind.header());
+    let protected = ProtectedNames::new(identity.names().chain(of_forms))
         .and_credentials(issuers.iter().map(|issuer| issuer.header.as_str()));
     let mut all: Vec<(Item<Route>, bool)> = Vec::new();
     root.tables("route", |table| {
-        let (route, has_path) = route(table, all.len(), upstreams, &protected);
+        let (route, has_path) = route(table, all.len(), upstreams, &protected, forms);
         for (other, other_has_path) in &all {
             refuse_same_name(table, &route, &other.value);
             if has_path && *other_has_path {
@@ -38,6 +40,7 @@ fn route(
     index: usize,
     upstreams: &[Item<Upstream>],
     protected: &ProtectedNames,
+    forms: &[Item<IdentityForm>],
 ) -> (Route, bool) {
     table.require("name", "a name for metrics and logs");
     table.require("path", "the prefix that it takes, like \"/\" or \"/static/\"");
@@ -69,6 +72,7 @@ fn route(
             .unwrap_or_default(),
         forward_preflight: table.flag("forward_preflight").unwrap_or(default.forward_preflight),
         websocket: table.flag("websocket").unwrap_or(default.websocket),
+        identity: forms::of_route(table, forms),
         ..default
     };
     (route, has_path)

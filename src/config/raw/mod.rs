@@ -243,6 +243,11 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Is the value a table, or not there at all?
+    pub(super) fn is_table_or_absent(&self, key: &str) -> bool {
+        matches!(self.value(key).map(Spanned::get_ref), None | Some(DeValue::Table(_)))
+    }
+
     /// Reports those of `keys` that are there: they mean something, but not here.
     pub(super) fn refuse(&self, keys: &[&'static str], why: &str, help: &str) {
         for key in keys {

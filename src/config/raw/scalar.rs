@@ -233,6 +233,24 @@ impl<'a> Table<'a> {
         Some(self.list(key, read)?.into_iter().map(|item| item.value).collect())
     }
 
+    /// One text, or an array of texts as in [`Self::values`]; empty if it is absent.
+    pub(in crate::config) fn one_or_more<T: PartialEq>(
+        &self,
+        key: &'static str,
+        mut read: impl FnMut(&str) -> Result<T, Wrong>,
+    ) -> Vec<T> {
+        match self.ask(key).map(Spanned::get_ref) {
+            Some(DeValue::String(text)) => match read(text) {
+                Ok(value) => vec![value],
+                Err(wrong) => {
+                    self.error(key, wrong);
+                    Vec::new()
+                }
+            },
+            _ => self.values(key, read).unwrap_or_default(),
+        }
+    }
+
     fn scalar<T>(
         &self,
         key: &'static str,

@@ -232,6 +232,7 @@ fn traffic() {
             allow_headers: texts(&["my_header"]),
             forward_preflight: true,
             websocket: true,
+            identity: RouteForms::default(),
         }
     );
     assert_eq!(

@@ -10,7 +10,7 @@ use http::header::{COOKIE, HeaderMap, HeaderValue};
 
 mod set;
 
-pub use set::{SameSite, SetCookie, set_cookie_name, sets_cookie};
+pub use set::{SameSite, SetCookie, set_cookie_name, set_cookie_value, sets_cookie};
 
 #[cfg(test)]
 mod tests;
@@ -70,7 +70,7 @@ pub fn read<'h>(headers: &'h HeaderMap, name: &str) -> CookieValue<'h> {
 ///
 /// None if nothing is left. The other cookies stay byte-identical, with the spaces between them.
 pub fn strip(headers: &HeaderMap, names: &[&str]) -> Option<HeaderValue> {
-    let ours = |pair: &[u8]| names.iter().any(|name| value_of(pair, name).is_some());
+    let ours = |pair: &[u8]| names.iter().any(|name| is_called(pair, name));
     let mut lines = headers.get_all(COOKIE).iter();
     let first = lines.next()?;
     let single = lines.next().is_none();
@@ -94,6 +94,15 @@ pub fn strip(headers: &HeaderMap, names: &[&str]) -> Option<HeaderValue> {
     }
     // The parts come from header values, so the whole is one.
     HeaderValue::from_maybe_shared(kept.freeze()).ok()
+}
+
+/// Would some server read `pair` as the cookie `name`? Python takes Unicode's spaces off a name (a no-break space, say),
+/// so here everything at its ends goes that no name has.
+fn is_called(pair: &[u8], name: &str) -> bool {
+    let called = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+    let start = called.iter().position(u8::is_ascii_graphic).unwrap_or(called.len());
+    let end = called.iter().rposition(u8::is_ascii_graphic).map_or(start, |last| last + 1);
+    called.get(start..end) == Some(name.as_bytes())
 }
 
 /// The value of `pair` if it is called `name`.

@@ -132,3 +132,19 @@ pub fn set_cookie_name(set_cookie: &HeaderValue) -> Option<&[u8]> {
 pub fn sets_cookie(set_cookie: &HeaderValue, name: &str) -> bool {
     set_cookie_name(set_cookie).is_some_and(|set| set.eq_ignore_ascii_case(name.as_bytes()))
 }
+
+/// What it sets the cookie `name` to; `Some(None)` if it takes that cookie away, and `None` if it is about another.
+pub fn set_cookie_value<'v>(set_cookie: &'v HeaderValue, name: &str) -> Option<Option<&'v str>> {
+    if set_cookie_name(set_cookie)? != name.as_bytes() {
+        return None;
+    }
+    let text = std::str::from_utf8(set_cookie.as_bytes()).ok()?;
+    let mut parts = text.split(';');
+    let (_, value) = parts.next()?.split_once('=')?;
+    let value = value.trim().trim_matches('"');
+    let is_over = parts.filter_map(|part| part.split_once('=')).any(|(attribute, value)| {
+        attribute.trim().eq_ignore_ascii_case("max-age")
+            && value.trim().parse::<i64>().is_ok_and(|age| age <= 0)
+    });
+    Some((!value.is_empty() && !is_over).then_some(value))
+}

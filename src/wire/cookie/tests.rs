@@ -159,3 +159,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn no_spelling_that_a_server_reads_as_the_name_is_left() {
+    for name in ["a", " a", "a ", "\u{a0}a", "a\u{3000}", "\u{2003} a \u{85}"] {
+        let mut headers = HeaderMap::new();
+        let line = format!("b=1; {name}=x; {name}; c=2");
+        headers.insert(COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        assert_eq!(strip(&headers, &["a"]).unwrap(), "b=1; c=2", "{name:?}");
+    }
+}
+
+#[test]
+fn a_set_cookie_sets_or_takes_away() {
+    for (text, expected) in [
+        ("sessionid=abc; Path=/; HttpOnly", Some(Some("abc"))),
+        ("sessionid=\"\"; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/", Some(None)),
+        ("sessionid=; Path=/", Some(None)),
+        ("sessionid=abc; max-age=-1", Some(None)),
+        ("sessionid=abc; Max-Age=1209600", Some(Some("abc"))),
+        ("csrftoken=abc", None),
+        ("sessionid", None),
+    ] {
+        let value = HeaderValue::from_static(text);
+        assert_eq!(set_cookie_value(&value, "sessionid"), expected, "{text}");
+    }
+}

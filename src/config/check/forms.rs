@@ -1,0 +1,325 @@
+//! `[[identity.form]]`, and which of them a route uses.
+
+use std::path::PathBuf;
+
+use super::{DAY, HOUR, MINUTE, secs, values};
+use crate::config::raw::{Item, Table, Wrong, nearest};
+use crate::config::{
+    DirectorySettings, DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm,
+    IdentityHeaders, RemoteUser, RouteForms, SimpleJwt, UserValue,
+};
+use crate::django::jws::Algorithm;
+use crate::wire::forward::fold;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    RemoteUser,
+    SimpleJwt,
+    Jwt,
+    DjangoSession,
+}
+
+const KINDS: [(&str, Kind); 4] = [
+    ("remote-user", Kind::RemoteUser),
+    ("simplejwt", Kind::SimpleJwt),
+    ("jwt", Kind::Jwt),
+    ("django-session", Kind::DjangoSession),
+];
+
+/// Keys besides those that every kind has, each with the kinds that have it.
+const KEYS: [(&str, &[&str]); 15] = [
+    ("header", &["remote-user", "simplejwt", "jwt"]),
+    ("value", &["remote-user"]),
+    ("algorithm", &["simplejwt", "jwt"]),
+    ("key_file", &["simplejwt", "jwt", "django-session"]),
+    ("danger_weak_key", &["simplejwt", "jwt"]),
+    ("lifetime", &["simplejwt", "jwt", "django-session"]),
+    ("user_id_claim", &["simplejwt", "jwt"]),
+    ("scheme", &["simplejwt"]),
+    ("audience", &["simplejwt"]),
+    ("issuer", &["simplejwt"]),
+    ("check_revoke_token", &["simplejwt"]),
+    ("database", &["django-session"]),
+    ("session_table", &["django-session"]),
+    ("cookie", &["django-session"]),
+    ("backend", &["django-session"]),
+];
+
+/// The claims that every token has: none of them can hold the user's id as well.
+const OWN_CLAIMS: [&str; 8] =
+    ["token_type", "exp", "iat", "jti", "aud", "iss", "hash_password", "username"];
+
+const VALUES: [(&str, UserValue); 2] = [("name", UserValue::Name), ("id", UserValue::Id)];
+
+/// All forms, each with the place of its name. `identity` is the table that they stand in.
+pub(super) fn forms(
+    identity: &Table<'_>,
+    headers: &IdentityHeaders,
+    directories: &[DirectorySettings],
+) -> Vec<Item<IdentityForm>> {
+    let mut all: Vec<Item<IdentityForm>> = Vec::new();
+    identity.tables("form", |table| {
+        table.require("name", "a name for routes to use, like \"drf\"");
+        table.require("kind", &format!("allowed: {}", listed(KINDS.iter().map(|(word, _)| *word))));
+        let name = table.text("name", values::name).unwrap_or_default();
+        if !name.is_empty() && all.iter().any(|other| other.value.name == name) {
+            table.error("name", Wrong::new(format!("{name:?} is another form's name")));
+        }
+        let kind = table.choice("kind", &KINDS);
+        let word =
+            kind.and_then(|kind| KINDS.iter().find(|(_, one)| *one == kind)).map(|one| one.0);
+        for (key, kinds) in KEYS {
+            match word {
+                Some(word) if kinds.contains(&word) => {}
+                Some(word) => table.refuse(
+                    &[key],
+                    &format!("a form of the kind {word} has no such key"),
+                    &format!("it is for {}", listed(kinds.iter().copied())),
+                ),
+                // Which keys it may have is not known.
+                None => table.pass_over(&[key]),
+            }
+        }
+        let kind = match kind {
+            Some(Kind::RemoteUser) => FormKind::RemoteUser(remote_user(table)),
+            Some(Kind::SimpleJwt) => FormKind::SimpleJwt(Box::new(simplejwt(table))),
+            Some(Kind::Jwt) => FormKind::Jwt(Box::new(hand_made(table))),
+            Some(Kind::DjangoSession) => FormKind::DjangoSession(Box::new(django_session(table))),
+            None => FormKind::RemoteUser(RemoteUser::default()),
+        };
+        if let (Some(header), true) = (kind.header(), table.has("kind")) {
+            refuse_taken(table, header, headers);
+        }
+        let directory = directory(table, &kind, directories);
+        all.push(Item {
+            value: IdentityForm { name, directory, kind },
+            place: table.place("name"),
+        });
+    });
+    all
+}
+
+fn remote_user(table: &Table<'_>) -> RemoteUser {
+    let default = RemoteUser::default();
+    RemoteUser {
+        header: table.text("header", form_header).unwrap_or(default.header),
+        value: table.choice("value", &VALUES).unwrap_or(default.value),
+    }
+}
+
+fn simplejwt(table: &Table<'_>) -> SimpleJwt {
+    let default = SimpleJwt::new(key(table));
+    SimpleJwt {
+        header: table.text("header", token_header).unwrap_or(default.header),
+        scheme: table.text("scheme", scheme).unwrap_or(default.scheme),
+        lifetime: table.duration("lifetime", secs(10)..=HOUR).unwrap_or(default.lifetime),
+        user_id_claim: table.text("user_id_claim", claim).unwrap_or(default.user_id_claim),
+        audience: table.text("audience", values::filled),
+        issuer: table.text("issuer", values::filled),
+        check_revoke_token: table.flag("check_revoke_token").unwrap_or(default.check_revoke_token),
+        key: default.key,
+    }
+}
+
+fn hand_made(table: &Table<'_>) -> HandMadeJwt {
+    let default = HandMadeJwt::new(key(table));
+    HandMadeJwt {
+        header: table.text("header", form_header).unwrap_or(default.header),
+        lifetime: table.duration("lifetime", secs(10)..=HOUR).unwrap_or(default.lifetime),
+        user_id_claim: table.text("user_id_claim", claim).unwrap_or(default.user_id_claim),
+        key: default.key,
+    }
+}
+
+fn django_session(table: &Table<'_>) -> DjangoSession {
+    table.require("database", "like database = \"sqlite:///srv/app/db.sqlite3\"");
+    table.require("key_file", "the file that holds the service's SECRET_KEY");
+    let default = DjangoSession::new(
+        table.text("database", |text| sqlite(table, text)).unwrap_or_default(),
+        table.path("key_file").unwrap_or_default(),
+    );
+    DjangoSession {
+        table: table.text("session_table", values::identifier).unwrap_or(default.table),
+        cookie: table.text("cookie", cookie).unwrap_or(default.cookie),
+        backend: table.text("backend", values::name).unwrap_or(default.backend),
+        lifetime: table.duration("lifetime", MINUTE..=14 * DAY).unwrap_or(default.lifetime),
+        database: default.database,
+        key_file: default.key_file,
+    }
+}
+
+/// Only the scheme is ever repeated: an address may hold a password.
+fn sqlite(table: &Table<'_>, text: &str) -> Result<PathBuf, Wrong> {
+    match text.split_once("://") {
+        Some(("sqlite", path)) if !path.contains(['?', '#']) => table.resolve(path),
+        _ => Err(Wrong::new("is no address of a database that sessions can be written to")
+            .help("allowed: \"sqlite://\" and the path of the file")),
+    }
+}
+
+fn cookie(text: &str) -> Result<String, Wrong> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) {
+        return Err(Wrong::new(format!("{text:?} is no name of a cookie"))
+            .help("allowed: letters, digits, - _ and ."));
+    }
+    Ok(text.to_owned())
+}
+
+fn key(table: &Table<'_>) -> FormKey {
+    table.require("key_file", "the file of the key that the service verifies with");
+    let algorithms = Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm));
+    let danger_weak_key = table.flag("danger_weak_key").unwrap_or(false);
+    if danger_weak_key {
+        table.warn(
+            "danger_weak_key",
+            Wrong::new("whoever guesses the service's key can sign in there as anybody")
+                .help("give the service a key of 32 random bytes or more"),
+        );
+    }
+    FormKey {
+        algorithm: table.choice("algorithm", &algorithms).unwrap_or_default(),
+        file: table.path("key_file").unwrap_or_default(),
+        danger_weak_key,
+    }
+}
+
+/// Where a token goes: `Authorization`, or a header of the service's own.
+fn token_header(text: &str) -> Result<String, Wrong> {
+    if text.eq_ignore_ascii_case("authorization") { Ok(text.to_owned()) } else { form_header(text) }
+}
+
+fn scheme(text: &str) -> Result<String, Wrong> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
+    if text.is_empty() || !text.bytes().all(token) {
+        return Err(Wrong::new(format!("{text:?} is no scheme")).help("for example: \"Bearer\""));
+    }
+    Ok(text.to_owned())
+}
+
+fn claim(text: &str) -> Result<String, Wrong> {
+    if OWN_CLAIMS.contains(&text) {
+        return Err(Wrong::new(format!("{text:?} is a claim with another meaning")));
+    }
+    values::name(text)
+}
+
+/// The name of a header that a form sets.
+fn form_header(text: &str) -> Result<String, Wrong> {
+    match values::identity_header(text)? {
+        name if name.is_empty() => Err(Wrong::new("a header needs a name")),
+        name => Ok(name),
+    }
+}
+
+fn refuse_taken(table: &Table<'_>, header: &str, headers: &IdentityHeaders) {
+    let folded = fold(header);
+    if headers.names().any(|name| fold(name) == folded) {
+        table.error(
+            "header",
+            Wrong::new(format!("{header:?} is set by [identity] already"))
+                .help("turn it off there with \"\", or choose another name"),
+        );
+    }
+}
+
+/// Two directories may both have a user 1, and only one of them is the service's.
+fn directory(
+    table: &Table<'_>,
+    kind: &FormKind,
+    directories: &[DirectorySettings],
+) -> Option<String> {
+    let names = || directories.iter().map(|directory| directory.name.as_str());
+    let given = table.text("directory", |text| {
+        if names().any(|name| name == text) {
+            return Ok(text.to_owned());
+        }
+        let wrong = Wrong::new(format!("there is no directory {text:?}"));
+        Err(match nearest(text, names()) {
+            Some(meant) => wrong.help(format!("did you mean {meant:?}?")),
+            None => wrong.help(format!("the directories are: {}", listed(names()))),
+        })
+    });
+    let any_will_do =
+        matches!(kind, FormKind::RemoteUser(RemoteUser { value: UserValue::Name, .. }));
+    match directories {
+        _ if table.has("directory") || any_will_do => given,
+        [] => None,
+        [one] => Some(one.name.clone()),
+        _ => {
+            table.error(
+                "directory",
+                Wrong::new("is missing: two directories may have users of the same id")
+                    .help(format!("say whose users the service has: {}", listed(names()))),
+            );
+            None
+        }
+    }
+}
+
+/// `route.identity`: one name, a list of names, or a table with these for `bearer` and `cookie`.
+pub(super) fn of_route(route: &Table<'_>, forms: &[Item<IdentityForm>]) -> RouteForms {
+    if route.is_table_or_absent("identity") {
+        return route.table("identity", |table| RouteForms {
+            bearer: named(table, "bearer", forms),
+            cookie: named(table, "cookie", forms),
+        });
+    }
+    let both = named(route, "identity", forms);
+    RouteForms { bearer: both.clone(), cookie: both }
+}
+
+fn named(table: &Table<'_>, key: &'static str, forms: &[Item<IdentityForm>]) -> Vec<usize> {
+    let find = |text: &str| {
+        let names = || forms.iter().map(|form| form.value.name.as_str());
+        names().position(|name| name == text).ok_or_else(|| {
+            let wrong = Wrong::new(format!("there is no identity form {text:?}"));
+            match (nearest(text, names()), forms.is_empty()) {
+                (_, true) => wrong.help("it needs an [[identity.form]] block of that name"),
+                (Some(meant), _) => wrong.help(format!("did you mean {meant:?}?")),
+                (None, _) => wrong.help(format!("the forms are: {}", listed(names()))),
+            }
+        })
+    };
+    let all: Vec<usize> = table.one_or_more(key, find);
+    let mut seen: Vec<(&IdentityForm, String)> = Vec::new();
+    for form in all.iter().filter_map(|index| forms.get(*index)).map(|form| &form.value) {
+        let carries = [form.kind.header(), form.kind.cookie()];
+        for carrier in carries.into_iter().flatten().map(|name| fold(name).into_owned()) {
+            if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == carrier) {
+                table.error(
+                    key,
+                    Wrong::new(format!(
+                        "the forms {:?} and {:?} both set {carrier}",
+                        other.name, form.name
+                    )),
+                );
+            }
+            seen.push((form, carrier));
+        }
+    }
+    all
+}
+
+/// Warns of forms that no route uses.
+pub(super) fn warn_of_unused<'r>(
+    root: &Table<'_>,
+    forms: &[Item<IdentityForm>],
+    routes: impl Iterator<Item = &'r RouteForms> + Clone,
+) {
+    for (index, form) in forms.iter().enumerate() {
+        // Without a name, that has been reported.
+        if !form.value.name.is_empty()
+            && !routes.clone().any(|route| route.all().any(|used| used == index))
+        {
+            root.warn_at(
+                form.place.clone(),
+                Wrong::new(format!("no route uses the form {:?}", form.value.name)),
+            );
+        }
+    }
+}
+
+fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    names.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+}

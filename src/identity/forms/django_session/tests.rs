@@ -1,0 +1,205 @@
+//! A row's life, against a table as Django makes it.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use super::*;
+use crate::caller::{self, Identity, UserKey};
+use crate::directory::{Account, DirectoryError};
+use crate::django::hashers::Algorithm;
+
+const NOW: Timestamp = Timestamp::from_secs(1_780_000_000);
+
+/// One user, with a password that can change.
+struct Kim(parking_lot::Mutex<&'static str>);
+
+#[async_trait]
+impl Directory for Kim {
+    fn name(&self) -> &str {
+        "django"
+    }
+
+    fn hashers(&self) -> Arc<[Algorithm]> {
+        Arc::new([])
+    }
+
+    fn decoy(&self) -> Secret {
+        Secret::new("!")
+    }
+
+    async fn find(&self, _: &str) -> Result<Option<Account>, DirectoryError> {
+        Ok(None)
+    }
+
+    async fn by_id(&self, _: &UserKey) -> Result<Option<Account>, DirectoryError> {
+        let password = Secret::new(*self.0.lock());
+        Ok(Some(Account { identity: known().identity, active: true, password }))
+    }
+}
+
+fn known() -> Known {
+    Known {
+        identity: Arc::new(Identity {
+            key: UserKey::new("django", "2"),
+            name: "kim".into(),
+            groups: vec![],
+            staff: false,
+            superuser: false,
+            attributes: BTreeMap::new(),
+        }),
+        session: Some(SessionId::new("s1")),
+        proof: caller::Proof::SessionCookie,
+    }
+}
+
+struct Kit {
+    folder: tempfile::TempDir,
+    kim: Kim,
+    form: DjangoSessions,
+}
+
+impl Kit {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("db");
+        Connection::open(&database)
+            .unwrap()
+            .execute_batch(
+                "CREATE TABLE django_session (session_key varchar(40) NOT NULL PRIMARY KEY, \
+                 session_data text NOT NULL, expire_date datetime NOT NULL)",
+            )
+            .unwrap();
+        let key = folder.path().join("key");
+        private_file::create(&key, b"the service's secret key\n").unwrap();
+        let form = Self::open(&folder);
+        Self { folder, kim: Kim(parking_lot::Mutex::new("md5$a$b")), form }
+    }
+
+    fn open(folder: &tempfile::TempDir) -> DjangoSessions {
+        let (database, key) = (folder.path().join("db"), folder.path().join("key"));
+        DjangoSessions::new(&config::DjangoSession::new(database, key), &[7; 32])
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    async fn key(&self, secs: u64) -> Result<Secret, Refusal> {
+        self.form.key(&known(), Some(&self.kim), NOW.plus(Duration::from_secs(secs))).await
+    }
+
+    fn sql(&self, sql: &str) {
+        Connection::open(self.folder.path().join("db")).unwrap().execute_batch(sql).unwrap();
+    }
+
+    /// Key, data and expiry of each row.
+    fn rows(&self) -> Vec<(String, String, String)> {
+        let db = Connection::open(self.folder.path().join("db")).unwrap();
+        let mut select = db.prepare("SELECT * FROM django_session ORDER BY 1").unwrap();
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    fn login(&self, user: &str) -> String {
+        let backend = "django.contrib.auth.backends.ModelBackend".to_owned();
+        Login::new(user.into(), backend, "md5$a$b", &self.form.keys).to_row(&self.form.keys, NOW)
+    }
+}
+
+#[tokio::test]
+async fn a_row_is_one_that_django_reads_and_is_renewed_at_half_its_life() {
+    let kit = Kit::new();
+    let key = kit.key(0).await.unwrap();
+    let rows = kit.rows();
+    let [(name, data, expires)] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((name.as_str(), expires.as_str()), (key.expose(), "2026-05-28 21:26:40.000000"));
+    assert!(name.len() == 32 && name.bytes().all(|byte| ALPHABET.contains(&byte)), "{name}");
+    let login = read_row(data, &kit.form.keys).unwrap().unwrap();
+    assert_eq!(login.user_id, "2");
+    assert_eq!(login.proof("md5$a$b", &kit.form.keys), Proof::Current);
+
+    kit.key(1799).await.unwrap();
+    assert_eq!(kit.rows(), rows, "nothing is written for most requests");
+    assert_eq!(kit.key(1800).await.unwrap(), key);
+    assert_eq!(kit.rows()[0].2, "2026-05-28 21:56:40.000000");
+    assert_eq!(kit.rows()[0].1, *data, "what the application keeps there stays");
+}
+
+#[tokio::test]
+async fn a_restart_finds_the_row_and_another_password_makes_it_anew() {
+    let mut kit = Kit::new();
+    let key = kit.key(0).await.unwrap();
+    let data = kit.rows()[0].1.clone();
+    kit.form = Kit::open(&kit.folder);
+    assert_eq!(kit.key(1).await.unwrap(), key);
+    assert_eq!(kit.rows()[0].1, data);
+    *kit.kim.0.lock() = "md5$c$d";
+    kit.form = Kit::open(&kit.folder);
+    assert_eq!(kit.key(2).await.unwrap(), key);
+    assert_ne!(kit.rows()[0].1, data);
+}
+
+#[tokio::test]
+async fn a_row_that_was_taken_away_is_not_made_again_but_an_expired_one_is() {
+    let kit = Kit::new();
+    kit.key(0).await.unwrap();
+    kit.sql("DELETE FROM django_session");
+    assert_eq!(kit.key(1800).await, Err(Refusal::SessionEnded));
+    assert_eq!(kit.rows(), []);
+    assert!(kit.key(3600).await.is_ok(), "swept by the service after its end");
+}
+
+#[tokio::test]
+async fn the_services_sign_out_counts_only_for_the_key_that_is_in_use() {
+    let kit = Kit::new();
+    let key = kit.key(0).await.unwrap();
+    let ended = async |sent: &Secret, set| kit.form.ended_by(&known(), sent, set, NOW).await;
+    assert!(ended(&key, None).await);
+    assert!(!ended(&Secret::new("older"), None).await);
+    assert!(!ended(&key, Some(key.expose())).await);
+}
+
+#[tokio::test]
+async fn a_new_key_is_taken_over_if_it_is_the_same_users() {
+    let kit = Kit::new();
+    let key = kit.key(0).await.unwrap();
+    kit.sql(&format!(
+        "UPDATE django_session SET session_key = 'cycled'; \
+         INSERT INTO django_session VALUES ('anothers', '{}', '2099-01-01')",
+        kit.login("1")
+    ));
+    assert!(!kit.form.ended_by(&known(), &key, Some("cycled"), NOW).await);
+    let cycled = kit.key(1).await.unwrap();
+    assert_eq!(cycled.expose(), "cycled");
+    assert!(kit.form.ended_by(&known(), &cycled, Some("nothing-there"), NOW).await);
+    assert!(kit.form.ended_by(&known(), &cycled, Some("anothers"), NOW).await);
+    gone(&kit, "anothers").await;
+}
+
+#[tokio::test]
+async fn the_row_goes_with_the_session_and_no_late_request_makes_another() {
+    let kit = Kit::new();
+    let key = kit.key(0).await.unwrap();
+    kit.form.session_ended(&known().session.unwrap());
+    gone(&kit, key.expose()).await;
+    assert_eq!(kit.key(1).await, Err(Refusal::SessionEnded));
+    gone(&kit, key.expose()).await;
+}
+
+/// Waits until there is no such row.
+async fn gone(kit: &Kit, key: &str) {
+    for _ in 0..1000 {
+        if kit.rows().iter().all(|row| row.0 != key) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{key} is still there");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_no_session() {
+    let kit = Kit::new();
+    std::fs::remove_file(kit.folder.path().join("db")).unwrap();
+    assert_eq!(kit.key(0).await, Err(Refusal::IdentityUnavailable));
+    assert!(!kit.folder.path().join("db").exists(), "it is never made");
+}

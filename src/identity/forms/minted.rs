@@ -1,0 +1,212 @@
+//! `simplejwt` and `jwt`: a token that the service verifies with a key of its own.
+//!
+//! One is minted for a session when it is first needed and kept until a quarter of its life is left, so that a request
+//! rarely pays for a signature and the view that reads it late still finds it good. What is kept is for one very identity:
+//! another name or another groups' list is another [`Arc`], and the token is made anew. The end of a session is judged
+//! before any form is asked, so a kept token of an ended one goes nowhere.
+//!
+//! `iat` lies a little back: PyJWT refuses a token from the future, and the service's clock may be behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HeaderName, HeaderValue};
+use quick_cache::sync::Cache;
+
+use super::account;
+use crate::caller::{Identity, Known, SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::config::{FormKey, HandMadeJwt, SimpleJwt};
+use crate::directory::{Directory, private_file};
+use crate::django::jws::SigningKey;
+use crate::django::simplejwt::{self, NewHandMade, NewToken, TokenType};
+use crate::refusal::Refusal;
+use crate::secret::{Secret, random_id};
+
+/// Sessions whose token is kept. The least used goes first, and is minted again.
+const KEPT: usize = 16_384;
+
+const CLOCK_SKEW: Duration = Duration::from_secs(10);
+
+/// Django's own check of `SECRET_KEY` (`security.W009`) asks for as much, but for the length, which is HMAC-SHA-256's.
+const MIN_SECRET_BYTES: usize = 32;
+const MIN_DIFFERENT_BYTES: usize = 5;
+
+pub(super) struct Minted {
+    key: SigningKey,
+    header: HeaderName,
+    scheme: String,
+    lifetime: Duration,
+    claims: Claims,
+    /// By session, and by user for whom has none.
+    kept: Cache<(Option<SessionId>, UserKey), Kept>,
+}
+
+enum Claims {
+    SimpleJwt {
+        user_id: String,
+        audience: Option<String>,
+        issuer: Option<String>,
+        /// `CHECK_REVOKE_TOKEN`
+        password: bool,
+    },
+    HandMade {
+        user_id: String,
+    },
+}
+
+#[derive(Clone)]
+struct Kept {
+    value: HeaderValue,
+    identity: Arc<Identity>,
+    until: Timestamp,
+}
+
+impl Minted {
+    pub(super) fn simplejwt(settings: &SimpleJwt) -> Result<Self, String> {
+        let claims = Claims::SimpleJwt {
+            user_id: settings.user_id_claim.clone(),
+            audience: settings.audience.clone(),
+            issuer: settings.issuer.clone(),
+            password: settings.check_revoke_token,
+        };
+        let scheme = format!("{} ", settings.scheme);
+        Self::new(&settings.key, &settings.header, scheme, settings.lifetime, claims)
+    }
+
+    pub(super) fn hand_made(settings: &HandMadeJwt) -> Result<Self, String> {
+        let claims = Claims::HandMade { user_id: settings.user_id_claim.clone() };
+        Self::new(&settings.key, &settings.header, String::new(), settings.lifetime, claims)
+    }
+
+    fn new(
+        key: &FormKey,
+        header: &str,
+        scheme: String,
+        lifetime: Duration,
+        claims: Claims,
+    ) -> Result<Self, String> {
+        let header = HeaderName::from_bytes(header.as_bytes())
+            .map_err(|_| format!("{header:?} is no header name"))?;
+        Ok(Self { key: read(key)?, header, scheme, lifetime, claims, kept: Cache::new(KEPT) })
+    }
+
+    pub(super) const fn header(&self) -> &HeaderName {
+        &self.header
+    }
+
+    pub(super) async fn field(
+        &self,
+        known: &Known,
+        directory: Option<&dyn Directory>,
+        at: Timestamp,
+    ) -> Result<(HeaderName, HeaderValue), Refusal> {
+        let holder = (known.session.clone(), known.identity.key.clone());
+        let kept = self.kept.get(&holder);
+        let good =
+            kept.filter(|kept| at < kept.until && Arc::ptr_eq(&kept.identity, &known.identity));
+        let value = match good {
+            Some(kept) => kept.value,
+            None => {
+                let value = self.value(known, directory, at).await?;
+                let until = at.plus(self.lifetime / 4 * 3);
+                let identity = Arc::clone(&known.identity);
+                let kept = Kept { value: value.clone(), identity, until };
+                self.kept.insert(holder, kept);
+                value
+            }
+        };
+        Ok((self.header.clone(), value))
+    }
+
+    async fn value(
+        &self,
+        known: &Known,
+        directory: Option<&dyn Directory>,
+        at: Timestamp,
+    ) -> Result<HeaderValue, Refusal> {
+        let token = self.mint(known, directory, at).await?;
+        let text = format!("{}{}", self.scheme, token.expose());
+        let mut value = HeaderValue::try_from(text).map_err(|_| Refusal::Internal)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    async fn mint(
+        &self,
+        known: &Known,
+        directory: Option<&dyn Directory>,
+        at: Timestamp,
+    ) -> Result<Secret, Refusal> {
+        let token_id = random_id().map_err(|_| Refusal::Internal)?;
+        let (issued_at, expires_at) = (at.minus(CLOCK_SKEW), at.plus(self.lifetime));
+        let user = &*known.identity.key.id;
+        let minted = match &self.claims {
+            Claims::SimpleJwt { user_id, audience, issuer, password } => {
+                let print = if *password {
+                    let account = account(known, directory).await?;
+                    Some(simplejwt::password_print(&account.password))
+                } else {
+                    None
+                };
+                let new = NewToken {
+                    token_type: TokenType::Access,
+                    expires_at,
+                    issued_at,
+                    token_id: &token_id,
+                    user_id_claim: user_id,
+                    user,
+                    password: print.as_deref(),
+                    audience: audience.as_deref(),
+                    issuer: issuer.as_deref(),
+                };
+                simplejwt::mint(&self.key, &new)
+            }
+            Claims::HandMade { user_id } => {
+                let new = NewHandMade {
+                    claim: user_id,
+                    user,
+                    name: &known.identity.name,
+                    expires_at,
+                    issued_at,
+                    token_id: &token_id,
+                };
+                simplejwt::mint_hand_made(&self.key, &new)
+            }
+        };
+        minted.map_err(|error| {
+            tracing::error!(%error, "a token for a service could not be minted");
+            Refusal::Internal
+        })
+    }
+}
+
+/// Reads a service's key.
+fn read(key: &FormKey) -> Result<SigningKey, String> {
+    let (bytes, _) = private_file::read(&key.file).map_err(|error| error.to_string())?;
+    let mut bytes = bytes.as_slice();
+    if key.algorithm.is_shared() {
+        bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        if let (Some(why), false) = (weakness(bytes), key.danger_weak_key) {
+            return Err(format!(
+                "{}: the key {why}, so tokens can be forged; give the service a better one, or say danger_weak_key = true",
+                key.file.display()
+            ));
+        }
+    }
+    SigningKey::read(key.algorithm, bytes)
+        .map_err(|problem| format!("{}: {problem}", key.file.display()))
+}
+
+fn weakness(secret: &[u8]) -> Option<&'static str> {
+    let different: std::collections::HashSet<_> = secret.iter().collect();
+    if secret.len() < MIN_SECRET_BYTES {
+        Some("is shorter than 32 bytes")
+    } else if different.len() < MIN_DIFFERENT_BYTES {
+        Some("repeats itself")
+    } else if secret.starts_with(b"django-insecure-") {
+        Some("was made by `startproject` for development")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,293 @@
+//! The forms in which a service that does not change is told who is calling, beside the headers of `[identity]`.
+//!
+//! - A form is made *before* the request is forwarded ([`IdentityForms::give`]), because it may have to ask a database or
+//!   sign. One that cannot be made is a refusal: a service never sees a known caller without the identity that its route
+//!   promises, since it would take that caller for nobody, or for whoever the client says.
+//! - What a form sets is taken out of the client's request first, on every route that uses it, for every caller, whatever
+//!   they came with ([`IdentityForms::clears`]): a Bearer caller gets a token, and their own `sessionid` still goes. Names
+//!   of headers that only a form would set are removed on all routes, as those of `[identity]` are.
+//! - Ids are a directory's. A form that tells an id is for the users of one directory, and a caller from another is
+//!   refused: user 1 of a users' file must not become user 1 of the service.
+
+mod django_session;
+mod minted;
+mod remote_user;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue, SET_COOKIE};
+use zeroize::Zeroizing;
+
+use self::django_session::DjangoSessions;
+use self::minted::Minted;
+use self::remote_user::RemoteUser;
+use crate::caller::{Caller, Known, SessionId};
+use crate::clock::Timestamp;
+use crate::config::{Config, FormKind, IdentityForm, Route};
+use crate::directory::private_file::{self, PrivateFileError};
+use crate::directory::{Account, Directory};
+use crate::refusal::Refusal;
+use crate::secret::{Secret, random_bytes};
+use crate::store::telling::SessionEnded;
+use crate::wire::cookie::set_cookie_value;
+
+/// All forms of the configuration.
+pub struct IdentityForms {
+    forms: Vec<Form>,
+    clears: Vec<Clears>,
+}
+
+struct Form {
+    /// Whose ids it tells; none for names.
+    directory: Option<Arc<dyn Directory>>,
+    made: Made,
+}
+
+enum Made {
+    RemoteUser(RemoteUser),
+    Minted(Box<Minted>),
+    DjangoSession(Box<DjangoSessions>),
+}
+
+/// What one request gets from its forms.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// Header fields to set.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Cookies to send, beside those of the client's that stay.
+    pub cookies: Vec<GivenCookie>,
+}
+
+/// One cookie that only the upstream sees.
+#[derive(Clone, Debug)]
+pub struct GivenCookie {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Secret,
+    form: usize,
+}
+
+/// What is taken out of a request of a route before anything is given, and cookies that its answer may not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clears {
+    /// `Authorization`
+    pub authorization: bool,
+    /// Cookies.
+    pub cookies: Vec<String>,
+}
+
+/// A form that cannot be used as configured.
+#[derive(Debug, thiserror::Error)]
+#[error("the identity form {form:?}: {reason}")]
+pub struct FormError {
+    /// Its name.
+    pub form: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl IdentityForms {
+    /// Makes the forms ready.
+    ///
+    /// # Errors
+    /// [`FormError`] for the first that cannot be used.
+    ///
+    /// `secret` is where the gateway keeps the secret under which it names what it makes in services; it is made there when
+    /// a form first needs it.
+    pub fn open(
+        config: &Config,
+        directories: &[Arc<dyn Directory>],
+        secret: &Path,
+    ) -> Result<Self, FormError> {
+        let forms = config
+            .forms
+            .iter()
+            .map(|form| {
+                Form::open(form, directories, secret)
+                    .map_err(|reason| FormError { form: form.name.clone(), reason })
+            })
+            .collect::<Result<_, _>>()?;
+        let clears = config.routes.iter().map(|route| Clears::of(route, &config.forms)).collect();
+        Ok(Self { forms, clears })
+    }
+
+    /// The names of the headers that forms set and that nobody else has a use for: a client must not send them.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.forms.iter().filter_map(Form::header).filter(|name| **name != AUTHORIZATION)
+    }
+
+    /// What is taken out of the requests of a route.
+    pub fn clears(&self, route: &Route) -> Option<&Clears> {
+        self.clears.get(route.index)
+    }
+
+    /// What this caller gets on this route; nothing for nobody.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if a form cannot be made.
+    pub async fn give(
+        &self,
+        caller: &Caller,
+        route: &Route,
+        at: Timestamp,
+    ) -> Result<Given, Refusal> {
+        let mut given = Given::default();
+        let Some(known) = caller.known() else { return Ok(given) };
+        for index in route.identity.of(known.proof) {
+            let form = self.forms.get(*index).ok_or(Refusal::Internal)?;
+            form.give(known, *index, at, &mut given).await?;
+        }
+        Ok(given)
+    }
+
+    /// Looks at what the service says about the cookies that it was given: has it ended the caller's session?
+    pub async fn answered(
+        &self,
+        caller: &Caller,
+        given: &Given,
+        answer: &HeaderMap,
+        at: Timestamp,
+    ) -> bool {
+        let Some(known) = caller.known() else { return false };
+        for cookie in &given.cookies {
+            let Some(Made::DjangoSession(form)) =
+                self.forms.get(cookie.form).map(|form| &form.made)
+            else {
+                continue;
+            };
+            // The last one counts, as it would in a browser.
+            let set = answer
+                .get_all(SET_COOKIE)
+                .iter()
+                .filter_map(|value| set_cookie_value(value, &cookie.name))
+                .next_back();
+            if let Some(set) = set
+                && form.ended_by(known, &cookie.value, set, at).await
+            {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Form {
+    fn open(
+        form: &IdentityForm,
+        directories: &[Arc<dyn Directory>],
+        secret: &Path,
+    ) -> Result<Self, String> {
+        let directory = match &form.directory {
+            Some(name) => {
+                let found = directories.iter().find(|directory| directory.name() == name);
+                Some(Arc::clone(found.ok_or_else(|| format!("there is no directory {name:?}"))?))
+            }
+            None => None,
+        };
+        let made = match &form.kind {
+            FormKind::RemoteUser(settings) => Made::RemoteUser(RemoteUser::new(settings)?),
+            FormKind::SimpleJwt(settings) => Made::Minted(Box::new(Minted::simplejwt(settings)?)),
+            FormKind::Jwt(settings) => Made::Minted(Box::new(Minted::hand_made(settings)?)),
+            FormKind::DjangoSession(settings) => {
+                let secret = own_secret(secret)?;
+                Made::DjangoSession(Box::new(DjangoSessions::new(settings, &secret)?))
+            }
+        };
+        Ok(Self { directory, made })
+    }
+
+    fn header(&self) -> Option<&HeaderName> {
+        match &self.made {
+            Made::RemoteUser(form) => Some(form.header()),
+            Made::Minted(form) => Some(form.header()),
+            Made::DjangoSession(_) => None,
+        }
+    }
+
+    async fn give(
+        &self,
+        known: &Known,
+        index: usize,
+        at: Timestamp,
+        given: &mut Given,
+    ) -> Result<(), Refusal> {
+        let theirs = &*known.identity.key.directory;
+        if self.directory.as_ref().is_some_and(|ours| ours.name() != theirs) {
+            return Err(Refusal::OtherDirectory);
+        }
+        match &self.made {
+            Made::RemoteUser(form) => given.headers.push(form.field(known)),
+            Made::Minted(form) => {
+                given.headers.push(form.field(known, self.directory.as_deref(), at).await?);
+            }
+            Made::DjangoSession(form) => {
+                let value = form.key(known, self.directory.as_deref(), at).await?;
+                let name = form.cookie().to_owned();
+                given.cookies.push(GivenCookie { name, value, form: index });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SessionEnded for IdentityForms {
+    fn session_ended(&self, session: &SessionId) {
+        for form in &self.forms {
+            match &form.made {
+                Made::DjangoSession(form) => form.session_ended(session),
+                Made::RemoteUser(_) | Made::Minted(_) => {}
+            }
+        }
+    }
+}
+
+/// 32 random bytes of the gateway's own, made if they are not there.
+fn own_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    if !path.exists() {
+        let new = random_bytes::<32>().map(Zeroizing::new).map_err(|error| error.to_string())?;
+        match private_file::create(path, new.as_slice()) {
+            Err(PrivateFileError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(|error| error.to_string())?,
+        }
+    }
+    let (bytes, _) = private_file::read(path).map_err(|error| error.to_string())?;
+    if bytes.len() != 32 {
+        return Err(format!("{} holds no secret: remove it to have one made", path.display()));
+    }
+    Ok(bytes)
+}
+
+/// The account of a caller, for forms that need its password's encoding.
+async fn account(known: &Known, directory: Option<&dyn Directory>) -> Result<Account, Refusal> {
+    let directory = directory.ok_or(Refusal::Internal)?;
+    match directory.by_id(&known.identity.key).await {
+        Ok(Some(account)) if account.active => Ok(account),
+        // The next round of rechecks ends it.
+        Ok(_) => Err(Refusal::SessionEnded),
+        Err(error) => {
+            tracing::warn!(%error, "a form of identity needs the directory");
+            Err(Refusal::IdentityUnavailable)
+        }
+    }
+}
+
+impl Clears {
+    fn of(route: &Route, forms: &[IdentityForm]) -> Self {
+        let used = || route.identity.all().filter_map(|index| forms.get(index));
+        let mut cookies: Vec<String> =
+            used().filter_map(|form| form.kind.cookie()).map(str::to_owned).collect();
+        cookies.sort_unstable();
+        cookies.dedup();
+        let authorization = used()
+            .filter_map(|form| form.kind.header())
+            .any(|name| name.eq_ignore_ascii_case(AUTHORIZATION.as_str()));
+        Self { authorization, cookies }
+    }
+}
+
+#[cfg(test)]
+mod tests;
