@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Access, Action, Algorithm, Cors, Detect, Detector, DjangoColumns, DjangoDirectory,
+    Access, Action, Algorithm, Cors, Database, Detect, Detector, DjangoColumns, DjangoDirectory,
     DjangoGroups, IdentityHeaders, Issues, Listen, Log, LogFormat, Login, OwnPath, Rotation, Route,
     RouteForms, SessionSettings, StoreKind, StoreSettings, Tokens, Upstream,
 };
@@ -168,8 +168,8 @@ impl Default for SessionSettings {
 }
 
 impl DjangoDirectory {
-    /// Django's own tables in this file.
-    pub fn new(database: PathBuf) -> Self {
+    /// Django's own tables in this database.
+    pub fn new(database: Database) -> Self {
         Self {
             database,
             user_table: "auth_user".into(),

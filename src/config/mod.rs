@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use crate::wire::path::{CanonicalPath, Tolerance};
 
 mod check;
+mod database;
 mod defaults;
 mod forms;
 pub mod init;
@@ -31,6 +32,7 @@ mod sample_tests;
 #[cfg(test)]
 mod tests;
 
+pub use database::{Database, DatabaseServer, DatabaseTls, Engine};
 pub use forms::{
     DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt,
     UserValue,
@@ -339,8 +341,8 @@ pub enum DirectoryKind {
 /// `[[directory]] kind = "django"`: the service's own user table, read only.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DjangoDirectory {
-    /// The SQLite file (`sqlite:///srv/app/db.sqlite3`).
-    pub database: PathBuf,
+    /// Where its tables are.
+    pub database: Database,
     /// `auth_user`, or a custom user model's table.
     pub user_table: String,
     /// Its columns.

@@ -6,9 +6,9 @@ use std::path::Path;
 use super::raw::{self, Reader};
 use super::report::Report;
 use super::{
-    Config, Cors, Detect, DirectoryKind, DjangoDirectory, Geo, IdentityHeaders, IssuerKey,
-    IssuerKind, IssuerSettings, Listen, Log, Login, OwnPath, Route, SessionSettings,
-    SimpleJwtIssuer, Tokens, Upstream, check, init,
+    Config, Cors, Database, DatabaseServer, Detect, DirectoryKind, DjangoDirectory, Engine, Geo,
+    IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, Listen, Log, Login, OwnPath, Route,
+    SessionSettings, SimpleJwtIssuer, Tokens, Upstream, check, init,
 };
 use crate::wire::path::CanonicalPath;
 
@@ -59,7 +59,7 @@ fn switches_that_weaken_security_are_off_in_the_sample() {
 fn the_settings_that_are_off_are_good_examples() {
     let config = parse(&everything_on());
     assert_eq!(config.listen.https.len(), 1);
-    assert_eq!(config.directories.len(), 2);
+    assert_eq!(config.directories.len(), 3);
     assert_eq!(config.login.links.len(), 1);
     assert_eq!(config.paths.len(), OwnPath::ALL.len() + 2);
 }
@@ -70,7 +70,7 @@ fn the_django_block_shows_the_defaults() {
     let DirectoryKind::Django(django) = &config.directories[1].kind else {
         panic!("the second directory is Django's");
     };
-    assert_eq!(**django, DjangoDirectory::new("/srv/app/db.sqlite3".into()));
+    assert_eq!(**django, DjangoDirectory::new(Database::Sqlite("/srv/app/db.sqlite3".into())));
     assert_eq!(config.directories[1].name, "django");
     assert_eq!(config.directories[1].recheck, config.directories[0].recheck);
 }
@@ -93,6 +93,21 @@ fn the_issuer_blocks_show_the_defaults() {
     assert_eq!(IssuerSettings { accept_until: None, kind, ..shown[0].clone() }, bare[0]);
     assert_eq!(shown[2], bare[1]);
     assert!(matches!(&shown[1].key, IssuerKey::Public(_)));
+}
+
+#[test]
+fn the_server_block_shows_the_defaults() {
+    let config = parse(&everything_on());
+    let DirectoryKind::Django(django) = &config.directories[2].kind else {
+        panic!("the third directory is Django's");
+    };
+    let server = DatabaseServer::new(Engine::Postgres, "doorwarden", "db.internal", None, "app");
+    let server = DatabaseServer {
+        password_file: Some("/etc/doorwarden/database-password".into()),
+        ca_file: Some("/etc/doorwarden/database-ca.pem".into()),
+        ..server
+    };
+    assert_eq!(**django, DjangoDirectory::new(Database::Server(Box::new(server))));
 }
 
 #[test]

@@ -21,6 +21,8 @@ mod carry;
 mod commands;
 // Killed under load: what survives.
 mod crash;
+// Django's users on PostgreSQL and MariaDB.
+mod databases;
 // A scene for each detector: what is counted, audited and done.
 mod detect;
 // In front of a real Django service.

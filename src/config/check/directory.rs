@@ -1,12 +1,11 @@
 //! `[[directory]]`: each kind has its own keys.
 
-use std::path::PathBuf;
-
+use super::database::{SERVER_KEYS, database};
 use super::{HOUR, secs, values};
 use crate::config::defaults::RECHECK;
 use crate::config::raw::{Table, Wrong};
 use crate::config::{
-    DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectory, DjangoGroups,
+    Database, DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectory, DjangoGroups,
 };
 use crate::django::hashers;
 
@@ -56,15 +55,18 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
         // Which keys it may have is not known.
         table.pass_over(&FILE_KEYS);
         table.pass_over(&DJANGO_KEYS);
+        table.pass_over(&SERVER_KEYS);
         return None;
     };
     let (word, kind) = match kind {
         Kind::File => {
-            table.refuse(
-                &DJANGO_KEYS,
-                "a file directory has no such key",
-                "it is for kind = \"django\"",
-            );
+            for keys in [&DJANGO_KEYS[..], &SERVER_KEYS[..]] {
+                table.refuse(
+                    keys,
+                    "a file directory has no such key",
+                    "it is for kind = \"django\"",
+                );
+            }
             table.require("path", "the users' file, like path = \"users.toml\"");
             ("file", DirectoryKind::File { path: table.path("path").unwrap_or_default() })
         }
@@ -81,8 +83,8 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
 }
 
 fn django(table: &Table<'_>) -> DjangoDirectory {
-    table.require("database", "like database = \"sqlite:///srv/app/db.sqlite3\"");
-    let database = table.text("database", |text| database(table, text)).unwrap_or_default();
+    // What stands in for a wrong one is never used: the error ends the reading.
+    let database = database(table).unwrap_or_else(|| Database::Sqlite(Default::default()));
     let default = DjangoDirectory::new(database);
     DjangoDirectory {
         user_table: table.text("user_table", values::identifier).unwrap_or(default.user_table),
@@ -94,20 +96,6 @@ fn django(table: &Table<'_>) -> DjangoDirectory {
         },
         hashers: hasher_names(table).unwrap_or(default.hashers),
         database: default.database,
-    }
-}
-
-/// Only the scheme is ever repeated: an address may hold a password.
-fn database(table: &Table<'_>, text: &str) -> Result<PathBuf, Wrong> {
-    const FORM: &str =
-        "allowed: \"sqlite://\" and the path of the file, like \"sqlite:///srv/app/db.sqlite3\"";
-    match text.split_once("://") {
-        Some(("sqlite", path)) if !path.contains(['?', '#']) => table.resolve(path),
-        Some(("sqlite", _)) => Err(Wrong::new("options are not supported").help(FORM)),
-        Some((scheme @ ("postgres" | "postgresql" | "mysql" | "mariadb" | "oracle"), _)) => {
-            Err(Wrong::new(format!("{scheme} is not supported yet")).help(FORM))
-        }
-        _ => Err(Wrong::new("is no address of a database").help(FORM)),
     }
 }
 

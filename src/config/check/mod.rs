@@ -3,6 +3,7 @@
 //! Each function reads its table whole and returns a value in any case, with defaults in place of what cannot be used;
 //! whether there is a configuration in the end is decided by the report alone.
 
+mod database;
 mod directory;
 mod forms;
 mod identity;

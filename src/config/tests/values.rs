@@ -294,7 +294,7 @@ fn credentials() {
             name: "legacy".into(),
             recheck: secs(30),
             kind: DirectoryKind::Django(Box::new(DjangoDirectory {
-                database: "/etc/doorwarden/app/db.sqlite3".into(),
+                database: Database::Sqlite("/etc/doorwarden/app/db.sqlite3".into()),
                 user_table: "users_user".into(),
                 columns: DjangoColumns {
                     username: "email".into(),
@@ -418,4 +418,59 @@ fn two_methods_or_two_hosts_of_one_path_are_no_conflict() {
         upstream = "app"
     "#;
     assert_eq!(config(routes).routes.len(), 3);
+}
+
+fn database(text: &str) -> Database {
+    let text = format!("[[directory]]\nkind = \"django\"\ndatabase = {text}\n");
+    match config(&text).directories.into_iter().next().unwrap().kind {
+        DirectoryKind::Django(django) => django.database,
+        other @ DirectoryKind::File { .. } => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_database_server_is_an_address_and_keys() {
+    let server = DatabaseServer::new;
+    let (pg, my) = (Engine::Postgres, Engine::MySql);
+    let with = |socket: &str, server| DatabaseServer { socket: Some(socket.into()), ..server };
+    for (text, expected) in [
+        ("postgres://app@DB.internal/app", server(pg, "app", "db.internal", Some(5432), "app")),
+        ("postgresql://app@[::1]:1/app", server(pg, "app", "::1", Some(1), "app")),
+        ("mysql://app@10.0.0.1/app", server(my, "app", "10.0.0.1", Some(3306), "app")),
+        ("mariadb://a%40b@db/%EC%95%B1", server(my, "a@b", "db", None, "앱")),
+        ("postgres://app@/app?socket=/run/pg", with("/run/pg", server(pg, "app", "", None, "app"))),
+        (
+            "postgres://app@:7/app?socket=pg",
+            with("/etc/doorwarden/pg", server(pg, "app", "", Some(7), "app")),
+        ),
+    ] {
+        assert_eq!(database(&format!("{text:?}")), Database::Server(Box::new(expected)), "{text}");
+    }
+    let keys = "\"mysql://app@127.0.0.1/app\"\npassword_file = \"pw\"\ntls = \"verify-full\"\n\
+        ca_file = \"/ca\"\nconnect_timeout = \"1s\"\nquery_timeout = \"3s\"\nmax_connections = 9";
+    let expected = DatabaseServer {
+        password_file: Some("/etc/doorwarden/pw".into()),
+        tls: DatabaseTls::VerifyFull,
+        ca_file: Some("/ca".into()),
+        connect_timeout: secs(1),
+        query_timeout: secs(3),
+        max_connections: 9,
+        ..server(my, "app", "127.0.0.1", None, "app")
+    };
+    assert_eq!(database(keys), Database::Server(Box::new(expected)));
+}
+
+#[test]
+fn only_on_this_machine_a_server_is_believed_unseen() {
+    for (host, tls) in [
+        ("localhost", DatabaseTls::Prefer),
+        ("127.9.9.9", DatabaseTls::Prefer),
+        ("::1", DatabaseTls::Prefer),
+        ("", DatabaseTls::Prefer),
+        ("db", DatabaseTls::VerifyFull),
+        ("localhost.example.com", DatabaseTls::VerifyFull),
+        ("10.0.0.1", DatabaseTls::VerifyFull),
+    ] {
+        assert_eq!(DatabaseServer::new(Engine::Postgres, "u", host, None, "n").tls, tls, "{host}");
+    }
 }

@@ -3,6 +3,8 @@
 What differs between one machine and the next comes from the environment, with defaults for development:
 
     DJANGO_DB                    path of the SQLite file            (db.sqlite3 beside manage.py)
+    DJANGO_DATABASE_URL          another database: postgres://user:password@host:port/name,
+                                 mysql://user:password@host:port/name; ?socket=path behind it
     DJANGO_SECRET_KEY            signs sessions and tokens          (a fixed development key)
     DJANGO_DEBUG                 1 shows tracebacks                 (0)
     DJANGO_ALLOWED_HOSTS         comma separated                    (*)
@@ -12,6 +14,7 @@ What differs between one machine and the next comes from the environment, with d
 import os
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -66,12 +69,32 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ.get("DJANGO_DB", BASE_DIR / "db.sqlite3"),
+
+def database():
+    url = urlsplit(os.environ.get("DJANGO_DATABASE_URL", ""))
+    if not url.scheme:
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": os.environ.get("DJANGO_DB", BASE_DIR / "db.sqlite3"),
+        }
+    if url.scheme == "mysql":
+        # A driver without C code, which Django takes for the one that it knows.
+        import pymysql
+
+        pymysql.install_as_MySQLdb()
+    socket = parse_qs(url.query).get("socket", [""])[0]
+    return {
+        "ENGINE": {"postgres": "django.db.backends.postgresql", "mysql": "django.db.backends.mysql"}[url.scheme],
+        "NAME": unquote(url.path[1:]),
+        "USER": unquote(url.username or ""),
+        "PASSWORD": unquote(url.password or ""),
+        # Either driver takes a path here for the socket.
+        "HOST": socket or url.hostname or "",
+        "PORT": url.port or "",
     }
-}
+
+
+DATABASES = {"default": database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

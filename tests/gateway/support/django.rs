@@ -29,7 +29,7 @@ impl Django {
         std::fs::write(database_in(folder.path()), seeded()).unwrap();
         let address_file = folder.path().join("address");
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = python(&database_in(folder.path()))
+        let child = python(&sqlite(&database_in(folder.path())))
             .args(["-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", "127.0.0.1:0"])
             .env("DJANGO_ADDRESS_FILE", &address_file)
             .stdout(Stdio::null())
@@ -78,7 +78,7 @@ impl Django {
     /// Runs Python code in the service, where `User` and `Group` are known, as its own admin would.
     pub(crate) fn run(&self, code: &str) {
         let code = format!("from django.contrib.auth.models import Group, User\n{code}");
-        manage(&self.database(), &["shell", "-v", "0", "-c", &code]);
+        manage(&sqlite(&self.database()), &["shell", "-v", "0", "-c", &code]);
     }
 
     fn log(&self) -> String {
@@ -109,18 +109,26 @@ fn database_in(folder: &Path) -> PathBuf {
     folder.join("legacy.sqlite3")
 }
 
-/// The service's Python, in its folder, with this database.
-fn python(database: &Path) -> Command {
+/// How the service is told of an SQLite file.
+fn sqlite(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// The service's Python, in its folder, with this database: a file, or the address of a server.
+fn python(database: &str) -> Command {
+    let key = if database.contains("://") { "DJANGO_DATABASE_URL" } else { "DJANGO_DB" };
     let mut command = Command::new(interpreter());
     command
         .current_dir(root().join("tests/django"))
-        .env("DJANGO_DB", database)
+        .env_remove("DJANGO_DATABASE_URL")
+        .env(key, database)
         .env_remove("DJANGO_SETTINGS_MODULE")
         .stdin(Stdio::null());
     command
 }
 
-fn manage(database: &Path, arguments: &[&str]) {
+/// Runs one of the service's commands.
+pub(super) fn manage(database: &str, arguments: &[&str]) {
     let output = python(database).arg("manage.py").args(arguments).output().unwrap();
     assert!(
         output.status.success(),
@@ -135,8 +143,8 @@ fn seeded() -> &'static [u8] {
     DATABASE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let database = database_in(folder.path());
-        manage(&database, &["migrate", "-v", "0"]);
-        manage(&database, &["seed_users", "-v", "0"]);
+        manage(&sqlite(&database), &["migrate", "-v", "0"]);
+        manage(&sqlite(&database), &["seed_users", "-v", "0"]);
         std::fs::read(database).unwrap()
     })
 }

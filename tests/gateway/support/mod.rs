@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod client;
+pub(crate) mod database;
 pub(crate) mod django;
 pub(crate) mod gateway;
 pub(crate) mod mmdb;

@@ -1,0 +1,283 @@
+//! Users of a Django service on PostgreSQL and MariaDB: the whole directory, once for each.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::client::{Client, Response};
+use crate::support::database::{Database, Kind};
+use crate::support::eventually;
+use crate::support::gateway::{Gateway, Setup, write_private};
+use crate::support::upstream::Upstream;
+
+#[test]
+fn postgresql() {
+    the_whole_directory(Kind::Postgres);
+}
+
+#[test]
+fn mariadb() {
+    the_whole_directory(Kind::MariaDb);
+}
+
+struct Service {
+    kind: Kind,
+    database: Database,
+    upstream: Upstream,
+    gateway: Gateway,
+    client: Client,
+}
+
+/// One server for all of it: making one takes seconds.
+fn the_whole_directory(kind: Kind) {
+    let database = Database::start(kind);
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).directories(&database.directory()).start();
+    let client = gateway.client();
+    let mut service = Service { kind, database, upstream, gateway, client };
+    everybody_signs_in(&service);
+    the_server_must_be_who_it_should_be(&service);
+    nobody_else_signs_in(&service);
+    other_case_is_as_at_django(&service);
+    a_custom_table_may_have_uuids(&service);
+    changes_reach_sessions(&service);
+    nothing_but_the_grant_is_needed_or_possible(&service);
+    a_password_that_is_changed_is_read_again(&service);
+    killed_and_back_under_load(&mut service);
+}
+
+impl Service {
+    fn sign_in(&self, name: &str, password: &str) -> Response {
+        sign_in(&self.client, name, password)
+    }
+
+    fn enter(&self, name: &str) -> String {
+        let response = self.sign_in(name, &format!("{name}-pass-1234"));
+        assert_eq!(response.status, 200, "{name}: {}", response.text());
+        response.json()["access"].as_str().unwrap().to_owned()
+    }
+
+    /// What the upstream is told: id, name, groups.
+    fn told(&self, access: &str) -> [String; 3] {
+        assert_eq!(self.client.get("/told").bearer(access).send().status, 200);
+        let seen = self.upstream.last();
+        ["x-user-id", "x-user-name", "x-user-groups"]
+            .map(|name| seen.header(name).unwrap_or_default().to_owned())
+    }
+}
+
+fn sign_in(client: &Client, name: &str, password: &str) -> Response {
+    client.post("/login").json(&json!({"username": name, "password": password})).send()
+}
+
+fn everybody_signs_in(service: &Service) {
+    for (name, password, told) in [
+        ("admin", "admin-pass-1234", ["1", "admin", ""]),
+        ("kim", "kim-pass-1234", ["2", "kim", "editors"]),
+        ("lee", "lee-pass-1234", ["3", "lee", "editors,reviewers"]),
+        ("park", "park-pass-1234", ["4", "park", ""]),
+        ("choi", "choi-pass-1234", ["5", "choi", ""]),
+        ("staff", "staff-pass-1234", ["12", "staff", ""]),
+        ("김민정", "비밀번호-1234", ["13", "%EA%B9%80%EB%AF%BC%EC%A0%95", ""]),
+        ("blanks", "  two blanks  ", ["14", "blanks", ""]),
+        ("1", "one-pass-1234", ["20", "1", ""]),
+    ] {
+        let response = service.sign_in(name, password);
+        assert_eq!(response.status, 200, "{name}: {}", response.text());
+        let body = response.json();
+        assert_eq!(service.told(body["access"].as_str().unwrap()), told);
+    }
+}
+
+/// All of this test goes through a connection that was verified; here is what makes that mean something.
+fn the_server_must_be_who_it_should_be(service: &Service) {
+    if service.kind == Kind::MariaDb {
+        // It is reached through a socket, which only its own user can have made.
+        return;
+    }
+    let other = service.database.directory_with_another_name();
+    let gateway = Setup::new(service.upstream.address).directories(&other).start();
+    assert_eq!(sign_in(&gateway.client(), "kim", "kim-pass-1234").status, 503);
+    gateway.logged("what is wrong with the certificate", |line| {
+        line.to_string().contains("certificate")
+    });
+}
+
+fn nobody_else_signs_in(service: &Service) {
+    let long = "k".repeat(151);
+    for (what, name, password) in [
+        ("inactive", "inactive", "inactive-pass-1234"),
+        ("an unusable password", "nopassword", "none works"),
+        ("unknown", "nobody", "kim-pass-1234"),
+        ("somebody else's password", "park", "lee-pass-1234"),
+        ("an id is no name", "2", "kim-pass-1234"),
+        ("an accent that a collation ignores", "kím", "kim-pass-1234"),
+        ("letters of another width", "ｋｉｍ", "kim-pass-1234"),
+        ("a LIKE pattern", "k%m", "kim-pass-1234"),
+        ("SQL", "kim' -- ", "kim-pass-1234"),
+        ("a NUL", "kim\0", "kim-pass-1234"),
+        ("longer than the column", &long, "kim-pass-1234"),
+        ("beyond the basic plane", "kim\u{1f600}", "kim-pass-1234"),
+    ] {
+        let response = service.sign_in(name, password);
+        assert!(
+            matches!(response.status, 400 | 401),
+            "{what}: {} {}",
+            response.status,
+            response.text()
+        );
+    }
+}
+
+fn other_case_is_as_at_django(service: &Service) {
+    let response = service.sign_in("KIM", "kim-pass-1234");
+    match service.kind {
+        Kind::Postgres => assert_eq!(response.status, 401, "{}", response.text()),
+        Kind::MariaDb => {
+            let access = response.json()["access"].as_str().unwrap().to_owned();
+            assert_eq!(service.told(&access), ["2", "kim", "editors"], "under the row's name");
+        }
+    }
+    // Django's own answer on this database.
+    let expected = if service.kind == Kind::Postgres { "None" } else { "kim" };
+    service.database.django(&format!(
+        "from django.contrib.auth import authenticate\n\
+         user = authenticate(username='KIM', password='kim-pass-1234')\n\
+         assert str(user) == '{expected}', user"
+    ));
+}
+
+fn a_custom_table_may_have_uuids(service: &Service) {
+    // As Django makes them: PostgreSQL has the type, MySQL gets the digits.
+    let (uuid, table) = match service.kind {
+        Kind::Postgres => ("uuid", "people"),
+        Kind::MariaDb => ("char(32)", "app.people"),
+    };
+    service.database.sql(&format!(
+        "CREATE TABLE people (key_ {uuid} PRIMARY KEY, mail varchar(254) UNIQUE, pw varchar(128), on_ bool);\
+         INSERT INTO people SELECT '0123456789abcdef0123456789abcdef', 'lee@example.com', password, true \
+             FROM auth_user WHERE username = 'lee';\
+         GRANT SELECT ON {table} TO doorwarden"
+    ));
+    let keys = r#"user_table = "people"
+groups = false
+columns = { id = "key_", username = "mail", password = "pw", is_active = "on_", is_staff = "", is_superuser = "", email = "mail" }
+"#;
+    let gateway = Setup::new(service.upstream.address)
+        .directories(&format!("{}{keys}", service.database.directory()))
+        .start();
+    let client = gateway.client();
+    let response = sign_in(&client, "lee@example.com", "lee-pass-1234");
+    assert_eq!(response.status, 200, "{}", response.text());
+    let access = response.json()["access"].as_str().unwrap().to_owned();
+    let told = || {
+        let status = client.get("/told").bearer(&access).send().status;
+        let seen = service.upstream.last();
+        (
+            status,
+            seen.header("x-user-id").map(str::to_owned),
+            seen.header("x-user-name").map(str::to_owned),
+        )
+    };
+    let as_lee = |name: &str| {
+        (200, Some("01234567-89ab-cdef-0123-456789abcdef".to_owned()), Some(name.to_owned()))
+    };
+    assert_eq!(told(), as_lee("lee@example.com"));
+    // The row is found again by what Django calls its key.
+    service.database.sql("UPDATE people SET mail = 'l@example.com'");
+    eventually("the new name", || (told() == as_lee("l@example.com")).then_some(()));
+    service.database.sql("UPDATE people SET on_ = false");
+    eventually("the session to end", || (told().0 == 401).then_some(()));
+}
+
+fn changes_reach_sessions(service: &Service) {
+    let ended = ["park", "choi", "staff"].map(|name| (name, service.enter(name)));
+    let lee = service.enter("lee");
+    service.database.django(
+        "park = User.objects.get(username='park'); park.set_password('new-pass-1234'); park.save()\n\
+         User.objects.filter(username='choi').update(is_active=False)\n\
+         User.objects.get(username='staff').delete()\n\
+         lee = User.objects.get(username='lee'); lee.groups.set([Group.objects.create(name='a, \"b')])",
+    );
+    for (name, access) in &ended {
+        eventually(&format!("the session of {name} to end"), || {
+            (service.client.get("/").bearer(access).send().status == 401).then_some(())
+        });
+    }
+    eventually("the group of lee to change", || {
+        (service.told(&lee) == ["3", "lee", "a%2C \"b"]).then_some(())
+    });
+    assert_eq!(service.sign_in("park", "new-pass-1234").status, 200);
+    assert_eq!(service.sign_in("choi", "choi-pass-1234").status, 401);
+}
+
+/// The grant of the documentation is all that the gateway has had so far; with less, it says what is missing.
+fn nothing_but_the_grant_is_needed_or_possible(service: &Service) {
+    let table = if service.kind == Kind::Postgres { "auth_group" } else { "app.auth_group" };
+    service.database.sql(&format!("REVOKE SELECT (name) ON {table} FROM doorwarden"));
+    let response = service.sign_in("lee", "lee-pass-1234");
+    assert_eq!((response.status, response.code().as_str()), (503, "directory_unavailable"));
+    service.gateway.logged("what is missing", |line| {
+        let line = line.to_string();
+        line.contains("denied") && !line.contains("change-me")
+    });
+    service.database.sql(&format!("GRANT SELECT (name) ON {table} TO doorwarden"));
+    assert_eq!(service.sign_in("lee", "lee-pass-1234").status, 200);
+}
+
+fn a_password_that_is_changed_is_read_again(service: &Service) {
+    let (change, end) = match service.kind {
+        Kind::Postgres => (
+            "ALTER ROLE doorwarden PASSWORD 'another'",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'doorwarden'",
+        ),
+        Kind::MariaDb => ("ALTER USER doorwarden IDENTIFIED BY 'another'", "KILL USER doorwarden"),
+    };
+    service.database.sql(&format!("{change}; {end}"));
+    assert_eq!(service.sign_in("lee", "lee-pass-1234").status, 503, "the old one");
+    write_private(&service.database.password_file(), "another");
+    assert_eq!(service.sign_in("lee", "lee-pass-1234").status, 200, "the new one");
+}
+
+fn killed_and_back_under_load(service: &mut Service) {
+    let access = service.enter("lee");
+    let (client, over) = (service.client.clone(), AtomicBool::new(false));
+    let load = |each: &(dyn Fn() -> u16 + Sync)| {
+        let mut statuses = Vec::new();
+        while !over.load(Ordering::SeqCst) {
+            statuses.push(each());
+        }
+        statuses
+    };
+    let (signing_in, signed_in) = thread::scope(|scope| {
+        let signing_in: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| load(&|| sign_in(&client, "lee", "lee-pass-1234").status)))
+            .collect();
+        let signed_in = scope.spawn(|| load(&|| client.get("/").bearer(&access).send().status));
+        let status = || sign_in(&client, "lee", "lee-pass-1234").status;
+        for round in 0..2 {
+            service.database.kill();
+            assert_eq!(status(), 503, "round {round}");
+            let asked = Instant::now();
+            assert_eq!(status(), 503, "round {round}");
+            assert!(
+                asked.elapsed() < Duration::from_secs(2),
+                "a refused connection waits for no limit"
+            );
+            service.gateway.logged("a recheck that fails", |line| {
+                line.to_string().contains("sessions stay as they are")
+            });
+            service.database.run();
+            assert_eq!(status(), 200, "round {round}: at once");
+        }
+        over.store(true, Ordering::SeqCst);
+        let signing_in: Vec<u16> =
+            signing_in.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        (signing_in, signed_in.join().unwrap())
+    });
+    assert!(signing_in.iter().all(|status| [200, 503].contains(status)), "{signing_in:?}");
+    assert!(signing_in.contains(&200) && signing_in.contains(&503));
+    assert!(signed_in.len() > 10 && signed_in.iter().all(|status| *status == 200), "{signed_in:?}");
+}
