@@ -43,6 +43,8 @@ pub enum Proof {
     AccessToken,
     /// The gateway's session cookie.
     SessionCookie,
+    /// A token that an `[[issuer]]` issued: its index in the configuration.
+    Issued(usize),
 }
 
 /// A caller whose credential was checked.
@@ -50,8 +52,8 @@ pub enum Proof {
 pub struct Known {
     /// Who it is.
     pub identity: Arc<Identity>,
-    /// The session that the credential belongs to.
-    pub session: SessionId,
+    /// The session that the credential belongs to; what an `[[issuer]]` issued has none.
+    pub session: Option<SessionId>,
     /// What was presented.
     pub proof: Proof,
 }
@@ -117,6 +119,7 @@ impl Proof {
         match self {
             Self::AccessToken => "access_token",
             Self::SessionCookie => "session_cookie",
+            Self::Issued(_) => "issued",
         }
     }
 }

@@ -86,6 +86,20 @@ pub enum What {
         /// What was presented.
         proof: Proof,
     },
+    /// A token that was presented as an `[[issuer]]`'s was refused.
+    IssuedRefused {
+        /// The issuer's name.
+        issuer: Arc<str>,
+        /// Why, for the operator; the client learns less.
+        why: IssuedRefusal,
+    },
+    /// A token that an `[[issuer]]` issued was taken back: it alone, or where it has no id all of its user's from there.
+    IssuedEnded {
+        /// The issuer's name.
+        issuer: Arc<str>,
+        /// Whose token it was.
+        user: UserKey,
+    },
     /// A request was refused.
     Refused {
         /// Why.
@@ -128,6 +142,45 @@ pub enum RefreshRefusal {
     Unknown,
     /// Its session is over.
     SessionEnded,
+}
+
+/// Why a token was refused that was presented as an `[[issuer]]`'s.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum IssuedRefusal {
+    /// It has not the form of a token.
+    Malformed,
+    /// It is signed otherwise than that issuer signs.
+    BadAlgorithm,
+    /// The issuer's key did not sign it.
+    BadSignature,
+    /// A claim has a type or value that it cannot have, or is for somebody else.
+    BadClaim,
+    /// It is from the future.
+    NotYetValid,
+    /// It has expired.
+    Expired,
+    /// It has no `exp`.
+    NoExpiry,
+    /// It has no `jti`.
+    NoTokenId,
+    /// It is a token of another kind.
+    WrongType,
+    /// It names no user.
+    NoUser,
+    /// The directory knows no such user.
+    UnknownUser,
+    /// The user is there and not active.
+    InactiveUser,
+    /// It is from before the user's present password.
+    PasswordChanged,
+    /// It, or everything that its user had, was ended here.
+    Ended,
+    /// It was first seen too long ago (`issuer.max_age`).
+    TooOld,
+    /// The issuer's time is over (`issuer.accept_until`).
+    NoLongerAccepted,
+    /// Directory or store cannot be asked.
+    Unavailable,
 }
 
 /// Why a session ended.
@@ -197,6 +250,52 @@ impl RefreshRefusal {
             Self::Expired => "expired",
             Self::Unknown => "unknown",
             Self::SessionEnded => "session_ended",
+        }
+    }
+}
+
+impl IssuedRefusal {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[
+        Self::Malformed,
+        Self::BadAlgorithm,
+        Self::BadSignature,
+        Self::BadClaim,
+        Self::NotYetValid,
+        Self::Expired,
+        Self::NoExpiry,
+        Self::NoTokenId,
+        Self::WrongType,
+        Self::NoUser,
+        Self::UnknownUser,
+        Self::InactiveUser,
+        Self::PasswordChanged,
+        Self::Ended,
+        Self::TooOld,
+        Self::NoLongerAccepted,
+        Self::Unavailable,
+    ];
+
+    /// Stable name for metrics and the audit trail.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::BadAlgorithm => "bad_algorithm",
+            Self::BadSignature => "bad_signature",
+            Self::BadClaim => "bad_claim",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Expired => "expired",
+            Self::NoExpiry => "no_exp",
+            Self::NoTokenId => "no_jti",
+            Self::WrongType => "wrong_type",
+            Self::NoUser => "no_user",
+            Self::UnknownUser => "unknown_user",
+            Self::InactiveUser => "inactive_user",
+            Self::PasswordChanged => "password_changed",
+            Self::Ended => "ended",
+            Self::TooOld => "too_old",
+            Self::NoLongerAccepted => "no_longer_accepted",
+            Self::Unavailable => "unavailable",
         }
     }
 }

@@ -134,6 +134,8 @@ impl Scene {
         let auth = Auth::new(Parts {
             sessions: store.sessions,
             refresh_tokens: store.refresh_tokens,
+            stamps: store.stamps,
+            issuers: Vec::new(),
             directories: vec![kim],
             passwords: PasswordPool::start(1, 1).unwrap(),
             keys: KeyRing::open(&config.tokens, NOW).unwrap(),

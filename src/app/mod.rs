@@ -78,6 +78,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let store = Store {
         sessions: Arc::new(TimedStore::new(store.sessions, Arc::clone(&metrics))),
         refresh_tokens: Arc::new(TimedStore::new(store.refresh_tokens, Arc::clone(&metrics))),
+        stamps: Arc::new(TimedStore::new(store.stamps, Arc::clone(&metrics))),
         backup: store.backup,
     };
     let pool = PasswordPool::start(config.login.hash_threads, config.login.hash_queue)
@@ -90,12 +91,15 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let store = Store {
         sessions: Arc::new(Telling::new(store.sessions, Arc::clone(&ended))),
         refresh_tokens: Arc::new(Telling::new(store.refresh_tokens, ended)),
+        stamps: store.stamps,
         backup: store.backup,
     };
     let refresh_key = RefreshKey::open(&state.refresh_key()).map_err(start_error)?;
     let auth = auth::Parts {
         sessions: Arc::clone(&store.sessions),
         refresh_tokens: Arc::clone(&store.refresh_tokens),
+        stamps: Arc::clone(&store.stamps),
+        issuers: config.issuers.clone(),
         directories,
         passwords: pool.clone(),
         keys: KeyRing::open(&config.tokens, now).map_err(start_error)?,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::state::StateFolder;
 use super::{install_crypto, open_store};
+use crate::auth::issuer::end_of_user;
 use crate::auth::keys::KeyRing;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::{Clock as _, SystemClock};
@@ -13,7 +14,7 @@ use crate::config::Config;
 use crate::endpoint::operator::{describe, describe_keys};
 use crate::event::EndReason;
 use crate::secret::Secret;
-use crate::store::{Store, Which};
+use crate::store::{Store, StoreError, Which};
 
 /// The operator's token, if a gateway has ever run here.
 ///
@@ -75,7 +76,14 @@ pub fn end_sessions(config: &Config, which: &Value) -> Result<Value, String> {
         (None, None) => return Err("name a session or a user".into()),
     };
     with_store(config, async |store| {
-        let ended = store.sessions.end(&which, EndReason::Operator, SystemClock.now()).await;
+        let now = SystemClock.now();
+        let failed = |error: StoreError| error.to_string();
+        if let Which::User(user) = &which
+            && config.issuers.iter().any(|issuer| issuer.directory == *user.directory)
+        {
+            store.stamps.put(end_of_user(user, now)).await.map_err(failed)?;
+        }
+        let ended = store.sessions.end(&which, EndReason::Operator, now).await;
         Ok(json!({"ended": ended.map_err(|error| error.to_string())?.len()}))
     })
 }

@@ -14,6 +14,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
+use super::issuer::Issued;
 use crate::caller::{Proof, SessionId};
 use crate::clock::Timestamp;
 use crate::event::What;
@@ -35,6 +36,7 @@ pub(super) struct Memory {
     key: [u8; KEY],
     verified: Cache<u128, Remembered>,
     told: Cache<SessionId, Arc<Told>>,
+    issued: Cache<u128, Arc<Issued>>,
 }
 
 /// A credential that is good now.
@@ -55,6 +57,7 @@ impl Memory {
             key: random_bytes()?,
             verified: Cache::new(CREDENTIALS),
             told: Cache::new(CREDENTIALS),
+            issued: Cache::new(CREDENTIALS),
         })
     }
 
@@ -101,10 +104,22 @@ impl Memory {
         self.verified.clear();
     }
 
+    /// A token that an issuer's key was seen to have signed. Whether it still counts is for the caller to ask.
+    pub(super) fn recall_issued(&self, issuer: usize, token: &str) -> Option<Arc<Issued>> {
+        self.issued.get(&self.key_of(Proof::Issued(issuer), token))
+    }
+
+    /// Remembers one.
+    pub(super) fn remember_issued(&self, issuer: usize, token: &str, issued: Arc<Issued>) {
+        self.issued.insert(self.key_of(Proof::Issued(issuer), token), issued);
+    }
+
     fn key_of(&self, proof: Proof, credential: &str) -> u128 {
         let kind: u8 = match proof {
             Proof::AccessToken => 0,
             Proof::SessionCookie => 1,
+            // There are few: the configuration sees to that.
+            Proof::Issued(issuer) => u8::try_from(issuer).map_or(u8::MAX, |n| n.saturating_add(2)),
         };
         let length = KEY + 1 + credential.len();
         let mut on_stack = [0; ON_STACK];

@@ -9,6 +9,7 @@
 
 mod access_token;
 mod claims;
+pub mod issuer;
 mod jwt;
 pub mod keys;
 pub mod lockout;
@@ -25,20 +26,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 pub use recheck::Watched;
 
+use self::issuer::{IssuerKeyError, Issuers};
 use self::keys::{KeyError, KeyRing};
 use self::lockout::Lockout;
 use self::memory::{Memory, Remembered};
 use self::refresh_token::RefreshKey;
 use crate::caller::Proof;
 use crate::clock::Timestamp;
-use crate::config::{Login, SessionSettings, Tokens};
+use crate::config::{IssuerSettings, Login, SessionSettings, Tokens};
 use crate::directory::password::PasswordPool;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::secret::{NoRandomness, Secret};
-use crate::store::{RefreshTokens, Session, SessionBy, Sessions, StoreError, Which};
+use crate::store::{RefreshTokens, Session, SessionBy, Sessions, Stamps, StoreError, Which};
 
 /// A cookie's value: 256 bits in base64url without padding.
 const COOKIE_LENGTH: usize = 43;
@@ -54,6 +57,7 @@ pub struct Auth {
     tokens: Tokens,
     session: SessionSettings,
     lockout: Lockout,
+    issuers: Issuers,
     memory: Memory,
 }
 
@@ -63,6 +67,10 @@ pub struct Parts {
     pub sessions: Arc<dyn Sessions>,
     /// Keeps refresh tokens: the same store.
     pub refresh_tokens: Arc<dyn RefreshTokens>,
+    /// Keeps dates about what others have issued: the same store.
+    pub stamps: Arc<dyn Stamps>,
+    /// `[[issuer]]`
+    pub issuers: Vec<IssuerSettings>,
     /// Asked in this order.
     pub directories: Vec<Watched>,
     /// Checks passwords.
@@ -131,13 +139,25 @@ pub struct TokenPair {
     pub refresh_expires_in: Duration,
 }
 
+/// Why there is no [`Auth`].
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// An issuer cannot be used.
+    #[error(transparent)]
+    Issuer(#[from] IssuerKeyError),
+    /// Memory needs a random key.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
 impl Auth {
     /// Puts the parts together.
     ///
     /// # Errors
-    /// [`NoRandomness`]
-    pub fn new(parts: Parts) -> Result<Self, NoRandomness> {
+    /// [`AuthError`]
+    pub fn new(parts: Parts) -> Result<Self, AuthError> {
         Ok(Self {
+            issuers: Issuers::open(&parts.issuers, &parts.directories, parts.stamps)?,
             sessions: parts.sessions,
             refresh_tokens: parts.refresh_tokens,
             directories: parts.directories,
@@ -226,6 +246,9 @@ impl Auth {
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<usize, Refusal> {
+        if let Which::User(user) = which {
+            self.issuers.end_user(user, at).await.map_err(store_failed)?;
+        }
         let sessions = self.sessions.end(which, why, at).await.map_err(store_failed)?;
         for session in &sessions {
             refresh::ended(session, why, happened);
@@ -240,6 +263,11 @@ impl Auth {
                 .iter()
                 .any(|ours| read.header.typ.eq_ignore_ascii_case(ours))
         })
+    }
+
+    /// Is what `Authorization` holds read here, good or not? Then it is nothing for upstreams.
+    pub fn reads_authorization(&self, headers: &HeaderMap) -> bool {
+        self.issuers.readings.read_authorization(headers)
     }
 
     /// The public keys, as a JWK set (RFC 7517).

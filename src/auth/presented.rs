@@ -1,14 +1,16 @@
 //! Who is calling? What a request brought to prove it, and whether that holds.
 //!
-//! Two places can hold a credential: `Authorization: Bearer`, and the session cookie. A bad Bearer never falls back to the
-//! cookie (R20); two good ones that name two users are refused; with two that name one user the Bearer counts, since a
-//! browser cannot send it unasked and so needs no cross-site check. Tokens in the query or a form are never credentials
-//! (RFC 6750 sections 2.2 and 2.3 are not served). Another scheme in `Authorization` (Basic, Token) proves nothing here.
+//! Three places can hold a credential: `Authorization: Bearer`, a header in which an `[[issuer]]`'s tokens come (which can
+//! be `Authorization` too), and the session cookie. A bad token never falls back to another credential (R20); good ones
+//! that name two users are refused; of several that name one user a token counts before the cookie, since a browser
+//! cannot send it unasked and so needs no cross-site check. Tokens in the query or a form are never credentials (RFC 6750
+//! sections 2.2 and 2.3 are not served). Another scheme in `Authorization` (Basic, Token) proves nothing here.
 
 use std::sync::Arc;
 
 use super::Auth;
-use crate::caller::{Known, Proof};
+use super::issuer::{Issued, Unreadable};
+use crate::caller::{Identity, Known, Proof};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::store::Session;
@@ -22,11 +24,20 @@ pub enum Presented {
     /// Nothing of ours.
     Nothing,
     /// A credential that holds.
-    Good(Arc<Session>, Proof),
+    Good(Credential),
     /// One that does not, and which one.
     Bad(Refusal, Proof),
     /// Something that cannot be read at all, or two credentials of two people.
     Malformed(Refusal),
+}
+
+/// A credential that holds.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// One of a session's.
+    Session(Arc<Session>, Proof),
+    /// A token that an `[[issuer]]` issued, and its user.
+    Issued(Arc<Issued>, Arc<Identity>),
 }
 
 impl Auth {
@@ -37,54 +48,112 @@ impl Auth {
         arrival: &Arrival,
         happened: &mut Vec<What>,
     ) -> Presented {
-        let bearer = match authorization::read(&arrival.headers) {
-            Authorization::Repeated => return Presented::Malformed(Refusal::BadHeader),
-            Authorization::NotAToken => {
-                return Presented::Bad(Refusal::BadAuthorization, Proof::AccessToken);
-            }
-            Authorization::Bearer(token) => Some(token),
-            Authorization::Absent | Authorization::Foreign => None,
+        let cookie = cookie::read(&arrival.headers, cookie_name);
+        let tokens = match self.tokens(arrival, happened).await {
+            Ok(tokens) => tokens,
+            Err(presented) => return presented,
         };
-        let cookie = match cookie::read(&arrival.headers, cookie_name) {
+        let cookie = match cookie {
             CookieValue::Absent => None,
             CookieValue::One(value) => Some(value),
             CookieValue::Conflicting | CookieValue::Malformed => {
                 return Presented::Malformed(Refusal::BadCookie);
             }
         };
-        let (client, at) = (arrival.client_ip(), arrival.at);
-        match (bearer, cookie) {
-            (None, None) => Presented::Nothing,
-            (None, Some(value)) => {
-                Presented::of(self.cookie(value, client, at, happened).await, Proof::SessionCookie)
-            }
-            (Some(token), None) => {
-                Presented::of(self.bearer(token, client, at, happened).await, Proof::AccessToken)
-            }
-            (Some(token), Some(value)) => {
-                let by_token = self.bearer(token, client, at, happened).await;
-                let by_cookie = self.cookie(value, client, at, happened).await;
-                match (by_token, by_cookie) {
-                    (Ok(a), Ok(b)) if a.identity.load().key != b.identity.load().key => {
-                        Presented::Malformed(Refusal::ConflictingCredentials)
-                    }
-                    (by_token, _) => Presented::of(by_token, Proof::AccessToken),
-                }
+        let mut all = Vec::with_capacity(tokens.len() + 1);
+        for token in tokens {
+            match token {
+                Ok(credential) => all.push(credential),
+                Err((refusal, proof)) => return Presented::Bad(refusal, proof),
             }
         }
+        if let Some(value) = cookie {
+            let (client, at) = (arrival.client_ip(), arrival.at);
+            match self.cookie(value, client, at, happened).await {
+                Ok(session) => all.push(Credential::Session(session, Proof::SessionCookie)),
+                Err(refusal) if all.is_empty() => {
+                    return Presented::Bad(refusal, Proof::SessionCookie);
+                }
+                Err(_) => {}
+            }
+        }
+        Presented::of(all)
+    }
+
+    /// Every token that the request brought, each checked; the cookie is none.
+    ///
+    /// # Errors
+    /// [`Presented::Malformed`] or [`Presented::Bad`], if something cannot be read as one.
+    pub async fn tokens(
+        &self,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Result<Vec<Result<Credential, (Refusal, Proof)>>, Presented> {
+        let own = match authorization::read(&arrival.headers) {
+            Authorization::Repeated => return Err(Presented::Malformed(Refusal::BadHeader)),
+            Authorization::NotAToken => {
+                return Err(Presented::Bad(Refusal::BadAuthorization, Proof::AccessToken));
+            }
+            Authorization::Bearer(token)
+                if !self.issuers.readings.read_bearer() || Self::looks_like_ours(token) =>
+            {
+                Some(token)
+            }
+            Authorization::Bearer(_) | Authorization::Absent | Authorization::Foreign => None,
+        };
+        let shown = self.issuers.readings.shown(&arrival.headers, own.is_some());
+        let shown = shown.map_err(|unreadable| match unreadable {
+            Unreadable::Repeated => Presented::Malformed(Refusal::BadHeader),
+            Unreadable::NotAToken(proof) => Presented::Bad(Refusal::TokenNotValid, proof),
+        })?;
+        let mut all = Vec::with_capacity(shown.len() + 1);
+        if let Some(token) = own {
+            let (client, at) = (arrival.client_ip(), arrival.at);
+            let session = self.bearer(token, client, at, happened).await;
+            let proof = Proof::AccessToken;
+            all.push(match session {
+                Ok(session) => Ok(Credential::Session(session, proof)),
+                Err(refusal) => Err((refusal, proof)),
+            });
+        }
+        for shown in &shown {
+            let issued = self.issued(shown, arrival.at, happened).await;
+            all.push(issued.map(|(issued, identity)| Credential::Issued(issued, identity)));
+        }
+        Ok(all)
     }
 }
 
 impl Presented {
-    fn of(checked: Result<Arc<Session>, Refusal>, proof: Proof) -> Self {
-        match checked {
-            Ok(session) => Self::Good(session, proof),
-            Err(refusal) => Self::Bad(refusal, proof),
+    /// Of good credentials the first, if all are one person's.
+    fn of(all: Vec<Credential>) -> Self {
+        let mut all = all.into_iter();
+        let Some(first) = all.next() else { return Self::Nothing };
+        let user = first.identity();
+        if all.any(|other| other.identity().key != user.key) {
+            return Self::Malformed(Refusal::ConflictingCredentials);
+        }
+        Self::Good(first)
+    }
+}
+
+impl Credential {
+    /// Whose it is.
+    pub fn identity(&self) -> Arc<Identity> {
+        match self {
+            Self::Session(session, _) => session.identity.load_full(),
+            Self::Issued(_, identity) => Arc::clone(identity),
         }
     }
 
-    /// The caller that a good credential makes known.
-    pub fn known(session: &Session, proof: Proof) -> Known {
-        Known { identity: session.identity.load_full(), session: session.id.clone(), proof }
+    /// The caller that it makes known.
+    pub fn known(&self) -> Known {
+        let identity = self.identity();
+        match self {
+            Self::Session(session, proof) => {
+                Known { identity, session: Some(session.id.clone()), proof: *proof }
+            }
+            Self::Issued(issued, _) => Known { identity, session: None, proof: issued.proof() },
+        }
     }
 }

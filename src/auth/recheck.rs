@@ -20,7 +20,7 @@ use crate::store::{Session, Which};
 /// A directory, and how often it is asked again.
 pub struct Watched {
     pub(super) directory: Arc<dyn Directory>,
-    every: Duration,
+    pub(super) every: Duration,
     asked_at: AtomicU64,
 }
 
@@ -28,6 +28,11 @@ impl Watched {
     /// `every` is the directory's `recheck`.
     pub fn new(directory: Arc<dyn Directory>, every: Duration) -> Self {
         Self { directory, every, asked_at: AtomicU64::new(0) }
+    }
+
+    /// The same directory, for somebody who asks at a pace of their own.
+    pub(super) fn beside(&self) -> Self {
+        Self::new(Arc::clone(&self.directory), self.every)
     }
 
     /// The directory itself.

@@ -136,11 +136,19 @@ impl Auth {
         }
     }
 
-    /// Whether a token of ours (access or refresh, unspent) is good. No use of the session.
+    /// Whether a token of ours (access or refresh, unspent), or one that an issuer's `Authorization: Bearer` takes, is good. No
+    /// use of the session.
     ///
     /// # Errors
     /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
     pub async fn verify(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
+        if let Some(shown) = self.issuers.readings.as_bearer(token)
+            && !Self::looks_like_ours(token)
+        {
+            // Nobody is refused entry here; the answer says it all.
+            let issued = self.issued(&shown, at, &mut Vec::new()).await;
+            return issued.map(|_| ()).map_err(|(refusal, _)| refusal);
+        }
         // Which kind it says it is; each kind's own check then holds it to that.
         let typ = Unverified::read(token).map_err(|_| Refusal::TokenNotValid)?.header.typ;
         match typ.as_str() {

@@ -25,7 +25,7 @@ use crate::django::hashers::{Algorithm as HashAlgorithm, dummy_like};
 use crate::event::What;
 use crate::secret::{Digest, Secret};
 use crate::store::memory::Memory;
-use crate::store::{NewSession, RefreshTokens, Session, Sessions};
+use crate::store::{NewSession, RefreshTokens, Session, Sessions, Stamps};
 
 /// 2026-11-23T08:34:39Z
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
@@ -135,6 +135,8 @@ impl Kit {
         let mut parts = Parts {
             sessions: Arc::clone(&store) as Arc<dyn Sessions>,
             refresh_tokens: Arc::clone(&store) as Arc<dyn RefreshTokens>,
+            stamps: Arc::clone(&store) as Arc<dyn Stamps>,
+            issuers: Vec::new(),
             directories: vec![Watched::new(watched, Duration::from_secs(60))],
             passwords: PasswordPool::start(1, 64).unwrap(),
             keys: KeyRing::open(&tokens, NOW).unwrap(),

@@ -124,7 +124,7 @@ impl RouteForms {
     /// Those of a caller who came with this proof.
     pub fn of(&self, proof: Proof) -> &[usize] {
         match proof {
-            Proof::AccessToken => &self.bearer,
+            Proof::AccessToken | Proof::Issued(_) => &self.bearer,
             Proof::SessionCookie => &self.cookie,
         }
     }

@@ -22,6 +22,7 @@ mod database;
 mod defaults;
 mod forms;
 pub mod init;
+mod issuer;
 mod load;
 mod raw;
 mod report;
@@ -36,6 +37,7 @@ pub use forms::{
     DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt,
     UserValue,
 };
+pub use issuer::{IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer};
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
 
@@ -58,6 +60,8 @@ pub struct Config {
     pub session: SessionSettings,
     /// `[[directory]]`, asked in this order.
     pub directories: Vec<DirectorySettings>,
+    /// `[[issuer]]`
+    pub issuers: Vec<IssuerSettings>,
     /// `[identity]`
     pub identity: IdentityHeaders,
     /// `[[identity.form]]`

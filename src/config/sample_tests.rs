@@ -7,8 +7,8 @@ use super::raw::{self, Reader};
 use super::report::Report;
 use super::{
     Config, Cors, Database, DatabaseServer, Detect, DirectoryKind, DjangoDirectory, Engine, Geo,
-    IdentityHeaders, Listen, Log, Login, OwnPath, Route, SessionSettings, Tokens, Upstream, check,
-    init,
+    IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, Listen, Log, Login, OwnPath, Route,
+    SessionSettings, SimpleJwtIssuer, Tokens, Upstream, check, init,
 };
 use crate::wire::path::CanonicalPath;
 
@@ -73,6 +73,26 @@ fn the_django_block_shows_the_defaults() {
     assert_eq!(**django, DjangoDirectory::new(Database::Sqlite("/srv/app/db.sqlite3".into())));
     assert_eq!(config.directories[1].name, "django");
     assert_eq!(config.directories[1].recheck, config.directories[0].recheck);
+}
+
+#[test]
+fn the_issuer_blocks_show_the_defaults() {
+    let shown = parse(&everything_on()).issuers;
+    let directory =
+        "directory = [{ kind = \"django\", database = \"sqlite:///srv/app/db.sqlite3\" }]";
+    let bare = MINIMAL_SAMPLE
+        .replace("directory = [{ kind = \"file\", path = \"users.toml\" }]", directory);
+    let key = "key_file = \"secrets/django-secret-key\"";
+    let text = format!(
+        "{bare}\n[[issuer]]\nkind = \"simplejwt\"\n{key}\n[[issuer]]\nkind = \"jwt\"\n{key}\n"
+    );
+    let bare = parse(&text).issuers;
+    let IssuerKind::SimpleJwt(simplejwt) = shown[0].kind.clone() else { panic!("simplejwt first") };
+    let kind =
+        IssuerKind::SimpleJwt(SimpleJwtIssuer { audience: Vec::new(), issuer: None, ..simplejwt });
+    assert_eq!(IssuerSettings { accept_until: None, kind, ..shown[0].clone() }, bare[0]);
+    assert_eq!(shown[2], bare[1]);
+    assert!(matches!(&shown[1].key, IssuerKey::Public(_)));
 }
 
 #[test]

@@ -1,24 +1,20 @@
 //! Who calls an own path, where that matters: `session`, `logout` and `logout/all`.
 
-use std::sync::Arc;
-
 use super::Endpoints;
-use crate::auth::presented::Presented;
-use crate::caller::Proof;
+use crate::auth::presented::{Credential, Presented};
 use crate::event::What;
 use crate::refusal::Refusal;
-use crate::store::Session;
 use crate::wire::arrival::Arrival;
 
 impl Endpoints {
-    /// The live session of whoever calls, and how they proved it.
+    /// The credential of whoever calls.
     pub(super) async fn caller(
         &self,
         arrival: &Arrival,
         happened: &mut Vec<What>,
-    ) -> Result<(Arc<Session>, Proof), Refusal> {
+    ) -> Result<Credential, Refusal> {
         match self.auth.presented(self.cookie.name(), arrival, happened).await {
-            Presented::Good(session, proof) => Ok((session, proof)),
+            Presented::Good(credential) => Ok(credential),
             Presented::Nothing => Err(Refusal::NotAuthenticated),
             Presented::Bad(refusal, _) | Presented::Malformed(refusal) => Err(refusal),
         }

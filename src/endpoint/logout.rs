@@ -19,11 +19,13 @@ use http::{HeaderValue, StatusCode};
 
 use super::refused::Refused;
 use super::{Endpoints, Served, input};
+use crate::auth::issuer::Issued;
+use crate::auth::presented::{Credential, Presented};
+use crate::caller::Identity;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::store::{Session, Which};
 use crate::wire::arrival::Arrival;
-use crate::wire::authorization::{self, Authorization};
 use crate::wire::body::FieldProblem;
 use crate::wire::reply::Reply;
 
@@ -78,12 +80,10 @@ impl Endpoints {
             input::same_site(arrival, &self.trusted_origins)?;
         }
         let fields = input::fields(arrival, body)?;
-        let bearer = match authorization::read(&arrival.headers) {
-            Authorization::Bearer(token) => Some(token),
-            Authorization::Absent | Authorization::Foreign => None,
-            Authorization::NotAToken => return Err(Refusal::BadAuthorization.into()),
-            Authorization::Repeated => return Err(Refusal::BadHeader.into()),
-        };
+        let tokens = self.auth.tokens(arrival, happened).await.map_err(|found| match found {
+            Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
+            Presented::Nothing | Presented::Good(_) => Refusal::Internal,
+        })?;
         let client = arrival.client_ip();
         let refresh = match fields.trimmed("refresh") {
             Ok(token) => Some(token),
@@ -94,22 +94,34 @@ impl Endpoints {
         let cookie = match input::same_site(arrival, &self.trusted_origins) {
             Ok(()) => cookie,
             // Without one either: a page elsewhere may not even have the cookie taken away.
-            Err(refusal) if bearer.is_none() && refresh.is_none() => return Err(refusal.into()),
+            Err(refusal) if tokens.is_empty() && refresh.is_none() => return Err(refusal.into()),
             Err(_) => None,
         };
 
-        let mut found = Vec::with_capacity(3);
-        if let Some(token) = bearer {
-            found.push(self.auth.bearer(token, client, arrival.at, happened).await);
-        }
+        let mut found: Vec<Result<Named, Refusal>> = tokens
+            .into_iter()
+            .map(|token| match token {
+                Ok(Credential::Session(session, _)) => Ok(Named::Session(session)),
+                Ok(Credential::Issued(issued, identity)) => Ok(Named::Issued(issued, identity)),
+                Err((refusal, _)) => Err(refusal),
+            })
+            .collect();
         if let Some(token) = refresh {
-            found.push(self.auth.session_of_refresh(token, arrival.at).await);
+            found.push(self.auth.session_of_refresh(token, arrival.at).await.map(Named::Session));
         }
         if let Some(value) = cookie {
-            found.push(self.auth.cookie(value, client, arrival.at, happened).await);
+            let session = self.auth.cookie(value, client, arrival.at, happened).await;
+            found.push(session.map(Named::Session));
         }
-        for (which, why) in to_end(extent, found)? {
-            self.auth.end(&which, why, arrival.at, happened).await?;
+        for end in to_end(extent, found)? {
+            match end {
+                End::Sessions(which, why) => {
+                    self.auth.end(&which, why, arrival.at, happened).await?;
+                }
+                End::Issued(issued) => {
+                    self.auth.end_issued(&issued, arrival.at, happened).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -121,24 +133,48 @@ impl Endpoints {
     }
 }
 
+/// What a credential names.
+enum Named {
+    /// A session.
+    Session(Arc<Session>),
+    /// Nothing but itself and its user.
+    Issued(Arc<Issued>, Arc<Identity>),
+}
+
+/// What to end.
+#[derive(Debug)]
+enum End {
+    /// Sessions, and why.
+    Sessions(Which, EndReason),
+    /// A token of an issuer's.
+    Issued(Arc<Issued>),
+}
+
 /// What to end, from what each credential named; or why "signed out" cannot be said.
-fn to_end(
-    extent: Extent,
-    found: Vec<Result<Arc<Session>, Refusal>>,
-) -> Result<Vec<(Which, EndReason)>, Refusal> {
-    let mut ends = Vec::new();
+fn to_end(extent: Extent, found: Vec<Result<Named, Refusal>>) -> Result<Vec<End>, Refusal> {
+    let mut ends: Vec<End> = Vec::new();
     let mut problem = None;
     for one in found {
         match one {
-            Ok(session) => {
-                let end = match extent {
-                    Extent::Session => (Which::Session(session.id.clone()), EndReason::SignedOut),
-                    Extent::User => (
-                        Which::User(session.identity.load().key.clone()),
-                        EndReason::SignedOutEverywhere,
-                    ),
+            Ok(named) => {
+                let end = match (extent, named) {
+                    (Extent::Session, Named::Session(session)) => {
+                        End::Sessions(Which::Session(session.id.clone()), EndReason::SignedOut)
+                    }
+                    (Extent::Session, Named::Issued(issued, _)) => End::Issued(issued),
+                    (Extent::User, Named::Session(session)) => {
+                        everything_of(&session.identity.load())
+                    }
+                    (Extent::User, Named::Issued(_, identity)) => everything_of(&identity),
                 };
-                if !ends.contains(&end) {
+                let is_known = |other: &End| match (other, &end) {
+                    (End::Sessions(a, _), End::Sessions(b, _)) => a == b,
+                    (End::Issued(a), End::Issued(b)) => Arc::ptr_eq(a, b),
+                    (End::Sessions(..), End::Issued(_)) | (End::Issued(_), End::Sessions(..)) => {
+                        false
+                    }
+                };
+                if !ends.iter().any(is_known) {
                     ends.push(end);
                 }
             }
@@ -155,6 +191,10 @@ fn to_end(
     }
 }
 
+fn everything_of(identity: &Identity) -> End {
+    End::Sessions(Which::User(identity.key.clone()), EndReason::SignedOutEverywhere)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +209,18 @@ mod tests {
             Which::User(session("x", user).identity.load().key.clone()),
             EndReason::SignedOutEverywhere,
         )
+    }
+
+    fn ends_of(
+        extent: Extent,
+        found: Vec<Result<Arc<Session>, Refusal>>,
+    ) -> Result<Vec<(Which, EndReason)>, Refusal> {
+        let found = found.into_iter().map(|one| one.map(Named::Session)).collect();
+        let ends = to_end(extent, found)?.into_iter().map(|end| match end {
+            End::Sessions(which, why) => (which, why),
+            End::Issued(issued) => panic!("{issued:?} was not named"),
+        });
+        Ok(ends.collect())
     }
 
     #[test]
@@ -188,7 +240,7 @@ mod tests {
                 vec![one("a")],
             ),
         ] {
-            assert_eq!(to_end(extent, found), Ok(ends));
+            assert_eq!(ends_of(extent, found), Ok(ends));
         }
     }
 
@@ -200,7 +252,7 @@ mod tests {
             vec![Err(Refusal::TokenBlacklisted)],
             vec![Err(Refusal::SessionEnded), Err(Refusal::TokenBlacklisted)],
         ] {
-            assert_eq!(to_end(Extent::Session, found), Ok(vec![]));
+            assert_eq!(ends_of(Extent::Session, found), Ok(vec![]));
         }
     }
 
@@ -217,7 +269,7 @@ mod tests {
                 Refusal::StoreUnavailable,
             ),
         ] {
-            assert_eq!(to_end(extent, found), Err(refusal));
+            assert_eq!(ends_of(extent, found), Err(refusal));
         }
     }
 }

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::Endpoints;
 use super::refused::Refused;
-use crate::caller::Proof;
+use crate::auth::issuer::Issued;
+use crate::auth::presented::Credential;
+use crate::caller::{Identity, Proof};
 use crate::event::What;
 use crate::store::Session;
 use crate::wire::arrival::Arrival;
@@ -20,8 +22,13 @@ impl Endpoints {
         arrival: &Arrival,
         happened: &mut Vec<What>,
     ) -> Result<Reply, Refused> {
-        let (session, proof) = self.caller(arrival, happened).await?;
-        Ok(Reply::json(StatusCode::OK, &describe(&session, proof)))
+        let description = match self.caller(arrival, happened).await? {
+            Credential::Session(session, proof) => describe(&session, proof),
+            Credential::Issued(issued, identity) => {
+                describe_issued(&issued, &identity, issued.proof())
+            }
+        };
+        Ok(Reply::json(StatusCode::OK, &description))
     }
 }
 
@@ -39,6 +46,20 @@ fn describe(session: &Session, proof: Proof) -> Value {
         "last_used_at": session.last_used().to_string(),
         "idle_expires_at": idle_end.min(session.expires_at).to_string(),
         "expires_at": session.expires_at.to_string(),
+    })
+}
+
+/// What an `[[issuer]]` issued has no session, and so no times of one.
+fn describe_issued(issued: &Issued, identity: &Identity, proof: Proof) -> Value {
+    json!({
+        "user_id": &*identity.key.id,
+        "username": identity.name,
+        "directory": &*identity.key.directory,
+        "groups": identity.groups,
+        "session_id": null,
+        "proof": proof.name(),
+        "issuer": issued.issuer(),
+        "expires_at": issued.expires_at().to_string(),
     })
 }
 

@@ -131,8 +131,8 @@ impl Gate {
             (Presented::Bad(refusal, _), _) if refusal.status().is_server_error() => {
                 return Denial::of(refusal, Some(route));
             }
-            (Presented::Good(session, proof), access) => {
-                let known = Presented::known(&session, proof);
+            (Presented::Good(credential), access) => {
+                let known = credential.known();
                 match (self.is_same_site(arrival, &known), access) {
                     (true, _) => Caller::Known(known),
                     (false, Access::Public) => {
@@ -174,15 +174,19 @@ impl Gate {
                 return Denial::of(Refusal::GroupRequired, Some(route));
             }
         }
-        // Where somebody is known, it never goes on, so it need not be looked at.
-        let foreign = caller.known().is_none() && has_foreign_authorization(arrival);
+        // Where somebody is known, it never goes on, so it need not be looked at. Nor does anything where an issuer's tokens
+        // come: what was taken back here is still good behind it.
+        let foreign = caller.known().is_none()
+            && !self.auth.reads_authorization(&arrival.headers)
+            && has_foreign_authorization(arrival);
         Decision::Forward(Permit::granted(route, caller, foreign))
     }
 
     /// Cross-site request forgery needs a credential that a browser sends unasked: only the cookie is one.
+    /// A page elsewhere cannot have a header set without a preflight that allows it.
     fn is_same_site(&self, arrival: &Arrival, known: &Known) -> bool {
         match known.proof {
-            Proof::AccessToken => true,
+            Proof::AccessToken | Proof::Issued(_) => true,
             Proof::SessionCookie => {
                 cross_site::judge(
                     &arrival.method,

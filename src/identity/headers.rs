@@ -13,7 +13,7 @@ use std::iter;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, InvalidHeaderName};
 
-use crate::caller::{Caller, Known};
+use crate::caller::{Caller, Known, SessionId};
 use crate::config;
 use crate::wire::header_value;
 
@@ -92,7 +92,8 @@ impl IdentityHeaders {
                     (name, header_value::list(identity.groups.iter().map(String::as_str)))
                 }),
             )
-            .chain(one(&self.session_id, known.session.as_str()))
+            // A caller without a session has an empty one, and never one that is made up.
+            .chain(one(&self.session_id, known.session.as_ref().map_or("", SessionId::as_str)))
             .chain(
                 self.attributes
                     .iter()
@@ -107,7 +108,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::caller::{Anonymous, Identity, Proof, SessionId, UserKey};
+    use crate::caller::{Anonymous, Identity, Proof, UserKey};
     use crate::refusal::Refusal;
 
     fn config() -> config::IdentityHeaders {
@@ -134,7 +135,7 @@ mod tests {
     fn known(identity: Identity) -> Caller {
         Caller::Known(Known {
             identity: Arc::new(identity),
-            session: SessionId::new("s1"),
+            session: Some(SessionId::new("s1")),
             proof: Proof::SessionCookie,
         })
     }
@@ -181,6 +182,17 @@ mod tests {
         let fields = applied(&config(), &known(bare));
         assert!(fields.contains(&("x-user-groups".into(), String::new())));
         assert!(fields.contains(&("x-user-email".into(), String::new())));
+    }
+
+    #[test]
+    fn without_a_session_its_field_is_empty() {
+        let caller = Caller::Known(Known {
+            identity: Arc::new(kim()),
+            session: None,
+            proof: Proof::Issued(0),
+        });
+        let fields = applied(&config(), &caller);
+        assert!(fields.contains(&("x-session-id".into(), String::new())));
     }
 
     #[test]

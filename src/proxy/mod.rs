@@ -106,7 +106,8 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
     let (stop, stopped) = watch::channel(false);
     let (in_flight, _) = watch::channel(0);
     let names = identity.names().chain(forms.names()).map(http::HeaderName::as_str);
-    let protected = ProtectedNames::new(names);
+    let protected = ProtectedNames::new(names)
+        .and_credentials(config.issuers.iter().map(|issuer| issuer.header.as_str()));
     let pools: Vec<Arc<Pool>> =
         config.upstreams.iter().map(|upstream| Arc::new(Pool::new(upstream.clone()))).collect();
     let listen = config.listen.clone();

@@ -310,7 +310,8 @@ impl Service {
     /// Ends the session of a caller. Did they come with its cookie?
     async fn end(&self, caller: &Caller, ctx: &mut Ctx) -> bool {
         let Some(known) = caller.known() else { return false };
-        let which = Which::Session(known.session.clone());
+        let Some(session) = &known.session else { return false };
+        let which = Which::Session(session.clone());
         // A store that fails is told by its own name; the next request meets the same end.
         let _ = self.auth.end(&which, EndReason::SignedOut, ctx.at, &mut ctx.happened).await;
         known.proof == Proof::SessionCookie

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use super::{Session, SessionBy};
+use super::{Keep, NewStamp, Session, SessionBy};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::secret::Digest;
@@ -20,6 +20,14 @@ pub(super) struct Live {
     by_id: DashMap<SessionId, Held>,
     by_cookie: DashMap<Digest, Arc<Session>>,
     by_user: DashMap<UserKey, Vec<Arc<Session>>>,
+    stamps: DashMap<Digest, Stamp>,
+}
+
+/// A date, and until when it must be kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamp {
+    pub(super) at: Timestamp,
+    pub(super) kept_until: Timestamp,
 }
 
 #[derive(Debug)]
@@ -62,6 +70,35 @@ impl Live {
             SessionBy::Cookie(digest) => Arc::clone(&*self.by_cookie.get(digest)?),
         };
         session.is_live(now).then_some(session)
+    }
+
+    /// The date under a key.
+    pub(super) fn stamp(&self, key: &Digest) -> Option<Timestamp> {
+        self.stamps.get(key).map(|stamp| stamp.at)
+    }
+
+    /// Shows a date.
+    pub(super) fn put_stamp(&self, key: Digest, stamp: Stamp) {
+        self.stamps.insert(key, stamp);
+    }
+
+    /// What becomes of a date: the new one alone, or what it makes of the one that is there.
+    pub(super) fn merged(&self, new: &NewStamp) -> Stamp {
+        let Some(old) = self.stamps.get(&new.key).map(|stamp| *stamp) else {
+            return Stamp { at: new.at, kept_until: new.kept_until };
+        };
+        Stamp {
+            at: match new.keep {
+                Keep::First => old.at,
+                Keep::Latest => old.at.max(new.at),
+            },
+            kept_until: old.kept_until.max(new.kept_until),
+        }
+    }
+
+    /// Drops the dates that need not be kept any longer.
+    pub(super) fn forget_stamps(&self, now: Timestamp) {
+        self.stamps.retain(|_, stamp| now < stamp.kept_until);
     }
 
     /// Whether a session has this id, timed out or not.

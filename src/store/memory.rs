@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 
 use super::live::Live;
 use super::{
-    Backup, NewRefreshToken, NewSession, RefreshState, RefreshTokens, Rotate, Rotation, Session,
-    SessionBy, Sessions, StoreError, Upkeep, Which,
+    Backup, NewRefreshToken, NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation,
+    Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -113,6 +113,7 @@ impl Sessions for Memory {
     async fn upkeep(&self, now: Timestamp) -> Result<Upkeep, StoreError> {
         let mut tokens = self.tokens.lock();
         tokens.retain(|_, token| now < token.expires_at);
+        self.live.forget_stamps(now);
         let mut upkeep = Upkeep::default();
         for session in self.live.all() {
             if session.is_live(now) {
@@ -122,6 +123,20 @@ impl Sessions for Memory {
             }
         }
         Ok(upkeep)
+    }
+}
+
+#[async_trait]
+impl Stamps for Memory {
+    fn stamp(&self, key: &Digest) -> Option<Timestamp> {
+        self.live.stamp(key)
+    }
+
+    async fn put(&self, new: NewStamp) -> Result<Timestamp, StoreError> {
+        let _decides = self.tokens.lock();
+        let merged = self.live.merged(&new);
+        self.live.put_stamp(new.key, merged);
+        Ok(merged.at)
     }
 }
 

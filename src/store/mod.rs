@@ -221,6 +221,39 @@ pub trait RefreshTokens: Send + Sync {
     ) -> Result<RefreshState, StoreError>;
 }
 
+/// What becomes of a stamp that is there already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keep {
+    /// The one that is there stays.
+    First,
+    /// The later one counts.
+    Latest,
+}
+
+/// A date to keep under a key.
+#[derive(Clone, Debug)]
+pub struct NewStamp {
+    /// The hash of what it is about.
+    pub key: Digest,
+    /// The date.
+    pub at: Timestamp,
+    /// What becomes of one that is there already.
+    pub keep: Keep,
+    /// From then on it may be forgotten; of two, the later counts.
+    pub kept_until: Timestamp,
+}
+
+/// Keeps dates about what others have issued (from when on a user's tokens count, until when one is denied, when it was
+/// first seen). An adapter implements this port over the same data as the others.
+#[async_trait]
+pub trait Stamps: Send + Sync {
+    /// The date under a key. Looked up in memory for each request, so it neither waits nor fails.
+    fn stamp(&self, key: &Digest) -> Option<Timestamp>;
+
+    /// Keeps a date; durable when this returns, and seen by every reader. Gives the date that holds.
+    async fn put(&self, stamp: NewStamp) -> Result<Timestamp, StoreError>;
+}
+
 /// Copies a store while it is in use.
 #[async_trait]
 pub trait Backup: Send + Sync {
@@ -228,23 +261,26 @@ pub trait Backup: Send + Sync {
     async fn backup(&self, to: &Path) -> Result<(), StoreError>;
 }
 
-/// One store behind its three ports.
+/// One store behind its ports.
 #[derive(Clone)]
 pub struct Store {
     /// The sessions.
     pub sessions: Arc<dyn Sessions>,
     /// The refresh tokens of these sessions.
     pub refresh_tokens: Arc<dyn RefreshTokens>,
+    /// Dates about what others have issued.
+    pub stamps: Arc<dyn Stamps>,
     /// A copy of all of it.
     pub backup: Arc<dyn Backup>,
 }
 
 impl Store {
     /// The ports of one adapter.
-    pub fn of<A: Sessions + RefreshTokens + Backup + 'static>(adapter: Arc<A>) -> Self {
+    pub fn of<A: Sessions + RefreshTokens + Stamps + Backup + 'static>(adapter: Arc<A>) -> Self {
         Self {
             sessions: Arc::<A>::clone(&adapter),
             refresh_tokens: Arc::<A>::clone(&adapter),
+            stamps: Arc::<A>::clone(&adapter),
             backup: adapter,
         }
     }

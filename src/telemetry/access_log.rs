@@ -7,6 +7,7 @@ use http::Version;
 
 use super::metrics::Names;
 use super::record::{Place, Record, own_name};
+use crate::caller::{Proof, SessionId};
 
 /// Writes the line.
 pub(super) fn write(record: &Record, names: &Names) {
@@ -27,8 +28,9 @@ pub(super) fn write(record: &Record, names: &Names) {
         status = record.status,
         refusal = record.refusal.map(|refusal| refusal.code()),
         user = caller.map(|caller| caller.user.to_string()).as_deref(),
-        session = caller.map(|caller| caller.session.as_str()),
+        session = caller.and_then(|caller| caller.session.as_ref()).map(SessionId::as_str),
         proof = caller.map(|caller| caller.proof.name()),
+        issuer = caller.and_then(|caller| issuer(caller.proof, names)),
         bytes_in = record.bytes_in,
         bytes_out = record.bytes_out,
         duration_us = micros(record.duration),
@@ -39,6 +41,13 @@ pub(super) fn write(record: &Record, names: &Names) {
         upstream_failure = call.and_then(|call| call.failure).map(|failure| failure.name()),
         spoofed_headers = (record.spoofed_headers > 0).then_some(record.spoofed_headers),
     );
+}
+
+fn issuer(proof: Proof, names: &Names) -> Option<&str> {
+    match proof {
+        Proof::AccessToken | Proof::SessionCookie => None,
+        Proof::Issued(issuer) => names.issuers.get(issuer).map(String::as_str),
+    }
 }
 
 fn place(place: Place, names: &Names) -> Option<&str> {

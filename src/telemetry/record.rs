@@ -85,8 +85,8 @@ pub enum Decided {
 pub struct RecordedCaller {
     /// The user.
     pub user: UserKey,
-    /// The session.
-    pub session: SessionId,
+    /// The session; none for what an `[[issuer]]` issued.
+    pub session: Option<SessionId>,
     /// What was presented.
     pub proof: Proof,
 }

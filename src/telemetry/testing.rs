@@ -13,6 +13,7 @@ use crate::wire::scheme::Scheme;
 /// One route `app`, one upstream and one directory `django`.
 pub(super) fn names() -> Names {
     Names {
+        issuers: vec!["service".into()],
         routes: vec!["app".into()],
         upstreams: vec!["django".into()],
         directories: vec!["django".into()],
@@ -36,7 +37,7 @@ pub(super) fn record() -> Record {
         refusal: None,
         caller: Some(RecordedCaller {
             user: UserKey::new("django", "7"),
-            session: SessionId::new("s-1"),
+            session: Some(SessionId::new("s-1")),
             proof: Proof::AccessToken,
         }),
         bytes_in: 0,

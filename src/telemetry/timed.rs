@@ -14,8 +14,8 @@ use crate::django::hashers::Algorithm;
 use crate::event::EndReason;
 use crate::secret::{Digest, Secret};
 use crate::store::{
-    Backup, NewSession, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy,
-    Sessions, StoreError, Upkeep, Which,
+    Backup, NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation, Session,
+    SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
 
 /// A store whose operations are timed. It implements each port that the store behind it implements.
@@ -101,6 +101,18 @@ impl<S: RefreshTokens + ?Sized> RefreshTokens for TimedStore<S> {
         now: Timestamp,
     ) -> Result<RefreshState, StoreError> {
         self.timed(StoreOperation::Look, self.store.look(session, presented, now)).await
+    }
+}
+
+#[async_trait]
+impl<S: Stamps + ?Sized> Stamps for TimedStore<S> {
+    /// Not timed: it is a look-up in memory, for each request.
+    fn stamp(&self, key: &Digest) -> Option<Timestamp> {
+        self.store.stamp(key)
+    }
+
+    async fn put(&self, stamp: NewStamp) -> Result<Timestamp, StoreError> {
+        self.timed(StoreOperation::Stamp, self.store.put(stamp)).await
     }
 }
 

@@ -4,8 +4,8 @@
 //! case-insensitive (RFC 9110 section 11.1). Anything that begins like ours and is not exactly that is refused instead of
 //! being passed on as something foreign.
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 
 /// What the header holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,56 @@ pub enum Authorization<'h> {
     Foreign,
     /// There is more than one field.
     Repeated,
+}
+
+/// What a header holds that is known to carry somebody's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held<'h> {
+    /// Nothing of that kind: it is not there, or empty, or of another scheme.
+    Nothing,
+    /// One token.
+    Token(&'h str),
+    /// Something that is no token.
+    NotAToken,
+    /// There is more than one field.
+    Repeated,
+}
+
+/// What the header `name` holds: after `scheme` and one space, or alone where there is no scheme.
+pub fn held<'h>(headers: &'h HeaderMap, name: &HeaderName, scheme: Option<&str>) -> Held<'h> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Held::Nothing };
+    if values.next().is_some() {
+        return Held::Repeated;
+    }
+    let bytes = value.as_bytes();
+    let token = match scheme {
+        None if bytes.is_empty() => return Held::Nothing,
+        None => Some(bytes),
+        Some(scheme) => match after_scheme(bytes, scheme) {
+            Some(rest) => rest.strip_prefix(b" "),
+            None => return Held::Nothing,
+        },
+    };
+    match token.filter(|token| is_token68(token)).and_then(|token| str::from_utf8(token).ok()) {
+        Some(token) => Held::Token(token),
+        None => Held::NotAToken,
+    }
+}
+
+/// Is `Authorization` of this scheme, whatever follows?
+pub fn is_of_scheme(headers: &HeaderMap, scheme: &str) -> bool {
+    headers
+        .get_all(AUTHORIZATION)
+        .iter()
+        .any(|value| after_scheme(value.as_bytes(), scheme).is_some())
+}
+
+/// What follows the scheme, if it is this one: nothing, or a character that ends it and the rest.
+fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
+    let (word, rest) = value.split_at_checked(scheme.len())?;
+    let ends = rest.first().is_none_or(|next| !next.is_ascii_alphanumeric());
+    (ends && word.eq_ignore_ascii_case(scheme.as_bytes())).then_some(rest)
 }
 
 /// Reads it.
@@ -98,5 +148,46 @@ mod tests {
         assert_eq!(read(&HeaderMap::new()), Authorization::Absent);
         let twice = ["Bearer a", "Bearer a"];
         assert_eq!(read_of(&mut HeaderMap::new(), &twice), Authorization::Repeated);
+    }
+
+    #[test]
+    fn a_token_stands_after_its_scheme_or_alone() {
+        let name = HeaderName::from_static("jwt-auth");
+        for (value, scheme, expected) in [
+            ("a.b.c", None, Held::Token("a.b.c")),
+            ("", None, Held::Nothing),
+            ("Bearer a.b.c", None, Held::NotAToken),
+            ("a.b.c,a.b.c", None, Held::NotAToken),
+            ("JWT a.b.c", Some("JWT"), Held::Token("a.b.c")),
+            ("jwt a.b.c", Some("JWT"), Held::Token("a.b.c")),
+            ("JWT", Some("JWT"), Held::NotAToken),
+            ("JWT  a.b.c", Some("JWT"), Held::NotAToken),
+            ("JWT\ta.b.c", Some("JWT"), Held::NotAToken),
+            ("JWTa.b.c", Some("JWT"), Held::Nothing),
+            ("Token abc", Some("JWT"), Held::Nothing),
+            ("J", Some("JWT"), Held::Nothing),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(&name, HeaderValue::from_static(value));
+            assert_eq!(held(&headers, &name, scheme), expected, "{value}");
+            headers.append(&name, HeaderValue::from_static(value));
+            assert_eq!(held(&headers, &name, scheme), Held::Repeated, "{value}");
+        }
+        assert_eq!(held(&HeaderMap::new(), &name, None), Held::Nothing);
+    }
+
+    #[test]
+    fn a_scheme_is_recognized_whatever_follows() {
+        for (value, is) in [
+            ("Token a b", true),
+            ("token", true),
+            ("Token,x", true),
+            ("Tokens a", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(AUTHORIZATION, HeaderValue::from_static(value));
+            assert_eq!(is_of_scheme(&headers, "Token"), is, "{value}");
+        }
     }
 }

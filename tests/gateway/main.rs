@@ -33,6 +33,8 @@ mod documentation;
 mod forwarding;
 // The forms in which a service is told who is calling, in front of real Django.
 mod identity_forms;
+// What Django issued before the gateway came: accepted, kept from Django, and taken back.
+mod issuers;
 // The sources themselves: imports, the framework's name, file sizes.
 mod layers;
 // The admin listener, the log, starting and stopping.

@@ -7,6 +7,7 @@ mod database;
 mod directory;
 mod forms;
 mod identity;
+mod issuer;
 mod listen;
 mod login;
 mod paths;
@@ -35,7 +36,8 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         let forms = forms::forms(table, &headers, &directories);
         (headers, forms)
     });
-    let routes = route::routes(root, &upstreams, &identity, &forms);
+    let issuers = issuer::issuers(root, &directories, &identity);
+    let routes = route::routes(root, &upstreams, &identity, &forms, &issuers);
     forms::warn_of_unused(root, &forms, routes.iter().map(|route| &route.value.identity));
     let store = root.table("store", state::store);
     let session = root.table("session", tokens::session);
@@ -46,6 +48,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     let geo = root.table("geo", state::geo);
     Config {
         directories,
+        issuers,
         forms: forms.into_iter().map(|item| item.value).collect(),
         login: root.table("login", login::login),
         cors: root.table("cors", |table| login::cors(table, &session)),

@@ -4,7 +4,7 @@ use http::Method;
 
 use super::{forms, values};
 use crate::config::raw::{Item, Table, Wrong, nearest};
-use crate::config::{Access, IdentityForm, IdentityHeaders, Route, Upstream};
+use crate::config::{Access, IdentityForm, IdentityHeaders, IssuerSettings, Route, Upstream};
 use crate::wire::forward::{ProtectedNames, fold};
 use crate::wire::path::{Ambiguity, CanonicalPath};
 
@@ -14,9 +14,11 @@ pub(super) fn routes(
     upstreams: &[Item<Upstream>],
     identity: &IdentityHeaders,
     forms: &[Item<IdentityForm>],
+    issuers: &[IssuerSettings],
 ) -> Vec<Item<Route>> {
     let of_forms = forms.iter().filter_map(|form| form.value.kind.header());
-    let protected = ProtectedNames::new(identity.names().chain(of_forms));
+    let protected = ProtectedNames::new(identity.names().chain(of_forms))
+        .and_credentials(issuers.iter().map(|issuer| issuer.header.as_str()));
     let mut all: Vec<(Item<Route>, bool)> = Vec::new();
     root.tables("route", |table| {
         let (route, has_path) = route(table, all.len(), upstreams, &protected, forms);

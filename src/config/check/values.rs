@@ -141,6 +141,28 @@ pub(super) fn identity_header(text: &str) -> Result<String, Wrong> {
     Ok(name)
 }
 
+/// The name of a header in which clients present tokens: `Authorization`, or one that means nothing else.
+pub(super) fn credential_header(text: &str) -> Result<String, Wrong> {
+    let name = plain_header(text)?;
+    let folded = fold(&name);
+    let is_other = ProtectedNames::new([]).is_critical(&folded) || RESERVED.contains(&&*folded);
+    if is_other && folded != "authorization" {
+        return Err(Wrong::new(format!("{text:?} has another meaning"))
+            .help("for example: \"Authorization\" or \"jwt-auth\""));
+    }
+    Ok(name)
+}
+
+/// An authentication scheme before a token (RFC 9110 section 11.1).
+pub(super) fn scheme(text: &str) -> Result<String, Wrong> {
+    let legal = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if text.is_empty() || text.len() > 32 || !legal || text.eq_ignore_ascii_case("basic") {
+        return Err(Wrong::new(format!("{text:?} is no scheme of a token"))
+            .help("allowed: letters and digits, like \"Bearer\" or \"JWT\""));
+    }
+    Ok(text.to_owned())
+}
+
 /// Names that frame a message, belong to one connection, or rewrite the request.
 const RESERVED: [&str; 20] = [
     "accept",

@@ -7,6 +7,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::clock::Timestamp;
+
 use super::value::{duration_text, nearest, parse_duration, parse_size, size_text};
 use super::{Item, Place, Table};
 
@@ -149,6 +151,21 @@ impl<'a> Table<'a> {
         read: impl FnOnce(&str) -> Result<T, Wrong>,
     ) -> Option<T> {
         self.scalar(key, |value| read(text_of(value, "a string")?))
+    }
+
+    /// A point in time: TOML's own date and time, with its offset.
+    pub(in crate::config) fn date(&self, key: &'static str) -> Option<Timestamp> {
+        self.scalar(key, |value| {
+            const FORM: &str = "write a date and time with its offset and without quotes, like 2027-06-30T00:00:00Z";
+            let DeValue::Datetime(date) = value else {
+                return Err(Wrong::kind("a date and time", value).help(FORM));
+            };
+            let at: jiff::Timestamp =
+                date.to_string().parse().map_err(|_| Wrong::new("is no point in time").help(FORM))?;
+            u64::try_from(at.as_millisecond())
+                .map(Timestamp::from_millis)
+                .map_err(|_| Wrong::new("lies before 1970"))
+        })
     }
 
     /// One of a closed list of words.

@@ -14,7 +14,7 @@ use http::header::{HeaderName, HeaderValue};
 use quick_cache::sync::Cache;
 
 use super::account;
-use crate::caller::{Identity, Known, SessionId};
+use crate::caller::{Identity, Known, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{FormKey, HandMadeJwt, SimpleJwt};
 use crate::directory::{Directory, private_file};
@@ -38,7 +38,8 @@ pub(super) struct Minted {
     scheme: String,
     lifetime: Duration,
     claims: Claims,
-    kept: Cache<SessionId, Kept>,
+    /// By session, and by user for whom has none.
+    kept: Cache<(Option<SessionId>, UserKey), Kept>,
 }
 
 enum Claims {
@@ -100,7 +101,8 @@ impl Minted {
         directory: Option<&dyn Directory>,
         at: Timestamp,
     ) -> Result<(HeaderName, HeaderValue), Refusal> {
-        let kept = self.kept.get(&known.session);
+        let holder = (known.session.clone(), known.identity.key.clone());
+        let kept = self.kept.get(&holder);
         let good =
             kept.filter(|kept| at < kept.until && Arc::ptr_eq(&kept.identity, &known.identity));
         let value = match good {
@@ -110,7 +112,7 @@ impl Minted {
                 let until = at.plus(self.lifetime / 4 * 3);
                 let identity = Arc::clone(&known.identity);
                 let kept = Kept { value: value.clone(), identity, until };
-                self.kept.insert(known.session.clone(), kept);
+                self.kept.insert(holder, kept);
                 value
             }
         };

@@ -38,7 +38,7 @@ fn caller(directory: &str, id: &str, name: &str, proof: Proof) -> Caller {
             superuser: false,
             attributes: BTreeMap::new(),
         }),
-        session: SessionId::new("s1"),
+        session: Some(SessionId::new("s1")),
         proof,
     })
 }

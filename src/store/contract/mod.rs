@@ -3,6 +3,7 @@
 
 pub(super) mod refresh;
 pub(super) mod sessions;
+pub(super) mod stamps;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -117,6 +118,12 @@ macro_rules! mount {
             a_rotation_that_races_an_end_leaves_no_live_successor
             upkeep_keeps_what_reuse_is_noticed_by
             upkeep_forgets_expired_tokens
+        }
+        $crate::store::contract::mount! { @cases $fresh stamps:
+            a_key_without_a_stamp_has_none
+            the_first_stamp_stays
+            the_latest_stamp_counts
+            upkeep_forgets_a_stamp_that_need_not_be_kept
         }
     };
     (@cases $fresh:ident $module:ident: $($case:ident)*) => {

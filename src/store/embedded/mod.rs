@@ -39,8 +39,8 @@ use self::upkeep::Marks;
 use self::writer::Writer;
 use super::live::Live;
 use super::{
-    NewSession, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy, Sessions,
-    StoreError, Upkeep, Which,
+    NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy,
+    Sessions, Stamps, StoreError, Upkeep, Which,
 };
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -93,6 +93,9 @@ impl Embedded {
             live.insert(&session);
             marks.saved(&session, last_used, session.identity.load_full());
         }
+        for (key, stamp) in rows::stamps(&connection).map_err(in_file)? {
+            live.put_stamp(key, stamp);
+        }
         let live = Arc::new(live);
 
         let reader = file::connect_read_only(&path, tuning).map_err(in_file)?;
@@ -136,6 +139,17 @@ impl Sessions for Embedded {
 
     async fn upkeep(&self, now: Timestamp) -> Result<Upkeep, StoreError> {
         upkeep::run(self, now).await
+    }
+}
+
+#[async_trait]
+impl Stamps for Embedded {
+    fn stamp(&self, key: &Digest) -> Option<Timestamp> {
+        self.live.stamp(key)
+    }
+
+    async fn put(&self, stamp: NewStamp) -> Result<Timestamp, StoreError> {
+        self.writer.submit(ops::Put(stamp)).await
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, named_params};
 
-use super::super::live::Live;
-use super::super::{NewSession, Rotate, Rotation, Session, SessionBy, Which};
+use super::super::live::{Live, Stamp};
+use super::super::{Keep, NewSession, NewStamp, Rotate, Rotation, Session, SessionBy, Which};
 use super::rows;
 use super::writer::Op;
 use crate::caller::{Identity, SessionId};
@@ -28,6 +28,9 @@ pub(super) struct End {
 
 /// Spends a refresh token.
 pub(super) struct Spend(pub(super) Rotate);
+
+/// Keeps a date.
+pub(super) struct Put(pub(super) NewStamp);
 
 /// Makes last uses and changed identities durable.
 pub(super) struct Save(pub(super) Arc<[Unsaved]>);
@@ -148,6 +151,34 @@ impl Op for Spend {
     }
 }
 
+impl Op for Put {
+    type Found = Stamp;
+    type Answer = Timestamp;
+
+    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<Stamp> {
+        let Self(new) = self;
+        let keeps = match new.keep {
+            Keep::First => "at",
+            Keep::Latest => "max(at, excluded.at)",
+        };
+        sql.prepare_cached(&format!(
+            "INSERT INTO stamps (key, at, kept_until) VALUES (?1, ?2, ?3)
+             ON CONFLICT (key) DO UPDATE
+             SET at = {keeps}, kept_until = max(kept_until, excluded.kept_until)
+             RETURNING at, kept_until"
+        ))?
+        .query_row(
+            (new.key.as_bytes(), rows::time(new.at), rows::time(new.kept_until)),
+            rows::stamp,
+        )
+    }
+
+    fn apply(self, stamp: Stamp, live: &Live) -> Timestamp {
+        live.put_stamp(self.0.key, stamp);
+        stamp.at
+    }
+}
+
 impl Op for Save {
     type Found = ();
     type Answer = ();
@@ -218,7 +249,13 @@ impl Op for Sweep {
                       WHERE ended_at IS NOT NULL AND expires_at <= ?1 LIMIT ?2)",
             )?
             .execute((now, limit))?;
-        Ok(tokens + sealed + ended)
+        let stamps = sql
+            .prepare_cached(
+                "DELETE FROM stamps WHERE key IN
+                     (SELECT key FROM stamps WHERE kept_until <= ?1 LIMIT ?2)",
+            )?
+            .execute((now, limit))?;
+        Ok(tokens + sealed + ended + stamps)
     }
 
     fn apply(self, swept: usize, _live: &Live) -> usize {

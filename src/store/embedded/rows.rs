@@ -9,6 +9,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use serde::{Deserialize, Serialize};
 
+use super::super::live::Stamp;
 use super::super::{NewRefreshToken, NewSession, Session};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -174,6 +175,21 @@ fn session(row: &Row<'_>) -> rusqlite::Result<(Arc<Session>, Timestamp)> {
         refresh: None,
     };
     Ok((Session::restore(&kept, last_used), last_used))
+}
+
+/// A row of `at` and `kept_until`.
+pub(super) fn stamp(row: &Row<'_>) -> rusqlite::Result<Stamp> {
+    Ok(Stamp {
+        at: from_sql_time(row.get("at")?),
+        kept_until: from_sql_time(row.get("kept_until")?),
+    })
+}
+
+/// Every date that is kept.
+pub(super) fn stamps(sql: &Connection) -> rusqlite::Result<Vec<(Digest, Stamp)>> {
+    sql.prepare("SELECT key, at, kept_until FROM stamps")?
+        .query_map([], |row| Ok((Digest::from_bytes(row.get("key")?), stamp(row)?)))?
+        .collect()
 }
 
 fn from_sql_time(at: i64) -> Timestamp {

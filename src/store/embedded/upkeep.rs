@@ -115,6 +115,7 @@ pub(super) async fn run(store: &Embedded, now: Timestamp) -> Result<Upkeep, Stor
     let limit = u32::try_from(CHUNK).unwrap_or(u32::MAX);
     let sealed_before = now.minus(SEALED_FOR);
     while store.writer.submit(Sweep { now, sealed_before, limit }).await? > 0 {}
+    store.live.forget_stamps(now);
 
     let live = Arc::clone(&store.live);
     upkeep.active =

@@ -54,6 +54,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issued: Option<&'static str>,
@@ -131,6 +133,7 @@ impl Line<'_> {
             session = self.session,
             user = self.user.as_deref(),
             account = self.account.as_deref(),
+            issuer = self.issuer,
             reason = self.reason,
             issued = self.issued,
             detector = self.detector,
@@ -188,6 +191,15 @@ fn event_line(event: &Event) -> Option<Line<'_>> {
         What::SessionEnded { session, user, why } => {
             Line { event: "session_ended", reason: Some(why.name()), ..line.of(session, user) }
         }
+        What::IssuedRefused { issuer, why } => {
+            Line { event: "issued_refused", issuer: Some(issuer), reason: Some(why.name()), ..line }
+        }
+        What::IssuedEnded { issuer, user } => Line {
+            event: "issued_ended",
+            issuer: Some(issuer),
+            user: Some(cut(&user.to_string())),
+            ..line
+        },
         What::Refused { refusal } => {
             Line { event: "refused", reason: Some(refusal.code()), ..line }
         }

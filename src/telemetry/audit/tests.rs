@@ -9,7 +9,7 @@ use crate::caller::Proof;
 use crate::clock::Timestamp;
 use crate::config::LogFormat;
 use crate::detect::{DetectorName, Evidence};
-use crate::event::{EndReason, Refresh, RefreshRefusal, SignInFailure};
+use crate::event::{EndReason, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure};
 use crate::refusal::Refusal;
 
 fn event(what: What) -> Event {
@@ -68,6 +68,12 @@ fn everything() -> Vec<What> {
     let ended =
         |why: &_| What::SessionEnded { session: session.clone(), user: user.clone(), why: *why };
     all.extend(EndReason::ALL.iter().map(ended));
+    all.extend(
+        IssuedRefusal::ALL
+            .iter()
+            .map(|why| What::IssuedRefused { issuer: "django".into(), why: *why }),
+    );
+    all.push(What::IssuedEnded { issuer: "django".into(), user: user.clone() });
     all.extend(Refusal::ALL.iter().map(|refusal| What::Refused { refusal: *refusal }));
     all
 }
@@ -146,6 +152,7 @@ fn every_event_but_a_use_is_a_line_and_no_field_is_unknown() {
         "session",
         "user",
         "account",
+        "issuer",
         "reason",
         "issued",
     ]);

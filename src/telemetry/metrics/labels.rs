@@ -11,7 +11,7 @@ use prometheus::{Histogram, IntCounter};
 use crate::config::OwnPath;
 use crate::detect::DetectorName;
 use crate::detect::respond::Taken;
-use crate::event::{EndReason, Refresh, RefreshRefusal, SignInFailure};
+use crate::event::{EndReason, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure};
 use crate::refusal::Refusal;
 use crate::telemetry::record::{Decided, OWN_PATHS, UpstreamFailure, own_name};
 
@@ -59,6 +59,7 @@ labels! {
     EndReason by EndReason::name, EndReason::ALL;
     OwnPath by own_name, OWN_PATHS;
     Refresh by Refresh::name, Refresh::ALL;
+    IssuedRefusal by IssuedRefusal::name, IssuedRefusal::ALL;
     RefreshRefusal by RefreshRefusal::name, RefreshRefusal::ALL;
     Refusal by Refusal::code, Refusal::ALL;
     SignInFailure by SignInFailure::name, SignInFailure::ALL;
@@ -86,6 +87,7 @@ pub(in crate::telemetry) enum StoreOperation {
     Upkeep,
     Rotate,
     Look,
+    Stamp,
     Backup,
 }
 
@@ -110,6 +112,7 @@ impl StoreOperation {
         Self::Upkeep,
         Self::Rotate,
         Self::Look,
+        Self::Stamp,
         Self::Backup,
     ];
 
@@ -122,6 +125,7 @@ impl StoreOperation {
             Self::Upkeep => "upkeep",
             Self::Rotate => "rotate",
             Self::Look => "look",
+            Self::Stamp => "stamp",
             Self::Backup => "backup",
         }
     }

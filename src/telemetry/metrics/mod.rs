@@ -17,7 +17,7 @@ use self::requests::Requests;
 use crate::config::Config;
 use crate::detect::DetectorName;
 use crate::detect::respond::Taken;
-use crate::event::{EndReason, Event, Refresh, RefreshRefusal, SignInFailure, What};
+use crate::event::{EndReason, Event, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure, What};
 use crate::telemetry::record::Record;
 
 mod family;
@@ -35,6 +35,8 @@ pub struct Names {
     pub upstreams: Vec<String>,
     /// Of `[[directory]]`.
     pub directories: Vec<String>,
+    /// Of `[[issuer]]`: named in the access log only.
+    pub issuers: Vec<String>,
 }
 
 /// Counts and measures.
@@ -47,6 +49,7 @@ pub struct Metrics {
     refreshes: Each<Refresh, IntCounter>,
     refresh_reuses: IntCounter,
     refresh_refusals: Each<RefreshRefusal, IntCounter>,
+    issued_refusals: Each<IssuedRefusal, IntCounter>,
     tokens_issued: Each<TokenKind, IntCounter>,
     sessions_active: IntGauge,
     sessions_ended: Each<EndReason, IntCounter>,
@@ -79,6 +82,7 @@ impl Names {
     /// Those of a configuration.
     pub fn of(config: &Config) -> Self {
         Self {
+            issuers: config.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
             routes: config.routes.iter().map(|route| route.name.clone()).collect(),
             upstreams: config.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
             directories: config
@@ -147,6 +151,11 @@ impl Metrics {
             refresh_refusals: Each::new(|why: RefreshRefusal| {
                 refreshes.with_label_values(&[why.label()])
             }),
+            issued_refusals: families.each_counter(
+                "doorwarden_issued_refusals_total",
+                "Refused tokens that were presented as an issuer's.",
+                "reason",
+            )?,
             tokens_issued: families.each_counter(
                 "doorwarden_tokens_issued_total",
                 "Credentials issued.",
@@ -243,7 +252,8 @@ impl Metrics {
                     self.sessions_active.dec();
                 }
             }
-            What::SessionUsed { .. } | What::Refused { .. } => {}
+            What::IssuedRefused { why, .. } => self.issued_refusals.inc(*why),
+            What::SessionUsed { .. } | What::IssuedEnded { .. } | What::Refused { .. } => {}
         }
     }
 

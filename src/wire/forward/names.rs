@@ -10,6 +10,8 @@ use std::borrow::Cow;
 pub struct ProtectedNames {
     /// Configured identity headers, sorted.
     identity: Vec<String>,
+    /// Headers that carry a client's own credential, sorted: a client sends them, and no upstream gets them.
+    credentials: Vec<String>,
     /// The first bytes that a protected name can have: most headers are told apart by it.
     first_bytes: [bool; 256],
 }
@@ -137,14 +139,37 @@ impl ProtectedNames {
                 *first = true;
             }
         }
-        Self { identity, first_bytes }
+        Self { identity, credentials: Vec::new(), first_bytes }
+    }
+
+    /// And these headers, in which clients present credentials (`Authorization` is known without being named).
+    #[must_use]
+    pub fn and_credentials<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let folded = names.into_iter().map(|name| fold(name).into_owned());
+        self.credentials.extend(folded.filter(|name| name != "authorization"));
+        self.credentials.sort_unstable();
+        self.credentials.dedup();
+        for byte in self.credentials.iter().filter_map(|name| name.bytes().next()) {
+            if let Some(first) = self.first_bytes.get_mut(usize::from(byte)) {
+                *first = true;
+            }
+        }
+        self
+    }
+
+    /// Is it, in its plain spelling, a header in which clients present credentials? That is removed like all that
+    /// is spoofable, but nobody poses as anything by it.
+    pub fn is_credential(&self, name: &str) -> bool {
+        self.may_be(name) && self.names_credential(name)
     }
 
     /// Does the folded name tell an upstream who is calling, or change how it reads the request?
     pub fn is_spoofable(&self, folded: &str) -> bool {
         self.may_be(folded) && {
             let name = bare(folded);
-            self.names_identity(name) || DENIED.binary_search(&name).is_ok()
+            self.names_identity(name)
+                || self.names_credential(name)
+                || DENIED.binary_search(&name).is_ok()
         }
     }
 
@@ -168,6 +193,10 @@ impl ProtectedNames {
     fn names_identity(&self, name: &str) -> bool {
         IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
             || self.identity.binary_search_by(|one| one.as_str().cmp(name)).is_ok()
+    }
+
+    fn names_credential(&self, name: &str) -> bool {
+        self.credentials.binary_search_by(|one| one.as_str().cmp(name)).is_ok()
     }
 
     fn may_be(&self, folded: &str) -> bool {
@@ -253,6 +282,18 @@ mod tests {
             assert!(!names.is_spoofable(name) && !names.is_forwarding(name), "{name}");
         }
         assert!(names.is_forwarding("x-forwarded-for") && names.is_forwarding("http-forwarded"));
+    }
+
+    #[test]
+    fn a_credential_header_is_kept_from_upstreams_and_is_no_identity() {
+        let names = ProtectedNames::new([]).and_credentials(["Jwt-Auth", "Authorization"]);
+        assert!(names.is_credential("jwt-auth") && !names.is_credential("authorization"));
+        for name in ["jwt-auth", "http-jwt-auth"] {
+            assert!(names.is_spoofable(name) && names.is_critical(name), "{name}");
+            assert!(!names.is_identity(name), "a service may answer with one: {name}");
+        }
+        assert!(!names.is_credential("jwt_auth") && !names.is_credential("http-jwt-auth"));
+        assert!(!names.is_spoofable("authorization") && !names.is_spoofable("jwt"));
     }
 
     proptest! {

@@ -39,8 +39,10 @@ pub fn strip_request<H: EditHeaders>(
         if spoofed || unusual() {
             let copies = headers.headers().get_all(name).iter().count();
             let copies = u32::try_from(copies).unwrap_or(u32::MAX);
-            let count = if spoofed { &mut stripped.spoofed } else { &mut stripped.unusual };
-            *count = count.saturating_add(copies);
+            if !protected.is_credential(name.as_str()) {
+                let count = if spoofed { &mut stripped.spoofed } else { &mut stripped.unusual };
+                *count = count.saturating_add(copies);
+            }
             remove.push(name.clone());
         }
     }
@@ -86,6 +88,15 @@ mod tests {
         let allowed: Vec<String> = allowed.iter().map(|name| (*name).into()).collect();
         let stripped = strip_request(&mut headers, &ProtectedNames::new(["jwt-auth"]), &allowed);
         (headers.keys().map(ToString::to_string).collect(), stripped)
+    }
+
+    #[test]
+    fn a_clients_credential_goes_without_being_counted_and_its_other_spellings_are_spoofed() {
+        let mut headers = headers(&["jwt-auth", "jwt_auth", "Http-Jwt-Auth", "Accept"]);
+        let protected = ProtectedNames::new([]).and_credentials(["jwt-auth"]);
+        let stripped = strip_request(&mut headers, &protected, &["jwt_auth".into()]);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+        assert_eq!(stripped, Stripped { spoofed: 2, unusual: 0 });
     }
 
     #[test]

@@ -91,12 +91,17 @@ impl DjangoSessions {
         directory: Option<&dyn Directory>,
         at: Timestamp,
     ) -> Result<Secret, Refusal> {
-        let live = self.live.get(&known.session).map(|live| live.clone());
+        // Without a session of ours nothing would end the one that is made.
+        let Some(session) = &known.session else {
+            tracing::warn!("a caller without a session can have none in the service");
+            return Err(Refusal::IdentityUnavailable);
+        };
+        let live = self.live.get(session).map(|live| live.clone());
         if let Some(live) = live.as_ref().filter(|live| at < live.renew_at) {
             return Ok(live.key.clone());
         }
         let must_exist = live.as_ref().is_some_and(|live| at < live.expires_at);
-        let key = live.map_or_else(|| self.name_of(&known.session), |live| live.key);
+        let key = live.map_or_else(|| self.name_of(session), |live| live.key);
         let account = account(known, directory).await?;
         let user = known.identity.key.id.to_string();
         let login =
@@ -120,9 +125,9 @@ impl DjangoSessions {
             }
         }
         let renew_at = at.plus(self.lifetime / 2);
-        self.live.insert(known.session.clone(), Live { key: key.clone(), renew_at, expires_at });
-        if self.ended.get(&known.session).is_some() {
-            self.session_ended(&known.session);
+        self.live.insert(session.clone(), Live { key: key.clone(), renew_at, expires_at });
+        if self.ended.get(session).is_some() {
+            self.session_ended(session);
             return Err(Refusal::SessionEnded);
         }
         Ok(key)
@@ -137,7 +142,8 @@ impl DjangoSessions {
         set: Option<&str>,
         at: Timestamp,
     ) -> bool {
-        let current = self.live.get(&known.session).map(|live| live.key.clone());
+        let Some(session) = &known.session else { return false };
+        let current = self.live.get(session).map(|live| live.key.clone());
         if current.is_some_and(|current| current != *sent) {
             // A request that began before the key changed: what is said of the old key is no news.
             return false;
@@ -157,7 +163,7 @@ impl DjangoSessions {
         if theirs.is_some_and(|login| login.user_id == *known.identity.key.id) {
             let key = Secret::new(new);
             let live = Live { key, renew_at: at, expires_at: at.plus(self.lifetime) };
-            self.live.insert(known.session.clone(), live);
+            self.live.insert(session.clone(), live);
             return false;
         }
         self.delete(Secret::new(new));

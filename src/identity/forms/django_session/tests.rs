@@ -49,7 +49,7 @@ fn known() -> Known {
             superuser: false,
             attributes: BTreeMap::new(),
         }),
-        session: SessionId::new("s1"),
+        session: Some(SessionId::new("s1")),
         proof: caller::Proof::SessionCookie,
     }
 }
@@ -179,7 +179,7 @@ async fn a_new_key_is_taken_over_if_it_is_the_same_users() {
 async fn the_row_goes_with_the_session_and_no_late_request_makes_another() {
     let kit = Kit::new();
     let key = kit.key(0).await.unwrap();
-    kit.form.session_ended(&known().session);
+    kit.form.session_ended(&known().session.unwrap());
     gone(&kit, key.expose()).await;
     assert_eq!(kit.key(1).await, Err(Refusal::SessionEnded));
     gone(&kit, key.expose()).await;

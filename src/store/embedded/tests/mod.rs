@@ -12,7 +12,8 @@ use super::super::contract::{
     ABSOLUTE, GRACE, IDLE, T0, after, at, digest, identity, new_session, rotate,
 };
 use super::super::{
-    Backup, RefreshState, RefreshTokens, Rotation, Session, SessionBy, Sessions, Which,
+    Backup, Keep, NewStamp, RefreshState, RefreshTokens, Rotation, Session, SessionBy, Sessions,
+    Stamps, Which,
 };
 use super::{Embedded, Tuning};
 use crate::caller::{Identity, SessionId, UserKey};
@@ -222,4 +223,17 @@ async fn a_user_of_another_process_is_ended_in_memory_too() {
     let user = Which::User(UserKey::new("django", "1"));
     assert_eq!(store.end(&user, EndReason::Operator, at(2)).await.unwrap().len(), 1);
     assert!(find(&store, "a", at(2)).await.is_none());
+}
+
+#[tokio::test]
+async fn a_stamp_is_there_after_reopening_and_gone_after_its_time() {
+    let (store, folder) = fresh();
+    let new = NewStamp { key: digest("a"), at: at(7), keep: Keep::First, kept_until: at(1000) };
+    store.put(new.clone()).await.unwrap();
+    drop(store);
+    let store = open(&folder);
+    assert_eq!(store.stamp(&digest("a")), Some(at(7)));
+    assert_eq!(store.put(NewStamp { at: at(9), ..new }).await, Ok(at(7)));
+    store.upkeep(at(1000)).await.unwrap();
+    assert_eq!(count(&file_in(&folder), "SELECT count(*) FROM stamps"), 0);
 }

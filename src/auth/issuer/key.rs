@@ -1,0 +1,79 @@
+//! Issuers' keys, from their files.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use crate::config::{IssuerKey, IssuerSettings};
+use crate::directory::private_file::{self, PrivateFileError};
+use crate::django::jws::{KeyProblem, SigningKey, VerifyingKey};
+
+/// A shorter secret can be guessed from one token.
+const MIN_SECRET: usize = 32;
+
+/// No public key comes near it.
+const MAX_PUBLIC: u64 = 64 << 10;
+
+/// An issuer that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the issuer {issuer}: {problem}")]
+pub struct IssuerKeyError {
+    issuer: String,
+    problem: Problem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    File(#[from] PrivateFileError),
+    #[error(transparent)]
+    PublicFile(#[from] io::Error),
+    #[error("its key cannot be used: {0}")]
+    Key(#[from] KeyProblem),
+    #[error(
+        "its key has {0} bytes, and fewer than {MIN_SECRET} can be guessed; \
+         danger_weak_key = true takes it all the same"
+    )]
+    Weak(usize),
+    #[error("its directory is not there")]
+    NoDirectory,
+    #[error("its header cannot be one")]
+    NoHeader,
+}
+
+impl IssuerKeyError {
+    pub(super) fn no_directory(settings: &IssuerSettings) -> Self {
+        Self { issuer: settings.name.clone(), problem: Problem::NoDirectory }
+    }
+
+    pub(super) fn no_header(settings: &IssuerSettings) -> Self {
+        Self { issuer: settings.name.clone(), problem: Problem::NoHeader }
+    }
+}
+
+pub(super) fn read(settings: &IssuerSettings) -> Result<VerifyingKey, IssuerKeyError> {
+    let read = match &settings.key {
+        IssuerKey::Public(path) => public(settings, path),
+        IssuerKey::Private(path) => private(settings, path),
+    };
+    read.map_err(|problem| IssuerKeyError { issuer: settings.name.clone(), problem })
+}
+
+fn public(settings: &IssuerSettings, path: &Path) -> Result<VerifyingKey, Problem> {
+    let mut pem = Vec::new();
+    File::open(path)?.take(MAX_PUBLIC).read_to_end(&mut pem)?;
+    Ok(VerifyingKey::public(settings.algorithm, &pem)?)
+}
+
+fn private(settings: &IssuerSettings, path: &Path) -> Result<VerifyingKey, Problem> {
+    let (bytes, _) = private_file::read(path)?;
+    if !settings.algorithm.is_shared() {
+        return Ok(SigningKey::read(settings.algorithm, &bytes)?.verifying()?);
+    }
+    // An editor's final newline is not part of it.
+    let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    if secret.len() < MIN_SECRET && !secret.is_empty() && !settings.danger_weak_key {
+        return Err(Problem::Weak(secret.len()));
+    }
+    Ok(SigningKey::read(settings.algorithm, secret)?.verifying()?)
+}

@@ -1,0 +1,59 @@
+//! Why a token is refused: what is told to the operator, and the little that is told to the client.
+
+use crate::django::jws::NotAccepted;
+use crate::event::IssuedRefusal;
+use crate::refusal::Refusal;
+
+impl From<NotAccepted> for IssuedRefusal {
+    fn from(why: NotAccepted) -> Self {
+        match why {
+            NotAccepted::Malformed => Self::Malformed,
+            NotAccepted::BadAlgorithm => Self::BadAlgorithm,
+            NotAccepted::BadSignature => Self::BadSignature,
+            NotAccepted::BadClaim => Self::BadClaim,
+            NotAccepted::NotYetValid => Self::NotYetValid,
+            NotAccepted::Expired => Self::Expired,
+            NotAccepted::NoExpiry => Self::NoExpiry,
+            NotAccepted::NoTokenId => Self::NoTokenId,
+            NotAccepted::WrongType => Self::WrongType,
+            NotAccepted::NoUser => Self::NoUser,
+        }
+    }
+}
+
+/// Could the token be another issuer's?
+pub(super) const fn is_anothers(why: IssuedRefusal) -> bool {
+    matches!(
+        why,
+        IssuedRefusal::Malformed
+            | IssuedRefusal::BadAlgorithm
+            | IssuedRefusal::BadSignature
+            | IssuedRefusal::BadClaim
+            | IssuedRefusal::WrongType
+            | IssuedRefusal::NoUser
+            | IssuedRefusal::NoLongerAccepted
+    )
+}
+
+/// What a client learns: whether to come with another token, and nothing of user or issuer.
+pub(super) const fn public(why: IssuedRefusal) -> Refusal {
+    match why {
+        IssuedRefusal::Unavailable => Refusal::DirectoryUnavailable,
+        IssuedRefusal::Ended => Refusal::SessionEnded,
+        IssuedRefusal::Expired => Refusal::TokenExpired,
+        IssuedRefusal::WrongType => Refusal::TokenWrongType,
+        IssuedRefusal::Malformed
+        | IssuedRefusal::BadAlgorithm
+        | IssuedRefusal::BadSignature
+        | IssuedRefusal::BadClaim
+        | IssuedRefusal::NotYetValid
+        | IssuedRefusal::NoExpiry
+        | IssuedRefusal::NoTokenId
+        | IssuedRefusal::NoUser
+        | IssuedRefusal::UnknownUser
+        | IssuedRefusal::InactiveUser
+        | IssuedRefusal::PasswordChanged
+        | IssuedRefusal::TooOld
+        | IssuedRefusal::NoLongerAccepted => Refusal::TokenNotValid,
+    }
+}

@@ -1,0 +1,49 @@
+//! `kind = "simplejwt"`: the tokens of djangorestframework-simplejwt, as the service's settings have them.
+
+use std::time::Duration;
+
+use super::{Issuer, Judged, PasswordPrint};
+use crate::clock::Timestamp;
+use crate::config::SimpleJwtIssuer;
+use crate::django::jws::{Expected, NotAccepted, VerifyingKey};
+use crate::django::simplejwt::{self, Rules};
+
+/// A service's SimpleJWT.
+pub(super) struct SimpleJwt {
+    key: VerifyingKey,
+    rules: Rules,
+    check_revoke_token: bool,
+}
+
+impl SimpleJwt {
+    pub(super) fn new(key: VerifyingKey, settings: &SimpleJwtIssuer, leeway: Duration) -> Self {
+        let rules = Rules {
+            token_types: settings.token_types.clone(),
+            user_id_claim: settings.user_id_claim.clone(),
+            expected: Expected {
+                audience: settings.audience.clone(),
+                issuer: settings.issuer.clone(),
+                leeway,
+            },
+        };
+        Self { key, rules, check_revoke_token: settings.check_revoke_token }
+    }
+}
+
+impl Issuer for SimpleJwt {
+    fn judge(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
+        let verified = simplejwt::verify(&self.key, &self.rules, token, at)?;
+        Ok(Judged {
+            user: verified.user.ok_or(NotAccepted::NoUser)?,
+            issued_at: verified.issued_at,
+            expires_at: Some(verified.expires_at.plus(self.rules.expected.leeway)),
+            token_id: Some(verified.token_id),
+            password: if self.check_revoke_token {
+                PasswordPrint::Claimed(verified.password)
+            } else {
+                PasswordPrint::Ignored
+            },
+            max_age: None,
+        })
+    }
+}

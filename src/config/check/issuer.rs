@@ -1,0 +1,209 @@
+//! `[[issuer]]`: each kind has its own keys, and all have a key, a header and a directory.
+
+use super::{DAY, MINUTE, secs, values};
+use crate::config::raw::{Table, Wrong, nearest};
+use crate::config::{
+    DirectorySettings, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer,
+};
+use crate::django::jws::Algorithm;
+use crate::django::simplejwt::TokenType;
+use crate::wire::forward::fold;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    SimpleJwt,
+    Jwt,
+}
+
+const KINDS: [(&str, Kind); 2] = [("simplejwt", Kind::SimpleJwt), ("jwt", Kind::Jwt)];
+const SIMPLEJWT_KEYS: [&str; 5] =
+    ["token_types", "user_id_claim", "audience", "issuer", "check_revoke_token"];
+const JWT_KEYS: [&str; 2] = ["claim", "max_age"];
+
+/// What is asked of all of them for each request that none of them knows.
+const MOST: usize = 16;
+
+pub(super) fn issuers(
+    root: &Table<'_>,
+    directories: &[DirectorySettings],
+    identity: &IdentityHeaders,
+) -> Vec<IssuerSettings> {
+    let mut all: Vec<IssuerSettings> = Vec::new();
+    root.tables("issuer", |table| {
+        let Some(issuer) = issuer(table, directories) else { return };
+        if all.iter().any(|other| other.name == issuer.name) {
+            let key = if table.has("name") { "name" } else { "kind" };
+            table.error(
+                key,
+                Wrong::new(format!("{:?} is another issuer's name", issuer.name))
+                    .help("give each issuer of the same kind its own name"),
+            );
+        }
+        let folded = fold(&issuer.header).into_owned();
+        if identity.names().any(|name| fold(name) == folded) {
+            table.error(
+                "header",
+                Wrong::new(format!("{:?} tells the upstream who is calling", issuer.header))
+                    .help("a client that could send it could be anybody; see [identity]"),
+            );
+        }
+        all.push(issuer);
+    });
+    if all.len() > MOST {
+        root.error("issuer", Wrong::new(format!("there are more than {MOST}")));
+    }
+    all
+}
+
+fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<IssuerSettings> {
+    table.require("kind", "allowed: \"simplejwt\", \"jwt\"");
+    let kind = table.choice("kind", &KINDS);
+    let name = table.text("name", values::name);
+    let directory = directory(table, directories);
+    let algorithm = algorithm(table);
+    let key = key(table, algorithm);
+    let leeway = table.duration("leeway", secs(0)..=5 * MINUTE).unwrap_or_default();
+    let accept_until = table.date("accept_until");
+    let danger_weak_key = table.flag("danger_weak_key").unwrap_or(false);
+    if danger_weak_key {
+        table.warn(
+            "danger_weak_key",
+            Wrong::new("whoever guesses the key can make tokens of every user")
+                .help("give the service a SECRET_KEY of 50 random characters"),
+        );
+    }
+    let header = table.text("header", values::credential_header);
+    let schemes = table.values("schemes", values::scheme);
+    let Some(kind) = kind else {
+        // Which keys it may have is not known.
+        table.pass_over(&SIMPLEJWT_KEYS);
+        table.pass_over(&JWT_KEYS);
+        return None;
+    };
+    let (word, default_header, kind) = match kind {
+        Kind::SimpleJwt => {
+            table.refuse(
+                &JWT_KEYS,
+                "a simplejwt issuer has no such key",
+                "the claim is called user_id_claim, and its tokens say themselves how long they are good",
+            );
+            ("simplejwt", "Authorization", IssuerKind::SimpleJwt(simplejwt(table)))
+        }
+        Kind::Jwt => {
+            table.refuse(
+                &SIMPLEJWT_KEYS,
+                "a jwt issuer has no such key",
+                "it is for kind = \"simplejwt\"",
+            );
+            let claim = table.text("claim", values::name).unwrap_or_else(|| "id".into());
+            let max_age = table.duration("max_age", MINUTE..=3660 * DAY).unwrap_or(30 * DAY);
+            ("jwt", "jwt-auth", IssuerKind::Jwt { claim, max_age })
+        }
+    };
+    let header = header.unwrap_or_else(|| default_header.into());
+    let is_authorization = header.eq_ignore_ascii_case("authorization");
+    let schemes = schemes
+        .unwrap_or_else(|| if is_authorization { vec!["Bearer".into()] } else { Vec::new() });
+    if is_authorization && schemes.is_empty() {
+        table.error(
+            "schemes",
+            Wrong::new("a token in Authorization stands after its scheme")
+                .help("for example: schemes = [\"Bearer\"]"),
+        );
+    }
+    Some(IssuerSettings {
+        name: name.unwrap_or_else(|| word.to_owned()),
+        directory,
+        header,
+        schemes,
+        algorithm,
+        key,
+        leeway,
+        accept_until,
+        danger_weak_key,
+        kind,
+    })
+}
+
+fn simplejwt(table: &Table<'_>) -> SimpleJwtIssuer {
+    let token_type = |text: &str| match text {
+        // Both say themselves what they are; a refresh token proves nothing in a request.
+        "access" => Ok(TokenType::Access),
+        "sliding" => Ok(TokenType::Sliding),
+        other => Err(Wrong::choice(other, &["access", "sliding"])),
+    };
+    if table.is_empty_list("token_types") {
+        table.error("token_types", Wrong::new("without a kind no token is accepted"));
+    }
+    SimpleJwtIssuer {
+        token_types: table
+            .values("token_types", token_type)
+            .unwrap_or_else(|| vec![TokenType::Access]),
+        user_id_claim: table
+            .text("user_id_claim", values::name)
+            .unwrap_or_else(|| "user_id".into()),
+        audience: table.values("audience", values::filled).unwrap_or_default(),
+        issuer: table.text("issuer", values::filled),
+        check_revoke_token: table.flag("check_revoke_token").unwrap_or(false),
+    }
+}
+
+/// The only directory, unless one is named.
+fn directory(table: &Table<'_>, directories: &[DirectorySettings]) -> String {
+    let names = || directories.iter().map(|directory| directory.name.as_str());
+    if let ([only], false) = (directories, table.has("directory")) {
+        // Says that the key is known.
+        let _ = table.text("directory", values::name);
+        return only.name.clone();
+    }
+    table.require("directory", "the name of the [[directory]] in which its users are");
+    let find = |text: &str| {
+        if names().any(|name| name == text) {
+            return Ok(text.to_owned());
+        }
+        let wrong = Wrong::new(format!("there is no directory {text:?}"));
+        let list = format!("the directories are: {}", names().collect::<Vec<_>>().join(", "));
+        Err(match nearest(text, names()) {
+            Some(meant) => wrong.help(format!("did you mean {meant:?}? {list}")),
+            None => wrong.help(list),
+        })
+    };
+    table.text("directory", find).unwrap_or_default()
+}
+
+fn algorithm(table: &Table<'_>) -> Algorithm {
+    let words = Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm));
+    table.choice("algorithm", &words).unwrap_or_default()
+}
+
+fn key(table: &Table<'_>, algorithm: Algorithm) -> IssuerKey {
+    let private = table.path("key_file");
+    let public = table.path("public_key_file");
+    if algorithm.is_shared() {
+        if table.has("public_key_file") {
+            table.error(
+                "public_key_file",
+                Wrong::new(format!("{} has one key for both sides", algorithm.name()))
+                    .help("name the file with the service's secret in key_file"),
+            );
+        }
+        table
+            .require("key_file", "a file (mode 0600) with the service's SIGNING_KEY or SECRET_KEY");
+        return IssuerKey::Private(private.unwrap_or_default());
+    }
+    match (private, public) {
+        (Some(private), None) => IssuerKey::Private(private),
+        (None, Some(public)) => IssuerKey::Public(public),
+        (None, None) => {
+            table.require("public_key_file", "a file with the service's VERIFYING_KEY in PEM");
+            IssuerKey::Public(std::path::PathBuf::new())
+        }
+        (Some(_), Some(public)) => {
+            table.error(
+                "key_file",
+                Wrong::new("the public key is enough").help("remove key_file or public_key_file"),
+            );
+            IssuerKey::Public(public)
+        }
+    }
+}

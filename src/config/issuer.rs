@@ -1,0 +1,71 @@
+//! `[[issuer]]`, checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::django::jws;
+use crate::django::simplejwt::TokenType;
+
+/// `[[issuer]]`: what a service has issued itself, accepted as a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerSettings {
+    /// For logs; the kind, unless given.
+    pub name: String,
+    /// The name of the directory in which its users are.
+    pub directory: String,
+    /// The header in which its tokens come.
+    pub header: String,
+    /// The schemes before the token, any case (`Bearer`); empty: the token stands alone.
+    pub schemes: Vec<String>,
+    /// How its tokens are signed.
+    pub algorithm: jws::Algorithm,
+    /// With what they are verified.
+    pub key: IssuerKey,
+    /// How far clocks may differ.
+    pub leeway: Duration,
+    /// None of its tokens is accepted from then on.
+    pub accept_until: Option<Timestamp>,
+    /// Take a shared secret that can be guessed.
+    pub danger_weak_key: bool,
+    /// The kind and what only it has.
+    pub kind: IssuerKind,
+}
+
+/// Where an issuer's key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssuerKey {
+    /// `issuer.key_file`: a shared secret (its bytes less a final newline), or a private key in PEM.
+    Private(PathBuf),
+    /// `issuer.public_key_file`: a public key in PEM.
+    Public(PathBuf),
+}
+
+/// The kinds of issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssuerKind {
+    /// `kind = "simplejwt"`
+    SimpleJwt(SimpleJwtIssuer),
+    /// `kind = "jwt"`: tokens made by hand, which name a user and may say nothing else.
+    Jwt {
+        /// The claim with the user's id.
+        claim: String,
+        /// A token without `exp` is accepted for this long from when one of its user was first seen.
+        max_age: Duration,
+    },
+}
+
+/// `[[issuer]] kind = "simplejwt"`: the service's `SIMPLE_JWT` settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimpleJwtIssuer {
+    /// `AUTH_TOKEN_CLASSES`: accepted kinds.
+    pub token_types: Vec<TokenType>,
+    /// `USER_ID_CLAIM`
+    pub user_id_claim: String,
+    /// `AUDIENCE`; empty: not looked at.
+    pub audience: Vec<String>,
+    /// `ISSUER`
+    pub issuer: Option<String>,
+    /// `CHECK_REVOKE_TOKEN`
+    pub check_revoke_token: bool,
+}
