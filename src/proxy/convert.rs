@@ -81,11 +81,15 @@ pub(super) fn arrival(
     // The route is not known yet, so what a route may tolerate is noted and judged by the gate.
     let target = Target::parse(request.raw_path(), Tolerance::ALL)
         .map_err(crate::wire::path::TargetProblem::refusal)?;
-    let request_id = forward::request_id(&request.headers, &client, request_id.to_string());
+    let request_id = if client.through_trusted_proxy() {
+        Arc::from(forward::request_id(&request.headers, &client, request_id.to_string()))
+    } else {
+        Arc::clone(request_id)
+    };
 
     Ok(Arrival {
         at,
-        request_id: Arc::from(request_id),
+        request_id,
         method: request.method.clone(),
         target,
         host,
