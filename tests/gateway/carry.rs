@@ -344,3 +344,44 @@ fn what_follows_a_handshake_that_is_refused_is_no_request_of_the_upstreams() {
         }
     }
 }
+
+#[test]
+fn the_body_of_an_answered_request_is_no_request() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    let smuggled = "GET /public/smuggled HTTP/1.1\r\nHost: app.test\r\n\r\n";
+    let chunk = format!("{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len());
+    for head in [
+        "POST /app/x",
+        "GET /app/x",
+        "DELETE /nowhere-at-all",
+        "GET /login",
+        "GET /session",
+        "PUT /login",
+        "POST /login",
+        "POST /public/%2e%2e/x",
+        "OPTIONS /app/x",
+        "HEAD /app/x",
+        "GET /public/x",
+        "HEAD /public/x",
+    ] {
+        for (framing, body) in [
+            (format!("Content-Length: {}", smuggled.len()), smuggled),
+            ("Transfer-Encoding: chunked".to_owned(), &*chunk),
+            (format!("Content-Length: {}\r\nExpect: 100-continue", smuggled.len()), smuggled),
+        ] {
+            let mut stream = gateway.client().connect();
+            let request = format!("{head} HTTP/1.1\r\nHost: app.test\r\n{framing}\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let _ = stream.write_all(body.as_bytes());
+            let _ = stream.set_read_timeout(Some(std::time::Duration::from_millis(200)));
+            let _ = stream.read_to_end(&mut Vec::new());
+            let seen = upstream.seen();
+            assert!(
+                seen.iter().all(|seen| seen.target != "/public/smuggled"),
+                "{head} with {framing}"
+            );
+        }
+    }
+}
