@@ -8,6 +8,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -37,6 +38,7 @@ pub(super) struct Memory {
     verified: Cache<u128, Remembered>,
     told: Cache<SessionId, Arc<Told>>,
     issued: Cache<u128, Arc<Issued>>,
+    cleared: AtomicU64,
 }
 
 /// A credential that is good now.
@@ -58,6 +60,7 @@ impl Memory {
             verified: Cache::new(CREDENTIALS),
             told: Cache::new(CREDENTIALS),
             issued: Cache::new(CREDENTIALS),
+            cleared: AtomicU64::new(0),
         })
     }
 
@@ -101,7 +104,20 @@ impl Memory {
 
     /// Forgets everything: the keys have changed.
     pub(super) fn clear(&self) {
+        // Counted first: who remembers something after this sees it.
+        self.cleared.fetch_add(1, Ordering::SeqCst);
         self.verified.clear();
+    }
+
+    /// How often that was done. Whoever verifies asks before and after, and takes back what was verified with keys that
+    /// have gone.
+    pub(super) fn cleared(&self) -> u64 {
+        self.cleared.load(Ordering::SeqCst)
+    }
+
+    /// Forgets one credential.
+    pub(super) fn forget(&self, proof: Proof, credential: &str) {
+        self.verified.remove(&self.key_of(proof, credential));
     }
 
     /// A token that an issuer's key was seen to have signed. Whether it still counts is for the caller to ask.

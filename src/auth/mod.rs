@@ -225,6 +225,7 @@ impl Auth {
         if let Some(live) = self.memory.recall(proof, token, at) {
             return Ok(live);
         }
+        let cleared = self.memory.cleared();
         let verified = access_token::verify(&self.keys, &self.tokens, token, at)?;
         let by = SessionBy::Id(&verified.session);
         let session = self.sessions.find(by, at).await.map_err(store_failed)?;
@@ -232,7 +233,11 @@ impl Auth {
         if *session.identity.load().key.id != *verified.user_id {
             return Err(Refusal::TokenNotValid);
         }
-        Ok(self.memory.remember(proof, token, session, verified.expires_at))
+        let live = self.memory.remember(proof, token, session, verified.expires_at);
+        if self.memory.cleared() != cleared {
+            self.memory.forget(proof, token);
+        }
+        Ok(live)
     }
 
     /// Ends sessions, at once and for good; tells each end. Gives how many there were.

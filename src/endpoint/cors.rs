@@ -2,7 +2,7 @@
 //!
 //! The origins are listed; one that is not is never echoed, and gets the answer without these headers, which its browser
 //! then keeps from it. `null` and `*` are no origins. The fields replace those of an upstream, since two values are
-//! none. An answer that depends on the origin says so (`Vary`), whichever origin asked.
+//! none, and what an upstream allows an origin that is not listed is taken out. An answer that depends on the origin says so (`Vary`), whichever origin asked.
 //!
 //! CORS opens reading, nothing else: what the cookie authenticates from another origin is still refused unless
 //! `session.trusted_origins` lists it.
@@ -69,7 +69,14 @@ impl CorsPolicy {
         if !varies_by_origin(response.headers()) {
             response.append(VARY, HeaderValue::from_static("Origin"));
         }
-        let Some(origin) = self.origin(&arrival.headers) else { return };
+        let Some(origin) = self.origin(&arrival.headers) else {
+            if arrival.headers.contains_key(ORIGIN) {
+                // Nor may an upstream that echoes every origin let it read.
+                response.remove(&ACCESS_CONTROL_ALLOW_ORIGIN);
+                response.remove(&ACCESS_CONTROL_ALLOW_CREDENTIALS);
+            }
+            return;
+        };
         response.set(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         if self.allow_credentials {
             response.set(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
@@ -177,6 +184,25 @@ mod tests {
                 policy(true).preflight(&arrival("OPTIONS", "/", &preflight), &[Method::POST]);
             assert_eq!(fields(&reply.headers), [("vary", "Origin")], "{request:?}");
         }
+    }
+
+    #[test]
+    fn what_an_upstream_allows_others_does_not_pass() {
+        let allowed = |origin: &[(&str, &str)]| {
+            let mut response = HeaderMap::new();
+            response.append(
+                ACCESS_CONTROL_ALLOW_ORIGIN,
+                HeaderValue::from_static("https://evil.example"),
+            );
+            response.append(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            policy(true).decorate(&arrival("GET", "/", origin), &mut response);
+            response.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN)
+                || response.contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS)
+        };
+        assert!(!allowed(&[("origin", "https://evil.example")]));
+        assert!(!allowed(&[("origin", "null")]));
+        // No page of another origin asked.
+        assert!(allowed(&[]));
     }
 
     #[test]

@@ -284,3 +284,104 @@ fn a_head_that_drips_is_cut_off() {
         (gateway.metric("doorwarden_connections_active") == Some(0.0)).then_some(())
     });
 }
+
+/// Answers every request with 200, keeps the connection, and notes all bytes that come.
+fn refuses_upgrades() -> (std::net::SocketAddr, std::sync::Arc<std::sync::Mutex<Vec<u8>>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let received = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = std::sync::Arc::clone(&received);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let noted = std::sync::Arc::clone(&noted);
+            std::thread::spawn(move || {
+                let mut chunk = [0; 4096];
+                while let Ok(n @ 1..) = stream.read(&mut chunk) {
+                    noted.lock().unwrap().extend(&chunk[..n]);
+                    if chunk[..n].ends_with(b"\r\n\r\n") {
+                        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno");
+                    }
+                }
+            });
+        }
+    });
+    (address, received)
+}
+
+#[test]
+fn what_follows_a_handshake_that_is_refused_is_no_request_of_the_upstreams() {
+    let (address, received) = refuses_upgrades();
+    let gateway = Setup::new(address)
+        .route("name = \"ws\"\npath = \"/ws\"\naccess = \"public\"\nwebsocket = true")
+        .start();
+    for (target, upgrade) in [
+        ("/ws", "websocket"),
+        ("/ws", "h2c"),
+        ("/ws", "h2c, websocket"),
+        ("/public/x", "websocket"),
+        ("/public/x", "h2c"),
+    ] {
+        for more in ["", "Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n"] {
+            let mut stream = gateway.client().connect();
+            let handshake = format!(
+                "GET {target} HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+            );
+            stream.write_all(handshake.as_bytes()).unwrap();
+            let smuggled = "GET /app/secret HTTP/1.1\r\nHost: app.test\r\nX-User-Id: root\r\n\r\n";
+            let _ = stream.write_all(smuggled.as_bytes());
+            let mut rest = Vec::new();
+            let _ = stream.set_read_timeout(Some(std::time::Duration::from_secs(1)));
+            let _ = stream.read_to_end(&mut rest);
+            let _ = stream.write_all(smuggled.as_bytes());
+            let _ = stream.read_to_end(&mut rest);
+            let seen = String::from_utf8_lossy(&received.lock().unwrap()).into_owned();
+            assert!(
+                !seen.contains("/app/secret"),
+                "{target} {upgrade} {more}: {seen}\n--- client got: {}",
+                String::from_utf8_lossy(&rest)
+            );
+        }
+    }
+}
+
+#[test]
+fn the_body_of_an_answered_request_is_no_request() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    let smuggled = "GET /public/smuggled HTTP/1.1\r\nHost: app.test\r\n\r\n";
+    let chunk = format!("{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len());
+    for head in [
+        "POST /app/x",
+        "GET /app/x",
+        "DELETE /nowhere-at-all",
+        "GET /login",
+        "GET /session",
+        "PUT /login",
+        "POST /login",
+        "POST /public/%2e%2e/x",
+        "OPTIONS /app/x",
+        "HEAD /app/x",
+        "GET /public/x",
+        "HEAD /public/x",
+    ] {
+        for (framing, body) in [
+            (format!("Content-Length: {}", smuggled.len()), smuggled),
+            ("Transfer-Encoding: chunked".to_owned(), &*chunk),
+            (format!("Content-Length: {}\r\nExpect: 100-continue", smuggled.len()), smuggled),
+        ] {
+            let mut stream = gateway.client().connect();
+            let request = format!("{head} HTTP/1.1\r\nHost: app.test\r\n{framing}\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let _ = stream.write_all(body.as_bytes());
+            let _ = stream.set_read_timeout(Some(std::time::Duration::from_millis(200)));
+            let _ = stream.read_to_end(&mut Vec::new());
+            let seen = upstream.seen();
+            assert!(
+                seen.iter().all(|seen| seen.target != "/public/smuggled"),
+                "{head} with {framing}"
+            );
+        }
+    }
+}

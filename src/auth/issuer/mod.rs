@@ -179,14 +179,12 @@ impl Issuers {
         user: &User,
         at: Timestamp,
     ) -> Result<Arc<Known>, IssuedRefusal> {
-        let looked = user.look(directory, at).await?;
-        if let Some(last_seen) = looked.password_changed_after {
-            self.put(user.password_end, last_seen, FOR_GOOD).await?;
+        let known = user.look(directory, at).await?;
+        for end in user.owed() {
+            self.put(end.0, end.1, FOR_GOOD).await?;
+            user.paid(&end);
         }
-        if looked.was_switched_off {
-            self.put(user.end, at, FOR_GOOD).await?;
-        }
-        match looked.known {
+        match known {
             Some(known) if known.active => Ok(known),
             Some(_) => Err(IssuedRefusal::InactiveUser),
             None => Err(IssuedRefusal::UnknownUser),

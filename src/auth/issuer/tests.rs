@@ -1,4 +1,4 @@
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
@@ -57,6 +57,13 @@ fn simplejwt() -> SimpleJwtIssuer {
 
 /// Kim is user 7. Both issuers of the tutorial, changed as a test wants it.
 fn kit(change: impl FnOnce(&mut [IssuerSettings])) -> Kit {
+    kit_with(change, |_| {})
+}
+
+fn kit_with(
+    change: impl FnOnce(&mut [IssuerSettings]),
+    change_parts: impl FnOnce(&mut crate::auth::Parts),
+) -> Kit {
     let folder = tempfile::tempdir().unwrap();
     let key = write_key(folder.path(), &format!("{SECRET}\n"));
     let jwt = IssuerKind::Jwt { claim: "id".into(), max_age: 10 * MINUTE };
@@ -65,7 +72,30 @@ fn kit(change: impl FnOnce(&mut [IssuerSettings])) -> Kit {
         settings(jwt, "jwt-auth", &[], key),
     ];
     change(&mut issuers);
-    Kit::with(|parts| parts.issuers = issuers.into())
+    Kit::with(|parts| {
+        parts.issuers = issuers.into();
+        change_parts(parts);
+    })
+}
+
+/// A store that takes no dates while it `is_full`.
+struct Full {
+    store: Arc<dyn Stamps>,
+    is_full: Arc<AtomicBool>,
+}
+
+#[async_trait::async_trait]
+impl Stamps for Full {
+    fn stamp(&self, key: &Digest) -> Option<Timestamp> {
+        self.store.stamp(key)
+    }
+
+    async fn put(&self, stamp: NewStamp) -> Result<Timestamp, StoreError> {
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(StoreError("full".into()));
+        }
+        self.store.put(stamp).await
+    }
 }
 
 fn signing() -> SigningKey {
@@ -190,6 +220,34 @@ async fn a_changed_password_ends_what_was_issued_before_it_was_last_seen() {
     let between = access("7", later(31), None);
     assert_eq!(bearer(&kit, &between, later(90)).await, Ok(()), "may be from after the change");
     assert_eq!(jwt_auth(&kit, &undated, later(90)).await, Ok(()), "as with Django");
+}
+
+#[tokio::test]
+async fn an_end_that_the_store_could_not_take_is_not_forgotten() {
+    for switched_off in [true, false] {
+        let is_full = Arc::new(AtomicBool::new(false));
+        let kit = kit_with(
+            |_| {},
+            |parts| {
+                let (store, is_full) = (Arc::clone(&parts.stamps), Arc::clone(&is_full));
+                parts.stamps = Arc::new(Full { store, is_full });
+            },
+        );
+        let token = access("7", NOW, None);
+        assert_eq!(bearer(&kit, &token, NOW).await, Ok(()));
+        is_full.store(true, Ordering::SeqCst);
+        if switched_off {
+            kit.directory.accounts.lock()[0].active = false;
+        } else {
+            kit.directory.accounts.lock()[0].password = cheap("another");
+        }
+        for at in [60, 61] {
+            assert_eq!(bearer(&kit, &token, later(at)).await, Err("unavailable"));
+        }
+        kit.directory.accounts.lock()[0].active = true;
+        is_full.store(false, Ordering::SeqCst);
+        assert_eq!(bearer(&kit, &token, later(120)).await, Err("ended"), "{switched_off}");
+    }
 }
 
 #[tokio::test]

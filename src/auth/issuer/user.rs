@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 
 use super::keyed;
 use crate::auth::Watched;
@@ -27,6 +28,8 @@ pub(super) struct User {
     pub(super) password_end: Digest,
     known: ArcSwapOption<Known>,
     asked_at: AtomicU64,
+    /// Dates that a look found and that the store does not have yet. Nobody passes before it has.
+    owed: Mutex<Vec<(Digest, Timestamp)>>,
 }
 
 /// What a directory said.
@@ -38,16 +41,6 @@ pub(super) struct Known {
     at: Timestamp,
 }
 
-/// What a look found, and what it means for older tokens.
-pub(super) struct Looked {
-    /// `None`: there is no such user.
-    pub(super) known: Option<Arc<Known>>,
-    /// The password is another than at this time.
-    pub(super) password_changed_after: Option<Timestamp>,
-    /// They were active and are not any longer.
-    pub(super) was_switched_off: bool,
-}
-
 impl User {
     pub(super) fn new(key: UserKey) -> Self {
         Self {
@@ -56,22 +49,28 @@ impl User {
             key,
             known: ArcSwapOption::empty(),
             asked_at: AtomicU64::new(0),
+            owed: Mutex::default(),
         }
     }
 
+    /// What older tokens' ends still have to be written.
+    pub(super) fn owed(&self) -> Vec<(Digest, Timestamp)> {
+        self.owed.lock().clone()
+    }
+
+    /// The store has this one.
+    pub(super) fn paid(&self, end: &(Digest, Timestamp)) {
+        self.owed.lock().retain(|owed| owed != end);
+    }
+
     /// The user as known, or as the directory says now if that is due. Of many at once one asks; the others go by what
-    /// was known.
+    /// was known. `None`: there is no such user. What it means for older tokens is [`Self::owed`] from then on.
     pub(super) async fn look(
         &self,
         directory: &Watched,
         at: Timestamp,
-    ) -> Result<Looked, IssuedRefusal> {
+    ) -> Result<Option<Arc<Known>>, IssuedRefusal> {
         let before = self.known.load_full();
-        let unchanged = |known| Looked {
-            known: Some(known),
-            password_changed_after: None,
-            was_switched_off: false,
-        };
         if let Some(known) = &before {
             let asked_at = self.asked_at.load(Ordering::Relaxed);
             let is_due = at.since(Timestamp::from_millis(asked_at)) >= directory.every;
@@ -81,30 +80,34 @@ impl User {
                 self.asked_at.compare_exchange(asked_at, now, order.0, order.1).is_ok()
             };
             if !is_due || !is_first() {
-                return Ok(unchanged(Arc::clone(known)));
+                return Ok(Some(Arc::clone(known)));
             }
         }
         match directory.directory.by_id(&self.key).await {
             Ok(account) => {
                 let known = account.map(|account| Arc::new(Known::of(account, at)));
                 self.asked_at.store(at.as_millis(), Ordering::Relaxed);
-                self.known.store(known.clone());
                 let changed =
                     |known: &Known, before: &Known| known.password_mark != before.password_mark;
-                let password_changed_after = match (&known, &before) {
-                    (Some(known), Some(before)) if changed(known, before) => Some(before.at),
-                    _ => None,
-                };
-                let was_active = before.is_some_and(|before| before.active);
                 let is_active = known.as_ref().is_some_and(|known| known.active);
-                let was_switched_off = was_active && !is_active;
-                Ok(Looked { known, password_changed_after, was_switched_off })
+                if let Some(before) = &before {
+                    let mut owed = self.owed.lock();
+                    if known.as_ref().is_some_and(|known| changed(known, before)) {
+                        owed.push((self.password_end, before.at));
+                    }
+                    if before.active && !is_active {
+                        owed.push((self.end, at));
+                    }
+                }
+                // Last: who sees the new one sees what is owed.
+                self.known.store(known.clone());
+                Ok(known)
             }
             Err(error) => {
                 tracing::warn!(%error, "a directory cannot be asked; whom it has known stay so");
                 let again = at.plus(ASK_AGAIN).minus(directory.every);
                 self.asked_at.store(again.as_millis(), Ordering::Relaxed);
-                before.map(unchanged).ok_or(IssuedRefusal::Unavailable)
+                before.map(Some).ok_or(IssuedRefusal::Unavailable)
             }
         }
     }

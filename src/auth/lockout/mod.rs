@@ -161,10 +161,12 @@ impl Lockout {
         if !state.is_known(account, network, at) {
             keys.push(Key::AccountWide(account));
         }
+        // Who is not let through adds no counter: names cost nothing, and would push out counters that were paid for.
         let wait = keys
             .iter()
             .filter_map(|key| {
-                state.counters.entry(*key).wait(self.limits.rule(key), &self.limits, at)
+                let counter = state.counters.get_mut(key)?;
+                counter.wait(self.limits.rule(key), &self.limits, at)
             })
             .max();
         if let Some(wait) = wait {
@@ -188,7 +190,12 @@ impl Attempt<'_> {
         self.settled = true;
         let mut state = self.lockout.state.lock();
         for key in &self.keys {
-            state.counters.entry(*key).take_back();
+            let counter = state.counters.entry(*key);
+            counter.take_back();
+            let is_idle = counter.failures == 0 && counter.in_flight == 0;
+            if is_idle {
+                state.counters.remove(key);
+            }
         }
     }
 
@@ -311,6 +318,15 @@ impl<K: Copy + Eq + Hash, V: Default> Generations<K, V> {
 
     fn get(&self, key: &K) -> Option<&V> {
         self.young.get(key).or_else(|| self.old.get(key))
+    }
+
+    fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.young.get_mut(key).or_else(|| self.old.get_mut(key))
+    }
+
+    fn remove(&mut self, key: &K) {
+        self.young.remove(key);
+        self.old.remove(key);
     }
 
     fn entry(&mut self, key: K) -> &mut V {

@@ -202,6 +202,23 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..200)
 }
 
+#[test]
+fn attempts_that_cost_no_password_check_push_out_nothing() {
+    let lockout = lockout();
+    for _ in 0..3 {
+        assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), None);
+    }
+    for guess in 0..5 {
+        assert_eq!(fail(&lockout, &format!("own-{guess}"), "198.51.100.1", NOW), None);
+    }
+    for guess in 0..2 * GENERATION {
+        let name = format!("any-{guess}");
+        assert!(fail(&lockout, &name, "198.51.100.1", NOW).is_some(), "the address waits");
+        lockout.attempt(&name, ip("203.0.113.1"), NOW).expect("let through").take_back();
+    }
+    assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), Some(secs(1)));
+}
+
 proptest! {
     /// Whatever the order: never more tries than the limit and one for each wait that passed.
     #[test]

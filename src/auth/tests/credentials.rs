@@ -125,6 +125,21 @@ async fn new_keys_verify_old_tokens_and_keys_taken_away_do_not() {
     assert_eq!(bearer().await.unwrap_err(), Refusal::TokenNotValid);
 }
 
+#[tokio::test]
+async fn a_key_taken_away_while_its_token_is_looked_at_is_not_remembered() {
+    let kit = Kit::unplugged(&Arc::default());
+    let signed_in = kit.signed_in().await;
+    let access = signed_in.tokens.as_ref().unwrap().access.expose();
+    let bearer = async || kit.auth.bearer(access, CLIENT, NOW, &mut Vec::new()).await;
+    let old = kit.auth.keys().list()[0].kid.clone();
+    kit.auth.rotate_keys(NOW).unwrap();
+    kit.remove_retired_key(&old);
+    // The first is between signature and session when the keys are read.
+    let (_, reloaded) = tokio::join!(bearer(), async { kit.auth.reload_keys(NOW) });
+    reloaded.unwrap();
+    assert_eq!(bearer().await.unwrap_err(), Refusal::TokenNotValid);
+}
+
 /// A store that can be unplugged.
 struct Unplugged {
     inner: Arc<dyn Sessions>,
@@ -161,6 +176,8 @@ impl Sessions for Unplugged {
         now: Timestamp,
     ) -> Result<Option<Arc<Session>>, StoreError> {
         self.up()?;
+        // As with a store that has to ask somewhere: others get their turn.
+        tokio::task::yield_now().await;
         self.inner.find(by, now).await
     }
 

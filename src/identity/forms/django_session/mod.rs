@@ -164,6 +164,10 @@ impl DjangoSessions {
             let key = Secret::new(new);
             let live = Live { key, renew_at: at, expires_at: at.plus(self.lifetime) };
             self.live.insert(session.clone(), live);
+            if self.ended.get(session).is_some() {
+                // Ours ended while the service was at work: what it made then goes too.
+                self.session_ended(session);
+            }
             return false;
         }
         self.delete(Secret::new(new));

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+use tokio::sync::Semaphore;
 
 use crate::clock::Timestamp;
 
@@ -27,6 +28,8 @@ struct Inner {
     renew: String,
     delete: String,
     opened: Mutex<Option<Opened>>,
+    /// Who waits for the connection waits here, and not on one of the few threads that may block.
+    at_once: Semaphore,
 }
 
 struct Opened {
@@ -64,6 +67,7 @@ impl Rows {
             renew: format!("UPDATE {table} SET expire_date = ?2 WHERE session_key = ?1"),
             delete: format!("DELETE FROM {table} WHERE session_key = ?1"),
             opened: Mutex::new(None),
+            at_once: Semaphore::new(1),
         }))
     }
 
@@ -112,6 +116,7 @@ impl Rows {
         &self,
         work: impl FnOnce(&Inner, &mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, String> {
+        let _permit = self.0.at_once.acquire().await.map_err(|_| "it is closed")?;
         let inner = Arc::clone(&self.0);
         tokio::task::spawn_blocking(move || {
             let mut slot = inner.opened.lock();
@@ -157,6 +162,35 @@ fn date(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_locked_database_takes_one_thread_and_leaves_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db.sqlite3");
+        let lock = Connection::open(&path).unwrap();
+        lock.execute_batch("CREATE TABLE s (session_key, session_data, expire_date)").unwrap();
+        lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(4).enable_all().build().unwrap();
+        let first = runtime.block_on(async {
+            let rows = Rows::new(path, "s");
+            let mut waiting = tokio::task::JoinSet::new();
+            for key in 0..8 {
+                let rows = rows.clone();
+                waiting.spawn(async move { rows.delete(key.to_string()).await });
+            }
+            // All eight have had their turn when the first has the connection.
+            while rows.0.opened.try_lock().is_some() {
+                tokio::task::yield_now().await;
+            }
+            tokio::select! {
+                _ = tokio::task::spawn_blocking(|| ()) => "somebody else's work",
+                _ = waiting.join_next() => "what waits for the lock",
+            }
+        });
+        lock.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(first, "somebody else's work");
+    }
 
     #[test]
     fn a_date_is_as_django_writes_it() {

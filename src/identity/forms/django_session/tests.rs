@@ -185,6 +185,22 @@ async fn the_row_goes_with_the_session_and_no_late_request_makes_another() {
     gone(&kit, key.expose()).await;
 }
 
+#[tokio::test]
+async fn a_key_that_the_service_changes_too_late_goes_as_well() {
+    let kit = Kit::new();
+    let key = kit.key(0).await.unwrap();
+    kit.form.session_ended(&known().session.unwrap());
+    gone(&kit, key.expose()).await;
+    // The service was still at work on a request from before.
+    kit.sql(&format!(
+        "INSERT INTO django_session VALUES ('cycled', '{}', '2099-01-01')",
+        kit.login("2")
+    ));
+    kit.form.ended_by(&known(), &key, Some("cycled"), NOW).await;
+    gone(&kit, "cycled").await;
+    assert_eq!(kit.form.live.len(), 0);
+}
+
 /// Waits until there is no such row.
 async fn gone(kit: &Kit, key: &str) {
     for _ in 0..1000 {
