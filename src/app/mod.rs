@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::state::StateFolder;
+use self::state::{StateFolder, claim_store};
 use crate::auth::keys::KeyRing;
 use crate::auth::refresh_token::RefreshKey;
 use crate::auth::{self, Auth, Watched};
@@ -59,6 +59,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
 
     let state = StateFolder::of(&config);
     state.make().map_err(start_error)?;
+    let _store_is_ours = claim_store(&config).map_err(start_error)?;
     let operator_token = state.operator_token().map_err(start_error)?;
     let tls = config.listen.tls.as_ref().map(Tls::load).transpose().map_err(start_error)?;
     let countries: Arc<dyn Countries> = match &config.geo.country_database {

@@ -306,6 +306,31 @@ fn sessions_are_ended_in_the_store_of_a_stopped_one() {
 }
 
 #[test]
+fn a_store_has_one_gateway_and_no_command_changes_it_behind_its_back() {
+    let upstream = Upstream::start();
+    let mut gateway = Setup::new(upstream.address).start();
+    let tokens = gateway.client().sign_in("kim", "correct horse battery");
+    let own = std::fs::read_to_string(gateway.folder().join("gateway.toml")).unwrap();
+    let elsewhere = own.replace("admin = \"127.0.0.1:0\"", "admin = \"127.0.0.1:1\"");
+    assert_ne!(own, elsewhere);
+    write_private(&gateway.folder().join("elsewhere.toml"), elsewhere);
+
+    let error = failed(&gateway.command(&["run"]), 1);
+    assert!(error.contains("another gateway is running on"), "{error}");
+    for command in [&["session", "end", "--user", "file/kim"][..], &["key", "rotate"]] {
+        let error =
+            failed(&gateway.command(&[command, &["--config", "elsewhere.toml"]].concat()), 1);
+        assert!(error.contains("127.0.0.1:1 (`listen.admin`)"), "{command:?}: {error}");
+    }
+    assert_eq!(used(&gateway, &tokens), 200);
+    assert_eq!(listed(&gateway, &[]).len(), 1, "it is still the one that commands find");
+
+    gateway.kill();
+    gateway.spawn();
+    assert_eq!(used(&gateway, &tokens), 200, "a killed one leaves nothing that keeps it out");
+}
+
+#[test]
 fn the_store_is_copied_and_nothing_is_overwritten() {
     let upstream = Upstream::start();
     let mut gateway = Setup::new(upstream.address).start();
