@@ -25,11 +25,11 @@ use crate::secret::Secret;
 
 /// A reverse-proxy authentication gateway.
 #[derive(Debug, Parser)]
-#[command(name = "doorwarden", version, about, subcommand_negates_reqs = true)]
+#[command(name = "doorwarden", version, about, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The configuration file of `run`.
+    /// The configuration file, where no command is named.
     #[arg(long, default_value = "gateway.toml")]
     config: PathBuf,
 }
@@ -158,11 +158,19 @@ fn init(path: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file =
         std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map_err(
-            |error| Failure::Failed(format!("cannot write {}: {error}", path.display())),
+            |error| {
+                Failure::Failed(match error.kind() {
+                    std::io::ErrorKind::AlreadyExists => {
+                        format!("{} is there already, and was left alone", path.display())
+                    }
+                    _ => format!("cannot write {}: {error}", path.display()),
+                })
+            },
         )?;
     file.write_all(crate::config::init::MINIMAL.as_bytes())
         .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
-    println!("wrote {}; see what it says, then: doorwarden check", path.display());
+    let path = path.display();
+    println!("wrote {path}; see what it says, then: doorwarden check --config {path}");
     Ok(())
 }
 

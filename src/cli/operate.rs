@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use serde_json::{Value, json};
 
 use super::{ConfigFile, Failure, health, load};
@@ -35,15 +35,12 @@ pub(super) enum SessionCommand {
         user: Option<String>,
     },
     /// End one session, or all of a user.
+    #[command(group = ArgGroup::new("which").required(true).args(["session", "user"]))]
     End {
         #[command(flatten)]
         file: ConfigFile,
         /// The session's id. (One in 64 begins with a hyphen.)
-        #[arg(
-            required_unless_present = "user",
-            conflicts_with = "user",
-            allow_hyphen_values = true
-        )]
+        #[arg(allow_hyphen_values = true)]
         session: Option<String>,
         /// All sessions of this user (`DIRECTORY/ID`).
         #[arg(long)]
@@ -210,5 +207,19 @@ mod tests {
             assert_eq!(end(&["--config", "f", id]), (text(id), None, "f".into()));
         }
         assert_eq!(end(&["--user", "django/2"]), (None, text("django/2"), "gateway.toml".into()));
+    }
+
+    #[test]
+    fn what_would_be_done_to_another_than_was_named_is_refused() {
+        for (arguments, says) in [
+            (&["session", "end"][..], "--user"),
+            (&["session", "end", "Kq_3fE960-B5ua29HMtVbw", "--user", "django/2"], "--user"),
+            // Before the command it would be `run`'s, and the command would take the default.
+            (&["--config", "f", "check"], "--config"),
+        ] {
+            let error = Arguments::try_parse_from([&["doorwarden"], arguments].concat());
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(says), "{arguments:?}: {error}");
+        }
     }
 }

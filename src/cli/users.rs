@@ -22,13 +22,20 @@ pub(super) enum Command {
         #[arg(long, required = true)]
         password_stdin: bool,
         /// A group they are in; may be repeated.
-        #[arg(long = "group")]
+        #[arg(long = "group", value_name = "GROUP")]
         groups: Vec<String>,
     },
     /// List the users.
     List(UsersFile),
     /// Keep a user from signing in, and end their sessions.
     Disable {
+        /// Whom.
+        name: String,
+        #[command(flatten)]
+        file: UsersFile,
+    },
+    /// Let a disabled user sign in again.
+    Enable {
         /// Whom.
         name: String,
         #[command(flatten)]
@@ -72,6 +79,10 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Disable { name, file } => {
             Users::change(&file.file, |users| users.with_disabled(&name, true)).map_err(failed)?;
             println!("disabled {name}; their sessions end when the gateway looks again");
+        }
+        Command::Enable { name, file } => {
+            Users::change(&file.file, |users| users.with_disabled(&name, false)).map_err(failed)?;
+            println!("enabled {name}");
         }
         Command::Passwd { name, file, password_stdin: _ } => {
             let hashed = hashed_password()?;

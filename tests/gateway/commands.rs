@@ -103,7 +103,8 @@ fn what_cannot_be_a_configuration_or_a_command_exits_with_64() {
         (&["dance"], "dance"),
         (&["check", "--colour"], "--colour"),
         (&["user", "add", "kim", "--file", "users.toml"], "--password-stdin"),
-        (&["session", "end"], "<SESSION>"),
+        (&["session", "end"], "<SESSION|--user <USER>>"),
+        (&["--config", "open.toml", "check"], "--config"),
     ] {
         let error = failed(&run_in(folder.path(), arguments, ""), 64);
         assert!(error.contains(says), "{arguments:?}: {error}");
@@ -119,7 +120,8 @@ fn what_init_writes_is_a_configuration() {
     said(&run_in(folder.path(), &["init"], ""));
     assert!(said(&run_in(folder.path(), &["check"], "")).contains("fine"));
     let written = std::fs::read(folder.path().join("gateway.toml")).unwrap();
-    failed(&run_in(folder.path(), &["init"], ""), 1);
+    let error = failed(&run_in(folder.path(), &["init"], ""), 1);
+    assert!(error.contains("there already"), "{error}");
     assert_eq!(std::fs::read(folder.path().join("gateway.toml")).unwrap(), written);
 }
 
@@ -165,6 +167,13 @@ fn users_are_added_listed_disabled_and_given_passwords() {
     eventually("their session to end", || (used(&gateway, &tokens) == 401).then_some(()));
     assert_eq!(sign_in(&client, "ada", "second one"), 401);
     assert!(said(&user(&["list"], "")).contains("ada\tdisabled"));
+
+    failed(&user(&["enable", "nobody"], ""), 1);
+    said(&user(&["enable", "ada"], ""));
+    eventually("them to be let in again", || {
+        (sign_in(&client, "ada", "second one") == 200).then_some(())
+    });
+    assert!(said(&user(&["list"], "")).contains("ada\tactive"));
 }
 
 #[test]
