@@ -17,7 +17,9 @@ pub(super) fn check(admin: &str) -> Result<(), Failure> {
         println!("ready");
         Ok(())
     } else {
-        Err(Failure::Failed(format!("not ready: {status} {body}")))
+        // Whatever answers there may be no gateway, and have much to say.
+        let line = body.lines().next().unwrap_or_default();
+        Err(Failure::Failed(format!("not ready: {status} {line}")))
     }
 }
 
