@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Subcommand};
 use serde_json::{Value, json};
 
-use super::{ConfigFile, Failure, health, load};
+use super::{ConfigFile, Failure, health, load, say};
 use crate::app;
 use crate::config::Config;
 
@@ -65,7 +65,7 @@ pub(super) fn keys(command: KeyCommand) -> Result<(), Failure> {
     match command {
         KeyCommand::Generate(file) => {
             let config = load(&file.config)?;
-            println!("{}", app::offline::list_keys(&config).map_err(Failure::Failed)?);
+            say(format_args!("{}", app::offline::list_keys(&config).map_err(Failure::Failed)?))?;
         }
         KeyCommand::List(file) => {
             let config = load(&file.config)?;
@@ -73,7 +73,7 @@ pub(super) fn keys(command: KeyCommand) -> Result<(), Failure> {
                 Some(keys) => keys,
                 None => app::offline::list_keys(&config).map_err(Failure::Failed)?,
             };
-            println!("{keys:#}");
+            say(format_args!("{keys:#}"))?;
         }
         KeyCommand::Rotate(file) => {
             let config = load(&file.config)?;
@@ -81,7 +81,7 @@ pub(super) fn keys(command: KeyCommand) -> Result<(), Failure> {
                 Some(made) => made,
                 None => app::offline::rotate_key(&config).map_err(Failure::Failed)?,
             };
-            println!("the signing key is now {}", text(&made, "kid"));
+            say(format_args!("the signing key is now {}", text(&made, "kid")))?;
         }
     }
     Ok(())
@@ -108,7 +108,7 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
             };
             for session in listed.get("sessions").and_then(Value::as_array).into_iter().flatten() {
                 let field = |name: &str| text(session, name);
-                println!(
+                say(format_args!(
                     "{}\t{}\t{}\tsigned in {}\tlast used {}\tfrom {}",
                     field("session"),
                     field("user"),
@@ -116,7 +116,7 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
                     field("signed_in_at"),
                     field("last_used"),
                     field("client"),
-                );
+                ))?;
             }
         }
         SessionCommand::End { file, session, user } => {
@@ -129,7 +129,7 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
                 Some(ended) => ended,
                 None => app::offline::end_sessions(&config, &which).map_err(Failure::Failed)?,
             };
-            println!("ended {}", ended.get("ended").unwrap_or(&Value::Null));
+            say(format_args!("ended {}", ended.get("ended").unwrap_or(&Value::Null)))?;
         }
     }
     Ok(())
@@ -141,7 +141,7 @@ pub(super) fn store(command: StoreCommand) -> Result<(), Failure> {
         StoreCommand::Backup { to, file } => {
             let config = load(&file.config)?;
             app::offline::backup(&config, &to).map_err(Failure::Failed)?;
-            println!("wrote {}", to.display());
+            say(format_args!("wrote {}", to.display()))?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -358,6 +358,29 @@ fn the_store_is_copied_and_nothing_is_overwritten() {
         }
     }
     failed(&gateway.command(&["store", "backup", "no/such/folder/copy.db"]), 1);
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let add = ["user", "add", "kim", "--file", "users.toml", "--password-stdin"];
+    said(&run_in(folder.path(), &add, "a long password"));
+    let list = |stdout: Stdio| {
+        Command::new(env!("CARGO_BIN_EXE_doorwarden"))
+            .args(["user", "list", "--file", "users.toml"])
+            .current_dir(folder.path())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap()
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = list(writer.into());
+    said(&output);
+    assert!(output.stderr.is_empty(), "a reader like `head` has had enough");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert!(failed(&list(full.into()), 1).contains("cannot write the answer"));
 }
 
 #[test]
