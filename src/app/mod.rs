@@ -147,6 +147,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let runtime = runtime(threads).map_err(start_error)?;
     runtime.block_on(async move {
         tokio::spawn(detecting.run(queue));
+        tokio::spawn(ask_once(asked));
         let addresses = Addresses::of(&sockets);
         let mut stop = Signals::listen().map_err(start_error)?;
         let serving = proxy::serve(parts, sockets).await.map_err(start_error)?;
@@ -168,6 +169,16 @@ pub fn run(config: Config) -> Result<(), StartError> {
     runtime.shutdown_timeout(LAST_TASKS);
     drop(logging);
     Ok(())
+}
+
+/// A wrong table or path is told at the start, and not by the first who cannot sign in. A service may come up later, so it
+/// keeps nothing from starting.
+async fn ask_once(directories: Vec<Arc<dyn Directory>>) {
+    for directory in directories {
+        if let Err(error) = directory.find("").await {
+            tracing::warn!(%error, "a directory cannot be asked; its users cannot sign in yet");
+        }
+    }
 }
 
 /// One provider for TLS and for signatures, before anything asks for one.
