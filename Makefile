@@ -6,7 +6,7 @@ SHELL := bash
 .PHONY: help run demo test check bench fmt
 
 CARGO ?= cargo
-# Each is started up to the point of binding a port: the file in the repository's top documents every key.
+# Each must pass `doorwarden check`; the file in the repository's top documents every key.
 SAMPLES := gateway.toml $(wildcard docker/*.toml)
 
 help: ## list the targets

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::state::StateFolder;
+use self::state::{StateFolder, claim_store};
 use crate::auth::keys::KeyRing;
 use crate::auth::refresh_token::RefreshKey;
 use crate::auth::{self, Auth, Watched};
@@ -59,6 +59,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
 
     let state = StateFolder::of(&config);
     state.make().map_err(start_error)?;
+    let _store_is_ours = claim_store(&config).map_err(start_error)?;
     let operator_token = state.operator_token().map_err(start_error)?;
     let tls = config.listen.tls.as_ref().map(Tls::load).transpose().map_err(start_error)?;
     let countries: Arc<dyn Countries> = match &config.geo.country_database {
@@ -146,6 +147,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let runtime = runtime(threads).map_err(start_error)?;
     runtime.block_on(async move {
         tokio::spawn(detecting.run(queue));
+        tokio::spawn(ask_once(asked));
         let addresses = Addresses::of(&sockets);
         let mut stop = Signals::listen().map_err(start_error)?;
         let serving = proxy::serve(parts, sockets).await.map_err(start_error)?;
@@ -167,6 +169,16 @@ pub fn run(config: Config) -> Result<(), StartError> {
     runtime.shutdown_timeout(LAST_TASKS);
     drop(logging);
     Ok(())
+}
+
+/// A wrong table or path is told at the start, and not by the first who cannot sign in. A service may come up later, so it
+/// keeps nothing from starting.
+async fn ask_once(directories: Vec<Arc<dyn Directory>>) {
+    for directory in directories {
+        if let Err(error) = directory.find("").await {
+            tracing::warn!(%error, "a directory cannot be asked; its users cannot sign in yet");
+        }
+    }
 }
 
 /// One provider for TLS and for signatures, before anything asks for one.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::state::StateFolder;
+use super::state::{StateFolder, claim_store};
 use super::{install_crypto, open_store};
 use crate::auth::issuer::end_of_user;
 use crate::auth::keys::KeyRing;
@@ -46,6 +46,8 @@ pub fn list_keys(config: &Config) -> Result<Value, String> {
 /// # Errors
 /// If it cannot be made.
 pub fn rotate_key(config: &Config) -> Result<Value, String> {
+    StateFolder::of(config).make()?;
+    let _store_is_ours = claim(config)?;
     let kid = keys(config)?.rotate(SystemClock.now()).map_err(|error| error.to_string())?;
     Ok(json!({"kid": kid}))
 }
@@ -75,6 +77,8 @@ pub fn end_sessions(config: &Config, which: &Value) -> Result<Value, String> {
         (None, Some(user)) => Which::User(user_key(user)?),
         (None, None) => return Err("name a session or a user".into()),
     };
+    StateFolder::of(config).make()?;
+    let _store_is_ours = claim(config)?;
     with_store(config, async |store| {
         let now = SystemClock.now();
         let failed = |error: StoreError| error.to_string();
@@ -94,7 +98,14 @@ pub fn end_sessions(config: &Config, which: &Value) -> Result<Value, String> {
 /// If it cannot be opened, or the copy cannot be written.
 pub fn backup(config: &Config, to: &Path) -> Result<(), String> {
     with_store(config, async |store| {
-        store.backup.backup(to).await.map_err(|error| error.to_string())
+        store.backup.backup(to).await.map_err(|error| format!("cannot copy the store: {}", error.0))
+    })
+}
+
+/// What a running gateway does not see must not be changed behind its back.
+fn claim(config: &Config) -> Result<Option<std::fs::File>, String> {
+    claim_store(config).map_err(|problem| {
+        format!("{problem}, and does not answer at {} (`listen.admin`)", admin_address(config))
     })
 }
 

@@ -1,12 +1,15 @@
-//! What lies beside the store: the operator's token, and where the admin listener is.
+//! What lies beside the store: the operator's token, where the admin listener is, and whose the store is.
+//!
+//! A gateway knows from memory which sessions have ended, so two that write one store would let pass what the other has
+//! ended. A lock, which the system gives back when a process dies, keeps a second one out.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{Config, StoreKind};
 use crate::directory::private_file;
 use crate::secret::Secret;
 
@@ -86,5 +89,30 @@ impl StateFolder {
 
     fn token_path(&self) -> PathBuf {
         self.0.join("operator-token")
+    }
+}
+
+/// The store for this process alone, until the answer is dropped.
+pub(super) fn claim_store(config: &Config) -> Result<Option<File>, String> {
+    if config.store.kind == StoreKind::Memory {
+        return Ok(None);
+    }
+    let mut path = config.store.path.clone().into_os_string();
+    path.push("-lock");
+    let path = PathBuf::from(path);
+    let failed = |error: io::Error| format!("cannot lock {}: {error}", path.display());
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => {
+            Err(format!("another gateway is running on {}", config.store.path.display()))
+        }
+        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }

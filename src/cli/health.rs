@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
-use super::Failure;
+use super::{Failure, say};
 
 /// How long the admin listener may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -14,10 +14,12 @@ pub(super) fn check(admin: &str) -> Result<(), Failure> {
     let (status, body) = ask(admin, "GET /ready", &[], "")
         .map_err(|error| Failure::Failed(format!("{admin} does not answer: {error}")))?;
     if status == 200 {
-        println!("ready");
+        say(format_args!("ready"))?;
         Ok(())
     } else {
-        Err(Failure::Failed(format!("not ready: {status} {body}")))
+        // Whatever answers there may be no gateway, and have much to say.
+        let line = body.lines().next().unwrap_or_default();
+        Err(Failure::Failed(format!("not ready: {status} {line}")))
     }
 }
 

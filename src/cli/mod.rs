@@ -2,11 +2,7 @@
 //!
 //! Exit codes: 0 after what was asked for, 64 for a wrong configuration or command line (EX_USAGE of sysexits), 1 for
 //! everything else that failed, each with a clear line on standard error.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command's answer goes to standard output, and what is wrong to standard error"
-)]
+#![expect(clippy::print_stderr, reason = "what is wrong with a command goes to standard error")]
 
 mod health;
 mod operate;
@@ -25,11 +21,11 @@ use crate::secret::Secret;
 
 /// A reverse-proxy authentication gateway.
 #[derive(Debug, Parser)]
-#[command(name = "doorwarden", version, about, subcommand_negates_reqs = true)]
+#[command(name = "doorwarden", version, about, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The configuration file of `run`.
+    /// The configuration file, where no command is named.
     #[arg(long, default_value = "gateway.toml")]
     config: PathBuf,
 }
@@ -149,7 +145,7 @@ fn run(path: &Path) -> Result<(), Failure> {
 
 fn check(path: &Path) -> Result<(), Failure> {
     load(path)?;
-    println!("{}: fine", path.display());
+    say(format_args!("{}: fine", path.display()))?;
     Ok(())
 }
 
@@ -158,19 +154,38 @@ fn init(path: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file =
         std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map_err(
-            |error| Failure::Failed(format!("cannot write {}: {error}", path.display())),
+            |error| {
+                Failure::Failed(match error.kind() {
+                    std::io::ErrorKind::AlreadyExists => {
+                        format!("{} is there already, and was left alone", path.display())
+                    }
+                    _ => format!("cannot write {}: {error}", path.display()),
+                })
+            },
         )?;
     file.write_all(crate::config::init::MINIMAL.as_bytes())
         .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
-    println!("wrote {}; see what it says, then: doorwarden check", path.display());
+    let path = path.display();
+    say(format_args!("wrote {path}; see what it says, then: doorwarden check --config {path}"))?;
     Ok(())
 }
 
 fn hash_password() -> Result<(), Failure> {
     let hashed = password::hash(&password_from_stdin()?)
         .map_err(|error| Failure::Failed(error.to_string()))?;
-    println!("{hashed}");
+    say(format_args!("{hashed}"))?;
     Ok(())
+}
+
+/// One line of a command's answer. Whoever stops reading, like `head`, has had enough.
+pub(crate) fn say(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+    use std::io::Write as _;
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write the answer: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// All of standard input, less one final newline.

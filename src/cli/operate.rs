@@ -5,10 +5,10 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use serde_json::{Value, json};
 
-use super::{ConfigFile, Failure, health, load};
+use super::{ConfigFile, Failure, health, load, say};
 use crate::app;
 use crate::config::Config;
 
@@ -35,15 +35,12 @@ pub(super) enum SessionCommand {
         user: Option<String>,
     },
     /// End one session, or all of a user.
+    #[command(group = ArgGroup::new("which").required(true).args(["session", "user"]))]
     End {
         #[command(flatten)]
         file: ConfigFile,
         /// The session's id. (One in 64 begins with a hyphen.)
-        #[arg(
-            required_unless_present = "user",
-            conflicts_with = "user",
-            allow_hyphen_values = true
-        )]
+        #[arg(allow_hyphen_values = true)]
         session: Option<String>,
         /// All sessions of this user (`DIRECTORY/ID`).
         #[arg(long)]
@@ -68,7 +65,7 @@ pub(super) fn keys(command: KeyCommand) -> Result<(), Failure> {
     match command {
         KeyCommand::Generate(file) => {
             let config = load(&file.config)?;
-            println!("{}", app::offline::list_keys(&config).map_err(Failure::Failed)?);
+            say(format_args!("{}", app::offline::list_keys(&config).map_err(Failure::Failed)?))?;
         }
         KeyCommand::List(file) => {
             let config = load(&file.config)?;
@@ -76,7 +73,7 @@ pub(super) fn keys(command: KeyCommand) -> Result<(), Failure> {
                 Some(keys) => keys,
                 None => app::offline::list_keys(&config).map_err(Failure::Failed)?,
             };
-            println!("{keys:#}");
+            say(format_args!("{keys:#}"))?;
         }
         KeyCommand::Rotate(file) => {
             let config = load(&file.config)?;
@@ -84,7 +81,7 @@ pub(super) fn keys(command: KeyCommand) -> Result<(), Failure> {
                 Some(made) => made,
                 None => app::offline::rotate_key(&config).map_err(Failure::Failed)?,
             };
-            println!("the signing key is now {}", text(&made, "kid"));
+            say(format_args!("the signing key is now {}", text(&made, "kid")))?;
         }
     }
     Ok(())
@@ -111,7 +108,7 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
             };
             for session in listed.get("sessions").and_then(Value::as_array).into_iter().flatten() {
                 let field = |name: &str| text(session, name);
-                println!(
+                say(format_args!(
                     "{}\t{}\t{}\tsigned in {}\tlast used {}\tfrom {}",
                     field("session"),
                     field("user"),
@@ -119,7 +116,7 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
                     field("signed_in_at"),
                     field("last_used"),
                     field("client"),
-                );
+                ))?;
             }
         }
         SessionCommand::End { file, session, user } => {
@@ -132,7 +129,7 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
                 Some(ended) => ended,
                 None => app::offline::end_sessions(&config, &which).map_err(Failure::Failed)?,
             };
-            println!("ended {}", ended.get("ended").unwrap_or(&Value::Null));
+            say(format_args!("ended {}", ended.get("ended").unwrap_or(&Value::Null)))?;
         }
     }
     Ok(())
@@ -144,7 +141,7 @@ pub(super) fn store(command: StoreCommand) -> Result<(), Failure> {
         StoreCommand::Backup { to, file } => {
             let config = load(&file.config)?;
             app::offline::backup(&config, &to).map_err(Failure::Failed)?;
-            println!("wrote {}", to.display());
+            say(format_args!("wrote {}", to.display()))?;
         }
     }
     Ok(())
@@ -210,5 +207,19 @@ mod tests {
             assert_eq!(end(&["--config", "f", id]), (text(id), None, "f".into()));
         }
         assert_eq!(end(&["--user", "django/2"]), (None, text("django/2"), "gateway.toml".into()));
+    }
+
+    #[test]
+    fn what_would_be_done_to_another_than_was_named_is_refused() {
+        for (arguments, says) in [
+            (&["session", "end"][..], "--user"),
+            (&["session", "end", "Kq_3fE960-B5ua29HMtVbw", "--user", "django/2"], "--user"),
+            // Before the command it would be `run`'s, and the command would take the default.
+            (&["--config", "f", "check"], "--config"),
+        ] {
+            let error = Arguments::try_parse_from([&["doorwarden"], arguments].concat());
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(says), "{arguments:?}: {error}");
+        }
     }
 }

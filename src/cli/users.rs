@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, password_from_stdin};
+use super::{Failure, password_from_stdin, say};
 use crate::directory::password;
 use crate::directory::users_file::UsersFile as Users;
 
@@ -22,13 +22,20 @@ pub(super) enum Command {
         #[arg(long, required = true)]
         password_stdin: bool,
         /// A group they are in; may be repeated.
-        #[arg(long = "group")]
+        #[arg(long = "group", value_name = "GROUP")]
         groups: Vec<String>,
     },
     /// List the users.
     List(UsersFile),
     /// Keep a user from signing in, and end their sessions.
     Disable {
+        /// Whom.
+        name: String,
+        #[command(flatten)]
+        file: UsersFile,
+    },
+    /// Let a disabled user sign in again.
+    Enable {
         /// Whom.
         name: String,
         #[command(flatten)]
@@ -61,25 +68,29 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             let hashed = hashed_password()?;
             Users::change(&file.file, |users| users.with_user(&name, &hashed, &groups))
                 .map_err(failed)?;
-            println!("added {name}");
+            say(format_args!("added {name}"))?;
         }
         Command::List(file) => {
             for user in Users::read(&file.file).map_err(failed)?.list() {
                 let state = if user.disabled { "disabled" } else { "active" };
-                println!("{}\t{state}\t{}", user.name, user.groups.join(","));
+                say(format_args!("{}\t{state}\t{}", user.name, user.groups.join(",")))?;
             }
         }
         Command::Disable { name, file } => {
             Users::change(&file.file, |users| users.with_disabled(&name, true)).map_err(failed)?;
-            println!("disabled {name}; their sessions end when the gateway looks again");
+            say(format_args!("disabled {name}; their sessions end when the gateway looks again"))?;
+        }
+        Command::Enable { name, file } => {
+            Users::change(&file.file, |users| users.with_disabled(&name, false)).map_err(failed)?;
+            say(format_args!("enabled {name}"))?;
         }
         Command::Passwd { name, file, password_stdin: _ } => {
             let hashed = hashed_password()?;
             Users::change(&file.file, |users| users.with_password(&name, &hashed))
                 .map_err(failed)?;
-            println!(
+            say(format_args!(
                 "changed the password of {name}; their sessions end when the gateway looks again"
-            );
+            ))?;
         }
     }
     Ok(())

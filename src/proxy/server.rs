@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{Fds, ListenFds};
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::sync::watch;
@@ -128,8 +129,14 @@ impl Tls {
         if chain.is_empty() {
             return Err(tls_error(&files.certificate, &"there is no certificate in it"));
         }
-        let key = PrivateKeyDer::from_pem_file(&files.private_key)
-            .map_err(|error| tls_error(&files.private_key, &error))?;
+        let key =
+            PrivateKeyDer::from_pem_file(&files.private_key).map_err(|error| match error {
+                pem::Error::NoItemsFound => {
+                    tls_error(&files.private_key, &"there is no private key in it")
+                }
+                error => tls_error(&files.private_key, &error),
+            })?;
+        warn_if_all_can_read(&files.private_key);
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let key = CertifiedKey::from_der(chain, key, &provider)
             .map_err(|error| tls_error(&files.private_key, &error))?;
@@ -144,6 +151,18 @@ impl Tls {
         settings.set_cert_resolver(Arc::new(resolver));
         settings.enable_h2();
         Ok(settings)
+    }
+}
+
+/// Unlike our own keys it is not refused: tools that renew certificates choose its mode.
+fn warn_if_all_can_read(key: &Path) {
+    let mode = std::fs::metadata(key).map_or(0, |metadata| metadata.permissions().mode() & 0o7777);
+    if mode & 0o007 != 0 {
+        tracing::warn!(
+            path = %key.display(),
+            mode = %format_args!("{mode:04o}"),
+            "every user of this machine can reach the private key for TLS; run chmod o-rwx on it"
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -103,7 +103,8 @@ fn what_cannot_be_a_configuration_or_a_command_exits_with_64() {
         (&["dance"], "dance"),
         (&["check", "--colour"], "--colour"),
         (&["user", "add", "kim", "--file", "users.toml"], "--password-stdin"),
-        (&["session", "end"], "<SESSION>"),
+        (&["session", "end"], "<SESSION|--user <USER>>"),
+        (&["--config", "open.toml", "check"], "--config"),
     ] {
         let error = failed(&run_in(folder.path(), arguments, ""), 64);
         assert!(error.contains(says), "{arguments:?}: {error}");
@@ -119,7 +120,8 @@ fn what_init_writes_is_a_configuration() {
     said(&run_in(folder.path(), &["init"], ""));
     assert!(said(&run_in(folder.path(), &["check"], "")).contains("fine"));
     let written = std::fs::read(folder.path().join("gateway.toml")).unwrap();
-    failed(&run_in(folder.path(), &["init"], ""), 1);
+    let error = failed(&run_in(folder.path(), &["init"], ""), 1);
+    assert!(error.contains("there already"), "{error}");
     assert_eq!(std::fs::read(folder.path().join("gateway.toml")).unwrap(), written);
 }
 
@@ -165,6 +167,13 @@ fn users_are_added_listed_disabled_and_given_passwords() {
     eventually("their session to end", || (used(&gateway, &tokens) == 401).then_some(()));
     assert_eq!(sign_in(&client, "ada", "second one"), 401);
     assert!(said(&user(&["list"], "")).contains("ada\tdisabled"));
+
+    failed(&user(&["enable", "nobody"], ""), 1);
+    said(&user(&["enable", "ada"], ""));
+    eventually("them to be let in again", || {
+        (sign_in(&client, "ada", "second one") == 200).then_some(())
+    });
+    assert!(said(&user(&["list"], "")).contains("ada\tactive"));
 }
 
 #[test]
@@ -306,6 +315,31 @@ fn sessions_are_ended_in_the_store_of_a_stopped_one() {
 }
 
 #[test]
+fn a_store_has_one_gateway_and_no_command_changes_it_behind_its_back() {
+    let upstream = Upstream::start();
+    let mut gateway = Setup::new(upstream.address).start();
+    let tokens = gateway.client().sign_in("kim", "correct horse battery");
+    let own = std::fs::read_to_string(gateway.folder().join("gateway.toml")).unwrap();
+    let elsewhere = own.replace("admin = \"127.0.0.1:0\"", "admin = \"127.0.0.1:1\"");
+    assert_ne!(own, elsewhere);
+    write_private(&gateway.folder().join("elsewhere.toml"), elsewhere);
+
+    let error = failed(&gateway.command(&["run"]), 1);
+    assert!(error.contains("another gateway is running on"), "{error}");
+    for command in [&["session", "end", "--user", "file/kim"][..], &["key", "rotate"]] {
+        let error =
+            failed(&gateway.command(&[command, &["--config", "elsewhere.toml"]].concat()), 1);
+        assert!(error.contains("127.0.0.1:1 (`listen.admin`)"), "{command:?}: {error}");
+    }
+    assert_eq!(used(&gateway, &tokens), 200);
+    assert_eq!(listed(&gateway, &[]).len(), 1, "it is still the one that commands find");
+
+    gateway.kill();
+    gateway.spawn();
+    assert_eq!(used(&gateway, &tokens), 200, "a killed one leaves nothing that keeps it out");
+}
+
+#[test]
 fn the_store_is_copied_and_nothing_is_overwritten() {
     let upstream = Upstream::start();
     let mut gateway = Setup::new(upstream.address).start();
@@ -324,6 +358,29 @@ fn the_store_is_copied_and_nothing_is_overwritten() {
         }
     }
     failed(&gateway.command(&["store", "backup", "no/such/folder/copy.db"]), 1);
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let add = ["user", "add", "kim", "--file", "users.toml", "--password-stdin"];
+    said(&run_in(folder.path(), &add, "a long password"));
+    let list = |stdout: Stdio| {
+        Command::new(env!("CARGO_BIN_EXE_doorwarden"))
+            .args(["user", "list", "--file", "users.toml"])
+            .current_dir(folder.path())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap()
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = list(writer.into());
+    said(&output);
+    assert!(output.stderr.is_empty(), "a reader like `head` has had enough");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert!(failed(&list(full.into()), 1).contains("cannot write the answer"));
 }
 
 #[test]

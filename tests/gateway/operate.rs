@@ -118,6 +118,24 @@ fn all_that_it_makes_is_for_its_owner_alone() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_asked_is_told_at_the_start() {
+    let upstream = Upstream::start();
+    for (keys, says) in [("", "gone.db"), ("user_table = \"people\"", "people")] {
+        let setup = Setup::new(upstream.address).directories(&format!(
+            "[[directory]]\nkind = \"django\"\ndatabase = \"sqlite://gone.db\"\n{keys}\n"
+        ));
+        // An empty file is a database without tables.
+        let setup = if keys.is_empty() { setup } else { setup.file("gone.db", b"") };
+        let gateway = setup.start();
+        let line = gateway.logged("the warning", |line| line["level"] == "WARN");
+        assert!(line["error"].as_str().unwrap().contains(says), "{line}");
+        let login = json!({"username": "kim", "password": "correct horse battery"});
+        let answer = gateway.client().post("/login").json(&login).send();
+        assert_eq!((answer.status, &*answer.code()), (503, "directory_unavailable"));
+    }
+}
+
+#[test]
 fn a_second_signal_does_not_wait_for_requests_in_flight() {
     let upstream = Upstream::start();
     let mut gateway = Setup::new(upstream.address).start();

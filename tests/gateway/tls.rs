@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Request};
@@ -390,6 +391,22 @@ fn certificate_and_key_that_cannot_be_used_keep_the_gateway_from_starting() {
     }
     let folder = Setup::new(upstream.address).listen(FILES).prepare();
     assert!(does_not_start(folder.path()).contains("cert.pem"));
+}
+
+#[test]
+fn a_key_that_every_user_can_read_is_told() {
+    let (_upstream, _certificate, mut gateway) = start();
+    let told = |gateway: &Gateway| gateway.log().iter().any(|line| line.contains("chmod o-rwx"));
+    assert!(!told(&gateway));
+    gateway.terminate();
+    gateway.wait();
+    for (mode, is_told) in [(0o640, false), (0o644, true)] {
+        let key = gateway.folder().join("key.pem");
+        std::fs::set_permissions(key, PermissionsExt::from_mode(mode)).unwrap();
+        gateway.spawn();
+        assert_eq!(told(&gateway), is_told, "{mode:o}");
+        gateway.kill();
+    }
 }
 
 #[test]
