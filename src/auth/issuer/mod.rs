@@ -16,7 +16,7 @@
 //! because nothing tells a new sign-in from a copy of the old token. The way back is to sign in at the gateway. A changed
 //! password does not end them (Django raises its rounds at a sign-in, and that looks the same).
 //!
-//! A new kind is a file here with an [`Issuer`], and a line in [`open`].
+//! A new kind is a file here with an `Issuer`, and a line in `open`.
 
 mod jwt;
 mod key;
