@@ -1,11 +1,9 @@
 //! Time as a value and as a port.
 //!
 //! Every function that depends on the time takes a [`Timestamp`]; only the edges (a request's arrival, a background
-//! task's tick) ask a [`Clock`]. Tests move a [`ManualClock`] by hand.
+//! task's tick) ask a [`Clock`]. Tests give the time as they like.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point of wall-clock time: milliseconds since 1970-01-01T00:00:00Z.
@@ -21,10 +19,6 @@ pub trait Clock: Send + Sync {
 /// The machine's wall clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
-
-/// A clock that stands still until it is moved; its clones share one hand.
-#[derive(Clone, Debug)]
-pub struct ManualClock(Arc<AtomicU64>);
 
 impl Timestamp {
     /// From milliseconds since 1970.
@@ -85,25 +79,6 @@ impl Clock for SystemClock {
         #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-    }
-}
-
-impl ManualClock {
-    /// A clock that shows `at`.
-    pub fn at(at: Timestamp) -> Self {
-        Self(Arc::new(AtomicU64::new(at.as_millis())))
-    }
-
-    /// Moves the hand forward.
-    pub fn advance(&self, by: Duration) {
-        let now = self.now().plus(by);
-        self.0.store(now.as_millis(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
     }
 }
 

@@ -197,11 +197,6 @@ impl Gate {
             }
         }
     }
-
-    /// The names of all routes, for metrics.
-    pub fn route_names(&self) -> Vec<String> {
-        self.routes.route_names()
-    }
 }
 
 /// Whether `Authorization` holds something that is not ours. A public route may lead to a service with tokens of its own;

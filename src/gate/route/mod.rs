@@ -101,15 +101,6 @@ impl RouteTable {
             None => Found::OtherMethods(prefix.methods()),
         }
     }
-
-    /// The names of all routes, for metrics.
-    pub fn route_names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            self.prefixes.iter().flat_map(|p| &p.routes).map(|route| route.name.clone()).collect();
-        names.sort();
-        names.dedup();
-        names
-    }
 }
 
 impl Prefix {
