@@ -3,7 +3,8 @@
 //! Three places can hold a credential: `Authorization: Bearer`, a header in which an `[[issuer]]`'s tokens come (which can
 //! be `Authorization` too), and the session cookie. A bad token never falls back to another credential (R20); good ones
 //! that name two users are refused; of several that name one user a token counts before the cookie, since a browser
-//! cannot send it unasked and so needs no cross-site check. Tokens in the query or a form are never credentials (RFC 6750
+//! cannot send it unasked and so needs no cross-site check. The cookie has several names where an alias stands in for a
+//! service's own sign-in ([`CookieNames`](super::cookies::CookieNames)); under two of them it names one session. Tokens in the query or a form are never credentials (RFC 6750
 //! sections 2.2 and 2.3 are not served). Another scheme in `Authorization` (Basic, Token) proves nothing here.
 
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use crate::refusal::Refusal;
 use crate::store::Session;
 use crate::wire::arrival::Arrival;
 use crate::wire::authorization::{self, Authorization};
-use crate::wire::cookie::{self, CookieValue};
 
 /// What a request brought.
 #[derive(Debug)]
@@ -42,41 +42,40 @@ pub enum Credential {
 
 impl Auth {
     /// Checks what the request brought.
-    pub async fn presented(
-        &self,
-        cookie_name: &str,
-        arrival: &Arrival,
-        happened: &mut Vec<What>,
-    ) -> Presented {
-        let cookie = cookie::read(&arrival.headers, cookie_name);
+    pub async fn presented(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Presented {
+        let cookies = self.cookies.values(&arrival.headers);
         let tokens = match self.tokens(arrival, happened).await {
             Ok(tokens) => tokens,
             Err(presented) => return presented,
         };
-        let cookie = match cookie {
-            CookieValue::Absent => None,
-            CookieValue::One(value) => Some(value),
-            CookieValue::Conflicting | CookieValue::Malformed => {
-                return Presented::Malformed(Refusal::BadCookie);
-            }
+        let cookies = match cookies {
+            Ok(cookies) => cookies,
+            Err(refusal) => return Presented::Malformed(refusal),
         };
-        let mut all = Vec::with_capacity(tokens.len() + 1);
+        let mut all = Vec::with_capacity(tokens.len() + cookies.len());
         for token in tokens {
             match token {
                 Ok(credential) => all.push(credential),
                 Err((refusal, proof)) => return Presented::Bad(refusal, proof),
             }
         }
-        if let Some(value) = cookie {
+        let (proof, has_token) = (Proof::SessionCookie, !all.is_empty());
+        let mut named: Option<Arc<Session>> = None;
+        for value in cookies {
             let (client, at) = (arrival.client_ip(), arrival.at);
             match self.cookie(value, client, at, happened).await {
-                Ok(session) => all.push(Credential::Session(session, Proof::SessionCookie)),
-                Err(refusal) if all.is_empty() => {
-                    return Presented::Bad(refusal, Proof::SessionCookie);
-                }
+                Ok(session) => match &named {
+                    Some(other) if other.id != session.id => {
+                        return Presented::Malformed(Refusal::ConflictingCredentials);
+                    }
+                    Some(_) => {}
+                    None => named = Some(session),
+                },
+                Err(refusal) if !has_token => return Presented::Bad(refusal, proof),
                 Err(_) => {}
             }
         }
+        all.extend(named.map(|session| Credential::Session(session, proof)));
         Presented::of(all)
     }
 

@@ -17,7 +17,7 @@ use http::header::SET_COOKIE;
 use http::{HeaderValue, Method};
 
 use crate::auth::Auth;
-use crate::config::{Config, Issues, OwnPath, OwnPathEntry};
+use crate::config::{Config, Issues, OwnPath, OwnPathEntry, Shape};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
@@ -28,6 +28,7 @@ use self::logout::Extent;
 use self::refused::Refused;
 use self::session_cookie::SessionCookie;
 
+mod alias;
 pub mod cors;
 mod credentials;
 mod input;
@@ -73,8 +74,8 @@ impl Endpoints {
     pub fn new(auth: Arc<Auth>, config: &Config) -> Self {
         let login = config.paths.iter().find(|entry| entry.own == OwnPath::Login);
         Self {
+            cookie: SessionCookie::new(&config.session, auth.cookies().clone()),
             auth,
-            cookie: SessionCookie::new(&config.session),
             issues: config.login.issues,
             title: config.login.title.clone(),
             links: config.login.links.clone(),
@@ -92,7 +93,7 @@ impl Endpoints {
         body: Bytes,
         happened: &mut Vec<What>,
     ) -> Served {
-        let methods = methods(own.own);
+        let methods = methods(own);
         if arrival.preflight().is_some() {
             return Served::reply(self.cors.preflight(arrival, methods));
         }
@@ -100,6 +101,9 @@ impl Endpoints {
             return Served::refused(wrong_method(&arrival.method, methods), &arrival.request_id);
         }
         let mut served = match own.own {
+            OwnPath::Login | OwnPath::Logout if own.shape != Shape::SimpleJwt => {
+                self.alias(own, arrival, &body, happened).await
+            }
             OwnPath::Login if arrival.method == Method::POST => {
                 self.login(own, arrival, &body, happened).await
             }
@@ -117,14 +121,14 @@ impl Endpoints {
         if served.refusal == Some(Refusal::BadCookie)
             && !served.reply.headers.contains_key(SET_COOKIE)
         {
-            served.reply = self.cookie.remove(served.reply);
+            served.reply = self.cookie.remove(served.reply, arrival);
         }
         served
     }
 
-    /// `Set-Cookie` that takes the session cookie away.
-    pub fn cookie_removal(&self) -> Option<HeaderValue> {
-        self.cookie.removal()
+    /// Each `Set-Cookie` that takes away the session cookie that a request brought.
+    pub fn cookie_removals(&self, arrival: &Arrival) -> Vec<HeaderValue> {
+        self.cookie.removals(arrival)
     }
 
     /// What front ends on other origins may do.
@@ -150,9 +154,10 @@ impl Served {
     }
 }
 
-/// The methods that an own path takes.
-const fn methods(own: OwnPath) -> &'static [Method] {
-    match own {
+/// The methods that an own path takes. Only ours has a page to sign in.
+const fn methods(own: &OwnPathEntry) -> &'static [Method] {
+    match own.own {
+        OwnPath::Login if !matches!(own.shape, Shape::SimpleJwt) => &[Method::POST],
         OwnPath::Login => &[Method::GET, Method::HEAD, Method::POST],
         OwnPath::Refresh | OwnPath::Verify | OwnPath::Logout | OwnPath::LogoutAll => {
             &[Method::POST]

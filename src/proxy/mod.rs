@@ -126,12 +126,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
             trusted: TrustedProxies::new(config.trusted_proxies.iter().copied()),
             protected: protected.clone(),
         },
-        edit: edit::EditRules {
-            identity,
-            forms,
-            protected,
-            own_cookie: config.session.cookie.clone(),
-        },
+        edit: edit::EditRules { identity, forms, protected, cookies: auth.cookies().clone() },
         pools: pools.clone(),
         listen: listen.clone(),
         hsts: hsts(listen.hsts_max_age),

@@ -54,9 +54,19 @@ impl IssuerKeyError {
 pub(super) fn read(settings: &IssuerSettings) -> Result<VerifyingKey, IssuerKeyError> {
     let read = match &settings.key {
         IssuerKey::Public(path) => public(settings, path),
-        IssuerKey::Private(path) => private(settings, path),
+        IssuerKey::Private(path) => private(settings, path).and_then(|key| Ok(key.verifying()?)),
     };
     read.map_err(|problem| IssuerKeyError { issuer: settings.name.clone(), problem })
+}
+
+/// The key under which tokens of this issuer can be made, where there is one.
+pub(super) fn signing(settings: &IssuerSettings) -> Result<Option<SigningKey>, IssuerKeyError> {
+    match &settings.key {
+        IssuerKey::Public(_) => Ok(None),
+        IssuerKey::Private(path) => private(settings, path)
+            .map(Some)
+            .map_err(|problem| IssuerKeyError { issuer: settings.name.clone(), problem }),
+    }
 }
 
 fn public(settings: &IssuerSettings, path: &Path) -> Result<VerifyingKey, Problem> {
@@ -65,15 +75,15 @@ fn public(settings: &IssuerSettings, path: &Path) -> Result<VerifyingKey, Proble
     Ok(VerifyingKey::public(settings.algorithm, &pem)?)
 }
 
-fn private(settings: &IssuerSettings, path: &Path) -> Result<VerifyingKey, Problem> {
+fn private(settings: &IssuerSettings, path: &Path) -> Result<SigningKey, Problem> {
     let (bytes, _) = private_file::read(path)?;
     if !settings.algorithm.is_shared() {
-        return Ok(SigningKey::read(settings.algorithm, &bytes)?.verifying()?);
+        return Ok(SigningKey::read(settings.algorithm, &bytes)?);
     }
     // An editor's final newline is not part of it.
     let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     if secret.len() < MIN_SECRET && !secret.is_empty() && !settings.danger_weak_key {
         return Err(Problem::Weak(secret.len()));
     }
-    Ok(SigningKey::read(settings.algorithm, secret)?.verifying()?)
+    Ok(SigningKey::read(settings.algorithm, secret)?)
 }

@@ -20,6 +20,7 @@
 
 mod jwt;
 mod key;
+mod mint;
 mod reading;
 mod refused;
 mod simplejwt;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 
 pub use self::key::IssuerKeyError;
+pub(super) use self::mint::Mints;
 use self::reading::Readings;
 pub(super) use self::reading::{Shown, Unreadable};
 use self::refused::{is_anothers, public};

@@ -326,6 +326,7 @@ async fn a_token_without_times_ages_from_its_users_first_sight() {
         expires_at: later(700),
         issued_at: later(600),
         token_id: "t",
+        session: None,
     };
     let timed = mint_hand_made(&signing(), &new).unwrap();
     assert_eq!(jwt_auth(&kit, &timed, later(699)).await, Ok(()), "says itself until when");
