@@ -108,6 +108,25 @@ fn each_sign_in_has_djangos_answer() {
             Box::new(|r| r.form(&[("username", "kim"), ("password", "kim-pass-1234")])),
         ),
         (
+            "a form in parts",
+            200,
+            Box::new(|r| {
+                let part = |name: &str, value: &str| {
+                    format!(
+                        "--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+                    )
+                };
+                let body =
+                    part("username", "kim") + &part("password", "kim-pass-1234") + "--x--\r\n";
+                r.header("Content-Type", "multipart/form-data; boundary=x").body(body.as_bytes())
+            }),
+        ),
+        (
+            "a form in parts that is none",
+            400,
+            Box::new(|r| r.header("Content-Type", "multipart/form-data").body(b"x")),
+        ),
+        (
             "with a charset",
             200,
             Box::new(move |r| {

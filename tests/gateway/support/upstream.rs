@@ -1,8 +1,8 @@
 //! A recording upstream: keeps every request head as the bytes that came, and answers what a test asks for.
 //!
 //! By default it answers with JSON of what it saw. The path chooses otherwise: `/status/404`, `/hang` (reads and never
-//! answers), `/break` (closes without an answer), `/cookies` (tries to set our cookie and identity headers), `/sets?COOKIE` (sets that one),
-//! `/drip` (a chunked answer whose second half waits until the test says [`Upstream::release`]).
+//! answers), `/break` (closes without an answer), `/cookies` (tries to set our cookie and identity headers),
+//! `/sets?COOKIE` (sets that one), `/drip` (a chunked answer whose second half waits until the test says [`Upstream::release`]).
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
