@@ -39,6 +39,13 @@ impl CookieNames {
         Self { own, aliases }
     }
 
+    /// Has it the form of our cookies' values?
+    pub fn is_ours(value: &[u8]) -> bool {
+        let in_alphabet =
+            |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'_';
+        value.len() == LENGTH && value.iter().all(in_alphabet)
+    }
+
     /// The gateway's own name for it.
     pub fn own(&self) -> &str {
         &self.own
@@ -83,7 +90,7 @@ impl CookieNames {
     /// Must it not get to an upstream?
     pub fn take(&self, pair: Pair<'_>) -> bool {
         pair.is_called(&self.own)
-            || self.aliases.iter().any(|name| pair.is_called(name) && is_ours(pair.value()))
+            || self.aliases.iter().any(|name| pair.is_called(name) && Self::is_ours(pair.value()))
     }
 
     /// The alias under which an upstream's `Set-Cookie` would give a browser a session of ours.
@@ -93,20 +100,14 @@ impl CookieNames {
         let value = pair.rsplit(|byte| *byte == b'=').next()?.trim_ascii();
         let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
         let name = self.aliases.iter().find(|name| sets_cookie(set_cookie, name))?;
-        is_ours(value).then_some(name)
+        Self::is_ours(value).then_some(name)
     }
-}
-
-/// Has it the form of our cookies' values?
-pub(super) fn is_ours(value: &[u8]) -> bool {
-    let in_alphabet = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'_';
-    value.len() == LENGTH && value.iter().all(in_alphabet)
 }
 
 /// The values of ours under an alias' name.
 fn ours<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h str> {
     cookie::values(headers, name)
-        .filter(|value| is_ours(value))
+        .filter(|value| CookieNames::is_ours(value))
         .filter_map(|value| std::str::from_utf8(value).ok())
 }
 

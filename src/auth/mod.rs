@@ -224,7 +224,7 @@ impl Auth {
             }
             return Ok(live.used(proof, client, at, happened));
         }
-        if !cookies::is_ours(value.as_bytes()) {
+        if !CookieNames::is_ours(value.as_bytes()) {
             return Err(Refusal::SessionEnded);
         }
         let digest = Secret::new(value).digest();
@@ -288,7 +288,7 @@ impl Auth {
     }
 
     /// The names under which the session cookie comes.
-    pub const fn cookies(&self) -> &CookieNames {
+    pub const fn cookie_names(&self) -> &CookieNames {
         &self.cookies
     }
 

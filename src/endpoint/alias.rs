@@ -116,7 +116,7 @@ impl Endpoints {
             Err(refused) => Served::refused(refused, &arrival.request_id),
         };
         if !keeps_cookie(&served) {
-            served.reply = self.cookie.remove_brought(served.reply, arrival);
+            served.reply = self.remove_brought_cookies(arrival, served.reply);
         }
         served
     }

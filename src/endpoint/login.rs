@@ -64,7 +64,7 @@ impl Endpoints {
         let page = self.page(own, arrival, &next, "");
         let Ok(cookies) = self.cookie.read(&arrival.headers) else {
             // No reason to show no page: it is where a new one comes from, once this one is gone.
-            return Served::reply(self.cookie.remove(page.reply(), arrival));
+            return Served::reply(self.remove_cookies(arrival, page.reply()));
         };
         for value in cookies {
             match live(self.auth.cookie(value, arrival.client_ip(), arrival.at, happened).await) {

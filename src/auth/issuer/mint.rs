@@ -29,8 +29,8 @@ impl Mints {
     /// Reads the keys.
     pub(in crate::auth) fn open(settings: &[IssuerSettings]) -> Result<Self, IssuerKeyError> {
         let one = |settings: &IssuerSettings| {
-            let IssuerKind::Jwt { claim, .. } = &settings.kind else { return Ok(None) };
-            let key = key::signing(settings)?;
+            let IssuerKind::Jwt { signature, claim, .. } = &settings.kind else { return Ok(None) };
+            let key = key::signing(settings, signature)?;
             Ok(key.map(|key| One {
                 directory: settings.directory.clone(),
                 key,

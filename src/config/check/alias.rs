@@ -120,12 +120,14 @@ fn named(text: &str, issuers: &[IssuerSettings]) -> Result<(usize, std::time::Du
     let of_kind = |issuer: &&IssuerSettings| matches!(issuer.kind, IssuerKind::Jwt { .. });
     let names = || issuers.iter().filter(of_kind).map(|issuer| issuer.name.as_str());
     let found = issuers.iter().enumerate().find(|(_, issuer)| issuer.name == text);
-    match found.map(|(index, issuer)| (index, &issuer.kind, &issuer.key)) {
-        Some((_, IssuerKind::Jwt { .. }, IssuerKey::Public(_))) => {
-            Err(Wrong::new(format!("the issuer {text:?} has only a public key"))
-                .help("name the private one in its key_file"))
-        }
-        Some((index, IssuerKind::Jwt { max_age, .. }, _)) => Ok((index, *max_age)),
+    match found.map(|(index, issuer)| (index, &issuer.kind)) {
+        Some((index, IssuerKind::Jwt { signature, max_age, .. })) => match signature.key {
+            IssuerKey::Private(_) => Ok((index, *max_age)),
+            IssuerKey::Public(_) => {
+                Err(Wrong::new(format!("the issuer {text:?} has only a public key"))
+                    .help("name the private one in its key_file"))
+            }
+        },
         Some(_) => Err(Wrong::new(format!("the issuer {text:?} is not of kind = \"jwt\""))),
         None => {
             let wrong = Wrong::new(format!("there is no issuer {text:?} of kind = \"jwt\""));
