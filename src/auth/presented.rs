@@ -84,7 +84,7 @@ impl Auth {
         }
         for shown in &cookies.issued {
             match self.issued(shown, arrival.at, happened).await {
-                Ok((issued, identity)) => all.push(Credential::Issued(issued, identity)),
+                Ok(found) => all.push(found.used(arrival.client_ip(), arrival.at, happened)),
                 // A session in which nobody is signed in.
                 Err((Refusal::NotAuthenticated, _)) => {}
                 Err((refusal, proof)) if all.is_empty() => return Presented::Bad(refusal, proof),
@@ -111,7 +111,9 @@ impl Auth {
         }
         for shown in &cookies.issued {
             match self.issued(shown, arrival.at, happened).await {
-                Ok((issued, identity)) => all.push(Ok(Credential::Issued(issued, identity))),
+                Ok(found) => {
+                    all.push(Ok(found.used(arrival.client_ip(), arrival.at, happened)));
+                }
                 Err((Refusal::NotAuthenticated, _)) => {}
                 Err((refusal, _)) => all.push(Err(refusal)),
             }
@@ -157,7 +159,7 @@ impl Auth {
         }
         for shown in &shown {
             let issued = self.issued(shown, arrival.at, happened).await;
-            all.push(issued.map(|(issued, identity)| Credential::Issued(issued, identity)));
+            all.push(issued.map(|found| found.used(arrival.client_ip(), arrival.at, happened)));
         }
         Ok(all)
     }

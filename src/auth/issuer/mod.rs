@@ -18,6 +18,10 @@
 //! because nothing tells a new sign-in from a copy of the old token. The way back is to sign in at the gateway. A changed
 //! password does not end them (Django raises its rounds at a sign-in, and that looks the same).
 //!
+//! A token that an alias made under an issuer's key (`mint`) has a session here, by its `sid`, and none of this applies: it is
+//! good as long as that session and its own `exp` say, and is never taken for one from outside, whatever became of the
+//! session.
+//!
 //! There are three ways to judge ([`Way`]): a token says all itself, and neither the first look nor a later one does any I/O
 //! of its own; for other kinds somebody must be asked; a name and a password are a sign-in each time, remembered for a
 //! moment. A new kind is a file here with an `Issuer` or an `Asked`, and a line in `open`.
@@ -47,7 +51,7 @@ use self::reading::Readings;
 pub(super) use self::reading::{Shown, Unreadable};
 use self::user::{Known, User};
 use super::Watched;
-use crate::caller::{Proof, UserKey};
+use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{CredentialPlace, IssuerKind, IssuerSettings};
 use crate::django::jws::NotAccepted;
@@ -64,7 +68,16 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// Verifies the tokens of one kind.
 pub(super) trait Issuer: Send + Sync {
     /// Everything about a token but its user.
-    fn judge(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted>;
+    fn judge(&self, token: &str, at: Timestamp) -> Result<Said, NotAccepted>;
+}
+
+/// What a good token says.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// All that there is to know.
+    All(Judged),
+    /// That it is the gateway's own (`mint`), and of this session; whether it counts is for that to say.
+    Session { session: SessionId, user: String, expires_at: Option<Timestamp> },
 }
 
 /// Judges the credentials of one kind that somebody must be asked about.
@@ -151,6 +164,8 @@ struct One {
     directory: Watched,
     accept_until: Option<Timestamp>,
     proof: Proof,
+    /// Can its tokens be the gateway's own?
+    has_sessions: bool,
     way: Way,
 }
 
@@ -191,6 +206,7 @@ impl Issuers {
                     CredentialPlace::Header { .. } => Proof::Issued(index),
                     CredentialPlace::Cookie(_) => Proof::IssuedCookie(index),
                 },
+                has_sessions: matches!(settings.kind, IssuerKind::Jwt { .. }),
                 way: open(settings)?,
             });
         }

@@ -1,6 +1,6 @@
 //! `kind = "simplejwt"`: the tokens of djangorestframework-simplejwt, as the service's settings have them.
 
-use super::{Issuer, Judged, Password};
+use super::{Issuer, Judged, Password, Said};
 use crate::clock::Timestamp;
 use crate::config::SimpleJwtIssuer;
 use crate::django::jws::{Expected, NotAccepted, VerifyingKey};
@@ -29,9 +29,9 @@ impl SimpleJwt {
 }
 
 impl Issuer for SimpleJwt {
-    fn judge(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
+    fn judge(&self, token: &str, at: Timestamp) -> Result<Said, NotAccepted> {
         let verified = simplejwt::verify(&self.key, &self.rules, token, at)?;
-        Ok(Judged {
+        Ok(Said::All(Judged {
             user: verified.user.ok_or(NotAccepted::NoUser)?,
             issued_at: verified.issued_at,
             expires_at: Some(verified.expires_at.plus(self.rules.expected.leeway)),
@@ -42,6 +42,6 @@ impl Issuer for SimpleJwt {
                 Password::Unsaid
             },
             max_age: None,
-        })
+        }))
     }
 }
