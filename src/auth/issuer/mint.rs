@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use crate::auth::SignIn;
     use crate::auth::testkit::{CLIENT, Kit, NOW, identity};
-    use crate::config::{CredentialPlace, IssuerKey, IssuerSignature};
+    use crate::config::{CredentialPlace, IssuerKey, IssuerSignature, Refusals};
     use crate::django::jws::{self, Algorithm};
     use crate::event::{EndReason, What};
     use crate::store::Which;
@@ -113,7 +113,7 @@ mod tests {
             directory: "django".into(),
             place: CredentialPlace::Header { name: "jwt-auth".into(), schemes: Vec::new() },
             accept_until: None,
-            kind: IssuerKind::Jwt { signature, claim, max_age },
+            kind: IssuerKind::Jwt { signature, claim, max_age, refusals: Refusals::Gateway },
         };
         Kit::with(|parts| parts.issuers = vec![settings])
     }

@@ -53,7 +53,7 @@ use self::user::{Known, User};
 use super::Watched;
 use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::config::{CredentialPlace, IssuerKind, IssuerSettings};
+use crate::config::{CredentialPlace, IssuerKind, IssuerSettings, Refusals};
 use crate::django::jws::NotAccepted;
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
@@ -166,6 +166,7 @@ struct One {
     proof: Proof,
     /// Can its tokens be the gateway's own?
     has_sessions: bool,
+    refusals: Refusals,
     way: Way,
 }
 
@@ -176,7 +177,7 @@ fn open(settings: &IssuerSettings) -> Result<Way, IssuerKeyError> {
             let key = key::read(settings, &kind.signature)?;
             Way::Said(Box::new(simplejwt::SimpleJwt::new(key, kind)))
         }
-        IssuerKind::Jwt { signature, claim, max_age } => {
+        IssuerKind::Jwt { signature, claim, max_age, .. } => {
             let key = key::read(settings, signature)?;
             Way::Said(Box::new(jwt::HandMade::new(key, claim, *max_age, signature.leeway)))
         }
@@ -207,6 +208,10 @@ impl Issuers {
                     CredentialPlace::Cookie(_) => Proof::IssuedCookie(index),
                 },
                 has_sessions: matches!(settings.kind, IssuerKind::Jwt { .. }),
+                refusals: match &settings.kind {
+                    IssuerKind::Jwt { refusals, .. } => *refusals,
+                    _ => Refusals::Gateway,
+                },
                 way: open(settings)?,
             });
         }

@@ -81,6 +81,7 @@ fn kit_with(
         signature: signature(key.clone()),
         claim: "id".into(),
         max_age: 10 * MINUTE,
+        refusals: crate::config::Refusals::Gateway,
     };
     let mut issuers = [
         settings(IssuerKind::SimpleJwt(simplejwt(key)), "Authorization", &["Bearer"]),

@@ -4,7 +4,7 @@ use super::{DAY, MINUTE, secs, values};
 use crate::config::raw::{Table, Wrong, nearest};
 use crate::config::{
     CredentialPlace, DirectorySettings, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings,
-    IssuerSignature, SimpleJwtIssuer,
+    IssuerSignature, Refusals, SimpleJwtIssuer,
 };
 use crate::django::jws::Algorithm;
 use crate::django::simplejwt::TokenType;
@@ -19,7 +19,9 @@ enum Kind {
 const KINDS: [(&str, Kind); 2] = [("simplejwt", Kind::SimpleJwt), ("jwt", Kind::Jwt)];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 14] = [
+const REFUSALS: [(&str, Refusals); 2] = [("gateway", Refusals::Gateway), ("jwt", Refusals::Jwt)];
+
+const KEYS: [(&str, &[&str]); 15] = [
     ("header", &["simplejwt", "jwt"]),
     ("schemes", &["simplejwt", "jwt"]),
     ("algorithm", &["simplejwt", "jwt"]),
@@ -34,6 +36,7 @@ const KEYS: [(&str, &[&str]); 14] = [
     ("check_revoke_token", &["simplejwt"]),
     ("claim", &["jwt"]),
     ("max_age", &["jwt"]),
+    ("refusals", &["jwt"]),
 ];
 
 /// What is asked of all of them for each request that none of them knows.
@@ -105,7 +108,8 @@ fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<Issuer
             let place = header(table, "jwt-auth", &["Bearer"]);
             let claim = table.text("claim", values::name).unwrap_or_else(|| "id".into());
             let max_age = table.duration("max_age", MINUTE..=3660 * DAY).unwrap_or(30 * DAY);
-            (place, IssuerKind::Jwt { signature, claim, max_age })
+            let refusals = table.choice("refusals", &REFUSALS).unwrap_or_default();
+            (place, IssuerKind::Jwt { signature, claim, max_age, refusals })
         }
     };
     let name = name.unwrap_or_else(|| word.unwrap_or_default().to_owned());
