@@ -37,6 +37,7 @@ use self::refresh_token::RefreshKey;
 use crate::caller::Proof;
 use crate::clock::Timestamp;
 use crate::config::{IssuerSettings, Login, SessionSettings, Tokens};
+use crate::directory::database::Databases;
 use crate::directory::password::PasswordPool;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
@@ -69,6 +70,8 @@ pub struct Parts {
     pub refresh_tokens: Arc<dyn RefreshTokens>,
     /// Keeps dates about what others have issued: the same store.
     pub stamps: Arc<dyn Stamps>,
+    /// The services' databases.
+    pub databases: Arc<Databases>,
     /// `[[issuer]]`
     pub issuers: Vec<IssuerSettings>,
     /// Asked in this order.
@@ -157,7 +160,12 @@ impl Auth {
     /// [`AuthError`]
     pub fn new(parts: Parts) -> Result<Self, AuthError> {
         Ok(Self {
-            issuers: Issuers::open(&parts.issuers, &parts.directories, parts.stamps)?,
+            issuers: Issuers::open(
+                &parts.issuers,
+                &parts.directories,
+                &parts.databases,
+                parts.stamps,
+            )?,
             sessions: parts.sessions,
             refresh_tokens: parts.refresh_tokens,
             directories: parts.directories,

@@ -33,6 +33,8 @@ pub(super) const fn is_anothers(why: IssuedRefusal) -> bool {
             | IssuedRefusal::WrongType
             | IssuedRefusal::NoUser
             | IssuedRefusal::NoLongerAccepted
+            | IssuedRefusal::NotFound
+            | IssuedRefusal::UnknownBackend
     )
 }
 
@@ -40,6 +42,9 @@ pub(super) const fn is_anothers(why: IssuedRefusal) -> bool {
 pub(super) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal {
     match why {
         IssuedRefusal::Unavailable => Refusal::DirectoryUnavailable,
+        IssuedRefusal::Busy => Refusal::Busy,
+        IssuedRefusal::LockedOut => Refusal::TooManyAttempts,
+        IssuedRefusal::BadCredentials => Refusal::BadCredentials,
         IssuedRefusal::Ended => Refusal::SessionEnded,
         // Whatever is wrong with a cookie, its browser should drop it.
         _ if proof.is_cookie() => Refusal::SessionEnded,
@@ -57,6 +62,8 @@ pub(super) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal {
         | IssuedRefusal::InactiveUser
         | IssuedRefusal::PasswordChanged
         | IssuedRefusal::TooOld
+        | IssuedRefusal::NotFound
+        | IssuedRefusal::UnknownBackend
         | IssuedRefusal::NoLongerAccepted => Refusal::TokenNotValid,
     }
 }
