@@ -40,8 +40,8 @@ pub use forms::{
     UserValue,
 };
 pub use issuer::{
-    CredentialPlace, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, Refusals,
-    SimpleJwtIssuer,
+    CredentialPlace, DjangoSessionIssuer, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature,
+    Refusals, ServiceCache, SessionEngine, SimpleJwtIssuer,
 };
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};

@@ -139,7 +139,7 @@ mod tests {
         headers.append("jwt-auth", token.expose().parse().unwrap());
         let shown = kit.auth.issuers.readings.shown(&headers, false).unwrap();
         let mut happened = Vec::new();
-        match kit.auth.issued(&shown[0], at, &mut happened).await {
+        match kit.auth.issued(&shown[0], Some(CLIENT), at, &mut happened).await {
             Ok(found) => {
                 let known = found.used(CLIENT, at, &mut happened).known();
                 assert_eq!(known.proof, crate::caller::Proof::Issued(0));
