@@ -389,4 +389,6 @@ impl std::fmt::Debug for Issued {
 }
 
 #[cfg(test)]
+mod session_vectors;
+#[cfg(test)]
 mod tests;
