@@ -412,4 +412,6 @@ impl std::fmt::Debug for Issued {
 }
 
 #[cfg(test)]
+mod session_vectors;
+#[cfg(test)]
 mod tests;

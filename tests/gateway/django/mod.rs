@@ -5,6 +5,7 @@ mod alias_jwt;
 mod alias_session;
 mod carry;
 mod changes;
+mod credentials;
 mod front_end;
 mod identity;
 mod sign_in;
