@@ -135,6 +135,7 @@ impl Scene {
             sessions: store.sessions,
             refresh_tokens: store.refresh_tokens,
             stamps: store.stamps,
+            databases: Arc::default(),
             issuers: Vec::new(),
             directories: vec![kim],
             passwords: PasswordPool::start(1, 1).unwrap(),
