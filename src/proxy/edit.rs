@@ -14,6 +14,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::convert::Edited;
 use super::stage::Forwarding;
+use crate::gate::Passage;
 use crate::identity::forms::Given;
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::refusal::Refusal;
@@ -28,11 +29,32 @@ pub(super) struct EditRules {
     pub(super) forms: Arc<IdentityForms>,
     pub(super) protected: ProtectedNames,
     pub(super) own_cookie: String,
+    pub(super) unchanged: UnchangedRules,
+}
+
+/// What is edited even where nothing is.
+pub(super) struct UnchangedRules {
+    /// Names that services believe because they are there.
+    pub(super) believed: ProtectedNames,
+    /// By route: does another one that is not shadowed lead to the same upstream?
+    pub(super) shares_upstream: Vec<bool>,
 }
 
 impl EditRules {
     /// Makes the upstream's request; says how many identity headers the client had sent.
     pub(super) fn request(
+        &self,
+        request: &mut RequestHeader,
+        arrival: &Arrival,
+        forwarding: &Forwarding,
+    ) -> Result<u32, Refusal> {
+        match forwarding.permit.passage() {
+            Passage::Checked => self.checked(request, arrival, forwarding),
+            Passage::Unchecked(_) => self.unchanged(request, arrival, forwarding),
+        }
+    }
+
+    fn checked(
         &self,
         request: &mut RequestHeader,
         arrival: &Arrival,
@@ -55,17 +77,7 @@ impl EditRules {
         if cleared || !forwarding.permit.keeps_authorization() {
             headers.remove(&AUTHORIZATION);
         }
-        forward::forwarding_headers(
-            &mut headers,
-            &self.protected,
-            &forward::Forwarding {
-                client: &arrival.client,
-                scheme: arrival.scheme,
-                host: &arrival.host,
-                request_id: &arrival.request_id,
-            },
-        )
-        .map_err(|_| Refusal::Internal)?;
+        self.say_where_it_came_from(&mut headers, arrival)?;
         for (name, value) in self.identity.fields(forwarding.permit.caller()) {
             headers.set(name.clone(), value);
         }
@@ -81,6 +93,60 @@ impl EditRules {
         let path = forwarded_path(arrival, route.strip_prefix.as_ref())?;
         request.set_raw_path(path.as_bytes()).map_err(|_| Refusal::Internal)?;
         Ok(stripped.spoofed)
+    }
+
+    /// Makes the request of a shadowed route: what changes in it is listed in `gate::shadow`.
+    fn unchanged(
+        &self,
+        request: &mut RequestHeader,
+        arrival: &Arrival,
+        forwarding: &Forwarding,
+    ) -> Result<u32, Refusal> {
+        let route = forwarding.permit.route();
+        let mut headers = Edited(request);
+        let shares = self.unchanged.shares_upstream.get(route.index);
+        let spoofed = if shares == Some(&false) {
+            0
+        } else {
+            forward::strip_spoofed(&mut headers, &self.unchanged.believed)
+        };
+        match cookie::strip(&arrival.headers, &[&self.own_cookie]) {
+            Some(cookies) => headers.set(COOKIE, cookies),
+            None => headers.remove(&COOKIE),
+        }
+        if !forwarding.permit.keeps_authorization() {
+            headers.remove(&AUTHORIZATION);
+        }
+        self.say_where_it_came_from(&mut headers, arrival)?;
+        // Where no prefix is taken off, the target stays as the bytes that came.
+        if route.strip_prefix.is_some() {
+            let path = forwarded_path(arrival, route.strip_prefix.as_ref())?;
+            request.set_raw_path(path.as_bytes()).map_err(|_| Refusal::Internal)?;
+        }
+        Ok(spoofed)
+    }
+
+    fn say_where_it_came_from(
+        &self,
+        headers: &mut impl EditHeaders,
+        arrival: &Arrival,
+    ) -> Result<(), Refusal> {
+        forward::forwarding_headers(
+            headers,
+            &self.protected,
+            &forward::Forwarding {
+                client: &arrival.client,
+                scheme: arrival.scheme,
+                host: &arrival.host,
+                request_id: &arrival.request_id,
+            },
+        )
+        .map_err(|_| Refusal::Internal)
+    }
+
+    /// Makes the client's answer of a shadowed route: no service sets the gateway's cookie.
+    pub(super) fn unchanged_response(&self, response: &mut ResponseHeader) {
+        forward::strip_set_cookies(&mut Edited(response), &[&self.own_cookie]);
     }
 
     /// Makes the client's answer.

@@ -52,6 +52,21 @@ pub fn strip_request<H: EditHeaders>(
     stripped
 }
 
+/// Removes all copies of protected names in every spelling, and nothing else; says how many fields that were.
+pub fn strip_spoofed<H: EditHeaders>(headers: &mut H, protected: &ProtectedNames) -> u32 {
+    let before = headers.headers().len();
+    let spoofed: Vec<HeaderName> = headers
+        .headers()
+        .keys()
+        .filter(|name| protected.is_spoofable(&fold(name.as_str())))
+        .cloned()
+        .collect();
+    for name in &spoofed {
+        headers.remove(name);
+    }
+    u32::try_from(before.saturating_sub(headers.headers().len())).unwrap_or(u32::MAX)
+}
+
 /// Does `Connection` nominate a header of identity, forwarding, credentials or framing?
 ///
 /// A proxy has to remove what `Connection` nominates (RFC 9110 section 7.6.1), so a client could have the identity taken
@@ -97,6 +112,14 @@ mod tests {
         let stripped = strip_request(&mut headers, &protected, &["jwt_auth".into()]);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
         assert_eq!(stripped, Stripped { spoofed: 2, unusual: 0 });
+    }
+
+    #[test]
+    fn where_only_spoofed_names_go_unusual_ones_stay() {
+        let mut headers =
+            headers(&["x_user_id", "X-User-Id", "Remote-User", "my_header", "Accept"]);
+        assert_eq!(strip_spoofed(&mut headers, &ProtectedNames::new([])), 3);
+        assert!(headers.contains_key("my_header") && headers.contains_key("accept"));
     }
 
     #[test]
