@@ -19,6 +19,7 @@ pub mod shadow;
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
 
 pub use self::permit::{Passage, Permit};
@@ -247,15 +248,14 @@ fn has_foreign_authorization(arrival: &Arrival) -> bool {
     }
 }
 
-/// Whether `Authorization` holds a token of ours, good or not.
+/// Whether `Authorization` holds a token of ours, good or not, whatever is around it.
 fn has_own_authorization(arrival: &Arrival) -> bool {
-    match authorization::read(&arrival.headers) {
-        Authorization::Bearer(token) => Auth::looks_like_ours(token),
-        Authorization::Absent
-        | Authorization::Foreign
-        | Authorization::NotAToken
-        | Authorization::Repeated => false,
-    }
+    arrival
+        .headers
+        .get_all(AUTHORIZATION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split_ascii_whitespace().any(Auth::looks_like_ours))
 }
 
 impl Denial {

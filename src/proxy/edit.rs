@@ -104,6 +104,7 @@ impl EditRules {
     ) -> Result<u32, Refusal> {
         let route = forwarding.permit.route();
         let mut headers = Edited(request);
+        forward::strip_respelled(&mut headers);
         let shares = self.unchanged.shares_upstream.get(route.index);
         let spoofed = if shares == Some(&false) {
             0

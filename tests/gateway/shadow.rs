@@ -290,6 +290,9 @@ fn the_service_gets_what_was_sent_byte_for_byte() {
     let told = gateway.logged("the second reading", |line| line["reason"] == "bad_target");
     assert_eq!(told["event"], "shadow_disagreement");
 
+    odd(&client, "/").header("Content_Length", "0").send();
+    assert_eq!(upstream.last().folded("content-length"), [("content-length", "4")]);
+
     // The service believes whoever stands in front of it, and that is the gateway.
     odd(&client, "/").header("X-Forwarded-For", "6.6.6.6").send();
     assert_eq!(upstream.last().header("x-forwarded-for"), Some("127.0.0.1"));
