@@ -130,12 +130,30 @@ impl Memory {
         self.issued.insert(self.key_of(Proof::Issued(issuer), token), issued);
     }
 
+    /// The one that is remembered, or else what `judge` gives; of many at once one is judged.
+    pub(super) async fn judge_once<E>(
+        &self,
+        issuer: usize,
+        credential: &str,
+        judge: impl Future<Output = Result<Arc<Issued>, E>>,
+    ) -> Result<Arc<Issued>, E> {
+        let key = self.key_of(Proof::Issued(issuer), credential);
+        self.issued.get_or_insert_async(&key, judge).await
+    }
+
+    /// Forgets one.
+    pub(super) fn forget_issued(&self, issuer: usize, credential: &str) {
+        self.issued.remove(&self.key_of(Proof::Issued(issuer), credential));
+    }
+
     fn key_of(&self, proof: Proof, credential: &str) -> u128 {
         let kind: u8 = match proof {
             Proof::AccessToken => 0,
             Proof::SessionCookie => 1,
             // There are few: the configuration sees to that.
-            Proof::Issued(issuer) => u8::try_from(issuer).map_or(u8::MAX, |n| n.saturating_add(2)),
+            Proof::Issued(issuer) | Proof::IssuedCookie(issuer) | Proof::Password(issuer) => {
+                u8::try_from(issuer).map_or(u8::MAX, |n| n.saturating_add(2))
+            }
         };
         let length = KEY + 1 + credential.len();
         let mut on_stack = [0; ON_STACK];

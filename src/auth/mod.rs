@@ -37,6 +37,7 @@ use self::refresh_token::RefreshKey;
 use crate::caller::Proof;
 use crate::clock::Timestamp;
 use crate::config::{IssuerSettings, Login, SessionSettings, Tokens};
+use crate::directory::database::Databases;
 use crate::directory::password::PasswordPool;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
@@ -69,6 +70,8 @@ pub struct Parts {
     pub refresh_tokens: Arc<dyn RefreshTokens>,
     /// Keeps dates about what others have issued: the same store.
     pub stamps: Arc<dyn Stamps>,
+    /// The services' databases.
+    pub databases: Arc<Databases>,
     /// `[[issuer]]`
     pub issuers: Vec<IssuerSettings>,
     /// Asked in this order.
@@ -157,7 +160,12 @@ impl Auth {
     /// [`AuthError`]
     pub fn new(parts: Parts) -> Result<Self, AuthError> {
         Ok(Self {
-            issuers: Issuers::open(&parts.issuers, &parts.directories, parts.stamps)?,
+            issuers: Issuers::open(
+                &parts.issuers,
+                &parts.directories,
+                &parts.databases,
+                parts.stamps,
+            )?,
             sessions: parts.sessions,
             refresh_tokens: parts.refresh_tokens,
             directories: parts.directories,
@@ -206,8 +214,7 @@ impl Auth {
             }
             return Ok(live.used(proof, client, at, happened));
         }
-        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if value.len() != COOKIE_LENGTH || !value.bytes().all(in_alphabet) {
+        if !Self::is_own_cookie(value) {
             return Err(Refusal::SessionEnded);
         }
         let digest = Secret::new(value).digest();
@@ -268,6 +275,12 @@ impl Auth {
                 .iter()
                 .any(|ours| read.header.typ.eq_ignore_ascii_case(ours))
         })
+    }
+
+    /// Whether a cookie's value has the form of ours, good or not.
+    fn is_own_cookie(value: &str) -> bool {
+        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        value.len() == COOKIE_LENGTH && value.bytes().all(in_alphabet)
     }
 
     /// Is what `Authorization` holds read here, good or not? Then it is nothing for upstreams.

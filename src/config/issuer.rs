@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Database;
 use crate::clock::Timestamp;
 use crate::django::jws;
 use crate::django::simplejwt::TokenType;
@@ -14,22 +15,39 @@ pub struct IssuerSettings {
     pub name: String,
     /// The name of the directory in which its users are.
     pub directory: String,
-    /// The header in which its tokens come.
-    pub header: String,
-    /// The schemes before the token, any case (`Bearer`); empty: the token stands alone.
-    pub schemes: Vec<String>,
-    /// How its tokens are signed.
+    /// Where in a request its credentials come.
+    pub place: CredentialPlace,
+    /// None of its credentials is accepted from then on.
+    pub accept_until: Option<Timestamp>,
+    /// The kind and what only it has.
+    pub kind: IssuerKind,
+}
+
+/// Where in a request an issuer's credentials come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialPlace {
+    /// In a header.
+    Header {
+        /// Its name.
+        name: String,
+        /// The schemes before the token, any case (`Bearer`); empty: the token stands alone.
+        schemes: Vec<String>,
+    },
+    /// The value of the cookie with this name.
+    Cookie(String),
+}
+
+/// How the JWTs of an issuer are verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerSignature {
+    /// How they are signed.
     pub algorithm: jws::Algorithm,
     /// With what they are verified.
     pub key: IssuerKey,
     /// How far clocks may differ.
     pub leeway: Duration,
-    /// None of its tokens is accepted from then on.
-    pub accept_until: Option<Timestamp>,
     /// Take a shared secret that can be guessed.
     pub danger_weak_key: bool,
-    /// The kind and what only it has.
-    pub kind: IssuerKind,
 }
 
 /// Where an issuer's key is.
@@ -48,16 +66,80 @@ pub enum IssuerKind {
     SimpleJwt(SimpleJwtIssuer),
     /// `kind = "jwt"`: tokens made by hand, which name a user and may say nothing else.
     Jwt {
+        /// How they are verified.
+        signature: IssuerSignature,
         /// The claim with the user's id.
         claim: String,
         /// A token without `exp` is accepted for this long from when one of its user was first seen.
         max_age: Duration,
     },
+    /// `kind = "django-session"`
+    DjangoSession(Box<DjangoSessionIssuer>),
+    /// `kind = "drf-token"`: Django REST framework's `TokenAuthentication`.
+    DrfToken {
+        /// Where its table lies.
+        database: Database,
+        /// The table.
+        table: String,
+    },
+    /// `kind = "basic"`: a name and a password of the directory's in each request (RFC 7617).
+    Basic {
+        /// How long a password that was right is not checked again.
+        cache_for: Duration,
+        /// Tell whoever brings no credential that they may come with these.
+        challenge: bool,
+    },
+}
+
+/// `[[issuer]] kind = "django-session"`: the service's session settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DjangoSessionIssuer {
+    /// `SESSION_ENGINE`
+    pub engine: SessionEngine,
+    /// The file with `SECRET_KEY`.
+    pub key_file: PathBuf,
+    /// Files with `SECRET_KEY_FALLBACKS`.
+    pub fallback_key_files: Vec<PathBuf>,
+    /// `AUTHENTICATION_BACKENDS`
+    pub backends: Vec<String>,
+    /// `SESSION_COOKIE_AGE`
+    pub max_age: Duration,
+}
+
+/// Where a service's sessions are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEngine {
+    /// `db`, and `cached_db`, whose rows are the same.
+    Database {
+        /// Where the table lies.
+        database: Database,
+        /// The table.
+        table: String,
+    },
+    /// `cache`
+    Cache(ServiceCache),
+    /// `signed_cookies`
+    SignedCookies,
+}
+
+/// A service's cache in Redis, as its `CACHES` say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceCache {
+    /// `LOCATION`
+    pub address: String,
+    /// File with the password; none: the server asks for none.
+    pub password_file: Option<PathBuf>,
+    /// `KEY_PREFIX`
+    pub prefix: String,
+    /// `VERSION`
+    pub version: u32,
 }
 
 /// `[[issuer]] kind = "simplejwt"`: the service's `SIMPLE_JWT` settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimpleJwtIssuer {
+    /// How its tokens are verified.
+    pub signature: IssuerSignature,
     /// `AUTH_TOKEN_CLASSES`: accepted kinds.
     pub token_types: Vec<TokenType>,
     /// `USER_ID_CLAIM`
@@ -68,4 +150,22 @@ pub struct SimpleJwtIssuer {
     pub issuer: Option<String>,
     /// `CHECK_REVOKE_TOKEN`
     pub check_revoke_token: bool,
+}
+
+impl IssuerSettings {
+    /// The header in which its credentials come.
+    pub fn header(&self) -> Option<&str> {
+        match &self.place {
+            CredentialPlace::Header { name, .. } => Some(name),
+            CredentialPlace::Cookie(_) => None,
+        }
+    }
+
+    /// The cookie that is its credential.
+    pub fn cookie(&self) -> Option<&str> {
+        match &self.place {
+            CredentialPlace::Header { .. } => None,
+            CredentialPlace::Cookie(name) => Some(name),
+        }
+    }
 }

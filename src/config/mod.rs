@@ -38,7 +38,10 @@ pub use forms::{
     DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt,
     UserValue,
 };
-pub use issuer::{IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer};
+pub use issuer::{
+    CredentialPlace, DjangoSessionIssuer, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature,
+    ServiceCache, SessionEngine, SimpleJwtIssuer,
+};
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
 pub use shadow::Shadow;

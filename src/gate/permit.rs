@@ -14,7 +14,7 @@ use crate::config::Route;
 pub struct Permit {
     route: Arc<Route>,
     caller: Caller,
-    foreign_authorization: bool,
+    keeps: Keeps,
     passage: Passage,
 }
 
@@ -27,14 +27,19 @@ pub enum Passage {
     Unchecked(Opinion),
 }
 
+/// What goes on to an upstream that looks like a credential and was found to be none of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Keeps {
+    /// What `Authorization` holds.
+    pub(super) authorization: bool,
+    /// The cookies in which issuers' credentials come: a session in which nobody is signed in is the service's own affair.
+    pub(super) issued_cookies: bool,
+}
+
 impl Permit {
     /// The gate's steps call it after the last check.
-    pub(super) const fn granted(
-        route: Arc<Route>,
-        caller: Caller,
-        foreign_authorization: bool,
-    ) -> Self {
-        Self { route, caller, foreign_authorization, passage: Passage::Checked }
+    pub(super) const fn granted(route: Arc<Route>, caller: Caller, keeps: Keeps) -> Self {
+        Self { route, caller, keeps, passage: Passage::Checked }
     }
 
     /// For a preflight that a route forwards: without identity, whatever it brought.
@@ -42,7 +47,7 @@ impl Permit {
         Self {
             route,
             caller: Caller::Anonymous(Anonymous::NoCredential),
-            foreign_authorization: false,
+            keeps: Keeps { authorization: false, issued_cookies: false },
             passage: Passage::Checked,
         }
     }
@@ -51,12 +56,12 @@ impl Permit {
     pub(super) const fn unchecked(
         route: Arc<Route>,
         opinion: Opinion,
-        foreign_authorization: bool,
+        authorization: bool,
     ) -> Self {
         Self {
             route,
             caller: Caller::Anonymous(Anonymous::NoCredential),
-            foreign_authorization,
+            keeps: Keeps { authorization, issued_cookies: true },
             passage: Passage::Unchecked(opinion),
         }
     }
@@ -79,6 +84,11 @@ impl Permit {
     /// Whether `Authorization` may hold something that is not ours, on a route without a known caller: then the upstream may
     /// know what to do with it. In every other case the header is removed.
     pub const fn keeps_authorization(&self) -> bool {
-        self.foreign_authorization
+        self.keeps.authorization
+    }
+
+    /// Whether the cookies in which issuers' credentials come were looked at and hold none.
+    pub const fn keeps_issued_cookies(&self) -> bool {
+        self.keeps.issued_cookies
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Issuer, Judged, PasswordPrint};
+use super::{Issuer, Judged, Password};
 use crate::clock::Timestamp;
 use crate::config::SimpleJwtIssuer;
 use crate::django::jws::{Expected, NotAccepted, VerifyingKey};
@@ -16,14 +16,14 @@ pub(super) struct SimpleJwt {
 }
 
 impl SimpleJwt {
-    pub(super) fn new(key: VerifyingKey, settings: &SimpleJwtIssuer, leeway: Duration) -> Self {
+    pub(super) fn new(key: VerifyingKey, settings: &SimpleJwtIssuer) -> Self {
         let rules = Rules {
             token_types: settings.token_types.clone(),
             user_id_claim: settings.user_id_claim.clone(),
             expected: Expected {
                 audience: settings.audience.clone(),
                 issuer: settings.issuer.clone(),
-                leeway,
+                leeway: settings.signature.leeway,
             },
         };
         Self { key, rules, check_revoke_token: settings.check_revoke_token }
@@ -38,10 +38,11 @@ impl Issuer for SimpleJwt {
             issued_at: verified.issued_at,
             expires_at: Some(verified.expires_at.plus(self.rules.expected.leeway)),
             token_id: Some(verified.token_id),
+            deny_for: Duration::ZERO,
             password: if self.check_revoke_token {
-                PasswordPrint::Claimed(verified.password)
+                Password::Print(verified.password)
             } else {
-                PasswordPrint::Ignored
+                Password::Unsaid
             },
             max_age: None,
         })

@@ -14,10 +14,10 @@ use crate::clock::Timestamp;
 use crate::directory::Account;
 use crate::django::simplejwt::password_print;
 use crate::event::IssuedRefusal;
-use crate::secret::Digest;
+use crate::secret::{Digest, Secret};
 
 /// A directory that failed is asked again after this.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A user whose tokens are in use.
 pub(super) struct User {
@@ -36,8 +36,10 @@ pub(super) struct User {
 pub(super) struct Known {
     pub(super) identity: Arc<Identity>,
     pub(super) active: bool,
+    /// The stored password in Django's encoding.
+    pub(super) password: Secret,
     pub(super) password_print: String,
-    password_mark: Digest,
+    pub(super) password_mark: Digest,
     at: Timestamp,
 }
 
@@ -61,6 +63,11 @@ impl User {
     /// The store has this one.
     pub(super) fn paid(&self, end: &(Digest, Timestamp)) {
         self.owed.lock().retain(|owed| owed != end);
+    }
+
+    /// The next look asks, whenever the last one was.
+    pub(super) fn ask_next(&self) {
+        self.asked_at.store(0, Ordering::Relaxed);
     }
 
     /// The user as known, or as the directory says now if that is due. Of many at once one asks; the others go by what
@@ -118,6 +125,7 @@ impl Known {
         Self {
             password_print: password_print(&account.password),
             password_mark: account.password_mark(),
+            password: account.password,
             identity: account.identity,
             active: account.active,
             at,

@@ -1,24 +1,65 @@
-//! `[[issuer]]`: each kind has its own keys, and all have a key, a header and a directory.
+//! `[[issuer]]`: each kind has its own keys, and all have a directory and a place in the request.
 
+use super::database::{SERVER_KEYS, database};
 use super::{DAY, MINUTE, secs, values};
 use crate::config::raw::{Table, Wrong, nearest};
 use crate::config::{
-    DirectorySettings, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer,
+    CredentialPlace, Database, DirectoryKind, DirectorySettings, DjangoSessionIssuer,
+    IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, ServiceCache,
+    SessionEngine, SimpleJwtIssuer,
 };
 use crate::django::jws::Algorithm;
 use crate::django::simplejwt::TokenType;
 use crate::wire::forward::fold;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
     SimpleJwt,
     Jwt,
+    DjangoSession,
+    DrfToken,
+    Basic,
 }
 
-const KINDS: [(&str, Kind); 2] = [("simplejwt", Kind::SimpleJwt), ("jwt", Kind::Jwt)];
-const SIMPLEJWT_KEYS: [&str; 5] =
-    ["token_types", "user_id_claim", "audience", "issuer", "check_revoke_token"];
-const JWT_KEYS: [&str; 2] = ["claim", "max_age"];
+const KINDS: [(&str, Kind); 5] = [
+    ("simplejwt", Kind::SimpleJwt),
+    ("jwt", Kind::Jwt),
+    ("django-session", Kind::DjangoSession),
+    ("drf-token", Kind::DrfToken),
+    ("basic", Kind::Basic),
+];
+
+/// Keys besides those that every kind has, each with the kinds that have it.
+const KEYS: [(&str, &[&str]); 25] = [
+    ("header", &["simplejwt", "jwt", "drf-token"]),
+    ("schemes", &["simplejwt", "jwt", "drf-token"]),
+    ("algorithm", &["simplejwt", "jwt"]),
+    ("key_file", &["simplejwt", "jwt", "django-session"]),
+    ("public_key_file", &["simplejwt", "jwt"]),
+    ("leeway", &["simplejwt", "jwt"]),
+    ("danger_weak_key", &["simplejwt", "jwt"]),
+    ("token_types", &["simplejwt"]),
+    ("user_id_claim", &["simplejwt"]),
+    ("audience", &["simplejwt"]),
+    ("issuer", &["simplejwt"]),
+    ("check_revoke_token", &["simplejwt"]),
+    ("claim", &["jwt"]),
+    ("max_age", &["jwt", "django-session"]),
+    ("engine", &["django-session"]),
+    ("cookie", &["django-session"]),
+    ("fallback_key_files", &["django-session"]),
+    ("backends", &["django-session"]),
+    ("table", &["django-session", "drf-token"]),
+    ("cache", &["django-session"]),
+    ("cache_password_file", &["django-session"]),
+    ("cache_prefix", &["django-session"]),
+    ("cache_version", &["django-session"]),
+    ("cache_for", &["basic"]),
+    ("challenge", &["basic"]),
+];
+
+/// Of those, the ones that only a session engine with a cache has.
+const CACHE_KEYS: [&str; 4] = ["cache", "cache_password_file", "cache_prefix", "cache_version"];
 
 /// What is asked of all of them for each request that none of them knows.
 const MOST: usize = 16;
@@ -39,13 +80,15 @@ pub(super) fn issuers(
                     .help("give each issuer of the same kind its own name"),
             );
         }
-        let folded = fold(&issuer.header).into_owned();
-        if identity.names().any(|name| fold(name) == folded) {
-            table.error(
-                "header",
-                Wrong::new(format!("{:?} tells the upstream who is calling", issuer.header))
-                    .help("a client that could send it could be anybody; see [identity]"),
-            );
+        if let Some(header) = issuer.header() {
+            let folded = fold(header);
+            if identity.names().any(|name| fold(name) == folded) {
+                table.error(
+                    "header",
+                    Wrong::new(format!("{header:?} tells the upstream who is calling"))
+                        .help("a client that could send it could be anybody; see [identity]"),
+                );
+            }
         }
         all.push(issuer);
     });
@@ -56,14 +99,105 @@ pub(super) fn issuers(
 }
 
 fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<IssuerSettings> {
-    table.require("kind", "allowed: \"simplejwt\", \"jwt\"");
+    table.require("kind", &format!("allowed: {}", listed(KINDS.iter().map(|(word, _)| *word))));
     let kind = table.choice("kind", &KINDS);
     let name = table.text("name", values::name);
     let directory = directory(table, directories);
+    let accept_until = table.date("accept_until");
+    let word = kind.and_then(|kind| KINDS.iter().find(|(_, one)| *one == kind)).map(|one| one.0);
+    for (key, kinds) in KEYS {
+        match word {
+            Some(word) if kinds.contains(&word) => {}
+            Some(word) => table.refuse(
+                &[key],
+                &format!("a {word} issuer has no such key"),
+                &format!("it is for {}", listed(kinds.iter().copied())),
+            ),
+            // Which keys it may have is not known.
+            None => table.pass_over(&[key]),
+        }
+    }
+    if !matches!(kind, None | Some(Kind::DjangoSession | Kind::DrfToken)) {
+        table.refuse(
+            &["database"],
+            &format!("a {} issuer has no such key", word.unwrap_or_default()),
+            "it is for \"django-session\", \"drf-token\"",
+        );
+        table.refuse(&SERVER_KEYS, "it asks no database", "it is for a database");
+    }
+    if kind.is_none() {
+        table.pass_over(&["database"]);
+        table.pass_over(&SERVER_KEYS);
+    }
+    let its_directory = directories.iter().find(|one| one.name == directory);
+    let (place, kind) = match kind? {
+        Kind::SimpleJwt => {
+            let signature = signature(table);
+            (
+                header(table, "Authorization", &["Bearer"]),
+                IssuerKind::SimpleJwt(simplejwt(table, signature)),
+            )
+        }
+        Kind::Jwt => {
+            let signature = signature(table);
+            let place = header(table, "jwt-auth", &["Bearer"]);
+            let claim = table.text("claim", values::name).unwrap_or_else(|| "id".into());
+            let max_age = table.duration("max_age", MINUTE..=3660 * DAY).unwrap_or(30 * DAY);
+            (place, IssuerKind::Jwt { signature, claim, max_age })
+        }
+        Kind::DjangoSession => {
+            let cookie = table.text("cookie", values::cookie);
+            let place = CredentialPlace::Cookie(cookie.unwrap_or_else(|| "sessionid".into()));
+            let session = django_session(table, its_directory);
+            (place, IssuerKind::DjangoSession(Box::new(session)))
+        }
+        Kind::DrfToken => {
+            let place = header(table, "Authorization", &["Token"]);
+            let database = service_database(table, its_directory);
+            let name = table.text("table", values::identifier);
+            let name = name.unwrap_or_else(|| "authtoken_token".into());
+            (place, IssuerKind::DrfToken { database, table: name })
+        }
+        Kind::Basic => {
+            let place = CredentialPlace::Header {
+                name: "Authorization".into(),
+                schemes: vec!["Basic".into()],
+            };
+            let cache_for = table.duration("cache_for", secs(0)..=15 * MINUTE).unwrap_or(MINUTE);
+            let challenge = table.flag("challenge").unwrap_or(false);
+            (place, IssuerKind::Basic { cache_for, challenge })
+        }
+    };
+    let name = name.unwrap_or_else(|| word.unwrap_or_default().to_owned());
+    Some(IssuerSettings { name, directory, place, accept_until, kind })
+}
+
+/// A header; `schemes` are those in `Authorization`, where another header has none.
+fn header(table: &Table<'_>, default: &str, default_schemes: &[&str]) -> CredentialPlace {
+    let name = table.text("header", values::credential_header).unwrap_or_else(|| default.into());
+    let is_authorization = name.eq_ignore_ascii_case("authorization");
+    let schemes = table.values("schemes", values::scheme).unwrap_or_else(|| {
+        if is_authorization {
+            default_schemes.iter().map(|scheme| (*scheme).to_owned()).collect()
+        } else {
+            Vec::new()
+        }
+    });
+    if is_authorization && schemes.is_empty() {
+        let example = default_schemes.first().copied().unwrap_or_default();
+        table.error(
+            "schemes",
+            Wrong::new("a token in Authorization stands after its scheme")
+                .help(format!("for example: schemes = [{example:?}]")),
+        );
+    }
+    CredentialPlace::Header { name, schemes }
+}
+
+fn signature(table: &Table<'_>) -> IssuerSignature {
     let algorithm = algorithm(table);
     let key = key(table, algorithm);
     let leeway = table.duration("leeway", secs(0)..=5 * MINUTE).unwrap_or_default();
-    let accept_until = table.date("accept_until");
     let danger_weak_key = table.flag("danger_weak_key").unwrap_or(false);
     if danger_weak_key {
         table.warn(
@@ -72,60 +206,10 @@ fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<Issuer
                 .help("give the service a SECRET_KEY of 50 random characters"),
         );
     }
-    let header = table.text("header", values::credential_header);
-    let schemes = table.values("schemes", values::scheme);
-    let Some(kind) = kind else {
-        // Which keys it may have is not known.
-        table.pass_over(&SIMPLEJWT_KEYS);
-        table.pass_over(&JWT_KEYS);
-        return None;
-    };
-    let (word, default_header, kind) = match kind {
-        Kind::SimpleJwt => {
-            table.refuse(
-                &JWT_KEYS,
-                "a simplejwt issuer has no such key",
-                "the claim is called user_id_claim, and its tokens say themselves how long they are good",
-            );
-            ("simplejwt", "Authorization", IssuerKind::SimpleJwt(simplejwt(table)))
-        }
-        Kind::Jwt => {
-            table.refuse(
-                &SIMPLEJWT_KEYS,
-                "a jwt issuer has no such key",
-                "it is for kind = \"simplejwt\"",
-            );
-            let claim = table.text("claim", values::name).unwrap_or_else(|| "id".into());
-            let max_age = table.duration("max_age", MINUTE..=3660 * DAY).unwrap_or(30 * DAY);
-            ("jwt", "jwt-auth", IssuerKind::Jwt { claim, max_age })
-        }
-    };
-    let header = header.unwrap_or_else(|| default_header.into());
-    let is_authorization = header.eq_ignore_ascii_case("authorization");
-    let schemes = schemes
-        .unwrap_or_else(|| if is_authorization { vec!["Bearer".into()] } else { Vec::new() });
-    if is_authorization && schemes.is_empty() {
-        table.error(
-            "schemes",
-            Wrong::new("a token in Authorization stands after its scheme")
-                .help("for example: schemes = [\"Bearer\"]"),
-        );
-    }
-    Some(IssuerSettings {
-        name: name.unwrap_or_else(|| word.to_owned()),
-        directory,
-        header,
-        schemes,
-        algorithm,
-        key,
-        leeway,
-        accept_until,
-        danger_weak_key,
-        kind,
-    })
+    IssuerSignature { algorithm, key, leeway, danger_weak_key }
 }
 
-fn simplejwt(table: &Table<'_>) -> SimpleJwtIssuer {
+fn simplejwt(table: &Table<'_>, signature: IssuerSignature) -> SimpleJwtIssuer {
     let token_type = |text: &str| match text {
         // Both say themselves what they are; a refresh token proves nothing in a request.
         "access" => Ok(TokenType::Access),
@@ -136,6 +220,7 @@ fn simplejwt(table: &Table<'_>) -> SimpleJwtIssuer {
         table.error("token_types", Wrong::new("without a kind no token is accepted"));
     }
     SimpleJwtIssuer {
+        signature,
         token_types: table
             .values("token_types", token_type)
             .unwrap_or_else(|| vec![TokenType::Access]),
@@ -146,6 +231,103 @@ fn simplejwt(table: &Table<'_>) -> SimpleJwtIssuer {
         issuer: table.text("issuer", values::filled),
         check_revoke_token: table.flag("check_revoke_token").unwrap_or(false),
     }
+}
+
+fn django_session(table: &Table<'_>, directory: Option<&DirectorySettings>) -> DjangoSessionIssuer {
+    let engine = table.choice("engine", &ENGINES).unwrap_or(Engine::Database);
+    if engine != Engine::Cache {
+        table.refuse(
+            &CACHE_KEYS,
+            "this engine has no cache to look into",
+            "it is for engine = \"cache\"; of cached_db the database's row is enough",
+        );
+    }
+    if engine != Engine::Database {
+        let help = "it is for engine = \"db\" and \"cached_db\"";
+        table.refuse(&["table", "database"], "this engine has no table", help);
+        table.refuse(&SERVER_KEYS, "this engine has no table", help);
+    }
+    table.require("key_file", "a file (mode 0600) with the service's SECRET_KEY");
+    if table.is_empty_list("backends") {
+        table.error("backends", Wrong::new("without a backend no session is accepted"));
+    }
+    DjangoSessionIssuer {
+        engine: match engine {
+            Engine::Database => SessionEngine::Database {
+                database: service_database(table, directory),
+                table: table
+                    .text("table", values::identifier)
+                    .unwrap_or_else(|| "django_session".into()),
+            },
+            Engine::Cache => SessionEngine::Cache(cache(table)),
+            Engine::SignedCookies => SessionEngine::SignedCookies,
+        },
+        key_file: table.path("key_file").unwrap_or_default(),
+        fallback_key_files: table
+            .values("fallback_key_files", |text| table.resolve(text))
+            .unwrap_or_default(),
+        backends: table
+            .values("backends", values::filled)
+            .unwrap_or_else(|| vec!["django.contrib.auth.backends.ModelBackend".into()]),
+        max_age: table.duration("max_age", MINUTE..=3660 * DAY).unwrap_or(14 * DAY),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Engine {
+    Database,
+    Cache,
+    SignedCookies,
+}
+
+const ENGINES: [(&str, Engine); 4] = [
+    ("db", Engine::Database),
+    ("cached_db", Engine::Database),
+    ("cache", Engine::Cache),
+    ("signed_cookies", Engine::SignedCookies),
+];
+
+/// Only the scheme is ever repeated: an address may hold a password.
+fn cache(table: &Table<'_>) -> ServiceCache {
+    table.require("cache", "like cache = \"redis://127.0.0.1:6379/1\"");
+    let address = table.text("cache", |text| {
+        let wrong = |message: &str| {
+            Err(Wrong::new(message).help("allowed: \"redis://host:port/number\""))
+        };
+        match text.strip_prefix("redis://") {
+            None => wrong("is no address of a Redis"),
+            Some(rest) if rest.contains('@') => Err(Wrong::new("holds a password").help(
+                "write it into a file that only the gateway's user can read, and the file's name into cache_password_file",
+            )),
+            Some(rest) if rest.is_empty() || rest.contains(['?', '#']) => wrong("is no address of a Redis"),
+            Some(_) => Ok(text.to_owned()),
+        }
+    });
+    ServiceCache {
+        address: address.unwrap_or_default(),
+        password_file: table.path("cache_password_file"),
+        prefix: table.text("cache_prefix", |text| Ok(text.to_owned())).unwrap_or_default(),
+        version: table.number("cache_version", 0..=u32::MAX).unwrap_or(1),
+    }
+}
+
+/// The issuer's own database, or its directory's.
+fn service_database(table: &Table<'_>, directory: Option<&DirectorySettings>) -> Database {
+    let theirs = match directory.map(|directory| &directory.kind) {
+        Some(DirectoryKind::Django(django)) => Some(django.database.clone()),
+        Some(_) | None => None,
+    };
+    match theirs {
+        Some(theirs) if !table.has("database") => {
+            table.refuse(&SERVER_KEYS, "it is asked with the directory's database", "set it there");
+            theirs
+        }
+        _ => database(table).unwrap_or(Database::Sqlite(std::path::PathBuf::new())),
+    }
+}
+
+fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The only directory, unless one is named.

@@ -3,6 +3,7 @@
 mod admin;
 mod carry;
 mod changes;
+mod credentials;
 mod front_end;
 mod identity;
 mod sign_in;

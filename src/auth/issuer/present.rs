@@ -1,0 +1,210 @@
+//! A request's credential, from first sight to an answer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::refused::{is_anothers, public};
+use super::{Asked, Issued, Judged, One, Shown, Way};
+use crate::auth::Auth;
+use crate::caller::{Identity, Proof};
+use crate::clock::Timestamp;
+use crate::event::{IssuedRefusal, What};
+use crate::refusal::Refusal;
+
+/// A credential, and how it comes.
+#[derive(Clone, Copy)]
+struct Presenting<'a> {
+    credential: &'a str,
+    /// Nobody's, where a token is only asked about: a password is not checked then.
+    client: Option<IpAddr>,
+    at: Timestamp,
+}
+
+/// A credential that holds, and whose it is.
+type Found = (Arc<Issued>, Arc<Identity>);
+
+impl Auth {
+    /// The issuers whose the credential can be, one after another, until one knows it.
+    ///
+    /// # Errors
+    /// A [`Refusal`]; [`Refusal::NotAuthenticated`] for a session in which nobody is signed in, which is no credential.
+    pub(in crate::auth) async fn issued(
+        &self,
+        shown: &Shown<'_>,
+        client: Option<IpAddr>,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<Found, (Refusal, Proof)> {
+        let mut refused: Vec<(&One, IssuedRefusal)> = Vec::new();
+        for index in shown.issuers {
+            let Some(one) = self.issuers.all.get(*index) else { continue };
+            let presenting = Presenting { credential: shown.token, client, at };
+            match self.issued_by(one, *index, presenting, happened).await {
+                Ok(found) => return Ok(found),
+                Err(why) => {
+                    refused.push((one, why));
+                    if !is_anothers(why) {
+                        break;
+                    }
+                }
+            }
+        }
+        // The last is the one that knew the credential, if any did.
+        let Some((one, why)) = refused.last().copied() else {
+            return Err((Refusal::TokenNotValid, Proof::Issued(0)));
+        };
+        if one.proof.is_cookie() && why == IssuedRefusal::NoUser {
+            return Err((Refusal::NotAuthenticated, one.proof));
+        }
+        for (one, why) in refused {
+            happened.push(What::IssuedRefused { issuer: Arc::clone(&one.name), why });
+        }
+        Err((public(why, one.proof), one.proof))
+    }
+
+    async fn issued_by(
+        &self,
+        one: &One,
+        index: usize,
+        shown: Presenting<'_>,
+        happened: &mut Vec<What>,
+    ) -> Result<Found, IssuedRefusal> {
+        let Presenting { credential, at, .. } = shown;
+        if one.is_over(at) {
+            return Err(IssuedRefusal::NoLongerAccepted);
+        }
+        let before = self.memory.recall_issued(index, credential);
+        match (&one.way, before) {
+            (Way::Said(_), Some(issued)) => {
+                self.holds(one, &issued, at).await.map(|identity| (issued, identity))
+            }
+            (Way::Said(issuer), None) => {
+                let judged = issuer.judge(credential, at)?;
+                self.remember(one, index, credential, judged, at).await
+            }
+            (Way::Asked(issuer), None) => {
+                let judged = issuer.ask(credential, at).await?;
+                self.remember(one, index, credential, judged, at).await
+            }
+            (Way::Asked(issuer), Some(issued)) => {
+                self.asked_before(one, &**issuer, index, credential, issued, at).await
+            }
+            (Way::Password(cache_for), before) => {
+                if let Some(issued) = before {
+                    match self.holds(one, &issued, at).await {
+                        Err(IssuedRefusal::PasswordChanged | IssuedRefusal::Expired) => {
+                            self.memory.forget_issued(index, credential);
+                        }
+                        held => return held.map(|identity| (issued, identity)),
+                    }
+                }
+                let client = shown.client.ok_or(IssuedRefusal::Malformed)?;
+                let check = async {
+                    let judged =
+                        self.basic(one, credential, *cache_for, client, at, happened).await?;
+                    self.issuers.settle(index, judged, at).await.map(Arc::new)
+                };
+                let issued = self.memory.judge_once(index, credential, check).await?;
+                let identity = self.holds_now(one, &issued, at).await?;
+                Ok((issued, identity))
+            }
+        }
+    }
+
+    /// One that its service was asked about before, and is again if that is due.
+    async fn asked_before(
+        &self,
+        one: &One,
+        issuer: &dyn Asked,
+        index: usize,
+        credential: &str,
+        issued: Arc<Issued>,
+        at: Timestamp,
+    ) -> Result<Found, IssuedRefusal> {
+        let every = one.directory.every;
+        let identity = match self.holds(one, &issued, at).await {
+            Ok(identity) => identity,
+            // The service may have given it more time.
+            Err(IssuedRefusal::Expired) => {
+                return self.again(one, issuer, index, credential, &issued, at).await;
+            }
+            Err(why) => return Err(why),
+        };
+        let Some(turn) = issued.look.turn(every, at) else { return Ok((issued, identity)) };
+        match self.again(one, issuer, index, credential, &issued, at).await {
+            Err(IssuedRefusal::Unavailable) => {
+                turn.failed(every, at);
+                Ok((Arc::clone(&issued), identity))
+            }
+            Err(why) => {
+                self.memory.forget_issued(index, credential);
+                Err(why)
+            }
+            Ok(found) => Ok(found),
+        }
+    }
+
+    /// Judges anew what was known before.
+    async fn again(
+        &self,
+        one: &One,
+        issuer: &dyn Asked,
+        index: usize,
+        credential: &str,
+        before: &Issued,
+        at: Timestamp,
+    ) -> Result<Found, IssuedRefusal> {
+        let mut judged = issuer.ask(credential, at).await?;
+        // A service that keeps it anew makes it no younger: what ended it before ends it still.
+        judged.issued_at = judged.issued_at.zip(before.issued_at).map(|(now, then)| now.min(then));
+        self.remember(one, index, credential, judged, at).await
+    }
+
+    /// Remembers what was judged just now, if it counts.
+    async fn remember(
+        &self,
+        one: &One,
+        index: usize,
+        credential: &str,
+        judged: Judged,
+        at: Timestamp,
+    ) -> Result<Found, IssuedRefusal> {
+        let issued = Arc::new(self.issuers.settle(index, judged, at).await?);
+        let identity = self.holds_now(one, &issued, at).await?;
+        self.memory.remember_issued(index, credential, Arc::clone(&issued));
+        Ok((issued, identity))
+    }
+
+    /// As [`Self::holds`]; the user is asked for again before it is said that their password is another: what was just
+    /// judged may be younger than what is known of them.
+    async fn holds_now(
+        &self,
+        one: &One,
+        issued: &Issued,
+        at: Timestamp,
+    ) -> Result<Arc<Identity>, IssuedRefusal> {
+        match self.holds(one, issued, at).await {
+            Err(IssuedRefusal::PasswordChanged) => {
+                issued.user.ask_next();
+                self.holds(one, issued, at).await
+            }
+            held => held,
+        }
+    }
+
+    /// Whether it counts now, and for whom.
+    async fn holds(
+        &self,
+        one: &One,
+        issued: &Issued,
+        at: Timestamp,
+    ) -> Result<Arc<Identity>, IssuedRefusal> {
+        let known = self.issuers.known(&one.directory, &issued.user, at).await?;
+        if !issued.password.is_that_of(&known) {
+            return Err(IssuedRefusal::PasswordChanged);
+        }
+        // After the user was looked at: that look may have ended it.
+        self.issuers.holds(issued, at)?;
+        Ok(Arc::clone(&known.identity))
+    }
+}
