@@ -106,11 +106,17 @@ fn said(response: &Response) -> (u16, Vec<(String, String)>, String) {
     let mut headers: Vec<_> = response
         .headers
         .iter()
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
-        .filter(|(name, _)| !["connection", "date"].contains(&name.as_str()))
+        .map(|(name, value)| (name.to_ascii_lowercase(), timeless(value)))
+        .filter(|(name, _)| !["connection", "date", "expires"].contains(&name.as_str()))
         .collect();
     headers.sort();
     (response.status, headers, response.text())
+}
+
+/// A cookie without the moment at which it ends.
+fn timeless(value: &str) -> String {
+    let parts = value.split("; ").filter(|part| !part.starts_with("expires="));
+    parts.collect::<Vec<_>>().join("; ")
 }
 
 /// The access line of the last request that had this path.
