@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use crate::wire::path::{CanonicalPath, Tolerance};
 
+mod alias;
 mod check;
 mod database;
 mod defaults;
@@ -33,6 +34,7 @@ mod sample_tests;
 #[cfg(test)]
 mod tests;
 
+pub use alias::{Answer, Answers, JwtShape, SessionShape, Shape};
 pub use database::{Database, DatabaseServer, DatabaseTls, Engine};
 pub use forms::{
     DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt,
@@ -40,7 +42,7 @@ pub use forms::{
 };
 pub use issuer::{
     CredentialPlace, DjangoSessionIssuer, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature,
-    ServiceCache, SessionEngine, SimpleJwtIssuer,
+    Refusals, ServiceCache, SessionEngine, SimpleJwtIssuer,
 };
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
@@ -258,6 +260,8 @@ pub struct OwnPathEntry {
     pub own: OwnPath,
     /// For refresh: how refresh tokens are treated here.
     pub rotation: Rotation,
+    /// In whose words it answers.
+    pub shape: Shape,
 }
 
 /// `tokens.rotation`, and that of an alias.

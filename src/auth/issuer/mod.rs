@@ -18,6 +18,10 @@
 //! because nothing tells a new sign-in from a copy of the old token. The way back is to sign in at the gateway. A changed
 //! password does not end them (Django raises its rounds at a sign-in, and that looks the same).
 //!
+//! A token that an alias made under an issuer's key (`mint`) has a session here, by its `sid`, and none of this applies: it is
+//! good as long as that session and its own `exp` say, and is never taken for one from outside, whatever became of the
+//! session.
+//!
 //! There are three ways to judge ([`Way`]): a token says all itself, and neither the first look nor a later one does any I/O
 //! of its own; for other kinds somebody must be asked; a name and a password are a sign-in each time, remembered for a
 //! moment. A new kind is a file here with an `Issuer` or an `Asked`, and a line in `open`.
@@ -28,6 +32,7 @@ mod drf_token;
 mod ends;
 mod jwt;
 mod key;
+mod mint;
 mod present;
 mod reading;
 mod refused;
@@ -46,13 +51,14 @@ use self::drf_token::DrfTokens;
 pub use self::ends::end_of_user;
 use self::ends::{FOR_GOOD, keyed};
 pub use self::key::IssuerKeyError;
+pub(super) use self::mint::Mints;
 use self::reading::Readings;
 pub(super) use self::reading::{Shown, Unreadable};
 use self::user::{Known, User};
 use super::Watched;
-use crate::caller::{Proof, UserKey};
+use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::config::{CredentialPlace, IssuerKind, IssuerSettings};
+use crate::config::{CredentialPlace, IssuerKind, IssuerSettings, Refusals};
 use crate::directory::database::Databases;
 use crate::django::jws::NotAccepted;
 use crate::django::session::{self, Login};
@@ -70,7 +76,16 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// Verifies the tokens of one kind.
 pub(super) trait Issuer: Send + Sync {
     /// Everything about a token but its user.
-    fn judge(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted>;
+    fn judge(&self, token: &str, at: Timestamp) -> Result<Said, NotAccepted>;
+}
+
+/// What a good token says.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// All that there is to know.
+    All(Judged),
+    /// That it is the gateway's own (`mint`), and of this session; whether it counts is for that to say.
+    Session { session: SessionId, user: String, expires_at: Option<Timestamp> },
 }
 
 /// Judges the credentials of one kind that somebody must be asked about.
@@ -177,6 +192,9 @@ struct One {
     directory: Watched,
     accept_until: Option<Timestamp>,
     proof: Proof,
+    /// Can its tokens be the gateway's own?
+    has_sessions: bool,
+    refusals: Refusals,
     way: Way,
 }
 
@@ -187,7 +205,7 @@ fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerK
             let key = key::read(settings, &kind.signature)?;
             Way::Said(Box::new(simplejwt::SimpleJwt::new(key, kind)))
         }
-        IssuerKind::Jwt { signature, claim, max_age } => {
+        IssuerKind::Jwt { signature, claim, max_age, .. } => {
             let key = key::read(settings, signature)?;
             Way::Said(Box::new(jwt::HandMade::new(key, claim, *max_age, signature.leeway)))
         }
@@ -225,6 +243,11 @@ impl Issuers {
                     (_, IssuerKind::Basic { .. }) => Proof::Password(index),
                     (CredentialPlace::Header { .. }, _) => Proof::Issued(index),
                     (CredentialPlace::Cookie(_), _) => Proof::IssuedCookie(index),
+                },
+                has_sessions: matches!(settings.kind, IssuerKind::Jwt { .. }),
+                refusals: match &settings.kind {
+                    IssuerKind::Jwt { refusals, .. } => *refusals,
+                    _ => Refusals::Gateway,
                 },
                 way: open(settings, databases)?,
             });

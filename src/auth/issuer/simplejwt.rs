@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Issuer, Judged, Password};
+use super::{Issuer, Judged, Password, Said};
 use crate::clock::Timestamp;
 use crate::config::SimpleJwtIssuer;
 use crate::django::jws::{Expected, NotAccepted, VerifyingKey};
@@ -31,9 +31,9 @@ impl SimpleJwt {
 }
 
 impl Issuer for SimpleJwt {
-    fn judge(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
+    fn judge(&self, token: &str, at: Timestamp) -> Result<Said, NotAccepted> {
         let verified = simplejwt::verify(&self.key, &self.rules, token, at)?;
-        Ok(Judged {
+        Ok(Said::All(Judged {
             user: verified.user.ok_or(NotAccepted::NoUser)?,
             issued_at: verified.issued_at,
             expires_at: Some(verified.expires_at.plus(self.rules.expected.leeway)),
@@ -45,6 +45,6 @@ impl Issuer for SimpleJwt {
                 Password::Unsaid
             },
             max_age: None,
-        })
+        }))
     }
 }

@@ -194,8 +194,10 @@ fn what_the_settings_do_not_allow_is_refused() {
 fn a_session_in_which_nobody_is_signed_in_is_the_services_own_affair() {
     let django = Django::start();
     django.run(
-        "from django.contrib.sessions.backends.db import SessionStore\n\
-         s = SessionStore(session_key='anonymous0'); s['cart'] = 1; s.save(must_create=True)",
+        "from django.contrib.sessions.models import Session\nimport datetime\n\
+         data = Session.objects.encode({'cart': 1})\n\
+         end = datetime.datetime(2099, 1, 1, tzinfo=datetime.timezone.utc)\n\
+         Session.objects.create(session_key='anonymous0', session_data=data, expire_date=end)",
     );
     let gateway = sessions(&django, "");
     let client = gateway.client();
