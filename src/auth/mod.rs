@@ -8,6 +8,7 @@
 //! are looked at on every use, warm or cold.
 
 mod access_token;
+mod aside;
 mod claims;
 pub mod issuer;
 mod jwt;
@@ -26,6 +27,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use aside::RefreshLook;
 use http::HeaderMap;
 pub use recheck::Watched;
 
@@ -52,8 +54,8 @@ pub struct Auth {
     refresh_tokens: Arc<dyn RefreshTokens>,
     directories: Vec<Watched>,
     passwords: PasswordPool,
-    keys: KeyRing,
-    refresh_key: RefreshKey,
+    keys: Arc<KeyRing>,
+    refresh_key: Arc<RefreshKey>,
     tokens: Tokens,
     session: SessionSettings,
     lockout: Lockout,
@@ -162,12 +164,12 @@ impl Auth {
             refresh_tokens: parts.refresh_tokens,
             directories: parts.directories,
             passwords: parts.passwords,
-            keys: parts.keys,
-            refresh_key: parts.refresh_key,
+            keys: Arc::new(parts.keys),
+            refresh_key: Arc::new(parts.refresh_key),
             tokens: parts.tokens,
             session: parts.session,
             lockout: Lockout::new(&parts.login),
-            memory: Memory::new()?,
+            memory: Memory::new(memory::CREDENTIALS)?,
         })
     }
 
@@ -281,7 +283,7 @@ impl Auth {
     }
 
     /// The keys of access tokens, to list them.
-    pub const fn keys(&self) -> &KeyRing {
+    pub fn keys(&self) -> &KeyRing {
         &self.keys
     }
 

@@ -19,8 +19,7 @@ use std::sync::Arc;
 use http::Method;
 
 pub use self::permit::Permit;
-use self::route::methods_of;
-pub use self::route::{Found, RouteTable};
+pub use self::route::{Found, RouteTable, methods_of};
 use crate::auth::Auth;
 use crate::auth::presented::Presented;
 use crate::caller::{Anonymous, Caller, Known, Proof};
@@ -34,7 +33,7 @@ use crate::wire::cross_site::{self, Verdict};
 
 /// Decides about every request.
 pub struct Gate {
-    routes: RouteTable,
+    routes: Arc<RouteTable>,
     auth: Arc<Auth>,
     cookie: String,
     trusted_origins: Vec<String>,
@@ -71,12 +70,33 @@ impl Gate {
     /// From the configuration.
     pub fn new(config: &Config, auth: Arc<Auth>) -> Self {
         Self {
-            routes: RouteTable::new(config),
+            routes: Arc::new(RouteTable::new(config)),
             auth,
             cookie: config.session.cookie.clone(),
             trusted_origins: config.session.trusted_origins.clone(),
             cors_origins: config.cors.allowed_origins.clone(),
         }
+    }
+
+    /// One that decides by the same rules with another [`Auth`]: for asking what would happen.
+    pub fn with_auth(&self, auth: Arc<Auth>) -> Self {
+        Self {
+            routes: Arc::clone(&self.routes),
+            auth,
+            cookie: self.cookie.clone(),
+            trusted_origins: self.trusted_origins.clone(),
+            cors_origins: self.cors_origins.clone(),
+        }
+    }
+
+    /// Where requests lead.
+    pub fn routes(&self) -> &RouteTable {
+        &self.routes
+    }
+
+    /// The name of the session cookie.
+    pub fn cookie(&self) -> &str {
+        &self.cookie
     }
 
     /// Decides about one request.

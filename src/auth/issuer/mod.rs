@@ -24,17 +24,17 @@ mod reading;
 mod refused;
 mod simplejwt;
 mod user;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
-
-use quick_cache::sync::Cache;
 
 pub use self::key::IssuerKeyError;
 use self::reading::Readings;
 pub(super) use self::reading::{Shown, Unreadable};
 use self::refused::{is_anothers, public};
 use self::user::{Known, User};
+use self::users::Users;
 use super::{Auth, Watched};
 use crate::caller::{Identity, Proof, UserKey};
 use crate::clock::Timestamp;
@@ -44,9 +44,6 @@ use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
 use crate::secret::Digest;
 use crate::store::{Keep, NewStamp, Stamps, StoreError};
-
-/// Users of such tokens who are remembered.
-const USERS: usize = 65_536;
 
 /// A date that is kept for good.
 const FOR_GOOD: Timestamp = Timestamp::from_secs(253_402_300_799);
@@ -102,9 +99,9 @@ pub struct Issued {
 
 /// Everything that issuers have to do with.
 pub(super) struct Issuers {
-    all: Vec<One>,
-    pub(super) readings: Readings,
-    users: Cache<UserKey, Arc<User>>,
+    all: Arc<[One]>,
+    pub(super) readings: Arc<Readings>,
+    users: Users,
     stamps: Arc<dyn Stamps>,
 }
 
@@ -150,7 +147,28 @@ impl Issuers {
                 issuer: open(settings)?,
             });
         }
-        Ok(Self { all, readings, users: Cache::new(USERS), stamps })
+        let (all, readings) = (all.into(), Arc::new(readings));
+        Ok(Self { all, readings, users: Users::new(), stamps })
+    }
+
+    /// The same issuers, who know the same users; what is found out from there on is known here alone.
+    pub(super) fn aside(&self, stamps: Arc<dyn Stamps>) -> Self {
+        Self {
+            all: Arc::clone(&self.all),
+            readings: Arc::clone(&self.readings),
+            users: self.users.aside(),
+            stamps,
+        }
+    }
+
+    /// Where dates about what they issued are kept.
+    pub(super) fn stamps(&self) -> Arc<dyn Stamps> {
+        Arc::clone(&self.stamps)
+    }
+
+    /// Their names, in the order of the configuration.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.all.iter().map(|one| &one.name)
     }
 
     /// Whether nothing has ended it, and neither time has run out.

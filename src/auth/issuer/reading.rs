@@ -25,6 +25,13 @@ pub(in crate::auth) struct Shown<'a> {
     pub(super) issuers: &'a [usize],
 }
 
+impl<'a> Shown<'a> {
+    /// To these issuers, wherever it was.
+    pub(in crate::auth) const fn alone(token: &'a str, issuers: &'a [usize]) -> Self {
+        Self { token, issuers }
+    }
+}
+
 /// Something that is no token, or two, where one of an issuer's should be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::auth) enum Unreadable {
