@@ -24,7 +24,7 @@ pub(super) struct Explain {
     /// The request line, such as 'GET /admin/ HTTP/1.1'.
     line: Option<String>,
     /// A header field, such as 'Host: app.example'; may be repeated.
-    #[arg(short = 'H', long = "header", value_name = "FIELD", requires = "line")]
+    #[arg(short = 'H', long = "header", value_name = "FIELD", conflicts_with_all = ["request", "token_file", "token"])]
     headers: Vec<String>,
     /// A file with a whole request head; - is standard input.
     #[arg(long, value_name = "FILE")]

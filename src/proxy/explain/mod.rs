@@ -100,7 +100,8 @@ impl Explainer {
             Decision::Serve(own) => {
                 let text = format!("the gateway's own path {}: it answers itself", own.path);
                 story.step("route", Mark::Yes, text);
-                story.member("own_path", json!(own.path));
+                // As the access log calls it.
+                story.member("route", json!(format!("own:{}", own.own.name())));
                 story.end(End::Serve)
             }
             Decision::Preflight(methods) => {
