@@ -14,14 +14,14 @@ use super::memory::Memory;
 use super::presented::Credential;
 use super::refresh_token::Presented;
 use super::{Auth, Watched};
-use crate::caller::Proof;
+use crate::caller::{Proof, SessionId};
 use crate::clock::Timestamp;
 use crate::directory::password::PasswordPool;
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::secret::NoRandomness;
 use crate::store::aside::{Aside, AsideStamps};
-use crate::store::{RefreshState, Session, Stamps};
+use crate::store::{RefreshState, Session, SessionBy, Stamps};
 use crate::wire::arrival::Arrival;
 use crate::wire::cookie::{self, CookieValue};
 
@@ -117,6 +117,11 @@ impl Auth {
             RefreshState::Expired => Err(Refusal::TokenExpired),
             RefreshState::Unknown => Err(Refusal::TokenNotValid),
         }
+    }
+
+    /// A session as it is in the store now, if it lives.
+    pub async fn session(&self, id: &SessionId, at: Timestamp) -> Option<Arc<Session>> {
+        self.sessions.find(SessionBy::Id(id), at).await.ok().flatten()
     }
 
     /// The name of an `[[issuer]]`, by its place in the configuration.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::Auth;
 use super::issuer::{Issued, Unreadable};
 use crate::caller::{Identity, Known, Proof};
-use crate::event::What;
+use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
 use crate::store::Session;
 use crate::wire::arrival::Arrival;
@@ -104,7 +104,14 @@ impl Auth {
         let shown = self.issuers.readings.shown(&arrival.headers, own.is_some());
         let shown = shown.map_err(|unreadable| match unreadable {
             Unreadable::Repeated => Presented::Malformed(Refusal::BadHeader),
-            Unreadable::NotAToken(proof) => Presented::Bad(Refusal::TokenNotValid, proof),
+            Unreadable::NotAToken(proof) => {
+                if let Proof::Issued(issuer) = proof
+                    && let Some(issuer) = self.issuer_name(issuer)
+                {
+                    happened.push(What::IssuedRefused { issuer, why: IssuedRefusal::Malformed });
+                }
+                Presented::Bad(Refusal::TokenNotValid, proof)
+            }
         })?;
         let mut all = Vec::with_capacity(shown.len() + 1);
         if let Some(token) = own {

@@ -159,7 +159,9 @@ fn print(answer: &Value) -> Result<(), Failure> {
     }
     let field = |one: &Value, name: &str| one.get(name).map(&text).unwrap_or_default();
     for one in list("headers_set") {
-        say(format_args!("  +  {}: {}", field(one, "name"), field(one, "value")))?;
+        let is_replaced = one.get("replaces").is_some_and(|replaces| replaces == true);
+        let instead = if is_replaced { "   (in place of the client's)" } else { "" };
+        say(format_args!("  +  {}: {}{instead}", field(one, "name"), field(one, "value")))?;
     }
     for name in list("cookies_removed") {
         say(format_args!("  -  cookie {}", text(name)))?;

@@ -202,6 +202,9 @@ fn nothing_of_it_is_seen_afterwards() {
         ask(&gateway, &json!({"token": access}));
     }
     assert_eq!(state(&gateway), before);
+    let told = ask(&gateway, &json!({"token": access}));
+    let last_used = before.1["sessions"][0]["last_used"].as_str().unwrap();
+    assert!(reason(&told, "access").contains(&format!("last used {last_used}")), "{told:#}");
     gateway.terminate();
     assert_eq!(gateway.wait(), Some(0));
     let audit = std::fs::read_to_string(gateway.folder().join("audit.log")).unwrap();

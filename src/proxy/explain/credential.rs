@@ -7,6 +7,7 @@ use super::token;
 use crate::auth::Auth;
 use crate::auth::presented::{Credential, Presented};
 use crate::caller::Proof;
+use crate::clock::Timestamp;
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
@@ -62,7 +63,10 @@ pub(super) async fn tell(
     }
     for one in &found {
         match one {
-            Ok(credential) => story.step("credential", Mark::Yes, describe(credential)),
+            Ok(credential) => {
+                let text = describe(auth, credential, arrival.at).await;
+                story.step("credential", Mark::Yes, text);
+            }
             Err((refusal, proof)) => {
                 story.step("credential", bad, bad_one(auth, arrival, *refusal, *proof));
             }
@@ -82,10 +86,13 @@ pub(super) async fn tell(
 }
 
 /// A good one.
-pub(super) fn describe(credential: &Credential) -> String {
+pub(super) async fn describe(auth: &Auth, credential: &Credential, at: Timestamp) -> String {
     match credential {
         Credential::Session(session, proof) => {
-            let identity = session.identity.load();
+            let identity = session.identity.load_full();
+            // The one at hand was used a moment ago, to look at it.
+            let stored = auth.session(&session.id, at).await;
+            let last_used = stored.as_ref().unwrap_or(session).last_used();
             format!(
                 "{} of {} ({}), session {}, signed in {}, last used {}, ends {} at the latest",
                 named(*proof),
@@ -93,7 +100,7 @@ pub(super) fn describe(credential: &Credential) -> String {
                 identity.name,
                 session.id,
                 session.signed_in_at,
-                session.last_used(),
+                last_used,
                 session.expires_at,
             )
         }

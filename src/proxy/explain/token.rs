@@ -35,7 +35,7 @@ pub(super) async fn explain(auth: &Auth, token: &Secret, at: Timestamp) -> Value
         Ok(session) => {
             good = true;
             let credential = Credential::Session(session, Proof::SessionCookie);
-            story.step("cookie", Mark::Yes, describe(&credential));
+            story.step("cookie", Mark::Yes, describe(auth, &credential, at).await);
         }
         Err(refusal) => {
             let text = format!("as the session cookie: {}", why(refusal));
@@ -46,7 +46,7 @@ pub(super) async fn explain(auth: &Auth, token: &Secret, at: Timestamp) -> Value
         match judged {
             Ok(credential) => {
                 good = true;
-                story.step("issuer", Mark::Yes, describe(&credential));
+                story.step("issuer", Mark::Yes, describe(auth, &credential, at).await);
             }
             Err(refusal) => {
                 let reason = happened.iter().rev().find_map(|what| match what {
@@ -74,7 +74,8 @@ async fn ours(mut story: Story, auth: &Auth, text: &str, at: Timestamp) -> Value
         return match auth.look_at_refresh(text, at).await {
             Ok(RefreshLook::Fresh(session)) => {
                 let credential = Credential::Session(session, Proof::AccessToken);
-                let session = describe(&credential).replace("the access token", "a session");
+                let session =
+                    describe(auth, &credential, at).await.replace("the access token", "a session");
                 story.step("refresh", Mark::Yes, format!("a refresh token, unspent: {session}"));
                 story.end(End::Good)
             }
@@ -91,7 +92,7 @@ async fn ours(mut story: Story, auth: &Auth, text: &str, at: Timestamp) -> Value
     match auth.bearer(text, NOWHERE, at, &mut Vec::new()).await {
         Ok(session) => {
             let credential = Credential::Session(session, Proof::AccessToken);
-            story.step("access", Mark::Yes, describe(&credential));
+            story.step("access", Mark::Yes, describe(auth, &credential, at).await);
             story.end(End::Good)
         }
         Err(refusal) => story.refused("access", refusal, &why(refusal)),

@@ -46,7 +46,8 @@ pub(super) fn describe(
             } else {
                 token::shown(&clear(value), arrival.at)
             };
-            json!({"name": name.as_str(), "value": value})
+            let replaces = before.contains_key(name);
+            json!({"name": name.as_str(), "value": value, "replaces": replaces})
         })
         .collect();
     let given = &forwarding.given.cookies;
