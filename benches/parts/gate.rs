@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use criterion::{BatchSize, Criterion};
 use doorwarden::auth::keys::KeyRing;
 use doorwarden::auth::refresh_token::RefreshKey;
-use doorwarden::auth::{Auth, Parts, SignIn, SignedIn, Watched};
+use doorwarden::auth::{Auth, CookieNames, Parts, SignIn, SignedIn, Watched};
 use doorwarden::caller::{Identity, UserKey};
 use doorwarden::clock::Timestamp;
 use doorwarden::config::{Config, Rotation};
@@ -142,6 +142,7 @@ impl Scene {
             refresh_key: RefreshKey::random().unwrap(),
             tokens: config.tokens.clone(),
             session: config.session.clone(),
+            cookies: CookieNames::of(&config),
             login: config.login.clone(),
         });
         let auth = Arc::new(auth.unwrap());
@@ -155,6 +156,7 @@ impl Scene {
             at: NOW,
             tokens: true,
             cookie: true,
+            issued: None,
         };
         let signed_in = runtime.block_on(auth.sign_in(sign_in, &mut Vec::new())).unwrap();
         Self { auth, gate, signed_in }

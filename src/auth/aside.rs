@@ -7,6 +7,7 @@
 //!
 //! It judges every credential as if it were seen for the first time.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::issuer::Shown;
@@ -14,7 +15,7 @@ use super::memory::Memory;
 use super::presented::Credential;
 use super::refresh_token::Presented;
 use super::{Auth, Watched};
-use crate::caller::{Proof, SessionId};
+use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::directory::password::PasswordPool;
 use crate::event::What;
@@ -22,11 +23,12 @@ use crate::refusal::Refusal;
 use crate::secret::NoRandomness;
 use crate::store::aside::{Aside, AsideStamps};
 use crate::store::{RefreshState, Session, SessionBy, Stamps};
-use crate::wire::arrival::Arrival;
-use crate::wire::cookie::{self, CookieValue};
 
 /// Credentials that one explanation can meet.
 const FEW: usize = 64;
+
+/// Nobody's address: a credential by itself comes from nowhere.
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// What a refresh token of ours is good for now.
 #[derive(Debug)]
@@ -53,29 +55,12 @@ impl Auth {
             refresh_key: Arc::clone(&self.refresh_key),
             tokens: self.tokens.clone(),
             session: self.session.clone(),
+            cookies: self.cookies.clone(),
             lockout: self.lockout.aside(),
             issuers: self.issuers.aside(stamps as Arc<dyn Stamps>),
+            mints: Arc::clone(&self.mints),
             memory: Memory::new(FEW)?,
         })
-    }
-
-    /// Every cookie that the request brought and that is a session's, each checked.
-    ///
-    /// # Errors
-    /// A [`Refusal`] if one cannot be read.
-    pub async fn cookies(
-        &self,
-        cookie_name: &str,
-        arrival: &Arrival,
-        happened: &mut Vec<What>,
-    ) -> Result<Vec<Result<Credential, Refusal>>, Refusal> {
-        let value = match cookie::read(&arrival.headers, cookie_name) {
-            CookieValue::Absent => return Ok(Vec::new()),
-            CookieValue::One(value) => value,
-            CookieValue::Conflicting | CookieValue::Malformed => return Err(Refusal::BadCookie),
-        };
-        let session = self.cookie(value, arrival.client_ip(), arrival.at, happened).await;
-        Ok(vec![session.map(|session| Credential::Session(session, Proof::SessionCookie))])
     }
 
     /// A credential as if each issuer in turn were shown it, whatever it looks like; issuers and verdicts.
@@ -90,7 +75,7 @@ impl Auth {
         for (index, name) in names.into_iter().enumerate() {
             let shown = Shown::alone(credential, std::slice::from_ref(&index));
             let judged = match self.issued(&shown, at, happened).await {
-                Ok((issued, identity)) => Ok(Credential::Issued(issued, identity)),
+                Ok(found) => Ok(found.used(NOWHERE, at, happened)),
                 Err((refusal, _)) => Err(refusal),
             };
             all.push((name, judged));

@@ -23,13 +23,7 @@ pub(super) struct Found {
 }
 
 /// Tells of each; `passes` if the request got past all of them.
-pub(super) async fn tell(
-    story: &mut Story,
-    auth: &Auth,
-    cookie_name: &str,
-    arrival: &Arrival,
-    passes: bool,
-) -> Found {
+pub(super) async fn tell(story: &mut Story, auth: &Auth, arrival: &Arrival, passes: bool) -> Found {
     let bad = if passes { Mark::Note } else { Mark::No };
     let mut found = Vec::new();
     let mut happened = Vec::new();
@@ -42,7 +36,7 @@ pub(super) async fn tell(
         }
         Err(Presented::Good(_) | Presented::Nothing) => {}
     }
-    match auth.cookies(cookie_name, arrival, &mut happened).await {
+    match auth.cookies(arrival, &mut happened).await {
         Ok(cookies) => found.extend(
             cookies.into_iter().map(|one| one.map_err(|refusal| (refusal, Proof::SessionCookie))),
         ),
@@ -81,7 +75,7 @@ pub(super) async fn tell(
     let first = found.iter().find_map(|one| one.as_ref().ok());
     Found {
         groups: first.map(|one| one.identity().groups.clone()).unwrap_or_default(),
-        by_cookie: first.is_some_and(|one| one.known().proof == Proof::SessionCookie),
+        by_cookie: first.is_some_and(|one| one.known().proof.is_sent_unasked()),
     }
 }
 
@@ -122,7 +116,7 @@ fn bad_one(auth: &Auth, arrival: &Arrival, refusal: Refusal, proof: Proof) -> St
         text += "; it says of itself: ";
         text += &token::said(shown, arrival.at);
     }
-    if let Proof::Issued(index) = proof
+    if let Some(index) = proof.issuer()
         && let Some(name) = auth.issuer_name(index)
     {
         text += &format!(" (the last that was asked is {name})");
@@ -134,7 +128,9 @@ fn named(proof: Proof) -> String {
     match proof {
         Proof::AccessToken => "the access token".into(),
         Proof::SessionCookie => "the session cookie".into(),
-        _ => format!("what an issuer gave ({})", proof.name()),
+        Proof::Issued(_) | Proof::IssuedCookie(_) | Proof::Password(_) => {
+            format!("what an issuer takes ({})", proof.name())
+        }
     }
 }
 

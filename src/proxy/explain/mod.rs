@@ -119,8 +119,7 @@ impl Explainer {
                     let text = "a CORS preflight is forwarded without asking who is calling";
                     story.step("credential", Mark::Note, text);
                 } else {
-                    let found =
-                        credential::tell(&mut story, &auth, gate.cookie(), &arrival, true).await;
+                    let found = credential::tell(&mut story, &auth, &arrival, true).await;
                     tell_permitted(&mut story, &arrival, &permit, &found);
                 }
                 self.forward(story, &session, &arrival, permit).await
@@ -258,7 +257,7 @@ async fn refuse(
         let why = "the route does not tolerate what can be read in two ways (route.tolerate)";
         return story.refused("route", refusal, why);
     }
-    let found = credential::tell(&mut story, auth, gate.cookie(), arrival, false).await;
+    let found = credential::tell(&mut story, auth, arrival, false).await;
     match refusal {
         Refusal::NotAuthenticated => {
             let why = format!("{}: nobody is signed in", access(route));

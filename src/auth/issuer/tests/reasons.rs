@@ -75,8 +75,8 @@ async fn case_of(why: IssuedRefusal) -> Case {
         IssuedRefusal::PasswordChanged => {
             let print = password_print(&cheap("of before"));
             Case::with_issuers(access("7", NOW, Some(&print)), |issuers| {
-                let kind = SimpleJwtIssuer { check_revoke_token: true, ..simplejwt() };
-                issuers[0].kind = IssuerKind::SimpleJwt(kind);
+                let IssuerKind::SimpleJwt(kind) = &mut issuers[0].kind else { panic!("it is one") };
+                kind.check_revoke_token = true;
             })
         }
         IssuedRefusal::Ended => {
