@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use criterion::{BatchSize, Criterion};
+use doorwarden::auth::cookies::CookieNames;
 use doorwarden::auth::keys::KeyRing;
 use doorwarden::auth::refresh_token::RefreshKey;
-use doorwarden::auth::{Auth, CookieNames, Parts, SignIn, SignedIn, Watched};
+use doorwarden::auth::{Auth, Parts, SignIn, SignedIn, Watched};
 use doorwarden::caller::{Identity, UserKey};
 use doorwarden::clock::Timestamp;
 use doorwarden::config::{Config, Rotation};
