@@ -138,6 +138,7 @@ impl Scene {
             stamps: store.stamps,
             issuers: Vec::new(),
             directories: vec![kim],
+            databases: Arc::default(),
             passwords: PasswordPool::start(1, 1).unwrap(),
             keys: KeyRing::open(&config.tokens, NOW).unwrap(),
             refresh_key: RefreshKey::random().unwrap(),

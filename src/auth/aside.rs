@@ -74,7 +74,7 @@ impl Auth {
         let mut all = Vec::with_capacity(names.len());
         for (index, name) in names.into_iter().enumerate() {
             let shown = Shown::alone(credential, std::slice::from_ref(&index));
-            let judged = match self.issued(&shown, at, happened).await {
+            let judged = match self.issued(&shown, None, at, happened).await {
                 Ok(found) => Ok(found.used(NOWHERE, at, happened)),
                 Err((refusal, _)) => Err(refusal),
             };

@@ -40,7 +40,8 @@ pub use forms::{
     UserValue,
 };
 pub use issuer::{
-    CredentialPlace, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, SimpleJwtIssuer,
+    CredentialPlace, DjangoSessionIssuer, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature,
+    Refusals, ServiceCache, SessionEngine, SimpleJwtIssuer,
 };
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};

@@ -42,14 +42,14 @@ impl Case {
     }
 }
 
-/// A case of each reason.
-async fn case_of(why: IssuedRefusal) -> Case {
+/// A case of each reason that a token can meet.
+async fn case_of(why: IssuedRefusal) -> Option<Case> {
     let good = || access("7", NOW, None);
     let exp = ("exp", json!(later(600).as_secs()));
     let jti = ("jti", json!("j"));
     let kind = ("token_type", json!("access"));
     let user = ("user_id", json!("7"));
-    match why {
+    Some(match why {
         IssuedRefusal::Malformed => Case::bearer(Secret::new("a.b.c")),
         IssuedRefusal::BadAlgorithm => {
             let other = SigningKey::read(Algorithm::Hs384, SECRET.as_bytes()).unwrap();
@@ -98,14 +98,21 @@ async fn case_of(why: IssuedRefusal) -> Case {
             case.kit.directory.is_down.store(true, Ordering::SeqCst);
             case
         }
-    }
+        // What a service's tables, or a name and a password, are asked about: tested with those kinds.
+        IssuedRefusal::NotFound
+        | IssuedRefusal::UnknownBackend
+        | IssuedRefusal::BadCredentials
+        | IssuedRefusal::LockedOut
+        | IssuedRefusal::Busy => return None,
+    })
 }
 
 #[tokio::test]
 async fn every_reason_is_told_by_its_code_and_hidden_from_the_client() {
     let mut codes = BTreeSet::new();
     for why in IssuedRefusal::ALL.iter().copied() {
-        let Case { kit, header, token, at } = case_of(why).await;
+        assert!(codes.insert(why.name()), "{why:?} has a code of its own");
+        let Some(Case { kit, header, token, at }) = case_of(why).await else { continue };
         let value = match header {
             "jwt-auth" => token.expose().to_owned(),
             _ => format!("Bearer {}", token.expose()),
@@ -119,6 +126,5 @@ async fn every_reason_is_told_by_its_code_and_hidden_from_the_client() {
         };
         let refused = present(&kit, header, &value, at).await;
         assert_eq!(refused, (Err(client_learns), vec![why.name()]), "{why:?}");
-        assert!(codes.insert(why.name()), "{why:?} has a code of its own");
     }
 }
