@@ -136,6 +136,7 @@ impl Scene {
             sessions: store.sessions,
             refresh_tokens: store.refresh_tokens,
             stamps: store.stamps,
+            databases: Arc::default(),
             issuers: Vec::new(),
             directories: vec![kim],
             databases: Arc::default(),

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 
 use crate::auth::Watched;
-use crate::auth::testkit::{FakeDirectory, Kit, NOW, account};
+use crate::auth::testkit::{CLIENT, FakeDirectory, Kit, NOW, account};
 use crate::clock::Timestamp;
 use crate::config::{
     CredentialPlace, Database, DjangoSessionIssuer, IssuerKind, IssuerSettings, SessionEngine,
@@ -122,10 +122,13 @@ async fn judged(vector: &Vector, users: &[User]) -> Result<String, String> {
     let mut headers = HeaderMap::new();
     headers.append("cookie", HeaderValue::from_str(&format!("sessionid={cookie}")).unwrap());
     let at = vector.now.map_or(NOW, Timestamp::from_secs);
-    let cookies = kit.auth.issuers.readings.cookies("own", &headers).unwrap();
+    let cookies = kit.auth.issuers.readings.cookies(&kit.auth.cookies, &headers).unwrap();
     let mut happened = Vec::new();
     match kit.auth.issued(&cookies.issued[0], None, at, &mut happened).await {
-        Ok((_, identity)) => Ok(identity.key.id.to_string()),
+        Ok(found) => {
+            let credential = found.used(CLIENT, at, &mut happened);
+            Ok(credential.identity().key.id.to_string())
+        }
         Err((Refusal::NotAuthenticated, _)) => Err("no_user".into()),
         Err((refusal, _)) => {
             assert_eq!(refusal, Refusal::SessionEnded, "{}", vector.name);
