@@ -191,7 +191,7 @@ impl Auth {
     }
 
     /// The live session that a token names, if it is its user's.
-    async fn session_of(
+    pub(super) async fn session_of(
         &self,
         presented: &Presented,
         at: Timestamp,
@@ -201,7 +201,11 @@ impl Auth {
         Ok(session.filter(|session| *session.identity.load().key.id == *presented.user_id))
     }
 
-    async fn look(&self, presented: &Presented, at: Timestamp) -> Result<RefreshState, Refusal> {
+    pub(super) async fn look(
+        &self,
+        presented: &Presented,
+        at: Timestamp,
+    ) -> Result<RefreshState, Refusal> {
         self.refresh_tokens
             .look(&presented.session, &presented.digest(), at)
             .await

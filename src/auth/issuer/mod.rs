@@ -38,13 +38,13 @@ mod reading;
 mod refused;
 mod simplejwt;
 mod user;
+mod users;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use quick_cache::sync::Cache;
 
 use self::django_session::DjangoSessions;
 use self::drf_token::DrfTokens;
@@ -55,6 +55,7 @@ pub(super) use self::mint::Mints;
 use self::reading::Readings;
 pub(super) use self::reading::{Shown, Unreadable};
 use self::user::{Known, User};
+use self::users::Users;
 use super::Watched;
 use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -66,9 +67,6 @@ use crate::django::signing::SecretKeys;
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
 use crate::store::Stamps;
-
-/// Users of such credentials who are remembered.
-const USERS: usize = 65_536;
 
 /// What a service said of a credential is asked again after this long at the latest.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -181,9 +179,9 @@ struct Turn<'a>(&'a Look);
 
 /// Everything that issuers have to do with.
 pub(super) struct Issuers {
-    all: Vec<One>,
-    pub(super) readings: Readings,
-    users: Cache<UserKey, Arc<User>>,
+    all: Arc<[One]>,
+    pub(super) readings: Arc<Readings>,
+    users: Users,
     stamps: Arc<dyn Stamps>,
 }
 
@@ -252,7 +250,28 @@ impl Issuers {
                 way: open(settings, databases)?,
             });
         }
-        Ok(Self { all, readings, users: Cache::new(USERS), stamps })
+        let (all, readings) = (all.into(), Arc::new(readings));
+        Ok(Self { all, readings, users: Users::new(), stamps })
+    }
+
+    /// The same issuers, who know the same users; what is found out from there on is known here alone.
+    pub(super) fn aside(&self, stamps: Arc<dyn Stamps>) -> Self {
+        Self {
+            all: Arc::clone(&self.all),
+            readings: Arc::clone(&self.readings),
+            users: self.users.aside(),
+            stamps,
+        }
+    }
+
+    /// Where dates about what they issued are kept.
+    pub(super) fn stamps(&self) -> Arc<dyn Stamps> {
+        Arc::clone(&self.stamps)
+    }
+
+    /// Their names, in the order of the configuration.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.all.iter().map(|one| &one.name)
     }
 
     /// The user as the directory has them, asked at most every `recheck`.
