@@ -9,6 +9,8 @@ What differs between one machine and the next comes from the environment, with d
     DJANGO_DEBUG                 1 shows tracebacks                 (0)
     DJANGO_ALLOWED_HOSTS         comma separated                    (*)
     DJANGO_CSRF_TRUSTED_ORIGINS  comma separated                    (none)
+    DJANGO_SESSION_ENGINE        db, cached_db, cache or signed_cookies   (db)
+    DJANGO_CACHE_URL             redis://:password@host:port/db     (none: memory of the process)
 """
 
 import os
@@ -95,6 +97,10 @@ def database():
 
 
 DATABASES = {"default": database()}
+
+SESSION_ENGINE = "django.contrib.sessions.backends." + os.environ.get("DJANGO_SESSION_ENGINE", "db")
+if cache_url := os.environ.get("DJANGO_CACHE_URL"):
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": cache_url}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

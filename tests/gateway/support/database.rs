@@ -195,7 +195,8 @@ impl Database {
         }
     }
 
-    fn admin_url(&self) -> String {
+    /// Its address for Django, as its administrator.
+    pub(crate) fn admin_url(&self) -> String {
         match self.kind {
             Kind::Postgres => {
                 let folder = self.folder.path().display();

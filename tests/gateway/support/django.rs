@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
+use super::database::Database;
 use super::gateway::{Setup, signal};
 use super::{DEADLINE, eventually};
 
@@ -19,24 +20,43 @@ use super::{DEADLINE, eventually};
 pub(crate) struct Django {
     child: Child,
     folder: TempDir,
+    /// Its database: a file, or the address of a server.
+    told: String,
     pub(crate) address: SocketAddr,
 }
 
 impl Django {
     /// Starts one for this test alone, which may change its database.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same, with these variables for its settings.
+    pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(database_in(folder.path()), seeded()).unwrap();
+        let told = sqlite(&database_in(folder.path()));
+        Self::launch(folder, told, variables)
+    }
+
+    /// One on a database server that has the service's tables and users.
+    pub(crate) fn start_on(database: &Database, variables: &[(&str, &str)]) -> Self {
+        Self::launch(tempfile::tempdir().unwrap(), database.admin_url(), variables)
+    }
+
+    fn launch(folder: TempDir, told: String, variables: &[(&str, &str)]) -> Self {
         let address_file = folder.path().join("address");
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = python(&sqlite(&database_in(folder.path())))
+        let child = python(&told)
             .args(["-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", "127.0.0.1:0"])
             .env("DJANGO_ADDRESS_FILE", &address_file)
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("gunicorn starts");
-        let mut django = Self { child, folder, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut django = Self { child, folder, told, address };
         django.address = eventually("gunicorn to listen", || {
             if let Some(status) = django.child.try_wait().unwrap() {
                 panic!("gunicorn ended with {status}:\n{}", django.log());
@@ -78,7 +98,7 @@ impl Django {
     /// Runs Python code in the service, where `User` and `Group` are known, as its own admin would.
     pub(crate) fn run(&self, code: &str) {
         let code = format!("from django.contrib.auth.models import Group, User\n{code}");
-        manage(&sqlite(&self.database()), &["shell", "-v", "0", "-c", &code]);
+        manage(&self.told, &["shell", "-v", "0", "-c", &code]);
     }
 
     fn log(&self) -> String {
