@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use crate::wire::path::{CanonicalPath, Tolerance};
 
+mod cache;
 mod check;
 mod database;
 mod defaults;
@@ -32,10 +33,11 @@ mod sample_tests;
 #[cfg(test)]
 mod tests;
 
+pub use cache::DjangoCache;
 pub use database::{Database, DatabaseServer, DatabaseTls, Engine};
 pub use forms::{
-    DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt,
-    UserValue,
+    DjangoSession, DrfToken, FormKey, FormKind, HandMadeJwt, IdentityForm, LastLogin, MissingToken,
+    RemoteUser, RouteForms, SessionEngine, SimpleJwt, UserValue,
 };
 pub use issuer::{IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer};
 pub use load::LoadError;

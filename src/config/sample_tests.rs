@@ -6,9 +6,10 @@ use std::path::Path;
 use super::raw::{self, Reader};
 use super::report::Report;
 use super::{
-    Config, Cors, Database, DatabaseServer, Detect, DirectoryKind, DjangoDirectory, Engine, Geo,
-    IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, Listen, Log, Login, OwnPath, Route,
-    SessionSettings, SimpleJwtIssuer, Tokens, Upstream, check, init,
+    Config, Cors, Database, DatabaseServer, Detect, DirectoryKind, DjangoDirectory, DjangoSession,
+    DrfToken, Engine, FormKind, Geo, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings,
+    Listen, Log, Login, OwnPath, Route, SessionEngine, SessionSettings, SimpleJwtIssuer, Tokens,
+    Upstream, check, init,
 };
 use crate::wire::path::CanonicalPath;
 
@@ -93,6 +94,30 @@ fn the_issuer_blocks_show_the_defaults() {
     assert_eq!(IssuerSettings { accept_until: None, kind, ..shown[0].clone() }, bare[0]);
     assert_eq!(shown[2], bare[1]);
     assert!(matches!(&shown[1].key, IssuerKey::Public(_)));
+}
+
+#[test]
+fn the_forms_in_the_services_database_show_the_defaults() {
+    let forms = parse(&everything_on()).forms;
+    let shown = |name: &str| forms.iter().find(|form| form.name == name).unwrap().kind.clone();
+    let database = || Database::Sqlite("/srv/app/db.sqlite3".into());
+    let key = "/etc/doorwarden/django-secret-key";
+    let admin = DjangoSession::new(SessionEngine::rows(database()), key.into());
+    assert_eq!(shown("admin"), FormKind::DjangoSession(Box::new(admin)));
+    let max_age = std::time::Duration::from_secs(14 * 86_400);
+    let shop = DjangoSession {
+        cookie: "shop_sessionid".into(),
+        ..DjangoSession::new(SessionEngine::SignedCookies { max_age }, key.into())
+    };
+    assert_eq!(shown("shop"), FormKind::DjangoSession(Box::new(shop)));
+    assert_eq!(shown("api"), FormKind::DrfToken(Box::new(DrfToken::new(database()))));
+    let FormKind::DjangoSession(reports) = shown("reports") else { panic!("a session") };
+    let SessionEngine::Rows { database: Database::Server(_), cache: Some(cache), .. } =
+        reports.engine
+    else {
+        panic!("on a server, with a cache")
+    };
+    assert_eq!((cache.port, cache.version, cache.prefix.as_str(), cache.tls), (6379, 1, "", true));
 }
 
 #[test]

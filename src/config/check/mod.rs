@@ -3,6 +3,7 @@
 //! Each function reads its table whole and returns a value in any case, with defaults in place of what cannot be used;
 //! whether there is a configuration in the end is decided by the report alone.
 
+mod cache;
 mod database;
 mod directory;
 mod forms;
@@ -12,6 +13,7 @@ mod listen;
 mod login;
 mod paths;
 mod route;
+mod session_form;
 mod state;
 mod tokens;
 mod upstream;

@@ -8,9 +8,10 @@
 //! [`Login::proof`] against the user's present password is not [`Proof::Void`].
 //!
 //! A row's age is its `expire_date`, a column; the time in its signature does not count. A cookie
-//! has only that time. Sessions that live in a cache are pickled, and nothing here reads those.
+//! has only that time. Sessions that live in a cache are pickled ([`read_pickle`]).
 
 mod json;
+mod pickle;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flate2::read::ZlibDecoder;
 use subtle::ConstantTimeEq;
 
+pub use self::pickle::read_pickle;
 use super::signing::{NotSigned, SecretKeys, Signed, Signer, salted_hmac};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -100,6 +102,20 @@ pub fn read_cookie(
     read(signed)
 }
 
+/// The same session as a cookie of the engine `signed_cookies`, signed at another time.
+///
+/// # Errors
+/// [`Unreadable::NotSigned`]
+pub fn sign_cookie_again(
+    cookie: &str,
+    keys: &SecretKeys,
+    at: Timestamp,
+) -> Result<String, Unreadable> {
+    let signer = Signer::new(keys, COOKIE_SALT);
+    let value = signer.unsign(cookie)?.value;
+    Ok(signer.sign(value, at))
+}
+
 impl Login {
     /// What Django notes of a user who signs in; `password` is the text of the password column.
     #[must_use]
@@ -128,15 +144,23 @@ impl Login {
     /// The column `session_data` of a row with this login and nothing else.
     #[must_use]
     pub fn to_row(&self, keys: &SecretKeys, at: Timestamp) -> String {
+        Signer::new(keys, ROW_SALT).sign(&URL_SAFE_NO_PAD.encode(self.to_json()), at)
+    }
+
+    /// The cookie of the engine `signed_cookies` with this login and nothing else.
+    #[must_use]
+    pub fn to_cookie(&self, keys: &SecretKeys, at: Timestamp) -> String {
+        Signer::new(keys, COOKIE_SALT).sign(&URL_SAFE_NO_PAD.encode(self.to_json()), at)
+    }
+
+    fn to_json(&self) -> String {
         let auth_hash = self.auth_hash.as_ref().map(Secret::expose);
         let members = [
             ("_auth_user_id", Some(self.user_id.as_str())),
             ("_auth_user_backend", Some(self.backend.as_str())),
             ("_auth_user_hash", auth_hash),
         ];
-        let json =
-            json::object(members.into_iter().filter_map(|(name, value)| Some((name, value?))));
-        Signer::new(keys, ROW_SALT).sign(&URL_SAFE_NO_PAD.encode(json), at)
+        json::object(members.into_iter().filter_map(|(name, value)| Some((name, value?))))
     }
 }
 

@@ -3,8 +3,11 @@
 mod admin;
 mod carry;
 mod changes;
+mod forms;
 mod front_end;
 mod identity;
+mod in_a_browser;
+mod servers;
 mod sign_in;
 
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
@@ -149,12 +149,16 @@ fn python(database: &str) -> Command {
 
 /// Runs one of the service's commands.
 pub(super) fn manage(database: &str, arguments: &[&str]) {
-    let output = python(database).arg("manage.py").args(arguments).output().unwrap();
+    let output = try_manage(database, arguments);
     assert!(
         output.status.success(),
         "manage.py {arguments:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+pub(super) fn try_manage(database: &str, arguments: &[&str]) -> Output {
+    python(database).arg("manage.py").args(arguments).output().unwrap()
 }
 
 /// The database with all tables and users, made once.
