@@ -57,7 +57,7 @@ fn a_person_changes_something_in_the_admin_and_signs_out_there() {
 
     // An object is changed, by clicks from page to page.
     browser.follow("a[href='/admin/auth/group/']");
-    browser.follow("#result_list th a");
+    browser.follow("#result_list tbody th a");
     browser.fill("#id_name", "-renamed");
     browser.follow("input[name=_save]");
     assert_eq!(browser.url(), at(&gateway, "/admin/auth/group/"));
@@ -92,7 +92,7 @@ fn signing_out_at_the_gateway_signs_the_admin_out() {
     assert_eq!(browser.url(), at(&gateway, "/login?next=/admin/"));
     crate::support::eventually("the admin's session to go", || {
         let db = rusqlite::Connection::open(django.database()).unwrap();
-        let count: usize =
+        let count: i64 =
             db.query_row("SELECT count(*) FROM django_session", [], |row| row.get(0)).unwrap();
         (count == 0).then_some(())
     });
