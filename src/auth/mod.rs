@@ -9,6 +9,7 @@
 
 mod access_token;
 mod claims;
+pub mod cookies;
 pub mod issuer;
 mod jwt;
 pub mod keys;
@@ -29,7 +30,8 @@ use std::time::Duration;
 use http::HeaderMap;
 pub use recheck::Watched;
 
-use self::issuer::{IssuerKeyError, Issuers};
+use self::cookies::CookieNames;
+use self::issuer::{IssuerKeyError, Issuers, Mints};
 use self::keys::{KeyError, KeyRing};
 use self::lockout::Lockout;
 use self::memory::{Memory, Remembered};
@@ -43,9 +45,6 @@ use crate::refusal::Refusal;
 use crate::secret::{NoRandomness, Secret};
 use crate::store::{RefreshTokens, Session, SessionBy, Sessions, Stamps, StoreError, Which};
 
-/// A cookie's value: 256 bits in base64url without padding.
-const COOKIE_LENGTH: usize = 43;
-
 /// Signs people in, issues and checks what proves it, and ends it.
 pub struct Auth {
     sessions: Arc<dyn Sessions>,
@@ -56,8 +55,10 @@ pub struct Auth {
     refresh_key: RefreshKey,
     tokens: Tokens,
     session: SessionSettings,
+    cookies: CookieNames,
     lockout: Lockout,
     issuers: Issuers,
+    mints: Mints,
     memory: Memory,
 }
 
@@ -83,6 +84,8 @@ pub struct Parts {
     pub tokens: Tokens,
     /// `[session]`
     pub session: SessionSettings,
+    /// The names of its cookie.
+    pub cookies: CookieNames,
     /// `[login]`
     pub login: Login,
 }
@@ -104,6 +107,17 @@ pub struct SignIn<'a> {
     pub tokens: bool,
     /// Issue a session cookie?
     pub cookie: bool,
+    /// Issue a token as an `[[issuer]]` does?
+    pub issued: Option<Mint>,
+}
+
+/// A token to be made under an issuer's key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mint {
+    /// The issuer's index in the configuration.
+    pub issuer: usize,
+    /// How long it is good, as long as its session is.
+    pub lifetime: Duration,
 }
 
 /// What a sign-in gave.
@@ -115,6 +129,8 @@ pub struct SignedIn {
     pub tokens: Option<TokenPair>,
     /// The cookie's value, if wanted.
     pub cookie: Option<Secret>,
+    /// The token under an issuer's key, if wanted.
+    pub issued: Option<Secret>,
 }
 
 /// Why a sign-in did not succeed.
@@ -157,6 +173,7 @@ impl Auth {
     /// [`AuthError`]
     pub fn new(parts: Parts) -> Result<Self, AuthError> {
         Ok(Self {
+            mints: Mints::open(&parts.issuers)?,
             issuers: Issuers::open(&parts.issuers, &parts.directories, parts.stamps)?,
             sessions: parts.sessions,
             refresh_tokens: parts.refresh_tokens,
@@ -166,6 +183,7 @@ impl Auth {
             refresh_key: parts.refresh_key,
             tokens: parts.tokens,
             session: parts.session,
+            cookies: parts.cookies,
             lockout: Lockout::new(&parts.login),
             memory: Memory::new()?,
         })
@@ -206,8 +224,7 @@ impl Auth {
             }
             return Ok(live.used(proof, client, at, happened));
         }
-        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if value.len() != COOKIE_LENGTH || !value.bytes().all(in_alphabet) {
+        if !CookieNames::is_ours(value.as_bytes()) {
             return Err(Refusal::SessionEnded);
         }
         let digest = Secret::new(value).digest();
@@ -268,6 +285,11 @@ impl Auth {
                 .iter()
                 .any(|ours| read.header.typ.eq_ignore_ascii_case(ours))
         })
+    }
+
+    /// The names under which the session cookie comes.
+    pub const fn cookie_names(&self) -> &CookieNames {
+        &self.cookies
     }
 
     /// Is what `Authorization` holds read here, good or not? Then it is nothing for upstreams.

@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use crate::wire::path::{CanonicalPath, Tolerance};
 
+mod alias;
 mod cache;
 mod check;
 mod database;
@@ -33,13 +34,16 @@ mod sample_tests;
 #[cfg(test)]
 mod tests;
 
+pub use alias::{Answer, Answers, JwtShape, SessionShape, Shape};
 pub use cache::DjangoCache;
 pub use database::{Database, DatabaseServer, DatabaseTls, Engine};
 pub use forms::{
     DjangoSession, DrfToken, FormKey, FormKind, HandMadeJwt, IdentityForm, LastLogin, MissingToken,
     RemoteUser, RouteForms, SessionEngine, SimpleJwt, UserValue,
 };
-pub use issuer::{IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer};
+pub use issuer::{
+    CredentialPlace, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, SimpleJwtIssuer,
+};
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
 
@@ -253,6 +257,8 @@ pub struct OwnPathEntry {
     pub own: OwnPath,
     /// For refresh: how refresh tokens are treated here.
     pub rotation: Rotation,
+    /// In whose words it answers.
+    pub shape: Shape,
 }
 
 /// `tokens.rotation`, and that of an alias.
