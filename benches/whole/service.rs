@@ -94,6 +94,7 @@ pub(crate) fn issued() -> [(&'static str, &'static str, String); 2] {
         expires_at,
         issued_at: now,
         token_id: "0123456789abcdef0123456789abcdef",
+        session: None,
     };
     let access = simplejwt::mint(&key, &access).unwrap();
     let made = simplejwt::mint_hand_made(&key, &made).unwrap();

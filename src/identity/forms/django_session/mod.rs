@@ -59,9 +59,9 @@ pub(super) struct DjangoSessions {
 /// How the service keeps its sessions.
 enum Way {
     /// Under a key, which is the cookie.
-    Keyed(Keyed),
+    Keyed(Box<Keyed>),
     /// In the cookie.
-    Signed(SignedCookies),
+    Signed(Box<SignedCookies>),
 }
 
 struct Keyed {
@@ -89,22 +89,22 @@ impl DjangoSessions {
         databases: &Databases,
     ) -> Result<Self, String> {
         let keys = read_keys(settings)?;
-        let way =
-            match (&settings.engine, Kept::open(&settings.engine, databases)?) {
-                (_, Some(kept)) => Way::Keyed(Keyed {
-                    kept: Arc::new(kept),
-                    backend: settings.backend.clone(),
-                    keys,
-                    lifetime: settings.lifetime,
-                    names: hmac::Key::new(hmac::HMAC_SHA256, secret),
-                    live: DashMap::new(),
-                    ended: Cache::new(ENDED),
-                }),
-                (SessionEngine::SignedCookies { max_age }, None) => Way::Signed(
-                    SignedCookies::new(keys, &settings.backend, settings.lifetime, *max_age),
-                ),
-                (_, None) => return Err("this engine keeps no sessions".into()),
-            };
+        let way = match (&settings.engine, Kept::open(&settings.engine, databases)?) {
+            (_, Some(kept)) => Way::Keyed(Box::new(Keyed {
+                kept: Arc::new(kept),
+                backend: settings.backend.clone(),
+                keys,
+                lifetime: settings.lifetime,
+                names: hmac::Key::new(hmac::HMAC_SHA256, secret),
+                live: DashMap::new(),
+                ended: Cache::new(ENDED),
+            })),
+            (SessionEngine::SignedCookies { max_age }, None) => {
+                let (backend, lifetime) = (&settings.backend, settings.lifetime);
+                Way::Signed(Box::new(SignedCookies::new(keys, backend, lifetime, *max_age)))
+            }
+            (_, None) => return Err("this engine keeps no sessions".into()),
+        };
         let sign_ins = settings.last_login.as_ref();
         let sign_ins = sign_ins.map(|settings| SignIns::new(settings, databases)).transpose()?;
         Ok(Self { cookie: settings.cookie.clone(), way, sign_ins })
