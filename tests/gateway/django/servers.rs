@@ -50,12 +50,38 @@ fn a_session_on_a_server(kind: Kind) {
         let (_folder, form) = form(&database);
         let mut gateway = Setup::new(django.address)
             .directories(&database.directory())
-            .routes(&route("app", "/", "identity = { cookie = \"session\" }"))
+            .routes(&route("app", "/", "identity = { bearer = \"token\", cookie = \"session\" }"))
             .with(&form)
+            .with("[[identity.form]]\nname = \"token\"\nkind = \"drf-token\"")
             .start();
+        a_token_is_read_with_what_the_documentation_grants(kind, &database, &gateway);
         django_takes_it(&database, &mut gateway);
     }
     killed_and_back_under_load(&mut database);
+}
+
+fn a_token_is_read_with_what_the_documentation_grants(
+    kind: Kind,
+    database: &Database,
+    gateway: &Gateway,
+) {
+    database.django(
+        "from rest_framework.authtoken.models import Token\n\
+         Token.objects.create(user=User.objects.get(username='lee'), key='k' * 40)",
+    );
+    let client = gateway.client();
+    let (access, _) = enter(&client, "lee", "lee-pass-1234");
+    let request = client.get("/api/v1/whoami").bearer(&access);
+    assert_eq!(request.send().code(), "identity_unavailable", "not granted yet");
+    let grant = match kind {
+        Kind::Postgres => "GRANT SELECT (key, user_id) ON authtoken_token TO doorwarden;",
+        Kind::MariaDb => "GRANT SELECT (`key`, user_id) ON app.authtoken_token TO doorwarden;",
+    };
+    assert!(include_str!("../../../docs/databases.md").contains(grant));
+    database.sql(grant);
+    let seen = report(&request);
+    assert_eq!(seen["rest_framework"]["user"]["username"], "lee", "{seen}");
+    assert_eq!(seen["rest_framework"]["by"], "TokenAuthentication");
 }
 
 fn django_takes_it(database: &Database, gateway: &mut Gateway) {
