@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use criterion::{BatchSize, Criterion};
+use doorwarden::auth::cookies::CookieNames;
 use doorwarden::auth::keys::KeyRing;
 use doorwarden::auth::refresh_token::RefreshKey;
 use doorwarden::auth::{Auth, Parts, SignIn, SignedIn, Watched};
@@ -137,11 +138,13 @@ impl Scene {
             stamps: store.stamps,
             issuers: Vec::new(),
             directories: vec![kim],
+            databases: Arc::default(),
             passwords: PasswordPool::start(1, 1).unwrap(),
             keys: KeyRing::open(&config.tokens, NOW).unwrap(),
             refresh_key: RefreshKey::random().unwrap(),
             tokens: config.tokens.clone(),
             session: config.session.clone(),
+            cookies: CookieNames::of(&config),
             login: config.login.clone(),
         });
         let auth = Arc::new(auth.unwrap());
@@ -155,6 +158,7 @@ impl Scene {
             at: NOW,
             tokens: true,
             cookie: true,
+            issued: None,
         };
         let signed_in = runtime.block_on(auth.sign_in(sign_in, &mut Vec::new())).unwrap();
         Self { auth, gate, signed_in }

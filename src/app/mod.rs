@@ -86,7 +86,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     };
     let pool = PasswordPool::start(config.login.hash_threads, config.login.hash_queue)
         .map_err(start_error)?;
-    let databases = Databases::default();
+    let databases = Arc::new(Databases::default());
     let directories = directories(&config, &databases, &metrics)?;
     let asked: Vec<_> = directories.iter().map(|one| Arc::clone(one.directory())).collect();
     let forms = IdentityForms::open(&config, &asked, &databases, &state.forms_secret());
@@ -103,6 +103,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         sessions: Arc::clone(&store.sessions),
         refresh_tokens: Arc::clone(&store.refresh_tokens),
         stamps: Arc::clone(&store.stamps),
+        databases,
         issuers: config.issuers.clone(),
         directories,
         passwords: pool.clone(),

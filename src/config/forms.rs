@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Database, DjangoCache};
+use super::{Database, ServiceCache};
 use crate::caller::Proof;
 use crate::django::jws::Algorithm;
 
@@ -37,7 +37,7 @@ pub enum FormKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DjangoSession {
     /// Where the service keeps its sessions.
-    pub engine: SessionEngine,
+    pub engine: FormEngine,
     /// The file that holds `SECRET_KEY`.
     pub key_file: PathBuf,
     /// `SESSION_COOKIE_NAME`
@@ -52,7 +52,7 @@ pub struct DjangoSession {
 
 /// `SESSION_ENGINE`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SessionEngine {
+pub enum FormEngine {
     /// `db`, and `cached_db`, whose copy in the cache is read first by the service.
     Rows {
         /// The database.
@@ -60,10 +60,10 @@ pub enum SessionEngine {
         /// `django_session`
         table: String,
         /// Where copies of them are.
-        cache: Option<DjangoCache>,
+        cache: Option<ServiceCache>,
     },
     /// `cache`
-    Cache(DjangoCache),
+    Cache(ServiceCache),
     /// `signed_cookies`
     SignedCookies {
         /// `SESSION_COOKIE_AGE`
@@ -254,7 +254,7 @@ impl HandMadeJwt {
 
 impl DjangoSession {
     /// Django's own defaults.
-    pub fn new(engine: SessionEngine, key_file: PathBuf) -> Self {
+    pub fn new(engine: FormEngine, key_file: PathBuf) -> Self {
         Self {
             engine,
             key_file,
@@ -266,7 +266,7 @@ impl DjangoSession {
     }
 }
 
-impl SessionEngine {
+impl FormEngine {
     /// `db`, with Django's own table.
     pub fn rows(database: Database) -> Self {
         Self::Rows { database, table: "django_session".into(), cache: None }

@@ -18,7 +18,6 @@ use ipnet::IpNet;
 use crate::wire::path::{CanonicalPath, Tolerance};
 
 mod alias;
-mod cache;
 mod check;
 mod database;
 mod defaults;
@@ -35,14 +34,14 @@ mod sample_tests;
 mod tests;
 
 pub use alias::{Answer, Answers, JwtShape, SessionShape, Shape};
-pub use cache::DjangoCache;
 pub use database::{Database, DatabaseServer, DatabaseTls, Engine};
 pub use forms::{
-    DjangoSession, DrfToken, FormKey, FormKind, HandMadeJwt, IdentityForm, LastLogin, MissingToken,
-    RemoteUser, RouteForms, SessionEngine, SimpleJwt, UserValue,
+    DjangoSession, DrfToken, FormEngine, FormKey, FormKind, HandMadeJwt, IdentityForm, LastLogin,
+    MissingToken, RemoteUser, RouteForms, SimpleJwt, UserValue,
 };
 pub use issuer::{
-    CredentialPlace, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, SimpleJwtIssuer,
+    CredentialPlace, DjangoSessionIssuer, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature,
+    Refusals, ServiceCache, SessionEngine, SimpleJwtIssuer,
 };
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};

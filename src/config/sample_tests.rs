@@ -7,9 +7,9 @@ use super::raw::{self, Reader};
 use super::report::Report;
 use super::{
     Answers, Config, Cors, Database, DatabaseServer, Detect, DirectoryKind, DjangoDirectory,
-    DjangoSession, DrfToken, Engine, FormKind, Geo, IdentityHeaders, IssuerKey, IssuerKind,
-    IssuerSettings, JwtShape, Listen, Log, Login, OwnPath, Route, SessionEngine, SessionSettings,
-    SessionShape, Shape, SimpleJwtIssuer, Tokens, Upstream, check, init,
+    DjangoSession, DrfToken, Engine, FormEngine, FormKind, Geo, IdentityHeaders, IssuerKey,
+    IssuerKind, IssuerSettings, JwtShape, Listen, Log, Login, OwnPath, Route, SessionEngine,
+    SessionSettings, SessionShape, Shape, SimpleJwtIssuer, Tokens, Upstream, check, init,
 };
 use crate::wire::path::CanonicalPath;
 
@@ -102,7 +102,9 @@ fn the_issuer_blocks_show_the_defaults() {
         .replace("directory = [{ kind = \"file\", path = \"users.toml\" }]", directory);
     let key = "key_file = \"secrets/django-secret-key\"";
     let text = format!(
-        "{bare}\n[[issuer]]\nkind = \"simplejwt\"\n{key}\n[[issuer]]\nkind = \"jwt\"\n{key}\n"
+        "{bare}\n[[issuer]]\nkind = \"simplejwt\"\n{key}\n[[issuer]]\nkind = \"jwt\"\n{key}\n\
+         [[issuer]]\nkind = \"django-session\"\n{key}\n[[issuer]]\nkind = \"drf-token\"\n\
+         [[issuer]]\nkind = \"basic\"\n"
     );
     let bare = parse(&text).issuers;
     let IssuerKind::SimpleJwt(simplejwt) = shown[0].kind.clone() else { panic!("simplejwt first") };
@@ -110,6 +112,10 @@ fn the_issuer_blocks_show_the_defaults() {
         IssuerKind::SimpleJwt(SimpleJwtIssuer { audience: Vec::new(), issuer: None, ..simplejwt });
     assert_eq!(IssuerSettings { accept_until: None, kind, ..shown[0].clone() }, bare[0]);
     assert_eq!(shown[2], bare[1]);
+    assert_eq!((&shown[3], &shown[5], &shown[6]), (&bare[2], &bare[3], &bare[4]));
+    let IssuerKind::DjangoSession(cached) = &shown[4].kind else { panic!("a session fifth") };
+    let SessionEngine::Cache(cache) = &cached.engine else { panic!("in a cache") };
+    assert_eq!((&*cache.prefix, cache.version), ("", 1));
     let IssuerKind::SimpleJwt(partner) = &shown[1].kind else { panic!("simplejwt second") };
     assert!(matches!(&partner.signature.key, IssuerKey::Public(_)));
 }
@@ -120,22 +126,21 @@ fn the_forms_in_the_services_database_show_the_defaults() {
     let shown = |name: &str| forms.iter().find(|form| form.name == name).unwrap().kind.clone();
     let database = || Database::Sqlite("/srv/app/db.sqlite3".into());
     let key = "/etc/doorwarden/django-secret-key";
-    let admin = DjangoSession::new(SessionEngine::rows(database()), key.into());
+    let admin = DjangoSession::new(FormEngine::rows(database()), key.into());
     assert_eq!(shown("admin"), FormKind::DjangoSession(Box::new(admin)));
     let max_age = std::time::Duration::from_secs(14 * 86_400);
     let shop = DjangoSession {
         cookie: "shop_sessionid".into(),
-        ..DjangoSession::new(SessionEngine::SignedCookies { max_age }, key.into())
+        ..DjangoSession::new(FormEngine::SignedCookies { max_age }, key.into())
     };
     assert_eq!(shown("shop"), FormKind::DjangoSession(Box::new(shop)));
     assert_eq!(shown("api"), FormKind::DrfToken(Box::new(DrfToken::new(database()))));
     let FormKind::DjangoSession(reports) = shown("reports") else { panic!("a session") };
-    let SessionEngine::Rows { database: Database::Server(_), cache: Some(cache), .. } =
-        reports.engine
+    let FormEngine::Rows { database: Database::Server(_), cache: Some(cache), .. } = reports.engine
     else {
         panic!("on a server, with a cache")
     };
-    assert_eq!((cache.port, cache.version, cache.prefix.as_str(), cache.tls), (6379, 1, "", true));
+    assert_eq!((cache.version, cache.prefix.as_str()), (1, ""));
 }
 
 #[test]

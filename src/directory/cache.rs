@@ -1,147 +1,150 @@
-//! The cache of a Django service, where it is Redis.
+//! The Redis of a service, where it keeps what a restart may lose: sessions, for one.
 //!
-//! One connection, which carries many questions at once, opened when it is needed and given up after trouble. Its keys
-//! are Django's (`prefix:version:name`). Nothing is ever said about what a value is: that is for who reads it.
-//!
-//! **Time.** Connecting and each answer have a limit. A connection that had been used may have died with its server, so
-//! what was asked is asked once more on a new one; everything that is asked here may be done twice.
-//!
-//! **The password** is read from its file for each new connection.
+//! One connection for all, on which answers come in the order of the questions; it is made when it is first
+//! needed and anew after trouble. **Trouble** is a text for the log, and never "there is no such key".
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, RedisError};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, FromRedisValue, IntoConnectionInfo, Pipeline,
+    RedisError,
+};
 use tokio::sync::Mutex;
 
 use super::private_file;
-use crate::config::DjangoCache;
-use crate::secret::Secret;
+use crate::config::ServiceCache as Settings;
 
 /// How long connecting may take, and each answer.
-const LIMIT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One service's cache.
+/// Longer values are not read.
+const MAX_VALUE: isize = 1 << 20;
+
+/// The cache of a service.
 pub struct ServiceCache {
-    settings: DjangoCache,
+    address: String,
+    password_file: Option<PathBuf>,
     connection: Mutex<Option<MultiplexedConnection>>,
 }
 
+/// What lies under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The value; of a longer one no more than its first MiB and a byte.
+    pub value: Vec<u8>,
+    /// How long it stays; none: until it is taken away.
+    pub stays: Option<Duration>,
+}
+
 impl ServiceCache {
-    /// Takes the settings. The server need not be there yet: until it is, asking it is trouble.
-    pub fn new(settings: &DjangoCache) -> Self {
-        Self { settings: settings.clone(), connection: Mutex::default() }
+    /// The cache need not be there yet: until it is, asking it is trouble.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            address: settings.address.clone(),
+            password_file: settings.password_file.clone(),
+            connection: Mutex::new(None),
+        }
     }
 
-    /// The value of a key.
+    /// What lies under the key.
     ///
     /// # Errors
     /// What went wrong, for the log.
-    pub async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
-        let mut command = redis::cmd("GET");
-        command.arg(self.key(name));
-        self.ask(&command).await
+    pub async fn get(&self, key: &str) -> Result<Option<Entry>, String> {
+        // Value and time to live in one step, so that they are of the same entry.
+        let mut both = redis::pipe();
+        both.atomic();
+        both.cmd("GETRANGE").arg(key).arg(0).arg(MAX_VALUE).cmd("PTTL").arg(key);
+        let (value, millis): (Vec<u8>, i64) = self.ask(&both).await?;
+        let stays = u64::try_from(millis).ok().map(Duration::from_millis);
+        Ok((!value.is_empty()).then_some(Entry { value, stays }))
     }
 
-    /// Gives a key a value, for this long.
+    /// Puts a value under the key, for this long.
     ///
     /// # Errors
     /// What went wrong, for the log.
-    pub async fn set(&self, name: &str, value: &[u8], lives: Duration) -> Result<(), String> {
-        let mut command = redis::cmd("SET");
-        command.arg(self.key(name)).arg(value).arg("EX").arg(lives.as_secs().max(1));
-        self.ask(&command).await
+    pub async fn set(&self, key: &str, value: &[u8], stays: Duration) -> Result<(), String> {
+        let mut set = redis::pipe();
+        set.cmd("SET").arg(key).arg(value).arg("EX").arg(stays.as_secs().max(1)).ignore();
+        self.ask(&set).await
     }
 
-    /// Has a key live for this long from now. Was it there?
+    /// Has what lies under the key stay for this long from now. Was there anything?
     ///
     /// # Errors
     /// What went wrong, for the log.
-    pub async fn renew(&self, name: &str, lives: Duration) -> Result<bool, String> {
-        let mut command = redis::cmd("EXPIRE");
-        command.arg(self.key(name)).arg(lives.as_secs().max(1));
-        self.ask(&command).await
+    pub async fn renew(&self, key: &str, stays: Duration) -> Result<bool, String> {
+        let mut renew = redis::pipe();
+        renew.cmd("EXPIRE").arg(key).arg(stays.as_secs().max(1));
+        let (was_there,) = self.ask(&renew).await?;
+        Ok(was_there)
     }
 
-    /// Takes a key away.
+    /// Takes away what lies under the key.
     ///
     /// # Errors
     /// What went wrong, for the log.
-    pub async fn delete(&self, name: &str) -> Result<(), String> {
-        let mut command = redis::cmd("DEL");
-        command.arg(self.key(name));
-        self.ask(&command).await
+    pub async fn delete(&self, key: &str) -> Result<(), String> {
+        let mut delete = redis::pipe();
+        delete.cmd("DEL").arg(key).ignore();
+        self.ask(&delete).await
     }
 
-    fn key(&self, name: &str) -> String {
-        format!("{}:{}:{name}", self.settings.prefix, self.settings.version)
-    }
-
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, String> {
-        let rested = self.connection.lock().await.clone();
-        if let Some(mut connection) = rested {
-            match command.query_async(&mut connection).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) if !is_broken(&error) => return Err(self.failed(&error)),
-                Err(_) => {}
+    /// Asks something that may be asked twice.
+    async fn ask<T: FromRedisValue>(&self, what: &Pipeline) -> Result<T, String> {
+        let (mut connection, is_new) = self.connected().await?;
+        let answer = match what.query_async(&mut connection).await {
+            // One that was idle may have been closed since.
+            Err(error) if !is_new && is_broken(&error) => {
+                self.connection.lock().await.take();
+                what.query_async(&mut self.connected().await?.0).await
             }
-        }
-        // Whoever comes first opens it for all.
-        let mut slot = self.connection.lock().await;
-        *slot = None;
-        let mut connection = self.connect().await?;
-        *slot = Some(connection.clone());
-        drop(slot);
-        command.query_async(&mut connection).await.map_err(|error| self.failed(&error))
-    }
-
-    async fn connect(&self) -> Result<MultiplexedConnection, String> {
-        let settings = &self.settings;
-        let host = if settings.host.contains(':') {
-            format!("[{}]", settings.host)
-        } else {
-            settings.host.clone()
+            answer => answer,
         };
-        let scheme = if settings.tls { "rediss" } else { "redis" };
-        let url = format!("{scheme}://{host}:{}/{}", settings.port, settings.database);
-        let info = url.into_connection_info().map_err(|error| self.failed(&error))?;
-        let mut signing_in = info.redis_settings().clone();
-        if let Some(user) = &settings.user {
-            signing_in = signing_in.set_username(user);
+        if answer.as_ref().is_err_and(is_broken) {
+            self.connection.lock().await.take();
         }
-        if let Some(password) = self.password().await? {
-            signing_in = signing_in.set_password(password.expose());
-        }
-        let client = Client::open(info.set_redis_settings(signing_in))
-            .map_err(|error| self.failed(&error))?;
-        let limits = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(LIMIT))
-            .set_response_timeout(Some(LIMIT));
-        client
-            .get_multiplexed_async_connection_with_config(&limits)
-            .await
-            .map_err(|error| self.failed(&error))
+        answer.map_err(|error| format!("{}: {error}", self.address))
     }
 
-    async fn password(&self) -> Result<Option<Secret>, String> {
-        let Some(path) = self.settings.password_file.clone() else { return Ok(None) };
-        tokio::task::spawn_blocking(move || {
-            let (bytes, _) = private_file::read(&path).map_err(|error| error.to_string())?;
-            let text = std::str::from_utf8(&bytes)
-                .map_err(|_| format!("{}: it is not UTF-8", path.display()))?;
-            // An editor leaves a line break behind.
-            Ok(Some(Secret::new(text.trim_end_matches(['\n', '\r']))))
-        })
-        .await
-        .unwrap_or_else(|_| Err("reading the password broke off".into()))
+    /// The connection, and whether it was made just now.
+    async fn connected(&self) -> Result<(MultiplexedConnection, bool), String> {
+        let mut slot = self.connection.lock().await;
+        if let Some(connection) = &*slot {
+            return Ok((connection.clone(), false));
+        }
+        let connect = async {
+            let info = self.address.as_str().into_connection_info()?;
+            Client::open(self.with_password(info)?)?
+                .get_multiplexed_async_connection_with_config(
+                    &AsyncConnectionConfig::new()
+                        .set_connection_timeout(Some(TIMEOUT))
+                        .set_response_timeout(Some(TIMEOUT)),
+                )
+                .await
+        };
+        let connection =
+            connect.await.map_err(|error: RedisError| format!("{}: {error}", self.address))?;
+        *slot = Some(connection.clone());
+        Ok((connection, true))
     }
 
-    fn failed(&self, error: &RedisError) -> String {
-        format!("{}:{}: {error}", self.settings.host, self.settings.port)
+    fn with_password(&self, info: ConnectionInfo) -> Result<ConnectionInfo, RedisError> {
+        let Some(path) = &self.password_file else { return Ok(info) };
+        let refused = |why: String| {
+            RedisError::from((redis::ErrorKind::InvalidClientConfig, "password", why))
+        };
+        let (bytes, _) = private_file::read(path).map_err(|error| refused(error.to_string()))?;
+        let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        let password = std::str::from_utf8(bytes).map_err(|error| refused(error.to_string()))?;
+        let settings = info.redis_settings().clone().set_password(password);
+        Ok(info.set_redis_settings(settings))
     }
 }
 
-/// Is it the connection that failed, and not what was asked?
 fn is_broken(error: &RedisError) -> bool {
-    error.is_io_error() || error.is_unrecoverable_error() || error.is_connection_dropped()
+    error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
 }

@@ -4,7 +4,6 @@
 //! whether there is a configuration in the end is decided by the report alone.
 
 mod alias;
-mod cache;
 mod database;
 mod directory;
 mod forms;

@@ -1,13 +1,13 @@
 //! The identity forms that need the service's database: `django-session` and `drf-token`.
 
-use super::cache::{BESIDE, cache};
 use super::database::{SERVER_KEYS, database_if_any};
 use super::forms::{scheme, token_header};
+use super::issuer::cache;
 use super::{DAY, HOUR, MINUTE, values};
 use crate::config::raw::{Table, Wrong};
 use crate::config::{
     Database, DirectoryKind, DirectorySettings, DjangoDirectory, DjangoSession, DrfToken,
-    LastLogin, MissingToken, SessionEngine,
+    FormEngine, LastLogin, MissingToken,
 };
 
 #[derive(Clone, Copy, PartialEq)]
@@ -17,6 +17,9 @@ enum Engine {
     Cache,
     SignedCookies,
 }
+
+/// Keys that mean nothing without `cache`.
+const BESIDE: [&str; 3] = ["cache_password_file", "cache_prefix", "cache_version"];
 
 const ENGINES: [(&str, Engine); 4] = [
     ("db", Engine::Db),
@@ -78,7 +81,7 @@ pub(super) fn django_session(
             None
         }
     };
-    let rows = |cache| SessionEngine::Rows {
+    let rows = |cache| FormEngine::Rows {
         database: or_none(database.clone()),
         table: table
             .text("session_table", values::identifier)
@@ -91,8 +94,10 @@ pub(super) fn django_session(
             rows(None)
         }
         Engine::CachedDb => {
-            let cache = cache(table);
-            if !table.has("cache") {
+            let cache = table.has("cache").then(|| cache(table));
+            if cache.is_none() {
+                table.refuse(&BESIDE, "there is no cache", "it is for cache = \"redis://...\"");
+                table.pass_over(&["cache"]);
                 table.warn(
                     "engine",
                     Wrong::new("the service goes on reading an ended session in its cache")
@@ -101,20 +106,17 @@ pub(super) fn django_session(
             }
             rows(cache)
         }
-        Engine::Cache => {
-            table.require("cache", "like cache = \"redis://127.0.0.1:6379/0\"");
-            cache(table).map_or_else(|| rows(None), SessionEngine::Cache)
-        }
+        Engine::Cache => FormEngine::Cache(cache(table)),
         Engine::SignedCookies => {
             no_cache(table);
             let allowed = MINUTE..=400 * DAY;
             let max_age = table.duration("max_age", allowed).unwrap_or(14 * DAY);
-            SessionEngine::SignedCookies { max_age }
+            FormEngine::SignedCookies { max_age }
         }
     };
     let default = DjangoSession::new(engine, table.path("key_file").unwrap_or_default());
     DjangoSession {
-        cookie: table.text("cookie", cookie).unwrap_or(default.cookie),
+        cookie: table.text("cookie", values::cookie).unwrap_or(default.cookie),
         backend: table.text("backend", values::name).unwrap_or(default.backend),
         lifetime: table.duration("lifetime", MINUTE..=14 * DAY).unwrap_or(default.lifetime),
         last_login,
@@ -155,13 +157,4 @@ fn django(directory: &DirectorySettings) -> Option<&DjangoDirectory> {
         DirectoryKind::Django(django) => Some(django),
         _ => None,
     }
-}
-
-fn cookie(text: &str) -> Result<String, Wrong> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) {
-        return Err(Wrong::new(format!("{text:?} is no name of a cookie"))
-            .help("allowed: letters, digits, - _ and ."));
-    }
-    Ok(text.to_owned())
 }

@@ -8,7 +8,8 @@
 //! [`Login::proof`] against the user's present password is not [`Proof::Void`].
 //!
 //! A row's age is its `expire_date`, a column; the time in its signature does not count. A cookie
-//! has only that time. Sessions that live in a cache are pickled ([`read_pickle`]).
+//! has only that time. A session that lives in a cache alone is a pickle ([`pickle`](self)) without
+//! a signature: whoever can write there can be anybody, to Django as to this reader.
 
 mod json;
 mod pickle;
@@ -23,7 +24,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flate2::read::ZlibDecoder;
 use subtle::ConstantTimeEq;
 
-pub use self::pickle::read_pickle;
 use super::signing::{NotSigned, SecretKeys, Signed, Signer, salted_hmac};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -44,6 +44,8 @@ pub struct Login {
     pub user_id: String,
     /// The authentication backend that signed the user in, as a dotted path.
     pub backend: String,
+    /// When the session was last saved, where it says so.
+    pub saved_at: Option<Timestamp>,
     auth_hash: Option<Secret>,
 }
 
@@ -116,12 +118,21 @@ pub fn sign_cookie_again(
     Ok(signer.sign(value, at))
 }
 
+/// Who is signed in, by the value of a session that lives in a cache.
+///
+/// # Errors
+/// [`Unreadable::Malformed`], also for a session that holds anything but plain data.
+pub fn read_cached(value: &[u8]) -> Result<Option<Login>, Unreadable> {
+    let members = pickle::members(value).ok_or(Unreadable::Malformed)?;
+    Ok(login(members, None))
+}
+
 impl Login {
     /// What Django notes of a user who signs in; `password` is the text of the password column.
     #[must_use]
     pub fn new(user_id: String, backend: String, password: &str, keys: &SecretKeys) -> Self {
         let auth_hash = Some(Secret::new(auth_hash(password, keys.current())));
-        Self { user_id, backend, auth_hash }
+        Self { user_id, backend, saved_at: None, auth_hash }
     }
 
     /// Holds the session against the user's present password, the text of the password column.
@@ -153,6 +164,29 @@ impl Login {
         Signer::new(keys, COOKIE_SALT).sign(&URL_SAFE_NO_PAD.encode(self.to_json()), at)
     }
 
+    /// The value of a cache entry with this login and nothing else: a pickle of protocol 4.
+    #[must_use]
+    pub fn to_pickle(&self) -> Vec<u8> {
+        let auth_hash = self.auth_hash.as_ref().map(Secret::expose);
+        let members = [
+            ("_auth_user_id", Some(self.user_id.as_str())),
+            ("_auth_user_backend", Some(self.backend.as_str())),
+            ("_auth_user_hash", auth_hash),
+        ];
+        // A dictionary, and all pairs at once.
+        let mut pickle = b"\x80\x04}(".to_vec();
+        for (name, value) in members {
+            let Some(value) = value else { continue };
+            for text in [name, value] {
+                pickle.push(b'X');
+                pickle.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+                pickle.extend(text.as_bytes());
+            }
+        }
+        pickle.extend(b"u.");
+        pickle
+    }
+
     fn to_json(&self) -> String {
         let auth_hash = self.auth_hash.as_ref().map(Secret::expose);
         let members = [
@@ -169,8 +203,16 @@ fn read(signed: Signed<'_>) -> Result<Option<Login>, Unreadable> {
     // Django reads the bytes as Latin-1. What it writes itself is ASCII.
     let json: String = json.into_iter().map(char::from).collect();
 
+    let members = json::members(&json).ok_or(Unreadable::Malformed)?;
+    Ok(login(members, Some(signed.at)))
+}
+
+fn login(
+    members: impl IntoIterator<Item = (String, Option<String>)>,
+    saved_at: Option<Timestamp>,
+) -> Option<Login> {
     let (mut user_id, mut backend, mut auth_hash) = (None, None, None);
-    for (name, value) in json::members(&json).ok_or(Unreadable::Malformed)? {
+    for (name, value) in members {
         match name.as_str() {
             "_auth_user_id" => user_id = value,
             "_auth_user_backend" => backend = value,
@@ -178,7 +220,8 @@ fn read(signed: Signed<'_>) -> Result<Option<Login>, Unreadable> {
             _ => {}
         }
     }
-    Ok(user_id.zip(backend).map(|(user_id, backend)| Login { user_id, backend, auth_hash }))
+    let (user_id, backend) = user_id.zip(backend)?;
+    Some(Login { user_id, backend, saved_at, auth_hash })
 }
 
 fn unpack(value: &str) -> Option<Vec<u8>> {

@@ -97,8 +97,13 @@ impl Django {
 
     /// Runs Python code in the service, where `User` and `Group` are known, as its own admin would.
     pub(crate) fn run(&self, code: &str) {
+        self.run_with(&[], code);
+    }
+
+    /// The same, with these settings in its environment.
+    pub(crate) fn run_with(&self, environment: &[(&str, &str)], code: &str) {
         let code = format!("from django.contrib.auth.models import Group, User\n{code}");
-        manage(&self.told, &["shell", "-v", "0", "-c", &code]);
+        manage_with(&self.told, environment, &["shell", "-v", "0", "-c", &code]);
     }
 
     fn log(&self) -> String {
@@ -149,7 +154,11 @@ fn python(database: &str) -> Command {
 
 /// Runs one of the service's commands.
 pub(super) fn manage(database: &str, arguments: &[&str]) {
-    let output = try_manage(database, arguments);
+    manage_with(database, &[], arguments);
+}
+
+fn manage_with(database: &str, environment: &[(&str, &str)], arguments: &[&str]) {
+    let output = try_manage_with(database, environment, arguments);
     assert!(
         output.status.success(),
         "manage.py {arguments:?}: {}",
@@ -158,7 +167,13 @@ pub(super) fn manage(database: &str, arguments: &[&str]) {
 }
 
 pub(super) fn try_manage(database: &str, arguments: &[&str]) -> Output {
-    python(database).arg("manage.py").args(arguments).output().unwrap()
+    try_manage_with(database, &[], arguments)
+}
+
+fn try_manage_with(database: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let mut command = python(database);
+    command.envs(environment.iter().copied()).arg("manage.py").args(arguments);
+    command.output().unwrap()
 }
 
 /// The database with all tables and users, made once.

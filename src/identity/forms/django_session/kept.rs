@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::rows::Rows;
 use crate::clock::Timestamp;
-use crate::config::SessionEngine;
+use crate::config::{self, FormEngine};
 use crate::directory::cache::ServiceCache;
 use crate::directory::database::Databases;
-use crate::django::session::{Login, read_pickle, read_row};
+use crate::django::session::{Login, read_cached, read_row};
 use crate::django::signing::SecretKeys;
 
 /// What stands before a session's key in the cache.
@@ -18,8 +18,34 @@ const COPY: &str = "django.contrib.sessions.cached_db";
 const ENTRY: &str = "django.contrib.sessions.cache";
 
 pub(super) enum Kept {
-    Rows { rows: Rows, copies: Option<ServiceCache> },
-    Entries(ServiceCache),
+    Rows { rows: Rows, copies: Option<Entries> },
+    Entries(Entries),
+}
+
+/// Sessions in a cache, or copies of them.
+pub(super) struct Entries {
+    cache: ServiceCache,
+    /// `KEY_PREFIX`, `VERSION` and what the engine puts before a session's key.
+    before: String,
+}
+
+impl Entries {
+    fn new(settings: &config::ServiceCache, engine: &str) -> Self {
+        let before = format!("{}:{}:{engine}", settings.prefix, settings.version);
+        Self { cache: ServiceCache::new(settings), before }
+    }
+
+    fn key(&self, session: &str) -> String {
+        format!("{}{session}", self.before)
+    }
+
+    async fn get(&self, session: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.cache.get(&self.key(session)).await?.map(|entry| entry.value))
+    }
+
+    async fn delete(&self, session: &str) -> Result<(), String> {
+        self.cache.delete(&self.key(session)).await
+    }
 }
 
 /// What became of a session that is to be there.
@@ -44,17 +70,14 @@ pub(super) struct Wanted<'a> {
 
 impl Kept {
     /// None: the session is its cookie.
-    pub(super) fn open(
-        engine: &SessionEngine,
-        databases: &Databases,
-    ) -> Result<Option<Self>, String> {
+    pub(super) fn open(engine: &FormEngine, databases: &Databases) -> Result<Option<Self>, String> {
         Ok(match engine {
-            SessionEngine::Rows { database, table, cache } => Some(Self::Rows {
+            FormEngine::Rows { database, table, cache } => Some(Self::Rows {
                 rows: Rows::new(database, table, databases)?,
-                copies: cache.as_ref().map(ServiceCache::new),
+                copies: cache.as_ref().map(|cache| Entries::new(cache, COPY)),
             }),
-            SessionEngine::Cache(cache) => Some(Self::Entries(ServiceCache::new(cache))),
-            SessionEngine::SignedCookies { .. } => None,
+            FormEngine::Cache(cache) => Some(Self::Entries(Entries::new(cache, ENTRY))),
+            FormEngine::SignedCookies { .. } => None,
         })
     }
 
@@ -71,8 +94,8 @@ impl Kept {
                 .await?
                 .map(|data| matches!(read_row(&data, keys), Ok(Some(login)) if fits(&login))),
             // The application may keep what only Python can read. Django judges the login in it as well.
-            Self::Entries(entries) => entries.get(&entry(wanted.key)).await?.map(|bytes| {
-                read_pickle(&bytes).map_or(true, |login| login.as_ref().is_some_and(&fits))
+            Self::Entries(entries) => entries.get(wanted.key).await?.map(|bytes| {
+                read_cached(&bytes).map_or(true, |login| login.as_ref().is_some_and(&fits))
             }),
         };
         match found {
@@ -83,7 +106,7 @@ impl Kept {
                         rows.renew(wanted.key, wanted.at.plus(wanted.lifetime)).await?
                     }
                     Self::Entries(entries) => {
-                        entries.renew(&entry(wanted.key), wanted.lifetime).await?
+                        entries.cache.renew(&entries.key(wanted.key), wanted.lifetime).await?
                     }
                 };
                 Ok(if is_there { Became::Renewed } else { Became::Gone })
@@ -94,12 +117,15 @@ impl Kept {
                         let data = wanted.login.to_row(keys, wanted.at);
                         rows.write(wanted.key, data, wanted.at.plus(wanted.lifetime)).await?;
                         if let Some(copies) = copies {
-                            copies.delete(&copy(wanted.key)).await?;
+                            copies.delete(wanted.key).await?;
                         }
                     }
                     Self::Entries(entries) => {
                         let value = wanted.login.to_pickle();
-                        entries.set(&entry(wanted.key), &value, wanted.lifetime).await?;
+                        entries
+                            .cache
+                            .set(&entries.key(wanted.key), &value, wanted.lifetime)
+                            .await?;
                     }
                 }
                 Ok(Became::Made)
@@ -114,7 +140,7 @@ impl Kept {
                 rows.read(key).await?.and_then(|data| read_row(&data, keys).ok().flatten())
             }
             Self::Entries(entries) => {
-                entries.get(&entry(key)).await?.and_then(|bytes| read_pickle(&bytes).ok().flatten())
+                entries.get(key).await?.and_then(|bytes| read_cached(&bytes).ok().flatten())
             }
         })
     }
@@ -125,19 +151,11 @@ impl Kept {
             Self::Rows { rows, copies } => {
                 rows.delete(key).await?;
                 match copies {
-                    Some(copies) => copies.delete(&copy(key)).await,
+                    Some(copies) => copies.delete(key).await,
                     None => Ok(()),
                 }
             }
-            Self::Entries(entries) => entries.delete(&entry(key)).await,
+            Self::Entries(entries) => entries.delete(key).await,
         }
     }
-}
-
-fn copy(key: &str) -> String {
-    format!("{COPY}{key}")
-}
-
-fn entry(key: &str) -> String {
-    format!("{ENTRY}{key}")
 }

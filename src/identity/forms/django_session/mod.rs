@@ -31,7 +31,7 @@ use self::signed::SignedCookies;
 use super::account;
 use crate::caller::{Known, SessionId};
 use crate::clock::Timestamp;
-use crate::config::{self, SessionEngine};
+use crate::config::{self, FormEngine};
 use crate::directory::database::Databases;
 use crate::directory::{Directory, private_file};
 use crate::django::session::{Login, Proof};
@@ -99,7 +99,7 @@ impl DjangoSessions {
                 live: DashMap::new(),
                 ended: Cache::new(ENDED),
             })),
-            (SessionEngine::SignedCookies { max_age }, None) => {
+            (FormEngine::SignedCookies { max_age }, None) => {
                 let (backend, lifetime) = (&settings.backend, settings.lifetime);
                 Way::Signed(Box::new(SignedCookies::new(keys, backend, lifetime, *max_age)))
             }

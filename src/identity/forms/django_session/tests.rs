@@ -93,7 +93,7 @@ impl Kit {
 
     fn open(folder: &tempfile::TempDir) -> DjangoSessions {
         let (file, key) = (folder.path().join("db"), folder.path().join("key"));
-        let engine = SessionEngine::rows(Database::Sqlite(file));
+        let engine = FormEngine::rows(Database::Sqlite(file));
         DjangoSessions::new(
             &config::DjangoSession::new(engine, key),
             &[7; 32],
@@ -242,7 +242,7 @@ async fn a_database_that_is_not_there_is_no_session() {
 /// A form whose session is its cookie; the service takes it for two weeks after its signature.
 fn signed(folder: &tempfile::TempDir) -> DjangoSessions {
     let max_age = Duration::from_secs(14 * 86_400);
-    let engine = SessionEngine::SignedCookies { max_age };
+    let engine = FormEngine::SignedCookies { max_age };
     let settings = config::DjangoSession::new(engine, folder.path().join("key"));
     DjangoSessions::new(&settings, &[7; 32], &Databases::default())
         .unwrap_or_else(|error| panic!("{error}"))
@@ -300,10 +300,8 @@ async fn the_last_sign_in_is_noted_when_a_session_is_made_and_only_then() {
          INSERT INTO auth_user VALUES (2, NULL), (3, NULL)",
     );
     let file = Database::Sqlite(kit.folder.path().join("db"));
-    let mut settings = config::DjangoSession::new(
-        SessionEngine::rows(file.clone()),
-        kit.folder.path().join("key"),
-    );
+    let mut settings =
+        config::DjangoSession::new(FormEngine::rows(file.clone()), kit.folder.path().join("key"));
     settings.last_login =
         Some(LastLogin { database: file, table: "auth_user".into(), id: "id".into() });
     let form = DjangoSessions::new(&settings, &[7; 32], &Databases::default()).unwrap();
