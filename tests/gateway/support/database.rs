@@ -239,9 +239,10 @@ impl Drop for Database {
     }
 }
 
-/// Which pair of statements in the documentation: the directory's, and those of the form `django-session`.
+/// Which pair of statements in the documentation: the directory's, and those of the form `django-session`; issuers have their
+/// own between them.
 const GRANT: usize = 0;
-const SESSIONS_GRANT: usize = 1;
+const SESSIONS_GRANT: usize = 2;
 
 /// The statements that the documentation tells an operator to run.
 fn documented(kind: Kind, grant: usize) -> String {
