@@ -27,6 +27,7 @@ mod issuer;
 mod load;
 mod raw;
 mod report;
+mod shadow;
 
 #[cfg(test)]
 mod sample_tests;
@@ -45,6 +46,7 @@ pub use issuer::{
 };
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
+pub use shadow::Shadow;
 
 /// Everything the gateway is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +59,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[route]]`, at least one.
     pub routes: Vec<Route>,
+    /// `[shadow]`
+    pub shadow: Shadow,
     /// `[paths]`: what the gateway answers itself.
     pub paths: Vec<OwnPathEntry>,
     /// `[tokens]`

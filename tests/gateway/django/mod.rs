@@ -12,6 +12,7 @@ mod identity;
 mod in_a_browser;
 mod servers;
 mod sign_in;
+mod thousand;
 
 use serde_json::{Value, json};
 
