@@ -13,6 +13,7 @@ mod listen;
 mod login;
 mod paths;
 mod route;
+mod session_form;
 mod shadow;
 mod state;
 mod tokens;

@@ -6,8 +6,11 @@ mod alias_session;
 mod carry;
 mod changes;
 mod credentials;
+mod forms;
 mod front_end;
 mod identity;
+mod in_a_browser;
+mod servers;
 mod sign_in;
 mod thousand;
 
