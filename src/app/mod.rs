@@ -80,6 +80,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         sessions: Arc::new(TimedStore::new(store.sessions, Arc::clone(&metrics))),
         refresh_tokens: Arc::new(TimedStore::new(store.refresh_tokens, Arc::clone(&metrics))),
         stamps: Arc::new(TimedStore::new(store.stamps, Arc::clone(&metrics))),
+        kept: Arc::new(TimedStore::new(store.kept, Arc::clone(&metrics))),
         backup: store.backup,
     };
     let pool = PasswordPool::start(config.login.hash_threads, config.login.hash_queue)
@@ -93,6 +94,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         sessions: Arc::new(Telling::new(store.sessions, Arc::clone(&ended))),
         refresh_tokens: Arc::new(Telling::new(store.refresh_tokens, ended)),
         stamps: store.stamps,
+        kept: store.kept,
         backup: store.backup,
     };
     let refresh_key = RefreshKey::open(&state.refresh_key()).map_err(start_error)?;

@@ -141,6 +141,7 @@ impl Auth {
             client: Some(request.client),
             agent: cut(request.agent, MAX_AGENT).to_owned(),
             refresh: refresh.as_ref().map(|refresh| refresh.remembered.clone()),
+            kept: None,
         };
         let session = self.sessions.create(new).await.map_err(super::store_failed)?;
         let tokens = match refresh {

@@ -98,6 +98,7 @@ pub(crate) fn session(id: &str, user: &str) -> Arc<Session> {
         client: None,
         agent: String::new(),
         refresh: None,
+        kept: None,
     })
 }
 

@@ -14,7 +14,7 @@ use crate::django::hashers::Algorithm;
 use crate::event::EndReason;
 use crate::secret::{Digest, Secret};
 use crate::store::{
-    Backup, NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation, Session,
+    Backup, Kept, NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation, Session,
     SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
 
@@ -113,6 +113,13 @@ impl<S: Stamps + ?Sized> Stamps for TimedStore<S> {
 
     async fn put(&self, stamp: NewStamp) -> Result<Timestamp, StoreError> {
         self.timed(StoreOperation::Stamp, self.store.put(stamp)).await
+    }
+}
+
+#[async_trait]
+impl<S: Kept + ?Sized> Kept for TimedStore<S> {
+    async fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> Result<bool, StoreError> {
+        self.timed(StoreOperation::Keep, self.store.keep(session, kept)).await
     }
 }
 

@@ -23,13 +23,14 @@ use zeroize::Zeroizing;
 use self::django_session::DjangoSessions;
 use self::minted::Minted;
 use self::remote_user::RemoteUser;
-use crate::caller::{Caller, Known, SessionId};
+use crate::caller::{Caller, Known};
 use crate::clock::Timestamp;
 use crate::config::{Config, FormKind, IdentityForm, Route};
 use crate::directory::private_file::{self, PrivateFileError};
 use crate::directory::{Account, Directory};
 use crate::refusal::Refusal;
 use crate::secret::{Secret, random_bytes};
+use crate::store::Session;
 use crate::store::telling::SessionEnded;
 use crate::wire::cookie::set_cookie_value;
 
@@ -234,10 +235,10 @@ impl Form {
 }
 
 impl SessionEnded for IdentityForms {
-    fn session_ended(&self, session: &SessionId) {
+    fn session_ended(&self, session: &Session) {
         for form in &self.forms {
             match &form.made {
-                Made::DjangoSession(form) => form.session_ended(session),
+                Made::DjangoSession(form) => form.session_ended(&session.id),
                 Made::RemoteUser(_) | Made::Minted(_) => {}
             }
         }

@@ -88,6 +88,7 @@ pub(in crate::telemetry) enum StoreOperation {
     Rotate,
     Look,
     Stamp,
+    Keep,
     Backup,
 }
 
@@ -113,6 +114,7 @@ impl StoreOperation {
         Self::Rotate,
         Self::Look,
         Self::Stamp,
+        Self::Keep,
         Self::Backup,
     ];
 
@@ -126,6 +128,7 @@ impl StoreOperation {
             Self::Rotate => "rotate",
             Self::Look => "look",
             Self::Stamp => "stamp",
+            Self::Keep => "keep",
             Self::Backup => "backup",
         }
     }
