@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::state::{StateFolder, claim_store};
+use crate::auth::kept::KeptCookies;
 use crate::auth::keys::KeyRing;
 use crate::auth::refresh_token::RefreshKey;
 use crate::auth::{self, Auth, Watched};
@@ -25,7 +26,9 @@ use crate::detect::watch::{self, NotDone, Respond, Watch};
 use crate::directory::Directory;
 use crate::directory::django::DjangoDirectory;
 use crate::directory::file::FileDirectory;
+use crate::directory::http::HttpDirectory;
 use crate::directory::password::PasswordPool;
+use crate::directory::private_file;
 use crate::endpoint::Endpoints;
 use crate::endpoint::operator::Operator;
 use crate::event::EndReason;
@@ -33,6 +36,7 @@ use crate::gate::Gate;
 use crate::geo::{Countries, Mmdb, NoCountries};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::proxy::{self, Bound, Observer, Parts, Sockets, Tls};
+use crate::secret::random_bytes;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use crate::store::telling::{SessionEnded, Telling};
@@ -87,9 +91,13 @@ pub fn run(config: Config) -> Result<(), StartError> {
         .map_err(start_error)?;
     let directories = directories(&config, &metrics)?;
     let asked: Vec<_> = directories.iter().map(|one| Arc::clone(one.directory())).collect();
-    let forms = IdentityForms::open(&config, &asked, &state.forms_secret());
+    let kept = Arc::new(kept_cookies(&store, &asked, &state).map_err(start_error)?);
+    let forms = IdentityForms::open(&config, &asked, &kept, &state.forms_secret());
     let forms = Arc::new(forms.map_err(start_error)?);
-    let ended: Arc<dyn SessionEnded> = Arc::<IdentityForms>::clone(&forms);
+    let ended: Arc<dyn SessionEnded> = Arc::new(vec![
+        Arc::<IdentityForms>::clone(&forms) as Arc<dyn SessionEnded>,
+        Arc::<KeptCookies>::clone(&kept) as Arc<dyn SessionEnded>,
+    ]);
     let store = Store {
         sessions: Arc::new(Telling::new(store.sessions, Arc::clone(&ended))),
         refresh_tokens: Arc::new(Telling::new(store.refresh_tokens, ended)),
@@ -102,6 +110,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         sessions: Arc::clone(&store.sessions),
         refresh_tokens: Arc::clone(&store.refresh_tokens),
         stamps: Arc::clone(&store.stamps),
+        kept,
         issuers: config.issuers.clone(),
         directories,
         passwords: pool.clone(),
@@ -176,7 +185,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
 /// A wrong table or path is told at the start, and not by the first who cannot sign in. A service may come up later, so it
 /// keeps nothing from starting.
 async fn ask_once(directories: Vec<Arc<dyn Directory>>) {
-    for directory in directories {
+    for directory in directories.iter().filter(|directory| !directory.checks_passwords()) {
         if let Err(error) = directory.find("").await {
             tracing::warn!(%error, "a directory cannot be asked; its users cannot sign in yet");
         }
@@ -199,6 +208,21 @@ fn open_store(config: &Config) -> Result<Store, StartError> {
     }
 }
 
+/// Sealed under the gateway's own secret, if there is a directory that gives any.
+fn kept_cookies(
+    store: &Store,
+    directories: &[Arc<dyn Directory>],
+    state: &StateFolder,
+) -> Result<KeptCookies, String> {
+    let secret = if directories.iter().any(|directory| directory.checks_passwords()) {
+        private_file::own_secret(&state.forms_secret())?
+    } else {
+        random_bytes::<32>().map_err(|error| error.to_string())?.to_vec().into()
+    };
+    let directories = directories.iter().map(Arc::clone).collect();
+    KeptCookies::new(&secret, Arc::clone(&store.sessions), Arc::clone(&store.kept), directories)
+}
+
 fn directories(config: &Config, metrics: &Metrics) -> Result<Vec<Watched>, StartError> {
     config
         .directories
@@ -207,6 +231,9 @@ fn directories(config: &Config, metrics: &Metrics) -> Result<Vec<Watched>, Start
             let found: Arc<dyn Directory> = match &directory.kind {
                 DirectoryKind::File { path } => {
                     Arc::new(FileDirectory::open(&directory.name, path).map_err(start_error)?)
+                }
+                DirectoryKind::Http(http) => {
+                    Arc::new(HttpDirectory::new(&directory.name, http).map_err(start_error)?)
                 }
                 DirectoryKind::Django(django) => {
                     Arc::new(DjangoDirectory::new(&directory.name, django).map_err(start_error)?)

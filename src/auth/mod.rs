@@ -11,6 +11,7 @@ mod access_token;
 mod claims;
 pub mod issuer;
 mod jwt;
+pub mod kept;
 pub mod keys;
 pub mod lockout;
 mod memory;
@@ -30,6 +31,7 @@ use http::HeaderMap;
 pub use recheck::Watched;
 
 use self::issuer::{IssuerKeyError, Issuers};
+use self::kept::KeptCookies;
 use self::keys::{KeyError, KeyRing};
 use self::lockout::Lockout;
 use self::memory::{Memory, Remembered};
@@ -58,6 +60,7 @@ pub struct Auth {
     session: SessionSettings,
     lockout: Lockout,
     issuers: Issuers,
+    kept: Arc<KeptCookies>,
     memory: Memory,
 }
 
@@ -69,6 +72,8 @@ pub struct Parts {
     pub refresh_tokens: Arc<dyn RefreshTokens>,
     /// Keeps dates about what others have issued: the same store.
     pub stamps: Arc<dyn Stamps>,
+    /// The cookies that services gave.
+    pub kept: Arc<KeptCookies>,
     /// `[[issuer]]`
     pub issuers: Vec<IssuerSettings>,
     /// Asked in this order.
@@ -167,6 +172,7 @@ impl Auth {
             tokens: parts.tokens,
             session: parts.session,
             lockout: Lockout::new(&parts.login),
+            kept: parts.kept,
             memory: Memory::new()?,
         })
     }

@@ -21,6 +21,7 @@ mod check;
 mod database;
 mod defaults;
 mod forms;
+mod http_directory;
 pub mod init;
 mod issuer;
 mod load;
@@ -34,8 +35,11 @@ mod tests;
 
 pub use database::{Database, DatabaseServer, DatabaseTls, Engine};
 pub use forms::{
-    DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt,
-    UserValue,
+    CookiesForm, DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser,
+    RouteForms, SimpleJwt, UserValue,
+};
+pub use http_directory::{
+    AnswerRules, Csrf, CsrfToken, HttpDirectory, HttpUser, LoginEncoding, Logout,
 };
 pub use issuer::{IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer};
 pub use load::LoadError;
@@ -336,6 +340,8 @@ pub enum DirectoryKind {
     },
     /// `kind = "django"`
     Django(Box<DjangoDirectory>),
+    /// `kind = "http"`
+    Http(Box<HttpDirectory>),
 }
 
 /// `[[directory]] kind = "django"`: the service's own user table, read only.

@@ -44,9 +44,7 @@ impl EditRules {
         let stripped = forward::strip_request(&mut headers, &self.protected, &route.allow_headers);
 
         // Crumbs of HTTP/2 become one field (RFC 9113 section 8.2.3); ours is taken out of it.
-        let theirs = clears.map_or(&[][..], |clears| &clears.cookies);
-        let not_theirs: Vec<&str> =
-            iter::once(&self.own_cookie).chain(theirs).map(String::as_str).collect();
+        let not_theirs = self.not_theirs(forwarding);
         match cookies(cookie::strip(&arrival.headers, &not_theirs), &forwarding.given)? {
             Some(cookies) => headers.set(COOKIE, cookies),
             None => headers.remove(&COOKIE),
@@ -87,15 +85,21 @@ impl EditRules {
     pub(super) fn response(&self, response: &mut ResponseHeader, forwarding: &Forwarding) {
         let known = forwarding.permit.caller().known().is_some();
         let mut headers = Edited(response);
-        let theirs = self.forms.clears(forwarding.permit.route());
-        let theirs = theirs.map_or(&[][..], |clears| &clears.cookies);
-        let not_theirs: Vec<&str> =
-            iter::once(&self.own_cookie).chain(theirs).map(String::as_str).collect();
-        forward::strip_response(&mut headers, &self.protected, &not_theirs);
+        forward::strip_response(&mut headers, &self.protected, &self.not_theirs(forwarding));
         // R63: what was made for one person is not for a shared cache, unless the upstream says so itself.
         if known && !headers.headers().contains_key(CACHE_CONTROL) {
             headers.set(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
+    }
+}
+
+impl EditRules {
+    /// The cookies that pass neither way: ours, those of the route's forms, and those that this caller was given.
+    fn not_theirs<'a>(&'a self, forwarding: &'a Forwarding) -> Vec<&'a str> {
+        let clears = self.forms.clears(forwarding.permit.route());
+        let theirs = clears.map_or(&[][..], |clears| &clears.cookies);
+        let given = forwarding.given.cookies.iter().map(|cookie| &cookie.name);
+        iter::once(&self.own_cookie).chain(theirs).chain(given).map(String::as_str).collect()
     }
 }
 

@@ -155,7 +155,8 @@ impl ProxyHttp for Service {
             let caller = forwarding.permit.caller();
             let given = &forwarding.given;
             // Before the client hears of it: its next request may follow at once.
-            ended = self.edit.forms.answered(caller, given, &response.headers, ctx.at).await;
+            let (status, headers) = (response.status, &response.headers);
+            ended = self.edit.forms.answered(caller, given, status, headers, ctx.at).await;
             self.edit.response(response, forwarding);
             if !forwarding.permit.route().forward_preflight {
                 self.endpoints.cors().decorate(arrival, &mut Edited(response));

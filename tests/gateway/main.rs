@@ -29,6 +29,8 @@ mod detect;
 mod django;
 // The documentation's tables, held to the code.
 mod documentation;
+// Applications with a login form, which the gateway fills in.
+mod form_login;
 // What the upstream receives, and what the client gets back from it.
 mod forwarding;
 // The forms in which a service is told who is calling, in front of real Django.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::{DAY, HOUR, MINUTE, secs, values};
 use crate::config::raw::{Item, Table, Wrong, nearest};
 use crate::config::{
-    DirectorySettings, DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm,
-    IdentityHeaders, RemoteUser, RouteForms, SimpleJwt, UserValue,
+    CookiesForm, DirectoryKind, DirectorySettings, DjangoSession, FormKey, FormKind, HandMadeJwt,
+    IdentityForm, IdentityHeaders, RemoteUser, RouteForms, SimpleJwt, UserValue,
 };
 use crate::django::jws::Algorithm;
 use crate::wire::forward::fold;
@@ -17,17 +17,19 @@ enum Kind {
     SimpleJwt,
     Jwt,
     DjangoSession,
+    Cookies,
 }
 
-const KINDS: [(&str, Kind); 4] = [
+const KINDS: [(&str, Kind); 5] = [
     ("remote-user", Kind::RemoteUser),
     ("simplejwt", Kind::SimpleJwt),
     ("jwt", Kind::Jwt),
     ("django-session", Kind::DjangoSession),
+    ("cookies", Kind::Cookies),
 ];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 15] = [
+const KEYS: [(&str, &[&str]); 17] = [
     ("header", &["remote-user", "simplejwt", "jwt"]),
     ("value", &["remote-user"]),
     ("algorithm", &["simplejwt", "jwt"]),
@@ -43,6 +45,8 @@ const KEYS: [(&str, &[&str]); 15] = [
     ("session_table", &["django-session"]),
     ("cookie", &["django-session"]),
     ("backend", &["django-session"]),
+    ("cookies", &["cookies"]),
+    ("login_path", &["cookies"]),
 ];
 
 /// The claims that every token has: none of them can hold the user's id as well.
@@ -84,6 +88,7 @@ pub(super) fn forms(
             Some(Kind::RemoteUser) => FormKind::RemoteUser(remote_user(table)),
             Some(Kind::SimpleJwt) => FormKind::SimpleJwt(Box::new(simplejwt(table))),
             Some(Kind::Jwt) => FormKind::Jwt(Box::new(hand_made(table))),
+            Some(Kind::Cookies) => FormKind::Cookies(cookies(table, directories)),
             Some(Kind::DjangoSession) => FormKind::DjangoSession(Box::new(django_session(table))),
             None => FormKind::RemoteUser(RemoteUser::default()),
         };
@@ -148,6 +153,31 @@ fn django_session(table: &Table<'_>) -> DjangoSession {
     }
 }
 
+fn cookies(table: &Table<'_>, directories: &[DirectorySettings]) -> CookiesForm {
+    let cookies = table.values("cookies", cookie).unwrap_or_default();
+    let named = table.text("directory", |name| Ok(name.to_owned()));
+    let ours = directories.iter().find(|one| named.as_ref().is_none_or(|name| one.name == *name));
+    let set_at_sign_in = ours.and_then(|directory| match &directory.kind {
+        DirectoryKind::Http(http) => http.success.cookie.clone(),
+        DirectoryKind::File { .. } | DirectoryKind::Django(_) => None,
+    });
+    let session_cookie = match (set_at_sign_in, cookies.first()) {
+        (Some(set), None) => set,
+        (Some(set), Some(_)) if cookies.contains(&set) => set,
+        (_, Some(first)) => first.clone(),
+        (None, None) => {
+            table.error(
+                "cookies",
+                Wrong::new("is missing: nothing says which cookie is the service's session")
+                    .help("for example: cookies = [\"PHPSESSID\"]"),
+            );
+            String::new()
+        }
+    };
+    let login_path = table.text("login_path", values::canonical_path);
+    CookiesForm { cookies, session_cookie, login_path: login_path.map(|path| path.to_string()) }
+}
+
 /// Only the scheme is ever repeated: an address may hold a password.
 fn sqlite(table: &Table<'_>, text: &str) -> Result<PathBuf, Wrong> {
     match text.split_once("://") {
@@ -157,7 +187,7 @@ fn sqlite(table: &Table<'_>, text: &str) -> Result<PathBuf, Wrong> {
     }
 }
 
-fn cookie(text: &str) -> Result<String, Wrong> {
+pub(super) fn cookie(text: &str) -> Result<String, Wrong> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) {
         return Err(Wrong::new(format!("{text:?} is no name of a cookie"))
@@ -242,6 +272,9 @@ fn directory(
     });
     let any_will_do =
         matches!(kind, FormKind::RemoteUser(RemoteUser { value: UserValue::Name, .. }));
+    if let Some(found) = given.as_deref().or(directories.first().map(|one| one.name.as_str())) {
+        refuse_unfit(table, kind, directories.iter().find(|one| one.name == found));
+    }
     match directories {
         _ if table.has("directory") || any_will_do => given,
         [] => None,
@@ -254,6 +287,33 @@ fn directory(
             );
             None
         }
+    }
+}
+
+/// The cookies are those that a directory `http` got, and such a directory knows no password for those that tell of one.
+fn refuse_unfit(table: &Table<'_>, kind: &FormKind, directory: Option<&DirectorySettings>) {
+    let Some(directory) = directory else { return };
+    let is_http = matches!(directory.kind, DirectoryKind::Http(_));
+    let key = if table.has("directory") { "directory" } else { "kind" };
+    match kind {
+        FormKind::Cookies(_) if !is_http => table.error(
+            key,
+            Wrong::new(format!("no service gives cookies to users of {:?}", directory.name))
+                .help("this form is for a directory of kind = \"http\""),
+        ),
+        FormKind::DjangoSession(_) if is_http => table.error(
+            key,
+            Wrong::new(format!(
+                "{:?} knows no passwords, which Django's sessions tell of",
+                directory.name
+            ))
+            .help("use kind = \"cookies\": the session that the service made itself"),
+        ),
+        FormKind::SimpleJwt(form) if is_http && form.check_revoke_token => table.error(
+            "check_revoke_token",
+            Wrong::new(format!("{:?} knows no passwords, which this tells of", directory.name)),
+        ),
+        _ => {}
     }
 }
 
@@ -284,8 +344,8 @@ fn named(table: &Table<'_>, key: &'static str, forms: &[Item<IdentityForm>]) -> 
     let all: Vec<usize> = table.one_or_more(key, find);
     let mut seen: Vec<(&IdentityForm, String)> = Vec::new();
     for form in all.iter().filter_map(|index| forms.get(*index)).map(|form| &form.value) {
-        let carries = [form.kind.header(), form.kind.cookie()];
-        for carrier in carries.into_iter().flatten().map(|name| fold(name).into_owned()) {
+        let carries = form.kind.header().into_iter().chain(form.kind.cookies());
+        for carrier in carries.map(|name| fold(name).into_owned()) {
             if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == carrier) {
                 table.error(
                     key,

@@ -3,7 +3,8 @@
 use super::{DAY, MINUTE, secs, values};
 use crate::config::raw::{Table, Wrong, nearest};
 use crate::config::{
-    DirectorySettings, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer,
+    DirectoryKind, DirectorySettings, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings,
+    SimpleJwtIssuer,
 };
 use crate::django::jws::Algorithm;
 use crate::django::simplejwt::TokenType;
@@ -45,6 +46,15 @@ pub(super) fn issuers(
                 "header",
                 Wrong::new(format!("{:?} tells the upstream who is calling", issuer.header))
                     .help("a client that could send it could be anybody; see [identity]"),
+            );
+        }
+        let users = directories.iter().find(|directory| directory.name == issuer.directory);
+        if users.is_some_and(|users| matches!(users.kind, DirectoryKind::Http(_))) {
+            let key = if table.has("directory") { "directory" } else { "kind" };
+            table.error(
+                key,
+                Wrong::new(format!("{:?} cannot look up whose a token is", issuer.directory))
+                    .help("an http directory learns of a user when they sign in"),
             );
         }
         all.push(issuer);

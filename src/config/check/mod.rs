@@ -6,6 +6,7 @@
 mod database;
 mod directory;
 mod forms;
+mod http_directory;
 mod identity;
 mod issuer;
 mod listen;

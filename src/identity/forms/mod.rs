@@ -9,6 +9,7 @@
 //! - Ids are a directory's. A form that tells an id is for the users of one directory, and a caller from another is
 //!   refused: user 1 of a users' file must not become user 1 of the service.
 
+mod cookies;
 mod django_session;
 mod minted;
 mod remote_user;
@@ -16,20 +17,21 @@ mod remote_user;
 use std::path::Path;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue, SET_COOKIE};
-use zeroize::Zeroizing;
+use http::{HeaderMap, StatusCode};
 
+use self::cookies::Cookies;
 use self::django_session::DjangoSessions;
 use self::minted::Minted;
 use self::remote_user::RemoteUser;
+use crate::auth::kept::KeptCookies;
 use crate::caller::{Caller, Known};
 use crate::clock::Timestamp;
 use crate::config::{Config, FormKind, IdentityForm, Route};
-use crate::directory::private_file::{self, PrivateFileError};
+use crate::directory::private_file;
 use crate::directory::{Account, Directory};
 use crate::refusal::Refusal;
-use crate::secret::{Secret, random_bytes};
+use crate::secret::Secret;
 use crate::store::Session;
 use crate::store::telling::SessionEnded;
 use crate::wire::cookie::set_cookie_value;
@@ -50,6 +52,7 @@ enum Made {
     RemoteUser(RemoteUser),
     Minted(Box<Minted>),
     DjangoSession(Box<DjangoSessions>),
+    Cookies(Cookies),
 }
 
 /// What one request gets from its forms.
@@ -101,13 +104,14 @@ impl IdentityForms {
     pub fn open(
         config: &Config,
         directories: &[Arc<dyn Directory>],
+        kept: &Arc<KeptCookies>,
         secret: &Path,
     ) -> Result<Self, FormError> {
         let forms = config
             .forms
             .iter()
             .map(|form| {
-                Form::open(form, directories, secret)
+                Form::open(form, directories, kept, secret)
                     .map_err(|reason| FormError { form: form.name.clone(), reason })
             })
             .collect::<Result<_, _>>()?;
@@ -149,10 +153,21 @@ impl IdentityForms {
         &self,
         caller: &Caller,
         given: &Given,
+        status: StatusCode,
         answer: &HeaderMap,
         at: Timestamp,
     ) -> bool {
         let Some(known) = caller.known() else { return false };
+        for (index, form) in self.forms.iter().enumerate() {
+            if let Made::Cookies(form) = &form.made {
+                let sent = given.cookies.iter().filter(|cookie| cookie.form == index);
+                let sent: Vec<_> =
+                    sent.map(|cookie| (cookie.name.clone(), cookie.value.clone())).collect();
+                if !sent.is_empty() && form.ended_by(known, &sent, status, answer, at).await {
+                    return true;
+                }
+            }
+        }
         for cookie in &given.cookies {
             let Some(Made::DjangoSession(form)) =
                 self.forms.get(cookie.form).map(|form| &form.made)
@@ -179,6 +194,7 @@ impl Form {
     fn open(
         form: &IdentityForm,
         directories: &[Arc<dyn Directory>],
+        kept: &Arc<KeptCookies>,
         secret: &Path,
     ) -> Result<Self, String> {
         let directory = match &form.directory {
@@ -192,8 +208,9 @@ impl Form {
             FormKind::RemoteUser(settings) => Made::RemoteUser(RemoteUser::new(settings)?),
             FormKind::SimpleJwt(settings) => Made::Minted(Box::new(Minted::simplejwt(settings)?)),
             FormKind::Jwt(settings) => Made::Minted(Box::new(Minted::hand_made(settings)?)),
+            FormKind::Cookies(settings) => Made::Cookies(Cookies::new(settings, kept)),
             FormKind::DjangoSession(settings) => {
-                let secret = own_secret(secret)?;
+                let secret = private_file::own_secret(secret)?;
                 Made::DjangoSession(Box::new(DjangoSessions::new(settings, &secret)?))
             }
         };
@@ -204,7 +221,7 @@ impl Form {
         match &self.made {
             Made::RemoteUser(form) => Some(form.header()),
             Made::Minted(form) => Some(form.header()),
-            Made::DjangoSession(_) => None,
+            Made::DjangoSession(_) | Made::Cookies(_) => None,
         }
     }
 
@@ -229,6 +246,15 @@ impl Form {
                 let name = form.cookie().to_owned();
                 given.cookies.push(GivenCookie { name, value, form: index });
             }
+            Made::Cookies(form) => {
+                let all = form.cookies(known, at).await?;
+                let all = all.into_iter();
+                given.cookies.extend(all.map(|(name, value)| GivenCookie {
+                    name,
+                    value,
+                    form: index,
+                }));
+            }
         }
         Ok(())
     }
@@ -239,27 +265,10 @@ impl SessionEnded for IdentityForms {
         for form in &self.forms {
             match &form.made {
                 Made::DjangoSession(form) => form.session_ended(&session.id),
-                Made::RemoteUser(_) | Made::Minted(_) => {}
+                Made::RemoteUser(_) | Made::Minted(_) | Made::Cookies(_) => {}
             }
         }
     }
-}
-
-/// 32 random bytes of the gateway's own, made if they are not there.
-fn own_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    if !path.exists() {
-        let new = random_bytes::<32>().map(Zeroizing::new).map_err(|error| error.to_string())?;
-        match private_file::create(path, new.as_slice()) {
-            Err(PrivateFileError::Io { source, .. })
-                if source.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => made.map_err(|error| error.to_string())?,
-        }
-    }
-    let (bytes, _) = private_file::read(path).map_err(|error| error.to_string())?;
-    if bytes.len() != 32 {
-        return Err(format!("{} holds no secret: remove it to have one made", path.display()));
-    }
-    Ok(bytes)
 }
 
 /// The account of a caller, for forms that need its password's encoding.
@@ -280,7 +289,7 @@ impl Clears {
     fn of(route: &Route, forms: &[IdentityForm]) -> Self {
         let used = || route.identity.all().filter_map(|index| forms.get(index));
         let mut cookies: Vec<String> =
-            used().filter_map(|form| form.kind.cookie()).map(str::to_owned).collect();
+            used().flat_map(|form| form.kind.cookies()).map(str::to_owned).collect();
         cookies.sort_unstable();
         cookies.dedup();
         let authorization = used()

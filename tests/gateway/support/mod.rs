@@ -1,5 +1,6 @@
 //! What a test starts and speaks to: the gateway's process, a recording upstream, Django, a strict client, a browser.
 
+pub(crate) mod apps;
 pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod database;

@@ -134,7 +134,10 @@ async fn what_is_kept_survives_a_restart_and_goes_with_its_session() {
         store.keep(&SessionId::new(id), Arc::new(id.as_bytes().to_vec())).await.unwrap();
     }
     store.end(&Which::Session(SessionId::new("a")), EndReason::SignedOut, at(1)).await.unwrap();
-    store.end(&Which::User(UserKey::new("django", "b")), EndReason::SignedOut, at(1)).await.unwrap();
+    store
+        .end(&Which::User(UserKey::new("django", "b")), EndReason::SignedOut, at(1))
+        .await
+        .unwrap();
     drop(store);
     assert_eq!(count(&path, "SELECT count(*) FROM kept"), 1);
 
