@@ -24,6 +24,7 @@ use crate::config::{Config, DirectoryKind, StoreKind};
 use crate::detect::Detectors;
 use crate::detect::watch::{self, NotDone, Respond, Watch};
 use crate::directory::Directory;
+use crate::directory::database::{Access, Databases};
 use crate::directory::django::DjangoDirectory;
 use crate::directory::file::FileDirectory;
 use crate::directory::http::HttpDirectory;
@@ -89,7 +90,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     };
     let pool = PasswordPool::start(config.login.hash_threads, config.login.hash_queue)
         .map_err(start_error)?;
-    let directories = directories(&config, &metrics)?;
+    let databases = Databases::default();
+    let directories = directories(&config, &databases, &metrics)?;
     let asked: Vec<_> = directories.iter().map(|one| Arc::clone(one.directory())).collect();
     let kept = Arc::new(kept_cookies(&store, &asked, &state).map_err(start_error)?);
     let forms = IdentityForms::open(&config, &asked, &kept, &state.forms_secret());
@@ -223,7 +225,11 @@ fn kept_cookies(
     KeptCookies::new(&secret, Arc::clone(&store.sessions), Arc::clone(&store.kept), directories)
 }
 
-fn directories(config: &Config, metrics: &Metrics) -> Result<Vec<Watched>, StartError> {
+fn directories(
+    config: &Config,
+    databases: &Databases,
+    metrics: &Metrics,
+) -> Result<Vec<Watched>, StartError> {
     config
         .directories
         .iter()
@@ -236,7 +242,9 @@ fn directories(config: &Config, metrics: &Metrics) -> Result<Vec<Watched>, Start
                     Arc::new(HttpDirectory::new(&directory.name, http).map_err(start_error)?)
                 }
                 DirectoryKind::Django(django) => {
-                    Arc::new(DjangoDirectory::new(&directory.name, django).map_err(start_error)?)
+                    let database = databases.open(&django.database, Access::Read);
+                    let opened = DjangoDirectory::new(&directory.name, django, database);
+                    Arc::new(opened.map_err(start_error)?)
                 }
             };
             let timed = Arc::new(TimedDirectory::new(found, metrics));
