@@ -140,14 +140,4 @@ impl AnswerRules {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-
-    /// Does it ask for what an answer to wrong credentials hardly has? A status alone does not, and a text that is absent
-    /// is absent from every page that says "try again later".
-    pub const fn tells_apart(&self) -> bool {
-        self.cookie.is_some()
-            || self.location.is_some()
-            || self.location_not.is_some()
-            || self.body_contains.is_some()
-            || self.json.is_some()
-    }
 }

@@ -165,6 +165,7 @@ fn cookies(table: &Table<'_>, directories: &[DirectorySettings]) -> CookiesForm 
         (Some(set), None) => set,
         (Some(set), Some(_)) if cookies.contains(&set) => set,
         (_, Some(first)) => first.clone(),
+        (None, None) if table.has("cookies") => String::new(),
         (None, None) => {
             table.error(
                 "cookies",

@@ -65,8 +65,8 @@ pub(super) fn http(table: &Table<'_>) -> HttpDirectory {
         }),
         headers: table.table("headers", headers),
         csrf,
-        success: table.table("success", |rules| answer_rules(rules, true)),
-        refused: table.table("refused", |rules| answer_rules(rules, false)),
+        success: table.table("success", |rules| answer_rules(rules, table.has("success"), true)),
+        refused: table.table("refused", |rules| answer_rules(rules, table.has("refused"), false)),
         user: table.table("user", user),
         logout,
         timeout: table.duration("timeout", secs(1)..=MINUTE).unwrap_or(default.timeout),
@@ -110,37 +110,52 @@ const FRAMING: [&str; 5] =
     ["content-length", "transfer-encoding", "connection", "cookie", "x-forwarded-for"];
 
 fn csrf(table: &Table<'_>) -> Csrf {
+    const PLACES: [(&str, Place); 3] =
+        [("input", Place::Input), ("meta", Place::Meta), ("cookie", Place::Cookie)];
     table.require("page", "the page with the form, like page = \"http://127.0.0.1:8000/login\"");
     let field = table.text("field", values::filled);
     let header = table.text("header", values::header).and_then(|name| name.parse().ok());
-    let meta = table.text("meta", values::filled);
-    let cookie = table.text("cookie", super::forms::cookie);
-    if field.is_none() && header.is_none() {
+    if !table.has("field") && !table.has("header") {
         table.error(
             "field",
             Wrong::new("is missing").help("the field in which the token goes back, or a header"),
         );
     }
-    if meta.is_some() && cookie.is_some() {
-        table.error("cookie", Wrong::new("the token is found in one place: meta or cookie"));
-    }
-    if field.is_none() && meta.is_none() && cookie.is_none() && header.is_some() {
+    let place = table.choice("found_in", &PLACES).unwrap_or(Place::Input);
+    let name = match place {
+        Place::Cookie => table.text("name", super::forms::cookie),
+        Place::Input | Place::Meta => table.text("name", values::filled),
+    };
+    let is_field = matches!(place, Place::Input) && table.has("field");
+    if !table.has("name") && !is_field {
         table.error(
-            "header",
-            Wrong::new("nothing says where the token is found").help(
-                "in a hidden input: field; or meta = \"csrf-token\", cookie = \"XSRF-TOKEN\"",
-            ),
+            "name",
+            Wrong::new("is missing: nothing says what the token is called where it is found")
+                .help("like found_in = \"meta\", name = \"csrf-token\""),
         );
     }
-    let found = match (meta, cookie) {
-        (Some(name), _) => CsrfToken::Meta(name),
-        (None, Some(name)) => CsrfToken::Cookie(name),
-        (None, None) => CsrfToken::Input(field.clone().unwrap_or_default()),
+    let name = name.or_else(|| field.clone()).unwrap_or_default();
+    let found = match place {
+        Place::Input => CsrfToken::Input(name),
+        Place::Meta => CsrfToken::Meta(name),
+        Place::Cookie => CsrfToken::Cookie(name),
     };
     Csrf { page: table.text("page", address).unwrap_or_default(), found, field, header }
 }
 
-fn answer_rules(table: &Table<'_>, is_success: bool) -> AnswerRules {
+/// `directory.csrf.found_in`
+#[derive(Clone, Copy)]
+enum Place {
+    Input,
+    Meta,
+    Cookie,
+}
+
+/// What an answer to wrong credentials hardly has. A status alone is not among it, and a text that is absent is absent from
+/// every page that says "try again later".
+const TELL_APART: [&str; 5] = ["cookie", "location", "location_not", "body_contains", "json"];
+
+fn answer_rules(table: &Table<'_>, is_there: bool, is_success: bool) -> AnswerRules {
     let rules = AnswerRules {
         status: status(table),
         cookie: table.text("cookie", super::forms::cookie),
@@ -150,9 +165,14 @@ fn answer_rules(table: &Table<'_>, is_success: bool) -> AnswerRules {
         body_lacks: table.text("body_lacks", values::filled),
         json: table.text("json", pointer),
     };
-    if rules.is_empty() {
-        table.error("status", Wrong::new("nothing is asked of the answer"));
-    } else if is_success && !rules.tells_apart() {
+    // By its keys: a value that cannot be used has been reported.
+    let states = |keys: &[&str]| keys.iter().any(|key| table.has(key));
+    let tells_apart = states(&TELL_APART);
+    if !tells_apart && !states(&["status", "body_lacks"]) {
+        if is_there {
+            table.error("status", Wrong::new("nothing is asked of the answer"));
+        }
+    } else if is_success && !tells_apart {
         table.error(
             "status",
             Wrong::new(
