@@ -9,6 +9,7 @@
 
 mod access_token;
 mod claims;
+pub mod cookies;
 pub mod issuer;
 mod jwt;
 pub mod kept;
@@ -30,7 +31,8 @@ use std::time::Duration;
 use http::HeaderMap;
 pub use recheck::Watched;
 
-use self::issuer::{IssuerKeyError, Issuers};
+use self::cookies::CookieNames;
+use self::issuer::{IssuerKeyError, Issuers, Mints};
 use self::kept::KeptCookies;
 use self::keys::{KeyError, KeyRing};
 use self::lockout::Lockout;
@@ -45,9 +47,6 @@ use crate::refusal::Refusal;
 use crate::secret::{NoRandomness, Secret};
 use crate::store::{RefreshTokens, Session, SessionBy, Sessions, Stamps, StoreError, Which};
 
-/// A cookie's value: 256 bits in base64url without padding.
-const COOKIE_LENGTH: usize = 43;
-
 /// Signs people in, issues and checks what proves it, and ends it.
 pub struct Auth {
     sessions: Arc<dyn Sessions>,
@@ -58,9 +57,11 @@ pub struct Auth {
     refresh_key: RefreshKey,
     tokens: Tokens,
     session: SessionSettings,
+    cookies: CookieNames,
     lockout: Lockout,
     issuers: Issuers,
     kept: Arc<KeptCookies>,
+    mints: Mints,
     memory: Memory,
 }
 
@@ -88,6 +89,8 @@ pub struct Parts {
     pub tokens: Tokens,
     /// `[session]`
     pub session: SessionSettings,
+    /// The names of its cookie.
+    pub cookies: CookieNames,
     /// `[login]`
     pub login: Login,
 }
@@ -109,6 +112,17 @@ pub struct SignIn<'a> {
     pub tokens: bool,
     /// Issue a session cookie?
     pub cookie: bool,
+    /// Issue a token as an `[[issuer]]` does?
+    pub issued: Option<Mint>,
+}
+
+/// A token to be made under an issuer's key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mint {
+    /// The issuer's index in the configuration.
+    pub issuer: usize,
+    /// How long it is good, as long as its session is.
+    pub lifetime: Duration,
 }
 
 /// What a sign-in gave.
@@ -120,6 +134,8 @@ pub struct SignedIn {
     pub tokens: Option<TokenPair>,
     /// The cookie's value, if wanted.
     pub cookie: Option<Secret>,
+    /// The token under an issuer's key, if wanted.
+    pub issued: Option<Secret>,
 }
 
 /// Why a sign-in did not succeed.
@@ -162,6 +178,7 @@ impl Auth {
     /// [`AuthError`]
     pub fn new(parts: Parts) -> Result<Self, AuthError> {
         Ok(Self {
+            mints: Mints::open(&parts.issuers)?,
             issuers: Issuers::open(&parts.issuers, &parts.directories, parts.stamps)?,
             sessions: parts.sessions,
             refresh_tokens: parts.refresh_tokens,
@@ -171,6 +188,7 @@ impl Auth {
             refresh_key: parts.refresh_key,
             tokens: parts.tokens,
             session: parts.session,
+            cookies: parts.cookies,
             lockout: Lockout::new(&parts.login),
             kept: parts.kept,
             memory: Memory::new()?,
@@ -212,8 +230,7 @@ impl Auth {
             }
             return Ok(live.used(proof, client, at, happened));
         }
-        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if value.len() != COOKIE_LENGTH || !value.bytes().all(in_alphabet) {
+        if !CookieNames::is_ours(value.as_bytes()) {
             return Err(Refusal::SessionEnded);
         }
         let digest = Secret::new(value).digest();
@@ -274,6 +291,11 @@ impl Auth {
                 .iter()
                 .any(|ours| read.header.typ.eq_ignore_ascii_case(ours))
         })
+    }
+
+    /// The names under which the session cookie comes.
+    pub const fn cookie_names(&self) -> &CookieNames {
+        &self.cookies
     }
 
     /// Is what `Authorization` holds read here, good or not? Then it is nothing for upstreams.

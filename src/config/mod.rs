@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use crate::wire::path::{CanonicalPath, Tolerance};
 
+mod alias;
 mod check;
 mod database;
 mod defaults;
@@ -33,6 +34,7 @@ mod sample_tests;
 #[cfg(test)]
 mod tests;
 
+pub use alias::{Answer, Answers, JwtShape, SessionShape, Shape};
 pub use database::{Database, DatabaseServer, DatabaseTls, Engine};
 pub use forms::{
     CookiesForm, DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser,
@@ -41,7 +43,9 @@ pub use forms::{
 pub use http_directory::{
     AnswerRules, Csrf, CsrfToken, HttpDirectory, HttpUser, LoginEncoding, Logout,
 };
-pub use issuer::{IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer};
+pub use issuer::{
+    CredentialPlace, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, SimpleJwtIssuer,
+};
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
 
@@ -255,6 +259,8 @@ pub struct OwnPathEntry {
     pub own: OwnPath,
     /// For refresh: how refresh tokens are treated here.
     pub rotation: Rotation,
+    /// In whose words it answers.
+    pub shape: Shape,
 }
 
 /// `tokens.rotation`, and that of an alias.

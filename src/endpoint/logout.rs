@@ -21,12 +21,12 @@ use super::refused::Refused;
 use super::{Endpoints, Served, input};
 use crate::auth::issuer::Issued;
 use crate::auth::presented::{Credential, Presented};
-use crate::caller::Identity;
+use crate::caller::{Identity, Proof};
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::store::{Session, Which};
 use crate::wire::arrival::Arrival;
-use crate::wire::body::FieldProblem;
+use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::reply::Reply;
 
 /// How much ends.
@@ -47,10 +47,13 @@ impl Endpoints {
         body: &Bytes,
         happened: &mut Vec<What>,
     ) -> Served {
-        let ended = self.end(extent, arrival, body, happened).await;
+        let ended = match self.logout_fields(arrival, body) {
+            Ok(fields) => self.end(extent, arrival, &fields, happened).await,
+            Err(refused) => Err(refused),
+        };
         let mut served = match ended {
-            Ok(()) if input::is_page_form(arrival) => Served::reply(self.landing()),
-            Ok(()) => Served::reply(Reply::empty(StatusCode::NO_CONTENT)),
+            Ok(_) if input::is_page_form(arrival) => Served::reply(self.landing()),
+            Ok(_) => Served::reply(Reply::empty(StatusCode::NO_CONTENT)),
             // Who wants to end everything and is signed out here has to sign in first.
             Err(refused)
                 if input::is_page_form(arrival)
@@ -60,60 +63,66 @@ impl Endpoints {
             }
             Err(refused) => Served::refused(refused, &arrival.request_id),
         };
-        let keeps_cookie = served.refusal.is_some_and(|refusal| {
-            refusal == Refusal::CrossSite || refusal.status().is_server_error()
-        });
-        if !keeps_cookie {
-            served.reply = self.cookie.remove(served.reply);
+        if !keeps_cookie(&served) {
+            served.reply = self.remove_cookies(arrival, served.reply);
         }
         served
     }
 
-    async fn end(
-        &self,
-        extent: Extent,
-        arrival: &Arrival,
-        body: &Bytes,
-        happened: &mut Vec<What>,
-    ) -> Result<(), Refused> {
+    fn logout_fields(&self, arrival: &Arrival, body: &Bytes) -> Result<Fields, Refused> {
         if input::is_form(arrival) {
             input::same_site(arrival, &self.trusted_origins)?;
         }
-        let fields = input::fields(arrival, body)?;
-        let tokens = self.auth.tokens(arrival, happened).await.map_err(|found| match found {
-            Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
-            Presented::Nothing | Presented::Good(_) => Refusal::Internal,
-        })?;
-        let client = arrival.client_ip();
+        input::fields(arrival, body)
+    }
+
+    /// Ends what the request names. Was there anything?
+    pub(super) async fn end(
+        &self,
+        extent: Extent,
+        arrival: &Arrival,
+        fields: &Fields,
+        happened: &mut Vec<What>,
+    ) -> Result<bool, Refused> {
+        let mut tokens =
+            self.auth.tokens(arrival, happened).await.map_err(|found| match found {
+                Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
+                Presented::Nothing | Presented::Good(_) => Refusal::Internal,
+            })?;
         let refresh = match fields.trimmed("refresh") {
             Ok(token) => Some(token),
             Err(FieldProblem::Required) => None,
             Err(problem) => return Err(Refused::field("refresh", problem)),
         };
-        let cookie = self.cookie.read(&arrival.headers)?;
-        let cookie = match input::same_site(arrival, &self.trusted_origins) {
-            Ok(()) => cookie,
-            // Without one either: a page elsewhere may not even have the cookie taken away.
-            Err(refusal) if tokens.is_empty() && refresh.is_none() => return Err(refusal.into()),
-            Err(_) => None,
+        // Before it is asked where the request comes from: one that cannot be read is refused in any case.
+        self.cookie.read(&arrival.headers)?;
+        let is_same_site = input::same_site(arrival, &self.trusted_origins);
+        let unasked = |found: &Result<Credential, (Refusal, Proof)>| match found {
+            Ok(credential) => credential.proof().is_sent_unasked(),
+            Err((_, proof)) => proof.is_sent_unasked(),
         };
+        if let Err(refusal) = is_same_site {
+            tokens.retain(|token| !unasked(token));
+            // Without a cookie either: a page elsewhere may not even have it taken away.
+            if tokens.is_empty() && refresh.is_none() {
+                return Err(refusal.into());
+            }
+        }
 
         let mut found: Vec<Result<Named, Refusal>> = tokens
             .into_iter()
-            .map(|token| match token {
-                Ok(Credential::Session(session, _)) => Ok(Named::Session(session)),
-                Ok(Credential::Issued(issued, identity)) => Ok(Named::Issued(issued, identity)),
-                Err((refusal, _)) => Err(refusal),
-            })
+            .map(|token| token.map(Named::from).map_err(|(refusal, _)| refusal))
             .collect();
         if let Some(token) = refresh {
             found.push(self.auth.session_of_refresh(token, arrival.at).await.map(Named::Session));
         }
-        if let Some(value) = cookie {
-            let session = self.auth.cookie(value, client, arrival.at, happened).await;
-            found.push(session.map(Named::Session));
+        if is_same_site.is_ok() {
+            let cookies = self.auth.cookies(arrival, happened).await?;
+            found.extend(cookies.into_iter().map(|cookie| cookie.map(Named::from)));
         }
-        for end in to_end(extent, found)? {
+        let ends = to_end(extent, found)?;
+        let any = !ends.is_empty();
+        for end in ends {
             match end {
                 End::Sessions(which, why) => {
                     self.auth.end(&which, why, arrival.at, happened).await?;
@@ -123,7 +132,7 @@ impl Endpoints {
                 }
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     /// Where a browser lands after signing out.
@@ -133,12 +142,29 @@ impl Endpoints {
     }
 }
 
+/// Must the cookie stay? Where the session could not be ended, a second try still can; and another site's page has no
+/// say in it.
+pub(super) fn keeps_cookie(served: &Served) -> bool {
+    served
+        .refusal
+        .is_some_and(|refusal| refusal == Refusal::CrossSite || refusal.status().is_server_error())
+}
+
 /// What a credential names.
 enum Named {
     /// A session.
     Session(Arc<Session>),
     /// Nothing but itself and its user.
     Issued(Arc<Issued>, Arc<Identity>),
+}
+
+impl From<Credential> for Named {
+    fn from(credential: Credential) -> Self {
+        match credential {
+            Credential::Session(session, _) => Self::Session(session),
+            Credential::Issued(issued, identity) => Self::Issued(issued, identity),
+        }
+    }
 }
 
 /// What to end.

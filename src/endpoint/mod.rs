@@ -17,10 +17,12 @@ use http::header::SET_COOKIE;
 use http::{HeaderValue, Method};
 
 use crate::auth::Auth;
-use crate::config::{Config, Issues, OwnPath, OwnPathEntry};
+use crate::caller::Proof;
+use crate::config::{Config, Issues, OwnPath, OwnPathEntry, Shape};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
+use crate::wire::cookie::{self, CookieValue};
 use crate::wire::reply::Reply;
 
 use self::cors::CorsPolicy;
@@ -28,6 +30,7 @@ use self::logout::Extent;
 use self::refused::Refused;
 use self::session_cookie::SessionCookie;
 
+mod alias;
 pub mod cors;
 mod credentials;
 mod input;
@@ -51,6 +54,8 @@ mod verify;
 pub struct Endpoints {
     auth: Arc<Auth>,
     cookie: SessionCookie,
+    /// By issuer.
+    issued_cookies: Vec<Option<String>>,
     issues: Issues,
     title: String,
     links: Vec<(String, String)>,
@@ -73,8 +78,9 @@ impl Endpoints {
     pub fn new(auth: Arc<Auth>, config: &Config) -> Self {
         let login = config.paths.iter().find(|entry| entry.own == OwnPath::Login);
         Self {
+            cookie: SessionCookie::new(&config.session, auth.cookie_names().clone()),
             auth,
-            cookie: SessionCookie::new(&config.session),
+            issued_cookies: config.issuers.iter().map(|one| one.cookie().map(Into::into)).collect(),
             issues: config.login.issues,
             title: config.login.title.clone(),
             links: config.login.links.clone(),
@@ -92,7 +98,7 @@ impl Endpoints {
         body: Bytes,
         happened: &mut Vec<What>,
     ) -> Served {
-        let methods = methods(own.own);
+        let methods = methods(own);
         if arrival.preflight().is_some() {
             return Served::reply(self.cors.preflight(arrival, methods));
         }
@@ -100,6 +106,9 @@ impl Endpoints {
             return Served::refused(wrong_method(&arrival.method, methods), &arrival.request_id);
         }
         let mut served = match own.own {
+            OwnPath::Login | OwnPath::Logout if own.shape != Shape::SimpleJwt => {
+                self.alias(own, arrival, &body, happened).await
+            }
             OwnPath::Login if arrival.method == Method::POST => {
                 self.login(own, arrival, &body, happened).await
             }
@@ -117,14 +126,49 @@ impl Endpoints {
         if served.refusal == Some(Refusal::BadCookie)
             && !served.reply.headers.contains_key(SET_COOKIE)
         {
-            served.reply = self.cookie.remove(served.reply);
+            served.reply = self.remove_cookies(arrival, served.reply);
         }
         served
     }
 
-    /// `Set-Cookie` that takes the session cookie away.
-    pub fn cookie_removal(&self) -> Option<HeaderValue> {
-        self.cookie.removal()
+    /// The reply, which takes the session cookie away that this proof is.
+    fn remove_cookie(&self, proof: Proof, arrival: &Arrival, reply: Reply) -> Reply {
+        match proof {
+            Proof::SessionCookie => self.cookie.remove_brought(reply, arrival),
+            Proof::IssuedCookie(issuer) => match self.issued_cookies.get(issuer) {
+                Some(Some(name)) => self.cookie.removed(reply, name),
+                Some(None) | None => reply,
+            },
+            Proof::AccessToken | Proof::Issued(_) | Proof::Password(_) => reply,
+        }
+    }
+
+    /// The reply, which takes the gateway's session cookie away, and of the others those that the request brought.
+    fn remove_cookies(&self, arrival: &Arrival, reply: Reply) -> Reply {
+        let reply = match self.cookie.is_brought(arrival) {
+            true => reply,
+            false => self.cookie.remove(reply),
+        };
+        self.remove_brought_cookies(arrival, reply)
+    }
+
+    /// The reply, which takes away each session cookie that the request brought, the gateway's or an issuer's.
+    fn remove_brought_cookies(&self, arrival: &Arrival, mut reply: Reply) -> Reply {
+        reply = self.cookie.remove_brought(reply, arrival);
+        let mut removed: Vec<&str> = self.cookie.brought(arrival).collect();
+        for name in self.issued_cookies.iter().flatten() {
+            let is_there = cookie::read(&arrival.headers, name) != CookieValue::Absent;
+            if is_there && !removed.contains(&name.as_str()) {
+                reply = self.cookie.removed(reply, name);
+                removed.push(name);
+            }
+        }
+        reply
+    }
+
+    /// Each `Set-Cookie` that takes away the session cookie that a request brought.
+    pub fn cookie_removals(&self, arrival: &Arrival) -> Vec<HeaderValue> {
+        self.cookie.removals(arrival)
     }
 
     /// What front ends on other origins may do.
@@ -150,9 +194,10 @@ impl Served {
     }
 }
 
-/// The methods that an own path takes.
-const fn methods(own: OwnPath) -> &'static [Method] {
-    match own {
+/// The methods that an own path takes. Only ours has a page to sign in.
+const fn methods(own: &OwnPathEntry) -> &'static [Method] {
+    match own.own {
+        OwnPath::Login if !matches!(own.shape, Shape::SimpleJwt) => &[Method::POST],
         OwnPath::Login => &[Method::GET, Method::HEAD, Method::POST],
         OwnPath::Refresh | OwnPath::Verify | OwnPath::Logout | OwnPath::LogoutAll => {
             &[Method::POST]

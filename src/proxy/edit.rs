@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, SET_COOKIE, TRANSFER_ENCODING,
 };
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::convert::Edited;
 use super::stage::Forwarding;
-use crate::identity::forms::Given;
+use crate::auth::cookies::CookieNames;
+use crate::caller::{Anonymous, Caller};
+use crate::identity::forms::{Clears, Given};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
@@ -27,7 +29,10 @@ pub(super) struct EditRules {
     pub(super) identity: IdentityHeaders,
     pub(super) forms: Arc<IdentityForms>,
     pub(super) protected: ProtectedNames,
-    pub(super) own_cookie: String,
+    /// The names of the gateway's session cookie.
+    pub(super) cookies: CookieNames,
+    /// The cookies that are issuers' credentials.
+    pub(super) issued_cookies: Vec<String>,
 }
 
 impl EditRules {
@@ -44,8 +49,23 @@ impl EditRules {
         let stripped = forward::strip_request(&mut headers, &self.protected, &route.allow_headers);
 
         // Crumbs of HTTP/2 become one field (RFC 9113 section 8.2.3); ours is taken out of it.
-        let not_theirs = self.not_theirs(forwarding);
-        match cookies(cookie::strip(&arrival.headers, &not_theirs), &forwarding.given)? {
+        let own_session = self.forms.own_session(forwarding.permit.caller(), route);
+        let issued = if forwarding.permit.keeps_issued_cookies() {
+            &[][..]
+        } else {
+            self.issued_cookies.as_slice()
+        };
+        let not_theirs: Vec<&str> = self
+            .cookies_of(clears, &forwarding.given)
+            .chain(issued.iter().map(String::as_str))
+            .collect();
+        let kept = cookie::strip_where(&arrival.headers, |pair| {
+            let is_theirs = own_session.is_some_and(|name| pair.is_called(name))
+                && !CookieNames::is_ours(pair.value());
+            let is_taken = || not_theirs.iter().any(|name| pair.is_called(name));
+            !is_theirs && (self.cookies.take(pair) || is_taken())
+        });
+        match cookies(kept, &forwarding.given)? {
             Some(cookies) => headers.set(COOKIE, cookies),
             None => headers.remove(&COOKIE),
         }
@@ -82,10 +102,32 @@ impl EditRules {
     }
 
     /// Makes the client's answer.
-    pub(super) fn response(&self, response: &mut ResponseHeader, forwarding: &Forwarding) {
-        let known = forwarding.permit.caller().known().is_some();
+    ///
+    /// Under an alias' name the service may have sessions of its own, for who is not signed in. It cannot take ours away
+    /// with one, nor make a browser come with a session of ours.
+    pub(super) fn response(
+        &self,
+        response: &mut ResponseHeader,
+        arrival: &Arrival,
+        forwarding: &Forwarding,
+    ) {
+        let caller = forwarding.permit.caller();
+        let known = caller.known().is_some();
+        let is_over =
+            matches!(caller, Caller::Anonymous(Anonymous::Ignored(Refusal::SessionEnded)));
         let mut headers = Edited(response);
-        forward::strip_response(&mut headers, &self.protected, &self.not_theirs(forwarding));
+        let route = forwarding.permit.route();
+        let own_session = self.forms.own_session(caller, route);
+        let mut not_theirs: Vec<&str> = self
+            .cookies_of(self.forms.clears(route), &forwarding.given)
+            .filter(|name| Some(*name) != own_session)
+            .collect();
+        if !is_over {
+            not_theirs.extend(self.cookies.brought_aliases(&arrival.headers));
+        }
+        let set = headers.headers().get_all(SET_COOKIE);
+        not_theirs.extend(set.iter().filter_map(|value| self.cookies.planted(value)));
+        forward::strip_response(&mut headers, &self.protected, &not_theirs);
         // R63: what was made for one person is not for a shared cache, unless the upstream says so itself.
         if known && !headers.headers().contains_key(CACHE_CONTROL) {
             headers.set(CACHE_CONTROL, HeaderValue::from_static("private"));
@@ -94,12 +136,15 @@ impl EditRules {
 }
 
 impl EditRules {
-    /// The cookies that pass neither way: ours, those of the route's forms, and those that this caller was given.
-    fn not_theirs<'a>(&'a self, forwarding: &'a Forwarding) -> Vec<&'a str> {
-        let clears = self.forms.clears(forwarding.permit.route());
+    /// The gateway's cookie, those of a route's forms, and those that this caller was given.
+    fn cookies_of<'a>(
+        &'a self,
+        clears: Option<&'a Clears>,
+        given: &'a Given,
+    ) -> impl Iterator<Item = &'a str> {
         let theirs = clears.map_or(&[][..], |clears| &clears.cookies);
-        let given = forwarding.given.cookies.iter().map(|cookie| &cookie.name);
-        iter::once(&self.own_cookie).chain(theirs).chain(given).map(String::as_str).collect()
+        let given = given.cookies.iter().map(|cookie| &cookie.name);
+        iter::once(self.cookies.own()).chain(theirs.iter().chain(given).map(String::as_str))
     }
 }
 

@@ -157,7 +157,7 @@ impl ProxyHttp for Service {
             // Before the client hears of it: its next request may follow at once.
             let (status, headers) = (response.status, &response.headers);
             ended = self.edit.forms.answered(caller, given, status, headers, ctx.at).await;
-            self.edit.response(response, forwarding);
+            self.edit.response(response, arrival, forwarding);
             if !forwarding.permit.route().forward_preflight {
                 self.endpoints.cors().decorate(arrival, &mut Edited(response));
             }
@@ -171,9 +171,11 @@ impl ProxyHttp for Service {
         if ended && let Some(caller) = ctx.forwarding().map(|f| f.permit.caller().clone()) {
             // The service signed the caller out, and so do we.
             if self.end(&caller, ctx).await
-                && let Some(removal) = self.endpoints.cookie_removal()
+                && let Some(arrival) = &ctx.arrival
             {
-                Edited(response).append(SET_COOKIE, removal);
+                for removal in self.endpoints.cookie_removals(arrival) {
+                    Edited(response).append(SET_COOKIE, removal);
+                }
             }
         }
         ctx.own_share += begun.elapsed();
@@ -276,7 +278,8 @@ impl Service {
                 let mut denial = Denial::new(refusal, Some(route));
                 if refusal == Refusal::SessionEnded {
                     // The service has ended its session, or the user is gone: so is ours.
-                    denial.dead_cookie = self.end(permit.caller(), ctx).await;
+                    let had_cookie = self.end(permit.caller(), ctx).await;
+                    denial.dead_cookie = had_cookie.then_some(Proof::SessionCookie);
                 }
                 return self.refuse(session, ctx, denial).await;
             }

@@ -1,13 +1,17 @@
 //! `[paths]`: what the gateway answers itself, and where.
 
-use super::values;
+use super::{alias, values};
 use crate::config::raw::{Item, Table, Wrong};
-use crate::config::{OwnPath, OwnPathEntry, Rotation};
+use crate::config::{IssuerSettings, OwnPath, OwnPathEntry, Rotation, Shape};
 
 pub(super) const ROTATION: [(&str, Rotation); 2] =
     [("single-use", Rotation::SingleUse), ("none", Rotation::None)];
 
-pub(super) fn paths(table: &Table<'_>, rotation: Rotation) -> Vec<OwnPathEntry> {
+pub(super) fn paths(
+    table: &Table<'_>,
+    rotation: Rotation,
+    issuers: &[IssuerSettings],
+) -> Vec<OwnPathEntry> {
     let mut all: Vec<Item<OwnPathEntry>> = Vec::new();
     for own in OwnPath::ALL {
         let key = own.name();
@@ -17,18 +21,23 @@ pub(super) fn paths(table: &Table<'_>, rotation: Rotation) -> Vec<OwnPathEntry> 
         let path = table
             .text(key, values::canonical_path)
             .map_or_else(|| own.default_path().to_owned(), |path| path.to_string());
-        let item = Item { value: OwnPathEntry { path, own, rotation }, place: table.place(key) };
+        let entry = OwnPathEntry { path, own, rotation, shape: Shape::default() };
+        let item = Item { value: entry, place: table.place(key) };
         add(table, &mut all, item, table.has(key));
     }
     table.tables("alias", |alias| {
-        if let Some(entry) = read_alias(alias, rotation) {
+        if let Some(entry) = read_alias(alias, rotation, issuers) {
             add(table, &mut all, Item { value: entry, place: alias.place("path") }, true);
         }
     });
     all.into_iter().map(|item| item.value).collect()
 }
 
-fn read_alias(table: &Table<'_>, rotation: Rotation) -> Option<OwnPathEntry> {
+fn read_alias(
+    table: &Table<'_>,
+    rotation: Rotation,
+    issuers: &[IssuerSettings],
+) -> Option<OwnPathEntry> {
     table.require("path", "the path where it is answered as well");
     table.require("to", "which of the own paths it stands for");
     let path = table.text("path", values::canonical_path).map(|path| path.to_string());
@@ -40,7 +49,9 @@ fn read_alias(table: &Table<'_>, rotation: Rotation) -> Option<OwnPathEntry> {
             Wrong::new("only an alias of refresh has a rotation").help("remove it"),
         );
     }
-    Some(OwnPathEntry { path: path?, own: own?, rotation: own_rotation.unwrap_or(rotation) })
+    let shape = alias::shape(table, own, issuers);
+    let rotation = own_rotation.unwrap_or(rotation);
+    Some(OwnPathEntry { path: path?, own: own?, rotation, shape })
 }
 
 /// Of two that collide, the one that is written is wrong, not the default.

@@ -99,8 +99,7 @@ impl<'p> Iterator for Tags<'p> {
 /// Up to the `>` that ends the tag: one in quotes does not.
 fn length_of_attributes(text: &str) -> usize {
     let mut rest = text;
-    loop {
-        let Some((_, _, behind)) = next_attribute(rest) else { break };
+    while let Some((_, _, behind)) = next_attribute(rest) {
         rest = behind;
     }
     text.len() - rest.len()

@@ -60,6 +60,8 @@ pub struct HandMade {
     pub issued_at: Option<Timestamp>,
     /// `exp`, which the original does not write.
     pub expires_at: Option<Timestamp>,
+    /// `sid`, which the original does not write: the gateway's session that it belongs to.
+    pub session: Option<String>,
 }
 
 /// A SimpleJWT token to mint.
@@ -100,6 +102,8 @@ pub struct NewHandMade<'a> {
     pub issued_at: Timestamp,
     /// `jti`
     pub token_id: &'a str,
+    /// `sid`
+    pub session: Option<&'a str>,
 }
 
 impl TokenType {
@@ -164,11 +168,17 @@ pub fn verify_hand_made(
         Some(Value::Bool(false)) => None,
         _ => claims.user(claim)?.filter(|user| user != "0"),
     };
+    let session = match claims.get("sid") {
+        None => None,
+        Some(Value::String(session)) => Some(session.clone()),
+        Some(_) => return Err(NotAccepted::BadClaim),
+    };
     Ok(HandMade {
         user: user.ok_or(NotAccepted::NoUser)?,
         token_id: claims.token_id(),
         issued_at: claims.date("iat")?,
         expires_at: claims.date("exp")?,
+        session,
     })
 }
 
@@ -211,13 +221,14 @@ pub fn mint_hand_made(key: &SigningKey, new: &NewHandMade<'_>) -> Result<Secret,
     // As the original writes it, which is the key as the database has it.
     let number = new.user.parse::<i64>().ok().filter(|number| number.to_string() == new.user);
     let id = number.map_or_else(|| json!(new.user), |number| json!(number));
-    let claims = [
+    let mut claims = vec![
         (new.claim, id),
         ("username", json!(new.name)),
         ("exp", json!(new.expires_at.as_secs())),
         ("iat", json!(new.issued_at.as_secs())),
         ("jti", json!(new.token_id)),
     ];
+    claims.extend(new.session.map(|session| ("sid", json!(session))));
     jws::sign(key, &claims)
 }
 

@@ -19,8 +19,8 @@ pub(in crate::store) async fn what_is_kept_is_in_the_record_from_the_beginning(
     store: &Arc<impl Sessions>,
 ) {
     let with = NewSession { kept: Some(sealed("one")), ..new_session("a", "1") };
-    assert_eq!(text(&*store.create(with).await.unwrap()).as_deref(), Some("one"));
-    assert_eq!(text(&*store.create(new_session("b", "1")).await.unwrap()), None);
+    assert_eq!(text(&store.create(with).await.unwrap()).as_deref(), Some("one"));
+    assert_eq!(text(&store.create(new_session("b", "1")).await.unwrap()), None);
     let id = SessionId::new("a");
     let found = store.find(SessionBy::Id(&id), at(1)).await.unwrap().unwrap();
     assert_eq!(text(&found).as_deref(), Some("one"));
