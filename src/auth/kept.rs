@@ -104,10 +104,11 @@ impl KeptCookies {
         Ok(self.open(session, at).await?.map(|open| open.jar.lock().clone()))
     }
 
-    /// Takes what the service says about the cookies called `names`, in answer to a request that `sent` these. Durable when
-    /// this returns; a store that fails keeps the change in memory, to be written with the next.
+    /// Takes what the service says about its cookies, in answer to a request that `sent` these. Durable when this returns,
+    /// and made so even if whoever waits for the answer goes away. If the store fails, the change is in memory and is
+    /// written with the next.
     pub async fn answered(
-        &self,
+        self: &Arc<Self>,
         session: &SessionId,
         sent: &[(String, Secret)],
         changes: Vec<Change>,
@@ -134,7 +135,11 @@ impl KeptCookies {
             }
         }
         if changed {
-            self.write(session, &open, at).await;
+            let (this, session) = (Arc::clone(self), session.clone());
+            let written = tokio::spawn(async move { this.write(&session, &open, at).await });
+            if let Err(error) = written.await {
+                tracing::error!(%error, "a service's cookies were not kept");
+            }
         }
         taken
     }

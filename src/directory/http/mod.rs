@@ -43,6 +43,8 @@ use crate::secret::Secret;
 use crate::wire::jar::Jar;
 
 const MAX_BODY: usize = 1024 * 1024;
+/// Sign-outs at once: a thousand sessions that end together wait for each other, and for nobody who signs in.
+const SIGN_OUTS: usize = 4;
 const MAX_CONNECT: Duration = Duration::from_secs(3);
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -55,6 +57,7 @@ pub struct HttpDirectory {
     settings: Settings,
     client: Client,
     places: Semaphore,
+    ways_out: Semaphore,
 }
 
 /// What is sent in one exchange.
@@ -86,7 +89,8 @@ impl HttpDirectory {
                 reason: error.without_url().to_string(),
             })?;
         let places = Semaphore::new(settings.max_concurrent);
-        Ok(Self { name: name.to_owned(), settings: settings.clone(), client, places })
+        let ways_out = Semaphore::new(SIGN_OUTS);
+        Ok(Self { name: name.to_owned(), settings: settings.clone(), client, places, ways_out })
     }
 
     fn failed(&self, reason: impl Into<String>) -> DirectoryError {
@@ -322,6 +326,7 @@ impl Directory for HttpDirectory {
     }
 
     async fn sign_out(&self, cookies: Jar, at: Timestamp) -> Result<(), DirectoryError> {
+        let _way = self.ways_out.acquire().await;
         self.in_time(self.leave(cookies, at)).await
     }
 }
