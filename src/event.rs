@@ -179,7 +179,17 @@ pub enum IssuedRefusal {
     TooOld,
     /// The issuer's time is over (`issuer.accept_until`).
     NoLongerAccepted,
-    /// Directory or store cannot be asked.
+    /// The service has no such session or token.
+    NotFound,
+    /// The session was begun by an authentication backend that is not configured.
+    UnknownBackend,
+    /// It is no name with its password.
+    BadCredentials,
+    /// Too many wrong passwords before; this one was not looked at.
+    LockedOut,
+    /// Too many passwords wait to be checked.
+    Busy,
+    /// Directory, store or service cannot be asked.
     Unavailable,
 }
 
@@ -273,6 +283,11 @@ impl IssuedRefusal {
         Self::Ended,
         Self::TooOld,
         Self::NoLongerAccepted,
+        Self::NotFound,
+        Self::UnknownBackend,
+        Self::BadCredentials,
+        Self::LockedOut,
+        Self::Busy,
         Self::Unavailable,
     ];
 
@@ -295,6 +310,11 @@ impl IssuedRefusal {
             Self::Ended => "ended",
             Self::TooOld => "too_old",
             Self::NoLongerAccepted => "no_longer_accepted",
+            Self::NotFound => "not_found",
+            Self::UnknownBackend => "unknown_backend",
+            Self::BadCredentials => "bad_credentials",
+            Self::LockedOut => "locked_out",
+            Self::Busy => "busy",
             Self::Unavailable => "unavailable",
         }
     }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use criterion::{BatchSize, Criterion};
+use doorwarden::auth::cookies::CookieNames;
+use doorwarden::auth::kept::KeptCookies;
 use doorwarden::auth::keys::KeyRing;
 use doorwarden::auth::refresh_token::RefreshKey;
 use doorwarden::auth::{Auth, Parts, SignIn, SignedIn, Watched};
@@ -131,17 +133,22 @@ impl Scene {
         let (config, _) = Config::parse(CONFIG, folder, "gateway.toml").expect("it is sound");
         let store = Store::of(Memory::new());
         let kim = Watched::new(Arc::new(Kim::new()), Duration::from_secs(60));
+        let (sessions, kept) = (Arc::clone(&store.sessions), Arc::clone(&store.kept));
+        let kept = KeptCookies::new(b"secret", sessions, kept, Vec::new());
         let auth = Auth::new(Parts {
+            kept: Arc::new(kept.unwrap()),
             sessions: store.sessions,
             refresh_tokens: store.refresh_tokens,
             stamps: store.stamps,
             issuers: Vec::new(),
             directories: vec![kim],
+            databases: Arc::default(),
             passwords: PasswordPool::start(1, 1).unwrap(),
             keys: KeyRing::open(&config.tokens, NOW).unwrap(),
             refresh_key: RefreshKey::random().unwrap(),
             tokens: config.tokens.clone(),
             session: config.session.clone(),
+            cookies: CookieNames::of(&config),
             login: config.login.clone(),
         });
         let auth = Arc::new(auth.unwrap());
@@ -155,6 +162,7 @@ impl Scene {
             at: NOW,
             tokens: true,
             cookie: true,
+            issued: None,
         };
         let signed_in = runtime.block_on(auth.sign_in(sign_in, &mut Vec::new())).unwrap();
         Self { auth, gate, signed_in }

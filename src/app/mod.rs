@@ -91,7 +91,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     };
     let pool = PasswordPool::start(config.login.hash_threads, config.login.hash_queue)
         .map_err(start_error)?;
-    let databases = Databases::default();
+    let databases = Arc::new(Databases::default());
     let directories = directories(&config, &databases, &metrics)?;
     let asked: Vec<_> = directories.iter().map(|one| Arc::clone(one.directory())).collect();
     let kept = Arc::new(kept_cookies(&store, &asked, &state).map_err(start_error)?);
@@ -114,6 +114,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         refresh_tokens: Arc::clone(&store.refresh_tokens),
         stamps: Arc::clone(&store.stamps),
         kept,
+        databases,
         issuers: config.issuers.clone(),
         directories,
         passwords: pool.clone(),

@@ -41,6 +41,7 @@ use self::refresh_token::RefreshKey;
 use crate::caller::Proof;
 use crate::clock::Timestamp;
 use crate::config::{IssuerSettings, Login, SessionSettings, Tokens};
+use crate::directory::database::Databases;
 use crate::directory::password::PasswordPool;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
@@ -75,6 +76,8 @@ pub struct Parts {
     pub stamps: Arc<dyn Stamps>,
     /// The cookies that services gave.
     pub kept: Arc<KeptCookies>,
+    /// The services' databases.
+    pub databases: Arc<Databases>,
     /// `[[issuer]]`
     pub issuers: Vec<IssuerSettings>,
     /// Asked in this order.
@@ -179,7 +182,12 @@ impl Auth {
     pub fn new(parts: Parts) -> Result<Self, AuthError> {
         Ok(Self {
             mints: Mints::open(&parts.issuers)?,
-            issuers: Issuers::open(&parts.issuers, &parts.directories, parts.stamps)?,
+            issuers: Issuers::open(
+                &parts.issuers,
+                &parts.directories,
+                &parts.databases,
+                parts.stamps,
+            )?,
             sessions: parts.sessions,
             refresh_tokens: parts.refresh_tokens,
             directories: parts.directories,

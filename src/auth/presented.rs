@@ -83,7 +83,7 @@ impl Auth {
             return Presented::of(all);
         }
         for shown in &cookies.issued {
-            match self.issued(shown, arrival.at, happened).await {
+            match self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await {
                 Ok(found) => all.push(found.used(arrival.client_ip(), arrival.at, happened)),
                 // A session in which nobody is signed in.
                 Err((Refusal::NotAuthenticated, _)) => {}
@@ -110,7 +110,7 @@ impl Auth {
             all.push(session.map(|session| Credential::Session(session, Proof::SessionCookie)));
         }
         for shown in &cookies.issued {
-            match self.issued(shown, arrival.at, happened).await {
+            match self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await {
                 Ok(found) => {
                     all.push(Ok(found.used(arrival.client_ip(), arrival.at, happened)));
                 }
@@ -145,7 +145,7 @@ impl Auth {
         let shown = self.issuers.readings.shown(&arrival.headers, own.is_some());
         let shown = shown.map_err(|unreadable| match unreadable {
             Unreadable::Repeated => Presented::Malformed(Refusal::BadHeader),
-            Unreadable::NotAToken(proof) => Presented::Bad(Refusal::TokenNotValid, proof),
+            Unreadable::NotAToken(proof) => Presented::Bad(self.not_a_token(proof), proof),
         })?;
         let mut all = Vec::with_capacity(shown.len() + 1);
         if let Some(token) = own {
@@ -158,7 +158,7 @@ impl Auth {
             });
         }
         for shown in &shown {
-            let issued = self.issued(shown, arrival.at, happened).await;
+            let issued = self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await;
             all.push(issued.map(|found| found.used(arrival.client_ip(), arrival.at, happened)));
         }
         Ok(all)

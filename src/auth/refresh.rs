@@ -146,7 +146,7 @@ impl Auth {
             && !Self::looks_like_ours(token)
         {
             // Nobody is refused entry here; the answer says it all.
-            let issued = self.issued(&shown, at, &mut Vec::new()).await;
+            let issued = self.issued(&shown, None, at, &mut Vec::new()).await;
             return issued.map(|_| ()).map_err(|(refusal, _)| refusal);
         }
         // Which kind it says it is; each kind's own check then holds it to that.

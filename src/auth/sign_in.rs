@@ -14,14 +14,15 @@
 //! service takes. So beside another directory, the time of a failure tells which of the two it was; of a name within one
 //! of them it tells nothing that the service does not tell itself.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::lockout::{Attempt, folded};
-use super::{Auth, SignIn, SignInRefused, SignedIn, TokenPair, access_token};
+use super::{Auth, SignIn, SignInRefused, SignedIn, TokenPair, Watched, access_token};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
-use crate::directory::password::{self, Check, Checked};
+use crate::directory::password::{self as password_pool, Check, Checked};
 use crate::directory::{Account, Attempt as Asked, Directory, DirectoryError, Verdict};
 use crate::django::hashers::Algorithm;
 use crate::event::{SignInFailure, What};
@@ -37,6 +38,18 @@ const MAX_AGENT: usize = 256;
 /// When to come again if the hashing pool is full.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 
+/// A password that was right.
+pub(super) struct Right<'a> {
+    /// Whose it is.
+    pub(super) user: Account,
+    /// What a service gave for it.
+    pub(super) cookies: Jar,
+    /// How they are counted.
+    pub(super) account: Arc<str>,
+    /// Still to be settled.
+    pub(super) attempt: Attempt<'a>,
+}
+
 impl Auth {
     /// Signs a user in: lockout, directories in their order, one password check, a new session.
     ///
@@ -48,38 +61,10 @@ impl Auth {
         request: SignIn<'_>,
         happened: &mut Vec<What>,
     ) -> Result<SignedIn, SignInRefused> {
-        if !can_be_a_name(request.username) {
-            return Err(failed(Arc::from(""), SignInFailure::UnknownUser, happened));
-        }
-        let account: Arc<str> = folded(request.username).into();
-        if !can_be_a_password(request.password) {
-            return Err(failed(account, SignInFailure::WrongPassword, happened));
-        }
-        let attempt = match self.lockout.attempt(&account, request.client, request.at) {
-            Ok(attempt) => attempt,
-            Err(wait) => {
-                let why = SignInFailure::LockedOut;
-                happened.push(What::SignInFailed { account, why });
-                return Err(SignInRefused {
-                    refusal: Refusal::TooManyAttempts,
-                    retry_after: Some(wait),
-                });
-            }
-        };
-        let judged = match self.judge(&request).await {
-            Ok(judged) => judged,
-            Err(refusal) => {
-                let wait = (refusal == Refusal::Busy).then_some(BUSY_WAIT);
-                return Err(not_tried(attempt, refusal, wait));
-            }
-        };
-        let (user, cookies) = match judged {
-            Ok(user) => user,
-            Err(why) => {
-                attempt.failed();
-                return Err(failed(account, why, happened));
-            }
-        };
+        let (username, password) = (request.username, request.password);
+        let Right { user, cookies, account, attempt } = self
+            .check_password(username, password, request.client, request.at, None, happened)
+            .await?;
         let begun = self.begin(&user, &cookies, &request).await;
         if begun.is_err() {
             self.kept.sign_out(&user.identity.key.directory, cookies, request.at);
@@ -100,27 +85,67 @@ impl Auth {
         }
     }
 
+    /// One password check. `only`: no other directory than this one is asked.
+    pub(super) async fn check_password(
+        &self,
+        username: &str,
+        password: &Secret,
+        client: IpAddr,
+        at: Timestamp,
+        only: Option<&str>,
+        happened: &mut Vec<What>,
+    ) -> Result<Right<'_>, SignInRefused> {
+        if !can_be_a_name(username) {
+            return Err(failed(Arc::from(""), SignInFailure::UnknownUser, happened));
+        }
+        let account: Arc<str> = folded(username).into();
+        if !can_be_a_password(password) {
+            return Err(failed(account, SignInFailure::WrongPassword, happened));
+        }
+        let attempt = match self.lockout.attempt(&account, client, at) {
+            Ok(attempt) => attempt,
+            Err(wait) => {
+                let why = SignInFailure::LockedOut;
+                happened.push(What::SignInFailed { account, why });
+                return Err(SignInRefused {
+                    refusal: Refusal::TooManyAttempts,
+                    retry_after: Some(wait),
+                });
+            }
+        };
+        match self.judge(Asked { name: username, password, client, at }, only).await {
+            Ok(Ok((user, cookies))) => Ok(Right { user, cookies, account, attempt }),
+            Ok(Err(why)) => {
+                attempt.failed();
+                Err(failed(account, why, happened))
+            }
+            Err(refusal) => {
+                let wait = (refusal == Refusal::Busy).then_some(BUSY_WAIT);
+                Err(not_tried(attempt, refusal, wait))
+            }
+        }
+    }
+
     /// The user, and the cookies that a service gave for them; or the failure. The error: it could not be judged.
     async fn judge(
         &self,
-        request: &SignIn<'_>,
+        asked: Asked<'_>,
+        only: Option<&str>,
     ) -> Result<Result<(Account, Jar), SignInFailure>, Refusal> {
-        let (found, directory) = self.look_up(request.username).await?;
+        let (found, directory) = self.look_up(asked.name, only).await?;
         if let (None, Some(directory)) = (&found, directory)
             && directory.checks_passwords()
         {
-            let SignIn { username: name, password, client, at, .. } = *request;
-            let verdict = directory.sign_in(Asked { name, password, client, at }).await;
-            return match verdict.map_err(not_asked)? {
+            return match directory.sign_in(asked).await.map_err(not_asked)? {
                 Verdict::Accepted(account, cookies) => Ok(Ok((*account, cookies))),
                 Verdict::Refused => Ok(Err(SignInFailure::WrongPassword)),
                 Verdict::Busy => Err(Refusal::Busy),
             };
         }
         let check = Check {
-            password: request.password.clone(),
+            password: asked.password.clone(),
             encoded: found.as_ref().map(|found| found.password.clone()),
-            decoy: directory.map_or_else(password::decoy, Directory::decoy),
+            decoy: directory.map_or_else(password_pool::decoy, Directory::decoy),
             hashers: directory.map_or_else(|| Algorithm::DEFAULT.into(), Directory::hashers),
         };
         let checked = self.passwords.check(check).await.map_err(|_| Refusal::Busy)?;
@@ -132,9 +157,12 @@ impl Auth {
     async fn look_up(
         &self,
         name: &str,
+        only: Option<&str>,
     ) -> Result<(Option<Account>, Option<&dyn Directory>), Refusal> {
         let mut asked = None;
-        for watched in &self.directories {
+        let is_asked =
+            |watched: &&Watched| only.is_none_or(|only| watched.directory.name() == only);
+        for watched in self.directories.iter().filter(is_asked) {
             let directory = &*watched.directory;
             asked = Some(directory);
             if directory.checks_passwords() {

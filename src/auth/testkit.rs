@@ -155,6 +155,7 @@ impl Kit {
             sessions: Arc::clone(&store) as Arc<dyn Sessions>,
             refresh_tokens: Arc::clone(&store) as Arc<dyn RefreshTokens>,
             stamps: Arc::clone(&store) as Arc<dyn Stamps>,
+            databases: Arc::default(),
             issuers: Vec::new(),
             directories: vec![Watched::new(watched, Duration::from_secs(60))],
             passwords: PasswordPool::start(1, 64).unwrap(),

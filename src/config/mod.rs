@@ -44,7 +44,8 @@ pub use http_directory::{
     AnswerRules, Csrf, CsrfToken, HttpDirectory, HttpUser, LoginEncoding, Logout,
 };
 pub use issuer::{
-    CredentialPlace, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, SimpleJwtIssuer,
+    CredentialPlace, DjangoSessionIssuer, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature,
+    Refusals, ServiceCache, SessionEngine, SimpleJwtIssuer,
 };
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};

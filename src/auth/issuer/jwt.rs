@@ -35,6 +35,7 @@ impl Issuer for HandMade {
             issued_at: made.issued_at,
             expires_at,
             token_id: made.token_id,
+            deny_for: Duration::ZERO,
             password: Password::Unsaid,
             max_age: Some(self.max_age),
         }))

@@ -3,16 +3,26 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::refused::{is_anothers, public};
-use super::{Issued, One, Said, Shown, Way};
+use super::refused::{in_words_of_jwt, is_anothers, public};
+use super::{Asked, Issued, Judged, One, Said, Shown, Way};
 use crate::auth::Auth;
 use crate::auth::memory::Remembered;
 use crate::auth::presented::Credential;
 use crate::caller::{Identity, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
+use crate::config::Refusals;
 use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
 use crate::store::{Session, SessionBy};
+
+/// A credential, and how it comes.
+#[derive(Clone, Copy)]
+struct Presenting<'a> {
+    credential: &'a str,
+    /// Nobody's, where a token is only asked about: a password is not checked then.
+    client: Option<IpAddr>,
+    at: Timestamp,
+}
 
 /// A credential that holds.
 pub(in crate::auth) enum Found {
@@ -39,6 +49,16 @@ impl Found {
     }
 }
 
+impl One {
+    /// What a client learns.
+    const fn refusal(&self, why: IssuedRefusal) -> Refusal {
+        match self.refusals {
+            Refusals::Gateway => public(why, self.proof),
+            Refusals::Jwt => in_words_of_jwt(why, self.proof),
+        }
+    }
+}
+
 impl Auth {
     /// The issuers whose the credential can be, one after another, until one knows it.
     ///
@@ -47,13 +67,15 @@ impl Auth {
     pub(in crate::auth) async fn issued(
         &self,
         shown: &Shown<'_>,
+        client: Option<IpAddr>,
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<Found, (Refusal, Proof)> {
         let mut refused: Vec<(&One, IssuedRefusal)> = Vec::new();
         for index in shown.issuers {
             let Some(one) = self.issuers.all.get(*index) else { continue };
-            match self.issued_by(one, *index, shown.token, at).await {
+            let presenting = Presenting { credential: shown.token, client, at };
+            match self.issued_by(one, *index, presenting, happened).await {
                 Ok(found) => return Ok(found),
                 Err(why) => {
                     refused.push((one, why));
@@ -73,16 +95,26 @@ impl Auth {
         for (one, why) in refused {
             happened.push(What::IssuedRefused { issuer: Arc::clone(&one.name), why });
         }
-        Err((public(why, one.proof), one.proof))
+        Err((one.refusal(why), one.proof))
+    }
+
+    /// What a client learns of something that is no credential, in a place where one of this issuer's belongs.
+    pub(in crate::auth) fn not_a_token(&self, proof: Proof) -> Refusal {
+        let one = match proof {
+            Proof::Issued(index) => self.issuers.all.get(index),
+            _ => None,
+        };
+        one.map_or(Refusal::TokenNotValid, |one| one.refusal(IssuedRefusal::Malformed))
     }
 
     async fn issued_by(
         &self,
         one: &One,
         index: usize,
-        credential: &str,
-        at: Timestamp,
+        shown: Presenting<'_>,
+        happened: &mut Vec<What>,
     ) -> Result<Found, IssuedRefusal> {
+        let Presenting { credential, at, .. } = shown;
         if one.is_over(at) {
             return Err(IssuedRefusal::NoLongerAccepted);
         }
@@ -91,48 +123,81 @@ impl Auth {
         {
             return Ok(Found::Session(live, one.proof));
         }
-        let Some(issued) = self.memory.recall_issued(index, credential) else {
-            let judged = match &one.way {
-                Way::Said(issuer) => match issuer.judge(credential, at)? {
-                    Said::All(judged) => judged,
-                    Said::Session { session, user, expires_at } => {
-                        let live = self.of_session(one, &session, &user, at).await?;
-                        let expires_at = expires_at.unwrap_or(live.expires_at);
-                        let live = self.memory.remember(one.proof, credential, live, expires_at);
-                        return Ok(Found::Session(live, one.proof));
-                    }
-                },
-                Way::Asked(issuer) => issuer.ask(credential, at).await?,
-            };
-            let issued = Arc::new(self.issuers.settle(index, judged, at).await?);
-            let identity = self.holds(one, &issued, at).await?;
-            self.memory.remember_issued(index, credential, Arc::clone(&issued));
-            return Ok(Found::Itself(issued, identity));
-        };
-        match (&one.way, self.holds(one, &issued, at).await) {
-            (Way::Said(_), held) => held.map(|identity| Found::Itself(issued, identity)),
-            (Way::Asked(_), Ok(identity)) => {
-                let every = one.directory.every;
-                let Some(turn) = issued.look.turn(every, at) else {
-                    return Ok(Found::Itself(issued, identity));
-                };
-                match self.again(one, index, credential, &issued, at).await {
-                    Ok(found) => Ok(found),
-                    Err(IssuedRefusal::Unavailable) => {
-                        turn.failed(every, at);
-                        Ok(Found::Itself(Arc::clone(&issued), identity))
-                    }
-                    Err(why) => {
-                        self.memory.forget_issued(index, credential);
-                        Err(why)
+        let before = self.memory.recall_issued(index, credential);
+        match (&one.way, before) {
+            (Way::Said(_), Some(issued)) => {
+                self.holds(one, &issued, at).await.map(|identity| Found::Itself(issued, identity))
+            }
+            (Way::Said(issuer), None) => match issuer.judge(credential, at)? {
+                Said::All(judged) => self.remember(one, index, credential, judged, at).await,
+                Said::Session { session, user, expires_at } => {
+                    let live = self.of_session(one, &session, &user, at).await?;
+                    let expires_at = expires_at.unwrap_or(live.expires_at);
+                    let live = self.memory.remember(one.proof, credential, live, expires_at);
+                    Ok(Found::Session(live, one.proof))
+                }
+            },
+            (Way::Asked(issuer), None) => {
+                let judged = issuer.ask(credential, at).await?;
+                self.remember(one, index, credential, judged, at).await
+            }
+            (Way::Asked(issuer), Some(issued)) => {
+                self.asked_before(one, &**issuer, index, credential, issued, at).await
+            }
+            (Way::Password(cache_for), before) => {
+                if let Some(issued) = before {
+                    match self.holds(one, &issued, at).await {
+                        Err(IssuedRefusal::PasswordChanged | IssuedRefusal::Expired) => {
+                            self.memory.forget_issued(index, credential);
+                        }
+                        held => return held.map(|identity| Found::Itself(issued, identity)),
                     }
                 }
+                let client = shown.client.ok_or(IssuedRefusal::Malformed)?;
+                let check = async {
+                    let judged =
+                        self.basic(one, credential, *cache_for, client, at, happened).await?;
+                    self.issuers.settle(index, judged, at).await.map(Arc::new)
+                };
+                let issued = self.memory.judge_once(index, credential, check).await?;
+                let identity = self.holds_now(one, &issued, at).await?;
+                Ok(Found::Itself(issued, identity))
             }
+        }
+    }
+
+    /// One that its service was asked about before, and is again if that is due.
+    async fn asked_before(
+        &self,
+        one: &One,
+        issuer: &dyn Asked,
+        index: usize,
+        credential: &str,
+        issued: Arc<Issued>,
+        at: Timestamp,
+    ) -> Result<Found, IssuedRefusal> {
+        let every = one.directory.every;
+        let identity = match self.holds(one, &issued, at).await {
+            Ok(identity) => identity,
             // The service may have given it more time.
-            (Way::Asked(_), Err(IssuedRefusal::Expired)) => {
-                self.again(one, index, credential, &issued, at).await
+            Err(IssuedRefusal::Expired) => {
+                return self.again(one, issuer, index, credential, &issued, at).await;
             }
-            (Way::Asked(_), Err(why)) => Err(why),
+            Err(why) => return Err(why),
+        };
+        let Some(turn) = issued.look.turn(every, at) else {
+            return Ok(Found::Itself(issued, identity));
+        };
+        match self.again(one, issuer, index, credential, &issued, at).await {
+            Err(IssuedRefusal::Unavailable) => {
+                turn.failed(every, at);
+                Ok(Found::Itself(Arc::clone(&issued), identity))
+            }
+            Err(why) => {
+                self.memory.forget_issued(index, credential);
+                Err(why)
+            }
+            Ok(found) => Ok(found),
         }
     }
 
@@ -157,19 +222,48 @@ impl Auth {
     async fn again(
         &self,
         one: &One,
+        issuer: &dyn Asked,
         index: usize,
         credential: &str,
         before: &Issued,
         at: Timestamp,
     ) -> Result<Found, IssuedRefusal> {
-        let Way::Asked(issuer) = &one.way else { return Err(IssuedRefusal::Malformed) };
         let mut judged = issuer.ask(credential, at).await?;
         // A service that keeps it anew makes it no younger: what ended it before ends it still.
         judged.issued_at = judged.issued_at.zip(before.issued_at).map(|(now, then)| now.min(then));
+        self.remember(one, index, credential, judged, at).await
+    }
+
+    /// Remembers what was judged just now, if it counts.
+    async fn remember(
+        &self,
+        one: &One,
+        index: usize,
+        credential: &str,
+        judged: Judged,
+        at: Timestamp,
+    ) -> Result<Found, IssuedRefusal> {
         let issued = Arc::new(self.issuers.settle(index, judged, at).await?);
-        let identity = self.holds(one, &issued, at).await?;
+        let identity = self.holds_now(one, &issued, at).await?;
         self.memory.remember_issued(index, credential, Arc::clone(&issued));
         Ok(Found::Itself(issued, identity))
+    }
+
+    /// As [`Self::holds`]; the user is asked for again before it is said that their password is another: what was just
+    /// judged may be younger than what is known of them.
+    async fn holds_now(
+        &self,
+        one: &One,
+        issued: &Issued,
+        at: Timestamp,
+    ) -> Result<Arc<Identity>, IssuedRefusal> {
+        match self.holds(one, issued, at).await {
+            Err(IssuedRefusal::PasswordChanged) => {
+                issued.user.ask_next();
+                self.holds(one, issued, at).await
+            }
+            held => held,
+        }
     }
 
     /// Whether it counts now, and for whom.

@@ -33,13 +33,46 @@ pub(super) const fn is_anothers(why: IssuedRefusal) -> bool {
             | IssuedRefusal::WrongType
             | IssuedRefusal::NoUser
             | IssuedRefusal::NoLongerAccepted
+            | IssuedRefusal::NotFound
+            | IssuedRefusal::UnknownBackend
     )
+}
+
+/// What a client learns from an issuer whose refusals are those of a service that reads hand-made tokens. Only who has the
+/// service's key, or a token of it, can learn from the last that a user is not there.
+pub(super) const fn in_words_of_jwt(why: IssuedRefusal, proof: Proof) -> Refusal {
+    match why {
+        IssuedRefusal::Malformed | IssuedRefusal::BadAlgorithm | IssuedRefusal::BadSignature => {
+            Refusal::JwtUndecodable
+        }
+        IssuedRefusal::Expired | IssuedRefusal::TooOld | IssuedRefusal::NoLongerAccepted => {
+            Refusal::JwtExpired
+        }
+        IssuedRefusal::Ended | IssuedRefusal::PasswordChanged => Refusal::JwtEnded,
+        IssuedRefusal::UnknownUser | IssuedRefusal::InactiveUser => Refusal::JwtUserNotFound,
+        IssuedRefusal::BadClaim
+        | IssuedRefusal::NotYetValid
+        | IssuedRefusal::NoExpiry
+        | IssuedRefusal::NoTokenId
+        | IssuedRefusal::WrongType
+        | IssuedRefusal::NoUser => Refusal::JwtInvalid,
+        // Of other kinds, or no fault of the token's.
+        IssuedRefusal::Unavailable
+        | IssuedRefusal::NotFound
+        | IssuedRefusal::UnknownBackend
+        | IssuedRefusal::BadCredentials
+        | IssuedRefusal::LockedOut
+        | IssuedRefusal::Busy => public(why, proof),
+    }
 }
 
 /// What a client learns: whether to come with another credential, and nothing of user or issuer.
 pub(super) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal {
     match why {
         IssuedRefusal::Unavailable => Refusal::DirectoryUnavailable,
+        IssuedRefusal::Busy => Refusal::Busy,
+        IssuedRefusal::LockedOut => Refusal::TooManyAttempts,
+        IssuedRefusal::BadCredentials => Refusal::BadCredentials,
         IssuedRefusal::Ended => Refusal::SessionEnded,
         // Whatever is wrong with a cookie, its browser should drop it.
         _ if proof.is_cookie() => Refusal::SessionEnded,
@@ -57,6 +90,8 @@ pub(super) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal {
         | IssuedRefusal::InactiveUser
         | IssuedRefusal::PasswordChanged
         | IssuedRefusal::TooOld
+        | IssuedRefusal::NotFound
+        | IssuedRefusal::UnknownBackend
         | IssuedRefusal::NoLongerAccepted => Refusal::TokenNotValid,
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Known {
     /// The stored password in Django's encoding.
     pub(super) password: Secret,
     pub(super) password_print: String,
-    password_mark: Digest,
+    pub(super) password_mark: Digest,
     at: Timestamp,
 }
 
@@ -63,6 +63,11 @@ impl User {
     /// The store has this one.
     pub(super) fn paid(&self, end: &(Digest, Timestamp)) {
         self.owed.lock().retain(|owed| owed != end);
+    }
+
+    /// The next look asks, whenever the last one was.
+    pub(super) fn ask_next(&self) {
+        self.asked_at.store(0, Ordering::Relaxed);
     }
 
     /// The user as known, or as the directory says now if that is due. Of many at once one asks; the others go by what

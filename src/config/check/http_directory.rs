@@ -123,7 +123,7 @@ fn csrf(table: &Table<'_>) -> Csrf {
     }
     let place = table.choice("found_in", &PLACES).unwrap_or(Place::Input);
     let name = match place {
-        Place::Cookie => table.text("name", super::forms::cookie),
+        Place::Cookie => table.text("name", values::cookie),
         Place::Input | Place::Meta => table.text("name", values::filled),
     };
     let is_field = matches!(place, Place::Input) && table.has("field");
@@ -158,7 +158,7 @@ const TELL_APART: [&str; 5] = ["cookie", "location", "location_not", "body_conta
 fn answer_rules(table: &Table<'_>, is_there: bool, is_success: bool) -> AnswerRules {
     let rules = AnswerRules {
         status: status(table),
-        cookie: table.text("cookie", super::forms::cookie),
+        cookie: table.text("cookie", values::cookie),
         location: table.text("location", path),
         location_not: table.text("location_not", path),
         body_contains: table.text("body_contains", values::filled),
