@@ -28,6 +28,7 @@ mod issuer;
 mod load;
 mod raw;
 mod report;
+mod shadow;
 
 #[cfg(test)]
 mod sample_tests;
@@ -49,6 +50,7 @@ pub use issuer::{
 };
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
+pub use shadow::Shadow;
 
 /// Everything the gateway is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +63,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[route]]`, at least one.
     pub routes: Vec<Route>,
+    /// `[shadow]`
+    pub shadow: Shadow,
     /// `[paths]`: what the gateway answers itself.
     pub paths: Vec<OwnPathEntry>,
     /// `[tokens]`

@@ -9,6 +9,7 @@ mod credentials;
 mod front_end;
 mod identity;
 mod sign_in;
+mod thousand;
 
 use serde_json::{Value, json};
 
