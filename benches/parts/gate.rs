@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use criterion::{BatchSize, Criterion};
 use doorwarden::auth::cookies::CookieNames;
+use doorwarden::auth::kept::KeptCookies;
 use doorwarden::auth::keys::KeyRing;
 use doorwarden::auth::refresh_token::RefreshKey;
 use doorwarden::auth::{Auth, Parts, SignIn, SignedIn, Watched};
@@ -132,7 +133,10 @@ impl Scene {
         let (config, _) = Config::parse(CONFIG, folder, "gateway.toml").expect("it is sound");
         let store = Store::of(Memory::new());
         let kim = Watched::new(Arc::new(Kim::new()), Duration::from_secs(60));
+        let (sessions, kept) = (Arc::clone(&store.sessions), Arc::clone(&store.kept));
+        let kept = KeptCookies::new(b"secret", sessions, kept, Vec::new());
         let auth = Auth::new(Parts {
+            kept: Arc::new(kept.unwrap()),
             sessions: store.sessions,
             refresh_tokens: store.refresh_tokens,
             stamps: store.stamps,

@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::state::{StateFolder, claim_store};
 use crate::auth::cookies::CookieNames;
+use crate::auth::kept::KeptCookies;
 use crate::auth::keys::KeyRing;
 use crate::auth::refresh_token::RefreshKey;
 use crate::auth::{self, Auth, Watched};
@@ -27,7 +28,9 @@ use crate::directory::Directory;
 use crate::directory::database::{Access, Databases};
 use crate::directory::django::DjangoDirectory;
 use crate::directory::file::FileDirectory;
+use crate::directory::http::HttpDirectory;
 use crate::directory::password::PasswordPool;
+use crate::directory::private_file;
 use crate::endpoint::Endpoints;
 use crate::endpoint::operator::Operator;
 use crate::event::EndReason;
@@ -35,6 +38,7 @@ use crate::gate::Gate;
 use crate::geo::{Countries, Mmdb, NoCountries};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::proxy::{self, Bound, Observer, Parts, Sockets, Tls};
+use crate::secret::random_bytes;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use crate::store::telling::{SessionEnded, Telling};
@@ -83,6 +87,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         sessions: Arc::new(TimedStore::new(store.sessions, Arc::clone(&metrics))),
         refresh_tokens: Arc::new(TimedStore::new(store.refresh_tokens, Arc::clone(&metrics))),
         stamps: Arc::new(TimedStore::new(store.stamps, Arc::clone(&metrics))),
+        kept: Arc::new(TimedStore::new(store.kept, Arc::clone(&metrics))),
         backup: store.backup,
     };
     let pool = PasswordPool::start(config.login.hash_threads, config.login.hash_queue)
@@ -90,13 +95,18 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let databases = Arc::new(Databases::default());
     let directories = directories(&config, &databases, &metrics)?;
     let asked: Vec<_> = directories.iter().map(|one| Arc::clone(one.directory())).collect();
-    let forms = IdentityForms::open(&config, &asked, &databases, &state.forms_secret());
+    let kept = Arc::new(kept_cookies(&store, &asked, &state).map_err(start_error)?);
+    let forms = IdentityForms::open(&config, &asked, &databases, &kept, &state.forms_secret());
     let forms = Arc::new(forms.map_err(start_error)?);
-    let ended: Arc<dyn SessionEnded> = Arc::<IdentityForms>::clone(&forms);
+    let ended: Arc<dyn SessionEnded> = Arc::new(vec![
+        Arc::<IdentityForms>::clone(&forms) as Arc<dyn SessionEnded>,
+        Arc::<KeptCookies>::clone(&kept) as Arc<dyn SessionEnded>,
+    ]);
     let store = Store {
         sessions: Arc::new(Telling::new(store.sessions, Arc::clone(&ended))),
         refresh_tokens: Arc::new(Telling::new(store.refresh_tokens, ended)),
         stamps: store.stamps,
+        kept: store.kept,
         backup: store.backup,
     };
     let refresh_key = RefreshKey::open(&state.refresh_key()).map_err(start_error)?;
@@ -104,6 +114,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         sessions: Arc::clone(&store.sessions),
         refresh_tokens: Arc::clone(&store.refresh_tokens),
         stamps: Arc::clone(&store.stamps),
+        kept,
         databases,
         issuers: config.issuers.clone(),
         directories,
@@ -180,7 +191,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
 /// A wrong table or path is told at the start, and not by the first who cannot sign in. A service may come up later, so it
 /// keeps nothing from starting.
 async fn ask_once(directories: Vec<Arc<dyn Directory>>) {
-    for directory in directories {
+    for directory in directories.iter().filter(|directory| !directory.checks_passwords()) {
         if let Err(error) = directory.find("").await {
             tracing::warn!(%error, "a directory cannot be asked; its users cannot sign in yet");
         }
@@ -214,6 +225,21 @@ fn open_store(config: &Config) -> Result<Store, StartError> {
     }
 }
 
+/// Sealed under the gateway's own secret, if there is a directory that gives any.
+fn kept_cookies(
+    store: &Store,
+    directories: &[Arc<dyn Directory>],
+    state: &StateFolder,
+) -> Result<KeptCookies, String> {
+    let secret = if directories.iter().any(|directory| directory.checks_passwords()) {
+        private_file::own_secret(&state.forms_secret())?
+    } else {
+        random_bytes::<32>().map_err(|error| error.to_string())?.to_vec().into()
+    };
+    let directories = directories.iter().map(Arc::clone).collect();
+    KeptCookies::new(&secret, Arc::clone(&store.sessions), Arc::clone(&store.kept), directories)
+}
+
 fn directories(
     config: &Config,
     databases: &Databases,
@@ -226,6 +252,9 @@ fn directories(
             let found: Arc<dyn Directory> = match &directory.kind {
                 DirectoryKind::File { path } => {
                     Arc::new(FileDirectory::open(&directory.name, path).map_err(start_error)?)
+                }
+                DirectoryKind::Http(http) => {
+                    Arc::new(HttpDirectory::new(&directory.name, http).map_err(start_error)?)
                 }
                 DirectoryKind::Django(django) => {
                     let database = databases.open(&django.database, Access::Read);

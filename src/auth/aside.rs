@@ -58,6 +58,7 @@ impl Auth {
             cookies: self.cookies.clone(),
             lockout: self.lockout.aside(),
             issuers: self.issuers.aside(stamps as Arc<dyn Stamps>),
+            kept: Arc::clone(&self.kept),
             mints: Arc::clone(&self.mints),
             memory: Memory::new(FEW)?,
         })

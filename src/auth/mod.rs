@@ -13,6 +13,7 @@ mod claims;
 pub mod cookies;
 pub mod issuer;
 mod jwt;
+pub mod kept;
 pub mod keys;
 pub mod lockout;
 mod memory;
@@ -34,6 +35,7 @@ pub use recheck::Watched;
 
 use self::cookies::CookieNames;
 use self::issuer::{IssuerKeyError, Issuers, Mints};
+use self::kept::KeptCookies;
 use self::keys::{KeyError, KeyRing};
 use self::lockout::Lockout;
 use self::memory::{Memory, Remembered};
@@ -62,6 +64,7 @@ pub struct Auth {
     lockout: Lockout,
     issuers: Issuers,
     mints: Arc<Mints>,
+    kept: Arc<KeptCookies>,
     memory: Memory,
 }
 
@@ -73,6 +76,8 @@ pub struct Parts {
     pub refresh_tokens: Arc<dyn RefreshTokens>,
     /// Keeps dates about what others have issued: the same store.
     pub stamps: Arc<dyn Stamps>,
+    /// The cookies that services gave.
+    pub kept: Arc<KeptCookies>,
     /// The services' databases.
     pub databases: Arc<Databases>,
     /// `[[issuer]]`
@@ -196,6 +201,7 @@ impl Auth {
             cookies: parts.cookies,
             lockout: Lockout::new(&parts.login),
             memory: Memory::new(memory::CREDENTIALS)?,
+            kept: parts.kept,
         })
     }
 

@@ -3,7 +3,8 @@
 //! Directories do not call: an operator disables a user or takes a group away in Django's admin, and the gateway learns
 //! it here, at most `directory.recheck` later. Another password, an inactive or a missing user ends sessions, as Django
 //! ends its own; another name or group is put into the session and seen by the next request. A directory that cannot be
-//! asked changes nothing: sessions outlive it.
+//! asked changes nothing: sessions outlive it. One that checks passwords itself cannot be asked about anybody, so its
+//! users stay as they were when they signed in.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ impl Auth {
     pub async fn recheck(&self, now: Timestamp, happened: &mut Vec<What>) {
         let mut due: Vec<&Watched> =
             self.directories.iter().filter(|watched| watched.is_due(now)).collect();
+        due.retain(|watched| !watched.directory.checks_passwords());
         if due.is_empty() {
             return;
         }

@@ -9,6 +9,10 @@
 //!
 //! The first directory that knows the name decides, also by saying no: a user who was disabled there does not come back
 //! through the next one. A directory that cannot be asked ends the attempt, because it might have known the name.
+//!
+//! A directory that checks passwords itself knows every name that those before it do not, and takes the time that its
+//! service takes. So beside another directory, the time of a failure tells which of the two it was; of a name within one
+//! of them it tells nothing that the service does not tell itself.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,12 +23,13 @@ use super::{Auth, SignIn, SignInRefused, SignedIn, TokenPair, Watched, access_to
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::directory::password::{self as password_pool, Check, Checked};
-use crate::directory::{Account, Directory};
+use crate::directory::{Account, Attempt as Asked, Directory, DirectoryError, Verdict};
 use crate::django::hashers::Algorithm;
 use crate::event::{SignInFailure, What};
 use crate::refusal::Refusal;
 use crate::secret::{Secret, random_id};
 use crate::store::{NewSession, Session};
+use crate::wire::jar::Jar;
 
 const MAX_NAME: usize = 1024;
 const MAX_PASSWORD: usize = 1024;
@@ -32,6 +37,18 @@ const MAX_AGENT: usize = 256;
 
 /// When to come again if the hashing pool is full.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
+
+/// A password that was right.
+pub(super) struct Right<'a> {
+    /// Whose it is.
+    pub(super) user: Account,
+    /// What a service gave for it.
+    pub(super) cookies: Jar,
+    /// How they are counted.
+    pub(super) account: Arc<str>,
+    /// Still to be settled.
+    pub(super) attempt: Attempt<'a>,
+}
 
 impl Auth {
     /// Signs a user in: lockout, directories in their order, one password check, a new session.
@@ -45,10 +62,14 @@ impl Auth {
         happened: &mut Vec<What>,
     ) -> Result<SignedIn, SignInRefused> {
         let (username, password) = (request.username, request.password);
-        let (user, account, attempt) = self
+        let Right { user, cookies, account, attempt } = self
             .check_password(username, password, request.client, request.at, None, happened)
             .await?;
-        match self.begin(&user, &request).await {
+        let begun = self.begin(&user, &cookies, &request).await;
+        if begun.is_err() {
+            self.kept.sign_out(&user.identity.key.directory, cookies, request.at);
+        }
+        match begun {
             Ok(signed_in) => {
                 attempt.succeeded();
                 happened.push(What::SignedIn {
@@ -64,8 +85,7 @@ impl Auth {
         }
     }
 
-    /// One password check: the user whose name and password these are, how they are counted, and the attempt, which is
-    /// still to be settled. `only`: no other directory than this one is asked.
+    /// One password check. `only`: no other directory than this one is asked.
     pub(super) async fn check_password(
         &self,
         username: &str,
@@ -74,7 +94,7 @@ impl Auth {
         at: Timestamp,
         only: Option<&str>,
         happened: &mut Vec<What>,
-    ) -> Result<(Account, Arc<str>, Attempt<'_>), SignInRefused> {
+    ) -> Result<Right<'_>, SignInRefused> {
         if !can_be_a_name(username) {
             return Err(failed(Arc::from(""), SignInFailure::UnknownUser, happened));
         }
@@ -93,30 +113,47 @@ impl Auth {
                 });
             }
         };
-        let (found, directory) = match self.look_up(username, only).await {
-            Ok(found) => found,
-            Err(refusal) => return Err(not_tried(attempt, refusal, None)),
-        };
+        match self.judge(Asked { name: username, password, client, at }, only).await {
+            Ok(Ok((user, cookies))) => Ok(Right { user, cookies, account, attempt }),
+            Ok(Err(why)) => {
+                attempt.failed();
+                Err(failed(account, why, happened))
+            }
+            Err(refusal) => {
+                let wait = (refusal == Refusal::Busy).then_some(BUSY_WAIT);
+                Err(not_tried(attempt, refusal, wait))
+            }
+        }
+    }
+
+    /// The user, and the cookies that a service gave for them; or the failure. The error: it could not be judged.
+    async fn judge(
+        &self,
+        asked: Asked<'_>,
+        only: Option<&str>,
+    ) -> Result<Result<(Account, Jar), SignInFailure>, Refusal> {
+        let (found, directory) = self.look_up(asked.name, only).await?;
+        if let (None, Some(directory)) = (&found, directory)
+            && directory.checks_passwords()
+        {
+            return match directory.sign_in(asked).await.map_err(not_asked)? {
+                Verdict::Accepted(account, cookies) => Ok(Ok((*account, cookies))),
+                Verdict::Refused => Ok(Err(SignInFailure::WrongPassword)),
+                Verdict::Busy => Err(Refusal::Busy),
+            };
+        }
         let check = Check {
-            password: password.clone(),
+            password: asked.password.clone(),
             encoded: found.as_ref().map(|found| found.password.clone()),
             decoy: directory.map_or_else(password_pool::decoy, Directory::decoy),
             hashers: directory.map_or_else(|| Algorithm::DEFAULT.into(), Directory::hashers),
         };
-        let Ok(checked) = self.passwords.check(check).await else {
-            return Err(not_tried(attempt, Refusal::Busy, Some(BUSY_WAIT)));
-        };
-        let user = match judge(found, checked) {
-            Ok(user) => user,
-            Err(why) => {
-                attempt.failed();
-                return Err(failed(account, why, happened));
-            }
-        };
-        Ok((user, account, attempt))
+        let checked = self.passwords.check(check).await.map_err(|_| Refusal::Busy)?;
+        Ok(judge(found, checked).map(|user| (user, Jar::default())))
     }
 
-    /// What the first directory that knows the name says, and which that is; if none does, the last.
+    /// What the first directory that knows the name says, and which that is. If none does: the first that checks passwords
+    /// itself, or else the last.
     async fn look_up(
         &self,
         name: &str,
@@ -128,20 +165,23 @@ impl Auth {
         for watched in self.directories.iter().filter(is_asked) {
             let directory = &*watched.directory;
             asked = Some(directory);
-            match directory.find(name).await {
-                Ok(Some(account)) => return Ok((Some(account), asked)),
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "a directory cannot be asked");
-                    return Err(Refusal::DirectoryUnavailable);
-                }
+            if directory.checks_passwords() {
+                break;
+            }
+            if let Some(account) = directory.find(name).await.map_err(not_asked)? {
+                return Ok((Some(account), asked));
             }
         }
         Ok((None, asked))
     }
 
     /// A new session, always: an id or cookie that the client brought is never taken over.
-    async fn begin(&self, user: &Account, request: &SignIn<'_>) -> Result<SignedIn, Refusal> {
+    async fn begin(
+        &self,
+        user: &Account,
+        cookies: &Jar,
+        request: &SignIn<'_>,
+    ) -> Result<SignedIn, Refusal> {
         let no_randomness = |_| Refusal::Internal;
         let at = request.at;
         let id = SessionId::new(&random_id().map_err(no_randomness)?);
@@ -155,6 +195,7 @@ impl Auth {
             .tokens
             .then(|| self.refresh_key.issue(&self.tokens, &id, user_id, expires_at, at))
             .transpose()?;
+        let kept = (!cookies.is_empty()).then(|| self.kept.seal(&id, cookies)).transpose()?;
         let new = NewSession {
             id,
             identity: Arc::clone(&user.identity),
@@ -166,6 +207,7 @@ impl Auth {
             client: Some(request.client),
             agent: cut(request.agent, MAX_AGENT).to_owned(),
             refresh: refresh.as_ref().map(|refresh| refresh.remembered.clone()),
+            kept,
         };
         let session = self.sessions.create(new).await.map_err(super::store_failed)?;
         let tokens = match refresh {
@@ -215,6 +257,11 @@ fn judge(found: Option<Account>, checked: Checked) -> Result<Account, SignInFail
         Checked::Match if !account.active => Err(SignInFailure::Inactive),
         Checked::Match => Ok(account),
     }
+}
+
+fn not_asked(error: DirectoryError) -> Refusal {
+    tracing::warn!(%error, "a directory cannot be asked");
+    Refusal::DirectoryUnavailable
 }
 
 fn failed(account: Arc<str>, why: SignInFailure, happened: &mut Vec<What>) -> SignInRefused {

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 
 use super::cookies::CookieNames;
+use super::kept::KeptCookies;
 use super::keys::KeyRing;
 use super::refresh_token::RefreshKey;
 use super::{Auth, Parts, SignIn, SignInRefused, SignedIn, Watched};
@@ -26,7 +27,7 @@ use crate::django::hashers::{Algorithm as HashAlgorithm, dummy_like};
 use crate::event::What;
 use crate::secret::{Digest, Secret};
 use crate::store::memory::Memory;
-use crate::store::{NewSession, RefreshTokens, Session, Sessions, Stamps};
+use crate::store::{Kept, NewSession, RefreshTokens, Session, Sessions, Stamps};
 
 /// 2026-11-23T08:34:39Z
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
@@ -99,6 +100,7 @@ pub(crate) fn session(id: &str, user: &str) -> Arc<Session> {
         client: None,
         agent: String::new(),
         refresh: None,
+        kept: None,
     })
 }
 
@@ -118,6 +120,21 @@ pub(crate) struct FakeDirectory {
     pub(crate) is_down: AtomicBool,
 }
 
+/// Cookies of no session.
+pub(crate) fn kept_cookies() -> Arc<KeptCookies> {
+    kept_in(&Memory::new(), Vec::new())
+}
+
+/// Cookies that are kept in this store, of services behind these directories.
+pub(crate) fn kept_in(
+    store: &Arc<Memory>,
+    directories: Vec<Arc<dyn Directory>>,
+) -> Arc<KeptCookies> {
+    let sessions = Arc::clone(store) as Arc<dyn Sessions>;
+    let kept = Arc::clone(store) as Arc<dyn Kept>;
+    Arc::new(KeptCookies::new(b"secret", sessions, kept, directories).unwrap())
+}
+
 /// The address that sign-ins come from.
 pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -134,6 +151,7 @@ impl Kit {
         let watched = Arc::clone(&directory) as Arc<dyn Directory>;
         let tokens = tokens(keep.path());
         let mut parts = Parts {
+            kept: kept_in(&store, Vec::new()),
             sessions: Arc::clone(&store) as Arc<dyn Sessions>,
             refresh_tokens: Arc::clone(&store) as Arc<dyn RefreshTokens>,
             stamps: Arc::clone(&store) as Arc<dyn Stamps>,

@@ -31,6 +31,19 @@ pub enum FormKind {
     DjangoSession(Box<DjangoSession>),
     /// `kind = "drf-token"`
     DrfToken(Box<DrfToken>),
+    /// `kind = "cookies"`
+    Cookies(CookiesForm),
+}
+
+/// `kind = "cookies"`: what the service gave when its user signed in through a directory `http`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookiesForm {
+    /// The names of those that are kept from the client; empty: all that the service gave at the sign-in.
+    pub cookies: Vec<String>,
+    /// The one without which the service knows nobody.
+    pub session_cookie: String,
+    /// Where the service sends whoever has no session there.
+    pub login_path: Option<String>,
 }
 
 /// `kind = "django-session"`: a session that the service's own middleware reads.
@@ -202,16 +215,21 @@ impl FormKind {
             Self::SimpleJwt(form) => Some(&form.header),
             Self::Jwt(form) => Some(&form.header),
             Self::DrfToken(form) => Some(&form.header),
-            Self::DjangoSession(_) => None,
+            Self::DjangoSession(_) | Self::Cookies(_) => None,
         }
     }
 
-    /// The cookie that it sets.
-    pub fn cookie(&self) -> Option<&str> {
-        match self {
-            Self::DjangoSession(form) => Some(&form.cookie),
-            Self::RemoteUser(_) | Self::SimpleJwt(_) | Self::Jwt(_) | Self::DrfToken(_) => None,
-        }
+    /// The cookies that it sets, as far as the configuration names them.
+    pub fn cookies(&self) -> impl Iterator<Item = &str> {
+        let (one, more): (Option<&String>, &[String]) = match self {
+            Self::DjangoSession(form) => (Some(&form.cookie), &[]),
+            Self::Cookies(form) => (Some(&form.session_cookie), &form.cookies),
+            Self::RemoteUser(_) | Self::SimpleJwt(_) | Self::Jwt(_) | Self::DrfToken(_) => {
+                (None, &[])
+            }
+        };
+        let more = more.iter().filter(move |name| Some(*name) != one);
+        one.into_iter().chain(more).map(String::as_str)
     }
 }
 

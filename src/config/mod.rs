@@ -22,6 +22,7 @@ mod check;
 mod database;
 mod defaults;
 mod forms;
+mod http_directory;
 pub mod init;
 mod issuer;
 mod load;
@@ -37,8 +38,11 @@ mod tests;
 pub use alias::{Answer, Answers, JwtShape, SessionShape, Shape};
 pub use database::{Database, DatabaseServer, DatabaseTls, Engine};
 pub use forms::{
-    DjangoSession, DrfToken, FormEngine, FormKey, FormKind, HandMadeJwt, IdentityForm, LastLogin,
-    MissingToken, RemoteUser, RouteForms, SimpleJwt, UserValue,
+    CookiesForm, DjangoSession, DrfToken, FormEngine, FormKey, FormKind, HandMadeJwt, IdentityForm,
+    LastLogin, MissingToken, RemoteUser, RouteForms, SimpleJwt, UserValue,
+};
+pub use http_directory::{
+    AnswerRules, Csrf, CsrfToken, HttpDirectory, HttpUser, LoginEncoding, Logout,
 };
 pub use issuer::{
     CredentialPlace, DjangoSessionIssuer, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature,
@@ -347,6 +351,8 @@ pub enum DirectoryKind {
     },
     /// `kind = "django"`
     Django(Box<DjangoDirectory>),
+    /// `kind = "http"`
+    Http(Box<HttpDirectory>),
 }
 
 /// `[[directory]] kind = "django"`: the service's own user table, read only.

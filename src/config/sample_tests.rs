@@ -6,10 +6,11 @@ use std::path::Path;
 use super::raw::{self, Reader};
 use super::report::Report;
 use super::{
-    Answers, Config, Cors, Database, DatabaseServer, Detect, DirectoryKind, DjangoDirectory,
-    DjangoSession, DrfToken, Engine, FormEngine, FormKind, Geo, IdentityHeaders, IssuerKey,
-    IssuerKind, IssuerSettings, JwtShape, Listen, Log, Login, OwnPath, Route, SessionEngine,
-    SessionSettings, SessionShape, Shape, SimpleJwtIssuer, Tokens, Upstream, check, init,
+    AnswerRules, Answers, Config, Cors, Database, DatabaseServer, Detect, DirectoryKind,
+    DjangoDirectory, DjangoSession, DrfToken, Engine, FormEngine, FormKind, Geo, HttpDirectory,
+    HttpUser, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, JwtShape, Listen, Log, Login,
+    OwnPath, Route, SessionEngine, SessionSettings, SessionShape, Shape, SimpleJwtIssuer, Tokens,
+    Upstream, check, init,
 };
 use crate::wire::path::CanonicalPath;
 
@@ -60,7 +61,7 @@ fn switches_that_weaken_security_are_off_in_the_sample() {
 fn the_settings_that_are_off_are_good_examples() {
     let config = parse(&everything_on());
     assert_eq!(config.listen.https.len(), 1);
-    assert_eq!(config.directories.len(), 3);
+    assert_eq!(config.directories.len(), 4);
     assert_eq!(config.login.links.len(), 1);
     assert_eq!(config.paths.len(), OwnPath::ALL.len() + 5);
 }
@@ -156,6 +157,26 @@ fn the_server_block_shows_the_defaults() {
         ..server
     };
     assert_eq!(**django, DjangoDirectory::new(Database::Server(Box::new(server))));
+}
+
+#[test]
+fn the_http_block_shows_the_defaults() {
+    let config = parse(&everything_on());
+    let DirectoryKind::Http(http) = &config.directories[3].kind else {
+        panic!("the fourth directory posts a form");
+    };
+    let examples = HttpDirectory {
+        csrf: None,
+        fields: Vec::new(),
+        headers: Vec::new(),
+        success: AnswerRules::default(),
+        refused: AnswerRules::default(),
+        user: HttpUser::default(),
+        logout: None,
+        ..(**http).clone()
+    };
+    assert_eq!(examples, HttpDirectory::new(http.url.clone()));
+    assert!(!http.user.casefold);
 }
 
 #[test]

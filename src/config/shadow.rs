@@ -33,7 +33,8 @@ impl Config {
             FormKind::SimpleJwt(_)
             | FormKind::Jwt(_)
             | FormKind::DjangoSession(_)
-            | FormKind::DrfToken(_) => None,
+            | FormKind::DrfToken(_)
+            | FormKind::Cookies(_) => None,
         });
         self.identity.names().chain(forms)
     }

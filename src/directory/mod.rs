@@ -3,22 +3,30 @@
 //! A directory says what it knows of a name; whether the password matches is decided in one place for all of them
 //! (`auth::sign_in`), so that an unknown user, a wrong password, an inactive user and an unusable password take the same
 //! time and give the same answer. Directories are asked in the order of the file; the first that knows the name decides.
+//!
+//! One kind is different: a directory that checks passwords itself ([`Directory::checks_passwords`]) cannot say what it
+//! knows of a name. It answers a name and a password together ([`Directory::sign_in`]), so it takes every name that those
+//! before it do not know, and one behind it is never asked. Its users cannot be looked up again either.
 
 pub mod cache;
 pub mod database;
 pub mod django;
 pub mod file;
+pub mod http;
 pub mod password;
 pub mod private_file;
 pub mod users_file;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::caller::{Identity, UserKey};
+use crate::clock::Timestamp;
 use crate::django::hashers::Algorithm;
 use crate::secret::{Digest, Secret};
+use crate::wire::jar::Jar;
 
 /// What a directory knows of a user.
 #[derive(Clone, Debug)]
@@ -41,6 +49,30 @@ pub struct DirectoryError {
     pub reason: String,
 }
 
+/// A name and a password for a directory that checks them itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// The name as given.
+    pub name: &'a str,
+    /// The password as given.
+    pub password: &'a Secret,
+    /// Whose attempt it is.
+    pub client: IpAddr,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// What a directory that checks passwords itself says.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is the user's password; and these are the cookies that the service gave for it.
+    Accepted(Box<Account>, Jar),
+    /// There is no such user, or it is not their password.
+    Refused,
+    /// It is asked by as many others as it may be.
+    Busy,
+}
+
 /// Knows users.
 #[async_trait]
 pub trait Directory: Send + Sync {
@@ -60,6 +92,22 @@ pub trait Directory: Send + Sync {
 
     /// The user with this id. `None`: they are gone.
     async fn by_id(&self, user: &UserKey) -> Result<Option<Account>, DirectoryError>;
+
+    /// Does it check passwords itself? Then [`Self::sign_in`] is asked, and the look-ups above fail.
+    fn checks_passwords(&self) -> bool {
+        false
+    }
+
+    /// Checks a name and a password, where [`Self::checks_passwords`].
+    async fn sign_in(&self, _attempt: Attempt<'_>) -> Result<Verdict, DirectoryError> {
+        let reason = "it checks no passwords".to_owned();
+        Err(DirectoryError { directory: self.name().to_owned(), reason })
+    }
+
+    /// Ends at the service what [`Self::sign_in`] began there, with the cookies that it gave.
+    async fn sign_out(&self, _cookies: Jar, _at: Timestamp) -> Result<(), DirectoryError> {
+        Ok(())
+    }
 }
 
 impl Account {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::secret::random_id;
+use crate::secret::{random_bytes, random_id};
 
 /// Larger files are refused: no key and no users' file comes near it, and a wrong path (`/dev/zero`) does.
 const MAX_BYTES: u64 = 64 << 20;
@@ -189,6 +189,26 @@ fn directory_of(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
+}
+
+/// 32 random bytes of the gateway's own, made if they are not there.
+///
+/// # Errors
+/// What is wrong with the file, or that there is no randomness.
+pub fn own_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    if !path.exists() {
+        let new = random_bytes::<32>().map(Zeroizing::new).map_err(|error| error.to_string())?;
+        match create(path, new.as_slice()) {
+            Err(PrivateFileError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(|error| error.to_string())?,
+        }
+    }
+    let (bytes, _) = read(path).map_err(|error| error.to_string())?;
+    if bytes.len() != 32 {
+        return Err(format!("{} holds no secret: remove it to have one made", path.display()));
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

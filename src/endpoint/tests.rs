@@ -64,6 +64,7 @@ pub(super) fn session(id: &str, user: &str) -> Arc<Session> {
         client: None,
         agent: String::new(),
         refresh: None,
+        kept: None,
     })
 }
 

@@ -77,8 +77,10 @@ impl EditRules {
         } else {
             self.issued_cookies.as_slice()
         };
-        let not_theirs: Vec<&str> =
-            self.cookies_of(clears).chain(issued.iter().map(String::as_str)).collect();
+        let not_theirs: Vec<&str> = self
+            .cookies_of(clears, &forwarding.given)
+            .chain(issued.iter().map(String::as_str))
+            .collect();
         let kept = cookie::strip_where(&arrival.headers, |pair| {
             let is_theirs = own_session.is_some_and(|name| pair.is_called(name))
                 && !CookieNames::is_ours(pair.value());
@@ -188,7 +190,7 @@ impl EditRules {
         let route = forwarding.permit.route();
         let own_session = self.forms.own_session(caller, route);
         let mut not_theirs: Vec<&str> = self
-            .cookies_of(self.forms.clears(route))
+            .cookies_of(self.forms.clears(route), &forwarding.given)
             .filter(|name| Some(*name) != own_session)
             .collect();
         if !is_over {
@@ -205,10 +207,15 @@ impl EditRules {
 }
 
 impl EditRules {
-    /// The gateway's cookie, and those of a route's forms.
-    fn cookies_of<'a>(&'a self, clears: Option<&'a Clears>) -> impl Iterator<Item = &'a str> {
+    /// The gateway's cookie, those of a route's forms, and those that this caller was given.
+    fn cookies_of<'a>(
+        &'a self,
+        clears: Option<&'a Clears>,
+        given: &'a Given,
+    ) -> impl Iterator<Item = &'a str> {
         let theirs = clears.map_or(&[][..], |clears| &clears.cookies);
-        iter::once(self.cookies.own()).chain(theirs.iter().map(String::as_str))
+        let given = given.cookies.iter().map(|cookie| &cookie.name);
+        iter::once(self.cookies.own()).chain(theirs.iter().chain(given).map(String::as_str))
     }
 }
 

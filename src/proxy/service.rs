@@ -165,7 +165,8 @@ impl ProxyHttp for Service {
             let caller = forwarding.permit.caller();
             let given = &forwarding.given;
             // Before the client hears of it: its next request may follow at once.
-            ended = self.edit.forms.answered(caller, given, &response.headers, ctx.at).await;
+            let (status, headers) = (response.status, &response.headers);
+            ended = self.edit.forms.answered(caller, given, status, headers, ctx.at).await;
             let proof = caller.known().map(|known| known.proof);
             if let (Some(proof), Some(name)) =
                 (proof, self.edit.forms.own_session(caller, forwarding.permit.route()))

@@ -72,6 +72,15 @@ impl Live {
         session.is_live(now).then_some(session)
     }
 
+    /// Shows what is kept for a session now, if it has not ended.
+    pub(super) fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> bool {
+        let held = self.by_id.get(session);
+        held.is_some_and(|held| {
+            held.session.kept.store(Some(kept));
+            true
+        })
+    }
+
     /// The date under a key.
     pub(super) fn stamp(&self, key: &Digest) -> Option<Timestamp> {
         self.stamps.get(key).map(|stamp| stamp.at)

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 
 use super::live::Live;
 use super::{
-    Backup, NewRefreshToken, NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation,
-    Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
+    Backup, Kept, NewRefreshToken, NewSession, NewStamp, RefreshState, RefreshTokens, Rotate,
+    Rotation, Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -137,6 +137,14 @@ impl Stamps for Memory {
         let merged = self.live.merged(&new);
         self.live.put_stamp(new.key, merged);
         Ok(merged.at)
+    }
+}
+
+#[async_trait]
+impl Kept for Memory {
+    async fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> Result<bool, StoreError> {
+        let _decides = self.tokens.lock();
+        Ok(self.live.keep(session, kept))
     }
 }
 

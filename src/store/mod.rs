@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 
 use crate::caller::{Identity, SessionId, UserKey};
@@ -58,6 +58,8 @@ pub struct Session {
     pub client: Option<IpAddr>,
     /// The `User-Agent` at sign-in, cut to 256 bytes.
     pub agent: String,
+    /// What is kept for it beside: see [`Kept`]. Replaced through that port alone.
+    pub kept: ArcSwapOption<Vec<u8>>,
     last_used: AtomicU64,
     ended: AtomicBool,
 }
@@ -85,6 +87,8 @@ pub struct NewSession {
     pub agent: String,
     /// The first refresh token of its family, if tokens were issued.
     pub refresh: Option<NewRefreshToken>,
+    /// What is kept for it from the beginning: see [`Kept`].
+    pub kept: Option<Arc<Vec<u8>>>,
 }
 
 /// A refresh token to remember. Only the hash of its `jti` is stored.
@@ -255,6 +259,15 @@ pub trait Stamps: Send + Sync {
     async fn put(&self, stamp: NewStamp) -> Result<Timestamp, StoreError>;
 }
 
+/// Keeps a small sealed thing with a session (the cookies that a service gave it). The store does not know what it is; it
+/// is in the session's record, so that reading it does no I/O, and goes with the session.
+#[async_trait]
+pub trait Kept: Send + Sync {
+    /// Replaces what is kept for a session; durable when this returns, and seen by every holder of the record. `false`:
+    /// the session has ended, and nothing is kept for it.
+    async fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> Result<bool, StoreError>;
+}
+
 /// Copies a store while it is in use.
 #[async_trait]
 pub trait Backup: Send + Sync {
@@ -271,17 +284,23 @@ pub struct Store {
     pub refresh_tokens: Arc<dyn RefreshTokens>,
     /// Dates about what others have issued.
     pub stamps: Arc<dyn Stamps>,
+    /// What is kept with these sessions.
+    pub kept: Arc<dyn Kept>,
     /// A copy of all of it.
     pub backup: Arc<dyn Backup>,
 }
 
 impl Store {
     /// The ports of one adapter.
-    pub fn of<A: Sessions + RefreshTokens + Stamps + Backup + 'static>(adapter: Arc<A>) -> Self {
+    pub fn of<A>(adapter: Arc<A>) -> Self
+    where
+        A: Sessions + RefreshTokens + Stamps + Kept + Backup + 'static,
+    {
         Self {
             sessions: Arc::<A>::clone(&adapter),
             refresh_tokens: Arc::<A>::clone(&adapter),
             stamps: Arc::<A>::clone(&adapter),
+            kept: Arc::<A>::clone(&adapter),
             backup: adapter,
         }
     }
@@ -305,6 +324,7 @@ impl Session {
             idle_timeout: new.idle_timeout,
             client: new.client,
             agent: new.agent.clone(),
+            kept: ArcSwapOption::new(new.kept.clone()),
             last_used: AtomicU64::new(last_used.as_millis()),
             ended: AtomicBool::new(false),
         })
@@ -323,6 +343,7 @@ impl Session {
             idle_timeout: self.idle_timeout,
             client: self.client,
             agent: self.agent.clone(),
+            kept: ArcSwapOption::new(self.kept.load_full()),
             last_used: AtomicU64::new(self.last_used.load(Ordering::Relaxed)),
             ended: AtomicBool::new(self.ended.load(Ordering::Acquire)),
         })

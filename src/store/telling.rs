@@ -16,7 +16,16 @@ use crate::secret::Digest;
 /// Wants to know when a session has ended, to take away what was made for it elsewhere. Must not wait.
 pub trait SessionEnded: Send + Sync {
     /// It has, durably.
-    fn session_ended(&self, session: &SessionId);
+    fn session_ended(&self, session: &Session);
+}
+
+/// All of them hear of it.
+impl SessionEnded for Vec<Arc<dyn SessionEnded>> {
+    fn session_ended(&self, session: &Session) {
+        for one in self {
+            one.session_ended(session);
+        }
+    }
 }
 
 /// Stands in front of a store.
@@ -33,7 +42,7 @@ impl<S: ?Sized> Telling<S> {
 
     fn tell(&self, ended: &[Arc<Session>]) {
         for session in ended {
-            self.told.session_ended(&session.id);
+            self.told.session_ended(session);
         }
     }
 }
@@ -83,7 +92,7 @@ impl<S: RefreshTokens + ?Sized> RefreshTokens for Telling<S> {
     async fn rotate(&self, rotate: Rotate) -> Result<Rotation, StoreError> {
         let rotation = self.store.rotate(rotate).await?;
         if let Rotation::Reused(session) = &rotation {
-            self.told.session_ended(&session.id);
+            self.told.session_ended(session);
         }
         Ok(rotation)
     }
@@ -116,8 +125,8 @@ mod tests {
     struct Told(Mutex<Vec<String>>);
 
     impl SessionEnded for Told {
-        fn session_ended(&self, session: &SessionId) {
-            self.0.lock().push(session.as_str().to_owned());
+        fn session_ended(&self, session: &Session) {
+            self.0.lock().push(session.id.as_str().to_owned());
         }
     }
 
@@ -140,6 +149,7 @@ mod tests {
             client: None,
             agent: String::new(),
             refresh,
+            kept: None,
         }
     }
 

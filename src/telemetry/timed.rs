@@ -9,14 +9,15 @@ use async_trait::async_trait;
 use super::metrics::{DirectoryMetrics, Metrics, StoreOperation};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::directory::{Account, Directory, DirectoryError};
+use crate::directory::{Account, Attempt, Directory, DirectoryError, Verdict};
 use crate::django::hashers::Algorithm;
 use crate::event::EndReason;
 use crate::secret::{Digest, Secret};
 use crate::store::{
-    Backup, NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation, Session,
+    Backup, Kept, NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation, Session,
     SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
+use crate::wire::jar::Jar;
 
 /// A store whose operations are timed. It implements each port that the store behind it implements.
 #[derive(Clone, Debug)]
@@ -117,6 +118,13 @@ impl<S: Stamps + ?Sized> Stamps for TimedStore<S> {
 }
 
 #[async_trait]
+impl<S: Kept + ?Sized> Kept for TimedStore<S> {
+    async fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> Result<bool, StoreError> {
+        self.timed(StoreOperation::Keep, self.store.keep(session, kept)).await
+    }
+}
+
+#[async_trait]
 impl<S: Backup + ?Sized> Backup for TimedStore<S> {
     async fn backup(&self, to: &Path) -> Result<(), StoreError> {
         self.timed(StoreOperation::Backup, self.store.backup(to)).await
@@ -130,10 +138,10 @@ impl<D: Directory + ?Sized> TimedDirectory<D> {
         Self { directory, metrics }
     }
 
-    async fn timed(
+    async fn timed<T>(
         &self,
-        work: impl Future<Output = Result<Option<Account>, DirectoryError>> + Send,
-    ) -> Result<Option<Account>, DirectoryError> {
+        work: impl Future<Output = Result<T, DirectoryError>> + Send,
+    ) -> Result<T, DirectoryError> {
         let began = Instant::now();
         let result = work.await;
         if let Some(metrics) = &self.metrics {
@@ -163,6 +171,18 @@ impl<D: Directory + ?Sized> Directory for TimedDirectory<D> {
 
     async fn by_id(&self, user: &UserKey) -> Result<Option<Account>, DirectoryError> {
         self.timed(self.directory.by_id(user)).await
+    }
+
+    fn checks_passwords(&self) -> bool {
+        self.directory.checks_passwords()
+    }
+
+    async fn sign_in(&self, attempt: Attempt<'_>) -> Result<Verdict, DirectoryError> {
+        self.timed(self.directory.sign_in(attempt)).await
+    }
+
+    async fn sign_out(&self, cookies: Jar, at: Timestamp) -> Result<(), DirectoryError> {
+        self.directory.sign_out(cookies, at).await
     }
 }
 

@@ -14,6 +14,7 @@ pub mod forward;
 pub mod framing;
 pub mod header_value;
 pub mod host;
+pub mod jar;
 pub mod next;
 pub mod path;
 pub mod reply;

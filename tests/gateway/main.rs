@@ -33,6 +33,8 @@ mod django;
 mod documentation;
 // What a request would meet, told beforehand.
 mod explain;
+// Applications with a login form, which the gateway fills in.
+mod form_login;
 // What the upstream receives, and what the client gets back from it.
 mod forwarding;
 // The forms in which a service is told who is calling, in front of real Django.

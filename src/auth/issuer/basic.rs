@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::{Judged, One, Password};
+use crate::auth::sign_in::Right;
 use crate::auth::{Auth, SignInRefused};
 use crate::clock::Timestamp;
 use crate::event::{IssuedRefusal, What};
@@ -53,7 +54,7 @@ impl Auth {
             UserPass::read(credential).ok_or(IssuedRefusal::Malformed)?;
         let only = Some(one.directory.directory.name());
         match self.check_password(&name, &password, client, at, only, happened).await {
-            Ok((account, _, attempt)) => {
+            Ok(Right { user: account, attempt, .. }) => {
                 attempt.succeeded();
                 Ok(Judged {
                     user: account.identity.key.id.to_string(),

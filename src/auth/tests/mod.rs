@@ -1,6 +1,7 @@
 //! [`Auth`](super::Auth) as its callers see it, with everything behind it in memory.
 
 mod credentials;
+mod kept;
 mod recheck;
 mod refresh;
 mod sign_in;

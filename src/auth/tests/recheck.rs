@@ -102,6 +102,7 @@ async fn users_of_a_directory_that_was_taken_away_are_signed_out() {
         client: None,
         agent: String::new(),
         refresh: None,
+        kept: None,
     };
     let removed = kit.store.create(new).await.unwrap();
     let mut happened = Vec::new();

@@ -1,6 +1,7 @@
 //! `[[directory]]`: each kind has its own keys.
 
 use super::database::{SERVER_KEYS, database};
+use super::http_directory::{HTTP_KEYS, http};
 use super::{HOUR, secs, values};
 use crate::config::defaults::RECHECK;
 use crate::config::raw::{Table, Wrong};
@@ -13,9 +14,11 @@ use crate::django::hashers;
 enum Kind {
     File,
     Django,
+    Http,
 }
 
-const KINDS: [(&str, Kind); 2] = [("file", Kind::File), ("django", Kind::Django)];
+const KINDS: [(&str, Kind); 3] =
+    [("file", Kind::File), ("django", Kind::Django), ("http", Kind::Http)];
 const FILE_KEYS: [&str; 1] = ["path"];
 const DJANGO_KEYS: [&str; 5] = ["database", "user_table", "columns", "groups", "hashers"];
 
@@ -36,6 +39,7 @@ pub(super) fn directories(root: &Table<'_>) -> Vec<DirectorySettings> {
         }
         directory
     });
+    warn_of_unasked(root, all.iter().flatten());
     if !root.has("directory") || root.is_empty_list("directory") {
         root.warn(
             "directory",
@@ -46,8 +50,20 @@ pub(super) fn directories(root: &Table<'_>) -> Vec<DirectorySettings> {
     all.into_iter().flatten().collect()
 }
 
+/// One that checks passwords itself takes every name, so those behind it are never asked.
+fn warn_of_unasked<'d>(root: &Table<'_>, mut all: impl Iterator<Item = &'d DirectorySettings>) {
+    let Some(http) = all.find(|one| matches!(one.kind, DirectoryKind::Http(_))) else { return };
+    for unasked in all {
+        root.warn(
+            "directory",
+            Wrong::new(format!("{:?} is never asked", unasked.name))
+                .help(format!("{:?} takes every name that it gets: put it last", http.name)),
+        );
+    }
+}
+
 fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
-    table.require("kind", "allowed: \"file\", \"django\"");
+    table.require("kind", "allowed: \"file\", \"django\", \"http\"");
     let kind = table.choice("kind", &KINDS);
     let name = table.text("name", values::name);
     let recheck = table.duration("recheck", secs(1)..=HOUR).unwrap_or(RECHECK);
@@ -56,9 +72,34 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
         table.pass_over(&FILE_KEYS);
         table.pass_over(&DJANGO_KEYS);
         table.pass_over(&SERVER_KEYS);
+        table.pass_over(&HTTP_KEYS);
         return None;
     };
+    if !matches!(kind, Kind::Http) {
+        table.refuse(
+            &HTTP_KEYS,
+            "this kind of directory has no such key",
+            "it is for kind = \"http\"",
+        );
+    }
     let (word, kind) = match kind {
+        Kind::Http => {
+            for keys in [&FILE_KEYS[..], &DJANGO_KEYS[..], &SERVER_KEYS[..]] {
+                table.refuse(
+                    keys,
+                    "an http directory has no such key",
+                    "it asks the application itself, at url",
+                );
+            }
+            if table.has("recheck") {
+                table.error(
+                    "recheck",
+                    Wrong::new("an http directory cannot look anybody up again")
+                        .help("it learns of a user when they sign in"),
+                );
+            }
+            ("http", DirectoryKind::Http(Box::new(http(table))))
+        }
         Kind::File => {
             for keys in [&DJANGO_KEYS[..], &SERVER_KEYS[..]] {
                 table.refuse(

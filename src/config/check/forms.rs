@@ -4,8 +4,8 @@ use super::session_form::{django_session, drf_token};
 use super::{HOUR, secs, values};
 use crate::config::raw::{Item, Table, Wrong, nearest};
 use crate::config::{
-    DirectorySettings, FormKey, FormKind, HandMadeJwt, IdentityForm, IdentityHeaders, RemoteUser,
-    RouteForms, SimpleJwt, UserValue,
+    CookiesForm, DirectoryKind, DirectorySettings, FormKey, FormKind, HandMadeJwt, IdentityForm,
+    IdentityHeaders, RemoteUser, RouteForms, SimpleJwt, UserValue,
 };
 use crate::django::jws::Algorithm;
 use crate::wire::forward::fold;
@@ -17,18 +17,20 @@ enum Kind {
     Jwt,
     DjangoSession,
     DrfToken,
+    Cookies,
 }
 
-const KINDS: [(&str, Kind); 5] = [
+const KINDS: [(&str, Kind); 6] = [
     ("remote-user", Kind::RemoteUser),
     ("simplejwt", Kind::SimpleJwt),
     ("jwt", Kind::Jwt),
     ("django-session", Kind::DjangoSession),
     ("drf-token", Kind::DrfToken),
+    ("cookies", Kind::Cookies),
 ];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 31] = [
+const KEYS: [(&str, &[&str]); 33] = [
     ("header", &["remote-user", "simplejwt", "jwt", "drf-token"]),
     ("value", &["remote-user"]),
     ("algorithm", &["simplejwt", "jwt"]),
@@ -60,6 +62,8 @@ const KEYS: [(&str, &[&str]); 31] = [
     ("table", &["drf-token"]),
     ("cache_for", &["drf-token"]),
     ("missing", &["drf-token"]),
+    ("cookies", &["cookies"]),
+    ("login_path", &["cookies"]),
 ];
 
 /// The claims that every token has: none of them can hold the user's id as well.
@@ -110,6 +114,7 @@ pub(super) fn forms(
                 FormKind::DjangoSession(Box::new(django_session(table, settings)))
             }
             Some(Kind::DrfToken) => FormKind::DrfToken(Box::new(drf_token(table, settings))),
+            Some(Kind::Cookies) => FormKind::Cookies(cookies(table, directories)),
             None => FormKind::RemoteUser(RemoteUser::default()),
         };
         if let (Some(header), true) = (kind.header(), table.has("kind")) {
@@ -118,6 +123,8 @@ pub(super) fn forms(
         let any_will_do =
             matches!(kind, FormKind::RemoteUser(RemoteUser { value: UserValue::Name, .. }));
         let directory = known.unwrap_or_else(|| directory(table, any_will_do, directories));
+        let named = |name: &String| directories.iter().find(|one| one.name == *name);
+        refuse_unfit(table, &kind, directory.as_ref().map_or(directories.first(), named));
         all.push(Item {
             value: IdentityForm { name, directory, kind },
             place: table.place("name"),
@@ -156,6 +163,32 @@ fn hand_made(table: &Table<'_>) -> HandMadeJwt {
         user_id_claim: table.text("user_id_claim", claim).unwrap_or(default.user_id_claim),
         key: default.key,
     }
+}
+
+fn cookies(table: &Table<'_>, directories: &[DirectorySettings]) -> CookiesForm {
+    let cookies = table.values("cookies", values::cookie).unwrap_or_default();
+    let named = table.text("directory", |name| Ok(name.to_owned()));
+    let ours = directories.iter().find(|one| named.as_ref().is_none_or(|name| one.name == *name));
+    let set_at_sign_in = ours.and_then(|directory| match &directory.kind {
+        DirectoryKind::Http(http) => http.success.cookie.clone(),
+        DirectoryKind::File { .. } | DirectoryKind::Django(_) => None,
+    });
+    let session_cookie = match (set_at_sign_in, cookies.first()) {
+        (Some(set), None) => set,
+        (Some(set), Some(_)) if cookies.contains(&set) => set,
+        (_, Some(first)) => first.clone(),
+        (None, None) if table.has("cookies") => String::new(),
+        (None, None) => {
+            table.error(
+                "cookies",
+                Wrong::new("is missing: nothing says which cookie is the service's session")
+                    .help("for example: cookies = [\"PHPSESSID\"]"),
+            );
+            String::new()
+        }
+    };
+    let login_path = table.text("login_path", values::canonical_path);
+    CookiesForm { cookies, session_cookie, login_path: login_path.map(|path| path.to_string()) }
 }
 
 fn key(table: &Table<'_>) -> FormKey {
@@ -247,6 +280,33 @@ fn directory(
     }
 }
 
+/// The cookies are those that a directory `http` got, and such a directory knows no password for those that tell of one.
+fn refuse_unfit(table: &Table<'_>, kind: &FormKind, directory: Option<&DirectorySettings>) {
+    let Some(directory) = directory else { return };
+    let is_http = matches!(directory.kind, DirectoryKind::Http(_));
+    let key = if table.has("directory") { "directory" } else { "kind" };
+    match kind {
+        FormKind::Cookies(_) if !is_http => table.error(
+            key,
+            Wrong::new(format!("no service gives cookies to users of {:?}", directory.name))
+                .help("this form is for a directory of kind = \"http\""),
+        ),
+        FormKind::DjangoSession(_) if is_http => table.error(
+            key,
+            Wrong::new(format!(
+                "{:?} knows no passwords, which Django's sessions tell of",
+                directory.name
+            ))
+            .help("use kind = \"cookies\": the session that the service made itself"),
+        ),
+        FormKind::SimpleJwt(form) if is_http && form.check_revoke_token => table.error(
+            "check_revoke_token",
+            Wrong::new(format!("{:?} knows no passwords, which this tells of", directory.name)),
+        ),
+        _ => {}
+    }
+}
+
 /// `route.identity`: one name, a list of names, or a table with these for `bearer` and `cookie`.
 pub(super) fn of_route(route: &Table<'_>, forms: &[Item<IdentityForm>]) -> RouteForms {
     if route.is_table_or_absent("identity") {
@@ -274,8 +334,8 @@ fn named(table: &Table<'_>, key: &'static str, forms: &[Item<IdentityForm>]) -> 
     let all: Vec<usize> = table.one_or_more(key, find);
     let mut seen: Vec<(&IdentityForm, String)> = Vec::new();
     for form in all.iter().filter_map(|index| forms.get(*index)).map(|form| &form.value) {
-        let carries = [form.kind.header(), form.kind.cookie()];
-        for carrier in carries.into_iter().flatten().map(|name| fold(name).into_owned()) {
+        let carries = form.kind.header().into_iter().chain(form.kind.cookies());
+        for carrier in carries.map(|name| fold(name).into_owned()) {
             if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == carrier) {
                 table.error(
                     key,

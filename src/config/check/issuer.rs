@@ -93,6 +93,15 @@ pub(super) fn issuers(
                 );
             }
         }
+        let users = directories.iter().find(|directory| directory.name == issuer.directory);
+        if users.is_some_and(|users| matches!(users.kind, DirectoryKind::Http(_))) {
+            let key = if table.has("directory") { "directory" } else { "kind" };
+            table.error(
+                key,
+                Wrong::new(format!("{:?} cannot look up whose a token is", issuer.directory))
+                    .help("an http directory learns of a user when they sign in"),
+            );
+        }
         all.push(issuer);
     });
     if all.len() > MOST {

@@ -7,6 +7,7 @@ mod alias;
 mod database;
 mod directory;
 mod forms;
+mod http_directory;
 mod identity;
 mod issuer;
 mod listen;

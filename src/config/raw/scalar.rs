@@ -124,16 +124,35 @@ impl<'a> Table<'a> {
     where
         N: Copy + PartialOrd + ToString + TryFrom<i128>,
     {
-        self.scalar(key, |value| {
-            let DeValue::Integer(digits) = value else {
-                return Err(Wrong::kind("an integer", value));
-            };
-            i128::from_str_radix(digits.as_str(), digits.radix())
-                .ok()
-                .and_then(|number| N::try_from(number).ok())
-                .filter(|number| allowed.contains(number))
-                .ok_or_else(|| out_of_range(&digits.to_string(), &allowed, |one| one.to_string()))
-        })
+        self.scalar(key, |value| number_of(value, &allowed))
+    }
+
+    /// An array of whole numbers within limits, without doubles.
+    pub(in crate::config) fn numbers<N>(
+        &self,
+        key: &'static str,
+        allowed: RangeInclusive<N>,
+    ) -> Option<Vec<N>>
+    where
+        N: Copy + PartialOrd + ToString + TryFrom<i128>,
+    {
+        let value = self.ask(key)?;
+        let DeValue::Array(array) = value.get_ref() else {
+            self.error(key, Wrong::kind("an array of integers", value.get_ref()));
+            return None;
+        };
+        let mut numbers: Vec<N> = Vec::new();
+        for element in array.iter() {
+            let place = Place { key: self.key(key), span: element.span() };
+            match number_of(element.get_ref(), &allowed) {
+                Ok(number) if numbers.contains(&number) => {
+                    self.error_at(place, Wrong::new("is listed twice"));
+                }
+                Ok(number) => numbers.push(number),
+                Err(wrong) => self.error_at(place, wrong),
+            }
+        }
+        Some(numbers)
     }
 
     /// `true` or `false`.
@@ -266,6 +285,20 @@ fn text_of<'v>(value: &'v DeValue<'_>, expected: &str) -> Result<&'v str, Wrong>
         DeValue::String(text) => Ok(text),
         other => Err(Wrong::kind(expected, other)),
     }
+}
+
+fn number_of<N>(value: &DeValue<'_>, allowed: &RangeInclusive<N>) -> Result<N, Wrong>
+where
+    N: Copy + PartialOrd + ToString + TryFrom<i128>,
+{
+    let DeValue::Integer(digits) = value else {
+        return Err(Wrong::kind("an integer", value));
+    };
+    i128::from_str_radix(digits.as_str(), digits.radix())
+        .ok()
+        .and_then(|number| N::try_from(number).ok())
+        .filter(|number| allowed.contains(number))
+        .ok_or_else(|| out_of_range(&digits.to_string(), allowed, |one| one.to_string()))
 }
 
 fn within<T: PartialOrd + Copy>(

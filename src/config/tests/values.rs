@@ -429,7 +429,7 @@ fn database(text: &str) -> Database {
     let text = format!("[[directory]]\nkind = \"django\"\ndatabase = {text}\n");
     match config(&text).directories.into_iter().next().unwrap().kind {
         DirectoryKind::Django(django) => django.database,
-        other @ DirectoryKind::File { .. } => panic!("{other:?}"),
+        other @ (DirectoryKind::File { .. } | DirectoryKind::Http(_)) => panic!("{other:?}"),
     }
 }
 

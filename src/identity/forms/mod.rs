@@ -11,6 +11,7 @@
 //! - Ids are a directory's. A form that tells an id is for the users of one directory, and a caller from another is
 //!   refused: user 1 of a users' file must not become user 1 of the service.
 
+mod cookies;
 mod django_session;
 mod drf_token;
 mod minted;
@@ -19,22 +20,24 @@ mod remote_user;
 use std::path::Path;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use zeroize::Zeroizing;
+use http::{HeaderMap, StatusCode};
 
+use self::cookies::Cookies;
 use self::django_session::DjangoSessions;
 use self::drf_token::DrfTokens;
 use self::minted::Minted;
 use self::remote_user::RemoteUser;
+use crate::auth::kept::KeptCookies;
 use crate::caller::{Caller, Known, Proof, SessionId};
 use crate::clock::Timestamp;
 use crate::config::{Config, FormKind, IdentityForm, IssuerSettings, Route};
 use crate::directory::database::Databases;
-use crate::directory::private_file::{self, PrivateFileError};
+use crate::directory::private_file;
 use crate::directory::{Account, Directory};
 use crate::refusal::Refusal;
-use crate::secret::{Secret, random_bytes};
+use crate::secret::Secret;
+use crate::store::Session;
 use crate::store::telling::SessionEnded;
 use crate::wire::cookie::last_set;
 
@@ -57,6 +60,7 @@ enum Made {
     Minted(Arc<Minted>),
     DjangoSession(Box<DjangoSessions>),
     DrfToken(Arc<DrfTokens>),
+    Cookies(Arc<Cookies>),
 }
 
 /// What one request gets from its forms.
@@ -109,13 +113,14 @@ impl IdentityForms {
         config: &Config,
         directories: &[Arc<dyn Directory>],
         databases: &Databases,
+        kept: &Arc<KeptCookies>,
         secret: &Path,
     ) -> Result<Self, FormError> {
         let forms = config
             .forms
             .iter()
             .map(|form| {
-                Form::open(form, directories, databases, secret)
+                Form::open(form, directories, databases, kept, secret)
                     .map_err(|reason| FormError { form: form.name.clone(), reason })
             })
             .collect::<Result<_, _>>()?;
@@ -138,8 +143,9 @@ impl IdentityForms {
                 Made::RemoteUser(form) => Made::RemoteUser(Arc::clone(form)),
                 Made::Minted(form) => Made::Minted(Arc::clone(form)),
                 Made::DjangoSession(form) => Made::DjangoSession(Box::new(form.aside(session))),
-                // It only reads.
+                // They only read.
                 Made::DrfToken(form) => Made::DrfToken(Arc::clone(form)),
+                Made::Cookies(form) => Made::Cookies(Arc::clone(form)),
             },
         };
         Self {
@@ -204,10 +210,21 @@ impl IdentityForms {
         &self,
         caller: &Caller,
         given: &Given,
+        status: StatusCode,
         answer: &HeaderMap,
         at: Timestamp,
     ) -> bool {
         let Some(known) = caller.known() else { return false };
+        for (index, form) in self.forms.iter().enumerate() {
+            if let Made::Cookies(form) = &form.made {
+                let sent = given.cookies.iter().filter(|cookie| cookie.form == index);
+                let sent: Vec<_> =
+                    sent.map(|cookie| (cookie.name.clone(), cookie.value.clone())).collect();
+                if !sent.is_empty() && form.ended_by(known, &sent, status, answer, at).await {
+                    return true;
+                }
+            }
+        }
         for cookie in &given.cookies {
             let Some(Made::DjangoSession(form)) =
                 self.forms.get(cookie.form).map(|form| &form.made)
@@ -229,6 +246,7 @@ impl Form {
         form: &IdentityForm,
         directories: &[Arc<dyn Directory>],
         databases: &Databases,
+        kept: &Arc<KeptCookies>,
         secret: &Path,
     ) -> Result<Self, String> {
         let directory = match &form.directory {
@@ -245,12 +263,13 @@ impl Form {
             FormKind::SimpleJwt(settings) => Made::Minted(Arc::new(Minted::simplejwt(settings)?)),
             FormKind::Jwt(settings) => Made::Minted(Arc::new(Minted::hand_made(settings)?)),
             FormKind::DjangoSession(settings) => {
-                let secret = own_secret(secret)?;
+                let secret = private_file::own_secret(secret)?;
                 Made::DjangoSession(Box::new(DjangoSessions::new(settings, &secret, databases)?))
             }
             FormKind::DrfToken(settings) => {
                 Made::DrfToken(Arc::new(DrfTokens::new(settings, databases)?))
             }
+            FormKind::Cookies(settings) => Made::Cookies(Arc::new(Cookies::new(settings, kept))),
         };
         Ok(Self { directory, made })
     }
@@ -260,7 +279,7 @@ impl Form {
             Made::RemoteUser(form) => Some(form.header()),
             Made::Minted(form) => Some(form.header()),
             Made::DrfToken(form) => Some(form.header()),
-            Made::DjangoSession(_) => None,
+            Made::DjangoSession(_) | Made::Cookies(_) => None,
         }
     }
 
@@ -286,37 +305,29 @@ impl Form {
                 let name = form.cookie().to_owned();
                 given.cookies.push(GivenCookie { name, value, form: index });
             }
+            Made::Cookies(form) => {
+                let all = form.cookies(known, at).await?;
+                let all = all.into_iter();
+                given.cookies.extend(all.map(|(name, value)| GivenCookie {
+                    name,
+                    value,
+                    form: index,
+                }));
+            }
         }
         Ok(())
     }
 }
 
 impl SessionEnded for IdentityForms {
-    fn session_ended(&self, session: &SessionId) {
+    fn session_ended(&self, session: &Session) {
         for form in &self.forms {
             match &form.made {
-                Made::DjangoSession(form) => form.session_ended(session),
-                Made::RemoteUser(_) | Made::Minted(_) | Made::DrfToken(_) => {}
+                Made::DjangoSession(form) => form.session_ended(&session.id),
+                Made::RemoteUser(_) | Made::Minted(_) | Made::DrfToken(_) | Made::Cookies(_) => {}
             }
         }
     }
-}
-
-/// 32 random bytes of the gateway's own, made if they are not there.
-fn own_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    if !path.exists() {
-        let new = random_bytes::<32>().map(Zeroizing::new).map_err(|error| error.to_string())?;
-        match private_file::create(path, new.as_slice()) {
-            Err(PrivateFileError::Io { source, .. })
-                if source.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => made.map_err(|error| error.to_string())?,
-        }
-    }
-    let (bytes, _) = private_file::read(path).map_err(|error| error.to_string())?;
-    if bytes.len() != 32 {
-        return Err(format!("{} holds no secret: remove it to have one made", path.display()));
-    }
-    Ok(bytes)
 }
 
 /// The account of a caller, for forms that need its password's encoding.
@@ -337,7 +348,7 @@ impl Clears {
     fn of(route: &Route, forms: &[IdentityForm]) -> Self {
         let used = || route.identity.all().filter_map(|index| forms.get(index));
         let mut cookies: Vec<String> =
-            used().filter_map(|form| form.kind.cookie()).map(str::to_owned).collect();
+            used().flat_map(|form| form.kind.cookies()).map(str::to_owned).collect();
         cookies.sort_unstable();
         cookies.dedup();
         let authorization = used()

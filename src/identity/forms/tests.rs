@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::*;
+use crate::auth::testkit::kept_cookies;
 use crate::caller::{Anonymous, Identity, Proof, SessionId, UserKey};
 use crate::directory::DirectoryError;
 use crate::django::hashers::Algorithm;
@@ -92,8 +93,14 @@ fn account(caller: &Caller, active: bool) -> Account {
 }
 
 fn open(config: &Config) -> IdentityForms {
-    IdentityForms::open(config, &users(Ok(None)), &Databases::default(), Path::new("/none"))
-        .unwrap_or_else(|error| panic!("{error}"))
+    IdentityForms::open(
+        config,
+        &users(Ok(None)),
+        &Databases::default(),
+        &kept_cookies(),
+        Path::new("/none"),
+    )
+    .unwrap_or_else(|error| panic!("{error}"))
 }
 
 async fn headers(config: &Config, caller: &Caller) -> Result<Vec<(String, String)>, Refusal> {
@@ -210,9 +217,14 @@ async fn a_token_names_the_password_where_the_service_asks_for_it() {
         (Ok(None), Err(Refusal::SessionEnded)),
         (Err(()), Err(Refusal::IdentityUnavailable)),
     ] {
-        let forms =
-            IdentityForms::open(&config, &users(django), &Databases::default(), Path::new("/none"))
-                .unwrap_or_else(|e| panic!("{e}"));
+        let forms = IdentityForms::open(
+            &config,
+            &users(django),
+            &Databases::default(),
+            &kept_cookies(),
+            Path::new("/none"),
+        )
+        .unwrap_or_else(|e| panic!("{e}"));
         let given = forms.give(&kim, &config.routes[0], NOW).await;
         let password = given.map(|given| verified(&given.headers[0].1, NOW).unwrap().password);
         assert_eq!(password, expected);
@@ -245,6 +257,7 @@ fn a_key_that_can_be_guessed_needs_a_word() {
             &config,
             &users(Ok(None)),
             &Databases::default(),
+            &kept_cookies(),
             Path::new("/none"),
         )
         .err()
@@ -257,6 +270,7 @@ fn a_key_that_can_be_guessed_needs_a_word() {
                 &config,
                 &users(Ok(None)),
                 &Databases::default(),
+                &kept_cookies(),
                 Path::new("/none")
             )
             .is_ok()

@@ -1,6 +1,7 @@
 //! What every store must do, written once and mounted for each adapter with `mount!(fresh)`, where `fresh()` gives an
 //! empty store and whatever must outlive it. A case that is not listed in `mount!` is dead code, and a warning says so.
 
+pub(super) mod kept;
 pub(super) mod refresh;
 pub(super) mod sessions;
 pub(super) mod stamps;
@@ -64,6 +65,7 @@ pub(super) fn new_session(id: &str, user: &str) -> NewSession {
         client: Some("2001:db8::7".parse().unwrap()),
         agent: "Mozilla/5.0".to_owned(),
         refresh: Some(token(&format!("{id}-0"))),
+        kept: None,
     }
 }
 
@@ -118,6 +120,11 @@ macro_rules! mount {
             a_rotation_that_races_an_end_leaves_no_live_successor
             upkeep_keeps_what_reuse_is_noticed_by
             upkeep_forgets_expired_tokens
+        }
+        $crate::store::contract::mount! { @cases $fresh kept:
+            what_is_kept_is_in_the_record_from_the_beginning
+            the_last_that_was_kept_is_there
+            nothing_is_kept_for_a_session_that_has_ended
         }
         $crate::store::contract::mount! { @cases $fresh stamps:
             a_key_without_a_stamp_has_none

@@ -39,7 +39,7 @@ use self::upkeep::Marks;
 use self::writer::Writer;
 use super::live::Live;
 use super::{
-    NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy,
+    Kept, NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy,
     Sessions, Stamps, StoreError, Upkeep, Which,
 };
 use crate::caller::{SessionId, UserKey};
@@ -150,6 +150,13 @@ impl Stamps for Embedded {
 
     async fn put(&self, stamp: NewStamp) -> Result<Timestamp, StoreError> {
         self.writer.submit(ops::Put(stamp)).await
+    }
+}
+
+#[async_trait]
+impl Kept for Embedded {
+    async fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> Result<bool, StoreError> {
+        self.writer.submit(ops::Keeping { session: session.clone(), kept }).await
     }
 }
 

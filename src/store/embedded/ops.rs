@@ -32,6 +32,12 @@ pub(super) struct Spend(pub(super) Rotate);
 /// Keeps a date.
 pub(super) struct Put(pub(super) NewStamp);
 
+/// Replaces what is kept for a session.
+pub(super) struct Keeping {
+    pub(super) session: SessionId,
+    pub(super) kept: Arc<Vec<u8>>,
+}
+
 /// Makes last uses and changed identities durable.
 pub(super) struct Save(pub(super) Arc<[Unsaved]>);
 
@@ -63,6 +69,9 @@ impl Op for Create {
 
     fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<()> {
         rows::insert_session(sql, &self.0)?;
+        if let Some(kept) = &self.0.kept {
+            rows::keep(sql, &self.0.id, kept)?;
+        }
         match &self.0.refresh {
             Some(token) => rows::insert_token(sql, &self.0.id, token),
             None => Ok(()),
@@ -87,6 +96,11 @@ impl Op for End {
                 let (directory, user) = (&*user.directory, &*user.id);
                 sql.prepare_cached(
                     "DELETE FROM refresh_tokens WHERE session IN
+                         (SELECT key FROM sessions WHERE directory = :directory AND user_id = :user)",
+                )?
+                .execute(named_params! { ":directory": directory, ":user": user })?;
+                sql.prepare_cached(
+                    "DELETE FROM kept WHERE session IN
                          (SELECT key FROM sessions WHERE directory = :directory AND user_id = :user)",
                 )?
                 .execute(named_params! { ":directory": directory, ":user": user })?;
@@ -176,6 +190,20 @@ impl Op for Put {
     fn apply(self, stamp: Stamp, live: &Live) -> Timestamp {
         live.put_stamp(self.0.key, stamp);
         stamp.at
+    }
+}
+
+impl Op for Keeping {
+    /// Does the session live, as far as the file knows?
+    type Found = bool;
+    type Answer = bool;
+
+    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<bool> {
+        Ok(rows::keep(sql, &self.session, &self.kept)? == 1)
+    }
+
+    fn apply(self, is_kept: bool, live: &Live) -> bool {
+        is_kept && live.keep(&self.session, self.kept)
     }
 }
 
@@ -290,6 +318,10 @@ fn end_session(
 ) -> rusqlite::Result<()> {
     sql.prepare_cached(
         "DELETE FROM refresh_tokens WHERE session = (SELECT key FROM sessions WHERE id = ?1)",
+    )?
+    .execute([id.as_str()])?;
+    sql.prepare_cached(
+        "DELETE FROM kept WHERE session = (SELECT key FROM sessions WHERE id = ?1)",
     )?
     .execute([id.as_str()])?;
     sql.prepare_cached(

@@ -80,6 +80,16 @@ pub(super) fn insert_session(sql: &Connection, new: &NewSession) -> rusqlite::Re
     Ok(())
 }
 
+/// Writes what is kept for a session that has not ended. Answers how many rows that were: one or none.
+pub(super) fn keep(sql: &Connection, session: &SessionId, kept: &[u8]) -> rusqlite::Result<usize> {
+    sql.prepare_cached(
+        "INSERT INTO kept (session, sealed)
+         SELECT key, :sealed FROM sessions WHERE id = :session AND ended_at IS NULL
+         ON CONFLICT (session) DO UPDATE SET sealed = excluded.sealed",
+    )?
+    .execute(named_params! { ":session": session.as_str(), ":sealed": kept })
+}
+
 /// Writes a refresh token that is not spent.
 pub(super) fn insert_token(
     sql: &Connection,
@@ -134,8 +144,9 @@ pub(super) fn token(
 pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<(Arc<Session>, Timestamp)>> {
     sql.prepare(
         "SELECT id, directory, user_id, identity, password_mark, cookie, signed_in_at, expires_at,
-             idle_timeout, last_used, client, agent
-         FROM sessions WHERE ended_at IS NULL",
+             idle_timeout, last_used, client, agent, sealed
+         FROM sessions LEFT JOIN kept ON kept.session = sessions.key
+         WHERE ended_at IS NULL",
     )?
     .query_map([], session)?
     .collect()
@@ -173,6 +184,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<(Arc<Session>, Timestamp)> {
             .map_err(|error: std::net::AddrParseError| unreadable("client", error.into()))?,
         agent: row.get("agent")?,
         refresh: None,
+        kept: row.get::<_, Option<Vec<u8>>>("sealed")?.map(Arc::new),
     };
     Ok((Session::restore(&kept, last_used), last_used))
 }

@@ -90,6 +90,7 @@ pub(in crate::telemetry) enum StoreOperation {
     Rotate,
     Look,
     Stamp,
+    Keep,
     Backup,
 }
 
@@ -115,6 +116,7 @@ impl StoreOperation {
         Self::Rotate,
         Self::Look,
         Self::Stamp,
+        Self::Keep,
         Self::Backup,
     ];
 
@@ -128,6 +130,7 @@ impl StoreOperation {
             Self::Rotate => "rotate",
             Self::Look => "look",
             Self::Stamp => "stamp",
+            Self::Keep => "keep",
             Self::Backup => "backup",
         }
     }

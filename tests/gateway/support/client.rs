@@ -25,6 +25,8 @@ const ALLOWED: &[&str] = &[
     "date",
     "etag",
     "expires",
+    // PHP's own server says which host it was asked for.
+    "host",
     "last-modified",
     "location",
     "referrer-policy",

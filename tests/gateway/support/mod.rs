@@ -1,6 +1,7 @@
 //! What a test starts and speaks to: the gateway's process, a recording upstream, Django, its databases and cache, a
 //! strict client, a browser.
 
+pub(crate) mod apps;
 pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod database;

@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::super::{OpenError, file, schema};
 use super::*;
+use crate::store::Kept;
 
 fn refusal(path: &Path) -> OpenError {
     match Embedded::open(path) {
@@ -104,6 +105,47 @@ async fn an_empty_file_becomes_a_store() {
     assert_eq!(count(&path, "PRAGMA application_id"), 0x4472_5764);
     let mode: String = raw(&path).query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal");
+}
+
+#[tokio::test]
+async fn the_file_of_an_older_version_is_brought_up_to_date_with_its_sessions() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_in(&folder);
+    let session = open(&folder).create(new_session("a", "1")).await.unwrap();
+    // As the second version left it.
+    let old = raw(&path);
+    old.execute_batch("DROP TABLE kept; PRAGMA user_version = 2").unwrap();
+    drop(old);
+
+    let store = open(&folder);
+    assert_eq!(count(&path, "PRAGMA user_version"), i64::from(schema::known()));
+    let found = store.find(SessionBy::Id(&session.id), at(1)).await.unwrap().unwrap();
+    assert_eq!(found.identity.load().name, session.identity.load().name);
+    assert_eq!(store.keep(&session.id, Arc::new(b"sealed".to_vec())).await, Ok(true));
+}
+
+#[tokio::test]
+async fn what_is_kept_survives_a_restart_and_goes_with_its_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_in(&folder);
+    let store = open(&folder);
+    for id in ["a", "b", "c"] {
+        store.create(new_session(id, id)).await.unwrap();
+        store.keep(&SessionId::new(id), Arc::new(id.as_bytes().to_vec())).await.unwrap();
+    }
+    store.end(&Which::Session(SessionId::new("a")), EndReason::SignedOut, at(1)).await.unwrap();
+    store
+        .end(&Which::User(UserKey::new("django", "b")), EndReason::SignedOut, at(1))
+        .await
+        .unwrap();
+    drop(store);
+    assert_eq!(count(&path, "SELECT count(*) FROM kept"), 1);
+
+    let store = open(&folder);
+    let found = store.find(SessionBy::Id(&SessionId::new("c")), at(2)).await.unwrap().unwrap();
+    assert_eq!(found.kept.load().as_deref().map(Vec::as_slice), Some(&b"c"[..]));
+    store.upkeep(after(ABSOLUTE)).await.unwrap();
+    assert_eq!(count(&path, "SELECT count(*) FROM kept"), 0);
 }
 
 #[test]
