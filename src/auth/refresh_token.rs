@@ -114,7 +114,8 @@ impl RefreshKey {
             sid: session.as_str().into(),
             ..Claims::default()
         };
-        let named = Named { user_id_claim: &settings.user_id_claim, claims: &claims };
+        let user_id_claim = &settings.user_id_claim;
+        let named = Named { user_id_claim, claims: &claims, more: Vec::new() };
         let header = Header { alg: "HS256".into(), typ: REFRESH.into(), kid: None };
         let signed = to_be_signed(&header, &named).map_err(|_| Refusal::Internal)?;
         let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, signed.as_bytes()));

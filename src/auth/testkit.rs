@@ -42,6 +42,7 @@ pub(crate) fn tokens(directory: &Path) -> Tokens {
         issuer: "doorwarden".into(),
         audience: "doorwarden".into(),
         user_id_claim: "user_id".into(),
+        claims: crate::config::Members::default(),
     }
 }
 

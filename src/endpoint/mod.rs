@@ -28,6 +28,7 @@ use self::logout::Extent;
 use self::refused::Refused;
 use self::session_cookie::SessionCookie;
 
+mod blacklist;
 pub mod cors;
 mod credentials;
 mod input;
@@ -110,6 +111,9 @@ impl Endpoints {
                 Served::of(self.refresh(own, arrival, &body, happened).await, arrival)
             }
             OwnPath::Verify => Served::of(self.verify(arrival, &body).await, arrival),
+            OwnPath::Blacklist => {
+                Served::of(self.blacklist(arrival, &body, happened).await, arrival)
+            }
             OwnPath::Session => Served::of(self.session(arrival, happened).await, arrival),
             OwnPath::Jwks => Served::reply(self.jwks()),
         };
@@ -154,9 +158,11 @@ impl Served {
 const fn methods(own: OwnPath) -> &'static [Method] {
     match own {
         OwnPath::Login => &[Method::GET, Method::HEAD, Method::POST],
-        OwnPath::Refresh | OwnPath::Verify | OwnPath::Logout | OwnPath::LogoutAll => {
-            &[Method::POST]
-        }
+        OwnPath::Refresh
+        | OwnPath::Verify
+        | OwnPath::Logout
+        | OwnPath::LogoutAll
+        | OwnPath::Blacklist => &[Method::POST],
         OwnPath::Session | OwnPath::Jwks => &[Method::GET, Method::HEAD],
     }
 }

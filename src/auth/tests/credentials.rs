@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::config::Rotation;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
-use crate::store::{NewSession, Session, SessionBy, Sessions, StoreError, Upkeep, Which};
+use crate::store::{NewSession, NewStamp, Once, Session, SessionBy, Sessions, StoreError, Upkeep, Which};
 
 #[tokio::test]
 async fn a_session_that_has_ended_is_over_at_the_next_request() {
@@ -168,6 +168,11 @@ impl Sessions for Unplugged {
     async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
         self.up()?;
         self.inner.create(new).await
+    }
+
+    async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
+        self.up()?;
+        self.inner.create_once(new, mark).await
     }
 
     async fn find(

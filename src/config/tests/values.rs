@@ -247,7 +247,12 @@ fn traffic() {
 
 #[test]
 fn own_paths_are_moved_turned_off_and_aliased() {
-    let entry = |path: &str, own, rotation| OwnPathEntry { path: path.into(), own, rotation };
+    let entry = |path: &str, own, rotation| OwnPathEntry {
+        path: path.into(),
+        own,
+        rotation,
+        extra: Members::default(),
+    };
     assert_eq!(
         everything().paths,
         [
