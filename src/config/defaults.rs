@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{
     Access, Action, Algorithm, Cors, Database, Detect, Detector, DjangoColumns, DjangoDirectory,
-    DjangoGroups, IdentityHeaders, Issues, Listen, Log, LogFormat, Login, Members, OwnPath, Rotation, Route,
-    RouteForms, SessionSettings, StoreKind, StoreSettings, Tokens, Upstream,
+    DjangoGroups, IdentityHeaders, Issues, Listen, Log, LogFormat, Login, Members, OwnPath,
+    Rotation, Route, RouteForms, SessionSettings, StoreKind, StoreSettings, Tokens, Upstream,
 };
 use crate::django::hashers;
 use crate::wire::path::{CanonicalPath, Tolerance};

@@ -68,4 +68,8 @@ pub struct SimpleJwtIssuer {
     pub issuer: Option<String>,
     /// `CHECK_REVOKE_TOKEN`
     pub check_revoke_token: bool,
+    /// Are its refresh tokens taken over?
+    pub take_over_refresh: bool,
+    /// Is its blacklist asked then (`rest_framework_simplejwt.token_blacklist`)?
+    pub blacklist: bool,
 }

@@ -101,8 +101,7 @@ impl Template {
         if !plain.is_empty() || parts.is_empty() {
             parts.push(Part::Text(plain));
         }
-        let is_groups =
-            |part: &Part| matches!(part, Part::User { field: Field::Groups, .. });
+        let is_groups = |part: &Part| matches!(part, Part::User { field: Field::Groups, .. });
         if parts.len() > 1 && parts.iter().any(is_groups) {
             return Err(wrong("{user.groups} is a list and stands alone".into()));
         }
@@ -245,8 +244,18 @@ mod tests {
     #[test]
     fn a_slip_is_told_with_what_is_allowed() {
         for text in [
-            "{user.pk}", "{user}", "{name}", "{}", "{user.id:bool}", "{user.id:}", "{user.staff:int}",
-            "{user.groups:int}", "{user.attributes.}", "{user.id", "user.id}", "{ user.id }",
+            "{user.pk}",
+            "{user}",
+            "{name}",
+            "{}",
+            "{user.id:bool}",
+            "{user.id:}",
+            "{user.staff:int}",
+            "{user.groups:int}",
+            "{user.attributes.}",
+            "{user.id",
+            "user.id}",
+            "{ user.id }",
             "in {user.groups}",
         ] {
             let no = Template::parse(text).unwrap_err();

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 
 use super::live::Live;
 use super::{
-    Backup, NewRefreshToken, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate, Rotation,
-    Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
+    Backup, NewRefreshToken, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate,
+    Rotation, Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;

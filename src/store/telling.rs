@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy, Sessions,
-    StoreError, Upkeep, Which,
+    NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy,
+    Sessions, StoreError, Upkeep, Which,
 };
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;

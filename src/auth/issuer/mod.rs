@@ -20,6 +20,7 @@
 
 mod jwt;
 mod key;
+mod outstanding;
 mod reading;
 mod refused;
 mod simplejwt;
@@ -31,14 +32,19 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 
 pub use self::key::IssuerKeyError;
+pub(super) use self::outstanding::Outstanding;
+use self::outstanding::TakeOver;
 use self::reading::Readings;
 pub(super) use self::reading::{Shown, Unreadable};
-use self::refused::{is_anothers, public};
-use self::user::{Known, User};
+use self::refused::is_anothers;
+pub(super) use self::refused::public;
+pub(super) use self::user::Known;
+use self::user::User;
 use super::{Auth, Watched};
 use crate::caller::{Identity, Proof, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{IssuerKind, IssuerSettings};
+use crate::directory::blacklist::TokenBlacklist;
 use crate::django::jws::NotAccepted;
 use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
@@ -104,6 +110,8 @@ pub struct Issued {
 pub(super) struct Issuers {
     all: Vec<One>,
     pub(super) readings: Readings,
+    /// Whose tokens `/verify` takes, whatever their header.
+    verified: Vec<usize>,
     users: Cache<UserKey, Arc<User>>,
     stamps: Arc<dyn Stamps>,
 }
@@ -113,7 +121,29 @@ struct One {
     directory: Watched,
     accept_until: Option<Timestamp>,
     issuer: Box<dyn Issuer>,
+    take_over: Option<TakeOver>,
 }
+
+/// What takes refresh tokens over, if that is wanted.
+fn take_over(
+    settings: &IssuerSettings,
+    blacklists: &[Blacklist],
+) -> Result<Option<TakeOver>, IssuerKeyError> {
+    let IssuerKind::SimpleJwt(kind) = &settings.kind else { return Ok(None) };
+    if !kind.take_over_refresh {
+        return Ok(None);
+    }
+    let refresh = simplejwt::SimpleJwt::refresh(key::read(settings)?, kind, settings.leeway);
+    let blacklist = blacklists.iter().find(|(issuer, _)| *issuer == settings.name);
+    let blacklist = blacklist.map(|(_, blacklist)| Arc::clone(blacklist));
+    if kind.blacklist && blacklist.is_none() {
+        return Err(IssuerKeyError::no_directory(settings));
+    }
+    Ok(Some(TakeOver { refresh, blacklist }))
+}
+
+/// An issuer's name, and its service's blacklist.
+pub type Blacklist = (String, Arc<TokenBlacklist>);
 
 /// Opens an issuer's key. Here is the list of kinds.
 fn open(settings: &IssuerSettings) -> Result<Box<dyn Issuer>, IssuerKeyError> {
@@ -134,6 +164,7 @@ impl Issuers {
         settings: &[IssuerSettings],
         directories: &[Watched],
         stamps: Arc<dyn Stamps>,
+        blacklists: &[Blacklist],
     ) -> Result<Self, IssuerKeyError> {
         let mut all = Vec::with_capacity(settings.len());
         let mut readings = Readings::default();
@@ -148,9 +179,20 @@ impl Issuers {
                 directory: directory.beside(),
                 accept_until: settings.accept_until,
                 issuer: open(settings)?,
+                take_over: take_over(settings, blacklists)?,
             });
         }
-        Ok(Self { all, readings, users: Cache::new(USERS), stamps })
+        let is_simplejwt = |one: &IssuerSettings| matches!(one.kind, IssuerKind::SimpleJwt(_));
+        let is_verified =
+            |&(index, one): &(usize, _)| is_simplejwt(one) || readings.is_bearer(index);
+        let verified =
+            settings.iter().enumerate().filter(is_verified).map(|(index, _)| index).collect();
+        Ok(Self { all, readings, verified, users: Cache::new(USERS), stamps })
+    }
+
+    /// A token as if it had come where its issuers' come. None: there are no issuers whose tokens say what they are.
+    pub(super) fn as_posted<'a>(&'a self, token: &'a str) -> Option<Shown<'a>> {
+        (!self.verified.is_empty()).then_some(Shown { token, issuers: &self.verified })
     }
 
     /// Whether nothing has ended it, and neither time has run out.
@@ -180,6 +222,26 @@ impl Issuers {
         at: Timestamp,
     ) -> Result<Arc<Known>, IssuedRefusal> {
         let known = user.look(directory, at).await?;
+        self.judged(user, known).await
+    }
+
+    /// The user as the directory has them at this moment.
+    async fn known_now(
+        &self,
+        directory: &Watched,
+        user: &User,
+        at: Timestamp,
+    ) -> Result<Arc<Known>, IssuedRefusal> {
+        let known = user.look_now(directory, at).await?;
+        self.judged(user, known).await
+    }
+
+    /// What a look found, once the store knows what it meant for older tokens.
+    async fn judged(
+        &self,
+        user: &User,
+        known: Option<Arc<Known>>,
+    ) -> Result<Arc<Known>, IssuedRefusal> {
         for end in user.owed() {
             self.put(end.0, end.1, FOR_GOOD).await?;
             user.paid(&end);

@@ -22,7 +22,7 @@ impl From<NotAccepted> for IssuedRefusal {
 }
 
 /// Could the token be another issuer's?
-pub(super) const fn is_anothers(why: IssuedRefusal) -> bool {
+pub(in crate::auth) const fn is_anothers(why: IssuedRefusal) -> bool {
     matches!(
         why,
         IssuedRefusal::Malformed
@@ -36,10 +36,11 @@ pub(super) const fn is_anothers(why: IssuedRefusal) -> bool {
 }
 
 /// What a client learns: whether to come with another token, and nothing of user or issuer.
-pub(super) const fn public(why: IssuedRefusal) -> Refusal {
+pub(in crate::auth) const fn public(why: IssuedRefusal) -> Refusal {
     match why {
         IssuedRefusal::Unavailable => Refusal::DirectoryUnavailable,
         IssuedRefusal::Ended => Refusal::SessionEnded,
+        IssuedRefusal::Blacklisted => Refusal::TokenBlacklisted,
         IssuedRefusal::Expired => Refusal::TokenExpired,
         IssuedRefusal::WrongType => Refusal::TokenWrongType,
         IssuedRefusal::Malformed

@@ -6,7 +6,7 @@ use super::{Issuer, Judged, PasswordPrint};
 use crate::clock::Timestamp;
 use crate::config::SimpleJwtIssuer;
 use crate::django::jws::{Expected, NotAccepted, VerifyingKey};
-use crate::django::simplejwt::{self, Rules};
+use crate::django::simplejwt::{self, Rules, TokenType};
 
 /// A service's SimpleJWT.
 pub(super) struct SimpleJwt {
@@ -28,10 +28,16 @@ impl SimpleJwt {
         };
         Self { key, rules, check_revoke_token: settings.check_revoke_token }
     }
-}
 
-impl Issuer for SimpleJwt {
-    fn judge(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
+    /// The same service's refresh tokens, and nothing else.
+    pub(super) fn refresh(key: VerifyingKey, settings: &SimpleJwtIssuer, leeway: Duration) -> Self {
+        let mut this = Self::new(key, settings, leeway);
+        this.rules.token_types = vec![TokenType::Refresh];
+        this
+    }
+
+    /// Everything about a token but its user.
+    pub(super) fn verify(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
         let verified = simplejwt::verify(&self.key, &self.rules, token, at)?;
         Ok(Judged {
             user: verified.user.ok_or(NotAccepted::NoUser)?,
@@ -45,5 +51,11 @@ impl Issuer for SimpleJwt {
             },
             max_age: None,
         })
+    }
+}
+
+impl Issuer for SimpleJwt {
+    fn judge(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
+        self.verify(token, at)
     }
 }

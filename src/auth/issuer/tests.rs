@@ -52,6 +52,8 @@ fn simplejwt() -> SimpleJwtIssuer {
         audience: Vec::new(),
         issuer: None,
         check_revoke_token: false,
+        take_over_refresh: false,
+        blacklist: false,
     }
 }
 

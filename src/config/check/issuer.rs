@@ -3,7 +3,8 @@
 use super::{DAY, MINUTE, secs, values};
 use crate::config::raw::{Table, Wrong, nearest};
 use crate::config::{
-    DirectorySettings, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer,
+    DirectoryKind, DirectorySettings, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings,
+    SimpleJwtIssuer,
 };
 use crate::django::jws::Algorithm;
 use crate::django::simplejwt::TokenType;
@@ -16,8 +17,15 @@ enum Kind {
 }
 
 const KINDS: [(&str, Kind); 2] = [("simplejwt", Kind::SimpleJwt), ("jwt", Kind::Jwt)];
-const SIMPLEJWT_KEYS: [&str; 5] =
-    ["token_types", "user_id_claim", "audience", "issuer", "check_revoke_token"];
+const SIMPLEJWT_KEYS: [&str; 7] = [
+    "token_types",
+    "user_id_claim",
+    "audience",
+    "issuer",
+    "check_revoke_token",
+    "take_over_refresh",
+    "blacklist",
+];
 const JWT_KEYS: [&str; 2] = ["claim", "max_age"];
 
 /// What is asked of all of them for each request that none of them knows.
@@ -60,6 +68,7 @@ fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<Issuer
     let kind = table.choice("kind", &KINDS);
     let name = table.text("name", values::name);
     let directory = directory(table, directories);
+    let of_users = directories.iter().find(|one| one.name == directory);
     let algorithm = algorithm(table);
     let key = key(table, algorithm);
     let leeway = table.duration("leeway", secs(0)..=5 * MINUTE).unwrap_or_default();
@@ -87,7 +96,7 @@ fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<Issuer
                 "a simplejwt issuer has no such key",
                 "the claim is called user_id_claim, and its tokens say themselves how long they are good",
             );
-            ("simplejwt", "Authorization", IssuerKind::SimpleJwt(simplejwt(table)))
+            ("simplejwt", "Authorization", IssuerKind::SimpleJwt(simplejwt(table, of_users)))
         }
         Kind::Jwt => {
             table.refuse(
@@ -125,7 +134,9 @@ fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<Issuer
     })
 }
 
-fn simplejwt(table: &Table<'_>) -> SimpleJwtIssuer {
+fn simplejwt(table: &Table<'_>, directory: Option<&DirectorySettings>) -> SimpleJwtIssuer {
+    let take_over_refresh = table.flag("take_over_refresh").unwrap_or(false);
+    let blacklist = blacklist(table, take_over_refresh, directory);
     let token_type = |text: &str| match text {
         // Both say themselves what they are; a refresh token proves nothing in a request.
         "access" => Ok(TokenType::Access),
@@ -145,7 +156,33 @@ fn simplejwt(table: &Table<'_>) -> SimpleJwtIssuer {
         audience: table.values("audience", values::filled).unwrap_or_default(),
         issuer: table.text("issuer", values::filled),
         check_revoke_token: table.flag("check_revoke_token").unwrap_or(false),
+        take_over_refresh,
+        blacklist,
     }
+}
+
+/// It is asked when a token is taken over, of the database in which the issuer's users are.
+fn blacklist(
+    table: &Table<'_>,
+    take_over_refresh: bool,
+    directory: Option<&DirectorySettings>,
+) -> bool {
+    let wanted = table.flag("blacklist").unwrap_or(false);
+    if wanted && !take_over_refresh {
+        table.error(
+            "blacklist",
+            Wrong::new("is asked for tokens that are taken over, and none is")
+                .help("set take_over_refresh = true, or remove it"),
+        );
+    }
+    if wanted && directory.is_some_and(|one| !matches!(one.kind, DirectoryKind::Django(_))) {
+        table.error(
+            "blacklist",
+            Wrong::new("the issuer's directory has no database")
+                .help("the blacklist lies in the database of a directory of the kind \"django\""),
+        );
+    }
+    wanted
 }
 
 /// The only directory, unless one is named.

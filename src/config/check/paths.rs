@@ -1,13 +1,20 @@
 //! `[paths]`: what the gateway answers itself, and where.
 
+use super::members::members;
 use super::values;
 use crate::config::raw::{Item, Table, Wrong};
-use super::members::members;
 use crate::config::{Members, OwnPath, OwnPathEntry, Rotation};
 
 /// The members that an answer of login or refresh, or a refusal, has itself.
 const ANSWERS: [&str; 8] = [
-    "access", "refresh", "token_type", "expires_in", "refresh_expires_in", "detail", "code", "request_id",
+    "access",
+    "refresh",
+    "token_type",
+    "expires_in",
+    "refresh_expires_in",
+    "detail",
+    "code",
+    "request_id",
 ];
 
 pub(super) const ROTATION: [(&str, Rotation); 2] =
@@ -52,7 +59,8 @@ fn read_alias(table: &Table<'_>, rotation: Rotation) -> Option<OwnPathEntry> {
     if own.is_some_and(|own| own != OwnPath::Login) && table.has("extra") {
         table.error(
             "extra",
-            Wrong::new("only the answer of an alias of login has further members").help("remove it"),
+            Wrong::new("only the answer of an alias of login has further members")
+                .help("remove it"),
         );
     }
     let extra = members(table, "extra", |name| ANSWERS.contains(&name));
