@@ -215,8 +215,7 @@ impl Auth {
             }
             return Ok(live.used(proof, client, at, happened));
         }
-        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if value.len() != COOKIE_LENGTH || !value.bytes().all(in_alphabet) {
+        if !Self::is_own_cookie(value) {
             return Err(Refusal::SessionEnded);
         }
         let digest = Secret::new(value).digest();
@@ -277,6 +276,12 @@ impl Auth {
                 .iter()
                 .any(|ours| read.header.typ.eq_ignore_ascii_case(ours))
         })
+    }
+
+    /// Whether a cookie's value has the form of ours, good or not.
+    fn is_own_cookie(value: &str) -> bool {
+        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        value.len() == COOKIE_LENGTH && value.bytes().all(in_alphabet)
     }
 
     /// Is what `Authorization` holds read here, good or not? Then it is nothing for upstreams.

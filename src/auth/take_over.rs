@@ -22,6 +22,7 @@ use super::issuer::{Known, Outstanding, public};
 use super::refresh_token::Presented;
 use super::sign_in::{MAX_AGENT, cut};
 use super::{Auth, store_failed};
+use crate::caller::Proof;
 use crate::clock::Timestamp;
 use crate::event::{EndReason, IssuedRefusal, What};
 use crate::refusal::Refusal;
@@ -104,7 +105,7 @@ impl Auth {
                 for (issuer, why) in refused {
                     happened.push(What::IssuedRefused { issuer, why });
                 }
-                Err(public(why))
+                Err(refusal(why))
             }
         }
     }
@@ -156,7 +157,7 @@ impl Auth {
             Once::Before(session) => return Ok(session),
         };
         // Everything of its user's may have ended between the look and the beginning: then this has too.
-        if self.issuers.is_ended(token, at).is_err() {
+        if self.issuers.is_ended(token).is_err() {
             let which = Which::Session(session.id.clone());
             self.end(&which, EndReason::SignedOutEverywhere, at, happened).await?;
             return Ok(None);
@@ -203,7 +204,7 @@ impl Auth {
                         return Err(Refusal::SessionEnded);
                     }
                     // One that was taken back ends nothing more.
-                    self.issuers.is_ended(&token, at).map_err(refusal)?;
+                    self.issuers.is_ended(&token).map_err(refusal)?;
                     self.issuers.is_blacklisted(&token).await.map_err(refusal)?;
                     return Ok(Holds::Nothing(NotTakenOver(token)));
                 }
@@ -232,7 +233,7 @@ impl Auth {
         happened: &mut Vec<What>,
     ) -> Result<(), Refusal> {
         let NotTakenOver(token) = token;
-        self.issuers.mark(token, at).await.map_err(|_| Refusal::StoreUnavailable)?;
+        self.issuers.mark(token, at).await.map_err(store_failed)?;
         let (issuer, user) = (Arc::clone(&token.issuer), token.user.clone());
         happened.push(What::IssuedEnded { issuer, user });
         // It may have begun since it was looked at; after the mark it cannot.
@@ -295,6 +296,6 @@ const fn refusal(why: IssuedRefusal) -> Refusal {
     match why {
         IssuedRefusal::UnknownUser | IssuedRefusal::InactiveUser => Refusal::NoActiveAccount,
         IssuedRefusal::Ended | IssuedRefusal::Blacklisted => Refusal::TokenBlacklisted,
-        other => public(other),
+        other => public(other, Proof::Issued(0)),
     }
 }

@@ -128,10 +128,7 @@ pub struct RouteForms {
 impl RouteForms {
     /// Those of a caller who came with this proof.
     pub fn of(&self, proof: Proof) -> &[usize] {
-        match proof {
-            Proof::AccessToken | Proof::Issued(_) => &self.bearer,
-            Proof::SessionCookie => &self.cookie,
-        }
+        if proof.is_cookie() { &self.cookie } else { &self.bearer }
     }
 
     /// Each form that some caller gets.

@@ -38,7 +38,9 @@ pub use forms::{
     DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt,
     UserValue,
 };
-pub use issuer::{IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer};
+pub use issuer::{
+    CredentialPlace, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, SimpleJwtIssuer,
+};
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
 pub use template::{Members, Template};

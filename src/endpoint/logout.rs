@@ -22,7 +22,7 @@ use super::{Endpoints, Served, input};
 use crate::auth::issuer::Issued;
 use crate::auth::presented::{Credential, Presented};
 use crate::auth::{Holds, NotTakenOver};
-use crate::caller::{Identity, UserKey};
+use crate::caller::{Identity, Proof, UserKey};
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::store::{Session, Which};
@@ -65,7 +65,7 @@ impl Endpoints {
             refusal == Refusal::CrossSite || refusal.status().is_server_error()
         });
         if !keeps_cookie {
-            served.reply = self.cookie.remove(served.reply);
+            served.reply = self.remove_cookies(arrival, served.reply);
         }
         served
     }
@@ -81,31 +81,34 @@ impl Endpoints {
             input::same_site(arrival, &self.trusted_origins)?;
         }
         let fields = input::fields(arrival, body)?;
-        let tokens = self.auth.tokens(arrival, happened).await.map_err(|found| match found {
-            Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
-            Presented::Nothing | Presented::Good(_) => Refusal::Internal,
-        })?;
-        let client = arrival.client_ip();
+        let mut tokens =
+            self.auth.tokens(arrival, happened).await.map_err(|found| match found {
+                Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
+                Presented::Nothing | Presented::Good(_) => Refusal::Internal,
+            })?;
         let refresh = match fields.trimmed("refresh") {
             Ok(token) => Some(token),
             Err(FieldProblem::Required) => None,
             Err(problem) => return Err(Refused::field("refresh", problem)),
         };
-        let cookie = self.cookie.read(&arrival.headers)?;
-        let cookie = match input::same_site(arrival, &self.trusted_origins) {
-            Ok(()) => cookie,
-            // Without one either: a page elsewhere may not even have the cookie taken away.
-            Err(refusal) if tokens.is_empty() && refresh.is_none() => return Err(refusal.into()),
-            Err(_) => None,
+        // Before it is asked where the request comes from: one that cannot be read is refused in any case.
+        self.cookie.read(&arrival.headers)?;
+        let is_same_site = input::same_site(arrival, &self.trusted_origins);
+        let unasked = |found: &Result<Credential, (Refusal, Proof)>| match found {
+            Ok(credential) => credential.proof().is_sent_unasked(),
+            Err((_, proof)) => proof.is_sent_unasked(),
         };
+        if let Err(refusal) = is_same_site {
+            tokens.retain(|token| !unasked(token));
+            // Without a cookie either: a page elsewhere may not even have it taken away.
+            if tokens.is_empty() && refresh.is_none() {
+                return Err(refusal.into());
+            }
+        }
 
         let mut found: Vec<Result<Named, Refusal>> = tokens
             .into_iter()
-            .map(|token| match token {
-                Ok(Credential::Session(session, _)) => Ok(Named::Session(session)),
-                Ok(Credential::Issued(issued, identity)) => Ok(Named::Issued(issued, identity)),
-                Err((refusal, _)) => Err(refusal),
-            })
+            .map(|token| token.map(Named::from).map_err(|(refusal, _)| refusal))
             .collect();
         if let Some(token) = refresh {
             let held = self.auth.held_by_refresh(token, arrival.at, happened).await;
@@ -114,9 +117,9 @@ impl Endpoints {
                 Holds::Nothing(token) => Named::NotTakenOver(token),
             }));
         }
-        if let Some(value) = cookie {
-            let session = self.auth.cookie(value, client, arrival.at, happened).await;
-            found.push(session.map(Named::Session));
+        if is_same_site.is_ok() {
+            let cookies = self.auth.cookies(self.cookie.name(), arrival, happened).await?;
+            found.extend(cookies.into_iter().map(|cookie| cookie.map(Named::from)));
         }
         for end in to_end(extent, found)? {
             match end {
@@ -149,6 +152,15 @@ enum Named {
     Issued(Arc<Issued>, Arc<Identity>),
     /// A session that could begin.
     NotTakenOver(NotTakenOver),
+}
+
+impl From<Credential> for Named {
+    fn from(credential: Credential) -> Self {
+        match credential {
+            Credential::Session(session, _) => Self::Session(session),
+            Credential::Issued(issued, identity) => Self::Issued(issued, identity),
+        }
+    }
 }
 
 /// What to end.

@@ -11,13 +11,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::simplejwt::SimpleJwt;
 use super::user::{Known, User};
-use super::{Issued, Issuers, PasswordPrint, is_anothers, keyed};
+use super::{Issuers, Password, is_anothers, keyed};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::directory::blacklist::TokenBlacklist;
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
-use crate::store::{Keep, NewStamp};
+use crate::store::{Keep, NewStamp, StoreError};
 
 /// A mark outlives its token by as much, so that no two clocks can disagree about it.
 const MARK_SPARE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -40,7 +40,7 @@ pub(in crate::auth) struct Outstanding {
     pub(in crate::auth) expires_at: Timestamp,
     issued_at: Option<Timestamp>,
     token_id: String,
-    password: PasswordPrint,
+    password: Password,
     mark: Digest,
 }
 
@@ -60,9 +60,7 @@ impl Issuers {
         for (index, one) in self.all.iter().enumerate() {
             let Some(take_over) = &one.take_over else { continue };
             let judged = match take_over.refresh.verify(token, at) {
-                _ if one.accept_until.is_some_and(|until| at >= until) => {
-                    Err(IssuedRefusal::NoLongerAccepted)
-                }
+                _ if one.is_over(at) => Err(IssuedRefusal::NoLongerAccepted),
                 judged => judged.map_err(IssuedRefusal::from),
             };
             let judged = judged.and_then(|judged| match (judged.token_id, judged.expires_at) {
@@ -104,19 +102,22 @@ impl Issuers {
         &self,
         token: &Outstanding,
         at: Timestamp,
-    ) -> Result<(), IssuedRefusal> {
-        let put = self.stamps.put(token.new_mark(at)).await;
-        put.map(|_| ()).map_err(|error| super::unavailable(&error))
+    ) -> Result<(), StoreError> {
+        self.stamps.put(token.new_mark(at)).await.map(|_| ())
     }
 
     /// Whether something has ended all that its user had from there before it was presented. Of dates in memory alone.
-    pub(in crate::auth) fn is_ended(
-        &self,
-        token: &Outstanding,
-        at: Timestamp,
-    ) -> Result<(), IssuedRefusal> {
+    pub(in crate::auth) fn is_ended(&self, token: &Outstanding) -> Result<(), IssuedRefusal> {
         let user = User::new(token.user.clone());
-        self.holds(&self.as_issued(token, Arc::new(user)), at)
+        let is_before = |end: Timestamp| {
+            token.issued_at.is_none_or(|issued_at| issued_at.as_secs() <= end.as_secs())
+        };
+        let of_password = token.issued_at.map(|_| user.password_end);
+        let ends = [Some(user.end), of_password].into_iter().flatten();
+        if ends.filter_map(|end| self.stamps.stamp(&end)).any(is_before) {
+            return Err(IssuedRefusal::Ended);
+        }
+        Ok(())
     }
 
     /// Whether the service itself has taken it back, where that can be asked.
@@ -148,35 +149,12 @@ impl Issuers {
         let remembered = self.users.get(&token.user);
         let user = remembered.unwrap_or_else(|| Arc::new(User::new(token.user.clone())));
         let known = self.known_now(&one.directory, &user, at).await?;
-        if let PasswordPrint::Claimed(print) = &token.password
-            && print.as_ref() != Some(&known.password_print)
-        {
+        if !token.password.is_that_of(&known) {
             return Err(IssuedRefusal::PasswordChanged);
         }
         // After the user was looked at: that look may have ended it.
-        self.holds(&self.as_issued(token, user), at)?;
+        self.is_ended(token)?;
         Ok(known)
-    }
-
-    /// The dates that end it are those of every token from there.
-    fn as_issued(&self, token: &Outstanding, user: Arc<User>) -> Issued {
-        let own_end = keyed(&["token", &token.issuer, &token.token_id]);
-        let mut ends = vec![user.end, own_end];
-        if token.issued_at.is_some() {
-            ends.push(user.password_end);
-        }
-        Issued {
-            index: token.index,
-            issuer: Arc::clone(&token.issuer),
-            user,
-            issued_at: token.issued_at,
-            expires_at: token.expires_at,
-            password: PasswordPrint::Ignored,
-            ends,
-            own_end,
-            own_end_kept_until: token.expires_at,
-            is_too_old_after: false,
-        }
     }
 }
 

@@ -14,10 +14,10 @@ use crate::clock::Timestamp;
 use crate::directory::{Account, DirectoryError};
 use crate::django::simplejwt::password_print;
 use crate::event::IssuedRefusal;
-use crate::secret::Digest;
+use crate::secret::{Digest, Secret};
 
 /// A directory that failed is asked again after this.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A user whose tokens are in use.
 pub(super) struct User {
@@ -36,6 +36,8 @@ pub(super) struct User {
 pub(in crate::auth) struct Known {
     pub(in crate::auth) identity: Arc<Identity>,
     pub(super) active: bool,
+    /// The stored password in Django's encoding.
+    pub(super) password: Secret,
     pub(super) password_print: String,
     pub(in crate::auth) password_mark: Digest,
     at: Timestamp,
@@ -143,6 +145,7 @@ impl Known {
         Self {
             password_print: password_print(&account.password),
             password_mark: account.password_mark(),
+            password: account.password,
             identity: account.identity,
             active: account.active,
             at,

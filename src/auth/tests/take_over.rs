@@ -8,7 +8,10 @@ use crate::auth::testkit::{BY, CLIENT, Kit, NOW, account, cheap};
 use crate::auth::{Holds, TokenPair};
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
-use crate::config::{Database, IssuerKey, IssuerKind, IssuerSettings, Rotation, SimpleJwtIssuer};
+use crate::config::{
+    CredentialPlace, Database, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, Rotation,
+    SimpleJwtIssuer,
+};
 use crate::directory::blacklist::TokenBlacklist;
 use crate::directory::database::{Access, Databases};
 use crate::django::jws::{Algorithm, SigningKey};
@@ -38,14 +41,12 @@ fn service(change: impl FnOnce(&mut IssuerSettings)) -> Service {
     let mut issuer = IssuerSettings {
         name: "simplejwt".into(),
         directory: "django".into(),
-        header: "Authorization".into(),
-        schemes: vec!["JWT".into()],
-        algorithm: Algorithm::Hs256,
-        key: IssuerKey::Private(path),
-        leeway: Duration::ZERO,
+        place: CredentialPlace::Header {
+            name: "Authorization".into(),
+            schemes: vec!["JWT".into()],
+        },
         accept_until: None,
-        danger_weak_key: false,
-        kind: simplejwt(false, false),
+        kind: simplejwt(path),
     };
     change(&mut issuer);
     let wants = matches!(&issuer.kind, IssuerKind::SimpleJwt(simplejwt) if simplejwt.blacklist);
@@ -56,16 +57,28 @@ fn service(change: impl FnOnce(&mut IssuerSettings)) -> Service {
     Service { kit: Arc::new(kit), folder }
 }
 
-fn simplejwt(check_revoke_token: bool, blacklist: bool) -> IssuerKind {
+fn simplejwt(key: std::path::PathBuf) -> IssuerKind {
     IssuerKind::SimpleJwt(SimpleJwtIssuer {
+        signature: IssuerSignature {
+            algorithm: Algorithm::Hs256,
+            key: IssuerKey::Private(key),
+            leeway: Duration::ZERO,
+            danger_weak_key: false,
+        },
         token_types: vec![TokenType::Access],
         user_id_claim: "user_id".into(),
         audience: Vec::new(),
         issuer: None,
-        check_revoke_token,
+        check_revoke_token: false,
         take_over_refresh: true,
-        blacklist,
+        blacklist: false,
     })
+}
+
+/// The settings that only this kind has.
+fn of(issuer: &mut IssuerSettings) -> &mut SimpleJwtIssuer {
+    let IssuerKind::SimpleJwt(simplejwt) = &mut issuer.kind else { unreachable!() };
+    simplejwt
 }
 
 fn blacklist(folder: &Path) -> Blacklist {
@@ -261,7 +274,7 @@ async fn one_that_was_ended_before_it_was_presented_begins_nothing() {
 
 #[tokio::test]
 async fn what_is_no_good_refresh_token_of_the_services_is_refused() {
-    let strict = service(|issuer| issuer.kind = simplejwt(true, false));
+    let strict = service(|issuer| of(issuer).check_revoke_token = true);
     {
         let mut accounts = strict.kit.directory.accounts.lock();
         accounts.push(crate::directory::Account { active: false, ..account("8", "idle", "right") });
@@ -287,10 +300,7 @@ async fn what_is_no_good_refresh_token_of_the_services_is_refused() {
     strict.kit.auth.recheck(later(60), &mut Vec::new()).await;
     assert_eq!(strict.refused(&good, later(60)).await, Refusal::TokenBlacklisted);
 
-    let none = service(|issuer| {
-        let IssuerKind::SimpleJwt(simplejwt) = &mut issuer.kind else { unreachable!() };
-        simplejwt.take_over_refresh = false;
-    });
+    let none = service(|issuer| of(issuer).take_over_refresh = false);
     assert_eq!(none.refused(&issued("a"), NOW).await, Refusal::TokenNotValid);
     let over = service(|issuer| issuer.accept_until = Some(later(10)));
     assert!(over.refresh(&issued("a"), Rotation::None, later(9)).await.0.is_ok());
@@ -300,7 +310,7 @@ async fn what_is_no_good_refresh_token_of_the_services_is_refused() {
 
 #[tokio::test]
 async fn what_cannot_be_asked_is_neither_yes_nor_no() {
-    let service = service(|issuer| issuer.kind = simplejwt(false, true));
+    let service = service(|issuer| of(issuer).blacklist = true);
     let (token, known) = (issued("a"), issued("known"));
     // There is no database yet.
     assert_eq!(service.refused(&known, NOW).await, Refusal::DirectoryUnavailable);
