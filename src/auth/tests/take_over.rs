@@ -314,15 +314,24 @@ async fn what_cannot_be_asked_is_neither_yes_nor_no() {
     let (token, known) = (issued("a"), issued("known"));
     // There is no database yet.
     assert_eq!(service.refused(&known, NOW).await, Refusal::DirectoryUnavailable);
-    blacklist_tables(service.folder.path(), &["b"]);
-    let blacklisted = service.refresh(&issued("b"), Rotation::None, NOW).await;
+    blacklist_tables(service.folder.path(), &["b", "c"]);
+    let again = service.kit.auth.blacklist(&issued("b"), NOW, &mut Vec::new()).await;
+    assert_eq!(again, Err(Refusal::TokenBlacklisted));
+    let held = service.kit.auth.held_by_refresh(&issued("c"), NOW, &mut Vec::new()).await;
+    let Ok(Holds::Nothing(token)) = held else { panic!("{held:?}") };
+    let taken_back = service.kit.auth.not_taken_back(&token).await;
+    assert_eq!(taken_back, Err(Refusal::TokenBlacklisted), "it ends nothing of its user's");
+    let blacklisted = service.refresh(&issued("c"), Rotation::None, NOW).await;
     assert_eq!(blacklisted.0, Err(Refusal::TokenBlacklisted));
-    assert_eq!(service.kit.auth.verify(&issued("b"), NOW).await, Err(Refusal::TokenBlacklisted));
+    assert_eq!(service.kit.auth.verify(&issued("c"), NOW).await, Err(Refusal::TokenBlacklisted));
     assert!(service.refresh(&known, Rotation::None, NOW).await.0.is_ok());
 
     service.kit.directory.is_down.store(true, Ordering::SeqCst);
     assert_eq!(service.refused(&token, NOW).await, Refusal::DirectoryUnavailable);
     std::fs::remove_file(service.folder.path().join("db.sqlite3")).unwrap();
+    let mut happened = Vec::new();
+    let ended = service.kit.auth.blacklist(&issued("ended"), NOW, &mut happened).await;
+    assert_eq!(ended, Ok(()), "to end one nobody needs to be asked");
     assert!(service.refresh(&known, Rotation::None, later(1)).await.0.is_ok(), "it has a session");
     service.kit.directory.is_down.store(false, Ordering::SeqCst);
     assert_eq!(service.refused(&token, NOW).await, Refusal::DirectoryUnavailable);
