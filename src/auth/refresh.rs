@@ -155,7 +155,7 @@ impl Auth {
             }
             if let Some(shown) = self.issuers.as_posted(token) {
                 // Nobody is refused entry here; the answer says it all.
-                let issued = self.issued(&shown, at, &mut Vec::new()).await;
+                let issued = self.issued(&shown, None, at, &mut Vec::new()).await;
                 return issued.map(|_| ()).map_err(|(refusal, _)| refusal);
             }
         }
