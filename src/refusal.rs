@@ -95,6 +95,18 @@ refusals! {
     /// A refresh token that was spent outside the grace window (its session has been ended), or whose session is over.
     TokenBlacklisted "token_not_valid" UNAUTHORIZED "Token is blacklisted";
 
+    // --- the same, in the words of a service that reads hand-made tokens (`issuer.refusals = "jwt"`)
+    /// Such a token says nothing of a user, or something that cannot be.
+    JwtInvalid "jwt_invalid" FORBIDDEN "Invalid Token";
+    /// Its time is over.
+    JwtExpired "jwt_expired" FORBIDDEN "Token has expired";
+    /// It was taken back, or its session has ended: a thing that such services do not have, so it ends as by its time.
+    JwtEnded "jwt_ended" FORBIDDEN "Token has expired";
+    /// It has not the form of a token, or the service's key did not sign it.
+    JwtUndecodable "jwt_undecodable" FORBIDDEN "Error decoding token";
+    /// Its user is not there, or switched off.
+    JwtUserNotFound "jwt_user_not_found" FORBIDDEN "User not found";
+
     // --- may they
     /// The route asks for a group that the caller is not in.
     GroupRequired "group_required" FORBIDDEN "You do not have permission to perform this action.";

@@ -145,7 +145,7 @@ impl Auth {
         let shown = self.issuers.readings.shown(&arrival.headers, own.is_some());
         let shown = shown.map_err(|unreadable| match unreadable {
             Unreadable::Repeated => Presented::Malformed(Refusal::BadHeader),
-            Unreadable::NotAToken(proof) => Presented::Bad(Refusal::TokenNotValid, proof),
+            Unreadable::NotAToken(proof) => Presented::Bad(self.not_a_token(proof), proof),
         })?;
         let mut all = Vec::with_capacity(shown.len() + 1);
         if let Some(token) = own {

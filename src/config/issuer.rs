@@ -72,6 +72,8 @@ pub enum IssuerKind {
         claim: String,
         /// A token without `exp` is accepted for this long from when one of its user was first seen.
         max_age: Duration,
+        /// In whose words one that is not good is refused.
+        refusals: Refusals,
     },
     /// `kind = "django-session"`
     DjangoSession(Box<DjangoSessionIssuer>),
@@ -133,6 +135,16 @@ pub struct ServiceCache {
     pub prefix: String,
     /// `VERSION`
     pub version: u32,
+}
+
+/// `issuer.refusals`
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Refusals {
+    /// `"gateway"`: as for any token.
+    #[default]
+    Gateway,
+    /// `"jwt"`: 403, with the four texts of a reader made by hand.
+    Jwt,
 }
 
 /// `[[issuer]] kind = "simplejwt"`: the service's `SIMPLE_JWT` settings.

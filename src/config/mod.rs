@@ -42,7 +42,7 @@ pub use forms::{
 };
 pub use issuer::{
     CredentialPlace, DjangoSessionIssuer, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature,
-    ServiceCache, SessionEngine, SimpleJwtIssuer,
+    Refusals, ServiceCache, SessionEngine, SimpleJwtIssuer,
 };
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};

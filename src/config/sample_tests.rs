@@ -8,8 +8,8 @@ use super::report::Report;
 use super::{
     Answers, Config, Cors, Database, DatabaseServer, Detect, DirectoryKind, DjangoDirectory,
     Engine, Geo, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, JwtShape, Listen, Log,
-    Login, OwnPath, Route, SessionSettings, SessionShape, Shape, SimpleJwtIssuer, Tokens, Upstream,
-    check, init,
+    Login, OwnPath, Route, SessionEngine, SessionSettings, SessionShape, Shape, SimpleJwtIssuer,
+    Tokens, Upstream, check, init,
 };
 use crate::wire::path::CanonicalPath;
 
@@ -102,7 +102,9 @@ fn the_issuer_blocks_show_the_defaults() {
         .replace("directory = [{ kind = \"file\", path = \"users.toml\" }]", directory);
     let key = "key_file = \"secrets/django-secret-key\"";
     let text = format!(
-        "{bare}\n[[issuer]]\nkind = \"simplejwt\"\n{key}\n[[issuer]]\nkind = \"jwt\"\n{key}\n"
+        "{bare}\n[[issuer]]\nkind = \"simplejwt\"\n{key}\n[[issuer]]\nkind = \"jwt\"\n{key}\n\
+         [[issuer]]\nkind = \"django-session\"\n{key}\n[[issuer]]\nkind = \"drf-token\"\n\
+         [[issuer]]\nkind = \"basic\"\n"
     );
     let bare = parse(&text).issuers;
     let IssuerKind::SimpleJwt(simplejwt) = shown[0].kind.clone() else { panic!("simplejwt first") };
@@ -110,6 +112,10 @@ fn the_issuer_blocks_show_the_defaults() {
         IssuerKind::SimpleJwt(SimpleJwtIssuer { audience: Vec::new(), issuer: None, ..simplejwt });
     assert_eq!(IssuerSettings { accept_until: None, kind, ..shown[0].clone() }, bare[0]);
     assert_eq!(shown[2], bare[1]);
+    assert_eq!((&shown[3], &shown[5], &shown[6]), (&bare[2], &bare[3], &bare[4]));
+    let IssuerKind::DjangoSession(cached) = &shown[4].kind else { panic!("a session fifth") };
+    let SessionEngine::Cache(cache) = &cached.engine else { panic!("in a cache") };
+    assert_eq!((&*cache.prefix, cache.version), ("", 1));
     let IssuerKind::SimpleJwt(partner) = &shown[1].kind else { panic!("simplejwt second") };
     assert!(matches!(&partner.signature.key, IssuerKey::Public(_)));
 }

@@ -231,7 +231,10 @@ fn to_end(extent: Extent, found: Vec<Result<Named, Refusal>>) -> Result<Vec<End>
             Err(refusal) => problem = problem.or(Some(refusal)),
         }
     }
-    let is_over = matches!(problem, None | Some(Refusal::SessionEnded | Refusal::TokenBlacklisted));
+    let is_over = matches!(
+        problem,
+        None | Some(Refusal::SessionEnded | Refusal::TokenBlacklisted | Refusal::JwtEnded)
+    );
     match (extent, problem) {
         _ if !ends.is_empty() => Ok(ends),
         (Extent::Session, _) if is_over => Ok(ends),

@@ -42,6 +42,7 @@ fn the_whole_directory(kind: Kind) {
     nobody_else_signs_in(&service);
     other_case_is_as_at_django(&service);
     a_custom_table_may_have_uuids(&service);
+    what_the_service_issued_is_read_from_its_tables(&service);
     changes_reach_sessions(&service);
     nothing_but_the_grant_is_needed_or_possible(&service);
     a_password_that_is_changed_is_read_again(&service);
@@ -129,6 +130,59 @@ fn nobody_else_signs_in(service: &Service) {
             response.text()
         );
     }
+}
+
+/// Sessions and tokens in the service's own tables, and their dates in its own time zone.
+fn what_the_service_issued_is_read_from_its_tables(service: &Service) {
+    service.database.sql(&issuers_grant(service.kind));
+    service.database.django(
+        "from django.contrib.sessions.models import Session\n\
+         from rest_framework.authtoken.models import Token\n\
+         from django.utils.timezone import now, timedelta\n\
+         u = User.objects.get(username='kim')\n\
+         data = Session.objects.encode({'_auth_user_id': str(u.pk), '_auth_user_hash': u.get_session_auth_hash(),\n\
+         \x20 '_auth_user_backend': 'django.contrib.auth.backends.ModelBackend'})\n\
+         for key, minutes in [('kimsession', 30), ('oldsession', -30)]:\n\
+         \x20 end = now() + timedelta(minutes=minutes)\n\
+         \x20 Session.objects.create(session_key=key, session_data=data, expire_date=end)\n\
+         Token.objects.create(key='a' * 40, user=u)",
+    );
+    let gateway = Setup::new(service.upstream.address)
+        .directories(&service.database.directory())
+        .file("secret-key", b"django-insecure-development-key-of-the-legacy-service")
+        .with(
+            "[[issuer]]\nkind = \"django-session\"\nkey_file = \"secret-key\"\n\
+             [[issuer]]\nkind = \"drf-token\"\n",
+        )
+        .start();
+    let client = gateway.client();
+    let session = |key: &str| client.get("/told").cookie("sessionid", key).send().status;
+    let token = |key: &str| {
+        client.get("/told").header("Authorization", &format!("Token {key}")).send().status
+    };
+    for temperature in ["cold", "warm"] {
+        assert_eq!((session("kimsession"), token(&"a".repeat(40))), (200, 200), "{temperature}");
+        assert_eq!(service.upstream.last().header("x-user-name"), Some("kim"));
+    }
+    assert_eq!(
+        (session("oldsession"), session("nosession"), token(&"b".repeat(40))),
+        (401, 401, 401)
+    );
+    // What ends it ends it under any spelling that the table takes.
+    let out = client.post("/logout").cookie("sessionid", "kimsession").send();
+    assert_eq!(out.status, 204);
+    assert_eq!((session("kimsession"), session("KIMSESSION")), (401, 401));
+}
+
+/// What `docs/databases.md` adds for issuers.
+fn issuers_grant(kind: Kind) -> String {
+    let blocks = include_str!("../../docs/databases.md").split("```sql\n").skip(1);
+    let mut blocks = blocks.filter_map(|rest| rest.split("```").next());
+    let names_database = kind == Kind::MariaDb;
+    blocks
+        .find(|block| block.contains("authtoken_token") && block.contains("app.") == names_database)
+        .unwrap()
+        .to_owned()
 }
 
 fn other_case_is_as_at_django(service: &Service) {

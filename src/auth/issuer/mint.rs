@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use crate::auth::SignIn;
     use crate::auth::testkit::{CLIENT, Kit, NOW, identity};
-    use crate::config::{CredentialPlace, IssuerKey, IssuerSignature};
+    use crate::config::{CredentialPlace, IssuerKey, IssuerSignature, Refusals};
     use crate::django::jws::{self, Algorithm};
     use crate::event::{EndReason, What};
     use crate::store::Which;
@@ -113,7 +113,7 @@ mod tests {
             directory: "django".into(),
             place: CredentialPlace::Header { name: "jwt-auth".into(), schemes: Vec::new() },
             accept_until: None,
-            kind: IssuerKind::Jwt { signature, claim, max_age },
+            kind: IssuerKind::Jwt { signature, claim, max_age, refusals: Refusals::Gateway },
         };
         Kit::with(|parts| parts.issuers = vec![settings])
     }
@@ -139,7 +139,7 @@ mod tests {
         headers.append("jwt-auth", token.expose().parse().unwrap());
         let shown = kit.auth.issuers.readings.shown(&headers, false).unwrap();
         let mut happened = Vec::new();
-        match kit.auth.issued(&shown[0], None, at, &mut happened).await {
+        match kit.auth.issued(&shown[0], Some(CLIENT), at, &mut happened).await {
             Ok(found) => {
                 let known = found.used(CLIENT, at, &mut happened).known();
                 assert_eq!(known.proof, crate::caller::Proof::Issued(0));

@@ -63,7 +63,7 @@ use self::user::User;
 use super::Watched;
 use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::config::{CredentialPlace, IssuerKind, IssuerSettings};
+use crate::config::{CredentialPlace, IssuerKind, IssuerSettings, Refusals};
 use crate::directory::blacklist::TokenBlacklist;
 use crate::directory::database::{Access, Databases};
 use crate::django::jws::NotAccepted;
@@ -202,6 +202,7 @@ struct One {
     proof: Proof,
     /// Can its tokens be the gateway's own?
     has_sessions: bool,
+    refusals: Refusals,
     way: Way,
     take_over: Option<TakeOver>,
 }
@@ -229,7 +230,7 @@ fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerK
             let key = key::read(settings, &kind.signature)?;
             Way::Said(Box::new(simplejwt::SimpleJwt::new(key, kind)))
         }
-        IssuerKind::Jwt { signature, claim, max_age } => {
+        IssuerKind::Jwt { signature, claim, max_age, .. } => {
             let key = key::read(settings, signature)?;
             Way::Said(Box::new(jwt::HandMade::new(key, claim, *max_age, signature.leeway)))
         }
@@ -269,6 +270,10 @@ impl Issuers {
                     (CredentialPlace::Cookie(_), _) => Proof::IssuedCookie(index),
                 },
                 has_sessions: matches!(settings.kind, IssuerKind::Jwt { .. }),
+                refusals: match &settings.kind {
+                    IssuerKind::Jwt { refusals, .. } => *refusals,
+                    _ => Refusals::Gateway,
+                },
                 way: open(settings, databases)?,
                 take_over: take_over(settings, databases)?,
             });
@@ -462,5 +467,7 @@ impl std::fmt::Debug for Issued {
     }
 }
 
+#[cfg(test)]
+mod session_vectors;
 #[cfg(test)]
 mod tests;

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::refused::{is_anothers, public};
+use super::refused::{in_words_of_jwt, is_anothers, public};
 use super::{Asked, Issued, Judged, One, Said, Shown, Way};
 use crate::auth::Auth;
 use crate::auth::memory::Remembered;
 use crate::auth::presented::Credential;
 use crate::caller::{Identity, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
+use crate::config::Refusals;
 use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
 use crate::store::{Session, SessionBy};
@@ -44,6 +45,16 @@ impl Found {
             Self::Session(live, proof) => {
                 Credential::Session(live.used(proof, client, at, happened), proof)
             }
+        }
+    }
+}
+
+impl One {
+    /// What a client learns.
+    const fn refusal(&self, why: IssuedRefusal) -> Refusal {
+        match self.refusals {
+            Refusals::Gateway => public(why, self.proof),
+            Refusals::Jwt => in_words_of_jwt(why, self.proof),
         }
     }
 }
@@ -84,7 +95,16 @@ impl Auth {
         for (one, why) in refused {
             happened.push(What::IssuedRefused { issuer: Arc::clone(&one.name), why });
         }
-        Err((public(why, one.proof), one.proof))
+        Err((one.refusal(why), one.proof))
+    }
+
+    /// What a client learns of something that is no credential, in a place where one of this issuer's belongs.
+    pub(in crate::auth) fn not_a_token(&self, proof: Proof) -> Refusal {
+        let one = match proof {
+            Proof::Issued(index) => self.issuers.all.get(index),
+            _ => None,
+        };
+        one.map_or(Refusal::TokenNotValid, |one| one.refusal(IssuedRefusal::Malformed))
     }
 
     async fn issued_by(

@@ -38,6 +38,35 @@ pub(in crate::auth) const fn is_anothers(why: IssuedRefusal) -> bool {
     )
 }
 
+/// What a client learns from an issuer whose refusals are those of a service that reads hand-made tokens. Only who has the
+/// service's key, or a token of it, can learn from the last that a user is not there.
+pub(super) const fn in_words_of_jwt(why: IssuedRefusal, proof: Proof) -> Refusal {
+    match why {
+        IssuedRefusal::Malformed | IssuedRefusal::BadAlgorithm | IssuedRefusal::BadSignature => {
+            Refusal::JwtUndecodable
+        }
+        IssuedRefusal::Expired | IssuedRefusal::TooOld | IssuedRefusal::NoLongerAccepted => {
+            Refusal::JwtExpired
+        }
+        IssuedRefusal::Ended | IssuedRefusal::PasswordChanged => Refusal::JwtEnded,
+        IssuedRefusal::UnknownUser | IssuedRefusal::InactiveUser => Refusal::JwtUserNotFound,
+        IssuedRefusal::BadClaim
+        | IssuedRefusal::NotYetValid
+        | IssuedRefusal::NoExpiry
+        | IssuedRefusal::NoTokenId
+        | IssuedRefusal::WrongType
+        | IssuedRefusal::NoUser => Refusal::JwtInvalid,
+        // Of other kinds, or no fault of the token's.
+        IssuedRefusal::Unavailable
+        | IssuedRefusal::Blacklisted
+        | IssuedRefusal::NotFound
+        | IssuedRefusal::UnknownBackend
+        | IssuedRefusal::BadCredentials
+        | IssuedRefusal::LockedOut
+        | IssuedRefusal::Busy => public(why, proof),
+    }
+}
+
 /// What a client learns: whether to come with another credential, and nothing of user or issuer.
 pub(in crate::auth) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal {
     match why {

@@ -5,8 +5,8 @@ use super::{DAY, MINUTE, secs, values};
 use crate::config::raw::{Table, Wrong, nearest};
 use crate::config::{
     CredentialPlace, Database, DirectoryKind, DirectorySettings, DjangoSessionIssuer,
-    IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, ServiceCache,
-    SessionEngine, SimpleJwtIssuer,
+    IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, Refusals,
+    ServiceCache, SessionEngine, SimpleJwtIssuer,
 };
 use crate::django::jws::Algorithm;
 use crate::django::simplejwt::TokenType;
@@ -29,8 +29,10 @@ const KINDS: [(&str, Kind); 5] = [
     ("basic", Kind::Basic),
 ];
 
+const REFUSALS: [(&str, Refusals); 2] = [("gateway", Refusals::Gateway), ("jwt", Refusals::Jwt)];
+
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 27] = [
+const KEYS: [(&str, &[&str]); 28] = [
     ("header", &["simplejwt", "jwt", "drf-token"]),
     ("schemes", &["simplejwt", "jwt", "drf-token"]),
     ("algorithm", &["simplejwt", "jwt"]),
@@ -46,6 +48,7 @@ const KEYS: [(&str, &[&str]); 27] = [
     ("take_over_refresh", &["simplejwt"]),
     ("blacklist", &["simplejwt"]),
     ("claim", &["jwt"]),
+    ("refusals", &["jwt"]),
     ("max_age", &["jwt", "django-session"]),
     ("engine", &["django-session"]),
     ("cookie", &["django-session"]),
@@ -146,7 +149,8 @@ fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<Issuer
             let place = header(table, "jwt-auth", &["Bearer"]);
             let claim = table.text("claim", values::name).unwrap_or_else(|| "id".into());
             let max_age = table.duration("max_age", MINUTE..=3660 * DAY).unwrap_or(30 * DAY);
-            (place, IssuerKind::Jwt { signature, claim, max_age })
+            let refusals = table.choice("refusals", &REFUSALS).unwrap_or_default();
+            (place, IssuerKind::Jwt { signature, claim, max_age, refusals })
         }
         Kind::DjangoSession => {
             let cookie = table.text("cookie", values::cookie);

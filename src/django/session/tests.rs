@@ -221,10 +221,11 @@ proptest! {
         user_id in any::<String>(), backend in any::<String>(), password in any::<String>(),
     ) {
         let login = Login::new(user_id, backend, &password, &keys());
-        let row = login.to_row(&keys(), Timestamp::from_secs(1_780_000_000));
+        let saved_at = Timestamp::from_secs(1_780_000_000);
+        let row = login.to_row(&keys(), saved_at);
         prop_assert_eq!(login.proof(&password, &keys()), Proof::Current);
         prop_assert_eq!(login.proof(&format!("{password}x"), &keys()), Proof::Void);
-        prop_assert_eq!(read_row(&row, &keys()), Ok(Some(login)));
+        prop_assert_eq!(read_row(&row, &keys()), Ok(Some(Login { saved_at: Some(saved_at), ..login })));
     }
 
     #[test]

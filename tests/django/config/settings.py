@@ -11,6 +11,9 @@ What differs between one machine and the next comes from the environment, with d
     DJANGO_CSRF_TRUSTED_ORIGINS  comma separated                    (none)
     DJANGO_SIMPLE_JWT            further SIMPLE_JWT as JSON; a lifetime is in seconds   ({})
     DJANGO_TOKEN_BLACKLIST       1 installs SimpleJWT's blacklist, and its path         (0)
+    DJANGO_SESSION_ENGINE        db, cached_db, cache, signed_cookies  (db)
+    DJANGO_CACHE_URL             a Redis: redis://host:port/number  (none: memory of the process)
+    DJANGO_CACHE_PREFIX          before the cache's keys            (none)
 """
 
 import json
@@ -99,6 +102,16 @@ def database():
 
 DATABASES = {"default": database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+SESSION_ENGINE = "django.contrib.sessions.backends." + os.environ.get("DJANGO_SESSION_ENGINE", "db")
+if os.environ.get("DJANGO_CACHE_URL"):
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": os.environ["DJANGO_CACHE_URL"],
+            "KEY_PREFIX": os.environ.get("DJANGO_CACHE_PREFIX", ""),
+        }
+    }
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

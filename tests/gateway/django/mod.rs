@@ -1,9 +1,11 @@
 //! In front of a real Django service, with the service's own users: one file for each thing that can go wrong there.
 
 mod admin;
+mod alias_jwt;
 mod alias_session;
 mod carry;
 mod changes;
+mod credentials;
 mod front_end;
 mod identity;
 mod sign_in;

@@ -91,8 +91,14 @@ impl Django {
 
     /// Runs Python code in the service, where `User` and `Group` are known, as its own admin would.
     pub(crate) fn run(&self, code: &str) {
+        self.run_with(&[], code);
+    }
+
+    /// The same, with these settings in its environment.
+    pub(crate) fn run_with(&self, environment: &[(&str, &str)], code: &str) {
         let code = format!("from django.contrib.auth.models import Group, User\n{code}");
-        manage(&sqlite(&self.database()), &["shell", "-v", "0", "-c", &code]);
+        let database = sqlite(&self.database());
+        manage_with(&database, environment, &["shell", "-v", "0", "-c", &code]);
     }
 
     fn log(&self) -> String {
@@ -143,7 +149,13 @@ fn python(database: &str) -> Command {
 
 /// Runs one of the service's commands.
 pub(super) fn manage(database: &str, arguments: &[&str]) {
-    let output = python(database).arg("manage.py").args(arguments).output().unwrap();
+    manage_with(database, &[], arguments);
+}
+
+fn manage_with(database: &str, environment: &[(&str, &str)], arguments: &[&str]) {
+    let mut command = python(database);
+    command.envs(environment.iter().copied()).arg("manage.py").args(arguments);
+    let output = command.output().unwrap();
     assert!(
         output.status.success(),
         "manage.py {arguments:?}: {}",

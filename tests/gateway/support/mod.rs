@@ -6,6 +6,7 @@ pub(crate) mod database;
 pub(crate) mod django;
 pub(crate) mod gateway;
 pub(crate) mod mmdb;
+pub(crate) mod redis;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 
