@@ -55,6 +55,7 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 /// The first thing that keeps it from starting.
 pub fn run(config: Config) -> Result<(), StartError> {
     let logging = telemetry::init_log(&config.log).map_err(start_error)?;
+    warn_of_shadow(&config);
     install_crypto();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let now = clock.now();
@@ -183,6 +184,17 @@ async fn ask_once(directories: Vec<Arc<dyn Directory>>) {
         if let Err(error) = directory.find("").await {
             tracing::warn!(%error, "a directory cannot be asked; its users cannot sign in yet");
         }
+    }
+}
+
+/// Loudly, because whoever reads the log later may take the gateway for a protection that it is not there.
+fn warn_of_shadow(config: &Config) {
+    for route in config.routes.iter().filter(|route| config.shadow.covers(route.index)) {
+        tracing::warn!(
+            route = route.name.as_str(),
+            path = route.path.as_str(),
+            "this route is shadowed: everything is let through unchecked, and only compared"
+        );
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::{
     Access, Action, Algorithm, Cors, Database, Detect, Detector, DjangoColumns, DjangoDirectory,
     DjangoGroups, IdentityHeaders, Issues, Listen, Log, LogFormat, Login, Members, OwnPath,
-    Rotation, Route, RouteForms, SessionSettings, StoreKind, StoreSettings, Tokens, Upstream,
+    Rotation, Route, RouteForms, SessionSettings, Shadow, StoreKind, StoreSettings, Tokens,
+    Upstream,
 };
 use crate::django::hashers;
 use crate::wire::path::{CanonicalPath, Tolerance};
@@ -35,6 +36,16 @@ const fn hours(hours: u64) -> Duration {
 
 const fn days(days: u64) -> Duration {
     hours(24 * days)
+}
+
+impl Default for Shadow {
+    fn default() -> Self {
+        Self {
+            routes: Vec::new(),
+            // Django's LOGIN_URL, and its admin's own.
+            login_paths: vec!["/accounts/login/".into(), "/admin/login/".into()],
+        }
+    }
 }
 
 impl Default for Listen {

@@ -27,6 +27,7 @@ mod issuer;
 mod load;
 mod raw;
 mod report;
+mod shadow;
 mod template;
 
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub use issuer::{
 };
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
+pub use shadow::Shadow;
 pub use template::{Members, Template};
 
 /// Everything the gateway is told.
@@ -59,6 +61,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[route]]`, at least one.
     pub routes: Vec<Route>,
+    /// `[shadow]`
+    pub shadow: Shadow,
     /// `[paths]`: what the gateway answers itself.
     pub paths: Vec<OwnPathEntry>,
     /// `[tokens]`

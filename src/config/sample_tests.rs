@@ -203,6 +203,7 @@ fn the_sample_for_containers_opens_its_admin_port_knowingly() {
 fn an_empty_section_says_as_much_as_none() {
     let sections = [
         "trusted_proxies",
+        "shadow",
         "paths",
         "tokens",
         "session",

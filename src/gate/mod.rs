@@ -8,23 +8,28 @@
 //! 4. allowed: what the route asks of a caller, and whether an unsafe request that a cookie authenticates comes from our own
 //!    site. What passes is a [`Permit`].
 //!
+//! On a route of `[shadow]` all of it is found out and none of it enforced: see [`shadow`].
+//!
 //! The gate's inputs are method, host, canonical path and verified identity. It looks at no other header to choose a policy
 //! (R12): not at `X-Original-URL`, not at a method override, not at `User-Agent`.
 
 mod permit;
 mod route;
+pub mod shadow;
 
 use std::sync::Arc;
 
-use http::Method;
+use http::header::AUTHORIZATION;
+use http::{Method, StatusCode};
 
 use self::permit::Keeps;
-pub use self::permit::Permit;
+pub use self::permit::{Passage, Permit};
 use self::route::methods_of;
 pub use self::route::{Found, RouteTable};
+use self::shadow::{Answer, Answers, Opinion};
 use crate::auth::Auth;
 use crate::auth::presented::Presented;
-use crate::caller::{Anonymous, Caller, Known, Proof};
+use crate::caller::{Anonymous, Caller, Known, Proof, UserKey};
 use crate::config::{Access, Config, OwnPathEntry, Route};
 use crate::event::What;
 use crate::refusal::Refusal;
@@ -39,6 +44,7 @@ pub struct Gate {
     auth: Arc<Auth>,
     trusted_origins: Vec<String>,
     cors_origins: Vec<String>,
+    answers: Answers,
 }
 
 /// What becomes of a request.
@@ -46,6 +52,8 @@ pub struct Gate {
 pub enum Decision {
     /// It goes to an upstream.
     Forward(Permit),
+    /// It goes to an upstream unchanged and unchecked; the permit says what would have been decided.
+    Shadow(Permit),
     /// We answer it ourselves.
     Serve(Arc<OwnPathEntry>),
     /// It is a CORS preflight from a listed origin, and we answer it; these methods exist there.
@@ -65,6 +73,8 @@ pub struct Denial {
     pub allow: Vec<Method>,
     /// The session cookie that was sent, ours or an issuer's, leads nowhere any more; tell the browser to drop it.
     pub dead_cookie: Option<Proof>,
+    /// Whose credential it was, where one held.
+    pub user: Option<UserKey>,
 }
 
 impl Gate {
@@ -75,11 +85,40 @@ impl Gate {
             auth,
             trusted_origins: config.session.trusted_origins.clone(),
             cors_origins: config.cors.allowed_origins.clone(),
+            answers: Answers::new(config),
         }
     }
 
     /// Decides about one request.
     pub async fn decide(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Decision {
+        match self.routes.shadowed(
+            &arrival.host,
+            arrival.target.path(),
+            &arrival.preflight().unwrap_or_else(|| arrival.method.clone()),
+        ) {
+            Some(route) => self.shadow(arrival, route, happened).await,
+            None => self.enforce(arrival, happened).await,
+        }
+    }
+
+    /// What a service's answer says of its caller, to compare it with an [`Opinion`].
+    pub fn read_answer(&self, status: StatusCode, location: Option<&[u8]>) -> Answer {
+        self.answers.read(status, location)
+    }
+
+    /// Lets a request of a shadowed route through, with what would have become of it.
+    async fn shadow(
+        &self,
+        arrival: &Arrival,
+        route: Arc<Route>,
+        happened: &mut Vec<What>,
+    ) -> Decision {
+        let decision = tokio::time::timeout(shadow::LONGEST, self.enforce(arrival, happened)).await;
+        let opinion = decision.map_or(Opinion::Unknown, Opinion::of);
+        Decision::Shadow(Permit::unchecked(route, opinion, !has_own_authorization(arrival)))
+    }
+
+    async fn enforce(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Decision {
         let preflight = arrival.preflight().and_then(|wanted| self.preflight(arrival, &wanted));
         if let Some(decision) = preflight {
             return decision;
@@ -139,7 +178,7 @@ impl Gate {
                         Caller::Anonymous(Anonymous::Ignored(Refusal::CrossSite))
                     }
                     (false, Access::Optional | Access::SignedIn) => {
-                        return Denial::of(Refusal::CrossSite, Some(route));
+                        return Denial::of_known(Refusal::CrossSite, route, &known);
                     }
                 }
             }
@@ -174,7 +213,7 @@ impl Gate {
                 return Denial::of(Refusal::NotAuthenticated, Some(route));
             };
             if !route.groups.iter().any(|group| known.identity.groups.contains(group)) {
-                return Denial::of(Refusal::GroupRequired, Some(route));
+                return Denial::of_known(Refusal::GroupRequired, Arc::clone(&route), known);
             }
         }
         // Where somebody is known, it never goes on, so it need not be looked at. Nor does anything where an issuer's tokens
@@ -209,13 +248,28 @@ fn has_foreign_authorization(arrival: &Arrival) -> bool {
     }
 }
 
+/// Whether `Authorization` holds a token of ours, good or not, whatever is around it.
+fn has_own_authorization(arrival: &Arrival) -> bool {
+    arrival
+        .headers
+        .get_all(AUTHORIZATION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split_ascii_whitespace().any(Auth::looks_like_ours))
+}
+
 impl Denial {
     /// A plain one.
     pub const fn new(refusal: Refusal, route: Option<Arc<Route>>) -> Self {
-        Self { refusal, route, allow: Vec::new(), dead_cookie: None }
+        Self { refusal, route, allow: Vec::new(), dead_cookie: None, user: None }
     }
 
     const fn of(refusal: Refusal, route: Option<Arc<Route>>) -> Decision {
         Decision::Refuse(Self::new(refusal, route))
+    }
+
+    fn of_known(refusal: Refusal, route: Arc<Route>, known: &Known) -> Decision {
+        let user = Some(known.identity.key.clone());
+        Decision::Refuse(Self { user, ..Self::new(refusal, Some(route)) })
     }
 }

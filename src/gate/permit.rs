@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::shadow::Opinion;
 use crate::caller::{Anonymous, Caller};
 use crate::config::Route;
 
@@ -14,6 +15,16 @@ pub struct Permit {
     route: Arc<Route>,
     caller: Caller,
     keeps: Keeps,
+    passage: Passage,
+}
+
+/// How a request came to pass.
+#[derive(Debug)]
+pub enum Passage {
+    /// It was checked.
+    Checked,
+    /// Its route is shadowed: nothing was enforced, and this would have been decided.
+    Unchecked(Opinion),
 }
 
 /// What goes on to an upstream that looks like a credential and was found to be none of ours.
@@ -26,9 +37,9 @@ pub(super) struct Keeps {
 }
 
 impl Permit {
-    /// The one constructor; the gate's steps call it after the last check.
+    /// The gate's steps call it after the last check.
     pub(super) const fn granted(route: Arc<Route>, caller: Caller, keeps: Keeps) -> Self {
-        Self { route, caller, keeps }
+        Self { route, caller, keeps, passage: Passage::Checked }
     }
 
     /// For a preflight that a route forwards: without identity, whatever it brought.
@@ -37,7 +48,27 @@ impl Permit {
             route,
             caller: Caller::Anonymous(Anonymous::NoCredential),
             keeps: Keeps { authorization: false, issued_cookies: false },
+            passage: Passage::Checked,
         }
+    }
+
+    /// For a shadowed route. Whoever calls is nobody: identity is for callers who were checked.
+    pub(super) const fn unchecked(
+        route: Arc<Route>,
+        opinion: Opinion,
+        authorization: bool,
+    ) -> Self {
+        Self {
+            route,
+            caller: Caller::Anonymous(Anonymous::NoCredential),
+            keeps: Keeps { authorization, issued_cookies: true },
+            passage: Passage::Unchecked(opinion),
+        }
+    }
+
+    /// Was it checked?
+    pub const fn passage(&self) -> &Passage {
+        &self.passage
     }
 
     /// Where it may go.
@@ -50,7 +81,7 @@ impl Permit {
         &self.caller
     }
 
-    /// Whether `Authorization` holds something that is not ours, on a route without a known caller: then the upstream may
+    /// Whether `Authorization` may hold something that is not ours, on a route without a known caller: then the upstream may
     /// know what to do with it. In every other case the header is removed.
     pub const fn keeps_authorization(&self) -> bool {
         self.keeps.authorization

@@ -16,6 +16,7 @@ use super::convert::Edited;
 use super::stage::Forwarding;
 use crate::auth::cookies::CookieNames;
 use crate::caller::{Anonymous, Caller};
+use crate::gate::Passage;
 use crate::identity::forms::{Clears, Given};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::refusal::Refusal;
@@ -33,11 +34,32 @@ pub(super) struct EditRules {
     pub(super) cookies: CookieNames,
     /// The cookies that are issuers' credentials.
     pub(super) issued_cookies: Vec<String>,
+    pub(super) unchanged: UnchangedRules,
+}
+
+/// What is edited even where nothing is.
+pub(super) struct UnchangedRules {
+    /// Names that services believe because they are there.
+    pub(super) believed: ProtectedNames,
+    /// By route: does another one that is not shadowed lead to the same upstream?
+    pub(super) shares_upstream: Vec<bool>,
 }
 
 impl EditRules {
     /// Makes the upstream's request; says how many identity headers the client had sent.
     pub(super) fn request(
+        &self,
+        request: &mut RequestHeader,
+        arrival: &Arrival,
+        forwarding: &Forwarding,
+    ) -> Result<u32, Refusal> {
+        match forwarding.permit.passage() {
+            Passage::Checked => self.checked(request, arrival, forwarding),
+            Passage::Unchecked(_) => self.unchanged(request, arrival, forwarding),
+        }
+    }
+
+    fn checked(
         &self,
         request: &mut RequestHeader,
         arrival: &Arrival,
@@ -71,17 +93,7 @@ impl EditRules {
         if cleared || !forwarding.permit.keeps_authorization() {
             headers.remove(&AUTHORIZATION);
         }
-        forward::forwarding_headers(
-            &mut headers,
-            &self.protected,
-            &forward::Forwarding {
-                client: &arrival.client,
-                scheme: arrival.scheme,
-                host: &arrival.host,
-                request_id: &arrival.request_id,
-            },
-        )
-        .map_err(|_| Refusal::Internal)?;
+        self.say_where_it_came_from(&mut headers, arrival)?;
         for (name, value) in self.identity.fields(forwarding.permit.caller()) {
             headers.set(name.clone(), value);
         }
@@ -97,6 +109,65 @@ impl EditRules {
         let path = forwarded_path(arrival, route.strip_prefix.as_ref())?;
         request.set_raw_path(path.as_bytes()).map_err(|_| Refusal::Internal)?;
         Ok(stripped.spoofed)
+    }
+
+    /// Makes the request of a shadowed route: what changes in it is listed in `gate::shadow`.
+    fn unchanged(
+        &self,
+        request: &mut RequestHeader,
+        arrival: &Arrival,
+        forwarding: &Forwarding,
+    ) -> Result<u32, Refusal> {
+        let route = forwarding.permit.route();
+        let mut headers = Edited(request);
+        forward::strip_respelled(&mut headers);
+        let shares = self.unchanged.shares_upstream.get(route.index);
+        let spoofed = if shares == Some(&false) {
+            0
+        } else {
+            forward::strip_spoofed(&mut headers, &self.unchanged.believed)
+        };
+        match cookie::strip_where(&arrival.headers, |pair| self.cookies.take(pair)) {
+            Some(cookies) => headers.set(COOKIE, cookies),
+            None => headers.remove(&COOKIE),
+        }
+        if !forwarding.permit.keeps_authorization() {
+            headers.remove(&AUTHORIZATION);
+        }
+        self.say_where_it_came_from(&mut headers, arrival)?;
+        // Where no prefix is taken off, the target stays as the bytes that came.
+        if route.strip_prefix.is_some() {
+            let path = forwarded_path(arrival, route.strip_prefix.as_ref())?;
+            request.set_raw_path(path.as_bytes()).map_err(|_| Refusal::Internal)?;
+        }
+        Ok(spoofed)
+    }
+
+    fn say_where_it_came_from(
+        &self,
+        headers: &mut impl EditHeaders,
+        arrival: &Arrival,
+    ) -> Result<(), Refusal> {
+        forward::forwarding_headers(
+            headers,
+            &self.protected,
+            &forward::Forwarding {
+                client: &arrival.client,
+                scheme: arrival.scheme,
+                host: &arrival.host,
+                request_id: &arrival.request_id,
+            },
+        )
+        .map_err(|_| Refusal::Internal)
+    }
+
+    /// Makes the client's answer of a shadowed route: no service sets the gateway's cookie.
+    pub(super) fn unchanged_response(&self, response: &mut ResponseHeader) {
+        let mut headers = Edited(response);
+        let set = headers.headers().get_all(SET_COOKIE);
+        let planted = set.iter().filter_map(|value| self.cookies.planted(value));
+        let not_theirs: Vec<&str> = iter::once(self.cookies.own()).chain(planted).collect();
+        forward::strip_set_cookies(&mut headers, &not_theirs);
     }
 
     /// Makes the client's answer.

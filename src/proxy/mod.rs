@@ -108,6 +108,10 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
     let names = identity.names().chain(forms.names()).map(http::HeaderName::as_str);
     let protected = ProtectedNames::new(names)
         .and_credentials(config.issuers.iter().filter_map(IssuerSettings::header));
+    let unchanged = edit::UnchangedRules {
+        believed: ProtectedNames::new(config.believed_headers()),
+        shares_upstream: config.routes.iter().map(|route| config.shares_upstream(route)).collect(),
+    };
     let pools: Vec<Arc<Pool>> =
         config.upstreams.iter().map(|upstream| Arc::new(Pool::new(upstream.clone()))).collect();
     let listen = config.listen.clone();
@@ -136,6 +140,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
                 .iter()
                 .filter_map(|issuer| issuer.cookie().map(str::to_owned))
                 .collect(),
+            unchanged,
         },
         pools: pools.clone(),
         listen: listen.clone(),

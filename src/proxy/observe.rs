@@ -10,8 +10,11 @@ use super::convert;
 use super::stage::{Ctx, Label};
 use crate::clock::Timestamp;
 use crate::event::{Event, What};
+use crate::gate::Passage;
+use crate::gate::shadow::{Answer, compare};
 use crate::telemetry::{
-    Connection, Decided, Place, Record, RecordedCaller, Telemetry, UpstreamCall, UpstreamFailure,
+    Connection, Decided, Place, Record, RecordedCaller, Shadowed, Telemetry, UpstreamCall,
+    UpstreamFailure,
 };
 use crate::wire::scheme::Scheme;
 
@@ -42,7 +45,10 @@ impl Observer {
         let request = session.req_header();
         let arrival = ctx.arrival.as_ref();
         let decision = match (ctx.forwarding(), &ctx.label, ctx.refusal) {
-            (Some(_), _, _) => Decided::Forward,
+            (Some(forwarding), _, _) => match forwarding.permit.passage() {
+                Passage::Checked => Decided::Forward,
+                Passage::Unchecked(_) => Decided::Shadow,
+            },
             (None, Label::None | Label::Route(_), Some(_)) => Decided::Refuse,
             // An answered preflight is a route's, or nobody's.
             (None, Label::Own(_) | Label::None | Label::Route(_), _) => Decided::Serve,
@@ -72,6 +78,7 @@ impl Observer {
             own: ctx.own_share,
             upstream: upstream_call(ctx, error),
             spoofed_headers: ctx.spoofed,
+            shadow: shadowed(ctx),
         });
     }
 
@@ -104,6 +111,19 @@ fn caller(ctx: &Ctx) -> Option<RecordedCaller> {
         session: known.session.clone(),
         proof: known.proof,
     })
+}
+
+fn shadowed(ctx: &Ctx) -> Option<Shadowed> {
+    let forwarding = ctx.forwarding()?;
+    match forwarding.permit.passage() {
+        Passage::Checked => None,
+        Passage::Unchecked(opinion) => Some(Shadowed {
+            verdict: compare(opinion, forwarding.answer),
+            refusal: opinion.refusal(),
+            user: opinion.user().cloned(),
+            status: forwarding.answer.map(|answer| Answer::status(answer).as_u16()),
+        }),
+    }
 }
 
 fn upstream_call(ctx: &Ctx, error: Option<&Error>) -> Option<UpstreamCall> {

@@ -17,8 +17,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Version};
+use http::header::{LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
@@ -38,7 +38,7 @@ use crate::clock::Clock;
 use crate::config::Listen;
 use crate::endpoint::Endpoints;
 use crate::event::EndReason;
-use crate::gate::{Decision, Denial, Gate, Permit};
+use crate::gate::{Decision, Denial, Gate, Passage, Permit};
 use crate::refusal::Refusal;
 use crate::store::Which;
 use crate::wire::arrival::Arrival;
@@ -153,6 +153,15 @@ impl ProxyHttp for Service {
             if !response.status.is_informational() {
                 forwarding.upstream_time = forwarding.asked.map(|asked| asked.elapsed());
             }
+            if let Passage::Unchecked(_) = forwarding.permit.passage() {
+                if !response.status.is_informational() || is_upgrade(response.status) {
+                    let location = response.headers.get(LOCATION).map(HeaderValue::as_bytes);
+                    forwarding.answer = Some(self.gate.read_answer(response.status, location));
+                }
+                self.edit.unchanged_response(response);
+                ctx.own_share += begun.elapsed();
+                return Ok(());
+            }
             let caller = forwarding.permit.caller();
             let given = &forwarding.given;
             // Before the client hears of it: its next request may follow at once.
@@ -245,7 +254,9 @@ impl Service {
         let decision = self.gate.decide(&arrival, &mut ctx.happened).await;
         let arrival = ctx.arrival.insert(arrival);
         match decision {
-            Decision::Forward(permit) => self.permit(session, ctx, permit).await,
+            Decision::Forward(permit) | Decision::Shadow(permit) => {
+                self.permit(session, ctx, permit).await
+            }
             Decision::Serve(own) => {
                 ctx.label = Label::Own(own.own);
                 let posted = arrival.method == Method::POST && arrival.has_body;
@@ -294,7 +305,8 @@ impl Service {
         };
         let settings = pool.settings();
         let mut buffered = None;
-        if settings.buffer_chunked && chunked(session, ctx.arrival.as_ref()) {
+        let unchanged = matches!(permit.passage(), Passage::Unchecked(_));
+        if settings.buffer_chunked && !unchanged && chunked(session, ctx.arrival.as_ref()) {
             match body::buffer(session, settings.buffer_limit, self.listen.read_timeout).await {
                 Ok(length) => buffered = Some(length),
                 Err(refusal) => {
@@ -302,10 +314,7 @@ impl Service {
                 }
             }
         }
-        if route.websocket && ctx.arrival.as_ref().is_some_and(|arrival| arrival.websocket) {
-            // A WebSocket may be silent for long; without this it would be cut like a stalled request.
-            session.set_read_timeout(Some(settings.websocket_timeout));
-        }
+        let websocket_timeout = settings.websocket_timeout;
         ctx.stage = Stage::Permitted(Box::new(Forwarding {
             permit,
             given,
@@ -314,8 +323,13 @@ impl Service {
             tries: 0,
             server: None,
             asked: None,
+            answer: None,
             upstream_time: None,
         }));
+        if ctx.passes_websocket() {
+            // A WebSocket may be silent for long; without this it would be cut like a stalled request.
+            session.set_read_timeout(Some(websocket_timeout));
+        }
         Ok(false)
     }
 
@@ -359,6 +373,11 @@ impl Service {
         }
         Ok(true)
     }
+}
+
+/// The one interim status after which no other comes.
+fn is_upgrade(status: StatusCode) -> bool {
+    status == StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// A body without a length: chunked in HTTP/1, and in HTTP/2 wherever `content-length` is absent.

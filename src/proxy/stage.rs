@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::upstream::Pool;
 use crate::clock::Timestamp;
 use crate::event::What;
-use crate::gate::Permit;
+use crate::gate::shadow::Answer;
+use crate::gate::{Passage, Permit};
 use crate::identity::forms::Given;
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
@@ -37,8 +38,20 @@ pub(super) struct Forwarding {
     pub(super) server: Option<std::net::SocketAddr>,
     /// When the connection to the upstream was asked for.
     pub(super) asked: Option<Instant>,
+    /// What the service answered, on a shadowed route.
+    pub(super) answer: Option<Answer>,
     /// When the head of the answer arrived, counted from `asked`.
     pub(super) upstream_time: Option<Duration>,
+}
+
+impl Forwarding {
+    /// Does the route let WebSockets through?
+    pub(super) fn lets_websockets_through(&self) -> bool {
+        match self.permit.passage() {
+            Passage::Checked => self.permit.route().websocket,
+            Passage::Unchecked(_) => true,
+        }
+    }
 }
 
 /// One request's context.
@@ -82,7 +95,7 @@ impl Ctx {
     pub(super) fn passes_websocket(&self) -> bool {
         match &self.stage {
             Stage::Permitted(forwarding) => {
-                forwarding.permit.route().websocket
+                forwarding.lets_websockets_through()
                     && self.arrival.as_ref().is_some_and(|arrival| arrival.websocket)
             }
             Stage::Arrived | Stage::Answered(_) => false,

@@ -26,6 +26,7 @@ pub(super) fn write(record: &Record, names: &Names) {
         route = place(record.place, names),
         decision = record.decision.name(),
         status = record.status,
+        shadow = record.shadow.as_ref().map(|shadow| shadow.verdict.name()),
         refusal = record.refusal.map(|refusal| refusal.code()),
         user = caller.map(|caller| caller.user.to_string()).as_deref(),
         session = caller.and_then(|caller| caller.session.as_ref()).map(SessionId::as_str),

@@ -4,7 +4,7 @@
 //! [`Record`]; whoever has them tells [`Telemetry`], in one call each, and this folder knows where they go:
 //!
 //! ```text
-//! Record  -> Telemetry::request -> metrics, access log
+//! Record  -> Telemetry::request -> metrics, access log; audit trail where a shadowed route disagrees
 //! Event   -> Telemetry::event   -> metrics, audit trail, the detectors' queue
 //! Finding -> Findings           -> metrics, audit trail
 //! ```
@@ -30,7 +30,7 @@ mod timed;
 
 pub use audit::{Audit, AuditError};
 pub use metrics::{Connection, Metrics, Names};
-pub use record::{Decided, Place, Record, RecordedCaller, UpstreamCall, UpstreamFailure};
+pub use record::{Decided, Place, Record, RecordedCaller, Shadowed, UpstreamCall, UpstreamFailure};
 pub use subscriber::{LogError, Logging, init as init_log};
 pub use timed::{TimedDirectory, TimedStore};
 
@@ -84,6 +84,7 @@ impl Telemetry {
     pub fn request(&self, record: &Record) {
         self.metrics.request(record);
         access_log::write(record, &self.names);
+        self.audit.shadowed(record, &self.names);
     }
 
     /// Something happened.

@@ -12,6 +12,7 @@ use http::{Method, Version};
 use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::OwnPath;
+use crate::gate::shadow::Verdict;
 use crate::refusal::Refusal;
 use crate::wire::scheme::Scheme;
 
@@ -56,6 +57,8 @@ pub struct Record {
     pub upstream: Option<UpstreamCall>,
     /// Header fields removed because they posed as the gateway's.
     pub spoofed_headers: u32,
+    /// On a shadowed route: how what would have been decided compares with what the service answered.
+    pub shadow: Option<Shadowed>,
 }
 
 /// Where a request was headed.
@@ -74,6 +77,8 @@ pub enum Place {
 pub enum Decided {
     /// To forward it.
     Forward,
+    /// To forward it unchecked, because its route is shadowed.
+    Shadow,
     /// To answer it on an own path.
     Serve,
     /// To refuse it.
@@ -89,6 +94,19 @@ pub struct RecordedCaller {
     pub session: Option<SessionId>,
     /// What was presented.
     pub proof: Proof,
+}
+
+/// A request that was let through unchecked.
+#[derive(Clone, Debug)]
+pub struct Shadowed {
+    /// Do the two agree?
+    pub verdict: Verdict,
+    /// Why it would have been refused, if so.
+    pub refusal: Option<Refusal>,
+    /// Whose credential it was, where one holds.
+    pub user: Option<UserKey>,
+    /// The status that the service answered with; none if it did not.
+    pub status: Option<u16>,
 }
 
 /// One call to an upstream.
@@ -117,12 +135,13 @@ pub enum UpstreamFailure {
 
 impl Decided {
     /// Every one.
-    pub const ALL: &'static [Self] = &[Self::Forward, Self::Serve, Self::Refuse];
+    pub const ALL: &'static [Self] = &[Self::Forward, Self::Shadow, Self::Serve, Self::Refuse];
 
     /// Stable name for metrics and the access line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Forward => "forward",
+            Self::Shadow => "shadow",
             Self::Serve => "serve",
             Self::Refuse => "refuse",
         }

@@ -17,6 +17,7 @@ pub(super) fn names() -> Names {
         routes: vec!["app".into()],
         upstreams: vec!["django".into()],
         directories: vec!["django".into()],
+        shadowed: vec![0],
     }
 }
 
@@ -51,5 +52,6 @@ pub(super) fn record() -> Record {
             failure: None,
         }),
         spoofed_headers: 2,
+        shadow: None,
     }
 }

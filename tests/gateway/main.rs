@@ -49,6 +49,8 @@ mod refresh;
 mod security;
 // Sessions, cookies, sign-out, cross-site requests, CORS.
 mod sessions;
+// Before the switch: decided, not enforced, and compared with what the service answers.
+mod shadow;
 // Signing in, its page and its limits.
 mod sign_in;
 // Clients that stall or drip.

@@ -315,7 +315,9 @@ fn nothing_of_the_admin_listener_is_on_the_public_port() {
 #[test]
 fn metrics_have_the_names_and_types_of_the_golden_file() {
     let upstream = Upstream::start();
-    let gateway = Setup::new(upstream.address).start();
+    // Shadowed routes alone have some of them.
+    let setup = Setup::new(upstream.address).with("[shadow]\nroutes = [\"public\"]");
+    let gateway = setup.start();
     let client = gateway.client();
     let tokens = client.sign_in("kim", "correct horse battery");
     assert_eq!(client.get("/app").bearer(tokens["access"].as_str().unwrap()).send().status, 200);

@@ -77,7 +77,77 @@ impl Auth {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use futures_util::future::join_all;
+
     use super::*;
+    use crate::auth::issuer::Shown;
+    use crate::auth::testkit::{CLIENT, Kit, NOW, cheap};
+    use crate::config::{CredentialPlace, IssuerKind, IssuerSettings};
+
+    /// Kim's password is `right`.
+    fn kit() -> Kit {
+        Kit::with(|parts| {
+            parts.issuers = vec![IssuerSettings {
+                name: "basic".into(),
+                directory: "django".into(),
+                place: CredentialPlace::Header {
+                    name: "Authorization".into(),
+                    schemes: vec!["Basic".into()],
+                },
+                accept_until: None,
+                kind: IssuerKind::Basic { cache_for: Duration::from_secs(60), challenge: false },
+            }];
+        })
+    }
+
+    /// The user, or the refusal.
+    async fn present(kit: &Kit, user_pass: &str, after: u64) -> Result<Arc<str>, Refusal> {
+        let credential = STANDARD.encode(user_pass);
+        let shown = Shown { token: &credential, issuers: &[0] };
+        let at = NOW.plus(Duration::from_secs(after));
+        let mut happened = Vec::new();
+        let found = kit.auth.issued(&shown, Some(CLIENT), at, &mut happened).await;
+        let found = found.map_err(|(refusal, _)| refusal)?;
+        let credential = found.used(CLIENT, at, &mut happened);
+        Ok(Arc::clone(&credential.identity().key.id))
+    }
+
+    #[tokio::test]
+    async fn of_the_same_at_once_one_is_checked() {
+        let kit = kit();
+        // More than may fail: were each an attempt of its own, some would be told to come again.
+        let found = join_all((0..20).map(|_| present(&kit, "kim:right", 0))).await;
+        assert!(found.iter().all(Result::is_ok), "{found:?}");
+        // And each wrong one is an attempt.
+        let found = join_all((0..20).map(|_| present(&kit, "kim:wrong", 0))).await;
+        let tried = found.iter().filter(|one| **one == Err(Refusal::BadCredentials)).count();
+        assert!((1..20).contains(&tried), "{found:?}");
+        assert!(found.contains(&Err(Refusal::TooManyAttempts)));
+    }
+
+    #[tokio::test]
+    async fn one_that_was_right_is_remembered_for_a_while_and_no_longer_than_its_password() {
+        let kit = kit();
+        assert!(present(&kit, "kim:right", 0).await.is_ok());
+        kit.directory.accounts.lock()[0].password = cheap("another");
+        assert!(present(&kit, "kim:right", 59).await.is_ok(), "nobody was asked yet");
+        assert_eq!(present(&kit, "kim:right", 61).await, Err(Refusal::BadCredentials));
+        assert!(present(&kit, "kim:another", 61).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn nobody_is_let_in_who_is_switched_off_or_only_asked_about() {
+        let kit = kit();
+        assert!(present(&kit, "kim:right", 0).await.is_ok());
+        kit.directory.accounts.lock()[0].active = false;
+        assert_eq!(present(&kit, "kim:right", 60).await, Err(Refusal::TokenNotValid));
+        let credential = STANDARD.encode("kim:other");
+        let shown = Shown { token: &credential, issuers: &[0] };
+        let found = kit.auth.issued(&shown, None, NOW, &mut Vec::new()).await;
+        assert_eq!(found.map(drop).map_err(|(refusal, _)| refusal), Err(Refusal::TokenNotValid));
+    }
 
     fn read(credential: &str) -> Option<(String, String)> {
         let read = UserPass::read(credential)?;

@@ -22,7 +22,7 @@
 //! good as long as that session and its own `exp` say, and is never taken for one from outside, whatever became of the
 //! session.
 //!
-//! There are three ways to judge ([`Way`]): a token says all itself, and neither the first look nor a later one does any I/O
+//! There are three ways to judge (`Way`): a token says all itself, and neither the first look nor a later one does any I/O
 //! of its own; for other kinds somebody must be asked; a name and a password are a sign-in each time, remembered for a
 //! moment. A new kind is a file here with an `Issuer` or an `Asked`, and a line in `open`.
 

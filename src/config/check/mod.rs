@@ -14,6 +14,7 @@ mod login;
 mod members;
 mod paths;
 mod route;
+mod shadow;
 mod state;
 mod tokens;
 mod upstream;
@@ -41,6 +42,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     let issuers = issuer::issuers(root, &directories, &identity);
     let routes = route::routes(root, &upstreams, &identity, &forms, &issuers);
     forms::warn_of_unused(root, &forms, routes.iter().map(|route| &route.value.identity));
+    let shadow = root.table("shadow", |table| shadow::shadow(table, &routes));
     let store = root.table("store", state::store);
     let session = root.table("session", tokens::session);
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session));
@@ -60,6 +62,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         trusted_proxies,
         upstreams: upstreams.into_iter().map(|item| item.value).collect(),
         routes: routes.into_iter().map(|item| item.value).collect(),
+        shadow,
         paths,
         tokens,
         session,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::{Config, OwnPathEntry, Route};
+use crate::config::{Config, OwnPathEntry, Route, Shadow};
 use crate::wire::framing::Methods;
 use crate::wire::host::Host;
 use crate::wire::path::CanonicalPath;
@@ -23,6 +23,7 @@ use crate::wire::path::CanonicalPath;
 pub struct RouteTable {
     own: HashMap<String, Arc<OwnPathEntry>>,
     prefixes: Vec<Prefix>,
+    shadow: Shadow,
 }
 
 /// Where a request leads.
@@ -83,7 +84,7 @@ impl RouteTable {
                 .cmp(&b.host.rank())
                 .then(b.path.as_str().len().cmp(&a.path.as_str().len()))
         });
-        Self { own, prefixes }
+        Self { own, prefixes, shadow: config.shadow.clone() }
     }
 
     /// Where a request leads.
@@ -91,15 +92,37 @@ impl RouteTable {
         if let Some(own) = self.own.get(path.as_str()) {
             return Found::Own(Arc::clone(own));
         }
-        let Some(prefix) = self.prefixes.iter().find(|prefix| {
-            prefix.host.takes(host.name()) && path.starts_with_segments(&prefix.path)
-        }) else {
-            return Found::Nothing;
-        };
+        let Some(prefix) = self.prefix(host, path) else { return Found::Nothing };
         match prefix.routes.iter().find(|route| methods_of(route).contains(method)) {
             Some(route) => Found::Route(Arc::clone(route)),
             None => Found::OtherMethods(prefix.methods()),
         }
+    }
+
+    /// The shadowed route that a request goes by, own paths or not; a method that no route of the prefix takes goes by its
+    /// first shadowed one.
+    pub fn shadowed(
+        &self,
+        host: &Host,
+        path: &CanonicalPath,
+        method: &Method,
+    ) -> Option<Arc<Route>> {
+        if self.shadow.routes.is_empty() {
+            return None;
+        }
+        let routes = &self.prefix(host, path)?.routes;
+        let is_shadowed = |route: &&Arc<Route>| self.shadow.covers(route.index);
+        let found = match routes.iter().find(|route| methods_of(route).contains(method)) {
+            Some(route) => Some(route).filter(is_shadowed),
+            None => routes.iter().find(is_shadowed),
+        };
+        found.map(Arc::clone)
+    }
+
+    fn prefix(&self, host: &Host, path: &CanonicalPath) -> Option<&Prefix> {
+        self.prefixes.iter().find(|prefix| {
+            prefix.host.takes(host.name()) && path.starts_with_segments(&prefix.path)
+        })
     }
 }
 

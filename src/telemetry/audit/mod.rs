@@ -24,11 +24,16 @@ use crate::detect::{Finding, Subject};
 use crate::event::{Event, What};
 use crate::geo::Country;
 
+mod shadow;
+
 const LONGEST_NAME: usize = 256;
 
 /// Writes the audit trail.
 #[derive(Debug)]
-pub struct Audit(Option<LineWriter>);
+pub struct Audit {
+    file: Option<LineWriter>,
+    told: shadow::Told,
+}
 
 /// The audit file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,14 @@ struct Line<'a> {
     user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,10 +96,11 @@ impl Audit {
     /// # Errors
     /// If the file cannot be opened, or others may read or write it.
     pub fn open(log: &config::Log) -> Result<Self, AuditError> {
-        let Some(path) = log.audit_file.clone() else { return Ok(Self(None)) };
+        let told = shadow::Told::default();
+        let Some(path) = log.audit_file.clone() else { return Ok(Self { file: None, told }) };
         let opened = path.clone();
         LineWriter::start("audit", move || open_private(&opened))
-            .map(|writer| Self(Some(writer)))
+            .map(|writer| Self { file: Some(writer), told })
             .map_err(|error| AuditError { path, reason: error.to_string() })
     }
 
@@ -104,16 +118,16 @@ impl Audit {
 
     /// Opens the file anew: a log rotation moved it away. False if that could not even be queued.
     pub fn reopen(&self) -> bool {
-        self.0.as_ref().is_none_or(|writer| writer.sink().reopen())
+        self.file.as_ref().is_none_or(|writer| writer.sink().reopen())
     }
 
     /// How many lines were lost since the start.
     pub fn dropped(&self) -> u64 {
-        self.0.as_ref().map_or(0, |writer| writer.sink().dropped())
+        self.file.as_ref().map_or(0, |writer| writer.sink().dropped())
     }
 
     fn write(&self, line: &Line<'_>) {
-        let Some(writer) = &self.0 else { return line.log() };
+        let Some(writer) = &self.file else { return line.log() };
         // Writing a struct of texts and numbers into memory cannot fail.
         let mut bytes = serde_json::to_vec(line).unwrap_or_default();
         bytes.push(b'\n');
@@ -133,6 +147,10 @@ impl Line<'_> {
             session = self.session,
             user = self.user.as_deref(),
             account = self.account.as_deref(),
+            route = self.route,
+            verdict = self.verdict,
+            status = self.status,
+            left_out = self.left_out,
             issuer = self.issuer,
             reason = self.reason,
             issued = self.issued,

@@ -12,6 +12,7 @@ use crate::config::OwnPath;
 use crate::detect::DetectorName;
 use crate::detect::respond::Taken;
 use crate::event::{EndReason, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure};
+use crate::gate::shadow::Verdict;
 use crate::refusal::Refusal;
 use crate::telemetry::record::{Decided, OWN_PATHS, UpstreamFailure, own_name};
 
@@ -67,6 +68,7 @@ labels! {
     Taken by Taken::name, Taken::ALL;
     TokenKind by TokenKind::name, TokenKind::ALL;
     UpstreamFailure by UpstreamFailure::name, UpstreamFailure::ALL;
+    Verdict by Verdict::name, Verdict::ALL;
 }
 
 /// What is issued to a client.

@@ -14,6 +14,7 @@ use prometheus::{Histogram, IntCounter, IntGauge, Registry, Result, TextEncoder}
 use self::family::{BACKEND, Families};
 use self::labels::{Each, Label, TokenKind};
 use self::requests::Requests;
+use self::shadow::ShadowMetrics;
 use crate::config::Config;
 use crate::detect::DetectorName;
 use crate::detect::respond::Taken;
@@ -23,6 +24,7 @@ use crate::telemetry::record::Record;
 mod family;
 mod labels;
 mod requests;
+mod shadow;
 
 pub(super) use labels::StoreOperation;
 
@@ -37,6 +39,8 @@ pub struct Names {
     pub directories: Vec<String>,
     /// Of `[[issuer]]`: named in the access log only.
     pub issuers: Vec<String>,
+    /// Indices of the routes that are shadowed.
+    pub shadowed: Vec<usize>,
 }
 
 /// Counts and measures.
@@ -44,6 +48,7 @@ pub struct Names {
 pub struct Metrics {
     registry: Registry,
     requests: Requests,
+    shadow: ShadowMetrics,
     signed_in: IntCounter,
     sign_in_failures: Each<SignInFailure, IntCounter>,
     refreshes: Each<Refresh, IntCounter>,
@@ -84,6 +89,7 @@ impl Names {
     pub fn of(config: &Config) -> Self {
         Self {
             issuers: config.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
+            shadowed: config.shadow.routes.clone(),
             routes: config.routes.iter().map(|route| route.name.clone()).collect(),
             upstreams: config.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
             directories: config
@@ -143,6 +149,7 @@ impl Metrics {
         };
         Ok(Self {
             requests: Requests::new(&families, names)?,
+            shadow: ShadowMetrics::new(&families, names)?,
             signed_in: sign_ins.with_label_values(&["success"]),
             sign_in_failures: Each::new(|why: SignInFailure| {
                 sign_ins.with_label_values(&[why.label()])
@@ -220,6 +227,7 @@ impl Metrics {
     /// A request is over.
     pub fn request(&self, record: &Record) {
         self.requests.observe(record);
+        self.shadow.observe(record);
     }
 
     /// Something happened. Refusals are counted with their request, so that each counts once.

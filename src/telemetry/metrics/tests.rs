@@ -8,8 +8,9 @@ use prometheus::proto::MetricType;
 use super::*;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
+use crate::gate::shadow::Verdict;
 use crate::refusal::Refusal;
-use crate::telemetry::record::{Decided, Place, UpstreamCall, UpstreamFailure};
+use crate::telemetry::record::{Decided, Place, Shadowed, UpstreamCall, UpstreamFailure};
 use crate::telemetry::testing::{names, record};
 
 fn metrics() -> Metrics {
@@ -155,6 +156,31 @@ fn a_forwarded_request_is_counted_once_everywhere() {
             ("doorwarden_upstream_duration_seconds_count{upstream=\"django\"}", 1.0),
             ("doorwarden_spoofed_headers_removed_total", 2.0),
             ("doorwarden_refused_paths_total", 0.0),
+        ],
+    );
+}
+
+#[test]
+fn shadowed_routes_are_compared_from_0_and_no_other_has_a_series() {
+    let names = Names { routes: vec!["app".into(), "open".into()], ..names() };
+    let metrics = Metrics::new(&names).unwrap();
+    for verdict in Verdict::ALL {
+        let name = verdict.name();
+        let of = |route| format!("doorwarden_shadow_total{{route=\"{route}\",verdict=\"{name}\"}}");
+        assert_eq!(
+            (sample(&metrics, &of("app")), sample(&metrics, &of("open"))),
+            (Some(0.0), None)
+        );
+        let shadow = Shadowed { verdict: *verdict, refusal: None, user: None, status: Some(200) };
+        metrics.request(&Record { decision: Decided::Shadow, shadow: Some(shadow), ..record() });
+        assert_counts(&metrics, &[(&of("app"), 1.0)]);
+    }
+    assert_counts(
+        &metrics,
+        &[
+            ("doorwarden_shadow_routes", 1.0),
+            ("doorwarden_decisions_total{decision=\"shadow\"}", 4.0),
+            ("doorwarden_decisions_total{decision=\"forward\"}", 0.0),
         ],
     );
 }

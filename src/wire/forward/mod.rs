@@ -15,8 +15,8 @@ mod response;
 mod set;
 
 pub use names::{ProtectedNames, fold};
-pub use request::{Stripped, connection_nominates, strip_request};
-pub use response::strip_response;
+pub use request::{Stripped, connection_nominates, strip_request, strip_respelled, strip_spoofed};
+pub use response::{strip_response, strip_set_cookies};
 pub use set::{Forwarding, forwarding_headers, request_id};
 
 /// A collection of header fields that can be edited.

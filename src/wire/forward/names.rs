@@ -205,6 +205,12 @@ impl ProtectedNames {
     }
 }
 
+/// Is it another spelling of a name that frames a request, says where it goes or proves who sends it (`Content_Length`)?
+pub(super) fn is_respelled(name: &str) -> bool {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    !is_plain && CRITICAL.binary_search(&bare(&fold(name))).is_ok()
+}
+
 /// Without any `http-` in front.
 fn bare(mut folded: &str) -> &str {
     while let Some(rest) = folded.strip_prefix("http-") {

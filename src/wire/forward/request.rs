@@ -3,6 +3,7 @@
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName};
 
+use super::names::is_respelled;
 use super::{EditHeaders, ProtectedNames, fold};
 
 /// How many fields were removed.
@@ -52,6 +53,27 @@ pub fn strip_request<H: EditHeaders>(
     stripped
 }
 
+/// Removes all copies of protected names in every spelling, and nothing else; says how many fields that were.
+pub fn strip_spoofed<H: EditHeaders>(headers: &mut H, protected: &ProtectedNames) -> u32 {
+    strip(headers, |name| protected.is_spoofable(&fold(name)))
+}
+
+/// Removes what some server takes for a name that frames a request, says where it goes or proves who sends it, without
+/// being that name. On a connection that clients share, a request could end where another begins.
+pub fn strip_respelled<H: EditHeaders>(headers: &mut H) -> u32 {
+    strip(headers, is_respelled)
+}
+
+fn strip<H: EditHeaders>(headers: &mut H, is_unwanted: impl Fn(&str) -> bool) -> u32 {
+    let before = headers.headers().len();
+    let unwanted: Vec<HeaderName> =
+        headers.headers().keys().filter(|name| is_unwanted(name.as_str())).cloned().collect();
+    for name in &unwanted {
+        headers.remove(name);
+    }
+    u32::try_from(before.saturating_sub(headers.headers().len())).unwrap_or(u32::MAX)
+}
+
 /// Does `Connection` nominate a header of identity, forwarding, credentials or framing?
 ///
 /// A proxy has to remove what `Connection` nominates (RFC 9110 section 7.6.1), so a client could have the identity taken
@@ -97,6 +119,25 @@ mod tests {
         let stripped = strip_request(&mut headers, &protected, &["jwt_auth".into()]);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
         assert_eq!(stripped, Stripped { spoofed: 2, unusual: 0 });
+    }
+
+    #[test]
+    fn where_only_spoofed_names_go_unusual_ones_stay() {
+        let mut headers =
+            headers(&["x_user_id", "X-User-Id", "Remote-User", "my_header", "Accept"]);
+        assert_eq!(strip_spoofed(&mut headers, &ProtectedNames::new([])), 3);
+        assert!(headers.contains_key("my_header") && headers.contains_key("accept"));
+    }
+
+    #[test]
+    fn other_spellings_of_what_frames_a_request_go_where_nothing_else_does() {
+        let kept = ["content-length", "cookie", "my_header", "x_user_id"];
+        let mut headers = headers(&["Content_Length", "transfer.encoding", "ho_st"]);
+        for name in kept {
+            headers.append(name, HeaderValue::from_static("1"));
+        }
+        assert_eq!(strip_respelled(&mut headers), 2);
+        assert!(kept.iter().chain(&["ho_st"]).all(|name| headers.contains_key(*name)));
     }
 
     #[test]

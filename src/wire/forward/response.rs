@@ -24,6 +24,12 @@ pub fn strip_response<H: EditHeaders>(
     for name in &identity {
         headers.remove(name);
     }
+    strip_set_cookies(headers, own_cookies);
+    before.saturating_sub(headers.headers().len())
+}
+
+/// Removes every `Set-Cookie` of our cookies in any case.
+pub fn strip_set_cookies<H: EditHeaders>(headers: &mut H, own_cookies: &[&str]) {
     let ours = |value: &&HeaderValue| own_cookies.iter().any(|name| sets_cookie(value, name));
     let cookies = headers.headers().get_all(SET_COOKIE);
     if cookies.iter().any(|value| ours(&value)) {
@@ -34,7 +40,6 @@ pub fn strip_response<H: EditHeaders>(
             headers.append(SET_COOKIE, value);
         }
     }
-    before.saturating_sub(headers.headers().len())
 }
 
 #[cfg(test)]

@@ -364,6 +364,33 @@ fn a_session_from_before_the_gateway_still_opens_the_admin_and_its_log_out_ends_
 }
 
 #[test]
+fn a_key_that_the_service_changes_reaches_the_browser_and_is_good_at_once() {
+    let django = Django::start();
+    let before = at_django(&django, "admin");
+    let gateway = with_form(&django);
+    let client = gateway.client();
+    let target = "/admin/password_change/";
+    let page = client.get(target).cookie("sessionid", &before).send();
+    let csrf = page.set_cookie("csrftoken").unwrap();
+    let changed = client
+        .post(target)
+        .header("Cookie", &format!("sessionid={before}; csrftoken={csrf}"))
+        .form(&[
+            ("csrfmiddlewaretoken", &csrf),
+            ("old_password", "admin-pass-1234"),
+            ("new_password1", "another-pass-1234"),
+            ("new_password2", "another-pass-1234"),
+        ])
+        .send();
+    assert_eq!(changed.status, 302, "{}", changed.text());
+    let after = changed.set_cookie("sessionid").unwrap();
+    assert_ne!(after, before);
+    // The directory's last word on the password is a moment old, and the session is younger.
+    assert_eq!(report(&whoami(&client, &after))["meta"]["HTTP_X_USER_NAME"], "admin");
+    assert!(is_dead(&whoami(&client, &before).send()), "the old key is gone");
+}
+
+#[test]
 fn a_token_of_rest_framework_is_accepted_until_it_goes() {
     let django = Django::start();
     let key = "0123456789abcdef0123456789abcdef01234567";

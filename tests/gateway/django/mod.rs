@@ -11,6 +11,7 @@ mod identity;
 mod sign_in;
 mod take_over;
 mod templates;
+mod thousand;
 
 use serde_json::{Value, json};
 

@@ -1,0 +1,97 @@
+//! Disagreements of a shadowed route: the first few of each kind in a minute, and then how many were left out.
+//!
+//! A service with a million anonymous requests a day whose route should have been public would have a million lines that
+//! all say the same. The counter has them all; a line is for finding out which requests they are.
+
+use std::net::IpAddr;
+
+use parking_lot::Mutex;
+
+use super::{Audit, Line, cut};
+use crate::clock::Timestamp;
+use crate::gate::shadow::Verdict;
+use crate::telemetry::metrics::Names;
+use crate::telemetry::record::{Place, Record};
+
+/// Lines of one route and verdict in one minute.
+const LINES: u32 = 10;
+const WINDOW_MILLIS: u128 = 60_000;
+
+/// What was told of late, by route and verdict.
+#[derive(Debug, Default)]
+pub(super) struct Told(Mutex<Vec<((usize, Verdict), Window)>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    began: Timestamp,
+    lines: u32,
+    left_out: u64,
+}
+
+impl Audit {
+    /// A request of a shadowed route is over.
+    pub fn shadowed(&self, record: &Record, names: &Names) {
+        let (Some(shadow), Place::Route(route)) = (&record.shadow, record.place) else { return };
+        match shadow.verdict {
+            Verdict::Stricter | Verdict::Looser => {}
+            Verdict::Agree | Verdict::Unknown => return,
+        }
+        let Some(left_out) = self.told.admit(route, shadow.verdict, record.at) else { return };
+        self.write(&Line {
+            at: record.at.to_string(),
+            event: "shadow_disagreement",
+            request_id: Some(&record.request_id),
+            client: record.client.as_ref().map(IpAddr::to_string),
+            user: shadow.user.as_ref().map(|user| cut(&user.to_string())),
+            route: names.routes.get(route).map(String::as_str),
+            verdict: Some(shadow.verdict.name()),
+            reason: shadow.refusal.map(|refusal| refusal.code()),
+            status: shadow.status,
+            left_out: (left_out > 0).then_some(left_out),
+            ..Line::default()
+        });
+    }
+}
+
+impl Told {
+    /// Is there room for a line? Then how many there was none for since the last one.
+    fn admit(&self, route: usize, verdict: Verdict, at: Timestamp) -> Option<u64> {
+        let mut told = self.0.lock();
+        let key = (route, verdict);
+        let Some((_, window)) = told.iter_mut().find(|(known, _)| *known == key) else {
+            told.push((key, Window { began: at, lines: 1, left_out: 0 }));
+            return Some(0);
+        };
+        if at.since(window.began).as_millis() >= WINDOW_MILLIS {
+            let left_out = window.left_out;
+            *window = Window { began: at, lines: 1, left_out: 0 };
+            return Some(left_out);
+        }
+        if window.lines < LINES {
+            window.lines += 1;
+            return Some(0);
+        }
+        window.left_out += 1;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_ten_lines_a_minute_and_a_count() {
+        let told = Told::default();
+        let admit = |verdict, second| told.admit(0, verdict, Timestamp::from_secs(second));
+        let flood: Vec<_> = (0..100).map(|n| admit(Verdict::Stricter, 100 + n / 10)).collect();
+        assert_eq!(flood.iter().filter(|line| **line == Some(0)).count(), 10);
+        assert!(flood[10..].iter().all(Option::is_none));
+        // What another kind says is not drowned in it, nor what another route says.
+        assert_eq!(admit(Verdict::Looser, 110), Some(0));
+        assert_eq!(told.admit(1, Verdict::Stricter, Timestamp::from_secs(110)), Some(0));
+        assert_eq!(admit(Verdict::Stricter, 159), None);
+        assert_eq!(admit(Verdict::Stricter, 160), Some(91));
+        assert_eq!(admit(Verdict::Stricter, 161), Some(0));
+    }
+}
