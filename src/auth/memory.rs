@@ -22,7 +22,8 @@ use crate::event::What;
 use crate::secret::{NoRandomness, random_bytes};
 use crate::store::Session;
 
-const CREDENTIALS: usize = 65_536;
+/// How many are remembered.
+pub(super) const CREDENTIALS: usize = 65_536;
 
 /// Uses from one address are told this often.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
@@ -54,12 +55,13 @@ pub(super) struct Remembered {
 struct Told(Mutex<Option<(IpAddr, Timestamp)>>);
 
 impl Memory {
-    pub(super) fn new() -> Result<Self, NoRandomness> {
+    /// For so many credentials.
+    pub(super) fn new(credentials: usize) -> Result<Self, NoRandomness> {
         Ok(Self {
             key: random_bytes()?,
-            verified: Cache::new(CREDENTIALS),
-            told: Cache::new(CREDENTIALS),
-            issued: Cache::new(CREDENTIALS),
+            verified: Cache::new(credentials),
+            told: Cache::new(credentials),
+            issued: Cache::new(credentials),
             cleared: AtomicU64::new(0),
         })
     }
@@ -222,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_credential_is_recalled_until_it_expires() {
-        let memory = Memory::new().unwrap();
+        let memory = Memory::new(CREDENTIALS).unwrap();
         memory.remember(TOKEN, "token", session("s", "7"), later(10));
         assert!(memory.recall(TOKEN, "token", later(9)).is_some());
         assert!(memory.recall(TOKEN, "token", later(10)).is_none());
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_session_is_seen_at_the_next_use() {
-        let memory = Memory::new().unwrap();
+        let memory = Memory::new(CREDENTIALS).unwrap();
         let session = session("s", "7");
         memory.remember(TOKEN, "token", Arc::clone(&session), later(10));
         session.mark_ended();
@@ -240,7 +242,7 @@ mod tests {
 
     #[test]
     fn idleness_ends_a_remembered_credential_and_use_prevents_it() {
-        let memory = Memory::new().unwrap();
+        let memory = Memory::new(CREDENTIALS).unwrap();
         let session = session("s", "7");
         let idle = session.idle_timeout;
         memory.remember(TOKEN, "token", Arc::clone(&session), later(1_000_000));
@@ -253,7 +255,7 @@ mod tests {
 
     #[test]
     fn one_kind_of_credential_is_never_taken_for_the_other() {
-        let memory = Memory::new().unwrap();
+        let memory = Memory::new(CREDENTIALS).unwrap();
         memory.remember(TOKEN, "x", session("s", "7"), later(10));
         assert!(memory.recall(Proof::SessionCookie, "x", NOW).is_none());
         for other in ["", "x ", "xx", "X", "\0x"] {
@@ -263,7 +265,7 @@ mod tests {
 
     #[test]
     fn long_credentials_are_told_apart_like_short_ones() {
-        let memory = Memory::new().unwrap();
+        let memory = Memory::new(CREDENTIALS).unwrap();
         for length in [ON_STACK - KEY - 2, ON_STACK - KEY - 1, ON_STACK - KEY, 4096] {
             let long = "a".repeat(length);
             memory.remember(TOKEN, &long, session("s", "7"), later(10));
@@ -274,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_use_is_told_first_from_elsewhere_and_once_a_minute() {
-        let memory = Memory::new().unwrap();
+        let memory = Memory::new(CREDENTIALS).unwrap();
         let table = [
             ("first", "192.0.2.1", 0, true),
             ("first", "192.0.2.1", 59, false),
@@ -298,7 +300,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let memory = Memory::new().unwrap();
+        let memory = Memory::new(CREDENTIALS).unwrap();
         for index in 0..CREDENTIALS + 1000 {
             memory.remember(TOKEN, &index.to_string(), session("s", "7"), later(10));
         }

@@ -8,6 +8,7 @@
 //! are looked at on every use, warm or cold.
 
 mod access_token;
+mod aside;
 mod claims;
 pub mod cookies;
 pub mod issuer;
@@ -28,6 +29,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use aside::RefreshLook;
 use http::HeaderMap;
 pub use recheck::Watched;
 pub use take_over::{By, Holds, NotTakenOver};
@@ -54,14 +56,14 @@ pub struct Auth {
     refresh_tokens: Arc<dyn RefreshTokens>,
     directories: Vec<Watched>,
     passwords: PasswordPool,
-    keys: KeyRing,
-    refresh_key: RefreshKey,
+    keys: Arc<KeyRing>,
+    refresh_key: Arc<RefreshKey>,
     tokens: Tokens,
     session: SessionSettings,
     cookies: CookieNames,
     lockout: Lockout,
     issuers: Issuers,
-    mints: Mints,
+    mints: Arc<Mints>,
     memory: Memory,
 }
 
@@ -178,7 +180,7 @@ impl Auth {
     /// [`AuthError`]
     pub fn new(parts: Parts) -> Result<Self, AuthError> {
         Ok(Self {
-            mints: Mints::open(&parts.issuers)?,
+            mints: Arc::new(Mints::open(&parts.issuers)?),
             issuers: Issuers::open(
                 &parts.issuers,
                 &parts.directories,
@@ -189,13 +191,13 @@ impl Auth {
             refresh_tokens: parts.refresh_tokens,
             directories: parts.directories,
             passwords: parts.passwords,
-            keys: parts.keys,
-            refresh_key: parts.refresh_key,
+            keys: Arc::new(parts.keys),
+            refresh_key: Arc::new(parts.refresh_key),
             tokens: parts.tokens,
             session: parts.session,
             cookies: parts.cookies,
             lockout: Lockout::new(&parts.login),
-            memory: Memory::new()?,
+            memory: Memory::new(memory::CREDENTIALS)?,
         })
     }
 
@@ -313,7 +315,7 @@ impl Auth {
     }
 
     /// The keys of access tokens, to list them.
-    pub const fn keys(&self) -> &KeyRing {
+    pub fn keys(&self) -> &KeyRing {
         &self.keys
     }
 

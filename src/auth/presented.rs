@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::Auth;
 use super::issuer::{Issued, Unreadable};
 use crate::caller::{Identity, Known, Proof};
-use crate::event::What;
+use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
 use crate::store::Session;
 use crate::wire::arrival::Arrival;
@@ -145,7 +145,12 @@ impl Auth {
         let shown = self.issuers.readings.shown(&arrival.headers, own.is_some());
         let shown = shown.map_err(|unreadable| match unreadable {
             Unreadable::Repeated => Presented::Malformed(Refusal::BadHeader),
-            Unreadable::NotAToken(proof) => Presented::Bad(self.not_a_token(proof), proof),
+            Unreadable::NotAToken(proof) => {
+                if let Some(issuer) = proof.issuer().and_then(|issuer| self.issuer_name(issuer)) {
+                    happened.push(What::IssuedRefused { issuer, why: IssuedRefusal::Malformed });
+                }
+                Presented::Bad(self.not_a_token(proof), proof)
+            }
         })?;
         let mut all = Vec::with_capacity(shown.len() + 1);
         if let Some(token) = own {

@@ -1,9 +1,11 @@
 //! The command line.
 //!
 //! Exit codes: 0 after what was asked for, 64 for a wrong configuration or command line (EX_USAGE of sysexits), 1 for
-//! everything else that failed, each with a clear line on standard error.
+//! everything else that failed, each with a clear line on standard error. `explain` says with 1 that what it was asked
+//! about is refused, and with 69 (EX_UNAVAILABLE) that nobody could be asked.
 #![expect(clippy::print_stderr, reason = "what is wrong with a command goes to standard error")]
 
+mod explain;
 mod health;
 mod operate;
 mod users;
@@ -56,6 +58,10 @@ enum Command {
     /// Copy the store while it is in use.
     #[command(subcommand)]
     Store(operate::StoreCommand),
+    /// Say what the running gateway would do with a request or a token, and why; nothing is sent, used or counted.
+    ///
+    /// Exits with 0 if it would pass, 1 if it would be refused, and 69 if nobody could be asked.
+    Explain(explain::Explain),
     /// Ask a running gateway whether it is ready (for container health checks).
     Health {
         /// Its admin address.
@@ -79,6 +85,10 @@ pub(crate) enum Failure {
     Usage(String),
     /// Exit code 1.
     Failed(String),
+    /// Exit code 1: what was asked about is refused, and the answer is out.
+    Refused,
+    /// Exit code 69: nobody could be asked.
+    Unavailable(String),
 }
 
 /// Does what the command line asks for.
@@ -102,6 +112,7 @@ pub fn main() -> ExitCode {
         Some(Command::Key(command)) => operate::keys(command),
         Some(Command::Session(command)) => operate::sessions(command),
         Some(Command::Store(command)) => operate::store(command),
+        Some(Command::Explain(explain)) => explain::run(&explain),
         Some(Command::Health { admin }) => health::check(&admin),
     };
     match done {
@@ -114,10 +125,16 @@ pub fn main() -> ExitCode {
             eprintln!("doorwarden: {}", text.trim_end());
             ExitCode::FAILURE
         }
+        Err(Failure::Refused) => ExitCode::FAILURE,
+        Err(Failure::Unavailable(text)) => {
+            eprintln!("doorwarden: {}", text.trim_end());
+            ExitCode::from(EX_UNAVAILABLE)
+        }
     }
 }
 
 const EX_USAGE: u8 = 64;
+const EX_UNAVAILABLE: u8 = 69;
 
 /// Reads a configuration; warnings go to standard error.
 pub(crate) fn load(path: &Path) -> Result<Config, Failure> {

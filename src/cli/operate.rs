@@ -153,7 +153,7 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
 }
 
 /// Asks the running gateway; `None` if none answers at its admin address.
-fn ask(config: &Config, request: &str, body: &str) -> Result<Option<Value>, Failure> {
+pub(super) fn ask(config: &Config, request: &str, body: &str) -> Result<Option<Value>, Failure> {
     let Some(token) = app::offline::operator_token(config).map_err(Failure::Failed)? else {
         return Ok(None);
     };

@@ -5,6 +5,7 @@
 //! | `GET /sessions`, `GET /sessions?user=DIRECTORY/ID` | the live sessions |
 //! | `POST /sessions/end` with `{"session": ID}` or `{"user": "DIRECTORY/ID"}` | `{"ended": N}`, effective at once |
 //! | `GET /keys` | the signing keys |
+//! | `POST /explain` | what would become of a request, and why (`proxy::explain`) |
 //! | `POST /keys/rotate` | a new signing key; the old one stays good for checking until its last token has expired |
 //!
 //! The credential is a token of its own from a file beside the store (R59): what users hold is worthless here. A request
@@ -79,7 +80,11 @@ impl Operator {
         }
     }
 
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// Is it the operator?
+    ///
+    /// # Errors
+    /// The [`Refusal`] of whoever it is.
+    pub fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         if headers.contains_key(ORIGIN) {
             return Err(Refusal::CrossSite);
         }

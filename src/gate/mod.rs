@@ -24,8 +24,7 @@ use http::{Method, StatusCode};
 
 use self::permit::Keeps;
 pub use self::permit::{Passage, Permit};
-use self::route::methods_of;
-pub use self::route::{Found, RouteTable};
+pub use self::route::{Found, RouteTable, methods_of};
 use self::shadow::{Answer, Answers, Opinion};
 use crate::auth::Auth;
 use crate::auth::presented::Presented;
@@ -40,7 +39,7 @@ use crate::wire::cross_site::{self, Verdict};
 
 /// Decides about every request.
 pub struct Gate {
-    routes: RouteTable,
+    routes: Arc<RouteTable>,
     auth: Arc<Auth>,
     trusted_origins: Vec<String>,
     cors_origins: Vec<String>,
@@ -81,12 +80,28 @@ impl Gate {
     /// From the configuration.
     pub fn new(config: &Config, auth: Arc<Auth>) -> Self {
         Self {
-            routes: RouteTable::new(config),
+            routes: Arc::new(RouteTable::new(config)),
             auth,
             trusted_origins: config.session.trusted_origins.clone(),
             cors_origins: config.cors.allowed_origins.clone(),
             answers: Answers::new(config),
         }
+    }
+
+    /// One that decides by the same rules with another [`Auth`]: for asking what would happen.
+    pub fn with_auth(&self, auth: Arc<Auth>) -> Self {
+        Self {
+            routes: Arc::clone(&self.routes),
+            auth,
+            trusted_origins: self.trusted_origins.clone(),
+            cors_origins: self.cors_origins.clone(),
+            answers: self.answers.clone(),
+        }
+    }
+
+    /// Where requests lead.
+    pub fn routes(&self) -> &RouteTable {
+        &self.routes
     }
 
     /// Decides about one request.

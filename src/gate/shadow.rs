@@ -70,7 +70,7 @@ pub enum Verdict {
 }
 
 /// Reads services' answers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Answers {
     login_paths: Vec<String>,
 }

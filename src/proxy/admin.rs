@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use tokio::sync::watch;
 
+use super::explain::Explainer;
 use super::observe::Observer;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::endpoint::operator::{Operator, OperatorRequest};
 use crate::refusal::Refusal;
 use crate::store::{SessionBy, Sessions};
@@ -23,12 +24,16 @@ use crate::wire::reply::Reply;
 /// The most bytes of an operator's request body.
 const MAX_BODY: usize = 16 * 1024;
 
+/// The most bytes of a question: a head of the largest size, with its escapes.
+const MAX_QUESTION: usize = 256 * 1024;
+
 /// How long an operator's request body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the admin listener serves.
 pub(super) struct Admin {
     pub(super) operator: Operator,
+    pub(super) explainer: Explainer,
     pub(super) observer: Observer,
     pub(super) sessions: Arc<dyn Sessions>,
     pub(super) clock: Arc<dyn Clock>,
@@ -64,12 +69,17 @@ impl Admin {
                 }
             },
             path => {
-                let body = match tokio::time::timeout(BODY_TIMEOUT, read_body(session)).await {
+                let limit = if path == "/explain" { MAX_QUESTION } else { MAX_BODY };
+                let body = match tokio::time::timeout(BODY_TIMEOUT, read_body(session, limit)).await
+                {
                     Ok(Ok(body)) => body,
                     Ok(Err(refusal)) => return Reply::refusal(refusal, ""),
                     Err(_) => return Reply::refusal(Refusal::BodyTimeout, ""),
                 };
                 let at = self.clock.now();
+                if path == "/explain" {
+                    return self.explain(&request.method, &request.headers, &body, at).await;
+                }
                 let mut happened = Vec::new();
                 let asked = OperatorRequest {
                     method: &request.method,
@@ -83,6 +93,26 @@ impl Admin {
                 self.observer.tell_background(at, happened);
                 reply
             }
+        }
+    }
+
+    /// What would become of a request. It is none, so nothing is told of it.
+    async fn explain(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        body: &[u8],
+        at: Timestamp,
+    ) -> Reply {
+        if let Err(refusal) = self.operator.admit(headers) {
+            return Reply::refusal(refusal, "");
+        }
+        if method != Method::POST {
+            return Reply::refusal(Refusal::MethodNotAllowed, "");
+        }
+        match self.explainer.answer(body, at).await {
+            Ok(explained) => Reply::json(StatusCode::OK, &explained),
+            Err(refusal) => Reply::refusal(refusal, ""),
         }
     }
 
@@ -107,10 +137,10 @@ fn text(body: &'static str) -> Reply {
     Reply::empty(StatusCode::OK).with_body("text/plain; charset=utf-8", body)
 }
 
-async fn read_body(session: &mut ServerSession) -> Result<BytesMut, Refusal> {
+async fn read_body(session: &mut ServerSession, limit: usize) -> Result<BytesMut, Refusal> {
     let mut body = BytesMut::new();
     while let Some(part) = session.read_request_body().await.map_err(|_| Refusal::BadFraming)? {
-        if body.len() + part.len() > MAX_BODY {
+        if body.len() + part.len() > limit {
             return Err(Refusal::BodyTooLarge);
         }
         body.extend_from_slice(&part);

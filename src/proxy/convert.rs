@@ -17,8 +17,8 @@ use crate::wire::arrival::Arrival;
 use crate::wire::client_ip::{ClientAddress, TrustedProxies};
 use crate::wire::forward::{self, EditHeaders, ProtectedNames};
 use crate::wire::framing::{self, HeadLimits, Methods};
-use crate::wire::host::Host;
-use crate::wire::path::{Target, Tolerance};
+use crate::wire::host::{Host, HostProblem};
+use crate::wire::path::{Target, TargetProblem, Tolerance};
 use crate::wire::reply::Reply;
 use crate::wire::scheme::Scheme;
 
@@ -28,6 +28,53 @@ pub(super) struct HeadRules {
     pub(super) methods: Methods,
     pub(super) trusted: TrustedProxies,
     pub(super) protected: ProtectedNames,
+}
+
+/// Where a request came from, as the connection has it.
+#[derive(Clone, Copy)]
+pub(super) struct Came {
+    /// The address at the other end.
+    pub(super) peer: IpAddr,
+    /// Over TLS that ends here?
+    pub(super) tls: bool,
+}
+
+/// A head that is refused, and why, for the operator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Unread {
+    pub(super) refusal: Refusal,
+    pub(super) why: &'static str,
+}
+
+impl Came {
+    /// As this session's connection says.
+    pub(super) fn of(session: &Session) -> Self {
+        Self { peer: peer(session), tls: is_tls(session) }
+    }
+}
+
+impl From<Refusal> for Unread {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, why: refusal.code() }
+    }
+}
+
+impl From<framing::FramingProblem> for Unread {
+    fn from(problem: framing::FramingProblem) -> Self {
+        Self { refusal: problem.refusal(), why: problem.name() }
+    }
+}
+
+impl From<HostProblem> for Unread {
+    fn from(problem: HostProblem) -> Self {
+        Self { refusal: problem.refusal(), why: problem.name() }
+    }
+}
+
+impl From<TargetProblem> for Unread {
+    fn from(problem: TargetProblem) -> Self {
+        Self { refusal: problem.refusal(), why: problem.name() }
+    }
 }
 
 /// The address that the connection came from.
@@ -46,10 +93,11 @@ pub(super) fn is_tls(session: &Session) -> bool {
 /// Reads the head of a request.
 pub(super) fn arrival(
     session: &Session,
+    came: Came,
     rules: &HeadRules,
     at: Timestamp,
     request_id: &Arc<str>,
-) -> Result<Arrival, Refusal> {
+) -> Result<Arrival, Unread> {
     let request = session.req_header();
     let http1 = session.as_http1().is_some();
     if http1 {
@@ -64,14 +112,13 @@ pub(super) fn arrival(
             &rules.methods,
         )
     }
-    .map_err(framing::FramingProblem::refusal)?;
+    .map_err(Unread::from)?;
     if forward::connection_nominates(&request.headers, &rules.protected) {
-        return Err(Refusal::BadConnection);
+        return Err(Refusal::BadConnection.into());
     }
 
-    let client = ClientAddress::resolve(peer(session), &rules.trusted, &request.headers);
-    let tls = is_tls(session);
-    let scheme = client.forwarded_scheme(&request.headers).unwrap_or(if tls {
+    let client = ClientAddress::resolve(came.peer, &rules.trusted, &request.headers);
+    let scheme = client.forwarded_scheme(&request.headers).unwrap_or(if came.tls {
         Scheme::Https
     } else {
         Scheme::Http
@@ -79,8 +126,7 @@ pub(super) fn arrival(
     let named = asked_host(request)?;
     let host = client.forwarded_host(&request.headers).unwrap_or(named);
     // The route is not known yet, so what a route may tolerate is noted and judged by the gate.
-    let target = Target::parse(request.raw_path(), Tolerance::ALL)
-        .map_err(crate::wire::path::TargetProblem::refusal)?;
+    let target = Target::parse(request.raw_path(), Tolerance::ALL)?;
     let request_id = if client.through_trusted_proxy() {
         Arc::from(forward::request_id(&request.headers, &client, request_id.to_string()))
     } else {
@@ -102,24 +148,24 @@ pub(super) fn arrival(
 }
 
 /// `Host`, or `:authority` in HTTP/2; where both are there, they agree (RFC 9113 section 8.3.1).
-fn asked_host(request: &RequestHeader) -> Result<Host, Refusal> {
+fn asked_host(request: &RequestHeader) -> Result<Host, Unread> {
     let mut named = request.headers.get_all(HOST).iter();
     let field = named.next().map(HeaderValue::as_bytes);
     if named.next().is_some() {
-        return Err(Refusal::BadHost);
+        return Err(Refusal::BadHost.into());
     }
     let authority = match request.version {
         Version::HTTP_2 => request.uri.authority().map(|authority| authority.as_str().as_bytes()),
         _ => None,
     };
-    let parse = |text: &[u8]| Host::parse(text).map_err(crate::wire::host::HostProblem::refusal);
+    let parse = |text: &[u8]| Host::parse(text).map_err(Unread::from);
     match (field, authority) {
         (Some(field), Some(authority)) => {
             let host = parse(authority)?;
-            if parse(field)? == host { Ok(host) } else { Err(Refusal::BadHost) }
+            if parse(field)? == host { Ok(host) } else { Err(Refusal::BadHost.into()) }
         }
         (Some(text), None) | (None, Some(text)) => parse(text),
-        (None, None) => Err(Refusal::BadHost),
+        (None, None) => Err(Refusal::BadHost.into()),
     }
 }
 
@@ -195,7 +241,9 @@ mod tests {
             request = request.header(HOST, *host);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        asked_host(&RequestHeader::from(parts)).map(|host| host.to_string())
+        asked_host(&RequestHeader::from(parts))
+            .map(|host| host.to_string())
+            .map_err(|unread| unread.refusal)
     }
 
     #[test]

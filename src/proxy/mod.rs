@@ -12,6 +12,7 @@ mod body;
 mod connection;
 mod convert;
 mod edit;
+mod explain;
 mod observe;
 mod server;
 mod service;
@@ -116,32 +117,41 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         config.upstreams.iter().map(|upstream| Arc::new(Pool::new(upstream.clone()))).collect();
     let listen = config.listen.clone();
 
+    let head = Arc::new(convert::HeadRules {
+        limits: HeadLimits {
+            head_bytes: listen.max_head_bytes,
+            headers: listen.max_headers,
+            target_bytes: listen.max_target_bytes,
+        },
+        methods: Methods::with(config.routes.iter().flat_map(|route| route.methods.clone())),
+        trusted: TrustedProxies::new(config.trusted_proxies.iter().copied()),
+        protected: protected.clone(),
+    });
+    let edit = Arc::new(edit::EditRules {
+        identity,
+        forms,
+        protected,
+        cookies: auth.cookie_names().clone(),
+        issued_cookies: config
+            .issuers
+            .iter()
+            .filter_map(|issuer| issuer.cookie().map(str::to_owned))
+            .collect(),
+        unchanged,
+    });
+    let explainer = explain::Explainer {
+        head: Arc::clone(&head),
+        edit: Arc::clone(&edit),
+        gate: Arc::clone(&gate),
+        auth: Arc::clone(&auth),
+        pools: pools.clone(),
+    };
     let service = service::Service {
         gate,
         endpoints,
         auth: Arc::clone(&auth),
-        head: convert::HeadRules {
-            limits: HeadLimits {
-                head_bytes: listen.max_head_bytes,
-                headers: listen.max_headers,
-                target_bytes: listen.max_target_bytes,
-            },
-            methods: Methods::with(config.routes.iter().flat_map(|route| route.methods.clone())),
-            trusted: TrustedProxies::new(config.trusted_proxies.iter().copied()),
-            protected: protected.clone(),
-        },
-        edit: edit::EditRules {
-            identity,
-            forms,
-            protected,
-            cookies: auth.cookie_names().clone(),
-            issued_cookies: config
-                .issuers
-                .iter()
-                .filter_map(|issuer| issuer.cookie().map(str::to_owned))
-                .collect(),
-            unchanged,
-        },
+        head,
+        edit,
         pools: pools.clone(),
         listen: listen.clone(),
         hsts: hsts(listen.hsts_max_age),
@@ -174,6 +184,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         server::serve_app(
             admin::Admin {
                 operator,
+                explainer,
                 observer: observer.clone(),
                 sessions: Arc::clone(&sessions),
                 clock: Arc::clone(&clock),

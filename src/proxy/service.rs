@@ -26,7 +26,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::sync::watch;
 
 use super::connection::head_is_read;
-use super::convert::{self, Edited, HeadRules};
+use super::convert::{self, Came, Edited, HeadRules};
 use super::edit::EditRules;
 use super::observe::Observer;
 use super::stage::{Ctx, Forwarding, InFlight, Label, Stage};
@@ -51,8 +51,8 @@ pub(super) struct Service {
     pub(super) gate: Arc<Gate>,
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) auth: Arc<Auth>,
-    pub(super) head: HeadRules,
-    pub(super) edit: EditRules,
+    pub(super) head: Arc<HeadRules>,
+    pub(super) edit: Arc<EditRules>,
     pub(super) pools: Vec<Arc<Pool>>,
     pub(super) listen: Listen,
     /// What answers over TLS say of it (R61).
@@ -246,9 +246,13 @@ impl ProxyHttp for Service {
 impl Service {
     /// Reads the head, decides, and answers what is ours to answer. `true`: answered.
     async fn arrive(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        let arrival = match convert::arrival(session, &self.head, ctx.at, &ctx.request_id) {
+        let came = Came::of(session);
+        let arrival = match convert::arrival(session, came, &self.head, ctx.at, &ctx.request_id) {
             Ok(arrival) => arrival,
-            Err(refusal) => return self.refuse(session, ctx, Denial::new(refusal, None)).await,
+            Err(unread) => {
+                let denial = Denial::new(unread.refusal, None);
+                return self.refuse(session, ctx, denial).await;
+            }
         };
         ctx.request_id = Arc::clone(&arrival.request_id);
         let decision = self.gate.decide(&arrival, &mut ctx.happened).await;

@@ -29,6 +29,7 @@ use crate::secret::Digest;
 
 mod live;
 
+pub mod aside;
 pub mod embedded;
 pub mod memory;
 pub mod telling;
@@ -320,6 +321,24 @@ impl Session {
             agent: new.agent.clone(),
             last_used: AtomicU64::new(last_used.as_millis()),
             ended: AtomicBool::new(false),
+        })
+    }
+
+    /// The same session as it is now, and apart from it from now on.
+    #[must_use]
+    pub fn copy(&self) -> Arc<Self> {
+        Arc::new(Self {
+            id: self.id.clone(),
+            identity: ArcSwap::from(self.identity.load_full()),
+            password_mark: self.password_mark,
+            cookie: self.cookie,
+            signed_in_at: self.signed_in_at,
+            expires_at: self.expires_at,
+            idle_timeout: self.idle_timeout,
+            client: self.client,
+            agent: self.agent.clone(),
+            last_used: AtomicU64::new(self.last_used.load(Ordering::Relaxed)),
+            ended: AtomicBool::new(self.ended.load(Ordering::Acquire)),
         })
     }
 

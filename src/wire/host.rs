@@ -93,6 +93,17 @@ impl fmt::Display for Host {
 }
 
 impl HostProblem {
+    /// For the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::BadName => "bad-name",
+            Self::BadCharacter => "bad-character",
+            Self::BadAddress => "bad-address",
+            Self::BadPort => "bad-port",
+        }
+    }
+
     /// What the client learns.
     pub const fn refusal(self) -> Refusal {
         Refusal::BadHost

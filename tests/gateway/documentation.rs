@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use doorwarden::event::IssuedRefusal;
 use doorwarden::refusal::Refusal;
 
 use crate::support::gateway::{run_in, write_private};
@@ -62,6 +63,22 @@ fn every_refusal_is_explained_with_its_status() {
         .iter()
         .map(|refusal| (refusal.code().to_owned(), refusal.status().as_u16().to_string()))
         .collect();
+    assert_eq!(explained, known);
+}
+
+#[test]
+fn every_reason_of_an_issuer_is_explained_with_what_a_client_gets() {
+    let text = read("docs/refusals.md");
+    let (_, section) = text.split_once("## Why an issuer refuses").expect("the section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let explained: BTreeSet<&str> = rows(section)
+        .filter_map(|cells| {
+            let (reason, code) = (one_quoted(cells[0])?, one_quoted(cells[1])?);
+            assert!(Refusal::ALL.iter().any(|one| one.code() == code), "{reason}: {code}");
+            Some(reason)
+        })
+        .collect();
+    let known: BTreeSet<&str> = IssuedRefusal::ALL.iter().map(|why| why.name()).collect();
     assert_eq!(explained, known);
 }
 

@@ -117,6 +117,7 @@ fn what_is_no_credential_is_refused_and_the_operator_learns_why() {
         (whoami(&client).header("jwt-auth", &access), "by-hand", "no_user"),
         // A good token beside a bad one changes nothing.
         (whoami(&client).header("jwt-auth", "x").bearer(&access), "by-hand", "malformed"),
+        (whoami(&client).header("jwt-auth", "no token"), "by-hand", "malformed"),
     ] {
         let response: Response = request.send();
         assert_eq!(

@@ -31,6 +31,8 @@ mod detect;
 mod django;
 // The documentation's tables, held to the code.
 mod documentation;
+// What a request would meet, told beforehand.
+mod explain;
 // What the upstream receives, and what the client gets back from it.
 mod forwarding;
 // The forms in which a service is told who is calling, in front of real Django.

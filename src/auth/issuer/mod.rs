@@ -39,13 +39,13 @@ mod reading;
 mod refused;
 mod simplejwt;
 mod user;
+mod users;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use quick_cache::sync::Cache;
 
 use self::django_session::DjangoSessions;
 use self::drf_token::DrfTokens;
@@ -60,6 +60,7 @@ pub(super) use self::reading::{Shown, Unreadable};
 pub(super) use self::refused::{is_anothers, public};
 pub(super) use self::user::Known;
 use self::user::User;
+use self::users::Users;
 use super::Watched;
 use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -72,9 +73,6 @@ use crate::django::signing::SecretKeys;
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
 use crate::store::Stamps;
-
-/// Users of such credentials who are remembered.
-const USERS: usize = 65_536;
 
 /// What a service said of a credential is asked again after this long at the latest.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -187,11 +185,11 @@ struct Turn<'a>(&'a Look);
 
 /// Everything that issuers have to do with.
 pub(super) struct Issuers {
-    all: Vec<One>,
-    pub(super) readings: Readings,
+    all: Arc<[One]>,
+    pub(super) readings: Arc<Readings>,
     /// Whose tokens `/verify` takes, whatever their header.
-    verified: Vec<usize>,
-    users: Cache<UserKey, Arc<User>>,
+    verified: Arc<[usize]>,
+    users: Users,
     stamps: Arc<dyn Stamps>,
 }
 
@@ -283,12 +281,34 @@ impl Issuers {
             |&(index, one): &(usize, _)| is_simplejwt(one) || readings.is_bearer(index);
         let verified =
             settings.iter().enumerate().filter(is_verified).map(|(index, _)| index).collect();
-        Ok(Self { all, readings, verified, users: Cache::new(USERS), stamps })
+        let (all, readings) = (all.into(), Arc::new(readings));
+        Ok(Self { all, readings, verified, users: Users::new(), stamps })
     }
 
     /// A token as if it had come where its issuers' come. None: there are no issuers whose tokens say what they are.
     pub(super) fn as_posted<'a>(&'a self, token: &'a str) -> Option<Shown<'a>> {
         (!self.verified.is_empty()).then_some(Shown { token, issuers: &self.verified })
+    }
+
+    /// The same issuers, who know the same users; what is found out from there on is known here alone.
+    pub(super) fn aside(&self, stamps: Arc<dyn Stamps>) -> Self {
+        Self {
+            all: Arc::clone(&self.all),
+            readings: Arc::clone(&self.readings),
+            verified: Arc::clone(&self.verified),
+            users: self.users.aside(),
+            stamps,
+        }
+    }
+
+    /// Where dates about what they issued are kept.
+    pub(super) fn stamps(&self) -> Arc<dyn Stamps> {
+        Arc::clone(&self.stamps)
+    }
+
+    /// Their names, in the order of the configuration.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.all.iter().map(|one| &one.name)
     }
 
     /// The user as the directory has them, asked at most every `recheck`.

@@ -34,6 +34,13 @@ pub(in crate::auth) struct Shown<'a> {
     pub(super) issuers: &'a [usize],
 }
 
+impl<'a> Shown<'a> {
+    /// To these issuers, wherever it was.
+    pub(in crate::auth) const fn alone(token: &'a str, issuers: &'a [usize]) -> Self {
+        Self { token, issuers }
+    }
+}
+
 /// The cookies of a request that are credentials.
 pub(in crate::auth) struct Cookies<'a> {
     /// The gateway's own.

@@ -55,6 +55,18 @@ impl User {
         }
     }
 
+    /// The same user as known now, and apart from it from now on.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            key: self.key.clone(),
+            end: self.end,
+            password_end: self.password_end,
+            known: ArcSwapOption::new(self.known.load_full()),
+            asked_at: AtomicU64::new(self.asked_at.load(Ordering::Relaxed)),
+            owed: Mutex::new(self.owed()),
+        }
+    }
+
     /// What older tokens' ends still have to be written.
     pub(super) fn owed(&self) -> Vec<(Digest, Timestamp)> {
         self.owed.lock().clone()

@@ -143,6 +143,13 @@ impl Lockout {
         Self { limits, state: Mutex::new(state) }
     }
 
+    /// With the same limits, and nothing counted yet.
+    pub(super) fn aside(&self) -> Self {
+        let state =
+            State { counters: Generations::new(GENERATION), known: Generations::new(GENERATION) };
+        Self { limits: self.limits, state: Mutex::new(state) }
+    }
+
     /// Counts an attempt on an account (a folded name), or says how long to wait.
     pub(super) fn attempt(
         &self,

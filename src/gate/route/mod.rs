@@ -92,7 +92,7 @@ impl RouteTable {
         if let Some(own) = self.own.get(path.as_str()) {
             return Found::Own(Arc::clone(own));
         }
-        let Some(prefix) = self.prefix(host, path) else { return Found::Nothing };
+        let Some(prefix) = self.fitting(host, path).next() else { return Found::Nothing };
         match prefix.routes.iter().find(|route| methods_of(route).contains(method)) {
             Some(route) => Found::Route(Arc::clone(route)),
             None => Found::OtherMethods(prefix.methods()),
@@ -110,7 +110,7 @@ impl RouteTable {
         if self.shadow.routes.is_empty() {
             return None;
         }
-        let routes = &self.prefix(host, path)?.routes;
+        let routes = &self.fitting(host, path).next()?.routes;
         let is_shadowed = |route: &&Arc<Route>| self.shadow.covers(route.index);
         let found = match routes.iter().find(|route| methods_of(route).contains(method)) {
             Some(route) => Some(route).filter(is_shadowed),
@@ -119,8 +119,18 @@ impl RouteTable {
         found.map(Arc::clone)
     }
 
-    fn prefix(&self, host: &Host, path: &CanonicalPath) -> Option<&Prefix> {
-        self.prefixes.iter().find(|prefix| {
+    /// All routes whose host and prefix fit, in the order of their precedence. Those of the first prefix are asked for the
+    /// method, and no others.
+    pub fn candidates(
+        &self,
+        host: &Host,
+        path: &CanonicalPath,
+    ) -> impl Iterator<Item = &Arc<Route>> {
+        self.fitting(host, path).flat_map(|prefix| &prefix.routes)
+    }
+
+    fn fitting(&self, host: &Host, path: &CanonicalPath) -> impl Iterator<Item = &Prefix> {
+        self.prefixes.iter().filter(|prefix| {
             prefix.host.takes(host.name()) && path.starts_with_segments(&prefix.path)
         })
     }
@@ -175,7 +185,7 @@ fn patterns(hosts: &[String]) -> Vec<HostPattern> {
 }
 
 /// The methods that a route takes.
-pub(super) fn methods_of(route: &Route) -> &[Method] {
+pub fn methods_of(route: &Route) -> &[Method] {
     if route.methods.is_empty() { &Methods::USUAL } else { &route.methods }
 }
 

@@ -38,9 +38,9 @@ use crate::wire::cookie::last_set;
 /// All forms of the configuration.
 pub struct IdentityForms {
     forms: Vec<Form>,
-    clears: Vec<Clears>,
+    clears: Arc<[Clears]>,
     /// By issuer: the cookie that is its credential, and the directory of its users.
-    issued: Vec<Option<(String, String)>>,
+    issued: Arc<[Option<(String, String)>]>,
 }
 
 struct Form {
@@ -50,8 +50,8 @@ struct Form {
 }
 
 enum Made {
-    RemoteUser(RemoteUser),
-    Minted(Box<Minted>),
+    RemoteUser(Arc<RemoteUser>),
+    Minted(Arc<Minted>),
     DjangoSession(Box<DjangoSessions>),
 }
 
@@ -119,6 +119,27 @@ impl IdentityForms {
             issuer.cookie().map(|cookie| (cookie.to_owned(), issuer.directory.clone()))
         };
         Ok(Self { forms, clears, issued: config.issuers.iter().map(issued).collect() })
+    }
+
+    /// The same forms, that say what this caller would get. Nothing is written for it in any service.
+    #[must_use]
+    pub fn aside(&self, caller: &Caller) -> Self {
+        let nobody = SessionId::new("");
+        let session = caller.known().and_then(|known| known.session.as_ref()).unwrap_or(&nobody);
+        let aside = |form: &Form| Form {
+            directory: form.directory.clone(),
+            made: match &form.made {
+                // A token that is minted and not sent is nobody's.
+                Made::RemoteUser(form) => Made::RemoteUser(Arc::clone(form)),
+                Made::Minted(form) => Made::Minted(Arc::clone(form)),
+                Made::DjangoSession(form) => Made::DjangoSession(Box::new(form.aside(session))),
+            },
+        };
+        Self {
+            forms: self.forms.iter().map(aside).collect(),
+            clears: Arc::clone(&self.clears),
+            issued: Arc::clone(&self.issued),
+        }
     }
 
     /// The names of the headers that forms set and that nobody else has a use for: a client must not send them.
@@ -210,9 +231,11 @@ impl Form {
             None => None,
         };
         let made = match &form.kind {
-            FormKind::RemoteUser(settings) => Made::RemoteUser(RemoteUser::new(settings)?),
-            FormKind::SimpleJwt(settings) => Made::Minted(Box::new(Minted::simplejwt(settings)?)),
-            FormKind::Jwt(settings) => Made::Minted(Box::new(Minted::hand_made(settings)?)),
+            FormKind::RemoteUser(settings) => {
+                Made::RemoteUser(Arc::new(RemoteUser::new(settings)?))
+            }
+            FormKind::SimpleJwt(settings) => Made::Minted(Arc::new(Minted::simplejwt(settings)?)),
+            FormKind::Jwt(settings) => Made::Minted(Arc::new(Minted::hand_made(settings)?)),
             FormKind::DjangoSession(settings) => {
                 let secret = own_secret(secret)?;
                 Made::DjangoSession(Box::new(DjangoSessions::new(settings, &secret)?))

@@ -43,6 +43,7 @@ const DELETIONS: u32 = 6;
 
 pub(super) struct DjangoSessions {
     rows: Rows,
+    access: Access,
     cookie: String,
     backend: String,
     keys: Arc<SecretKeys>,
@@ -50,6 +51,14 @@ pub(super) struct DjangoSessions {
     names: hmac::Key,
     live: DashMap<SessionId, Live>,
     ended: Cache<SessionId, ()>,
+}
+
+/// What is done to the service's rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Write,
+    /// It is said what would come of writing, and nothing is written.
+    Look,
 }
 
 #[derive(Clone)]
@@ -69,6 +78,7 @@ impl DjangoSessions {
         let text = text.ok_or_else(|| format!("{}: no SECRET_KEY", settings.key_file.display()))?;
         Ok(Self {
             rows: Rows::new(settings.database.clone(), &settings.table),
+            access: Access::Write,
             cookie: settings.cookie.clone(),
             backend: settings.backend.clone(),
             keys: Arc::new(SecretKeys::new(Secret::new(text), Vec::new())),
@@ -77,6 +87,29 @@ impl DjangoSessions {
             live: DashMap::new(),
             ended: Cache::new(ENDED),
         })
+    }
+
+    /// The same form, that says what this session's caller would get and makes nothing.
+    pub(super) fn aside(&self, session: &SessionId) -> Self {
+        let live = DashMap::new();
+        if let Some(known) = self.live.get(session) {
+            live.insert(session.clone(), known.clone());
+        }
+        let ended = Cache::new(1);
+        if self.ended.get(session).is_some() {
+            ended.insert(session.clone(), ());
+        }
+        Self {
+            rows: self.rows.clone(),
+            access: Access::Look,
+            cookie: self.cookie.clone(),
+            backend: self.backend.clone(),
+            keys: Arc::clone(&self.keys),
+            lifetime: self.lifetime,
+            names: self.names.clone(),
+            live,
+            ended,
+        }
     }
 
     /// The name of the cookie.
@@ -111,6 +144,17 @@ impl DjangoSessions {
             Row { key: key.expose().to_owned(), data: login.to_row(&self.keys, at), expires_at };
         let (keys, backend, password) =
             (Arc::clone(&self.keys), self.backend.clone(), account.password);
+        if self.access == Access::Look {
+            return match self.rows.read(key.expose().to_owned()).await {
+                Ok(None) if must_exist => Err(Refusal::SessionEnded),
+                Ok(_) if self.ended.get(session).is_some() => Err(Refusal::SessionEnded),
+                Ok(_) => Ok(key),
+                Err(error) => {
+                    tracing::warn!(%error, "the service's sessions cannot be looked at");
+                    Err(Refusal::IdentityUnavailable)
+                }
+            };
+        }
         let fits = move |data: &str| {
             matches!(read_row(data, &keys), Ok(Some(login)) if login.user_id == user
                 && login.backend == backend
@@ -186,6 +230,9 @@ impl DjangoSessions {
 
     /// Deletes a row beside the requests; one that cannot be deleted now is tried again.
     fn delete(&self, key: Secret) {
+        if self.access == Access::Look {
+            return;
+        }
         let rows = self.rows.clone();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {

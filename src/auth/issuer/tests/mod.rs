@@ -1,3 +1,5 @@
+mod reasons;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, HeaderValue};

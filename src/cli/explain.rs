@@ -1,0 +1,229 @@
+//! `doorwarden explain`: what the running gateway would do with a request, or with a token, and why.
+//!
+//! A token on the command line lies in the shell's history and in the list of processes: a file or standard input is the
+//! better place.
+
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use clap::ArgGroup;
+use serde_json::{Map, Value, json};
+
+use super::{ConfigFile, Failure, load, operate, say};
+
+/// The most bytes of a head or a token that are read.
+const MAX_INPUT: u64 = 128 * 1024;
+
+/// `doorwarden explain`
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["line", "request", "token_file", "token"]))]
+pub(super) struct Explain {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The request line, such as 'GET /admin/ HTTP/1.1'.
+    line: Option<String>,
+    /// A header field, such as 'Host: app.example'; may be repeated.
+    #[arg(short = 'H', long = "header", value_name = "FIELD", conflicts_with_all = ["request", "token_file", "token"])]
+    headers: Vec<String>,
+    /// A file with a whole request head; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    request: Option<PathBuf>,
+    /// The address that the connection comes from.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    client: IpAddr,
+    /// It comes over TLS.
+    #[arg(long)]
+    tls: bool,
+    /// A file with a token or a cookie's value alone; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The token itself: it stays in the shell's history, so prefer --token-file.
+    #[arg(long)]
+    token: Option<String>,
+    /// The whole answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks, and prints the answer.
+pub(super) fn run(explain: &Explain) -> Result<(), Failure> {
+    let config = load(&explain.file.config)?;
+    let question = question(explain)?;
+    let asked = operate::ask(&config, "POST /explain", &question.to_string());
+    let answer = match asked {
+        Ok(Some(answer)) => answer,
+        Ok(None) => {
+            return Err(Failure::Unavailable(
+                "no gateway runs with this configuration, and it is about what a running one \
+                 would do"
+                    .into(),
+            ));
+        }
+        Err(Failure::Failed(text)) => return Err(Failure::Unavailable(text)),
+        Err(other) => return Err(other),
+    };
+    if explain.json {
+        say(format_args!("{answer:#}"))?;
+    } else {
+        print(&answer)?;
+    }
+    match answer.get("decision").and_then(Value::as_str) {
+        Some("forward" | "serve" | "good") => Ok(()),
+        Some("refuse") => Err(Failure::Refused),
+        _ => Err(Failure::Unavailable("a password would decide, and none was checked".into())),
+    }
+}
+
+fn question(explain: &Explain) -> Result<Value, Failure> {
+    let token = match (&explain.token, &explain.token_file) {
+        (Some(token), _) => Some(token.clone()),
+        (None, Some(file)) => Some(read(file)?),
+        (None, None) => None,
+    };
+    if let Some(token) = token {
+        return Ok(json!({"token": token.trim()}));
+    }
+    let head = match (&explain.line, &explain.request) {
+        (Some(line), _) => {
+            let line = if line.split(' ').count() == 2 {
+                format!("{line} HTTP/1.1")
+            } else {
+                line.clone()
+            };
+            let lines = std::iter::once(&line).chain(&explain.headers);
+            lines.map(|line| format!("{line}\r\n")).chain(["\r\n".to_owned()]).collect()
+        }
+        (None, Some(file)) => head(&read(file)?),
+        (None, None) => String::new(),
+    };
+    Ok(json!({"head": head, "client": explain.client, "tls": explain.tls}))
+}
+
+/// What an editor or a browser's tools give has plain line feeds and often no empty line at its end. Where there is a
+/// carriage return the lines are taken as they are: a bare line feed may be what is asked about.
+fn head(text: &str) -> String {
+    if text.contains('\r') {
+        return text.to_owned();
+    }
+    let head = text.split("\n\n").next().unwrap_or_default().trim_end();
+    head.lines().map(|line| format!("{line}\r\n")).chain(["\r\n".to_owned()]).collect()
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::Usage(format!("doorwarden: cannot read {}: {error}", file.display()))
+    };
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().take(MAX_INPUT).read_to_string(&mut text).map_err(failed)?;
+    } else {
+        let opened = std::fs::File::open(file).map_err(failed)?;
+        opened.take(MAX_INPUT).read_to_string(&mut text).map_err(failed)?;
+    }
+    Ok(text)
+}
+
+fn print(answer: &Value) -> Result<(), Failure> {
+    let nothing = Map::new();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), plain);
+    let member = |name: &str| answer.get(name).map(&text);
+    for step in answer.get("steps").and_then(Value::as_array).into_iter().flatten() {
+        let of = |name: &str| step.get(name).and_then(Value::as_str).unwrap_or_default();
+        let mark = match of("mark") {
+            "yes" => "ok",
+            "no" => "NO",
+            _ => "--",
+        };
+        say(format_args!("{mark}  {:<11} {}", of("step"), plain(of("text"))))?;
+    }
+    let decision = member("decision").unwrap_or_default();
+    match (member("status"), member("code"), member("detail")) {
+        (Some(status), Some(code), Some(detail)) => {
+            say(format_args!("=> {decision}: {status} {code}: {detail}"))?;
+        }
+        (Some(status), _, _) => say(format_args!("=> {decision}: {status}"))?,
+        (None, _, _) => say(format_args!("=> {decision}"))?,
+    }
+    let upstream = answer.get("upstream").and_then(Value::as_object).unwrap_or(&nothing);
+    let Some(path) = upstream.get("path") else { return Ok(()) };
+    say(format_args!(
+        "the service {} gets {} {}",
+        upstream.get("name").map(&text).unwrap_or_default(),
+        upstream.get("method").map(&text).unwrap_or_default(),
+        text(path)
+    ))?;
+    let list = |name: &str| upstream.get(name).and_then(Value::as_array).into_iter().flatten();
+    for name in list("headers_removed") {
+        say(format_args!("  -  {}", text(name)))?;
+    }
+    let field = |one: &Value, name: &str| one.get(name).map(&text).unwrap_or_default();
+    for one in list("headers_set") {
+        let is_replaced = one.get("replaces").is_some_and(|replaces| replaces == true);
+        let instead = if is_replaced { "   (in place of the client's)" } else { "" };
+        say(format_args!("  +  {}: {}{instead}", field(one, "name"), field(one, "value")))?;
+    }
+    for name in list("cookies_removed") {
+        say(format_args!("  -  cookie {}", text(name)))?;
+    }
+    for name in list("cookies_kept") {
+        say(format_args!("     cookie {} stays", text(name)))?;
+    }
+    for one in list("cookies_set") {
+        say(format_args!("  +  cookie {}: {}", field(one, "name"), field(one, "value")))?;
+    }
+    Ok(())
+}
+
+/// A stranger's token has a say in some of the texts, and none in what the terminal does.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::{Arguments, Command};
+    use super::*;
+
+    fn asked(arguments: &[&str]) -> Value {
+        let all = ["doorwarden", "explain"].iter().chain(arguments);
+        match Arguments::try_parse_from(all).unwrap().command {
+            Some(Command::Explain(explain)) => question(&explain).unwrap(),
+            other => panic!("{arguments:?} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_request_is_a_line_and_fields() {
+        for line in ["GET /a HTTP/1.1", "GET /a"] {
+            let asked = asked(&[line, "-H", "Host: app.test", "--header", "Accept: */*", "--tls"]);
+            let head = "GET /a HTTP/1.1\r\nHost: app.test\r\nAccept: */*\r\n\r\n";
+            assert_eq!(asked, json!({"head": head, "client": "127.0.0.1", "tls": true}));
+        }
+    }
+
+    #[test]
+    fn a_head_from_an_editor_gets_the_line_ends_of_a_head() {
+        for text in ["GET / HTTP/1.1\nHost: a", "GET / HTTP/1.1\nHost: a\n\nbody\n"] {
+            assert_eq!(head(text), "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        let mixed = "GET / HTTP/1.1\r\nHost: a\n\r\n";
+        assert_eq!(head(mixed), mixed);
+    }
+
+    #[test]
+    fn exactly_one_thing_is_explained() {
+        for arguments in [
+            &["explain"][..],
+            &["explain", "GET /", "--token", "x"],
+            &["explain", "--token", "x", "--token-file", "-"],
+            &["explain", "--request", "-", "-H", "Host: a"],
+            &["explain", "GET /", "--client", "nobody"],
+        ] {
+            let all = [&["doorwarden"], arguments].concat();
+            assert!(Arguments::try_parse_from(all).is_err(), "{arguments:?}");
+        }
+    }
+}

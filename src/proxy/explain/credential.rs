@@ -1,0 +1,158 @@
+//! What a request brought to prove who is calling, each piece by itself.
+
+use http::header::{AUTHORIZATION, ORIGIN, REFERER};
+
+use super::story::{Mark, Story};
+use super::token;
+use crate::auth::Auth;
+use crate::auth::presented::{Credential, Presented};
+use crate::caller::Proof;
+use crate::clock::Timestamp;
+use crate::event::What;
+use crate::refusal::Refusal;
+use crate::wire::arrival::Arrival;
+use crate::wire::authorization::{self, Authorization};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The groups of whoever it is.
+    pub(super) groups: Vec<String>,
+    /// A cookie is what counts.
+    pub(super) by_cookie: bool,
+}
+
+/// Tells of each; `passes` if the request got past all of them.
+pub(super) async fn tell(story: &mut Story, auth: &Auth, arrival: &Arrival, passes: bool) -> Found {
+    let bad = if passes { Mark::Note } else { Mark::No };
+    let mut found = Vec::new();
+    let mut happened = Vec::new();
+    match auth.tokens(arrival, &mut happened).await {
+        Ok(tokens) => found.extend(tokens),
+        Err(Presented::Bad(refusal, proof)) => found.push(Err((refusal, proof))),
+        Err(Presented::Malformed(refusal)) => {
+            let text = format!("a header cannot be read as one credential ({})", refusal.code());
+            story.step("credential", bad, text);
+        }
+        Err(Presented::Good(_) | Presented::Nothing) => {}
+    }
+    match auth.cookies(arrival, &mut happened).await {
+        Ok(cookies) => found.extend(
+            cookies.into_iter().map(|one| one.map_err(|refusal| (refusal, Proof::SessionCookie))),
+        ),
+        Err(refusal) => {
+            let text = format!("the cookie cannot be read ({})", refusal.code());
+            story.step("credential", bad, text);
+        }
+    }
+    if found.is_empty() {
+        let foreign = arrival.headers.contains_key(AUTHORIZATION)
+            && !auth.reads_authorization(&arrival.headers);
+        let text = if foreign && passes {
+            "none that is read here; what Authorization holds is not ours"
+        } else {
+            "none"
+        };
+        story.step("credential", Mark::Note, text);
+    }
+    for one in &found {
+        match one {
+            Ok(credential) => {
+                let text = describe(auth, credential, arrival.at).await;
+                story.step("credential", Mark::Yes, text);
+            }
+            Err((refusal, proof)) => {
+                story.step("credential", bad, bad_one(auth, arrival, *refusal, *proof));
+            }
+        }
+    }
+    for what in happened {
+        if let What::IssuedRefused { issuer, why } = what {
+            let text = format!("the issuer {issuer} refuses it: {}", why.name());
+            story.step("credential", bad, text);
+        }
+    }
+    let first = found.iter().find_map(|one| one.as_ref().ok());
+    Found {
+        groups: first.map(|one| one.identity().groups.clone()).unwrap_or_default(),
+        by_cookie: first.is_some_and(|one| one.known().proof.is_sent_unasked()),
+    }
+}
+
+/// A good one.
+pub(super) async fn describe(auth: &Auth, credential: &Credential, at: Timestamp) -> String {
+    match credential {
+        Credential::Session(session, proof) => {
+            let identity = session.identity.load_full();
+            // The one at hand was used a moment ago, to look at it.
+            let stored = auth.session(&session.id, at).await;
+            let last_used = stored.as_ref().unwrap_or(session).last_used();
+            format!(
+                "{} of {} ({}), session {}, signed in {}, last used {}, ends {} at the latest",
+                named(*proof),
+                identity.key,
+                identity.name,
+                session.id,
+                session.signed_in_at,
+                last_used,
+                session.expires_at,
+            )
+        }
+        Credential::Issued(issued, identity) => format!(
+            "issued by {} to {} ({}), good until {}",
+            issued.issuer(),
+            identity.key,
+            identity.name,
+            issued.expires_at()
+        ),
+    }
+}
+
+fn bad_one(auth: &Auth, arrival: &Arrival, refusal: Refusal, proof: Proof) -> String {
+    let mut text = format!("{} does not hold: {}", named(proof), why(refusal));
+    if proof == Proof::AccessToken
+        && let Authorization::Bearer(shown) = authorization::read(&arrival.headers)
+    {
+        text += "; it says of itself: ";
+        text += &token::said(shown, arrival.at);
+    }
+    if let Some(index) = proof.issuer()
+        && let Some(name) = auth.issuer_name(index)
+    {
+        text += &format!(" (the last that was asked is {name})");
+    }
+    text
+}
+
+fn named(proof: Proof) -> String {
+    match proof {
+        Proof::AccessToken => "the access token".into(),
+        Proof::SessionCookie => "the session cookie".into(),
+        Proof::Issued(_) | Proof::IssuedCookie(_) | Proof::Password(_) => {
+            format!("what an issuer takes ({})", proof.name())
+        }
+    }
+}
+
+/// More than a client learns.
+pub(super) fn why(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::SessionEnded => "no session lives to which it belongs: it has ended (the audit \
+            trail says when), timed out, or never was"
+            .into(),
+        other => format!("{} ({})", other.detail(), other.code()),
+    }
+}
+
+/// What the check of the sender goes by.
+pub(super) fn origin_of(arrival: &Arrival) -> String {
+    let said = |name: &str| arrival.header(name).map_or_else(|| "none".to_owned(), str::to_owned);
+    let referer = if arrival.headers.contains_key(REFERER) { "there" } else { "none" };
+    format!(
+        "{} from Sec-Fetch-Site {}, Origin {}, Referer {referer}; our own origin is {}",
+        arrival.method,
+        said("sec-fetch-site"),
+        said(ORIGIN.as_str()),
+        arrival.origin()
+    )
+}

@@ -1,0 +1,358 @@
+//! What would become of a request, and why: `POST /explain` on the admin listener.
+//!
+//! The head is read by the framework's own parser from bytes in memory, and then goes the way of every request
+//! (`convert::arrival`, [`Gate::decide`], the identity forms, `EditRules::request`): there is no second implementation that
+//! could say something else. What that way changes is kept from changing anything by what it is done with, [`Auth::aside`]
+//! and [`IdentityForms::aside`](crate::identity::IdentityForms::aside).
+//!
+//! The answer is for the operator, so it has the reasons that no client learns. It holds no secret: neither what was sent
+//! nor what an upstream would get.
+
+mod credential;
+mod story;
+mod token;
+mod upstream;
+
+use std::io::Cursor;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use pingora::proxy::Session;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use self::credential::Found;
+use self::story::{End, Mark, Story};
+use super::convert::{self, Came, HeadRules};
+use super::edit::EditRules;
+use super::stage::Forwarding;
+use super::upstream::Pool;
+use crate::auth::Auth;
+use crate::caller::{Anonymous, Caller};
+use crate::clock::Timestamp;
+use crate::config::{Access, Route};
+use crate::gate::shadow::Opinion;
+use crate::gate::{Decision, Denial, Gate, Passage, Permit, methods_of};
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+use crate::wire::arrival::Arrival;
+
+/// Stands for the id that a real request would get.
+const REQUEST_ID: &str = "explained";
+
+/// Explains.
+pub(super) struct Explainer {
+    pub(super) head: Arc<HeadRules>,
+    pub(super) edit: Arc<EditRules>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) auth: Arc<Auth>,
+    pub(super) pools: Vec<Arc<Pool>>,
+}
+
+/// What is asked: about a request's head, or about a token alone.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    head: Option<String>,
+    token: Option<String>,
+    /// The address that the connection would come from.
+    client: Option<IpAddr>,
+    #[serde(default)]
+    tls: bool,
+}
+
+impl Explainer {
+    /// Answers one question.
+    ///
+    /// # Errors
+    /// [`Refusal::BadBody`] if it is none.
+    pub(super) async fn answer(&self, body: &[u8], at: Timestamp) -> Result<Value, Refusal> {
+        let asked: Asked = serde_json::from_slice(body).map_err(|_| Refusal::BadBody)?;
+        let auth = Arc::new(self.auth.aside().map_err(|_| Refusal::Internal)?);
+        match (asked.head, asked.token) {
+            (Some(head), None) => {
+                let peer = asked.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+                let came = Came { peer, tls: asked.tls };
+                Ok(self.request(Secret::new(head), came, auth, at).await)
+            }
+            (None, Some(token)) => Ok(token::explain(&auth, &Secret::new(token), at).await),
+            _ => Err(Refusal::BadBody),
+        }
+    }
+
+    async fn request(&self, head: Secret, came: Came, auth: Arc<Auth>, at: Timestamp) -> Value {
+        let mut story = Story::default();
+        let Some(session) = read(&head).await else {
+            story.step("head", Mark::No, "the HTTP parser gives up: a bare 400 and no log line");
+            story.member("status", json!(400));
+            return story.end(End::Refuse);
+        };
+        let id = Arc::from(REQUEST_ID);
+        let arrival = match convert::arrival(&session, came, &self.head, at, &id) {
+            Ok(arrival) => arrival,
+            Err(unread) => {
+                let why = format!("{}: {}", unread.why, unread.refusal.detail());
+                return story.refused("head", unread.refusal, &why);
+            }
+        };
+        tell_head(&mut story, &arrival);
+        let gate = self.gate.with_auth(Arc::clone(&auth));
+        match gate.decide(&arrival, &mut Vec::new()).await {
+            Decision::Serve(own) => {
+                let text = format!("the gateway's own path {}: it answers itself", own.path);
+                story.step("route", Mark::Yes, text);
+                // As the access log calls it.
+                story.member("route", json!(format!("own:{}", own.own.name())));
+                story.end(End::Serve)
+            }
+            Decision::Preflight(methods) => {
+                let text = format!("a CORS preflight, answered here; {}", list(&methods));
+                story.step("route", Mark::Yes, text);
+                story.end(End::Serve)
+            }
+            Decision::Refuse(denial) => refuse(story, &gate, &auth, &arrival, denial).await,
+            Decision::Shadow(permit) => {
+                tell_routes(&mut story, &gate, &arrival, Some(permit.route()));
+                tell_shadow(&mut story, permit.passage());
+                self.forward(story, &session, &arrival, permit).await
+            }
+            Decision::Forward(permit) => {
+                tell_routes(&mut story, &gate, &arrival, Some(permit.route()));
+                let is_preflight = permit.route().forward_preflight
+                    && arrival.preflight().is_some()
+                    && permit.caller().known().is_none();
+                if is_preflight {
+                    let text = "a CORS preflight is forwarded without asking who is calling";
+                    story.step("credential", Mark::Note, text);
+                } else {
+                    let found = credential::tell(&mut story, &auth, &arrival, true).await;
+                    tell_permitted(&mut story, &arrival, &permit, &found);
+                }
+                self.forward(story, &session, &arrival, permit).await
+            }
+        }
+    }
+
+    /// What the upstream would get.
+    async fn forward(
+        &self,
+        mut story: Story,
+        session: &Session,
+        arrival: &Arrival,
+        permit: Permit,
+    ) -> Value {
+        let route = Arc::clone(permit.route());
+        let Some(pool) = self.pools.get(route.upstream).map(Arc::clone) else {
+            return story.refused("upstream", Refusal::Internal, "the route has no upstream");
+        };
+        let forms = self.edit.forms.aside(permit.caller());
+        let given = match forms.give(permit.caller(), &route, arrival.at).await {
+            Ok(given) => given,
+            Err(refusal) => {
+                let why = format!("its identity cannot be given: {}", refusal.detail());
+                return story.refused("identity", refusal, &why);
+            }
+        };
+        let mut request = session.req_header().clone();
+        let forwarding = Forwarding {
+            permit,
+            given,
+            pool,
+            buffered: None,
+            tries: 0,
+            server: None,
+            asked: None,
+            upstream_time: None,
+            answer: None,
+        };
+        if let Err(refusal) = self.edit.request(&mut request, arrival, &forwarding) {
+            return story.refused("upstream", refusal, "the upstream's request cannot be made");
+        }
+        let name = &forwarding.pool.settings().name;
+        story.step("upstream", Mark::Yes, format!("it goes to {name}"));
+        let gets = upstream::describe(&self.edit, arrival, &request, &forwarding);
+        story.member("upstream", gets);
+        story.end(End::Forward)
+    }
+}
+
+/// The framework's own reading of a head.
+async fn read(head: &Secret) -> Option<Session> {
+    let stream = Cursor::new(head.expose().as_bytes().to_vec());
+    let mut session = Session::new_h1(Box::new(stream));
+    match session.as_downstream_mut().read_request().await {
+        Ok(true) => Some(session),
+        Ok(false) | Err(_) => None,
+    }
+}
+
+fn tell_head(story: &mut Story, arrival: &Arrival) {
+    let query = if arrival.target.query().is_some() { " with a query" } else { "" };
+    let text = format!(
+        "{} {}{query}, host {}, {}; framing and limits hold",
+        arrival.method,
+        arrival.target.path(),
+        arrival.host,
+        arrival.scheme.as_str(),
+    );
+    story.step("head", Mark::Yes, text);
+    let ambiguities = arrival.target.ambiguities();
+    if !ambiguities.is_empty() {
+        let text = format!("the path can be read in two ways ({ambiguities:?})");
+        story.step("head", Mark::Note, text);
+    }
+    let client = &arrival.client;
+    let says = arrival.headers.contains_key("x-forwarded-for");
+    let text = match (client.through_trusted_proxy(), says) {
+        (true, true) => format!(
+            "{}, as X-Forwarded-For says; believed, because {} is a trusted proxy",
+            client.ip(),
+            client.peer()
+        ),
+        (true, false) => format!("{}, a trusted proxy that names nobody", client.ip()),
+        (false, true) => {
+            format!("{}; X-Forwarded-For is not believed from there", client.ip())
+        }
+        (false, false) => client.ip().to_string(),
+    };
+    story.step("client", Mark::Note, text);
+}
+
+/// Which routes fit, and which of them it is.
+fn tell_routes(story: &mut Story, gate: &Gate, arrival: &Arrival, found: Option<&Arc<Route>>) {
+    let fitting = gate.routes().candidates(&arrival.host, arrival.target.path());
+    for route in fitting {
+        let (mark, why) = if found.is_some_and(|found| Arc::ptr_eq(found, route)) {
+            (Mark::Yes, "it is this one")
+        } else if methods_of(route).contains(&arrival.method) {
+            (Mark::Note, "fits too, and comes later")
+        } else {
+            (Mark::Note, "fits, and does not take the method")
+        };
+        let hosts = match route.hosts.as_slice() {
+            [] => "any host".to_owned(),
+            hosts => hosts.join(", "),
+        };
+        let text = format!("{} ({}, {hosts}): {why}", route.name, route.path);
+        story.step("route", mark, text);
+    }
+    if let Some(route) = found {
+        story.route(route);
+    }
+}
+
+/// What would be decided on a route in the shadow.
+fn tell_shadow(story: &mut Story, passage: &Passage) {
+    let would = match passage {
+        Passage::Checked => return,
+        Passage::Unchecked(Opinion::Pass(Some(user))) => format!("pass as {user}"),
+        Passage::Unchecked(Opinion::Pass(None)) => "pass".to_owned(),
+        Passage::Unchecked(Opinion::Refuse(refusal, _)) => {
+            format!("be refused: {}", refusal.code())
+        }
+        Passage::Unchecked(Opinion::Answer) => "be answered by the gateway".to_owned(),
+        Passage::Unchecked(Opinion::Unknown) => "take too long to judge".to_owned(),
+    };
+    let text = format!(
+        "the route is in the shadow: forwarded unchanged; without [shadow] it would {would}"
+    );
+    story.step("shadow", Mark::Note, text);
+}
+
+async fn refuse(
+    mut story: Story,
+    gate: &Gate,
+    auth: &Auth,
+    arrival: &Arrival,
+    denial: Denial,
+) -> Value {
+    tell_routes(&mut story, gate, arrival, denial.route.as_ref());
+    let refusal = denial.refusal;
+    let Some(route) = &denial.route else {
+        let why = match refusal {
+            Refusal::MethodNotAllowed => {
+                format!("{} is not taken there; {}", arrival.method, list(&denial.allow))
+            }
+            Refusal::NoRoute => "no route takes this host and path".to_owned(),
+            _ => refusal.detail().to_owned(),
+        };
+        return story.refused("route", refusal, &why);
+    };
+    if refusal == Refusal::BadTarget {
+        let why = "the route does not tolerate what can be read in two ways (route.tolerate)";
+        return story.refused("route", refusal, why);
+    }
+    let found = credential::tell(&mut story, auth, arrival, false).await;
+    match refusal {
+        Refusal::NotAuthenticated => {
+            let why = format!("{}: nobody is signed in", access(route));
+            story.refused("access", refusal, &why)
+        }
+        Refusal::CrossSite => story.refused("cross-site", refusal, &credential::origin_of(arrival)),
+        Refusal::GroupRequired => {
+            let has = found.groups.join(", ");
+            let why =
+                format!("one of {} is needed, and they have [{has}]", route.groups.join(", "));
+            story.refused("groups", refusal, &why)
+        }
+        _ => {
+            let why = format!("{}: {} ({})", access(route), refusal.detail(), refusal.code());
+            story.refused("access", refusal, &why)
+        }
+    }
+}
+
+fn tell_permitted(story: &mut Story, arrival: &Arrival, permit: &Permit, found: &Found) {
+    let route = permit.route();
+    let text = match permit.caller() {
+        Caller::Known(known) => {
+            let user = &known.identity.key;
+            story.member(
+                "caller",
+                json!({
+                    "user": user.to_string(),
+                    "name": known.identity.name,
+                    "groups": known.identity.groups,
+                    "session": known.session.as_ref().map(|session| session.as_str()),
+                    "proof": known.proof.name(),
+                }),
+            );
+            format!("{}: {user} ({}) by {}", access(route), known.identity.name, known.proof.name())
+        }
+        Caller::Anonymous(Anonymous::NoCredential) => {
+            format!("{}: nobody is signed in, and need not be", access(route))
+        }
+        Caller::Anonymous(Anonymous::Ignored(refusal)) => format!(
+            "{}: what was presented does not count ({}); the service sees nobody",
+            access(route),
+            refusal.code()
+        ),
+    };
+    story.step("access", Mark::Yes, text);
+    match permit.caller() {
+        Caller::Known(_) if found.by_cookie => {
+            story.step("cross-site", Mark::Yes, credential::origin_of(arrival));
+        }
+        Caller::Anonymous(Anonymous::Ignored(Refusal::CrossSite)) => {
+            story.step("cross-site", Mark::Note, credential::origin_of(arrival));
+        }
+        Caller::Known(_) | Caller::Anonymous(_) => {}
+    }
+    if !route.groups.is_empty() {
+        let text = format!("in one of {}", route.groups.join(", "));
+        story.step("groups", Mark::Yes, text);
+    }
+}
+
+fn access(route: &Route) -> &'static str {
+    match route.access {
+        Access::Public => "access = \"public\"",
+        Access::Optional => "access = \"optional\"",
+        Access::SignedIn => "access = \"signed-in\"",
+    }
+}
+
+fn list(methods: &[http::Method]) -> String {
+    let names: Vec<&str> = methods.iter().map(http::Method::as_str).collect();
+    format!("these are: {}", names.join(", "))
+}
