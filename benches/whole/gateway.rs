@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::Process;
+use super::service;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_doorwarden");
 const PASSWORD: &str = "correct horse battery";
@@ -37,7 +38,18 @@ impl Gateway {
     pub(crate) fn start(upstream: SocketAddr, threads: usize, access_log: AccessLog) -> Self {
         let folder = tempfile::tempdir().unwrap();
         add_user(folder.path());
-        let config = config(upstream, threads, access_log);
+        let users = "\n[[directory]]\nkind = \"file\"\npath = \"users.toml\"\n";
+        Self::launch(folder, config(upstream, threads, access_log) + users)
+    }
+
+    /// The same without an access log, with the users, issuers and forms of a Django service.
+    pub(crate) fn start_with_forms(upstream: SocketAddr, threads: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        service::make(folder.path());
+        Self::launch(folder, config(upstream, threads, AccessLog::Off) + &service::config())
+    }
+
+    fn launch(folder: TempDir, config: String) -> Self {
         write_private(&folder.path().join("gateway.toml"), config.as_bytes());
         let log = folder.path().join("log");
         let child = Command::new(BINARY)
@@ -92,10 +104,6 @@ access = {access}
 [[upstream]]
 name = "app"
 servers = ["{upstream}"]
-
-[[directory]]
-kind = "file"
-path = "users.toml"
 
 [[route]]
 name = "public"
@@ -156,7 +164,7 @@ fn sign_in(address: SocketAddr) -> (String, String) {
     (format!("Bearer {access}"), cookie.expect("a session cookie").to_owned())
 }
 
-fn write_private(path: &Path, text: &[u8]) {
+pub(crate) fn write_private(path: &Path, text: &[u8]) {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
     file.write_all(text).unwrap();
 }

@@ -8,7 +8,7 @@
 //! | upstream | this program as [`upstream`]: fixed answers, one thread for each connection |
 //! | bare | this program as [`pass_through`]: the framework with nothing of ours |
 //! | control | a second one of these; what its ratio is off from 1 is what all ratios may be off |
-//! | gateway | the `doorwarden` binary of the same build profile: first without an access log, then with it |
+//! | gateway | the `doorwarden` binary of the same build profile: without an access log, with it, and with [`service`]'s forms |
 //! | load | this process: [`load`] over connections that are kept |
 //!
 //! Both proxies have the same allocator, as many worker threads, and get the same bytes. Rounds alternate between them and
@@ -31,6 +31,7 @@ mod load;
 mod pass_through;
 mod process;
 mod report;
+mod service;
 mod upstream;
 
 use std::thread;
@@ -54,6 +55,8 @@ struct Extent {
 }
 
 const FULL: Extent = Extent { rounds: 21, connections: 4, requests: 3_000 };
+/// For each form and issuer: there are many, and each is compared with a neighbour that does nearly the same.
+const FORMS: Extent = Extent { rounds: 9, connections: 4, requests: 1_500 };
 const SHORT: Extent = Extent { rounds: 1, connections: 4, requests: 200 };
 
 fn main() {
@@ -63,11 +66,17 @@ fn main() {
         ["pass-through", threads, upstream] => {
             pass_through::run(threads.parse().unwrap(), upstream.parse().unwrap());
         }
-        ref flags => compare(if flags.contains(&"--bench") { FULL } else { SHORT }),
+        ref flags => {
+            if flags.contains(&"--bench") {
+                compare(FULL, FORMS)
+            } else {
+                compare(SHORT, SHORT)
+            }
+        }
     }
 }
 
-fn compare(extent: Extent) {
+fn compare(extent: Extent, forms: Extent) {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let upstream = Process::this_program(&["upstream"]);
     let address = upstream.address().to_string();
@@ -78,16 +87,8 @@ fn compare(extent: Extent) {
     report::heading(extent, threads);
     let line = |name: &str, other: &Process, path: &str, credential: Option<(&str, &str)>| {
         let request = load::request(path, credential);
-        let pairs = (0..extent.rounds).map(|number| {
-            if number % 2 == 0 {
-                let bare = round(&bare, &request, extent);
-                (bare, round(other, &request, extent))
-            } else {
-                let other = round(other, &request, extent);
-                (round(&bare, &request, extent), other)
-            }
-        });
-        report::line(name, &pairs.collect::<Vec<_>>());
+        let pairs = pairs(extent, (&bare, &request), (other, &request));
+        report::line(name, &pairs);
     };
     line("control: bare, twice", &same, "/public/small", None);
     drop(same);
@@ -100,7 +101,38 @@ fn compare(extent: Extent) {
         line("session cookie", process, "/app/small", Some(gateway.cookie()));
         line("access token, 100 KB answer", process, "/app/large", Some(gateway.bearer()));
     }
+    let gateway = Gateway::start_with_forms(upstream.address(), threads);
+    let process = gateway.process();
+    report::forms_section(forms);
+    let plain = load::request("/app/small", Some(gateway.cookie()));
+    let beside = |name: &str, request: &[u8]| {
+        report::line(name, &pairs(forms, (process, &plain), (process, request)));
+    };
+    beside("control: the same, twice", &plain);
+    for form in service::FORMS {
+        let request = load::request(&format!("/{form}/small"), Some(gateway.cookie()));
+        beside(&format!("form {form}"), &request);
+    }
+    for (issuer, header, value) in service::issued() {
+        let request = load::request("/app/small", Some((header, &value)));
+        beside(&format!("issuer {issuer}"), &request);
+    }
     report::footing(extent);
+}
+
+/// Neighbouring rounds of two processes, or of two requests to one, which take turns in going first.
+fn pairs(extent: Extent, one: (&Process, &[u8]), other: (&Process, &[u8])) -> Vec<(Round, Round)> {
+    let measure = |(process, request)| round(process, request, extent);
+    let pair = |number| {
+        if number % 2 == 0 {
+            let one = measure(one);
+            (one, measure(other))
+        } else {
+            let other = measure(other);
+            (measure(one), other)
+        }
+    };
+    (0..extent.rounds).map(pair).collect()
 }
 
 /// The CPU time of one process for the requests of one round.

@@ -51,6 +51,17 @@ pub(crate) fn section(access_log: AccessLog) {
     );
 }
 
+/// Before the lines of forms and issuers, which are held against a request with the session cookie and no form.
+pub(crate) fn forms_section(extent: Extent) {
+    println!(
+        "\nsession cookie and X-User-Id alone, beside each identity form (for a caller with that cookie) and each\n\
+         issuer (no form); access log off, {} rounds of {} requests\n",
+        extent.rounds,
+        extent.connections * extent.requests
+    );
+    println!("{:<30}{:<22}{:<22}with / alone", "", "alone", "with");
+}
+
 /// After the last line.
 pub(crate) fn footing(extent: Extent) {
     if extent.rounds == 1 {

@@ -90,7 +90,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let databases = Arc::new(Databases::default());
     let directories = directories(&config, &databases, &metrics)?;
     let asked: Vec<_> = directories.iter().map(|one| Arc::clone(one.directory())).collect();
-    let forms = IdentityForms::open(&config, &asked, &state.forms_secret());
+    let forms = IdentityForms::open(&config, &asked, &databases, &state.forms_secret());
     let forms = Arc::new(forms.map_err(start_error)?);
     let ended: Arc<dyn SessionEnded> = Arc::<IdentityForms>::clone(&forms);
     let store = Store {

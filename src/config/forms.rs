@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::template::Members;
+use super::{Database, ServiceCache};
 use crate::caller::Proof;
 use crate::django::jws::Algorithm;
 
@@ -29,23 +30,84 @@ pub enum FormKind {
     Jwt(Box<HandMadeJwt>),
     /// `kind = "django-session"`
     DjangoSession(Box<DjangoSession>),
+    /// `kind = "drf-token"`
+    DrfToken(Box<DrfToken>),
 }
 
-/// `kind = "django-session"`: a session in the service's own table.
+/// `kind = "django-session"`: a session that the service's own middleware reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DjangoSession {
-    /// The SQLite file.
-    pub database: PathBuf,
-    /// `django_session`
-    pub table: String,
+    /// Where the service keeps its sessions.
+    pub engine: FormEngine,
     /// The file that holds `SECRET_KEY`.
     pub key_file: PathBuf,
     /// `SESSION_COOKIE_NAME`
     pub cookie: String,
     /// Which of `AUTHENTICATION_BACKENDS` the session names.
     pub backend: String,
-    /// How long a row is good before it is renewed.
+    /// How long a session is good before it is renewed.
     pub lifetime: Duration,
+    /// Note the time of a sign-in with the user, as the service's own sign-in does.
+    pub last_login: Option<LastLogin>,
+}
+
+/// `SESSION_ENGINE`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FormEngine {
+    /// `db`, and `cached_db`, whose copy in the cache is read first by the service.
+    Rows {
+        /// The database.
+        database: Database,
+        /// `django_session`
+        table: String,
+        /// Where copies of them are.
+        cache: Option<ServiceCache>,
+    },
+    /// `cache`
+    Cache(ServiceCache),
+    /// `signed_cookies`
+    SignedCookies {
+        /// `SESSION_COOKIE_AGE`
+        max_age: Duration,
+    },
+}
+
+/// Where `last_login` is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastLogin {
+    /// The database.
+    pub database: Database,
+    /// The users' table.
+    pub table: String,
+    /// The column of a user's id.
+    pub id: String,
+}
+
+/// `kind = "drf-token"`: the user's own token, as the service has it in its table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrfToken {
+    /// The database: the directory's.
+    pub database: Database,
+    /// `authtoken_token`
+    pub table: String,
+    /// The header that holds it.
+    pub header: String,
+    /// `TokenAuthentication.keyword`
+    pub scheme: String,
+    /// How long a token that was read is sent without reading it again.
+    pub cache_for: Duration,
+    /// What a user without one gets.
+    pub missing: MissingToken,
+}
+
+/// What happens to a caller who has no token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum MissingToken {
+    /// The request is refused.
+    #[default]
+    Refuse,
+    /// It is forwarded without one.
+    None,
 }
 
 /// `kind = "simplejwt"`: an access token that the service's `JWTAuthentication` accepts.
@@ -144,6 +206,7 @@ impl FormKind {
             Self::RemoteUser(form) => Some(&form.header),
             Self::SimpleJwt(form) => Some(&form.header),
             Self::Jwt(form) => Some(&form.header),
+            Self::DrfToken(form) => Some(&form.header),
             Self::DjangoSession(_) => None,
         }
     }
@@ -152,7 +215,7 @@ impl FormKind {
     pub fn cookie(&self) -> Option<&str> {
         match self {
             Self::DjangoSession(form) => Some(&form.cookie),
-            Self::RemoteUser(_) | Self::SimpleJwt(_) | Self::Jwt(_) => None,
+            Self::RemoteUser(_) | Self::SimpleJwt(_) | Self::Jwt(_) | Self::DrfToken(_) => None,
         }
     }
 }
@@ -197,15 +260,36 @@ impl HandMadeJwt {
 }
 
 impl DjangoSession {
-    /// Django's own defaults, in this database.
-    pub fn new(database: PathBuf, key_file: PathBuf) -> Self {
+    /// Django's own defaults.
+    pub fn new(engine: FormEngine, key_file: PathBuf) -> Self {
         Self {
-            database,
-            table: "django_session".into(),
+            engine,
             key_file,
             cookie: "sessionid".into(),
             backend: "django.contrib.auth.backends.ModelBackend".into(),
             lifetime: Duration::from_secs(3600),
+            last_login: None,
+        }
+    }
+}
+
+impl FormEngine {
+    /// `db`, with Django's own table.
+    pub fn rows(database: Database) -> Self {
+        Self::Rows { database, table: "django_session".into(), cache: None }
+    }
+}
+
+impl DrfToken {
+    /// Django REST framework's own defaults.
+    pub fn new(database: Database) -> Self {
+        Self {
+            database,
+            table: "authtoken_token".into(),
+            header: "Authorization".into(),
+            scheme: "Token".into(),
+            cache_for: Duration::from_secs(60),
+            missing: MissingToken::Refuse,
         }
     }
 }

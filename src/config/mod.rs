@@ -38,8 +38,8 @@ mod tests;
 pub use alias::{Answer, Answers, JwtShape, SessionShape, Shape};
 pub use database::{Database, DatabaseServer, DatabaseTls, Engine};
 pub use forms::{
-    DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt,
-    UserValue,
+    DjangoSession, DrfToken, FormEngine, FormKey, FormKind, HandMadeJwt, IdentityForm, LastLogin,
+    MissingToken, RemoteUser, RouteForms, SimpleJwt, UserValue,
 };
 pub use issuer::{
     CredentialPlace, DjangoSessionIssuer, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature,

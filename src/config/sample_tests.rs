@@ -7,9 +7,9 @@ use super::raw::{self, Reader};
 use super::report::Report;
 use super::{
     Answers, Config, Cors, Database, DatabaseServer, Detect, DirectoryKind, DjangoDirectory,
-    Engine, Geo, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, JwtShape, Listen, Log,
-    Login, OwnPath, Route, SessionEngine, SessionSettings, SessionShape, Shape, SimpleJwtIssuer,
-    Tokens, Upstream, check, init,
+    DjangoSession, DrfToken, Engine, FormEngine, FormKind, Geo, IdentityHeaders, IssuerKey,
+    IssuerKind, IssuerSettings, JwtShape, Listen, Log, Login, OwnPath, Route, SessionEngine,
+    SessionSettings, SessionShape, Shape, SimpleJwtIssuer, Tokens, Upstream, check, init,
 };
 use crate::wire::path::CanonicalPath;
 
@@ -118,6 +118,29 @@ fn the_issuer_blocks_show_the_defaults() {
     assert_eq!((&*cache.prefix, cache.version), ("", 1));
     let IssuerKind::SimpleJwt(partner) = &shown[1].kind else { panic!("simplejwt second") };
     assert!(matches!(&partner.signature.key, IssuerKey::Public(_)));
+}
+
+#[test]
+fn the_forms_in_the_services_database_show_the_defaults() {
+    let forms = parse(&everything_on()).forms;
+    let shown = |name: &str| forms.iter().find(|form| form.name == name).unwrap().kind.clone();
+    let database = || Database::Sqlite("/srv/app/db.sqlite3".into());
+    let key = "/etc/doorwarden/django-secret-key";
+    let admin = DjangoSession::new(FormEngine::rows(database()), key.into());
+    assert_eq!(shown("admin"), FormKind::DjangoSession(Box::new(admin)));
+    let max_age = std::time::Duration::from_secs(14 * 86_400);
+    let shop = DjangoSession {
+        cookie: "shop_sessionid".into(),
+        ..DjangoSession::new(FormEngine::SignedCookies { max_age }, key.into())
+    };
+    assert_eq!(shown("shop"), FormKind::DjangoSession(Box::new(shop)));
+    assert_eq!(shown("api"), FormKind::DrfToken(Box::new(DrfToken::new(database()))));
+    let FormKind::DjangoSession(reports) = shown("reports") else { panic!("a session") };
+    let FormEngine::Rows { database: Database::Server(_), cache: Some(cache), .. } = reports.engine
+    else {
+        panic!("on a server, with a cache")
+    };
+    assert_eq!((cache.version, cache.prefix.as_str()), (1, ""));
 }
 
 #[test]

@@ -30,7 +30,10 @@ impl Config {
     pub fn believed_headers(&self) -> impl Iterator<Item = &str> {
         let forms = self.forms.iter().filter_map(|form| match &form.kind {
             FormKind::RemoteUser(settings) => Some(settings.header.as_str()),
-            FormKind::SimpleJwt(_) | FormKind::Jwt(_) | FormKind::DjangoSession(_) => None,
+            FormKind::SimpleJwt(_)
+            | FormKind::Jwt(_)
+            | FormKind::DjangoSession(_)
+            | FormKind::DrfToken(_) => None,
         });
         self.identity.names().chain(forms)
     }

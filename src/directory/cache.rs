@@ -1,13 +1,16 @@
 //! The Redis of a service, where it keeps what a restart may lose: sessions, for one.
 //!
-//! Read only. One connection for all, on which answers come in the order of the questions; it is made when it is first
+//! One connection for all, on which answers come in the order of the questions; it is made when it is first
 //! needed and anew after trouble. **Trouble** is a text for the log, and never "there is no such key".
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisError};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, FromRedisValue, IntoConnectionInfo, Pipeline,
+    RedisError,
+};
 use tokio::sync::Mutex;
 
 use super::private_file;
@@ -50,29 +53,61 @@ impl ServiceCache {
     /// # Errors
     /// What went wrong, for the log.
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, String> {
-        let failed = |error: RedisError| format!("{}: {error}", self.address);
+        // Value and time to live in one step, so that they are of the same entry.
+        let mut both = redis::pipe();
+        both.atomic();
+        both.cmd("GETRANGE").arg(key).arg(0).arg(MAX_VALUE).cmd("PTTL").arg(key);
+        let (value, millis): (Vec<u8>, i64) = self.ask(&both).await?;
+        let stays = u64::try_from(millis).ok().map(Duration::from_millis);
+        Ok((!value.is_empty()).then_some(Entry { value, stays }))
+    }
+
+    /// Puts a value under the key, for this long.
+    ///
+    /// # Errors
+    /// What went wrong, for the log.
+    pub async fn set(&self, key: &str, value: &[u8], stays: Duration) -> Result<(), String> {
+        let mut set = redis::pipe();
+        set.cmd("SET").arg(key).arg(value).arg("EX").arg(stays.as_secs().max(1)).ignore();
+        self.ask(&set).await
+    }
+
+    /// Has what lies under the key stay for this long from now. Was there anything?
+    ///
+    /// # Errors
+    /// What went wrong, for the log.
+    pub async fn renew(&self, key: &str, stays: Duration) -> Result<bool, String> {
+        let mut renew = redis::pipe();
+        renew.cmd("EXPIRE").arg(key).arg(stays.as_secs().max(1));
+        let (was_there,) = self.ask(&renew).await?;
+        Ok(was_there)
+    }
+
+    /// Takes away what lies under the key.
+    ///
+    /// # Errors
+    /// What went wrong, for the log.
+    pub async fn delete(&self, key: &str) -> Result<(), String> {
+        let mut delete = redis::pipe();
+        delete.cmd("DEL").arg(key).ignore();
+        self.ask(&delete).await
+    }
+
+    /// Asks something that may be asked twice.
+    async fn ask<T: FromRedisValue>(&self, what: &Pipeline) -> Result<T, String> {
         let (mut connection, is_new) = self.connected().await?;
-        let answer = match ask(&mut connection, key).await {
+        let answer = match what.query_async(&mut connection).await {
             // One that was idle may have been closed since.
             Err(error) if !is_new && is_broken(&error) => {
                 self.connection.lock().await.take();
-                ask(&mut self.connected().await?.0, key).await
+                what.query_async(&mut self.connected().await?.0).await
             }
             answer => answer,
         };
-        match answer {
-            Ok((value, _)) if value.is_empty() => Ok(None),
-            Ok((value, millis)) => Ok(Some(Entry {
-                value,
-                stays: u64::try_from(millis).ok().map(Duration::from_millis),
-            })),
-            Err(error) => {
-                if is_broken(&error) {
-                    self.connection.lock().await.take();
-                }
-                Err(failed(error))
-            }
+        if answer.as_ref().is_err_and(is_broken) {
+            self.connection.lock().await.take();
         }
+        answer.map_err(|error| format!("{}: {error}", self.address))
     }
 
     /// The connection, and whether it was made just now.
@@ -108,23 +143,6 @@ impl ServiceCache {
         let settings = info.redis_settings().clone().set_password(password);
         Ok(info.set_redis_settings(settings))
     }
-}
-
-/// Value and time to live in one step, so that they are of the same entry.
-async fn ask(
-    connection: &mut MultiplexedConnection,
-    key: &str,
-) -> Result<(Vec<u8>, i64), RedisError> {
-    redis::pipe()
-        .atomic()
-        .cmd("GETRANGE")
-        .arg(key)
-        .arg(0)
-        .arg(MAX_VALUE)
-        .cmd("PTTL")
-        .arg(key)
-        .query_async(connection)
-        .await
 }
 
 fn is_broken(error: &RedisError) -> bool {

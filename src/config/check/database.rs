@@ -25,6 +25,24 @@ const FORM: &str = "allowed: \"sqlite:///srv/app/db.sqlite3\", \"postgres://user
 /// The database. None: it is wrong, and reported.
 pub(super) fn database(table: &Table<'_>) -> Option<Database> {
     table.require("database", "like database = \"sqlite:///srv/app/db.sqlite3\"");
+    given(table)
+}
+
+/// The database of a table that need not name one. None: it does not, or what it names is wrong and reported.
+pub(super) fn database_if_any(table: &Table<'_>) -> Option<Database> {
+    if table.has("database") {
+        return given(table);
+    }
+    table.pass_over(&["database"]);
+    table.refuse(
+        &SERVER_KEYS,
+        "there is no database of this block's own",
+        "it is for database = \"...\"",
+    );
+    None
+}
+
+fn given(table: &Table<'_>) -> Option<Database> {
     match table.text("database", |text| address(table, text)) {
         Some(Database::Server(server)) => {
             Some(Database::Server(Box::new(with_keys(table, *server))))

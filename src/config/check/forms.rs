@@ -1,13 +1,12 @@
 //! `[[identity.form]]`, and which of them a route uses.
 
-use std::path::PathBuf;
-
 use super::members::members;
-use super::{DAY, HOUR, MINUTE, secs, values};
+use super::session_form::{django_session, drf_token};
+use super::{HOUR, secs, values};
 use crate::config::raw::{Item, Table, Wrong, nearest};
 use crate::config::{
-    DirectorySettings, DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm,
-    IdentityHeaders, RemoteUser, RouteForms, SimpleJwt, UserValue,
+    DirectorySettings, FormKey, FormKind, HandMadeJwt, IdentityForm, IdentityHeaders, RemoteUser,
+    RouteForms, SimpleJwt, UserValue,
 };
 use crate::django::jws::Algorithm;
 use crate::wire::forward::fold;
@@ -18,18 +17,20 @@ enum Kind {
     SimpleJwt,
     Jwt,
     DjangoSession,
+    DrfToken,
 }
 
-const KINDS: [(&str, Kind); 4] = [
+const KINDS: [(&str, Kind); 5] = [
     ("remote-user", Kind::RemoteUser),
     ("simplejwt", Kind::SimpleJwt),
     ("jwt", Kind::Jwt),
     ("django-session", Kind::DjangoSession),
+    ("drf-token", Kind::DrfToken),
 ];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 16] = [
-    ("header", &["remote-user", "simplejwt", "jwt"]),
+const KEYS: [(&str, &[&str]); 32] = [
+    ("header", &["remote-user", "simplejwt", "jwt", "drf-token"]),
     ("value", &["remote-user"]),
     ("algorithm", &["simplejwt", "jwt"]),
     ("key_file", &["simplejwt", "jwt", "django-session"]),
@@ -37,14 +38,30 @@ const KEYS: [(&str, &[&str]); 16] = [
     ("lifetime", &["simplejwt", "jwt", "django-session"]),
     ("user_id_claim", &["simplejwt", "jwt"]),
     ("claims", &["simplejwt", "jwt"]),
-    ("scheme", &["simplejwt"]),
+    ("scheme", &["simplejwt", "drf-token"]),
     ("audience", &["simplejwt"]),
     ("issuer", &["simplejwt"]),
     ("check_revoke_token", &["simplejwt"]),
+    ("engine", &["django-session"]),
     ("database", &["django-session"]),
+    ("password_file", &["django-session"]),
+    ("tls", &["django-session"]),
+    ("ca_file", &["django-session"]),
+    ("connect_timeout", &["django-session"]),
+    ("query_timeout", &["django-session"]),
+    ("max_connections", &["django-session"]),
     ("session_table", &["django-session"]),
     ("cookie", &["django-session"]),
     ("backend", &["django-session"]),
+    ("last_login", &["django-session"]),
+    ("cache", &["django-session"]),
+    ("cache_password_file", &["django-session"]),
+    ("cache_prefix", &["django-session"]),
+    ("cache_version", &["django-session"]),
+    ("max_age", &["django-session"]),
+    ("table", &["drf-token"]),
+    ("cache_for", &["drf-token"]),
+    ("missing", &["drf-token"]),
 ];
 
 /// The claims that every token has: none of them can hold the user's id as well.
@@ -82,17 +99,27 @@ pub(super) fn forms(
                 None => table.pass_over(&[key]),
             }
         }
+        // Some forms are in their directory's database.
+        let needs_directory = matches!(kind, Some(Kind::DjangoSession | Kind::DrfToken));
+        let known = needs_directory.then(|| directory(table, false, directories));
+        let settings = known.as_ref().and_then(Option::as_ref);
+        let settings = settings.and_then(|name| directories.iter().find(|one| one.name == **name));
         let kind = match kind {
             Some(Kind::RemoteUser) => FormKind::RemoteUser(remote_user(table)),
             Some(Kind::SimpleJwt) => FormKind::SimpleJwt(Box::new(simplejwt(table))),
             Some(Kind::Jwt) => FormKind::Jwt(Box::new(hand_made(table))),
-            Some(Kind::DjangoSession) => FormKind::DjangoSession(Box::new(django_session(table))),
+            Some(Kind::DjangoSession) => {
+                FormKind::DjangoSession(Box::new(django_session(table, settings)))
+            }
+            Some(Kind::DrfToken) => FormKind::DrfToken(Box::new(drf_token(table, settings))),
             None => FormKind::RemoteUser(RemoteUser::default()),
         };
         if let (Some(header), true) = (kind.header(), table.has("kind")) {
             refuse_taken(table, header, headers);
         }
-        let directory = directory(table, &kind, directories);
+        let any_will_do =
+            matches!(kind, FormKind::RemoteUser(RemoteUser { value: UserValue::Name, .. }));
+        let directory = known.unwrap_or_else(|| directory(table, any_will_do, directories));
         all.push(Item {
             value: IdentityForm { name, directory, kind },
             place: table.place("name"),
@@ -142,32 +169,6 @@ fn hand_made(table: &Table<'_>) -> HandMadeJwt {
     }
 }
 
-fn django_session(table: &Table<'_>) -> DjangoSession {
-    table.require("database", "like database = \"sqlite:///srv/app/db.sqlite3\"");
-    table.require("key_file", "the file that holds the service's SECRET_KEY");
-    let default = DjangoSession::new(
-        table.text("database", |text| sqlite(table, text)).unwrap_or_default(),
-        table.path("key_file").unwrap_or_default(),
-    );
-    DjangoSession {
-        table: table.text("session_table", values::identifier).unwrap_or(default.table),
-        cookie: table.text("cookie", values::cookie).unwrap_or(default.cookie),
-        backend: table.text("backend", values::name).unwrap_or(default.backend),
-        lifetime: table.duration("lifetime", MINUTE..=14 * DAY).unwrap_or(default.lifetime),
-        database: default.database,
-        key_file: default.key_file,
-    }
-}
-
-/// Only the scheme is ever repeated: an address may hold a password.
-fn sqlite(table: &Table<'_>, text: &str) -> Result<PathBuf, Wrong> {
-    match text.split_once("://") {
-        Some(("sqlite", path)) if !path.contains(['?', '#']) => table.resolve(path),
-        _ => Err(Wrong::new("is no address of a database that sessions can be written to")
-            .help("allowed: \"sqlite://\" and the path of the file")),
-    }
-}
-
 fn key(table: &Table<'_>) -> FormKey {
     table.require("key_file", "the file of the key that the service verifies with");
     let algorithms = Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm));
@@ -187,11 +188,11 @@ fn key(table: &Table<'_>) -> FormKey {
 }
 
 /// Where a token goes: `Authorization`, or a header of the service's own.
-fn token_header(text: &str) -> Result<String, Wrong> {
+pub(super) fn token_header(text: &str) -> Result<String, Wrong> {
     if text.eq_ignore_ascii_case("authorization") { Ok(text.to_owned()) } else { form_header(text) }
 }
 
-fn scheme(text: &str) -> Result<String, Wrong> {
+pub(super) fn scheme(text: &str) -> Result<String, Wrong> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
     if text.is_empty() || !text.bytes().all(token) {
         return Err(Wrong::new(format!("{text:?} is no scheme")).help("for example: \"Bearer\""));
@@ -228,7 +229,7 @@ fn refuse_taken(table: &Table<'_>, header: &str, headers: &IdentityHeaders) {
 /// Two directories may both have a user 1, and only one of them is the service's.
 fn directory(
     table: &Table<'_>,
-    kind: &FormKind,
+    any_will_do: bool,
     directories: &[DirectorySettings],
 ) -> Option<String> {
     let names = || directories.iter().map(|directory| directory.name.as_str());
@@ -242,8 +243,6 @@ fn directory(
             None => wrong.help(format!("the directories are: {}", listed(names()))),
         })
     });
-    let any_will_do =
-        matches!(kind, FormKind::RemoteUser(RemoteUser { value: UserValue::Name, .. }));
     match directories {
         _ if table.has("directory") || any_will_do => given,
         [] => None,

@@ -330,7 +330,7 @@ const ENGINES: [(&str, Engine); 4] = [
 ];
 
 /// Only the scheme is ever repeated: an address may hold a password.
-fn cache(table: &Table<'_>) -> ServiceCache {
+pub(super) fn cache(table: &Table<'_>) -> ServiceCache {
     table.require("cache", "like cache = \"redis://127.0.0.1:6379/1\"");
     let address = table.text("cache", |text| {
         let wrong = |message: &str| {

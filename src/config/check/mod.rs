@@ -14,6 +14,7 @@ mod login;
 mod members;
 mod paths;
 mod route;
+mod session_form;
 mod shadow;
 mod state;
 mod tokens;

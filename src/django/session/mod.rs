@@ -104,6 +104,20 @@ pub fn read_cookie(
     read(signed)
 }
 
+/// The same session as a cookie of the engine `signed_cookies`, signed at another time.
+///
+/// # Errors
+/// [`Unreadable::NotSigned`]
+pub fn sign_cookie_again(
+    cookie: &str,
+    keys: &SecretKeys,
+    at: Timestamp,
+) -> Result<String, Unreadable> {
+    let signer = Signer::new(keys, COOKIE_SALT);
+    let value = signer.unsign(cookie)?.value;
+    Ok(signer.sign(value, at))
+}
+
 /// Who is signed in, by the value of a session that lives in a cache.
 ///
 /// # Errors
@@ -141,15 +155,46 @@ impl Login {
     /// The column `session_data` of a row with this login and nothing else.
     #[must_use]
     pub fn to_row(&self, keys: &SecretKeys, at: Timestamp) -> String {
+        Signer::new(keys, ROW_SALT).sign(&URL_SAFE_NO_PAD.encode(self.to_json()), at)
+    }
+
+    /// The cookie of the engine `signed_cookies` with this login and nothing else.
+    #[must_use]
+    pub fn to_cookie(&self, keys: &SecretKeys, at: Timestamp) -> String {
+        Signer::new(keys, COOKIE_SALT).sign(&URL_SAFE_NO_PAD.encode(self.to_json()), at)
+    }
+
+    /// The value of a cache entry with this login and nothing else: a pickle of protocol 4.
+    #[must_use]
+    pub fn to_pickle(&self) -> Vec<u8> {
         let auth_hash = self.auth_hash.as_ref().map(Secret::expose);
         let members = [
             ("_auth_user_id", Some(self.user_id.as_str())),
             ("_auth_user_backend", Some(self.backend.as_str())),
             ("_auth_user_hash", auth_hash),
         ];
-        let json =
-            json::object(members.into_iter().filter_map(|(name, value)| Some((name, value?))));
-        Signer::new(keys, ROW_SALT).sign(&URL_SAFE_NO_PAD.encode(json), at)
+        // A dictionary, and all pairs at once.
+        let mut pickle = b"\x80\x04}(".to_vec();
+        for (name, value) in members {
+            let Some(value) = value else { continue };
+            for text in [name, value] {
+                pickle.push(b'X');
+                pickle.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+                pickle.extend(text.as_bytes());
+            }
+        }
+        pickle.extend(b"u.");
+        pickle
+    }
+
+    fn to_json(&self) -> String {
+        let auth_hash = self.auth_hash.as_ref().map(Secret::expose);
+        let members = [
+            ("_auth_user_id", Some(self.user_id.as_str())),
+            ("_auth_user_backend", Some(self.backend.as_str())),
+            ("_auth_user_hash", auth_hash),
+        ];
+        json::object(members.into_iter().filter_map(|(name, value)| Some((name, value?))))
     }
 }
 

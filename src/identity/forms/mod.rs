@@ -12,6 +12,7 @@
 //!   refused: user 1 of a users' file must not become user 1 of the service.
 
 mod django_session;
+mod drf_token;
 mod minted;
 mod remote_user;
 
@@ -23,11 +24,13 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use self::django_session::DjangoSessions;
+use self::drf_token::DrfTokens;
 use self::minted::Minted;
 use self::remote_user::RemoteUser;
 use crate::caller::{Caller, Known, Proof, SessionId};
 use crate::clock::Timestamp;
 use crate::config::{Config, FormKind, IdentityForm, IssuerSettings, Route};
+use crate::directory::database::Databases;
 use crate::directory::private_file::{self, PrivateFileError};
 use crate::directory::{Account, Directory};
 use crate::refusal::Refusal;
@@ -53,6 +56,7 @@ enum Made {
     RemoteUser(Arc<RemoteUser>),
     Minted(Arc<Minted>),
     DjangoSession(Box<DjangoSessions>),
+    DrfToken(Arc<DrfTokens>),
 }
 
 /// What one request gets from its forms.
@@ -104,13 +108,14 @@ impl IdentityForms {
     pub fn open(
         config: &Config,
         directories: &[Arc<dyn Directory>],
+        databases: &Databases,
         secret: &Path,
     ) -> Result<Self, FormError> {
         let forms = config
             .forms
             .iter()
             .map(|form| {
-                Form::open(form, directories, secret)
+                Form::open(form, directories, databases, secret)
                     .map_err(|reason| FormError { form: form.name.clone(), reason })
             })
             .collect::<Result<_, _>>()?;
@@ -133,6 +138,8 @@ impl IdentityForms {
                 Made::RemoteUser(form) => Made::RemoteUser(Arc::clone(form)),
                 Made::Minted(form) => Made::Minted(Arc::clone(form)),
                 Made::DjangoSession(form) => Made::DjangoSession(Box::new(form.aside(session))),
+                // It only reads.
+                Made::DrfToken(form) => Made::DrfToken(Arc::clone(form)),
             },
         };
         Self {
@@ -221,6 +228,7 @@ impl Form {
     fn open(
         form: &IdentityForm,
         directories: &[Arc<dyn Directory>],
+        databases: &Databases,
         secret: &Path,
     ) -> Result<Self, String> {
         let directory = match &form.directory {
@@ -238,7 +246,10 @@ impl Form {
             FormKind::Jwt(settings) => Made::Minted(Arc::new(Minted::hand_made(settings)?)),
             FormKind::DjangoSession(settings) => {
                 let secret = own_secret(secret)?;
-                Made::DjangoSession(Box::new(DjangoSessions::new(settings, &secret)?))
+                Made::DjangoSession(Box::new(DjangoSessions::new(settings, &secret, databases)?))
+            }
+            FormKind::DrfToken(settings) => {
+                Made::DrfToken(Arc::new(DrfTokens::new(settings, databases)?))
             }
         };
         Ok(Self { directory, made })
@@ -248,6 +259,7 @@ impl Form {
         match &self.made {
             Made::RemoteUser(form) => Some(form.header()),
             Made::Minted(form) => Some(form.header()),
+            Made::DrfToken(form) => Some(form.header()),
             Made::DjangoSession(_) => None,
         }
     }
@@ -268,8 +280,9 @@ impl Form {
             Made::Minted(form) => {
                 given.headers.push(form.field(known, self.directory.as_deref(), at).await?);
             }
+            Made::DrfToken(form) => given.headers.extend(form.field(known, at).await?),
             Made::DjangoSession(form) => {
-                let value = form.key(known, self.directory.as_deref(), at).await?;
+                let value = form.value(known, self.directory.as_deref(), at).await?;
                 let name = form.cookie().to_owned();
                 given.cookies.push(GivenCookie { name, value, form: index });
             }
@@ -283,7 +296,7 @@ impl SessionEnded for IdentityForms {
         for form in &self.forms {
             match &form.made {
                 Made::DjangoSession(form) => form.session_ended(session),
-                Made::RemoteUser(_) | Made::Minted(_) => {}
+                Made::RemoteUser(_) | Made::Minted(_) | Made::DrfToken(_) => {}
             }
         }
     }

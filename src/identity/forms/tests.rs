@@ -92,7 +92,7 @@ fn account(caller: &Caller, active: bool) -> Account {
 }
 
 fn open(config: &Config) -> IdentityForms {
-    IdentityForms::open(config, &users(Ok(None)), Path::new("/none"))
+    IdentityForms::open(config, &users(Ok(None)), &Databases::default(), Path::new("/none"))
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -210,8 +210,9 @@ async fn a_token_names_the_password_where_the_service_asks_for_it() {
         (Ok(None), Err(Refusal::SessionEnded)),
         (Err(()), Err(Refusal::IdentityUnavailable)),
     ] {
-        let forms = IdentityForms::open(&config, &users(django), Path::new("/none"))
-            .unwrap_or_else(|e| panic!("{e}"));
+        let forms =
+            IdentityForms::open(&config, &users(django), &Databases::default(), Path::new("/none"))
+                .unwrap_or_else(|e| panic!("{e}"));
         let given = forms.give(&kim, &config.routes[0], NOW).await;
         let password = given.map(|given| verified(&given.headers[0].1, NOW).unwrap().password);
         assert_eq!(password, expected);
@@ -240,13 +241,26 @@ async fn a_hand_made_token_has_no_scheme() {
 fn a_key_that_can_be_guessed_needs_a_word() {
     for weak in ["SECRET", "django-insecure-0123456789abcdefghij", &"ab".repeat(40)] {
         let (config, _folder) = minting("jwt", weak, "");
-        let error = IdentityForms::open(&config, &users(Ok(None)), Path::new("/none"))
-            .err()
-            .unwrap()
-            .to_string();
+        let error = IdentityForms::open(
+            &config,
+            &users(Ok(None)),
+            &Databases::default(),
+            Path::new("/none"),
+        )
+        .err()
+        .unwrap()
+        .to_string();
         assert!(error.contains("danger_weak_key") && !error.contains(weak), "{error}");
         let (config, _folder) = minting("jwt", weak, "danger_weak_key = true");
-        assert!(IdentityForms::open(&config, &users(Ok(None)), Path::new("/none")).is_ok());
+        assert!(
+            IdentityForms::open(
+                &config,
+                &users(Ok(None)),
+                &Databases::default(),
+                Path::new("/none")
+            )
+            .is_ok()
+        );
     }
 }
 

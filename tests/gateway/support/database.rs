@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::django::{manage, root};
+use super::django::{manage, root, try_manage};
 use super::eventually;
 use super::gateway::{signal, write_private};
 
@@ -47,7 +47,9 @@ impl Database {
         let url = database.admin_url();
         manage(&url, &["migrate", "-v", "0"]);
         manage(&url, &["seed_users", "-v", "0"]);
-        database.sql(&least_grant(kind));
+        for grant in [GRANT, SESSIONS_GRANT] {
+            database.sql(&documented(kind, grant));
+        }
         write_private(&database.password_file(), format!("{PASSWORD}\n"));
         database
     }
@@ -70,6 +72,14 @@ impl Database {
         )
     }
 
+    /// The keys of a form that writes sessions there.
+    pub(crate) fn sessions(&self) -> String {
+        let keys = self.directory().replace("//doorwarden@", "//doorwarden_sessions@");
+        let of_a_form = ["database =", "tls =", "ca_file =", "password_file ="];
+        let is_one = |line: &&str| of_a_form.iter().any(|key| line.starts_with(key));
+        keys.lines().filter(is_one).map(|line| format!("{line}\n")).collect()
+    }
+
     pub(crate) fn password_file(&self) -> PathBuf {
         self.folder.path().join("password")
     }
@@ -77,6 +87,11 @@ impl Database {
     /// The same, reached under a name for which its certificate is not (PostgreSQL only).
     pub(crate) fn directory_with_another_name(&self) -> String {
         self.directory().replace("@localhost:", "@127.0.0.1:")
+    }
+
+    /// Runs Python code in the service; does it end well?
+    pub(crate) fn try_django(&self, code: &str) -> bool {
+        try_manage(&self.admin_url(), &["shell", "-v", "0", "-c", code]).status.success()
     }
 
     /// Runs Python code in the service, where `User` and `Group` are known.
@@ -195,7 +210,8 @@ impl Database {
         }
     }
 
-    fn admin_url(&self) -> String {
+    /// Its address for Django, as its administrator.
+    pub(crate) fn admin_url(&self) -> String {
         match self.kind {
             Kind::Postgres => {
                 let folder = self.folder.path().display();
@@ -223,14 +239,20 @@ impl Drop for Database {
     }
 }
 
+/// Which pair of statements in the documentation: the directory's, and those of the form `django-session`; issuers have their
+/// own between them.
+const GRANT: usize = 0;
+const SESSIONS_GRANT: usize = 2;
+
 /// The statements that the documentation tells an operator to run.
-fn least_grant(kind: Kind) -> String {
+fn documented(kind: Kind, grant: usize) -> String {
     let text = include_str!("../../../docs/databases.md");
     let nth = match kind {
         Kind::Postgres => 1,
         Kind::MariaDb => 2,
     };
-    text.split("```sql\n").nth(nth).unwrap().split("```").next().unwrap().to_owned()
+    let block = text.split("```sql\n").nth(nth + 2 * grant).unwrap();
+    block.split("```").next().unwrap().to_owned()
 }
 
 /// A server's program. When it is missing, it is installed.

@@ -5,13 +5,14 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
 
 use tempfile::TempDir;
 
+use super::database::Database;
 use super::gateway::{Setup, signal};
 use super::{DEADLINE, eventually};
 
@@ -19,6 +20,8 @@ use super::{DEADLINE, eventually};
 pub(crate) struct Django {
     child: Child,
     folder: TempDir,
+    /// Its database: a file, or the address of a server.
+    told: String,
     pub(crate) address: SocketAddr,
 }
 
@@ -40,9 +43,19 @@ impl Django {
             migrate.args(["manage.py", "migrate", "-v", "0"]).envs(variables.iter().copied());
             assert!(migrate.status().unwrap().success(), "the blacklist's tables are made");
         }
+        let told = sqlite(&database_in(folder.path()));
+        Self::launch(folder, told, variables)
+    }
+
+    /// One on a database server that has the service's tables and users.
+    pub(crate) fn start_on(database: &Database, variables: &[(&str, &str)]) -> Self {
+        Self::launch(tempfile::tempdir().unwrap(), database.admin_url(), variables)
+    }
+
+    fn launch(folder: TempDir, told: String, variables: &[(&str, &str)]) -> Self {
         let address_file = folder.path().join("address");
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = python(&sqlite(&database_in(folder.path())))
+        let child = python(&told)
             .args(["-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", "127.0.0.1:0"])
             .env("DJANGO_ADDRESS_FILE", &address_file)
             .envs(variables.iter().copied())
@@ -50,7 +63,8 @@ impl Django {
             .stderr(log)
             .spawn()
             .expect("gunicorn starts");
-        let mut django = Self { child, folder, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut django = Self { child, folder, told, address };
         django.address = eventually("gunicorn to listen", || {
             if let Some(status) = django.child.try_wait().unwrap() {
                 panic!("gunicorn ended with {status}:\n{}", django.log());
@@ -97,8 +111,7 @@ impl Django {
     /// The same, with these settings in its environment.
     pub(crate) fn run_with(&self, environment: &[(&str, &str)], code: &str) {
         let code = format!("from django.contrib.auth.models import Group, User\n{code}");
-        let database = sqlite(&self.database());
-        manage_with(&database, environment, &["shell", "-v", "0", "-c", &code]);
+        manage_with(&self.told, environment, &["shell", "-v", "0", "-c", &code]);
     }
 
     fn log(&self) -> String {
@@ -153,14 +166,22 @@ pub(super) fn manage(database: &str, arguments: &[&str]) {
 }
 
 fn manage_with(database: &str, environment: &[(&str, &str)], arguments: &[&str]) {
-    let mut command = python(database);
-    command.envs(environment.iter().copied()).arg("manage.py").args(arguments);
-    let output = command.output().unwrap();
+    let output = try_manage_with(database, environment, arguments);
     assert!(
         output.status.success(),
         "manage.py {arguments:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+pub(super) fn try_manage(database: &str, arguments: &[&str]) -> Output {
+    try_manage_with(database, &[], arguments)
+}
+
+fn try_manage_with(database: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let mut command = python(database);
+    command.envs(environment.iter().copied()).arg("manage.py").args(arguments);
+    command.output().unwrap()
 }
 
 /// The database with all tables and users, made once.

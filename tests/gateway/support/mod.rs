@@ -1,4 +1,5 @@
-//! What a test starts and speaks to: the gateway's process, a recording upstream, Django, a strict client, a browser.
+//! What a test starts and speaks to: the gateway's process, a recording upstream, Django, its databases and cache, a
+//! strict client, a browser.
 
 pub(crate) mod browser;
 pub(crate) mod client;

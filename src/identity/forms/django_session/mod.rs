@@ -1,8 +1,8 @@
-//! `django-session`: a real session in the service's own table, for views and an admin that want one.
+//! `django-session`: a real session of the service's own, for views and an admin that want one.
 //!
 //! **The key** is made from the gateway's session id under a secret of the gateway's own. Nobody else can know it, only
-//! the upstream ever sees it, and after a restart the same row is found again: with what the application keeps in it, and
-//! to be deleted when the session ends.
+//! the upstream ever sees it, and after a restart the same session is found again: with what the application keeps in it,
+//! and to be deleted when the session ends. Where it is kept is [`kept`]'s; a session that is its cookie is [`signed`]'s.
 //!
 //! **Whose end is whose.** The gateway's session ends: the row goes. The service ends its session (its own sign-out, a
 //! changed password, a row taken away): it tells so by taking the cookie away, or the row is missing when it is renewed,
@@ -10,8 +10,13 @@
 //!
 //! **The cookie** never reaches the client. A new key (Django changes it when a password is changed) is taken over if the
 //! session under it is the same user's; another user's is deleted, and the gateway's session ends.
+//!
+//! **`last_login`** is noted when a session is made, where that is asked for. It tells nobody who is calling, so that a
+//! service where it cannot be written is only warned of.
 
+mod kept;
 mod rows;
+mod signed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,13 +25,16 @@ use aws_lc_rs::hmac;
 use dashmap::DashMap;
 use quick_cache::sync::Cache;
 
-use self::rows::{Kept, Row, Rows};
+use self::kept::{Became, Kept, Wanted};
+use self::rows::SignIns;
+use self::signed::SignedCookies;
 use super::account;
 use crate::caller::{Known, SessionId};
 use crate::clock::Timestamp;
-use crate::config;
+use crate::config::{self, FormEngine};
+use crate::directory::database::Databases;
 use crate::directory::{Directory, private_file};
-use crate::django::session::{Login, Proof, read_row};
+use crate::django::session::{Login, Proof};
 use crate::django::signing::SecretKeys;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -41,24 +49,38 @@ const ENDED: usize = 16_384;
 /// Tries of a deletion, each after twice the wait of the last.
 const DELETIONS: u32 = 6;
 
+/// The form.
 pub(super) struct DjangoSessions {
-    rows: Rows,
-    access: Access,
     cookie: String,
+    way: Way,
+    sign_ins: Option<SignIns>,
+}
+
+/// How the service keeps its sessions.
+enum Way {
+    /// Under a key, which is the cookie.
+    Keyed(Box<Keyed>),
+    /// In the cookie.
+    Signed(Box<SignedCookies>),
+}
+
+/// What is done to the service's sessions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Write,
+    /// It is said what would come of writing, and nothing is written.
+    Look,
+}
+
+struct Keyed {
+    kept: Arc<Kept>,
+    access: Access,
     backend: String,
     keys: Arc<SecretKeys>,
     lifetime: Duration,
     names: hmac::Key,
     live: DashMap<SessionId, Live>,
     ended: Cache<SessionId, ()>,
-}
-
-/// What is done to the service's rows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
-    Write,
-    /// It is said what would come of writing, and nothing is written.
-    Look,
 }
 
 #[derive(Clone)]
@@ -70,46 +92,41 @@ struct Live {
 
 impl DjangoSessions {
     /// `secret` is the gateway's own.
-    pub(super) fn new(settings: &config::DjangoSession, secret: &[u8]) -> Result<Self, String> {
-        let (bytes, _) =
-            private_file::read(&settings.key_file).map_err(|error| error.to_string())?;
-        let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-        let text = std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty());
-        let text = text.ok_or_else(|| format!("{}: no SECRET_KEY", settings.key_file.display()))?;
-        Ok(Self {
-            rows: Rows::new(settings.database.clone(), &settings.table),
-            access: Access::Write,
-            cookie: settings.cookie.clone(),
-            backend: settings.backend.clone(),
-            keys: Arc::new(SecretKeys::new(Secret::new(text), Vec::new())),
-            lifetime: settings.lifetime,
-            names: hmac::Key::new(hmac::HMAC_SHA256, secret),
-            live: DashMap::new(),
-            ended: Cache::new(ENDED),
-        })
+    pub(super) fn new(
+        settings: &config::DjangoSession,
+        secret: &[u8],
+        databases: &Databases,
+    ) -> Result<Self, String> {
+        let keys = Arc::new(read_keys(settings)?);
+        let way = match (&settings.engine, Kept::open(&settings.engine, databases)?) {
+            (_, Some(kept)) => Way::Keyed(Box::new(Keyed {
+                kept: Arc::new(kept),
+                access: Access::Write,
+                backend: settings.backend.clone(),
+                keys,
+                lifetime: settings.lifetime,
+                names: hmac::Key::new(hmac::HMAC_SHA256, secret),
+                live: DashMap::new(),
+                ended: Cache::new(ENDED),
+            })),
+            (FormEngine::SignedCookies { max_age }, None) => {
+                let (backend, lifetime) = (&settings.backend, settings.lifetime);
+                Way::Signed(Box::new(SignedCookies::new(keys, backend, lifetime, *max_age)))
+            }
+            (_, None) => return Err("this engine keeps no sessions".into()),
+        };
+        let sign_ins = settings.last_login.as_ref();
+        let sign_ins = sign_ins.map(|settings| SignIns::new(settings, databases)).transpose()?;
+        Ok(Self { cookie: settings.cookie.clone(), way, sign_ins })
     }
 
     /// The same form, that says what this session's caller would get and makes nothing.
     pub(super) fn aside(&self, session: &SessionId) -> Self {
-        let live = DashMap::new();
-        if let Some(known) = self.live.get(session) {
-            live.insert(session.clone(), known.clone());
-        }
-        let ended = Cache::new(1);
-        if self.ended.get(session).is_some() {
-            ended.insert(session.clone(), ());
-        }
-        Self {
-            rows: self.rows.clone(),
-            access: Access::Look,
-            cookie: self.cookie.clone(),
-            backend: self.backend.clone(),
-            keys: Arc::clone(&self.keys),
-            lifetime: self.lifetime,
-            names: self.names.clone(),
-            live,
-            ended,
-        }
+        let way = match &self.way {
+            Way::Keyed(keyed) => Way::Keyed(Box::new(keyed.aside(session))),
+            Way::Signed(signed) => Way::Signed(Box::new(signed.aside(session))),
+        };
+        Self { cookie: self.cookie.clone(), way, sign_ins: None }
     }
 
     /// The name of the cookie.
@@ -117,8 +134,8 @@ impl DjangoSessions {
         &self.cookie
     }
 
-    /// The key of the caller's session, which the service accepts.
-    pub(super) async fn key(
+    /// The value of the caller's cookie, which the service accepts.
+    pub(super) async fn value(
         &self,
         known: &Known,
         directory: Option<&dyn Directory>,
@@ -129,56 +146,20 @@ impl DjangoSessions {
             tracing::warn!("a caller without a session can have none in the service");
             return Err(Refusal::IdentityUnavailable);
         };
-        let live = self.live.get(session).map(|live| live.clone());
-        if let Some(live) = live.as_ref().filter(|live| at < live.renew_at) {
-            return Ok(live.key.clone());
-        }
-        let must_exist = live.as_ref().is_some_and(|live| at < live.expires_at);
-        let key = live.map_or_else(|| self.name_of(session), |live| live.key);
-        let account = account(known, directory).await?;
-        let user = known.identity.key.id.to_string();
-        let login =
-            Login::new(user.clone(), self.backend.clone(), account.password.expose(), &self.keys);
-        let expires_at = at.plus(self.lifetime);
-        let row =
-            Row { key: key.expose().to_owned(), data: login.to_row(&self.keys, at), expires_at };
-        let (keys, backend, password) =
-            (Arc::clone(&self.keys), self.backend.clone(), account.password);
-        if self.access == Access::Look {
-            return match self.rows.read(key.expose().to_owned()).await {
-                Ok(None) if must_exist => Err(Refusal::SessionEnded),
-                Ok(_) if self.ended.get(session).is_some() => Err(Refusal::SessionEnded),
-                Ok(_) => Ok(key),
-                Err(error) => {
-                    tracing::warn!(%error, "the service's sessions cannot be looked at");
-                    Err(Refusal::IdentityUnavailable)
-                }
-            };
-        }
-        let fits = move |data: &str| {
-            matches!(read_row(data, &keys), Ok(Some(login)) if login.user_id == user
-                && login.backend == backend
-                && login.proof(password.expose(), &keys) == Proof::Current)
+        let (value, is_new) = match &self.way {
+            Way::Keyed(keyed) => keyed.key(session, known, directory, at).await?,
+            Way::Signed(signed) => signed.cookie(session, known, directory, at).await?,
         };
-        match self.rows.keep(row, must_exist, fits).await {
-            Ok(Kept::There) => {}
-            Ok(Kept::Gone) => return Err(Refusal::SessionEnded),
-            Err(error) => {
-                tracing::warn!(%error, "a session in the service cannot be kept");
-                return Err(Refusal::IdentityUnavailable);
-            }
+        if let Some(sign_ins) = self.sign_ins.as_ref().filter(|_| is_new)
+            && let Err(error) = sign_ins.note(&known.identity.key.id, at).await
+        {
+            tracing::warn!(%error, "the time of a sign-in cannot be noted in the service");
         }
-        let renew_at = at.plus(self.lifetime / 2);
-        self.live.insert(session.clone(), Live { key: key.clone(), renew_at, expires_at });
-        if self.ended.get(session).is_some() {
-            self.session_ended(session);
-            return Err(Refusal::SessionEnded);
-        }
-        Ok(key)
+        Ok(value)
     }
 
-    /// The service has set the cookie, or taken it away (`None`), in answer to a request with the key `sent`. Has it ended
-    /// the session?
+    /// The service has set the cookie, or taken it away (`None`), in answer to a request with the value `sent`. Has it
+    /// ended the session?
     pub(super) async fn ended_by(
         &self,
         known: &Known,
@@ -187,6 +168,87 @@ impl DjangoSessions {
         at: Timestamp,
     ) -> bool {
         let Some(session) = &known.session else { return false };
+        match &self.way {
+            Way::Keyed(keyed) => keyed.ended_by(session, known, sent, set, at).await,
+            Way::Signed(signed) => signed.ended_by(session, known, set, at),
+        }
+    }
+
+    /// The gateway's session has ended.
+    pub(super) fn session_ended(&self, session: &SessionId) {
+        match &self.way {
+            Way::Keyed(keyed) => keyed.session_ended(session),
+            Way::Signed(signed) => signed.session_ended(session),
+        }
+    }
+}
+
+impl Keyed {
+    fn aside(&self, session: &SessionId) -> Self {
+        Self {
+            kept: Arc::clone(&self.kept),
+            access: Access::Look,
+            backend: self.backend.clone(),
+            keys: Arc::clone(&self.keys),
+            lifetime: self.lifetime,
+            names: self.names.clone(),
+            live: one_of(&self.live, session),
+            ended: marked(&self.ended, session),
+        }
+    }
+
+    /// The key of the caller's session, and whether that was made now.
+    async fn key(
+        &self,
+        session: &SessionId,
+        known: &Known,
+        directory: Option<&dyn Directory>,
+        at: Timestamp,
+    ) -> Result<(Secret, bool), Refusal> {
+        let live = self.live.get(session).map(|live| live.clone());
+        if let Some(live) = live.as_ref().filter(|live| at < live.renew_at) {
+            return Ok((live.key.clone(), false));
+        }
+        let must_exist = live.as_ref().is_some_and(|live| at < live.expires_at);
+        let key = live.map_or_else(|| self.name_of(session), |live| live.key);
+        let account = account(known, directory).await?;
+        let (user, password) = (known.identity.key.id.to_string(), account.password.expose());
+        let login = Login::new(user.clone(), self.backend.clone(), password, &self.keys);
+        let fits = |login: &Login| {
+            login.user_id == user
+                && login.backend == self.backend
+                && login.proof(password, &self.keys) == Proof::Current
+        };
+        let lifetime = self.lifetime;
+        let wanted = Wanted { key: key.expose(), login: &login, at, lifetime, must_exist };
+        let became = match self.access {
+            Access::Write => self.kept.keep(&wanted, &self.keys, fits).await,
+            Access::Look => self.kept.look(&wanted).await,
+        };
+        let became = became.map_err(|error| {
+            tracing::warn!(%error, "a session in the service cannot be kept");
+            Refusal::IdentityUnavailable
+        })?;
+        if became == Became::Gone {
+            return Err(Refusal::SessionEnded);
+        }
+        let (renew_at, expires_at) = (at.plus(lifetime / 2), at.plus(lifetime));
+        self.live.insert(session.clone(), Live { key: key.clone(), renew_at, expires_at });
+        if self.ended.get(session).is_some() {
+            self.session_ended(session);
+            return Err(Refusal::SessionEnded);
+        }
+        Ok((key, became == Became::Made))
+    }
+
+    async fn ended_by(
+        &self,
+        session: &SessionId,
+        known: &Known,
+        sent: &Secret,
+        set: Option<&str>,
+        at: Timestamp,
+    ) -> bool {
         let current = self.live.get(session).map(|live| live.key.clone());
         if current.is_some_and(|current| current != *sent) {
             // A request that began before the key changed: what is said of the old key is no news.
@@ -196,14 +258,10 @@ impl DjangoSessions {
         if new == sent.expose() {
             return false;
         }
-        let theirs = match self.rows.read(new.to_owned()).await {
-            Ok(Some(data)) => read_row(&data, &self.keys).ok().flatten(),
-            Ok(None) => None,
-            Err(error) => {
-                tracing::warn!(%error, "the service's new session cannot be read");
-                None
-            }
-        };
+        let theirs = self.kept.read(new, &self.keys).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the service's new session cannot be read");
+            None
+        });
         if theirs.is_some_and(|login| login.user_id == *known.identity.key.id) {
             let key = Secret::new(new);
             let live = Live { key, renew_at: at, expires_at: at.plus(self.lifetime) };
@@ -218,8 +276,7 @@ impl DjangoSessions {
         true
     }
 
-    /// The gateway's session has ended.
-    pub(super) fn session_ended(&self, session: &SessionId) {
+    fn session_ended(&self, session: &SessionId) {
         self.ended.insert(session.clone(), ());
         let key = match self.live.remove(session) {
             Some((_, live)) => live.key,
@@ -233,11 +290,11 @@ impl DjangoSessions {
         if self.access == Access::Look {
             return;
         }
-        let rows = self.rows.clone();
+        let kept = Arc::clone(&self.kept);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             for tried in 0..DELETIONS {
-                match rows.delete(key.expose().to_owned()).await {
+                match kept.delete(key.expose()).await {
                     Ok(()) => return,
                     Err(error) => {
                         tracing::warn!(%error, "a session in the service cannot be deleted yet");
@@ -263,6 +320,29 @@ impl DjangoSessions {
         }
         Secret::new(name)
     }
+}
+
+/// What is remembered of one session.
+fn one_of<T: Clone>(live: &DashMap<SessionId, T>, session: &SessionId) -> DashMap<SessionId, T> {
+    live.get(session).map(|known| (session.clone(), known.clone())).into_iter().collect()
+}
+
+/// Whether one session ended a moment ago.
+fn marked(ended: &Cache<SessionId, ()>, session: &SessionId) -> Cache<SessionId, ()> {
+    let one = Cache::new(1);
+    if ended.get(session).is_some() {
+        one.insert(session.clone(), ());
+    }
+    one
+}
+
+/// The service's `SECRET_KEY`, out of its file.
+fn read_keys(settings: &config::DjangoSession) -> Result<SecretKeys, String> {
+    let (bytes, _) = private_file::read(&settings.key_file).map_err(|error| error.to_string())?;
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty());
+    let text = text.ok_or_else(|| format!("{}: no SECRET_KEY", settings.key_file.display()))?;
+    Ok(SecretKeys::new(Secret::new(text), Vec::new()))
 }
 
 #[cfg(test)]

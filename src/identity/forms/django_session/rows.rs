@@ -1,162 +1,156 @@
 //! The service's table of sessions.
 //!
-//! The only statements of the gateway that write to a service's database, and all of them name one row by its key. A
-//! connection is opened for reading and writing, never makes the file, and is given up after trouble or when the file
-//! was replaced.
+//! The only statements of the gateway that write to a service's database, and all of them name one row by its key. Each
+//! can be done twice: the database does one again whose answer it lost.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-
-use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
-use tokio::sync::Semaphore;
 
 use crate::clock::Timestamp;
+use crate::config::Database;
+use crate::config::LastLogin;
+use crate::directory::database::{Access, Databases, Dialect, ServiceDatabase, Statement};
 
-/// How long a statement waits for a lock. Django holds one for the length of a write.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-
-#[derive(Clone)]
-pub(super) struct Rows(Arc<Inner>);
-
-struct Inner {
-    path: PathBuf,
-    select: String,
-    insert: String,
-    renew: String,
-    delete: String,
-    opened: Mutex<Option<Opened>>,
-    /// Who waits for the connection waits here, and not on one of the few threads that may block.
-    at_once: Semaphore,
+/// `django_session`
+pub(super) struct Rows {
+    database: Arc<ServiceDatabase>,
+    select: Arc<str>,
+    insert: Arc<str>,
+    renew: Arc<str>,
+    delete: Arc<str>,
 }
 
-struct Opened {
-    connection: Connection,
-    file: (u64, u64),
-}
-
-/// One row to have.
-pub(super) struct Row {
-    pub(super) key: String,
-    pub(super) data: String,
-    pub(super) expires_at: Timestamp,
-}
-
-/// What became of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kept {
-    /// It is there.
-    There,
-    /// It should have been there and was not: the service has ended that session.
-    Gone,
+/// The time of a user's last sign-in.
+pub(super) struct SignIns {
+    database: Arc<ServiceDatabase>,
+    update: Arc<str>,
 }
 
 impl Rows {
-    pub(super) fn new(path: PathBuf, table: &str) -> Self {
-        // Only characters of an identifier are in a checked name; the quotes keep words like `order` apart.
-        let table = format!("\"{}\"", table.replace('"', "\"\""));
-        Self(Arc::new(Inner {
-            path,
-            select: format!("SELECT session_data FROM {table} WHERE session_key = ?1"),
-            insert: format!(
-                "INSERT INTO {table} (session_key, session_data, expire_date) VALUES (?1, ?2, ?3) \
-                 ON CONFLICT (session_key) DO UPDATE SET session_data = ?2, expire_date = ?3"
-            ),
-            renew: format!("UPDATE {table} SET expire_date = ?2 WHERE session_key = ?1"),
-            delete: format!("DELETE FROM {table} WHERE session_key = ?1"),
-            opened: Mutex::new(None),
-            at_once: Semaphore::new(1),
-        }))
-    }
-
-    /// Has the row there until it expires. What the application has put into it stays, if `fits` takes its data.
-    pub(super) async fn keep(
-        &self,
-        row: Row,
-        must_exist: bool,
-        fits: impl Fn(&str) -> bool + Send + 'static,
-    ) -> Result<Kept, String> {
-        self.run(move |inner, connection| {
-            let expires_at = date(row.expires_at);
-            let write = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let found: Option<String> =
-                write.query_row(&inner.select, [&row.key], |row| row.get(0)).optional()?;
-            match found {
-                None if must_exist => return Ok(Kept::Gone),
-                Some(data) if fits(&data) => {
-                    write.execute(&inner.renew, [&row.key, &expires_at])?;
-                }
-                _ => {
-                    write.execute(&inner.insert, [&row.key, &row.data, &expires_at])?;
-                }
+    pub(super) fn new(
+        settings: &Database,
+        table: &str,
+        databases: &Databases,
+    ) -> Result<Self, String> {
+        let database = databases.open(settings, Access::Write);
+        let dialect = database.dialect();
+        let table = dialect.quoted(table)?;
+        let column = |name: &str| dialect.quoted(name);
+        let (key, data, expires) =
+            (column("session_key")?, column("session_data")?, column("expire_date")?);
+        let at = |place| dialect.placeholder(place);
+        let date = |place| as_date(dialect, place);
+        let there_already = match dialect {
+            Dialect::Sqlite | Dialect::Postgres => {
+                format!(
+                    "ON CONFLICT ({key}) DO UPDATE SET {data} = {}, {expires} = {}",
+                    at(2),
+                    date(3)
+                )
             }
-            write.commit()?;
-            Ok(Kept::There)
+            // Its placeholders have no numbers, so these two are said again.
+            Dialect::MySql => format!("ON DUPLICATE KEY UPDATE {data} = ?, {expires} = ?"),
+        };
+        Ok(Self {
+            select: format!(
+                "SELECT {} FROM {table} s WHERE s.{key} = {}",
+                dialect.as_text(&format!("s.{data}")),
+                at(1)
+            )
+            .into(),
+            insert: format!(
+                "INSERT INTO {table} ({key}, {data}, {expires}) VALUES ({}, {}, {}) {there_already}",
+                at(1),
+                at(2),
+                date(3)
+            )
+            .into(),
+            renew: format!("UPDATE {table} SET {expires} = {} WHERE {key} = {}", date(1), at(2))
+                .into(),
+            delete: format!("DELETE FROM {table} WHERE {key} = {}", at(1)).into(),
+            database,
         })
-        .await
     }
 
     /// The data of a row.
-    pub(super) async fn read(&self, key: String) -> Result<Option<String>, String> {
-        self.run(move |inner, connection| {
-            connection.query_row(&inner.select, [&key], |row| row.get(0)).optional()
-        })
-        .await
+    pub(super) async fn read(&self, key: &str) -> Result<Option<String>, String> {
+        let asked = Statement { sql: Arc::clone(&self.select), parameters: vec![key.to_owned()] };
+        let rows = self.database.ask(vec![asked]).await?;
+        Ok(rows.into_iter().flatten().flatten().flatten().next())
+    }
+
+    /// Has the row there with this data, until then.
+    pub(super) async fn write(
+        &self,
+        key: &str,
+        data: String,
+        expires_at: Timestamp,
+    ) -> Result<(), String> {
+        let expires = written(self.database.dialect(), expires_at);
+        let mut parameters = vec![key.to_owned(), data.clone(), expires.clone()];
+        if self.database.dialect() == Dialect::MySql {
+            parameters.extend([data, expires]);
+        }
+        self.change(&self.insert, parameters).await.map(drop)
+    }
+
+    /// Has the row there until then. Was it there?
+    pub(super) async fn renew(&self, key: &str, expires_at: Timestamp) -> Result<bool, String> {
+        let expires = written(self.database.dialect(), expires_at);
+        Ok(self.change(&self.renew, vec![expires, key.to_owned()]).await? > 0)
     }
 
     /// Has it gone.
-    pub(super) async fn delete(&self, key: String) -> Result<(), String> {
-        self.run(move |inner, connection| connection.execute(&inner.delete, [&key]).map(|_| ()))
-            .await
+    pub(super) async fn delete(&self, key: &str) -> Result<(), String> {
+        self.change(&self.delete, vec![key.to_owned()]).await.map(drop)
     }
 
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Inner, &mut Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, String> {
-        let _permit = self.0.at_once.acquire().await.map_err(|_| "it is closed")?;
-        let inner = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || {
-            let mut slot = inner.opened.lock();
-            let failed =
-                |error: &dyn std::fmt::Display| format!("{}: {error}", inner.path.display());
-            let mut opened = inner.open(slot.take()).map_err(|error| failed(&error))?;
-            let done = work(&inner, &mut opened.connection).map_err(|error| failed(&error))?;
-            *slot = Some(opened);
-            Ok(done)
-        })
-        .await
-        .map_err(|_| "the work broke off".to_owned())?
+    async fn change(&self, sql: &Arc<str>, parameters: Vec<String>) -> Result<u64, String> {
+        self.database.change(Statement { sql: Arc::clone(sql), parameters }).await
     }
 }
 
-impl Inner {
-    /// A connection to the file that is there now.
-    fn open(&self, before: Option<Opened>) -> Result<Opened, String> {
-        let metadata = std::fs::metadata(&self.path).map_err(|error| error.to_string())?;
-        let file = (metadata.dev(), metadata.ino());
-        if let Some(opened) = before.filter(|opened| opened.file == file) {
-            return Ok(opened);
+impl SignIns {
+    pub(super) fn new(settings: &LastLogin, databases: &Databases) -> Result<Self, String> {
+        let database = databases.open(&settings.database, Access::Write);
+        let dialect = database.dialect();
+        let update = format!(
+            "UPDATE {} SET {} = {} WHERE {} {}",
+            dialect.quoted(&settings.table)?,
+            dialect.quoted("last_login")?,
+            as_date(dialect, 1),
+            dialect.quoted(&settings.id)?,
+            dialect.is_key(&settings.table, &settings.id, 2)?,
+        );
+        Ok(Self { database, update: update.into() })
+    }
+
+    pub(super) async fn note(&self, user: &str, at: Timestamp) -> Result<(), String> {
+        let dialect = self.database.dialect();
+        let mut parameters = vec![written(dialect, at)];
+        parameters.extend(dialect.key_parameters(user));
+        let noted = Statement { sql: Arc::clone(&self.update), parameters };
+        match self.database.change(noted).await? {
+            0 => Err("there is no such user".into()),
+            _ => Ok(()),
         }
-        let open = || {
-            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(&self.path, flags)?;
-            connection.busy_timeout(BUSY_TIMEOUT)?;
-            // The file is somebody else's: what its schema defines may not do more than compute.
-            connection.pragma_update(None, "trusted_schema", false)?;
-            Ok::<_, rusqlite::Error>(connection)
-        };
-        Ok(Opened { connection: open().map_err(|error| error.to_string())?, file })
     }
 }
 
-/// As Django writes times to SQLite: UTC, without saying so (`USE_TZ`, its default).
-fn date(at: Timestamp) -> String {
+/// A parameter that is a date.
+fn as_date(dialect: Dialect, place: usize) -> String {
+    let placeholder = dialect.placeholder(place);
+    match dialect {
+        Dialect::Postgres => format!("CAST({placeholder} AS timestamptz)"),
+        Dialect::Sqlite | Dialect::MySql => placeholder,
+    }
+}
+
+/// As Django writes times (`USE_TZ`, its default): UTC; SQLite and MySQL do not say so.
+fn written(dialect: Dialect, at: Timestamp) -> String {
     let seconds = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
     let at = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
-    at.strftime("%Y-%m-%d %H:%M:%S.000000").to_string()
+    let zone = if dialect == Dialect::Postgres { "+00:00" } else { "" };
+    format!("{}{zone}", at.strftime("%Y-%m-%d %H:%M:%S.000000"))
 }
 
 #[cfg(test)]
@@ -164,36 +158,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_locked_database_takes_one_thread_and_leaves_the_others() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("db.sqlite3");
-        let lock = Connection::open(&path).unwrap();
-        lock.execute_batch("CREATE TABLE s (session_key, session_data, expire_date)").unwrap();
-        lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.max_blocking_threads(4).enable_all().build().unwrap();
-        let first = runtime.block_on(async {
-            let rows = Rows::new(path, "s");
-            let mut waiting = tokio::task::JoinSet::new();
-            for key in 0..8 {
-                let rows = rows.clone();
-                waiting.spawn(async move { rows.delete(key.to_string()).await });
-            }
-            // All eight have had their turn when the first has the connection.
-            while rows.0.opened.try_lock().is_some() {
-                tokio::task::yield_now().await;
-            }
-            tokio::select! {
-                _ = tokio::task::spawn_blocking(|| ()) => "somebody else's work",
-                _ = waiting.join_next() => "what waits for the lock",
-            }
-        });
-        lock.execute_batch("ROLLBACK").unwrap();
-        assert_eq!(first, "somebody else's work");
-    }
-
-    #[test]
     fn a_date_is_as_django_writes_it() {
-        assert_eq!(date(Timestamp::from_secs(1_780_000_000)), "2026-05-28 20:26:40.000000");
+        let at = Timestamp::from_secs(1_780_000_000);
+        assert_eq!(written(Dialect::Sqlite, at), "2026-05-28 20:26:40.000000");
+        assert_eq!(written(Dialect::MySql, at), "2026-05-28 20:26:40.000000");
+        assert_eq!(written(Dialect::Postgres, at), "2026-05-28 20:26:40.000000+00:00");
     }
 }

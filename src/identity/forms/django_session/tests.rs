@@ -7,8 +7,10 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::caller::{self, Identity, UserKey};
+use crate::config::{Database, LastLogin};
 use crate::directory::{Account, DirectoryError};
 use crate::django::hashers::Algorithm;
+use crate::django::session::{read_cookie, read_row};
 
 const NOW: Timestamp = Timestamp::from_secs(1_780_000_000);
 
@@ -54,6 +56,18 @@ fn known() -> Known {
     }
 }
 
+fn keys() -> SecretKeys {
+    SecretKeys::new(Secret::new("the service's secret key"), Vec::new())
+}
+
+/// How many sessions it knows.
+fn live(form: &DjangoSessions) -> usize {
+    match &form.way {
+        Way::Keyed(keyed) => keyed.live.len(),
+        Way::Signed(_) => 0,
+    }
+}
+
 struct Kit {
     folder: tempfile::TempDir,
     kim: Kim,
@@ -78,13 +92,18 @@ impl Kit {
     }
 
     fn open(folder: &tempfile::TempDir) -> DjangoSessions {
-        let (database, key) = (folder.path().join("db"), folder.path().join("key"));
-        DjangoSessions::new(&config::DjangoSession::new(database, key), &[7; 32])
-            .unwrap_or_else(|error| panic!("{error}"))
+        let (file, key) = (folder.path().join("db"), folder.path().join("key"));
+        let engine = FormEngine::rows(Database::Sqlite(file));
+        DjangoSessions::new(
+            &config::DjangoSession::new(engine, key),
+            &[7; 32],
+            &Databases::default(),
+        )
+        .unwrap_or_else(|error| panic!("{error}"))
     }
 
     async fn key(&self, secs: u64) -> Result<Secret, Refusal> {
-        self.form.key(&known(), Some(&self.kim), NOW.plus(Duration::from_secs(secs))).await
+        self.form.value(&known(), Some(&self.kim), NOW.plus(Duration::from_secs(secs))).await
     }
 
     fn sql(&self, sql: &str) {
@@ -101,7 +120,7 @@ impl Kit {
 
     fn login(&self, user: &str) -> String {
         let backend = "django.contrib.auth.backends.ModelBackend".to_owned();
-        Login::new(user.into(), backend, "md5$a$b", &self.form.keys).to_row(&self.form.keys, NOW)
+        Login::new(user.into(), backend, "md5$a$b", &keys()).to_row(&keys(), NOW)
     }
 }
 
@@ -113,9 +132,9 @@ async fn a_row_is_one_that_django_reads_and_is_renewed_at_half_its_life() {
     let [(name, data, expires)] = &rows[..] else { panic!("{rows:?}") };
     assert_eq!((name.as_str(), expires.as_str()), (key.expose(), "2026-05-28 21:26:40.000000"));
     assert!(name.len() == 32 && name.bytes().all(|byte| ALPHABET.contains(&byte)), "{name}");
-    let login = read_row(data, &kit.form.keys).unwrap().unwrap();
+    let login = read_row(data, &keys()).unwrap().unwrap();
     assert_eq!(login.user_id, "2");
-    assert_eq!(login.proof("md5$a$b", &kit.form.keys), Proof::Current);
+    assert_eq!(login.proof("md5$a$b", &keys()), Proof::Current);
 
     kit.key(1799).await.unwrap();
     assert_eq!(kit.rows(), rows, "nothing is written for most requests");
@@ -198,7 +217,7 @@ async fn a_key_that_the_service_changes_too_late_goes_as_well() {
     ));
     kit.form.ended_by(&known(), &key, Some("cycled"), NOW).await;
     gone(&kit, "cycled").await;
-    assert_eq!(kit.form.live.len(), 0);
+    assert_eq!(live(&kit.form), 0);
 }
 
 /// Waits until there is no such row.
@@ -218,4 +237,91 @@ async fn a_database_that_is_not_there_is_no_session() {
     std::fs::remove_file(kit.folder.path().join("db")).unwrap();
     assert_eq!(kit.key(0).await, Err(Refusal::IdentityUnavailable));
     assert!(!kit.folder.path().join("db").exists(), "it is never made");
+}
+
+/// A form whose session is its cookie; the service takes it for two weeks after its signature.
+fn signed(folder: &tempfile::TempDir) -> DjangoSessions {
+    let max_age = Duration::from_secs(14 * 86_400);
+    let engine = FormEngine::SignedCookies { max_age };
+    let settings = config::DjangoSession::new(engine, folder.path().join("key"));
+    DjangoSessions::new(&settings, &[7; 32], &Databases::default())
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[tokio::test]
+async fn a_signed_cookie_is_good_for_the_forms_lifetime_only() {
+    let kit = Kit::new();
+    let form = signed(&kit.folder);
+    let at = |secs| NOW.plus(Duration::from_secs(secs));
+    let cookie = async |secs| form.value(&known(), Some(&kit.kim), at(secs)).await.unwrap();
+    let first = cookie(0).await;
+    let read = |cookie: &Secret, secs| {
+        read_cookie(cookie.expose(), &keys(), at(secs), Duration::from_secs(14 * 86_400)).is_ok()
+    };
+    assert!(read(&first, 3600) && !read(&first, 3601));
+    assert_eq!(cookie(1799).await, first);
+    let second = cookie(1800).await;
+    assert!(second != first && read(&second, 5400));
+}
+
+#[tokio::test]
+async fn what_the_application_puts_into_a_signed_cookie_comes_back_to_it() {
+    let kit = Kit::new();
+    let form = signed(&kit.folder);
+    let first = form.value(&known(), Some(&kit.kim), NOW).await.unwrap();
+    let cookie = |user: &str| {
+        let backend = "django.contrib.auth.backends.ModelBackend".to_owned();
+        Login::new(user.into(), backend, "md5$a$b", &keys()).to_cookie(&keys(), NOW)
+    };
+    let theirs = cookie("2");
+    assert!(!form.ended_by(&known(), &first, Some(&theirs), NOW).await);
+    let next = form.value(&known(), Some(&kit.kim), NOW).await.unwrap();
+    assert_eq!(next.expose(), theirs);
+    // Its content, under a signature of another time.
+    let later = NOW.plus(Duration::from_secs(1800));
+    let renewed = form.value(&known(), Some(&kit.kim), later).await.unwrap();
+    let content = |cookie: &str| cookie.split(':').next().unwrap().to_owned();
+    assert_eq!(content(renewed.expose()), content(&theirs));
+    for ends in [None, Some(cookie("1")), Some("nonsense".to_owned())] {
+        assert!(form.ended_by(&known(), &renewed, ends.as_deref(), later).await, "{ends:?}");
+    }
+    *kit.kim.0.lock() = "md5$c$d";
+    let much_later = NOW.plus(Duration::from_secs(3600));
+    let anew = form.value(&known(), Some(&kit.kim), much_later).await.unwrap();
+    let login = read_cookie(anew.expose(), &keys(), much_later, Duration::MAX).unwrap().unwrap();
+    assert_eq!(login.proof("md5$c$d", &keys()), Proof::Current);
+}
+
+#[tokio::test]
+async fn the_last_sign_in_is_noted_when_a_session_is_made_and_only_then() {
+    let kit = Kit::new();
+    kit.sql(
+        "CREATE TABLE auth_user (id integer PRIMARY KEY, last_login datetime); \
+         INSERT INTO auth_user VALUES (2, NULL), (3, NULL)",
+    );
+    let file = Database::Sqlite(kit.folder.path().join("db"));
+    let mut settings =
+        config::DjangoSession::new(FormEngine::rows(file.clone()), kit.folder.path().join("key"));
+    settings.last_login =
+        Some(LastLogin { database: file, table: "auth_user".into(), id: "id".into() });
+    let form = DjangoSessions::new(&settings, &[7; 32], &Databases::default()).unwrap();
+    let noted = || {
+        let db = Connection::open(kit.folder.path().join("db")).unwrap();
+        let sql = "SELECT group_concat(last_login) FROM auth_user";
+        db.query_row(sql, [], |row| row.get::<_, Option<String>>(0)).unwrap()
+    };
+    let value = async |secs| {
+        form.value(&known(), Some(&kit.kim), NOW.plus(Duration::from_secs(secs))).await.unwrap()
+    };
+    value(0).await;
+    assert_eq!(noted().as_deref(), Some("2026-05-28 20:26:40.000000"));
+    value(1800).await;
+    assert_eq!(noted().as_deref(), Some("2026-05-28 20:26:40.000000"), "renewed");
+    kit.sql("ALTER TABLE auth_user DROP COLUMN last_login; DELETE FROM django_session");
+    value(7200).await;
+    assert_eq!(
+        kit.rows().len(),
+        1,
+        "a service where it cannot be noted has its session all the same"
+    );
 }

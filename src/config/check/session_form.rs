@@ -1,0 +1,160 @@
+//! The identity forms that need the service's database: `django-session` and `drf-token`.
+
+use super::database::{SERVER_KEYS, database_if_any};
+use super::forms::{scheme, token_header};
+use super::issuer::cache;
+use super::{DAY, HOUR, MINUTE, values};
+use crate::config::raw::{Table, Wrong};
+use crate::config::{
+    Database, DirectoryKind, DirectorySettings, DjangoDirectory, DjangoSession, DrfToken,
+    FormEngine, LastLogin, MissingToken,
+};
+
+#[derive(Clone, Copy, PartialEq)]
+enum Engine {
+    Db,
+    CachedDb,
+    Cache,
+    SignedCookies,
+}
+
+/// Keys that mean nothing without `cache`.
+const BESIDE: [&str; 3] = ["cache_password_file", "cache_prefix", "cache_version"];
+
+const ENGINES: [(&str, Engine); 4] = [
+    ("db", Engine::Db),
+    ("cached_db", Engine::CachedDb),
+    ("cache", Engine::Cache),
+    ("signed_cookies", Engine::SignedCookies),
+];
+
+const MISSING: [(&str, MissingToken); 2] =
+    [("refuse", MissingToken::Refuse), ("none", MissingToken::None)];
+
+pub(super) fn django_session(
+    table: &Table<'_>,
+    directory: Option<&DirectorySettings>,
+) -> DjangoSession {
+    table.require("key_file", "the file that holds the service's SECRET_KEY");
+    let engine = table.choice("engine", &ENGINES).unwrap_or(Engine::Db);
+    let last_login = table.flag("last_login").unwrap_or(false);
+    let has_rows = matches!(engine, Engine::Db | Engine::CachedDb);
+    if !has_rows {
+        table.refuse(
+            &["session_table"],
+            "this engine has no table",
+            "it is for \"db\" and \"cached_db\"",
+        );
+    }
+    if engine != Engine::SignedCookies {
+        table.refuse(&["max_age"], "the cookie is not the session", "it is for \"signed_cookies\"");
+    }
+    let users = directory.and_then(django);
+    let database = if has_rows || last_login {
+        database_if_any(table).or_else(|| users.map(|users| users.database.clone()))
+    } else {
+        let why = "this engine has no database";
+        table.refuse(&["database"], why, "it is for \"db\" and \"cached_db\"");
+        table.refuse(&SERVER_KEYS, why, "it is for \"db\" and \"cached_db\"");
+        None
+    };
+    if database.is_none() && has_rows && !table.has("database") {
+        table.require("database", "like database = \"sqlite:///srv/app/db.sqlite3\"");
+    }
+    // What stands in for a wrong one is never used: the error ends the reading.
+    let or_none = |database: Option<Database>| {
+        database.unwrap_or_else(|| Database::Sqlite(Default::default()))
+    };
+    let last_login = match users {
+        _ if !last_login => None,
+        Some(users) => Some(LastLogin {
+            database: or_none(database.clone()),
+            table: users.user_table.clone(),
+            id: users.columns.id.clone(),
+        }),
+        None => {
+            table.error(
+                "last_login",
+                Wrong::new("the form's directory has no table of users")
+                    .help("it must be of kind = \"django\""),
+            );
+            None
+        }
+    };
+    let rows = |cache| FormEngine::Rows {
+        database: or_none(database.clone()),
+        table: table
+            .text("session_table", values::identifier)
+            .unwrap_or_else(|| "django_session".into()),
+        cache,
+    };
+    let engine = match engine {
+        Engine::Db => {
+            no_cache(table);
+            rows(None)
+        }
+        Engine::CachedDb => {
+            let cache = table.has("cache").then(|| cache(table));
+            if cache.is_none() {
+                table.refuse(&BESIDE, "there is no cache", "it is for cache = \"redis://...\"");
+                table.pass_over(&["cache"]);
+                table.warn(
+                    "engine",
+                    Wrong::new("the service goes on reading an ended session in its cache")
+                        .help("write cache = \"redis://...\", so that it is taken out there too"),
+                );
+            }
+            rows(cache)
+        }
+        Engine::Cache => FormEngine::Cache(cache(table)),
+        Engine::SignedCookies => {
+            no_cache(table);
+            let allowed = MINUTE..=400 * DAY;
+            let max_age = table.duration("max_age", allowed).unwrap_or(14 * DAY);
+            FormEngine::SignedCookies { max_age }
+        }
+    };
+    let default = DjangoSession::new(engine, table.path("key_file").unwrap_or_default());
+    DjangoSession {
+        cookie: table.text("cookie", values::cookie).unwrap_or(default.cookie),
+        backend: table.text("backend", values::name).unwrap_or(default.backend),
+        lifetime: table.duration("lifetime", MINUTE..=14 * DAY).unwrap_or(default.lifetime),
+        last_login,
+        engine: default.engine,
+        key_file: default.key_file,
+    }
+}
+
+fn no_cache(table: &Table<'_>) {
+    for keys in [&["cache"][..], &BESIDE] {
+        table.refuse(keys, "this engine has no cache", "it is for \"cached_db\" and \"cache\"");
+    }
+}
+
+pub(super) fn drf_token(table: &Table<'_>, directory: Option<&DirectorySettings>) -> DrfToken {
+    let users = directory.and_then(django);
+    if directory.is_some() && users.is_none() {
+        table.error(
+            "directory",
+            Wrong::new("has no tokens of Django REST framework")
+                .help("it must be of kind = \"django\""),
+        );
+    }
+    let database = users.map(|users| users.database.clone());
+    let default = DrfToken::new(database.unwrap_or_else(|| Database::Sqlite(Default::default())));
+    DrfToken {
+        table: table.text("table", values::identifier).unwrap_or(default.table),
+        header: table.text("header", token_header).unwrap_or(default.header),
+        scheme: table.text("scheme", scheme).unwrap_or(default.scheme),
+        cache_for: table.duration("cache_for", MINUTE / 60..=HOUR).unwrap_or(default.cache_for),
+        missing: table.choice("missing", &MISSING).unwrap_or(default.missing),
+        database: default.database,
+    }
+}
+
+fn django(directory: &DirectorySettings) -> Option<&DjangoDirectory> {
+    match &directory.kind {
+        DirectoryKind::Django(django) => Some(django),
+        _ => None,
+    }
+}

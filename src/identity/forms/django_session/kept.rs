@@ -1,0 +1,174 @@
+//! Where the service keeps its sessions: in rows, in a cache, or in rows with copies in a cache.
+//!
+//! With copies (`cached_db`) the service reads the copy first and writes both. So a row is only ever made or renewed in
+//! the table, where it is found when there is no copy; and whenever one is deleted or made anew, its copy is taken out.
+
+use std::time::Duration;
+
+use super::rows::Rows;
+use crate::clock::Timestamp;
+use crate::config::{self, FormEngine};
+use crate::directory::cache::ServiceCache;
+use crate::directory::database::Databases;
+use crate::django::session::{Login, read_cached, read_row};
+use crate::django::signing::SecretKeys;
+
+/// What stands before a session's key in the cache.
+const COPY: &str = "django.contrib.sessions.cached_db";
+const ENTRY: &str = "django.contrib.sessions.cache";
+
+pub(super) enum Kept {
+    Rows { rows: Rows, copies: Option<Entries> },
+    Entries(Entries),
+}
+
+/// Sessions in a cache, or copies of them.
+pub(super) struct Entries {
+    cache: ServiceCache,
+    /// `KEY_PREFIX`, `VERSION` and what the engine puts before a session's key.
+    before: String,
+}
+
+impl Entries {
+    fn new(settings: &config::ServiceCache, engine: &str) -> Self {
+        let before = format!("{}:{}:{engine}", settings.prefix, settings.version);
+        Self { cache: ServiceCache::new(settings), before }
+    }
+
+    fn key(&self, session: &str) -> String {
+        format!("{}{session}", self.before)
+    }
+
+    async fn get(&self, session: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.cache.get(&self.key(session)).await?.map(|entry| entry.value))
+    }
+
+    async fn delete(&self, session: &str) -> Result<(), String> {
+        self.cache.delete(&self.key(session)).await
+    }
+}
+
+/// What became of a session that is to be there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Became {
+    /// It was not there, or another's, and is now.
+    Made,
+    /// It is there, with what the application keeps in it.
+    Renewed,
+    /// It should have been there and was not: the service has ended it.
+    Gone,
+}
+
+/// A session to have.
+pub(super) struct Wanted<'a> {
+    pub(super) key: &'a str,
+    pub(super) login: &'a Login,
+    pub(super) at: Timestamp,
+    pub(super) lifetime: Duration,
+    pub(super) must_exist: bool,
+}
+
+impl Kept {
+    /// None: the session is its cookie.
+    pub(super) fn open(engine: &FormEngine, databases: &Databases) -> Result<Option<Self>, String> {
+        Ok(match engine {
+            FormEngine::Rows { database, table, cache } => Some(Self::Rows {
+                rows: Rows::new(database, table, databases)?,
+                copies: cache.as_ref().map(|cache| Entries::new(cache, COPY)),
+            }),
+            FormEngine::Cache(cache) => Some(Self::Entries(Entries::new(cache, ENTRY))),
+            FormEngine::SignedCookies { .. } => None,
+        })
+    }
+
+    /// Has a session there. What the application has put into it stays, if it is one that `fits`.
+    pub(super) async fn keep(
+        &self,
+        wanted: &Wanted<'_>,
+        keys: &SecretKeys,
+        fits: impl Fn(&Login) -> bool + Send,
+    ) -> Result<Became, String> {
+        let found = match self {
+            Self::Rows { rows, .. } => rows
+                .read(wanted.key)
+                .await?
+                .map(|data| matches!(read_row(&data, keys), Ok(Some(login)) if fits(&login))),
+            // The application may keep what only Python can read. Django judges the login in it as well.
+            Self::Entries(entries) => entries.get(wanted.key).await?.map(|bytes| {
+                read_cached(&bytes).map_or(true, |login| login.as_ref().is_some_and(&fits))
+            }),
+        };
+        match found {
+            None if wanted.must_exist => Ok(Became::Gone),
+            Some(true) => {
+                let is_there = match self {
+                    Self::Rows { rows, .. } => {
+                        rows.renew(wanted.key, wanted.at.plus(wanted.lifetime)).await?
+                    }
+                    Self::Entries(entries) => {
+                        entries.cache.renew(&entries.key(wanted.key), wanted.lifetime).await?
+                    }
+                };
+                Ok(if is_there { Became::Renewed } else { Became::Gone })
+            }
+            None | Some(false) => {
+                match self {
+                    Self::Rows { rows, copies } => {
+                        let data = wanted.login.to_row(keys, wanted.at);
+                        rows.write(wanted.key, data, wanted.at.plus(wanted.lifetime)).await?;
+                        if let Some(copies) = copies {
+                            copies.delete(wanted.key).await?;
+                        }
+                    }
+                    Self::Entries(entries) => {
+                        let value = wanted.login.to_pickle();
+                        entries
+                            .cache
+                            .set(&entries.key(wanted.key), &value, wanted.lifetime)
+                            .await?;
+                    }
+                }
+                Ok(Became::Made)
+            }
+        }
+    }
+
+    /// What would become of a session that is to be there.
+    pub(super) async fn look(&self, wanted: &Wanted<'_>) -> Result<Became, String> {
+        let is_there = match self {
+            Self::Rows { rows, .. } => rows.read(wanted.key).await?.is_some(),
+            Self::Entries(entries) => entries.get(wanted.key).await?.is_some(),
+        };
+        Ok(match (is_there, wanted.must_exist) {
+            (true, _) => Became::Renewed,
+            (false, true) => Became::Gone,
+            (false, false) => Became::Made,
+        })
+    }
+
+    /// Who is signed in in a session; nobody, if there is no such session.
+    pub(super) async fn read(&self, key: &str, keys: &SecretKeys) -> Result<Option<Login>, String> {
+        Ok(match self {
+            Self::Rows { rows, .. } => {
+                rows.read(key).await?.and_then(|data| read_row(&data, keys).ok().flatten())
+            }
+            Self::Entries(entries) => {
+                entries.get(key).await?.and_then(|bytes| read_cached(&bytes).ok().flatten())
+            }
+        })
+    }
+
+    /// Has it gone.
+    pub(super) async fn delete(&self, key: &str) -> Result<(), String> {
+        match self {
+            Self::Rows { rows, copies } => {
+                rows.delete(key).await?;
+                match copies {
+                    Some(copies) => copies.delete(key).await,
+                    None => Ok(()),
+                }
+            }
+            Self::Entries(entries) => entries.delete(key).await,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The session engine `signed_cookies`: the session *is* the cookie, and nothing is written anywhere.
+//!
+//! **Its age.** Django takes such a cookie until `SESSION_COOKIE_AGE` after its signature's time. So the gateway signs it
+//! as if that had been earlier, and it is good for the form's `lifetime` only; at half of that it is signed anew. It
+//! cannot be taken back, but nobody has it who could use it: the client never sees it, and it is sent no more.
+//!
+//! **What the application keeps** in its session comes back in a new cookie, which stays here, in memory, and is sent with
+//! the caller's next request. A restart of the gateway forgets it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+
+use super::super::account;
+use super::{ENDED, marked, one_of};
+use crate::caller::{Known, SessionId};
+use crate::clock::Timestamp;
+use crate::directory::Directory;
+use crate::django::session::{Login, Proof, read_cookie, sign_cookie_again};
+use crate::django::signing::SecretKeys;
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+use quick_cache::sync::Cache;
+
+pub(super) struct SignedCookies {
+    keys: Arc<SecretKeys>,
+    backend: String,
+    lifetime: Duration,
+    max_age: Duration,
+    live: DashMap<SessionId, Live>,
+    ended: Cache<SessionId, ()>,
+}
+
+#[derive(Clone)]
+struct Live {
+    cookie: Secret,
+    renew_at: Timestamp,
+}
+
+impl SignedCookies {
+    pub(super) fn new(
+        keys: Arc<SecretKeys>,
+        backend: &str,
+        lifetime: Duration,
+        max_age: Duration,
+    ) -> Self {
+        Self {
+            keys,
+            backend: backend.to_owned(),
+            lifetime: lifetime.min(max_age),
+            max_age,
+            live: DashMap::new(),
+            ended: Cache::new(ENDED),
+        }
+    }
+
+    /// The same, for one session, and what it remembers from now on is remembered for nobody else.
+    pub(super) fn aside(&self, session: &SessionId) -> Self {
+        Self {
+            keys: Arc::clone(&self.keys),
+            backend: self.backend.clone(),
+            lifetime: self.lifetime,
+            max_age: self.max_age,
+            live: one_of(&self.live, session),
+            ended: marked(&self.ended, session),
+        }
+    }
+
+    /// The caller's cookie, and whether it is the first.
+    pub(super) async fn cookie(
+        &self,
+        session: &SessionId,
+        known: &Known,
+        directory: Option<&dyn Directory>,
+        at: Timestamp,
+    ) -> Result<(Secret, bool), Refusal> {
+        let live = self.live.get(session).map(|live| live.clone());
+        if let Some(live) = live.as_ref().filter(|live| at < live.renew_at) {
+            return Ok((live.cookie.clone(), false));
+        }
+        let account = account(known, directory).await?;
+        let user = known.identity.key.id.to_string();
+        let is_theirs = |login: &Login| {
+            login.user_id == user
+                && login.backend == self.backend
+                && login.proof(account.password.expose(), &self.keys) == Proof::Current
+        };
+        let signed_at = at.plus(self.lifetime).minus(self.max_age);
+        // What the application keeps in it goes on, if it is still of this user with this password.
+        let again = live.and_then(|live| {
+            let cookie = live.cookie.expose();
+            let login = read_cookie(cookie, &self.keys, at, self.max_age).ok().flatten()?;
+            let good = is_theirs(&login);
+            good.then(|| sign_cookie_again(cookie, &self.keys, signed_at).ok()).flatten()
+        });
+        let is_first = again.is_none();
+        let cookie = Secret::new(again.unwrap_or_else(|| {
+            let password = account.password.expose();
+            Login::new(user.clone(), self.backend.clone(), password, &self.keys)
+                .to_cookie(&self.keys, signed_at)
+        }));
+        self.keep(session, cookie.clone(), at.plus(self.lifetime / 2));
+        Ok((cookie, is_first))
+    }
+
+    /// The service has set the cookie, or taken it away (`None`). Has it ended the session?
+    pub(super) fn ended_by(
+        &self,
+        session: &SessionId,
+        known: &Known,
+        set: Option<&str>,
+        at: Timestamp,
+    ) -> bool {
+        let Some(new) = set else { return true };
+        let login = read_cookie(new, &self.keys, at, self.max_age).ok().flatten();
+        if login.is_none_or(|login| login.user_id != *known.identity.key.id) {
+            return true;
+        }
+        // Signed by the service now; by us, with a time of ours, when it is next needed.
+        self.keep(session, Secret::new(new), at.plus(self.lifetime / 2));
+        false
+    }
+
+    pub(super) fn session_ended(&self, session: &SessionId) {
+        self.ended.insert(session.clone(), ());
+        self.live.remove(session);
+    }
+
+    fn keep(&self, session: &SessionId, cookie: Secret, renew_at: Timestamp) {
+        self.live.insert(session.clone(), Live { cookie, renew_at });
+        if self.ended.get(session).is_some() {
+            self.live.remove(session);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `drf-token`: the token of Django REST framework's that the service itself has given the user.
+//!
+//! It is only ever read. A token is kept here for a short time, so that most requests ask nothing; one that the service
+//! takes back is refused by the service at once, whatever is kept here, and a new one is sent after that time.
+//!
+//! A user without a token is refused, because a service must not take somebody who is known for nobody; or, where that is
+//! said, forwarded without one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HeaderName, HeaderValue};
+use quick_cache::sync::Cache;
+
+use crate::caller::{Known, UserKey};
+use crate::clock::Timestamp;
+use crate::config::{DrfToken, MissingToken};
+use crate::directory::database::{Access, Databases, ServiceDatabase, Statement};
+use crate::refusal::Refusal;
+
+/// Users whose token is kept. The least used goes first, and is read again.
+const KEPT: usize = 16_384;
+
+pub(super) struct DrfTokens {
+    database: Arc<ServiceDatabase>,
+    select: Arc<str>,
+    header: HeaderName,
+    scheme: String,
+    cache_for: Duration,
+    missing: MissingToken,
+    kept: Cache<UserKey, (HeaderValue, Timestamp)>,
+}
+
+impl DrfTokens {
+    pub(super) fn new(settings: &DrfToken, databases: &Databases) -> Result<Self, String> {
+        let header = HeaderName::from_bytes(settings.header.as_bytes())
+            .map_err(|_| format!("{:?} is no header name", settings.header))?;
+        let database = databases.open(&settings.database, Access::Read);
+        let dialect = database.dialect();
+        let key = dialect.as_text(&format!("t.{}", dialect.quoted("key")?));
+        // Two rows show that a user may have several tokens here, and which is meant is not known.
+        let select = format!(
+            "SELECT {key} FROM {} t WHERE t.{} {} LIMIT 2",
+            dialect.quoted(&settings.table)?,
+            dialect.quoted("user_id")?,
+            dialect.is_key(&settings.table, "user_id", 1)?,
+        );
+        Ok(Self {
+            database,
+            select: select.into(),
+            header,
+            scheme: settings.scheme.clone(),
+            cache_for: settings.cache_for,
+            missing: settings.missing,
+            kept: Cache::new(KEPT),
+        })
+    }
+
+    pub(super) const fn header(&self) -> &HeaderName {
+        &self.header
+    }
+
+    pub(super) async fn field(
+        &self,
+        known: &Known,
+        at: Timestamp,
+    ) -> Result<Option<(HeaderName, HeaderValue)>, Refusal> {
+        let user = &known.identity.key;
+        let kept = self.kept.get(user).filter(|(_, until)| at < *until);
+        let value = match kept {
+            Some((value, _)) => value,
+            None => match self.read(user).await.map_err(|error| {
+                tracing::warn!(%error, "a user's token cannot be read in the service");
+                Refusal::IdentityUnavailable
+            })? {
+                Some(value) => {
+                    self.kept.insert(user.clone(), (value.clone(), at.plus(self.cache_for)));
+                    value
+                }
+                None if self.missing == MissingToken::None => return Ok(None),
+                None => {
+                    tracing::warn!(
+                        user = %user,
+                        "a user has no token in the service: make one there \
+                         (manage.py drf_create_token NAME), or say missing = \"none\" in the form"
+                    );
+                    return Err(Refusal::IdentityUnavailable);
+                }
+            },
+        };
+        Ok(Some((self.header.clone(), value)))
+    }
+
+    async fn read(&self, user: &UserKey) -> Result<Option<HeaderValue>, String> {
+        let parameters = self.database.dialect().key_parameters(&user.id);
+        let asked = Statement { sql: Arc::clone(&self.select), parameters };
+        let mut rows = self.database.ask(vec![asked]).await?.into_iter().flatten();
+        let row = match (rows.next(), rows.next()) {
+            (None, _) => return Ok(None),
+            (Some(row), None) => row,
+            (Some(_), Some(_)) => return Err("a user has more than one token".into()),
+        };
+        let token = row.into_iter().flatten().next().ok_or("a token is empty")?;
+        let mut value = HeaderValue::try_from(format!("{} {token}", self.scheme))
+            .map_err(|_| "a token is no value of a header")?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+}

@@ -1,0 +1,99 @@
+//! The Django admin as a person meets it behind the gateway: signed in once, and signed out everywhere.
+
+use super::COOKIE;
+use crate::support::browser::Browser;
+use crate::support::django::Django;
+use crate::support::gateway::{Gateway, write_private};
+
+const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
+
+/// The admin has a session of Django's; the rest of the service is told by headers.
+fn gateway(django: &Django) -> (tempfile::TempDir, Gateway) {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("secret-key");
+    write_private(&key, format!("{SECRET_KEY}\n"));
+    let form = format!(
+        "[[identity.form]]\nname = \"admin\"\nkind = \"django-session\"\nkey_file = \"{}\"\n",
+        key.display()
+    );
+    let routes = "[[route]]\nname = \"static\"\npath = \"/static/\"\nupstream = \"app\"\naccess = \"public\"\n\
+        [[route]]\nname = \"app\"\npath = \"/\"\nupstream = \"app\"\nidentity = { cookie = \"admin\" }\n";
+    (folder, django.setup().routes(routes).with(&form).start())
+}
+
+fn at(gateway: &Gateway, path: &str) -> String {
+    format!("http://localhost:{}{path}", gateway.http.port())
+}
+
+/// The names of the cookies that the browser has.
+fn cookies(browser: &Browser) -> Vec<String> {
+    let mut names: Vec<String> = browser
+        .cookies()
+        .iter()
+        .map(|cookie| cookie["name"].as_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+fn sign_in(browser: &Browser) {
+    browser.fill("#username", "admin");
+    browser.fill("#password", "admin-pass-1234");
+    browser.follow("button[type=submit]");
+}
+
+#[test]
+fn a_person_changes_something_in_the_admin_and_signs_out_there() {
+    let django = Django::start();
+    let (_folder, gateway) = gateway(&django);
+    let browser = Browser::start();
+
+    browser.open(&at(&gateway, "/admin/"));
+    assert_eq!(browser.url(), at(&gateway, "/login?next=/admin/"));
+    sign_in(&browser);
+    assert_eq!(browser.url(), at(&gateway, "/admin/"));
+    assert_eq!(browser.text("#content h1"), "Site administration");
+    assert!(browser.text("#user-tools").to_lowercase().contains("admin"));
+
+    // An object is changed, by clicks from page to page.
+    browser.follow("a[href='/admin/auth/group/']");
+    browser.follow("#result_list tbody th a");
+    browser.fill("#id_name", "-renamed");
+    browser.follow("input[name=_save]");
+    assert_eq!(browser.url(), at(&gateway, "/admin/auth/group/"));
+    let said = browser.text(".messagelist .success");
+    assert!(said.contains("was changed successfully"), "{said}");
+    django.run("Group.objects.get(name='editors-renamed')");
+    assert_eq!(cookies(&browser), [COOKIE, "csrftoken"], "no session of Django's here");
+
+    // Signed out there is signed out here, and the admin asks again.
+    browser.follow("#logout-form button");
+    assert_eq!(cookies(&browser), ["csrftoken"]);
+    browser.open(&at(&gateway, "/admin/"));
+    assert_eq!(browser.url(), at(&gateway, "/login?next=/admin/"));
+    django.run(
+        "from django.contrib.sessions.models import Session\nassert Session.objects.count() == 0",
+    );
+}
+
+#[test]
+fn signing_out_at_the_gateway_signs_the_admin_out() {
+    let django = Django::start();
+    let (_folder, gateway) = gateway(&django);
+    let browser = Browser::start();
+    browser.open(&at(&gateway, "/login?next=/admin/"));
+    sign_in(&browser);
+    assert_eq!(browser.text("#content h1"), "Site administration");
+    browser.run(
+        "document.body.innerHTML = '<form method=post action=/logout><button id=out>Sign out</button></form>'",
+    );
+    browser.follow("#out");
+    browser.open(&at(&gateway, "/admin/"));
+    assert_eq!(browser.url(), at(&gateway, "/login?next=/admin/"));
+    crate::support::eventually("the admin's session to go", || {
+        let db = rusqlite::Connection::open(django.database()).unwrap();
+        let count: i64 =
+            db.query_row("SELECT count(*) FROM django_session", [], |row| row.get(0)).unwrap();
+        (count == 0).then_some(())
+    });
+}
