@@ -22,6 +22,7 @@ mod recheck;
 mod refresh;
 pub mod refresh_token;
 mod sign_in;
+mod take_over;
 #[cfg(test)]
 pub(crate) mod testkit;
 
@@ -32,6 +33,7 @@ use std::time::Duration;
 pub use aside::RefreshLook;
 use http::HeaderMap;
 pub use recheck::Watched;
+pub use take_over::{By, Holds, NotTakenOver};
 
 use self::cookies::CookieNames;
 use self::issuer::{IssuerKeyError, Issuers, Mints};

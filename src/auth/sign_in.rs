@@ -33,7 +33,7 @@ use crate::wire::jar::Jar;
 
 const MAX_NAME: usize = 1024;
 const MAX_PASSWORD: usize = 1024;
-const MAX_AGENT: usize = 256;
+pub(super) const MAX_AGENT: usize = 256;
 
 /// When to come again if the hashing pool is full.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
@@ -288,6 +288,6 @@ fn can_be_a_password(password: &Secret) -> bool {
     (1..=MAX_PASSWORD).contains(&password.len()) && !password.chars().any(char::is_control)
 }
 
-fn cut(text: &str, length: usize) -> &str {
+pub(super) fn cut(text: &str, length: usize) -> &str {
     text.get(..text.floor_char_boundary(length)).unwrap_or_default()
 }

@@ -17,7 +17,7 @@ use super::cookies::CookieNames;
 use super::kept::KeptCookies;
 use super::keys::KeyRing;
 use super::refresh_token::RefreshKey;
-use super::{Auth, Parts, SignIn, SignInRefused, SignedIn, Watched};
+use super::{Auth, By, Parts, SignIn, SignInRefused, SignedIn, Watched};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{Algorithm, Issues, Login, Rotation, SessionSettings, Tokens};
@@ -44,6 +44,7 @@ pub(crate) fn tokens(directory: &Path) -> Tokens {
         issuer: "doorwarden".into(),
         audience: "doorwarden".into(),
         user_id_claim: "user_id".into(),
+        claims: crate::config::Members::default(),
     }
 }
 
@@ -137,6 +138,9 @@ pub(crate) fn kept_in(
 
 /// The address that sign-ins come from.
 pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// Who refreshes.
+pub(crate) const BY: By<'static> = By { client: CLIENT, agent: "test" };
 
 impl Kit {
     pub(crate) fn new() -> Self {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::template::Members;
 use super::{Database, ServiceCache};
 use crate::caller::Proof;
 use crate::django::jws::Algorithm;
@@ -141,6 +142,8 @@ pub struct SimpleJwt {
     pub issuer: Option<String>,
     /// `CHECK_REVOKE_TOKEN`
     pub check_revoke_token: bool,
+    /// What a token class of the service's own adds.
+    pub claims: Members,
 }
 
 /// `kind = "jwt"`: a hand-made token, of an id and a name.
@@ -154,6 +157,8 @@ pub struct HandMadeJwt {
     pub lifetime: Duration,
     /// The claim that holds the user's id.
     pub user_id_claim: String,
+    /// Further claims.
+    pub claims: Members,
 }
 
 /// A key that the service has.
@@ -254,6 +259,7 @@ impl SimpleJwt {
             audience: None,
             issuer: None,
             check_revoke_token: false,
+            claims: Members::default(),
         }
     }
 }
@@ -266,6 +272,7 @@ impl HandMadeJwt {
             header: "jwt-auth".into(),
             lifetime: TOKEN_LIFETIME,
             user_id_claim: "id".into(),
+            claims: Members::default(),
         }
     }
 }

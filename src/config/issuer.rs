@@ -162,6 +162,10 @@ pub struct SimpleJwtIssuer {
     pub issuer: Option<String>,
     /// `CHECK_REVOKE_TOKEN`
     pub check_revoke_token: bool,
+    /// Are its refresh tokens taken over?
+    pub take_over_refresh: bool,
+    /// The database whose blacklist is asked then (`rest_framework_simplejwt.token_blacklist`).
+    pub blacklist: Option<Database>,
 }
 
 impl IssuerSettings {

@@ -29,6 +29,7 @@ mod load;
 mod raw;
 mod report;
 mod shadow;
+mod template;
 
 #[cfg(test)]
 mod sample_tests;
@@ -51,6 +52,7 @@ pub use issuer::{
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
 pub use shadow::Shadow;
+pub use template::{Members, Template};
 
 /// Everything the gateway is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -223,6 +225,8 @@ pub enum OwnPath {
     Logout,
     /// `POST /logout/all`
     LogoutAll,
+    /// `POST` where it is turned on: SimpleJWT's way to sign out.
+    Blacklist,
     /// `GET /session`
     Session,
     /// `GET /.well-known/jwks.json`
@@ -231,12 +235,13 @@ pub enum OwnPath {
 
 impl OwnPath {
     /// Every one.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Login,
         Self::Refresh,
         Self::Verify,
         Self::Logout,
         Self::LogoutAll,
+        Self::Blacklist,
         Self::Session,
         Self::Jwks,
     ];
@@ -249,6 +254,7 @@ impl OwnPath {
             Self::Verify => "verify",
             Self::Logout => "logout",
             Self::LogoutAll => "logout_all",
+            Self::Blacklist => "blacklist",
             Self::Session => "session",
             Self::Jwks => "jwks",
         }
@@ -266,6 +272,8 @@ pub struct OwnPathEntry {
     pub rotation: Rotation,
     /// In whose words it answers.
     pub shape: Shape,
+    /// For login: further members of the answer.
+    pub extra: Members,
 }
 
 /// `tokens.rotation`, and that of an alias.
@@ -299,6 +307,8 @@ pub struct Tokens {
     pub audience: String,
     /// The claim that holds the user's id (SimpleJWT: `user_id`).
     pub user_id_claim: String,
+    /// Further claims of access tokens.
+    pub claims: Members,
 }
 
 /// `tokens.algorithm`.

@@ -8,6 +8,7 @@
 //! knows of a name. It answers a name and a password together ([`Directory::sign_in`]), so it takes every name that those
 //! before it do not know, and one behind it is never asked. Its users cannot be looked up again either.
 
+pub mod blacklist;
 pub mod cache;
 pub mod database;
 pub mod django;

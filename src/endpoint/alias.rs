@@ -300,6 +300,7 @@ mod tests {
             path: "/in".into(),
             own: OwnPath::Login,
             rotation: crate::config::Rotation::default(),
+            extra: crate::config::Members::default(),
             shape: Shape::DjangoSession(Box::new(shape)),
         };
         assert_eq!(super::super::methods(&own), [http::Method::POST]);

@@ -21,7 +21,8 @@ use super::refused::Refused;
 use super::{Endpoints, Served, input};
 use crate::auth::issuer::Issued;
 use crate::auth::presented::{Credential, Presented};
-use crate::caller::{Identity, Proof};
+use crate::auth::{Holds, NotTakenOver};
+use crate::caller::{Identity, Proof, UserKey};
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::store::{Session, Which};
@@ -114,7 +115,16 @@ impl Endpoints {
             .map(|token| token.map(Named::from).map_err(|(refusal, _)| refusal))
             .collect();
         if let Some(token) = refresh {
-            found.push(self.auth.session_of_refresh(token, arrival.at).await.map(Named::Session));
+            let held = self.auth.held_by_refresh(token, arrival.at, happened).await;
+            found.push(match held {
+                Ok(Holds::Session { session, .. }) => Ok(Named::Session(session)),
+                Ok(Holds::Nothing(token)) if extent == Extent::User => {
+                    let good = self.auth.not_taken_back(&token).await;
+                    good.map(|()| Named::NotTakenOver(token))
+                }
+                Ok(Holds::Nothing(token)) => Ok(Named::NotTakenOver(token)),
+                Err(refusal) => Err(refusal),
+            });
         }
         if is_same_site.is_ok() {
             let cookies = self.auth.cookies(arrival, happened).await?;
@@ -126,6 +136,9 @@ impl Endpoints {
             match end {
                 End::Sessions(which, why) => {
                     self.auth.end(&which, why, arrival.at, happened).await?;
+                }
+                End::NotTakenOver(token) => {
+                    self.auth.end_not_taken_over(&token, arrival.at, happened).await?;
                 }
                 End::Issued(issued) => {
                     self.auth.end_issued(&issued, arrival.at, happened).await?;
@@ -156,6 +169,8 @@ enum Named {
     Session(Arc<Session>),
     /// Nothing but itself and its user.
     Issued(Arc<Issued>, Arc<Identity>),
+    /// A session that could begin.
+    NotTakenOver(NotTakenOver),
 }
 
 impl From<Credential> for Named {
@@ -174,6 +189,8 @@ enum End {
     Sessions(Which, EndReason),
     /// A token of an issuer's.
     Issued(Arc<Issued>),
+    /// What a refresh token of an issuer's could begin.
+    NotTakenOver(NotTakenOver),
 }
 
 /// What to end, from what each credential named; or why "signed out" cannot be said.
@@ -189,13 +206,18 @@ fn to_end(extent: Extent, found: Vec<Result<Named, Refusal>>) -> Result<Vec<End>
                     }
                     (Extent::Session, Named::Issued(issued, _)) => End::Issued(issued),
                     (Extent::User, Named::Session(session)) => {
-                        everything_of(&session.identity.load())
+                        everything_of(&session.identity.load().key)
                     }
-                    (Extent::User, Named::Issued(_, identity)) => everything_of(&identity),
+                    (Extent::User, Named::Issued(_, identity)) => everything_of(&identity.key),
+                    (Extent::Session, Named::NotTakenOver(token)) => End::NotTakenOver(token),
+                    // It is refused from then on for the date at which all of its user's ended.
+                    (Extent::User, Named::NotTakenOver(token)) => everything_of(token.user()),
                 };
                 let is_known = |other: &End| match (other, &end) {
                     (End::Sessions(a, _), End::Sessions(b, _)) => a == b,
                     (End::Issued(a), End::Issued(b)) => Arc::ptr_eq(a, b),
+                    // There is one field for it in a body.
+                    (End::NotTakenOver(_), _) | (_, End::NotTakenOver(_)) => false,
                     (End::Sessions(..), End::Issued(_)) | (End::Issued(_), End::Sessions(..)) => {
                         false
                     }
@@ -220,8 +242,8 @@ fn to_end(extent: Extent, found: Vec<Result<Named, Refusal>>) -> Result<Vec<End>
     }
 }
 
-fn everything_of(identity: &Identity) -> End {
-    End::Sessions(Which::User(identity.key.clone()), EndReason::SignedOutEverywhere)
+fn everything_of(user: &UserKey) -> End {
+    End::Sessions(Which::User(user.clone()), EndReason::SignedOutEverywhere)
 }
 
 #[cfg(test)]
@@ -247,7 +269,7 @@ mod tests {
         let found = found.into_iter().map(|one| one.map(Named::Session)).collect();
         let ends = to_end(extent, found)?.into_iter().map(|end| match end {
             End::Sessions(which, why) => (which, why),
-            End::Issued(issued) => panic!("{issued:?} was not named"),
+            other => panic!("{other:?} was not named"),
         });
         Ok(ends.collect())
     }

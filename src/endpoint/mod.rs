@@ -31,6 +31,7 @@ use self::refused::Refused;
 use self::session_cookie::SessionCookie;
 
 mod alias;
+mod blacklist;
 pub mod cors;
 mod credentials;
 mod input;
@@ -125,6 +126,9 @@ impl Endpoints {
                 Served::of(self.refresh(own, arrival, &body, happened).await, arrival)
             }
             OwnPath::Verify => Served::of(self.verify(arrival, &body).await, arrival),
+            OwnPath::Blacklist => {
+                Served::of(self.blacklist(arrival, &body, happened).await, arrival)
+            }
             OwnPath::Session => Served::of(self.session(arrival, happened).await, arrival),
             OwnPath::Jwks => Served::reply(self.jwks()),
         };
@@ -205,9 +209,11 @@ const fn methods(own: &OwnPathEntry) -> &'static [Method] {
     match own.own {
         OwnPath::Login if !matches!(own.shape, Shape::SimpleJwt) => &[Method::POST],
         OwnPath::Login => &[Method::GET, Method::HEAD, Method::POST],
-        OwnPath::Refresh | OwnPath::Verify | OwnPath::Logout | OwnPath::LogoutAll => {
-            &[Method::POST]
-        }
+        OwnPath::Refresh
+        | OwnPath::Verify
+        | OwnPath::Logout
+        | OwnPath::LogoutAll
+        | OwnPath::Blacklist => &[Method::POST],
         OwnPath::Session | OwnPath::Jwks => &[Method::GET, Method::HEAD],
     }
 }

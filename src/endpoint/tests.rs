@@ -76,6 +76,7 @@ fn each_own_path_takes_its_methods_alone() {
         (OwnPath::Verify, "POST"),
         (OwnPath::Logout, "POST"),
         (OwnPath::LogoutAll, "POST"),
+        (OwnPath::Blacklist, "POST"),
         (OwnPath::Session, "GET, HEAD"),
         (OwnPath::Jwks, "GET, HEAD"),
     ] {
@@ -84,6 +85,7 @@ fn each_own_path_takes_its_methods_alone() {
             own,
             rotation: Rotation::default(),
             shape: Shape::default(),
+            extra: crate::config::Members::default(),
         };
         let reply = wrong_method(&Method::DELETE, methods(&own)).reply("r1");
         assert_eq!(reply.headers[ALLOW], allow);

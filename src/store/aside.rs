@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{
-    Keep, NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy,
-    Sessions, Stamps, StoreError, Upkeep, Which,
+    Keep, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate, Rotation, Session,
+    SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -48,6 +48,10 @@ fn not_here<T>() -> Result<T, StoreError> {
 #[async_trait]
 impl<S: Sessions + ?Sized> Sessions for Aside<S> {
     async fn create(&self, _: NewSession) -> Result<Arc<Session>, StoreError> {
+        not_here()
+    }
+
+    async fn create_once(&self, _: NewSession, _: NewStamp) -> Result<Once, StoreError> {
         not_here()
     }
 

@@ -14,8 +14,8 @@ use crate::django::hashers::Algorithm;
 use crate::event::EndReason;
 use crate::secret::{Digest, Secret};
 use crate::store::{
-    Backup, Kept, NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation, Session,
-    SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
+    Backup, Kept, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate, Rotation,
+    Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
 use crate::wire::jar::Jar;
 
@@ -55,6 +55,10 @@ impl<S: ?Sized> TimedStore<S> {
 impl<S: Sessions + ?Sized> Sessions for TimedStore<S> {
     async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
         self.timed(StoreOperation::Create, self.store.create(new)).await
+    }
+
+    async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
+        self.timed(StoreOperation::Create, self.store.create_once(new, mark)).await
     }
 
     async fn find(
@@ -222,6 +226,10 @@ mod tests {
     impl Sessions for Empty {
         async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
             self.answer(Session::begin(&new))
+        }
+
+        async fn create_once(&self, new: NewSession, _: NewStamp) -> Result<Once, StoreError> {
+            self.answer(Once::Begun(Session::begin(&new)))
         }
 
         async fn find(

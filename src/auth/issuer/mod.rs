@@ -33,6 +33,7 @@ mod ends;
 mod jwt;
 mod key;
 mod mint;
+mod outstanding;
 mod present;
 mod reading;
 mod refused;
@@ -52,15 +53,20 @@ pub use self::ends::end_of_user;
 use self::ends::{FOR_GOOD, keyed};
 pub use self::key::IssuerKeyError;
 pub(super) use self::mint::Mints;
+pub(super) use self::outstanding::Outstanding;
+use self::outstanding::TakeOver;
 use self::reading::Readings;
 pub(super) use self::reading::{Shown, Unreadable};
-use self::user::{Known, User};
+pub(super) use self::refused::{is_anothers, public};
+pub(super) use self::user::Known;
+use self::user::User;
 use self::users::Users;
 use super::Watched;
 use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{CredentialPlace, IssuerKind, IssuerSettings, Refusals};
-use crate::directory::database::Databases;
+use crate::directory::blacklist::TokenBlacklist;
+use crate::directory::database::{Access, Databases};
 use crate::django::jws::NotAccepted;
 use crate::django::session::{self, Login};
 use crate::django::signing::SecretKeys;
@@ -181,6 +187,8 @@ struct Turn<'a>(&'a Look);
 pub(super) struct Issuers {
     all: Arc<[One]>,
     pub(super) readings: Arc<Readings>,
+    /// Whose tokens `/verify` takes, whatever their header.
+    verified: Arc<[usize]>,
     users: Users,
     stamps: Arc<dyn Stamps>,
 }
@@ -194,6 +202,23 @@ struct One {
     has_sessions: bool,
     refusals: Refusals,
     way: Way,
+    take_over: Option<TakeOver>,
+}
+
+/// What takes refresh tokens over, if that is wanted.
+fn take_over(
+    settings: &IssuerSettings,
+    databases: &Databases,
+) -> Result<Option<TakeOver>, IssuerKeyError> {
+    let IssuerKind::SimpleJwt(kind) = &settings.kind else { return Ok(None) };
+    if !kind.take_over_refresh {
+        return Ok(None);
+    }
+    let refresh = simplejwt::SimpleJwt::refresh(key::read(settings, &kind.signature)?, kind);
+    let blacklist = kind.blacklist.as_ref().map(|database| {
+        TokenBlacklist::new(&settings.directory, databases.open(database, Access::Read))
+    });
+    Ok(Some(TakeOver { refresh, blacklist }))
 }
 
 /// Opens an issuer's key. Here is the list of kinds.
@@ -248,10 +273,21 @@ impl Issuers {
                     _ => Refusals::Gateway,
                 },
                 way: open(settings, databases)?,
+                take_over: take_over(settings, databases)?,
             });
         }
+        let is_simplejwt = |one: &IssuerSettings| matches!(one.kind, IssuerKind::SimpleJwt(_));
+        let is_verified =
+            |&(index, one): &(usize, _)| is_simplejwt(one) || readings.is_bearer(index);
+        let verified =
+            settings.iter().enumerate().filter(is_verified).map(|(index, _)| index).collect();
         let (all, readings) = (all.into(), Arc::new(readings));
-        Ok(Self { all, readings, users: Users::new(), stamps })
+        Ok(Self { all, readings, verified, users: Users::new(), stamps })
+    }
+
+    /// A token as if it had come where its issuers' come. None: there are no issuers whose tokens say what they are.
+    pub(super) fn as_posted<'a>(&'a self, token: &'a str) -> Option<Shown<'a>> {
+        (!self.verified.is_empty()).then_some(Shown { token, issuers: &self.verified })
     }
 
     /// The same issuers, who know the same users; what is found out from there on is known here alone.
@@ -259,6 +295,7 @@ impl Issuers {
         Self {
             all: Arc::clone(&self.all),
             readings: Arc::clone(&self.readings),
+            verified: Arc::clone(&self.verified),
             users: self.users.aside(),
             stamps,
         }
@@ -282,6 +319,26 @@ impl Issuers {
         at: Timestamp,
     ) -> Result<Arc<Known>, IssuedRefusal> {
         let known = user.look(directory, at).await?;
+        self.judged(user, known).await
+    }
+
+    /// The user as the directory has them at this moment.
+    async fn known_now(
+        &self,
+        directory: &Watched,
+        user: &User,
+        at: Timestamp,
+    ) -> Result<Arc<Known>, IssuedRefusal> {
+        let known = user.look_now(directory, at).await?;
+        self.judged(user, known).await
+    }
+
+    /// What a look found, once the store knows what it meant for older tokens.
+    async fn judged(
+        &self,
+        user: &User,
+        known: Option<Arc<Known>>,
+    ) -> Result<Arc<Known>, IssuedRefusal> {
         for end in user.owed() {
             self.put(end.0, end.1, FOR_GOOD).await?;
             user.paid(&end);

@@ -104,9 +104,9 @@ impl Readings {
         self.bearer().is_some()
     }
 
-    /// A token as if it had come there.
-    pub(in crate::auth) fn as_bearer<'a>(&'a self, token: &'a str) -> Option<Shown<'a>> {
-        self.bearer().map(|reading| Shown { token, issuers: &reading.issuers })
+    /// Do this issuer's tokens come there?
+    pub(super) fn is_bearer(&self, issuer: usize) -> bool {
+        self.bearer().is_some_and(|reading| reading.issuers.contains(&issuer))
     }
 
     fn bearer(&self) -> Option<&Reading> {

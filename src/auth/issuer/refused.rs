@@ -23,7 +23,7 @@ impl From<NotAccepted> for IssuedRefusal {
 }
 
 /// Could the token be another issuer's?
-pub(super) const fn is_anothers(why: IssuedRefusal) -> bool {
+pub(in crate::auth) const fn is_anothers(why: IssuedRefusal) -> bool {
     matches!(
         why,
         IssuedRefusal::Malformed
@@ -58,6 +58,7 @@ pub(super) const fn in_words_of_jwt(why: IssuedRefusal, proof: Proof) -> Refusal
         | IssuedRefusal::NoUser => Refusal::JwtInvalid,
         // Of other kinds, or no fault of the token's.
         IssuedRefusal::Unavailable
+        | IssuedRefusal::Blacklisted
         | IssuedRefusal::NotFound
         | IssuedRefusal::UnknownBackend
         | IssuedRefusal::BadCredentials
@@ -67,13 +68,14 @@ pub(super) const fn in_words_of_jwt(why: IssuedRefusal, proof: Proof) -> Refusal
 }
 
 /// What a client learns: whether to come with another credential, and nothing of user or issuer.
-pub(super) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal {
+pub(in crate::auth) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal {
     match why {
         IssuedRefusal::Unavailable => Refusal::DirectoryUnavailable,
         IssuedRefusal::Busy => Refusal::Busy,
         IssuedRefusal::LockedOut => Refusal::TooManyAttempts,
         IssuedRefusal::BadCredentials => Refusal::BadCredentials,
         IssuedRefusal::Ended => Refusal::SessionEnded,
+        IssuedRefusal::Blacklisted => Refusal::TokenBlacklisted,
         // Whatever is wrong with a cookie, its browser should drop it.
         _ if proof.is_cookie() => Refusal::SessionEnded,
         IssuedRefusal::Expired => Refusal::TokenExpired,

@@ -6,7 +6,7 @@ use super::{Issuer, Judged, Password, Said};
 use crate::clock::Timestamp;
 use crate::config::SimpleJwtIssuer;
 use crate::django::jws::{Expected, NotAccepted, VerifyingKey};
-use crate::django::simplejwt::{self, Rules};
+use crate::django::simplejwt::{self, Rules, TokenType};
 
 /// A service's SimpleJWT.
 pub(super) struct SimpleJwt {
@@ -28,12 +28,18 @@ impl SimpleJwt {
         };
         Self { key, rules, check_revoke_token: settings.check_revoke_token }
     }
-}
 
-impl Issuer for SimpleJwt {
-    fn judge(&self, token: &str, at: Timestamp) -> Result<Said, NotAccepted> {
+    /// The same service's refresh tokens, and nothing else.
+    pub(super) fn refresh(key: VerifyingKey, settings: &SimpleJwtIssuer) -> Self {
+        let mut this = Self::new(key, settings);
+        this.rules.token_types = vec![TokenType::Refresh];
+        this
+    }
+
+    /// Everything about a token but its user.
+    pub(super) fn verify(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
         let verified = simplejwt::verify(&self.key, &self.rules, token, at)?;
-        Ok(Said::All(Judged {
+        Ok(Judged {
             user: verified.user.ok_or(NotAccepted::NoUser)?,
             issued_at: verified.issued_at,
             expires_at: Some(verified.expires_at.plus(self.rules.expected.leeway)),
@@ -45,6 +51,12 @@ impl Issuer for SimpleJwt {
                 Password::Unsaid
             },
             max_age: None,
-        }))
+        })
+    }
+}
+
+impl Issuer for SimpleJwt {
+    fn judge(&self, token: &str, at: Timestamp) -> Result<Said, NotAccepted> {
+        self.verify(token, at).map(Said::All)
     }
 }

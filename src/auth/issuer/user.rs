@@ -11,7 +11,7 @@ use super::keyed;
 use crate::auth::Watched;
 use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
-use crate::directory::Account;
+use crate::directory::{Account, DirectoryError};
 use crate::django::simplejwt::password_print;
 use crate::event::IssuedRefusal;
 use crate::secret::{Digest, Secret};
@@ -33,13 +33,13 @@ pub(super) struct User {
 }
 
 /// What a directory said.
-pub(super) struct Known {
-    pub(super) identity: Arc<Identity>,
+pub(in crate::auth) struct Known {
+    pub(in crate::auth) identity: Arc<Identity>,
     pub(super) active: bool,
     /// The stored password in Django's encoding.
     pub(super) password: Secret,
     pub(super) password_print: String,
-    pub(super) password_mark: Digest,
+    pub(in crate::auth) password_mark: Digest,
     at: Timestamp,
 }
 
@@ -102,6 +102,36 @@ impl User {
                 return Ok(Some(Arc::clone(known)));
             }
         }
+        match self.ask(directory, before.as_ref(), at).await {
+            Ok(known) => Ok(known),
+            Err(error) => {
+                tracing::warn!(%error, "a directory cannot be asked; whom it has known stay so");
+                let again = at.plus(ASK_AGAIN).minus(directory.every);
+                self.asked_at.store(again.as_millis(), Ordering::Relaxed);
+                before.map(Some).ok_or(IssuedRefusal::Unavailable)
+            }
+        }
+    }
+
+    /// The user as the directory says at this moment, whatever was known.
+    pub(super) async fn look_now(
+        &self,
+        directory: &Watched,
+        at: Timestamp,
+    ) -> Result<Option<Arc<Known>>, IssuedRefusal> {
+        let before = self.known.load_full();
+        self.ask(directory, before.as_ref(), at).await.map_err(|error| {
+            tracing::warn!(%error, "a directory cannot be asked");
+            IssuedRefusal::Unavailable
+        })
+    }
+
+    async fn ask(
+        &self,
+        directory: &Watched,
+        before: Option<&Arc<Known>>,
+        at: Timestamp,
+    ) -> Result<Option<Arc<Known>>, DirectoryError> {
         match directory.directory.by_id(&self.key).await {
             Ok(account) => {
                 let known = account.map(|account| Arc::new(Known::of(account, at)));
@@ -109,7 +139,7 @@ impl User {
                 let changed =
                     |known: &Known, before: &Known| known.password_mark != before.password_mark;
                 let is_active = known.as_ref().is_some_and(|known| known.active);
-                if let Some(before) = &before {
+                if let Some(before) = before {
                     let mut owed = self.owed.lock();
                     if known.as_ref().is_some_and(|known| changed(known, before)) {
                         owed.push((self.password_end, before.at));
@@ -122,12 +152,7 @@ impl User {
                 self.known.store(known.clone());
                 Ok(known)
             }
-            Err(error) => {
-                tracing::warn!(%error, "a directory cannot be asked; whom it has known stay so");
-                let again = at.plus(ASK_AGAIN).minus(directory.every);
-                self.asked_at.store(again.as_millis(), Ordering::Relaxed);
-                before.map(Some).ok_or(IssuedRefusal::Unavailable)
-            }
+            Err(error) => Err(error),
         }
     }
 }

@@ -5,3 +5,4 @@ mod kept;
 mod recheck;
 mod refresh;
 mod sign_in;
+mod take_over;

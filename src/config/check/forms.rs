@@ -1,5 +1,6 @@
 //! `[[identity.form]]`, and which of them a route uses.
 
+use super::members::members;
 use super::session_form::{django_session, drf_token};
 use super::{HOUR, secs, values};
 use crate::config::raw::{Item, Table, Wrong, nearest};
@@ -30,7 +31,7 @@ const KINDS: [(&str, Kind); 6] = [
 ];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 33] = [
+const KEYS: [(&str, &[&str]); 34] = [
     ("header", &["remote-user", "simplejwt", "jwt", "drf-token"]),
     ("value", &["remote-user"]),
     ("algorithm", &["simplejwt", "jwt"]),
@@ -38,6 +39,7 @@ const KEYS: [(&str, &[&str]); 33] = [
     ("danger_weak_key", &["simplejwt", "jwt"]),
     ("lifetime", &["simplejwt", "jwt", "django-session"]),
     ("user_id_claim", &["simplejwt", "jwt"]),
+    ("claims", &["simplejwt", "jwt"]),
     ("scheme", &["simplejwt", "drf-token"]),
     ("audience", &["simplejwt"]),
     ("issuer", &["simplejwt"]),
@@ -143,11 +145,16 @@ fn remote_user(table: &Table<'_>) -> RemoteUser {
 
 fn simplejwt(table: &Table<'_>) -> SimpleJwt {
     let default = SimpleJwt::new(key(table));
+    let user_id_claim = table.text("user_id_claim", claim).unwrap_or(default.user_id_claim);
     SimpleJwt {
+        claims: members(table, "claims", |name| {
+            // Token classes of services' own often add it.
+            (OWN_CLAIMS.contains(&name) && name != "username") || name == user_id_claim
+        }),
         header: table.text("header", token_header).unwrap_or(default.header),
         scheme: table.text("scheme", scheme).unwrap_or(default.scheme),
         lifetime: table.duration("lifetime", secs(10)..=HOUR).unwrap_or(default.lifetime),
-        user_id_claim: table.text("user_id_claim", claim).unwrap_or(default.user_id_claim),
+        user_id_claim,
         audience: table.text("audience", values::filled),
         issuer: table.text("issuer", values::filled),
         check_revoke_token: table.flag("check_revoke_token").unwrap_or(default.check_revoke_token),
@@ -157,10 +164,14 @@ fn simplejwt(table: &Table<'_>) -> SimpleJwt {
 
 fn hand_made(table: &Table<'_>) -> HandMadeJwt {
     let default = HandMadeJwt::new(key(table));
+    let user_id_claim = table.text("user_id_claim", claim).unwrap_or(default.user_id_claim);
     HandMadeJwt {
+        claims: members(table, "claims", |name| {
+            OWN_CLAIMS.contains(&name) || name == user_id_claim
+        }),
         header: table.text("header", form_header).unwrap_or(default.header),
         lifetime: table.duration("lifetime", secs(10)..=HOUR).unwrap_or(default.lifetime),
-        user_id_claim: table.text("user_id_claim", claim).unwrap_or(default.user_id_claim),
+        user_id_claim,
         key: default.key,
     }
 }

@@ -32,7 +32,7 @@ const KINDS: [(&str, Kind); 5] = [
 const REFUSALS: [(&str, Refusals); 2] = [("gateway", Refusals::Gateway), ("jwt", Refusals::Jwt)];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 26] = [
+const KEYS: [(&str, &[&str]); 28] = [
     ("header", &["simplejwt", "jwt", "drf-token"]),
     ("schemes", &["simplejwt", "jwt", "drf-token"]),
     ("algorithm", &["simplejwt", "jwt"]),
@@ -45,6 +45,8 @@ const KEYS: [(&str, &[&str]); 26] = [
     ("audience", &["simplejwt"]),
     ("issuer", &["simplejwt"]),
     ("check_revoke_token", &["simplejwt"]),
+    ("take_over_refresh", &["simplejwt"]),
+    ("blacklist", &["simplejwt"]),
     ("claim", &["jwt"]),
     ("refusals", &["jwt"]),
     ("max_age", &["jwt", "django-session"]),
@@ -115,6 +117,7 @@ fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<Issuer
     let kind = table.choice("kind", &KINDS);
     let name = table.text("name", values::name);
     let directory = directory(table, directories);
+    let of_users = directories.iter().find(|one| one.name == directory);
     let accept_until = table.date("accept_until");
     let word = kind.and_then(|kind| KINDS.iter().find(|(_, one)| *one == kind)).map(|one| one.0);
     for (key, kinds) in KEYS {
@@ -147,7 +150,7 @@ fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<Issuer
             let signature = signature(table);
             (
                 header(table, "Authorization", &["Bearer"]),
-                IssuerKind::SimpleJwt(simplejwt(table, signature)),
+                IssuerKind::SimpleJwt(simplejwt(table, signature, of_users)),
             )
         }
         Kind::Jwt => {
@@ -222,7 +225,13 @@ fn signature(table: &Table<'_>) -> IssuerSignature {
     IssuerSignature { algorithm, key, leeway, danger_weak_key }
 }
 
-fn simplejwt(table: &Table<'_>, signature: IssuerSignature) -> SimpleJwtIssuer {
+fn simplejwt(
+    table: &Table<'_>,
+    signature: IssuerSignature,
+    directory: Option<&DirectorySettings>,
+) -> SimpleJwtIssuer {
+    let take_over_refresh = table.flag("take_over_refresh").unwrap_or(false);
+    let blacklist = blacklist(table, take_over_refresh, directory);
     let token_type = |text: &str| match text {
         // Both say themselves what they are; a refresh token proves nothing in a request.
         "access" => Ok(TokenType::Access),
@@ -243,7 +252,36 @@ fn simplejwt(table: &Table<'_>, signature: IssuerSignature) -> SimpleJwtIssuer {
         audience: table.values("audience", values::filled).unwrap_or_default(),
         issuer: table.text("issuer", values::filled),
         check_revoke_token: table.flag("check_revoke_token").unwrap_or(false),
+        take_over_refresh,
+        blacklist,
     }
+}
+
+/// It is asked when a token is taken over: in the database in which the issuer's users are.
+fn blacklist(
+    table: &Table<'_>,
+    take_over_refresh: bool,
+    directory: Option<&DirectorySettings>,
+) -> Option<Database> {
+    if !table.flag("blacklist").unwrap_or(false) {
+        return None;
+    }
+    if !take_over_refresh {
+        table.error(
+            "blacklist",
+            Wrong::new("is asked for tokens that are taken over, and none is")
+                .help("set take_over_refresh = true, or remove it"),
+        );
+    }
+    let DirectoryKind::Django(django) = &directory?.kind else {
+        table.error(
+            "blacklist",
+            Wrong::new("the issuer's directory has no database")
+                .help("it lies in the database of a directory of the kind \"django\""),
+        );
+        return None;
+    };
+    Some(django.database.clone())
 }
 
 fn django_session(table: &Table<'_>, directory: Option<&DirectorySettings>) -> DjangoSessionIssuer {

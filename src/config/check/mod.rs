@@ -12,6 +12,7 @@ mod identity;
 mod issuer;
 mod listen;
 mod login;
+mod members;
 mod paths;
 mod route;
 mod session_form;

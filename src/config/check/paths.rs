@@ -1,8 +1,21 @@
 //! `[paths]`: what the gateway answers itself, and where.
 
+use super::members::members;
 use super::{alias, values};
 use crate::config::raw::{Item, Table, Wrong};
-use crate::config::{IssuerSettings, OwnPath, OwnPathEntry, Rotation, Shape};
+use crate::config::{IssuerSettings, Members, OwnPath, OwnPathEntry, Rotation, Shape};
+
+/// The members that an answer of login or refresh, or a refusal, has itself.
+const ANSWERS: [&str; 8] = [
+    "access",
+    "refresh",
+    "token_type",
+    "expires_in",
+    "refresh_expires_in",
+    "detail",
+    "code",
+    "request_id",
+];
 
 pub(super) const ROTATION: [(&str, Rotation); 2] =
     [("single-use", Rotation::SingleUse), ("none", Rotation::None)];
@@ -20,9 +33,17 @@ pub(super) fn paths(
         }
         let path = table
             .text(key, values::canonical_path)
-            .map_or_else(|| own.default_path().to_owned(), |path| path.to_string());
-        let entry = OwnPathEntry { path, own, rotation, shape: Shape::default() };
-        let item = Item { value: entry, place: table.place(key) };
+            .map(|path| path.to_string())
+            .or_else(|| own.default_path().map(str::to_owned));
+        let Some(path) = path else { continue };
+        let value = OwnPathEntry {
+            path,
+            own,
+            rotation,
+            shape: Shape::default(),
+            extra: Members::default(),
+        };
+        let item = Item { value, place: table.place(key) };
         add(table, &mut all, item, table.has(key));
     }
     table.tables("alias", |alias| {
@@ -49,9 +70,23 @@ fn read_alias(
             Wrong::new("only an alias of refresh has a rotation").help("remove it"),
         );
     }
+    if own.is_some_and(|own| own != OwnPath::Login) && table.has("extra") {
+        table.error(
+            "extra",
+            Wrong::new("only the answer of an alias of login has further members")
+                .help("remove it"),
+        );
+    }
     let shape = alias::shape(table, own, issuers);
+    if !matches!(shape, Shape::SimpleJwt) && table.has("extra") {
+        table.error(
+            "extra",
+            Wrong::new("is for shape = \"simplejwt\"").help("its answers say all of the body"),
+        );
+    }
+    let extra = members(table, "extra", |name| ANSWERS.contains(&name));
     let rotation = own_rotation.unwrap_or(rotation);
-    Some(OwnPathEntry { path: path?, own: own?, rotation, shape })
+    Some(OwnPathEntry { path: path?, own: own?, rotation, shape, extra })
 }
 
 /// Of two that collide, the one that is written is wrong, not the default.

@@ -2,6 +2,7 @@
 //! empty store and whatever must outlive it. A case that is not listed in `mount!` is dead code, and a warning says so.
 
 pub(super) mod kept;
+pub(super) mod once;
 pub(super) mod refresh;
 pub(super) mod sessions;
 pub(super) mod stamps;
@@ -125,6 +126,14 @@ macro_rules! mount {
             what_is_kept_is_in_the_record_from_the_beginning
             the_last_that_was_kept_is_there
             nothing_is_kept_for_a_session_that_has_ended
+        }
+        $crate::store::contract::mount! { @cases $fresh once:
+            a_marked_session_begins_once
+            whatever_ended_it_a_marked_session_does_not_begin_again
+            a_mark_without_a_session_lets_none_begin
+            of_fifty_parallel_beginnings_one_is_the_session_of_all
+            what_could_not_begin_leaves_no_mark
+            a_session_may_begin_once_its_mark_is_forgotten
         }
         $crate::store::contract::mount! { @cases $fresh stamps:
             a_key_without_a_stamp_has_none

@@ -12,6 +12,8 @@ mod identity;
 mod in_a_browser;
 mod servers;
 mod sign_in;
+mod take_over;
+mod templates;
 mod thousand;
 
 use serde_json::{Value, json};

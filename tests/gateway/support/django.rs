@@ -25,6 +25,9 @@ pub(crate) struct Django {
     pub(crate) address: SocketAddr,
 }
 
+/// Installs SimpleJWT's blacklist in the service.
+pub(crate) const TOKEN_BLACKLIST: (&str, &str) = ("DJANGO_TOKEN_BLACKLIST", "1");
+
 impl Django {
     /// Starts one for this test alone, which may change its database.
     pub(crate) fn start() -> Self {
@@ -35,6 +38,11 @@ impl Django {
     pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(database_in(folder.path()), seeded()).unwrap();
+        if variables.contains(&TOKEN_BLACKLIST) {
+            let mut migrate = python(&sqlite(&database_in(folder.path())));
+            migrate.args(["manage.py", "migrate", "-v", "0"]).envs(variables.iter().copied());
+            assert!(migrate.status().unwrap().success(), "the blacklist's tables are made");
+        }
         let told = sqlite(&database_in(folder.path()));
         Self::launch(folder, told, variables)
     }

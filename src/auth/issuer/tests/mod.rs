@@ -65,6 +65,8 @@ fn simplejwt(key: IssuerKey) -> SimpleJwtIssuer {
         audience: Vec::new(),
         issuer: None,
         check_revoke_token: false,
+        take_over_refresh: false,
+        blacklist: None,
     }
 }
 

@@ -99,7 +99,8 @@ async fn case_of(why: IssuedRefusal) -> Option<Case> {
             case
         }
         // What a service's tables, or a name and a password, are asked about: tested with those kinds.
-        IssuedRefusal::NotFound
+        IssuedRefusal::Blacklisted
+        | IssuedRefusal::NotFound
         | IssuedRefusal::UnknownBackend
         | IssuedRefusal::BadCredentials
         | IssuedRefusal::LockedOut
