@@ -4,6 +4,7 @@
 //! everything else that failed, each with a clear line on standard error.
 #![expect(clippy::print_stderr, reason = "what is wrong with a command goes to standard error")]
 
+mod doctor;
 mod health;
 mod operate;
 mod users;
@@ -56,6 +57,8 @@ enum Command {
     /// Copy the store while it is in use.
     #[command(subcommand)]
     Store(operate::StoreCommand),
+    /// Examine a service: what a gateway in front of it must know, and a configuration for it.
+    Doctor(doctor::Arguments),
     /// Ask a running gateway whether it is ready (for container health checks).
     Health {
         /// Its admin address.
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
         Some(Command::Key(command)) => operate::keys(command),
         Some(Command::Session(command)) => operate::sessions(command),
         Some(Command::Store(command)) => operate::store(command),
+        Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Health { admin }) => health::check(&admin),
     };
     match done {

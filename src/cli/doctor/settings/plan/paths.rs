@@ -1,0 +1,114 @@
+//! `[paths]`, its aliases, and `[tokens]`: the URLs that front ends know.
+
+use super::super::facts::Endpoint;
+use super::Planner;
+use crate::cli::doctor::finding::Mark;
+use crate::config::OwnPath;
+
+/// Where an own path goes whose default the project has itself.
+const ELSEWHERE: &str = "/doorwarden";
+
+impl Planner<'_> {
+    pub(super) fn paths(&mut self) {
+        let facts = self.facts;
+        self.toml.section("What the gateway answers itself");
+        let taken = |own: &OwnPath| facts.taken.iter().any(|path| path == own.default_path());
+        let moved: Vec<OwnPath> = OwnPath::ALL.into_iter().filter(taken).collect();
+        if !moved.is_empty() {
+            self.toml.table("[paths]");
+        }
+        for own in moved {
+            let path = own.default_path();
+            let to = format!("{ELSEWHERE}{path}");
+            self.toml.string(own.name(), &to, &format!("{path} is the project's"));
+            self.report.tell(
+                Mark::Note,
+                "paths",
+                format!("{path} is a path of the project's"),
+                format!("The gateway's own is at {to}."),
+            );
+        }
+        let Some(jwt) = facts.simplejwt.as_ref().filter(|_| self.choices.simplejwt.is_some())
+        else {
+            return;
+        };
+        for endpoint in &facts.urls.endpoints {
+            if let Some(to) = self.alias_of(endpoint) {
+                self.alias(endpoint, to, jwt.rotate);
+            }
+        }
+        let toml = &mut self.toml;
+        toml.table("[tokens]");
+        let access = jwt.access_lifetime.clamp(10, 86_400);
+        toml.duration("access_lifetime", access, "SIMPLE_JWT[\"ACCESS_TOKEN_LIFETIME\"]");
+        let refresh = jwt.refresh_lifetime.clamp(access.max(60), 366 * 86_400);
+        toml.duration("refresh_lifetime", refresh, "SIMPLE_JWT[\"REFRESH_TOKEN_LIFETIME\"]");
+        toml.string("user_id_claim", &jwt.user_id_claim, "SIMPLE_JWT[\"USER_ID_CLAIM\"]");
+        if access != jwt.access_lifetime {
+            self.report.add(
+                Mark::Note,
+                "tokens",
+                "ACCESS_TOKEN_LIFETIME is outside what the gateway takes (10 s to a day): the nearest is written",
+            );
+        }
+    }
+
+    /// What the gateway answers at a path of the project's, if it can answer what the view there would.
+    pub(super) fn alias_of(&self, endpoint: &Endpoint) -> Option<OwnPath> {
+        let jwt = self.facts.simplejwt.as_ref().filter(|_| self.choices.simplejwt.is_some())?;
+        if !endpoint.exact || endpoint.custom {
+            return None;
+        }
+        match endpoint.kind.as_str() {
+            "simplejwt-obtain" if !jwt.custom_obtain => Some(OwnPath::Login),
+            "simplejwt-refresh" => Some(OwnPath::Refresh),
+            "simplejwt-verify" => Some(OwnPath::Verify),
+            _ => None,
+        }
+    }
+
+    fn alias(&mut self, endpoint: &Endpoint, to: OwnPath, rotates: bool) {
+        self.toml.table("[[paths.alias]]");
+        self.toml.string("path", &endpoint.path, &endpoint.view);
+        self.toml.string("to", to.name(), "");
+        if to == OwnPath::Refresh {
+            let rotation = if rotates { "single-use" } else { "none" };
+            self.toml.string("rotation", rotation, "SIMPLE_JWT[\"ROTATE_REFRESH_TOKENS\"]");
+        }
+        self.report.add(
+            Mark::Fine,
+            "alias",
+            format!("{} is answered by the gateway ({})", endpoint.path, to.name()),
+        );
+        self.tell_what_lies_below(&endpoint.path);
+    }
+
+    /// An own path is exact: what lies below it goes on to the service, as a signed-in route.
+    fn tell_what_lies_below(&mut self, path: &str) {
+        let below: Vec<&str> = self
+            .facts
+            .urls
+            .paths
+            .iter()
+            .map(String::as_str)
+            .filter(|other| {
+                other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/') && rest.len() > 1)
+            })
+            .filter(|other| {
+                !self
+                    .facts
+                    .urls
+                    .endpoints
+                    .iter()
+                    .any(|one| one.path == *other && self.alias_of(one).is_some())
+            })
+            .collect();
+        if !below.is_empty() {
+            self.report.add(
+                Mark::Note,
+                "alias",
+                format!("below {path} lie paths that go on to the service: {}", below.join(", ")),
+            );
+        }
+    }
+}
