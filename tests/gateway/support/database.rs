@@ -195,7 +195,8 @@ impl Database {
         }
     }
 
-    fn admin_url(&self) -> String {
+    /// How the service is told of it.
+    pub(crate) fn admin_url(&self) -> String {
         match self.kind {
             Kind::Postgres => {
                 let folder = self.folder.path().display();
