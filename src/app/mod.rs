@@ -23,6 +23,7 @@ use crate::config::{Config, DirectoryKind, StoreKind};
 use crate::detect::Detectors;
 use crate::detect::watch::{self, NotDone, Respond, Watch};
 use crate::directory::Directory;
+use crate::directory::database::{Access, Databases};
 use crate::directory::django::DjangoDirectory;
 use crate::directory::file::FileDirectory;
 use crate::directory::password::PasswordPool;
@@ -84,7 +85,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     };
     let pool = PasswordPool::start(config.login.hash_threads, config.login.hash_queue)
         .map_err(start_error)?;
-    let directories = directories(&config, &metrics)?;
+    let databases = Databases::default();
+    let directories = directories(&config, &databases, &metrics)?;
     let asked: Vec<_> = directories.iter().map(|one| Arc::clone(one.directory())).collect();
     let forms = IdentityForms::open(&config, &asked, &state.forms_secret());
     let forms = Arc::new(forms.map_err(start_error)?);
@@ -197,7 +199,11 @@ fn open_store(config: &Config) -> Result<Store, StartError> {
     }
 }
 
-fn directories(config: &Config, metrics: &Metrics) -> Result<Vec<Watched>, StartError> {
+fn directories(
+    config: &Config,
+    databases: &Databases,
+    metrics: &Metrics,
+) -> Result<Vec<Watched>, StartError> {
     config
         .directories
         .iter()
@@ -207,7 +213,9 @@ fn directories(config: &Config, metrics: &Metrics) -> Result<Vec<Watched>, Start
                     Arc::new(FileDirectory::open(&directory.name, path).map_err(start_error)?)
                 }
                 DirectoryKind::Django(django) => {
-                    Arc::new(DjangoDirectory::new(&directory.name, django).map_err(start_error)?)
+                    let database = databases.open(&django.database, Access::Read);
+                    let opened = DjangoDirectory::new(&directory.name, django, database);
+                    Arc::new(opened.map_err(start_error)?)
                 }
             };
             let timed = Arc::new(TimedDirectory::new(found, metrics));

@@ -24,55 +24,38 @@ use async_trait::async_trait;
 
 use super::{Account, Directory, DirectoryError};
 use crate::caller::UserKey;
-use crate::config::{Database, DjangoDirectory as Settings};
+use crate::config::DjangoDirectory as Settings;
+use crate::directory::database::{Dialect, ServiceDatabase, Statement};
 use crate::django::hashers::{Algorithm, DEFAULT_DUMMY, dummy_like};
 use crate::secret::Secret;
 
 mod row;
-mod server;
-mod sqlite;
 mod statements;
 
-use row::Row;
-use server::Server;
-use sqlite::Sqlite;
+use row::{Row, only, same_but_for_case};
+use statements::{Statements, row};
 
 /// `kind = "django"`
 pub struct DjangoDirectory {
     name: String,
-    reader: Box<dyn Reader>,
+    database: Arc<ServiceDatabase>,
+    statements: Statements,
     hashers: Arc<[Algorithm]>,
     /// The newest usable password that was seen, and its decoy.
     decoy: ArcSwap<(String, Secret)>,
 }
 
-/// Reads the user table in one kind of database. What goes wrong is said for the log.
-#[async_trait]
-trait Reader: Send + Sync {
-    async fn look_up(&self, wanted: &Wanted) -> Result<Found, String>;
-}
-
-/// Who is looked for.
-#[derive(Clone)]
-enum Wanted {
-    Name(String),
-    Id(String),
-}
-
-/// What a look-up brings.
-#[derive(Default)]
-struct Found {
-    row: Option<Row>,
-    /// Looked up with every name, known and unknown alike: what a check costs now.
-    newest_password: Option<String>,
-}
-
 impl DjangoDirectory {
-    /// Takes the settings. The database need not be there yet: until it is, every look-up is a [`DirectoryError`].
+    /// Takes the settings, and the database that they name. It need not be there yet: until it is, every look-up is a
+    /// [`DirectoryError`].
     ///
     /// # Errors
     /// [`DirectoryError`] for a table, column or hasher whose name cannot be.
-    pub fn new(name: &str, settings: &Settings) -> Result<Self, DirectoryError> {
+    pub fn new(
+        name: &str,
+        settings: &Settings,
+        database: Arc<ServiceDatabase>,
+    ) -> Result<Self, DirectoryError> {
         let refused = |reason| DirectoryError { directory: name.to_owned(), reason };
         let hashers = settings
             .hashers
@@ -81,26 +64,35 @@ impl DjangoDirectory {
                 Algorithm::parse(hasher).ok_or_else(|| refused(format!("no hasher {hasher:?}")))
             })
             .collect::<Result<Arc<[_]>, _>>()?;
-        let reader: Box<dyn Reader> = match &settings.database {
-            Database::Sqlite(path) => Box::new(Sqlite::new(path, settings).map_err(refused)?),
-            Database::Server(server) => Box::new(Server::new(server, settings).map_err(refused)?),
-        };
+        let statements = Statements::new(database.dialect(), settings).map_err(refused)?;
         let decoy = ArcSwap::from_pointee((String::new(), Secret::new(DEFAULT_DUMMY)));
-        Ok(Self { name: name.to_owned(), reader, hashers, decoy })
+        Ok(Self { name: name.to_owned(), database, statements, hashers, decoy })
     }
 
-    async fn look_up(&self, wanted: Wanted) -> Result<Option<Account>, DirectoryError> {
-        let found = self
-            .reader
-            .look_up(&wanted)
-            .await
-            .map_err(|reason| DirectoryError { directory: self.name.clone(), reason })?;
-        let newest = found.newest_password.unwrap_or_default();
-        if !newest.is_empty() && self.decoy.load().0 != newest {
-            let decoy = Secret::new(dummy_like(&newest));
-            self.decoy.store(Arc::new((newest, decoy)));
-        }
-        Ok(found.row.map(|row| row.into_account(&self.name)))
+    /// The rows of the last of these statements, and what the first column of the others' first rows says.
+    async fn ask(
+        &self,
+        statements: Vec<Statement>,
+    ) -> Result<(Vec<Row>, Option<String>), DirectoryError> {
+        let answers = self.database.ask(statements).await.map_err(|error| self.failed(error))?;
+        let mut answers = answers.into_iter().rev();
+        let rows = answers.next().unwrap_or_default().into_iter().map(row);
+        let rows = rows.collect::<Result<_, _>>().map_err(|reason| self.failed(reason))?;
+        Ok((rows, answers.flatten().next().and_then(|mut texts| texts.pop().flatten())))
+    }
+
+    fn failed(&self, reason: impl Into<String>) -> DirectoryError {
+        DirectoryError { directory: self.name.clone(), reason: reason.into() }
+    }
+
+    /// The one row that is `the_one`.
+    fn only(
+        &self,
+        rows: Vec<Row>,
+        the_one: impl Fn(&Row) -> bool,
+    ) -> Result<Option<Account>, DirectoryError> {
+        let row = only(rows.into_iter().filter(the_one)).map_err(|reason| self.failed(reason))?;
+        Ok(row.map(|row| row.into_account(&self.name)))
     }
 }
 
@@ -119,14 +111,27 @@ impl Directory for DjangoDirectory {
     }
 
     async fn find(&self, name: &str) -> Result<Option<Account>, DirectoryError> {
-        self.look_up(Wanted::Name(name.to_owned())).await
+        // Looked up with every name, known and unknown alike: what a check costs now.
+        let statements = vec![self.statements.newest_password(), self.statements.by_name(name)];
+        let (rows, newest) = self.ask(statements).await?;
+        let newest = newest.unwrap_or_default();
+        if !newest.is_empty() && self.decoy.load().0 != newest {
+            let decoy = Secret::new(dummy_like(&newest));
+            self.decoy.store(Arc::new((newest, decoy)));
+        }
+        self.only(rows, |row| match self.database.dialect() {
+            Dialect::Sqlite => row.name == name,
+            Dialect::Postgres | Dialect::MySql => same_but_for_case(&row.name, name),
+        })
     }
 
     async fn by_id(&self, user: &UserKey) -> Result<Option<Account>, DirectoryError> {
         if *user.directory != *self.name {
             return Ok(None);
         }
-        self.look_up(Wanted::Id(user.id.to_string())).await
+        let (rows, _) = self.ask(vec![self.statements.by_id(&user.id)]).await?;
+        // What the database's own idea of equality lets through ("07" for 7) is somebody else.
+        self.only(rows, |row| *row.id == *user.id)
     }
 }
 

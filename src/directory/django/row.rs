@@ -54,20 +54,6 @@ pub(super) fn only(rows: impl IntoIterator<Item = Row>) -> Result<Option<Row>, &
     Ok(found)
 }
 
-/// A UUID as Django shows it; any other text as it is.
-pub(super) fn with_hyphens(id: &str) -> String {
-    let digits = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-    let parts = [id.get(..8), id.get(8..12), id.get(12..16), id.get(16..20), id.get(20..)];
-    match parts {
-        [Some(a), Some(b), Some(c), Some(d), Some(e)]
-            if id.len() == 32 && id.chars().all(digits) =>
-        {
-            format!("{a}-{b}-{c}-{d}-{e}")
-        }
-        _ => id.to_owned(),
-    }
-}
-
 /// The same name but for case: what remains of a collation that lets other case through.
 pub(super) fn same_but_for_case(a: &str, b: &str) -> bool {
     let folded = |text: &str| -> String {
@@ -76,26 +62,9 @@ pub(super) fn same_but_for_case(a: &str, b: &str) -> bool {
     a == b || folded(a) == folded(b)
 }
 
-/// A name from the configuration, between a dialect's quotes.
-pub(super) fn quoted(name: &str, quote: char) -> Result<String, String> {
-    if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
-        return Err(format!("no table or column is called {name:?}"));
-    }
-    Ok(format!("{quote}{}{quote}", name.replace(quote, &format!("{quote}{quote}"))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_cannot_leave_its_quotes() {
-        assert_eq!(quoted("a\"b`c", '"').unwrap(), "\"a\"\"b`c\"");
-        assert_eq!(quoted("a\"b`c", '`').unwrap(), "`a\"b``c`");
-        for name in ["", "a\0b", "a\nb"] {
-            assert!(quoted(name, '"').is_err(), "{name:?}");
-        }
-    }
 
     #[test]
     fn what_a_collation_ignores_beside_case_makes_another_name() {

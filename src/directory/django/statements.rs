@@ -1,128 +1,111 @@
-//! The statements for database servers, which differ by dialect in quotes, placeholders and types.
+//! The statements that look users up, which differ by dialect in quotes, placeholders and types.
 //!
-//! Every column comes as a text that the server made, so that `bigint`, `uuid`, `boolean` and `tinyint(1)` need no types
-//! here. One statement brings the user with the groups: a second one for known names only could be told by its time.
+//! One statement brings the user with the groups: a second one for known names only could be told by its time.
 //!
-//! What is looked for must have the column's type, or no index is used. PostgreSQL makes the text that type by putting it
-//! into a record of the table; MySQL converts a constant by itself.
+//! On SQLite a column is always written with its table: it takes a quoted name that it does not know for a text, but not
+//! when a table stands before it. A boolean there is a number; what is none is not true.
 
 use std::sync::Arc;
 
 use super::Settings;
-use super::row::{Row, quoted, with_hyphens};
-use crate::config::Engine;
+use super::row::Row;
+use crate::directory::database::{Dialect, Statement, Texts, with_hyphens};
 
 /// One directory's statements.
 pub(super) struct Statements {
-    pub(super) by_name: Statement,
-    pub(super) by_id: Statement,
-    pub(super) newest_password: Arc<str>,
-}
-
-/// A statement that looks for a value.
-pub(super) struct Statement {
-    pub(super) sql: Arc<str>,
-    second: Second,
-}
-
-/// What the second placeholder stands for.
-enum Second {
-    Nothing,
-    /// PostgreSQL: the column whose type the value takes.
-    Column(String),
-    /// MySQL keeps a UUID without its hyphens.
-    WithoutHyphens,
+    dialect: Dialect,
+    by_name: Arc<str>,
+    by_id: Arc<str>,
+    newest_password: Arc<str>,
 }
 
 impl Statements {
-    pub(super) fn new(engine: Engine, settings: &Settings) -> Result<Self, String> {
-        let (quote, text) = match engine {
-            Engine::Postgres => ('"', "text"),
-            Engine::MySql => ('`', "CHAR"),
-        };
+    pub(super) fn new(dialect: Dialect, settings: &Settings) -> Result<Self, String> {
         let columns = &settings.columns;
-        let column = |name: &str| Ok::<_, String>(format!("u.{}", quoted(name, quote)?));
+        let column = |name: &str| Ok::<_, String>(format!("u.{}", dialect.quoted(name)?));
+        // What is not configured is a constant, so that all rows have one shape.
         let or = |name: &str, constant: &str| {
             if name.is_empty() { Ok(constant.to_owned()) } else { column(name) }
         };
-        let table = quoted(&settings.user_table, quote)?;
+        let boolean = |name: &str, constant: &str| {
+            let value = or(name, constant)?;
+            Ok::<_, String>(match dialect {
+                Dialect::Sqlite => format!("(typeof({value}) = 'integer' AND {value} <> 0)"),
+                Dialect::Postgres | Dialect::MySql => value,
+            })
+        };
+        let table = dialect.quoted(&settings.user_table)?;
         let id = column(&columns.id)?;
         let password = column(&columns.password)?;
         let groups = match &settings.groups {
             None => "NULL".to_owned(),
             Some(groups) => format!(
                 "(SELECT {}(g.{}) FROM {} g JOIN {} m ON m.{} = g.{} WHERE m.{} = {id})",
-                match engine {
-                    Engine::Postgres => "json_agg",
-                    Engine::MySql => "JSON_ARRAYAGG",
+                match dialect {
+                    Dialect::Sqlite => "json_group_array",
+                    Dialect::Postgres => "json_agg",
+                    Dialect::MySql => "JSON_ARRAYAGG",
                 },
-                quoted("name", quote)?,
-                quoted(&groups.group_table, quote)?,
-                quoted(&groups.membership_table, quote)?,
-                quoted(&groups.group_column, quote)?,
-                quoted("id", quote)?,
-                quoted(&groups.user_column, quote)?,
+                dialect.quoted("name")?,
+                dialect.quoted(&groups.group_table)?,
+                dialect.quoted(&groups.membership_table)?,
+                dialect.quoted(&groups.group_column)?,
+                dialect.quoted("id")?,
+                dialect.quoted(&groups.user_column)?,
             ),
         };
         let selected = [
             id.clone(),
             column(&columns.username)?,
             password.clone(),
-            or(&columns.is_active, "1")?,
-            or(&columns.is_staff, "0")?,
-            or(&columns.is_superuser, "0")?,
+            boolean(&columns.is_active, "1")?,
+            boolean(&columns.is_staff, "0")?,
+            boolean(&columns.is_superuser, "0")?,
             or(&columns.email, "''")?,
             groups,
         ]
-        .map(|value| format!("CAST({value} AS {text})"))
+        .map(|value| dialect.as_text(&value))
         .join(", ");
-        let statement = |name: &str, is_id: bool| {
-            let quoted = quoted(name, quote)?;
-            let (wanted, second) = match engine {
-                Engine::Postgres => (
-                    format!(
-                        "= (SELECT k.{quoted} FROM json_populate_record(CAST(NULL AS {table}), \
-                         json_build_object(CAST($2 AS text), CAST($1 AS text))) k)"
-                    ),
-                    Second::Column(name.to_owned()),
-                ),
-                Engine::MySql if is_id => ("IN (?, ?)".to_owned(), Second::WithoutHyphens),
-                Engine::MySql => ("= ?".to_owned(), Second::Nothing),
-            };
-            Ok::<_, String>(Statement {
-                // Two rows show that the column is not unique.
-                sql: format!("SELECT {selected} FROM {table} u WHERE u.{quoted} {wanted} LIMIT 2")
-                    .into(),
-                second,
-            })
+        let is_name = match dialect {
+            // Whatever collation the column has.
+            Dialect::Sqlite => "= ?1 COLLATE BINARY".to_owned(),
+            Dialect::Postgres | Dialect::MySql => {
+                dialect.is_value(&settings.user_table, &columns.username, 1)?
+            }
+        };
+        let is_id = dialect.is_key(&settings.user_table, &columns.id, 1)?;
+        // Two rows show that the column is not unique.
+        let statement = |column: &str, wanted: &str| {
+            format!("SELECT {selected} FROM {table} u WHERE {column} {wanted} LIMIT 2").into()
         };
         Ok(Self {
-            by_name: statement(&columns.username, false)?,
-            by_id: statement(&columns.id, true)?,
+            dialect,
+            by_name: statement(&column(&columns.username)?, &is_name),
+            by_id: statement(&id, &is_id),
             newest_password: format!(
-                "SELECT CAST({password} AS {text}) FROM {table} u WHERE {password} NOT LIKE '!%' \
-                 AND {password} <> '' ORDER BY {id} DESC LIMIT 1"
+                "SELECT {} FROM {table} u WHERE {password} NOT LIKE '!%' AND {password} <> '' \
+                 ORDER BY {id} DESC LIMIT 1",
+                dialect.as_text(&password),
             )
             .into(),
         })
     }
-}
 
-impl Statement {
-    /// What stands for the placeholders.
-    pub(super) fn parameters(&self, wanted: &str) -> Vec<String> {
-        let mut all = vec![wanted.to_owned()];
-        match &self.second {
-            Second::Nothing => {}
-            Second::Column(column) => all.push(column.clone()),
-            Second::WithoutHyphens => all.push(wanted.replace('-', "")),
-        }
-        all
+    pub(super) fn by_name(&self, name: &str) -> Statement {
+        Statement { sql: Arc::clone(&self.by_name), parameters: vec![name.to_owned()] }
+    }
+
+    pub(super) fn by_id(&self, id: &str) -> Statement {
+        Statement { sql: Arc::clone(&self.by_id), parameters: self.dialect.key_parameters(id) }
+    }
+
+    pub(super) fn newest_password(&self) -> Statement {
+        Statement { sql: Arc::clone(&self.newest_password), parameters: Vec::new() }
     }
 }
 
 /// A row as the statements select it.
-pub(super) fn row(values: Vec<Option<String>>) -> Result<Row, String> {
+pub(super) fn row(values: Texts) -> Result<Row, String> {
     let Ok([id, name, password, active, staff, superuser, email, groups]) =
         <[Option<String>; 8]>::try_from(values)
     else {

@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::*;
-use crate::config::{DjangoColumns, DjangoGroups};
+use crate::config::{Database, DjangoColumns, DjangoGroups};
+use crate::directory::database::{Access, Databases};
 
 const SCHEMA: &str = r#"
 CREATE TABLE auth_user (
@@ -42,6 +43,11 @@ fn settings(database: &Path) -> Settings {
     }
 }
 
+fn open(settings: &Settings) -> Result<DjangoDirectory, DirectoryError> {
+    let database = Databases::default().open(&settings.database, Access::Read);
+    DjangoDirectory::new("django", settings, database)
+}
+
 struct Kit {
     directory: DjangoDirectory,
     path: PathBuf,
@@ -54,7 +60,7 @@ fn kit(schema: &str, change: impl FnOnce(&mut Settings)) -> Kit {
     Connection::open(&path).unwrap().execute_batch(schema).unwrap();
     let mut settings = settings(&path);
     change(&mut settings);
-    let directory = DjangoDirectory::new("django", &settings).unwrap();
+    let directory = open(&settings).unwrap();
     Kit { directory, path, _keep: keep }
 }
 
@@ -168,9 +174,9 @@ fn names_that_cannot_be_are_refused() {
     let path = Path::new("/nonexistent");
     for table in ["", "a\0b", "a\nb"] {
         let settings = Settings { user_table: table.into(), ..settings(path) };
-        assert!(DjangoDirectory::new("django", &settings).is_err(), "{table:?}");
+        assert!(open(&settings).is_err(), "{table:?}");
     }
     let settings = Settings { hashers: vec!["rot13".into()], ..settings(path) };
-    let Err(error) = DjangoDirectory::new("django", &settings) else { panic!("taken") };
+    let Err(error) = open(&settings) else { panic!("taken") };
     assert!(error.to_string().contains("rot13"));
 }

@@ -1,18 +1,17 @@
-//! PostgreSQL, MySQL and MariaDB: a few connections, opened when they are needed, that cannot write.
+//! PostgreSQL, MySQL and MariaDB: a few connections, opened when they are needed.
 //!
 //! **Time.** Waiting for a free connection, opening one and asking each have a limit, and the server has the last one too,
 //! so that what we gave up on does not go on there. A server that refuses connections is trouble at once, not after the
 //! limit.
 //!
 //! **A server that comes back.** A connection that fails is never used again. If it had been used before, the server may
-//! have restarted since: the look-up, which changes nothing, is done once more on a new one.
+//! have restarted since: what was asked, which may be done twice, is done once more on a new one.
 //!
 //! **The password** is read from its file for each new connection, so another one there needs no restart.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use parking_lot::Mutex;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -20,9 +19,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, MySqlConnection, PgConnection, Row as 
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::row::{Row, only, same_but_for_case};
-use super::statements::{Statement, Statements, row};
-use super::{Found, Reader, Settings, Wanted};
+use super::{Access, Statement, Texts};
 use crate::config::{DatabaseServer, DatabaseTls, Engine};
 use crate::directory::private_file;
 use crate::secret::Secret;
@@ -33,7 +30,7 @@ const LONGEST_REST: Duration = Duration::from_secs(120);
 /// A database on a server.
 pub(super) struct Server {
     settings: DatabaseServer,
-    statements: Statements,
+    access: Access,
     at_once: Semaphore,
     idle: Mutex<Vec<(Connection, Instant)>>,
 }
@@ -54,24 +51,52 @@ enum Trouble {
     Late(&'static str, Duration),
 }
 
+/// What is done on a connection.
+enum Work {
+    Ask(Vec<Statement>),
+    Change(Statement),
+}
+
+/// What comes of it.
+enum Done {
+    Rows(Vec<Vec<Texts>>),
+    Changed(u64),
+}
+
 impl Server {
-    pub(super) fn new(server: &DatabaseServer, settings: &Settings) -> Result<Self, String> {
-        Ok(Self {
-            statements: Statements::new(server.engine, settings)?,
+    pub(super) fn new(server: &DatabaseServer, access: Access) -> Self {
+        Self {
             at_once: Semaphore::new(server.max_connections),
             idle: Mutex::default(),
             settings: server.clone(),
-        })
+            access,
+        }
     }
 
-    async fn ask_some_connection(&self, wanted: &Wanted) -> Result<Found, Trouble> {
+    pub(super) async fn ask(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Texts>>, String> {
+        match self.on_some_connection(&Work::Ask(statements)).await {
+            Ok(Done::Rows(rows)) => Ok(rows),
+            Ok(Done::Changed(_)) => Err("it changed something instead".into()),
+            Err(trouble) => Err(format!("{}: {trouble}", self.place())),
+        }
+    }
+
+    pub(super) async fn change(&self, statement: Statement) -> Result<u64, String> {
+        match self.on_some_connection(&Work::Change(statement)).await {
+            Ok(Done::Changed(rows)) => Ok(rows),
+            Ok(Done::Rows(_)) => Err("it asked something instead".into()),
+            Err(trouble) => Err(format!("{}: {trouble}", self.place())),
+        }
+    }
+
+    async fn on_some_connection(&self, work: &Work) -> Result<Done, Trouble> {
         let limit = self.settings.connect_timeout;
         let _permit = timeout(limit, self.at_once.acquire())
             .await
             .map_err(|_| Trouble::Late("all connections are busy", limit))?
             .map_err(|_| Trouble::Shape("it is closed".into()))?;
         if let Some(connection) = self.rested() {
-            match self.ask(connection, wanted).await {
+            match self.on(connection, work).await {
                 Err(Trouble::Sql(_)) => {}
                 answer => return answer,
             }
@@ -79,7 +104,7 @@ impl Server {
         let connection = timeout(limit, self.connect())
             .await
             .map_err(|_| Trouble::Late("the connection is not ready", limit))??;
-        self.ask(connection, wanted).await
+        self.on(connection, work).await
     }
 
     /// A connection that was used before.
@@ -89,36 +114,18 @@ impl Server {
         idle.pop().map(|(connection, _)| connection)
     }
 
-    /// Asks, and keeps the connection if all went well. After trouble the others are suspect too.
-    async fn ask(&self, mut connection: Connection, wanted: &Wanted) -> Result<Found, Trouble> {
+    /// Does it, and keeps the connection if all went well. After trouble the others are suspect too.
+    async fn on(&self, mut connection: Connection, work: &Work) -> Result<Done, Trouble> {
         let limit = self.settings.query_timeout;
-        let answer = timeout(limit, self.ask_it(&mut connection, wanted))
+        let done = timeout(limit, connection.work(work))
             .await
             .unwrap_or(Err(Trouble::Late("there is no answer", limit)));
         let mut idle = self.idle.lock();
-        match answer {
+        match done {
             Ok(_) => idle.push((connection, Instant::now())),
             Err(_) => idle.clear(),
         }
-        answer
-    }
-
-    async fn ask_it(&self, connection: &mut Connection, wanted: &Wanted) -> Result<Found, Trouble> {
-        match wanted {
-            Wanted::Name(name) => {
-                let newest = connection.texts(&self.statements.newest_password, &[]).await?;
-                let same = |row: &Row| same_but_for_case(&row.name, name);
-                Ok(Found {
-                    row: find(connection, &self.statements.by_name, name, same).await?,
-                    newest_password: newest.into_iter().flatten().next().flatten(),
-                })
-            }
-            Wanted::Id(id) => {
-                let same = |row: &Row| row.id == *id;
-                let row = find(connection, &self.statements.by_id, id, same).await?;
-                Ok(Found { row, newest_password: None })
-            }
-        }
+        done
     }
 
     async fn connect(&self) -> Result<Connection, Trouble> {
@@ -126,15 +133,21 @@ impl Server {
         let limit = self.settings.query_timeout.as_millis();
         match self.settings.engine {
             Engine::Postgres => {
+                let read_only = match self.access {
+                    Access::Read => "on",
+                    Access::Write => "off",
+                };
                 let options = self
                     .postgres(&password)
-                    .options([("default_transaction_read_only", "on")])
+                    .options([("default_transaction_read_only", read_only)])
                     .options([("statement_timeout", limit.to_string())]);
                 Ok(Connection::Postgres(options.connect().await?))
             }
             Engine::MySql => {
                 let mut connection = Connection::MySql(self.mysql(&password).connect().await?);
-                connection.run("SET SESSION TRANSACTION READ ONLY").await?;
+                if self.access == Access::Read {
+                    connection.run("SET SESSION TRANSACTION READ ONLY").await?;
+                }
                 // MariaDB's and MySQL's name for the same; each knows one of them only.
                 let seconds = self.settings.query_timeout.as_secs_f64();
                 let mariadb = format!("SET SESSION max_statement_time = {seconds}");
@@ -223,63 +236,69 @@ impl Server {
     }
 }
 
-#[async_trait]
-impl Reader for Server {
-    async fn look_up(&self, wanted: &Wanted) -> Result<Found, String> {
-        let (Wanted::Name(text) | Wanted::Id(text)) = wanted;
-        // PostgreSQL has no such texts, and nobody's name is one elsewhere: Django's forms refuse it.
-        if text.contains('\0') {
-            return Ok(Found::default());
+/// Binds the parameters of a statement; only the types differ between the servers.
+macro_rules! bound {
+    ($statement:expr) => {{
+        // Names in it were quoted; values are parameters.
+        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&$statement.sql)));
+        for parameter in &$statement.parameters {
+            query = query.bind(parameter.as_str());
         }
-        let answer = self.ask_some_connection(wanted).await;
-        answer.map_err(|trouble| format!("{}: {trouble}", self.place()))
-    }
-}
-
-/// The one row that is `the_one`.
-async fn find(
-    connection: &mut Connection,
-    statement: &Statement,
-    wanted: &str,
-    the_one: impl Fn(&Row) -> bool + Send,
-) -> Result<Option<Row>, Trouble> {
-    let rows = match connection.texts(&statement.sql, &statement.parameters(wanted)).await {
-        // The column cannot hold such a value: no number, no UUID, too long.
-        Err(sqlx::Error::Database(error))
-            if error.code().is_some_and(|code| code.starts_with("22")) =>
-        {
-            Vec::new()
-        }
-        rows => rows?,
-    };
-    let rows = rows.into_iter().map(row).collect::<Result<Vec<_>, _>>().map_err(Trouble::Shape)?;
-    only(rows.into_iter().filter(the_one)).map_err(|reason| Trouble::Shape(reason.into()))
+        query
+    }};
 }
 
 impl Connection {
-    /// All rows of a statement whose columns are all texts.
-    async fn texts(
-        &mut self,
-        sql: &Arc<str>,
-        parameters: &[String],
-    ) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
-        /// Binds, fetches and takes apart; only the types differ.
-        macro_rules! fetch {
-            ($connection:expr) => {{
-                // Names in it were quoted by `Statements`; values are parameters.
-                let mut query = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
-                for parameter in parameters {
-                    query = query.bind(parameter.as_str());
+    async fn work(&mut self, work: &Work) -> Result<Done, Trouble> {
+        match work {
+            Work::Ask(statements) => {
+                let mut all = Vec::with_capacity(statements.len());
+                for statement in statements {
+                    all.push(self.rows(statement).await?);
                 }
-                let rows = query.fetch_all($connection).await?;
-                rows.iter()
-                    .map(|row| (0..row.len()).map(|at| row.try_get_unchecked(at)).collect())
-                    .collect()
-            }};
+                Ok(Done::Rows(all))
+            }
+            Work::Change(statement) => {
+                let changed = match self {
+                    Self::Postgres(connection) => {
+                        bound!(statement).execute(connection).await?.rows_affected()
+                    }
+                    Self::MySql(connection) => {
+                        bound!(statement).execute(connection).await?.rows_affected()
+                    }
+                };
+                Ok(Done::Changed(changed))
+            }
         }
-        match self {
-            Self::Postgres(connection) => fetch!(connection),
-            Self::MySql(connection) => fetch!(connection),
+    }
+
+    /// All rows of a statement whose columns are all texts.
+    async fn rows(&mut self, statement: &Statement) -> Result<Vec<Texts>, sqlx::Error> {
+        // PostgreSQL has no such texts, and no key is one elsewhere: Django's forms refuse it.
+        if statement.parameters.iter().any(|text| text.contains('\0')) {
+            return Ok(Vec::new());
+        }
+        macro_rules! texts {
+            ($connection:expr) => {
+                bound!(statement).fetch_all($connection).await.and_then(|rows| {
+                    rows.iter()
+                        .map(|row| (0..row.len()).map(|at| row.try_get_unchecked(at)).collect())
+                        .collect()
+                })
+            };
+        }
+        let rows = match self {
+            Self::Postgres(connection) => texts!(connection),
+            Self::MySql(connection) => texts!(connection),
+        };
+        match rows {
+            // The column cannot hold such a value: no number, no UUID, too long.
+            Err(sqlx::Error::Database(error))
+                if error.code().is_some_and(|code| code.starts_with("22")) =>
+            {
+                Ok(Vec::new())
+            }
+            rows => rows,
         }
     }
 

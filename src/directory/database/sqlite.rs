@@ -1,0 +1,157 @@
+//! A SQLite file.
+//!
+//! A file that is missing, locked for longer than the wait, or shaped otherwise is trouble. A file that was replaced is
+//! opened anew. None is ever made.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, params_from_iter};
+use tokio::sync::Semaphore;
+
+use super::{Access, Statement, Texts};
+
+/// A look-up takes microseconds; more than this many at once only wait for each other. There is one writer at a time.
+const READERS: usize = 4;
+
+/// How long a statement waits for a lock. Django holds one for the length of a write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A database file.
+pub(super) struct Sqlite {
+    inner: Arc<Inner>,
+    /// Who waits for a connection waits here, and not on one of the few threads that may block.
+    at_once: Semaphore,
+}
+
+struct Inner {
+    path: PathBuf,
+    access: Access,
+    idle: Mutex<Vec<Opened>>,
+}
+
+struct Opened {
+    connection: Connection,
+    file: (u64, u64),
+}
+
+/// What a statement says when it does not work.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Shape(&'static str),
+}
+
+impl Sqlite {
+    pub(super) fn new(path: &Path, access: Access) -> Self {
+        let inner = Inner { path: path.to_owned(), access, idle: Mutex::default() };
+        let at_once = match access {
+            Access::Read => READERS,
+            Access::Write => 1,
+        };
+        Self { inner: Arc::new(inner), at_once: Semaphore::new(at_once) }
+    }
+
+    pub(super) async fn ask(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Texts>>, String> {
+        self.run(move |connection| {
+            statements.iter().map(|statement| rows(connection, statement)).collect()
+        })
+        .await
+    }
+
+    pub(super) async fn change(&self, statement: Statement) -> Result<u64, String> {
+        self.run(move |connection| {
+            let parameters = params_from_iter(&statement.parameters);
+            let changed = connection.prepare_cached(&statement.sql)?.execute(parameters)?;
+            Ok(u64::try_from(changed).unwrap_or(u64::MAX))
+        })
+        .await
+    }
+
+    /// On a thread that may block, a few at a time.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, String> {
+        let _permit = self.at_once.acquire().await.map_err(|_| "it is closed")?;
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || inner.with_connection(work))
+            .await
+            .map_err(|_| "the work broke off")?
+    }
+}
+
+impl Inner {
+    fn with_connection<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Trouble>,
+    ) -> Result<T, String> {
+        let failed = |reason: String| format!("{}: {reason}", self.path.display());
+        let opened = self.take().map_err(failed)?;
+        let result = work(&opened.connection).map_err(|trouble| failed(trouble.to_string()));
+        // After trouble the connection is closed: the next statement starts from nothing.
+        if result.is_ok() {
+            self.idle.lock().push(opened);
+        }
+        result
+    }
+
+    /// A connection to the file that is there now.
+    fn take(&self) -> Result<Opened, String> {
+        let metadata = std::fs::metadata(&self.path).map_err(|error| error.to_string())?;
+        let file = (metadata.dev(), metadata.ino());
+        let idle = {
+            let mut idle = self.idle.lock();
+            idle.retain(|opened| opened.file == file);
+            idle.pop()
+        };
+        if let Some(opened) = idle {
+            return Ok(opened);
+        }
+        let access = match self.access {
+            Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        };
+        let open = || {
+            let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(&self.path, flags)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            // The file is somebody else's: what its schema defines may not do more than compute.
+            connection.pragma_update(None, "trusted_schema", false)?;
+            Ok::<_, rusqlite::Error>(connection)
+        };
+        Ok(Opened { connection: open().map_err(|error| error.to_string())?, file })
+    }
+}
+
+fn rows(connection: &Connection, statement: &Statement) -> Result<Vec<Texts>, Trouble> {
+    let mut prepared = connection.prepare_cached(&statement.sql)?;
+    let columns = prepared.column_count();
+    let mut rows = prepared.query(params_from_iter(&statement.parameters))?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let texts = (0..columns).map(|column| text(row.get_ref(column)?));
+        all.push(texts.collect::<Result<_, Trouble>>()?);
+    }
+    Ok(all)
+}
+
+fn text(value: ValueRef<'_>) -> Result<Option<String>, Trouble> {
+    match value {
+        ValueRef::Null => Ok(None),
+        ValueRef::Integer(number) => Ok(Some(number.to_string())),
+        ValueRef::Text(text) => match std::str::from_utf8(text) {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(_) => Err(Trouble::Shape("a text is not UTF-8")),
+        },
+        ValueRef::Real(_) | ValueRef::Blob(_) => {
+            Err(Trouble::Shape("a value is neither a whole number nor a text"))
+        }
+    }
+}

@@ -1,0 +1,66 @@
+use std::path::Path;
+
+use super::*;
+
+fn statement(sql: &str, parameters: &[&str]) -> Statement {
+    Statement { sql: sql.into(), parameters: parameters.iter().map(|&text| text.into()).collect() }
+}
+
+fn file(folder: &Path, schema: &str) -> Database {
+    let path = folder.join("db.sqlite3");
+    rusqlite::Connection::open(&path).unwrap().execute_batch(schema).unwrap();
+    Database::Sqlite(path)
+}
+
+#[test]
+fn a_name_cannot_leave_its_quotes() {
+    assert_eq!(Dialect::Postgres.quoted("a\"b`c").unwrap(), "\"a\"\"b`c\"");
+    assert_eq!(Dialect::MySql.quoted("a\"b`c").unwrap(), "`a\"b``c`");
+    let value = Dialect::Postgres.is_value("t", "it's", 1).unwrap();
+    assert!(value.contains("json_build_object('it''s'"), "{value}");
+    for name in ["", "a\0b", "a\nb"] {
+        assert!(Dialect::Sqlite.quoted(name).is_err(), "{name:?}");
+    }
+}
+
+#[test]
+fn the_same_database_is_opened_once_for_each_access() {
+    let databases = Databases::default();
+    let (one, two) = (Database::Sqlite("/a".into()), Database::Sqlite("/b".into()));
+    let first = databases.open(&one, Access::Read);
+    assert!(Arc::ptr_eq(&first, &databases.open(&one, Access::Read)));
+    assert!(!Arc::ptr_eq(&first, &databases.open(&one, Access::Write)));
+    assert!(!Arc::ptr_eq(&first, &databases.open(&two, Access::Read)));
+}
+
+#[tokio::test]
+async fn numbers_and_texts_come_as_texts_and_null_as_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings =
+        file(folder.path(), "CREATE TABLE t (a, b); INSERT INTO t VALUES (7, NULL), ('x', x'00')");
+    let open = Databases::default().open(&settings, Access::Read);
+    let asked = vec![
+        statement("SELECT a, b FROM t WHERE a = 7", &[]),
+        statement("SELECT a FROM t WHERE a = ?1", &["x"]),
+        statement("SELECT a FROM t WHERE a = ?1", &["nobody"]),
+    ];
+    let answers = open.ask(asked).await.unwrap();
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(answers, [vec![vec![text("7"), None]], vec![vec![text("x")]], vec![]]);
+    let blob = open.ask(vec![statement("SELECT b FROM t WHERE a = 'x'", &[])]).await;
+    assert!(blob.unwrap_err().contains("neither"));
+}
+
+#[tokio::test]
+async fn what_is_opened_for_reading_cannot_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = file(folder.path(), "CREATE TABLE t (a); INSERT INTO t VALUES (1), (1)");
+    let databases = Databases::default();
+    let delete = || statement("DELETE FROM t WHERE a = 1", &[]);
+    let reader = databases.open(&settings, Access::Read);
+    assert!(reader.change(delete()).await.is_err());
+    assert!(reader.ask(vec![delete()]).await.is_err());
+    let writer = databases.open(&settings, Access::Write);
+    assert_eq!(writer.change(delete()).await, Ok(2));
+    assert_eq!(writer.change(delete()).await, Ok(0));
+}
