@@ -58,7 +58,7 @@ enum Command {
     #[command(subcommand)]
     Store(operate::StoreCommand),
     /// Examine a service: what a gateway in front of it must know, and a configuration for it.
-    Doctor(doctor::Arguments),
+    Doctor(Box<doctor::Arguments>),
     /// Ask a running gateway whether it is ready (for container health checks).
     Health {
         /// Its admin address.

@@ -128,6 +128,14 @@ fn open(settings: &IssuerSettings) -> Result<Box<dyn Issuer>, IssuerKeyError> {
     })
 }
 
+/// Can its key be read and used?
+///
+/// # Errors
+/// [`IssuerKeyError`] if not.
+pub fn try_key(settings: &IssuerSettings) -> Result<(), IssuerKeyError> {
+    open(settings).map(drop)
+}
+
 impl Issuers {
     /// Reads the keys.
     pub(super) fn open(
