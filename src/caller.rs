@@ -45,6 +45,10 @@ pub enum Proof {
     SessionCookie,
     /// A token that an `[[issuer]]` issued: its index in the configuration.
     Issued(usize),
+    /// A session cookie that an `[[issuer]]` issued.
+    IssuedCookie(usize),
+    /// A name and a password, which an `[[issuer]]` lets pass in each request (HTTP Basic).
+    Password(usize),
 }
 
 /// A caller whose credential was checked.
@@ -120,6 +124,34 @@ impl Proof {
             Self::AccessToken => "access_token",
             Self::SessionCookie => "session_cookie",
             Self::Issued(_) => "issued",
+            Self::IssuedCookie(_) => "issued_cookie",
+            Self::Password(_) => "password",
+        }
+    }
+
+    /// The `[[issuer]]` that takes it, as an index in the configuration.
+    pub const fn issuer(self) -> Option<usize> {
+        match self {
+            Self::AccessToken | Self::SessionCookie => None,
+            Self::Issued(issuer) | Self::IssuedCookie(issuer) | Self::Password(issuer) => {
+                Some(issuer)
+            }
+        }
+    }
+
+    /// Do browsers send it with requests that another site's page causes?
+    pub const fn is_sent_unasked(self) -> bool {
+        match self {
+            Self::AccessToken | Self::Issued(_) => false,
+            Self::SessionCookie | Self::IssuedCookie(_) | Self::Password(_) => true,
+        }
+    }
+
+    /// Is it a session's cookie, the gateway's or another's?
+    pub const fn is_cookie(self) -> bool {
+        match self {
+            Self::AccessToken | Self::Issued(_) | Self::Password(_) => false,
+            Self::SessionCookie | Self::IssuedCookie(_) => true,
         }
     }
 }

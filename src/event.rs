@@ -39,6 +39,15 @@ pub enum What {
         /// Whether a session cookie was issued.
         cookie: bool,
     },
+    /// A refresh token that an `[[issuer]]` issued was presented for the first time, and a session of the gateway's began.
+    TakenOver {
+        /// The new session.
+        session: SessionId,
+        /// Its user.
+        user: UserKey,
+        /// The issuer's name.
+        issuer: Arc<str>,
+    },
     /// Somebody tried to sign in and did not.
     SignInFailed {
         /// The name given, folded.
@@ -177,6 +186,8 @@ pub enum IssuedRefusal {
     Ended,
     /// It was first seen too long ago (`issuer.max_age`).
     TooOld,
+    /// The service's own blacklist has it.
+    Blacklisted,
     /// The issuer's time is over (`issuer.accept_until`).
     NoLongerAccepted,
     /// Directory or store cannot be asked.
@@ -272,6 +283,7 @@ impl IssuedRefusal {
         Self::PasswordChanged,
         Self::Ended,
         Self::TooOld,
+        Self::Blacklisted,
         Self::NoLongerAccepted,
         Self::Unavailable,
     ];
@@ -294,6 +306,7 @@ impl IssuedRefusal {
             Self::PasswordChanged => "password_changed",
             Self::Ended => "ended",
             Self::TooOld => "too_old",
+            Self::Blacklisted => "blacklisted",
             Self::NoLongerAccepted => "no_longer_accepted",
             Self::Unavailable => "unavailable",
         }

@@ -106,6 +106,8 @@ refusals! {
     // --- signing in
     /// Unknown user, wrong password, inactive, unusable password: one answer for all.
     BadCredentials "no_active_account" UNAUTHORIZED "No active account found with the given credentials";
+    /// A refresh token's user may not sign in any more, or is gone.
+    NoActiveAccount "no_active_account" UNAUTHORIZED "No active account found for the given token.";
     /// Too many failed sign-ins for this account or address.
     TooManyAttempts "too_many_attempts" TOO_MANY_REQUESTS "Too many failed attempts. Try again later.";
     /// The hashing pool's queue is full.

@@ -44,7 +44,8 @@ pub(super) fn issue(
         iss: settings.issuer.clone(),
         aud: settings.audience.clone(),
     };
-    let named = Named { user_id_claim: &settings.user_id_claim, claims: &claims };
+    let more = settings.claims.of(&identity).collect();
+    let named = Named { user_id_claim: &settings.user_id_claim, claims: &claims, more };
     let token = keys.sign(ACCESS, &named).map_err(|_| Refusal::Internal)?;
     Ok((Secret::new(token), Duration::from_secs(claims.exp.saturating_sub(claims.iat))))
 }
@@ -63,7 +64,8 @@ pub(super) fn verify(
         _ => return Err(Refusal::TokenNotValid),
     }
     let payload = keys.verified(&token, at).map_err(refused)?;
-    let claims = Claims::read(&payload, &settings.user_id_claim).map_err(refused)?;
+    let claims = Claims::read_beside(&payload, &settings.user_id_claim, &settings.claims)
+        .map_err(refused)?;
     let sub_is_the_id = settings.user_id_claim == "sub";
     let whole = !claims.jti.is_empty()
         && !claims.user_id.is_empty()
@@ -138,6 +140,20 @@ mod tests {
         assert_eq!(verified.expires_at, end);
         assert!(kit.verify(token.expose(), end.minus(Duration::from_millis(1))).is_ok());
         assert_eq!(kit.verify(token.expose(), end), Err(Refusal::TokenExpired));
+    }
+
+    #[test]
+    fn further_claims_are_their_users_and_prove_nothing() {
+        let mut kit = kit();
+        let template = crate::config::Template::for_test("{user.name}");
+        kit.settings.claims = crate::config::Members::new(vec![("username".into(), template)]);
+        let token = kit.issue();
+        assert!(kit.verify(token.expose(), NOW).is_ok());
+        let payload = kit.keys.verified(&Unverified::read(token.expose()).unwrap(), NOW).unwrap();
+        let claims: Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!(claims["username"], "user7");
+        kit.settings.claims = crate::config::Members::default();
+        assert_eq!(kit.verify(token.expose(), NOW), Err(Refusal::TokenNotValid));
     }
 
     #[test]

@@ -6,11 +6,13 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::jwt::Invalid;
+use crate::config::Members;
 
 /// The members of a payload. Absent ones are empty or 0, which no present one may be.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -26,14 +28,16 @@ pub(super) struct Claims {
     pub(super) aud: String,
 }
 
-/// Claims with the name of the one that is configured.
+/// Claims with the name of the one that is configured, and further ones, which nobody reads here.
 pub(super) struct Named<'a> {
     pub(super) user_id_claim: &'a str,
     pub(super) claims: &'a Claims,
+    pub(super) more: Vec<(&'a str, Value)>,
 }
 
 struct Reader<'a> {
     user_id_claim: &'a str,
+    more: &'a Members,
 }
 
 enum Text {
@@ -49,8 +53,17 @@ enum Text {
 impl Claims {
     /// Reads a payload whose signature has been verified.
     pub(super) fn read(payload: &[u8], user_id_claim: &str) -> Result<Self, Invalid> {
+        Self::read_beside(payload, user_id_claim, &Members::default())
+    }
+
+    /// Reads one that may have these further claims.
+    pub(super) fn read_beside(
+        payload: &[u8],
+        user_id_claim: &str,
+        more: &Members,
+    ) -> Result<Self, Invalid> {
         let mut json = serde_json::Deserializer::from_slice(payload);
-        let claims = Reader { user_id_claim }.deserialize(&mut json).map_err(|_| Invalid)?;
+        let claims = Reader { user_id_claim, more }.deserialize(&mut json).map_err(|_| Invalid)?;
         json.end().map_err(|_| Invalid)?;
         Ok(claims)
     }
@@ -103,6 +116,10 @@ impl<'de> Visitor<'de> for Reader<'_> {
                 "sub" => Text::Sub,
                 "iss" => Text::Iss,
                 "aud" => Text::Aud,
+                name if self.more.has(name) => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
                 _ => return Err(A::Error::custom("an unknown claim")),
             };
             let value = map.next_value::<String>()?;
@@ -152,6 +169,9 @@ impl Serialize for Named<'_> {
                 map.serialize_entry(name, value)?;
             }
         }
+        for (name, value) in &self.more {
+            map.serialize_entry(name, value)?;
+        }
         map.end()
     }
 }
@@ -175,7 +195,7 @@ mod tests {
     }
 
     fn written(user_id_claim: &str, claims: &Claims) -> String {
-        serde_json::to_string(&Named { user_id_claim, claims }).unwrap()
+        serde_json::to_string(&Named { user_id_claim, claims, more: Vec::new() }).unwrap()
     }
 
     #[test]

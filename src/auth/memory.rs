@@ -130,12 +130,19 @@ impl Memory {
         self.issued.insert(self.key_of(Proof::Issued(issuer), token), issued);
     }
 
+    /// Forgets one.
+    pub(super) fn forget_issued(&self, issuer: usize, credential: &str) {
+        self.issued.remove(&self.key_of(Proof::Issued(issuer), credential));
+    }
+
     fn key_of(&self, proof: Proof, credential: &str) -> u128 {
         let kind: u8 = match proof {
             Proof::AccessToken => 0,
             Proof::SessionCookie => 1,
             // There are few: the configuration sees to that.
-            Proof::Issued(issuer) => u8::try_from(issuer).map_or(u8::MAX, |n| n.saturating_add(2)),
+            Proof::Issued(issuer) | Proof::IssuedCookie(issuer) | Proof::Password(issuer) => {
+                u8::try_from(issuer).map_or(u8::MAX, |n| n.saturating_add(2))
+            }
         };
         let length = KEY + 1 + credential.len();
         let mut on_stack = [0; ON_STACK];

@@ -19,6 +19,7 @@ mod recheck;
 mod refresh;
 pub mod refresh_token;
 mod sign_in;
+mod take_over;
 #[cfg(test)]
 pub(crate) mod testkit;
 
@@ -28,8 +29,9 @@ use std::time::Duration;
 
 use http::HeaderMap;
 pub use recheck::Watched;
+pub use take_over::{By, Holds, NotTakenOver};
 
-use self::issuer::{IssuerKeyError, Issuers};
+use self::issuer::{Blacklist, IssuerKeyError, Issuers};
 use self::keys::{KeyError, KeyRing};
 use self::lockout::Lockout;
 use self::memory::{Memory, Remembered};
@@ -71,6 +73,8 @@ pub struct Parts {
     pub stamps: Arc<dyn Stamps>,
     /// `[[issuer]]`
     pub issuers: Vec<IssuerSettings>,
+    /// Of those issuers whose settings ask for one.
+    pub blacklists: Vec<Blacklist>,
     /// Asked in this order.
     pub directories: Vec<Watched>,
     /// Checks passwords.
@@ -157,7 +161,12 @@ impl Auth {
     /// [`AuthError`]
     pub fn new(parts: Parts) -> Result<Self, AuthError> {
         Ok(Self {
-            issuers: Issuers::open(&parts.issuers, &parts.directories, parts.stamps)?,
+            issuers: Issuers::open(
+                &parts.issuers,
+                &parts.directories,
+                parts.stamps,
+                &parts.blacklists,
+            )?,
             sessions: parts.sessions,
             refresh_tokens: parts.refresh_tokens,
             directories: parts.directories,
@@ -206,8 +215,7 @@ impl Auth {
             }
             return Ok(live.used(proof, client, at, happened));
         }
-        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if value.len() != COOKIE_LENGTH || !value.bytes().all(in_alphabet) {
+        if !Self::is_own_cookie(value) {
             return Err(Refusal::SessionEnded);
         }
         let digest = Secret::new(value).digest();
@@ -268,6 +276,12 @@ impl Auth {
                 .iter()
                 .any(|ours| read.header.typ.eq_ignore_ascii_case(ours))
         })
+    }
+
+    /// Whether a cookie's value has the form of ours, good or not.
+    fn is_own_cookie(value: &str) -> bool {
+        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        value.len() == COOKIE_LENGTH && value.bytes().all(in_alphabet)
     }
 
     /// Is what `Authorization` holds read here, good or not? Then it is nothing for upstreams.

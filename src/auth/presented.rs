@@ -1,10 +1,12 @@
 //! Who is calling? What a request brought to prove it, and whether that holds.
 //!
-//! Three places can hold a credential: `Authorization: Bearer`, a header in which an `[[issuer]]`'s tokens come (which can
-//! be `Authorization` too), and the session cookie. A bad token never falls back to another credential (R20); good ones
-//! that name two users are refused; of several that name one user a token counts before the cookie, since a browser
-//! cannot send it unasked and so needs no cross-site check. Tokens in the query or a form are never credentials (RFC 6750
-//! sections 2.2 and 2.3 are not served). Another scheme in `Authorization` (Basic, Token) proves nothing here.
+//! Four places can hold a credential: `Authorization: Bearer`, a header in which an `[[issuer]]`'s come (which can be
+//! `Authorization` too), the session cookie, and a cookie of an `[[issuer]]`'s. A bad token never falls back to another
+//! credential (R20); good ones that name two users are refused; of several that name one user a token counts before a
+//! cookie, since a browser cannot send it unasked and so needs no cross-site check. Beside the gateway's own cookie an
+//! issuer's is not looked at: it may lie in the browser from before its user signed in here. Tokens in the query or a form
+//! are never credentials (RFC 6750 sections 2.2 and 2.3 are not served). A scheme in `Authorization` that no issuer has
+//! proves nothing.
 
 use std::sync::Arc;
 
@@ -16,7 +18,6 @@ use crate::refusal::Refusal;
 use crate::store::Session;
 use crate::wire::arrival::Arrival;
 use crate::wire::authorization::{self, Authorization};
-use crate::wire::cookie::{self, CookieValue};
 
 /// What a request brought.
 #[derive(Debug)]
@@ -48,17 +49,14 @@ impl Auth {
         arrival: &Arrival,
         happened: &mut Vec<What>,
     ) -> Presented {
-        let cookie = cookie::read(&arrival.headers, cookie_name);
+        let cookies = self.issuers.readings.cookies(cookie_name, &arrival.headers);
         let tokens = match self.tokens(arrival, happened).await {
             Ok(tokens) => tokens,
             Err(presented) => return presented,
         };
-        let cookie = match cookie {
-            CookieValue::Absent => None,
-            CookieValue::One(value) => Some(value),
-            CookieValue::Conflicting | CookieValue::Malformed => {
-                return Presented::Malformed(Refusal::BadCookie);
-            }
+        let cookies = match cookies {
+            Ok(cookies) => cookies,
+            Err(refusal) => return Presented::Malformed(refusal),
         };
         let mut all = Vec::with_capacity(tokens.len() + 1);
         for token in tokens {
@@ -67,7 +65,7 @@ impl Auth {
                 Err((refusal, proof)) => return Presented::Bad(refusal, proof),
             }
         }
-        if let Some(value) = cookie {
+        if let Some(value) = cookies.own {
             let (client, at) = (arrival.client_ip(), arrival.at);
             match self.cookie(value, client, at, happened).await {
                 Ok(session) => all.push(Credential::Session(session, Proof::SessionCookie)),
@@ -76,11 +74,47 @@ impl Auth {
                 }
                 Err(_) => {}
             }
+            return Presented::of(all);
+        }
+        for shown in &cookies.issued {
+            match self.issued(shown, arrival.at, happened).await {
+                Ok((issued, identity)) => all.push(Credential::Issued(issued, identity)),
+                // A session in which nobody is signed in.
+                Err((Refusal::NotAuthenticated, _)) => {}
+                Err((refusal, proof)) if all.is_empty() => return Presented::Bad(refusal, proof),
+                Err(_) => {}
+            }
         }
         Presented::of(all)
     }
 
-    /// Every token that the request brought, each checked; the cookie is none.
+    /// Every cookie that the request brought and that is a session's, each checked.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if one cannot be read.
+    pub async fn cookies(
+        &self,
+        cookie_name: &str,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Result<Vec<Result<Credential, Refusal>>, Refusal> {
+        let cookies = self.issuers.readings.cookies(cookie_name, &arrival.headers)?;
+        let mut all = Vec::new();
+        if let Some(value) = cookies.own {
+            let session = self.cookie(value, arrival.client_ip(), arrival.at, happened).await;
+            all.push(session.map(|session| Credential::Session(session, Proof::SessionCookie)));
+        }
+        for shown in &cookies.issued {
+            match self.issued(shown, arrival.at, happened).await {
+                Ok((issued, identity)) => all.push(Ok(Credential::Issued(issued, identity))),
+                Err((Refusal::NotAuthenticated, _)) => {}
+                Err((refusal, _)) => all.push(Err(refusal)),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Every token that the request brought, each checked; a cookie is none.
     ///
     /// # Errors
     /// [`Presented::Malformed`] or [`Presented::Bad`], if something cannot be read as one.
@@ -143,6 +177,14 @@ impl Credential {
         match self {
             Self::Session(session, _) => session.identity.load_full(),
             Self::Issued(_, identity) => Arc::clone(identity),
+        }
+    }
+
+    /// What was presented.
+    pub fn proof(&self) -> Proof {
+        match self {
+            Self::Session(_, proof) => *proof,
+            Self::Issued(issued, _) => issued.proof(),
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::jwt::{ACCESS, REFRESH, Unverified};
 use super::refresh_token::Presented;
+use super::take_over::{By, Verified};
 use super::{Auth, TokenPair, store_failed};
 use crate::clock::Timestamp;
 use crate::config::Rotation as Rule;
@@ -26,21 +27,35 @@ impl Auth {
         &self,
         token: &str,
         rotation: Rule,
+        by: By<'_>,
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<TokenPair, Refusal> {
-        let presented = match self.refresh_key.verify(&self.tokens, token, at) {
-            Ok(presented) => presented,
-            Err(refusal) => {
-                let why = if refusal == Refusal::TokenExpired {
-                    RefreshRefusal::Expired
-                } else {
-                    RefreshRefusal::Unknown
-                };
-                return Err(refused(why, refusal, happened));
+        let told = |refusal: Refusal, happened: &mut Vec<What>| {
+            let why = match refusal {
+                Refusal::TokenExpired => RefreshRefusal::Expired,
+                refusal if refusal.status().is_server_error() => return refusal,
+                _ => RefreshRefusal::Unknown,
+            };
+            refused(why, refusal, happened)
+        };
+        let verified = match self.verified_refresh(token, at, happened) {
+            Ok(verified) => verified,
+            Err(refusal) => return Err(told(refusal, happened)),
+        };
+        let (presented, session) = match verified {
+            Verified::Own(presented) => {
+                let session = self.session_of(&presented, at).await?;
+                (presented, session)
+            }
+            Verified::Outstanding(token, presented) => {
+                match self.taken_over(&token, by, at, happened).await {
+                    Ok(session) => (presented, session),
+                    Err(refusal) => return Err(told(refusal, happened)),
+                }
             }
         };
-        let Some(session) = self.session_of(&presented, at).await? else {
+        let Some(session) = session else {
             let why = RefreshRefusal::SessionEnded;
             return Err(refused(why, Refusal::TokenBlacklisted, happened));
         };
@@ -142,56 +157,27 @@ impl Auth {
     /// # Errors
     /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
     pub async fn verify(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
-        if let Some(shown) = self.issuers.readings.as_bearer(token)
-            && !Self::looks_like_ours(token)
-        {
-            // Nobody is refused entry here; the answer says it all.
-            let issued = self.issued(&shown, at, &mut Vec::new()).await;
-            return issued.map(|_| ()).map_err(|(refusal, _)| refusal);
+        if !Self::looks_like_ours(token) {
+            if self.issuers.outstanding(token, at).is_ok() {
+                return self.verify_refresh(token, at).await;
+            }
+            if let Some(shown) = self.issuers.as_posted(token) {
+                // Nobody is refused entry here; the answer says it all.
+                let issued = self.issued(&shown, at, &mut Vec::new()).await;
+                return issued.map(|_| ()).map_err(|(refusal, _)| refusal);
+            }
         }
         // Which kind it says it is; each kind's own check then holds it to that.
         let typ = Unverified::read(token).map_err(|_| Refusal::TokenNotValid)?.header.typ;
         match typ.as_str() {
             ACCESS => self.live_access(token, at).await.map(|_| ()),
-            REFRESH => {
-                let presented = self.refresh_key.verify(&self.tokens, token, at)?;
-                if self.session_of(&presented, at).await?.is_none() {
-                    return Err(Refusal::TokenBlacklisted);
-                }
-                match self.look(&presented, at).await? {
-                    RefreshState::Fresh(_) => Ok(()),
-                    RefreshState::Spent(..) => Err(Refusal::TokenBlacklisted),
-                    RefreshState::Expired => Err(Refusal::TokenExpired),
-                    RefreshState::Unknown => Err(Refusal::TokenNotValid),
-                }
-            }
+            REFRESH => self.verify_refresh(token, at).await,
             _ => Err(Refusal::TokenNotValid),
         }
     }
 
-    /// The live session that a refresh token belongs to, without spending it (for signing out). A spent one will do: that
-    /// somebody wants the session ended can only be granted.
-    ///
-    /// # Errors
-    /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
-    pub async fn session_of_refresh(
-        &self,
-        token: &str,
-        at: Timestamp,
-    ) -> Result<Arc<Session>, Refusal> {
-        let presented = self.refresh_key.verify(&self.tokens, token, at)?;
-        if self.session_of(&presented, at).await?.is_none() {
-            return Err(Refusal::SessionEnded);
-        }
-        match self.look(&presented, at).await? {
-            RefreshState::Fresh(session) | RefreshState::Spent(session, _) => Ok(session),
-            RefreshState::Expired => Err(Refusal::TokenExpired),
-            RefreshState::Unknown => Err(Refusal::TokenNotValid),
-        }
-    }
-
     /// The live session that a token names, if it is its user's.
-    async fn session_of(
+    pub(super) async fn session_of(
         &self,
         presented: &Presented,
         at: Timestamp,
@@ -201,7 +187,11 @@ impl Auth {
         Ok(session.filter(|session| *session.identity.load().key.id == *presented.user_id))
     }
 
-    async fn look(&self, presented: &Presented, at: Timestamp) -> Result<RefreshState, Refusal> {
+    pub(super) async fn look(
+        &self,
+        presented: &Presented,
+        at: Timestamp,
+    ) -> Result<RefreshState, Refusal> {
         self.refresh_tokens
             .look(&presented.session, &presented.digest(), at)
             .await

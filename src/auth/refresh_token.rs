@@ -42,7 +42,9 @@ pub(super) struct Presented {
     pub(super) session: SessionId,
     pub(super) user_id: String,
     pub(super) expires_at: Timestamp,
-    jti: Secret,
+    digest: Digest,
+    /// Who has the token alone can know it; the grace window's key comes from it.
+    secret: Secret,
 }
 
 /// A new token: what the client gets, and what the store keeps.
@@ -114,7 +116,8 @@ impl RefreshKey {
             sid: session.as_str().into(),
             ..Claims::default()
         };
-        let named = Named { user_id_claim: &settings.user_id_claim, claims: &claims };
+        let user_id_claim = &settings.user_id_claim;
+        let named = Named { user_id_claim, claims: &claims, more: Vec::new() };
         let header = Header { alg: "HS256".into(), typ: REFRESH.into(), kid: None };
         let signed = to_be_signed(&header, &named).map_err(|_| Refusal::Internal)?;
         let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, signed.as_bytes()));
@@ -167,15 +170,38 @@ impl RefreshKey {
             session: SessionId::new(&claims.sid),
             user_id: claims.user_id,
             expires_at,
-            jti: Secret::new(claims.jti),
+            digest: Digest::of(claims.jti.as_bytes()),
+            secret: Secret::new(claims.jti),
         })
+    }
+
+    /// A secret from what names a token whose `jti` is none. Parts hold no NUL.
+    pub(super) fn derived(&self, parts: &[&str]) -> Secret {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(b"doorwarden taken-over token");
+        for part in parts {
+            context.update(b"\0");
+            context.update(part.as_bytes());
+        }
+        Secret::new(URL_SAFE_NO_PAD.encode(context.sign()))
     }
 }
 
 impl Presented {
+    /// One that another issued; see `auth::take_over`.
+    pub(super) fn taken_over(
+        session: SessionId,
+        user_id: &str,
+        expires_at: Timestamp,
+        digest: Digest,
+        secret: Secret,
+    ) -> Self {
+        Self { session, user_id: user_id.to_owned(), expires_at, digest, secret }
+    }
+
     /// What the store knows it by.
-    pub(super) fn digest(&self) -> Digest {
-        self.jti.digest()
+    pub(super) const fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// Seals the answer that this token is getting.
@@ -216,7 +242,7 @@ impl Presented {
     fn key(&self) -> Result<RandomizedNonceKey, Refusal> {
         let mut key = Zeroizing::new([0; 32]);
         hkdf::Salt::new(hkdf::HKDF_SHA256, b"doorwarden grace window")
-            .extract(self.jti.expose().as_bytes())
+            .extract(self.secret.expose().as_bytes())
             .expand(&[self.session.as_str().as_bytes()], &AES_256_GCM)
             .and_then(|okm| okm.fill(key.as_mut_slice()))
             .and_then(|()| RandomizedNonceKey::new(&AES_256_GCM, key.as_slice()))
@@ -252,7 +278,7 @@ mod tests {
         let presented = key.verify(&settings(), issued.token.expose(), NOW).unwrap();
         assert_eq!((presented.session.as_str(), presented.user_id.as_str()), ("s1", "7"));
         assert_eq!(presented.digest(), issued.remembered.digest);
-        assert_eq!(presented.jti.expose().len(), 43, "256 bits");
+        assert_eq!(presented.secret.expose().len(), 43, "256 bits");
         assert_eq!(issued.remembered.expires_at, NOW.plus(settings().refresh_lifetime));
     }
 

@@ -27,7 +27,7 @@ use crate::store::{NewSession, Session};
 
 const MAX_NAME: usize = 1024;
 const MAX_PASSWORD: usize = 1024;
-const MAX_AGENT: usize = 256;
+pub(super) const MAX_AGENT: usize = 256;
 
 /// When to come again if the hashing pool is full.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
@@ -169,7 +169,7 @@ impl Auth {
 
 impl Auth {
     /// A refresh token must be good for as long as it says, so a session that has one is not over before it.
-    fn idle_timeout(&self, tokens: bool) -> Duration {
+    pub(super) fn idle_timeout(&self, tokens: bool) -> Duration {
         let idle = self.session.idle_timeout;
         if tokens { idle.max(self.tokens.refresh_lifetime) } else { idle }
     }
@@ -211,6 +211,6 @@ fn can_be_a_password(password: &Secret) -> bool {
     (1..=MAX_PASSWORD).contains(&password.len()) && !password.chars().any(char::is_control)
 }
 
-fn cut(text: &str, length: usize) -> &str {
+pub(super) fn cut(text: &str, length: usize) -> &str {
     text.get(..text.floor_char_boundary(length)).unwrap_or_default()
 }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::keys::KeyRing;
 use super::refresh_token::RefreshKey;
-use super::{Auth, Parts, SignIn, SignInRefused, SignedIn, Watched};
+use super::{Auth, By, Parts, SignIn, SignInRefused, SignedIn, Watched};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{Algorithm, Issues, Login, Rotation, SessionSettings, Tokens};
@@ -42,6 +42,7 @@ pub(crate) fn tokens(directory: &Path) -> Tokens {
         issuer: "doorwarden".into(),
         audience: "doorwarden".into(),
         user_id_claim: "user_id".into(),
+        claims: crate::config::Members::default(),
     }
 }
 
@@ -120,6 +121,9 @@ pub(crate) struct FakeDirectory {
 /// The address that sign-ins come from.
 pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
+/// Who refreshes.
+pub(crate) const BY: By<'static> = By { client: CLIENT, agent: "test" };
+
 impl Kit {
     pub(crate) fn new() -> Self {
         Self::with(|_| {})
@@ -137,6 +141,7 @@ impl Kit {
             refresh_tokens: Arc::clone(&store) as Arc<dyn RefreshTokens>,
             stamps: Arc::clone(&store) as Arc<dyn Stamps>,
             issuers: Vec::new(),
+            blacklists: Vec::new(),
             directories: vec![Watched::new(watched, Duration::from_secs(60))],
             passwords: PasswordPool::start(1, 64).unwrap(),
             keys: KeyRing::open(&tokens, NOW).unwrap(),

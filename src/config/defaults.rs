@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{
     Access, Action, Algorithm, Cors, Database, Detect, Detector, DjangoColumns, DjangoDirectory,
-    DjangoGroups, IdentityHeaders, Issues, Listen, Log, LogFormat, Login, OwnPath, Rotation, Route,
-    RouteForms, SessionSettings, StoreKind, StoreSettings, Tokens, Upstream,
+    DjangoGroups, IdentityHeaders, Issues, Listen, Log, LogFormat, Login, Members, OwnPath,
+    Rotation, Route, RouteForms, SessionSettings, StoreKind, StoreSettings, Tokens, Upstream,
 };
 use crate::django::hashers;
 use crate::wire::path::{CanonicalPath, Tolerance};
@@ -114,16 +114,17 @@ impl Algorithm {
 }
 
 impl OwnPath {
-    /// Where it is answered unless `[paths]` moves it.
-    pub const fn default_path(self) -> &'static str {
+    /// Where it is answered unless `[paths]` moves it; none: nowhere.
+    pub const fn default_path(self) -> Option<&'static str> {
         match self {
-            Self::Login => "/login",
-            Self::Refresh => "/refresh",
-            Self::Verify => "/verify",
-            Self::Logout => "/logout",
-            Self::LogoutAll => "/logout/all",
-            Self::Session => "/session",
-            Self::Jwks => "/.well-known/jwks.json",
+            Self::Login => Some("/login"),
+            Self::Refresh => Some("/refresh"),
+            Self::Verify => Some("/verify"),
+            Self::Logout => Some("/logout"),
+            Self::LogoutAll => Some("/logout/all"),
+            Self::Blacklist => None,
+            Self::Session => Some("/session"),
+            Self::Jwks => Some("/.well-known/jwks.json"),
         }
     }
 }
@@ -141,6 +142,7 @@ impl Default for Tokens {
             issuer: "doorwarden".into(),
             audience: "doorwarden".into(),
             user_id_claim: "user_id".into(),
+            claims: Members::default(),
         }
     }
 }

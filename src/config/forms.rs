@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::template::Members;
 use crate::caller::Proof;
 use crate::django::jws::Algorithm;
 
@@ -66,6 +67,8 @@ pub struct SimpleJwt {
     pub issuer: Option<String>,
     /// `CHECK_REVOKE_TOKEN`
     pub check_revoke_token: bool,
+    /// What a token class of the service's own adds.
+    pub claims: Members,
 }
 
 /// `kind = "jwt"`: a hand-made token, of an id and a name.
@@ -79,6 +82,8 @@ pub struct HandMadeJwt {
     pub lifetime: Duration,
     /// The claim that holds the user's id.
     pub user_id_claim: String,
+    /// Further claims.
+    pub claims: Members,
 }
 
 /// A key that the service has.
@@ -123,10 +128,7 @@ pub struct RouteForms {
 impl RouteForms {
     /// Those of a caller who came with this proof.
     pub fn of(&self, proof: Proof) -> &[usize] {
-        match proof {
-            Proof::AccessToken | Proof::Issued(_) => &self.bearer,
-            Proof::SessionCookie => &self.cookie,
-        }
+        if proof.is_cookie() { &self.cookie } else { &self.bearer }
     }
 
     /// Each form that some caller gets.
@@ -176,6 +178,7 @@ impl SimpleJwt {
             audience: None,
             issuer: None,
             check_revoke_token: false,
+            claims: Members::default(),
         }
     }
 }
@@ -188,6 +191,7 @@ impl HandMadeJwt {
             header: "jwt-auth".into(),
             lifetime: TOKEN_LIFETIME,
             user_id_claim: "id".into(),
+            claims: Members::default(),
         }
     }
 }

@@ -14,22 +14,39 @@ pub struct IssuerSettings {
     pub name: String,
     /// The name of the directory in which its users are.
     pub directory: String,
-    /// The header in which its tokens come.
-    pub header: String,
-    /// The schemes before the token, any case (`Bearer`); empty: the token stands alone.
-    pub schemes: Vec<String>,
-    /// How its tokens are signed.
+    /// Where in a request its credentials come.
+    pub place: CredentialPlace,
+    /// None of its credentials is accepted from then on.
+    pub accept_until: Option<Timestamp>,
+    /// The kind and what only it has.
+    pub kind: IssuerKind,
+}
+
+/// Where in a request an issuer's credentials come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialPlace {
+    /// In a header.
+    Header {
+        /// Its name.
+        name: String,
+        /// The schemes before the token, any case (`Bearer`); empty: the token stands alone.
+        schemes: Vec<String>,
+    },
+    /// The value of the cookie with this name.
+    Cookie(String),
+}
+
+/// How the JWTs of an issuer are verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerSignature {
+    /// How they are signed.
     pub algorithm: jws::Algorithm,
     /// With what they are verified.
     pub key: IssuerKey,
     /// How far clocks may differ.
     pub leeway: Duration,
-    /// None of its tokens is accepted from then on.
-    pub accept_until: Option<Timestamp>,
     /// Take a shared secret that can be guessed.
     pub danger_weak_key: bool,
-    /// The kind and what only it has.
-    pub kind: IssuerKind,
 }
 
 /// Where an issuer's key is.
@@ -48,6 +65,8 @@ pub enum IssuerKind {
     SimpleJwt(SimpleJwtIssuer),
     /// `kind = "jwt"`: tokens made by hand, which name a user and may say nothing else.
     Jwt {
+        /// How they are verified.
+        signature: IssuerSignature,
         /// The claim with the user's id.
         claim: String,
         /// A token without `exp` is accepted for this long from when one of its user was first seen.
@@ -58,6 +77,8 @@ pub enum IssuerKind {
 /// `[[issuer]] kind = "simplejwt"`: the service's `SIMPLE_JWT` settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimpleJwtIssuer {
+    /// How its tokens are verified.
+    pub signature: IssuerSignature,
     /// `AUTH_TOKEN_CLASSES`: accepted kinds.
     pub token_types: Vec<TokenType>,
     /// `USER_ID_CLAIM`
@@ -68,4 +89,26 @@ pub struct SimpleJwtIssuer {
     pub issuer: Option<String>,
     /// `CHECK_REVOKE_TOKEN`
     pub check_revoke_token: bool,
+    /// Are its refresh tokens taken over?
+    pub take_over_refresh: bool,
+    /// Is its blacklist asked then (`rest_framework_simplejwt.token_blacklist`)?
+    pub blacklist: bool,
+}
+
+impl IssuerSettings {
+    /// The header in which its credentials come.
+    pub fn header(&self) -> Option<&str> {
+        match &self.place {
+            CredentialPlace::Header { name, .. } => Some(name),
+            CredentialPlace::Cookie(_) => None,
+        }
+    }
+
+    /// The cookie that is its credential.
+    pub fn cookie(&self) -> Option<&str> {
+        match &self.place {
+            CredentialPlace::Header { .. } => None,
+            CredentialPlace::Cookie(name) => Some(name),
+        }
+    }
 }

@@ -26,6 +26,7 @@ mod issuer;
 mod load;
 mod raw;
 mod report;
+mod template;
 
 #[cfg(test)]
 mod sample_tests;
@@ -37,9 +38,12 @@ pub use forms::{
     DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt,
     UserValue,
 };
-pub use issuer::{IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer};
+pub use issuer::{
+    CredentialPlace, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, SimpleJwtIssuer,
+};
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
+pub use template::{Members, Template};
 
 /// Everything the gateway is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -210,6 +214,8 @@ pub enum OwnPath {
     Logout,
     /// `POST /logout/all`
     LogoutAll,
+    /// `POST` where it is turned on: SimpleJWT's way to sign out.
+    Blacklist,
     /// `GET /session`
     Session,
     /// `GET /.well-known/jwks.json`
@@ -218,12 +224,13 @@ pub enum OwnPath {
 
 impl OwnPath {
     /// Every one.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Login,
         Self::Refresh,
         Self::Verify,
         Self::Logout,
         Self::LogoutAll,
+        Self::Blacklist,
         Self::Session,
         Self::Jwks,
     ];
@@ -236,6 +243,7 @@ impl OwnPath {
             Self::Verify => "verify",
             Self::Logout => "logout",
             Self::LogoutAll => "logout_all",
+            Self::Blacklist => "blacklist",
             Self::Session => "session",
             Self::Jwks => "jwks",
         }
@@ -251,6 +259,8 @@ pub struct OwnPathEntry {
     pub own: OwnPath,
     /// For refresh: how refresh tokens are treated here.
     pub rotation: Rotation,
+    /// For login: further members of the answer.
+    pub extra: Members,
 }
 
 /// `tokens.rotation`, and that of an alias.
@@ -284,6 +294,8 @@ pub struct Tokens {
     pub audience: String,
     /// The claim that holds the user's id (SimpleJWT: `user_id`).
     pub user_id_claim: String,
+    /// Further claims of access tokens.
+    pub claims: Members,
 }
 
 /// `tokens.algorithm`.

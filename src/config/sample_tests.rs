@@ -92,7 +92,8 @@ fn the_issuer_blocks_show_the_defaults() {
         IssuerKind::SimpleJwt(SimpleJwtIssuer { audience: Vec::new(), issuer: None, ..simplejwt });
     assert_eq!(IssuerSettings { accept_until: None, kind, ..shown[0].clone() }, bare[0]);
     assert_eq!(shown[2], bare[1]);
-    assert!(matches!(&shown[1].key, IssuerKey::Public(_)));
+    let IssuerKind::SimpleJwt(partner) = &shown[1].kind else { panic!("simplejwt second") };
+    assert!(matches!(&partner.signature.key, IssuerKey::Public(_)));
 }
 
 #[test]

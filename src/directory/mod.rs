@@ -4,6 +4,7 @@
 //! (`auth::sign_in`), so that an unknown user, a wrong password, an inactive user and an unusable password take the same
 //! time and give the same answer. Directories are asked in the order of the file; the first that knows the name decides.
 
+pub mod blacklist;
 pub mod database;
 pub mod django;
 pub mod file;

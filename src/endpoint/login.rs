@@ -26,7 +26,7 @@ use super::refused::{FieldErrors, Refused};
 use super::texts::Texts;
 use super::{Endpoints, Served, input};
 use crate::auth::{SignIn, SignedIn, TokenPair};
-use crate::config::{Issues, OwnPathEntry};
+use crate::config::{Issues, Members, OwnPathEntry};
 use crate::event::{EndReason, What};
 use crate::secret::Secret;
 use crate::store::Which;
@@ -94,7 +94,7 @@ impl Endpoints {
         let signed_in = self.sign_in(arrival, &fields, issues, happened).await;
         let answer = signed_in.and_then(|signed_in| {
             let next = wants_page.then(|| next_of_form(&fields));
-            self.signed_in(&signed_in, next.as_ref())
+            self.signed_in(&signed_in, next.as_ref(), &own.extra)
         });
         match answer {
             Ok(reply) => Served::reply(reply),
@@ -151,10 +151,21 @@ impl Endpoints {
     }
 
     /// The answer to a sign-in: to `next`, or as JSON.
-    fn signed_in(&self, signed_in: &SignedIn, next: Option<&Next>) -> Result<Reply, Refused> {
+    fn signed_in(
+        &self,
+        signed_in: &SignedIn,
+        next: Option<&Next>,
+        extra: &Members,
+    ) -> Result<Reply, Refused> {
         let reply = match next {
             Some(next) => Reply::see_other(&next.location()),
-            None => Reply::json(StatusCode::OK, &tokens(signed_in.tokens.as_ref())),
+            None => {
+                let mut body = tokens(signed_in.tokens.as_ref());
+                if let Value::Object(members) = &mut body {
+                    extra.add_to(members, &signed_in.session.identity.load());
+                }
+                Reply::json(StatusCode::OK, &body)
+            }
         };
         Ok(match &signed_in.cookie {
             Some(value) => reply.with_header(SET_COOKIE, self.cookie.set(value)?),

@@ -21,7 +21,8 @@ use super::refused::Refused;
 use super::{Endpoints, Served, input};
 use crate::auth::issuer::Issued;
 use crate::auth::presented::{Credential, Presented};
-use crate::caller::Identity;
+use crate::auth::{Holds, NotTakenOver};
+use crate::caller::{Identity, Proof, UserKey};
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::store::{Session, Which};
@@ -64,7 +65,7 @@ impl Endpoints {
             refusal == Refusal::CrossSite || refusal.status().is_server_error()
         });
         if !keeps_cookie {
-            served.reply = self.cookie.remove(served.reply);
+            served.reply = self.remove_cookies(arrival, served.reply);
         }
         served
     }
@@ -80,43 +81,53 @@ impl Endpoints {
             input::same_site(arrival, &self.trusted_origins)?;
         }
         let fields = input::fields(arrival, body)?;
-        let tokens = self.auth.tokens(arrival, happened).await.map_err(|found| match found {
-            Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
-            Presented::Nothing | Presented::Good(_) => Refusal::Internal,
-        })?;
-        let client = arrival.client_ip();
+        let mut tokens =
+            self.auth.tokens(arrival, happened).await.map_err(|found| match found {
+                Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
+                Presented::Nothing | Presented::Good(_) => Refusal::Internal,
+            })?;
         let refresh = match fields.trimmed("refresh") {
             Ok(token) => Some(token),
             Err(FieldProblem::Required) => None,
             Err(problem) => return Err(Refused::field("refresh", problem)),
         };
-        let cookie = self.cookie.read(&arrival.headers)?;
-        let cookie = match input::same_site(arrival, &self.trusted_origins) {
-            Ok(()) => cookie,
-            // Without one either: a page elsewhere may not even have the cookie taken away.
-            Err(refusal) if tokens.is_empty() && refresh.is_none() => return Err(refusal.into()),
-            Err(_) => None,
+        // Before it is asked where the request comes from: one that cannot be read is refused in any case.
+        self.cookie.read(&arrival.headers)?;
+        let is_same_site = input::same_site(arrival, &self.trusted_origins);
+        let unasked = |found: &Result<Credential, (Refusal, Proof)>| match found {
+            Ok(credential) => credential.proof().is_sent_unasked(),
+            Err((_, proof)) => proof.is_sent_unasked(),
         };
+        if let Err(refusal) = is_same_site {
+            tokens.retain(|token| !unasked(token));
+            // Without a cookie either: a page elsewhere may not even have it taken away.
+            if tokens.is_empty() && refresh.is_none() {
+                return Err(refusal.into());
+            }
+        }
 
         let mut found: Vec<Result<Named, Refusal>> = tokens
             .into_iter()
-            .map(|token| match token {
-                Ok(Credential::Session(session, _)) => Ok(Named::Session(session)),
-                Ok(Credential::Issued(issued, identity)) => Ok(Named::Issued(issued, identity)),
-                Err((refusal, _)) => Err(refusal),
-            })
+            .map(|token| token.map(Named::from).map_err(|(refusal, _)| refusal))
             .collect();
         if let Some(token) = refresh {
-            found.push(self.auth.session_of_refresh(token, arrival.at).await.map(Named::Session));
+            let held = self.auth.held_by_refresh(token, arrival.at, happened).await;
+            found.push(held.map(|held| match held {
+                Holds::Session { session, .. } => Named::Session(session),
+                Holds::Nothing(token) => Named::NotTakenOver(token),
+            }));
         }
-        if let Some(value) = cookie {
-            let session = self.auth.cookie(value, client, arrival.at, happened).await;
-            found.push(session.map(Named::Session));
+        if is_same_site.is_ok() {
+            let cookies = self.auth.cookies(self.cookie.name(), arrival, happened).await?;
+            found.extend(cookies.into_iter().map(|cookie| cookie.map(Named::from)));
         }
         for end in to_end(extent, found)? {
             match end {
                 End::Sessions(which, why) => {
                     self.auth.end(&which, why, arrival.at, happened).await?;
+                }
+                End::NotTakenOver(token) => {
+                    self.auth.end_not_taken_over(&token, arrival.at, happened).await?;
                 }
                 End::Issued(issued) => {
                     self.auth.end_issued(&issued, arrival.at, happened).await?;
@@ -139,6 +150,17 @@ enum Named {
     Session(Arc<Session>),
     /// Nothing but itself and its user.
     Issued(Arc<Issued>, Arc<Identity>),
+    /// A session that could begin.
+    NotTakenOver(NotTakenOver),
+}
+
+impl From<Credential> for Named {
+    fn from(credential: Credential) -> Self {
+        match credential {
+            Credential::Session(session, _) => Self::Session(session),
+            Credential::Issued(issued, identity) => Self::Issued(issued, identity),
+        }
+    }
 }
 
 /// What to end.
@@ -148,6 +170,8 @@ enum End {
     Sessions(Which, EndReason),
     /// A token of an issuer's.
     Issued(Arc<Issued>),
+    /// What a refresh token of an issuer's could begin.
+    NotTakenOver(NotTakenOver),
 }
 
 /// What to end, from what each credential named; or why "signed out" cannot be said.
@@ -163,13 +187,18 @@ fn to_end(extent: Extent, found: Vec<Result<Named, Refusal>>) -> Result<Vec<End>
                     }
                     (Extent::Session, Named::Issued(issued, _)) => End::Issued(issued),
                     (Extent::User, Named::Session(session)) => {
-                        everything_of(&session.identity.load())
+                        everything_of(&session.identity.load().key)
                     }
-                    (Extent::User, Named::Issued(_, identity)) => everything_of(&identity),
+                    (Extent::User, Named::Issued(_, identity)) => everything_of(&identity.key),
+                    (Extent::Session, Named::NotTakenOver(token)) => End::NotTakenOver(token),
+                    // It is refused from then on for the date at which all of its user's ended.
+                    (Extent::User, Named::NotTakenOver(token)) => everything_of(token.user()),
                 };
                 let is_known = |other: &End| match (other, &end) {
                     (End::Sessions(a, _), End::Sessions(b, _)) => a == b,
                     (End::Issued(a), End::Issued(b)) => Arc::ptr_eq(a, b),
+                    // There is one field for it in a body.
+                    (End::NotTakenOver(_), _) | (_, End::NotTakenOver(_)) => false,
                     (End::Sessions(..), End::Issued(_)) | (End::Issued(_), End::Sessions(..)) => {
                         false
                     }
@@ -191,8 +220,8 @@ fn to_end(extent: Extent, found: Vec<Result<Named, Refusal>>) -> Result<Vec<End>
     }
 }
 
-fn everything_of(identity: &Identity) -> End {
-    End::Sessions(Which::User(identity.key.clone()), EndReason::SignedOutEverywhere)
+fn everything_of(user: &UserKey) -> End {
+    End::Sessions(Which::User(user.clone()), EndReason::SignedOutEverywhere)
 }
 
 #[cfg(test)]
@@ -218,7 +247,7 @@ mod tests {
         let found = found.into_iter().map(|one| one.map(Named::Session)).collect();
         let ends = to_end(extent, found)?.into_iter().map(|end| match end {
             End::Sessions(which, why) => (which, why),
-            End::Issued(issued) => panic!("{issued:?} was not named"),
+            other => panic!("{other:?} was not named"),
         });
         Ok(ends.collect())
     }

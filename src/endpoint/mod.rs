@@ -17,10 +17,12 @@ use http::header::SET_COOKIE;
 use http::{HeaderValue, Method};
 
 use crate::auth::Auth;
+use crate::caller::Proof;
 use crate::config::{Config, Issues, OwnPath, OwnPathEntry};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
+use crate::wire::cookie::{self, CookieValue};
 use crate::wire::reply::Reply;
 
 use self::cors::CorsPolicy;
@@ -28,6 +30,7 @@ use self::logout::Extent;
 use self::refused::Refused;
 use self::session_cookie::SessionCookie;
 
+mod blacklist;
 pub mod cors;
 mod credentials;
 mod input;
@@ -51,6 +54,8 @@ mod verify;
 pub struct Endpoints {
     auth: Arc<Auth>,
     cookie: SessionCookie,
+    /// By issuer.
+    issued_cookies: Vec<Option<String>>,
     issues: Issues,
     title: String,
     links: Vec<(String, String)>,
@@ -75,6 +80,7 @@ impl Endpoints {
         Self {
             auth,
             cookie: SessionCookie::new(&config.session),
+            issued_cookies: config.issuers.iter().map(|one| one.cookie().map(Into::into)).collect(),
             issues: config.login.issues,
             title: config.login.title.clone(),
             links: config.login.links.clone(),
@@ -110,6 +116,9 @@ impl Endpoints {
                 Served::of(self.refresh(own, arrival, &body, happened).await, arrival)
             }
             OwnPath::Verify => Served::of(self.verify(arrival, &body).await, arrival),
+            OwnPath::Blacklist => {
+                Served::of(self.blacklist(arrival, &body, happened).await, arrival)
+            }
             OwnPath::Session => Served::of(self.session(arrival, happened).await, arrival),
             OwnPath::Jwks => Served::reply(self.jwks()),
         };
@@ -117,9 +126,35 @@ impl Endpoints {
         if served.refusal == Some(Refusal::BadCookie)
             && !served.reply.headers.contains_key(SET_COOKIE)
         {
-            served.reply = self.cookie.remove(served.reply);
+            served.reply = self.remove_cookies(arrival, served.reply);
         }
         served
+    }
+
+    /// The reply, which takes the session cookie away that this proof is.
+    fn remove_cookie(&self, proof: Proof, reply: Reply) -> Reply {
+        match proof {
+            Proof::SessionCookie => self.cookie.remove(reply),
+            Proof::IssuedCookie(issuer) => match self.issued_cookies.get(issuer) {
+                Some(Some(name)) => self.cookie.called(name).remove(reply),
+                Some(None) | None => reply,
+            },
+            Proof::AccessToken | Proof::Issued(_) | Proof::Password(_) => reply,
+        }
+    }
+
+    /// The reply, which takes the gateway's session cookie away, and of the issuers' those that the request brought.
+    fn remove_cookies(&self, arrival: &Arrival, mut reply: Reply) -> Reply {
+        let mut removed = vec![self.cookie.name()];
+        reply = self.cookie.remove(reply);
+        for name in self.issued_cookies.iter().flatten() {
+            let is_there = cookie::read(&arrival.headers, name) != CookieValue::Absent;
+            if is_there && !removed.contains(&name.as_str()) {
+                reply = self.cookie.called(name).remove(reply);
+                removed.push(name);
+            }
+        }
+        reply
     }
 
     /// `Set-Cookie` that takes the session cookie away.
@@ -154,9 +189,11 @@ impl Served {
 const fn methods(own: OwnPath) -> &'static [Method] {
     match own {
         OwnPath::Login => &[Method::GET, Method::HEAD, Method::POST],
-        OwnPath::Refresh | OwnPath::Verify | OwnPath::Logout | OwnPath::LogoutAll => {
-            &[Method::POST]
-        }
+        OwnPath::Refresh
+        | OwnPath::Verify
+        | OwnPath::Logout
+        | OwnPath::LogoutAll
+        | OwnPath::Blacklist => &[Method::POST],
         OwnPath::Session | OwnPath::Jwks => &[Method::GET, Method::HEAD],
     }
 }

@@ -10,6 +10,7 @@ use http::StatusCode;
 use super::login::tokens;
 use super::refused::Refused;
 use super::{Endpoints, input};
+use crate::auth::By;
 use crate::config::OwnPathEntry;
 use crate::event::What;
 use crate::secret::Secret;
@@ -26,7 +27,12 @@ impl Endpoints {
         happened: &mut Vec<What>,
     ) -> Result<Reply, Refused> {
         let token = self.token(arrival, body, "refresh")?;
-        let pair = self.auth.refresh(token.expose(), own.rotation, arrival.at, happened).await?;
+        let by = By {
+            client: arrival.client_ip(),
+            agent: arrival.header("user-agent").unwrap_or_default(),
+        };
+        let (token, at) = (token.expose(), arrival.at);
+        let pair = self.auth.refresh(token, own.rotation, by, at, happened).await?;
         Ok(Reply::json(StatusCode::OK, &tokens(Some(&pair))))
     }
 

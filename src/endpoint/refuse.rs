@@ -21,7 +21,10 @@ impl Endpoints {
     /// Answers a refusal. `arrival` is none if the request could not be read.
     pub fn refuse(&self, arrival: Option<&Arrival>, request_id: &str, denied: &Denial) -> Reply {
         let reply = in_form(self.login_path.as_deref(), arrival, request_id, denied);
-        if denied.dead_cookie { self.cookie.remove(reply) } else { reply }
+        match denied.dead_cookie {
+            Some(proof) => self.remove_cookie(proof, reply),
+            None => reply,
+        }
     }
 }
 

@@ -31,6 +31,11 @@ impl SessionCookie {
         }
     }
 
+    /// One with another name, that of a session of somebody else's.
+    pub(super) fn called(&self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self.clone() }
+    }
+
     /// Its name.
     pub(super) fn name(&self) -> &str {
         &self.name
@@ -62,7 +67,11 @@ impl SessionCookie {
     /// The reply, which takes it away.
     pub(super) fn remove(&self, reply: Reply) -> Reply {
         match self.removal() {
-            Some(removal) => reply.with_header(SET_COOKIE, removal),
+            Some(removal) => {
+                let mut reply = reply;
+                reply.headers.append(SET_COOKIE, removal);
+                reply
+            }
             None => reply,
         }
     }

@@ -74,6 +74,7 @@ fn each_own_path_takes_its_methods_alone() {
         (OwnPath::Verify, "POST"),
         (OwnPath::Logout, "POST"),
         (OwnPath::LogoutAll, "POST"),
+        (OwnPath::Blacklist, "POST"),
         (OwnPath::Session, "GET, HEAD"),
         (OwnPath::Jwks, "GET, HEAD"),
     ] {

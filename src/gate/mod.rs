@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use self::permit::Keeps;
 pub use self::permit::Permit;
 use self::route::methods_of;
 pub use self::route::{Found, RouteTable};
@@ -63,8 +64,8 @@ pub struct Denial {
     pub route: Option<Arc<Route>>,
     /// For 405: what the path takes.
     pub allow: Vec<Method>,
-    /// The session cookie that was sent leads nowhere any more; tell the browser to drop it.
-    pub dead_cookie: bool,
+    /// The session cookie that was sent, ours or an issuer's, leads nowhere any more; tell the browser to drop it.
+    pub dead_cookie: Option<Proof>,
 }
 
 impl Gate {
@@ -125,6 +126,7 @@ impl Gate {
 
     /// What the route asks of whoever is calling.
     fn allowed(&self, arrival: &Arrival, route: Arc<Route>, presented: Presented) -> Decision {
+        let is_nobody = matches!(presented, Presented::Nothing);
         let caller = match (presented, route.access) {
             (Presented::Malformed(refusal), _) => return Denial::of(refusal, Some(route)),
             // "The store is down" is never "nobody is signed in", not even where anybody may come.
@@ -154,7 +156,10 @@ impl Gate {
             }
             // A browser cannot refresh a cookie: on a page that anybody may see, it is nobody.
             (
-                Presented::Bad(refusal @ Refusal::SessionEnded, Proof::SessionCookie),
+                Presented::Bad(
+                    refusal @ Refusal::SessionEnded,
+                    Proof::SessionCookie | Proof::IssuedCookie(_),
+                ),
                 Access::Optional,
             ) if accept::is_navigation(&arrival.method, &arrival.headers) => {
                 Caller::Anonymous(Anonymous::Ignored(refusal))
@@ -162,7 +167,7 @@ impl Gate {
             (Presented::Bad(refusal, proof), Access::Optional | Access::SignedIn) => {
                 let mut denial = Denial::new(refusal, Some(route));
                 denial.dead_cookie =
-                    refusal == Refusal::SessionEnded && proof == Proof::SessionCookie;
+                    (refusal == Refusal::SessionEnded && proof.is_cookie()).then_some(proof);
                 return Decision::Refuse(denial);
             }
         };
@@ -179,23 +184,20 @@ impl Gate {
         let foreign = caller.known().is_none()
             && !self.auth.reads_authorization(&arrival.headers)
             && has_foreign_authorization(arrival);
-        Decision::Forward(Permit::granted(route, caller, foreign))
+        let keeps = Keeps { authorization: foreign, issued_cookies: is_nobody };
+        Decision::Forward(Permit::granted(route, caller, keeps))
     }
 
-    /// Cross-site request forgery needs a credential that a browser sends unasked: only the cookie is one.
+    /// Cross-site request forgery needs a credential that a browser sends unasked: a cookie, or HTTP Basic.
     /// A page elsewhere cannot have a header set without a preflight that allows it.
     fn is_same_site(&self, arrival: &Arrival, known: &Known) -> bool {
-        match known.proof {
-            Proof::AccessToken | Proof::Issued(_) => true,
-            Proof::SessionCookie => {
-                cross_site::judge(
-                    &arrival.method,
-                    &arrival.headers,
-                    &arrival.origin(),
-                    &self.trusted_origins,
-                ) == Verdict::Allowed
-            }
-        }
+        !known.proof.is_sent_unasked()
+            || cross_site::judge(
+                &arrival.method,
+                &arrival.headers,
+                &arrival.origin(),
+                &self.trusted_origins,
+            ) == Verdict::Allowed
     }
 }
 
@@ -212,7 +214,7 @@ fn has_foreign_authorization(arrival: &Arrival) -> bool {
 impl Denial {
     /// A plain one.
     pub const fn new(refusal: Refusal, route: Option<Arc<Route>>) -> Self {
-        Self { refusal, route, allow: Vec::new(), dead_cookie: false }
+        Self { refusal, route, allow: Vec::new(), dead_cookie: None }
     }
 
     const fn of(refusal: Refusal, route: Option<Arc<Route>>) -> Decision {

@@ -13,17 +13,22 @@ use crate::config::Route;
 pub struct Permit {
     route: Arc<Route>,
     caller: Caller,
-    foreign_authorization: bool,
+    keeps: Keeps,
+}
+
+/// What goes on to an upstream that looks like a credential and was found to be none of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Keeps {
+    /// What `Authorization` holds.
+    pub(super) authorization: bool,
+    /// The cookies in which issuers' credentials come: a session in which nobody is signed in is the service's own affair.
+    pub(super) issued_cookies: bool,
 }
 
 impl Permit {
     /// The one constructor; the gate's steps call it after the last check.
-    pub(super) const fn granted(
-        route: Arc<Route>,
-        caller: Caller,
-        foreign_authorization: bool,
-    ) -> Self {
-        Self { route, caller, foreign_authorization }
+    pub(super) const fn granted(route: Arc<Route>, caller: Caller, keeps: Keeps) -> Self {
+        Self { route, caller, keeps }
     }
 
     /// For a preflight that a route forwards: without identity, whatever it brought.
@@ -31,7 +36,7 @@ impl Permit {
         Self {
             route,
             caller: Caller::Anonymous(Anonymous::NoCredential),
-            foreign_authorization: false,
+            keeps: Keeps { authorization: false, issued_cookies: false },
         }
     }
 
@@ -48,6 +53,11 @@ impl Permit {
     /// Whether `Authorization` holds something that is not ours, on a route without a known caller: then the upstream may
     /// know what to do with it. In every other case the header is removed.
     pub const fn keeps_authorization(&self) -> bool {
-        self.foreign_authorization
+        self.keeps.authorization
+    }
+
+    /// Whether the cookies in which issuers' credentials come were looked at and hold none.
+    pub const fn keeps_issued_cookies(&self) -> bool {
+        self.keeps.issued_cookies
     }
 }

@@ -14,7 +14,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::convert::Edited;
 use super::stage::Forwarding;
-use crate::identity::forms::Given;
+use crate::identity::forms::{Clears, Given};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
@@ -28,6 +28,8 @@ pub(super) struct EditRules {
     pub(super) forms: Arc<IdentityForms>,
     pub(super) protected: ProtectedNames,
     pub(super) own_cookie: String,
+    /// The cookies that are issuers' credentials.
+    pub(super) issued_cookies: Vec<String>,
 }
 
 impl EditRules {
@@ -44,9 +46,17 @@ impl EditRules {
         let stripped = forward::strip_request(&mut headers, &self.protected, &route.allow_headers);
 
         // Crumbs of HTTP/2 become one field (RFC 9113 section 8.2.3); ours is taken out of it.
-        let theirs = clears.map_or(&[][..], |clears| &clears.cookies);
-        let not_theirs: Vec<&str> =
-            iter::once(&self.own_cookie).chain(theirs).map(String::as_str).collect();
+        let own_session = self.forms.own_session(forwarding.permit.caller(), route);
+        let issued = if forwarding.permit.keeps_issued_cookies() {
+            &[][..]
+        } else {
+            self.issued_cookies.as_slice()
+        };
+        let not_theirs: Vec<&str> = self
+            .cookies_of(clears)
+            .chain(issued.iter().map(String::as_str))
+            .filter(|name| Some(*name) != own_session)
+            .collect();
         match cookies(cookie::strip(&arrival.headers, &not_theirs), &forwarding.given)? {
             Some(cookies) => headers.set(COOKIE, cookies),
             None => headers.remove(&COOKIE),
@@ -87,15 +97,25 @@ impl EditRules {
     pub(super) fn response(&self, response: &mut ResponseHeader, forwarding: &Forwarding) {
         let known = forwarding.permit.caller().known().is_some();
         let mut headers = Edited(response);
-        let theirs = self.forms.clears(forwarding.permit.route());
-        let theirs = theirs.map_or(&[][..], |clears| &clears.cookies);
-        let not_theirs: Vec<&str> =
-            iter::once(&self.own_cookie).chain(theirs).map(String::as_str).collect();
+        let route = forwarding.permit.route();
+        let own_session = self.forms.own_session(forwarding.permit.caller(), route);
+        let not_theirs: Vec<&str> = self
+            .cookies_of(self.forms.clears(route))
+            .filter(|name| Some(*name) != own_session)
+            .collect();
         forward::strip_response(&mut headers, &self.protected, &not_theirs);
         // R63: what was made for one person is not for a shared cache, unless the upstream says so itself.
         if known && !headers.headers().contains_key(CACHE_CONTROL) {
             headers.set(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
+    }
+}
+
+impl EditRules {
+    /// The gateway's cookie, and those of a route's forms.
+    fn cookies_of<'a>(&'a self, clears: Option<&'a Clears>) -> impl Iterator<Item = &'a str> {
+        let theirs = clears.map_or(&[][..], |clears| &clears.cookies);
+        iter::once(&self.own_cookie).chain(theirs).map(String::as_str)
     }
 }
 

@@ -32,7 +32,7 @@ pub use self::server::{Bound, ListenError, Tls};
 use self::upstream::Pool;
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, IssuerSettings};
 use crate::endpoint::Endpoints;
 use crate::endpoint::operator::Operator;
 use crate::gate::Gate;
@@ -107,7 +107,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
     let (in_flight, _) = watch::channel(0);
     let names = identity.names().chain(forms.names()).map(http::HeaderName::as_str);
     let protected = ProtectedNames::new(names)
-        .and_credentials(config.issuers.iter().map(|issuer| issuer.header.as_str()));
+        .and_credentials(config.issuers.iter().filter_map(IssuerSettings::header));
     let pools: Vec<Arc<Pool>> =
         config.upstreams.iter().map(|upstream| Arc::new(Pool::new(upstream.clone()))).collect();
     let listen = config.listen.clone();
@@ -131,6 +131,11 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
             forms,
             protected,
             own_cookie: config.session.cookie.clone(),
+            issued_cookies: config
+                .issuers
+                .iter()
+                .filter_map(|issuer| issuer.cookie().map(str::to_owned))
+                .collect(),
         },
         pools: pools.clone(),
         listen: listen.clone(),

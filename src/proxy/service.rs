@@ -275,7 +275,8 @@ impl Service {
                 let mut denial = Denial::new(refusal, Some(route));
                 if refusal == Refusal::SessionEnded {
                     // The service has ended its session, or the user is gone: so is ours.
-                    denial.dead_cookie = self.end(permit.caller(), ctx).await;
+                    let had_cookie = self.end(permit.caller(), ctx).await;
+                    denial.dead_cookie = had_cookie.then_some(Proof::SessionCookie);
                 }
                 return self.refuse(session, ctx, denial).await;
             }

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 
 use super::live::Live;
 use super::{
-    Backup, NewRefreshToken, NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation,
-    Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
+    Backup, NewRefreshToken, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate,
+    Rotation, Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -48,6 +48,25 @@ impl Memory {
         Arc::default()
     }
 
+    fn begin(
+        &self,
+        tokens: &mut HashMap<Digest, Token>,
+        new: &NewSession,
+    ) -> Result<Arc<Session>, StoreError> {
+        let taken = self.live.has_id(&new.id)
+            || new.cookie.is_some_and(|cookie| self.live.has_cookie(&cookie))
+            || new.refresh.as_ref().is_some_and(|token| tokens.contains_key(&token.digest));
+        if taken {
+            return Err(StoreError("the id, cookie or refresh token is taken".to_owned()));
+        }
+        let session = Session::begin(new);
+        if let Some(token) = &new.refresh {
+            tokens.insert(token.digest, Token::fresh(&new.id, token));
+        }
+        self.live.insert(&session);
+        Ok(session)
+    }
+
     fn end_one(&self, tokens: &mut HashMap<Digest, Token>, id: &SessionId) -> Option<Arc<Session>> {
         tokens.retain(|_, token| token.session != *id);
         self.live.end(id)
@@ -63,19 +82,17 @@ impl Token {
 #[async_trait]
 impl Sessions for Memory {
     async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
+        self.begin(&mut self.tokens.lock(), &new)
+    }
+
+    async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
         let mut tokens = self.tokens.lock();
-        let taken = self.live.has_id(&new.id)
-            || new.cookie.is_some_and(|cookie| self.live.has_cookie(&cookie))
-            || new.refresh.as_ref().is_some_and(|token| tokens.contains_key(&token.digest));
-        if taken {
-            return Err(StoreError("the id, cookie or refresh token is taken".to_owned()));
+        if self.live.stamp(&mark.key).is_some() {
+            return Ok(Once::Before(self.live.find(SessionBy::Id(&new.id), new.at)));
         }
-        let session = Session::begin(&new);
-        if let Some(token) = &new.refresh {
-            tokens.insert(token.digest, Token::fresh(&new.id, token));
-        }
-        self.live.insert(&session);
-        Ok(session)
+        let session = self.begin(&mut tokens, &new)?;
+        self.live.put_stamp(mark.key, self.live.merged(&mark));
+        Ok(Once::Begun(session))
     }
 
     async fn find(

@@ -140,6 +140,15 @@ pub enum RefreshState {
     Unknown,
 }
 
+/// What came of a session that can begin only once.
+#[derive(Clone, Debug)]
+pub enum Once {
+    /// It has begun, durably, and cannot begin again.
+    Begun(Arc<Session>),
+    /// It had begun before, or was never to begin: here it is if it lives.
+    Before(Option<Arc<Session>>),
+}
+
 /// How to find a session.
 #[derive(Clone, Copy, Debug)]
 pub enum SessionBy<'a> {
@@ -177,6 +186,11 @@ pub struct StoreError(pub String);
 pub trait Sessions: Send + Sync {
     /// Begins a session, and with it its first refresh token; durable when this returns.
     async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError>;
+
+    /// Begins a session unless there is a date under the key of `mark`, and puts that date, in one step: of many parallel
+    /// calls with one mark exactly one is [`Once::Begun`], and whatever ends that session, none is again while the mark is
+    /// kept. Durable when this returns.
+    async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError>;
 
     /// Finds a live session. `None`: never seen, ended, or past its idle or absolute end at `now`.
     async fn find(

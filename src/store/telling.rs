@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    NewSession, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy, Sessions,
-    StoreError, Upkeep, Which,
+    NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy,
+    Sessions, StoreError, Upkeep, Which,
 };
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -42,6 +42,10 @@ impl<S: ?Sized> Telling<S> {
 impl<S: Sessions + ?Sized> Sessions for Telling<S> {
     async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
         self.store.create(new).await
+    }
+
+    async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
+        self.store.create_once(new, mark).await
     }
 
     async fn find(

@@ -44,10 +44,7 @@ pub(super) fn write(record: &Record, names: &Names) {
 }
 
 fn issuer(proof: Proof, names: &Names) -> Option<&str> {
-    match proof {
-        Proof::AccessToken | Proof::SessionCookie => None,
-        Proof::Issued(issuer) => names.issuers.get(issuer).map(String::as_str),
-    }
+    names.issuers.get(proof.issuer()?).map(String::as_str)
 }
 
 fn place(place: Place, names: &Names) -> Option<&str> {

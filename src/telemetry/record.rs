@@ -151,6 +151,7 @@ pub(super) const fn own_name(own: OwnPath) -> &'static str {
         OwnPath::Verify => "own:verify",
         OwnPath::Logout => "own:logout",
         OwnPath::LogoutAll => "own:logout_all",
+        OwnPath::Blacklist => "own:blacklist",
         OwnPath::Session => "own:session",
         OwnPath::Jwks => "own:jwks",
     }
@@ -163,6 +164,7 @@ pub(super) const OWN_PATHS: &[OwnPath] = &[
     OwnPath::Verify,
     OwnPath::Logout,
     OwnPath::LogoutAll,
+    OwnPath::Blacklist,
     OwnPath::Session,
     OwnPath::Jwks,
 ];

@@ -14,7 +14,7 @@ use crate::django::hashers::Algorithm;
 use crate::event::EndReason;
 use crate::secret::{Digest, Secret};
 use crate::store::{
-    Backup, NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation, Session,
+    Backup, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate, Rotation, Session,
     SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
 
@@ -54,6 +54,10 @@ impl<S: ?Sized> TimedStore<S> {
 impl<S: Sessions + ?Sized> Sessions for TimedStore<S> {
     async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
         self.timed(StoreOperation::Create, self.store.create(new)).await
+    }
+
+    async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
+        self.timed(StoreOperation::Create, self.store.create_once(new, mark)).await
     }
 
     async fn find(
@@ -202,6 +206,10 @@ mod tests {
     impl Sessions for Empty {
         async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
             self.answer(Session::begin(&new))
+        }
+
+        async fn create_once(&self, new: NewSession, _: NewStamp) -> Result<Once, StoreError> {
+            self.answer(Once::Begun(Session::begin(&new)))
         }
 
         async fn find(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Issuer, Judged, PasswordPrint};
+use super::{Issuer, Judged, Password};
 use crate::clock::Timestamp;
 use crate::django::jws::{NotAccepted, VerifyingKey};
 use crate::django::simplejwt::verify_hand_made;
@@ -29,7 +29,7 @@ impl Issuer for HandMade {
             issued_at: made.issued_at,
             expires_at: made.expires_at.map(|end| end.plus(self.leeway)),
             token_id: made.token_id,
-            password: PasswordPrint::Ignored,
+            password: Password::Unsaid,
             max_age: Some(self.max_age),
         })
     }

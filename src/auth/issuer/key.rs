@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use crate::config::{IssuerKey, IssuerSettings};
+use crate::config::{IssuerKey, IssuerSettings, IssuerSignature};
 use crate::directory::private_file::{self, PrivateFileError};
 use crate::django::jws::{KeyProblem, SigningKey, VerifyingKey};
 
@@ -51,29 +51,33 @@ impl IssuerKeyError {
     }
 }
 
-pub(super) fn read(settings: &IssuerSettings) -> Result<VerifyingKey, IssuerKeyError> {
-    let read = match &settings.key {
-        IssuerKey::Public(path) => public(settings, path),
-        IssuerKey::Private(path) => private(settings, path),
+/// The key of an issuer's JWTs.
+pub(super) fn read(
+    settings: &IssuerSettings,
+    signature: &IssuerSignature,
+) -> Result<VerifyingKey, IssuerKeyError> {
+    let read = match &signature.key {
+        IssuerKey::Public(path) => public(signature, path),
+        IssuerKey::Private(path) => private(signature, path),
     };
     read.map_err(|problem| IssuerKeyError { issuer: settings.name.clone(), problem })
 }
 
-fn public(settings: &IssuerSettings, path: &Path) -> Result<VerifyingKey, Problem> {
+fn public(signature: &IssuerSignature, path: &Path) -> Result<VerifyingKey, Problem> {
     let mut pem = Vec::new();
     File::open(path)?.take(MAX_PUBLIC).read_to_end(&mut pem)?;
-    Ok(VerifyingKey::public(settings.algorithm, &pem)?)
+    Ok(VerifyingKey::public(signature.algorithm, &pem)?)
 }
 
-fn private(settings: &IssuerSettings, path: &Path) -> Result<VerifyingKey, Problem> {
+fn private(signature: &IssuerSignature, path: &Path) -> Result<VerifyingKey, Problem> {
     let (bytes, _) = private_file::read(path)?;
-    if !settings.algorithm.is_shared() {
-        return Ok(SigningKey::read(settings.algorithm, &bytes)?.verifying()?);
+    if !signature.algorithm.is_shared() {
+        return Ok(SigningKey::read(signature.algorithm, &bytes)?.verifying()?);
     }
     // An editor's final newline is not part of it.
     let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    if secret.len() < MIN_SECRET && !secret.is_empty() && !settings.danger_weak_key {
+    if secret.len() < MIN_SECRET && !secret.is_empty() && !signature.danger_weak_key {
         return Err(Problem::Weak(secret.len()));
     }
-    Ok(SigningKey::read(settings.algorithm, secret)?.verifying()?)
+    Ok(SigningKey::read(signature.algorithm, secret)?.verifying()?)
 }

@@ -2,7 +2,9 @@
 //!
 //! Such a token has no session here. What stands in for one is looked at on every use, warm or cold:
 //!
-//! - **the token**: verified once, then remembered under a keyed hash (`auth::memory`) until it expires;
+//! - **the credential**: verified once, then remembered under a keyed hash (`auth::memory`) until it expires. What only the
+//!   service can say (does that session still exist?) is asked again after the directory's `recheck`, a minute at most;
+//!   of many requests at once one asks, and a service that cannot be asked changes nothing for what it knew before;
 //! - **its user**: asked for in the issuer's directory by id, and again after the directory's `recheck`. Who is not active
 //!   or not there does not pass. A directory that cannot be asked changes nothing for whom it has known since the start,
 //!   as with sessions; for others it is 503;
@@ -16,40 +18,52 @@
 //! because nothing tells a new sign-in from a copy of the old token. The way back is to sign in at the gateway. A changed
 //! password does not end them (Django raises its rounds at a sign-in, and that looks the same).
 //!
-//! A new kind is a file here with an `Issuer`, and a line in `open`.
+//! There are three ways to judge ([`Way`]): a token says all itself, and neither the first look nor a later one does any I/O
+//! of its own; for other kinds somebody must be asked; a name and a password are a sign-in each time, remembered for a
+//! moment. A new kind is a file here with an `Issuer` or an `Asked`, and a line in `open`.
 
+mod ends;
 mod jwt;
 mod key;
+mod outstanding;
+mod present;
 mod reading;
 mod refused;
 mod simplejwt;
 mod user;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use quick_cache::sync::Cache;
 
+pub use self::ends::end_of_user;
+use self::ends::{FOR_GOOD, keyed};
 pub use self::key::IssuerKeyError;
+pub(super) use self::outstanding::Outstanding;
+use self::outstanding::TakeOver;
 use self::reading::Readings;
 pub(super) use self::reading::{Shown, Unreadable};
-use self::refused::{is_anothers, public};
-use self::user::{Known, User};
-use super::{Auth, Watched};
-use crate::caller::{Identity, Proof, UserKey};
+pub(super) use self::refused::{is_anothers, public};
+pub(super) use self::user::Known;
+use self::user::User;
+use super::Watched;
+use crate::caller::{Proof, UserKey};
 use crate::clock::Timestamp;
-use crate::config::{IssuerKind, IssuerSettings};
+use crate::config::{CredentialPlace, IssuerKind, IssuerSettings};
+use crate::directory::blacklist::TokenBlacklist;
 use crate::django::jws::NotAccepted;
-use crate::event::{IssuedRefusal, What};
-use crate::refusal::Refusal;
+use crate::event::IssuedRefusal;
 use crate::secret::Digest;
-use crate::store::{Keep, NewStamp, Stamps, StoreError};
+use crate::store::Stamps;
 
-/// Users of such tokens who are remembered.
+/// Users of such credentials who are remembered.
 const USERS: usize = 65_536;
 
-/// A date that is kept for good.
-const FOR_GOOD: Timestamp = Timestamp::from_secs(253_402_300_799);
+/// What a service said of a credential is asked again after this long at the latest.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Verifies the tokens of one kind.
 pub(super) trait Issuer: Send + Sync {
@@ -57,7 +71,22 @@ pub(super) trait Issuer: Send + Sync {
     fn judge(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted>;
 }
 
-/// What a good token says.
+/// Judges the credentials of one kind that somebody must be asked about.
+#[async_trait]
+pub(super) trait Asked: Send + Sync {
+    /// Everything about a credential but its user. [`IssuedRefusal::Unavailable`]: it cannot be said now.
+    async fn ask(&self, credential: &str, at: Timestamp) -> Result<Judged, IssuedRefusal>;
+}
+
+/// How an issuer's credentials are judged.
+enum Way {
+    /// They say all themselves.
+    Said(Box<dyn Issuer>),
+    /// Somebody must be asked.
+    Asked(Box<dyn Asked>),
+}
+
+/// What a good credential says.
 #[derive(Debug)]
 pub(super) struct Judged {
     /// The user's id in the issuer's directory.
@@ -66,44 +95,59 @@ pub(super) struct Judged {
     issued_at: Option<Timestamp>,
     /// `exp` and the leeway.
     expires_at: Option<Timestamp>,
-    /// `jti`
+    /// `jti`, or whatever else tells it from all others.
     token_id: Option<String>,
-    password: PasswordPrint,
+    password: Password,
     /// A token without `exp` ages from when one of its user was first seen.
     max_age: Option<Duration>,
 }
 
-/// What a token says of the password that its user had.
-#[derive(Debug, PartialEq, Eq)]
-enum PasswordPrint {
-    /// It is not asked.
-    Ignored,
-    /// This, or nothing; it must be the present password's.
-    Claimed(Option<String>),
+/// What a credential says of the password that its user had.
+#[derive(Debug)]
+enum Password {
+    /// Nothing. It ends with the password all the same, if it says when it was issued.
+    Unsaid,
+    /// This print, or nothing; it must be the present password's.
+    Print(Option<String>),
 }
 
-/// A good token of a user who was there when it was looked at.
+/// A good credential of a user who was there when it was looked at.
 pub struct Issued {
+    proof: Proof,
     index: usize,
     /// The issuer's name.
     issuer: Arc<str>,
     user: Arc<User>,
     issued_at: Option<Timestamp>,
     expires_at: Timestamp,
-    password: PasswordPrint,
-    /// The dates that can end it.
+    password: Password,
+    /// The dates that end what was issued before them.
     ends: Vec<Digest>,
-    /// The one of them that ends it without others of its user, where it has an id.
+    /// The date that ends it without others of its user; where it has an id, whatever the date.
     own_end: Digest,
     own_end_kept_until: Timestamp,
+    has_id: bool,
     /// It has no `exp`, and `expires_at` is the issuer's `max_age`.
     is_too_old_after: bool,
+    look: Look,
 }
+
+/// When the service was last asked about a credential.
+#[derive(Default)]
+struct Look {
+    asked_at: AtomicU64,
+    is_asking: AtomicBool,
+}
+
+/// Who asks again. Dropped without an answer, it leaves the turn to the next.
+struct Turn<'a>(&'a Look);
 
 /// Everything that issuers have to do with.
 pub(super) struct Issuers {
     all: Vec<One>,
     pub(super) readings: Readings,
+    /// Whose tokens `/verify` takes, whatever their header.
+    verified: Vec<usize>,
     users: Cache<UserKey, Arc<User>>,
     stamps: Arc<dyn Stamps>,
 }
@@ -112,18 +156,42 @@ struct One {
     name: Arc<str>,
     directory: Watched,
     accept_until: Option<Timestamp>,
-    issuer: Box<dyn Issuer>,
+    proof: Proof,
+    way: Way,
+    take_over: Option<TakeOver>,
 }
 
+/// What takes refresh tokens over, if that is wanted.
+fn take_over(
+    settings: &IssuerSettings,
+    blacklists: &[Blacklist],
+) -> Result<Option<TakeOver>, IssuerKeyError> {
+    let IssuerKind::SimpleJwt(kind) = &settings.kind else { return Ok(None) };
+    if !kind.take_over_refresh {
+        return Ok(None);
+    }
+    let refresh = simplejwt::SimpleJwt::refresh(key::read(settings, &kind.signature)?, kind);
+    let blacklist = blacklists.iter().find(|(issuer, _)| *issuer == settings.name);
+    let blacklist = blacklist.map(|(_, blacklist)| Arc::clone(blacklist));
+    if kind.blacklist && blacklist.is_none() {
+        return Err(IssuerKeyError::no_directory(settings));
+    }
+    Ok(Some(TakeOver { refresh, blacklist }))
+}
+
+/// An issuer's name, and its service's blacklist.
+pub type Blacklist = (String, Arc<TokenBlacklist>);
+
 /// Opens an issuer's key. Here is the list of kinds.
-fn open(settings: &IssuerSettings) -> Result<Box<dyn Issuer>, IssuerKeyError> {
-    let key = key::read(settings)?;
+fn open(settings: &IssuerSettings) -> Result<Way, IssuerKeyError> {
     Ok(match &settings.kind {
         IssuerKind::SimpleJwt(kind) => {
-            Box::new(simplejwt::SimpleJwt::new(key, kind, settings.leeway))
+            let key = key::read(settings, &kind.signature)?;
+            Way::Said(Box::new(simplejwt::SimpleJwt::new(key, kind)))
         }
-        IssuerKind::Jwt { claim, max_age } => {
-            Box::new(jwt::HandMade::new(key, claim, *max_age, settings.leeway))
+        IssuerKind::Jwt { signature, claim, max_age } => {
+            let key = key::read(settings, signature)?;
+            Way::Said(Box::new(jwt::HandMade::new(key, claim, *max_age, signature.leeway)))
         }
     })
 }
@@ -142,6 +210,7 @@ impl Issuers {
         settings: &[IssuerSettings],
         directories: &[Watched],
         stamps: Arc<dyn Stamps>,
+        blacklists: &[Blacklist],
     ) -> Result<Self, IssuerKeyError> {
         let mut all = Vec::with_capacity(settings.len());
         let mut readings = Readings::default();
@@ -155,29 +224,25 @@ impl Issuers {
                 name: settings.name.as_str().into(),
                 directory: directory.beside(),
                 accept_until: settings.accept_until,
-                issuer: open(settings)?,
+                proof: match &settings.place {
+                    CredentialPlace::Header { .. } => Proof::Issued(index),
+                    CredentialPlace::Cookie(_) => Proof::IssuedCookie(index),
+                },
+                way: open(settings)?,
+                take_over: take_over(settings, blacklists)?,
             });
         }
-        Ok(Self { all, readings, users: Cache::new(USERS), stamps })
+        let is_simplejwt = |one: &IssuerSettings| matches!(one.kind, IssuerKind::SimpleJwt(_));
+        let is_verified =
+            |&(index, one): &(usize, _)| is_simplejwt(one) || readings.is_bearer(index);
+        let verified =
+            settings.iter().enumerate().filter(is_verified).map(|(index, _)| index).collect();
+        Ok(Self { all, readings, verified, users: Cache::new(USERS), stamps })
     }
 
-    /// Whether nothing has ended it, and neither time has run out.
-    fn holds(&self, issued: &Issued, at: Timestamp) -> Result<(), IssuedRefusal> {
-        let accept_until = self.all.get(issued.index).and_then(|one| one.accept_until);
-        if accept_until.is_some_and(|until| at >= until) {
-            return Err(IssuedRefusal::NoLongerAccepted);
-        }
-        if at >= issued.expires_at {
-            let is_old = issued.is_too_old_after;
-            return Err(if is_old { IssuedRefusal::TooOld } else { IssuedRefusal::Expired });
-        }
-        let is_before = |end: Timestamp| {
-            issued.issued_at.is_none_or(|issued_at| issued_at.as_secs() <= end.as_secs())
-        };
-        if issued.ends.iter().filter_map(|key| self.stamps.stamp(key)).any(is_before) {
-            return Err(IssuedRefusal::Ended);
-        }
-        Ok(())
+    /// A token as if it had come where its issuers' come. None: there are no issuers whose tokens say what they are.
+    pub(super) fn as_posted<'a>(&'a self, token: &'a str) -> Option<Shown<'a>> {
+        (!self.verified.is_empty()).then_some(Shown { token, issuers: &self.verified })
     }
 
     /// The user as the directory has them, asked at most every `recheck`.
@@ -188,6 +253,26 @@ impl Issuers {
         at: Timestamp,
     ) -> Result<Arc<Known>, IssuedRefusal> {
         let known = user.look(directory, at).await?;
+        self.judged(user, known).await
+    }
+
+    /// The user as the directory has them at this moment.
+    async fn known_now(
+        &self,
+        directory: &Watched,
+        user: &User,
+        at: Timestamp,
+    ) -> Result<Arc<Known>, IssuedRefusal> {
+        let known = user.look_now(directory, at).await?;
+        self.judged(user, known).await
+    }
+
+    /// What a look found, once the store knows what it meant for older tokens.
+    async fn judged(
+        &self,
+        user: &User,
+        known: Option<Arc<Known>>,
+    ) -> Result<Arc<Known>, IssuedRefusal> {
         for end in user.owed() {
             self.put(end.0, end.1, FOR_GOOD).await?;
             user.paid(&end);
@@ -199,36 +284,14 @@ impl Issuers {
         }
     }
 
-    async fn put(
-        &self,
-        key: Digest,
-        at: Timestamp,
-        kept_until: Timestamp,
-    ) -> Result<(), IssuedRefusal> {
-        let stamp = NewStamp { key, at, keep: Keep::Latest, kept_until };
-        self.stamps.put(stamp).await.map(|_| ()).map_err(|error| unavailable(&error))
-    }
-
-    /// Ends all that issuers have given a user.
-    pub(super) async fn end_user(&self, user: &UserKey, at: Timestamp) -> Result<(), StoreError> {
-        if !self.all.iter().any(|one| one.directory.directory.name() == &*user.directory) {
-            return Ok(());
-        }
-        self.stamps.put(end_of_user(user, at)).await.map(|_| ())
-    }
-
-    /// A token that was not remembered, with its user.
-    async fn cold(
+    /// A credential that was judged just now, with its user.
+    async fn settle(
         &self,
         index: usize,
-        token: &str,
+        judged: Judged,
         at: Timestamp,
     ) -> Result<Issued, IssuedRefusal> {
         let one = self.all.get(index).ok_or(IssuedRefusal::NoLongerAccepted)?;
-        if one.accept_until.is_some_and(|until| at >= until) {
-            return Err(IssuedRefusal::NoLongerAccepted);
-        }
-        let judged = one.issuer.judge(token, at)?;
         let key = UserKey::new(one.directory.directory.name(), &judged.user);
         let user = match self.users.get(&key) {
             Some(user) => user,
@@ -245,16 +308,18 @@ impl Issuers {
             (None, Some(max_age)) => (self.first_seen(one, &user, at).await?.plus(max_age), true),
             (None, None) => (FOR_GOOD, false),
         };
+        let has_id = judged.token_id.is_some();
         let own_end = match &judged.token_id {
             Some(id) => keyed(&["token", &one.name, id]),
             None => keyed(&["user", &one.name, &user.key.directory, &user.key.id]),
         };
-        let own_end_kept_until = if judged.token_id.is_some() { expires_at } else { FOR_GOOD };
-        let mut ends = vec![user.end, own_end];
+        let own_end_kept_until = if has_id { expires_at } else { FOR_GOOD };
+        let mut ends = vec![user.end];
         if judged.issued_at.is_some() {
             ends.push(user.password_end);
         }
         Ok(Issued {
+            proof: one.proof,
             index,
             issuer: Arc::clone(&one.name),
             user,
@@ -264,103 +329,44 @@ impl Issuers {
             ends,
             own_end,
             own_end_kept_until,
+            has_id,
             is_too_old_after,
+            look: Look { asked_at: AtomicU64::new(at.as_millis()), ..Look::default() },
         })
-    }
-
-    async fn first_seen(
-        &self,
-        one: &One,
-        user: &User,
-        at: Timestamp,
-    ) -> Result<Timestamp, IssuedRefusal> {
-        let key = keyed(&["seen", &one.name, &user.key.directory, &user.key.id]);
-        if let Some(seen) = self.stamps.stamp(&key) {
-            return Ok(seen);
-        }
-        let stamp = NewStamp { key, at, keep: Keep::First, kept_until: FOR_GOOD };
-        self.stamps.put(stamp).await.map_err(|error| unavailable(&error))
     }
 }
 
-impl Auth {
-    /// The issuers' keys, one after another, until one has signed the token.
-    pub(super) async fn issued(
-        &self,
-        shown: &Shown<'_>,
-        at: Timestamp,
-        happened: &mut Vec<What>,
-    ) -> Result<(Arc<Issued>, Arc<Identity>), (Refusal, Proof)> {
-        let mut refused: Vec<(usize, IssuedRefusal)> = Vec::new();
-        for index in shown.issuers {
-            match self.issued_by(*index, shown.token, at).await {
-                Ok(found) => return Ok(found),
-                Err(why) => {
-                    refused.push((*index, why));
-                    if !is_anothers(why) {
-                        break;
-                    }
-                }
-            }
+impl Password {
+    /// Is the present password the one that the credential speaks of?
+    fn is_that_of(&self, known: &Known) -> bool {
+        match self {
+            Self::Unsaid => true,
+            Self::Print(print) => print.as_ref() == Some(&known.password_print),
         }
-        // The last is the one that knew the token, if any did.
-        let (index, why) = refused.last().copied().unwrap_or((0, IssuedRefusal::Malformed));
-        for (index, why) in refused {
-            if let Some(one) = self.issuers.all.get(index) {
-                happened.push(What::IssuedRefused { issuer: Arc::clone(&one.name), why });
-            }
-        }
-        Err((public(why), Proof::Issued(index)))
     }
+}
 
-    async fn issued_by(
-        &self,
-        index: usize,
-        token: &str,
-        at: Timestamp,
-    ) -> Result<(Arc<Issued>, Arc<Identity>), IssuedRefusal> {
-        let issuers = &self.issuers;
-        let (issued, is_new) = match self.memory.recall_issued(index, token) {
-            Some(issued) => (issued, false),
-            None => (Arc::new(issuers.cold(index, token, at).await?), true),
-        };
-        let one = issuers.all.get(index).ok_or(IssuedRefusal::NoLongerAccepted)?;
-        let known = issuers.known(&one.directory, &issued.user, at).await?;
-        if let PasswordPrint::Claimed(print) = &issued.password
-            && print.as_ref() != Some(&known.password_print)
-        {
-            return Err(IssuedRefusal::PasswordChanged);
-        }
-        // After the user was looked at: that look may have ended it.
-        issuers.holds(&issued, at)?;
-        if is_new {
-            self.memory.remember_issued(index, token, Arc::clone(&issued));
-        }
-        Ok((issued, Arc::clone(&known.identity)))
+impl Look {
+    /// Whether it is time to ask again, and nobody else does.
+    fn turn(&self, every: Duration, at: Timestamp) -> Option<Turn<'_>> {
+        let asked_at = Timestamp::from_millis(self.asked_at.load(Ordering::Relaxed));
+        let is_due = at.since(asked_at) >= every.min(ASK_AGAIN);
+        let is_first = || !self.is_asking.swap(true, Ordering::AcqRel);
+        (is_due && is_first()).then_some(Turn(self))
     }
+}
 
-    /// Takes a token back; one without an id with all that its issuer has given its user without one.
-    ///
-    /// # Errors
-    /// [`Refusal::StoreUnavailable`]
-    pub async fn end_issued(
-        &self,
-        issued: &Issued,
-        at: Timestamp,
-        happened: &mut Vec<What>,
-    ) -> Result<(), Refusal> {
-        // Whatever the token says of its age, it is over.
-        let end = issued.issued_at.map_or(at, |issued_at| at.max(issued_at));
-        let stamp = NewStamp {
-            key: issued.own_end,
-            at: end,
-            keep: Keep::Latest,
-            kept_until: issued.own_end_kept_until,
-        };
-        self.issuers.stamps.put(stamp).await.map_err(super::store_failed)?;
-        let (issuer, user) = (Arc::clone(&issued.issuer), issued.user.key.clone());
-        happened.push(What::IssuedEnded { issuer, user });
-        Ok(())
+impl Turn<'_> {
+    /// Nobody could be asked; the next try may come a second from now.
+    fn failed(self, every: Duration, at: Timestamp) {
+        let asked_at = at.plus(user::ASK_AGAIN).minus(every.min(ASK_AGAIN));
+        self.0.asked_at.store(asked_at.as_millis(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.is_asking.store(false, Ordering::Release);
     }
 }
 
@@ -372,7 +378,7 @@ impl Issued {
 
     /// What is presented with it.
     pub const fn proof(&self) -> Proof {
-        Proof::Issued(self.index)
+        self.proof
     }
 
     /// When it ends, if nothing happens.
@@ -388,21 +394,6 @@ impl std::fmt::Debug for Issued {
             .field("user", &self.user.key)
             .finish()
     }
-}
-
-fn unavailable(error: &StoreError) -> IssuedRefusal {
-    tracing::warn!(%error, "the store failed");
-    IssuedRefusal::Unavailable
-}
-
-/// The date that ends all that issuers have given a user, for a store that no gateway has open.
-pub fn end_of_user(user: &UserKey, at: Timestamp) -> NewStamp {
-    NewStamp { key: user::end_of(user), at, keep: Keep::Latest, kept_until: FOR_GOOD }
-}
-
-/// A key of the store, from parts that hold no NUL.
-fn keyed(parts: &[&str]) -> Digest {
-    Digest::of(parts.join("\0").as_bytes())
 }
 
 #[cfg(test)]

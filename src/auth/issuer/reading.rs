@@ -1,16 +1,25 @@
-//! Where in a request issuers' tokens are, and whose each can be.
+//! Where in a request issuers' credentials are, and whose each can be.
+//!
+//! A cookie of an issuer's may have the name of the gateway's own. Their values tell them apart: ours are 43 characters of
+//! base64url, and no service's session is; so a value of that form is ours or nobody's.
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
 use super::IssuerKeyError;
+use crate::auth::Auth;
 use crate::caller::Proof;
-use crate::config::IssuerSettings;
+use crate::config::{CredentialPlace, IssuerSettings};
+use crate::refusal::Refusal;
 use crate::wire::authorization::{self, Held};
+use crate::wire::cookie::{self, CookieValue};
 
 /// All places.
 #[derive(Default)]
-pub(in crate::auth) struct Readings(Vec<Reading>);
+pub(in crate::auth) struct Readings {
+    headers: Vec<Reading>,
+    cookies: Vec<(String, Vec<usize>)>,
+}
 
 /// A place in a request where a token can be, and whose it can be.
 struct Reading {
@@ -19,10 +28,18 @@ struct Reading {
     issuers: Vec<usize>,
 }
 
-/// A token in a request.
+/// A credential in a request.
 pub(in crate::auth) struct Shown<'a> {
     pub(super) token: &'a str,
     pub(super) issuers: &'a [usize],
+}
+
+/// The cookies of a request that are credentials.
+pub(in crate::auth) struct Cookies<'a> {
+    /// The gateway's own.
+    pub(in crate::auth) own: Option<&'a str>,
+    /// Those that are issuers'.
+    pub(in crate::auth) issued: Vec<Shown<'a>>,
 }
 
 /// Something that is no token, or two, where one of an issuer's should be.
@@ -33,15 +50,25 @@ pub(in crate::auth) enum Unreadable {
 }
 
 impl Readings {
-    /// Notes where the tokens of the issuer `index` come.
+    /// Notes where the credentials of the issuer `index` come.
     pub(super) fn add(
         &mut self,
         settings: &IssuerSettings,
         index: usize,
     ) -> Result<(), IssuerKeyError> {
-        let header = HeaderName::from_bytes(settings.header.as_bytes())
+        let (name, schemes) = match &settings.place {
+            CredentialPlace::Header { name, schemes } => (name, schemes),
+            CredentialPlace::Cookie(name) => {
+                match self.cookies.iter_mut().find(|(other, _)| other == name) {
+                    Some((_, issuers)) => issuers.push(index),
+                    None => self.cookies.push((name.clone(), vec![index])),
+                }
+                return Ok(());
+            }
+        };
+        let header = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| IssuerKeyError::no_header(settings))?;
-        let schemes: Vec<Option<String>> = match settings.schemes.as_slice() {
+        let schemes: Vec<Option<String>> = match schemes.as_slice() {
             [] => vec![None],
             schemes => schemes.iter().cloned().map(Some).collect(),
         };
@@ -53,11 +80,13 @@ impl Readings {
                         (a, b) => a == b,
                     }
             };
-            match self.0.iter_mut().find(same) {
+            match self.headers.iter_mut().find(same) {
                 Some(reading) => reading.issuers.push(index),
-                None => {
-                    self.0.push(Reading { header: header.clone(), scheme, issuers: vec![index] })
-                }
+                None => self.headers.push(Reading {
+                    header: header.clone(),
+                    scheme,
+                    issuers: vec![index],
+                }),
             }
         }
         Ok(())
@@ -68,13 +97,13 @@ impl Readings {
         self.bearer().is_some()
     }
 
-    /// A token as if it had come there.
-    pub(in crate::auth) fn as_bearer<'a>(&'a self, token: &'a str) -> Option<Shown<'a>> {
-        self.bearer().map(|reading| Shown { token, issuers: &reading.issuers })
+    /// Do this issuer's tokens come there?
+    pub(super) fn is_bearer(&self, issuer: usize) -> bool {
+        self.bearer().is_some_and(|reading| reading.issuers.contains(&issuer))
     }
 
     fn bearer(&self) -> Option<&Reading> {
-        self.0.iter().find(|reading| {
+        self.headers.iter().find(|reading| {
             reading.header == AUTHORIZATION
                 && reading.scheme.as_deref().is_some_and(|one| one.eq_ignore_ascii_case("bearer"))
         })
@@ -82,7 +111,7 @@ impl Readings {
 
     /// Is what `Authorization` holds of a scheme that an issuer's tokens have?
     pub(in crate::auth) fn read_authorization(&self, headers: &HeaderMap) -> bool {
-        self.0
+        self.headers
             .iter()
             .filter(|reading| reading.header == AUTHORIZATION)
             .filter_map(|reading| reading.scheme.as_deref())
@@ -96,7 +125,7 @@ impl Readings {
         has_own: bool,
     ) -> Result<Vec<Shown<'a>>, Unreadable> {
         let mut shown = Vec::new();
-        for reading in &self.0 {
+        for reading in &self.headers {
             if has_own && reading.header == AUTHORIZATION {
                 continue;
             }
@@ -111,5 +140,30 @@ impl Readings {
             }
         }
         Ok(shown)
+    }
+
+    /// The cookies that a request brought and that are credentials; `own` is the name of the gateway's.
+    pub(in crate::auth) fn cookies<'a>(
+        &'a self,
+        own: &str,
+        headers: &'a HeaderMap,
+    ) -> Result<Cookies<'a>, Refusal> {
+        let value = |name: &str| match cookie::read(headers, name) {
+            CookieValue::Absent => Ok(None),
+            CookieValue::One(value) => Ok(Some(value)),
+            CookieValue::Conflicting | CookieValue::Malformed => Err(Refusal::BadCookie),
+        };
+        let mut cookies = Cookies { own: value(own)?, issued: Vec::new() };
+        for (name, issuers) in &self.cookies {
+            let Some(value) = value(name)? else { continue };
+            if Auth::is_own_cookie(value) || value.is_empty() {
+                continue;
+            }
+            if name == own {
+                cookies.own = None;
+            }
+            cookies.issued.push(Shown { token: value, issuers });
+        }
+        Ok(cookies)
     }
 }

@@ -1,5 +1,6 @@
 //! Why a token is refused: what is told to the operator, and the little that is told to the client.
 
+use crate::caller::Proof;
 use crate::django::jws::NotAccepted;
 use crate::event::IssuedRefusal;
 use crate::refusal::Refusal;
@@ -22,7 +23,7 @@ impl From<NotAccepted> for IssuedRefusal {
 }
 
 /// Could the token be another issuer's?
-pub(super) const fn is_anothers(why: IssuedRefusal) -> bool {
+pub(in crate::auth) const fn is_anothers(why: IssuedRefusal) -> bool {
     matches!(
         why,
         IssuedRefusal::Malformed
@@ -35,11 +36,14 @@ pub(super) const fn is_anothers(why: IssuedRefusal) -> bool {
     )
 }
 
-/// What a client learns: whether to come with another token, and nothing of user or issuer.
-pub(super) const fn public(why: IssuedRefusal) -> Refusal {
+/// What a client learns: whether to come with another credential, and nothing of user or issuer.
+pub(in crate::auth) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal {
     match why {
         IssuedRefusal::Unavailable => Refusal::DirectoryUnavailable,
         IssuedRefusal::Ended => Refusal::SessionEnded,
+        IssuedRefusal::Blacklisted => Refusal::TokenBlacklisted,
+        // Whatever is wrong with a cookie, its browser should drop it.
+        _ if proof.is_cookie() => Refusal::SessionEnded,
         IssuedRefusal::Expired => Refusal::TokenExpired,
         IssuedRefusal::WrongType => Refusal::TokenWrongType,
         IssuedRefusal::Malformed

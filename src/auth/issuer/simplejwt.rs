@@ -1,12 +1,10 @@
 //! `kind = "simplejwt"`: the tokens of djangorestframework-simplejwt, as the service's settings have them.
 
-use std::time::Duration;
-
-use super::{Issuer, Judged, PasswordPrint};
+use super::{Issuer, Judged, Password};
 use crate::clock::Timestamp;
 use crate::config::SimpleJwtIssuer;
 use crate::django::jws::{Expected, NotAccepted, VerifyingKey};
-use crate::django::simplejwt::{self, Rules};
+use crate::django::simplejwt::{self, Rules, TokenType};
 
 /// A service's SimpleJWT.
 pub(super) struct SimpleJwt {
@@ -16,22 +14,28 @@ pub(super) struct SimpleJwt {
 }
 
 impl SimpleJwt {
-    pub(super) fn new(key: VerifyingKey, settings: &SimpleJwtIssuer, leeway: Duration) -> Self {
+    pub(super) fn new(key: VerifyingKey, settings: &SimpleJwtIssuer) -> Self {
         let rules = Rules {
             token_types: settings.token_types.clone(),
             user_id_claim: settings.user_id_claim.clone(),
             expected: Expected {
                 audience: settings.audience.clone(),
                 issuer: settings.issuer.clone(),
-                leeway,
+                leeway: settings.signature.leeway,
             },
         };
         Self { key, rules, check_revoke_token: settings.check_revoke_token }
     }
-}
 
-impl Issuer for SimpleJwt {
-    fn judge(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
+    /// The same service's refresh tokens, and nothing else.
+    pub(super) fn refresh(key: VerifyingKey, settings: &SimpleJwtIssuer) -> Self {
+        let mut this = Self::new(key, settings);
+        this.rules.token_types = vec![TokenType::Refresh];
+        this
+    }
+
+    /// Everything about a token but its user.
+    pub(super) fn verify(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
         let verified = simplejwt::verify(&self.key, &self.rules, token, at)?;
         Ok(Judged {
             user: verified.user.ok_or(NotAccepted::NoUser)?,
@@ -39,11 +43,17 @@ impl Issuer for SimpleJwt {
             expires_at: Some(verified.expires_at.plus(self.rules.expected.leeway)),
             token_id: Some(verified.token_id),
             password: if self.check_revoke_token {
-                PasswordPrint::Claimed(verified.password)
+                Password::Print(verified.password)
             } else {
-                PasswordPrint::Ignored
+                Password::Unsaid
             },
             max_age: None,
         })
+    }
+}
+
+impl Issuer for SimpleJwt {
+    fn judge(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
+        self.verify(token, at)
     }
 }

@@ -5,14 +5,16 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::auth::testkit::{Kit, NOW, account, cheap};
-use crate::config::{IssuerKey, SimpleJwtIssuer};
+use crate::config::{IssuerKey, IssuerSignature, SimpleJwtIssuer};
 use crate::django::jws::{Algorithm, SigningKey};
 use crate::django::simplejwt::{
     NewHandMade, NewToken, TokenType, mint, mint_hand_made, password_print,
 };
 use crate::event::EndReason;
+use crate::event::What;
+use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::store::Which;
+use crate::store::{NewStamp, StoreError, Which};
 
 const SECRET: &str = "the service's own secret, which is long enough";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -30,28 +32,38 @@ fn write_key(folder: &std::path::Path, secret: &str) -> IssuerKey {
     IssuerKey::Private(path)
 }
 
-fn settings(kind: IssuerKind, header: &str, schemes: &[&str], key: IssuerKey) -> IssuerSettings {
-    IssuerSettings {
-        name: if header == "jwt-auth" { "by-hand".into() } else { "service".into() },
-        directory: "django".into(),
-        header: header.into(),
-        schemes: schemes.iter().map(|scheme| (*scheme).to_owned()).collect(),
+fn signature(key: IssuerKey) -> IssuerSignature {
+    IssuerSignature {
         algorithm: Algorithm::Hs256,
         key,
         leeway: Duration::ZERO,
-        accept_until: None,
         danger_weak_key: false,
+    }
+}
+
+fn settings(kind: IssuerKind, header: &str, schemes: &[&str]) -> IssuerSettings {
+    IssuerSettings {
+        name: if header == "jwt-auth" { "by-hand".into() } else { "service".into() },
+        directory: "django".into(),
+        place: CredentialPlace::Header {
+            name: header.into(),
+            schemes: schemes.iter().map(|scheme| (*scheme).to_owned()).collect(),
+        },
+        accept_until: None,
         kind,
     }
 }
 
-fn simplejwt() -> SimpleJwtIssuer {
+fn simplejwt(key: IssuerKey) -> SimpleJwtIssuer {
     SimpleJwtIssuer {
+        signature: signature(key),
         token_types: vec![TokenType::Access],
         user_id_claim: "user_id".into(),
         audience: Vec::new(),
         issuer: None,
         check_revoke_token: false,
+        take_over_refresh: false,
+        blacklist: false,
     }
 }
 
@@ -66,10 +78,14 @@ fn kit_with(
 ) -> Kit {
     let folder = tempfile::tempdir().unwrap();
     let key = write_key(folder.path(), &format!("{SECRET}\n"));
-    let jwt = IssuerKind::Jwt { claim: "id".into(), max_age: 10 * MINUTE };
+    let jwt = IssuerKind::Jwt {
+        signature: signature(key.clone()),
+        claim: "id".into(),
+        max_age: 10 * MINUTE,
+    };
     let mut issuers = [
-        settings(IssuerKind::SimpleJwt(simplejwt()), "Authorization", &["Bearer"], key.clone()),
-        settings(jwt, "jwt-auth", &[], key),
+        settings(IssuerKind::SimpleJwt(simplejwt(key)), "Authorization", &["Bearer"]),
+        settings(jwt, "jwt-auth", &[]),
     ];
     change(&mut issuers);
     Kit::with(|parts| {
@@ -253,9 +269,8 @@ async fn an_end_that_the_store_could_not_take_is_not_forgotten() {
 #[tokio::test]
 async fn with_check_revoke_token_a_token_has_the_print_of_the_present_password() {
     let kit = kit(|issuers| {
-        let check_revoke_token = true;
-        issuers[0].kind =
-            IssuerKind::SimpleJwt(SimpleJwtIssuer { check_revoke_token, ..simplejwt() });
+        let IssuerKind::SimpleJwt(settings) = &mut issuers[0].kind else { panic!("simplejwt") };
+        settings.check_revoke_token = true;
     });
     let print = password_print(&kit.directory.accounts.lock()[0].password);
     let good = access("7", later(1), Some(&print));
@@ -362,7 +377,6 @@ async fn a_directory_that_is_down_stops_strangers_and_not_whom_it_has_known() {
 #[test]
 fn a_key_that_can_be_guessed_needs_to_be_wanted() {
     let folder = tempfile::tempdir().unwrap();
-    let kind = IssuerKind::SimpleJwt(simplejwt());
     for (secret, danger, problem) in [
         ("SECRET\n", false, Some("has 6 bytes")),
         ("SECRET\n", true, None),
@@ -370,11 +384,9 @@ fn a_key_that_can_be_guessed_needs_to_be_wanted() {
         (SECRET, false, None),
         ("-----BEGIN PUBLIC KEY-----\nAAAAAAAAAAAAAAAAAAAA\n", false, Some("another kind")),
     ] {
-        let key = write_key(folder.path(), secret);
-        let settings = IssuerSettings {
-            danger_weak_key: danger,
-            ..settings(kind.clone(), "Authorization", &["Bearer"], key)
-        };
+        let mut kind = simplejwt(write_key(folder.path(), secret));
+        kind.signature.danger_weak_key = danger;
+        let settings = settings(IssuerKind::SimpleJwt(kind), "Authorization", &["Bearer"]);
         let opened = open(&settings).map(drop).map_err(|error| error.to_string());
         match problem {
             None => assert_eq!(opened, Ok(())),

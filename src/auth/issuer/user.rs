@@ -11,13 +11,13 @@ use super::keyed;
 use crate::auth::Watched;
 use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
-use crate::directory::Account;
+use crate::directory::{Account, DirectoryError};
 use crate::django::simplejwt::password_print;
 use crate::event::IssuedRefusal;
-use crate::secret::Digest;
+use crate::secret::{Digest, Secret};
 
 /// A directory that failed is asked again after this.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A user whose tokens are in use.
 pub(super) struct User {
@@ -33,11 +33,13 @@ pub(super) struct User {
 }
 
 /// What a directory said.
-pub(super) struct Known {
-    pub(super) identity: Arc<Identity>,
+pub(in crate::auth) struct Known {
+    pub(in crate::auth) identity: Arc<Identity>,
     pub(super) active: bool,
+    /// The stored password in Django's encoding.
+    pub(super) password: Secret,
     pub(super) password_print: String,
-    password_mark: Digest,
+    pub(in crate::auth) password_mark: Digest,
     at: Timestamp,
 }
 
@@ -83,6 +85,36 @@ impl User {
                 return Ok(Some(Arc::clone(known)));
             }
         }
+        match self.ask(directory, before.as_ref(), at).await {
+            Ok(known) => Ok(known),
+            Err(error) => {
+                tracing::warn!(%error, "a directory cannot be asked; whom it has known stay so");
+                let again = at.plus(ASK_AGAIN).minus(directory.every);
+                self.asked_at.store(again.as_millis(), Ordering::Relaxed);
+                before.map(Some).ok_or(IssuedRefusal::Unavailable)
+            }
+        }
+    }
+
+    /// The user as the directory says at this moment, whatever was known.
+    pub(super) async fn look_now(
+        &self,
+        directory: &Watched,
+        at: Timestamp,
+    ) -> Result<Option<Arc<Known>>, IssuedRefusal> {
+        let before = self.known.load_full();
+        self.ask(directory, before.as_ref(), at).await.map_err(|error| {
+            tracing::warn!(%error, "a directory cannot be asked");
+            IssuedRefusal::Unavailable
+        })
+    }
+
+    async fn ask(
+        &self,
+        directory: &Watched,
+        before: Option<&Arc<Known>>,
+        at: Timestamp,
+    ) -> Result<Option<Arc<Known>>, DirectoryError> {
         match directory.directory.by_id(&self.key).await {
             Ok(account) => {
                 let known = account.map(|account| Arc::new(Known::of(account, at)));
@@ -90,7 +122,7 @@ impl User {
                 let changed =
                     |known: &Known, before: &Known| known.password_mark != before.password_mark;
                 let is_active = known.as_ref().is_some_and(|known| known.active);
-                if let Some(before) = &before {
+                if let Some(before) = before {
                     let mut owed = self.owed.lock();
                     if known.as_ref().is_some_and(|known| changed(known, before)) {
                         owed.push((self.password_end, before.at));
@@ -103,12 +135,7 @@ impl User {
                 self.known.store(known.clone());
                 Ok(known)
             }
-            Err(error) => {
-                tracing::warn!(%error, "a directory cannot be asked; whom it has known stay so");
-                let again = at.plus(ASK_AGAIN).minus(directory.every);
-                self.asked_at.store(again.as_millis(), Ordering::Relaxed);
-                before.map(Some).ok_or(IssuedRefusal::Unavailable)
-            }
+            Err(error) => Err(error),
         }
     }
 }
@@ -118,6 +145,7 @@ impl Known {
         Self {
             password_print: password_print(&account.password),
             password_mark: account.password_mark(),
+            password: account.password,
             identity: account.identity,
             active: account.active,
             at,

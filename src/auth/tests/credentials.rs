@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::auth::testkit::{CLIENT, Kit, NOW};
+use crate::auth::testkit::{BY, CLIENT, Kit, NOW};
 use crate::caller::{Proof, UserKey};
 use crate::clock::Timestamp;
 use crate::config::Rotation;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
-use crate::store::{NewSession, Session, SessionBy, Sessions, StoreError, Upkeep, Which};
+use crate::store::{
+    NewSession, NewStamp, Once, Session, SessionBy, Sessions, StoreError, Upkeep, Which,
+};
 
 #[tokio::test]
 async fn a_session_that_has_ended_is_over_at_the_next_request() {
@@ -107,7 +109,7 @@ async fn a_cookie_may_be_idle_for_a_day_and_a_refresh_token_for_as_long_as_it_sa
     assert!(kit.auth.cookie(cookie, CLIENT, later, &mut happened).await.is_err());
     let refresh = signed_in.tokens.as_ref().unwrap().refresh.as_ref().unwrap().expose();
     let rotation = Rotation::SingleUse;
-    assert!(kit.auth.refresh(refresh, rotation, later, &mut happened).await.is_ok());
+    assert!(kit.auth.refresh(refresh, rotation, BY, later, &mut happened).await.is_ok());
 }
 
 #[tokio::test]
@@ -168,6 +170,11 @@ impl Sessions for Unplugged {
     async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
         self.up()?;
         self.inner.create(new).await
+    }
+
+    async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
+        self.up()?;
+        self.inner.create_once(new, mark).await
     }
 
     async fn find(

@@ -4,3 +4,4 @@ mod credentials;
 mod recheck;
 mod refresh;
 mod sign_in;
+mod take_over;

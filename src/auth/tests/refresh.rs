@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::testkit::{CLIENT, Kit, NOW};
+use crate::auth::testkit::{BY, CLIENT, Kit, NOW};
 use crate::auth::{SignedIn, TokenPair};
 use crate::clock::Timestamp;
 use crate::config::Rotation;
@@ -29,7 +29,7 @@ impl Kit {
         at: Timestamp,
     ) -> (Result<TokenPair, Refusal>, Vec<What>) {
         let mut happened = Vec::new();
-        let result = self.auth.refresh(token, rotation, at, &mut happened).await;
+        let result = self.auth.refresh(token, rotation, BY, at, &mut happened).await;
         (result, happened)
     }
 
@@ -172,10 +172,13 @@ async fn verify_says_what_holds_and_spends_nothing() {
     assert_eq!(kit.auth.verify(&access, later(300)).await, Err(Refusal::TokenExpired));
     kit.refresh(&refresh, Rotation::SingleUse, NOW).await.0.unwrap();
     assert_eq!(kit.auth.verify(&refresh, NOW).await, Err(Refusal::TokenBlacklisted));
-    assert!(kit.auth.session_of_refresh(&refresh, NOW).await.is_ok(), "good enough to sign out");
+    assert!(
+        kit.auth.held_by_refresh(&refresh, NOW, &mut Vec::new()).await.is_ok(),
+        "good enough to sign out"
+    );
     let which = Which::Session(signed_in.session.id.clone());
     kit.auth.end(&which, EndReason::SignedOut, NOW, &mut Vec::new()).await.unwrap();
     assert_eq!(kit.auth.verify(&access, NOW).await, Err(Refusal::SessionEnded));
     assert_eq!(kit.auth.verify(&refresh, NOW).await, Err(Refusal::TokenBlacklisted));
-    assert!(kit.auth.session_of_refresh(&refresh, NOW).await.is_err());
+    assert!(kit.auth.held_by_refresh(&refresh, NOW, &mut Vec::new()).await.is_err());
 }

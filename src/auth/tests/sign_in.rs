@@ -30,7 +30,10 @@ async fn one_session_is_behind_everything_that_is_issued() {
     let cookie = signed_in.cookie.as_ref().unwrap();
     let cookie = kit.auth.cookie(cookie.expose(), client, NOW, &mut none).await.unwrap();
     let refresh = tokens.refresh.as_ref().unwrap();
-    let refresh = kit.auth.session_of_refresh(refresh.expose(), NOW).await.unwrap();
+    let refresh = kit.auth.held_by_refresh(refresh.expose(), NOW, &mut none).await.unwrap();
+    let crate::auth::Holds::Session { session: refresh, is_spent: false } = refresh else {
+        panic!("{refresh:?}");
+    };
     for session in [bearer, cookie, refresh] {
         assert!(Arc::ptr_eq(&session, &signed_in.session));
     }

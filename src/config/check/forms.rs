@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::members::members;
 use super::{DAY, HOUR, MINUTE, secs, values};
 use crate::config::raw::{Item, Table, Wrong, nearest};
 use crate::config::{
@@ -27,7 +28,7 @@ const KINDS: [(&str, Kind); 4] = [
 ];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 15] = [
+const KEYS: [(&str, &[&str]); 16] = [
     ("header", &["remote-user", "simplejwt", "jwt"]),
     ("value", &["remote-user"]),
     ("algorithm", &["simplejwt", "jwt"]),
@@ -35,6 +36,7 @@ const KEYS: [(&str, &[&str]); 15] = [
     ("danger_weak_key", &["simplejwt", "jwt"]),
     ("lifetime", &["simplejwt", "jwt", "django-session"]),
     ("user_id_claim", &["simplejwt", "jwt"]),
+    ("claims", &["simplejwt", "jwt"]),
     ("scheme", &["simplejwt"]),
     ("audience", &["simplejwt"]),
     ("issuer", &["simplejwt"]),
@@ -109,11 +111,16 @@ fn remote_user(table: &Table<'_>) -> RemoteUser {
 
 fn simplejwt(table: &Table<'_>) -> SimpleJwt {
     let default = SimpleJwt::new(key(table));
+    let user_id_claim = table.text("user_id_claim", claim).unwrap_or(default.user_id_claim);
     SimpleJwt {
+        claims: members(table, "claims", |name| {
+            // Token classes of services' own often add it.
+            (OWN_CLAIMS.contains(&name) && name != "username") || name == user_id_claim
+        }),
         header: table.text("header", token_header).unwrap_or(default.header),
         scheme: table.text("scheme", scheme).unwrap_or(default.scheme),
         lifetime: table.duration("lifetime", secs(10)..=HOUR).unwrap_or(default.lifetime),
-        user_id_claim: table.text("user_id_claim", claim).unwrap_or(default.user_id_claim),
+        user_id_claim,
         audience: table.text("audience", values::filled),
         issuer: table.text("issuer", values::filled),
         check_revoke_token: table.flag("check_revoke_token").unwrap_or(default.check_revoke_token),
@@ -123,10 +130,14 @@ fn simplejwt(table: &Table<'_>) -> SimpleJwt {
 
 fn hand_made(table: &Table<'_>) -> HandMadeJwt {
     let default = HandMadeJwt::new(key(table));
+    let user_id_claim = table.text("user_id_claim", claim).unwrap_or(default.user_id_claim);
     HandMadeJwt {
+        claims: members(table, "claims", |name| {
+            OWN_CLAIMS.contains(&name) || name == user_id_claim
+        }),
         header: table.text("header", form_header).unwrap_or(default.header),
         lifetime: table.duration("lifetime", secs(10)..=HOUR).unwrap_or(default.lifetime),
-        user_id_claim: table.text("user_id_claim", claim).unwrap_or(default.user_id_claim),
+        user_id_claim,
         key: default.key,
     }
 }

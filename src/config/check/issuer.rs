@@ -1,24 +1,42 @@
-//! `[[issuer]]`: each kind has its own keys, and all have a key, a header and a directory.
+//! `[[issuer]]`: each kind has its own keys, and all have a directory and a place in the request.
 
 use super::{DAY, MINUTE, secs, values};
 use crate::config::raw::{Table, Wrong, nearest};
 use crate::config::{
-    DirectorySettings, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, SimpleJwtIssuer,
+    CredentialPlace, DirectoryKind, DirectorySettings, IdentityHeaders, IssuerKey, IssuerKind,
+    IssuerSettings, IssuerSignature, SimpleJwtIssuer,
 };
 use crate::django::jws::Algorithm;
 use crate::django::simplejwt::TokenType;
 use crate::wire::forward::fold;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
     SimpleJwt,
     Jwt,
 }
 
 const KINDS: [(&str, Kind); 2] = [("simplejwt", Kind::SimpleJwt), ("jwt", Kind::Jwt)];
-const SIMPLEJWT_KEYS: [&str; 5] =
-    ["token_types", "user_id_claim", "audience", "issuer", "check_revoke_token"];
-const JWT_KEYS: [&str; 2] = ["claim", "max_age"];
+
+/// Keys besides those that every kind has, each with the kinds that have it.
+const KEYS: [(&str, &[&str]); 16] = [
+    ("header", &["simplejwt", "jwt"]),
+    ("schemes", &["simplejwt", "jwt"]),
+    ("algorithm", &["simplejwt", "jwt"]),
+    ("key_file", &["simplejwt", "jwt"]),
+    ("public_key_file", &["simplejwt", "jwt"]),
+    ("leeway", &["simplejwt", "jwt"]),
+    ("danger_weak_key", &["simplejwt", "jwt"]),
+    ("token_types", &["simplejwt"]),
+    ("user_id_claim", &["simplejwt"]),
+    ("audience", &["simplejwt"]),
+    ("issuer", &["simplejwt"]),
+    ("check_revoke_token", &["simplejwt"]),
+    ("take_over_refresh", &["simplejwt"]),
+    ("blacklist", &["simplejwt"]),
+    ("claim", &["jwt"]),
+    ("max_age", &["jwt"]),
+];
 
 /// What is asked of all of them for each request that none of them knows.
 const MOST: usize = 16;
@@ -39,13 +57,15 @@ pub(super) fn issuers(
                     .help("give each issuer of the same kind its own name"),
             );
         }
-        let folded = fold(&issuer.header).into_owned();
-        if identity.names().any(|name| fold(name) == folded) {
-            table.error(
-                "header",
-                Wrong::new(format!("{:?} tells the upstream who is calling", issuer.header))
-                    .help("a client that could send it could be anybody; see [identity]"),
-            );
+        if let Some(header) = issuer.header() {
+            let folded = fold(header);
+            if identity.names().any(|name| fold(name) == folded) {
+                table.error(
+                    "header",
+                    Wrong::new(format!("{header:?} tells the upstream who is calling"))
+                        .help("a client that could send it could be anybody; see [identity]"),
+                );
+            }
         }
         all.push(issuer);
     });
@@ -56,14 +76,71 @@ pub(super) fn issuers(
 }
 
 fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<IssuerSettings> {
-    table.require("kind", "allowed: \"simplejwt\", \"jwt\"");
+    table.require("kind", &format!("allowed: {}", listed(KINDS.iter().map(|(word, _)| *word))));
     let kind = table.choice("kind", &KINDS);
     let name = table.text("name", values::name);
     let directory = directory(table, directories);
+    let of_users = directories.iter().find(|one| one.name == directory);
+    let accept_until = table.date("accept_until");
+    let word = kind.and_then(|kind| KINDS.iter().find(|(_, one)| *one == kind)).map(|one| one.0);
+    for (key, kinds) in KEYS {
+        match word {
+            Some(word) if kinds.contains(&word) => {}
+            Some(word) => table.refuse(
+                &[key],
+                &format!("a {word} issuer has no such key"),
+                &format!("it is for {}", listed(kinds.iter().copied())),
+            ),
+            // Which keys it may have is not known.
+            None => table.pass_over(&[key]),
+        }
+    }
+    let (place, kind) = match kind? {
+        Kind::SimpleJwt => {
+            let signature = signature(table);
+            (
+                header(table, "Authorization", &["Bearer"]),
+                IssuerKind::SimpleJwt(simplejwt(table, signature, of_users)),
+            )
+        }
+        Kind::Jwt => {
+            let signature = signature(table);
+            let place = header(table, "jwt-auth", &["Bearer"]);
+            let claim = table.text("claim", values::name).unwrap_or_else(|| "id".into());
+            let max_age = table.duration("max_age", MINUTE..=3660 * DAY).unwrap_or(30 * DAY);
+            (place, IssuerKind::Jwt { signature, claim, max_age })
+        }
+    };
+    let name = name.unwrap_or_else(|| word.unwrap_or_default().to_owned());
+    Some(IssuerSettings { name, directory, place, accept_until, kind })
+}
+
+/// A header; `schemes` are those in `Authorization`, where another header has none.
+fn header(table: &Table<'_>, default: &str, default_schemes: &[&str]) -> CredentialPlace {
+    let name = table.text("header", values::credential_header).unwrap_or_else(|| default.into());
+    let is_authorization = name.eq_ignore_ascii_case("authorization");
+    let schemes = table.values("schemes", values::scheme).unwrap_or_else(|| {
+        if is_authorization {
+            default_schemes.iter().map(|scheme| (*scheme).to_owned()).collect()
+        } else {
+            Vec::new()
+        }
+    });
+    if is_authorization && schemes.is_empty() {
+        let example = default_schemes.first().copied().unwrap_or_default();
+        table.error(
+            "schemes",
+            Wrong::new("a token in Authorization stands after its scheme")
+                .help(format!("for example: schemes = [{example:?}]")),
+        );
+    }
+    CredentialPlace::Header { name, schemes }
+}
+
+fn signature(table: &Table<'_>) -> IssuerSignature {
     let algorithm = algorithm(table);
     let key = key(table, algorithm);
     let leeway = table.duration("leeway", secs(0)..=5 * MINUTE).unwrap_or_default();
-    let accept_until = table.date("accept_until");
     let danger_weak_key = table.flag("danger_weak_key").unwrap_or(false);
     if danger_weak_key {
         table.warn(
@@ -72,60 +149,16 @@ fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<Issuer
                 .help("give the service a SECRET_KEY of 50 random characters"),
         );
     }
-    let header = table.text("header", values::credential_header);
-    let schemes = table.values("schemes", values::scheme);
-    let Some(kind) = kind else {
-        // Which keys it may have is not known.
-        table.pass_over(&SIMPLEJWT_KEYS);
-        table.pass_over(&JWT_KEYS);
-        return None;
-    };
-    let (word, default_header, kind) = match kind {
-        Kind::SimpleJwt => {
-            table.refuse(
-                &JWT_KEYS,
-                "a simplejwt issuer has no such key",
-                "the claim is called user_id_claim, and its tokens say themselves how long they are good",
-            );
-            ("simplejwt", "Authorization", IssuerKind::SimpleJwt(simplejwt(table)))
-        }
-        Kind::Jwt => {
-            table.refuse(
-                &SIMPLEJWT_KEYS,
-                "a jwt issuer has no such key",
-                "it is for kind = \"simplejwt\"",
-            );
-            let claim = table.text("claim", values::name).unwrap_or_else(|| "id".into());
-            let max_age = table.duration("max_age", MINUTE..=3660 * DAY).unwrap_or(30 * DAY);
-            ("jwt", "jwt-auth", IssuerKind::Jwt { claim, max_age })
-        }
-    };
-    let header = header.unwrap_or_else(|| default_header.into());
-    let is_authorization = header.eq_ignore_ascii_case("authorization");
-    let schemes = schemes
-        .unwrap_or_else(|| if is_authorization { vec!["Bearer".into()] } else { Vec::new() });
-    if is_authorization && schemes.is_empty() {
-        table.error(
-            "schemes",
-            Wrong::new("a token in Authorization stands after its scheme")
-                .help("for example: schemes = [\"Bearer\"]"),
-        );
-    }
-    Some(IssuerSettings {
-        name: name.unwrap_or_else(|| word.to_owned()),
-        directory,
-        header,
-        schemes,
-        algorithm,
-        key,
-        leeway,
-        accept_until,
-        danger_weak_key,
-        kind,
-    })
+    IssuerSignature { algorithm, key, leeway, danger_weak_key }
 }
 
-fn simplejwt(table: &Table<'_>) -> SimpleJwtIssuer {
+fn simplejwt(
+    table: &Table<'_>,
+    signature: IssuerSignature,
+    directory: Option<&DirectorySettings>,
+) -> SimpleJwtIssuer {
+    let take_over_refresh = table.flag("take_over_refresh").unwrap_or(false);
+    let blacklist = blacklist(table, take_over_refresh, directory);
     let token_type = |text: &str| match text {
         // Both say themselves what they are; a refresh token proves nothing in a request.
         "access" => Ok(TokenType::Access),
@@ -136,6 +169,7 @@ fn simplejwt(table: &Table<'_>) -> SimpleJwtIssuer {
         table.error("token_types", Wrong::new("without a kind no token is accepted"));
     }
     SimpleJwtIssuer {
+        signature,
         token_types: table
             .values("token_types", token_type)
             .unwrap_or_else(|| vec![TokenType::Access]),
@@ -145,7 +179,37 @@ fn simplejwt(table: &Table<'_>) -> SimpleJwtIssuer {
         audience: table.values("audience", values::filled).unwrap_or_default(),
         issuer: table.text("issuer", values::filled),
         check_revoke_token: table.flag("check_revoke_token").unwrap_or(false),
+        take_over_refresh,
+        blacklist,
     }
+}
+
+/// It is asked when a token is taken over, of the database in which the issuer's users are.
+fn blacklist(
+    table: &Table<'_>,
+    take_over_refresh: bool,
+    directory: Option<&DirectorySettings>,
+) -> bool {
+    let wanted = table.flag("blacklist").unwrap_or(false);
+    if wanted && !take_over_refresh {
+        table.error(
+            "blacklist",
+            Wrong::new("is asked for tokens that are taken over, and none is")
+                .help("set take_over_refresh = true, or remove it"),
+        );
+    }
+    if wanted && directory.is_some_and(|one| !matches!(one.kind, DirectoryKind::Django(_))) {
+        table.error(
+            "blacklist",
+            Wrong::new("the issuer's directory has no database")
+                .help("the blacklist lies in the database of a directory of the kind \"django\""),
+        );
+    }
+    wanted
+}
+
+fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The only directory, unless one is named.

@@ -10,6 +10,7 @@ mod identity;
 mod issuer;
 mod listen;
 mod login;
+mod members;
 mod paths;
 mod route;
 mod state;

@@ -1,8 +1,21 @@
 //! `[paths]`: what the gateway answers itself, and where.
 
+use super::members::members;
 use super::values;
 use crate::config::raw::{Item, Table, Wrong};
-use crate::config::{OwnPath, OwnPathEntry, Rotation};
+use crate::config::{Members, OwnPath, OwnPathEntry, Rotation};
+
+/// The members that an answer of login or refresh, or a refusal, has itself.
+const ANSWERS: [&str; 8] = [
+    "access",
+    "refresh",
+    "token_type",
+    "expires_in",
+    "refresh_expires_in",
+    "detail",
+    "code",
+    "request_id",
+];
 
 pub(super) const ROTATION: [(&str, Rotation); 2] =
     [("single-use", Rotation::SingleUse), ("none", Rotation::None)];
@@ -16,8 +29,11 @@ pub(super) fn paths(table: &Table<'_>, rotation: Rotation) -> Vec<OwnPathEntry> 
         }
         let path = table
             .text(key, values::canonical_path)
-            .map_or_else(|| own.default_path().to_owned(), |path| path.to_string());
-        let item = Item { value: OwnPathEntry { path, own, rotation }, place: table.place(key) };
+            .map(|path| path.to_string())
+            .or_else(|| own.default_path().map(str::to_owned));
+        let Some(path) = path else { continue };
+        let value = OwnPathEntry { path, own, rotation, extra: Members::default() };
+        let item = Item { value, place: table.place(key) };
         add(table, &mut all, item, table.has(key));
     }
     table.tables("alias", |alias| {
@@ -40,7 +56,16 @@ fn read_alias(table: &Table<'_>, rotation: Rotation) -> Option<OwnPathEntry> {
             Wrong::new("only an alias of refresh has a rotation").help("remove it"),
         );
     }
-    Some(OwnPathEntry { path: path?, own: own?, rotation: own_rotation.unwrap_or(rotation) })
+    if own.is_some_and(|own| own != OwnPath::Login) && table.has("extra") {
+        table.error(
+            "extra",
+            Wrong::new("only the answer of an alias of login has further members")
+                .help("remove it"),
+        );
+    }
+    let extra = members(table, "extra", |name| ANSWERS.contains(&name));
+    let rotation = own_rotation.unwrap_or(rotation);
+    Some(OwnPathEntry { path: path?, own: own?, rotation, extra })
 }
 
 /// Of two that collide, the one that is written is wrong, not the default.

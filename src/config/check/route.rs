@@ -18,7 +18,7 @@ pub(super) fn routes(
 ) -> Vec<Item<Route>> {
     let of_forms = forms.iter().filter_map(|form| form.value.kind.header());
     let protected = ProtectedNames::new(identity.names().chain(of_forms))
-        .and_credentials(issuers.iter().map(|issuer| issuer.header.as_str()));
+        .and_credentials(issuers.iter().filter_map(IssuerSettings::header));
     let mut all: Vec<(Item<Route>, bool)> = Vec::new();
     root.tables("route", |table| {
         let (route, has_path) = route(table, all.len(), upstreams, &protected, forms);

@@ -1,5 +1,6 @@
 //! `[tokens]` and `[session]`.
 
+use super::members::members;
 use super::paths::ROTATION;
 use super::{DAY, HOUR, MINUTE, secs, values};
 use crate::config::defaults::PLAIN_COOKIE;
@@ -49,6 +50,8 @@ pub(super) fn tokens(
             )),
         );
     }
+    let user_id_claim =
+        table.text("user_id_claim", user_id_claim_name).unwrap_or(default.user_id_claim);
     Tokens {
         algorithm,
         signing_key_file: table
@@ -62,7 +65,10 @@ pub(super) fn tokens(
             .unwrap_or(default.refresh_grace),
         issuer: table.text("issuer", values::filled).unwrap_or(default.issuer),
         audience: table.text("audience", values::filled).unwrap_or(default.audience),
-        user_id_claim: table.text("user_id_claim", user_id_claim).unwrap_or(default.user_id_claim),
+        claims: members(table, "claims", |name| {
+            OWN_CLAIMS.contains(&name) || name == "sub" || name == user_id_claim
+        }),
+        user_id_claim,
     }
 }
 
@@ -114,7 +120,7 @@ fn cookie(text: &str, plain: bool) -> Result<String, Wrong> {
     }
 }
 
-fn user_id_claim(text: &str) -> Result<String, Wrong> {
+fn user_id_claim_name(text: &str) -> Result<String, Wrong> {
     if OWN_CLAIMS.contains(&text) {
         return Err(Wrong::new(format!("{text:?} is a claim with another meaning"))
             .help("for example: \"user_id\" or \"sub\""));

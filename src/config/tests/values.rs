@@ -70,10 +70,15 @@ groups = ["staff", "ops"]
 login = "/in"
 logout_all = false
 jwks = false
+blacklist = "/blacklist"
 [[paths.alias]]
 path = "/again"
 to = "refresh"
 rotation = "single-use"
+[[paths.alias]]
+path = "/token"
+to = "login"
+extra = { user_id = "{user.id:int}" }
 
 [tokens]
 algorithm = "HS256"
@@ -84,6 +89,7 @@ refresh_grace = "0s"
 issuer = "https://app.example"
 audience = "app"
 user_id_claim = "sub"
+claims = { name = "{user.name}" }
 
 [session]
 cookie = "sid"
@@ -247,7 +253,12 @@ fn traffic() {
 
 #[test]
 fn own_paths_are_moved_turned_off_and_aliased() {
-    let entry = |path: &str, own, rotation| OwnPathEntry { path: path.into(), own, rotation };
+    let entry = |path: &str, own, rotation| OwnPathEntry {
+        path: path.into(),
+        own,
+        rotation,
+        extra: Members::default(),
+    };
     assert_eq!(
         everything().paths,
         [
@@ -255,8 +266,13 @@ fn own_paths_are_moved_turned_off_and_aliased() {
             entry("/refresh", OwnPath::Refresh, Rotation::None),
             entry("/verify", OwnPath::Verify, Rotation::None),
             entry("/logout", OwnPath::Logout, Rotation::None),
+            entry("/blacklist", OwnPath::Blacklist, Rotation::None),
             entry("/session", OwnPath::Session, Rotation::None),
             entry("/again", OwnPath::Refresh, Rotation::SingleUse),
+            OwnPathEntry {
+                extra: Members::new(vec![("user_id".into(), Template::for_test("{user.id:int}"))]),
+                ..entry("/token", OwnPath::Login, Rotation::None)
+            },
         ]
     );
 }
@@ -276,6 +292,7 @@ fn credentials() {
             issuer: "https://app.example".into(),
             audience: "app".into(),
             user_id_claim: "sub".into(),
+            claims: Members::new(vec![("name".into(), Template::for_test("{user.name}"))]),
         }
     );
     assert_eq!(

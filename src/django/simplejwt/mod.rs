@@ -190,6 +190,18 @@ pub fn password_print(encoded: &Secret) -> String {
 /// # Errors
 /// [`KeyProblem::CannotSign`]
 pub fn mint(key: &SigningKey, new: &NewToken<'_>) -> Result<Secret, KeyProblem> {
+    mint_with(key, new, [])
+}
+
+/// Mints one with further claims, none of which may be one of its own.
+///
+/// # Errors
+/// [`KeyProblem::CannotSign`]
+pub fn mint_with<'a>(
+    key: &SigningKey,
+    new: &NewToken<'a>,
+    more: impl IntoIterator<Item = (&'a str, Value)>,
+) -> Result<Secret, KeyProblem> {
     let mut claims = vec![
         ("token_type", json!(new.token_type.name())),
         ("exp", json!(new.expires_at.as_secs())),
@@ -200,6 +212,7 @@ pub fn mint(key: &SigningKey, new: &NewToken<'_>) -> Result<Secret, KeyProblem> 
     ];
     let optional = [("hash_password", new.password), ("aud", new.audience), ("iss", new.issuer)];
     claims.extend(optional.into_iter().filter_map(|(name, value)| Some((name, json!(value?)))));
+    claims.extend(more);
     jws::sign(key, &claims)
 }
 
@@ -208,16 +221,29 @@ pub fn mint(key: &SigningKey, new: &NewToken<'_>) -> Result<Secret, KeyProblem> 
 /// # Errors
 /// [`KeyProblem::CannotSign`]
 pub fn mint_hand_made(key: &SigningKey, new: &NewHandMade<'_>) -> Result<Secret, KeyProblem> {
+    mint_hand_made_with(key, new, [])
+}
+
+/// Mints one with further claims, none of which may be one of its own.
+///
+/// # Errors
+/// [`KeyProblem::CannotSign`]
+pub fn mint_hand_made_with<'a>(
+    key: &SigningKey,
+    new: &NewHandMade<'a>,
+    more: impl IntoIterator<Item = (&'a str, Value)>,
+) -> Result<Secret, KeyProblem> {
     // As the original writes it, which is the key as the database has it.
     let number = new.user.parse::<i64>().ok().filter(|number| number.to_string() == new.user);
     let id = number.map_or_else(|| json!(new.user), |number| json!(number));
-    let claims = [
+    let mut claims = vec![
         (new.claim, id),
         ("username", json!(new.name)),
         ("exp", json!(new.expires_at.as_secs())),
         ("iat", json!(new.issued_at.as_secs())),
         ("jti", json!(new.token_id)),
     ];
+    claims.extend(more);
     jws::sign(key, &claims)
 }
 

@@ -16,7 +16,7 @@ use quick_cache::sync::Cache;
 use super::account;
 use crate::caller::{Identity, Known, SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::config::{FormKey, HandMadeJwt, SimpleJwt};
+use crate::config::{FormKey, HandMadeJwt, Members, SimpleJwt};
 use crate::directory::{Directory, private_file};
 use crate::django::jws::SigningKey;
 use crate::django::simplejwt::{self, NewHandMade, NewToken, TokenType};
@@ -38,6 +38,7 @@ pub(super) struct Minted {
     scheme: String,
     lifetime: Duration,
     claims: Claims,
+    more: Members,
     /// By session, and by user for whom has none.
     kept: Cache<(Option<SessionId>, UserKey), Kept>,
 }
@@ -71,12 +72,15 @@ impl Minted {
             password: settings.check_revoke_token,
         };
         let scheme = format!("{} ", settings.scheme);
-        Self::new(&settings.key, &settings.header, scheme, settings.lifetime, claims)
+        let made = Self::new(&settings.key, &settings.header, scheme, settings.lifetime, claims)?;
+        Ok(Self { more: settings.claims.clone(), ..made })
     }
 
     pub(super) fn hand_made(settings: &HandMadeJwt) -> Result<Self, String> {
         let claims = Claims::HandMade { user_id: settings.user_id_claim.clone() };
-        Self::new(&settings.key, &settings.header, String::new(), settings.lifetime, claims)
+        let lifetime = settings.lifetime;
+        let made = Self::new(&settings.key, &settings.header, String::new(), lifetime, claims)?;
+        Ok(Self { more: settings.claims.clone(), ..made })
     }
 
     fn new(
@@ -88,7 +92,8 @@ impl Minted {
     ) -> Result<Self, String> {
         let header = HeaderName::from_bytes(header.as_bytes())
             .map_err(|_| format!("{header:?} is no header name"))?;
-        Ok(Self { key: read(key)?, header, scheme, lifetime, claims, kept: Cache::new(KEPT) })
+        let (more, kept) = (Members::default(), Cache::new(KEPT));
+        Ok(Self { key: read(key)?, header, scheme, lifetime, claims, more, kept })
     }
 
     pub(super) const fn header(&self) -> &HeaderName {
@@ -160,7 +165,7 @@ impl Minted {
                     audience: audience.as_deref(),
                     issuer: issuer.as_deref(),
                 };
-                simplejwt::mint(&self.key, &new)
+                simplejwt::mint_with(&self.key, &new, self.more.of(&known.identity))
             }
             Claims::HandMade { user_id } => {
                 let new = NewHandMade {
@@ -171,7 +176,7 @@ impl Minted {
                     issued_at,
                     token_id: &token_id,
                 };
-                simplejwt::mint_hand_made(&self.key, &new)
+                simplejwt::mint_hand_made_with(&self.key, &new, self.more.of(&known.identity))
             }
         };
         minted.map_err(|error| {

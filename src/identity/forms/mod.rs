@@ -6,6 +6,8 @@
 //! - What a form sets is taken out of the client's request first, on every route that uses it, for every caller, whatever
 //!   they came with ([`IdentityForms::clears`]): a Bearer caller gets a token, and their own `sessionid` still goes. Names
 //!   of headers that only a form would set are removed on all routes, as those of `[identity]` are.
+//! - A caller who came with a session of the service's own (`[[issuer]] kind = "django-session"`) keeps it on a route that
+//!   would give them one ([`IdentityForms::own_session`]).
 //! - Ids are a directory's. A form that tells an id is for the users of one directory, and a caller from another is
 //!   refused: user 1 of a users' file must not become user 1 of the service.
 
@@ -23,9 +25,9 @@ use zeroize::Zeroizing;
 use self::django_session::DjangoSessions;
 use self::minted::Minted;
 use self::remote_user::RemoteUser;
-use crate::caller::{Caller, Known, SessionId};
+use crate::caller::{Caller, Known, Proof, SessionId};
 use crate::clock::Timestamp;
-use crate::config::{Config, FormKind, IdentityForm, Route};
+use crate::config::{Config, FormKind, IdentityForm, IssuerSettings, Route};
 use crate::directory::private_file::{self, PrivateFileError};
 use crate::directory::{Account, Directory};
 use crate::refusal::Refusal;
@@ -37,6 +39,8 @@ use crate::wire::cookie::set_cookie_value;
 pub struct IdentityForms {
     forms: Vec<Form>,
     clears: Vec<Clears>,
+    /// By issuer: the cookie that is its credential, and the directory of its users.
+    issued: Vec<Option<(String, String)>>,
 }
 
 struct Form {
@@ -111,7 +115,10 @@ impl IdentityForms {
             })
             .collect::<Result<_, _>>()?;
         let clears = config.routes.iter().map(|route| Clears::of(route, &config.forms)).collect();
-        Ok(Self { forms, clears })
+        let issued = |issuer: &IssuerSettings| {
+            issuer.cookie().map(|cookie| (cookie.to_owned(), issuer.directory.clone()))
+        };
+        Ok(Self { forms, clears, issued: config.issuers.iter().map(issued).collect() })
     }
 
     /// The names of the headers that forms set and that nobody else has a use for: a client must not send them.
@@ -138,9 +145,30 @@ impl IdentityForms {
         let Some(known) = caller.known() else { return Ok(given) };
         for index in route.identity.of(known.proof) {
             let form = self.forms.get(*index).ok_or(Refusal::Internal)?;
+            if self.is_theirs(form, known.proof).is_some() {
+                continue;
+            }
             form.give(known, *index, at, &mut given).await?;
         }
         Ok(given)
+    }
+
+    /// The cookie of a caller's own session in the service, on a route that would give them one: it stays as it is, and what
+    /// the service sets in its place is for them.
+    pub fn own_session(&self, caller: &Caller, route: &Route) -> Option<&str> {
+        let proof = caller.known()?.proof;
+        let forms = route.identity.of(proof).iter().filter_map(|index| self.forms.get(*index));
+        forms.filter_map(|form| self.is_theirs(form, proof)).next()
+    }
+
+    /// The cookie, if a caller with this proof has what the form would give.
+    fn is_theirs(&self, form: &Form, proof: Proof) -> Option<&str> {
+        let Proof::IssuedCookie(issuer) = proof else { return None };
+        let (cookie, directory) = self.issued.get(issuer)?.as_ref()?;
+        let Made::DjangoSession(made) = &form.made else { return None };
+        let is_same = made.cookie() == cookie
+            && form.directory.as_ref().is_some_and(|theirs| theirs.name() == directory);
+        is_same.then_some(cookie)
     }
 
     /// Looks at what the service says about the cookies that it was given: has it ended the caller's session?

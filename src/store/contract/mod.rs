@@ -1,6 +1,7 @@
 //! What every store must do, written once and mounted for each adapter with `mount!(fresh)`, where `fresh()` gives an
 //! empty store and whatever must outlive it. A case that is not listed in `mount!` is dead code, and a warning says so.
 
+pub(super) mod once;
 pub(super) mod refresh;
 pub(super) mod sessions;
 pub(super) mod stamps;
@@ -118,6 +119,14 @@ macro_rules! mount {
             a_rotation_that_races_an_end_leaves_no_live_successor
             upkeep_keeps_what_reuse_is_noticed_by
             upkeep_forgets_expired_tokens
+        }
+        $crate::store::contract::mount! { @cases $fresh once:
+            a_marked_session_begins_once
+            whatever_ended_it_a_marked_session_does_not_begin_again
+            a_mark_without_a_session_lets_none_begin
+            of_fifty_parallel_beginnings_one_is_the_session_of_all
+            what_could_not_begin_leaves_no_mark
+            a_session_may_begin_once_its_mark_is_forgotten
         }
         $crate::store::contract::mount! { @cases $fresh stamps:
             a_key_without_a_stamp_has_none

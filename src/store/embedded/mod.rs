@@ -39,7 +39,7 @@ use self::upkeep::Marks;
 use self::writer::Writer;
 use super::live::Live;
 use super::{
-    NewSession, NewStamp, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy,
+    NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy,
     Sessions, Stamps, StoreError, Upkeep, Which,
 };
 use crate::caller::{SessionId, UserKey};
@@ -110,6 +110,10 @@ impl Embedded {
 impl Sessions for Embedded {
     async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
         self.writer.submit(ops::Create(new)).await
+    }
+
+    async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
+        self.writer.submit(ops::CreateOnce(ops::Create(new), ops::Put(mark))).await
     }
 
     async fn find(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, named_params};
 
 use super::super::live::{Live, Stamp};
-use super::super::{Keep, NewSession, NewStamp, Rotate, Rotation, Session, SessionBy, Which};
+use super::super::{Keep, NewSession, NewStamp, Once, Rotate, Rotation, Session, SessionBy, Which};
 use super::rows;
 use super::writer::Op;
 use crate::caller::{Identity, SessionId};
@@ -18,6 +18,9 @@ use crate::event::EndReason;
 
 /// Begins a session.
 pub(super) struct Create(pub(super) NewSession);
+
+/// Begins a session unless its mark is there, and puts the mark.
+pub(super) struct CreateOnce(pub(super) Create, pub(super) Put);
 
 /// Ends sessions.
 pub(super) struct End {
@@ -73,6 +76,33 @@ impl Op for Create {
         let session = Session::begin(&self.0);
         live.insert(&session);
         session
+    }
+}
+
+impl Op for CreateOnce {
+    /// The mark, if it was put.
+    type Found = Option<Stamp>;
+    type Answer = Once;
+
+    fn run(&self, sql: &Connection, live: &Live) -> rusqlite::Result<Option<Stamp>> {
+        let Self(create, mark) = self;
+        if rows::has_stamp(sql, &mark.0.key)? {
+            return Ok(None);
+        }
+        create.run(sql, live)?;
+        mark.run(sql, live).map(Some)
+    }
+
+    fn apply(self, found: Option<Stamp>, live: &Live) -> Once {
+        let Self(create, mark) = self;
+        match found {
+            Some(stamp) => {
+                mark.apply(stamp, live);
+                Once::Begun(create.apply((), live))
+            }
+            // In memory by now, if an op of the same batch began it.
+            None => Once::Before(live.find(SessionBy::Id(&create.0.id), create.0.at)),
+        }
     }
 }
 

@@ -185,6 +185,11 @@ pub(super) fn stamp(row: &Row<'_>) -> rusqlite::Result<Stamp> {
     })
 }
 
+/// Whether a date is kept under a key.
+pub(super) fn has_stamp(sql: &Connection, key: &Digest) -> rusqlite::Result<bool> {
+    sql.prepare_cached("SELECT 1 FROM stamps WHERE key = ?1")?.exists([key.as_bytes()])
+}
+
 /// Every date that is kept.
 pub(super) fn stamps(sql: &Connection) -> rusqlite::Result<Vec<(Digest, Stamp)>> {
     sql.prepare("SELECT key, at, kept_until FROM stamps")?

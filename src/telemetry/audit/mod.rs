@@ -173,6 +173,9 @@ fn event_line(event: &Event) -> Option<Line<'_>> {
             },
             ..line.of(session, user)
         },
+        What::TakenOver { session, user, issuer } => {
+            Line { event: "taken_over", issuer: Some(issuer), ..line.of(session, user) }
+        }
         What::SignInFailed { account, why } => Line {
             event: "sign_in_failed",
             account: Some(cut(account)),

@@ -73,6 +73,8 @@ fn everything() -> Vec<What> {
             .iter()
             .map(|why| What::IssuedRefused { issuer: "django".into(), why: *why }),
     );
+    let (session, issuer) = (session.clone(), "django".into());
+    all.push(What::TakenOver { session, user: user.clone(), issuer });
     all.push(What::IssuedEnded { issuer: "django".into(), user: user.clone() });
     all.extend(Refusal::ALL.iter().map(|refusal| What::Refused { refusal: *refusal }));
     all

@@ -52,6 +52,7 @@ pub struct Metrics {
     issued_refusals: Each<IssuedRefusal, IntCounter>,
     tokens_issued: Each<TokenKind, IntCounter>,
     sessions_active: IntGauge,
+    sessions_taken_over: IntCounter,
     sessions_ended: Each<EndReason, IntCounter>,
     store_durations: Each<StoreOperation, Histogram>,
     store_errors: Each<StoreOperation, IntCounter>,
@@ -163,6 +164,10 @@ impl Metrics {
             )?,
             sessions_active: families
                 .gauge("doorwarden_sessions_active", "Sessions that live in the store.")?,
+            sessions_taken_over: families.counter(
+                "doorwarden_sessions_taken_over_total",
+                "Sessions that began with a refresh token of an issuer's.",
+            )?,
             sessions_ended: families.each_counter(
                 "doorwarden_sessions_ended_total",
                 "Sessions that ended.",
@@ -230,6 +235,10 @@ impl Metrics {
                 if *cookie {
                     self.tokens_issued.inc(TokenKind::Cookie);
                 }
+            }
+            What::TakenOver { .. } => {
+                self.sessions_active.inc();
+                self.sessions_taken_over.inc();
             }
             What::SignInFailed { why, .. } => self.sign_in_failures.inc(*why),
             What::Refreshed { how, .. } => {

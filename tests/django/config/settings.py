@@ -9,8 +9,11 @@ What differs between one machine and the next comes from the environment, with d
     DJANGO_DEBUG                 1 shows tracebacks                 (0)
     DJANGO_ALLOWED_HOSTS         comma separated                    (*)
     DJANGO_CSRF_TRUSTED_ORIGINS  comma separated                    (none)
+    DJANGO_SIMPLE_JWT            further SIMPLE_JWT as JSON; a lifetime is in seconds   ({})
+    DJANGO_TOKEN_BLACKLIST       1 installs SimpleJWT's blacklist, and its path         (0)
 """
 
+import json
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -132,3 +135,9 @@ SIMPLE_JWT = {
     "USER_ID_CLAIM": "user_id",
     "AUTH_TOKEN_CLASSES": ("rest_framework_simplejwt.tokens.AccessToken",),
 }
+
+for name, value in json.loads(os.environ.get("DJANGO_SIMPLE_JWT", "{}")).items():
+    SIMPLE_JWT[name] = timedelta(seconds=value) if name.endswith("_LIFETIME") else value
+
+if os.environ.get("DJANGO_TOKEN_BLACKLIST", "0") == "1":
+    INSTALLED_APPS.append("rest_framework_simplejwt.token_blacklist")

@@ -1,5 +1,11 @@
+from django.apps import apps
 from django.urls import path
-from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView, TokenVerifyView
+from rest_framework_simplejwt.views import (
+    TokenBlacklistView,
+    TokenObtainPairView,
+    TokenRefreshView,
+    TokenVerifyView,
+)
 
 from . import views
 
@@ -15,3 +21,6 @@ urlpatterns = [
     path("login/simpleJWT/refresh", TokenRefreshView.as_view()),
     path("login/simpleJWT/verify", TokenVerifyView.as_view()),
 ]
+
+if apps.is_installed("rest_framework_simplejwt.token_blacklist"):
+    urlpatterns.append(path("login/simpleJWT/blacklist", TokenBlacklistView.as_view()))

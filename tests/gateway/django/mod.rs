@@ -6,6 +6,7 @@ mod changes;
 mod front_end;
 mod identity;
 mod sign_in;
+mod take_over;
 
 use serde_json::{Value, json};
 

@@ -22,16 +22,30 @@ pub(crate) struct Django {
     pub(crate) address: SocketAddr,
 }
 
+/// Installs SimpleJWT's blacklist in the service.
+pub(crate) const TOKEN_BLACKLIST: (&str, &str) = ("DJANGO_TOKEN_BLACKLIST", "1");
+
 impl Django {
     /// Starts one for this test alone, which may change its database.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same, with these variables for its settings.
+    pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(database_in(folder.path()), seeded()).unwrap();
+        if variables.contains(&TOKEN_BLACKLIST) {
+            let mut migrate = python(&sqlite(&database_in(folder.path())));
+            migrate.args(["manage.py", "migrate", "-v", "0"]).envs(variables.iter().copied());
+            assert!(migrate.status().unwrap().success(), "the blacklist's tables are made");
+        }
         let address_file = folder.path().join("address");
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let child = python(&sqlite(&database_in(folder.path())))
             .args(["-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", "127.0.0.1:0"])
             .env("DJANGO_ADDRESS_FILE", &address_file)
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

@@ -1,0 +1,278 @@
+//! Values from templates: what a front end or a service finds besides the usual members of an answer or a token.
+//!
+//! `"{user.name}"` alone has the type of what it names: a text, `true` or `false`, a list of texts for groups;
+//! `"{user.id:int}"` is a number if the id is one, and stays a text if it is not. Within more text everything is text.
+//! `{{` and `}}` are braces. All is read with the configuration, so that a slip is an error there and never at a sign-in.
+
+use serde_json::{Map, Value};
+
+use crate::caller::Identity;
+
+/// What can be named, for messages.
+const ALLOWED: &str = "allowed: {user.id}, {user.name}, {user.email}, {user.groups}, {user.staff}, {user.superuser}, \
+    {user.directory}, {user.attributes.NAME}, and :int behind an id, a name or an attribute";
+
+/// Members with their values, in the order in which they stand in the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members(Vec<(String, Template)>);
+
+/// One value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    User { field: Field, as_number: bool },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Field {
+    Id,
+    Name,
+    Directory,
+    Groups,
+    Staff,
+    Superuser,
+    Attribute(String),
+}
+
+/// Why a text is no template, and what would be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NoTemplate {
+    pub(super) message: String,
+    pub(super) help: &'static str,
+}
+
+impl Members {
+    /// In this order.
+    pub(crate) const fn new(members: Vec<(String, Template)>) -> Self {
+        Self(members)
+    }
+
+    /// Is there none?
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Is one called so?
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(one, _)| one == name)
+    }
+
+    /// Their values for a user.
+    pub fn of<'a>(&'a self, user: &'a Identity) -> impl Iterator<Item = (&'a str, Value)> {
+        self.0.iter().map(move |(name, template)| (name.as_str(), template.value(user)))
+    }
+
+    /// Their values for a user, put into `members`.
+    pub fn add_to(&self, members: &mut Map<String, Value>, user: &Identity) {
+        members.extend(self.of(user).map(|(name, value)| (name.to_owned(), value)));
+    }
+}
+
+impl Template {
+    /// Reads it.
+    pub(super) fn parse(text: &str) -> Result<Self, NoTemplate> {
+        let mut parts = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, from) = rest.split_at(at);
+            plain.push_str(before);
+            if let Some((brace, after)) =
+                ["{{", "}}"].iter().find_map(|two| Some((&two[..1], from.strip_prefix(two)?)))
+            {
+                plain.push_str(brace);
+                rest = after;
+                continue;
+            }
+            let (name, after) = from
+                .strip_prefix('{')
+                .and_then(|from| from.split_once('}'))
+                .ok_or_else(|| wrong(format!("a brace of {text:?} has no other")))?;
+            if !plain.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut plain)));
+            }
+            parts.push(placeholder(name)?);
+            rest = after;
+        }
+        plain.push_str(rest);
+        if !plain.is_empty() || parts.is_empty() {
+            parts.push(Part::Text(plain));
+        }
+        let is_groups = |part: &Part| matches!(part, Part::User { field: Field::Groups, .. });
+        if parts.len() > 1 && parts.iter().any(is_groups) {
+            return Err(wrong("{user.groups} is a list and stands alone".into()));
+        }
+        Ok(Self(parts))
+    }
+
+    /// One that is right.
+    #[cfg(test)]
+    pub(crate) fn for_test(text: &str) -> Self {
+        Self::parse(text).unwrap()
+    }
+
+    /// What it is for a user.
+    pub fn value(&self, user: &Identity) -> Value {
+        if let [one] = self.0.as_slice() {
+            return one.value(user);
+        }
+        let mut text = String::new();
+        for part in &self.0 {
+            match part.value(user) {
+                Value::String(more) => text.push_str(&more),
+                other => text.push_str(&other.to_string()),
+            }
+        }
+        Value::String(text)
+    }
+}
+
+impl Part {
+    fn value(&self, user: &Identity) -> Value {
+        let (field, as_number) = match self {
+            Self::Text(text) => return Value::String(text.clone()),
+            Self::User { field, as_number } => (field, *as_number),
+        };
+        let text = match field {
+            Field::Id => &*user.key.id,
+            Field::Name => &user.name,
+            Field::Directory => &*user.key.directory,
+            Field::Groups => return user.groups.clone().into(),
+            Field::Staff => return user.staff.into(),
+            Field::Superuser => return user.superuser.into(),
+            Field::Attribute(name) => user.attributes.get(name).map_or("", String::as_str),
+        };
+        // Only what is written as a number is: "007" is a name of its own.
+        let number = || text.parse::<i64>().ok().filter(|number| number.to_string() == text);
+        match as_number.then(number).flatten() {
+            Some(number) => number.into(),
+            None => text.into(),
+        }
+    }
+}
+
+fn placeholder(text: &str) -> Result<Part, NoTemplate> {
+    let unknown = || wrong(format!("there is no {{{text}}}"));
+    let (name, as_number) = match text.split_once(':') {
+        Some((name, "int")) => (name, true),
+        Some(_) => return Err(unknown()),
+        None => (text, false),
+    };
+    let field = match name.strip_prefix("user.").ok_or_else(unknown)? {
+        "id" => Field::Id,
+        "name" => Field::Name,
+        "email" => Field::Attribute("email".into()),
+        "directory" => Field::Directory,
+        "groups" => Field::Groups,
+        "staff" => Field::Staff,
+        "superuser" => Field::Superuser,
+        other => match other.strip_prefix("attributes.") {
+            Some(name) if !name.is_empty() => Field::Attribute(name.to_owned()),
+            Some(_) | None => return Err(unknown()),
+        },
+    };
+    if as_number && !matches!(field, Field::Id | Field::Name | Field::Attribute(_)) {
+        return Err(unknown());
+    }
+    Ok(Part::User { field, as_number })
+}
+
+const fn wrong(message: String) -> NoTemplate {
+    NoTemplate { message, help: ALLOWED }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::caller::UserKey;
+
+    fn kim(id: &str) -> Identity {
+        Identity {
+            key: UserKey::new("django", id),
+            name: "kim".into(),
+            groups: vec!["editors".into(), "staff".into()],
+            staff: true,
+            superuser: false,
+            attributes: BTreeMap::from([
+                ("email".to_owned(), "kim@app.example".to_owned()),
+                ("level".to_owned(), "3".to_owned()),
+            ]),
+        }
+    }
+
+    #[test]
+    fn a_value_has_the_type_of_what_it_names() {
+        for (text, value) in [
+            ("{user.id}", json!("7")),
+            ("{user.id:int}", json!(7)),
+            ("{user.name}", json!("kim")),
+            ("{user.name:int}", json!("kim")),
+            ("{user.email}", json!("kim@app.example")),
+            ("{user.groups}", json!(["editors", "staff"])),
+            ("{user.staff}", json!(true)),
+            ("{user.superuser}", json!(false)),
+            ("{user.directory}", json!("django")),
+            ("{user.attributes.level:int}", json!(3)),
+            ("{user.attributes.none}", json!("")),
+            ("v1", json!("v1")),
+            ("", json!("")),
+            ("{user.directory}/{user.id:int} {user.staff}", json!("django/7 true")),
+            ("{{user.id}} is {user.id}", json!("{user.id} is 7")),
+        ] {
+            let template = Template::parse(text).unwrap_or_else(|no| panic!("{text}: {no:?}"));
+            assert_eq!(template.value(&kim("7")), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_no_number_stays_a_text() {
+        let template = Template::parse("{user.id:int}").unwrap();
+        for id in ["007", "+7", "0d0b-11", "9223372036854775808", " 7", ""] {
+            assert_eq!(template.value(&kim(id)), json!(id));
+        }
+        assert_eq!(template.value(&kim("-7")), json!(-7));
+    }
+
+    #[test]
+    fn a_slip_is_told_with_what_is_allowed() {
+        for text in [
+            "{user.pk}",
+            "{user}",
+            "{name}",
+            "{}",
+            "{user.id:bool}",
+            "{user.id:}",
+            "{user.staff:int}",
+            "{user.groups:int}",
+            "{user.attributes.}",
+            "{user.id",
+            "user.id}",
+            "{ user.id }",
+            "in {user.groups}",
+        ] {
+            let no = Template::parse(text).unwrap_err();
+            assert!(no.help.contains("{user.id}"), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC*") {
+            let _ = Template::parse(&text);
+        }
+
+        #[test]
+        fn text_with_its_braces_doubled_is_itself(text in "\\PC*") {
+            let doubled = text.replace('{', "{{").replace('}', "}}");
+            prop_assert_eq!(Template::parse(&doubled).unwrap().value(&kim("7")), json!(text));
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `POST /blacklist`, where it is turned on: SimpleJWT's way to sign out.
+//!
+//! Its answers: `{}`; 401 for what is no good refresh token, and for one whose session is over; 400 without one. The
+//! session ends, with everything that is its. A token that a service issued before the gateway stood in front of it, and that
+//! nobody has presented since, has no session yet and never gets one. A spent token ends its session too, though the
+//! answer says that it was blacklisted: SimpleJWT does that when it rotates.
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::json;
+
+use super::Endpoints;
+use super::refused::Refused;
+use crate::event::What;
+use crate::wire::arrival::Arrival;
+use crate::wire::reply::Reply;
+
+impl Endpoints {
+    /// `POST /blacklist`
+    pub(super) async fn blacklist(
+        &self,
+        arrival: &Arrival,
+        body: &Bytes,
+        happened: &mut Vec<What>,
+    ) -> Result<Reply, Refused> {
+        let token = self.token(arrival, body, "refresh")?;
+        self.auth.blacklist(token.expose(), arrival.at, happened).await?;
+        Ok(Reply::json(StatusCode::OK, &json!({})))
+    }
+}
