@@ -90,6 +90,17 @@ fn one_command_puts_a_gateway_in_front_of_the_service() {
     let forged = client.get("/api/v1/whoami").bearer(&format!("{}x", text(&issued, "access")));
     assert_eq!(forged.send().status, 401);
 
+    // Its refresh token is taken over, and goes on being good as its settings say.
+    let outstanding = json!({"refresh": text(&issued, "refresh")});
+    for _ in 0..2 {
+        let (status, refreshed) = post(&client, REFRESH, &outstanding);
+        assert_eq!(status, 200, "{refreshed}");
+        assert_eq!(refreshed.as_object().unwrap().len(), 1, "{refreshed}");
+        let seen = client.get("/api/v1/whoami").bearer(&text(&refreshed, "access")).send().json();
+        assert_eq!(seen["rest_framework"]["user"]["username"], "kim", "{seen}");
+        assert_ne!(seen["meta"]["HTTP_X_SESSION_ID"], "", "it has a session of the gateway's now");
+    }
+
     // Its URLs are answered as its settings say: without rotation.
     let (status, pair) = post(&client, OBTAIN, &kim);
     assert_eq!(status, 200, "{pair}");

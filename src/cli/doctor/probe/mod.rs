@@ -97,8 +97,12 @@ fn look(
 }
 
 fn own_paths(config: Option<&Config>) -> Vec<Own> {
-    let default = |own: OwnPath| Own { path: own.default_path().to_owned(), own, is_alias: false };
-    let Some(config) = config else { return OwnPath::ALL.into_iter().map(default).collect() };
+    let default = |own: OwnPath| {
+        own.default_path().map(|path| Own { path: path.to_owned(), own, is_alias: false })
+    };
+    let Some(config) = config else {
+        return OwnPath::ALL.into_iter().filter_map(default).collect();
+    };
     let mut seen: Vec<OwnPath> = Vec::new();
     let mut all = Vec::new();
     for entry in &config.paths {

@@ -177,8 +177,6 @@ pub(super) struct SimpleJwt {
     pub(super) custom_obtain: bool,
     /// Is its blacklist app installed?
     pub(super) blacklist: bool,
-    pub(super) outstanding_table: String,
-    pub(super) blacklisted_table: String,
 }
 
 /// `RemoteUserMiddleware`, or a subclass.

@@ -34,7 +34,7 @@ pub(super) fn run(
     addresses: &Addresses,
     report: &mut Report,
 ) -> Result<(PathBuf, Option<Config>), Failure> {
-    let own: Vec<&str> = OwnPath::ALL.iter().map(|own| own.default_path()).collect();
+    let own: Vec<&str> = OwnPath::ALL.iter().filter_map(|own| own.default_path()).collect();
     let facts = python::read(project.settings, project.python, &own)?;
     let plan = plan::plan(&facts, addresses, report);
     let path = write::write(&plan, project.out)?;

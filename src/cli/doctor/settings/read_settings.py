@@ -259,8 +259,6 @@ def simplejwt():
         "revoke_claim": str(getattr(jwt, "REVOKE_TOKEN_CLAIM", "")),
         "custom_obtain": serializer not in ("", "rest_framework_simplejwt.serializers.TokenObtainPairSerializer"),
         "blacklist": apps.is_installed("rest_framework_simplejwt.token_blacklist"),
-        "outstanding_table": table_of("token_blacklist", "OutstandingToken"),
-        "blacklisted_table": table_of("token_blacklist", "BlacklistedToken"),
     }
 
 

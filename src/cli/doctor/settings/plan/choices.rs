@@ -10,6 +10,8 @@ pub(super) struct Choices {
     pub(super) directory: bool,
     /// The algorithm of SimpleJWT's tokens, if they are accepted.
     pub(super) simplejwt: Option<Algorithm>,
+    /// Are its tokens made by a view or serializer of the project's own?
+    pub(super) custom_tokens: bool,
     /// Can tokens for SimpleJWT be minted?
     pub(super) mints: bool,
     /// Can Django sessions be made?
@@ -34,6 +36,7 @@ impl Choices {
                 facts.has_class("simplejwt") && signs(algorithm, jwt, report)
             }),
             simplejwt: algorithm,
+            custom_tokens: algorithm.is_some() && custom_tokens(facts, report),
             sessions: directory && makes_sessions(facts, report),
             remote_user: remote_user(facts, report),
             names: Vec::new(),
@@ -103,6 +106,24 @@ fn verifies(facts: &Facts, jwt: &SimpleJwt, report: &mut Report) -> Option<Algor
         Ok(()) => Some(algorithm),
         Err(problem) => refused(format!("the key: {problem}")),
     }
+}
+
+fn custom_tokens(facts: &Facts, report: &mut Report) -> bool {
+    let view = facts
+        .urls
+        .endpoints
+        .iter()
+        .find(|one| one.kind == "simplejwt-obtain" && one.custom)
+        .map(|one| one.view.as_str());
+    let setting = facts.simplejwt.as_ref().filter(|jwt| jwt.custom_obtain);
+    let Some(what) = view.or(setting.map(|_| "TOKEN_OBTAIN_SERIALIZER")) else { return false };
+    report.tell(
+        Mark::Warning,
+        "simplejwt",
+        format!("{what} is the project's own: obtaining and refreshing is left to the service"),
+        "If it only adds members or claims, the gateway can answer there: docs/django.md, extra and claims.",
+    );
+    true
 }
 
 /// Can tokens be made that it accepts?

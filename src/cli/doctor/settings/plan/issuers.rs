@@ -4,6 +4,7 @@ use super::super::facts::{HandMade, SimpleJwt};
 use super::toml::{Toml, quoted};
 use super::{Planner, SECRETS};
 use crate::cli::doctor::finding::Mark;
+use crate::config::OwnPath;
 use crate::django::jws::Algorithm;
 use crate::secret::Secret;
 
@@ -59,6 +60,16 @@ impl Planner<'_> {
         if jwt.check_revoke_token {
             toml.flag("check_revoke_token", true, "SIMPLE_JWT[\"CHECK_REVOKE_TOKEN\"]");
         }
+        if self.refreshes() {
+            self.toml.flag(
+                "take_over_refresh",
+                true,
+                "TokenRefreshView: its tokens become sessions",
+            );
+            if jwt.blacklist {
+                self.toml.flag("blacklist", true, "rest_framework_simplejwt.token_blacklist");
+            }
+        }
         self.report.add(
             Mark::Fine,
             "simplejwt",
@@ -71,6 +82,12 @@ impl Planner<'_> {
                 "UPDATE_LAST_LOGIN is on: sign-ins at the gateway do not write last_login",
             );
         }
+    }
+
+    /// Does the gateway answer where refresh tokens are presented?
+    fn refreshes(&self) -> bool {
+        let endpoints = &self.facts.urls.endpoints;
+        endpoints.iter().any(|one| self.alias_of(one) == Some(OwnPath::Refresh))
     }
 
     /// The file that a shared or private key is in.

@@ -12,13 +12,15 @@ impl Planner<'_> {
     pub(super) fn paths(&mut self) {
         let facts = self.facts;
         self.toml.section("What the gateway answers itself");
-        let taken = |own: &OwnPath| facts.taken.iter().any(|path| path == own.default_path());
-        let moved: Vec<OwnPath> = OwnPath::ALL.into_iter().filter(taken).collect();
+        let moved: Vec<(OwnPath, &str)> = OwnPath::ALL
+            .into_iter()
+            .filter_map(|own| Some((own, own.default_path()?)))
+            .filter(|(_, path)| facts.taken.iter().any(|taken| taken == path))
+            .collect();
         if !moved.is_empty() {
             self.toml.table("[paths]");
         }
-        for own in moved {
-            let path = own.default_path();
+        for (own, path) in moved {
             let to = format!("{ELSEWHERE}{path}");
             self.toml.string(own.name(), &to, &format!("{path} is the project's"));
             self.report.tell(
@@ -54,14 +56,18 @@ impl Planner<'_> {
     }
 
     /// What the gateway answers at a path of the project's, if it can answer what the view there would.
+    ///
+    /// Where the project makes the tokens itself, their claims are its own: whoever makes them refreshes them.
     pub(super) fn alias_of(&self, endpoint: &Endpoint) -> Option<OwnPath> {
-        let jwt = self.facts.simplejwt.as_ref().filter(|_| self.choices.simplejwt.is_some())?;
+        self.choices.simplejwt?;
         if !endpoint.exact || endpoint.custom {
             return None;
         }
+        let makes_its_own = self.choices.custom_tokens;
         match endpoint.kind.as_str() {
-            "simplejwt-obtain" if !jwt.custom_obtain => Some(OwnPath::Login),
-            "simplejwt-refresh" => Some(OwnPath::Refresh),
+            "simplejwt-obtain" if !makes_its_own => Some(OwnPath::Login),
+            "simplejwt-refresh" if !makes_its_own => Some(OwnPath::Refresh),
+            "simplejwt-blacklist" if !makes_its_own => Some(OwnPath::Blacklist),
             "simplejwt-verify" => Some(OwnPath::Verify),
             _ => None,
         }

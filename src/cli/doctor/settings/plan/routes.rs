@@ -43,7 +43,8 @@ impl Planner<'_> {
         for admin in &facts.urls.admins {
             let Some(path) = route_path(admin) else { continue };
             if self.choices.sessions || self.choices.remote_user.is_some() {
-                self.route(&path, "signed-in", cookie, cookie, "the Django admin");
+                let bearer = bearer.filter(|_| self.choices.remote_user.is_some());
+                self.route(&path, "signed-in", bearer, cookie, "the Django admin");
             } else {
                 self.route(&path, "public", None, None, "the Django admin, with its own sign-in");
                 self.tell_public(&path, "the admin, with its own sign-in");
