@@ -142,6 +142,7 @@ fn signs(algorithm: Algorithm, jwt: &SimpleJwt, report: &mut Report) -> bool {
     }
 }
 
+/// Do views want a Django session, and can the gateway make one?
 fn makes_sessions(facts: &Facts, report: &mut Report) -> bool {
     let Some(sessions) = &facts.sessions else { return false };
     let is_used = !facts.urls.admins.is_empty()
@@ -150,17 +151,10 @@ fn makes_sessions(facts: &Facts, report: &mut Report) -> bool {
     if !(is_used && sessions.middleware && sessions.authentication_middleware) {
         return false;
     }
-    let database = facts.database(&sessions.database);
-    let why = if !matches!(sessions.engine.as_str(), "db" | "cached_db") {
-        format!("SESSION_ENGINE is {:?}", sessions.engine)
-    } else if database.is_none_or(|database| database.kind != "sqlite") {
-        "they would have to be written to a database server".to_owned()
-    } else if !sessions.serializer.ends_with(".JSONSerializer") {
-        format!("SESSION_SERIALIZER is {:?}", sessions.serializer)
-    } else if !facts.use_tz {
-        "USE_TZ is off".to_owned()
-    } else {
-        return true;
+    let why = match sessions.problem(facts) {
+        None if facts.use_tz => return true,
+        None => "USE_TZ is off".to_owned(),
+        Some(why) => why,
     };
     report.tell(
         Mark::Warning,

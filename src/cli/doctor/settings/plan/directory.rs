@@ -58,7 +58,7 @@ impl Planner<'_> {
     }
 
     /// `database`, and the keys beside it.
-    fn database(&mut self, database: &Database) {
+    pub(super) fn database(&mut self, database: &Database) {
         let from = format!("DATABASES[{:?}]", database.alias);
         let address = self.address(database);
         self.toml.string("database", &address, &from);
@@ -67,7 +67,11 @@ impl Planner<'_> {
         }
         let password = database.password.clone();
         if !password.expose().is_empty() {
-            let file = self.file("database-password", &password);
+            let name = match database.alias.as_str() {
+                "default" => "database-password".to_owned(),
+                alias => format!("database-password-{alias}"),
+            };
+            let file = self.file(&name, &password);
             self.toml.string("password_file", &file, &format!("{from}[\"PASSWORD\"]"));
         }
         match database.sslmode.as_str() {
@@ -82,10 +86,14 @@ impl Planner<'_> {
         if !database.sslrootcert.is_empty() {
             self.toml.string("ca_file", &database.sslrootcert, "OPTIONS: the server's authority");
         }
+        let says = "the gateway reads it as the service's own database user";
+        if self.report.tells("database", says) {
+            return;
+        }
         self.report.tell(
             Mark::Note,
             "database",
-            "the gateway reads it as the service's own database user",
+            says,
             "docs/databases.md has the least GRANT for a user of the gateway's own.",
         );
     }

@@ -1,6 +1,6 @@
 //! `[[identity.form]]`: how the service's views learn who is calling.
 
-use super::super::facts::{Database, Sessions, SimpleJwt};
+use super::super::facts::SimpleJwt;
 use super::Planner;
 use crate::cli::doctor::finding::Mark;
 use crate::django::jws::Algorithm;
@@ -16,11 +16,8 @@ const IDENTITY: [(&str, &str); 4] = [
 
 /// The names that routes use.
 const DRF: &str = "drf";
-const SESSION: &str = "session";
+pub(super) const SESSION: &str = "session";
 const SERVER: &str = "server";
-
-/// A longer row is not made: it is renewed at half of it.
-const LONGEST_ROW: u64 = 3600;
 
 impl Planner<'_> {
     /// The forms of callers with a token, and of those with a cookie.
@@ -46,10 +43,8 @@ impl Planner<'_> {
         {
             self.minted(jwt, algorithm);
         }
-        if let (true, Some(sessions)) = (self.choices.sessions, &facts.sessions)
-            && let Some(database) = facts.database(&sessions.database)
-        {
-            self.django_session(sessions, database);
+        if let (true, Some(sessions)) = (self.choices.sessions, &facts.sessions) {
+            self.session_form(sessions);
         }
         if self.form_names() == (None, None) {
             self.toml.comment(
@@ -101,37 +96,6 @@ impl Planner<'_> {
         if jwt.check_revoke_token {
             self.toml.flag("check_revoke_token", true, "SIMPLE_JWT[\"CHECK_REVOKE_TOKEN\"]");
         }
-    }
-
-    fn django_session(&mut self, sessions: &Sessions, database: &Database) {
-        let facts = self.facts;
-        self.toml.comment("");
-        self.toml.comment("Views and an admin that want a Django session get one of the gateway's making, in the service's own table.");
-        self.toml.table("[[identity.form]]");
-        self.toml.string("name", SESSION, "");
-        self.toml.string("kind", "django-session", "SessionMiddleware");
-        self.toml.string("database", &format!("sqlite://{}", database.name), "DATABASES");
-        self.toml.string("session_table", &sessions.table, "SESSION_ENGINE");
-        let file = self.secret_key();
-        self.toml.string("key_file", &file, "SECRET_KEY");
-        self.toml.string("cookie", &sessions.cookie, "SESSION_COOKIE_NAME");
-        let model = "django.contrib.auth.backends.ModelBackend";
-        let backend =
-            facts.backends.iter().find(|backend| *backend == model).or(facts.backends.first());
-        if let Some(backend) = backend {
-            self.toml.string("backend", backend, "AUTHENTICATION_BACKENDS");
-        }
-        let row = sessions.age.clamp(60, LONGEST_ROW);
-        self.toml.duration("lifetime", row, "not longer than SESSION_COOKIE_AGE");
-        self.report.tell(
-            Mark::Note,
-            "sessions",
-            "the gateway makes Django sessions, so that the admin opens signed in",
-            format!(
-                "It writes to {} and to no other table; its user must be able to write there.",
-                sessions.table
-            ),
-        );
     }
 }
 

@@ -17,6 +17,11 @@ impl Planner<'_> {
         if let (Some(jwt), Some(algorithm)) = (&self.facts.simplejwt, self.choices.simplejwt) {
             self.simplejwt_issuer(jwt, algorithm);
         }
+        if self.choices.directory {
+            self.session_issuer();
+            self.drf_token_issuer();
+            self.basic_issuer();
+        }
         self.hand_made_issuers();
     }
 
@@ -82,6 +87,61 @@ impl Planner<'_> {
                 "UPDATE_LAST_LOGIN is on: sign-ins at the gateway do not write last_login",
             );
         }
+    }
+
+    /// `TokenAuthentication`, with the keyword that its class has.
+    fn drf_token_issuer(&mut self) {
+        let facts = self.facts;
+        let class = facts.classes().find(|class| class.kind == "drf-token");
+        let (Some(class), false) = (class, facts.authtoken_table.is_empty()) else { return };
+        let keyword = if class.keyword.is_empty() { "Token" } else { &class.keyword };
+        let is_taken = self.choices.simplejwt.is_some()
+            && facts.simplejwt.as_ref().is_some_and(|jwt| {
+                jwt.header.eq_ignore_ascii_case("authorization")
+                    && jwt.schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case(keyword))
+            });
+        if is_taken {
+            self.report.tell(
+                Mark::Warning,
+                "drf-token",
+                format!("{} and SimpleJWT both read Authorization: {keyword}", class.name),
+                "Tokens of rest_framework.authtoken are not accepted at the gateway.",
+            );
+            return;
+        }
+        self.toml.table("[[issuer]]");
+        self.toml.string("kind", "drf-token", &class.name);
+        self.toml.list("schemes", &[keyword.to_owned()], "keyword of the class");
+        self.toml.string("table", &facts.authtoken_table, "rest_framework.authtoken");
+        self.report.add(
+            Mark::Fine,
+            "drf-token",
+            format!("tokens that it has given out stay good (Authorization: {keyword})"),
+        );
+    }
+
+    /// `BasicAuthentication`, where the project asked for it: it is among REST framework's defaults as well.
+    fn basic_issuer(&mut self) {
+        let facts = self.facts;
+        if !facts.has_class("basic") {
+            return;
+        }
+        if !facts.rest_framework.as_ref().is_some_and(|rest| rest.written) {
+            self.report.tell(
+                Mark::Note,
+                "basic",
+                "HTTP Basic is accepted by REST framework's own default alone, and not by the gateway",
+                "If clients use it: [[issuer]] kind = \"basic\".",
+            );
+            return;
+        }
+        self.toml.table("[[issuer]]");
+        self.toml.string("kind", "basic", "BasicAuthentication");
+        self.report.add(
+            Mark::Fine,
+            "basic",
+            "names and passwords in each request stay good (HTTP Basic)",
+        );
     }
 
     /// Does the gateway answer where refresh tokens are presented?

@@ -17,6 +17,7 @@ mod issuers;
 mod paths;
 mod routes;
 mod service;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod toml;
@@ -34,7 +35,7 @@ const UPSTREAM: &str = "django";
 pub(super) struct Plan {
     pub(super) toml: String,
     /// Names below [`SECRETS`], with their content.
-    pub(super) files: Vec<(&'static str, Secret)>,
+    pub(super) files: Vec<(String, Secret)>,
 }
 
 /// Everything that the parts of the plan share.
@@ -42,7 +43,7 @@ struct Planner<'f> {
     facts: &'f Facts,
     choices: Choices,
     toml: Toml,
-    files: Vec<(&'static str, Secret)>,
+    files: Vec<(String, Secret)>,
     report: &'f mut Report,
 }
 
@@ -75,9 +76,9 @@ impl Planner<'_> {
     }
 
     /// Keeps a secret for a file; its path for the configuration.
-    fn file(&mut self, name: &'static str, content: &Secret) -> String {
+    fn file(&mut self, name: &str, content: &Secret) -> String {
         if !self.files.iter().any(|(taken, _)| *taken == name) {
-            self.files.push((name, content.clone()));
+            self.files.push((name.to_owned(), content.clone()));
         }
         format!("{SECRETS}/{name}")
     }

@@ -116,7 +116,7 @@ fn a_usual_project_is_told_nothing_bad() {
     let (plan, config, said) = planned(project());
     assert!(said.iter().all(|(mark, _)| matches!(mark, Mark::Fine | Mark::Note)), "{said:#?}");
     assert!(!plan.toml.contains(KEY) && !plan.toml.contains("danger_"), "{}", plan.toml);
-    let files: Vec<&str> = plan.files.iter().map(|(name, _)| *name).collect();
+    let files: Vec<&str> = plan.files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(files, ["django-secret-key"]);
     assert_eq!(
         aliases(&config),
@@ -181,7 +181,7 @@ fn tokens_behave_as_the_settings_say() {
     assert_eq!(config.tokens.access_lifetime.as_secs(), 10);
     assert_eq!(config.tokens.user_id_claim, "uid");
     says(&said, Mark::Note, "ACCESS_TOKEN_LIFETIME");
-    let names: Vec<&str> = plan.files.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = plan.files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["simplejwt-signing-key", "django-secret-key"]);
 }
 
@@ -255,7 +255,7 @@ fn database_servers_are_written_without_their_password() {
         }
         let (plan, config, said) = planned(project);
         assert!(!plan.toml.contains("p:a/s@s"), "{}", plan.toml);
-        assert!(plan.files.iter().any(|(name, _)| *name == "database-password"));
+        assert!(plan.files.iter().any(|(name, _)| name == "database-password"));
         let DirectoryKind::Django(django) = config.directories[0].kind.clone() else { panic!() };
         let Database::Server(server) = django.database else { panic!("{:?}", django.database) };
         assert_eq!((server.user.as_str(), server.name.as_str()), ("shop@x", "shop db"));
@@ -382,7 +382,7 @@ fn a_hand_made_class_is_a_comment() {
     assert!(matches!(&config.issuers[1].kind, IssuerKind::Jwt { claim, .. } if claim == "uid"));
     let (plan, ..) = planned(with("/urls/view_classes", made("SECRET")));
     assert!(plan.toml.contains("#danger_weak_key = true") && !plan.toml.contains("\"SECRET\""));
-    assert!(!plan.files.iter().any(|(name, _)| *name == "hand-made-jwt-key"));
+    assert!(!plan.files.iter().any(|(name, _)| name == "hand-made-jwt-key"));
 }
 
 #[test]
