@@ -190,7 +190,17 @@ pub enum IssuedRefusal {
     Blacklisted,
     /// The issuer's time is over (`issuer.accept_until`).
     NoLongerAccepted,
-    /// Directory or store cannot be asked.
+    /// The service has no such session or token.
+    NotFound,
+    /// The session was begun by an authentication backend that is not configured.
+    UnknownBackend,
+    /// It is no name with its password.
+    BadCredentials,
+    /// Too many wrong passwords before; this one was not looked at.
+    LockedOut,
+    /// Too many passwords wait to be checked.
+    Busy,
+    /// Directory, store or service cannot be asked.
     Unavailable,
 }
 
@@ -285,6 +295,11 @@ impl IssuedRefusal {
         Self::TooOld,
         Self::Blacklisted,
         Self::NoLongerAccepted,
+        Self::NotFound,
+        Self::UnknownBackend,
+        Self::BadCredentials,
+        Self::LockedOut,
+        Self::Busy,
         Self::Unavailable,
     ];
 
@@ -308,6 +323,11 @@ impl IssuedRefusal {
             Self::TooOld => "too_old",
             Self::Blacklisted => "blacklisted",
             Self::NoLongerAccepted => "no_longer_accepted",
+            Self::NotFound => "not_found",
+            Self::UnknownBackend => "unknown_backend",
+            Self::BadCredentials => "bad_credentials",
+            Self::LockedOut => "locked_out",
+            Self::Busy => "busy",
             Self::Unavailable => "unavailable",
         }
     }

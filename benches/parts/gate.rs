@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use criterion::{BatchSize, Criterion};
 use doorwarden::auth::keys::KeyRing;
 use doorwarden::auth::refresh_token::RefreshKey;
-use doorwarden::auth::{Auth, Parts, SignIn, SignedIn, Watched};
+use doorwarden::auth::{Auth, By, Parts, SignIn, SignedIn, Watched};
 use doorwarden::caller::{Identity, UserKey};
 use doorwarden::clock::Timestamp;
 use doorwarden::config::{Config, Rotation};
@@ -135,6 +135,7 @@ impl Scene {
             sessions: store.sessions,
             refresh_tokens: store.refresh_tokens,
             stamps: store.stamps,
+            databases: Arc::default(),
             issuers: Vec::new(),
             directories: vec![kim],
             passwords: PasswordPool::start(1, 1).unwrap(),
@@ -169,7 +170,8 @@ impl Scene {
     fn another_access_token(&self) -> Secret {
         let refresh = self.signed_in.tokens.as_ref().unwrap().refresh.as_ref().unwrap();
         let mut happened = Vec::new();
-        let given = self.auth.refresh(refresh.expose(), Rotation::None, NOW, &mut happened);
+        let by = By { client: CLIENT, agent: "" };
+        let given = self.auth.refresh(refresh.expose(), Rotation::None, by, NOW, &mut happened);
         given.now_or_never().expect("memory does not wait").unwrap().access
     }
 }

@@ -15,17 +15,15 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::state::{StateFolder, claim_store};
-use crate::auth::issuer::Blacklist;
 use crate::auth::keys::KeyRing;
 use crate::auth::refresh_token::RefreshKey;
 use crate::auth::{self, Auth, Watched};
 use crate::caller::SessionId;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::config::{Config, DirectoryKind, IssuerKind, StoreKind};
+use crate::config::{Config, DirectoryKind, StoreKind};
 use crate::detect::Detectors;
 use crate::detect::watch::{self, NotDone, Respond, Watch};
 use crate::directory::Directory;
-use crate::directory::blacklist::TokenBlacklist;
 use crate::directory::database::{Access, Databases};
 use crate::directory::django::DjangoDirectory;
 use crate::directory::file::FileDirectory;
@@ -88,7 +86,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     };
     let pool = PasswordPool::start(config.login.hash_threads, config.login.hash_queue)
         .map_err(start_error)?;
-    let databases = Databases::default();
+    let databases = Arc::new(Databases::default());
     let directories = directories(&config, &databases, &metrics)?;
     let asked: Vec<_> = directories.iter().map(|one| Arc::clone(one.directory())).collect();
     let forms = IdentityForms::open(&config, &asked, &state.forms_secret());
@@ -105,8 +103,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
         sessions: Arc::clone(&store.sessions),
         refresh_tokens: Arc::clone(&store.refresh_tokens),
         stamps: Arc::clone(&store.stamps),
+        databases,
         issuers: config.issuers.clone(),
-        blacklists: blacklists(&config, &databases),
         directories,
         passwords: pool.clone(),
         keys: KeyRing::open(&config.tokens, now).map_err(start_error)?,
@@ -224,22 +222,6 @@ fn directories(
             };
             let timed = Arc::new(TimedDirectory::new(found, metrics));
             Ok(Watched::new(timed, directory.recheck))
-        })
-        .collect()
-}
-
-/// In the databases in which their issuers' users are.
-fn blacklists(config: &Config, databases: &Databases) -> Vec<Blacklist> {
-    let wanted = config.issuers.iter().filter(
-        |issuer| matches!(&issuer.kind, IssuerKind::SimpleJwt(simplejwt) if simplejwt.blacklist),
-    );
-    wanted
-        .filter_map(|issuer| {
-            let directory = config.directories.iter().find(|one| one.name == issuer.directory)?;
-            let DirectoryKind::Django(django) = &directory.kind else { return None };
-            let database = databases.open(&django.database, Access::Read);
-            let blacklist = TokenBlacklist::new(&directory.name, database);
-            Some((issuer.name.clone(), Arc::new(blacklist)))
         })
         .collect()
 }

@@ -130,6 +130,17 @@ impl Memory {
         self.issued.insert(self.key_of(Proof::Issued(issuer), token), issued);
     }
 
+    /// The one that is remembered, or else what `judge` gives; of many at once one is judged.
+    pub(super) async fn judge_once<E>(
+        &self,
+        issuer: usize,
+        credential: &str,
+        judge: impl Future<Output = Result<Arc<Issued>, E>>,
+    ) -> Result<Arc<Issued>, E> {
+        let key = self.key_of(Proof::Issued(issuer), credential);
+        self.issued.get_or_insert_async(&key, judge).await
+    }
+
     /// Forgets one.
     pub(super) fn forget_issued(&self, issuer: usize, credential: &str) {
         self.issued.remove(&self.key_of(Proof::Issued(issuer), credential));

@@ -31,7 +31,7 @@ use http::HeaderMap;
 pub use recheck::Watched;
 pub use take_over::{By, Holds, NotTakenOver};
 
-use self::issuer::{Blacklist, IssuerKeyError, Issuers};
+use self::issuer::{IssuerKeyError, Issuers};
 use self::keys::{KeyError, KeyRing};
 use self::lockout::Lockout;
 use self::memory::{Memory, Remembered};
@@ -39,6 +39,7 @@ use self::refresh_token::RefreshKey;
 use crate::caller::Proof;
 use crate::clock::Timestamp;
 use crate::config::{IssuerSettings, Login, SessionSettings, Tokens};
+use crate::directory::database::Databases;
 use crate::directory::password::PasswordPool;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
@@ -71,10 +72,10 @@ pub struct Parts {
     pub refresh_tokens: Arc<dyn RefreshTokens>,
     /// Keeps dates about what others have issued: the same store.
     pub stamps: Arc<dyn Stamps>,
+    /// The services' databases.
+    pub databases: Arc<Databases>,
     /// `[[issuer]]`
     pub issuers: Vec<IssuerSettings>,
-    /// Of those issuers whose settings ask for one.
-    pub blacklists: Vec<Blacklist>,
     /// Asked in this order.
     pub directories: Vec<Watched>,
     /// Checks passwords.
@@ -164,8 +165,8 @@ impl Auth {
             issuers: Issuers::open(
                 &parts.issuers,
                 &parts.directories,
+                &parts.databases,
                 parts.stamps,
-                &parts.blacklists,
             )?,
             sessions: parts.sessions,
             refresh_tokens: parts.refresh_tokens,

@@ -77,7 +77,7 @@ impl Auth {
             return Presented::of(all);
         }
         for shown in &cookies.issued {
-            match self.issued(shown, arrival.at, happened).await {
+            match self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await {
                 Ok((issued, identity)) => all.push(Credential::Issued(issued, identity)),
                 // A session in which nobody is signed in.
                 Err((Refusal::NotAuthenticated, _)) => {}
@@ -105,7 +105,7 @@ impl Auth {
             all.push(session.map(|session| Credential::Session(session, Proof::SessionCookie)));
         }
         for shown in &cookies.issued {
-            match self.issued(shown, arrival.at, happened).await {
+            match self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await {
                 Ok((issued, identity)) => all.push(Ok(Credential::Issued(issued, identity))),
                 Err((Refusal::NotAuthenticated, _)) => {}
                 Err((refusal, _)) => all.push(Err(refusal)),
@@ -151,7 +151,7 @@ impl Auth {
             });
         }
         for shown in &shown {
-            let issued = self.issued(shown, arrival.at, happened).await;
+            let issued = self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await;
             all.push(issued.map(|(issued, identity)| Credential::Issued(issued, identity)));
         }
         Ok(all)

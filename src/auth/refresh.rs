@@ -31,17 +31,9 @@ impl Auth {
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<TokenPair, Refusal> {
-        let told = |refusal: Refusal, happened: &mut Vec<What>| {
-            let why = match refusal {
-                Refusal::TokenExpired => RefreshRefusal::Expired,
-                refusal if refusal.status().is_server_error() => return refusal,
-                _ => RefreshRefusal::Unknown,
-            };
-            refused(why, refusal, happened)
-        };
         let verified = match self.verified_refresh(token, at, happened) {
             Ok(verified) => verified,
-            Err(refusal) => return Err(told(refusal, happened)),
+            Err(refusal) => return Err(not_taken(refusal, happened)),
         };
         let (presented, session) = match verified {
             Verified::Own(presented) => {
@@ -51,7 +43,7 @@ impl Auth {
             Verified::Outstanding(token, presented) => {
                 match self.taken_over(&token, by, at, happened).await {
                     Ok(session) => (presented, session),
-                    Err(refusal) => return Err(told(refusal, happened)),
+                    Err(refusal) => return Err(not_taken(refusal, happened)),
                 }
             }
         };
@@ -163,7 +155,7 @@ impl Auth {
             }
             if let Some(shown) = self.issuers.as_posted(token) {
                 // Nobody is refused entry here; the answer says it all.
-                let issued = self.issued(&shown, at, &mut Vec::new()).await;
+                let issued = self.issued(&shown, None, at, &mut Vec::new()).await;
                 return issued.map(|_| ()).map_err(|(refusal, _)| refusal);
             }
         }
@@ -218,6 +210,21 @@ pub(super) fn ended(session: &Session, why: EndReason, happened: &mut Vec<What>)
 fn refused(why: RefreshRefusal, refusal: Refusal, happened: &mut Vec<What>) -> Refusal {
     happened.push(What::RefreshRefused { why });
     refusal
+}
+
+/// It cannot be one that is good. What could not be asked says nothing of the token.
+fn not_taken(refusal: Refusal, happened: &mut Vec<What>) -> Refusal {
+    if refusal.status().is_server_error() {
+        return refusal;
+    }
+    let why = if refusal == Refusal::TokenExpired {
+        RefreshRefusal::Expired
+    } else if refusal == Refusal::TokenBlacklisted {
+        RefreshRefusal::SessionEnded
+    } else {
+        RefreshRefusal::Unknown
+    };
+    refused(why, refusal, happened)
 }
 
 /// Never seen; or its session has ended since it was looked at, in a race that signing out wins.

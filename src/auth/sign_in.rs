@@ -10,14 +10,15 @@
 //! The first directory that knows the name decides, also by saying no: a user who was disabled there does not come back
 //! through the next one. A directory that cannot be asked ends the attempt, because it might have known the name.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::lockout::{Attempt, folded};
-use super::{Auth, SignIn, SignInRefused, SignedIn, TokenPair, access_token};
+use super::{Auth, SignIn, SignInRefused, SignedIn, TokenPair, Watched, access_token};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
-use crate::directory::password::{self, Check, Checked};
+use crate::directory::password::{self as password_pool, Check, Checked};
 use crate::directory::{Account, Directory};
 use crate::django::hashers::Algorithm;
 use crate::event::{SignInFailure, What};
@@ -43,44 +44,10 @@ impl Auth {
         request: SignIn<'_>,
         happened: &mut Vec<What>,
     ) -> Result<SignedIn, SignInRefused> {
-        if !can_be_a_name(request.username) {
-            return Err(failed(Arc::from(""), SignInFailure::UnknownUser, happened));
-        }
-        let account: Arc<str> = folded(request.username).into();
-        if !can_be_a_password(request.password) {
-            return Err(failed(account, SignInFailure::WrongPassword, happened));
-        }
-        let attempt = match self.lockout.attempt(&account, request.client, request.at) {
-            Ok(attempt) => attempt,
-            Err(wait) => {
-                let why = SignInFailure::LockedOut;
-                happened.push(What::SignInFailed { account, why });
-                return Err(SignInRefused {
-                    refusal: Refusal::TooManyAttempts,
-                    retry_after: Some(wait),
-                });
-            }
-        };
-        let (found, directory) = match self.look_up(request.username).await {
-            Ok(found) => found,
-            Err(refusal) => return Err(not_tried(attempt, refusal, None)),
-        };
-        let check = Check {
-            password: request.password.clone(),
-            encoded: found.as_ref().map(|found| found.password.clone()),
-            decoy: directory.map_or_else(password::decoy, Directory::decoy),
-            hashers: directory.map_or_else(|| Algorithm::DEFAULT.into(), Directory::hashers),
-        };
-        let Ok(checked) = self.passwords.check(check).await else {
-            return Err(not_tried(attempt, Refusal::Busy, Some(BUSY_WAIT)));
-        };
-        let user = match judge(found, checked) {
-            Ok(user) => user,
-            Err(why) => {
-                attempt.failed();
-                return Err(failed(account, why, happened));
-            }
-        };
+        let (username, password) = (request.username, request.password);
+        let (user, account, attempt) = self
+            .check_password(username, password, request.client, request.at, None, happened)
+            .await?;
         match self.begin(&user, &request).await {
             Ok(signed_in) => {
                 attempt.succeeded();
@@ -97,13 +64,68 @@ impl Auth {
         }
     }
 
+    /// One password check: the user whose name and password these are, how they are counted, and the attempt, which is
+    /// still to be settled. `only`: no other directory than this one is asked.
+    pub(super) async fn check_password(
+        &self,
+        username: &str,
+        password: &Secret,
+        client: IpAddr,
+        at: Timestamp,
+        only: Option<&str>,
+        happened: &mut Vec<What>,
+    ) -> Result<(Account, Arc<str>, Attempt<'_>), SignInRefused> {
+        if !can_be_a_name(username) {
+            return Err(failed(Arc::from(""), SignInFailure::UnknownUser, happened));
+        }
+        let account: Arc<str> = folded(username).into();
+        if !can_be_a_password(password) {
+            return Err(failed(account, SignInFailure::WrongPassword, happened));
+        }
+        let attempt = match self.lockout.attempt(&account, client, at) {
+            Ok(attempt) => attempt,
+            Err(wait) => {
+                let why = SignInFailure::LockedOut;
+                happened.push(What::SignInFailed { account, why });
+                return Err(SignInRefused {
+                    refusal: Refusal::TooManyAttempts,
+                    retry_after: Some(wait),
+                });
+            }
+        };
+        let (found, directory) = match self.look_up(username, only).await {
+            Ok(found) => found,
+            Err(refusal) => return Err(not_tried(attempt, refusal, None)),
+        };
+        let check = Check {
+            password: password.clone(),
+            encoded: found.as_ref().map(|found| found.password.clone()),
+            decoy: directory.map_or_else(password_pool::decoy, Directory::decoy),
+            hashers: directory.map_or_else(|| Algorithm::DEFAULT.into(), Directory::hashers),
+        };
+        let Ok(checked) = self.passwords.check(check).await else {
+            return Err(not_tried(attempt, Refusal::Busy, Some(BUSY_WAIT)));
+        };
+        let user = match judge(found, checked) {
+            Ok(user) => user,
+            Err(why) => {
+                attempt.failed();
+                return Err(failed(account, why, happened));
+            }
+        };
+        Ok((user, account, attempt))
+    }
+
     /// What the first directory that knows the name says, and which that is; if none does, the last.
     async fn look_up(
         &self,
         name: &str,
+        only: Option<&str>,
     ) -> Result<(Option<Account>, Option<&dyn Directory>), Refusal> {
         let mut asked = None;
-        for watched in &self.directories {
+        let is_asked =
+            |watched: &&Watched| only.is_none_or(|only| watched.directory.name() == only);
+        for watched in self.directories.iter().filter(is_asked) {
             let directory = &*watched.directory;
             asked = Some(directory);
             match directory.find(name).await {

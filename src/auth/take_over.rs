@@ -203,9 +203,7 @@ impl Auth {
                     if self.issuers.is_marked(&token) {
                         return Err(Refusal::SessionEnded);
                     }
-                    // One that was taken back ends nothing more.
                     self.issuers.is_ended(&token).map_err(refusal)?;
-                    self.issuers.is_blacklisted(&token).await.map_err(refusal)?;
                     return Ok(Holds::Nothing(NotTakenOver(token)));
                 }
                 presented
@@ -220,6 +218,14 @@ impl Auth {
             RefreshState::Expired => Err(Refusal::TokenExpired),
             RefreshState::Unknown => Err(Refusal::TokenNotValid),
         }
+    }
+
+    /// Whether the service itself did not take it back: one that was taken back may end no more than itself.
+    ///
+    /// # Errors
+    /// [`Refusal::TokenBlacklisted`] if it did, [`Refusal::DirectoryUnavailable`] if that cannot be asked.
+    pub async fn not_taken_back(&self, token: &NotTakenOver) -> Result<(), Refusal> {
+        self.issuers.is_blacklisted(&token.0).await.map_err(refusal)
     }
 
     /// Sees to it that a token which has not begun a session never does.
@@ -258,7 +264,15 @@ impl Auth {
                 self.end(&which, EndReason::SignedOut, at, happened).await?;
                 if is_spent { Err(Refusal::TokenBlacklisted) } else { Ok(()) }
             }
-            Ok(Holds::Nothing(token)) => self.end_not_taken_over(&token, at, happened).await,
+            Ok(Holds::Nothing(token)) => {
+                let was_taken_back = self.not_taken_back(&token).await;
+                self.end_not_taken_over(&token, at, happened).await?;
+                match was_taken_back {
+                    Err(Refusal::TokenBlacklisted) => Err(Refusal::TokenBlacklisted),
+                    // Whatever could not be asked: it is over now.
+                    Ok(()) | Err(_) => Ok(()),
+                }
+            }
             Err(Refusal::SessionEnded) => Err(Refusal::TokenBlacklisted),
             Err(refusal) => Err(refusal),
         }

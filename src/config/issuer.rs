@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Database;
 use crate::clock::Timestamp;
 use crate::django::jws;
 use crate::django::simplejwt::TokenType;
@@ -72,6 +73,66 @@ pub enum IssuerKind {
         /// A token without `exp` is accepted for this long from when one of its user was first seen.
         max_age: Duration,
     },
+    /// `kind = "django-session"`
+    DjangoSession(Box<DjangoSessionIssuer>),
+    /// `kind = "drf-token"`: Django REST framework's `TokenAuthentication`.
+    DrfToken {
+        /// Where its table lies.
+        database: Database,
+        /// The table.
+        table: String,
+    },
+    /// `kind = "basic"`: a name and a password of the directory's in each request (RFC 7617).
+    Basic {
+        /// How long a password that was right is not checked again.
+        cache_for: Duration,
+        /// Tell whoever brings no credential that they may come with these.
+        challenge: bool,
+    },
+}
+
+/// `[[issuer]] kind = "django-session"`: the service's session settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DjangoSessionIssuer {
+    /// `SESSION_ENGINE`
+    pub engine: SessionEngine,
+    /// The file with `SECRET_KEY`.
+    pub key_file: PathBuf,
+    /// Files with `SECRET_KEY_FALLBACKS`.
+    pub fallback_key_files: Vec<PathBuf>,
+    /// `AUTHENTICATION_BACKENDS`
+    pub backends: Vec<String>,
+    /// `SESSION_COOKIE_AGE`
+    pub max_age: Duration,
+}
+
+/// Where a service's sessions are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEngine {
+    /// `db`, and `cached_db`, whose rows are the same.
+    Database {
+        /// Where the table lies.
+        database: Database,
+        /// The table.
+        table: String,
+    },
+    /// `cache`
+    Cache(ServiceCache),
+    /// `signed_cookies`
+    SignedCookies,
+}
+
+/// A service's cache in Redis, as its `CACHES` say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceCache {
+    /// `LOCATION`
+    pub address: String,
+    /// File with the password; none: the server asks for none.
+    pub password_file: Option<PathBuf>,
+    /// `KEY_PREFIX`
+    pub prefix: String,
+    /// `VERSION`
+    pub version: u32,
 }
 
 /// `[[issuer]] kind = "simplejwt"`: the service's `SIMPLE_JWT` settings.
@@ -91,8 +152,8 @@ pub struct SimpleJwtIssuer {
     pub check_revoke_token: bool,
     /// Are its refresh tokens taken over?
     pub take_over_refresh: bool,
-    /// Is its blacklist asked then (`rest_framework_simplejwt.token_blacklist`)?
-    pub blacklist: bool,
+    /// The database whose blacklist is asked then (`rest_framework_simplejwt.token_blacklist`).
+    pub blacklist: Option<Database>,
 }
 
 impl IssuerSettings {

@@ -39,7 +39,8 @@ pub use forms::{
     UserValue,
 };
 pub use issuer::{
-    CredentialPlace, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, SimpleJwtIssuer,
+    CredentialPlace, DjangoSessionIssuer, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature,
+    ServiceCache, SessionEngine, SimpleJwtIssuer,
 };
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};

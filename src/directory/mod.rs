@@ -5,6 +5,7 @@
 //! time and give the same answer. Directories are asked in the order of the file; the first that knows the name decides.
 
 pub mod blacklist;
+pub mod cache;
 pub mod database;
 pub mod django;
 pub mod file;

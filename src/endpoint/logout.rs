@@ -112,10 +112,15 @@ impl Endpoints {
             .collect();
         if let Some(token) = refresh {
             let held = self.auth.held_by_refresh(token, arrival.at, happened).await;
-            found.push(held.map(|held| match held {
-                Holds::Session { session, .. } => Named::Session(session),
-                Holds::Nothing(token) => Named::NotTakenOver(token),
-            }));
+            found.push(match held {
+                Ok(Holds::Session { session, .. }) => Ok(Named::Session(session)),
+                Ok(Holds::Nothing(token)) if extent == Extent::User => {
+                    let good = self.auth.not_taken_back(&token).await;
+                    good.map(|()| Named::NotTakenOver(token))
+                }
+                Ok(Holds::Nothing(token)) => Ok(Named::NotTakenOver(token)),
+                Err(refusal) => Err(refusal),
+            });
         }
         if is_same_site.is_ok() {
             let cookies = self.auth.cookies(self.cookie.name(), arrival, happened).await?;

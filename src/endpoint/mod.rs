@@ -18,7 +18,7 @@ use http::{HeaderValue, Method};
 
 use crate::auth::Auth;
 use crate::caller::Proof;
-use crate::config::{Config, Issues, OwnPath, OwnPathEntry};
+use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
@@ -56,6 +56,8 @@ pub struct Endpoints {
     cookie: SessionCookie,
     /// By issuer.
     issued_cookies: Vec<Option<String>>,
+    /// Whether a 401 says that a name and a password will do.
+    challenges: bool,
     issues: Issues,
     title: String,
     links: Vec<(String, String)>,
@@ -81,6 +83,10 @@ impl Endpoints {
             auth,
             cookie: SessionCookie::new(&config.session),
             issued_cookies: config.issuers.iter().map(|one| one.cookie().map(Into::into)).collect(),
+            challenges: config
+                .issuers
+                .iter()
+                .any(|one| matches!(one.kind, IssuerKind::Basic { challenge: true, .. })),
             issues: config.login.issues,
             title: config.login.title.clone(),
             links: config.login.links.clone(),

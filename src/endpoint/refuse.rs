@@ -7,7 +7,8 @@
 //!
 //! A script is never sent to the login page: it would follow, read a page where it expects data, and not know why.
 
-use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode};
 
 use super::navigation::to_login;
 use super::refused::Refused;
@@ -17,10 +18,17 @@ use crate::wire::accept::{self, Language};
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
 
+/// A browser that reads this asks for a name and a password (RFC 7617), so it is only said where an operator wants it.
+const CHALLENGE: HeaderValue =
+    HeaderValue::from_static("Basic realm=\"doorwarden\", charset=\"UTF-8\"");
+
 impl Endpoints {
     /// Answers a refusal. `arrival` is none if the request could not be read.
     pub fn refuse(&self, arrival: Option<&Arrival>, request_id: &str, denied: &Denial) -> Reply {
-        let reply = in_form(self.login_path.as_deref(), arrival, request_id, denied);
+        let mut reply = in_form(self.login_path.as_deref(), arrival, request_id, denied);
+        if self.challenges && reply.status == StatusCode::UNAUTHORIZED {
+            reply.headers.append(WWW_AUTHENTICATE, CHALLENGE);
+        }
         match denied.dead_cookie {
             Some(proof) => self.remove_cookie(proof, reply),
             None => reply,
@@ -56,7 +64,7 @@ fn in_form(
 #[cfg(test)]
 mod tests {
     use http::Method;
-    use http::header::{ALLOW, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
+    use http::header::{ALLOW, CONTENT_TYPE, LOCATION};
 
     use super::*;
     use crate::endpoint::tests::arrival;

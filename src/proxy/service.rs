@@ -42,6 +42,7 @@ use crate::gate::{Decision, Denial, Gate, Permit};
 use crate::refusal::Refusal;
 use crate::store::Which;
 use crate::wire::arrival::Arrival;
+use crate::wire::cookie::{self, CookieValue};
 use crate::wire::forward::EditHeaders;
 use crate::wire::reply::Reply;
 
@@ -156,6 +157,14 @@ impl ProxyHttp for Service {
             let given = &forwarding.given;
             // Before the client hears of it: its next request may follow at once.
             ended = self.edit.forms.answered(caller, given, &response.headers, ctx.at).await;
+            let proof = caller.known().map(|known| known.proof);
+            if let (Some(proof), Some(name)) =
+                (proof, self.edit.forms.own_session(caller, forwarding.permit.route()))
+                && let CookieValue::One(sent) = cookie::read(&arrival.headers, name)
+                && let Some(set) = cookie::last_set(&response.headers, name)
+            {
+                self.auth.cookie_was_set(proof, sent, set, ctx.at, &mut ctx.happened).await;
+            }
             self.edit.response(response, forwarding);
             if !forwarding.permit.route().forward_preflight {
                 self.endpoints.cors().decorate(arrival, &mut Edited(response));

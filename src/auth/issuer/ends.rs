@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Issued, Issuers, One, User, user};
 use crate::auth::{Auth, store_failed};
-use crate::caller::UserKey;
+use crate::caller::{Proof, UserKey};
 use crate::clock::Timestamp;
 use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
@@ -23,7 +23,7 @@ impl Issuers {
         let is_before = |end: Timestamp| {
             issued.issued_at.is_none_or(|issued_at| issued_at.as_secs() <= end.as_secs())
         };
-        let own_end = self.stamps.stamp(&issued.own_end);
+        let own_end = issued.own_end.as_ref().and_then(|key| self.stamps.stamp(key));
         if own_end.is_some_and(|end| issued.has_id || is_before(end))
             || issued.ends.iter().filter_map(|key| self.stamps.stamp(key)).any(is_before)
         {
@@ -81,7 +81,7 @@ impl One {
 }
 
 impl Auth {
-    /// Takes a credential back; one without an id with all that its issuer has given its user without one.
+    /// Takes a credential back; a name and a password cannot be, and one without an id with all that its issuer has given its user without one.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -91,18 +91,43 @@ impl Auth {
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<(), Refusal> {
+        let Some(key) = issued.own_end else { return Ok(()) };
         // Whatever the token says of its age, it is over.
         let end = issued.issued_at.map_or(at, |issued_at| at.max(issued_at));
         let stamp = NewStamp {
-            key: issued.own_end,
+            key,
             at: end,
             keep: Keep::Latest,
-            kept_until: issued.own_end_kept_until,
+            kept_until: issued.own_end_kept_until.max(at.plus(issued.deny_for)),
         };
         self.issuers.stamps.put(stamp).await.map_err(store_failed)?;
         let (issuer, user) = (Arc::clone(&issued.issuer), issued.user.key.clone());
         happened.push(What::IssuedEnded { issuer, user });
         Ok(())
+    }
+}
+
+impl Auth {
+    /// An upstream has set the cookie of the caller's own session, which it was sent, or has taken it away (`None`).
+    pub async fn cookie_was_set(
+        &self,
+        proof: Proof,
+        sent: &str,
+        set: Option<&str>,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) {
+        let Proof::IssuedCookie(index) = proof else { return };
+        if set == Some(sent) {
+            return;
+        }
+        let Some(issued) = self.memory.recall_issued(index, sent) else { return };
+        // Whether there still is such a session is for the service to say.
+        self.memory.forget_issued(index, sent);
+        if set.is_none() {
+            // And for it to say that there is none. (A store that fails is told by its own name.)
+            let _ = self.end_issued(&issued, at, happened).await;
+        }
     }
 }
 

@@ -29,6 +29,7 @@ impl Issuer for HandMade {
             issued_at: made.issued_at,
             expires_at: made.expires_at.map(|end| end.plus(self.leeway)),
             token_id: made.token_id,
+            deny_for: Duration::ZERO,
             password: Password::Unsaid,
             max_age: Some(self.max_age),
         })

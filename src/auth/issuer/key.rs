@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::{IssuerKey, IssuerSettings, IssuerSignature};
 use crate::directory::private_file::{self, PrivateFileError};
@@ -23,7 +23,7 @@ pub struct IssuerKeyError {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Problem {
+pub(super) enum Problem {
     #[error(transparent)]
     File(#[from] PrivateFileError),
     #[error(transparent)]
@@ -39,9 +39,17 @@ enum Problem {
     NoDirectory,
     #[error("its header cannot be one")]
     NoHeader,
+    #[error("there is no SECRET_KEY in {}", .0.display())]
+    NoSecret(PathBuf),
+    #[error("{0}")]
+    Database(String),
 }
 
 impl IssuerKeyError {
+    pub(super) fn of(settings: &IssuerSettings, problem: Problem) -> Self {
+        Self { issuer: settings.name.clone(), problem }
+    }
+
     pub(super) fn no_directory(settings: &IssuerSettings) -> Self {
         Self { issuer: settings.name.clone(), problem: Problem::NoDirectory }
     }

@@ -22,6 +22,9 @@
 //! of its own; for other kinds somebody must be asked; a name and a password are a sign-in each time, remembered for a
 //! moment. A new kind is a file here with an `Issuer` or an `Asked`, and a line in `open`.
 
+mod basic;
+mod django_session;
+mod drf_token;
 mod ends;
 mod jwt;
 mod key;
@@ -32,13 +35,15 @@ mod refused;
 mod simplejwt;
 mod user;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use quick_cache::sync::Cache;
 
+use self::django_session::DjangoSessions;
+use self::drf_token::DrfTokens;
 pub use self::ends::end_of_user;
 use self::ends::{FOR_GOOD, keyed};
 pub use self::key::IssuerKeyError;
@@ -54,7 +59,10 @@ use crate::caller::{Proof, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{CredentialPlace, IssuerKind, IssuerSettings};
 use crate::directory::blacklist::TokenBlacklist;
+use crate::directory::database::{Access, Databases};
 use crate::django::jws::NotAccepted;
+use crate::django::session::{self, Login};
+use crate::django::signing::SecretKeys;
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
 use crate::store::Stamps;
@@ -84,6 +92,8 @@ enum Way {
     Said(Box<dyn Issuer>),
     /// Somebody must be asked.
     Asked(Box<dyn Asked>),
+    /// They are a name and a password; what was right is remembered for so long.
+    Password(Duration),
 }
 
 /// What a good credential says.
@@ -97,6 +107,8 @@ pub(super) struct Judged {
     expires_at: Option<Timestamp>,
     /// `jti`, or whatever else tells it from all others.
     token_id: Option<String>,
+    /// Once denied, it is denied so long at least: the service may give it more time meanwhile.
+    deny_for: Duration,
     password: Password,
     /// A token without `exp` ages from when one of its user was first seen.
     max_age: Option<Duration>,
@@ -109,6 +121,21 @@ enum Password {
     Unsaid,
     /// This print, or nothing; it must be the present password's.
     Print(Option<String>),
+    /// A session's note of it.
+    Noted(Box<Noted>),
+    /// It was this one, which was given with it.
+    Checked(Digest),
+    /// It ends with no password.
+    Independent,
+}
+
+/// What Django notes of the password in a session, and under which keys.
+#[derive(Debug)]
+struct Noted {
+    login: Login,
+    keys: Arc<SecretKeys>,
+    /// The password that it was last held against, and that it is of.
+    proved: OnceLock<Digest>,
 }
 
 /// A good credential of a user who was there when it was looked at.
@@ -124,8 +151,9 @@ pub struct Issued {
     /// The dates that end what was issued before them.
     ends: Vec<Digest>,
     /// The date that ends it without others of its user; where it has an id, whatever the date.
-    own_end: Digest,
+    own_end: Option<Digest>,
     own_end_kept_until: Timestamp,
+    deny_for: Duration,
     has_id: bool,
     /// It has no `exp`, and `expires_at` is the issuer's `max_age`.
     is_too_old_after: bool,
@@ -164,26 +192,21 @@ struct One {
 /// What takes refresh tokens over, if that is wanted.
 fn take_over(
     settings: &IssuerSettings,
-    blacklists: &[Blacklist],
+    databases: &Databases,
 ) -> Result<Option<TakeOver>, IssuerKeyError> {
     let IssuerKind::SimpleJwt(kind) = &settings.kind else { return Ok(None) };
     if !kind.take_over_refresh {
         return Ok(None);
     }
     let refresh = simplejwt::SimpleJwt::refresh(key::read(settings, &kind.signature)?, kind);
-    let blacklist = blacklists.iter().find(|(issuer, _)| *issuer == settings.name);
-    let blacklist = blacklist.map(|(_, blacklist)| Arc::clone(blacklist));
-    if kind.blacklist && blacklist.is_none() {
-        return Err(IssuerKeyError::no_directory(settings));
-    }
+    let blacklist = kind.blacklist.as_ref().map(|database| {
+        TokenBlacklist::new(&settings.directory, databases.open(database, Access::Read))
+    });
     Ok(Some(TakeOver { refresh, blacklist }))
 }
 
-/// An issuer's name, and its service's blacklist.
-pub type Blacklist = (String, Arc<TokenBlacklist>);
-
 /// Opens an issuer's key. Here is the list of kinds.
-fn open(settings: &IssuerSettings) -> Result<Way, IssuerKeyError> {
+fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerKeyError> {
     Ok(match &settings.kind {
         IssuerKind::SimpleJwt(kind) => {
             let key = key::read(settings, &kind.signature)?;
@@ -193,6 +216,13 @@ fn open(settings: &IssuerSettings) -> Result<Way, IssuerKeyError> {
             let key = key::read(settings, signature)?;
             Way::Said(Box::new(jwt::HandMade::new(key, claim, *max_age, signature.leeway)))
         }
+        IssuerKind::DjangoSession(kind) => {
+            Way::Asked(Box::new(DjangoSessions::open(settings, kind, databases)?))
+        }
+        IssuerKind::DrfToken { database, table } => {
+            Way::Asked(Box::new(DrfTokens::open(settings, database, table, databases)?))
+        }
+        IssuerKind::Basic { cache_for, .. } => Way::Password(*cache_for),
     })
 }
 
@@ -209,8 +239,8 @@ impl Issuers {
     pub(super) fn open(
         settings: &[IssuerSettings],
         directories: &[Watched],
+        databases: &Databases,
         stamps: Arc<dyn Stamps>,
-        blacklists: &[Blacklist],
     ) -> Result<Self, IssuerKeyError> {
         let mut all = Vec::with_capacity(settings.len());
         let mut readings = Readings::default();
@@ -224,12 +254,13 @@ impl Issuers {
                 name: settings.name.as_str().into(),
                 directory: directory.beside(),
                 accept_until: settings.accept_until,
-                proof: match &settings.place {
-                    CredentialPlace::Header { .. } => Proof::Issued(index),
-                    CredentialPlace::Cookie(_) => Proof::IssuedCookie(index),
+                proof: match (&settings.place, &settings.kind) {
+                    (_, IssuerKind::Basic { .. }) => Proof::Password(index),
+                    (CredentialPlace::Header { .. }, _) => Proof::Issued(index),
+                    (CredentialPlace::Cookie(_), _) => Proof::IssuedCookie(index),
                 },
-                way: open(settings)?,
-                take_over: take_over(settings, blacklists)?,
+                way: open(settings, databases)?,
+                take_over: take_over(settings, databases)?,
             });
         }
         let is_simplejwt = |one: &IssuerSettings| matches!(one.kind, IssuerKind::SimpleJwt(_));
@@ -309,15 +340,19 @@ impl Issuers {
             (None, None) => (FOR_GOOD, false),
         };
         let has_id = judged.token_id.is_some();
-        let own_end = match &judged.token_id {
-            Some(id) => keyed(&["token", &one.name, id]),
-            None => keyed(&["user", &one.name, &user.key.directory, &user.key.id]),
+        let own_end = match (&judged.token_id, &judged.password) {
+            // The password proves its user anew.
+            (_, Password::Checked(_)) => None,
+            (Some(id), _) => Some(keyed(&["token", &one.name, id])),
+            (None, _) => Some(keyed(&["user", &one.name, &user.key.directory, &user.key.id])),
         };
         let own_end_kept_until = if has_id { expires_at } else { FOR_GOOD };
-        let mut ends = vec![user.end];
-        if judged.issued_at.is_some() {
-            ends.push(user.password_end);
-        }
+        let ends = match (&judged.password, judged.issued_at) {
+            (Password::Checked(_), _) => Vec::new(),
+            (Password::Unsaid | Password::Print(_), Some(_)) => vec![user.end, user.password_end],
+            (Password::Unsaid | Password::Print(_), None)
+            | (Password::Noted(_) | Password::Independent, _) => vec![user.end],
+        };
         Ok(Issued {
             proof: one.proof,
             index,
@@ -329,6 +364,7 @@ impl Issuers {
             ends,
             own_end,
             own_end_kept_until,
+            deny_for: judged.deny_for,
             has_id,
             is_too_old_after,
             look: Look { asked_at: AtomicU64::new(at.as_millis()), ..Look::default() },
@@ -342,7 +378,27 @@ impl Password {
         match self {
             Self::Unsaid => true,
             Self::Print(print) => print.as_ref() == Some(&known.password_print),
+            Self::Noted(noted) => noted.is_of(known),
+            Self::Checked(mark) => *mark == known.password_mark,
+            Self::Independent => true,
         }
+    }
+}
+
+impl Noted {
+    const fn new(login: Login, keys: Arc<SecretKeys>) -> Self {
+        Self { login, keys, proved: OnceLock::new() }
+    }
+
+    fn is_of(&self, known: &Known) -> bool {
+        if self.proved.get() == Some(&known.password_mark) {
+            return true;
+        }
+        let is_of = self.login.proof(known.password.expose(), &self.keys) != session::Proof::Void;
+        if is_of {
+            let _ = self.proved.set(known.password_mark);
+        }
+        is_of
     }
 }
 

@@ -25,7 +25,7 @@ const MARK_SPARE: std::time::Duration = std::time::Duration::from_secs(60);
 /// An issuer whose refresh tokens are taken over.
 pub(super) struct TakeOver {
     pub(super) refresh: SimpleJwt,
-    pub(super) blacklist: Option<Arc<TokenBlacklist>>,
+    pub(super) blacklist: Option<TokenBlacklist>,
 }
 
 /// A good refresh token of an issuer's.

@@ -1,14 +1,24 @@
 //! A request's credential, from first sight to an answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::refused::{is_anothers, public};
-use super::{Issued, One, Shown, Way};
+use super::{Asked, Issued, Judged, One, Shown, Way};
 use crate::auth::Auth;
 use crate::caller::{Identity, Proof};
 use crate::clock::Timestamp;
 use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
+
+/// A credential, and how it comes.
+#[derive(Clone, Copy)]
+struct Presenting<'a> {
+    credential: &'a str,
+    /// Nobody's, where a token is only asked about: a password is not checked then.
+    client: Option<IpAddr>,
+    at: Timestamp,
+}
 
 /// A credential that holds, and whose it is.
 type Found = (Arc<Issued>, Arc<Identity>);
@@ -21,13 +31,15 @@ impl Auth {
     pub(in crate::auth) async fn issued(
         &self,
         shown: &Shown<'_>,
+        client: Option<IpAddr>,
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<Found, (Refusal, Proof)> {
         let mut refused: Vec<(&One, IssuedRefusal)> = Vec::new();
         for index in shown.issuers {
             let Some(one) = self.issuers.all.get(*index) else { continue };
-            match self.issued_by(one, *index, shown.token, at).await {
+            let presenting = Presenting { credential: shown.token, client, at };
+            match self.issued_by(one, *index, presenting, happened).await {
                 Ok(found) => return Ok(found),
                 Err(why) => {
                     refused.push((one, why));
@@ -54,44 +66,81 @@ impl Auth {
         &self,
         one: &One,
         index: usize,
-        credential: &str,
-        at: Timestamp,
+        shown: Presenting<'_>,
+        happened: &mut Vec<What>,
     ) -> Result<Found, IssuedRefusal> {
+        let Presenting { credential, at, .. } = shown;
         if one.is_over(at) {
             return Err(IssuedRefusal::NoLongerAccepted);
         }
-        let Some(issued) = self.memory.recall_issued(index, credential) else {
-            let judged = match &one.way {
-                Way::Said(issuer) => issuer.judge(credential, at)?,
-                Way::Asked(issuer) => issuer.ask(credential, at).await?,
-            };
-            let issued = Arc::new(self.issuers.settle(index, judged, at).await?);
-            let identity = self.holds(one, &issued, at).await?;
-            self.memory.remember_issued(index, credential, Arc::clone(&issued));
-            return Ok((issued, identity));
-        };
-        match (&one.way, self.holds(one, &issued, at).await) {
-            (Way::Said(_), held) => held.map(|identity| (issued, identity)),
-            (Way::Asked(_), Ok(identity)) => {
-                let every = one.directory.every;
-                let Some(turn) = issued.look.turn(every, at) else { return Ok((issued, identity)) };
-                match self.again(one, index, credential, &issued, at).await {
-                    Ok(found) => Ok(found),
-                    Err(IssuedRefusal::Unavailable) => {
-                        turn.failed(every, at);
-                        Ok((Arc::clone(&issued), identity))
-                    }
-                    Err(why) => {
-                        self.memory.forget_issued(index, credential);
-                        Err(why)
+        let before = self.memory.recall_issued(index, credential);
+        match (&one.way, before) {
+            (Way::Said(_), Some(issued)) => {
+                self.holds(one, &issued, at).await.map(|identity| (issued, identity))
+            }
+            (Way::Said(issuer), None) => {
+                let judged = issuer.judge(credential, at)?;
+                self.remember(one, index, credential, judged, at).await
+            }
+            (Way::Asked(issuer), None) => {
+                let judged = issuer.ask(credential, at).await?;
+                self.remember(one, index, credential, judged, at).await
+            }
+            (Way::Asked(issuer), Some(issued)) => {
+                self.asked_before(one, &**issuer, index, credential, issued, at).await
+            }
+            (Way::Password(cache_for), before) => {
+                if let Some(issued) = before {
+                    match self.holds(one, &issued, at).await {
+                        Err(IssuedRefusal::PasswordChanged | IssuedRefusal::Expired) => {
+                            self.memory.forget_issued(index, credential);
+                        }
+                        held => return held.map(|identity| (issued, identity)),
                     }
                 }
+                let client = shown.client.ok_or(IssuedRefusal::Malformed)?;
+                let check = async {
+                    let judged =
+                        self.basic(one, credential, *cache_for, client, at, happened).await?;
+                    self.issuers.settle(index, judged, at).await.map(Arc::new)
+                };
+                let issued = self.memory.judge_once(index, credential, check).await?;
+                let identity = self.holds_now(one, &issued, at).await?;
+                Ok((issued, identity))
             }
+        }
+    }
+
+    /// One that its service was asked about before, and is again if that is due.
+    async fn asked_before(
+        &self,
+        one: &One,
+        issuer: &dyn Asked,
+        index: usize,
+        credential: &str,
+        issued: Arc<Issued>,
+        at: Timestamp,
+    ) -> Result<Found, IssuedRefusal> {
+        let every = one.directory.every;
+        let identity = match self.holds(one, &issued, at).await {
+            Ok(identity) => identity,
             // The service may have given it more time.
-            (Way::Asked(_), Err(IssuedRefusal::Expired)) => {
-                self.again(one, index, credential, &issued, at).await
+            Err(IssuedRefusal::Expired) => {
+                return self.again(one, issuer, index, credential, &issued, at).await;
             }
-            (Way::Asked(_), Err(why)) => Err(why),
+            Err(why) => return Err(why),
+        };
+        let Some(turn) = issued.look.turn(every, at) else { return Ok((issued, identity)) };
+        match self.again(one, issuer, index, credential, &issued, at).await {
+            Err(IssuedRefusal::Unavailable) => {
+                turn.failed(every, at);
+                Ok((Arc::clone(&issued), identity))
+            }
+            Err(why) => {
+                self.memory.forget_issued(index, credential);
+                Err(why)
+            }
+            Ok(found) => Ok(found),
         }
     }
 
@@ -99,19 +148,48 @@ impl Auth {
     async fn again(
         &self,
         one: &One,
+        issuer: &dyn Asked,
         index: usize,
         credential: &str,
         before: &Issued,
         at: Timestamp,
     ) -> Result<Found, IssuedRefusal> {
-        let Way::Asked(issuer) = &one.way else { return Err(IssuedRefusal::Malformed) };
         let mut judged = issuer.ask(credential, at).await?;
         // A service that keeps it anew makes it no younger: what ended it before ends it still.
         judged.issued_at = judged.issued_at.zip(before.issued_at).map(|(now, then)| now.min(then));
+        self.remember(one, index, credential, judged, at).await
+    }
+
+    /// Remembers what was judged just now, if it counts.
+    async fn remember(
+        &self,
+        one: &One,
+        index: usize,
+        credential: &str,
+        judged: Judged,
+        at: Timestamp,
+    ) -> Result<Found, IssuedRefusal> {
         let issued = Arc::new(self.issuers.settle(index, judged, at).await?);
-        let identity = self.holds(one, &issued, at).await?;
+        let identity = self.holds_now(one, &issued, at).await?;
         self.memory.remember_issued(index, credential, Arc::clone(&issued));
         Ok((issued, identity))
+    }
+
+    /// As [`Self::holds`]; the user is asked for again before it is said that their password is another: what was just
+    /// judged may be younger than what is known of them.
+    async fn holds_now(
+        &self,
+        one: &One,
+        issued: &Issued,
+        at: Timestamp,
+    ) -> Result<Arc<Identity>, IssuedRefusal> {
+        match self.holds(one, issued, at).await {
+            Err(IssuedRefusal::PasswordChanged) => {
+                issued.user.ask_next();
+                self.holds(one, issued, at).await
+            }
+            held => held,
+        }
     }
 
     /// Whether it counts now, and for whom.

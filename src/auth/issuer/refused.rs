@@ -33,6 +33,8 @@ pub(in crate::auth) const fn is_anothers(why: IssuedRefusal) -> bool {
             | IssuedRefusal::WrongType
             | IssuedRefusal::NoUser
             | IssuedRefusal::NoLongerAccepted
+            | IssuedRefusal::NotFound
+            | IssuedRefusal::UnknownBackend
     )
 }
 
@@ -40,6 +42,9 @@ pub(in crate::auth) const fn is_anothers(why: IssuedRefusal) -> bool {
 pub(in crate::auth) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal {
     match why {
         IssuedRefusal::Unavailable => Refusal::DirectoryUnavailable,
+        IssuedRefusal::Busy => Refusal::Busy,
+        IssuedRefusal::LockedOut => Refusal::TooManyAttempts,
+        IssuedRefusal::BadCredentials => Refusal::BadCredentials,
         IssuedRefusal::Ended => Refusal::SessionEnded,
         IssuedRefusal::Blacklisted => Refusal::TokenBlacklisted,
         // Whatever is wrong with a cookie, its browser should drop it.
@@ -58,6 +63,8 @@ pub(in crate::auth) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal
         | IssuedRefusal::InactiveUser
         | IssuedRefusal::PasswordChanged
         | IssuedRefusal::TooOld
+        | IssuedRefusal::NotFound
+        | IssuedRefusal::UnknownBackend
         | IssuedRefusal::NoLongerAccepted => Refusal::TokenNotValid,
     }
 }

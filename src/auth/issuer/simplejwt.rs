@@ -1,5 +1,7 @@
 //! `kind = "simplejwt"`: the tokens of djangorestframework-simplejwt, as the service's settings have them.
 
+use std::time::Duration;
+
 use super::{Issuer, Judged, Password};
 use crate::clock::Timestamp;
 use crate::config::SimpleJwtIssuer;
@@ -42,6 +44,7 @@ impl SimpleJwt {
             issued_at: verified.issued_at,
             expires_at: Some(verified.expires_at.plus(self.rules.expected.leeway)),
             token_id: Some(verified.token_id),
+            deny_for: Duration::ZERO,
             password: if self.check_revoke_token {
                 Password::Print(verified.password)
             } else {

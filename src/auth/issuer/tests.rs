@@ -63,7 +63,7 @@ fn simplejwt(key: IssuerKey) -> SimpleJwtIssuer {
         issuer: None,
         check_revoke_token: false,
         take_over_refresh: false,
-        blacklist: false,
+        blacklist: None,
     }
 }
 
@@ -151,7 +151,7 @@ async fn present(
     let shown = kit.auth.issuers.readings.shown(&headers, false).unwrap();
     let mut happened = Vec::new();
     let [shown] = &shown[..] else { panic!("{} tokens were shown", shown.len()) };
-    let found = kit.auth.issued(shown, at, &mut happened).await;
+    let found = kit.auth.issued(shown, Some(crate::auth::testkit::CLIENT), at, &mut happened).await;
     let why = happened.iter().map(|what| match what {
         What::IssuedRefused { why, .. } => why.name(),
         other => panic!("{other:?}"),
@@ -310,7 +310,7 @@ async fn a_token_that_was_signed_out_is_over_and_others_are_not() {
         let mut headers = HeaderMap::new();
         headers.append(header, HeaderValue::from_str(&value).unwrap());
         let shown = kit.auth.issuers.readings.shown(&headers, false).unwrap();
-        let issued = kit.auth.issued(&shown[0], later(2), &mut Vec::new()).await.unwrap().0;
+        let issued = kit.auth.issued(&shown[0], None, later(2), &mut Vec::new()).await.unwrap().0;
         let mut happened = Vec::new();
         kit.auth.end_issued(&issued, later(2), &mut happened).await.unwrap();
         assert!(matches!(&happened[..], [What::IssuedEnded { .. }]));
@@ -387,7 +387,8 @@ fn a_key_that_can_be_guessed_needs_to_be_wanted() {
         let mut kind = simplejwt(write_key(folder.path(), secret));
         kind.signature.danger_weak_key = danger;
         let settings = settings(IssuerKind::SimpleJwt(kind), "Authorization", &["Bearer"]);
-        let opened = open(&settings).map(drop).map_err(|error| error.to_string());
+        let opened =
+            open(&settings, &Databases::default()).map(drop).map_err(|error| error.to_string());
         match problem {
             None => assert_eq!(opened, Ok(())),
             Some(text) => assert!(opened.as_ref().is_err_and(|e| e.contains(text)), "{opened:?}"),

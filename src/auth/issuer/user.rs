@@ -65,6 +65,11 @@ impl User {
         self.owed.lock().retain(|owed| owed != end);
     }
 
+    /// The next look asks, whenever the last one was.
+    pub(super) fn ask_next(&self) {
+        self.asked_at.store(0, Ordering::Relaxed);
+    }
+
     /// The user as known, or as the directory says now if that is due. Of many at once one asks; the others go by what
     /// was known. `None`: there is no such user. What it means for older tokens is [`Self::owed`] from then on.
     pub(super) async fn look(

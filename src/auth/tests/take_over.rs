@@ -3,7 +3,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::auth::issuer::Blacklist;
 use crate::auth::testkit::{BY, CLIENT, Kit, NOW, account, cheap};
 use crate::auth::{Holds, TokenPair};
 use crate::caller::UserKey;
@@ -12,8 +11,6 @@ use crate::config::{
     CredentialPlace, Database, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, Rotation,
     SimpleJwtIssuer,
 };
-use crate::directory::blacklist::TokenBlacklist;
-use crate::directory::database::{Access, Databases};
 use crate::django::jws::{Algorithm, SigningKey};
 use crate::django::simplejwt::{NewToken, TokenType, mint, password_print};
 use crate::event::{EndReason, Refresh, What};
@@ -35,6 +32,11 @@ struct Service {
 }
 
 fn service(change: impl FnOnce(&mut IssuerSettings)) -> Service {
+    service_with(false, change)
+}
+
+/// One whose blacklist is asked, or not.
+fn service_with(is_asked: bool, change: impl FnOnce(&mut IssuerSettings)) -> Service {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     crate::directory::private_file::create(&path, SECRET.as_bytes()).unwrap();
@@ -49,11 +51,10 @@ fn service(change: impl FnOnce(&mut IssuerSettings)) -> Service {
         kind: simplejwt(path),
     };
     change(&mut issuer);
-    let wants = matches!(&issuer.kind, IssuerKind::SimpleJwt(simplejwt) if simplejwt.blacklist);
-    let kit = Kit::with(|parts| {
-        parts.issuers = vec![issuer];
-        parts.blacklists = wants.then(|| blacklist(folder.path())).into_iter().collect();
-    });
+    if is_asked {
+        of(&mut issuer).blacklist = Some(Database::Sqlite(folder.path().join("db.sqlite3")));
+    }
+    let kit = Kit::with(|parts| parts.issuers = vec![issuer]);
     Service { kit: Arc::new(kit), folder }
 }
 
@@ -71,7 +72,7 @@ fn simplejwt(key: std::path::PathBuf) -> IssuerKind {
         issuer: None,
         check_revoke_token: false,
         take_over_refresh: true,
-        blacklist: false,
+        blacklist: None,
     })
 }
 
@@ -79,12 +80,6 @@ fn simplejwt(key: std::path::PathBuf) -> IssuerKind {
 fn of(issuer: &mut IssuerSettings) -> &mut SimpleJwtIssuer {
     let IssuerKind::SimpleJwt(simplejwt) = &mut issuer.kind else { unreachable!() };
     simplejwt
-}
-
-fn blacklist(folder: &Path) -> Blacklist {
-    let database = Database::Sqlite(folder.join("db.sqlite3"));
-    let open = Databases::default().open(&database, Access::Read);
-    ("simplejwt".into(), Arc::new(TokenBlacklist::new("django", open)))
 }
 
 fn blacklist_tables(folder: &Path, taken_back: &[&str]) {
@@ -310,19 +305,28 @@ async fn what_is_no_good_refresh_token_of_the_services_is_refused() {
 
 #[tokio::test]
 async fn what_cannot_be_asked_is_neither_yes_nor_no() {
-    let service = service(|issuer| of(issuer).blacklist = true);
+    let service = service_with(true, |_| {});
     let (token, known) = (issued("a"), issued("known"));
     // There is no database yet.
     assert_eq!(service.refused(&known, NOW).await, Refusal::DirectoryUnavailable);
-    blacklist_tables(service.folder.path(), &["b"]);
-    let blacklisted = service.refresh(&issued("b"), Rotation::None, NOW).await;
+    blacklist_tables(service.folder.path(), &["b", "c"]);
+    let again = service.kit.auth.blacklist(&issued("b"), NOW, &mut Vec::new()).await;
+    assert_eq!(again, Err(Refusal::TokenBlacklisted));
+    let held = service.kit.auth.held_by_refresh(&issued("c"), NOW, &mut Vec::new()).await;
+    let Ok(Holds::Nothing(held)) = held else { panic!("{held:?}") };
+    let taken_back = service.kit.auth.not_taken_back(&held).await;
+    assert_eq!(taken_back, Err(Refusal::TokenBlacklisted), "it ends nothing of its user's");
+    let blacklisted = service.refresh(&issued("c"), Rotation::None, NOW).await;
     assert_eq!(blacklisted.0, Err(Refusal::TokenBlacklisted));
-    assert_eq!(service.kit.auth.verify(&issued("b"), NOW).await, Err(Refusal::TokenBlacklisted));
+    assert_eq!(service.kit.auth.verify(&issued("c"), NOW).await, Err(Refusal::TokenBlacklisted));
     assert!(service.refresh(&known, Rotation::None, NOW).await.0.is_ok());
 
     service.kit.directory.is_down.store(true, Ordering::SeqCst);
     assert_eq!(service.refused(&token, NOW).await, Refusal::DirectoryUnavailable);
     std::fs::remove_file(service.folder.path().join("db.sqlite3")).unwrap();
+    let mut happened = Vec::new();
+    let ended = service.kit.auth.blacklist(&issued("ended"), NOW, &mut happened).await;
+    assert_eq!(ended, Ok(()), "to end one nobody needs to be asked");
     assert!(service.refresh(&known, Rotation::None, later(1)).await.0.is_ok(), "it has a session");
     service.kit.directory.is_down.store(false, Ordering::SeqCst);
     assert_eq!(service.refused(&token, NOW).await, Refusal::DirectoryUnavailable);

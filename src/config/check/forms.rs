@@ -151,7 +151,7 @@ fn django_session(table: &Table<'_>) -> DjangoSession {
     );
     DjangoSession {
         table: table.text("session_table", values::identifier).unwrap_or(default.table),
-        cookie: table.text("cookie", cookie).unwrap_or(default.cookie),
+        cookie: table.text("cookie", values::cookie).unwrap_or(default.cookie),
         backend: table.text("backend", values::name).unwrap_or(default.backend),
         lifetime: table.duration("lifetime", MINUTE..=14 * DAY).unwrap_or(default.lifetime),
         database: default.database,
@@ -166,15 +166,6 @@ fn sqlite(table: &Table<'_>, text: &str) -> Result<PathBuf, Wrong> {
         _ => Err(Wrong::new("is no address of a database that sessions can be written to")
             .help("allowed: \"sqlite://\" and the path of the file")),
     }
-}
-
-fn cookie(text: &str) -> Result<String, Wrong> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) {
-        return Err(Wrong::new(format!("{text:?} is no name of a cookie"))
-            .help("allowed: letters, digits, - _ and ."));
-    }
-    Ok(text.to_owned())
 }
 
 fn key(table: &Table<'_>) -> FormKey {

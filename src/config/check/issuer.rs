@@ -1,10 +1,12 @@
 //! `[[issuer]]`: each kind has its own keys, and all have a directory and a place in the request.
 
+use super::database::{SERVER_KEYS, database};
 use super::{DAY, MINUTE, secs, values};
 use crate::config::raw::{Table, Wrong, nearest};
 use crate::config::{
-    CredentialPlace, DirectoryKind, DirectorySettings, IdentityHeaders, IssuerKey, IssuerKind,
-    IssuerSettings, IssuerSignature, SimpleJwtIssuer,
+    CredentialPlace, Database, DirectoryKind, DirectorySettings, DjangoSessionIssuer,
+    IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, ServiceCache,
+    SessionEngine, SimpleJwtIssuer,
 };
 use crate::django::jws::Algorithm;
 use crate::django::simplejwt::TokenType;
@@ -14,16 +16,25 @@ use crate::wire::forward::fold;
 enum Kind {
     SimpleJwt,
     Jwt,
+    DjangoSession,
+    DrfToken,
+    Basic,
 }
 
-const KINDS: [(&str, Kind); 2] = [("simplejwt", Kind::SimpleJwt), ("jwt", Kind::Jwt)];
+const KINDS: [(&str, Kind); 5] = [
+    ("simplejwt", Kind::SimpleJwt),
+    ("jwt", Kind::Jwt),
+    ("django-session", Kind::DjangoSession),
+    ("drf-token", Kind::DrfToken),
+    ("basic", Kind::Basic),
+];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 16] = [
-    ("header", &["simplejwt", "jwt"]),
-    ("schemes", &["simplejwt", "jwt"]),
+const KEYS: [(&str, &[&str]); 27] = [
+    ("header", &["simplejwt", "jwt", "drf-token"]),
+    ("schemes", &["simplejwt", "jwt", "drf-token"]),
     ("algorithm", &["simplejwt", "jwt"]),
-    ("key_file", &["simplejwt", "jwt"]),
+    ("key_file", &["simplejwt", "jwt", "django-session"]),
     ("public_key_file", &["simplejwt", "jwt"]),
     ("leeway", &["simplejwt", "jwt"]),
     ("danger_weak_key", &["simplejwt", "jwt"]),
@@ -35,8 +46,22 @@ const KEYS: [(&str, &[&str]); 16] = [
     ("take_over_refresh", &["simplejwt"]),
     ("blacklist", &["simplejwt"]),
     ("claim", &["jwt"]),
-    ("max_age", &["jwt"]),
+    ("max_age", &["jwt", "django-session"]),
+    ("engine", &["django-session"]),
+    ("cookie", &["django-session"]),
+    ("fallback_key_files", &["django-session"]),
+    ("backends", &["django-session"]),
+    ("table", &["django-session", "drf-token"]),
+    ("cache", &["django-session"]),
+    ("cache_password_file", &["django-session"]),
+    ("cache_prefix", &["django-session"]),
+    ("cache_version", &["django-session"]),
+    ("cache_for", &["basic"]),
+    ("challenge", &["basic"]),
 ];
+
+/// Of those, the ones that only a session engine with a cache has.
+const CACHE_KEYS: [&str; 4] = ["cache", "cache_password_file", "cache_prefix", "cache_version"];
 
 /// What is asked of all of them for each request that none of them knows.
 const MOST: usize = 16;
@@ -95,6 +120,19 @@ fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<Issuer
             None => table.pass_over(&[key]),
         }
     }
+    if !matches!(kind, None | Some(Kind::DjangoSession | Kind::DrfToken)) {
+        table.refuse(
+            &["database"],
+            &format!("a {} issuer has no such key", word.unwrap_or_default()),
+            "it is for \"django-session\", \"drf-token\"",
+        );
+        table.refuse(&SERVER_KEYS, "it asks no database", "it is for a database");
+    }
+    if kind.is_none() {
+        table.pass_over(&["database"]);
+        table.pass_over(&SERVER_KEYS);
+    }
+    let its_directory = directories.iter().find(|one| one.name == directory);
     let (place, kind) = match kind? {
         Kind::SimpleJwt => {
             let signature = signature(table);
@@ -109,6 +147,28 @@ fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<Issuer
             let claim = table.text("claim", values::name).unwrap_or_else(|| "id".into());
             let max_age = table.duration("max_age", MINUTE..=3660 * DAY).unwrap_or(30 * DAY);
             (place, IssuerKind::Jwt { signature, claim, max_age })
+        }
+        Kind::DjangoSession => {
+            let cookie = table.text("cookie", values::cookie);
+            let place = CredentialPlace::Cookie(cookie.unwrap_or_else(|| "sessionid".into()));
+            let session = django_session(table, its_directory);
+            (place, IssuerKind::DjangoSession(Box::new(session)))
+        }
+        Kind::DrfToken => {
+            let place = header(table, "Authorization", &["Token"]);
+            let database = service_database(table, its_directory);
+            let name = table.text("table", values::identifier);
+            let name = name.unwrap_or_else(|| "authtoken_token".into());
+            (place, IssuerKind::DrfToken { database, table: name })
+        }
+        Kind::Basic => {
+            let place = CredentialPlace::Header {
+                name: "Authorization".into(),
+                schemes: vec!["Basic".into()],
+            };
+            let cache_for = table.duration("cache_for", secs(0)..=15 * MINUTE).unwrap_or(MINUTE);
+            let challenge = table.flag("challenge").unwrap_or(false);
+            (place, IssuerKind::Basic { cache_for, challenge })
         }
     };
     let name = name.unwrap_or_else(|| word.unwrap_or_default().to_owned());
@@ -184,28 +244,124 @@ fn simplejwt(
     }
 }
 
-/// It is asked when a token is taken over, of the database in which the issuer's users are.
+/// It is asked when a token is taken over: in the database in which the issuer's users are.
 fn blacklist(
     table: &Table<'_>,
     take_over_refresh: bool,
     directory: Option<&DirectorySettings>,
-) -> bool {
-    let wanted = table.flag("blacklist").unwrap_or(false);
-    if wanted && !take_over_refresh {
+) -> Option<Database> {
+    if !table.flag("blacklist").unwrap_or(false) {
+        return None;
+    }
+    if !take_over_refresh {
         table.error(
             "blacklist",
             Wrong::new("is asked for tokens that are taken over, and none is")
                 .help("set take_over_refresh = true, or remove it"),
         );
     }
-    if wanted && directory.is_some_and(|one| !matches!(one.kind, DirectoryKind::Django(_))) {
+    let DirectoryKind::Django(django) = &directory?.kind else {
         table.error(
             "blacklist",
             Wrong::new("the issuer's directory has no database")
-                .help("the blacklist lies in the database of a directory of the kind \"django\""),
+                .help("it lies in the database of a directory of the kind \"django\""),
+        );
+        return None;
+    };
+    Some(django.database.clone())
+}
+
+fn django_session(table: &Table<'_>, directory: Option<&DirectorySettings>) -> DjangoSessionIssuer {
+    let engine = table.choice("engine", &ENGINES).unwrap_or(Engine::Database);
+    if engine != Engine::Cache {
+        table.refuse(
+            &CACHE_KEYS,
+            "this engine has no cache to look into",
+            "it is for engine = \"cache\"; of cached_db the database's row is enough",
         );
     }
-    wanted
+    if engine != Engine::Database {
+        let help = "it is for engine = \"db\" and \"cached_db\"";
+        table.refuse(&["table", "database"], "this engine has no table", help);
+        table.refuse(&SERVER_KEYS, "this engine has no table", help);
+    }
+    table.require("key_file", "a file (mode 0600) with the service's SECRET_KEY");
+    if table.is_empty_list("backends") {
+        table.error("backends", Wrong::new("without a backend no session is accepted"));
+    }
+    DjangoSessionIssuer {
+        engine: match engine {
+            Engine::Database => SessionEngine::Database {
+                database: service_database(table, directory),
+                table: table
+                    .text("table", values::identifier)
+                    .unwrap_or_else(|| "django_session".into()),
+            },
+            Engine::Cache => SessionEngine::Cache(cache(table)),
+            Engine::SignedCookies => SessionEngine::SignedCookies,
+        },
+        key_file: table.path("key_file").unwrap_or_default(),
+        fallback_key_files: table
+            .values("fallback_key_files", |text| table.resolve(text))
+            .unwrap_or_default(),
+        backends: table
+            .values("backends", values::filled)
+            .unwrap_or_else(|| vec!["django.contrib.auth.backends.ModelBackend".into()]),
+        max_age: table.duration("max_age", MINUTE..=3660 * DAY).unwrap_or(14 * DAY),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Engine {
+    Database,
+    Cache,
+    SignedCookies,
+}
+
+const ENGINES: [(&str, Engine); 4] = [
+    ("db", Engine::Database),
+    ("cached_db", Engine::Database),
+    ("cache", Engine::Cache),
+    ("signed_cookies", Engine::SignedCookies),
+];
+
+/// Only the scheme is ever repeated: an address may hold a password.
+fn cache(table: &Table<'_>) -> ServiceCache {
+    table.require("cache", "like cache = \"redis://127.0.0.1:6379/1\"");
+    let address = table.text("cache", |text| {
+        let wrong = |message: &str| {
+            Err(Wrong::new(message).help("allowed: \"redis://host:port/number\""))
+        };
+        match text.strip_prefix("redis://") {
+            None => wrong("is no address of a Redis"),
+            Some(rest) if rest.contains('@') => Err(Wrong::new("holds a password").help(
+                "write it into a file that only the gateway's user can read, and the file's name into cache_password_file",
+            )),
+            Some(rest) if rest.is_empty() || rest.contains(['?', '#']) => wrong("is no address of a Redis"),
+            Some(_) => Ok(text.to_owned()),
+        }
+    });
+    ServiceCache {
+        address: address.unwrap_or_default(),
+        password_file: table.path("cache_password_file"),
+        prefix: table.text("cache_prefix", |text| Ok(text.to_owned())).unwrap_or_default(),
+        version: table.number("cache_version", 0..=u32::MAX).unwrap_or(1),
+    }
+}
+
+/// The issuer's own database, or its directory's.
+fn service_database(table: &Table<'_>, directory: Option<&DirectorySettings>) -> Database {
+    let theirs = match directory.map(|directory| &directory.kind) {
+        Some(DirectoryKind::Django(django)) => Some(django.database.clone()),
+        Some(_) | None => None,
+    };
+    match theirs {
+        Some(theirs) if !table.has("database") => {
+            table.refuse(&SERVER_KEYS, "it is asked with the directory's database", "set it there");
+            theirs
+        }
+        _ => database(table).unwrap_or(Database::Sqlite(std::path::PathBuf::new())),
+    }
 }
 
 fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {

@@ -153,6 +153,16 @@ pub(super) fn credential_header(text: &str) -> Result<String, Wrong> {
     Ok(name)
 }
 
+/// The name of a cookie of a service's.
+pub(super) fn cookie(text: &str) -> Result<String, Wrong> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) {
+        return Err(Wrong::new(format!("{text:?} is no name of a cookie"))
+            .help("allowed: letters, digits, - _ and ."));
+    }
+    Ok(text.to_owned())
+}
+
 /// An authentication scheme before a token (RFC 9110 section 11.1).
 pub(super) fn scheme(text: &str) -> Result<String, Wrong> {
     let legal = text.bytes().all(|byte| byte.is_ascii_alphanumeric());

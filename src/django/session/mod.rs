@@ -8,9 +8,11 @@
 //! [`Login::proof`] against the user's present password is not [`Proof::Void`].
 //!
 //! A row's age is its `expire_date`, a column; the time in its signature does not count. A cookie
-//! has only that time. Sessions that live in a cache are pickled, and nothing here reads those.
+//! has only that time. A session that lives in a cache alone is a pickle ([`pickle`](self)) without
+//! a signature: whoever can write there can be anybody, to Django as to this reader.
 
 mod json;
+mod pickle;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +44,8 @@ pub struct Login {
     pub user_id: String,
     /// The authentication backend that signed the user in, as a dotted path.
     pub backend: String,
+    /// When the session was last saved, where it says so.
+    pub saved_at: Option<Timestamp>,
     auth_hash: Option<Secret>,
 }
 
@@ -100,12 +104,21 @@ pub fn read_cookie(
     read(signed)
 }
 
+/// Who is signed in, by the value of a session that lives in a cache.
+///
+/// # Errors
+/// [`Unreadable::Malformed`], also for a session that holds anything but plain data.
+pub fn read_cached(value: &[u8]) -> Result<Option<Login>, Unreadable> {
+    let members = pickle::members(value).ok_or(Unreadable::Malformed)?;
+    Ok(login(members, None))
+}
+
 impl Login {
     /// What Django notes of a user who signs in; `password` is the text of the password column.
     #[must_use]
     pub fn new(user_id: String, backend: String, password: &str, keys: &SecretKeys) -> Self {
         let auth_hash = Some(Secret::new(auth_hash(password, keys.current())));
-        Self { user_id, backend, auth_hash }
+        Self { user_id, backend, saved_at: None, auth_hash }
     }
 
     /// Holds the session against the user's present password, the text of the password column.
@@ -145,8 +158,16 @@ fn read(signed: Signed<'_>) -> Result<Option<Login>, Unreadable> {
     // Django reads the bytes as Latin-1. What it writes itself is ASCII.
     let json: String = json.into_iter().map(char::from).collect();
 
+    let members = json::members(&json).ok_or(Unreadable::Malformed)?;
+    Ok(login(members, Some(signed.at)))
+}
+
+fn login(
+    members: impl IntoIterator<Item = (String, Option<String>)>,
+    saved_at: Option<Timestamp>,
+) -> Option<Login> {
     let (mut user_id, mut backend, mut auth_hash) = (None, None, None);
-    for (name, value) in json::members(&json).ok_or(Unreadable::Malformed)? {
+    for (name, value) in members {
         match name.as_str() {
             "_auth_user_id" => user_id = value,
             "_auth_user_backend" => backend = value,
@@ -154,7 +175,8 @@ fn read(signed: Signed<'_>) -> Result<Option<Login>, Unreadable> {
             _ => {}
         }
     }
-    Ok(user_id.zip(backend).map(|(user_id, backend)| Login { user_id, backend, auth_hash }))
+    let (user_id, backend) = user_id.zip(backend)?;
+    Some(Login { user_id, backend, saved_at, auth_hash })
 }
 
 fn unpack(value: &str) -> Option<Vec<u8>> {

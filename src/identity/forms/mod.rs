@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue, SET_COOKIE};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use self::django_session::DjangoSessions;
@@ -33,7 +33,7 @@ use crate::directory::{Account, Directory};
 use crate::refusal::Refusal;
 use crate::secret::{Secret, random_bytes};
 use crate::store::telling::SessionEnded;
-use crate::wire::cookie::set_cookie_value;
+use crate::wire::cookie::last_set;
 
 /// All forms of the configuration.
 pub struct IdentityForms {
@@ -186,13 +186,7 @@ impl IdentityForms {
             else {
                 continue;
             };
-            // The last one counts, as it would in a browser.
-            let set = answer
-                .get_all(SET_COOKIE)
-                .iter()
-                .filter_map(|value| set_cookie_value(value, &cookie.name))
-                .next_back();
-            if let Some(set) = set
+            if let Some(set) = last_set(answer, &cookie.name)
                 && form.ended_by(known, &cookie.value, set, at).await
             {
                 return true;

@@ -10,7 +10,7 @@ use http::header::{COOKIE, HeaderMap, HeaderValue};
 
 mod set;
 
-pub use set::{SameSite, SetCookie, set_cookie_name, set_cookie_value, sets_cookie};
+pub use set::{SameSite, SetCookie, last_set, set_cookie_name, set_cookie_value, sets_cookie};
 
 #[cfg(test)]
 mod tests;

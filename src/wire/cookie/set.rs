@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue};
 
 /// A cookie to be set: `Secure`, `HttpOnly`, `SameSite=Lax` and `Path=/` unless it says otherwise; never a `Domain`.
 ///
@@ -131,6 +132,13 @@ pub fn set_cookie_name(set_cookie: &HeaderValue) -> Option<&[u8]> {
 /// Does it set the cookie `name`, in any case? Browsers treat the `__Host-` prefix without regard to case.
 pub fn sets_cookie(set_cookie: &HeaderValue, name: &str) -> bool {
     set_cookie_name(set_cookie).is_some_and(|set| set.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// What an answer sets the cookie `name` to; as in a browser the last one counts. `Some(None)` if it takes it away, and
+/// `None` if it says nothing of it.
+pub fn last_set<'h>(headers: &'h HeaderMap, name: &str) -> Option<Option<&'h str>> {
+    let all = headers.get_all(SET_COOKIE).iter();
+    all.filter_map(|value| set_cookie_value(value, name)).next_back()
 }
 
 /// What it sets the cookie `name` to; `Some(None)` if it takes that cookie away, and `None` if it is about another.

@@ -1,14 +1,23 @@
-//! A front end that knows SimpleJWT, and knows it without rotation, notices no difference: what it sends to Django and to
-//! the gateway in front of it has the same answers.
+//! A front end that knows SimpleJWT and nothing else notices no difference, with rotation and without: what it sends to
+//! Django and to the gateway in front of it has the same answers.
+
+use std::thread;
 
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, Response};
-use crate::support::django::Django;
+use crate::support::django::{Django, TOKEN_BLACKLIST};
+use crate::support::eventually;
 
 const OBTAIN: &str = "/api/v1/users/login/simpleJWT";
 const REFRESH: &str = "/api/v1/users/login/simpleJWT/refresh";
 const VERIFY: &str = "/api/v1/users/login/simpleJWT/verify";
+const BLACKLIST: &str = "/api/v1/users/login/simpleJWT/blacklist";
+/// A view of Django REST framework's that wants somebody.
+const CALL: &str = "/api/v1/users/logout";
+
+/// `SECRET_KEY` of the service.
+const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service\n";
 
 /// What the gateway's bodies may have and Django's do not.
 const ADDED: &[&str] = &["code", "request_id", "token_type", "expires_in", "refresh_expires_in"];
@@ -68,24 +77,20 @@ fn read(response: &Response) -> Value {
     body
 }
 
-#[test]
-fn a_front_end_for_simplejwt_without_rotation_has_the_same_answers() {
-    // Django writes the hash of who signs in there anew, so it is this test's own.
-    let django = Django::start();
-    let mut aliases = String::new();
-    for (path, to, more) in
-        [(OBTAIN, "login", ""), (REFRESH, "refresh", "rotation = \"none\""), (VERIFY, "verify", "")]
-    {
-        aliases += &format!("[[paths.alias]]\npath = \"{path}\"\nto = \"{to}\"\n{more}\n");
-    }
-    let gateway = django.setup().with(&aliases).start();
-    let client = gateway.client();
-
-    let through = script(&client);
-    let direct = script(&Client::new(django.address));
+/// The same answers, as the front end reads them.
+fn are_equal(through: &[(String, Response)], direct: &[(String, Response)]) {
     assert_eq!(through.len(), direct.len());
-    for ((what, ours), (_, theirs)) in through.iter().zip(&direct) {
+    for ((what, ours), (_, theirs)) in through.iter().zip(direct) {
         assert_eq!(ours.status, theirs.status, "{what}: {} / {}", ours.text(), theirs.text());
+        if what.starts_with("call") {
+            // A refusal at a route is the gateway's own; front ends look at its code.
+            if theirs.status == 401 {
+                assert_eq!(ours.json()["code"], theirs.json()["code"], "{what}");
+            } else {
+                assert_eq!(ours.text(), theirs.text(), "{what}");
+            }
+            continue;
+        }
         assert_eq!(ours.header("content-type"), theirs.header("content-type"), "{what}");
         // The gateway's may go on, with RFC 6750's `error`.
         let challenge = |response: &Response| {
@@ -102,6 +107,110 @@ fn a_front_end_for_simplejwt_without_rotation_has_the_same_answers() {
         }
         assert_eq!(ours, theirs, "{what}");
     }
+}
+
+/// A day of a front end, made short: it calls until it is told that its access token is over, refreshes, and in the end
+/// signs out. What it does, step by step, and the answers.
+fn day(client: &Client) -> Vec<(String, Response)> {
+    let mut answers = Vec::new();
+    let post = |path: &str, body: &Value| client.post(path).json(body).send();
+    let call = |access: &Value| client.post(CALL).bearer(access.as_str().unwrap()).send();
+    let credentials = json!({"username": "kim", "password": "kim-pass-1234"});
+    let mut step = |what: String, response: Response| {
+        answers.push((what, response.clone()));
+        response
+    };
+    let obtained = step("obtain".into(), post(OBTAIN, &credentials)).json();
+    let (mut access, mut refresh) = (obtained["access"].clone(), obtained["refresh"].clone());
+    for round in 1..=3 {
+        step(format!("call {round}"), call(&access));
+        let late = eventually("the access token to expire", || {
+            Some(call(&access)).filter(|response| response.status == 401)
+        });
+        step(format!("call {round}, too late"), late);
+        let refreshed = post(REFRESH, &json!({"refresh": refresh}));
+        let refreshed = step(format!("refresh {round}"), refreshed).json();
+        access = refreshed["access"].clone();
+        if let Some(next) = refreshed.get("refresh") {
+            refresh = next.clone();
+        }
+        for (kind, token) in [("access", &access), ("refresh", &refresh)] {
+            let verified = post(VERIFY, &json!({"token": token}));
+            step(format!("verify {kind} {round}"), verified);
+        }
+    }
+    step("call".into(), call(&access));
+    for (what, path, body) in [
+        ("blacklist without a token", BLACKLIST, json!({})),
+        ("blacklist garbage", BLACKLIST, json!({"refresh": "a.b.c"})),
+        ("blacklist an access token", BLACKLIST, json!({"refresh": access})),
+        ("blacklist", BLACKLIST, json!({"refresh": refresh})),
+        ("blacklist again", BLACKLIST, json!({"refresh": refresh})),
+        ("refresh after it", REFRESH, json!({"refresh": refresh})),
+    ] {
+        step(what.into(), post(path, &body));
+    }
+    if refresh != obtained["refresh"] {
+        let first = json!({"refresh": obtained["refresh"]});
+        step("refresh with the first".into(), post(REFRESH, &first));
+    }
+    answers
+}
+
+fn the_same_day(rotates: bool) {
+    let rotate = format!("{{\"ROTATE_REFRESH_TOKENS\": {rotates}, \"ACCESS_TOKEN_LIFETIME\": 10}}");
+    let django = Django::start_with(&[TOKEN_BLACKLIST, ("DJANGO_SIMPLE_JWT", &rotate)]);
+    let rotation = if rotates { "single-use" } else { "none" };
+    let mut more = format!(
+        "[tokens]\naccess_lifetime = \"10s\"\nrefresh_grace = \"1s\"\nrotation = \"{rotation}\"\n\
+         [[identity.form]]\nname = \"drf\"\nkind = \"simplejwt\"\nkey_file = \"secret-key\"\n\
+         danger_weak_key = true\n"
+    );
+    for (path, to) in
+        [(OBTAIN, "login"), (REFRESH, "refresh"), (VERIFY, "verify"), (BLACKLIST, "blacklist")]
+    {
+        more += &format!("[[paths.alias]]\npath = \"{path}\"\nto = \"{to}\"\n");
+    }
+    let route = "[[route]]\nname = \"app\"\npath = \"/\"\nupstream = \"app\"\nidentity = \"drf\"\n";
+    let setup = django.setup().file("secret-key", SECRET_KEY.as_bytes());
+    let gateway = setup.routes(route).with(&more).start();
+    let (client, address) = (gateway.client(), django.address);
+    let direct = thread::spawn(move || day(&Client::new(address)));
+    let through = day(&client);
+    are_equal(&through, &direct.join().unwrap());
+    assert_eq!(
+        through.iter().filter(|(what, _)| what.starts_with("refresh ")).count(),
+        if rotates { 5 } else { 4 }
+    );
+    let rotated = gateway.metric("doorwarden_refreshes_total{result=\"rotated\"}");
+    assert_eq!(rotated, Some(if rotates { 3.0 } else { 0.0 }));
+}
+
+#[test]
+fn a_front_end_for_simplejwt_has_the_same_day_without_rotation() {
+    the_same_day(false);
+}
+
+#[test]
+fn a_front_end_for_simplejwt_has_the_same_day_with_rotation() {
+    the_same_day(true);
+}
+
+#[test]
+fn a_front_end_for_simplejwt_without_rotation_has_the_same_answers() {
+    // Django writes the hash of who signs in there anew, so it is this test's own.
+    let django = Django::start();
+    let mut aliases = String::new();
+    for (path, to, more) in
+        [(OBTAIN, "login", ""), (REFRESH, "refresh", "rotation = \"none\""), (VERIFY, "verify", "")]
+    {
+        aliases += &format!("[[paths.alias]]\npath = \"{path}\"\nto = \"{to}\"\n{more}\n");
+    }
+    let gateway = django.setup().with(&aliases).start();
+    let client = gateway.client();
+
+    let through = script(&client);
+    are_equal(&through, &script(&Client::new(django.address)));
 
     // Each access token that came of it opens the service, until the session ends.
     let tokens = |name: &str| -> Vec<String> {

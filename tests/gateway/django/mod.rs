@@ -7,6 +7,7 @@ mod front_end;
 mod identity;
 mod sign_in;
 mod take_over;
+mod templates;
 
 use serde_json::{Value, json};
 

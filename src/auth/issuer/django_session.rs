@@ -1,0 +1,211 @@
+//! `kind = "django-session"`: sessions that Django made, judged as Django would.
+//!
+//! A session is refused that Django would take for nobody's, and one that Django would end. A session in which nobody is
+//! signed in (a basket, a language) is no credential and none of our business.
+//!
+//! A session does not say when its user signed in, only when it was last saved: in its signature, or by what is left of
+//! its time in a cache. That stands in for when it was issued, and so all that ends a user here ends what was saved before;
+//! a service that saves it again later makes it no younger while it is remembered.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::key::{IssuerKeyError, Problem};
+use super::{Asked, Judged, Noted, Password};
+use crate::clock::Timestamp;
+use crate::config::{DjangoSessionIssuer, IssuerSettings, SessionEngine};
+use crate::directory::cache::ServiceCache;
+use crate::directory::database::{Access, Databases, Dialect, ServiceDatabase, Statement};
+use crate::directory::private_file;
+use crate::django::session::{self, Login, Unreadable};
+use crate::django::signing::SecretKeys;
+use crate::event::IssuedRefusal;
+use crate::secret::Secret;
+
+/// What Django takes for a key has at least so many characters, and its table no room for more.
+const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 8..=40;
+
+/// A service's sessions.
+pub(super) struct DjangoSessions {
+    keys: Arc<SecretKeys>,
+    backends: Vec<String>,
+    max_age: Duration,
+    kept: Kept,
+}
+
+enum Kept {
+    Rows { database: Arc<ServiceDatabase>, select: Arc<str> },
+    Cache { cache: ServiceCache, before_key: String },
+    Cookie,
+}
+
+/// A session as it was found.
+struct Found {
+    /// Its key as the service has it, or all of it.
+    id: String,
+    login: Option<Login>,
+    saved_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+}
+
+impl DjangoSessions {
+    pub(super) fn open(
+        settings: &IssuerSettings,
+        kind: &DjangoSessionIssuer,
+        databases: &Databases,
+    ) -> Result<Self, IssuerKeyError> {
+        let problem = |problem| IssuerKeyError::of(settings, problem);
+        let fallbacks = kind.fallback_key_files.iter().map(|path| secret_key(path));
+        let fallbacks = fallbacks.collect::<Result<_, _>>().map_err(problem)?;
+        let keys = SecretKeys::new(secret_key(&kind.key_file).map_err(problem)?, fallbacks);
+        let kept = match &kind.engine {
+            SessionEngine::Database { database, table } => {
+                let database = databases.open(database, Access::Read);
+                let select = select(database.dialect(), table)
+                    .map_err(|why| problem(Problem::Database(why)))?;
+                Kept::Rows { database, select }
+            }
+            SessionEngine::Cache(cache) => Kept::Cache {
+                before_key: format!(
+                    "{}:{}:django.contrib.sessions.cache",
+                    cache.prefix, cache.version
+                ),
+                cache: ServiceCache::new(cache),
+            },
+            SessionEngine::SignedCookies => Kept::Cookie,
+        };
+        Ok(Self {
+            keys: Arc::new(keys),
+            backends: kind.backends.clone(),
+            max_age: kind.max_age,
+            kept,
+        })
+    }
+
+    async fn find(&self, cookie: &str, at: Timestamp) -> Result<Found, IssuedRefusal> {
+        match &self.kept {
+            Kept::Rows { database, select } => {
+                let key = session_key(cookie)?.to_owned();
+                let statement = Statement { sql: Arc::clone(select), parameters: vec![key] };
+                let rows = database.ask(vec![statement]).await.map_err(unavailable)?;
+                let Some(row) = rows.into_iter().flatten().next() else {
+                    return Err(IssuedRefusal::NotFound);
+                };
+                let [Some(id), Some(data), Some(expires_at)] = &row[..] else {
+                    return Err(IssuedRefusal::Malformed);
+                };
+                let expires_at = seconds(expires_at).ok_or(IssuedRefusal::Malformed)?;
+                let login = session::read_row(data, &self.keys)?;
+                let saved_at = login.as_ref().and_then(|login| login.saved_at);
+                Ok(Found { id: id.clone(), login, saved_at, expires_at: Some(expires_at) })
+            }
+            Kept::Cache { cache, before_key } => {
+                let key = session_key(cookie)?;
+                let entry = cache.get(&format!("{before_key}{key}")).await.map_err(unavailable)?;
+                let entry = entry.ok_or(IssuedRefusal::NotFound)?;
+                let login = session::read_cached(&entry.value)?;
+                // One that stays longer than they do was saved we do not know when.
+                let age = entry.stays.and_then(|stays| self.max_age.checked_sub(stays));
+                Ok(Found {
+                    id: key.to_owned(),
+                    login,
+                    saved_at: age.map(|age| at.minus(age)),
+                    expires_at: entry.stays.map(|stays| at.plus(stays)),
+                })
+            }
+            Kept::Cookie => {
+                let login = session::read_cookie(cookie, &self.keys, at, self.max_age)?;
+                let saved_at = login.as_ref().and_then(|login| login.saved_at);
+                let expires_at = saved_at.map(|saved_at| saved_at.plus(self.max_age));
+                Ok(Found { id: cookie.to_owned(), login, saved_at, expires_at })
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Asked for DjangoSessions {
+    async fn ask(&self, cookie: &str, at: Timestamp) -> Result<Judged, IssuedRefusal> {
+        let found = self.find(cookie, at).await?;
+        if found.expires_at.is_some_and(|expires_at| at >= expires_at) {
+            return Err(IssuedRefusal::Expired);
+        }
+        let login = found.login.ok_or(IssuedRefusal::NoUser)?;
+        if !self.backends.contains(&login.backend) {
+            return Err(IssuedRefusal::UnknownBackend);
+        }
+        Ok(Judged {
+            user: login.user_id.clone(),
+            issued_at: found.saved_at.map(|saved_at| saved_at.min(at)),
+            expires_at: found.expires_at,
+            token_id: Some(found.id),
+            // Saved by a request on its way, it may live on under its key.
+            deny_for: self.max_age,
+            password: Password::Noted(Box::new(Noted::new(login, Arc::clone(&self.keys)))),
+            max_age: None,
+        })
+    }
+}
+
+impl From<Unreadable> for IssuedRefusal {
+    fn from(why: Unreadable) -> Self {
+        match why {
+            Unreadable::NotSigned(_) => Self::BadSignature,
+            Unreadable::Expired => Self::Expired,
+            Unreadable::Malformed => Self::Malformed,
+        }
+    }
+}
+
+fn session_key(cookie: &str) -> Result<&str, IssuedRefusal> {
+    let is_one =
+        KEY_LENGTHS.contains(&cookie.len()) && cookie.bytes().all(|b| b.is_ascii_graphic());
+    if is_one { Ok(cookie) } else { Err(IssuedRefusal::Malformed) }
+}
+
+fn unavailable(error: String) -> IssuedRefusal {
+    tracing::warn!(error, "an issuer's service cannot be asked");
+    IssuedRefusal::Unavailable
+}
+
+fn select(dialect: Dialect, table: &str) -> Result<Arc<str>, String> {
+    let key = dialect.quoted("session_key")?;
+    Ok(format!(
+        "SELECT {}, {}, {} FROM {} WHERE {key} = {}",
+        dialect.as_text(&key),
+        dialect.as_text(&dialect.quoted("session_data")?),
+        as_seconds(dialect, "expire_date")?,
+        dialect.quoted(table)?,
+        dialect.placeholder(1),
+    )
+    .into())
+}
+
+/// A date of Django's, in seconds: what it writes is UTC, or says what it is.
+pub(super) fn as_seconds(dialect: Dialect, column: &str) -> Result<String, String> {
+    let column = dialect.quoted(column)?;
+    let seconds = match dialect {
+        Dialect::Sqlite => format!("CAST(strftime('%s', {column}) AS INTEGER)"),
+        Dialect::Postgres => format!("CAST(floor(EXTRACT(EPOCH FROM {column})) AS bigint)"),
+        Dialect::MySql => format!("TIMESTAMPDIFF(SECOND, '1970-01-01 00:00:00', {column})"),
+    };
+    Ok(dialect.as_text(&seconds))
+}
+
+/// What [`as_seconds`] gave.
+pub(super) fn seconds(text: &str) -> Option<Timestamp> {
+    let seconds: i64 = text.parse().ok()?;
+    // No Django is older than that.
+    Some(Timestamp::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+fn secret_key(path: &Path) -> Result<Secret, Problem> {
+    let (bytes, _) = private_file::read(path)?;
+    // An editor's final newline is not part of it.
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty());
+    text.map(Secret::new).ok_or_else(|| Problem::NoSecret(path.to_owned()))
+}
