@@ -58,7 +58,8 @@ pub fn examine(config: &Config, user: Option<&str>) -> Result<Examined, String> 
     let runtime = runtime(1).map_err(|error| error.to_string())?;
     let metrics = Metrics::new(&Names::of(config)).map_err(|error| error.to_string())?;
     let _inside = runtime.enter();
-    let opened = directories(config, &Databases::default(), &metrics);
+    let databases = Databases::default();
+    let opened = directories(config, &databases, &metrics);
     let opened = opened.map_err(|error| error.to_string())?;
     let directories: Vec<Arc<dyn Directory>> =
         opened.iter().map(|one| Arc::clone(one.directory())).collect();
@@ -72,7 +73,12 @@ pub fn examine(config: &Config, user: Option<&str>) -> Result<Examined, String> 
         let issuers = config
             .issuers
             .iter()
-            .map(|issuer| (issuer.name.clone(), try_key(issuer).map_err(|error| error.to_string())))
+            .map(|issuer| {
+                (
+                    issuer.name.clone(),
+                    try_key(issuer, &databases).map_err(|error| error.to_string()),
+                )
+            })
             .collect();
         let mut forms = Vec::new();
         for index in 0..config.forms.len() {

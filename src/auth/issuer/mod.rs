@@ -230,8 +230,8 @@ fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerK
 ///
 /// # Errors
 /// [`IssuerKeyError`] if not.
-pub fn try_key(settings: &IssuerSettings) -> Result<(), IssuerKeyError> {
-    open(settings).map(drop)
+pub fn try_key(settings: &IssuerSettings, databases: &Databases) -> Result<(), IssuerKeyError> {
+    open(settings, databases).map(drop)
 }
 
 impl Issuers {

@@ -58,6 +58,13 @@ fn one_command_puts_a_gateway_in_front_of_the_service() {
     let before = Client::new(django.address);
     let kim = json!({"username": "kim", "password": "kim-pass-1234"});
     let (_, issued) = post(&before, OBTAIN, &kim);
+    let login = |name: &str| {
+        let body = json!({"username": name, "password": format!("{name}-pass-1234")});
+        let response = before.post("/api/v1/users/login").json(&body).send();
+        response.set_cookie("sessionid").unwrap_or_else(|| panic!("{name}: {}", response.text()))
+    };
+    let (session, admins) = (login("kim"), login("admin"));
+    django.run("from rest_framework.authtoken.models import Token\nToken.objects.create(user_id=3, key='5' * 40)");
 
     let (folder, _) = for_django(&django);
     let gateway = Gateway::launch(folder);
@@ -88,6 +95,22 @@ fn one_command_puts_a_gateway_in_front_of_the_service() {
     let seen = client.get("/api/v1/whoami").bearer(&text(&issued, "access")).send().json();
     assert_eq!(seen["rest_framework"]["user"]["username"], "kim", "{seen}");
     let forged = client.get("/api/v1/whoami").bearer(&format!("{}x", text(&issued, "access")));
+    assert_eq!(forged.send().status, 401);
+
+    // So do its sessions, its tokens, and names and passwords in each request.
+    let seen = client.get("/api/v1/whoami").cookie("sessionid", &session).send().json();
+    assert_eq!(seen["user"]["username"], "kim", "{seen}");
+    let page = client.get("/admin/").cookie("sessionid", &admins).send();
+    assert!(page.text().contains("Site administration"), "{}", page.text());
+    for (credential, name) in [
+        (format!("Token {}", "5".repeat(40)), "lee"),
+        ("Basic a2ltOmtpbS1wYXNzLTEyMzQ=".to_owned(), "kim"),
+    ] {
+        let request = client.get("/api/v1/whoami").header("Authorization", &credential);
+        let seen = request.send().json();
+        assert_eq!(seen["rest_framework"]["user"]["username"], name, "{seen}");
+    }
+    let forged = client.get("/api/v1/whoami").cookie("sessionid", &"a".repeat(32));
     assert_eq!(forged.send().status, 401);
 
     // Its refresh token is taken over, and goes on being good as its settings say.

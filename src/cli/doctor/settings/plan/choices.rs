@@ -152,9 +152,15 @@ fn makes_sessions(facts: &Facts, report: &mut Report) -> bool {
         return false;
     }
     let why = match sessions.problem(facts) {
-        None if facts.use_tz => return true,
-        None => "USE_TZ is off".to_owned(),
         Some(why) => why,
+        None if !facts.use_tz => "USE_TZ is off".to_owned(),
+        None if !matches!(sessions.engine.as_str(), "db" | "cached_db") => {
+            format!("SESSION_ENGINE is {:?}", sessions.engine)
+        }
+        None if facts.database(&sessions.database).is_none_or(|one| one.kind != "sqlite") => {
+            "they would have to be written to a database server".to_owned()
+        }
+        None => return true,
     };
     report.tell(
         Mark::Warning,

@@ -111,7 +111,10 @@ impl Planner<'_> {
         self.toml.table("[[identity.form]]");
         self.toml.string("name", SESSION, "");
         self.toml.string("kind", "django-session", "SessionMiddleware");
-        self.toml.string("engine", &sessions.engine, "SESSION_ENGINE");
+        if let Some(database) = facts.database(&sessions.database) {
+            self.toml.string("database", &format!("sqlite://{}", database.name), "DATABASES");
+        }
+        self.toml.string("session_table", &sessions.table, "SESSION_ENGINE");
         let file = self.secret_key();
         self.toml.string("key_file", &file, "SECRET_KEY");
         self.toml.string("cookie", &sessions.cookie, "SESSION_COOKIE_NAME");
@@ -119,45 +122,17 @@ impl Planner<'_> {
         if let Some(backend) = backend.or(facts.backends.first()) {
             self.toml.string("backend", backend, "AUTHENTICATION_BACKENDS");
         }
-        self.toml.duration(
-            "lifetime",
-            sessions.age.clamp(60, LONGEST),
-            "not longer than SESSION_COOKIE_AGE",
-        );
-        let table = matches!(sessions.engine.as_str(), "db" | "cached_db");
-        if table {
-            self.session_database(sessions);
-            self.toml.string("session_table", &sessions.table, "SESSION_ENGINE");
-        }
-        match sessions.engine.as_str() {
-            "cache" => self.session_cache(sessions),
-            "cached_db"
-                if sessions.cache.as_ref().is_some_and(|cache| cache.problem().is_none()) =>
-            {
-                self.session_cache(sessions);
-            }
-            "cached_db" => self.report.tell(
-                Mark::Warning,
-                "sessions",
-                "the copies of sessions are in a cache that the gateway cannot reach",
-                "A session that has ended goes on in the service until its copy there expires.",
+        let lifetime = sessions.age.clamp(60, LONGEST);
+        self.toml.duration("lifetime", lifetime, "not longer than SESSION_COOKIE_AGE");
+        self.report.tell(
+            Mark::Note,
+            "sessions",
+            "the gateway makes Django sessions, so that the admin opens signed in",
+            format!(
+                "It writes to {} and to no other table; its user must be able to write there.",
+                sessions.table
             ),
-            "signed_cookies" => {
-                self.toml.duration("max_age", sessions.age.max(60), "SESSION_COOKIE_AGE");
-            }
-            _ => {}
-        }
-        if table {
-            self.report.tell(
-                Mark::Note,
-                "sessions",
-                "the gateway makes Django sessions, so that the admin opens signed in",
-                format!(
-                    "It writes to {} and to no other table; its user must be able to write there.",
-                    sessions.table
-                ),
-            );
-        }
+        );
     }
 
     /// Where the sessions' table is, if that is not where the users are.

@@ -103,6 +103,13 @@ fn aliases(config: &Config) -> Vec<(&str, OwnPath, Rotation)> {
     all.map(|entry| (entry.path.as_str(), entry.own, entry.rotation)).collect()
 }
 
+/// How many issuers of JWTs there are.
+fn of_jwts(config: &Config) -> usize {
+    let is_jwt =
+        |kind: &IssuerKind| matches!(kind, IssuerKind::SimpleJwt(_) | IssuerKind::Jwt { .. });
+    config.issuers.iter().filter(|issuer| is_jwt(&issuer.kind)).count()
+}
+
 fn route<'c>(config: &'c Config, path: &str) -> &'c crate::config::Route {
     config
         .routes
@@ -196,7 +203,7 @@ fn what_cannot_be_taken_over_is_left_to_the_service_and_told() {
     ] {
         let (_, config, said) = planned(with(pointer, value));
         says(&said, Mark::Failure, words);
-        assert!(config.issuers.is_empty() && aliases(&config).is_empty(), "{pointer}");
+        assert!(of_jwts(&config) == 0 && aliases(&config).is_empty(), "{pointer}");
         assert_eq!(route(&config, "/api/token/").access, Access::Public, "{pointer}");
     }
     for (pointer, value) in
@@ -204,7 +211,7 @@ fn what_cannot_be_taken_over_is_left_to_the_service_and_told() {
     {
         let (_, config, said) = planned(with(pointer, value));
         says(&said, Mark::Warning, "left to the service");
-        assert!(!config.issuers.is_empty() && aliases(&config).is_empty(), "{pointer}");
+        assert!(of_jwts(&config) == 1 && aliases(&config).is_empty(), "{pointer}");
         assert_eq!(route(&config, "/api/token/").access, Access::Public, "{pointer}");
     }
 }
@@ -334,6 +341,79 @@ fn sessions_that_cannot_be_made_leave_the_admin_to_the_service() {
 }
 
 #[test]
+fn who_is_signed_in_stays_so_wherever_sessions_are() {
+    let redis = |changes: Value| {
+        let mut cache = json!({
+            "backend": "django.core.cache.backends.redis.RedisCache", "url": "redis://cache.internal:6379/1", "user": "",
+            "password": "hush-cache", "prefix": "shop", "version": 2, "default_key_function": true, "servers": 1,
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            cache[name] = value.clone();
+        }
+        let mut project = with("/sessions/engine", json!("cache"));
+        project["sessions"]["cache"] = cache;
+        project
+    };
+    let mut rotated =
+        with("/fallbacks", json!(["an-older-key-of-the-same-service-as-before", "older"]));
+    rotated["sessions"]["cookie"] = json!("shop_sid");
+    let mut signed = with("/sessions/engine", json!("signed_cookies"));
+    signed["sessions"]["table"] = json!("");
+    for (project, files) in [
+        (
+            rotated,
+            &["django-secret-key", "django-secret-key-fallback-1", "django-secret-key-fallback-2"]
+                [..],
+        ),
+        (redis(json!({})), &["django-secret-key", "cache-password"]),
+        (signed, &["django-secret-key"]),
+    ] {
+        let (plan, config, said) = planned(project);
+        says(&said, Mark::Fine, "sessions that people have now stay good");
+        let is_session = |kind: &IssuerKind| matches!(kind, IssuerKind::DjangoSession(_));
+        assert!(config.issuers.iter().any(|issuer| is_session(&issuer.kind)), "{}", plan.toml);
+        let names: Vec<&str> = plan.files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, files);
+        assert!(!plan.toml.contains("hush-cache") && !plan.toml.contains("an-older-key"));
+    }
+    for project in [
+        redis(json!({"backend": "django_redis.cache.RedisCache"})),
+        redis(json!({"url": ""})),
+        redis(json!({"default_key_function": false})),
+        with("/sessions/serializer", json!("shop.PickleSerializer")),
+        with("/sessions/built_in", json!(false)),
+    ] {
+        let (_, config, said) = planned(project);
+        says(&said, Mark::Warning, "sessions that people have now are not accepted");
+        assert_eq!(config.issuers.len(), 1);
+    }
+}
+
+#[test]
+fn tokens_and_basic_stay_good_where_the_project_asks_for_them() {
+    let class = |kind: &str, keyword: &str| json!({"name": format!("shop.{kind}"), "kind": kind, "header": "", "keyword": keyword, "custom": false});
+    let project = |classes: Value, written: bool| {
+        let mut project = with("/rest_framework/classes", classes);
+        project["rest_framework"]["written"] = json!(written);
+        project["authtoken_table"] = json!("authtoken_token");
+        project
+    };
+    let kinds = |config: &Config| -> Vec<String> {
+        config.issuers.iter().map(|one| one.name.clone()).collect()
+    };
+    let classes = json!([class("basic", ""), class("drf-token", "Key"), class("simplejwt", "")]);
+    let (_, config, _) = planned(project(classes.clone(), true));
+    assert_eq!(kinds(&config), ["simplejwt", "django-session", "drf-token", "basic"]);
+    let (_, config, said) = planned(project(classes, false));
+    assert_eq!(kinds(&config), ["simplejwt", "django-session", "drf-token"]);
+    says(&said, Mark::Note, "REST framework's own default alone");
+    let (_, config, said) =
+        planned(project(json!([class("drf-token", "Bearer"), class("simplejwt", "")]), true));
+    assert_eq!(kinds(&config), ["simplejwt", "django-session"]);
+    says(&said, Mark::Warning, "both read Authorization: Bearer");
+}
+
+#[test]
 fn what_a_proxy_breaks_is_told() {
     for (pointer, value, mark, words) in [
         (
@@ -370,7 +450,7 @@ fn a_hand_made_class_is_a_comment() {
     };
     let (plan, config, said) = planned(with("/urls/view_classes", made(KEY)));
     says(&said, Mark::Note, "looks like a hand-made JWT in the header jwt-auth");
-    assert_eq!(config.issuers.len(), 1, "only SimpleJWT");
+    assert_eq!(of_jwts(&config), 1, "only SimpleJWT");
     // Without its "#", it is a block as any other.
     let at = plan.toml.find("#[[issuer]]").unwrap();
     let (before, block) = plan.toml.split_at(at);
@@ -379,7 +459,8 @@ fn a_hand_made_class_is_a_comment() {
     let uncommented =
         format!("{before}{}{after}", block.replace("\n#", "\n").trim_start_matches('#'));
     let (config, _) = Config::parse(&uncommented, Path::new("/etc"), "gateway.toml").unwrap();
-    assert!(matches!(&config.issuers[1].kind, IssuerKind::Jwt { claim, .. } if claim == "uid"));
+    let made = config.issuers.iter().find(|issuer| matches!(issuer.kind, IssuerKind::Jwt { .. }));
+    assert!(matches!(&made.unwrap().kind, IssuerKind::Jwt { claim, .. } if claim == "uid"));
     let (plan, ..) = planned(with("/urls/view_classes", made("SECRET")));
     assert!(plan.toml.contains("#danger_weak_key = true") && !plan.toml.contains("\"SECRET\""));
     assert!(!plan.files.iter().any(|(name, _)| name == "hand-made-jwt-key"));
@@ -400,7 +481,7 @@ fn key_pairs_are_told_apart() {
     project["simplejwt"]["signing_key"] =
         json!("-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n");
     let (_, config, said) = planned(project);
-    assert_eq!(config.issuers.len(), 1, "what was issued is accepted all the same");
+    assert_eq!(of_jwts(&config), 1, "what was issued is accepted all the same");
     assert!(matches!(config.forms[0].kind, FormKind::DjangoSession(_)));
     says(&said, Mark::Failure, "no tokens can be minted");
 }
