@@ -38,11 +38,11 @@ pub(super) fn run(
     let facts = python::read(project.settings, project.python, &own)?;
     let plan = plan::plan(&facts, addresses, report);
     let path = write::write(&plan, project.out)?;
-    report.add(
-        Mark::Fine,
-        "written",
-        format!("{}, and {} secrets beside it", path.display(), plan.files.len()),
-    );
+    report.add(Mark::Fine, "written", {
+        let count = plan.files.len();
+        let word = if count == 1 { "secret" } else { "secrets" };
+        format!("{}, and {count} {word} beside it", path.display())
+    });
     let config = match Config::load(&path) {
         Ok((config, warnings)) => {
             for problem in warnings.problems() {

@@ -459,8 +459,8 @@ fn a_hand_made_class_is_a_comment() {
     let uncommented =
         format!("{before}{}{after}", block.replace("\n#", "\n").trim_start_matches('#'));
     let (config, _) = Config::parse(&uncommented, Path::new("/etc"), "gateway.toml").unwrap();
-    let made = config.issuers.iter().find(|issuer| matches!(issuer.kind, IssuerKind::Jwt { .. }));
-    assert!(matches!(&made.unwrap().kind, IssuerKind::Jwt { claim, .. } if claim == "uid"));
+    let issuer = config.issuers.iter().find(|issuer| matches!(issuer.kind, IssuerKind::Jwt { .. }));
+    assert!(matches!(&issuer.unwrap().kind, IssuerKind::Jwt { claim, .. } if claim == "uid"));
     let (plan, ..) = planned(with("/urls/view_classes", made("SECRET")));
     assert!(plan.toml.contains("#danger_weak_key = true") && !plan.toml.contains("\"SECRET\""));
     assert!(!plan.files.iter().any(|(name, _)| name == "hand-made-jwt-key"));
