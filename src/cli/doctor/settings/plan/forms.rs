@@ -28,7 +28,17 @@ impl Planner<'_> {
             return (Some(SERVER), Some(SERVER));
         }
         let session = choices.sessions.then_some(SESSION);
-        (drf.or(session), session.or(drf))
+        // A session is made for callers who have one at the gateway, and an issuer's token has none.
+        let bearer = drf.or(session.filter(|_| !self.has_token_issuer()));
+        (bearer, session.or(drf))
+    }
+
+    /// Are there callers with `Authorization` of the service's own, besides SimpleJWT's?
+    fn has_token_issuer(&self) -> bool {
+        let facts = self.facts;
+        let tokens = facts.has_class("drf-token") && !facts.authtoken_table.is_empty();
+        let basic = facts.rest_framework.as_ref().is_some_and(|rest| rest.written);
+        tokens || (basic && facts.has_class("basic"))
     }
 
     pub(super) fn forms(&mut self) {
@@ -45,6 +55,14 @@ impl Planner<'_> {
         }
         if let (true, Some(sessions)) = (self.choices.sessions, &facts.sessions) {
             self.session_form(sessions);
+        }
+        if self.form_names().0.is_none() && self.has_token_issuer() {
+            self.report.tell(
+                Mark::Warning,
+                "identity",
+                "callers with a token or HTTP Basic are known to the gateway, and REST framework's views do not find them",
+                "They find the caller in X-User-Id, or by a form of the kind drf-token: docs/identity-forms.md.",
+            );
         }
         if self.form_names() == (None, None) {
             self.toml.comment(

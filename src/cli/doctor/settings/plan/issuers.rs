@@ -80,6 +80,15 @@ impl Planner<'_> {
             "simplejwt",
             format!("tokens that it has issued stay good ({}, {})", algorithm.name(), jwt.header),
         );
+        let own = self.facts.classes().find(|class| class.kind == "simplejwt" && class.custom);
+        if let Some(own) = own {
+            self.report.tell(
+                Mark::Note,
+                "simplejwt",
+                format!("{} is a class of the project's own on top of JWTAuthentication", own.name),
+                "What it does besides (another header, a cookie, another user) is not known here: read it.",
+            );
+        }
         if jwt.update_last_login {
             self.report.add(
                 Mark::Note,

@@ -411,6 +411,16 @@ fn tokens_and_basic_stay_good_where_the_project_asks_for_them() {
         planned(project(json!([class("drf-token", "Bearer"), class("simplejwt", "")]), true));
     assert_eq!(kinds(&config), ["simplejwt", "django-session"]);
     says(&said, Mark::Warning, "both read Authorization: Bearer");
+    // Nothing would end a Django session of theirs, so that none is made.
+    let (_, config, said) =
+        planned(project(json!([class("drf-token", "Token"), class("session", "")]), true));
+    let app = &route(&config, "/").identity;
+    assert!(app.bearer.is_empty() && !app.cookie.is_empty());
+    says(&said, Mark::Warning, "callers with a token or HTTP Basic");
+    let mut own = class("simplejwt", "");
+    own["custom"] = json!(true);
+    let (_, _, said) = planned(project(json!([own]), true));
+    says(&said, Mark::Note, "on top of JWTAuthentication");
 }
 
 #[test]
