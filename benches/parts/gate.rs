@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use criterion::{BatchSize, Criterion};
+use doorwarden::auth::cookies::CookieNames;
 use doorwarden::auth::keys::KeyRing;
 use doorwarden::auth::refresh_token::RefreshKey;
 use doorwarden::auth::{Auth, By, Parts, SignIn, SignedIn, Watched};
@@ -143,6 +144,7 @@ impl Scene {
             refresh_key: RefreshKey::random().unwrap(),
             tokens: config.tokens.clone(),
             session: config.session.clone(),
+            cookies: CookieNames::of(&config),
             login: config.login.clone(),
         });
         let auth = Arc::new(auth.unwrap());
@@ -156,6 +158,7 @@ impl Scene {
             at: NOW,
             tokens: true,
             cookie: true,
+            issued: None,
         };
         let signed_in = runtime.block_on(auth.sign_in(sign_in, &mut Vec::new())).unwrap();
         Self { auth, gate, signed_in }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::state::{StateFolder, claim_store};
+use crate::auth::cookies::CookieNames;
 use crate::auth::keys::KeyRing;
 use crate::auth::refresh_token::RefreshKey;
 use crate::auth::{self, Auth, Watched};
@@ -111,6 +112,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         refresh_key,
         tokens: config.tokens.clone(),
         session: config.session.clone(),
+        cookies: CookieNames::of(&config),
         login: config.login.clone(),
     };
     let auth = Arc::new(Auth::new(auth).map_err(start_error)?);

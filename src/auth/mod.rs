@@ -9,6 +9,7 @@
 
 mod access_token;
 mod claims;
+pub mod cookies;
 pub mod issuer;
 mod jwt;
 pub mod keys;
@@ -31,7 +32,8 @@ use http::HeaderMap;
 pub use recheck::Watched;
 pub use take_over::{By, Holds, NotTakenOver};
 
-use self::issuer::{IssuerKeyError, Issuers};
+use self::cookies::CookieNames;
+use self::issuer::{IssuerKeyError, Issuers, Mints};
 use self::keys::{KeyError, KeyRing};
 use self::lockout::Lockout;
 use self::memory::{Memory, Remembered};
@@ -46,9 +48,6 @@ use crate::refusal::Refusal;
 use crate::secret::{NoRandomness, Secret};
 use crate::store::{RefreshTokens, Session, SessionBy, Sessions, Stamps, StoreError, Which};
 
-/// A cookie's value: 256 bits in base64url without padding.
-const COOKIE_LENGTH: usize = 43;
-
 /// Signs people in, issues and checks what proves it, and ends it.
 pub struct Auth {
     sessions: Arc<dyn Sessions>,
@@ -59,8 +58,10 @@ pub struct Auth {
     refresh_key: RefreshKey,
     tokens: Tokens,
     session: SessionSettings,
+    cookies: CookieNames,
     lockout: Lockout,
     issuers: Issuers,
+    mints: Mints,
     memory: Memory,
 }
 
@@ -88,6 +89,8 @@ pub struct Parts {
     pub tokens: Tokens,
     /// `[session]`
     pub session: SessionSettings,
+    /// The names of its cookie.
+    pub cookies: CookieNames,
     /// `[login]`
     pub login: Login,
 }
@@ -109,6 +112,17 @@ pub struct SignIn<'a> {
     pub tokens: bool,
     /// Issue a session cookie?
     pub cookie: bool,
+    /// Issue a token as an `[[issuer]]` does?
+    pub issued: Option<Mint>,
+}
+
+/// A token to be made under an issuer's key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mint {
+    /// The issuer's index in the configuration.
+    pub issuer: usize,
+    /// How long it is good, as long as its session is.
+    pub lifetime: Duration,
 }
 
 /// What a sign-in gave.
@@ -120,6 +134,8 @@ pub struct SignedIn {
     pub tokens: Option<TokenPair>,
     /// The cookie's value, if wanted.
     pub cookie: Option<Secret>,
+    /// The token under an issuer's key, if wanted.
+    pub issued: Option<Secret>,
 }
 
 /// Why a sign-in did not succeed.
@@ -162,6 +178,7 @@ impl Auth {
     /// [`AuthError`]
     pub fn new(parts: Parts) -> Result<Self, AuthError> {
         Ok(Self {
+            mints: Mints::open(&parts.issuers)?,
             issuers: Issuers::open(
                 &parts.issuers,
                 &parts.directories,
@@ -176,6 +193,7 @@ impl Auth {
             refresh_key: parts.refresh_key,
             tokens: parts.tokens,
             session: parts.session,
+            cookies: parts.cookies,
             lockout: Lockout::new(&parts.login),
             memory: Memory::new()?,
         })
@@ -216,7 +234,7 @@ impl Auth {
             }
             return Ok(live.used(proof, client, at, happened));
         }
-        if !Self::is_own_cookie(value) {
+        if !CookieNames::is_ours(value.as_bytes()) {
             return Err(Refusal::SessionEnded);
         }
         let digest = Secret::new(value).digest();
@@ -279,10 +297,9 @@ impl Auth {
         })
     }
 
-    /// Whether a cookie's value has the form of ours, good or not.
-    fn is_own_cookie(value: &str) -> bool {
-        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        value.len() == COOKIE_LENGTH && value.bytes().all(in_alphabet)
+    /// The names under which the session cookie comes.
+    pub const fn cookie_names(&self) -> &CookieNames {
+        &self.cookies
     }
 
     /// Is what `Authorization` holds read here, good or not? Then it is nothing for upstreams.

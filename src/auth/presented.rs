@@ -3,7 +3,8 @@
 //! Four places can hold a credential: `Authorization: Bearer`, a header in which an `[[issuer]]`'s come (which can be
 //! `Authorization` too), the session cookie, and a cookie of an `[[issuer]]`'s. A bad token never falls back to another
 //! credential (R20); good ones that name two users are refused; of several that name one user a token counts before a
-//! cookie, since a browser cannot send it unasked and so needs no cross-site check. Beside the gateway's own cookie an
+//! cookie, since a browser cannot send it unasked and so needs no cross-site check. The session cookie has several names
+//! where an alias stands in for a service's own sign-in (`cookies`); under two of them it names one session. Beside it an
 //! issuer's is not looked at: it may lie in the browser from before its user signed in here. Tokens in the query or a form
 //! are never credentials (RFC 6750 sections 2.2 and 2.3 are not served). A scheme in `Authorization` that no issuer has
 //! proves nothing.
@@ -43,13 +44,8 @@ pub enum Credential {
 
 impl Auth {
     /// Checks what the request brought.
-    pub async fn presented(
-        &self,
-        cookie_name: &str,
-        arrival: &Arrival,
-        happened: &mut Vec<What>,
-    ) -> Presented {
-        let cookies = self.issuers.readings.cookies(cookie_name, &arrival.headers);
+    pub async fn presented(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Presented {
+        let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers);
         let tokens = match self.tokens(arrival, happened).await {
             Ok(tokens) => tokens,
             Err(presented) => return presented,
@@ -65,20 +61,30 @@ impl Auth {
                 Err((refusal, proof)) => return Presented::Bad(refusal, proof),
             }
         }
-        if let Some(value) = cookies.own {
+        let (proof, has_token) = (Proof::SessionCookie, !all.is_empty());
+        let mut named: Option<Arc<Session>> = None;
+        let is_own = !cookies.own.is_empty();
+        for value in cookies.own {
             let (client, at) = (arrival.client_ip(), arrival.at);
             match self.cookie(value, client, at, happened).await {
-                Ok(session) => all.push(Credential::Session(session, Proof::SessionCookie)),
-                Err(refusal) if all.is_empty() => {
-                    return Presented::Bad(refusal, Proof::SessionCookie);
-                }
+                Ok(session) => match &named {
+                    Some(other) if other.id != session.id => {
+                        return Presented::Malformed(Refusal::ConflictingCredentials);
+                    }
+                    Some(_) => {}
+                    None => named = Some(session),
+                },
+                Err(refusal) if !has_token => return Presented::Bad(refusal, proof),
                 Err(_) => {}
             }
+        }
+        all.extend(named.map(|session| Credential::Session(session, proof)));
+        if is_own {
             return Presented::of(all);
         }
         for shown in &cookies.issued {
             match self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await {
-                Ok((issued, identity)) => all.push(Credential::Issued(issued, identity)),
+                Ok(found) => all.push(found.used(arrival.client_ip(), arrival.at, happened)),
                 // A session in which nobody is signed in.
                 Err((Refusal::NotAuthenticated, _)) => {}
                 Err((refusal, proof)) if all.is_empty() => return Presented::Bad(refusal, proof),
@@ -94,19 +100,20 @@ impl Auth {
     /// A [`Refusal`] if one cannot be read.
     pub async fn cookies(
         &self,
-        cookie_name: &str,
         arrival: &Arrival,
         happened: &mut Vec<What>,
     ) -> Result<Vec<Result<Credential, Refusal>>, Refusal> {
-        let cookies = self.issuers.readings.cookies(cookie_name, &arrival.headers)?;
+        let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers)?;
         let mut all = Vec::new();
-        if let Some(value) = cookies.own {
+        for value in cookies.own {
             let session = self.cookie(value, arrival.client_ip(), arrival.at, happened).await;
             all.push(session.map(|session| Credential::Session(session, Proof::SessionCookie)));
         }
         for shown in &cookies.issued {
             match self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await {
-                Ok((issued, identity)) => all.push(Ok(Credential::Issued(issued, identity))),
+                Ok(found) => {
+                    all.push(Ok(found.used(arrival.client_ip(), arrival.at, happened)));
+                }
                 Err((Refusal::NotAuthenticated, _)) => {}
                 Err((refusal, _)) => all.push(Err(refusal)),
             }
@@ -152,7 +159,7 @@ impl Auth {
         }
         for shown in &shown {
             let issued = self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await;
-            all.push(issued.map(|(issued, identity)| Credential::Issued(issued, identity)));
+            all.push(issued.map(|found| found.used(arrival.client_ip(), arrival.at, happened)));
         }
         Ok(all)
     }

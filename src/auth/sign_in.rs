@@ -148,6 +148,9 @@ impl Auth {
         let cookie = request.cookie.then(Secret::random).transpose().map_err(no_randomness)?;
         let expires_at = at.plus(self.session.absolute_timeout);
         let user_id = &user.identity.key.id;
+        if let Some(mint) = &request.issued {
+            self.mints.can_mint(mint, &user.identity.key)?;
+        }
         let refresh = request
             .tokens
             .then(|| self.refresh_key.issue(&self.tokens, &id, user_id, expires_at, at))
@@ -159,7 +162,7 @@ impl Auth {
             cookie: cookie.as_ref().map(Secret::digest),
             at,
             expires_at,
-            idle_timeout: self.idle_timeout(request.tokens),
+            idle_timeout: self.idle_timeout(request),
             client: Some(request.client),
             agent: cut(request.agent, MAX_AGENT).to_owned(),
             refresh: refresh.as_ref().map(|refresh| refresh.remembered.clone()),
@@ -177,7 +180,11 @@ impl Auth {
             }
             None => None,
         };
-        Ok(SignedIn { session, tokens, cookie })
+        let issued = match &request.issued {
+            Some(mint) => Some(self.mints.mint(mint, &session, at)?),
+            None => None,
+        };
+        Ok(SignedIn { session, tokens, cookie, issued })
     }
 
     pub(super) fn issue_access(
@@ -190,10 +197,11 @@ impl Auth {
 }
 
 impl Auth {
-    /// A refresh token must be good for as long as it says, so a session that has one is not over before it.
-    pub(super) fn idle_timeout(&self, tokens: bool) -> Duration {
-        let idle = self.session.idle_timeout;
-        if tokens { idle.max(self.tokens.refresh_lifetime) } else { idle }
+    /// A token must be good for as long as it says, so a session that has one is not over before it.
+    fn idle_timeout(&self, request: &SignIn<'_>) -> Duration {
+        let refresh = request.tokens.then_some(self.tokens.refresh_lifetime);
+        let issued = request.issued.map(|mint| mint.lifetime);
+        [refresh, issued].into_iter().flatten().fold(self.session.idle_timeout, Duration::max)
     }
 }
 

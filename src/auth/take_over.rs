@@ -141,7 +141,11 @@ impl Auth {
             at,
             expires_at,
             // The token is good for as long as it says, and so are its successors.
-            idle_timeout: self.idle_timeout(true).max(token.expires_at.since(at)),
+            idle_timeout: self
+                .session
+                .idle_timeout
+                .max(self.tokens.refresh_lifetime)
+                .max(token.expires_at.since(at)),
             client: Some(by.client),
             agent: cut(by.agent, MAX_AGENT).to_owned(),
             refresh: Some(NewRefreshToken { digest: token.digest, expires_at: token.expires_at }),

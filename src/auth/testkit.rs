@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 
+use super::cookies::CookieNames;
 use super::keys::KeyRing;
 use super::refresh_token::RefreshKey;
 use super::{Auth, By, Parts, SignIn, SignInRefused, SignedIn, Watched};
@@ -148,6 +149,7 @@ impl Kit {
             refresh_key: RefreshKey::random().unwrap(),
             tokens,
             session: session_settings(),
+            cookies: CookieNames::new(&session_settings(), std::iter::empty()),
             login: login(),
         };
         change(&mut parts);
@@ -170,6 +172,7 @@ impl Kit {
             at: NOW,
             tokens: true,
             cookie: true,
+            issued: None,
         };
         self.auth.sign_in(request, happened).await
     }

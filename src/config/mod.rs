@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use crate::wire::path::{CanonicalPath, Tolerance};
 
+mod alias;
 mod check;
 mod database;
 mod defaults;
@@ -33,6 +34,7 @@ mod sample_tests;
 #[cfg(test)]
 mod tests;
 
+pub use alias::{Answer, Answers, JwtShape, SessionShape, Shape};
 pub use database::{Database, DatabaseServer, DatabaseTls, Engine};
 pub use forms::{
     DjangoSession, FormKey, FormKind, HandMadeJwt, IdentityForm, RemoteUser, RouteForms, SimpleJwt,
@@ -260,6 +262,8 @@ pub struct OwnPathEntry {
     pub own: OwnPath,
     /// For refresh: how refresh tokens are treated here.
     pub rotation: Rotation,
+    /// In whose words it answers.
+    pub shape: Shape,
     /// For login: further members of the answer.
     pub extra: Members,
 }

@@ -6,9 +6,10 @@ use std::path::Path;
 use super::raw::{self, Reader};
 use super::report::Report;
 use super::{
-    Config, Cors, Database, DatabaseServer, Detect, DirectoryKind, DjangoDirectory, Engine, Geo,
-    IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, Listen, Log, Login, OwnPath, Route,
-    SessionSettings, SimpleJwtIssuer, Tokens, Upstream, check, init,
+    Answers, Config, Cors, Database, DatabaseServer, Detect, DirectoryKind, DjangoDirectory,
+    Engine, Geo, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, JwtShape, Listen, Log,
+    Login, OwnPath, Route, SessionSettings, SessionShape, Shape, SimpleJwtIssuer, Tokens, Upstream,
+    check, init,
 };
 use crate::wire::path::CanonicalPath;
 
@@ -61,7 +62,24 @@ fn the_settings_that_are_off_are_good_examples() {
     assert_eq!(config.listen.https.len(), 1);
     assert_eq!(config.directories.len(), 3);
     assert_eq!(config.login.links.len(), 1);
-    assert_eq!(config.paths.len(), OwnPath::ALL.len() + 2);
+    assert_eq!(config.paths.len(), OwnPath::ALL.len() + 5);
+}
+
+#[test]
+fn the_alias_blocks_show_the_defaults() {
+    let shown = parse(&everything_on());
+    let shapes: Vec<_> = shown.paths.iter().map(|entry| &entry.shape).collect();
+    let session = |answers, csrf: Option<&str>| {
+        let (cookie, csrf_cookie) = ("sessionid".into(), csrf.map(Into::into));
+        Shape::DjangoSession(Box::new(SessionShape { cookie, csrf_cookie, answers }))
+    };
+    let csrf = Some("csrftoken");
+    let [.., login, logout, jwt] = &shapes[..] else { panic!("three aliases") };
+    assert_eq!(**login, session(Answers::of_session_login(), csrf));
+    assert_eq!(**logout, session(Answers::of_session_logout(), csrf));
+    let issuer = shown.issuers.iter().position(|issuer| issuer.name == "jwt").unwrap();
+    let IssuerKind::Jwt { max_age, .. } = shown.issuers[issuer].kind else { panic!("by hand") };
+    assert_eq!(**jwt, Shape::Jwt(Box::new(JwtShape::new(issuer, max_age))));
 }
 
 #[test]

@@ -17,7 +17,6 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::SET_COOKIE;
 use serde_json::{Map, Value, json};
 
 use super::credentials::live;
@@ -25,7 +24,7 @@ use super::page::LoginPage;
 use super::refused::{FieldErrors, Refused};
 use super::texts::Texts;
 use super::{Endpoints, Served, input};
-use crate::auth::{SignIn, SignedIn, TokenPair};
+use crate::auth::{Mint, SignIn, SignedIn, TokenPair};
 use crate::config::{Issues, Members, OwnPathEntry};
 use crate::event::{EndReason, What};
 use crate::secret::Secret;
@@ -40,9 +39,17 @@ use crate::wire::reply::Reply;
 const MAX_BYTES: usize = 1024;
 
 /// A name and a password.
-struct Credentials<'a> {
-    username: &'a str,
-    password: Secret,
+pub(super) struct Credentials<'a> {
+    pub(super) username: &'a str,
+    pub(super) password: Secret,
+}
+
+/// What a sign-in is to give.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) tokens: bool,
+    pub(super) cookie: bool,
+    pub(super) issued: Option<Mint>,
 }
 
 impl Endpoints {
@@ -55,20 +62,23 @@ impl Endpoints {
     ) -> Served {
         let next = next_of_query(arrival.target.query());
         let page = self.page(own, arrival, &next, "");
-        let cookie = match self.cookie.read(&arrival.headers) {
-            Ok(Some(cookie)) => cookie,
-            Ok(None) => return Served::reply(page.reply()),
+        let Ok(cookies) = self.cookie.read(&arrival.headers) else {
             // No reason to show no page: it is where a new one comes from, once this one is gone.
-            Err(_) => return Served::reply(self.cookie.remove(page.reply())),
+            return Served::reply(self.remove_cookies(arrival, page.reply()));
         };
-        match live(self.auth.cookie(cookie, arrival.client_ip(), arrival.at, happened).await) {
-            Ok(Some(_)) => Served::reply(Reply::see_other(&next.location())),
-            Ok(None) => Served::reply(page.reply()),
-            Err(refusal) => Served {
-                reply: page.with_problem(&refusal.into(), &arrival.request_id),
-                refusal: Some(refusal),
-            },
+        for value in cookies {
+            match live(self.auth.cookie(value, arrival.client_ip(), arrival.at, happened).await) {
+                Ok(Some(_)) => return Served::reply(Reply::see_other(&next.location())),
+                Ok(None) => {}
+                Err(refusal) => {
+                    return Served {
+                        reply: page.with_problem(&refusal.into(), &arrival.request_id),
+                        refusal: Some(refusal),
+                    };
+                }
+            }
         }
+        Served::reply(page.reply())
     }
 
     /// `POST /login`.
@@ -91,10 +101,18 @@ impl Endpoints {
             Err(refused) => return Served::refused(refused, &arrival.request_id),
         };
         let issues = if wants_page { Issues::Cookie } else { self.issues };
-        let signed_in = self.sign_in(arrival, &fields, issues, happened).await;
+        let wanted = Wanted {
+            tokens: issues != Issues::Cookie,
+            cookie: issues != Issues::Tokens,
+            issued: None,
+        };
+        let signed_in = match credentials(&fields) {
+            Ok(given) => self.sign_in(arrival, &given, wanted, happened).await,
+            Err(refused) => Err(refused),
+        };
         let answer = signed_in.and_then(|signed_in| {
             let next = wants_page.then(|| next_of_form(&fields));
-            self.signed_in(&signed_in, next.as_ref(), &own.extra)
+            self.signed_in(arrival, &signed_in, next.as_ref(), &own.extra)
         });
         match answer {
             Ok(reply) => Served::reply(reply),
@@ -110,40 +128,42 @@ impl Endpoints {
         }
     }
 
-    fn login_fields(&self, arrival: &Arrival, body: &Bytes) -> Result<Fields, Refused> {
+    /// The fields of a sign-in.
+    pub(super) fn login_fields(&self, arrival: &Arrival, body: &Bytes) -> Result<Fields, Refused> {
         if input::is_form(arrival) {
             input::same_site(arrival, &self.trusted_origins)?;
         }
         input::fields(arrival, body)
     }
 
-    async fn sign_in(
+    /// Signs in; the session that the request came with ends if its cookie will be another's.
+    pub(super) async fn sign_in(
         &self,
         arrival: &Arrival,
-        fields: &Fields,
-        issues: Issues,
+        given: &Credentials<'_>,
+        wanted: Wanted,
         happened: &mut Vec<What>,
     ) -> Result<SignedIn, Refused> {
-        let given = credentials(fields)?;
-        let cookie = issues != Issues::Tokens;
         // Looked up first: if that cannot be done, nothing has begun yet.
-        let old = match self.cookie.read(&arrival.headers)? {
-            Some(value) if cookie => {
-                live(self.auth.cookie(value, arrival.client_ip(), arrival.at, happened).await)?
+        let mut old = Vec::new();
+        for value in self.cookie.read(&arrival.headers)? {
+            if wanted.cookie {
+                let session = self.auth.cookie(value, arrival.client_ip(), arrival.at, happened);
+                old.extend(live(session.await)?);
             }
-            Some(_) | None => None,
-        };
+        }
         let request = SignIn {
             username: given.username,
             password: &given.password,
             client: arrival.client_ip(),
             agent: arrival.header("user-agent").unwrap_or_default(),
             at: arrival.at,
-            tokens: issues != Issues::Cookie,
-            cookie,
+            tokens: wanted.tokens,
+            cookie: wanted.cookie,
+            issued: wanted.issued,
         };
         let signed_in = self.auth.sign_in(request, happened).await?;
-        if let Some(old) = old {
+        for old in old {
             let which = Which::Session(old.id.clone());
             self.auth.end(&which, EndReason::Replaced, arrival.at, happened).await?;
         }
@@ -153,6 +173,7 @@ impl Endpoints {
     /// The answer to a sign-in: to `next`, or as JSON.
     fn signed_in(
         &self,
+        arrival: &Arrival,
         signed_in: &SignedIn,
         next: Option<&Next>,
         extra: &Members,
@@ -168,7 +189,7 @@ impl Endpoints {
             }
         };
         Ok(match &signed_in.cookie {
-            Some(value) => reply.with_header(SET_COOKIE, self.cookie.set(value)?),
+            Some(value) => self.cookie.set(reply, None, value, arrival)?,
             None => reply,
         })
     }

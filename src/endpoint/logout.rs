@@ -27,7 +27,7 @@ use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::store::{Session, Which};
 use crate::wire::arrival::Arrival;
-use crate::wire::body::FieldProblem;
+use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::reply::Reply;
 
 /// How much ends.
@@ -48,10 +48,13 @@ impl Endpoints {
         body: &Bytes,
         happened: &mut Vec<What>,
     ) -> Served {
-        let ended = self.end(extent, arrival, body, happened).await;
+        let ended = match self.logout_fields(arrival, body) {
+            Ok(fields) => self.end(extent, arrival, &fields, happened).await,
+            Err(refused) => Err(refused),
+        };
         let mut served = match ended {
-            Ok(()) if input::is_page_form(arrival) => Served::reply(self.landing()),
-            Ok(()) => Served::reply(Reply::empty(StatusCode::NO_CONTENT)),
+            Ok(_) if input::is_page_form(arrival) => Served::reply(self.landing()),
+            Ok(_) => Served::reply(Reply::empty(StatusCode::NO_CONTENT)),
             // Who wants to end everything and is signed out here has to sign in first.
             Err(refused)
                 if input::is_page_form(arrival)
@@ -61,26 +64,27 @@ impl Endpoints {
             }
             Err(refused) => Served::refused(refused, &arrival.request_id),
         };
-        let keeps_cookie = served.refusal.is_some_and(|refusal| {
-            refusal == Refusal::CrossSite || refusal.status().is_server_error()
-        });
-        if !keeps_cookie {
+        if !keeps_cookie(&served) {
             served.reply = self.remove_cookies(arrival, served.reply);
         }
         served
     }
 
-    async fn end(
-        &self,
-        extent: Extent,
-        arrival: &Arrival,
-        body: &Bytes,
-        happened: &mut Vec<What>,
-    ) -> Result<(), Refused> {
+    fn logout_fields(&self, arrival: &Arrival, body: &Bytes) -> Result<Fields, Refused> {
         if input::is_form(arrival) {
             input::same_site(arrival, &self.trusted_origins)?;
         }
-        let fields = input::fields(arrival, body)?;
+        input::fields(arrival, body)
+    }
+
+    /// Ends what the request names. Was there anything?
+    pub(super) async fn end(
+        &self,
+        extent: Extent,
+        arrival: &Arrival,
+        fields: &Fields,
+        happened: &mut Vec<What>,
+    ) -> Result<bool, Refused> {
         let mut tokens =
             self.auth.tokens(arrival, happened).await.map_err(|found| match found {
                 Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
@@ -123,10 +127,12 @@ impl Endpoints {
             });
         }
         if is_same_site.is_ok() {
-            let cookies = self.auth.cookies(self.cookie.name(), arrival, happened).await?;
+            let cookies = self.auth.cookies(arrival, happened).await?;
             found.extend(cookies.into_iter().map(|cookie| cookie.map(Named::from)));
         }
-        for end in to_end(extent, found)? {
+        let ends = to_end(extent, found)?;
+        let any = !ends.is_empty();
+        for end in ends {
             match end {
                 End::Sessions(which, why) => {
                     self.auth.end(&which, why, arrival.at, happened).await?;
@@ -139,7 +145,7 @@ impl Endpoints {
                 }
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     /// Where a browser lands after signing out.
@@ -147,6 +153,14 @@ impl Endpoints {
         let path = self.login_path.as_deref().unwrap_or("/");
         Reply::see_other(&HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/")))
     }
+}
+
+/// Must the cookie stay? Where the session could not be ended, a second try still can; and another site's page has no
+/// say in it.
+pub(super) fn keeps_cookie(served: &Served) -> bool {
+    served
+        .refusal
+        .is_some_and(|refusal| refusal == Refusal::CrossSite || refusal.status().is_server_error())
 }
 
 /// What a credential names.

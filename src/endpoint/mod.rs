@@ -18,7 +18,7 @@ use http::{HeaderValue, Method};
 
 use crate::auth::Auth;
 use crate::caller::Proof;
-use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry};
+use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry, Shape};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
@@ -30,6 +30,7 @@ use self::logout::Extent;
 use self::refused::Refused;
 use self::session_cookie::SessionCookie;
 
+mod alias;
 mod blacklist;
 pub mod cors;
 mod credentials;
@@ -80,8 +81,8 @@ impl Endpoints {
     pub fn new(auth: Arc<Auth>, config: &Config) -> Self {
         let login = config.paths.iter().find(|entry| entry.own == OwnPath::Login);
         Self {
+            cookie: SessionCookie::new(&config.session, auth.cookie_names().clone()),
             auth,
-            cookie: SessionCookie::new(&config.session),
             issued_cookies: config.issuers.iter().map(|one| one.cookie().map(Into::into)).collect(),
             challenges: config
                 .issuers
@@ -104,7 +105,7 @@ impl Endpoints {
         body: Bytes,
         happened: &mut Vec<What>,
     ) -> Served {
-        let methods = methods(own.own);
+        let methods = methods(own);
         if arrival.preflight().is_some() {
             return Served::reply(self.cors.preflight(arrival, methods));
         }
@@ -112,6 +113,9 @@ impl Endpoints {
             return Served::refused(wrong_method(&arrival.method, methods), &arrival.request_id);
         }
         let mut served = match own.own {
+            OwnPath::Login | OwnPath::Logout if own.shape != Shape::SimpleJwt => {
+                self.alias(own, arrival, &body, happened).await
+            }
             OwnPath::Login if arrival.method == Method::POST => {
                 self.login(own, arrival, &body, happened).await
             }
@@ -138,34 +142,43 @@ impl Endpoints {
     }
 
     /// The reply, which takes the session cookie away that this proof is.
-    fn remove_cookie(&self, proof: Proof, reply: Reply) -> Reply {
+    fn remove_cookie(&self, proof: Proof, arrival: &Arrival, reply: Reply) -> Reply {
         match proof {
-            Proof::SessionCookie => self.cookie.remove(reply),
+            Proof::SessionCookie => self.cookie.remove_brought(reply, arrival),
             Proof::IssuedCookie(issuer) => match self.issued_cookies.get(issuer) {
-                Some(Some(name)) => self.cookie.called(name).remove(reply),
+                Some(Some(name)) => self.cookie.removed(reply, name),
                 Some(None) | None => reply,
             },
             Proof::AccessToken | Proof::Issued(_) | Proof::Password(_) => reply,
         }
     }
 
-    /// The reply, which takes the gateway's session cookie away, and of the issuers' those that the request brought.
-    fn remove_cookies(&self, arrival: &Arrival, mut reply: Reply) -> Reply {
-        let mut removed = vec![self.cookie.name()];
-        reply = self.cookie.remove(reply);
+    /// The reply, which takes the gateway's session cookie away, and of the others those that the request brought.
+    fn remove_cookies(&self, arrival: &Arrival, reply: Reply) -> Reply {
+        let reply = match self.cookie.is_brought(arrival) {
+            true => reply,
+            false => self.cookie.remove(reply),
+        };
+        self.remove_brought_cookies(arrival, reply)
+    }
+
+    /// The reply, which takes away each session cookie that the request brought, the gateway's or an issuer's.
+    fn remove_brought_cookies(&self, arrival: &Arrival, mut reply: Reply) -> Reply {
+        reply = self.cookie.remove_brought(reply, arrival);
+        let mut removed: Vec<&str> = self.cookie.brought(arrival).collect();
         for name in self.issued_cookies.iter().flatten() {
             let is_there = cookie::read(&arrival.headers, name) != CookieValue::Absent;
             if is_there && !removed.contains(&name.as_str()) {
-                reply = self.cookie.called(name).remove(reply);
+                reply = self.cookie.removed(reply, name);
                 removed.push(name);
             }
         }
         reply
     }
 
-    /// `Set-Cookie` that takes the session cookie away.
-    pub fn cookie_removal(&self) -> Option<HeaderValue> {
-        self.cookie.removal()
+    /// Each `Set-Cookie` that takes away the session cookie that a request brought.
+    pub fn cookie_removals(&self, arrival: &Arrival) -> Vec<HeaderValue> {
+        self.cookie.removals(arrival)
     }
 
     /// What front ends on other origins may do.
@@ -191,9 +204,10 @@ impl Served {
     }
 }
 
-/// The methods that an own path takes.
-const fn methods(own: OwnPath) -> &'static [Method] {
-    match own {
+/// The methods that an own path takes. Only ours has a page to sign in.
+const fn methods(own: &OwnPathEntry) -> &'static [Method] {
+    match own.own {
+        OwnPath::Login if !matches!(own.shape, Shape::SimpleJwt) => &[Method::POST],
         OwnPath::Login => &[Method::GET, Method::HEAD, Method::POST],
         OwnPath::Refresh
         | OwnPath::Verify

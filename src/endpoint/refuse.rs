@@ -29,9 +29,9 @@ impl Endpoints {
         if self.challenges && reply.status == StatusCode::UNAUTHORIZED {
             reply.headers.append(WWW_AUTHENTICATE, CHALLENGE);
         }
-        match denied.dead_cookie {
-            Some(proof) => self.remove_cookie(proof, reply),
-            None => reply,
+        match (arrival, denied.dead_cookie) {
+            (Some(arrival), Some(proof)) => self.remove_cookie(proof, arrival, reply),
+            _ => reply,
         }
     }
 }

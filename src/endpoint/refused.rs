@@ -57,6 +57,7 @@ impl Refused {
                 return Self { members, ..refusal.into() };
             }
             BodyProblem::Malformed => "JSON parse error".into(),
+            BodyProblem::MalformedMultipart => "Multipart form parse error".into(),
             BodyProblem::InvalidUtf8 => "The request body is not UTF-8.".into(),
             BodyProblem::DuplicateMember => "A member of the request body occurs twice.".into(),
             BodyProblem::TooDeep => "The request body is nested too deeply.".into(),

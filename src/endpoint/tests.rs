@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
+use crate::config::Rotation;
 use crate::secret::Digest;
 use crate::store::{NewSession, Session};
 use crate::wire::client_ip::{ClientAddress, TrustedProxies};
@@ -78,14 +79,21 @@ fn each_own_path_takes_its_methods_alone() {
         (OwnPath::Session, "GET, HEAD"),
         (OwnPath::Jwks, "GET, HEAD"),
     ] {
-        let reply = wrong_method(&Method::DELETE, methods(own)).reply("r1");
+        let own = OwnPathEntry {
+            path: "/own".into(),
+            own,
+            rotation: Rotation::default(),
+            shape: Shape::default(),
+            extra: crate::config::Members::default(),
+        };
+        let reply = wrong_method(&Method::DELETE, methods(&own)).reply("r1");
         assert_eq!(reply.headers[ALLOW], allow);
     }
 }
 
 #[test]
 fn a_wrong_method_is_named_as_rest_framework_names_it() {
-    let reply = wrong_method(&Method::GET, methods(OwnPath::Refresh)).reply("r1");
+    let reply = wrong_method(&Method::GET, &[Method::POST]).reply("r1");
     assert_eq!(reply.status.as_u16(), 405);
     assert_eq!(
         serde_json::from_slice::<Value>(&reply.body).unwrap(),

@@ -37,7 +37,6 @@ use crate::wire::cross_site::{self, Verdict};
 pub struct Gate {
     routes: RouteTable,
     auth: Arc<Auth>,
-    cookie: String,
     trusted_origins: Vec<String>,
     cors_origins: Vec<String>,
 }
@@ -74,7 +73,6 @@ impl Gate {
         Self {
             routes: RouteTable::new(config),
             auth,
-            cookie: config.session.cookie.clone(),
             trusted_origins: config.session.trusted_origins.clone(),
             cors_origins: config.cors.allowed_origins.clone(),
         }
@@ -102,7 +100,7 @@ impl Gate {
         if arrival.target.tolerated_by(route.tolerate).is_err() {
             return Denial::of(Refusal::BadTarget, Some(route));
         }
-        let presented = self.auth.presented(&self.cookie, arrival, happened).await;
+        let presented = self.auth.presented(arrival, happened).await;
         self.allowed(arrival, route, presented)
     }
 

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, SET_COOKIE, TRANSFER_ENCODING,
 };
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::convert::Edited;
 use super::stage::Forwarding;
+use crate::auth::cookies::CookieNames;
+use crate::caller::{Anonymous, Caller};
 use crate::identity::forms::{Clears, Given};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::refusal::Refusal;
@@ -27,7 +29,8 @@ pub(super) struct EditRules {
     pub(super) identity: IdentityHeaders,
     pub(super) forms: Arc<IdentityForms>,
     pub(super) protected: ProtectedNames,
-    pub(super) own_cookie: String,
+    /// The names of the gateway's session cookie.
+    pub(super) cookies: CookieNames,
     /// The cookies that are issuers' credentials.
     pub(super) issued_cookies: Vec<String>,
 }
@@ -52,12 +55,15 @@ impl EditRules {
         } else {
             self.issued_cookies.as_slice()
         };
-        let not_theirs: Vec<&str> = self
-            .cookies_of(clears)
-            .chain(issued.iter().map(String::as_str))
-            .filter(|name| Some(*name) != own_session)
-            .collect();
-        match cookies(cookie::strip(&arrival.headers, &not_theirs), &forwarding.given)? {
+        let not_theirs: Vec<&str> =
+            self.cookies_of(clears).chain(issued.iter().map(String::as_str)).collect();
+        let kept = cookie::strip_where(&arrival.headers, |pair| {
+            let is_theirs = own_session.is_some_and(|name| pair.is_called(name))
+                && !CookieNames::is_ours(pair.value());
+            let is_taken = || not_theirs.iter().any(|name| pair.is_called(name));
+            !is_theirs && (self.cookies.take(pair) || is_taken())
+        });
+        match cookies(kept, &forwarding.given)? {
             Some(cookies) => headers.set(COOKIE, cookies),
             None => headers.remove(&COOKIE),
         }
@@ -94,15 +100,31 @@ impl EditRules {
     }
 
     /// Makes the client's answer.
-    pub(super) fn response(&self, response: &mut ResponseHeader, forwarding: &Forwarding) {
-        let known = forwarding.permit.caller().known().is_some();
+    ///
+    /// Under an alias' name the service may have sessions of its own, for who is not signed in. It cannot take ours away
+    /// with one, nor make a browser come with a session of ours.
+    pub(super) fn response(
+        &self,
+        response: &mut ResponseHeader,
+        arrival: &Arrival,
+        forwarding: &Forwarding,
+    ) {
+        let caller = forwarding.permit.caller();
+        let known = caller.known().is_some();
+        let is_over =
+            matches!(caller, Caller::Anonymous(Anonymous::Ignored(Refusal::SessionEnded)));
         let mut headers = Edited(response);
         let route = forwarding.permit.route();
-        let own_session = self.forms.own_session(forwarding.permit.caller(), route);
-        let not_theirs: Vec<&str> = self
+        let own_session = self.forms.own_session(caller, route);
+        let mut not_theirs: Vec<&str> = self
             .cookies_of(self.forms.clears(route))
             .filter(|name| Some(*name) != own_session)
             .collect();
+        if !is_over {
+            not_theirs.extend(self.cookies.brought_aliases(&arrival.headers));
+        }
+        let set = headers.headers().get_all(SET_COOKIE);
+        not_theirs.extend(set.iter().filter_map(|value| self.cookies.planted(value)));
         forward::strip_response(&mut headers, &self.protected, &not_theirs);
         // R63: what was made for one person is not for a shared cache, unless the upstream says so itself.
         if known && !headers.headers().contains_key(CACHE_CONTROL) {
@@ -115,7 +137,7 @@ impl EditRules {
     /// The gateway's cookie, and those of a route's forms.
     fn cookies_of<'a>(&'a self, clears: Option<&'a Clears>) -> impl Iterator<Item = &'a str> {
         let theirs = clears.map_or(&[][..], |clears| &clears.cookies);
-        iter::once(&self.own_cookie).chain(theirs).map(String::as_str)
+        iter::once(self.cookies.own()).chain(theirs.iter().map(String::as_str))
     }
 }
 

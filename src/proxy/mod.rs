@@ -130,7 +130,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
             identity,
             forms,
             protected,
-            own_cookie: config.session.cookie.clone(),
+            cookies: auth.cookie_names().clone(),
             issued_cookies: config
                 .issuers
                 .iter()

@@ -165,7 +165,7 @@ impl ProxyHttp for Service {
             {
                 self.auth.cookie_was_set(proof, sent, set, ctx.at, &mut ctx.happened).await;
             }
-            self.edit.response(response, forwarding);
+            self.edit.response(response, arrival, forwarding);
             if !forwarding.permit.route().forward_preflight {
                 self.endpoints.cors().decorate(arrival, &mut Edited(response));
             }
@@ -179,9 +179,11 @@ impl ProxyHttp for Service {
         if ended && let Some(caller) = ctx.forwarding().map(|f| f.permit.caller().clone()) {
             // The service signed the caller out, and so do we.
             if self.end(&caller, ctx).await
-                && let Some(removal) = self.endpoints.cookie_removal()
+                && let Some(arrival) = &ctx.arrival
             {
-                Edited(response).append(SET_COOKIE, removal);
+                for removal in self.endpoints.cookie_removals(arrival) {
+                    Edited(response).append(SET_COOKIE, removal);
+                }
             }
         }
         ctx.own_share += begun.elapsed();

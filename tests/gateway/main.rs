@@ -13,6 +13,8 @@
     reason = "test helpers may fail loudly, wait in short steps and read the environment"
 )]
 
+// Aliases that answer in a service's own words, and the session cookie under its name.
+mod aliases;
 // The login page in a real browser.
 mod browser;
 // Bodies, WebSockets, timeouts and connections on both sides.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Issuer, Judged, Password};
+use super::{Issuer, Judged, Password, Said};
+use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::django::jws::{NotAccepted, VerifyingKey};
 use crate::django::simplejwt::verify_hand_made;
@@ -22,16 +23,21 @@ impl HandMade {
 }
 
 impl Issuer for HandMade {
-    fn judge(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
+    fn judge(&self, token: &str, at: Timestamp) -> Result<Said, NotAccepted> {
         let made = verify_hand_made(&self.key, &self.claim, self.leeway, token, at)?;
-        Ok(Judged {
+        let expires_at = made.expires_at.map(|end| end.plus(self.leeway));
+        if let Some(session) = made.session {
+            let session = SessionId::new(&session);
+            return Ok(Said::Session { session, user: made.user, expires_at });
+        }
+        Ok(Said::All(Judged {
             user: made.user,
             issued_at: made.issued_at,
-            expires_at: made.expires_at.map(|end| end.plus(self.leeway)),
+            expires_at,
             token_id: made.token_id,
             deny_for: Duration::ZERO,
             password: Password::Unsaid,
             max_age: Some(self.max_age),
-        })
+        }))
     }
 }

@@ -66,9 +66,22 @@ pub(super) fn read(
 ) -> Result<VerifyingKey, IssuerKeyError> {
     let read = match &signature.key {
         IssuerKey::Public(path) => public(signature, path),
-        IssuerKey::Private(path) => private(signature, path),
+        IssuerKey::Private(path) => private(signature, path).and_then(|key| Ok(key.verifying()?)),
     };
     read.map_err(|problem| IssuerKeyError { issuer: settings.name.clone(), problem })
+}
+
+/// The key under which tokens of this issuer can be made, where there is one.
+pub(super) fn signing(
+    settings: &IssuerSettings,
+    signature: &IssuerSignature,
+) -> Result<Option<SigningKey>, IssuerKeyError> {
+    match &signature.key {
+        IssuerKey::Public(_) => Ok(None),
+        IssuerKey::Private(path) => private(signature, path)
+            .map(Some)
+            .map_err(|problem| IssuerKeyError { issuer: settings.name.clone(), problem }),
+    }
 }
 
 fn public(signature: &IssuerSignature, path: &Path) -> Result<VerifyingKey, Problem> {
@@ -77,15 +90,15 @@ fn public(signature: &IssuerSignature, path: &Path) -> Result<VerifyingKey, Prob
     Ok(VerifyingKey::public(signature.algorithm, &pem)?)
 }
 
-fn private(signature: &IssuerSignature, path: &Path) -> Result<VerifyingKey, Problem> {
+fn private(signature: &IssuerSignature, path: &Path) -> Result<SigningKey, Problem> {
     let (bytes, _) = private_file::read(path)?;
     if !signature.algorithm.is_shared() {
-        return Ok(SigningKey::read(signature.algorithm, &bytes)?.verifying()?);
+        return Ok(SigningKey::read(signature.algorithm, &bytes)?);
     }
     // An editor's final newline is not part of it.
     let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     if secret.len() < MIN_SECRET && !secret.is_empty() && !signature.danger_weak_key {
         return Err(Problem::Weak(secret.len()));
     }
-    Ok(SigningKey::read(signature.algorithm, secret)?.verifying()?)
+    Ok(SigningKey::read(signature.algorithm, secret)?)
 }

@@ -18,6 +18,10 @@
 //! because nothing tells a new sign-in from a copy of the old token. The way back is to sign in at the gateway. A changed
 //! password does not end them (Django raises its rounds at a sign-in, and that looks the same).
 //!
+//! A token that an alias made under an issuer's key (`mint`) has a session here, by its `sid`, and none of this applies: it is
+//! good as long as that session and its own `exp` say, and is never taken for one from outside, whatever became of the
+//! session.
+//!
 //! There are three ways to judge ([`Way`]): a token says all itself, and neither the first look nor a later one does any I/O
 //! of its own; for other kinds somebody must be asked; a name and a password are a sign-in each time, remembered for a
 //! moment. A new kind is a file here with an `Issuer` or an `Asked`, and a line in `open`.
@@ -28,6 +32,7 @@ mod drf_token;
 mod ends;
 mod jwt;
 mod key;
+mod mint;
 mod outstanding;
 mod present;
 mod reading;
@@ -47,6 +52,7 @@ use self::drf_token::DrfTokens;
 pub use self::ends::end_of_user;
 use self::ends::{FOR_GOOD, keyed};
 pub use self::key::IssuerKeyError;
+pub(super) use self::mint::Mints;
 pub(super) use self::outstanding::Outstanding;
 use self::outstanding::TakeOver;
 use self::reading::Readings;
@@ -55,7 +61,7 @@ pub(super) use self::refused::{is_anothers, public};
 pub(super) use self::user::Known;
 use self::user::User;
 use super::Watched;
-use crate::caller::{Proof, UserKey};
+use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{CredentialPlace, IssuerKind, IssuerSettings};
 use crate::directory::blacklist::TokenBlacklist;
@@ -76,7 +82,16 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// Verifies the tokens of one kind.
 pub(super) trait Issuer: Send + Sync {
     /// Everything about a token but its user.
-    fn judge(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted>;
+    fn judge(&self, token: &str, at: Timestamp) -> Result<Said, NotAccepted>;
+}
+
+/// What a good token says.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// All that there is to know.
+    All(Judged),
+    /// That it is the gateway's own (`mint`), and of this session; whether it counts is for that to say.
+    Session { session: SessionId, user: String, expires_at: Option<Timestamp> },
 }
 
 /// Judges the credentials of one kind that somebody must be asked about.
@@ -185,6 +200,8 @@ struct One {
     directory: Watched,
     accept_until: Option<Timestamp>,
     proof: Proof,
+    /// Can its tokens be the gateway's own?
+    has_sessions: bool,
     way: Way,
     take_over: Option<TakeOver>,
 }
@@ -259,6 +276,7 @@ impl Issuers {
                     (CredentialPlace::Header { .. }, _) => Proof::Issued(index),
                     (CredentialPlace::Cookie(_), _) => Proof::IssuedCookie(index),
                 },
+                has_sessions: matches!(settings.kind, IssuerKind::Jwt { .. }),
                 way: open(settings, databases)?,
                 take_over: take_over(settings, databases)?,
             });

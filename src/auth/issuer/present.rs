@@ -4,12 +4,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::refused::{is_anothers, public};
-use super::{Asked, Issued, Judged, One, Shown, Way};
+use super::{Asked, Issued, Judged, One, Said, Shown, Way};
 use crate::auth::Auth;
-use crate::caller::{Identity, Proof};
+use crate::auth::memory::Remembered;
+use crate::auth::presented::Credential;
+use crate::caller::{Identity, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
+use crate::store::{Session, SessionBy};
 
 /// A credential, and how it comes.
 #[derive(Clone, Copy)]
@@ -20,8 +23,30 @@ struct Presenting<'a> {
     at: Timestamp,
 }
 
-/// A credential that holds, and whose it is.
-type Found = (Arc<Issued>, Arc<Identity>);
+/// A credential that holds.
+pub(in crate::auth) enum Found {
+    /// Itself, and whose it is.
+    Itself(Arc<Issued>, Arc<Identity>),
+    /// A session of the gateway's.
+    Session(Remembered, Proof),
+}
+
+impl Found {
+    /// As the caller's, which counts as a use of its session.
+    pub(in crate::auth) fn used(
+        self,
+        client: IpAddr,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Credential {
+        match self {
+            Self::Itself(issued, identity) => Credential::Issued(issued, identity),
+            Self::Session(live, proof) => {
+                Credential::Session(live.used(proof, client, at, happened), proof)
+            }
+        }
+    }
+}
 
 impl Auth {
     /// The issuers whose the credential can be, one after another, until one knows it.
@@ -73,15 +98,25 @@ impl Auth {
         if one.is_over(at) {
             return Err(IssuedRefusal::NoLongerAccepted);
         }
+        if one.has_sessions
+            && let Some(live) = self.memory.recall(one.proof, credential, at)
+        {
+            return Ok(Found::Session(live, one.proof));
+        }
         let before = self.memory.recall_issued(index, credential);
         match (&one.way, before) {
             (Way::Said(_), Some(issued)) => {
-                self.holds(one, &issued, at).await.map(|identity| (issued, identity))
+                self.holds(one, &issued, at).await.map(|identity| Found::Itself(issued, identity))
             }
-            (Way::Said(issuer), None) => {
-                let judged = issuer.judge(credential, at)?;
-                self.remember(one, index, credential, judged, at).await
-            }
+            (Way::Said(issuer), None) => match issuer.judge(credential, at)? {
+                Said::All(judged) => self.remember(one, index, credential, judged, at).await,
+                Said::Session { session, user, expires_at } => {
+                    let live = self.of_session(one, &session, &user, at).await?;
+                    let expires_at = expires_at.unwrap_or(live.expires_at);
+                    let live = self.memory.remember(one.proof, credential, live, expires_at);
+                    Ok(Found::Session(live, one.proof))
+                }
+            },
             (Way::Asked(issuer), None) => {
                 let judged = issuer.ask(credential, at).await?;
                 self.remember(one, index, credential, judged, at).await
@@ -95,7 +130,7 @@ impl Auth {
                         Err(IssuedRefusal::PasswordChanged | IssuedRefusal::Expired) => {
                             self.memory.forget_issued(index, credential);
                         }
-                        held => return held.map(|identity| (issued, identity)),
+                        held => return held.map(|identity| Found::Itself(issued, identity)),
                     }
                 }
                 let client = shown.client.ok_or(IssuedRefusal::Malformed)?;
@@ -106,7 +141,7 @@ impl Auth {
                 };
                 let issued = self.memory.judge_once(index, credential, check).await?;
                 let identity = self.holds_now(one, &issued, at).await?;
-                Ok((issued, identity))
+                Ok(Found::Itself(issued, identity))
             }
         }
     }
@@ -130,11 +165,13 @@ impl Auth {
             }
             Err(why) => return Err(why),
         };
-        let Some(turn) = issued.look.turn(every, at) else { return Ok((issued, identity)) };
+        let Some(turn) = issued.look.turn(every, at) else {
+            return Ok(Found::Itself(issued, identity));
+        };
         match self.again(one, issuer, index, credential, &issued, at).await {
             Err(IssuedRefusal::Unavailable) => {
                 turn.failed(every, at);
-                Ok((Arc::clone(&issued), identity))
+                Ok(Found::Itself(Arc::clone(&issued), identity))
             }
             Err(why) => {
                 self.memory.forget_issued(index, credential);
@@ -142,6 +179,23 @@ impl Auth {
             }
             Ok(found) => Ok(found),
         }
+    }
+
+    /// The live session that a token names, if it is of the user whom the token names.
+    async fn of_session(
+        &self,
+        one: &One,
+        session: &SessionId,
+        user: &str,
+        at: Timestamp,
+    ) -> Result<Arc<Session>, IssuedRefusal> {
+        let found = self.sessions.find(SessionBy::Id(session), at).await.map_err(|error| {
+            tracing::warn!(%error, "the store failed");
+            IssuedRefusal::Unavailable
+        })?;
+        let session = found.ok_or(IssuedRefusal::Ended)?;
+        let key = UserKey::new(one.directory.directory.name(), user);
+        if session.identity.load().key == key { Ok(session) } else { Err(IssuedRefusal::BadClaim) }
     }
 
     /// Judges anew what was known before.
@@ -172,7 +226,7 @@ impl Auth {
         let issued = Arc::new(self.issuers.settle(index, judged, at).await?);
         let identity = self.holds_now(one, &issued, at).await?;
         self.memory.remember_issued(index, credential, Arc::clone(&issued));
-        Ok((issued, identity))
+        Ok(Found::Itself(issued, identity))
     }
 
     /// As [`Self::holds`]; the user is asked for again before it is said that their password is another: what was just

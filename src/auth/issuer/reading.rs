@@ -7,12 +7,12 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
 use super::IssuerKeyError;
-use crate::auth::Auth;
+use crate::auth::cookies::CookieNames;
 use crate::caller::Proof;
 use crate::config::{CredentialPlace, IssuerSettings};
 use crate::refusal::Refusal;
 use crate::wire::authorization::{self, Held};
-use crate::wire::cookie::{self, CookieValue};
+use crate::wire::cookie;
 
 /// All places.
 #[derive(Default)]
@@ -37,7 +37,7 @@ pub(in crate::auth) struct Shown<'a> {
 /// The cookies of a request that are credentials.
 pub(in crate::auth) struct Cookies<'a> {
     /// The gateway's own.
-    pub(in crate::auth) own: Option<&'a str>,
+    pub(in crate::auth) own: Vec<&'a str>,
     /// Those that are issuers'.
     pub(in crate::auth) issued: Vec<Shown<'a>>,
 }
@@ -142,28 +142,30 @@ impl Readings {
         Ok(shown)
     }
 
-    /// The cookies that a request brought and that are credentials; `own` is the name of the gateway's.
+    /// The cookies that a request brought and that are credentials; `own` are the names of the gateway's.
     pub(in crate::auth) fn cookies<'a>(
         &'a self,
-        own: &str,
+        own: &CookieNames,
         headers: &'a HeaderMap,
     ) -> Result<Cookies<'a>, Refusal> {
-        let value = |name: &str| match cookie::read(headers, name) {
-            CookieValue::Absent => Ok(None),
-            CookieValue::One(value) => Ok(Some(value)),
-            CookieValue::Conflicting | CookieValue::Malformed => Err(Refusal::BadCookie),
-        };
-        let mut cookies = Cookies { own: value(own)?, issued: Vec::new() };
+        let mut cookies = Cookies { own: own.values(headers)?, issued: Vec::new() };
         for (name, issuers) in &self.cookies {
-            let Some(value) = value(name)? else { continue };
-            if Auth::is_own_cookie(value) || value.is_empty() {
-                continue;
-            }
-            if name == own {
-                cookies.own = None;
-            }
+            let Some(value) = theirs(headers, name)? else { continue };
+            cookies.own.retain(|own| *own != value);
             cookies.issued.push(Shown { token: value, issuers });
         }
         Ok(cookies)
     }
+}
+
+/// The one value of a cookie that is not of the form of ours.
+fn theirs<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Refusal> {
+    let mut values = cookie::values(headers, name)
+        .filter(|value| !value.is_empty() && !CookieNames::is_ours(value));
+    let Some(value) = values.next() else { return Ok(None) };
+    let is_text = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    if !is_text || values.any(|other| other != value) {
+        return Err(Refusal::BadCookie);
+    }
+    Ok(std::str::from_utf8(value).ok())
 }

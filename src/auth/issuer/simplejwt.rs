@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Issuer, Judged, Password};
+use super::{Issuer, Judged, Password, Said};
 use crate::clock::Timestamp;
 use crate::config::SimpleJwtIssuer;
 use crate::django::jws::{Expected, NotAccepted, VerifyingKey};
@@ -56,7 +56,7 @@ impl SimpleJwt {
 }
 
 impl Issuer for SimpleJwt {
-    fn judge(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
-        self.verify(token, at)
+    fn judge(&self, token: &str, at: Timestamp) -> Result<Said, NotAccepted> {
+        self.verify(token, at).map(Said::All)
     }
 }

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
+use super::present::Found;
 use super::*;
 use crate::auth::testkit::{Kit, NOW, account, cheap};
 use crate::config::{IssuerKey, IssuerSignature, SimpleJwtIssuer};
@@ -156,7 +157,10 @@ async fn present(
         What::IssuedRefused { why, .. } => why.name(),
         other => panic!("{other:?}"),
     });
-    let user = found.map(|(_, identity)| identity.key.id.to_string());
+    let user = found.map(|found| {
+        let credential = found.used(crate::auth::testkit::CLIENT, at, &mut Vec::new());
+        credential.identity().key.id.to_string()
+    });
     (user.map_err(|(refusal, _)| refusal), why.collect())
 }
 
@@ -310,7 +314,8 @@ async fn a_token_that_was_signed_out_is_over_and_others_are_not() {
         let mut headers = HeaderMap::new();
         headers.append(header, HeaderValue::from_str(&value).unwrap());
         let shown = kit.auth.issuers.readings.shown(&headers, false).unwrap();
-        let issued = kit.auth.issued(&shown[0], None, later(2), &mut Vec::new()).await.unwrap().0;
+        let found = kit.auth.issued(&shown[0], None, later(2), &mut Vec::new()).await;
+        let Ok(Found::Itself(issued, _)) = found else { panic!("it holds") };
         let mut happened = Vec::new();
         kit.auth.end_issued(&issued, later(2), &mut happened).await.unwrap();
         assert!(matches!(&happened[..], [What::IssuedEnded { .. }]));
@@ -341,6 +346,7 @@ async fn a_token_without_times_ages_from_its_users_first_sight() {
         expires_at: later(700),
         issued_at: later(600),
         token_id: "t",
+        session: None,
     };
     let timed = mint_hand_made(&signing(), &new).unwrap();
     assert_eq!(jwt_auth(&kit, &timed, later(699)).await, Ok(()), "says itself until when");

@@ -169,6 +169,7 @@ async fn only_what_is_wanted_is_issued_and_an_agent_is_cut() {
             at: NOW,
             tokens,
             cookie,
+            issued: None,
         };
         let signed_in = kit.auth.sign_in(request, &mut Vec::new()).await.unwrap();
         assert_eq!((signed_in.tokens.is_some(), signed_in.cookie.is_some()), (tokens, cookie));

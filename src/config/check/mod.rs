@@ -3,6 +3,7 @@
 //! Each function reads its table whole and returns a value in any case, with defaults in place of what cannot be used;
 //! whether there is a configuration in the end is decided by the report alone.
 
+mod alias;
 mod database;
 mod directory;
 mod forms;
@@ -43,7 +44,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     let store = root.table("store", state::store);
     let session = root.table("session", tokens::session);
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session));
-    let paths = root.table("paths", |table| paths::paths(table, tokens.rotation));
+    let paths = root.table("paths", |table| paths::paths(table, tokens.rotation, &issuers));
     warn_of_hidden_routes(root, &routes, &paths);
     upstream::warn_of_unused(root, &upstreams, &routes);
     let geo = root.table("geo", state::geo);

@@ -1,9 +1,9 @@
 //! `[paths]`: what the gateway answers itself, and where.
 
 use super::members::members;
-use super::values;
+use super::{alias, values};
 use crate::config::raw::{Item, Table, Wrong};
-use crate::config::{Members, OwnPath, OwnPathEntry, Rotation};
+use crate::config::{IssuerSettings, Members, OwnPath, OwnPathEntry, Rotation, Shape};
 
 /// The members that an answer of login or refresh, or a refusal, has itself.
 const ANSWERS: [&str; 8] = [
@@ -20,7 +20,11 @@ const ANSWERS: [&str; 8] = [
 pub(super) const ROTATION: [(&str, Rotation); 2] =
     [("single-use", Rotation::SingleUse), ("none", Rotation::None)];
 
-pub(super) fn paths(table: &Table<'_>, rotation: Rotation) -> Vec<OwnPathEntry> {
+pub(super) fn paths(
+    table: &Table<'_>,
+    rotation: Rotation,
+    issuers: &[IssuerSettings],
+) -> Vec<OwnPathEntry> {
     let mut all: Vec<Item<OwnPathEntry>> = Vec::new();
     for own in OwnPath::ALL {
         let key = own.name();
@@ -32,19 +36,29 @@ pub(super) fn paths(table: &Table<'_>, rotation: Rotation) -> Vec<OwnPathEntry> 
             .map(|path| path.to_string())
             .or_else(|| own.default_path().map(str::to_owned));
         let Some(path) = path else { continue };
-        let value = OwnPathEntry { path, own, rotation, extra: Members::default() };
+        let value = OwnPathEntry {
+            path,
+            own,
+            rotation,
+            shape: Shape::default(),
+            extra: Members::default(),
+        };
         let item = Item { value, place: table.place(key) };
         add(table, &mut all, item, table.has(key));
     }
     table.tables("alias", |alias| {
-        if let Some(entry) = read_alias(alias, rotation) {
+        if let Some(entry) = read_alias(alias, rotation, issuers) {
             add(table, &mut all, Item { value: entry, place: alias.place("path") }, true);
         }
     });
     all.into_iter().map(|item| item.value).collect()
 }
 
-fn read_alias(table: &Table<'_>, rotation: Rotation) -> Option<OwnPathEntry> {
+fn read_alias(
+    table: &Table<'_>,
+    rotation: Rotation,
+    issuers: &[IssuerSettings],
+) -> Option<OwnPathEntry> {
     table.require("path", "the path where it is answered as well");
     table.require("to", "which of the own paths it stands for");
     let path = table.text("path", values::canonical_path).map(|path| path.to_string());
@@ -63,9 +77,16 @@ fn read_alias(table: &Table<'_>, rotation: Rotation) -> Option<OwnPathEntry> {
                 .help("remove it"),
         );
     }
+    let shape = alias::shape(table, own, issuers);
+    if !matches!(shape, Shape::SimpleJwt) && table.has("extra") {
+        table.error(
+            "extra",
+            Wrong::new("is for shape = \"simplejwt\"").help("its answers say all of the body"),
+        );
+    }
     let extra = members(table, "extra", |name| ANSWERS.contains(&name));
     let rotation = own_rotation.unwrap_or(rotation);
-    Some(OwnPathEntry { path: path?, own: own?, rotation, extra })
+    Some(OwnPathEntry { path: path?, own: own?, rotation, shape, extra })
 }
 
 /// Of two that collide, the one that is written is wrong, not the default.

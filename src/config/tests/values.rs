@@ -257,6 +257,7 @@ fn own_paths_are_moved_turned_off_and_aliased() {
         path: path.into(),
         own,
         rotation,
+        shape: Shape::SimpleJwt,
         extra: Members::default(),
     };
     assert_eq!(

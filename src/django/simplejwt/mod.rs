@@ -60,6 +60,8 @@ pub struct HandMade {
     pub issued_at: Option<Timestamp>,
     /// `exp`, which the original does not write.
     pub expires_at: Option<Timestamp>,
+    /// `sid`, which the original does not write: the gateway's session that it belongs to.
+    pub session: Option<String>,
 }
 
 /// A SimpleJWT token to mint.
@@ -100,6 +102,8 @@ pub struct NewHandMade<'a> {
     pub issued_at: Timestamp,
     /// `jti`
     pub token_id: &'a str,
+    /// `sid`
+    pub session: Option<&'a str>,
 }
 
 impl TokenType {
@@ -164,11 +168,17 @@ pub fn verify_hand_made(
         Some(Value::Bool(false)) => None,
         _ => claims.user(claim)?.filter(|user| user != "0"),
     };
+    let session = match claims.get("sid") {
+        None => None,
+        Some(Value::String(session)) => Some(session.clone()),
+        Some(_) => return Err(NotAccepted::BadClaim),
+    };
     Ok(HandMade {
         user: user.ok_or(NotAccepted::NoUser)?,
         token_id: claims.token_id(),
         issued_at: claims.date("iat")?,
         expires_at: claims.date("exp")?,
+        session,
     })
 }
 
@@ -243,6 +253,7 @@ pub fn mint_hand_made_with<'a>(
         ("iat", json!(new.issued_at.as_secs())),
         ("jti", json!(new.token_id)),
     ];
+    claims.extend(new.session.map(|session| ("sid", json!(session))));
     claims.extend(more);
     jws::sign(key, &claims)
 }

@@ -322,6 +322,7 @@ fn a_hand_made_token_that_is_minted_has_the_id_as_the_original_writes_it() {
             expires_at: NOW.plus(Duration::from_secs(60)),
             issued_at: NOW,
             token_id: "t",
+            session: (user == "2").then_some("s"),
         };
         let token = mint_hand_made(&key, &new).unwrap();
         let claims = jws::open(&key.verifying().unwrap(), token.expose()).unwrap();
@@ -331,6 +332,7 @@ fn a_hand_made_token_that_is_minted_has_the_id_as_the_original_writes_it() {
         let made = verify_hand_made(&verifying, "id", Duration::ZERO, token.expose(), NOW).unwrap();
         assert_eq!((made.user.as_str(), made.token_id.as_deref()), (user, Some("t")));
         assert_eq!(made.issued_at, Some(NOW));
+        assert_eq!(made.session.as_deref(), new.session);
     }
 }
 

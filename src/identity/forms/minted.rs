@@ -175,6 +175,7 @@ impl Minted {
                     expires_at,
                     issued_at,
                     token_id: &token_id,
+                    session: known.session.as_ref().map(SessionId::as_str),
                 };
                 simplejwt::mint_hand_made_with(&self.key, &new, self.more.of(&known.identity))
             }

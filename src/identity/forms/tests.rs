@@ -231,6 +231,7 @@ async fn a_hand_made_token_has_no_scheme() {
         simplejwt::verify_hand_made(&key, "id", leeway, value.to_str().unwrap(), NOW).unwrap();
     assert_eq!((name.as_str(), found.user.as_str()), ("jwt-auth", "2"));
     assert!(found.expires_at.is_some() && found.token_id.is_some());
+    assert_eq!(found.session.as_deref(), Some("s1"));
     assert_eq!(forms.names().count(), 1);
     assert!(!forms.clears(&config.routes[0]).unwrap().authorization);
 }

@@ -1,4 +1,4 @@
-//! The body of a request to an own path: named fields, from JSON or a form.
+//! The body of a request to an own path: named fields, from JSON or a form, in one line or in parts.
 //!
 //! Existing front ends send what Django REST framework takes, so its rules hold for a field: numbers become their text,
 //! white space around it can be trimmed, and each error has its words. Stricter than there: a member that occurs twice
@@ -16,6 +16,7 @@ use crate::refusal::Refusal;
 use crate::secret::Secret;
 
 mod json;
+mod multipart;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +51,8 @@ pub enum BodyProblem {
     UnsupportedMediaType,
     /// It is not what the content type says.
     Malformed,
+    /// The same, where that is a form in parts.
+    MalformedMultipart,
     /// It is not UTF-8.
     InvalidUtf8,
     /// It is JSON, but no object: what it is instead, in Python's words.
@@ -91,6 +94,9 @@ impl Fields {
         match MediaType::of(content_type.ok_or(BodyProblem::NoContentType)?)? {
             MediaType::Json => Ok(Self { members: json::members(body)?, form: false }),
             MediaType::Form => Ok(Self { members: form_members(body)?, form: true }),
+            MediaType::Multipart(boundary) => {
+                Ok(Self { members: multipart::members(body, boundary)?, form: true })
+            }
         }
     }
 
@@ -146,6 +152,7 @@ impl BodyProblem {
         match self {
             Self::NoContentType | Self::UnsupportedMediaType => Refusal::UnsupportedMediaType,
             Self::Malformed
+            | Self::MalformedMultipart
             | Self::InvalidUtf8
             | Self::NotAnObject(_)
             | Self::DuplicateMember
@@ -171,19 +178,21 @@ impl FieldProblem {
     }
 }
 
-/// The two kinds of body that we read.
-enum MediaType {
+/// The kinds of body that we read.
+enum MediaType<'h> {
     Json,
     Form,
+    /// With its boundary.
+    Multipart(&'h str),
 }
 
-impl MediaType {
-    fn of(content_type: &HeaderValue) -> Result<Self, BodyProblem> {
+impl<'h> MediaType<'h> {
+    fn of(content_type: &'h HeaderValue) -> Result<Self, BodyProblem> {
         let text = content_type.to_str().map_err(|_| BodyProblem::UnsupportedMediaType)?;
         let mut parts = text.split(';');
         let essence = parts.next().unwrap_or_default().trim();
         let is_utf8 =
-            parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
+            parts.clone().filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
                 !name.trim().eq_ignore_ascii_case("charset")
                     || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
             });
@@ -193,6 +202,8 @@ impl MediaType {
             Ok(Self::Json)
         } else if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             Ok(Self::Form)
+        } else if essence.eq_ignore_ascii_case("multipart/form-data") {
+            multipart::boundary(parts).map(Self::Multipart)
         } else {
             Err(BodyProblem::UnsupportedMediaType)
         }

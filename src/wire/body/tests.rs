@@ -142,13 +142,8 @@ fn the_content_type_decides_and_an_empty_body_has_no_fields() {
     ] {
         assert_eq!(parse(Some(content_type), "{}"), Ok(()), "{content_type}");
     }
-    for content_type in [
-        "",
-        "text/plain",
-        "application/json5",
-        "application/json; charset=latin-1",
-        "multipart/form-data; boundary=x",
-    ] {
+    for content_type in ["", "text/plain", "application/json5", "application/json; charset=latin-1"]
+    {
         assert_eq!(
             parse(Some(content_type), "{}"),
             Err(BodyProblem::UnsupportedMediaType),

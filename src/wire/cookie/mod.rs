@@ -33,6 +33,10 @@ pub enum CookieValue<'h> {
     Malformed,
 }
 
+/// One cookie of a request, as some server might read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'p>(&'p [u8]);
+
 /// Reads the cookie `name` from all Cookie lines.
 pub fn read<'h>(headers: &'h HeaderMap, name: &str) -> CookieValue<'h> {
     let (mut bytes, mut pairs) = (0, 0);
@@ -66,11 +70,27 @@ pub fn read<'h>(headers: &'h HeaderMap, name: &str) -> CookieValue<'h> {
     }
 }
 
+/// Every value of the cookie `name`, equal ones and odd ones too. Limits are for [`read`] to look at.
+pub fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    let lines = headers.get_all(COOKIE).iter();
+    lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(move |pair| value_of(pair, name))
+}
+
 /// The Cookie header for the upstream: all lines as one, without the cookies called `names`.
 ///
 /// None if nothing is left. The other cookies stay byte-identical, with the spaces between them.
 pub fn strip(headers: &HeaderMap, names: &[&str]) -> Option<HeaderValue> {
-    let ours = |pair: &[u8]| names.iter().any(|name| is_called(pair, name));
+    strip_where(headers, |pair| names.iter().any(|name| pair.is_called(name)))
+}
+
+/// As [`strip`], without the cookies that `is_taken` says.
+pub fn strip_where(
+    headers: &HeaderMap,
+    is_taken: impl Fn(Pair<'_>) -> bool,
+) -> Option<HeaderValue> {
+    let ours = |pair: &[u8]| is_taken(Pair(pair));
     let mut lines = headers.get_all(COOKIE).iter();
     let first = lines.next()?;
     let single = lines.next().is_none();
@@ -96,13 +116,27 @@ pub fn strip(headers: &HeaderMap, names: &[&str]) -> Option<HeaderValue> {
     HeaderValue::from_maybe_shared(kept.freeze()).ok()
 }
 
-/// Would some server read `pair` as the cookie `name`? Python takes Unicode's spaces off a name (a no-break space, say),
-/// so here everything at its ends goes that no name has.
-fn is_called(pair: &[u8], name: &str) -> bool {
-    let called = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-    let start = called.iter().position(u8::is_ascii_graphic).unwrap_or(called.len());
-    let end = called.iter().rposition(u8::is_ascii_graphic).map_or(start, |last| last + 1);
-    called.get(start..end) == Some(name.as_bytes())
+impl<'p> Pair<'p> {
+    /// Would some server read it as the cookie `name`? Python takes Unicode's spaces off a name (a no-break space, say),
+    /// so here everything at its ends goes that no name has.
+    pub fn is_called(self, name: &str) -> bool {
+        let called = self.0.split(|byte| *byte == b'=').next().unwrap_or_default();
+        graphic(called) == name.as_bytes()
+    }
+
+    /// Its value as the most generous server reads it: without quotes, or anything else at its ends that no value has.
+    pub fn value(self) -> &'p [u8] {
+        let mut parts = self.0.splitn(2, |byte| *byte == b'=');
+        let value = graphic(parts.nth(1).unwrap_or_default());
+        value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
+    }
+}
+
+/// Less what is at its ends and no visible ASCII.
+fn graphic(text: &[u8]) -> &[u8] {
+    let start = text.iter().position(u8::is_ascii_graphic).unwrap_or(text.len());
+    let end = text.iter().rposition(u8::is_ascii_graphic).map_or(start, |last| last + 1);
+    text.get(start..end).unwrap_or_default()
 }
 
 /// The value of `pair` if it is called `name`.

@@ -185,3 +185,25 @@ fn a_set_cookie_sets_or_takes_away() {
         assert_eq!(set_cookie_value(&value, "sessionid"), expected, "{text}");
     }
 }
+
+#[test]
+fn a_cookie_can_be_taken_out_by_its_value() {
+    for (line, left) in [
+        ("sessionid=ours; a=1", Some("a=1")),
+        ("sessionid=theirs; a=1", Some("sessionid=theirs; a=1")),
+        ("sessionid=theirs; sessionid = \"ours\" ", Some("sessionid=theirs")),
+        ("\u{a0}sessionid=ours\u{a0}", None),
+        ("other=ours", Some("other=ours")),
+    ] {
+        let stripped = strip_where(&lines(&[line]), |pair| {
+            pair.is_called("sessionid") && pair.value() == b"ours"
+        });
+        assert_eq!(stripped.as_ref().map(HeaderValue::as_bytes), left.map(str::as_bytes), "{line}");
+    }
+}
+
+#[test]
+fn all_values_of_a_name_are_seen() {
+    let headers = lines(&["a=1; b=2; a = 3", "a=1;a=;A=4;a"]);
+    assert_eq!(values(&headers, "a").collect::<Vec<_>>(), [&b"1"[..], b"3", b"1", b""]);
+}

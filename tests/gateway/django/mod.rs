@@ -1,6 +1,7 @@
 //! In front of a real Django service, with the service's own users: one file for each thing that can go wrong there.
 
 mod admin;
+mod alias_session;
 mod carry;
 mod changes;
 mod front_end;

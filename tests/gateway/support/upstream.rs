@@ -2,7 +2,7 @@
 //!
 //! By default it answers with JSON of what it saw. The path chooses otherwise: `/status/404`, `/hang` (reads and never
 //! answers), `/break` (closes without an answer), `/cookies` (tries to set our cookie and identity headers),
-//! `/drip` (a chunked answer whose second half waits until the test says [`Upstream::release`]).
+//! `/sets?COOKIE` (sets that one), `/drip` (a chunked answer whose second half waits until the test says [`Upstream::release`]).
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -136,6 +136,10 @@ fn serve(mut stream: TcpStream, state: &State) {
                     return;
                 }
                 "/break" => return,
+                "/sets" => {
+                    let cookie = target.split_once('?').unwrap_or_default().1;
+                    answer(&mut stream, "200", &[("Set-Cookie", cookie)], b"{}")
+                }
                 "/cookies" => answer(
                     &mut stream,
                     "200",

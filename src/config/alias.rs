@@ -1,0 +1,114 @@
+//! `paths.alias.shape`: in whose words an alias answers.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// Whose front ends an alias speaks to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// `"simplejwt"`: as the own path itself.
+    #[default]
+    SimpleJwt,
+    /// `"django-session"`: a Django view that signs in or out with a session.
+    DjangoSession(Box<SessionShape>),
+    /// `"jwt"`: a view that answers with one token, made by hand.
+    Jwt(Box<JwtShape>),
+}
+
+/// `shape = "django-session"`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionShape {
+    /// `SESSION_COOKIE_NAME`
+    pub cookie: String,
+    /// `CSRF_COOKIE_NAME`; none: no such cookie is set.
+    pub csrf_cookie: Option<String>,
+    /// What the view says.
+    pub answers: Answers,
+}
+
+/// `shape = "jwt"`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwtShape {
+    /// The `[[issuer]]` whose tokens it gives: an index into [`super::Config::issuers`].
+    pub issuer: usize,
+    /// How long each is good.
+    pub lifetime: Duration,
+    /// The name or the password is not there.
+    pub missing: Answer,
+    /// They are wrong.
+    pub refused: Answer,
+}
+
+/// `paths.alias.answers`: what a view says, word for word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answers {
+    /// Signed in, or out.
+    pub success: Answer,
+    /// The name or the password is not there.
+    pub missing: Answer,
+    /// They are wrong; at a sign-out: nobody is signed in.
+    pub refused: Answer,
+}
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// JSON, or nothing.
+    pub body: String,
+}
+
+impl Shape {
+    /// The name that it gives the session cookie.
+    pub fn cookie(&self) -> Option<&str> {
+        match self {
+            Self::DjangoSession(shape) => Some(&shape.cookie),
+            Self::SimpleJwt | Self::Jwt(_) => None,
+        }
+    }
+}
+
+impl Answer {
+    /// This status, and this body.
+    pub fn new(status: StatusCode, body: &str) -> Self {
+        Self { status, body: body.to_owned() }
+    }
+}
+
+impl Answers {
+    /// Of Django REST framework's views that sign in with a session.
+    pub fn of_session_login() -> Self {
+        Self {
+            success: Answer::new(StatusCode::OK, r#"{"message":"success"}"#),
+            missing: Answer::new(StatusCode::BAD_REQUEST, r#"{"detail":"Malformed request."}"#),
+            refused: Answer::new(StatusCode::FORBIDDEN, ""),
+        }
+    }
+
+    /// Of those that sign out. Nothing can be missing.
+    pub fn of_session_logout() -> Self {
+        Self {
+            success: Answer::new(StatusCode::OK, ""),
+            missing: Answer::new(StatusCode::BAD_REQUEST, ""),
+            refused: Answer::new(
+                StatusCode::UNAUTHORIZED,
+                r#"{"detail":"Authentication credentials were not provided."}"#,
+            ),
+        }
+    }
+}
+
+impl JwtShape {
+    /// As the tutorials' view answers, and what one says that refuses a name and a password.
+    pub fn new(issuer: usize, lifetime: Duration) -> Self {
+        let refused = r#"{"detail":"No active account found with the given credentials"}"#;
+        Self {
+            issuer,
+            lifetime,
+            missing: Answers::of_session_login().missing,
+            refused: Answer::new(StatusCode::FORBIDDEN, refused),
+        }
+    }
+}

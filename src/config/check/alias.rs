@@ -1,0 +1,174 @@
+//! `paths.alias.shape`, and what each shape has to say.
+
+use http::StatusCode;
+
+use super::{DAY, MINUTE, values};
+use crate::config::raw::{Table, Wrong, nearest};
+use crate::config::{
+    Answer, Answers, IssuerKey, IssuerKind, IssuerSettings, JwtShape, OwnPath, SessionShape, Shape,
+};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    SimpleJwt,
+    DjangoSession,
+    Jwt,
+}
+
+const WORDS: [(&str, Word); 3] =
+    [("simplejwt", Word::SimpleJwt), ("django-session", Word::DjangoSession), ("jwt", Word::Jwt)];
+
+const SESSION_KEYS: [&str; 2] = ["cookie", "csrf_cookie"];
+const JWT_KEYS: [&str; 2] = ["issuer", "lifetime"];
+
+pub(super) fn shape(table: &Table<'_>, own: Option<OwnPath>, issuers: &[IssuerSettings]) -> Shape {
+    let word = table.choice("shape", &WORDS).unwrap_or(Word::SimpleJwt);
+    let is_of = |allowed: &[OwnPath], help: &str| {
+        if own.is_some_and(|own| !allowed.contains(&own)) {
+            table.error("shape", Wrong::new("this own path has no such shape").help(help));
+        }
+    };
+    if word != Word::DjangoSession {
+        table.refuse(
+            &SESSION_KEYS,
+            "an alias of this shape sets no such cookie",
+            "it is for shape = \"django-session\"",
+        );
+    }
+    if word != Word::Jwt {
+        table.refuse(
+            &JWT_KEYS,
+            "an alias of this shape mints nothing",
+            "it is for shape = \"jwt\"",
+        );
+    }
+    match word {
+        Word::SimpleJwt => {
+            let help = "it is for shape = \"django-session\" and shape = \"jwt\"";
+            table.refuse(&["answers"], "SimpleJWT's answers are as they are", help);
+            Shape::SimpleJwt
+        }
+        Word::DjangoSession => {
+            is_of(&[OwnPath::Login, OwnPath::Logout], "allowed: to = \"login\" or to = \"logout\"");
+            Shape::DjangoSession(Box::new(session(table, own)))
+        }
+        Word::Jwt => {
+            is_of(&[OwnPath::Login], "allowed: to = \"login\"");
+            jwt(table, issuers).map_or(Shape::SimpleJwt, |shape| Shape::Jwt(Box::new(shape)))
+        }
+    }
+}
+
+fn session(table: &Table<'_>, own: Option<OwnPath>) -> SessionShape {
+    let cookie = table.text("cookie", cookie_name).unwrap_or_else(|| "sessionid".into());
+    let csrf_cookie = table.text("csrf_cookie", |text| {
+        if text.is_empty() { Ok(None) } else { cookie_name(text).map(Some) }
+    });
+    let csrf_cookie = csrf_cookie.unwrap_or_else(|| Some("csrftoken".into()));
+    if csrf_cookie.as_ref() == Some(&cookie) {
+        table.error("csrf_cookie", Wrong::new("is the session's cookie already"));
+    }
+    let answers = if own == Some(OwnPath::Logout) {
+        if table.has("csrf_cookie") {
+            let wrong = Wrong::new("signing out neither sets nor removes it").help("remove it");
+            table.error("csrf_cookie", wrong);
+        }
+        table.table("answers", |table| {
+            let default = Answers::of_session_logout();
+            table.refuse(&["missing"], "nothing can be missing at a sign-out", "remove it");
+            Answers {
+                success: answer(table, "success", default.success),
+                refused: answer(table, "refused", default.refused),
+                missing: default.missing,
+            }
+        })
+    } else {
+        table.table("answers", |table| {
+            let default = Answers::of_session_login();
+            Answers {
+                success: answer(table, "success", default.success),
+                missing: answer(table, "missing", default.missing),
+                refused: answer(table, "refused", default.refused),
+            }
+        })
+    };
+    SessionShape { cookie, csrf_cookie, answers }
+}
+
+fn jwt(table: &Table<'_>, issuers: &[IssuerSettings]) -> Option<JwtShape> {
+    table.require(
+        "issuer",
+        "the name of an [[issuer]] of kind = \"jwt\", under whose key tokens are made",
+    );
+    let named = table.text("issuer", |text| named(text, issuers));
+    let lifetime = table.duration("lifetime", MINUTE..=366 * DAY);
+    let default = named.map(|(index, max_age)| JwtShape::new(index, lifetime.unwrap_or(max_age)));
+    let (missing, refused) = table.table("answers", |table| {
+        let Some(default) = &default else {
+            table.pass_over(&["success", "missing", "refused"]);
+            return (None, None);
+        };
+        table.refuse(&["success"], "the answer is the token", "remove it");
+        let missing = answer(table, "missing", default.missing.clone());
+        (Some(missing), Some(answer(table, "refused", default.refused.clone())))
+    });
+    Some(JwtShape { missing: missing?, refused: refused?, ..default? })
+}
+
+/// An issuer under whose key tokens can be made.
+fn named(text: &str, issuers: &[IssuerSettings]) -> Result<(usize, std::time::Duration), Wrong> {
+    let of_kind = |issuer: &&IssuerSettings| matches!(issuer.kind, IssuerKind::Jwt { .. });
+    let names = || issuers.iter().filter(of_kind).map(|issuer| issuer.name.as_str());
+    let found = issuers.iter().enumerate().find(|(_, issuer)| issuer.name == text);
+    match found.map(|(index, issuer)| (index, &issuer.kind)) {
+        Some((index, IssuerKind::Jwt { signature, max_age, .. })) => match signature.key {
+            IssuerKey::Private(_) => Ok((index, *max_age)),
+            IssuerKey::Public(_) => {
+                Err(Wrong::new(format!("the issuer {text:?} has only a public key"))
+                    .help("name the private one in its key_file"))
+            }
+        },
+        Some(_) => Err(Wrong::new(format!("the issuer {text:?} is not of kind = \"jwt\""))),
+        None => {
+            let wrong = Wrong::new(format!("there is no issuer {text:?} of kind = \"jwt\""));
+            Err(match nearest(text, names()) {
+                Some(meant) => wrong.help(format!("did you mean {meant:?}?")),
+                None => wrong,
+            })
+        }
+    }
+}
+
+/// One answer: each of its keys has a default of its own.
+fn answer(table: &Table<'_>, key: &'static str, default: Answer) -> Answer {
+    let range = if key == "success" { 200..=299 } else { 400..=499 };
+    table.table(key, |table| {
+        let status = table.number::<u16>("status", range);
+        let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+        let body = table.text("body", |text| {
+            let is_json = serde_json::from_str::<serde_json::Value>(text).is_ok();
+            if text.is_empty() || is_json {
+                return Ok(text.to_owned());
+            }
+            Err(Wrong::new("is no JSON")
+                .help("like body = '{\"message\": \"success\"}', or \"\" for nothing"))
+        });
+        let status = status.unwrap_or(default.status);
+        let body = body.unwrap_or(default.body);
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) && !body.is_empty()
+        {
+            table.error("status", Wrong::new(format!("{} has no body", status.as_u16())));
+        }
+        Answer { status, body }
+    })
+}
+
+/// The `__Host-` and `__Secure-` of other names would ask for attributes that an operator can turn off.
+fn cookie_name(text: &str) -> Result<String, Wrong> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) || text.starts_with("__") {
+        return Err(Wrong::new(format!("{text:?} is no name of a service's cookie"))
+            .help("allowed: letters, digits, - _ and ., without __ in front; like \"sessionid\""));
+    }
+    values::filled(text)
+}

@@ -1,0 +1,308 @@
+//! Aliases that answer in a service's own words: `shape = "django-session"` and `shape = "jwt"`.
+//!
+//! The front end of a service that had a sign-in of its own goes on posting to the same path, and gets the status, the body
+//! and the cookies that it expects. What an operator may state, word for word, are the answers of the view: signed in (or
+//! out), a missing field, a wrong one. What the framework below a view says (405, 415, a body that cannot be read) and what
+//! only a gateway says (429, 503, a request of another site) has our members `code` and `request_id` besides.
+//!
+//! A session's cookie is the gateway's own under the service's name (`auth::cookies`). The `csrftoken` beside it is a value
+//! that nobody keeps: Django compares the cookie with the header or field that comes with it, and with nothing else.
+//!
+//! Where it differs from a Django REST framework view that calls `login()`, on purpose:
+//! - A sign-in always begins a new session and ends the old one; Django keeps the key if the user is the same.
+//! - Who is signed in needs no `X-CSRFToken` to sign in or out here: the sender is judged by `Origin`, `Referer` and
+//!   `Sec-Fetch-Site`, as for the gateway's own cookie. `Authorization` is not looked at to sign in, not even a bad one.
+//! - A user name or password that is no text (a list, `true`) is a missing one, whatever the password's hasher makes of it.
+//!   What such a view fails on (500) is 400: a body that is JSON and no object. A member that occurs twice is 400.
+//! - Cookies are `Secure`, and last as long as a session of the gateway can.
+//! - 401 says `WWW-Authenticate: Bearer`: with Django's `Basic`, browsers ask for a password in a window of their own.
+//! - A wrong password at the hand-made JWT's view, which forgets to answer it (500), is 403.
+
+use bytes::Bytes;
+use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+
+use super::login::{Credentials, Wanted};
+use super::logout::{Extent, keeps_cookie};
+use super::refused::Refused;
+use super::{Endpoints, Served};
+use crate::auth::Mint;
+use crate::config::{Answer, JwtShape, OwnPath, OwnPathEntry, SessionShape, Shape};
+use crate::event::What;
+use crate::refusal::Refusal;
+use crate::secret::{NoRandomness, Secret, random_bytes};
+use crate::wire::arrival::Arrival;
+use crate::wire::body::{FieldProblem, Fields};
+use crate::wire::cookie::SetCookie;
+use crate::wire::reply::Reply;
+
+/// A year less a day or two, as Django has it.
+const CSRF_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(31_449_600);
+
+/// As Django's own secrets of this kind are written.
+const CSRF_ALPHABET: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+const CSRF_LENGTH: usize = 32;
+
+/// What keeps a body from having a name and a password.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lack {
+    /// One of them is not there.
+    Missing,
+    /// One of them cannot be anybody's.
+    Nobodys,
+}
+
+impl Endpoints {
+    /// A sign-in or sign-out in another shape than SimpleJWT's.
+    pub(super) async fn alias(
+        &self,
+        own: &OwnPathEntry,
+        arrival: &Arrival,
+        body: &Bytes,
+        happened: &mut Vec<What>,
+    ) -> Served {
+        match (&own.shape, own.own) {
+            (Shape::DjangoSession(shape), OwnPath::Login) => {
+                self.session_login(shape, arrival, body, happened).await
+            }
+            (Shape::DjangoSession(shape), OwnPath::Logout) => {
+                self.session_logout(shape, arrival, happened).await
+            }
+            (Shape::Jwt(shape), OwnPath::Login) => {
+                self.jwt_login(shape, arrival, body, happened).await
+            }
+            // The configuration has no other.
+            _ => Served::refused(Refusal::Internal.into(), &arrival.request_id),
+        }
+    }
+
+    async fn session_login(
+        &self,
+        shape: &SessionShape,
+        arrival: &Arrival,
+        body: &Bytes,
+        happened: &mut Vec<What>,
+    ) -> Served {
+        let said = (&shape.answers.missing, &shape.answers.refused);
+        let wanted = Wanted { tokens: false, cookie: true, issued: None };
+        let signed_in = match self.enter(said, arrival, body, wanted, happened).await {
+            Ok(signed_in) => signed_in,
+            Err(served) => return served,
+        };
+        let reply = stated(&shape.answers.success);
+        let reply = match &signed_in.cookie {
+            Some(value) => self.cookie.set(reply, Some(&shape.cookie), value, arrival),
+            None => Err(Refusal::Internal),
+        };
+        let reply = reply.and_then(|reply| self.with_csrf_cookie(shape, reply));
+        Served::of(reply.map_err(Refused::from), arrival)
+    }
+
+    async fn session_logout(
+        &self,
+        shape: &SessionShape,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Served {
+        // Such a view does not look at the body.
+        let ended = self.end(Extent::Session, arrival, &Fields::default(), happened).await;
+        let mut served = match ended {
+            Ok(true) => Served::reply(stated(&shape.answers.success)),
+            Ok(false) => Served {
+                reply: stated(&shape.answers.refused),
+                refusal: Some(Refusal::NotAuthenticated),
+            },
+            Err(refused) => Served::refused(refused, &arrival.request_id),
+        };
+        if !keeps_cookie(&served) {
+            served.reply = self.remove_brought_cookies(arrival, served.reply);
+        }
+        served
+    }
+
+    async fn jwt_login(
+        &self,
+        shape: &JwtShape,
+        arrival: &Arrival,
+        body: &Bytes,
+        happened: &mut Vec<What>,
+    ) -> Served {
+        let said = (&shape.missing, &shape.refused);
+        let mint = Mint { issuer: shape.issuer, lifetime: shape.lifetime };
+        let wanted = Wanted { tokens: false, cookie: false, issued: Some(mint) };
+        let token = match self.enter(said, arrival, body, wanted, happened).await {
+            Ok(signed_in) => signed_in.issued,
+            Err(served) => return served,
+        };
+        match token {
+            Some(token) => {
+                Served::reply(Reply::json(StatusCode::OK, &json!({"token": token.expose()})))
+            }
+            None => Served::refused(Refusal::Internal.into(), &arrival.request_id),
+        }
+    }
+
+    /// Signs in; what a view says to a missing and to a wrong field is said so.
+    async fn enter(
+        &self,
+        (missing, wrong): (&Answer, &Answer),
+        arrival: &Arrival,
+        body: &Bytes,
+        wanted: Wanted,
+        happened: &mut Vec<What>,
+    ) -> Result<crate::auth::SignedIn, Served> {
+        let refused = |refused| Served::refused(refused, &arrival.request_id);
+        let says = |answer, refusal| Served { reply: stated(answer), refusal: Some(refusal) };
+        let fields = self.login_fields(arrival, body).map_err(refused)?;
+        let given = given(&fields).map_err(|lack| match lack {
+            Lack::Missing => says(missing, Refusal::BadBody),
+            Lack::Nobodys => says(wrong, Refusal::BadCredentials),
+        })?;
+        self.sign_in(arrival, &given, wanted, happened).await.map_err(|why| match why.refusal {
+            Refusal::BadCredentials => says(wrong, Refusal::BadCredentials),
+            _ => refused(why),
+        })
+    }
+
+    fn with_csrf_cookie(&self, shape: &SessionShape, reply: Reply) -> Result<Reply, Refusal> {
+        let Some(name) = &shape.csrf_cookie else { return Ok(reply) };
+        let value = csrf_token().map_err(|_| Refusal::Internal)?;
+        let cookie = SetCookie::new(name, value.expose())
+            .max_age(CSRF_MAX_AGE)
+            .http_only(false)
+            .secure(self.cookie.secure());
+        Ok(reply.with_header(SET_COOKIE, cookie.header().ok_or(Refusal::Internal)?))
+    }
+}
+
+/// Name and password as such a view reads them: byte for byte, and what is empty is not there.
+fn given(fields: &Fields) -> Result<Credentials<'_>, Lack> {
+    let text = |name| {
+        fields.text(name).map_err(|problem| match problem {
+            FieldProblem::Required
+            | FieldProblem::Null
+            | FieldProblem::Blank
+            | FieldProblem::NotAString => Lack::Missing,
+            FieldProblem::NullCharacters | FieldProblem::Surrogate(_) => Lack::Nobodys,
+        })
+    };
+    let (username, password) = match (text("username"), text("password")) {
+        (Ok(username), Ok(password)) => (username, password),
+        (Err(Lack::Missing), _) | (_, Err(Lack::Missing)) => return Err(Lack::Missing),
+        (Err(lack), _) | (_, Err(lack)) => return Err(lack),
+    };
+    Ok(Credentials { username, password: Secret::new(password) })
+}
+
+/// What the operator states.
+fn stated(answer: &Answer) -> Reply {
+    let mut reply = Reply::empty(answer.status);
+    if !answer.body.is_empty() {
+        reply = reply.with_body("application/json", answer.body.clone());
+    }
+    if answer.status == StatusCode::UNAUTHORIZED {
+        let challenge = HeaderValue::from_static("Bearer realm=\"api\"");
+        reply.headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    reply
+}
+
+/// 190 random bits in Django's alphabet.
+fn csrf_token() -> Result<Secret, NoRandomness> {
+    let mut token = String::with_capacity(CSRF_LENGTH);
+    while token.len() < CSRF_LENGTH {
+        // 248 is the largest multiple of 62 below 256: no letter is likelier than another.
+        let fair = random_bytes::<64>()?.into_iter().filter(|byte| *byte < 248);
+        let letters = fair.filter_map(|byte| CSRF_ALPHABET.get(usize::from(byte % 62)));
+        token.extend(letters.take(CSRF_LENGTH - token.len()).copied().map(char::from));
+    }
+    Ok(Secret::new(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lack(body: &str) -> Option<Lack> {
+        let json = HeaderValue::from_static("application/json");
+        given(&Fields::parse(Some(&json), body.as_bytes()).unwrap()).err()
+    }
+
+    #[test]
+    fn what_such_a_view_takes_for_missing_is_missing() {
+        for body in [
+            "{}",
+            r#"{"username": "kim"}"#,
+            r#"{"password": "pw"}"#,
+            r#"{"username": "kim", "password": ""}"#,
+            r#"{"username": null, "password": "pw"}"#,
+            r#"{"username": [], "password": {}}"#,
+            r#"{"username": "a\u0000b", "password": ""}"#,
+        ] {
+            assert_eq!(lack(body), Some(Lack::Missing), "{body}");
+        }
+        for body in [
+            r#"{"username": "a\u0000b", "password": "pw"}"#,
+            r#"{"username": "\ud800", "password": "p"}"#,
+        ] {
+            assert_eq!(lack(body), Some(Lack::Nobodys), "{body}");
+        }
+        for body in [
+            r#"{"username": " kim ", "password": " "}"#,
+            r#"{"username": 1, "password": 2.5, "a": []}"#,
+        ] {
+            assert_eq!(lack(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn neither_name_nor_password_is_trimmed() {
+        let fields = Fields::parse(
+            Some(&HeaderValue::from_static("application/x-www-form-urlencoded")),
+            b"username=+kim+&password=+pw",
+        );
+        let fields = fields.unwrap();
+        let given = given(&fields).unwrap();
+        assert_eq!((given.username, given.password.expose()), (" kim ", " pw"));
+    }
+
+    #[test]
+    fn an_answer_is_what_was_stated_word_for_word() {
+        let reply = stated(&Answer::new(StatusCode::OK, r#"{ "ok": true }"#));
+        assert_eq!(reply.headers["content-type"], "application/json");
+        assert_eq!(&reply.body[..], br#"{ "ok": true }"#);
+        let reply = stated(&Answer::new(StatusCode::FORBIDDEN, ""));
+        assert!(reply.body.is_empty() && !reply.headers.contains_key("content-type"));
+        assert!(!reply.headers.contains_key(WWW_AUTHENTICATE));
+        let reply = stated(&Answer::new(StatusCode::UNAUTHORIZED, ""));
+        assert_eq!(reply.headers[WWW_AUTHENTICATE], "Bearer realm=\"api\"");
+    }
+
+    #[test]
+    fn a_csrf_token_is_as_django_writes_it() {
+        let (one, two) = (csrf_token().unwrap(), csrf_token().unwrap());
+        for token in [&one, &two] {
+            assert_eq!(token.expose().len(), 32);
+            assert!(token.expose().bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        }
+        assert_ne!(one.expose(), two.expose());
+    }
+
+    #[test]
+    fn a_get_is_not_for_an_alias_that_has_no_page() {
+        let shape = SessionShape {
+            cookie: "sessionid".into(),
+            csrf_cookie: None,
+            answers: crate::config::Answers::of_session_login(),
+        };
+        let own = OwnPathEntry {
+            path: "/in".into(),
+            own: OwnPath::Login,
+            rotation: crate::config::Rotation::default(),
+            extra: crate::config::Members::default(),
+            shape: Shape::DjangoSession(Box::new(shape)),
+        };
+        assert_eq!(super::super::methods(&own), [http::Method::POST]);
+    }
+}
