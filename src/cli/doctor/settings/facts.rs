@@ -30,6 +30,7 @@ pub(super) struct Facts {
     pub(super) debug: bool,
     pub(super) allowed_hosts: Vec<String>,
     pub(super) trusted_origins: Vec<String>,
+    pub(super) csrf_cookie: String,
     /// Header and value; empty for none.
     pub(super) proxy_ssl_header: Vec<String>,
     pub(super) ssl_redirect: bool,

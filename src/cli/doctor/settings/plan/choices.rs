@@ -121,7 +121,7 @@ fn custom_tokens(facts: &Facts, report: &mut Report) -> bool {
         Mark::Warning,
         "simplejwt",
         format!("{what} is the project's own: obtaining and refreshing is left to the service"),
-        "If it only adds members or claims, the gateway can answer there: docs/django.md, extra and claims.",
+        "If it only adds members or claims, the gateway can answer there: docs/simplejwt.md, extra and claims.",
     );
     true
 }

@@ -1,9 +1,13 @@
 //! `[paths]`, its aliases, and `[tokens]`: the URLs that front ends know.
 
-use super::super::facts::Endpoint;
+use super::super::facts::{Endpoint, SimpleJwt};
 use super::Planner;
+use super::toml::Toml;
 use crate::cli::doctor::finding::Mark;
 use crate::config::OwnPath;
+
+/// Whose views are pages or have shapes of their own.
+const PACKAGES: [&str; 4] = ["django.", "allauth.", "dj_rest_auth.", "rest_framework"];
 
 /// Where an own path goes whose default the project has itself.
 const ELSEWHERE: &str = "/doorwarden";
@@ -30,6 +34,7 @@ impl Planner<'_> {
                 format!("The gateway's own is at {to}."),
             );
         }
+        self.session_aliases();
         let Some(jwt) = facts.simplejwt.as_ref().filter(|_| self.choices.simplejwt.is_some())
         else {
             return;
@@ -39,6 +44,10 @@ impl Planner<'_> {
                 self.alias(endpoint, to, jwt.rotate);
             }
         }
+        self.tokens(jwt);
+    }
+
+    fn tokens(&mut self, jwt: &SimpleJwt) {
         let toml = &mut self.toml;
         toml.table("[tokens]");
         let access = jwt.access_lifetime.clamp(10, 86_400);
@@ -70,6 +79,36 @@ impl Planner<'_> {
             "simplejwt-blacklist" if !makes_its_own => Some(OwnPath::Blacklist),
             "simplejwt-verify" => Some(OwnPath::Verify),
             _ => None,
+        }
+    }
+
+    /// Views of the project's own that sign in with a session: what they answer is not to be seen in settings, so that the
+    /// blocks are comments, and the paths stay the service's.
+    fn session_aliases(&mut self) {
+        let facts = self.facts;
+        let Some(sessions) = &facts.sessions else { return };
+        let own = |one: &&Endpoint| {
+            one.exact
+                && matches!(one.kind.as_str(), "login" | "logout")
+                && !PACKAGES.iter().any(|package| one.view.starts_with(package))
+        };
+        for endpoint in facts.urls.endpoints.iter().filter(own) {
+            let mut block = Toml::default();
+            block.table("[[paths.alias]]");
+            block.string("path", &endpoint.path, &endpoint.view);
+            block.string("to", &endpoint.kind, "");
+            block.string("shape", "django-session", "");
+            block.string("cookie", &sessions.cookie, "SESSION_COOKIE_NAME");
+            if endpoint.kind == "login" {
+                block.string("csrf_cookie", &facts.csrf_cookie, "CSRF_COOKIE_NAME");
+            }
+            self.toml.comment("");
+            self.toml.comment(&format!(
+                "{} stays the service's. For the gateway to answer there, take the \"#\" away and add what the view \
+                 answers (docs/aliases.md).",
+                endpoint.path
+            ));
+            self.toml.commented(&block);
         }
     }
 

@@ -59,7 +59,7 @@ fn project() -> Value {
             "admins": ["/admin/"], "view_classes": [], "paths": ["/api/token/", "/api/token/refresh/"],
         },
         "taken": [], "static_url": "/static/", "media_url": "/media/", "debug": false, "allowed_hosts": ["shop.example"],
-        "trusted_origins": [], "proxy_ssl_header": ["HTTP_X_FORWARDED_PROTO", "https"], "ssl_redirect": false,
+        "trusted_origins": [], "csrf_cookie": "csrftoken", "proxy_ssl_header": ["HTTP_X_FORWARDED_PROTO", "https"], "ssl_redirect": false,
         "use_tz": true, "cors": false, "wsgi": "shop.wsgi.application", "asgi": "", "problems": [],
     })
 }
@@ -448,6 +448,33 @@ fn what_a_proxy_breaks_is_told() {
     assert!(config.routes.iter().all(|route| route.forward_preflight));
     let (_, config, _) = planned(with("/wsgi", json!("")));
     assert!(!config.upstreams[0].buffer_chunked);
+}
+
+#[test]
+fn a_sign_in_of_the_projects_own_is_a_comment() {
+    let endpoints = json!([
+        endpoint("/api/login", "login"),
+        endpoint("/api/logout", "logout"),
+        {"path": "/accounts/login/", "exact": true, "kind": "login", "view": "django.contrib.auth.views.LoginView", "custom": false},
+    ]);
+    let (plan, config, _) = planned(with("/urls/endpoints", endpoints));
+    assert!(config.paths.iter().all(|entry| entry.path != "/api/login"));
+    assert_eq!(route(&config, "/api/login").access, Access::Public);
+    assert!(!plan.toml.contains("#path = \"/accounts/login/\""));
+    // Without their "#", they are blocks as any others.
+    let lines = plan.toml.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with([' ', '\n']) => rest,
+        _ => line,
+    });
+    let uncommented = lines.collect::<Vec<_>>().join("\n");
+    let (config, _) = Config::parse(&uncommented, Path::new("/etc"), "gateway.toml")
+        .unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let at =
+        |path: &str| config.paths.iter().find(|entry| entry.path == path).map(|entry| entry.own);
+    assert_eq!(
+        (at("/api/login"), at("/api/logout")),
+        (Some(OwnPath::Login), Some(OwnPath::Logout))
+    );
 }
 
 #[test]
