@@ -16,8 +16,7 @@ use crate::directory::{Directory, private_file};
 use crate::identity::IdentityForms;
 use crate::telemetry::{Metrics, Names};
 
-/// What came of it; each with its name.
-#[derive(Debug)]
+/// What came of it; each with its name. It holds secrets, so that nothing prints it.
 pub struct Examined {
     /// Directories, in their order.
     pub directories: Vec<(String, Asked)>,
@@ -41,10 +40,11 @@ pub enum Asked {
 }
 
 /// What a form gives.
-#[derive(Debug)]
 pub enum Gives {
     /// These header fields. The values are secrets.
     Headers(Vec<(HeaderName, HeaderValue)>),
+    /// Nothing for this user, and why.
+    Refused(String),
     /// It was not made: nobody was asked for, or it would be written.
     Untried,
 }
@@ -131,5 +131,8 @@ async fn give(
     let Some(identity) = user else { return Ok(Gives::Untried) };
     let known = Known { identity: Arc::clone(identity), session: None, proof: Proof::AccessToken };
     let given = forms.give(&Caller::Known(known), &route, SystemClock.now()).await;
-    given.map(|given| Gives::Headers(given.headers)).map_err(|refusal| refusal.detail().to_owned())
+    Ok(match given {
+        Ok(given) => Gives::Headers(given.headers),
+        Err(refusal) => Gives::Refused(refusal.detail().to_owned()),
+    })
 }

@@ -62,6 +62,11 @@ pub(in crate::cli::doctor) fn here(
     }
     for (form, gives) in &examined.forms {
         match gives {
+            Ok(Gives::Refused(why)) => report.add(
+                Mark::Warning,
+                "key",
+                format!("the identity form {form} gives nothing for {name}: {why}"),
+            ),
             Ok(_) => report.add(Mark::Fine, "key", format!("the identity form {form} can be made")),
             Err(why) => {
                 report.add(Mark::Failure, "key", format!("the identity form {form}: {why}"))

@@ -8,6 +8,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use zeroize::Zeroizing;
+
 use super::facts::Facts;
 use crate::cli::Failure;
 
@@ -50,8 +52,9 @@ pub(super) fn read(
             python.display()
         )));
     }
+    let answer = Zeroizing::new(output.stdout);
     // The error could quote a value, and values are secrets here.
-    serde_json::from_slice(&output.stdout).map_err(|error| {
+    serde_json::from_slice(&answer).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         Failure::Failed(format!("what Django answered cannot be read ({line}:{column})"))
     })
