@@ -4,6 +4,7 @@
 //! anything is served: keys, certificate, databases and store are opened, the sockets are bound, and only then does the
 //! first request come in.
 
+pub mod examine;
 pub mod offline;
 mod state;
 

@@ -5,6 +5,7 @@
 //! about is refused, and with 69 (EX_UNAVAILABLE) that nobody could be asked.
 #![expect(clippy::print_stderr, reason = "what is wrong with a command goes to standard error")]
 
+mod doctor;
 mod explain;
 mod health;
 mod operate;
@@ -58,6 +59,8 @@ enum Command {
     /// Copy the store while it is in use.
     #[command(subcommand)]
     Store(operate::StoreCommand),
+    /// Examine a service: what a gateway in front of it must know, and a configuration for it.
+    Doctor(Box<doctor::Arguments>),
     /// Say what the running gateway would do with a request or a token, and why; nothing is sent, used or counted.
     ///
     /// Exits with 0 if it would pass, 1 if it would be refused, and 69 if nobody could be asked.
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
         Some(Command::Key(command)) => operate::keys(command),
         Some(Command::Session(command)) => operate::sessions(command),
         Some(Command::Store(command)) => operate::store(command),
+        Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Explain(explain)) => explain::run(&explain),
         Some(Command::Health { admin }) => health::check(&admin),
     };

@@ -29,6 +29,8 @@ mod databases;
 mod detect;
 // In front of a real Django service.
 mod django;
+// What the doctor finds out and writes, and a gateway that runs with it.
+mod doctor;
 // The documentation's tables, held to the code.
 mod documentation;
 // What a request would meet, told beforehand.

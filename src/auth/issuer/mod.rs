@@ -242,6 +242,14 @@ fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerK
     })
 }
 
+/// Can its key be read and used?
+///
+/// # Errors
+/// [`IssuerKeyError`] if not.
+pub fn try_key(settings: &IssuerSettings, databases: &Databases) -> Result<(), IssuerKeyError> {
+    open(settings, databases).map(drop)
+}
+
 impl Issuers {
     /// Reads the keys.
     pub(super) fn open(

@@ -196,6 +196,13 @@ fn seeded() -> &'static [u8] {
     })
 }
 
+/// The environment in which the service is run with this database: for whoever runs its `manage.py`.
+pub(crate) fn environment(database: &str) -> [(&'static str, String); 2] {
+    let key = if database.contains("://") { "DJANGO_DATABASE_URL" } else { "DJANGO_DB" };
+    let venv = interpreter().ancestors().nth(2).unwrap();
+    [(key, database.to_owned()), ("VIRTUAL_ENV", venv.display().to_string())]
+}
+
 /// Python with Django, which `scripts/setup` makes. It runs here when that was not done.
 fn interpreter() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
@@ -214,6 +221,6 @@ fn interpreter() -> &'static Path {
 }
 
 /// The top of the repository.
-pub(super) fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

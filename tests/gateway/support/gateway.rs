@@ -191,7 +191,8 @@ format = "json"
 }
 
 impl Gateway {
-    fn launch(folder: TempDir) -> Self {
+    /// With the `gateway.toml` of this folder, whoever wrote it.
+    pub(crate) fn launch(folder: TempDir) -> Self {
         let mut gateway = Self {
             child: None,
             log: Arc::default(),
@@ -227,10 +228,7 @@ impl Gateway {
             if let Some(status) = self.child.as_mut()?.try_wait().unwrap() {
                 panic!("the gateway ended with {status}:\n{}", self.log().join("\n"));
             }
-            self.log()
-                .iter()
-                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-                .find(|line| line["message"] == "listening")
+            self.log().iter().find_map(|line| listening(line))
         });
         let address = |field: &str| listening[field].as_str().and_then(|a| a.parse().ok());
         self.http = address("http").expect("an http address");
@@ -323,6 +321,16 @@ impl Drop for Gateway {
         }
         self.kill();
     }
+}
+
+/// What the line says that tells where it listens, in either format of the log.
+fn listening(line: &str) -> Option<serde_json::Value> {
+    if let Ok(json) = serde_json::from_str::<serde_json::Value>(line) {
+        return (json["message"] == "listening").then_some(json);
+    }
+    let (_, fields) = line.split_once(": listening ")?;
+    let fields = fields.split(' ').filter_map(|field| field.split_once('='));
+    Some(fields.map(|(name, value)| (name, value.trim_matches('"'))).collect())
 }
 
 /// Sends a signal to a process.

@@ -1,0 +1,152 @@
+//! A configuration tried without starting it: are its directories there, its keys usable, and what would its services get?
+//!
+//! Nothing is written, in no store and no service: an identity form that makes rows is only looked at.
+
+use std::sync::Arc;
+
+use http::header::{HeaderName, HeaderValue};
+
+use super::{directories, install_crypto, runtime};
+use crate::auth::issuer::try_key;
+use crate::auth::kept::KeptCookies;
+use crate::caller::{Caller, Identity, Known, Proof};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{Config, FormKind, Route, RouteForms};
+use crate::directory::database::Databases;
+use crate::directory::{Directory, private_file};
+use crate::identity::IdentityForms;
+use crate::store::memory::Memory;
+use crate::telemetry::{Metrics, Names};
+
+/// What came of it; each with its name. It holds secrets, so that nothing prints it.
+pub struct Examined {
+    /// Directories, in their order.
+    pub directories: Vec<(String, Asked)>,
+    /// Issuers, and why their keys cannot be used.
+    pub issuers: Vec<(String, Result<(), String>)>,
+    /// Identity forms, and what they give for the user.
+    pub forms: Vec<(String, Result<Gives, String>)>,
+}
+
+/// What a directory said.
+#[derive(Debug)]
+pub enum Asked {
+    /// It answers; nobody was asked for.
+    Answers,
+    /// It knows the user: the id, and whether they may sign in.
+    Knows(String, bool),
+    /// It has no such user.
+    KnowsNot,
+    /// It cannot be asked.
+    Fails(String),
+}
+
+/// What a form gives.
+pub enum Gives {
+    /// These header fields. The values are secrets.
+    Headers(Vec<(HeaderName, HeaderValue)>),
+    /// Nothing for this user, and why.
+    Refused(String),
+    /// It was not made: nobody was asked for, or it would be written.
+    Untried,
+}
+
+/// Tries everything; `user` is looked up, and is who the forms are made for.
+///
+/// # Errors
+/// If nothing could be tried at all.
+pub fn examine(config: &Config, user: Option<&str>) -> Result<Examined, String> {
+    install_crypto();
+    let runtime = runtime(1).map_err(|error| error.to_string())?;
+    let metrics = Metrics::new(&Names::of(config)).map_err(|error| error.to_string())?;
+    let _inside = runtime.enter();
+    let databases = Databases::default();
+    let opened = directories(config, &databases, &metrics);
+    let opened = opened.map_err(|error| error.to_string())?;
+    let directories: Vec<Arc<dyn Directory>> =
+        opened.iter().map(|one| Arc::clone(one.directory())).collect();
+    runtime.block_on(async {
+        let mut asked = Vec::new();
+        let mut found: Option<Arc<Identity>> = None;
+        for directory in &directories {
+            let said = ask(directory.as_ref(), user, &mut found).await;
+            asked.push((directory.name().to_owned(), said));
+        }
+        let issuers = config
+            .issuers
+            .iter()
+            .map(|issuer| {
+                (
+                    issuer.name.clone(),
+                    try_key(issuer, &databases).map_err(|error| error.to_string()),
+                )
+            })
+            .collect();
+        let mut forms = Vec::new();
+        for index in 0..config.forms.len() {
+            if let Some(form) = config.forms.get(index) {
+                let gives = give(config, index, &directories, &databases, found.as_ref()).await;
+                forms.push((form.name.clone(), gives));
+            }
+        }
+        Ok(Examined { directories: asked, issuers, forms })
+    })
+}
+
+async fn ask(
+    directory: &dyn Directory,
+    user: Option<&str>,
+    found: &mut Option<Arc<Identity>>,
+) -> Asked {
+    // An unknown name is a look-up like any other.
+    match directory.find(user.unwrap_or_default()).await {
+        Err(error) => Asked::Fails(error.to_string()),
+        Ok(_) if user.is_none() => Asked::Answers,
+        Ok(None) => Asked::KnowsNot,
+        Ok(Some(account)) => {
+            let id = account.identity.key.id.to_string();
+            // The first that knows the name decides, as at a sign-in.
+            found.get_or_insert(account.identity);
+            Asked::Knows(id, account.active)
+        }
+    }
+}
+
+/// What one form gives to its user, alone on a route of its own.
+async fn give(
+    config: &Config,
+    index: usize,
+    directories: &[Arc<dyn Directory>],
+    databases: &Databases,
+    user: Option<&Arc<Identity>>,
+) -> Result<Gives, String> {
+    let form = config.forms.get(index).ok_or("there is no such form")?;
+    match &form.kind {
+        FormKind::DjangoSession(settings) => {
+            private_file::read(&settings.key_file).map_err(|error| error.to_string())?;
+            return Ok(Gives::Untried);
+        }
+        // Only a sign-in brings any.
+        FormKind::Cookies(_) => return Ok(Gives::Untried),
+        FormKind::RemoteUser(_)
+        | FormKind::SimpleJwt(_)
+        | FormKind::Jwt(_)
+        | FormKind::DrfToken(_) => {}
+    }
+    let Some(route) = config.routes.first() else { return Ok(Gives::Untried) };
+    let both = RouteForms { bearer: vec![0], cookie: vec![0] };
+    let route = Route { index: 0, identity: both, ..route.clone() };
+    let alone = Config { forms: vec![form.clone()], routes: vec![route.clone()], ..config.clone() };
+    let unused = config.store.path.with_file_name("unused");
+    let (sessions, store) = (Memory::new(), Memory::new());
+    let kept = Arc::new(KeptCookies::new(&[0; 32], sessions, store, Vec::new())?);
+    let forms = IdentityForms::open(&alone, directories, databases, &kept, &unused)
+        .map_err(|error| error.reason)?;
+    let Some(identity) = user else { return Ok(Gives::Untried) };
+    let known = Known { identity: Arc::clone(identity), session: None, proof: Proof::AccessToken };
+    let given = forms.give(&Caller::Known(known), &route, SystemClock.now()).await;
+    Ok(match given {
+        Ok(given) => Gives::Headers(given.headers),
+        Err(refusal) => Gives::Refused(refusal.detail().to_owned()),
+    })
+}

@@ -1,0 +1,236 @@
+//! What `read_settings.py` answers. Its comments and names are the reference; here is only its shape.
+
+use serde::{Deserialize, Deserializer};
+
+use crate::secret::Secret;
+
+/// Everything that is known of the project.
+#[derive(Debug, Deserialize)]
+pub(super) struct Facts {
+    pub(super) django: String,
+    pub(super) settings_module: String,
+    #[serde(deserialize_with = "secret")]
+    pub(super) secret_key: Secret,
+    #[serde(deserialize_with = "secrets")]
+    pub(super) fallbacks: Vec<Secret>,
+    pub(super) databases: Vec<Option<Database>>,
+    pub(super) user: Option<User>,
+    pub(super) hashers: Vec<String>,
+    pub(super) backends: Vec<String>,
+    pub(super) sessions: Option<Sessions>,
+    pub(super) rest_framework: Option<RestFramework>,
+    pub(super) simplejwt: Option<SimpleJwt>,
+    pub(super) authtoken_table: String,
+    pub(super) remote_user: Vec<RemoteUser>,
+    pub(super) urls: Urls,
+    /// Those of the gateway's own paths that lead to a view of the project's.
+    pub(super) taken: Vec<String>,
+    pub(super) static_url: String,
+    pub(super) media_url: String,
+    pub(super) debug: bool,
+    pub(super) allowed_hosts: Vec<String>,
+    pub(super) trusted_origins: Vec<String>,
+    pub(super) csrf_cookie: String,
+    /// Header and value; empty for none.
+    pub(super) proxy_ssl_header: Vec<String>,
+    pub(super) ssl_redirect: bool,
+    pub(super) use_tz: bool,
+    pub(super) cors: bool,
+    pub(super) wsgi: String,
+    pub(super) asgi: String,
+    /// What could not be read.
+    pub(super) problems: Vec<String>,
+}
+
+/// One entry of `DATABASES`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Database {
+    pub(super) alias: String,
+    pub(super) engine: String,
+    /// `sqlite`, `postgres`, `mysql`, or empty for another.
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) host: String,
+    pub(super) port: String,
+    pub(super) user: String,
+    #[serde(deserialize_with = "secret")]
+    pub(super) password: Secret,
+    pub(super) socket: String,
+    pub(super) sslmode: String,
+    pub(super) sslrootcert: String,
+}
+
+/// The user model's table and columns; an empty column is not there.
+#[derive(Debug, Deserialize)]
+pub(super) struct User {
+    pub(super) label: String,
+    pub(super) table: String,
+    pub(super) pk: String,
+    pub(super) id: String,
+    pub(super) username_field: String,
+    pub(super) username: String,
+    pub(super) password: String,
+    pub(super) is_active: String,
+    pub(super) is_staff: String,
+    pub(super) is_superuser: String,
+    pub(super) email: String,
+    pub(super) groups: Option<Groups>,
+    /// The alias of its database.
+    pub(super) database: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Groups {
+    pub(super) group_table: String,
+    pub(super) membership_table: String,
+    pub(super) user_column: String,
+    pub(super) group_column: String,
+}
+
+/// `SESSION_*`
+#[derive(Debug, Deserialize)]
+pub(super) struct Sessions {
+    pub(super) middleware: bool,
+    pub(super) authentication_middleware: bool,
+    /// The last part of a built-in engine's name, else the whole name.
+    pub(super) engine: String,
+    pub(super) built_in: bool,
+    pub(super) cookie: String,
+    pub(super) age: u64,
+    pub(super) serializer: String,
+    pub(super) table: String,
+    pub(super) database: String,
+    pub(super) cache: Option<Cache>,
+}
+
+/// The cache that sessions are in.
+#[derive(Debug, Deserialize)]
+pub(super) struct Cache {
+    pub(super) backend: String,
+    /// Without user and password; empty if it is no Redis.
+    pub(super) url: String,
+    pub(super) user: String,
+    #[serde(deserialize_with = "secret")]
+    pub(super) password: Secret,
+    pub(super) prefix: String,
+    pub(super) version: u64,
+    pub(super) default_key_function: bool,
+    pub(super) servers: usize,
+}
+
+/// Django REST framework's defaults.
+#[derive(Debug, Deserialize)]
+pub(super) struct RestFramework {
+    /// Does the project say them itself?
+    pub(super) written: bool,
+    pub(super) classes: Vec<Class>,
+}
+
+/// An authentication class.
+#[derive(Debug, Deserialize)]
+pub(super) struct Class {
+    pub(super) name: String,
+    /// `simplejwt`, `drf-token`, `basic`, `session`, `remote-user` or `other`.
+    pub(super) kind: String,
+    pub(super) header: String,
+    pub(super) keyword: String,
+    pub(super) custom: bool,
+    #[serde(default)]
+    pub(super) hand_made: Option<HandMade>,
+}
+
+/// What the source of a class of the project's own seems to say.
+#[derive(Debug, Deserialize)]
+pub(super) struct HandMade {
+    pub(super) header: String,
+    pub(super) claim: String,
+    #[serde(deserialize_with = "secret")]
+    pub(super) key: Secret,
+    pub(super) algorithms: Vec<String>,
+}
+
+/// `SIMPLE_JWT`, with the defaults of the installed version.
+#[derive(Debug, Deserialize)]
+pub(super) struct SimpleJwt {
+    pub(super) algorithm: String,
+    #[serde(deserialize_with = "secret")]
+    pub(super) signing_key: Secret,
+    /// A public key in PEM, if the algorithm has one.
+    pub(super) verifying_key: String,
+    pub(super) jwk_url: String,
+    pub(super) access_lifetime: u64,
+    pub(super) refresh_lifetime: u64,
+    pub(super) rotate: bool,
+    pub(super) update_last_login: bool,
+    pub(super) audience: Vec<String>,
+    pub(super) issuer: String,
+    pub(super) leeway: u64,
+    pub(super) header: String,
+    pub(super) schemes: Vec<String>,
+    pub(super) user_id_field: String,
+    pub(super) user_id_claim: String,
+    pub(super) token_type_claim: String,
+    pub(super) jti_claim: String,
+    pub(super) token_types: Vec<String>,
+    pub(super) check_revoke_token: bool,
+    pub(super) revoke_claim: String,
+    /// Is the obtaining serializer the project's own?
+    pub(super) custom_obtain: bool,
+    /// Is its blacklist app installed?
+    pub(super) blacklist: bool,
+}
+
+/// `RemoteUserMiddleware`, or a subclass.
+#[derive(Debug, Deserialize)]
+pub(super) struct RemoteUser {
+    pub(super) name: String,
+    /// As `request.META` has it.
+    pub(super) header: String,
+    pub(super) persistent: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Urls {
+    pub(super) endpoints: Vec<Endpoint>,
+    /// Where the admin is.
+    pub(super) admins: Vec<String>,
+    pub(super) view_classes: Vec<Class>,
+    /// All of them, up to their first parameter.
+    pub(super) paths: Vec<String>,
+}
+
+/// A path with a view that has to do with signing in.
+#[derive(Debug, Deserialize)]
+pub(super) struct Endpoint {
+    pub(super) path: String,
+    /// Or has it parameters, and `path` is what stands before the first?
+    pub(super) exact: bool,
+    pub(super) kind: String,
+    pub(super) view: String,
+    /// Is it a subclass of the project's own, or with a serializer of its own?
+    pub(super) custom: bool,
+}
+
+impl Facts {
+    pub(super) fn database(&self, alias: &str) -> Option<&Database> {
+        self.databases.iter().flatten().find(|database| database.alias == alias)
+    }
+
+    /// The classes that views use: the default ones first.
+    pub(super) fn classes(&self) -> impl Iterator<Item = &Class> {
+        let defaults = self.rest_framework.iter().flat_map(|rest| &rest.classes);
+        defaults.chain(&self.urls.view_classes)
+    }
+
+    pub(super) fn has_class(&self, kind: &str) -> bool {
+        self.classes().any(|class| class.kind == kind)
+    }
+}
+
+fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+    String::deserialize(from).map(Secret::new)
+}
+
+fn secrets<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Secret>, D::Error> {
+    Ok(Vec::<String>::deserialize(from)?.into_iter().map(Secret::new).collect())
+}

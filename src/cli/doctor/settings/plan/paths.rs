@@ -1,0 +1,159 @@
+//! `[paths]`, its aliases, and `[tokens]`: the URLs that front ends know.
+
+use super::super::facts::{Endpoint, SimpleJwt};
+use super::Planner;
+use super::toml::Toml;
+use crate::cli::doctor::finding::Mark;
+use crate::config::OwnPath;
+
+/// Whose views are pages or have shapes of their own.
+const PACKAGES: [&str; 4] = ["django.", "allauth.", "dj_rest_auth.", "rest_framework"];
+
+/// Where an own path goes whose default the project has itself.
+const ELSEWHERE: &str = "/doorwarden";
+
+impl Planner<'_> {
+    pub(super) fn paths(&mut self) {
+        let facts = self.facts;
+        self.toml.section("What the gateway answers itself");
+        let moved: Vec<(OwnPath, &str)> = OwnPath::ALL
+            .into_iter()
+            .filter_map(|own| Some((own, own.default_path()?)))
+            .filter(|(_, path)| facts.taken.iter().any(|taken| taken == path))
+            .collect();
+        if !moved.is_empty() {
+            self.toml.table("[paths]");
+        }
+        for (own, path) in moved {
+            let to = format!("{ELSEWHERE}{path}");
+            self.toml.string(own.name(), &to, &format!("{path} is the project's"));
+            self.report.tell(
+                Mark::Note,
+                "paths",
+                format!("{path} is a path of the project's"),
+                format!("The gateway's own is at {to}."),
+            );
+        }
+        self.session_aliases();
+        let Some(jwt) = facts.simplejwt.as_ref().filter(|_| self.choices.simplejwt.is_some())
+        else {
+            return;
+        };
+        for endpoint in &facts.urls.endpoints {
+            if let Some(to) = self.alias_of(endpoint) {
+                self.alias(endpoint, to, jwt.rotate);
+            }
+        }
+        self.tokens(jwt);
+    }
+
+    fn tokens(&mut self, jwt: &SimpleJwt) {
+        let toml = &mut self.toml;
+        toml.table("[tokens]");
+        let access = jwt.access_lifetime.clamp(10, 86_400);
+        toml.duration("access_lifetime", access, "SIMPLE_JWT[\"ACCESS_TOKEN_LIFETIME\"]");
+        let refresh = jwt.refresh_lifetime.clamp(access.max(60), 366 * 86_400);
+        toml.duration("refresh_lifetime", refresh, "SIMPLE_JWT[\"REFRESH_TOKEN_LIFETIME\"]");
+        toml.string("user_id_claim", &jwt.user_id_claim, "SIMPLE_JWT[\"USER_ID_CLAIM\"]");
+        if access != jwt.access_lifetime {
+            self.report.add(
+                Mark::Note,
+                "tokens",
+                "ACCESS_TOKEN_LIFETIME is outside what the gateway takes (10 s to a day): the nearest is written",
+            );
+        }
+    }
+
+    /// What the gateway answers at a path of the project's, if it can answer what the view there would.
+    ///
+    /// Where the project makes the tokens itself, their claims are its own: whoever makes them refreshes them.
+    pub(super) fn alias_of(&self, endpoint: &Endpoint) -> Option<OwnPath> {
+        self.choices.simplejwt?;
+        if !endpoint.exact || endpoint.custom {
+            return None;
+        }
+        let makes_its_own = self.choices.custom_tokens;
+        match endpoint.kind.as_str() {
+            "simplejwt-obtain" if !makes_its_own => Some(OwnPath::Login),
+            "simplejwt-refresh" if !makes_its_own => Some(OwnPath::Refresh),
+            "simplejwt-blacklist" if !makes_its_own => Some(OwnPath::Blacklist),
+            "simplejwt-verify" => Some(OwnPath::Verify),
+            _ => None,
+        }
+    }
+
+    /// Views of the project's own that sign in with a session: what they answer is not to be seen in settings, so that the
+    /// blocks are comments, and the paths stay the service's.
+    fn session_aliases(&mut self) {
+        let facts = self.facts;
+        let Some(sessions) = &facts.sessions else { return };
+        let own = |one: &&Endpoint| {
+            one.exact
+                && matches!(one.kind.as_str(), "login" | "logout")
+                && !PACKAGES.iter().any(|package| one.view.starts_with(package))
+        };
+        for endpoint in facts.urls.endpoints.iter().filter(own) {
+            let mut block = Toml::default();
+            block.table("[[paths.alias]]");
+            block.string("path", &endpoint.path, &endpoint.view);
+            block.string("to", &endpoint.kind, "");
+            block.string("shape", "django-session", "");
+            block.string("cookie", &sessions.cookie, "SESSION_COOKIE_NAME");
+            if endpoint.kind == "login" {
+                block.string("csrf_cookie", &facts.csrf_cookie, "CSRF_COOKIE_NAME");
+            }
+            self.toml.comment("");
+            self.toml.comment(&format!(
+                "{} stays the service's. For the gateway to answer there, take the \"#\" away and add what the view \
+                 answers (docs/aliases.md).",
+                endpoint.path
+            ));
+            self.toml.commented(&block);
+        }
+    }
+
+    fn alias(&mut self, endpoint: &Endpoint, to: OwnPath, rotates: bool) {
+        self.toml.table("[[paths.alias]]");
+        self.toml.string("path", &endpoint.path, &endpoint.view);
+        self.toml.string("to", to.name(), "");
+        if to == OwnPath::Refresh {
+            let rotation = if rotates { "single-use" } else { "none" };
+            self.toml.string("rotation", rotation, "SIMPLE_JWT[\"ROTATE_REFRESH_TOKENS\"]");
+        }
+        self.report.add(
+            Mark::Fine,
+            "alias",
+            format!("{} is answered by the gateway ({})", endpoint.path, to.name()),
+        );
+        self.tell_what_lies_below(&endpoint.path);
+    }
+
+    /// An own path is exact: what lies below it goes on to the service, as a signed-in route.
+    fn tell_what_lies_below(&mut self, path: &str) {
+        let below: Vec<&str> = self
+            .facts
+            .urls
+            .paths
+            .iter()
+            .map(String::as_str)
+            .filter(|other| {
+                other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/') && rest.len() > 1)
+            })
+            .filter(|other| {
+                !self
+                    .facts
+                    .urls
+                    .endpoints
+                    .iter()
+                    .any(|one| one.path == *other && self.alias_of(one).is_some())
+            })
+            .collect();
+        if !below.is_empty() {
+            self.report.add(
+                Mark::Note,
+                "alias",
+                format!("below {path} lie paths that go on to the service: {}", below.join(", ")),
+            );
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `[listen]`, `[[upstream]]`, `[session]`, and what the project's settings mean behind a gateway.
+
+use super::super::Addresses;
+use super::{Planner, UPSTREAM};
+use crate::cli::doctor::finding::Mark;
+
+/// `session.absolute_timeout`, which an idle one must not exceed.
+const ABSOLUTE: u64 = 30 * 86_400;
+
+impl Planner<'_> {
+    pub(super) fn service(&mut self, addresses: &Addresses) {
+        let facts = self.facts;
+        let toml = &mut self.toml;
+        toml.section("Where the gateway listens");
+        toml.table("[listen]");
+        toml.comment("For TLS: https, certificate_file and private_key_file. Browsers keep the session cookie over TLS, and from http://localhost.");
+        toml.list("http", std::slice::from_ref(&addresses.listen), "--listen");
+        toml.string("admin", &addresses.admin, "--admin: metrics and the operator's API");
+
+        toml.section("Where requests go");
+        toml.table("[[upstream]]");
+        toml.string("name", UPSTREAM, "");
+        toml.list("servers", std::slice::from_ref(&addresses.upstream), "--upstream");
+        if facts.wsgi.is_empty() {
+            self.report.add(Mark::Note, "server", "WSGI_APPLICATION is not set: taken for ASGI");
+        } else {
+            toml.flag("buffer_chunked", true, "WSGI_APPLICATION: Django sees a chunked body empty");
+            if !facts.asgi.is_empty() {
+                self.report.tell(
+                    Mark::Note,
+                    "server",
+                    "both WSGI_APPLICATION and ASGI_APPLICATION are set: taken for WSGI",
+                    "If an ASGI server runs it, remove buffer_chunked.",
+                );
+            }
+        }
+        self.scheme();
+        if facts.debug {
+            self.report.add(
+                Mark::Warning,
+                "settings",
+                "DEBUG is on: errors show settings and source to everybody",
+            );
+        }
+    }
+
+    /// How the service learns that a request came over TLS.
+    fn scheme(&mut self) {
+        let facts = self.facts;
+        let header = facts.proxy_ssl_header.first().map(String::as_str);
+        match header {
+            Some("HTTP_X_FORWARDED_PROTO") => self.report.add(
+                Mark::Fine,
+                "scheme",
+                "SECURE_PROXY_SSL_HEADER reads X-Forwarded-Proto, which the gateway sets",
+            ),
+            Some(other) => self.report.tell(
+                Mark::Failure,
+                "scheme",
+                format!("SECURE_PROXY_SSL_HEADER reads {other}, which the gateway does not set"),
+                "Set it to (\"HTTP_X_FORWARDED_PROTO\", \"https\").",
+            ),
+            None => self.report.tell(
+                Mark::Note,
+                "scheme",
+                "SECURE_PROXY_SSL_HEADER is not set",
+                "gunicorn and uWSGI believe X-Forwarded-Proto from loopback by themselves. With another server, over TLS, \
+                 set it to (\"HTTP_X_FORWARDED_PROTO\", \"https\"), or forms are refused (CSRF).",
+            ),
+        }
+        if facts.ssl_redirect && header != Some("HTTP_X_FORWARDED_PROTO") {
+            self.report.tell(
+                Mark::Warning,
+                "scheme",
+                "SECURE_SSL_REDIRECT is on: what the service takes for plain HTTP is redirected for ever",
+                "Listen with TLS (listen.https) and set SECURE_PROXY_SSL_HEADER.",
+            );
+        } else if facts.ssl_redirect {
+            self.report.add(
+                Mark::Warning,
+                "scheme",
+                "SECURE_SSL_REDIRECT is on: listen with TLS (listen.https)",
+            );
+        }
+        if !facts.allowed_hosts.iter().any(|host| host == "*") && !facts.debug {
+            let hosts = facts.allowed_hosts.join(", ");
+            self.report.tell(
+                Mark::Note,
+                "hosts",
+                format!("ALLOWED_HOSTS is {hosts}"),
+                "The gateway hands on the client's Host. Open it under one of these names.",
+            );
+        }
+    }
+
+    pub(super) fn session(&mut self) {
+        let facts = self.facts;
+        let toml = &mut self.toml;
+        toml.section("Sessions of the gateway");
+        toml.table("[session]");
+        if let Some(sessions) = &facts.sessions {
+            let idle = sessions.age.clamp(60, ABSOLUTE);
+            toml.duration("idle_timeout", idle, "SESSION_COOKIE_AGE");
+        }
+        let (exact, wild): (Vec<String>, Vec<String>) =
+            facts.trusted_origins.iter().cloned().partition(|origin| !origin.contains('*'));
+        let exact: Vec<String> = exact.iter().map(|origin| origin.to_lowercase()).collect();
+        if !exact.is_empty() {
+            toml.list("trusted_origins", &exact, "CSRF_TRUSTED_ORIGINS");
+        }
+        if !wild.is_empty() {
+            self.report.tell(
+                Mark::Warning,
+                "origins",
+                format!("CSRF_TRUSTED_ORIGINS has wildcards: {}", wild.join(", ")),
+                "session.trusted_origins takes whole origins only: name those whose pages send requests with the cookie.",
+            );
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Writes TOML with comments: tables, keys with the setting that each value came from, and notes of their own.
+
+use std::fmt::Write as _;
+
+const WIDTH: usize = 118;
+
+/// A text in the making.
+#[derive(Default)]
+pub(super) struct Toml {
+    text: String,
+}
+
+impl Toml {
+    /// A heading between rules, as in the sample file.
+    pub(super) fn section(&mut self, title: &str) {
+        let rule = "-".repeat(WIDTH.saturating_sub(title.len() + 8));
+        self.line(&format!("\n\n# --- {title} {rule}"));
+    }
+
+    /// Words for the reader, broken into lines.
+    pub(super) fn comment(&mut self, words: &str) {
+        let mut line = String::from("#");
+        for word in words.split_whitespace() {
+            if line.len() + 1 + word.len() > WIDTH {
+                self.line(&line);
+                line = String::from("#");
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
+        self.line(&line);
+    }
+
+    /// `[name]` or `[[name]]`.
+    pub(super) fn table(&mut self, header: &str) {
+        self.line(&format!("\n{header}"));
+    }
+
+    pub(super) fn string(&mut self, key: &str, value: &str, from: &str) {
+        self.raw(key, &quoted(value), from);
+    }
+
+    pub(super) fn flag(&mut self, key: &str, value: bool, from: &str) {
+        self.raw(key, if value { "true" } else { "false" }, from);
+    }
+
+    pub(super) fn list(&mut self, key: &str, values: &[String], from: &str) {
+        let all: Vec<String> = values.iter().map(|value| quoted(value)).collect();
+        self.raw(key, &format!("[{}]", all.join(", ")), from);
+    }
+
+    pub(super) fn duration(&mut self, key: &str, seconds: u64, from: &str) {
+        self.string(key, &duration(seconds), from);
+    }
+
+    /// A value that is TOML already.
+    pub(super) fn raw(&mut self, key: &str, value: &str, from: &str) {
+        let line = format!("{key} = {value}");
+        match from {
+            "" => self.line(&line),
+            from => self.line(&format!("{line:<44} # {from}")),
+        }
+    }
+
+    /// What was written into another text, as a comment: for whoever wants it.
+    pub(super) fn commented(&mut self, other: &Self) {
+        for line in other.text.trim().lines() {
+            self.line(&format!("#{line}"));
+        }
+    }
+
+    pub(super) fn finish(self) -> String {
+        self.text
+    }
+
+    fn line(&mut self, line: &str) {
+        // Writing to a text cannot fail.
+        let _ = writeln!(self.text, "{line}");
+    }
+}
+
+/// A basic string of TOML.
+pub(super) fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => {
+                quoted.push('\\');
+                quoted.push(letter);
+            }
+            control if control.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(control));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// With the largest unit that says it exactly.
+pub(super) fn duration(seconds: u64) -> String {
+    for (unit, length) in [("d", 86_400), ("h", 3600), ("m", 60)] {
+        if seconds != 0 && seconds.is_multiple_of(length) {
+            return format!("{}{unit}", seconds / length);
+        }
+    }
+    format!("{seconds}s")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_text_is_read_back_as_it_was(text in any::<String>()) {
+            let mut toml = Toml::default();
+            toml.string("key", &text, "SOME_SETTING");
+            let read: ::toml::Table = toml.finish().parse().unwrap();
+            prop_assert_eq!(read["key"].as_str(), Some(text.as_str()));
+        }
+
+        #[test]
+        fn no_comment_ends_early(words in "[ -~\n]{0,400}") {
+            let mut toml = Toml::default();
+            toml.comment(&words);
+            prop_assert!(toml.finish().lines().all(|line| line.starts_with('#')));
+        }
+    }
+
+    #[test]
+    fn durations_have_the_largest_unit() {
+        for (seconds, text) in
+            [(0, "0s"), (90, "90s"), (300, "5m"), (3600, "1h"), (86_400, "1d"), (1_209_600, "14d")]
+        {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}

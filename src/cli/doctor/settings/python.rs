@@ -1,0 +1,75 @@
+//! The project's own Python, and what it says.
+//!
+//! Only the project's interpreter has the project's packages, so it is looked for where people keep it: the environment
+//! that is active, then `.venv`, `venv` and `env` beside the project or above it. Secrets come through a pipe, never
+//! through a file, an argument or the environment.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use zeroize::Zeroizing;
+
+use super::facts::Facts;
+use crate::cli::Failure;
+
+const PROGRAM: &str = include_str!("read_settings.py");
+
+/// Where an environment is looked for, from the project's folder upwards.
+const LEVELS: usize = 3;
+
+/// Runs Django and reads what is in effect. `own_paths` are the gateway's, to learn which the project has too.
+pub(super) fn read(
+    settings: &Path,
+    python: Option<&Path>,
+    own_paths: &[&str],
+) -> Result<Facts, Failure> {
+    let settings = std::path::absolute(settings)
+        .map_err(|error| Failure::Failed(format!("{}: {error}", settings.display())))?;
+    if settings.extension() != Some(OsStr::new("py")) || !settings.is_file() {
+        return Err(Failure::Failed(format!(
+            "{} is no manage.py and no settings file",
+            settings.display()
+        )));
+    }
+    let python = python.map_or_else(|| interpreter(&settings), Path::to_owned);
+    let output = Command::new(&python)
+        .arg("-c")
+        .arg(PROGRAM)
+        .arg(&settings)
+        .args(own_paths)
+        // Its compiled files would be written beside the project's sources, as somebody else perhaps.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PYTHONIOENCODING", "utf-8")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Failure::Failed(format!("cannot run {}: {error}", python.display())))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
+        return Err(Failure::Failed(format!(
+            "{} failed: {last}\nIf it is not the project's Python, name that with --python",
+            python.display()
+        )));
+    }
+    let answer = Zeroizing::new(output.stdout);
+    // The error could quote a value, and values are secrets here.
+    serde_json::from_slice(&answer).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Failure::Failed(format!("what Django answered cannot be read ({line}:{column})"))
+    })
+}
+
+fn interpreter(settings: &Path) -> PathBuf {
+    let active = std::env::var_os("VIRTUAL_ENV").map(PathBuf::from);
+    let beside =
+        settings.ancestors().skip(1).take(LEVELS).flat_map(|folder| {
+            [".venv", "venv", "env"].into_iter().map(move |name| folder.join(name))
+        });
+    active
+        .into_iter()
+        .chain(beside)
+        .map(|environment| environment.join("bin/python"))
+        .find(|python| python.is_file())
+        .unwrap_or_else(|| "python3".into())
+}

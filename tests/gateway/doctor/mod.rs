@@ -1,0 +1,31 @@
+//! What the doctor finds out and writes, and a gateway that runs with it.
+
+// What is found out of a running service.
+mod service;
+// From a project's settings to a running gateway.
+mod settings;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::support::django::environment;
+
+/// Runs the doctor in a folder, with the environment in which the service runs.
+fn doctor(folder: &Path, database: &str, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_doorwarden"))
+        .arg("doctor")
+        .args(arguments)
+        .current_dir(folder)
+        .envs(environment(database))
+        .env_remove("DJANGO_SETTINGS_MODULE")
+        .output()
+        .unwrap()
+}
+
+/// What it printed; it must have ended with this code.
+fn printed(output: &Output, code: i32) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}\n{error}");
+    text
+}
