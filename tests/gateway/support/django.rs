@@ -124,6 +124,10 @@ impl Drop for Django {
         if thread::panicking() {
             eprintln!("--- gunicorn's log\n{}", self.log());
         }
+        // One that has ended by itself cannot be told, and a panic here would end the tests of everybody.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         // SIGQUIT: it ends its worker too, at once. Killed, it could not.
         signal("QUIT", self.child.id());
         let told = Instant::now();
