@@ -333,7 +333,7 @@ fn killed_and_back_under_load(service: &mut Service) {
     });
     for (what, statuses) in [("signing in", &signing_in), ("signed in", &signed_in)] {
         let count = |status| statuses.iter().filter(|one| **one == status).count();
-        println!("{what}, killed twice: {} answered 200, {} answered 503", count(200), count(503));
+        eprintln!("{what}, killed twice: {} answered 200, {} answered 503", count(200), count(503));
     }
     assert!(signing_in.iter().all(|status| [200, 503].contains(status)), "{signing_in:?}");
     assert!(signing_in.contains(&200) && signing_in.contains(&503));

@@ -273,7 +273,7 @@ fn behind(django: &Django) -> Gateway {
 fn print(table: &[Row]) {
     let line = |way: &str, numbers: [&str; 5]| {
         let [before, behind, again, after, anew] = numbers;
-        println!("{way:<28}{before:>8}{behind:>8}{again:>8}{after:>8}{anew:>16}");
+        eprintln!("{way:<28}{before:>8}{behind:>8}{again:>8}{after:>8}{anew:>16}");
     };
     line("", ["before", "behind", "again", "after", "to sign in anew"]);
     let numbers = |row: &Row| [row.before, row.behind, row.again_behind, row.after, row.anew];
