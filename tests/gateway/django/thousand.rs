@@ -16,14 +16,12 @@ use serde_json::{Value, json};
 
 use super::COOKIE;
 use crate::support::client::{Client, Request, Response};
-use crate::support::django::Django;
+use crate::support::django::{CHEAP_PASSWORDS, Django};
 use crate::support::gateway::Gateway;
 
 /// `SECRET_KEY` of the service.
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
 const PASSWORD: &str = "client-pass-1234";
-/// So that a sign-in costs as little as a request: HTTP Basic is one with each request.
-const CHEAP: (&str, &str) = ("DJANGO_PASSWORD_HASHERS", "probe.hashers.CheapPBKDF2");
 
 /// The service's path, and the gateway's alias for it: the token goes on as it is.
 const REFRESH: &str = "/api/v1/users/login/simpleJWT/refresh";
@@ -152,7 +150,7 @@ fn sign_in(django: &Django, file: &Path) -> Vec<Held> {
         .replace("PASSWORD", &json!(PASSWORD).to_string())
         .replace("WAYS", &json!(ways).to_string())
         .replace("FILE", &json!(file).to_string());
-    django.run_with(&[CHEAP], &code);
+    django.run_with(&[CHEAP_PASSWORDS], &code);
     let clients: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let held = clients.as_array().unwrap().iter().map(|client| Held {
@@ -288,7 +286,7 @@ fn print(table: &[Row]) {
 
 #[test]
 fn a_thousand_clients_stay_signed_in_when_the_gateway_comes_and_when_it_goes() {
-    let django = Django::start_with(&[CHEAP]);
+    let django = Django::start_with(&[CHEAP_PASSWORDS]);
     let folder = tempfile::tempdir().unwrap();
     let clients = sign_in(&django, &folder.path().join("clients.json"));
     assert_eq!(WAYS.map(|row| row.before).iter().sum::<usize>(), 1000);

@@ -28,6 +28,10 @@ pub(crate) struct Django {
 /// Installs SimpleJWT's blacklist in the service.
 pub(crate) const TOKEN_BLACKLIST: (&str, &str) = ("DJANGO_TOKEN_BLACKLIST", "1");
 
+/// Lets a sign-in at the service cost as little as any request, of a user whose hash is cheap, and leaves that hash.
+pub(crate) const CHEAP_PASSWORDS: (&str, &str) =
+    ("DJANGO_PASSWORD_HASHERS", "probe.hashers.CheapPBKDF2");
+
 impl Django {
     /// Starts one for this test alone, which may change its database.
     pub(crate) fn start() -> Self {
