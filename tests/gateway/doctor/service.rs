@@ -85,7 +85,7 @@ fn directory_and_keys_are_tried_at_the_service() {
         (
             "django-insecure-development-key-of-another-service",
             1,
-            "fail key: /api/v1/users/logout: 401 without, 401 with",
+            "fail form: /api/v1/users/logout: 401 without, 401 with",
         ),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -107,7 +107,7 @@ fn directory_and_keys_are_tried_at_the_service() {
         let found = findings(folder.path(), &arguments, code);
         has(&found, says);
         has(&found, "ok directory: django: kim is its user 2");
-        has(&found, "ok key: the issuer simplejwt: its key can be used");
+        has(&found, "ok issuer: simplejwt: its key can be used");
         has(&found, "warn paths: the service has /api/v1/whoami too (200)");
         has(&found, "warn paths: the alias /api/v1/users/login/simplejwt (login) is no path");
         assert!(!found.join("\n").contains(key), "a secret was told");
@@ -126,7 +126,7 @@ fn what_cannot_be_read_is_a_failure_with_a_reason() {
     let url = format!("http://{}", django.address);
     let found = findings(folder.path(), &[&url, "--config", "gateway.toml"], 1);
     has(&found, "fail directory: the directory django failed");
-    has(&found, "fail key: the issuer simplejwt");
+    has(&found, "fail issuer: the issuer simplejwt");
     let output = doctor(folder.path(), "unused", &["http://127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("does not answer"));
