@@ -85,6 +85,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         (None, None) => {}
     }
+    // Of a project whose settings were read it is known, and written.
+    if let (Some(config), None) = (&config, &arguments.settings) {
+        probe::keys::blacklist(config, &mut report);
+    }
     if let Some(path) = next {
         report.add(Mark::Note, "next", format!("doorwarden run --config {}", path.display()));
     }

@@ -81,7 +81,6 @@ pub(in crate::cli::doctor) fn here(
             ),
         }
     }
-    blacklist(config, report);
     Ok(examined)
 }
 
@@ -115,7 +114,7 @@ fn makes(config: &Config, name: &str) -> &'static str {
 }
 
 /// A refresh token that was signed out at the service must not be taken over.
-fn blacklist(config: &Config, report: &mut Report) {
+pub(in crate::cli::doctor) fn blacklist(config: &Config, report: &mut Report) {
     for issuer in &config.issuers {
         let IssuerKind::SimpleJwt(kind) = &issuer.kind else { continue };
         if kind.take_over_refresh && kind.blacklist.is_none() {
