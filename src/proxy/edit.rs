@@ -82,7 +82,8 @@ impl EditRules {
             .chain(issued.iter().map(String::as_str))
             .collect();
         let kept = cookie::strip_where(&arrival.headers, |pair| {
-            let is_theirs = own_session.is_some_and(|name| pair.is_called(name))
+            // What only their service would read under that name was not checked.
+            let is_theirs = own_session.is_some_and(|name| pair.is_plainly(name))
                 && !CookieNames::is_ours(pair.value());
             let is_taken = || not_theirs.iter().any(|name| pair.is_called(name));
             !is_theirs && (self.cookies.take(pair) || is_taken())

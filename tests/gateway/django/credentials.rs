@@ -364,6 +364,24 @@ fn a_session_from_before_the_gateway_still_opens_the_admin_and_its_log_out_ends_
 }
 
 #[test]
+fn beside_the_session_that_was_checked_no_other_gets_through() {
+    let django = Django::start();
+    let (one, two) = (at_django(&django, "kim"), at_django(&django, "admin"));
+    let gateway = with_form(&django);
+    let client = gateway.client();
+    assert_eq!(client.post("/logout").cookie("sessionid", &two).send().status, 204);
+    // Django takes a no-break space off a name and counts the last of two; the gateway reads the first alone.
+    for line in [
+        format!("sessionid={one}; \u{a0}sessionid={two}"),
+        format!("sessionid={one}; sessionid\u{a0}={two}"),
+        format!("\u{3000}sessionid={two}; sessionid={one}; \u{3000}sessionid={two}"),
+    ] {
+        let page = client.get("/admin/").header("Cookie", &line).send();
+        assert_eq!(page.status, 302, "kim may not see it, and admin has signed out: {line}");
+    }
+}
+
+#[test]
 fn a_key_that_the_service_changes_reaches_the_browser_and_is_good_at_once() {
     let django = Django::start();
     let before = at_django(&django, "admin");
