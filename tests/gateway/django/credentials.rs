@@ -213,6 +213,21 @@ fn a_session_in_which_nobody_is_signed_in_is_the_services_own_affair() {
 }
 
 #[test]
+fn a_session_that_was_signed_out_reaches_the_service_under_no_spelling_of_its_name() {
+    let django = Django::start();
+    let session = at_django(&django, "kim");
+    let gateway = sessions(&django, "");
+    let client = gateway.client();
+    assert_eq!(client.post("/logout").cookie("sessionid", &session).send().status, 204);
+    // All of them Django reads as `sessionid`, and the gateway as another cookie.
+    for name in ["\u{a0}sessionid", "sessionid\u{a0}", "\u{3000}sessionid", "\u{2003}sessionid "] {
+        let line = format!("a=b; {name}={session}");
+        let seen = report(&client.get("/public/whoami").header("Cookie", &line));
+        assert_eq!(seen["meta"]["HTTP_COOKIE"], "a=b", "{name:?}");
+    }
+}
+
+#[test]
 fn a_page_elsewhere_can_do_nothing_with_it() {
     let django = Django::start();
     let session = at_django(&django, "kim");
