@@ -269,6 +269,27 @@ fn signing_out_here_ends_it_here_at_once_and_everywhere() {
 }
 
 #[test]
+fn what_ended_stays_ended_whatever_the_service_saves_and_after_a_crash() {
+    let django = Django::start();
+    let mut gateway = sessions(&django, "");
+    let client = gateway.client();
+    let (one, two) = (at_django(&django, "kim"), at_django(&django, "kim"));
+    is_kim(&whoami(&client, &one));
+    assert_eq!(client.post("/logout/all").cookie("sessionid", &two).send().status, 204);
+    assert!(is_dead(&whoami(&client, &one).send()));
+    // A request that was on its way saves it, and it says that it is younger than its end.
+    django.run(&format!(
+        "import time; now = time.time; time.time = lambda: now() + 60\n\
+         from django.contrib.sessions.backends.db import SessionStore\n\
+         session = SessionStore('{one}'); session['cart'] = 1; session.save()"
+    ));
+    assert!(is_dead(&whoami(&client, &one).send()));
+    gateway.kill();
+    gateway.spawn();
+    assert!(is_dead(&whoami(&gateway.client(), &one).send()));
+}
+
+#[test]
 fn the_gateways_own_cookie_comes_first_and_may_have_the_same_name() {
     let django = Django::start();
     let theirs = at_django(&django, "kim");
