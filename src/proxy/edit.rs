@@ -73,7 +73,6 @@ impl EditRules {
         // Crumbs of HTTP/2 become one field (RFC 9113 section 8.2.3); ours is taken out of it.
         let own_session = self.forms.own_session(forwarding.permit.caller(), route);
         let keeps_issued = forwarding.permit.keeps_issued_cookies();
-        let not_theirs: Vec<&str> = self.cookies_of(clears, &forwarding.given).collect();
         let kept = cookie::strip_where(&arrival.headers, |pair| {
             // What only their service would read under that name was not checked.
             let is_theirs = own_session.is_some_and(|name| pair.is_plainly(name))
@@ -81,7 +80,7 @@ impl EditRules {
             let is_issued =
                 |name: &String| pair.is_called(name) && !(keeps_issued && pair.is_plainly(name));
             let is_taken = || {
-                not_theirs.iter().any(|name| pair.is_called(name))
+                cookies_of(clears, &forwarding.given).any(|name| pair.is_called(name))
                     || self.issued_cookies.iter().any(is_issued)
             };
             !is_theirs && (self.cookies.take(pair) || is_taken())
@@ -188,8 +187,9 @@ impl EditRules {
         let mut headers = Edited(response);
         let route = forwarding.permit.route();
         let own_session = self.forms.own_session(caller, route);
-        let mut not_theirs: Vec<&str> = self
-            .cookies_of(self.forms.clears(route), &forwarding.given)
+        let theirs = cookies_of(self.forms.clears(route), &forwarding.given);
+        let mut not_theirs: Vec<&str> = iter::once(self.cookies.own())
+            .chain(theirs)
             .filter(|name| Some(*name) != own_session)
             .collect();
         if !is_over {
@@ -205,17 +205,11 @@ impl EditRules {
     }
 }
 
-impl EditRules {
-    /// The gateway's cookie, those of a route's forms, and those that this caller was given.
-    fn cookies_of<'a>(
-        &'a self,
-        clears: Option<&'a Clears>,
-        given: &'a Given,
-    ) -> impl Iterator<Item = &'a str> {
-        let theirs = clears.map_or(&[][..], |clears| &clears.cookies);
-        let given = given.cookies.iter().map(|cookie| &cookie.name);
-        iter::once(self.cookies.own()).chain(theirs.iter().chain(given).map(String::as_str))
-    }
+/// The cookies of a route's forms, and those that this caller was given.
+fn cookies_of<'a>(clears: Option<&'a Clears>, given: &'a Given) -> impl Iterator<Item = &'a str> {
+    let theirs = clears.map_or(&[][..], |clears| &clears.cookies);
+    let given = given.cookies.iter().map(|cookie| &cookie.name);
+    theirs.iter().chain(given).map(String::as_str)
 }
 
 /// The client's cookies, and after them those that were given: Django takes the last of two equal names.

@@ -97,7 +97,9 @@ impl Planner<'_> {
         self.toml.string("algorithm", algorithm.name(), "SIMPLE_JWT[\"ALGORITHM\"]");
         let file = self.signing_key(jwt);
         self.toml.string("key_file", &file, "SIMPLE_JWT[\"SIGNING_KEY\"]");
-        if let Some(why) = algorithm.is_shared().then(|| weakness(jwt)).flatten() {
+        if let Some(why) =
+            algorithm.is_shared().then(|| weakness(jwt.signing_key.expose())).flatten()
+        {
             self.weak(why);
         }
         self.toml.string("header", &jwt.header, "SIMPLE_JWT[\"AUTH_HEADER_NAME\"]");
@@ -118,8 +120,7 @@ impl Planner<'_> {
 }
 
 /// What a form refuses without a word from the operator.
-fn weakness(jwt: &SimpleJwt) -> Option<&'static str> {
-    let key = jwt.signing_key.expose();
+pub(super) fn weakness(key: &str) -> Option<&'static str> {
     let mut different: Vec<u8> = key.bytes().collect();
     different.sort_unstable();
     different.dedup();

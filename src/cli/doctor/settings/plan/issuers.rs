@@ -1,6 +1,7 @@
 //! `[[issuer]]`: what the service has issued stays good.
 
 use super::super::facts::{HandMade, SimpleJwt};
+use super::forms::weakness;
 use super::toml::{Toml, quoted};
 use super::{Planner, SECRETS};
 use crate::cli::doctor::finding::Mark;
@@ -10,6 +11,8 @@ use crate::secret::Secret;
 
 /// A shorter one is not taken without `danger_weak_key`.
 const MIN_SECRET: usize = 32;
+/// The form's name that is proposed with a hand-made token.
+const BY_HAND: &str = "by-hand";
 
 impl Planner<'_> {
     pub(super) fn issuers(&mut self) {
@@ -216,10 +219,21 @@ impl Planner<'_> {
         }
         block.string("header", &made.header, "");
         block.string("claim", claim, "the claim with the user's id");
+        // The issuer's header is taken from the request, so that the class finds nobody without a form.
+        block.table("[[identity.form]]");
+        block.string("name", BY_HAND, "add it to the forms of the routes to its views");
+        block.string("kind", "jwt", class);
+        block.string("algorithm", algorithm.name(), "");
+        block.string("key_file", &format!("{SECRETS}/{file}"), "");
+        if weakness(key).is_some() {
+            block.flag("danger_weak_key", true, "whoever guesses it is anybody");
+        }
+        block.string("header", &made.header, "");
+        block.string("user_id_claim", claim, "");
         self.toml.comment("");
         self.toml.comment(&format!(
             "A guess from the source of {class}: it looks like a hand-made JWT. Read that class, and take the \"#\" \
-             away if it is so{}.",
+             away if it is so{}. The form makes its views find the caller: identity = [..., \"{BY_HAND}\"].",
             if is_secret_key { "" } else { "; its key is then to be put into the file named here" }
         ));
         self.toml.commented(&block);
@@ -228,7 +242,7 @@ impl Planner<'_> {
             "hint",
             format!("{class} looks like a hand-made JWT in the header {}", made.header),
             format!(
-                "From its source, so perhaps wrong: claim {}, {}, key {}. The file has the block as a comment.",
+                "From its source, so perhaps wrong: claim {}, {}, key {}. The file has the blocks as a comment.",
                 quoted(claim),
                 algorithm.name(),
                 if is_secret_key { "SECRET_KEY" } else { "of its own" }

@@ -496,6 +496,8 @@ fn a_hand_made_class_is_a_comment() {
     let uncommented =
         format!("{before}{}{after}", block.replace("\n#", "\n").trim_start_matches('#'));
     let (config, _) = Config::parse(&uncommented, Path::new("/etc"), "gateway.toml").unwrap();
+    // Its views need the token that the issuer takes from the request.
+    assert!(config.forms.iter().any(|form| form.name == "by-hand"), "{block}");
     let issuer = config.issuers.iter().find(|issuer| matches!(issuer.kind, IssuerKind::Jwt { .. }));
     assert!(matches!(&issuer.unwrap().kind, IssuerKind::Jwt { claim, .. } if claim == "uid"));
     let (plan, ..) = planned(with("/urls/view_classes", made("SECRET")));
