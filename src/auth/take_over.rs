@@ -225,12 +225,12 @@ impl Auth {
         }
     }
 
-    /// Whether the service itself did not take it back: one that was taken back may end no more than itself.
+    /// Whether it could begin a session now: one that could not may end no more than itself.
     ///
     /// # Errors
-    /// [`Refusal::TokenBlacklisted`] if it did, [`Refusal::DirectoryUnavailable`] if that cannot be asked.
-    pub async fn not_taken_back(&self, token: &NotTakenOver) -> Result<(), Refusal> {
-        self.issuers.is_blacklisted(&token.0).await.map_err(refusal)
+    /// A [`Refusal`] of the token or its user, [`Refusal::DirectoryUnavailable`] if that cannot be asked.
+    pub async fn may_begin(&self, token: &NotTakenOver, at: Timestamp) -> Result<(), Refusal> {
+        self.may_be_taken_over(&token.0, at).await.map(|_| ()).map_err(refusal)
     }
 
     /// Sees to it that a token which has not begun a session never does.
@@ -270,10 +270,10 @@ impl Auth {
                 if is_spent { Err(Refusal::TokenBlacklisted) } else { Ok(()) }
             }
             Ok(Holds::Nothing(token)) => {
-                let was_taken_back = self.not_taken_back(&token).await;
+                let was_taken_back = self.issuers.is_blacklisted(&token.0).await;
                 self.end_not_taken_over(&token, at, happened).await?;
                 match was_taken_back {
-                    Err(Refusal::TokenBlacklisted) => Err(Refusal::TokenBlacklisted),
+                    Err(IssuedRefusal::Blacklisted) => Err(Refusal::TokenBlacklisted),
                     // Whatever could not be asked: it is over now.
                     Ok(()) | Err(_) => Ok(()),
                 }

@@ -1,7 +1,8 @@
 //! The Redis of a service, where it keeps what a restart may lose: sessions, for one.
 //!
 //! One connection for all, on which answers come in the order of the questions; it is made when it is first
-//! needed and anew after trouble. **Trouble** is a text for the log, and never "there is no such key".
+//! needed and anew after trouble. **Trouble** is a text for the log, and never "there is no such key". It comes in time,
+//! however many wait for a connection: they are not let in one after another, each with a limit of its own.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use redis::{
     RedisError,
 };
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::private_file;
 use crate::config::ServiceCache as Settings;
@@ -27,6 +29,7 @@ pub struct ServiceCache {
     address: String,
     password_file: Option<PathBuf>,
     connection: Mutex<Option<MultiplexedConnection>>,
+    timeout: Duration,
 }
 
 /// What lies under a key.
@@ -45,6 +48,7 @@ impl ServiceCache {
             address: settings.address.clone(),
             password_file: settings.password_file.clone(),
             connection: Mutex::new(None),
+            timeout: TIMEOUT,
         }
     }
 
@@ -95,6 +99,13 @@ impl ServiceCache {
 
     /// Asks something that may be asked twice.
     async fn ask<T: FromRedisValue>(&self, what: &Pipeline) -> Result<T, String> {
+        // A connection and an answer, and all the waiting for either.
+        let limit = self.timeout * 2;
+        let late = |_| Err(format!("{}: there is no answer, for {limit:?}", self.address));
+        timeout(limit, self.ask_in_time(what)).await.unwrap_or_else(late)
+    }
+
+    async fn ask_in_time<T: FromRedisValue>(&self, what: &Pipeline) -> Result<T, String> {
         let (mut connection, is_new) = self.connected().await?;
         let answer = match what.query_async(&mut connection).await {
             // One that was idle may have been closed since.
@@ -121,8 +132,8 @@ impl ServiceCache {
             Client::open(self.with_password(info)?)?
                 .get_multiplexed_async_connection_with_config(
                     &AsyncConnectionConfig::new()
-                        .set_connection_timeout(Some(TIMEOUT))
-                        .set_response_timeout(Some(TIMEOUT)),
+                        .set_connection_timeout(Some(self.timeout))
+                        .set_response_timeout(Some(self.timeout)),
                 )
                 .await
         };
@@ -147,4 +158,31 @@ impl ServiceCache {
 
 fn is_broken(error: &RedisError) -> bool {
     error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_cache_that_is_silent_is_trouble_for_all_who_wait_at_once() {
+        // Nobody accepts, so that connections are made and nothing is ever said.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let cache = ServiceCache {
+            address: format!("redis://{}/0", silent.local_addr().unwrap()),
+            password_file: None,
+            connection: Mutex::new(None),
+            timeout: Duration::from_millis(200),
+        };
+        let begun = Instant::now();
+        let all = join_all((0..20).map(|_| cache.get("key"))).await;
+        assert!(all.iter().all(Result::is_err), "{all:?}");
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(2), "one after another it would be four: {took:?}");
+    }
 }

@@ -119,7 +119,7 @@ impl Endpoints {
             found.push(match held {
                 Ok(Holds::Session { session, .. }) => Ok(Named::Session(session)),
                 Ok(Holds::Nothing(token)) if extent == Extent::User => {
-                    let good = self.auth.not_taken_back(&token).await;
+                    let good = self.auth.may_begin(&token, arrival.at).await;
                     good.map(|()| Named::NotTakenOver(token))
                 }
                 Ok(Holds::Nothing(token)) => Ok(Named::NotTakenOver(token)),

@@ -72,17 +72,18 @@ impl EditRules {
 
         // Crumbs of HTTP/2 become one field (RFC 9113 section 8.2.3); ours is taken out of it.
         let own_session = self.forms.own_session(forwarding.permit.caller(), route);
-        let issued = if forwarding.permit.keeps_issued_cookies() {
-            &[][..]
-        } else {
-            self.issued_cookies.as_slice()
-        };
-        let not_theirs =
-            || cookies_of(clears, &forwarding.given).chain(issued.iter().map(String::as_str));
+        let keeps_issued = forwarding.permit.keeps_issued_cookies();
         let kept = cookie::strip_where(&arrival.headers, |pair| {
-            let is_theirs = own_session.is_some_and(|name| pair.is_called(name))
+            // What only their service would read under that name was not checked.
+            let is_theirs = own_session.is_some_and(|name| pair.is_plainly(name))
                 && !CookieNames::is_ours(pair.value());
-            !is_theirs && (self.cookies.take(pair) || not_theirs().any(|name| pair.is_called(name)))
+            let is_issued =
+                |name: &String| pair.is_called(name) && !(keeps_issued && pair.is_plainly(name));
+            let is_taken = || {
+                cookies_of(clears, &forwarding.given).any(|name| pair.is_called(name))
+                    || self.issued_cookies.iter().any(is_issued)
+            };
+            !is_theirs && (self.cookies.take(pair) || is_taken())
         });
         match cookies(kept, &forwarding.given)? {
             Some(cookies) => headers.set(COOKIE, cookies),

@@ -5,7 +5,7 @@
 //!
 //! A session does not say when its user signed in, only when it was last saved: in its signature, or by what is left of
 //! its time in a cache. That stands in for when it was issued, and so all that ends a user here ends what was saved before;
-//! a service that saves it again later makes it no younger while it is remembered.
+//! a service that saves it again later makes it no younger while it is remembered, nor once it was refused for that end.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Issued, Issuers, One, User, user};
+use super::{Issued, Issuers, One, Password, User, user};
 use crate::auth::{Auth, store_failed};
 use crate::caller::{Proof, UserKey};
 use crate::clock::Timestamp;
@@ -34,6 +34,17 @@ impl Issuers {
             return Err(if is_old { IssuedRefusal::TooOld } else { IssuedRefusal::Expired });
         }
         Ok(())
+    }
+
+    /// Sees to it that a session which a date has ended stays so when its service saves it again: a request that was on its
+    /// way may, and then it seems to be younger than its end. A store that fails is told; the next use tries again.
+    pub(super) async fn keep_ended(&self, issued: &Issued, at: Timestamp) {
+        let Password::Noted(_) = issued.password else { return };
+        let Some(key) = issued.own_end.filter(|key| self.stamps.stamp(key).is_none()) else {
+            return;
+        };
+        let kept_until = issued.own_end_kept_until.max(at.plus(issued.deny_for));
+        let _ = self.put(key, at, kept_until).await;
     }
 
     pub(super) async fn put(

@@ -279,7 +279,10 @@ impl Auth {
             return Err(IssuedRefusal::PasswordChanged);
         }
         // After the user was looked at: that look may have ended it.
-        self.issuers.holds(issued, at)?;
-        Ok(Arc::clone(&known.identity))
+        let held = self.issuers.holds(issued, at);
+        if held == Err(IssuedRefusal::Ended) {
+            self.issuers.keep_ended(issued, at).await;
+        }
+        held.map(|()| Arc::clone(&known.identity))
     }
 }

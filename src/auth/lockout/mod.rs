@@ -75,12 +75,14 @@ pub(super) struct Attempt<'a> {
     settled: bool,
 }
 
-/// The name as it is counted: other case and other forms of the same letters are the same account.
+/// The name as it is counted: other case and other forms of the same letters are the same account, and so is one with
+/// white space around it, which a service with a login form may take off.
 ///
 /// Upper, then lower case is what Unicode's case folding amounts to for the letters that people have in names (`ß` and
 /// `SS`, the two small sigmas).
 pub fn folded(name: &str) -> String {
-    name.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect()
+    let folded = name.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+    folded.nfkc().collect::<String>().trim().to_owned()
 }
 
 #[derive(Clone, Copy, Debug)]

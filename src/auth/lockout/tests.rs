@@ -167,6 +167,7 @@ fn spelling_makes_no_second_account() {
         ("ΣΊΣΥΦΟΣ", "σίσυφος"),
         ("é", "e\u{301}"),
         ("ﬁn", "fin"),
+        (" kim\u{3000}", "kim"),
     ] {
         assert_eq!(folded(a), folded(b));
     }

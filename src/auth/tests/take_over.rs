@@ -314,7 +314,7 @@ async fn what_cannot_be_asked_is_neither_yes_nor_no() {
     assert_eq!(again, Err(Refusal::TokenBlacklisted));
     let held = service.kit.auth.held_by_refresh(&issued("c"), NOW, &mut Vec::new()).await;
     let Ok(Holds::Nothing(held)) = held else { panic!("{held:?}") };
-    let taken_back = service.kit.auth.not_taken_back(&held).await;
+    let taken_back = service.kit.auth.may_begin(&held, NOW).await;
     assert_eq!(taken_back, Err(Refusal::TokenBlacklisted), "it ends nothing of its user's");
     let blacklisted = service.refresh(&issued("c"), Rotation::None, NOW).await;
     assert_eq!(blacklisted.0, Err(Refusal::TokenBlacklisted));
@@ -330,6 +330,26 @@ async fn what_cannot_be_asked_is_neither_yes_nor_no() {
     assert!(service.refresh(&known, Rotation::None, later(1)).await.0.is_ok(), "it has a session");
     service.kit.directory.is_down.store(false, Ordering::SeqCst);
     assert_eq!(service.refused(&token, NOW).await, Refusal::DirectoryUnavailable);
+}
+
+#[tokio::test]
+async fn one_that_could_begin_nothing_ends_nothing_else_of_its_users() {
+    let service = service(|issuer| of(issuer).check_revoke_token = true);
+    let held = async |jti: &str, password: &str| {
+        let print = password_print(&cheap(password));
+        let token = token(TokenType::Refresh, jti, "7", Some(&print));
+        match service.kit.auth.held_by_refresh(&token, NOW, &mut Vec::new()).await {
+            Ok(Holds::Nothing(held)) => service.kit.auth.may_begin(&held, NOW).await,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(held("a", "right").await, Ok(()));
+    assert_eq!(held("b", "the one before").await, Err(Refusal::TokenNotValid));
+    service.kit.directory.is_down.store(true, Ordering::SeqCst);
+    assert_eq!(held("a", "right").await, Err(Refusal::DirectoryUnavailable));
+    service.kit.directory.is_down.store(false, Ordering::SeqCst);
+    service.kit.directory.accounts.lock()[0].active = false;
+    assert_eq!(held("a", "right").await, Err(Refusal::NoActiveAccount));
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::{Access, Statement, Texts};
 
@@ -21,9 +22,13 @@ const READERS: usize = 4;
 /// How long a statement waits for a lock. Django holds one for the length of a write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a statement waits for its turn. The file may be locked, and then each of those before it takes its time.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
 /// A database file.
 pub(super) struct Sqlite {
     inner: Arc<Inner>,
+    longest_wait: Duration,
     /// Who waits for a connection waits here, and not on one of the few threads that may block.
     at_once: Semaphore,
 }
@@ -55,7 +60,11 @@ impl Sqlite {
             Access::Read => READERS,
             Access::Write => 1,
         };
-        Self { inner: Arc::new(inner), at_once: Semaphore::new(at_once) }
+        Self {
+            inner: Arc::new(inner),
+            longest_wait: LONGEST_WAIT,
+            at_once: Semaphore::new(at_once),
+        }
     }
 
     pub(super) async fn ask(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Texts>>, String> {
@@ -79,7 +88,10 @@ impl Sqlite {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<T, String> {
-        let _permit = self.at_once.acquire().await.map_err(|_| "it is closed")?;
+        let _permit = timeout(self.longest_wait, self.at_once.acquire())
+            .await
+            .map_err(|_| format!("{}: all connections are busy", self.inner.path.display()))?
+            .map_err(|_| "it is closed")?;
         let inner = Arc::clone(&self.inner);
         tokio::task::spawn_blocking(move || inner.with_connection(work))
             .await
@@ -153,5 +165,25 @@ fn text(value: ValueRef<'_>) -> Result<Option<String>, Trouble> {
         ValueRef::Real(_) | ValueRef::Blob(_) => {
             Err(Trouble::Shape("a value is neither a whole number nor a text"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_too_long_for_a_turn_hears_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db.sqlite3");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+        let mut file = Sqlite::new(&path, Access::Read);
+        file.longest_wait = Duration::from_millis(50);
+        let asked = || vec![Statement { sql: "SELECT a FROM t".into(), parameters: Vec::new() }];
+        let others = file.at_once.acquire_many(4).await.unwrap();
+        let late = file.ask(asked()).await;
+        assert!(late.is_err_and(|why| why.contains("all connections are busy")));
+        drop(others);
+        assert!(file.ask(asked()).await.is_ok());
     }
 }

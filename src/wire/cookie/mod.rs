@@ -124,6 +124,11 @@ impl<'p> Pair<'p> {
         graphic(called) == name.as_bytes()
     }
 
+    /// Is it the cookie `name` for [`values`] too, and not empty?
+    pub fn is_plainly(self, name: &str) -> bool {
+        value_of(self.0, name).is_some_and(|value| !value.is_empty())
+    }
+
     /// Its value as the most generous server reads it: without quotes, or anything else at its ends that no value has.
     pub fn value(self) -> &'p [u8] {
         let mut parts = self.0.splitn(2, |byte| *byte == b'=');
