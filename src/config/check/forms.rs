@@ -138,7 +138,7 @@ pub(super) fn forms(
 fn remote_user(table: &Table<'_>) -> RemoteUser {
     let default = RemoteUser::default();
     RemoteUser {
-        header: table.text("header", form_header).unwrap_or(default.header),
+        header: table.text("header", values::form_header).unwrap_or(default.header),
         value: table.choice("value", &VALUES).unwrap_or(default.value),
     }
 }
@@ -151,8 +151,8 @@ fn simplejwt(table: &Table<'_>) -> SimpleJwt {
             // Token classes of services' own often add it.
             (OWN_CLAIMS.contains(&name) && name != "username") || name == user_id_claim
         }),
-        header: table.text("header", token_header).unwrap_or(default.header),
-        scheme: table.text("scheme", scheme).unwrap_or(default.scheme),
+        header: table.text("header", values::token_header).unwrap_or(default.header),
+        scheme: table.text("scheme", values::scheme).unwrap_or(default.scheme),
         lifetime: table.duration("lifetime", secs(10)..=HOUR).unwrap_or(default.lifetime),
         user_id_claim,
         audience: table.text("audience", values::filled),
@@ -169,7 +169,7 @@ fn hand_made(table: &Table<'_>) -> HandMadeJwt {
         claims: members(table, "claims", |name| {
             OWN_CLAIMS.contains(&name) || name == user_id_claim
         }),
-        header: table.text("header", form_header).unwrap_or(default.header),
+        header: table.text("header", values::form_header).unwrap_or(default.header),
         lifetime: table.duration("lifetime", secs(10)..=HOUR).unwrap_or(default.lifetime),
         user_id_claim,
         key: default.key,
@@ -220,32 +220,11 @@ fn key(table: &Table<'_>) -> FormKey {
     }
 }
 
-/// Where a token goes: `Authorization`, or a header of the service's own.
-pub(super) fn token_header(text: &str) -> Result<String, Wrong> {
-    if text.eq_ignore_ascii_case("authorization") { Ok(text.to_owned()) } else { form_header(text) }
-}
-
-pub(super) fn scheme(text: &str) -> Result<String, Wrong> {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
-    if text.is_empty() || !text.bytes().all(token) {
-        return Err(Wrong::new(format!("{text:?} is no scheme")).help("for example: \"Bearer\""));
-    }
-    Ok(text.to_owned())
-}
-
 fn claim(text: &str) -> Result<String, Wrong> {
     if OWN_CLAIMS.contains(&text) {
         return Err(Wrong::new(format!("{text:?} is a claim with another meaning")));
     }
     values::name(text)
-}
-
-/// The name of a header that a form sets.
-fn form_header(text: &str) -> Result<String, Wrong> {
-    match values::identity_header(text)? {
-        name if name.is_empty() => Err(Wrong::new("a header needs a name")),
-        name => Ok(name),
-    }
 }
 
 fn refuse_taken(table: &Table<'_>, header: &str, headers: &IdentityHeaders) {

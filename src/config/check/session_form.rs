@@ -1,7 +1,6 @@
 //! The identity forms that need the service's database: `django-session` and `drf-token`.
 
 use super::database::{SERVER_KEYS, database_if_any};
-use super::forms::{scheme, token_header};
 use super::issuer::cache;
 use super::{DAY, HOUR, MINUTE, values};
 use crate::config::raw::{Table, Wrong};
@@ -144,8 +143,8 @@ pub(super) fn drf_token(table: &Table<'_>, directory: Option<&DirectorySettings>
     let default = DrfToken::new(database.unwrap_or_else(|| Database::Sqlite(Default::default())));
     DrfToken {
         table: table.text("table", values::identifier).unwrap_or(default.table),
-        header: table.text("header", token_header).unwrap_or(default.header),
-        scheme: table.text("scheme", scheme).unwrap_or(default.scheme),
+        header: table.text("header", values::token_header).unwrap_or(default.header),
+        scheme: table.text("scheme", values::scheme).unwrap_or(default.scheme),
         cache_for: table.duration("cache_for", MINUTE / 60..=HOUR).unwrap_or(default.cache_for),
         missing: table.choice("missing", &MISSING).unwrap_or(default.missing),
         database: default.database,

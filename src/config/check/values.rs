@@ -141,6 +141,19 @@ pub(super) fn identity_header(text: &str) -> Result<String, Wrong> {
     Ok(name)
 }
 
+/// The name of a header that a form sets.
+pub(super) fn form_header(text: &str) -> Result<String, Wrong> {
+    match identity_header(text)? {
+        name if name.is_empty() => Err(Wrong::new("a header needs a name")),
+        name => Ok(name),
+    }
+}
+
+/// Where a token goes: `Authorization`, or a header of the service's own.
+pub(super) fn token_header(text: &str) -> Result<String, Wrong> {
+    if text.eq_ignore_ascii_case("authorization") { Ok(text.to_owned()) } else { form_header(text) }
+}
+
 /// The name of a header in which clients present tokens: `Authorization`, or one that means nothing else.
 pub(super) fn credential_header(text: &str) -> Result<String, Wrong> {
     let name = plain_header(text)?;
@@ -165,10 +178,14 @@ pub(super) fn cookie(text: &str) -> Result<String, Wrong> {
 
 /// An authentication scheme before a token (RFC 9110 section 11.1).
 pub(super) fn scheme(text: &str) -> Result<String, Wrong> {
-    let legal = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if text.is_empty() || text.len() > 32 || !legal || text.eq_ignore_ascii_case("basic") {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
+    if text.is_empty()
+        || text.len() > 32
+        || !text.bytes().all(legal)
+        || text.eq_ignore_ascii_case("basic")
+    {
         return Err(Wrong::new(format!("{text:?} is no scheme of a token"))
-            .help("allowed: letters and digits, like \"Bearer\" or \"JWT\""));
+            .help("allowed: letters, digits, - _ . and +, like \"Bearer\" or \"JWT\""));
     }
     Ok(text.to_owned())
 }
