@@ -11,10 +11,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::Process;
-use super::service;
+use super::service::{self, Service};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_doorwarden");
-const PASSWORD: &str = "correct horse battery";
+/// Of every user.
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// Whether there is a line for each request.
 #[derive(Clone, Copy)]
@@ -43,10 +44,11 @@ impl Gateway {
     }
 
     /// The same without an access log, with the users, issuers and forms of a Django service.
-    pub(crate) fn start_with_forms(upstream: SocketAddr, threads: usize) -> Self {
+    pub(crate) fn start_with_forms(upstream: SocketAddr, threads: usize) -> (Self, Service) {
         let folder = tempfile::tempdir().unwrap();
-        service::make(folder.path());
-        Self::launch(folder, config(upstream, threads, AccessLog::Off) + &service::config())
+        let service = Service::make(folder.path());
+        let config = config(upstream, threads, AccessLog::Off) + &service::config(upstream);
+        (Self::launch(folder, config), service)
     }
 
     fn launch(folder: TempDir, config: String) -> Self {
@@ -62,7 +64,7 @@ impl Gateway {
             .unwrap();
         let process = Process::new(child, || listening(&log))
             .unwrap_or_else(|| panic!("no start: {}", fs::read_to_string(&log).unwrap()));
-        let (bearer, cookie) = sign_in(process.address());
+        let (bearer, cookie) = sign_in(process.address(), "kim");
         Self { process, bearer, cookie, _folder: folder }
     }
 
@@ -79,6 +81,12 @@ impl Gateway {
     /// A header field with the user's session cookie.
     pub(crate) fn cookie(&self) -> (&str, &str) {
         ("Cookie", &self.cookie)
+    }
+
+    /// Signs somebody else in, and gives the value of `Cookie`: a session cookie, and one that is none of ours.
+    pub(crate) fn cookie_of(&self, username: &str) -> String {
+        let (_, cookie) = sign_in(self.process.address(), username);
+        format!("{cookie}; theme=dark")
     }
 }
 
@@ -141,8 +149,8 @@ fn listening(log: &Path) -> Option<SocketAddr> {
 }
 
 /// The values of `Authorization` and `Cookie`.
-fn sign_in(address: SocketAddr) -> (String, String) {
-    let body = serde_json::json!({"username": "kim", "password": PASSWORD}).to_string();
+fn sign_in(address: SocketAddr, username: &str) -> (String, String) {
+    let body = serde_json::json!({"username": username, "password": PASSWORD}).to_string();
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
         stream,

@@ -59,13 +59,12 @@ impl Connection {
         Self { stream, buffer: vec![0; 128 * 1024] }
     }
 
-    fn ask(&mut self, request: &[u8]) {
+    /// The body of the answer.
+    fn ask(&mut self, request: &[u8]) -> &[u8] {
         self.stream.write_all(request).unwrap();
         let mut filled = 0;
         let head_end = loop {
-            let length = self.stream.read(&mut self.buffer[filled..]).unwrap();
-            assert_ne!(length, 0, "the connection was closed");
-            filled += length;
+            filled += self.read(filled);
             let read = &self.buffer[..filled];
             if let Some(at) = read.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
@@ -73,18 +72,30 @@ impl Connection {
         };
         let head = std::str::from_utf8(&self.buffer[..head_end]).unwrap();
         assert!(head.starts_with("HTTP/1.1 200 "), "no 200, but {head}");
-        let length: usize = content_length(head).unwrap_or_else(|| panic!("no length in {head}"));
-        let mut missing = (head_end + length).checked_sub(filled).expect("no more than one answer");
-        while missing > 0 {
-            let most = missing.min(self.buffer.len());
-            let read = self.stream.read(&mut self.buffer[..most]).unwrap();
-            assert_ne!(read, 0, "the answer was cut off");
-            missing -= read;
+        let length = content_length(head).unwrap_or_else(|| panic!("no length in {head}"));
+        let end = head_end + length;
+        while filled < end {
+            filled += self.read(filled);
         }
+        assert_eq!(filled, end, "no more than one answer");
+        &self.buffer[head_end..end]
+    }
+
+    /// Reads on after what is there already.
+    fn read(&mut self, filled: usize) -> usize {
+        let length = self.stream.read(&mut self.buffer[filled..]).unwrap();
+        assert_ne!(length, 0, "the connection was closed");
+        length
     }
 }
 
-fn content_length(head: &str) -> Option<usize> {
+/// Sends one request on a connection of its own; the body of the answer.
+pub(crate) fn fetch(address: SocketAddr, request: &[u8]) -> String {
+    String::from_utf8(Connection::open(address).ask(request).to_vec()).unwrap()
+}
+
+/// By the head of a message.
+pub(crate) fn content_length(head: &str) -> Option<usize> {
     head.split("\r\n").find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().unwrap())

@@ -8,13 +8,13 @@
 //! | upstream | this program as [`upstream`]: fixed answers, one thread for each connection |
 //! | bare | this program as [`pass_through`]: the framework with nothing of ours |
 //! | control | a second one of these; what its ratio is off from 1 is what all ratios may be off |
-//! | gateway | the `doorwarden` binary of the same build profile: without an access log, with it, and with [`service`]'s forms |
+//! | gateway | the `doorwarden` binary of the same build profile: without an access log, with it, and with [`forms`] |
 //! | load | this process: [`load`] over connections that are kept |
 //!
 //! Both proxies have the same allocator, as many worker threads, and get the same bytes. Rounds alternate between them and
 //! take turns in going first, so that a change of the machine's mood meets both; each ratio is that of two neighbouring
 //! rounds. No time is asserted: a number that fails a build on a busy machine teaches people to ignore it. What is
-//! asserted is that every request was answered with 200 and a whole body.
+//! asserted is that every request was answered with 200 and a whole body, and in [`forms`] what the upstream got.
 //!
 //! Without `--bench` (as `cargo test --benches` starts it) it makes one short round of everything, to show that it works.
 
@@ -26,6 +26,7 @@
     reason = "a measurement that meets anything unexpected has to stop"
 )]
 
+mod forms;
 mod gateway;
 mod load;
 mod pass_through;
@@ -101,22 +102,7 @@ fn compare(extent: Extent, forms: Extent) {
         line("session cookie", process, "/app/small", Some(gateway.cookie()));
         line("access token, 100 KB answer", process, "/app/large", Some(gateway.bearer()));
     }
-    let gateway = Gateway::start_with_forms(upstream.address(), threads);
-    let process = gateway.process();
-    report::forms_section(forms);
-    let plain = load::request("/app/small", Some(gateway.cookie()));
-    let beside = |name: &str, request: &[u8]| {
-        report::line(name, &pairs(forms, (process, &plain), (process, request)));
-    };
-    beside("control: the same, twice", &plain);
-    for form in service::FORMS {
-        let request = load::request(&format!("/{form}/small"), Some(gateway.cookie()));
-        beside(&format!("form {form}"), &request);
-    }
-    for (issuer, header, value) in service::issued() {
-        let request = load::request("/app/small", Some((header, &value)));
-        beside(&format!("issuer {issuer}"), &request);
-    }
+    forms::compare(forms, upstream.address(), threads);
     report::footing(extent);
 }
 

@@ -1,17 +1,30 @@
-//! What a Django service has that forms and issuers need: its database, as far as the gateway looks, and its key.
+//! What a Django service has that forms and issuers need: its database, as far as the gateway looks, and its key. Beside
+//! it stands an application with a login form, which the upstream plays.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use doorwarden::clock::Timestamp;
 use doorwarden::django::jws::{Algorithm, SigningKey};
+use doorwarden::django::session::Login;
+use doorwarden::django::signing::SecretKeys;
 use doorwarden::django::simplejwt::{self, NewHandMade, NewToken, TokenType};
+use doorwarden::secret::Secret;
+use rusqlite::{Connection, params};
 
-use super::gateway::write_private;
+use super::gateway::{PASSWORD, write_private};
+use super::upstream;
 
 const KEY: &str = "the-services-own-secret-key-of-fifty-characters-0123456789";
+const SESSION_KEY: &str = "s49sbe7nu4m5dqvgmyfs8eiwk4mmt2xl";
+const API_TOKEN: &str = "0123456789abcdef0123456789abcdef01234567";
+const BACKEND: &str = "django.contrib.auth.backends.ModelBackend";
+/// `PASSWORD` in Django's encoding.
+const ENCODED: &str = "pbkdf2_sha256$1$benchmark$W4OkcsnWidUiL8fZ75XpVdV8WqcnDN3FcsMKsfutRJc=";
 
-/// `kim`, with the password of the benchmark in Django's encoding.
 const TABLES: &str = "
     CREATE TABLE auth_user (id integer PRIMARY KEY, password varchar(128), username varchar(150) UNIQUE,
         is_superuser bool, is_staff bool, is_active bool, email varchar(254), last_login datetime);
@@ -19,62 +32,134 @@ const TABLES: &str = "
     CREATE TABLE auth_user_groups (id integer PRIMARY KEY, user_id integer, group_id integer);
     CREATE TABLE django_session (session_key varchar(40) PRIMARY KEY, session_data text, expire_date datetime);
     CREATE TABLE authtoken_token (key varchar(40) PRIMARY KEY, created datetime, user_id integer UNIQUE);
-    INSERT INTO auth_user VALUES (2, 'pbkdf2_sha256$1$benchmark$W4OkcsnWidUiL8fZ75XpVdV8WqcnDN3FcsMKsfutRJc=', 'kim', 0, 0, 1, '', NULL);
-    INSERT INTO authtoken_token VALUES ('0123456789abcdef0123456789abcdef01234567', '2026-01-01', 2);
 ";
 
-/// The forms that are measured: each has a route of its name, `/NAME/`.
-pub(crate) const FORMS: [&str; 6] =
-    ["remote-user", "simplejwt", "jwt", "drf-token", "django-session", "signed-cookies"];
-
-/// Writes the database and the key into the gateway's folder.
-pub(crate) fn make(folder: &Path) {
-    let database = rusqlite::Connection::open(folder.join("service.sqlite3")).unwrap();
-    database.execute_batch(TABLES).unwrap();
-    write_private(&folder.join("service-key"), KEY.as_bytes());
+/// A form that is measured: a route of its name, `/NAME/`, has it.
+pub(crate) struct Form {
+    pub(crate) name: &'static str,
+    keys: &'static str,
+    /// Who has signed in.
+    pub(crate) user: &'static str,
+    /// What the service then gets, in lower case.
+    pub(crate) gets: &'static str,
 }
 
-/// Directory, issuers, forms and routes of a gateway in front of it.
-pub(crate) fn config() -> String {
-    let mut text = r#"
+const fn form(name: &'static str, keys: &'static str, gets: &'static str) -> Form {
+    Form { name, keys, user: "kim", gets }
+}
+
+pub(crate) const FORMS: [Form; 7] = [
+    form("remote-user", "", "remote-user: kim\r\n"),
+    form("simplejwt", "key_file = \"service-key\"\n", "authorization: bearer ey"),
+    form("jwt", "key_file = \"service-key\"\n", "jwt-auth: ey"),
+    form("drf-token", "", "authorization: token 0123456789abcdef"),
+    form("django-session", "key_file = \"service-key\"\n", "; sessionid="),
+    form(
+        "signed-cookies",
+        "key_file = \"service-key\"\nengine = \"signed_cookies\"\n",
+        "; sessionid=",
+    ),
+    Form { name: "cookies", keys: "", user: "ann", gets: "; phpsessid=" },
+];
+
+/// A credential that the service has given out.
+pub(crate) struct Issued {
+    /// The kind of the issuer.
+    pub(crate) issuer: &'static str,
+    pub(crate) header: &'static str,
+    pub(crate) value: String,
+}
+
+/// The service's database.
+pub(crate) struct Service(Connection);
+
+impl Service {
+    /// Writes the database and the key into the gateway's folder. `kim` has a session and a token there.
+    pub(crate) fn make(folder: &Path) -> Self {
+        let database = Connection::open(folder.join("service.sqlite3")).unwrap();
+        database.execute_batch(TABLES).unwrap();
+        let user = "INSERT INTO auth_user VALUES (2, ?, 'kim', 0, 0, 1, '', NULL)";
+        database.execute(user, params![ENCODED]).unwrap();
+        let token = "INSERT INTO authtoken_token VALUES (?, '2026-01-01', 2)";
+        database.execute(token, params![API_TOKEN]).unwrap();
+        let keys = SecretKeys::new(Secret::new(KEY), Vec::new());
+        let data = Login::new("2".to_owned(), BACKEND.to_owned(), ENCODED, &keys);
+        let session = "INSERT INTO django_session VALUES (?, ?, datetime('now', '+14 days'))";
+        database.execute(session, params![SESSION_KEY, data.to_row(&keys, now())]).unwrap();
+        write_private(&folder.join("service-key"), KEY.as_bytes());
+        Self(database)
+    }
+
+    /// Does it while nobody else can read or write in the database.
+    pub(crate) fn locked<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.0.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let done = work();
+        self.0.execute_batch("ROLLBACK").unwrap();
+        done
+    }
+}
+
+/// Directories, issuers, forms and routes of a gateway in front of it, and a route in shadow mode.
+pub(crate) fn config(application: SocketAddr) -> String {
+    let mut text = format!(
+        r#"
+[shadow]
+routes = ["shadowed"]
+
+[[route]]
+name = "shadowed"
+path = "/shadowed/"
+upstream = "app"
+
 [[directory]]
 kind = "django"
 database = "sqlite://service.sqlite3"
 
-[[issuer]]
-kind = "simplejwt"
-key_file = "service-key"
-
-[[issuer]]
-kind = "jwt"
-key_file = "service-key"
-"#
-    .to_owned();
-    for name in FORMS {
-        let (kind, keys) = match name {
-            "simplejwt" | "jwt" | "django-session" => (name, "key_file = \"service-key\"\n"),
-            "signed-cookies" => {
-                ("django-session", "key_file = \"service-key\"\nengine = \"signed_cookies\"\n")
-            }
-            _ => (name, ""),
+[[directory]]
+kind = "http"
+url = "http://{application}{path}"
+success = {{ status = [302], cookie = "{cookie}" }}
+refused = {{ status = [401] }}
+"#,
+        path = upstream::SIGN_IN,
+        cookie = upstream::COOKIE,
+    );
+    for (kind, keys) in [
+        ("simplejwt", "key_file = \"service-key\"\n"),
+        ("jwt", "key_file = \"service-key\"\n"),
+        ("django-session", "key_file = \"service-key\"\n"),
+        ("drf-token", ""),
+        ("basic", ""),
+    ] {
+        text += &format!("\n[[issuer]]\nkind = \"{kind}\"\ndirectory = \"django\"\n{keys}");
+    }
+    for Form { name, keys, .. } in FORMS {
+        let (kind, directory) = match name {
+            "signed-cookies" => ("django-session", "django"),
+            "cookies" => (name, "http"),
+            _ => (name, "django"),
         };
         text += &format!(
-            "[[identity.form]]\nname = \"{name}\"\nkind = \"{kind}\"\n{keys}\
+            "\n[[identity.form]]\nname = \"{name}\"\nkind = \"{kind}\"\ndirectory = \"{directory}\"\n{keys}\
              [[route]]\nname = \"{name}\"\npath = \"/{name}/\"\nupstream = \"app\"\nidentity = \"{name}\"\n"
         );
     }
     text
 }
 
-/// What clients have from the service: the issuer's kind, a header's name and its value.
 #[expect(
     clippy::disallowed_methods,
     reason = "tokens are dated, and the gateway has the system's clock"
 )]
-pub(crate) fn issued() -> [(&'static str, &'static str, String); 2] {
-    let key = SigningKey::read(Algorithm::default(), KEY.as_bytes()).unwrap();
+fn now() -> Timestamp {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let now = Timestamp::from_secs(now.as_secs());
+    Timestamp::from_secs(now.as_secs())
+}
+
+/// What `kim` has from the service: one of each issuer's.
+pub(crate) fn issued() -> [Issued; 5] {
+    let key = SigningKey::read(Algorithm::default(), KEY.as_bytes()).unwrap();
+    let now = now();
     let expires_at = now.plus(Duration::from_secs(3600));
     let access = NewToken {
         token_type: TokenType::Access,
@@ -98,8 +183,13 @@ pub(crate) fn issued() -> [(&'static str, &'static str, String); 2] {
     };
     let access = simplejwt::mint(&key, &access).unwrap();
     let made = simplejwt::mint_hand_made(&key, &made).unwrap();
+    let basic = BASE64_STANDARD.encode(format!("kim:{PASSWORD}"));
+    let issued = |issuer, header, value| Issued { issuer, header, value };
     [
-        ("simplejwt", "Authorization", format!("Bearer {}", access.expose())),
-        ("jwt", "jwt-auth", made.expose().to_owned()),
+        issued("simplejwt", "Authorization", format!("Bearer {}", access.expose())),
+        issued("jwt", "jwt-auth", made.expose().to_owned()),
+        issued("django-session", "Cookie", format!("sessionid={SESSION_KEY}")),
+        issued("drf-token", "Authorization", format!("Token {API_TOKEN}")),
+        issued("basic", "Authorization", format!("Basic {basic}")),
     ]
 }

@@ -1,10 +1,16 @@
-//! An upstream that costs as little as possible: one of two ready answers, by the end of the target.
+//! An upstream that costs as little as possible: one of two ready answers, by the end of the target. It also tells what it
+//! was sent, and plays an application with a login form, in which everybody may sign in.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 
-use super::process;
+use super::{load, process};
+
+/// Where the login form is posted.
+pub(crate) const SIGN_IN: &str = "/sign-in";
+/// What whoever posts it gets.
+pub(crate) const COOKIE: &str = "PHPSESSID";
 
 /// Of a small answer's body.
 const SMALL: usize = 64;
@@ -25,29 +31,50 @@ pub(crate) fn run() {
 
 fn serve(mut connection: TcpStream) {
     connection.set_nodelay(true).unwrap();
-    let (small, large) = (answer(SMALL), answer(LARGE));
-    let mut head = Vec::new();
+    let (small, large) = (answer(&[b'1'; SMALL]), answer(&[b'1'; LARGE]));
+    let signed_in = format!(
+        "HTTP/1.1 302 Found\r\nLocation: /\r\nSet-Cookie: {COOKIE}=q7v2m9x4k1s8d5f3; Path=/; HttpOnly\r\nContent-Length: 0\r\n\r\n"
+    );
+    let mut request = Vec::new();
     let mut buffer = vec![0; 8 * 1024];
     while let Ok(length @ 1..) = connection.read(&mut buffer) {
-        head.extend_from_slice(&buffer[..length]);
-        // Requests have no body, and a proxy sends the next one after the answer.
-        if !head.ends_with(b"\r\n\r\n") {
+        request.extend_from_slice(&buffer[..length]);
+        // A proxy sends the next one after the answer.
+        if !is_whole(&request) {
             continue;
         }
-        let line_end = head.iter().position(|byte| *byte == b'\r').unwrap();
-        let is_large = head[..line_end].ends_with(b"/large HTTP/1.1");
-        if connection.write_all(if is_large { &large } else { &small }).is_err() {
+        let line_end = request.iter().position(|byte| *byte == b'\r').unwrap();
+        let line = &request[..line_end];
+        let sent = if line.ends_with(b"/large HTTP/1.1") {
+            connection.write_all(&large)
+        } else if line.ends_with(b"/seen HTTP/1.1") {
+            connection.write_all(&answer(&request))
+        } else if line.starts_with(b"POST ") {
+            connection.write_all(signed_in.as_bytes())
+        } else {
+            connection.write_all(&small)
+        };
+        if sent.is_err() {
             return;
         }
-        head.clear();
+        request.clear();
     }
 }
 
-fn answer(length: usize) -> Vec<u8> {
-    let mut answer = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nVary: Accept\r\nContent-Length: {length}\r\n\r\n"
-    )
-    .into_bytes();
-    answer.resize(answer.len() + length, b'1');
-    answer
+/// Only those that post have a body.
+fn is_whole(request: &[u8]) -> bool {
+    if !request.starts_with(b"POST ") {
+        return request.ends_with(b"\r\n\r\n");
+    }
+    let text = String::from_utf8_lossy(request);
+    let head_and_body = text.split_once("\r\n\r\n");
+    head_and_body.is_some_and(|(head, body)| load::content_length(head) == Some(body.len()))
+}
+
+fn answer(body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nVary: Accept\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
 }

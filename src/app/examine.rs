@@ -7,12 +7,13 @@ use std::sync::Arc;
 use http::header::{HeaderName, HeaderValue};
 
 use super::{directories, install_crypto, runtime};
-use crate::auth::issuer::try_key;
+use crate::auth::issuer::try_out;
 use crate::auth::kept::KeptCookies;
 use crate::caller::{Caller, Identity, Known, Proof};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, FormKind, Route, RouteForms};
-use crate::directory::database::Databases;
+use crate::config::{Config, FormEngine, FormKind, Route, RouteForms};
+use crate::directory::cache::ServiceCache;
+use crate::directory::database::{Access, Databases, Statement};
 use crate::directory::{Directory, private_file};
 use crate::identity::IdentityForms;
 use crate::store::memory::Memory;
@@ -22,7 +23,7 @@ use crate::telemetry::{Metrics, Names};
 pub struct Examined {
     /// Directories, in their order.
     pub directories: Vec<(String, Asked)>,
-    /// Issuers, and why their keys cannot be used.
+    /// Issuers, and why they cannot be used.
     pub issuers: Vec<(String, Result<(), String>)>,
     /// Identity forms, and what they give for the user.
     pub forms: Vec<(String, Result<Gives, String>)>,
@@ -47,7 +48,7 @@ pub enum Gives {
     Headers(Vec<(HeaderName, HeaderValue)>),
     /// Nothing for this user, and why.
     Refused(String),
-    /// It was not made: nobody was asked for, or it would be written.
+    /// It was not made, because nobody was asked for or it would be written; nothing is in its way.
     Untried,
 }
 
@@ -72,16 +73,10 @@ pub fn examine(config: &Config, user: Option<&str>) -> Result<Examined, String> 
             let said = ask(directory.as_ref(), user, &mut found).await;
             asked.push((directory.name().to_owned(), said));
         }
-        let issuers = config
-            .issuers
-            .iter()
-            .map(|issuer| {
-                (
-                    issuer.name.clone(),
-                    try_key(issuer, &databases).map_err(|error| error.to_string()),
-                )
-            })
-            .collect();
+        let mut issuers = Vec::new();
+        for issuer in &config.issuers {
+            issuers.push((issuer.name.clone(), try_out(issuer, &databases).await));
+        }
         let mut forms = Vec::new();
         for index in 0..config.forms.len() {
             if let Some(form) = config.forms.get(index) {
@@ -124,6 +119,7 @@ async fn give(
     match &form.kind {
         FormKind::DjangoSession(settings) => {
             private_file::read(&settings.key_file).map_err(|error| error.to_string())?;
+            can_keep(&settings.engine, databases).await?;
             return Ok(Gives::Untried);
         }
         // Only a sign-in brings any.
@@ -149,4 +145,21 @@ async fn give(
         Ok(given) => Gives::Headers(given.headers),
         Err(refusal) => Gives::Refused(refusal.detail().to_owned()),
     })
+}
+
+/// Could sessions be kept there? A row that nobody has is changed into itself, which takes the right to change one.
+async fn can_keep(engine: &FormEngine, databases: &Databases) -> Result<(), String> {
+    match engine {
+        FormEngine::Rows { database, table, .. } => {
+            let database = databases.open(database, Access::Write);
+            let dialect = database.dialect();
+            let (data, key) = (dialect.quoted("session_data")?, dialect.quoted("session_key")?);
+            let table = dialect.quoted(table)?;
+            let nobodys = dialect.placeholder(1);
+            let sql = format!("UPDATE {table} SET {data} = {data} WHERE {key} = {nobodys}").into();
+            database.change(Statement { sql, parameters: vec![String::new()] }).await.map(drop)
+        }
+        FormEngine::Cache(cache) => ServiceCache::new(cache).get("").await.map(drop),
+        FormEngine::SignedCookies { .. } => Ok(()),
+    }
 }

@@ -54,13 +54,10 @@ impl Auth {
             Ok(cookies) => cookies,
             Err(refusal) => return Presented::Malformed(refusal),
         };
-        let mut all = Vec::with_capacity(tokens.len() + 1);
-        for token in tokens {
-            match token {
-                Ok(credential) => all.push(credential),
-                Err((refusal, proof)) => return Presented::Bad(refusal, proof),
-            }
-        }
+        let mut all: Vec<Credential> = match tokens.into_iter().collect() {
+            Ok(all) => all,
+            Err((refusal, proof)) => return Presented::Bad(refusal, proof),
+        };
         let (proof, has_token) = (Proof::SessionCookie, !all.is_empty());
         let mut named: Option<Arc<Session>> = None;
         let is_own = !cookies.own.is_empty();
@@ -152,7 +149,7 @@ impl Auth {
                 Presented::Bad(self.not_a_token(proof), proof)
             }
         })?;
-        let mut all = Vec::with_capacity(shown.len() + 1);
+        let mut all = Vec::with_capacity(shown.len() + usize::from(own.is_some()));
         if let Some(token) = own {
             let (client, at) = (arrival.client_ip(), arrival.at);
             let session = self.bearer(token, client, at, happened).await;
@@ -175,8 +172,7 @@ impl Presented {
     fn of(all: Vec<Credential>) -> Self {
         let mut all = all.into_iter();
         let Some(first) = all.next() else { return Self::Nothing };
-        let user = first.identity();
-        if all.any(|other| other.identity().key != user.key) {
+        if all.any(|other| other.identity().key != first.identity().key) {
             return Self::Malformed(Refusal::ConflictingCredentials);
         }
         Self::Good(first)

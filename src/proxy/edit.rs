@@ -77,15 +77,12 @@ impl EditRules {
         } else {
             self.issued_cookies.as_slice()
         };
-        let not_theirs: Vec<&str> = self
-            .cookies_of(clears, &forwarding.given)
-            .chain(issued.iter().map(String::as_str))
-            .collect();
+        let not_theirs =
+            || cookies_of(clears, &forwarding.given).chain(issued.iter().map(String::as_str));
         let kept = cookie::strip_where(&arrival.headers, |pair| {
             let is_theirs = own_session.is_some_and(|name| pair.is_called(name))
                 && !CookieNames::is_ours(pair.value());
-            let is_taken = || not_theirs.iter().any(|name| pair.is_called(name));
-            !is_theirs && (self.cookies.take(pair) || is_taken())
+            !is_theirs && (self.cookies.take(pair) || not_theirs().any(|name| pair.is_called(name)))
         });
         match cookies(kept, &forwarding.given)? {
             Some(cookies) => headers.set(COOKIE, cookies),
@@ -189,8 +186,9 @@ impl EditRules {
         let mut headers = Edited(response);
         let route = forwarding.permit.route();
         let own_session = self.forms.own_session(caller, route);
-        let mut not_theirs: Vec<&str> = self
-            .cookies_of(self.forms.clears(route), &forwarding.given)
+        let theirs = cookies_of(self.forms.clears(route), &forwarding.given);
+        let mut not_theirs: Vec<&str> = iter::once(self.cookies.own())
+            .chain(theirs)
             .filter(|name| Some(*name) != own_session)
             .collect();
         if !is_over {
@@ -206,17 +204,11 @@ impl EditRules {
     }
 }
 
-impl EditRules {
-    /// The gateway's cookie, those of a route's forms, and those that this caller was given.
-    fn cookies_of<'a>(
-        &'a self,
-        clears: Option<&'a Clears>,
-        given: &'a Given,
-    ) -> impl Iterator<Item = &'a str> {
-        let theirs = clears.map_or(&[][..], |clears| &clears.cookies);
-        let given = given.cookies.iter().map(|cookie| &cookie.name);
-        iter::once(self.cookies.own()).chain(theirs.iter().chain(given).map(String::as_str))
-    }
+/// The cookies of a route's forms, and those that this caller was given.
+fn cookies_of<'a>(clears: Option<&'a Clears>, given: &'a Given) -> impl Iterator<Item = &'a str> {
+    let theirs = clears.map_or(&[][..], |clears| &clears.cookies);
+    let given = given.cookies.iter().map(|cookie| &cookie.name);
+    theirs.iter().chain(given).map(String::as_str)
 }
 
 /// The client's cookies, and after them those that were given: Django takes the last of two equal names.

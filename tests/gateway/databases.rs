@@ -331,6 +331,10 @@ fn killed_and_back_under_load(service: &mut Service) {
             signing_in.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         (signing_in, signed_in.join().unwrap())
     });
+    for (what, statuses) in [("signing in", &signing_in), ("signed in", &signed_in)] {
+        let count = |status| statuses.iter().filter(|one| **one == status).count();
+        eprintln!("{what}, killed twice: {} answered 200, {} answered 503", count(200), count(503));
+    }
     assert!(signing_in.iter().all(|status| [200, 503].contains(status)), "{signing_in:?}");
     assert!(signing_in.contains(&200) && signing_in.contains(&503));
     assert!(signed_in.len() > 10 && signed_in.iter().all(|status| *status == 200), "{signed_in:?}");

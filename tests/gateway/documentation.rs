@@ -83,6 +83,15 @@ fn every_reason_of_an_issuer_is_explained_with_what_a_client_gets() {
 }
 
 #[test]
+fn the_audit_trail_names_every_reason_of_an_issuer() {
+    let text = read("docs/operations.md");
+    let row = text.lines().find(|line| line.starts_with("| `issued_refused` ")).expect("the row");
+    for why in IssuedRefusal::ALL {
+        assert!(quoted(row).any(|name| name == why.name()), "{}", why.name());
+    }
+}
+
+#[test]
 fn every_text_of_a_shared_code_is_explained() {
     let text = read("docs/refusals.md");
     let texts: Vec<_> = Refusal::ALL.iter().filter(|r| r.code() == "token_not_valid").collect();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::apps::{FormLogin, Php};
 use crate::support::client::{Client, Request, Response};
-use crate::support::django::Django;
+use crate::support::django::{CHEAP_PASSWORDS, Django};
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
 
@@ -139,7 +139,7 @@ fn an_application_in_php_is_fronted_without_touching_it() {
 
 #[test]
 fn djangos_own_login_page_is_filled_in() {
-    let django = Django::start();
+    let django = Django::start_with(&[CHEAP_PASSWORDS]);
     let at = django.address;
     let directory = format!(
         "[[directory]]\nkind = \"http\"\nurl = \"http://{at}/admin/login/?next=/admin/\"\n\
@@ -151,9 +151,9 @@ fn djangos_own_login_page_is_filled_in() {
     let form = "cookies = [\"sessionid\"]\nlogin_path = \"/admin/login/\"";
     let gateway = setup(at, &directory, form).start();
     let client = gateway.client();
-    assert_eq!(refused(&post(&client, "admin", "wrong")).0, 401);
+    assert_eq!(refused(&post(&client, "staff", "wrong")).0, 401);
     assert_eq!(refused(&post(&client, "kim", "kim-pass-1234")).0, 401, "who is not staff");
-    let cookie = enter(&client, "admin", "admin-pass-1234");
+    let cookie = enter(&client, "staff", "staff-pass-1234");
     let page = client.get("/admin/").cookie(COOKIE, &cookie).send();
     assert_eq!((page.status, page.set_cookie("sessionid")), (200, None), "{}", page.text());
     assert!(page.text().contains("Site administration"), "{}", page.text());

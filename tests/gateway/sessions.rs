@@ -1,5 +1,7 @@
 //! Sessions: who am I, signing out, timeouts, cookies, cross-site requests, two credentials.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, Response};
@@ -97,14 +99,23 @@ fn both_timeouts_hold() {
     let client = gateway.client();
     let (_, cookie) = kim(&client);
     let used = |cookie: &str| client.get("/app").cookie(COOKIE, cookie).send().status;
-    let started = std::time::Instant::now();
-    // Used all the time, it ends at the absolute timeout and not before.
-    eventually("the absolute end", || (used(&cookie) == 401).then_some(()));
+    let started = Instant::now();
+    // Used all the time, it ends at the absolute timeout and not before. On a machine with much else to do it may have
+    // been left alone for its idle timeout in between.
+    let (mut last, mut longest) = (started, Duration::ZERO);
+    eventually("the absolute end", || {
+        let asked = Instant::now();
+        let ended = used(&cookie) == 401;
+        longest = longest.max(last.elapsed());
+        last = asked;
+        ended.then_some(())
+    });
     let lived = started.elapsed();
-    assert!(lived.as_millis() >= 2500, "it ended after {lived:?}");
+    let idle = longest >= Duration::from_secs(1);
+    assert!(lived.as_millis() >= 2500 || idle, "it ended after {lived:?}, unused for {longest:?}");
     let (_, idle) = kim(&client);
     eventually("the idle end", || {
-        std::thread::sleep(std::time::Duration::from_millis(1200));
+        std::thread::sleep(Duration::from_millis(1200));
         (used(&idle) == 401).then_some(())
     });
 }

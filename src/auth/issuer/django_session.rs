@@ -148,6 +148,18 @@ impl Asked for DjangoSessions {
             max_age: None,
         })
     }
+
+    async fn try_out(&self) -> Result<(), String> {
+        match &self.kept {
+            Kept::Rows { database, select } => {
+                let parameters = vec![String::new()];
+                let statement = Statement { sql: Arc::clone(select), parameters };
+                database.ask(vec![statement]).await.map(drop)
+            }
+            Kept::Cache { cache, before_key } => cache.get(before_key).await.map(drop),
+            Kept::Cookie => Ok(()),
+        }
+    }
 }
 
 impl From<Unreadable> for IssuedRefusal {

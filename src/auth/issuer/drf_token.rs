@@ -66,6 +66,12 @@ impl Asked for DrfTokens {
             max_age: None,
         })
     }
+
+    async fn try_out(&self) -> Result<(), String> {
+        let statement =
+            Statement { sql: Arc::clone(&self.select), parameters: vec![String::new()] };
+        self.database.ask(vec![statement]).await.map(drop)
+    }
 }
 
 fn select(dialect: Dialect, table: &str) -> Result<Arc<str>, String> {

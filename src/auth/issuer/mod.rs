@@ -97,6 +97,9 @@ pub(super) enum Said {
 pub(super) trait Asked: Send + Sync {
     /// Everything about a credential but its user. [`IssuedRefusal::Unavailable`]: it cannot be said now.
     async fn ask(&self, credential: &str, at: Timestamp) -> Result<Judged, IssuedRefusal>;
+
+    /// Asks about what nobody has; the error is why that cannot be asked.
+    async fn try_out(&self) -> Result<(), String>;
 }
 
 /// How an issuer's credentials are judged.
@@ -242,12 +245,21 @@ fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerK
     })
 }
 
-/// Can its key be read and used?
+/// Can it be used: its key, and what it asks a service about?
 ///
 /// # Errors
-/// [`IssuerKeyError`] if not.
-pub fn try_key(settings: &IssuerSettings, databases: &Databases) -> Result<(), IssuerKeyError> {
-    open(settings, databases).map(drop)
+/// Why not.
+pub async fn try_out(settings: &IssuerSettings, databases: &Databases) -> Result<(), String> {
+    if let Way::Asked(asked) = open(settings, databases).map_err(|error| error.to_string())? {
+        let named = |why| format!("the issuer {}: {why}", settings.name);
+        asked.try_out().await.map_err(named)?;
+    }
+    let over = take_over(settings, databases).map_err(|error| error.to_string())?;
+    if let Some(TakeOver { blacklist: Some(blacklist), .. }) = over {
+        let named = |error| format!("the issuer {}: its blacklist: {error}", settings.name);
+        blacklist.holds("").await.map_err(named)?;
+    }
+    Ok(())
 }
 
 impl Issuers {

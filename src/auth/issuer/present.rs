@@ -75,7 +75,8 @@ impl Auth {
         for index in shown.issuers {
             let Some(one) = self.issuers.all.get(*index) else { continue };
             let presenting = Presenting { credential: shown.token, client, at };
-            match self.issued_by(one, *index, presenting, happened).await {
+            // What it may have to ask makes this large, and a request that brings nothing of an issuer's carries it along.
+            match Box::pin(self.issued_by(one, *index, presenting, happened)).await {
                 Ok(found) => return Ok(found),
                 Err(why) => {
                     refused.push((one, why));

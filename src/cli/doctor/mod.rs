@@ -65,8 +65,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut next = None;
     if let Some(settings) = &arguments.settings {
         let (path, written) = from_settings(arguments, settings, &mut report)?;
+        next = written.is_some().then_some(path);
         config = config.or(written);
-        next = Some(path);
     }
     let user = arguments.user.as_deref();
     match (&arguments.url, &config) {

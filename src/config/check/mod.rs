@@ -83,7 +83,7 @@ fn warn_of_hidden_routes(root: &Table<'_>, routes: &[Item<Route>], paths: &[OwnP
                 route.place.clone(),
                 Wrong::new(format!("the gateway answers {:?} itself (paths.{own})", entry.path))
                     .help(format!(
-                        "move it: [paths] {own} = \"/...\", or turn it off: {own} = false"
+                        "take the route out if an alias stands in for it; else [paths] {own} = \"/...\" moves it, {own} = false turns it off"
                     )),
             );
         }

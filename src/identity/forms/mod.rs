@@ -182,7 +182,8 @@ impl IdentityForms {
             if self.is_theirs(form, known.proof).is_some() {
                 continue;
             }
-            form.give(known, *index, at, &mut given).await?;
+            // What a form may have to ask is large, and callers on a route without one carry it along if it is part of this.
+            Box::pin(form.give(known, *index, at, &mut given)).await?;
         }
         Ok(given)
     }
@@ -220,7 +221,9 @@ impl IdentityForms {
                 let sent = given.cookies.iter().filter(|cookie| cookie.form == index);
                 let sent: Vec<_> =
                     sent.map(|cookie| (cookie.name.clone(), cookie.value.clone())).collect();
-                if !sent.is_empty() && form.ended_by(known, &sent, status, answer, at).await {
+                if !sent.is_empty()
+                    && Box::pin(form.ended_by(known, &sent, status, answer, at)).await
+                {
                     return true;
                 }
             }
@@ -232,7 +235,7 @@ impl IdentityForms {
                 continue;
             };
             if let Some(set) = last_set(answer, &cookie.name)
-                && form.ended_by(known, &cookie.value, set, at).await
+                && Box::pin(form.ended_by(known, &cookie.value, set, at)).await
             {
                 return true;
             }

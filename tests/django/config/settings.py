@@ -14,6 +14,7 @@ What differs between one machine and the next comes from the environment, with d
     DJANGO_SESSION_ENGINE        db, cached_db, cache, signed_cookies  (db)
     DJANGO_CACHE_URL             a Redis: redis://host:port/number  (none: memory of the process)
     DJANGO_CACHE_PREFIX          before the cache's keys            (none)
+    DJANGO_PASSWORD_HASHERS      comma separated; the first writes  (Django's)
 """
 
 import json
@@ -119,6 +120,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+
+if os.environ.get("DJANGO_PASSWORD_HASHERS"):
+    PASSWORD_HASHERS = listed("DJANGO_PASSWORD_HASHERS")
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "Asia/Seoul"

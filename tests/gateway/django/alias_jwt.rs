@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::support::client::{Client, Request, Response};
 use crate::support::django::Django;
 use crate::support::eventually;
-use crate::support::gateway::{Setup, write_private};
+use crate::support::gateway::{Gateway, Setup, write_private};
 
 const LOGIN: &str = "/api/v1/users/login/jwt";
 const INFO: &str = "/api/v1/users/login/jwt/info";
@@ -111,12 +111,18 @@ fn read(response: &Response, theirs: &Value) -> Value {
 #[test]
 fn a_front_end_for_the_hand_made_jwt_has_the_same_answers() {
     let django = Django::start();
-    let (_key, setup) = setup(&django, "");
-    let gateway = setup.start();
     let direct = script(&Client::new(django.address));
+    for rotation in ["none", "single-use"] {
+        let (_key, setup) = setup(&django, "");
+        let gateway = setup.with(&format!("[tokens]\nrotation = \"{rotation}\"")).start();
+        answers_as_django(&gateway, &django, &direct);
+    }
+}
+
+fn answers_as_django(gateway: &Gateway, django: &Django, direct: &[(&str, Response)]) {
     let through = script(&gateway.client());
     assert_eq!(through.len(), direct.len());
-    for ((what, ours), (_, theirs)) in through.iter().zip(&direct) {
+    for ((what, ours), (_, theirs)) in through.iter().zip(direct) {
         assert_eq!(ours.status, theirs.status, "{what}: {} / {}", ours.text(), theirs.text());
         let theirs_json = theirs.json();
         assert_eq!(read(ours, &theirs_json), read(theirs, &Value::Null), "{what}");

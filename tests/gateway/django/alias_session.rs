@@ -306,9 +306,15 @@ fn script(client: &Client) -> Vec<(&'static str, Response)> {
 
 #[test]
 fn a_front_end_for_sessions_has_the_same_answers() {
+    for rotation in ["none", "single-use"] {
+        the_same_answers_with(rotation);
+    }
+}
+
+fn the_same_answers_with(rotation: &str) {
     let django = Django::start();
     let (_key, setup) = setup(&django);
-    let gateway = setup.start();
+    let gateway = setup.with(&format!("[tokens]\nrotation = \"{rotation}\"")).start();
     let direct = script(&Client::new(django.address));
     django.run("Group.objects.filter(name='by-alias').delete()");
     let through = script(&gateway.client());

@@ -94,8 +94,8 @@ fn downloads_and_events_arrive_piece_by_piece() {
     let gateway = open_to_all(&django).start();
     let client = gateway.client();
     for (target, first, last) in [
-        ("/stream?chunks=2&pause=0.7", "chunk 0", "chunk 1"),
-        ("/events?count=2&pause=0.7", "id: 0", "id: 1"),
+        ("/stream?chunks=2&pause=2", "chunk 0", "chunk 1"),
+        ("/events?count=2&pause=2", "id: 0", "id: 1"),
     ] {
         let mut stream = client.connect();
         stream.write_all(&client.get(target).bytes()).unwrap();

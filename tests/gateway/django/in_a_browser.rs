@@ -9,11 +9,16 @@ const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service"
 
 /// The admin has a session of Django's; the rest of the service is told by headers.
 fn gateway(django: &Django) -> (tempfile::TempDir, Gateway) {
+    gateway_with(django, "")
+}
+
+/// The same, with these keys and tables after the form's key file.
+fn gateway_with(django: &Django, more: &str) -> (tempfile::TempDir, Gateway) {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("secret-key");
     write_private(&key, format!("{SECRET_KEY}\n"));
     let form = format!(
-        "[[identity.form]]\nname = \"admin\"\nkind = \"django-session\"\nkey_file = \"{}\"\n",
+        "[[identity.form]]\nname = \"admin\"\nkind = \"django-session\"\nkey_file = \"{}\"\n{more}",
         key.display()
     );
     let routes = "[[route]]\nname = \"static\"\npath = \"/static/\"\nupstream = \"app\"\naccess = \"public\"\n\
@@ -96,4 +101,38 @@ fn signing_out_at_the_gateway_signs_the_admin_out() {
             db.query_row("SELECT count(*) FROM django_session", [], |row| row.get(0)).unwrap();
         (count == 0).then_some(())
     });
+}
+
+#[test]
+fn a_session_from_before_the_gateway_opens_the_admin_until_its_log_out() {
+    let django = Django::start();
+    let browser = Browser::start();
+    // Signed in at Django's own page. Another port is the same host to a cookie, so the gateway gets what Django set.
+    browser.open(&format!("http://localhost:{}/admin/login/?next=/admin/", django.address.port()));
+    browser.fill("#id_username", "admin");
+    browser.fill("#id_password", "admin-pass-1234");
+    browser.follow("input[type=submit]");
+    assert_eq!(cookies(&browser), ["csrftoken", "sessionid"]);
+
+    let key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(key.path(), SECRET_KEY).unwrap();
+    let issuer =
+        format!("[[issuer]]\nkind = \"django-session\"\nkey_file = \"{}\"\n", key.path().display());
+    let (_folder, gateway) = gateway_with(&django, &issuer);
+    browser.open(&at(&gateway, "/admin/auth/group/"));
+    assert_eq!(browser.url(), at(&gateway, "/admin/auth/group/"), "nobody asked for a password");
+    browser.follow("#result_list tbody th a");
+    browser.fill("#id_name", "-renamed");
+    browser.follow("input[name=_save]");
+    let said = browser.text(".messagelist .success");
+    assert!(said.contains("was changed successfully"), "{said}");
+    django.run("Group.objects.get(name='editors-renamed')");
+    assert_eq!(cookies(&browser), ["csrftoken", "sessionid"], "and none of the gateway's");
+
+    browser.follow("#logout-form button");
+    browser.open(&at(&gateway, "/admin/"));
+    assert_eq!(browser.url(), at(&gateway, "/login?next=/admin/"));
+    django.run(
+        "from django.contrib.sessions.models import Session\nassert Session.objects.count() == 0",
+    );
 }

@@ -1,5 +1,9 @@
 //! A thousand clients that Django has signed in: the gateway comes, and nobody has to sign in again; it goes, and nobody
-//! but those whom it signed in itself does.
+//! does but those who hold nothing of Django's any more.
+//!
+//! Each client does what its program does: it calls with what it holds, and where that is not enough and it has a refresh
+//! token, it refreshes and calls once more. What it was given last is what it holds from then on, so in the end each has
+//! what a real one would have. It goes by ways, a row for each; the test prints the table.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -11,30 +15,76 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::COOKIE;
-use crate::support::client::{Client, Request};
-use crate::support::django::Django;
+use crate::support::client::{Client, Request, Response};
+use crate::support::django::{CHEAP_PASSWORDS, Django};
+use crate::support::gateway::Gateway;
 
 /// `SECRET_KEY` of the service.
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
+const PASSWORD: &str = "client-pass-1234";
 
-/// How many came in which way. Django makes a cheap password hash dear at its first use, so those are few.
-const WAYS: [(&str, usize); 5] =
-    [("simplejwt", 250), ("session", 250), ("jwt-auth", 240), ("drf-token", 240), ("basic", 20)];
+/// The service's path, and the gateway's alias for it: the token goes on as it is.
+const REFRESH: &str = "/api/v1/users/login/simpleJWT/refresh";
+/// Of the service there is no such path: here the gateway's tokens are good once.
+const REFRESH_ONCE: &str = "/refresh";
+const OBTAIN: &str = "/api/v1/users/login/simpleJWT";
 
 /// How many requests at once.
 const AT_ONCE: usize = 8;
 
-/// Each client is a user of its own: WAYS[0] are the users from 1001 on, and so forth. All have the same password.
+/// Who comes in one way, and how many of them are signed in when.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Row {
+    way: &'static str,
+    before: usize,
+    behind: usize,
+    again_behind: usize,
+    after: usize,
+    /// Had to sign in again after the gateway was gone, and could.
+    anew: usize,
+}
+
+/// Nobody of this way ever has to sign in again.
+const fn stay(way: &'static str, number: usize) -> Row {
+    Row { way, before: number, behind: number, again_behind: number, after: number, anew: 0 }
+}
+
+const WAYS: [Row; 8] = [
+    stay("simplejwt access", 200),
+    // Both hold an access token that has expired, and a refresh token.
+    stay("simplejwt refresh, kept", 100),
+    // What they hold in the end is the gateway's.
+    Row { after: 0, anew: 100, ..stay("simplejwt refresh, rotated", 100) },
+    stay("django session", 200),
+    stay("jwt-auth", 150),
+    stay("drf-token", 150),
+    stay("basic", 100),
+    // Not of the thousand: they come while the gateway is there, and hold nothing but what it gave them.
+    Row {
+        way: "signed in at the gateway",
+        before: 0,
+        behind: 20,
+        again_behind: 20,
+        after: 0,
+        anew: 20,
+    },
+];
+
+/// How many refresh behind the gateway.
+const REFRESHING: usize = WAYS[1].before + WAYS[2].before;
+
+/// Each client is a user of its own: WAYS[0] are the users from 1001 on, and so forth.
 const SIGN_IN: &str = r#"
 import json, jwt
+from datetime import timedelta
 from django.conf import settings
-from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.contrib.auth.hashers import make_password
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 from rest_framework.authtoken.models import Token
 from rest_framework_simplejwt.tokens import RefreshToken
 
-password = PBKDF2PasswordHasher().encode("client-pass-1234", "dGVzdHMtb25seS1zYWx0", iterations=1000)
+password = make_password(PASSWORD)
 
 def session(user):
     store = SessionStore()
@@ -44,12 +94,21 @@ def session(user):
     store.save()
     return store.session_key
 
+def expired(user):
+    refresh = RefreshToken.for_user(user)
+    access = refresh.access_token
+    access.set_exp(lifetime=-timedelta(minutes=1))
+    return str(access), str(refresh)
+
 ways = {
-    "simplejwt": lambda user: str(RefreshToken.for_user(user).access_token),
-    "session": session,
+    "simplejwt access": lambda user: str(RefreshToken.for_user(user).access_token),
+    "simplejwt refresh, kept": expired,
+    "simplejwt refresh, rotated": expired,
+    "django session": session,
     "jwt-auth": lambda user: jwt.encode({"id": user.id, "username": user.username}, settings.SECRET_KEY, "HS256"),
     "drf-token": lambda user: Token.objects.create(user=user).key,
-    "basic": lambda user: user.username + ":client-pass-1234",
+    "basic": lambda user: user.username + ":" + PASSWORD,
+    "signed in at the gateway": lambda user: "nothing",
 }
 clients = []
 with transaction.atomic():
@@ -57,30 +116,49 @@ with transaction.atomic():
         for _ in range(number):
             pk = 1001 + len(clients)
             user = User.objects.create(pk=pk, username=f"client-{pk}", password=password)
-            clients.append({"way": way, "id": pk, "name": user.username, "holds": ways[way](user)})
+            holds = ways[way](user)
+            holds, refresh = holds if isinstance(holds, tuple) else (holds, None)
+            clients.append({"way": way, "id": pk, "name": user.username, "holds": holds, "refresh": refresh})
 with open(FILE, "w") as file:
     json.dump(clients, file)
 "#;
 
-/// A client of the service, and what Django gave it.
+/// A client of the service, and what it holds.
+#[derive(Clone, Debug)]
 struct Held {
-    way: String,
+    way: &'static str,
     id: u64,
     name: String,
     holds: String,
+    refresh: Option<String>,
+}
+
+/// What became of a client's call.
+#[derive(Debug)]
+struct Called {
+    /// It was seen as who it is.
+    is_signed_in: bool,
+    /// What was said to its refresh token, if it had to ask.
+    refreshed: Option<Response>,
+    /// What it holds from now on.
+    client: Held,
 }
 
 fn sign_in(django: &Django, file: &Path) -> Vec<Held> {
-    let code =
-        SIGN_IN.replace("WAYS", &json!(WAYS).to_string()).replace("FILE", &json!(file).to_string());
-    django.run(&code);
+    let ways = WAYS.map(|row| (row.way, row.behind));
+    let code = SIGN_IN
+        .replace("PASSWORD", &json!(PASSWORD).to_string())
+        .replace("WAYS", &json!(ways).to_string())
+        .replace("FILE", &json!(file).to_string());
+    django.run_with(&[CHEAP_PASSWORDS], &code);
     let clients: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
     let held = clients.as_array().unwrap().iter().map(|client| Held {
-        way: text(&client["way"]),
+        way: WAYS.iter().find(|row| client["way"] == row.way).unwrap().way,
         id: client["id"].as_u64().unwrap(),
-        name: text(&client["name"]),
-        holds: text(&client["holds"]),
+        name: text(&client["name"]).unwrap(),
+        holds: text(&client["holds"]).unwrap(),
+        refresh: text(&client["refresh"]),
     });
     held.collect()
 }
@@ -89,17 +167,49 @@ impl Held {
     /// `GET` of the view that says who is calling, as this client sends it.
     fn request(&self, client: &Client) -> Request {
         let request = client.get("/api/v1/whoami");
-        match &*self.way {
-            "simplejwt" => request.bearer(&self.holds),
-            "session" => request.cookie("sessionid", &self.holds),
+        match self.way {
+            "django session" => request.cookie("sessionid", &self.holds),
             "jwt-auth" => request.header("jwt-auth", &self.holds),
             "drf-token" => request.header("Authorization", &format!("Token {}", self.holds)),
             "basic" => {
                 let pair = STANDARD.encode(&self.holds);
                 request.header("Authorization", &format!("Basic {pair}"))
             }
-            other => panic!("{other} is no way"),
+            _ => request.bearer(&self.holds),
         }
+    }
+
+    /// Calls once, and if that was in vain and it can refresh, refreshes at this path and calls again.
+    fn call(mut self, at: &Client, path: &str, seen: impl Fn(&Value) -> Value) -> Called {
+        let is_seen = |client: &Self| {
+            let response = client.request(at).send();
+            response.status == 200 && seen(&response.json()) == json!(client.id)
+        };
+        let mut is_signed_in = is_seen(&self);
+        let mut refreshed = None;
+        if let (false, Some(token)) = (is_signed_in, &self.refresh) {
+            let response = at.post(path).json(&json!({"refresh": token})).send();
+            if response.status == 200 {
+                let body = response.json();
+                self.holds = body["access"].as_str().unwrap().to_owned();
+                if let Some(next) = body["refresh"].as_str() {
+                    self.refresh = Some(next.to_owned());
+                }
+                is_signed_in = is_seen(&self);
+            }
+            refreshed = Some(response);
+        }
+        Called { is_signed_in, refreshed, client: self }
+    }
+
+    /// Where it refreshes while the gateway is there.
+    fn path_behind(&self) -> &'static str {
+        if self.way == "simplejwt refresh, rotated" { REFRESH_ONCE } else { REFRESH }
+    }
+
+    /// Signs in with name and password.
+    fn sign_in(&self, at: &Client, path: &str) -> Response {
+        at.post(path).json(&json!({"username": self.name, "password": PASSWORD})).send()
     }
 }
 
@@ -114,90 +224,136 @@ fn told_by_the_gateway(report: &Value) -> Value {
     json!(id)
 }
 
-/// Lets every client call once; how many were seen as who they are, by way, and what became of the others.
-fn call(
-    clients: &[Held],
-    at: &Client,
-    seen: impl Fn(&Value) -> Value + Sync,
-) -> (Vec<(&'static str, usize)>, Vec<String>) {
+/// Does something for each client, some at a time; the results in the clients' order.
+fn each<T: Send>(clients: &[Held], act: impl Fn(&Held) -> T + Sync) -> Vec<T> {
     let next = AtomicUsize::new(0);
-    let (right, wrong) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+    let results = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
-                while let Some(client) = clients.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let response = client.request(at).send();
-                    let is_right =
-                        response.status == 200 && seen(&response.json()) == json!(client.id);
-                    if is_right {
-                        right.lock().unwrap().push(client.way.clone());
-                    } else {
-                        let what = format!("{}: {} {}", client.name, client.way, response.status);
-                        wrong.lock().unwrap().push(what);
-                    }
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(client) = clients.get(number) else { break };
+                    let result = act(client);
+                    results.lock().unwrap().push((number, result));
                 }
             });
         }
     });
-    let right = right.into_inner().unwrap();
-    let count = |way: &str| right.iter().filter(|one| *one == way).count();
-    (WAYS.map(|(way, _)| (way, count(way))).to_vec(), wrong.into_inner().unwrap())
+    let mut results = results.into_inner().unwrap();
+    results.sort_by_key(|(number, _)| *number);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Every client calls Django itself.
+fn call_django(clients: &[Held], direct: &Client) -> Vec<Called> {
+    each(clients, |held| held.clone().call(direct, REFRESH, seen_by_django))
+}
+
+/// How many of a way satisfy something.
+fn count(called: &[Called], way: &str, is: impl Fn(&Called) -> bool) -> usize {
+    called.iter().filter(|called| called.client.way == way && is(called)).count()
+}
+
+fn behind(django: &Django) -> Gateway {
+    let key = "key_file = \"secret-key\"";
+    let setup = django.setup().file("secret-key", format!("{SECRET_KEY}\n").as_bytes());
+    setup
+        .with(&format!(
+            "[[issuer]]\nkind = \"simplejwt\"\n{key}\ntake_over_refresh = true\n\
+             [[issuer]]\nkind = \"jwt\"\n{key}\n[[issuer]]\nkind = \"django-session\"\n{key}\n\
+             [[issuer]]\nkind = \"drf-token\"\n[[issuer]]\nkind = \"basic\"\n\
+             [[paths.alias]]\npath = \"{REFRESH}\"\nto = \"refresh\"\nrotation = \"none\"\n"
+        ))
+        .start()
+}
+
+fn print(table: &[Row]) {
+    let line = |way: &str, numbers: [&str; 5]| {
+        let [before, behind, again, after, anew] = numbers;
+        eprintln!("{way:<28}{before:>8}{behind:>8}{again:>8}{after:>8}{anew:>16}");
+    };
+    line("", ["before", "behind", "again", "after", "to sign in anew"]);
+    let numbers = |row: &Row| [row.before, row.behind, row.again_behind, row.after, row.anew];
+    let mut total = [0; 5];
+    for row in table {
+        let numbers = numbers(row);
+        total.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
+        line(row.way, numbers.map(|number| number.to_string()).each_ref().map(String::as_str));
+    }
+    line("all", total.map(|number| number.to_string()).each_ref().map(String::as_str));
 }
 
 #[test]
 fn a_thousand_clients_stay_signed_in_when_the_gateway_comes_and_when_it_goes() {
-    let django = Django::start();
+    let django = Django::start_with(&[CHEAP_PASSWORDS]);
     let folder = tempfile::tempdir().unwrap();
     let clients = sign_in(&django, &folder.path().join("clients.json"));
-    assert_eq!(clients.len(), 1000);
+    assert_eq!(WAYS.map(|row| row.before).iter().sum::<usize>(), 1000);
     let direct = Client::new(django.address);
-    let all = || (WAYS.to_vec(), Vec::<String>::new());
-    assert_eq!(call(&clients, &direct, seen_by_django), all(), "before the gateway");
+    // What they get of Django now is put away, so that whoever has to refresh does it behind the gateway too.
+    let before = call_django(&clients, &direct);
 
-    let key = "key_file = \"secret-key\"";
-    let gateway = django
-        .setup()
-        .file("secret-key", format!("{SECRET_KEY}\n").as_bytes())
-        .with(&format!(
-            "[[issuer]]\nkind = \"simplejwt\"\n{key}\n[[issuer]]\nkind = \"jwt\"\n{key}\n\
-             [[issuer]]\nkind = \"django-session\"\n{key}\n[[issuer]]\nkind = \"drf-token\"\n\
-             [[issuer]]\nkind = \"basic\"\n"
-        ))
-        .start();
+    let gateway = behind(&django);
     let client = gateway.client();
-    for time in ["first", "second"] {
-        let called = call(&clients, &client, told_by_the_gateway);
-        assert_eq!(called, all(), "the {time} time behind the gateway");
-    }
-    let refused = gateway.metric("doorwarden_decisions_total{decision=\"refuse\"}");
-    assert_eq!(refused, Some(0.0), "nobody was sent to sign in");
-    assert_eq!(gateway.metric("doorwarden_signins_total{result=\"success\"}"), Some(0.0));
-
-    // Ten of them sign in anew at the gateway meanwhile.
-    let password = "client-pass-1234";
-    let anew: Vec<(String, String)> = clients
-        .iter()
-        .take(10)
-        .map(|held| {
-            let body = json!({"username": held.name, "password": password});
-            let response = client.post("/login").json(&body).send();
+    // Those whom the gateway signs in itself. To everybody else it is as if nothing had happened.
+    let clients: Vec<Held> = each(&clients, |held| {
+        let mut held = held.clone();
+        if held.way == "signed in at the gateway" {
+            let response = held.sign_in(&client, "/login");
             assert_eq!(response.status, 200, "{}", response.text());
-            let access = response.json()["access"].as_str().unwrap().to_owned();
-            (access, response.set_cookie(COOKIE).unwrap())
-        })
-        .collect();
-    drop(gateway);
-
-    assert_eq!(call(&clients, &direct, seen_by_django), all(), "after the gateway");
-    // What the gateway issued is nothing to Django: those ten have what they had before, or sign in once.
-    for (access, cookie) in &anew {
-        for request in [
-            direct.get("/api/v1/whoami").bearer(access),
-            direct.get("/api/v1/whoami").cookie(COOKIE, cookie),
-        ] {
+            held.holds = response.json()["access"].as_str().unwrap().to_owned();
+            held.refresh = Some(response.json()["refresh"].as_str().unwrap().to_owned());
+            let cookie = response.set_cookie(COOKIE).unwrap();
+            let request = direct.get("/api/v1/whoami").cookie(COOKIE, &cookie);
             assert_eq!(seen_by_django(&request.send().json()), Value::Null);
         }
+        held
+    });
+    let call_gateway = |clients: &[Held]| {
+        each(clients, |held| held.clone().call(&client, held.path_behind(), told_by_the_gateway))
+    };
+    let first = call_gateway(&clients);
+    let clients: Vec<Held> = first.iter().map(|called| called.client.clone()).collect();
+    let second = call_gateway(&clients);
+    assert!(second.iter().all(|called| called.refreshed.is_none()), "who refreshed has enough");
+
+    let number = |metric: &str| gateway.metric(metric).map(|number| number as usize);
+    let refused = number("doorwarden_decisions_total{decision=\"refuse\"}");
+    assert_eq!(refused, Some(REFRESHING), "none but an expired access token, once each");
+    assert_eq!(number("doorwarden_sessions_taken_over_total"), Some(REFRESHING));
+    let signed_in = number("doorwarden_signins_total{result=\"success\"}");
+    assert_eq!(signed_in, Some(WAYS[7].behind), "nobody else was sent to sign in");
+    drop(gateway);
+
+    let clients: Vec<Held> = second.iter().map(|called| called.client.clone()).collect();
+    let after = call_django(&clients, &direct);
+    let lost = after.iter().filter(|called| !called.is_signed_in);
+    let lost: Vec<Held> = lost.map(|called| called.client.clone()).collect();
+    let anew = each(&lost, |held| held.sign_in(&direct, OBTAIN).status == 200);
+    let table = WAYS.map(|Row { way, .. }| Row {
+        way,
+        before: count(&before, way, |called| called.is_signed_in),
+        behind: count(&first, way, |called| called.is_signed_in),
+        again_behind: count(&second, way, |called| called.is_signed_in),
+        after: count(&after, way, |called| called.is_signed_in),
+        anew: lost.iter().zip(&anew).filter(|(held, could)| held.way == way && **could).count(),
+    });
+    print(&table);
+    assert_eq!(table, WAYS);
+
+    let refreshed = |called: &[Called], way| count(called, way, |one| one.refreshed.is_some());
+    for Row { way, .. } in &WAYS[1..3] {
+        for called in [&before, &first] {
+            assert_eq!(refreshed(called, way), 100, "{way}: with an expired access token");
+        }
     }
-    let body = json!({"username": clients[0].name, "password": password});
-    assert_eq!(direct.post("/api/v1/users/login").json(&body).send().status, 200);
+    // Why: the refresh token that they hold is one of the gateway's, which Django never signed.
+    for Called { client, refreshed, .. } in after.iter().filter(|called| !called.is_signed_in) {
+        let refreshed = refreshed.as_ref().unwrap();
+        assert_eq!(refreshed.status, 401, "{}: {}", client.name, refreshed.text());
+        assert_eq!(refreshed.json()["code"], "token_not_valid", "{}", client.name);
+    }
+    // Whose token was kept refreshed with it once more, and has Django's own access token now.
+    assert_eq!(refreshed(&after, WAYS[1].way), 100);
 }

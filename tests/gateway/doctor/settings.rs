@@ -11,7 +11,6 @@ use crate::support::client::Client;
 use crate::support::database::{Database, Kind};
 use crate::support::django::{Django, root};
 use crate::support::gateway::{Gateway, run_in};
-use crate::support::upstream::Upstream;
 
 /// `SECRET_KEY` of the service.
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
@@ -231,15 +230,63 @@ fn a_project_that_does_not_load_says_why() {
 }
 
 #[test]
-fn users_on_postgresql_sign_in_with_what_was_written() {
-    let database = Database::start(Kind::Postgres);
-    let upstream = Upstream::start();
-    let (folder, says) = written(&database.admin_url(), &upstream.address.to_string());
-    assert!(says.contains("least GRANT"), "{says}");
+fn what_is_commented_is_good_without_its_comment_sign() {
+    let django = Django::shared();
+    let (folder, _) = for_django(&django);
+    let path = folder.path().join("gateway.toml");
+    let toml = std::fs::read_to_string(&path).unwrap();
+    // Blocks begin at the sign, and words for the reader after a blank.
+    let lines = toml.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with(' ') => rest,
+        _ => line,
+    });
+    let uncommented = lines.collect::<Vec<_>>().join("\n");
+    assert_ne!(uncommented, toml.trim_end());
+    std::fs::write(&path, uncommented).unwrap();
+    let check = run_in(folder.path(), &["check"], "");
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+
+    // They do what they are for: the views that sign in, and the one that reads the hand-made token.
     let gateway = Gateway::launch(folder);
     let client = gateway.client();
-    let tokens = client.sign_in("lee", "lee-pass-1234");
-    assert_eq!(client.get("/app").bearer(&text(&tokens, "access")).send().status, 200);
-    assert_eq!(upstream.last().all("x-user-id"), ["3"]);
-    assert_eq!(upstream.last().all("x-user-groups"), ["editors,reviewers"]);
+    let kim = json!({"username": "kim", "password": "kim-pass-1234"});
+    let signed_in = client.post("/api/v1/users/login").json(&kim).send();
+    assert_eq!((signed_in.status, signed_in.json()), (200, json!({"message": "success"})));
+    let session = signed_in.set_cookie("sessionid").unwrap();
+    let seen = client.get("/api/v1/whoami").cookie("sessionid", &session).send().json();
+    assert_eq!(seen["user"]["username"], "kim", "{seen}");
+    let (status, made) = post(&client, "/api/v1/users/login/jwt", &kim);
+    assert_eq!(status, 200, "{made}");
+    let info = client.get("/api/v1/users/login/jwt/info").header("jwt-auth", &text(&made, "token"));
+    assert_eq!(info.send().json()["username"], "kim");
+}
+
+#[test]
+fn a_service_on_postgresql_needs_no_edit() {
+    let database = Database::start(Kind::Postgres);
+    let django = Django::start_on(&database, &[]);
+    let before = Client::new(django.address);
+    let (_, issued) =
+        post(&before, OBTAIN, &json!({"username": "lee", "password": "lee-pass-1234"}));
+    let (folder, says) = written(&database.admin_url(), &django.address.to_string());
+    let grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON django_session TO doorwarden;";
+    assert!(says.contains(grant), "{says}");
+    assert!(says.contains("its key can be read, and its table be written"), "{says}");
+    let gateway = Gateway::launch(folder);
+    let client = gateway.client();
+
+    let seen_with = |access: &str| client.get("/api/v1/whoami").bearer(access).send().json();
+    let seen = seen_with(&text(&client.sign_in("lee", "lee-pass-1234"), "access"));
+    assert_eq!(seen["meta"]["HTTP_X_USER_GROUPS"], "editors,reviewers", "{seen}");
+    assert_eq!(seen["rest_framework"]["user"]["username"], "lee", "{seen}");
+
+    let (status, taken) = post(&client, REFRESH, &json!({"refresh": text(&issued, "refresh")}));
+    assert_eq!(status, 200, "{taken}");
+    let seen = seen_with(&text(&taken, "access"));
+    assert_eq!(seen["rest_framework"]["user"]["username"], "lee", "{seen}");
+
+    let admin = json!({"username": "admin", "password": "admin-pass-1234"});
+    let cookie = client.post("/login").json(&admin).send().set_cookie("__Host-doorwarden").unwrap();
+    let page = client.get("/admin/").cookie("__Host-doorwarden", &cookie).send();
+    assert!(page.text().contains("Site administration"), "{}", page.text());
 }

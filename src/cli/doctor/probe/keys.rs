@@ -10,7 +10,7 @@ use super::http::{Request, Service};
 use crate::app::examine::{Asked, Examined, Gives, examine};
 use crate::cli::Failure;
 use crate::cli::doctor::finding::{Mark, Report};
-use crate::config::{Config, FormKind};
+use crate::config::{Config, FormEngine, FormKind, IssuerKind, SessionEngine};
 
 /// Tries them here. The forms' headers are for [`at_service`].
 pub(in crate::cli::doctor) fn here(
@@ -55,25 +55,79 @@ pub(in crate::cli::doctor) fn here(
     for (issuer, tried) in &examined.issuers {
         match tried {
             Ok(()) => {
-                report.add(Mark::Fine, "key", format!("the issuer {issuer}: its key can be used"))
+                report.add(Mark::Fine, "issuer", format!("{issuer}: {}", usable(config, issuer)))
             }
-            Err(why) => report.add(Mark::Failure, "key", why.clone()),
+            Err(why) => report.tell(
+                Mark::Failure,
+                "issuer",
+                why.clone(),
+                "What the service has issued is not accepted until that is mended.",
+            ),
         }
     }
     for (form, gives) in &examined.forms {
         match gives {
             Ok(Gives::Refused(why)) => report.add(
                 Mark::Warning,
-                "key",
-                format!("the identity form {form} gives nothing for {name}: {why}"),
+                "form",
+                format!("{form}: gives nothing for {name}: {why}"),
             ),
-            Ok(_) => report.add(Mark::Fine, "key", format!("the identity form {form} can be made")),
-            Err(why) => {
-                report.add(Mark::Failure, "key", format!("the identity form {form}: {why}"))
-            }
+            Ok(_) => report.add(Mark::Fine, "form", format!("{form}: {}", makes(config, form))),
+            Err(why) => report.tell(
+                Mark::Failure,
+                "form",
+                format!("{form}: {why}"),
+                "Callers on its routes are refused (503) until that is mended.",
+            ),
         }
     }
+    blacklist(config, report);
     Ok(examined)
+}
+
+/// What was tried of an issuer.
+fn usable(config: &Config, name: &str) -> &'static str {
+    match config.issuers.iter().find(|issuer| issuer.name == name).map(|issuer| &issuer.kind) {
+        Some(IssuerKind::DjangoSession(kind)) => match kind.engine {
+            SessionEngine::Database { .. } => "its keys and its table can be read",
+            SessionEngine::Cache(_) => "its keys and its cache can be read",
+            SessionEngine::SignedCookies => "its keys can be read",
+        },
+        Some(IssuerKind::DrfToken { .. }) => "its table can be read",
+        Some(IssuerKind::Basic { .. }) => "asks its directory",
+        Some(IssuerKind::SimpleJwt(kind)) if kind.blacklist.is_some() => {
+            "its key can be used, and its blacklist be read"
+        }
+        _ => "its key can be used",
+    }
+}
+
+/// What was tried of a form.
+fn makes(config: &Config, name: &str) -> &'static str {
+    match config.forms.iter().find(|form| form.name == name).map(|form| &form.kind) {
+        Some(FormKind::DjangoSession(form)) => match form.engine {
+            FormEngine::Rows { .. } => "its key can be read, and its table be written",
+            FormEngine::Cache(_) => "its key can be read, and its cache be asked",
+            FormEngine::SignedCookies { .. } => "its key can be read",
+        },
+        _ => "can be made",
+    }
+}
+
+/// A refresh token that was signed out at the service must not be taken over.
+fn blacklist(config: &Config, report: &mut Report) {
+    for issuer in &config.issuers {
+        let IssuerKind::SimpleJwt(kind) = &issuer.kind else { continue };
+        if kind.take_over_refresh && kind.blacklist.is_none() {
+            report.tell(
+                Mark::Note,
+                "issuer",
+                format!("{}: refresh tokens are taken over without a look at the blacklist", issuer.name),
+                "If rest_framework_simplejwt.token_blacklist is in INSTALLED_APPS, set blacklist = true: those that were signed \
+                 out would be good again.",
+            );
+        }
+    }
 }
 
 /// Sends what the forms give to a protected path, of which it is known what answers there.
@@ -104,19 +158,20 @@ pub(super) fn at_service(
         let is_read = match kind {
             Some(FormKind::SimpleJwt(_)) => there.simplejwt,
             Some(FormKind::Jwt(_)) => there.hand_made,
+            Some(FormKind::DrfToken(_)) => there.drf_token,
             _ => false,
         };
         if matches!(plain.status, 401 | 403) && matches!(answer.status, 200..=299 | 404 | 405) {
-            report.add(Mark::Fine, "key", format!("{says}: accepted"));
+            report.add(Mark::Fine, "form", format!("{says}: accepted"));
         } else if is_refused && is_read {
             report.tell(
                 Mark::Failure,
-                "key",
+                "form",
                 format!("{says}: refused"),
                 "Another key, algorithm, audience or header than the service's, or a view that asks for more (a permission).",
             );
         } else {
-            report.add(Mark::Note, "key", format!("{says}: nothing there reads it"));
+            report.add(Mark::Note, "form", format!("{says}: nothing there reads it"));
         }
     }
     Ok(())

@@ -61,10 +61,27 @@ pub(super) fn blocks(server: &str, seen: &Seen, report: &mut Report) {
     if classes.simplejwt {
         report.propose(
             "# SIGNING_KEY, or SECRET_KEY, in a file of mode 0600.\n\
-             [[issuer]]\nkind = \"simplejwt\"\nkey_file = \"secrets/django-secret-key\"\n",
+             [[issuer]]\nkind = \"simplejwt\"\nkey_file = \"secrets/django-secret-key\"\n\
+             # Refresh tokens that the service has given out are good at /refresh, and at aliases of it.\n\
+             take_over_refresh = true\n\
+             # If rest_framework_simplejwt.token_blacklist is in INSTALLED_APPS: not those that were signed out.\n\
+             #blacklist = true\n",
         );
         report.propose(
             "[[identity.form]]\nname = \"drf\"\nkind = \"simplejwt\"\nkey_file = \"secrets/django-secret-key\"\n",
+        );
+    }
+    if classes.drf_token {
+        report.propose("[[issuer]]\nkind = \"drf-token\"\n");
+    }
+    let token = classes.drf_token && !classes.simplejwt;
+    if token {
+        report.propose("[[identity.form]]\nname = \"token\"\nkind = \"drf-token\"\n");
+    }
+    if classes.basic {
+        report.propose(
+            "# Only if clients use it: it is among REST framework's defaults as well.\n\
+             #[[issuer]]\n#kind = \"basic\"\n",
         );
     }
     if classes.hand_made {
@@ -76,8 +93,11 @@ pub(super) fn blocks(server: &str, seen: &Seen, report: &mut Report) {
     let session = classes.redirects || classes.session;
     if session {
         report.propose(
-            "[[identity.form]]\nname = \"session\"\nkind = \"django-session\"\ndatabase = \"sqlite:///srv/app/db.sqlite3\"\n\
-             key_file = \"secrets/django-secret-key\"\n",
+            "# Who is signed in at the service stays so. engine is SESSION_ENGINE here as below.\n\
+             [[issuer]]\nkind = \"django-session\"\nkey_file = \"secrets/django-secret-key\"\n",
+        );
+        report.propose(
+            "[[identity.form]]\nname = \"session\"\nkind = \"django-session\"\nkey_file = \"secrets/django-secret-key\"\n",
         );
     }
     let preflight = if seen.cors { "forward_preflight = true\n" } else { "" };
@@ -87,11 +107,14 @@ pub(super) fn blocks(server: &str, seen: &Seen, report: &mut Report) {
             "[[route]]\nname = \"{name}\"\npath = \"{path}\"\nupstream = \"app\"\naccess = \"public\"\n{preflight}"
         ));
     }
-    let identity = match (classes.simplejwt, session) {
-        (true, true) => "identity = { bearer = \"drf\", cookie = \"session\" }\n",
-        (true, false) => "identity = \"drf\"\n",
-        (false, true) => "identity = \"session\"\n",
-        (false, false) => "",
+    let bearer = if classes.simplejwt { Some("drf") } else { token.then_some("token") };
+    let identity = match (bearer, session) {
+        (Some(form), true) => {
+            format!("identity = {{ bearer = \"{form}\", cookie = \"session\" }}\n")
+        }
+        (Some(form), false) => format!("identity = \"{form}\"\n"),
+        (None, true) => "identity = { cookie = \"session\" }\n".to_owned(),
+        (None, false) => String::new(),
     };
     report.propose(format!(
         "[[route]]\nname = \"app\"\npath = \"/\"\nupstream = \"app\"\naccess = \"signed-in\"\n{identity}{preflight}"

@@ -137,6 +137,9 @@ pub(super) struct Class {
     pub(super) custom: bool,
     #[serde(default)]
     pub(super) hand_made: Option<HandMade>,
+    /// The paths without parameters whose views name it, if they name no other.
+    #[serde(default)]
+    pub(super) alone_at: Vec<String>,
 }
 
 /// What the source of a class of the project's own seems to say.
@@ -209,6 +212,13 @@ pub(super) struct Endpoint {
     pub(super) view: String,
     /// Is it a subclass of the project's own, or with a serializer of its own?
     pub(super) custom: bool,
+}
+
+impl Class {
+    /// The word before a token.
+    pub(super) fn keyword(&self) -> &str {
+        if self.keyword.is_empty() { "Token" } else { &self.keyword }
+    }
 }
 
 impl Facts {

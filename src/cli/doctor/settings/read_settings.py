@@ -480,7 +480,7 @@ def endpoints():
                 found.append(entry)
 
     walk(get_resolver().url_patterns, "/", True)
-    described = [described_class(one) for one in classes]
+    described = [described_class(one) | {"alone_at": paths} for one, paths in classes.items()]
     return {"endpoints": found, "admins": admins, "view_classes": described, "paths": paths[:2000]}
 
 
@@ -488,8 +488,11 @@ def endpoint(callback, path, exact, classes):
     view = inspect.unwrap(callback)
     cls = getattr(callback, "cls", None) or getattr(callback, "view_class", None)
     cls = cls or getattr(view, "cls", None) or getattr(view, "view_class", None)
-    for one in getattr(cls, "authentication_classes", None) or []:
-        classes.setdefault(one, None)
+    named = list(getattr(cls, "authentication_classes", None) or [])
+    for one in named:
+        paths = classes.setdefault(one, [])
+        if exact and len(named) == 1:
+            paths.append(path)
     kind = custom = None
     for base in getattr(cls, "__mro__", ()):
         kind = VIEWS.get(dotted(base))

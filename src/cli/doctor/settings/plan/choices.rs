@@ -16,6 +16,8 @@ pub(super) struct Choices {
     pub(super) mints: bool,
     /// Can Django sessions be made?
     pub(super) sessions: bool,
+    /// Do REST framework's views find callers by tokens of its own, and not by SimpleJWT's?
+    pub(super) drf_tokens: bool,
     /// The header of a `remote-user` form, as a client would send it.
     pub(super) remote_user: Option<String>,
     /// The names of the routes so far.
@@ -30,11 +32,14 @@ impl Choices {
                 || facts.urls.endpoints.iter().any(|one| one.kind.starts_with("simplejwt"))
         });
         let algorithm = simplejwt.and_then(|jwt| verifies(facts, jwt, report));
+        let mints = algorithm.zip(simplejwt).is_some_and(|(algorithm, jwt)| {
+            facts.has_class("simplejwt") && signs(algorithm, jwt, report)
+        });
+        let has_tokens = facts.has_class("drf-token") && !facts.authtoken_table.is_empty();
         Self {
             directory,
-            mints: algorithm.zip(simplejwt).is_some_and(|(algorithm, jwt)| {
-                facts.has_class("simplejwt") && signs(algorithm, jwt, report)
-            }),
+            mints,
+            drf_tokens: directory && !mints && has_tokens,
             simplejwt: algorithm,
             custom_tokens: algorithm.is_some() && custom_tokens(facts, report),
             sessions: directory && makes_sessions(facts, report),
@@ -153,13 +158,7 @@ fn makes_sessions(facts: &Facts, report: &mut Report) -> bool {
     }
     let why = match sessions.problem(facts) {
         Some(why) => why,
-        None if !facts.use_tz => "USE_TZ is off".to_owned(),
-        None if !matches!(sessions.engine.as_str(), "db" | "cached_db") => {
-            format!("SESSION_ENGINE is {:?}", sessions.engine)
-        }
-        None if facts.database(&sessions.database).is_none_or(|one| one.kind != "sqlite") => {
-            "they would have to be written to a database server".to_owned()
-        }
+        None if sessions.has_rows() && !facts.use_tz => "USE_TZ is off".to_owned(),
         None => return true,
     };
     report.tell(

@@ -23,10 +23,18 @@ impl Planner<'_> {
         let facts = self.facts;
         self.toml.section("Who signs in");
         let (Some(user), true) = (&facts.user, self.choices.directory) else {
-            self.toml.comment("The users cannot be read: nobody signs in at the gateway.");
+            self.toml.note("The users cannot be read: nobody signs in at the gateway.");
             return;
         };
         let Some(database) = facts.database(&user.database) else { return };
+        if database.kind != "sqlite" {
+            let grants = self.grants(database);
+            self.toml.note(
+                "The gateway signs in there as the service's own user, who may do all that it does. One of its own needs \
+                 these at least (docs/databases.md):",
+            );
+            self.toml.lines(&grants);
+        }
         self.toml.table("[[directory]]");
         self.toml.string("kind", "django", "the service's own users and passwords, read only");
         self.database(database);
@@ -92,7 +100,7 @@ impl Planner<'_> {
         if !database.sslrootcert.is_empty() {
             self.toml.string("ca_file", &database.sslrootcert, "OPTIONS: the server's authority");
         }
-        let says = "the gateway reads it as the service's own database user";
+        let says = "the gateway signs in there as the service's own user, with the password that the service uses";
         if self.report.tells("database", says) {
             return;
         }
@@ -100,7 +108,7 @@ impl Planner<'_> {
             Mark::Note,
             "database",
             says,
-            "docs/databases.md has the least GRANT for a user of the gateway's own.",
+            "gateway.toml has the least GRANT for a user of the gateway's own, and docs/databases.md how to make one.",
         );
     }
 

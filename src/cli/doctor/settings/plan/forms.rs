@@ -2,6 +2,7 @@
 
 use super::super::facts::SimpleJwt;
 use super::Planner;
+use super::issuers::MIN_SECRET;
 use crate::cli::doctor::finding::Mark;
 use crate::django::jws::Algorithm;
 use crate::wire::forward::fold;
@@ -15,7 +16,8 @@ const IDENTITY: [(&str, &str); 4] = [
 ];
 
 /// The names that routes use.
-const DRF: &str = "drf";
+pub(super) const DRF: &str = "drf";
+pub(super) const TOKEN: &str = "token";
 pub(super) const SESSION: &str = "session";
 const SERVER: &str = "server";
 
@@ -23,7 +25,7 @@ impl Planner<'_> {
     /// The forms of callers with a token, and of those with a cookie.
     pub(super) fn form_names(&self) -> (Option<&'static str>, Option<&'static str>) {
         let choices = &self.choices;
-        let drf = choices.mints.then_some(DRF);
+        let drf = choices.mints.then_some(DRF).or(choices.drf_tokens.then_some(TOKEN));
         if choices.remote_user.is_some() {
             return (Some(SERVER), Some(SERVER));
         }
@@ -53,6 +55,9 @@ impl Planner<'_> {
         {
             self.minted(jwt, algorithm);
         }
+        if self.choices.drf_tokens {
+            self.drf_token();
+        }
         if let (true, Some(sessions)) = (self.choices.sessions, &facts.sessions) {
             self.session_form(sessions);
         }
@@ -61,11 +66,11 @@ impl Planner<'_> {
                 Mark::Warning,
                 "identity",
                 "callers with a token or HTTP Basic are known to the gateway, and REST framework's views do not find them",
-                "They find the caller in X-User-Id, or by a form of the kind drf-token: docs/identity-forms.md.",
+                "Views find the caller in X-User-Id: docs/identity-forms.md has the middleware for that.",
             );
         }
         if self.form_names() == (None, None) {
-            self.toml.comment(
+            self.toml.note(
                 "By the headers X-User-Id, X-User-Name, X-User-Groups and X-Session-Id alone.",
             );
             self.report.tell(
@@ -90,7 +95,7 @@ impl Planner<'_> {
     }
 
     fn minted(&mut self, jwt: &SimpleJwt, algorithm: Algorithm) {
-        self.toml.comment("REST framework's views find the caller by a short-lived token that the service accepts.");
+        self.toml.note("REST framework's views find the caller by a short-lived token that the service accepts.");
         self.toml.table("[[identity.form]]");
         self.toml.string("name", DRF, "");
         self.toml.string("kind", "simplejwt", "JWTAuthentication");
@@ -114,18 +119,44 @@ impl Planner<'_> {
         if jwt.check_revoke_token {
             self.toml.flag("check_revoke_token", true, "SIMPLE_JWT[\"CHECK_REVOKE_TOKEN\"]");
         }
+        self.claims_hint("what the service's own code reads in the token");
+    }
+
+    /// The one way to be known to `TokenAuthentication` is the token that its table has.
+    fn drf_token(&mut self) {
+        let facts = self.facts;
+        let Some(class) = facts.classes().find(|class| class.kind == "drf-token") else { return };
+        self.toml.note(
+            "REST framework's views find the caller by their own token, which the gateway reads and never makes.",
+        );
+        self.toml.table("[[identity.form]]");
+        self.toml.string("name", TOKEN, "");
+        self.toml.string("kind", "drf-token", &class.name);
+        self.toml.string("scheme", class.keyword(), "keyword of the class");
+        self.toml.string("table", &facts.authtoken_table, "rest_framework.authtoken");
+        self.report.tell(
+            Mark::Note,
+            "identity",
+            "callers are known to REST framework's views by their own token, which the gateway never makes",
+            "Who has none is refused (503): manage.py drf_create_token NAME makes one. With missing = \"none\" in the form, \
+             they reach the service as strangers.",
+        );
     }
 }
 
 /// What a form refuses without a word from the operator.
 fn weakness(jwt: &SimpleJwt) -> Option<&'static str> {
-    let key = jwt.signing_key.expose();
+    weak_secret(jwt.signing_key.expose())
+}
+
+/// Why a secret can be guessed.
+pub(super) fn weak_secret(key: &str) -> Option<&'static str> {
     let mut different: Vec<u8> = key.bytes().collect();
     different.sort_unstable();
     different.dedup();
     if key.starts_with("django-insecure-") {
         Some("the signing key is the one that startproject made for development")
-    } else if key.len() < 32 {
+    } else if key.len() < MIN_SECRET {
         Some("SIMPLE_JWT[\"SIGNING_KEY\"] has fewer than 32 bytes")
     } else if different.len() < 5 {
         Some("the signing key has fewer than 5 different characters")

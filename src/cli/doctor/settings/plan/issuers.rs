@@ -1,15 +1,15 @@
 //! `[[issuer]]`: what the service has issued stays good.
 
-use super::super::facts::{HandMade, SimpleJwt};
-use super::toml::{Toml, quoted};
-use super::{Planner, SECRETS};
+use super::super::facts::SimpleJwt;
+use super::Planner;
+use super::toml::Toml;
 use crate::cli::doctor::finding::Mark;
 use crate::config::OwnPath;
 use crate::django::jws::Algorithm;
 use crate::secret::Secret;
 
 /// A shorter one is not taken without `danger_weak_key`.
-const MIN_SECRET: usize = 32;
+pub(super) const MIN_SECRET: usize = 32;
 
 impl Planner<'_> {
     pub(super) fn issuers(&mut self) {
@@ -71,9 +71,16 @@ impl Planner<'_> {
                 true,
                 "TokenRefreshView: its tokens become sessions",
             );
-            if jwt.blacklist {
+            if self.asks_blacklist() {
                 self.toml.flag("blacklist", true, "rest_framework_simplejwt.token_blacklist");
             }
+        } else if self.choices.custom_tokens {
+            let mut hint = Toml::default();
+            hint.flag("take_over_refresh", true, "with an alias for its refresh tokens");
+            if jwt.blacklist {
+                hint.flag("blacklist", true, "rest_framework_simplejwt.token_blacklist");
+            }
+            self.toml.commented(&hint);
         }
         self.report.add(
             Mark::Fine,
@@ -103,7 +110,7 @@ impl Planner<'_> {
         let facts = self.facts;
         let class = facts.classes().find(|class| class.kind == "drf-token");
         let (Some(class), false) = (class, facts.authtoken_table.is_empty()) else { return };
-        let keyword = if class.keyword.is_empty() { "Token" } else { &class.keyword };
+        let keyword = class.keyword();
         let is_taken = self.choices.simplejwt.is_some()
             && facts.simplejwt.as_ref().is_some_and(|jwt| {
                 jwt.header.eq_ignore_ascii_case("authorization")
@@ -153,6 +160,11 @@ impl Planner<'_> {
         );
     }
 
+    /// Is a token that is taken over looked for among those that were taken back?
+    pub(super) fn asks_blacklist(&self) -> bool {
+        self.facts.simplejwt.as_ref().is_some_and(|jwt| jwt.blacklist) && self.refreshes()
+    }
+
     /// Does the gateway answer where refresh tokens are presented?
     fn refreshes(&self) -> bool {
         let endpoints = &self.facts.urls.endpoints;
@@ -181,58 +193,5 @@ impl Planner<'_> {
                  with the old one in SECRET_KEY_FALLBACKS.",
             );
         }
-    }
-
-    /// Classes of the project's own that call `jwt.decode`: what their source seems to say, as comments.
-    fn hand_made_issuers(&mut self) {
-        let facts = self.facts;
-        let mut seen: Vec<&str> = Vec::new();
-        let classes = facts.classes().filter_map(|class| Some((class, class.hand_made.as_ref()?)));
-        for (class, made) in classes {
-            if seen.contains(&class.name.as_str()) || made.header.is_empty() {
-                continue;
-            }
-            seen.push(&class.name);
-            self.hand_made(&class.name, made);
-        }
-    }
-
-    fn hand_made(&mut self, class: &str, made: &HandMade) {
-        let key = made.key.expose();
-        let algorithm = Algorithm::ALL
-            .into_iter()
-            .find(|one| made.algorithms.iter().any(|name| name == one.name()) && one.is_shared());
-        let Some(algorithm) = algorithm else { return };
-        let is_secret_key = made.key == self.facts.secret_key;
-        let file = if is_secret_key { "django-secret-key" } else { "hand-made-jwt-key" };
-        let claim = if made.claim.is_empty() { "id" } else { &made.claim };
-        let mut block = Toml::default();
-        block.table("[[issuer]]");
-        block.string("kind", "jwt", class);
-        block.string("algorithm", algorithm.name(), "");
-        block.string("key_file", &format!("{SECRETS}/{file}"), "");
-        if key.len() < MIN_SECRET {
-            block.flag("danger_weak_key", true, "it has fewer than 32 bytes");
-        }
-        block.string("header", &made.header, "");
-        block.string("claim", claim, "the claim with the user's id");
-        self.toml.comment("");
-        self.toml.comment(&format!(
-            "A guess from the source of {class}: it looks like a hand-made JWT. Read that class, and take the \"#\" \
-             away if it is so{}.",
-            if is_secret_key { "" } else { "; its key is then to be put into the file named here" }
-        ));
-        self.toml.commented(&block);
-        self.report.tell(
-            Mark::Note,
-            "hint",
-            format!("{class} looks like a hand-made JWT in the header {}", made.header),
-            format!(
-                "From its source, so perhaps wrong: claim {}, {}, key {}. The file has the block as a comment.",
-                quoted(claim),
-                algorithm.name(),
-                if is_secret_key { "SECRET_KEY" } else { "of its own" }
-            ),
-        );
     }
 }

@@ -13,10 +13,14 @@ use crate::secret::Secret;
 mod choices;
 mod directory;
 mod forms;
+mod grants;
+mod hand_made;
 mod issuers;
 mod paths;
 mod routes;
 mod service;
+#[cfg(test)]
+mod session_tests;
 mod sessions;
 #[cfg(test)]
 mod tests;

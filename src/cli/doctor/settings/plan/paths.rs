@@ -9,6 +9,23 @@ use crate::config::OwnPath;
 /// Whose views are pages or have shapes of their own.
 const PACKAGES: [&str; 4] = ["django.", "allauth.", "dj_rest_auth.", "rest_framework"];
 
+/// What a view of Django REST framework's answers that signs in with a session, for the reader to change.
+const ANSWERS: [(&str, &str); 3] = [
+    ("answers.success", r#"{ status = 200, body = '{"message":"success"}' }"#),
+    ("answers.missing", r#"{ status = 400, body = '{"detail":"Malformed request."}' }"#),
+    ("answers.refused", r#"{ status = 403, body = "" }"#),
+];
+const LOGOUT_ANSWERS: [(&str, &str); 2] = [
+    ("answers.success", r#"{ status = 200, body = "" }"#),
+    (
+        "answers.refused",
+        r#"{ status = 401, body = '{"detail":"Authentication credentials were not provided."}' }"#,
+    ),
+];
+
+/// What serializers of projects' own add most often.
+const EXAMPLE: &str = r#"{ username = "{user.name}" }"#;
+
 /// Where an own path goes whose default the project has itself.
 const ELSEWHERE: &str = "/doorwarden";
 
@@ -44,7 +61,44 @@ impl Planner<'_> {
                 self.alias(endpoint, to, jwt.rotate);
             }
         }
+        if self.choices.custom_tokens {
+            self.custom_aliases(jwt);
+        }
         self.tokens(jwt);
+    }
+
+    /// Views that make tokens of the project's own: what they add is not to be seen, so that the blocks are comments.
+    fn custom_aliases(&mut self, jwt: &SimpleJwt) {
+        let mut block = Toml::default();
+        for endpoint in self.facts.urls.endpoints.iter().filter(|one| one.exact) {
+            let to = match endpoint.kind.as_str() {
+                "simplejwt-obtain" => OwnPath::Login,
+                "simplejwt-refresh" => OwnPath::Refresh,
+                _ => continue,
+            };
+            alias(&mut block, endpoint, to, jwt.rotate);
+            if to == OwnPath::Login {
+                block.raw("extra", EXAMPLE, "further members of the answer");
+            }
+        }
+        if block.is_empty() {
+            return;
+        }
+        self.toml.note(
+            "These stay the service's, because a serializer of its own makes the tokens. If it only adds members to the \
+             answer, or claims, the gateway can answer there: take the \"#\" away here and before take_over_refresh, and \
+             state what is added with extra here, and with claims in [tokens] and in the form (docs/simplejwt.md).",
+        );
+        self.toml.commented(&block);
+    }
+
+    /// `claims`, as a comment, where tokens have some of the project's own.
+    pub(super) fn claims_hint(&mut self, why: &str) {
+        if self.choices.custom_tokens {
+            let mut hint = Toml::default();
+            hint.raw("claims", EXAMPLE, why);
+            self.toml.commented(&hint);
+        }
     }
 
     fn tokens(&mut self, jwt: &SimpleJwt) {
@@ -55,6 +109,7 @@ impl Planner<'_> {
         let refresh = jwt.refresh_lifetime.clamp(access.max(60), 366 * 86_400);
         toml.duration("refresh_lifetime", refresh, "SIMPLE_JWT[\"REFRESH_TOKEN_LIFETIME\"]");
         toml.string("user_id_claim", &jwt.user_id_claim, "SIMPLE_JWT[\"USER_ID_CLAIM\"]");
+        self.claims_hint("what a front end reads in the token");
         if access != jwt.access_lifetime {
             self.report.add(
                 Mark::Note,
@@ -102,24 +157,22 @@ impl Planner<'_> {
             if endpoint.kind == "login" {
                 block.string("csrf_cookie", &facts.csrf_cookie, "CSRF_COOKIE_NAME");
             }
-            self.toml.comment("");
-            self.toml.comment(&format!(
-                "{} stays the service's. For the gateway to answer there, take the \"#\" away and add what the view \
-                 answers (docs/aliases.md).",
-                endpoint.path
+            let answers = if endpoint.kind == "login" { &ANSWERS[..] } else { &LOGOUT_ANSWERS };
+            for (key, answer) in answers {
+                block.raw(key, answer, "");
+            }
+            self.toml.note(&format!(
+                "{} stays the service's, which signs people {} with a session there. For the gateway to do so, take the \"#\" \
+                 away and write what the view answers, word for word (docs/aliases.md).",
+                endpoint.path,
+                if endpoint.kind == "login" { "in" } else { "out" }
             ));
             self.toml.commented(&block);
         }
     }
 
     fn alias(&mut self, endpoint: &Endpoint, to: OwnPath, rotates: bool) {
-        self.toml.table("[[paths.alias]]");
-        self.toml.string("path", &endpoint.path, &endpoint.view);
-        self.toml.string("to", to.name(), "");
-        if to == OwnPath::Refresh {
-            let rotation = if rotates { "single-use" } else { "none" };
-            self.toml.string("rotation", rotation, "SIMPLE_JWT[\"ROTATE_REFRESH_TOKENS\"]");
-        }
+        alias(&mut self.toml, endpoint, to, rotates);
         self.report.add(
             Mark::Fine,
             "alias",
@@ -155,5 +208,15 @@ impl Planner<'_> {
                 format!("below {path} lie paths that go on to the service: {}", below.join(", ")),
             );
         }
+    }
+}
+
+fn alias(toml: &mut Toml, endpoint: &Endpoint, to: OwnPath, rotates: bool) {
+    toml.table("[[paths.alias]]");
+    toml.string("path", &endpoint.path, &endpoint.view);
+    toml.string("to", to.name(), "");
+    if to == OwnPath::Refresh {
+        let rotation = if rotates { "single-use" } else { "none" };
+        toml.string("rotation", rotation, "SIMPLE_JWT[\"ROTATE_REFRESH_TOKENS\"]");
     }
 }

@@ -1,6 +1,7 @@
 //! `[[route]]`: what stays public, what asks for a sign-in, and what each is told.
 
 use super::super::facts::Endpoint;
+use super::forms::TOKEN;
 use super::toml::quoted;
 use super::{Planner, UPSTREAM};
 use crate::cli::doctor::finding::Mark;
@@ -26,6 +27,8 @@ impl Planner<'_> {
     pub(super) fn routes(&mut self) {
         let facts = self.facts;
         let (bearer, cookie) = self.form_names();
+        // Who has no token yet must reach where it is given out.
+        let unless_token = |form: Option<&'static str>| form.filter(|form| *form != TOKEN);
         if let Some(path) = local(&facts.static_url) {
             self.route(&path, "public", None, None, "STATIC_URL");
             self.tell_public(&path, "STATIC_URL");
@@ -52,8 +55,8 @@ impl Planner<'_> {
         }
         for (path, view, why, kind) in self.public_paths() {
             // A caller with a cookie is left the one that the view is about to give them.
-            let to = if is_session(&kind) { (bearer, None) } else { (bearer, cookie) };
-            self.route(&path, "public", to.0, to.1, &format!("{view}: {why}"));
+            let cookie = if is_session(&kind) { None } else { unless_token(cookie) };
+            self.route(&path, "public", unless_token(bearer), cookie, &format!("{view}: {why}"));
             self.tell_public(&path, &why);
         }
         self.route("/", "signed-in", bearer, cookie, "everything else");
@@ -162,7 +165,7 @@ fn local(url: &str) -> Option<String> {
 }
 
 /// A path that a route can have: canonical, and cut to whole segments.
-fn route_path(path: &str) -> Option<String> {
+pub(super) fn route_path(path: &str) -> Option<String> {
     let path = CanonicalPath::parse(path).ok()?;
     (path.as_str() != "/").then(|| path.as_str().to_owned())
 }

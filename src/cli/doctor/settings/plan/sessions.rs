@@ -1,8 +1,9 @@
 //! Django's sessions: those that there are, as credentials, and those that the gateway makes.
 
-use super::super::facts::{Cache, Facts, Sessions};
+use super::super::facts::{Cache, Database, Facts, Sessions};
 use super::Planner;
 use super::forms::SESSION;
+use super::toml::duration;
 use crate::cli::doctor::finding::Mark;
 
 /// The built-in serializer that is no pickle.
@@ -14,7 +15,14 @@ const MODEL_BACKEND: &str = "django.contrib.auth.backends.ModelBackend";
 /// A session that the gateway makes is good for no longer: it is renewed at half of it.
 const LONGEST: u64 = 3600;
 
+const DAY: u64 = 86_400;
+
 impl Sessions {
+    /// Are they rows of a table?
+    pub(super) fn has_rows(&self) -> bool {
+        matches!(self.engine.as_str(), "db" | "cached_db")
+    }
+
     /// Why the gateway cannot read or make them.
     pub(super) fn problem(&self, facts: &Facts) -> Option<String> {
         if !self.built_in {
@@ -26,8 +34,14 @@ impl Sessions {
         match self.engine.as_str() {
             "db" | "cached_db" => {
                 let kind = facts.database(&self.database).map(|database| database.kind.as_str());
-                let known = kind.is_some_and(|kind| !kind.is_empty());
-                (!known).then(|| "their database is none that the gateway knows".to_owned())
+                match kind {
+                    None | Some("") => {
+                        Some("their database is none that the gateway knows".to_owned())
+                    }
+                    // There, dates are without a zone.
+                    Some("sqlite" | "mysql") if !facts.use_tz => Some("USE_TZ is off".to_owned()),
+                    Some(_) => None,
+                }
             }
             "cache" => match &self.cache {
                 Some(cache) => cache.problem(),
@@ -55,7 +69,7 @@ impl Cache {
     }
 }
 
-impl Planner<'_> {
+impl<'f> Planner<'f> {
     /// The sessions that people have now.
     pub(super) fn session_issuer(&mut self) {
         let facts = self.facts;
@@ -85,14 +99,15 @@ impl Planner<'_> {
             self.toml.list("fallback_key_files", &fallbacks, "SECRET_KEY_FALLBACKS");
         }
         self.toml.list("backends", &facts.backends, "AUTHENTICATION_BACKENDS");
-        match sessions.engine.as_str() {
-            "db" | "cached_db" => {
-                self.session_database(sessions);
-                self.toml.string("table", &sessions.table, "SESSION_ENGINE");
-            }
-            "cache" => self.session_cache(sessions),
-            _ => self.toml.duration("max_age", sessions.age.max(60), "SESSION_COOKIE_AGE"),
+        if sessions.has_rows() {
+            self.session_database(sessions);
+            self.toml.string("table", &sessions.table, "SESSION_ENGINE");
+        } else if let ("cache", Some(cache)) = (sessions.engine.as_str(), &sessions.cache) {
+            self.session_cache(cache);
         }
+        // What is left of a session's time tells when it was saved, and how long a denied one could come back.
+        let age = sessions.age.clamp(60, 3660 * DAY);
+        self.toml.duration("max_age", age, "SESSION_COOKIE_AGE");
         self.report.add(
             Mark::Fine,
             "sessions",
@@ -106,33 +121,98 @@ impl Planner<'_> {
     /// The sessions that views and the admin get.
     pub(super) fn session_form(&mut self, sessions: &Sessions) {
         let facts = self.facts;
-        self.toml.comment("");
-        self.toml.comment("Views and an admin that want a Django session get one of the gateway's making, in the service's own table.");
+        self.toml.note("Views and an admin that want a Django session get one of the gateway's making, kept where the service keeps its own.");
+        let server = self.session_server(sessions);
+        if let Some(server) = server {
+            let grants = self.grants_of_sessions(server, sessions);
+            self.toml.comment(
+                "It is written by the user of the service's own database, who may do that already. One of the gateway's \
+                 own needs this:",
+            );
+            self.toml.lines(&grants);
+        }
         self.toml.table("[[identity.form]]");
         self.toml.string("name", SESSION, "");
         self.toml.string("kind", "django-session", "SessionMiddleware");
-        if let Some(database) = facts.database(&sessions.database) {
-            self.toml.string("database", &format!("sqlite://{}", database.name), "DATABASES");
-        }
-        self.toml.string("session_table", &sessions.table, "SESSION_ENGINE");
+        self.toml.string("engine", &sessions.engine, "SESSION_ENGINE");
         let file = self.secret_key();
         self.toml.string("key_file", &file, "SECRET_KEY");
+        if sessions.has_rows() {
+            self.session_database(sessions);
+            self.toml.string("session_table", &sessions.table, "SESSION_ENGINE");
+        }
+        let longest = sessions.age.clamp(60, LONGEST);
+        let says = match (sessions.engine.as_str(), &sessions.cache) {
+            ("cache", Some(cache)) => {
+                self.session_cache(cache);
+                format!("It writes them to {}, as the service does.", cache.url)
+            }
+            ("signed_cookies", _) => {
+                let age = sessions.age.clamp(60, 400 * DAY);
+                self.toml.duration("max_age", age, "SESSION_COOKIE_AGE");
+                format!(
+                    "It signs them, and writes nothing. Nobody can take such a session back; it is good for {} at most.",
+                    duration(longest)
+                )
+            }
+            (engine, cache) => {
+                if engine == "cached_db" {
+                    self.copies(cache.as_ref());
+                }
+                self.says_of_rows(sessions)
+            }
+        };
         self.toml.string("cookie", &sessions.cookie, "SESSION_COOKIE_NAME");
         let backend = facts.backends.iter().find(|backend| *backend == MODEL_BACKEND);
         if let Some(backend) = backend.or(facts.backends.first()) {
             self.toml.string("backend", backend, "AUTHENTICATION_BACKENDS");
         }
-        let lifetime = sessions.age.clamp(60, LONGEST);
-        self.toml.duration("lifetime", lifetime, "not longer than SESSION_COOKIE_AGE");
-        self.report.tell(
-            Mark::Note,
-            "sessions",
-            "the gateway makes Django sessions, so that the admin opens signed in",
-            format!(
-                "It writes to {} and to no other table; its user must be able to write there.",
-                sessions.table
+        self.toml.duration("lifetime", longest, "not longer than SESSION_COOKIE_AGE");
+        let what = match facts.urls.admins.is_empty() {
+            false => "the gateway makes Django sessions, so that the admin opens signed in",
+            true => "the gateway makes Django sessions, for views that want one",
+        };
+        self.report.tell(Mark::Note, "sessions", what, says);
+    }
+
+    /// What it takes to write rows.
+    fn says_of_rows(&self, sessions: &Sessions) -> String {
+        let table = &sessions.table;
+        match self.session_server(sessions) {
+            Some(server) => format!(
+                "It writes to {table} and to no other table, as the service's own user of the database. One of its own needs:\n{}",
+                self.grants_of_sessions(server, sessions).join("\n")
             ),
+            None => format!(
+                "It writes to {table} and to no other table. Who runs it must be able to write the file and its folder."
+            ),
+        }
+    }
+
+    /// The cache that the service reads before the table: there, a session that ended must go too.
+    fn copies(&mut self, cache: Option<&Cache>) {
+        let why = match cache.map(Cache::problem) {
+            Some(None) => {
+                if let Some(cache) = cache {
+                    self.session_cache(cache);
+                }
+                return;
+            }
+            Some(Some(why)) => why,
+            None => "their cache could not be read".to_owned(),
+        };
+        self.report.tell(
+            Mark::Warning,
+            "sessions",
+            format!("the service goes on reading its cached copy of a session that ended: {why}"),
+            "It is good for an hour at most. With a Redis for the cache, or without one (\"db\"), it ends at once.",
         );
+    }
+
+    /// The database server that sessions are written to.
+    fn session_server(&self, sessions: &Sessions) -> Option<&'f Database> {
+        let database = self.facts.database(&sessions.database)?;
+        (sessions.has_rows() && database.kind != "sqlite").then_some(database)
     }
 
     /// Where the sessions' table is, if that is not where the users are.
@@ -147,8 +227,7 @@ impl Planner<'_> {
         }
     }
 
-    fn session_cache(&mut self, sessions: &Sessions) {
-        let Some(cache) = &sessions.cache else { return };
+    fn session_cache(&mut self, cache: &Cache) {
         self.toml.string("cache", &cache.url, "CACHES: LOCATION");
         if !cache.password.expose().is_empty() {
             let file = self.file("cache-password", &cache.password);

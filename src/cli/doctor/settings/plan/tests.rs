@@ -8,13 +8,14 @@ use super::{Plan, plan};
 use crate::cli::doctor::finding::{Mark, Report};
 use crate::config::{
     Access, Config, Database, DatabaseTls, DirectoryKind, FormKind, IssuerKind, OwnPath, Rotation,
+    Shape,
 };
 use crate::django::jws::Algorithm;
 
 const KEY: &str = "a-random-key-that-somebody-made-for-a-service-of-theirs";
 
 /// A project with Django's own user, the admin and REST framework with SimpleJWT.
-fn project() -> Value {
+pub(super) fn project() -> Value {
     let class = |name: &str, kind: &str| json!({"name": name, "kind": kind, "header": "", "keyword": "", "custom": false});
     json!({
         "django": "5.2.19", "settings_module": "shop.settings", "secret_key": KEY, "fallbacks": [],
@@ -64,19 +65,19 @@ fn project() -> Value {
     })
 }
 
-fn endpoint(path: &str, kind: &str) -> Value {
+pub(super) fn endpoint(path: &str, kind: &str) -> Value {
     json!({"path": path, "exact": true, "kind": kind, "view": "shop.views.View", "custom": false})
 }
 
 /// The project with one value at a path of keys changed.
-fn with(pointer: &str, value: Value) -> Value {
+pub(super) fn with(pointer: &str, value: Value) -> Value {
     let mut project = project();
     *project.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
     project
 }
 
 /// The plan, the configuration that it is, and what was said.
-fn planned(project: Value) -> (Plan, Config, Vec<(Mark, String)>) {
+pub(super) fn planned(project: Value) -> (Plan, Config, Vec<(Mark, String)>) {
     let facts: Facts = serde_json::from_value(project).unwrap();
     let addresses = Addresses {
         listen: "127.0.0.1:8080".into(),
@@ -92,7 +93,7 @@ fn planned(project: Value) -> (Plan, Config, Vec<(Mark, String)>) {
     (plan, config.0, said.collect())
 }
 
-fn says(said: &[(Mark, String)], mark: Mark, words: &str) {
+pub(super) fn says(said: &[(Mark, String)], mark: Mark, words: &str) {
     let found = said.iter().any(|(own, text)| *own == mark && text.contains(words));
     assert!(found, "{mark:?} {words:?} is missing in {said:#?}");
 }
@@ -103,6 +104,17 @@ fn aliases(config: &Config) -> Vec<(&str, OwnPath, Rotation)> {
     all.map(|entry| (entry.path.as_str(), entry.own, entry.rotation)).collect()
 }
 
+/// What is commented, without its "#": blocks as any others. Words for the reader stand after "# ".
+pub(super) fn uncommented(plan: &Plan) -> Config {
+    let lines = plan.toml.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with(' ') => rest,
+        _ => line,
+    });
+    let toml = lines.collect::<Vec<_>>().join("\n");
+    let config = Config::parse(&toml, Path::new("/etc/doorwarden"), "gateway.toml");
+    config.unwrap_or_else(|errors| panic!("{}\n{toml}", errors.render(false))).0
+}
+
 /// How many issuers of JWTs there are.
 fn of_jwts(config: &Config) -> usize {
     let is_jwt =
@@ -110,7 +122,7 @@ fn of_jwts(config: &Config) -> usize {
     config.issuers.iter().filter(|issuer| is_jwt(&issuer.kind)).count()
 }
 
-fn route<'c>(config: &'c Config, path: &str) -> &'c crate::config::Route {
+pub(super) fn route<'c>(config: &'c Config, path: &str) -> &'c crate::config::Route {
     config
         .routes
         .iter()
@@ -348,7 +360,7 @@ fn a_service_that_takes_the_caller_from_a_header_gets_it() {
 #[test]
 fn sessions_that_cannot_be_made_leave_the_admin_to_the_service() {
     for (pointer, value) in [
-        ("/sessions/engine", json!("signed_cookies")),
+        ("/sessions/engine", json!("file")),
         ("/sessions/serializer", json!("shop.PickleSerializer")),
         ("/use_tz", json!(false)),
     ] {
@@ -429,11 +441,17 @@ fn tokens_and_basic_stay_good_where_the_project_asks_for_them() {
         planned(project(json!([class("drf-token", "Bearer"), class("simplejwt", "")]), true));
     assert_eq!(kinds(&config), ["simplejwt", "django-session"]);
     says(&said, Mark::Warning, "both read Authorization: Bearer");
-    // Nothing would end a Django session of theirs, so that none is made.
+    // Nothing would end a Django session of theirs, so that none is made: they get their token.
     let (_, config, said) =
-        planned(project(json!([class("drf-token", "Token"), class("session", "")]), true));
+        planned(project(json!([class("drf-token", "Key"), class("session", "")]), true));
     let app = &route(&config, "/").identity;
-    assert!(app.bearer.is_empty() && !app.cookie.is_empty());
+    let [token, session] = [app.bearer[0], app.cookie[0]].map(|index| &config.forms[index].kind);
+    assert!(matches!(token, FormKind::DrfToken(form) if form.scheme == "Key"), "{token:?}");
+    assert!(matches!(session, FormKind::DjangoSession(_)), "{session:?}");
+    says(&said, Mark::Note, "their own token, which the gateway never makes");
+    let (_, config, said) =
+        planned(project(json!([class("basic", ""), class("session", "")]), true));
+    assert!(route(&config, "/").identity.bearer.is_empty());
     says(&said, Mark::Warning, "callers with a token or HTTP Basic");
     let mut own = class("simplejwt", "");
     own["custom"] = json!(true);
@@ -479,14 +497,7 @@ fn a_sign_in_of_the_projects_own_is_a_comment() {
     assert!(config.paths.iter().all(|entry| entry.path != "/api/login"));
     assert_eq!(route(&config, "/api/login").access, Access::Public);
     assert!(!plan.toml.contains("#path = \"/accounts/login/\""));
-    // Without their "#", they are blocks as any others.
-    let lines = plan.toml.lines().map(|line| match line.strip_prefix('#') {
-        Some(rest) if !rest.starts_with([' ', '\n']) => rest,
-        _ => line,
-    });
-    let uncommented = lines.collect::<Vec<_>>().join("\n");
-    let (config, _) = Config::parse(&uncommented, Path::new("/etc"), "gateway.toml")
-        .unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let config = uncommented(&plan);
     let at =
         |path: &str| config.paths.iter().find(|entry| entry.path == path).map(|entry| entry.own);
     assert_eq!(
@@ -501,21 +512,22 @@ fn a_hand_made_class_is_a_comment() {
         json!([{
             "name": "shop.auth.Jwt", "kind": "other", "header": "", "keyword": "", "custom": false,
             "hand_made": {"header": "jwt-auth", "claim": "uid", "key": key, "algorithms": ["HS256"]},
+            "alone_at": ["/api/login/jwt/info"],
         }])
     };
-    let (plan, config, said) = planned(with("/urls/view_classes", made(KEY)));
+    let mut project = with("/urls/view_classes", made(KEY));
+    project["urls"]["endpoints"] = json!([endpoint("/api/login/jwt", "hand-made-obtain")]);
+    let (plan, config, said) = planned(project);
     says(&said, Mark::Note, "looks like a hand-made JWT in the header jwt-auth");
     assert_eq!(of_jwts(&config), 1, "only SimpleJWT");
-    // Without its "#", it is a block as any other.
-    let at = plan.toml.find("#[[issuer]]").unwrap();
-    let (before, block) = plan.toml.split_at(at);
-    let end = block.find("\n\n").unwrap();
-    let (block, after) = block.split_at(end);
-    let uncommented =
-        format!("{before}{}{after}", block.replace("\n#", "\n").trim_start_matches('#'));
-    let (config, _) = Config::parse(&uncommented, Path::new("/etc"), "gateway.toml").unwrap();
+    let config = uncommented(&plan);
     let issuer = config.issuers.iter().find(|issuer| matches!(issuer.kind, IssuerKind::Jwt { .. }));
     assert!(matches!(&issuer.unwrap().kind, IssuerKind::Jwt { claim, .. } if claim == "uid"));
+    let obtain = config.paths.iter().find(|entry| entry.path == "/api/login/jwt").unwrap();
+    assert!(matches!(obtain.shape, Shape::Jwt(_)), "{obtain:?}");
+    let by_hand = route(&config, "/api/login/jwt/info").identity.bearer[0];
+    let FormKind::Jwt(form) = &config.forms[by_hand].kind else { panic!("{:?}", config.forms) };
+    assert_eq!((form.header.as_str(), form.user_id_claim.as_str()), ("jwt-auth", "uid"));
     let (plan, ..) = planned(with("/urls/view_classes", made("SECRET")));
     assert!(plan.toml.contains("#danger_weak_key = true") && !plan.toml.contains("\"SECRET\""));
     assert!(!plan.files.iter().any(|(name, _)| name == "hand-made-jwt-key"));

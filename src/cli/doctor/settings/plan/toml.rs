@@ -8,12 +8,15 @@ const WIDTH: usize = 118;
 #[derive(Default)]
 pub(super) struct Toml {
     text: String,
+    /// Does the next block belong to the comment before it?
+    is_attached: bool,
 }
 
 impl Toml {
     /// A heading between rules, as in the sample file.
     pub(super) fn section(&mut self, title: &str) {
         let rule = "-".repeat(WIDTH.saturating_sub(title.len() + 8));
+        self.is_attached = false;
         self.line(&format!("\n\n# --- {title} {rule}"));
     }
 
@@ -31,9 +34,26 @@ impl Toml {
         self.line(&line);
     }
 
+    /// A comment about the block that follows.
+    pub(super) fn note(&mut self, words: &str) {
+        self.line("");
+        self.comment(words);
+        self.is_attached = true;
+    }
+
+    /// Lines to copy, each as it is, as comments.
+    pub(super) fn lines(&mut self, lines: &[String]) {
+        for line in lines {
+            // A name with a line break in it would end the comment.
+            self.line(&format!("#   {}", line.replace(char::is_control, " ")));
+        }
+        self.is_attached = true;
+    }
+
     /// `[name]` or `[[name]]`.
     pub(super) fn table(&mut self, header: &str) {
-        self.line(&format!("\n{header}"));
+        let before = if std::mem::take(&mut self.is_attached) { "" } else { "\n" };
+        self.line(&format!("{before}{header}"));
     }
 
     pub(super) fn string(&mut self, key: &str, value: &str, from: &str) {
@@ -55,6 +75,7 @@ impl Toml {
 
     /// A value that is TOML already.
     pub(super) fn raw(&mut self, key: &str, value: &str, from: &str) {
+        self.is_attached = false;
         let line = format!("{key} = {value}");
         match from {
             "" => self.line(&line),
@@ -64,9 +85,18 @@ impl Toml {
 
     /// What was written into another text, as a comment: for whoever wants it.
     pub(super) fn commented(&mut self, other: &Self) {
+        self.is_attached = false;
         for line in other.text.trim().lines() {
             self.line(&format!("#{line}"));
         }
+    }
+
+    pub(super) fn append(&mut self, other: &Self) {
+        self.text.push_str(&other.text);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty()
     }
 
     pub(super) fn finish(self) -> String {
