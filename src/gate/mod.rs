@@ -44,6 +44,8 @@ pub struct Gate {
     trusted_origins: Vec<String>,
     cors_origins: Vec<String>,
     answers: Answers,
+    /// By route: does another one, one that is enforced, lead to the same upstream?
+    shares_upstream: Vec<bool>,
 }
 
 /// What becomes of a request.
@@ -85,6 +87,7 @@ impl Gate {
             trusted_origins: config.session.trusted_origins.clone(),
             cors_origins: config.cors.allowed_origins.clone(),
             answers: Answers::new(config),
+            shares_upstream: config.routes.iter().map(|one| config.shares_upstream(one)).collect(),
         }
     }
 
@@ -96,6 +99,7 @@ impl Gate {
             trusted_origins: self.trusted_origins.clone(),
             cors_origins: self.cors_origins.clone(),
             answers: self.answers.clone(),
+            shares_upstream: self.shares_upstream.clone(),
         }
     }
 
@@ -111,9 +115,18 @@ impl Gate {
             arrival.target.path(),
             &arrival.preflight().unwrap_or_else(|| arrival.method.clone()),
         ) {
-            Some(route) => self.shadow(arrival, route, happened).await,
-            None => self.enforce(arrival, happened).await,
+            Some(route) if !self.may_reach_past(arrival, &route) => {
+                self.shadow(arrival, route, happened).await
+            }
+            Some(_) | None => self.enforce(arrival, happened).await,
         }
+    }
+
+    /// Can a shadowed request lead to what an enforced route guards at the same upstream? Its path has a second reading,
+    /// and the service may go by that one.
+    fn may_reach_past(&self, arrival: &Arrival, route: &Route) -> bool {
+        let is_alone = self.shares_upstream.get(route.index) == Some(&false);
+        !is_alone && arrival.target.tolerated_by(route.tolerate).is_err()
     }
 
     /// What a service's answer says of its caller, to compare it with an [`Opinion`].

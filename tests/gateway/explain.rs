@@ -323,6 +323,86 @@ fn only_the_operator_may_ask() {
     }
 }
 
+/// What is secret in a head, in every place where it may stand.
+const HIDDEN: &str = "hunter2";
+
+/// `name:hunter2` and `{"sub":"hunter2"}`, which are not to be shown decoded either.
+const HIDDEN_BASIC: &str = "bmFtZTpodW50ZXIy";
+
+fn hides(gateway: &Gateway, question: &Value) -> Value {
+    let explained = ask(gateway, question);
+    let text = explained.to_string();
+    for secret in [HIDDEN, HIDDEN_BASIC] {
+        assert!(!text.contains(secret), "{question} is answered with {text}");
+    }
+    explained
+}
+
+#[test]
+fn no_head_is_too_odd_and_no_secret_of_one_is_said() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    let host = "Host: app.test\r\n";
+    let long = "a".repeat(20_000);
+    for head in [
+        String::new(),
+        "\r\n\r\n".into(),
+        "GET".into(),
+        "GET /\r\n\r\n".into(),
+        format!("GET / HTTP/0.9\r\n{host}\r\n"),
+        format!("GET / HTTP/2.0\r\n{host}\r\n"),
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(),
+        format!("CONNECT app.test:443 HTTP/1.1\r\n{host}\r\n"),
+        format!("OPTIONS * HTTP/1.1\r\n{host}\r\n"),
+        format!("GET http://app.test/x?{HIDDEN} HTTP/1.1\r\n{host}\r\n"),
+        "GET / HTTP/1.1\r\n\r\n".into(),
+        "GET / HTTP/1.0\r\n\r\n".into(),
+        format!("GET / HTTP/1.1\r\n{host}{host}\r\n"),
+        format!("GET / HTTP/1.1\r\n{host}A: {long}\r\n\r\n"),
+        format!("GET /{long} HTTP/1.1\r\n{host}\r\n"),
+        format!("GET / HTTP/1.1\r\n{host}{}\r\n", "A: 1\r\n".repeat(500)),
+        format!("GET / HTTP/1.1\r\n{host}A: 1\r\n 2\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\n{host}A: \u{0}\r\n\r\n"),
+        format!("GET /\u{7} HTTP/1.1\r\n{host}\r\n"),
+        format!("GET /김 HTTP/1.1\r\n{host}X-User-Id: 김\r\n\r\n"),
+        format!("POST / HTTP/1.1\r\n{host}Content-Length: 9\r\n\r\n{HIDDEN}"),
+        format!("POST / HTTP/1.1\r\n{host}Content-Length: 99999999999999999999\r\n\r\n"),
+        format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\nzz\r\n{HIDDEN}"),
+        format!(
+            "GET / HTTP/1.1\r\n{host}Expect: 100-continue\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n"
+        ),
+        format!("GET / HTTP/1.1\r\n{host}\r\nGET /{HIDDEN} HTTP/1.1\r\n{host}\r\n"),
+    ] {
+        let explained = hides(&gateway, &json!({"head": head}));
+        let decision = explained["decision"].as_str().unwrap();
+        assert!(["forward", "serve", "refuse"].contains(&decision), "{head:?}: {explained}");
+    }
+    for credential in [
+        format!("Authorization: Bearer {HIDDEN}"),
+        format!("Authorization: Bearer a.{HIDDEN}.b"),
+        format!("Authorization: Bearer {HIDDEN} {HIDDEN}"),
+        format!("Authorization: Basic {HIDDEN_BASIC}"),
+        format!("Authorization: {HIDDEN}"),
+        format!("Authorization: Bearer x\r\nAuthorization: Token {HIDDEN}"),
+        format!("Proxy-Authorization: Basic {HIDDEN_BASIC}"),
+        format!("Cookie: {COOKIE}={HIDDEN}"),
+        format!("Cookie: {COOKIE}={HIDDEN}; {COOKIE}={HIDDEN}2"),
+        format!("Cookie: sessionid={HIDDEN}; a=\"{HIDDEN}"),
+        format!("Cookie: {COOKIE}=x\r\nReferer: http://app.test/?{HIDDEN}"),
+        format!("X-Api-Key: {HIDDEN}\r\njwt-auth: {HIDDEN}\r\nConnection: X-Api-Key"),
+        format!("X-User-Id: {HIDDEN}\r\nX_User_Id: {HIDDEN}"),
+    ] {
+        for path in ["/", "/public/a", "/optional/a", "/login"] {
+            let head = format!("GET {path}?{HIDDEN} HTTP/1.1\r\n{host}{credential}\r\n\r\n");
+            hides(&gateway, &json!({"head": head}));
+        }
+    }
+    for token in ["", HIDDEN, HIDDEN_BASIC, "a.hunter2.b", "..", ". hunter2 .", "\u{0}hunter2"] {
+        hides(&gateway, &json!({"token": token}));
+    }
+    assert!(gateway.log().iter().all(|line| !line.contains("panicked") && !line.contains(HIDDEN)));
+}
+
 /// Signs in at Django itself: a SimpleJWT access token and a hand-made one.
 fn issued(django: &Django, name: &str) -> (String, String) {
     let at = |path: &str, member: &str| {

@@ -351,6 +351,19 @@ fn beside_an_enforced_route_the_shadow_is_no_way_around_it() {
 }
 
 #[test]
+fn beside_an_enforced_route_no_second_reading_leads_past_it() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).with("[shadow]\nroutes = [\"app\"]\n").start();
+    let client = gateway.client();
+    for target in ["/optional%2Fa", "/optional;x/a", "/x%2F/a", "/x//a"] {
+        let response = client.get(target).send();
+        assert_eq!((response.status, response.code().as_str()), (400, "bad_target"), "{target}");
+    }
+    assert_eq!(client.get("/x").send().status, 200, "the rest is in the shadow");
+    assert_eq!(upstream.last().target, "/x");
+}
+
+#[test]
 fn a_service_answers_as_it_does_but_for_the_gateways_cookie() {
     let upstream = Upstream::start();
     let all = "[shadow]\nroutes = [\"public\", \"optional\", \"app\"]\n";

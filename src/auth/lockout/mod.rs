@@ -37,7 +37,7 @@
 //! **Addresses are shared**, so their failures also drain, one each `forget_after / limit`: an office of people who mistype
 //! now and then stays below the limit, and a success resets nothing, because a guesser may own one account.
 //!
-//! Names are folded first (NFKC, case), so that spelling makes no second account. What is kept is a hash of the name.
+//! Names are folded first (NFKC, case, what is not seen), so that spelling makes no second account. What is kept is a hash of the name.
 //! Memory is bounded: of two generations of counters the older is dropped when the younger is full. To push a counter out
 //! takes as many failed attempts as a generation holds, each of which costs a password check.
 
@@ -75,14 +75,36 @@ pub(super) struct Attempt<'a> {
     settled: bool,
 }
 
-/// The name as it is counted: other case and other forms of the same letters are the same account, and so is one with
-/// white space around it, which a service with a login form may take off.
+/// The name as it is counted: other case and other forms of the same letters are the same account.
 ///
 /// Upper, then lower case is what Unicode's case folding amounts to for the letters that people have in names (`ß` and
 /// `SS`, the two small sigmas).
+///
+/// White space at the ends and characters that are not seen go: an application that checks passwords itself, or the collation
+/// of its database, may ignore them, and each would be an account with failures of its own.
 pub fn folded(name: &str) -> String {
-    let folded = name.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
-    folded.nfkc().collect::<String>().trim().to_owned()
+    let seen = name.chars().filter(|letter| !is_invisible(*letter));
+    let folded: String =
+        seen.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect();
+    folded.trim().to_owned()
+}
+
+/// Unicode's default ignorable code points, less those that are letters of a script.
+const fn is_invisible(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{fff0}'..='\u{fff8}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -167,11 +167,14 @@ fn spelling_makes_no_second_account() {
         ("ΣΊΣΥΦΟΣ", "σίσυφος"),
         ("é", "e\u{301}"),
         ("ﬁn", "fin"),
-        (" kim\u{3000}", "kim"),
+        (" kim\u{a0} ", "kim"),
+        ("k\u{200b}i\u{ad}m\u{feff}", "kim"),
+        ("\u{e0041}kim\u{fe0f}", "kim"),
     ] {
-        assert_eq!(folded(a), folded(b));
+        assert_eq!(folded(a), folded(b), "{a:?}");
     }
     assert_ne!(folded("kim"), folded("kin"));
+    assert_ne!(folded("kim lee"), folded("kimlee"));
 }
 
 #[test]

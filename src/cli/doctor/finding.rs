@@ -89,9 +89,9 @@ impl Report {
     fn print_text(&self) -> Result<(), Failure> {
         for finding in &self.findings {
             let Finding { mark, about, says, means } = finding;
-            say(format_args!("{:<5} {about:<11} {says}", mark.text()))?;
+            say(format_args!("{:<5} {about:<11} {}", mark.text(), plain(says)))?;
             for line in means.iter().flat_map(|means| means.lines()) {
-                say(format_args!("{:18}{line}", ""))?;
+                say(format_args!("{:18}{}", "", plain(line)))?;
             }
         }
         if !self.proposals.is_empty() {
@@ -112,5 +112,23 @@ impl Report {
             })
             .collect();
         json!({"findings": findings, "proposals": self.proposals})
+    }
+}
+
+/// Without what steers a terminal: findings quote what a service answers.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|one| if one.is_control() { char::REPLACEMENT_CHARACTER } else { one })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_service_steers_the_terminal() {
+        let title = "gunicorn\u{1b}]0;owned\u{7}\u{9b}2J 김";
+        assert_eq!(plain(title), "gunicorn\u{fffd}]0;owned\u{fffd}\u{fffd}2J 김");
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
+    /// Is that all of the body? What is not there may be in the rest.
+    pub(super) is_whole: bool,
     pub(super) at: Timestamp,
 }
 
@@ -77,7 +79,7 @@ impl Answer {
             && stated(&rules.location, &|to| location.is_some_and(|path| leads_to(path, to)))
             && stated(&rules.location_not, &|to| location.is_some_and(|path| !leads_to(path, to)))
             && stated(&rules.body_contains, &|text| self.body.contains(text))
-            && stated(&rules.body_lacks, &|text| !self.body.contains(text))
+            && stated(&rules.body_lacks, &|text| self.is_whole && !self.body.contains(text))
             && stated(&rules.json, &|pointer| {
                 let json = self.json();
                 json.is_some_and(|json| json.pointer(pointer).is_some_and(|value| !value.is_null()))
@@ -117,6 +119,7 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             headers: headers.collect(),
             body: body.into(),
+            is_whole: true,
             at: NOW,
         }
     }

@@ -32,12 +32,13 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
 use self::answer::Answer;
 use super::{Account, Attempt, Directory, DirectoryError, Verdict, password};
 use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
-use crate::config::{Csrf, CsrfToken, HttpDirectory as Settings, LoginEncoding};
+use crate::config::{AnswerRules, Csrf, CsrfToken, HttpDirectory as Settings, LoginEncoding};
 use crate::django::hashers::Algorithm;
 use crate::secret::Secret;
 use crate::wire::jar::Jar;
@@ -110,6 +111,9 @@ impl HttpDirectory {
 
     async fn post(&self, attempt: Attempt<'_>) -> Result<Verdict, String> {
         let Settings { url, csrf, success, refused, .. } = &self.settings;
+        if types_success(success, attempt) {
+            return Err("what was typed has the text of `success.body_contains` in it".into());
+        }
         let mut jar = Jar::default();
         let client = Some(attempt.client);
         let mut token = None;
@@ -137,8 +141,14 @@ impl HttpDirectory {
             return Ok(Verdict::Refused);
         }
         jar.take(&answer.headers, attempt.at);
-        let account = self.account(attempt.name, &answer)?;
-        Ok(Verdict::Accepted(Box::new(account), jar))
+        match self.account(attempt.name, &answer) {
+            Ok(account) => Ok(Verdict::Accepted(Box::new(account), jar)),
+            Err(reason) => {
+                // Nobody will have this session, and what keeps it from ending is not what went wrong.
+                let _ = self.leave(jar, attempt.at).await;
+                Err(reason)
+            }
+        }
     }
 
     async fn leave(&self, jar: Jar, at: Timestamp) -> Result<(), String> {
@@ -243,17 +253,19 @@ impl HttpDirectory {
         }
         let mut response = request.send().await.map_err(reason)?;
         let mut body = Vec::new();
-        while body.len() < MAX_BODY
+        while body.len() <= MAX_BODY
             && let Some(chunk) = response.chunk().await.map_err(reason)?
         {
             body.extend_from_slice(&chunk);
         }
+        let is_whole = body.len() <= MAX_BODY;
         body.truncate(MAX_BODY);
         Ok(Answer {
             url,
             status: response.status(),
             headers: std::mem::take(response.headers_mut()),
             body: String::from_utf8_lossy(&body).into_owned(),
+            is_whole,
             at: sent.at,
         })
     }
@@ -329,6 +341,16 @@ impl Directory for HttpDirectory {
         let _way = self.ways_out.acquire().await;
         self.in_time(self.leave(cookies, at)).await
     }
+}
+
+/// Does the name or the password have the text by which success is known? Login pages show a name that failed again, so that
+/// whoever types that text would be let in. In whatever case: some show it in another one.
+fn types_success(success: &AnswerRules, attempt: Attempt<'_>) -> bool {
+    let Some(text) = &success.body_contains else { return false };
+    let text = text.trim().to_lowercase();
+    [attempt.name, attempt.password.expose()]
+        .iter()
+        .any(|typed| Zeroizing::new(typed.to_lowercase()).contains(&text))
 }
 
 /// The token that a page has.

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::config::{AnswerRules, HttpUser, Logout};
+use crate::config::{HttpUser, Logout};
 
 const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
@@ -305,4 +305,57 @@ async fn signing_out_sends_the_cookies_and_the_token() {
         settings.logout = Some(Logout { url, method: Method::POST, csrf_page: None });
     });
     assert!(directory.sign_out(jar, NOW).await.is_err(), "to be tried again");
+}
+
+/// The page of a name that failed shows it again.
+#[tokio::test]
+async fn nobody_types_what_success_looks_like() {
+    let page =
+        html("", r#"<p>Nobody is called welcome.</p><input name="username" value="Welcome">"#);
+    let server = Server::start(&[("POST /login", &page)]).await;
+    let directory = server.directory(|settings| {
+        settings.success =
+            AnswerRules { body_contains: Some("Welcome ".into()), ..AnswerRules::default() };
+        settings.refused =
+            AnswerRules { body_lacks: Some("Welcome ".into()), ..AnswerRules::default() };
+    });
+    for (name, password) in
+        [("Welcome", "x"), ("a Welcome b", "x"), ("wELCOME", "x"), ("kim", "Welcome 1")]
+    {
+        let password = Secret::new(password);
+        let attempt = Attempt { name, password: &password, client: CLIENT, at: NOW };
+        let error = directory.sign_in(attempt).await.unwrap_err();
+        assert!(error.reason.contains("success.body_contains"), "{name}: {error}");
+    }
+    assert!(server.asked().is_empty(), "and the application is not asked");
+    assert!(matches!(sign_in(&directory).await, Ok(Verdict::Refused)));
+}
+
+#[tokio::test]
+async fn what_a_body_lacks_is_not_known_of_half_of_it() {
+    let all = html("set-cookie: sid=1\r\n", &format!("{}Wrong", " ".repeat(MAX_BODY)));
+    let server = Server::start(&[("POST /login", &all)]).await;
+    for succeeds in [true, false] {
+        let directory = server.directory(|settings| {
+            let lacks = AnswerRules { body_lacks: Some("Wrong".into()), ..AnswerRules::default() };
+            let never = AnswerRules { status: vec![400], ..AnswerRules::default() };
+            (settings.success, settings.refused) =
+                if succeeds { (lacks, never) } else { (never, lacks) };
+        });
+        let error = sign_in(&directory).await.unwrap_err();
+        assert!(error.reason.contains("fits neither"), "{succeeds}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_nobodys_is_signed_out() {
+    let server = Server::start(&[("POST /login", HOME), ("POST /logout", HOME)]).await;
+    let directory = server.directory(|settings| {
+        settings.user.id = Some("/id".into());
+        let url = server.at("/logout");
+        settings.logout = Some(Logout { url, method: Method::POST, csrf_page: None });
+    });
+    assert!(sign_in(&directory).await.unwrap_err().reason.contains("/id"));
+    let last = server.asked().pop().unwrap();
+    assert!(last.starts_with("POST /logout") && last.contains("cookie: sid=1\r\n"), "{last}");
 }

@@ -194,6 +194,19 @@ fn a_settings_file_does_as_well_as_a_manage_py() {
     assert!(folder.path().join("gateway.toml").exists());
 }
 
+/// It may be run in a folder that others write to.
+#[test]
+fn nothing_is_imported_from_where_it_is_run() {
+    let django = Django::shared();
+    let database = django.database().display().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    for module in ["ast", "inspect", "json", "runpy", "textwrap", "datetime", "django"] {
+        let program = "raise SystemExit('run from here')\n";
+        std::fs::write(folder.path().join(module).with_extension("py"), program).unwrap();
+    }
+    printed(&doctor(folder.path(), &database, &["--settings", &manage_py()]), 0);
+}
+
 #[test]
 fn a_project_that_does_not_load_says_why() {
     let folder = tempfile::tempdir().unwrap();

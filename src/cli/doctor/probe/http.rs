@@ -6,14 +6,15 @@
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cli::Failure;
 
+/// For one request, from its first byte to the answer's last.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// No answer that is looked at is longer.
-const MAX_ANSWER: u64 = 4 << 20;
+const MAX_ANSWER: usize = 4 << 20;
 
 /// Where the service is.
 #[derive(Clone, Debug)]
@@ -83,13 +84,13 @@ impl Service {
     }
 
     pub(super) fn send(&self, request: &Request<'_>) -> io::Result<Answer> {
+        let until = Instant::now() + TIMEOUT;
         let mut stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         // A server may answer and close before it has read everything.
         let written = stream.write_all(&request.bytes(&self.host));
         let mut bytes = Vec::new();
-        let read = stream.take(MAX_ANSWER).read_to_end(&mut bytes);
+        let read = hear_out(&mut stream, until, &mut bytes);
         match Answer::parse(&bytes) {
             Some(answer) => Ok(answer),
             None => Err(written
@@ -98,6 +99,24 @@ impl Service {
                 .unwrap_or_else(|| io::Error::other("it answered no HTTP"))),
         }
     }
+}
+
+/// Reads until the other side closes, has said enough, or has had its time: one that trickles is not waited for.
+fn hear_out(stream: &mut TcpStream, until: Instant, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let mut chunk = [0; 8192];
+    while bytes.len() < MAX_ANSWER {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        let count = stream.read(&mut chunk)?;
+        if count == 0 {
+            break;
+        }
+        bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
+    }
+    Ok(())
 }
 
 impl<'a> Request<'a> {
@@ -257,6 +276,27 @@ mod tests {
         let answer = answer.unwrap();
         assert_eq!((answer.status, answer.header("server")), (200, Some("x")));
         assert_eq!(answer.member(&["a"]), Some("1".into()));
+    }
+
+    #[test]
+    fn nobody_is_heard_out_for_ever() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut trickle, _) = listener.accept().unwrap();
+        let talker = std::thread::spawn(move || while trickle.write_all(b"HTTP").is_ok() {});
+        let mut bytes = vec![b'x'; MAX_ANSWER - 1];
+        let until = Instant::now() + TIMEOUT;
+        hear_out(&mut stream, until, &mut bytes).unwrap();
+        assert!(bytes.len() < MAX_ANSWER + 8192, "it has said enough");
+        bytes.clear();
+        // Each read finds something, and so does not time out by itself.
+        let until = Instant::now() + Duration::from_millis(2);
+        let error =
+            hear_out(&mut stream, until, &mut bytes).and(Err::<(), _>(io::Error::other("no end")));
+        drop(stream);
+        talker.join().unwrap();
+        let kind = error.unwrap_err().kind();
+        assert!(matches!(kind, io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock), "{kind:?}");
     }
 
     #[test]

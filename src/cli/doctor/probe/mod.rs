@@ -49,10 +49,12 @@ pub(super) fn server_of(url: &str) -> Result<String, Failure> {
 pub(super) fn run(target: &Target<'_>, report: &mut Report) -> Result<(), Failure> {
     let service = Service::parse(target.url)?;
     let posts = if target.echo.is_some() { ", and two POST requests to the echo" } else { "" };
-    let says = format!(
-        "GET and OPTIONS requests to {}{posts}; no password, nobody's credential",
-        service.address
-    );
+    let whose = match target.user.filter(|_| target.config.is_some()) {
+        Some(user) => format!("and GET requests with what the identity forms give for {user}"),
+        None => "nobody's credential".to_owned(),
+    };
+    let says =
+        format!("GET and OPTIONS requests to {}{posts}; no password, {whose}", service.address);
     report.add(Mark::Note, "sends", says);
     look(&service, target, report)
         .map_err(|error| Failure::Failed(format!("{} does not answer: {error}", service.address)))?

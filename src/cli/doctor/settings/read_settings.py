@@ -5,12 +5,16 @@ installed packages what is in effect, and changes nothing: no database is opened
 secrets, so it goes to the pipe that standard output was, and whatever the project itself prints goes to standard error.
 """
 
+import sys
+
+# A program that is an argument looks for modules in whatever folder it is run from, and before all others.
+sys.path[:] = [entry for entry in sys.path if entry]
+
 import ast
 import inspect
 import json
 import os
 import runpy
-import sys
 import textwrap
 from datetime import timedelta
 from urllib.parse import unquote, urlsplit

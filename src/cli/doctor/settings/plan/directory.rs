@@ -12,6 +12,9 @@ use crate::django::hashers::Algorithm;
 const ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
+/// What stays readable in a file's name.
+const IN_A_NAME: &AsciiSet = &ENCODED.add(b'/');
+
 /// Where PostgreSQL's client looks for a server that nobody named.
 const POSTGRES_SOCKETS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
@@ -77,7 +80,10 @@ impl Planner<'_> {
         if !password.expose().is_empty() {
             let name = match database.alias.as_str() {
                 "default" => "database-password".to_owned(),
-                alias => format!("database-password-{alias}"),
+                // One name of a file, whatever the project calls its database.
+                alias => {
+                    format!("database-password-{}", utf8_percent_encode(alias, IN_A_NAME))
+                }
             };
             let file = self.file(&name, &password);
             self.toml.string("password_file", &file, &format!("{from}[\"PASSWORD\"]"));

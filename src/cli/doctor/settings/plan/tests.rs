@@ -283,6 +283,24 @@ fn database_servers_are_written_without_their_password() {
     let (db, _) =
         server("postgres", json!({"host": "db.internal", "port": "5433", "sslmode": "require"}));
     assert_eq!((db.host.as_str(), db.port, db.tls), ("db.internal", 5433, DatabaseTls::Require));
+    let (plan, ..) = planned({
+        let mut project = with("/user/database", json!("../eu"));
+        let database = project.pointer_mut("/databases/0").unwrap();
+        for (name, value) in [
+            ("alias", "../eu"),
+            ("kind", "postgres"),
+            ("user", "x"),
+            ("name", "x"),
+            ("password", "x"),
+        ] {
+            database[name] = json!(value);
+        }
+        project["sessions"]["database"] = json!("../eu");
+        project
+    });
+    let names: Vec<_> = plan.files.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(names.contains(&"database-password-..%2Feu"), "a file beside the others: {names:?}");
+
     let (db, _) = server("postgres", json!({"host": "/run/postgresql"}));
     assert_eq!(db.socket.as_deref(), Some(Path::new("/run/postgresql")));
     let (db, _) = server("mysql", json!({"socket": "/run/mysqld/mysqld.sock"}));
