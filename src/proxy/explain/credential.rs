@@ -2,8 +2,8 @@
 
 use http::header::{AUTHORIZATION, ORIGIN, REFERER};
 
+use super::jwt;
 use super::story::{Mark, Story};
-use super::token;
 use crate::auth::Auth;
 use crate::auth::presented::{Credential, Presented};
 use crate::caller::Proof;
@@ -114,7 +114,7 @@ fn bad_one(auth: &Auth, arrival: &Arrival, refusal: Refusal, proof: Proof) -> St
         && let Authorization::Bearer(shown) = authorization::read(&arrival.headers)
     {
         text += "; it says of itself: ";
-        text += &token::said(shown, arrival.at);
+        text += &jwt::said(shown, arrival.at);
     }
     if let Some(index) = proof.issuer()
         && let Some(name) = auth.issuer_name(index)

@@ -9,6 +9,7 @@
 //! nor what an upstream would get.
 
 mod credential;
+mod jwt;
 mod story;
 mod token;
 mod upstream;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::super::edit::EditRules;
 use super::super::stage::Forwarding;
-use super::{REQUEST_ID, token};
+use super::{REQUEST_ID, jwt};
 use crate::caller::Caller;
 use crate::wire::arrival::Arrival;
 use crate::wire::forward::fold;
@@ -44,7 +44,7 @@ pub(super) fn describe(
             let value = if is_clear(edit, caller, name, value) {
                 clear(value)
             } else {
-                token::shown(&clear(value), arrival.at)
+                jwt::shown(&clear(value), arrival.at)
             };
             let replaces = before.contains_key(name);
             json!({"name": name.as_str(), "value": value, "replaces": replaces})
@@ -59,7 +59,7 @@ pub(super) fn describe(
     let given: Vec<Value> = given
         .iter()
         .map(|cookie| {
-            json!({"name": cookie.name, "value": token::shown(cookie.value.expose(), arrival.at)})
+            json!({"name": cookie.name, "value": jwt::shown(cookie.value.expose(), arrival.at)})
         })
         .collect();
     let path = String::from_utf8_lossy(request.raw_path()).into_owned();
