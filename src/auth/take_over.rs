@@ -45,6 +45,16 @@ pub(super) enum Verified {
     Outstanding(Box<Outstanding>, Presented),
 }
 
+/// What has become of an issuer's refresh token.
+enum Begun {
+    /// Its session lives.
+    Session(Arc<Session>),
+    /// Its session has ended, or was kept from beginning.
+    Over,
+    /// It was never presented.
+    NotYet,
+}
+
 /// What a refresh token stands for, for ending it.
 #[derive(Debug)]
 pub enum Holds {
@@ -119,11 +129,10 @@ impl Auth {
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<Option<Arc<Session>>, Refusal> {
-        if let Some(session) = self.session_begun(token, at).await? {
-            return Ok(Some(session));
-        }
-        if self.issuers.is_marked(token) {
-            return Ok(None);
+        match self.begun(token, at).await? {
+            Begun::Session(session) => return Ok(Some(session)),
+            Begun::Over => return Ok(None),
+            Begun::NotYet => {}
         }
         let known = match self.may_be_taken_over(token, at).await {
             Ok(known) => known,
@@ -180,6 +189,18 @@ impl Auth {
         self.issuers.user_of(token, at).await
     }
 
+    /// The session is looked for again where there is a mark: the mark is shown after it, so that somebody else may have
+    /// begun it between the first look and the mark's.
+    async fn begun(&self, token: &Outstanding, at: Timestamp) -> Result<Begun, Refusal> {
+        if let Some(session) = self.session_begun(token, at).await? {
+            return Ok(Begun::Session(session));
+        }
+        if !self.issuers.is_marked(token) {
+            return Ok(Begun::NotYet);
+        }
+        Ok(self.session_begun(token, at).await?.map_or(Begun::Over, Begun::Session))
+    }
+
     async fn session_begun(
         &self,
         token: &Outstanding,
@@ -203,16 +224,14 @@ impl Auth {
     ) -> Result<Holds, Refusal> {
         let presented = match self.verified_refresh(token, at, happened)? {
             Verified::Own(presented) => presented,
-            Verified::Outstanding(token, presented) => {
-                if self.session_begun(&token, at).await?.is_none() {
-                    if self.issuers.is_marked(&token) {
-                        return Err(Refusal::SessionEnded);
-                    }
+            Verified::Outstanding(token, presented) => match self.begun(&token, at).await? {
+                Begun::Session(_) => presented,
+                Begun::Over => return Err(Refusal::SessionEnded),
+                Begun::NotYet => {
                     self.issuers.is_ended(&token).map_err(refusal)?;
                     return Ok(Holds::Nothing(NotTakenOver(token)));
                 }
-                presented
-            }
+            },
         };
         if self.session_of(&presented, at).await?.is_none() {
             return Err(Refusal::SessionEnded);
@@ -287,16 +306,14 @@ impl Auth {
     pub(super) async fn verify_refresh(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
         let presented = match self.verified_refresh(token, at, &mut Vec::new())? {
             Verified::Own(presented) => presented,
-            Verified::Outstanding(token, presented) => {
-                if self.session_begun(&token, at).await?.is_none() {
-                    if self.issuers.is_marked(&token) {
-                        return Err(Refusal::TokenBlacklisted);
-                    }
+            Verified::Outstanding(token, presented) => match self.begun(&token, at).await? {
+                Begun::Session(_) => presented,
+                Begun::Over => return Err(Refusal::TokenBlacklisted),
+                Begun::NotYet => {
                     let may = self.may_be_taken_over(&token, at).await;
                     return may.map(|_| ()).map_err(refusal);
                 }
-                presented
-            }
+            },
         };
         if self.session_of(&presented, at).await?.is_none() {
             return Err(Refusal::TokenBlacklisted);

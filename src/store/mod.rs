@@ -194,7 +194,7 @@ pub trait Sessions: Send + Sync {
 
     /// Begins a session unless there is a date under the key of `mark`, and puts that date, in one step: of many parallel
     /// calls with one mark exactly one is [`Once::Begun`], and whatever ends that session, none is again while the mark is
-    /// kept. Durable when this returns.
+    /// kept. Who sees the date finds the session, if it has not ended. Durable when this returns.
     async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError>;
 
     /// Finds a live session. `None`: never seen, ended, or past its idle or absolute end at `now`.

@@ -107,6 +107,8 @@ fn from_settings(
     let project = Project { settings, python: arguments.python.as_deref(), out: &arguments.out };
     let upstream = match &arguments.url {
         Some(url) => probe::server_of(url)?,
+        // A URL there means what it says.
+        None if arguments.upstream.contains("://") => probe::server_of(&arguments.upstream)?,
         None => arguments.upstream.clone(),
     };
     let addresses = Addresses {

@@ -129,6 +129,7 @@ macro_rules! mount {
         }
         $crate::store::contract::mount! { @cases $fresh once:
             a_marked_session_begins_once
+            who_sees_the_mark_finds_the_session
             whatever_ended_it_a_marked_session_does_not_begin_again
             a_mark_without_a_session_lets_none_begin
             of_fifty_parallel_beginnings_one_is_the_session_of_all

@@ -113,3 +113,22 @@ pub(in crate::store) async fn a_session_may_begin_once_its_mark_is_forgotten(
     store.upkeep(after(Duration::from_secs(60))).await.unwrap();
     begun(begin(store, "a", after(Duration::from_secs(60))).await);
 }
+
+pub(in crate::store) async fn who_sees_the_mark_finds_the_session(
+    store: &Arc<impl Sessions + Stamps + 'static>,
+) {
+    for number in 0..100 {
+        let id = format!("s{number}");
+        let (watching, watched) = (Arc::clone(store), id.clone());
+        let watcher = std::thread::spawn(move || {
+            while watching.stamp(&mark(&watched).key).is_none() {
+                std::hint::spin_loop();
+            }
+            let id = SessionId::new(&watched);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(watching.find(SessionBy::Id(&id), at(0))).unwrap().is_some()
+        });
+        begun(begin(store, &id, at(0)).await);
+        assert!(watcher.join().unwrap(), "session {number}");
+    }
+}

@@ -106,8 +106,10 @@ impl Op for CreateOnce {
         let Self(create, mark) = self;
         match found {
             Some(stamp) => {
+                // The session first: whoever sees the mark finds it.
+                let session = create.apply((), live);
                 mark.apply(stamp, live);
-                Once::Begun(create.apply((), live))
+                Once::Begun(session)
             }
             // In memory by now, if an op of the same batch began it.
             None => Once::Before(live.find(SessionBy::Id(&create.0.id), create.0.at)),

@@ -268,7 +268,7 @@ fn a_service_on_postgresql_needs_no_edit() {
     let before = Client::new(django.address);
     let (_, issued) =
         post(&before, OBTAIN, &json!({"username": "lee", "password": "lee-pass-1234"}));
-    let (folder, says) = written(&database.admin_url(), &django.address.to_string());
+    let (folder, says) = written(&database.admin_url(), &format!("http://{}", django.address));
     let grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON django_session TO doorwarden;";
     assert!(says.contains(grant), "{says}");
     assert!(says.contains("its key can be read, and its table be written"), "{says}");
