@@ -10,8 +10,8 @@
 //!   is not safe for anybody, and they show at once rather than at the switch. A target with a *harmless* second reading
 //!   that its route does not tolerate is forwarded as the bytes that came, and counts as one that would be refused.
 //! - **Unchanged.** No identity is added and none is taken out, neither are credentials, cookies and answers edited, nor
-//!   lasting headers (CORS, HSTS) added. Except: what the gateway itself has issued never reaches a service, and none sets
-//!   the gateway's cookie; other spellings of what frames a request (`Content_Length`) go, since clients share the
+//!   lasting headers (CORS, HSTS) added. Except: the gateway's own access token and cookie never reach a service, and none
+//!   sets that cookie; other spellings of what frames a request (`Content_Length`) go, since clients share the
 //!   connections behind the gateway; forwarding headers are the gateway's, since the service believes whoever stands in front of it;
 //!   and where another route to the same upstream is *not* shadowed, names that the service believes there are taken out,
 //!   or the shadow would be a way around that route.
