@@ -110,16 +110,20 @@ impl Gate {
 
     /// Decides about one request.
     pub async fn decide(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Decision {
-        match self.routes.shadowed(
-            &arrival.host,
-            arrival.target.path(),
-            &arrival.preflight().unwrap_or_else(|| arrival.method.clone()),
-        ) {
+        match self.shadowed(arrival) {
             Some(route) if !self.may_reach_past(arrival, &route) => {
                 self.shadow(arrival, route, happened).await
             }
             Some(_) | None => self.enforce(arrival, happened).await,
         }
+    }
+
+    fn shadowed(&self, arrival: &Arrival) -> Option<Arc<Route>> {
+        if !self.routes.has_shadow() {
+            return None;
+        }
+        let method = arrival.preflight().unwrap_or_else(|| arrival.method.clone());
+        self.routes.shadowed(&arrival.host, arrival.target.path(), &method)
     }
 
     /// Can a shadowed request lead to what an enforced route guards at the same upstream? Its path has a second reading,

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
-use serde::Deserialize;
 
 use crate::auth::Watched;
 use crate::auth::testkit::{CLIENT, FakeDirectory, Kit, NOW, account};
@@ -12,51 +11,10 @@ use crate::config::{
     CredentialPlace, Database, DjangoSessionIssuer, IssuerKind, IssuerSettings, SessionEngine,
 };
 use crate::directory::private_file;
+use crate::django::session::vectors::{User, Vector, Vectors, vectors};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-
-#[derive(Deserialize)]
-struct Vectors {
-    users: Vec<User>,
-    sessions: Vec<Vector>,
-}
-
-#[derive(Deserialize)]
-struct User {
-    id: u64,
-    username: String,
-    password: String,
-    is_active: bool,
-}
-
-#[derive(Deserialize)]
-struct Vector {
-    name: String,
-    engine: String,
-    secret_key: String,
-    secret_key_fallbacks: Vec<String>,
-    authentication_backends: Vec<String>,
-    row: Option<Row>,
-    cookie: Option<String>,
-    now: Option<u64>,
-    max_age: Option<u64>,
-    expect: Expectation,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    session_key: String,
-    session_data: String,
-    expire_date: String,
-}
-
-#[derive(Deserialize)]
-struct Expectation {
-    accept: bool,
-    user_id: Option<u64>,
-    reason: Option<String>,
-}
 
 /// What Django's reasons are called here.
 fn reason(theirs: &str) -> &str {
@@ -140,8 +98,7 @@ async fn judged(vector: &Vector, users: &[User]) -> Result<String, String> {
 
 #[tokio::test]
 async fn every_recorded_session_is_judged_as_django_judges_it() {
-    let text = include_str!("../../../tests/vectors/django.json");
-    let Vectors { users, sessions } = serde_json::from_str(text).unwrap();
+    let Vectors { users, sessions } = vectors();
     assert!(sessions.len() >= 19, "{}", sessions.len());
     for vector in &sessions {
         let expect = &vector.expect;

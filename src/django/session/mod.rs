@@ -15,6 +15,8 @@ mod json;
 mod pickle;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod vectors;
 
 use std::io::Read as _;
 use std::time::Duration;

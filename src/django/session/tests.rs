@@ -1,53 +1,7 @@
 use proptest::prelude::*;
-use serde::Deserialize;
 
+use super::vectors::{Expectation, User, Vector, Vectors, vectors};
 use super::*;
-
-#[derive(Deserialize)]
-struct Vectors {
-    users: Vec<User>,
-    sessions: Vec<Vector>,
-}
-
-#[derive(Deserialize)]
-struct User {
-    id: u64,
-    password: String,
-    is_active: bool,
-}
-
-#[derive(Deserialize)]
-struct Vector {
-    name: String,
-    engine: String,
-    secret_key: String,
-    secret_key_fallbacks: Vec<String>,
-    authentication_backends: Vec<String>,
-    row: Option<Row>,
-    cookie: Option<String>,
-    now: Option<u64>,
-    max_age: Option<u64>,
-    expect: Expectation,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    session_data: String,
-    expire_date: String,
-}
-
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-struct Expectation {
-    accept: bool,
-    user_id: Option<u64>,
-    #[serde(default)]
-    django_cycles_key: bool,
-    reason: Option<String>,
-}
-
-fn vectors() -> Vectors {
-    serde_json::from_str(include_str!("../../../tests/vectors/django.json")).unwrap()
-}
 
 fn vector(name: &str) -> Vector {
     vectors().sessions.into_iter().find(|vector| vector.name == name).unwrap()

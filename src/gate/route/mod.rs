@@ -99,6 +99,11 @@ impl RouteTable {
         }
     }
 
+    /// Is any route shadowed?
+    pub const fn has_shadow(&self) -> bool {
+        !self.shadow.routes.is_empty()
+    }
+
     /// The shadowed route that a request goes by, own paths or not; a method that no route of the prefix takes goes by its
     /// first shadowed one.
     pub fn shadowed(
@@ -107,9 +112,6 @@ impl RouteTable {
         path: &CanonicalPath,
         method: &Method,
     ) -> Option<Arc<Route>> {
-        if self.shadow.routes.is_empty() {
-            return None;
-        }
         let routes = &self.fitting(host, path).next()?.routes;
         let is_shadowed = |route: &&Arc<Route>| self.shadow.covers(route.index);
         let found = match routes.iter().find(|route| methods_of(route).contains(method)) {

@@ -214,11 +214,7 @@ impl Keyed {
         let account = account(known, directory).await?;
         let (user, password) = (known.identity.key.id.to_string(), account.password.expose());
         let login = Login::new(user.clone(), self.backend.clone(), password, &self.keys);
-        let fits = |login: &Login| {
-            login.user_id == user
-                && login.backend == self.backend
-                && login.proof(password, &self.keys) == Proof::Current
-        };
+        let fits = |login: &Login| is_theirs(login, &user, &self.backend, password, &self.keys);
         let lifetime = self.lifetime;
         let wanted = Wanted { key: key.expose(), login: &login, at, lifetime, must_exist };
         let became = match self.access {
@@ -320,6 +316,13 @@ impl Keyed {
         }
         Secret::new(name)
     }
+}
+
+/// Whether a session is this user's, as the service would find today.
+fn is_theirs(login: &Login, user: &str, backend: &str, password: &str, keys: &SecretKeys) -> bool {
+    login.user_id == user
+        && login.backend == backend
+        && login.proof(password, keys) == Proof::Current
 }
 
 /// What is remembered of one session.

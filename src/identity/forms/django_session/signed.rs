@@ -13,11 +13,11 @@ use std::time::Duration;
 use dashmap::DashMap;
 
 use super::super::account;
-use super::{ENDED, marked, one_of};
+use super::{ENDED, is_theirs, marked, one_of};
 use crate::caller::{Known, SessionId};
 use crate::clock::Timestamp;
 use crate::directory::Directory;
-use crate::django::session::{Login, Proof, read_cookie, sign_cookie_again};
+use crate::django::session::{Login, read_cookie, sign_cookie_again};
 use crate::django::signing::SecretKeys;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -81,17 +81,13 @@ impl SignedCookies {
         }
         let account = account(known, directory).await?;
         let user = known.identity.key.id.to_string();
-        let is_theirs = |login: &Login| {
-            login.user_id == user
-                && login.backend == self.backend
-                && login.proof(account.password.expose(), &self.keys) == Proof::Current
-        };
         let signed_at = at.plus(self.lifetime).minus(self.max_age);
         // What the application keeps in it goes on, if it is still of this user with this password.
         let again = live.and_then(|live| {
             let cookie = live.cookie.expose();
             let login = read_cookie(cookie, &self.keys, at, self.max_age).ok().flatten()?;
-            let good = is_theirs(&login);
+            let password = account.password.expose();
+            let good = is_theirs(&login, &user, &self.backend, password, &self.keys);
             good.then(|| sign_cookie_again(cookie, &self.keys, signed_at).ok()).flatten()
         });
         let is_first = again.is_none();
