@@ -71,6 +71,13 @@ upstream = "app"
 access = "public"
 
 [[route]]
+name = "event"
+path = "/events/*/login/"
+match = "exact"
+upstream = "app"
+access = "public"
+
+[[route]]
 name = "editors"
 path = "/api/v1/drafts/"
 upstream = "app"
@@ -106,6 +113,7 @@ pub(crate) fn decision(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("gate");
     for (name, target, credential) in [
         ("public route", "/static/app.css", None),
+        ("public route, a pattern", "/events/2026/login/", None),
         ("access token, warm", request::TARGET, Some((AUTHORIZATION, bearer.as_str()))),
         ("session cookie, warm", request::TARGET, Some((COOKIE, cookie.as_str()))),
     ] {

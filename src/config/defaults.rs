@@ -13,7 +13,7 @@ use super::{
     Upstream,
 };
 use crate::django::hashers;
-use crate::wire::path::{CanonicalPath, Tolerance};
+use crate::wire::path::{PathMatch, PathPattern, Tolerance};
 
 const KIB: usize = 1024;
 
@@ -43,7 +43,10 @@ impl Default for Shadow {
         Self {
             routes: Vec::new(),
             // Django's LOGIN_URL, and its admin's own.
-            login_paths: vec!["/accounts/login/".into(), "/admin/login/".into()],
+            login_paths: ["/accounts/login/", "/admin/login/"]
+                .into_iter()
+                .filter_map(|path| PathPattern::parse(path, PathMatch::Exact).ok())
+                .collect(),
         }
     }
 }
@@ -92,7 +95,7 @@ impl Upstream {
 
 impl Route {
     /// A route to the upstream of this index, with the defaults of everything else.
-    pub fn new(name: &str, path: CanonicalPath, upstream: usize) -> Self {
+    pub fn new(name: &str, path: PathPattern, upstream: usize) -> Self {
         Self {
             index: 0,
             name: name.to_owned(),

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::wire::path::{CanonicalPath, Tolerance};
+use crate::wire::path::{CanonicalPath, PathPattern, Tolerance};
 
 mod alias;
 mod check;
@@ -171,7 +171,7 @@ pub struct Upstream {
     pub websocket_timeout: Duration,
 }
 
-/// `[[route]]`: host + path prefix (+ methods) -> upstream, with what it asks of a caller.
+/// `[[route]]`: host + path (+ methods) -> upstream, with what it asks of a caller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// Its place in the file, counted from 0.
@@ -180,8 +180,8 @@ pub struct Route {
     pub name: String,
     /// Hosts it takes: exact (`app.example`) or wildcard (`*.example`); empty: any.
     pub hosts: Vec<String>,
-    /// Prefix, on whole segments.
-    pub path: CanonicalPath,
+    /// Which paths it takes: a prefix on whole segments, or one path exactly.
+    pub path: PathPattern,
     /// Methods it takes; empty: the usual seven.
     pub methods: Vec<http::Method>,
     /// Index into [`Config::upstreams`].
@@ -268,8 +268,8 @@ impl OwnPath {
 /// One path of `[paths]`: an own path, or an alias of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnPathEntry {
-    /// The exact canonical path.
-    pub path: String,
+    /// Where it is, exactly; an alias may have `*` in it.
+    pub path: PathPattern,
     /// What is answered there.
     pub own: OwnPath,
     /// For refresh: how refresh tokens are treated here.

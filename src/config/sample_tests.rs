@@ -12,7 +12,7 @@ use super::{
     OwnPath, Route, SessionEngine, SessionSettings, SessionShape, Shape, SimpleJwtIssuer, Tokens,
     Upstream, check, init,
 };
-use crate::wire::path::CanonicalPath;
+use crate::wire::path::PathPattern;
 
 const SAMPLE: &str = include_str!("../../gateway.toml");
 const BASE: &str = "/etc/doorwarden";
@@ -221,7 +221,7 @@ fn what_init_writes_is_right_and_has_the_defaults() {
     let http = config.listen.http.clone();
     assert_eq!(config.listen, Listen { http, ..Listen::default() });
     assert_eq!(config.upstreams, [Upstream::new("django", &["127.0.0.1:8000"])]);
-    let app = Route { index: 1, ..Route::new("app", CanonicalPath::default(), 0) };
+    let app = Route { index: 1, ..Route::new("app", PathPattern::default(), 0) };
     assert_eq!(config.routes[1], app);
     let signing_key_file = base.join("doorwarden/signing-key.pem");
     assert_eq!(config.tokens, Tokens { signing_key_file, ..Tokens::default() });

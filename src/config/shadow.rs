@@ -1,6 +1,7 @@
 //! `[shadow]`: routes on which the gateway decides and enforces nothing.
 
 use super::{Config, FormKind, Route};
+use crate::wire::path::PathPattern;
 
 /// `[shadow]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,7 +9,7 @@ pub struct Shadow {
     /// Indices into [`Config::routes`](super::Config::routes); empty: off.
     pub routes: Vec<usize>,
     /// Where a service sends whoever is not signed in.
-    pub login_paths: Vec<String>,
+    pub login_paths: Vec<PathPattern>,
 }
 
 impl Shadow {

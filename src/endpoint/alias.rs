@@ -297,7 +297,7 @@ mod tests {
             answers: crate::config::Answers::of_session_login(),
         };
         let own = OwnPathEntry {
-            path: "/in".into(),
+            path: crate::wire::path::PathPattern::default(),
             own: OwnPath::Login,
             rotation: crate::config::Rotation::default(),
             extra: crate::config::Members::default(),

@@ -54,14 +54,9 @@ pub(super) struct Wanted {
 
 impl Endpoints {
     /// `GET /login`: the page, or where it leads if somebody is signed in.
-    pub(super) async fn login_page(
-        &self,
-        own: &OwnPathEntry,
-        arrival: &Arrival,
-        happened: &mut Vec<What>,
-    ) -> Served {
+    pub(super) async fn login_page(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Served {
         let next = next_of_query(arrival.target.query());
-        let page = self.page(own, arrival, &next, "");
+        let page = self.page(arrival, &next, "");
         let Ok(cookies) = self.cookie.read(&arrival.headers) else {
             // No reason to show no page: it is where a new one comes from, once this one is gone.
             return Served::reply(self.remove_cookies(arrival, page.reply()));
@@ -94,7 +89,7 @@ impl Endpoints {
             Ok(fields) => fields,
             Err(refused) if wants_page => {
                 let page = self
-                    .page(own, arrival, &Next::default(), "")
+                    .page(arrival, &Next::default(), "")
                     .with_problem(&refused, &arrival.request_id);
                 return Served { reply: page, refusal: Some(refused.refusal) };
             }
@@ -119,9 +114,8 @@ impl Endpoints {
             Err(refused) if wants_page => {
                 let (next, username) =
                     (next_of_form(&fields), fields.trimmed("username").unwrap_or_default());
-                let page = self
-                    .page(own, arrival, &next, username)
-                    .with_problem(&refused, &arrival.request_id);
+                let page =
+                    self.page(arrival, &next, username).with_problem(&refused, &arrival.request_id);
                 Served { reply: page, refusal: Some(refused.refusal) }
             }
             Err(refused) => Served::refused(refused, &arrival.request_id),
@@ -196,15 +190,15 @@ impl Endpoints {
 
     fn page<'a>(
         &'a self,
-        own: &'a OwnPathEntry,
-        arrival: &Arrival,
+        arrival: &'a Arrival,
         next: &'a Next,
         username: &'a str,
     ) -> LoginPage<'a> {
         LoginPage {
             title: &self.title,
             links: &self.links,
-            action: &own.path,
+            // Where it was asked for: the path of an alias may have `*` in it.
+            action: arrival.target.path().as_str(),
             next,
             username,
             texts: Texts::of(Language::negotiate(&arrival.headers)),

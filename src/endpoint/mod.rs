@@ -79,7 +79,9 @@ pub struct Served {
 impl Endpoints {
     /// From the parts of the configuration that are about own paths.
     pub fn new(auth: Arc<Auth>, config: &Config) -> Self {
-        let login = config.paths.iter().find(|entry| entry.own == OwnPath::Login);
+        let is_page =
+            |entry: &&OwnPathEntry| entry.own == OwnPath::Login && entry.path.is_literal();
+        let login = config.paths.iter().find(is_page);
         Self {
             cookie: SessionCookie::new(&config.session, auth.cookie_names().clone()),
             auth,
@@ -92,7 +94,7 @@ impl Endpoints {
             title: config.login.title.clone(),
             links: config.login.links.clone(),
             trusted_origins: config.session.trusted_origins.clone(),
-            login_path: login.map(|entry| entry.path.clone()),
+            login_path: login.map(|entry| entry.path.to_string()),
             cors: CorsPolicy::new(&config.cors),
         }
     }
@@ -119,7 +121,7 @@ impl Endpoints {
             OwnPath::Login if arrival.method == Method::POST => {
                 self.login(own, arrival, &body, happened).await
             }
-            OwnPath::Login => self.login_page(own, arrival, happened).await,
+            OwnPath::Login => self.login_page(arrival, happened).await,
             OwnPath::Logout => self.logout(Extent::Session, arrival, &body, happened).await,
             OwnPath::LogoutAll => self.logout(Extent::User, arrival, &body, happened).await,
             OwnPath::Refresh => {

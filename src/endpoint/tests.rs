@@ -14,7 +14,7 @@ use crate::secret::Digest;
 use crate::store::{NewSession, Session};
 use crate::wire::client_ip::{ClientAddress, TrustedProxies};
 use crate::wire::host::Host;
-use crate::wire::path::{Target, Tolerance};
+use crate::wire::path::{PathPattern, Target, Tolerance};
 use crate::wire::scheme::Scheme;
 
 pub(super) const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
@@ -81,7 +81,7 @@ fn each_own_path_takes_its_methods_alone() {
         (OwnPath::Jwks, "GET, HEAD"),
     ] {
         let own = OwnPathEntry {
-            path: "/own".into(),
+            path: PathPattern::default(),
             own,
             rotation: Rotation::default(),
             shape: Shape::default(),

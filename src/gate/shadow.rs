@@ -31,6 +31,7 @@ use super::Decision;
 use crate::caller::{Caller, UserKey};
 use crate::config::{Access, Config};
 use crate::refusal::Refusal;
+use crate::wire::path::{PathPattern, Target, Tolerance};
 
 /// The longest that a shadowed request waits for the gate's opinion.
 pub(super) const LONGEST: Duration = Duration::from_millis(500);
@@ -72,7 +73,7 @@ pub enum Verdict {
 /// Reads services' answers.
 #[derive(Clone, Debug)]
 pub(super) struct Answers {
-    login_paths: Vec<String>,
+    login_paths: Vec<PathPattern>,
 }
 
 impl Opinion {
@@ -122,7 +123,7 @@ impl Answers {
             && location.and_then(|location| std::str::from_utf8(location).ok()).is_some_and(
                 |location| {
                     let path = path_of(location);
-                    self.login_paths.iter().any(|login| is_same(login, path))
+                    self.login_paths.iter().any(|login| takes(login, path))
                 },
             );
         Answer { status, to_login }
@@ -199,17 +200,26 @@ fn path_of(location: &str) -> &str {
     rest.split(['?', '#']).next().unwrap_or_default()
 }
 
-/// A final slash says nothing.
-fn is_same(one: &str, other: &str) -> bool {
-    other.starts_with('/') && one.trim_end_matches('/') == other.trim_end_matches('/')
+/// A final slash says nothing here.
+fn takes(login: &PathPattern, path: &str) -> bool {
+    let other = match path.strip_suffix('/') {
+        Some(without) => without.to_owned(),
+        None => format!("{path}/"),
+    };
+    [path, &other].into_iter().any(|path| {
+        Target::parse(path, Tolerance::ALL).is_ok_and(|target| login.takes(target.path()))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::path::PathMatch;
 
     fn answer(status: u16, location: Option<&str>) -> Answer {
-        let answers = Answers { login_paths: vec!["/accounts/login/".into(), "/in".into()] };
+        let login_paths = ["/accounts/login/", "/in", "/orga/*/login/"]
+            .map(|path| PathPattern::parse(path, PathMatch::Exact).unwrap());
+        let answers = Answers { login_paths: login_paths.into() };
         answers.read(StatusCode::from_u16(status).unwrap(), location.map(str::as_bytes))
     }
 
@@ -268,6 +278,9 @@ mod tests {
         for (status, location, refuses) in [
             (302, Some("/accounts/login/?next=/a"), true),
             (302, Some("/accounts/login"), true),
+            (302, Some("/orga/2026/login/?next=/orga/2026/"), true),
+            (302, Some("/orga/2026/login"), true),
+            (302, Some("/orga/login/"), false),
             (303, Some("https://sso.example/in#top"), true),
             (307, Some("http://app.example:8000/accounts/login/"), true),
             (302, Some("/accounts/login/again/"), false),

@@ -512,3 +512,51 @@ fn issuers_and_forms_are_explained_and_not_touched() {
     assert!(reason(&refused, "credential").contains("inactive_user"), "{refused:#}");
     both_ways(&gateway, "who was switched off", &whoami().bearer(&lee));
 }
+
+/// A public pattern opens what it says, and explain says by which route a request goes.
+#[test]
+fn a_pattern_opens_nothing_beside_it() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address)
+        .route("name = \"event\"\npath = \"/orga/*/login/\"\nmatch = \"exact\"\naccess = \"public\"\ntolerate = [\"encoded-slash\", \"double-slash\", \"semicolon\", \"encoded-dot\"]")
+        .route("name = \"new\"\npath = \"/orga/new/\"")
+        .route("name = \"page\"\npath = \"/orga/\"\nmatch = \"exact\"\naccess = \"public\"\nmethods = [\"GET\"]")
+        .with("[[paths.alias]]\npath = \"/team/*/login/\"\nto = \"login\"")
+        .start();
+    let client = gateway.client();
+    for (method, target, route, status) in [
+        ("GET", "/orga/x/login/", "event", 200),
+        ("POST", "/orga/x%2Dy/login/?next=/", "event", 200),
+        ("GET", "/orga/", "page", 200),
+        ("POST", "/orga/", "", 405),
+        ("GET", "/orga", "app", 401),
+        ("GET", "/orga/x/login", "app", 401),
+        ("GET", "/orga/x/login/settings", "app", 401),
+        ("GET", "/orga/x/y/login/", "app", 401),
+        ("GET", "/orga/x%2Fy/login/", "app", 400),
+        ("GET", "/orga//login/", "app", 400),
+        ("GET", "/orga/;x/login/", "app", 400),
+        ("GET", "/orga/new/login/", "new", 401),
+        ("GET", "/ORGA/x/login/", "app", 401),
+        ("GET", "/team/x/login/", "own:login", 200),
+        ("GET", "/team/x/login", "app", 401),
+    ] {
+        let request = client.request(method, target);
+        let explained = both_ways(&gateway, target, &request);
+        assert_eq!(
+            explained["route"].as_str().unwrap_or_default(),
+            route,
+            "{target}: {explained:#}"
+        );
+        assert_eq!(explained["status"].as_u64().unwrap_or(200), status, "{target}");
+    }
+    let explained = explain(&gateway, &client.get("/orga/x/login/"));
+    assert!(
+        explained["steps"]
+            .to_string()
+            .contains("event (exactly /orga/*/login/, any host): it is this one"),
+        "{explained:#}"
+    );
+    let page = client.get("/team/x/login/").navigation().send().text();
+    assert!(page.contains("action=\"/team/x/login/\""), "{page}");
+}

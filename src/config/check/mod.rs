@@ -74,14 +74,17 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     }
 }
 
-/// An own path comes before any route, so a route of the very same path never gets that request.
+/// An own path comes before any route, so a route of the very same path never gets that request; nor does one that lies
+/// within an alias with `*`.
 fn warn_of_hidden_routes(root: &Table<'_>, routes: &[Item<Route>], paths: &[OwnPathEntry]) {
     for route in routes {
-        if let Some(entry) = paths.iter().find(|entry| entry.path == route.value.path.as_str()) {
+        let path = &route.value.path;
+        let hides = |entry: &&OwnPathEntry| entry.path.takes_path_of(path);
+        if let Some(entry) = paths.iter().find(hides) {
             let own = entry.own.name();
             root.warn_at(
                 route.place.clone(),
-                Wrong::new(format!("the gateway answers {:?} itself (paths.{own})", entry.path))
+                Wrong::new(format!("the gateway answers {:?} itself (paths.{own})", entry.path.as_str()))
                     .help(format!(
                         "take the route out if an alias stands in for it; else [paths] {own} = \"/...\" moves it, {own} = false turns it off"
                     )),

@@ -4,6 +4,7 @@ use super::members::members;
 use super::{alias, values};
 use crate::config::raw::{Item, Table, Wrong};
 use crate::config::{IssuerSettings, Members, OwnPath, OwnPathEntry, Rotation, Shape};
+use crate::wire::path::{PathMatch, PathPattern};
 
 /// The members that an answer of login or refresh, or a refusal, has itself.
 const ANSWERS: [&str; 8] = [
@@ -32,9 +33,11 @@ pub(super) fn paths(
             continue;
         }
         let path = table
-            .text(key, values::canonical_path)
-            .map(|path| path.to_string())
-            .or_else(|| own.default_path().map(str::to_owned));
+            .text(key, |text| {
+                values::canonical_path(text)?;
+                exact(text)
+            })
+            .or_else(|| own.default_path().and_then(|path| exact(path).ok()));
         let Some(path) = path else { continue };
         let value = OwnPathEntry {
             path,
@@ -61,7 +64,10 @@ fn read_alias(
 ) -> Option<OwnPathEntry> {
     table.require("path", "the path where it is answered as well");
     table.require("to", "which of the own paths it stands for");
-    let path = table.text("path", values::canonical_path).map(|path| path.to_string());
+    let path = table.text("path", exact);
+    if let Some(wrong) = path.as_ref().and_then(values::foreign_pattern) {
+        table.warn("path", wrong);
+    }
     let own = table.choice("to", &OwnPath::ALL.map(|own| (own.name(), own)));
     let own_rotation = table.choice("rotation", &ROTATION);
     if own.is_some_and(|own| own != OwnPath::Refresh) && table.has("rotation") {
@@ -89,6 +95,10 @@ fn read_alias(
     Some(OwnPathEntry { path: path?, own: own?, rotation, shape, extra })
 }
 
+fn exact(text: &str) -> Result<PathPattern, Wrong> {
+    values::path_pattern(text, PathMatch::Exact)
+}
+
 /// Of two that collide, the one that is written is wrong, not the default.
 fn add(
     table: &Table<'_>,
@@ -104,7 +114,7 @@ fn add(
     let (wrong, taken_by) = if is_written { (&item, other) } else { (other, &item) };
     table.error_at(
         wrong.place.clone(),
-        Wrong::new(format!("{path:?} is {} already", taken_by.place.key))
+        Wrong::new(format!("{:?} is {} already", path.as_str(), taken_by.place.key))
             .help("each own path and alias needs a path of its own"),
     );
 }

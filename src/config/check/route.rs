@@ -6,7 +6,7 @@ use super::{forms, values};
 use crate::config::raw::{Item, Table, Wrong, nearest};
 use crate::config::{Access, IdentityForm, IdentityHeaders, IssuerSettings, Route, Upstream};
 use crate::wire::forward::{ProtectedNames, fold};
-use crate::wire::path::{Ambiguity, CanonicalPath};
+use crate::wire::path::{Ambiguity, CanonicalPath, PathMatch, PathPattern};
 
 /// All routes, each with the place of its path.
 pub(super) fn routes(
@@ -45,7 +45,11 @@ fn route(
     table.require("name", "a name for metrics and logs");
     table.require("path", "the prefix that it takes, like \"/\" or \"/static/\"");
     let name = table.text("name", values::name).unwrap_or_default();
-    let path = table.text("path", values::canonical_path);
+    let matching = table.choice("match", &MATCH).unwrap_or_default();
+    let path = table.text("path", |text| values::path_pattern(text, matching));
+    if let Some(wrong) = path.as_ref().and_then(values::foreign_pattern) {
+        table.warn("path", wrong);
+    }
     let upstream = upstream_index(table, upstreams);
     let strip_prefix = strip_prefix(table, path.as_ref());
     let has_path = path.is_some();
@@ -81,6 +85,8 @@ fn route(
 const ACCESS: [(&str, Access); 3] =
     [("public", Access::Public), ("optional", Access::Optional), ("signed-in", Access::SignedIn)];
 
+const MATCH: [(&str, PathMatch); 2] = [("prefix", PathMatch::Prefix), ("exact", PathMatch::Exact)];
+
 fn upstream_index(table: &Table<'_>, upstreams: &[Item<Upstream>]) -> usize {
     table.require("upstream", "the name of the upstream that it leads to");
     let find = |text: &str| {
@@ -113,7 +119,7 @@ fn method(text: &str) -> Result<Method, Wrong> {
     Method::from_bytes(text.as_bytes()).or_else(|_| wrong("is no method"))
 }
 
-fn strip_prefix(table: &Table<'_>, path: Option<&CanonicalPath>) -> Option<CanonicalPath> {
+fn strip_prefix(table: &Table<'_>, path: Option<&PathPattern>) -> Option<CanonicalPath> {
     let prefix = table.text("strip_prefix", values::canonical_path)?;
     // Without a path, that has been reported.
     if let Some(path) = path.filter(|path| !path.starts_with_segments(&prefix)) {
@@ -150,9 +156,7 @@ fn refuse_same_name(table: &Table<'_>, route: &Route, other: &Route) {
 }
 
 fn refuse_conflict(table: &Table<'_>, route: &Route, other: &Route) {
-    // A final slash says nothing: see `CanonicalPath::starts_with_segments`.
-    let same_path = route.path.starts_with_segments(&other.path)
-        && other.path.starts_with_segments(&route.path);
+    let same_path = route.path.is_same(&other.path);
     let common_host = match (route.hosts.as_slice(), other.hosts.as_slice()) {
         ([], []) => Some("any host"),
         (hosts, others) => hosts.iter().find(|host| others.contains(host)).map(String::as_str),

@@ -3,10 +3,12 @@
 use super::values;
 use crate::config::raw::{Item, Table, Wrong, nearest};
 use crate::config::{Route, Shadow};
+use crate::wire::path::PathMatch;
 
 pub(super) fn shadow(table: &Table<'_>, routes: &[Item<Route>]) -> Shadow {
     let default = Shadow::default();
-    let login_paths = table.values("login_paths", values::canonical_path);
+    let login_paths =
+        table.values("login_paths", |text| values::path_pattern(text, PathMatch::Exact));
     let mut shadowed: Vec<usize> = Vec::new();
     for item in table.list("routes", |text| index(text, routes)).unwrap_or_default() {
         let name = routes.get(item.value).map_or("", |route| route.value.name.as_str());
@@ -17,11 +19,7 @@ pub(super) fn shadow(table: &Table<'_>, routes: &[Item<Route>]) -> Shadow {
         );
         shadowed.push(item.value);
     }
-    Shadow {
-        routes: shadowed,
-        login_paths: login_paths
-            .map_or(default.login_paths, |paths| paths.iter().map(ToString::to_string).collect()),
-    }
+    Shadow { routes: shadowed, login_paths: login_paths.unwrap_or(default.login_paths) }
 }
 
 fn index(text: &str, routes: &[Item<Route>]) -> Result<usize, Wrong> {

@@ -8,7 +8,9 @@ use crate::config::raw::Wrong;
 use crate::wire::forward::ProtectedNames;
 use crate::wire::forward::fold;
 use crate::wire::host::Host;
-use crate::wire::path::{CanonicalPath, TargetProblem};
+use crate::wire::path::{
+    CanonicalPath, PathMatch, PathPattern, PatternProblem, Segment, TargetProblem,
+};
 use crate::wire::scheme::Scheme;
 
 /// A name that becomes a metric label or part of a user's key.
@@ -78,10 +80,58 @@ pub(super) fn route_host(text: &str) -> Result<String, Wrong> {
     }
 }
 
-/// A path as the gateway matches it: canonical, and written so.
+/// One path as the gateway matches it: canonical, and written so.
 pub(super) fn canonical_path(text: &str) -> Result<CanonicalPath, Wrong> {
+    if text.contains('*') {
+        return Err(Wrong::new(format!("{text:?} has a * and must be one path"))
+            .help("* is for the paths of routes and aliases"));
+    }
+    canonical(text)
+}
+
+/// A path in which `*` as a whole segment is any one.
+pub(super) fn path_pattern(text: &str, extent: PathMatch) -> Result<PathPattern, Wrong> {
+    canonical(text)?;
+    PathPattern::parse(text, extent).map_err(|problem| match problem {
+        // The first line has found those.
+        PatternProblem::Path(problem) => Wrong::new(format!("{text:?} is no path: {problem}")),
+        PatternProblem::PartOfSegment => {
+            Wrong::new(format!("{text:?} has a * that is only a part of a segment"))
+                .help("* is any one segment: \"/users/*/edit\"; a prefix takes all that is below it without one: \"/admin/\"")
+        }
+        PatternProblem::LastOfPrefix => {
+            let above = text.trim_end_matches('/').trim_end_matches('*');
+            Wrong::new(format!("{text:?} would not take {above:?} itself")).help(format!(
+                "write {above:?} for it and all that is below it; match = \"exact\" takes exactly one segment"
+            ))
+        }
+    })
+}
+
+/// A pattern is written as another router writes it, and would be taken word for word.
+pub(super) fn foreign_pattern(pattern: &PathPattern) -> Option<Wrong> {
+    let is_foreign = |segment: Segment<'_>| match segment {
+        Segment::Any => false,
+        Segment::Literal(text) => {
+            text.starts_with(':')
+                || text.ends_with('$')
+                || text.contains('(')
+                || text.contains(".+")
+        }
+    };
+    pattern.segments().any(is_foreign).then(|| {
+        Wrong::new(format!("{:?} is taken word for word", pattern.as_str()))
+            .help("there are no names and no regular expressions in a path: * is any one segment")
+    })
+}
+
+fn canonical(text: &str) -> Result<CanonicalPath, Wrong> {
     match CanonicalPath::parse(text) {
         Ok(path) if path.as_str() == text => Ok(path),
+        Ok(_) if text.contains(['{', '<', '[', '^', '|']) => Err(Wrong::new(format!(
+            "{text:?} is written as another router has it"
+        ))
+        .help("there are no names and no regular expressions in a path: * is any one segment")),
         Ok(path) => Err(Wrong::new(format!("{text:?} is not written canonically"))
             .help(format!("write {:?}", path.as_str()))),
         Err(TargetProblem::NotOriginForm) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::{config, parse};
-use crate::wire::path::Ambiguity;
+use crate::wire::path::{Ambiguity, PathMatch};
 
 const EVERYTHING: &str = r#"
 [listen]
@@ -168,6 +168,10 @@ fn path(text: &str) -> CanonicalPath {
     CanonicalPath::parse(text).unwrap()
 }
 
+fn prefix(text: &str) -> PathPattern {
+    PathPattern::parse(text, PathMatch::Prefix).unwrap()
+}
+
 fn texts(all: &[&str]) -> Vec<String> {
     all.iter().map(ToString::to_string).collect()
 }
@@ -228,7 +232,7 @@ fn traffic() {
             index: 1,
             name: "api".into(),
             hosts: texts(&["api.example.com", "*.example.org"]),
-            path: path("/api/v1"),
+            path: prefix("/api/v1"),
             methods: vec![http::Method::GET, http::Method::from_bytes(b"PROPFIND").unwrap()],
             upstream: 1,
             access: Access::Optional,
@@ -246,7 +250,7 @@ fn traffic() {
         Route {
             index: 2,
             groups: texts(&["staff", "ops"]),
-            ..Route::new("staff", path("/staff"), 0)
+            ..Route::new("staff", prefix("/staff"), 0)
         }
     );
 }
@@ -254,7 +258,7 @@ fn traffic() {
 #[test]
 fn own_paths_are_moved_turned_off_and_aliased() {
     let entry = |path: &str, own, rotation| OwnPathEntry {
-        path: path.into(),
+        path: PathPattern::parse(path, PathMatch::Exact).unwrap(),
         own,
         rotation,
         shape: Shape::SimpleJwt,

@@ -1,30 +1,40 @@
 //! From host, path and method to an own path or a route.
 //!
-//! Own paths match exactly, case included, on every host, and come first. Among routes the most specific host wins (exact
-//! before wildcard before none), then the longest prefix on whole segments, then the method; a method that no route of that
-//! host and prefix lists is 405 and never falls to a shorter prefix. A path that no route takes is 404: nothing is
-//! forwarded by default.
-//!
-//! The table is built once, sorted from specific to general, and walked in order: for the dozens of routes that a
-//! configuration has, that is faster than any tree, and its order is the rule.
+//! Own paths match exactly, case included, on every host, and come first: the literal ones, then the aliases with `*`.
+//! Among routes the most specific host wins (exact before wildcard before none), then the best path, then the method.
+//! Of two paths that take a request, the one is better that has a literal segment where the other first has `*`; then
+//! the longer one; then the exact one. **A path is its pattern and its extent**: `/a/` exact and `/a/` as a prefix are two.
+//! A method that no route of the best path lists is 405, and falls to no other path: neither to a shorter one, nor from
+//! exact to prefix, nor from a literal to `*`. Otherwise a rule for `GET` would leave other methods to whatever is below
+//! it. A path that no route takes is 404: nothing is forwarded by default.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use http::Method;
 
+use self::tree::Tree;
 use crate::config::{Config, OwnPathEntry, Route, Shadow};
 use crate::wire::framing::Methods;
 use crate::wire::host::Host;
 use crate::wire::path::CanonicalPath;
 
+mod tree;
+
 /// All own paths and routes.
 #[derive(Debug)]
 pub struct RouteTable {
     own: HashMap<String, Arc<OwnPathEntry>>,
-    prefixes: Vec<Prefix>,
+    /// The aliases with `*`; none where there are none.
+    own_patterns: Option<Tree<Option<Arc<OwnPathEntry>>>>,
+    /// In the order of their precedence.
+    hosts: Vec<(HostPattern, Tree<Routes>)>,
     shadow: Shadow,
 }
+
+/// The routes of one host and one path, which share it by their methods.
+type Routes = Vec<Arc<Route>>;
 
 /// Where a request leads.
 #[derive(Debug)]
@@ -33,22 +43,14 @@ pub enum Found {
     Own(Arc<OwnPathEntry>),
     /// To an upstream.
     Route(Arc<Route>),
-    /// To a prefix that takes other methods only.
+    /// To a path that takes other methods only.
     OtherMethods(Vec<Method>),
     /// Nowhere.
     Nothing,
 }
 
-/// One host pattern with one path prefix, and its routes by method.
-#[derive(Debug)]
-struct Prefix {
-    host: HostPattern,
-    path: CanonicalPath,
-    routes: Vec<Arc<Route>>,
-}
-
-/// In the order of their precedence.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Which hosts routes take.
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum HostPattern {
     Exact(String),
     /// The part after `*`, with its dot.
@@ -59,44 +61,48 @@ enum HostPattern {
 impl RouteTable {
     /// From the configuration.
     pub fn new(config: &Config) -> Self {
-        let own = config
-            .paths
-            .iter()
-            .map(|entry| (entry.path.clone(), Arc::new(entry.clone())))
-            .collect();
-        let mut prefixes: Vec<Prefix> = Vec::new();
+        let mut own = HashMap::new();
+        let mut own_patterns: Option<Tree<Option<Arc<OwnPathEntry>>>> = None;
+        for entry in &config.paths {
+            let shared = Arc::new(entry.clone());
+            if entry.path.is_literal() {
+                own.insert(entry.path.to_string(), shared);
+            } else {
+                *own_patterns.get_or_insert_default().at(&entry.path) = Some(shared);
+            }
+        }
+        let mut hosts: Vec<(HostPattern, Tree<Routes>)> = Vec::new();
         for route in &config.routes {
             let route = Arc::new(route.clone());
             for host in patterns(&route.hosts) {
-                match prefixes.iter_mut().find(|p| p.host == host && p.path == route.path) {
-                    Some(prefix) => prefix.routes.push(Arc::clone(&route)),
-                    None => prefixes.push(Prefix {
-                        host,
-                        path: route.path.clone(),
-                        routes: vec![Arc::clone(&route)],
-                    }),
+                let place = hosts.binary_search_by_key(&host.rank(), |(host, _)| host.rank());
+                let at = place.unwrap_or_else(|at| {
+                    hosts.insert(at, (host, Tree::default()));
+                    at
+                });
+                if let Some((_, tree)) = hosts.get_mut(at) {
+                    tree.at(&route.path).push(Arc::clone(&route));
                 }
             }
         }
-        prefixes.sort_by(|a, b| {
-            a.host
-                .rank()
-                .cmp(&b.host.rank())
-                .then(b.path.as_str().len().cmp(&a.path.as_str().len()))
-        });
-        Self { own, prefixes, shadow: config.shadow.clone() }
+        Self { own, own_patterns, hosts, shadow: config.shadow.clone() }
     }
 
     /// Where a request leads.
     pub fn find(&self, host: &Host, path: &CanonicalPath, method: &Method) -> Found {
-        if let Some(own) = self.own.get(path.as_str()) {
+        if let Some(own) = self.own(path) {
             return Found::Own(Arc::clone(own));
         }
-        let Some(prefix) = self.fitting(host, path).next() else { return Found::Nothing };
-        match prefix.routes.iter().find(|route| methods_of(route).contains(method)) {
+        let Some(routes) = self.best(host, path) else { return Found::Nothing };
+        match routes.iter().find(|route| methods_of(route).contains(method)) {
             Some(route) => Found::Route(Arc::clone(route)),
-            None => Found::OtherMethods(prefix.methods()),
+            None => Found::OtherMethods(methods_of_all(routes)),
         }
+    }
+
+    fn own(&self, path: &CanonicalPath) -> Option<&Arc<OwnPathEntry>> {
+        let pattern = || self.own_patterns.as_ref()?.best(path)?.as_ref();
+        self.own.get(path.as_str()).or_else(pattern)
     }
 
     /// Is any route shadowed?
@@ -104,7 +110,7 @@ impl RouteTable {
         !self.shadow.routes.is_empty()
     }
 
-    /// The shadowed route that a request goes by, own paths or not; a method that no route of the prefix takes goes by its
+    /// The shadowed route that a request goes by, own paths or not; a method that no route of the path takes goes by its
     /// first shadowed one.
     pub fn shadowed(
         &self,
@@ -112,7 +118,7 @@ impl RouteTable {
         path: &CanonicalPath,
         method: &Method,
     ) -> Option<Arc<Route>> {
-        let routes = &self.fitting(host, path).next()?.routes;
+        let routes = self.best(host, path)?;
         let is_shadowed = |route: &&Arc<Route>| self.shadow.covers(route.index);
         let found = match routes.iter().find(|route| methods_of(route).contains(method)) {
             Some(route) => Some(route).filter(is_shadowed),
@@ -121,44 +127,46 @@ impl RouteTable {
         found.map(Arc::clone)
     }
 
-    /// All routes whose host and prefix fit, in the order of their precedence. Those of the first prefix are asked for the
+    /// All routes whose host and path fit, in the order of their precedence. Those of the best path are asked for the
     /// method, and no others.
-    pub fn candidates(
-        &self,
-        host: &Host,
-        path: &CanonicalPath,
-    ) -> impl Iterator<Item = &Arc<Route>> {
-        self.fitting(host, path).flat_map(|prefix| &prefix.routes)
+    pub fn candidates(&self, host: &Host, path: &CanonicalPath) -> Vec<&Arc<Route>> {
+        let mut all = Vec::new();
+        for tree in self.of_host(host) {
+            let _: ControlFlow<()> = tree.each(path, &mut |routes| {
+                all.extend(routes);
+                ControlFlow::Continue(())
+            });
+        }
+        all
     }
 
-    fn fitting(&self, host: &Host, path: &CanonicalPath) -> impl Iterator<Item = &Prefix> {
-        self.prefixes.iter().filter(|prefix| {
-            prefix.host.takes(host.name()) && path.starts_with_segments(&prefix.path)
-        })
+    fn best(&self, host: &Host, path: &CanonicalPath) -> Option<&Routes> {
+        self.of_host(host).find_map(|tree| tree.best(path))
+    }
+
+    fn of_host(&self, host: &Host) -> impl Iterator<Item = &Tree<Routes>> {
+        let name = host.name();
+        self.hosts.iter().filter(move |(host, _)| host.takes(name)).map(|(_, tree)| tree)
     }
 }
 
-impl Prefix {
-    fn methods(&self) -> Vec<Method> {
-        let mut methods: Vec<Method> = Vec::new();
-        for route in &self.routes {
-            for method in methods_of(route) {
-                if !methods.contains(method) {
-                    methods.push(method.clone());
-                }
-            }
+fn methods_of_all(routes: &[Arc<Route>]) -> Vec<Method> {
+    let mut methods: Vec<Method> = Vec::new();
+    for method in routes.iter().flat_map(|route| methods_of(route)) {
+        if !methods.contains(method) {
+            methods.push(method.clone());
         }
-        methods
     }
+    methods
 }
 
 impl HostPattern {
-    /// Exact, then the longer wildcard, then any.
-    const fn rank(&self) -> (u8, usize) {
+    /// Exact, then the longer wildcard, then any; each has a rank of its own.
+    fn rank(&self) -> (u8, usize, String) {
         match self {
-            Self::Exact(_) => (0, 0),
-            Self::Suffix(suffix) => (1, usize::MAX - suffix.len()),
-            Self::Any => (2, 0),
+            Self::Exact(name) => (0, 0, name.clone()),
+            Self::Suffix(suffix) => (1, usize::MAX - suffix.len(), suffix.clone()),
+            Self::Any => (2, 0, String::new()),
         }
     }
 

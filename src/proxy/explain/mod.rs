@@ -37,6 +37,7 @@ use crate::gate::{Decision, Denial, Gate, Passage, Permit, methods_of};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::wire::arrival::Arrival;
+use crate::wire::path::PathMatch;
 
 /// Stands for the id that a real request would get.
 const REQUEST_ID: &str = "explained";
@@ -234,7 +235,11 @@ fn tell_routes(story: &mut Story, gate: &Gate, arrival: &Arrival, found: Option<
             [] => "any host".to_owned(),
             hosts => hosts.join(", "),
         };
-        let text = format!("{} ({}, {hosts}): {why}", route.name, route.path);
+        let exactly = match route.path.matching() {
+            PathMatch::Prefix => "",
+            PathMatch::Exact => "exactly ",
+        };
+        let text = format!("{} ({exactly}{}, {hosts}): {why}", route.name, route.path);
         story.step("route", mark, text);
     }
     if let Some(route) = found {

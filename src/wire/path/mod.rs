@@ -24,10 +24,12 @@ use percent_encoding::{percent_decode, percent_decode_str};
 use crate::refusal::Refusal;
 
 mod ambiguity;
+mod pattern;
 #[cfg(test)]
 mod tests;
 
 pub use ambiguity::{Ambiguity, Tolerance};
+pub use pattern::{PathMatch, PathPattern, PatternProblem, Segment};
 
 /// A path with one reading. Made by [`Target::parse`] and [`CanonicalPath::parse`] alone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

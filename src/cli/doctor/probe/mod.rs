@@ -111,7 +111,10 @@ fn own_paths(config: Option<&Config>) -> Vec<Own> {
         // The first of each is its own key of [paths], or its default.
         let is_alias = seen.contains(&entry.own);
         seen.push(entry.own);
-        all.push(Own { path: entry.path.clone(), own: entry.own, is_alias });
+        // One with `*` is no path that could be asked for.
+        if entry.path.is_literal() {
+            all.push(Own { path: entry.path.to_string(), own: entry.own, is_alias });
+        }
     }
     all
 }

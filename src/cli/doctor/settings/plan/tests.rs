@@ -100,7 +100,7 @@ pub(super) fn says(said: &[(Mark, String)], mark: Mark, words: &str) {
 
 fn aliases(config: &Config) -> Vec<(&str, OwnPath, Rotation)> {
     let default = |path: &str| OwnPath::ALL.iter().any(|own| own.default_path() == Some(path));
-    let all = config.paths.iter().filter(|entry| !default(&entry.path));
+    let all = config.paths.iter().filter(|entry| !default(entry.path.as_str()));
     all.map(|entry| (entry.path.as_str(), entry.own, entry.rotation)).collect()
 }
 
