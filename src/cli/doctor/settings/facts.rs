@@ -1,4 +1,4 @@
-//! What `read_settings.py` answers. Its comments and names are the reference; here is only its shape.
+//! What the program in `project/` answers. Its comments and names are the reference; here is only its shape.
 
 use serde::{Deserialize, Deserializer};
 

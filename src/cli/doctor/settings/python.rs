@@ -13,7 +13,18 @@ use zeroize::Zeroizing;
 use super::facts::Facts;
 use crate::cli::Failure;
 
-const PROGRAM: &str = include_str!("read_settings.py");
+/// One program, in one name space: `start` first, since it says where modules are looked for, and `answer` last.
+const PROGRAM: &str = concat!(
+    include_str!("project/start.py"),
+    include_str!("project/values.py"),
+    include_str!("project/stores.py"),
+    include_str!("project/users.py"),
+    include_str!("project/sessions.py"),
+    include_str!("project/simplejwt.py"),
+    include_str!("project/classes.py"),
+    include_str!("project/urls.py"),
+    include_str!("project/answer.py"),
+);
 
 /// Where an environment is looked for, from the project's folder upwards.
 const LEVELS: usize = 3;
@@ -72,4 +83,34 @@ fn interpreter(settings: &Path) -> PathBuf {
         .map(|environment| environment.join("bin/python"))
         .find(|python| python.is_file())
         .unwrap_or_else(|| "python3".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::PROGRAM;
+
+    /// A name that two parts define would be the later one's for both.
+    #[test]
+    fn no_two_parts_define_the_same_name() {
+        let mut names = HashSet::new();
+        for line in PROGRAM.lines() {
+            let name = match line.strip_prefix("def ").or_else(|| line.strip_prefix("class ")) {
+                Some(rest) => rest.split(['(', ':']).next(),
+                None => line.split_once(" = ").map(|(name, _)| name),
+            };
+            let Some(name) = name.filter(|name| !name.starts_with([' ', '#', '\'', '"'])) else {
+                continue;
+            };
+            assert!(names.insert(name), "{name} is defined twice");
+        }
+        assert!(names.len() > 20, "{names:?}");
+    }
+
+    /// It is one argument of a command, and Linux takes 128 KiB in one.
+    #[test]
+    fn the_program_fits_in_an_argument() {
+        assert!(PROGRAM.len() < 120 * 1024, "{}", PROGRAM.len());
+    }
 }
