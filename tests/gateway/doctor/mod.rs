@@ -1,5 +1,7 @@
 //! What the doctor finds out and writes, and a gateway that runs with it.
 
+// Which URLs strangers may use, of small projects with real views.
+mod routes;
 // What is found out of a running service.
 mod service;
 // From a project's settings to a running gateway.

@@ -88,7 +88,11 @@ fn one_command_puts_a_gateway_in_front_of_the_service() {
         let (status, _) = post(&client, "/login", &json!({"username": name, "password": password}));
         assert_eq!(status, 401, "{name}");
     }
-    assert_eq!(client.get("/api/v1/whoami").send().status, 401);
+    // The service serves strangers there, and nobody was asked below it.
+    let stranger = client.get("/api/v1/whoami").send();
+    assert_eq!(stranger.status, 200);
+    assert!(stranger.json()["meta"].get("HTTP_X_USER_ID").is_none(), "{}", stranger.text());
+    assert_eq!(client.get("/api/v1/whoami/below").send().status, 401);
 
     // What SimpleJWT issued before stays good, and its views see whose it is.
     let seen = client.get("/api/v1/whoami").bearer(&text(&issued, "access")).send().json();

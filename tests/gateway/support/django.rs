@@ -56,13 +56,33 @@ impl Django {
         Self::launch(tempfile::tempdir().unwrap(), database.admin_url(), variables)
     }
 
+    /// Starts a project that a test has written: `manage.py` and `PACKAGE/wsgi.py` in this folder. Its tables are made.
+    pub(crate) fn project(folder: TempDir, package: &str) -> Self {
+        let mut migrate = python("unused");
+        migrate.current_dir(folder.path()).args(["manage.py", "migrate", "-v", "0"]);
+        let output = migrate.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut command = python("unused");
+        command.current_dir(folder.path());
+        let wsgi = format!("{package}.wsgi");
+        Self::serve(folder, "unused".into(), command, &[&wsgi])
+    }
+
     fn launch(folder: TempDir, told: String, variables: &[(&str, &str)]) -> Self {
+        let mut command = python(&told);
+        command.envs(variables.iter().copied());
+        Self::serve(folder, told, command, &[])
+    }
+
+    fn serve(folder: TempDir, told: String, mut command: Command, arguments: &[&str]) -> Self {
         let address_file = folder.path().join("address");
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = python(&told)
-            .args(["-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", "127.0.0.1:0"])
+        let settings = root().join("tests/django/gunicorn.conf.py");
+        let child = command
+            .args(["-m", "gunicorn", "--bind", "127.0.0.1:0", "-c"])
+            .arg(settings)
+            .args(arguments)
             .env("DJANGO_ADDRESS_FILE", &address_file)
-            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -105,6 +125,11 @@ impl Django {
     /// The database file.
     pub(crate) fn database(&self) -> PathBuf {
         database_in(self.folder.path())
+    }
+
+    /// The folder of a project that a test has written.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Runs Python code in the service, where `User` and `Group` are known, as its own admin would.

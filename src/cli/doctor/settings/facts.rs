@@ -1,5 +1,7 @@
 //! What the program in `project/` answers. Its comments and names are the reference; here is only its shape.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer};
 
 use crate::secret::Secret;
@@ -198,20 +200,70 @@ pub(super) struct Urls {
     /// Where the admin is.
     pub(super) admins: Vec<String>,
     pub(super) view_classes: Vec<Class>,
-    /// All of them, up to their first parameter.
+    /// The paths of all of them.
     pub(super) paths: Vec<String>,
+    /// By what people sign in with allauth; empty without it.
+    #[serde(default)]
+    pub(super) sign_in_by: Vec<String>,
+    /// How many pages were asked for as a stranger.
+    #[serde(default)]
+    pub(super) asked: usize,
 }
 
-/// A path with a view that has to do with signing in.
+/// One shape of a URL pattern, with what its view is for and what strangers get there.
 #[derive(Debug, Deserialize)]
 pub(super) struct Endpoint {
+    /// `*` is any one segment.
     pub(super) path: String,
-    /// Or has it parameters, and `path` is what stands before the first?
+    /// Is it one path, without a variable?
     pub(super) exact: bool,
+    /// Does it take all that is below `path`, a folder?
+    #[serde(default)]
+    pub(super) rest: bool,
+    /// Does each `*` take every segment, so that no pattern after this one gets such a path?
+    #[serde(default)]
+    pub(super) total: bool,
+    /// Is it a shape that nobody seems to have meant: a pattern without a beginning or an end?
+    #[serde(default)]
+    pub(super) stray: bool,
+    /// Does Django give this path to another view, whose pattern stands before?
+    #[serde(default)]
+    pub(super) hidden: bool,
+    /// Where Django tries it.
+    #[serde(default)]
+    pub(super) order: usize,
+    /// A number for its view: several patterns can lead to one.
+    #[serde(default)]
+    pub(super) same_view: usize,
+    /// What the view is for, by its class; empty for most.
     pub(super) kind: String,
+    /// The methods that `kind` is about; all, if there are none.
+    #[serde(default)]
+    pub(super) about: Vec<String>,
+    /// Is `kind` only what the source of a view of the project's own seems to do?
+    #[serde(default)]
+    pub(super) guessed: bool,
     pub(super) view: String,
     /// Is it a subclass of the project's own, or with a serializer of its own?
     pub(super) custom: bool,
+    /// The methods that strangers are served here, with what shows it.
+    #[serde(default)]
+    pub(super) served: BTreeMap<String, String>,
+    /// Is it a view of REST framework's whose classes do not look at Django's session?
+    #[serde(default)]
+    pub(super) without_session: bool,
+    /// What else was answered to a stranger, where it is neither served nor asked to sign in.
+    #[serde(default)]
+    pub(super) answers: Vec<String>,
+    /// The paths that were asked for.
+    #[serde(default)]
+    pub(super) asked: Vec<String>,
+    /// Was a stranger sent to sign in and to come back?
+    #[serde(default)]
+    pub(super) asks_sign_in: bool,
+    /// Without its final slash, is it a redirect to itself?
+    #[serde(default)]
+    pub(super) redirects_to_slash: bool,
 }
 
 impl Class {

@@ -22,6 +22,9 @@ const PROGRAM: &str = concat!(
     include_str!("project/sessions.py"),
     include_str!("project/simplejwt.py"),
     include_str!("project/classes.py"),
+    include_str!("project/patterns.py"),
+    include_str!("project/kinds.py"),
+    include_str!("project/asking.py"),
     include_str!("project/urls.py"),
     include_str!("project/answer.py"),
 );

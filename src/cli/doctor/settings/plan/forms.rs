@@ -35,6 +35,17 @@ impl Planner<'_> {
         (bearer, session.or(drf))
     }
 
+    /// All forms of callers with a cookie: REST framework's views that have no `SessionAuthentication` find them by a token.
+    pub(super) fn cookie_forms(&self) -> Vec<&'static str> {
+        let (_, cookie) = self.form_names();
+        let mut forms: Vec<&'static str> = cookie.into_iter().collect();
+        let wants_token = self.facts.urls.endpoints.iter().any(|one| one.without_session);
+        if cookie == Some(SESSION) && wants_token && self.choices.mints {
+            forms.push(DRF);
+        }
+        forms
+    }
+
     /// Are there callers with `Authorization` of the service's own, besides SimpleJWT's?
     fn has_token_issuer(&self) -> bool {
         let facts = self.facts;

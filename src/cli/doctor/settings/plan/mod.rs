@@ -16,7 +16,10 @@ mod forms;
 mod grants;
 mod hand_made;
 mod issuers;
+mod open;
 mod paths;
+#[cfg(test)]
+mod route_tests;
 mod routes;
 mod service;
 #[cfg(test)]
@@ -48,6 +51,8 @@ struct Planner<'f> {
     choices: Choices,
     toml: Toml,
     files: Vec<(String, Secret)>,
+    /// The paths of the routes so far.
+    routes: Vec<String>,
     report: &'f mut Report,
 }
 
@@ -57,12 +62,20 @@ pub(super) fn plan(facts: &Facts, addresses: &Addresses, report: &mut Report) ->
         report.add(Mark::Warning, "settings", format!("could not be read: {problem}"));
     }
     let choices = Choices::of(facts, report);
-    let mut planner = Planner { facts, choices, toml: Toml::default(), files: Vec::new(), report };
+    let mut planner = Planner {
+        facts,
+        choices,
+        toml: Toml::default(),
+        files: Vec::new(),
+        routes: Vec::new(),
+        report,
+    };
     planner.head();
     planner.service(addresses);
     planner.routes();
     planner.paths();
     planner.session();
+    planner.login();
     planner.directory();
     planner.issuers();
     planner.forms();

@@ -6,9 +6,6 @@ use super::toml::Toml;
 use crate::cli::doctor::finding::Mark;
 use crate::config::OwnPath;
 
-/// Whose views are pages or have shapes of their own.
-const PACKAGES: [&str; 4] = ["django.", "allauth.", "dj_rest_auth.", "rest_framework"];
-
 /// What a view of Django REST framework's answers that signs in with a session, for the reader to change.
 const ANSWERS: [(&str, &str); 3] = [
     ("answers.success", r#"{ status = 200, body = '{"message":"success"}' }"#),
@@ -124,7 +121,7 @@ impl Planner<'_> {
     /// Where the project makes the tokens itself, their claims are its own: whoever makes them refreshes them.
     pub(super) fn alias_of(&self, endpoint: &Endpoint) -> Option<OwnPath> {
         self.choices.simplejwt?;
-        if !endpoint.exact || endpoint.custom {
+        if !endpoint.exact || endpoint.custom || endpoint.hidden || endpoint.stray {
             return None;
         }
         let makes_its_own = self.choices.custom_tokens;
@@ -144,8 +141,9 @@ impl Planner<'_> {
         let Some(sessions) = &facts.sessions else { return };
         let own = |one: &&Endpoint| {
             one.exact
+                && one.guessed
                 && matches!(one.kind.as_str(), "login" | "logout")
-                && !PACKAGES.iter().any(|package| one.view.starts_with(package))
+                && (one.kind == "logout" || one.served.contains_key("POST"))
         };
         for endpoint in facts.urls.endpoints.iter().filter(own) {
             let mut block = Toml::default();

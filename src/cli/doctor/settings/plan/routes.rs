@@ -1,16 +1,26 @@
-//! `[[route]]`: what stays public, what asks for a sign-in, and what each is told.
+//! `[[route]]`: what strangers may use, what asks for a sign-in, and what each is told.
+//!
+//! Nothing is open by a word in its path. What is open is so by the class of its view, or because a stranger was served
+//! there: see [`open`](super::open).
 
 use super::super::facts::Endpoint;
 use super::forms::TOKEN;
+use super::open::{self, ALL, Open};
 use super::toml::quoted;
 use super::{Planner, UPSTREAM};
 use crate::cli::doctor::finding::Mark;
 use crate::wire::path::CanonicalPath;
 
-/// Kinds of view that people reach before they are signed in.
-const PUBLIC: [(&str, &str); 12] = [
+/// What people reach before they are signed in, whatever the method.
+const PUBLIC: [(&str, &str); 22] = [
     ("login", "the service's own sign-in"),
-    ("hand-made-obtain", "the service's own sign-in"),
+    ("sign-in-step", "part of the service's own sign-in"),
+    ("dj-rest-auth-login", "the service's own sign-in"),
+    ("dj-rest-auth-refresh", "left to the service"),
+    ("dj-rest-auth-logout", "left to the service"),
+    ("knox-obtain", "the service's own sign-in"),
+    ("knox-logout", "left to the service"),
+    ("knox-logout-all", "left to the service"),
     ("drf-token-obtain", "gives out tokens of rest_framework.authtoken"),
     ("simplejwt-obtain", "gives out tokens of the project's own"),
     ("simplejwt-refresh", "left to the service"),
@@ -19,21 +29,113 @@ const PUBLIC: [(&str, &str); 12] = [
     ("sliding-obtain", "gives out sliding tokens"),
     ("sliding-refresh", "gives out sliding tokens"),
     ("password-reset", "for people who cannot sign in"),
+    ("password-reset-step", "for people who cannot sign in"),
     ("sign-up", "for people who have no account"),
-    ("public-by-name", "public by its name, see whether it is"),
+    ("sign-up-step", "for people who have no account"),
+    ("client-credentials", "its clients have secrets of their own"),
+    ("headless", "answers a front end's questions about signing in"),
+    ("for-everybody", "changes nothing but a visitor's own page"),
 ];
+
+/// Kinds whose views set `sessionid`.
+const SESSIONS: [&str; 6] =
+    ["login", "sign-in-step", "sign-up", "sign-up-step", "dj-rest-auth-login", "headless"];
 
 impl Planner<'_> {
     pub(super) fn routes(&mut self) {
         let facts = self.facts;
-        let (bearer, cookie) = self.form_names();
+        let (bearer, own) = self.form_names();
+        let cookie = &*self.cookie_forms();
         // Who has no token yet must reach where it is given out.
         let unless_token = |form: Option<&'static str>| form.filter(|form| *form != TOKEN);
-        if let Some(path) = local(&facts.static_url) {
-            self.route(&path, "public", None, None, "STATIC_URL");
-            self.tell_public(&path, "STATIC_URL");
+        let cookie_unless_token: Vec<&str> =
+            cookie.iter().copied().filter(|form| *form != TOKEN).collect();
+        self.files();
+        for admin in &facts.urls.admins {
+            let Some(path) = route_path(admin) else { continue };
+            if self.choices.sessions || self.choices.remote_user.is_some() {
+                let bearer = bearer.filter(|_| self.choices.remote_user.is_some());
+                // It reads the session alone.
+                let cookie = own.as_slice();
+                self.route(
+                    &Written::folder(&path, "signed-in", "the Django admin"),
+                    bearer,
+                    cookie,
+                );
+            } else {
+                let why = "the admin, with its own sign-in";
+                self.route(&Written::folder(&path, "public", why), None, &[]);
+                self.tell_public(&path, why);
+            }
         }
-        if let Some(path) = local(&facts.media_url) {
+        let candidates: Vec<Open<'_>> =
+            facts.urls.endpoints.iter().filter_map(|one| self.candidate(one)).collect();
+        let opened =
+            open::opened(&facts.urls.endpoints, candidates, |one| self.alias_of(one).is_some());
+        let mut asked = Vec::new();
+        for (at, one) in opened.open.iter().enumerate() {
+            let is_first = |other: &Open<'_>| {
+                (&other.endpoint.path, other.endpoint.rest)
+                    == (&one.endpoint.path, one.endpoint.rest)
+            };
+            // Two patterns of the project's can be one of the gateway's.
+            if opened.open.iter().position(is_first) != Some(at) {
+                continue;
+            }
+            let written = Written::open(one);
+            let is_public = one.access == "public";
+            let sets_session = SESSIONS.contains(&one.endpoint.kind.as_str());
+            let (its_bearer, its_cookie) = match is_public {
+                // A caller with a cookie is left the one that the view is about to give them.
+                true if sets_session => (unless_token(bearer), &[][..]),
+                true => (unless_token(bearer), &*cookie_unless_token),
+                false => (bearer, cookie),
+            };
+            self.route(&written, its_bearer, its_cookie);
+            let line = written.to_string();
+            if is_public {
+                self.tell_public(&line, &one.why);
+            } else {
+                asked.push(format!("{line} ({})", one.why));
+            }
+            if one.endpoint.redirects_to_slash {
+                self.route(&Written::without_slash(one), None, &[]);
+            }
+            if let Some(others) = written.others() {
+                let why = "everything else that it takes";
+                let rest = Written { methods: others, access: "signed-in", why, ..written };
+                self.route(&rest, bearer, cookie);
+            }
+        }
+        for one in &opened.closed {
+            self.route(&Written::closed(one), bearer, cookie);
+        }
+        self.tell_asked(&asked, &opened.given_up);
+        let is_root = |one: &&Open<'_>| one.endpoint.path == "/" && one.endpoint.rest;
+        if !opened.open.iter().any(|one| is_root(&one)) {
+            self.route(&Written::folder("/", "signed-in", "everything else"), bearer, cookie);
+        }
+    }
+
+    /// Static files and uploads: by their settings, and wherever Django's own view for files is, with nothing around it.
+    fn files(&mut self) {
+        let facts = self.facts;
+        let mut public: Vec<(String, &str)> = Vec::new();
+        if let Some(path) = local(&facts.static_url) {
+            public.push((path, "STATIC_URL"));
+        }
+        for one in facts.urls.endpoints.iter().filter(|one| one.kind == "files" && one.rest) {
+            let Some(path) = route_path(&one.path) else { continue };
+            if !public.iter().any(|(there, _)| *there == path) {
+                public.push((path, &one.view));
+            }
+        }
+        for (path, why) in &public {
+            self.route(&Written::folder(path, "public", why), None, &[]);
+            self.tell_public(path, why);
+        }
+        let media = local(&facts.media_url);
+        if let Some(path) = media.filter(|path| !public.iter().any(|(there, _)| there == path)) {
             self.report.tell(
                 Mark::Note,
                 "public",
@@ -43,91 +145,147 @@ impl Planner<'_> {
                 "If they are public, add a route like that of STATIC_URL.",
             );
         }
-        for admin in &facts.urls.admins {
-            let Some(path) = route_path(admin) else { continue };
-            if self.choices.sessions || self.choices.remote_user.is_some() {
-                let bearer = bearer.filter(|_| self.choices.remote_user.is_some());
-                self.route(&path, "signed-in", bearer, cookie, "the Django admin");
-            } else {
-                self.route(&path, "public", None, None, "the Django admin, with its own sign-in");
-                self.tell_public(&path, "the admin, with its own sign-in");
-            }
-        }
-        for (path, view, why, kind) in self.public_paths() {
-            // A caller with a cookie is left the one that the view is about to give them.
-            let cookie = if is_session(&kind) { None } else { unless_token(cookie) };
-            self.route(&path, "public", unless_token(bearer), cookie, &format!("{view}: {why}"));
-            self.tell_public(&path, &why);
-        }
-        self.route("/", "signed-in", bearer, cookie, "everything else");
-        self.report.tell(
-            Mark::Note,
-            "routes",
-            "everything else asks for a sign-in at the gateway",
-            "Pages and APIs for anonymous visitors need a route with access = \"public\" or \"optional\".",
-        );
     }
 
     fn tell_public(&mut self, path: &str, why: &str) {
         self.report.add(Mark::Fine, "public", format!("{path} ({why})"));
     }
 
-    /// What must stay public and is not answered by the gateway: path, view, why, kind. None lies below another.
-    fn public_paths(&self) -> Vec<(String, String, String, String)> {
-        let mut all: Vec<(String, &Endpoint, &str)> = Vec::new();
-        for endpoint in &self.facts.urls.endpoints {
-            let Some((_, why)) = PUBLIC.iter().find(|(kind, _)| *kind == endpoint.kind) else {
-                continue;
-            };
-            if self.alias_of(endpoint).is_some() {
-                continue;
-            }
-            let Some(path) = route_path(&endpoint.path) else { continue };
-            all.push((path, endpoint, why));
+    /// What was asked for as a stranger, and what came of it.
+    fn tell_asked(&mut self, open: &[String], given_up: &[(String, String)]) {
+        let urls = &self.facts.urls;
+        if !open.is_empty() {
+            self.report.tell(
+                Mark::Fine,
+                "strangers",
+                format!(
+                    "{} pages were asked for without a credential: strangers go on being served at {} of the patterns",
+                    urls.asked,
+                    open.len()
+                ),
+                open.join("\n"),
+            );
         }
-        all.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-        let mut kept: Vec<(String, String, String, String)> = Vec::new();
-        for (path, endpoint, why) in all {
-            let covered = |by: &str| {
-                path == by
-                    || path
-                        .strip_prefix(by)
-                        .is_some_and(|rest| by.ends_with('/') || rest.starts_with('/'))
-            };
-            if !kept
-                .iter()
-                .any(|(by, .., kind)| covered(by) && is_session(kind) == is_session(&endpoint.kind))
-            {
-                kept.push((path, endpoint.view.clone(), why.to_owned(), endpoint.kind.clone()));
-            }
+        let unknown = |one: &&Endpoint| {
+            one.kind.is_empty()
+                && !one.stray
+                && !one.hidden
+                && one.served.is_empty()
+                && one.asked.is_empty()
+        };
+        let unknown: Vec<&str> =
+            urls.endpoints.iter().filter(unknown).map(|one| one.path.as_str()).collect();
+        if urls.asked > 0 && !unknown.is_empty() {
+            self.report.tell(
+                Mark::Note,
+                "strangers",
+                format!(
+                    "{} patterns were not asked for, since no page links there: they ask for a sign-in",
+                    unknown.len()
+                ),
+                format!(
+                    "Where they are for strangers, ask again with content in the database, or add a route with access = \
+                     \"optional\":\n{}",
+                    unknown.join("\n")
+                ),
+            );
         }
-        kept
+        let odd = |one: &&Endpoint| one.kind.is_empty() && one.served.is_empty();
+        let odd: Vec<&str> = urls
+            .endpoints
+            .iter()
+            .filter(odd)
+            .flat_map(|one| one.answers.iter().map(String::as_str))
+            .collect();
+        if !odd.is_empty() {
+            self.report.tell(
+                Mark::Note,
+                "strangers",
+                format!("{} pages answered a stranger in a way that opens nothing here", odd.len()),
+                odd.join("\n"),
+            );
+        }
+        if !given_up.is_empty() {
+            let lines = given_up.iter().map(|(what, other)| format!("{what}, because of {other}"));
+            self.report.tell(
+                Mark::Warning,
+                "strangers",
+                "served to strangers, and closed here all the same: a route would open more than that",
+                lines.collect::<Vec<_>>().join("\n"),
+            );
+        }
     }
 
-    fn route(
-        &mut self,
-        path: &str,
-        access: &str,
-        bearer: Option<&str>,
-        cookie: Option<&str>,
-        why: &str,
-    ) {
-        let name = self.route_name(path);
+    /// What strangers may do there: by the class of the view, else by what was answered to one.
+    fn candidate<'e>(&self, endpoint: &'e Endpoint) -> Option<Open<'e>> {
+        if endpoint.stray || endpoint.hidden || self.alias_of(endpoint).is_some() {
+            return None;
+        }
+        if !endpoint.rest && CanonicalPath::parse(&endpoint.path).is_err() {
+            return None;
+        }
+        let by_class = PUBLIC.iter().find(|(kind, _)| *kind == endpoint.kind);
+        if let Some((_, why)) = by_class.filter(|_| !endpoint.guessed && !endpoint.asks_sign_in) {
+            let methods: Vec<&str> = endpoint.about.iter().map(String::as_str).collect();
+            let methods = (!methods.is_empty()).then(|| {
+                let served = endpoint.served.keys().map(String::as_str);
+                let more: Vec<&str> = served.filter(|one| !methods.contains(one)).collect();
+                [methods.clone(), more].concat()
+            });
+            let why = format!("{}: {why}", endpoint.view);
+            return Some(Open::new(endpoint, methods, "public", why));
+        }
+        let methods: Vec<&str> = endpoint.served.keys().map(String::as_str).collect();
+        let shown = endpoint.served.values().next()?;
+        // It signs people in, and strangers may: the cookie that it sets must not be taken for another.
+        let signs_in = endpoint.guessed
+            && matches!(endpoint.kind.as_str(), "login" | "hand-made-obtain")
+            && endpoint.served.contains_key("POST");
+        Some(match signs_in {
+            true => {
+                let why = format!("{}: the service's own sign-in", endpoint.view);
+                Open::new(endpoint, Some(methods), "public", why)
+            }
+            false => Open::new(
+                endpoint,
+                Some(methods),
+                "optional",
+                format!("{}: {shown}", endpoint.view),
+            ),
+        })
+    }
+
+    fn route(&mut self, written: &Written<'_>, bearer: Option<&str>, cookie: &[&str]) {
+        let name = self.route_name(&written.path);
+        self.routes.push(written.path.clone());
         let toml = &mut self.toml;
         toml.table("[[route]]");
         toml.string("name", &name, "");
-        toml.string("path", path, why);
+        toml.string("path", &written.path, written.why);
+        if written.exact {
+            toml.string("match", "exact", "");
+        }
+        if !written.methods.is_empty() {
+            let methods: Vec<String> = written.methods.iter().map(ToString::to_string).collect();
+            toml.list("methods", &methods, "");
+        }
         toml.string("upstream", UPSTREAM, "");
-        toml.string("access", access, "");
+        toml.string("access", written.access, "");
         match (bearer, cookie) {
-            (Some(bearer), Some(cookie)) if bearer == cookie => toml.string("identity", bearer, ""),
-            (None, None) => {}
+            (None, []) => {}
+            (Some(bearer), [cookie]) if bearer == *cookie => toml.string("identity", bearer, ""),
             (bearer, cookie) => {
-                let keys = [("bearer", bearer), ("cookie", cookie)];
-                let keys = keys
-                    .iter()
-                    .filter_map(|(key, form)| Some(format!("{key} = {}", quoted((*form)?))));
-                toml.raw("identity", &format!("{{ {} }}", keys.collect::<Vec<_>>().join(", ")), "");
+                let mut keys = Vec::new();
+                keys.extend(bearer.map(|form| format!("bearer = {}", quoted(form))));
+                match cookie {
+                    [] => {}
+                    [form] => keys.push(format!("cookie = {}", quoted(form))),
+                    forms => {
+                        let forms: Vec<String> = forms.iter().map(|form| quoted(form)).collect();
+                        keys.push(format!("cookie = [{}]", forms.join(", ")));
+                    }
+                }
+                toml.raw("identity", &format!("{{ {} }}", keys.join(", ")), "");
             }
         }
         if self.facts.cors {
@@ -151,9 +309,61 @@ impl Planner<'_> {
     }
 }
 
-/// Does the view set `sessionid`?
-fn is_session(kind: &str) -> bool {
-    kind == "login"
+/// A route in the making.
+#[derive(Clone)]
+struct Written<'w> {
+    path: String,
+    exact: bool,
+    /// All, if there are none.
+    methods: Vec<&'w str>,
+    access: &'w str,
+    why: &'w str,
+}
+
+impl<'w> Written<'w> {
+    fn folder(path: &str, access: &'w str, why: &'w str) -> Self {
+        Self { path: path.to_owned(), exact: false, methods: Vec::new(), access, why }
+    }
+
+    fn open(one: &'w Open<'w>) -> Self {
+        let methods = one.methods.clone().unwrap_or_default();
+        let Endpoint { path, rest, .. } = one.endpoint;
+        Self { path: path.clone(), exact: !rest, methods, access: one.access, why: &one.why }
+    }
+
+    /// Where Django redirects to the path itself.
+    fn without_slash(one: &'w Open<'w>) -> Self {
+        let path = one.endpoint.path.trim_end_matches('/').to_owned();
+        let why = "APPEND_SLASH: a redirect";
+        Self { path, exact: true, methods: vec!["GET", "HEAD"], access: "public", why }
+    }
+
+    fn closed(endpoint: &'w Endpoint) -> Self {
+        let path = match endpoint.rest {
+            // A folder whose last segment is a variable is closed from there on.
+            true => endpoint.path.trim_end_matches("*/").to_owned(),
+            false => endpoint.path.clone(),
+        };
+        let why = &endpoint.view;
+        Self { path, exact: !endpoint.rest, methods: Vec::new(), access: "signed-in", why }
+    }
+
+    /// The methods that it leaves out.
+    fn others(&self) -> Option<Vec<&'w str>> {
+        let left = || ALL.into_iter().filter(|one| !self.methods.contains(one)).collect();
+        (!self.methods.is_empty()).then(left)
+    }
+}
+
+impl std::fmt::Display for Written<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let methods = self.methods.join(", ");
+        match (self.methods.is_empty(), self.exact) {
+            (true, _) => write!(f, "{}", self.path),
+            (false, true) => write!(f, "{methods} {}", self.path),
+            (false, false) => write!(f, "{methods} below {}", self.path),
+        }
+    }
 }
 
 /// A URL that is a path of this host, and not all of it.

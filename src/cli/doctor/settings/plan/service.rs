@@ -1,8 +1,14 @@
 //! `[listen]`, `[[upstream]]`, `[session]`, and what the project's settings mean behind a gateway.
 
 use super::super::Addresses;
+use super::super::facts::Endpoint;
+use super::toml::quoted;
 use super::{Planner, UPSTREAM};
 use crate::cli::doctor::finding::Mark;
+
+/// What people without a password look for on a page that asks for one.
+const LINKS: [(&str, &str); 2] =
+    [("password-reset", "Forgot your password?"), ("sign-up", "Create an account")];
 
 /// `session.absolute_timeout`, which an idle one must not exceed.
 const ABSOLUTE: u64 = 30 * 86_400;
@@ -115,6 +121,36 @@ impl Planner<'_> {
                 format!("CSRF_TRUSTED_ORIGINS has wildcards: {}", wild.join(", ")),
                 "session.trusted_origins takes whole origins only: name those whose pages send requests with the cookie.",
             );
+        }
+    }
+
+    /// The gateway's page leads to what it does not have itself.
+    pub(super) fn login(&mut self) {
+        let methods = &self.facts.urls.sign_in_by;
+        if !methods.is_empty() && *methods != ["username"] {
+            self.report.add(
+                Mark::Note,
+                "sign-in",
+                format!("people sign in by {} (ACCOUNT_LOGIN_METHODS)", methods.join(" or ")),
+            );
+        }
+        let mut links = Vec::new();
+        for (kind, label) in LINKS {
+            let is_page = |one: &&Endpoint| {
+                one.kind == kind && one.exact && !one.hidden && one.served.contains_key("GET")
+            };
+            if let Some(one) = self.facts.urls.endpoints.iter().find(is_page) {
+                links.push(format!(
+                    "{{ label = {}, href = {} }}",
+                    quoted(label),
+                    quoted(&one.path)
+                ));
+            }
+        }
+        if !links.is_empty() {
+            self.toml.section("The gateway's own page");
+            self.toml.table("[login]");
+            self.toml.raw("links", &format!("[{}]", links.join(", ")), "the service's own pages");
         }
     }
 }

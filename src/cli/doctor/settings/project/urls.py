@@ -1,127 +1,175 @@
-"""URL patterns and their views."""
+"""All URL patterns, with what their views are for and what strangers get there."""
 
-import inspect
-
-VIEWS = {
-    "rest_framework_simplejwt.views.TokenObtainPairView": "simplejwt-obtain",
-    "rest_framework_simplejwt.views.TokenRefreshView": "simplejwt-refresh",
-    "rest_framework_simplejwt.views.TokenVerifyView": "simplejwt-verify",
-    "rest_framework_simplejwt.views.TokenBlacklistView": "simplejwt-blacklist",
-    "rest_framework_simplejwt.views.TokenObtainSlidingView": "sliding-obtain",
-    "rest_framework_simplejwt.views.TokenRefreshSlidingView": "sliding-refresh",
-    "rest_framework.authtoken.views.ObtainAuthToken": "drf-token-obtain",
-    "django.contrib.auth.views.LoginView": "login",
-    "django.contrib.auth.views.LogoutView": "logout",
-    "django.contrib.auth.views.PasswordResetView": "password-reset",
-    "django.contrib.auth.views.PasswordResetDoneView": "password-reset",
-    "django.contrib.auth.views.PasswordResetConfirmView": "password-reset",
-    "django.contrib.auth.views.PasswordResetCompleteView": "password-reset",
-    "allauth.account.views.LoginView": "login",
-    "allauth.account.views.LogoutView": "logout",
-    "allauth.account.views.SignupView": "sign-up",
-    "dj_rest_auth.views.LoginView": "login",
-    "dj_rest_auth.views.LogoutView": "logout",
-    "dj_rest_auth.registration.views.RegisterView": "sign-up",
-}
-PUBLIC_WORDS = (
-    ("password", "reset"), ("reset", "password"), ("password", "forgot"), ("forgot",), ("sign-up",), ("signup",),
-    ("register",), ("registration",), ("activate",), ("activation",), ("verify-email",), ("confirm-email",),
-)
+MOST_LANGUAGES = 12
 
 
-def literal(pattern):
-    """The text that a pattern stands for, and whether that is all of it."""
-    from django.urls.resolvers import LocalePrefixPattern, RegexPattern, RoutePattern
+def entries_of():
+    """Each view's pattern in the order in which Django tries them, in every language."""
+    from django.urls import get_resolver
+    from django.urls.resolvers import LocalePrefixPattern, URLResolver
+    from django.utils import translation
 
-    if isinstance(pattern, LocalePrefixPattern):
-        return str(pattern.language_prefix), True
-    if isinstance(pattern, RoutePattern):
-        route = str(pattern._route)
-        before, found, _ = route.partition("<")
-        return before, not found
-    if isinstance(pattern, RegexPattern):
-        regex = str(pattern._regex).removeprefix("^").removesuffix("$").removesuffix(r"\Z")
-        regex = regex.replace(r"\-", "-").replace(r"\/", "/")
-        end = next((at for at, letter in enumerate(regex) if letter in "\\.^$*+?{}[]|()"), len(regex))
-        if end < len(regex) and regex[end] in "*+?{":
-            end = max(end - 1, 0)
-        return regex[:end], end == len(regex)
-    return "", False
+    resolver = get_resolver()
+    # What the project's URLs use is imported with them.
+    top = resolver.url_patterns
+    found, kinds, localized = {}, kinds_of_classes(), []
+
+    def walk(patterns, chain, route):
+        for pattern in patterns:
+            link = pattern.pattern
+            # A translated pattern is one of each language.
+            spelled = getattr(link, "_route", None) or getattr(link, "_regex", "")
+            if isinstance(link, LocalePrefixPattern) or not isinstance(spelled, str):
+                localized.append(link)
+            if isinstance(pattern, URLResolver) and pattern.app_name != "admin":
+                inner = joined(route, str(link))
+                attempt(inner, lambda: walk(pattern.url_patterns, chain + [link], inner))
+                continue
+            is_admin = isinstance(pattern, URLResolver)
+            callback = None if is_admin else pattern.callback
+            where = joined(route, str(link))
+            key = (id(callback), where)
+            shapes = attempt(where, lambda: shapes_of(chain + [link]), [])
+            if is_admin:
+                shapes = [{"path": shape["path"], "rest": True, "total": False, "stray": False} for shape in shapes if not shape["rest"]]
+            if key in found:
+                found[key]["shapes"] += [one for one in shapes if one not in found[key]["shapes"]]
+            elif is_admin:
+                found[key] = entry_of(where, None, "admin", [], False, "django.contrib.admin", shapes)
+            else:
+                kind, about, custom = attempt(where, lambda: kind_of(callback, kinds), ("", [], False))
+                kind = "files" if serves_files(callback) else kind
+                found[key] = entry_of(where, callback, kind, about, custom, name_of(callback), shapes)
+
+    walk(top, [], "")
+    if localized:
+        languages = [code for code, _ in settings.LANGUAGES]
+        if len(languages) > MOST_LANGUAGES:
+            problems.append(f"LANGUAGES has {len(languages)} languages: only the first {MOST_LANGUAGES} have routes")
+        for language in languages[:MOST_LANGUAGES]:
+            with translation.override(language):
+                walk(top, [], "")
+    return list(found.values())
+
+
+def joined(before, after):
+    """As Django joins the routes of a match."""
+    return before + after.removeprefix("^") if before else after
+
+
+def entry_of(route, callback, kind, about, custom, view, shapes):
+    return {
+        "route": route, "callback": callback, "kind": kind, "about": about, "custom": custom, "view": view,
+        "shapes": shapes, "answers": [], "heads": [], "offered": {}, "admitted": [], "redirects": [], "form": None,
+    }
+
+
+def serves_files(callback):
+    """Django's own views for files, without anything around them that could ask for a sign-in."""
+    return any(callback is offered(name) for name in ("django.views.static.serve", "django.contrib.staticfiles.views.serve"))
 
 
 def endpoints():
-    from django.urls import get_resolver
-    from django.urls.resolvers import URLResolver
-
-    found, admins, classes, paths = [], [], {}, []
-
-    def walk(patterns, prefix, exact):
-        for pattern in patterns:
-            piece, whole = literal(pattern.pattern)
-            path = prefix + piece if exact else prefix
-            if isinstance(pattern, URLResolver):
-                if pattern.app_name == "admin":
-                    admins.append(path)
-                    continue
-                walk(pattern.url_patterns, path, exact and whole)
-                continue
-            paths.append(path)
-            entry = attempt(path, lambda: endpoint(pattern.callback, path, exact and whole, classes))
-            if entry:
-                found.append(entry)
-
-    walk(get_resolver().url_patterns, "/", True)
+    entries = entries_of()
+    stranger = Stranger(entries)
+    attempt("asking", lambda: ask_all(stranger, entries))
+    found, paths, classes, callbacks = [], [], {}, {}
+    for order, entry in enumerate(entries):
+        cls = class_of(entry["callback"]) if entry["callback"] else None
+        named = list(getattr(cls, "authentication_classes", None) or [])
+        literal = [shape["path"] for shape in entry["shapes"] if not shape["rest"] and "*" not in shape["path"]]
+        for one in named:
+            classes.setdefault(one, []).extend(literal if len(named) == 1 else [])
+        kind, guessed = entry["kind"], False
+        if not kind and entry["callback"]:
+            kind = attempt(entry["route"], lambda: by_what_it_calls(cls or inspect.unwrap(entry["callback"])), "")
+            guessed = bool(kind)
+        same_view = callbacks.setdefault(id(entry["callback"]), len(callbacks))
+        for shape in entry["shapes"]:
+            paths.append(shape["path"])
+            found.append({
+                "path": shape["path"],
+                "exact": not shape["rest"] and "*" not in shape["path"],
+                "rest": shape["rest"],
+                "total": shape["total"],
+                "stray": shape["stray"],
+                "hidden": is_hidden(stranger, entry, shape),
+                "order": order,
+                "same_view": same_view,
+                "kind": kind,
+                "about": entry["about"],
+                "guessed": guessed,
+                "view": entry["view"],
+                "custom": entry["custom"],
+                "form": entry["form"],
+                "without_session": is_without_session(cls),
+                "redirects_to_slash": shape["path"] in entry["redirects"],
+            } | what_strangers_get(entry, shape))
+    admins = [one["path"] for one in found if one["kind"] == "admin"]
     described = [described_class(one) | {"alone_at": paths} for one, paths in classes.items()]
-    return {"endpoints": found, "admins": admins, "view_classes": described, "paths": paths[:2000]}
+    return {
+        "endpoints": found,
+        "admins": admins,
+        "view_classes": described,
+        "paths": paths[:2000],
+        "asked": len(stranger.asked),
+        "sign_in_by": attempt("ACCOUNT_LOGIN_METHODS", sign_in_methods, []),
+    }
 
 
-def endpoint(callback, path, exact, classes):
-    view = inspect.unwrap(callback)
-    cls = getattr(callback, "cls", None) or getattr(callback, "view_class", None)
-    cls = cls or getattr(view, "cls", None) or getattr(view, "view_class", None)
-    named = list(getattr(cls, "authentication_classes", None) or [])
-    for one in named:
-        paths = classes.setdefault(one, [])
-        if exact and len(named) == 1:
-            paths.append(path)
-    kind = custom = None
-    for base in getattr(cls, "__mro__", ()):
-        kind = VIEWS.get(dotted(base))
-        if kind:
-            custom = base is not cls
-            serializer = cls.get_serializer_class if hasattr(cls, "get_serializer_class") else None
-            chosen = getattr(cls, "serializer_class", None)
-            custom = bool(custom or (serializer and kind.startswith("simplejwt") and chosen is not None))
-            break
-    kind = kind or by_what_it_calls(cls or view)
-    if kind is None:
-        words = path.lower().replace("_", "-")
-        if any(all(word in words for word in group) for group in PUBLIC_WORDS):
-            kind = "public-by-name"
-    if kind is None:
-        return None
-    name = dotted(cls) if cls else f"{view.__module__}.{getattr(view, '__qualname__', '')}"
-    return {"path": path, "exact": exact, "kind": kind, "view": name, "custom": bool(custom)}
+def is_without_session(cls):
+    """A view of REST framework's that does not find whom Django's session is for."""
+    api, session = offered("rest_framework.views.APIView"), offered("rest_framework.authentication.SessionAuthentication")
+    if not (cls and api and issubclass(cls, api)) or cls.__module__.startswith("rest_framework"):
+        return False
+    classes = list(getattr(cls, "authentication_classes", None) or [])
+    return bool(classes) and not any(session and inspect.isclass(one) and issubclass(one, session) for one in classes)
 
 
-def by_what_it_calls(view):
-    """A view that signs people in or out by itself: it names Django's `login` or `logout`, or PyJWT's `encode`."""
-    from django.contrib.auth import login, logout
+def is_hidden(stranger, entry, shape):
+    """Does Django give this very path to another view, whose pattern stands before?"""
+    if entry["callback"] is None or shape["rest"] or "*" in shape["path"]:
+        return False
+    return stranger.entry_at(shape["path"]) is not entry
 
-    functions = [getattr(view, name, None) for name in ("post", "get", "form_valid")] if inspect.isclass(view) else [view]
-    for function in functions:
-        function = inspect.unwrap(function) if callable(function) else None
-        code, scope = getattr(function, "__code__", None), getattr(function, "__globals__", {})
-        if code is None or scope.get("__name__", "").startswith(("django.", "rest_framework")):
-            continue
-        called = {name: scope.get(name) for name in code.co_names}
-        if any(value is login for value in called.values()):
-            return "login"
-        if any(value is logout for value in called.values()):
-            return "logout"
-        if "encode" in called and any(getattr(value, "__name__", "") == "jwt" for value in called.values()):
-            return "hand-made-obtain"
-    return None
+
+def what_strangers_get(entry, shape):
+    """The methods that strangers are known to be served there, and what was asked and answered."""
+    if shape["stray"]:
+        return {"served": {}, "answers": [], "asked": [], "asks_sign_in": False}
+    answers = [one for one in entry["answers"] if takes(shape, one["path"])]
+    served = [one for one in answers if one["verdict"] == "served"]
+    methods = {}
+    if served:
+        methods["GET"] = f"{served[0]['told']} at {served[0]['path']}"
+        if "HEAD" in entry["heads"]:
+            methods["HEAD"] = methods["GET"]
+    for path, page in entry["offered"].items():
+        if takes(shape, path):
+            methods["POST"] = f"a form at {page}"
+    for path in entry["admitted"]:
+        if takes(shape, path):
+            methods.setdefault("POST", "its own checks let strangers pass")
+    return {
+        "served": methods,
+        "answers": [f"{one['told']} at {one['path']}" for one in answers if one["verdict"] in ODD][:3],
+        "asked": [one["path"] for one in answers],
+        "asks_sign_in": any(one["verdict"] == "asks-sign-in" for one in answers) and not served,
+    }
+
+
+ODD = ("sent-away", "broken", "absent", "method")
+
+
+def takes(shape, path):
+    """Does a shape take a path?"""
+    wanted, given = shape["path"].split("/"), path.split("/")
+    if shape["rest"]:
+        wanted = wanted[:-1]
+        given = given[: len(wanted)]
+    return len(wanted) == len(given) and all(
+        ours == theirs or (ours == "*" and theirs) for ours, theirs in zip(wanted, given)
+    )
 
 
 def taken(paths):

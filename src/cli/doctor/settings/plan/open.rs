@@ -1,0 +1,205 @@
+//! Which URL patterns strangers may use, and what must be closed so that nobody gets more.
+//!
+//! A pattern is open where the class of its view says so (a sign-in page, a password reset), or for the methods that the
+//! service was seen to serve to a stranger. The gateway's patterns are wider than Django's: `*` is any segment, where
+//! `<int:id>` is a number, and what is below a path is all of it. So each open pattern is held against all others of the
+//! project. Of one that strangers are not served and that would be reached through it, the gateway must either see that
+//! it is the more special one, and then it gets a route of its own that is closed; or the open one stays closed.
+
+use super::super::facts::Endpoint;
+
+/// A pattern in segments, without the slash that ends a folder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Pattern<'f> {
+    segments: Vec<&'f str>,
+    rest: bool,
+}
+
+/// What strangers may do at a pattern.
+#[derive(Clone, Debug)]
+pub(super) struct Open<'f> {
+    pub(super) endpoint: &'f Endpoint,
+    /// None for all of them.
+    pub(super) methods: Option<Vec<&'f str>>,
+    pub(super) access: &'static str,
+    /// Why, for the file and the report.
+    pub(super) why: String,
+    pattern: Pattern<'f>,
+}
+
+/// What is to be written.
+pub(super) struct Opened<'f> {
+    pub(super) open: Vec<Open<'f>>,
+    /// Patterns that need a closed route of their own, since an open one is wider.
+    pub(super) closed: Vec<&'f Endpoint>,
+    /// What stays closed although strangers are served there: path and method, and the path that is in the way.
+    pub(super) given_up: Vec<(String, String)>,
+}
+
+/// What an open pattern would do to another one.
+enum Effect {
+    None,
+    /// The other one needs a route.
+    Guard,
+    /// The other one would be open too.
+    Leak,
+}
+
+impl<'f> Pattern<'f> {
+    pub(super) fn of(endpoint: &'f Endpoint) -> Self {
+        let path = endpoint.path.strip_prefix('/').unwrap_or(&endpoint.path);
+        let path = if endpoint.rest { path.strip_suffix('/').unwrap_or(path) } else { path };
+        let segments =
+            if endpoint.rest && path.is_empty() { Vec::new() } else { path.split('/').collect() };
+        Self { segments, rest: endpoint.rest }
+    }
+
+    fn is_literal(&self) -> bool {
+        !self.rest && self.segments.iter().all(|segment| *segment != ANY)
+    }
+
+    /// Is there a path that both take?
+    fn meets(&self, other: &Self) -> bool {
+        let fits = self.segments.iter().zip(&other.segments).all(|(ours, theirs)| {
+            ours == theirs
+                || (*ours == ANY && !theirs.is_empty())
+                || (*theirs == ANY && !ours.is_empty())
+        });
+        let (ours, theirs) = (self.segments.len(), other.segments.len());
+        fits && match (self.rest, other.rest) {
+            (true, true) => true,
+            (true, false) => ours <= theirs,
+            (false, true) => theirs <= ours,
+            (false, false) => ours == theirs,
+        }
+    }
+
+    /// Does the gateway prefer it to the other one, of a path that both take?
+    fn is_before(&self, other: &Self) -> bool {
+        for (ours, theirs) in self.segments.iter().zip(&other.segments) {
+            if ours != theirs {
+                return *theirs == ANY;
+            }
+        }
+        let (ours, theirs) = (self.segments.len(), other.segments.len());
+        ours > theirs || (ours == theirs && !self.rest && other.rest)
+    }
+}
+
+const ANY: &str = "*";
+
+impl<'f> Open<'f> {
+    pub(super) fn new(
+        endpoint: &'f Endpoint,
+        methods: Option<Vec<&'f str>>,
+        access: &'static str,
+        why: String,
+    ) -> Self {
+        Self { endpoint, methods, access, why, pattern: Pattern::of(endpoint) }
+    }
+
+    fn takes(&self, method: &str) -> bool {
+        self.methods.as_ref().is_none_or(|methods| methods.contains(&method))
+    }
+
+    /// What opening it for strangers does to a pattern that is not open to them.
+    fn effect_on(&self, other: &Endpoint, theirs: &Pattern<'_>) -> Effect {
+        let is_its_own = other.same_view == self.endpoint.same_view;
+        // Django was asked who gets a path without a variable.
+        if is_its_own || other.hidden || self.pattern.is_literal() || !self.pattern.meets(theirs) {
+            return Effect::None;
+        }
+        // Django gives all of it to this one.
+        let comes_first = self.endpoint.total && self.endpoint.order < other.order;
+        match theirs.is_before(&self.pattern) {
+            _ if comes_first => Effect::None,
+            true => Effect::Guard,
+            false => Effect::Leak,
+        }
+    }
+}
+
+/// Takes from the candidates what would open more than them. `answered` tells which patterns the gateway answers itself.
+pub(super) fn opened<'f>(
+    endpoints: &'f [Endpoint],
+    mut open: Vec<Open<'f>>,
+    answered: impl Fn(&Endpoint) -> bool,
+) -> Opened<'f> {
+    let patterns: Vec<(&Endpoint, Pattern<'_>)> = endpoints
+        .iter()
+        .filter(|endpoint| !answered(endpoint))
+        .map(|endpoint| (endpoint, Pattern::of(endpoint)))
+        .collect();
+    let mut given_up = Vec::new();
+    // What is given up is no longer open to others.
+    loop {
+        let before = open.clone();
+        let admits = |other: &Endpoint, method: &str| {
+            before.iter().any(|one| std::ptr::eq(one.endpoint, other) && one.takes(method))
+        };
+        let leak = |one: &Open<'_>, method: &str| {
+            patterns.iter().find(|(other, theirs)| {
+                matches!(one.effect_on(other, theirs), Effect::Leak) && !admits(other, method)
+            })
+        };
+        open.retain_mut(|one| {
+            let asked = one.methods.clone().unwrap_or_else(|| ALL.to_vec());
+            let (mut kept, mut lost, mut because) = (Vec::new(), Vec::new(), String::new());
+            for method in &asked {
+                match leak(one, method) {
+                    None => kept.push(*method),
+                    Some((other, _)) => {
+                        lost.push(*method);
+                        because.clone_from(&other.path);
+                    }
+                }
+            }
+            if !lost.is_empty() {
+                let below = if one.endpoint.rest { "below " } else { "" };
+                given_up
+                    .push((format!("{} {below}{}", lost.join(", "), one.endpoint.path), because));
+            }
+            if kept.len() < asked.len() {
+                one.methods = Some(kept);
+            }
+            one.methods.as_ref().is_none_or(|methods| !methods.is_empty())
+        });
+        let count = |all: &[Open<'_>]| {
+            all.iter().map(|one| one.methods.as_ref().map_or(ALL.len(), Vec::len)).sum::<usize>()
+        };
+        if count(&open) == count(&before) {
+            break;
+        }
+    }
+    let closed = guards(&patterns, &open);
+    Opened { open, closed, given_up }
+}
+
+/// The patterns that lie within an open one and are not open themselves.
+fn guards<'f>(patterns: &[(&'f Endpoint, Pattern<'f>)], open: &[Open<'f>]) -> Vec<&'f Endpoint> {
+    let mut found: Vec<(&'f Endpoint, &Pattern<'f>)> = Vec::new();
+    for (other, theirs) in patterns {
+        // The admin has a route in any case, and one that is open for some methods is closed for the others.
+        let has_a_route =
+            other.kind == "admin" || open.iter().any(|one| std::ptr::eq(one.endpoint, *other));
+        let is_within = |one: &Open<'_>| matches!(one.effect_on(other, theirs), Effect::Guard);
+        let is_there = found.iter().any(|(_, pattern)| *pattern == theirs);
+        if !has_a_route && !is_there && open.iter().any(is_within) {
+            found.push((other, theirs));
+        }
+    }
+    // Below a folder that is closed nothing else need be.
+    let covered = |theirs: &Pattern<'_>| {
+        found.iter().any(|(_, folder)| {
+            folder.rest
+                && *folder != theirs
+                && folder.meets(theirs)
+                && theirs.is_before(folder)
+                && !folder.segments.contains(&ANY)
+        })
+    };
+    found.iter().filter(|(_, theirs)| !covered(theirs)).map(|(one, _)| *one).collect()
+}
+
+/// What a route takes without `methods`.
+pub(super) const ALL: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
