@@ -164,7 +164,7 @@ pub struct SimpleJwtIssuer {
     pub check_revoke_token: bool,
     /// Are its refresh tokens taken over?
     pub take_over_refresh: bool,
-    /// The database whose blacklist is asked then (`rest_framework_simplejwt.token_blacklist`).
+    /// The database whose blacklist is asked (`rest_framework_simplejwt.token_blacklist`).
     pub blacklist: Option<Database>,
 }
 

@@ -23,10 +23,11 @@
 //! session.
 //!
 //! There are three ways to judge (`Way`): a token says all itself, and neither the first look nor a later one does any I/O
-//! of its own; for other kinds somebody must be asked; a name and a password are a sign-in each time, remembered for a
+//! of its own (unless its service keeps a blacklist, see `blacklisted`); for other kinds somebody must be asked; a name and a password are a sign-in each time, remembered for a
 //! moment. A new kind is a file here with an `Issuer` or an `Asked`, and a line in `open`.
 
 mod basic;
+mod blacklisted;
 mod django_session;
 mod drf_token;
 mod ends;
@@ -54,10 +55,10 @@ use self::ends::{FOR_GOOD, keyed};
 pub use self::key::IssuerKeyError;
 pub(super) use self::mint::Mints;
 pub(super) use self::outstanding::Outstanding;
-use self::outstanding::TakeOver;
 use self::reading::Readings;
 pub(super) use self::reading::{Shown, Unreadable};
 pub(super) use self::refused::{is_anothers, public};
+use self::simplejwt::SimpleJwt;
 pub(super) use self::user::Known;
 use self::user::User;
 use self::users::Users;
@@ -170,6 +171,8 @@ pub struct Issued {
     own_end: Option<Digest>,
     own_end_kept_until: Timestamp,
     deny_for: Duration,
+    /// Kept where a blacklist knows it by that.
+    token_id: Option<Box<str>>,
     has_id: bool,
     /// It has no `exp`, and `expires_at` is the issuer's `max_age`.
     is_too_old_after: bool,
@@ -205,23 +208,24 @@ struct One {
     has_sessions: bool,
     refusals: Refusals,
     way: Way,
-    take_over: Option<TakeOver>,
+    /// What takes refresh tokens over, if that is wanted.
+    take_over: Option<SimpleJwt>,
+    /// What the service itself has taken back, if that is asked for.
+    blacklist: Option<TokenBlacklist>,
 }
 
-/// What takes refresh tokens over, if that is wanted.
-fn take_over(
-    settings: &IssuerSettings,
-    databases: &Databases,
-) -> Result<Option<TakeOver>, IssuerKeyError> {
+fn take_over(settings: &IssuerSettings) -> Result<Option<SimpleJwt>, IssuerKeyError> {
     let IssuerKind::SimpleJwt(kind) = &settings.kind else { return Ok(None) };
     if !kind.take_over_refresh {
         return Ok(None);
     }
-    let refresh = simplejwt::SimpleJwt::refresh(key::read(settings, &kind.signature)?, kind);
-    let blacklist = kind.blacklist.as_ref().map(|database| {
-        TokenBlacklist::new(&settings.directory, databases.open(database, Access::Read))
-    });
-    Ok(Some(TakeOver { refresh, blacklist }))
+    Ok(Some(SimpleJwt::refresh(key::read(settings, &kind.signature)?, kind)))
+}
+
+fn blacklist(settings: &IssuerSettings, databases: &Databases) -> Option<TokenBlacklist> {
+    let IssuerKind::SimpleJwt(kind) = &settings.kind else { return None };
+    let database = databases.open(kind.blacklist.as_ref()?, Access::Read);
+    Some(TokenBlacklist::new(&settings.directory, database))
 }
 
 /// Opens an issuer's key. Here is the list of kinds.
@@ -229,7 +233,7 @@ fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerK
     Ok(match &settings.kind {
         IssuerKind::SimpleJwt(kind) => {
             let key = key::read(settings, &kind.signature)?;
-            Way::Said(Box::new(simplejwt::SimpleJwt::new(key, kind)))
+            Way::Said(Box::new(SimpleJwt::new(key, kind)))
         }
         IssuerKind::Jwt { signature, claim, max_age, .. } => {
             let key = key::read(settings, signature)?;
@@ -254,8 +258,7 @@ pub async fn try_out(settings: &IssuerSettings, databases: &Databases) -> Result
         let named = |why| format!("the issuer {}: {why}", settings.name);
         asked.try_out().await.map_err(named)?;
     }
-    let over = take_over(settings, databases).map_err(|error| error.to_string())?;
-    if let Some(TakeOver { blacklist: Some(blacklist), .. }) = over {
+    if let Some(blacklist) = blacklist(settings, databases) {
         let named = |error| format!("the issuer {}: its blacklist: {error}", settings.name);
         blacklist.holds("").await.map_err(named)?;
     }
@@ -293,7 +296,8 @@ impl Issuers {
                     _ => Refusals::Gateway,
                 },
                 way: open(settings, databases)?,
-                take_over: take_over(settings, databases)?,
+                take_over: take_over(settings)?,
+                blacklist: blacklist(settings, databases),
             });
         }
         let is_simplejwt = |one: &IssuerSettings| matches!(one.kind, IssuerKind::SimpleJwt(_));
@@ -420,6 +424,7 @@ impl Issuers {
             own_end,
             own_end_kept_until,
             deny_for: judged.deny_for,
+            token_id: judged.token_id.filter(|_| one.blacklist.is_some()).map(Into::into),
             has_id,
             is_too_old_after,
             look: Look { asked_at: AtomicU64::new(at.as_millis()), ..Look::default() },
@@ -468,6 +473,11 @@ impl Look {
 }
 
 impl Turn<'_> {
+    /// The answer changed nothing; the next look is due as long from now.
+    fn done(self, at: Timestamp) {
+        self.0.asked_at.store(at.as_millis(), Ordering::Relaxed);
+    }
+
     /// Nobody could be asked; the next try may come a second from now.
     fn failed(self, every: Duration, at: Timestamp) {
         let asked_at = at.plus(user::ASK_AGAIN).minus(every.min(ASK_AGAIN));

@@ -9,24 +9,16 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::simplejwt::SimpleJwt;
 use super::user::{Known, User};
 use super::{Issuers, Password, is_anothers, keyed};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::directory::blacklist::TokenBlacklist;
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
 use crate::store::{Keep, NewStamp, StoreError};
 
 /// A mark outlives its token by as much, so that no two clocks can disagree about it.
 const MARK_SPARE: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// An issuer whose refresh tokens are taken over.
-pub(super) struct TakeOver {
-    pub(super) refresh: SimpleJwt,
-    pub(super) blacklist: Option<TokenBlacklist>,
-}
 
 /// A good refresh token of an issuer's.
 pub(in crate::auth) struct Outstanding {
@@ -59,7 +51,7 @@ impl Issuers {
         let mut refused = Vec::new();
         for (index, one) in self.all.iter().enumerate() {
             let Some(take_over) = &one.take_over else { continue };
-            let judged = match take_over.refresh.verify(token, at) {
+            let judged = match take_over.verify(token, at) {
                 _ if one.is_over(at) => Err(IssuedRefusal::NoLongerAccepted),
                 judged => judged.map_err(IssuedRefusal::from),
             };
@@ -126,16 +118,10 @@ impl Issuers {
         token: &Outstanding,
     ) -> Result<(), IssuedRefusal> {
         let one = self.all.get(token.index).ok_or(IssuedRefusal::NoLongerAccepted)?;
-        let blacklist = one.take_over.as_ref().and_then(|one| one.blacklist.as_ref());
-        let Some(blacklist) = blacklist else { return Ok(()) };
-        match blacklist.holds(&token.token_id).await {
-            Ok(false) => Ok(()),
-            Ok(true) => Err(IssuedRefusal::Blacklisted),
-            Err(error) => {
-                tracing::warn!(%error, "a service's blacklist cannot be asked");
-                Err(IssuedRefusal::Unavailable)
-            }
+        if one.has_taken_back(&token.token_id).await? {
+            return Err(IssuedRefusal::Blacklisted);
         }
+        Ok(())
     }
 
     /// Its user, as the directory says at this moment. A session is going to begin, so nothing that was known before will

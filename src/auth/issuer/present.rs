@@ -127,10 +127,15 @@ impl Auth {
         let before = self.memory.recall_issued(index, credential);
         match (&one.way, before) {
             (Way::Said(_), Some(issued)) => {
-                self.holds(one, &issued, at).await.map(|identity| Found::Itself(issued, identity))
+                let identity = self.holds(one, &issued, at).await?;
+                self.refuse_taken_back_since(one, &issued, credential, at).await?;
+                Ok(Found::Itself(issued, identity))
             }
             (Way::Said(issuer), None) => match issuer.judge(credential, at)? {
-                Said::All(judged) => self.remember(one, index, credential, judged, at).await,
+                Said::All(judged) => {
+                    self.issuers.refuse_taken_back(one, &judged, at).await?;
+                    self.remember(one, index, credential, judged, at).await
+                }
                 Said::Session { session, user, expires_at } => {
                     let live = self.of_session(one, &session, &user, at).await?;
                     let expires_at = expires_at.unwrap_or(live.expires_at);

@@ -39,12 +39,18 @@ impl SimpleJwt {
     /// Everything about a token but its user.
     pub(super) fn verify(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
         let verified = simplejwt::verify(&self.key, &self.rules, token, at)?;
+        // Under the same `jti` the last one ends a lifetime after the last moment at which it can be refreshed.
+        let lifetime =
+            verified.issued_at.map_or(Duration::ZERO, |iat| verified.expires_at.since(iat));
+        let deny_for = verified
+            .refresh_expires_at
+            .map_or(Duration::ZERO, |until| until.since(at).saturating_add(lifetime));
         Ok(Judged {
             user: verified.user.ok_or(NotAccepted::NoUser)?,
             issued_at: verified.issued_at,
             expires_at: Some(verified.expires_at.plus(self.rules.expected.leeway)),
             token_id: Some(verified.token_id),
-            deny_for: Duration::ZERO,
+            deny_for,
             password: if self.check_revoke_token {
                 Password::Print(verified.password)
             } else {

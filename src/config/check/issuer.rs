@@ -231,7 +231,7 @@ fn simplejwt(
     directory: Option<&DirectorySettings>,
 ) -> SimpleJwtIssuer {
     let take_over_refresh = table.flag("take_over_refresh").unwrap_or(false);
-    let blacklist = blacklist(table, take_over_refresh, directory);
+    let blacklist = blacklist(table, directory);
     let token_type = |text: &str| match text {
         // Both say themselves what they are; a refresh token proves nothing in a request.
         "access" => Ok(TokenType::Access),
@@ -257,21 +257,10 @@ fn simplejwt(
     }
 }
 
-/// It is asked when a token is taken over: in the database in which the issuer's users are.
-fn blacklist(
-    table: &Table<'_>,
-    take_over_refresh: bool,
-    directory: Option<&DirectorySettings>,
-) -> Option<Database> {
+/// It is asked in the database in which the issuer's users are.
+fn blacklist(table: &Table<'_>, directory: Option<&DirectorySettings>) -> Option<Database> {
     if !table.flag("blacklist").unwrap_or(false) {
         return None;
-    }
-    if !take_over_refresh {
-        table.error(
-            "blacklist",
-            Wrong::new("is asked for tokens that are taken over, and none is")
-                .help("set take_over_refresh = true, or remove it"),
-        );
     }
     let DirectoryKind::Django(django) = &directory?.kind else {
         table.error(

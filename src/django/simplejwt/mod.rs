@@ -45,6 +45,8 @@ pub struct Verified {
     pub issued_at: Option<Timestamp>,
     /// `exp`
     pub expires_at: Timestamp,
+    /// `refresh_exp`: until then the service gives a sliding token, which keeps its `jti`, a later `exp`.
+    pub refresh_expires_at: Option<Timestamp>,
     /// `hash_password`: what [`password_print`] of the user's password must be where `CHECK_REVOKE_TOKEN` is on.
     pub password: Option<String>,
 }
@@ -143,7 +145,10 @@ pub fn verify(
         return Err(NotAccepted::NoUser);
     }
     let password = claims.get("hash_password").and_then(Value::as_str).map(str::to_owned);
-    Ok(Verified { user, token_id, issued_at: claims.date("iat")?, expires_at, password })
+    let is_sliding = *token_type == TokenType::Sliding;
+    let refresh_expires_at = if is_sliding { claims.date("refresh_exp")? } else { None };
+    let issued_at = claims.date("iat")?;
+    Ok(Verified { user, token_id, issued_at, expires_at, refresh_expires_at, password })
 }
 
 /// Verifies a hand-made token whose user's id is in `claim`.

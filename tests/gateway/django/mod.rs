@@ -3,6 +3,7 @@
 mod admin;
 mod alias_jwt;
 mod alias_session;
+mod blacklist;
 mod carry;
 mod changes;
 mod credentials;

@@ -1,3 +1,4 @@
+mod blacklisted;
 mod reasons;
 
 use std::sync::atomic::{AtomicBool, Ordering};
