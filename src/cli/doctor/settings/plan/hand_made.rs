@@ -106,7 +106,7 @@ impl Planner<'_> {
         self.hand_made_key(&mut block, made, algorithm, weak_secret(made.key.expose()).is_some());
         block.string("header", &made.header, "");
         block.string("user_id_claim", claim, "the claim with the user's id");
-        let has_a_route = |path: &&String| self.routes.contains(*path);
+        let has_a_route = |path: &&String| self.written.iter().any(|(there, ..)| there == *path);
         let paths = class.alone_at.iter().filter(|path| !has_a_route(path));
         for path in paths.filter_map(|path| route_path(path)) {
             block.table("[[route]]");

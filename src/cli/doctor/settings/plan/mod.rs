@@ -51,8 +51,8 @@ struct Planner<'f> {
     choices: Choices,
     toml: Toml,
     files: Vec<(String, Secret)>,
-    /// The paths of the routes so far.
-    routes: Vec<String>,
+    /// The routes so far: path, whether it is exact, and methods (none are all).
+    written: Vec<(String, bool, Vec<String>)>,
     report: &'f mut Report,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn plan(facts: &Facts, addresses: &Addresses, report: &mut Report) ->
         choices,
         toml: Toml::default(),
         files: Vec::new(),
-        routes: Vec::new(),
+        written: Vec::new(),
         report,
     };
     planner.head();

@@ -32,8 +32,17 @@ pub(super) struct Opened<'f> {
     pub(super) open: Vec<Open<'f>>,
     /// Patterns that need a closed route of their own, since an open one is wider.
     pub(super) closed: Vec<&'f Endpoint>,
-    /// What stays closed although strangers are served there: path and method, and the path that is in the way.
-    pub(super) given_up: Vec<(String, String)>,
+    pub(super) given_up: Vec<GivenUp>,
+}
+
+/// What stays closed although strangers are served there.
+pub(super) struct GivenUp {
+    /// Methods and path.
+    pub(super) what: String,
+    /// The path that would be opened with it.
+    pub(super) because: String,
+    /// Is it the class of the view that says it is for strangers?
+    pub(super) is_public: bool,
 }
 
 /// What an open pattern would do to another one.
@@ -135,7 +144,8 @@ pub(super) fn opened<'f>(
     loop {
         let before = open.clone();
         let admits = |other: &Endpoint, method: &str| {
-            before.iter().any(|one| std::ptr::eq(one.endpoint, other) && one.takes(method))
+            other.kind == "files"
+                || before.iter().any(|one| std::ptr::eq(one.endpoint, other) && one.takes(method))
         };
         let leak = |one: &Open<'_>, method: &str| {
             patterns.iter().find(|(other, theirs)| {
@@ -156,8 +166,11 @@ pub(super) fn opened<'f>(
             }
             if !lost.is_empty() {
                 let below = if one.endpoint.rest { "below " } else { "" };
-                given_up
-                    .push((format!("{} {below}{}", lost.join(", "), one.endpoint.path), because));
+                given_up.push(GivenUp {
+                    what: format!("{} {below}{}", lost.join(", "), one.endpoint.path),
+                    because,
+                    is_public: one.access == "public",
+                });
             }
             if kept.len() < asked.len() {
                 one.methods = Some(kept);
@@ -180,8 +193,8 @@ fn guards<'f>(patterns: &[(&'f Endpoint, Pattern<'f>)], open: &[Open<'f>]) -> Ve
     let mut found: Vec<(&'f Endpoint, &Pattern<'f>)> = Vec::new();
     for (other, theirs) in patterns {
         // The admin has a route in any case, and one that is open for some methods is closed for the others.
-        let has_a_route =
-            other.kind == "admin" || open.iter().any(|one| std::ptr::eq(one.endpoint, *other));
+        let has_a_route = matches!(other.kind.as_str(), "admin" | "files")
+            || open.iter().any(|one| std::ptr::eq(one.endpoint, *other));
         let is_within = |one: &Open<'_>| matches!(one.effect_on(other, theirs), Effect::Guard);
         let is_there = found.iter().any(|(_, pattern)| *pattern == theirs);
         if !has_a_route && !is_there && open.iter().any(is_within) {

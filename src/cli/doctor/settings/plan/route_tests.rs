@@ -160,6 +160,28 @@ fn a_catch_all_opens_what_no_other_pattern_takes() {
 }
 
 #[test]
+fn a_place_has_one_route_whatever_says_so() {
+    let (config, _) = config_of(&[
+        ("/static/", "files", NONE, "rest"),
+        ("/static/", "files", NONE, ""),
+        ("/logout/", "knox-logout", NONE, "slash"),
+        ("/", "", GET, "rest"),
+    ]);
+    for (path, expected) in [("/static/a.css", Access::Public), ("/about/", Access::Optional)] {
+        assert_eq!(access(&config, "GET", path), expected, "{path}");
+    }
+    assert!(config.routes.iter().all(|route| route.path != "/logout"), "it is the gateway's own");
+}
+
+#[test]
+fn a_sign_in_that_cannot_be_opened_alone_is_a_failure() {
+    let (config, said) =
+        config_of(&[("/*/login/", "login", NONE, ""), ("/*/login/", "", NONE, "total")]);
+    says(&said, Mark::Failure, "a route would open more than that");
+    assert_eq!(access(&config, "POST", "/x/login/"), Access::SignedIn);
+}
+
+#[test]
 fn words_in_a_path_open_nothing() {
     let words = [
         "/accounts/2fa/totp/activate/",

@@ -5,10 +5,11 @@
 
 use super::super::facts::Endpoint;
 use super::forms::TOKEN;
-use super::open::{self, ALL, Open};
+use super::open::{self, ALL, GivenUp, Open};
 use super::toml::quoted;
 use super::{Planner, UPSTREAM};
 use crate::cli::doctor::finding::Mark;
+use crate::config::OwnPath;
 use crate::wire::path::CanonicalPath;
 
 /// What people reach before they are signed in, whatever the method.
@@ -98,7 +99,9 @@ impl Planner<'_> {
             } else {
                 asked.push(format!("{line} ({})", one.why));
             }
-            if one.endpoint.redirects_to_slash {
+            let without_slash = one.endpoint.path.trim_end_matches('/');
+            let is_ours = OwnPath::ALL.iter().any(|own| own.default_path() == Some(without_slash));
+            if one.endpoint.redirects_to_slash && !is_ours {
                 self.route(&Written::without_slash(one), None, &[]);
             }
             if let Some(others) = written.others() {
@@ -152,7 +155,7 @@ impl Planner<'_> {
     }
 
     /// What was asked for as a stranger, and what came of it.
-    fn tell_asked(&mut self, open: &[String], given_up: &[(String, String)]) {
+    fn tell_asked(&mut self, open: &[String], given_up: &[GivenUp]) {
         let urls = &self.facts.urls;
         if !open.is_empty() {
             self.report.tell(
@@ -186,7 +189,7 @@ impl Planner<'_> {
                 format!(
                     "Where they are for strangers, ask again with content in the database, or add a route with access = \
                      \"optional\":\n{}",
-                    unknown.join("\n")
+                    some_of(&unknown)
                 ),
             );
         }
@@ -202,16 +205,29 @@ impl Planner<'_> {
                 Mark::Note,
                 "strangers",
                 format!("{} pages answered a stranger in a way that opens nothing here", odd.len()),
-                odd.join("\n"),
+                some_of(&odd),
             );
         }
-        if !given_up.is_empty() {
-            let lines = given_up.iter().map(|(what, other)| format!("{what}, because of {other}"));
+        let lines = |is_public: bool| -> Vec<String> {
+            let of_this = given_up.iter().filter(|one| one.is_public == is_public);
+            of_this.map(|one| format!("{}, because of {}", one.what, one.because)).collect()
+        };
+        for (mark, lines) in [(Mark::Failure, lines(true)), (Mark::Warning, lines(false))] {
+            if !lines.is_empty() {
+                self.report.tell(
+                    mark,
+                    "strangers",
+                    "for strangers, and closed here all the same: a route would open more than that",
+                    lines.join("\n"),
+                );
+            }
+        }
+        if urls.asked == 0 && urls.endpoints.iter().any(|one| !one.view.is_empty()) {
             self.report.tell(
                 Mark::Warning,
                 "strangers",
-                "served to strangers, and closed here all the same: a route would open more than that",
-                lines.collect::<Vec<_>>().join("\n"),
+                "no page could be asked for as a stranger",
+                "All that no class is known of asks for a sign-in.",
             );
         }
     }
@@ -256,8 +272,18 @@ impl Planner<'_> {
     }
 
     fn route(&mut self, written: &Written<'_>, bearer: Option<&str>, cookie: &[&str]) {
+        // Two settings can say the same place.
+        if self.written.iter().any(|(path, exact, methods)| {
+            let same = *path == written.path && *exact == written.exact;
+            same && (methods.is_empty()
+                || written.methods.is_empty()
+                || methods.iter().any(|one| written.methods.contains(&one.as_str())))
+        }) {
+            return;
+        }
+        let methods = written.methods.iter().map(ToString::to_string).collect();
+        self.written.push((written.path.clone(), written.exact, methods));
         let name = self.route_name(&written.path);
-        self.routes.push(written.path.clone());
         let toml = &mut self.toml;
         toml.table("[[route]]");
         toml.string("name", &name, "");
@@ -308,6 +334,18 @@ impl Planner<'_> {
         if same == 0 { name } else { format!("{name}-{}", same + 1) }
     }
 }
+
+/// The first of them, a line each.
+fn some_of(lines: &[&str]) -> String {
+    let mut some = lines.iter().take(LINES).copied().collect::<Vec<_>>().join("\n");
+    if lines.len() > LINES {
+        some.push_str(&format!("\n… and {} more", lines.len() - LINES));
+    }
+    some
+}
+
+/// So many lines of a list are told.
+const LINES: usize = 15;
 
 /// A route in the making.
 #[derive(Clone)]

@@ -57,7 +57,7 @@ pub(super) fn project() -> Value {
                 endpoint("/api/token/refresh/", "simplejwt-refresh"),
                 endpoint("/accounts/password_reset/", "password-reset"),
             ],
-            "admins": ["/admin/"], "view_classes": [], "paths": ["/api/token/", "/api/token/refresh/"],
+            "admins": ["/admin/"], "view_classes": [], "paths": ["/api/token/", "/api/token/refresh/"], "asked": 3,
         },
         "taken": [], "static_url": "/static/", "media_url": "/media/", "debug": false, "allowed_hosts": ["shop.example"],
         "trusted_origins": [], "csrf_cookie": "csrftoken", "proxy_ssl_header": ["HTTP_X_FORWARDED_PROTO", "https"], "ssl_redirect": false,

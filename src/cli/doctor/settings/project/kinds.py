@@ -103,6 +103,9 @@ VIEWS = {
 FUNCTIONS = {
     "django.contrib.auth.views.logout_then_login": "logout",
     "django.views.i18n.set_language": "for-everybody",
+    # A page of Wagtail's with a password of its own.
+    "wagtail.views.authenticate_with_password": "for-everybody",
+    "wagtail.documents.views.serve.authenticate_with_password": "for-everybody",
     "social_django.views.auth": "sign-in-step",
     "social_django.views.complete": "sign-in-step",
 }

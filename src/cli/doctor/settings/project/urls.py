@@ -43,7 +43,8 @@ def entries_of():
 
     walk(top, [], "")
     if localized:
-        languages = [code for code, _ in settings.LANGUAGES]
+        own = attempt("LANGUAGE_CODE", lambda: translation.get_supported_language_variant(settings.LANGUAGE_CODE), "")
+        languages = sorted((code for code, _ in settings.LANGUAGES), key=lambda code: code != own)
         if len(languages) > MOST_LANGUAGES:
             problems.append(f"LANGUAGES has {len(languages)} languages: only the first {MOST_LANGUAGES} have routes")
         for language in languages[:MOST_LANGUAGES]:
