@@ -49,6 +49,8 @@ mod layers;
 mod operate;
 // The hashing pool is full, the store fails: what goes on and what does not.
 mod outage;
+// Projects of real packages, with the gateway and without.
+mod projects;
 // Rotation, races, reuse and verification of tokens.
 mod refresh;
 // Protections that no other module shows.

@@ -1,0 +1,211 @@
+//! Projects of real packages, as their documentation sets them up, and what a person does there.
+//!
+//! The projects and the scripts are in `tests/projects`. Each script runs against the service itself, and each step must end
+//! as it says. `--nocapture` prints the steps.
+
+// One test a project: which steps may end differently, and why.
+mod packages;
+
+use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::support::django::root;
+use crate::support::gateway::signal;
+
+/// A project's service: gunicorn with one worker, on a copy of the project of its own.
+struct Service {
+    child: Child,
+    folder: TempDir,
+    address: SocketAddr,
+}
+
+/// How a step ended.
+#[derive(Debug, Deserialize)]
+struct Step {
+    step: String,
+    status: String,
+    outcome: String,
+    /// Whether the page showed what the script expects of it.
+    fine: bool,
+}
+
+impl Service {
+    fn start(name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(&prepared(name), folder.path());
+        let file = |name: &str| std::fs::File::create(folder.path().join(name)).unwrap();
+        let child = python()
+            .args(["-m", "gunicorn", "--bind", "127.0.0.1:0", "--workers", "1"])
+            .args(["--no-control-socket", &wsgi(folder.path())])
+            .current_dir(folder.path())
+            .stdout(file("stdout"))
+            .stderr(file("log"))
+            .spawn()
+            .unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut service = Self { child, folder, address };
+        service.address = patiently("gunicorn to listen", || {
+            if let Some(status) = service.child.try_wait().unwrap() {
+                panic!("gunicorn ended with {status}:\n{}", service.log());
+            }
+            let log = service.log();
+            let (_, address) = log.split_once("Listening at: http://")?;
+            address.split_whitespace().next()?.parse().ok()
+        });
+        service
+    }
+
+    /// Runs the project's script against this address; the service's mails are read from its output.
+    fn steps(&self, name: &str, address: SocketAddr, behind: bool) -> Vec<Step> {
+        let mails = self.folder.path().join("stdout");
+        let mut command = python();
+        command.arg(root().join("tests/projects/person.py"));
+        command.args(["steps", name, &address.to_string()]).arg(mails);
+        if behind {
+            command.arg("--gateway");
+        }
+        let output = command.stderr(Stdio::inherit()).output().unwrap();
+        assert!(output.status.success(), "{name}: the script failed\n{}", self.log());
+        let lines = String::from_utf8(output.stdout).unwrap();
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- gunicorn's log\n{}", self.log());
+        }
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // SIGQUIT: it ends its worker too, at once.
+            signal("QUIT", self.child.id());
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Runs a script without the gateway: each step must end as the script expects.
+fn without(name: &str) -> Vec<Step> {
+    let service = Service::start(name);
+    let steps = service.steps(name, service.address, false);
+    let odd: Vec<_> = steps.iter().filter(|step| !step.fine).collect();
+    assert!(odd.is_empty(), "{name}, without the gateway: {odd:#?}\n{}", service.log());
+    steps
+}
+
+/// A table of steps: one end a column.
+fn table(name: &str, columns: &[&[Step]]) -> String {
+    let mut text = format!("\n{name}\n");
+    for (at, step) in columns[0].iter().enumerate() {
+        write!(text, "  {:<58}", step.step).unwrap();
+        for column in columns {
+            let Step { status, outcome, .. } = &column[at];
+            write!(text, " | {status:<3} {outcome}").unwrap();
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The project with its tables and its people: made once, and again when what it is made of changes.
+fn prepared(name: &str) -> PathBuf {
+    let projects = root().join("tests/projects");
+    let mut hasher = DefaultHasher::new();
+    for source in ["requirements.txt", "person.py", "steps/people.py", &format!("steps/{name}.py")]
+    {
+        std::fs::read(projects.join(source)).unwrap().hash(&mut hasher);
+    }
+    for file in files(&projects.join(name)) {
+        (&file, std::fs::read(&file).unwrap()).hash(&mut hasher);
+    }
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("projects");
+    let made = all.join(format!("{name}-{:016x}", hasher.finish()));
+    if !made.exists() {
+        std::fs::create_dir_all(&all).unwrap();
+        let folder = tempfile::tempdir_in(&all).unwrap();
+        copy(&projects.join(name), folder.path());
+        let mut prepare = python();
+        prepare.arg(projects.join("person.py")).args(["prepare", name]).current_dir(folder.path());
+        let output = prepare.output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        // Another process may have been faster.
+        let _ = std::fs::rename(folder.path(), &made);
+    }
+    made
+}
+
+/// `mysite.wsgi`: of the folder that `startproject` made.
+fn wsgi(project: &Path) -> String {
+    let found = files(project).into_iter().find(|path| path.ends_with("wsgi.py")).unwrap();
+    format!("{}.wsgi", found.parent().unwrap().file_name().unwrap().display())
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    for file in files(from) {
+        let target = to.join(file.strip_prefix(from).unwrap());
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(&file, &target).unwrap();
+    }
+}
+
+/// Like `support::eventually`, for what takes longer on a busy machine: these packages need seconds to be imported.
+fn patiently<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(started.elapsed() < Duration::from_secs(120), "waited for {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Python with the packages, which `scripts/setup-test` installs.
+fn python() -> Command {
+    let mut command = Command::new(venv().join("bin/python"));
+    command
+        .stdin(Stdio::null())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env_remove("DJANGO_SETTINGS_MODULE");
+    command
+}
+
+fn venv() -> &'static Path {
+    static VENV: OnceLock<PathBuf> = OnceLock::new();
+    VENV.get_or_init(|| {
+        let venv = root().join(".tools/projects-venv");
+        assert!(
+            venv.join(".requirements").exists(),
+            "run scripts/setup-test, which makes {}",
+            venv.display()
+        );
+        venv
+    })
+}
