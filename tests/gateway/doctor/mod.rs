@@ -1,5 +1,7 @@
 //! What the doctor finds out and writes, and a gateway that runs with it.
 
+// Small projects that decide otherwise than Django's own.
+mod projects;
 // Which URLs strangers may use, of small projects with real views.
 mod routes;
 // What is found out of a running service.

@@ -237,7 +237,7 @@ pub(crate) fn environment(database: &str) -> [(&'static str, String); 2] {
 }
 
 /// Python with Django, which `scripts/setup` makes. It runs here when that was not done.
-fn interpreter() -> &'static Path {
+pub(crate) fn interpreter() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let python = root().join(".tools/venv/bin/python");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
+use super::proof::Proof;
 use crate::secret::Secret;
 
 /// Everything that is known of the project.
@@ -38,6 +39,8 @@ pub(super) struct Facts {
     pub(super) ssl_redirect: bool,
     pub(super) use_tz: bool,
     pub(super) cors: bool,
+    /// Whether the gateway decides as Django does; none if nothing could be asked.
+    pub(super) proof: Option<Proof>,
     pub(super) wsgi: String,
     pub(super) asgi: String,
     /// What could not be read.
@@ -136,7 +139,9 @@ pub(super) struct Class {
     pub(super) kind: String,
     pub(super) header: String,
     pub(super) keyword: String,
-    pub(super) custom: bool,
+    /// Names of what it has otherwise than the package's class, and that decide something.
+    #[serde(default)]
+    pub(super) changes: Vec<String>,
     #[serde(default)]
     pub(super) hand_made: Option<HandMade>,
     /// The paths without parameters whose views name it, if they name no other.
@@ -286,6 +291,15 @@ impl Facts {
 
     pub(super) fn has_class(&self, kind: &str) -> bool {
         self.classes().any(|class| class.kind == kind)
+    }
+
+    /// A class of that kind which decides otherwise than the package's own. `like` tells which ones read the same tokens.
+    pub(super) fn changed_class(
+        &self,
+        kind: &str,
+        like: impl Fn(&Class) -> bool,
+    ) -> Option<&Class> {
+        self.classes().find(|class| class.kind == kind && !class.changes.is_empty() && like(class))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::config::{Config, LoadError, OwnPath};
 
 mod facts;
 mod plan;
+mod proof;
 mod python;
 mod write;
 

@@ -17,6 +17,8 @@ use crate::cli::Failure;
 const PROGRAM: &str = concat!(
     include_str!("project/start.py"),
     include_str!("project/values.py"),
+    include_str!("project/compare.py"),
+    include_str!("project/obstacles.py"),
     include_str!("project/stores.py"),
     include_str!("project/users.py"),
     include_str!("project/sessions.py"),
@@ -26,6 +28,12 @@ const PROGRAM: &str = concat!(
     include_str!("project/kinds.py"),
     include_str!("project/asking.py"),
     include_str!("project/urls.py"),
+    include_str!("project/lookups.py"),
+    include_str!("project/factors.py"),
+    include_str!("project/sign_in.py"),
+    include_str!("project/sample.py"),
+    include_str!("project/proxies.py"),
+    include_str!("project/proof.py"),
     include_str!("project/answer.py"),
 );
 

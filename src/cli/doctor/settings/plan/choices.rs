@@ -1,6 +1,7 @@
 //! What the blocks depend on together, decided once.
 
-use super::super::facts::{Database, Facts, SimpleJwt};
+use super::super::facts::{Class, Database, Facts, SimpleJwt};
+use super::sign_in;
 use crate::cli::doctor::finding::{Mark, Report};
 use crate::django::jws::{Algorithm, SigningKey, VerifyingKey};
 
@@ -8,6 +9,8 @@ use crate::django::jws::{Algorithm, SigningKey, VerifyingKey};
 pub(super) struct Choices {
     /// Can its users be asked?
     pub(super) directory: bool,
+    /// Does the service go on signing people in?
+    pub(super) follows: bool,
     /// The algorithm of SimpleJWT's tokens, if they are accepted.
     pub(super) simplejwt: Option<Algorithm>,
     /// Are its tokens made by a view or serializer of the project's own?
@@ -27,22 +30,26 @@ pub(super) struct Choices {
 impl Choices {
     pub(super) fn of(facts: &Facts, report: &mut Report) -> Self {
         let directory = users(facts, report);
+        let follows = sign_in::follows(facts, report);
         let simplejwt = facts.simplejwt.as_ref().filter(|_| directory).filter(|_| {
             facts.has_class("simplejwt")
                 || facts.urls.endpoints.iter().any(|one| one.kind.starts_with("simplejwt"))
         });
         let algorithm = simplejwt.and_then(|jwt| verifies(facts, jwt, report));
-        let mints = algorithm.zip(simplejwt).is_some_and(|(algorithm, jwt)| {
-            facts.has_class("simplejwt") && signs(algorithm, jwt, report)
-        });
-        let has_tokens = facts.has_class("drf-token") && !facts.authtoken_table.is_empty();
+        // Where the service signs people in, it is the one to know them by what it gave them.
+        let mints = !follows
+            && algorithm.zip(simplejwt).is_some_and(|(algorithm, jwt)| {
+                facts.has_class("simplejwt") && signs(algorithm, jwt, report)
+            });
+        let has_tokens = facts.drf_token_class().is_some() && !facts.authtoken_table.is_empty();
         Self {
             directory,
+            follows,
             mints,
-            drf_tokens: directory && !mints && has_tokens,
+            drf_tokens: directory && !follows && !mints && has_tokens,
             simplejwt: algorithm,
             custom_tokens: algorithm.is_some() && custom_tokens(facts, report),
-            sessions: directory && makes_sessions(facts, report),
+            sessions: directory && !follows && makes_sessions(facts, report),
             remote_user: remote_user(facts, report),
             names: Vec::new(),
         }
@@ -82,6 +89,9 @@ fn verifies(facts: &Facts, jwt: &SimpleJwt, report: &mut Report) -> Option<Algor
         );
         None
     };
+    if let Some(class) = facts.changed_class("simplejwt", |_| true) {
+        return refused(class.decides_itself());
+    }
     let Some(algorithm) = Algorithm::ALL.into_iter().find(|one| one.name() == jwt.algorithm) else {
         return refused(format!("ALGORITHM is {:?}", jwt.algorithm));
     };
@@ -168,6 +178,24 @@ fn makes_sessions(facts: &Facts, report: &mut Report) -> bool {
         "The admin and other views that want a session are left to the service's own sign-in.",
     );
     false
+}
+
+impl Facts {
+    /// The class whose tokens are taken over: the package's own, if no other one reads the same with rules of its own.
+    pub(super) fn drf_token_class(&self) -> Option<&Class> {
+        self.classes().find(|class| {
+            let reads_the_same =
+                |other: &Class| other.keyword().eq_ignore_ascii_case(class.keyword());
+            class.kind == "drf-token" && self.changed_class("drf-token", reads_the_same).is_none()
+        })
+    }
+}
+
+impl Class {
+    /// Why its tokens are not taken over.
+    pub(super) fn decides_itself(&self) -> String {
+        format!("{} has its own {}", self.name, self.changes.join(", "))
+    }
 }
 
 fn remote_user(facts: &Facts, report: &mut Report) -> Option<String> {

@@ -38,12 +38,29 @@ impl Planner<'_> {
         self.toml.table("[[directory]]");
         self.toml.string("kind", "django", "the service's own users and passwords, read only");
         self.database(database);
-        self.toml.string("user_table", &user.table, &format!("AUTH_USER_MODEL, {}", user.label));
+        let proof = facts.proof.as_ref();
+        let place = |table: &str| proof.and_then(|proof| proof.tables.get(table)?.clone());
+        // A schema can be in `db_table`: Django quotes it, and the database says what that is.
+        let table = place(&user.table).map_or_else(|| user.table.clone(), |(_, table)| table);
+        self.toml.string("user_table", &table, &format!("AUTH_USER_MODEL, {}", user.label));
+        if let Some(proof) = proof {
+            if !matches!(proof.schema.as_str(), "" | "public") {
+                self.toml.string(
+                    "schema",
+                    &proof.schema,
+                    "where the service's own connection finds it",
+                );
+            }
+            if proof.username_case == "fold" {
+                self.toml.string("username_case", "fold", "get_by_natural_key compares so");
+            }
+        }
         self.hashers();
         if user.groups.is_none() {
             self.toml.flag("groups", false, "the model has none");
         }
         self.columns(user);
+        self.what_else_is_asked();
         self.report.add(
             Mark::Fine,
             "directory",
@@ -52,20 +69,6 @@ impl Planner<'_> {
                 user.label, user.table, database.kind, user.username_field
             ),
         );
-        let others: Vec<&str> = facts
-            .backends
-            .iter()
-            .map(String::as_str)
-            .filter(|backend| !KNOWN_BACKENDS.contains(backend))
-            .collect();
-        if !others.is_empty() {
-            self.report.tell(
-                Mark::Warning,
-                "directory",
-                format!("AUTHENTICATION_BACKENDS has others than Django's: {}", others.join(", ")),
-                "The gateway checks passwords of the user table as ModelBackend does; who signs in by another backend alone is not known to it.",
-            );
-        }
     }
 
     /// `database`, and the keys beside it.
@@ -194,9 +197,3 @@ impl Planner<'_> {
         }
     }
 }
-
-const KNOWN_BACKENDS: [&str; 3] = [
-    "django.contrib.auth.backends.ModelBackend",
-    "django.contrib.auth.backends.RemoteUserBackend",
-    "allauth.account.auth_backends.AuthenticationBackend",
-];

@@ -25,6 +25,9 @@ impl Planner<'_> {
     /// The forms of callers with a token, and of those with a cookie.
     pub(super) fn form_names(&self) -> (Option<&'static str>, Option<&'static str>) {
         let choices = &self.choices;
+        if choices.follows && choices.remote_user.is_none() {
+            return (None, None);
+        }
         let drf = choices.mints.then_some(DRF).or(choices.drf_tokens.then_some(TOKEN));
         if choices.remote_user.is_some() {
             return (Some(SERVER), Some(SERVER));
@@ -49,7 +52,7 @@ impl Planner<'_> {
     /// Are there callers with `Authorization` of the service's own, besides SimpleJWT's?
     fn has_token_issuer(&self) -> bool {
         let facts = self.facts;
-        let tokens = facts.has_class("drf-token") && !facts.authtoken_table.is_empty();
+        let tokens = facts.drf_token_class().is_some() && !facts.authtoken_table.is_empty();
         let basic = facts.rest_framework.as_ref().is_some_and(|rest| rest.written);
         tokens || (basic && facts.has_class("basic"))
     }
@@ -72,9 +75,13 @@ impl Planner<'_> {
         if let (true, Some(sessions)) = (self.choices.sessions, &facts.sessions) {
             self.session_form(sessions);
         }
+        if self.choices.follows {
+            self.toml.note("By the credential that the service gave them, which goes on to it.");
+            return;
+        }
         if self.form_names().0.is_none() && self.has_token_issuer() {
             self.report.tell(
-                Mark::Warning,
+                Mark::Failure,
                 "identity",
                 "callers with a token or HTTP Basic are known to the gateway, and REST framework's views do not find them",
                 "Views find the caller in X-User-Id: docs/identity-forms.md has the middleware for that.",
@@ -136,7 +143,7 @@ impl Planner<'_> {
     /// The one way to be known to `TokenAuthentication` is the token that its table has.
     fn drf_token(&mut self) {
         let facts = self.facts;
-        let Some(class) = facts.classes().find(|class| class.kind == "drf-token") else { return };
+        let Some(class) = facts.drf_token_class() else { return };
         self.toml.note(
             "REST framework's views find the caller by their own token, which the gateway reads and never makes.",
         );

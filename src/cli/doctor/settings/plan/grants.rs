@@ -36,7 +36,7 @@ impl Planner<'_> {
             all.push(read(&["id", "name"], &groups.group_table));
             all.push(read(&[&groups.user_column, &groups.group_column], &groups.membership_table));
         }
-        if facts.has_class("drf-token") && !facts.authtoken_table.is_empty() {
+        if facts.drf_token_class().is_some() && !facts.authtoken_table.is_empty() {
             all.push(read(&["key", "user_id", "created"], &facts.authtoken_table));
         }
         if self.asks_blacklist() {

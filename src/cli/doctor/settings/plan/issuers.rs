@@ -87,15 +87,6 @@ impl Planner<'_> {
             "simplejwt",
             format!("tokens that it has issued stay good ({}, {})", algorithm.name(), jwt.header),
         );
-        let own = self.facts.classes().find(|class| class.kind == "simplejwt" && class.custom);
-        if let Some(own) = own {
-            self.report.tell(
-                Mark::Note,
-                "simplejwt",
-                format!("{} is a class of the project's own on top of JWTAuthentication", own.name),
-                "What it does besides (another header, a cookie, another user) is not known here: read it.",
-            );
-        }
         if jwt.update_last_login {
             self.report.add(
                 Mark::Note,
@@ -108,7 +99,22 @@ impl Planner<'_> {
     /// `TokenAuthentication`, with the keyword that its class has.
     fn drf_token_issuer(&mut self) {
         let facts = self.facts;
-        let class = facts.classes().find(|class| class.kind == "drf-token");
+        for class in facts.classes().filter(|class| class.kind == "drf-token") {
+            let says = format!("its tokens cannot be accepted: {}", class.decides_itself());
+            if !class.changes.is_empty() && !self.report.tells("drf-token", &says) {
+                self.report.tell(
+                    Mark::Failure,
+                    "drf-token",
+                    says,
+                    format!(
+                        "Authorization: {} is left to the service to judge, on routes that are open to strangers. On the others \
+                         such a token is refused.",
+                        class.keyword()
+                    ),
+                );
+            }
+        }
+        let class = facts.drf_token_class();
         let (Some(class), false) = (class, facts.authtoken_table.is_empty()) else { return };
         let keyword = class.keyword();
         let is_taken = self.choices.simplejwt.is_some()
@@ -118,7 +124,7 @@ impl Planner<'_> {
             });
         if is_taken {
             self.report.tell(
-                Mark::Warning,
+                Mark::Failure,
                 "drf-token",
                 format!("{} and SimpleJWT both read Authorization: {keyword}", class.name),
                 "Tokens of rest_framework.authtoken are not accepted at the gateway.",
@@ -148,6 +154,20 @@ impl Planner<'_> {
                 "basic",
                 "HTTP Basic is accepted by REST framework's own default alone, and not by the gateway",
                 "If clients use it: [[issuer]] kind = \"basic\".",
+            );
+            return;
+        }
+        let changed = facts.changed_class("basic", |_| true);
+        if changed.is_some() || self.choices.follows {
+            let why = changed.map_or_else(
+                || "the service decides itself who signs in".to_owned(),
+                |class| class.decides_itself(),
+            );
+            self.report.tell(
+                Mark::Failure,
+                "basic",
+                format!("HTTP Basic is not accepted at the gateway: {why}"),
+                "It is left to the service, on routes that are open to strangers. On the others such requests are refused.",
             );
             return;
         }

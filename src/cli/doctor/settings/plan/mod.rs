@@ -19,12 +19,15 @@ mod issuers;
 mod open;
 mod paths;
 #[cfg(test)]
+mod proof_tests;
+#[cfg(test)]
 mod route_tests;
 mod routes;
 mod service;
 #[cfg(test)]
 mod session_tests;
 mod sessions;
+mod sign_in;
 #[cfg(test)]
 mod tests;
 mod toml;
@@ -73,6 +76,7 @@ pub(super) fn plan(facts: &Facts, addresses: &Addresses, report: &mut Report) ->
     planner.head();
     planner.service(addresses);
     planner.routes();
+    planner.sign_in();
     planner.paths();
     planner.session();
     planner.login();

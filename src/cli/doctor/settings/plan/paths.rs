@@ -48,6 +48,9 @@ impl Planner<'_> {
                 format!("The gateway's own is at {to}."),
             );
         }
+        if self.choices.follows {
+            return;
+        }
         self.session_aliases();
         let Some(jwt) = facts.simplejwt.as_ref().filter(|_| self.choices.simplejwt.is_some())
         else {
@@ -121,7 +124,9 @@ impl Planner<'_> {
     /// Where the project makes the tokens itself, their claims are its own: whoever makes them refreshes them.
     pub(super) fn alias_of(&self, endpoint: &Endpoint) -> Option<OwnPath> {
         self.choices.simplejwt?;
-        if !endpoint.exact || endpoint.custom || endpoint.hidden || endpoint.stray {
+        // Where the service goes on signing people in, it is the one that gives out tokens.
+        let is_other = !endpoint.exact || endpoint.custom || endpoint.hidden || endpoint.stray;
+        if self.choices.follows || is_other {
             return None;
         }
         let makes_its_own = self.choices.custom_tokens;

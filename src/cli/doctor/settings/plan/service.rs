@@ -40,7 +40,7 @@ impl Planner<'_> {
                 );
             }
         }
-        self.scheme();
+        self.scheme(addresses);
         if facts.debug {
             self.report.add(
                 Mark::Warning,
@@ -51,7 +51,7 @@ impl Planner<'_> {
     }
 
     /// How the service learns that a request came over TLS.
-    fn scheme(&mut self) {
+    fn scheme(&mut self, addresses: &Addresses) {
         let facts = self.facts;
         let header = facts.proxy_ssl_header.first().map(String::as_str);
         match header {
@@ -88,13 +88,71 @@ impl Planner<'_> {
                 "SECURE_SSL_REDIRECT is on: listen with TLS (listen.https)",
             );
         }
-        if !facts.allowed_hosts.iter().any(|host| host == "*") && !facts.debug {
-            let hosts = facts.allowed_hosts.join(", ");
+        self.hosts(addresses);
+        self.client_addresses();
+    }
+
+    /// Django answers 400, without a word, to a host that it does not know.
+    fn hosts(&mut self, addresses: &Addresses) {
+        let facts = self.facts;
+        let allowed = &facts.allowed_hosts;
+        let listens = addresses.listen.rsplit_once(':').map_or("", |(host, _)| host);
+        let is_open = |host: &str| {
+            allowed.iter().any(|name| {
+                let below = name.strip_prefix('.');
+                name == "*"
+                    || name.eq_ignore_ascii_case(host)
+                    || below.is_some_and(|domain| {
+                        host.eq_ignore_ascii_case(domain) || host.ends_with(name.as_str())
+                    })
+            })
+        };
+        // With DEBUG and without names, this machine's own are allowed.
+        if is_open(listens) || (facts.debug && allowed.is_empty()) {
+            return;
+        }
+        let mut line: Vec<String> = allowed.iter().map(|name| quoted(name)).collect();
+        line.push(quoted(listens));
+        let line = format!("ALLOWED_HOSTS = [{}]", line.join(", "));
+        if allowed.is_empty() {
             self.report.tell(
-                Mark::Note,
+                Mark::Failure,
                 "hosts",
-                format!("ALLOWED_HOSTS is {hosts}"),
-                "The gateway hands on the client's Host. Open it under one of these names.",
+                "ALLOWED_HOSTS is empty: the service answers 400 to every request",
+                format!("Set it to the names under which people open the gateway, like {line}"),
+            );
+            return;
+        }
+        let first = allowed.first().map_or("", |name| name.trim_start_matches('.'));
+        self.report.tell(
+            Mark::Warning,
+            "hosts",
+            format!("ALLOWED_HOSTS is {}: to any other Host the service answers 400", allowed.join(", ")),
+            format!(
+                "The gateway hands on the client's Host. Open it as {first}; to try it at {listens}: {line}"
+            ),
+        );
+    }
+
+    /// What counts by address: behind a proxy, everybody has the proxy's.
+    fn client_addresses(&mut self) {
+        for one in self.facts.proof.iter().flat_map(|proof| &proof.address_readers) {
+            if one.is_right {
+                self.report.add(
+                    Mark::Fine,
+                    "address",
+                    format!("{} sees the client's address behind the gateway", one.package),
+                );
+                continue;
+            }
+            self.report.tell(
+                Mark::Failure,
+                "address",
+                format!(
+                    "{} would see {} for every client: what one of them does counts for all",
+                    one.package, one.seen
+                ),
+                format!("In the project's settings:\n{}", one.line),
             );
         }
     }

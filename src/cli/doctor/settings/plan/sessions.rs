@@ -78,10 +78,11 @@ impl<'f> Planner<'f> {
         };
         if let Some(why) = sessions.problem(facts) {
             self.report.tell(
-                Mark::Warning,
+                Mark::Failure,
                 "sessions",
                 format!("sessions that people have now are not accepted: {why}"),
-                "They sign in at the gateway once.",
+                "The gateway can neither judge nor follow them. [[directory]] kind = \"http\" asks the service's own sign-in, and the \
+                 form \"cookies\" keeps what it gives: docs/django.md.",
             );
             return;
         }
@@ -163,8 +164,10 @@ impl<'f> Planner<'f> {
             }
         };
         self.toml.string("cookie", &sessions.cookie, "SESSION_COOKIE_NAME");
+        let tried = facts.proof.as_ref().map(|proof| &proof.session_backend);
+        let tried = tried.filter(|backend| !backend.is_empty());
         let backend = facts.backends.iter().find(|backend| *backend == MODEL_BACKEND);
-        if let Some(backend) = backend.or(facts.backends.first()) {
+        if let Some(backend) = tried.or(backend).or(facts.backends.first()) {
             self.toml.string("backend", backend, "AUTHENTICATION_BACKENDS");
         }
         self.toml.duration("lifetime", longest, "not longer than SESSION_COOKIE_AGE");

@@ -48,6 +48,7 @@ def main(path, own_paths):
         "ssl_redirect": bool(settings.SECURE_SSL_REDIRECT),
         "use_tz": bool(settings.USE_TZ),
         "cors": any(name.startswith("corsheaders.") for name in settings.MIDDLEWARE),
+        "proof": attempt("the sign-in", lambda: proof(user)),
         "wsgi": str(getattr(settings, "WSGI_APPLICATION", "") or ""),
         "asgi": str(getattr(settings, "ASGI_APPLICATION", "") or ""),
         "problems": problems,

@@ -5,19 +5,32 @@ import inspect
 import textwrap
 
 
+HEADERS = ("www_authenticate_realm", "media_type", "authenticate_header")
+# Each with what it may have otherwise and still decides the same.
+CLASSES = (
+    ("rest_framework_simplejwt.authentication.JWTAuthentication", "simplejwt", HEADERS),
+    ("rest_framework.authentication.TokenAuthentication", "drf-token", HEADERS + ("keyword",)),
+    ("rest_framework.authentication.BasicAuthentication", "basic", HEADERS),
+    # Who sends a session is decided by Django; what is asked besides, against other sites, is the gateway's too.
+    ("rest_framework.authentication.SessionAuthentication", "session", HEADERS + ("enforce_csrf",)),
+    ("rest_framework.authentication.RemoteUserAuthentication", "remote-user", HEADERS + ("header",)),
+)
+
+
+def is_packages_own(cls, base):
+    """A variant of the same package's, like SimpleJWT's without a look at the table: it takes the same tokens."""
+    return cls.__module__ == base.rsplit(".", 1)[0] and dotted(cls) != base
+
+
 def described_class(cls):
     names = {dotted(base) for base in cls.__mro__}
-    found = {"name": dotted(cls), "kind": "other", "header": "", "keyword": "", "custom": False}
-    for base, kind in (
-        ("rest_framework_simplejwt.authentication.JWTAuthentication", "simplejwt"),
-        ("rest_framework.authentication.TokenAuthentication", "drf-token"),
-        ("rest_framework.authentication.BasicAuthentication", "basic"),
-        ("rest_framework.authentication.SessionAuthentication", "session"),
-        ("rest_framework.authentication.RemoteUserAuthentication", "remote-user"),
-    ):
+    found = {"name": dotted(cls), "kind": "other", "header": "", "keyword": "", "custom": False, "changes": []}
+    for base, kind, harmless in CLASSES:
         if base in names:
             found["kind"] = kind
-            found["custom"] = base != dotted(cls)
+            stock = next(one for one in cls.__mro__ if dotted(one) == base)
+            found["changes"] = [] if is_packages_own(cls, base) else changes(cls, stock, harmless)
+            found["custom"] = bool(found["changes"])
     if found["kind"] == "drf-token":
         found["keyword"] = str(getattr(cls, "keyword", "Token"))
     if found["kind"] == "remote-user":

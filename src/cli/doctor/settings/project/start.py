@@ -1,7 +1,7 @@
 """Prints a Django project's effective settings as one JSON object.
 
 Run by `doorwarden doctor --settings` with the project's own Python. It imports the project, asks Django and the
-installed packages what is in effect, and changes nothing: no database is opened and no view is called. The object holds
+installed packages what is in effect, and changes nothing: the database is read only, and no view is called. The object holds
 secrets, so it goes to the pipe that standard output was, and whatever the project itself prints goes to standard error.
 
 The files of this folder are one program: they are joined in the order that `python.rs` has and share their names. Each
@@ -13,8 +13,11 @@ import sys
 # A program that is an argument looks for modules in whatever folder it is run from, and before all others.
 sys.path[:] = [entry for entry in sys.path if entry]
 
+import ast
+import inspect
 import os
 import runpy
+import textwrap
 
 OUT = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)

@@ -1,0 +1,81 @@
+//! What `project/proof.py` answers: does the gateway decide as Django does?
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// All that was asked, and what came of it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Proof {
+    pub(super) obstacles: Vec<Obstacle>,
+    /// What a user's row must have besides the name or key, by the manager's own query.
+    pub(super) conditions: Vec<Condition>,
+    /// `exact` or `fold`.
+    pub(super) username_case: String,
+    pub(super) second_factors: Vec<SecondFactor>,
+    /// Users of the sample, and all that there are.
+    pub(super) asked: u64,
+    pub(super) users: u64,
+    /// The first backend that finds users again.
+    pub(super) session_backend: String,
+    /// Where the open connection finds the user's tables; empty where a database has no schemas.
+    pub(super) schema: String,
+    /// Each table's schema and name.
+    pub(super) tables: BTreeMap<String, Option<(String, String)>>,
+    /// How many passwords each of the project's hashers has.
+    pub(super) hashes: BTreeMap<String, u64>,
+    pub(super) address_readers: Vec<AddressReader>,
+}
+
+/// Something that the service decides and the gateway would decide otherwise, or cannot be shown to decide alike.
+#[derive(Debug, Deserialize)]
+pub(super) struct Obstacle {
+    pub(super) effect: Effect,
+    pub(super) about: String,
+    pub(super) says: String,
+    pub(super) means: String,
+}
+
+/// What follows from an obstacle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Effect {
+    /// The service goes on signing people in.
+    Follow,
+    /// Even then it is judged otherwise.
+    Fail,
+}
+
+/// `column` is null, is not null, or has a value.
+#[derive(Debug, Deserialize)]
+pub(super) struct Condition {
+    pub(super) column: String,
+    #[serde(default)]
+    pub(super) is: Option<String>,
+    #[serde(default)]
+    pub(super) equals: Option<serde_json::Value>,
+}
+
+/// A table with a row for each device of a user.
+#[derive(Debug, Deserialize)]
+pub(super) struct SecondFactor {
+    pub(super) model: String,
+    pub(super) table: String,
+    pub(super) user_column: String,
+    /// `id` or `username`: what that column has.
+    pub(super) user_key: String,
+    /// Is it a model whose rows are known to be devices?
+    pub(super) known: bool,
+    pub(super) conditions: Vec<Condition>,
+}
+
+/// A package that counts by the client's address.
+#[derive(Debug, Deserialize)]
+pub(super) struct AddressReader {
+    pub(super) package: String,
+    /// What it takes for the address behind the gateway.
+    pub(super) seen: String,
+    pub(super) is_right: bool,
+    /// The setting that makes it right.
+    pub(super) line: String,
+}
