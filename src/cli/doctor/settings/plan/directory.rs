@@ -59,7 +59,7 @@ impl Planner<'_> {
         if user.groups.is_none() {
             self.toml.flag("groups", false, "the model has none");
         }
-        self.columns(user);
+        self.columns(user, &place);
         self.what_else_is_asked();
         self.report.add(
             Mark::Fine,
@@ -170,7 +170,7 @@ impl Planner<'_> {
         }
     }
 
-    fn columns(&mut self, user: &User) {
+    fn columns(&mut self, user: &User, place: &impl Fn(&str) -> Option<(String, String)>) {
         self.toml.table("[directory.columns]");
         for (key, column) in [
             ("id", &user.id),
@@ -192,7 +192,13 @@ impl Planner<'_> {
                 ("user_column", &groups.user_column),
                 ("group_column", &groups.group_column),
             ] {
-                self.toml.raw(key, &quoted(name), "");
+                let name = match key {
+                    "group_table" | "membership_table" => {
+                        place(name).map_or_else(|| name.clone(), |(_, table)| table)
+                    }
+                    _ => name.clone(),
+                };
+                self.toml.raw(key, &quoted(&name), "");
             }
         }
     }
