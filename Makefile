@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench fmt
+.PHONY: help run demo test soak check bench fmt
 
 CARGO ?= cargo
 # Each must pass `doorwarden check`; the file in the repository's top documents every key.
@@ -23,6 +23,10 @@ test: ## unit, property, contract and integration tests, the browser test, the a
 	@scripts/setup-test
 	scripts/test-docker
 	$(CARGO) test --locked
+
+soak: ## the tests that repeat themselves, long: thousands of WebSockets, restarts under load, floods
+	@scripts/setup
+	DOORWARDEN_SOAK=1 $(CARGO) test --locked --test gateway -- framing:: --nocapture --test-threads=1
 
 check: ## formatting, lints, documentation, dependencies, sample configurations
 	@scripts/setup

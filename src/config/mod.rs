@@ -122,6 +122,14 @@ pub struct Listen {
     pub read_timeout: Duration,
     /// The longest wait until a client takes the next byte.
     pub write_timeout: Duration,
+    /// The most connections of clients at a time.
+    pub max_connections: usize,
+    /// The most connections of one address (IPv6: of one /64) that is no trusted proxy; zero is no limit.
+    pub max_connections_per_address: usize,
+    /// What a client may send on one stream of HTTP/2 before the upstream has taken it.
+    pub http2_stream_window: u32,
+    /// The same for all streams of a connection together.
+    pub http2_connection_window: u32,
     /// The most bytes of a request head.
     pub max_head_bytes: usize,
     /// The most header fields.

@@ -3,16 +3,19 @@
 //! The only folder in which the framework's name occurs. It converts at both ends (`convert`), asks the gate, and puts
 //! into practice what the gate decided (`service`); it decides nothing itself.
 //!
-//! What the framework does by default and is changed here, with the reason beside each: kept connections without a time
-//! limit, header limits of a megabyte, 64 KiB of buffer for each idle connection, retries of binding a port, a fixed wait
-//! at the end.
+//! What the framework does by default and is changed here, with the reason beside each: connections without a limit on their
+//! number (`accept`), kept ones without a time limit, one message read into the next (`connection`), a tunnel closed by a
+//! fast upstream (`handshake`), header limits of a megabyte, 64 KiB of buffer for each idle connection, retries of binding a
+//! port, a fixed wait at the end.
 
+mod accept;
 mod admin;
 mod body;
 mod connection;
 mod convert;
 mod edit;
 mod explain;
+mod handshake;
 mod observe;
 mod server;
 mod service;
@@ -84,6 +87,7 @@ pub struct Sockets {
 pub struct Serving {
     stop: watch::Sender<bool>,
     in_flight: watch::Sender<usize>,
+    open: watch::Sender<usize>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -106,6 +110,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
     } = parts;
     let (stop, stopped) = watch::channel(false);
     let (in_flight, _) = watch::channel(0);
+    let (open, _) = watch::channel(0);
     let names = identity.names().chain(forms.names()).map(http::HeaderName::as_str);
     let protected = ProtectedNames::new(names)
         .and_credentials(config.issuers.iter().filter_map(IssuerSettings::header));
@@ -159,6 +164,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         ids: RequestIds::new()?,
         observer: observer.clone(),
         in_flight: in_flight.clone(),
+        stopping: stopped.clone(),
     };
     let most_servers = pools.iter().map(|pool| pool.settings().servers.len()).max().unwrap_or(1);
     let conf = ServerConf {
@@ -166,21 +172,29 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         max_retries: most_servers.saturating_mul(4).saturating_add(1),
         ..ServerConf::default()
     };
-    let mut tasks = vec![
-        server::serve_proxy(
-            service,
-            &Arc::new(conf),
-            &observer,
-            server::Listeners {
-                http: sockets.http,
-                https: sockets.https,
-                tls: sockets.tls,
-                head_timeout: listen.head_timeout,
-                keepalive_timeout: listen.keepalive_timeout,
-                max_head_bytes: u32::try_from(listen.max_head_bytes).unwrap_or(u32::MAX),
-            },
-            stopped.clone(),
-        )?,
+    let mut tasks = server::serve_proxy(
+        service,
+        &Arc::new(conf),
+        &observer,
+        server::Listeners {
+            http: sockets.http,
+            https: sockets.https,
+            tls: sockets.tls,
+            head_timeout: listen.head_timeout,
+            keepalive_timeout: listen.keepalive_timeout,
+            max_head_bytes: u32::try_from(listen.max_head_bytes).unwrap_or(u32::MAX),
+            open: open.clone(),
+            stream_window: listen.http2_stream_window,
+            connection_window: listen.http2_connection_window,
+            limits: accept::Limits::new(
+                listen.max_connections,
+                listen.max_connections_per_address,
+                TrustedProxies::new(config.trusted_proxies.iter().copied()),
+            ),
+        },
+        stopped.clone(),
+    )?;
+    tasks.extend([
         server::serve_app(
             admin::Admin {
                 operator,
@@ -195,9 +209,9 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         ),
         tasks::upkeep(sessions, Arc::clone(&clock), observer.clone(), stopped.clone()),
         tasks::look_up(pools, stopped.clone()),
-    ];
-    tasks.push(tasks::recheck(auth, clock, observer, stopped));
-    Ok(Serving { stop, in_flight, tasks })
+        tasks::recheck(auth, clock, observer, stopped),
+    ]);
+    Ok(Serving { stop, in_flight, open, tasks })
 }
 
 /// What answers over TLS tell browsers. Other hosts below this one are not ours to speak for, so they are left out.
@@ -222,10 +236,13 @@ pub enum ServeError {
 impl Serving {
     /// Takes no new connection, and waits until the last request in flight is answered, or `within` is over.
     pub async fn stop(self, within: std::time::Duration) {
-        let mut in_flight = self.in_flight.subscribe();
+        let (mut in_flight, mut open) = (self.in_flight.subscribe(), self.open.subscribe());
         self.stop.send_replace(true);
         let finished = async {
-            // An error would mean that no request can be in flight any more.
+            // A client's next request may be under way: its connection is kept for a moment. Errors would mean that
+            // nothing can be open or in flight any more.
+            let closed = open.wait_for(|count| *count == 0);
+            let _ = tokio::time::timeout(connection::LAST_REQUEST, closed).await;
             let _ = in_flight.wait_for(|count| *count == 0).await;
             for task in self.tasks {
                 let _ = task.await;

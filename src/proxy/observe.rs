@@ -1,5 +1,6 @@
 //! From what the framework and our stages know of a request to the one [`Record`] that telemetry reads.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Method;
@@ -7,14 +8,15 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::convert;
+use super::service::final_head;
 use super::stage::{Ctx, Label};
 use crate::clock::Timestamp;
 use crate::event::{Event, What};
 use crate::gate::Passage;
 use crate::gate::shadow::{Answer, compare};
 use crate::telemetry::{
-    Connection, Decided, Place, Record, RecordedCaller, Shadowed, Telemetry, UpstreamCall,
-    UpstreamFailure,
+    Connection, ConnectionFailure, Decided, Place, Record, RecordedCaller, Shadowed, Telemetry,
+    UpstreamCall, UpstreamFailure,
 };
 use crate::wire::scheme::Scheme;
 
@@ -69,7 +71,7 @@ impl Observer {
                 Label::Own(own) => Place::Own(*own),
             },
             decision,
-            status: session.response_written().map(|head| head.status.as_u16()),
+            status: final_head(session).map(|head| head.status.as_u16()),
             refusal: ctx.refusal,
             caller: caller(ctx),
             bytes_in: u64::try_from(session.body_bytes_read()).unwrap_or(u64::MAX),
@@ -92,6 +94,17 @@ impl Observer {
     /// A connection is open for as long as the answer lives.
     pub(super) fn connection(&self) -> Connection {
         self.0.metrics().connection()
+    }
+
+    /// A connection came to nothing. One line, at a level at which a port scan fills no disk.
+    pub(super) fn connection_failed(
+        &self,
+        failure: ConnectionFailure,
+        client: Option<IpAddr>,
+        cause: &str,
+    ) {
+        self.0.metrics().connection_failed(failure);
+        tracing::debug!(client = ?client, reason = failure.name(), cause, "a connection came to nothing");
     }
 
     /// How many sessions live.

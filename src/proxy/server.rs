@@ -1,8 +1,9 @@
 //! Listening, and stopping.
 //!
 //! Listeners are bound here, before anything else starts: the framework would go on without a port that it cannot have, or
-//! retry for half a minute. It is handed the file descriptors. All services share one runtime of our own, so that stopping is
-//! ours as well: no new connections, kept ones close, requests in flight finish within the limit, then we return.
+//! retry for half a minute. Clients' connections are accepted by ourselves (`accept`); the admin listener's by the framework,
+//! which is handed the file descriptors. All of it shares one runtime of our own, so that stopping is ours as well: no new
+//! connections, kept ones close with their last answer, requests in flight finish within the limit, then we return.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -15,10 +16,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use pingora::apps::http_app::{HttpServer, ServeHttp};
 use pingora::apps::{HttpServerOptions, ServerApp};
-use pingora::listeners::ListenerConfig;
-use pingora::listeners::tls::TlsSettings;
+use pingora::listeners::tls::{Acceptor, TlsSettings};
 use pingora::protocols::http::v2::server::H2Options;
-use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::proxy::{ProxyHttp, http_proxy};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{Fds, ListenFds};
@@ -30,7 +29,8 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::connection::{Counted, HeadDeadline};
+use super::accept::{Acceptance, Limits, listen};
+use super::connection::{Connections, Requests};
 use super::observe::Observer;
 use crate::config::TlsFiles;
 
@@ -51,6 +51,14 @@ pub(super) struct Listeners {
     pub(super) keepalive_timeout: Duration,
     /// See `listen.max_head_bytes`.
     pub(super) max_head_bytes: u32,
+    /// See `listen.http2_stream_window`.
+    pub(super) stream_window: u32,
+    /// See `listen.http2_connection_window`.
+    pub(super) connection_window: u32,
+    /// How many connections there may be.
+    pub(super) limits: Limits,
+    /// How many connections of HTTP/1 are open.
+    pub(super) open: watch::Sender<usize>,
 }
 
 /// Sockets that are bound and not yet served.
@@ -143,14 +151,14 @@ impl Tls {
         Ok(Self { key: Arc::new(key) })
     }
 
-    fn settings(&self) -> Result<TlsSettings, ListenError> {
+    fn acceptor(&self) -> Result<Acceptor, ListenError> {
         // The resolver stands in for the two files, which were read and checked above.
         let mut settings = TlsSettings::intermediate("", "")
             .map_err(|error| tls_error(Path::new("certificate"), &error))?;
         let resolver = SingleCertAndKey::from(Arc::clone(&self.key));
         settings.set_cert_resolver(Arc::new(resolver));
         settings.enable_h2();
-        Ok(settings)
+        Ok(settings.build())
     }
 }
 
@@ -180,7 +188,7 @@ pub(super) fn serve_proxy<P>(
     observer: &Observer,
     listeners: Listeners,
     stop: watch::Receiver<bool>,
-) -> Result<JoinHandle<()>, ListenError>
+) -> Result<Vec<JoinHandle<()>>, ListenError>
 where
     P: ProxyHttp + Send + Sync + 'static,
     P::CTX: Send + Sync + 'static,
@@ -192,30 +200,38 @@ where
     let mut h2 = H2Options::new();
     h2.max_header_list_size(listeners.max_head_bytes);
     h2.max_concurrent_streams(MAX_H2_STREAMS);
+    h2.initial_window_size(listeners.stream_window);
+    h2.initial_connection_window_size(listeners.connection_window);
     app.h2_options = Some(h2);
-    let app = HeadDeadline {
+    let app = Requests {
         app: Arc::new(app),
         head_timeout: listeners.head_timeout,
         keepalive_timeout: listeners.keepalive_timeout,
+        observer: observer.clone(),
     };
-    let app = Counted { app: Arc::new(app), observer: observer.clone() };
-    let mut service = Service::new("proxy".to_owned(), app);
-
-    let plain = listeners.http.addresses();
-    let secure = listeners.https.addresses();
-    let mut all = listeners.http;
-    all.sockets.extend(listeners.https.sockets);
-    for address in &plain {
-        let config = ListenerConfig::tcp(address.to_string()).l4_buffer(buffers());
-        service.add_listener(config);
+    let head_bytes = usize::try_from(listeners.max_head_bytes).unwrap_or(usize::MAX);
+    let app = Connections::new(app, observer.clone(), head_bytes, listeners.open);
+    let acceptance = Arc::new(Acceptance {
+        app: Arc::new(app),
+        observer: observer.clone(),
+        limits: listeners.limits,
+        timeout: listeners.head_timeout,
+        stop,
+    });
+    let mut tasks = Vec::new();
+    for (address, socket) in listeners.http.sockets {
+        let listener = listen(socket).map_err(|error| ListenError::Bind { address, error })?;
+        tasks.push(tokio::spawn(Arc::clone(&acceptance).run(listener, None)));
     }
-    for address in &secure {
-        let Some(tls) = &listeners.tls else { continue };
-        let config =
-            ListenerConfig::tcp(address.to_string()).l4_buffer(buffers()).tls(tls.settings()?);
-        service.add_listener(config);
+    if let Some(tls) = &listeners.tls {
+        let acceptor = Arc::new(tls.acceptor()?);
+        for (address, socket) in listeners.https.sockets {
+            let listener = listen(socket).map_err(|error| ListenError::Bind { address, error })?;
+            let accepting = Arc::clone(&acceptance).run(listener, Some(Arc::clone(&acceptor)));
+            tasks.push(tokio::spawn(accepting));
+        }
     }
-    Ok(start(service, all, stop))
+    Ok(tasks)
 }
 
 /// Serves an application of whole answers (the admin listener).
@@ -236,9 +252,4 @@ where
 {
     let fds = bound.into_fds();
     tokio::spawn(async move { service.start_service(Some(fds), stop, 1).await })
-}
-
-/// The framework's 64 KiB for each idle connection is what its users report as a leak; a head seldom needs more than this.
-fn buffers() -> L4BufferSettings {
-    L4BufferSettings::new(8 * 1024, 8 * 1024)
 }

@@ -9,7 +9,6 @@
 //! | `fail_to_proxy` | an error becomes a refusal with our body |
 //! | `logging` | what happened is told, once, to metrics, log, audit trail and detectors |
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,7 +16,10 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_LENGTH, EXPECT, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
+    UPGRADE,
+};
 use http::{HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -25,7 +27,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::sync::watch;
 
-use super::connection::head_is_read;
+use super::connection::{ClientStream, Follows, Orders, head_is_read};
 use super::convert::{self, Came, Edited, HeadRules};
 use super::edit::EditRules;
 use super::observe::Observer;
@@ -61,6 +63,7 @@ pub(super) struct Service {
     pub(super) ids: RequestIds,
     pub(super) observer: Observer,
     pub(super) in_flight: watch::Sender<usize>,
+    pub(super) stopping: watch::Receiver<bool>,
 }
 
 #[async_trait]
@@ -74,9 +77,20 @@ impl ProxyHttp for Service {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         head_is_read();
         let begun = Instant::now();
-        session.set_keepalive(Some(self.listen.keepalive_timeout.as_secs().max(1)));
+        // What the version and `Connection` say stands (RFC 9112 section 9.3); only its time is limited.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(self.listen.keepalive_timeout.as_secs().max(1)));
+        }
         session.set_read_timeout(Some(self.listen.read_timeout));
         session.set_write_timeout(Some(self.listen.write_timeout));
+        if session.req_header().version == Version::HTTP_10 {
+            // Neither is an interim answer sent to HTTP/1.0 (RFC 9110 section 15.2), nor asked for (section 10.1.1).
+            session.set_ignore_info_resp(true);
+            session.req_header_mut().remove_header(&EXPECT);
+        }
+        if let Some(orders) = orders(session) {
+            orders.follows(follows(session));
+        }
         // A panic of ours is a refusal, and nothing is forwarded after it.
         let answered = AssertUnwindSafe(self.arrive(session, ctx)).catch_unwind().await;
         let answered = match answered {
@@ -200,13 +214,45 @@ impl ProxyHttp for Service {
         Ok(())
     }
 
-    fn persist_connection_context(
+    async fn request_body_filter(
         &self,
-        _: &Session,
-        _: &Ctx,
-    ) -> Option<Box<dyn Any + Send + Sync>> {
-        // Says to the next request on this connection that it is not the first.
-        Some(Box::new(()))
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        _: &mut Ctx,
+    ) -> Result<()> {
+        // The framework would write an empty last part as a chunk of size zero, and then the last chunk: the upstream takes
+        // the second one for a request, which is somebody else's (RFC 9112 section 7.1).
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut Ctx,
+    ) -> Result<()> {
+        let status = response.status;
+        if is_upgrade(status) {
+            if let Some(orders) = orders(session) {
+                orders.tunnel();
+            }
+            return Ok(());
+        }
+        if status.is_informational() {
+            return Ok(());
+        }
+        self.final_answer(session);
+        // HTTP/1.0 has no chunks (RFC 9112 section 6.1): the end of the connection ends the body.
+        if session.req_header().version == Version::HTTP_10
+            && response.remove_header(&TRANSFER_ENCODING).is_some()
+        {
+            session.set_keepalive(None);
+        }
+        Ok(())
     }
 
     fn request_summary(&self, session: &Session, ctx: &Ctx) -> String {
@@ -220,13 +266,16 @@ impl ProxyHttp for Service {
         error: &Error,
         ctx: &mut Ctx,
     ) -> FailToProxy {
-        let refusal = ctx.refusal.or_else(|| refusal_of(error));
+        let refusal = ctx.refusal.or_else(|| refusal_of(session, error));
         if let Some(refusal) = refusal {
             ctx.refusal = Some(refusal);
-            if session.response_written().is_none() {
+            if final_head(session).is_none() {
                 let denial = Denial::new(refusal, None);
-                if let Err(error) = self.refuse(session, ctx, denial).await {
-                    tracing::debug!(request_id = %ctx.request_id, %error, "the client is gone");
+                match self.refuse(session, ctx, denial).await {
+                    Ok(_) => keep(session),
+                    Err(error) => {
+                        tracing::debug!(request_id = %ctx.request_id, %error, "the client is gone");
+                    }
                 }
             }
         }
@@ -251,6 +300,13 @@ impl Service {
         let arrival = match convert::arrival(session, came, &self.head, ctx.at, &ctx.request_id) {
             Ok(arrival) => arrival,
             Err(unread) => {
+                if matches!(unread.refusal, Refusal::BadFraming | Refusal::HeadTooLarge) {
+                    // Where the next request begins is not known for certain.
+                    session.set_keepalive(None);
+                    if let Some(orders) = orders(session) {
+                        orders.broken();
+                    }
+                }
                 let denial = Denial::new(unread.refusal, None);
                 return self.refuse(session, ctx, denial).await;
             }
@@ -358,6 +414,17 @@ impl Service {
         self.answer(session, ctx, reply).await
     }
 
+    /// Before the head of a final answer, which says whether it is the connection's last (RFC 9112 section 9.6): if the
+    /// gateway stops, and after an upgrade that was refused, because what the client may have sent already is no request.
+    fn final_answer(&self, session: &mut Session) {
+        if *self.stopping.borrow() || is_refused_tunnel(session) {
+            session.set_keepalive(None);
+        }
+        if let Some(orders) = orders(session) {
+            orders.answered();
+        }
+    }
+
     /// Writes an answer of our own.
     async fn answer(&self, session: &mut Session, ctx: &mut Ctx, mut reply: Reply) -> Result<bool> {
         ctx.answered();
@@ -371,6 +438,7 @@ impl Service {
             reply.headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         let head = convert::response_head(&reply)?;
+        self.final_answer(session);
         let bodiless = reply.body.is_empty() || session.req_header().method == Method::HEAD;
         session.write_response_header(Box::new(head), bodiless).await?;
         if !bodiless {
@@ -378,6 +446,50 @@ impl Service {
         }
         Ok(true)
     }
+}
+
+/// The way to speak to the connection below; none over HTTP/2, where it is not one request's.
+fn orders(session: &Session) -> Option<&Arc<Orders>> {
+    session.as_http1().and_then(|http1| ClientStream::orders_of(http1.stream()))
+}
+
+/// What follows the head of an HTTP/1 request (RFC 9112 section 6.3), as the framework reads it too.
+fn follows(session: &Session) -> Follows {
+    let headers = &session.req_header().headers;
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return Follows::Chunks;
+    }
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    match length {
+        Some(length) => Follows::Length(length),
+        None if session.is_upgrade_req() => Follows::Upgrade,
+        None => Follows::Length(0),
+    }
+}
+
+/// An upgrade that the service did not accept. `h2c` is what some clients ask for with every first request, without sending
+/// anything before its 101 (RFC 7540 section 3.2); others may have.
+fn is_refused_tunnel(session: &Session) -> bool {
+    session.is_upgrade_req()
+        && session.req_header().headers.get_all(UPGRADE).iter().any(|upgrade| upgrade != "h2c")
+}
+
+/// Our answer was written whole in place of the upstream's: if the request was read whole too, what the head said of the
+/// connection is kept.
+fn keep(session: &mut Session) {
+    if session.get_keepalive().is_some()
+        && session.is_body_done()
+        && let Some(orders) = orders(session)
+    {
+        orders.keep();
+    }
+}
+
+/// The head that ends the exchange; the framework keeps interim ones (100, 103) in the same place.
+pub(super) fn final_head(session: &Session) -> Option<&ResponseHeader> {
+    session
+        .response_written()
+        .filter(|head| !head.status.is_informational() || is_upgrade(head.status))
 }
 
 /// The one interim status after which no other comes.
@@ -391,7 +503,7 @@ fn chunked(session: &Session, arrival: Option<&Arrival>) -> bool {
     headers.contains_key(TRANSFER_ENCODING)
         || (session.req_header().version == Version::HTTP_2
             && arrival.is_some_and(|arrival| arrival.has_body)
-            && !headers.contains_key(http::header::CONTENT_LENGTH))
+            && !headers.contains_key(CONTENT_LENGTH))
 }
 
 /// An error that carries a refusal through the framework to `fail_to_proxy`.
@@ -401,7 +513,10 @@ fn refused(ctx: &mut Ctx, refusal: Refusal, why: &'static str) -> Box<Error> {
 }
 
 /// What an error of the framework means to the client; none if the client is gone.
-fn refusal_of(error: &Error) -> Option<Refusal> {
+fn refusal_of(session: &Session, error: &Error) -> Option<Refusal> {
+    if orders(session).is_some_and(|orders| orders.is_broken()) {
+        return Some(Refusal::BadFraming);
+    }
     match (error.esource(), error.etype()) {
         (
             ErrorSource::Upstream,

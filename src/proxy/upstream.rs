@@ -4,28 +4,40 @@
 //! server that cannot be connected to is left and the next one is asked, each at most once for a request.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
+use super::handshake::HandshakeConnect;
 use crate::config::Upstream;
 
 /// How often names are looked up again.
 pub(super) const LOOKUP_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A connection of a handshake that was refused is of no use to another one.
+const HANDSHAKE_IDLE: Duration = Duration::from_millis(1);
 
 /// One upstream's servers.
 pub(super) struct Pool {
     settings: Upstream,
     addresses: ArcSwap<Vec<SocketAddr>>,
     next: AtomicUsize,
+    /// Makes each handshake's connection a group of its own: no other request gets it.
+    handshakes: AtomicU64,
 }
 
 impl Pool {
     pub(super) fn new(settings: Upstream) -> Self {
         let known = settings.servers.iter().filter_map(|server| server.parse().ok()).collect();
-        Self { settings, addresses: ArcSwap::from_pointee(known), next: AtomicUsize::new(0) }
+        Self {
+            settings,
+            addresses: ArcSwap::from_pointee(known),
+            next: AtomicUsize::new(0),
+            handshakes: AtomicU64::new(1),
+        }
     }
 
     pub(super) const fn settings(&self) -> &Upstream {
@@ -55,6 +67,12 @@ impl Pool {
         };
         peer.options.write_timeout = Some(settings.write_timeout);
         peer.options.idle_timeout = Some(settings.idle_timeout);
+        if websocket {
+            peer.options.custom_l4 = Some(Arc::new(HandshakeConnect));
+            peer.options.idle_timeout = Some(HANDSHAKE_IDLE);
+            // Zero is the group of all other requests; the count would take centuries to come back to it.
+            peer.group_key = self.handshakes.fetch_add(1, Ordering::Relaxed);
+        }
         Some(Box::new(peer))
     }
 

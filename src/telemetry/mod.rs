@@ -30,7 +30,10 @@ mod timed;
 
 pub use audit::{Audit, AuditError};
 pub use metrics::{Connection, Metrics, Names};
-pub use record::{Decided, Place, Record, RecordedCaller, Shadowed, UpstreamCall, UpstreamFailure};
+pub use record::{
+    ConnectionFailure, Decided, Place, Record, RecordedCaller, Shadowed, UpstreamCall,
+    UpstreamFailure,
+};
 pub use subscriber::{LogError, Logging, init as init_log};
 pub use timed::{TimedDirectory, TimedStore};
 

@@ -122,6 +122,27 @@ pub struct UpstreamCall {
     pub failure: Option<UpstreamFailure>,
 }
 
+/// Why a client's connection came to nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ConnectionFailure {
+    /// There are as many as `listen.max_connections` allows.
+    Limit,
+    /// The address has as many as `listen.max_connections_per_address` allows.
+    AddressLimit,
+    /// It was closed before it said anything: a health check, a port scan.
+    Empty,
+    /// It does not speak TLS on a port for TLS.
+    NotTls,
+    /// The handshake failed.
+    Tls,
+    /// Handshake or head did not arrive in time.
+    Timeout,
+    /// What it sent is no head of a request.
+    Unreadable,
+    /// Frames of HTTP/2 that carry nothing, too many of them.
+    Flood,
+}
+
 /// How a call to an upstream failed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum UpstreamFailure {
@@ -144,6 +165,34 @@ impl Decided {
             Self::Shadow => "shadow",
             Self::Serve => "serve",
             Self::Refuse => "refuse",
+        }
+    }
+}
+
+impl ConnectionFailure {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[
+        Self::Limit,
+        Self::AddressLimit,
+        Self::Empty,
+        Self::NotTls,
+        Self::Tls,
+        Self::Timeout,
+        Self::Unreadable,
+        Self::Flood,
+    ];
+
+    /// Stable name for metrics and the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::AddressLimit => "address_limit",
+            Self::Empty => "empty",
+            Self::NotTls => "not_tls",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Unreadable => "unreadable",
+            Self::Flood => "flood",
         }
     }
 }

@@ -39,6 +39,8 @@ mod explain;
 mod form_login;
 // What the upstream receives, and what the client gets back from it.
 mod forwarding;
+// Framing, versions, interim answers and connections, as clients and servers use them.
+mod framing;
 // The forms in which a service is told who is calling, in front of real Django.
 mod identity_forms;
 // What Django issued before the gateway came: accepted, kept from Django, and taken back.

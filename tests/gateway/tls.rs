@@ -150,7 +150,7 @@ fn a_body_passes_and_its_trailers_do_not() {
     trailers.insert("x-checksum", HeaderValue::from_static("1"));
     for trailers in [trailers, HeaderMap::new()] {
         let request = Request::post("https://app.test/public/upload").body(()).unwrap();
-        let body = Body { data: Some(b"some data"), trailers, stalls: false };
+        let body = Body { data: Some(b"some data"), trailers, ..Body::default() };
         assert_eq!(h2.send(request, &body).unwrap().status, 200);
     }
     // A trailer after the last chunk would be the beginning of a further request in this upstream's eyes.

@@ -8,6 +8,9 @@ use super::{HOUR, TIMEOUT, secs, values};
 use crate::config::raw::{Item, Table, Wrong};
 use crate::config::{Listen, TlsFiles};
 
+/// RFC 9113 begins with the least; beyond the most, one connection could hold too much.
+const WINDOW: std::ops::RangeInclusive<u64> = 65_535..=64 << 20;
+
 pub(super) fn listen(table: &Table<'_>) -> Listen {
     let default = Listen::default();
     let http = table.list("http", values::address).unwrap_or_default();
@@ -35,6 +38,18 @@ pub(super) fn listen(table: &Table<'_>) -> Listen {
             Wrong::new("is more than listen.max_head_bytes, which the target is part of"),
         );
     }
+    let stream_window = table.size("http2_stream_window", WINDOW);
+    let connection_window = table.size("http2_connection_window", WINDOW);
+    let window = |size: Option<usize>| size.and_then(|size| u32::try_from(size).ok());
+    let http2_stream_window = window(stream_window).unwrap_or(default.http2_stream_window);
+    let http2_connection_window =
+        window(connection_window).unwrap_or(default.http2_connection_window);
+    if http2_stream_window > http2_connection_window {
+        table.error(
+            "http2_stream_window",
+            Wrong::new("is more than listen.http2_connection_window, which it is part of"),
+        );
+    }
     Listen {
         http: places_dropped(http),
         https: places_dropped(https),
@@ -48,6 +63,14 @@ pub(super) fn listen(table: &Table<'_>) -> Listen {
             .unwrap_or(default.keepalive_timeout),
         read_timeout: table.duration("read_timeout", TIMEOUT).unwrap_or(default.read_timeout),
         write_timeout: table.duration("write_timeout", TIMEOUT).unwrap_or(default.write_timeout),
+        max_connections: table
+            .number("max_connections", 16..=1_000_000)
+            .unwrap_or(default.max_connections),
+        max_connections_per_address: table
+            .number("max_connections_per_address", 0..=1_000_000)
+            .unwrap_or(default.max_connections_per_address),
+        http2_stream_window,
+        http2_connection_window,
         max_head_bytes,
         max_headers: table.number("max_headers", 8..=256).unwrap_or(default.max_headers),
         max_target_bytes,

@@ -21,6 +21,10 @@ read_timeout = "7s"
 write_timeout = "8s"
 shutdown_timeout = "9s"
 max_head_bytes = "10KiB"
+max_connections = 16
+max_connections_per_address = 17
+http2_stream_window = "128KiB"
+http2_connection_window = "256KiB"
 max_headers = 11
 max_target_bytes = "2KiB"
 max_own_body_bytes = "13KiB"
@@ -203,6 +207,10 @@ fn traffic() {
             write_timeout: secs(8),
             shutdown_timeout: secs(9),
             max_head_bytes: 10 * 1024,
+            max_connections: 16,
+            max_connections_per_address: 17,
+            http2_stream_window: 128 * 1024,
+            http2_connection_window: 256 * 1024,
             max_headers: 11,
             max_target_bytes: 2 * 1024,
             max_own_body_bytes: 13 * 1024,

@@ -14,7 +14,7 @@ use crate::detect::respond::Taken;
 use crate::event::{EndReason, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure};
 use crate::gate::shadow::Verdict;
 use crate::refusal::Refusal;
-use crate::telemetry::record::{Decided, OWN_PATHS, UpstreamFailure, own_name};
+use crate::telemetry::record::{ConnectionFailure, Decided, OWN_PATHS, UpstreamFailure, own_name};
 
 /// A closed set of label values.
 pub(super) trait Label: Copy + 'static {
@@ -55,6 +55,7 @@ macro_rules! labels {
 }
 
 labels! {
+    ConnectionFailure by ConnectionFailure::name, ConnectionFailure::ALL;
     Decided by Decided::name, Decided::ALL;
     DetectorName by DetectorName::name, DetectorName::ALL;
     EndReason by EndReason::name, EndReason::ALL;

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::detect::DetectorName;
 use crate::detect::respond::Taken;
 use crate::event::{EndReason, Event, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure, What};
-use crate::telemetry::record::Record;
+use crate::telemetry::record::{ConnectionFailure, Record};
 
 mod family;
 mod labels;
@@ -69,6 +69,7 @@ pub struct Metrics {
     hash_queue: IntGauge,
     hash_rejected: IntCounter,
     connections: IntGauge,
+    connection_failures: Each<ConnectionFailure, IntCounter>,
     /// Held while a counter is raised to its owner's total, so that two scrapes at once do not raise it twice.
     raising: Mutex<()>,
 }
@@ -219,6 +220,11 @@ impl Metrics {
             )?,
             connections: families
                 .gauge("doorwarden_connections_active", "Open connections of clients.")?,
+            connection_failures: families.each_counter(
+                "doorwarden_connection_failures_total",
+                "Connections of clients that came to nothing.",
+                "reason",
+            )?,
             raising: Mutex::default(),
             registry,
         })
@@ -290,6 +296,11 @@ impl Metrics {
     pub fn connection(&self) -> Connection {
         self.connections.inc();
         Connection(self.connections.clone())
+    }
+
+    /// A client's connection came to nothing.
+    pub fn connection_failed(&self, failure: ConnectionFailure) {
+        self.connection_failures.inc(failure);
     }
 
     /// The hashing pool: how many wait now, and how many were turned away since the start.

@@ -9,6 +9,8 @@ pub(crate) mod django;
 pub(crate) mod gateway;
 pub(crate) mod mmdb;
 pub(crate) mod redis;
+pub(crate) mod scripted;
+pub(crate) mod soak;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 

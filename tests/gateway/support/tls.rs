@@ -86,6 +86,8 @@ pub(crate) struct Answer {
 pub(crate) struct Body {
     pub(crate) data: Option<&'static [u8]>,
     pub(crate) trailers: HeaderMap,
+    /// An empty DATA frame ends it.
+    pub(crate) empty_end: bool,
     /// It is never finished.
     pub(crate) stalls: bool,
 }
@@ -114,7 +116,10 @@ impl H2 {
             let (answer, mut stream) = send.send_request(request, empty)?;
             if let Some(data) = body.data {
                 let last = body.trailers.is_empty() && !body.stalls;
-                stream.send_data(Bytes::from_static(data), last)?;
+                stream.send_data(Bytes::from_static(data), last && !body.empty_end)?;
+            }
+            if body.empty_end {
+                stream.send_data(Bytes::new(), true)?;
             }
             if !body.trailers.is_empty() {
                 stream.send_trailers(body.trailers.clone())?;
@@ -156,17 +161,7 @@ pub(crate) fn send_fields(mut stream: Stream, fields: &[(&str, &str)]) -> Outcom
     const SETTINGS: u8 = 4;
     const GO_AWAY: u8 = 7;
     const END_STREAM_AND_HEADERS: u8 = 0x1 | 0x4;
-    let mut block = Vec::new();
-    for (name, value) in fields {
-        // A literal field without indexing, its name and value without Huffman coding (RFC 7541 section 6.2.2).
-        block.push(0);
-        for text in [name, value] {
-            let length = u8::try_from(text.len()).unwrap();
-            assert!(length < 127, "longer lengths are written differently");
-            block.push(length);
-            block.extend(text.as_bytes());
-        }
-    }
+    let block = header_block(fields);
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     bytes.extend(frame(HEADERS, END_STREAM_AND_HEADERS, 1, &block));
@@ -192,9 +187,26 @@ pub(crate) fn send_fields(mut stream: Stream, fields: &[(&str, &str)]) -> Outcom
     }
 }
 
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+/// Fields as a header block: literals without indexing, names and values without Huffman coding (RFC 7541 section 6.2.2).
+pub(crate) fn header_block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            let length = u8::try_from(text.len()).unwrap();
+            assert!(length < 127, "longer lengths are written differently");
+            block.push(length);
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
+/// One frame of HTTP/2.
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut bytes = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, stream];
+    let mut bytes = vec![length[1], length[2], length[3], kind, flags];
+    bytes.extend(stream.to_be_bytes());
     bytes.extend(payload);
     bytes
 }

@@ -208,12 +208,8 @@ fn drip(stream: &mut TcpStream, state: &State) -> std::io::Result<()> {
     stream.write_all(b"6\r\nsecond\r\n0\r\n\r\n")
 }
 
-/// Accepts, and then sends every byte back.
-///
-/// Not at once, as no application would: the proxy framework takes the end of the handshake's empty body for the end of the
-/// WebSocket if the 101 is there before it has looked at its own queue (`proxy_handle_upstream` in its 0.9.1).
+/// Accepts at once, and then sends every byte back.
 fn websocket(stream: &mut TcpStream, early: &[u8]) {
-    thread::sleep(std::time::Duration::from_millis(30));
     let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     let _ = stream.write_all(head.as_bytes());
     let _ = stream.write_all(early);

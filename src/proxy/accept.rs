@@ -1,0 +1,250 @@
+//! Accepting clients' connections: how many, from where, and their TLS handshakes.
+//!
+//! The framework's own loop has no limit, waits a minute for a handshake, logs every port scan as an error, and resets the
+//! connections that wait in the socket's queue when it stops (pingora-core 0.9.1, services/listening.rs:186-240). Here a
+//! connection beyond a limit is closed before anything is read from it, a handshake has the time that a head has, what comes
+//! to nothing is counted with its reason, and a gateway that stops first takes what its clients have connected to already.
+//!
+//! The addresses of trusted proxies are many people's: only the limit on all connections holds for them. An IPv6 client has a
+//! whole /64 to choose from, which counts as one address.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use parking_lot::Mutex;
+use pingora::apps::ServerApp;
+use pingora::listeners::tls::Acceptor;
+use pingora::protocols::l4::stream::Stream as L4Stream;
+use pingora::protocols::{GetSocketDigest as _, SocketDigest, Stream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+
+use super::observe::Observer;
+use crate::telemetry::ConnectionFailure;
+use crate::wire::client_ip::{TrustedProxies, network_32_or_64};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
+/// How long to wait before accepting again when there is no file descriptor for it.
+const OUT_OF_FILES: Duration = Duration::from_millis(200);
+/// The first byte of a TLS client's first record.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What serves the connections of all listeners.
+pub(super) struct Acceptance<A> {
+    pub(super) app: Arc<A>,
+    pub(super) observer: Observer,
+    pub(super) limits: Limits,
+    /// For the handshake.
+    pub(super) timeout: Duration,
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+/// How many connections there may be.
+pub(super) struct Limits {
+    most: usize,
+    /// Zero is no limit.
+    most_of_address: usize,
+    shared: TrustedProxies,
+    open: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    by_address: HashMap<IpNet, usize>,
+}
+
+/// A place among the connections.
+struct Place<'a> {
+    limits: &'a Limits,
+    address: IpNet,
+}
+
+impl Limits {
+    pub(super) fn new(most: usize, most_of_address: usize, shared: TrustedProxies) -> Self {
+        Self { most, most_of_address, shared, open: Mutex::default() }
+    }
+
+    fn enter(&self, address: IpAddr) -> Result<Place<'_>, ConnectionFailure> {
+        let is_shared = self.shared.trusts(address);
+        let address = network_32_or_64(address);
+        let mut open = self.open.lock();
+        if open.all >= self.most {
+            return Err(ConnectionFailure::Limit);
+        }
+        let of_address = open.by_address.get(&address).copied().unwrap_or_default();
+        if self.most_of_address > 0 && of_address >= self.most_of_address && !is_shared {
+            return Err(ConnectionFailure::AddressLimit);
+        }
+        open.all += 1;
+        open.by_address.insert(address, of_address + 1);
+        Ok(Place { limits: self, address })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut open = self.limits.open.lock();
+        open.all = open.all.saturating_sub(1);
+        match open.by_address.get_mut(&self.address) {
+            Some(count @ 2..) => *count -= 1,
+            _ => {
+                open.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// A bound socket that can be accepted from.
+pub(super) fn listen(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    // Listening again changes the length of the queue, which the standard library sets to 128.
+    TcpSocket::from_std_stream(OwnedFd::from(socket).into()).listen(BACKLOG)
+}
+
+impl<A> Acceptance<A>
+where
+    A: ServerApp + Send + Sync + 'static,
+{
+    /// Accepts until the gateway stops.
+    pub(super) async fn run(self: Arc<Self>, listener: TcpListener, tls: Option<Arc<Acceptor>>) {
+        let mut stop = self.stop.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                // An error means that the gateway is gone.
+                _ = stop.wait_for(|stopping| *stopping) => break,
+            };
+            match accepted {
+                Ok((socket, peer)) => self.begin(socket, peer, tls.as_ref()),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, "cannot accept connections");
+                    tokio::time::sleep(OUT_OF_FILES).await;
+                }
+            }
+        }
+        // What clients see as connected is served before the socket is closed: closing resets it.
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((socket, peer)) = listener.accept() {
+            let socket = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
+            if let Ok(socket) = socket {
+                self.begin(socket, peer, tls.as_ref());
+            }
+        }
+    }
+
+    fn begin(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, tls: Option<&Arc<Acceptor>>) {
+        let (this, tls) = (Arc::clone(self), tls.map(Arc::clone));
+        tokio::spawn(async move {
+            match this.limits.enter(peer.ip()) {
+                Ok(_place) => this.serve(socket, peer, tls.as_deref()).await,
+                Err(failure) => {
+                    this.observer.connection_failed(failure, Some(peer.ip()), "");
+                    drop(socket);
+                }
+            }
+        });
+    }
+
+    async fn serve(&self, socket: TcpStream, peer: SocketAddr, tls: Option<&Acceptor>) {
+        // Without it, small answers wait for the client's acknowledgement; the connection is of use without it.
+        let _ = socket.set_nodelay(true);
+        let stream: Stream = match tls {
+            None => Box::new(with_digest(socket, peer)),
+            Some(tls) => {
+                let handshake = tokio::time::timeout(self.timeout, handshake(tls, socket, peer));
+                match handshake.await.unwrap_or(Err((ConnectionFailure::Timeout, String::new()))) {
+                    Ok(stream) => stream,
+                    Err((failure, cause)) => {
+                        self.observer.connection_failed(failure, Some(peer.ip()), &cause);
+                        return;
+                    }
+                }
+            }
+        };
+        self.app.process_new(stream, &self.stop).await;
+    }
+}
+
+async fn handshake(
+    tls: &Acceptor,
+    socket: TcpStream,
+    peer: SocketAddr,
+) -> Result<Stream, (ConnectionFailure, String)> {
+    let mut first = [0];
+    match socket.peek(&mut first).await {
+        Ok(0) => return Err((ConnectionFailure::Empty, String::new())),
+        Ok(_) if first != [TLS_HANDSHAKE] => {
+            return Err((
+                ConnectionFailure::NotTls,
+                format!("its first byte is {:#04x}", first[0]),
+            ));
+        }
+        Ok(_) => {}
+        Err(error) => return Err((ConnectionFailure::Empty, error.to_string())),
+    }
+    match tls.tls_handshake(with_digest(socket, peer)).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => Err((ConnectionFailure::Tls, error.to_string())),
+    }
+}
+
+fn with_digest(socket: TcpStream, peer: SocketAddr) -> L4Stream {
+    let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
+    // It is new, and so empty.
+    let _ = digest.peer_addr.set(Some(peer.into()));
+    let mut stream = L4Stream::from(socket);
+    stream.set_socket_digest(digest);
+    stream
+}
+
+/// The client went away while its connection waited; nothing is wrong with the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn there_are_only_so_many_connections() {
+        let limits = Limits::new(3, 0, TrustedProxies::new([]));
+        let places: Vec<_> = (0..3).map(|_| limits.enter(ip("192.0.2.1")).unwrap()).collect();
+        assert_eq!(limits.enter(ip("192.0.2.2")).err(), Some(ConnectionFailure::Limit));
+        drop(places);
+        assert!(limits.enter(ip("192.0.2.2")).is_ok());
+        assert!(limits.open.lock().by_address.is_empty());
+    }
+
+    #[test]
+    fn one_address_cannot_take_them_all() {
+        let proxies = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]);
+        let limits = Limits::new(100, 2, proxies);
+        let enter = |address| limits.enter(ip(address));
+        let _places = [enter("2001:db8::1").unwrap(), enter("2001:db8::2").unwrap()];
+        let _mapped = [enter("192.0.2.1").unwrap(), enter("::ffff:192.0.2.1").unwrap()];
+        for address in ["2001:db8::3", "192.0.2.1"] {
+            assert_eq!(enter(address).err(), Some(ConnectionFailure::AddressLimit), "{address}");
+        }
+        let _others: Vec<_> = ["2001:db8:0:1::1", "192.0.2.2", "10.0.0.1", "10.0.0.1", "10.0.0.1"]
+            .map(|address| enter(address).unwrap())
+            .into();
+    }
+}

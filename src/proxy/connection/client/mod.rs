@@ -1,0 +1,579 @@
+//! The bytes of one client connection, cut where HTTP cuts them.
+//!
+//! The framework reads as much as comes, and then decides what to do with what it did not expect: bytes behind a request end
+//! the connection, before the answer if they come a moment later (pingora-core 0.9.1, v1/server.rs:1289-1296), and an empty
+//! size line passes for a chunk (v1/body.rs:668). So it is given one message at a time:
+//!
+//! ```text
+//! Head --whole--> Judged --order--> Body --last byte--> Done --next--> Head
+//!                                    \--101--> Tunnel
+//! ```
+//!
+//! - a head is handed over when it is there as a whole; empty lines before it are skipped (RFC 9112 section 2.2)
+//! - then [`Orders`] say what body follows, from the head as the gateway has read it; a chunked one is checked
+//!   ([`Chunks`]), and a wrong one is an error
+//! - what follows waits here until the answer was given, and is the next head then (section 9.3.2)
+//! - after an upgrade it is the tunnel's, and never a request
+//!
+//! Over HTTP/2 the bytes pass, and frames that carry nothing are counted ([`FrameBudget`]).
+//!
+//! When the framework is done with a connection it drops it. What is left then ([`Left`]) is handed back through the orders:
+//! a connection whose request was read whole is used again (`super`), and one whose client still sends is closed gently
+//! ([`linger`](super::linger)).
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::{Buf as _, BytesMut};
+use parking_lot::Mutex;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    Stream, TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf};
+
+use crate::wire::chunks::{Chunks, is_token};
+use crate::wire::frames::FrameBudget;
+
+/// Small writes are put together, as the head of an answer with its body.
+const WRITE_BUFFER: usize = 8 * 1024;
+/// What is read at a time where nobody has asked for a certain size.
+const READ_SIZE: usize = 4 * 1024;
+/// Empty lines before a head: a few from careless clients, and no stream of them.
+const MAX_EMPTY_LINES: u8 = 8;
+
+/// What follows the head of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::proxy) enum Follows {
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunks,
+    /// Nothing before the answer; afterwards perhaps a tunnel. What comes before that is no request.
+    Upgrade,
+}
+
+/// How those who decide about a connection speak to it.
+///
+/// An order takes effect when the connection is read again. The framework reads in the same task, after the order.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct Orders {
+    order: AtomicU64,
+    /// After that, another head is waited for.
+    next: AtomicBool,
+    /// The framing of a request could not be understood: nothing that follows is read.
+    broken: AtomicBool,
+    /// A final answer was given to the current request.
+    answered: AtomicBool,
+    /// The answer said that the connection is kept, although the framework drops it.
+    keep: AtomicBool,
+    /// Bytes of the head that is waited for are here.
+    begun: AtomicBool,
+    /// There was a request.
+    used: AtomicBool,
+    left: Mutex<Option<Left>>,
+}
+
+const NO_ORDER: u64 = 0;
+const CHUNKS: u64 = 1;
+const UPGRADE: u64 = 2;
+const TUNNEL: u64 = 3;
+/// Lengths are put after the other orders.
+const LENGTH: u64 = 4;
+
+impl Orders {
+    /// After a head that was understood.
+    pub(in crate::proxy) fn follows(&self, follows: Follows) {
+        let order = match follows {
+            Follows::Length(length) => length.saturating_add(LENGTH),
+            Follows::Chunks => CHUNKS,
+            Follows::Upgrade => UPGRADE,
+        };
+        self.order.store(order, Ordering::Relaxed);
+    }
+
+    /// The upstream has accepted an upgrade.
+    pub(in crate::proxy) fn tunnel(&self) {
+        self.order.store(TUNNEL, Ordering::Relaxed);
+    }
+
+    /// A head is waited for. Was there one before it on this connection?
+    pub(super) fn next_head(&self) -> bool {
+        if !self.used.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        self.answered.store(false, Ordering::Relaxed);
+        self.keep.store(false, Ordering::Relaxed);
+        self.begun.store(false, Ordering::Relaxed);
+        self.next.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// The framing of the request was not understood.
+    pub(in crate::proxy) fn broken(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    pub(in crate::proxy) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// The head of a final answer was given.
+    pub(in crate::proxy) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer was given as a whole, the request read as a whole, and the answer said `keep-alive`.
+    pub(in crate::proxy) fn keep(&self) {
+        self.keep.store(true, Ordering::Relaxed);
+    }
+
+    /// Has any byte of the head that is waited for arrived?
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// The connection, if it was dropped and is to be used again.
+    pub(super) fn take_kept(self: &Arc<Self>) -> Option<ClientStream> {
+        if !self.keep.swap(false, Ordering::Relaxed) || self.is_broken() {
+            return None;
+        }
+        let left = self.left.lock().take_if(|left| matches!(left.reading, Reading::Done))?;
+        Some(ClientStream {
+            inner: Some(left.stream),
+            orders: Arc::clone(self),
+            reading: left.reading,
+            ahead: left.ahead,
+            ended: left.ended,
+            max_head_bytes: left.max_head_bytes,
+        })
+    }
+
+    /// The connection, if it was dropped after an answer while the client still had something to say.
+    pub(super) fn take_unread(&self) -> Option<BufWriter<Stream>> {
+        let left = self.left.lock().take()?;
+        let more = match &left.reading {
+            Reading::Length(0) | Reading::Done | Reading::Head { .. } => !left.ahead.is_empty(),
+            Reading::Length(_) | Reading::Chunked(_) | Reading::Judged => true,
+            Reading::HandedOver { .. } | Reading::Given | Reading::Tunnel | Reading::Frames(_) => {
+                false
+            }
+        };
+        let answered = self.answered.load(Ordering::Relaxed);
+        (more && answered && !left.ended && !self.is_broken()).then_some(left.stream)
+    }
+}
+
+/// What is left of a connection that was dropped.
+#[derive(Debug)]
+struct Left {
+    stream: BufWriter<Stream>,
+    reading: Reading,
+    ahead: BytesMut,
+    ended: bool,
+    max_head_bytes: usize,
+}
+
+/// Where in a message the client is.
+#[derive(Debug)]
+enum Reading {
+    /// Before the end of a head; the bytes that were looked at for it.
+    Head {
+        seen: usize,
+        empty_lines: u8,
+    },
+    /// So much of a whole head is still to be handed over.
+    HandedOver {
+        left: usize,
+    },
+    /// A head that is too large, or none at all, is handed over as it comes: the framework, or the gate, refuses it.
+    Given,
+    /// The head was handed over, and nothing is known of what follows.
+    Judged,
+    Length(u64),
+    Chunked(Chunks),
+    /// The message is over. What comes now belongs to the next.
+    Done,
+    Tunnel,
+    Frames(FrameBudget),
+}
+
+/// A client's connection as the framework sees it.
+pub(in crate::proxy) struct ClientStream {
+    /// None once it was dropped.
+    inner: Option<BufWriter<Stream>>,
+    orders: Arc<Orders>,
+    reading: Reading,
+    /// Read, and not handed over.
+    ahead: BytesMut,
+    /// The client will send nothing more.
+    ended: bool,
+    max_head_bytes: usize,
+}
+
+impl ClientStream {
+    /// Around a connection whose handshake is over.
+    pub(super) fn new(stream: Stream, max_head_bytes: usize) -> Self {
+        let reading = if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            Reading::Frames(FrameBudget::new(Instant::now()))
+        } else {
+            Reading::head()
+        };
+        Self {
+            inner: Some(BufWriter::with_capacity(WRITE_BUFFER, stream)),
+            orders: Arc::default(),
+            reading,
+            ahead: BytesMut::new(),
+            ended: false,
+            max_head_bytes,
+        }
+    }
+
+    /// The way to speak to it.
+    pub(super) const fn orders(&self) -> &Arc<Orders> {
+        &self.orders
+    }
+
+    /// The orders of the connection below a session of HTTP/1; none in unit tests.
+    pub(in crate::proxy) fn orders_of(stream: &Stream) -> Option<&Arc<Orders>> {
+        (**stream).as_any().downcast_ref::<Self>().map(Self::orders)
+    }
+
+    fn follow_orders(&mut self) {
+        // Orders are rare beside reads, so they are looked for before they are taken.
+        if self.orders.order.load(Ordering::Relaxed) != NO_ORDER {
+            self.follow(self.orders.order.swap(NO_ORDER, Ordering::Relaxed));
+        }
+        if self.orders.next.load(Ordering::Relaxed)
+            && self.orders.next.swap(false, Ordering::Relaxed)
+        {
+            match self.reading {
+                Reading::Done => self.reading = Reading::head(),
+                Reading::Frames(_) => {}
+                // What is in the middle of a body cannot be the start of a request.
+                _ => self.orders.broken(),
+            }
+        }
+    }
+
+    fn follow(&mut self, order: u64) {
+        let reading = std::mem::replace(&mut self.reading, Reading::Done);
+        self.reading = match (order, reading) {
+            (_, Reading::Frames(budget)) => Reading::Frames(budget),
+            (TUNNEL, _) => Reading::Tunnel,
+            (CHUNKS, Reading::Judged) => Reading::Chunked(Chunks::new()),
+            (UPGRADE, Reading::Judged) => Reading::Done,
+            (length, Reading::Judged) => match length.saturating_sub(LENGTH) {
+                0 => Reading::Done,
+                length => Reading::Length(length),
+            },
+            (_, other) => other,
+        };
+    }
+
+    /// Reads more into `ahead`.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(Err(gone())) };
+        let mut bytes = [0; READ_SIZE];
+        let mut read = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(inner).poll_read(cx, &mut read))?;
+        if read.filled().is_empty() {
+            self.ended = true;
+        }
+        self.ahead.extend_from_slice(read.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands over what was read ahead, up to `limit` bytes; what was there.
+    fn hand_over(&mut self, buf: &mut ReadBuf<'_>, limit: usize) -> usize {
+        let n = self.ahead.len().min(buf.remaining()).min(limit);
+        buf.put_slice(self.ahead.get(..n).unwrap_or_default());
+        self.ahead.advance(n);
+        if self.ahead.is_empty() {
+            // Most connections wait most of the time: they need no memory for it.
+            self.ahead = BytesMut::new();
+        }
+        n
+    }
+
+    /// Reads what is there: first what was read ahead, then the connection.
+    fn pass(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            self.hand_over(buf, usize::MAX);
+            return Poll::Ready(Ok(()));
+        }
+        if self.ended {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(inner) = &mut self.inner else { return Poll::Ready(Err(gone())) };
+        let before = buf.filled().len();
+        ready!(Pin::new(inner).poll_read(cx, buf))?;
+        self.ended = buf.filled().len() == before;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Keeps what was read beyond `keep` bytes for the next message.
+    fn cut(&mut self, buf: &mut ReadBuf<'_>, before: usize, keep: usize) {
+        let beyond = buf.filled().get(before + keep..).unwrap_or_default();
+        if !beyond.is_empty() {
+            let mut ahead = BytesMut::from(beyond);
+            ahead.unsplit(std::mem::take(&mut self.ahead));
+            self.ahead = ahead;
+            buf.set_filled(before + keep);
+        }
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let Reading::Head { seen, empty_lines } = &mut self.reading else {
+                return Poll::Ready(Ok(()));
+            };
+            while self.ahead.starts_with(b"\r\n") {
+                self.ahead.advance(2);
+                (*seen, *empty_lines) = (0, *empty_lines + 1);
+                if *empty_lines > MAX_EMPTY_LINES {
+                    self.orders.broken();
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            self.orders.begun.store(!self.ahead.is_empty(), Ordering::Relaxed);
+            if let Some(left) = head_end(&self.ahead, *seen) {
+                self.reading = Reading::HandedOver { left };
+                return self.poll_whole_head(buf);
+            }
+            // A lone CR may be half of an empty line.
+            let is_head = self.ahead.first().is_none_or(|one| is_token(*one) || *one == b'\r');
+            if !is_head || self.ahead.len() > self.max_head_bytes {
+                self.reading = Reading::Given;
+                return self.pass(cx, buf);
+            }
+            *seen = self.ahead.len();
+            if self.ended {
+                // Half a head is nothing; the framework would log it as an error.
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.fill(cx))?;
+        }
+    }
+
+    fn poll_whole_head(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Reading::HandedOver { left } = self.reading {
+            let left = left - self.hand_over(buf, left);
+            self.reading = if left == 0 { Reading::Judged } else { Reading::HandedOver { left } };
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_chunks(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(self.pass(cx, buf))?;
+        let Reading::Chunked(chunks) = &mut self.reading else { return Poll::Ready(Ok(())) };
+        let Ok(taken) = chunks.take(buf.filled().get(before..).unwrap_or_default()) else {
+            self.orders.broken();
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the body is not chunked as its head says",
+            )));
+        };
+        if chunks.is_ended() {
+            self.reading = Reading::Done;
+            self.cut(buf, before, taken);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_length(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(self.pass(cx, buf))?;
+        let Reading::Length(left) = &mut self.reading else { return Poll::Ready(Ok(())) };
+        let read = buf.filled().len() - before;
+        let here = usize::try_from(*left).unwrap_or(usize::MAX).min(read);
+        *left = left.saturating_sub(u64::try_from(here).unwrap_or(u64::MAX));
+        if *left == 0 {
+            self.reading = Reading::Done;
+            self.cut(buf, before, here);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The framework reads here to learn that the client went away. It waits for bytes that would be the next request's.
+    fn poll_between(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ended {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.ahead.is_empty() {
+            // Not woken for what waits: whoever takes it reads again.
+            return Poll::Pending;
+        }
+        ready!(self.fill(cx))?;
+        if self.ended { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn poll_frames(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(self.pass(cx, buf))?;
+        let Reading::Frames(budget) = &mut self.reading else { return Poll::Ready(Ok(())) };
+        let bytes = buf.filled().get(before..).unwrap_or_default();
+        budget.read(bytes, Instant::now()).map_err(|_| {
+            self.orders.broken();
+            io::Error::other("too many frames that carry nothing")
+        })?;
+        Poll::Ready(Ok(()))
+    }
+
+    fn stream(&self) -> Option<&Stream> {
+        self.inner.as_ref().map(BufWriter::get_ref)
+    }
+}
+
+impl Reading {
+    const fn head() -> Self {
+        Self::Head { seen: 0, empty_lines: 0 }
+    }
+}
+
+fn gone() -> io::Error {
+    io::ErrorKind::NotConnected.into()
+}
+
+/// Where the head ends that these bytes begin with, if they hold its end; `seen` bytes hold none.
+///
+/// Lines may end with a bare LF here, as they do for the framework: the gate refuses such a head, and both must agree on
+/// where it ends.
+fn head_end(bytes: &[u8], seen: usize) -> Option<usize> {
+    let from = seen.saturating_sub(2);
+    let mut lines = bytes.iter().enumerate().skip(from).filter(|(_, byte)| **byte == b'\n');
+    lines.find_map(|(at, _)| match bytes.get(at + 1..) {
+        Some([b'\n', ..]) => Some(at + 2),
+        Some([b'\r', b'\n', ..]) => Some(at + 3),
+        _ => None,
+    })
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.follow_orders();
+        if this.orders.is_broken() {
+            return Poll::Ready(Ok(()));
+        }
+        match &this.reading {
+            Reading::Head { .. } => this.poll_head(cx, buf),
+            Reading::HandedOver { .. } => this.poll_whole_head(buf),
+            Reading::Given | Reading::Tunnel => this.pass(cx, buf),
+            Reading::Judged | Reading::Done => this.poll_between(cx),
+            Reading::Length(_) => this.poll_length(cx, buf),
+            Reading::Chunked(_) => this.poll_chunks(cx, buf),
+            Reading::Frames(_) => this.poll_frames(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(Err(gone())) };
+        let written = ready!(Pin::new(inner).poll_write(cx, buf))?;
+        if let Reading::Frames(budget) = &mut self.reading {
+            budget.wrote(written);
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(Err(gone())) };
+        Pin::new(inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(Ok(())) };
+        Pin::new(inner).poll_shutdown(cx)
+    }
+}
+
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        // It may not have been read since the last order.
+        self.follow_orders();
+        if let Some(stream) = self.inner.take() {
+            *self.orders.left.lock() = Some(Left {
+                stream,
+                reading: std::mem::replace(&mut self.reading, Reading::Done),
+                ahead: std::mem::take(&mut self.ahead),
+                ended: self.ended,
+                max_head_bytes: self.max_head_bytes,
+            });
+        }
+    }
+}
+
+impl fmt::Debug for ClientStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientStream").field("reading", &self.reading).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Shutdown for ClientStream {
+    async fn shutdown(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            // It is closed whatever comes of this.
+            let _ = inner.shutdown().await;
+        }
+    }
+}
+
+impl UniqueID for ClientStream {
+    fn id(&self) -> UniqueIDType {
+        self.stream().map_or(-1, |stream| stream.id())
+    }
+}
+
+impl Ssl for ClientStream {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.stream()?.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.stream()?.selected_alpn_proto()
+    }
+}
+
+#[async_trait]
+impl Peek for ClientStream {}
+
+impl GetTimingDigest for ClientStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.stream().map(|stream| stream.get_timing_digest()).unwrap_or_default()
+    }
+}
+
+impl GetProxyDigest for ClientStream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.stream()?.get_proxy_digest()
+    }
+}
+
+impl GetSocketDigest for ClientStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.stream()?.get_socket_digest()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! One connection: limited in number, counted while it is open, given up if the head of a request takes too long, and
+//! closed so that its last answer arrives.
+//!
+//! The framework's application is wrapped here twice. [`Connections`] sees connections: it puts a [`ClientStream`] between
+//! each and the framework, and lets it [`linger`] at the end. [`Requests`] sees requests on them:
+//!
+//! - The framework limits the time of each read, so one byte a minute holds a connection for ever. A request runs against a
+//!   clock that stops when our first phase is reached ([`head_is_read`]); if it does not stop in time, the future is dropped,
+//!   and the connection with it. On a kept connection the wait for the next request is part of the time. Heads of HTTP/2 are
+//!   read before a request exists; there the framework's idle timeout holds.
+//! - The framework gives a connection up after every error of an upstream (pingora-proxy 0.9.1, lib.rs:1362), although our
+//!   answer said that it is kept. Where the request was read whole, the connection is taken up again ([`Orders::keep`]).
+//! - When the gateway stops, the framework closes what waits for a request at once, and with it the request that is just
+//!   under way. Such a connection may bring one more request within [`LAST_REQUEST`], whose answer says `close`.
+
+mod client;
+mod linger;
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::server::ShutdownWatch;
+use pingora::time::fast_timeout::fast_timeout;
+use tokio::sync::{Semaphore, watch};
+
+pub(super) use self::client::{ClientStream, Follows, Orders};
+use self::linger::linger;
+use super::observe::Observer;
+use crate::telemetry::ConnectionFailure;
+
+/// How long a connection without a request is kept when the gateway stops: long enough for the request of a busy client,
+/// short enough that nobody waits for a silent one.
+pub(super) const LAST_REQUEST: Duration = Duration::from_secs(1);
+
+tokio::task_local! {
+    /// Whether the head of this task's request has been read.
+    static HEAD_IS_READ: Cell<bool>;
+}
+
+/// Stops the clock of the request that this task serves.
+pub(super) fn head_is_read() {
+    // Without a clock there is nothing to stop: HTTP/2, and unit tests.
+    let _ = HEAD_IS_READ.try_with(|read| read.set(true));
+}
+
+/// Serves connections.
+pub(super) struct Connections<A> {
+    pub(super) app: Arc<A>,
+    pub(super) observer: Observer,
+    /// See `listen.max_head_bytes`.
+    pub(super) max_head_bytes: usize,
+    /// Those that linger.
+    pub(super) lingering: Semaphore,
+    /// Those of HTTP/1 that are open.
+    pub(super) open: watch::Sender<usize>,
+}
+
+/// Serves the requests of one connection.
+pub(super) struct Requests<A> {
+    pub(super) app: Arc<A>,
+    /// For the first head of a connection.
+    pub(super) head_timeout: Duration,
+    /// A kept connection may be idle for this long before the next head begins.
+    pub(super) keepalive_timeout: Duration,
+    pub(super) observer: Observer,
+}
+
+impl<A> Connections<A> {
+    pub(super) fn new(
+        app: A,
+        observer: Observer,
+        max_head_bytes: usize,
+        open: watch::Sender<usize>,
+    ) -> Self {
+        let lingering = Semaphore::new(linger::CONNECTIONS);
+        Self { app: Arc::new(app), observer, max_head_bytes, lingering, open }
+    }
+}
+
+#[async_trait]
+impl<A> ServerApp for Connections<A>
+where
+    A: ServerApp + Send + Sync + 'static,
+{
+    async fn process_new(
+        self: &Arc<Self>,
+        session: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let _counted = self.observer.connection();
+        let http1 = session.selected_alpn_proto() != Some(pingora::protocols::ALPN::H2);
+        let _open = http1.then(|| Open::begin(&self.open));
+        let peer = session.get_socket_digest().and_then(|socket| address(socket.peer_addr()));
+        let client = ClientStream::new(session, self.max_head_bytes);
+        let orders = Arc::clone(client.orders());
+        let again = self.app.process_new(Box::new(client), shutdown).await;
+        if !http1 && orders.is_broken() {
+            self.observer.connection_failed(ConnectionFailure::Flood, peer, "");
+        }
+        if let Some(stream) = orders.take_unread() {
+            linger(stream, &self.lingering).await;
+        }
+        again
+    }
+
+    async fn cleanup(&self) {
+        self.app.cleanup().await;
+    }
+}
+
+/// An open connection of HTTP/1.
+struct Open(watch::Sender<usize>);
+
+impl Open {
+    fn begin(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|open| *open += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open = open.saturating_sub(1));
+    }
+}
+
+#[async_trait]
+impl<A> HttpServerApp for Requests<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if session.is_http2() {
+            return self.app.process_new_http(session, shutdown).await;
+        }
+        let orders = session.stream().and_then(ClientStream::orders_of).map(Arc::clone);
+        // Only what is served here again has been answered before.
+        let kept = orders.as_ref().is_some_and(|orders| orders.next_head());
+        let within = if kept {
+            self.keepalive_timeout.saturating_add(self.head_timeout)
+        } else {
+            self.head_timeout
+        };
+        // The clock above limits the time; a timer of the framework's own would log an error.
+        session.set_keepalive(if *shutdown.borrow() { None } else { Some(0) });
+        let peer = address(session.client_addr());
+        let (served, end) = HEAD_IS_READ
+            .scope(Cell::new(false), async {
+                let served = self.app.process_new_http(session, shutdown);
+                tokio::pin!(served);
+                // The framework's own timers: coarse, and cheaper than one of the runtime's for each request.
+                let in_time = fast_timeout(within, async {
+                    tokio::select! {
+                        biased;
+                        served = &mut served => Some(served),
+                        () = head_read() => None,
+                        () = stopped(shutdown.clone(), orders.as_deref()), if kept => {
+                            tracing::debug!("a connection without a request is closed to stop");
+                            Some(None)
+                        }
+                    }
+                });
+                match in_time.await {
+                    Ok(None) => (served.await, None),
+                    Ok(Some(served)) if HEAD_IS_READ.with(Cell::get) => (served, None),
+                    Ok(Some(served)) => {
+                        let begun = orders.as_ref().is_some_and(|orders| orders.has_begun());
+                        let unreadable = ConnectionFailure::Unreadable;
+                        (served, Some(if begun { unreadable } else { ConnectionFailure::Empty }))
+                    }
+                    Err(_) => (None, Some(ConnectionFailure::Timeout)),
+                }
+            })
+            .await;
+        if served.is_some() {
+            return served;
+        }
+        if let Some(failure) = end.filter(|end| !kept || *end == ConnectionFailure::Unreadable) {
+            self.observer.connection_failed(failure, peer, "");
+        }
+        let stream = orders?.take_kept()?;
+        Some(ReusedHttpStream::new(Box::new(stream), None))
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.app.h2_options()
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        self.app.server_options()
+    }
+
+    async fn http_cleanup(&self) {
+        // Not passed on: the framework would close what waits for a request at once.
+    }
+}
+
+fn address(address: Option<&SocketAddr>) -> Option<IpAddr> {
+    Some(address?.as_inet()?.ip())
+}
+
+/// Ready once [`head_is_read`] was called in this task.
+///
+/// Nothing has to wake it: the same task is polled when the head arrives, and when its time is over.
+async fn head_read() {
+    std::future::poll_fn(|_| {
+        if HEAD_IS_READ.with(Cell::get) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// Ready when the gateway stops and no request has begun within [`LAST_REQUEST`].
+async fn stopped(mut shutdown: ShutdownWatch, orders: Option<&Orders>) {
+    // An error means that nobody can tell us to stop any more, because the gateway is gone.
+    let _ = shutdown.wait_for(|stopping| *stopping).await;
+    tokio::time::sleep(LAST_REQUEST).await;
+    if orders.is_some_and(Orders::has_begun) {
+        std::future::pending::<()>().await;
+    }
+}

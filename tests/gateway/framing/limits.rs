@@ -1,0 +1,103 @@
+//! How many connections there may be, and what becomes of those that come to nothing.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use super::start;
+use crate::support::client::Response;
+use crate::support::eventually;
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::upstream::Upstream;
+
+fn failures(gateway: &Gateway, reason: &str) -> f64 {
+    let name = format!("doorwarden_connection_failures_total{{reason=\"{reason}\"}}");
+    gateway.metric(&name).expect("it is there from the start")
+}
+
+fn is_served(stream: &mut TcpStream) -> bool {
+    let request = b"GET /public/x HTTP/1.1\r\nHost: app.test\r\n\r\n";
+    let mut first = [0; 12];
+    stream.write_all(request).is_ok()
+        && stream.read_exact(&mut first).is_ok()
+        && &first == b"HTTP/1.1 200"
+}
+
+#[test]
+fn connections_beyond_the_limits_are_closed_at_once() {
+    let upstream = Upstream::start();
+    for (keys, most, reason) in [
+        ("max_connections_per_address = 3", 3, "address_limit"),
+        ("max_connections = 16\nmax_connections_per_address = 0", 16, "limit"),
+    ] {
+        let (gateway, _) = start(Setup::new(upstream.address).listen(keys));
+        let mut open: Vec<_> = (0..most).map(|_| gateway.client().connect()).collect();
+        assert!(open.iter_mut().all(is_served), "{keys}");
+        assert!(!is_served(&mut gateway.client().connect()), "{keys}");
+        eventually("it to be counted", || (failures(&gateway, reason) >= 1.0).then_some(()));
+        open.pop();
+        eventually("the place of the closed one", || {
+            is_served(&mut gateway.client().connect()).then_some(())
+        });
+    }
+}
+
+/// Many people come through a trusted proxy.
+#[test]
+fn a_trusted_proxy_has_no_limit_of_its_own() {
+    let upstream = Upstream::start();
+    let setup =
+        Setup::new(upstream.address).listen("max_connections_per_address = 3").behind_a_proxy();
+    let (gateway, _) = start(setup);
+    let mut open: Vec<_> = (0..10).map(|_| gateway.client().connect()).collect();
+    assert!(open.iter_mut().all(is_served));
+}
+
+/// Health checks, port scans, PROXY bytes and the wrong port are counted, with one line at `debug` and none above it.
+#[test]
+fn what_comes_to_nothing_is_counted() {
+    let upstream = Upstream::start();
+    let setup =
+        Setup::new(upstream.address).listen("head_timeout = \"1s\"").log("level = \"debug\"");
+    let (gateway, _) = start(setup);
+    let secure = || TcpStream::connect(gateway.https.unwrap()).unwrap();
+    let plain = || TcpStream::connect(gateway.http).unwrap();
+    let say = |mut stream: TcpStream, bytes: &[u8]| {
+        let _ = stream.write_all(bytes);
+        // Until it is closed by the other side.
+        let _ = stream.read_to_end(&mut Vec::new());
+    };
+    drop(secure());
+    drop(plain());
+    say(secure(), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    say(secure(), b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n");
+    say(secure(), b"\x16\x03\x01\x00\x05hello");
+    say(secure(), b"\x16\x03\x01\x02\x00");
+    say(plain(), b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    say(plain(), b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c");
+    say(plain(), b"\x16\x03\x01\x02\x00\x01");
+    say(plain(), b"");
+    say(plain(), b"GET / HTT");
+    for (reason, expected) in [
+        ("empty", 2.0),
+        ("not_tls", 2.0),
+        ("tls", 1.0),
+        ("unreadable", 3.0),
+        ("timeout", 3.0),
+        ("flood", 0.0),
+    ] {
+        eventually(reason, || (failures(&gateway, reason) == expected).then_some(()));
+    }
+    let lines: Vec<serde_json::Value> =
+        gateway.log().iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert!(lines.iter().all(|line| line["level"] != "ERROR"), "{lines:?}");
+    let told =
+        lines.iter().filter(|line| line["message"] == "a connection came to nothing").count();
+    assert_eq!(told, 11);
+    assert_eq!(Response::read(&mut served(&gateway), false).status, 200);
+}
+
+fn served(gateway: &Gateway) -> TcpStream {
+    let mut stream = gateway.client().connect();
+    stream.write_all(&gateway.client().get("/public/x").bytes()).unwrap();
+    stream
+}

@@ -1,0 +1,42 @@
+//! HTTP as clients and servers speak it: framing on both sides, versions, interim answers, connections.
+
+mod clients;
+mod early;
+mod floods;
+mod interim;
+mod limits;
+mod pipelining;
+mod stopping;
+mod upgrades;
+mod uploads;
+mod versions;
+
+use std::sync::Arc;
+
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::tls::{Certificate, H2};
+
+/// A gateway whose `/public/` is everybody's, on plain HTTP and over TLS.
+fn start(setup: Setup) -> (Gateway, Certificate) {
+    let certificate = Certificate::make();
+    let gateway = setup
+        .listen(
+            "https = [\"127.0.0.1:0\"]\ncertificate_file = \"cert.pem\"\nprivate_key_file = \"key.pem\"",
+        )
+        .file("cert.pem", certificate.pem.as_bytes())
+        .file("key.pem", certificate.key.as_bytes())
+        .start();
+    (gateway, certificate)
+}
+
+fn h2(gateway: &Gateway, certificate: &Certificate) -> H2 {
+    H2::connect(gateway.https.unwrap(), certificate.client(&["h2"]))
+}
+
+/// HTTP/1.1 over TLS.
+fn tls(gateway: &Gateway, certificate: &Certificate) -> crate::support::tls::Stream {
+    crate::support::tls::connect(
+        gateway.https.unwrap(),
+        &Arc::new(certificate.client(&["http/1.1"])),
+    )
+}
