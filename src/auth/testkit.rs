@@ -55,6 +55,7 @@ pub(crate) fn session_settings() -> SessionSettings {
         idle_timeout: Duration::from_secs(86_400),
         absolute_timeout: Duration::from_secs(30 * 86_400),
         trusted_origins: Vec::new(),
+        same_site: crate::wire::cookie::SameSite::Lax,
         danger_plain_http_cookies: false,
     }
 }

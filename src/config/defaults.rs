@@ -13,6 +13,7 @@ use super::{
     Upstream,
 };
 use crate::django::hashers;
+use crate::wire::cookie::SameSite;
 use crate::wire::path::{PathMatch, PathPattern, Tolerance};
 
 const KIB: usize = 1024;
@@ -182,6 +183,7 @@ impl Default for SessionSettings {
             idle_timeout: hours(24),
             absolute_timeout: days(30),
             trusted_origins: Vec::new(),
+            same_site: SameSite::Lax,
             danger_plain_http_cookies: false,
         }
     }

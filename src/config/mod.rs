@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::wire::cookie::SameSite;
 use crate::wire::path::{CanonicalPath, PathPattern, Tolerance};
 
 mod alias;
@@ -348,6 +349,8 @@ pub struct SessionSettings {
     pub absolute_timeout: Duration,
     /// Origins besides our own whose unsafe requests the cookie may authenticate.
     pub trusted_origins: Vec<String>,
+    /// With which requests from other sites it comes. `None` is set with `Partitioned`.
+    pub same_site: SameSite,
     /// Issue the cookie without `Secure` and the `__Host-` prefix. Warns.
     pub danger_plain_http_cookies: bool,
 }

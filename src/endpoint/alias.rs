@@ -168,10 +168,8 @@ impl Endpoints {
     fn with_csrf_cookie(&self, shape: &SessionShape, reply: Reply) -> Result<Reply, Refusal> {
         let Some(name) = &shape.csrf_cookie else { return Ok(reply) };
         let value = csrf_token().map_err(|_| Refusal::Internal)?;
-        let cookie = SetCookie::new(name, value.expose())
-            .max_age(CSRF_MAX_AGE)
-            .http_only(false)
-            .secure(self.cookie.secure());
+        let cookie = SetCookie::new(name, value.expose()).max_age(CSRF_MAX_AGE).http_only(false);
+        let cookie = self.cookie.with_attributes(cookie);
         Ok(reply.with_header(SET_COOKIE, cookie.header().ok_or(Refusal::Internal)?))
     }
 }

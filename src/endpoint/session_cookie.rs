@@ -5,6 +5,10 @@
 //!
 //! An alias of a service's own sign-in sets it under the service's name for its own ([`CookieNames`]). A browser that has
 //! it under two names loses both at a sign-out, and the other at a sign-in: it has one session.
+//!
+//! With `same_site = "none"` it is `Partitioned`: a browser keeps one for each site under whose pages the gateway is asked,
+//! so that no other site's requests bring it. One from before, without that attribute, is another cookie of the same name
+//! to the browser, and two of one name are refused; so whatever replaces or removes a cookie removes that one too.
 
 use std::time::Duration;
 
@@ -16,7 +20,7 @@ use crate::config::SessionSettings;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::wire::arrival::Arrival;
-use crate::wire::cookie::SetCookie;
+use crate::wire::cookie::{SameSite, SetCookie};
 use crate::wire::reply::Reply;
 
 /// Names and attributes.
@@ -25,6 +29,7 @@ pub(super) struct SessionCookie {
     names: CookieNames,
     max_age: Duration,
     secure: bool,
+    same_site: SameSite,
 }
 
 impl SessionCookie {
@@ -33,6 +38,7 @@ impl SessionCookie {
             names,
             max_age: settings.absolute_timeout,
             secure: !settings.danger_plain_http_cookies,
+            same_site: settings.same_site,
         }
     }
 
@@ -41,9 +47,13 @@ impl SessionCookie {
         self.names.values(headers)
     }
 
-    /// Is it sent over TLS alone?
-    pub(super) const fn secure(&self) -> bool {
-        self.secure
+    /// A cookie that goes along with it, with the attributes that decide when browsers send it.
+    pub(super) const fn with_attributes<'c>(&self, cookie: SetCookie<'c>) -> SetCookie<'c> {
+        cookie.secure(self.secure).same_site(self.same_site).partitioned(self.is_partitioned())
+    }
+
+    const fn is_partitioned(&self) -> bool {
+        matches!(self.same_site, SameSite::None)
     }
 
     /// The reply to a sign-in, which sets it: under the gateway's own name, or an alias'. Names under which the request
@@ -59,13 +69,16 @@ impl SessionCookie {
         for other in self.names.brought(&arrival.headers).filter(|other| *other != name) {
             reply = self.removed(reply, other);
         }
+        if self.is_partitioned() && self.names.brought(&arrival.headers).any(|one| one == name) {
+            reply = with_cookie(reply, self.unpartitioned_removal(name));
+        }
         Ok(reply.with_header(SET_COOKIE, self.header(name, value)?))
     }
 
     /// It lives as long as a session can; that the session may end earlier is for the server to say.
     fn header(&self, name: &str, value: &Secret) -> Result<HeaderValue, Refusal> {
         let cookie = SetCookie::new(name, value.expose()).max_age(self.max_age);
-        let mut header = cookie.secure(self.secure).header().ok_or(Refusal::Internal)?;
+        let mut header = self.with_attributes(cookie).header().ok_or(Refusal::Internal)?;
         header.set_sensitive(true);
         Ok(header)
     }
@@ -73,7 +86,7 @@ impl SessionCookie {
     /// Each `Set-Cookie` that takes away what a request brought.
     pub(super) fn removals(&self, arrival: &Arrival) -> Vec<HeaderValue> {
         let brought = self.names.brought(&arrival.headers);
-        brought.filter_map(|name| self.removal(name)).collect()
+        brought.flat_map(|name| self.removals_of(name)).flatten().collect()
     }
 
     /// The reply, which takes away what the request brought.
@@ -101,14 +114,23 @@ impl SessionCookie {
 
     /// The reply, which takes a cookie of this name away.
     pub(super) fn removed(&self, reply: Reply, name: &str) -> Reply {
-        match self.removal(name) {
-            Some(removal) => reply.with_header(SET_COOKIE, removal),
-            None => reply,
-        }
+        self.removals_of(name).into_iter().fold(reply, with_cookie)
     }
 
-    fn removal(&self, name: &str) -> Option<HeaderValue> {
-        SetCookie::removal(name).secure(self.secure).header()
+    fn removals_of(&self, name: &str) -> [Option<HeaderValue>; 2] {
+        let unpartitioned = self.is_partitioned().then(|| self.unpartitioned_removal(name));
+        [unpartitioned.flatten(), self.with_attributes(SetCookie::removal(name)).header()]
+    }
+
+    fn unpartitioned_removal(&self, name: &str) -> Option<HeaderValue> {
+        self.with_attributes(SetCookie::removal(name)).partitioned(false).header()
+    }
+}
+
+fn with_cookie(reply: Reply, set_cookie: Option<HeaderValue>) -> Reply {
+    match set_cookie {
+        Some(set_cookie) => reply.with_header(SET_COOKIE, set_cookie),
+        None => reply,
     }
 }
 
@@ -127,6 +149,7 @@ mod tests {
             idle_timeout: Duration::from_secs(86_400),
             absolute_timeout: Duration::from_secs(2_592_000),
             trusted_origins: vec![],
+            same_site: SameSite::Lax,
             danger_plain_http_cookies: plain,
         };
         SessionCookie::new(&settings, CookieNames::new(&settings, ["sessionid"].into_iter()))
@@ -155,6 +178,29 @@ mod tests {
             assert_eq!(cookies(&reply), [set]);
             assert_eq!(cookies(&cookie.remove(empty)), [removal]);
         }
+    }
+
+    #[test]
+    fn another_sites_pages_bring_it_where_they_may() {
+        let with = |same_site| SessionCookie { same_site, ..cookie("__Host-doorwarden", false) };
+        let (empty, request) = (Reply::empty(StatusCode::OK), arrival("POST", "/login", &[]));
+        let value = Secret::new("v");
+        let reply = with(SameSite::Strict).set(empty.clone(), None, &value, &request).unwrap();
+        assert!(cookies(&reply)[0].ends_with("; HttpOnly; Secure; SameSite=Strict"));
+        let none = with(SameSite::None);
+        let apart = "HttpOnly; Secure; SameSite=None; Partitioned";
+        let set = format!("__Host-doorwarden=v; Path=/; Max-Age=2592000; {apart}");
+        let removal = format!("__Host-doorwarden=; Path=/; Max-Age=0; {apart}");
+        // One from before the setting, which would stand beside it.
+        let (old, _) = removal.rsplit_once("; Partitioned").unwrap();
+        let reply = none.set(empty.clone(), None, &value, &request).unwrap();
+        assert_eq!(cookies(&reply), [&set]);
+        assert_eq!(cookies(&none.remove(empty.clone())), [old, &removal]);
+        let line = format!("__Host-doorwarden={VALUE}");
+        let request = arrival("POST", "/login", &[("cookie", &line)]);
+        let reply = none.set(empty.clone(), None, &value, &request).unwrap();
+        assert_eq!(cookies(&reply), [old, &set]);
+        assert_eq!(cookies(&none.remove_brought(empty, &request)), [old, &removal]);
     }
 
     #[test]

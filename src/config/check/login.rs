@@ -3,6 +3,8 @@
 use super::{DAY, secs, values};
 use crate::config::raw::{Table, Wrong};
 use crate::config::{Cors, Issues, Login, SessionSettings};
+use crate::wire::cookie::SameSite;
+use crate::wire::host::Host;
 
 const ISSUES: [(&str, Issues); 3] =
     [("both", Issues::Both), ("tokens", Issues::Tokens), ("cookie", Issues::Cookie)];
@@ -39,7 +41,7 @@ pub(super) fn login(table: &Table<'_>) -> Login {
     }
 }
 
-pub(super) fn cors(table: &Table<'_>, session: &SessionSettings) -> Cors {
+pub(super) fn cors(table: &Table<'_>, session: &SessionSettings, hosts: &[String]) -> Cors {
     let default = Cors::default();
     let origins = table.list("allowed_origins", values::origin).unwrap_or_default();
     let allow_credentials = table.flag("allow_credentials").unwrap_or(default.allow_credentials);
@@ -52,6 +54,18 @@ pub(super) fn cors(table: &Table<'_>, session: &SessionSettings) -> Cors {
                     origin.value
                 ))
                 .help("add it to session.trusted_origins, or leave allow_credentials off"),
+            );
+        } else if allow_credentials
+            && let Some(keeps) = keeps_cookies(session.same_site)
+            && !is_same_site(&origin.value, hosts)
+        {
+            table.warn_at(
+                origin.place.clone(),
+                Wrong::new(format!(
+                    "{:?} may send cookies, but session.same_site = {keeps:?} keeps the session's from requests of another site",
+                    origin.value
+                ))
+                .help("set session.same_site = \"none\" if it is another site than the gateway's; if it is the same one, name the gateway's hosts in route.hosts"),
             );
         }
     }
@@ -66,6 +80,35 @@ pub(super) fn cors(table: &Table<'_>, session: &SessionSettings) -> Cors {
         allow_credentials,
         max_age: table.duration("max_age", secs(0)..=DAY).unwrap_or(default.max_age),
     }
+}
+
+/// Which value keeps the session's cookie from requests that another site's scripts send.
+const fn keeps_cookies(same_site: SameSite) -> Option<&'static str> {
+    match same_site {
+        SameSite::Lax => Some("lax"),
+        SameSite::Strict => Some("strict"),
+        SameSite::None => None,
+    }
+}
+
+/// May a page of this origin be of the same site as the gateway? A site is a scheme and a registrable domain. Which domains
+/// are registrable is a list that changes, so two names of one host's last two labels count as one site: it is for a warning.
+fn is_same_site(origin: &str, hosts: &[String]) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let Ok(host) = Host::parse(authority) else { return false };
+    // Of a machine's own, which `Secure` cookies reach over plain HTTP too: ports make no difference to a site.
+    let is_local = |name: &str| name == "localhost" || name == "127.0.0.1" || name == "[::1]";
+    if is_local(host.name()) {
+        return true;
+    }
+    scheme == "https" && hosts.iter().any(|one| site(one) == site(host.name()))
+}
+
+fn site(host: &str) -> &str {
+    if host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok() {
+        return host;
+    }
+    host.rmatch_indices('.').nth(1).and_then(|(at, _)| host.get(at + 1..)).unwrap_or(host)
 }
 
 fn link(table: &Table<'_>) -> Option<(String, String)> {

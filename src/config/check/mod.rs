@@ -52,12 +52,14 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     warn_of_hidden_routes(root, &routes, &paths);
     upstream::warn_of_unused(root, &upstreams, &routes);
     let geo = root.table("geo", state::geo);
+    let hosts: Vec<String> =
+        routes.iter().flat_map(|route| &route.value.hosts).map(String::clone).collect();
     Config {
         directories,
         issuers,
         forms: forms.into_iter().map(|item| item.value).collect(),
         login: root.table("login", login::login),
-        cors: root.table("cors", |table| login::cors(table, &session)),
+        cors: root.table("cors", |table| login::cors(table, &session, &hosts)),
         detect: root.table("detect", |table| watch::detect(table, &geo)),
         log: root.table("log", state::log),
         listen,

@@ -6,6 +6,7 @@ use super::{DAY, HOUR, MINUTE, secs, values};
 use crate::config::defaults::PLAIN_COOKIE;
 use crate::config::raw::{Table, Wrong, duration_text};
 use crate::config::{Algorithm, SessionSettings, StoreSettings, Tokens};
+use crate::wire::cookie::SameSite;
 
 const ALGORITHMS: [(&str, Algorithm); 4] = [
     ("ES256", Algorithm::Es256),
@@ -13,6 +14,9 @@ const ALGORITHMS: [(&str, Algorithm); 4] = [
     ("RS256", Algorithm::Rs256),
     ("HS256", Algorithm::Hs256),
 ];
+
+const SAME_SITE: [(&str, SameSite); 3] =
+    [("lax", SameSite::Lax), ("strict", SameSite::Strict), ("none", SameSite::None)];
 
 /// The claims that every token has: none of them can hold the user's id as well.
 const OWN_CLAIMS: [&str; 8] = ["token_type", "exp", "iat", "nbf", "jti", "sid", "iss", "aud"];
@@ -93,8 +97,21 @@ pub(super) fn session(table: &Table<'_>) -> SessionSettings {
         idle_timeout,
         absolute_timeout,
         trusted_origins: table.values("trusted_origins", values::origin).unwrap_or_default(),
+        same_site: same_site(table, plain),
         danger_plain_http_cookies: plain,
     }
+}
+
+fn same_site(table: &Table<'_>, plain: bool) -> SameSite {
+    let same_site = table.choice("same_site", &SAME_SITE).unwrap_or_default();
+    if plain && same_site == SameSite::None {
+        table.error(
+            "same_site",
+            Wrong::new("browsers refuse \"none\" over plain HTTP, which danger_plain_http_cookies asks for")
+                .help("browsers take the safe cookie from http://localhost without that switch"),
+        );
+    }
+    same_site
 }
 
 fn cookie(text: &str, plain: bool) -> Result<String, Wrong> {

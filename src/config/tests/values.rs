@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::{config, parse};
+use crate::wire::cookie::SameSite;
 use crate::wire::path::{Ambiguity, PathMatch};
 
 const EVERYTHING: &str = r#"
@@ -100,6 +101,7 @@ cookie = "sid"
 idle_timeout = "1h"
 absolute_timeout = "8d"
 trusted_origins = ["https://front.example"]
+same_site = "strict"
 danger_plain_http_cookies = true
 
 [[directory]]
@@ -315,6 +317,7 @@ fn credentials() {
             idle_timeout: secs(3600),
             absolute_timeout: secs(8 * 86_400),
             trusted_origins: texts(&["https://front.example"]),
+            same_site: SameSite::Strict,
             danger_plain_http_cookies: true,
         }
     );

@@ -18,12 +18,14 @@ pub struct SetCookie<'a> {
     secure: bool,
     http_only: bool,
     same_site: SameSite,
+    partitioned: bool,
 }
 
 /// `SameSite`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SameSite {
     /// With navigations from other sites, but with no other request of theirs.
+    #[default]
     Lax,
     /// With requests from the same site alone.
     Strict,
@@ -42,6 +44,7 @@ impl<'a> SetCookie<'a> {
             secure: true,
             http_only: true,
             same_site: SameSite::Lax,
+            partitioned: false,
         }
     }
 
@@ -85,6 +88,13 @@ impl<'a> SetCookie<'a> {
         self
     }
 
+    /// Kept apart for each site under whose pages it was set (CHIPS)? Browsers that know no `Partitioned` pass over it.
+    #[must_use]
+    pub const fn partitioned(mut self, partitioned: bool) -> Self {
+        self.partitioned = partitioned;
+        self
+    }
+
     /// The header; none if name, value or path hold a character that would end them.
     pub fn header(&self) -> Option<HeaderValue> {
         // RFC 6265 section 4.1.1: a token, cookie-octets, and a path without controls and `;`.
@@ -114,6 +124,9 @@ impl<'a> SetCookie<'a> {
             SameSite::Strict => "; SameSite=Strict",
             SameSite::None => "; SameSite=None",
         });
+        if self.partitioned {
+            text.push_str("; Partitioned");
+        }
         HeaderValue::try_from(text).ok()
     }
 }

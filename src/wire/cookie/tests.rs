@@ -92,6 +92,11 @@ fn a_set_cookie_is_as_the_host_prefix_asks() {
         .path("/login")
         .header();
     assert_eq!(other.unwrap(), "lang=ko; Path=/login; SameSite=Strict");
+    let apart = SetCookie::new(OURS, "abc").same_site(SameSite::None).partitioned(true).header();
+    assert_eq!(
+        apart.unwrap(),
+        "__Host-doorwarden=abc; Path=/; HttpOnly; Secure; SameSite=None; Partitioned"
+    );
 }
 
 #[test]
