@@ -10,7 +10,7 @@
 //! it asks for a live one.
 //!
 //! The cookie counts only if the request cannot be another site's (`wire::cross_site`); one that may be, and brings nothing
-//! else, is refused. A GET does nothing.
+//! else, is refused. A GET does nothing but show a page that asks (`endpoint::logout_page`).
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
 use super::refused::Refused;
-use super::{Endpoints, Served, input};
+use super::{Endpoints, Served, input, page};
 use crate::auth::issuer::Issued;
 use crate::auth::presented::{Credential, Presented};
 use crate::auth::{Holds, NotTakenOver};
@@ -26,6 +26,7 @@ use crate::caller::{Identity, Proof, UserKey};
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::store::{Session, Which};
+use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
 use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::reply::Reply;
@@ -61,6 +62,11 @@ impl Endpoints {
                     && refused.refusal.status() == StatusCode::UNAUTHORIZED =>
             {
                 Served::reply(self.landing())
+            }
+            Err(refused) if input::is_page_form(arrival) => {
+                let language = Language::negotiate(&arrival.headers);
+                let reply = page::of_refusal(&refused, &arrival.request_id, language);
+                Served { reply, refusal: Some(refused.refusal) }
             }
             Err(refused) => Served::refused(refused, &arrival.request_id),
         };
@@ -149,7 +155,7 @@ impl Endpoints {
     }
 
     /// Where a browser lands after signing out.
-    fn landing(&self) -> Reply {
+    pub(super) fn landing(&self) -> Reply {
         let path = self.login_path.as_deref().unwrap_or("/");
         Reply::see_other(&HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/")))
     }

@@ -38,6 +38,7 @@ mod input;
 mod keys;
 mod login;
 mod logout;
+mod logout_page;
 mod navigation;
 pub mod operator;
 mod page;
@@ -122,6 +123,12 @@ impl Endpoints {
                 self.login(own, arrival, &body, happened).await
             }
             OwnPath::Login => self.login_page(arrival, happened).await,
+            OwnPath::Logout if arrival.method != Method::POST => {
+                self.logout_page(Extent::Session, arrival, happened).await
+            }
+            OwnPath::LogoutAll if arrival.method != Method::POST => {
+                self.logout_page(Extent::User, arrival, happened).await
+            }
             OwnPath::Logout => self.logout(Extent::Session, arrival, &body, happened).await,
             OwnPath::LogoutAll => self.logout(Extent::User, arrival, &body, happened).await,
             OwnPath::Refresh => {
@@ -206,16 +213,16 @@ impl Served {
     }
 }
 
-/// The methods that an own path takes. Only ours has a page to sign in.
+/// The methods that an own path takes. Only ours have pages to sign in and out.
 const fn methods(own: &OwnPathEntry) -> &'static [Method] {
     match own.own {
-        OwnPath::Login if !matches!(own.shape, Shape::SimpleJwt) => &[Method::POST],
-        OwnPath::Login => &[Method::GET, Method::HEAD, Method::POST],
-        OwnPath::Refresh
-        | OwnPath::Verify
-        | OwnPath::Logout
-        | OwnPath::LogoutAll
-        | OwnPath::Blacklist => &[Method::POST],
+        OwnPath::Login | OwnPath::Logout if !matches!(own.shape, Shape::SimpleJwt) => {
+            &[Method::POST]
+        }
+        OwnPath::Login | OwnPath::Logout | OwnPath::LogoutAll => {
+            &[Method::GET, Method::HEAD, Method::POST]
+        }
+        OwnPath::Refresh | OwnPath::Verify | OwnPath::Blacklist => &[Method::POST],
         OwnPath::Session | OwnPath::Jwks => &[Method::GET, Method::HEAD],
     }
 }

@@ -20,7 +20,7 @@ use crate::wire::accept::Language;
 use crate::wire::next::Next;
 use crate::wire::reply::Reply;
 
-const CSS: &str = include_str!("../../templates/page.css");
+pub(super) const CSS: &str = include_str!("../../templates/page.css");
 
 /// `frame-ancestors`: nobody may lay the page under theirs. `form-action`: no injected form posts a password elsewhere.
 static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
@@ -80,7 +80,7 @@ struct RefusalTemplate<'a> {
 impl LoginPage<'_> {
     /// The page as it is first shown.
     pub(super) fn reply(&self) -> Reply {
-        page(Reply::empty(http::StatusCode::OK), &self.template(None))
+        reply(&self.template(None))
     }
 
     /// The page again, after a sign-in that did not succeed: with that refusal's status and headers.
@@ -117,6 +117,11 @@ pub(super) fn of_refusal(refused: &Refused, request_id: &str, language: Language
     let code = refused.refusal.code();
     let template = RefusalTemplate { css: CSS, texts, heading, message, code, request_id };
     page(refused.clone().reply(request_id), &template)
+}
+
+/// A page that is no refusal.
+pub(super) fn reply(template: &impl Template) -> Reply {
+    page(Reply::empty(http::StatusCode::OK), template)
 }
 
 /// `reply` with the page as its body. Without a policy or a rendering, neither of which fails, it stays as it is.

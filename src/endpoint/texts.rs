@@ -34,6 +34,16 @@ macro_rules! texts {
 texts! {
     /// Heading, title and button of the login page.
     sign_in,
+    /// Heading and button of the page that asks before signing out.
+    sign_out,
+    /// The same for all sessions.
+    sign_out_everywhere,
+    /// What signing out ends.
+    ends_here,
+    /// What signing out everywhere ends.
+    ends_everywhere,
+    /// Before the name of who is signed in.
+    signed_in_as,
     /// The name field.
     username,
     /// The password field.
@@ -95,6 +105,11 @@ texts! {
 static ENGLISH: Texts = Texts {
     tag: "en",
     sign_in: "Sign in",
+    sign_out: "Sign out",
+    sign_out_everywhere: "Sign out everywhere",
+    ends_here: "This ends your session in this browser.",
+    ends_everywhere: "This ends all of your sessions, on every device.",
+    signed_in_as: "Signed in as",
     username: "Username",
     password: "Password",
     error: "Error",
@@ -133,6 +148,11 @@ static ENGLISH: Texts = Texts {
 static KOREAN: Texts = Texts {
     tag: "ko",
     sign_in: "로그인",
+    sign_out: "로그아웃",
+    sign_out_everywhere: "모든 기기에서 로그아웃",
+    ends_here: "이 브라우저에서 로그아웃됩니다.",
+    ends_everywhere: "모든 기기에서 로그아웃됩니다.",
+    signed_in_as: "로그인한 사용자",
     username: "사용자 이름",
     password: "비밀번호",
     error: "오류",

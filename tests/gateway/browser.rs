@@ -73,6 +73,12 @@ fn a_person_signs_in_lands_where_they_wanted_and_signs_out() {
     let whoami = "const answer = await fetch('/api/v1/whoami'); return await answer.json()";
     assert_eq!(browser.run(whoami)["meta"]["HTTP_X_USER_NAME"], "lee", "a script's requests too");
 
+    // Whoever goes to the page that signs out is asked first.
+    browser.open(&at(&gateway, "/logout"));
+    assert_eq!((browser.text("h1"), browser.text("dd")), ("Sign out".into(), "lee".into()));
+    browser.open(&at(&gateway, "/"));
+    assert_eq!(browser.text("#user-name"), "lee");
+
     // Who is signed in is not asked again, and a form of the service's signs out.
     browser.open(&at(&gateway, "/login?next=/api/v1/whoami"));
     assert_eq!(browser.url(), at(&gateway, "/api/v1/whoami"));
@@ -102,7 +108,43 @@ fn it_works_without_scripts() {
     browser.follow("button[type=submit]");
     assert_eq!(browser.url(), at(&gateway, "/?page=2"));
     assert_eq!(browser.text("#user-id"), "13");
+    browser.open(&at(&gateway, "/logout"));
+    browser.follow("button[type=submit]");
+    assert_eq!(browser.url(), at(&gateway, "/login"));
+    assert_eq!(browser.cookies(), [Value::Null; 0]);
     assert_console_is_clean(&browser);
+}
+
+#[test]
+fn everybody_can_read_and_use_the_page_that_signs_out() {
+    let django = Django::shared();
+    let gateway = gateway(&django);
+    let browser = Browser::start();
+    browser.open(&at(&gateway, "/login"));
+    sign_in(&browser, "lee", "lee-pass-1234");
+    for (scheme, languages, lang) in [("light", "en-US", "en"), ("dark", "ko-KR,ko", "ko")] {
+        browser.prefer(scheme, languages);
+        for (path, width) in [("/logout", 800), ("/logout/all", 800), ("/logout", 390)] {
+            browser.width(width);
+            browser.open(&at(&gateway, path));
+            let name = path.trim_matches('/').replace('/', "-");
+            let file = pictures().join(format!("{name}-{scheme}-{lang}-{width}.png"));
+            std::fs::write(file, browser.screenshot()).unwrap();
+            assert_eq!(browser.attribute("html", "lang"), lang);
+            for (css, count) in [("h1", 1), ("main", 1), ("form", 1), ("button", 1), ("script", 0)]
+            {
+                assert_eq!(browser.count(css), count, "{css}: {path}");
+            }
+            let overflow = "return document.documentElement.scrollWidth - innerWidth";
+            assert!(browser.run(overflow).as_f64().unwrap() <= 0.0, "{path} at {width}");
+            let seen = browser.run(CONTRASTS);
+            for contrast in seen["contrasts"].as_array().unwrap() {
+                assert!(contrast["ratio"].as_f64().unwrap() >= 4.5, "{path}, {scheme}: {contrast}");
+            }
+            assert_eq!(seen["ground"].as_f64().unwrap() < 0.2, scheme == "dark");
+            assert_console_is_clean(&browser);
+        }
+    }
 }
 
 #[test]

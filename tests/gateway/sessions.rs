@@ -74,6 +74,53 @@ fn signing_out_ends_everything_at_once() {
 }
 
 #[test]
+fn a_browser_that_goes_to_logout_is_asked() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address)
+        .with("[[paths.alias]]\npath = \"/accounts/logout/\"\nto = \"logout\"")
+        .start();
+    let client = gateway.client();
+    let (_, cookie) = kim(&client);
+    let lives = |cookie: &str| client.get("/session").cookie(COOKIE, cookie).send().status == 200;
+    for path in ["/logout", "/logout/all", "/accounts/logout/"] {
+        let page = client.get(path).cookie(COOKIE, &cookie).navigation().send();
+        let text = page.text();
+        assert_eq!(page.status, 200, "{path}");
+        assert!(text.contains(&format!("<form method=\"post\" action=\"{path}\">")), "{text}");
+        assert!(text.contains("<dd>kim</dd>") && !text.contains(&cookie), "{text}");
+        assert_eq!(page.header("cache-control"), Some("no-store"));
+        assert!(page.all("set-cookie").is_empty());
+        let head = client.request("HEAD", path).cookie(COOKIE, &cookie).navigation().send();
+        assert_eq!((head.status, head.text()), (200, String::new()));
+        // Nobody is there to be asked, or no browser asks.
+        let nobody = client.get(path).navigation().send();
+        assert_eq!((nobody.status, nobody.header("location")), (303, Some("/login")), "{path}");
+        let script = client.get(path).cookie(COOKIE, &cookie).send();
+        assert_eq!((script.status, script.header("allow")), (405, Some("POST")), "{path}");
+    }
+    let korean = client.get("/logout").cookie(COOKIE, &cookie).header("Accept-Language", "ko");
+    assert!(korean.navigation().send().text().contains("로그아웃"));
+    assert!(lives(&cookie), "a GET ends nothing");
+
+    let form = |site: &str| {
+        let post = client.post("/logout").cookie(COOKIE, &cookie).form(&[]).navigation();
+        post.header("Sec-Fetch-Site", site).send()
+    };
+    for site in ["cross-site", "same-site"] {
+        let refused = form(site);
+        assert_eq!(refused.status, 403, "{site}");
+        assert!(refused.text().contains("<code>cross_site</code>"), "{}", refused.text());
+        assert!(lives(&cookie) && refused.all("set-cookie").is_empty(), "{site}");
+    }
+    let out = form("same-origin");
+    assert_eq!((out.status, out.header("location")), (303, Some("/login")));
+    assert!(out.all("set-cookie").join("").contains("Max-Age=0"));
+    assert!(!lives(&cookie));
+    let gone = client.get("/logout").cookie(COOKIE, &cookie).navigation().send();
+    assert_eq!(gone.header("location"), Some("/login"));
+}
+
+#[test]
 fn signing_out_everywhere_ends_every_session_of_the_user() {
     let upstream = Upstream::start();
     let gateway = Setup::new(upstream.address).start();

@@ -157,6 +157,14 @@ impl Browser {
         STANDARD.decode(text(&self.read("screenshot"))).unwrap()
     }
 
+    /// Shows pages on a screen that is this wide, as a phone's is.
+    pub(crate) fn width(&self, pixels: u32) {
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride",
+            &json!({"width": pixels, "height": 800, "deviceScaleFactor": 1, "mobile": true}),
+        );
+    }
+
     /// What a person has set: `light` or `dark`, and a language.
     pub(crate) fn prefer(&self, scheme: &str, language: &str) {
         let feature = json!({"name": "prefers-color-scheme", "value": scheme});

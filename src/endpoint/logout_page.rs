@@ -1,0 +1,131 @@
+//! `GET /logout` and `GET /logout/all` in a browser: a page that asks.
+//!
+//! A GET changes nothing: browsers prefetch, and other sites' pages can send one. So the page has a form that posts, which
+//! works without a script, and is held to the same check of the sender as every form (`endpoint::logout`). Whoever is not
+//! signed in is sent to the login page. A store that cannot be asked is not "nobody": the page comes without a name then,
+//! and the form's answer tells what is wrong. What is no browser gets 405, as ever.
+
+use askama::Template;
+use http::Method;
+
+use super::logout::Extent;
+use super::texts::Texts;
+use super::{Endpoints, Served, page, wrong_method};
+use crate::auth::presented::Credential;
+use crate::event::What;
+use crate::refusal::Refusal;
+use crate::wire::accept::{self, Language};
+use crate::wire::arrival::Arrival;
+
+#[derive(Template)]
+#[template(path = "logout.html")]
+struct LogoutTemplate<'a> {
+    css: &'static str,
+    texts: &'static Texts,
+    service: &'a str,
+    heading: &'static str,
+    message: &'static str,
+    name: Option<&'a str>,
+    action: &'a str,
+}
+
+impl Endpoints {
+    /// The page.
+    pub(super) async fn logout_page(
+        &self,
+        extent: Extent,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Served {
+        let is_browser = accept::is_navigation(&arrival.method, &arrival.headers)
+            || accept::accepts_html(&arrival.headers);
+        if !is_browser {
+            let refused = wrong_method(&arrival.method, &[Method::POST]);
+            return Served::refused(refused, &arrival.request_id);
+        }
+        let name = match self.auth.cookies(arrival, happened).await {
+            Ok(found) => match who(found) {
+                Who::Known(name) => Some(name),
+                Who::Unknown => None,
+                Who::Nobody => return Served::reply(self.landing()),
+            },
+            Err(_) => None,
+        };
+        let texts = Texts::of(Language::negotiate(&arrival.headers));
+        let (heading, message) = match extent {
+            Extent::Session => (texts.sign_out, texts.ends_here),
+            Extent::User => (texts.sign_out_everywhere, texts.ends_everywhere),
+        };
+        Served::reply(page::reply(&LogoutTemplate {
+            css: page::CSS,
+            texts,
+            service: &self.title,
+            heading,
+            message,
+            name: name.as_deref(),
+            action: arrival.target.path().as_str(),
+        }))
+    }
+}
+
+enum Who {
+    Known(String),
+    /// The store cannot be asked.
+    Unknown,
+    Nobody,
+}
+
+fn who(found: Vec<Result<Credential, Refusal>>) -> Who {
+    let is_down = |one: &Result<Credential, Refusal>| {
+        one.as_ref().is_err_and(|refusal| refusal.status().is_server_error())
+    };
+    let otherwise = if found.iter().any(is_down) { Who::Unknown } else { Who::Nobody };
+    found.iter().flatten().next().map_or(otherwise, |one| Who::Known(name_of(one)))
+}
+
+fn name_of(credential: &Credential) -> String {
+    match credential {
+        Credential::Session(session, _) => session.identity.load().name.clone(),
+        Credential::Issued(_, identity) => identity.name.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::caller::Proof;
+    use crate::endpoint::tests::session;
+
+    #[test]
+    fn not_knowing_is_not_nobody() {
+        let kim = || Ok(Credential::Session(session("a", "2"), Proof::SessionCookie));
+        let name = session("a", "2").identity.load().name.clone();
+        assert!(matches!(who(vec![kim()]), Who::Known(known) if known == name));
+        let down = Err(Refusal::StoreUnavailable);
+        assert!(matches!(who(vec![Err(Refusal::SessionEnded), kim()]), Who::Known(_)));
+        assert!(matches!(who(vec![Err(Refusal::SessionEnded), down]), Who::Unknown));
+        assert!(matches!(who(vec![Err(Refusal::SessionEnded)]), Who::Nobody));
+        assert!(matches!(who(vec![]), Who::Nobody));
+    }
+
+    #[test]
+    fn the_page_posts_and_shows_who_it_is_as_text() {
+        for language in [Language::English, Language::Korean] {
+            let texts = Texts::of(language);
+            let reply = page::reply(&LogoutTemplate {
+                css: page::CSS,
+                texts,
+                service: "Acme",
+                heading: texts.sign_out,
+                message: texts.ends_here,
+                name: Some("<b>kim</b>"),
+                action: "/logout",
+            });
+            let html = std::str::from_utf8(&reply.body).unwrap();
+            assert!(html.contains("<form method=\"post\" action=\"/logout\">"), "{html}");
+            assert!(html.contains(texts.sign_out) && html.contains("&#60;b&#62;kim"), "{html}");
+            assert!(!html.contains("<b>") && !html.contains("<script"), "{html}");
+            assert!(reply.headers.contains_key("content-security-policy"));
+        }
+    }
+}
