@@ -35,7 +35,7 @@ check: ## formatting, lints, documentation, dependencies, sample configurations
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 	.tools/bin/cargo-deny --locked check bans licenses sources
-	for sample in $(SAMPLES); do $(CARGO) run --locked --quiet -- check --config "$$sample"; done
+	for sample in $(SAMPLES); do $(CARGO) run --locked --quiet -- check --file-only --config "$$sample"; done
 
 bench: ## benchmarks of the pure parts, then CPU time per request beside a bare proxy
 	@scripts/setup

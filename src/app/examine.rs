@@ -1,13 +1,16 @@
-//! A configuration tried without starting it: are its directories there, its keys usable, and what would its services get?
+//! A configuration tried without starting it: are its files there, its directories, its keys usable, and what would its
+//! services get?
 //!
 //! Nothing is written, in no store and no service: an identity form that makes rows is only looked at.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue};
 
+use super::state::StateFolder;
 use super::{directories, install_crypto, runtime};
-use crate::auth::issuer::try_out;
+use crate::auth::issuer::{read_keys, try_out};
 use crate::auth::kept::KeptCookies;
 use crate::caller::{Caller, Identity, Known, Proof};
 use crate::clock::{Clock as _, SystemClock};
@@ -15,7 +18,9 @@ use crate::config::{Config, FormEngine, FormKind, Route, RouteForms};
 use crate::directory::cache::ServiceCache;
 use crate::directory::database::{Access, Databases, Statement};
 use crate::directory::{Directory, private_file};
+use crate::geo::Mmdb;
 use crate::identity::IdentityForms;
+use crate::proxy::Tls;
 use crate::store::memory::Memory;
 use crate::telemetry::{Metrics, Names};
 
@@ -88,6 +93,95 @@ pub fn examine(config: &Config, user: Option<&str>) -> Result<Examined, String> 
     })
 }
 
+/// Something about a file that a configuration names.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What is wrong, with the file.
+    pub what: String,
+    /// Does it keep the gateway from starting? Or does the gateway start, and wait until it is mended?
+    pub stops: bool,
+}
+
+/// Looks at the files that a configuration names, with the code that reads them at the start. Nothing is made, and nobody
+/// is asked.
+///
+/// # Errors
+/// If nothing could be looked at at all.
+pub fn files(config: &Config) -> Result<Vec<Found>, String> {
+    install_crypto();
+    let runtime = runtime(1).map_err(|error| error.to_string())?;
+    let metrics = Metrics::new(&Names::of(config)).map_err(|error| error.to_string())?;
+    let _inside = runtime.enter();
+    let mut wrong: Vec<String> = Vec::new();
+    if let Some(Err(error)) = config.listen.tls.as_ref().map(Tls::load) {
+        wrong.push(error.to_string());
+    }
+    if let Some(Err(error)) = config.geo.country_database.as_deref().map(Mmdb::open) {
+        wrong.push(error.to_string());
+    }
+    wrong.extend(of_state(config));
+    let databases = Databases::default();
+    let mut opened: Vec<Arc<dyn Directory>> = Vec::new();
+    for directory in &config.directories {
+        match super::directory(directory, &databases, &metrics) {
+            Ok(watched) => opened.push(Arc::clone(watched.directory())),
+            Err(error) => wrong.push(error.to_string()),
+        }
+    }
+    for issuer in &config.issuers {
+        wrong.extend(read_keys(issuer, &databases).err());
+    }
+    // Forms belong to directories, and without one that has been told.
+    for index in 0..if opened.len() == config.directories.len() { config.forms.len() } else { 0 } {
+        wrong.extend(read_form(config, index, &opened, &databases).err());
+    }
+    let stop = wrong.into_iter().map(|what| Found { what, stops: true });
+    let wait = databases.trouble().into_iter().map(|what| Found { what, stops: false });
+    Ok(stop.chain(wait).collect())
+}
+
+/// What lies beside the store, as far as it has been made, and where the audit trail goes.
+fn of_state(config: &Config) -> Vec<String> {
+    let state = StateFolder::of(config);
+    let mut wrong: Vec<String> = state.existing_operator_token().err().into_iter().collect();
+    let made = [state.refresh_key(), state.forms_secret(), config.tokens.signing_key_file.clone()];
+    for path in made.iter().filter(|path| path.exists()) {
+        wrong.extend(private_file::read(path).err().map(|error| error.to_string()));
+    }
+    let folder = config.log.audit_file.as_deref().and_then(Path::parent);
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        wrong.push(format!("log.audit_file: there is no folder {}", folder.display()));
+    }
+    wrong
+}
+
+/// The key of a form.
+fn read_form(
+    config: &Config,
+    index: usize,
+    directories: &[Arc<dyn Directory>],
+    databases: &Databases,
+) -> Result<(), String> {
+    let form = config.forms.get(index).ok_or("there is no such form")?;
+    let named = |why: String| format!("identity.form {}: {why}", form.name);
+    match &form.kind {
+        FormKind::DjangoSession(settings) => {
+            if let FormEngine::Rows { database, .. } = &settings.engine {
+                databases.open(database, Access::Write);
+            }
+            let key = private_file::read(&settings.key_file);
+            key.map(drop).map_err(|error| named(error.to_string()))
+        }
+        FormKind::Cookies(_) => Ok(()),
+        FormKind::RemoteUser(_)
+        | FormKind::SimpleJwt(_)
+        | FormKind::Jwt(_)
+        | FormKind::DrfToken(_) => {
+            open_alone(config, index, directories, databases).map(drop).map_err(named)
+        }
+    }
+}
+
 async fn ask(
     directory: &dyn Directory,
     user: Option<&str>,
@@ -129,15 +223,7 @@ async fn give(
         | FormKind::Jwt(_)
         | FormKind::DrfToken(_) => {}
     }
-    let Some(route) = config.routes.first() else { return Ok(Gives::Untried) };
-    let both = RouteForms { bearer: vec![0], cookie: vec![0] };
-    let route = Route { index: 0, identity: both, ..route.clone() };
-    let alone = Config { forms: vec![form.clone()], routes: vec![route.clone()], ..config.clone() };
-    let unused = config.store.path.with_file_name("unused");
-    let (sessions, store) = (Memory::new(), Memory::new());
-    let kept = Arc::new(KeptCookies::new(&[0; 32], sessions, store, Vec::new())?);
-    let forms = IdentityForms::open(&alone, directories, databases, &kept, &unused)
-        .map_err(|error| error.reason)?;
+    let (forms, route) = open_alone(config, index, directories, databases)?;
     let Some(identity) = user else { return Ok(Gives::Untried) };
     let known = Known { identity: Arc::clone(identity), session: None, proof: Proof::AccessToken };
     let given = forms.give(&Caller::Known(known), &route, SystemClock.now()).await;
@@ -145,6 +231,25 @@ async fn give(
         Ok(given) => Gives::Headers(given.headers),
         Err(refusal) => Gives::Refused(refusal.detail().to_owned()),
     })
+}
+
+/// One form, alone on a route of its own.
+fn open_alone(
+    config: &Config,
+    index: usize,
+    directories: &[Arc<dyn Directory>],
+    databases: &Databases,
+) -> Result<(IdentityForms, Route), String> {
+    let form = config.forms.get(index).ok_or("there is no such form")?;
+    let route = config.routes.first().ok_or("there is no route")?;
+    let both = RouteForms { bearer: vec![0], cookie: vec![0] };
+    let route = Route { index: 0, identity: both, ..route.clone() };
+    let alone = Config { forms: vec![form.clone()], routes: vec![route.clone()], ..config.clone() };
+    let unused = config.store.path.with_file_name("unused");
+    let (sessions, store) = (Memory::new(), Memory::new());
+    let kept = Arc::new(KeptCookies::new(&[0; 32], sessions, store, Vec::new())?);
+    let forms = IdentityForms::open(&alone, directories, databases, &kept, &unused);
+    Ok((forms.map_err(|error| error.reason)?, route))
 }
 
 /// Could sessions be kept there? A row that nobody has is changed into itself, which takes the right to change one.

@@ -22,7 +22,7 @@ use crate::auth::refresh_token::RefreshKey;
 use crate::auth::{self, Auth, Watched};
 use crate::caller::SessionId;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::config::{Config, DirectoryKind, StoreKind};
+use crate::config::{Config, DirectoryKind, DirectorySettings, StoreKind};
 use crate::detect::Detectors;
 use crate::detect::watch::{self, NotDone, Respond, Watch};
 use crate::directory::Directory;
@@ -246,27 +246,29 @@ fn directories(
     databases: &Databases,
     metrics: &Metrics,
 ) -> Result<Vec<Watched>, StartError> {
-    config
-        .directories
-        .iter()
-        .map(|directory| {
-            let found: Arc<dyn Directory> = match &directory.kind {
-                DirectoryKind::File { path } => {
-                    Arc::new(FileDirectory::open(&directory.name, path).map_err(start_error)?)
-                }
-                DirectoryKind::Http(http) => {
-                    Arc::new(HttpDirectory::new(&directory.name, http).map_err(start_error)?)
-                }
-                DirectoryKind::Django(django) => {
-                    let database = databases.open(&django.database, Access::Read);
-                    let opened = DjangoDirectory::new(&directory.name, django, database);
-                    Arc::new(opened.map_err(start_error)?)
-                }
-            };
-            let timed = Arc::new(TimedDirectory::new(found, metrics));
-            Ok(Watched::new(timed, directory.recheck))
-        })
-        .collect()
+    config.directories.iter().map(|settings| directory(settings, databases, metrics)).collect()
+}
+
+fn directory(
+    settings: &DirectorySettings,
+    databases: &Databases,
+    metrics: &Metrics,
+) -> Result<Watched, StartError> {
+    let found: Arc<dyn Directory> = match &settings.kind {
+        DirectoryKind::File { path } => {
+            Arc::new(FileDirectory::open(&settings.name, path).map_err(start_error)?)
+        }
+        DirectoryKind::Http(http) => {
+            Arc::new(HttpDirectory::new(&settings.name, http).map_err(start_error)?)
+        }
+        DirectoryKind::Django(django) => {
+            let database = databases.open(&django.database, Access::Read);
+            let opened = DjangoDirectory::new(&settings.name, django, database);
+            Arc::new(opened.map_err(start_error)?)
+        }
+    };
+    let timed = Arc::new(TimedDirectory::new(found, metrics));
+    Ok(Watched::new(timed, settings.recheck))
 }
 
 fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {

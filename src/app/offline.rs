@@ -11,7 +11,7 @@ use crate::auth::keys::KeyRing;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
-use crate::endpoint::operator::{describe, describe_keys};
+use crate::endpoint::operator::{describe, describe_keys, describe_users};
 use crate::event::EndReason;
 use crate::secret::Secret;
 use crate::store::{Store, StoreError, Which};
@@ -64,6 +64,21 @@ pub fn list_sessions(config: &Config, user: Option<&str>) -> Result<Value, Strin
         Ok(
             json!({"sessions": sessions.iter().map(|session| describe(session)).collect::<Vec<_>>()}),
         )
+    })
+}
+
+/// Everybody with a live session in the store who is called so.
+///
+/// # Errors
+/// If the store cannot be opened or read.
+pub fn users_called(config: &Config, name: &str) -> Result<Value, String> {
+    with_store(config, async |store| {
+        let sessions = store.sessions.list(None, SystemClock.now()).await;
+        let sessions = sessions.map_err(|error| error.to_string())?;
+        let identities = sessions.iter().map(|session| session.identity.load());
+        let called = identities.filter(|one| one.name == name).map(|one| one.key.clone());
+        let called: std::collections::BTreeSet<UserKey> = called.collect();
+        Ok(describe_users(called))
     })
 }
 

@@ -9,6 +9,7 @@
 
 mod access_token;
 mod aside;
+mod called;
 mod claims;
 pub mod cookies;
 pub mod issuer;

@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use clap::ArgGroup;
 use serde_json::{Map, Value, json};
 
-use super::{ConfigFile, Failure, load, operate, say};
+use super::config_file::ConfigFile;
+use super::list::plain;
+use super::{Failure, load, operate, say};
+use crate::config::Config;
 
 /// The most bytes of a head or a token that are read.
 const MAX_INPUT: u64 = 128 * 1024;
@@ -23,7 +26,7 @@ pub(super) struct Explain {
     file: ConfigFile,
     /// The request line, such as 'GET /admin/ HTTP/1.1'.
     line: Option<String>,
-    /// A header field, such as 'Host: app.example'; may be repeated.
+    /// A header field, such as 'Host: app.example'; may be repeated. Without a Host it is one that the gateway answers to.
     #[arg(short = 'H', long = "header", value_name = "FIELD", conflicts_with_all = ["request", "token_file", "token"])]
     headers: Vec<String>,
     /// A file with a whole request head; - is standard input.
@@ -48,8 +51,8 @@ pub(super) struct Explain {
 
 /// Asks, and prints the answer.
 pub(super) fn run(explain: &Explain) -> Result<(), Failure> {
-    let config = load(&explain.file.config)?;
-    let question = question(explain)?;
+    let config = load(&explain.file.path()?)?;
+    let question = question(explain, &default_host(&config))?;
     let asked = operate::ask(&config, "POST /explain", &question.to_string());
     let answer = match asked {
         Ok(Some(answer)) => answer,
@@ -75,7 +78,15 @@ pub(super) fn run(explain: &Explain) -> Result<(), Failure> {
     }
 }
 
-fn question(explain: &Explain) -> Result<Value, Failure> {
+/// A host that the gateway answers to, for a request that names none: HTTP/1.1 asks for one.
+fn default_host(config: &Config) -> String {
+    let exact = |host: &&String| !host.starts_with('*');
+    let of_routes = config.routes.iter().flat_map(|route| &route.hosts).find(exact);
+    let listener = || config.listen.http.iter().chain(&config.listen.https).next();
+    of_routes.cloned().or_else(|| listener().map(ToString::to_string)).unwrap_or_default()
+}
+
+fn question(explain: &Explain, host: &str) -> Result<Value, Failure> {
     let token = match (&explain.token, &explain.token_file) {
         (Some(token), _) => Some(token.clone()),
         (None, Some(file)) => Some(read(file)?),
@@ -91,7 +102,11 @@ fn question(explain: &Explain) -> Result<Value, Failure> {
             } else {
                 line.clone()
             };
-            let lines = std::iter::once(&line).chain(&explain.headers);
+            let is_host = |field: &String| {
+                field.split(':').next().is_some_and(|name| name.eq_ignore_ascii_case("host"))
+            };
+            let host = (!explain.headers.iter().any(is_host)).then(|| format!("Host: {host}"));
+            let lines = std::iter::once(&line).chain(&host).chain(&explain.headers);
             lines.map(|line| format!("{line}\r\n")).chain(["\r\n".to_owned()]).collect()
         }
         (None, Some(file)) => head(&read(file)?),
@@ -175,11 +190,6 @@ fn print(answer: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A stranger's token has a say in some of the texts, and none in what the terminal does.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
@@ -190,7 +200,7 @@ mod tests {
     fn asked(arguments: &[&str]) -> Value {
         let all = ["doorwarden", "explain"].iter().chain(arguments);
         match Arguments::try_parse_from(all).unwrap().command {
-            Some(Command::Explain(explain)) => question(&explain).unwrap(),
+            Some(Command::Explain(explain)) => question(&explain, "gate.test").unwrap(),
             other => panic!("{arguments:?} is {other:?}"),
         }
     }
@@ -201,6 +211,18 @@ mod tests {
             let asked = asked(&[line, "-H", "Host: app.test", "--header", "Accept: */*", "--tls"]);
             let head = "GET /a HTTP/1.1\r\nHost: app.test\r\nAccept: */*\r\n\r\n";
             assert_eq!(asked, json!({"head": head, "client": "127.0.0.1", "tls": true}));
+        }
+    }
+
+    #[test]
+    fn a_request_that_names_no_host_gets_one() {
+        let head = |arguments: &[&str]| asked(arguments)["head"].as_str().unwrap().to_owned();
+        assert_eq!(
+            head(&["GET /", "-H", "Cookie: a=b"]),
+            "GET / HTTP/1.1\r\nHost: gate.test\r\nCookie: a=b\r\n\r\n"
+        );
+        for given in ["Host: app.test", "host:app.test", "HOST:"] {
+            assert_eq!(head(&["GET /", "-H", given]), format!("GET / HTTP/1.1\r\n{given}\r\n\r\n"));
         }
     }
 

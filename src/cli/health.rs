@@ -4,13 +4,43 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
+use super::config_file::ConfigFile;
 use super::{Failure, say};
+use crate::app;
+use crate::config::Config;
 
 /// How long the admin listener may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// `doorwarden health`
+#[derive(Debug, clap::Args)]
+pub(super) struct Health {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Its admin address [default: that of the configuration, else 127.0.0.1:9090].
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
+    admin: Option<String>,
+}
+
+const DEFAULT_ADMIN: &str = "127.0.0.1:9090";
+
 /// Exit code 0 if the gateway is ready.
-pub(super) fn check(admin: &str) -> Result<(), Failure> {
+pub(super) fn run(health: &Health) -> Result<(), Failure> {
+    let admin = match (&health.admin, health.file.if_any()) {
+        (Some(admin), _) => admin.clone(),
+        (None, None) => DEFAULT_ADMIN.to_owned(),
+        // What is wrong with the file is told by other commands; a gateway that runs may be told to reload it later.
+        (None, Some(path)) => {
+            let (config, _) = Config::load(&path).map_err(|error| {
+                Failure::Usage(format!("doorwarden: {}: {error}", path.display()))
+            })?;
+            app::offline::admin_address(&config)
+        }
+    };
+    check(&admin)
+}
+
+fn check(admin: &str) -> Result<(), Failure> {
     let (status, body) = ask(admin, "GET /ready", &[], "")
         .map_err(|error| Failure::Failed(format!("{admin} does not answer: {error}")))?;
     if status == 200 {

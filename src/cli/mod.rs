@@ -5,18 +5,22 @@
 //! about is refused, and with 69 (EX_UNAVAILABLE) that nobody could be asked.
 #![expect(clippy::print_stderr, reason = "what is wrong with a command goes to standard error")]
 
+mod check;
+mod config_file;
 mod doctor;
 mod explain;
 mod health;
+mod list;
 mod operate;
 mod users;
 
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::config_file::ConfigFile;
 use crate::app;
 use crate::config::{Config, LoadError};
 use crate::directory::password;
@@ -28,22 +32,21 @@ use crate::secret::Secret;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The configuration file, where no command is named.
-    #[arg(long, default_value = "gateway.toml")]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway (the default).
     Run(ConfigFile),
-    /// Check a configuration; tells all its problems at once.
-    Check(ConfigFile),
+    /// Check a configuration and the files that it names; tells all problems at once.
+    Check(check::Check),
     /// Write a commented minimal configuration.
     Init {
         /// Where to; an existing file is left alone.
-        #[arg(long, default_value = "gateway.toml")]
-        config: PathBuf,
+        #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
+        config: std::path::PathBuf,
     },
     /// Manage the users of a file directory.
     #[command(subcommand)]
@@ -66,19 +69,7 @@ enum Command {
     /// Exits with 0 if it would pass, 1 if it would be refused, and 69 if nobody could be asked.
     Explain(explain::Explain),
     /// Ask a running gateway whether it is ready (for container health checks).
-    Health {
-        /// Its admin address.
-        #[arg(long, default_value = "127.0.0.1:9090")]
-        admin: String,
-    },
-}
-
-/// Which configuration.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct ConfigFile {
-    /// The configuration file.
-    #[arg(long, default_value = "gateway.toml")]
-    pub(crate) config: PathBuf,
+    Health(health::Health),
 }
 
 /// Why a command did not do what was asked.
@@ -106,9 +97,9 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match arguments.command {
-        None => run(&arguments.config),
-        Some(Command::Run(file)) => run(&file.config),
-        Some(Command::Check(file)) => check(&file.config),
+        None => arguments.file.path().and_then(|path| run(&path)),
+        Some(Command::Run(file)) => file.path().and_then(|path| run(&path)),
+        Some(Command::Check(arguments)) => check::run(&arguments),
         Some(Command::Init { config }) => init(&config),
         Some(Command::User(command)) => users::run(command),
         Some(Command::HashPassword) => hash_password(),
@@ -117,7 +108,7 @@ pub fn main() -> ExitCode {
         Some(Command::Store(command)) => operate::store(command),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Explain(explain)) => explain::run(&explain),
-        Some(Command::Health { admin }) => health::check(&admin),
+        Some(Command::Health(health)) => health::run(&health),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -164,12 +155,6 @@ fn run(path: &Path) -> Result<(), Failure> {
     app::run(config).map_err(|error| Failure::Failed(error.to_string()))
 }
 
-fn check(path: &Path) -> Result<(), Failure> {
-    load(path)?;
-    say(format_args!("{}: fine", path.display()))?;
-    Ok(())
-}
-
 fn init(path: &Path) -> Result<(), Failure> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -178,7 +163,10 @@ fn init(path: &Path) -> Result<(), Failure> {
             |error| {
                 Failure::Failed(match error.kind() {
                     std::io::ErrorKind::AlreadyExists => {
-                        format!("{} is there already, and was left alone", path.display())
+                        format!(
+                            "{} is there already, and was left alone; --config FILE names another",
+                            path.display()
+                        )
                     }
                     _ => format!("cannot write {}: {error}", path.display()),
                 })

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Subcommand};
 use serde_json::{Value, json};
 
-use super::{ConfigFile, Failure, health, load, say};
+use super::config_file::ConfigFile;
+use super::list::{self, Column, Format};
+use super::{Failure, health, load, say};
 use crate::app;
 use crate::config::Config;
 
@@ -18,7 +20,12 @@ pub(super) enum KeyCommand {
     /// Make the signing key that `tokens.signing_key_file` names, if it is not there yet.
     Generate(ConfigFile),
     /// List the signing key and those that are still good for checking.
-    List(ConfigFile),
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
     /// Make a new signing key; the old one stays good for checking until its last token has expired.
     Rotate(ConfigFile),
 }
@@ -30,9 +37,11 @@ pub(super) enum SessionCommand {
     List {
         #[command(flatten)]
         file: ConfigFile,
-        /// Only those of this user (`DIRECTORY/ID`).
+        /// Only those of this user: their name, or `DIRECTORY/ID`.
         #[arg(long)]
         user: Option<String>,
+        #[command(flatten)]
+        format: Format,
     },
     /// End one session, or all of a user.
     #[command(group = ArgGroup::new("which").required(true).args(["session", "user"]))]
@@ -42,7 +51,7 @@ pub(super) enum SessionCommand {
         /// The session's id. (One in 64 begins with a hyphen.)
         #[arg(allow_hyphen_values = true)]
         session: Option<String>,
-        /// All sessions of this user (`DIRECTORY/ID`).
+        /// All sessions of this user: their name, or `DIRECTORY/ID`.
         #[arg(long)]
         user: Option<String>,
     },
@@ -60,23 +69,36 @@ pub(super) enum StoreCommand {
     },
 }
 
+const KEYS: [Column; 3] =
+    [("KEY", "kid"), ("ALGORITHM", "algorithm"), ("VERIFIES UNTIL", "verifies_until")];
+
+const SESSIONS: [Column; 6] = [
+    ("SESSION", "session"),
+    ("USER", "user"),
+    ("NAME", "name"),
+    ("SIGNED IN", "signed_in_at"),
+    ("LAST USED", "last_used"),
+    ("FROM", "client"),
+];
+
 /// Does what a key command asks for.
 pub(super) fn keys(command: KeyCommand) -> Result<(), Failure> {
     match command {
         KeyCommand::Generate(file) => {
-            let config = load(&file.config)?;
-            say(format_args!("{}", app::offline::list_keys(&config).map_err(Failure::Failed)?))?;
+            let config = load(&file.path()?)?;
+            let keys = app::offline::list_keys(&config).map_err(Failure::Failed)?;
+            list::show(Format { json: false }, &KEYS, &keys)?;
         }
-        KeyCommand::List(file) => {
-            let config = load(&file.config)?;
+        KeyCommand::List { file, format } => {
+            let config = load(&file.path()?)?;
             let keys = match ask(&config, "GET /keys", "")? {
                 Some(keys) => keys,
                 None => app::offline::list_keys(&config).map_err(Failure::Failed)?,
             };
-            say(format_args!("{keys:#}"))?;
+            list::show(format, &KEYS, &keys)?;
         }
         KeyCommand::Rotate(file) => {
-            let config = load(&file.config)?;
+            let config = load(&file.path()?)?;
             let made = match ask(&config, "POST /keys/rotate", "")? {
                 Some(made) => made,
                 None => app::offline::rotate_key(&config).map_err(Failure::Failed)?,
@@ -90,8 +112,9 @@ pub(super) fn keys(command: KeyCommand) -> Result<(), Failure> {
 /// Does what a session command asks for.
 pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
     match command {
-        SessionCommand::List { file, user } => {
-            let config = load(&file.config)?;
+        SessionCommand::List { file, user, format } => {
+            let config = load(&file.path()?)?;
+            let user = user.map(|user| user_key(&config, &user)).transpose()?;
             let path = match &user {
                 Some(user) => {
                     let query = form_urlencoded::Serializer::new(String::new())
@@ -106,24 +129,14 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
                 None => app::offline::list_sessions(&config, user.as_deref())
                     .map_err(Failure::Failed)?,
             };
-            for session in listed.get("sessions").and_then(Value::as_array).into_iter().flatten() {
-                let field = |name: &str| text(session, name);
-                say(format_args!(
-                    "{}\t{}\t{}\tsigned in {}\tlast used {}\tfrom {}",
-                    field("session"),
-                    field("user"),
-                    field("name"),
-                    field("signed_in_at"),
-                    field("last_used"),
-                    field("client"),
-                ))?;
-            }
+            list::show(format, &SESSIONS, &listed)?;
         }
         SessionCommand::End { file, session, user } => {
-            let config = load(&file.config)?;
+            let config = load(&file.path()?)?;
             let which = match (session, user) {
                 (Some(session), _) => json!({"session": session}),
-                (None, user) => json!({"user": user}),
+                (None, Some(user)) => json!({"user": user_key(&config, &user)?}),
+                (None, None) => json!({}),
             };
             let ended = match ask(&config, "POST /sessions/end", &which.to_string())? {
                 Some(ended) => ended,
@@ -135,11 +148,41 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `DIRECTORY/ID` of whom an operator names, by it or by the name with which they sign in.
+fn user_key(config: &Config, named: &str) -> Result<String, Failure> {
+    if named.contains('/') {
+        return Ok(named.to_owned());
+    }
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("name", named).finish();
+    let called = match ask(config, &format!("GET /users?{query}"), "")? {
+        Some(called) => called,
+        None => app::offline::users_called(config, named).map_err(Failure::Failed)?,
+    };
+    let called = called.get("users").and_then(Value::as_array).into_iter().flatten();
+    let called: Vec<&str> = called.filter_map(|user| user.get("user")?.as_str()).collect();
+    match called[..] {
+        [user] => Ok(user.to_owned()),
+        [] => {
+            let directories: Vec<&str> =
+                config.directories.iter().map(|one| one.name.as_str()).collect();
+            Err(Failure::Failed(format!(
+                "nobody is called {named:?}; write DIRECTORY/ID, where the directory is one of: {} \
+                 (`doorwarden session list` shows who is signed in)",
+                directories.join(", ")
+            )))
+        }
+        _ => Err(Failure::Failed(format!(
+            "several are called {named:?}; write one of: {}",
+            called.join(", ")
+        ))),
+    }
+}
+
 /// Does what a store command asks for.
 pub(super) fn store(command: StoreCommand) -> Result<(), Failure> {
     match command {
         StoreCommand::Backup { to, file } => {
-            let config = load(&file.config)?;
+            let config = load(&file.path()?)?;
             app::offline::backup(&config, &to).map_err(Failure::Failed)?;
             say(format_args!("wrote {}", to.display()))?;
         }
@@ -182,12 +225,12 @@ mod tests {
     use super::super::{Arguments, Command};
     use super::*;
 
-    fn end(arguments: &[&str]) -> (Option<String>, Option<String>, String) {
+    fn end(arguments: &[&str]) -> (Option<String>, Option<String>, Option<String>) {
         let all = ["doorwarden", "session", "end"].iter().chain(arguments);
         let parsed = Arguments::try_parse_from(all).unwrap();
         match parsed.command {
             Some(Command::Session(SessionCommand::End { file, session, user })) => {
-                (session, user, file.config.display().to_string())
+                (session, user, file.config.map(|path| path.display().to_string()))
             }
             other => panic!("{arguments:?} is {other:?}"),
         }
@@ -202,11 +245,11 @@ mod tests {
             "--_3fE960-B5ua29HMtVbw",
             "-h_3fE960-B5ua29HMtVbw",
         ] {
-            assert_eq!(end(&[id]), (text(id), None, "gateway.toml".into()));
-            assert_eq!(end(&[id, "--config", "f"]), (text(id), None, "f".into()));
-            assert_eq!(end(&["--config", "f", id]), (text(id), None, "f".into()));
+            assert_eq!(end(&[id]), (text(id), None, None));
+            assert_eq!(end(&[id, "--config", "f"]), (text(id), None, text("f")));
+            assert_eq!(end(&["--config", "f", id]), (text(id), None, text("f")));
         }
-        assert_eq!(end(&["--user", "django/2"]), (None, text("django/2"), "gateway.toml".into()));
+        assert_eq!(end(&["--user", "django/2"]), (None, text("django/2"), None));
     }
 
     #[test]

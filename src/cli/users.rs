@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
-use super::{Failure, password_from_stdin, say};
+use super::config_file::ConfigFile;
+use super::list::{self, Column, Format};
+use super::{Failure, load, password_from_stdin, say};
+use crate::config::DirectoryKind;
 use crate::directory::password;
 use crate::directory::users_file::UsersFile as Users;
 
@@ -26,7 +30,12 @@ pub(super) enum Command {
         groups: Vec<String>,
     },
     /// List the users.
-    List(UsersFile),
+    List {
+        #[command(flatten)]
+        file: UsersFile,
+        #[command(flatten)]
+        format: Format,
+    },
     /// Keep a user from signing in, and end their sessions.
     Disable {
         /// Whom.
@@ -56,37 +65,71 @@ pub(super) enum Command {
 /// Which users' file.
 #[derive(Debug, Args)]
 pub(super) struct UsersFile {
-    /// The users' file (`directory.path`).
-    #[arg(long)]
-    file: PathBuf,
+    /// The users' file [default: that of the configuration's directory of kind = "file"].
+    #[arg(long, conflicts_with = "config")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFile,
 }
+
+impl UsersFile {
+    /// The file that is named, or the one that the configuration names.
+    fn path(&self) -> Result<PathBuf, Failure> {
+        if let Some(file) = &self.file {
+            return Ok(file.clone());
+        }
+        let config = load(&self.config.path()?)?;
+        let paths = config.directories.iter().filter_map(|directory| match &directory.kind {
+            DirectoryKind::File { path } => Some(path),
+            DirectoryKind::Django(_) | DirectoryKind::Http(_) => None,
+        });
+        match paths.collect::<Vec<_>>()[..] {
+            [path] => Ok(path.clone()),
+            [] => Err(Failure::Usage(
+                "doorwarden: the configuration has no [[directory]] of kind = \"file\"; name a users' file with --file"
+                    .into(),
+            )),
+            _ => Err(Failure::Usage(
+                "doorwarden: the configuration has several [[directory]] of kind = \"file\"; name the file with --file"
+                    .into(),
+            )),
+        }
+    }
+}
+
+const COLUMNS: [Column; 4] =
+    [("NAME", "name"), ("ID", "id"), ("STATE", "state"), ("GROUPS", "groups")];
 
 /// Does it.
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Add { name, file, password_stdin: _, groups } => {
             let hashed = hashed_password()?;
-            Users::change(&file.file, |users| users.with_user(&name, &hashed, &groups))
+            Users::change(&file.path()?, |users| users.with_user(&name, &hashed, &groups))
                 .map_err(failed)?;
             say(format_args!("added {name}"))?;
         }
-        Command::List(file) => {
-            for user in Users::read(&file.file).map_err(failed)?.list() {
+        Command::List { file, format } => {
+            let users = Users::read(&file.path()?).map_err(failed)?.list();
+            let users = users.iter().map(|user| {
                 let state = if user.disabled { "disabled" } else { "active" };
-                say(format_args!("{}\t{state}\t{}", user.name, user.groups.join(",")))?;
-            }
+                json!({"name": user.name, "id": user.id, "state": state, "groups": user.groups})
+            });
+            list::show(format, &COLUMNS, &json!({"users": users.collect::<Vec<_>>()}))?;
         }
         Command::Disable { name, file } => {
-            Users::change(&file.file, |users| users.with_disabled(&name, true)).map_err(failed)?;
+            Users::change(&file.path()?, |users| users.with_disabled(&name, true))
+                .map_err(failed)?;
             say(format_args!("disabled {name}; their sessions end when the gateway looks again"))?;
         }
         Command::Enable { name, file } => {
-            Users::change(&file.file, |users| users.with_disabled(&name, false)).map_err(failed)?;
+            Users::change(&file.path()?, |users| users.with_disabled(&name, false))
+                .map_err(failed)?;
             say(format_args!("enabled {name}"))?;
         }
         Command::Passwd { name, file, password_stdin: _ } => {
             let hashed = hashed_password()?;
-            Users::change(&file.file, |users| users.with_password(&name, &hashed))
+            Users::change(&file.path()?, |users| users.with_password(&name, &hashed))
                 .map_err(failed)?;
             say(format_args!(
                 "changed the password of {name}; their sessions end when the gateway looks again"

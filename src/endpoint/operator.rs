@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /sessions`, `GET /sessions?user=DIRECTORY/ID` | the live sessions |
 //! | `POST /sessions/end` with `{"session": ID}` or `{"user": "DIRECTORY/ID"}` | `{"ended": N}`, effective at once |
+//! | `GET /users?name=NAME` | who is called so, as `DIRECTORY/ID` |
 //! | `GET /keys` | the signing keys |
 //! | `POST /explain` | what would become of a request, and why (`proxy::explain`) |
 //! | `POST /keys/rotate` | a new signing key; the old one stays good for checking until its last token has expired |
@@ -67,9 +68,10 @@ impl Operator {
         let answer = match (request.method, request.path) {
             (&Method::GET, "/sessions") => self.list(request).await,
             (&Method::POST, "/sessions/end") => self.end(request, happened).await,
+            (&Method::GET, "/users") => self.called(request).await,
             (&Method::GET, "/keys") => Ok(describe_keys(self.auth.keys())),
             (&Method::POST, "/keys/rotate") => self.rotate(request.at),
-            (_, "/sessions" | "/sessions/end" | "/keys" | "/keys/rotate") => {
+            (_, "/sessions" | "/sessions/end" | "/users" | "/keys" | "/keys/rotate") => {
                 Err(Refusal::MethodNotAllowed)
             }
             _ => Err(Refusal::NoRoute),
@@ -112,6 +114,13 @@ impl Operator {
         )
     }
 
+    async fn called(&self, request: &OperatorRequest<'_>) -> Result<Value, Refusal> {
+        let name = form_urlencoded::parse(request.query.as_bytes())
+            .find_map(|(name, value)| (name == "name").then_some(value))
+            .ok_or(Refusal::BadBody)?;
+        Ok(describe_users(self.auth.called(&name, request.at).await?))
+    }
+
     async fn end(
         &self,
         request: &OperatorRequest<'_>,
@@ -151,6 +160,12 @@ pub fn describe(session: &Session) -> Value {
         "client": session.client.map(|client| client.to_string()),
         "agent": session.agent,
     })
+}
+
+/// Users as commands and the operator's API show them.
+pub fn describe_users(users: impl IntoIterator<Item = UserKey>) -> Value {
+    let users = users.into_iter().map(|user| json!({"user": user.to_string()}));
+    json!({"users": users.collect::<Vec<_>>()})
 }
 
 /// The signing keys as commands and the operator's API show them.

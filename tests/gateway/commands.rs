@@ -118,11 +118,77 @@ fn what_cannot_be_a_configuration_or_a_command_exits_with_64() {
 fn what_init_writes_is_a_configuration() {
     let folder = tempfile::tempdir().unwrap();
     said(&run_in(folder.path(), &["init"], ""));
-    assert!(said(&run_in(folder.path(), &["check"], "")).contains("fine"));
+    let checked = said(&run_in(folder.path(), &["check"], ""));
+    assert!(checked.contains("fine"), "the service's database may come later: {checked}");
     let written = std::fs::read(folder.path().join("gateway.toml")).unwrap();
     let error = failed(&run_in(folder.path(), &["init"], ""), 1);
     assert!(error.contains("there already"), "{error}");
     assert_eq!(std::fs::read(folder.path().join("gateway.toml")).unwrap(), written);
+}
+
+/// `check` says what `run` would say, before `run` meets it.
+#[test]
+fn check_looks_at_the_files_that_are_named() {
+    let upstream = Upstream::start();
+    let folder = Setup::new(upstream.address)
+        .directories(
+            "[[directory]]\nkind = \"django\"\ndatabase = \"sqlite:///db.sqlite3\"\n\
+             [[issuer]]\nkind = \"simplejwt\"\nalgorithm = \"HS256\"\nkey_file = \"jwt-key\"\n",
+        )
+        .prepare();
+    let check = |more: &[&str]| run_in(folder.path(), &[&["check"], more].concat(), "");
+    let key = folder.path().join("jwt-key");
+
+    let error = failed(&check(&[]), 1);
+    let line = |start: &str| error.lines().find(|line| line.starts_with(start)).unwrap();
+    assert!(line("error: ").contains(key.to_str().unwrap()), "{error}");
+    let warning = line("warning: the database /db.sqlite3 is not there");
+    assert!(warning.contains("absolute path"), "{error}");
+    assert!(failed(&run_in(folder.path(), &["run"], ""), 1).contains("jwt-key"), "as run does");
+    assert!(said(&check(&["--file-only"])).contains("fine"));
+    failed(&check(&["--file-only", "--connect"]), 64);
+
+    write_private(&key, "a key that is long enough for this algorithm");
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o640)).unwrap();
+    let error = failed(&check(&[]), 1);
+    assert!(error.contains("0640") && error.contains("chmod 600"), "{error}");
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+    let output = check(&[]);
+    assert!(said(&output).contains("fine"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is not there"));
+    let error = failed(&check(&["--connect"]), 1);
+    assert!(error.contains("error: directory django: "), "{error}");
+
+    for (state, content) in [("operator-token", "short"), ("refresh-key", "x")] {
+        std::fs::create_dir_all(folder.path().join("state")).unwrap();
+        let file = folder.path().join("state").join(state);
+        write_private(&file, content);
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+        assert!(failed(&check(&[]), 1).contains(state));
+        std::fs::remove_file(&file).unwrap();
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path().join("state")).unwrap().collect();
+    assert!(left.is_empty(), "nothing is made: {left:?}");
+}
+
+#[test]
+fn check_asks_the_databases_where_it_is_told_to() {
+    let django = crate::support::django::Django::shared();
+    let folder = django.setup().prepare();
+    let check = |more: &[&str]| run_in(folder.path(), &[&["check"], more].concat(), "");
+    let connected = said(&check(&["--connect"]));
+    assert!(
+        connected.contains("ok: directory django") && connected.contains("fine"),
+        "{connected}"
+    );
+    let file = folder.path().join("gateway.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let other = text.replace("kind = \"django\"", "kind = \"django\"\nuser_table = \"nowhere\"");
+    assert_ne!(text, other);
+    write_private(&file, other);
+    assert!(said(&check(&[])).contains("fine"));
+    let error = failed(&check(&["--connect"]), 1);
+    assert!(error.contains("error: directory django: ") && error.contains("nowhere"), "{error}");
 }
 
 #[test]
@@ -144,8 +210,10 @@ fn users_are_added_listed_disabled_and_given_passwords() {
     failed(&user(&["disable", "nobody"], ""), 1);
     failed(&user(&["passwd", "nobody", "--password-stdin"], "x"), 1);
     let listed = said(&user(&["list"], ""));
-    assert!(listed.contains("ada\tactive\ta,b\n") && !listed.contains("bob"), "{listed}");
-    assert!(!listed.contains("argon2"), "{listed}");
+    assert_eq!(listed, "NAME  ID   STATE   GROUPS\nada   ada  active  a,b\n");
+    let listed: Value = serde_json::from_str(&said(&user(&["list", "--json"], ""))).unwrap();
+    let ada = json!({"name": "ada", "id": "ada", "state": "active", "groups": ["a", "b"]});
+    assert_eq!(listed, json!({"users": [ada]}));
 
     eventually("the new user to be read", || {
         (sign_in(&client, "ada", "first one") == 200).then_some(())
@@ -166,14 +234,68 @@ fn users_are_added_listed_disabled_and_given_passwords() {
     said(&user(&["disable", "ada"], ""));
     eventually("their session to end", || (used(&gateway, &tokens) == 401).then_some(()));
     assert_eq!(sign_in(&client, "ada", "second one"), 401);
-    assert!(said(&user(&["list"], "")).contains("ada\tdisabled"));
+    let state = || words(&said(&user(&["list"], "")))[1][2].clone();
+    assert_eq!(state(), "disabled");
 
     failed(&user(&["enable", "nobody"], ""), 1);
     said(&user(&["enable", "ada"], ""));
     eventually("them to be let in again", || {
         (sign_in(&client, "ada", "second one") == 200).then_some(())
     });
-    assert!(said(&user(&["list"], "")).contains("ada\tactive"));
+    assert_eq!(state(), "active");
+}
+
+/// The lines of a list, in words.
+fn words(list: &str) -> Vec<Vec<String>> {
+    list.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn the_configuration_says_which_users_file() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    let add = |arguments: &[&str]| {
+        let all = [&["user", "add", "ada", "--password-stdin"], arguments].concat();
+        run_in(gateway.folder(), &all, "first one\n")
+    };
+    failed(&add(&["--file", "users.toml", "--config", "gateway.toml"]), 64);
+    said(&add(&["--config", "gateway.toml"]));
+    failed(&add(&[]), 1);
+    for arguments in [&["user", "list"][..], &["user", "list", "--file", "users.toml"]] {
+        assert!(said(&gateway.command(arguments)).contains("\nada "), "{arguments:?}");
+    }
+    let own = std::fs::read_to_string(gateway.folder().join("gateway.toml")).unwrap();
+    let two = own + "\n[[directory]]\nkind = \"file\"\nname = \"b\"\npath = \"b.toml\"\n";
+    write_private(&gateway.folder().join("two.toml"), two);
+    let error = failed(&add(&["--config", "two.toml"]), 64);
+    assert!(error.contains("several") && error.contains("--file"), "{error}");
+}
+
+/// In the repository's root `gateway.toml` documents every setting, and is nobody's.
+#[test]
+fn the_documentation_of_the_settings_is_not_read_by_accident() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for arguments in [
+        &["run"][..],
+        &[],
+        &["check"],
+        &["user", "list"],
+        &["key", "list"],
+        &["key", "generate"],
+        &["key", "rotate"],
+        &["session", "list"],
+        &["session", "end", "--user", "file/kim"],
+        &["store", "backup", "copy.db"],
+        &["explain", "GET /"],
+    ] {
+        let error = failed(&run_in(root, arguments, ""), 64);
+        assert!(error.contains("documents every setting") && error.contains("--config"), "{error}");
+    }
+    assert!(!root.join("doorwarden").exists() && !root.join("copy.db").exists());
+    assert!(
+        said(&run_in(root, &["check", "--file-only", "--config", "gateway.toml"], ""))
+            .contains("fine")
+    );
 }
 
 #[test]
@@ -199,16 +321,24 @@ fn keys_are_generated_listed_and_rotated_without_a_gateway() {
     let upstream = Upstream::start();
     let folder = Setup::new(upstream.address).prepare();
     let key = |command: &str| said(&run_in(folder.path(), &["key", command], ""));
-    let made: Value = serde_json::from_str(&key("generate")).unwrap();
+    let json = || -> Value {
+        let listed = said(&run_in(folder.path(), &["key", "list", "--json"], ""));
+        serde_json::from_str(&listed).unwrap()
+    };
+    let shown = words(&key("generate"));
+    let made = json();
     assert_eq!(made["keys"].as_array().unwrap().len(), 1);
+    assert_eq!(shown[0], ["KEY", "ALGORITHM", "VERIFIES", "UNTIL"]);
+    assert_eq!(shown[1..], [[made["keys"][0]["kid"].as_str().unwrap(), "ES256", "-"]]);
     let file = folder.path().join("state/signing-key.pem");
     assert_eq!(mode(&file), 0o600);
     let content = std::fs::read(&file).unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&key("generate")).unwrap(), made, "made once");
+    assert_eq!(words(&key("generate")), shown, "made once");
     assert_eq!(std::fs::read(&file).unwrap(), content);
 
     let rotated = key("rotate");
-    let listed: Value = serde_json::from_str(&key("list")).unwrap();
+    assert_eq!(words(&key("list")).len(), 3);
+    let listed = json();
     let [new, old] = &listed["keys"].as_array().unwrap()[..] else { panic!("{listed}") };
     assert_eq!(old["kid"], made["keys"][0]["kid"]);
     assert!(old["verifies_until"].is_string() && new["verifies_until"].is_null(), "{listed}");
@@ -248,7 +378,8 @@ fn rotating_the_key_takes_effect_at_once_and_old_tokens_stay_good() {
         .iter()
         .filter_map(|key| key["kid"].as_str())
         .collect();
-    let listed: Value = serde_json::from_str(&said(&gateway.command(&["key", "list"]))).unwrap();
+    let listed: Value =
+        serde_json::from_str(&said(&gateway.command(&["key", "list", "--json"]))).unwrap();
     assert_eq!(listed["keys"].as_array().unwrap().len(), 3);
     for tokens in [&first, &second, &third] {
         assert!(published.contains(&kid(tokens).as_str()), "{published:?}");
@@ -258,12 +389,16 @@ fn rotating_the_key_takes_effect_at_once_and_old_tokens_stay_good() {
 /// The ids of the sessions that `session list` shows.
 fn listed(gateway: &Gateway, arguments: &[&str]) -> Vec<(String, String)> {
     let text = said(&gateway.command(&[&["session", "list"], arguments].concat()));
-    text.lines()
-        .map(|line| {
-            let mut fields = line.split('\t');
-            (fields.next().unwrap().to_owned(), fields.next().unwrap().to_owned())
-        })
-        .collect()
+    let json = said(&gateway.command(&[&["session", "list", "--json"], arguments].concat()));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let shown = words(&text);
+    assert_eq!(shown[0][..3], ["SESSION", "USER", "NAME"]);
+    let shown: Vec<_> = shown[1..].iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    let text = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
+    let rows = json["sessions"].as_array().unwrap().iter();
+    let rows: Vec<_> = rows.map(|row| (text(row, "session"), text(row, "user"))).collect();
+    assert_eq!(shown, rows);
+    shown
 }
 
 /// Two sessions of kim's and one of root's, then an end by id and one by user, with the gateway running or not.
@@ -287,7 +422,8 @@ fn sessions_are_ended(stopped: bool) {
     let end = |arguments: &[&str]| gateway.command(&[&["session", "end"], arguments].concat());
     assert_eq!(said(&end(&[first])), "ended 1\n");
     assert_eq!(said(&end(&["--user", "file/root"])), "ended 2\n");
-    failed(&end(&["--user", "no-directory"]), 1);
+    let error = failed(&end(&["--user", "nobody"]), 1);
+    assert!(error.contains("DIRECTORY/ID") && error.contains("one of: file"), "{error}");
     assert_eq!(listed(&gateway, &[]).len(), 1);
     if stopped {
         gateway.spawn();
@@ -302,6 +438,38 @@ fn sessions_are_ended(stopped: bool) {
         let audit = gateway.logged("the audit line", |line| line["event"] == "session_ended");
         assert_eq!((&audit["session"], &audit["reason"]), (&json!(first), &json!("operator")));
     }
+}
+
+#[test]
+fn a_user_is_found_by_name() {
+    let upstream = Upstream::start();
+    let mut gateway = Setup::new(upstream.address)
+        .with("[[directory]]\nkind = \"file\"\nname = \"other\"\npath = \"other.toml\"\n")
+        .start();
+    let add = |name: &str| {
+        let add = ["user", "add", name, "--file", "other.toml", "--password-stdin"];
+        said(&run_in(gateway.folder(), &add, "a long password"));
+    };
+    add("kim");
+    add("only");
+    let client = gateway.client();
+    eventually("the other directory", || {
+        (sign_in(&client, "only", "a long password") == 200).then_some(())
+    });
+    let kim = client.sign_in("kim", "correct horse battery");
+    let end = |user: &str| gateway.command(&["session", "end", "--user", user]);
+    let list = |user: &str| words(&said(&gateway.command(&["session", "list", "--user", user])));
+    // One of them has no session: its name is nobody else's all the same, as far as an end is concerned.
+    let error = failed(&end("kim"), 1);
+    assert!(error.contains("file/kim, other/kim"), "{error}");
+    assert_eq!(list("only")[1][1], "other/only");
+    assert_eq!(said(&end("only")), "ended 1\n");
+    assert_eq!(said(&end("only")), "ended 0\n", "found in the directory");
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
+    assert_eq!(said(&gateway.command(&["session", "end", "--user", "kim"])), "ended 1\n");
+    gateway.spawn();
+    assert_eq!(used(&gateway, &kim), 401);
 }
 
 #[test]
@@ -388,7 +556,13 @@ fn health_says_whether_the_gateway_is_ready() {
     let upstream = Upstream::start();
     let mut gateway = Setup::new(upstream.address).start();
     let admin = gateway.admin.to_string();
-    assert_eq!(said(&gateway.command(&["health", "--admin", &admin])), "ready\n");
+    for arguments in
+        [&["health", "--admin", &admin][..], &["health", "--config", "gateway.toml"], &["health"]]
+    {
+        assert_eq!(said(&gateway.command(arguments)), "ready\n", "{arguments:?}");
+    }
+    failed(&gateway.command(&["health", "--admin", &admin, "--config", "gateway.toml"]), 64);
+    failed(&gateway.command(&["health", "--config", "missing.toml"]), 64);
     gateway.kill();
     let error = failed(&gateway.command(&["health", "--admin", &admin]), 1);
     assert!(error.contains(&admin), "{error}");

@@ -249,6 +249,15 @@ fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerK
     })
 }
 
+/// Can its keys be used? Nobody is asked.
+///
+/// # Errors
+/// Why not.
+pub fn read_keys(settings: &IssuerSettings, databases: &Databases) -> Result<(), String> {
+    open(settings, databases).map_err(|error| error.to_string())?;
+    take_over(settings, databases).map(drop).map_err(|error| error.to_string())
+}
+
 /// Can it be used: its key, and what it asks a service about?
 ///
 /// # Errors

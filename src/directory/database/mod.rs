@@ -14,12 +14,14 @@
 //! **Trouble** is a text for the log, and never "there is no such row". What a column cannot hold (a name asked of a
 //! number) is no trouble: there is no such row.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use self::server::Server;
 use self::sqlite::Sqlite;
+use super::private_file;
 use crate::config::{Database, Engine};
 
 mod server;
@@ -86,6 +88,41 @@ impl Databases {
         let new = Arc::new(ServiceDatabase::new(settings, access));
         all.push(Arc::clone(&new));
         new
+    }
+
+    /// What can be seen to be wrong with those that are open, without asking any.
+    pub fn trouble(&self) -> Vec<String> {
+        let all = self.0.lock();
+        let mut trouble: Vec<String> =
+            all.iter().filter_map(|database| trouble(&database.settings)).collect();
+        trouble.dedup();
+        trouble
+    }
+}
+
+fn trouble(settings: &Database) -> Option<String> {
+    match settings {
+        Database::Sqlite(path) => {
+            let at = path.display();
+            match File::open(path) {
+                Ok(file) if file.metadata().is_ok_and(|metadata| metadata.is_file()) => None,
+                Ok(_) => Some(format!("the database {at} is not a file")),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(format!(
+                    "the database {at} is not there (\"sqlite:///a/b\" is the absolute path /a/b; \"sqlite://a/b\" is relative \
+                     to the configuration's folder)"
+                )),
+                Err(error) => Some(format!("the database {at}: {error}")),
+            }
+        }
+        Database::Server(server) => {
+            let password = server.password_file.as_deref();
+            let trouble = password.and_then(|file| private_file::read(file).err());
+            let authorities = || {
+                let file = server.ca_file.as_deref()?;
+                File::open(file).err().map(|error| format!("{}: {error}", file.display()))
+            };
+            trouble.map(|error| error.to_string()).or_else(authorities)
+        }
     }
 }
 

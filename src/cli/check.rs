@@ -1,0 +1,85 @@
+//! `doorwarden check`: what is wrong with a configuration, before `run` meets it.
+//!
+//! It fails where `run` would not start, with what `run` would say, and warns of what `run` would warn of. What it looks at
+//! grows: with `--file-only` the file alone, for machines that have nothing else of it; by default also the files that it
+//! names; with `--connect` the databases and services too, which it asks and never changes.
+
+use super::config_file::ConfigFile;
+use super::{Failure, load, say};
+use crate::app::examine::{self, Asked};
+use crate::config::Config;
+
+/// `doorwarden check`
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Look at the configuration file alone, and not at the files that it names.
+    #[arg(long, conflicts_with = "connect")]
+    file_only: bool,
+    /// Ask the databases and services that it names as well.
+    #[arg(long)]
+    connect: bool,
+}
+
+/// Does it.
+pub(super) fn run(check: &Check) -> Result<(), Failure> {
+    let path = check.file.path()?;
+    let config = load(&path)?;
+    let mut failed = 0;
+    if !check.file_only {
+        failed += files(&config)?;
+    }
+    // What cannot be opened cannot be asked either.
+    if check.connect && failed == 0 {
+        failed += services(&config)?;
+    }
+    let path = path.display();
+    match failed {
+        0 => say(format_args!("{path}: fine")),
+        1 => Err(Failure::Failed(format!("{path}: 1 thing is not as it has to be"))),
+        _ => Err(Failure::Failed(format!("{path}: {failed} things are not as they have to be"))),
+    }
+}
+
+/// The files that it names; how many of them would keep it from starting.
+fn files(config: &Config) -> Result<usize, Failure> {
+    let mut failed = 0;
+    for found in examine::files(config).map_err(Failure::Failed)? {
+        if found.stops {
+            failed += 1;
+            eprintln!("error: {}", found.what);
+        } else {
+            eprintln!("warning: {}", found.what);
+        }
+    }
+    Ok(failed)
+}
+
+/// The databases and services; how many do not work.
+fn services(config: &Config) -> Result<usize, Failure> {
+    let examined = examine::examine(config, None).map_err(Failure::Failed)?;
+    let mut failed = 0;
+    let mut tell = |kind: &str, name: &str, trouble: Option<&str>| match trouble {
+        None => say(format_args!("ok: {kind} {name}")),
+        Some(why) => {
+            failed += 1;
+            eprintln!("error: {kind} {name}: {why}");
+            Ok(())
+        }
+    };
+    for (name, said) in &examined.directories {
+        let trouble = match said {
+            Asked::Fails(why) => Some(why.as_str()),
+            Asked::Answers | Asked::Knows(..) | Asked::KnowsNot => None,
+        };
+        tell("directory", name, trouble)?;
+    }
+    for (name, tried) in &examined.issuers {
+        tell("issuer", name, tried.as_ref().err().map(String::as_str))?;
+    }
+    for (name, gives) in &examined.forms {
+        tell("identity form", name, gives.as_ref().err().map(String::as_str))?;
+    }
+    Ok(failed)
+}

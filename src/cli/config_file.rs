@@ -1,0 +1,72 @@
+//! Which configuration a command reads.
+//!
+//! By default that is `gateway.toml` in the current folder. In Doorwarden's own repository the file of that name documents
+//! every setting: whoever tries a command there means a file of their own, or none, so there the file has to be named.
+
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+
+const DEFAULT: &str = "gateway.toml";
+
+/// `--config`
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration file [default: gateway.toml in this folder].
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    /// Its path.
+    ///
+    /// # Errors
+    /// If none is named, and the one that stands here is Doorwarden's documentation.
+    pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
+        match &self.config {
+            Some(path) => Ok(path.clone()),
+            None if is_documentation(Path::new("")) => Err(Failure::Usage(format!(
+                "doorwarden: {DEFAULT} in this folder documents every setting and is nobody's configuration: name one \
+                 with --config FILE (`doorwarden init --config FILE` writes a short one)"
+            ))),
+            None => Ok(PathBuf::from(DEFAULT)),
+        }
+    }
+
+    /// Its path, if one is named or there is one here.
+    pub(super) fn if_any(&self) -> Option<PathBuf> {
+        match &self.config {
+            Some(path) => Some(path.clone()),
+            None => self.path().ok().filter(|path| path.exists()),
+        }
+    }
+}
+
+/// Is it the folder of Doorwarden's own source?
+fn is_documentation(folder: &Path) -> bool {
+    std::fs::read_to_string(folder.join("Cargo.toml"))
+        .is_ok_and(|text| text.lines().any(|line| line.trim_end() == "name = \"doorwarden\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_repositorys_own_file_is_documentation() {
+        assert!(is_documentation(Path::new(env!("CARGO_MANIFEST_DIR"))));
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!is_documentation(folder.path()));
+        std::fs::write(folder.path().join("Cargo.toml"), "[package]\nname = \"shop\"\n").unwrap();
+        assert!(!is_documentation(folder.path()));
+    }
+
+    #[test]
+    fn what_is_named_is_taken_wherever_it_is() {
+        let named = ConfigFile { config: Some("gateway.toml".into()) };
+        assert_eq!(named.path().unwrap(), PathBuf::from("gateway.toml"));
+        assert_eq!(named.if_any(), Some(PathBuf::from("gateway.toml")));
+        // Tests run in the repository's root.
+        assert!(ConfigFile::default().path().is_err() && ConfigFile::default().if_any().is_none());
+    }
+}
