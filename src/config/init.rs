@@ -9,8 +9,9 @@ http  = ["127.0.0.1:8080"]          # what browsers and clients use; for TLS see
 admin = "127.0.0.1:9090"            # /metrics, /live, /ready and the operator's API; never on the public port
 
 [[upstream]]
-name    = "django"
-servers = ["127.0.0.1:8000"]        # where the service listens; make it reachable for the gateway alone
+name           = "django"
+servers        = ["127.0.0.1:8000"] # where the service listens; make it reachable for the gateway alone
+buffer_chunked = true               # under gunicorn or uWSGI, which lose chunked bodies
 
 [[directory]]
 kind     = "django"                 # the service's own users and passwords, read only

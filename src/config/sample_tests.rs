@@ -220,7 +220,9 @@ fn what_init_writes_is_right_and_has_the_defaults() {
     let base = Path::new(BASE);
     let http = config.listen.http.clone();
     assert_eq!(config.listen, Listen { http, ..Listen::default() });
-    assert_eq!(config.upstreams, [Upstream::new("django", &["127.0.0.1:8000"])]);
+    let django = Upstream::new("django", &["127.0.0.1:8000"]);
+    // What stands before a Django service is a WSGI server.
+    assert_eq!(config.upstreams, [Upstream { buffer_chunked: true, ..django }]);
     let app = Route { index: 1, ..Route::new("app", PathPattern::default(), 0) };
     assert_eq!(config.routes[1], app);
     let signing_key_file = base.join("doorwarden/signing-key.pem");

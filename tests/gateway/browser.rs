@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::browser::Browser;
 use crate::support::django::Django;
 use crate::support::gateway::{Gateway, Setup};
+use crate::support::upstream::Upstream;
 
 const COOKIE: &str = "__Host-doorwarden";
 
@@ -180,6 +181,36 @@ fn everybody_can_read_and_use_the_page() {
     // The control: the policy is in force, and the console would say so.
     browser.run("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">x</p>')");
     assert!(browser.console().iter().any(|line| line.contains("Content Security Policy")));
+}
+
+/// Its requests bring the session's cookie where `session.same_site` lets them, and no others.
+#[test]
+fn a_front_end_on_another_site_is_signed_in_where_the_cookie_may_come() {
+    // To a browser `127.0.0.1` and `localhost` are two sites.
+    for (same_site, status) in [("lax", 401), ("none", 200)] {
+        let front = Upstream::start();
+        let origin = format!("http://{}", front.address);
+        let gateway = Setup::new(front.address)
+            .with(&format!(
+                "[session]\nsame_site = \"{same_site}\"\ntrusted_origins = [\"{origin}\"]\n\
+                 [cors]\nallowed_origins = [\"{origin}\"]\nallow_credentials = true"
+            ))
+            .start();
+        let browser = Browser::start();
+        browser.open(&format!("{origin}/public/"));
+        let statuses = browser.run(&format!(
+            "const ask = (path, more) => fetch('{}' + path, {{credentials: 'include', ...more}});
+             const body = JSON.stringify({{username: 'kim', password: 'correct horse battery'}});
+             const headers = {{'Content-Type': 'application/json'}};
+             const login = await ask('/login', {{method: 'POST', headers, body}});
+             const session = await ask('/session');
+             const logout = await ask('/logout', {{method: 'POST'}});
+             const after = await ask('/session');
+             return [login.status, session.status, logout.status, after.status]",
+            at(&gateway, "")
+        ));
+        assert_eq!(statuses, json!([200, status, 204, 401]), "{same_site}");
+    }
 }
 
 /// What every state of the page has.

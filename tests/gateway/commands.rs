@@ -144,7 +144,6 @@ fn check_looks_at_the_files_that_are_named() {
     assert!(line("error: ").contains(key.to_str().unwrap()), "{error}");
     let warning = line("warning: the database /db.sqlite3 is not there");
     assert!(warning.contains("absolute path"), "{error}");
-    assert!(failed(&run_in(folder.path(), &["run"], ""), 1).contains("jwt-key"), "as run does");
     assert!(said(&check(&["--file-only"])).contains("fine"));
     failed(&check(&["--file-only", "--connect"]), 64);
 
@@ -169,6 +168,11 @@ fn check_looks_at_the_files_that_are_named() {
     }
     let left: Vec<_> = std::fs::read_dir(folder.path().join("state")).unwrap().collect();
     assert!(left.is_empty(), "nothing is made: {left:?}");
+    std::fs::remove_file(&key).unwrap();
+    let ran = failed(&run_in(folder.path(), &["run"], ""), 1);
+    let checked = failed(&check(&[]), 1);
+    let why = "jwt-key: No such file or directory";
+    assert!(ran.contains(why) && checked.contains(why), "{ran}\n{checked}");
 }
 
 #[test]
@@ -210,10 +214,14 @@ fn users_are_added_listed_disabled_and_given_passwords() {
     failed(&user(&["disable", "nobody"], ""), 1);
     failed(&user(&["passwd", "nobody", "--password-stdin"], "x"), 1);
     let listed = said(&user(&["list"], ""));
-    assert_eq!(listed, "NAME  ID   STATE   GROUPS\nada   ada  active  a,b\n");
+    assert!(
+        listed.starts_with("NAME  ID    STATE   GROUPS\nada   ada   active  a,b\n"),
+        "{listed}"
+    );
+    assert!(!listed.contains("bob") && !listed.contains("argon2"), "{listed}");
     let listed: Value = serde_json::from_str(&said(&user(&["list", "--json"], ""))).unwrap();
     let ada = json!({"name": "ada", "id": "ada", "state": "active", "groups": ["a", "b"]});
-    assert_eq!(listed, json!({"users": [ada]}));
+    assert_eq!(listed["users"][0], ada);
 
     eventually("the new user to be read", || {
         (sign_in(&client, "ada", "first one") == 200).then_some(())
@@ -443,19 +451,16 @@ fn sessions_are_ended(stopped: bool) {
 #[test]
 fn a_user_is_found_by_name() {
     let upstream = Upstream::start();
-    let mut gateway = Setup::new(upstream.address)
+    let folder = Setup::new(upstream.address)
         .with("[[directory]]\nkind = \"file\"\nname = \"other\"\npath = \"other.toml\"\n")
-        .start();
-    let add = |name: &str| {
+        .prepare();
+    for name in ["kim", "only"] {
         let add = ["user", "add", name, "--file", "other.toml", "--password-stdin"];
-        said(&run_in(gateway.folder(), &add, "a long password"));
-    };
-    add("kim");
-    add("only");
+        said(&run_in(folder.path(), &add, "a long password"));
+    }
+    let mut gateway = Gateway::launch(folder);
     let client = gateway.client();
-    eventually("the other directory", || {
-        (sign_in(&client, "only", "a long password") == 200).then_some(())
-    });
+    assert_eq!(sign_in(&client, "only", "a long password"), 200);
     let kim = client.sign_in("kim", "correct horse battery");
     let end = |user: &str| gateway.command(&["session", "end", "--user", user]);
     let list = |user: &str| words(&said(&gateway.command(&["session", "list", "--user", user])));

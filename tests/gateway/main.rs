@@ -35,6 +35,8 @@ mod doctor;
 mod documentation;
 // What a request would meet, told beforehand.
 mod explain;
+// What a newcomer meets: README, a build, the scripts.
+mod first_minutes;
 // Applications with a login form, which the gateway fills in.
 mod form_login;
 // What the upstream receives, and what the client gets back from it.

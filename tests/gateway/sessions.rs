@@ -103,8 +103,9 @@ fn a_browser_that_goes_to_logout_is_asked() {
     assert!(lives(&cookie), "a GET ends nothing");
 
     let form = |site: &str| {
-        let post = client.post("/logout").cookie(COOKIE, &cookie).form(&[]).navigation();
-        post.header("Sec-Fetch-Site", site).send()
+        let post = client.post("/logout").cookie(COOKIE, &cookie).form(&[]);
+        let post = post.header("Accept", "text/html").header("Sec-Fetch-Mode", "navigate");
+        post.header("Sec-Fetch-Dest", "document").header("Sec-Fetch-Site", site).send()
     };
     for site in ["cross-site", "same-site"] {
         let refused = form(site);
