@@ -142,10 +142,32 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
                 Some(ended) => ended,
                 None => app::offline::end_sessions(&config, &which).map_err(Failure::Failed)?,
             };
-            say(format_args!("ended {}", ended.get("ended").unwrap_or(&Value::Null)))?;
+            let count = ended.get("ended").unwrap_or(&Value::Null);
+            say(format_args!("ended {count}"))?;
+            if let (Some(0), Some(user)) =
+                (count.as_u64(), which.get("user").and_then(Value::as_str))
+            {
+                warn_of_unknown_directory(&config, user);
+            }
         }
     }
     Ok(())
+}
+
+/// An end may be of a directory that has been taken out since, so it is no error to name one that is not there.
+fn warn_of_unknown_directory(config: &Config, user: &str) {
+    let directory = user.split('/').next().unwrap_or_default();
+    if !config.directories.iter().any(|one| one.name == directory) {
+        eprintln!(
+            "doorwarden: the configuration has no directory {directory:?}; its directories are: {}",
+            directories(config)
+        );
+    }
+}
+
+fn directories(config: &Config) -> String {
+    let names: Vec<&str> = config.directories.iter().map(|one| one.name.as_str()).collect();
+    names.join(", ")
 }
 
 /// `DIRECTORY/ID` of whom an operator names, by it or by the name with which they sign in.
@@ -162,15 +184,11 @@ fn user_key(config: &Config, named: &str) -> Result<String, Failure> {
     let called: Vec<&str> = called.filter_map(|user| user.get("user")?.as_str()).collect();
     match called[..] {
         [user] => Ok(user.to_owned()),
-        [] => {
-            let directories: Vec<&str> =
-                config.directories.iter().map(|one| one.name.as_str()).collect();
-            Err(Failure::Failed(format!(
-                "nobody is called {named:?}; write DIRECTORY/ID, where the directory is one of: {} \
+        [] => Err(Failure::Failed(format!(
+            "nobody is called {named:?}; write DIRECTORY/ID, where the directory is one of: {} \
                  (`doorwarden session list` shows who is signed in)",
-                directories.join(", ")
-            )))
-        }
+            directories(config)
+        ))),
         _ => Err(Failure::Failed(format!(
             "several are called {named:?}; write one of: {}",
             called.join(", ")

@@ -53,7 +53,7 @@ pub(super) struct Wanted {
 }
 
 impl Endpoints {
-    /// `GET /login`: the page, or where it leads if somebody is signed in.
+    /// `GET /login`: the page, or where it leads if somebody is signed in, unless they come from there.
     pub(super) async fn login_page(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Served {
         let next = next_of_query(arrival.target.query());
         let page = self.page(arrival, &next, "");
@@ -63,6 +63,10 @@ impl Endpoints {
         };
         for value in cookies {
             match live(self.auth.cookie(value, arrival.client_ip(), arrival.at, happened).await) {
+                Ok(Some(session)) if self.sent_back.is_back(&session.id, &next, arrival.at) => {
+                    let name = session.identity.load().name.clone();
+                    return Served::reply(page.for_whom_it_is_not_enough(&name));
+                }
                 Ok(Some(_)) => return Served::reply(Reply::see_other(&next.location())),
                 Ok(None) => {}
                 Err(refusal) => {

@@ -28,6 +28,7 @@ use crate::wire::reply::Reply;
 use self::cors::CorsPolicy;
 use self::logout::Extent;
 use self::refused::Refused;
+use self::sent_back::SentBack;
 use self::session_cookie::SessionCookie;
 
 mod alias;
@@ -45,6 +46,7 @@ mod page;
 mod refresh;
 mod refuse;
 mod refused;
+mod sent_back;
 mod session;
 mod session_cookie;
 #[cfg(test)]
@@ -65,6 +67,7 @@ pub struct Endpoints {
     links: Vec<(String, String)>,
     trusted_origins: Vec<String>,
     login_path: Option<String>,
+    sent_back: SentBack,
     cors: CorsPolicy,
 }
 
@@ -96,6 +99,7 @@ impl Endpoints {
             links: config.login.links.clone(),
             trusted_origins: config.session.trusted_origins.clone(),
             login_path: login.map(|entry| entry.path.to_string()),
+            sent_back: SentBack::new(),
             cors: CorsPolicy::new(&config.cors),
         }
     }

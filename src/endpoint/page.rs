@@ -58,6 +58,8 @@ struct LoginTemplate<'a> {
     action: &'a str,
     next: &'a str,
     username: &'a str,
+    /// Who is signed in, whose account is not enough.
+    not_enough: Option<&'a str>,
     problem: Option<Problem<'a>>,
 }
 
@@ -83,6 +85,11 @@ impl LoginPage<'_> {
         reply(&self.template(None))
     }
 
+    /// The page for somebody who is signed in as `name`, and whom the service sends back.
+    pub(super) fn for_whom_it_is_not_enough(&self, name: &str) -> Reply {
+        reply(&LoginTemplate { not_enough: Some(name), ..self.template(None) })
+    }
+
     /// The page again, after a sign-in that did not succeed: with that refusal's status and headers.
     pub(super) fn with_problem(&self, refused: &Refused, request_id: &str) -> Reply {
         let lacks_field =
@@ -105,6 +112,7 @@ impl LoginPage<'_> {
             action: self.action,
             next: self.next.as_str(),
             username: self.username,
+            not_enough: None,
             problem,
         }
     }
@@ -239,6 +247,21 @@ mod tests {
         }
         let password = html.split_once("id=\"password\"").unwrap().1.split_once('>').unwrap().0;
         assert!(password.contains("autofocus") && !password.contains("value="));
+    }
+
+    #[test]
+    fn who_is_sent_back_sees_who_they_are_and_a_way_on() {
+        let reply = with_page("", |page| page.for_whom_it_is_not_enough("<kim>"));
+        assert_eq!(reply.status, StatusCode::OK);
+        let html = html(&reply);
+        for needed in [
+            "role=\"status\"",
+            "Signed in as: <b>&#60;kim&#62;</b>",
+            "<input type=\"hidden\" name=\"next\" value=\"/app?a=1&#38;b=2\">",
+            "<a href=\"/\">Go to the start page</a>",
+        ] {
+            assert!(html.contains(needed), "{needed} is not in\n{html}");
+        }
     }
 
     #[test]

@@ -44,6 +44,8 @@ texts! {
     ends_everywhere,
     /// Before the name of who is signed in.
     signed_in_as,
+    /// Somebody is signed in, and that is not enough for where they want to go.
+    not_enough,
     /// The name field.
     username,
     /// The password field.
@@ -110,6 +112,7 @@ static ENGLISH: Texts = Texts {
     ends_here: "This ends your session in this browser.",
     ends_everywhere: "This ends all of your sessions, on every device.",
     signed_in_as: "Signed in as",
+    not_enough: "Your account may not open the page that you asked for. Sign in with another account to go there.",
     username: "Username",
     password: "Password",
     error: "Error",
@@ -153,6 +156,7 @@ static KOREAN: Texts = Texts {
     ends_here: "이 브라우저에서 로그아웃됩니다.",
     ends_everywhere: "모든 기기에서 로그아웃됩니다.",
     signed_in_as: "로그인한 사용자",
+    not_enough: "이 계정으로는 요청한 페이지를 열 수 없습니다. 다른 계정으로 로그인하세요.",
     username: "사용자 이름",
     password: "비밀번호",
     error: "오류",

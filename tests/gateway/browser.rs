@@ -1,6 +1,9 @@
 //! The login page as a person meets it: in a real browser, in front of the Django service.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -181,6 +184,64 @@ fn everybody_can_read_and_use_the_page() {
     // The control: the policy is in force, and the console would say so.
     browser.run("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">x</p>')");
     assert!(browser.console().iter().any(|line| line.contains("Content Security Policy")));
+}
+
+/// A service with the page as its login URL, which sends there whoever lacks a permission, as Django's
+/// `permission_required` does.
+fn restricted_to_root() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = String::new();
+            let mut lines = BufReader::new(&mut stream);
+            while !head.ends_with("\r\n\r\n")
+                && lines.read_line(&mut head).is_ok_and(|read| read > 0)
+            {}
+            let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
+            let is_root = head.to_ascii_lowercase().contains("x-user-name: root\r\n");
+            let answer = if is_root {
+                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 16\r\nConnection: close\r\n\r\n<h1>Secret</h1>\r\n".to_owned()
+            } else {
+                format!(
+                    "HTTP/1.1 302 Found\r\nLocation: /login?next={path}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                )
+            };
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn whoever_lacks_a_permission_is_not_sent_to_and_fro() {
+    let gateway = Setup::new(restricted_to_root()).start();
+    let browser = Browser::start();
+    browser.open(&at(&gateway, "/reports/"));
+    assert_eq!(browser.count("[role=status]"), 0);
+    sign_in(&browser, "kim", "correct horse battery");
+    for (scheme, languages, lang) in [("dark", "ko-KR,ko", "ko"), ("light", "en-US", "en")] {
+        browser.prefer(scheme, languages);
+        for width in [800, 390] {
+            browser.width(width);
+            browser.open(&at(&gateway, "/reports/"));
+            let file = pictures().join(format!("login-not-enough-{scheme}-{lang}-{width}.png"));
+            std::fs::write(file, browser.screenshot()).unwrap();
+            assert_eq!(browser.url(), at(&gateway, "/login?next=/reports/"));
+            assert_eq!(browser.text("[role=status] b"), "kim");
+            assert_eq!((browser.count("form"), browser.count("nav a")), (1, 1));
+            for contrast in browser.run(CONTRASTS)["contrasts"].as_array().unwrap() {
+                assert!(contrast["ratio"].as_f64().unwrap() >= 4.5, "{scheme}: {contrast}");
+            }
+            assert_console_is_clean(&browser);
+        }
+    }
+    sign_in(&browser, "root", "toor toor toor");
+    assert_eq!(browser.url(), at(&gateway, "/reports/"));
+    assert_eq!(browser.text("h1"), "Secret");
+    // Who is sent there for the first time in a while goes where they wanted to.
+    browser.open(&at(&gateway, "/login?next=/reports/"));
+    assert_eq!(browser.url(), at(&gateway, "/reports/"));
 }
 
 /// Its requests bring the session's cookie where `session.same_site` lets them, and no others.

@@ -430,6 +430,9 @@ fn sessions_are_ended(stopped: bool) {
     let end = |arguments: &[&str]| gateway.command(&[&["session", "end"], arguments].concat());
     assert_eq!(said(&end(&[first])), "ended 1\n");
     assert_eq!(said(&end(&["--user", "file/root"])), "ended 2\n");
+    let output = end(&["--user", "fil/root"]);
+    assert_eq!(said(&output), "ended 0\n");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("are: file"), "{output:?}");
     let error = failed(&end(&["--user", "nobody"]), 1);
     assert!(error.contains("DIRECTORY/ID") && error.contains("one of: file"), "{error}");
     assert_eq!(listed(&gateway, &[]).len(), 1);
