@@ -255,7 +255,9 @@ fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerK
 /// Why not.
 pub fn read_keys(settings: &IssuerSettings, databases: &Databases) -> Result<(), String> {
     open(settings, databases).map_err(|error| error.to_string())?;
-    take_over(settings, databases).map(drop).map_err(|error| error.to_string())
+    // Not asked, only known to be used.
+    drop(blacklist(settings, databases));
+    take_over(settings).map(drop).map_err(|error| error.to_string())
 }
 
 /// Can it be used: its key, and what it asks a service about?
