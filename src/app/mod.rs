@@ -338,8 +338,11 @@ impl Addresses {
 fn hang_up(telemetry: &Telemetry, auth: &Auth, now: Timestamp) {
     telemetry.reopen_audit();
     match auth.reload_keys(now) {
-        Ok(()) => tracing::info!("reopened the audit file and read the keys again"),
-        Err(error) => tracing::error!(%error, "the keys cannot be read; those in use stay"),
+        Ok(()) => tracing::info!(
+            "reopened the audit file and read the signing keys again; certificates are read when their files change, the \
+             configuration at a restart"
+        ),
+        Err(error) => tracing::error!(%error, "the signing keys cannot be read; those in use stay"),
     }
 }
 

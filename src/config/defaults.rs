@@ -111,6 +111,7 @@ impl Route {
             access: Access::SignedIn,
             groups: Vec::new(),
             strip_prefix: None,
+            rewrite_location: false,
             tolerate: Tolerance::NONE,
             allow_headers: Vec::new(),
             forward_preflight: false,

@@ -66,6 +66,9 @@ pub struct Config {
     pub listen: Listen,
     /// `[trusted_proxies]`: networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// `trusted_proxies.reserved_headers`: names besides the known ones that only a trusted proxy may send; a final `*`
+    /// stands for any rest.
+    pub reserved_headers: Vec<String>,
     /// `[[upstream]]`, at least one.
     pub upstreams: Vec<Upstream>,
     /// `[[route]]`, at least one.
@@ -201,6 +204,8 @@ pub struct Route {
     pub groups: Vec<String>,
     /// Remove this much of the path before forwarding (`/api/` makes `/api/users` `/users`).
     pub strip_prefix: Option<CanonicalPath>,
+    /// Put the stripped prefix in front of the paths in `Location`, `Content-Location` and cookies of answers.
+    pub rewrite_location: bool,
     /// Harmless ambiguities that are let through: see `wire::path`.
     pub tolerate: Tolerance,
     /// Header names that are let through although they hold an underscore or other unusual character.

@@ -242,7 +242,8 @@ fn the_sample_for_containers_opens_its_admin_port_knowingly() {
     let text = include_str!("../../docker/gateway.toml");
     let (_, report) = Config::parse(text, Path::new(BASE), "docker/gateway.toml").unwrap();
     let keys: Vec<&str> = report.problems().iter().map(|one| one.key.as_str()).collect();
-    assert_eq!(keys, ["listen.admin"]);
+    // Published on this machine alone by compose.yml, or behind a proxy that ends TLS.
+    assert_eq!(keys, ["listen", "listen.admin"]);
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl CorsPolicy {
     /// The answer to a preflight of a resource that takes `methods`.
     pub fn preflight(&self, arrival: &Arrival, methods: &[Method]) -> Reply {
         let mut reply = Reply::empty(StatusCode::NO_CONTENT);
-        self.decorate(arrival, &mut reply.headers);
+        self.decorate(&arrival.headers, &mut reply.headers);
         if self.origin(&arrival.headers).is_some() {
             if let Some(methods) = super::names(methods) {
                 reply.headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
@@ -61,16 +61,16 @@ impl CorsPolicy {
         reply
     }
 
-    /// Sets the fields of any answer: our own, a refusal, or an upstream's. Doing it twice changes nothing.
-    pub fn decorate(&self, arrival: &Arrival, response: &mut impl EditHeaders) {
+    /// Sets the fields of any answer to a request with these fields: our own, a refusal, or an upstream's. Doing it twice changes nothing.
+    pub fn decorate(&self, request: &HeaderMap, response: &mut impl EditHeaders) {
         if self.origins.is_empty() {
             return;
         }
         if !varies_by_origin(response.headers()) {
             response.append(VARY, HeaderValue::from_static("Origin"));
         }
-        let Some(origin) = self.origin(&arrival.headers) else {
-            if arrival.headers.contains_key(ORIGIN) {
+        let Some(origin) = self.origin(request) else {
+            if request.contains_key(ORIGIN) {
                 // Nor may an upstream that echoes every origin let it read.
                 response.remove(&ACCESS_CONTROL_ALLOW_ORIGIN);
                 response.remove(&ACCESS_CONTROL_ALLOW_CREDENTIALS);
@@ -86,6 +86,11 @@ impl CorsPolicy {
         if let Some(exposed) = &self.expose_headers {
             response.set(ACCESS_CONTROL_EXPOSE_HEADERS, exposed.clone());
         }
+    }
+
+    /// Does the request come from a listed origin?
+    pub fn lists(&self, request: &HeaderMap) -> bool {
+        self.origin(request).is_some()
     }
 
     /// The one origin that the request names, if it is listed.
@@ -141,7 +146,7 @@ mod tests {
 
     fn decorated(policy: &CorsPolicy, request: &[(&'static str, &str)]) -> HeaderMap {
         let mut response = HeaderMap::new();
-        policy.decorate(&arrival("GET", "/", request), &mut response);
+        policy.decorate(&arrival("GET", "/", request).headers, &mut response);
         response
     }
 
@@ -195,7 +200,7 @@ mod tests {
                 HeaderValue::from_static("https://evil.example"),
             );
             response.append(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-            policy(true).decorate(&arrival("GET", "/", origin), &mut response);
+            policy(true).decorate(&arrival("GET", "/", origin).headers, &mut response);
             response.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN)
                 || response.contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS)
         };
@@ -232,7 +237,7 @@ mod tests {
 
     #[test]
     fn an_upstreams_own_fields_are_replaced_and_twice_is_once() {
-        let request = arrival("GET", "/", &[("origin", FRONT)]);
+        let request = arrival("GET", "/", &[("origin", FRONT)]).headers;
         let mut response = HeaderMap::new();
         response.append(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         response

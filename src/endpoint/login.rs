@@ -14,6 +14,7 @@
 //! id is never taken over.
 
 use std::borrow::Cow;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -27,6 +28,7 @@ use super::{Endpoints, Served, input};
 use crate::auth::{Mint, SignIn, SignedIn, TokenPair};
 use crate::config::{Issues, Members, OwnPathEntry};
 use crate::event::{EndReason, What};
+use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::store::Which;
 use crate::wire::accept::Language;
@@ -34,6 +36,7 @@ use crate::wire::arrival::Arrival;
 use crate::wire::body::Fields;
 use crate::wire::next::Next;
 use crate::wire::reply::Reply;
+use crate::wire::scheme::Scheme;
 
 /// The most bytes of a user name or a password.
 const MAX_BYTES: usize = 1024;
@@ -100,12 +103,15 @@ impl Endpoints {
             Err(refused) => return Served::refused(refused, &arrival.request_id),
         };
         let issues = if wants_page { Issues::Cookie } else { self.issues };
+        // A front end elsewhere may have tokens. A cookie would sign its visitor's browser in here.
+        let may_set_cookie = self.may_set_cookie(arrival);
         let wanted = Wanted {
             tokens: issues != Issues::Cookie,
-            cookie: issues != Issues::Tokens,
+            cookie: issues != Issues::Tokens && may_set_cookie,
             issued: None,
         };
         let signed_in = match credentials(&fields) {
+            Ok(_) if issues == Issues::Cookie && !may_set_cookie => Err(Refusal::CrossSite.into()),
             Ok(given) => self.sign_in(arrival, &given, wanted, happened).await,
             Err(refused) => Err(refused),
         };
@@ -124,6 +130,28 @@ impl Endpoints {
             }
             Err(refused) => Served::refused(refused, &arrival.request_id),
         }
+    }
+
+    /// Will the browser drop the session cookie? It is `Secure`, which browsers keep over plain HTTP for this machine's own
+    /// names alone.
+    fn loses_cookies(&self, arrival: &Arrival) -> bool {
+        let lost =
+            self.cookie.is_secure() && arrival.scheme == Scheme::Http && !arrival.host.is_local();
+        if lost && !self.has_warned_of_plain_http.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                host = %arrival.host,
+                "somebody signs in over plain HTTP, where browsers drop the session cookie: use listen.https, list the proxy \
+                 that ends TLS in trusted_proxies.networks, or set session.danger_plain_http_cookies"
+            );
+        }
+        lost
+    }
+
+    /// Is the sender our own page, a listed one, or no browser? Listed are the origins that may send the cookie, and those
+    /// that may read answers.
+    pub(super) fn may_set_cookie(&self, arrival: &Arrival) -> bool {
+        input::same_site(arrival, &self.trusted_origins).is_ok()
+            || self.cors.lists(&arrival.headers)
     }
 
     /// The fields of a sign-in.
@@ -205,6 +233,7 @@ impl Endpoints {
             action: arrival.target.path().as_str(),
             next,
             username,
+            insecure: self.loses_cookies(arrival),
             texts: Texts::of(Language::negotiate(&arrival.headers)),
         }
     }
@@ -268,7 +297,6 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::refusal::Refusal;
 
     const REQUIRED: &str = "This field is required.";
     const JSON: HeaderValue = HeaderValue::from_static("application/json");

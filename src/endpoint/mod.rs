@@ -11,10 +11,11 @@
 //! A HEAD gets the reply of the GET; whoever writes it leaves out the body and keeps its length.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use http::header::SET_COOKIE;
-use http::{HeaderValue, Method};
+use http::header::{ALLOW, SET_COOKIE};
+use http::{HeaderValue, Method, StatusCode};
 
 use crate::auth::Auth;
 use crate::caller::Proof;
@@ -23,6 +24,7 @@ use crate::event::What;
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
 use crate::wire::cookie::{self, CookieValue};
+use crate::wire::framing::Methods;
 use crate::wire::reply::Reply;
 
 use self::cors::CorsPolicy;
@@ -69,6 +71,8 @@ pub struct Endpoints {
     login_path: Option<String>,
     sent_back: SentBack,
     cors: CorsPolicy,
+    /// One line in the log says that browsers drop the cookie, not one for each visitor.
+    has_warned_of_plain_http: AtomicBool,
 }
 
 /// An answer, and why it is a refusal if it is one.
@@ -101,6 +105,7 @@ impl Endpoints {
             login_path: login.map(|entry| entry.path.to_string()),
             sent_back: SentBack::new(),
             cors: CorsPolicy::new(&config.cors),
+            has_warned_of_plain_http: AtomicBool::new(false),
         }
     }
 
@@ -192,6 +197,15 @@ impl Endpoints {
     /// Each `Set-Cookie` that takes away the session cookie that a request brought.
     pub fn cookie_removals(&self, arrival: &Arrival) -> Vec<HeaderValue> {
         self.cookie.removals(arrival)
+    }
+
+    /// The answer to `OPTIONS *` (RFC 9110 section 9.3.7): what the gateway as a whole takes.
+    pub fn about_the_server(&self) -> Reply {
+        let reply = Reply::empty(StatusCode::NO_CONTENT);
+        match names(&Methods::USUAL) {
+            Some(methods) => reply.with_header(ALLOW, methods),
+            None => reply,
+        }
     }
 
     /// What front ends on other origins may do.

@@ -24,7 +24,7 @@ pub(super) fn to_login(login_path: &str, arrival: &Arrival) -> Reply {
 /// out; so is `/`, where a sign-in leads anyway.
 fn login_location(login_path: &str, arrival: &Arrival) -> String {
     let is_read = arrival.method == Method::GET || arrival.method == Method::HEAD;
-    match Next::parse(&arrival.target.to_string()) {
+    match arrival.target.forwarded(None).as_deref().and_then(Next::parse) {
         Some(next) if is_read && next != Next::default() => {
             format!("{login_path}?next={}", utf8_percent_encode(next.as_str(), QUERY_VALUE))
         }
@@ -49,7 +49,12 @@ mod tests {
             ),
             ("GET", "/", "/login"),
             ("POST", "/app", "/login"),
-            ("GET", "/a?b=\\", "/login"),
+            ("GET", "/a?b=\\", "/login?next=/a%3Fb%3D%255C"),
+            (
+                "GET",
+                "/a?ids[]={1}|2^`",
+                "/login?next=/a%3Fids%255B%255D%3D%257B1%257D%257C2%255E%2560",
+            ),
         ] {
             assert_eq!(login_location("/login", &arrival(method, target, &[])), location);
         }

@@ -44,6 +44,8 @@ pub(super) struct LoginPage<'a> {
     pub(super) next: &'a Next,
     /// The name that was typed.
     pub(super) username: &'a str,
+    /// The browser will not keep the cookie: the page came over plain HTTP.
+    pub(super) insecure: bool,
     /// In which language.
     pub(super) texts: &'static Texts,
 }
@@ -60,6 +62,7 @@ struct LoginTemplate<'a> {
     username: &'a str,
     /// Who is signed in, whose account is not enough.
     not_enough: Option<&'a str>,
+    insecure: bool,
     problem: Option<Problem<'a>>,
 }
 
@@ -113,6 +116,7 @@ impl LoginPage<'_> {
             next: self.next.as_str(),
             username: self.username,
             not_enough: None,
+            insecure: self.insecure,
             problem,
         }
     }
@@ -164,6 +168,7 @@ mod tests {
             title: "Acme & Sons",
             links: &[("Forgot your password?".into(), "/accounts/password_reset/".into())],
             action: "/login",
+            insecure: false,
             next: &Next::parse("/app?a=1&b=2").unwrap(),
             username,
             texts: Texts::of(Language::English),

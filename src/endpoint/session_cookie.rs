@@ -52,6 +52,11 @@ impl SessionCookie {
         cookie.secure(self.secure).same_site(self.same_site).partitioned(self.is_partitioned())
     }
 
+    /// Do browsers keep it from encrypted connections alone?
+    pub(super) const fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     const fn is_partitioned(&self) -> bool {
         matches!(self.same_site, SameSite::None)
     }

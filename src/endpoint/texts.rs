@@ -62,6 +62,8 @@ texts! {
     start_page,
     /// A field was left empty.
     missing,
+    /// The browser will drop the cookie.
+    insecure,
     /// Name or password do not match.
     bad_credentials,
     /// Too many failures.
@@ -121,6 +123,7 @@ static ENGLISH: Texts = Texts {
     code: "Code",
     start_page: "Go to the start page",
     missing: "Enter your username and your password.",
+    insecure: "This page was opened without encryption, so your browser will not keep the sign-in. Open it with https:// instead, or ask whoever runs this service.",
     bad_credentials: "The username or the password is not right. Check both and try again.",
     too_many_attempts: "Too many failed attempts.",
     busy: "Many people are signing in right now. Try again in a moment.",
@@ -165,6 +168,7 @@ static KOREAN: Texts = Texts {
     code: "코드",
     start_page: "시작 페이지로 이동",
     missing: "사용자 이름과 비밀번호를 입력하세요.",
+    insecure: "암호화되지 않은 연결로 이 페이지를 열었기 때문에 브라우저가 로그인을 유지하지 않습니다. https:// 주소로 여시거나 서비스 관리자에게 문의하세요.",
     bad_credentials: "사용자 이름 또는 비밀번호가 올바르지 않습니다. 확인한 후 다시 시도하세요.",
     too_many_attempts: "로그인 시도가 너무 많이 실패했습니다.",
     busy: "지금 로그인하는 사람이 많습니다. 잠시 후 다시 시도하세요.",

@@ -168,11 +168,21 @@ impl Gate {
             }
             Found::Nothing => return Denial::of(Refusal::NoRoute, None),
         };
-        if arrival.target.tolerated_by(route.tolerate).is_err() {
+        if !self.has_one_meaning(arrival, &arrival.method, &route) {
             return Denial::of(Refusal::BadTarget, Some(route));
         }
         let presented = self.auth.presented(arrival, happened).await;
         self.allowed(arrival, route, presented)
+    }
+
+    /// Does the route tolerate how its path is spelled, and does every reading of it lead to this route?
+    fn has_one_meaning(&self, arrival: &Arrival, method: &Method, route: &Route) -> bool {
+        let leads_here = |reading| match self.routes.find(&arrival.host, reading, method) {
+            Found::Route(other) => other.index == route.index,
+            Found::Own(_) | Found::OtherMethods(_) | Found::Nothing => false,
+        };
+        arrival.target.tolerated_by(route.tolerate).is_ok()
+            && arrival.target.readings().iter().all(leads_here)
     }
 
     /// A preflight carries no credential (Fetch standard, section 3.2.5), so it is answered or forwarded without asking for
@@ -183,7 +193,7 @@ impl Gate {
             .is_some_and(|origin| self.cors_origins.iter().any(|allowed| allowed == origin));
         match self.routes.find(&arrival.host, arrival.target.path(), wanted) {
             Found::Route(route) if route.forward_preflight => {
-                let readable = arrival.target.tolerated_by(route.tolerate).is_ok();
+                let readable = self.has_one_meaning(arrival, wanted, &route);
                 readable.then(|| Decision::Forward(Permit::without_identity(route)))
             }
             Found::Route(route) if listed => Some(Decision::Preflight(methods_of(&route).to_vec())),

@@ -3,11 +3,12 @@
 //! A head is read once, in this order: framing and limits on the bytes as they came, `Connection`, the client's address, the
 //! host, the target. The first problem refuses it; nothing is repaired.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
@@ -25,6 +26,8 @@ use crate::wire::scheme::Scheme;
 /// What reading a head needs to know.
 pub(super) struct HeadRules {
     pub(super) limits: HeadLimits,
+    /// Where people sign in: such a target holds another one, with everything in it escaped twice.
+    pub(super) login_paths: Vec<String>,
     pub(super) methods: Methods,
     pub(super) trusted: TrustedProxies,
     pub(super) protected: ProtectedNames,
@@ -100,17 +103,12 @@ pub(super) fn arrival(
 ) -> Result<Arrival, Unread> {
     let request = session.req_header();
     let http1 = session.as_http1().is_some();
+    let limits = rules.limits(request.raw_path());
     if http1 {
-        framing::check_head(&session.to_h1_raw(), &rules.limits, &rules.methods)
+        framing::check_head(&session.to_h1_raw(), &limits, &rules.methods)
     } else {
         let target = std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::BadTarget)?;
-        framing::check_fields(
-            &request.method,
-            target,
-            &request.headers,
-            &rules.limits,
-            &rules.methods,
-        )
+        framing::check_fields(&request.method, target, &request.headers, &limits, &rules.methods)
     }
     .map_err(Unread::from)?;
     if forward::connection_nominates(&request.headers, &rules.protected) {
@@ -124,9 +122,12 @@ pub(super) fn arrival(
         Scheme::Http
     });
     let named = asked_host(request)?;
-    let host = client.forwarded_host(&request.headers).unwrap_or(named);
+    let host = client
+        .forwarded_host(&request.headers)
+        .unwrap_or(named)
+        .at_port(client.forwarded_port(&request.headers, scheme), scheme);
     // The route is not known yet, so what a route may tolerate is noted and judged by the gate.
-    let target = Target::parse(request.raw_path(), Tolerance::ALL)?;
+    let target = Target::parse(origin_form(request)?, Tolerance::ALL)?;
     let request_id = if client.through_trusted_proxy() {
         Arc::from(forward::request_id(&request.headers, &client, request_id.to_string()))
     } else {
@@ -145,6 +146,50 @@ pub(super) fn arrival(
         websocket: http1 && session.is_upgrade_req() && is_websocket(&request.headers),
         headers: request.headers.clone(),
     })
+}
+
+impl HeadRules {
+    /// How many bytes one byte of a target can become in the `next` of a sign-in's: `[` is `%5B` there, and that `%255B`.
+    pub(super) const NEXT_INFLATION: usize = 5;
+
+    /// The limits of a head with this target.
+    fn limits(&self, target: &[u8]) -> HeadLimits {
+        let mut limits = self.limits;
+        let is_login = |path: &String| {
+            target.strip_prefix(path.as_bytes()).is_some_and(|rest| rest.starts_with(b"?"))
+        };
+        if self.login_paths.iter().any(is_login) {
+            limits.target_bytes = limits.target_bytes.saturating_mul(Self::NEXT_INFLATION);
+        }
+        limits
+    }
+}
+
+/// Is it `OPTIONS *`, which asks about the server as a whole (RFC 9110 section 9.3.7)?
+pub(super) fn asks_about_the_server(request: &RequestHeader) -> bool {
+    request.method == Method::OPTIONS && request.raw_path() == b"*"
+}
+
+/// The target in origin form (RFC 9112 section 3.2.1). An absolute one (section 3.2.2) must name the host that `Host`
+/// names; `*` stands for the root where it may occur at all.
+fn origin_form(request: &RequestHeader) -> Result<Cow<'_, [u8]>, Unread> {
+    let target = request.raw_path();
+    if asks_about_the_server(request) {
+        return Ok(Cow::Borrowed(b"/"));
+    }
+    let after = |scheme: &[u8]| {
+        let (head, rest) = target.split_at_checked(scheme.len())?;
+        head.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    let Some(rest) = after(b"http://").or_else(|| after(b"https://")) else {
+        return Ok(Cow::Borrowed(target));
+    };
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, b""));
+    if Host::parse(authority).map_err(Unread::from)? != asked_host(request)? {
+        return Err(Refusal::BadHost.into());
+    }
+    Ok(if path.starts_with(b"/") { Cow::Borrowed(path) } else { Cow::Owned([b"/", path].concat()) })
 }
 
 /// `Host`, or `:authority` in HTTP/2; where both are there, they agree (RFC 9113 section 8.3.1).
@@ -244,6 +289,31 @@ mod tests {
         asked_host(&RequestHeader::from(parts))
             .map(|host| host.to_string())
             .map_err(|unread| unread.refusal)
+    }
+
+    #[test]
+    fn an_absolute_target_becomes_origin_form_where_it_names_its_host() {
+        let of = |method: &str, target: &str| {
+            let mut request = RequestHeader::build(method, target.as_bytes(), None).unwrap();
+            request.append_header(HOST, "App.test:81").unwrap();
+            let form = origin_form(&request);
+            form.map(|form| String::from_utf8(form.into_owned()).unwrap())
+                .map_err(|unread| unread.refusal)
+        };
+        for (method, target, form) in [
+            ("GET", "http://app.test:81/a?b", Ok("/a?b")),
+            ("GET", "HTTPS://APP.test:81/", Ok("/")),
+            ("GET", "http://app.test:81", Ok("/")),
+            ("GET", "http://app.test:81?b", Ok("/?b")),
+            ("GET", "http://evil.test/a", Err(Refusal::BadHost)),
+            ("GET", "http://app.test/a", Err(Refusal::BadHost)),
+            ("GET", "ftp://app.test:81/a", Ok("ftp://app.test:81/a")),
+            ("GET", "/http://evil.test/", Ok("/http://evil.test/")),
+            ("OPTIONS", "*", Ok("/")),
+            ("GET", "*", Ok("*")),
+        ] {
+            assert_eq!(of(method, target), form.map(str::to_owned), "{method} {target}");
+        }
     }
 
     #[test]

@@ -6,16 +6,17 @@
 use std::iter;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, SET_COOKIE, TRANSFER_ENCODING,
 };
+use http::{HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::convert::Edited;
 use super::stage::Forwarding;
 use crate::auth::cookies::CookieNames;
 use crate::caller::{Anonymous, Caller};
+use crate::config::Route;
 use crate::gate::Passage;
 use crate::identity::forms::{Clears, Given};
 use crate::identity::{IdentityForms, IdentityHeaders};
@@ -24,6 +25,8 @@ use crate::wire::arrival::Arrival;
 use crate::wire::cookie;
 use crate::wire::forward::{self, EditHeaders, ProtectedNames};
 use crate::wire::path::CanonicalPath;
+
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// What editing needs to know.
 pub(super) struct EditRules {
@@ -68,7 +71,9 @@ impl EditRules {
         let route = forwarding.permit.route();
         let clears = self.forms.clears(route);
         let mut headers = Edited(request);
-        let stripped = forward::strip_request(&mut headers, &self.protected, &route.allow_headers);
+        let trusted = arrival.client.through_trusted_proxy();
+        let allowed = &route.allow_headers;
+        let stripped = forward::strip_request(&mut headers, &self.protected, allowed, trusted);
 
         // Crumbs of HTTP/2 become one field (RFC 9113 section 8.2.3); ours is taken out of it.
         let own_session = self.forms.own_session(forwarding.permit.caller(), route);
@@ -94,6 +99,7 @@ impl EditRules {
             headers.remove(&AUTHORIZATION);
         }
         self.say_where_it_came_from(&mut headers, arrival)?;
+        say_prefix(&mut headers, route)?;
         for (name, value) in self.identity.fields(forwarding.permit.caller()) {
             headers.set(name.clone(), value);
         }
@@ -135,8 +141,10 @@ impl EditRules {
             headers.remove(&AUTHORIZATION);
         }
         self.say_where_it_came_from(&mut headers, arrival)?;
-        // Where no prefix is taken off, the target stays as the bytes that came.
-        if route.strip_prefix.is_some() {
+        say_prefix(&mut headers, route)?;
+        // Where no prefix is taken off, the target stays as the bytes that came, in origin form.
+        let is_origin_form = headers.0.raw_path().starts_with(b"/");
+        if route.strip_prefix.is_some() || !is_origin_form {
             let path = forwarded_path(arrival, route.strip_prefix.as_ref())?;
             request.set_raw_path(path.as_bytes()).map_err(|_| Refusal::Internal)?;
         }
@@ -162,8 +170,14 @@ impl EditRules {
     }
 
     /// Makes the client's answer of a shadowed route: no service sets the gateway's cookie.
-    pub(super) fn unchanged_response(&self, response: &mut ResponseHeader) {
+    pub(super) fn unchanged_response(
+        &self,
+        response: &mut ResponseHeader,
+        arrival: &Arrival,
+        route: &Route,
+    ) {
         let mut headers = Edited(response);
+        restore_prefix(&mut headers, arrival, route);
         let set = headers.headers().get_all(SET_COOKIE);
         let planted = set.iter().filter_map(|value| self.cookies.planted(value));
         let not_theirs: Vec<&str> = iter::once(self.cookies.own()).chain(planted).collect();
@@ -198,10 +212,27 @@ impl EditRules {
         let set = headers.headers().get_all(SET_COOKIE);
         not_theirs.extend(set.iter().filter_map(|value| self.cookies.planted(value)));
         forward::strip_response(&mut headers, &self.protected, &not_theirs);
+        restore_prefix(&mut headers, arrival, route);
         // R63: what was made for one person is not for a shared cache, unless the upstream says so itself.
         if known && !headers.headers().contains_key(CACHE_CONTROL) {
             headers.set(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
+    }
+}
+
+/// Tells the service below which path it stands (`X-Forwarded-Prefix`). What a client said of it has been removed.
+fn say_prefix(headers: &mut impl EditHeaders, route: &Route) -> Result<(), Refusal> {
+    if let Some(prefix) = &route.strip_prefix {
+        let prefix = prefix.as_str().trim_end_matches('/');
+        let prefix = HeaderValue::from_str(prefix).map_err(|_| Refusal::Internal)?;
+        headers.set(X_FORWARDED_PREFIX, prefix);
+    }
+    Ok(())
+}
+
+fn restore_prefix(headers: &mut impl EditHeaders, arrival: &Arrival, route: &Route) {
+    if let Some(prefix) = route.strip_prefix.as_ref().filter(|_| route.rewrite_location) {
+        forward::restore_prefix(headers, prefix.as_str(), &arrival.host);
     }
 }
 
@@ -231,7 +262,5 @@ fn cookies(kept: Option<HeaderValue>, given: &Given) -> Result<Option<HeaderValu
 
 /// The very path that was judged, less the route's prefix.
 fn forwarded_path(arrival: &Arrival, strip: Option<&CanonicalPath>) -> Result<String, Refusal> {
-    let Some(prefix) = strip else { return Ok(arrival.target.to_string()) };
-    let rest = arrival.target.path().strip_prefix(prefix).ok_or(Refusal::BadTarget)?;
-    Ok(arrival.target.with_path(rest).to_string())
+    arrival.target.forwarded(strip).ok_or(Refusal::BadTarget)
 }

@@ -11,6 +11,8 @@
 mod accept;
 mod admin;
 mod body;
+mod bound;
+mod certificate;
 mod connection;
 mod convert;
 mod edit;
@@ -31,12 +33,13 @@ use pingora::server::configuration::ServerConf;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use self::certificate::Tls;
 pub use self::observe::Observer;
-pub use self::server::{Bound, ListenError, Tls};
+pub use self::server::{Bound, ListenError};
 use self::upstream::Pool;
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::config::{Config, IssuerSettings};
+use crate::config::{Config, IssuerSettings, OwnPath};
 use crate::endpoint::Endpoints;
 use crate::endpoint::operator::Operator;
 use crate::gate::Gate;
@@ -78,7 +81,7 @@ pub struct Sockets {
     /// TLS.
     pub https: Bound,
     /// For `https`.
-    pub tls: Option<Tls>,
+    pub tls: Option<Arc<Tls>>,
     /// The admin listener.
     pub admin: Bound,
 }
@@ -113,6 +116,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
     let (open, _) = watch::channel(0);
     let names = identity.names().chain(forms.names()).map(http::HeaderName::as_str);
     let protected = ProtectedNames::new(names)
+        .and_reserved(config.reserved_headers.iter().map(String::as_str))
         .and_credentials(config.issuers.iter().filter_map(IssuerSettings::header));
     let unchanged = edit::UnchangedRules {
         believed: ProtectedNames::new(config.believed_headers()),
@@ -128,6 +132,12 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
             headers: listen.max_headers,
             target_bytes: listen.max_target_bytes,
         },
+        login_paths: config
+            .paths
+            .iter()
+            .filter(|entry| entry.own == OwnPath::Login && entry.path.is_literal())
+            .map(|entry| entry.path.as_str().to_owned())
+            .collect(),
         methods: Methods::with(config.routes.iter().flat_map(|route| route.methods.clone())),
         trusted: TrustedProxies::new(config.trusted_proxies.iter().copied()),
         protected: protected.clone(),
@@ -166,6 +176,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         in_flight: in_flight.clone(),
         stopping: stopped.clone(),
     };
+    let certificate = sockets.tls.clone();
     let most_servers = pools.iter().map(|pool| pool.settings().servers.len()).max().unwrap_or(1);
     let conf = ServerConf {
         // One attempt for each server, and one more for a kept connection that was just being closed.
@@ -209,8 +220,11 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         ),
         tasks::upkeep(sessions, Arc::clone(&clock), observer.clone(), stopped.clone()),
         tasks::look_up(pools, stopped.clone()),
-        tasks::recheck(auth, clock, observer, stopped),
+        tasks::recheck(auth, clock, observer, stopped.clone()),
     ]);
+    if let Some(tls) = certificate {
+        tasks.push(tasks::reread_certificate(tls, stopped));
+    }
     Ok(Serving { stop, in_flight, open, tasks })
 }
 

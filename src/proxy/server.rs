@@ -8,31 +8,25 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use pingora::apps::http_app::{HttpServer, ServeHttp};
 use pingora::apps::{HttpServerOptions, ServerApp};
-use pingora::listeners::tls::{Acceptor, TlsSettings};
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::proxy::{ProxyHttp, http_proxy};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{Fds, ListenFds};
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::accept::{Acceptance, Limits, listen};
+use super::certificate::Tls;
 use super::connection::{Connections, Requests};
 use super::observe::Observer;
-use crate::config::TlsFiles;
 
 /// Streams that one HTTP/2 client may have open at a time.
 const MAX_H2_STREAMS: u32 = 100;
@@ -44,7 +38,7 @@ pub(super) struct Listeners {
     /// TLS sockets.
     pub(super) https: Bound,
     /// For the TLS sockets.
-    pub(super) tls: Option<Tls>,
+    pub(super) tls: Option<Arc<Tls>>,
     /// See `listen.head_timeout`.
     pub(super) head_timeout: Duration,
     /// See `listen.keepalive_timeout`.
@@ -118,64 +112,6 @@ impl Bound {
         }
         Arc::new(Mutex::new(fds))
     }
-}
-
-/// Certificate and key, read and found to belong together.
-pub struct Tls {
-    key: Arc<CertifiedKey>,
-}
-
-impl Tls {
-    /// Reads both files.
-    ///
-    /// # Errors
-    /// [`ListenError::Tls`], naming the file.
-    pub fn load(files: &TlsFiles) -> Result<Self, ListenError> {
-        let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
-            .and_then(Iterator::collect)
-            .map_err(|error| tls_error(&files.certificate, &error))?;
-        if chain.is_empty() {
-            return Err(tls_error(&files.certificate, &"there is no certificate in it"));
-        }
-        let key =
-            PrivateKeyDer::from_pem_file(&files.private_key).map_err(|error| match error {
-                pem::Error::NoItemsFound => {
-                    tls_error(&files.private_key, &"there is no private key in it")
-                }
-                error => tls_error(&files.private_key, &error),
-            })?;
-        warn_if_all_can_read(&files.private_key);
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let key = CertifiedKey::from_der(chain, key, &provider)
-            .map_err(|error| tls_error(&files.private_key, &error))?;
-        Ok(Self { key: Arc::new(key) })
-    }
-
-    fn acceptor(&self) -> Result<Acceptor, ListenError> {
-        // The resolver stands in for the two files, which were read and checked above.
-        let mut settings = TlsSettings::intermediate("", "")
-            .map_err(|error| tls_error(Path::new("certificate"), &error))?;
-        let resolver = SingleCertAndKey::from(Arc::clone(&self.key));
-        settings.set_cert_resolver(Arc::new(resolver));
-        settings.enable_h2();
-        Ok(settings.build())
-    }
-}
-
-/// Unlike our own keys it is not refused: tools that renew certificates choose its mode.
-fn warn_if_all_can_read(key: &Path) {
-    let mode = std::fs::metadata(key).map_or(0, |metadata| metadata.permissions().mode() & 0o7777);
-    if mode & 0o007 != 0 {
-        tracing::warn!(
-            path = %key.display(),
-            mode = %format_args!("{mode:04o}"),
-            "every user of this machine can reach the private key for TLS; run chmod o-rwx on it"
-        );
-    }
-}
-
-fn tls_error(path: &Path, reason: &dyn std::fmt::Display) -> ListenError {
-    ListenError::Tls { path: path.display().to_string(), reason: reason.to_string() }
 }
 
 /// Serves `proxy` on plain and TLS sockets until `stop` says so.

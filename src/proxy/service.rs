@@ -27,6 +27,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::sync::watch;
 
+use super::bound::{self, BoundConnection};
 use super::connection::{ClientStream, Follows, Orders, head_is_read};
 use super::convert::{self, Came, Edited, HeadRules};
 use super::edit::EditRules;
@@ -37,7 +38,7 @@ use super::{RequestIds, body};
 use crate::auth::Auth;
 use crate::caller::{Caller, Proof};
 use crate::clock::Clock;
-use crate::config::Listen;
+use crate::config::{Listen, OwnPath};
 use crate::endpoint::Endpoints;
 use crate::event::EndReason;
 use crate::gate::{Decision, Denial, Gate, Passage, Permit};
@@ -45,7 +46,7 @@ use crate::refusal::Refusal;
 use crate::store::Which;
 use crate::wire::arrival::Arrival;
 use crate::wire::cookie::{self, CookieValue};
-use crate::wire::forward::EditHeaders;
+use crate::wire::forward::{self, EditHeaders};
 use crate::wire::reply::Reply;
 
 /// The proxy service.
@@ -112,7 +113,10 @@ impl ProxyHttp for Service {
         forwarding.tries += 1;
         forwarding.asked.get_or_insert_with(Instant::now);
         match forwarding.pool.peer(websocket) {
-            Some(peer) => {
+            Some(mut peer) => {
+                if let Some(connection) = ctx.connection {
+                    connection.bind(&mut peer);
+                }
                 forwarding.server = peer._address.as_inet().copied();
                 Ok(peer)
             }
@@ -163,6 +167,13 @@ impl ProxyHttp for Service {
     ) -> Result<()> {
         let begun = Instant::now();
         let mut ended = false;
+        // An upgrade's `Connection` nominates `Upgrade`, and both are for the client.
+        if !is_upgrade(response.status) {
+            let status = response.status;
+            forward::strip_hop_by_hop(&mut Edited(response), status).map_err(|_| {
+                refused(ctx, Refusal::UpstreamUnavailable, "the answer has two lengths")
+            })?;
+        }
         if let (Stage::Permitted(forwarding), Some(arrival)) = (&mut ctx.stage, &ctx.arrival) {
             if !response.status.is_informational() {
                 forwarding.upstream_time = forwarding.asked.map(|asked| asked.elapsed());
@@ -172,7 +183,7 @@ impl ProxyHttp for Service {
                     let location = response.headers.get(LOCATION).map(HeaderValue::as_bytes);
                     forwarding.answer = Some(self.gate.read_answer(response.status, location));
                 }
-                self.edit.unchanged_response(response);
+                self.edit.unchanged_response(response, arrival, forwarding.permit.route());
                 ctx.own_share += begun.elapsed();
                 return Ok(());
             }
@@ -191,7 +202,7 @@ impl ProxyHttp for Service {
             }
             self.edit.response(response, arrival, forwarding);
             if !forwarding.permit.route().forward_preflight {
-                self.endpoints.cors().decorate(arrival, &mut Edited(response));
+                self.endpoints.cors().decorate(&arrival.headers, &mut Edited(response));
             }
             if let Some(hsts) = self.hsts.as_ref().filter(|_| convert::is_tls(session))
                 && !response.status.is_informational()
@@ -312,6 +323,9 @@ impl Service {
             }
         };
         ctx.request_id = Arc::clone(&arrival.request_id);
+        if convert::asks_about_the_server(session.req_header()) {
+            return self.answer(session, ctx, self.endpoints.about_the_server()).await;
+        }
         let decision = self.gate.decide(&arrival, &mut ctx.happened).await;
         let arrival = ctx.arrival.insert(arrival);
         match decision {
@@ -323,7 +337,7 @@ impl Service {
                 let posted = arrival.method == Method::POST && arrival.has_body;
                 let body = if posted {
                     let (limit, within) =
-                        (self.listen.max_own_body_bytes, self.listen.own_body_timeout);
+                        (self.own_body_limit(own.own), self.listen.own_body_timeout);
                     match body::read(session, limit, within).await {
                         Ok(body) => body,
                         Err(refusal) => {
@@ -342,6 +356,16 @@ impl Service {
                 self.answer(session, ctx, reply).await
             }
             Decision::Refuse(denial) => self.refuse(session, ctx, denial).await,
+        }
+    }
+
+    /// The form of a sign-in has the target in it that its person wanted to go to.
+    const fn own_body_limit(&self, own: OwnPath) -> usize {
+        let target = self.listen.max_target_bytes.saturating_mul(HeadRules::NEXT_INFLATION);
+        if matches!(own, OwnPath::Login) {
+            self.listen.max_own_body_bytes.saturating_add(target)
+        } else {
+            self.listen.max_own_body_bytes
         }
     }
 
@@ -364,6 +388,7 @@ impl Service {
                 return self.refuse(session, ctx, denial).await;
             }
         };
+        ctx.connection = bound_connection(session, ctx.arrival.as_ref());
         let settings = pool.settings();
         let mut buffered = None;
         let unchanged = matches!(permit.passage(), Passage::Unchecked(_));
@@ -428,9 +453,8 @@ impl Service {
     /// Writes an answer of our own.
     async fn answer(&self, session: &mut Session, ctx: &mut Ctx, mut reply: Reply) -> Result<bool> {
         ctx.answered();
-        if let Some(arrival) = &ctx.arrival {
-            self.endpoints.cors().decorate(arrival, &mut reply.headers);
-        }
+        // An answer to a head that could not be read too: a front end that may read answers can say what was wrong.
+        self.endpoints.cors().decorate(&session.req_header().headers, &mut reply.headers);
         if let Ok(id) = http::HeaderValue::from_str(&ctx.request_id) {
             reply.headers.insert("x-request-id", id);
         }
@@ -451,6 +475,17 @@ impl Service {
 /// The way to speak to the connection below; none over HTTP/2, where it is not one request's.
 fn orders(session: &Session) -> Option<&Arc<Orders>> {
     session.as_http1().and_then(|http1| ClientStream::orders_of(http1.stream()))
+}
+
+/// The upstream connection that a client must not share, if it has one or is about to authenticate one.
+fn bound_connection(session: &Session, arrival: Option<&Arrival>) -> Option<BoundConnection> {
+    let arrival = arrival?;
+    let own = orders(session).filter(|_| !arrival.client.through_trusted_proxy());
+    match (bound::authenticates_connections(&arrival.headers), own) {
+        (true, Some(orders)) => Some(BoundConnection::of_client(orders)),
+        (true, None) => Some(BoundConnection::never_reused()),
+        (false, orders) => orders.and_then(|orders| BoundConnection::had_by(orders)),
+    }
 }
 
 /// What follows the head of an HTTP/1 request (RFC 9112 section 6.3), as the framework reads it too.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::bound::BoundConnection;
 use super::upstream::Pool;
 use crate::clock::Timestamp;
 use crate::event::What;
@@ -70,6 +71,8 @@ pub(super) struct Ctx {
     pub(super) own_share: Duration,
     /// Identity headers that the client sent.
     pub(super) spoofed: u32,
+    /// The connection to the upstream that is this client's alone, if there is one.
+    pub(super) connection: Option<BoundConnection>,
     /// Counts this request among those in flight until it is dropped.
     pub(super) _in_flight: InFlight,
 }
@@ -87,6 +90,7 @@ impl Ctx {
             label: Label::None,
             own_share: Duration::ZERO,
             spoofed: 0,
+            connection: None,
             _in_flight: in_flight,
         }
     }

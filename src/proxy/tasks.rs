@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::certificate::Tls;
 use super::observe::Observer;
 use super::upstream::{LOOKUP_INTERVAL, Pool};
 use crate::auth::Auth;
@@ -18,6 +19,20 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether a directory is due.
 const RECHECK_TICK: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the certificate's files have changed.
+const CERTIFICATE_TICK: Duration = Duration::from_secs(5);
+
+/// Reads the certificate again when its files change.
+pub(super) fn reread_certificate(tls: Arc<Tls>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+    every(CERTIFICATE_TICK, stop, move || {
+        let tls = Arc::clone(&tls);
+        async move {
+            // Files may lie on a network's disk.
+            let _ = tokio::task::spawn_blocking(move || tls.reread()).await;
+        }
+    })
+}
 
 /// Keeps the upstreams' addresses fresh.
 pub(super) fn look_up(pools: Vec<Arc<Pool>>, stop: watch::Receiver<bool>) -> JoinHandle<()> {

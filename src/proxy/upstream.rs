@@ -1,14 +1,17 @@
 //! The servers of one application.
 //!
-//! Names are looked up off the request path, at the start and every half minute: the framework's own look-up blocks. A
-//! server that cannot be connected to is left and the next one is asked, each at most once for a request.
+//! Names are looked up off the request path, at the start and every half minute: the framework's own look-up blocks. A name
+//! that cannot be found now keeps the addresses that it had, until a look-up succeeds. A server that cannot be connected to
+//! is left and the next one is asked, each at most once for a request.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use super::handshake::HandshakeConnect;
@@ -23,6 +26,9 @@ const HANDSHAKE_IDLE: Duration = Duration::from_millis(1);
 /// One upstream's servers.
 pub(super) struct Pool {
     settings: Upstream,
+    /// Of each server, in the order of the settings, the addresses that were found last.
+    found: Mutex<Vec<Vec<SocketAddr>>>,
+    /// All of them.
     addresses: ArcSwap<Vec<SocketAddr>>,
     next: AtomicUsize,
     /// Makes each handshake's connection a group of its own: no other request gets it.
@@ -31,10 +37,13 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(settings: Upstream) -> Self {
-        let known = settings.servers.iter().filter_map(|server| server.parse().ok()).collect();
+        let known = |server: &String| server.parse().ok().into_iter().collect();
+        let found: Vec<Vec<SocketAddr>> = settings.servers.iter().map(known).collect();
+        let addresses = ArcSwap::from_pointee(found.concat());
         Self {
             settings,
-            addresses: ArcSwap::from_pointee(known),
+            found: Mutex::new(found),
+            addresses,
             next: AtomicUsize::new(0),
             handshakes: AtomicU64::new(1),
         }
@@ -76,21 +85,53 @@ impl Pool {
         Some(Box::new(peer))
     }
 
-    /// Looks all names up. What cannot be found now keeps its last addresses.
+    /// Looks all names up.
     pub(super) async fn look_up(&self) {
-        let mut found = Vec::new();
-        for server in &self.settings.servers {
+        for (index, server) in self.settings.servers.iter().enumerate() {
             match tokio::net::lookup_host(server).await {
-                Ok(addresses) => found.extend(addresses),
+                Ok(addresses) => self.now_at(index, addresses.collect()),
                 Err(error) => {
-                    tracing::warn!(upstream = %self.settings.name, %server, %error, "cannot look up a server");
+                    tracing::warn!(
+                        upstream = %self.settings.name, %server, %error,
+                        "cannot look up a server; it keeps the addresses that it had"
+                    );
                 }
             }
         }
-        // A name with an IPv6 and an IPv4 address is one server: the first address is taken unless it is all there is.
-        if !found.is_empty() {
-            found.dedup();
-            self.addresses.store(found.into());
+    }
+
+    /// Takes the addresses that a server was found to have. None at all is no answer.
+    fn now_at(&self, index: usize, addresses: Vec<SocketAddr>) {
+        let mut found = self.found.lock();
+        if let Some(server) = found.get_mut(index).filter(|_| !addresses.is_empty()) {
+            *server = addresses;
         }
+        let mut all = found.concat();
+        let mut seen = HashSet::new();
+        all.retain(|address| seen.insert(*address));
+        self.addresses.store(all.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_not_found_keeps_its_addresses() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let servers = ["one.test:1", "two.test:2", "127.0.0.1:3"];
+        let pool = Pool::new(Upstream::new("app", &servers));
+        let all = |pool: &Pool| pool.addresses.load().to_vec();
+        assert_eq!(all(&pool), [at("127.0.0.1:3")]);
+
+        pool.now_at(0, vec![at("10.0.0.1:1"), at("10.0.0.9:1")]);
+        pool.now_at(1, vec![at("10.0.0.2:2"), at("10.0.0.2:2")]);
+        let both = ["10.0.0.1:1", "10.0.0.9:1", "10.0.0.2:2", "127.0.0.1:3"].map(at);
+        assert_eq!(all(&pool), both);
+        pool.now_at(0, Vec::new());
+        assert_eq!(all(&pool), both);
+        pool.now_at(0, vec![at("10.0.0.7:1")]);
+        assert_eq!(all(&pool), ["10.0.0.7:1", "10.0.0.2:2", "127.0.0.1:3"].map(at));
     }
 }

@@ -9,7 +9,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::host::Host;
@@ -19,6 +19,7 @@ const MAX_ENTRIES: usize = 32;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
 /// The networks whose forwarding headers are believed.
 #[derive(Clone, Debug, Default)]
@@ -91,9 +92,10 @@ impl ClientAddress {
         std::iter::once(self.ip).chain(self.proxies.iter().copied())
     }
 
-    /// The scheme that a trusted proxy says the client used; a list or anything unknown says nothing.
+    /// The scheme that a trusted proxy says the client used: the last element of a list, which is the one that our peer
+    /// wrote or passed on. Anything unknown says nothing.
     pub fn forwarded_scheme(&self, headers: &HeaderMap) -> Option<Scheme> {
-        let value = self.forwarded(headers, &X_FORWARDED_PROTO)?.as_bytes();
+        let value = self.forwarded(headers, &X_FORWARDED_PROTO)?;
         // `ws` and `wss` are what some proxies write for WebSocket handshakes.
         if [b"https".as_slice(), b"wss"].iter().any(|name| value.eq_ignore_ascii_case(name)) {
             Some(Scheme::Https)
@@ -104,17 +106,29 @@ impl ClientAddress {
         }
     }
 
-    /// The host that a trusted proxy says the client asked for; a list or anything malformed says nothing.
+    /// The host that a trusted proxy says the client asked for: the last element of a list. Anything malformed says
+    /// nothing.
     pub fn forwarded_host(&self, headers: &HeaderMap) -> Option<Host> {
-        Host::parse(self.forwarded(headers, &X_FORWARDED_HOST)?.as_bytes()).ok()
+        Host::parse(self.forwarded(headers, &X_FORWARDED_HOST)?).ok()
     }
 
-    fn forwarded<'h>(&self, headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    /// The port that a trusted proxy says the client connected to: the last element of a list. The other scheme's own
+    /// port says nothing: proxies behind one that ends TLS write the port that they listen on.
+    pub fn forwarded_port(&self, headers: &HeaderMap, scheme: Scheme) -> Option<u16> {
+        let value = std::str::from_utf8(self.forwarded(headers, &X_FORWARDED_PORT)?).ok()?;
+        let other = match scheme {
+            Scheme::Http => 443,
+            Scheme::Https => 80,
+        };
+        value.parse().ok().filter(|port| *port != 0 && *port != other)
+    }
+
+    fn forwarded<'h>(&self, headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
         if !self.trusted {
             return None;
         }
-        let mut values = headers.get_all(name).iter();
-        values.next().filter(|_| values.next().is_none())
+        let last = headers.get_all(name).iter().next_back()?.as_bytes();
+        last.rsplit(|byte| *byte == b',').next().map(<[u8]>::trim_ascii)
     }
 }
 
@@ -189,6 +203,7 @@ fn parse_entry(entry: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -272,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn scheme_and_host_come_from_a_trusted_peer_alone_and_are_single() {
+    fn scheme_and_host_come_from_a_trusted_peer_alone_which_writes_last() {
         let mut headers = HeaderMap::new();
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("HTTPS"));
         headers.insert(X_FORWARDED_HOST, HeaderValue::from_static("App.example"));
@@ -286,11 +301,33 @@ mod tests {
         assert_eq!(from("10.0.0.1", &headers), (Some(Scheme::Https), Some("app.example".into())));
         assert_eq!(from("9.9.9.9", &headers), (None, None));
 
-        headers.append(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-        headers.insert(X_FORWARDED_HOST, HeaderValue::from_static("app.example, evil.example"));
-        assert_eq!(from("10.0.0.1", &headers), (None, None));
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https,http"));
-        assert_eq!(from("10.0.0.1", &headers), (None, None));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.append(X_FORWARDED_PROTO, HeaderValue::from_static("http, https"));
+        headers.insert(X_FORWARDED_HOST, HeaderValue::from_static("evil.example,app.example "));
+        assert_eq!(from("10.0.0.1", &headers), (Some(Scheme::Https), Some("app.example".into())));
+        for unknown in ["https, ", "https, gopher", ""] {
+            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(unknown));
+            assert_eq!(from("10.0.0.1", &headers).0, None, "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn the_port_comes_from_a_trusted_peer_alone_and_is_not_the_other_schemes() {
+        for (peer, value, scheme, port) in [
+            ("10.0.0.1", "8443", Scheme::Https, Some(8443)),
+            ("10.0.0.1", "80, 8443", Scheme::Https, Some(8443)),
+            ("10.0.0.1", "443,443", Scheme::Https, Some(443)),
+            ("10.0.0.1", "80", Scheme::Https, None),
+            ("10.0.0.1", "443", Scheme::Http, None),
+            ("10.0.0.1", "0", Scheme::Http, None),
+            ("10.0.0.1", "99999", Scheme::Http, None),
+            ("9.9.9.9", "8443", Scheme::Https, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(X_FORWARDED_PORT, HeaderValue::from_static(value));
+            let address = ClientAddress::resolve(peer.parse().unwrap(), &trusted(), &headers);
+            assert_eq!(address.forwarded_port(&headers, scheme), port, "{peer} {value}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! networks have it in names, so it passes here and the application decides.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::scheme::Scheme;
 use crate::refusal::Refusal;
@@ -63,6 +63,23 @@ impl Host {
     /// The port, if it was named.
     pub const fn port(&self) -> Option<u16> {
         self.port
+    }
+
+    /// Does it name this very machine? Browsers treat such a host over plain HTTP as a secure one (Secure Contexts, section
+    /// 3.1).
+    pub fn is_local(&self) -> bool {
+        let name = self.name.as_str();
+        name == "localhost"
+            || name.ends_with(".localhost")
+            || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+            || name == "[::1]"
+    }
+
+    /// The same host at `port`, unless it names one itself; the scheme's own port is not named.
+    #[must_use]
+    pub fn at_port(self, port: Option<u16>, scheme: Scheme) -> Self {
+        let port = self.port.or(port.filter(|port| *port != default_port(scheme)));
+        Self { port, ..self }
     }
 
     /// The port, or the scheme's own.
@@ -208,6 +225,18 @@ mod tests {
             assert_eq!(Host::parse(raw).unwrap().origin(scheme), origin);
         }
         assert_eq!(Host::parse("app").unwrap().port_or_default(Scheme::Https), 443);
+    }
+
+    #[test]
+    fn a_port_is_added_where_none_is_named_and_it_is_not_the_schemes_own() {
+        for (raw, port, scheme, host) in [
+            ("app", Some(8443), Scheme::Https, "app:8443"),
+            ("app", Some(443), Scheme::Https, "app"),
+            ("app:81", Some(8443), Scheme::Https, "app:81"),
+            ("app", None, Scheme::Http, "app"),
+        ] {
+            assert_eq!(Host::parse(raw).unwrap().at_port(port, scheme).to_string(), host);
+        }
     }
 
     proptest! {

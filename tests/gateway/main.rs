@@ -55,6 +55,8 @@ mod operate;
 mod outage;
 // Projects of real packages, with the gateway and without.
 mod projects;
+// What real clients, services and proxies send besides the plain case.
+mod real_clients;
 // Rotation, races, reuse and verification of tokens.
 mod refresh;
 // Protections that no other module shows.

@@ -29,7 +29,7 @@ fn a_target_with_two_readings_is_refused() {
         "/public/%zz",
         "/public/%e0%80%af",
         "/public/x#fragment",
-        "http://app.test/public/x",
+        "ftp://app.test/public/x",
         "*",
         "public/x",
         "?x",

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Request};
 use serde_json::json;
 
 use crate::support::client::Response;
+use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup, does_not_start};
 use crate::support::tls::{Answer, Body, Certificate, H2, Outcome, connect, send_fields};
 use crate::support::upstream::Upstream;
@@ -94,6 +95,45 @@ fn http_1_and_http_2_are_chosen_by_alpn_and_both_go_on_as_http_1() {
     // The plain listener of the same gateway says what it is.
     gateway.client().get("/public/x").send();
     assert_eq!(upstream.last().all("x-forwarded-proto"), ["http"]);
+}
+
+/// RFC 9113 section 8.2.3.
+#[test]
+fn a_cookie_in_many_fields_is_one_field() {
+    let (upstream, certificate, gateway) = start();
+    let mut h2 = h2(&gateway, &certificate);
+    let mut request = get("/public/x");
+    for number in 0..87 {
+        request = request.header("cookie", format!("c{number}=1"));
+    }
+    for number in 0..14 {
+        request = request.header(format!("x-{number}"), "1");
+    }
+    assert_eq!(h2.send(request.body(()).unwrap(), &none()).unwrap().status, 200);
+    let cookies = upstream.last();
+    assert_eq!(cookies.all("cookie").len(), 1);
+    assert_eq!(cookies.header("cookie").unwrap().split("; ").count(), 87);
+}
+
+#[test]
+fn a_renewed_certificate_is_served_without_being_told() {
+    let upstream = Upstream::start();
+    let (old, new) = (Certificate::make(), Certificate::make());
+    let gateway = setup(&upstream, &old).start();
+    let serves = |certificate: &Certificate| {
+        let mut stream = connect(https(&gateway), &Arc::new(certificate.client(&["http/1.1"])));
+        stream.conn.complete_io(&mut stream.sock).is_ok()
+    };
+    assert!(serves(&old) && !serves(&new));
+    // One of the two files is not enough.
+    std::fs::write(gateway.folder().join("cert.pem"), &new.pem).unwrap();
+    eventually("the half-renewed pair is refused", || {
+        let mut log = gateway.log().into_iter();
+        log.find(|line| line.contains("the certificate that was in use stays in use"))
+    });
+    assert!(serves(&old));
+    std::fs::write(gateway.folder().join("key.pem"), &new.key).unwrap();
+    eventually("the new certificate is served", || serves(&new).then_some(()));
 }
 
 #[test]

@@ -89,7 +89,9 @@ pub(super) fn listen(table: &Table<'_>) -> Listen {
     }
 }
 
-pub(super) fn trusted_proxies(table: &Table<'_>) -> Vec<IpNet> {
+/// The trusted networks, and the names that only they may send.
+pub(super) fn trusted_proxies(table: &Table<'_>) -> (Vec<IpNet>, Vec<String>) {
+    let reserved = table.values("reserved_headers", values::reserved_header).unwrap_or_default();
     let trust_all = table.flag("danger_trust_all_proxies").unwrap_or(false);
     let networks = table.list("networks", values::network).unwrap_or_default();
     let trusted: Vec<IpNet> = networks.iter().map(|item| canonical(item.value)).collect();
@@ -110,7 +112,7 @@ pub(super) fn trusted_proxies(table: &Table<'_>) -> Vec<IpNet> {
             );
         }
     }
-    networks.into_iter().map(|item| item.value).collect()
+    (networks.into_iter().map(|item| item.value).collect(), reserved)
 }
 
 /// IPv4-mapped networks as what they are.

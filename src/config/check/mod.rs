@@ -27,12 +27,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::raw::{Item, Table, Wrong};
-use super::{Config, OwnPathEntry, Route};
+use super::{Config, Listen, OwnPath, OwnPathEntry, Route};
 
 /// Reads the whole file.
 pub(super) fn check(root: &Table<'_>) -> Config {
     let listen = root.table("listen", listen::listen);
-    let trusted_proxies = root.table("trusted_proxies", listen::trusted_proxies);
+    let (trusted_proxies, reserved_headers) =
+        root.table("trusted_proxies", listen::trusted_proxies);
     let upstreams = upstream::upstreams(root);
     let directories = directory::directories(root);
     // Before the routes, which may not let these headers through.
@@ -50,6 +51,10 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session));
     let paths = root.table("paths", |table| paths::paths(table, tokens.rotation, &issuers));
     warn_of_hidden_routes(root, &routes, &paths);
+    let signs_in = paths.iter().any(|entry| entry.own == OwnPath::Login);
+    if signs_in && trusted_proxies.is_empty() && !session.danger_plain_http_cookies {
+        warn_of_lost_cookies(root, &listen);
+    }
     upstream::warn_of_unused(root, &upstreams, &routes);
     let geo = root.table("geo", state::geo);
     let hosts: Vec<String> =
@@ -64,6 +69,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         log: root.table("log", state::log),
         listen,
         trusted_proxies,
+        reserved_headers,
         upstreams: upstreams.into_iter().map(|item| item.value).collect(),
         routes: routes.into_iter().map(|item| item.value).collect(),
         shadow,
@@ -73,6 +79,23 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         identity,
         geo,
         store,
+    }
+}
+
+/// Browsers keep a `Secure` cookie from plain HTTP for this machine's own names alone.
+fn warn_of_lost_cookies(root: &Table<'_>, listen: &Listen) {
+    let open = listen.http.iter().find(|address| !address.ip().to_canonical().is_loopback());
+    if let Some(address) = open {
+        root.warn(
+            "listen",
+            Wrong::new(format!(
+                "browsers that sign in at http://{address} drop the session cookie"
+            ))
+            .help(
+                "use listen.https; or, behind a proxy that ends TLS, trusted_proxies.networks; or \
+                 session.danger_plain_http_cookies = true",
+            ),
+        );
     }
 }
 

@@ -63,7 +63,15 @@ fn route(
                 .help("remove route.groups, or set access = \"signed-in\""),
         );
     }
+    let rewrite_location = table.flag("rewrite_location").unwrap_or(default.rewrite_location);
+    if rewrite_location && strip_prefix.is_none() {
+        table.error(
+            "rewrite_location",
+            Wrong::new("there is no prefix to put back").help("add route.strip_prefix"),
+        );
+    }
     let route = Route {
+        rewrite_location,
         hosts: table.values("hosts", values::route_host).unwrap_or_default(),
         methods: table.values("methods", method).unwrap_or_default(),
         access,

@@ -216,6 +216,24 @@ pub(super) fn credential_header(text: &str) -> Result<String, Wrong> {
     Ok(name)
 }
 
+/// The name of a header that only a trusted proxy may send, or with a final `*` the beginning of such names.
+pub(super) fn reserved_header(text: &str) -> Result<String, Wrong> {
+    // The hyphen before the `*` is the end of a word of the name, and not of the name.
+    let beginning = text.strip_suffix('*').map(|rest| rest.strip_suffix('-').unwrap_or(rest));
+    let name = plain_header(beginning.unwrap_or(text))?;
+    let folded = fold(&name);
+    let is_needed = |needed: &&str| {
+        if beginning.is_some() { needed.starts_with(&*folded) } else { **needed == *folded }
+    };
+    // Clients cannot do without these.
+    let needed = ["authorization", "content-length", "content-type", "cookie", "host", "origin"];
+    if RESERVED.iter().chain(&needed).any(is_needed) {
+        return Err(Wrong::new(format!("{text:?} takes in what every client sends"))
+            .help("for example: \"X-Edge-Country\" or \"X-Edge-*\""));
+    }
+    Ok(text.to_owned())
+}
+
 /// The name of a cookie of a service's.
 pub(super) fn cookie(text: &str) -> Result<String, Wrong> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);

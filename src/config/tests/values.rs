@@ -34,6 +34,7 @@ hsts_max_age = "15s"
 
 [trusted_proxies]
 networks = ["10.0.0.0/8", "192.0.2.1"]
+reserved_headers = ["X-Edge-*", "X-Zone"]
 
 [[upstream]]
 name = "one"
@@ -61,6 +62,7 @@ access = "optional"
 hosts = ["API.example.com", "*.example.org"]
 methods = ["GET", "PROPFIND"]
 strip_prefix = "/api"
+rewrite_location = true
 tolerate = ["semicolon"]
 allow_headers = ["my_header"]
 forward_preflight = true
@@ -184,7 +186,8 @@ fn texts(all: &[&str]) -> Vec<String> {
 
 fn everything() -> Config {
     let (config, report) = parse(EVERYTHING).unwrap();
-    assert_eq!(report.problems().len(), 1, "plain HTTP cookies warn, and nothing else: {report}");
+    let keys: Vec<&str> = report.problems().iter().map(|one| one.key.as_str()).collect();
+    assert_eq!(keys, ["session.danger_plain_http_cookies"], "and nothing else: {report}");
     config
 }
 
@@ -222,6 +225,7 @@ fn traffic() {
     );
     let networks: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32"]);
+    assert_eq!(config.reserved_headers, ["X-Edge-*", "X-Zone"]);
     assert_eq!(
         config.upstreams[0],
         Upstream {
@@ -248,6 +252,7 @@ fn traffic() {
             access: Access::Optional,
             groups: vec![],
             strip_prefix: Some(path("/api")),
+            rewrite_location: true,
             tolerate: Tolerance::NONE.with(Ambiguity::Semicolon),
             allow_headers: texts(&["my_header"]),
             forward_preflight: true,

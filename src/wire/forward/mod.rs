@@ -10,13 +10,15 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 mod names;
+mod prefix;
 mod request;
 mod response;
 mod set;
 
 pub use names::{ProtectedNames, fold};
+pub use prefix::restore_prefix;
 pub use request::{Stripped, connection_nominates, strip_request, strip_respelled, strip_spoofed};
-pub use response::{strip_response, strip_set_cookies};
+pub use response::{DifferentLengths, strip_hop_by_hop, strip_response, strip_set_cookies};
 pub use set::{Forwarding, forwarding_headers, request_id};
 
 /// A collection of header fields that can be edited.

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The names that belong to the gateway: identity, forwarding, and what lets a client rewrite its own request.
+/// The names that belong to the gateway: identity, forwarding, and what lets a client rewrite its own request; and those
+/// that belong to the proxies in front of it ([`RESERVED`]).
 ///
 /// They are compared after [`fold`]ing. `http-NAME` counts as `NAME`: Django's ASGI path reads `META["HTTP_" + header]`
 /// where `header` already starts with `HTTP_`, so `Http-X-User-Id` signs in there.
@@ -12,6 +13,8 @@ pub struct ProtectedNames {
     identity: Vec<String>,
     /// Headers that carry a client's own credential, sorted: a client sends them, and no upstream gets them.
     credentials: Vec<String>,
+    /// Names that only a trusted proxy may send, besides [`RESERVED`].
+    reserved: Vec<NamePattern>,
     /// The first bytes that a protected name can have: most headers are told apart by it.
     first_bytes: [bool; 256],
 }
@@ -80,6 +83,64 @@ const FORWARDING: [&str; 21] = [
     "x-url-scheme",
 ];
 
+/// Names that edge proxies, load balancers and application servers set and services believe: the client's certificate and
+/// address, an identity that the platform has checked, a file to send in place of the answer. Only a trusted proxy may send
+/// them. A final `*` stands for any rest. docs/security.md says where each comes from. Sorted.
+const RESERVED: [&str; 45] = [
+    "akamai-*",
+    "cf-*",
+    "client-cert",
+    "client-cert-chain",
+    "do-connecting-ip",
+    "eagleeye-*",
+    "fly-client-ip",
+    "fly-forwarded-*",
+    "incap-client-ip",
+    "real-ip",
+    "ssl-client-*",
+    "x-accel-*",
+    "x-akamai-*",
+    "x-amzn-mtls-*",
+    "x-amzn-oidc-*",
+    "x-appengine-*",
+    "x-arr-*",
+    "x-azure-clientip",
+    "x-azure-fdid",
+    "x-azure-socketip",
+    "x-client-cert*",
+    "x-client-dn",
+    "x-client-verify",
+    "x-clientcert*",
+    "x-envoy-*",
+    "x-forwarded-*",
+    "x-goog-authenticated-user-*",
+    "x-goog-iap-*",
+    "x-host",
+    "x-ms-client-*",
+    "x-ms-token-*",
+    "x-nf-client-connection-ip",
+    "x-original-*",
+    "x-originating-ip",
+    "x-pomerium-*",
+    "x-proxyuser-*",
+    "x-real-*",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-replaced-path",
+    "x-sendfile*",
+    "x-ssl",
+    "x-ssl-*",
+    "x-tls-*",
+    "x-vercel-*",
+];
+
+/// A folded name, or the beginning of names.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct NamePattern {
+    text: String,
+    is_prefix: bool,
+}
+
 /// Names that frame a request, say where it goes, or prove who sends it. A client may send them, but neither in another
 /// spelling (`Content_Length`) nor nominated by `Connection`.
 const CRITICAL: [&str; 9] = [
@@ -94,25 +155,29 @@ const CRITICAL: [&str; 9] = [
     "x-request-id",
 ];
 
-/// The key under which CGI-style servers file a header: lower case, each run of other characters one `-`.
+/// The key under which the most liberal server files a header: lower case, each run of other characters one `-`, and none
+/// at the beginning or the end (`-X-User-Id`, `X--User_Id_`).
 pub fn fold(name: &str) -> Cow<'_, str> {
     // Nearly every name is plain, so that is found out in one pass.
-    let mut before = 0;
+    let mut before = b'-';
     let plain = name.bytes().all(|byte| {
         let fits = matches!(byte, b'a'..=b'z' | b'0'..=b'9') || (byte == b'-' && before != b'-');
         before = byte;
         fits
     });
-    if plain {
+    if plain && before != b'-' {
         return Cow::Borrowed(name);
     }
     let mut folded = String::with_capacity(name.len());
     for character in name.chars() {
         if character.is_ascii_alphanumeric() {
             folded.push(character.to_ascii_lowercase());
-        } else if !folded.ends_with('-') {
+        } else if !folded.is_empty() && !folded.ends_with('-') {
             folded.push('-');
         }
+    }
+    if folded.ends_with('-') {
+        folded.pop();
     }
     Cow::Owned(folded)
 }
@@ -133,13 +198,32 @@ impl ProtectedNames {
             .map(String::as_str)
             .chain(IDENTITY_PREFIXES)
             .chain(DENIED)
-            .chain(FORWARDING);
+            .chain(FORWARDING)
+            .chain(RESERVED);
         for byte in all.filter_map(|name| name.bytes().next()).chain([b'h']) {
             if let Some(first) = first_bytes.get_mut(usize::from(byte)) {
                 *first = true;
             }
         }
-        Self { identity, credentials: Vec::new(), first_bytes }
+        let reserved = RESERVED.iter().map(|text| NamePattern::new(text)).collect();
+        Self { identity, credentials: Vec::new(), reserved, first_bytes }
+    }
+
+    /// And these names, which only a trusted proxy may send; a final `*` stands for any rest.
+    #[must_use]
+    pub fn and_reserved<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        for pattern in names.into_iter().map(NamePattern::new) {
+            if let Some(first) = pattern
+                .text
+                .bytes()
+                .next()
+                .and_then(|byte| self.first_bytes.get_mut(usize::from(byte)))
+            {
+                *first = true;
+            }
+            self.reserved.push(pattern);
+        }
+        self
     }
 
     /// And these headers, in which clients present credentials (`Authorization` is known without being named).
@@ -178,6 +262,14 @@ impl ProtectedNames {
         self.may_be(folded) && self.names_identity(bare(folded))
     }
 
+    /// May only a trusted proxy send the folded name? What is spoofable or forwarding, it may not send either.
+    pub fn is_reserved(&self, folded: &str) -> bool {
+        self.may_be(folded) && {
+            let name = bare(folded);
+            self.reserved.iter().any(|pattern| pattern.takes(name))
+        }
+    }
+
     /// Does the folded name say where the request came from?
     pub fn is_forwarding(&self, folded: &str) -> bool {
         self.may_be(folded) && FORWARDING.binary_search(&bare(folded)).is_ok()
@@ -188,6 +280,7 @@ impl ProtectedNames {
         CRITICAL.binary_search(&bare(folded)).is_ok()
             || self.is_spoofable(folded)
             || self.is_forwarding(folded)
+            || self.is_reserved(folded)
     }
 
     fn names_identity(&self, name: &str) -> bool {
@@ -205,10 +298,28 @@ impl ProtectedNames {
     }
 }
 
-/// Is it another spelling of a name that frames a request, says where it goes or proves who sends it (`Content_Length`)?
+impl NamePattern {
+    fn new(text: &str) -> Self {
+        let name = text.strip_suffix('*').unwrap_or(text);
+        let mut folded = fold(name).into_owned();
+        let is_prefix = name.len() < text.len();
+        // The hyphen before the `*` is part of the prefix: `cf-*` is no `cfx`.
+        if is_prefix && name.ends_with(|last: char| !last.is_ascii_alphanumeric()) {
+            folded.push('-');
+        }
+        Self { text: folded, is_prefix }
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        if self.is_prefix { name.starts_with(&self.text) } else { name == self.text }
+    }
+}
+
+/// Is it another spelling of a name that frames a request, says where it goes or proves who sends it (`Content_Length`,
+/// `-Content-Length`)? The name is in lower case, as [`http::HeaderName`] has it.
 pub(super) fn is_respelled(name: &str) -> bool {
-    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    !is_plain && CRITICAL.binary_search(&bare(&fold(name))).is_ok()
+    let folded = fold(name);
+    folded != name && CRITICAL.binary_search(&bare(&folded)).is_ok()
 }
 
 /// Without any `http-` in front.
@@ -235,17 +346,50 @@ mod tests {
             "X'User'Id",
             "X-_.User--Id",
             "x-user-id",
+            "-X-User-Id",
+            "X-User-Id-",
+            "__x--user__id--",
         ] {
             assert_eq!(fold(name), "x-user-id", "{name}");
         }
+        assert_eq!((fold(""), fold("-"), fold("a")), ("".into(), "".into(), "a".into()));
         assert!(matches!(fold("accept-encoding"), Cow::Borrowed(_)));
     }
 
     #[test]
     fn the_lists_are_sorted_and_folded() {
-        for list in [&DENIED[..], &FORWARDING[..], &CRITICAL[..]] {
+        for list in [&DENIED[..], &FORWARDING[..], &CRITICAL[..], &RESERVED[..]] {
             assert!(list.is_sorted());
-            assert!(list.iter().all(|name| fold(name) == *name));
+            let plain = |name: &str| name.trim_end_matches('*').trim_end_matches('-').to_owned();
+            assert!(list.iter().map(|name| plain(name)).all(|name| fold(&name) == name));
+        }
+    }
+
+    #[test]
+    fn what_proxies_set_is_reserved_for_them() {
+        let names = ProtectedNames::new([]).and_reserved(["X-Edge_Country", "X-Shop-*"]);
+        for name in [
+            "x-original-forwarded-for",
+            "x-proxyuser-ip",
+            "x-envoy-external-address",
+            "x-forwarded-client-cert",
+            "x-forwarded-tls-client-cert-info",
+            "x-ssl-client-s-dn",
+            "ssl-client-verify",
+            "x-accel-redirect",
+            "x-sendfile-type",
+            "x-amzn-oidc-identity",
+            "x-goog-authenticated-user-email",
+            "x-ms-client-principal-name",
+            "cf-access-authenticated-user-email",
+            "http-x-envoy-internal",
+            "x-edge-country",
+            "x-shop-anything",
+        ] {
+            assert!(names.is_reserved(name) && names.is_critical(name), "{name}");
+        }
+        for name in ["x-edge-country-code", "x-shop", "cfx", "x-sslish", "accept", "x-amz-date"] {
+            assert!(!names.is_reserved(name), "{name}");
         }
     }
 
@@ -313,11 +457,15 @@ mod tests {
         fn no_spelling_of_an_identity_header_passes(
             separators in prop::collection::vec("[^A-Za-z0-9\\s]{1,3}", 2),
             upper in prop::collection::vec(any::<bool>(), 7),
+            outer in "[-_.]{0,2}",
         ) {
             let spell = |word: &str, from: usize| word.chars().enumerate().map(|(index, letter)| {
                 if upper[(from + index) % 7] { letter.to_ascii_uppercase() } else { letter }
             }).collect::<String>();
-            let name = format!("{}{}{}{}{}", spell("x", 0), separators[0], spell("user", 1), separators[1], spell("id", 5));
+            let name = format!(
+                "{outer}{}{}{}{}{}{outer}",
+                spell("x", 0), separators[0], spell("user", 1), separators[1], spell("id", 5),
+            );
             prop_assert!(ProtectedNames::new([]).is_identity(&fold(&name)), "{name}");
         }
     }

@@ -11,11 +11,12 @@ use super::{EditHeaders, ProtectedNames, fold};
 pub struct Stripped {
     /// Fields that would have told the upstream who is calling, or changed how it reads the request.
     pub spoofed: u32,
-    /// Other fields whose name has a character outside `[A-Za-z0-9-]`.
+    /// Other fields whose name has a character outside `[A-Za-z0-9-]`, or is another spelling of a critical one.
     pub unusual: u32,
 }
 
-/// Removes all copies of protected names in every spelling, and unusual names but for those in `allowed`.
+/// Removes all copies of protected names in every spelling, and unusual names but for those in `allowed`; from a client that
+/// is no trusted proxy also what is reserved for one.
 ///
 /// `allowed` are the route's own exceptions, compared without regard to case; no other spelling of a protected or
 /// critical name can be among them.
@@ -24,18 +25,22 @@ pub fn strip_request<H: EditHeaders>(
     headers: &mut H,
     protected: &ProtectedNames,
     allowed: &[String],
+    from_trusted_proxy: bool,
 ) -> Stripped {
     let mut stripped = Stripped::default();
     let mut remove: Vec<HeaderName> = Vec::new();
     for name in headers.headers().keys() {
         let folded = fold(name.as_str());
-        let spoofed = protected.is_spoofable(&folded);
+        let spoofed = protected.is_spoofable(&folded)
+            || (!from_trusted_proxy
+                && protected.is_reserved(&folded)
+                && !protected.is_forwarding(&folded));
         let unusual = || {
             let plain =
                 name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-            !plain
-                && (protected.is_critical(&folded)
-                    || !allowed.iter().any(|one| one.eq_ignore_ascii_case(name.as_str())))
+            let critical = folded != name.as_str() && protected.is_critical(&folded);
+            critical
+                || (!plain && !allowed.iter().any(|one| one.eq_ignore_ascii_case(name.as_str())))
         };
         if spoofed || unusual() {
             let copies = headers.headers().get_all(name).iter().count();
@@ -108,7 +113,8 @@ mod tests {
     fn left(names: &[&str], allowed: &[&str]) -> (Vec<String>, Stripped) {
         let mut headers = headers(names);
         let allowed: Vec<String> = allowed.iter().map(|name| (*name).into()).collect();
-        let stripped = strip_request(&mut headers, &ProtectedNames::new(["jwt-auth"]), &allowed);
+        let stripped =
+            strip_request(&mut headers, &ProtectedNames::new(["jwt-auth"]), &allowed, false);
         (headers.keys().map(ToString::to_string).collect(), stripped)
     }
 
@@ -116,7 +122,7 @@ mod tests {
     fn a_clients_credential_goes_without_being_counted_and_its_other_spellings_are_spoofed() {
         let mut headers = headers(&["jwt-auth", "jwt_auth", "Http-Jwt-Auth", "Accept"]);
         let protected = ProtectedNames::new([]).and_credentials(["jwt-auth"]);
-        let stripped = strip_request(&mut headers, &protected, &["jwt_auth".into()]);
+        let stripped = strip_request(&mut headers, &protected, &["jwt_auth".into()], false);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
         assert_eq!(stripped, Stripped { spoofed: 2, unusual: 0 });
     }
@@ -189,6 +195,29 @@ mod tests {
     }
 
     #[test]
+    fn separators_around_and_within_a_name_hide_nothing() {
+        let (names, stripped) = left(
+            &["-X-User-Id", "X-User-Id-", "X--User-Id", "-Content-Length", "Cookie-", "X--Trace"],
+            &[],
+        );
+        assert_eq!(names, ["x--trace"]);
+        assert_eq!(stripped, Stripped { spoofed: 3, unusual: 2 });
+    }
+
+    #[test]
+    fn what_proxies_set_comes_from_trusted_ones_alone() {
+        let sent = ["X-Envoy-External-Address", "X-SSL-Client-Cert", "x_accel_redirect", "Accept"];
+        let (names, stripped) = left(&sent, &["x_accel_redirect"]);
+        assert_eq!(names, ["accept"]);
+        assert_eq!(stripped, Stripped { spoofed: 3, unusual: 0 });
+
+        let mut headers = headers(&sent);
+        let stripped = strip_request(&mut headers, &ProtectedNames::new([]), &[], true);
+        assert_eq!(stripped, Stripped { spoofed: 0, unusual: 1 });
+        assert!(headers.contains_key("x-ssl-client-cert"));
+    }
+
+    #[test]
     fn everything_else_stays() {
         let ordinary = [
             "host",
@@ -242,7 +271,7 @@ mod tests {
         )) {
             let mut map = headers(&names.iter().map(String::as_str).collect::<Vec<_>>());
             let protected = ProtectedNames::new([]);
-            strip_request(&mut map, &protected, &names);
+            strip_request(&mut map, &protected, &names, false);
             prop_assert!(map.keys().all(|name| !protected.is_identity(&fold(name.as_str()))));
         }
     }

@@ -1,7 +1,9 @@
 //! What an upstream's answer must not carry.
 
-use http::header::SET_COOKIE;
-use http::{HeaderName, HeaderValue};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{EditHeaders, ProtectedNames, fold};
 use crate::wire::cookie::sets_cookie;
@@ -27,6 +29,66 @@ pub fn strip_response<H: EditHeaders>(
     strip_set_cookies(headers, own_cookies);
     before.saturating_sub(headers.headers().len())
 }
+
+/// Takes the framing of the connection that an answer came on out of it, which says nothing about ours: what `Connection`
+/// nominates (RFC 9110 section 7.6.1), lengths and codings of answers that have no body (RFC 9112 section 6.1, RFC 9110
+/// section 8.6), and all but one of equal lengths (RFC 9112 section 6.3).
+///
+/// # Errors
+/// [`DifferentLengths`]
+pub fn strip_hop_by_hop<H: EditHeaders>(
+    headers: &mut H,
+    status: StatusCode,
+) -> Result<(), DifferentLengths> {
+    let nominated: Vec<HeaderName> = headers
+        .headers()
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+        .filter(|name| !END_TO_END.contains(name))
+        .collect();
+    for name in nominated.iter().chain(&[KEEP_ALIVE, PROXY_CONNECTION]) {
+        if headers.headers().contains_key(name) {
+            headers.remove(name);
+        }
+    }
+    if status == StatusCode::NO_CONTENT || status.is_informational() {
+        headers.remove(&CONTENT_LENGTH);
+        headers.remove(&TRANSFER_ENCODING);
+    } else if status == StatusCode::NOT_MODIFIED {
+        headers.remove(&TRANSFER_ENCODING);
+    }
+    let length = {
+        let mut lengths = headers
+            .headers()
+            .get_all(CONTENT_LENGTH)
+            .iter()
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+            .map(<[u8]>::trim_ascii);
+        let Some(first) = lengths.next() else { return Ok(()) };
+        if lengths.any(|other| other != first) {
+            return Err(DifferentLengths);
+        }
+        HeaderValue::from_bytes(first).map_err(|_| DifferentLengths)?
+    };
+    if headers.headers().get_all(CONTENT_LENGTH).iter().ne([&length]) {
+        headers.set(CONTENT_LENGTH, length);
+    }
+    Ok(())
+}
+
+/// An upstream's answer says two lengths: where it ends is anybody's guess.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DifferentLengths;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Nominated by a server that means no harm, these would cut the answer or its cookies off; the framework writes the first
+/// ones itself.
+const END_TO_END: [HeaderName; 7] =
+    [CONNECTION, UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING, CONTENT_TYPE, SET_COOKIE, LOCATION];
 
 /// Removes every `Set-Cookie` of our cookies in any case.
 pub fn strip_set_cookies<H: EditHeaders>(headers: &mut H, own_cookies: &[&str]) {
@@ -80,6 +142,50 @@ mod tests {
             ("server", "gunicorn"),
         ]);
         assert_eq!(headers, left);
+    }
+
+    #[test]
+    fn what_frames_the_upstreams_connection_stays_there() {
+        for (status, fields, left) in [
+            (
+                200,
+                &[
+                    ("connection", "keep-alive, X-Hop"),
+                    ("keep-alive", "timeout=5"),
+                    ("x-hop", "1"),
+                    ("x-other", "1"),
+                ][..],
+                &[("connection", "keep-alive, X-Hop"), ("x-other", "1")][..],
+            ),
+            (
+                200,
+                &[("connection", "set-cookie"), ("set-cookie", "a=b")],
+                &[("connection", "set-cookie"), ("set-cookie", "a=b")],
+            ),
+            (204, &[("transfer-encoding", "chunked")], &[]),
+            (204, &[("content-length", "0")], &[]),
+            (
+                304,
+                &[("transfer-encoding", "chunked"), ("content-length", "7")],
+                &[("content-length", "7")],
+            ),
+            (200, &[("content-length", "7"), ("content-length", "7")], &[("content-length", "7")]),
+            (200, &[("content-length", "7, 7")], &[("content-length", "7")]),
+            (200, &[("transfer-encoding", "chunked")], &[("transfer-encoding", "chunked")]),
+        ] {
+            let mut headers = answer(fields);
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(strip_hop_by_hop(&mut headers, status), Ok(()), "{fields:?}");
+            assert_eq!(headers, answer(left), "{fields:?}");
+        }
+        for fields in
+            [&[("content-length", "7"), ("content-length", "8")][..], &[("content-length", "7, 8")]]
+        {
+            assert_eq!(
+                strip_hop_by_hop(&mut answer(fields), StatusCode::OK),
+                Err(DifferentLengths)
+            );
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //!
 //! The target is only measured here; [`super::path`] reads it.
 
+use http::header::COOKIE;
 use http::{HeaderMap, Method};
 
 use crate::refusal::Refusal;
@@ -191,7 +192,9 @@ pub fn check_fields(
     if target.len() > limits.target_bytes {
         return Err(FramingProblem::TargetTooLong);
     }
-    if headers.len() > limits.headers {
+    // A client may send each cookie as a field of its own, which are one field (RFC 9113 section 8.2.3).
+    let crumbs = headers.get_all(COOKIE).iter().count();
+    if headers.len() - crumbs.saturating_sub(1) > limits.headers {
         return Err(FramingProblem::TooManyHeaders);
     }
     let mut seen = Seen::default();

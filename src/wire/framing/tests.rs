@@ -164,6 +164,11 @@ fn fields_without_a_head_pass_the_same_rules() {
         check("GET", &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]),
         Err(Problem::TooManyHeaders)
     );
+    // RFC 9113 section 8.2.3: cookies in fields of their own are one field.
+    let crumbs = [("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3"), ("cookie", "d=4")];
+    assert_eq!(check("GET", &crumbs), Ok(()));
+    let others = [("cookie", "a=1"), ("cookie", "b=2"), ("x", "1"), ("y", "2"), ("z", "3")];
+    assert_eq!(check("GET", &others), Err(Problem::TooManyHeaders));
 }
 
 proptest! {

@@ -11,8 +11,16 @@ pub enum Ambiguity {
     DoubleSlash,
     /// `;` or `%3B`: part of the segment here, path parameters for Java servers.
     Semicolon,
-    /// `%2E` in a segment that is no dot segment: forwarded as `.`.
+    /// `%2E` in a segment that is no dot segment: a `.` for all servers but those that never decode.
     EncodedDot,
+    /// `%252F`, an escape that decodes to another one: text here, a separator for servers that decode twice.
+    DoubleEscape,
+    /// `%5C`: part of the segment here, a separator for Windows servers and URL parsers.
+    EncodedBackslash,
+    /// Escapes that are no UTF-8 (file names in EUC-KR or Latin-1): bytes here, text in some other encoding behind.
+    InvalidUtf8,
+    /// Characters beyond ASCII that are not escaped, in the path or the query: RFC 3986 has none, so servers differ.
+    RawUtf8,
 }
 
 /// A set of ambiguities: those that a route tolerates, or those that a target has.
@@ -21,8 +29,16 @@ pub struct Tolerance(u8);
 
 impl Ambiguity {
     /// Every one.
-    pub const ALL: [Self; 4] =
-        [Self::EncodedSlash, Self::DoubleSlash, Self::Semicolon, Self::EncodedDot];
+    pub const ALL: [Self; 8] = [
+        Self::EncodedSlash,
+        Self::DoubleSlash,
+        Self::Semicolon,
+        Self::EncodedDot,
+        Self::DoubleEscape,
+        Self::EncodedBackslash,
+        Self::InvalidUtf8,
+        Self::RawUtf8,
+    ];
 
     /// As `route.tolerate` spells it.
     pub const fn name(self) -> &'static str {
@@ -31,6 +47,10 @@ impl Ambiguity {
             Self::DoubleSlash => "double-slash",
             Self::Semicolon => "semicolon",
             Self::EncodedDot => "encoded-dot",
+            Self::DoubleEscape => "double-escape",
+            Self::EncodedBackslash => "encoded-backslash",
+            Self::InvalidUtf8 => "invalid-utf8",
+            Self::RawUtf8 => "raw-utf8",
         }
     }
 
@@ -45,6 +65,10 @@ impl Ambiguity {
             Self::DoubleSlash => 2,
             Self::Semicolon => 4,
             Self::EncodedDot => 8,
+            Self::DoubleEscape => 16,
+            Self::EncodedBackslash => 32,
+            Self::InvalidUtf8 => 64,
+            Self::RawUtf8 => 128,
         }
     }
 }
@@ -53,7 +77,7 @@ impl Tolerance {
     /// The empty set.
     pub const NONE: Self = Self(0);
     /// All of them.
-    pub const ALL: Self = Self(15);
+    pub const ALL: Self = Self(u8::MAX);
 
     /// With one more.
     #[must_use]

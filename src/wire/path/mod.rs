@@ -8,23 +8,26 @@
 //! characters that RFC 3986 does not allow in a path (`|`, `{`, ...) are escaped, case is kept. Canonicalising twice
 //! changes nothing.
 //!
-//! **Never allowed**: dot segments, raw, escaped, behind an escaped slash or with `;parameters`; a backslash, NUL and
-//! other controls, raw or escaped; a leading `//` (URL parsers take what follows for a host); an escape that decodes to
-//! another one (`%252e`); `#`, a broken escape, escapes that are no UTF-8; any form but `/path?query`.
+//! **Never allowed**: a dot segment, a leading `//` (URL parsers take what follows for a host), NUL or another control
+//! character, in any reading that a server can make of the path ([`readings`]); a raw backslash; `#`; a broken escape; an
+//! escape that is still one after three decodings; any form but `/path?query`.
 //!
-//! **Harmless, and refused unless the route tolerates them** ([`Ambiguity`]): those whose reading here is fixed, because
-//! they are forwarded as they are and match no prefix that they are not spelled like. `/app%2Fx` is one segment here; it
-//! does not match the route `/app`, and a route that tolerates it says that its upstream may split it. The route is
-//! known only after parsing, so a target records its ambiguities and the gate asks [`Target::tolerated_by`].
+//! **Refused unless the route tolerates them** ([`Ambiguity`]): paths that servers read in several ways. `/app%2Fx` is one
+//! segment here and two elsewhere. Such a target is forwarded byte for byte as it came, and only if every one of its
+//! readings leads to the same route ([`Target::readings`], which the gate asks about), so that no reading reaches what
+//! another route guards. The route is known only after parsing, so a target records its ambiguities and the gate asks
+//! [`Target::tolerated_by`].
 
 use std::fmt;
 
-use percent_encoding::{percent_decode, percent_decode_str};
+use percent_encoding::percent_decode_str;
 
+use self::readings::readings;
 use crate::refusal::Refusal;
 
 mod ambiguity;
 mod pattern;
+mod readings;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +44,16 @@ pub struct Target {
     path: CanonicalPath,
     query: Option<String>,
     ambiguities: Tolerance,
+    /// None for a path without ambiguities, which nearly every path is.
+    ambiguous: Option<Box<Ambiguous>>,
+}
+
+/// What is kept of a path with several readings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Ambiguous {
+    /// As it came.
+    raw: String,
+    readings: Vec<CanonicalPath>,
 }
 
 /// Why a target has no single reading.
@@ -50,22 +63,20 @@ pub enum TargetProblem {
     NotOriginForm,
     /// A control character or space, raw or (controls only) escaped.
     ControlCharacter,
-    /// A raw byte above 0x7F.
+    /// Raw bytes above 0x7F that are no UTF-8.
     NotAscii,
     /// `%` without two hexadecimal digits.
     BadEscape,
-    /// The escapes are no UTF-8.
-    InvalidUtf8,
     /// `#`.
     Fragment,
-    /// `\`, raw or escaped.
+    /// A raw `\`.
     Backslash,
-    /// `.` or `..`, in any spelling.
+    /// `.` or `..`, in any reading.
     DotSegment,
-    /// `//` at the start, in any spelling.
+    /// `//` at the start, in any reading.
     LeadingDoubleSlash,
-    /// An escape that decodes to another escape.
-    DoubleEscape,
+    /// An escape that is still one after three decodings.
+    NestedEscape,
     /// A query where only a path can be (route prefixes, own paths).
     Query,
     /// A harmless one that is not tolerated here.
@@ -80,9 +91,21 @@ impl Target {
     pub fn parse(raw: impl AsRef<[u8]>, tolerated: Tolerance) -> Result<Self, TargetProblem> {
         let raw = raw.as_ref();
         let mut parts = raw.splitn(2, |byte| *byte == b'?');
-        let (path, ambiguities) = canonicalize(parts.next().unwrap_or_default())?;
+        let raw_path = parts.next().unwrap_or_default();
+        let (path, mut ambiguities) = canonicalize(raw_path)?;
         let query = parts.next().map(check_query).transpose()?;
-        let target = Self { path: CanonicalPath(path), query, ambiguities };
+        let ambiguous = if ambiguities.is_empty() {
+            None
+        } else {
+            let readings = readings(&path, ambiguities)?;
+            let raw = std::str::from_utf8(raw_path).map_err(|_| TargetProblem::NotAscii)?;
+            let readings = readings.into_iter().map(CanonicalPath).collect();
+            Some(Box::new(Ambiguous { raw: raw.to_owned(), readings }))
+        };
+        if query.as_ref().is_some_and(|query| !query.is_ascii()) {
+            ambiguities = ambiguities.with(Ambiguity::RawUtf8);
+        }
+        let target = Self { path: CanonicalPath(path), query, ambiguities, ambiguous };
         target.tolerated_by(tolerated)?;
         Ok(target)
     }
@@ -116,15 +139,38 @@ impl Target {
         }
     }
 
-    /// The same query behind another path: for forwarding below a stripped prefix.
-    #[must_use]
-    pub fn with_path(&self, path: CanonicalPath) -> Self {
-        Self { path, query: self.query.clone(), ambiguities: self.ambiguities }
+    /// What servers can take the path for, where it is ambiguous; the path itself is not among them.
+    pub fn readings(&self) -> &[CanonicalPath] {
+        self.ambiguous.as_ref().map_or(&[], |ambiguous| &ambiguous.readings)
+    }
+
+    /// As it is forwarded: the canonical path, or an ambiguous one byte for byte as it came; less a prefix.
+    ///
+    /// None if it is not below the prefix, or if what is left begins with `//`.
+    pub fn forwarded(&self, strip: Option<&CanonicalPath>) -> Option<String> {
+        let path = match (&self.ambiguous, strip) {
+            (None, None) => self.path.0.clone(),
+            (None, Some(prefix)) => self.path.strip_prefix(prefix)?.0,
+            (Some(ambiguous), None) => ambiguous.raw.clone(),
+            (Some(ambiguous), Some(prefix)) => {
+                // Readings were looked at as a whole; below the prefix there may be another beginning.
+                let rest = self.path.strip_prefix(prefix)?;
+                match below(&ambiguous.raw, prefix) {
+                    Some("") => "/".to_owned(),
+                    Some(raw) => raw.to_owned(),
+                    None => rest.0,
+                }
+            }
+        };
+        Some(match &self.query {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
+        })
     }
 }
 
 impl fmt::Display for Target {
-    /// As it is forwarded: `/path?query`.
+    /// The canonical path and the query.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path.0)?;
         match &self.query {
@@ -179,10 +225,14 @@ impl CanonicalPath {
     }
 
     fn below(&self, prefix: &Self) -> Option<&str> {
-        let segments = prefix.0.strip_suffix('/').unwrap_or(&prefix.0);
-        let rest = self.0.strip_prefix(segments)?;
-        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+        below(&self.0, prefix)
     }
+}
+
+fn below<'a>(path: &'a str, prefix: &CanonicalPath) -> Option<&'a str> {
+    let segments = prefix.0.strip_suffix('/').unwrap_or(&prefix.0);
+    let rest = path.strip_prefix(segments)?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
 impl Default for CanonicalPath {
@@ -206,12 +256,11 @@ impl TargetProblem {
             Self::ControlCharacter => "control-character",
             Self::NotAscii => "not-ascii",
             Self::BadEscape => "bad-escape",
-            Self::InvalidUtf8 => "invalid-utf8",
             Self::Fragment => "fragment",
             Self::Backslash => "backslash",
             Self::DotSegment => "dot-segment",
             Self::LeadingDoubleSlash => "leading-double-slash",
-            Self::DoubleEscape => "double-escape",
+            Self::NestedEscape => "nested-escape",
             Self::Query => "query",
             Self::Ambiguous(ambiguity) => ambiguity.name(),
         }
@@ -237,11 +286,14 @@ fn check_query(raw: &[u8]) -> Result<String, TargetProblem> {
         match byte {
             b'#' => return Err(TargetProblem::Fragment),
             0..=b' ' | 0x7F => return Err(TargetProblem::ControlCharacter),
-            0x80.. => return Err(TargetProblem::NotAscii),
             _ => {}
         }
     }
-    String::from_utf8(raw.to_vec()).map_err(|_| TargetProblem::NotAscii)
+    let query = String::from_utf8(raw.to_vec()).map_err(|_| TargetProblem::NotAscii)?;
+    if query.contains(char::is_control) {
+        return Err(TargetProblem::ControlCharacter);
+    }
+    Ok(query)
 }
 
 fn canonicalize(raw: &[u8]) -> Result<(String, Tolerance), TargetProblem> {
@@ -261,9 +313,9 @@ fn canonicalize(raw: &[u8]) -> Result<(String, Tolerance), TargetProblem> {
                 }
                 decoded if is_unreserved(decoded) => path.push(char::from(decoded)),
                 0..=0x1F | 0x7F => return Err(TargetProblem::ControlCharacter),
-                b'\\' => return Err(TargetProblem::Backslash),
                 decoded => {
                     match decoded {
+                        b'\\' => ambiguities = ambiguities.with(Ambiguity::EncodedBackslash),
                         b'/' => ambiguities = ambiguities.with(Ambiguity::EncodedSlash),
                         b';' => ambiguities = ambiguities.with(Ambiguity::Semicolon),
                         b'%' => escaped_percent = true,
@@ -284,7 +336,11 @@ fn canonicalize(raw: &[u8]) -> Result<(String, Tolerance), TargetProblem> {
             b'#' => return Err(TargetProblem::Fragment),
             b'\\' => return Err(TargetProblem::Backslash),
             0..=b' ' | 0x7F => return Err(TargetProblem::ControlCharacter),
-            0x80.. => return Err(TargetProblem::NotAscii),
+            0x80.. => {
+                ambiguities = ambiguities.with(Ambiguity::RawUtf8);
+                non_ascii = true;
+                push_escape(&mut path, byte);
+            }
             _ if is_unreserved(byte) || b"!$&'()*+,=:@".contains(&byte) => {
                 path.push(char::from(byte));
             }
@@ -292,29 +348,33 @@ fn canonicalize(raw: &[u8]) -> Result<(String, Tolerance), TargetProblem> {
         }
     }
     // Looked at only where there may be something to find: most paths pass by all three.
-    if odd_segments || !ambiguities.is_empty() {
+    if odd_segments {
         ambiguities = check_segments(&path, ambiguities)?;
     }
     if non_ascii {
-        let text =
-            percent_decode_str(&path).decode_utf8().map_err(|_| TargetProblem::InvalidUtf8)?;
-        if text.contains(char::is_control) {
-            return Err(TargetProblem::ControlCharacter);
+        match percent_decode_str(&path).decode_utf8() {
+            Ok(text) if text.contains(char::is_control) => {
+                return Err(TargetProblem::ControlCharacter);
+            }
+            Ok(_) => {}
+            Err(_) => ambiguities = ambiguities.with(Ambiguity::InvalidUtf8),
         }
     }
-    if escaped_percent && hides_escape(&path) {
-        return Err(TargetProblem::DoubleEscape);
+    if escaped_percent && hides_escape(&path)? {
+        ambiguities = ambiguities.with(Ambiguity::DoubleEscape);
+    }
+    if ambiguities.contains(Ambiguity::RawUtf8) && std::str::from_utf8(raw).is_err() {
+        return Err(TargetProblem::NotAscii);
     }
     Ok((path, ambiguities))
 }
 
-/// Looks at the segments as the most liberal server splits them: at escaped slashes too, and without parameters.
+/// Looks at the segments as they are spelled. What they are in other readings is looked at where there are any.
 fn check_segments(path: &str, mut found: Tolerance) -> Result<Tolerance, TargetProblem> {
-    let mut segments = path.split('/').flat_map(|part| part.split("%2F")).skip(1).peekable();
+    let mut segments = path.split('/').skip(1).peekable();
     let mut first = true;
     while let Some(segment) = segments.next() {
-        let name = segment.split(';').next().unwrap_or_default();
-        match name.split("%3B").next().unwrap_or_default() {
+        match segment {
             "." | ".." => return Err(TargetProblem::DotSegment),
             "" if segments.peek().is_none() => {}
             "" if first => return Err(TargetProblem::LeadingDoubleSlash),
@@ -327,25 +387,26 @@ fn check_segments(path: &str, mut found: Tolerance) -> Result<Tolerance, TargetP
 }
 
 /// Would decoding it more than once, as some stacks do, show a character that changes the path?
-///
-/// Deeper than three decodings nothing is sent in earnest, and the work must end.
-fn hides_escape(path: &str) -> bool {
+fn hides_escape(path: &str) -> Result<bool, TargetProblem> {
     let mut decoded: Vec<u8> = percent_decode_str(path).collect();
-    for _ in 0..3 {
-        let mut escapes = decoded.windows(3).filter_map(|window| match window {
-            [b'%', high, low] => unescape(Some(*high), Some(*low)),
-            _ => None,
-        });
-        let Some(first) = escapes.next() else { return false };
-        if std::iter::once(first)
-            .chain(escapes)
-            .any(|byte| matches!(byte, b'.' | b'/' | b'\\' | b'%' | b';' | 0..=0x1F | 0x7F))
-        {
-            return true;
+    let mut hides = false;
+    for _ in 0..readings::MAX_DECODINGS {
+        let mut escapes = decoded
+            .windows(3)
+            .filter_map(|window| match window {
+                [b'%', high, low] => unescape(Some(*high), Some(*low)),
+                _ => None,
+            })
+            .peekable();
+        if escapes.peek().is_none() {
+            return Ok(hides);
         }
-        decoded = percent_decode(&decoded).collect();
+        hides |= escapes
+            .any(|byte| matches!(byte, b'.' | b'/' | b'\\' | b'%' | b';' | 0..=0x1F | 0x7F..));
+        decoded = percent_encoding::percent_decode(&decoded).collect();
     }
-    true
+    // Deeper than that nothing is sent in earnest, and the work must end.
+    Err(TargetProblem::NestedEscape)
 }
 
 const fn is_unreserved(byte: u8) -> bool {

@@ -80,6 +80,8 @@ pub(in crate::proxy) struct Orders {
     /// There was a request.
     used: AtomicBool,
     left: Mutex<Option<Left>>,
+    /// The pool's key of the upstream connection that is this client's alone; 0 if there is none.
+    upstream: AtomicU64,
 }
 
 const NO_ORDER: u64 = 0;
@@ -134,6 +136,16 @@ impl Orders {
     /// The answer was given as a whole, the request read as a whole, and the answer said `keep-alive`.
     pub(in crate::proxy) fn keep(&self) {
         self.keep.store(true, Ordering::Relaxed);
+    }
+
+    /// The pool's key of the upstream connection that is this client's alone.
+    pub(in crate::proxy) fn upstream(&self) -> Option<u64> {
+        Some(self.upstream.load(Ordering::Relaxed)).filter(|key| *key != 0)
+    }
+
+    /// From now on the client has an upstream connection of its own, under this key.
+    pub(in crate::proxy) fn bind_upstream(&self, key: u64) {
+        self.upstream.store(key, Ordering::Relaxed);
     }
 
     /// Has any byte of the head that is waited for arrived?
