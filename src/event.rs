@@ -127,6 +127,8 @@ pub enum SignInFailure {
     Inactive,
     /// The stored password can never match (Django's `!`, a hasher that is not allowed, a malformed row).
     UnusablePassword,
+    /// The password was right, and the service asks this user for a second factor, which the gateway does not.
+    SecondFactorRequired,
     /// Too many failures before; the password was not looked at.
     LockedOut,
 }
@@ -196,6 +198,8 @@ pub enum IssuedRefusal {
     UnknownBackend,
     /// It is no name with its password.
     BadCredentials,
+    /// A name with its password, of a user whom the service asks for a second factor.
+    SecondFactorRequired,
     /// Too many wrong passwords before; this one was not looked at.
     LockedOut,
     /// Too many passwords wait to be checked.
@@ -232,6 +236,7 @@ impl SignInFailure {
         Self::WrongPassword,
         Self::Inactive,
         Self::UnusablePassword,
+        Self::SecondFactorRequired,
         Self::LockedOut,
     ];
 
@@ -242,6 +247,7 @@ impl SignInFailure {
             Self::WrongPassword => "wrong_password",
             Self::Inactive => "inactive",
             Self::UnusablePassword => "unusable_password",
+            Self::SecondFactorRequired => "second_factor_required",
             Self::LockedOut => "locked_out",
         }
     }
@@ -298,6 +304,7 @@ impl IssuedRefusal {
         Self::NotFound,
         Self::UnknownBackend,
         Self::BadCredentials,
+        Self::SecondFactorRequired,
         Self::LockedOut,
         Self::Busy,
         Self::Unavailable,
@@ -326,6 +333,7 @@ impl IssuedRefusal {
             Self::NotFound => "not_found",
             Self::UnknownBackend => "unknown_backend",
             Self::BadCredentials => "bad_credentials",
+            Self::SecondFactorRequired => "second_factor_required",
             Self::LockedOut => "locked_out",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",

@@ -118,6 +118,8 @@ refusals! {
     // --- signing in
     /// Unknown user, wrong password, inactive, unusable password: one answer for all.
     BadCredentials "no_active_account" UNAUTHORIZED "No active account found with the given credentials";
+    /// The password was right, and the service asks this user for a second factor, which the gateway does not.
+    SecondFactorRequired "second_factor_required" FORBIDDEN "This account has a second factor. Sign in on the service's own sign-in page.";
     /// A refresh token's user may not sign in any more, or is gone.
     NoActiveAccount "no_active_account" UNAUTHORIZED "No active account found for the given token.";
     /// Too many failed sign-ins for this account or address.

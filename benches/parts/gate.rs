@@ -163,6 +163,7 @@ impl Scene {
         let gate = Gate::new(&config, Arc::clone(&auth));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let sign_in = SignIn {
+            is_typed: false,
             username: "kim",
             password: &Secret::new(PASSWORD),
             client: CLIENT,
@@ -227,7 +228,12 @@ impl Kim {
         };
         let password = password::hash(&Secret::new(PASSWORD)).unwrap();
         let password = Secret::new(format!("argon2{password}"));
-        Self(Account { identity: Arc::new(identity), active: true, password })
+        Self(Account {
+            identity: Arc::new(identity),
+            active: true,
+            has_second_factor: false,
+            password,
+        })
     }
 }
 

@@ -259,7 +259,7 @@ async fn can_keep(engine: &FormEngine, databases: &Databases) -> Result<(), Stri
             let database = databases.open(database, Access::Write);
             let dialect = database.dialect();
             let (data, key) = (dialect.quoted("session_data")?, dialect.quoted("session_key")?);
-            let table = dialect.quoted(table)?;
+            let table = database.table(table)?;
             let nobodys = dialect.placeholder(1);
             let sql = format!("UPDATE {table} SET {data} = {data} WHERE {key} = {nobodys}").into();
             database.change(Statement { sql, parameters: vec![String::new()] }).await.map(drop)

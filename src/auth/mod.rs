@@ -108,6 +108,8 @@ pub struct Parts {
 pub struct SignIn<'a> {
     /// The name as given.
     pub username: &'a str,
+    /// Was it typed into the gateway's own form?
+    pub is_typed: bool,
     /// The password as given: exact bytes, neither trimmed nor normalised.
     pub password: &'a Secret,
     /// From where.

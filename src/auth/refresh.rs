@@ -13,7 +13,7 @@ use super::take_over::{By, Verified};
 use super::{Auth, TokenPair, store_failed};
 use crate::clock::Timestamp;
 use crate::config::Rotation as Rule;
-use crate::event::{EndReason, Refresh, RefreshRefusal, What};
+use crate::event::{EndReason, IssuedRefusal, Refresh, RefreshRefusal, What};
 use crate::refusal::Refusal;
 use crate::store::{RefreshState, Rotate, Rotation, Session, SessionBy, Which};
 
@@ -31,7 +31,7 @@ impl Auth {
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<TokenPair, Refusal> {
-        let verified = match self.verified_refresh(token, at, happened) {
+        let verified = match self.verified_refresh(token, at, happened).await {
             Ok(verified) => verified,
             Err(refusal) => return Err(not_taken(refusal, happened)),
         };
@@ -150,7 +150,11 @@ impl Auth {
     /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
     pub async fn verify(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
         if !Self::looks_like_ours(token) {
-            if self.issuers.outstanding(token, at).is_ok() {
+            let is_one_or_unknown = match self.issuers.outstanding(token, at).await {
+                Ok(_) => true,
+                Err(refused) => refused.iter().any(|(_, why)| *why == IssuedRefusal::Unavailable),
+            };
+            if is_one_or_unknown {
                 return self.verify_refresh(token, at).await;
             }
             if let Some(shown) = self.issuers.as_posted(token) {

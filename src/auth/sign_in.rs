@@ -7,6 +7,9 @@
 //! were asked; for an unknown user against a decoy of the last directory, because that is the one all other names go on to.
 //! What was locked out, is busy, or could not be asked does differ, and says nothing about the user.
 //!
+//! Whom the service asks for a second factor is refused here, where only the password is looked at: after it was right, so
+//! that a guess learns nothing. That is no failed guess to the lockout, and it clears no earlier one.
+//!
 //! The first directory that knows the name decides, also by saying no: a user who was disabled there does not come back
 //! through the next one. A directory that cannot be asked ends the attempt, because it might have known the name.
 //!
@@ -14,7 +17,7 @@
 //! service takes. So beside another directory, the time of a failure tells which of the two it was; of a name within one
 //! of them it tells nothing that the service does not tell itself.
 
-use std::net::IpAddr;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,17 +57,23 @@ impl Auth {
     /// Signs a user in: lockout, directories in their order, one password check, a new session.
     ///
     /// # Errors
-    /// [`SignInRefused`] with [`Refusal::BadCredentials`], [`Refusal::TooManyAttempts`], [`Refusal::Busy`],
+    /// [`SignInRefused`] with [`Refusal::BadCredentials`], [`Refusal::SecondFactorRequired`],
+    /// [`Refusal::TooManyAttempts`], [`Refusal::Busy`],
     /// [`Refusal::DirectoryUnavailable`] or [`Refusal::StoreUnavailable`].
     pub async fn sign_in(
         &self,
         request: SignIn<'_>,
         happened: &mut Vec<What>,
     ) -> Result<SignedIn, SignInRefused> {
-        let (username, password) = (request.username, request.password);
-        let Right { user, cookies, account, attempt } = self
-            .check_password(username, password, request.client, request.at, None, happened)
-            .await?;
+        let asked = Asked {
+            name: request.username,
+            password: request.password,
+            client: request.client,
+            at: request.at,
+            is_typed: request.is_typed,
+        };
+        let Right { user, cookies, account, attempt } =
+            self.check_password(asked, None, happened).await?;
         let begun = self.begin(&user, &cookies, &request).await;
         if begun.is_err() {
             self.kept.sign_out(&user.identity.key.directory, cookies, request.at);
@@ -88,21 +97,18 @@ impl Auth {
     /// One password check. `only`: no other directory than this one is asked.
     pub(super) async fn check_password(
         &self,
-        username: &str,
-        password: &Secret,
-        client: IpAddr,
-        at: Timestamp,
+        asked: Asked<'_>,
         only: Option<&str>,
         happened: &mut Vec<What>,
     ) -> Result<Right<'_>, SignInRefused> {
-        if !can_be_a_name(username) {
+        if !can_be_a_name(asked.name) {
             return Err(failed(Arc::from(""), SignInFailure::UnknownUser, happened));
         }
-        let account: Arc<str> = folded(username).into();
-        if !can_be_a_password(password) {
+        let account: Arc<str> = folded(asked.name).into();
+        if !can_be_a_password(asked.password) {
             return Err(failed(account, SignInFailure::WrongPassword, happened));
         }
-        let attempt = match self.lockout.attempt(&account, client, at) {
+        let attempt = match self.lockout.attempt(&account, asked.client, asked.at) {
             Ok(attempt) => attempt,
             Err(wait) => {
                 let why = SignInFailure::LockedOut;
@@ -113,10 +119,18 @@ impl Auth {
                 });
             }
         };
-        match self.judge(Asked { name: username, password, client, at }, only).await {
+        match self.judge(asked, only).await {
             Ok(Ok((user, cookies))) => Ok(Right { user, cookies, account, attempt }),
             Ok(Err(why)) => {
-                attempt.failed();
+                match why {
+                    // No guess, and nobody signed in either: it leaves what was counted as it was.
+                    SignInFailure::SecondFactorRequired => attempt.take_back(),
+                    SignInFailure::UnknownUser
+                    | SignInFailure::WrongPassword
+                    | SignInFailure::Inactive
+                    | SignInFailure::UnusablePassword
+                    | SignInFailure::LockedOut => attempt.failed(),
+                }
                 Err(failed(account, why, happened))
             }
             Err(refusal) => {
@@ -132,7 +146,7 @@ impl Auth {
         asked: Asked<'_>,
         only: Option<&str>,
     ) -> Result<Result<(Account, Jar), SignInFailure>, Refusal> {
-        let (found, directory) = self.look_up(asked.name, only).await?;
+        let (found, directory) = self.look_up(asked, only).await?;
         if let (None, Some(directory)) = (&found, directory)
             && directory.checks_passwords()
         {
@@ -156,7 +170,7 @@ impl Auth {
     /// itself, or else the last.
     async fn look_up(
         &self,
-        name: &str,
+        attempt: Asked<'_>,
         only: Option<&str>,
     ) -> Result<(Option<Account>, Option<&dyn Directory>), Refusal> {
         let mut asked = None;
@@ -168,7 +182,11 @@ impl Auth {
             if directory.checks_passwords() {
                 break;
             }
-            if let Some(account) = directory.find(name).await.map_err(not_asked)? {
+            let name = match attempt.is_typed {
+                true => directory.as_typed(attempt.name),
+                false => Cow::Borrowed(attempt.name),
+            };
+            if let Some(account) = directory.find(&name).await.map_err(not_asked)? {
                 return Ok((Some(account), asked));
             }
         }
@@ -247,7 +265,7 @@ impl Auth {
     }
 }
 
-/// The four failures, in an order that depends on nothing a client can see.
+/// The failures, in an order that depends on nothing a client can see.
 fn judge(found: Option<Account>, checked: Checked) -> Result<Account, SignInFailure> {
     let account = found.ok_or(SignInFailure::UnknownUser)?;
     match checked {
@@ -255,6 +273,7 @@ fn judge(found: Option<Account>, checked: Checked) -> Result<Account, SignInFail
         Checked::Unusable => Err(SignInFailure::UnusablePassword),
         Checked::Mismatch => Err(SignInFailure::WrongPassword),
         Checked::Match if !account.active => Err(SignInFailure::Inactive),
+        Checked::Match if account.has_second_factor => Err(SignInFailure::SecondFactorRequired),
         Checked::Match => Ok(account),
     }
 }
@@ -266,7 +285,15 @@ fn not_asked(error: DirectoryError) -> Refusal {
 
 fn failed(account: Arc<str>, why: SignInFailure, happened: &mut Vec<What>) -> SignInRefused {
     happened.push(What::SignInFailed { account, why });
-    SignInRefused { refusal: Refusal::BadCredentials, retry_after: None }
+    let refusal = match why {
+        SignInFailure::SecondFactorRequired => Refusal::SecondFactorRequired,
+        SignInFailure::UnknownUser
+        | SignInFailure::WrongPassword
+        | SignInFailure::Inactive
+        | SignInFailure::UnusablePassword
+        | SignInFailure::LockedOut => Refusal::BadCredentials,
+    };
+    SignInRefused { refusal, retry_after: None }
 }
 
 fn not_tried(

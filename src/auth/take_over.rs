@@ -87,7 +87,7 @@ impl NotTakenOver {
 
 impl Auth {
     /// Everything about a refresh token that neither the store nor a directory knows.
-    pub(super) fn verified_refresh(
+    pub(super) async fn verified_refresh(
         &self,
         token: &str,
         at: Timestamp,
@@ -96,7 +96,7 @@ impl Auth {
         if !self.issuers.take_over() || Self::looks_like_ours(token) {
             return self.refresh_key.verify(&self.tokens, token, at).map(Verified::Own);
         }
-        match self.issuers.outstanding(token, at) {
+        match self.issuers.outstanding(token, at).await {
             Ok(outstanding) => {
                 let signature = token.rsplit_once('.').map_or("", |(_, signature)| signature);
                 let [issuer, token_id] = outstanding.names();
@@ -222,7 +222,7 @@ impl Auth {
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<Holds, Refusal> {
-        let presented = match self.verified_refresh(token, at, happened)? {
+        let presented = match self.verified_refresh(token, at, happened).await? {
             Verified::Own(presented) => presented,
             Verified::Outstanding(token, presented) => match self.begun(&token, at).await? {
                 Begun::Session(_) => presented,
@@ -304,7 +304,7 @@ impl Auth {
 
     /// Whether a refresh token would be taken at `/refresh`. It begins nothing and spends nothing.
     pub(super) async fn verify_refresh(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
-        let presented = match self.verified_refresh(token, at, &mut Vec::new())? {
+        let presented = match self.verified_refresh(token, at, &mut Vec::new()).await? {
             Verified::Own(presented) => presented,
             Verified::Outstanding(token, presented) => match self.begun(&token, at).await? {
                 Begun::Session(_) => presented,

@@ -184,6 +184,7 @@ impl Kit {
         happened: &mut Vec<What>,
     ) -> Result<SignedIn, SignInRefused> {
         let request = SignIn {
+            is_typed: false,
             username,
             password: &Secret::new(password),
             client: CLIENT,
@@ -228,7 +229,12 @@ impl FakeDirectory {
 /// A user of the directory `django` whose password is cheap to check.
 pub(crate) fn account(id: &str, name: &str, password: &str) -> Account {
     let identity = Identity { name: name.into(), ..(*identity(id)).clone() };
-    Account { identity: Arc::new(identity), active: true, password: cheap(password) }
+    Account {
+        identity: Arc::new(identity),
+        active: true,
+        has_second_factor: false,
+        password: cheap(password),
+    }
 }
 
 /// PBKDF2 with one round.

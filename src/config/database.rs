@@ -27,6 +27,8 @@ pub struct DatabaseServer {
     pub user: String,
     /// The database's name.
     pub name: String,
+    /// In which of its schemas the tables are (MySQL: in which database); none: where the server looks for them.
+    pub schema: Option<String>,
     /// File with that user's password; none: the server asks for none.
     pub password_file: Option<PathBuf>,
     /// What is asked of the connection.
@@ -73,6 +75,7 @@ impl DatabaseServer {
             socket: None,
             user: user.to_owned(),
             name: name.to_owned(),
+            schema: None,
             password_file: None,
             tls: if is_near(host) { DatabaseTls::Prefer } else { DatabaseTls::VerifyFull },
             ca_file: None,

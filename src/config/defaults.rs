@@ -10,7 +10,7 @@ use super::{
     Access, Action, Algorithm, Cors, Database, Detect, Detector, DjangoColumns, DjangoDirectory,
     DjangoGroups, IdentityHeaders, Issues, Listen, Log, LogFormat, Login, Members, OwnPath,
     Rotation, Route, RouteForms, SessionSettings, Shadow, StoreKind, StoreSettings, Tokens,
-    Upstream,
+    Upstream, UsernameCase,
 };
 use crate::django::hashers;
 use crate::wire::cookie::SameSite;
@@ -197,7 +197,10 @@ impl DjangoDirectory {
             database,
             user_table: "auth_user".into(),
             columns: DjangoColumns::default(),
-            groups: Some(DjangoGroups::default()),
+            groups: Some(DjangoGroups::of("auth_user")),
+            username_case: UsernameCase::Exact,
+            conditions: Vec::new(),
+            second_factors: Vec::new(),
             hashers: hashers::Algorithm::DEFAULT.iter().map(|one| one.name().to_owned()).collect(),
         }
     }
@@ -217,12 +220,16 @@ impl Default for DjangoColumns {
     }
 }
 
-impl Default for DjangoGroups {
-    fn default() -> Self {
+impl DjangoGroups {
+    /// Where Django keeps the groups of this user table: the membership table is called after it, and its column after the
+    /// model, which is what stands behind the app's label in a table's name.
+    pub fn of(user_table: &str) -> Self {
+        let bare = user_table.trim_matches(['"', '`']);
+        let model = bare.rsplit_once('_').map_or("user", |(_, model)| model);
         Self {
             group_table: "auth_group".into(),
-            membership_table: "auth_user_groups".into(),
-            user_column: "user_id".into(),
+            membership_table: format!("{bare}_groups"),
+            user_column: format!("{model}_id"),
             group_column: "group_id".into(),
         }
     }

@@ -41,6 +41,13 @@ pub struct DjangoDirectory {
     pub columns: DjangoColumns,
     /// Table of groups (`auth_group`) and of who is in which (`auth_user_groups`); none: no groups.
     pub groups: Option<DjangoGroups>,
+    /// Which names are a user's own beside the one that the row has.
+    pub username_case: UsernameCase,
+    /// What a row must have beside the name or id that is asked for (`directory.condition`): what the service's own
+    /// manager adds. A user whose row has it not is not there.
+    pub conditions: Vec<Condition>,
+    /// Where the service keeps second factors (`directory.second_factor`).
+    pub second_factors: Vec<SecondFactorTable>,
     /// Names of the hashers whose passwords are accepted: those of [`crate::django::hashers::Algorithm`].
     pub hashers: Vec<String>,
 }
@@ -75,4 +82,68 @@ pub struct DjangoGroups {
     pub user_column: String,
     /// The membership table's column with the group's id (`group_id`).
     pub group_column: String,
+}
+
+/// `directory.username_case`: what the service's `get_by_natural_key` makes of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsernameCase {
+    /// Nothing (Django's own).
+    Exact,
+    /// It is asked for with `iexact`.
+    Fold,
+    /// It is made lower case.
+    Lower,
+}
+
+/// A condition that a row must meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Of which column.
+    pub column: String,
+    /// What must be in it.
+    pub holds: Holds,
+}
+
+/// What must be in a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// NULL.
+    Null,
+    /// Anything else.
+    NotNull,
+    /// This value.
+    Equal(Constant),
+}
+
+/// A value of a column, by the type that the column has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Constant {
+    /// A boolean.
+    Flag(bool),
+    /// A whole number.
+    Number(i64),
+    /// A text.
+    Text(String),
+}
+
+/// `[[directory.second_factor]]`: a table with a row for each device of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecondFactorTable {
+    /// Its name.
+    pub table: String,
+    /// Its column that says whose the device is.
+    pub user_column: String,
+    /// What that column has of the user.
+    pub user_key: UserKeyColumn,
+    /// What a row must have to count, like being confirmed.
+    pub conditions: Vec<Condition>,
+}
+
+/// By what another table names a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserKeyColumn {
+    /// The primary key.
+    Id,
+    /// The name.
+    Username,
 }

@@ -41,7 +41,8 @@ mod tests;
 pub use alias::{Answer, Answers, JwtShape, SessionShape, Shape};
 pub use database::{Database, DatabaseServer, DatabaseTls, Engine};
 pub use directory::{
-    DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectory, DjangoGroups,
+    Condition, Constant, DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectory,
+    DjangoGroups, Holds, SecondFactorTable, UserKeyColumn, UsernameCase,
 };
 pub use forms::{
     CookiesForm, DjangoSession, DrfToken, FormEngine, FormKey, FormKind, HandMadeJwt, IdentityForm,

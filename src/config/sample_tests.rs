@@ -150,13 +150,20 @@ fn the_server_block_shows_the_defaults() {
     let DirectoryKind::Django(django) = &config.directories[2].kind else {
         panic!("the third directory is Django's");
     };
+    assert!(!django.conditions.is_empty() && !django.second_factors.is_empty(), "examples");
+    let django = DjangoDirectory {
+        conditions: Vec::new(),
+        second_factors: Vec::new(),
+        ..(**django).clone()
+    };
     let server = DatabaseServer::new(Engine::Postgres, "doorwarden", "db.internal", None, "app");
     let server = DatabaseServer {
+        schema: Some("app".into()),
         password_file: Some("/etc/doorwarden/database-password".into()),
         ca_file: Some("/etc/doorwarden/database-ca.pem".into()),
         ..server
     };
-    assert_eq!(**django, DjangoDirectory::new(Database::Server(Box::new(server))));
+    assert_eq!(django, DjangoDirectory::new(Database::Server(Box::new(server))));
 }
 
 #[test]

@@ -22,14 +22,19 @@ pub struct TokenBlacklist {
 
 impl TokenBlacklist {
     /// In the database of the directory `name`.
-    pub fn new(name: &str, database: Arc<ServiceDatabase>) -> Self {
+    ///
+    /// # Errors
+    /// Why its tables cannot be asked.
+    pub fn new(name: &str, database: Arc<ServiceDatabase>) -> Result<Self, String> {
         let dialect = database.dialect();
         let sql = format!(
-            "SELECT {} FROM {OUTSTANDING} o JOIN {BLACKLISTED} b ON b.token_id = o.id WHERE o.jti = {}",
+            "SELECT {} FROM {} o JOIN {} b ON b.token_id = o.id WHERE o.jti = {}",
             dialect.as_text("o.jti"),
+            database.table(OUTSTANDING)?,
+            database.table(BLACKLISTED)?,
             dialect.placeholder(1),
         );
-        Self { name: name.to_owned(), database, sql: sql.into() }
+        Ok(Self { name: name.to_owned(), database, sql: sql.into() })
     }
 
     /// Whether the token with this `jti` was taken back.
@@ -55,7 +60,7 @@ mod tests {
     fn blacklist(folder: &std::path::Path) -> TokenBlacklist {
         let database = Database::Sqlite(folder.join("db.sqlite3"));
         let open = Databases::default().open(&database, Access::Read);
-        TokenBlacklist::new("django", open)
+        TokenBlacklist::new("django", open).unwrap()
     }
 
     #[tokio::test]

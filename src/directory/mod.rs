@@ -18,6 +18,7 @@ pub mod password;
 pub mod private_file;
 pub mod users_file;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ pub struct Account {
     pub identity: Arc<Identity>,
     /// May they sign in at all?
     pub active: bool,
+    /// Does the service ask them for a second factor? A password of the gateway's own does not let them in then.
+    pub has_second_factor: bool,
     /// The stored password in Django's encoding (`argon2$argon2id$...`, `pbkdf2_sha256$...`, `!` for none).
     pub password: Secret,
 }
@@ -61,6 +64,8 @@ pub struct Attempt<'a> {
     pub client: IpAddr,
     /// Now.
     pub at: Timestamp,
+    /// Was the name typed into a form of ours? Then it is what the service's own form would make of it.
+    pub is_typed: bool,
 }
 
 /// What a directory that checks passwords itself says.
@@ -86,6 +91,16 @@ pub trait Directory: Send + Sync {
     /// An encoded password that no password matches and that costs what its users' passwords cost: what is checked for a
     /// name that nobody has. Never waits.
     fn decoy(&self) -> Secret;
+
+    /// What the service's own form makes of a name that was typed into it, before anybody is asked for it.
+    fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        Cow::Borrowed(name)
+    }
+
+    /// The user with this id, however it is spelled: two spellings of one value are one user.
+    async fn key(&self, id: &str) -> Result<UserKey, DirectoryError> {
+        Ok(UserKey::new(self.name(), id))
+    }
 
     /// The user who signs in with exactly this name, by the directory's own rule (Django: other case is another name).
     /// `None`: there is none.

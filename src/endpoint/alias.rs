@@ -190,7 +190,7 @@ fn given(fields: &Fields) -> Result<Credentials<'_>, Lack> {
         (Err(Lack::Missing), _) | (_, Err(Lack::Missing)) => return Err(Lack::Missing),
         (Err(lack), _) | (_, Err(lack)) => return Err(lack),
     };
-    Ok(Credentials { username, password: Secret::new(password) })
+    Ok(Credentials { username, password: Secret::new(password), is_typed: false })
 }
 
 /// What the operator states.

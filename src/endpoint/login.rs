@@ -45,6 +45,8 @@ const MAX_BYTES: usize = 1024;
 pub(super) struct Credentials<'a> {
     pub(super) username: &'a str,
     pub(super) password: Secret,
+    /// Was the name typed into the page?
+    pub(super) is_typed: bool,
 }
 
 /// What a sign-in is to give.
@@ -112,7 +114,10 @@ impl Endpoints {
         };
         let signed_in = match credentials(&fields) {
             Ok(_) if issues == Issues::Cookie && !may_set_cookie => Err(Refusal::CrossSite.into()),
-            Ok(given) => self.sign_in(arrival, &given, wanted, happened).await,
+            Ok(given) => {
+                let given = Credentials { is_typed: wants_page, ..given };
+                self.sign_in(arrival, &given, wanted, happened).await
+            }
             Err(refused) => Err(refused),
         };
         let answer = signed_in.and_then(|signed_in| {
@@ -179,6 +184,7 @@ impl Endpoints {
             }
         }
         let request = SignIn {
+            is_typed: given.is_typed,
             username: given.username,
             password: &given.password,
             client: arrival.client_ip(),
@@ -269,7 +275,7 @@ fn credentials(fields: &Fields) -> Result<Credentials<'_>, Refused> {
     }
     match (username, password) {
         (Ok(username), Ok(password)) if errors.is_empty() => {
-            Ok(Credentials { username, password: Secret::new(password) })
+            Ok(Credentials { username, password: Secret::new(password), is_typed: false })
         }
         _ => Err(errors.refused()),
     }

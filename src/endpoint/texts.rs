@@ -66,6 +66,8 @@ texts! {
     insecure,
     /// Name or password do not match.
     bad_credentials,
+    /// The service asks this user for a second factor.
+    second_factor,
     /// Too many failures.
     too_many_attempts,
     /// The hashing pool is full.
@@ -125,6 +127,7 @@ static ENGLISH: Texts = Texts {
     missing: "Enter your username and your password.",
     insecure: "This page was opened without encryption, so your browser will not keep the sign-in. Open it with https:// instead, or ask whoever runs this service.",
     bad_credentials: "The username or the password is not right. Check both and try again.",
+    second_factor: "This account has a second factor, which this page does not ask for. Sign in on the service's own sign-in page.",
     too_many_attempts: "Too many failed attempts.",
     busy: "Many people are signing in right now. Try again in a moment.",
     unavailable: "Signing in is not possible at the moment. Try again in a few minutes.",
@@ -170,6 +173,7 @@ static KOREAN: Texts = Texts {
     missing: "사용자 이름과 비밀번호를 입력하세요.",
     insecure: "암호화되지 않은 연결로 이 페이지를 열었기 때문에 브라우저가 로그인을 유지하지 않습니다. https:// 주소로 여시거나 서비스 관리자에게 문의하세요.",
     bad_credentials: "사용자 이름 또는 비밀번호가 올바르지 않습니다. 확인한 후 다시 시도하세요.",
+    second_factor: "이 계정에는 2단계 인증이 설정되어 있으며 이 페이지에서는 확인할 수 없습니다. 서비스의 로그인 페이지에서 로그인하세요.",
     too_many_attempts: "로그인 시도가 너무 많이 실패했습니다.",
     busy: "지금 로그인하는 사람이 많습니다. 잠시 후 다시 시도하세요.",
     unavailable: "지금은 로그인할 수 없습니다. 몇 분 후에 다시 시도하세요.",
@@ -213,6 +217,7 @@ impl Texts {
         let text = match (refusal.status(), refusal) {
             (StatusCode::UNAUTHORIZED, _) => self.bad_credentials,
             (StatusCode::TOO_MANY_REQUESTS, _) => self.too_many_attempts,
+            (_, Refusal::SecondFactorRequired) => self.second_factor,
             (StatusCode::FORBIDDEN, _) => self.cross_site,
             (_, Refusal::Busy) => self.busy,
             (status, _) if status.is_client_error() => self.bad_form,
@@ -228,6 +233,9 @@ impl Texts {
 
     /// Heading and text of the page for a refusal, by its status; the page shows the code beside them.
     pub(super) fn refusal(&self, refusal: Refusal) -> (&'static str, &'static str) {
+        if refusal == Refusal::SecondFactorRequired {
+            return (self.forbidden_heading, self.second_factor);
+        }
         match refusal.status().as_u16() {
             401 => (self.signed_out_heading, self.signed_out),
             403 => (self.forbidden_heading, self.forbidden),
@@ -301,5 +309,10 @@ mod tests {
         assert_eq!(locked, "Too many failed attempts. Try again in 30 seconds.");
         assert_eq!(ENGLISH.sign_in_problem(Refusal::Busy, wait), ENGLISH.busy);
         assert_eq!(ENGLISH.sign_in_problem(Refusal::StoreUnavailable, None), ENGLISH.unavailable);
+        assert_eq!(
+            KOREAN.sign_in_problem(Refusal::SecondFactorRequired, None),
+            KOREAN.second_factor
+        );
+        assert_eq!(KOREAN.refusal(Refusal::SecondFactorRequired).1, KOREAN.second_factor);
     }
 }

@@ -1,5 +1,6 @@
 //! Ports that time and count what is asked of the port behind them, and change nothing else.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -167,6 +168,15 @@ impl<D: Directory + ?Sized> Directory for TimedDirectory<D> {
 
     fn decoy(&self) -> Secret {
         self.directory.decoy()
+    }
+
+    fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        self.directory.as_typed(name)
+    }
+
+    // It asks once in all.
+    async fn key(&self, id: &str) -> Result<UserKey, DirectoryError> {
+        self.directory.key(id).await
     }
 
     async fn find(&self, name: &str) -> Result<Option<Account>, DirectoryError> {

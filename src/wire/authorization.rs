@@ -37,6 +37,20 @@ pub enum Held<'h> {
 
 /// What the header `name` holds: after `scheme` and one space, or alone where there is no scheme.
 pub fn held<'h>(headers: &'h HeaderMap, name: &HeaderName, scheme: Option<&str>) -> Held<'h> {
+    held_of(headers, name, scheme, is_token68)
+}
+
+/// The same for a key that people may have chosen: whatever is one word.
+pub fn held_word<'h>(headers: &'h HeaderMap, name: &HeaderName, scheme: Option<&str>) -> Held<'h> {
+    held_of(headers, name, scheme, is_word)
+}
+
+fn held_of<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+    scheme: Option<&str>,
+    is_one: impl Fn(&[u8]) -> bool,
+) -> Held<'h> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Held::Nothing };
     if values.next().is_some() {
@@ -51,7 +65,7 @@ pub fn held<'h>(headers: &'h HeaderMap, name: &HeaderName, scheme: Option<&str>)
             None => return Held::Nothing,
         },
     };
-    match token.filter(|token| is_token68(token)).and_then(|token| str::from_utf8(token).ok()) {
+    match token.filter(|token| is_one(token)).and_then(|token| str::from_utf8(token).ok()) {
         Some(token) => Held::Token(token),
         None => Held::NotAToken,
     }
@@ -88,6 +102,11 @@ pub fn read(headers: &HeaderMap) -> Authorization<'_> {
         Some(token) => Authorization::Bearer(token),
         None => Authorization::NotAToken,
     }
+}
+
+/// Is there no white space in it, and no control character? (What is no ASCII is UTF-8, or no text at all.)
+fn is_word(token: &[u8]) -> bool {
+    !token.is_empty() && token.iter().all(|byte| byte.is_ascii_graphic() || !byte.is_ascii())
 }
 
 fn is_token68(token: &[u8]) -> bool {
@@ -174,6 +193,26 @@ mod tests {
             assert_eq!(held(&headers, &name, scheme), Held::Repeated, "{value}");
         }
         assert_eq!(held(&HeaderMap::new(), &name, None), Held::Nothing);
+    }
+
+    #[test]
+    fn a_key_may_be_any_word() {
+        for (value, expected) in [
+            ("Token integration-billing-2024", Held::Token("integration-billing-2024")),
+            ("Token a:b!#,\"c\"==d", Held::Token("a:b!#,\"c\"==d")),
+            ("Token 키", Held::Token("키")),
+            ("Token a b", Held::NotAToken),
+            ("Token \u{e9}\t", Held::NotAToken),
+            ("Token", Held::NotAToken),
+            ("Bearer a", Held::Nothing),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            assert_eq!(held_word(&headers, &AUTHORIZATION, Some("Token")), expected, "{value}");
+        }
+        let mut latin = HeaderMap::new();
+        latin.append(AUTHORIZATION, HeaderValue::from_bytes(b"Token \xe9").unwrap());
+        assert_eq!(held_word(&latin, &AUTHORIZATION, Some("Token")), Held::NotAToken);
     }
 
     #[test]

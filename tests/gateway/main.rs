@@ -27,6 +27,8 @@ mod crash;
 mod databases;
 // A scene for each detector: what is counted, audited and done.
 mod detect;
+// What a service's own tables say of its users beside their passwords.
+mod directory;
 // In front of a real Django service.
 mod django;
 // What the doctor finds out and writes, and a gateway that runs with it.

@@ -16,6 +16,7 @@ use super::{Judged, One, Password};
 use crate::auth::sign_in::Right;
 use crate::auth::{Auth, SignInRefused};
 use crate::clock::Timestamp;
+use crate::directory::Attempt;
 use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -53,7 +54,8 @@ impl Auth {
         let UserPass { name, password } =
             UserPass::read(credential).ok_or(IssuedRefusal::Malformed)?;
         let only = Some(one.directory.directory.name());
-        match self.check_password(&name, &password, client, at, only, happened).await {
+        let asked = Attempt { name: &name, password: &password, client, at, is_typed: false };
+        match self.check_password(asked, only, happened).await {
             Ok(Right { user: account, attempt, .. }) => {
                 attempt.succeeded();
                 Ok(Judged {
@@ -68,6 +70,7 @@ impl Auth {
             }
             Err(SignInRefused { refusal, .. }) => Err(match refusal {
                 Refusal::TooManyAttempts => IssuedRefusal::LockedOut,
+                Refusal::SecondFactorRequired => IssuedRefusal::SecondFactorRequired,
                 Refusal::Busy => IssuedRefusal::Busy,
                 refusal if refusal.status().is_server_error() => IssuedRefusal::Unavailable,
                 _ => IssuedRefusal::BadCredentials,
@@ -148,6 +151,22 @@ mod tests {
         let shown = Shown { token: &credential, issuers: &[0] };
         let found = kit.auth.issued(&shown, None, NOW, &mut Vec::new()).await;
         assert_eq!(found.map(drop).map_err(|(refusal, _)| refusal), Err(Refusal::TokenNotValid));
+    }
+
+    #[tokio::test]
+    async fn a_password_alone_does_not_do_for_whom_the_service_asks_more() {
+        let kit = kit();
+        assert!(present(&kit, "kim:right", 0).await.is_ok());
+        kit.directory.accounts.lock()[0].has_second_factor = true;
+        let refused = Err(Refusal::SecondFactorRequired);
+        assert_eq!(present(&kit, "kim:right", 59).await.map(drop), Ok(()), "nobody was asked yet");
+        for (user_pass, expected) in
+            [("kim:right", refused.clone()), ("kim:wrong", Err(Refusal::BadCredentials))]
+        {
+            assert_eq!(present(&kit, user_pass, 61).await, expected, "{user_pass}");
+        }
+        kit.directory.accounts.lock()[0].has_second_factor = false;
+        assert!(present(&kit, "kim:right", 200).await.is_ok());
     }
 
     fn read(credential: &str) -> Option<(String, String)> {

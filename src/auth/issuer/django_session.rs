@@ -64,8 +64,8 @@ impl DjangoSessions {
         let kept = match &kind.engine {
             SessionEngine::Database { database, table } => {
                 let database = databases.open(database, Access::Read);
-                let select = select(database.dialect(), table)
-                    .map_err(|why| problem(Problem::Database(why)))?;
+                let select =
+                    select(&database, table).map_err(|why| problem(Problem::Database(why)))?;
                 Kept::Rows { database, select }
             }
             SessionEngine::Cache(cache) => Kept::Cache {
@@ -183,14 +183,15 @@ fn unavailable(error: String) -> IssuedRefusal {
     IssuedRefusal::Unavailable
 }
 
-fn select(dialect: Dialect, table: &str) -> Result<Arc<str>, String> {
+fn select(database: &ServiceDatabase, table: &str) -> Result<Arc<str>, String> {
+    let dialect = database.dialect();
     let key = dialect.quoted("session_key")?;
     Ok(format!(
         "SELECT {}, {}, {} FROM {} WHERE {key} = {}",
         dialect.as_text(&key),
         dialect.as_text(&dialect.quoted("session_data")?),
         as_seconds(dialect, "expire_date")?,
-        dialect.quoted(table)?,
+        database.table(table)?,
         dialect.placeholder(1),
     )
     .into())

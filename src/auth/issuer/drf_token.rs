@@ -3,6 +3,10 @@
 //! A token is a key of its table and says nothing; it has no end, and a user has the same one for good. So a changed
 //! password does not end it, as it does not for Django. Once it was signed out here it stays so: the way back is to have
 //! the service make another, or to sign in at the gateway.
+//!
+//! Whatever is one word is asked for: an operator may have given a token a key of their own. A table that takes other
+//! spellings of a key (MySQL's usual collations) takes them here as well, but what ends a token ends the key that its row
+//! has, under each of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +18,11 @@ use super::key::{IssuerKeyError, Problem};
 use super::{Asked, Judged, Password};
 use crate::clock::Timestamp;
 use crate::config::{Database, IssuerSettings};
-use crate::directory::database::{
-    Access, Databases, Dialect, ServiceDatabase, Statement, with_hyphens,
-};
+use crate::directory::database::{Access, Databases, ServiceDatabase, Statement};
 use crate::event::IssuedRefusal;
 
-const KEY_LENGTH: usize = 40;
+/// No column of keys is longer: Django's own takes 40 characters.
+const MAX_KEY: usize = 1024;
 
 /// A service's tokens.
 pub(super) struct DrfTokens {
@@ -35,7 +38,7 @@ impl DrfTokens {
         databases: &Databases,
     ) -> Result<Self, IssuerKeyError> {
         let database = databases.open(database, Access::Read);
-        let select = select(database.dialect(), table)
+        let select = select(&database, table)
             .map_err(|why| IssuerKeyError::of(settings, Problem::Database(why)))?;
         Ok(Self { database, select })
     }
@@ -44,8 +47,7 @@ impl DrfTokens {
 #[async_trait]
 impl Asked for DrfTokens {
     async fn ask(&self, token: &str, _: Timestamp) -> Result<Judged, IssuedRefusal> {
-        let in_alphabet = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if token.len() != KEY_LENGTH || !token.bytes().all(in_alphabet) {
+        if token.len() > MAX_KEY {
             return Err(IssuedRefusal::Malformed);
         }
         let parameters = vec![token.to_owned()];
@@ -55,12 +57,14 @@ impl Asked for DrfTokens {
             IssuedRefusal::Unavailable
         })?;
         let row = rows.into_iter().flatten().next().ok_or(IssuedRefusal::NotFound)?;
-        let [Some(user), Some(created)] = &row[..] else { return Err(IssuedRefusal::Malformed) };
+        let [Some(key), Some(user), Some(created)] = &row[..] else {
+            return Err(IssuedRefusal::Malformed);
+        };
         Ok(Judged {
-            user: with_hyphens(user),
+            user: user.clone(),
             issued_at: Some(seconds(created).ok_or(IssuedRefusal::Malformed)?),
             expires_at: None,
-            token_id: Some(token.to_owned()),
+            token_id: Some(key.clone()),
             deny_for: Duration::ZERO,
             password: Password::Independent,
             max_age: None,
@@ -74,13 +78,15 @@ impl Asked for DrfTokens {
     }
 }
 
-fn select(dialect: Dialect, table: &str) -> Result<Arc<str>, String> {
+fn select(database: &ServiceDatabase, table: &str) -> Result<Arc<str>, String> {
+    let dialect = database.dialect();
+    let key = dialect.quoted("key")?;
     Ok(format!(
-        "SELECT {}, {} FROM {} WHERE {} = {}",
+        "SELECT {}, {}, {} FROM {} WHERE {key} = {}",
+        dialect.as_text(&key),
         dialect.as_text(&dialect.quoted("user_id")?),
         as_seconds(dialect, "created")?,
-        dialect.quoted(table)?,
-        dialect.quoted("key")?,
+        database.table(table)?,
         dialect.placeholder(1),
     )
     .into())

@@ -120,6 +120,7 @@ mod tests {
 
     async fn token(kit: &Kit, mint: Mint) -> (Secret, SessionId) {
         let request = SignIn {
+            is_typed: false,
             username: "kim",
             password: &Secret::new("right"),
             client: CLIENT,

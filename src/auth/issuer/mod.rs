@@ -214,6 +214,16 @@ struct One {
     blacklist: Option<TokenBlacklist>,
 }
 
+impl One {
+    /// The user whom a credential names, in whatever spelling.
+    async fn key_of(&self, id: &str) -> Result<UserKey, IssuedRefusal> {
+        self.directory.directory.key(id).await.map_err(|error| {
+            tracing::warn!(%error, "a directory cannot be asked");
+            IssuedRefusal::Unavailable
+        })
+    }
+}
+
 fn take_over(settings: &IssuerSettings) -> Result<Option<SimpleJwt>, IssuerKeyError> {
     let IssuerKind::SimpleJwt(kind) = &settings.kind else { return Ok(None) };
     if !kind.take_over_refresh {
@@ -222,10 +232,16 @@ fn take_over(settings: &IssuerSettings) -> Result<Option<SimpleJwt>, IssuerKeyEr
     Ok(Some(SimpleJwt::refresh(key::read(settings, &kind.signature)?, kind)))
 }
 
-fn blacklist(settings: &IssuerSettings, databases: &Databases) -> Option<TokenBlacklist> {
-    let IssuerKind::SimpleJwt(kind) = &settings.kind else { return None };
-    let database = databases.open(kind.blacklist.as_ref()?, Access::Read);
-    Some(TokenBlacklist::new(&settings.directory, database))
+fn blacklist(
+    settings: &IssuerSettings,
+    databases: &Databases,
+) -> Result<Option<TokenBlacklist>, IssuerKeyError> {
+    let IssuerKind::SimpleJwt(kind) = &settings.kind else { return Ok(None) };
+    let Some(database) = &kind.blacklist else { return Ok(None) };
+    let database = databases.open(database, Access::Read);
+    TokenBlacklist::new(&settings.directory, database)
+        .map(Some)
+        .map_err(|why| IssuerKeyError::of(settings, key::Problem::Database(why)))
 }
 
 /// Opens an issuer's key. Here is the list of kinds.
@@ -269,7 +285,8 @@ pub async fn try_out(settings: &IssuerSettings, databases: &Databases) -> Result
         let named = |why| format!("the issuer {}: {why}", settings.name);
         asked.try_out().await.map_err(named)?;
     }
-    if let Some(blacklist) = blacklist(settings, databases) {
+    let blacklist = blacklist(settings, databases).map_err(|error| error.to_string())?;
+    if let Some(blacklist) = blacklist {
         let named = |error| format!("the issuer {}: its blacklist: {error}", settings.name);
         blacklist.holds("").await.map_err(named)?;
     }
@@ -308,7 +325,7 @@ impl Issuers {
                 },
                 way: open(settings, databases)?,
                 take_over: take_over(settings)?,
-                blacklist: blacklist(settings, databases),
+                blacklist: blacklist(settings, databases)?,
             });
         }
         let is_simplejwt = |one: &IssuerSettings| matches!(one.kind, IssuerKind::SimpleJwt(_));
@@ -393,7 +410,7 @@ impl Issuers {
         at: Timestamp,
     ) -> Result<Issued, IssuedRefusal> {
         let one = self.all.get(index).ok_or(IssuedRefusal::NoLongerAccepted)?;
-        let key = UserKey::new(one.directory.directory.name(), &judged.user);
+        let key = one.key_of(&judged.user).await?;
         let user = match self.users.get(&key) {
             Some(user) => user,
             None => {

@@ -43,7 +43,7 @@ impl Issuers {
     }
 
     /// Everything about a refresh token but its user; or what each issuer has against it, the one that knew it last.
-    pub(in crate::auth) fn outstanding(
+    pub(in crate::auth) async fn outstanding(
         &self,
         token: &str,
         at: Timestamp,
@@ -55,22 +55,27 @@ impl Issuers {
                 _ if one.is_over(at) => Err(IssuedRefusal::NoLongerAccepted),
                 judged => judged.map_err(IssuedRefusal::from),
             };
-            let judged = judged.and_then(|judged| match (judged.token_id, judged.expires_at) {
-                (Some(token_id), Some(expires_at)) => Ok(Outstanding {
-                    index,
-                    issuer: Arc::clone(&one.name),
-                    user: UserKey::new(one.directory.directory.name(), &judged.user),
-                    session: session_of(&one.name, &token_id),
-                    digest: keyed(&["taken-over token", &one.name, &token_id]),
-                    expires_at,
-                    issued_at: judged.issued_at,
-                    password: judged.password,
-                    mark: keyed(&["taken over", &one.name, &token_id]),
-                    token_id,
-                }),
-                (None, _) => Err(IssuedRefusal::NoTokenId),
-                (_, None) => Err(IssuedRefusal::NoExpiry),
-            });
+            let judged = match judged {
+                Ok(judged) => one.key_of(&judged.user).await.map(|user| (judged, user)),
+                Err(why) => Err(why),
+            };
+            let judged =
+                judged.and_then(|(judged, user)| match (judged.token_id, judged.expires_at) {
+                    (Some(token_id), Some(expires_at)) => Ok(Outstanding {
+                        index,
+                        issuer: Arc::clone(&one.name),
+                        user,
+                        session: session_of(&one.name, &token_id),
+                        digest: keyed(&["taken-over token", &one.name, &token_id]),
+                        expires_at,
+                        issued_at: judged.issued_at,
+                        password: judged.password,
+                        mark: keyed(&["taken over", &one.name, &token_id]),
+                        token_id,
+                    }),
+                    (None, _) => Err(IssuedRefusal::NoTokenId),
+                    (_, None) => Err(IssuedRefusal::NoExpiry),
+                });
             match judged {
                 Ok(outstanding) => return Ok(outstanding),
                 Err(why) => {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::refused::{in_words_of_jwt, is_anothers, public};
-use super::{Asked, Issued, Judged, One, Said, Shown, Way};
+use super::{Asked, Issued, Judged, One, Password, Said, Shown, Way};
 use crate::auth::Auth;
 use crate::auth::memory::Remembered;
 use crate::auth::presented::Credential;
@@ -282,6 +282,10 @@ impl Auth {
         let known = self.issuers.known(&one.directory, &issued.user, at).await?;
         if !issued.password.is_that_of(&known) {
             return Err(IssuedRefusal::PasswordChanged);
+        }
+        // Their password was enough when it was checked, and is not any more.
+        if known.has_second_factor && matches!(issued.password, Password::Checked(_)) {
+            return Err(IssuedRefusal::SecondFactorRequired);
         }
         // After the user was looked at: that look may have ended it.
         let held = self.issuers.holds(issued, at);

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName};
 use super::IssuerKeyError;
 use crate::auth::cookies::CookieNames;
 use crate::caller::Proof;
-use crate::config::{CredentialPlace, IssuerSettings};
+use crate::config::{CredentialPlace, IssuerKind, IssuerSettings};
 use crate::refusal::Refusal;
 use crate::wire::authorization::{self, Held};
 use crate::wire::cookie;
@@ -26,6 +26,8 @@ struct Reading {
     header: HeaderName,
     scheme: Option<String>,
     issuers: Vec<usize>,
+    /// Can the keys of one of them be any word?
+    takes_words: bool,
 }
 
 /// A credential in a request.
@@ -75,6 +77,7 @@ impl Readings {
         };
         let header = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| IssuerKeyError::no_header(settings))?;
+        let takes_words = matches!(settings.kind, IssuerKind::DrfToken { .. });
         let schemes: Vec<Option<String>> = match schemes.as_slice() {
             [] => vec![None],
             schemes => schemes.iter().cloned().map(Some).collect(),
@@ -88,11 +91,15 @@ impl Readings {
                     }
             };
             match self.headers.iter_mut().find(same) {
-                Some(reading) => reading.issuers.push(index),
+                Some(reading) => {
+                    reading.issuers.push(index);
+                    reading.takes_words |= takes_words;
+                }
                 None => self.headers.push(Reading {
                     header: header.clone(),
                     scheme,
                     issuers: vec![index],
+                    takes_words,
                 }),
             }
         }
@@ -136,7 +143,12 @@ impl Readings {
             if has_own && reading.header == AUTHORIZATION {
                 continue;
             }
-            match authorization::held(headers, &reading.header, reading.scheme.as_deref()) {
+            let scheme = reading.scheme.as_deref();
+            let held = match reading.takes_words {
+                true => authorization::held_word(headers, &reading.header, scheme),
+                false => authorization::held(headers, &reading.header, scheme),
+            };
+            match held {
                 Held::Nothing => {}
                 Held::Token(token) => shown.push(Shown { token, issuers: &reading.issuers }),
                 Held::NotAToken => {

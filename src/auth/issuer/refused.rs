@@ -62,6 +62,7 @@ pub(super) const fn in_words_of_jwt(why: IssuedRefusal, proof: Proof) -> Refusal
         | IssuedRefusal::NotFound
         | IssuedRefusal::UnknownBackend
         | IssuedRefusal::BadCredentials
+        | IssuedRefusal::SecondFactorRequired
         | IssuedRefusal::LockedOut
         | IssuedRefusal::Busy => public(why, proof),
     }
@@ -74,6 +75,7 @@ pub(in crate::auth) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal
         IssuedRefusal::Busy => Refusal::Busy,
         IssuedRefusal::LockedOut => Refusal::TooManyAttempts,
         IssuedRefusal::BadCredentials => Refusal::BadCredentials,
+        IssuedRefusal::SecondFactorRequired => Refusal::SecondFactorRequired,
         IssuedRefusal::Ended => Refusal::SessionEnded,
         IssuedRefusal::Blacklisted => Refusal::TokenBlacklisted,
         // Whatever is wrong with a cookie, its browser should drop it.

@@ -36,6 +36,7 @@ pub(super) struct User {
 pub(in crate::auth) struct Known {
     pub(in crate::auth) identity: Arc<Identity>,
     pub(super) active: bool,
+    pub(super) has_second_factor: bool,
     /// The stored password in Django's encoding.
     pub(super) password: Secret,
     pub(super) password_print: String,
@@ -165,6 +166,7 @@ impl Known {
             password: account.password,
             identity: account.identity,
             active: account.active,
+            has_second_factor: account.has_second_factor,
             at,
         }
     }

@@ -83,6 +83,41 @@ async fn every_failure_is_one_password_check_and_one_answer() {
 }
 
 #[tokio::test]
+async fn a_second_factor_is_told_of_after_the_right_password_only() {
+    let kit = Kit::new();
+    let with_device = |id, name| crate::directory::Account {
+        has_second_factor: true,
+        ..account(id, name, "right")
+    };
+    let inactive = crate::directory::Account { active: false, ..with_device("10", "off") };
+    kit.directory.accounts.lock().extend([with_device("9", "lee"), inactive]);
+    for (index, (name, password, refusal, why)) in [
+        ("lee", "right", Refusal::SecondFactorRequired, SignInFailure::SecondFactorRequired),
+        ("lee", "wrong", Refusal::BadCredentials, SignInFailure::WrongPassword),
+        ("off", "right", Refusal::BadCredentials, SignInFailure::Inactive),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut happened = Vec::new();
+        let refused = kit.sign_in(name, password, &mut happened).await.unwrap_err();
+        assert_eq!(refused, SignInRefused { refusal, retry_after: None }, "{name} {password}");
+        assert_eq!(failure(&happened), Some(why), "{name} {password}");
+        assert_eq!(kit.passwords.checks_done(), index as u64 + 1, "{name} {password}");
+    }
+    // No guess: it locks nobody out, and takes no earlier guess back either.
+    for _ in 0..20 {
+        let refused = kit.sign_in("lee", "right", &mut Vec::new()).await.unwrap_err();
+        assert_eq!(refused.refusal, Refusal::SecondFactorRequired);
+    }
+    for _ in 0..4 {
+        kit.sign_in("lee", "wrong", &mut Vec::new()).await.unwrap_err();
+    }
+    let refused = kit.sign_in("lee", "wrong", &mut Vec::new()).await.unwrap_err();
+    assert_eq!(refused.refusal, Refusal::TooManyAttempts, "one guess was made before");
+}
+
+#[tokio::test]
 async fn what_nobody_can_have_typed_is_refused_without_work() {
     let kit = Kit::new();
     let long = "a".repeat(1025);
@@ -162,6 +197,7 @@ async fn only_what_is_wanted_is_issued_and_an_agent_is_cut() {
     for (tokens, cookie) in [(true, false), (false, true)] {
         let password = Secret::new("right");
         let request = crate::auth::SignIn {
+            is_typed: false,
             username: "kim",
             password: &password,
             client: crate::auth::testkit::CLIENT,

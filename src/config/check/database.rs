@@ -4,13 +4,20 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::{TIMEOUT, secs};
+use super::{TIMEOUT, secs, values};
 use crate::config::raw::{Table, Wrong};
 use crate::config::{Database, DatabaseServer, DatabaseTls, Engine};
 use crate::wire::host::Host;
 
-pub(super) const SERVER_KEYS: [&str; 6] =
-    ["password_file", "tls", "ca_file", "connect_timeout", "query_timeout", "max_connections"];
+pub(super) const SERVER_KEYS: [&str; 7] = [
+    "schema",
+    "password_file",
+    "tls",
+    "ca_file",
+    "connect_timeout",
+    "query_timeout",
+    "max_connections",
+];
 
 const TLS: [(&str, DatabaseTls); 4] = [
     ("verify-full", DatabaseTls::VerifyFull),
@@ -126,6 +133,7 @@ fn decoded(text: &str) -> Option<String> {
 
 fn with_keys(table: &Table<'_>, default: DatabaseServer) -> DatabaseServer {
     let server = DatabaseServer {
+        schema: schema(table),
         password_file: table.path("password_file"),
         tls: table.choice("tls", &TLS).unwrap_or(default.tls),
         ca_file: table.path("ca_file"),
@@ -155,4 +163,24 @@ fn with_keys(table: &Table<'_>, default: DatabaseServer) -> DatabaseServer {
         );
     }
     server
+}
+
+/// The one schema. A service whose tenants have one each keeps other users in each, and whose a name is depends on the host.
+fn schema(table: &Table<'_>) -> Option<String> {
+    let several = || {
+        Wrong::new("names several schemas, and a directory reads the users of one").help(
+            "if they are tenants, give each a gateway, or have the service check passwords itself: kind = \"http\"",
+        )
+    };
+    if table.is_list("schema") {
+        table.pass_over(&["schema"]);
+        table.error("schema", several());
+        return None;
+    }
+    table.text(
+        "schema",
+        |text| {
+            if text.contains(',') { Err(several()) } else { values::identifier(text) }
+        },
+    )
 }

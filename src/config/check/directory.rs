@@ -1,5 +1,6 @@
 //! `[[directory]]`: each kind has its own keys.
 
+use super::condition::conditions;
 use super::database::{SERVER_KEYS, database};
 use super::http_directory::{HTTP_KEYS, http};
 use super::{HOUR, secs, values};
@@ -7,6 +8,7 @@ use crate::config::defaults::RECHECK;
 use crate::config::raw::{Table, Wrong};
 use crate::config::{
     Database, DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectory, DjangoGroups,
+    SecondFactorTable, UserKeyColumn, UsernameCase,
 };
 use crate::django::hashers;
 
@@ -20,7 +22,16 @@ enum Kind {
 const KINDS: [(&str, Kind); 3] =
     [("file", Kind::File), ("django", Kind::Django), ("http", Kind::Http)];
 const FILE_KEYS: [&str; 1] = ["path"];
-const DJANGO_KEYS: [&str; 5] = ["database", "user_table", "columns", "groups", "hashers"];
+const DJANGO_KEYS: [&str; 8] = [
+    "database",
+    "user_table",
+    "columns",
+    "groups",
+    "username_case",
+    "condition",
+    "second_factor",
+    "hashers",
+];
 
 pub(super) fn directories(root: &Table<'_>) -> Vec<DirectorySettings> {
     let mut names: Vec<String> = Vec::new();
@@ -127,14 +138,20 @@ fn django(table: &Table<'_>) -> DjangoDirectory {
     // What stands in for a wrong one is never used: the error ends the reading.
     let database = database(table).unwrap_or_else(|| Database::Sqlite(Default::default()));
     let default = DjangoDirectory::new(database);
+    let user_table = table.text("user_table", values::table).unwrap_or(default.user_table);
     DjangoDirectory {
-        user_table: table.text("user_table", values::identifier).unwrap_or(default.user_table),
         columns: table.table("columns", columns),
         groups: if table.is_off("groups", "a table") {
             None
         } else {
-            Some(table.table("groups", groups))
+            Some(table.table("groups", |table| groups(table, &user_table)))
         },
+        user_table,
+        username_case: table
+            .choice("username_case", &USERNAME_CASES)
+            .unwrap_or(default.username_case),
+        conditions: conditions(table),
+        second_factors: table.tables("second_factor", second_factor),
         hashers: hasher_names(table).unwrap_or(default.hashers),
         database: default.database,
     }
@@ -157,16 +174,35 @@ fn columns(table: &Table<'_>) -> DjangoColumns {
     }
 }
 
-fn groups(table: &Table<'_>) -> DjangoGroups {
-    let default = DjangoGroups::default();
+fn groups(table: &Table<'_>, user_table: &str) -> DjangoGroups {
+    let default = DjangoGroups::of(user_table);
     let read = |key, default| table.text(key, values::identifier).unwrap_or(default);
+    let name = |key, default| table.text(key, values::table).unwrap_or(default);
     DjangoGroups {
-        group_table: read("group_table", default.group_table),
-        membership_table: read("membership_table", default.membership_table),
+        group_table: name("group_table", default.group_table),
+        membership_table: name("membership_table", default.membership_table),
         user_column: read("user_column", default.user_column),
         group_column: read("group_column", default.group_column),
     }
 }
+
+fn second_factor(table: &Table<'_>) -> SecondFactorTable {
+    table.require("table", "the table of devices, like \"mfa_authenticator\"");
+    SecondFactorTable {
+        table: table.text("table", values::table).unwrap_or_default(),
+        user_column: table
+            .text("user_column", values::identifier)
+            .unwrap_or_else(|| "user_id".to_owned()),
+        user_key: table.choice("user_key", &USER_KEYS).unwrap_or(UserKeyColumn::Id),
+        conditions: conditions(table),
+    }
+}
+
+const USERNAME_CASES: [(&str, UsernameCase); 3] =
+    [("exact", UsernameCase::Exact), ("fold", UsernameCase::Fold), ("lower", UsernameCase::Lower)];
+
+const USER_KEYS: [(&str, UserKeyColumn); 2] =
+    [("id", UserKeyColumn::Id), ("username", UserKeyColumn::Username)];
 
 fn hasher_names(table: &Table<'_>) -> Option<Vec<String>> {
     let all: Vec<&str> = hashers::Algorithm::ALL.iter().map(|one| one.name()).collect();

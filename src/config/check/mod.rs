@@ -4,6 +4,7 @@
 //! whether there is a configuration in the end is decided by the report alone.
 
 mod alias;
+mod condition;
 mod database;
 mod directory;
 mod forms;

@@ -299,6 +299,17 @@ pub(super) fn identifier(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
+/// The name of a table; as Django writes one that names its schema, between quotes of their own: `app"."users`.
+pub(super) fn table(text: &str) -> Result<String, Wrong> {
+    let quotes = |quote: char| text.contains(&format!("{quote}.{quote}")).then_some(quote);
+    let Some(quote) = quotes('"').or(quotes('`')) else { return identifier(text) };
+    let bare = text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)).unwrap_or(text);
+    for part in bare.split(&format!("{quote}.{quote}")) {
+        identifier(part)?;
+    }
+    Ok(text.to_owned())
+}
+
 /// As [`identifier`], or empty for none.
 pub(super) fn optional_identifier(text: &str) -> Result<String, Wrong> {
     if text.is_empty() { Ok(String::new()) } else { identifier(text) }

@@ -263,6 +263,11 @@ impl<'a> Table<'a> {
         self.foreign.borrow_mut().extend_from_slice(keys);
     }
 
+    /// Is the value an array?
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        matches!(self.value(key).map(Spanned::get_ref), Some(DeValue::Array(_)))
+    }
+
     /// Is the value an array without elements?
     pub(super) fn is_empty_list(&self, key: &str) -> bool {
         matches!(self.value(key).map(Spanned::get_ref), Some(DeValue::Array(all)) if all.is_empty())

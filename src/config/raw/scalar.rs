@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::clock::Timestamp;
+use crate::config::Constant;
 
 use super::value::{duration_text, nearest, parse_duration, parse_size, size_text};
 use super::{Item, Place, Table};
@@ -160,6 +161,16 @@ impl<'a> Table<'a> {
         self.scalar(key, |value| match value {
             DeValue::Boolean(flag) => Ok(*flag),
             other => Err(Wrong::kind("true or false", other)),
+        })
+    }
+
+    /// A boolean, a whole number or a text, as it is written.
+    pub(in crate::config) fn constant(&self, key: &'static str) -> Option<Constant> {
+        self.scalar(key, |value| match value {
+            DeValue::Boolean(flag) => Ok(Constant::Flag(*flag)),
+            DeValue::Integer(_) => number_of(value, &(i64::MIN..=i64::MAX)).map(Constant::Number),
+            DeValue::String(text) => Ok(Constant::Text(text.to_string())),
+            other => Err(Wrong::kind("a boolean, an integer or a string", other)),
         })
     }
 

@@ -116,6 +116,12 @@ groups = false
 hashers = ["argon2"]
 columns.username = "email"
 columns.is_staff = ""
+username_case = "fold"
+condition = [{ column = "deleted_at", is = "null" }, { column = "is_deleted", equals = false }]
+[[directory.second_factor]]
+table = "otp_totp_totpdevice"
+user_column = "owner_id"
+condition = [{ column = "kind", equals = "totp" }]
 
 [identity]
 user_id = "Remote-User"
@@ -340,6 +346,23 @@ fn credentials() {
                     ..DjangoColumns::default()
                 },
                 groups: None,
+                username_case: UsernameCase::Fold,
+                conditions: vec![
+                    Condition { column: "deleted_at".into(), holds: Holds::Null },
+                    Condition {
+                        column: "is_deleted".into(),
+                        holds: Holds::Equal(Constant::Flag(false)),
+                    },
+                ],
+                second_factors: vec![SecondFactorTable {
+                    table: "otp_totp_totpdevice".into(),
+                    user_column: "owner_id".into(),
+                    user_key: UserKeyColumn::Id,
+                    conditions: vec![Condition {
+                        column: "kind".into(),
+                        holds: Holds::Equal(Constant::Text("totp".into())),
+                    }],
+                }],
                 hashers: texts(&["argon2"]),
             })),
         }]
@@ -467,6 +490,31 @@ fn database(text: &str) -> Database {
 }
 
 #[test]
+fn the_groups_of_a_user_table_are_where_django_keeps_them() {
+    for (user_table, membership_table, user_column) in [
+        ("auth_user", "auth_user_groups", "user_id"),
+        ("users_user", "users_user_groups", "user_id"),
+        ("accounts_customuser", "accounts_customuser_groups", "customuser_id"),
+        ("my_app_member", "my_app_member_groups", "member_id"),
+        ("people", "people_groups", "user_id"),
+        ("app\".\"users", "app\".\"users_groups", "user_id"),
+        ("\"app\".\"crm_user\"", "app\".\"crm_user_groups", "user_id"),
+    ] {
+        let text = format!(
+            "[[directory]]\nkind = \"django\"\ndatabase = \"sqlite:///x\"\nuser_table = '{user_table}'"
+        );
+        let DirectoryKind::Django(django) = config(&text).directories.swap_remove(0).kind else {
+            panic!("Django's")
+        };
+        let groups = django.groups.unwrap();
+        assert_eq!(
+            (&*groups.membership_table, &*groups.user_column),
+            (membership_table, user_column)
+        );
+    }
+}
+
+#[test]
 fn a_database_server_is_an_address_and_keys() {
     let server = DatabaseServer::new;
     let (pg, my) = (Engine::Postgres, Engine::MySql);
@@ -485,8 +533,9 @@ fn a_database_server_is_an_address_and_keys() {
         assert_eq!(database(&format!("{text:?}")), Database::Server(Box::new(expected)), "{text}");
     }
     let keys = "\"mysql://app@127.0.0.1/app\"\npassword_file = \"pw\"\ntls = \"verify-full\"\n\
-        ca_file = \"/ca\"\nconnect_timeout = \"1s\"\nquery_timeout = \"3s\"\nmax_connections = 9";
+        schema = \"app\"\nca_file = \"/ca\"\nconnect_timeout = \"1s\"\nquery_timeout = \"3s\"\nmax_connections = 9";
     let expected = DatabaseServer {
+        schema: Some("app".into()),
         password_file: Some("/etc/doorwarden/pw".into()),
         tls: DatabaseTls::VerifyFull,
         ca_file: Some("/ca".into()),

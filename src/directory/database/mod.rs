@@ -146,6 +146,30 @@ impl ServiceDatabase {
         self.dialect
     }
 
+    /// The name of one of its tables, quoted.
+    ///
+    /// # Errors
+    /// No table can be called so.
+    pub fn table(&self, name: &str) -> Result<String, String> {
+        self.dialect.table(self.schema(), name)
+    }
+
+    /// The schema and the name of one of its tables, for questions about it.
+    pub fn place_of(&self, name: &str) -> (Option<String>, String) {
+        let parts = self.dialect.parts(name);
+        match &parts[..] {
+            [.., schema, table] => (Some((*schema).to_owned()), (*table).to_owned()),
+            _ => (self.schema().map(str::to_owned), name.to_owned()),
+        }
+    }
+
+    fn schema(&self) -> Option<&str> {
+        match &self.settings {
+            Database::Sqlite(_) => None,
+            Database::Server(server) => server.schema.as_deref(),
+        }
+    }
+
     /// Asks one thing after another on one connection; gives the rows of each.
     ///
     /// # Errors
@@ -180,11 +204,40 @@ impl Dialect {
         if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
             return Err(format!("no table or column is called {name:?}"));
         }
-        let quote = match self {
+        let quote = self.quote();
+        Ok(format!("{quote}{}{quote}", name.replace(quote, &format!("{quote}{quote}"))))
+    }
+
+    /// A table's name, quoted, with the schema where there is one. A name that says its schema itself has it between quotes,
+    /// as Django's users write it (`app"."users`, or with quotes around all of it), and keeps it.
+    ///
+    /// # Errors
+    /// No table or column can be called so.
+    fn table(self, schema: Option<&str>, name: &str) -> Result<String, String> {
+        let mut parts = self.parts(name);
+        if let ([_], Some(schema)) = (&parts[..], schema) {
+            parts.insert(0, schema);
+        }
+        let quoted = parts.into_iter().map(|part| self.quoted(part));
+        Ok(quoted.collect::<Result<Vec<_>, _>>()?.join("."))
+    }
+
+    /// What stands between the quotes of a name that says its schema; else the name.
+    fn parts(self, name: &str) -> Vec<&str> {
+        let quote = self.quote();
+        let between = format!("{quote}.{quote}");
+        if !name.contains(&between) {
+            return vec![name];
+        }
+        let bare = name.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+        bare.unwrap_or(name).split(&between).collect()
+    }
+
+    const fn quote(self) -> char {
+        match self {
             Self::Sqlite | Self::Postgres => '"',
             Self::MySql => '`',
-        };
-        Ok(format!("{quote}{}{quote}", name.replace(quote, &format!("{quote}{quote}"))))
+        }
     }
 
     /// The placeholder of the parameter at this place, from 1. MySQL's say no place: they are in the order of the text.
@@ -205,7 +258,7 @@ impl Dialect {
         }
     }
 
-    /// What follows a column's name to ask for its rows with a key of any type: the next parameters are
+    /// What follows a column's name to ask for the rows of a (quoted) table with a key of any type: the next parameters are
     /// [`Self::key_parameters`], of which the first stands at this place.
     ///
     /// What is looked for must have the column's type, or no index is used. PostgreSQL makes the text that type by putting
@@ -224,12 +277,12 @@ impl Dialect {
     /// The parameters for [`Self::is_key`].
     pub fn key_parameters(self, key: &str) -> Vec<String> {
         match self {
-            Self::Sqlite | Self::MySql => vec![key.to_owned(), key.replace('-', "")],
+            Self::Sqlite | Self::MySql => vec![key.to_owned(), without_hyphens(key)],
             Self::Postgres => vec![key.to_owned()],
         }
     }
 
-    /// What follows a column's name to ask for its rows with a value of any type, by one parameter.
+    /// What follows a column's name to ask for the rows of a (quoted) table with a value of any type, by one parameter.
     ///
     /// # Errors
     /// No table or column can be called so.
@@ -240,11 +293,27 @@ impl Dialect {
                 "= (SELECT k.{} FROM json_populate_record(CAST(NULL AS {}), \
                  json_build_object('{}', CAST(${place} AS text))) k)",
                 self.quoted(column)?,
-                self.quoted(table)?,
+                table,
                 column.replace('\'', "''"),
             ),
         })
     }
+}
+
+/// A UUID as SQLite and MySQL keep it; any other text as it is.
+fn without_hyphens(id: &str) -> String {
+    match uuid(id) {
+        Some(uuid) if uuid == id => uuid.replace('-', ""),
+        _ => id.to_owned(),
+    }
+}
+
+/// A UUID in whatever spelling Python takes it, as Django shows it. `None`: it is none.
+pub fn uuid(text: &str) -> Option<String> {
+    let text = text.replace("urn:", "").replace("uuid:", "");
+    let digits = text.trim_matches(['{', '}']).replace('-', "").to_ascii_lowercase();
+    let shown = with_hyphens(&digits);
+    (shown.len() == 36 && digits.len() == 32).then_some(shown)
 }
 
 /// A UUID as Django shows it; any other text as it is. (SQLite and MySQL keep it as 32 hexadecimal digits.)

@@ -24,6 +24,50 @@ fn a_name_cannot_leave_its_quotes() {
 }
 
 #[test]
+fn a_table_is_named_with_its_schema() {
+    for (dialect, schema, name, quoted) in [
+        (Dialect::Postgres, None, "users", "\"users\""),
+        (Dialect::Postgres, Some("app"), "users", "\"app\".\"users\""),
+        (Dialect::Postgres, Some("a\"b"), "users", "\"a\"\"b\".\"users\""),
+        // What Django makes of db_table, which it puts between quotes unless it has them already.
+        (Dialect::Postgres, None, "app\".\"users", "\"app\".\"users\""),
+        (Dialect::Postgres, None, "\"app\".\"users\"", "\"app\".\"users\""),
+        (Dialect::Postgres, Some("public"), "app\".\"users", "\"app\".\"users\""),
+        (Dialect::Postgres, None, "my\"users", "\"my\"\"users\""),
+        (Dialect::MySql, Some("app"), "users", "`app`.`users`"),
+        (Dialect::MySql, None, "app`.`users", "`app`.`users`"),
+        (Dialect::MySql, None, "app\".\"users", "`app\".\"users`"),
+        (Dialect::Sqlite, None, "main\".\"users", "\"main\".\"users\""),
+    ] {
+        assert_eq!(dialect.table(schema, name).as_deref(), Ok(quoted), "{name}");
+    }
+    for name in ["", "app\".\"", "\".\"users", "app\".\"us\0ers"] {
+        assert!(Dialect::Postgres.table(None, name).is_err(), "{name:?}");
+    }
+}
+
+#[test]
+fn a_uuid_is_one_value_in_whatever_spelling() {
+    let shown = "01234567-89ab-cdef-0123-456789abcdef";
+    for text in [
+        shown,
+        "0123456789abcdef0123456789abcdef",
+        "01234567-89AB-CDEF-0123-456789ABCDEF",
+        "{01234567-89ab-cdef-0123-456789abcdef}",
+        "urn:uuid:01234567-89ab-cdef-0123-456789abcdef",
+        "0123-456789abcdef0123456789abcdef",
+    ] {
+        assert_eq!(uuid(text).as_deref(), Some(shown), "{text}");
+    }
+    for text in ["", "7", "0123456789abcdef0123456789abcde", "g123456789abcdef0123456789abcdef"] {
+        assert_eq!(uuid(text), None, "{text}");
+    }
+    // Another user may have the same letters without the hyphens.
+    assert_eq!(Dialect::Sqlite.key_parameters("a-b"), ["a-b", "a-b"]);
+    assert_eq!(Dialect::MySql.key_parameters(shown)[1], "0123456789abcdef0123456789abcdef");
+}
+
+#[test]
 fn the_same_database_is_opened_once_for_each_access() {
     let databases = Databases::default();
     let (one, two) = (Database::Sqlite("/a".into()), Database::Sqlite("/b".into()));

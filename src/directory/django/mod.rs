@@ -8,30 +8,37 @@
 //! other spellings through: Django signs `KIM` in as `kim` there, and so does this directory, under the name that the
 //! row has. What such a collation ignores beside case (accents, width, blanks at the end) is another name here: failures
 //! are counted by the typed name with its case folded (`auth::lockout`), and spellings must not be worth fresh guesses.
-//! Django's own sign-in form normalises what was typed to NFKC first and SimpleJWT does not; this directory does what
-//! the table does and normalises nothing.
+//! Django's own sign-in form normalises what was typed to NFKC first, and so is what was typed into the gateway's page;
+//! SimpleJWT and most other views do not, and the same name there may be another account's.
 //!
-//! **Which id.** The text of the primary key, as `str(user.pk)` writes it: SQLite and MySQL keep a UUID as 32 hexadecimal
-//! digits and Django shows it with hyphens, so 32 such digits become that.
+//! A service whose manager asks for names in another way says so (`username_case`), and what else it asks for
+//! (`condition`): whoever does not meet that is not there, here as at the service.
+//!
+//! **Which id.** The text of the primary key, as `str(user.pk)` writes it; `ids` has the spellings.
 //!
 //! **Trouble.** A database that cannot be asked, or is shaped otherwise, is a [`DirectoryError`]. None of it is ever
 //! "there is no such user".
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::{Account, Directory, DirectoryError};
 use crate::caller::UserKey;
-use crate::config::DjangoDirectory as Settings;
+use crate::config::{DjangoDirectory as Settings, UsernameCase};
 use crate::directory::database::{Dialect, ServiceDatabase, Statement};
 use crate::django::hashers::{Algorithm, DEFAULT_DUMMY, dummy_like};
 use crate::secret::Secret;
 
+mod conditions;
+mod ids;
 mod row;
 mod statements;
 
+use ids::{AskType, Spelling};
 use row::{Row, only, same_but_for_case};
 use statements::{Statements, row};
 
@@ -40,6 +47,9 @@ pub struct DjangoDirectory {
     name: String,
     database: Arc<ServiceDatabase>,
     statements: Statements,
+    username_case: UsernameCase,
+    ask_type: AskType,
+    spelling: OnceLock<Spelling>,
     hashers: Arc<[Algorithm]>,
     /// The newest usable password that was seen, and its decoy.
     decoy: ArcSwap<(String, Secret)>,
@@ -64,9 +74,30 @@ impl DjangoDirectory {
                 Algorithm::parse(hasher).ok_or_else(|| refused(format!("no hasher {hasher:?}")))
             })
             .collect::<Result<Arc<[_]>, _>>()?;
-        let statements = Statements::new(database.dialect(), settings).map_err(refused)?;
+        let statements = Statements::new(&database, settings).map_err(refused)?;
+        let ask_type = AskType::new(&database, &settings.user_table, &settings.columns.id);
+        let ask_type = ask_type.map_err(refused)?;
         let decoy = ArcSwap::from_pointee((String::new(), Secret::new(DEFAULT_DUMMY)));
-        Ok(Self { name: name.to_owned(), database, statements, hashers, decoy })
+        Ok(Self {
+            name: name.to_owned(),
+            database,
+            statements,
+            username_case: settings.username_case,
+            ask_type,
+            spelling: OnceLock::new(),
+            hashers,
+            decoy,
+        })
+    }
+
+    /// How ids are spelled. Asked until it is known, and then never again.
+    async fn spelling(&self) -> Result<Spelling, DirectoryError> {
+        if let Some(spelling) = self.spelling.get() {
+            return Ok(*spelling);
+        }
+        let asked = self.ask_type.ask(&self.database).await.map_err(|error| self.failed(error))?;
+        let Some(spelling) = asked else { return Ok(Spelling::Exact) };
+        Ok(*self.spelling.get_or_init(|| spelling))
     }
 
     /// The rows of the last of these statements, and what the first column of the others' first rows says.
@@ -89,9 +120,12 @@ impl DjangoDirectory {
     fn only(
         &self,
         rows: Vec<Row>,
+        spelling: Spelling,
         the_one: impl Fn(&Row) -> bool,
     ) -> Result<Option<Account>, DirectoryError> {
-        let row = only(rows.into_iter().filter(the_one)).map_err(|reason| self.failed(reason))?;
+        let spelled = |row: Row| Row { id: spelling.of(&row.id).into_owned(), ..row };
+        let row = only(rows.into_iter().map(spelled).filter(the_one))
+            .map_err(|reason| self.failed(reason))?;
         Ok(row.map(|row| row.into_account(&self.name)))
     }
 }
@@ -110,18 +144,37 @@ impl Directory for DjangoDirectory {
         self.decoy.load().1.clone()
     }
 
+    fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        // Django leaves a longer one as it is, and has nobody of that name.
+        if name.is_ascii() || name.chars().count() > LONGEST_TYPED {
+            return Cow::Borrowed(name);
+        }
+        Cow::Owned(name.nfkc().collect())
+    }
+
+    async fn key(&self, id: &str) -> Result<UserKey, DirectoryError> {
+        Ok(UserKey::new(&self.name, &self.spelling().await?.of(id)))
+    }
+
     async fn find(&self, name: &str) -> Result<Option<Account>, DirectoryError> {
+        let spelling = self.spelling().await?;
+        let name = match self.username_case {
+            UsernameCase::Lower => Cow::Owned(name.to_lowercase()),
+            UsernameCase::Exact | UsernameCase::Fold => Cow::Borrowed(name),
+        };
         // Looked up with every name, known and unknown alike: what a check costs now.
-        let statements = vec![self.statements.newest_password(), self.statements.by_name(name)];
+        let statements = vec![self.statements.newest_password(), self.statements.by_name(&name)];
         let (rows, newest) = self.ask(statements).await?;
         let newest = newest.unwrap_or_default();
         if !newest.is_empty() && self.decoy.load().0 != newest {
             let decoy = Secret::new(dummy_like(&newest));
             self.decoy.store(Arc::new((newest, decoy)));
         }
-        self.only(rows, |row| match self.database.dialect() {
-            Dialect::Sqlite => row.name == name,
-            Dialect::Postgres | Dialect::MySql => same_but_for_case(&row.name, name),
+        let is_exact =
+            self.database.dialect() == Dialect::Sqlite && self.username_case != UsernameCase::Fold;
+        self.only(rows, spelling, |row| match is_exact {
+            true => row.name == *name,
+            false => same_but_for_case(&row.name, &name),
         })
     }
 
@@ -129,11 +182,16 @@ impl Directory for DjangoDirectory {
         if *user.directory != *self.name {
             return Ok(None);
         }
-        let (rows, _) = self.ask(vec![self.statements.by_id(&user.id)]).await?;
+        let spelling = self.spelling().await?;
+        let id = spelling.of(&user.id);
+        let (rows, _) = self.ask(vec![self.statements.by_id(&id)]).await?;
         // What the database's own idea of equality lets through ("07" for 7) is somebody else.
-        self.only(rows, |row| *row.id == *user.id)
+        self.only(rows, spelling, |row| row.id == *id)
     }
 }
+
+/// The longest name that Django's form normalises, where the user model says nothing else.
+const LONGEST_TYPED: usize = 254;
 
 #[cfg(test)]
 mod tests;

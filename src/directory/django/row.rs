@@ -18,6 +18,7 @@ pub(super) struct Row {
     pub(super) superuser: bool,
     pub(super) email: String,
     pub(super) groups: Vec<String>,
+    pub(super) has_second_factor: bool,
 }
 
 impl Row {
@@ -38,6 +39,7 @@ impl Row {
                 attributes,
             }),
             active: self.active,
+            has_second_factor: self.has_second_factor,
             // No password is no way in.
             password: Secret::new(self.password.unwrap_or_default()),
         }

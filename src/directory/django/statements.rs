@@ -8,19 +8,23 @@
 use std::sync::Arc;
 
 use super::Settings;
+use super::conditions::{all, second_factor};
 use super::row::Row;
-use crate::directory::database::{Dialect, Statement, Texts, with_hyphens};
+use crate::config::UsernameCase;
+use crate::directory::database::{Dialect, ServiceDatabase, Statement, Texts};
 
 /// One directory's statements.
 pub(super) struct Statements {
     dialect: Dialect,
+    username_case: UsernameCase,
     by_name: Arc<str>,
     by_id: Arc<str>,
     newest_password: Arc<str>,
 }
 
 impl Statements {
-    pub(super) fn new(dialect: Dialect, settings: &Settings) -> Result<Self, String> {
+    pub(super) fn new(database: &ServiceDatabase, settings: &Settings) -> Result<Self, String> {
+        let dialect = database.dialect();
         let columns = &settings.columns;
         let column = |name: &str| Ok::<_, String>(format!("u.{}", dialect.quoted(name)?));
         // What is not configured is a constant, so that all rows have one shape.
@@ -34,7 +38,7 @@ impl Statements {
                 Dialect::Postgres | Dialect::MySql => value,
             })
         };
-        let table = dialect.quoted(&settings.user_table)?;
+        let table = database.table(&settings.user_table)?;
         let id = column(&columns.id)?;
         let password = column(&columns.password)?;
         let groups = match &settings.groups {
@@ -47,13 +51,14 @@ impl Statements {
                     Dialect::MySql => "JSON_ARRAYAGG",
                 },
                 dialect.quoted("name")?,
-                dialect.quoted(&groups.group_table)?,
-                dialect.quoted(&groups.membership_table)?,
+                database.table(&groups.group_table)?,
+                database.table(&groups.membership_table)?,
                 dialect.quoted(&groups.group_column)?,
                 dialect.quoted("id")?,
                 dialect.quoted(&groups.user_column)?,
             ),
         };
+        let has_second_factor = second_factor(database, settings)?;
         let selected = [
             id.clone(),
             column(&columns.username)?,
@@ -63,25 +68,39 @@ impl Statements {
             boolean(&columns.is_superuser, "0")?,
             or(&columns.email, "''")?,
             groups,
+            has_second_factor,
         ]
         .map(|value| dialect.as_text(&value))
         .join(", ");
-        let is_name = match dialect {
-            // Whatever collation the column has.
-            Dialect::Sqlite => "= ?1 COLLATE BINARY".to_owned(),
-            Dialect::Postgres | Dialect::MySql => {
-                dialect.is_value(&settings.user_table, &columns.username, 1)?
-            }
+        let username = column(&columns.username)?;
+        let is_name = match settings.username_case {
+            UsernameCase::Exact | UsernameCase::Lower => match dialect {
+                // Whatever collation the column has.
+                Dialect::Sqlite => format!("{username} = ?1 COLLATE BINARY"),
+                Dialect::Postgres | Dialect::MySql => {
+                    format!("{username} {}", dialect.is_value(&table, &columns.username, 1)?)
+                }
+            },
+            // What Django's `iexact` is on each.
+            UsernameCase::Fold => match dialect {
+                Dialect::Sqlite => format!("{username} LIKE ?1 ESCAPE '\\'"),
+                Dialect::MySql => format!("{username} LIKE ? ESCAPE '|'"),
+                Dialect::Postgres => {
+                    format!("UPPER({}) = UPPER(CAST($1 AS text))", dialect.as_text(&username))
+                }
+            },
         };
-        let is_id = dialect.is_key(&settings.user_table, &columns.id, 1)?;
+        let is_id = format!("{id} {}", dialect.is_key(&table, &columns.id, 1)?);
+        let conditions = all(dialect, "u", &settings.conditions)?;
         // Two rows show that the column is not unique.
-        let statement = |column: &str, wanted: &str| {
-            format!("SELECT {selected} FROM {table} u WHERE {column} {wanted} LIMIT 2").into()
+        let statement = |wanted: &str| {
+            format!("SELECT {selected} FROM {table} u WHERE {wanted}{conditions} LIMIT 2").into()
         };
         Ok(Self {
             dialect,
-            by_name: statement(&column(&columns.username)?, &is_name),
-            by_id: statement(&id, &is_id),
+            username_case: settings.username_case,
+            by_name: statement(&is_name),
+            by_id: statement(&is_id),
             newest_password: format!(
                 "SELECT {} FROM {table} u WHERE {password} NOT LIKE '!%' AND {password} <> '' \
                  ORDER BY {id} DESC LIMIT 1",
@@ -92,7 +111,12 @@ impl Statements {
     }
 
     pub(super) fn by_name(&self, name: &str) -> Statement {
-        Statement { sql: Arc::clone(&self.by_name), parameters: vec![name.to_owned()] }
+        let asked = match (self.username_case, self.dialect) {
+            (UsernameCase::Fold, Dialect::Sqlite) => escaped(name, '\\'),
+            (UsernameCase::Fold, Dialect::MySql) => escaped(name, '|'),
+            _ => name.to_owned(),
+        };
+        Statement { sql: Arc::clone(&self.by_name), parameters: vec![asked] }
     }
 
     pub(super) fn by_id(&self, id: &str) -> Statement {
@@ -104,10 +128,22 @@ impl Statements {
     }
 }
 
+/// A pattern of LIKE that only the text itself fits, but for case.
+fn escaped(text: &str, escape: char) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if matches!(letter, '%' | '_') || letter == escape {
+            pattern.push(escape);
+        }
+        pattern.push(letter);
+    }
+    pattern
+}
+
 /// A row as the statements select it.
 pub(super) fn row(values: Texts) -> Result<Row, String> {
-    let Ok([id, name, password, active, staff, superuser, email, groups]) =
-        <[Option<String>; 8]>::try_from(values)
+    let Ok([id, name, password, active, staff, superuser, email, groups, second_factor]) =
+        <[Option<String>; 9]>::try_from(values)
     else {
         return Err("a row has other columns than were asked for".into());
     };
@@ -118,7 +154,7 @@ pub(super) fn row(values: Texts) -> Result<Row, String> {
         }
     };
     Ok(Row {
-        id: with_hyphens(&id.ok_or("a user has no id")?),
+        id: id.ok_or("a user has no id")?,
         name: name.ok_or("a user has no name")?,
         password,
         active: is_true(active),
@@ -126,6 +162,7 @@ pub(super) fn row(values: Texts) -> Result<Row, String> {
         superuser: is_true(superuser),
         email: email.unwrap_or_default(),
         groups,
+        has_second_factor: is_true(second_factor),
     })
 }
 
@@ -161,7 +198,7 @@ mod tests {
         let values = |id: Option<&str>, groups: Option<&str>| {
             let one = |text: &str| Some(text.to_owned());
             let (id, groups) = (id.map(Into::into), groups.map(Into::into));
-            vec![id, one("kim"), None, one("1"), one("0"), one("0"), None, groups]
+            vec![id, one("kim"), None, one("1"), one("0"), one("0"), None, groups, one("0")]
         };
         assert_eq!(row(values(Some("7"), Some("[\"a\", \"b\"]"))).unwrap().groups, ["a", "b"]);
         assert!(row(values(Some("7"), None)).unwrap().groups.is_empty());

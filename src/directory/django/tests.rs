@@ -3,7 +3,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::*;
-use crate::config::{Database, DjangoColumns, DjangoGroups};
+use crate::config::{
+    Condition, Constant, Database, DjangoColumns, DjangoGroups, Holds, SecondFactorTable,
+    UserKeyColumn, UsernameCase,
+};
 use crate::directory::database::{Access, Databases};
 
 const SCHEMA: &str = r#"
@@ -39,6 +42,9 @@ fn settings(database: &Path) -> Settings {
             user_column: own("user_id"),
             group_column: own("group_id"),
         }),
+        username_case: UsernameCase::Exact,
+        conditions: Vec::new(),
+        second_factors: Vec::new(),
         hashers: vec![own("pbkdf2_sha256")],
     }
 }
@@ -179,4 +185,177 @@ fn names_that_cannot_be_are_refused() {
     let settings = Settings { hashers: vec!["rot13".into()], ..settings(path) };
     let Err(error) = open(&settings) else { panic!("taken") };
     assert!(error.to_string().contains("rot13"));
+}
+
+fn condition(column: &str, holds: Holds) -> Condition {
+    Condition { column: column.into(), holds }
+}
+
+/// Users who differ in what a service's own manager may look at.
+const MANAGED: &str = r#"
+CREATE TABLE auth_user (id integer PRIMARY KEY, password varchar(128), username varchar(150),
+  deleted_at datetime, is_deleted bool, status varchar(20), tenant integer);
+INSERT INTO auth_user VALUES (1, '!', 'here', NULL, 0, 'it''s', 7),
+  (2, '!', 'gone', '2026-01-01', 0, 'it''s', 7), (3, '!', 'flagged', NULL, 1, 'it''s', 7),
+  (4, '!', 'unsaid', NULL, NULL, 'it''s', 7), (5, '!', 'blocked', NULL, 0, 'blocked', 7),
+  (6, '!', 'elsewhere', NULL, 0, 'it''s', 8);
+"#;
+
+fn managed(conditions: Vec<Condition>) -> Kit {
+    kit(MANAGED, |settings| {
+        settings.groups = None;
+        let columns = &mut settings.columns;
+        for column in [
+            &mut columns.is_active,
+            &mut columns.is_staff,
+            &mut columns.is_superuser,
+            &mut columns.email,
+        ] {
+            column.clear();
+        }
+        settings.conditions = conditions;
+    })
+}
+
+#[tokio::test]
+async fn whose_row_does_not_meet_the_conditions_is_not_there() {
+    let equal = |column, constant| condition(column, Holds::Equal(constant));
+    let text = |text: &str| Constant::Text(text.into());
+    for (conditions, expected) in [
+        (vec![], "here gone flagged unsaid blocked elsewhere"),
+        (vec![condition("deleted_at", Holds::Null)], "here flagged unsaid blocked elsewhere"),
+        (vec![condition("deleted_at", Holds::NotNull)], "gone"),
+        (vec![equal("is_deleted", Constant::Flag(false))], "here gone blocked elsewhere"),
+        (vec![equal("status", text("it's"))], "here gone flagged unsaid elsewhere"),
+        (vec![equal("tenant", Constant::Number(7))], "here gone flagged unsaid blocked"),
+        (
+            vec![condition("deleted_at", Holds::Null), equal("is_deleted", Constant::Flag(false))],
+            "here blocked elsewhere",
+        ),
+    ] {
+        let kit = managed(conditions);
+        let mut found = Vec::new();
+        for (id, name) in
+            ["here", "gone", "flagged", "unsaid", "blocked", "elsewhere"].iter().enumerate()
+        {
+            let by_name = kit.directory.find(name).await.unwrap().is_some();
+            let key = UserKey::new("django", &(id + 1).to_string());
+            assert_eq!(kit.directory.by_id(&key).await.unwrap().is_some(), by_name, "{name}");
+            found.extend(by_name.then_some(*name));
+        }
+        assert_eq!(found.join(" "), expected);
+    }
+    let missing = managed(vec![condition("removed", Holds::Null)]);
+    assert!(missing.directory.find("here").await.is_err(), "no condition is left out");
+}
+
+#[tokio::test]
+async fn who_has_a_device_that_counts_is_known() {
+    let devices = "CREATE TABLE totp (id integer PRIMARY KEY, user_id integer, confirmed bool);
+        INSERT INTO totp VALUES (1, 3, 0), (2, 2, 0), (3, 2, 1);
+        CREATE TABLE keys (id integer PRIMARY KEY, username varchar(50));
+        INSERT INTO keys VALUES (1, 'Lee');";
+    let totp = |conditions| SecondFactorTable {
+        table: "totp".into(),
+        user_column: "user_id".into(),
+        user_key: UserKeyColumn::Id,
+        conditions,
+    };
+    let confirmed = condition("confirmed", Holds::Equal(Constant::Flag(true)));
+    let keys = SecondFactorTable {
+        table: "keys".into(),
+        user_column: "username".into(),
+        user_key: UserKeyColumn::Username,
+        conditions: Vec::new(),
+    };
+    for (tables, kim, lee) in [
+        (vec![], false, false),
+        (vec![totp(vec![confirmed.clone()])], true, false),
+        (vec![totp(vec![])], true, true),
+        (vec![keys.clone()], false, true),
+        (vec![totp(vec![confirmed]), keys], true, true),
+    ] {
+        let kit = kit(&format!("{SCHEMA}{devices}"), |settings| settings.second_factors = tables);
+        for (name, expected) in [("kim", kim), ("Lee", lee)] {
+            let user = kit.directory.find(name).await.unwrap().unwrap();
+            assert_eq!(user.has_second_factor, expected, "{name}");
+        }
+    }
+    let kit = kit(SCHEMA, |settings| settings.second_factors = vec![totp(Vec::new())]);
+    assert!(kit.directory.find("kim").await.is_err(), "a table that is not there is trouble");
+}
+
+#[tokio::test]
+async fn a_service_may_ask_for_names_in_another_case() {
+    let schema = SCHEMA.replace("'kim',", "'kim_park',");
+    for (case, name, expected) in [
+        (UsernameCase::Exact, "KIM_park", None),
+        (UsernameCase::Fold, "KIM_park", Some("kim_park")),
+        (UsernameCase::Fold, "kimXpark", None),
+        (UsernameCase::Fold, "kim%", None),
+        (UsernameCase::Fold, "kim\\_park", None),
+        (UsernameCase::Fold, "lee", Some("Lee")),
+        (UsernameCase::Lower, "KIM_park", Some("kim_park")),
+        // Made lower case, it is not the row's any more: nobody signs in by it at the service either.
+        (UsernameCase::Lower, "Lee", None),
+    ] {
+        let kit = kit(&schema, |settings| settings.username_case = case);
+        let found = kit.directory.find(name).await.unwrap();
+        let found = found.as_ref().map(|found| found.identity.name.as_str());
+        assert_eq!(found, expected, "{case:?} {name}");
+    }
+    let twice = schema.replace("(3, '!unusable', 1, 'Lee'", "(3, '!unusable', 1, 'Kim_Park'");
+    let twice = kit(&twice, |settings| settings.username_case = UsernameCase::Fold);
+    assert!(twice.directory.find("kim_park").await.is_err(), "as Django, which finds two");
+}
+
+#[test]
+fn a_typed_name_is_what_djangos_form_makes_of_it() {
+    let kit = kit(SCHEMA, |_| {});
+    let long = "ｋ".repeat(255);
+    for (typed, asked) in [
+        ("kim", "kim"),
+        ("ｋｉｍ", "kim"),
+        ("\u{1100}\u{1175}\u{11b7}", "김"),
+        ("e\u{301}mile", "émile"),
+        (&long, &long),
+    ] {
+        assert_eq!(kit.directory.as_typed(typed), asked);
+    }
+}
+
+#[tokio::test]
+async fn an_id_is_spelled_as_the_type_of_its_column_says() {
+    let (digits, shown) =
+        ("0123456789abcdef0123456789abcdef", "01234567-89ab-cdef-0123-456789abcdef");
+    let upper = "01234567-89AB-CDEF-0123-456789ABCDEF";
+    for (column, id, good) in [
+        // A UUIDField, whose value has several spellings.
+        ("char(32)", shown, &[shown, digits, upper][..]),
+        ("CHAR(32)", shown, &[shown, digits, upper]),
+        // Texts, each of which is itself.
+        ("varchar(32)", digits, &[digits]),
+        ("varchar(36)", digits, &[digits]),
+    ] {
+        let schema = SCHEMA
+            .replace(
+                "id integer PRIMARY KEY AUTOINCREMENT, password",
+                &format!("id {column}, password"),
+            )
+            .replace("(2, 'pbkdf2", &format!("('{digits}', 'pbkdf2"));
+        let kit = kit(&schema, |settings| settings.groups = None);
+        let kim = kit.directory.find("kim").await.unwrap().unwrap();
+        assert_eq!(&*kim.identity.key.id, id, "{column}");
+        for spelled in [shown, digits, upper] {
+            let key = kit.directory.key(spelled).await.unwrap();
+            let found = kit.directory.by_id(&UserKey::new("django", spelled)).await.unwrap();
+            let is_kim = good.contains(&spelled);
+            assert_eq!(key == kim.identity.key, is_kim, "{column} {spelled}");
+            assert_eq!(
+                found.is_some_and(|found| found.identity.key == key),
+                is_kim,
+                "{column} {spelled}"
+            );
+        }
+    }
 }

@@ -302,7 +302,12 @@ impl HttpDirectory {
             attributes: email.map(|email| ("email".to_owned(), email)).into_iter().collect(),
         };
         let password = Secret::new(NO_PASSWORD);
-        Ok(Account { identity: Arc::new(identity), active: true, password })
+        Ok(Account {
+            identity: Arc::new(identity),
+            active: true,
+            has_second_factor: false,
+            password,
+        })
     }
 }
 

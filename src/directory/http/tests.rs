@@ -85,7 +85,15 @@ const HOME: &str = "HTTP/1.1 302 Found\r\nlocation: /home\r\nset-cookie: sid=1; 
 
 async fn sign_in(directory: &HttpDirectory) -> Result<Verdict, DirectoryError> {
     let password = Secret::new("p&ss wörd");
-    directory.sign_in(Attempt { name: "kim", password: &password, client: CLIENT, at: NOW }).await
+    directory
+        .sign_in(Attempt {
+            name: "kim",
+            password: &password,
+            client: CLIENT,
+            at: NOW,
+            is_typed: false,
+        })
+        .await
 }
 
 async fn accepted(directory: &HttpDirectory) -> (Account, Jar) {
@@ -323,7 +331,8 @@ async fn nobody_types_what_success_looks_like() {
         [("Welcome", "x"), ("a Welcome b", "x"), ("wELCOME", "x"), ("kim", "Welcome 1")]
     {
         let password = Secret::new(password);
-        let attempt = Attempt { name, password: &password, client: CLIENT, at: NOW };
+        let attempt =
+            Attempt { name, password: &password, client: CLIENT, at: NOW, is_typed: false };
         let error = directory.sign_in(attempt).await.unwrap_err();
         assert!(error.reason.contains("success.body_contains"), "{name}: {error}");
     }

@@ -300,6 +300,7 @@ impl UsersFile {
             let account = Account {
                 identity: Arc::new(identity),
                 active: !facts.disabled,
+                has_second_factor: false,
                 password: facts.password.clone(),
             };
             (name.as_str(), account)

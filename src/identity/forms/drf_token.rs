@@ -38,12 +38,12 @@ impl DrfTokens {
         let database = databases.open(&settings.database, Access::Read);
         let dialect = database.dialect();
         let key = dialect.as_text(&format!("t.{}", dialect.quoted("key")?));
+        let table = database.table(&settings.table)?;
         // Two rows show that a user may have several tokens here, and which is meant is not known.
         let select = format!(
-            "SELECT {key} FROM {} t WHERE t.{} {} LIMIT 2",
-            dialect.quoted(&settings.table)?,
+            "SELECT {key} FROM {table} t WHERE t.{} {} LIMIT 2",
             dialect.quoted("user_id")?,
-            dialect.is_key(&settings.table, "user_id", 1)?,
+            dialect.is_key(&table, "user_id", 1)?,
         );
         Ok(Self {
             database,

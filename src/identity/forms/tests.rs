@@ -89,7 +89,12 @@ fn users(django: Result<Option<Account>, ()>) -> [Arc<dyn Directory>; 2] {
 
 fn account(caller: &Caller, active: bool) -> Account {
     let Some(known) = caller.known() else { panic!("nobody") };
-    Account { identity: Arc::clone(&known.identity), active, password: Secret::new("md5$a$b") }
+    Account {
+        identity: Arc::clone(&known.identity),
+        active,
+        has_second_factor: false,
+        password: Secret::new("md5$a$b"),
+    }
 }
 
 fn open(config: &Config) -> IdentityForms {

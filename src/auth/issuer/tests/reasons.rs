@@ -103,6 +103,7 @@ async fn case_of(why: IssuedRefusal) -> Option<Case> {
         | IssuedRefusal::NotFound
         | IssuedRefusal::UnknownBackend
         | IssuedRefusal::BadCredentials
+        | IssuedRefusal::SecondFactorRequired
         | IssuedRefusal::LockedOut
         | IssuedRefusal::Busy => return None,
     })

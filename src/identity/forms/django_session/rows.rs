@@ -33,7 +33,7 @@ impl Rows {
     ) -> Result<Self, String> {
         let database = databases.open(settings, Access::Write);
         let dialect = database.dialect();
-        let table = dialect.quoted(table)?;
+        let table = database.table(table)?;
         let column = |name: &str| dialect.quoted(name);
         let (key, data, expires) =
             (column("session_key")?, column("session_data")?, column("expire_date")?);
@@ -113,13 +113,13 @@ impl SignIns {
     pub(super) fn new(settings: &LastLogin, databases: &Databases) -> Result<Self, String> {
         let database = databases.open(&settings.database, Access::Write);
         let dialect = database.dialect();
+        let table = database.table(&settings.table)?;
         let update = format!(
-            "UPDATE {} SET {} = {} WHERE {} {}",
-            dialect.quoted(&settings.table)?,
+            "UPDATE {table} SET {} = {} WHERE {} {}",
             dialect.quoted("last_login")?,
             as_date(dialect, 1),
             dialect.quoted(&settings.id)?,
-            dialect.is_key(&settings.table, &settings.id, 2)?,
+            dialect.is_key(&table, &settings.id, 2)?,
         );
         Ok(Self { database, update: update.into() })
     }

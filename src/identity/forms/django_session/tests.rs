@@ -37,7 +37,12 @@ impl Directory for Kim {
 
     async fn by_id(&self, _: &UserKey) -> Result<Option<Account>, DirectoryError> {
         let password = Secret::new(*self.0.lock());
-        Ok(Some(Account { identity: known().identity, active: true, password }))
+        Ok(Some(Account {
+            identity: known().identity,
+            active: true,
+            has_second_factor: false,
+            password,
+        }))
     }
 }
 

@@ -1,0 +1,41 @@
+//! `condition` of a directory or of a table of devices: what a row must have to count.
+
+use super::values;
+use crate::config::raw::{Table, Wrong};
+use crate::config::{Condition, Constant, Holds};
+
+const NULLS: [(&str, Holds); 2] = [("null", Holds::Null), ("not-null", Holds::NotNull)];
+
+/// All of them must hold.
+pub(super) fn conditions(table: &Table<'_>) -> Vec<Condition> {
+    table.tables("condition", condition)
+}
+
+fn condition(table: &Table<'_>) -> Condition {
+    table.require("column", "like column = \"deleted_at\"");
+    let column = table.text("column", values::identifier).unwrap_or_default();
+    let null = table.text("is", |text| {
+        let found = NULLS.iter().find(|(word, _)| *word == text).map(|(_, holds)| holds.clone());
+        found.ok_or_else(|| Wrong::choice(text, &NULLS.map(|(word, _)| word)))
+    });
+    let equal = table.constant("equals");
+    if let Some(Constant::Text(text)) = &equal
+        && (text.len() > 1024 || text.chars().any(char::is_control))
+    {
+        table.error("equals", Wrong::new("has a control character, or more than 1024 bytes"));
+    }
+    match (table.has("is"), table.has("equals")) {
+        (true, true) => table.error(
+            "equals",
+            Wrong::new("cannot stand beside is")
+                .help("write two conditions, both of which must hold"),
+        ),
+        (false, false) => {
+            table.require("is", "is = \"null\", is = \"not-null\", or equals = a constant")
+        }
+        _ => {}
+    }
+    // What stands in for a wrong one is never used: the error ends the reading.
+    let holds = null.or(equal.map(Holds::Equal)).unwrap_or(Holds::Null);
+    Condition { column, holds }
+}

@@ -1,0 +1,98 @@
+//! What a row must have beside the name or id that is asked for, and who has a second factor.
+//!
+//! Both are parts of the one statement that brings a user, so that known and unknown names take the same time. A table or
+//! column that is not there is trouble, and never "no condition" or "no second factor".
+
+use super::Settings;
+use crate::config::{Condition, Constant, Holds, SecondFactorTable, UserKeyColumn};
+use crate::directory::database::{Dialect, ServiceDatabase};
+
+/// ` AND ...` for each condition on the rows of `alias`; empty if there are none.
+pub(super) fn all(
+    dialect: Dialect,
+    alias: &str,
+    conditions: &[Condition],
+) -> Result<String, String> {
+    let mut sql = String::new();
+    for condition in conditions {
+        let column = format!("{alias}.{}", dialect.quoted(&condition.column)?);
+        sql.push_str(" AND ");
+        sql.push_str(&match &condition.holds {
+            Holds::Null => format!("{column} IS NULL"),
+            Holds::NotNull => format!("{column} IS NOT NULL"),
+            Holds::Equal(constant) => format!("{column} = {}", literal(dialect, constant)),
+        });
+    }
+    Ok(sql)
+}
+
+/// Whether the user `u` has a device in one of the tables.
+pub(super) fn second_factor(
+    database: &ServiceDatabase,
+    settings: &Settings,
+) -> Result<String, String> {
+    if settings.second_factors.is_empty() {
+        return Ok("0".to_owned());
+    }
+    let tables = settings.second_factors.iter().map(|table| has_device(database, settings, table));
+    Ok(format!("({})", tables.collect::<Result<Vec<_>, _>>()?.join(" OR ")))
+}
+
+fn has_device(
+    database: &ServiceDatabase,
+    settings: &Settings,
+    table: &SecondFactorTable,
+) -> Result<String, String> {
+    let dialect = database.dialect();
+    let key = match table.user_key {
+        UserKeyColumn::Id => &settings.columns.id,
+        UserKeyColumn::Username => &settings.columns.username,
+    };
+    Ok(format!(
+        "EXISTS (SELECT 1 FROM {} f WHERE f.{} = u.{}{})",
+        database.table(&table.table)?,
+        dialect.quoted(&table.user_column)?,
+        dialect.quoted(key)?,
+        all(dialect, "f", &table.conditions)?,
+    ))
+}
+
+/// A constant as SQL. It is the operator's own, and no placeholder: those are counted in the order of the text.
+fn literal(dialect: Dialect, constant: &Constant) -> String {
+    match (constant, dialect) {
+        (Constant::Flag(flag), Dialect::Postgres) => flag.to_string(),
+        (Constant::Flag(flag), Dialect::Sqlite | Dialect::MySql) => u8::from(*flag).to_string(),
+        (Constant::Number(number), _) => format!("({number})"),
+        (Constant::Text(text), Dialect::Sqlite) => format!("'{}'", text.replace('\'', "''")),
+        // Of no type yet, so that it becomes the column's. Read the same, whatever the server makes of a backslash.
+        (Constant::Text(text), Dialect::Postgres) => {
+            format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+        }
+        (Constant::Text(text), Dialect::MySql) => {
+            let digits: String = text.bytes().map(|byte| format!("{byte:02X}")).collect();
+            format!("_utf8mb4 X'{digits}'")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constant_stays_one_whatever_is_in_it() {
+        let text = |text: &str| Constant::Text(text.to_owned());
+        for (dialect, constant, sql) in [
+            (Dialect::Sqlite, Constant::Flag(true), "1"),
+            (Dialect::MySql, Constant::Flag(false), "0"),
+            (Dialect::Postgres, Constant::Flag(false), "false"),
+            (Dialect::Postgres, Constant::Number(-2), "(-2)"),
+            (Dialect::Sqlite, text("it's \\"), "'it''s \\'"),
+            (Dialect::Postgres, text("it's \\"), "E'it''s \\\\'"),
+            (Dialect::MySql, text("it's"), "_utf8mb4 X'69742773'"),
+            (Dialect::MySql, text(""), "_utf8mb4 X''"),
+        ] {
+            assert_eq!(literal(dialect, &constant), sql);
+        }
+    }
+}
