@@ -112,6 +112,8 @@ refusals! {
     GroupRequired "group_required" FORBIDDEN "You do not have permission to perform this action.";
     /// The route's service knows its users by the ids of another directory than the caller's.
     OtherDirectory "other_directory" FORBIDDEN "This service does not know your account.";
+    /// The route's service is told users' names in a header, which cannot carry this one.
+    IdentityNotCarried "identity_not_carried" FORBIDDEN "This service cannot be told your user name.";
     /// An unsafe request that the cookie authenticates came from another site.
     CrossSite "cross_site" FORBIDDEN "The request came from another site.";
 

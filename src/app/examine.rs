@@ -187,6 +187,11 @@ async fn ask(
     user: Option<&str>,
     found: &mut Option<Arc<Identity>>,
 ) -> Asked {
+    match directory.missing().await {
+        Err(error) => return Asked::Fails(error.to_string()),
+        Ok(missing) if !missing.is_empty() => return Asked::Fails(missing.join("; ")),
+        Ok(_) => {}
+    }
     // An unknown name is a look-up like any other.
     match directory.find(user.unwrap_or_default()).await {
         Err(error) => Asked::Fails(error.to_string()),

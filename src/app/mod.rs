@@ -193,6 +193,13 @@ pub fn run(config: Config) -> Result<(), StartError> {
 /// keeps nothing from starting.
 async fn ask_once(directories: Vec<Arc<dyn Directory>>) {
     for directory in directories.iter().filter(|directory| !directory.checks_passwords()) {
+        for missing in directory.missing().await.unwrap_or_default() {
+            tracing::warn!(
+                directory = directory.name(),
+                missing,
+                "a directory lacks something in its database"
+            );
+        }
         if let Err(error) = directory.find("").await {
             tracing::warn!(%error, "a directory cannot be asked; its users cannot sign in yet");
         }

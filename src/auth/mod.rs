@@ -26,6 +26,7 @@ mod sign_in;
 mod take_over;
 #[cfg(test)]
 pub(crate) mod testkit;
+mod upgrade;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //!
 //! Directories do not call: an operator disables a user or takes a group away in Django's admin, and the gateway learns
 //! it here, at most `directory.recheck` later. Another password, an inactive or a missing user ends sessions, as Django
-//! ends its own; another name or group is put into the session and seen by the next request. A directory that cannot be
+//! ends its own (but see `auth::upgrade`); another name or group is put into the session and seen by the next request. A directory that cannot be
 //! asked changes nothing: sessions outlive it. One that checks passwords itself cannot be asked about anybody, so its
 //! users stay as they were when they signed in.
 
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Auth;
+use super::upgrade::Upgrades;
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::directory::{Account, Directory};
@@ -23,12 +24,13 @@ pub struct Watched {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) every: Duration,
     asked_at: AtomicU64,
+    pub(super) upgrades: Upgrades,
 }
 
 impl Watched {
     /// `every` is the directory's `recheck`.
     pub fn new(directory: Arc<dyn Directory>, every: Duration) -> Self {
-        Self { directory, every, asked_at: AtomicU64::new(0) }
+        Self { directory, every, asked_at: AtomicU64::new(0), upgrades: Upgrades::default() }
     }
 
     /// The same directory, for somebody who asks at a pace of their own.
@@ -72,6 +74,11 @@ impl Auth {
             let user = session.identity.load().key.clone();
             by_user.entry(user).or_default().push(session);
         }
+        for watched in due.iter().filter(|watched| watched.directory.keeps_at_upgrade()) {
+            let is_theirs = |user: &&UserKey| *user.directory == *watched.directory.name();
+            let users = by_user.keys().filter(is_theirs).map(|user| Arc::clone(&user.id));
+            watched.upgrades.keep(&users.collect());
+        }
         for (user, sessions) in by_user {
             let configured =
                 self.directories.iter().any(|watched| watched.directory.name() == &*user.directory);
@@ -86,7 +93,8 @@ impl Auth {
             };
             match watched.directory.by_id(&user).await {
                 Ok(Some(account)) if account.active => {
-                    self.compare(&account, &sessions, now, happened).await;
+                    watched.upgrades.note(&*watched.directory, &account);
+                    self.compare(watched, &account, &sessions, now, happened).await;
                 }
                 Ok(_) => self.end_changed(Which::User(user), now, happened).await,
                 Err(error) => {
@@ -99,13 +107,14 @@ impl Auth {
 
     async fn compare(
         &self,
+        watched: &Watched,
         account: &Account,
         sessions: &[Arc<Session>],
         now: Timestamp,
         happened: &mut Vec<What>,
     ) {
         for session in sessions {
-            if session.password_mark != account.password_mark() {
+            if !watched.upgrades.is_of(account, session.password_mark) {
                 self.end_changed(Which::Session(session.id.clone()), now, happened).await;
             } else if **session.identity.load() != *account.identity {
                 session.identity.store(Arc::clone(&account.identity));

@@ -228,6 +228,10 @@ impl Auth {
             kept,
         };
         let session = self.sessions.create(new).await.map_err(super::store_failed)?;
+        let theirs = |one: &&Watched| one.directory.name() == &*user.identity.key.directory;
+        if let Some(watched) = self.directories.iter().find(theirs) {
+            watched.upgrades.note(&*watched.directory, user);
+        }
         let tokens = match refresh {
             Some(refresh) => {
                 let (access, access_expires_in) = self.issue_access(&session, at)?;

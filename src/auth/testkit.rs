@@ -23,7 +23,7 @@ use crate::clock::Timestamp;
 use crate::config::{Algorithm, Issues, Login, Rotation, SessionSettings, Tokens};
 use crate::directory::password::PasswordPool;
 use crate::directory::{Account, Directory, DirectoryError};
-use crate::django::hashers::{Algorithm as HashAlgorithm, dummy_like};
+use crate::django::hashers::{Algorithm as HashAlgorithm, dummy_like, looks_upgraded};
 use crate::event::What;
 use crate::secret::{Digest, Secret};
 use crate::store::memory::Memory;
@@ -120,6 +120,7 @@ pub(crate) struct FakeDirectory {
     name: &'static str,
     pub(crate) accounts: Mutex<Vec<Account>>,
     pub(crate) is_down: AtomicBool,
+    pub(crate) keeps_at_upgrade: AtomicBool,
 }
 
 /// Cookies of no session.
@@ -215,7 +216,12 @@ impl Kit {
 
 impl FakeDirectory {
     pub(crate) fn new(name: &'static str, accounts: Vec<Account>) -> Arc<Self> {
-        Arc::new(Self { name, accounts: Mutex::new(accounts), is_down: AtomicBool::new(false) })
+        Arc::new(Self {
+            name,
+            accounts: Mutex::new(accounts),
+            is_down: AtomicBool::new(false),
+            keeps_at_upgrade: AtomicBool::new(false),
+        })
     }
 
     fn first(&self, is: impl Fn(&Account) -> bool) -> Result<Option<Account>, DirectoryError> {
@@ -239,10 +245,15 @@ pub(crate) fn account(id: &str, name: &str, password: &str) -> Account {
 
 /// PBKDF2 with one round.
 pub(crate) fn cheap(password: &str) -> Secret {
+    hashed(password, NonZeroU32::MIN, "salt")
+}
+
+/// PBKDF2.
+pub(crate) fn hashed(password: &str, rounds: NonZeroU32, salt: &str) -> Secret {
     let mut digest = [0; 32];
-    let once = NonZeroU32::MIN;
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, once, b"salt", password.as_bytes(), &mut digest);
-    Secret::new(format!("pbkdf2_sha256$1$salt${}", STANDARD.encode(digest)))
+    let (salted, password) = (salt.as_bytes(), password.as_bytes());
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salted, password, &mut digest);
+    Secret::new(format!("pbkdf2_sha256${rounds}${salt}${}", STANDARD.encode(digest)))
 }
 
 #[async_trait]
@@ -257,6 +268,15 @@ impl Directory for FakeDirectory {
 
     fn decoy(&self) -> Secret {
         Secret::new(dummy_like(cheap("anything").expose()))
+    }
+
+    fn keeps_at_upgrade(&self) -> bool {
+        self.keeps_at_upgrade.load(Ordering::SeqCst)
+    }
+
+    fn is_upgrade(&self, before: &Secret, now: &Secret) -> bool {
+        let preferred = HashAlgorithm::Pbkdf2Sha256;
+        self.keeps_at_upgrade() && looks_upgraded(before.expose(), now.expose(), preferred)
     }
 
     async fn find(&self, name: &str) -> Result<Option<Account>, DirectoryError> {

@@ -201,6 +201,7 @@ impl DjangoDirectory {
             username_case: UsernameCase::Exact,
             conditions: Vec::new(),
             second_factors: Vec::new(),
+            danger_keep_at_password_upgrade: false,
             hashers: hashers::Algorithm::DEFAULT.iter().map(|one| one.name().to_owned()).collect(),
         }
     }

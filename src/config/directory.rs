@@ -48,6 +48,8 @@ pub struct DjangoDirectory {
     pub conditions: Vec<Condition>,
     /// Where the service keeps second factors (`directory.second_factor`).
     pub second_factors: Vec<SecondFactorTable>,
+    /// Is a password that looks as if only its hash had been made stronger taken for the one before?
+    pub danger_keep_at_password_upgrade: bool,
     /// Names of the hashers whose passwords are accepted: those of [`crate::django::hashers::Algorithm`].
     pub hashers: Vec<String>,
 }

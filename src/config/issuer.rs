@@ -46,6 +46,8 @@ pub struct IssuerSignature {
     pub key: IssuerKey,
     /// How far clocks may differ.
     pub leeway: Duration,
+    /// Take `sub` and `jti` that are numbers.
+    pub numeric_ids: bool,
     /// Take a shared secret that can be guessed.
     pub danger_weak_key: bool,
 }

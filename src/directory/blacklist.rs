@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::DirectoryError;
-use super::database::{ServiceDatabase, Statement};
+use super::database::{Needed, ServiceDatabase, Statement};
 
 /// Every refresh token that was issued.
 const OUTSTANDING: &str = "token_blacklist_outstandingtoken";
@@ -35,6 +35,16 @@ impl TokenBlacklist {
             dialect.placeholder(1),
         );
         Ok(Self { name: name.to_owned(), database, sql: sql.into() })
+    }
+
+    /// What is missing of its tables.
+    ///
+    /// # Errors
+    /// Why that cannot be asked.
+    pub async fn missing(&self) -> Result<Vec<String>, String> {
+        let needed =
+            [Needed::new(OUTSTANDING, ["id", "jti"]), Needed::new(BLACKLISTED, ["token_id"])];
+        self.database.missing(&needed).await
     }
 
     /// Whether the token with this `jti` was taken back.

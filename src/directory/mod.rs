@@ -109,6 +109,22 @@ pub trait Directory: Send + Sync {
     /// The user with this id. `None`: they are gone.
     async fn by_id(&self, user: &UserKey) -> Result<Option<Account>, DirectoryError>;
 
+    /// Is a user's stored password taken for the one before, written anew at a higher cost, when it looks like that? A change
+    /// may look the same, so it is the operator who says so.
+    fn keeps_at_upgrade(&self) -> bool {
+        false
+    }
+
+    /// Whether it is, where [`Self::keeps_at_upgrade`].
+    fn is_upgrade(&self, _before: &Secret, _now: &Secret) -> bool {
+        false
+    }
+
+    /// What is missing of all that it reads, a line each: at the start and for `check`.
+    async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
+        Ok(Vec::new())
+    }
+
     /// Does it check passwords itself? Then [`Self::sign_in`] is asked, and the look-ups above fail.
     fn checks_passwords(&self) -> bool {
         false

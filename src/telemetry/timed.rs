@@ -187,6 +187,18 @@ impl<D: Directory + ?Sized> Directory for TimedDirectory<D> {
         self.timed(self.directory.by_id(user)).await
     }
 
+    async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
+        self.directory.missing().await
+    }
+
+    fn keeps_at_upgrade(&self) -> bool {
+        self.directory.keeps_at_upgrade()
+    }
+
+    fn is_upgrade(&self, before: &Secret, now: &Secret) -> bool {
+        self.directory.is_upgrade(before, now)
+    }
+
     fn checks_passwords(&self) -> bool {
         self.directory.checks_passwords()
     }

@@ -14,11 +14,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::key::{IssuerKeyError, Problem};
-use super::{Asked, Judged, Noted, Password};
+use super::{Asked, Judged, Noted, Password, all_there};
 use crate::clock::Timestamp;
 use crate::config::{DjangoSessionIssuer, IssuerSettings, SessionEngine};
 use crate::directory::cache::ServiceCache;
-use crate::directory::database::{Access, Databases, Dialect, ServiceDatabase, Statement};
+use crate::directory::database::{Access, Databases, Dialect, Needed, ServiceDatabase, Statement};
 use crate::directory::private_file;
 use crate::django::session::{self, Login, Unreadable};
 use crate::django::signing::SecretKeys;
@@ -37,7 +37,7 @@ pub(super) struct DjangoSessions {
 }
 
 enum Kept {
-    Rows { database: Arc<ServiceDatabase>, select: Arc<str> },
+    Rows { database: Arc<ServiceDatabase>, select: Arc<str>, table: String },
     Cache { cache: ServiceCache, before_key: String },
     Cookie,
 }
@@ -66,7 +66,7 @@ impl DjangoSessions {
                 let database = databases.open(database, Access::Read);
                 let select =
                     select(&database, table).map_err(|why| problem(Problem::Database(why)))?;
-                Kept::Rows { database, select }
+                Kept::Rows { database, select, table: table.clone() }
             }
             SessionEngine::Cache(cache) => Kept::Cache {
                 before_key: format!(
@@ -87,7 +87,7 @@ impl DjangoSessions {
 
     async fn find(&self, cookie: &str, at: Timestamp) -> Result<Found, IssuedRefusal> {
         match &self.kept {
-            Kept::Rows { database, select } => {
+            Kept::Rows { database, select, .. } => {
                 let key = session_key(cookie)?.to_owned();
                 let statement = Statement { sql: Arc::clone(select), parameters: vec![key] };
                 let rows = database.ask(vec![statement]).await.map_err(unavailable)?;
@@ -151,7 +151,9 @@ impl Asked for DjangoSessions {
 
     async fn try_out(&self) -> Result<(), String> {
         match &self.kept {
-            Kept::Rows { database, select } => {
+            Kept::Rows { database, select, table } => {
+                let columns = ["session_key", "session_data", "expire_date"];
+                all_there(database.missing(&[Needed::new(table, columns)]).await?)?;
                 let parameters = vec![String::new()];
                 let statement = Statement { sql: Arc::clone(select), parameters };
                 database.ask(vec![statement]).await.map(drop)

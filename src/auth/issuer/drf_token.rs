@@ -15,10 +15,10 @@ use async_trait::async_trait;
 
 use super::django_session::{as_seconds, seconds};
 use super::key::{IssuerKeyError, Problem};
-use super::{Asked, Judged, Password};
+use super::{Asked, Judged, Password, all_there};
 use crate::clock::Timestamp;
 use crate::config::{Database, IssuerSettings};
-use crate::directory::database::{Access, Databases, ServiceDatabase, Statement};
+use crate::directory::database::{Access, Databases, Needed, ServiceDatabase, Statement};
 use crate::event::IssuedRefusal;
 
 /// No column of keys is longer: Django's own takes 40 characters.
@@ -28,6 +28,7 @@ const MAX_KEY: usize = 1024;
 pub(super) struct DrfTokens {
     database: Arc<ServiceDatabase>,
     select: Arc<str>,
+    table: String,
 }
 
 impl DrfTokens {
@@ -40,7 +41,7 @@ impl DrfTokens {
         let database = databases.open(database, Access::Read);
         let select = select(&database, table)
             .map_err(|why| IssuerKeyError::of(settings, Problem::Database(why)))?;
-        Ok(Self { database, select })
+        Ok(Self { database, select, table: table.to_owned() })
     }
 }
 
@@ -72,6 +73,8 @@ impl Asked for DrfTokens {
     }
 
     async fn try_out(&self) -> Result<(), String> {
+        let needed = Needed::new(&self.table, ["key", "user_id", "created"]);
+        all_there(self.database.missing(&[needed]).await?)?;
         let statement =
             Statement { sql: Arc::clone(&self.select), parameters: vec![String::new()] };
         self.database.ask(vec![statement]).await.map(drop)

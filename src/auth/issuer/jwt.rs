@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{Issuer, Judged, Password, Said};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
-use crate::django::jws::{NotAccepted, VerifyingKey};
+use crate::config::IssuerSignature;
+use crate::django::jws::{Expected, NotAccepted, VerifyingKey};
 use crate::django::simplejwt::verify_hand_made;
 
 /// A service that makes its tokens by hand.
@@ -13,19 +14,29 @@ pub(super) struct HandMade {
     key: VerifyingKey,
     claim: String,
     max_age: Duration,
-    leeway: Duration,
+    expected: Expected,
 }
 
 impl HandMade {
-    pub(super) fn new(key: VerifyingKey, claim: &str, max_age: Duration, leeway: Duration) -> Self {
-        Self { key, claim: claim.to_owned(), max_age, leeway }
+    pub(super) fn new(
+        key: VerifyingKey,
+        claim: &str,
+        max_age: Duration,
+        signature: &IssuerSignature,
+    ) -> Self {
+        let expected = Expected {
+            leeway: signature.leeway,
+            takes_numeric_ids: signature.numeric_ids,
+            ..Expected::default()
+        };
+        Self { key, claim: claim.to_owned(), max_age, expected }
     }
 }
 
 impl Issuer for HandMade {
     fn judge(&self, token: &str, at: Timestamp) -> Result<Said, NotAccepted> {
-        let made = verify_hand_made(&self.key, &self.claim, self.leeway, token, at)?;
-        let expires_at = made.expires_at.map(|end| end.plus(self.leeway));
+        let made = verify_hand_made(&self.key, &self.claim, &self.expected, token, at)?;
+        let expires_at = made.expires_at.map(|end| end.plus(self.expected.leeway));
         if let Some(session) = made.session {
             let session = SessionId::new(&session);
             return Ok(Said::Session { session, user: made.user, expires_at });

@@ -105,6 +105,7 @@ mod tests {
             algorithm: Algorithm::Hs256,
             key: IssuerKey::Private(file),
             leeway: Duration::ZERO,
+            numeric_ids: false,
             danger_weak_key: false,
         };
         let (claim, max_age) = ("id".into(), Duration::from_secs(86_400));

@@ -253,7 +253,7 @@ fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerK
         }
         IssuerKind::Jwt { signature, claim, max_age, .. } => {
             let key = key::read(settings, signature)?;
-            Way::Said(Box::new(jwt::HandMade::new(key, claim, *max_age, signature.leeway)))
+            Way::Said(Box::new(jwt::HandMade::new(key, claim, *max_age, signature)))
         }
         IssuerKind::DjangoSession(kind) => {
             Way::Asked(Box::new(DjangoSessions::open(settings, kind, databases)?))
@@ -271,9 +271,13 @@ fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerK
 /// Why not.
 pub fn read_keys(settings: &IssuerSettings, databases: &Databases) -> Result<(), String> {
     open(settings, databases).map_err(|error| error.to_string())?;
-    // Not asked, only known to be used.
-    drop(blacklist(settings, databases));
-    take_over(settings).map(drop).map_err(|error| error.to_string())
+    take_over(settings).map_err(|error| error.to_string())?;
+    blacklist(settings, databases).map(drop).map_err(|error| error.to_string())
+}
+
+/// Nothing is missing, or all that is.
+fn all_there(missing: Vec<String>) -> Result<(), String> {
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
 }
 
 /// Can it be used: its key, and what it asks a service about?
@@ -287,6 +291,8 @@ pub async fn try_out(settings: &IssuerSettings, databases: &Databases) -> Result
     }
     let blacklist = blacklist(settings, databases).map_err(|error| error.to_string())?;
     if let Some(blacklist) = blacklist {
+        let named = |error: String| format!("the issuer {}: its blacklist: {error}", settings.name);
+        all_there(blacklist.missing().await.map_err(named)?).map_err(named)?;
         let named = |error| format!("the issuer {}: its blacklist: {error}", settings.name);
         blacklist.holds("").await.map_err(named)?;
     }

@@ -24,6 +24,7 @@ impl SimpleJwt {
                 audience: settings.audience.clone(),
                 issuer: settings.issuer.clone(),
                 leeway: settings.signature.leeway,
+                takes_numeric_ids: settings.signature.numeric_ids,
             },
         };
         Self { key, rules, check_revoke_token: settings.check_revoke_token }

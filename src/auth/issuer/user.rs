@@ -137,8 +137,10 @@ impl User {
             Ok(account) => {
                 let known = account.map(|account| Arc::new(Known::of(account, at)));
                 self.asked_at.store(at.as_millis(), Ordering::Relaxed);
-                let changed =
-                    |known: &Known, before: &Known| known.password_mark != before.password_mark;
+                let changed = |known: &Known, before: &Known| {
+                    known.password_mark != before.password_mark
+                        && !directory.directory.is_upgrade(&before.password, &known.password)
+                };
                 let is_active = known.as_ref().is_some_and(|known| known.active);
                 if let Some(before) = before {
                     let mut owed = self.owed.lock();

@@ -1,8 +1,9 @@
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::auth::testkit::{Kit, NOW, cheap};
+use crate::auth::testkit::{Kit, NOW, cheap, hashed};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::directory::Account;
 use crate::event::{EndReason, What};
@@ -33,6 +34,33 @@ async fn a_user_who_may_no_longer_sign_in_is_signed_out() {
     assert!(is_an_end(&happened) && !lives, "another password");
     let (_, happened, lives) = after(|_| {}).await;
     assert!(happened.is_empty() && lives, "nothing has changed");
+}
+
+#[tokio::test]
+async fn an_upgraded_hash_ends_sessions_unless_the_operator_keeps_them() {
+    let rounds = |rounds: u32| NonZeroU32::new(rounds).unwrap();
+    for keeps in [false, true] {
+        let kit = Kit::new();
+        kit.directory.keeps_at_upgrade.store(keeps, Ordering::SeqCst);
+        let session = kit.signed_in().await.session;
+        let mut minute = 0;
+        let mut sees = async |password| {
+            kit.directory.accounts.lock()[0].password = password;
+            minute += 1;
+            kit.auth.recheck(NOW.plus(Duration::from_secs(60 * minute)), &mut Vec::new()).await;
+            session.is_live(NOW)
+        };
+        assert_eq!(sees(hashed("right", rounds(2), "newsalt")).await, keeps, "once");
+        assert_eq!(sees(hashed("right", rounds(3), "newersalt")).await, keeps, "and again");
+        // Another row of the same cost is no upgrade, whatever came before.
+        assert!(!sees(hashed("right", rounds(3), "othersalt")).await, "a change");
+    }
+    let kit = Kit::new();
+    kit.directory.keeps_at_upgrade.store(true, Ordering::SeqCst);
+    let session = kit.signed_in().await.session;
+    kit.directory.accounts.lock()[0].password = cheap("another");
+    kit.auth.recheck(NOW, &mut Vec::new()).await;
+    assert!(!session.is_live(NOW), "a change of a hash that is up to date");
 }
 
 #[tokio::test]

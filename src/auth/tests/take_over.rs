@@ -64,6 +64,7 @@ fn simplejwt(key: std::path::PathBuf) -> IssuerKind {
             algorithm: Algorithm::Hs256,
             key: IssuerKey::Private(key),
             leeway: Duration::ZERO,
+            numeric_ids: false,
             danger_weak_key: false,
         },
         token_types: vec![TokenType::Access],

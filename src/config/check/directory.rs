@@ -22,7 +22,8 @@ enum Kind {
 const KINDS: [(&str, Kind); 3] =
     [("file", Kind::File), ("django", Kind::Django), ("http", Kind::Http)];
 const FILE_KEYS: [&str; 1] = ["path"];
-const DJANGO_KEYS: [&str; 8] = [
+const DJANGO_KEYS: [&str; 9] = [
+    "danger_keep_at_password_upgrade",
     "database",
     "user_table",
     "columns",
@@ -152,6 +153,9 @@ fn django(table: &Table<'_>) -> DjangoDirectory {
             .unwrap_or(default.username_case),
         conditions: conditions(table),
         second_factors: table.tables("second_factor", second_factor),
+        danger_keep_at_password_upgrade: table
+            .flag("danger_keep_at_password_upgrade")
+            .unwrap_or_default(),
         hashers: hasher_names(table).unwrap_or(default.hashers),
         database: default.database,
     }

@@ -32,13 +32,14 @@ const KINDS: [(&str, Kind); 5] = [
 const REFUSALS: [(&str, Refusals); 2] = [("gateway", Refusals::Gateway), ("jwt", Refusals::Jwt)];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 28] = [
+const KEYS: [(&str, &[&str]); 29] = [
     ("header", &["simplejwt", "jwt", "drf-token"]),
     ("schemes", &["simplejwt", "jwt", "drf-token"]),
     ("algorithm", &["simplejwt", "jwt"]),
     ("key_file", &["simplejwt", "jwt", "django-session"]),
     ("public_key_file", &["simplejwt", "jwt"]),
     ("leeway", &["simplejwt", "jwt"]),
+    ("numeric_ids", &["simplejwt", "jwt"]),
     ("danger_weak_key", &["simplejwt", "jwt"]),
     ("token_types", &["simplejwt"]),
     ("user_id_claim", &["simplejwt"]),
@@ -222,7 +223,8 @@ fn signature(table: &Table<'_>) -> IssuerSignature {
                 .help("give the service a SECRET_KEY of 50 random characters"),
         );
     }
-    IssuerSignature { algorithm, key, leeway, danger_weak_key }
+    let numeric_ids = table.flag("numeric_ids").unwrap_or(false);
+    IssuerSignature { algorithm, key, leeway, numeric_ids, danger_weak_key }
 }
 
 fn simplejwt(

@@ -117,6 +117,7 @@ hashers = ["argon2"]
 columns.username = "email"
 columns.is_staff = ""
 username_case = "fold"
+danger_keep_at_password_upgrade = true
 condition = [{ column = "deleted_at", is = "null" }, { column = "is_deleted", equals = false }]
 [[directory.second_factor]]
 table = "otp_totp_totpdevice"
@@ -363,6 +364,7 @@ fn credentials() {
                         holds: Holds::Equal(Constant::Text("totp".into())),
                     }],
                 }],
+                danger_keep_at_password_upgrade: true,
                 hashers: texts(&["argon2"]),
             })),
         }]

@@ -24,8 +24,11 @@ use self::sqlite::Sqlite;
 use super::private_file;
 use crate::config::{Database, Engine};
 
+mod needs;
 mod server;
 mod sqlite;
+
+pub use self::needs::Needed;
 
 /// One row: a text for each column.
 pub type Texts = Vec<Option<String>>;

@@ -3,6 +3,8 @@
 //! A file that is missing, locked for longer than the wait, or shaped otherwise is trouble. A file that was replaced is
 //! opened anew. None is ever made.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -104,7 +106,10 @@ impl Inner {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Trouble>,
     ) -> Result<T, String> {
-        let failed = |reason: String| format!("{}: {reason}", self.path.display());
+        let failed = |reason: String| {
+            let why = self.why_not_shared(&reason).unwrap_or_default();
+            format!("{}: {reason}{why}", self.path.display())
+        };
         let opened = self.take().map_err(failed)?;
         let result = work(&opened.connection).map_err(|trouble| failed(trouble.to_string()));
         // After trouble the connection is closed: the next statement starts from nothing.
@@ -112,6 +117,21 @@ impl Inner {
             self.idle.lock().push(opened);
         }
         result
+    }
+
+    /// Who reads a file in WAL mode writes beside it: into its index, which all share, and which the first one makes. Without
+    /// the right to do so, SQLite says no more than that it cannot open the file.
+    fn why_not_shared(&self, reason: &str) -> Option<String> {
+        let is_of_rights = reason.contains("unable to open") || reason.contains("readonly");
+        if !is_of_rights || !is_in_wal_mode(&self.path) {
+            return None;
+        }
+        let path = self.path.display();
+        Some(format!(
+            " (it is in WAL mode, so its readers must be able to make and to write {path}-shm and {path}-wal: give the \
+             gateway's user a group that may write the file and its folder, or have the service leave WAL mode, \
+             PRAGMA journal_mode = DELETE)"
+        ))
     }
 
     /// A connection to the file that is there now.
@@ -140,6 +160,13 @@ impl Inner {
         };
         Ok(Opened { connection: open().map_err(|error| error.to_string())?, file })
     }
+}
+
+/// Bytes 18 and 19 of a database's header say how it is written and read (fileformat2, section 1.3).
+fn is_in_wal_mode(path: &Path) -> bool {
+    let mut header = [0; 20];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    read.is_ok() && header.ends_with(&[2, 2])
 }
 
 fn rows(connection: &Connection, statement: &Statement) -> Result<Vec<Texts>, Trouble> {

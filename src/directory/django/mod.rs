@@ -28,9 +28,9 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use super::{Account, Directory, DirectoryError};
 use crate::caller::UserKey;
-use crate::config::{DjangoDirectory as Settings, UsernameCase};
-use crate::directory::database::{Dialect, ServiceDatabase, Statement};
-use crate::django::hashers::{Algorithm, DEFAULT_DUMMY, dummy_like};
+use crate::config::{Condition, DjangoDirectory as Settings, UsernameCase};
+use crate::directory::database::{Dialect, Needed, ServiceDatabase, Statement};
+use crate::django::hashers::{Algorithm, DEFAULT_DUMMY, dummy_like, looks_upgraded};
 use crate::secret::Secret;
 
 mod conditions;
@@ -50,6 +50,8 @@ pub struct DjangoDirectory {
     username_case: UsernameCase,
     ask_type: AskType,
     spelling: OnceLock<Spelling>,
+    keeps_at_upgrade: bool,
+    needed: Vec<Needed>,
     hashers: Arc<[Algorithm]>,
     /// The newest usable password that was seen, and its decoy.
     decoy: ArcSwap<(String, Secret)>,
@@ -85,6 +87,8 @@ impl DjangoDirectory {
             username_case: settings.username_case,
             ask_type,
             spelling: OnceLock::new(),
+            keeps_at_upgrade: settings.danger_keep_at_password_upgrade,
+            needed: needed(settings),
             hashers,
             decoy,
         })
@@ -144,6 +148,21 @@ impl Directory for DjangoDirectory {
         self.decoy.load().1.clone()
     }
 
+    async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
+        self.database.missing(&self.needed).await.map_err(|error| self.failed(error))
+    }
+
+    fn keeps_at_upgrade(&self) -> bool {
+        self.keeps_at_upgrade
+    }
+
+    fn is_upgrade(&self, before: &Secret, now: &Secret) -> bool {
+        // The first is the one that Django upgrades to.
+        let preferred = self.hashers.first();
+        self.keeps_at_upgrade
+            && preferred.is_some_and(|one| looks_upgraded(before.expose(), now.expose(), *one))
+    }
+
     fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {
         // Django leaves a longer one as it is, and has nobody of that name.
         if name.is_ascii() || name.chars().count() > LONGEST_TYPED {
@@ -188,6 +207,37 @@ impl Directory for DjangoDirectory {
         // What the database's own idea of equality lets through ("07" for 7) is somebody else.
         self.only(rows, spelling, |row| row.id == *id)
     }
+}
+
+/// Every table that is read, with its columns.
+fn needed(settings: &Settings) -> Vec<Needed> {
+    let of = |conditions: &[Condition]| -> Vec<String> {
+        conditions.iter().map(|condition| condition.column.clone()).collect()
+    };
+    let columns = &settings.columns;
+    let conditions = of(&settings.conditions);
+    let own = [
+        &columns.id,
+        &columns.username,
+        &columns.password,
+        &columns.is_active,
+        &columns.is_staff,
+        &columns.is_superuser,
+        &columns.email,
+    ];
+    let own = own.into_iter().chain(&conditions).map(String::as_str);
+    let mut needed = vec![Needed::new(&settings.user_table, own)];
+    if let Some(groups) = &settings.groups {
+        needed.push(Needed::new(&groups.group_table, ["id", "name"]));
+        let both = [groups.user_column.as_str(), &groups.group_column];
+        needed.push(Needed::new(&groups.membership_table, both));
+    }
+    for factor in &settings.second_factors {
+        let conditions = of(&factor.conditions);
+        let columns = std::iter::once(&factor.user_column).chain(&conditions);
+        needed.push(Needed::new(&factor.table, columns.map(String::as_str)));
+    }
+    needed
 }
 
 /// The longest name that Django's form normalises, where the user model says nothing else.

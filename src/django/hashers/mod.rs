@@ -37,11 +37,13 @@ mod dummy;
 mod encoded;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use subtle::ConstantTimeEq;
 
 pub use dummy::{DEFAULT_DUMMY, dummy_like};
 pub use encoded::{Encoded, Hashed, Malformed};
+pub use upgrade::looks_upgraded;
 
 /// A password hasher of Django's, named as in the first field of the rows that it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -73,6 +73,8 @@ pub struct Expected {
     pub issuer: Option<String>,
     /// How far clocks may differ.
     pub leeway: Duration,
+    /// May `sub` and `jti` be numbers, as before PyJWT 2.10?
+    pub takes_numeric_ids: bool,
 }
 
 /// Claims whose signature has been verified.
@@ -170,8 +172,12 @@ impl Claims {
         if !expected.audience.is_empty() && !self.get("aud").is_some_and(is_meant) {
             return Err(NotAccepted::BadClaim);
         }
+        // PyJWT looks at these since 2.10.
         let is_text = |name| self.get(name).is_none_or(Value::is_string);
-        if is_text("sub") && is_text("jti") { Ok(()) } else { Err(NotAccepted::BadClaim) }
+        match expected.takes_numeric_ids || (is_text("sub") && is_text("jti")) {
+            true => Ok(()),
+            false => Err(NotAccepted::BadClaim),
+        }
     }
 
     /// A claim that is a NumericDate; a fraction of a second is cut off.
@@ -183,7 +189,13 @@ impl Claims {
     /// In milliseconds, cut to a second.
     fn time(&self, name: &str) -> Result<Option<i64>, NotAccepted> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        let seconds = match (value.as_i64(), value.as_f64()) {
+        // PyJWT takes whatever Python's `int` does.
+        let whole = match value {
+            Value::String(text) => Some(whole_number(text).ok_or(NotAccepted::BadClaim)?),
+            Value::Bool(flag) => Some(i64::from(*flag)),
+            number => number.as_i64(),
+        };
+        let seconds = match (whole, value.as_f64()) {
             (Some(whole), _) => whole,
             #[expect(clippy::cast_possible_truncation, reason = "cutting off is what is asked for")]
             (None, Some(fraction)) if fraction.abs() < 1e15 => fraction as i64,
@@ -207,8 +219,31 @@ impl Claims {
 
     /// The token's own id.
     pub(super) fn token_id(&self) -> Option<String> {
-        self.get("jti").and_then(Value::as_str).filter(|id| !id.is_empty()).map(str::to_owned)
+        match self.get("jti")? {
+            Value::String(id) => (!id.is_empty()).then(|| id.clone()),
+            Value::Number(id) if id.is_i64() || id.is_u64() => Some(id.to_string()),
+            _ => None,
+        }
     }
+
+    /// Is it a number as JSON has it, and no text of one?
+    pub(super) fn is_number(&self, name: &str) -> bool {
+        self.get(name).is_some_and(Value::is_number)
+    }
+}
+
+/// A whole number as Python reads it: white space around it, a sign, and underscores between digits.
+fn whole_number(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let is_one = !digits.is_empty()
+        && digits
+            .split('_')
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    if !is_one {
+        return None;
+    }
+    text.replace('_', "").parse().ok()
 }
 
 fn object(part: &str) -> Result<Map<String, Value>, NotAccepted> {

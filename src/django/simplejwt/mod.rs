@@ -136,6 +136,10 @@ pub fn verify(
     let claims = jws::open(key, token)?;
     claims.check(&rules.expected, at)?;
     let expires_at = claims.date("exp")?.ok_or(NotAccepted::NoExpiry)?;
+    // SimpleJWT reads it once more, as the number that it writes: with a text it fails.
+    if !claims.is_number("exp") {
+        return Err(NotAccepted::BadClaim);
+    }
     let token_id = claims.token_id().ok_or(NotAccepted::NoTokenId)?;
     let found = claims.get("token_type").and_then(Value::as_str).ok_or(NotAccepted::WrongType)?;
     let is_accepted = |accepted: &&TokenType| accepted.name() == found;
@@ -158,12 +162,12 @@ pub fn verify(
 pub fn verify_hand_made(
     key: &VerifyingKey,
     claim: &str,
-    leeway: std::time::Duration,
+    expected: &Expected,
     token: &str,
     at: Timestamp,
 ) -> Result<HandMade, NotAccepted> {
     let claims = jws::open(key, token)?;
-    claims.check(&Expected { leeway, ..Expected::default() }, at)?;
+    claims.check(expected, at)?;
     // PyJWT refuses a token for somebody where nobody said who is asking.
     if claims.get("aud").is_some_and(|audience| !audience.is_null()) {
         return Err(NotAccepted::BadClaim);

@@ -298,7 +298,7 @@ impl Form {
             return Err(Refusal::OtherDirectory);
         }
         match &self.made {
-            Made::RemoteUser(form) => given.headers.push(form.field(known)),
+            Made::RemoteUser(form) => given.headers.push(form.field(known)?),
             Made::Minted(form) => {
                 given.headers.push(form.field(known, self.directory.as_deref(), at).await?);
             }

@@ -2,11 +2,15 @@
 //!
 //! Django's `RemoteUserMiddleware` reads `REMOTE_USER`, which no proxy can set; a subclass with
 //! `header = "HTTP_REMOTE_USER"` reads this one. That middleware makes an account for a name that it does not know.
+//!
+//! So the name must arrive as it is. WSGI reads the bytes of a header as Latin-1, and nobody decodes `%C3%A9`: whose name has
+//! letters beyond ASCII, a `%` or blanks at an end would be somebody new, and is refused.
 
 use http::header::{HeaderName, HeaderValue};
 
 use crate::caller::Known;
 use crate::config::{self, UserValue};
+use crate::refusal::Refusal;
 use crate::wire::header_value;
 
 pub(super) struct RemoteUser {
@@ -25,11 +29,21 @@ impl RemoteUser {
         &self.header
     }
 
-    pub(super) fn field(&self, known: &Known) -> (HeaderName, HeaderValue) {
+    pub(super) fn field(&self, known: &Known) -> Result<(HeaderName, HeaderValue), Refusal> {
         let text = match self.value {
             UserValue::Name => known.identity.name.as_str(),
             UserValue::Id => &known.identity.key.id,
         };
-        (self.header.clone(), header_value::value(text))
+        let value = header_value::value(text);
+        if value.as_bytes() != text.as_bytes() {
+            tracing::warn!(
+                user = %known.identity.key,
+                header = self.header.as_str(),
+                "a header cannot carry this user's name through WSGI, and the service would make a new user: \
+                 write value = \"id\" in the form, or use another form"
+            );
+            return Err(Refusal::IdentityNotCarried);
+        }
+        Ok((self.header.clone(), value))
     }
 }

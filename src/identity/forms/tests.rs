@@ -120,6 +120,32 @@ const TWO: &str = "[[identity.form]]\nname = \"by-name\"\nkind = \"remote-user\"
                    header = \"X-Remote-User\"\ndirectory = \"django\"\n";
 
 #[tokio::test]
+async fn a_name_that_a_header_cannot_carry_is_refused() {
+    let config = config(TWO, "identity = \"by-name\"");
+    for (name, carried) in [
+        ("kim", true),
+        ("kim park", true),
+        ("a@b+c.-_", true),
+        ("\u{e9}mile", false),
+        ("김", false),
+        ("100%", false),
+        ("%C3%A9mile", false),
+        (" kim", false),
+        ("kim ", false),
+        ("kim\t", false),
+    ] {
+        let Caller::Known(known) = kim(Proof::AccessToken) else { panic!("known") };
+        let identity = Identity { name: name.into(), ..(*known.identity).clone() };
+        let caller = Caller::Known(Known { identity: Arc::new(identity), ..known });
+        let expected = match carried {
+            true => Ok(vec![("remote-user".to_owned(), name.to_owned())]),
+            false => Err(Refusal::IdentityNotCarried),
+        };
+        assert_eq!(headers(&config, &caller).await, expected, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_gets_the_forms_of_how_they_came() {
     for (route, bearer, cookie) in [
         (
@@ -244,9 +270,9 @@ async fn a_hand_made_token_has_no_scheme() {
     let [(name, value)] = &given.headers[..] else { panic!("{given:?}") };
     let key =
         SigningKey::read(jws::Algorithm::Hs256, SECRET.as_bytes()).unwrap().verifying().unwrap();
-    let leeway = std::time::Duration::ZERO;
+    let expected = Expected::default();
     let found =
-        simplejwt::verify_hand_made(&key, "id", leeway, value.to_str().unwrap(), NOW).unwrap();
+        simplejwt::verify_hand_made(&key, "id", &expected, value.to_str().unwrap(), NOW).unwrap();
     assert_eq!((name.as_str(), found.user.as_str()), ("jwt-auth", "2"));
     assert!(found.expires_at.is_some() && found.token_id.is_some());
     assert_eq!(found.session.as_deref(), Some("s1"));

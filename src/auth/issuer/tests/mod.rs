@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::present::Found;
 use super::*;
-use crate::auth::testkit::{Kit, NOW, account, cheap};
+use crate::auth::testkit::{Kit, NOW, account, cheap, hashed};
 use crate::config::{IssuerKey, IssuerSignature, SimpleJwtIssuer};
 use crate::django::jws::{Algorithm, SigningKey};
 use crate::django::simplejwt::{
@@ -41,6 +41,7 @@ fn signature(key: IssuerKey) -> IssuerSignature {
         algorithm: Algorithm::Hs256,
         key,
         leeway: Duration::ZERO,
+        numeric_ids: false,
         danger_weak_key: false,
     }
 }
@@ -244,6 +245,21 @@ async fn a_changed_password_ends_what_was_issued_before_it_was_last_seen() {
     let between = access("7", later(31), None);
     assert_eq!(bearer(&kit, &between, later(90)).await, Ok(()), "may be from after the change");
     assert_eq!(jwt_auth(&kit, &undated, later(90)).await, Ok(()), "as with Django");
+}
+
+#[tokio::test]
+async fn an_upgraded_hash_ends_tokens_unless_the_operator_keeps_them() {
+    let rounds = |rounds: u32| std::num::NonZeroU32::new(rounds).unwrap();
+    for (keeps, after_upgrade) in [(false, Err("ended")), (true, Ok(()))] {
+        let kit = kit(|_| {});
+        kit.directory.keeps_at_upgrade.store(keeps, Ordering::SeqCst);
+        let token = access("7", NOW, None);
+        assert_eq!(bearer(&kit, &token, NOW).await, Ok(()));
+        kit.directory.accounts.lock()[0].password = hashed("right", rounds(2), "newsalt");
+        assert_eq!(bearer(&kit, &token, later(60)).await, after_upgrade);
+        kit.directory.accounts.lock()[0].password = hashed("other", rounds(2), "thirdsalt");
+        assert_eq!(bearer(&kit, &token, later(120)).await, Err("ended"), "a change");
+    }
 }
 
 #[tokio::test]

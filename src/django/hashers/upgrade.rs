@@ -1,0 +1,97 @@
+//! Does a new row look like the one that Django writes when it raises its hasher's cost?
+//!
+//! Django does that at a sign-in: the password is the same, and salt and digest are new. So is everything after a change
+//! of the password, and if the row was an old one, its cost too: only who has the password could tell the two apart. What
+//! can be told is that a row of the **same** cost under another salt is no upgrade.
+
+use super::encoded::{Encoded, Hashed, Scheme};
+use super::{Algorithm, Reason};
+
+/// What Django's salts have had since 3.2; it writes rows anew that have less.
+const SALT: usize = 22;
+
+/// Is `now` what Django may have made of `before` at a sign-in, where it prefers this algorithm? A change of an outdated
+/// password looks the same.
+#[must_use]
+pub fn looks_upgraded(before: &str, now: &str, preferred: Algorithm) -> bool {
+    let (Ok(before), Ok(now)) = (hashed(before), hashed(now)) else { return false };
+    if now.algorithm() != preferred {
+        return false;
+    }
+    if before.algorithm() != preferred {
+        return true;
+    }
+    now.cost() > before.cost() || (now.cost() == before.cost() && now.has_longer_salt(&before))
+}
+
+fn hashed(text: &str) -> Result<Hashed, Reason> {
+    match Encoded::parse(text) {
+        Ok(Encoded::Hashed(hashed)) => Ok(hashed),
+        Ok(Encoded::Unusable) => Err(Reason::Unusable),
+        Err(malformed) => Err(Reason::Malformed(malformed)),
+    }
+}
+
+impl Hashed {
+    /// What it costs to try a password, to be compared with others of the same algorithm.
+    fn cost(&self) -> u64 {
+        match &self.scheme {
+            Scheme::Pbkdf2 { iterations, .. } => u64::from(*iterations),
+            Scheme::Argon2 { params, .. } => {
+                u64::from(params.m_cost()).saturating_mul(u64::from(params.t_cost()))
+            }
+            Scheme::Bcrypt { cost, .. } => u64::from(*cost),
+            Scheme::Scrypt { log_n, block_size, parallelism, .. } => (1_u64 << (log_n & 63))
+                .saturating_mul(u64::from(*block_size))
+                .saturating_mul(u64::from(*parallelism)),
+            Scheme::Round { .. } => 0,
+        }
+    }
+
+    fn has_longer_salt(&self, before: &Self) -> bool {
+        match (&self.scheme, &before.scheme) {
+            (Scheme::Pbkdf2 { salt, .. }, Scheme::Pbkdf2 { salt: before, .. }) => {
+                before.len() < SALT && SALT <= salt.len()
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_higher_cost_or_the_preferred_algorithm_looks_like_an_upgrade() {
+        let pbkdf2 = |iterations: u32, salt: &str| {
+            format!(
+                "pbkdf2_sha256${iterations}${salt}$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+            )
+        };
+        let argon2 = |memory: u32| {
+            format!(
+                "argon2$argon2id$v=19$m={memory},t=2,p=8$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            )
+        };
+        let (long, other) = ("a".repeat(22), "b".repeat(22));
+        let sha256 = Algorithm::Pbkdf2Sha256;
+        for (before, now, preferred, expected) in [
+            (pbkdf2(870_000, &long), pbkdf2(1_000_000, &other), sha256, true),
+            // The same password again, under another salt, or another one: no upgrade in any case.
+            (pbkdf2(1_000_000, &long), pbkdf2(1_000_000, &other), sha256, false),
+            (pbkdf2(1_000_000, &long), pbkdf2(870_000, &other), sha256, false),
+            (pbkdf2(1_000_000, "shortsalt012"), pbkdf2(1_000_000, &other), sha256, true),
+            (pbkdf2(1_000_000, &long), argon2(102_400), Algorithm::Argon2, true),
+            (argon2(102_400), argon2(204_800), Algorithm::Argon2, true),
+            (argon2(102_400), argon2(102_400), Algorithm::Argon2, false),
+            // What the service does not prefer, it does not upgrade to.
+            (argon2(102_400), pbkdf2(1_000_000, &long), Algorithm::Argon2, false),
+            (pbkdf2(870_000, &long), "!unusable".into(), sha256, false),
+            ("!unusable".into(), pbkdf2(1_000_000, &long), sha256, false),
+            ("gibberish".into(), pbkdf2(1_000_000, &long), sha256, false),
+        ] {
+            assert_eq!(looks_upgraded(&before, &now, preferred), expected, "{before} {now}");
+        }
+    }
+}
