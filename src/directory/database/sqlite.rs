@@ -122,7 +122,8 @@ impl Inner {
     /// Who reads a file in WAL mode writes beside it: into its index, which all share, and which the first one makes. Without
     /// the right to do so, SQLite says no more than that it cannot open the file.
     fn why_not_shared(&self, reason: &str) -> Option<String> {
-        let is_of_rights = reason.contains("unable to open") || reason.contains("readonly");
+        let is_of_rights =
+            reason.contains("unable to open") || reason.contains("readonly database");
         if !is_of_rights || !is_in_wal_mode(&self.path) {
             return None;
         }
@@ -212,5 +213,24 @@ mod tests {
         assert!(late.is_err_and(|why| why.contains("all connections are busy")));
         drop(others);
         assert!(file.ask(asked()).await.is_ok());
+    }
+
+    /// As another user whose file and folder these are, SQLite said one or the other: what a test cannot be.
+    #[test]
+    fn a_file_in_wal_mode_that_may_not_be_shared_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        for (mode, reason, says_so) in [
+            ("WAL", "attempt to write a readonly database", true),
+            ("WAL", "unable to open database file", true),
+            ("WAL", "no such table: auth_user", false),
+            ("DELETE", "unable to open database file", false),
+        ] {
+            let path = folder.path().join(mode);
+            let sql = format!("PRAGMA journal_mode = {mode}; CREATE TABLE IF NOT EXISTS t (a)");
+            Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
+            let why = Sqlite::new(&path, Access::Read).inner.why_not_shared(reason);
+            let said = why.is_some_and(|why| why.contains("WAL-shm") && why.contains("WAL mode"));
+            assert_eq!(said, says_so, "{mode} {reason}");
+        }
     }
 }

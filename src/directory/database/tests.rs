@@ -121,20 +121,6 @@ async fn what_is_missing_is_named_all_at_once() {
     assert!(open.missing(&needed).await.is_err());
 }
 
-/// SQLite says "unable to open database file" of a file that is there and may be read.
-#[tokio::test]
-async fn a_file_in_wal_mode_that_cannot_be_shared_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let settings = file(folder.path(), "PRAGMA journal_mode = WAL; CREATE TABLE t (a)");
-    // What is made beside it cannot be made: as for another user, whose rights a test cannot have.
-    std::fs::create_dir(folder.path().join("db.sqlite3-shm")).unwrap();
-    let open = Databases::default().open(&settings, Access::Read);
-    let error = open.ask(vec![statement("SELECT a FROM t", &[])]).await.unwrap_err();
-    assert!(error.contains("WAL") && error.contains("db.sqlite3-shm"), "{error}");
-    std::fs::remove_dir(folder.path().join("db.sqlite3-shm")).unwrap();
-    assert!(open.ask(vec![statement("SELECT a FROM t", &[])]).await.is_ok());
-}
-
 #[tokio::test]
 async fn what_is_opened_for_reading_cannot_write() {
     let folder = tempfile::tempdir().unwrap();
