@@ -254,6 +254,9 @@ pub(super) struct Endpoint {
     /// The methods that strangers are served here, with what shows it.
     #[serde(default)]
     pub(super) served: BTreeMap<String, String>,
+    /// The form for a name and a password that it gives to strangers.
+    #[serde(default)]
+    pub(super) form: Option<SignInForm>,
     /// Is it a view of REST framework's whose classes do not look at Django's session?
     #[serde(default)]
     pub(super) without_session: bool,
@@ -269,6 +272,12 @@ pub(super) struct Endpoint {
     /// Without its final slash, is it a redirect to itself?
     #[serde(default)]
     pub(super) redirects_to_slash: bool,
+}
+
+/// What the inputs of a form are called.
+#[derive(Debug, Deserialize)]
+pub(super) struct SignInForm {
+    pub(super) username: String,
 }
 
 impl Class {

@@ -69,6 +69,13 @@ fn the_services_own_sign_ins_are_observed() {
         own("/out/", "logout", "django.contrib.auth.views.LogoutView"),
         endpoint("/api/token/", "simplejwt-obtain"),
         endpoint("/accounts/password_reset/", "password-reset"),
+        // What it calls is known of its page.
+        {"path": "/member/*/in/", "exact": false, "kind": "login", "view": "shop.views.In", "custom": true,
+         "form": {"username": "nick", "password": "secret"}},
+        // They call `login` and are not for strangers, or are not where they seem to be.
+        {"path": "/checkout/", "exact": true, "kind": "login", "guessed": true, "view": "shop.Checkout", "custom": false},
+        {"path": "/old/in/", "exact": true, "kind": "login", "hidden": true, "view": "shop.views.In", "custom": false},
+        {"path": "/all/", "exact": false, "rest": true, "kind": "login", "view": "shop.views.In", "custom": false},
     ]);
     let (plan, _) = written(project);
     let observed: Vec<String> =
@@ -81,6 +88,7 @@ fn the_services_own_sign_ins_are_observed() {
             "sign-up /accounts/signup/ - cookie",
             "sign-out /out/ - -",
             "sign-in /api/token/ email access",
+            "sign-in /member/*/in/ nick cookie",
             "sign-in /admin/login/ username cookie",
             "sign-out /admin/logout/ - -",
         ]

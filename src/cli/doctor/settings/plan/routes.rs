@@ -193,6 +193,19 @@ impl Planner<'_> {
                 ),
             );
         }
+        let seems = |one: &&Endpoint| {
+            one.guessed && one.kind == "login" && !one.served.contains_key("POST") && !one.stray
+        };
+        let seem: Vec<&str> =
+            urls.endpoints.iter().filter(seems).map(|one| one.path.as_str()).collect();
+        if !seem.is_empty() {
+            self.report.tell(
+                Mark::Note,
+                "strangers",
+                "views that call Django's login, and did not let a stranger in: they ask for a sign-in",
+                some_of(&seem),
+            );
+        }
         let odd = |one: &&Endpoint| one.kind.is_empty() && one.served.is_empty();
         let odd: Vec<&str> = urls
             .endpoints

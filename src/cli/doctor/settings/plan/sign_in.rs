@@ -134,7 +134,10 @@ impl<'f> Planner<'f> {
                 continue;
             };
             let here = (*kind, endpoint.path.clone());
-            if !is_whole(endpoint) || seen.contains(&here) {
+            // Who calls Django's `login` may be a checkout, or a page for staff: strangers must be let in.
+            let is_for_others =
+                endpoint.guessed && *kind == "sign-in" && !endpoint.served.contains_key("POST");
+            if is_for_others || !is_whole(endpoint) || seen.contains(&here) {
                 continue;
             }
             seen.push(here);
@@ -171,7 +174,12 @@ impl<'f> Planner<'f> {
     }
 
     /// What the name is called there.
-    fn name_field(&self, endpoint: &Endpoint) -> &'f str {
+    fn name_field(&self, endpoint: &'f Endpoint) -> &'f str {
+        // The page itself says it, where it has one.
+        let own = endpoint.form.as_ref().map(|form| form.username.as_str());
+        if let Some(field) = own.filter(|field| !field.is_empty()) {
+            return field;
+        }
         let of_package = FIELDS.iter().find(|(package, _)| endpoint.view.starts_with(package));
         let facts: &'f Facts = self.facts;
         let user = facts.user.as_ref().map(|user| user.username_field.as_str());
@@ -232,7 +240,7 @@ impl<'f> Planner<'f> {
 
 /// Is it a path, or one of any segments, and not all that lies below one?
 fn is_whole(endpoint: &Endpoint) -> bool {
-    endpoint.exact || endpoint.path.contains('*')
+    !endpoint.rest && !endpoint.stray && !endpoint.hidden
 }
 
 fn write(toml: &mut Toml, condition: &Condition, from: &str) {

@@ -102,6 +102,7 @@ VIEWS = {
 }
 FUNCTIONS = {
     "django.contrib.auth.views.logout_then_login": "logout",
+    "cms.views.login": "login",
     "django.views.i18n.set_language": "for-everybody",
     # A page of Wagtail's with a password of its own.
     "wagtail.views.authenticate_with_password": "for-everybody",
