@@ -210,8 +210,31 @@ def candidates_of(entries):
         yield from (url for url in urls if isinstance(url, str) and url.startswith("/"))
 
 
+def unreachable():
+    """Why no page should be asked for: to connect to an SQLite file that is not there makes it."""
+    from django.db import connections
+
+    for alias in connections:
+        entry = settings.DATABASES.get(alias) or {}
+        engine, name = str(entry.get("ENGINE") or ""), str(entry.get("NAME") or "")
+        is_file = "sqlite" in engine or "spatialite" in engine
+        if is_file and name and ":memory:" not in name and not name.startswith("file:") and not os.path.exists(name):
+            return f"the database {alias} is not there"
+    alias = "default"
+    if not str((settings.DATABASES.get(alias) or {}).get("ENGINE") or "dummy").endswith("dummy"):
+        try:
+            connections[alias].ensure_connection()
+        except Exception as error:
+            return f"the database {alias} cannot be opened ({type(error).__name__})"
+    return None
+
+
 def ask_all(stranger, entries):
     """Finds out what strangers are served; the entries learn it."""
+    why = unreachable()
+    if why:
+        problems.append(f"what strangers get: {why}")
+        return
     logging.disable(logging.CRITICAL)
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     queue, seen, forms = [], set(), []
