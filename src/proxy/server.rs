@@ -146,7 +146,8 @@ where
         observer: observer.clone(),
     };
     let head_bytes = usize::try_from(listeners.max_head_bytes).unwrap_or(usize::MAX);
-    let app = Connections::new(app, observer.clone(), head_bytes, listeners.open);
+    let app =
+        Connections::new(app, observer.clone(), listeners.head_timeout, head_bytes, listeners.open);
     let acceptance = Arc::new(Acceptance {
         app: Arc::new(app),
         observer: observer.clone(),

@@ -8,8 +8,8 @@ use super::{HOUR, TIMEOUT, secs, values};
 use crate::config::raw::{Item, Table, Wrong};
 use crate::config::{Listen, TlsFiles};
 
-/// RFC 9113 begins with the least; beyond the most, one connection could hold too much.
-const WINDOW: std::ops::RangeInclusive<u64> = 65_535..=64 << 20;
+/// HTTP/2 begins with the least; beyond the most, one connection could hold too much.
+const WINDOW: std::ops::RangeInclusive<u64> = 64 << 10..=64 << 20;
 
 pub(super) fn listen(table: &Table<'_>) -> Listen {
     let default = Listen::default();

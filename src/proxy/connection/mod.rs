@@ -56,6 +56,8 @@ pub(super) fn head_is_read() {
 pub(super) struct Connections<A> {
     pub(super) app: Arc<A>,
     pub(super) observer: Observer,
+    /// For what an HTTP/2 client says first.
+    pub(super) head_timeout: Duration,
     /// See `listen.max_head_bytes`.
     pub(super) max_head_bytes: usize,
     /// Those that linger.
@@ -78,11 +80,12 @@ impl<A> Connections<A> {
     pub(super) fn new(
         app: A,
         observer: Observer,
+        head_timeout: Duration,
         max_head_bytes: usize,
         open: watch::Sender<usize>,
     ) -> Self {
         let lingering = Semaphore::new(linger::CONNECTIONS);
-        Self { app: Arc::new(app), observer, max_head_bytes, lingering, open }
+        Self { app: Arc::new(app), observer, head_timeout, max_head_bytes, lingering, open }
     }
 }
 
@@ -100,8 +103,15 @@ where
         let http1 = session.selected_alpn_proto() != Some(pingora::protocols::ALPN::H2);
         let _open = http1.then(|| Open::begin(&self.open));
         let peer = session.get_socket_digest().and_then(|socket| address(socket.peer_addr()));
-        let client = ClientStream::new(session, self.max_head_bytes);
+        let mut client = ClientStream::new(session, self.max_head_bytes);
         let orders = Arc::clone(client.orders());
+        if !http1 {
+            let begun = tokio::time::timeout(self.head_timeout, client.preface()).await;
+            if let Err(failure) = begun.unwrap_or(Err(ConnectionFailure::Timeout)) {
+                self.observer.connection_failed(failure, peer, "");
+                return None;
+            }
+        }
         let again = self.app.process_new(Box::new(client), shutdown).await;
         if !http1 && orders.is_broken() {
             self.observer.connection_failed(ConnectionFailure::Flood, peer, "");

@@ -40,6 +40,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf};
 
+use crate::telemetry::ConnectionFailure;
 use crate::wire::chunks::{Chunks, is_token};
 use crate::wire::frames::FrameBudget;
 
@@ -49,6 +50,9 @@ const WRITE_BUFFER: usize = 8 * 1024;
 const READ_SIZE: usize = 4 * 1024;
 /// Empty lines before a head: a few from careless clients, and no stream of them.
 const MAX_EMPTY_LINES: u8 = 8;
+
+/// What an HTTP/2 client says first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What follows the head of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -247,6 +251,23 @@ impl ClientStream {
             ended: false,
             max_head_bytes,
         }
+    }
+
+    /// Waits for what an HTTP/2 client says first (RFC 9113 section 3.4). The framework sets no time for it, and logs an error
+    /// where it does not come.
+    pub(super) async fn preface(&mut self) -> Result<(), ConnectionFailure> {
+        while self.ahead.len() < PREFACE.len() {
+            let filled = std::future::poll_fn(|cx| self.fill(cx)).await;
+            if filled.is_err() || self.ended {
+                let is_empty = self.ahead.is_empty();
+                let failure = ConnectionFailure::Unreadable;
+                return Err(if is_empty { ConnectionFailure::Empty } else { failure });
+            }
+            if !PREFACE.starts_with(&self.ahead) && !self.ahead.starts_with(PREFACE) {
+                return Err(ConnectionFailure::Unreadable);
+            }
+        }
+        Ok(())
     }
 
     /// The way to speak to it.

@@ -117,6 +117,27 @@ async fn a_tunnel_gets_what_came_before_it() {
 }
 
 #[tokio::test]
+async fn an_http_2_client_says_so_first() {
+    let whole = [PREFACE, b"frames"].concat();
+    for (parts, expected) in [
+        (&[&whole[..]][..], Ok(())),
+        (&[&PREFACE[..5], &PREFACE[5..]], Ok(())),
+        (&[], Err(ConnectionFailure::Empty)),
+        (&[&PREFACE[..5]], Err(ConnectionFailure::Unreadable)),
+        (&[&b"GET / HTTP/1.1\r\n"[..]], Err(ConnectionFailure::Unreadable)),
+    ] {
+        let (mut client, mut stream) = pair();
+        for part in parts {
+            client.write_all(part).await.unwrap();
+        }
+        drop(client);
+        assert_eq!(stream.preface().await, expected, "{parts:?}");
+        // Nothing of it is lost.
+        assert_eq!(&stream.ahead[..], parts.concat());
+    }
+}
+
+#[tokio::test]
 async fn wrong_chunks_end_it() {
     let (mut client, mut stream) = pair();
     client.write_all(HEAD).await.unwrap();
