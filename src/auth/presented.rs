@@ -118,6 +118,24 @@ impl Auth {
         Ok(all)
     }
 
+    /// Are the sessions of services that came as cookies all ones in which nobody is signed in? Such a one is no
+    /// credential and goes on to its service, whoever is calling.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if that cannot be found out now.
+    pub async fn brings_nobodys_sessions(&self, arrival: &Arrival) -> Result<bool, Refusal> {
+        let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers)?;
+        for shown in &cookies.issued {
+            // Whether it is good is nobody's question here.
+            match self.issued(shown, None, arrival.at, &mut Vec::new()).await {
+                Err((Refusal::NotAuthenticated, _)) => {}
+                Err((refusal, _)) if refusal.status().is_server_error() => return Err(refusal),
+                Ok(_) | Err(_) => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
     /// Every token that the request brought, each checked; a cookie is none.
     ///
     /// # Errors

@@ -17,6 +17,8 @@ pub struct IssuerSettings {
     pub directory: String,
     /// Where in a request its credentials come.
     pub place: CredentialPlace,
+    /// The `Domain` with which the service sets its cookie, or set it once.
+    pub cookie_domain: Option<String>,
     /// None of its credentials is accepted from then on.
     pub accept_until: Option<Timestamp>,
     /// The kind and what only it has.

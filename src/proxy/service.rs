@@ -20,7 +20,7 @@ use http::header::{
     CONTENT_LENGTH, EXPECT, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
     UPGRADE,
 };
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
@@ -376,7 +376,9 @@ impl Service {
         let Some(pool) = self.pools.get(route.upstream).map(Arc::clone) else {
             return self.refuse(session, ctx, Denial::new(Refusal::Internal, Some(route))).await;
         };
-        let given = match self.edit.forms.give(permit.caller(), &route, ctx.at).await {
+        let none = HeaderMap::new();
+        let headers = ctx.arrival.as_ref().map_or(&none, |arrival| &arrival.headers);
+        let given = match self.edit.forms.give(permit.caller(), &route, headers, ctx.at).await {
             Ok(given) => given,
             Err(refusal) => {
                 let mut denial = Denial::new(refusal, Some(route));

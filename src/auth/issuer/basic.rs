@@ -97,6 +97,7 @@ mod tests {
                     name: "Authorization".into(),
                     schemes: vec!["Basic".into()],
                 },
+                cookie_domain: None,
                 accept_until: None,
                 kind: IssuerKind::Basic { cache_for: Duration::from_secs(60), challenge: false },
             }];

@@ -112,6 +112,7 @@ mod tests {
             name: "by-hand".into(),
             directory: "django".into(),
             place: CredentialPlace::Header { name: "jwt-auth".into(), schemes: Vec::new() },
+            cookie_domain: None,
             accept_until: None,
             kind: IssuerKind::Jwt { signature, claim, max_age, refusals: Refusals::Gateway },
         };

@@ -32,7 +32,7 @@ const KINDS: [(&str, Kind); 5] = [
 const REFUSALS: [(&str, Refusals); 2] = [("gateway", Refusals::Gateway), ("jwt", Refusals::Jwt)];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 28] = [
+const KEYS: [(&str, &[&str]); 29] = [
     ("header", &["simplejwt", "jwt", "drf-token"]),
     ("schemes", &["simplejwt", "jwt", "drf-token"]),
     ("algorithm", &["simplejwt", "jwt"]),
@@ -52,6 +52,7 @@ const KEYS: [(&str, &[&str]); 28] = [
     ("max_age", &["jwt", "django-session"]),
     ("engine", &["django-session"]),
     ("cookie", &["django-session"]),
+    ("cookie_domain", &["django-session"]),
     ("fallback_key_files", &["django-session"]),
     ("backends", &["django-session"]),
     ("table", &["django-session", "drf-token"]),
@@ -185,7 +186,8 @@ fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<Issuer
         }
     };
     let name = name.unwrap_or_else(|| word.unwrap_or_default().to_owned());
-    Some(IssuerSettings { name, directory, place, accept_until, kind })
+    let cookie_domain = table.text("cookie_domain", values::cookie_domain);
+    Some(IssuerSettings { name, directory, place, cookie_domain, accept_until, kind })
 }
 
 /// A header; `schemes` are those in `Authorization`, where another header has none.

@@ -6,6 +6,9 @@
 //! - What a form sets is taken out of the client's request first, on every route that uses it, for every caller, whatever
 //!   they came with ([`IdentityForms::clears`]): a Bearer caller gets a token, and their own `sessionid` still goes. Names
 //!   of headers that only a form would set are removed on all routes, as those of `[identity]` are.
+//! - A session of the service's in which nobody is signed in is no identity, and stays with whoever has it, unless a form
+//!   gives them another ([`Given::passing`]): a basket, a CSRF token or a half-done password reset lies in it. So does
+//!   what the service sets as its cookie in an answer, unless it stands for one that a form has given.
 //! - A caller who came with a session of the service's own (`[[issuer]] kind = "django-session"`) keeps it on a route that
 //!   would give them one ([`IdentityForms::own_session`]).
 //! - Ids are a directory's. A form that tells an id is for the users of one directory, and a caller from another is
@@ -20,7 +23,7 @@ mod remote_user;
 use std::path::Path;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
 use self::cookies::Cookies;
@@ -28,6 +31,7 @@ use self::django_session::DjangoSessions;
 use self::drf_token::DrfTokens;
 use self::minted::Minted;
 use self::remote_user::RemoteUser;
+use crate::auth::cookies::CookieNames;
 use crate::auth::kept::KeptCookies;
 use crate::caller::{Caller, Known, Proof, SessionId};
 use crate::clock::Timestamp;
@@ -70,6 +74,8 @@ pub struct Given {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Cookies to send, beside those of the client's that stay.
     pub cookies: Vec<GivenCookie>,
+    /// Cookies of the client's that the route's forms clear, and that go on: nobody is signed in in them.
+    pub passing: Vec<String>,
 }
 
 /// One cookie that only the upstream sees.
@@ -82,7 +88,7 @@ pub struct GivenCookie {
     form: usize,
 }
 
-/// What is taken out of a request of a route before anything is given, and cookies that its answer may not set.
+/// What is taken out of a request of a route before anything is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clears {
     /// `Authorization`
@@ -173,19 +179,59 @@ impl IdentityForms {
         &self,
         caller: &Caller,
         route: &Route,
+        headers: &HeaderMap,
         at: Timestamp,
     ) -> Result<Given, Refusal> {
         let mut given = Given::default();
-        let Some(known) = caller.known() else { return Ok(given) };
+        if let Some(known) = caller.known() {
+            self.give_to(known, route, at, &mut given).await?;
+        }
+        if headers.contains_key(COOKIE) {
+            Box::pin(self.let_pass(route, headers, at, &mut given)).await?;
+        }
+        Ok(given)
+    }
+
+    /// Finds the service's sessions in which nobody is signed in. What an issuer reads is judged by the gate.
+    async fn let_pass(
+        &self,
+        route: &Route,
+        headers: &HeaderMap,
+        at: Timestamp,
+        given: &mut Given,
+    ) -> Result<(), Refusal> {
+        let forms = route.identity.all().filter_map(|index| self.forms.get(index));
+        for form in forms {
+            let Made::DjangoSession(form) = &form.made else { continue };
+            let name = form.cookie();
+            let is_read = self.issued.iter().flatten().any(|(cookie, _)| cookie == name);
+            if is_read || given.cookies.iter().any(|cookie| cookie.name == name) {
+                continue;
+            }
+            let Some(value) = CookieNames::theirs(headers, name) else { continue };
+            if form.is_nobodys(value, at).await? {
+                given.passing.push(name.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    async fn give_to(
+        &self,
+        known: &Known,
+        route: &Route,
+        at: Timestamp,
+        given: &mut Given,
+    ) -> Result<(), Refusal> {
         for index in route.identity.of(known.proof) {
             let form = self.forms.get(*index).ok_or(Refusal::Internal)?;
             if self.is_theirs(form, known.proof).is_some() {
                 continue;
             }
             // What a form may have to ask is large, and callers on a route without one carry it along if it is part of this.
-            Box::pin(form.give(known, *index, at, &mut given)).await?;
+            Box::pin(form.give(known, *index, at, given)).await?;
         }
-        Ok(given)
+        Ok(())
     }
 
     /// The cookie of a caller's own session in the service, on a route that would give them one: it stays as it is, and what

@@ -1,6 +1,16 @@
-from django.urls import path
+from django.urls import include, path
 
-from . import views
+from . import sessions, views
+
+in_sessions = [
+    path("tell", sessions.tell),
+    path("keep/<str:value>", sessions.keep),
+    path("become/<str:name>", sessions.become),
+    path("leave", sessions.leave),
+    path("flush", sessions.flush),
+    path("rotate", sessions.rotate),
+    path("password/<str:value>", sessions.password),
+]
 
 urlpatterns = [
     path("", views.home),
@@ -14,4 +24,8 @@ urlpatterns = [
     path("set-cookies", views.set_cookies),
     path("status/<int:code>", views.status),
     path("upload", views.upload),
+    path("session/", include(in_sessions)),
+    path("public/session/", include(in_sessions)),
+    path("reset-link/<str:name>", sessions.reset_link),
+    path("public/reset/<uidb64>/<token>/", sessions.reset),
 ]

@@ -7,6 +7,7 @@ mod blacklist;
 mod carry;
 mod changes;
 mod credentials;
+mod follow;
 mod forms;
 mod front_end;
 mod identity;

@@ -53,6 +53,7 @@ fn settings(kind: IssuerKind, header: &str, schemes: &[&str]) -> IssuerSettings 
             name: header.into(),
             schemes: schemes.iter().map(|scheme| (*scheme).to_owned()).collect(),
         },
+        cookie_domain: None,
         accept_until: None,
         kind,
     }

@@ -34,7 +34,7 @@ use crate::clock::Timestamp;
 use crate::config::{self, FormEngine};
 use crate::directory::database::Databases;
 use crate::directory::{Directory, private_file};
-use crate::django::session::{Login, Proof};
+use crate::django::session::{self, Login, Proof};
 use crate::django::signing::SecretKeys;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -156,6 +156,22 @@ impl DjangoSessions {
             tracing::warn!(%error, "the time of a sign-in cannot be noted in the service");
         }
         Ok(value)
+    }
+
+    /// Is it a session of the service's in which nobody is signed in? One that is not there may be in a copy that is not
+    /// looked at, and one that cannot be read may be anybody's.
+    pub(super) async fn is_nobodys(&self, cookie: &[u8], at: Timestamp) -> Result<bool, Refusal> {
+        let Ok(cookie) = std::str::from_utf8(cookie) else { return Ok(false) };
+        match &self.way {
+            Way::Keyed(keyed) if is_a_key(cookie) => {
+                keyed.kept.is_nobodys(cookie, &keyed.keys).await.map_err(|error| {
+                    tracing::warn!(%error, "a stranger's session in the service cannot be read");
+                    Refusal::IdentityUnavailable
+                })
+            }
+            Way::Keyed(_) => Ok(false),
+            Way::Signed(signed) => Ok(signed.is_nobodys(cookie, at)),
+        }
     }
 
     /// The service has set the cookie, or taken it away (`None`), in answer to a request with the value `sent`. Has it
@@ -316,6 +332,11 @@ impl Keyed {
         }
         Secret::new(name)
     }
+}
+
+/// Can the service have such a key?
+fn is_a_key(text: &str) -> bool {
+    session::KEY_LENGTHS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Whether a session is this user's, as the service would find today.

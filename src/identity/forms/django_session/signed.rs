@@ -100,6 +100,11 @@ impl SignedCookies {
         Ok((cookie, is_first))
     }
 
+    /// Is it a session in which nobody is signed in?
+    pub(super) fn is_nobodys(&self, cookie: &str, at: Timestamp) -> bool {
+        matches!(read_cookie(cookie, &self.keys, at, self.max_age), Ok(None))
+    }
+
     /// The service has set the cookie, or taken it away (`None`). Has it ended the session?
     pub(super) fn ended_by(
         &self,
