@@ -106,6 +106,7 @@ impl Auth {
     ) {
         for session in sessions {
             if session.password_mark != account.password_mark() {
+                self.issuers.ends_by_password(&session.id);
                 self.end_changed(Which::Session(session.id.clone()), now, happened).await;
             } else if **session.identity.load() != *account.identity {
                 session.identity.store(Arc::clone(&account.identity));

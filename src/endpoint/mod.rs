@@ -19,7 +19,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use crate::auth::Auth;
 use crate::caller::Proof;
-use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry, Shape};
+use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry, Shape, SignInMode};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
@@ -115,7 +115,10 @@ impl Endpoints {
             title: config.login.title.clone(),
             links: config.login.links.clone(),
             trusted_origins: config.session.trusted_origins.clone(),
-            login_path: login.map(|entry| entry.path.to_string()),
+            login_path: match config.sign_in.mode {
+                SignInMode::Replace => login.map(|entry| entry.path.to_string()),
+                SignInMode::Follow => config.sign_in.login_path.as_ref().map(ToString::to_string),
+            },
             sent_back: SentBack::new(),
             cors: CorsPolicy::new(&config.cors),
             has_warned_of_plain_http: AtomicBool::new(false),

@@ -15,6 +15,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::convert::Edited;
 use super::stage::Forwarding;
 use crate::auth::cookies::CookieNames;
+use crate::auth::issuer::Followed;
 use crate::caller::{Anonymous, Caller};
 use crate::config::Route;
 use crate::gate::Passage;
@@ -199,6 +200,8 @@ impl EditRules {
 
     /// Makes the client's answer.
     ///
+    /// Whoever was signed in by the service gets its cookie (`followed`).
+    ///
     /// Under an alias' name the service may have sessions of its own, for who is not signed in. It cannot take ours away
     /// with one, nor make a browser come with a session of ours.
     pub(super) fn response(
@@ -206,6 +209,7 @@ impl EditRules {
         response: &mut ResponseHeader,
         arrival: &Arrival,
         forwarding: &Forwarding,
+        followed: &Followed,
     ) {
         let caller = forwarding.permit.caller();
         let known = caller.known().is_some();
@@ -222,6 +226,8 @@ impl EditRules {
         if !is_over {
             not_theirs.extend(self.cookies.brought_aliases(&arrival.headers));
         }
+        not_theirs.retain(|name| !followed.passes.iter().any(|passes| passes == name));
+        not_theirs.extend(followed.held_back.iter().map(String::as_str));
         let set = headers.headers().get_all(SET_COOKIE);
         not_theirs.extend(set.iter().filter_map(|value| self.cookies.planted(value)));
         forward::strip_response(&mut headers, &self.protected, &not_theirs);

@@ -98,6 +98,11 @@ impl Readings {
         Ok(())
     }
 
+    /// The cookies that are issuers' credentials, and whose each can be.
+    pub(super) fn by_cookie(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.cookies.iter().map(|(name, issuers)| (name.as_str(), issuers.as_slice()))
+    }
+
     /// Is `Authorization: Bearer` where an issuer's tokens come?
     pub(in crate::auth) fn read_bearer(&self) -> bool {
         self.bearer().is_some()

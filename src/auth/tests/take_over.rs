@@ -48,6 +48,8 @@ fn service_with(is_asked: bool, change: impl FnOnce(&mut IssuerSettings)) -> Ser
             schemes: vec!["JWT".into()],
         },
         cookie_domain: None,
+        upstreams: Vec::new(),
+        danger_mint: false,
         accept_until: None,
         kind: simplejwt(path),
     };

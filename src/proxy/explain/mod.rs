@@ -166,6 +166,7 @@ impl Explainer {
             asked: None,
             upstream_time: None,
             answer: None,
+            watched: None,
         };
         if let Err(refusal) = self.edit.request(&mut request, arrival, &forwarding) {
             return story.refused("upstream", refusal, "the upstream's request cannot be made");

@@ -1,5 +1,8 @@
 """Views that do to the session what a project's own code does: keep something in it, sign somebody in, change a user."""
 
+import pathlib
+import time
+
 from django.contrib.auth import get_user_model, login, logout, update_session_auth_hash
 from django.contrib.auth.tokens import default_token_generator
 from django.contrib.auth.views import PasswordResetConfirmView
@@ -12,10 +15,14 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 def told(request):
+    if request.session.modified and not request.session.is_empty():
+        # Its key is known from then on.
+        request.session.save()
     return JsonResponse(
         {
             "user": request.user.get_username(),
             "kept": request.session.get("kept"),
+            "key": request.session.session_key,
             "cookies": sorted(request.COOKIES.items()),
             "header": request.META.get("HTTP_X_USER_NAME"),
         }
@@ -48,10 +55,32 @@ def leave(request):
 
 
 @csrf_exempt
-def flush(request):
-    """An application that throws its session away whenever it sees one."""
-    request.session.flush()
-    return told(request)
+def leave_with(request, value):
+    """A sign-out after which the stranger is told something: Django's messages can lie in the session."""
+    logout(request)
+    return keep(request, value)
+
+
+def wait_at(request):
+    """Says by a file that the request is here, and waits for another one."""
+    at = pathlib.Path(request.GET["at"])
+    at.touch()
+    for _ in range(3000):
+        if at.with_suffix(".go").exists():
+            return
+        time.sleep(0.01)
+
+
+@csrf_exempt
+def late_rotate(request):
+    wait_at(request)
+    return rotate(request)
+
+
+@csrf_exempt
+def late_become(request, name):
+    wait_at(request)
+    return become(request, name)
 
 
 @csrf_exempt

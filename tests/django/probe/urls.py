@@ -7,7 +7,9 @@ in_sessions = [
     path("keep/<str:value>", sessions.keep),
     path("become/<str:name>", sessions.become),
     path("leave", sessions.leave),
-    path("flush", sessions.flush),
+    path("leave-with/<str:value>", sessions.leave_with),
+    path("late-rotate", sessions.late_rotate),
+    path("late-become/<str:name>", sessions.late_become),
     path("rotate", sessions.rotate),
     path("password/<str:value>", sessions.password),
 ]

@@ -9,10 +9,15 @@ use crate::support::gateway::{Gateway, Setup};
 
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service\n";
 
-const ISSUER: &str = "[[issuer]]\nkind = \"django-session\"\nkey_file = \"secret-key\"";
+pub(super) const ISSUER: &str = "[[issuer]]\nkind = \"django-session\"\nkey_file = \"secret-key\"";
 
 /// A gateway whose routes use the form `django-session` as `identity` says.
-fn setup(django: &Django, identity: &str, with: &str) -> Setup {
+pub(super) fn setup(django: &Django, identity: &str, with: &str) -> Setup {
+    setup_with("recheck = \"1s\"", django, identity, with)
+}
+
+/// The same, with other keys for the directory.
+pub(super) fn setup_with(directory: &str, django: &Django, identity: &str, with: &str) -> Setup {
     let route = |name: &str, path: &str, access: &str| {
         format!(
             "[[route]]\nname = \"{name}\"\npath = \"{path}\"\nupstream = \"app\"\naccess = \"{access}\"\n{identity}\n"
@@ -28,7 +33,7 @@ fn setup(django: &Django, identity: &str, with: &str) -> Setup {
     let form = "[[identity.form]]\nname = \"session\"\nkind = \"django-session\"\nkey_file = \"secret-key\"";
     let form = if identity.is_empty() { "" } else { form };
     django
-        .setup_with("recheck = \"1s\"")
+        .setup_with(directory)
         .routes(&routes.concat())
         .file("secret-key", SECRET_KEY.as_bytes())
         .with(&format!("{form}\n{with}"))
@@ -51,7 +56,7 @@ fn kept(request: &Request) -> Value {
     report(request)["kept"].clone()
 }
 
-fn line(pairs: &[(&str, &str)]) -> String {
+pub(super) fn line(pairs: &[(&str, &str)]) -> String {
     let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
     pairs.join("; ")
 }
