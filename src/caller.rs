@@ -56,7 +56,7 @@ pub enum Proof {
 pub struct Known {
     /// Who it is.
     pub identity: Arc<Identity>,
-    /// The session that the credential belongs to; what an `[[issuer]]` issued has none.
+    /// The session that the credential belongs to; a token that an `[[issuer]]` issued has none.
     pub session: Option<SessionId>,
     /// What was presented.
     pub proof: Proof,

@@ -48,6 +48,26 @@ pub enum What {
         /// The issuer's name.
         issuer: Arc<str>,
     },
+    /// A session of a service's own, with a user, was adopted as one of the gateway's, or goes on under another credential.
+    Adopted {
+        /// The session.
+        session: SessionId,
+        /// Its user.
+        user: UserKey,
+        /// The issuer's name.
+        issuer: Arc<str>,
+        /// When.
+        how: Adoption,
+    },
+    /// The service signed somebody in at a path that is watched (`[[sign_in.observe]]`).
+    SignInObserved {
+        /// The name given, folded.
+        account: Arc<str>,
+        /// Who it was, if the answer's session says so.
+        user: Option<UserKey>,
+        /// What that session is here.
+        session: Option<SessionId>,
+    },
     /// Somebody tried to sign in and did not.
     SignInFailed {
         /// The name given, folded.
@@ -131,6 +151,19 @@ pub enum SignInFailure {
     SecondFactorRequired,
     /// Too many failures before; the password was not looked at.
     LockedOut,
+    /// The service refused it at a path that is watched.
+    RefusedByService,
+}
+
+/// When a session of a service's own was adopted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Adoption {
+    /// A request brought it, and it was not known.
+    FirstUse,
+    /// An answer of the service's set it: somebody signed in there.
+    Answer,
+    /// An answer set another one of the same user's, and the session goes on.
+    Rotated,
 }
 
 /// The three ways in which a refresh token gives new tokens.
@@ -217,6 +250,8 @@ pub enum EndReason {
     SignedOutEverywhere,
     /// The same browser signed in again.
     Replaced,
+    /// The service signed somebody else in, in the same browser.
+    Superseded,
     /// A spent refresh token came back.
     RefreshReused,
     /// A detector's action.
@@ -238,17 +273,33 @@ impl SignInFailure {
         Self::UnusablePassword,
         Self::SecondFactorRequired,
         Self::LockedOut,
+        Self::RefusedByService,
     ];
 
     /// Stable name for metrics and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::RefusedByService => "refused_by_service",
             Self::UnknownUser => "unknown_user",
             Self::WrongPassword => "wrong_password",
             Self::Inactive => "inactive",
             Self::UnusablePassword => "unusable_password",
             Self::SecondFactorRequired => "second_factor_required",
             Self::LockedOut => "locked_out",
+        }
+    }
+}
+
+impl Adoption {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[Self::FirstUse, Self::Answer, Self::Rotated];
+
+    /// Stable name for metrics and the audit trail.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FirstUse => "first_use",
+            Self::Answer => "answer",
+            Self::Rotated => "rotated",
         }
     }
 }
@@ -347,6 +398,7 @@ impl EndReason {
         Self::SignedOut,
         Self::SignedOutEverywhere,
         Self::Replaced,
+        Self::Superseded,
         Self::RefreshReused,
         Self::Detected,
         Self::Operator,
@@ -360,6 +412,7 @@ impl EndReason {
             Self::SignedOut => "signed_out",
             Self::SignedOutEverywhere => "signed_out_everywhere",
             Self::Replaced => "replaced",
+            Self::Superseded => "superseded",
             Self::RefreshReused => "refresh_reused",
             Self::Detected => "detected",
             Self::Operator => "operator",

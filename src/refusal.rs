@@ -112,6 +112,8 @@ refusals! {
     GroupRequired "group_required" FORBIDDEN "You do not have permission to perform this action.";
     /// The route's service knows its users by the ids of another directory than the caller's.
     OtherDirectory "other_directory" FORBIDDEN "This service does not know your account.";
+    /// The caller came with a session of the service's, and the route's forms would make another credential of it.
+    MintNotAllowed "mint_not_allowed" FORBIDDEN "Your session does not suffice for this service.";
     /// The route's service is told users' names in a header, which cannot carry this one.
     IdentityNotCarried "identity_not_carried" FORBIDDEN "This service cannot be told your user name.";
     /// An unsafe request that the cookie authenticates came from another site.
@@ -136,6 +138,8 @@ refusals! {
     DirectoryUnavailable "directory_unavailable" SERVICE_UNAVAILABLE "Signing in is temporarily unavailable.";
     /// The form in which the route's service is told who calls cannot be made.
     IdentityUnavailable "identity_unavailable" SERVICE_UNAVAILABLE "Your sign-in cannot be passed on at the moment.";
+    /// The service throws away each session that a form makes for this user.
+    SessionNotKept "session_not_kept" SERVICE_UNAVAILABLE "The service behind this gateway ended your session each time it began.";
     /// The upstream cannot be reached, or broke off.
     UpstreamUnavailable "upstream_unavailable" BAD_GATEWAY "The service behind this gateway cannot be reached.";
     /// The upstream did not answer in time.

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
 use super::state::StateFolder;
@@ -231,7 +232,8 @@ async fn give(
     let (forms, route) = open_alone(config, index, directories, databases)?;
     let Some(identity) = user else { return Ok(Gives::Untried) };
     let known = Known { identity: Arc::clone(identity), session: None, proof: Proof::AccessToken };
-    let given = forms.give(&Caller::Known(known), &route, SystemClock.now()).await;
+    let given =
+        forms.give(&Caller::Known(known), &route, &HeaderMap::new(), SystemClock.now()).await;
     Ok(match given {
         Ok(given) => Gives::Headers(given.headers),
         Err(refusal) => Gives::Refused(refusal.detail().to_owned()),

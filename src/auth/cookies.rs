@@ -46,6 +46,19 @@ impl CookieNames {
         value.len() == LENGTH && value.iter().all(in_alphabet)
     }
 
+    /// The value of a service's cookie that is not of the form of ours: the last, since that is the one that Django and
+    /// its kind read. What else came under the name does not reach the service.
+    pub fn theirs<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
+        let values = cookie::values(headers, name).map(unquoted);
+        values.filter(|value| !value.is_empty() && !Self::is_ours(value)).last()
+    }
+
+    /// Is it that very one?
+    pub fn is_the_one(headers: &HeaderMap, name: &str, pair: Pair<'_>) -> bool {
+        let value = pair.plain_value(name).map(unquoted);
+        value.is_some() && value == Self::theirs(headers, name)
+    }
+
     /// The gateway's own name for it.
     pub fn own(&self) -> &str {
         &self.own
@@ -102,6 +115,11 @@ impl CookieNames {
         let name = self.aliases.iter().find(|name| sets_cookie(set_cookie, name))?;
         Self::is_ours(value).then_some(name)
     }
+}
+
+/// Python takes the quotes off a value.
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
 }
 
 /// The values of ours under an alias' name.

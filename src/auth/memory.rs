@@ -90,18 +90,32 @@ impl Memory {
         session: Arc<Session>,
         expires_at: Timestamp,
     ) -> Remembered {
-        let told = match self.told.get(&session.id) {
-            Some(told) => told,
-            None => {
-                // Two at once may both be first, and then both tell: that is one event too many and no harm.
-                let told = Arc::<Told>::default();
-                self.told.insert(session.id.clone(), Arc::clone(&told));
-                told
-            }
-        };
+        let told = self.told_of(&session.id);
         let remembered = Remembered { session, expires_at, told };
         self.verified.insert(self.key_of(proof, credential), remembered.clone());
         remembered
+    }
+
+    /// Notes a use of a session whose credential is remembered as itself.
+    pub(super) fn used(
+        &self,
+        session: Arc<Session>,
+        proof: Proof,
+        client: IpAddr,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Arc<Session> {
+        let told = self.told_of(&session.id);
+        Remembered { session, expires_at: at, told }.used(proof, client, at, happened)
+    }
+
+    fn told_of(&self, session: &SessionId) -> Arc<Told> {
+        self.told.get(session).unwrap_or_else(|| {
+            // Two at once may both be first, and then both tell: that is one event too many and no harm.
+            let told = Arc::<Told>::default();
+            self.told.insert(session.clone(), Arc::clone(&told));
+            told
+        })
     }
 
     /// Forgets everything: the keys have changed.

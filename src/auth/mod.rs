@@ -18,6 +18,7 @@ pub mod kept;
 pub mod keys;
 pub mod lockout;
 mod memory;
+pub mod observe;
 pub mod presented;
 mod recheck;
 mod refresh;

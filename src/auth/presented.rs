@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use super::Auth;
-use super::issuer::{Issued, Unreadable};
+use super::issuer::{Issued, Shown, Unreadable};
 use crate::caller::{Identity, Known, Proof};
 use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
@@ -38,8 +38,8 @@ pub enum Presented {
 pub enum Credential {
     /// One of a session's.
     Session(Arc<Session>, Proof),
-    /// A token that an `[[issuer]]` issued, and its user.
-    Issued(Arc<Issued>, Arc<Identity>),
+    /// What an `[[issuer]]` issued, its user, and the session that it was adopted as, if it was.
+    Issued(Arc<Issued>, Arc<Identity>, Option<Arc<Session>>),
 }
 
 impl Auth {
@@ -80,8 +80,8 @@ impl Auth {
             return Presented::of(all);
         }
         for shown in &cookies.issued {
-            match self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await {
-                Ok(found) => all.push(found.used(arrival.client_ip(), arrival.at, happened)),
+            match self.own_of(shown, arrival, happened).await {
+                Ok(credential) => all.push(credential),
                 // A session in which nobody is signed in.
                 Err((Refusal::NotAuthenticated, _)) => {}
                 Err((refusal, proof)) if all.is_empty() => return Presented::Bad(refusal, proof),
@@ -107,15 +107,42 @@ impl Auth {
             all.push(session.map(|session| Credential::Session(session, Proof::SessionCookie)));
         }
         for shown in &cookies.issued {
-            match self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await {
-                Ok(found) => {
-                    all.push(Ok(found.used(arrival.client_ip(), arrival.at, happened)));
-                }
+            match self.own_of(shown, arrival, happened).await {
+                Ok(credential) => all.push(Ok(credential)),
                 Err((Refusal::NotAuthenticated, _)) => {}
                 Err((refusal, _)) => all.push(Err(refusal)),
             }
         }
         Ok(all)
+    }
+
+    /// A credential of an issuer's as its caller's.
+    async fn own_of(
+        &self,
+        shown: &Shown<'_>,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Result<Credential, (Refusal, Proof)> {
+        let found = self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await?;
+        Box::pin(self.brought(found, arrival, happened)).await
+    }
+
+    /// Are the sessions of services that came as cookies all ones in which nobody is signed in? Such a one is no
+    /// credential and goes on to its service, whoever is calling.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if that cannot be found out now.
+    pub async fn brings_nobodys_sessions(&self, arrival: &Arrival) -> Result<bool, Refusal> {
+        let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers)?;
+        for shown in &cookies.issued {
+            // Whether it is good is nobody's question here.
+            match self.issued(shown, None, arrival.at, &mut Vec::new()).await {
+                Err((Refusal::NotAuthenticated, _)) => {}
+                Err((refusal, _)) if refusal.status().is_server_error() => return Err(refusal),
+                Ok(_) | Err(_) => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// Every token that the request brought, each checked; a cookie is none.
@@ -160,8 +187,7 @@ impl Auth {
             });
         }
         for shown in &shown {
-            let issued = self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await;
-            all.push(issued.map(|found| found.used(arrival.client_ip(), arrival.at, happened)));
+            all.push(self.own_of(shown, arrival, happened).await);
         }
         Ok(all)
     }
@@ -184,7 +210,7 @@ impl Credential {
     pub fn identity(&self) -> Arc<Identity> {
         match self {
             Self::Session(session, _) => session.identity.load_full(),
-            Self::Issued(_, identity) => Arc::clone(identity),
+            Self::Issued(_, identity, _) => Arc::clone(identity),
         }
     }
 
@@ -192,7 +218,7 @@ impl Credential {
     pub fn proof(&self) -> Proof {
         match self {
             Self::Session(_, proof) => *proof,
-            Self::Issued(issued, _) => issued.proof(),
+            Self::Issued(issued, ..) => issued.proof(),
         }
     }
 
@@ -203,7 +229,10 @@ impl Credential {
             Self::Session(session, proof) => {
                 Known { identity, session: Some(session.id.clone()), proof: *proof }
             }
-            Self::Issued(issued, _) => Known { identity, session: None, proof: issued.proof() },
+            Self::Issued(issued, _, session) => {
+                let session = session.as_ref().map(|session| session.id.clone());
+                Known { identity, session, proof: issued.proof() }
+            }
         }
     }
 }

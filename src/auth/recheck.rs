@@ -115,6 +115,7 @@ impl Auth {
     ) {
         for session in sessions {
             if !watched.upgrades.is_of(account, session.password_mark) {
+                self.issuers.ends_by_password(&session.id);
                 self.end_changed(Which::Session(session.id.clone()), now, happened).await;
             } else if **session.identity.load() != *account.identity {
                 session.identity.store(Arc::clone(&account.identity));

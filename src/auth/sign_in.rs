@@ -42,7 +42,7 @@ pub(super) const MAX_AGENT: usize = 256;
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 
 /// A password that was right.
-pub(super) struct Right<'a> {
+pub(super) struct Right {
     /// Whose it is.
     pub(super) user: Account,
     /// What a service gave for it.
@@ -50,7 +50,7 @@ pub(super) struct Right<'a> {
     /// How they are counted.
     pub(super) account: Arc<str>,
     /// Still to be settled.
-    pub(super) attempt: Attempt<'a>,
+    pub(super) attempt: Attempt,
 }
 
 impl Auth {
@@ -100,7 +100,7 @@ impl Auth {
         asked: Asked<'_>,
         only: Option<&str>,
         happened: &mut Vec<What>,
-    ) -> Result<Right<'_>, SignInRefused> {
+    ) -> Result<Right, SignInRefused> {
         if !can_be_a_name(asked.name) {
             return Err(failed(Arc::from(""), SignInFailure::UnknownUser, happened));
         }
@@ -219,6 +219,7 @@ impl Auth {
             identity: Arc::clone(&user.identity),
             password_mark: user.password_mark(),
             cookie: cookie.as_ref().map(Secret::digest),
+            issuer: None,
             at,
             expires_at,
             idle_timeout: self.idle_timeout(request),
@@ -300,11 +301,7 @@ fn failed(account: Arc<str>, why: SignInFailure, happened: &mut Vec<What>) -> Si
     SignInRefused { refusal, retry_after: None }
 }
 
-fn not_tried(
-    attempt: Attempt<'_>,
-    refusal: Refusal,
-    retry_after: Option<Duration>,
-) -> SignInRefused {
+fn not_tried(attempt: Attempt, refusal: Refusal, retry_after: Option<Duration>) -> SignInRefused {
     attempt.take_back();
     SignInRefused { refusal, retry_after }
 }

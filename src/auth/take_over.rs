@@ -147,6 +147,7 @@ impl Auth {
             identity: Arc::clone(&known.identity),
             password_mark: known.password_mark,
             cookie: None,
+            issuer: None,
             at,
             expires_at,
             // The token is good for as long as it says, and so are its successors.

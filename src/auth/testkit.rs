@@ -96,6 +96,7 @@ pub(crate) fn session(id: &str, user: &str) -> Arc<Session> {
         identity: identity(user),
         password_mark: Digest::of(b"password"),
         cookie: None,
+        issuer: None,
         at: NOW,
         expires_at: NOW.plus(session_settings().absolute_timeout),
         idle_timeout: session_settings().idle_timeout,

@@ -17,6 +17,13 @@ pub struct IssuerSettings {
     pub directory: String,
     /// Where in a request its credentials come.
     pub place: CredentialPlace,
+    /// The `Domain` with which the service sets its cookie, or set it once.
+    pub cookie_domain: Option<String>,
+    /// The upstreams whose answers say who is signed in in its sessions, as indices of [`super::Config::upstreams`]; empty:
+    /// all.
+    pub upstreams: Vec<usize>,
+    /// Do identity forms that make another credential make one for whoever comes with its session?
+    pub danger_mint: bool,
     /// None of its credentials is accepted from then on.
     pub accept_until: Option<Timestamp>,
     /// The kind and what only it has.

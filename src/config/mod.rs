@@ -31,6 +31,7 @@ mod load;
 mod raw;
 mod report;
 mod shadow;
+mod sign_in;
 mod template;
 
 #[cfg(test)]
@@ -58,6 +59,7 @@ pub use issuer::{
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
 pub use shadow::Shadow;
+pub use sign_in::{Observed, ObservedKind, SignInMode, SignInSettings};
 pub use template::{Members, Template};
 
 /// Everything the gateway is told.
@@ -92,6 +94,8 @@ pub struct Config {
     pub forms: Vec<IdentityForm>,
     /// `[login]`
     pub login: Login,
+    /// `[sign_in]`
+    pub sign_in: SignInSettings,
     /// `[cors]`
     pub cors: Cors,
     /// `[detect]`

@@ -113,7 +113,8 @@ fn the_issuer_blocks_show_the_defaults() {
         IssuerKind::SimpleJwt(SimpleJwtIssuer { audience: Vec::new(), issuer: None, ..simplejwt });
     assert_eq!(IssuerSettings { accept_until: None, kind, ..shown[0].clone() }, bare[0]);
     assert_eq!(shown[2], bare[1]);
-    assert_eq!((&shown[3], &shown[5], &shown[6]), (&bare[2], &bare[3], &bare[4]));
+    let session = IssuerSettings { cookie_domain: None, ..shown[3].clone() };
+    assert_eq!((&session, &shown[5], &shown[6]), (&bare[2], &bare[3], &bare[4]));
     let IssuerKind::DjangoSession(cached) = &shown[4].kind else { panic!("a session fifth") };
     let SessionEngine::Cache(cache) = &cached.engine else { panic!("in a cache") };
     assert_eq!((&*cache.prefix, cache.version), ("", 1));

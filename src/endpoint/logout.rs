@@ -183,7 +183,8 @@ impl From<Credential> for Named {
     fn from(credential: Credential) -> Self {
         match credential {
             Credential::Session(session, _) => Self::Session(session),
-            Credential::Issued(issued, identity) => Self::Issued(issued, identity),
+            Credential::Issued(_, _, Some(session)) => Self::Session(session),
+            Credential::Issued(issued, identity, None) => Self::Issued(issued, identity),
         }
     }
 }

@@ -86,7 +86,7 @@ fn who(found: Vec<Result<Credential, Refusal>>) -> Who {
 fn name_of(credential: &Credential) -> String {
     match credential {
         Credential::Session(session, _) => session.identity.load().name.clone(),
-        Credential::Issued(_, identity) => identity.name.clone(),
+        Credential::Issued(_, identity, _) => identity.name.clone(),
     }
 }
 

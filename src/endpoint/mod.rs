@@ -19,7 +19,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use crate::auth::Auth;
 use crate::caller::Proof;
-use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry, Shape};
+use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry, Shape, SignInMode};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
@@ -60,8 +60,8 @@ mod verify;
 pub struct Endpoints {
     auth: Arc<Auth>,
     cookie: SessionCookie,
-    /// By issuer.
-    issued_cookies: Vec<Option<String>>,
+    /// By issuer: the cookie, and the domain that the service may have set it for.
+    issued_cookies: Vec<Option<IssuedCookie>>,
     /// Whether a 401 says that a name and a password will do.
     challenges: bool,
     issues: Issues,
@@ -73,6 +73,12 @@ pub struct Endpoints {
     cors: CorsPolicy,
     /// One line in the log says that browsers drop the cookie, not one for each visitor.
     has_warned_of_plain_http: AtomicBool,
+}
+
+/// A cookie that is an issuer's credential.
+struct IssuedCookie {
+    name: String,
+    domain: Option<String>,
 }
 
 /// An answer, and why it is a refusal if it is one.
@@ -93,7 +99,14 @@ impl Endpoints {
         Self {
             cookie: SessionCookie::new(&config.session, auth.cookie_names().clone()),
             auth,
-            issued_cookies: config.issuers.iter().map(|one| one.cookie().map(Into::into)).collect(),
+            issued_cookies: config
+                .issuers
+                .iter()
+                .map(|one| {
+                    let domain = one.cookie_domain.clone();
+                    one.cookie().map(|name| IssuedCookie { name: name.into(), domain })
+                })
+                .collect(),
             challenges: config
                 .issuers
                 .iter()
@@ -102,7 +115,10 @@ impl Endpoints {
             title: config.login.title.clone(),
             links: config.login.links.clone(),
             trusted_origins: config.session.trusted_origins.clone(),
-            login_path: login.map(|entry| entry.path.to_string()),
+            login_path: match config.sign_in.mode {
+                SignInMode::Replace => login.map(|entry| entry.path.to_string()),
+                SignInMode::Follow => config.sign_in.login_path.as_ref().map(ToString::to_string),
+            },
             sent_back: SentBack::new(),
             cors: CorsPolicy::new(&config.cors),
             has_warned_of_plain_http: AtomicBool::new(false),
@@ -164,7 +180,7 @@ impl Endpoints {
         match proof {
             Proof::SessionCookie => self.cookie.remove_brought(reply, arrival),
             Proof::IssuedCookie(issuer) => match self.issued_cookies.get(issuer) {
-                Some(Some(name)) => self.cookie.removed(reply, name),
+                Some(Some(cookie)) => self.removed(reply, cookie),
                 Some(None) | None => reply,
             },
             Proof::AccessToken | Proof::Issued(_) | Proof::Password(_) => reply,
@@ -184,14 +200,24 @@ impl Endpoints {
     fn remove_brought_cookies(&self, arrival: &Arrival, mut reply: Reply) -> Reply {
         reply = self.cookie.remove_brought(reply, arrival);
         let mut removed: Vec<&str> = self.cookie.brought(arrival).collect();
-        for name in self.issued_cookies.iter().flatten() {
-            let is_there = cookie::read(&arrival.headers, name) != CookieValue::Absent;
-            if is_there && !removed.contains(&name.as_str()) {
-                reply = self.cookie.removed(reply, name);
-                removed.push(name);
+        for cookie in self.issued_cookies.iter().flatten() {
+            let is_there = cookie::read(&arrival.headers, &cookie.name) != CookieValue::Absent;
+            if is_there && !removed.contains(&&*cookie.name) {
+                reply = self.removed(reply, cookie);
+                removed.push(&cookie.name);
             }
         }
         reply
+    }
+
+    /// The reply, which takes an issuer's cookie away. A browser may hold one for this host and one for the domain, if the
+    /// service's setting was changed.
+    fn removed(&self, reply: Reply, cookie: &IssuedCookie) -> Reply {
+        let reply = self.cookie.removed(reply, &cookie.name);
+        match &cookie.domain {
+            Some(domain) => self.cookie.removed_from(reply, &cookie.name, domain),
+            None => reply,
+        }
     }
 
     /// Each `Set-Cookie` that takes away the session cookie that a request brought.

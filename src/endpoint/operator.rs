@@ -159,6 +159,7 @@ pub fn describe(session: &Session) -> Value {
         "expires_at": session.expires_at.to_string(),
         "client": session.client.map(|client| client.to_string()),
         "agent": session.agent,
+        "issuer": session.issuer.as_deref(),
     })
 }
 

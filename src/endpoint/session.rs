@@ -24,7 +24,15 @@ impl Endpoints {
     ) -> Result<Reply, Refused> {
         let description = match self.caller(arrival, happened).await? {
             Credential::Session(session, proof) => describe(&session, proof),
-            Credential::Issued(issued, identity) => {
+            Credential::Issued(issued, _, Some(session)) => {
+                let mut description = describe(&session, issued.proof());
+                if let Value::Object(members) = &mut description {
+                    members.insert("issuer".into(), issued.issuer().into());
+                    members.insert("expires_at".into(), issued.expires_at().to_string().into());
+                }
+                description
+            }
+            Credential::Issued(issued, identity, None) => {
                 describe_issued(&issued, &identity, issued.proof())
             }
         };
@@ -49,7 +57,7 @@ fn describe(session: &Session, proof: Proof) -> Value {
     })
 }
 
-/// What an `[[issuer]]` issued has no session, and so no times of one.
+/// A token that an `[[issuer]]` issued has no session, and so no times of one.
 fn describe_issued(issued: &Issued, identity: &Identity, proof: Proof) -> Value {
     json!({
         "user_id": &*identity.key.id,

@@ -122,6 +122,12 @@ impl SessionCookie {
         self.removals_of(name).into_iter().fold(reply, with_cookie)
     }
 
+    /// The reply, which takes away a cookie of this name that is for this domain.
+    pub(super) fn removed_from(&self, reply: Reply, name: &str, domain: &str) -> Reply {
+        let removal = SetCookie::removal(name).domain(domain);
+        with_cookie(reply, self.with_attributes(removal).header())
+    }
+
     fn removals_of(&self, name: &str) -> [Option<HeaderValue>; 2] {
         let unpartitioned = self.is_partitioned().then(|| self.unpartitioned_removal(name));
         [unpartitioned.flatten(), self.with_attributes(SetCookie::removal(name)).header()]

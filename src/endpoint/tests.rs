@@ -58,6 +58,7 @@ pub(super) fn session(id: &str, user: &str) -> Arc<Session> {
         }),
         password_mark: Digest::of(b""),
         cookie: None,
+        issuer: None,
         at: NOW,
         expires_at: NOW.plus(Duration::from_secs(30 * 86_400)),
         idle_timeout: Duration::from_secs(86_400),

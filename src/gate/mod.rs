@@ -172,7 +172,21 @@ impl Gate {
             return Denial::of(Refusal::BadTarget, Some(route));
         }
         let presented = self.auth.presented(arrival, happened).await;
-        self.allowed(arrival, route, presented)
+        let keeps_issued = match &presented {
+            Presented::Nothing => true,
+            Presented::Good(credential) if matches!(credential.proof(), Proof::IssuedCookie(_)) => {
+                false
+            }
+            Presented::Malformed(_) => false,
+            // What came beside it was not looked at.
+            Presented::Good(_) | Presented::Bad(..) => {
+                match self.auth.brings_nobodys_sessions(arrival).await {
+                    Ok(is_nobodys) => is_nobodys,
+                    Err(refusal) => return Denial::of(refusal, Some(route)),
+                }
+            }
+        };
+        self.allowed(arrival, route, presented, keeps_issued)
     }
 
     /// Does the route tolerate how its path is spelled, and does every reading of it lead to this route?
@@ -204,8 +218,13 @@ impl Gate {
     }
 
     /// What the route asks of whoever is calling.
-    fn allowed(&self, arrival: &Arrival, route: Arc<Route>, presented: Presented) -> Decision {
-        let is_nobody = matches!(presented, Presented::Nothing);
+    fn allowed(
+        &self,
+        arrival: &Arrival,
+        route: Arc<Route>,
+        presented: Presented,
+        keeps_issued: bool,
+    ) -> Decision {
         let caller = match (presented, route.access) {
             (Presented::Malformed(refusal), _) => return Denial::of(refusal, Some(route)),
             // "The store is down" is never "nobody is signed in", not even where anybody may come.
@@ -263,7 +282,7 @@ impl Gate {
         let foreign = caller.known().is_none()
             && !self.auth.reads_authorization(&arrival.headers)
             && has_foreign_authorization(arrival);
-        let keeps = Keeps { authorization: foreign, issued_cookies: is_nobody };
+        let keeps = Keeps { authorization: foreign, issued_cookies: keeps_issued };
         Decision::Forward(Permit::granted(route, caller, keeps))
     }
 

@@ -33,12 +33,21 @@ pub(super) async fn read(
     tokio::time::timeout(within, all).await.unwrap_or(Err(Refusal::BodyTimeout))
 }
 
-/// Reads a body into the framework's buffer for repeated attempts, from where it is forwarded; its length.
+/// Reads a body into the framework's buffer for repeated attempts, from where it is forwarded as it came. Gives its parts
+/// to `see`; the answer is its length.
+///
+/// # Errors
+/// `too_long` for more than `limit` bytes, or than the framework can keep.
 pub(super) async fn buffer(
     session: &mut Session,
     limit: usize,
     within: Duration,
+    too_long: Refusal,
+    mut see: impl FnMut(&[u8]) + Send,
 ) -> Result<usize, Refusal> {
+    if announced(session).is_some_and(|length| length > limit) {
+        return Err(too_long);
+    }
     let all = async {
         answer_expectation(session).await?;
         session.enable_retry_buffering();
@@ -46,8 +55,9 @@ pub(super) async fn buffer(
         while let Some(part) = next(session).await? {
             length += part.len();
             if length > limit || session.retry_buffer_truncated() {
-                return Err(Refusal::LengthRequired);
+                return Err(too_long);
             }
+            see(&part);
         }
         Ok(length)
     };

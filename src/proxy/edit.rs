@@ -15,6 +15,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::convert::Edited;
 use super::stage::Forwarding;
 use crate::auth::cookies::CookieNames;
+use crate::auth::issuer::Followed;
 use crate::caller::{Anonymous, Caller};
 use crate::config::Route;
 use crate::gate::Passage;
@@ -76,19 +77,16 @@ impl EditRules {
         let stripped = forward::strip_request(&mut headers, &self.protected, allowed, trusted);
 
         // Crumbs of HTTP/2 become one field (RFC 9113 section 8.2.3); ours is taken out of it.
-        let own_session = self.forms.own_session(forwarding.permit.caller(), route);
-        let keeps_issued = forwarding.permit.keeps_issued_cookies();
+        let passing = self.passing(forwarding);
         let kept = cookie::strip_where(&arrival.headers, |pair| {
-            // What only their service would read under that name was not checked.
-            let is_theirs = own_session.is_some_and(|name| pair.is_plainly(name))
-                && !CookieNames::is_ours(pair.value());
-            let is_issued =
-                |name: &String| pair.is_called(name) && !(keeps_issued && pair.is_plainly(name));
+            // Under the name of one that was looked at, what was not looked at stays here.
+            let passes =
+                passing.iter().any(|name| CookieNames::is_the_one(&arrival.headers, name, pair));
             let is_taken = || {
                 cookies_of(clears, &forwarding.given).any(|name| pair.is_called(name))
-                    || self.issued_cookies.iter().any(is_issued)
+                    || self.issued_cookies.iter().any(|name| pair.is_called(name))
             };
-            !is_theirs && (self.cookies.take(pair) || is_taken())
+            !passes && (self.cookies.take(pair) || is_taken())
         });
         match cookies(kept, &forwarding.given)? {
             Some(cookies) => headers.set(COOKIE, cookies),
@@ -115,6 +113,22 @@ impl EditRules {
         let path = forwarded_path(arrival, route.strip_prefix.as_ref())?;
         request.set_raw_path(path.as_bytes()).map_err(|_| Refusal::Internal)?;
         Ok(stripped.spoofed)
+    }
+
+    /// The service's session cookies that were looked at and go on: the caller's own, where a form would give them one,
+    /// and those in which nobody is signed in.
+    fn passing<'a>(&'a self, forwarding: &'a Forwarding) -> Vec<&'a str> {
+        let (permit, given) = (&forwarding.permit, &forwarding.given);
+        let issued: &[String] =
+            if permit.keeps_issued_cookies() { &self.issued_cookies } else { &[] };
+        let is_given = |name: &str| given.cookies.iter().any(|cookie| cookie.name == name);
+        issued
+            .iter()
+            .chain(&given.passing)
+            .map(String::as_str)
+            .filter(|name| !is_given(name))
+            .chain(self.forms.own_session(permit.caller(), permit.route()))
+            .collect()
     }
 
     /// Makes the request of a shadowed route: what changes in it is listed in `gate::shadow`.
@@ -186,6 +200,8 @@ impl EditRules {
 
     /// Makes the client's answer.
     ///
+    /// Whoever was signed in by the service gets its cookie (`followed`).
+    ///
     /// Under an alias' name the service may have sessions of its own, for who is not signed in. It cannot take ours away
     /// with one, nor make a browser come with a session of ours.
     pub(super) fn response(
@@ -193,6 +209,7 @@ impl EditRules {
         response: &mut ResponseHeader,
         arrival: &Arrival,
         forwarding: &Forwarding,
+        followed: &Followed,
     ) {
         let caller = forwarding.permit.caller();
         let known = caller.known().is_some();
@@ -201,14 +218,16 @@ impl EditRules {
         let mut headers = Edited(response);
         let route = forwarding.permit.route();
         let own_session = self.forms.own_session(caller, route);
-        let theirs = cookies_of(self.forms.clears(route), &forwarding.given);
+        let given = forwarding.given.cookies.iter().map(|cookie| &*cookie.name);
         let mut not_theirs: Vec<&str> = iter::once(self.cookies.own())
-            .chain(theirs)
+            .chain(given)
             .filter(|name| Some(*name) != own_session)
             .collect();
         if !is_over {
             not_theirs.extend(self.cookies.brought_aliases(&arrival.headers));
         }
+        not_theirs.retain(|name| !followed.passes.iter().any(|passes| passes == name));
+        not_theirs.extend(followed.held_back.iter().map(String::as_str));
         let set = headers.headers().get_all(SET_COOKIE);
         not_theirs.extend(set.iter().filter_map(|value| self.cookies.planted(value)));
         forward::strip_response(&mut headers, &self.protected, &not_theirs);

@@ -168,6 +168,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         head,
         edit,
         pools: pools.clone(),
+        observed: config.sign_in.observe.iter().cloned().map(Arc::new).collect(),
         listen: listen.clone(),
         hsts: hsts(listen.hsts_max_age),
         clock: Arc::clone(&clock),

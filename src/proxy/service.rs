@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http::header::{
-    CONTENT_LENGTH, EXPECT, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
-    UPGRADE,
+    CONTENT_LENGTH, CONTENT_TYPE, EXPECT, LOCATION, RETRY_AFTER, SET_COOKIE,
+    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
@@ -32,20 +32,24 @@ use super::connection::{ClientStream, Follows, Orders, head_is_read};
 use super::convert::{self, Came, Edited, HeadRules};
 use super::edit::EditRules;
 use super::observe::Observer;
-use super::stage::{Ctx, Forwarding, InFlight, Label, Stage};
+use super::stage::{Ctx, Forwarding, InFlight, Label, Stage, Watched};
 use super::upstream::Pool;
 use super::{RequestIds, body};
 use crate::auth::Auth;
+use crate::auth::SignInRefused;
+use crate::auth::issuer::{Answer, Followed};
+use crate::auth::observe::Outcome;
 use crate::caller::{Caller, Proof};
-use crate::clock::Clock;
-use crate::config::{Listen, OwnPath};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Listen, Observed, ObservedKind, OwnPath, Route};
 use crate::endpoint::Endpoints;
-use crate::event::EndReason;
+use crate::event::{EndReason, What};
 use crate::gate::{Decision, Denial, Gate, Passage, Permit};
+use crate::identity::forms::Answered;
 use crate::refusal::Refusal;
 use crate::store::Which;
 use crate::wire::arrival::Arrival;
-use crate::wire::cookie::{self, CookieValue};
+use crate::wire::cookie;
 use crate::wire::forward::{self, EditHeaders};
 use crate::wire::reply::Reply;
 
@@ -57,6 +61,8 @@ pub(super) struct Service {
     pub(super) head: Arc<HeadRules>,
     pub(super) edit: Arc<EditRules>,
     pub(super) pools: Vec<Arc<Pool>>,
+    /// `[[sign_in.observe]]`
+    pub(super) observed: Vec<Arc<Observed>>,
     pub(super) listen: Listen,
     /// What answers over TLS say of it (R61).
     pub(super) hsts: Option<HeaderValue>,
@@ -166,7 +172,7 @@ impl ProxyHttp for Service {
         ctx: &mut Ctx,
     ) -> Result<()> {
         let begun = Instant::now();
-        let mut ended = false;
+        let (mut ended, mut followed) = (false, Followed::default());
         // An upgrade's `Connection` nominates `Upgrade`, and both are for the client.
         if !is_upgrade(response.status) {
             let status = response.status;
@@ -191,16 +197,34 @@ impl ProxyHttp for Service {
             let given = &forwarding.given;
             // Before the client hears of it: its next request may follow at once.
             let (status, headers) = (response.status, &response.headers);
-            ended = self.edit.forms.answered(caller, given, status, headers, ctx.at).await;
-            let proof = caller.known().map(|known| known.proof);
-            if let (Some(proof), Some(name)) =
-                (proof, self.edit.forms.own_session(caller, forwarding.permit.route()))
-                && let CookieValue::One(sent) = cookie::read(&arrival.headers, name)
-                && let Some(set) = cookie::last_set(&response.headers, name)
-            {
-                self.auth.cookie_was_set(proof, sent, set, ctx.at, &mut ctx.happened).await;
+            let counts = !status.is_informational() || is_upgrade(status);
+            if counts && headers.contains_key(SET_COOKIE) {
+                let names: Vec<&str> = given.cookies.iter().map(|cookie| &*cookie.name).collect();
+                let answer = Answer {
+                    arrival,
+                    caller,
+                    upstream: forwarding.permit.route().upstream,
+                    given: &names,
+                    headers,
+                    at: ctx.at,
+                };
+                followed = Box::pin(self.auth.follow(answer, &mut ctx.happened)).await;
             }
-            self.edit.response(response, arrival, forwarding);
+            if !followed.replaced {
+                match self.edit.forms.answered(caller, given, status, headers, ctx.at).await {
+                    Answered::GoesOn => {}
+                    Answered::Proved(mark) => {
+                        if let Some(session) = caller.known().and_then(|k| k.session.as_ref()) {
+                            self.auth.password_proved(session, mark, ctx.at).await;
+                        }
+                    }
+                    Answered::Ended => ended = true,
+                }
+            }
+            if let Some(watched) = forwarding.watched.as_mut().filter(|_| counts) {
+                ended |= self.saw(watched, &followed, response, ctx.at, &mut ctx.happened);
+            }
+            self.edit.response(response, arrival, forwarding, &followed);
             if !forwarding.permit.route().forward_preflight {
                 self.endpoints.cors().decorate(&arrival.headers, &mut Edited(response));
             }
@@ -217,6 +241,16 @@ impl ProxyHttp for Service {
                 && let Some(arrival) = &ctx.arrival
             {
                 for removal in self.endpoints.cookie_removals(arrival) {
+                    Edited(response).append(SET_COOKIE, removal);
+                }
+            }
+        }
+        if followed.replaced
+            && let Some(arrival) = &ctx.arrival
+        {
+            for removal in self.endpoints.cookie_removals(arrival) {
+                // Under one of the gateway's names the service's own comes now.
+                if !followed.passes.iter().any(|name| cookie::sets_cookie(&removal, name)) {
                     Edited(response).append(SET_COOKIE, removal);
                 }
             }
@@ -278,6 +312,13 @@ impl ProxyHttp for Service {
         ctx: &mut Ctx,
     ) -> FailToProxy {
         let refusal = ctx.refusal.or_else(|| refusal_of(session, error));
+        if let Stage::Permitted(forwarding) = &mut ctx.stage
+            && let Some(trying) = forwarding.watched.as_mut().and_then(|w| w.trying.take())
+            && refusal.is_some()
+        {
+            // No password was judged. A client who leaves before the answer has used up the attempt.
+            trying.take_back();
+        }
         if let Some(refusal) = refusal {
             ctx.refusal = Some(refusal);
             if final_head(session).is_none() {
@@ -376,7 +417,9 @@ impl Service {
         let Some(pool) = self.pools.get(route.upstream).map(Arc::clone) else {
             return self.refuse(session, ctx, Denial::new(Refusal::Internal, Some(route))).await;
         };
-        let given = match self.edit.forms.give(permit.caller(), &route, ctx.at).await {
+        let none = HeaderMap::new();
+        let headers = ctx.arrival.as_ref().map_or(&none, |arrival| &arrival.headers);
+        let given = match self.edit.forms.give(permit.caller(), &route, headers, ctx.at).await {
             Ok(given) => given,
             Err(refusal) => {
                 let mut denial = Denial::new(refusal, Some(route));
@@ -391,9 +434,19 @@ impl Service {
         ctx.connection = bound_connection(session, ctx.arrival.as_ref());
         let settings = pool.settings();
         let mut buffered = None;
+        let watched = match self.watch(session, ctx, &permit, &mut buffered).await {
+            Ok(watched) => watched,
+            Err(refused) => return self.refuse_sign_in(session, ctx, route, refused).await,
+        };
         let unchanged = matches!(permit.passage(), Passage::Unchecked(_));
-        if settings.buffer_chunked && !unchanged && chunked(session, ctx.arrival.as_ref()) {
-            match body::buffer(session, settings.buffer_limit, self.listen.read_timeout).await {
+        if settings.buffer_chunked
+            && !unchanged
+            && buffered.is_none()
+            && chunked(session, ctx.arrival.as_ref())
+        {
+            let (limit, within) = (settings.buffer_limit, self.listen.read_timeout);
+            let too_long = Refusal::LengthRequired;
+            match body::buffer(session, limit, within, too_long, |_| {}).await {
                 Ok(length) => buffered = Some(length),
                 Err(refusal) => {
                     return self.refuse(session, ctx, Denial::new(refusal, Some(route))).await;
@@ -411,12 +464,100 @@ impl Service {
             asked: None,
             answer: None,
             upstream_time: None,
+            watched,
         }));
         if ctx.passes_websocket() {
             // A WebSocket may be silent for long; without this it would be cut like a stalled request.
             session.set_read_timeout(Some(websocket_timeout));
         }
         Ok(false)
+    }
+
+    /// Looks at a request that is to be watched. A sign-in's body is read whole, into the buffer from which it goes on as it
+    /// came, and counted before it is forwarded.
+    async fn watch(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        permit: &Permit,
+        buffered: &mut Option<usize>,
+    ) -> std::result::Result<Option<Watched>, SignInRefused> {
+        let Some(arrival) = &ctx.arrival else { return Ok(None) };
+        let path = arrival.target.path();
+        let observed = self.observed.iter().find(|one| one.is_of(&arrival.method, path));
+        let Some(observed) = observed.filter(|_| matches!(permit.passage(), Passage::Checked))
+        else {
+            return Ok(None);
+        };
+        let observed = Arc::clone(observed);
+        if observed.kind != ObservedKind::SignIn {
+            return Ok(Some(Watched { observed, trying: None }));
+        }
+        let mut body = BytesMut::new();
+        if arrival.has_body {
+            let (limit, within) = (self.listen.max_own_body_bytes, self.listen.own_body_timeout);
+            let see = |part: &[u8]| body.extend_from_slice(part);
+            match body::buffer(session, limit, within, Refusal::BodyTooLarge, see).await {
+                Ok(length) => *buffered = Some(length),
+                Err(refusal) => return Err(SignInRefused { refusal, retry_after: None }),
+            }
+        }
+        let content_type = arrival.headers.get(CONTENT_TYPE);
+        let (client, at) = (arrival.client_ip(), ctx.at);
+        let trying = self.auth.sign_in_begins(
+            &observed,
+            content_type,
+            &body,
+            client,
+            at,
+            &mut ctx.happened,
+        )?;
+        Ok(Some(Watched { observed, trying: Some(trying) }))
+    }
+
+    /// A request that is watched has its answer. Did it sign the caller out?
+    fn saw(
+        &self,
+        watched: &mut Watched,
+        followed: &Followed,
+        response: &ResponseHeader,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> bool {
+        let Watched { observed, trying } = watched;
+        let has_signed_in = followed.signed_in.is_some();
+        let (status, headers) = (response.status, &response.headers);
+        let outcome = Outcome::of(&observed.success, status, headers, has_signed_in, at);
+        if let Some(trying) = trying.take() {
+            self.auth.sign_in_ends(trying, outcome, followed.signed_in.clone(), happened);
+        }
+        match observed.kind {
+            ObservedKind::SignOut if observed.success.is_empty() => {
+                !status.is_client_error() && !status.is_server_error()
+            }
+            ObservedKind::SignOut => outcome == Outcome::Success,
+            ObservedKind::SignIn | ObservedKind::SignUp => false,
+        }
+    }
+
+    /// Answers a sign-in that is not forwarded.
+    async fn refuse_sign_in(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        route: Arc<Route>,
+        refused: SignInRefused,
+    ) -> Result<bool> {
+        let denial = Denial::new(refused.refusal, Some(Arc::clone(&route)));
+        ctx.label = Label::Route(route);
+        ctx.refusal = Some(denial.refusal);
+        let mut reply = self.endpoints.refuse(ctx.arrival.as_ref(), &ctx.request_id, &denial);
+        if let Some(wait) = refused.retry_after {
+            // Rounded up: whoever comes back on the second is not refused again.
+            let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+            reply.headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        self.answer(session, ctx, reply).await
     }
 
     /// Ends the session of a caller. Did they come with its cookie?

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::bound::BoundConnection;
 use super::upstream::Pool;
+use crate::auth::observe::Trying;
 use crate::clock::Timestamp;
+use crate::config::Observed;
 use crate::event::What;
 use crate::gate::shadow::Answer;
 use crate::gate::{Passage, Permit};
@@ -39,10 +41,18 @@ pub(super) struct Forwarding {
     pub(super) server: Option<std::net::SocketAddr>,
     /// When the connection to the upstream was asked for.
     pub(super) asked: Option<Instant>,
+    /// A request that is watched (`[[sign_in.observe]]`): what it does, and a sign-in that is not settled.
+    pub(super) watched: Option<Watched>,
     /// What the service answered, on a shadowed route.
     pub(super) answer: Option<Answer>,
     /// When the head of the answer arrived, counted from `asked`.
     pub(super) upstream_time: Option<Duration>,
+}
+
+/// A request by which the service signs somebody in, up or out.
+pub(super) struct Watched {
+    pub(super) observed: Arc<Observed>,
+    pub(super) trying: Option<Trying>,
 }
 
 impl Forwarding {

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{
-    Keep, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate, Rotation, Session,
-    SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
+    Keep, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal, Rotate, Rotation,
+    Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -52,6 +52,22 @@ impl<S: Sessions + ?Sized> Sessions for Aside<S> {
     }
 
     async fn create_once(&self, _: NewSession, _: NewStamp) -> Result<Once, StoreError> {
+        not_here()
+    }
+
+    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
+        let there = match &new.cookie {
+            Some(cookie) => self.0.find(SessionBy::Cookie(cookie), new.at).await?,
+            None => None,
+        };
+        // It would begin, and is nowhere but in the answer.
+        Ok(there.map_or_else(
+            || Once::Begun(Session::begin(&new)),
+            |session| Once::Before(Some(session.copy())),
+        ))
+    }
+
+    async fn renew(&self, _: Renewal) -> Result<Option<Arc<Session>>, StoreError> {
         not_here()
     }
 

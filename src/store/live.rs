@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use super::{Keep, NewStamp, Session, SessionBy};
+use super::{Keep, NewStamp, Renewal, Session, SessionBy};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::secret::Digest;
@@ -61,6 +61,42 @@ impl Live {
         }
         self.by_user.remove_if(&held.user, |_, sessions| sessions.is_empty());
         first.then_some(session)
+    }
+
+    /// Puts the renewed record of a session in the place of the old one. The new one is there before the old one seems to
+    /// have ended. `None` if the session has ended.
+    pub(super) fn renew(&self, renewal: &Renewal) -> Option<Arc<Session>> {
+        let mut held = self.by_id.get_mut(&renewal.session)?;
+        let old = Arc::clone(&held.session);
+        let new = old.renewed(renewal);
+        held.session = Arc::clone(&new);
+        let user = held.user.clone();
+        drop(held);
+        if let Some(cookie) = new.cookie {
+            self.by_cookie.insert(cookie, Arc::clone(&new));
+        }
+        if let Some(cookie) = old.cookie.filter(|_| old.cookie != new.cookie) {
+            self.by_cookie.remove(&cookie);
+        }
+        if let Some(mut sessions) = self.by_user.get_mut(&user) {
+            for session in sessions.iter_mut().filter(|session| session.id == new.id) {
+                *session = Arc::clone(&new);
+            }
+        }
+        // A use that was noted meanwhile.
+        new.touch(old.last_used());
+        old.mark_ended();
+        Some(new)
+    }
+
+    /// The session of this id, timed out or not.
+    pub(super) fn with_id(&self, id: &SessionId) -> Option<Arc<Session>> {
+        self.by_id.get(id).map(|held| Arc::clone(&held.session))
+    }
+
+    /// The session that has this cookie, timed out or not.
+    pub(super) fn with_cookie(&self, cookie: &Digest) -> Option<Arc<Session>> {
+        self.by_cookie.get(cookie).map(|session| Arc::clone(&session))
     }
 
     /// The session, if it lives at `now`.

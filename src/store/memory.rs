@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 
 use super::live::Live;
 use super::{
-    Backup, Kept, NewRefreshToken, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate,
-    Rotation, Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
+    Backup, Kept, NewRefreshToken, NewSession, NewStamp, Once, RefreshState, RefreshTokens,
+    Renewal, Rotate, Rotation, Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -95,6 +95,34 @@ impl Sessions for Memory {
         Ok(Once::Begun(session))
     }
 
+    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
+        let mut tokens = self.tokens.lock();
+        if let Some(cookie) = &new.cookie {
+            if self.live.stamp(cookie).is_some() {
+                return Ok(Once::Before(None));
+            }
+            if let Some(there) = self.live.with_cookie(cookie) {
+                if there.is_live(new.at) {
+                    return Ok(Once::Before(Some(there)));
+                }
+                // Its time ran out, and upkeep has not come by.
+                self.end_one(&mut tokens, &there.id);
+            }
+        }
+        self.begin(&mut tokens, &new).map(Once::Begun)
+    }
+
+    async fn renew(&self, renewal: Renewal) -> Result<Option<Arc<Session>>, StoreError> {
+        let _decides = self.tokens.lock();
+        let by = SessionBy::Id(&renewal.session);
+        let Some(old) = self.live.find(by, renewal.at) else { return Ok(None) };
+        let taken = renewal.cookie.filter(|cookie| old.cookie.as_ref() != Some(cookie));
+        if taken.is_some_and(|cookie| self.live.has_cookie(&cookie)) {
+            return Err(StoreError("the cookie is taken".to_owned()));
+        }
+        Ok(self.live.renew(&renewal))
+    }
+
     async fn find(
         &self,
         by: SessionBy<'_>,
@@ -107,7 +135,7 @@ impl Sessions for Memory {
         &self,
         which: &Which,
         _why: EndReason,
-        _at: Timestamp,
+        at: Timestamp,
     ) -> Result<Vec<Arc<Session>>, StoreError> {
         let mut tokens = self.tokens.lock();
         let ids = match which {
@@ -116,6 +144,10 @@ impl Sessions for Memory {
                 self.live.of_user(user).iter().map(|session| session.id.clone()).collect()
             }
         };
+        let held = ids.iter().filter_map(|id| self.live.with_id(id));
+        for stamp in held.filter_map(|session| session.end_of_credential(at)) {
+            self.live.put_stamp(stamp.key, self.live.merged(&stamp));
+        }
         Ok(ids.iter().filter_map(|id| self.end_one(&mut tokens, id)).collect())
     }
 

@@ -46,8 +46,11 @@ pub struct Session {
     pub identity: ArcSwap<Identity>,
     /// What the directory said of the password when it was checked; another mark later ends the session.
     pub password_mark: Digest,
-    /// SHA-256 of the session cookie's value, if a cookie was issued.
+    /// SHA-256 of the session cookie's value, if a cookie was issued; of an adopted session the digest that stands for its
+    /// credential.
     pub cookie: Option<Digest>,
+    /// The `[[issuer]]` whose credential it is, if the session was adopted: see [`Sessions::adopt`].
+    pub issuer: Option<Arc<str>>,
     /// When the user signed in.
     pub signed_in_at: Timestamp,
     /// The absolute end; nothing extends it.
@@ -75,6 +78,8 @@ pub struct NewSession {
     pub password_mark: Digest,
     /// See [`Session::cookie`].
     pub cookie: Option<Digest>,
+    /// See [`Session::issuer`].
+    pub issuer: Option<Arc<str>>,
     /// When it begins.
     pub at: Timestamp,
     /// See [`Session::expires_at`].
@@ -154,6 +159,19 @@ pub enum Once {
     Before(Option<Arc<Session>>),
 }
 
+/// What proves a session from now on.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// Which.
+    pub session: SessionId,
+    /// The digest of its new credential; `None`: it stays.
+    pub cookie: Option<Digest>,
+    /// See [`Session::password_mark`].
+    pub password_mark: Digest,
+    /// Now.
+    pub at: Timestamp,
+}
+
 /// How to find a session.
 #[derive(Clone, Copy, Debug)]
 pub enum SessionBy<'a> {
@@ -196,6 +214,16 @@ pub trait Sessions: Send + Sync {
     /// calls with one mark exactly one is [`Once::Begun`], and whatever ends that session, none is again while the mark is
     /// kept. Who sees the date finds the session, if it has not ended. Durable when this returns.
     async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError>;
+
+    /// Begins a session for a credential that a service issued, whose digest is `new.cookie`, in one step: unless one lives
+    /// by it, or there is a date under that digest, which is its end. [`Sessions::end`] puts that date, so that a credential
+    /// whose session was ended adopts none again while the service may still take it (`idle_timeout` from the end on); time
+    /// that runs out puts none. Durable when this returns.
+    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError>;
+
+    /// Gives a live session another proof: the same session in a new record, and whoever holds the old one finds it ended
+    /// and looks again. `None`: the session has ended. Durable when this returns.
+    async fn renew(&self, renewal: Renewal) -> Result<Option<Arc<Session>>, StoreError>;
 
     /// Finds a live session. `None`: never seen, ended, or past its idle or absolute end at `now`.
     async fn find(
@@ -333,6 +361,7 @@ impl Session {
             identity: ArcSwap::from(Arc::clone(&new.identity)),
             password_mark: new.password_mark,
             cookie: new.cookie,
+            issuer: new.issuer.clone(),
             signed_in_at: new.at,
             expires_at: new.expires_at,
             idle_timeout: new.idle_timeout,
@@ -347,11 +376,27 @@ impl Session {
     /// The same session as it is now, and apart from it from now on.
     #[must_use]
     pub fn copy(&self) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(self.with(self.cookie, self.password_mark))
+    }
+
+    /// The same session with what proves it from now on.
+    fn renewed(&self, renewal: &Renewal) -> Arc<Self> {
+        Arc::new(self.with(renewal.cookie.or(self.cookie), renewal.password_mark))
+    }
+
+    /// Until when the end of its credential must be known, if it was adopted and ends at `at`.
+    fn end_of_credential(&self, at: Timestamp) -> Option<NewStamp> {
+        let key = self.issuer.as_ref().and(self.cookie)?;
+        Some(NewStamp { key, at, keep: Keep::Latest, kept_until: at.plus(self.idle_timeout) })
+    }
+
+    fn with(&self, cookie: Option<Digest>, password_mark: Digest) -> Self {
+        Self {
             id: self.id.clone(),
             identity: ArcSwap::from(self.identity.load_full()),
-            password_mark: self.password_mark,
-            cookie: self.cookie,
+            password_mark,
+            cookie,
+            issuer: self.issuer.clone(),
             signed_in_at: self.signed_in_at,
             expires_at: self.expires_at,
             idle_timeout: self.idle_timeout,
@@ -360,7 +405,7 @@ impl Session {
             kept: ArcSwapOption::new(self.kept.load_full()),
             last_used: AtomicU64::new(self.last_used.load(Ordering::Relaxed)),
             ended: AtomicBool::new(self.ended.load(Ordering::Acquire)),
-        })
+        }
     }
 
     /// Whether a credential of this session is good at `now`: not ended, and within both timeouts.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate, Rotation, Session, SessionBy,
-    Sessions, StoreError, Upkeep, Which,
+    NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal, Rotate, Rotation, Session,
+    SessionBy, Sessions, StoreError, Upkeep, Which,
 };
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -55,6 +55,14 @@ impl<S: Sessions + ?Sized> Sessions for Telling<S> {
 
     async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
         self.store.create_once(new, mark).await
+    }
+
+    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
+        self.store.adopt(new).await
+    }
+
+    async fn renew(&self, renewal: Renewal) -> Result<Option<Arc<Session>>, StoreError> {
+        self.store.renew(renewal).await
     }
 
     async fn find(
@@ -147,6 +155,7 @@ mod tests {
             }),
             password_mark: Digest::of(b""),
             cookie: None,
+            issuer: None,
             at: NOW,
             expires_at: NOW.plus(Duration::from_secs(100)),
             idle_timeout: Duration::from_secs(100),

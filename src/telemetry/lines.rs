@@ -70,6 +70,8 @@ impl LineWriter {
         let out = BufWriter::with_capacity(BATCH, open()?);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             write_all(&lines, out, open, &dropped);
+            // First: who hears of the end finds that no line can be queued any more.
+            drop(lines);
             drop(ending);
         })?;
         Ok(Self { sink, ended: Mutex::new(ended) })

@@ -15,8 +15,8 @@ use crate::django::hashers::Algorithm;
 use crate::event::EndReason;
 use crate::secret::{Digest, Secret};
 use crate::store::{
-    Backup, Kept, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate, Rotation,
-    Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
+    Backup, Kept, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal, Rotate,
+    Rotation, Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
 use crate::wire::jar::Jar;
 
@@ -60,6 +60,14 @@ impl<S: Sessions + ?Sized> Sessions for TimedStore<S> {
 
     async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
         self.timed(StoreOperation::Create, self.store.create_once(new, mark)).await
+    }
+
+    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
+        self.timed(StoreOperation::Create, self.store.adopt(new)).await
+    }
+
+    async fn renew(&self, renewal: Renewal) -> Result<Option<Arc<Session>>, StoreError> {
+        self.timed(StoreOperation::Renew, self.store.renew(renewal)).await
     }
 
     async fn find(
@@ -252,6 +260,14 @@ mod tests {
 
         async fn create_once(&self, new: NewSession, _: NewStamp) -> Result<Once, StoreError> {
             self.answer(Once::Begun(Session::begin(&new)))
+        }
+
+        async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
+            self.answer(Once::Begun(Session::begin(&new)))
+        }
+
+        async fn renew(&self, _: Renewal) -> Result<Option<Arc<Session>>, StoreError> {
+            self.answer(None)
         }
 
         async fn find(

@@ -100,6 +100,9 @@ mod tests {
                     name: "Authorization".into(),
                     schemes: vec!["Basic".into()],
                 },
+                cookie_domain: None,
+                upstreams: Vec::new(),
+                danger_mint: false,
                 accept_until: None,
                 kind: IssuerKind::Basic { cache_for: Duration::from_secs(60), challenge: false },
             }];

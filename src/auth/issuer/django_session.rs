@@ -25,9 +25,6 @@ use crate::django::signing::SecretKeys;
 use crate::event::IssuedRefusal;
 use crate::secret::Secret;
 
-/// What Django takes for a key has at least so many characters, and its table no room for more.
-const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 8..=40;
-
 /// A service's sessions.
 pub(super) struct DjangoSessions {
     keys: Arc<SecretKeys>,
@@ -175,8 +172,8 @@ impl From<Unreadable> for IssuedRefusal {
 }
 
 fn session_key(cookie: &str) -> Result<&str, IssuedRefusal> {
-    let is_one =
-        KEY_LENGTHS.contains(&cookie.len()) && cookie.bytes().all(|b| b.is_ascii_graphic());
+    let is_one = session::KEY_LENGTHS.contains(&cookie.len())
+        && cookie.bytes().all(|b| b.is_ascii_graphic());
     if is_one { Ok(cookie) } else { Err(IssuedRefusal::Malformed) }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Issued, Issuers, One, Password, User, user};
 use crate::auth::{Auth, store_failed};
-use crate::caller::{Proof, UserKey};
+use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
@@ -115,30 +115,6 @@ impl Auth {
         let (issuer, user) = (Arc::clone(&issued.issuer), issued.user.key.clone());
         happened.push(What::IssuedEnded { issuer, user });
         Ok(())
-    }
-}
-
-impl Auth {
-    /// An upstream has set the cookie of the caller's own session, which it was sent, or has taken it away (`None`).
-    pub async fn cookie_was_set(
-        &self,
-        proof: Proof,
-        sent: &str,
-        set: Option<&str>,
-        at: Timestamp,
-        happened: &mut Vec<What>,
-    ) {
-        let Proof::IssuedCookie(index) = proof else { return };
-        if set == Some(sent) {
-            return;
-        }
-        let Some(issued) = self.memory.recall_issued(index, sent) else { return };
-        // Whether there still is such a session is for the service to say.
-        self.memory.forget_issued(index, sent);
-        if set.is_none() {
-            // And for it to say that there is none. (A store that fails is told by its own name.)
-            let _ = self.end_issued(&issued, at, happened).await;
-        }
     }
 }
 

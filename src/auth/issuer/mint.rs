@@ -113,6 +113,9 @@ mod tests {
             name: "by-hand".into(),
             directory: "django".into(),
             place: CredentialPlace::Header { name: "jwt-auth".into(), schemes: Vec::new() },
+            cookie_domain: None,
+            upstreams: Vec::new(),
+            danger_mint: false,
             accept_until: None,
             kind: IssuerKind::Jwt { signature, claim, max_age, refusals: Refusals::Gateway },
         };

@@ -1,6 +1,6 @@
 //! What a service has issued itself, accepted as a credential: so that nobody is signed out when the gateway comes.
 //!
-//! Such a token has no session here. What stands in for one is looked at on every use, warm or cold:
+//! A session of a service's own becomes one of the gateway's ([`adopt`], [`follow`]). A token has no session here. What stands in for one is looked at on every use, warm or cold:
 //!
 //! - **the credential**: verified once, then remembered under a keyed hash (`auth::memory`) until it expires. What only the
 //!   service can say (does that session still exist?) is asked again after the directory's `recheck`, a minute at most;
@@ -26,11 +26,13 @@
 //! of its own (unless its service keeps a blacklist, see `blacklisted`); for other kinds somebody must be asked; a name and a password are a sign-in each time, remembered for a
 //! moment. A new kind is a file here with an `Issuer` or an `Asked`, and a line in `open`.
 
+mod adopt;
 mod basic;
 mod blacklisted;
 mod django_session;
 mod drf_token;
 mod ends;
+mod follow;
 mod jwt;
 mod key;
 mod mint;
@@ -46,12 +48,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
+use quick_cache::sync::Cache;
 
 use self::django_session::DjangoSessions;
 use self::drf_token::DrfTokens;
 pub use self::ends::end_of_user;
 use self::ends::{FOR_GOOD, keyed};
+pub use self::follow::{Answer, Followed};
 pub use self::key::IssuerKeyError;
 pub(super) use self::mint::Mints;
 pub(super) use self::outstanding::Outstanding;
@@ -73,7 +78,7 @@ use crate::django::session::{self, Login};
 use crate::django::signing::SecretKeys;
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
-use crate::store::Stamps;
+use crate::store::{Session, Stamps};
 
 /// What a service said of a credential is asked again after this long at the latest.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -177,6 +182,8 @@ pub struct Issued {
     /// It has no `exp`, and `expires_at` is the issuer's `max_age`.
     is_too_old_after: bool,
     look: Look,
+    /// The session that it was adopted as, once that was looked for.
+    session: ArcSwapOption<Session>,
 }
 
 /// When the service was last asked about a credential.
@@ -197,10 +204,16 @@ pub(super) struct Issuers {
     verified: Arc<[usize]>,
     users: Users,
     stamps: Arc<dyn Stamps>,
+    /// Credentials that sessions had before, and whose they were.
+    former: Arc<Cache<Digest, SessionId>>,
+    /// Sessions that ended a moment ago because their user has another password.
+    ended_by_password: Arc<Cache<SessionId, ()>>,
 }
 
 struct One {
     name: Arc<str>,
+    /// Whose answers are believed about its sessions; empty: all.
+    upstreams: Vec<usize>,
     directory: Watched,
     accept_until: Option<Timestamp>,
     proof: Proof,
@@ -317,6 +330,7 @@ impl Issuers {
             readings.add(settings, index)?;
             all.push(One {
                 name: settings.name.as_str().into(),
+                upstreams: settings.upstreams.clone(),
                 directory: directory.beside(),
                 accept_until: settings.accept_until,
                 proof: match (&settings.place, &settings.kind) {
@@ -340,7 +354,15 @@ impl Issuers {
         let verified =
             settings.iter().enumerate().filter(is_verified).map(|(index, _)| index).collect();
         let (all, readings) = (all.into(), Arc::new(readings));
-        Ok(Self { all, readings, verified, users: Users::new(), stamps })
+        Ok(Self {
+            all,
+            readings,
+            verified,
+            users: Users::new(),
+            stamps,
+            former: Arc::new(Cache::new(adopt::FORMER)),
+            ended_by_password: Arc::new(Cache::new(adopt::FORMER)),
+        })
     }
 
     /// A token as if it had come where its issuers' come. None: there are no issuers whose tokens say what they are.
@@ -356,6 +378,8 @@ impl Issuers {
             verified: Arc::clone(&self.verified),
             users: self.users.aside(),
             stamps,
+            former: Arc::clone(&self.former),
+            ended_by_password: Arc::clone(&self.ended_by_password),
         }
     }
 
@@ -367,6 +391,11 @@ impl Issuers {
     /// Their names, in the order of the configuration.
     pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.all.iter().map(|one| &one.name)
+    }
+
+    /// A session ends because its user has another password.
+    pub(super) fn ends_by_password(&self, session: &SessionId) {
+        self.ended_by_password.insert(session.clone(), ());
     }
 
     /// The user as the directory has them, asked at most every `recheck`.
@@ -462,6 +491,7 @@ impl Issuers {
             has_id,
             is_too_old_after,
             look: Look { asked_at: AtomicU64::new(at.as_millis()), ..Look::default() },
+            session: ArcSwapOption::empty(),
         })
     }
 }

@@ -8,12 +8,14 @@ use super::{Asked, Issued, Judged, One, Password, Said, Shown, Way};
 use crate::auth::Auth;
 use crate::auth::memory::Remembered;
 use crate::auth::presented::Credential;
+use crate::auth::take_over::By;
 use crate::caller::{Identity, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::Refusals;
-use crate::event::{IssuedRefusal, What};
+use crate::event::{Adoption, IssuedRefusal, What};
 use crate::refusal::Refusal;
 use crate::store::{Session, SessionBy};
+use crate::wire::arrival::Arrival;
 
 /// A credential, and how it comes.
 #[derive(Clone, Copy)]
@@ -41,7 +43,7 @@ impl Found {
         happened: &mut Vec<What>,
     ) -> Credential {
         match self {
-            Self::Itself(issued, identity) => Credential::Issued(issued, identity),
+            Self::Itself(issued, identity) => Credential::Issued(issued, identity, None),
             Self::Session(live, proof) => {
                 Credential::Session(live.used(proof, client, at, happened), proof)
             }
@@ -51,7 +53,7 @@ impl Found {
 
 impl One {
     /// What a client learns.
-    const fn refusal(&self, why: IssuedRefusal) -> Refusal {
+    pub(super) const fn refusal(&self, why: IssuedRefusal) -> Refusal {
         match self.refusals {
             Refusals::Gateway => public(why, self.proof),
             Refusals::Jwt => in_words_of_jwt(why, self.proof),
@@ -97,6 +99,34 @@ impl Auth {
             happened.push(What::IssuedRefused { issuer: Arc::clone(&one.name), why });
         }
         Err((one.refusal(why), one.proof))
+    }
+
+    /// The credential that a request brought, as its caller's: with the session that it is adopted as.
+    pub(in crate::auth) async fn brought(
+        &self,
+        found: Found,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Result<Credential, (Refusal, Proof)> {
+        let (client, at) = (arrival.client_ip(), arrival.at);
+        let (issued, identity) = match found {
+            Found::Itself(issued, identity) => (issued, identity),
+            session @ Found::Session(..) => return Ok(session.used(client, at, happened)),
+        };
+        let by = By { client, agent: arrival.header("user-agent").unwrap_or_default() };
+        match self.adopted(&issued, by, Adoption::FirstUse, at, happened).await {
+            Ok(session) => {
+                let session = session
+                    .map(|session| self.memory.used(session, issued.proof, client, at, happened));
+                Ok(Credential::Issued(issued, identity, session))
+            }
+            Err(why) => {
+                happened.push(What::IssuedRefused { issuer: Arc::clone(&issued.issuer), why });
+                let one = self.issuers.all.get(issued.index);
+                let refusal = one.map_or(Refusal::SessionEnded, |one| one.refusal(why));
+                Err((refusal, issued.proof))
+            }
+        }
     }
 
     /// What a client learns of something that is no credential, in a place where one of this issuer's belongs.

@@ -12,7 +12,6 @@ use crate::caller::Proof;
 use crate::config::{CredentialPlace, IssuerKind, IssuerSettings};
 use crate::refusal::Refusal;
 use crate::wire::authorization::{self, Held};
-use crate::wire::cookie;
 
 /// All places.
 #[derive(Default)]
@@ -106,6 +105,11 @@ impl Readings {
         Ok(())
     }
 
+    /// The cookies that are issuers' credentials, and whose each can be.
+    pub(super) fn by_cookie(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.cookies.iter().map(|(name, issuers)| (name.as_str(), issuers.as_slice()))
+    }
+
     /// Is `Authorization: Bearer` where an issuer's tokens come?
     pub(in crate::auth) fn read_bearer(&self) -> bool {
         self.bearer().is_some()
@@ -169,22 +173,17 @@ impl Readings {
     ) -> Result<Cookies<'a>, Refusal> {
         let mut cookies = Cookies { own: own.values(headers)?, issued: Vec::new() };
         for (name, issuers) in &self.cookies {
-            let Some(value) = theirs(headers, name)? else { continue };
-            cookies.own.retain(|own| *own != value);
+            let Some(value) = theirs(headers, name) else { continue };
+            cookies.own.retain(|own| own.trim_matches('"') != value);
             cookies.issued.push(Shown { token: value, issuers });
         }
         Ok(cookies)
     }
 }
 
-/// The one value of a cookie that is not of the form of ours.
-fn theirs<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Refusal> {
-    let mut values = cookie::values(headers, name)
-        .filter(|value| !value.is_empty() && !CookieNames::is_ours(value));
-    let Some(value) = values.next() else { return Ok(None) };
+/// What is judged under a cookie's name: no service gives one that is not visible ASCII, and the empty text is nobody's.
+fn theirs<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let value = CookieNames::theirs(headers, name)?;
     let is_text = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
-    if !is_text || values.any(|other| other != value) {
-        return Err(Refusal::BadCookie);
-    }
-    Ok(std::str::from_utf8(value).ok())
+    Some(std::str::from_utf8(value).ok().filter(|_| is_text).unwrap_or_default())
 }

@@ -73,6 +73,9 @@ async fn judged(vector: &Vector, users: &[User]) -> Result<String, String> {
             name: "service".into(),
             directory: "django".into(),
             place: CredentialPlace::Cookie("sessionid".into()),
+            cookie_domain: None,
+            upstreams: Vec::new(),
+            danger_mint: false,
             accept_until: None,
             kind: IssuerKind::DjangoSession(Box::new(kind)),
         }];

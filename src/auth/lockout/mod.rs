@@ -44,6 +44,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -63,12 +64,13 @@ const IN_FLIGHT_WAIT: Duration = Duration::from_secs(1);
 /// Counts attempts to sign in.
 pub(super) struct Lockout {
     limits: Limits,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 /// A counted attempt that has not been settled.
-pub(super) struct Attempt<'a> {
-    lockout: &'a Lockout,
+pub(super) struct Attempt {
+    limits: Limits,
+    state: Arc<Mutex<State>>,
     keys: Vec<Key>,
     known: (Digest, IpNet),
     at: Timestamp,
@@ -164,14 +166,14 @@ impl Lockout {
         };
         let state =
             State { counters: Generations::new(GENERATION), known: Generations::new(GENERATION) };
-        Self { limits, state: Mutex::new(state) }
+        Self { limits, state: Arc::new(Mutex::new(state)) }
     }
 
     /// With the same limits, and nothing counted yet.
     pub(super) fn aside(&self) -> Self {
         let state =
             State { counters: Generations::new(GENERATION), known: Generations::new(GENERATION) };
-        Self { limits: self.limits, state: Mutex::new(state) }
+        Self { limits: self.limits, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Counts an attempt on an account (a folded name), or says how long to wait.
@@ -180,7 +182,7 @@ impl Lockout {
         account: &str,
         client: IpAddr,
         at: Timestamp,
-    ) -> Result<Attempt<'_>, Duration> {
+    ) -> Result<Attempt, Duration> {
         let account = Digest::of(account.as_bytes());
         let (address, network) = networks(client);
         let mut state = self.state.lock();
@@ -206,11 +208,13 @@ impl Lockout {
         for key in &keys {
             state.counters.entry(*key).in_flight += 1;
         }
-        Ok(Attempt { lockout: self, keys, known: (account, network), at, settled: false })
+        drop(state);
+        let (limits, state) = (self.limits, Arc::clone(&self.state));
+        Ok(Attempt { limits, state, keys, known: (account, network), at, settled: false })
     }
 }
 
-impl Attempt<'_> {
+impl Attempt {
     /// The password was another.
     pub(super) fn failed(mut self) {
         self.settle_failed();
@@ -219,7 +223,7 @@ impl Attempt<'_> {
     /// Nothing was tried: a part of the gateway was down or busy.
     pub(super) fn take_back(mut self) {
         self.settled = true;
-        let mut state = self.lockout.state.lock();
+        let mut state = self.state.lock();
         for key in &self.keys {
             let counter = state.counters.entry(*key);
             counter.take_back();
@@ -233,7 +237,7 @@ impl Attempt<'_> {
     /// It was the owner.
     pub(super) fn succeeded(mut self) {
         self.settled = true;
-        let mut state = self.lockout.state.lock();
+        let mut state = self.state.lock();
         let mut own_failures = 0;
         for key in &self.keys {
             let counter = state.counters.entry(*key);
@@ -255,15 +259,15 @@ impl Attempt<'_> {
 
     fn settle_failed(&mut self) {
         self.settled = true;
-        let limits = &self.lockout.limits;
-        let mut state = self.lockout.state.lock();
+        let limits = &self.limits;
+        let mut state = self.state.lock();
         for key in &self.keys {
             state.counters.entry(*key).fail(limits.rule(key), limits, self.at);
         }
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.settled {
             self.settle_failed();

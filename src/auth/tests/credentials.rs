@@ -11,7 +11,7 @@ use crate::config::Rotation;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::store::{
-    NewSession, NewStamp, Once, Session, SessionBy, Sessions, StoreError, Upkeep, Which,
+    NewSession, NewStamp, Once, Renewal, Session, SessionBy, Sessions, StoreError, Upkeep, Which,
 };
 
 #[tokio::test]
@@ -175,6 +175,16 @@ impl Sessions for Unplugged {
     async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
         self.up()?;
         self.inner.create_once(new, mark).await
+    }
+
+    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
+        self.up()?;
+        self.inner.adopt(new).await
+    }
+
+    async fn renew(&self, renewal: Renewal) -> Result<Option<Arc<Session>>, StoreError> {
+        self.up()?;
+        self.inner.renew(renewal).await
     }
 
     async fn find(

@@ -195,6 +195,7 @@ fn new_like(session: &Session) -> NewSession {
         identity: session.identity.load_full(),
         password_mark: session.password_mark,
         cookie: None,
+        issuer: None,
         at: NOW,
         expires_at: session.expires_at,
         idle_timeout: session.idle_timeout,

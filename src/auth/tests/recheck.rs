@@ -124,6 +124,7 @@ async fn users_of_a_directory_that_was_taken_away_are_signed_out() {
         identity: Arc::new(identity),
         password_mark: kept.password_mark,
         cookie: None,
+        issuer: None,
         at: NOW,
         expires_at: kept.expires_at,
         idle_timeout: kept.idle_timeout,

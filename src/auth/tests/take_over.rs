@@ -47,6 +47,9 @@ fn service_with(is_asked: bool, change: impl FnOnce(&mut IssuerSettings)) -> Ser
             name: "Authorization".into(),
             schemes: vec!["JWT".into()],
         },
+        cookie_domain: None,
+        upstreams: Vec::new(),
+        danger_mint: false,
         accept_until: None,
         kind: simplejwt(path),
     };

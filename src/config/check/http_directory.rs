@@ -155,6 +155,17 @@ enum Place {
 /// every page that says "try again later".
 const TELL_APART: [&str; 5] = ["cookie", "location", "location_not", "body_contains", "json"];
 
+/// What can be asked of an answer's head.
+pub(super) fn head_rules(table: &Table<'_>) -> AnswerRules {
+    AnswerRules {
+        status: status(table),
+        cookie: table.text("cookie", values::cookie),
+        location: table.text("location", path),
+        location_not: table.text("location_not", path),
+        ..AnswerRules::default()
+    }
+}
+
 fn answer_rules(table: &Table<'_>, is_there: bool, is_success: bool) -> AnswerRules {
     let rules = AnswerRules {
         status: status(table),

@@ -2,11 +2,11 @@
 
 use super::database::{SERVER_KEYS, database};
 use super::{DAY, MINUTE, secs, values};
-use crate::config::raw::{Table, Wrong, nearest};
+use crate::config::raw::{Item, Table, Wrong, nearest};
 use crate::config::{
     CredentialPlace, Database, DirectoryKind, DirectorySettings, DjangoSessionIssuer,
     IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, Refusals,
-    ServiceCache, SessionEngine, SimpleJwtIssuer,
+    ServiceCache, SessionEngine, SimpleJwtIssuer, Upstream,
 };
 use crate::django::jws::Algorithm;
 use crate::django::simplejwt::TokenType;
@@ -32,7 +32,7 @@ const KINDS: [(&str, Kind); 5] = [
 const REFUSALS: [(&str, Refusals); 2] = [("gateway", Refusals::Gateway), ("jwt", Refusals::Jwt)];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 29] = [
+const KEYS: [(&str, &[&str]); 32] = [
     ("header", &["simplejwt", "jwt", "drf-token"]),
     ("schemes", &["simplejwt", "jwt", "drf-token"]),
     ("algorithm", &["simplejwt", "jwt"]),
@@ -53,6 +53,9 @@ const KEYS: [(&str, &[&str]); 29] = [
     ("max_age", &["jwt", "django-session"]),
     ("engine", &["django-session"]),
     ("cookie", &["django-session"]),
+    ("cookie_domain", &["django-session"]),
+    ("upstreams", &["django-session"]),
+    ("danger_mint", &["django-session"]),
     ("fallback_key_files", &["django-session"]),
     ("backends", &["django-session"]),
     ("table", &["django-session", "drf-token"]),
@@ -74,10 +77,11 @@ pub(super) fn issuers(
     root: &Table<'_>,
     directories: &[DirectorySettings],
     identity: &IdentityHeaders,
+    upstreams: &[Item<Upstream>],
 ) -> Vec<IssuerSettings> {
     let mut all: Vec<IssuerSettings> = Vec::new();
     root.tables("issuer", |table| {
-        let Some(issuer) = issuer(table, directories) else { return };
+        let Some(issuer) = issuer(table, directories, upstreams) else { return };
         if all.iter().any(|other| other.name == issuer.name) {
             let key = if table.has("name") { "name" } else { "kind" };
             table.error(
@@ -113,7 +117,11 @@ pub(super) fn issuers(
     all
 }
 
-fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<IssuerSettings> {
+fn issuer(
+    table: &Table<'_>,
+    directories: &[DirectorySettings],
+    all_upstreams: &[Item<Upstream>],
+) -> Option<IssuerSettings> {
     table.require("kind", &format!("allowed: {}", listed(KINDS.iter().map(|(word, _)| *word))));
     let kind = table.choice("kind", &KINDS);
     let name = table.text("name", values::name);
@@ -186,7 +194,30 @@ fn issuer(table: &Table<'_>, directories: &[DirectorySettings]) -> Option<Issuer
         }
     };
     let name = name.unwrap_or_else(|| word.unwrap_or_default().to_owned());
-    Some(IssuerSettings { name, directory, place, accept_until, kind })
+    let cookie_domain = table.text("cookie_domain", values::cookie_domain);
+    let upstreams = table
+        .values("upstreams", |text| super::upstream::index_of(text, all_upstreams))
+        .unwrap_or_default();
+    let danger_mint = table.flag("danger_mint").unwrap_or(false);
+    if danger_mint {
+        table.warn(
+            "danger_mint",
+            Wrong::new(
+                "whoever has a session gets tokens too, also where the service asks for more",
+            )
+            .help("a second factor, say; leave it out unless the service has none"),
+        );
+    }
+    Some(IssuerSettings {
+        name,
+        directory,
+        place,
+        cookie_domain,
+        upstreams,
+        danger_mint,
+        accept_until,
+        kind,
+    })
 }
 
 /// A header; `schemes` are those in `Authorization`, where another header has none.

@@ -18,6 +18,7 @@ mod paths;
 mod route;
 mod session_form;
 mod shadow;
+mod sign_in;
 mod state;
 mod tokens;
 mod upstream;
@@ -28,7 +29,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::raw::{Item, Table, Wrong};
-use super::{Config, Listen, OwnPath, OwnPathEntry, Route};
+use super::{Config, Listen, OwnPath, OwnPathEntry, Route, SignInMode};
 
 /// Reads the whole file.
 pub(super) fn check(root: &Table<'_>) -> Config {
@@ -43,15 +44,23 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         let forms = forms::forms(table, &headers, &directories);
         (headers, forms)
     });
-    let issuers = issuer::issuers(root, &directories, &identity);
+    let issuers = issuer::issuers(root, &directories, &identity, &upstreams);
     let routes = route::routes(root, &upstreams, &identity, &forms, &issuers);
     forms::warn_of_unused(root, &forms, routes.iter().map(|route| &route.value.identity));
     let shadow = root.table("shadow", |table| shadow::shadow(table, &routes));
     let store = root.table("store", state::store);
-    let session = root.table("session", tokens::session);
+    let sign_in = root.table("sign_in", |table| sign_in::sign_in(table, &issuers));
+    let session = root.table("session", |table| {
+        sign_in::refuse_session_times(table, &sign_in);
+        tokens::session(table)
+    });
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session));
-    let paths = root.table("paths", |table| paths::paths(table, tokens.rotation, &issuers));
+    let paths =
+        root.table("paths", |table| paths::paths(table, tokens.rotation, &issuers, sign_in.mode));
     warn_of_hidden_routes(root, &routes, &paths);
+    if sign_in.mode == SignInMode::Follow {
+        sign_in::refuse_closed_login(root, &sign_in, &routes, &paths);
+    }
     let signs_in = paths.iter().any(|entry| entry.own == OwnPath::Login);
     if signs_in && trusted_proxies.is_empty() && !session.danger_plain_http_cookies {
         warn_of_lost_cookies(root, &listen);
@@ -65,6 +74,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         issuers,
         forms: forms.into_iter().map(|item| item.value).collect(),
         login: root.table("login", login::login),
+        sign_in,
         cors: root.table("cors", |table| login::cors(table, &session, &hosts)),
         detect: root.table("detect", |table| watch::detect(table, &geo)),
         log: root.table("log", state::log),

@@ -3,7 +3,7 @@
 use super::members::members;
 use super::{alias, values};
 use crate::config::raw::{Item, Table, Wrong};
-use crate::config::{IssuerSettings, Members, OwnPath, OwnPathEntry, Rotation, Shape};
+use crate::config::{IssuerSettings, Members, OwnPath, OwnPathEntry, Rotation, Shape, SignInMode};
 use crate::wire::path::{PathMatch, PathPattern};
 
 /// The members that an answer of login or refresh, or a refusal, has itself.
@@ -25,6 +25,7 @@ pub(super) fn paths(
     table: &Table<'_>,
     rotation: Rotation,
     issuers: &[IssuerSettings],
+    mode: SignInMode,
 ) -> Vec<OwnPathEntry> {
     let mut all: Vec<Item<OwnPathEntry>> = Vec::new();
     for own in OwnPath::ALL {
@@ -32,12 +33,14 @@ pub(super) fn paths(
         if table.is_off(key, "a path") {
             continue;
         }
+        // Where the service signs people in, only what is asked for is the gateway's.
+        let default = own.default_path().filter(|_| mode == SignInMode::Replace);
         let path = table
             .text(key, |text| {
                 values::canonical_path(text)?;
                 exact(text)
             })
-            .or_else(|| own.default_path().and_then(|path| exact(path).ok()));
+            .or_else(|| default.and_then(|path| exact(path).ok()));
         let Some(path) = path else { continue };
         let value = OwnPathEntry {
             path,

@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::{forms, values};
-use crate::config::raw::{Item, Table, Wrong, nearest};
+use crate::config::raw::{Item, Table, Wrong};
 use crate::config::{Access, IdentityForm, IdentityHeaders, IssuerSettings, Route, Upstream};
 use crate::wire::forward::{ProtectedNames, fold};
 use crate::wire::path::{Ambiguity, CanonicalPath, PathMatch, PathPattern};
@@ -97,17 +97,7 @@ const MATCH: [(&str, PathMatch); 2] = [("prefix", PathMatch::Prefix), ("exact", 
 
 fn upstream_index(table: &Table<'_>, upstreams: &[Item<Upstream>]) -> usize {
     table.require("upstream", "the name of the upstream that it leads to");
-    let find = |text: &str| {
-        upstreams.iter().position(|upstream| upstream.value.name == text).ok_or_else(|| {
-            let names = || upstreams.iter().map(|upstream| upstream.value.name.as_str());
-            let wrong = Wrong::new(format!("there is no upstream {text:?}"));
-            let list = format!("the upstreams are: {}", names().collect::<Vec<_>>().join(", "));
-            match nearest(text, names()) {
-                Some(meant) => wrong.help(format!("did you mean {meant:?}? {list}")),
-                None => wrong.help(list),
-            }
-        })
-    };
+    let find = |text: &str| super::upstream::index_of(text, upstreams);
     // Beyond the last: none. Where an upstream's own name could not be read, that has been reported.
     let none = upstreams.len();
     if upstreams.is_empty() || upstreams.iter().any(|upstream| upstream.value.name.is_empty()) {

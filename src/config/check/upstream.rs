@@ -1,10 +1,23 @@
 //! `[[upstream]]`.
 
 use super::{DAY, TIMEOUT, secs, values};
-use crate::config::raw::{Item, Table, Wrong};
+use crate::config::raw::{Item, Table, Wrong, nearest};
 use crate::config::{Route, Upstream};
 
 /// All upstreams, each with the place of its name.
+/// The upstream of this name.
+pub(super) fn index_of(text: &str, upstreams: &[Item<Upstream>]) -> Result<usize, Wrong> {
+    upstreams.iter().position(|upstream| upstream.value.name == text).ok_or_else(|| {
+        let names = || upstreams.iter().map(|upstream| upstream.value.name.as_str());
+        let wrong = Wrong::new(format!("there is no upstream {text:?}"));
+        let list = format!("the upstreams are: {}", names().collect::<Vec<_>>().join(", "));
+        match nearest(text, names()) {
+            Some(meant) => wrong.help(format!("did you mean {meant:?}? {list}")),
+            None => wrong.help(list),
+        }
+    })
+}
+
 pub(super) fn upstreams(root: &Table<'_>) -> Vec<Item<Upstream>> {
     let mut names: Vec<String> = Vec::new();
     let all = root.tables("upstream", |table| {

@@ -244,6 +244,17 @@ pub(super) fn cookie(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
+/// The domain for which a service sets its cookies (RFC 6265 section 4.1.2.3), with or without the dot in front.
+pub(super) fn cookie_domain(text: &str) -> Result<String, Wrong> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    let name = text.strip_prefix('.').unwrap_or(text);
+    if name.is_empty() || name.len() > 253 || !name.bytes().all(legal) {
+        return Err(Wrong::new(format!("{text:?} is no domain"))
+            .help("allowed: a host's name, like \"example.com\" or \".example.com\""));
+    }
+    Ok(text.to_owned())
+}
+
 /// An authentication scheme before a token (RFC 9110 section 11.1).
 pub(super) fn scheme(text: &str) -> Result<String, Wrong> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);

@@ -97,6 +97,53 @@ refresh_grace = "5m"
 }
 
 #[test]
+fn follow_needs_a_way_in_and_refuses_what_it_cannot_keep() {
+    const DJANGO: &str = "[[directory]]\nkind = \"django\"\ndatabase = \"sqlite:///db\"\n\
+        [[issuer]]\nkind = \"django-session\"\nkey_file = \"key\"\n";
+    const LOGIN: &str =
+        "[[route]]\nname = \"login\"\npath = \"/in/\"\nupstream = \"app\"\naccess = \"public\"\n";
+    const FOLLOW: &str = "[sign_in]\nmode = \"follow\"\nlogin_path = \"/in/\"\n\
+        [[sign_in.observe]]\nkind = \"sign-in\"\npath = \"/in/\"\n";
+    let good = format!("{DJANGO}{LOGIN}{FOLLOW}");
+    let config = config(&good);
+    assert!(config.paths.is_empty(), "the gateway answers nothing: {:?}", config.paths);
+    assert_eq!(config.sign_in.observe[0].username_field, "username");
+    let asked = format!("{good}[paths]\nlogout = \"/out\"\n");
+    assert_eq!(self::config(&asked).paths.len(), 1);
+    for (text, said) in [
+        (good.replace(LOGIN, ""), "behind the route \"rest\""),
+        (
+            good.replace("django-session", "drf-token").replace("key_file = \"key\"\n", ""),
+            "sign_in.mode: nothing says",
+        ),
+        (good.replace("login_path = \"/in/\"\n", ""), "sign_in.login_path: is missing"),
+        (good.replace("kind = \"sign-in\"", "kind = \"sign-up\""), "sign_in.mode: no sign-in"),
+        (
+            good.replace("path = \"/in/\"\nupstream", "path = \"/x/\"\nupstream"),
+            "access = \"public\"",
+        ),
+        (
+            format!("{good}[session]\nidle_timeout = \"1h\"\n"),
+            "session.idle_timeout: the service's",
+        ),
+        (format!("{good}[paths]\nlogin = \"/in/\"\n"), "that the gateway answers"),
+        (format!("{good}methods = []\n"), "sign_in.observe.methods: nothing is watched"),
+        (
+            good.replace(
+                "kind = \"sign-in\"\npath = \"/in/\"",
+                "kind = \"sign-in\"\npath = \"/i*/\"",
+            ),
+            "sign_in.observe.path: ",
+        ),
+        (format!("{good}success = {{ json = \"/a\" }}\n"), "goes on to the client unread"),
+    ] {
+        let text = complete(&text).replace("path = \"/rest\"", "path = \"/\"");
+        let report = parse(&text).expect_err(said).to_string();
+        assert!(report.contains(said), "{said}: {report}");
+    }
+}
+
+#[test]
 fn a_secret_in_the_wrong_place_is_not_repeated() {
     for text in [
         "[[directory]]\nkind = \"django\"\ndatabase = \"postgres://app:hunter2@db/app\"\n",

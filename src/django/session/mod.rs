@@ -36,6 +36,12 @@ const ROW_SALT: &str = "django.contrib.sessions.SessionStore";
 const COOKIE_SALT: &str = "django.contrib.sessions.backends.signed_cookies";
 const AUTH_HASH_SALT: &str = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash";
 
+/// What Django takes for a session's key has at least so many characters, and its table no room for more.
+pub const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 8..=40;
+
+/// The member with the user's id.
+const USER_ID: &str = "_auth_user_id";
+
 /// Larger sessions are not read. Whoever can sign can also compress a great deal into little.
 const MAX_JSON: u64 = 1 << 20;
 
@@ -122,11 +128,18 @@ pub fn sign_cookie_again(
 
 /// Who is signed in, by the value of a session that lives in a cache.
 ///
+/// A pickle writes the names of a dictionary's members as they are. One that holds more than plain data is not read, but
+/// where the name of the user's id does not occur, nobody is signed in.
+///
 /// # Errors
-/// [`Unreadable::Malformed`], also for a session that holds anything but plain data.
+/// [`Unreadable::Malformed`], also for a session with a user that holds anything but plain data.
 pub fn read_cached(value: &[u8]) -> Result<Option<Login>, Unreadable> {
-    let members = pickle::members(value).ok_or(Unreadable::Malformed)?;
-    Ok(login(members, None))
+    let Some(members) = pickle::members(value) else {
+        let names_a_user = value.windows(USER_ID.len()).any(|part| part == USER_ID.as_bytes());
+        let is_pickle = value.starts_with(&[pickle::PROTOCOL]);
+        return if is_pickle && !names_a_user { Ok(None) } else { Err(Unreadable::Malformed) };
+    };
+    login(members, None)
 }
 
 impl Login {
@@ -171,7 +184,7 @@ impl Login {
     pub fn to_pickle(&self) -> Vec<u8> {
         let auth_hash = self.auth_hash.as_ref().map(Secret::expose);
         let members = [
-            ("_auth_user_id", Some(self.user_id.as_str())),
+            (USER_ID, Some(self.user_id.as_str())),
             ("_auth_user_backend", Some(self.backend.as_str())),
             ("_auth_user_hash", auth_hash),
         ];
@@ -192,7 +205,7 @@ impl Login {
     fn to_json(&self) -> String {
         let auth_hash = self.auth_hash.as_ref().map(Secret::expose);
         let members = [
-            ("_auth_user_id", Some(self.user_id.as_str())),
+            (USER_ID, Some(self.user_id.as_str())),
             ("_auth_user_backend", Some(self.backend.as_str())),
             ("_auth_user_hash", auth_hash),
         ];
@@ -206,24 +219,25 @@ fn read(signed: Signed<'_>) -> Result<Option<Login>, Unreadable> {
     let json: String = json.into_iter().map(char::from).collect();
 
     let members = json::members(&json).ok_or(Unreadable::Malformed)?;
-    Ok(login(members, Some(signed.at)))
+    login(members, Some(signed.at))
 }
 
+/// An id that is no text is no session of nobody's: Django would look its user up.
 fn login(
     members: impl IntoIterator<Item = (String, Option<String>)>,
     saved_at: Option<Timestamp>,
-) -> Option<Login> {
+) -> Result<Option<Login>, Unreadable> {
     let (mut user_id, mut backend, mut auth_hash) = (None, None, None);
     for (name, value) in members {
         match name.as_str() {
-            "_auth_user_id" => user_id = value,
+            USER_ID => user_id = Some(value.ok_or(Unreadable::Malformed)?),
             "_auth_user_backend" => backend = value,
             "_auth_user_hash" => auth_hash = value.map(Secret::new),
             _ => {}
         }
     }
-    let (user_id, backend) = user_id.zip(backend)?;
-    Some(Login { user_id, backend, saved_at, auth_hash })
+    let login = user_id.zip(backend);
+    Ok(login.map(|(user_id, backend)| Login { user_id, backend, saved_at, auth_hash }))
 }
 
 fn unpack(value: &str) -> Option<Vec<u8>> {

@@ -13,6 +13,9 @@ use std::collections::HashMap;
 /// Larger sessions are not read.
 const MAX_BYTES: usize = 1 << 20;
 
+/// The instruction that every pickle of these protocols begins with.
+pub(super) const PROTOCOL: u8 = 0x80;
+
 /// What lies on the machine's stack.
 #[derive(Clone, Copy, PartialEq)]
 enum Item<'p> {
@@ -52,7 +55,7 @@ impl<'p> Machine<'p> {
         let [instruction] = self.take(1)? else { return None };
         match instruction {
             // PROTO, FRAME
-            0x80 => self.skip(1)?,
+            &PROTOCOL => self.skip(1)?,
             0x95 => self.skip(8)?,
             b'.' => return Some(true),
             b'(' => self.stack.push(Item::Mark),

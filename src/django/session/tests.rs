@@ -142,12 +142,39 @@ fn nobody_is_signed_in_without_both_id_and_backend() {
         "{}",
         r#"{"_auth_user_id":"1"}"#,
         r#"{"_auth_user_backend":"b"}"#,
-        r#"{"_auth_user_id":1,"_auth_user_backend":"b"}"#,
-        r#"{"_auth_user_id":"1","_auth_user_id":null,"_auth_user_backend":"b"}"#,
         r#"{"a":{"_auth_user_id":"1","_auth_user_backend":"b"}}"#,
     ] {
         let row = row_of(&URL_SAFE_NO_PAD.encode(json));
         assert_eq!(read_row(&row, &keys()), Ok(None), "{json}");
+    }
+}
+
+#[test]
+fn an_id_that_is_no_text_is_not_nobodys() {
+    for json in [
+        r#"{"_auth_user_id":1,"_auth_user_backend":"b"}"#,
+        r#"{"_auth_user_id":"1","_auth_user_id":null,"_auth_user_backend":"b"}"#,
+    ] {
+        let row = row_of(&URL_SAFE_NO_PAD.encode(json));
+        assert_eq!(read_row(&row, &keys()), Err(Unreadable::Malformed), "{json}");
+    }
+}
+
+#[test]
+fn a_pickle_of_more_than_data_is_nobodys_without_the_name_of_an_id() {
+    // {'at': builtins.complex(...)}: something is called, and it is never run.
+    let basket = b"\x80\x04}X\x02\0\0\0atcbuiltins\ncomplex\n)Rs.";
+    let mut kims = basket[..3].to_vec();
+    kims.extend(b"X\x0d\0\0\0_auth_user_idX\x01\0\0\x002s");
+    kims.extend(&basket[3..]);
+    for (value, login) in [
+        (&basket[..], Ok(None)),
+        (&kims[..], Err(Unreadable::Malformed)),
+        (b"", Err(Unreadable::Malformed)),
+        // Compressed, say.
+        (b"\x78\x9c\x01\x02", Err(Unreadable::Malformed)),
+    ] {
+        assert_eq!(read_cached(value), login, "{}", value.escape_ascii());
     }
 }
 

@@ -6,28 +6,35 @@
 //! - What a form sets is taken out of the client's request first, on every route that uses it, for every caller, whatever
 //!   they came with ([`IdentityForms::clears`]): a Bearer caller gets a token, and their own `sessionid` still goes. Names
 //!   of headers that only a form would set are removed on all routes, as those of `[identity]` are.
+//! - A session of the service's in which nobody is signed in is no identity, and stays with whoever has it, unless a form
+//!   gives them another ([`Given::passing`]): a basket, a CSRF token or a half-done password reset lies in it. So does
+//!   what the service sets as its cookie in an answer, unless it stands for one that a form has given.
 //! - A caller who came with a session of the service's own (`[[issuer]] kind = "django-session"`) keeps it on a route that
-//!   would give them one ([`IdentityForms::own_session`]).
+//!   would give them one ([`IdentityForms::own_session`]). They get no other credential, unless `issuer.danger_mint` says
+//!   so: on a route where nothing else would tell who they are that is a refusal.
 //! - Ids are a directory's. A form that tells an id is for the users of one directory, and a caller from another is
 //!   refused: user 1 of a users' file must not become user 1 of the service.
 
 mod cookies;
 mod django_session;
 mod drf_token;
+mod guard;
 mod minted;
 mod remote_user;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
 use self::cookies::Cookies;
 use self::django_session::DjangoSessions;
 use self::drf_token::DrfTokens;
+use self::guard::Guard;
 use self::minted::Minted;
 use self::remote_user::RemoteUser;
+use crate::auth::cookies::CookieNames;
 use crate::auth::kept::KeptCookies;
 use crate::caller::{Caller, Known, Proof, SessionId};
 use crate::clock::Timestamp;
@@ -36,7 +43,7 @@ use crate::directory::database::Databases;
 use crate::directory::private_file;
 use crate::directory::{Account, Directory};
 use crate::refusal::Refusal;
-use crate::secret::Secret;
+use crate::secret::{Digest, Secret};
 use crate::store::Session;
 use crate::store::telling::SessionEnded;
 use crate::wire::cookie::last_set;
@@ -45,8 +52,29 @@ use crate::wire::cookie::last_set;
 pub struct IdentityForms {
     forms: Vec<Form>,
     clears: Arc<[Clears]>,
-    /// By issuer: the cookie that is its credential, and the directory of its users.
-    issued: Arc<[Option<(String, String)>]>,
+    guard: Arc<Guard>,
+    /// By issuer: what its sessions are, if a cookie is its credential.
+    issued: Arc<[Option<Issued>]>,
+}
+
+/// The sessions of an issuer.
+struct Issued {
+    cookie: String,
+    /// Where its users are.
+    directory: String,
+    /// May another credential be made for whoever has one?
+    mints: bool,
+}
+
+/// What came of the service's answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answered {
+    /// The caller's session goes on.
+    GoesOn,
+    /// The service has changed the session that it was given, and the new one is of the password with this mark.
+    Proved(Digest),
+    /// The service has ended the caller's session.
+    Ended,
 }
 
 struct Form {
@@ -70,6 +98,10 @@ pub struct Given {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Cookies to send, beside those of the client's that stay.
     pub cookies: Vec<GivenCookie>,
+    /// Nothing was given to this session before.
+    pub is_first: bool,
+    /// Cookies of the client's that the route's forms clear, and that go on: nobody is signed in in them.
+    pub passing: Vec<String>,
 }
 
 /// One cookie that only the upstream sees.
@@ -82,7 +114,7 @@ pub struct GivenCookie {
     form: usize,
 }
 
-/// What is taken out of a request of a route before anything is given, and cookies that its answer may not set.
+/// What is taken out of a request of a route before anything is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clears {
     /// `Authorization`
@@ -126,9 +158,14 @@ impl IdentityForms {
             .collect::<Result<_, _>>()?;
         let clears = config.routes.iter().map(|route| Clears::of(route, &config.forms)).collect();
         let issued = |issuer: &IssuerSettings| {
-            issuer.cookie().map(|cookie| (cookie.to_owned(), issuer.directory.clone()))
+            issuer.cookie().map(|cookie| Issued {
+                cookie: cookie.to_owned(),
+                directory: issuer.directory.clone(),
+                mints: issuer.danger_mint,
+            })
         };
-        Ok(Self { forms, clears, issued: config.issuers.iter().map(issued).collect() })
+        let guard = Arc::new(Guard::new());
+        Ok(Self { forms, clears, guard, issued: config.issuers.iter().map(issued).collect() })
     }
 
     /// The same forms, that say what this caller would get. Nothing is written for it in any service.
@@ -151,6 +188,7 @@ impl IdentityForms {
         Self {
             forms: self.forms.iter().map(aside).collect(),
             clears: Arc::clone(&self.clears),
+            guard: Arc::new(Guard::new()),
             issued: Arc::clone(&self.issued),
         }
     }
@@ -173,19 +211,81 @@ impl IdentityForms {
         &self,
         caller: &Caller,
         route: &Route,
+        headers: &HeaderMap,
         at: Timestamp,
     ) -> Result<Given, Refusal> {
         let mut given = Given::default();
-        let Some(known) = caller.known() else { return Ok(given) };
+        if let Some(known) = caller.known() {
+            self.give_to(known, route, at, &mut given).await?;
+        }
+        if headers.contains_key(COOKIE) {
+            Box::pin(self.let_pass(route, headers, at, &mut given)).await?;
+        }
+        Ok(given)
+    }
+
+    /// Finds the service's sessions in which nobody is signed in. What an issuer reads is judged by the gate.
+    async fn let_pass(
+        &self,
+        route: &Route,
+        headers: &HeaderMap,
+        at: Timestamp,
+        given: &mut Given,
+    ) -> Result<(), Refusal> {
+        let forms = route.identity.all().filter_map(|index| self.forms.get(index));
+        for form in forms {
+            let Made::DjangoSession(form) = &form.made else { continue };
+            let name = form.cookie();
+            let is_read = self.issued.iter().flatten().any(|issued| issued.cookie == name);
+            if is_read || given.cookies.iter().any(|cookie| cookie.name == name) {
+                continue;
+            }
+            let Some(value) = CookieNames::theirs(headers, name) else { continue };
+            if form.is_nobodys(value, at).await? {
+                given.passing.push(name.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    async fn give_to(
+        &self,
+        known: &Known,
+        route: &Route,
+        at: Timestamp,
+        given: &mut Given,
+    ) -> Result<(), Refusal> {
+        let (mut is_told, mut is_left_out) = (false, false);
         for index in route.identity.of(known.proof) {
             let form = self.forms.get(*index).ok_or(Refusal::Internal)?;
             if self.is_theirs(form, known.proof).is_some() {
+                is_told = true;
                 continue;
             }
+            if form.mints() && !self.may_mint(known.proof) {
+                is_left_out = true;
+                continue;
+            }
+            is_told = true;
             // What a form may have to ask is large, and callers on a route without one carry it along if it is part of this.
-            Box::pin(form.give(known, *index, at, &mut given)).await?;
+            Box::pin(form.give(known, *index, at, given)).await?;
         }
-        Ok(given)
+        let has_session = !given.cookies.is_empty();
+        if has_session && let Some(session) = &known.session {
+            if self.guard.is_in_vain(&known.identity.key, at) {
+                return Err(Refusal::SessionNotKept);
+            }
+            given.is_first = self.guard.is_first(session);
+        }
+        // The service would take them for nobody.
+        if is_left_out && !is_told { Err(Refusal::MintNotAllowed) } else { Ok(()) }
+    }
+
+    /// May a caller with this proof get another credential than what they came with? The service may ask for more than
+    /// its session says, a second factor say, and what is made here would not have it.
+    fn may_mint(&self, proof: Proof) -> bool {
+        let Proof::IssuedCookie(issuer) = proof else { return true };
+        self.issued.get(issuer).and_then(Option::as_ref).is_some_and(|issued| issued.mints)
     }
 
     /// The cookie of a caller's own session in the service, on a route that would give them one: it stays as it is, and what
@@ -199,14 +299,14 @@ impl IdentityForms {
     /// The cookie, if a caller with this proof has what the form would give.
     fn is_theirs(&self, form: &Form, proof: Proof) -> Option<&str> {
         let Proof::IssuedCookie(issuer) = proof else { return None };
-        let (cookie, directory) = self.issued.get(issuer)?.as_ref()?;
+        let Issued { cookie, directory, .. } = self.issued.get(issuer)?.as_ref()?;
         let Made::DjangoSession(made) = &form.made else { return None };
         let is_same = made.cookie() == cookie
             && form.directory.as_ref().is_some_and(|theirs| theirs.name() == directory);
         is_same.then_some(cookie)
     }
 
-    /// Looks at what the service says about the cookies that it was given: has it ended the caller's session?
+    /// Looks at what the service says about the cookies that it was given.
     pub async fn answered(
         &self,
         caller: &Caller,
@@ -214,8 +314,34 @@ impl IdentityForms {
         status: StatusCode,
         answer: &HeaderMap,
         at: Timestamp,
-    ) -> bool {
-        let Some(known) = caller.known() else { return false };
+    ) -> Answered {
+        let Some(known) = caller.known() else { return Answered::GoesOn };
+        let answered = self.read_answer(known, given, status, answer, at).await;
+        if given.is_first {
+            let user = &known.identity.key;
+            if answered != Answered::Ended {
+                self.guard.kept(user);
+            } else if self.guard.thrown_away(user, at) {
+                tracing::error!(
+                    %user,
+                    %status,
+                    "the service throws away each session that is made for this user, in its answer to the first \
+                     request: it does not take what the identity form makes (another session hash or secret key, or \
+                     something that only its own sign-in leaves in the session). Leave the sign-in to the service"
+                );
+            }
+        }
+        answered
+    }
+
+    async fn read_answer(
+        &self,
+        known: &Known,
+        given: &Given,
+        status: StatusCode,
+        answer: &HeaderMap,
+        at: Timestamp,
+    ) -> Answered {
         for (index, form) in self.forms.iter().enumerate() {
             if let Made::Cookies(form) = &form.made {
                 let sent = given.cookies.iter().filter(|cookie| cookie.form == index);
@@ -224,23 +350,21 @@ impl IdentityForms {
                 if !sent.is_empty()
                     && Box::pin(form.ended_by(known, &sent, status, answer, at)).await
                 {
-                    return true;
+                    return Answered::Ended;
                 }
             }
         }
         for cookie in &given.cookies {
-            let Some(Made::DjangoSession(form)) =
-                self.forms.get(cookie.form).map(|form| &form.made)
-            else {
-                continue;
-            };
-            if let Some(set) = last_set(answer, &cookie.name)
-                && Box::pin(form.ended_by(known, &cookie.value, set, at)).await
-            {
-                return true;
+            let Some(form) = self.forms.get(cookie.form) else { continue };
+            let Made::DjangoSession(made) = &form.made else { continue };
+            let Some(set) = last_set(answer, &cookie.name) else { continue };
+            let directory = form.directory.as_deref();
+            match Box::pin(made.answered(known, directory, &cookie.value, set, at)).await {
+                Answered::GoesOn => {}
+                answered @ (Answered::Proved(_) | Answered::Ended) => return answered,
             }
         }
-        false
+        Answered::GoesOn
     }
 }
 
@@ -283,6 +407,14 @@ impl Form {
             Made::Minted(form) => Some(form.header()),
             Made::DrfToken(form) => Some(form.header()),
             Made::DjangoSession(_) | Made::Cookies(_) => None,
+        }
+    }
+
+    /// Does it make a credential? A name in a header is none.
+    const fn mints(&self) -> bool {
+        match &self.made {
+            Made::RemoteUser(_) => false,
+            Made::Minted(_) | Made::DjangoSession(_) | Made::DrfToken(_) | Made::Cookies(_) => true,
         }
     }
 

@@ -110,7 +110,7 @@ fn open(config: &Config) -> IdentityForms {
 
 async fn headers(config: &Config, caller: &Caller) -> Result<Vec<(String, String)>, Refusal> {
     let forms = open(config);
-    let given = forms.give(caller, &config.routes[0], NOW).await?;
+    let given = forms.give(caller, &config.routes[0], &HeaderMap::new(), NOW).await?;
     let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
     Ok(given.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect())
 }
@@ -222,7 +222,7 @@ async fn a_token_is_minted_once_and_again_before_it_expires() {
     let mut last = None;
     for (secs, same) in [(0, false), (0, true), (44, true), (45, false), (89, true), (1000, false)]
     {
-        let given = forms.give(&kim, &config.routes[0], at(secs)).await.unwrap();
+        let given = forms.give(&kim, &config.routes[0], &HeaderMap::new(), at(secs)).await.unwrap();
         let [(name, value)] = &given.headers[..] else { panic!("{given:?}") };
         assert_eq!(name, AUTHORIZATION);
         let found = verified(value, at(secs + 14)).unwrap();
@@ -232,8 +232,10 @@ async fn a_token_is_minted_once_and_again_before_it_expires() {
         last = Some(value.clone());
     }
     // The same session with another identity: what was kept does not count.
-    let given =
-        forms.give(&self::kim(Proof::AccessToken), &config.routes[0], at(1000)).await.unwrap();
+    let given = forms
+        .give(&self::kim(Proof::AccessToken), &config.routes[0], &HeaderMap::new(), at(1000))
+        .await
+        .unwrap();
     assert_ne!(last.as_ref(), Some(&given.headers[0].1));
 }
 
@@ -256,7 +258,7 @@ async fn a_token_names_the_password_where_the_service_asks_for_it() {
             Path::new("/none"),
         )
         .unwrap_or_else(|e| panic!("{e}"));
-        let given = forms.give(&kim, &config.routes[0], NOW).await;
+        let given = forms.give(&kim, &config.routes[0], &HeaderMap::new(), NOW).await;
         let password = given.map(|given| verified(&given.headers[0].1, NOW).unwrap().password);
         assert_eq!(password, expected);
     }
@@ -266,7 +268,10 @@ async fn a_token_names_the_password_where_the_service_asks_for_it() {
 async fn a_hand_made_token_has_no_scheme() {
     let (config, _folder) = minting("jwt", SECRET, "");
     let forms = open(&config);
-    let given = forms.give(&kim(Proof::AccessToken), &config.routes[0], NOW).await.unwrap();
+    let given = forms
+        .give(&kim(Proof::AccessToken), &config.routes[0], &HeaderMap::new(), NOW)
+        .await
+        .unwrap();
     let [(name, value)] = &given.headers[..] else { panic!("{given:?}") };
     let key =
         SigningKey::read(jws::Algorithm::Hs256, SECRET.as_bytes()).unwrap().verifying().unwrap();

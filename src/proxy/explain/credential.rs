@@ -98,13 +98,22 @@ pub(super) async fn describe(auth: &Auth, credential: &Credential, at: Timestamp
                 session.expires_at,
             )
         }
-        Credential::Issued(issued, identity) => format!(
-            "issued by {} to {} ({}), good until {}",
-            issued.issuer(),
-            identity.key,
-            identity.name,
-            issued.expires_at()
-        ),
+        Credential::Issued(issued, identity, session) => {
+            // Only one that is in the store: another would begin with the request.
+            let session = match session {
+                Some(session) => auth.session(&session.id, at).await,
+                None => None,
+            };
+            let session =
+                session.map_or_else(String::new, |session| format!(", session {}", session.id));
+            format!(
+                "issued by {} to {} ({}), good until {}{session}",
+                issued.issuer(),
+                identity.key,
+                identity.name,
+                issued.expires_at()
+            )
+        }
     }
 }
 

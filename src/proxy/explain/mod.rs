@@ -148,7 +148,7 @@ impl Explainer {
             return story.refused("upstream", Refusal::Internal, "the route has no upstream");
         };
         let forms = self.edit.forms.aside(permit.caller());
-        let given = match forms.give(permit.caller(), &route, arrival.at).await {
+        let given = match forms.give(permit.caller(), &route, &arrival.headers, arrival.at).await {
             Ok(given) => given,
             Err(refusal) => {
                 let why = format!("its identity cannot be given: {}", refusal.detail());
@@ -166,6 +166,7 @@ impl Explainer {
             asked: None,
             upstream_time: None,
             answer: None,
+            watched: None,
         };
         if let Err(refusal) = self.edit.request(&mut request, arrival, &forwarding) {
             return story.refused("upstream", refusal, "the upstream's request cannot be made");

@@ -1,6 +1,7 @@
 //! What every store must do, written once and mounted for each adapter with `mount!(fresh)`, where `fresh()` gives an
 //! empty store and whatever must outlive it. A case that is not listed in `mount!` is dead code, and a warning says so.
 
+pub(super) mod adopt;
 pub(super) mod kept;
 pub(super) mod once;
 pub(super) mod refresh;
@@ -60,6 +61,7 @@ pub(super) fn new_session(id: &str, user: &str) -> NewSession {
         identity: identity(user),
         password_mark: digest("mark"),
         cookie: Some(digest(&format!("cookie-{id}"))),
+        issuer: None,
         at: T0,
         expires_at: T0.plus(ABSOLUTE),
         idle_timeout: IDLE,
@@ -135,6 +137,16 @@ macro_rules! mount {
             of_fifty_parallel_beginnings_one_is_the_session_of_all
             what_could_not_begin_leaves_no_mark
             a_session_may_begin_once_its_mark_is_forgotten
+        }
+        $crate::store::contract::mount! { @cases $fresh adopt:
+            a_credential_is_adopted_once_while_its_session_lives
+            the_end_of_an_adopted_session_is_that_of_its_credential
+            time_that_runs_out_denies_nothing
+            only_an_adopted_session_denies_its_cookie
+            a_renewed_session_goes_on_under_another_credential
+            a_session_that_has_ended_is_not_renewed
+            of_fifty_parallel_adoptions_one_begins
+            upkeep_leaves_a_renewed_session
         }
         $crate::store::contract::mount! { @cases $fresh stamps:
             a_key_without_a_stamp_has_none

@@ -39,8 +39,8 @@ use self::upkeep::Marks;
 use self::writer::Writer;
 use super::live::Live;
 use super::{
-    Kept, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Rotate, Rotation, Session,
-    SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
+    Kept, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal, Rotate, Rotation,
+    Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -114,6 +114,14 @@ impl Sessions for Embedded {
 
     async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
         self.writer.submit(ops::CreateOnce(ops::Create(new), ops::Put(mark))).await
+    }
+
+    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
+        self.writer.submit(ops::Adopt(ops::Create(new))).await
+    }
+
+    async fn renew(&self, renewal: Renewal) -> Result<Option<Arc<Session>>, StoreError> {
+        self.writer.submit(ops::Renew(renewal)).await
     }
 
     async fn find(

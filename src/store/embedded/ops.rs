@@ -9,18 +9,37 @@ use std::sync::Arc;
 use rusqlite::{Connection, named_params};
 
 use super::super::live::{Live, Stamp};
-use super::super::{Keep, NewSession, NewStamp, Once, Rotate, Rotation, Session, SessionBy, Which};
+use super::super::{
+    Keep, NewSession, NewStamp, Once, Renewal, Rotate, Rotation, Session, SessionBy, Which,
+};
 use super::rows;
 use super::writer::Op;
 use crate::caller::{Identity, SessionId};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
+use crate::secret::Digest;
 
 /// Begins a session.
 pub(super) struct Create(pub(super) NewSession);
 
 /// Begins a session unless its mark is there, and puts the mark.
 pub(super) struct CreateOnce(pub(super) Create, pub(super) Put);
+
+/// Begins a session for a service's credential, unless one lives by it or its end is known.
+pub(super) struct Adopt(pub(super) Create);
+
+/// What became of a credential that was to be adopted.
+pub(super) enum Adopted {
+    /// Its end is known.
+    Over,
+    /// A session lives by it.
+    Lives(SessionId),
+    /// A session begins; the one that was there had timed out.
+    Begins(Option<SessionId>),
+}
+
+/// Gives a session another proof.
+pub(super) struct Renew(pub(super) Renewal);
 
 /// Ends sessions.
 pub(super) struct End {
@@ -117,11 +136,108 @@ impl Op for CreateOnce {
     }
 }
 
+impl Op for Adopt {
+    type Found = Adopted;
+    type Answer = Once;
+
+    fn run(&self, sql: &Connection, live: &Live) -> rusqlite::Result<Adopted> {
+        let Self(Create(new)) = self;
+        let Some(cookie) = &new.cookie else {
+            self.0.run(sql, live)?;
+            return Ok(Adopted::Begins(None));
+        };
+        if rows::has_stamp(sql, cookie)? {
+            return Ok(Adopted::Over);
+        }
+        let there = rows::with_cookie(sql, cookie)?;
+        if let Some(id) = &there {
+            // One that an earlier op of the batch began is not in memory yet, and lives.
+            let timed_out = live.with_id(id).is_some_and(|session| !session.is_live(new.at));
+            if !timed_out {
+                return Ok(Adopted::Lives(id.clone()));
+            }
+        }
+        rows::free_cookie(sql, cookie)?;
+        self.0.run(sql, live)?;
+        Ok(Adopted::Begins(there))
+    }
+
+    fn apply(self, found: Adopted, live: &Live) -> Once {
+        let Self(create) = self;
+        match found {
+            Adopted::Over => Once::Before(None),
+            Adopted::Lives(id) => Once::Before(live.find(SessionBy::Id(&id), create.0.at)),
+            Adopted::Begins(timed_out) => {
+                if let Some(id) = timed_out {
+                    live.end(&id);
+                }
+                Once::Begun(create.apply((), live))
+            }
+        }
+    }
+}
+
+impl Op for Renew {
+    /// Does the session live, as far as the file knows?
+    type Found = bool;
+    type Answer = Option<Arc<Session>>;
+
+    fn run(&self, sql: &Connection, live: &Live) -> rusqlite::Result<bool> {
+        let Self(renewal) = self;
+        if live.with_id(&renewal.session).is_some_and(|session| !session.is_live(renewal.at)) {
+            return Ok(false);
+        }
+        let changed = sql
+            .prepare_cached(
+                "UPDATE sessions
+                 SET cookie = coalesce(:cookie, cookie), password_mark = :mark
+                 WHERE id = :id AND ended_at IS NULL",
+            )?
+            .execute(named_params! {
+                ":id": renewal.session.as_str(),
+                ":cookie": renewal.cookie.as_ref().map(Digest::as_bytes),
+                ":mark": renewal.password_mark.as_bytes(),
+            })?;
+        Ok(changed == 1)
+    }
+
+    fn apply(self, lives: bool, live: &Live) -> Self::Answer {
+        if lives { live.renew(&self.0) } else { None }
+    }
+}
+
 impl Op for End {
-    type Found = ();
+    /// The ends of adopted sessions' credentials.
+    type Found = Vec<(Digest, Stamp)>;
     type Answer = Vec<Arc<Session>>;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<()> {
+    fn run(&self, sql: &Connection, live: &Live) -> rusqlite::Result<Self::Found> {
+        let ends = rows::credentials_of(sql, &self.which, self.at)?;
+        let mut stamps = Vec::with_capacity(ends.len());
+        for end in ends {
+            let put = Put(end);
+            stamps.push((put.0.key, put.run(sql, live)?));
+        }
+        self.end_rows(sql)?;
+        Ok(stamps)
+    }
+
+    /// Goes by memory, not by the rows that changed: what memory holds must end even if the file had it ended already.
+    fn apply(self, stamps: Self::Found, live: &Live) -> Self::Answer {
+        for (key, stamp) in stamps {
+            live.put_stamp(key, stamp);
+        }
+        match &self.which {
+            Which::Session(id) => live.end(id).into_iter().collect(),
+            Which::User(user) => {
+                live.of_user(user).iter().filter_map(|session| live.end(&session.id)).collect()
+            }
+        }
+    }
+}
+
+impl End {
+    fn end_rows(&self, sql: &Connection) -> rusqlite::Result<()> {
         match &self.which {
             Which::Session(id) => end_session(sql, id, self.why, self.at),
             Which::User(user) => {
@@ -147,16 +263,6 @@ impl Op for End {
                     ":why": self.why.name(),
                 })?;
                 Ok(())
-            }
-        }
-    }
-
-    /// Goes by memory, not by the rows that changed: what memory holds must end even if the file had it ended already.
-    fn apply(self, (): (), live: &Live) -> Self::Answer {
-        match &self.which {
-            Which::Session(id) => live.end(id).into_iter().collect(),
-            Which::User(user) => {
-                live.of_user(user).iter().filter_map(|session| live.end(&session.id)).collect()
             }
         }
     }
@@ -267,11 +373,16 @@ impl Op for Expire {
     type Found = Vec<Arc<Session>>;
     type Answer = Vec<Arc<Session>>;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<Self::Found> {
+    fn run(&self, sql: &Connection, live: &Live) -> rusqlite::Result<Self::Found> {
         let mut delete =
             sql.prepare_cached("DELETE FROM sessions WHERE id = ?1 AND ended_at IS NULL")?;
         let mut over = Vec::with_capacity(self.due.len());
-        for session in self.due.iter().filter(|session| !session.is_live(self.now)) {
+        // Of one that was renewed meanwhile the old record has ended, and the session has not.
+        let is_over = |session: &&Arc<Session>| {
+            let there = live.with_id(&session.id);
+            there.is_none_or(|there| !there.is_live(self.now))
+        };
+        for session in self.due.iter().filter(is_over) {
             delete.execute([session.id.as_str()])?;
             over.push(Arc::clone(session));
         }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use serde::{Deserialize, Serialize};
 
 use super::super::live::Stamp;
-use super::super::{NewRefreshToken, NewSession, Session};
+use super::super::{Keep, NewRefreshToken, NewSession, NewStamp, Session, Which};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::secret::Digest;
@@ -59,9 +59,9 @@ pub(super) fn identity(identity: &Identity) -> rusqlite::Result<String> {
 pub(super) fn insert_session(sql: &Connection, new: &NewSession) -> rusqlite::Result<()> {
     let idle_timeout = i64::try_from(new.idle_timeout.as_millis()).unwrap_or(i64::MAX);
     sql.prepare_cached(
-        "INSERT INTO sessions (id, directory, user_id, identity, password_mark, cookie,
+        "INSERT INTO sessions (id, directory, user_id, identity, password_mark, cookie, issuer,
              signed_in_at, expires_at, idle_timeout, last_used, client, agent)
-         VALUES (:id, :directory, :user, :identity, :mark, :cookie,
+         VALUES (:id, :directory, :user, :identity, :mark, :cookie, :issuer,
              :at, :expires_at, :idle_timeout, :at, :client, :agent)",
     )?
     .execute(named_params! {
@@ -71,6 +71,7 @@ pub(super) fn insert_session(sql: &Connection, new: &NewSession) -> rusqlite::Re
         ":identity": identity(&new.identity)?,
         ":mark": new.password_mark.as_bytes(),
         ":cookie": new.cookie.as_ref().map(Digest::as_bytes),
+        ":issuer": new.issuer.as_deref(),
         ":at": time(new.at),
         ":expires_at": time(new.expires_at),
         ":idle_timeout": idle_timeout,
@@ -78,6 +79,55 @@ pub(super) fn insert_session(sql: &Connection, new: &NewSession) -> rusqlite::Re
         ":agent": new.agent,
     })?;
     Ok(())
+}
+
+/// The session that has not ended and has this cookie.
+pub(super) fn with_cookie(
+    sql: &Connection,
+    cookie: &Digest,
+) -> rusqlite::Result<Option<SessionId>> {
+    sql.prepare_cached("SELECT id FROM sessions WHERE cookie = ?1 AND ended_at IS NULL")?
+        .query_row([cookie.as_bytes()], |row| row.get::<_, String>(0))
+        .optional()
+        .map(|id| id.map(|id| SessionId::new(&id)))
+}
+
+/// Lets another session have a cookie: one that has ended keeps it for nothing, and one that has timed out is removed.
+pub(super) fn free_cookie(sql: &Connection, cookie: &Digest) -> rusqlite::Result<()> {
+    sql.prepare_cached("DELETE FROM sessions WHERE cookie = ?1 AND ended_at IS NULL")?
+        .execute([cookie.as_bytes()])?;
+    sql.prepare_cached("UPDATE sessions SET cookie = NULL WHERE cookie = ?1")?
+        .execute([cookie.as_bytes()])?;
+    Ok(())
+}
+
+/// What the ends of adopted sessions among these say of their credentials.
+pub(super) fn credentials_of(
+    sql: &Connection,
+    which: &Which,
+    at: Timestamp,
+) -> rusqlite::Result<Vec<NewStamp>> {
+    let (directory, id) = match which {
+        Which::Session(id) => (None, id.as_str()),
+        Which::User(user) => (Some(&*user.directory), &*user.id),
+    };
+    sql.prepare_cached(
+        "SELECT cookie, idle_timeout FROM sessions
+         WHERE issuer IS NOT NULL AND cookie IS NOT NULL AND ended_at IS NULL
+           AND CASE WHEN :directory IS NULL THEN id = :id
+               ELSE directory = :directory AND user_id = :id END",
+    )?
+    .query_map(named_params! { ":directory": directory, ":id": id }, |row| {
+        let idle_timeout: i64 = row.get("idle_timeout")?;
+        let stays = Duration::from_millis(u64::try_from(idle_timeout).unwrap_or(0));
+        Ok(NewStamp {
+            key: Digest::from_bytes(row.get("cookie")?),
+            at,
+            keep: Keep::Latest,
+            kept_until: at.plus(stays),
+        })
+    })?
+    .collect()
 }
 
 /// Writes what is kept for a session that has not ended. Answers how many rows that were: one or none.
@@ -143,8 +193,8 @@ pub(super) fn token(
 /// tells their end.
 pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<(Arc<Session>, Timestamp)>> {
     sql.prepare(
-        "SELECT id, directory, user_id, identity, password_mark, cookie, signed_in_at, expires_at,
-             idle_timeout, last_used, client, agent, sealed
+        "SELECT id, directory, user_id, identity, password_mark, cookie, issuer, signed_in_at,
+             expires_at, idle_timeout, last_used, client, agent, sealed
          FROM sessions LEFT JOIN kept ON kept.session = sessions.key
          WHERE ended_at IS NULL",
     )?
@@ -175,6 +225,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<(Arc<Session>, Timestamp)> {
         }),
         password_mark: Digest::from_bytes(row.get("password_mark")?),
         cookie: cookie.map(Digest::from_bytes),
+        issuer: row.get::<_, Option<String>>("issuer")?.map(Arc::from),
         at: from_sql_time(row.get("signed_in_at")?),
         expires_at: from_sql_time(row.get("expires_at")?),
         idle_timeout: Duration::from_millis(u64::try_from(idle_timeout).unwrap_or(0)),

@@ -14,8 +14,12 @@ use super::file::OpenError;
 const APPLICATION_ID: u32 = 0x4472_5764;
 
 /// Each takes a file from the version that is its index to the next one. Never change one that was released: add one.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// Checks the file and brings its tables up to date.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {

@@ -191,9 +191,22 @@ fn event_line(event: &Event) -> Option<Line<'_>> {
             },
             ..line.of(session, user)
         },
+        What::SignInObserved { account, user, session } => {
+            let line = Line { event: "sign_in_observed", account: Some(cut(account)), ..line };
+            match (session, user) {
+                (Some(session), Some(user)) => line.of(session, user),
+                _ => line,
+            }
+        }
         What::TakenOver { session, user, issuer } => {
             Line { event: "taken_over", issuer: Some(issuer), ..line.of(session, user) }
         }
+        What::Adopted { session, user, issuer, how } => Line {
+            event: "adopted",
+            issuer: Some(issuer),
+            reason: Some(how.name()),
+            ..line.of(session, user)
+        },
         What::SignInFailed { account, why } => Line {
             event: "sign_in_failed",
             account: Some(cut(account)),

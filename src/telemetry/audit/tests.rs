@@ -9,7 +9,7 @@ use crate::caller::Proof;
 use crate::clock::Timestamp;
 use crate::config::LogFormat;
 use crate::detect::{DetectorName, Evidence};
-use crate::event::{EndReason, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure};
+use crate::event::{Adoption, EndReason, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure};
 use crate::refusal::Refusal;
 
 fn event(what: What) -> Event {
@@ -73,6 +73,19 @@ fn everything() -> Vec<What> {
             .iter()
             .map(|why| What::IssuedRefused { issuer: "django".into(), why: *why }),
     );
+    let adopted = |how: &_| What::Adopted {
+        session: session.clone(),
+        user: user.clone(),
+        issuer: "django".into(),
+        how: *how,
+    };
+    all.extend(Adoption::ALL.iter().map(adopted));
+    all.push(What::SignInObserved {
+        account: "ada".into(),
+        user: Some(user.clone()),
+        session: Some(session.clone()),
+    });
+    all.push(What::SignInObserved { account: "ada".into(), user: None, session: None });
     let (session, issuer) = (session.clone(), "django".into());
     all.push(What::TakenOver { session, user: user.clone(), issuer });
     all.push(What::IssuedEnded { issuer: "django".into(), user: user.clone() });

@@ -11,7 +11,7 @@ use prometheus::{Histogram, IntCounter};
 use crate::config::OwnPath;
 use crate::detect::DetectorName;
 use crate::detect::respond::Taken;
-use crate::event::{EndReason, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure};
+use crate::event::{Adoption, EndReason, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure};
 use crate::gate::shadow::Verdict;
 use crate::refusal::Refusal;
 use crate::telemetry::record::{ConnectionFailure, Decided, OWN_PATHS, UpstreamFailure, own_name};
@@ -58,6 +58,7 @@ labels! {
     ConnectionFailure by ConnectionFailure::name, ConnectionFailure::ALL;
     Decided by Decided::name, Decided::ALL;
     DetectorName by DetectorName::name, DetectorName::ALL;
+    Adoption by Adoption::name, Adoption::ALL;
     EndReason by EndReason::name, EndReason::ALL;
     OwnPath by own_name, OWN_PATHS;
     Refresh by Refresh::name, Refresh::ALL;
@@ -88,6 +89,7 @@ pub(in crate::telemetry) enum StoreOperation {
     End,
     List,
     Upkeep,
+    Renew,
     Rotate,
     Look,
     Stamp,
@@ -114,6 +116,7 @@ impl StoreOperation {
         Self::End,
         Self::List,
         Self::Upkeep,
+        Self::Renew,
         Self::Rotate,
         Self::Look,
         Self::Stamp,
@@ -128,6 +131,7 @@ impl StoreOperation {
             Self::End => "end",
             Self::List => "list",
             Self::Upkeep => "upkeep",
+            Self::Renew => "renew",
             Self::Rotate => "rotate",
             Self::Look => "look",
             Self::Stamp => "stamp",

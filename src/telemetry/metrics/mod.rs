@@ -18,7 +18,9 @@ use self::shadow::ShadowMetrics;
 use crate::config::Config;
 use crate::detect::DetectorName;
 use crate::detect::respond::Taken;
-use crate::event::{EndReason, Event, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure, What};
+use crate::event::{
+    Adoption, EndReason, Event, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure, What,
+};
 use crate::telemetry::record::{ConnectionFailure, Record};
 
 mod family;
@@ -58,6 +60,7 @@ pub struct Metrics {
     tokens_issued: Each<TokenKind, IntCounter>,
     sessions_active: IntGauge,
     sessions_taken_over: IntCounter,
+    sessions_adopted: Each<Adoption, IntCounter>,
     sessions_ended: Each<EndReason, IntCounter>,
     store_durations: Each<StoreOperation, Histogram>,
     store_errors: Each<StoreOperation, IntCounter>,
@@ -176,6 +179,11 @@ impl Metrics {
                 "doorwarden_sessions_taken_over_total",
                 "Sessions that began with a refresh token of an issuer's.",
             )?,
+            sessions_adopted: families.each_counter(
+                "doorwarden_sessions_adopted_total",
+                "Sessions of services' own that were adopted.",
+                "how",
+            )?,
             sessions_ended: families.each_counter(
                 "doorwarden_sessions_ended_total",
                 "Sessions that ended.",
@@ -253,6 +261,13 @@ impl Metrics {
             What::TakenOver { .. } => {
                 self.sessions_active.inc();
                 self.sessions_taken_over.inc();
+            }
+            What::SignInObserved { .. } => self.signed_in.inc(),
+            What::Adopted { how, .. } => {
+                if *how != Adoption::Rotated {
+                    self.sessions_active.inc();
+                }
+                self.sessions_adopted.inc(*how);
             }
             What::SignInFailed { why, .. } => self.sign_in_failures.inc(*why),
             What::Refreshed { how, .. } => {

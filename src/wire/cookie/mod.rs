@@ -124,9 +124,9 @@ impl<'p> Pair<'p> {
         graphic(called) == name.as_bytes()
     }
 
-    /// Is it the cookie `name` for [`values`] too, and not empty?
-    pub fn is_plainly(self, name: &str) -> bool {
-        value_of(self.0, name).is_some_and(|value| !value.is_empty())
+    /// Its value if it is the cookie `name` for [`values`] too.
+    pub fn plain_value(self, name: &str) -> Option<&'p [u8]> {
+        value_of(self.0, name)
     }
 
     /// Its value as the most generous server reads it: without quotes, or anything else at its ends that no value has.

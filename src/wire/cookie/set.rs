@@ -6,14 +6,16 @@ use std::time::Duration;
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-/// A cookie to be set: `Secure`, `HttpOnly`, `SameSite=Lax` and `Path=/` unless it says otherwise; never a `Domain`.
+/// A cookie to be set: `Secure`, `HttpOnly`, `SameSite=Lax` and `Path=/` unless it says otherwise.
 ///
-/// These are what the `__Host-` prefix asks for (RFC 6265bis section 4.1.3.2).
+/// These are what the `__Host-` prefix asks for (RFC 6265bis section 4.1.3.2), and so does having no `Domain`. A service's
+/// cookie may have one, and is only taken away under the one that it has.
 #[derive(Clone, Copy, Debug)]
 pub struct SetCookie<'a> {
     name: &'a str,
     value: &'a str,
     path: &'a str,
+    domain: Option<&'a str>,
     max_age: Option<Duration>,
     secure: bool,
     http_only: bool,
@@ -40,6 +42,7 @@ impl<'a> SetCookie<'a> {
             name,
             value,
             path: "/",
+            domain: None,
             max_age: None,
             secure: true,
             http_only: true,
@@ -64,6 +67,13 @@ impl<'a> SetCookie<'a> {
     #[must_use]
     pub const fn path(mut self, path: &'a str) -> Self {
         self.path = path;
+        self
+    }
+
+    /// For this host and those below it.
+    #[must_use]
+    pub const fn domain(mut self, domain: &'a str) -> Self {
+        self.domain = Some(domain);
         self
     }
 
@@ -104,13 +114,17 @@ impl<'a> SetCookie<'a> {
             && self.name.bytes().all(token)
             && self.value.bytes().all(octet)
             && self.path.starts_with('/')
-            && self.path.bytes().all(octet);
+            && self.path.bytes().all(octet)
+            && self.domain.is_none_or(|domain| !domain.is_empty() && domain.bytes().all(octet));
         if !legal {
             return None;
         }
         let mut text = format!("{}={}; Path={}", self.name, self.value, self.path);
-        if let Some(max_age) = self.max_age {
+        if let Some(domain) = self.domain {
             // Writing to a String cannot fail.
+            let _ = write!(text, "; Domain={domain}");
+        }
+        if let Some(max_age) = self.max_age {
             let _ = write!(text, "; Max-Age={}", max_age.as_secs());
         }
         if self.http_only {

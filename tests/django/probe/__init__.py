@@ -12,6 +12,8 @@ does: it reports what Django was given and judges none of it.
     /set-cookies            cookies and headers in the response that a gateway must not let through, and some it must
     /status/CODE            that status (?location= for redirects)
     /upload                 reads the body as a stream; answers its length and SHA-256
+    /session/...            what a project's code does to its session (see sessions.py); /public/session/... is the same
+    /reset-link/NAME        the link that Django mails to who forgot a password; it leads to the stock view
 
 `manage.py seed_users` makes the users that the tests sign in with.
 """

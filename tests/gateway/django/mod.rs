@@ -1,16 +1,19 @@
 //! In front of a real Django service, with the service's own users: one file for each thing that can go wrong there.
 
 mod admin;
+mod adopted;
 mod alias_jwt;
 mod alias_session;
 mod blacklist;
 mod carry;
 mod changes;
 mod credentials;
+mod follow;
 mod forms;
 mod front_end;
 mod identity;
 mod in_a_browser;
+mod observed;
 mod servers;
 mod sign_in;
 mod take_over;

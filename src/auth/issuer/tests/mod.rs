@@ -54,6 +54,9 @@ fn settings(kind: IssuerKind, header: &str, schemes: &[&str]) -> IssuerSettings 
             name: header.into(),
             schemes: schemes.iter().map(|scheme| (*scheme).to_owned()).collect(),
         },
+        cookie_domain: None,
+        upstreams: Vec::new(),
+        danger_mint: false,
         accept_until: None,
         kind,
     }

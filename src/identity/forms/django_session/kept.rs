@@ -146,6 +146,19 @@ impl Kept {
         })
     }
 
+    /// Is there such a session, and is nobody signed in in it?
+    pub(super) async fn is_nobodys(&self, key: &str, keys: &SecretKeys) -> Result<bool, String> {
+        Ok(match self {
+            Self::Rows { rows, .. } => {
+                rows.read(key).await?.is_some_and(|data| matches!(read_row(&data, keys), Ok(None)))
+            }
+            Self::Entries(entries) => {
+                let entry = entries.get(key).await?;
+                entry.is_some_and(|bytes| matches!(read_cached(&bytes), Ok(None)))
+            }
+        })
+    }
+
     /// Who is signed in in a session; nobody, if there is no such session.
     pub(super) async fn read(&self, key: &str, keys: &SecretKeys) -> Result<Option<Login>, String> {
         Ok(match self {

@@ -28,13 +28,13 @@ use quick_cache::sync::Cache;
 use self::kept::{Became, Kept, Wanted};
 use self::rows::SignIns;
 use self::signed::SignedCookies;
-use super::account;
+use super::{Answered, account};
 use crate::caller::{Known, SessionId};
 use crate::clock::Timestamp;
 use crate::config::{self, FormEngine};
 use crate::directory::database::Databases;
 use crate::directory::{Directory, private_file};
-use crate::django::session::{Login, Proof};
+use crate::django::session::{self, Login, Proof};
 use crate::django::signing::SecretKeys;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -70,6 +70,15 @@ enum Access {
     Write,
     /// It is said what would come of writing, and nothing is written.
     Look,
+}
+
+/// What the service has set the cookie to.
+enum Set {
+    AsBefore,
+    /// A new session of the same user's.
+    To(Box<Login>),
+    /// Nothing, or a session of somebody else's.
+    Ended,
 }
 
 struct Keyed {
@@ -158,19 +167,46 @@ impl DjangoSessions {
         Ok(value)
     }
 
-    /// The service has set the cookie, or taken it away (`None`), in answer to a request with the value `sent`. Has it
-    /// ended the session?
-    pub(super) async fn ended_by(
+    /// Is it a session of the service's in which nobody is signed in? One that is not there may be in a copy that is not
+    /// looked at, and one that cannot be read may be anybody's.
+    pub(super) async fn is_nobodys(&self, cookie: &[u8], at: Timestamp) -> Result<bool, Refusal> {
+        let Ok(cookie) = std::str::from_utf8(cookie) else { return Ok(false) };
+        match &self.way {
+            Way::Keyed(keyed) if is_a_key(cookie) => {
+                keyed.kept.is_nobodys(cookie, &keyed.keys).await.map_err(|error| {
+                    tracing::warn!(%error, "a stranger's session in the service cannot be read");
+                    Refusal::IdentityUnavailable
+                })
+            }
+            Way::Keyed(_) => Ok(false),
+            Way::Signed(signed) => Ok(signed.is_nobodys(cookie, at)),
+        }
+    }
+
+    /// The service has set the cookie, or taken it away (`None`), in answer to a request with the value `sent`.
+    pub(super) async fn answered(
         &self,
         known: &Known,
+        directory: Option<&dyn Directory>,
         sent: &Secret,
         set: Option<&str>,
         at: Timestamp,
-    ) -> bool {
-        let Some(session) = &known.session else { return false };
-        match &self.way {
-            Way::Keyed(keyed) => keyed.ended_by(session, known, sent, set, at).await,
-            Way::Signed(signed) => signed.ended_by(session, known, set, at),
+    ) -> Answered {
+        let Some(session) = &known.session else { return Answered::GoesOn };
+        let (became, keys) = match &self.way {
+            Way::Keyed(keyed) => (keyed.set_to(session, known, sent, set, at).await, &keyed.keys),
+            Way::Signed(signed) => (signed.set_to(session, known, set, at), signed.keys()),
+        };
+        match became {
+            Set::AsBefore => Answered::GoesOn,
+            Set::Ended => Answered::Ended,
+            // Of which password it is says whether the caller's own request changed that.
+            Set::To(login) => match account(known, directory).await {
+                Ok(account) if login.proof(account.password.expose(), keys) == Proof::Current => {
+                    Answered::Proved(account.password_mark())
+                }
+                Ok(_) | Err(_) => Answered::GoesOn,
+            },
         }
     }
 
@@ -237,28 +273,29 @@ impl Keyed {
         Ok((key, became == Became::Made))
     }
 
-    async fn ended_by(
+    async fn set_to(
         &self,
         session: &SessionId,
         known: &Known,
         sent: &Secret,
         set: Option<&str>,
         at: Timestamp,
-    ) -> bool {
+    ) -> Set {
         let current = self.live.get(session).map(|live| live.key.clone());
         if current.is_some_and(|current| current != *sent) {
             // A request that began before the key changed: what is said of the old key is no news.
-            return false;
+            return Set::AsBefore;
         }
-        let Some(new) = set else { return true };
+        let Some(new) = set else { return Set::Ended };
         if new == sent.expose() {
-            return false;
+            return Set::AsBefore;
         }
         let theirs = self.kept.read(new, &self.keys).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "the service's new session cannot be read");
             None
         });
-        if theirs.is_some_and(|login| login.user_id == *known.identity.key.id) {
+        let theirs = theirs.filter(|login| login.user_id == *known.identity.key.id);
+        if let Some(login) = theirs {
             let key = Secret::new(new);
             let live = Live { key, renew_at: at, expires_at: at.plus(self.lifetime) };
             self.live.insert(session.clone(), live);
@@ -266,10 +303,10 @@ impl Keyed {
                 // Ours ended while the service was at work: what it made then goes too.
                 self.session_ended(session);
             }
-            return false;
+            return Set::To(Box::new(login));
         }
         self.delete(Secret::new(new));
-        true
+        Set::Ended
     }
 
     fn session_ended(&self, session: &SessionId) {
@@ -316,6 +353,11 @@ impl Keyed {
         }
         Secret::new(name)
     }
+}
+
+/// Can the service have such a key?
+fn is_a_key(text: &str) -> bool {
+    session::KEY_LENGTHS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Whether a session is this user's, as the service would find today.

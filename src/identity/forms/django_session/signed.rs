@@ -13,7 +13,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 
 use super::super::account;
-use super::{ENDED, is_theirs, marked, one_of};
+use super::{ENDED, Set, is_theirs, marked, one_of};
 use crate::caller::{Known, SessionId};
 use crate::clock::Timestamp;
 use crate::directory::Directory;
@@ -100,22 +100,30 @@ impl SignedCookies {
         Ok((cookie, is_first))
     }
 
-    /// The service has set the cookie, or taken it away (`None`). Has it ended the session?
-    pub(super) fn ended_by(
+    /// Is it a session in which nobody is signed in?
+    pub(super) fn is_nobodys(&self, cookie: &str, at: Timestamp) -> bool {
+        matches!(read_cookie(cookie, &self.keys, at, self.max_age), Ok(None))
+    }
+
+    pub(super) const fn keys(&self) -> &Arc<SecretKeys> {
+        &self.keys
+    }
+
+    /// The service has set the cookie, or taken it away (`None`).
+    pub(super) fn set_to(
         &self,
         session: &SessionId,
         known: &Known,
         set: Option<&str>,
         at: Timestamp,
-    ) -> bool {
-        let Some(new) = set else { return true };
+    ) -> Set {
+        let Some(new) = set else { return Set::Ended };
         let login = read_cookie(new, &self.keys, at, self.max_age).ok().flatten();
-        if login.is_none_or(|login| login.user_id != *known.identity.key.id) {
-            return true;
-        }
+        let login = login.filter(|login| login.user_id == *known.identity.key.id);
+        let Some(login) = login else { return Set::Ended };
         // Signed by the service now; by us, with a time of ours, when it is next needed.
         self.keep(session, Secret::new(new), at.plus(self.lifetime / 2));
-        false
+        Set::To(Box::new(login))
     }
 
     pub(super) fn session_ended(&self, session: &SessionId) {

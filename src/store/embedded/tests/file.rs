@@ -114,7 +114,10 @@ async fn the_file_of_an_older_version_is_brought_up_to_date_with_its_sessions() 
     let session = open(&folder).create(new_session("a", "1")).await.unwrap();
     // As the second version left it.
     let old = raw(&path);
-    old.execute_batch("DROP TABLE kept; PRAGMA user_version = 2").unwrap();
+    old.execute_batch(
+        "DROP TABLE kept; ALTER TABLE sessions DROP COLUMN issuer; PRAGMA user_version = 2",
+    )
+    .unwrap();
     drop(old);
 
     let store = open(&folder);
