@@ -20,6 +20,7 @@ use crate::wire::path::{CanonicalPath, PathPattern, Tolerance};
 
 mod alias;
 mod check;
+mod credentials;
 mod database;
 mod defaults;
 mod directory;
@@ -38,8 +39,9 @@ mod sample_tests;
 #[cfg(test)]
 mod tests;
 
+pub use self::credentials::Credentials;
+pub use self::database::{Database, DatabaseServer, DatabaseTls, Engine};
 pub use alias::{Answer, Answers, JwtShape, SessionShape, Shape};
-pub use database::{Database, DatabaseServer, DatabaseTls, Engine};
 pub use directory::{
     Condition, Constant, DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectory,
     DjangoGroups, Holds, SecondFactorTable, UserKeyColumn, UsernameCase,
@@ -217,6 +219,8 @@ pub struct Route {
     pub websocket: bool,
     /// How its service is told who is calling, beside the headers.
     pub identity: RouteForms,
+    /// Which credentials it looks at; the others are its service's.
+    pub credentials: Credentials,
 }
 
 /// What a route asks of a caller.

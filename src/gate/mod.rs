@@ -171,7 +171,7 @@ impl Gate {
         if !self.has_one_meaning(arrival, &arrival.method, &route) {
             return Denial::of(Refusal::BadTarget, Some(route));
         }
-        let presented = self.auth.presented(arrival, happened).await;
+        let presented = self.auth.presented(arrival, &route.credentials, happened).await;
         self.allowed(arrival, route, presented)
     }
 
@@ -258,11 +258,12 @@ impl Gate {
                 return Denial::of_known(Refusal::GroupRequired, Arc::clone(&route), known);
             }
         }
-        // Where somebody is known, it never goes on, so it need not be looked at. Nor does anything where an issuer's tokens
-        // come: what was taken back here is still good behind it.
-        let foreign = caller.known().is_none()
-            && !self.auth.reads_authorization(&arrival.headers)
-            && has_foreign_authorization(arrival);
+        // Nothing goes on from where an issuer's tokens come: what was taken back here is still good behind it. A Bearer that
+        // is looked at and nobody's was refused beside a good credential.
+        let foreign = arrival.headers.contains_key(AUTHORIZATION)
+            && !self.auth.reads_authorization(&arrival.headers, &route.credentials)
+            && !has_own_authorization(arrival)
+            && !(route.credentials.bearer() && has_broken_bearer(arrival));
         let keeps = Keeps { authorization: foreign, issued_cookies: is_nobody };
         Decision::Forward(Permit::granted(route, caller, keeps))
     }
@@ -280,13 +281,11 @@ impl Gate {
     }
 }
 
-/// Whether `Authorization` holds something that is not ours. A public route may lead to a service with tokens of its own;
-/// ours never get there.
-fn has_foreign_authorization(arrival: &Arrival) -> bool {
+/// Whether `Authorization` holds `Bearer` and something that is no token.
+fn has_broken_bearer(arrival: &Arrival) -> bool {
     match authorization::read(&arrival.headers) {
-        Authorization::Foreign => true,
-        Authorization::Bearer(token) => !Auth::looks_like_ours(token),
-        Authorization::Absent | Authorization::NotAToken | Authorization::Repeated => false,
+        Authorization::NotAToken | Authorization::Repeated => true,
+        Authorization::Foreign | Authorization::Bearer(_) | Authorization::Absent => false,
     }
 }
 

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use crate::auth::SignIn;
     use crate::auth::testkit::{CLIENT, Kit, NOW, identity};
-    use crate::config::{CredentialPlace, IssuerKey, IssuerSignature, Refusals};
+    use crate::config::{CredentialPlace, Credentials, IssuerKey, IssuerSignature, Refusals};
     use crate::django::jws::{self, Algorithm};
     use crate::event::{EndReason, What};
     use crate::store::Which;
@@ -139,7 +139,7 @@ mod tests {
     async fn present(kit: &Kit, token: &Secret, at: Timestamp) -> Result<SessionId, &'static str> {
         let mut headers = http::HeaderMap::new();
         headers.append("jwt-auth", token.expose().parse().unwrap());
-        let shown = kit.auth.issuers.readings.shown(&headers, false).unwrap();
+        let shown = kit.auth.issuers.readings.shown(&headers, false, &Credentials::All).unwrap();
         let mut happened = Vec::new();
         match kit.auth.issued(&shown[0], Some(CLIENT), at, &mut happened).await {
             Ok(found) => {

@@ -345,7 +345,7 @@ impl Issuers {
 
     /// A token as if it had come where its issuers' come. None: there are no issuers whose tokens say what they are.
     pub(super) fn as_posted<'a>(&'a self, token: &'a str) -> Option<Shown<'a>> {
-        (!self.verified.is_empty()).then_some(Shown { token, issuers: &self.verified })
+        (!self.verified.is_empty()).then_some(Shown::alone(token, &self.verified))
     }
 
     /// The same issuers, who know the same users; what is found out from there on is known here alone.

@@ -67,6 +67,7 @@ tolerate = ["semicolon"]
 allow_headers = ["my_header"]
 forward_preflight = true
 websocket = true
+credentials = ["cookie"]
 [[route]]
 name = "staff"
 path = "/staff"
@@ -265,6 +266,7 @@ fn traffic() {
             forward_preflight: true,
             websocket: true,
             identity: RouteForms::default(),
+            credentials: Credentials::Only { cookie: true, bearer: false, issuers: vec![] },
         }
     );
     assert_eq!(

@@ -11,6 +11,7 @@ mod forms;
 mod front_end;
 mod identity;
 mod in_a_browser;
+mod left;
 mod servers;
 mod sign_in;
 mod take_over;
