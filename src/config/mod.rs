@@ -297,6 +297,9 @@ pub struct OwnPathEntry {
     pub shape: Shape,
     /// For login: further members of the answer.
     pub extra: Members,
+    /// For login: what the field with a user's name is called. The first that a body has is taken, and a body without any is
+    /// told that the first of all is missing.
+    pub username_fields: Vec<String>,
 }
 
 /// `tokens.rotation`, and that of an alias.

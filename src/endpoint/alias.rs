@@ -23,7 +23,7 @@ use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-use super::login::{Credentials, Wanted};
+use super::login::{Credentials, Wanted, username_field};
 use super::logout::{Extent, keeps_cookie};
 use super::refused::Refused;
 use super::{Endpoints, Served};
@@ -64,13 +64,13 @@ impl Endpoints {
     ) -> Served {
         match (&own.shape, own.own) {
             (Shape::DjangoSession(shape), OwnPath::Login) => {
-                self.session_login(shape, arrival, body, happened).await
+                self.session_login(shape, own, arrival, body, happened).await
             }
             (Shape::DjangoSession(shape), OwnPath::Logout) => {
                 self.session_logout(shape, arrival, happened).await
             }
             (Shape::Jwt(shape), OwnPath::Login) => {
-                self.jwt_login(shape, arrival, body, happened).await
+                self.jwt_login(shape, own, arrival, body, happened).await
             }
             // The configuration has no other.
             _ => Served::refused(Refusal::Internal.into(), &arrival.request_id),
@@ -80,13 +80,14 @@ impl Endpoints {
     async fn session_login(
         &self,
         shape: &SessionShape,
+        own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
         happened: &mut Vec<What>,
     ) -> Served {
         let said = (&shape.answers.missing, &shape.answers.refused);
         let wanted = Wanted { tokens: false, cookie: true, issued: None };
-        let signed_in = match self.enter(said, arrival, body, wanted, happened).await {
+        let signed_in = match self.enter(said, own, arrival, body, wanted, happened).await {
             Ok(signed_in) => signed_in,
             Err(served) => return served,
         };
@@ -124,6 +125,7 @@ impl Endpoints {
     async fn jwt_login(
         &self,
         shape: &JwtShape,
+        own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
         happened: &mut Vec<What>,
@@ -131,7 +133,7 @@ impl Endpoints {
         let said = (&shape.missing, &shape.refused);
         let mint = Mint { issuer: shape.issuer, lifetime: shape.lifetime };
         let wanted = Wanted { tokens: false, cookie: false, issued: Some(mint) };
-        let token = match self.enter(said, arrival, body, wanted, happened).await {
+        let token = match self.enter(said, own, arrival, body, wanted, happened).await {
             Ok(signed_in) => signed_in.issued,
             Err(served) => return served,
         };
@@ -147,6 +149,7 @@ impl Endpoints {
     async fn enter(
         &self,
         (missing, wrong): (&Answer, &Answer),
+        own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
         wanted: Wanted,
@@ -155,7 +158,8 @@ impl Endpoints {
         let refused = |refused| Served::refused(refused, &arrival.request_id);
         let says = |answer, refusal| Served { reply: stated(answer), refusal: Some(refusal) };
         let fields = self.login_fields(arrival, body).map_err(refused)?;
-        let given = given(&fields).map_err(|lack| match lack {
+        let field = username_field(&fields, &own.username_fields);
+        let given = given(&fields, field).map_err(|lack| match lack {
             Lack::Missing => says(missing, Refusal::BadBody),
             Lack::Nobodys => says(wrong, Refusal::BadCredentials),
         })?;
@@ -175,7 +179,7 @@ impl Endpoints {
 }
 
 /// Name and password as such a view reads them: byte for byte, and what is empty is not there.
-fn given(fields: &Fields) -> Result<Credentials<'_>, Lack> {
+fn given<'f>(fields: &'f Fields, field: &str) -> Result<Credentials<'f>, Lack> {
     let text = |name| {
         fields.text(name).map_err(|problem| match problem {
             FieldProblem::Required
@@ -185,7 +189,7 @@ fn given(fields: &Fields) -> Result<Credentials<'_>, Lack> {
             FieldProblem::NullCharacters | FieldProblem::Surrogate(_) => Lack::Nobodys,
         })
     };
-    let (username, password) = match (text("username"), text("password")) {
+    let (username, password) = match (text(field), text("password")) {
         (Ok(username), Ok(password)) => (username, password),
         (Err(Lack::Missing), _) | (_, Err(Lack::Missing)) => return Err(Lack::Missing),
         (Err(lack), _) | (_, Err(lack)) => return Err(lack),
@@ -224,7 +228,7 @@ mod tests {
 
     fn lack(body: &str) -> Option<Lack> {
         let json = HeaderValue::from_static("application/json");
-        given(&Fields::parse(Some(&json), body.as_bytes()).unwrap()).err()
+        given(&Fields::parse(Some(&json), body.as_bytes()).unwrap(), "username").err()
     }
 
     #[test]
@@ -261,7 +265,7 @@ mod tests {
             b"username=+kim+&password=+pw",
         );
         let fields = fields.unwrap();
-        let given = given(&fields).unwrap();
+        let given = given(&fields, "username").unwrap();
         assert_eq!((given.username, given.password.expose()), (" kim ", " pw"));
     }
 
@@ -300,6 +304,7 @@ mod tests {
             rotation: crate::config::Rotation::default(),
             extra: crate::config::Members::default(),
             shape: Shape::DjangoSession(Box::new(shape)),
+            username_fields: vec!["username".into()],
         };
         assert_eq!(super::super::methods(&own), [http::Method::POST]);
     }

@@ -50,7 +50,8 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     let store = root.table("store", state::store);
     let session = root.table("session", tokens::session);
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session));
-    let paths = root.table("paths", |table| paths::paths(table, tokens.rotation, &issuers));
+    let paths =
+        root.table("paths", |table| paths::paths(table, tokens.rotation, &issuers, &directories));
     warn_of_hidden_routes(root, &routes, &paths);
     let signs_in = paths.iter().any(|entry| entry.own == OwnPath::Login);
     if signs_in && trusted_proxies.is_empty() && !session.danger_plain_http_cookies {
@@ -125,6 +126,8 @@ const fn secs(secs: u64) -> Duration {
 
 const MINUTE: Duration = secs(60);
 const HOUR: Duration = secs(3600);
+/// What a sign-in calls the field with a user's name, unless it is told otherwise.
+const USERNAME: &str = "username";
 const DAY: Duration = secs(86_400);
 
 /// What a timeout may be: none is endless.

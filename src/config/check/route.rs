@@ -96,7 +96,7 @@ fn route(
 
 /// `route.credentials`
 fn credentials(table: &Table<'_>, issuers: &[IssuerSettings], access: Access) -> Credentials {
-    #[derive(Clone, Copy)]
+    #[derive(Clone, Copy, PartialEq)]
     enum One {
         Cookie,
         Bearer,
