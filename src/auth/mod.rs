@@ -134,6 +134,8 @@ pub struct Mint {
     pub issuer: usize,
     /// How long it is good, as long as its session is.
     pub lifetime: Duration,
+    /// For how long a sliding one can be refreshed.
+    pub refresh_lifetime: Duration,
 }
 
 /// What a sign-in gave.

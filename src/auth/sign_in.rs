@@ -264,7 +264,7 @@ impl Auth {
     /// A token must be good for as long as it says, so a session that has one is not over before it.
     fn idle_timeout(&self, request: &SignIn<'_>) -> Duration {
         let refresh = request.tokens.then_some(self.tokens.refresh_lifetime);
-        let issued = request.issued.map(|mint| mint.lifetime);
+        let issued = request.issued.map(|mint| mint.lifetime.max(mint.refresh_lifetime));
         [refresh, issued].into_iter().flatten().fold(self.session.idle_timeout, Duration::max)
     }
 }

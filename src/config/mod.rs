@@ -41,7 +41,7 @@ mod tests;
 
 pub use self::credentials::Credentials;
 pub use self::database::{Database, DatabaseServer, DatabaseTls, Engine};
-pub use alias::{Answer, Answers, JwtShape, SessionShape, Shape};
+pub use alias::{Answer, Answers, JwtShape, SessionShape, Shape, SlidingShape};
 pub use directory::{
     Condition, Constant, DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectory,
     DjangoGroups, Holds, SecondFactorTable, UserKeyColumn, UsernameCase,
@@ -55,7 +55,7 @@ pub use http_directory::{
 };
 pub use issuer::{
     CredentialPlace, DjangoSessionIssuer, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature,
-    Refusals, ServiceCache, SessionEngine, SimpleJwtIssuer,
+    KnoxVersion, Refusals, ServiceCache, SessionEngine, SimpleJwtIssuer,
 };
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};

@@ -1,4 +1,4 @@
-//! Aliases that answer in a service's own words: `shape = "django-session"` and `shape = "jwt"`.
+//! Aliases that answer in a service's own words: `shape = "django-session"`, `"jwt"` and `"simplejwt-sliding"`.
 //!
 //! The front end of a service that had a sign-in of its own goes on posting to the same path, and gets the status, the body
 //! and the cookies that it expects. What an operator may state, word for word, are the answers of the view: signed in (or
@@ -23,12 +23,12 @@ use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-use super::login::{Credentials, Wanted, username_field};
+use super::login::{Credentials, Wanted, credentials, username_field};
 use super::logout::{Extent, keeps_cookie};
 use super::refused::Refused;
 use super::{Endpoints, Served};
 use crate::auth::Mint;
-use crate::config::{Answer, JwtShape, OwnPath, OwnPathEntry, SessionShape, Shape};
+use crate::config::{Answer, JwtShape, OwnPath, OwnPathEntry, SessionShape, Shape, SlidingShape};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::secret::{NoRandomness, Secret, random_bytes};
@@ -71,6 +71,13 @@ impl Endpoints {
             }
             (Shape::Jwt(shape), OwnPath::Login) => {
                 self.jwt_login(shape, own, arrival, body, happened).await
+            }
+            (Shape::Sliding(shape), OwnPath::Login) => {
+                let made = self.sliding_login(shape, own, arrival, body, happened).await;
+                Served::of(made, arrival)
+            }
+            (Shape::Sliding(shape), OwnPath::Refresh) => {
+                Served::of(self.sliding_refresh(shape, arrival, body, happened).await, arrival)
             }
             // The configuration has no other.
             _ => Served::refused(Refusal::Internal.into(), &arrival.request_id),
@@ -131,7 +138,8 @@ impl Endpoints {
         happened: &mut Vec<What>,
     ) -> Served {
         let said = (&shape.missing, &shape.refused);
-        let mint = Mint { issuer: shape.issuer, lifetime: shape.lifetime };
+        let (issuer, lifetime) = (shape.issuer, shape.lifetime);
+        let mint = Mint { issuer, lifetime, refresh_lifetime: std::time::Duration::ZERO };
         let wanted = Wanted { tokens: false, cookie: false, issued: Some(mint) };
         let token = match self.enter(said, own, arrival, body, wanted, happened).await {
             Ok(signed_in) => signed_in.issued,
@@ -143,6 +151,37 @@ impl Endpoints {
             }
             None => Served::refused(Refusal::Internal.into(), &arrival.request_id),
         }
+    }
+
+    /// SimpleJWT's `TokenObtainSlidingView`.
+    async fn sliding_login(
+        &self,
+        shape: &SlidingShape,
+        own: &OwnPathEntry,
+        arrival: &Arrival,
+        body: &Bytes,
+        happened: &mut Vec<What>,
+    ) -> Result<Reply, Refused> {
+        let fields = self.login_fields(arrival, body)?;
+        let given = credentials(&fields, username_field(&fields, &own.username_fields))?;
+        let wanted = Wanted { tokens: false, cookie: false, issued: Some(mint(shape)) };
+        let signed_in = self.sign_in(arrival, &given, wanted, happened).await?;
+        let token = signed_in.issued.ok_or(Refusal::Internal)?;
+        Ok(Reply::json(StatusCode::OK, &json!({"token": token.expose()})))
+    }
+
+    /// SimpleJWT's `TokenRefreshSlidingView`.
+    async fn sliding_refresh(
+        &self,
+        shape: &SlidingShape,
+        arrival: &Arrival,
+        body: &Bytes,
+        happened: &mut Vec<What>,
+    ) -> Result<Reply, Refused> {
+        let token = self.token(arrival, body, "token")?;
+        let (client, at) = (arrival.client_ip(), arrival.at);
+        let token = self.auth.slide(&mint(shape), token.expose(), client, at, happened).await?;
+        Ok(Reply::json(StatusCode::OK, &json!({"token": token.expose()})))
     }
 
     /// Signs in; what a view says to a missing and to a wrong field is said so.
@@ -195,6 +234,11 @@ fn given<'f>(fields: &'f Fields, field: &str) -> Result<Credentials<'f>, Lack> {
         (Err(lack), _) | (_, Err(lack)) => return Err(lack),
     };
     Ok(Credentials { username, password: Secret::new(password), is_typed: false })
+}
+
+const fn mint(shape: &SlidingShape) -> Mint {
+    let SlidingShape { issuer, lifetime, refresh_lifetime } = *shape;
+    Mint { issuer, lifetime, refresh_lifetime }
 }
 
 /// What the operator states.

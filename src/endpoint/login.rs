@@ -62,7 +62,12 @@ pub(super) struct Wanted {
 
 impl Endpoints {
     /// `GET /login`: the page, or where it leads if somebody is signed in, unless they come from there.
-    pub(super) async fn login_page(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Served {
+    pub(super) async fn login_page(
+        &self,
+        own: &OwnPathEntry,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Served {
         let next = next_of_query(arrival.target.query());
         let page = self.page(own, arrival, &next, "");
         let Ok(cookies) = self.cookie.read(&arrival.headers) else {
@@ -274,7 +279,7 @@ pub(super) fn username_field<'n>(fields: &Fields, names: &'n [String]) -> &'n st
 }
 
 /// Name and password, or everything that is wrong with them.
-fn credentials<'f>(fields: &'f Fields, field: &str) -> Result<Credentials<'f>, Refused> {
+pub(super) fn credentials<'f>(fields: &'f Fields, field: &str) -> Result<Credentials<'f>, Refused> {
     let mut errors = FieldErrors::default();
     let username = fields.trimmed(field).map_err(|problem| errors.add(field, problem));
     let password = fields.text("password").map_err(|problem| errors.add("password", problem));

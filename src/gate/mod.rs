@@ -29,7 +29,7 @@ use self::shadow::{Answer, Answers, Opinion};
 use crate::auth::Auth;
 use crate::auth::presented::Presented;
 use crate::caller::{Anonymous, Caller, Known, Proof, UserKey};
-use crate::config::{Access, Config, OwnPathEntry, Route};
+use crate::config::{Access, Config, IssuerKind, OwnPathEntry, Route};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::wire::accept;
@@ -46,6 +46,8 @@ pub struct Gate {
     answers: Answers,
     /// By route: does another one, one that is enforced, lead to the same upstream?
     shares_upstream: Vec<bool>,
+    /// By issuer: does a good credential of its go on in `Authorization`?
+    forwards: Vec<bool>,
 }
 
 /// What becomes of a request.
@@ -88,6 +90,11 @@ impl Gate {
             cors_origins: config.cors.allowed_origins.clone(),
             answers: Answers::new(config),
             shares_upstream: config.routes.iter().map(|one| config.shares_upstream(one)).collect(),
+            forwards: config
+                .issuers
+                .iter()
+                .map(|issuer| matches!(issuer.kind, IssuerKind::Knox { forward: true, .. }))
+                .collect(),
         }
     }
 
@@ -100,6 +107,7 @@ impl Gate {
             cors_origins: self.cors_origins.clone(),
             answers: self.answers.clone(),
             shares_upstream: self.shares_upstream.clone(),
+            forwards: self.forwards.clone(),
         }
     }
 
@@ -260,11 +268,20 @@ impl Gate {
         }
         // Nothing goes on from where an issuer's tokens come: what was taken back here is still good behind it. A Bearer that
         // is looked at and nobody's was refused beside a good credential.
+        let is_read = self.auth.reads_authorization(&arrival.headers, &route.credentials)
+            || (route.credentials.bearer() && has_broken_bearer(arrival));
         let foreign = arrival.headers.contains_key(AUTHORIZATION)
-            && !self.auth.reads_authorization(&arrival.headers, &route.credentials)
-            && !has_own_authorization(arrival)
-            && !(route.credentials.bearer() && has_broken_bearer(arrival));
-        let keeps = Keeps { authorization: foreign, issued_cookies: is_nobody };
+            && !is_read
+            && !has_own_authorization(arrival);
+        let is_forwarded = caller.known().is_some_and(|known| match known.proof {
+            Proof::Issued(issuer) => self.forwards.get(issuer) == Some(&true),
+            Proof::AccessToken
+            | Proof::SessionCookie
+            | Proof::IssuedCookie(_)
+            | Proof::Password(_) => false,
+        });
+        let authorization = foreign || (is_forwarded && !has_own_authorization(arrival));
+        let keeps = Keeps { authorization, issued_cookies: is_nobody };
         Decision::Forward(Permit::granted(route, caller, keeps))
     }
 

@@ -33,6 +33,7 @@ mod drf_token;
 mod ends;
 mod jwt;
 mod key;
+mod knox;
 mod mint;
 mod outstanding;
 mod present;
@@ -53,6 +54,7 @@ use self::drf_token::DrfTokens;
 pub use self::ends::end_of_user;
 use self::ends::{FOR_GOOD, keyed};
 pub use self::key::IssuerKeyError;
+use self::knox::KnoxTokens;
 pub(super) use self::mint::Mints;
 pub(super) use self::outstanding::Outstanding;
 use self::reading::Readings;
@@ -71,6 +73,7 @@ use crate::directory::database::{Access, Databases};
 use crate::django::jws::NotAccepted;
 use crate::django::session::{self, Login};
 use crate::django::signing::SecretKeys;
+use crate::django::simplejwt::TokenType;
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
 use crate::store::Stamps;
@@ -261,6 +264,9 @@ fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerK
         IssuerKind::DrfToken { database, table } => {
             Way::Asked(Box::new(DrfTokens::open(settings, database, table, databases)?))
         }
+        IssuerKind::Knox { database, table, version, .. } => {
+            Way::Asked(Box::new(KnoxTokens::open(settings, database, table, *version, databases)?))
+        }
         IssuerKind::Basic { cache_for, .. } => Way::Password(*cache_for),
     })
 }
@@ -324,7 +330,14 @@ impl Issuers {
                     (CredentialPlace::Header { .. }, _) => Proof::Issued(index),
                     (CredentialPlace::Cookie(_), _) => Proof::IssuedCookie(index),
                 },
-                has_sessions: matches!(settings.kind, IssuerKind::Jwt { .. }),
+                has_sessions: match &settings.kind {
+                    IssuerKind::Jwt { .. } => true,
+                    IssuerKind::SimpleJwt(kind) => kind.token_types.contains(&TokenType::Sliding),
+                    IssuerKind::DjangoSession(_)
+                    | IssuerKind::DrfToken { .. }
+                    | IssuerKind::Knox { .. }
+                    | IssuerKind::Basic { .. } => false,
+                },
                 refusals: match &settings.kind {
                     IssuerKind::Jwt { refusals, .. } => *refusals,
                     _ => Refusals::Gateway,

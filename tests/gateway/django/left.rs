@@ -26,7 +26,7 @@ fn a_token_that_the_service_judges_by_rules_of_its_own_is_left_to_it() {
         .setup()
         .file("secret-key", SECRET_KEY.as_bytes())
         .with(&format!("[[issuer]]\nkind = \"simplejwt\"\n{key}\n"))
-        .with(&format!("[[identity.form]]\nname = \"minted\"\nkind = \"simplejwt\"\n{key}\n"))
+        .with(&format!("[[identity.form]]\nname = \"minted\"\nkind = \"simplejwt\"\n{key}\ndanger_weak_key = true\n"))
         .route(
             "name = \"open\"\npath = \"/api/\"\nhosts = [\"open.test\"]\naccess = \"optional\"\n\
              credentials = [\"cookie\"]",
