@@ -17,12 +17,10 @@ use aws_lc_rs::digest::{SHA512, digest};
 
 use super::django_session::{as_seconds, seconds};
 use super::key::{IssuerKeyError, Problem};
-use super::{Asked, Judged, Password};
+use super::{Asked, Judged, Password, all_there};
 use crate::clock::Timestamp;
 use crate::config::{Database, IssuerSettings, KnoxVersion};
-use crate::directory::database::{
-    Access, Databases, Dialect, ServiceDatabase, Statement, with_hyphens,
-};
+use crate::directory::database::{Access, Databases, Needed, ServiceDatabase, Statement};
 use crate::event::IssuedRefusal;
 
 /// A longer one is nobody's: the setting is 64, and a prefix has 10 characters at most.
@@ -35,6 +33,7 @@ const DENY_FOR: Duration = Duration::from_secs(3650 * 86_400);
 pub(super) struct KnoxTokens {
     database: Arc<ServiceDatabase>,
     select: Arc<str>,
+    table: String,
     version: KnoxVersion,
 }
 
@@ -53,9 +52,9 @@ impl KnoxTokens {
         databases: &Databases,
     ) -> Result<Self, IssuerKeyError> {
         let database = databases.open(database, Access::Read);
-        let select = select(database.dialect(), table)
+        let select = select(&database, table)
             .map_err(|why| IssuerKeyError::of(settings, Problem::Database(why)))?;
-        Ok(Self { database, select, version })
+        Ok(Self { database, select, table: table.to_owned(), version })
     }
 
     async fn rows(&self, stored: Stored) -> Result<Vec<Vec<Option<String>>>, String> {
@@ -80,7 +79,7 @@ impl Asked for KnoxTokens {
         };
         let date = |text: &String| seconds(text).ok_or(IssuedRefusal::Malformed);
         Ok(Judged {
-            user: with_hyphens(user),
+            user: user.clone(),
             issued_at: Some(date(created)?),
             expires_at: expiry.as_ref().map(date).transpose()?,
             token_id: Some(id),
@@ -91,6 +90,8 @@ impl Asked for KnoxTokens {
     }
 
     async fn try_out(&self) -> Result<(), String> {
+        let columns = ["digest", "token_key", "user_id", "created", "expiry"];
+        all_there(self.database.missing(&[Needed::new(&self.table, columns)]).await?)?;
         self.rows(Stored { digest: String::new(), key: String::new() }).await.map(drop)
     }
 }
@@ -118,13 +119,14 @@ fn unhexed(text: &str) -> Option<Vec<u8>> {
     pairs.collect()
 }
 
-fn select(dialect: Dialect, table: &str) -> Result<Arc<str>, String> {
+fn select(database: &ServiceDatabase, table: &str) -> Result<Arc<str>, String> {
+    let dialect = database.dialect();
     Ok(format!(
         "SELECT {}, {}, {} FROM {} WHERE {} = {} AND {} = {}",
         dialect.as_text(&dialect.quoted("user_id")?),
         as_seconds(dialect, "created")?,
         as_seconds(dialect, "expiry")?,
-        dialect.quoted(table)?,
+        database.table(table)?,
         dialect.quoted("digest")?,
         dialect.placeholder(1),
         dialect.quoted("token_key")?,
