@@ -47,7 +47,7 @@ use self::memory::{Memory, Remembered};
 use self::refresh_token::RefreshKey;
 use crate::caller::Proof;
 use crate::clock::Timestamp;
-use crate::config::{IssuerSettings, Login, SessionSettings, Tokens};
+use crate::config::{Credentials, IssuerSettings, Login, SessionSettings, Tokens};
 use crate::directory::database::Databases;
 use crate::directory::password::PasswordPool;
 use crate::event::{EndReason, What};
@@ -135,6 +135,8 @@ pub struct Mint {
     pub issuer: usize,
     /// How long it is good, as long as its session is.
     pub lifetime: Duration,
+    /// For how long a sliding one can be refreshed.
+    pub refresh_lifetime: Duration,
 }
 
 /// What a sign-in gave.
@@ -315,9 +317,10 @@ impl Auth {
         &self.cookies
     }
 
-    /// Is what `Authorization` holds read here, good or not? Then it is nothing for upstreams.
-    pub fn reads_authorization(&self, headers: &HeaderMap) -> bool {
-        self.issuers.readings.read_authorization(headers)
+    /// Is what `Authorization` holds read here, good or not, where these credentials are looked at? Then it is nothing for
+    /// upstreams.
+    pub fn reads_authorization(&self, headers: &HeaderMap, looks_at: &Credentials) -> bool {
+        self.issuers.readings.read_authorization(headers, looks_at)
     }
 
     /// The public keys, as a JWK set (RFC 7517).

@@ -7,13 +7,15 @@
 //! where an alias stands in for a service's own sign-in (`cookies`); under two of them it names one session. Beside it an
 //! issuer's is not looked at: it may lie in the browser from before its user signed in here. Tokens in the query or a form
 //! are never credentials (RFC 6750 sections 2.2 and 2.3 are not served). A scheme in `Authorization` that no issuer has
-//! proves nothing.
+//! proves nothing. Our own access token is one in each header and after each scheme where an issuer's come: that is where
+//! the front end of its service sends what it got. What a route does not look at (`route.credentials`) is not there at all.
 
 use std::sync::Arc;
 
 use super::Auth;
 use super::issuer::{Issued, Shown, Unreadable};
 use crate::caller::{Identity, Known, Proof};
+use crate::config::Credentials;
 use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
 use crate::store::Session;
@@ -43,10 +45,15 @@ pub enum Credential {
 }
 
 impl Auth {
-    /// Checks what the request brought.
-    pub async fn presented(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Presented {
-        let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers);
-        let tokens = match self.tokens(arrival, happened).await {
+    /// Checks what the request brought, of the credentials that are looked at.
+    pub async fn presented(
+        &self,
+        arrival: &Arrival,
+        looks_at: &Credentials,
+        happened: &mut Vec<What>,
+    ) -> Presented {
+        let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers, looks_at);
+        let tokens = match self.tokens(arrival, looks_at, happened).await {
             Ok(tokens) => tokens,
             Err(presented) => return presented,
         };
@@ -91,16 +98,17 @@ impl Auth {
         Presented::of(all)
     }
 
-    /// Every cookie that the request brought and that is a session's, each checked.
+    /// Every cookie that the request brought and that is a session's, each checked, where these are looked at.
     ///
     /// # Errors
     /// A [`Refusal`] if one cannot be read.
     pub async fn cookies(
         &self,
         arrival: &Arrival,
+        looks_at: &Credentials,
         happened: &mut Vec<What>,
     ) -> Result<Vec<Result<Credential, Refusal>>, Refusal> {
-        let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers)?;
+        let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers, looks_at)?;
         let mut all = Vec::new();
         for value in cookies.own {
             let session = self.cookie(value, arrival.client_ip(), arrival.at, happened).await;
@@ -132,8 +140,12 @@ impl Auth {
     ///
     /// # Errors
     /// A [`Refusal`] if that cannot be found out now.
-    pub async fn brings_nobodys_sessions(&self, arrival: &Arrival) -> Result<bool, Refusal> {
-        let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers)?;
+    pub async fn brings_nobodys_sessions(
+        &self,
+        arrival: &Arrival,
+        looks_at: &Credentials,
+    ) -> Result<bool, Refusal> {
+        let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers, looks_at)?;
         for shown in &cookies.issued {
             // Whether it is good is nobody's question here.
             match self.issued(shown, None, arrival.at, &mut Vec::new()).await {
@@ -145,28 +157,33 @@ impl Auth {
         Ok(true)
     }
 
-    /// Every token that the request brought, each checked; a cookie is none.
+    /// Every token that the request brought, each checked, where these are looked at; a cookie is none.
     ///
     /// # Errors
     /// [`Presented::Malformed`] or [`Presented::Bad`], if something cannot be read as one.
     pub async fn tokens(
         &self,
         arrival: &Arrival,
+        looks_at: &Credentials,
         happened: &mut Vec<What>,
     ) -> Result<Vec<Result<Credential, (Refusal, Proof)>>, Presented> {
+        let read_bearer = self.issuers.readings.read_bearer(looks_at);
         let own = match authorization::read(&arrival.headers) {
             Authorization::Repeated => return Err(Presented::Malformed(Refusal::BadHeader)),
-            Authorization::NotAToken => {
+            Authorization::NotAToken if looks_at.bearer() || read_bearer => {
                 return Err(Presented::Bad(Refusal::BadAuthorization, Proof::AccessToken));
             }
             Authorization::Bearer(token)
-                if !self.issuers.readings.read_bearer() || Self::looks_like_ours(token) =>
+                if looks_at.bearer() && (!read_bearer || Self::looks_like_ours(token)) =>
             {
                 Some(token)
             }
-            Authorization::Bearer(_) | Authorization::Absent | Authorization::Foreign => None,
+            Authorization::Bearer(_)
+            | Authorization::NotAToken
+            | Authorization::Absent
+            | Authorization::Foreign => None,
         };
-        let shown = self.issuers.readings.shown(&arrival.headers, own.is_some());
+        let shown = self.issuers.readings.shown(&arrival.headers, own.is_some(), looks_at);
         let shown = shown.map_err(|unreadable| match unreadable {
             Unreadable::Repeated => Presented::Malformed(Refusal::BadHeader),
             Unreadable::NotAToken(proof) => {
@@ -177,7 +194,10 @@ impl Auth {
             }
         })?;
         let mut all = Vec::with_capacity(shown.len() + usize::from(own.is_some()));
-        if let Some(token) = own {
+        // A front end sends the token that it got where its service reads tokens, whatever is in it.
+        let is_own = |shown: &&Shown<'_>| looks_at.bearer() && Self::looks_like_ours(shown.token);
+        let among = shown.iter().filter(is_own).map(|shown| shown.token);
+        for token in own.into_iter().chain(among) {
             let (client, at) = (arrival.client_ip(), arrival.at);
             let session = self.bearer(token, client, at, happened).await;
             let proof = Proof::AccessToken;
@@ -186,7 +206,7 @@ impl Auth {
                 Err(refusal) => Err((refusal, proof)),
             });
         }
-        for shown in &shown {
+        for shown in shown.iter().filter(|shown| !is_own(shown)) {
             all.push(self.own_of(shown, arrival, happened).await);
         }
         Ok(all)

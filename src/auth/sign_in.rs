@@ -129,6 +129,7 @@ impl Auth {
                     | SignInFailure::WrongPassword
                     | SignInFailure::Inactive
                     | SignInFailure::UnusablePassword
+                    | SignInFailure::RefusedByService
                     | SignInFailure::LockedOut => attempt.failed(),
                 }
                 Err(failed(account, why, happened))
@@ -265,7 +266,7 @@ impl Auth {
     /// A token must be good for as long as it says, so a session that has one is not over before it.
     fn idle_timeout(&self, request: &SignIn<'_>) -> Duration {
         let refresh = request.tokens.then_some(self.tokens.refresh_lifetime);
-        let issued = request.issued.map(|mint| mint.lifetime);
+        let issued = request.issued.map(|mint| mint.lifetime.max(mint.refresh_lifetime));
         [refresh, issued].into_iter().flatten().fold(self.session.idle_timeout, Duration::max)
     }
 }
@@ -296,6 +297,7 @@ fn failed(account: Arc<str>, why: SignInFailure, happened: &mut Vec<What>) -> Si
         | SignInFailure::WrongPassword
         | SignInFailure::Inactive
         | SignInFailure::UnusablePassword
+        | SignInFailure::RefusedByService
         | SignInFailure::LockedOut => Refusal::BadCredentials,
     };
     SignInRefused { refusal, retry_after: None }

@@ -14,6 +14,19 @@ pub enum Shape {
     DjangoSession(Box<SessionShape>),
     /// `"jwt"`: a view that answers with one token, made by hand.
     Jwt(Box<JwtShape>),
+    /// `"simplejwt-sliding"`: SimpleJWT's views for sliding tokens.
+    Sliding(SlidingShape),
+}
+
+/// `shape = "simplejwt-sliding"`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlidingShape {
+    /// The `[[issuer]]` whose tokens it gives: an index into [`super::Config::issuers`].
+    pub issuer: usize,
+    /// `SLIDING_TOKEN_LIFETIME`
+    pub lifetime: Duration,
+    /// `SLIDING_TOKEN_REFRESH_LIFETIME`
+    pub refresh_lifetime: Duration,
 }
 
 /// `shape = "django-session"`
@@ -65,7 +78,7 @@ impl Shape {
     pub fn cookie(&self) -> Option<&str> {
         match self {
             Self::DjangoSession(shape) => Some(&shape.cookie),
-            Self::SimpleJwt | Self::Jwt(_) => None,
+            Self::SimpleJwt | Self::Jwt(_) | Self::Sliding(_) => None,
         }
     }
 }

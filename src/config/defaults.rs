@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Access, Action, Algorithm, Cors, Database, Detect, Detector, DjangoColumns, DjangoDirectory,
-    DjangoGroups, IdentityHeaders, Issues, Listen, Log, LogFormat, Login, Members, OwnPath,
-    Rotation, Route, RouteForms, SessionSettings, Shadow, StoreKind, StoreSettings, Tokens,
-    Upstream, UsernameCase,
+    Access, Action, Algorithm, Cors, Credentials, Database, Detect, Detector, DjangoColumns,
+    DjangoDirectory, DjangoGroups, IdentityHeaders, Issues, Listen, Log, LogFormat, Login, Members,
+    OwnPath, Rotation, Route, RouteForms, SessionSettings, Shadow, StoreKind, StoreSettings,
+    Tokens, Upstream, UsernameCase,
 };
 use crate::django::hashers;
 use crate::wire::cookie::SameSite;
@@ -117,6 +117,7 @@ impl Route {
             forward_preflight: false,
             websocket: false,
             identity: RouteForms::default(),
+            credentials: Credentials::All,
         }
     }
 }

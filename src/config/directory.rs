@@ -12,6 +12,8 @@ pub struct DirectorySettings {
     pub name: String,
     /// How often the users of live sessions are looked up again.
     pub recheck: Duration,
+    /// What its service's sign-ins call the field with a user's name (`USERNAME_FIELD`).
+    pub username_field: String,
     /// The kind and what only it has.
     pub kind: DirectoryKind,
 }

@@ -7,6 +7,7 @@ use super::template::Members;
 use super::{Database, ServiceCache};
 use crate::caller::Proof;
 use crate::django::jws::Algorithm;
+use crate::django::simplejwt::TokenType;
 
 /// One block.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,6 +143,8 @@ pub struct SimpleJwt {
     pub issuer: Option<String>,
     /// `CHECK_REVOKE_TOKEN`
     pub check_revoke_token: bool,
+    /// The first of `AUTH_TOKEN_CLASSES`: access or sliding.
+    pub token_type: TokenType,
     /// What a token class of the service's own adds.
     pub claims: Members,
 }
@@ -259,6 +262,7 @@ impl SimpleJwt {
             audience: None,
             issuer: None,
             check_revoke_token: false,
+            token_type: TokenType::Access,
             claims: Members::default(),
         }
     }

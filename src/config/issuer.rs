@@ -93,6 +93,17 @@ pub enum IssuerKind {
         /// The table.
         table: String,
     },
+    /// `kind = "knox"`: the tokens of django-rest-knox.
+    Knox {
+        /// Where its table lies.
+        database: Database,
+        /// The table.
+        table: String,
+        /// How it keeps them.
+        version: KnoxVersion,
+        /// Does a good one go on to the service, which puts its end off then?
+        forward: bool,
+    },
     /// `kind = "basic"`: a name and a password of the directory's in each request (RFC 7617).
     Basic {
         /// How long a password that was right is not checked again.
@@ -100,6 +111,16 @@ pub enum IssuerKind {
         /// Tell whoever brings no credential that they may come with these.
         challenge: bool,
     },
+}
+
+/// `issuer.version`: the major version of django-rest-knox.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum KnoxVersion {
+    /// 4.2
+    Four,
+    /// 5
+    #[default]
+    Five,
 }
 
 /// `[[issuer]] kind = "django-session"`: the service's session settings.

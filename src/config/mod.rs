@@ -20,6 +20,7 @@ use crate::wire::path::{CanonicalPath, PathPattern, Tolerance};
 
 mod alias;
 mod check;
+mod credentials;
 mod database;
 mod defaults;
 mod directory;
@@ -39,8 +40,9 @@ mod sample_tests;
 #[cfg(test)]
 mod tests;
 
-pub use alias::{Answer, Answers, JwtShape, SessionShape, Shape};
-pub use database::{Database, DatabaseServer, DatabaseTls, Engine};
+pub use self::credentials::Credentials;
+pub use self::database::{Database, DatabaseServer, DatabaseTls, Engine};
+pub use alias::{Answer, Answers, JwtShape, SessionShape, Shape, SlidingShape};
 pub use directory::{
     Condition, Constant, DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectory,
     DjangoGroups, Holds, SecondFactorTable, UserKeyColumn, UsernameCase,
@@ -54,7 +56,7 @@ pub use http_directory::{
 };
 pub use issuer::{
     CredentialPlace, DjangoSessionIssuer, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature,
-    Refusals, ServiceCache, SessionEngine, SimpleJwtIssuer,
+    KnoxVersion, Refusals, ServiceCache, SessionEngine, SimpleJwtIssuer,
 };
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
@@ -221,6 +223,8 @@ pub struct Route {
     pub websocket: bool,
     /// How its service is told who is calling, beside the headers.
     pub identity: RouteForms,
+    /// Which credentials it looks at; the others are its service's.
+    pub credentials: Credentials,
 }
 
 /// What a route asks of a caller.
@@ -297,6 +301,9 @@ pub struct OwnPathEntry {
     pub shape: Shape,
     /// For login: further members of the answer.
     pub extra: Members,
+    /// For login: what the field with a user's name is called. The first that a body has is taken, and a body without any is
+    /// told that the first of all is missing.
+    pub username_fields: Vec<String>,
 }
 
 /// `tokens.rotation`, and that of an alias.

@@ -9,8 +9,8 @@ use super::{
     AnswerRules, Answers, Config, Cors, Database, DatabaseServer, Detect, DirectoryKind,
     DjangoDirectory, DjangoSession, DrfToken, Engine, FormEngine, FormKind, Geo, HttpDirectory,
     HttpUser, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, JwtShape, Listen, Log, Login,
-    OwnPath, Route, SessionEngine, SessionSettings, SessionShape, Shape, SimpleJwtIssuer, Tokens,
-    Upstream, check, init,
+    OwnPath, Route, SessionEngine, SessionSettings, SessionShape, Shape, SimpleJwtIssuer,
+    SlidingShape, Tokens, Upstream, check, init,
 };
 use crate::wire::path::PathPattern;
 
@@ -63,7 +63,7 @@ fn the_settings_that_are_off_are_good_examples() {
     assert_eq!(config.listen.https.len(), 1);
     assert_eq!(config.directories.len(), 4);
     assert_eq!(config.login.links.len(), 1);
-    assert_eq!(config.paths.len(), OwnPath::ALL.len() + 5);
+    assert_eq!(config.paths.len(), OwnPath::ALL.len() + 6);
 }
 
 #[test]
@@ -75,12 +75,16 @@ fn the_alias_blocks_show_the_defaults() {
         Shape::DjangoSession(Box::new(SessionShape { cookie, csrf_cookie, answers }))
     };
     let csrf = Some("csrftoken");
-    let [.., login, logout, jwt] = &shapes[..] else { panic!("three aliases") };
+    let [.., login, logout, jwt, sliding] = &shapes[..] else { panic!("four aliases") };
     assert_eq!(**login, session(Answers::of_session_login(), csrf));
     assert_eq!(**logout, session(Answers::of_session_logout(), csrf));
     let issuer = shown.issuers.iter().position(|issuer| issuer.name == "jwt").unwrap();
     let IssuerKind::Jwt { max_age, .. } = shown.issuers[issuer].kind else { panic!("by hand") };
     assert_eq!(**jwt, Shape::Jwt(Box::new(JwtShape::new(issuer, max_age))));
+    let issuer = shown.issuers.iter().position(|issuer| issuer.name == "sliding").unwrap();
+    let seconds = std::time::Duration::from_secs;
+    let (lifetime, refresh_lifetime) = (seconds(300), seconds(86_400));
+    assert_eq!(**sliding, Shape::Sliding(SlidingShape { issuer, lifetime, refresh_lifetime }));
 }
 
 #[test]
@@ -105,20 +109,21 @@ fn the_issuer_blocks_show_the_defaults() {
     let text = format!(
         "{bare}\n[[issuer]]\nkind = \"simplejwt\"\n{key}\n[[issuer]]\nkind = \"jwt\"\n{key}\n\
          [[issuer]]\nkind = \"django-session\"\n{key}\n[[issuer]]\nkind = \"drf-token\"\n\
-         [[issuer]]\nkind = \"basic\"\n"
+         [[issuer]]\nkind = \"knox\"\n[[issuer]]\nkind = \"basic\"\n"
     );
     let bare = parse(&text).issuers;
     let IssuerKind::SimpleJwt(simplejwt) = shown[0].kind.clone() else { panic!("simplejwt first") };
     let kind =
         IssuerKind::SimpleJwt(SimpleJwtIssuer { audience: Vec::new(), issuer: None, ..simplejwt });
     assert_eq!(IssuerSettings { accept_until: None, kind, ..shown[0].clone() }, bare[0]);
-    assert_eq!(shown[2], bare[1]);
-    let session = IssuerSettings { cookie_domain: None, ..shown[3].clone() };
-    assert_eq!((&session, &shown[5], &shown[6]), (&bare[2], &bare[3], &bare[4]));
-    let IssuerKind::DjangoSession(cached) = &shown[4].kind else { panic!("a session fifth") };
+    assert_eq!(shown[3], bare[1]);
+    let session = IssuerSettings { cookie_domain: None, ..shown[4].clone() };
+    assert_eq!((&session, &shown[6], &shown[7]), (&bare[2], &bare[3], &bare[4]));
+    assert_eq!(shown[8], bare[5]);
+    let IssuerKind::DjangoSession(cached) = &shown[5].kind else { panic!("a session sixth") };
     let SessionEngine::Cache(cache) = &cached.engine else { panic!("in a cache") };
     assert_eq!((&*cache.prefix, cache.version), ("", 1));
-    let IssuerKind::SimpleJwt(partner) = &shown[1].kind else { panic!("simplejwt second") };
+    let IssuerKind::SimpleJwt(partner) = &shown[2].kind else { panic!("simplejwt third") };
     assert!(matches!(&partner.signature.key, IssuerKey::Public(_)));
 }
 

@@ -1,4 +1,4 @@
-//! Aliases that answer in a service's own words: `shape = "django-session"` and `shape = "jwt"`.
+//! Aliases that answer in a service's own words: `shape = "django-session"`, `"jwt"` and `"simplejwt-sliding"`.
 //!
 //! The front end of a service that had a sign-in of its own goes on posting to the same path, and gets the status, the body
 //! and the cookies that it expects. What an operator may state, word for word, are the answers of the view: signed in (or
@@ -23,12 +23,12 @@ use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-use super::login::{Credentials, Wanted};
+use super::login::{Credentials, Wanted, credentials, username_field};
 use super::logout::{Extent, keeps_cookie};
 use super::refused::Refused;
 use super::{Endpoints, Served};
 use crate::auth::Mint;
-use crate::config::{Answer, JwtShape, OwnPath, OwnPathEntry, SessionShape, Shape};
+use crate::config::{Answer, JwtShape, OwnPath, OwnPathEntry, SessionShape, Shape, SlidingShape};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::secret::{NoRandomness, Secret, random_bytes};
@@ -64,13 +64,20 @@ impl Endpoints {
     ) -> Served {
         match (&own.shape, own.own) {
             (Shape::DjangoSession(shape), OwnPath::Login) => {
-                self.session_login(shape, arrival, body, happened).await
+                self.session_login(shape, own, arrival, body, happened).await
             }
             (Shape::DjangoSession(shape), OwnPath::Logout) => {
                 self.session_logout(shape, arrival, happened).await
             }
             (Shape::Jwt(shape), OwnPath::Login) => {
-                self.jwt_login(shape, arrival, body, happened).await
+                self.jwt_login(shape, own, arrival, body, happened).await
+            }
+            (Shape::Sliding(shape), OwnPath::Login) => {
+                let made = self.sliding_login(shape, own, arrival, body, happened).await;
+                Served::of(made, arrival)
+            }
+            (Shape::Sliding(shape), OwnPath::Refresh) => {
+                Served::of(self.sliding_refresh(shape, arrival, body, happened).await, arrival)
             }
             // The configuration has no other.
             _ => Served::refused(Refusal::Internal.into(), &arrival.request_id),
@@ -80,13 +87,14 @@ impl Endpoints {
     async fn session_login(
         &self,
         shape: &SessionShape,
+        own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
         happened: &mut Vec<What>,
     ) -> Served {
         let said = (&shape.answers.missing, &shape.answers.refused);
         let wanted = Wanted { tokens: false, cookie: true, issued: None };
-        let signed_in = match self.enter(said, arrival, body, wanted, happened).await {
+        let signed_in = match self.enter(said, own, arrival, body, wanted, happened).await {
             Ok(signed_in) => signed_in,
             Err(served) => return served,
         };
@@ -124,14 +132,16 @@ impl Endpoints {
     async fn jwt_login(
         &self,
         shape: &JwtShape,
+        own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
         happened: &mut Vec<What>,
     ) -> Served {
         let said = (&shape.missing, &shape.refused);
-        let mint = Mint { issuer: shape.issuer, lifetime: shape.lifetime };
+        let (issuer, lifetime) = (shape.issuer, shape.lifetime);
+        let mint = Mint { issuer, lifetime, refresh_lifetime: std::time::Duration::ZERO };
         let wanted = Wanted { tokens: false, cookie: false, issued: Some(mint) };
-        let token = match self.enter(said, arrival, body, wanted, happened).await {
+        let token = match self.enter(said, own, arrival, body, wanted, happened).await {
             Ok(signed_in) => signed_in.issued,
             Err(served) => return served,
         };
@@ -143,10 +153,42 @@ impl Endpoints {
         }
     }
 
+    /// SimpleJWT's `TokenObtainSlidingView`.
+    async fn sliding_login(
+        &self,
+        shape: &SlidingShape,
+        own: &OwnPathEntry,
+        arrival: &Arrival,
+        body: &Bytes,
+        happened: &mut Vec<What>,
+    ) -> Result<Reply, Refused> {
+        let fields = self.login_fields(arrival, body)?;
+        let given = credentials(&fields, username_field(&fields, &own.username_fields))?;
+        let wanted = Wanted { tokens: false, cookie: false, issued: Some(mint(shape)) };
+        let signed_in = self.sign_in(arrival, &given, wanted, happened).await?;
+        let token = signed_in.issued.ok_or(Refusal::Internal)?;
+        Ok(Reply::json(StatusCode::OK, &json!({"token": token.expose()})))
+    }
+
+    /// SimpleJWT's `TokenRefreshSlidingView`.
+    async fn sliding_refresh(
+        &self,
+        shape: &SlidingShape,
+        arrival: &Arrival,
+        body: &Bytes,
+        happened: &mut Vec<What>,
+    ) -> Result<Reply, Refused> {
+        let token = self.token(arrival, body, "token")?;
+        let (client, at) = (arrival.client_ip(), arrival.at);
+        let token = self.auth.slide(&mint(shape), token.expose(), client, at, happened).await?;
+        Ok(Reply::json(StatusCode::OK, &json!({"token": token.expose()})))
+    }
+
     /// Signs in; what a view says to a missing and to a wrong field is said so.
     async fn enter(
         &self,
         (missing, wrong): (&Answer, &Answer),
+        own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
         wanted: Wanted,
@@ -155,7 +197,8 @@ impl Endpoints {
         let refused = |refused| Served::refused(refused, &arrival.request_id);
         let says = |answer, refusal| Served { reply: stated(answer), refusal: Some(refusal) };
         let fields = self.login_fields(arrival, body).map_err(refused)?;
-        let given = given(&fields).map_err(|lack| match lack {
+        let field = username_field(&fields, &own.username_fields);
+        let given = given(&fields, field).map_err(|lack| match lack {
             Lack::Missing => says(missing, Refusal::BadBody),
             Lack::Nobodys => says(wrong, Refusal::BadCredentials),
         })?;
@@ -175,7 +218,7 @@ impl Endpoints {
 }
 
 /// Name and password as such a view reads them: byte for byte, and what is empty is not there.
-fn given(fields: &Fields) -> Result<Credentials<'_>, Lack> {
+fn given<'f>(fields: &'f Fields, field: &str) -> Result<Credentials<'f>, Lack> {
     let text = |name| {
         fields.text(name).map_err(|problem| match problem {
             FieldProblem::Required
@@ -185,12 +228,17 @@ fn given(fields: &Fields) -> Result<Credentials<'_>, Lack> {
             FieldProblem::NullCharacters | FieldProblem::Surrogate(_) => Lack::Nobodys,
         })
     };
-    let (username, password) = match (text("username"), text("password")) {
+    let (username, password) = match (text(field), text("password")) {
         (Ok(username), Ok(password)) => (username, password),
         (Err(Lack::Missing), _) | (_, Err(Lack::Missing)) => return Err(Lack::Missing),
         (Err(lack), _) | (_, Err(lack)) => return Err(lack),
     };
     Ok(Credentials { username, password: Secret::new(password), is_typed: false })
+}
+
+const fn mint(shape: &SlidingShape) -> Mint {
+    let SlidingShape { issuer, lifetime, refresh_lifetime } = *shape;
+    Mint { issuer, lifetime, refresh_lifetime }
 }
 
 /// What the operator states.
@@ -224,7 +272,7 @@ mod tests {
 
     fn lack(body: &str) -> Option<Lack> {
         let json = HeaderValue::from_static("application/json");
-        given(&Fields::parse(Some(&json), body.as_bytes()).unwrap()).err()
+        given(&Fields::parse(Some(&json), body.as_bytes()).unwrap(), "username").err()
     }
 
     #[test]
@@ -261,7 +309,7 @@ mod tests {
             b"username=+kim+&password=+pw",
         );
         let fields = fields.unwrap();
-        let given = given(&fields).unwrap();
+        let given = given(&fields, "username").unwrap();
         assert_eq!((given.username, given.password.expose()), (" kim ", " pw"));
     }
 
@@ -300,6 +348,7 @@ mod tests {
             rotation: crate::config::Rotation::default(),
             extra: crate::config::Members::default(),
             shape: Shape::DjangoSession(Box::new(shape)),
+            username_fields: vec!["username".into()],
         };
         assert_eq!(super::super::methods(&own), [http::Method::POST]);
     }

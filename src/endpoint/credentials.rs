@@ -13,7 +13,7 @@ impl Endpoints {
         arrival: &Arrival,
         happened: &mut Vec<What>,
     ) -> Result<Credential, Refusal> {
-        match self.auth.presented(arrival, happened).await {
+        match self.auth.presented(arrival, &crate::config::Credentials::All, happened).await {
             Presented::Good(credential) => Ok(credential),
             Presented::Nothing => Err(Refusal::NotAuthenticated),
             Presented::Bad(refusal, _) | Presented::Malformed(refusal) => Err(refusal),

@@ -33,10 +33,13 @@ use crate::secret::Secret;
 use crate::store::Which;
 use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
-use crate::wire::body::Fields;
+use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::next::Next;
 use crate::wire::reply::Reply;
 use crate::wire::scheme::Scheme;
+
+/// What the field with a user's name is called, unless the configuration says otherwise.
+const USERNAME: &str = "username";
 
 /// The most bytes of a user name or a password.
 const MAX_BYTES: usize = 1024;
@@ -59,9 +62,14 @@ pub(super) struct Wanted {
 
 impl Endpoints {
     /// `GET /login`: the page, or where it leads if somebody is signed in, unless they come from there.
-    pub(super) async fn login_page(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Served {
+    pub(super) async fn login_page(
+        &self,
+        own: &OwnPathEntry,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Served {
         let next = next_of_query(arrival.target.query());
-        let page = self.page(arrival, &next, "");
+        let page = self.page(own, arrival, &next, "");
         let Ok(cookies) = self.cookie.read(&arrival.headers) else {
             // No reason to show no page: it is where a new one comes from, once this one is gone.
             return Served::reply(self.remove_cookies(arrival, page.reply()));
@@ -98,7 +106,7 @@ impl Endpoints {
             Ok(fields) => fields,
             Err(refused) if wants_page => {
                 let page = self
-                    .page(arrival, &Next::default(), "")
+                    .page(own, arrival, &Next::default(), "")
                     .with_problem(&refused, &arrival.request_id);
                 return Served { reply: page, refusal: Some(refused.refusal) };
             }
@@ -112,7 +120,8 @@ impl Endpoints {
             cookie: issues != Issues::Tokens && may_set_cookie,
             issued: None,
         };
-        let signed_in = match credentials(&fields) {
+        let field = username_field(&fields, &own.username_fields);
+        let signed_in = match credentials(&fields, field) {
             Ok(_) if issues == Issues::Cookie && !may_set_cookie => Err(Refusal::CrossSite.into()),
             Ok(given) => {
                 let given = Credentials { is_typed: wants_page, ..given };
@@ -128,9 +137,10 @@ impl Endpoints {
             Ok(reply) => Served::reply(reply),
             Err(refused) if wants_page => {
                 let (next, username) =
-                    (next_of_form(&fields), fields.trimmed("username").unwrap_or_default());
-                let page =
-                    self.page(arrival, &next, username).with_problem(&refused, &arrival.request_id);
+                    (next_of_form(&fields), fields.trimmed(field).unwrap_or_default());
+                let page = self
+                    .page(own, arrival, &next, username)
+                    .with_problem(&refused, &arrival.request_id);
                 Served { reply: page, refusal: Some(refused.refusal) }
             }
             Err(refused) => Served::refused(refused, &arrival.request_id),
@@ -228,6 +238,7 @@ impl Endpoints {
 
     fn page<'a>(
         &'a self,
+        own: &'a OwnPathEntry,
         arrival: &'a Arrival,
         next: &'a Next,
         username: &'a str,
@@ -238,6 +249,7 @@ impl Endpoints {
             // Where it was asked for: the path of an alias may have `*` in it.
             action: arrival.target.path().as_str(),
             next,
+            field: own.username_fields.first().map_or(USERNAME, String::as_str),
             username,
             insecure: self.loses_cookies(arrival),
             texts: Texts::of(Language::negotiate(&arrival.headers)),
@@ -260,18 +272,24 @@ pub(super) fn tokens(pair: Option<&TokenPair>) -> Value {
     Value::Object(members)
 }
 
+/// Which of these fields has the name: the first that is there, or else the first.
+pub(super) fn username_field<'n>(fields: &Fields, names: &'n [String]) -> &'n str {
+    let is_there = |name: &&String| fields.text(name) != Err(FieldProblem::Required);
+    names.iter().find(is_there).or(names.first()).map_or(USERNAME, String::as_str)
+}
+
 /// Name and password, or everything that is wrong with them.
-fn credentials(fields: &Fields) -> Result<Credentials<'_>, Refused> {
+pub(super) fn credentials<'f>(fields: &'f Fields, field: &str) -> Result<Credentials<'f>, Refused> {
     let mut errors = FieldErrors::default();
-    let username = fields.trimmed("username").map_err(|problem| errors.add("username", problem));
+    let username = fields.trimmed(field).map_err(|problem| errors.add(field, problem));
     let password = fields.text("password").map_err(|problem| errors.add("password", problem));
-    for (field, text) in [("username", username), ("password", password)] {
+    for (field, text) in [(field, username), ("password", password)] {
         if text.is_ok_and(|text| text.len() > MAX_BYTES) {
             errors.add_text(field, "Ensure this field has no more than 1024 characters.");
         }
     }
     if username.is_ok_and(|text| text.contains(char::is_control)) {
-        errors.add_text("username", "Control characters are not allowed.");
+        errors.add_text(field, "Control characters are not allowed.");
     }
     match (username, password) {
         (Ok(username), Ok(password)) if errors.is_empty() => {
@@ -309,7 +327,7 @@ mod tests {
 
     fn given(body: &str) -> Result<(String, String), Value> {
         let fields = Fields::parse(Some(&JSON), body.as_bytes()).unwrap();
-        match credentials(&fields) {
+        match credentials(&fields, USERNAME) {
             Ok(given) => Ok((given.username.into(), given.password.expose().into())),
             Err(refused) => {
                 assert_eq!(refused.refusal, Refusal::BadBody);
@@ -328,6 +346,27 @@ mod tests {
             (r#"{"username": "kim", "password": "   "}"#, "kim", "   "),
         ] {
             assert_eq!(given(body), Ok((username.into(), password.into())), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_field_is_called_as_the_service_calls_it() {
+        let names = ["email".to_owned(), "phone".to_owned()];
+        for (body, expected) in [
+            (r#"{"email": "k@a.b", "password": "pw"}"#, Ok("k@a.b")),
+            (r#"{"phone": "1", "password": "pw"}"#, Ok("1")),
+            (r#"{"phone": "1", "email": "k@a.b", "password": "pw"}"#, Ok("k@a.b")),
+            (r#"{"username": "kim", "password": "pw"}"#, Err(json!({"email": [REQUIRED]}))),
+            (
+                r#"{"phone": null, "password": "pw"}"#,
+                Err(json!({"phone": ["This field may not be null."]})),
+            ),
+        ] {
+            let fields = Fields::parse(Some(&JSON), body.as_bytes()).unwrap();
+            let given = credentials(&fields, username_field(&fields, &names));
+            let given = given.map(|given| given.username.to_owned());
+            let given = given.map_err(|refused| Value::Object(refused.members));
+            assert_eq!(given, expected.map(str::to_owned), "{body}");
         }
     }
 

@@ -92,10 +92,12 @@ impl Endpoints {
         happened: &mut Vec<What>,
     ) -> Result<bool, Refused> {
         let mut tokens =
-            self.auth.tokens(arrival, happened).await.map_err(|found| match found {
-                Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
-                Presented::Nothing | Presented::Good(_) => Refusal::Internal,
-            })?;
+            self.auth.tokens(arrival, &crate::config::Credentials::All, happened).await.map_err(
+                |found| match found {
+                    Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
+                    Presented::Nothing | Presented::Good(_) => Refusal::Internal,
+                },
+            )?;
         let refresh = match fields.trimmed("refresh") {
             Ok(token) => Some(token),
             Err(FieldProblem::Required) => None,
@@ -133,7 +135,8 @@ impl Endpoints {
             });
         }
         if is_same_site.is_ok() {
-            let cookies = self.auth.cookies(arrival, happened).await?;
+            let cookies =
+                self.auth.cookies(arrival, &crate::config::Credentials::All, happened).await?;
             found.extend(cookies.into_iter().map(|cookie| cookie.map(Named::from)));
         }
         let ends = to_end(extent, found)?;

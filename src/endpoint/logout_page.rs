@@ -43,14 +43,15 @@ impl Endpoints {
             let refused = wrong_method(&arrival.method, &[Method::POST]);
             return Served::refused(refused, &arrival.request_id);
         }
-        let name = match self.auth.cookies(arrival, happened).await {
-            Ok(found) => match who(found) {
-                Who::Known(name) => Some(name),
-                Who::Unknown => None,
-                Who::Nobody => return Served::reply(self.landing()),
-            },
-            Err(_) => None,
-        };
+        let name =
+            match self.auth.cookies(arrival, &crate::config::Credentials::All, happened).await {
+                Ok(found) => match who(found) {
+                    Who::Known(name) => Some(name),
+                    Who::Unknown => None,
+                    Who::Nobody => return Served::reply(self.landing()),
+                },
+                Err(_) => None,
+            };
         let texts = Texts::of(Language::negotiate(&arrival.headers));
         let (heading, message) = match extent {
             Extent::Session => (texts.sign_out, texts.ends_here),

@@ -141,13 +141,15 @@ impl Endpoints {
             return Served::refused(wrong_method(&arrival.method, methods), &arrival.request_id);
         }
         let mut served = match own.own {
-            OwnPath::Login | OwnPath::Logout if own.shape != Shape::SimpleJwt => {
+            OwnPath::Login | OwnPath::Logout | OwnPath::Refresh
+                if own.shape != Shape::SimpleJwt =>
+            {
                 self.alias(own, arrival, &body, happened).await
             }
             OwnPath::Login if arrival.method == Method::POST => {
                 self.login(own, arrival, &body, happened).await
             }
-            OwnPath::Login => self.login_page(arrival, happened).await,
+            OwnPath::Login => self.login_page(own, arrival, happened).await,
             OwnPath::Logout if arrival.method != Method::POST => {
                 self.logout_page(Extent::Session, arrival, happened).await
             }

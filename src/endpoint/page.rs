@@ -5,6 +5,7 @@
 //! post elsewhere. Every text is escaped by the template. What a visitor typed comes back only as the name, never the
 //! password.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use askama::Template;
@@ -42,6 +43,8 @@ pub(super) struct LoginPage<'a> {
     pub(super) action: &'a str,
     /// Where a sign-in leads.
     pub(super) next: &'a Next,
+    /// What the field with the name is called.
+    pub(super) field: &'a str,
     /// The name that was typed.
     pub(super) username: &'a str,
     /// The browser will not keep the cookie: the page came over plain HTTP.
@@ -59,6 +62,8 @@ struct LoginTemplate<'a> {
     links: &'a [(String, String)],
     action: &'a str,
     next: &'a str,
+    field: &'a str,
+    label: Cow<'static, str>,
     username: &'a str,
     /// Who is signed in, whose account is not enough.
     not_enough: Option<&'a str>,
@@ -96,9 +101,9 @@ impl LoginPage<'_> {
     /// The page again, after a sign-in that did not succeed: with that refusal's status and headers.
     pub(super) fn with_problem(&self, refused: &Refused, request_id: &str) -> Reply {
         let lacks_field =
-            ["username", "password"].iter().any(|field| refused.members.contains_key(*field));
+            [self.field, "password"].iter().any(|field| refused.members.contains_key(*field));
         let message = if lacks_field {
-            self.texts.missing.to_owned()
+            self.texts.missing_fields(self.field).to_owned()
         } else {
             self.texts.sign_in_problem(refused.refusal, refused.retry_after)
         };
@@ -114,6 +119,8 @@ impl LoginPage<'_> {
             links: self.links,
             action: self.action,
             next: self.next.as_str(),
+            field: self.field,
+            label: self.texts.label_of(self.field),
             username: self.username,
             not_enough: None,
             insecure: self.insecure,
@@ -170,6 +177,7 @@ mod tests {
             action: "/login",
             insecure: false,
             next: &Next::parse("/app?a=1&b=2").unwrap(),
+            field: "username",
             username,
             texts: Texts::of(Language::English),
         })
@@ -197,6 +205,29 @@ mod tests {
             assert!(html.contains(needed), "{needed} is not in\n{html}");
         }
         assert!(!html.contains("role=\"alert\""));
+    }
+
+    #[test]
+    fn the_field_with_the_name_is_called_and_labelled_as_the_service_does() {
+        for (field, language, label, missing) in [
+            ("email", Language::English, "Email", "Enter your email and your password."),
+            ("email", Language::Korean, "이메일", "이메일과 비밀번호를 입력하세요."),
+            ("phone_number", Language::English, "Phone number", "Fill in all fields."),
+            ("phone_number", Language::Korean, "Phone number", "모든 항목을 입력하세요."),
+        ] {
+            let reply = with_page("", |page| {
+                let page = LoginPage { field, texts: Texts::of(language), ..page };
+                page.with_problem(&Refused::field(field, FieldProblem::Blank), "r1")
+            });
+            let html = html(&reply);
+            for needed in [
+                &format!("<label for=\"username\">{label}</label>"),
+                &format!("<input id=\"username\" name=\"{field}\""),
+                missing,
+            ] {
+                assert!(html.contains(needed), "{needed} is not in\n{html}");
+            }
+        }
     }
 
     #[test]

@@ -87,6 +87,7 @@ fn each_own_path_takes_its_methods_alone() {
             rotation: Rotation::default(),
             shape: Shape::default(),
             extra: crate::config::Members::default(),
+            username_fields: Vec::new(),
         };
         let reply = wrong_method(&Method::DELETE, methods(&own)).reply("r1");
         assert_eq!(reply.headers[ALLOW], allow);

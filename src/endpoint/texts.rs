@@ -3,6 +3,7 @@
 //! A language is one [`Texts`] and one line in [`Texts::of`]; the compiler asks for every text, and a test looks that each
 //! is there and in its language. `wire::accept` knows which one the visitor prefers.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -48,6 +49,8 @@ texts! {
     not_enough,
     /// The name field.
     username,
+    /// The name field, where it is a mail address.
+    email,
     /// The password field.
     password,
     /// What stands before the title of a page with a problem.
@@ -64,6 +67,10 @@ texts! {
     missing,
     /// The browser will drop the cookie.
     insecure,
+    /// The same, where the name is a mail address.
+    missing_email,
+    /// The same, where the name is something else.
+    missing_any,
     /// Name or password do not match.
     bad_credentials,
     /// The service asks this user for a second factor.
@@ -118,6 +125,7 @@ static ENGLISH: Texts = Texts {
     signed_in_as: "Signed in as",
     not_enough: "Your account may not open the page that you asked for. Sign in with another account to go there.",
     username: "Username",
+    email: "Email",
     password: "Password",
     error: "Error",
     more: "More",
@@ -126,6 +134,8 @@ static ENGLISH: Texts = Texts {
     start_page: "Go to the start page",
     missing: "Enter your username and your password.",
     insecure: "This page was opened without encryption, so your browser will not keep the sign-in. Open it with https:// instead, or ask whoever runs this service.",
+    missing_email: "Enter your email and your password.",
+    missing_any: "Fill in all fields.",
     bad_credentials: "The username or the password is not right. Check both and try again.",
     second_factor: "This account has a second factor, which this page does not ask for. Sign in on the service's own sign-in page.",
     too_many_attempts: "Too many failed attempts.",
@@ -164,6 +174,7 @@ static KOREAN: Texts = Texts {
     signed_in_as: "로그인한 사용자",
     not_enough: "이 계정으로는 요청한 페이지를 열 수 없습니다. 다른 계정으로 로그인하세요.",
     username: "사용자 이름",
+    email: "이메일",
     password: "비밀번호",
     error: "오류",
     more: "더 보기",
@@ -172,6 +183,8 @@ static KOREAN: Texts = Texts {
     start_page: "시작 페이지로 이동",
     missing: "사용자 이름과 비밀번호를 입력하세요.",
     insecure: "암호화되지 않은 연결로 이 페이지를 열었기 때문에 브라우저가 로그인을 유지하지 않습니다. https:// 주소로 여시거나 서비스 관리자에게 문의하세요.",
+    missing_email: "이메일과 비밀번호를 입력하세요.",
+    missing_any: "모든 항목을 입력하세요.",
     bad_credentials: "사용자 이름 또는 비밀번호가 올바르지 않습니다. 확인한 후 다시 시도하세요.",
     second_factor: "이 계정에는 2단계 인증이 설정되어 있으며 이 페이지에서는 확인할 수 없습니다. 서비스의 로그인 페이지에서 로그인하세요.",
     too_many_attempts: "로그인 시도가 너무 많이 실패했습니다.",
@@ -205,6 +218,30 @@ impl Texts {
         match language {
             Language::English => &ENGLISH,
             Language::Korean => &KOREAN,
+        }
+    }
+
+    /// What the field with a user's name is called on the page, by its name in a body; as Django words a field without a
+    /// label of its own, where there is no text for it.
+    pub(super) fn label_of(&self, field: &str) -> Cow<'static, str> {
+        match field {
+            "username" => self.username.into(),
+            "email" => self.email.into(),
+            other => {
+                let words = other.replace(['_', '-', '.'], " ");
+                let mut letters = words.trim().chars();
+                let first = letters.next().map(|first| first.to_uppercase().to_string());
+                format!("{}{}", first.unwrap_or_default(), letters.as_str()).into()
+            }
+        }
+    }
+
+    /// What the login page says where a field was left empty.
+    pub(super) fn missing_fields(&self, field: &str) -> &'static str {
+        match field {
+            "username" => self.missing,
+            "email" => self.missing_email,
+            _ => self.missing_any,
         }
     }
 

@@ -29,7 +29,7 @@ use self::shadow::{Answer, Answers, Opinion};
 use crate::auth::Auth;
 use crate::auth::presented::Presented;
 use crate::caller::{Anonymous, Caller, Known, Proof, UserKey};
-use crate::config::{Access, Config, OwnPathEntry, Route};
+use crate::config::{Access, Config, IssuerKind, OwnPathEntry, Route};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::wire::accept;
@@ -46,6 +46,8 @@ pub struct Gate {
     answers: Answers,
     /// By route: does another one, one that is enforced, lead to the same upstream?
     shares_upstream: Vec<bool>,
+    /// By issuer: does a good credential of its go on in `Authorization`?
+    forwards: Vec<bool>,
 }
 
 /// What becomes of a request.
@@ -88,6 +90,11 @@ impl Gate {
             cors_origins: config.cors.allowed_origins.clone(),
             answers: Answers::new(config),
             shares_upstream: config.routes.iter().map(|one| config.shares_upstream(one)).collect(),
+            forwards: config
+                .issuers
+                .iter()
+                .map(|issuer| matches!(issuer.kind, IssuerKind::Knox { forward: true, .. }))
+                .collect(),
         }
     }
 
@@ -100,6 +107,7 @@ impl Gate {
             cors_origins: self.cors_origins.clone(),
             answers: self.answers.clone(),
             shares_upstream: self.shares_upstream.clone(),
+            forwards: self.forwards.clone(),
         }
     }
 
@@ -171,7 +179,7 @@ impl Gate {
         if !self.has_one_meaning(arrival, &arrival.method, &route) {
             return Denial::of(Refusal::BadTarget, Some(route));
         }
-        let presented = self.auth.presented(arrival, happened).await;
+        let presented = self.auth.presented(arrival, &route.credentials, happened).await;
         let keeps_issued = match &presented {
             Presented::Nothing => true,
             Presented::Good(credential) if matches!(credential.proof(), Proof::IssuedCookie(_)) => {
@@ -180,7 +188,7 @@ impl Gate {
             Presented::Malformed(_) => false,
             // What came beside it was not looked at.
             Presented::Good(_) | Presented::Bad(..) => {
-                match self.auth.brings_nobodys_sessions(arrival).await {
+                match self.auth.brings_nobodys_sessions(arrival, &route.credentials).await {
                     Ok(is_nobodys) => is_nobodys,
                     Err(refusal) => return Denial::of(refusal, Some(route)),
                 }
@@ -277,12 +285,22 @@ impl Gate {
                 return Denial::of_known(Refusal::GroupRequired, Arc::clone(&route), known);
             }
         }
-        // Where somebody is known, it never goes on, so it need not be looked at. Nor does anything where an issuer's tokens
-        // come: what was taken back here is still good behind it.
-        let foreign = caller.known().is_none()
-            && !self.auth.reads_authorization(&arrival.headers)
-            && has_foreign_authorization(arrival);
-        let keeps = Keeps { authorization: foreign, issued_cookies: keeps_issued };
+        // Nothing goes on from where an issuer's tokens come: what was taken back here is still good behind it. A Bearer that
+        // is looked at and nobody's was refused beside a good credential.
+        let is_read = self.auth.reads_authorization(&arrival.headers, &route.credentials)
+            || (route.credentials.bearer() && has_broken_bearer(arrival));
+        let foreign = arrival.headers.contains_key(AUTHORIZATION)
+            && !is_read
+            && !has_own_authorization(arrival);
+        let is_forwarded = caller.known().is_some_and(|known| match known.proof {
+            Proof::Issued(issuer) => self.forwards.get(issuer) == Some(&true),
+            Proof::AccessToken
+            | Proof::SessionCookie
+            | Proof::IssuedCookie(_)
+            | Proof::Password(_) => false,
+        });
+        let authorization = foreign || (is_forwarded && !has_own_authorization(arrival));
+        let keeps = Keeps { authorization, issued_cookies: keeps_issued };
         Decision::Forward(Permit::granted(route, caller, keeps))
     }
 
@@ -299,13 +317,11 @@ impl Gate {
     }
 }
 
-/// Whether `Authorization` holds something that is not ours. A public route may lead to a service with tokens of its own;
-/// ours never get there.
-fn has_foreign_authorization(arrival: &Arrival) -> bool {
+/// Whether `Authorization` holds `Bearer` and something that is no token.
+fn has_broken_bearer(arrival: &Arrival) -> bool {
     match authorization::read(&arrival.headers) {
-        Authorization::Foreign => true,
-        Authorization::Bearer(token) => !Auth::looks_like_ours(token),
-        Authorization::Absent | Authorization::NotAToken | Authorization::Repeated => false,
+        Authorization::NotAToken | Authorization::Repeated => true,
+        Authorization::Foreign | Authorization::Bearer(_) | Authorization::Absent => false,
     }
 }
 

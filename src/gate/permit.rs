@@ -81,8 +81,8 @@ impl Permit {
         &self.caller
     }
 
-    /// Whether `Authorization` may hold something that is not ours, on a route without a known caller: then the upstream may
-    /// know what to do with it. In every other case the header is removed.
+    /// Whether `Authorization` holds something that nothing of ours reads on this route: then the upstream may know what to do
+    /// with it. In every other case the header is removed.
     pub const fn keeps_authorization(&self) -> bool {
         self.keeps.authorization
     }

@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::convert::Edited;
+use super::left::Left;
 use super::stage::Forwarding;
 use crate::auth::cookies::CookieNames;
 use crate::auth::issuer::Followed;
@@ -38,6 +39,8 @@ pub(super) struct EditRules {
     pub(super) cookies: CookieNames,
     /// The cookies that are issuers' credentials.
     pub(super) issued_cookies: Vec<String>,
+    /// By route: what it does not look at.
+    pub(super) left: Vec<Left>,
     pub(super) unchanged: UnchangedRules,
 }
 
@@ -71,10 +74,14 @@ impl EditRules {
     ) -> Result<u32, Refusal> {
         let route = forwarding.permit.route();
         let clears = self.forms.clears(route);
+        let left = self.left.get(route.index);
         let mut headers = Edited(request);
         let trusted = arrival.client.through_trusted_proxy();
         let allowed = &route.allow_headers;
         let stripped = forward::strip_request(&mut headers, &self.protected, allowed, trusted);
+        for (name, value) in left.iter().flat_map(|left| left.fields(arrival)) {
+            headers.append(name.clone(), value.clone());
+        }
 
         // Crumbs of HTTP/2 become one field (RFC 9113 section 8.2.3); ours is taken out of it.
         let passing = self.passing(forwarding);
@@ -84,7 +91,11 @@ impl EditRules {
                 passing.iter().any(|name| CookieNames::is_the_one(&arrival.headers, name, pair));
             let is_taken = || {
                 cookies_of(clears, &forwarding.given).any(|name| pair.is_called(name))
-                    || self.issued_cookies.iter().any(|name| pair.is_called(name))
+                    || self
+                        .issued_cookies
+                        .iter()
+                        .filter(|name| left.is_none_or(|left| !left.cookies.contains(name)))
+                        .any(|name| pair.is_called(name))
             };
             !passes && (self.cookies.take(pair) || is_taken())
         });

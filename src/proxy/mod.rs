@@ -18,6 +18,7 @@ mod convert;
 mod edit;
 mod explain;
 mod handshake;
+mod left;
 mod observe;
 mod server;
 mod service;
@@ -152,6 +153,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
             .iter()
             .filter_map(|issuer| issuer.cookie().map(str::to_owned))
             .collect(),
+        left: config.routes.iter().map(|route| left::Left::of(route, &config)).collect(),
         unchanged,
     });
     let explainer = explain::Explainer {

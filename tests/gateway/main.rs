@@ -23,6 +23,7 @@ mod carry;
 mod commands;
 // Killed under load: what survives.
 mod crash;
+mod credentials;
 // Django's users on PostgreSQL and MariaDB.
 mod databases;
 // A scene for each detector: what is counted, audited and done.

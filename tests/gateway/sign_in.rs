@@ -287,3 +287,44 @@ fn a_browser_without_a_session_is_sent_to_the_page_and_a_script_is_not() {
     let posted = client.post("/notes").body(b"x").send();
     assert_eq!(posted.status, 401);
 }
+
+#[test]
+fn the_field_with_the_name_is_called_as_the_service_calls_it() {
+    let upstream = Upstream::start();
+    let alias = |path: &str, more: &str| {
+        format!("[[paths.alias]]\npath = \"{path}\"\nto = \"login\"\n{more}\n")
+    };
+    let gateway = Setup::new(upstream.address)
+        .directories(
+            "[[directory]]\nkind = \"file\"\npath = \"users.toml\"\nusername_field = \"email\"",
+        )
+        .with(&alias("/token", ""))
+        .with(&alias("/session-login", "shape = \"django-session\""))
+        .with(&alias("/accounts/login/", "username_field = \"username\""))
+        .start();
+    let client = gateway.client();
+    let password = "correct horse battery";
+    for path in ["/login", "/token", "/session-login"] {
+        let sent = |name: &str| client.post(path).json(&json!({name: "kim", "password": password}));
+        assert_eq!(sent("email").send().status, 200, "{path}");
+        assert_eq!(sent("username").send().status, 400, "{path}");
+        let form = client.post(path).form(&[("email", "kim"), ("password", password)]);
+        assert_eq!(form.send().status, 200, "{path}");
+    }
+    let missing = client.post("/token").json(&json!({"username": "kim"})).send().json();
+    assert_eq!(missing["email"], json!(["This field is required."]));
+    assert_eq!(
+        (&missing["username"], &missing["password"][0]),
+        (&Value::Null, &missing["email"][0])
+    );
+    let other = client.post("/accounts/login/");
+    let other = other.json(&json!({"username": "kim", "password": password})).send();
+    assert_eq!(other.status, 200, "an alias can call it otherwise");
+    for (path, name, label) in
+        [("/login", "email", "Email"), ("/accounts/login/", "username", "Username")]
+    {
+        let page = client.get(path).header("Accept", "text/html").send().text();
+        assert!(page.contains(&format!("name=\"{name}\"")), "{page}");
+        assert!(page.contains(&format!(">{label}</label>")), "{page}");
+    }
+}

@@ -112,7 +112,7 @@ mod tests {
     /// The user, or the refusal.
     async fn present(kit: &Kit, user_pass: &str, after: u64) -> Result<Arc<str>, Refusal> {
         let credential = STANDARD.encode(user_pass);
-        let shown = Shown { token: &credential, issuers: &[0] };
+        let shown = Shown::alone(&credential, &[0]);
         let at = NOW.plus(Duration::from_secs(after));
         let mut happened = Vec::new();
         let found = kit.auth.issued(&shown, Some(CLIENT), at, &mut happened).await;
@@ -151,7 +151,7 @@ mod tests {
         kit.directory.accounts.lock()[0].active = false;
         assert_eq!(present(&kit, "kim:right", 60).await, Err(Refusal::TokenNotValid));
         let credential = STANDARD.encode("kim:other");
-        let shown = Shown { token: &credential, issuers: &[0] };
+        let shown = Shown::alone(&credential, &[0]);
         let found = kit.auth.issued(&shown, None, NOW, &mut Vec::new()).await;
         assert_eq!(found.map(drop).map_err(|(refusal, _)| refusal), Err(Refusal::TokenNotValid));
     }

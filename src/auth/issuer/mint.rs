@@ -3,17 +3,23 @@
 //! The service's reader accepts them, and so do front ends that look into them. What the originals lack makes them better
 //! ones: `exp`, `iat`, `jti`, and `sid`, by which each is a credential of one session of the gateway and ends with it.
 
-use crate::auth::Mint;
+use std::net::IpAddr;
+
+use crate::auth::presented::Credential;
+use crate::auth::{Auth, Mint};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{IssuerKind, IssuerSettings};
-use crate::django::jws::SigningKey;
-use crate::django::simplejwt::{NewHandMade, mint_hand_made};
+use crate::django::jws::{NotAccepted, SigningKey, VerifyingKey};
+use crate::django::simplejwt::{
+    NewHandMade, NewToken, TokenType, mint_hand_made, mint_sliding, slide,
+};
+use crate::event::What;
 use crate::refusal::Refusal;
 use crate::secret::{Secret, random_id};
 use crate::store::Session;
 
-use super::{IssuerKeyError, key};
+use super::{IssuerKeyError, Shown, key};
 
 /// The keys of the issuers under which tokens can be made, by the issuers' indexes.
 pub(in crate::auth) struct Mints(Vec<Option<One>>);
@@ -23,19 +29,41 @@ struct One {
     directory: String,
     key: SigningKey,
     claim: String,
+    kind: Kind,
+}
+
+enum Kind {
+    HandMade,
+    /// SimpleJWT's sliding tokens, with `aud` and `iss`; and what verifies them.
+    Sliding {
+        audience: Option<String>,
+        issuer: Option<String>,
+        verifying: VerifyingKey,
+    },
 }
 
 impl Mints {
     /// Reads the keys.
     pub(in crate::auth) fn open(settings: &[IssuerSettings]) -> Result<Self, IssuerKeyError> {
         let one = |settings: &IssuerSettings| {
-            let IssuerKind::Jwt { signature, claim, .. } = &settings.kind else { return Ok(None) };
-            let key = key::signing(settings, signature)?;
-            Ok(key.map(|key| One {
-                directory: settings.directory.clone(),
-                key,
-                claim: claim.clone(),
-            }))
+            let (signature, claim) = match &settings.kind {
+                IssuerKind::Jwt { signature, claim, .. } => (signature, claim),
+                IssuerKind::SimpleJwt(kind) if kind.token_types.contains(&TokenType::Sliding) => {
+                    (&kind.signature, &kind.user_id_claim)
+                }
+                _ => return Ok(None),
+            };
+            let Some(signing) = key::signing(settings, signature)? else { return Ok(None) };
+            let kind = match &settings.kind {
+                IssuerKind::SimpleJwt(kind) => Kind::Sliding {
+                    audience: kind.audience.first().cloned(),
+                    issuer: kind.issuer.clone(),
+                    verifying: key::read(settings, signature)?,
+                },
+                _ => Kind::HandMade,
+            };
+            let (directory, claim) = (settings.directory.clone(), claim.clone());
+            Ok(Some(One { directory, key: signing, claim, kind }))
         };
         settings.iter().map(one).collect::<Result<_, _>>().map(Self)
     }
@@ -56,18 +84,73 @@ impl Mints {
         let one = self.0.get(mint.issuer).and_then(Option::as_ref).ok_or(Refusal::Internal)?;
         let token_id = random_id().map_err(|_| Refusal::Internal)?;
         let identity = session.identity.load();
-        let new = NewHandMade {
-            claim: &one.claim,
-            user: &identity.key.id,
-            name: &identity.name,
-            expires_at: at.plus(mint.lifetime).min(session.expires_at),
-            issued_at: at,
-            token_id: &token_id,
-            session: Some(SessionId::as_str(&session.id)),
+        let (user, expires_at) =
+            (&*identity.key.id, at.plus(mint.lifetime).min(session.expires_at));
+        let sid = Some(SessionId::as_str(&session.id));
+        let minted = match &one.kind {
+            Kind::HandMade => {
+                let new = NewHandMade {
+                    claim: &one.claim,
+                    user,
+                    name: &identity.name,
+                    expires_at,
+                    issued_at: at,
+                    token_id: &token_id,
+                    session: sid,
+                };
+                mint_hand_made(&one.key, &new)
+            }
+            Kind::Sliding { audience, issuer, .. } => {
+                let new = NewToken {
+                    token_type: TokenType::Sliding,
+                    expires_at,
+                    issued_at: at,
+                    token_id: &token_id,
+                    user_id_claim: &one.claim,
+                    user,
+                    password: None,
+                    audience: audience.as_deref(),
+                    issuer: issuer.as_deref(),
+                };
+                let until = at.plus(mint.refresh_lifetime).min(session.expires_at);
+                mint_sliding(&one.key, &new, until, sid, [])
+            }
         };
-        mint_hand_made(&one.key, &new).map_err(|error| {
+        minted.map_err(|error| {
             tracing::error!(%error, "a token under an issuer's key could not be made");
             Refusal::Internal
+        })
+    }
+}
+
+impl Auth {
+    /// The same sliding token, good for longer: as its service refreshes one, whether the service made it or the gateway.
+    /// It must be good now, and so must its session or its user.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of the token, or one that says what could not be asked.
+    pub async fn slide(
+        &self,
+        mint: &Mint,
+        token: &str,
+        client: IpAddr,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<Secret, Refusal> {
+        let one =
+            self.mints.0.get(mint.issuer).and_then(Option::as_ref).ok_or(Refusal::Internal)?;
+        let Kind::Sliding { verifying, .. } = &one.kind else { return Err(Refusal::Internal) };
+        let shown = Shown::alone(token, std::slice::from_ref(&mint.issuer));
+        let found = self.issued(&shown, Some(client), at, happened).await;
+        let credential = found.map_err(|(refusal, _)| refusal)?.used(client, at, happened);
+        let until = at.plus(mint.lifetime);
+        let until = match &credential {
+            Credential::Session(session, _) => until.min(session.expires_at),
+            Credential::Issued(..) => until,
+        };
+        slide(&one.key, verifying, token, until, at).map_err(|why| match why {
+            NotAccepted::Expired => Refusal::TokenExpired,
+            _ => Refusal::TokenNotValid,
         })
     }
 }
@@ -81,13 +164,14 @@ mod tests {
     use super::*;
     use crate::auth::SignIn;
     use crate::auth::testkit::{CLIENT, Kit, NOW, identity};
-    use crate::config::{CredentialPlace, IssuerKey, IssuerSignature, Refusals};
+    use crate::config::{CredentialPlace, Credentials, IssuerKey, IssuerSignature, Refusals};
     use crate::django::jws::{self, Algorithm};
     use crate::event::{EndReason, What};
     use crate::store::Which;
 
     const SECRET: &str = "the service's own secret, which is long enough";
-    const MINT: Mint = Mint { issuer: 0, lifetime: Duration::from_secs(600) };
+    const MINT: Mint =
+        Mint { issuer: 0, lifetime: Duration::from_secs(600), refresh_lifetime: Duration::ZERO };
 
     fn later(secs: u64) -> Timestamp {
         NOW.plus(Duration::from_secs(secs))
@@ -142,7 +226,7 @@ mod tests {
     async fn present(kit: &Kit, token: &Secret, at: Timestamp) -> Result<SessionId, &'static str> {
         let mut headers = http::HeaderMap::new();
         headers.append("jwt-auth", token.expose().parse().unwrap());
-        let shown = kit.auth.issuers.readings.shown(&headers, false).unwrap();
+        let shown = kit.auth.issuers.readings.shown(&headers, false, &Credentials::All).unwrap();
         let mut happened = Vec::new();
         match kit.auth.issued(&shown[0], Some(CLIENT), at, &mut happened).await {
             Ok(found) => {

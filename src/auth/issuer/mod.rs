@@ -35,6 +35,7 @@ mod ends;
 mod follow;
 mod jwt;
 mod key;
+mod knox;
 mod mint;
 mod outstanding;
 mod present;
@@ -58,6 +59,7 @@ pub use self::ends::end_of_user;
 use self::ends::{FOR_GOOD, keyed};
 pub use self::follow::{Answer, Followed};
 pub use self::key::IssuerKeyError;
+use self::knox::KnoxTokens;
 pub(super) use self::mint::Mints;
 pub(super) use self::outstanding::Outstanding;
 use self::reading::Readings;
@@ -76,6 +78,7 @@ use crate::directory::database::{Access, Databases};
 use crate::django::jws::NotAccepted;
 use crate::django::session::{self, Login};
 use crate::django::signing::SecretKeys;
+use crate::django::simplejwt::TokenType;
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
 use crate::store::{Session, Stamps};
@@ -274,6 +277,9 @@ fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerK
         IssuerKind::DrfToken { database, table } => {
             Way::Asked(Box::new(DrfTokens::open(settings, database, table, databases)?))
         }
+        IssuerKind::Knox { database, table, version, .. } => {
+            Way::Asked(Box::new(KnoxTokens::open(settings, database, table, *version, databases)?))
+        }
         IssuerKind::Basic { cache_for, .. } => Way::Password(*cache_for),
     })
 }
@@ -338,7 +344,14 @@ impl Issuers {
                     (CredentialPlace::Header { .. }, _) => Proof::Issued(index),
                     (CredentialPlace::Cookie(_), _) => Proof::IssuedCookie(index),
                 },
-                has_sessions: matches!(settings.kind, IssuerKind::Jwt { .. }),
+                has_sessions: match &settings.kind {
+                    IssuerKind::Jwt { .. } => true,
+                    IssuerKind::SimpleJwt(kind) => kind.token_types.contains(&TokenType::Sliding),
+                    IssuerKind::DjangoSession(_)
+                    | IssuerKind::DrfToken { .. }
+                    | IssuerKind::Knox { .. }
+                    | IssuerKind::Basic { .. } => false,
+                },
                 refusals: match &settings.kind {
                     IssuerKind::Jwt { refusals, .. } => *refusals,
                     _ => Refusals::Gateway,
@@ -367,7 +380,7 @@ impl Issuers {
 
     /// A token as if it had come where its issuers' come. None: there are no issuers whose tokens say what they are.
     pub(super) fn as_posted<'a>(&'a self, token: &'a str) -> Option<Shown<'a>> {
-        (!self.verified.is_empty()).then_some(Shown { token, issuers: &self.verified })
+        (!self.verified.is_empty()).then_some(Shown::alone(token, &self.verified))
     }
 
     /// The same issuers, who know the same users; what is found out from there on is known here alone.

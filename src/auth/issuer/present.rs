@@ -74,11 +74,11 @@ impl Auth {
         happened: &mut Vec<What>,
     ) -> Result<Found, (Refusal, Proof)> {
         let mut refused: Vec<(&One, IssuedRefusal)> = Vec::new();
-        for index in shown.issuers {
-            let Some(one) = self.issuers.all.get(*index) else { continue };
+        for index in shown.asked() {
+            let Some(one) = self.issuers.all.get(index) else { continue };
             let presenting = Presenting { credential: shown.token, client, at };
             // What it may have to ask makes this large, and a request that brings nothing of an issuer's carries it along.
-            match Box::pin(self.issued_by(one, *index, presenting, happened)).await {
+            match Box::pin(self.issued_by(one, index, presenting, happened)).await {
                 Ok(found) => return Ok(found),
                 Err(why) => {
                     refused.push((one, why));

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName};
 use super::IssuerKeyError;
 use crate::auth::cookies::CookieNames;
 use crate::caller::Proof;
-use crate::config::{CredentialPlace, IssuerKind, IssuerSettings};
+use crate::config::{CredentialPlace, Credentials, IssuerKind, IssuerSettings};
 use crate::refusal::Refusal;
 use crate::wire::authorization::{self, Held};
 
@@ -31,14 +31,22 @@ struct Reading {
 
 /// A credential in a request.
 pub(in crate::auth) struct Shown<'a> {
-    pub(super) token: &'a str,
+    pub(in crate::auth) token: &'a str,
+    /// Those who are asked, one after another.
     pub(super) issuers: &'a [usize],
+    /// Who of them is.
+    pub(super) looks_at: &'a Credentials,
 }
 
 impl<'a> Shown<'a> {
     /// To these issuers, wherever it was.
     pub(in crate::auth) const fn alone(token: &'a str, issuers: &'a [usize]) -> Self {
-        Self { token, issuers }
+        Self { token, issuers, looks_at: &Credentials::All }
+    }
+
+    /// The issuers that are asked.
+    pub(super) fn asked(&self) -> impl Iterator<Item = usize> + use<'_> {
+        self.issuers.iter().copied().filter(|index| self.looks_at.issuer(*index))
     }
 }
 
@@ -110,9 +118,9 @@ impl Readings {
         self.cookies.iter().map(|(name, issuers)| (name.as_str(), issuers.as_slice()))
     }
 
-    /// Is `Authorization: Bearer` where an issuer's tokens come?
-    pub(in crate::auth) fn read_bearer(&self) -> bool {
-        self.bearer().is_some()
+    /// Is `Authorization: Bearer` where tokens come of an issuer that is looked at?
+    pub(in crate::auth) fn read_bearer(&self, looks_at: &Credentials) -> bool {
+        self.bearer().is_some_and(|reading| looks_at.any_of(&reading.issuers))
     }
 
     /// Do this issuer's tokens come there?
@@ -127,11 +135,16 @@ impl Readings {
         })
     }
 
-    /// Is what `Authorization` holds of a scheme that an issuer's tokens have?
-    pub(in crate::auth) fn read_authorization(&self, headers: &HeaderMap) -> bool {
+    /// Is what `Authorization` holds of a scheme that tokens have of an issuer that is looked at?
+    pub(in crate::auth) fn read_authorization(
+        &self,
+        headers: &HeaderMap,
+        looks_at: &Credentials,
+    ) -> bool {
         self.headers
             .iter()
             .filter(|reading| reading.header == AUTHORIZATION)
+            .filter(|reading| looks_at.any_of(&reading.issuers))
             .filter_map(|reading| reading.scheme.as_deref())
             .any(|scheme| authorization::is_of_scheme(headers, scheme))
     }
@@ -141,9 +154,10 @@ impl Readings {
         &'a self,
         headers: &'a HeaderMap,
         has_own: bool,
+        looks_at: &'a Credentials,
     ) -> Result<Vec<Shown<'a>>, Unreadable> {
         let mut shown = Vec::new();
-        for reading in &self.headers {
+        for reading in self.headers.iter().filter(|one| looks_at.any_of(&one.issuers)) {
             if has_own && reading.header == AUTHORIZATION {
                 continue;
             }
@@ -154,9 +168,12 @@ impl Readings {
             };
             match held {
                 Held::Nothing => {}
-                Held::Token(token) => shown.push(Shown { token, issuers: &reading.issuers }),
+                Held::Token(token) => {
+                    shown.push(Shown { token, issuers: &reading.issuers, looks_at })
+                }
                 Held::NotAToken => {
-                    let first = reading.issuers.first().copied().unwrap_or_default();
+                    let mut asked = reading.issuers.iter().filter(|one| looks_at.issuer(**one));
+                    let first = asked.next().copied().unwrap_or_default();
                     return Err(Unreadable::NotAToken(Proof::Issued(first)));
                 }
                 Held::Repeated => return Err(Unreadable::Repeated),
@@ -170,12 +187,14 @@ impl Readings {
         &'a self,
         own: &CookieNames,
         headers: &'a HeaderMap,
+        looks_at: &'a Credentials,
     ) -> Result<Cookies<'a>, Refusal> {
-        let mut cookies = Cookies { own: own.values(headers)?, issued: Vec::new() };
-        for (name, issuers) in &self.cookies {
+        let ours = if looks_at.cookie() { own.values(headers)? } else { Vec::new() };
+        let mut cookies = Cookies { own: ours, issued: Vec::new() };
+        for (name, issuers) in self.cookies.iter().filter(|(_, all)| looks_at.any_of(all)) {
             let Some(value) = theirs(headers, name) else { continue };
             cookies.own.retain(|own| own.trim_matches('"') != value);
-            cookies.issued.push(Shown { token: value, issuers });
+            cookies.issued.push(Shown { token: value, issuers, looks_at });
         }
         Ok(cookies)
     }

@@ -83,7 +83,12 @@ async fn judged(vector: &Vector, users: &[User]) -> Result<String, String> {
     let mut headers = HeaderMap::new();
     headers.append("cookie", HeaderValue::from_str(&format!("sessionid={cookie}")).unwrap());
     let at = vector.now.map_or(NOW, Timestamp::from_secs);
-    let cookies = kit.auth.issuers.readings.cookies(&kit.auth.cookies, &headers).unwrap();
+    let cookies = kit
+        .auth
+        .issuers
+        .readings
+        .cookies(&kit.auth.cookies, &headers, &crate::config::Credentials::All)
+        .unwrap();
     let mut happened = Vec::new();
     match kit.auth.issued(&cookies.issued[0], None, at, &mut happened).await {
         Ok(found) => {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::{Issuer, Judged, Password, Said};
+use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::config::SimpleJwtIssuer;
 use crate::django::jws::{Expected, NotAccepted, VerifyingKey};
-use crate::django::simplejwt::{self, Rules, TokenType};
+use crate::django::simplejwt::{self, Rules, TokenType, Verified};
 
 /// A service's SimpleJWT.
 pub(super) struct SimpleJwt {
@@ -39,7 +40,10 @@ impl SimpleJwt {
 
     /// Everything about a token but its user.
     pub(super) fn verify(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
-        let verified = simplejwt::verify(&self.key, &self.rules, token, at)?;
+        self.judged(simplejwt::verify(&self.key, &self.rules, token, at)?, at)
+    }
+
+    fn judged(&self, verified: Verified, at: Timestamp) -> Result<Judged, NotAccepted> {
         // Under the same `jti` the last one ends a lifetime after the last moment at which it can be refreshed.
         let lifetime =
             verified.issued_at.map_or(Duration::ZERO, |iat| verified.expires_at.since(iat));
@@ -64,6 +68,15 @@ impl SimpleJwt {
 
 impl Issuer for SimpleJwt {
     fn judge(&self, token: &str, at: Timestamp) -> Result<Said, NotAccepted> {
-        self.verify(token, at).map(Said::All)
+        let verified = simplejwt::verify(&self.key, &self.rules, token, at)?;
+        let leeway = self.rules.expected.leeway;
+        match (&verified.session, &verified.user) {
+            (Some(session), Some(user)) => Ok(Said::Session {
+                session: SessionId::new(session),
+                user: user.clone(),
+                expires_at: Some(verified.expires_at.plus(leeway)),
+            }),
+            (_, _) => self.judged(verified, at).map(Said::All),
+        }
     }
 }

@@ -6,17 +6,24 @@ use super::{DAY, MINUTE, values};
 use crate::config::raw::{Table, Wrong, nearest};
 use crate::config::{
     Answer, Answers, IssuerKey, IssuerKind, IssuerSettings, JwtShape, OwnPath, SessionShape, Shape,
+    SlidingShape,
 };
+use crate::django::simplejwt::TokenType;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
     SimpleJwt,
     DjangoSession,
     Jwt,
+    Sliding,
 }
 
-const WORDS: [(&str, Word); 3] =
-    [("simplejwt", Word::SimpleJwt), ("django-session", Word::DjangoSession), ("jwt", Word::Jwt)];
+const WORDS: [(&str, Word); 4] = [
+    ("simplejwt", Word::SimpleJwt),
+    ("django-session", Word::DjangoSession),
+    ("jwt", Word::Jwt),
+    ("simplejwt-sliding", Word::Sliding),
+];
 
 const SESSION_KEYS: [&str; 2] = ["cookie", "csrf_cookie"];
 const JWT_KEYS: [&str; 2] = ["issuer", "lifetime"];
@@ -35,11 +42,18 @@ pub(super) fn shape(table: &Table<'_>, own: Option<OwnPath>, issuers: &[IssuerSe
             "it is for shape = \"django-session\"",
         );
     }
-    if word != Word::Jwt {
+    if !matches!(word, Word::Jwt | Word::Sliding) {
         table.refuse(
             &JWT_KEYS,
             "an alias of this shape mints nothing",
-            "it is for shape = \"jwt\"",
+            "it is for shape = \"jwt\" and shape = \"simplejwt-sliding\"",
+        );
+    }
+    if word != Word::Sliding {
+        table.refuse(
+            &["refresh_lifetime"],
+            "its tokens are not sliding ones",
+            "it is for shape = \"simplejwt-sliding\"",
         );
     }
     match word {
@@ -51,6 +65,21 @@ pub(super) fn shape(table: &Table<'_>, own: Option<OwnPath>, issuers: &[IssuerSe
         Word::DjangoSession => {
             is_of(&[OwnPath::Login, OwnPath::Logout], "allowed: to = \"login\" or to = \"logout\"");
             Shape::DjangoSession(Box::new(session(table, own)))
+        }
+        Word::Sliding => {
+            is_of(
+                &[OwnPath::Login, OwnPath::Refresh],
+                "allowed: to = \"login\" or to = \"refresh\"",
+            );
+            let help = "it is for shape = \"django-session\" and shape = \"jwt\"";
+            table.refuse(&["answers"], "SimpleJWT's answers are as they are", help);
+            if table.has("rotation") {
+                table.error(
+                    "rotation",
+                    Wrong::new("a sliding token stays the same").help("remove it"),
+                );
+            }
+            sliding(table, issuers).map_or(Shape::SimpleJwt, Shape::Sliding)
         }
         Word::Jwt => {
             is_of(&[OwnPath::Login], "allowed: to = \"login\"");
@@ -113,6 +142,32 @@ fn jwt(table: &Table<'_>, issuers: &[IssuerSettings]) -> Option<JwtShape> {
         (Some(missing), Some(answer(table, "refused", default.refused.clone())))
     });
     Some(JwtShape { missing: missing?, refused: refused?, ..default? })
+}
+
+fn sliding(table: &Table<'_>, issuers: &[IssuerSettings]) -> Option<SlidingShape> {
+    table.require(
+        "issuer",
+        "the name of an [[issuer]] of kind = \"simplejwt\" that takes sliding tokens",
+    );
+    let issuer = table.text("issuer", |text| {
+        let index = issuers.iter().position(|issuer| issuer.name == text);
+        let wrong = |why: &str, help: &str| Err(Wrong::new(format!("{text:?} {why}")).help(help));
+        match index.and_then(|index| Some((index, &issuers.get(index)?.kind))) {
+            Some((index, IssuerKind::SimpleJwt(kind))) => match kind.signature.key {
+                IssuerKey::Public(_) => {
+                    wrong("has only a public key", "name the private one in its key_file")
+                }
+                IssuerKey::Private(_) if !kind.token_types.contains(&TokenType::Sliding) => {
+                    wrong("takes no sliding tokens", "set its token_types = [\"sliding\"]")
+                }
+                IssuerKey::Private(_) => Ok(index),
+            },
+            _ => wrong("is no issuer of kind = \"simplejwt\"", "it makes the tokens"),
+        }
+    });
+    let lifetime = table.duration("lifetime", MINUTE..=366 * DAY).unwrap_or(5 * MINUTE);
+    let refresh_lifetime = table.duration("refresh_lifetime", MINUTE..=366 * DAY).unwrap_or(DAY);
+    Some(SlidingShape { issuer: issuer?, lifetime, refresh_lifetime })
 }
 
 /// An issuer under whose key tokens can be made.

@@ -3,7 +3,7 @@
 use super::condition::conditions;
 use super::database::{SERVER_KEYS, database};
 use super::http_directory::{HTTP_KEYS, http};
-use super::{HOUR, secs, values};
+use super::{HOUR, USERNAME, secs, values};
 use crate::config::defaults::RECHECK;
 use crate::config::raw::{Table, Wrong};
 use crate::config::{
@@ -79,6 +79,12 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
     let kind = table.choice("kind", &KINDS);
     let name = table.text("name", values::name);
     let recheck = table.duration("recheck", secs(1)..=HOUR).unwrap_or(RECHECK);
+    // A directory of kind = "http" has a key of that name for the application's form.
+    let username_field = match kind {
+        Some(Kind::File | Kind::Django) => table.text("username_field", values::field),
+        Some(Kind::Http) | None => None,
+    };
+    let username_field = username_field.unwrap_or_else(|| USERNAME.to_owned());
     let Some(kind) = kind else {
         // Which keys it may have is not known.
         table.pass_over(&FILE_KEYS);
@@ -88,8 +94,9 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
         return None;
     };
     if !matches!(kind, Kind::Http) {
+        let others: Vec<_> = HTTP_KEYS.into_iter().filter(|key| *key != "username_field").collect();
         table.refuse(
-            &HTTP_KEYS,
+            &others,
             "this kind of directory has no such key",
             "it is for kind = \"http\"",
         );
@@ -132,7 +139,8 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
             ("django", DirectoryKind::Django(Box::new(django(table))))
         }
     };
-    Some(DirectorySettings { name: name.unwrap_or_else(|| word.to_owned()), recheck, kind })
+    let name = name.unwrap_or_else(|| word.to_owned());
+    Some(DirectorySettings { name, recheck, username_field, kind })
 }
 
 fn django(table: &Table<'_>) -> DjangoDirectory {

@@ -9,6 +9,7 @@ use crate::config::{
     IdentityHeaders, RemoteUser, RouteForms, SimpleJwt, UserValue,
 };
 use crate::django::jws::Algorithm;
+use crate::django::simplejwt::TokenType;
 use crate::wire::forward::fold;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -31,7 +32,7 @@ const KINDS: [(&str, Kind); 6] = [
 ];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 34] = [
+const KEYS: [(&str, &[&str]); 35] = [
     ("header", &["remote-user", "simplejwt", "jwt", "drf-token"]),
     ("value", &["remote-user"]),
     ("algorithm", &["simplejwt", "jwt"]),
@@ -44,6 +45,7 @@ const KEYS: [(&str, &[&str]); 34] = [
     ("audience", &["simplejwt"]),
     ("issuer", &["simplejwt"]),
     ("check_revoke_token", &["simplejwt"]),
+    ("token_type", &["simplejwt"]),
     ("engine", &["django-session"]),
     ("database", &["django-session"]),
     ("password_file", &["django-session"]),
@@ -69,8 +71,18 @@ const KEYS: [(&str, &[&str]); 34] = [
 ];
 
 /// The claims that every token has: none of them can hold the user's id as well.
-const OWN_CLAIMS: [&str; 8] =
-    ["token_type", "exp", "iat", "jti", "aud", "iss", "hash_password", "username"];
+const OWN_CLAIMS: [&str; 10] = [
+    "token_type",
+    "exp",
+    "iat",
+    "jti",
+    "aud",
+    "iss",
+    "hash_password",
+    "username",
+    "refresh_exp",
+    "doorwarden_session",
+];
 
 const VALUES: [(&str, UserValue); 2] = [("name", UserValue::Name), ("id", UserValue::Id)];
 
@@ -158,9 +170,14 @@ fn simplejwt(table: &Table<'_>) -> SimpleJwt {
         audience: table.text("audience", values::filled),
         issuer: table.text("issuer", values::filled),
         check_revoke_token: table.flag("check_revoke_token").unwrap_or(default.check_revoke_token),
+        token_type: table.choice("token_type", &TOKEN_TYPES).unwrap_or(default.token_type),
         key: default.key,
     }
 }
+
+/// What proves something in a request.
+const TOKEN_TYPES: [(&str, TokenType); 2] =
+    [("access", TokenType::Access), ("sliding", TokenType::Sliding)];
 
 fn hand_made(table: &Table<'_>) -> HandMadeJwt {
     let default = HandMadeJwt::new(key(table));

@@ -5,7 +5,7 @@ use super::{DAY, MINUTE, secs, values};
 use crate::config::raw::{Item, Table, Wrong, nearest};
 use crate::config::{
     CredentialPlace, Database, DirectoryKind, DirectorySettings, DjangoSessionIssuer,
-    IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, Refusals,
+    IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, KnoxVersion, Refusals,
     ServiceCache, SessionEngine, SimpleJwtIssuer, Upstream,
 };
 use crate::django::jws::Algorithm;
@@ -18,23 +18,27 @@ enum Kind {
     Jwt,
     DjangoSession,
     DrfToken,
+    Knox,
     Basic,
 }
 
-const KINDS: [(&str, Kind); 5] = [
+const KINDS: [(&str, Kind); 6] = [
     ("simplejwt", Kind::SimpleJwt),
     ("jwt", Kind::Jwt),
     ("django-session", Kind::DjangoSession),
     ("drf-token", Kind::DrfToken),
+    ("knox", Kind::Knox),
     ("basic", Kind::Basic),
 ];
 
 const REFUSALS: [(&str, Refusals); 2] = [("gateway", Refusals::Gateway), ("jwt", Refusals::Jwt)];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
-const KEYS: [(&str, &[&str]); 32] = [
+const KEYS: [(&str, &[&str]); 34] = [
     ("header", &["simplejwt", "jwt", "drf-token"]),
-    ("schemes", &["simplejwt", "jwt", "drf-token"]),
+    ("schemes", &["simplejwt", "jwt", "drf-token", "knox"]),
+    ("version", &["knox"]),
+    ("forward", &["knox"]),
     ("algorithm", &["simplejwt", "jwt"]),
     ("key_file", &["simplejwt", "jwt", "django-session"]),
     ("public_key_file", &["simplejwt", "jwt"]),
@@ -58,7 +62,7 @@ const KEYS: [(&str, &[&str]); 32] = [
     ("danger_mint", &["django-session"]),
     ("fallback_key_files", &["django-session"]),
     ("backends", &["django-session"]),
-    ("table", &["django-session", "drf-token"]),
+    ("table", &["django-session", "drf-token", "knox"]),
     ("cache", &["django-session"]),
     ("cache_password_file", &["django-session"]),
     ("cache_prefix", &["django-session"]),
@@ -141,11 +145,11 @@ fn issuer(
             None => table.pass_over(&[key]),
         }
     }
-    if !matches!(kind, None | Some(Kind::DjangoSession | Kind::DrfToken)) {
+    if !matches!(kind, None | Some(Kind::DjangoSession | Kind::DrfToken | Kind::Knox)) {
         table.refuse(
             &["database"],
             &format!("a {} issuer has no such key", word.unwrap_or_default()),
-            "it is for \"django-session\", \"drf-token\"",
+            "it is for \"django-session\", \"drf-token\", \"knox\"",
         );
         table.refuse(&SERVER_KEYS, "it asks no database", "it is for a database");
     }
@@ -182,6 +186,16 @@ fn issuer(
             let name = table.text("table", values::identifier);
             let name = name.unwrap_or_else(|| "authtoken_token".into());
             (place, IssuerKind::DrfToken { database, table: name })
+        }
+        Kind::Knox => {
+            let place = header(table, "Authorization", &["Token"]);
+            let database = service_database(table, its_directory);
+            let name = table.text("table", values::identifier);
+            let name = name.unwrap_or_else(|| "knox_authtoken".into());
+            let version = table.number::<u8>("version", 4..=5);
+            let version = if version == Some(4) { KnoxVersion::Four } else { KnoxVersion::Five };
+            let forward = table.flag("forward").unwrap_or(false);
+            (place, IssuerKind::Knox { database, table: name, version, forward })
         }
         Kind::Basic => {
             let place = CredentialPlace::Header {

@@ -56,7 +56,9 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     });
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session));
     let paths =
-        root.table("paths", |table| paths::paths(table, tokens.rotation, &issuers, sign_in.mode));
+        root.table("paths", |table| {
+            paths::paths(table, tokens.rotation, &issuers, &directories, sign_in.mode)
+        });
     warn_of_hidden_routes(root, &routes, &paths);
     if sign_in.mode == SignInMode::Follow {
         sign_in::refuse_closed_login(root, &sign_in, &routes, &paths);
@@ -135,6 +137,8 @@ const fn secs(secs: u64) -> Duration {
 
 const MINUTE: Duration = secs(60);
 const HOUR: Duration = secs(3600);
+/// What a sign-in calls the field with a user's name, unless it is told otherwise.
+const USERNAME: &str = "username";
 const DAY: Duration = secs(86_400);
 
 /// What a timeout may be: none is endless.

@@ -1,9 +1,11 @@
 //! `[paths]`: what the gateway answers itself, and where.
 
 use super::members::members;
-use super::{alias, values};
+use super::{USERNAME, alias, values};
 use crate::config::raw::{Item, Table, Wrong};
-use crate::config::{IssuerSettings, Members, OwnPath, OwnPathEntry, Rotation, Shape, SignInMode};
+use crate::config::{
+    DirectorySettings, IssuerSettings, Members, OwnPath, OwnPathEntry, Rotation, Shape, SignInMode,
+};
 use crate::wire::path::{PathMatch, PathPattern};
 
 /// The members that an answer of login or refresh, or a refusal, has itself.
@@ -25,8 +27,19 @@ pub(super) fn paths(
     table: &Table<'_>,
     rotation: Rotation,
     issuers: &[IssuerSettings],
+    directories: &[DirectorySettings],
     mode: SignInMode,
 ) -> Vec<OwnPathEntry> {
+    let mut fields: Vec<String> = Vec::new();
+    for directory in directories {
+        if !fields.contains(&directory.username_field) {
+            fields.push(directory.username_field.clone());
+        }
+    }
+    if fields.is_empty() {
+        fields.push(USERNAME.to_owned());
+    }
+    let fields_of = |own| if own == OwnPath::Login { fields.clone() } else { Vec::new() };
     let mut all: Vec<Item<OwnPathEntry>> = Vec::new();
     for own in OwnPath::ALL {
         let key = own.name();
@@ -48,12 +61,16 @@ pub(super) fn paths(
             rotation,
             shape: Shape::default(),
             extra: Members::default(),
+            username_fields: fields_of(own),
         };
         let item = Item { value, place: table.place(key) };
         add(table, &mut all, item, table.has(key));
     }
     table.tables("alias", |alias| {
-        if let Some(entry) = read_alias(alias, rotation, issuers) {
+        if let Some(mut entry) = read_alias(alias, rotation, issuers) {
+            if entry.username_fields.is_empty() {
+                entry.username_fields = fields_of(entry.own);
+            }
             add(table, &mut all, Item { value: entry, place: alias.place("path") }, true);
         }
     });
@@ -86,6 +103,13 @@ fn read_alias(
                 .help("remove it"),
         );
     }
+    let username_field = table.text("username_field", values::field);
+    if own.is_some_and(|own| own != OwnPath::Login) && table.has("username_field") {
+        table.error(
+            "username_field",
+            Wrong::new("only an alias of login reads a user's name").help("remove it"),
+        );
+    }
     let shape = alias::shape(table, own, issuers);
     if !matches!(shape, Shape::SimpleJwt) && table.has("extra") {
         table.error(
@@ -95,7 +119,8 @@ fn read_alias(
     }
     let extra = members(table, "extra", |name| ANSWERS.contains(&name));
     let rotation = own_rotation.unwrap_or(rotation);
-    Some(OwnPathEntry { path: path?, own: own?, rotation, shape, extra })
+    let username_fields = username_field.into_iter().collect();
+    Some(OwnPathEntry { path: path?, own: own?, rotation, shape, extra, username_fields })
 }
 
 fn exact(text: &str) -> Result<PathPattern, Wrong> {

@@ -4,7 +4,9 @@ use http::Method;
 
 use super::{forms, values};
 use crate::config::raw::{Item, Table, Wrong};
-use crate::config::{Access, IdentityForm, IdentityHeaders, IssuerSettings, Route, Upstream};
+use crate::config::{
+    Access, Credentials, IdentityForm, IdentityHeaders, IssuerSettings, Route, Upstream,
+};
 use crate::wire::forward::{ProtectedNames, fold};
 use crate::wire::path::{Ambiguity, CanonicalPath, PathMatch, PathPattern};
 
@@ -21,7 +23,7 @@ pub(super) fn routes(
         .and_credentials(issuers.iter().filter_map(IssuerSettings::header));
     let mut all: Vec<(Item<Route>, bool)> = Vec::new();
     root.tables("route", |table| {
-        let (route, has_path) = route(table, all.len(), upstreams, &protected, forms);
+        let (route, has_path) = route(table, all.len(), upstreams, &protected, forms, issuers);
         for (other, other_has_path) in &all {
             refuse_same_name(table, &route, &other.value);
             if has_path && *other_has_path {
@@ -41,6 +43,7 @@ fn route(
     upstreams: &[Item<Upstream>],
     protected: &ProtectedNames,
     forms: &[Item<IdentityForm>],
+    issuers: &[IssuerSettings],
 ) -> (Route, bool) {
     table.require("name", "a name for metrics and logs");
     table.require("path", "the prefix that it takes, like \"/\" or \"/static/\"");
@@ -85,9 +88,54 @@ fn route(
         forward_preflight: table.flag("forward_preflight").unwrap_or(default.forward_preflight),
         websocket: table.flag("websocket").unwrap_or(default.websocket),
         identity: forms::of_route(table, forms),
+        credentials: credentials(table, issuers, access),
         ..default
     };
     (route, has_path)
+}
+
+/// `route.credentials`
+fn credentials(table: &Table<'_>, issuers: &[IssuerSettings], access: Access) -> Credentials {
+    #[derive(Clone, Copy, PartialEq)]
+    enum One {
+        Cookie,
+        Bearer,
+        Issuer(usize),
+    }
+    if table.is_empty_list("credentials") && access == Access::SignedIn {
+        table.error(
+            "credentials",
+            Wrong::new("a route that looks at no credential lets nobody pass")
+                .help("set access = \"public\", or name what it looks at"),
+        );
+    }
+    let one = |text: &str| match text {
+        "cookie" => Ok(One::Cookie),
+        "bearer" => Ok(One::Bearer),
+        other => {
+            let words = ["cookie".to_owned(), "bearer".to_owned()].into_iter();
+            let all: Vec<String> = words
+                .chain(issuers.iter().map(|issuer| format!("issuer:{}", issuer.name)))
+                .collect();
+            let named = other.strip_prefix("issuer:");
+            let found = issuers.iter().position(|issuer| Some(&*issuer.name) == named);
+            found.map(One::Issuer).ok_or_else(|| {
+                Wrong::choice(other, &all.iter().map(String::as_str).collect::<Vec<_>>())
+            })
+        }
+    };
+    let Some(all) = table.values("credentials", one) else { return Credentials::All };
+    Credentials::Only {
+        cookie: all.iter().any(|one| matches!(one, One::Cookie)),
+        bearer: all.iter().any(|one| matches!(one, One::Bearer)),
+        issuers: all
+            .iter()
+            .filter_map(|one| match one {
+                One::Issuer(index) => Some(*index),
+                One::Cookie | One::Bearer => None,
+            })
+            .collect(),
+    }
 }
 
 const ACCESS: [(&str, Access); 3] =

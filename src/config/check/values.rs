@@ -23,6 +23,19 @@ pub(super) fn name(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
+/// The name of a field in a body, which is none of those that a sign-in has besides.
+pub(super) fn field(text: &str) -> Result<String, Wrong> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) {
+        return Err(Wrong::new(format!("{text:?} is no name of a field"))
+            .help("allowed: letters, digits, _ - and ."));
+    }
+    if ["password", "next", "non_field_errors", "detail", "code", "request_id"].contains(&text) {
+        return Err(Wrong::new(format!("{text:?} has another meaning there")));
+    }
+    Ok(text.to_owned())
+}
+
 /// A text of people's own that must not be empty.
 pub(super) fn filled(text: &str) -> Result<String, Wrong> {
     if text.trim().is_empty() || text.chars().any(char::is_control) {

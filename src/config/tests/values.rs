@@ -67,6 +67,7 @@ tolerate = ["semicolon"]
 allow_headers = ["my_header"]
 forward_preflight = true
 websocket = true
+credentials = ["cookie"]
 [[route]]
 name = "staff"
 path = "/staff"
@@ -84,6 +85,7 @@ to = "refresh"
 rotation = "single-use"
 [[paths.alias]]
 path = "/token"
+username_field = "mail"
 to = "login"
 extra = { user_id = "{user.id:int}" }
 
@@ -112,6 +114,7 @@ name = "legacy"
 recheck = "30s"
 database = "sqlite://app/db.sqlite3"
 user_table = "users_user"
+username_field = "email"
 groups = false
 hashers = ["argon2"]
 columns.username = "email"
@@ -265,6 +268,7 @@ fn traffic() {
             forward_preflight: true,
             websocket: true,
             identity: RouteForms::default(),
+            credentials: Credentials::Only { cookie: true, bearer: false, issuers: vec![] },
         }
     );
     assert_eq!(
@@ -285,6 +289,7 @@ fn own_paths_are_moved_turned_off_and_aliased() {
         rotation,
         shape: Shape::SimpleJwt,
         extra: Members::default(),
+        username_fields: if own == OwnPath::Login { texts(&["email"]) } else { vec![] },
     };
     assert_eq!(
         everything().paths,
@@ -298,6 +303,7 @@ fn own_paths_are_moved_turned_off_and_aliased() {
             entry("/again", OwnPath::Refresh, Rotation::SingleUse),
             OwnPathEntry {
                 extra: Members::new(vec![("user_id".into(), Template::for_test("{user.id:int}"))]),
+                username_fields: texts(&["mail"]),
                 ..entry("/token", OwnPath::Login, Rotation::None)
             },
         ]
@@ -338,6 +344,7 @@ fn credentials() {
         [DirectorySettings {
             name: "legacy".into(),
             recheck: secs(30),
+            username_field: "email".into(),
             kind: DirectoryKind::Django(Box::new(DjangoDirectory {
                 database: Database::Sqlite("/etc/doorwarden/app/db.sqlite3".into()),
                 user_table: "users_user".into(),

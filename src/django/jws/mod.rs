@@ -130,6 +130,20 @@ pub(super) fn sign(key: &SigningKey, claims: &[(&str, Value)]) -> Result<Secret,
     Ok(Secret::new(token))
 }
 
+/// The same claims but for this one, signed anew.
+pub(super) fn sign_again(
+    key: &SigningKey,
+    claims: Claims,
+    name: &str,
+    value: Value,
+) -> Result<Secret, KeyProblem> {
+    let mut members = claims.0;
+    members.insert(name.to_owned(), value);
+    let all: Vec<(&str, Value)> =
+        members.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    sign(key, &all)
+}
+
 /// Signs claims that no service would, and some do.
 #[cfg(test)]
 pub(crate) fn sign_for_tests(key: &SigningKey, claims: &[(&str, Value)]) -> Secret {

@@ -23,6 +23,12 @@ pub enum TokenType {
     Sliding,
 }
 
+/// The claim by which a sliding token that the gateway made names its session. Not `sid`, which a service may have too.
+const SESSION: &str = "doorwarden_session";
+
+/// Until when the service gives a sliding token a later `exp`.
+const REFRESH_EXP: &str = "refresh_exp";
+
 /// How a service's SimpleJWT is set.
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -47,6 +53,8 @@ pub struct Verified {
     pub expires_at: Timestamp,
     /// `refresh_exp`: until then the service gives a sliding token, which keeps its `jti`, a later `exp`.
     pub refresh_expires_at: Option<Timestamp>,
+    /// [`SESSION`], in sliding tokens.
+    pub session: Option<String>,
     /// `hash_password`: what [`password_print`] of the user's password must be where `CHECK_REVOKE_TOKEN` is on.
     pub password: Option<String>,
 }
@@ -69,7 +77,7 @@ pub struct HandMade {
 /// A SimpleJWT token to mint.
 #[derive(Clone, Debug)]
 pub struct NewToken<'a> {
-    /// Which kind. A sliding token can be used until its `exp` and not be refreshed.
+    /// Which kind. For sliding tokens there is [`mint_sliding`].
     pub token_type: TokenType,
     /// `exp`
     pub expires_at: Timestamp,
@@ -150,9 +158,14 @@ pub fn verify(
     }
     let password = claims.get("hash_password").and_then(Value::as_str).map(str::to_owned);
     let is_sliding = *token_type == TokenType::Sliding;
-    let refresh_expires_at = if is_sliding { claims.date("refresh_exp")? } else { None };
+    let refresh_expires_at = if is_sliding { claims.date(REFRESH_EXP)? } else { None };
+    let session = match claims.get(SESSION).filter(|_| is_sliding) {
+        None => None,
+        Some(Value::String(session)) => Some(session.clone()),
+        Some(_) => return Err(NotAccepted::BadClaim),
+    };
     let issued_at = claims.date("iat")?;
-    Ok(Verified { user, token_id, issued_at, expires_at, refresh_expires_at, password })
+    Ok(Verified { user, token_id, issued_at, expires_at, refresh_expires_at, session, password })
 }
 
 /// Verifies a hand-made token whose user's id is in `claim`.
@@ -233,6 +246,42 @@ pub fn mint_with<'a>(
     claims.extend(optional.into_iter().filter_map(|(name, value)| Some((name, json!(value?)))));
     claims.extend(more);
     jws::sign(key, &claims)
+}
+
+/// Mints a sliding token, which can be refreshed until `refresh_until`; of the gateway's session `session`, if of one.
+///
+/// # Errors
+/// [`KeyProblem::CannotSign`]
+pub fn mint_sliding<'a>(
+    key: &SigningKey,
+    new: &NewToken<'a>,
+    refresh_until: Timestamp,
+    session: Option<&str>,
+    more: impl IntoIterator<Item = (&'a str, Value)>,
+) -> Result<Secret, KeyProblem> {
+    let session = session.map(|session| (SESSION, json!(session)));
+    let own = [(REFRESH_EXP, json!(refresh_until.as_secs()))].into_iter().chain(session);
+    mint_with(key, new, own.chain(more).collect::<Vec<_>>())
+}
+
+/// The same sliding token with a later `exp`, as the service's own view refreshes it: whatever else it says stays.
+///
+/// # Errors
+/// [`NotAccepted`]; [`NotAccepted::Expired`] too if it can be refreshed no more.
+pub fn slide(
+    key: &SigningKey,
+    verifying: &VerifyingKey,
+    token: &str,
+    until: Timestamp,
+    at: Timestamp,
+) -> Result<Secret, NotAccepted> {
+    let claims = jws::open(verifying, token)?;
+    let last = claims.date(REFRESH_EXP)?.ok_or(NotAccepted::NoExpiry)?;
+    if at >= last {
+        return Err(NotAccepted::Expired);
+    }
+    jws::sign_again(key, claims, "exp", json!(until.as_secs()))
+        .map_err(|_| NotAccepted::BadAlgorithm)
 }
 
 /// Mints a token that the service's hand-made reader accepts.

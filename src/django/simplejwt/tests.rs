@@ -289,6 +289,7 @@ fn what_is_minted_verifies_with_every_algorithm_and_with_no_other_key() {
                 token_id: "0123456789abcdef".into(),
                 issued_at: Some(NOW),
                 refresh_expires_at: None,
+                session: None,
                 expires_at: NOW.plus(Duration::from_secs(60)),
                 password: Some("2CBB4C2366622F42FF566C888E257B01".into()),
             }

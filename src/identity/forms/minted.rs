@@ -50,6 +50,7 @@ enum Claims {
         issuer: Option<String>,
         /// `CHECK_REVOKE_TOKEN`
         password: bool,
+        token_type: TokenType,
     },
     HandMade {
         user_id: String,
@@ -70,6 +71,7 @@ impl Minted {
             audience: settings.audience.clone(),
             issuer: settings.issuer.clone(),
             password: settings.check_revoke_token,
+            token_type: settings.token_type,
         };
         let scheme = format!("{} ", settings.scheme);
         let made = Self::new(&settings.key, &settings.header, scheme, settings.lifetime, claims)?;
@@ -147,7 +149,7 @@ impl Minted {
         let (issued_at, expires_at) = (at.minus(CLOCK_SKEW), at.plus(self.lifetime));
         let user = &*known.identity.key.id;
         let minted = match &self.claims {
-            Claims::SimpleJwt { user_id, audience, issuer, password } => {
+            Claims::SimpleJwt { user_id, audience, issuer, password, token_type } => {
                 let print = if *password {
                     let account = account(known, directory).await?;
                     Some(simplejwt::password_print(&account.password))
@@ -155,7 +157,7 @@ impl Minted {
                     None
                 };
                 let new = NewToken {
-                    token_type: TokenType::Access,
+                    token_type: *token_type,
                     expires_at,
                     issued_at,
                     token_id: &token_id,
@@ -165,7 +167,16 @@ impl Minted {
                     audience: audience.as_deref(),
                     issuer: issuer.as_deref(),
                 };
-                simplejwt::mint_with(&self.key, &new, self.more.of(&known.identity))
+                let more = self.more.of(&known.identity);
+                match token_type {
+                    // Nobody is to refresh it: it goes no further than the service.
+                    TokenType::Sliding => {
+                        simplejwt::mint_sliding(&self.key, &new, expires_at, None, more)
+                    }
+                    TokenType::Access | TokenType::Refresh => {
+                        simplejwt::mint_with(&self.key, &new, more)
+                    }
+                }
             }
             Claims::HandMade { user_id } => {
                 let new = NewHandMade {

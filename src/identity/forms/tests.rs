@@ -240,6 +240,29 @@ async fn a_token_is_minted_once_and_again_before_it_expires() {
 }
 
 #[tokio::test]
+async fn a_service_with_sliding_tokens_gets_one_that_cannot_be_refreshed_further() {
+    let (config, _folder) = minting("simplejwt", SECRET, "token_type = \"sliding\"");
+    let given = open(&config)
+        .give(&kim(Proof::AccessToken), &config.routes[0], &HeaderMap::new(), NOW)
+        .await
+        .unwrap();
+    let token = given.headers[0].1.to_str().unwrap().strip_prefix("Bearer ").unwrap();
+    let key = crate::django::jws::SigningKey::read(
+        crate::django::jws::Algorithm::Hs256,
+        SECRET.as_bytes(),
+    );
+    let rules = Rules {
+        token_types: vec![TokenType::Sliding],
+        user_id_claim: "user_id".into(),
+        expected: crate::django::jws::Expected::default(),
+    };
+    let found = simplejwt::verify(&key.unwrap().verifying().unwrap(), &rules, token, NOW).unwrap();
+    assert_eq!(found.user.as_deref(), Some("2"));
+    assert_eq!(found.refresh_expires_at, Some(found.expires_at));
+    assert_eq!(found.session, None);
+}
+
+#[tokio::test]
 async fn a_token_names_the_password_where_the_service_asks_for_it() {
     let (config, _folder) = minting("simplejwt", SECRET, "check_revoke_token = true");
     let kim = kim(Proof::SessionCookie);

@@ -8,6 +8,7 @@ use crate::auth::Auth;
 use crate::auth::presented::{Credential, Presented};
 use crate::caller::Proof;
 use crate::clock::Timestamp;
+use crate::config::Credentials;
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
@@ -23,11 +24,17 @@ pub(super) struct Found {
 }
 
 /// Tells of each; `passes` if the request got past all of them.
-pub(super) async fn tell(story: &mut Story, auth: &Auth, arrival: &Arrival, passes: bool) -> Found {
+pub(super) async fn tell(
+    story: &mut Story,
+    auth: &Auth,
+    arrival: &Arrival,
+    looks_at: &Credentials,
+    passes: bool,
+) -> Found {
     let bad = if passes { Mark::Note } else { Mark::No };
     let mut found = Vec::new();
     let mut happened = Vec::new();
-    match auth.tokens(arrival, &mut happened).await {
+    match auth.tokens(arrival, looks_at, &mut happened).await {
         Ok(tokens) => found.extend(tokens),
         Err(Presented::Bad(refusal, proof)) => found.push(Err((refusal, proof))),
         Err(Presented::Malformed(refusal)) => {
@@ -36,7 +43,7 @@ pub(super) async fn tell(story: &mut Story, auth: &Auth, arrival: &Arrival, pass
         }
         Err(Presented::Good(_) | Presented::Nothing) => {}
     }
-    match auth.cookies(arrival, &mut happened).await {
+    match auth.cookies(arrival, looks_at, &mut happened).await {
         Ok(cookies) => found.extend(
             cookies.into_iter().map(|one| one.map_err(|refusal| (refusal, Proof::SessionCookie))),
         ),
@@ -47,7 +54,7 @@ pub(super) async fn tell(story: &mut Story, auth: &Auth, arrival: &Arrival, pass
     }
     if found.is_empty() {
         let foreign = arrival.headers.contains_key(AUTHORIZATION)
-            && !auth.reads_authorization(&arrival.headers);
+            && !auth.reads_authorization(&arrival.headers, looks_at);
         let text = if foreign && passes {
             "none that is read here; what Authorization holds is not ours"
         } else {

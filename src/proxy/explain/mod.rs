@@ -127,7 +127,14 @@ impl Explainer {
                     let text = "a CORS preflight is forwarded without asking who is calling";
                     story.step("credential", Mark::Note, text);
                 } else {
-                    let found = credential::tell(&mut story, &auth, &arrival, true).await;
+                    let found = credential::tell(
+                        &mut story,
+                        &auth,
+                        &arrival,
+                        &permit.route().credentials,
+                        true,
+                    )
+                    .await;
                     tell_permitted(&mut story, &arrival, &permit, &found);
                 }
                 self.forward(story, &session, &arrival, permit).await
@@ -289,7 +296,7 @@ async fn refuse(
         let why = "the route does not tolerate what can be read in two ways (route.tolerate)";
         return story.refused("route", refusal, why);
     }
-    let found = credential::tell(&mut story, auth, arrival, false).await;
+    let found = credential::tell(&mut story, auth, arrival, &route.credentials, false).await;
     match refusal {
         Refusal::NotAuthenticated => {
             let why = format!("{}: nobody is signed in", access(route));

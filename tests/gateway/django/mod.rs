@@ -13,6 +13,7 @@ mod forms;
 mod front_end;
 mod identity;
 mod in_a_browser;
+mod left;
 mod observed;
 mod servers;
 mod sign_in;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::present::Found;
 use super::*;
 use crate::auth::testkit::{Kit, NOW, account, cheap, hashed};
-use crate::config::{IssuerKey, IssuerSignature, SimpleJwtIssuer};
+use crate::config::{Credentials, IssuerKey, IssuerSignature, SimpleJwtIssuer};
 use crate::django::jws::{Algorithm, SigningKey};
 use crate::django::simplejwt::{
     NewHandMade, NewToken, TokenType, mint, mint_hand_made, password_print,
@@ -157,7 +157,7 @@ async fn present(
 ) -> (Result<String, Refusal>, Vec<&'static str>) {
     let mut headers = HeaderMap::new();
     headers.append(header, HeaderValue::from_str(value).unwrap());
-    let shown = kit.auth.issuers.readings.shown(&headers, false).unwrap();
+    let shown = kit.auth.issuers.readings.shown(&headers, false, &Credentials::All).unwrap();
     let mut happened = Vec::new();
     let [shown] = &shown[..] else { panic!("{} tokens were shown", shown.len()) };
     let found = kit.auth.issued(shown, Some(crate::auth::testkit::CLIENT), at, &mut happened).await;
@@ -338,7 +338,7 @@ async fn a_token_that_was_signed_out_is_over_and_others_are_not() {
     let end = async |header: &'static str, value: String| {
         let mut headers = HeaderMap::new();
         headers.append(header, HeaderValue::from_str(&value).unwrap());
-        let shown = kit.auth.issuers.readings.shown(&headers, false).unwrap();
+        let shown = kit.auth.issuers.readings.shown(&headers, false, &Credentials::All).unwrap();
         let found = kit.auth.issued(&shown[0], None, later(2), &mut Vec::new()).await;
         let Ok(Found::Itself(issued, _)) = found else { panic!("it holds") };
         let mut happened = Vec::new();

@@ -92,7 +92,7 @@ fn usable(config: &Config, name: &str) -> &'static str {
             SessionEngine::Cache(_) => "its keys and its cache can be read",
             SessionEngine::SignedCookies => "its keys can be read",
         },
-        Some(IssuerKind::DrfToken { .. }) => "its table can be read",
+        Some(IssuerKind::DrfToken { .. } | IssuerKind::Knox { .. }) => "its table can be read",
         Some(IssuerKind::Basic { .. }) => "asks its directory",
         Some(IssuerKind::SimpleJwt(kind)) if kind.blacklist.is_some() => {
             "its key can be used, and its blacklist be read"
