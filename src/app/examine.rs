@@ -19,9 +19,11 @@ use crate::config::{Config, FormEngine, FormKind, Route, RouteForms};
 use crate::directory::cache::ServiceCache;
 use crate::directory::database::{Access, Databases, Statement};
 use crate::directory::{Directory, private_file};
+use crate::django::hashers;
 use crate::geo::Mmdb;
 use crate::identity::IdentityForms;
 use crate::proxy::Tls;
+use crate::secret::Secret;
 use crate::store::memory::Memory;
 use crate::telemetry::{Metrics, Names};
 
@@ -33,6 +35,19 @@ pub struct Examined {
     pub issuers: Vec<(String, Result<(), String>)>,
     /// Identity forms, and what they give for the user.
     pub forms: Vec<(String, Result<Gives, String>)>,
+}
+
+/// What a sign-in by a name and a password would come to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// The user's id.
+    User(String),
+    /// Nobody, and why.
+    Nobody(&'static str),
+    /// The directory leaves that to the service.
+    Asks,
+    /// It cannot be asked.
+    Fails(String),
 }
 
 /// What a directory said.
@@ -181,6 +196,41 @@ fn read_form(
             open_alone(config, index, directories, databases).map(drop).map_err(named)
         }
     }
+}
+
+/// Whom the directories would sign in: the first that knows the name decides.
+///
+/// # Errors
+/// If nothing could be tried at all.
+pub fn try_password(config: &Config, name: &str, password: &Secret) -> Result<Tried, String> {
+    install_crypto();
+    let runtime = runtime(1).map_err(|error| error.to_string())?;
+    let metrics = Metrics::new(&Names::of(config)).map_err(|error| error.to_string())?;
+    let _inside = runtime.enter();
+    let databases = Databases::default();
+    let opened = directories(config, &databases, &metrics).map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        for directory in opened.iter().map(|one| one.directory()) {
+            if directory.checks_passwords() {
+                return Ok(Tried::Asks);
+            }
+            let account = match directory.find(name).await {
+                Err(error) => return Ok(Tried::Fails(error.to_string())),
+                Ok(None) => continue,
+                Ok(Some(account)) => account,
+            };
+            let (given, kept) = (password.expose().as_bytes(), account.password.expose());
+            let verdict = hashers::verify(given, kept, &directory.hashers());
+            return Ok(match verdict {
+                _ if !account.active => Tried::Nobody("may not sign in"),
+                hashers::Verdict::Match => Tried::User(account.identity.key.id.to_string()),
+                hashers::Verdict::Mismatch | hashers::Verdict::Refused(_) => {
+                    Tried::Nobody("not the password")
+                }
+            });
+        }
+        Ok(Tried::Nobody("no such user"))
+    })
 }
 
 async fn ask(

@@ -13,7 +13,7 @@ use clap::{ArgGroup, Args};
 
 use self::finding::{Mark, Report};
 use self::probe::Target;
-use self::settings::{Addresses, Project};
+use self::settings::{Addresses, Project, Trial};
 use super::{Failure, load};
 
 /// What to examine.
@@ -38,6 +38,13 @@ pub(super) struct Arguments {
     /// the settings that are in effect.
     #[arg(long, value_name = "MANAGE.PY")]
     settings: Option<PathBuf>,
+    /// Sign this user in at the service, in a transaction that is rolled back, and compare whom the gateway would sign in.
+    /// The password is read from standard input.
+    #[arg(long = "try", value_name = "USER", requires = "settings")]
+    tried: Option<String>,
+    /// End with 0 though something will not be as it was, if only a file was written.
+    #[arg(long)]
+    lenient: bool,
     /// The project's Python; by default that of the active environment, or of .venv, venv or env beside the project.
     #[arg(long, requires = "settings")]
     python: Option<PathBuf>,
@@ -89,11 +96,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let (Some(config), None) = (&config, &arguments.settings) {
         probe::keys::blacklist(config, &mut report);
     }
+    let next_is_there = next.is_some();
     if let Some(path) = next {
         report.add(Mark::Note, "next", format!("doorwarden run --config {}", path.display()));
     }
     report.print(arguments.json)?;
-    if report.has_failures() {
+    let is_lenient = arguments.lenient && arguments.settings.is_some() && next_is_there;
+    if report.has_failures() && !is_lenient {
         return Err(Failure::Failed("something will not work as it is: see FAIL".into()));
     }
     Ok(())
@@ -104,7 +113,16 @@ fn from_settings(
     settings: &Path,
     report: &mut Report,
 ) -> Result<(PathBuf, Option<crate::config::Config>), Failure> {
-    let project = Project { settings, python: arguments.python.as_deref(), out: &arguments.out };
+    let trial = match &arguments.tried {
+        Some(name) => Some(Trial { name: name.clone(), password: super::password_from_stdin()? }),
+        None => None,
+    };
+    let project = Project {
+        settings,
+        python: arguments.python.as_deref(),
+        out: &arguments.out,
+        trial: trial.as_ref(),
+    };
     let upstream = match &arguments.url {
         Some(url) => probe::server_of(url)?,
         // A URL there means what it says.

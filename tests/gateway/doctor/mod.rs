@@ -9,8 +9,9 @@ mod service;
 // From a project's settings to a running gateway.
 mod settings;
 
+use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::support::django::environment;
 
@@ -24,6 +25,23 @@ fn doctor(folder: &Path, database: &str, arguments: &[&str]) -> Output {
         .env_remove("DJANGO_SETTINGS_MODULE")
         .output()
         .unwrap()
+}
+
+/// The same, with something on its standard input.
+fn doctor_with_input(folder: &Path, database: &str, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_doorwarden"))
+        .arg("doctor")
+        .args(arguments)
+        .current_dir(folder)
+        .envs(environment(database))
+        .env_remove("DJANGO_SETTINGS_MODULE")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 /// What it printed; it must have ended with this code.

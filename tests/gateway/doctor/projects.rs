@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{doctor, printed};
+use super::{doctor_with_input, printed};
 use crate::support::django::interpreter;
 
 const SETTINGS: &str = r#"
@@ -48,18 +48,20 @@ const MODELS: &str = r#"
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
 "#;
-/// Tables and three users, one of them inactive.
-const FILL: &str = r#"
+const BEGIN: &str = r#"
 import os, sys
 sys.path.insert(0, os.getcwd())
 os.environ["DJANGO_SETTINGS_MODULE"] = "shop.settings"
 import django
 django.setup()
+from django.contrib.auth import get_user_model
+User = get_user_model()
+"#;
+/// Tables and three users, one of them inactive.
+const FILL: &str = r#"
 from django.core.management import call_command
 call_command("migrate", run_syncdb=True, verbosity=0)
-from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
-User = get_user_model()
 for name, more in (("Kim.Park", {}), ("lee", {"is_active": False}), ("gone", {})):
     User._base_manager.create(**{User.USERNAME_FIELD: name, "password": make_password("pass-1234"), **more})
 "#;
@@ -93,7 +95,7 @@ impl Project {
         write("shop/urls.py", &format!("{URLS}{}", files.urls));
         write("shop/code.py", files.code);
         let project = Self { folder };
-        project.python(&format!("{FILL}{}", files.fill));
+        project.python(&format!("{BEGIN}{FILL}{}", files.fill));
         project
     }
 
@@ -112,11 +114,17 @@ impl Project {
 
     /// What the doctor says, each as `severity about: says`, and what it wrote. It ends with 0 exactly if nothing failed.
     fn doctor(&self) -> (Vec<String>, String) {
+        self.doctor_with(&[], "")
+    }
+
+    /// The same, with more arguments and something on standard input.
+    fn doctor_with(&self, more: &[&str], input: &str) -> (Vec<String>, String) {
         let out = tempfile::tempdir().unwrap();
         let manage = self.manage().display().to_string();
         let arguments =
             ["--settings", &manage, "--json", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-        let output = doctor(out.path(), "unused", &arguments);
+        let arguments = [&arguments[..], more].concat();
+        let output = doctor_with_input(out.path(), "unused", &arguments, input);
         let failed = output.status.code() == Some(1);
         let report: Value = serde_json::from_str(&printed(&output, i32::from(failed))).unwrap();
         let text = |one: &Value, member: &str| one[member].as_str().unwrap().to_owned();
@@ -345,6 +353,43 @@ fn what_decides_otherwise_is_named() {
         assert!(toml.contains("[sign_in]\nmode = \"follow\""), "{toml}");
         assert!(!toml.contains("[[identity.form]]"), "{toml}");
     }
+}
+
+/// The file that is written decides as the service does.
+#[test]
+fn a_sign_in_is_tried_both_ways() {
+    let project = Project::new(Files::default());
+    for (name, password, words) in [
+        (
+            "Kim.Park",
+            "pass-1234\n",
+            "ok try: Kim.Park: the service signs in user 1 (django.contrib.auth.backends.ModelBackend), the gateway user 1",
+        ),
+        (
+            "Kim.Park",
+            "wrong",
+            "ok try: Kim.Park: the service signs in nobody, the gateway nobody (not the password)",
+        ),
+        (
+            "kim.park",
+            "pass-1234",
+            "ok try: kim.park: the service signs in nobody, the gateway nobody (no such user)",
+        ),
+        (
+            "lee",
+            "pass-1234",
+            "ok try: lee: the service signs in nobody, the gateway nobody (may not sign in)",
+        ),
+    ] {
+        let (findings, _) = project.doctor_with(&["--try", name], password);
+        has(&findings, words);
+        assert!(!findings.iter().any(|one| one.starts_with("fail ")), "{findings:#?}");
+    }
+    // Nothing of it is left: no session, and nobody was there last.
+    project.python(&format!(
+        "{BEGIN}from django.contrib.sessions.models import Session\n\
+         assert not Session.objects.exists() and not User._base_manager.exclude(last_login=None).exists()\n"
+    ));
 }
 
 /// A database that nobody can open shows nothing.

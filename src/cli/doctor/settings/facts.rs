@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 
 use super::proof::Proof;
+use super::trying::AtService;
 use crate::secret::Secret;
 
 /// Everything that is known of the project.
@@ -39,6 +40,9 @@ pub(super) struct Facts {
     pub(super) ssl_redirect: bool,
     pub(super) use_tz: bool,
     pub(super) cors: bool,
+    /// One whole sign-in, if somebody was to be tried.
+    #[serde(default)]
+    pub(super) tried: Option<AtService>,
     /// Whether the gateway decides as Django does; none if nothing could be asked.
     pub(super) proof: Option<Proof>,
     pub(super) wsgi: String,

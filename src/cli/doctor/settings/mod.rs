@@ -13,7 +13,10 @@ mod facts;
 mod plan;
 mod proof;
 mod python;
+mod trying;
 mod write;
+
+pub(super) use trying::Trial;
 
 /// Addresses, which no setting of Django's knows.
 pub(super) struct Addresses {
@@ -27,6 +30,8 @@ pub(super) struct Project<'a> {
     pub(super) settings: &'a Path,
     pub(super) python: Option<&'a Path>,
     pub(super) out: &'a Path,
+    /// Whose sign-in is tried.
+    pub(super) trial: Option<&'a Trial>,
 }
 
 /// Reads the project, writes the configuration; its path, and the configuration if it is one.
@@ -36,7 +41,7 @@ pub(super) fn run(
     report: &mut Report,
 ) -> Result<(PathBuf, Option<Config>), Failure> {
     let own: Vec<&str> = OwnPath::ALL.iter().filter_map(|own| own.default_path()).collect();
-    let facts = python::read(project.settings, project.python, &own)?;
+    let facts = python::read(project.settings, project.python, &own, project.trial)?;
     let plan = plan::plan(&facts, addresses, report);
     let path = write::write(&plan, project.out)?;
     report.add(Mark::Fine, "written", {
@@ -54,6 +59,9 @@ pub(super) fn run(
                     "check",
                     format!("line {}: {}: {}", problem.line, problem.key, problem.message),
                 );
+            }
+            if let (Some(trial), Some(service)) = (project.trial, &facts.tried) {
+                trying::compare(&config, trial, service, report)?;
             }
             Some(config)
         }

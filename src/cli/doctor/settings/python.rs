@@ -5,12 +5,15 @@
 //! through a file, an argument or the environment.
 
 use std::ffi::OsStr;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::facts::Facts;
+use super::trying::Trial;
 use crate::cli::Failure;
 
 /// One program, in one name space: `start` first, since it says where modules are looked for, and `answer` last.
@@ -34,6 +37,7 @@ const PROGRAM: &str = concat!(
     include_str!("project/sample.py"),
     include_str!("project/proxies.py"),
     include_str!("project/proof.py"),
+    include_str!("project/trying.py"),
     include_str!("project/answer.py"),
 );
 
@@ -45,6 +49,7 @@ pub(super) fn read(
     settings: &Path,
     python: Option<&Path>,
     own_paths: &[&str],
+    trial: Option<&Trial>,
 ) -> Result<Facts, Failure> {
     let settings = std::path::absolute(settings)
         .map_err(|error| Failure::Failed(format!("{}: {error}", settings.display())))?;
@@ -55,17 +60,20 @@ pub(super) fn read(
         )));
     }
     let python = python.map_or_else(|| interpreter(&settings), Path::to_owned);
-    let output = Command::new(&python)
+    let mut command = Command::new(&python);
+    command
         .arg("-c")
         .arg(PROGRAM)
         .arg(&settings)
+        .args(trial.map(|_| "--try"))
         .args(own_paths)
         // Its compiled files would be written beside the project's sources, as somebody else perhaps.
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("PYTHONIOENCODING", "utf-8")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Failure::Failed(format!("cannot run {}: {error}", python.display())))?;
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let failed = |error| Failure::Failed(format!("cannot run {}: {error}", python.display()));
+    let output = answered(&mut command, trial).map_err(failed)?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
@@ -80,6 +88,19 @@ pub(super) fn read(
         let (line, column) = (error.line(), error.column());
         Failure::Failed(format!("what Django answered cannot be read ({line}:{column})"))
     })
+}
+
+/// Runs it. A password goes through a pipe.
+fn answered(command: &mut Command, trial: Option<&Trial>) -> io::Result<Output> {
+    let Some(trial) = trial else { return command.stdin(Stdio::null()).output() };
+    let mut child = command.stdin(Stdio::piped()).spawn()?;
+    if let Some(mut pipe) = child.stdin.take() {
+        let given = json!({"name": trial.name, "password": trial.password.expose()});
+        let given = Zeroizing::new(given.to_string());
+        // Who ends without reading says why, or answers without it.
+        let _ = pipe.write_all(given.as_bytes());
+    }
+    child.wait_with_output()
 }
 
 fn interpreter(settings: &Path) -> PathBuf {

@@ -28,6 +28,10 @@ const ELSEWHERE: &str = "/doorwarden";
 
 impl Planner<'_> {
     pub(super) fn paths(&mut self) {
+        // Own paths are off then, unless they are written.
+        if self.choices.follows {
+            return;
+        }
         let facts = self.facts;
         self.toml.section("What the gateway answers itself");
         let moved: Vec<(OwnPath, &str)> = OwnPath::ALL
@@ -47,9 +51,6 @@ impl Planner<'_> {
                 format!("{path} is a path of the project's"),
                 format!("The gateway's own is at {to}."),
             );
-        }
-        if self.choices.follows {
-            return;
         }
         self.session_aliases();
         let Some(jwt) = facts.simplejwt.as_ref().filter(|_| self.choices.simplejwt.is_some())

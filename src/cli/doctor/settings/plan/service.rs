@@ -162,7 +162,8 @@ impl Planner<'_> {
         let toml = &mut self.toml;
         toml.section("Sessions of the gateway");
         toml.table("[session]");
-        if let Some(sessions) = &facts.sessions {
+        // Where the service signs people in, its sessions end when it says.
+        if let (Some(sessions), false) = (&facts.sessions, self.choices.follows) {
             let idle = sessions.age.clamp(60, ABSOLUTE);
             toml.duration("idle_timeout", idle, "SESSION_COOKIE_AGE");
         }

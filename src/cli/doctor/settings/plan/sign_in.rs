@@ -7,19 +7,19 @@
 use super::super::facts::{Endpoint, Facts};
 use super::super::proof::{Condition, Effect, Proof};
 use super::Planner;
-use super::toml::{Toml, quoted};
+use super::toml::Toml;
 use crate::cli::doctor::finding::{Mark, Report};
 use crate::django::hashers::Algorithm;
 
 /// Kinds of view that sign people in, up and out, each with what right credentials are answered with.
 const OBSERVED: [(&str, &str, Success); 13] = [
     ("login", "sign-in", Success::Session),
-    ("dj-rest-auth-login", "sign-in", Success::Status("key")),
-    ("knox-obtain", "sign-in", Success::Status("token")),
-    ("simplejwt-obtain", "sign-in", Success::Status("access")),
-    ("sliding-obtain", "sign-in", Success::Status("token")),
-    ("drf-token-obtain", "sign-in", Success::Status("token")),
-    ("hand-made-obtain", "sign-in", Success::Status("token")),
+    ("dj-rest-auth-login", "sign-in", Success::Status),
+    ("knox-obtain", "sign-in", Success::Status),
+    ("simplejwt-obtain", "sign-in", Success::Status),
+    ("sliding-obtain", "sign-in", Success::Status),
+    ("drf-token-obtain", "sign-in", Success::Status),
+    ("hand-made-obtain", "sign-in", Success::Status),
     ("sign-up", "sign-up", Success::Session),
     ("logout", "sign-out", Success::None),
     ("dj-rest-auth-logout", "sign-out", Success::None),
@@ -39,10 +39,10 @@ const FIELDS: [(&str, &str); 4] = [
 /// How an answer shows that somebody was signed in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Success {
-    /// It sets the session's cookie.
+    /// It sets a session that has a user, which the gateway sees by itself.
     Session,
-    /// 200, with this word in the body.
-    Status(&'static str),
+    /// 200 or 201: there is no session, and tokens are in the body.
+    Status,
     None,
 }
 
@@ -126,6 +126,9 @@ impl<'f> Planner<'f> {
         self.toml.lines(&why);
         self.toml.table("[sign_in]");
         self.toml.string("mode", "follow", "\"replace\" when none of these holds any more");
+        if let Some(path) = self.login_path() {
+            self.toml.string("login_path", &path, "the service's own login page");
+        }
         let mut seen: Vec<(&str, String)> = Vec::new();
         for endpoint in &facts.urls.endpoints {
             let Some((_, kind, success)) =
@@ -152,7 +155,6 @@ impl<'f> Planner<'f> {
     }
 
     fn observe(&mut self, kind: &str, path: &str, view: &str, field: &str, success: Success) {
-        let cookie = self.facts.sessions.as_ref().map(|sessions| quoted(&sessions.cookie));
         let toml = &mut self.toml;
         toml.table("[[sign_in.observe]]");
         toml.string("kind", kind, view);
@@ -161,16 +163,20 @@ impl<'f> Planner<'f> {
         if kind == "sign-in" {
             toml.string("username_field", field, "");
         }
-        match (success, cookie) {
-            (Success::Session, Some(cookie)) => {
-                toml.raw("success", &format!("{{ cookie = {cookie} }}"), "SESSION_COOKIE_NAME");
-            }
-            (Success::Status(word), _) => {
-                let says = format!("{{ status = [200, 201], body_contains = {} }}", quoted(word));
-                toml.raw("success", &says, "");
-            }
-            (Success::None | Success::Session, _) => {}
+        match success {
+            Success::Status => toml.raw("success", "{ status = [200, 201] }", ""),
+            Success::None | Success::Session => {}
         }
+    }
+
+    /// Where a browser goes that has to sign in: the project's own page, else the admin's.
+    fn login_path(&self) -> Option<String> {
+        let urls = &self.facts.urls;
+        let pages = urls.endpoints.iter().filter(|one| {
+            one.kind == "login" && one.exact && !one.guessed && !one.hidden && !one.stray
+        });
+        let mut paths = pages.map(|one| one.path.clone());
+        paths.next().or_else(|| urls.admins.first().map(|admin| format!("{admin}login/")))
     }
 
     /// What the name is called there.

@@ -48,6 +48,7 @@ def main(path, own_paths):
         "ssl_redirect": bool(settings.SECURE_SSL_REDIRECT),
         "use_tz": bool(settings.USE_TZ),
         "cors": any(name.startswith("corsheaders.") for name in settings.MIDDLEWARE),
+        "tried": attempt("--try", tried),
         "proof": attempt("the sign-in", lambda: proof(user)),
         "wsgi": str(getattr(settings, "WSGI_APPLICATION", "") or ""),
         "asgi": str(getattr(settings, "ASGI_APPLICATION", "") or ""),
@@ -56,7 +57,7 @@ def main(path, own_paths):
 
 
 try:
-    answer = main(os.path.abspath(sys.argv[1]), sys.argv[2:])
+    answer = main(os.path.abspath(sys.argv[1]), [path for path in sys.argv[2:] if path != "--try"])
 except SystemExit:
     raise
 except BaseException as error:
