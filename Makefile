@@ -28,6 +28,11 @@ soak: ## the tests that repeat themselves, long: thousands of WebSockets, restar
 	@scripts/setup
 	DOORWARDEN_SOAK=1 $(CARGO) test --locked --test gateway -- framing:: --nocapture --test-threads=1
 
+soak: ## what takes long: the projects of real packages again and again, among strangers who never stop asking
+	@scripts/setup
+	@scripts/setup-test
+	$(CARGO) test --locked --test gateway -- --ignored --nocapture soak
+
 check: ## formatting, lints, documentation, dependencies, sample configurations
 	@scripts/setup
 	@scripts/setup-check

@@ -1,11 +1,14 @@
-//! Projects of real packages, as their documentation sets them up, and what a person does there.
+//! Projects of real packages, as their documentation sets them up: what a person does there, without the gateway and with it.
 //!
-//! The projects and the scripts are in `tests/projects`. Each script runs against the service itself, and each step must end
-//! as it says. `--nocapture` prints the steps.
+//! The projects and the scripts are in `tests/projects`. Each script runs twice: against the service itself, where every step
+//! must end as the script says, and against the gateway with the file that `doorwarden doctor --settings` wrote, untouched.
+//! Every step must then end equally, but for those that `differences.toml` lists, each with its reason; one that is listed
+//! and is equal must be taken off. `--nocapture` prints both ends of each step, side by side.
 
-// One test a project: which steps may end differently, and why.
+// The tests: one a project, and what holds the projects and the documentation to each other.
 mod packages;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
@@ -19,7 +22,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::support::django::root;
-use crate::support::gateway::signal;
+use crate::support::gateway::{Gateway, run_in, signal};
 
 /// A project's service: gunicorn with one worker, on a copy of the project of its own.
 struct Service {
@@ -27,6 +30,9 @@ struct Service {
     folder: TempDir,
     address: SocketAddr,
 }
+
+/// Listed for a project whose file of the doctor's is refused by the gateway.
+const NO_GATEWAY: &str = "the gateway does not start";
 
 /// How a step ended.
 #[derive(Debug, Deserialize)]
@@ -79,6 +85,33 @@ impl Service {
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// A gateway in front of it, with the file that the doctor writes for the project, untouched, unless that does not pass
+    /// the gateway's own check.
+    fn gateway(&self) -> Option<Gateway> {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_doorwarden"))
+            .arg("doctor")
+            .arg("--settings")
+            .arg(self.folder.path().join("manage.py"))
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(["--upstream", &self.address.to_string()])
+            .current_dir(folder.path())
+            .env("VIRTUAL_ENV", venv())
+            .env_remove("DJANGO_SETTINGS_MODULE")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        eprintln!("{text}{error}");
+        assert!(folder.path().join("gateway.toml").exists(), "the doctor wrote no file");
+        let checked = run_in(folder.path(), &["check", "--config", "gateway.toml"], "");
+        if !checked.status.success() {
+            eprintln!("{}", String::from_utf8_lossy(&checked.stderr));
+            return None;
+        }
+        Some(Gateway::launch(folder))
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -106,18 +139,63 @@ fn without(name: &str) -> Vec<Step> {
     steps
 }
 
-/// A table of steps: one end a column.
-fn table(name: &str, columns: &[&[Step]]) -> String {
-    let mut text = format!("\n{name}\n");
-    for (at, step) in columns[0].iter().enumerate() {
-        write!(text, "  {:<58}", step.step).unwrap();
-        for column in columns {
-            let Step { status, outcome, .. } = &column[at];
-            write!(text, " | {status:<3} {outcome}").unwrap();
-        }
-        text.push('\n');
+/// Runs a script behind a gateway with what the doctor writes; nothing where a gateway does not start with that.
+fn behind(name: &str) -> Vec<Step> {
+    let service = Service::start(name);
+    let Some(gateway) = service.gateway() else { return Vec::new() };
+    let steps = service.steps(name, gateway.http, true);
+    let failed: Vec<_> =
+        gateway.log().into_iter().filter(|line| line.contains("panicked")).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    steps
+}
+
+/// Which steps of a project end differently behind the gateway, and why.
+fn differences(name: &str) -> BTreeMap<String, String> {
+    let file = std::fs::read_to_string(root().join("tests/projects/differences.toml")).unwrap();
+    let mut all: BTreeMap<String, BTreeMap<String, String>> = toml::from_str(&file).unwrap();
+    all.remove(name).unwrap_or_default()
+}
+
+/// The steps side by side: `=` for those that end equally, `#` for those that are listed, `!` for those that are not.
+fn compare(name: &str, without: &[Step], behind: &[Step]) -> (String, Vec<String>) {
+    let mut listed = differences(name);
+    let mut text = format!("\n{name}: step | without the gateway | behind it\n");
+    let mut wrong = Vec::new();
+    match (behind.is_empty(), listed.remove(NO_GATEWAY)) {
+        (false, None) => {}
+        (false, Some(_)) => wrong.push(format!("{NO_GATEWAY} is listed, and it does")),
+        (true, Some(reason)) => return (format!("{text}{NO_GATEWAY}: {reason}\n"), wrong),
+        (true, None) => return (text, vec![NO_GATEWAY.to_owned()]),
     }
-    text
+    assert_eq!(without.len(), behind.len(), "{name}: {without:#?} {behind:#?}");
+    for (a, b) in without.iter().zip(behind) {
+        assert_eq!(a.step, b.step, "{name}");
+        // Without a gateway there is no page of its own: behind it, the step must end as the script says.
+        let same =
+            b.fine && (a.status == "-" || (&a.status, &a.outcome) == (&b.status, &b.outcome));
+        let reason = listed.remove(&a.step);
+        let mark = match (same, &reason) {
+            (true, None) => '=',
+            (false, Some(_)) => '#',
+            (true, Some(_)) => {
+                wrong.push(format!("{}: is equal now; take it off the list", a.step));
+                '!'
+            }
+            (false, None) => {
+                wrong.push(format!("{}: {} {}", a.step, b.status, b.outcome));
+                '!'
+            }
+        };
+        let (step, status, outcome) = (&a.step, &a.status, &a.outcome);
+        writeln!(text, "{mark} {step:<58} | {status:<3} {outcome} | {:<3} {}", b.status, b.outcome)
+            .unwrap();
+        if let Some(reason) = reason {
+            writeln!(text, "    because: {reason}").unwrap();
+        }
+    }
+    wrong.extend(listed.into_keys().map(|step| format!("{step}: there is no such step")));
+    (text, wrong)
 }
 
 /// The project with its tables and its people: made once, and again when what it is made of changes.
