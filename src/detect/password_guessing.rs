@@ -61,7 +61,7 @@ mod tests {
     fn every_kind_of_failure_counts() {
         let events = SignInFailure::ALL.iter().map(|why| event(at(0), "::1", failed("ada", *why)));
         let all = u32::try_from(SignInFailure::ALL.len()).unwrap();
-        assert_eq!(fires_at(&mut build(&detector(all)), events), [6]);
+        assert_eq!(fires_at(&mut build(&detector(all)), events), [7]);
     }
 
     #[test]

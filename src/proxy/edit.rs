@@ -127,14 +127,17 @@ impl EditRules {
     }
 
     /// The service's session cookies that were looked at and go on: the caller's own, where a form would give them one,
-    /// and those in which nobody is signed in.
+    /// and those in which nobody is signed in. One that its route leaves to the service was not looked at.
     fn passing<'a>(&'a self, forwarding: &'a Forwarding) -> Vec<&'a str> {
         let (permit, given) = (&forwarding.permit, &forwarding.given);
         let issued: &[String] =
             if permit.keeps_issued_cookies() { &self.issued_cookies } else { &[] };
         let is_given = |name: &str| given.cookies.iter().any(|cookie| cookie.name == name);
+        let left = self.left.get(permit.route().index);
+        let is_judged = |name: &&String| left.is_none_or(|left| !left.cookies.contains(*name));
         issued
             .iter()
+            .filter(is_judged)
             .chain(&given.passing)
             .map(String::as_str)
             .filter(|name| !is_given(name))

@@ -199,7 +199,7 @@ mod tests {
                 },
                 accept_until: None,
                 cookie_domain: None,
-                upstreams: None,
+                upstreams: Vec::new(),
                 danger_mint: false,
                 kind: IssuerKind::Knox {
                     database: Database::Sqlite(path),

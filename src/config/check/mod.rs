@@ -55,10 +55,9 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         tokens::session(table)
     });
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session));
-    let paths =
-        root.table("paths", |table| {
-            paths::paths(table, tokens.rotation, &issuers, &directories, sign_in.mode)
-        });
+    let paths = root.table("paths", |table| {
+        paths::paths(table, tokens.rotation, &issuers, &directories, sign_in.mode)
+    });
     warn_of_hidden_routes(root, &routes, &paths);
     if sign_in.mode == SignInMode::Follow {
         sign_in::refuse_closed_login(root, &sign_in, &routes, &paths);
