@@ -72,7 +72,7 @@ pub(crate) fn headers(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter_batched_ref(
                 || headers.clone(),
-                |headers| strip_request(headers, &protected, &[]),
+                |headers| strip_request(headers, &protected, &[], false),
                 BatchSize::SmallInput,
             );
         });

@@ -8,7 +8,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::convert;
-use super::service::final_head;
+use super::exchange::final_head;
 use super::stage::{Ctx, Label};
 use crate::clock::Timestamp;
 use crate::event::{Event, What};

@@ -14,41 +14,38 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, EXPECT, LOCATION, RETRY_AFTER, SET_COOKIE,
-    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE,
-};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http::header::{EXPECT, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, Result};
 use tokio::sync::watch;
 
-use super::bound::{self, BoundConnection};
-use super::connection::{ClientStream, Follows, Orders, head_is_read};
+use super::connection::head_is_read;
 use super::convert::{self, Came, Edited, HeadRules};
 use super::edit::EditRules;
+use super::exchange::{
+    bound_connection, chunked, final_head, follows, is_refused_tunnel, is_upgrade, keep, orders,
+    refusal_of, refused,
+};
 use super::observe::Observer;
-use super::stage::{Ctx, Forwarding, InFlight, Label, Stage, Watched};
+use super::stage::{Ctx, Forwarding, InFlight, Label, Stage};
 use super::upstream::Pool;
 use super::{RequestIds, body};
 use crate::auth::Auth;
-use crate::auth::SignInRefused;
 use crate::auth::issuer::{Answer, Followed};
-use crate::auth::observe::Outcome;
 use crate::caller::{Caller, Proof};
-use crate::clock::{Clock, Timestamp};
-use crate::config::{Listen, Observed, ObservedKind, OwnPath, Route};
+use crate::clock::Clock;
+use crate::config::{Listen, Observed, OwnPath};
 use crate::endpoint::Endpoints;
-use crate::event::{EndReason, What};
+use crate::event::EndReason;
 use crate::gate::{Decision, Denial, Gate, Passage, Permit};
 use crate::identity::forms::Answered;
 use crate::refusal::Refusal;
 use crate::store::Which;
-use crate::wire::arrival::Arrival;
 use crate::wire::cookie;
 use crate::wire::forward::{self, EditHeaders};
 use crate::wire::reply::Reply;
@@ -473,93 +470,6 @@ impl Service {
         Ok(false)
     }
 
-    /// Looks at a request that is to be watched. A sign-in's body is read whole, into the buffer from which it goes on as it
-    /// came, and counted before it is forwarded.
-    async fn watch(
-        &self,
-        session: &mut Session,
-        ctx: &mut Ctx,
-        permit: &Permit,
-        buffered: &mut Option<usize>,
-    ) -> std::result::Result<Option<Watched>, SignInRefused> {
-        let Some(arrival) = &ctx.arrival else { return Ok(None) };
-        let path = arrival.target.path();
-        let observed = self.observed.iter().find(|one| one.is_of(&arrival.method, path));
-        let Some(observed) = observed.filter(|_| matches!(permit.passage(), Passage::Checked))
-        else {
-            return Ok(None);
-        };
-        let observed = Arc::clone(observed);
-        if observed.kind != ObservedKind::SignIn {
-            return Ok(Some(Watched { observed, trying: None }));
-        }
-        let mut body = BytesMut::new();
-        if arrival.has_body {
-            let (limit, within) = (self.listen.max_own_body_bytes, self.listen.own_body_timeout);
-            let see = |part: &[u8]| body.extend_from_slice(part);
-            match body::buffer(session, limit, within, Refusal::BodyTooLarge, see).await {
-                Ok(length) => *buffered = Some(length),
-                Err(refusal) => return Err(SignInRefused { refusal, retry_after: None }),
-            }
-        }
-        let content_type = arrival.headers.get(CONTENT_TYPE);
-        let (client, at) = (arrival.client_ip(), ctx.at);
-        let trying = self.auth.sign_in_begins(
-            &observed,
-            content_type,
-            &body,
-            client,
-            at,
-            &mut ctx.happened,
-        )?;
-        Ok(Some(Watched { observed, trying: Some(trying) }))
-    }
-
-    /// A request that is watched has its answer. Did it sign the caller out?
-    fn saw(
-        &self,
-        watched: &mut Watched,
-        followed: &Followed,
-        response: &ResponseHeader,
-        at: Timestamp,
-        happened: &mut Vec<What>,
-    ) -> bool {
-        let Watched { observed, trying } = watched;
-        let has_signed_in = followed.signed_in.is_some();
-        let (status, headers) = (response.status, &response.headers);
-        let outcome = Outcome::of(&observed.success, status, headers, has_signed_in, at);
-        if let Some(trying) = trying.take() {
-            self.auth.sign_in_ends(trying, outcome, followed.signed_in.clone(), happened);
-        }
-        match observed.kind {
-            ObservedKind::SignOut if observed.success.is_empty() => {
-                !status.is_client_error() && !status.is_server_error()
-            }
-            ObservedKind::SignOut => outcome == Outcome::Success,
-            ObservedKind::SignIn | ObservedKind::SignUp => false,
-        }
-    }
-
-    /// Answers a sign-in that is not forwarded.
-    async fn refuse_sign_in(
-        &self,
-        session: &mut Session,
-        ctx: &mut Ctx,
-        route: Arc<Route>,
-        refused: SignInRefused,
-    ) -> Result<bool> {
-        let denial = Denial::new(refused.refusal, Some(Arc::clone(&route)));
-        ctx.label = Label::Route(route);
-        ctx.refusal = Some(denial.refusal);
-        let mut reply = self.endpoints.refuse(ctx.arrival.as_ref(), &ctx.request_id, &denial);
-        if let Some(wait) = refused.retry_after {
-            // Rounded up: whoever comes back on the second is not refused again.
-            let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
-            reply.headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
-        }
-        self.answer(session, ctx, reply).await
-    }
-
     /// Ends the session of a caller. Did they come with its cookie?
     async fn end(&self, caller: &Caller, ctx: &mut Ctx) -> bool {
         let Some(known) = caller.known() else { return false };
@@ -592,7 +502,12 @@ impl Service {
     }
 
     /// Writes an answer of our own.
-    async fn answer(&self, session: &mut Session, ctx: &mut Ctx, mut reply: Reply) -> Result<bool> {
+    pub(super) async fn answer(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        mut reply: Reply,
+    ) -> Result<bool> {
         ctx.answered();
         // An answer to a head that could not be read too: a front end that may read answers can say what was wrong.
         self.endpoints.cors().decorate(&session.req_header().headers, &mut reply.headers);
@@ -610,104 +525,5 @@ impl Service {
             session.write_response_body(Some(reply.body), true).await?;
         }
         Ok(true)
-    }
-}
-
-/// The way to speak to the connection below; none over HTTP/2, where it is not one request's.
-fn orders(session: &Session) -> Option<&Arc<Orders>> {
-    session.as_http1().and_then(|http1| ClientStream::orders_of(http1.stream()))
-}
-
-/// The upstream connection that a client must not share, if it has one or is about to authenticate one.
-fn bound_connection(session: &Session, arrival: Option<&Arrival>) -> Option<BoundConnection> {
-    let arrival = arrival?;
-    let own = orders(session).filter(|_| !arrival.client.through_trusted_proxy());
-    match (bound::authenticates_connections(&arrival.headers), own) {
-        (true, Some(orders)) => Some(BoundConnection::of_client(orders)),
-        (true, None) => Some(BoundConnection::never_reused()),
-        (false, orders) => orders.and_then(|orders| BoundConnection::had_by(orders)),
-    }
-}
-
-/// What follows the head of an HTTP/1 request (RFC 9112 section 6.3), as the framework reads it too.
-fn follows(session: &Session) -> Follows {
-    let headers = &session.req_header().headers;
-    if headers.contains_key(TRANSFER_ENCODING) {
-        return Follows::Chunks;
-    }
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    match length {
-        Some(length) => Follows::Length(length),
-        None if session.is_upgrade_req() => Follows::Upgrade,
-        None => Follows::Length(0),
-    }
-}
-
-/// An upgrade that the service did not accept. `h2c` is what some clients ask for with every first request, without sending
-/// anything before its 101 (RFC 7540 section 3.2); others may have.
-fn is_refused_tunnel(session: &Session) -> bool {
-    session.is_upgrade_req()
-        && session.req_header().headers.get_all(UPGRADE).iter().any(|upgrade| upgrade != "h2c")
-}
-
-/// Our answer was written whole in place of the upstream's: if the request was read whole too, what the head said of the
-/// connection is kept.
-fn keep(session: &mut Session) {
-    if session.get_keepalive().is_some()
-        && session.is_body_done()
-        && let Some(orders) = orders(session)
-    {
-        orders.keep();
-    }
-}
-
-/// The head that ends the exchange; the framework keeps interim ones (100, 103) in the same place.
-pub(super) fn final_head(session: &Session) -> Option<&ResponseHeader> {
-    session
-        .response_written()
-        .filter(|head| !head.status.is_informational() || is_upgrade(head.status))
-}
-
-/// The one interim status after which no other comes.
-fn is_upgrade(status: StatusCode) -> bool {
-    status == StatusCode::SWITCHING_PROTOCOLS
-}
-
-/// A body without a length: chunked in HTTP/1, and in HTTP/2 wherever `content-length` is absent.
-fn chunked(session: &Session, arrival: Option<&Arrival>) -> bool {
-    let headers = &session.req_header().headers;
-    headers.contains_key(TRANSFER_ENCODING)
-        || (session.req_header().version == Version::HTTP_2
-            && arrival.is_some_and(|arrival| arrival.has_body)
-            && !headers.contains_key(CONTENT_LENGTH))
-}
-
-/// An error that carries a refusal through the framework to `fail_to_proxy`.
-fn refused(ctx: &mut Ctx, refusal: Refusal, why: &'static str) -> Box<Error> {
-    ctx.refusal = Some(refusal);
-    Error::explain(ErrorType::HTTPStatus(refusal.status().as_u16()), why)
-}
-
-/// What an error of the framework means to the client; none if the client is gone.
-fn refusal_of(session: &Session, error: &Error) -> Option<Refusal> {
-    if orders(session).is_some_and(|orders| orders.is_broken()) {
-        return Some(Refusal::BadFraming);
-    }
-    match (error.esource(), error.etype()) {
-        (
-            ErrorSource::Upstream,
-            ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout,
-        ) => Some(Refusal::UpstreamTimeout),
-        (ErrorSource::Upstream, _) => Some(Refusal::UpstreamUnavailable),
-        (
-            ErrorSource::Downstream,
-            ErrorType::WriteError
-            | ErrorType::ReadError
-            | ErrorType::ConnectionClosed
-            | ErrorType::WriteTimedout,
-        ) => None,
-        (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(Refusal::BodyTimeout),
-        (ErrorSource::Downstream, _) => Some(Refusal::BadFraming),
-        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Refusal::Internal),
     }
 }

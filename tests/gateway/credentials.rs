@@ -71,7 +71,7 @@ fn what_a_route_leaves_to_its_service_goes_on_and_proves_nothing() {
         let both = (left("Authorization"), left("jwt-auth"));
         let request = client.get("/open/x").header(name, value);
         let (authorization, jwt_auth) = both.clone();
-        let nobody = (200, vec![String::new(); 0], authorization, jwt_auth);
+        let nobody = (200, Vec::<String>::new(), authorization, jwt_auth);
         assert_eq!(answer(&upstream, &request), nobody, "{name}: {value}");
         let request = client.get("/nothing/x").header(name, value);
         assert_eq!(answer(&upstream, &request), nobody, "{name}: {value}");

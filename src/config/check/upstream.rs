@@ -73,7 +73,7 @@ fn upstream(table: &Table<'_>) -> Upstream {
             .unwrap_or(default.idle_timeout),
         buffer_chunked: table.flag("buffer_chunked").unwrap_or(default.buffer_chunked),
         buffer_limit: table
-            // The framework's buffer for a body that is sent again has this size (pingora-core 0.9.1, v1/common.rs:32).
+            // The framework's buffer for a body that is sent again has this size (its 0.9.1: 64 KiB).
             .size("buffer_limit", 1 << 10..=64 << 10)
             .unwrap_or(default.buffer_limit),
         websocket_timeout: table

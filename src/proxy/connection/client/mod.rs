@@ -21,17 +21,18 @@
 //! a connection whose request was read whole is used again (`super`), and one whose client still sends is closed gently
 //! ([`linger`](super::linger)).
 
+mod orders;
+
 use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
-use parking_lot::Mutex;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -40,6 +41,8 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf};
 
+pub(in crate::proxy) use self::orders::Orders;
+use self::orders::{CHUNKS, LENGTH, NO_ORDER, TUNNEL, UPGRADE};
 use crate::telemetry::ConnectionFailure;
 use crate::wire::chunks::{Chunks, is_token};
 use crate::wire::frames::FrameBudget;
@@ -63,129 +66,6 @@ pub(in crate::proxy) enum Follows {
     Chunks,
     /// Nothing before the answer; afterwards perhaps a tunnel. What comes before that is no request.
     Upgrade,
-}
-
-/// How those who decide about a connection speak to it.
-///
-/// An order takes effect when the connection is read again. The framework reads in the same task, after the order.
-#[derive(Debug, Default)]
-pub(in crate::proxy) struct Orders {
-    order: AtomicU64,
-    /// After that, another head is waited for.
-    next: AtomicBool,
-    /// The framing of a request could not be understood: nothing that follows is read.
-    broken: AtomicBool,
-    /// A final answer was given to the current request.
-    answered: AtomicBool,
-    /// The answer said that the connection is kept, although the framework drops it.
-    keep: AtomicBool,
-    /// Bytes of the head that is waited for are here.
-    begun: AtomicBool,
-    /// There was a request.
-    used: AtomicBool,
-    left: Mutex<Option<Left>>,
-    /// The pool's key of the upstream connection that is this client's alone; 0 if there is none.
-    upstream: AtomicU64,
-}
-
-const NO_ORDER: u64 = 0;
-const CHUNKS: u64 = 1;
-const UPGRADE: u64 = 2;
-const TUNNEL: u64 = 3;
-/// Lengths are put after the other orders.
-const LENGTH: u64 = 4;
-
-impl Orders {
-    /// After a head that was understood.
-    pub(in crate::proxy) fn follows(&self, follows: Follows) {
-        let order = match follows {
-            Follows::Length(length) => length.saturating_add(LENGTH),
-            Follows::Chunks => CHUNKS,
-            Follows::Upgrade => UPGRADE,
-        };
-        self.order.store(order, Ordering::Relaxed);
-    }
-
-    /// The upstream has accepted an upgrade.
-    pub(in crate::proxy) fn tunnel(&self) {
-        self.order.store(TUNNEL, Ordering::Relaxed);
-    }
-
-    /// A head is waited for. Was there one before it on this connection?
-    pub(super) fn next_head(&self) -> bool {
-        if !self.used.swap(true, Ordering::Relaxed) {
-            return false;
-        }
-        self.answered.store(false, Ordering::Relaxed);
-        self.keep.store(false, Ordering::Relaxed);
-        self.begun.store(false, Ordering::Relaxed);
-        self.next.store(true, Ordering::Relaxed);
-        true
-    }
-
-    /// The framing of the request was not understood.
-    pub(in crate::proxy) fn broken(&self) {
-        self.broken.store(true, Ordering::Relaxed);
-    }
-
-    pub(in crate::proxy) fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
-    }
-
-    /// The head of a final answer was given.
-    pub(in crate::proxy) fn answered(&self) {
-        self.answered.store(true, Ordering::Relaxed);
-    }
-
-    /// The answer was given as a whole, the request read as a whole, and the answer said `keep-alive`.
-    pub(in crate::proxy) fn keep(&self) {
-        self.keep.store(true, Ordering::Relaxed);
-    }
-
-    /// The pool's key of the upstream connection that is this client's alone.
-    pub(in crate::proxy) fn upstream(&self) -> Option<u64> {
-        Some(self.upstream.load(Ordering::Relaxed)).filter(|key| *key != 0)
-    }
-
-    /// From now on the client has an upstream connection of its own, under this key.
-    pub(in crate::proxy) fn bind_upstream(&self, key: u64) {
-        self.upstream.store(key, Ordering::Relaxed);
-    }
-
-    /// Has any byte of the head that is waited for arrived?
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed)
-    }
-
-    /// The connection, if it was dropped and is to be used again.
-    pub(super) fn take_kept(self: &Arc<Self>) -> Option<ClientStream> {
-        if !self.keep.swap(false, Ordering::Relaxed) || self.is_broken() {
-            return None;
-        }
-        let left = self.left.lock().take_if(|left| matches!(left.reading, Reading::Done))?;
-        Some(ClientStream {
-            inner: Some(left.stream),
-            orders: Arc::clone(self),
-            reading: left.reading,
-            ahead: left.ahead,
-            ended: left.ended,
-            max_head_bytes: left.max_head_bytes,
-        })
-    }
-
-    /// The connection, if it was dropped after an answer while the client still had something to say.
-    pub(super) fn take_unread(&self) -> Option<BufWriter<Stream>> {
-        let left = self.left.lock().take()?;
-        let more = match &left.reading {
-            Reading::Length(0) | Reading::Done | Reading::Head { .. } => !left.ahead.is_empty(),
-            Reading::Length(_) | Reading::Chunked(_) | Reading::Judged => true,
-            Reading::HandedOver { .. } | Reading::Given | Reading::Tunnel | Reading::Frames(_) => {
-                false
-            }
-        };
-        let answered = self.answered.load(Ordering::Relaxed);
-        (more && answered && !left.ended && !self.is_broken()).then_some(left.stream)
-    }
 }
 
 /// What is left of a connection that was dropped.

@@ -1,0 +1,117 @@
+//! What the framework's session says of one exchange, and what its errors mean.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::{StatusCode, Version};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource, ErrorType};
+
+use super::bound::{self, BoundConnection};
+use super::connection::{ClientStream, Follows, Orders};
+use super::stage::Ctx;
+use crate::refusal::Refusal;
+use crate::wire::arrival::Arrival;
+
+/// The way to speak to the connection below; none over HTTP/2, where it is not one request's.
+pub(super) fn orders(session: &Session) -> Option<&Arc<Orders>> {
+    session.as_http1().and_then(|http1| ClientStream::orders_of(http1.stream()))
+}
+
+/// The upstream connection that a client must not share, if it has one or is about to authenticate one.
+pub(super) fn bound_connection(
+    session: &Session,
+    arrival: Option<&Arrival>,
+) -> Option<BoundConnection> {
+    let arrival = arrival?;
+    let own = orders(session).filter(|_| !arrival.client.through_trusted_proxy());
+    match (bound::authenticates_connections(&arrival.headers), own) {
+        (true, Some(orders)) => Some(BoundConnection::of_client(orders)),
+        (true, None) => Some(BoundConnection::never_reused()),
+        (false, orders) => orders.and_then(|orders| BoundConnection::had_by(orders)),
+    }
+}
+
+/// What follows the head of an HTTP/1 request (RFC 9112 section 6.3), as the framework reads it too.
+pub(super) fn follows(session: &Session) -> Follows {
+    let headers = &session.req_header().headers;
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return Follows::Chunks;
+    }
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    match length {
+        Some(length) => Follows::Length(length),
+        None if session.is_upgrade_req() => Follows::Upgrade,
+        None => Follows::Length(0),
+    }
+}
+
+/// An upgrade that the service did not accept. `h2c` is what some clients ask for with every first request, without sending
+/// anything before its 101 (RFC 7540 section 3.2); others may have.
+pub(super) fn is_refused_tunnel(session: &Session) -> bool {
+    session.is_upgrade_req()
+        && session.req_header().headers.get_all(UPGRADE).iter().any(|upgrade| upgrade != "h2c")
+}
+
+/// Our answer was written whole in place of the upstream's: if the request was read whole too, what the head said of the
+/// connection is kept.
+pub(super) fn keep(session: &mut Session) {
+    if session.get_keepalive().is_some()
+        && session.is_body_done()
+        && let Some(orders) = orders(session)
+    {
+        orders.keep();
+    }
+}
+
+/// The head that ends the exchange; the framework keeps interim ones (100, 103) in the same place.
+pub(super) fn final_head(session: &Session) -> Option<&ResponseHeader> {
+    session
+        .response_written()
+        .filter(|head| !head.status.is_informational() || is_upgrade(head.status))
+}
+
+/// The one interim status after which no other comes.
+pub(super) fn is_upgrade(status: StatusCode) -> bool {
+    status == StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// A body without a length: chunked in HTTP/1, and in HTTP/2 wherever `content-length` is absent.
+pub(super) fn chunked(session: &Session, arrival: Option<&Arrival>) -> bool {
+    let headers = &session.req_header().headers;
+    headers.contains_key(TRANSFER_ENCODING)
+        || (session.req_header().version == Version::HTTP_2
+            && arrival.is_some_and(|arrival| arrival.has_body)
+            && !headers.contains_key(CONTENT_LENGTH))
+}
+
+/// An error that carries a refusal through the framework to `fail_to_proxy`.
+pub(super) fn refused(ctx: &mut Ctx, refusal: Refusal, why: &'static str) -> Box<Error> {
+    ctx.refusal = Some(refusal);
+    Error::explain(ErrorType::HTTPStatus(refusal.status().as_u16()), why)
+}
+
+/// What an error of the framework means to the client; none if the client is gone.
+pub(super) fn refusal_of(session: &Session, error: &Error) -> Option<Refusal> {
+    if orders(session).is_some_and(|orders| orders.is_broken()) {
+        return Some(Refusal::BadFraming);
+    }
+    match (error.esource(), error.etype()) {
+        (
+            ErrorSource::Upstream,
+            ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout,
+        ) => Some(Refusal::UpstreamTimeout),
+        (ErrorSource::Upstream, _) => Some(Refusal::UpstreamUnavailable),
+        (
+            ErrorSource::Downstream,
+            ErrorType::WriteError
+            | ErrorType::ReadError
+            | ErrorType::ConnectionClosed
+            | ErrorType::WriteTimedout,
+        ) => None,
+        (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(Refusal::BodyTimeout),
+        (ErrorSource::Downstream, _) => Some(Refusal::BadFraming),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Refusal::Internal),
+    }
+}
