@@ -223,6 +223,9 @@ pub fn try_password(config: &Config, name: &str, password: &Secret) -> Result<Tr
             let verdict = hashers::verify(given, kept, &directory.hashers());
             return Ok(match verdict {
                 _ if !account.active => Tried::Nobody("may not sign in"),
+                hashers::Verdict::Match if account.has_second_factor => {
+                    Tried::Nobody("has a second factor")
+                }
                 hashers::Verdict::Match => Tried::User(account.identity.key.id.to_string()),
                 hashers::Verdict::Mismatch | hashers::Verdict::Refused(_) => {
                     Tried::Nobody("not the password")

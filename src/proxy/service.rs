@@ -16,7 +16,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{EXPECT, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_TYPE, EXPECT, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -374,8 +376,10 @@ impl Service {
                 ctx.label = Label::Own(own.own);
                 let posted = arrival.method == Method::POST && arrival.has_body;
                 let body = if posted {
-                    let (limit, within) =
-                        (self.own_body_limit(own.own), self.listen.own_body_timeout);
+                    let (limit, within) = (
+                        self.own_body_limit(own.own, &arrival.headers),
+                        self.listen.own_body_timeout,
+                    );
                     match body::read(session, limit, within).await {
                         Ok(body) => body,
                         Err(refusal) => {
@@ -398,9 +402,13 @@ impl Service {
     }
 
     /// The form of a sign-in has the target in it that its person wanted to go to.
-    const fn own_body_limit(&self, own: OwnPath) -> usize {
+    fn own_body_limit(&self, own: OwnPath, headers: &HeaderMap) -> usize {
+        let form: &[u8] = b"application/x-www-form-urlencoded";
+        let is_form = headers.get(CONTENT_TYPE).is_some_and(|value| {
+            value.as_bytes().get(..form.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(form))
+        });
         let target = self.listen.max_target_bytes.saturating_mul(HeadRules::NEXT_INFLATION);
-        if matches!(own, OwnPath::Login) {
+        if is_form && matches!(own, OwnPath::Login) {
             self.listen.max_own_body_bytes.saturating_add(target)
         } else {
             self.listen.max_own_body_bytes

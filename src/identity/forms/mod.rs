@@ -38,7 +38,7 @@ use crate::auth::cookies::CookieNames;
 use crate::auth::kept::KeptCookies;
 use crate::caller::{Caller, Known, Proof, SessionId};
 use crate::clock::Timestamp;
-use crate::config::{Config, FormKind, IdentityForm, IssuerSettings, Route};
+use crate::config::{Config, FormKind, IdentityForm, IssuerSettings, Route, SignInMode};
 use crate::directory::database::Databases;
 use crate::directory::private_file;
 use crate::directory::{Account, Directory};
@@ -55,6 +55,8 @@ pub struct IdentityForms {
     guard: Arc<Guard>,
     /// By issuer: what its sessions are, if a cookie is its credential.
     issued: Arc<[Option<Issued>]>,
+    /// The service signs people in itself.
+    follows: bool,
 }
 
 /// The sessions of an issuer.
@@ -64,6 +66,8 @@ struct Issued {
     directory: String,
     /// May another credential be made for whoever has one?
     mints: bool,
+    /// The upstreams whose sessions these are, as indexes in the configuration; none means all.
+    upstreams: Vec<usize>,
 }
 
 /// What came of the service's answer.
@@ -162,10 +166,13 @@ impl IdentityForms {
                 cookie: cookie.to_owned(),
                 directory: issuer.directory.clone(),
                 mints: issuer.danger_mint,
+                upstreams: issuer.upstreams.clone(),
             })
         };
         let guard = Arc::new(Guard::new());
-        Ok(Self { forms, clears, guard, issued: config.issuers.iter().map(issued).collect() })
+        let issued = config.issuers.iter().map(issued).collect();
+        let follows = config.sign_in.mode == SignInMode::Follow;
+        Ok(Self { forms, clears, guard, issued, follows })
     }
 
     /// The same forms, that say what this caller would get. Nothing is written for it in any service.
@@ -190,6 +197,7 @@ impl IdentityForms {
             clears: Arc::clone(&self.clears),
             guard: Arc::new(Guard::new()),
             issued: Arc::clone(&self.issued),
+            follows: self.follows,
         }
     }
 
@@ -289,9 +297,17 @@ impl IdentityForms {
     }
 
     /// The cookie of a caller's own session in the service, on a route that would give them one: it stays as it is, and what
-    /// the service sets in its place is for them.
+    /// the service sets in its place is for them. Where the service signs people in itself (`sign_in.mode = "follow"`), its
+    /// cookie is the credential, and needs no form to go on to that service.
     pub fn own_session(&self, caller: &Caller, route: &Route) -> Option<&str> {
         let proof = caller.known()?.proof;
+        if let Proof::IssuedCookie(issuer) = proof
+            && self.follows
+            && let Some(Some(issued)) = self.issued.get(issuer)
+            && (issued.upstreams.is_empty() || issued.upstreams.contains(&route.upstream))
+        {
+            return Some(&issued.cookie);
+        }
         let forms = route.identity.of(proof).iter().filter_map(|index| self.forms.get(*index));
         forms.filter_map(|form| self.is_theirs(form, proof)).next()
     }

@@ -83,7 +83,7 @@ pub(super) fn describe(
 fn is_clear(edit: &EditRules, caller: &Caller, name: &HeaderName, value: &HeaderValue) -> bool {
     let is_plain = edit.identity.names().any(|one| one == name)
         || edit.protected.is_forwarding(&fold(name.as_str()))
-        || [CONTENT_LENGTH.as_str(), "x-request-id"].contains(&name.as_str());
+        || [CONTENT_LENGTH.as_str(), "x-forwarded-prefix", "x-request-id"].contains(&name.as_str());
     is_plain
         || caller.known().is_some_and(|known| {
             let identity = &known.identity;

@@ -129,7 +129,7 @@ fn sliding_tokens_are_given_and_refreshed_as_the_service_does_and_end_with_their
         for token in [token, &refreshed] {
             let report = whoami(token).json();
             // The view is told by a token of the form, which its own class has read.
-            assert_eq!(report["rest_framework"]["user"], "kim", "{report}");
+            assert_eq!(report["rest_framework"]["user"]["username"], "kim", "{report}");
             assert_eq!(report["meta"]["HTTP_X_SESSION_ID"] != "", has_session, "{report}");
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kim;
-use crate::support::client::Client;
+use crate::support::client::{Client, Response};
 use crate::support::django::Django;
 
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service\n";
@@ -43,7 +43,7 @@ fn a_token_that_the_service_judges_by_rules_of_its_own_is_left_to_it() {
     let client = gateway.client();
     let token = at_django(&django);
     let whoami = |host: &str| client.get("/api/v1/whoami").host(host);
-    let user = |report: &Value| report["rest_framework"]["user"].clone();
+    let user = |report: &Value| report["rest_framework"]["user"]["username"].clone();
 
     // The service judges it, and the gateway says nothing of who that is.
     let report = whoami("open.test").bearer(&token).send().json();
@@ -54,7 +54,8 @@ fn a_token_that_the_service_judges_by_rules_of_its_own_is_left_to_it() {
         whoami("open.test").bearer(&forged).send(),
         Client::new(django.address).get("/api/v1/whoami").bearer(&forged).send(),
     );
-    assert_eq!((through.status, through.text()), (direct.status, direct.text()));
+    let judged = |answer: &Response| (answer.status, answer.json()["rest_framework"].clone());
+    assert_eq!(judged(&through), judged(&direct));
     // It opens no route that asks for somebody.
     let refused = whoami("closed.test").bearer(&token).send();
     assert_eq!((refused.status, refused.code().as_str()), (401, "not_authenticated"));
@@ -69,7 +70,9 @@ fn a_token_that_the_service_judges_by_rules_of_its_own_is_left_to_it() {
     let report = with_cookie("told.test").send().json();
     assert_eq!(user(&report), json!("kim"), "the form's, not the client's");
     assert_eq!(
-        gateway.metric("doorwarden_issued_refusals_total{reason=\"bad_signature\"}"),
+        gateway
+            .metric("doorwarden_issued_refusals_total{reason=\"bad_signature\"}")
+            .filter(|count| *count > 0.0),
         None,
         "nobody looked at it"
     );

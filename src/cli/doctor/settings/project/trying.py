@@ -5,8 +5,12 @@ made there is deleted again.
 """
 
 
+# Read before the project's own manage.py is run, which sees other arguments.
+IS_TRIED = sys.argv[2:3] == ["--try"]
+
+
 def tried():
-    if sys.argv[2:3] != ["--try"]:
+    if not IS_TRIED:
         return None
     given = json.load(sys.stdin)
     from contextlib import ExitStack
