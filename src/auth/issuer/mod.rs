@@ -1,6 +1,6 @@
 //! What a service has issued itself, accepted as a credential: so that nobody is signed out when the gateway comes.
 //!
-//! A session of a service's own becomes one of the gateway's ([`adopt`], [`follow`]). A token has no session here. What stands in for one is looked at on every use, warm or cold:
+//! A session of a service's own becomes one of the gateway's (`adopt`, `follow`). A token has no session here. What stands in for one is looked at on every use, warm or cold:
 //!
 //! - **the credential**: verified once, then remembered under a keyed hash (`auth::memory`) until it expires. What only the
 //!   service can say (does that session still exist?) is asked again after the directory's `recheck`, a minute at most;

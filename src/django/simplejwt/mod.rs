@@ -53,7 +53,7 @@ pub struct Verified {
     pub expires_at: Timestamp,
     /// `refresh_exp`: until then the service gives a sliding token, which keeps its `jti`, a later `exp`.
     pub refresh_expires_at: Option<Timestamp>,
-    /// [`SESSION`], in sliding tokens.
+    /// `SESSION`, in sliding tokens.
     pub session: Option<String>,
     /// `hash_password`: what [`password_print`] of the user's password must be where `CHECK_REVOKE_TOKEN` is on.
     pub password: Option<String>,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// The names that belong to the gateway: identity, forwarding, and what lets a client rewrite its own request; and those
-/// that belong to the proxies in front of it ([`RESERVED`]).
+/// that belong to the proxies in front of it (`RESERVED`).
 ///
 /// They are compared after [`fold`]ing. `http-NAME` counts as `NAME`: Django's ASGI path reads `META["HTTP_" + header]`
 /// where `header` already starts with `HTTP_`, so `Http-X-User-Id` signs in there.

@@ -9,7 +9,7 @@
 //! changes nothing.
 //!
 //! **Never allowed**: a dot segment, a leading `//` (URL parsers take what follows for a host), NUL or another control
-//! character, in any reading that a server can make of the path ([`readings`]); a raw backslash; `#`; a broken escape; an
+//! character, in any reading that a server can make of the path (`readings`); a raw backslash; `#`; a broken escape; an
 //! escape that is still one after three decodings; any form but `/path?query`.
 //!
 //! **Refused unless the route tolerates them** ([`Ambiguity`]): paths that servers read in several ways. `/app%2Fx` is one
