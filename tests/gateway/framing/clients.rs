@@ -88,7 +88,7 @@ fn uploads_of_curl() {
     }
     for (version, base) in [("--http2", &https), ("--http1.1", &https), ("--http1.1", &http)] {
         assert_eq!(
-            put(version, &format!("{base}/app/up"), 1024 * 1024).unwrap(),
+            put(version, &format!("{base}/app/up"), 200 * 1024).unwrap(),
             "401",
             "{version} {base}"
         );
