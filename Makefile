@@ -24,13 +24,10 @@ test: ## unit, property, contract and integration tests, the browser test, the a
 	scripts/test-docker
 	$(CARGO) test --locked
 
-soak: ## the tests that repeat themselves, long: thousands of WebSockets, restarts under load, floods
-	@scripts/setup
-	DOORWARDEN_SOAK=1 $(CARGO) test --locked --test gateway -- framing:: --nocapture --test-threads=1
-
-soak: ## what takes long: the projects of real packages again and again, among strangers who never stop asking
+soak: ## what repeats itself, long: WebSockets, restarts under load, floods, the projects of real packages
 	@scripts/setup
 	@scripts/setup-test
+	DOORWARDEN_SOAK=1 $(CARGO) test --locked --test gateway -- framing:: --nocapture --test-threads=1
 	$(CARGO) test --locked --test gateway -- --ignored --nocapture soak
 
 check: ## formatting, lints, documentation, dependencies, sample configurations

@@ -2,20 +2,38 @@
 //!
 //! The framework has no limit on size, and for HTTP/2 none on time; both are set here.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::EXPECT;
 use pingora::proxy::Session;
 
+use super::unread::announced;
 use crate::refusal::Refusal;
 
-/// Reads a body of at most `limit` bytes within `within`.
+/// How long a client may take for a body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Within {
+    /// For all of it.
+    All(Duration),
+    /// For each part of it, as where it is forwarded unread.
+    EachPart(Duration),
+}
+
+/// Reads a body of at most `limit` bytes within `within`; what the client took for it is added to `waited`.
 pub(super) async fn read(
     session: &mut Session,
     limit: usize,
     within: Duration,
+    waited: &mut Duration,
 ) -> Result<Bytes, Refusal> {
+    let begun = Instant::now();
+    let read = read_all(session, limit, within).await;
+    *waited += begun.elapsed();
+    read
+}
+
+async fn read_all(session: &mut Session, limit: usize, within: Duration) -> Result<Bytes, Refusal> {
     if announced(session).is_some_and(|length| length > limit) {
         return Err(Refusal::BodyTooLarge);
     }
@@ -30,18 +48,32 @@ pub(super) async fn read(
         }
         Ok(body.freeze())
     };
-    tokio::time::timeout(within, all).await.unwrap_or(Err(Refusal::BodyTimeout))
+    limited(within, all).await
 }
 
 /// Reads a body into the framework's buffer for repeated attempts, from where it is forwarded as it came. Gives its parts
-/// to `see`; the answer is its length.
+/// to `see`; the answer is its length. What the client took for it is added to `waited`.
 ///
 /// # Errors
 /// `too_long` for more than `limit` bytes, or than the framework can keep.
 pub(super) async fn buffer(
     session: &mut Session,
     limit: usize,
-    within: Duration,
+    within: Within,
+    too_long: Refusal,
+    waited: &mut Duration,
+    see: impl FnMut(&[u8]) + Send,
+) -> Result<usize, Refusal> {
+    let begun = Instant::now();
+    let read = buffer_all(session, limit, within, too_long, see).await;
+    *waited += begun.elapsed();
+    read
+}
+
+async fn buffer_all(
+    session: &mut Session,
+    limit: usize,
+    within: Within,
     too_long: Refusal,
     mut see: impl FnMut(&[u8]) + Send,
 ) -> Result<usize, Refusal> {
@@ -52,7 +84,7 @@ pub(super) async fn buffer(
         answer_expectation(session).await?;
         session.enable_retry_buffering();
         let mut length = 0;
-        while let Some(part) = next(session).await? {
+        while let Some(part) = within.part(next(session)).await? {
             length += part.len();
             if length > limit || session.retry_buffer_truncated() {
                 return Err(too_long);
@@ -61,11 +93,30 @@ pub(super) async fn buffer(
         }
         Ok(length)
     };
-    tokio::time::timeout(within, all).await.unwrap_or(Err(Refusal::BodyTimeout))
+    within.all(all).await
 }
 
-fn announced(session: &Session) -> Option<usize> {
-    session.get_header(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+impl Within {
+    async fn part<T>(self, read: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        match self {
+            Self::All(_) => read.await,
+            Self::EachPart(within) => limited(within, read).await,
+        }
+    }
+
+    async fn all<T>(self, read: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        match self {
+            Self::All(within) => limited(within, read).await,
+            Self::EachPart(_) => read.await,
+        }
+    }
+}
+
+async fn limited<T>(
+    within: Duration,
+    read: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    tokio::time::timeout(within, read).await.unwrap_or(Err(Refusal::BodyTimeout))
 }
 
 /// The framework leaves `Expect: 100-continue` to whoever reads the body.

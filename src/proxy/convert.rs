@@ -47,6 +47,8 @@ pub(super) struct Came {
 pub(super) struct Unread {
     pub(super) refusal: Refusal,
     pub(super) why: &'static str,
+    /// Where the next request begins is not known for certain.
+    pub(super) ends_connection: bool,
 }
 
 impl Came {
@@ -58,25 +60,26 @@ impl Came {
 
 impl From<Refusal> for Unread {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, why: refusal.code() }
+        Self { refusal, why: refusal.code(), ends_connection: false }
     }
 }
 
 impl From<framing::FramingProblem> for Unread {
     fn from(problem: framing::FramingProblem) -> Self {
-        Self { refusal: problem.refusal(), why: problem.name() }
+        let ends_connection = problem.is_of_length();
+        Self { refusal: problem.refusal(), why: problem.name(), ends_connection }
     }
 }
 
 impl From<HostProblem> for Unread {
     fn from(problem: HostProblem) -> Self {
-        Self { refusal: problem.refusal(), why: problem.name() }
+        Self { refusal: problem.refusal(), why: problem.name(), ends_connection: false }
     }
 }
 
 impl From<TargetProblem> for Unread {
     fn from(problem: TargetProblem) -> Self {
-        Self { refusal: problem.refusal(), why: problem.name() }
+        Self { refusal: problem.refusal(), why: problem.name(), ends_connection: false }
     }
 }
 

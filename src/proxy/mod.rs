@@ -26,6 +26,7 @@ mod service;
 mod sign_ins;
 mod stage;
 mod tasks;
+mod unread;
 mod upstream;
 
 use std::fmt::Write as _;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pingora::server::configuration::ServerConf;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use self::certificate::Tls;
@@ -117,6 +118,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
     let (stop, stopped) = watch::channel(false);
     let (in_flight, _) = watch::channel(0);
     let (open, _) = watch::channel(0);
+    let lingering = Arc::new(Semaphore::new(connection::LINGERING));
     let names = identity.names().chain(forms.names()).map(http::HeaderName::as_str);
     let protected = ProtectedNames::new(names)
         .and_reserved(config.reserved_headers.iter().map(String::as_str))
@@ -178,6 +180,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         clock: Arc::clone(&clock),
         ids: RequestIds::new()?,
         observer: observer.clone(),
+        lingering: Arc::clone(&lingering),
         in_flight: in_flight.clone(),
         stopping: stopped.clone(),
     };
@@ -200,6 +203,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
             keepalive_timeout: listen.keepalive_timeout,
             max_head_bytes: u32::try_from(listen.max_head_bytes).unwrap_or(u32::MAX),
             open: open.clone(),
+            lingering,
             stream_window: listen.http2_stream_window,
             connection_window: listen.http2_connection_window,
             limits: accept::Limits::new(

@@ -20,7 +20,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{Fds, ListenFds};
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::accept::{Acceptance, Limits, listen};
@@ -53,6 +53,8 @@ pub(super) struct Listeners {
     pub(super) limits: Limits,
     /// How many connections of HTTP/1 are open.
     pub(super) open: watch::Sender<usize>,
+    /// Places for those whose client still sends after its answer.
+    pub(super) lingering: Arc<Semaphore>,
 }
 
 /// Sockets that are bound and not yet served.
@@ -146,8 +148,14 @@ where
         observer: observer.clone(),
     };
     let head_bytes = usize::try_from(listeners.max_head_bytes).unwrap_or(usize::MAX);
-    let app =
-        Connections::new(app, observer.clone(), listeners.head_timeout, head_bytes, listeners.open);
+    let app = Connections {
+        app: Arc::new(app),
+        observer: observer.clone(),
+        head_timeout: listeners.head_timeout,
+        max_head_bytes: head_bytes,
+        lingering: listeners.lingering,
+        open: listeners.open,
+    };
     let acceptance = Arc::new(Acceptance {
         app: Arc::new(app),
         observer: observer.clone(),

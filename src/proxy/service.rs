@@ -24,8 +24,9 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
+use super::body::{self, Within};
 use super::connection::head_is_read;
 use super::convert::{self, Came, Edited, HeadRules};
 use super::edit::EditRules;
@@ -36,7 +37,7 @@ use super::exchange::{
 use super::observe::Observer;
 use super::stage::{Ctx, Forwarding, InFlight, Label, Stage};
 use super::upstream::Pool;
-use super::{RequestIds, body};
+use super::{RequestIds, unread};
 use crate::auth::Auth;
 use crate::auth::issuer::{Answer, Followed};
 use crate::caller::{Caller, Proof};
@@ -68,6 +69,8 @@ pub(super) struct Service {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: RequestIds,
     pub(super) observer: Observer,
+    /// Places for clients that still send after their answer.
+    pub(super) lingering: Arc<Semaphore>,
     pub(super) in_flight: watch::Sender<usize>,
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -106,7 +109,7 @@ impl ProxyHttp for Service {
                 self.refuse(session, ctx, Denial::new(Refusal::Internal, None)).await
             }
         };
-        ctx.own_share += begun.elapsed();
+        ctx.own_share += begun.elapsed().saturating_sub(ctx.waited);
         answered
     }
 
@@ -341,6 +344,12 @@ impl ProxyHttp for Service {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
         self.observer.tell(session, error, ctx);
+        // The framework drops the session after this, whatever the client still sends.
+        let is_whole = error.is_none() || matches!(ctx.stage, Stage::Answered(_));
+        if is_whole && final_head(session).is_some() {
+            let window = usize::try_from(self.listen.http2_stream_window).unwrap_or(usize::MAX);
+            unread::read_on(session, &self.lingering, window).await;
+        }
     }
 }
 
@@ -351,8 +360,8 @@ impl Service {
         let arrival = match convert::arrival(session, came, &self.head, ctx.at, &ctx.request_id) {
             Ok(arrival) => arrival,
             Err(unread) => {
-                if matches!(unread.refusal, Refusal::BadFraming | Refusal::HeadTooLarge) {
-                    // Where the next request begins is not known for certain.
+                tracing::debug!(request_id = %ctx.request_id, why = unread.why, "a head is refused");
+                if unread.ends_connection {
                     session.set_keepalive(None);
                     if let Some(orders) = orders(session) {
                         orders.broken();
@@ -380,7 +389,7 @@ impl Service {
                         self.own_body_limit(own.own, &arrival.headers),
                         self.listen.own_body_timeout,
                     );
-                    match body::read(session, limit, within).await {
+                    match body::read(session, limit, within, &mut ctx.waited).await {
                         Ok(body) => body,
                         Err(refusal) => {
                             return self.refuse(session, ctx, Denial::new(refusal, None)).await;
@@ -449,9 +458,10 @@ impl Service {
             && buffered.is_none()
             && chunked(session, ctx.arrival.as_ref())
         {
-            let (limit, within) = (settings.buffer_limit, self.listen.read_timeout);
-            let too_long = Refusal::LengthRequired;
-            match body::buffer(session, limit, within, too_long, |_| {}).await {
+            let within = Within::EachPart(self.listen.read_timeout);
+            let (limit, too_long) = (settings.buffer_limit, Refusal::LengthRequired);
+            let waited = &mut ctx.waited;
+            match body::buffer(session, limit, within, too_long, waited, |_| {}).await {
                 Ok(length) => buffered = Some(length),
                 Err(refusal) => {
                     return self.refuse(session, ctx, Denial::new(refusal, Some(route))).await;
@@ -527,11 +537,16 @@ impl Service {
         }
         let head = convert::response_head(&reply)?;
         self.final_answer(session);
+        let begun = Instant::now();
+        if ctx.refusal != Some(Refusal::BodyTimeout) {
+            unread::read_rest(session).await;
+        }
         let bodiless = reply.body.is_empty() || session.req_header().method == Method::HEAD;
         session.write_response_header(Box::new(head), bodiless).await?;
         if !bodiless {
             session.write_response_body(Some(reply.body), true).await?;
         }
+        ctx.waited += begun.elapsed();
         Ok(true)
     }
 }

@@ -9,7 +9,7 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
-use super::body;
+use super::body::{self, Within};
 use super::service::Service;
 use super::stage::{Ctx, Label, Watched};
 use crate::auth::SignInRefused;
@@ -44,9 +44,11 @@ impl Service {
         }
         let mut body = BytesMut::new();
         if arrival.has_body {
-            let (limit, within) = (self.listen.max_own_body_bytes, self.listen.own_body_timeout);
+            let limit = self.listen.max_own_body_bytes;
+            let within = Within::All(self.listen.own_body_timeout);
             let see = |part: &[u8]| body.extend_from_slice(part);
-            match body::buffer(session, limit, within, Refusal::BodyTooLarge, see).await {
+            let (too_long, waited) = (Refusal::BodyTooLarge, &mut ctx.waited);
+            match body::buffer(session, limit, within, too_long, waited, see).await {
                 Ok(length) => *buffered = Some(length),
                 Err(refusal) => return Err(SignInRefused { refusal, retry_after: None }),
             }

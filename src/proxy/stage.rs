@@ -79,6 +79,8 @@ pub(super) struct Ctx {
     pub(super) label: Label,
     /// Time that was spent in our own code.
     pub(super) own_share: Duration,
+    /// Time that a client took for its body or for an answer of our own, while our code waited.
+    pub(super) waited: Duration,
     /// Identity headers that the client sent.
     pub(super) spoofed: u32,
     /// The connection to the upstream that is this client's alone, if there is one.
@@ -99,6 +101,7 @@ impl Ctx {
             refusal: None,
             label: Label::None,
             own_share: Duration::ZERO,
+            waited: Duration::ZERO,
             spoofed: 0,
             connection: None,
             _in_flight: in_flight,

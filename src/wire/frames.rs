@@ -1,9 +1,12 @@
 //! How much HTTP/2 frames that carry nothing may cost (RFC 9113 section 10.5).
 //!
 //! A client can keep a server busy with pings, settings, resets, empty DATA and the rest for a few bytes each. Each of them
-//! takes from a budget that fills again with time, with data of a request, and with bytes of answers (which are what window
-//! updates are for). Who has used it up is cut off. The budget is far beyond what a browser that cancels a page's requests,
-//! or a client that pings every second, needs.
+//! takes from a budget that fills again with time, with data of a request, and with answers: their bytes and their frames are
+//! what window updates and the pings of a client that measures its bandwidth are for. Who has used it up is cut off. The
+//! budget is far beyond what a browser that cancels a page's requests, or a client that pings every second, needs.
+//!
+//! A client that sends beyond a stream's window is cut off too. The HTTP/2 library resets the stream alone (section 6.9.1
+//! permits that), and would go on to read and throw away whatever comes for it.
 
 use std::time::Instant;
 
@@ -13,77 +16,107 @@ const MOST: u32 = 1000;
 const PER_SECOND: u32 = 50;
 /// Bytes of an answer for which one window update is due.
 const ANSWER_BYTES: u64 = 2 * 1024;
+/// Frames that may come for each frame of an answer: the windows of its stream and of the connection.
+const FOR_ANSWER: u32 = 2;
 /// A reset ends a request that was begun for nothing.
 const RESET_COST: u32 = 2;
 
 /// What clients send before the first frame.
 const PREFACE: u32 = 24;
 const HEAD: usize = 9;
+/// The error code of a reset comes behind its head.
+const CODE: usize = 4;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const FLOW_CONTROL_ERROR: [u8; CODE] = [0, 0, 0, 3];
 
-/// A connection's frames, read from the bytes that the client sends.
-#[derive(Debug)]
+/// A connection's frames, read from the bytes that pass in both directions.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FrameBudget {
-    /// Bytes of the current frame, or of the preface, that are still to come.
-    skip: u32,
-    head: [u8; HEAD],
-    have: usize,
+    received: Frames,
+    sent: Frames,
     left: u32,
     filled: Instant,
     answered: u64,
 }
 
-/// The budget is used up.
+/// The connection is to be cut off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TooManyFrames;
+pub enum Excess {
+    /// The budget is used up.
+    Frames,
+    /// The client has sent beyond a stream's window.
+    Window,
+}
+
+/// Where in its frames one direction of a connection is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Frames {
+    /// Bytes of the current frame, or of the preface, that are still to come.
+    skip: u32,
+    head: [u8; HEAD + CODE],
+    have: usize,
+}
+
+/// A frame whose head is there.
+struct Frame {
+    kind: u8,
+    length: u32,
+    /// Of a reset.
+    code: [u8; CODE],
+}
 
 impl FrameBudget {
     /// For a connection that begins now.
     pub const fn new(now: Instant) -> Self {
-        Self { skip: PREFACE, head: [0; HEAD], have: 0, left: MOST, filled: now, answered: 0 }
+        Self {
+            received: Frames::after(PREFACE),
+            sent: Frames::after(0),
+            left: MOST,
+            filled: now,
+            answered: 0,
+        }
     }
 
     /// Bytes that the client sent.
     ///
     /// # Errors
-    /// [`TooManyFrames`].
-    pub fn read(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), TooManyFrames> {
-        loop {
-            let skipped = bytes.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
-            self.skip -= u32::try_from(skipped).unwrap_or(self.skip);
-            bytes = bytes.get(skipped..).unwrap_or_default();
-            let Some((&byte, rest)) = bytes.split_first() else { return Ok(()) };
-            if let Some(slot) = self.head.get_mut(self.have) {
-                *slot = byte;
-            }
-            bytes = rest;
-            self.have += 1;
-            if self.have == HEAD {
-                self.have = 0;
-                let [high, middle, low, kind, ..] = self.head;
-                self.skip = u32::from_be_bytes([0, high, middle, low]);
-                self.pay(kind, now)?;
-            }
+    /// [`Excess::Frames`].
+    pub fn read(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Excess> {
+        while let Some(frame) = self.received.next(&mut bytes) {
+            self.pay(&frame, now)?;
         }
+        Ok(())
     }
 
-    /// Bytes of answers that were sent.
-    pub fn wrote(&mut self, bytes: usize) {
-        self.answered = self.answered.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    /// Bytes that the client was sent.
+    ///
+    /// # Errors
+    /// [`Excess::Window`].
+    pub fn wrote(&mut self, mut bytes: &[u8]) -> Result<(), Excess> {
+        self.answered =
+            self.answered.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         let due = self.answered / ANSWER_BYTES;
         self.answered %= ANSWER_BYTES;
         self.earn(u32::try_from(due).unwrap_or(u32::MAX));
+        while let Some(frame) = self.sent.next(&mut bytes) {
+            match (frame.kind, frame.length) {
+                (DATA, 1..) | (HEADERS, _) => self.earn(FOR_ANSWER),
+                (RST_STREAM, _) if frame.code == FLOW_CONTROL_ERROR => return Err(Excess::Window),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn earn(&mut self, frames: u32) {
         self.left = self.left.saturating_add(frames).min(MOST);
     }
 
-    fn pay(&mut self, kind: u8, now: Instant) -> Result<(), TooManyFrames> {
-        let cost = match (kind, self.skip) {
+    fn pay(&mut self, frame: &Frame, now: Instant) -> Result<(), Excess> {
+        let cost = match (frame.kind, frame.length) {
             // Requests are limited by the number of streams, and their ends by what resets cost.
             (DATA, 1..) | (HEADERS, _) => return Ok(()),
             (RST_STREAM, _) => RESET_COST,
@@ -95,14 +128,48 @@ impl FrameBudget {
             self.filled = now;
             self.earn(u32::try_from(due).unwrap_or(u32::MAX));
         }
-        self.left = self.left.checked_sub(cost).ok_or(TooManyFrames)?;
+        self.left = self.left.checked_sub(cost).ok_or(Excess::Frames)?;
         Ok(())
+    }
+}
+
+impl Frames {
+    const fn after(skip: u32) -> Self {
+        Self { skip, head: [0; HEAD + CODE], have: 0 }
+    }
+
+    /// The next frame whose head ends in these bytes, which are taken up to there.
+    fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame> {
+        loop {
+            let skipped = bytes.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+            self.skip -= u32::try_from(skipped).unwrap_or(self.skip);
+            *bytes = bytes.get(skipped..).unwrap_or_default();
+            let (&byte, rest) = bytes.split_first()?;
+            *bytes = rest;
+            if let Some(slot) = self.head.get_mut(self.have) {
+                *slot = byte;
+            }
+            self.have += 1;
+            let [high, middle, low, kind, ..] = self.head;
+            let length = u32::from_be_bytes([0, high, middle, low]);
+            // A reset has four bytes; one of another length is a wrong one.
+            let has_code = kind == RST_STREAM && usize::try_from(length) == Ok(CODE);
+            if self.have == if has_code { HEAD + CODE } else { HEAD } {
+                self.have = 0;
+                self.skip = if has_code { 0 } else { length };
+                let [.., a, b, c, d] = self.head;
+                let code = if has_code { [a, b, c, d] } else { [0; CODE] };
+                return Some(Frame { kind, length, code });
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -156,9 +223,80 @@ mod tests {
         };
         assert!(can_send(&mut budget, 1000, 0));
         assert!(can_send(&mut budget, 100, 2));
-        budget.wrote(64 * 1024);
-        assert!(can_send(&mut budget, 32, 2));
+        // A frame of DATA, and what one and another window update are for.
+        assert_eq!(budget.wrote(&frame(DATA, 64 * 1024)), Ok(()));
+        assert!(can_send(&mut budget, 34, 2));
         assert!(can_send(&mut budget, 1000, 3600));
         assert!(!can_send(&mut budget, 1, 3600));
+    }
+
+    /// An event stream of short events, or a client that pings after each: what comes for an answer's frames is no flood.
+    #[test]
+    fn short_frames_of_an_answer_have_their_window_updates() {
+        const WINDOW_UPDATE: u8 = 8;
+        let now = Instant::now();
+        let mut budget = begun(now);
+        for _ in 0..10_000 {
+            assert_eq!(budget.wrote(&frame(DATA, 20)), Ok(()));
+            for _ in 0..2 {
+                assert_eq!(budget.read(&frame(WINDOW_UPDATE, 4), now), Ok(()));
+            }
+        }
+        // Acknowledgements pay for nothing.
+        for _ in 0..1000 {
+            assert_eq!(budget.wrote(&frame(PING, 8)), Ok(()));
+        }
+        assert!((0..=MOST).any(|_| budget.read(&frame(PING, 8), now).is_err()));
+    }
+
+    /// RFC 9113 section 6.9.1.
+    #[test]
+    fn a_window_that_was_not_kept_is_the_end() {
+        let reset = |code: u8| {
+            let mut bytes = frame(SETTINGS, 6);
+            bytes.extend(frame(RST_STREAM, 4));
+            *bytes.last_mut().unwrap() = code;
+            bytes
+        };
+        for (code, expected) in [(0, Ok(())), (8, Ok(())), (3, Err(Excess::Window))] {
+            for part in [1, 3, 100] {
+                let mut budget = FrameBudget::new(Instant::now());
+                let bytes = reset(code);
+                let wrote = bytes.chunks(part).try_for_each(|part| budget.wrote(part));
+                assert_eq!(wrote, expected, "{code} in parts of {part}");
+            }
+        }
+    }
+
+    fn in_parts<'a>(mut bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
+        let mut parts = Vec::new();
+        for size in sizes.iter().cycle() {
+            if bytes.is_empty() {
+                break;
+            }
+            let (part, rest) = bytes.split_at(bytes.len().min(*size));
+            parts.push(part);
+            bytes = rest;
+        }
+        parts
+    }
+
+    proptest! {
+        #[test]
+        fn any_parts_are_read_alike(
+            bytes in prop::collection::vec(prop_oneof![0_u8..10, any::<u8>()], 0..2000),
+            cuts in prop::collection::vec(1_usize..40, 1..20),
+        ) {
+            let now = Instant::now();
+            let (mut whole, mut parts) = (FrameBudget::new(now), FrameBudget::new(now));
+            let read = whole.read(&bytes, now);
+            let wrote = whole.wrote(&bytes);
+            let pieces = || in_parts(&bytes, &cuts).into_iter();
+            prop_assert_eq!(pieces().try_for_each(|part| parts.read(part, now)), read);
+            prop_assert_eq!(pieces().try_for_each(|part| parts.wrote(part)), wrote);
+            if read.is_ok() && wrote.is_ok() {
+                prop_assert_eq!(whole, parts);
+            }
+        }
     }
 }

@@ -18,7 +18,7 @@ const TIME: Duration = Duration::from_secs(2);
 /// The most bytes that are thrown away.
 const BYTES: u64 = 256 * 1024;
 /// The most connections at a time.
-pub(super) const CONNECTIONS: usize = 512;
+pub(in crate::proxy) const CONNECTIONS: usize = 512;
 
 /// Lets the client read its answer.
 pub(super) async fn linger(mut stream: BufWriter<Stream>, places: &Semaphore) {

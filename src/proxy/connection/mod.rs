@@ -33,6 +33,7 @@ use pingora::time::fast_timeout::fast_timeout;
 use tokio::sync::{Semaphore, watch};
 
 pub(super) use self::client::{ClientStream, Follows, Orders};
+pub(super) use self::linger::CONNECTIONS as LINGERING;
 use self::linger::linger;
 use super::observe::Observer;
 use crate::telemetry::ConnectionFailure;
@@ -60,8 +61,8 @@ pub(super) struct Connections<A> {
     pub(super) head_timeout: Duration,
     /// See `listen.max_head_bytes`.
     pub(super) max_head_bytes: usize,
-    /// Those that linger.
-    pub(super) lingering: Semaphore,
+    /// Places for those that linger.
+    pub(super) lingering: Arc<Semaphore>,
     /// Those of HTTP/1 that are open.
     pub(super) open: watch::Sender<usize>,
 }
@@ -74,19 +75,6 @@ pub(super) struct Requests<A> {
     /// A kept connection may be idle for this long before the next head begins.
     pub(super) keepalive_timeout: Duration,
     pub(super) observer: Observer,
-}
-
-impl<A> Connections<A> {
-    pub(super) fn new(
-        app: A,
-        observer: Observer,
-        head_timeout: Duration,
-        max_head_bytes: usize,
-        open: watch::Sender<usize>,
-    ) -> Self {
-        let lingering = Semaphore::new(linger::CONNECTIONS);
-        Self { app: Arc::new(app), observer, head_timeout, max_head_bytes, lingering, open }
-    }
 }
 
 #[async_trait]

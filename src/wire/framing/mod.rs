@@ -113,6 +113,27 @@ impl FramingProblem {
         }
     }
 
+    /// Does it leave unclear where the request ends, and the next begins?
+    pub const fn is_of_length(self) -> bool {
+        match self {
+            Self::HeadTooLarge
+            | Self::TooManyHeaders
+            | Self::BadRequestLine
+            | Self::BareLineEnd
+            | Self::BadHeaderLine
+            | Self::LengthAndChunked
+            | Self::BadLength
+            | Self::BadTransferEncoding => true,
+            Self::TargetTooLong
+            | Self::NoHost
+            | Self::RepeatedHost
+            | Self::RepeatedHeader
+            | Self::BadExpectation
+            | Self::Method
+            | Self::Fragment => false,
+        }
+    }
+
     /// What the client learns.
     pub const fn refusal(self) -> Refusal {
         match self {
@@ -135,7 +156,8 @@ impl FramingProblem {
 /// Checks the bytes of an HTTP/1 head, from the request line to the empty line.
 ///
 /// # Errors
-/// The first problem found.
+/// The first problem that leaves it unclear where the body ends ([`FramingProblem::is_of_length`]); if there is none, the
+/// first problem. So a request that is refused for anything else is one behind which the next can be found.
 pub fn check_head(
     head: &[u8],
     limits: &HeadLimits,
@@ -152,7 +174,7 @@ pub fn check_head(
             line => break line,
         }
     };
-    let http_1_0 = check_request_line(request_line, limits, methods)?;
+    let (http_1_0, mut problem) = check_request_line(request_line, limits, methods)?;
     let mut seen = Seen::default();
     for line in lines {
         let line = line?;
@@ -163,16 +185,19 @@ pub fn check_head(
         if seen.headers > limits.headers {
             return Err(FramingProblem::TooManyHeaders);
         }
-        let (name, value) = split_header(line)?;
-        seen.note(name, value)?;
+        match split_header(line).and_then(|(name, value)| seen.note(name, value)) {
+            Err(found) if found.is_of_length() => return Err(found),
+            Err(found) => problem = problem.or(Some(found)),
+            Ok(()) => {}
+        }
     }
     if http_1_0 && seen.chunked {
         return Err(FramingProblem::BadTransferEncoding);
     }
     if !seen.host {
-        return Err(FramingProblem::NoHost);
+        problem = problem.or(Some(FramingProblem::NoHost));
     }
-    Ok(())
+    problem.map_or(Ok(()), Err)
 }
 
 /// Checks the method and fields of an HTTP/2 request, whose frames leave no doubt about lengths.
@@ -278,20 +303,17 @@ fn line_without_end(line: &[u8]) -> Result<&[u8], FramingProblem> {
     if line.contains(&b'\r') { Err(FramingProblem::BareLineEnd) } else { Ok(line) }
 }
 
-/// Checks `method SP target SP HTTP/1.x`; says whether it is HTTP/1.0.
+/// Checks `method SP target SP HTTP/1.x`; says whether it is HTTP/1.0, and what is wrong with method or target.
 fn check_request_line(
     line: &[u8],
     limits: &HeadLimits,
     methods: &Methods,
-) -> Result<bool, FramingProblem> {
+) -> Result<(bool, Option<FramingProblem>), FramingProblem> {
     let mut parts = line.splitn(3, |byte| *byte == b' ');
     let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next())
     else {
         return Err(FramingProblem::BadRequestLine);
     };
-    if target.len() > limits.target_bytes {
-        return Err(FramingProblem::TargetTooLong);
-    }
     let http_1_0 = match version {
         b"HTTP/1.1" => false,
         b"HTTP/1.0" => true,
@@ -300,10 +322,16 @@ fn check_request_line(
     if method.is_empty() || target.is_empty() {
         return Err(FramingProblem::BadRequestLine);
     }
-    if target.contains(&b'#') {
-        return Err(FramingProblem::Fragment);
-    }
-    if methods.contains(method) { Ok(http_1_0) } else { Err(FramingProblem::Method) }
+    let problem = if target.len() > limits.target_bytes {
+        Some(FramingProblem::TargetTooLong)
+    } else if target.contains(&b'#') {
+        Some(FramingProblem::Fragment)
+    } else if methods.contains(method) {
+        None
+    } else {
+        Some(FramingProblem::Method)
+    };
+    Ok((http_1_0, problem))
 }
 
 /// Name and value without white space around it.

@@ -73,6 +73,30 @@ fn what_two_servers_could_frame_differently_is_refused() {
     );
 }
 
+/// Whatever else is wrong, and wherever it stands: only a request whose end is known leaves a next one to be read.
+#[test]
+fn an_unclear_length_is_told_of_before_anything_else() {
+    use FramingProblem::*;
+    for other in ["X: y", "Host: b", "Origin: a\r\nOrigin: b", "Expect: x"] {
+        for (lines, problem) in [
+            ("Content-Length: 5\r\nTransfer-Encoding: chunked", LengthAndChunked),
+            ("Content-Length: 5, 5", BadLength),
+            ("Transfer-Encoding: gzip, chunked", BadTransferEncoding),
+            ("Content-Length : 5", BadHeaderLine),
+        ] {
+            for line in ["POST / HTTP/1.1", "ODD / HTTP/1.1", "POST /#a HTTP/1.1"] {
+                for fields in [format!("{other}\r\n{lines}"), format!("{lines}\r\n{other}")] {
+                    let head = format!("{line}\r\nHost: a\r\n{fields}\r\n\r\n");
+                    assert_eq!(check(&head), Err(problem), "{head}");
+                    assert!(problem.is_of_length());
+                }
+            }
+        }
+    }
+    // Otherwise the first problem is the one.
+    assert_eq!(check("ODD /#a HTTP/1.1\r\nExpect: x\r\n\r\n"), Err(Fragment));
+}
+
 #[test]
 fn fields_that_may_occur_once_do() {
     use FramingProblem::*;

@@ -273,7 +273,10 @@ impl ClientStream {
                 // Half a head is nothing; the framework would log it as an error.
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.fill(cx))?;
+            if ready!(self.fill(cx)).is_err() {
+                // As many clients end a connection without a request: a reset, or TLS without its last word.
+                self.ended = true;
+            }
         }
     }
 
@@ -402,8 +405,11 @@ impl AsyncWrite for ClientStream {
     ) -> Poll<io::Result<usize>> {
         let Some(inner) = &mut self.inner else { return Poll::Ready(Err(gone())) };
         let written = ready!(Pin::new(inner).poll_write(cx, buf))?;
-        if let Reading::Frames(budget) = &mut self.reading {
-            budget.wrote(written);
+        if let Reading::Frames(budget) = &mut self.reading
+            && budget.wrote(buf.get(..written).unwrap_or_default()).is_err()
+        {
+            // The end of what is read is the end of the connection, after what is to be written.
+            self.orders.broken();
         }
         Poll::Ready(Ok(written))
     }
