@@ -61,6 +61,7 @@ impl Auth {
             kept: Arc::clone(&self.kept),
             mints: Arc::clone(&self.mints),
             memory: Memory::new(FEW)?,
+            under_way: super::under_way::RequestsUnderWay::default(),
         })
     }
 

@@ -27,6 +27,7 @@ mod sign_in;
 mod take_over;
 #[cfg(test)]
 pub(crate) mod testkit;
+mod under_way;
 mod upgrade;
 
 use std::net::IpAddr;
@@ -34,9 +35,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use aside::RefreshLook;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 pub use recheck::Watched;
 pub use take_over::{By, Holds, NotTakenOver};
+pub use under_way::UnderWay;
 
 use self::cookies::CookieNames;
 use self::issuer::{IssuerKeyError, Issuers, Mints};
@@ -45,7 +47,8 @@ use self::keys::{KeyError, KeyRing};
 use self::lockout::Lockout;
 use self::memory::{Memory, Remembered};
 use self::refresh_token::RefreshKey;
-use crate::caller::Proof;
+use self::under_way::RequestsUnderWay;
+use crate::caller::{Proof, SessionId};
 use crate::clock::Timestamp;
 use crate::config::{Credentials, IssuerSettings, Login, SessionSettings, Tokens};
 use crate::directory::database::Databases;
@@ -71,6 +74,7 @@ pub struct Auth {
     mints: Arc<Mints>,
     kept: Arc<KeptCookies>,
     memory: Memory,
+    under_way: RequestsUnderWay,
 }
 
 /// What [`Auth`] is made of.
@@ -211,6 +215,7 @@ impl Auth {
             lockout: Lockout::new(&parts.login),
             memory: Memory::new(memory::CREDENTIALS)?,
             kept: parts.kept,
+            under_way: RequestsUnderWay::default(),
         })
     }
 
@@ -301,6 +306,12 @@ impl Auth {
             refresh::ended(session, why, happened);
         }
         Ok(sessions.len())
+    }
+
+    /// A request of this session goes to an upstream now, which has it until the answer lives no more. None: it can change
+    /// nothing.
+    pub fn goes(&self, session: &SessionId, method: &Method, at: Timestamp) -> Option<UnderWay> {
+        self.under_way.begin(session, method, at)
     }
 
     /// Whether a token says of itself that it is one of ours, good or not. For keeping it from upstreams; proves nothing.

@@ -2,7 +2,7 @@
 //!
 //! Directories do not call: an operator disables a user or takes a group away in Django's admin, and the gateway learns
 //! it here, at most `directory.recheck` later. Another password, an inactive or a missing user ends sessions, as Django
-//! ends its own (but see `auth::upgrade`); another name or group is put into the session and seen by the next request. A directory that cannot be
+//! ends its own (but see `auth::upgrade`, and `auth::under_way` for whoever changes their own); another name or group is put into the session and seen by the next request. A directory that cannot be
 //! asked changes nothing: sessions outlive it. One that checks passwords itself cannot be asked about anybody, so its
 //! users stay as they were when they signed in.
 
@@ -17,7 +17,7 @@ use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::directory::{Account, Directory};
 use crate::event::{EndReason, What};
-use crate::store::{Session, Which};
+use crate::store::{Session, SessionBy, Which};
 
 /// A directory, and how often it is asked again.
 pub struct Watched {
@@ -52,6 +52,7 @@ impl Watched {
 impl Auth {
     /// One round; call it every second or so. Asks each directory that is due about each user once.
     pub async fn recheck(&self, now: Timestamp, happened: &mut Vec<What>) {
+        self.recheck_held(now, happened).await;
         let mut due: Vec<&Watched> =
             self.directories.iter().filter(|watched| watched.is_due(now)).collect();
         due.retain(|watched| !watched.directory.checks_passwords());
@@ -105,6 +106,22 @@ impl Auth {
         }
     }
 
+    /// Whose end was held until an answer of the service's: each is compared once more.
+    async fn recheck_held(&self, now: Timestamp, happened: &mut Vec<What>) {
+        for held in self.under_way.due(now) {
+            let name = &*held.user.directory;
+            let watched = self.directories.iter().find(|one| one.directory.name() == name);
+            let session = self.sessions.find(SessionBy::Id(&held.session), now).await;
+            let (Some(watched), Ok(Some(session))) = (watched, session) else { continue };
+            // A directory that cannot be asked says it in its own turn, which comes.
+            if let Ok(Some(account)) = watched.directory.by_id(&held.user).await
+                && !watched.upgrades.is_of(&account, session.password_mark)
+            {
+                self.end_by_password(&session, now, happened).await;
+            }
+        }
+    }
+
     async fn compare(
         &self,
         watched: &Watched,
@@ -115,12 +132,18 @@ impl Auth {
     ) {
         for session in sessions {
             if !watched.upgrades.is_of(account, session.password_mark) {
-                self.issuers.ends_by_password(&session.id);
-                self.end_changed(Which::Session(session.id.clone()), now, happened).await;
+                if !self.under_way.hold(&session.id, &account.identity.key, now) {
+                    self.end_by_password(session, now, happened).await;
+                }
             } else if **session.identity.load() != *account.identity {
                 session.identity.store(Arc::clone(&account.identity));
             }
         }
+    }
+
+    async fn end_by_password(&self, session: &Session, now: Timestamp, happened: &mut Vec<What>) {
+        self.issuers.ends_by_password(&session.id);
+        self.end_changed(Which::Session(session.id.clone()), now, happened).await;
     }
 
     /// What a store that failed could not end, the directory's next turn will.

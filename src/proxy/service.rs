@@ -195,11 +195,16 @@ impl ProxyHttp for Service {
                 ctx.own_share += begun.elapsed();
                 return Ok(());
             }
+            // What an interim answer sets is followed by nobody, and some clients would keep it (RFC 6265 section 3).
+            let is_interim = response.status.is_informational() && !is_upgrade(response.status);
+            if is_interim {
+                response.remove_header(&SET_COOKIE);
+            }
             let caller = forwarding.permit.caller();
             let given = &forwarding.given;
             // Before the client hears of it: its next request may follow at once.
             let (status, headers) = (response.status, &response.headers);
-            let counts = !status.is_informational() || is_upgrade(status);
+            let counts = !is_interim;
             if counts && headers.contains_key(SET_COOKIE) {
                 let names: Vec<&str> = given.cookies.iter().map(|cookie| &*cookie.name).collect();
                 let answer = Answer {
@@ -222,6 +227,9 @@ impl ProxyHttp for Service {
                     }
                     Answered::Ended => ended = true,
                 }
+            }
+            if counts {
+                forwarding.under_way = None;
             }
             if let Some(watched) = forwarding.watched.as_mut().filter(|_| counts) {
                 ended |= self.saw(watched, &followed, response, ctx.at, &mut ctx.happened);
@@ -469,6 +477,11 @@ impl Service {
             }
         }
         let websocket_timeout = settings.websocket_timeout;
+        let session_id = permit.caller().known().and_then(|known| known.session.as_ref());
+        let under_way = session_id
+            .zip(ctx.arrival.as_ref())
+            .filter(|_| !unchanged)
+            .and_then(|(id, arrival)| self.auth.goes(id, &arrival.method, ctx.at));
         ctx.stage = Stage::Permitted(Box::new(Forwarding {
             permit,
             given,
@@ -480,6 +493,7 @@ impl Service {
             answer: None,
             upstream_time: None,
             watched,
+            under_way,
         }));
         if ctx.passes_websocket() {
             // A WebSocket may be silent for long; without this it would be cut like a stalled request.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::bound::BoundConnection;
 use super::upstream::Pool;
+use crate::auth::UnderWay;
 use crate::auth::observe::Trying;
 use crate::clock::Timestamp;
 use crate::config::Observed;
@@ -43,6 +44,8 @@ pub(super) struct Forwarding {
     pub(super) asked: Option<Instant>,
     /// A request that is watched (`[[sign_in.observe]]`): what it does, and a sign-in that is not settled.
     pub(super) watched: Option<Watched>,
+    /// Until the head of its answer was seen: it may be changing its caller's password.
+    pub(super) under_way: Option<UnderWay>,
     /// What the service answered, on a shadowed route.
     pub(super) answer: Option<Answer>,
     /// When the head of the answer arrived, counted from `asked`.

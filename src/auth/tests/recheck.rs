@@ -7,7 +7,7 @@ use crate::auth::testkit::{Kit, NOW, cheap, hashed};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::directory::Account;
 use crate::event::{EndReason, What};
-use crate::store::{NewSession, Sessions};
+use crate::store::{NewSession, SessionBy, Sessions};
 
 /// What a round did after the directory has changed: the events, and whether the session lives.
 async fn after(change: impl FnOnce(&mut Vec<Account>)) -> (Kit, Vec<What>, bool) {
@@ -138,4 +138,39 @@ async fn users_of_a_directory_that_was_taken_away_are_signed_out() {
     kit.auth.recheck(NOW, &mut happened).await;
     assert!(is_an_end(&happened));
     assert!(kept.is_live(NOW) && !removed.is_live(NOW));
+}
+
+#[tokio::test]
+async fn the_session_whose_request_changes_the_password_waits_for_the_answer() {
+    let later = |secs| NOW.plus(Duration::from_secs(secs));
+    for (case, lives_at_last) in [("proved", true), ("not proved", false), ("no answer", false)] {
+        let kit = Kit::new();
+        let (session, other) = (kit.signed_in().await.session, kit.signed_in().await.session);
+        let id = &session.id;
+        let under_way = kit.auth.goes(id, &http::Method::POST, NOW).unwrap();
+        kit.directory.accounts.lock()[0].password = cheap("new");
+        let mark = kit.directory.accounts.lock()[0].password_mark();
+        let mut happened = Vec::new();
+        kit.auth.recheck(NOW, &mut happened).await;
+        assert!(is_an_end(&happened) && !other.is_live(NOW), "{case}: others end at once");
+        kit.auth.recheck(later(1), &mut happened).await;
+        assert!(session.is_live(NOW), "{case}");
+        let mut kept = Some(under_way);
+        match case {
+            "proved" => {
+                kit.auth.password_proved(id, mark, later(2)).await;
+                kept = None;
+            }
+            "not proved" => kept = None,
+            _ => {}
+        }
+        let at = if kept.is_some() { later(10) } else { later(2) };
+        kit.auth.recheck(at, &mut happened).await;
+        let found = kit.store.find(SessionBy::Id(id), at).await.unwrap();
+        assert_eq!(found.is_some(), lives_at_last, "{case}");
+        // The directory's own next turn says the same.
+        kit.auth.recheck(later(61), &mut happened).await;
+        let found = kit.store.find(SessionBy::Id(id), later(61)).await.unwrap();
+        assert_eq!(found.is_some(), lives_at_last, "{case}");
+    }
 }

@@ -232,7 +232,7 @@ impl IdentityForms {
         Ok(given)
     }
 
-    /// Finds the service's sessions in which nobody is signed in. What an issuer reads is judged by the gate.
+    /// Finds the service's sessions in which nobody is signed in. What an issuer reads here is judged by the gate.
     async fn let_pass(
         &self,
         route: &Route,
@@ -244,7 +244,12 @@ impl IdentityForms {
         for form in forms {
             let Made::DjangoSession(form) = &form.made else { continue };
             let name = form.cookie();
-            let is_read = self.issued.iter().flatten().any(|issued| issued.cookie == name);
+            // One that the route leaves to its service is judged by nobody else.
+            let looks_at = |index: usize| route.credentials.issuer(index);
+            let mut issued = self.issued.iter().enumerate();
+            let is_read = issued.any(|(index, issued)| {
+                looks_at(index) && issued.as_ref().is_some_and(|issued| issued.cookie == name)
+            });
             if is_read || given.cookies.iter().any(|cookie| cookie.name == name) {
                 continue;
             }

@@ -172,6 +172,7 @@ impl Explainer {
             server: None,
             asked: None,
             upstream_time: None,
+            under_way: None,
             answer: None,
             watched: None,
         };

@@ -98,6 +98,16 @@ def password(request, value):
     return told(request)
 
 
+@csrf_exempt
+def late_password(request, value):
+    """The same by a service that has more to do between the new password and its answer."""
+    request.user.set_password(value)
+    request.user.save()
+    wait_at(request)
+    update_session_auth_hash(request, request.user)
+    return told(request)
+
+
 def reset_link(request, name):
     user = get_user_model().objects.get(username=name)
     uid = urlsafe_base64_encode(force_bytes(user.pk))

@@ -12,6 +12,7 @@ in_sessions = [
     path("late-become/<str:name>", sessions.late_become),
     path("rotate", sessions.rotate),
     path("password/<str:value>", sessions.password),
+    path("late-password/<str:value>", sessions.late_password),
 ]
 
 urlpatterns = [

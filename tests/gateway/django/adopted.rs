@@ -15,28 +15,28 @@ fn gateway(django: &Django, identity: &str) -> Gateway {
     setup(django, identity, ISSUER).start()
 }
 
-fn tell(client: &Client, session: &str) -> Request {
+pub(super) fn tell(client: &Client, session: &str) -> Request {
     client.get("/session/tell").cookie("sessionid", session)
 }
 
 /// Asks one of the views that change the session, with these cookies; what it answered.
-fn does(client: &Client, what: &str, cookies: &str) -> Response {
+pub(super) fn does(client: &Client, what: &str, cookies: &str) -> Response {
     let response = client.get(&format!("/public/session/{what}")).header("Cookie", cookies).send();
     assert_eq!(response.status, 200, "{what}: {}", response.text());
     response
 }
 
-fn session_of(response: &Response) -> String {
+pub(super) fn session_of(response: &Response) -> String {
     response.set_cookie("sessionid").unwrap_or_else(|| panic!("no cookie: {:?}", response.headers))
 }
 
 /// A sign-in at the service, without a password.
-fn become_(client: &Client, name: &str, cookies: &str) -> String {
+pub(super) fn become_(client: &Client, name: &str, cookies: &str) -> String {
     session_of(&does(client, &format!("become/{name}"), cookies))
 }
 
 /// The live sessions, as the operator sees them: id, user and issuer.
-fn listed(gateway: &Gateway) -> Vec<(String, String, Value)> {
+pub(super) fn listed(gateway: &Gateway) -> Vec<(String, String, Value)> {
     let all = gateway.operator("GET", "/sessions").send().json();
     let text = |one: &Value, name: &str| one[name].as_str().unwrap().to_owned();
     all["sessions"]
@@ -48,26 +48,26 @@ fn listed(gateway: &Gateway) -> Vec<(String, String, Value)> {
 }
 
 /// The operator ends one.
-fn end(gateway: &Gateway, session: &str) {
+pub(super) fn end(gateway: &Gateway, session: &str) {
     let body = serde_json::json!({"session": session});
     let answer = gateway.operator("POST", "/sessions/end").json(&body).send();
     assert_eq!(answer.json()["ended"], 1, "{}", answer.text());
 }
 
 /// Every user has been looked up again since now.
-fn rechecked(gateway: &Gateway) {
+pub(super) fn rechecked(gateway: &Gateway) {
     let metric = "doorwarden_directory_duration_seconds_count{directory=\"django\"}";
     let before = gateway.metric(metric).unwrap();
     eventually("another round", || (gateway.metric(metric).unwrap() >= before + 4.0).then_some(()));
 }
 
-fn ended(gateway: &Gateway, session: &str, reason: &str) {
+pub(super) fn ended(gateway: &Gateway, session: &str, reason: &str) {
     gateway.logged(&format!("{session} to end with {reason}"), |line| {
         line["event"] == "session_ended" && line["session"] == session && line["reason"] == reason
     });
 }
 
-fn is_over(request: &Request) {
+pub(super) fn is_over(request: &Request) {
     let response = request.send();
     assert_eq!((response.status, response.code().as_str()), (401, "session_ended"));
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod adopted;
+mod adopted_ways;
 mod alias_jwt;
 mod alias_session;
 mod blacklist;

@@ -23,6 +23,9 @@ pub(super) struct Facts {
     pub(super) backends: Vec<String>,
     pub(super) sessions: Option<Sessions>,
     pub(super) rest_framework: Option<RestFramework>,
+    /// Does the installed PyJWT take a `sub` and a `jti` that are numbers?
+    #[serde(default)]
+    pub(super) numeric_ids: bool,
     pub(super) simplejwt: Option<SimpleJwt>,
     pub(super) authtoken_table: String,
     pub(super) remote_user: Vec<RemoteUser>,

@@ -62,6 +62,9 @@ impl Planner<'_> {
         if jwt.leeway > 0 {
             toml.duration("leeway", jwt.leeway.min(300), "SIMPLE_JWT[\"LEEWAY\"]");
         }
+        if self.facts.numeric_ids {
+            toml.flag("numeric_ids", true, "the installed PyJWT takes them");
+        }
         if jwt.check_revoke_token {
             toml.flag("check_revoke_token", true, "SIMPLE_JWT[\"CHECK_REVOKE_TOKEN\"]");
         }
@@ -71,16 +74,13 @@ impl Planner<'_> {
                 true,
                 "TokenRefreshView: its tokens become sessions",
             );
-            if self.asks_blacklist() {
-                self.toml.flag("blacklist", true, "rest_framework_simplejwt.token_blacklist");
-            }
         } else if self.choices.custom_tokens {
             let mut hint = Toml::default();
             hint.flag("take_over_refresh", true, "with an alias for its refresh tokens");
-            if jwt.blacklist {
-                hint.flag("blacklist", true, "rest_framework_simplejwt.token_blacklist");
-            }
             self.toml.commented(&hint);
+        }
+        if self.asks_blacklist() {
+            self.toml.flag("blacklist", true, "rest_framework_simplejwt.token_blacklist");
         }
         self.report.add(
             Mark::Fine,
@@ -180,9 +180,10 @@ impl Planner<'_> {
         );
     }
 
-    /// Is a token that is taken over looked for among those that were taken back?
+    /// Are tokens looked for among those that the service took back? Access and sliding tokens can be there, too.
     pub(super) fn asks_blacklist(&self) -> bool {
-        self.facts.simplejwt.as_ref().is_some_and(|jwt| jwt.blacklist) && self.refreshes()
+        self.choices.simplejwt.is_some()
+            && self.facts.simplejwt.as_ref().is_some_and(|jwt| jwt.blacklist)
     }
 
     /// Does the gateway answer where refresh tokens are presented?

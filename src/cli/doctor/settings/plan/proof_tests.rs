@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::tests::{endpoint, planned, project, says, with, written};
+use super::session_tests::on_server;
+use super::tests::{endpoint, planned, project, says, with};
 use crate::cli::doctor::finding::Mark;
+use crate::config::SignInMode;
 
 fn class(name: &str, kind: &str, changes: Value) -> Value {
     json!({"name": name, "kind": kind, "header": "", "keyword": "", "changes": changes})
@@ -37,9 +39,10 @@ fn one_obstacle_leaves_the_sign_in_to_the_service() {
         ("/proof/hashes", json!({"shop_sha3": 7}), Mark::Note, "7 passwords are kept as shop_sha3"),
         ("/proof", Value::Null, Mark::Failure, "could not be asked"),
     ] {
-        let (plan, said) = written(with(pointer, value));
+        let (plan, config, said) = planned(with(pointer, value));
         says(&said, mark, words);
         assert!(plan.toml.contains("[sign_in]\nmode = \"follow\""), "{}", plan.toml);
+        assert_eq!(config.sign_in.mode, SignInMode::Follow);
         // Nothing of the gateway's own stands for what the service gives.
         for absent in [
             "[[paths.alias]]",
@@ -78,7 +81,8 @@ fn the_services_own_sign_ins_are_observed() {
         {"path": "/old/in/", "exact": true, "kind": "login", "hidden": true, "view": "shop.views.In", "custom": false},
         {"path": "/all/", "exact": false, "rest": true, "kind": "login", "view": "shop.views.In", "custom": false},
     ]);
-    let (plan, _) = written(project);
+    let (plan, config, _) = planned(project);
+    assert_eq!(config.sign_in.observe.len(), 8);
     assert!(plan.toml.contains("login_path = \"/accounts/login/\""), "{}", plan.toml);
     let observed: Vec<String> =
         plan.toml.split("[[sign_in.observe]]").skip(1).map(value_of).collect();
@@ -121,13 +125,11 @@ fn value_of(block: &str) -> String {
 
 #[test]
 fn what_a_manager_adds_and_who_has_a_second_factor_is_written() {
-    let mut project = with(
-        "/proof/conditions",
-        json!([
-            {"column": "deleted_at", "is": "null"}, {"column": "is_banned", "equals": false},
-            {"column": "state", "equals": "good \"one\""}, {"column": "level", "equals": 3},
-        ]),
-    );
+    let mut project = on_server("postgres");
+    project["proof"]["conditions"] = json!([
+        {"column": "deleted_at", "is": "null"}, {"column": "is_banned", "equals": false},
+        {"column": "state", "equals": "good \"one\""}, {"column": "level", "equals": 3},
+    ]);
     project["proof"]["username_case"] = json!("fold");
     project["proof"]["schema"] = json!("app");
     project["proof"]["tables"] = json!({"auth_user": ["app", "people"]});
@@ -142,7 +144,7 @@ fn what_a_manager_adds_and_who_has_a_second_factor_is_written() {
         factor("mfa_user_keys", "username", true, &json!([])),
         factor("own_fido", "id", false, &json!([])),
     ]);
-    let (plan, said) = written(project);
+    let (plan, _, said) = planned(project);
     for words in [
         "user_table = \"people\"",
         "schema = \"app\"",

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::tests::{planned, project, route, says, uncommented, with};
 use crate::cli::doctor::finding::Mark;
-use crate::config::{Config, Database, DjangoSession, FormEngine, FormKind, OwnPath};
+use crate::config::{Config, Database, DjangoSession, FormEngine, FormKind, IssuerKind, OwnPath};
 
 fn form(config: &Config) -> &DjangoSession {
     let index = route(config, "/admin/").identity.cookie[0];
@@ -12,7 +12,7 @@ fn form(config: &Config) -> &DjangoSession {
     form
 }
 
-fn on_server(kind: &str) -> Value {
+pub(super) fn on_server(kind: &str) -> Value {
     let mut project = project();
     let database = &mut project["databases"][0];
     for (name, value) in
@@ -112,6 +112,9 @@ fn tokens_of_the_projects_own_are_told_of_extra_and_claims() {
     project["simplejwt"]["blacklist"] = json!(true);
     let (plan, config, said) = planned(project);
     says(&said, Mark::Warning, "obtaining and refreshing is left to the service");
+    // What the service took back is taken back, although no refresh token comes here.
+    let IssuerKind::SimpleJwt(jwt) = &config.issuers[0].kind else { panic!("{}", plan.toml) };
+    assert!(jwt.blacklist.is_some() && !jwt.take_over_refresh, "{}", plan.toml);
     let at = |config: &Config, path: &str| config.paths.iter().any(|entry| entry.path == path);
     assert!(!at(&config, "/api/token/"), "{}", plan.toml);
     assert!(plan.toml.contains("#extra = ") && plan.toml.contains("#claims = "), "{}", plan.toml);

@@ -51,7 +51,7 @@ pub(super) fn project() -> Value {
             "user_id_claim": "user_id", "token_type_claim": "token_type", "jti_claim": "jti", "token_types": ["access"],
             "check_revoke_token": false, "revoke_claim": "hash_password", "custom_obtain": false, "blacklist": false,
         },
-        "authtoken_table": "", "remote_user": [],
+        "numeric_ids": false, "authtoken_table": "", "remote_user": [],
         "urls": {
             "endpoints": [
                 endpoint("/api/token/", "simplejwt-obtain"),
@@ -226,6 +226,11 @@ fn tokens_behave_as_the_settings_say() {
     says(&said, Mark::Note, "ACCESS_TOKEN_LIFETIME");
     let names: Vec<&str> = plan.files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["simplejwt-signing-key", "django-secret-key"]);
+    for takes in [false, true] {
+        let (_, config, _) = planned(with("/numeric_ids", json!(takes)));
+        let IssuerKind::SimpleJwt(jwt) = &config.issuers[0].kind else { panic!() };
+        assert_eq!(jwt.signature.numeric_ids, takes, "as the installed PyJWT does");
+    }
 }
 
 #[test]

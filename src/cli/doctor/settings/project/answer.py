@@ -32,6 +32,7 @@ def main(path, own_paths):
         "sessions": session,
         "rest_framework": attempt("REST_FRAMEWORK", rest_framework),
         "simplejwt": attempt("SIMPLE_JWT", simplejwt) if apps.is_installed("rest_framework") else None,
+        "numeric_ids": attempt("PyJWT", takes_numeric_ids, False),
         "authtoken_table": table_of("authtoken", "Token"),
         "remote_user": attempt("MIDDLEWARE", remote_user_middleware, []),
         "urls": urls,
