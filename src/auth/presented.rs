@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::Auth;
 use super::issuer::{Issued, Shown, Unreadable};
-use crate::caller::{Identity, Known, Proof};
+use crate::caller::{Identity, Known, Proof, UserKey};
 use crate::config::Credentials;
 use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
@@ -86,16 +86,20 @@ impl Auth {
         if is_own {
             return Presented::of(all);
         }
-        for shown in &cookies.issued {
+        let mut bad = None;
+        for (_, shown) in &cookies.issued {
             match self.own_of(shown, arrival, happened).await {
                 Ok(credential) => all.push(credential),
                 // A session in which nobody is signed in.
                 Err((Refusal::NotAuthenticated, _)) => {}
-                Err((refusal, proof)) if all.is_empty() => return Presented::Bad(refusal, proof),
-                Err(_) => {}
+                // Services keep a token in a cookie beside their session, and each ends in its own time.
+                Err(why) => bad = bad.or(Some(why)),
             }
         }
-        Presented::of(all)
+        match bad {
+            Some((refusal, proof)) if all.is_empty() => Presented::Bad(refusal, proof),
+            Some(_) | None => Presented::of(all),
+        }
     }
 
     /// Every cookie that the request brought and that is a session's, each checked, where these are looked at.
@@ -114,7 +118,7 @@ impl Auth {
             let session = self.cookie(value, arrival.client_ip(), arrival.at, happened).await;
             all.push(session.map(|session| Credential::Session(session, Proof::SessionCookie)));
         }
-        for shown in &cookies.issued {
+        for (_, shown) in &cookies.issued {
             match self.own_of(shown, arrival, happened).await {
                 Ok(credential) => all.push(Ok(credential)),
                 Err((Refusal::NotAuthenticated, _)) => {}
@@ -135,26 +139,36 @@ impl Auth {
         Box::pin(self.brought(found, arrival, happened)).await
     }
 
-    /// Are the sessions of services that came as cookies all ones in which nobody is signed in? Such a one is no
-    /// credential and goes on to its service, whoever is calling.
+    /// The names of services' cookies that go on to them: sessions in which nobody is signed in, whoever is calling; such a
+    /// one is no credential. And those that hold, are `caller`'s and of an issuer that `forwards`.
     ///
     /// # Errors
     /// A [`Refusal`] if that cannot be found out now.
-    pub async fn brings_nobodys_sessions(
+    pub async fn passing_cookies(
         &self,
         arrival: &Arrival,
         looks_at: &Credentials,
-    ) -> Result<bool, Refusal> {
+        caller: Option<&UserKey>,
+        forwards: impl Fn(usize) -> bool + Send + Sync,
+    ) -> Result<Vec<String>, Refusal> {
         let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers, looks_at)?;
-        for shown in &cookies.issued {
+        let mut passing = Vec::new();
+        for (name, shown) in &cookies.issued {
             // Whether it is good is nobody's question here.
-            match self.issued(shown, None, arrival.at, &mut Vec::new()).await {
-                Err((Refusal::NotAuthenticated, _)) => {}
+            let passes = match self.issued(shown, None, arrival.at, &mut Vec::new()).await {
+                Err((Refusal::NotAuthenticated, _)) => true,
                 Err((refusal, _)) if refusal.status().is_server_error() => return Err(refusal),
-                Ok(_) | Err(_) => return Ok(false),
+                Err(_) => false,
+                Ok(found) => {
+                    let (key, proof) = found.whose();
+                    Some(&key) == caller && proof.issuer().is_some_and(&forwards)
+                }
+            };
+            if passes {
+                passing.push((*name).to_owned());
             }
         }
-        Ok(true)
+        Ok(passing)
     }
 
     /// Every token that the request brought, each checked, where these are looked at; a cookie is none.

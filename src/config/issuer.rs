@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Database;
+use super::{Config, Database, SignInMode};
 use crate::clock::Timestamp;
 use crate::django::jws;
 use crate::django::simplejwt::TokenType;
@@ -24,6 +24,8 @@ pub struct IssuerSettings {
     pub upstreams: Vec<usize>,
     /// Do identity forms that make another credential make one for whoever comes with its session?
     pub danger_mint: bool,
+    /// Does a good credential go on to the service? None: where the service signs people in (`sign_in.mode`).
+    pub forward: Option<bool>,
     /// None of its credentials is accepted from then on.
     pub accept_until: Option<Timestamp>,
     /// The kind and what only it has.
@@ -101,8 +103,6 @@ pub enum IssuerKind {
         table: String,
         /// How it keeps them.
         version: KnoxVersion,
-        /// Does a good one go on to the service, which puts its end off then?
-        forward: bool,
     },
     /// `kind = "basic"`: a name and a password of the directory's in each request (RFC 7617).
     Basic {
@@ -213,5 +213,24 @@ impl IssuerSettings {
             CredentialPlace::Header { .. } => None,
             CredentialPlace::Cookie(name) => Some(name),
         }
+    }
+
+    /// Is its cookie a token, and no session?
+    pub const fn is_token_in_cookie(&self) -> bool {
+        matches!(self.place, CredentialPlace::Cookie(_))
+            && !matches!(self.kind, IssuerKind::DjangoSession(_))
+    }
+
+    /// The same issuer, whose tokens come in a cookie as well. It is an entry of its own, so that nothing that was found out of
+    /// a token in a header, which a browser never sends unasked, counts for the same token in a cookie.
+    pub(super) fn in_cookie(&self, name: String) -> Self {
+        Self { place: CredentialPlace::Cookie(name), ..self.clone() }
+    }
+}
+
+impl Config {
+    /// Does a good credential of this issuer's go on to its service?
+    pub fn forwards(&self, issuer: &IssuerSettings) -> bool {
+        issuer.forward.unwrap_or(self.sign_in.mode == SignInMode::Follow)
     }
 }

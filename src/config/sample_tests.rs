@@ -100,7 +100,18 @@ fn the_django_block_shows_the_defaults() {
 
 #[test]
 fn the_issuer_blocks_show_the_defaults() {
-    let shown = parse(&everything_on()).issuers;
+    let everything = parse(&everything_on());
+    // A token's cookie is an entry of its own, and there is none by default.
+    let (tokens, cookies): (Vec<_>, Vec<_>) = everything
+        .issuers
+        .iter()
+        .map(|one| IssuerSettings { forward: None, ..one.clone() })
+        .partition(|one| !one.is_token_in_cookie());
+    assert!(cookies.iter().all(|one| one.cookie() == Some("access-token")), "{cookies:?}");
+    let said = everything.issuers.iter().filter_map(|one| one.forward);
+    assert_eq!(said.collect::<Vec<_>>(), [false; 3], "as without the key");
+    assert!(!everything.forwards(&tokens[0]), "by default");
+    let shown = tokens;
     let directory =
         "directory = [{ kind = \"django\", database = \"sqlite:///srv/app/db.sqlite3\" }]";
     let bare = MINIMAL_SAMPLE

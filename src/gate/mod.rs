@@ -23,13 +23,13 @@ use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
 
 use self::permit::Keeps;
-pub use self::permit::{Passage, Permit};
+pub use self::permit::{KeptCookies, Passage, Permit};
 pub use self::route::{Found, RouteTable, methods_of};
 use self::shadow::{Answer, Answers, Opinion};
 use crate::auth::Auth;
 use crate::auth::presented::Presented;
 use crate::caller::{Anonymous, Caller, Known, Proof, UserKey};
-use crate::config::{Access, Config, IssuerKind, OwnPathEntry, Route};
+use crate::config::{Access, Config, IssuerSettings, OwnPathEntry, Route};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::wire::accept;
@@ -46,8 +46,25 @@ pub struct Gate {
     answers: Answers,
     /// By route: does another one, one that is enforced, lead to the same upstream?
     shares_upstream: Vec<bool>,
-    /// By issuer: does a good credential of its go on in `Authorization`?
-    forwards: Vec<bool>,
+    /// By issuer.
+    forwards: Arc<[Forwards]>,
+    /// Can a request bring several cookies of issuers'?
+    has_several_cookies: bool,
+}
+
+/// Whether a good credential of an issuer's goes on to its service.
+struct Forwards {
+    is_on: bool,
+    /// Empty: to all.
+    upstreams: Vec<usize>,
+    is_authorization: bool,
+    is_header: bool,
+}
+
+impl Forwards {
+    fn goes_to(&self, upstream: usize) -> bool {
+        self.is_on && (self.upstreams.is_empty() || self.upstreams.contains(&upstream))
+    }
 }
 
 /// What becomes of a request.
@@ -93,8 +110,20 @@ impl Gate {
             forwards: config
                 .issuers
                 .iter()
-                .map(|issuer| matches!(issuer.kind, IssuerKind::Knox { forward: true, .. }))
+                .map(|issuer| Forwards {
+                    is_on: config.forwards(issuer),
+                    upstreams: issuer.upstreams.clone(),
+                    is_authorization: issuer
+                        .header()
+                        .is_some_and(|name| name.eq_ignore_ascii_case("authorization")),
+                    is_header: issuer.header().is_some(),
+                })
                 .collect(),
+            has_several_cookies: {
+                let mut names = config.issuers.iter().filter_map(IssuerSettings::cookie);
+                let first = names.next();
+                names.any(|name| Some(name) != first)
+            },
         }
     }
 
@@ -107,7 +136,8 @@ impl Gate {
             cors_origins: self.cors_origins.clone(),
             answers: self.answers.clone(),
             shares_upstream: self.shares_upstream.clone(),
-            forwards: self.forwards.clone(),
+            forwards: Arc::clone(&self.forwards),
+            has_several_cookies: self.has_several_cookies,
         }
     }
 
@@ -180,21 +210,82 @@ impl Gate {
             return Denial::of(Refusal::BadTarget, Some(route));
         }
         let presented = self.auth.presented(arrival, &route.credentials, happened).await;
-        let keeps_issued = match &presented {
-            Presented::Nothing => true,
-            Presented::Good(credential) if matches!(credential.proof(), Proof::IssuedCookie(_)) => {
-                false
-            }
-            Presented::Malformed(_) => false,
-            // What came beside it was not looked at.
-            Presented::Good(_) | Presented::Bad(..) => {
-                match self.auth.brings_nobodys_sessions(arrival, &route.credentials).await {
-                    Ok(is_nobodys) => is_nobodys,
-                    Err(refusal) => return Denial::of(refusal, Some(route)),
+        match self.passing_cookies(arrival, &route, &presented).await {
+            Ok(cookies) => self.allowed(arrival, route, presented, cookies),
+            Err(refusal) => Denial::of(refusal, Some(route)),
+        }
+    }
+
+    /// The cookies of services that go on besides the caller's own session.
+    async fn passing_cookies(
+        &self,
+        arrival: &Arrival,
+        route: &Route,
+        presented: &Presented,
+    ) -> Result<KeptCookies, Refusal> {
+        let caller = match presented {
+            Presented::Nothing => return Ok(KeptCookies::All),
+            Presented::Malformed(_) => return Ok(KeptCookies::These(Vec::new())),
+            Presented::Bad(..) => None,
+            Presented::Good(credential) => {
+                let is_cookie = matches!(credential.proof(), Proof::IssuedCookie(_));
+                if is_cookie && !self.has_several_cookies {
+                    return Ok(KeptCookies::These(Vec::new()));
                 }
+                let known = credential.known();
+                self.is_same_site(arrival, &known).then(|| known.identity.key.clone())
             }
         };
-        self.allowed(arrival, route, presented, keeps_issued)
+        // What came beside it was not looked at.
+        let forwards = |issuer| self.goes_on(issuer, route);
+        let looks_at = &route.credentials;
+        self.auth
+            .passing_cookies(arrival, looks_at, caller.as_ref(), forwards)
+            .await
+            .map(KeptCookies::These)
+    }
+
+    fn goes_on(&self, issuer: usize, route: &Route) -> bool {
+        self.forwards.get(issuer).is_some_and(|forwards| forwards.goes_to(route.upstream))
+    }
+
+    /// What goes on in headers where issuers' credentials come.
+    fn keeps(
+        &self,
+        arrival: &Arrival,
+        route: &Route,
+        caller: &Caller,
+        issued_cookies: KeptCookies,
+    ) -> Keeps {
+        // Nothing goes on from where an issuer's tokens come, unless it was found to be good: what was taken back here is still
+        // good behind it. A Bearer that is looked at and nobody's was refused beside a good credential.
+        let is_read = self.auth.reads_authorization(&arrival.headers, &route.credentials)
+            || (route.credentials.bearer() && has_broken_bearer(arrival));
+        let mut keeps = Keeps { authorization: !is_read, headers: Vec::new(), issued_cookies };
+        if let Some(known) = caller.known() {
+            // All that a known caller brought in headers was judged, and is theirs.
+            let looked_at = self.forwards.iter().enumerate().filter(|(_, one)| one.is_header);
+            let looked_at = looked_at.filter(|(issuer, _)| route.credentials.issuer(*issuer));
+            for (issuer, _) in looked_at.clone().filter(|(_, one)| !one.is_authorization) {
+                if self.goes_on(issuer, route) {
+                    keeps.headers.push(issuer);
+                }
+            }
+            let is_its_own = match known.proof {
+                Proof::Issued(issuer) | Proof::Password(issuer) => {
+                    let is_there = |one: &Forwards| one.is_authorization;
+                    self.forwards.get(issuer).is_some_and(is_there) && self.goes_on(issuer, route)
+                }
+                Proof::AccessToken | Proof::SessionCookie | Proof::IssuedCookie(_) => false,
+            };
+            let mut there = looked_at.filter(|(_, one)| one.is_authorization).peekable();
+            let are_all = there.peek().is_some()
+                && there.all(|(_, forwards)| forwards.goes_to(route.upstream));
+            keeps.authorization |= is_its_own || are_all;
+        }
+        keeps.authorization &=
+            arrival.headers.contains_key(AUTHORIZATION) && !has_own_authorization(arrival);
+        keeps
     }
 
     /// Does the route tolerate how its path is spelled, and does every reading of it lead to this route?
@@ -231,7 +322,7 @@ impl Gate {
         arrival: &Arrival,
         route: Arc<Route>,
         presented: Presented,
-        keeps_issued: bool,
+        cookies: KeptCookies,
     ) -> Decision {
         let caller = match (presented, route.access) {
             (Presented::Malformed(refusal), _) => return Denial::of(refusal, Some(route)),
@@ -265,7 +356,8 @@ impl Gate {
                 Presented::Bad(
                     refusal @ Refusal::SessionEnded,
                     Proof::SessionCookie | Proof::IssuedCookie(_),
-                ),
+                )
+                | Presented::Bad(refusal, Proof::IssuedCookie(_)),
                 Access::Optional,
             ) if accept::is_navigation(&arrival.method, &arrival.headers) => {
                 Caller::Anonymous(Anonymous::Ignored(refusal))
@@ -285,22 +377,7 @@ impl Gate {
                 return Denial::of_known(Refusal::GroupRequired, Arc::clone(&route), known);
             }
         }
-        // Nothing goes on from where an issuer's tokens come: what was taken back here is still good behind it. A Bearer that
-        // is looked at and nobody's was refused beside a good credential.
-        let is_read = self.auth.reads_authorization(&arrival.headers, &route.credentials)
-            || (route.credentials.bearer() && has_broken_bearer(arrival));
-        let foreign = arrival.headers.contains_key(AUTHORIZATION)
-            && !is_read
-            && !has_own_authorization(arrival);
-        let is_forwarded = caller.known().is_some_and(|known| match known.proof {
-            Proof::Issued(issuer) => self.forwards.get(issuer) == Some(&true),
-            Proof::AccessToken
-            | Proof::SessionCookie
-            | Proof::IssuedCookie(_)
-            | Proof::Password(_) => false,
-        });
-        let authorization = foreign || (is_forwarded && !has_own_authorization(arrival));
-        let keeps = Keeps { authorization, issued_cookies: keeps_issued };
+        let keeps = self.keeps(arrival, &route, &caller, cookies);
         Decision::Forward(Permit::granted(route, caller, keeps))
     }
 

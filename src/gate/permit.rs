@@ -28,12 +28,23 @@ pub enum Passage {
 }
 
 /// What goes on to an upstream that looks like a credential and was found to be none of ours.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Keeps {
     /// What `Authorization` holds.
     pub(super) authorization: bool,
+    /// The issuers whose credentials go on to their service in a header of their own.
+    pub(super) headers: Vec<usize>,
     /// The cookies in which issuers' credentials come: a session in which nobody is signed in is the service's own affair.
-    pub(super) issued_cookies: bool,
+    pub(super) issued_cookies: KeptCookies,
+}
+
+/// Which cookies in which issuers' credentials come go on, whoever is calling.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KeptCookies {
+    /// All: they were looked at, and hold no credential.
+    All,
+    /// Those with these names.
+    These(Vec<String>),
 }
 
 impl Permit {
@@ -47,7 +58,11 @@ impl Permit {
         Self {
             route,
             caller: Caller::Anonymous(Anonymous::NoCredential),
-            keeps: Keeps { authorization: false, issued_cookies: false },
+            keeps: Keeps {
+                authorization: false,
+                headers: Vec::new(),
+                issued_cookies: KeptCookies::These(Vec::new()),
+            },
             passage: Passage::Checked,
         }
     }
@@ -61,7 +76,7 @@ impl Permit {
         Self {
             route,
             caller: Caller::Anonymous(Anonymous::NoCredential),
-            keeps: Keeps { authorization, issued_cookies: true },
+            keeps: Keeps { authorization, headers: Vec::new(), issued_cookies: KeptCookies::All },
             passage: Passage::Unchecked(opinion),
         }
     }
@@ -87,8 +102,13 @@ impl Permit {
         self.keeps.authorization
     }
 
-    /// Whether the cookies in which issuers' credentials come were looked at and hold none.
-    pub const fn keeps_issued_cookies(&self) -> bool {
-        self.keeps.issued_cookies
+    /// The issuers whose credentials go on in a header of their own.
+    pub fn forwarded_headers(&self) -> &[usize] {
+        &self.keeps.headers
+    }
+
+    /// The cookies in which issuers' credentials come and that go on, besides the caller's own session.
+    pub const fn kept_cookies(&self) -> &KeptCookies {
+        &self.keeps.issued_cookies
     }
 }

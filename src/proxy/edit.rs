@@ -15,11 +15,12 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::convert::Edited;
 use super::left::Left;
 use super::stage::Forwarding;
+use crate::auth::Auth;
 use crate::auth::cookies::CookieNames;
 use crate::auth::issuer::Followed;
 use crate::caller::{Anonymous, Caller};
 use crate::config::Route;
-use crate::gate::Passage;
+use crate::gate::{KeptCookies, Passage};
 use crate::identity::forms::{Clears, Given};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::refusal::Refusal;
@@ -79,7 +80,8 @@ impl EditRules {
         let trusted = arrival.client.through_trusted_proxy();
         let allowed = &route.allow_headers;
         let stripped = forward::strip_request(&mut headers, &self.protected, allowed, trusted);
-        for (name, value) in left.iter().flat_map(|left| left.fields(arrival)) {
+        let goes_on = forwarding.permit.forwarded_headers();
+        for (name, value) in left.iter().flat_map(|left| left.fields(arrival, goes_on)) {
             headers.append(name.clone(), value.clone());
         }
 
@@ -97,7 +99,12 @@ impl EditRules {
                         .filter(|name| left.is_none_or(|left| !left.cookies.contains(name)))
                         .any(|name| pair.is_called(name))
             };
-            !passes && (self.cookies.take(pair) || is_taken())
+            let is_ours = || {
+                // An alias can set a token of the gateway's own where its service's is.
+                self.issued_cookies.iter().any(|name| pair.is_called(name))
+                    && str::from_utf8(pair.value()).is_ok_and(Auth::looks_like_ours)
+            };
+            is_ours() || (!passes && (self.cookies.take(pair) || is_taken()))
         });
         match cookies(kept, &forwarding.given)? {
             Some(cookies) => headers.set(COOKIE, cookies),
@@ -130,8 +137,10 @@ impl EditRules {
     /// and those in which nobody is signed in. One that its route leaves to the service was not looked at.
     fn passing<'a>(&'a self, forwarding: &'a Forwarding) -> Vec<&'a str> {
         let (permit, given) = (&forwarding.permit, &forwarding.given);
-        let issued: &[String] =
-            if permit.keeps_issued_cookies() { &self.issued_cookies } else { &[] };
+        let issued: &[String] = match permit.kept_cookies() {
+            KeptCookies::All => &self.issued_cookies,
+            KeptCookies::These(names) => names,
+        };
         let is_given = |name: &str| given.cookies.iter().any(|cookie| cookie.name == name);
         let left = self.left.get(permit.route().index);
         let is_judged = |name: &&String| left.is_none_or(|left| !left.cookies.contains(*name));

@@ -1,12 +1,14 @@
-//! Credentials that a route leaves to its service (`route.credentials`): they go on as they came.
+//! Credentials that go on to the service as they came: those that a route leaves to it (`route.credentials`), and those that
+//! hold and that their issuer forwards (`issuer.forward`).
 //!
 //! What stands where a form of the route puts something goes all the same, and so does a token of the gateway's own,
 //! wherever it is.
 
+use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
 use crate::auth::Auth;
-use crate::config::{Config, CredentialPlace, Route};
+use crate::config::{Config, CredentialPlace, IssuerSettings, Route};
 use crate::wire::arrival::Arrival;
 
 /// Where what a route does not look at comes.
@@ -14,6 +16,8 @@ use crate::wire::arrival::Arrival;
 pub(super) struct Left {
     /// Headers besides `Authorization`, which the gate decides about.
     headers: Vec<HeaderName>,
+    /// Headers besides `Authorization` in which a caller's own credential can go on, each with its issuer.
+    forwarded: Vec<(usize, HeaderName)>,
     /// Cookies.
     pub(super) cookies: Vec<String>,
 }
@@ -40,7 +44,13 @@ impl Left {
                     }
             })
         };
-        let mut left = Self::default();
+        let forwarded = |(index, issuer): (usize, &IssuerSettings)| {
+            let name = issuer.header().filter(|name| !is_set(name))?.to_ascii_lowercase();
+            let name = HeaderName::try_from(name).ok().filter(|name| *name != AUTHORIZATION)?;
+            Some((index, name))
+        };
+        let mut left =
+            Self { forwarded: issuers().filter_map(forwarded).collect(), ..Self::default() };
         for (_, issuer) in issuers().filter(|(_, issuer)| !is_read(&issuer.place)) {
             match &issuer.place {
                 CredentialPlace::Header { name, .. } => {
@@ -59,10 +69,11 @@ impl Left {
         left
     }
 
-    /// The fields of such headers, but for the gateway's own tokens.
+    /// The fields of such headers, but for the gateway's own tokens; of `goes_on` those that the request's issuers forward.
     pub(super) fn fields<'a>(
         &'a self,
         arrival: &'a Arrival,
+        goes_on: &'a [usize],
     ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
         let is_ours = |value: &HeaderValue| {
             String::from_utf8_lossy(value.as_bytes())
@@ -70,6 +81,14 @@ impl Left {
                 .any(Auth::looks_like_ours)
         };
         let all = |name| arrival.headers.get_all(name).iter().map(move |value| (name, value));
-        self.headers.iter().flat_map(all).filter(move |(_, value)| !is_ours(value))
+        let own = self.forwarded.iter().enumerate().filter(|(at, (issuer, name))| {
+            // Two issuers' tokens can come in one header.
+            let before = self.forwarded.iter().take(*at);
+            let is_first =
+                before.clone().all(|(one, other)| other != name || !goes_on.contains(one));
+            goes_on.contains(issuer) && is_first
+        });
+        let own = own.map(|(_, (_, name))| name);
+        self.headers.iter().chain(own).flat_map(all).filter(move |(_, value)| !is_ours(value))
     }
 }

@@ -36,7 +36,7 @@ pub(super) const FORMER: usize = 16_384;
 impl One {
     /// Do its credentials have sessions of the gateway's?
     pub(super) const fn adopts(&self) -> bool {
-        self.proof.is_cookie() && matches!(self.way, super::Way::Asked(_))
+        self.is_session
     }
 
     /// May an answer of this upstream say whose session it is?

@@ -103,6 +103,7 @@ mod tests {
                 cookie_domain: None,
                 upstreams: Vec::new(),
                 danger_mint: false,
+                forward: None,
                 accept_until: None,
                 kind: IssuerKind::Basic { cache_for: Duration::from_secs(60), challenge: false },
             }];

@@ -201,11 +201,11 @@ mod tests {
                 cookie_domain: None,
                 upstreams: Vec::new(),
                 danger_mint: false,
+                forward: None,
                 kind: IssuerKind::Knox {
                     database: Database::Sqlite(path),
                     table: "knox_authtoken".into(),
                     version,
-                    forward: false,
                 },
             }];
         });

@@ -200,6 +200,7 @@ mod tests {
             cookie_domain: None,
             upstreams: Vec::new(),
             danger_mint: false,
+            forward: None,
             accept_until: None,
             kind: IssuerKind::Jwt { signature, claim, max_age, refusals: Refusals::Gateway },
         };

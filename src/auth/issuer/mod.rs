@@ -36,6 +36,7 @@ mod follow;
 mod jwt;
 mod key;
 mod knox;
+mod look;
 mod mint;
 mod outstanding;
 mod present;
@@ -45,7 +46,6 @@ mod simplejwt;
 mod user;
 mod users;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -60,6 +60,7 @@ use self::ends::{FOR_GOOD, keyed};
 pub use self::follow::{Answer, Followed};
 pub use self::key::IssuerKeyError;
 use self::knox::KnoxTokens;
+use self::look::Look;
 pub(super) use self::mint::Mints;
 pub(super) use self::outstanding::Outstanding;
 use self::reading::Readings;
@@ -82,9 +83,6 @@ use crate::django::simplejwt::TokenType;
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
 use crate::store::{Session, Stamps};
-
-/// What a service said of a credential is asked again after this long at the latest.
-const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Verifies the tokens of one kind.
 pub(super) trait Issuer: Send + Sync {
@@ -189,16 +187,6 @@ pub struct Issued {
     session: ArcSwapOption<Session>,
 }
 
-/// When the service was last asked about a credential.
-#[derive(Default)]
-struct Look {
-    asked_at: AtomicU64,
-    is_asking: AtomicBool,
-}
-
-/// Who asks again. Dropped without an answer, it leaves the turn to the next.
-struct Turn<'a>(&'a Look);
-
 /// Everything that issuers have to do with.
 pub(super) struct Issuers {
     all: Arc<[One]>,
@@ -220,6 +208,8 @@ struct One {
     directory: Watched,
     accept_until: Option<Timestamp>,
     proof: Proof,
+    /// Are its credentials sessions, in which nobody may be signed in, and no tokens?
+    is_session: bool,
     /// Can its tokens be the gateway's own?
     has_sessions: bool,
     refusals: Refusals,
@@ -242,7 +232,7 @@ impl One {
 
 fn take_over(settings: &IssuerSettings) -> Result<Option<SimpleJwt>, IssuerKeyError> {
     let IssuerKind::SimpleJwt(kind) = &settings.kind else { return Ok(None) };
-    if !kind.take_over_refresh {
+    if !kind.take_over_refresh || settings.is_token_in_cookie() {
         return Ok(None);
     }
     Ok(Some(SimpleJwt::refresh(key::read(settings, &kind.signature)?, kind)))
@@ -277,7 +267,7 @@ fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerK
         IssuerKind::DrfToken { database, table } => {
             Way::Asked(Box::new(DrfTokens::open(settings, database, table, databases)?))
         }
-        IssuerKind::Knox { database, table, version, .. } => {
+        IssuerKind::Knox { database, table, version } => {
             Way::Asked(Box::new(KnoxTokens::open(settings, database, table, *version, databases)?))
         }
         IssuerKind::Basic { cache_for, .. } => Way::Password(*cache_for),
@@ -344,6 +334,7 @@ impl Issuers {
                     (CredentialPlace::Header { .. }, _) => Proof::Issued(index),
                     (CredentialPlace::Cookie(_), _) => Proof::IssuedCookie(index),
                 },
+                is_session: matches!(settings.kind, IssuerKind::DjangoSession(_)),
                 has_sessions: match &settings.kind {
                     IssuerKind::Jwt { .. } => true,
                     IssuerKind::SimpleJwt(kind) => kind.token_types.contains(&TokenType::Sliding),
@@ -362,8 +353,9 @@ impl Issuers {
             });
         }
         let is_simplejwt = |one: &IssuerSettings| matches!(one.kind, IssuerKind::SimpleJwt(_));
-        let is_verified =
-            |&(index, one): &(usize, _)| is_simplejwt(one) || readings.is_bearer(index);
+        let is_verified = |&(index, one): &(usize, &IssuerSettings)| {
+            !one.is_token_in_cookie() && (is_simplejwt(one) || readings.is_bearer(index))
+        };
         let verified =
             settings.iter().enumerate().filter(is_verified).map(|(index, _)| index).collect();
         let (all, readings) = (all.into(), Arc::new(readings));
@@ -503,7 +495,7 @@ impl Issuers {
             token_id: judged.token_id.filter(|_| one.blacklist.is_some()).map(Into::into),
             has_id,
             is_too_old_after,
-            look: Look { asked_at: AtomicU64::new(at.as_millis()), ..Look::default() },
+            look: Look::at(at),
             session: ArcSwapOption::empty(),
         })
     }
@@ -536,35 +528,6 @@ impl Noted {
             let _ = self.proved.set(known.password_mark);
         }
         is_of
-    }
-}
-
-impl Look {
-    /// Whether it is time to ask again, and nobody else does.
-    fn turn(&self, every: Duration, at: Timestamp) -> Option<Turn<'_>> {
-        let asked_at = Timestamp::from_millis(self.asked_at.load(Ordering::Relaxed));
-        let is_due = at.since(asked_at) >= every.min(ASK_AGAIN);
-        let is_first = || !self.is_asking.swap(true, Ordering::AcqRel);
-        (is_due && is_first()).then_some(Turn(self))
-    }
-}
-
-impl Turn<'_> {
-    /// The answer changed nothing; the next look is due as long from now.
-    fn done(self, at: Timestamp) {
-        self.0.asked_at.store(at.as_millis(), Ordering::Relaxed);
-    }
-
-    /// Nobody could be asked; the next try may come a second from now.
-    fn failed(self, every: Duration, at: Timestamp) {
-        let asked_at = at.plus(user::ASK_AGAIN).minus(every.min(ASK_AGAIN));
-        self.0.asked_at.store(asked_at.as_millis(), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.is_asking.store(false, Ordering::Release);
     }
 }
 

@@ -35,6 +35,14 @@ pub(in crate::auth) enum Found {
 }
 
 impl Found {
+    /// Whose it is, and what it is.
+    pub(in crate::auth) fn whose(&self) -> (UserKey, Proof) {
+        match self {
+            Self::Itself(issued, identity) => (identity.key.clone(), issued.proof),
+            Self::Session(live, proof) => (live.session.identity.load().key.clone(), *proof),
+        }
+    }
+
     /// As the caller's, which counts as a use of its session.
     pub(in crate::auth) fn used(
         self,
@@ -54,9 +62,14 @@ impl Found {
 impl One {
     /// What a client learns.
     pub(super) const fn refusal(&self, why: IssuedRefusal) -> Refusal {
+        let proof = match self.proof {
+            // Whoever has a token gets another one where the service says, wherever it is kept.
+            Proof::IssuedCookie(issuer) if !self.is_session => Proof::Issued(issuer),
+            proof => proof,
+        };
         match self.refusals {
-            Refusals::Gateway => public(why, self.proof),
-            Refusals::Jwt => in_words_of_jwt(why, self.proof),
+            Refusals::Gateway => public(why, proof),
+            Refusals::Jwt => in_words_of_jwt(why, proof),
         }
     }
 }
@@ -92,7 +105,7 @@ impl Auth {
         let Some((one, why)) = refused.last().copied() else {
             return Err((Refusal::TokenNotValid, Proof::Issued(0)));
         };
-        if one.proof.is_cookie() && why == IssuedRefusal::NoUser {
+        if one.is_session && why == IssuedRefusal::NoUser {
             return Err((Refusal::NotAuthenticated, one.proof));
         }
         for (one, why) in refused {

@@ -54,8 +54,8 @@ impl<'a> Shown<'a> {
 pub(in crate::auth) struct Cookies<'a> {
     /// The gateway's own.
     pub(in crate::auth) own: Vec<&'a str>,
-    /// Those that are issuers'.
-    pub(in crate::auth) issued: Vec<Shown<'a>>,
+    /// Those that are issuers', each with its name.
+    pub(in crate::auth) issued: Vec<(&'a str, Shown<'a>)>,
 }
 
 /// Something that is no token, or two, where one of an issuer's should be.
@@ -84,7 +84,8 @@ impl Readings {
         };
         let header = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| IssuerKeyError::no_header(settings))?;
-        let takes_words = matches!(settings.kind, IssuerKind::DrfToken { .. });
+        let takes_words =
+            matches!(settings.kind, IssuerKind::DrfToken { .. } | IssuerKind::Knox { .. });
         let schemes: Vec<Option<String>> = match schemes.as_slice() {
             [] => vec![None],
             schemes => schemes.iter().cloned().map(Some).collect(),
@@ -194,7 +195,7 @@ impl Readings {
         for (name, issuers) in self.cookies.iter().filter(|(_, all)| looks_at.any_of(all)) {
             let Some(value) = theirs(headers, name) else { continue };
             cookies.own.retain(|own| own.trim_matches('"') != value);
-            cookies.issued.push(Shown { token: value, issuers, looks_at });
+            cookies.issued.push((name, Shown { token: value, issuers, looks_at }));
         }
         Ok(cookies)
     }

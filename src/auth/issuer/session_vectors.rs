@@ -76,6 +76,7 @@ async fn judged(vector: &Vector, users: &[User]) -> Result<String, String> {
             cookie_domain: None,
             upstreams: Vec::new(),
             danger_mint: false,
+            forward: None,
             accept_until: None,
             kind: IssuerKind::DjangoSession(Box::new(kind)),
         }];
@@ -90,7 +91,7 @@ async fn judged(vector: &Vector, users: &[User]) -> Result<String, String> {
         .cookies(&kit.auth.cookies, &headers, &crate::config::Credentials::All)
         .unwrap();
     let mut happened = Vec::new();
-    match kit.auth.issued(&cookies.issued[0], None, at, &mut happened).await {
+    match kit.auth.issued(&cookies.issued[0].1, None, at, &mut happened).await {
         Ok(found) => {
             let credential = found.used(CLIENT, at, &mut happened);
             Ok(credential.identity().key.id.to_string())

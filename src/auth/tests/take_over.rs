@@ -50,6 +50,7 @@ fn service_with(is_asked: bool, change: impl FnOnce(&mut IssuerSettings)) -> Ser
         cookie_domain: None,
         upstreams: Vec::new(),
         danger_mint: false,
+        forward: None,
         accept_until: None,
         kind: simplejwt(path),
     };

@@ -38,7 +38,7 @@ const KEYS: [(&str, &[&str]); 34] = [
     ("header", &["simplejwt", "jwt", "drf-token"]),
     ("schemes", &["simplejwt", "jwt", "drf-token", "knox"]),
     ("version", &["knox"]),
-    ("forward", &["knox"]),
+    ("forward", &["simplejwt", "jwt", "drf-token", "knox", "basic"]),
     ("algorithm", &["simplejwt", "jwt"]),
     ("key_file", &["simplejwt", "jwt", "django-session"]),
     ("public_key_file", &["simplejwt", "jwt"]),
@@ -56,9 +56,9 @@ const KEYS: [(&str, &[&str]); 34] = [
     ("refusals", &["jwt"]),
     ("max_age", &["jwt", "django-session"]),
     ("engine", &["django-session"]),
-    ("cookie", &["django-session"]),
-    ("cookie_domain", &["django-session"]),
-    ("upstreams", &["django-session"]),
+    ("cookie", &["django-session", "simplejwt", "jwt"]),
+    ("cookie_domain", &["django-session", "simplejwt", "jwt"]),
+    ("upstreams", &["django-session", "simplejwt", "jwt", "drf-token", "knox", "basic"]),
     ("danger_mint", &["django-session"]),
     ("fallback_key_files", &["django-session"]),
     ("backends", &["django-session"]),
@@ -85,7 +85,7 @@ pub(super) fn issuers(
 ) -> Vec<IssuerSettings> {
     let mut all: Vec<IssuerSettings> = Vec::new();
     root.tables("issuer", |table| {
-        let Some(issuer) = issuer(table, directories, upstreams) else { return };
+        let Some((issuer, cookie)) = issuer(table, directories, upstreams) else { return };
         if all.iter().any(|other| other.name == issuer.name) {
             let key = if table.has("name") { "name" } else { "kind" };
             table.error(
@@ -113,19 +113,22 @@ pub(super) fn issuers(
                     .help("an http directory learns of a user when they sign in"),
             );
         }
+        let in_cookie = cookie.map(|name| issuer.in_cookie(name));
         all.push(issuer);
+        all.extend(in_cookie);
     });
-    if all.len() > MOST {
+    if all.iter().filter(|issuer| !issuer.is_token_in_cookie()).count() > MOST {
         root.error("issuer", Wrong::new(format!("there are more than {MOST}")));
     }
     all
 }
 
+/// An issuer, and the cookie in which its tokens come besides.
 fn issuer(
     table: &Table<'_>,
     directories: &[DirectorySettings],
     all_upstreams: &[Item<Upstream>],
-) -> Option<IssuerSettings> {
+) -> Option<(IssuerSettings, Option<String>)> {
     table.require("kind", &format!("allowed: {}", listed(KINDS.iter().map(|(word, _)| *word))));
     let kind = table.choice("kind", &KINDS);
     let name = table.text("name", values::name);
@@ -194,8 +197,7 @@ fn issuer(
             let name = name.unwrap_or_else(|| "knox_authtoken".into());
             let version = table.number::<u8>("version", 4..=5);
             let version = if version == Some(4) { KnoxVersion::Four } else { KnoxVersion::Five };
-            let forward = table.flag("forward").unwrap_or(false);
-            (place, IssuerKind::Knox { database, table: name, version, forward })
+            (place, IssuerKind::Knox { database, table: name, version })
         }
         Kind::Basic => {
             let place = CredentialPlace::Header {
@@ -208,6 +210,10 @@ fn issuer(
         }
     };
     let name = name.unwrap_or_else(|| word.unwrap_or_default().to_owned());
+    let cookie = match &kind {
+        IssuerKind::SimpleJwt(_) | IssuerKind::Jwt { .. } => table.text("cookie", values::cookie),
+        _ => None,
+    };
     let cookie_domain = table.text("cookie_domain", values::cookie_domain);
     let upstreams = table
         .values("upstreams", |text| super::upstream::index_of(text, all_upstreams))
@@ -222,16 +228,19 @@ fn issuer(
             .help("a second factor, say; leave it out unless the service has none"),
         );
     }
-    Some(IssuerSettings {
+    let forward = table.flag("forward");
+    let settings = IssuerSettings {
         name,
         directory,
         place,
         cookie_domain,
         upstreams,
         danger_mint,
+        forward,
         accept_until,
         kind,
-    })
+    };
+    Some((settings, cookie))
 }
 
 /// A header; `schemes` are those in `Authorization`, where another header has none.

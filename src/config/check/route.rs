@@ -97,10 +97,10 @@ fn route(
 /// `route.credentials`
 fn credentials(table: &Table<'_>, issuers: &[IssuerSettings], access: Access) -> Credentials {
     #[derive(Clone, Copy, PartialEq)]
-    enum One {
+    enum One<'i> {
         Cookie,
         Bearer,
-        Issuer(usize),
+        Issuer(&'i str),
     }
     if table.is_empty_list("credentials") && access == Access::SignedIn {
         table.error(
@@ -118,8 +118,8 @@ fn credentials(table: &Table<'_>, issuers: &[IssuerSettings], access: Access) ->
                 .chain(issuers.iter().map(|issuer| format!("issuer:{}", issuer.name)))
                 .collect();
             let named = other.strip_prefix("issuer:");
-            let found = issuers.iter().position(|issuer| Some(&*issuer.name) == named);
-            found.map(One::Issuer).ok_or_else(|| {
+            let is_named = |issuer: &&IssuerSettings| Some(&*issuer.name) == named;
+            issuers.iter().find(is_named).map(|issuer| One::Issuer(&issuer.name)).ok_or_else(|| {
                 Wrong::choice(other, &all.iter().map(String::as_str).collect::<Vec<_>>())
             })
         }
@@ -128,12 +128,12 @@ fn credentials(table: &Table<'_>, issuers: &[IssuerSettings], access: Access) ->
     Credentials::Only {
         cookie: all.iter().any(|one| matches!(one, One::Cookie)),
         bearer: all.iter().any(|one| matches!(one, One::Bearer)),
-        issuers: all
+        // Wherever its tokens come.
+        issuers: issuers
             .iter()
-            .filter_map(|one| match one {
-                One::Issuer(index) => Some(*index),
-                One::Cookie | One::Bearer => None,
-            })
+            .enumerate()
+            .filter(|(_, issuer)| all.contains(&One::Issuer(&issuer.name)))
+            .map(|(index, _)| index)
             .collect(),
     }
 }

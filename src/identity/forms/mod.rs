@@ -38,7 +38,7 @@ use crate::auth::cookies::CookieNames;
 use crate::auth::kept::KeptCookies;
 use crate::caller::{Caller, Known, Proof, SessionId};
 use crate::clock::Timestamp;
-use crate::config::{Config, FormKind, IdentityForm, IssuerSettings, Route, SignInMode};
+use crate::config::{Config, FormKind, IdentityForm, IssuerSettings, Route};
 use crate::directory::database::Databases;
 use crate::directory::private_file;
 use crate::directory::{Account, Directory};
@@ -55,8 +55,6 @@ pub struct IdentityForms {
     guard: Arc<Guard>,
     /// By issuer: what its sessions are, if a cookie is its credential.
     issued: Arc<[Option<Issued>]>,
-    /// The service signs people in itself.
-    follows: bool,
 }
 
 /// The sessions of an issuer.
@@ -66,6 +64,8 @@ struct Issued {
     directory: String,
     /// May another credential be made for whoever has one?
     mints: bool,
+    /// Does it go on to the service of its own?
+    goes_on: bool,
     /// The upstreams whose sessions these are, as indexes in the configuration; none means all.
     upstreams: Vec<usize>,
 }
@@ -165,14 +165,15 @@ impl IdentityForms {
             issuer.cookie().map(|cookie| Issued {
                 cookie: cookie.to_owned(),
                 directory: issuer.directory.clone(),
-                mints: issuer.danger_mint,
+                // A token says all that its service ever asks for.
+                mints: issuer.danger_mint || issuer.is_token_in_cookie(),
+                goes_on: config.forwards(issuer),
                 upstreams: issuer.upstreams.clone(),
             })
         };
         let guard = Arc::new(Guard::new());
         let issued = config.issuers.iter().map(issued).collect();
-        let follows = config.sign_in.mode == SignInMode::Follow;
-        Ok(Self { forms, clears, guard, issued, follows })
+        Ok(Self { forms, clears, guard, issued })
     }
 
     /// The same forms, that say what this caller would get. Nothing is written for it in any service.
@@ -197,7 +198,6 @@ impl IdentityForms {
             clears: Arc::clone(&self.clears),
             guard: Arc::new(Guard::new()),
             issued: Arc::clone(&self.issued),
-            follows: self.follows,
         }
     }
 
@@ -307,8 +307,8 @@ impl IdentityForms {
     pub fn own_session(&self, caller: &Caller, route: &Route) -> Option<&str> {
         let proof = caller.known()?.proof;
         if let Proof::IssuedCookie(issuer) = proof
-            && self.follows
             && let Some(Some(issued)) = self.issued.get(issuer)
+            && issued.goes_on
             && (issued.upstreams.is_empty() || issued.upstreams.contains(&route.upstream))
         {
             return Some(&issued.cookie);

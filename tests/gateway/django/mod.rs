@@ -21,6 +21,7 @@ mod sign_in;
 mod take_over;
 mod templates;
 mod thousand;
+mod token_cookies;
 
 use serde_json::{Value, json};
 

@@ -57,6 +57,7 @@ fn settings(kind: IssuerKind, header: &str, schemes: &[&str]) -> IssuerSettings 
         cookie_domain: None,
         upstreams: Vec::new(),
         danger_mint: false,
+        forward: None,
         accept_until: None,
         kind,
     }

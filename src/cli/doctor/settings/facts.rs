@@ -28,6 +28,8 @@ pub(super) struct Facts {
     pub(super) numeric_ids: bool,
     pub(super) simplejwt: Option<SimpleJwt>,
     pub(super) authtoken_table: String,
+    #[serde(default)]
+    pub(super) knox: Option<Knox>,
     pub(super) remote_user: Vec<RemoteUser>,
     pub(super) urls: Urls,
     /// Those of the gateway's own paths that lead to a view of the project's.
@@ -142,10 +144,13 @@ pub(super) struct RestFramework {
 #[derive(Debug, Deserialize)]
 pub(super) struct Class {
     pub(super) name: String,
-    /// `simplejwt`, `drf-token`, `basic`, `session`, `remote-user` or `other`.
+    /// `simplejwt`, `drf-token`, `knox`, `basic`, `session`, `remote-user` or `other`.
     pub(super) kind: String,
     pub(super) header: String,
     pub(super) keyword: String,
+    /// The cookie in which it reads a token as well; empty for none.
+    #[serde(default)]
+    pub(super) cookie: String,
     /// Names of what it has otherwise than the package's class, and that decide something.
     #[serde(default)]
     pub(super) changes: Vec<String>,
@@ -154,6 +159,20 @@ pub(super) struct Class {
     /// The paths without parameters whose views name it, if they name no other.
     #[serde(default)]
     pub(super) alone_at: Vec<String>,
+    /// What the views that name it are for.
+    #[serde(default)]
+    pub(super) kinds: Vec<String>,
+}
+
+/// `REST_KNOX`, and how it keeps tokens.
+#[derive(Debug, Deserialize)]
+pub(super) struct Knox {
+    /// 0 for a way that the gateway does not know.
+    pub(super) version: u8,
+    pub(super) table: String,
+    pub(super) scheme: String,
+    /// A manager of the project's own; empty for the package's.
+    pub(super) manager: String,
 }
 
 /// What the source of a class of the project's own seems to say.

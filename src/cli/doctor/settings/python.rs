@@ -28,6 +28,7 @@ const PROGRAM: &str = concat!(
     include_str!("project/sessions.py"),
     include_str!("project/simplejwt.py"),
     include_str!("project/numeric_ids.py"),
+    include_str!("project/tokens.py"),
     include_str!("project/classes.py"),
     include_str!("project/patterns.py"),
     include_str!("project/kinds.py"),

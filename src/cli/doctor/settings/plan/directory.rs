@@ -55,6 +55,9 @@ impl Planner<'_> {
                 self.toml.string("username_case", "fold", "get_by_natural_key compares so");
             }
         }
+        if user.username_field != "username" && !self.choices.follows {
+            self.toml.string("username_field", &user.username_field, "USERNAME_FIELD");
+        }
         self.hashers();
         if user.groups.is_none() {
             self.toml.flag("groups", false, "the model has none");

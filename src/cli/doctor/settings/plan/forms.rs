@@ -51,10 +51,15 @@ impl Planner<'_> {
 
     /// Are there callers with `Authorization` of the service's own, besides SimpleJWT's?
     fn has_token_issuer(&self) -> bool {
+        self.has_lost_callers() || self.facts.takes_knox()
+    }
+
+    /// Are there some of which nothing goes on to the service by itself?
+    fn has_lost_callers(&self) -> bool {
         let facts = self.facts;
         let tokens = facts.drf_token_class().is_some() && !facts.authtoken_table.is_empty();
         let basic = facts.rest_framework.as_ref().is_some_and(|rest| rest.written);
-        tokens || (basic && facts.has_class("basic"))
+        tokens || (basic && facts.takes_basic())
     }
 
     pub(super) fn forms(&mut self) {
@@ -79,7 +84,7 @@ impl Planner<'_> {
             self.toml.note("By the credential that the service gave them, which goes on to it.");
             return;
         }
-        if self.form_names().0.is_none() && self.has_token_issuer() {
+        if self.form_names().0.is_none() && self.has_lost_callers() {
             self.report.tell(
                 Mark::Failure,
                 "identity",

@@ -39,6 +39,10 @@ impl Planner<'_> {
         if facts.drf_token_class().is_some() && !facts.authtoken_table.is_empty() {
             all.push(read(&["key", "user_id", "created"], &facts.authtoken_table));
         }
+        if let Some(knox) = facts.knox.as_ref().filter(|_| facts.takes_knox()) {
+            let columns = ["digest", "token_key", "user_id", "created", "expiry"];
+            all.push(read(&columns, &knox.table));
+        }
         if self.asks_blacklist() {
             all.extend(BLACKLIST.map(|table| read(&[], table)));
         }

@@ -20,6 +20,7 @@ impl Planner<'_> {
         if self.choices.directory {
             self.session_issuer();
             self.drf_token_issuer();
+            self.knox_issuer();
             self.basic_issuer();
         }
         self.hand_made_issuers();
@@ -43,6 +44,10 @@ impl Planner<'_> {
         let toml = &mut self.toml;
         toml.string("header", &jwt.header, "SIMPLE_JWT[\"AUTH_HEADER_NAME\"]");
         toml.list("schemes", &jwt.schemes, "SIMPLE_JWT[\"AUTH_HEADER_TYPES\"]");
+        let cookie = self.facts.classes().map(|class| class.cookie.as_str());
+        if let Some(cookie) = cookie.into_iter().find(|cookie| !cookie.is_empty()) {
+            toml.string("cookie", cookie, "REST_AUTH[\"JWT_AUTH_COOKIE\"]");
+        }
         let types: Vec<String> = jwt
             .token_types
             .iter()
@@ -145,7 +150,7 @@ impl Planner<'_> {
     /// `BasicAuthentication`, where the project asked for it: it is among REST framework's defaults as well.
     fn basic_issuer(&mut self) {
         let facts = self.facts;
-        if !facts.has_class("basic") {
+        if !facts.takes_basic() {
             return;
         }
         if !facts.rest_framework.as_ref().is_some_and(|rest| rest.written) {
@@ -158,7 +163,7 @@ impl Planner<'_> {
             return;
         }
         let changed = facts.changed_class("basic", |_| true);
-        if changed.is_some() || self.choices.follows {
+        if !self.writes_basic() {
             let why = changed.map_or_else(
                 || "the service decides itself who signs in".to_owned(),
                 |class| class.decides_itself(),
@@ -178,6 +183,18 @@ impl Planner<'_> {
             "basic",
             "names and passwords in each request stay good (HTTP Basic)",
         );
+    }
+
+    /// Are a name and a password in each request checked at the gateway?
+    pub(super) fn writes_basic(&self) -> bool {
+        let facts = self.facts;
+        let is_written = facts.rest_framework.as_ref().is_some_and(|rest| rest.written);
+        let is_changed = facts.changed_class("basic", |_| true).is_some();
+        self.choices.directory
+            && facts.takes_basic()
+            && is_written
+            && !is_changed
+            && !self.choices.follows
     }
 
     /// Are tokens looked for among those that the service took back? Access and sliding tokens can be there, too.

@@ -16,6 +16,7 @@ mod forms;
 mod grants;
 mod hand_made;
 mod issuers;
+mod knox;
 mod open;
 mod paths;
 #[cfg(test)]
@@ -30,6 +31,8 @@ mod sessions;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod token_tests;
 mod toml;
 
 use choices::Choices;

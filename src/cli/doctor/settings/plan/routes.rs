@@ -5,6 +5,7 @@
 
 use super::super::facts::Endpoint;
 use super::forms::TOKEN;
+use super::knox::obtains;
 use super::open::{self, ALL, GivenUp, Open};
 use super::toml::quoted;
 use super::{Planner, UPSTREAM};
@@ -83,7 +84,9 @@ impl Planner<'_> {
             if opened.open.iter().position(is_first) != Some(at) {
                 continue;
             }
-            let written = Written::open(one);
+            // Its view takes a name and a password as the gateway would.
+            let leaves_all = obtains(&one.endpoint.kind) && self.writes_basic();
+            let written = Written { leaves_all, ..Written::open(one) };
             let is_public = one.access == "public";
             let sets_session = SESSIONS.contains(&one.endpoint.kind.as_str());
             let (its_bearer, its_cookie) = match is_public {
@@ -106,7 +109,8 @@ impl Planner<'_> {
             }
             if let Some(others) = written.others() {
                 let why = "everything else that it takes";
-                let rest = Written { methods: others, access: "signed-in", why, ..written };
+                let access = "signed-in";
+                let rest = Written { methods: others, access, why, leaves_all: false, ..written };
                 self.route(&rest, bearer, cookie);
             }
         }
@@ -310,6 +314,9 @@ impl Planner<'_> {
         }
         toml.string("upstream", UPSTREAM, "");
         toml.string("access", written.access, "");
+        if written.leaves_all {
+            toml.raw("credentials", "[]", "the service's view reads what it takes itself");
+        }
         match (bearer, cookie) {
             (None, []) => {}
             (Some(bearer), [cookie]) if bearer == *cookie => toml.string("identity", bearer, ""),
@@ -369,24 +376,35 @@ struct Written<'w> {
     methods: Vec<&'w str>,
     access: &'w str,
     why: &'w str,
+    /// Does the gateway look at no credential there?
+    leaves_all: bool,
 }
 
 impl<'w> Written<'w> {
     fn folder(path: &str, access: &'w str, why: &'w str) -> Self {
-        Self { path: path.to_owned(), exact: false, methods: Vec::new(), access, why }
+        Self {
+            path: path.to_owned(),
+            exact: false,
+            methods: Vec::new(),
+            access,
+            why,
+            leaves_all: false,
+        }
     }
 
     fn open(one: &'w Open<'w>) -> Self {
         let methods = one.methods.clone().unwrap_or_default();
         let Endpoint { path, rest, .. } = one.endpoint;
-        Self { path: path.clone(), exact: !rest, methods, access: one.access, why: &one.why }
+        let (access, why) = (one.access, &one.why);
+        Self { path: path.clone(), exact: !rest, methods, access, why, leaves_all: false }
     }
 
     /// Where Django redirects to the path itself.
     fn without_slash(one: &'w Open<'w>) -> Self {
         let path = one.endpoint.path.trim_end_matches('/').to_owned();
         let why = "APPEND_SLASH: a redirect";
-        Self { path, exact: true, methods: vec!["GET", "HEAD"], access: "public", why }
+        let methods = vec!["GET", "HEAD"];
+        Self { path, exact: true, methods, access: "public", why, leaves_all: false }
     }
 
     fn closed(endpoint: &'w Endpoint) -> Self {
@@ -396,7 +414,8 @@ impl<'w> Written<'w> {
             false => endpoint.path.clone(),
         };
         let why = &endpoint.view;
-        Self { path, exact: !endpoint.rest, methods: Vec::new(), access: "signed-in", why }
+        let exact = !endpoint.rest;
+        Self { path, exact, methods: Vec::new(), access: "signed-in", why, leaves_all: false }
     }
 
     /// The methods that it leaves out.

@@ -34,6 +34,7 @@ def main(path, own_paths):
         "simplejwt": attempt("SIMPLE_JWT", simplejwt) if apps.is_installed("rest_framework") else None,
         "numeric_ids": attempt("PyJWT", takes_numeric_ids, False),
         "authtoken_table": table_of("authtoken", "Token"),
+        "knox": attempt("REST_KNOX", knox),
         "remote_user": attempt("MIDDLEWARE", remote_user_middleware, []),
         "urls": urls,
         "taken": attempt("ROOT_URLCONF", lambda: taken(own_paths), []),

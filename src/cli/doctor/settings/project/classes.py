@@ -9,7 +9,11 @@ HEADERS = ("www_authenticate_realm", "media_type", "authenticate_header")
 # Each with what it may have otherwise and still decides the same.
 CLASSES = (
     ("rest_framework_simplejwt.authentication.JWTAuthentication", "simplejwt", HEADERS),
+    # The same tokens, in a cookie too.
+    ("dj_rest_auth.jwt_auth.JWTCookieAuthentication", "simplejwt", HEADERS + ("enforce_csrf",)),
     ("rest_framework.authentication.TokenAuthentication", "drf-token", HEADERS + ("keyword",)),
+    # Its `authenticate_header` is the word before the token.
+    ("knox.auth.TokenAuthentication", "knox", ("www_authenticate_realm", "media_type")),
     ("rest_framework.authentication.BasicAuthentication", "basic", HEADERS),
     # Who sends a session is decided by Django; what is asked besides, against other sites, is the gateway's too.
     ("rest_framework.authentication.SessionAuthentication", "session", HEADERS + ("enforce_csrf",)),
@@ -31,6 +35,8 @@ def described_class(cls):
             stock = next(one for one in cls.__mro__ if dotted(one) == base)
             found["changes"] = [] if is_packages_own(cls, base) else changes(cls, stock, harmless)
             found["custom"] = bool(found["changes"])
+    if found["kind"] == "simplejwt":
+        found["cookie"] = attempt(dotted(cls), lambda: jwt_cookie(cls), "")
     if found["kind"] == "drf-token":
         found["keyword"] = str(getattr(cls, "keyword", "Token"))
     if found["kind"] == "remote-user":

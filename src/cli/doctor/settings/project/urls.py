@@ -75,12 +75,14 @@ def endpoints():
     stranger = Stranger(entries)
     attempt("asking", lambda: ask_all(stranger, entries))
     found, paths, classes, callbacks = [], [], {}, {}
+    kinds = {}
     for order, entry in enumerate(entries):
         cls = class_of(entry["callback"]) if entry["callback"] else None
         named = list(getattr(cls, "authentication_classes", None) or [])
         literal = [shape["path"] for shape in entry["shapes"] if not shape["rest"] and "*" not in shape["path"]]
         for one in named:
             classes.setdefault(one, []).extend(literal if len(named) == 1 else [])
+            kinds.setdefault(one, set()).add(entry["kind"])
         kind, guessed = entry["kind"], False
         if not kind and entry["callback"]:
             kind = attempt(entry["route"], lambda: by_what_it_calls(cls or inspect.unwrap(entry["callback"])), "")
@@ -107,7 +109,9 @@ def endpoints():
                 "redirects_to_slash": shape["path"] in entry["redirects"],
             } | what_strangers_get(entry, shape))
     admins = [one["path"] for one in found if one["kind"] == "admin"]
-    described = [described_class(one) | {"alone_at": paths} for one, paths in classes.items()]
+    described = [
+        described_class(one) | {"alone_at": paths, "kinds": sorted(kinds[one])} for one, paths in classes.items()
+    ]
     return {
         "endpoints": found,
         "admins": admins,

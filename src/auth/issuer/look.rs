@@ -1,0 +1,54 @@
+//! When a service is asked again about a credential of its.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::user;
+use crate::clock::Timestamp;
+
+/// What a service said of a credential is asked again after this long at the latest.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+
+/// When the service was last asked about a credential.
+#[derive(Default)]
+pub(super) struct Look {
+    asked_at: AtomicU64,
+    is_asking: AtomicBool,
+}
+
+/// Who asks again. Dropped without an answer, it leaves the turn to the next.
+pub(super) struct Turn<'a>(&'a Look);
+
+impl Look {
+    /// It was asked then.
+    pub(super) fn at(at: Timestamp) -> Self {
+        Self { asked_at: AtomicU64::new(at.as_millis()), ..Self::default() }
+    }
+
+    /// Whether it is time to ask again, and nobody else does.
+    pub(super) fn turn(&self, every: Duration, at: Timestamp) -> Option<Turn<'_>> {
+        let asked_at = Timestamp::from_millis(self.asked_at.load(Ordering::Relaxed));
+        let is_due = at.since(asked_at) >= every.min(ASK_AGAIN);
+        let is_first = || !self.is_asking.swap(true, Ordering::AcqRel);
+        (is_due && is_first()).then_some(Turn(self))
+    }
+}
+
+impl Turn<'_> {
+    /// The answer changed nothing; the next look is due as long from now.
+    pub(super) fn done(self, at: Timestamp) {
+        self.0.asked_at.store(at.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Nobody could be asked; the next try may come a second from now.
+    pub(super) fn failed(self, every: Duration, at: Timestamp) {
+        let asked_at = at.plus(user::ASK_AGAIN).minus(every.min(ASK_AGAIN));
+        self.0.asked_at.store(asked_at.as_millis(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.is_asking.store(false, Ordering::Release);
+    }
+}
