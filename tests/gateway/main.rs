@@ -56,6 +56,8 @@ mod layers;
 mod operate;
 // The hashing pool is full, the store fails: what goes on and what does not.
 mod outage;
+// Real clients before the gateway, real servers behind it, nginx beside it.
+mod peers;
 // Projects of real packages, with the gateway and without.
 mod projects;
 // What real clients, services and proxies send besides the plain case.

@@ -1,0 +1,74 @@
+//! Real clients before the gateway and real servers behind it.
+//!
+//! `matrix`: each scene, through each client, to each server: what the client gets is what the same client gets from the
+//! server itself, but for the fields that belong to a connection. `streams`: what must arrive before its answer is whole.
+//! `beside`: the gateway and nginx in front of one upstream. `tests/peers` has the programs.
+
+mod clients;
+mod matrix;
+mod servers;
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use self::servers::Servers;
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::tls::Certificate;
+
+/// All servers behind one gateway.
+struct House {
+    gateway: Gateway,
+    servers: Servers,
+}
+
+/// Starting it takes two seconds: tests that run at the same time share one.
+fn house() -> Arc<House> {
+    static SHARED: Mutex<Weak<House>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(house) = shared.upgrade() {
+        return house;
+    }
+    let house = Arc::new(House::start());
+    *shared = Arc::downgrade(&house);
+    house
+}
+
+impl House {
+    fn start() -> Self {
+        let servers = Servers::start();
+        let certificate = Certificate::make();
+        let mut setup = Setup::new(servers.address("node"))
+            .listen(
+                "https = [\"127.0.0.1:0\"]\ncertificate_file = \"cert.pem\"\nprivate_key_file = \"key.pem\"",
+            )
+            .file("cert.pem", certificate.pem.as_bytes())
+            .file("key.pem", certificate.key.as_bytes());
+        let mut routes =
+            String::from("[[route]]\nname = \"app\"\npath = \"/\"\nupstream = \"app\"\n");
+        for (name, server) in &servers.all {
+            setup = setup.with(&format!(
+                "[[upstream]]\nname = \"{name}\"\nservers = [\"{}\"]\n",
+                server.address
+            ));
+            routes += &format!(
+                "[[route]]\nname = \"{name}\"\npath = \"/{name}/\"\nupstream = \"{name}\"\naccess = \"public\"\n\
+                 websocket = true\ntolerate = [\"invalid-utf8\", \"raw-utf8\"]\n"
+            );
+        }
+        let gateway = setup.routes(&routes).start();
+        Self { gateway, servers }
+    }
+
+    /// Where the gateway answers, over TLS or without.
+    fn base(&self, tls: bool) -> String {
+        if tls {
+            format!("https://{}", self.gateway.https.expect("an https address"))
+        } else {
+            format!("http://{}", self.gateway.http)
+        }
+    }
+
+    /// Where a server answers itself.
+    fn direct(&self, server: &str) -> String {
+        format!("http://{}", self.servers.address(server))
+    }
+}
