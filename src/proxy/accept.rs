@@ -30,6 +30,8 @@ use crate::wire::client_ip::{TrustedProxies, network_32_or_64};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
+/// Connections that may wait when no more are to come.
+const LAST_BACKLOG: u32 = 0;
 /// How long to wait before accepting again when there is no file descriptor for it.
 const OUT_OF_FILES: Duration = Duration::from_millis(200);
 /// The first byte of a TLS client's first record.
@@ -43,7 +45,12 @@ pub(super) struct Acceptance<A> {
     /// For the handshake.
     pub(super) timeout: Duration,
     pub(super) stop: watch::Receiver<bool>,
+    /// How many connections are open, from their acceptance on.
+    pub(super) open: watch::Sender<usize>,
 }
+
+/// An open connection.
+struct Open(watch::Sender<usize>);
 
 /// How many connections there may be.
 pub(super) struct Limits {
@@ -88,6 +95,19 @@ impl Limits {
     }
 }
 
+impl Open {
+    fn begin(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|open| *open += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open = open.saturating_sub(1));
+    }
+}
+
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut open = self.limits.open.lock();
@@ -104,7 +124,11 @@ impl Drop for Place<'_> {
 /// A bound socket that can be accepted from.
 pub(super) fn listen(socket: std::net::TcpListener) -> io::Result<TcpListener> {
     // Listening again changes the length of the queue, which the standard library sets to 128.
-    TcpSocket::from_std_stream(OwnedFd::from(socket).into()).listen(BACKLOG)
+    listen_with(socket, BACKLOG)
+}
+
+fn listen_with(socket: std::net::TcpListener, backlog: u32) -> io::Result<TcpListener> {
+    TcpSocket::from_std_stream(OwnedFd::from(socket).into()).listen(backlog)
 }
 
 impl<A> Acceptance<A>
@@ -129,8 +153,10 @@ where
                 }
             }
         }
-        // What clients see as connected is served before the socket is closed: closing resets it.
-        let Ok(listener) = listener.into_std() else { return };
+        // What clients see as connected is served before the socket is closed: closing resets it. A queue without places
+        // lets nobody in between the last look and the close; a client tries again, and meets who listens next.
+        let shortened = listener.into_std().and_then(|socket| listen_with(socket, LAST_BACKLOG));
+        let Ok(listener) = shortened.and_then(TcpListener::into_std) else { return };
         while let Ok((socket, peer)) = listener.accept() {
             let socket = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
             if let Ok(socket) = socket {
@@ -141,7 +167,9 @@ where
 
     fn begin(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, tls: Option<&Arc<Acceptor>>) {
         let (this, tls) = (Arc::clone(self), tls.map(Arc::clone));
+        let open = Open::begin(&self.open);
         tokio::spawn(async move {
+            let _open = open;
             match this.limits.enter(peer.ip()) {
                 Ok(_place) => this.serve(socket, peer, tls.as_deref()).await,
                 Err(failure) => {

@@ -5,7 +5,9 @@
 //! counts as the end of the tunnel, and both sides are closed (pingora-proxy 0.9.1, proxy_h1.rs:329-336). An upstream that
 //! answers at once meets this a few times in a thousand. No phase of ours lies between the two reads, but the connection
 //! does: the framework flushes it once after the head (pingora-core, v1/client.rs:147) and once after the end of the body
-//! (v1/client.rs:194). Reads wait here until the second flush, so the order is always the right one.
+//! (v1/client.rs:194). Reads wait here until the second flush, so the order is always the right one. A test holds the framework
+//! to its two flushes. If another version of it should flush once alone, handshakes would be late by [`LONGEST`] and meet the
+//! race again, and none would hang.
 //!
 //! Such a connection is used for one handshake only ([`Pool::peer`](super::upstream::Pool::peer) gives each a group of its
 //! own): a kept one would have seen its flushes already. TLS towards upstreams would have to be put on top of the socket
@@ -13,7 +15,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::connectors::L4Connect;
@@ -23,9 +26,12 @@ use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketS
 use pingora::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 /// After the head, and after the end of the body.
 const FLUSHES: u8 = 2;
+/// How long a read waits for the second flush. Nothing lies between the two but the framework's own queue.
+const LONGEST: Duration = Duration::from_millis(500);
 
 /// Connects for one handshake.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +64,13 @@ struct HeldBack<S> {
     socket: S,
     flushes: u8,
     reader: Option<Waker>,
+    /// Begins with the first read that waits after the first flush.
+    longest: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> HeldBack<S> {
     const fn new(socket: S) -> Self {
-        Self { socket, flushes: 0, reader: None }
+        Self { socket, flushes: 0, reader: None, longest: None }
     }
 }
 
@@ -74,7 +82,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeldBack<S> {
     ) -> Poll<io::Result<()>> {
         if self.flushes < FLUSHES {
             self.reader = Some(cx.waker().clone());
-            return Poll::Pending;
+            if self.flushes == 0 {
+                return Poll::Pending;
+            }
+            let longest = self.longest.get_or_insert_with(|| Box::pin(tokio::time::sleep(LONGEST)));
+            ready!(longest.as_mut().poll(cx));
+            self.flushes = FLUSHES;
         }
         Pin::new(&mut self.socket).poll_read(cx, buf)
     }
@@ -93,9 +106,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeldBack<S> {
         let flushed = Pin::new(&mut self.socket).poll_flush(cx);
         if flushed.is_ready() && self.flushes < FLUSHES {
             self.flushes += 1;
-            if self.flushes == FLUSHES
-                && let Some(reader) = self.reader.take()
-            {
+            // After the first, its time begins.
+            if let Some(reader) = self.reader.take() {
                 reader.wake();
             }
         }
@@ -120,6 +132,8 @@ impl VirtualSocket for HeldBack<TcpStream> {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use pingora::http::RequestHeader;
+    use pingora::protocols::http::v1::client::HttpSession;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -148,5 +162,39 @@ mod tests {
         write.flush().await.unwrap();
         write.flush().await.unwrap();
         assert_eq!(reading.await.unwrap(), b'1');
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_flush_that_does_not_come_holds_nothing_up_for_long() {
+        let (socket, mut upstream) = tokio::io::duplex(64);
+        upstream.write_all(b"101").await.unwrap();
+        let (mut read, mut write) = tokio::io::split(HeldBack::new(socket));
+        let reading = tokio::spawn(async move { read.read_u8().await.unwrap() });
+        tokio::task::yield_now().await;
+        let begun = tokio::time::Instant::now();
+        write.flush().await.unwrap();
+        assert_eq!(reading.await.unwrap(), b'1');
+        assert!(begun.elapsed() >= LONGEST);
+    }
+
+    /// What all of this relies on: the framework flushes after a head, and after the end of its body.
+    #[tokio::test]
+    async fn the_framework_flushes_twice() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut upstream, _) = listener.accept().await.unwrap();
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        upstream.write_all(answer).await.unwrap();
+        socket.readable().await.unwrap();
+
+        let stream: Stream = VirtualSocketStream::new(Box::new(HeldBack::new(socket))).into();
+        let mut session = HttpSession::new(Box::new(stream));
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        request.insert_header("Upgrade", "websocket").unwrap();
+        session.write_request_header(Box::new(request)).await.unwrap();
+        assert!(session.read_response().now_or_never().is_none(), "read after one flush");
+        session.finish_body().await.unwrap();
+        session.read_response().now_or_never().expect("read after two flushes").unwrap();
+        assert_eq!(session.resp_header().unwrap().status, 101);
     }
 }

@@ -95,6 +95,7 @@ pub struct Serving {
     stop: watch::Sender<bool>,
     in_flight: watch::Sender<usize>,
     open: watch::Sender<usize>,
+    accepting: Vec<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -191,7 +192,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         max_retries: most_servers.saturating_mul(4).saturating_add(1),
         ..ServerConf::default()
     };
-    let mut tasks = server::serve_proxy(
+    let accepting = server::serve_proxy(
         service,
         &Arc::new(conf),
         &observer,
@@ -214,7 +215,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         },
         stopped.clone(),
     )?;
-    tasks.extend([
+    let mut tasks = vec![
         server::serve_app(
             admin::Admin {
                 operator,
@@ -230,11 +231,11 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         tasks::upkeep(sessions, Arc::clone(&clock), observer.clone(), stopped.clone()),
         tasks::look_up(pools, stopped.clone()),
         tasks::recheck(auth, clock, observer, stopped.clone()),
-    ]);
+    ];
     if let Some(tls) = certificate {
         tasks.push(tasks::reread_certificate(tls, stopped));
     }
-    Ok(Serving { stop, in_flight, open, tasks })
+    Ok(Serving { stop, in_flight, open, accepting, tasks })
 }
 
 /// What answers over TLS tell browsers. Other hosts below this one are not ours to speak for, so they are left out.
@@ -262,10 +263,15 @@ impl Serving {
         let (mut in_flight, mut open) = (self.in_flight.subscribe(), self.open.subscribe());
         self.stop.send_replace(true);
         let finished = async {
-            // A client's next request may be under way: its connection is kept for a moment. Errors would mean that
-            // nothing can be open or in flight any more.
+            // What clients have connected to is counted as open once it is accepted.
+            for task in self.accepting {
+                let _ = task.await;
+            }
+            // A client's next request may be under way: its connection is kept for a moment. HTTP/2 clients are told with
+            // two GOAWAYs (RFC 9113 section 6.8), between which they have a round trip for what they have begun. Errors
+            // would mean that nothing can be open or in flight any more.
             let closed = open.wait_for(|count| *count == 0);
-            let _ = tokio::time::timeout(connection::LAST_REQUEST, closed).await;
+            let _ = tokio::time::timeout(connection::LAST_REQUEST * 2, closed).await;
             let _ = in_flight.wait_for(|count| *count == 0).await;
             for task in self.tasks {
                 let _ = task.await;

@@ -51,7 +51,7 @@ pub(super) struct Listeners {
     pub(super) connection_window: u32,
     /// How many connections there may be.
     pub(super) limits: Limits,
-    /// How many connections of HTTP/1 are open.
+    /// How many connections are open.
     pub(super) open: watch::Sender<usize>,
     /// Places for those whose client still sends after its answer.
     pub(super) lingering: Arc<Semaphore>,
@@ -116,7 +116,7 @@ impl Bound {
     }
 }
 
-/// Serves `proxy` on plain and TLS sockets until `stop` says so.
+/// Serves `proxy` on plain and TLS sockets until `stop` says so. The tasks end when all is accepted that was connected to.
 ///
 /// # Errors
 /// [`ListenError::Tls`].
@@ -154,7 +154,6 @@ where
         head_timeout: listeners.head_timeout,
         max_head_bytes: head_bytes,
         lingering: listeners.lingering,
-        open: listeners.open,
     };
     let acceptance = Arc::new(Acceptance {
         app: Arc::new(app),
@@ -162,6 +161,7 @@ where
         limits: listeners.limits,
         timeout: listeners.head_timeout,
         stop,
+        open: listeners.open,
     });
     let mut tasks = Vec::new();
     for (address, socket) in listeners.http.sockets {

@@ -23,7 +23,7 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, Result};
+use pingora::{Error, ErrorSource, Result};
 use tokio::sync::{Semaphore, watch};
 
 use super::body::{self, Within};
@@ -345,9 +345,9 @@ impl ProxyHttp for Service {
         FailToProxy { error_code: code, can_reuse_downstream: false }
     }
 
-    fn suppress_error_log(&self, _: &Session, ctx: &Ctx, _: &Error) -> bool {
-        // The access line says it, with the refusal's code.
-        ctx.refusal.is_some()
+    fn suppress_error_log(&self, _: &Session, ctx: &Ctx, error: &Error) -> bool {
+        // The access line says it, with the refusal's code. A client that goes away is no error of ours.
+        ctx.refusal.is_some() || *error.esource() == ErrorSource::Downstream
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {

@@ -30,7 +30,7 @@ use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::server::ShutdownWatch;
 use pingora::time::fast_timeout::fast_timeout;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 pub(super) use self::client::{ClientStream, Follows, Orders};
 pub(super) use self::linger::CONNECTIONS as LINGERING;
@@ -63,8 +63,6 @@ pub(super) struct Connections<A> {
     pub(super) max_head_bytes: usize,
     /// Places for those that linger.
     pub(super) lingering: Arc<Semaphore>,
-    /// Those of HTTP/1 that are open.
-    pub(super) open: watch::Sender<usize>,
 }
 
 /// Serves the requests of one connection.
@@ -89,7 +87,6 @@ where
     ) -> Option<Stream> {
         let _counted = self.observer.connection();
         let http1 = session.selected_alpn_proto() != Some(pingora::protocols::ALPN::H2);
-        let _open = http1.then(|| Open::begin(&self.open));
         let peer = session.get_socket_digest().and_then(|socket| address(socket.peer_addr()));
         let mut client = ClientStream::new(session, self.max_head_bytes);
         let orders = Arc::clone(client.orders());
@@ -112,22 +109,6 @@ where
 
     async fn cleanup(&self) {
         self.app.cleanup().await;
-    }
-}
-
-/// An open connection of HTTP/1.
-struct Open(watch::Sender<usize>);
-
-impl Open {
-    fn begin(count: &watch::Sender<usize>) -> Self {
-        count.send_modify(|open| *open += 1);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.send_modify(|open| *open = open.saturating_sub(1));
     }
 }
 
@@ -165,7 +146,7 @@ where
                         biased;
                         served = &mut served => Some(served),
                         () = head_read() => None,
-                        () = stopped(shutdown.clone(), orders.as_deref()), if kept => {
+                        () = stopped(shutdown.clone(), orders.as_deref()) => {
                             tracing::debug!("a connection without a request is closed to stop");
                             Some(None)
                         }

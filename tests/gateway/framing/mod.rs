@@ -2,6 +2,7 @@
 
 mod clients;
 mod early;
+mod edges;
 mod floods;
 mod interim;
 mod limits;

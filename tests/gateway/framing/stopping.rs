@@ -1,9 +1,8 @@
 //! SIGTERM under traffic: the last answer says so, and no request is lost.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use super::start;
 use crate::support::client::Response;
 use crate::support::eventually;
 use crate::support::gateway::Setup;
+use crate::support::load::{Kind, Load, Target};
 use crate::support::scripted::Scripted;
 use crate::support::soak;
 use crate::support::upstream::Upstream;
@@ -77,48 +77,7 @@ fn a_silent_connection_does_not_hold_the_stop_up() {
     assert_eq!(silent.read(&mut [0]).unwrap(), 0);
 }
 
-#[derive(Default)]
-struct Count {
-    answered: AtomicUsize,
-    lost: AtomicUsize,
-    stop: AtomicBool,
-}
-
-/// One client that keeps its connection and posts at this pace. A request is lost if any of it was written and no answer came.
-fn post_on(address: SocketAddr, pause: Duration, count: &Count) {
-    let mut connection: Option<TcpStream> = None;
-    while !count.stop.load(Ordering::SeqCst) {
-        thread::sleep(pause);
-        let Some(mut stream) = connection.take().or_else(|| TcpStream::connect(address).ok())
-        else {
-            continue;
-        };
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.set_nodelay(true).unwrap();
-        let mut answer = Vec::new();
-        let mut chunk = [0; 4096];
-        let whole = stream.write_all(POST.as_bytes()).is_ok()
-            && loop {
-                match stream.read(&mut chunk) {
-                    Ok(n @ 1..) => answer.extend(&chunk[..n]),
-                    _ => break false,
-                }
-                if answer.ends_with(b"ok") {
-                    break true;
-                }
-            };
-        if whole && answer.starts_with(b"HTTP/1.1 200") {
-            count.answered.fetch_add(1, Ordering::SeqCst);
-            let closes =
-                String::from_utf8_lossy(&answer).to_ascii_lowercase().contains("connection: close");
-            connection = (!closes).then_some(stream);
-        } else {
-            count.lost.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-}
-
-/// Restarts under load lose nothing that was sent.
+/// Restarts under load lose nothing that was sent: not on kept connections, not on new ones, not over TLS or HTTP/2.
 #[test]
 fn no_request_is_lost_in_a_restart() {
     let upstream = Scripted::start(|connection| {
@@ -126,42 +85,64 @@ fn no_request_is_lost_in_a_restart() {
             connection.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         }
     });
-    let (mut gateway, _) =
+    let (mut gateway, certificate) =
         start(Setup::new(upstream.address).log("level = \"info\"\naccess = false"));
-    // The next one takes the same port.
+    let (http, https) = (gateway.http, gateway.https.unwrap());
+    // The next one takes the same ports.
     let file = gateway.folder().join("gateway.toml");
     let toml = std::fs::read_to_string(&file).unwrap();
-    let toml = toml.replacen("127.0.0.1:0", &gateway.http.to_string(), 1);
+    let toml = toml
+        .replacen("http = [\"127.0.0.1:0\"]", &format!("http = [\"{http}\"]"), 1)
+        .replacen("https = [\"127.0.0.1:0\"]", &format!("https = [\"{https}\"]"), 1);
     std::fs::write(&file, toml).unwrap();
-    let (restarts, clients) = soak::times((1, 8), (10, 20));
-    // A thousand a second, of all clients.
-    let pause = Duration::from_millis(u64::try_from(clients).unwrap());
-    let count = Arc::new(Count::default());
-    let address = gateway.http;
-    let threads: Vec<_> = (0..clients)
-        .map(|_| {
-            let count = Arc::clone(&count);
-            thread::spawn(move || post_on(address, pause, &count))
-        })
-        .collect();
+    let (restarts, steady) =
+        soak::times((1, Duration::from_millis(1500)), (10, Duration::from_secs(3)));
+    let target = Target {
+        http,
+        https,
+        tls: Arc::new(certificate.client(&["http/1.1"])),
+        http2: Arc::new(certificate.client(&["h2"])),
+    };
+    // Of 64 clients four make a connection for each request.
+    let mut kinds = vec![Kind::Kept; 48];
+    kinds.extend([Kind::Short; 4]);
+    kinds.extend([Kind::Tls; 6]);
+    kinds.extend([Kind::Http2; 6]);
+    let load = Load::start(target, 1000, &kinds);
+    let mut rates = Vec::new();
+    let mut downtime = Duration::ZERO;
     for restart in 0..restarts {
-        let before = count.answered.load(Ordering::SeqCst);
-        eventually("traffic", || {
-            (count.answered.load(Ordering::SeqCst) > before + 300).then_some(())
-        });
+        traffic(&load);
+        rates.push(load.rate(steady));
+        let begun = Instant::now();
         gateway.terminate();
         assert_eq!(gateway.wait(), Some(0), "restart {restart}");
         gateway.spawn();
-        assert_eq!(gateway.http, address);
+        downtime += begun.elapsed();
+        assert_eq!((gateway.http, gateway.https), (http, Some(https)));
     }
-    let before = count.answered.load(Ordering::SeqCst);
-    eventually("traffic", || (count.answered.load(Ordering::SeqCst) > before + 300).then_some(()));
-    count.stop.store(true, Ordering::SeqCst);
-    for thread in threads {
-        thread.join().unwrap();
+    traffic(&load);
+    rates.push(load.rate(steady));
+    let outcome = load.stop();
+    rates.sort_unstable_by(f64::total_cmp);
+    soak::report(&format!(
+        "{restarts} restarts under {:.0} to {:.0} POSTs a second: {} of {} lost; p50 {:?}, p99 {:?}; {:?} from SIGTERM to \
+         the next one's readiness",
+        rates.first().unwrap(),
+        rates.last().unwrap(),
+        outcome.lost.len(),
+        outcome.answered + outcome.lost.len(),
+        outcome.percentile(50),
+        outcome.percentile(99),
+        downtime / restarts,
+    ));
+    assert!(outcome.lost.is_empty(), "of {}: {:?}", outcome.answered, outcome.lost);
+    if soak::is_long() {
+        assert!(rates.iter().sum::<f64>() > 950.0 * rates.len() as f64, "{rates:?} a second");
     }
-    let (answered, lost) =
-        (count.answered.load(Ordering::SeqCst), count.lost.load(Ordering::SeqCst));
-    soak::report(&format!("{restarts} restarts: {lost} of {} requests lost", answered + lost));
-    assert_eq!(lost, 0, "of {answered}");
+}
+
+fn traffic(load: &Load) {
+    let before = load.answered();
+    eventually("traffic", || (load.answered() > before + 300).then_some(()));
 }

@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod django;
 pub(crate) mod gateway;
+pub(crate) mod load;
 pub(crate) mod mmdb;
 pub(crate) mod redis;
 pub(crate) mod scripted;

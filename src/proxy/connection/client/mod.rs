@@ -495,4 +495,6 @@ impl GetSocketDigest for ClientStream {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
