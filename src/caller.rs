@@ -1,8 +1,10 @@
 //! Who is calling: plain values that every later stage reads and none changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::refusal::Refusal;
 
@@ -36,6 +38,11 @@ pub struct Identity {
     pub attributes: BTreeMap<String, String>,
 }
 
+/// The name of an `[[issuer]]`, which is what it is known by: its place in the file says nothing, and changes when the file
+/// does. It is kept for good, once for each name there ever was, so that a proof can be copied.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IssuerName(&'static str);
+
 /// How a known caller proved who they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Proof {
@@ -43,12 +50,12 @@ pub enum Proof {
     AccessToken,
     /// The gateway's session cookie.
     SessionCookie,
-    /// A token that an `[[issuer]]` issued: its index in the configuration.
-    Issued(usize),
+    /// A token that an `[[issuer]]` issued.
+    Issued(IssuerName),
     /// A session cookie that an `[[issuer]]` issued.
-    IssuedCookie(usize),
+    IssuedCookie(IssuerName),
     /// A name and a password, which an `[[issuer]]` lets pass in each request (HTTP Basic).
-    Password(usize),
+    Password(IssuerName),
 }
 
 /// A caller whose credential was checked.
@@ -117,6 +124,31 @@ impl fmt::Display for UserKey {
     }
 }
 
+impl IssuerName {
+    /// This name.
+    pub fn new(name: &str) -> Self {
+        static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+        let mut known = KNOWN.lock();
+        if let Some(known) = known.get(name) {
+            return Self(known);
+        }
+        let name: &'static str = Box::leak(name.into());
+        known.insert(name);
+        Self(name)
+    }
+
+    /// As it is in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl fmt::Debug for IssuerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl Proof {
     /// Stable name for logs and `GET /session`.
     pub const fn name(self) -> &'static str {
@@ -129,8 +161,8 @@ impl Proof {
         }
     }
 
-    /// The `[[issuer]]` that takes it, as an index in the configuration.
-    pub const fn issuer(self) -> Option<usize> {
+    /// The `[[issuer]]` that takes it.
+    pub const fn issuer(self) -> Option<IssuerName> {
         match self {
             Self::AccessToken | Self::SessionCookie => None,
             Self::Issued(issuer) | Self::IssuedCookie(issuer) | Self::Password(issuer) => {

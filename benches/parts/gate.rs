@@ -16,7 +16,7 @@ use doorwarden::auth::cookies::CookieNames;
 use doorwarden::auth::kept::KeptCookies;
 use doorwarden::auth::keys::KeyRing;
 use doorwarden::auth::refresh_token::RefreshKey;
-use doorwarden::auth::{Auth, By, Parts, SignIn, SignedIn, Watched};
+use doorwarden::auth::{Auth, By, Parts, SignIn, SignedIn, State, Watched};
 use doorwarden::caller::{Identity, UserKey};
 use doorwarden::clock::Timestamp;
 use doorwarden::config::{Config, Rotation};
@@ -153,11 +153,12 @@ impl Scene {
             directories: vec![kim],
             passwords: PasswordPool::start(1, 1).unwrap(),
             keys: KeyRing::open(&config.tokens, NOW).unwrap(),
-            refresh_key: RefreshKey::random().unwrap(),
+            refresh_key: Arc::new(RefreshKey::random().unwrap()),
             tokens: config.tokens.clone(),
             session: config.session.clone(),
             cookies: CookieNames::of(&config),
             login: config.login.clone(),
+            state: State::new().unwrap(),
         });
         let auth = Arc::new(auth.unwrap());
         let gate = Gate::new(&config, Arc::clone(&auth));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
-use super::state::StateFolder;
+use super::folder::StateFolder;
 use super::{directories, install_crypto, runtime};
 use crate::auth::issuer::{read_keys, try_out};
 use crate::auth::kept::KeptCookies;
@@ -25,7 +25,7 @@ use crate::identity::IdentityForms;
 use crate::proxy::Tls;
 use crate::secret::Secret;
 use crate::store::memory::Memory;
-use crate::telemetry::{Metrics, Names};
+use crate::telemetry::Metrics;
 
 /// What came of it; each with its name. It holds secrets, so that nothing prints it.
 pub struct Examined {
@@ -80,7 +80,7 @@ pub enum Gives {
 pub fn examine(config: &Config, user: Option<&str>) -> Result<Examined, String> {
     install_crypto();
     let runtime = runtime(1).map_err(|error| error.to_string())?;
-    let metrics = Metrics::new(&Names::of(config)).map_err(|error| error.to_string())?;
+    let metrics = Metrics::new().map_err(|error| error.to_string())?;
     let _inside = runtime.enter();
     let databases = Databases::default();
     let opened = directories(config, &databases, &metrics);
@@ -126,7 +126,7 @@ pub struct Found {
 pub fn files(config: &Config) -> Result<Vec<Found>, String> {
     install_crypto();
     let runtime = runtime(1).map_err(|error| error.to_string())?;
-    let metrics = Metrics::new(&Names::of(config)).map_err(|error| error.to_string())?;
+    let metrics = Metrics::new().map_err(|error| error.to_string())?;
     let _inside = runtime.enter();
     let mut wrong: Vec<String> = Vec::new();
     if let Some(Err(error)) = config.listen.tls.as_ref().map(Tls::load) {
@@ -139,7 +139,7 @@ pub fn files(config: &Config) -> Result<Vec<Found>, String> {
     let databases = Databases::default();
     let mut opened: Vec<Arc<dyn Directory>> = Vec::new();
     for directory in &config.directories {
-        match super::directory(directory, &databases, &metrics) {
+        match super::generation::directory(directory, &databases, &metrics) {
             Ok(watched) => opened.push(Arc::clone(watched.directory())),
             Err(error) => wrong.push(error.to_string()),
         }
@@ -205,7 +205,7 @@ fn read_form(
 pub fn try_password(config: &Config, name: &str, password: &Secret) -> Result<Tried, String> {
     install_crypto();
     let runtime = runtime(1).map_err(|error| error.to_string())?;
-    let metrics = Metrics::new(&Names::of(config)).map_err(|error| error.to_string())?;
+    let metrics = Metrics::new().map_err(|error| error.to_string())?;
     let _inside = runtime.enter();
     let databases = Databases::default();
     let opened = directories(config, &databases, &metrics).map_err(|error| error.to_string())?;
@@ -308,7 +308,7 @@ fn open_alone(
     let unused = config.store.path.with_file_name("unused");
     let (sessions, store) = (Memory::new(), Memory::new());
     let kept = Arc::new(KeptCookies::new(&[0; 32], sessions, store, Vec::new())?);
-    let forms = IdentityForms::open(&alone, directories, databases, &kept, &unused);
+    let forms = IdentityForms::open(&alone, directories, databases, &kept, &unused, None);
     Ok((forms.map_err(|error| error.reason)?, route))
 }
 

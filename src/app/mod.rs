@@ -5,46 +5,36 @@
 //! first request come in.
 
 pub mod examine;
+mod folder;
+mod generation;
 pub mod offline;
+mod reload;
 mod state;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::state::{StateFolder, claim_store};
-use crate::auth::cookies::CookieNames;
-use crate::auth::kept::KeptCookies;
-use crate::auth::keys::KeyRing;
-use crate::auth::refresh_token::RefreshKey;
-use crate::auth::{self, Auth, Watched};
+use self::folder::{StateFolder, claim_store};
+use self::generation::{Built, directories};
+use self::reload::Reloader;
+use self::state::State;
 use crate::caller::SessionId;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::config::{Config, DirectoryKind, DirectorySettings, StoreKind};
-use crate::detect::Detectors;
-use crate::detect::watch::{self, NotDone, Respond, Watch};
+use crate::config::Config;
+use crate::detect::watch::{self, NotDone, Respond, Rules, Watch};
 use crate::directory::Directory;
-use crate::directory::database::{Access, Databases};
-use crate::directory::django::DjangoDirectory;
-use crate::directory::file::FileDirectory;
-use crate::directory::http::HttpDirectory;
-use crate::directory::password::PasswordPool;
-use crate::directory::private_file;
-use crate::endpoint::Endpoints;
 use crate::endpoint::operator::Operator;
+use crate::endpoint::reload::Reload;
 use crate::event::EndReason;
-use crate::gate::Gate;
-use crate::geo::{Countries, Mmdb, NoCountries};
-use crate::identity::{IdentityForms, IdentityHeaders};
-use crate::proxy::{self, Bound, Observer, Parts, Sockets, Tls};
-use crate::secret::random_bytes;
-use crate::store::embedded::Embedded;
-use crate::store::memory::Memory;
-use crate::store::telling::{SessionEnded, Telling};
-use crate::store::{Store, Which};
-use crate::telemetry::{self, Audit, Metrics, Names, Telemetry, TimedDirectory, TimedStore};
+use crate::proxy::{self, Bound, Current, Observer, Parts, Sockets, Tls};
+use crate::store::Which;
+use crate::telemetry::{self, Audit, Telemetry};
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,131 +44,101 @@ pub struct StartError(String);
 /// How long the runtime's own tasks may take to end after the last request.
 const LAST_TASKS: Duration = Duration::from_secs(1);
 
-/// Runs the gateway until it is told to stop.
+/// Runs the gateway until it is told to stop. `source` is where the configuration was read, and is read again.
 ///
 /// # Errors
 /// The first thing that keeps it from starting.
-pub fn run(config: Config) -> Result<(), StartError> {
+pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     let logging = telemetry::init_log(&config.log).map_err(start_error)?;
     warn_of_shadow(&config);
     install_crypto();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let now = clock.now();
 
-    let state = StateFolder::of(&config);
-    state.make().map_err(start_error)?;
+    let folder = StateFolder::of(&config);
+    folder.make().map_err(start_error)?;
     let _store_is_ours = claim_store(&config).map_err(start_error)?;
-    let operator_token = state.operator_token().map_err(start_error)?;
+    let operator_token = folder.operator_token().map_err(start_error)?;
     let tls = config.listen.tls.as_ref().map(Tls::load).transpose().map_err(start_error)?;
-    let countries: Arc<dyn Countries> = match &config.geo.country_database {
-        Some(path) => Arc::new(Mmdb::open(path).map_err(start_error)?),
-        None => Arc::new(NoCountries),
-    };
-    let store = open_store(&config)?;
+    let state = Arc::new(State::open(&config, folder)?);
     let sockets = Sockets {
         http: Bound::bind(&config.listen.http).map_err(start_error)?,
         https: Bound::bind(&config.listen.https).map_err(start_error)?,
         tls,
         admin: Bound::bind(&[config.listen.admin]).map_err(start_error)?,
     };
-
-    let metrics = Arc::new(Metrics::new(&Names::of(&config)).map_err(start_error)?);
     let audit = Audit::open(&config.log).map_err(start_error)?;
-    let store = Store {
-        sessions: Arc::new(TimedStore::new(store.sessions, Arc::clone(&metrics))),
-        refresh_tokens: Arc::new(TimedStore::new(store.refresh_tokens, Arc::clone(&metrics))),
-        stamps: Arc::new(TimedStore::new(store.stamps, Arc::clone(&metrics))),
-        kept: Arc::new(TimedStore::new(store.kept, Arc::clone(&metrics))),
-        backup: store.backup,
-    };
-    let pool = PasswordPool::start(config.login.hash_threads, config.login.hash_queue)
-        .map_err(start_error)?;
-    let databases = Arc::new(Databases::default());
-    let directories = directories(&config, &databases, &metrics)?;
-    let asked: Vec<_> = directories.iter().map(|one| Arc::clone(one.directory())).collect();
-    let kept = Arc::new(kept_cookies(&store, &asked, &state).map_err(start_error)?);
-    let forms = IdentityForms::open(&config, &asked, &databases, &kept, &state.forms_secret());
-    let forms = Arc::new(forms.map_err(start_error)?);
-    let ended: Arc<dyn SessionEnded> = Arc::new(vec![
-        Arc::<IdentityForms>::clone(&forms) as Arc<dyn SessionEnded>,
-        Arc::<KeptCookies>::clone(&kept) as Arc<dyn SessionEnded>,
-    ]);
-    let store = Store {
-        sessions: Arc::new(Telling::new(store.sessions, Arc::clone(&ended))),
-        refresh_tokens: Arc::new(Telling::new(store.refresh_tokens, ended)),
-        stamps: store.stamps,
-        kept: store.kept,
-        backup: store.backup,
-    };
-    let refresh_key = RefreshKey::open(&state.refresh_key()).map_err(start_error)?;
-    let auth = auth::Parts {
-        sessions: Arc::clone(&store.sessions),
-        refresh_tokens: Arc::clone(&store.refresh_tokens),
-        stamps: Arc::clone(&store.stamps),
-        kept,
-        databases,
-        issuers: config.issuers.clone(),
-        directories,
-        passwords: pool.clone(),
-        keys: KeyRing::open(&config.tokens, now).map_err(start_error)?,
-        refresh_key,
-        tokens: config.tokens.clone(),
-        session: config.session.clone(),
-        cookies: CookieNames::of(&config),
-        login: config.login.clone(),
-    };
-    let auth = Arc::new(Auth::new(auth).map_err(start_error)?);
+    let (built, generation) = Built::open(config, &state, clock.now(), None)?;
+    state.ended.now(built.hooks());
+    state.metrics.serves(generation.number(), generation.labels());
+    state.metrics.reloaded(true, clock.now());
+    let current = Current::new(generation);
 
-    let (sink, queue) = watch::queue(config.detect.queue);
+    let (sink, queue) = watch::queue(built.config.detect.queue);
+    let asked = Arc::clone(&current);
     let telemetry = Arc::new(
-        Telemetry::new(Names::of(&config), Arc::clone(&metrics), audit, sink, logging.dropped())
-            .at_scrape(move |metrics| metrics.hash_pool(pool.waiting(), pool.rejected())),
+        Telemetry::new(Arc::clone(&state.metrics), audit, sink, logging.dropped()).at_scrape(
+            move |metrics| {
+                let generation = asked.load();
+                let pool = generation.auth().passwords();
+                metrics.hash_pool(pool.waiting(), pool.rejected());
+            },
+        ),
     );
+    let rules = Arc::new(ArcSwap::from_pointee(Rules {
+        settings: built.config.detect.clone(),
+        countries: Arc::clone(&built.countries),
+    }));
     let detecting = Watch {
-        detectors: Detectors::new(&config.detect),
-        settings: config.detect.clone(),
-        countries,
+        rules: Arc::clone(&rules),
         respond: Arc::new(EndSessions {
-            auth: Arc::clone(&auth),
+            current: Arc::clone(&current),
             telemetry: Arc::clone(&telemetry),
         }),
         report: Arc::new(telemetry.findings()),
     };
-
-    let identity = IdentityHeaders::new(&config.identity).map_err(start_error)?;
-    let operator = Operator::new(&operator_token, Arc::clone(&auth), Arc::clone(&store.sessions));
-    let shutdown_timeout = config.listen.shutdown_timeout;
-    let threads = config.listen.threads;
+    let shutdown_timeout = built.config.listen.shutdown_timeout;
+    let runtime = runtime(built.config.listen.threads).map_err(start_error)?;
+    let directories = built.directories.iter().map(|(_, one)| Arc::clone(one)).collect();
+    let reload = Arc::new(Reloader {
+        source,
+        state: Arc::clone(&state),
+        current: Arc::clone(&current),
+        rules,
+        clock: Arc::clone(&clock),
+        watches: AtomicBool::new(built.config.reload.watch),
+        built: tokio::sync::Mutex::new(built),
+    });
     let parts = Parts {
-        gate: Arc::new(Gate::new(&config, Arc::clone(&auth))),
-        endpoints: Arc::new(Endpoints::new(Arc::clone(&auth), &config)),
-        identity,
-        forms,
-        auth: Arc::clone(&auth),
-        sessions: Arc::clone(&store.sessions),
-        operator,
+        current,
+        sessions: Arc::clone(&state.store.sessions),
+        operator: Operator::new(&operator_token, Arc::clone(&state.store.sessions)),
+        reload: Arc::clone(&reload) as Arc<dyn Reload>,
         observer: Observer::new(Arc::clone(&telemetry)),
         clock: Arc::clone(&clock),
-        config,
     };
-
-    let runtime = runtime(threads).map_err(start_error)?;
     runtime.block_on(async move {
         tokio::spawn(detecting.run(queue));
-        tokio::spawn(ask_once(asked));
+        tokio::spawn(ask_once(directories));
+        tokio::spawn(reload::watch(Arc::clone(&reload)));
         let addresses = Addresses::of(&sockets);
         let mut stop = Signals::listen().map_err(start_error)?;
         let serving = proxy::serve(parts, sockets).await.map_err(start_error)?;
-        state.write_admin_address(addresses.admin).map_err(start_error)?;
+        state.folder.write_admin_address(addresses.admin).map_err(start_error)?;
         addresses.tell();
-        stop.received(|| hang_up(&telemetry, &auth, clock.now())).await;
+        stop.received(|| {
+            // The audit file was moved away, whatever became of the configuration.
+            telemetry.reopen_audit();
+            let reload = Arc::clone(&reload);
+            tokio::spawn(async move { reload.reload().await });
+        })
+        .await;
         tracing::info!("stopping");
         tokio::select! {
             () = serving.stop(shutdown_timeout) => {}
             () = stop.received(|| {}) => tracing::warn!("told to stop twice: not waiting"),
         }
         // Last uses since the last sweep.
-        if let Err(error) = store.sessions.upkeep(clock.now()).await {
+        if let Err(error) = state.store.sessions.upkeep(clock.now()).await {
             tracing::error!(%error, "the store's last upkeep failed");
         }
         tracing::info!("stopped");
@@ -224,60 +184,6 @@ fn install_crypto() {
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
-fn open_store(config: &Config) -> Result<Store, StartError> {
-    match config.store.kind {
-        StoreKind::Memory => Ok(Store::of(Memory::new())),
-        StoreKind::Embedded => {
-            Ok(Store::of(Embedded::open(&config.store.path).map_err(start_error)?))
-        }
-    }
-}
-
-/// Sealed under the gateway's own secret, if there is a directory that gives any.
-fn kept_cookies(
-    store: &Store,
-    directories: &[Arc<dyn Directory>],
-    state: &StateFolder,
-) -> Result<KeptCookies, String> {
-    let secret = if directories.iter().any(|directory| directory.checks_passwords()) {
-        private_file::own_secret(&state.forms_secret())?
-    } else {
-        random_bytes::<32>().map_err(|error| error.to_string())?.to_vec().into()
-    };
-    let directories = directories.iter().map(Arc::clone).collect();
-    KeptCookies::new(&secret, Arc::clone(&store.sessions), Arc::clone(&store.kept), directories)
-}
-
-fn directories(
-    config: &Config,
-    databases: &Databases,
-    metrics: &Metrics,
-) -> Result<Vec<Watched>, StartError> {
-    config.directories.iter().map(|settings| directory(settings, databases, metrics)).collect()
-}
-
-fn directory(
-    settings: &DirectorySettings,
-    databases: &Databases,
-    metrics: &Metrics,
-) -> Result<Watched, StartError> {
-    let found: Arc<dyn Directory> = match &settings.kind {
-        DirectoryKind::File { path } => {
-            Arc::new(FileDirectory::open(&settings.name, path).map_err(start_error)?)
-        }
-        DirectoryKind::Http(http) => {
-            Arc::new(HttpDirectory::new(&settings.name, http).map_err(start_error)?)
-        }
-        DirectoryKind::Django(django) => {
-            let database = databases.open(&django.database, Access::Read);
-            let opened = DjangoDirectory::new(&settings.name, django, database);
-            Arc::new(opened.map_err(start_error)?)
-        }
-    };
-    let timed = Arc::new(TimedDirectory::new(found, metrics));
-    Ok(Watched::new(timed, settings.recheck))
-}
-
 fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if threads > 0 {
@@ -293,7 +199,7 @@ fn start_error(error: impl std::fmt::Display) -> StartError {
 
 /// What a detector does about a session.
 struct EndSessions {
-    auth: Arc<Auth>,
+    current: Arc<Current>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -302,7 +208,8 @@ impl Respond for EndSessions {
     async fn end_session(&self, session: &SessionId, at: Timestamp) -> Result<(), NotDone> {
         let mut happened = Vec::new();
         let which = Which::Session(session.clone());
-        let ended = self.auth.end(&which, EndReason::Detected, at, &mut happened).await;
+        let generation = self.current.load();
+        let ended = generation.auth().end(&which, EndReason::Detected, at, &mut happened).await;
         for what in happened {
             let event = crate::event::Event { at, request_id: None, client: None, what };
             self.telemetry.event(event);
@@ -338,18 +245,6 @@ impl Addresses {
             admin = self.admin.map(|admin| admin.to_string()),
             "listening"
         );
-    }
-}
-
-/// SIGHUP: the audit file was moved away, or keys were changed in their files.
-fn hang_up(telemetry: &Telemetry, auth: &Auth, now: Timestamp) {
-    telemetry.reopen_audit();
-    match auth.reload_keys(now) {
-        Ok(()) => tracing::info!(
-            "reopened the audit file and read the signing keys again; certificates are read when their files change, the \
-             configuration at a restart"
-        ),
-        Err(error) => tracing::error!(%error, "the signing keys cannot be read; those in use stay"),
     }
 }
 

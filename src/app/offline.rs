@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::state::{StateFolder, claim_store};
-use super::{install_crypto, open_store};
+use super::folder::{StateFolder, claim_store};
+use super::install_crypto;
+use super::state::open_store;
 use crate::auth::issuer::end_of_user;
 use crate::auth::keys::KeyRing;
 use crate::caller::{SessionId, UserKey};

@@ -1,118 +1,102 @@
-//! What lies beside the store: the operator's token, where the admin listener is, and whose the store is.
+//! What outlives a configuration, made once, at the start.
 //!
-//! A gateway knows from memory which sessions have ended, so two that write one store would let pass what the other has
-//! ended. A lock, which the system gives back when a process dies, keeps a second one out.
+//! Whoever is signed in, what was counted and what was verified is here; a [`Generation`](super::generation::Built) is made
+//! of it and of a checked configuration, and another one of the same state takes its place.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
-use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
+use super::folder::StateFolder;
+use super::{StartError, start_error};
+use crate::auth;
+use crate::auth::kept::KeptCookies;
+use crate::auth::refresh_token::RefreshKey;
 use crate::config::{Config, StoreKind};
+use crate::directory::database::Databases;
 use crate::directory::private_file;
-use crate::secret::Secret;
+use crate::secret::random_bytes;
+use crate::store::Store;
+use crate::store::embedded::Embedded;
+use crate::store::memory::Memory;
+use crate::store::telling::{SessionEnded, Telling};
+use crate::telemetry::{Metrics, TimedStore};
 
-/// The folder of the store.
-#[derive(Clone, Debug)]
-pub(super) struct StateFolder(PathBuf);
+/// See the head of this module.
+pub(super) struct State {
+    pub(super) folder: StateFolder,
+    pub(super) store: Store,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) databases: Arc<Databases>,
+    /// The services' cookies, of no directories yet.
+    pub(super) kept: KeptCookies,
+    pub(super) refresh_key: Arc<RefreshKey>,
+    pub(super) auth: auth::State,
+    pub(super) ended: Arc<EndHooks>,
+}
 
-impl StateFolder {
-    pub(super) fn of(config: &Config) -> Self {
-        let folder = config.store.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        Self(folder.unwrap_or(Path::new(".")).to_path_buf())
-    }
+/// Who wants to know that a session has ended: what the generation that is served has made for it elsewhere.
+#[derive(Default)]
+pub(super) struct EndHooks(ArcSwap<Vec<Arc<dyn SessionEnded>>>);
 
-    /// Makes the folder (mode 0700) if it is not there.
-    pub(super) fn make(&self) -> Result<(), String> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.0)
-            .map_err(|error| format!("cannot make the folder {}: {error}", self.0.display()))
-    }
-
-    /// The operator's token; made at the first start.
-    pub(super) fn operator_token(&self) -> Result<Secret, String> {
-        if let Some(token) = self.existing_operator_token()? {
-            return Ok(token);
-        }
-        let token = Secret::random().map_err(|error| error.to_string())?;
-        private_file::create(&self.token_path(), token.expose().as_bytes())
-            .map_err(|error| error.to_string())?;
-        Ok(token)
-    }
-
-    /// The operator's token, if one was made.
-    pub(super) fn existing_operator_token(&self) -> Result<Option<Secret>, String> {
-        let path = self.token_path();
-        if !path.exists() {
-            return Ok(None);
-        }
-        let (bytes, _) = private_file::read(&path).map_err(|error| error.to_string())?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| format!("{} is no text", path.display()))?
-            .trim_end();
-        if text.len() < 32 {
-            return Err(format!("{} holds no token: remove it to have one made", path.display()));
-        }
-        Ok(Some(Secret::new(text)))
-    }
-
-    /// Notes where the admin listener is, for commands: the configuration may leave the port to the system.
-    pub(super) fn write_admin_address(&self, admin: Option<SocketAddr>) -> io::Result<()> {
-        let Some(admin) = admin else { return Ok(()) };
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(self.0.join("admin-address"))?;
-        writeln!(file, "{admin}")
-    }
-
-    /// Where the admin listener was when the gateway last started.
-    pub(super) fn admin_address(&self) -> Option<String> {
-        let text = fs::read_to_string(self.0.join("admin-address")).ok()?;
-        Some(text.trim().to_owned())
-    }
-
-    /// The key of refresh tokens, which nothing else trusts.
-    pub(super) fn refresh_key(&self) -> PathBuf {
-        self.0.join("refresh-key")
-    }
-
-    /// The secret that names what identity forms make in services.
-    pub(super) fn forms_secret(&self) -> PathBuf {
-        self.0.join("forms-secret")
-    }
-
-    fn token_path(&self) -> PathBuf {
-        self.0.join("operator-token")
+impl EndHooks {
+    pub(super) fn now(&self, hooks: Vec<Arc<dyn SessionEnded>>) {
+        self.0.store(Arc::new(hooks));
     }
 }
 
-/// The store for this process alone, until the answer is dropped.
-pub(super) fn claim_store(config: &Config) -> Result<Option<File>, String> {
-    if config.store.kind == StoreKind::Memory {
-        return Ok(None);
+impl SessionEnded for EndHooks {
+    fn session_ended(&self, session: &crate::store::Session) {
+        self.0.load().session_ended(session);
     }
-    let mut path = config.store.path.clone().into_os_string();
-    path.push("-lock");
-    let path = PathBuf::from(path);
-    let failed = |error: io::Error| format!("cannot lock {}: {error}", path.display());
-    let lock = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(TryLockError::WouldBlock) => {
-            Err(format!("another gateway is running on {}", config.store.path.display()))
+}
+
+impl State {
+    /// Opens store and keys.
+    pub(super) fn open(config: &Config, folder: StateFolder) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::new().map_err(start_error)?);
+        let store = open_store(config)?;
+        let ended = Arc::new(EndHooks::default());
+        let told = || Arc::clone(&ended) as Arc<dyn SessionEnded>;
+        let timed = Arc::new(TimedStore::new(store.sessions, Arc::clone(&metrics)));
+        let sessions = Arc::new(Telling::new(timed, told()));
+        let timed = Arc::new(TimedStore::new(store.refresh_tokens, Arc::clone(&metrics)));
+        let store = Store {
+            sessions,
+            refresh_tokens: Arc::new(Telling::new(timed, told())),
+            stamps: Arc::new(TimedStore::new(store.stamps, Arc::clone(&metrics))),
+            kept: Arc::new(TimedStore::new(store.kept, Arc::clone(&metrics))),
+            backup: store.backup,
+        };
+        let kept = kept_cookies(config, &store, &folder).map_err(start_error)?;
+        let refresh_key = Arc::new(RefreshKey::open(&folder.refresh_key()).map_err(start_error)?);
+        let auth = auth::State::new().map_err(start_error)?;
+        let databases = Arc::default();
+        Ok(Self { folder, store, metrics, databases, kept, refresh_key, auth, ended })
+    }
+}
+
+pub(super) fn open_store(config: &Config) -> Result<Store, StartError> {
+    match config.store.kind {
+        StoreKind::Memory => Ok(Store::of(Memory::new())),
+        StoreKind::Embedded => {
+            Ok(Store::of(Embedded::open(&config.store.path).map_err(start_error)?))
         }
-        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
+}
+
+/// Sealed under the gateway's own secret. Where nothing is kept beyond a restart, neither is the secret.
+fn kept_cookies(
+    config: &Config,
+    store: &Store,
+    folder: &StateFolder,
+) -> Result<KeptCookies, String> {
+    let secret = match config.store.kind {
+        StoreKind::Embedded => private_file::own_secret(&folder.forms_secret())?,
+        StoreKind::Memory => {
+            random_bytes::<32>().map_err(|error| error.to_string())?.to_vec().into()
+        }
+    };
+    let (sessions, kept) = (Arc::clone(&store.sessions), Arc::clone(&store.kept));
+    KeptCookies::new(&secret, sessions, kept, Vec::new())
 }

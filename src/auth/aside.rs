@@ -60,7 +60,8 @@ impl Auth {
             issuers: self.issuers.aside(stamps as Arc<dyn Stamps>),
             kept: Arc::clone(&self.kept),
             mints: Arc::clone(&self.mints),
-            memory: Memory::new(FEW)?,
+            memory: Arc::new(Memory::new(FEW)?),
+            tokens_space: self.tokens_space,
             under_way: super::under_way::RequestsUnderWay::default(),
         })
     }
@@ -109,10 +110,5 @@ impl Auth {
     /// A session as it is in the store now, if it lives.
     pub async fn session(&self, id: &SessionId, at: Timestamp) -> Option<Arc<Session>> {
         self.sessions.find(SessionBy::Id(id), at).await.ok().flatten()
-    }
-
-    /// The name of an `[[issuer]]`, by its place in the configuration.
-    pub fn issuer_name(&self, index: usize) -> Option<Arc<str>> {
-        self.issuers.names().nth(index).map(Arc::clone)
     }
 }

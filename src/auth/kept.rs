@@ -38,11 +38,11 @@ const SIGN_OUTS: u32 = 6;
 
 /// Keeps the cookies of services.
 pub struct KeptCookies {
-    key: RandomizedNonceKey,
+    key: Arc<RandomizedNonceKey>,
     sessions: Arc<dyn Sessions>,
     store: Arc<dyn Kept>,
     directories: Vec<Arc<dyn Directory>>,
-    open: DashMap<SessionId, Arc<Open>>,
+    open: Arc<DashMap<SessionId, Arc<Open>>>,
 }
 
 /// The jar of one session.
@@ -81,7 +81,20 @@ impl KeptCookies {
             .and_then(|okm| okm.fill(key.as_mut_slice()))
             .and_then(|()| RandomizedNonceKey::new(&AES_256_GCM, key.as_slice()))
             .map_err(|_| "no key can be made for kept cookies".to_owned())?;
-        Ok(Self { key, sessions, store, directories, open: DashMap::new() })
+        let (key, open) = (Arc::new(key), Arc::default());
+        Ok(Self { key, sessions, store, directories, open })
+    }
+
+    /// The same cookies, of services behind these directories.
+    #[must_use]
+    pub fn of(&self, directories: Vec<Arc<dyn Directory>>) -> Self {
+        Self {
+            key: Arc::clone(&self.key),
+            sessions: Arc::clone(&self.sessions),
+            store: Arc::clone(&self.store),
+            directories,
+            open: Arc::clone(&self.open),
+        }
     }
 
     /// A jar for a session that is about to begin.

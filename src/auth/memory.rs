@@ -1,6 +1,6 @@
 //! What was verified a moment ago, so that the next request need not verify it again.
 //!
-//! The key is 128 bits of SHA-256 over a random key of this process, the kind of credential and the credential, so that
+//! The key is 128 bits of SHA-256 over a random key of this process, the [`Space`] of the credential and the credential, so that
 //! neither a collision nor a half-known hash is of use to anybody, and no credential lies in memory. (SipHash would take
 //! 50 ns less, but a look-up that stands in for a signature should not rest on a hash made for tables.) The value is
 //! the store's own session record: whether it has ended is looked at on every use, and so are the token's expiry and both
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
@@ -32,6 +32,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 const ON_STACK: usize = 1024;
 
 const KEY: usize = 16;
+const SPACE: usize = 8;
 
 /// Remembers verified credentials.
 pub(super) struct Memory {
@@ -41,6 +42,11 @@ pub(super) struct Memory {
     issued: Cache<u128, Arc<Issued>>,
     cleared: AtomicU64,
 }
+
+/// What credentials are remembered of one kind under the same settings. The same bytes mean something else to another issuer,
+/// and nothing any more once its settings, its keys or its directory have changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Space([u8; SPACE]);
 
 /// A credential that is good now.
 #[derive(Clone)]
@@ -53,6 +59,23 @@ pub(super) struct Remembered {
 /// From where, and when, a session's use was last told.
 #[derive(Default)]
 struct Told(Mutex<Option<(IpAddr, Timestamp)>>);
+
+impl Space {
+    /// Session cookies: what they mean is in the store.
+    pub(super) const COOKIE: Self = Self([0; SPACE]);
+
+    /// What is remembered as long as all of these stay as they are.
+    pub(super) fn of(parts: &[&[u8]]) -> Self {
+        let mut all = Context::new(&SHA256);
+        for part in parts {
+            all.update(&part.len().to_le_bytes());
+            all.update(part);
+        }
+        let mut space = [0; SPACE];
+        space.iter_mut().zip(all.finish().as_ref()).for_each(|(to, from)| *to = *from);
+        Self(space)
+    }
+}
 
 impl Memory {
     /// For so many credentials.
@@ -69,11 +92,11 @@ impl Memory {
     /// The credential, if it was verified and is good at `at`.
     pub(super) fn recall(
         &self,
-        proof: Proof,
+        space: Space,
         credential: &str,
         at: Timestamp,
     ) -> Option<Remembered> {
-        let key = self.key_of(proof, credential);
+        let key = self.key_of(space, credential);
         let remembered = self.verified.get(&key)?;
         if at < remembered.expires_at && remembered.session.is_live(at) {
             return Some(remembered);
@@ -85,14 +108,14 @@ impl Memory {
     /// Remembers a credential that was verified just now.
     pub(super) fn remember(
         &self,
-        proof: Proof,
+        space: Space,
         credential: &str,
         session: Arc<Session>,
         expires_at: Timestamp,
     ) -> Remembered {
         let told = self.told_of(&session.id);
         let remembered = Remembered { session, expires_at, told };
-        self.verified.insert(self.key_of(proof, credential), remembered.clone());
+        self.verified.insert(self.key_of(space, credential), remembered.clone());
         remembered
     }
 
@@ -132,46 +155,38 @@ impl Memory {
     }
 
     /// Forgets one credential.
-    pub(super) fn forget(&self, proof: Proof, credential: &str) {
-        self.verified.remove(&self.key_of(proof, credential));
+    pub(super) fn forget(&self, space: Space, credential: &str) {
+        self.verified.remove(&self.key_of(space, credential));
     }
 
     /// A token that an issuer's key was seen to have signed. Whether it still counts is for the caller to ask.
-    pub(super) fn recall_issued(&self, issuer: usize, token: &str) -> Option<Arc<Issued>> {
-        self.issued.get(&self.key_of(Proof::Issued(issuer), token))
+    pub(super) fn recall_issued(&self, issuer: Space, token: &str) -> Option<Arc<Issued>> {
+        self.issued.get(&self.key_of(issuer, token))
     }
 
     /// Remembers one.
-    pub(super) fn remember_issued(&self, issuer: usize, token: &str, issued: Arc<Issued>) {
-        self.issued.insert(self.key_of(Proof::Issued(issuer), token), issued);
+    pub(super) fn remember_issued(&self, issuer: Space, token: &str, issued: Arc<Issued>) {
+        self.issued.insert(self.key_of(issuer, token), issued);
     }
 
     /// The one that is remembered, or else what `judge` gives; of many at once one is judged.
     pub(super) async fn judge_once<E>(
         &self,
-        issuer: usize,
+        issuer: Space,
         credential: &str,
         judge: impl Future<Output = Result<Arc<Issued>, E>>,
     ) -> Result<Arc<Issued>, E> {
-        let key = self.key_of(Proof::Issued(issuer), credential);
+        let key = self.key_of(issuer, credential);
         self.issued.get_or_insert_async(&key, judge).await
     }
 
     /// Forgets one.
-    pub(super) fn forget_issued(&self, issuer: usize, credential: &str) {
-        self.issued.remove(&self.key_of(Proof::Issued(issuer), credential));
+    pub(super) fn forget_issued(&self, issuer: Space, credential: &str) {
+        self.issued.remove(&self.key_of(issuer, credential));
     }
 
-    fn key_of(&self, proof: Proof, credential: &str) -> u128 {
-        let kind: u8 = match proof {
-            Proof::AccessToken => 0,
-            Proof::SessionCookie => 1,
-            // There are few: the configuration sees to that.
-            Proof::Issued(issuer) | Proof::IssuedCookie(issuer) | Proof::Password(issuer) => {
-                u8::try_from(issuer).map_or(u8::MAX, |n| n.saturating_add(2))
-            }
-        };
-        let length = KEY + 1 + credential.len();
+    fn key_of(&self, space: Space, credential: &str) -> u128 {
+        let length = KEY + SPACE + credential.len();
         let mut on_stack = [0; ON_STACK];
         let mut on_heap = Vec::new();
         let buffer = match on_stack.get_mut(..length) {
@@ -181,9 +196,9 @@ impl Memory {
                 on_heap.as_mut_slice()
             }
         };
-        let parts = self.key.iter().chain(std::iter::once(&kind));
+        let parts = self.key.iter().chain(&space.0);
         buffer.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
-        if let Some(rest) = buffer.get_mut(KEY + 1..) {
+        if let Some(rest) = buffer.get_mut(KEY + SPACE..) {
             rest.copy_from_slice(credential.as_bytes());
         }
         let hash = digest(&SHA256, buffer);
@@ -226,7 +241,8 @@ mod tests {
     use super::*;
     use crate::auth::testkit::{NOW, session};
 
-    const TOKEN: Proof = Proof::AccessToken;
+    const PROOF: Proof = Proof::AccessToken;
+    const TOKEN: Space = Space([1; SPACE]);
 
     fn later(secs: u64) -> Timestamp {
         NOW.plus(Duration::from_secs(secs))
@@ -262,7 +278,7 @@ mod tests {
         memory.remember(TOKEN, "token", Arc::clone(&session), later(1_000_000));
         let before = NOW.plus(idle).minus(Duration::from_millis(1));
         let hit = memory.recall(TOKEN, "token", before).unwrap();
-        hit.used(TOKEN, ip("192.0.2.1"), before, &mut Vec::new());
+        hit.used(PROOF, ip("192.0.2.1"), before, &mut Vec::new());
         assert!(memory.recall(TOKEN, "token", NOW.plus(idle)).is_some());
         assert!(memory.recall(TOKEN, "token", before.plus(idle)).is_none());
     }
@@ -271,7 +287,7 @@ mod tests {
     fn one_kind_of_credential_is_never_taken_for_the_other() {
         let memory = Memory::new(CREDENTIALS).unwrap();
         memory.remember(TOKEN, "x", session("s", "7"), later(10));
-        assert!(memory.recall(Proof::SessionCookie, "x", NOW).is_none());
+        assert!(memory.recall(Space::COOKIE, "x", NOW).is_none());
         for other in ["", "x ", "xx", "X", "\0x"] {
             assert!(memory.recall(TOKEN, other, NOW).is_none(), "{other:?}");
         }
@@ -280,7 +296,7 @@ mod tests {
     #[test]
     fn long_credentials_are_told_apart_like_short_ones() {
         let memory = Memory::new(CREDENTIALS).unwrap();
-        for length in [ON_STACK - KEY - 2, ON_STACK - KEY - 1, ON_STACK - KEY, 4096] {
+        for length in [ON_STACK - KEY - SPACE - 1, ON_STACK - KEY - SPACE, ON_STACK - KEY, 4096] {
             let long = "a".repeat(length);
             memory.remember(TOKEN, &long, session("s", "7"), later(10));
             assert!(memory.recall(TOKEN, &long, NOW).is_some(), "{length}");
@@ -307,7 +323,7 @@ mod tests {
             let hit = memory.recall(TOKEN, credential, later(at)).unwrap_or_else(|| {
                 memory.remember(TOKEN, credential, Arc::clone(&session), later(999))
             });
-            hit.used(TOKEN, ip(client), later(at), &mut happened);
+            hit.used(PROOF, ip(client), later(at), &mut happened);
             assert_eq!(!happened.is_empty(), told, "{credential} from {client} at {at}");
         }
     }
@@ -319,5 +335,19 @@ mod tests {
             memory.remember(TOKEN, &index.to_string(), session("s", "7"), later(10));
         }
         assert!(memory.verified.len() <= CREDENTIALS);
+    }
+
+    #[test]
+    fn what_was_remembered_under_other_settings_is_not_known() {
+        let memory = Memory::new(CREDENTIALS).unwrap();
+        let space = |parts: &[&str]| {
+            let parts: Vec<_> = parts.iter().map(|part| part.as_bytes()).collect();
+            Space::of(&parts)
+        };
+        memory.remember(space(&["jwt", "key"]), "x", session("s", "7"), later(10));
+        assert!(memory.recall(space(&["jwt", "key"]), "x", NOW).is_some());
+        for other in [&["jwt", "other"][..], &["jwtk", "ey"], &["jwt"], &["jwt", "key", ""], &[]] {
+            assert!(memory.recall(space(other), "x", NOW).is_none(), "{other:?}");
+        }
     }
 }

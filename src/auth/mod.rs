@@ -24,6 +24,7 @@ mod recheck;
 mod refresh;
 pub mod refresh_token;
 mod sign_in;
+mod state;
 mod take_over;
 #[cfg(test)]
 pub(crate) mod testkit;
@@ -37,6 +38,7 @@ use std::time::Duration;
 pub use aside::RefreshLook;
 use http::{HeaderMap, Method};
 pub use recheck::Watched;
+pub use state::State;
 pub use take_over::{By, Holds, NotTakenOver};
 pub use under_way::UnderWay;
 
@@ -45,7 +47,7 @@ use self::issuer::{IssuerKeyError, Issuers, Mints};
 use self::kept::KeptCookies;
 use self::keys::{KeyError, KeyRing};
 use self::lockout::Lockout;
-use self::memory::{Memory, Remembered};
+use self::memory::{Memory, Remembered, Space};
 use self::refresh_token::RefreshKey;
 use self::under_way::RequestsUnderWay;
 use crate::caller::{Proof, SessionId};
@@ -55,7 +57,7 @@ use crate::directory::database::Databases;
 use crate::directory::password::PasswordPool;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
-use crate::secret::{NoRandomness, Secret};
+use crate::secret::Secret;
 use crate::store::{RefreshTokens, Session, SessionBy, Sessions, Stamps, StoreError, Which};
 
 /// Signs people in, issues and checks what proves it, and ends it.
@@ -73,8 +75,10 @@ pub struct Auth {
     issuers: Issuers,
     mints: Arc<Mints>,
     kept: Arc<KeptCookies>,
-    memory: Memory,
     under_way: RequestsUnderWay,
+    memory: Arc<Memory>,
+    /// Our own access tokens, as long as keys and `[tokens]` stay as they are.
+    tokens_space: Space,
 }
 
 /// What [`Auth`] is made of.
@@ -98,7 +102,7 @@ pub struct Parts {
     /// Signs access tokens.
     pub keys: KeyRing,
     /// Signs refresh tokens.
-    pub refresh_key: RefreshKey,
+    pub refresh_key: Arc<RefreshKey>,
     /// `[tokens]`
     pub tokens: Tokens,
     /// `[session]`
@@ -107,6 +111,8 @@ pub struct Parts {
     pub cookies: CookieNames,
     /// `[login]`
     pub login: Login,
+    /// What is known already.
+    pub state: State,
 }
 
 /// A name and a password, and what is wanted for them.
@@ -184,9 +190,6 @@ pub enum AuthError {
     /// An issuer cannot be used.
     #[error(transparent)]
     Issuer(#[from] IssuerKeyError),
-    /// Memory needs a random key.
-    #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
 }
 
 impl Auth {
@@ -195,27 +198,30 @@ impl Auth {
     /// # Errors
     /// [`AuthError`]
     pub fn new(parts: Parts) -> Result<Self, AuthError> {
+        let State { memory, counts, .. } = &parts.state;
         Ok(Self {
+            memory: Arc::clone(memory),
+            lockout: Lockout::new(&parts.login, counts.clone()),
+            tokens_space: tokens_space(&parts.tokens, &parts.keys),
             mints: Arc::new(Mints::open(&parts.issuers)?),
             issuers: Issuers::open(
                 &parts.issuers,
                 &parts.directories,
                 &parts.databases,
                 parts.stamps,
+                &parts.state,
             )?,
             sessions: parts.sessions,
             refresh_tokens: parts.refresh_tokens,
             directories: parts.directories,
             passwords: parts.passwords,
             keys: Arc::new(parts.keys),
-            refresh_key: Arc::new(parts.refresh_key),
+            refresh_key: parts.refresh_key,
             tokens: parts.tokens,
             session: parts.session,
             cookies: parts.cookies,
-            lockout: Lockout::new(&parts.login),
-            memory: Memory::new(memory::CREDENTIALS)?,
             kept: parts.kept,
-            under_way: RequestsUnderWay::default(),
+            under_way: parts.state.under_way.clone(),
         })
     }
 
@@ -248,7 +254,7 @@ impl Auth {
         let proof = Proof::SessionCookie;
         // A session with tokens lives as long as they can be refreshed; its cookie keeps its own idle timeout.
         let idle = |session: &Session| at.since(session.last_used()) >= self.session.idle_timeout;
-        if let Some(live) = self.memory.recall(proof, value, at) {
+        if let Some(live) = self.memory.recall(Space::COOKIE, value, at) {
             if idle(&live.session) {
                 return Err(Refusal::SessionEnded);
             }
@@ -262,14 +268,13 @@ impl Auth {
         let session = self.sessions.find(by, at).await.map_err(store_failed)?;
         let session = session.filter(|session| !idle(session)).ok_or(Refusal::SessionEnded)?;
         let expires_at = session.expires_at;
-        let live = self.memory.remember(proof, value, session, expires_at);
+        let live = self.memory.remember(Space::COOKIE, value, session, expires_at);
         Ok(live.used(proof, client, at, happened))
     }
 
     /// An access token that verifies, with its live session.
     async fn live_access(&self, token: &str, at: Timestamp) -> Result<Remembered, Refusal> {
-        let proof = Proof::AccessToken;
-        if let Some(live) = self.memory.recall(proof, token, at) {
+        if let Some(live) = self.memory.recall(self.tokens_space, token, at) {
             return Ok(live);
         }
         let cleared = self.memory.cleared();
@@ -280,9 +285,9 @@ impl Auth {
         if *session.identity.load().key.id != *verified.user_id {
             return Err(Refusal::TokenNotValid);
         }
-        let live = self.memory.remember(proof, token, session, verified.expires_at);
+        let live = self.memory.remember(self.tokens_space, token, session, verified.expires_at);
         if self.memory.cleared() != cleared {
-            self.memory.forget(proof, token);
+            self.memory.forget(self.tokens_space, token);
         }
         Ok(live)
     }
@@ -321,6 +326,16 @@ impl Auth {
                 .iter()
                 .any(|ours| read.header.typ.eq_ignore_ascii_case(ours))
         })
+    }
+
+    /// The directory of this name.
+    pub fn directory(&self, name: &str) -> Option<&Watched> {
+        self.directories.iter().find(|one| one.directory.name() == name)
+    }
+
+    /// Checks passwords.
+    pub const fn passwords(&self) -> &PasswordPool {
+        &self.passwords
     }
 
     /// The names under which the session cookie comes.
@@ -362,6 +377,12 @@ impl Auth {
         self.memory.clear();
         Ok(())
     }
+}
+
+/// Another key or another claim makes other tokens good.
+fn tokens_space(tokens: &Tokens, keys: &KeyRing) -> Space {
+    let keys: Vec<String> = keys.list().into_iter().map(|key| key.kid).collect();
+    Space::of(&[b"access tokens", format!("{tokens:?}").as_bytes(), keys.join(" ").as_bytes()])
 }
 
 /// The inner text is for the operator; the client gets 503.

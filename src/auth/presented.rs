@@ -16,7 +16,7 @@ use super::Auth;
 use super::issuer::{Issued, Shown, Unreadable};
 use crate::caller::{Identity, Known, Proof, UserKey};
 use crate::config::Credentials;
-use crate::event::{IssuedRefusal, What};
+use crate::event::What;
 use crate::refusal::Refusal;
 use crate::store::Session;
 use crate::wire::arrival::Arrival;
@@ -149,7 +149,7 @@ impl Auth {
         arrival: &Arrival,
         looks_at: &Credentials,
         caller: Option<&UserKey>,
-        forwards: impl Fn(usize) -> bool + Send + Sync,
+        forwards: impl Fn(Proof) -> bool + Send + Sync,
     ) -> Result<Vec<String>, Refusal> {
         let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers, looks_at)?;
         let mut passing = Vec::new();
@@ -161,7 +161,7 @@ impl Auth {
                 Err(_) => false,
                 Ok(found) => {
                     let (key, proof) = found.whose();
-                    Some(&key) == caller && proof.issuer().is_some_and(&forwards)
+                    Some(&key) == caller && forwards(proof)
                 }
             };
             if passes {
@@ -200,11 +200,9 @@ impl Auth {
         let shown = self.issuers.readings.shown(&arrival.headers, own.is_some(), looks_at);
         let shown = shown.map_err(|unreadable| match unreadable {
             Unreadable::Repeated => Presented::Malformed(Refusal::BadHeader),
-            Unreadable::NotAToken(proof) => {
-                if let Some(issuer) = proof.issuer().and_then(|issuer| self.issuer_name(issuer)) {
-                    happened.push(What::IssuedRefused { issuer, why: IssuedRefusal::Malformed });
-                }
-                Presented::Bad(self.not_a_token(proof), proof)
+            Unreadable::NotAToken(issuer) => {
+                let (refusal, proof) = self.not_a_token(issuer, happened);
+                Presented::Bad(refusal, proof)
             }
         })?;
         let mut all = Vec::with_capacity(shown.len() + usize::from(own.is_some()));

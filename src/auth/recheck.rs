@@ -15,8 +15,10 @@ use super::Auth;
 use super::upgrade::Upgrades;
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
+use crate::config::DirectorySettings;
 use crate::directory::{Account, Directory};
 use crate::event::{EndReason, What};
+use crate::secret::Digest;
 use crate::store::{Session, SessionBy, Which};
 
 /// A directory, and how often it is asked again.
@@ -24,18 +26,35 @@ pub struct Watched {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) every: Duration,
     asked_at: AtomicU64,
-    pub(super) upgrades: Upgrades,
+    pub(super) upgrades: Arc<Upgrades>,
+    /// Its settings, in short: what was remembered under others is not known any more.
+    pub(super) settings: [u8; 32],
 }
 
 impl Watched {
     /// `every` is the directory's `recheck`.
     pub fn new(directory: Arc<dyn Directory>, every: Duration) -> Self {
-        Self { directory, every, asked_at: AtomicU64::new(0), upgrades: Upgrades::default() }
+        let (asked_at, upgrades) = (AtomicU64::new(0), Arc::default());
+        Self { directory, every, asked_at, upgrades, settings: [0; 32] }
+    }
+
+    /// With these settings.
+    #[must_use]
+    pub fn with_settings(mut self, settings: &DirectorySettings) -> Self {
+        self.settings = *Digest::of(format!("{settings:?}").as_bytes()).as_bytes();
+        self
+    }
+
+    /// In place of the one of an earlier configuration, whose users are the same.
+    #[must_use]
+    pub fn in_place_of(mut self, earlier: &Self) -> Self {
+        self.upgrades = Arc::clone(&earlier.upgrades);
+        self
     }
 
     /// The same directory, for somebody who asks at a pace of their own.
     pub(super) fn beside(&self) -> Self {
-        Self::new(Arc::clone(&self.directory), self.every)
+        Self { settings: self.settings, ..Self::new(Arc::clone(&self.directory), self.every) }
     }
 
     /// The directory itself.

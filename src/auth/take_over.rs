@@ -333,6 +333,6 @@ const fn refusal(why: IssuedRefusal) -> Refusal {
     match why {
         IssuedRefusal::UnknownUser | IssuedRefusal::InactiveUser => Refusal::NoActiveAccount,
         IssuedRefusal::Ended | IssuedRefusal::Blacklisted => Refusal::TokenBlacklisted,
-        other => public(other, Proof::Issued(0)),
+        other => public(other, Proof::AccessToken),
     }
 }

@@ -17,7 +17,7 @@ use super::cookies::CookieNames;
 use super::kept::KeptCookies;
 use super::keys::KeyRing;
 use super::refresh_token::RefreshKey;
-use super::{Auth, By, Parts, SignIn, SignInRefused, SignedIn, Watched};
+use super::{Auth, By, Parts, SignIn, SignInRefused, SignedIn, State, Watched};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{Algorithm, Issues, Login, Rotation, SessionSettings, Tokens};
@@ -167,11 +167,12 @@ impl Kit {
             directories: vec![Watched::new(watched, Duration::from_secs(60))],
             passwords: PasswordPool::start(1, 64).unwrap(),
             keys: KeyRing::open(&tokens, NOW).unwrap(),
-            refresh_key: RefreshKey::random().unwrap(),
+            refresh_key: Arc::new(RefreshKey::random().unwrap()),
             tokens,
             session: session_settings(),
             cookies: CookieNames::new(&session_settings(), std::iter::empty()),
             login: login(),
+            state: State::new().unwrap(),
         };
         change(&mut parts);
         let passwords = parts.passwords.clone();

@@ -22,10 +22,10 @@ use crate::clock::Timestamp;
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
 /// All that are under way.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct RequestsUnderWay {
     begun: Arc<DashMap<SessionId, Vec<Timestamp>>>,
-    held: Mutex<Vec<Held>>,
+    held: Arc<Mutex<Vec<Held>>>,
 }
 
 /// A request that an upstream has, for as long as it lives.

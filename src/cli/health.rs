@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::config_file::ConfigFile;
 use super::{Failure, say};
 use crate::app;
-use crate::config::Config;
+use crate::config::{Config, LoadError};
 
 /// How long the admin listener may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,9 +31,14 @@ pub(super) fn run(health: &Health) -> Result<(), Failure> {
         (None, None) => DEFAULT_ADMIN.to_owned(),
         // What is wrong with the file is told by other commands; a gateway that runs may be told to reload it later.
         (None, Some(path)) => {
-            let (config, _) = Config::load(&path).map_err(|error| {
-                Failure::Usage(format!("doorwarden: {}: {error}", path.display()))
-            })?;
+            let config = match Config::load(&path) {
+                Ok((config, _)) => config,
+                Err(LoadError::Invalid(_)) => Config::glimpse(&path),
+                Err(error) => {
+                    let text = format!("doorwarden: {}: {error}", path.display());
+                    return Err(Failure::Usage(text));
+                }
+            };
             app::offline::admin_address(&config)
         }
     };

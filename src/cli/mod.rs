@@ -12,6 +12,7 @@ mod explain;
 mod health;
 mod list;
 mod operate;
+mod reload;
 mod users;
 
 use std::io::Read as _;
@@ -68,6 +69,8 @@ enum Command {
     ///
     /// Exits with 0 if it would pass, 1 if it would be refused, and 69 if nobody could be asked.
     Explain(explain::Explain),
+    /// Have the running gateway read its configuration again; with a mistake in it nothing changes.
+    Reload(ConfigFile),
     /// Ask a running gateway whether it is ready (for container health checks).
     Health(health::Health),
 }
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Some(Command::Store(command)) => operate::store(command),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Explain(explain)) => explain::run(&explain),
+        Some(Command::Reload(file)) => reload::run(&file),
         Some(Command::Health(health)) => health::run(&health),
     };
     match done {
@@ -152,7 +156,7 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
 
 fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
-    app::run(config).map_err(|error| Failure::Failed(error.to_string()))
+    app::run(config, path.to_owned()).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 fn init(path: &Path) -> Result<(), Failure> {

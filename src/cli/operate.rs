@@ -228,7 +228,7 @@ pub(super) fn ask(config: &Config, request: &str, body: &str) -> Result<Option<V
     };
     let answer: Value = serde_json::from_str(&answer)
         .map_err(|_| Failure::Failed(format!("{admin} answered {status} and no JSON")))?;
-    if status == 200 {
+    if status == 200 || answer.get("problems").is_some() {
         Ok(Some(answer))
     } else {
         let detail = text(&answer, "detail");

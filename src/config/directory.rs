@@ -14,6 +14,8 @@ pub struct DirectorySettings {
     pub recheck: Duration,
     /// What its service's sign-ins call the field with a user's name (`USERNAME_FIELD`).
     pub username_field: String,
+    /// At a reload: whatever else is said of where the users are, they are those whom it had before, with the same ids.
+    pub danger_same_users: bool,
     /// The kind and what only it has.
     pub kind: DirectoryKind,
 }

@@ -1,6 +1,6 @@
 //! `[[identity.form]]`: how an unchanged service is told who is calling, beside the headers of `[identity]`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::template::Members;
@@ -162,6 +162,18 @@ pub struct HandMadeJwt {
     pub user_id_claim: String,
     /// Further claims.
     pub claims: Members,
+}
+
+impl IdentityForm {
+    /// The files of its keys.
+    pub fn key_file(&self) -> Option<&Path> {
+        match &self.kind {
+            FormKind::SimpleJwt(settings) => Some(&settings.key.file),
+            FormKind::Jwt(settings) => Some(&settings.key.file),
+            FormKind::DjangoSession(settings) => Some(&settings.key_file),
+            FormKind::RemoteUser(_) | FormKind::DrfToken(_) | FormKind::Cookies(_) => None,
+        }
+    }
 }
 
 /// A key that the service has.

@@ -1,6 +1,6 @@
 //! `[[issuer]]`, checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Config, Database, SignInMode};
@@ -68,6 +68,15 @@ pub enum IssuerKey {
     Private(PathBuf),
     /// `issuer.public_key_file`: a public key in PEM.
     Public(PathBuf),
+}
+
+impl IssuerKey {
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Private(path) | Self::Public(path) => path,
+        }
+    }
 }
 
 /// The kinds of issuer.

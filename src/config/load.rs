@@ -64,6 +64,18 @@ impl Config {
         Self::parse(&text, &base, &path.display().to_string()).map_err(LoadError::Invalid)
     }
 
+    /// Reads a file as far as it can be read, to find the gateway that was started with it: its store's folder and its admin
+    /// listener. What cannot be read has its default.
+    pub fn glimpse(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let base = path.parent().and_then(|folder| std::path::absolute(folder).ok());
+        let base = base.unwrap_or_else(|| PathBuf::from("."));
+        let read = |text: &str| Reader::new(&base).read(text, check::check);
+        read(&text).or_else(|| read("")).unwrap_or_else(|| {
+            unreachable!("an empty text is TOML, and every key has a default to be checked")
+        })
+    }
+
     /// Reads a text as if it stood in a file of this name in `base`. The report holds warnings only.
     ///
     /// # Errors

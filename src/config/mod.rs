@@ -108,6 +108,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// `[log]`
     pub log: Log,
+    /// `[reload]`
+    pub reload: ReloadSettings,
 }
 
 /// `[listen]`: where the gateway listens, and the limits of what it takes.
@@ -370,6 +372,13 @@ pub struct SessionSettings {
     pub same_site: SameSite,
     /// Issue the cookie without `Secure` and the `__Host-` prefix. Warns.
     pub danger_plain_http_cookies: bool,
+}
+
+/// `[reload]`
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ReloadSettings {
+    /// Is the file read again when it changes?
+    pub watch: bool,
 }
 
 /// `[identity]`: the headers that tell the upstream who is calling. An empty name turns one off.

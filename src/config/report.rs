@@ -100,6 +100,11 @@ impl Report {
         self.problems.iter().any(Problem::is_error)
     }
 
+    /// One line for each problem, with the file's name.
+    pub fn to_lines(&self) -> Vec<String> {
+        self.problems.iter().map(|problem| format!("{}:{problem}", self.file)).collect()
+    }
+
     /// For a terminal: each problem with the text that it is about. `styled` adds colors.
     pub fn render(&self, styled: bool) -> String {
         let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
@@ -178,13 +183,7 @@ impl fmt::Display for Problem {
 impl fmt::Display for Report {
     /// One line for each problem, each with the file's name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{}:{problem}", self.file)?;
-        }
-        Ok(())
+        f.write_str(&self.to_lines().join("\n"))
     }
 }
 

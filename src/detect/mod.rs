@@ -38,6 +38,9 @@ mod window;
 pub trait Detector: Send + Sync {
     /// Shows it one event. What it saw, if that is worth telling.
     fn observe(&mut self, event: &Event, countries: &dyn Countries) -> Option<Finding>;
+
+    /// Judges by these settings from now on. What it has seen stays seen.
+    fn judge_by(&mut self, settings: &config::Detector);
 }
 
 macro_rules! detectors {
@@ -123,17 +126,25 @@ pub struct Evidence {
 }
 
 /// All detectors, in the order in which they see an event.
-pub struct Detectors(Vec<Box<dyn Detector>>);
+pub struct Detectors(Vec<(DetectorName, Box<dyn Detector>)>);
 
 impl Detectors {
     /// As configured.
     pub fn new(settings: &config::Detect) -> Self {
-        Self(DetectorName::ALL.iter().map(|name| name.build(name.settings(settings))).collect())
+        let build = |name: &DetectorName| (*name, name.build(name.settings(settings)));
+        Self(DetectorName::ALL.iter().map(build).collect())
+    }
+
+    /// They judge by these settings from now on.
+    pub fn judge_by(&mut self, settings: &config::Detect) {
+        for (name, detector) in &mut self.0 {
+            detector.judge_by(name.settings(settings));
+        }
     }
 
     /// Shows all of them one event.
     pub fn observe(&mut self, event: &Event, countries: &dyn Countries) -> Vec<Finding> {
-        self.0.iter_mut().filter_map(|detector| detector.observe(event, countries)).collect()
+        self.0.iter_mut().filter_map(|(_, detector)| detector.observe(event, countries)).collect()
     }
 }
 
@@ -245,6 +256,23 @@ mod tests {
             found.iter().map(|f| f.detector).collect::<Vec<_>>(),
             [DetectorName::RefreshBurst]
         );
+    }
+
+    #[test]
+    fn what_was_seen_stays_seen_under_other_settings() {
+        let refreshed = |secs| {
+            let (session, user) = (SessionId::new("s"), UserKey::new("django", "1"));
+            event(at(secs), "192.0.2.1", What::Refreshed { session, user, how: Refresh::Rotated })
+        };
+        let mut detectors = Detectors::new(&settings(10));
+        for secs in 0..3 {
+            assert_eq!(detectors.observe(&refreshed(secs), &NoCountries), []);
+        }
+        let mut stricter = settings(10);
+        stricter.refresh_burst.threshold = 4;
+        detectors.judge_by(&stricter);
+        let found = detectors.observe(&refreshed(3), &NoCountries);
+        assert_eq!(found.iter().map(|one| one.evidence.count).collect::<Vec<_>>(), [4]);
     }
 
     #[test]

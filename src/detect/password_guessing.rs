@@ -33,6 +33,11 @@ impl Detector for PasswordGuessing {
         let subject = Subject::Account(account.clone());
         Some(Finding::new(DetectorName::PasswordGuessing, event, subject, evidence))
     }
+
+    fn judge_by(&mut self, settings: &config::Detector) {
+        self.failures.judge_by(settings.threshold, settings.window);
+        self.settings = settings.clone();
+    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,12 @@ impl Detector for PasswordSpraying {
         let evidence = Evidence::count(accounts.len(), self.settings.window);
         Some(Finding::new(DetectorName::PasswordSpraying, event, subject, evidence))
     }
+
+    fn judge_by(&mut self, settings: &config::Detector) {
+        self.addresses.judge_by(settings.threshold, settings.window);
+        self.networks.judge_by(settings.threshold, settings.window);
+        self.settings = settings.clone();
+    }
 }
 
 #[cfg(test)]

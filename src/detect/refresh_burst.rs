@@ -34,6 +34,11 @@ impl Detector for RefreshBurst {
         let subject = Subject::Session(session.clone());
         Some(Finding::new(DetectorName::RefreshBurst, event, subject, evidence).of_user(user))
     }
+
+    fn judge_by(&mut self, settings: &config::Detector) {
+        self.refreshes.judge_by(settings.threshold, settings.window);
+        self.settings = settings.clone();
+    }
 }
 
 #[cfg(test)]

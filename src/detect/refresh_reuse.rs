@@ -30,6 +30,11 @@ impl Detector for RefreshReuse {
         let subject = Subject::Session(session.clone());
         Some(Finding::new(DetectorName::RefreshReuse, event, subject, evidence).of_user(user))
     }
+
+    fn judge_by(&mut self, settings: &config::Detector) {
+        self.reuses.judge_by(settings.threshold, settings.window);
+        self.settings = settings.clone();
+    }
 }
 
 #[cfg(test)]

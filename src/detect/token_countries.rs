@@ -37,6 +37,11 @@ impl Detector for TokenCountries {
         let subject = Subject::Session(session.clone());
         Some(Finding::new(DetectorName::TokenCountries, event, subject, evidence).of_user(user))
     }
+
+    fn judge_by(&mut self, settings: &config::Detector) {
+        self.countries.judge_by(settings.threshold, settings.window);
+        self.settings = settings.clone();
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -51,14 +52,18 @@ pub trait Report: Send + Sync {
     fn finding(&self, finding: &Finding, taken: Taken, failure: Option<&NotDone>);
 }
 
-/// The detectors with everything around them.
-pub struct Watch {
-    /// The detectors.
-    pub detectors: Detectors,
-    /// Their settings, for what is done about a finding.
+/// By what the detectors judge. Others may take their place at any time; what the detectors remember stays.
+pub struct Rules {
+    /// Their settings, and what is done about a finding.
     pub settings: config::Detect,
     /// Where addresses are.
     pub countries: Arc<dyn Countries>,
+}
+
+/// The detectors with everything around them.
+pub struct Watch {
+    /// By what they judge now.
+    pub rules: Arc<ArcSwap<Rules>>,
     /// Does it.
     pub respond: Arc<dyn Respond>,
     /// Hears of it.
@@ -87,16 +92,23 @@ impl EventSink {
 
 impl Watch {
     /// Shows the detectors what is told, until nobody is left to tell anything.
-    pub async fn run(mut self, mut queue: EventQueue) {
+    pub async fn run(self, mut queue: EventQueue) {
+        let mut rules = self.rules.load_full();
+        let mut detectors = Detectors::new(&rules.settings);
         while let Some(event) = queue.0.recv().await {
-            for finding in self.detectors.observe(&event, &*self.countries) {
-                self.handle(&finding).await;
+            let now = self.rules.load_full();
+            if !Arc::ptr_eq(&now, &rules) {
+                detectors.judge_by(&now.settings);
+                rules = now;
+            }
+            for finding in detectors.observe(&event, &*rules.countries) {
+                self.handle(&finding, &rules.settings).await;
             }
         }
     }
 
-    async fn handle(&self, finding: &Finding) {
-        let (taken, failure) = match respond(finding, &self.settings) {
+    async fn handle(&self, finding: &Finding, settings: &config::Detect) {
+        let (taken, failure) = match respond(finding, settings) {
             Response::Observe => (Taken::Observe, None),
             Response::DryRun => (Taken::DryRun, None),
             Response::EndSession(session) => {
@@ -161,9 +173,10 @@ mod tests {
         sink.tell(reuse("a"));
         drop(sink);
         let watch = Watch {
-            detectors: Detectors::new(&settings),
-            settings,
-            countries: Arc::new(FewCountries),
+            rules: Arc::new(ArcSwap::from_pointee(Rules {
+                settings,
+                countries: Arc::new(FewCountries),
+            })),
             respond: outside.clone(),
             report: outside.clone(),
         };

@@ -81,6 +81,12 @@ impl<K: Clone + Eq + Hash, V: PartialEq> Windows<K, V> {
         }
     }
 
+    /// From now on so many marks within this time are a finding.
+    pub(super) fn judge_by(&mut self, threshold: u32, window: Duration) {
+        let other = Self::new(threshold, window, self.again);
+        (self.threshold, self.window, self.capacity) = (other.threshold, window, other.capacity);
+    }
+
     /// Marks `key` once more. The values of all its marks, oldest first, if that reaches the threshold.
     pub(super) fn count(&mut self, key: K, value: V, at: Timestamp) -> Option<Vec<V>> {
         self.mark(key, value, at, |_, _| false)

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::secret::{random_bytes, random_id};
+use crate::secret::{Digest, random_bytes, random_id};
 
 /// Larger files are refused: no key and no users' file comes near it, and a wrong path (`/dev/zero`) does.
 const MAX_BYTES: u64 = 64 << 20;
@@ -189,6 +189,22 @@ fn directory_of(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
+}
+
+/// What these files hold now, in short: it tells one key from another, and is none.
+///
+/// # Errors
+/// If one cannot be read.
+pub fn contents<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<Digest, PrivateFileError> {
+    let mut all = Vec::new();
+    for file in files {
+        let mut content = Zeroizing::new(Vec::new());
+        File::open(file)
+            .and_then(|open| open.take(MAX_BYTES).read_to_end(&mut content))
+            .map_err(|source| PrivateFileError::Io { path: file.to_owned(), source })?;
+        all.extend_from_slice(Digest::of(&content).as_bytes());
+    }
+    Ok(Digest::of(&all))
 }
 
 /// 32 random bytes of the gateway's own, made if they are not there.

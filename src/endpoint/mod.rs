@@ -18,7 +18,7 @@ use http::header::{ALLOW, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode};
 
 use crate::auth::Auth;
-use crate::caller::Proof;
+use crate::caller::{IssuerName, Proof};
 use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry, Shape, SignInMode};
 use crate::event::What;
 use crate::refusal::Refusal;
@@ -48,6 +48,7 @@ mod page;
 mod refresh;
 mod refuse;
 mod refused;
+pub mod reload;
 mod sent_back;
 mod session;
 mod session_cookie;
@@ -60,8 +61,8 @@ mod verify;
 pub struct Endpoints {
     auth: Arc<Auth>,
     cookie: SessionCookie,
-    /// By issuer: the cookie, and the domain that the service may have set it for.
-    issued_cookies: Vec<Option<IssuedCookie>>,
+    /// The cookies that are issuers' credentials.
+    issued_cookies: Vec<IssuedCookie>,
     /// Whether a 401 says that a name and a password will do.
     challenges: bool,
     issues: Issues,
@@ -77,7 +78,9 @@ pub struct Endpoints {
 
 /// A cookie that is an issuer's credential.
 struct IssuedCookie {
+    issuer: IssuerName,
     name: String,
+    /// For which the service may have set it.
     domain: Option<String>,
 }
 
@@ -102,9 +105,9 @@ impl Endpoints {
             issued_cookies: config
                 .issuers
                 .iter()
-                .map(|one| {
-                    let domain = one.cookie_domain.clone();
-                    one.cookie().map(|name| IssuedCookie { name: name.into(), domain })
+                .filter_map(|one| {
+                    let (issuer, domain) = (IssuerName::new(&one.name), one.cookie_domain.clone());
+                    one.cookie().map(|name| IssuedCookie { issuer, name: name.into(), domain })
                 })
                 .collect(),
             challenges: config
@@ -181,10 +184,13 @@ impl Endpoints {
     fn remove_cookie(&self, proof: Proof, arrival: &Arrival, reply: Reply) -> Reply {
         match proof {
             Proof::SessionCookie => self.cookie.remove_brought(reply, arrival),
-            Proof::IssuedCookie(issuer) => match self.issued_cookies.get(issuer) {
-                Some(Some(cookie)) => self.removed(reply, cookie),
-                Some(None) | None => reply,
-            },
+            Proof::IssuedCookie(issuer) => {
+                let mut cookies = self.issued_cookies.iter();
+                match cookies.find(|cookie| cookie.issuer == issuer) {
+                    Some(cookie) => self.removed(reply, cookie),
+                    None => reply,
+                }
+            }
             Proof::AccessToken | Proof::Issued(_) | Proof::Password(_) => reply,
         }
     }
@@ -202,7 +208,7 @@ impl Endpoints {
     fn remove_brought_cookies(&self, arrival: &Arrival, mut reply: Reply) -> Reply {
         reply = self.cookie.remove_brought(reply, arrival);
         let mut removed: Vec<&str> = self.cookie.brought(arrival).collect();
-        for cookie in self.issued_cookies.iter().flatten() {
+        for cookie in &self.issued_cookies {
             let is_there = cookie::read(&arrival.headers, &cookie.name) != CookieValue::Absent;
             if is_there && !removed.contains(&&*cookie.name) {
                 reply = self.removed(reply, cookie);

@@ -7,6 +7,7 @@
 //! | `GET /users?name=NAME` | who is called so, as `DIRECTORY/ID` |
 //! | `GET /keys` | the signing keys |
 //! | `POST /explain` | what would become of a request, and why (`proxy::explain`) |
+//! | `POST /reload` | the configuration is read again: what became of it (`reload`) |
 //! | `POST /keys/rotate` | a new signing key; the old one stays good for checking until its last token has expired |
 //!
 //! The credential is a token of its own from a file beside the store (R59): what users hold is worthless here. A request
@@ -33,7 +34,6 @@ use crate::wire::reply::Reply;
 /// Answers operators.
 pub struct Operator {
     token: Digest,
-    auth: Arc<Auth>,
     sessions: Arc<dyn Sessions>,
 }
 
@@ -56,21 +56,26 @@ pub struct OperatorRequest<'a> {
 
 impl Operator {
     /// With the operator's token.
-    pub fn new(token: &Secret, auth: Arc<Auth>, sessions: Arc<dyn Sessions>) -> Self {
-        Self { token: token.digest(), auth, sessions }
+    pub fn new(token: &Secret, sessions: Arc<dyn Sessions>) -> Self {
+        Self { token: token.digest(), sessions }
     }
 
-    /// Answers one request.
-    pub async fn serve(&self, request: &OperatorRequest<'_>, happened: &mut Vec<What>) -> Reply {
+    /// Answers one request, with what the configuration says now.
+    pub async fn serve(
+        &self,
+        request: &OperatorRequest<'_>,
+        auth: &Auth,
+        happened: &mut Vec<What>,
+    ) -> Reply {
         if let Err(refusal) = self.admit(request.headers) {
             return Reply::refusal(refusal, "");
         }
         let answer = match (request.method, request.path) {
             (&Method::GET, "/sessions") => self.list(request).await,
-            (&Method::POST, "/sessions/end") => self.end(request, happened).await,
-            (&Method::GET, "/users") => self.called(request).await,
-            (&Method::GET, "/keys") => Ok(describe_keys(self.auth.keys())),
-            (&Method::POST, "/keys/rotate") => self.rotate(request.at),
+            (&Method::POST, "/sessions/end") => self.end(request, auth, happened).await,
+            (&Method::GET, "/users") => called(request, auth).await,
+            (&Method::GET, "/keys") => Ok(describe_keys(auth.keys())),
+            (&Method::POST, "/keys/rotate") => rotate(auth, request.at),
             (_, "/sessions" | "/sessions/end" | "/users" | "/keys" | "/keys/rotate") => {
                 Err(Refusal::MethodNotAllowed)
             }
@@ -114,16 +119,10 @@ impl Operator {
         )
     }
 
-    async fn called(&self, request: &OperatorRequest<'_>) -> Result<Value, Refusal> {
-        let name = form_urlencoded::parse(request.query.as_bytes())
-            .find_map(|(name, value)| (name == "name").then_some(value))
-            .ok_or(Refusal::BadBody)?;
-        Ok(describe_users(self.auth.called(&name, request.at).await?))
-    }
-
     async fn end(
         &self,
         request: &OperatorRequest<'_>,
+        auth: &Auth,
         happened: &mut Vec<What>,
     ) -> Result<Value, Refusal> {
         let body: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
@@ -132,17 +131,24 @@ impl Operator {
             (None, Some(Value::String(user))) => Which::User(user_key(user)?),
             _ => return Err(Refusal::BadBody),
         };
-        let ended = self.auth.end(&which, EndReason::Operator, request.at, happened).await?;
+        let ended = auth.end(&which, EndReason::Operator, request.at, happened).await?;
         Ok(json!({"ended": ended}))
     }
+}
 
-    fn rotate(&self, at: Timestamp) -> Result<Value, Refusal> {
-        match self.auth.rotate_keys(at) {
-            Ok(kid) => Ok(json!({"kid": kid})),
-            Err(error) => {
-                tracing::error!(%error, "the signing key cannot be rotated");
-                Err(Refusal::Internal)
-            }
+async fn called(request: &OperatorRequest<'_>, auth: &Auth) -> Result<Value, Refusal> {
+    let name = form_urlencoded::parse(request.query.as_bytes())
+        .find_map(|(name, value)| (name == "name").then_some(value))
+        .ok_or(Refusal::BadBody)?;
+    Ok(describe_users(auth.called(&name, request.at).await?))
+}
+
+fn rotate(auth: &Auth, at: Timestamp) -> Result<Value, Refusal> {
+    match auth.rotate_keys(at) {
+        Ok(kid) => Ok(json!({"kid": kid})),
+        Err(error) => {
+            tracing::error!(%error, "the signing key cannot be rotated");
+            Err(Refusal::Internal)
         }
     }
 }

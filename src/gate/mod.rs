@@ -28,7 +28,7 @@ pub use self::route::{Found, RouteTable, methods_of};
 use self::shadow::{Answer, Answers, Opinion};
 use crate::auth::Auth;
 use crate::auth::presented::Presented;
-use crate::caller::{Anonymous, Caller, Known, Proof, UserKey};
+use crate::caller::{Anonymous, Caller, IssuerName, Known, Proof, UserKey};
 use crate::config::{Access, Config, IssuerSettings, OwnPathEntry, Route};
 use crate::event::What;
 use crate::refusal::Refusal;
@@ -54,6 +54,7 @@ pub struct Gate {
 
 /// Whether a good credential of an issuer's goes on to its service.
 struct Forwards {
+    issuer: IssuerName,
     is_on: bool,
     /// Empty: to all.
     upstreams: Vec<usize>,
@@ -111,6 +112,7 @@ impl Gate {
                 .issuers
                 .iter()
                 .map(|issuer| Forwards {
+                    issuer: IssuerName::new(&issuer.name),
                     is_on: config.forwards(issuer),
                     upstreams: issuer.upstreams.clone(),
                     is_authorization: issuer
@@ -237,12 +239,21 @@ impl Gate {
             }
         };
         // What came beside it was not looked at.
-        let forwards = |issuer| self.goes_on(issuer, route);
+        let forwards =
+            |proof| self.forwards_of(proof).is_some_and(|one| one.goes_to(route.upstream));
         let looks_at = &route.credentials;
         self.auth
             .passing_cookies(arrival, looks_at, caller.as_ref(), forwards)
             .await
             .map(KeptCookies::These)
+    }
+
+    /// Of the issuer that takes this proof: one by this name may read a header, and another a cookie.
+    fn forwards_of(&self, proof: Proof) -> Option<&Forwards> {
+        let issuer = proof.issuer()?;
+        let is_its_own =
+            |one: &&Forwards| one.issuer == issuer && one.is_header != proof.is_cookie();
+        self.forwards.iter().find(is_its_own)
     }
 
     fn goes_on(&self, issuer: usize, route: &Route) -> bool {
@@ -272,9 +283,10 @@ impl Gate {
                 }
             }
             let is_its_own = match known.proof {
-                Proof::Issued(issuer) | Proof::Password(issuer) => {
-                    let is_there = |one: &Forwards| one.is_authorization;
-                    self.forwards.get(issuer).is_some_and(is_there) && self.goes_on(issuer, route)
+                Proof::Issued(_) | Proof::Password(_) => {
+                    let goes_on =
+                        |one: &Forwards| one.is_authorization && one.goes_to(route.upstream);
+                    self.forwards_of(known.proof).is_some_and(goes_on)
                 }
                 Proof::AccessToken | Proof::SessionCookie | Proof::IssuedCookie(_) => false,
             };

@@ -189,7 +189,7 @@ mod tests {
         let caller = Caller::Known(Known {
             identity: Arc::new(kim()),
             session: None,
-            proof: Proof::Issued(0),
+            proof: Proof::Issued(crate::caller::IssuerName::new("service")),
         });
         let fields = applied(&config(), &caller);
         assert!(fields.contains(&("x-session-id".into(), String::new())));

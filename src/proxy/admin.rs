@@ -14,9 +14,11 @@ use pingora::protocols::http::ServerSession;
 use tokio::sync::watch;
 
 use super::explain::Explainer;
+use super::generation::Current;
 use super::observe::Observer;
 use crate::clock::{Clock, Timestamp};
 use crate::endpoint::operator::{Operator, OperatorRequest};
+use crate::endpoint::reload::{Reload, Reloaded};
 use crate::refusal::Refusal;
 use crate::store::{SessionBy, Sessions};
 use crate::wire::reply::Reply;
@@ -33,7 +35,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the admin listener serves.
 pub(super) struct Admin {
     pub(super) operator: Operator,
-    pub(super) explainer: Explainer,
+    pub(super) current: Arc<Current>,
+    pub(super) reload: Arc<dyn Reload>,
     pub(super) observer: Observer,
     pub(super) sessions: Arc<dyn Sessions>,
     pub(super) clock: Arc<dyn Clock>,
@@ -80,6 +83,9 @@ impl Admin {
                 if path == "/explain" {
                     return self.explain(&request.method, &request.headers, &body, at).await;
                 }
+                if path == "/reload" {
+                    return self.reload(&request.method, &request.headers).await;
+                }
                 let mut happened = Vec::new();
                 let asked = OperatorRequest {
                     method: &request.method,
@@ -89,7 +95,8 @@ impl Admin {
                     body: &body,
                     at,
                 };
-                let reply = self.operator.serve(&asked, &mut happened).await;
+                let auth = Arc::clone(&self.current.load().auth);
+                let reply = self.operator.serve(&asked, &auth, &mut happened).await;
                 self.observer.tell_background(at, happened);
                 reply
             }
@@ -110,10 +117,26 @@ impl Admin {
         if method != Method::POST {
             return Reply::refusal(Refusal::MethodNotAllowed, "");
         }
-        match self.explainer.answer(body, at).await {
+        match Explainer(self.current.load()).answer(body, at).await {
             Ok(explained) => Reply::json(StatusCode::OK, &explained),
             Err(refusal) => Reply::refusal(refusal, ""),
         }
+    }
+
+    /// Reads the configuration again.
+    async fn reload(&self, method: &Method, headers: &HeaderMap) -> Reply {
+        if let Err(refusal) = self.operator.admit(headers) {
+            return Reply::refusal(refusal, "");
+        }
+        if method != Method::POST {
+            return Reply::refusal(Refusal::MethodNotAllowed, "");
+        }
+        let reloaded = self.reload.reload().await;
+        let status = match &reloaded {
+            Reloaded { problems, .. } if problems.is_empty() => StatusCode::OK,
+            Reloaded { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Reply::json(status, &reloaded.to_json())
     }
 
     /// The store answers, and we are not stopping.

@@ -18,6 +18,7 @@ mod convert;
 mod edit;
 mod exchange;
 mod explain;
+mod generation;
 mod handshake;
 mod left;
 mod observe;
@@ -38,40 +39,25 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use self::certificate::Tls;
+pub use self::generation::{Current, Generation, Parts as GenerationParts};
 pub use self::observe::Observer;
 pub use self::server::{Bound, ListenError};
-use self::upstream::Pool;
-use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::config::{Config, IssuerSettings, OwnPath};
-use crate::endpoint::Endpoints;
 use crate::endpoint::operator::Operator;
-use crate::gate::Gate;
-use crate::identity::{IdentityForms, IdentityHeaders};
+use crate::endpoint::reload::Reload;
 use crate::secret::{NoRandomness, random_bytes};
 use crate::store::Sessions;
-use crate::wire::client_ip::TrustedProxies;
-use crate::wire::forward::ProtectedNames;
-use crate::wire::framing::{HeadLimits, Methods};
 
-/// All that the proxy is made of.
+/// All that serving needs beside the generation.
 pub struct Parts {
-    /// The checked configuration.
-    pub config: Config,
-    /// Decides.
-    pub gate: Arc<Gate>,
-    /// Answers our own paths.
-    pub endpoints: Arc<Endpoints>,
-    /// Tells the upstream who is calling.
-    pub identity: IdentityHeaders,
-    /// Tells it in the service's own forms.
-    pub forms: Arc<IdentityForms>,
-    /// For the directories' recheck.
-    pub auth: Arc<Auth>,
+    /// What is served.
+    pub current: Arc<Current>,
     /// For upkeep and readiness.
     pub sessions: Arc<dyn Sessions>,
     /// Answers operators.
     pub operator: Operator,
+    /// Reads the configuration again.
+    pub reload: Arc<dyn Reload>,
     /// Tells what happened.
     pub observer: Observer,
     /// Tells the time.
@@ -90,6 +76,9 @@ pub struct Sockets {
     pub admin: Bound,
 }
 
+/// How often the framework may ask for a server for one request.
+const MAX_RETRIES: usize = 1024;
+
 /// A serving proxy.
 pub struct Serving {
     stop: watch::Sender<bool>,
@@ -104,80 +93,15 @@ pub struct Serving {
 /// # Errors
 /// If TLS cannot be set up, or the system gives no randomness.
 pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError> {
-    let Parts {
-        config,
-        gate,
-        endpoints,
-        identity,
-        forms,
-        auth,
-        sessions,
-        operator,
-        observer,
-        clock,
-    } = parts;
+    let Parts { current, sessions, operator, reload, observer, clock } = parts;
     let (stop, stopped) = watch::channel(false);
     let (in_flight, _) = watch::channel(0);
     let (open, _) = watch::channel(0);
     let lingering = Arc::new(Semaphore::new(connection::LINGERING));
-    let names = identity.names().chain(forms.names()).map(http::HeaderName::as_str);
-    let protected = ProtectedNames::new(names)
-        .and_reserved(config.reserved_headers.iter().map(String::as_str))
-        .and_credentials(config.issuers.iter().filter_map(IssuerSettings::header));
-    let unchanged = edit::UnchangedRules {
-        believed: ProtectedNames::new(config.believed_headers()),
-        shares_upstream: config.routes.iter().map(|route| config.shares_upstream(route)).collect(),
-    };
-    let pools: Vec<Arc<Pool>> =
-        config.upstreams.iter().map(|upstream| Arc::new(Pool::new(upstream.clone()))).collect();
-    let listen = config.listen.clone();
-
-    let head = Arc::new(convert::HeadRules {
-        limits: HeadLimits {
-            head_bytes: listen.max_head_bytes,
-            headers: listen.max_headers,
-            target_bytes: listen.max_target_bytes,
-        },
-        login_paths: config
-            .paths
-            .iter()
-            .filter(|entry| entry.own == OwnPath::Login && entry.path.is_literal())
-            .map(|entry| entry.path.as_str().to_owned())
-            .collect(),
-        methods: Methods::with(config.routes.iter().flat_map(|route| route.methods.clone())),
-        trusted: TrustedProxies::new(config.trusted_proxies.iter().copied()),
-        protected: protected.clone(),
-    });
-    let edit = Arc::new(edit::EditRules {
-        identity,
-        forms,
-        protected,
-        cookies: auth.cookie_names().clone(),
-        issued_cookies: config
-            .issuers
-            .iter()
-            .filter_map(|issuer| issuer.cookie().map(str::to_owned))
-            .collect(),
-        left: config.routes.iter().map(|route| left::Left::of(route, &config)).collect(),
-        unchanged,
-    });
-    let explainer = explain::Explainer {
-        head: Arc::clone(&head),
-        edit: Arc::clone(&edit),
-        gate: Arc::clone(&gate),
-        auth: Arc::clone(&auth),
-        pools: pools.clone(),
-    };
+    let generation = current.load();
+    let listen = &generation.listen;
     let service = service::Service {
-        gate,
-        endpoints,
-        auth: Arc::clone(&auth),
-        head,
-        edit,
-        pools: pools.clone(),
-        observed: config.sign_in.observe.iter().cloned().map(Arc::new).collect(),
-        listen: listen.clone(),
-        hsts: hsts(listen.hsts_max_age),
+        current: Arc::clone(&current),
         clock: Arc::clone(&clock),
         ids: RequestIds::new()?,
         observer: observer.clone(),
@@ -186,12 +110,8 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         stopping: stopped.clone(),
     };
     let certificate = sockets.tls.clone();
-    let most_servers = pools.iter().map(|pool| pool.settings().servers.len()).max().unwrap_or(1);
-    let conf = ServerConf {
-        // One attempt for each server, and one more for a kept connection that was just being closed.
-        max_retries: most_servers.saturating_mul(4).saturating_add(1),
-        ..ServerConf::default()
-    };
+    // Each server is tried once (`fail_to_connect`); what is left is for kept connections that were just being closed.
+    let conf = ServerConf { max_retries: MAX_RETRIES, ..ServerConf::default() };
     let accepting = server::serve_proxy(
         service,
         &Arc::new(conf),
@@ -210,7 +130,7 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
             limits: accept::Limits::new(
                 listen.max_connections,
                 listen.max_connections_per_address,
-                TrustedProxies::new(config.trusted_proxies.iter().copied()),
+                generation.head.trusted.clone(),
             ),
         },
         stopped.clone(),
@@ -219,7 +139,8 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         server::serve_app(
             admin::Admin {
                 operator,
-                explainer,
+                current: Arc::clone(&current),
+                reload,
                 observer: observer.clone(),
                 sessions: Arc::clone(&sessions),
                 clock: Arc::clone(&clock),
@@ -229,21 +150,13 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
             stopped.clone(),
         ),
         tasks::upkeep(sessions, Arc::clone(&clock), observer.clone(), stopped.clone()),
-        tasks::look_up(pools, stopped.clone()),
-        tasks::recheck(auth, clock, observer, stopped.clone()),
+        tasks::look_up(Arc::clone(&current), stopped.clone()),
+        tasks::recheck(current, clock, observer, stopped.clone()),
     ];
     if let Some(tls) = certificate {
         tasks.push(tasks::reread_certificate(tls, stopped));
     }
     Ok(Serving { stop, in_flight, open, accepting, tasks })
-}
-
-/// What answers over TLS tell browsers. Other hosts below this one are not ours to speak for, so they are left out.
-fn hsts(max_age: std::time::Duration) -> Option<http::HeaderValue> {
-    if max_age.is_zero() {
-        return None;
-    }
-    http::HeaderValue::from_str(&format!("max-age={}", max_age.as_secs())).ok()
 }
 
 /// Why serving could not start.

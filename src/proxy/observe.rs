@@ -55,7 +55,7 @@ impl Observer {
             // An answered preflight is a route's, or nobody's.
             (None, Label::Own(_) | Label::None | Label::Route(_), _) => Decided::Serve,
         };
-        self.0.request(&Record {
+        let record = Record {
             at: ctx.at,
             request_id: Arc::clone(&ctx.request_id),
             client: Some(client),
@@ -81,7 +81,8 @@ impl Observer {
             upstream: upstream_call(ctx, error),
             spoofed_headers: ctx.spoofed,
             shadow: shadowed(ctx),
-        });
+        };
+        self.0.request(&record, &ctx.generation.labels);
     }
 
     /// Something happened outside any client's request.

@@ -29,23 +29,21 @@ use tokio::sync::{Semaphore, watch};
 use super::body::{self, Within};
 use super::connection::head_is_read;
 use super::convert::{self, Came, Edited, HeadRules};
-use super::edit::EditRules;
 use super::exchange::{
     bound_connection, chunked, final_head, follows, is_refused_tunnel, is_upgrade, keep, orders,
     refusal_of, refused,
 };
+use super::generation::Current;
 use super::observe::Observer;
+use super::sign_ins::saw;
 use super::stage::{Ctx, Forwarding, InFlight, Label, Stage};
-use super::upstream::Pool;
 use super::{RequestIds, unread};
-use crate::auth::Auth;
 use crate::auth::issuer::{Answer, Followed};
 use crate::caller::{Caller, Proof};
 use crate::clock::Clock;
-use crate::config::{Listen, Observed, OwnPath};
-use crate::endpoint::Endpoints;
+use crate::config::{Listen, OwnPath};
 use crate::event::EndReason;
-use crate::gate::{Decision, Denial, Gate, Passage, Permit};
+use crate::gate::{Decision, Denial, Passage, Permit};
 use crate::identity::forms::Answered;
 use crate::refusal::Refusal;
 use crate::store::Which;
@@ -53,19 +51,9 @@ use crate::wire::cookie;
 use crate::wire::forward::{self, EditHeaders};
 use crate::wire::reply::Reply;
 
-/// The proxy service.
+/// The proxy service. What decides about a request is in the generation that it began with.
 pub(super) struct Service {
-    pub(super) gate: Arc<Gate>,
-    pub(super) endpoints: Arc<Endpoints>,
-    pub(super) auth: Arc<Auth>,
-    pub(super) head: Arc<HeadRules>,
-    pub(super) edit: Arc<EditRules>,
-    pub(super) pools: Vec<Arc<Pool>>,
-    /// `[[sign_in.observe]]`
-    pub(super) observed: Vec<Arc<Observed>>,
-    pub(super) listen: Listen,
-    /// What answers over TLS say of it (R61).
-    pub(super) hsts: Option<HeaderValue>,
+    pub(super) current: Arc<Current>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: RequestIds,
     pub(super) observer: Observer,
@@ -80,7 +68,8 @@ impl ProxyHttp for Service {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        Ctx::new(self.clock.now(), self.ids.next(), InFlight::begin(&self.in_flight))
+        let in_flight = InFlight::begin(&self.in_flight);
+        Ctx::new(self.current.load(), self.clock.now(), self.ids.next(), in_flight)
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
@@ -88,10 +77,10 @@ impl ProxyHttp for Service {
         let begun = Instant::now();
         // What the version and `Connection` say stands (RFC 9112 section 9.3); only its time is limited.
         if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(self.listen.keepalive_timeout.as_secs().max(1)));
+            session.set_keepalive(Some(ctx.generation.listen.keepalive_timeout.as_secs().max(1)));
         }
-        session.set_read_timeout(Some(self.listen.read_timeout));
-        session.set_write_timeout(Some(self.listen.write_timeout));
+        session.set_read_timeout(Some(ctx.generation.listen.read_timeout));
+        session.set_write_timeout(Some(ctx.generation.listen.write_timeout));
         if session.req_header().version == Version::HTTP_10 {
             // Neither is an interim answer sent to HTTP/1.0 (RFC 9110 section 15.2), nor asked for (section 10.1.1).
             session.set_ignore_info_resp(true);
@@ -156,7 +145,7 @@ impl ProxyHttp for Service {
         let (Stage::Permitted(forwarding), Some(arrival)) = (&ctx.stage, &ctx.arrival) else {
             return Err(refused(ctx, Refusal::Internal, "forwarding without a permit"));
         };
-        let edited = self.edit.request(request, arrival, forwarding);
+        let edited = ctx.generation.edit.request(request, arrival, forwarding);
         ctx.own_share += begun.elapsed();
         match edited {
             Ok(spoofed) => {
@@ -189,9 +178,14 @@ impl ProxyHttp for Service {
             if let Passage::Unchecked(_) = forwarding.permit.passage() {
                 if !response.status.is_informational() || is_upgrade(response.status) {
                     let location = response.headers.get(LOCATION).map(HeaderValue::as_bytes);
-                    forwarding.answer = Some(self.gate.read_answer(response.status, location));
+                    forwarding.answer =
+                        Some(ctx.generation.gate.read_answer(response.status, location));
                 }
-                self.edit.unchanged_response(response, arrival, forwarding.permit.route());
+                ctx.generation.edit.unchanged_response(
+                    response,
+                    arrival,
+                    forwarding.permit.route(),
+                );
                 ctx.own_share += begun.elapsed();
                 return Ok(());
             }
@@ -215,14 +209,20 @@ impl ProxyHttp for Service {
                     headers,
                     at: ctx.at,
                 };
-                followed = Box::pin(self.auth.follow(answer, &mut ctx.happened)).await;
+                followed = Box::pin(ctx.generation.auth.follow(answer, &mut ctx.happened)).await;
             }
             if !followed.replaced {
-                match self.edit.forms.answered(caller, given, status, headers, ctx.at).await {
+                match ctx
+                    .generation
+                    .edit
+                    .forms
+                    .answered(caller, given, status, headers, ctx.at)
+                    .await
+                {
                     Answered::GoesOn => {}
                     Answered::Proved(mark) => {
                         if let Some(session) = caller.known().and_then(|k| k.session.as_ref()) {
-                            self.auth.password_proved(session, mark, ctx.at).await;
+                            ctx.generation.auth.password_proved(session, mark, ctx.at).await;
                         }
                     }
                     Answered::Ended => ended = true,
@@ -232,13 +232,14 @@ impl ProxyHttp for Service {
                 forwarding.under_way = None;
             }
             if let Some(watched) = forwarding.watched.as_mut().filter(|_| counts) {
-                ended |= self.saw(watched, &followed, response, ctx.at, &mut ctx.happened);
+                let auth = &ctx.generation.auth;
+                ended |= saw(auth, watched, &followed, response, ctx.at, &mut ctx.happened);
             }
-            self.edit.response(response, arrival, forwarding, &followed);
+            ctx.generation.edit.response(response, arrival, forwarding, &followed);
             if !forwarding.permit.route().forward_preflight {
-                self.endpoints.cors().decorate(&arrival.headers, &mut Edited(response));
+                ctx.generation.endpoints.cors().decorate(&arrival.headers, &mut Edited(response));
             }
-            if let Some(hsts) = self.hsts.as_ref().filter(|_| convert::is_tls(session))
+            if let Some(hsts) = ctx.generation.hsts.as_ref().filter(|_| convert::is_tls(session))
                 && !response.status.is_informational()
                 && !response.headers.contains_key(STRICT_TRANSPORT_SECURITY)
             {
@@ -250,7 +251,7 @@ impl ProxyHttp for Service {
             if self.end(&caller, ctx).await
                 && let Some(arrival) = &ctx.arrival
             {
-                for removal in self.endpoints.cookie_removals(arrival) {
+                for removal in ctx.generation.endpoints.cookie_removals(arrival) {
                     Edited(response).append(SET_COOKIE, removal);
                 }
             }
@@ -258,7 +259,7 @@ impl ProxyHttp for Service {
         if followed.replaced
             && let Some(arrival) = &ctx.arrival
         {
-            for removal in self.endpoints.cookie_removals(arrival) {
+            for removal in ctx.generation.endpoints.cookie_removals(arrival) {
                 // Under one of the gateway's names the service's own comes now.
                 if !followed.passes.iter().any(|name| cookie::sets_cookie(&removal, name)) {
                     Edited(response).append(SET_COOKIE, removal);
@@ -355,7 +356,8 @@ impl ProxyHttp for Service {
         // The framework drops the session after this, whatever the client still sends.
         let is_whole = error.is_none() || matches!(ctx.stage, Stage::Answered(_));
         if is_whole && final_head(session).is_some() {
-            let window = usize::try_from(self.listen.http2_stream_window).unwrap_or(usize::MAX);
+            let window =
+                usize::try_from(ctx.generation.listen.http2_stream_window).unwrap_or(usize::MAX);
             unread::read_on(session, &self.lingering, window).await;
         }
     }
@@ -365,7 +367,13 @@ impl Service {
     /// Reads the head, decides, and answers what is ours to answer. `true`: answered.
     async fn arrive(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         let came = Came::of(session);
-        let arrival = match convert::arrival(session, came, &self.head, ctx.at, &ctx.request_id) {
+        let arrival = match convert::arrival(
+            session,
+            came,
+            &ctx.generation.head,
+            ctx.at,
+            &ctx.request_id,
+        ) {
             Ok(arrival) => arrival,
             Err(unread) => {
                 tracing::debug!(request_id = %ctx.request_id, why = unread.why, "a head is refused");
@@ -381,9 +389,9 @@ impl Service {
         };
         ctx.request_id = Arc::clone(&arrival.request_id);
         if convert::asks_about_the_server(session.req_header()) {
-            return self.answer(session, ctx, self.endpoints.about_the_server()).await;
+            return self.answer(session, ctx, ctx.generation.endpoints.about_the_server()).await;
         }
-        let decision = self.gate.decide(&arrival, &mut ctx.happened).await;
+        let decision = ctx.generation.gate.decide(&arrival, &mut ctx.happened).await;
         let arrival = ctx.arrival.insert(arrival);
         match decision {
             Decision::Forward(permit) | Decision::Shadow(permit) => {
@@ -393,10 +401,9 @@ impl Service {
                 ctx.label = Label::Own(own.own);
                 let posted = arrival.method == Method::POST && arrival.has_body;
                 let body = if posted {
-                    let (limit, within) = (
-                        self.own_body_limit(own.own, &arrival.headers),
-                        self.listen.own_body_timeout,
-                    );
+                    let listen = &ctx.generation.listen;
+                    let limit = Self::own_body_limit(listen, own.own, &arrival.headers);
+                    let within = listen.own_body_timeout;
                     match body::read(session, limit, within, &mut ctx.waited).await {
                         Ok(body) => body,
                         Err(refusal) => {
@@ -406,12 +413,13 @@ impl Service {
                 } else {
                     Bytes::new()
                 };
-                let served = self.endpoints.serve(&own, arrival, body, &mut ctx.happened).await;
+                let served =
+                    ctx.generation.endpoints.serve(&own, arrival, body, &mut ctx.happened).await;
                 ctx.refusal = served.refusal;
                 self.answer(session, ctx, served.reply).await
             }
             Decision::Preflight(methods) => {
-                let reply = self.endpoints.cors().preflight(arrival, &methods);
+                let reply = ctx.generation.endpoints.cors().preflight(arrival, &methods);
                 self.answer(session, ctx, reply).await
             }
             Decision::Refuse(denial) => self.refuse(session, ctx, denial).await,
@@ -419,16 +427,16 @@ impl Service {
     }
 
     /// The form of a sign-in has the target in it that its person wanted to go to.
-    fn own_body_limit(&self, own: OwnPath, headers: &HeaderMap) -> usize {
+    fn own_body_limit(listen: &Listen, own: OwnPath, headers: &HeaderMap) -> usize {
         let form: &[u8] = b"application/x-www-form-urlencoded";
         let is_form = headers.get(CONTENT_TYPE).is_some_and(|value| {
             value.as_bytes().get(..form.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(form))
         });
-        let target = self.listen.max_target_bytes.saturating_mul(HeadRules::NEXT_INFLATION);
+        let target = listen.max_target_bytes.saturating_mul(HeadRules::NEXT_INFLATION);
         if is_form && matches!(own, OwnPath::Login) {
-            self.listen.max_own_body_bytes.saturating_add(target)
+            listen.max_own_body_bytes.saturating_add(target)
         } else {
-            self.listen.max_own_body_bytes
+            listen.max_own_body_bytes
         }
     }
 
@@ -436,23 +444,24 @@ impl Service {
     async fn permit(&self, session: &mut Session, ctx: &mut Ctx, permit: Permit) -> Result<bool> {
         let route = Arc::clone(permit.route());
         ctx.label = Label::Route(Arc::clone(&route));
-        let Some(pool) = self.pools.get(route.upstream).map(Arc::clone) else {
+        let Some(pool) = ctx.generation.pools.get(route.upstream).map(Arc::clone) else {
             return self.refuse(session, ctx, Denial::new(Refusal::Internal, Some(route))).await;
         };
         let none = HeaderMap::new();
         let headers = ctx.arrival.as_ref().map_or(&none, |arrival| &arrival.headers);
-        let given = match self.edit.forms.give(permit.caller(), &route, headers, ctx.at).await {
-            Ok(given) => given,
-            Err(refusal) => {
-                let mut denial = Denial::new(refusal, Some(route));
-                if refusal == Refusal::SessionEnded {
-                    // The service has ended its session, or the user is gone: so is ours.
-                    let had_cookie = self.end(permit.caller(), ctx).await;
-                    denial.dead_cookie = had_cookie.then_some(Proof::SessionCookie);
+        let given =
+            match ctx.generation.edit.forms.give(permit.caller(), &route, headers, ctx.at).await {
+                Ok(given) => given,
+                Err(refusal) => {
+                    let mut denial = Denial::new(refusal, Some(route));
+                    if refusal == Refusal::SessionEnded {
+                        // The service has ended its session, or the user is gone: so is ours.
+                        let had_cookie = self.end(permit.caller(), ctx).await;
+                        denial.dead_cookie = had_cookie.then_some(Proof::SessionCookie);
+                    }
+                    return self.refuse(session, ctx, denial).await;
                 }
-                return self.refuse(session, ctx, denial).await;
-            }
-        };
+            };
         ctx.connection = bound_connection(session, ctx.arrival.as_ref());
         let settings = pool.settings();
         let mut buffered = None;
@@ -466,7 +475,7 @@ impl Service {
             && buffered.is_none()
             && chunked(session, ctx.arrival.as_ref())
         {
-            let within = Within::EachPart(self.listen.read_timeout);
+            let within = Within::EachPart(ctx.generation.listen.read_timeout);
             let (limit, too_long) = (settings.buffer_limit, Refusal::LengthRequired);
             let waited = &mut ctx.waited;
             match body::buffer(session, limit, within, too_long, waited, |_| {}).await {
@@ -481,7 +490,7 @@ impl Service {
         let under_way = session_id
             .zip(ctx.arrival.as_ref())
             .filter(|_| !unchanged)
-            .and_then(|(id, arrival)| self.auth.goes(id, &arrival.method, ctx.at));
+            .and_then(|(id, arrival)| ctx.generation.auth.goes(id, &arrival.method, ctx.at));
         ctx.stage = Stage::Permitted(Box::new(Forwarding {
             permit,
             given,
@@ -508,7 +517,8 @@ impl Service {
         let Some(session) = &known.session else { return false };
         let which = Which::Session(session.clone());
         // A store that fails is told by its own name; the next request meets the same end.
-        let _ = self.auth.end(&which, EndReason::SignedOut, ctx.at, &mut ctx.happened).await;
+        let _ =
+            ctx.generation.auth.end(&which, EndReason::SignedOut, ctx.at, &mut ctx.happened).await;
         known.proof == Proof::SessionCookie
     }
 
@@ -518,7 +528,7 @@ impl Service {
             ctx.label = Label::Route(Arc::clone(route));
         }
         ctx.refusal = Some(denial.refusal);
-        let reply = self.endpoints.refuse(ctx.arrival.as_ref(), &ctx.request_id, &denial);
+        let reply = ctx.generation.endpoints.refuse(ctx.arrival.as_ref(), &ctx.request_id, &denial);
         self.answer(session, ctx, reply).await
     }
 
@@ -542,11 +552,11 @@ impl Service {
     ) -> Result<bool> {
         ctx.answered();
         // An answer to a head that could not be read too: a front end that may read answers can say what was wrong.
-        self.endpoints.cors().decorate(&session.req_header().headers, &mut reply.headers);
+        ctx.generation.endpoints.cors().decorate(&session.req_header().headers, &mut reply.headers);
         if let Ok(id) = http::HeaderValue::from_str(&ctx.request_id) {
             reply.headers.insert("x-request-id", id);
         }
-        if let Some(hsts) = self.hsts.as_ref().filter(|_| convert::is_tls(session)) {
+        if let Some(hsts) = ctx.generation.hsts.as_ref().filter(|_| convert::is_tls(session)) {
             reply.headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         let head = convert::response_head(&reply)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bound::BoundConnection;
+use super::generation::Generation;
 use super::upstream::Pool;
 use crate::auth::UnderWay;
 use crate::auth::observe::Trying;
@@ -70,6 +71,8 @@ impl Forwarding {
 
 /// One request's context.
 pub(super) struct Ctx {
+    /// The configuration by which it is decided from its arrival to its end, whatever is read meanwhile.
+    pub(super) generation: Arc<Generation>,
     pub(super) stage: Stage,
     /// The request as read; none if its head was refused.
     pub(super) arrival: Option<Arrival>,
@@ -93,8 +96,14 @@ pub(super) struct Ctx {
 }
 
 impl Ctx {
-    pub(super) fn new(at: Timestamp, request_id: Arc<str>, in_flight: InFlight) -> Self {
+    pub(super) fn new(
+        generation: Arc<Generation>,
+        at: Timestamp,
+        request_id: Arc<str>,
+        in_flight: InFlight,
+    ) -> Self {
         Self {
+            generation,
             stage: Stage::Arrived,
             arrival: None,
             started: Instant::now(),

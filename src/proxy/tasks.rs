@@ -7,9 +7,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::certificate::Tls;
+use super::generation::Current;
 use super::observe::Observer;
-use super::upstream::{LOOKUP_INTERVAL, Pool};
-use crate::auth::Auth;
+use super::upstream::LOOKUP_INTERVAL;
 use crate::clock::Clock;
 use crate::event::{EndReason, What};
 use crate::store::Sessions;
@@ -35,14 +35,10 @@ pub(super) fn reread_certificate(tls: Arc<Tls>, stop: watch::Receiver<bool>) -> 
 }
 
 /// Keeps the upstreams' addresses fresh.
-pub(super) fn look_up(pools: Vec<Arc<Pool>>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+pub(super) fn look_up(current: Arc<Current>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
     every(LOOKUP_INTERVAL, stop, move || {
-        let pools = pools.clone();
-        async move {
-            for pool in &pools {
-                pool.look_up().await;
-            }
-        }
+        let generation = current.load();
+        async move { generation.look_up().await }
     })
 }
 
@@ -76,13 +72,14 @@ pub(super) fn upkeep(
 
 /// Asks the directories that are due again about everybody who is signed in.
 pub(super) fn recheck(
-    auth: Arc<Auth>,
+    current: Arc<Current>,
     clock: Arc<dyn Clock>,
     observer: Observer,
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     every(RECHECK_TICK, stop, move || {
-        let (auth, clock, observer) = (Arc::clone(&auth), Arc::clone(&clock), observer.clone());
+        let auth = Arc::clone(current.load().auth());
+        let (clock, observer) = (Arc::clone(&clock), observer.clone());
         async move {
             let now = clock.now();
             let mut happened = Vec::new();

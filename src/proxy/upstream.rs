@@ -49,6 +49,26 @@ impl Pool {
         }
     }
 
+    /// The pool of an upstream of another configuration: the same one if nothing about it has changed, and else one that
+    /// begins with the addresses that are known of its servers.
+    pub(super) fn in_place_of(settings: &Upstream, before: &[Arc<Self>]) -> Arc<Self> {
+        let Some(old) = before.iter().find(|pool| pool.settings.name == settings.name) else {
+            return Arc::new(Self::new(settings.clone()));
+        };
+        if old.settings == *settings {
+            return Arc::clone(old);
+        }
+        let new = Self::new(settings.clone());
+        let known = old.found.lock().clone();
+        for (index, server) in settings.servers.iter().enumerate() {
+            let of_old = old.settings.servers.iter().position(|other| other == server);
+            if let Some(addresses) = of_old.and_then(|at| known.get(at)) {
+                new.now_at(index, addresses.clone());
+            }
+        }
+        Arc::new(new)
+    }
+
     pub(super) const fn settings(&self) -> &Upstream {
         &self.settings
     }

@@ -7,7 +7,7 @@ use http::Version;
 
 use super::metrics::Names;
 use super::record::{Place, Record, own_name};
-use crate::caller::{Proof, SessionId};
+use crate::caller::{IssuerName, SessionId};
 
 /// Writes the line.
 pub(super) fn write(record: &Record, names: &Names) {
@@ -31,7 +31,7 @@ pub(super) fn write(record: &Record, names: &Names) {
         user = caller.map(|caller| caller.user.to_string()).as_deref(),
         session = caller.and_then(|caller| caller.session.as_ref()).map(SessionId::as_str),
         proof = caller.map(|caller| caller.proof.name()),
-        issuer = caller.and_then(|caller| issuer(caller.proof, names)),
+        issuer = caller.and_then(|caller| caller.proof.issuer()).map(IssuerName::as_str),
         bytes_in = record.bytes_in,
         bytes_out = record.bytes_out,
         duration_us = micros(record.duration),
@@ -42,10 +42,6 @@ pub(super) fn write(record: &Record, names: &Names) {
         upstream_failure = call.and_then(|call| call.failure).map(|failure| failure.name()),
         spoofed_headers = (record.spoofed_headers > 0).then_some(record.spoofed_headers),
     );
-}
-
-fn issuer(proof: Proof, names: &Names) -> Option<&str> {
-    names.issuers.get(proof.issuer()?).map(String::as_str)
 }
 
 fn place(place: Place, names: &Names) -> Option<&str> {

@@ -29,7 +29,7 @@ mod subscriber;
 mod timed;
 
 pub use audit::{Audit, AuditError};
-pub use metrics::{Connection, Metrics, Names};
+pub use metrics::{Connection, Labels, Metrics, Names};
 pub use record::{
     ConnectionFailure, Decided, Place, Record, RecordedCaller, Shadowed, UpstreamCall,
     UpstreamFailure,
@@ -44,7 +44,6 @@ type AtScrape = Box<dyn Fn(&Metrics) + Send + Sync>;
 pub struct Telemetry {
     metrics: Arc<Metrics>,
     audit: Arc<Audit>,
-    names: Names,
     detectors: EventSink,
     log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
     at_scrape: Vec<AtScrape>,
@@ -60,7 +59,6 @@ pub struct Findings {
 impl Telemetry {
     /// Puts the parts together. `log_dropped`: [`Logging::dropped`], or a constant 0 where there is no log.
     pub fn new(
-        names: Names,
         metrics: Arc<Metrics>,
         audit: Audit,
         detectors: EventSink,
@@ -69,7 +67,6 @@ impl Telemetry {
         Self {
             metrics,
             audit: Arc::new(audit),
-            names,
             detectors,
             log_dropped: Box::new(log_dropped),
             at_scrape: Vec::new(),
@@ -83,11 +80,11 @@ impl Telemetry {
         self
     }
 
-    /// A request is over.
-    pub fn request(&self, record: &Record) {
-        self.metrics.request(record);
-        access_log::write(record, &self.names);
-        self.audit.shadowed(record, &self.names);
+    /// A request is over. `labels` are of the configuration by which it was decided.
+    pub fn request(&self, record: &Record, labels: &Labels) {
+        self.metrics.request(record, labels);
+        access_log::write(record, labels.names());
+        self.audit.shadowed(record, labels.names());
     }
 
     /// Something happened.
@@ -142,7 +139,7 @@ impl Report for Findings {
 
 impl fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Telemetry").field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("Telemetry").finish_non_exhaustive()
     }
 }
 
@@ -191,14 +188,15 @@ mod tests {
     fn what_is_told_once_reaches_metrics_audit_trail_and_detectors() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let metrics = Arc::new(Metrics::new(&names()).unwrap());
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let labels = metrics.labels(names());
         let audit = Audit::open(&log(Some(path.clone()))).unwrap();
         // Room for one event, so that the second is dropped: that both ways out are fed shows in one scrape.
         let (sink, _queue) = queue(1);
-        let telemetry = Telemetry::new(names(), metrics, audit, sink, || 3)
-            .at_scrape(|metrics| metrics.hash_pool(4, 5));
+        let telemetry =
+            Telemetry::new(metrics, audit, sink, || 3).at_scrape(|metrics| metrics.hash_pool(4, 5));
 
-        telemetry.request(&record());
+        telemetry.request(&record(), &labels);
         telemetry.event(reuse());
         telemetry.event(reuse());
         let findings = telemetry.findings();

@@ -12,13 +12,7 @@ use crate::wire::scheme::Scheme;
 
 /// One route `app`, one upstream and one directory `django`.
 pub(super) fn names() -> Names {
-    Names {
-        issuers: vec!["service".into()],
-        routes: vec!["app".into()],
-        upstreams: vec!["django".into()],
-        directories: vec!["django".into()],
-        shadowed: vec![0],
-    }
+    Names { routes: vec!["app".into()], upstreams: vec!["django".into()], shadowed: vec![0] }
 }
 
 /// A request that was forwarded and answered.

@@ -31,7 +31,7 @@ pub struct TimedStore<S: ?Sized> {
 #[derive(Clone, Debug)]
 pub struct TimedDirectory<D: ?Sized> {
     directory: Arc<D>,
-    metrics: Option<DirectoryMetrics>,
+    metrics: DirectoryMetrics,
 }
 
 impl<S: ?Sized> TimedStore<S> {
@@ -145,7 +145,7 @@ impl<S: Backup + ?Sized> Backup for TimedStore<S> {
 }
 
 impl<D: Directory + ?Sized> TimedDirectory<D> {
-    /// In front of `directory`. A directory that is not configured is not counted.
+    /// In front of `directory`, which is counted by its name.
     pub fn new(directory: Arc<D>, metrics: &Metrics) -> Self {
         let metrics = metrics.directory(directory.name());
         Self { directory, metrics }
@@ -157,9 +157,7 @@ impl<D: Directory + ?Sized> TimedDirectory<D> {
     ) -> Result<T, DirectoryError> {
         let began = Instant::now();
         let result = work.await;
-        if let Some(metrics) = &self.metrics {
-            metrics.lookup(began.elapsed(), result.is_err());
-        }
+        self.metrics.lookup(began.elapsed(), result.is_err());
         result
     }
 }
@@ -222,7 +220,6 @@ impl<D: Directory + ?Sized> Directory for TimedDirectory<D> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::names;
     use super::*;
 
     /// Fails if it is down, and otherwise knows nothing.
@@ -331,7 +328,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_answer_is_that_of_the_store_and_each_call_counts() {
-        let metrics = Arc::new(Metrics::new(&names()).unwrap());
+        let metrics = Arc::new(Metrics::new().unwrap());
         let (now, session) = (Timestamp::from_secs(1), SessionId::new("s"));
         for down in [false, true] {
             let store = TimedStore::new(Arc::new(Empty { down }), Arc::clone(&metrics));
@@ -352,7 +349,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_directory_is_timed_by_its_name() {
-        let metrics = Metrics::new(&names()).unwrap();
+        let metrics = Metrics::new().unwrap();
         for down in [false, true] {
             let directory: Arc<dyn Directory> = Arc::new(Empty { down });
             let timed = TimedDirectory::new(directory, &metrics);

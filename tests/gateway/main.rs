@@ -64,6 +64,8 @@ mod projects;
 mod real_clients;
 // Rotation, races, reuse and verification of tokens.
 mod refresh;
+// Another configuration while it runs.
+mod reload;
 // Protections that no other module shows.
 mod security;
 // Sessions, cookies, sign-out, cross-site requests, CORS.

@@ -31,7 +31,7 @@ use crate::secret::{Digest, random_id};
 use crate::store::{NewSession, Once, Session, SessionBy, StoreError, Which};
 
 /// Former credentials of sessions that are remembered.
-pub(super) const FORMER: usize = 16_384;
+pub(in crate::auth) const FORMER: usize = 16_384;
 
 impl One {
     /// Do its credentials have sessions of the gateway's?
@@ -55,7 +55,7 @@ impl Auth {
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<Option<Arc<Session>>, IssuedRefusal> {
-        let Some(one) = self.issuers.all.get(issued.index).filter(|one| one.adopts()) else {
+        let Some(one) = self.issuers.of(issued).filter(|one| one.adopts()) else {
             return Ok(None);
         };
         let Some(digest) = issued.own_end else { return Ok(None) };

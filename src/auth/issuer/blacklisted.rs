@@ -70,7 +70,7 @@ impl Auth {
             Ok(true) => {
                 let until = issued.expires_at.max(at.plus(issued.deny_for));
                 let _ = self.issuers.put(one.found_there(token_id), at, until).await;
-                self.memory.forget_issued(issued.index, credential);
+                self.memory.forget_issued(issued.space, credential);
                 Err(IssuedRefusal::Blacklisted)
             }
             Err(_) => {

@@ -17,7 +17,7 @@ pub(super) const FOR_GOOD: Timestamp = Timestamp::from_secs(253_402_300_799);
 impl Issuers {
     /// Whether nothing has ended it, and neither time has run out.
     pub(super) fn holds(&self, issued: &Issued, at: Timestamp) -> Result<(), IssuedRefusal> {
-        if self.all.get(issued.index).is_none_or(|one| one.is_over(at)) {
+        if self.of(issued).is_none_or(|one| one.is_over(at)) {
             return Err(IssuedRefusal::NoLongerAccepted);
         }
         let is_before = |end: Timestamp| {

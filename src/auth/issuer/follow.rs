@@ -29,6 +29,7 @@ use super::present::Found;
 use super::{Issued, Shown};
 use crate::auth::Auth;
 use crate::auth::cookies::CookieNames;
+use crate::auth::memory::Space;
 use crate::auth::take_over::By;
 use crate::caller::{Caller, Known, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -101,7 +102,8 @@ impl Auth {
         let Answer { arrival, caller, at, .. } = answer;
         let sent = CookieNames::theirs(&arrival.headers, cookie.name)
             .and_then(|value| std::str::from_utf8(value).ok());
-        let own = caller.known().filter(|known| cookie.is_of(known.proof));
+        let own =
+            caller.known().filter(|known| self.issuers.is_one_of(cookie.issuers, known.proof));
         let set = cookie.set.map(|value| value.trim_matches('"')).filter(|value| !value.is_empty());
         if set.is_some_and(|value| Some(value) == sent || CookieNames::is_ours(value.as_bytes())) {
             return Ok(());
@@ -110,27 +112,27 @@ impl Auth {
             Some(value) => self.says(value, cookie.issuers, at).await?,
             None => Says::Nobody,
         };
-        let former = own.and_then(|known| known.proof.issuer()).zip(sent);
+        let former = own.and_then(|known| self.issuers.space_of(known.proof)).zip(sent);
         match (says, own) {
             (Says::Nothing, Some(_)) => {
                 // Whether there still is such a session is for the service to say.
-                if let Some((issuer, sent)) = former {
-                    self.memory.forget_issued(issuer, sent);
+                if let Some((space, sent)) = former {
+                    self.memory.forget_issued(space, sent);
                 }
                 Ok(())
             }
             (Says::Nothing | Says::Nobody, None) => Ok(()),
             (Says::Nobody, Some(known)) => {
-                let Some((issuer, sent)) = former else { return Ok(()) };
-                let before = self.memory.recall_issued(issuer, sent);
-                self.memory.forget_issued(issuer, sent);
+                let Some((space, sent)) = former else { return Ok(()) };
+                let before = self.memory.recall_issued(space, sent);
+                self.memory.forget_issued(space, sent);
                 if let Some(before) = before {
                     self.signed_out(known, &before, cookie.name, at, followed, happened).await?;
                 }
                 Ok(())
             }
             (Says::Somebody(issued), own) => {
-                let one = self.issuers.all.get(issued.index);
+                let one = self.issuers.of(&issued);
                 if !one.is_some_and(|one| one.believes(answer.upstream)) {
                     followed.held_back.push(cookie.name.to_owned());
                     return Ok(());
@@ -152,7 +154,7 @@ impl Auth {
         cookie: Cookie<'_>,
         issued: &Arc<Issued>,
         before: Option<&Known>,
-        former: Option<(usize, &str)>,
+        former: Option<(Space, &str)>,
         followed: &mut Followed,
         happened: &mut Vec<What>,
     ) -> Result<(), IssuedRefusal> {
@@ -169,10 +171,10 @@ impl Auth {
                 }
                 Some(session) if session.identity.load().key == issued.user.key => {
                     followed.signed_in = Some((issued.user.key.clone(), session.id.clone()));
-                    if cookie.is_of(known.proof) {
+                    if self.issuers.is_one_of(cookie.issuers, known.proof) {
                         self.renew(&session, issued, at, happened).await?;
-                        if let Some((issuer, sent)) = former {
-                            self.memory.forget_issued(issuer, sent);
+                        if let Some((space, sent)) = former {
+                            self.memory.forget_issued(space, sent);
                         }
                     }
                     return Ok(());
@@ -254,7 +256,7 @@ impl Auth {
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<(), IssuedRefusal> {
-        let (Some(one), Some(digest)) = (self.issuers.all.get(issued.index), issued.own_end) else {
+        let (Some(one), Some(digest)) = (self.issuers.of(issued), issued.own_end) else {
             return Ok(());
         };
         if session.cookie == Some(digest) {
@@ -307,10 +309,4 @@ struct Cookie<'a> {
     name: &'a str,
     issuers: &'a [usize],
     set: Option<&'a str>,
-}
-
-impl Cookie<'_> {
-    fn is_of(&self, proof: Proof) -> bool {
-        matches!(proof, Proof::IssuedCookie(issuer) if self.issuers.contains(&issuer))
-    }
 }

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::{IssuerKey, IssuerSettings, IssuerSignature};
+use crate::config::{IssuerKey, IssuerKind, IssuerSettings, IssuerSignature};
 use crate::directory::private_file::{self, PrivateFileError};
 use crate::django::jws::{KeyProblem, SigningKey, VerifyingKey};
+use crate::secret::Digest;
 
 /// A shorter secret can be guessed from one token.
 const MIN_SECRET: usize = 32;
@@ -101,4 +102,20 @@ fn private(signature: &IssuerSignature, path: &Path) -> Result<SigningKey, Probl
         return Err(Problem::Weak(secret.len()));
     }
     Ok(SigningKey::read(signature.algorithm, secret)?)
+}
+
+/// What the files of an issuer's keys hold now, in short: it tells one key from another, and is none.
+pub(super) fn contents(settings: &IssuerSettings) -> Result<Digest, IssuerKeyError> {
+    let files: Vec<&Path> = match &settings.kind {
+        IssuerKind::SimpleJwt(kind) => vec![kind.signature.key.path()],
+        IssuerKind::Jwt { signature, .. } => vec![signature.key.path()],
+        IssuerKind::DjangoSession(kind) => std::iter::once(&kind.key_file)
+            .chain(&kind.fallback_key_files)
+            .map(PathBuf::as_path)
+            .collect(),
+        IssuerKind::DrfToken { .. } | IssuerKind::Knox { .. } | IssuerKind::Basic { .. } => {
+            Vec::new()
+        }
+    };
+    private_file::contents(files).map_err(|error| IssuerKeyError::of(settings, error.into()))
 }

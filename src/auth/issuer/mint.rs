@@ -164,6 +164,7 @@ mod tests {
     use super::*;
     use crate::auth::SignIn;
     use crate::auth::testkit::{CLIENT, Kit, NOW, identity};
+    use crate::caller::IssuerName;
     use crate::config::{CredentialPlace, Credentials, IssuerKey, IssuerSignature, Refusals};
     use crate::django::jws::{self, Algorithm};
     use crate::event::{EndReason, What};
@@ -232,7 +233,7 @@ mod tests {
         match kit.auth.issued(&shown[0], Some(CLIENT), at, &mut happened).await {
             Ok(found) => {
                 let known = found.used(CLIENT, at, &mut happened).known();
-                assert_eq!(known.proof, crate::caller::Proof::Issued(0));
+                assert_eq!(known.proof, crate::caller::Proof::Issued(IssuerName::new("by-hand")));
                 Ok(known.session.unwrap())
             }
             Err(_) => match &happened[..] {

@@ -1,6 +1,7 @@
 //! What a service has issued itself, accepted as a credential: so that nobody is signed out when the gateway comes.
 //!
-//! A session of a service's own becomes one of the gateway's (`adopt`, `follow`). A token has no session here. What stands in for one is looked at on every use, warm or cold:
+//! A session of a service's own becomes one of the gateway's (`adopt`, `follow`). A token has no session here. What stands in
+//! for one is looked at on every use, warm or cold:
 //!
 //! - **the credential**: verified once, then remembered under a keyed hash (`auth::memory`) until it expires. What only the
 //!   service can say (does that session still exist?) is asked again after the directory's `recheck`, a minute at most;
@@ -53,6 +54,7 @@ use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use quick_cache::sync::Cache;
 
+pub(super) use self::adopt::FORMER;
 use self::django_session::DjangoSessions;
 use self::drf_token::DrfTokens;
 pub use self::ends::end_of_user;
@@ -69,9 +71,10 @@ pub(super) use self::refused::{is_anothers, public};
 use self::simplejwt::SimpleJwt;
 pub(super) use self::user::Known;
 use self::user::User;
-use self::users::Users;
-use super::Watched;
-use crate::caller::{Proof, SessionId, UserKey};
+pub(super) use self::users::Users;
+use super::memory::Space;
+use super::{State, Watched};
+use crate::caller::{IssuerName, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{CredentialPlace, IssuerKind, IssuerSettings, Refusals};
 use crate::directory::blacklist::TokenBlacklist;
@@ -164,7 +167,8 @@ struct Noted {
 /// A good credential of a user who was there when it was looked at.
 pub struct Issued {
     proof: Proof,
-    index: usize,
+    /// Where it is remembered.
+    space: Space,
     /// The issuer's name.
     issuer: Arc<str>,
     user: Arc<User>,
@@ -203,6 +207,7 @@ pub(super) struct Issuers {
 
 struct One {
     name: Arc<str>,
+    space: Space,
     /// Whose answers are believed about its sessions; empty: all.
     upstreams: Vec<usize>,
     directory: Watched,
@@ -315,6 +320,7 @@ impl Issuers {
         directories: &[Watched],
         databases: &Databases,
         stamps: Arc<dyn Stamps>,
+        state: &State,
     ) -> Result<Self, IssuerKeyError> {
         let mut all = Vec::with_capacity(settings.len());
         let mut readings = Readings::default();
@@ -324,15 +330,22 @@ impl Issuers {
                 .find(|watched| watched.directory.name() == settings.directory)
                 .ok_or_else(|| IssuerKeyError::no_directory(settings))?;
             readings.add(settings, index)?;
+            let name = IssuerName::new(&settings.name);
+            let keys = key::contents(settings)?;
             all.push(One {
                 name: settings.name.as_str().into(),
+                space: Space::of(&[
+                    format!("{settings:?}").as_bytes(),
+                    &directory.settings,
+                    keys.as_bytes(),
+                ]),
                 upstreams: settings.upstreams.clone(),
                 directory: directory.beside(),
                 accept_until: settings.accept_until,
                 proof: match (&settings.place, &settings.kind) {
-                    (_, IssuerKind::Basic { .. }) => Proof::Password(index),
-                    (CredentialPlace::Header { .. }, _) => Proof::Issued(index),
-                    (CredentialPlace::Cookie(_), _) => Proof::IssuedCookie(index),
+                    (_, IssuerKind::Basic { .. }) => Proof::Password(name),
+                    (CredentialPlace::Header { .. }, _) => Proof::Issued(name),
+                    (CredentialPlace::Cookie(_), _) => Proof::IssuedCookie(name),
                 },
                 is_session: matches!(settings.kind, IssuerKind::DjangoSession(_)),
                 has_sessions: match &settings.kind {
@@ -363,10 +376,10 @@ impl Issuers {
             all,
             readings,
             verified,
-            users: Users::new(),
+            users: state.users.clone(),
             stamps,
-            former: Arc::new(Cache::new(adopt::FORMER)),
-            ended_by_password: Arc::new(Cache::new(adopt::FORMER)),
+            former: Arc::clone(&state.former),
+            ended_by_password: Arc::clone(&state.ended_by_password),
         })
     }
 
@@ -386,6 +399,22 @@ impl Issuers {
             former: Arc::clone(&self.former),
             ended_by_password: Arc::clone(&self.ended_by_password),
         }
+    }
+
+    /// Whose it is; none if that issuer is not configured any more.
+    fn of(&self, issued: &Issued) -> Option<&One> {
+        self.all.iter().find(|one| one.proof == issued.proof)
+    }
+
+    /// Where what was presented with this proof is remembered.
+    fn space_of(&self, proof: Proof) -> Option<Space> {
+        self.all.iter().find(|one| one.proof == proof).map(|one| one.space)
+    }
+
+    /// Is it a cookie of one of these?
+    fn is_one_of(&self, issuers: &[usize], proof: Proof) -> bool {
+        let mut issuers = issuers.iter().filter_map(|index| self.all.get(*index));
+        proof.is_cookie() && issuers.any(|one| one.proof == proof)
     }
 
     /// Where dates about what they issued are kept.
@@ -451,13 +480,13 @@ impl Issuers {
     ) -> Result<Issued, IssuedRefusal> {
         let one = self.all.get(index).ok_or(IssuedRefusal::NoLongerAccepted)?;
         let key = one.key_of(&judged.user).await?;
-        let user = match self.users.get(&key) {
+        let user = match self.users.get(&one.directory, &key) {
             Some(user) => user,
             None => {
                 let user = Arc::new(User::new(key.clone()));
                 // Only who is there is remembered: a token can name anybody.
                 self.known(&one.directory, &user, at).await?;
-                self.users.insert(key, Arc::clone(&user));
+                self.users.insert(&one.directory, key, Arc::clone(&user));
                 user
             }
         };
@@ -482,7 +511,7 @@ impl Issuers {
         };
         Ok(Issued {
             proof: one.proof,
-            index,
+            space: one.space,
             issuer: Arc::clone(&one.name),
             user,
             issued_at: judged.issued_at,

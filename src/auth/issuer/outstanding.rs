@@ -137,7 +137,7 @@ impl Issuers {
         at: Timestamp,
     ) -> Result<Arc<Known>, IssuedRefusal> {
         let one = self.all.get(token.index).ok_or(IssuedRefusal::NoLongerAccepted)?;
-        let remembered = self.users.get(&token.user);
+        let remembered = self.users.get(&one.directory, &token.user);
         let user = remembered.unwrap_or_else(|| Arc::new(User::new(token.user.clone())));
         let known = self.known_now(&one.directory, &user, at).await?;
         if !token.password.is_that_of(&known) {

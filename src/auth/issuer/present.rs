@@ -103,7 +103,7 @@ impl Auth {
         }
         // The last is the one that knew the credential, if any did.
         let Some((one, why)) = refused.last().copied() else {
-            return Err((Refusal::TokenNotValid, Proof::Issued(0)));
+            return Err((Refusal::TokenNotValid, Proof::AccessToken));
         };
         if one.is_session && why == IssuedRefusal::NoUser {
             return Err((Refusal::NotAuthenticated, one.proof));
@@ -135,20 +135,25 @@ impl Auth {
             }
             Err(why) => {
                 happened.push(What::IssuedRefused { issuer: Arc::clone(&issued.issuer), why });
-                let one = self.issuers.all.get(issued.index);
+                let one = self.issuers.of(&issued);
                 let refusal = one.map_or(Refusal::SessionEnded, |one| one.refusal(why));
                 Err((refusal, issued.proof))
             }
         }
     }
 
-    /// What a client learns of something that is no credential, in a place where one of this issuer's belongs.
-    pub(in crate::auth) fn not_a_token(&self, proof: Proof) -> Refusal {
-        let one = match proof {
-            Proof::Issued(index) => self.issuers.all.get(index),
-            _ => None,
+    /// Something that is no credential, in a place where one of this issuer's belongs.
+    pub(in crate::auth) fn not_a_token(
+        &self,
+        index: usize,
+        happened: &mut Vec<What>,
+    ) -> (Refusal, Proof) {
+        let Some(one) = self.issuers.all.get(index) else {
+            return (Refusal::TokenNotValid, Proof::AccessToken);
         };
-        one.map_or(Refusal::TokenNotValid, |one| one.refusal(IssuedRefusal::Malformed))
+        let (issuer, why) = (Arc::clone(&one.name), IssuedRefusal::Malformed);
+        happened.push(What::IssuedRefused { issuer, why });
+        (one.refusal(why), one.proof)
     }
 
     async fn issued_by(
@@ -163,11 +168,11 @@ impl Auth {
             return Err(IssuedRefusal::NoLongerAccepted);
         }
         if one.has_sessions
-            && let Some(live) = self.memory.recall(one.proof, credential, at)
+            && let Some(live) = self.memory.recall(one.space, credential, at)
         {
             return Ok(Found::Session(live, one.proof));
         }
-        let before = self.memory.recall_issued(index, credential);
+        let before = self.memory.recall_issued(one.space, credential);
         match (&one.way, before) {
             (Way::Said(_), Some(issued)) => {
                 let identity = self.holds(one, &issued, at).await?;
@@ -182,7 +187,7 @@ impl Auth {
                 Said::Session { session, user, expires_at } => {
                     let live = self.of_session(one, &session, &user, at).await?;
                     let expires_at = expires_at.unwrap_or(live.expires_at);
-                    let live = self.memory.remember(one.proof, credential, live, expires_at);
+                    let live = self.memory.remember(one.space, credential, live, expires_at);
                     Ok(Found::Session(live, one.proof))
                 }
             },
@@ -197,7 +202,7 @@ impl Auth {
                 if let Some(issued) = before {
                     match self.holds(one, &issued, at).await {
                         Err(IssuedRefusal::PasswordChanged | IssuedRefusal::Expired) => {
-                            self.memory.forget_issued(index, credential);
+                            self.memory.forget_issued(one.space, credential);
                         }
                         held => return held.map(|identity| Found::Itself(issued, identity)),
                     }
@@ -208,7 +213,7 @@ impl Auth {
                         self.basic(one, credential, *cache_for, client, at, happened).await?;
                     self.issuers.settle(index, judged, at).await.map(Arc::new)
                 };
-                let issued = self.memory.judge_once(index, credential, check).await?;
+                let issued = self.memory.judge_once(one.space, credential, check).await?;
                 let identity = self.holds_now(one, &issued, at).await?;
                 Ok(Found::Itself(issued, identity))
             }
@@ -243,7 +248,7 @@ impl Auth {
                 Ok(Found::Itself(Arc::clone(&issued), identity))
             }
             Err(why) => {
-                self.memory.forget_issued(index, credential);
+                self.memory.forget_issued(one.space, credential);
                 Err(why)
             }
             Ok(found) => Ok(found),
@@ -294,7 +299,7 @@ impl Auth {
     ) -> Result<Found, IssuedRefusal> {
         let issued = Arc::new(self.issuers.settle(index, judged, at).await?);
         let identity = self.holds_now(one, &issued, at).await?;
-        self.memory.remember_issued(index, credential, Arc::clone(&issued));
+        self.memory.remember_issued(one.space, credential, Arc::clone(&issued));
         Ok(Found::Itself(issued, identity))
     }
 

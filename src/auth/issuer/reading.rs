@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderName};
 
 use super::IssuerKeyError;
 use crate::auth::cookies::CookieNames;
-use crate::caller::Proof;
 use crate::config::{CredentialPlace, Credentials, IssuerKind, IssuerSettings};
 use crate::refusal::Refusal;
 use crate::wire::authorization::{self, Held};
@@ -61,7 +60,8 @@ pub(in crate::auth) struct Cookies<'a> {
 /// Something that is no token, or two, where one of an issuer's should be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::auth) enum Unreadable {
-    NotAToken(Proof),
+    /// Of this issuer, the first that would be asked.
+    NotAToken(usize),
     Repeated,
 }
 
@@ -175,7 +175,7 @@ impl Readings {
                 Held::NotAToken => {
                     let mut asked = reading.issuers.iter().filter(|one| looks_at.issuer(**one));
                     let first = asked.next().copied().unwrap_or_default();
-                    return Err(Unreadable::NotAToken(Proof::Issued(first)));
+                    return Err(Unreadable::NotAToken(first));
                 }
                 Held::Repeated => return Err(Unreadable::Repeated),
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 
 use super::user::User;
+use crate::auth::Watched;
 use crate::caller::UserKey;
 
 /// How many are remembered.
@@ -13,15 +14,18 @@ const USERS: usize = 65_536;
 /// How many an explanation can meet.
 const FEW: usize = 64;
 
-/// Users by key.
-pub(super) struct Users {
-    here: Arc<Cache<UserKey, Arc<User>>>,
+/// Users by key, and by the settings of their directory: under others they are asked for anew.
+#[derive(Clone)]
+pub(in crate::auth) struct Users {
+    here: Known,
     /// Where those are looked for who are not here; they are copied.
-    real: Option<Arc<Cache<UserKey, Arc<User>>>>,
+    real: Option<Known>,
 }
 
+type Known = Arc<Cache<(UserKey, [u8; 32]), Arc<User>>>;
+
 impl Users {
-    pub(super) fn new() -> Self {
+    pub(in crate::auth) fn new() -> Self {
         Self { here: Arc::new(Cache::new(USERS)), real: None }
     }
 
@@ -30,16 +34,17 @@ impl Users {
         Self { here: Arc::new(Cache::new(FEW)), real: Some(Arc::clone(&self.here)) }
     }
 
-    pub(super) fn get(&self, key: &UserKey) -> Option<Arc<User>> {
-        if let Some(user) = self.here.get(key) {
+    pub(super) fn get(&self, directory: &Watched, key: &UserKey) -> Option<Arc<User>> {
+        let key = (key.clone(), directory.settings);
+        if let Some(user) = self.here.get(&key) {
             return Some(user);
         }
-        let copy = Arc::new(self.real.as_ref()?.get(key)?.copy());
-        self.here.insert(key.clone(), Arc::clone(&copy));
+        let copy = Arc::new(self.real.as_ref()?.get(&key)?.copy());
+        self.here.insert(key, Arc::clone(&copy));
         Some(copy)
     }
 
-    pub(super) fn insert(&self, key: UserKey, user: Arc<User>) {
-        self.here.insert(key, user);
+    pub(super) fn insert(&self, directory: &Watched, key: UserKey, user: Arc<User>) {
+        self.here.insert((key, directory.settings), user);
     }
 }

@@ -64,8 +64,12 @@ const IN_FLIGHT_WAIT: Duration = Duration::from_secs(1);
 /// Counts attempts to sign in.
 pub(super) struct Lockout {
     limits: Limits,
-    state: Arc<Mutex<State>>,
+    counts: Counts,
 }
+
+/// What was counted, whatever the limits are.
+#[derive(Clone)]
+pub(super) struct Counts(Arc<Mutex<State>>);
 
 /// A counted attempt that has not been settled.
 pub(super) struct Attempt {
@@ -154,8 +158,16 @@ struct Generations<K, V> {
     size: usize,
 }
 
+impl Counts {
+    pub(super) fn new() -> Self {
+        let state =
+            State { counters: Generations::new(GENERATION), known: Generations::new(GENERATION) };
+        Self(Arc::new(Mutex::new(state)))
+    }
+}
+
 impl Lockout {
-    pub(super) fn new(login: &Login) -> Self {
+    pub(super) fn new(login: &Login, counts: Counts) -> Self {
         let limits = Limits {
             account: login.account_failures.max(1),
             address: login.address_failures.max(1),
@@ -164,16 +176,12 @@ impl Lockout {
             longest_wait: login.longest_wait,
             forget_after: login.forget_after,
         };
-        let state =
-            State { counters: Generations::new(GENERATION), known: Generations::new(GENERATION) };
-        Self { limits, state: Arc::new(Mutex::new(state)) }
+        Self { limits, counts }
     }
 
     /// With the same limits, and nothing counted yet.
     pub(super) fn aside(&self) -> Self {
-        let state =
-            State { counters: Generations::new(GENERATION), known: Generations::new(GENERATION) };
-        Self { limits: self.limits, state: Arc::new(Mutex::new(state)) }
+        Self { limits: self.limits, counts: Counts::new() }
     }
 
     /// Counts an attempt on an account (a folded name), or says how long to wait.
@@ -185,7 +193,7 @@ impl Lockout {
     ) -> Result<Attempt, Duration> {
         let account = Digest::of(account.as_bytes());
         let (address, network) = networks(client);
-        let mut state = self.state.lock();
+        let mut state = self.counts.0.lock();
         let mut keys = vec![
             Key::AccountInNetwork(account, network),
             Key::Address(address),
@@ -209,7 +217,7 @@ impl Lockout {
             state.counters.entry(*key).in_flight += 1;
         }
         drop(state);
-        let (limits, state) = (self.limits, Arc::clone(&self.state));
+        let (limits, state) = (self.limits, Arc::clone(&self.counts.0));
         Ok(Attempt { limits, state, keys, known: (account, network), at, settled: false })
     }
 }

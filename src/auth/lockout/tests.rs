@@ -5,7 +5,7 @@ use crate::auth::testkit::{NOW, login};
 
 /// 3 failures of an account in a network, 5 of an address, 8 of a network; waits of 1, 2, 4 ... 60 s; forgotten after 10 min.
 fn lockout() -> Lockout {
-    Lockout::new(&Login {
+    let login = Login {
         account_failures: 3,
         address_failures: 5,
         network_failures: 8,
@@ -13,7 +13,8 @@ fn lockout() -> Lockout {
         longest_wait: secs(60),
         forget_after: secs(600),
         ..login()
-    })
+    };
+    Lockout::new(&login, Counts::new())
 }
 
 const fn secs(secs: u64) -> Duration {

@@ -78,6 +78,7 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
     table.require("kind", "allowed: \"file\", \"django\", \"http\"");
     let kind = table.choice("kind", &KINDS);
     let name = table.text("name", values::name);
+    let danger_same_users = table.flag("danger_same_users").unwrap_or(false);
     let recheck = table.duration("recheck", secs(1)..=HOUR).unwrap_or(RECHECK);
     // A directory of kind = "http" has a key of that name for the application's form.
     let username_field = match kind {
@@ -140,7 +141,7 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
         }
     };
     let name = name.unwrap_or_else(|| word.to_owned());
-    Some(DirectorySettings { name, recheck, username_field, kind })
+    Some(DirectorySettings { name, recheck, username_field, danger_same_users, kind })
 }
 
 fn django(table: &Table<'_>) -> DjangoDirectory {

@@ -79,6 +79,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         cors: root.table("cors", |table| login::cors(table, &session, &hosts)),
         detect: root.table("detect", |table| watch::detect(table, &geo)),
         log: root.table("log", state::log),
+        reload: root.table("reload", state::reload),
         listen,
         trusted_proxies,
         reserved_headers,

@@ -1,7 +1,7 @@
-//! `[store]`, `[geo]` and `[log]`: files that the gateway keeps or reads.
+//! `[store]`, `[geo]`, `[log]` and `[reload]`: files that the gateway keeps or reads.
 
 use crate::config::raw::Table;
-use crate::config::{Geo, Log, LogFormat, StoreKind, StoreSettings};
+use crate::config::{Geo, Log, LogFormat, ReloadSettings, StoreKind, StoreSettings};
 
 const STORES: [(&str, StoreKind); 2] =
     [("embedded", StoreKind::Embedded), ("memory", StoreKind::Memory)];
@@ -29,4 +29,8 @@ pub(super) fn log(table: &Table<'_>) -> Log {
         access: table.flag("access").unwrap_or(default.access),
         audit_file: table.path("audit_file"),
     }
+}
+
+pub(super) fn reload(table: &Table<'_>) -> ReloadSettings {
+    ReloadSettings { watch: table.flag("watch").unwrap_or_default() }
 }

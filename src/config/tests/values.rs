@@ -345,6 +345,7 @@ fn credentials() {
             name: "legacy".into(),
             recheck: secs(30),
             username_field: "email".into(),
+            danger_same_users: false,
             kind: DirectoryKind::Django(Box::new(DjangoDirectory {
                 database: Database::Sqlite("/etc/doorwarden/app/db.sqlite3".into()),
                 user_table: "users_user".into(),

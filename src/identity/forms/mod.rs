@@ -36,7 +36,7 @@ use self::minted::Minted;
 use self::remote_user::RemoteUser;
 use crate::auth::cookies::CookieNames;
 use crate::auth::kept::KeptCookies;
-use crate::caller::{Caller, Known, Proof, SessionId};
+use crate::caller::{Caller, IssuerName, Known, Proof, SessionId};
 use crate::clock::Timestamp;
 use crate::config::{Config, FormKind, IdentityForm, IssuerSettings, Route};
 use crate::directory::database::Databases;
@@ -53,12 +53,15 @@ pub struct IdentityForms {
     forms: Vec<Form>,
     clears: Arc<[Clears]>,
     guard: Arc<Guard>,
-    /// By issuer: what its sessions are, if a cookie is its credential.
-    issued: Arc<[Option<Issued>]>,
+    /// The issuers whose credential is a cookie, and what their sessions are.
+    issued: Arc<[Issued]>,
 }
 
 /// The sessions of an issuer.
 struct Issued {
+    issuer: IssuerName,
+    /// As routes say which credentials they look at.
+    index: usize,
     cookie: String,
     /// Where its users are.
     directory: String,
@@ -81,16 +84,21 @@ pub enum Answered {
     Ended,
 }
 
+#[derive(Clone)]
 struct Form {
+    settings: IdentityForm,
+    /// What the file of its key held.
+    key: Option<Digest>,
     /// Whose ids it tells; none for names.
     directory: Option<Arc<dyn Directory>>,
     made: Made,
 }
 
+#[derive(Clone)]
 enum Made {
     RemoteUser(Arc<RemoteUser>),
     Minted(Arc<Minted>),
-    DjangoSession(Box<DjangoSessions>),
+    DjangoSession(Arc<DjangoSessions>),
     DrfToken(Arc<DrfTokens>),
     Cookies(Arc<Cookies>),
 }
@@ -143,7 +151,7 @@ impl IdentityForms {
     /// # Errors
     /// [`FormError`] for the first that cannot be used.
     ///
-    /// `secret` is where the gateway keeps the secret under which it names what it makes in services; it is made there when
+    /// A form of `before` that has not changed goes on as it is, with what it has made. `secret` is where the gateway keeps the secret under which it names what it makes in services; it is made there when
     /// a form first needs it.
     pub fn open(
         config: &Config,
@@ -151,18 +159,26 @@ impl IdentityForms {
         databases: &Databases,
         kept: &Arc<KeptCookies>,
         secret: &Path,
+        before: Option<&Self>,
     ) -> Result<Self, FormError> {
+        let same = |settings: &IdentityForm| {
+            let same = before?.forms.iter().find(|form| form.settings == *settings)?;
+            same.can_go_on(directories).then(|| same.clone())
+        };
         let forms = config
             .forms
             .iter()
-            .map(|form| {
-                Form::open(form, directories, databases, kept, secret)
-                    .map_err(|reason| FormError { form: form.name.clone(), reason })
+            .map(|form| match same(form) {
+                Some(same) => Ok(same),
+                None => Form::open(form, directories, databases, kept, secret)
+                    .map_err(|reason| FormError { form: form.name.clone(), reason }),
             })
             .collect::<Result<_, _>>()?;
         let clears = config.routes.iter().map(|route| Clears::of(route, &config.forms)).collect();
-        let issued = |issuer: &IssuerSettings| {
+        let issued = |(index, issuer): (usize, &IssuerSettings)| {
             issuer.cookie().map(|cookie| Issued {
+                issuer: IssuerName::new(&issuer.name),
+                index,
                 cookie: cookie.to_owned(),
                 directory: issuer.directory.clone(),
                 // A token says all that its service ever asks for.
@@ -171,8 +187,8 @@ impl IdentityForms {
                 upstreams: issuer.upstreams.clone(),
             })
         };
-        let guard = Arc::new(Guard::new());
-        let issued = config.issuers.iter().map(issued).collect();
+        let guard = before.map_or_else(|| Arc::new(Guard::new()), |one| Arc::clone(&one.guard));
+        let issued = config.issuers.iter().enumerate().filter_map(issued).collect();
         Ok(Self { forms, clears, guard, issued })
     }
 
@@ -182,12 +198,14 @@ impl IdentityForms {
         let nobody = SessionId::new("");
         let session = caller.known().and_then(|known| known.session.as_ref()).unwrap_or(&nobody);
         let aside = |form: &Form| Form {
+            settings: form.settings.clone(),
+            key: form.key,
             directory: form.directory.clone(),
             made: match &form.made {
                 // A token that is minted and not sent is nobody's.
                 Made::RemoteUser(form) => Made::RemoteUser(Arc::clone(form)),
                 Made::Minted(form) => Made::Minted(Arc::clone(form)),
-                Made::DjangoSession(form) => Made::DjangoSession(Box::new(form.aside(session))),
+                Made::DjangoSession(form) => Made::DjangoSession(Arc::new(form.aside(session))),
                 // They only read.
                 Made::DrfToken(form) => Made::DrfToken(Arc::clone(form)),
                 Made::Cookies(form) => Made::Cookies(Arc::clone(form)),
@@ -246,10 +264,7 @@ impl IdentityForms {
             let name = form.cookie();
             // One that the route leaves to its service is judged by nobody else.
             let looks_at = |index: usize| route.credentials.issuer(index);
-            let mut issued = self.issued.iter().enumerate();
-            let is_read = issued.any(|(index, issued)| {
-                looks_at(index) && issued.as_ref().is_some_and(|issued| issued.cookie == name)
-            });
+            let is_read = self.issued.iter().any(|one| looks_at(one.index) && one.cookie == name);
             if is_read || given.cookies.iter().any(|cookie| cookie.name == name) {
                 continue;
             }
@@ -294,11 +309,15 @@ impl IdentityForms {
         if is_left_out && !is_told { Err(Refusal::MintNotAllowed) } else { Ok(()) }
     }
 
+    fn issued(&self, issuer: IssuerName) -> Option<&Issued> {
+        self.issued.iter().find(|issued| issued.issuer == issuer)
+    }
+
     /// May a caller with this proof get another credential than what they came with? The service may ask for more than
     /// its session says, a second factor say, and what is made here would not have it.
     fn may_mint(&self, proof: Proof) -> bool {
         let Proof::IssuedCookie(issuer) = proof else { return true };
-        self.issued.get(issuer).and_then(Option::as_ref).is_some_and(|issued| issued.mints)
+        self.issued(issuer).is_some_and(|issued| issued.mints)
     }
 
     /// The cookie of a caller's own session in the service, on a route that would give them one: it stays as it is, and what
@@ -307,7 +326,7 @@ impl IdentityForms {
     pub fn own_session(&self, caller: &Caller, route: &Route) -> Option<&str> {
         let proof = caller.known()?.proof;
         if let Proof::IssuedCookie(issuer) = proof
-            && let Some(Some(issued)) = self.issued.get(issuer)
+            && let Some(issued) = self.issued(issuer)
             && issued.goes_on
             && (issued.upstreams.is_empty() || issued.upstreams.contains(&route.upstream))
         {
@@ -320,7 +339,7 @@ impl IdentityForms {
     /// The cookie, if a caller with this proof has what the form would give.
     fn is_theirs(&self, form: &Form, proof: Proof) -> Option<&str> {
         let Proof::IssuedCookie(issuer) = proof else { return None };
-        let Issued { cookie, directory, .. } = self.issued.get(issuer)?.as_ref()?;
+        let Issued { cookie, directory, .. } = self.issued(issuer)?;
         let Made::DjangoSession(made) = &form.made else { return None };
         let is_same = made.cookie() == cookie
             && form.directory.as_ref().is_some_and(|theirs| theirs.name() == directory);
@@ -412,14 +431,26 @@ impl Form {
             FormKind::Jwt(settings) => Made::Minted(Arc::new(Minted::hand_made(settings)?)),
             FormKind::DjangoSession(settings) => {
                 let secret = private_file::own_secret(secret)?;
-                Made::DjangoSession(Box::new(DjangoSessions::new(settings, &secret, databases)?))
+                Made::DjangoSession(Arc::new(DjangoSessions::new(settings, &secret, databases)?))
             }
             FormKind::DrfToken(settings) => {
                 Made::DrfToken(Arc::new(DrfTokens::new(settings, databases)?))
             }
             FormKind::Cookies(settings) => Made::Cookies(Arc::new(Cookies::new(settings, kept))),
         };
-        Ok(Self { directory, made })
+        let key = private_file::contents(form.key_file()).ok();
+        Ok(Self { settings: form.clone(), key, directory, made })
+    }
+
+    /// Under a configuration with these directories: does it ask the one that is there? (`Cookies` asks whoever keeps them,
+    /// and that is of one configuration.)
+    fn can_go_on(&self, directories: &[Arc<dyn Directory>]) -> bool {
+        let is_there =
+            |own: &Arc<dyn Directory>| directories.iter().any(|one| Arc::ptr_eq(one, own));
+        let has_same_key = private_file::contents(self.settings.key_file()).ok() == self.key;
+        !matches!(self.made, Made::Cookies(_))
+            && has_same_key
+            && self.directory.as_ref().is_none_or(is_there)
     }
 
     fn header(&self) -> Option<&HeaderName> {

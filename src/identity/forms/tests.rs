@@ -104,6 +104,7 @@ fn open(config: &Config) -> IdentityForms {
         &Databases::default(),
         &kept_cookies(),
         Path::new("/none"),
+        None,
     )
     .unwrap_or_else(|error| panic!("{error}"))
 }
@@ -279,6 +280,7 @@ async fn a_token_names_the_password_where_the_service_asks_for_it() {
             &Databases::default(),
             &kept_cookies(),
             Path::new("/none"),
+            None,
         )
         .unwrap_or_else(|e| panic!("{e}"));
         let given = forms.give(&kim, &config.routes[0], &HeaderMap::new(), NOW).await;
@@ -318,6 +320,7 @@ fn a_key_that_can_be_guessed_needs_a_word() {
             &Databases::default(),
             &kept_cookies(),
             Path::new("/none"),
+            None,
         )
         .err()
         .unwrap()
@@ -330,7 +333,8 @@ fn a_key_that_can_be_guessed_needs_a_word() {
                 &users(Ok(None)),
                 &Databases::default(),
                 &kept_cookies(),
-                Path::new("/none")
+                Path::new("/none"),
+                None,
             )
             .is_ok()
         );

@@ -69,7 +69,7 @@ pub(super) async fn tell(
                 story.step("credential", Mark::Yes, text);
             }
             Err((refusal, proof)) => {
-                story.step("credential", bad, bad_one(auth, arrival, *refusal, *proof));
+                story.step("credential", bad, bad_one(arrival, *refusal, *proof));
             }
         }
     }
@@ -124,7 +124,7 @@ pub(super) async fn describe(auth: &Auth, credential: &Credential, at: Timestamp
     }
 }
 
-fn bad_one(auth: &Auth, arrival: &Arrival, refusal: Refusal, proof: Proof) -> String {
+fn bad_one(arrival: &Arrival, refusal: Refusal, proof: Proof) -> String {
     let mut text = format!("{} does not hold: {}", named(proof), why(refusal));
     if proof == Proof::AccessToken
         && let Authorization::Bearer(shown) = authorization::read(&arrival.headers)
@@ -132,10 +132,8 @@ fn bad_one(auth: &Auth, arrival: &Arrival, refusal: Refusal, proof: Proof) -> St
         text += "; it says of itself: ";
         text += &jwt::said(shown, arrival.at);
     }
-    if let Some(index) = proof.issuer()
-        && let Some(name) = auth.issuer_name(index)
-    {
-        text += &format!(" (the last that was asked is {name})");
+    if let Some(issuer) = proof.issuer() {
+        text += &format!(" (the last that was asked is {})", issuer.as_str());
     }
     text
 }

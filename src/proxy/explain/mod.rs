@@ -24,10 +24,9 @@ use serde_json::{Value, json};
 
 use self::credential::Found;
 use self::story::{End, Mark, Story};
-use super::convert::{self, Came, HeadRules};
-use super::edit::EditRules;
+use super::convert::{self, Came};
+use super::generation::Generation;
 use super::stage::Forwarding;
-use super::upstream::Pool;
 use crate::auth::Auth;
 use crate::caller::{Anonymous, Caller};
 use crate::clock::Timestamp;
@@ -42,14 +41,8 @@ use crate::wire::path::PathMatch;
 /// Stands for the id that a real request would get.
 const REQUEST_ID: &str = "explained";
 
-/// Explains.
-pub(super) struct Explainer {
-    pub(super) head: Arc<HeadRules>,
-    pub(super) edit: Arc<EditRules>,
-    pub(super) gate: Arc<Gate>,
-    pub(super) auth: Arc<Auth>,
-    pub(super) pools: Vec<Arc<Pool>>,
-}
+/// Explains by one generation.
+pub(super) struct Explainer(pub(super) Arc<Generation>);
 
 /// What is asked: about a request's head, or about a token alone.
 #[derive(Deserialize)]
@@ -70,7 +63,7 @@ impl Explainer {
     /// [`Refusal::BadBody`] if it is none.
     pub(super) async fn answer(&self, body: &[u8], at: Timestamp) -> Result<Value, Refusal> {
         let asked: Asked = serde_json::from_slice(body).map_err(|_| Refusal::BadBody)?;
-        let auth = Arc::new(self.auth.aside().map_err(|_| Refusal::Internal)?);
+        let auth = Arc::new(self.0.auth.aside().map_err(|_| Refusal::Internal)?);
         match (asked.head, asked.token) {
             (Some(head), None) => {
                 let peer = asked.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -90,7 +83,7 @@ impl Explainer {
             return story.end(End::Refuse);
         };
         let id = Arc::from(REQUEST_ID);
-        let arrival = match convert::arrival(&session, came, &self.head, at, &id) {
+        let arrival = match convert::arrival(&session, came, &self.0.head, at, &id) {
             Ok(arrival) => arrival,
             Err(unread) => {
                 let why = format!("{}: {}", unread.why, unread.refusal.detail());
@@ -98,7 +91,7 @@ impl Explainer {
             }
         };
         tell_head(&mut story, &arrival);
-        let gate = self.gate.with_auth(Arc::clone(&auth));
+        let gate = self.0.gate.with_auth(Arc::clone(&auth));
         match gate.decide(&arrival, &mut Vec::new()).await {
             Decision::Serve(own) => {
                 let text = format!("the gateway's own path {}: it answers itself", own.path);
@@ -151,10 +144,10 @@ impl Explainer {
         permit: Permit,
     ) -> Value {
         let route = Arc::clone(permit.route());
-        let Some(pool) = self.pools.get(route.upstream).map(Arc::clone) else {
+        let Some(pool) = self.0.pools.get(route.upstream).map(Arc::clone) else {
             return story.refused("upstream", Refusal::Internal, "the route has no upstream");
         };
-        let forms = self.edit.forms.aside(permit.caller());
+        let forms = self.0.edit.forms.aside(permit.caller());
         let given = match forms.give(permit.caller(), &route, &arrival.headers, arrival.at).await {
             Ok(given) => given,
             Err(refusal) => {
@@ -176,12 +169,12 @@ impl Explainer {
             answer: None,
             watched: None,
         };
-        if let Err(refusal) = self.edit.request(&mut request, arrival, &forwarding) {
+        if let Err(refusal) = self.0.edit.request(&mut request, arrival, &forwarding) {
             return story.refused("upstream", refusal, "the upstream's request cannot be made");
         }
         let name = &forwarding.pool.settings().name;
         story.step("upstream", Mark::Yes, format!("it goes to {name}"));
-        let gets = upstream::describe(&self.edit, arrival, &request, &forwarding);
+        let gets = upstream::describe(&self.0.edit, arrival, &request, &forwarding);
         story.member("upstream", gets);
         story.end(End::Forward)
     }

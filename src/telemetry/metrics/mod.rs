@@ -9,13 +9,17 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{Histogram, IntCounter, IntGauge, Registry, Result, TextEncoder};
+use prometheus::{
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, Result, TextEncoder,
+};
 
 use self::family::{BACKEND, Families};
 use self::labels::{Each, Label, TokenKind};
+pub use self::names::{Labels, Names};
+use self::reload::ReloadMetrics;
 use self::requests::Requests;
 use self::shadow::ShadowMetrics;
-use crate::config::Config;
+use crate::clock::Timestamp;
 use crate::detect::DetectorName;
 use crate::detect::respond::Taken;
 use crate::event::{
@@ -25,25 +29,12 @@ use crate::telemetry::record::{ConnectionFailure, Record};
 
 mod family;
 mod labels;
+mod names;
+mod reload;
 mod requests;
 mod shadow;
 
 pub(super) use labels::StoreOperation;
-
-/// The names from the configuration that become label values, in its order.
-#[derive(Clone, Debug, Default)]
-pub struct Names {
-    /// Of `[[route]]`.
-    pub routes: Vec<String>,
-    /// Of `[[upstream]]`.
-    pub upstreams: Vec<String>,
-    /// Of `[[directory]]`.
-    pub directories: Vec<String>,
-    /// Of `[[issuer]]`: named in the access log only.
-    pub issuers: Vec<String>,
-    /// Indices of the routes that are shadowed.
-    pub shadowed: Vec<usize>,
-}
 
 /// Counts and measures.
 #[derive(Debug)]
@@ -64,7 +55,9 @@ pub struct Metrics {
     sessions_ended: Each<EndReason, IntCounter>,
     store_durations: Each<StoreOperation, Histogram>,
     store_errors: Each<StoreOperation, IntCounter>,
-    directories: Vec<(String, DirectoryMetrics)>,
+    directory_durations: HistogramVec,
+    directory_errors: IntCounterVec,
+    reload: ReloadMetrics,
     abnormal_access: Each<DetectorName, Each<Taken, IntCounter>>,
     events_dropped: IntCounter,
     audit_lines_dropped: IntCounter,
@@ -88,29 +81,12 @@ pub(super) struct DirectoryMetrics {
 #[derive(Debug)]
 pub struct Connection(IntGauge);
 
-impl Names {
-    /// Those of a configuration.
-    pub fn of(config: &Config) -> Self {
-        Self {
-            issuers: config.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
-            shadowed: config.shadow.routes.clone(),
-            routes: config.routes.iter().map(|route| route.name.clone()).collect(),
-            upstreams: config.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
-            directories: config
-                .directories
-                .iter()
-                .map(|directory| directory.name.clone())
-                .collect(),
-        }
-    }
-}
-
 impl Metrics {
     /// A registry with everything in it.
     ///
     /// # Errors
     /// If two families or labels collide, which only a mistake in the code can cause.
-    pub fn new(names: &Names) -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let registry = Registry::new();
         let families = Families(&registry);
         registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -144,16 +120,10 @@ impl Metrics {
             "Look-ups that failed because the directory could not be asked.",
             &["directory"],
         )?;
-        let directory = |name: &String| {
-            let metrics = DirectoryMetrics {
-                duration: directory_durations.with_label_values(&[name]),
-                errors: directory_errors.with_label_values(&[name]),
-            };
-            (name.clone(), metrics)
-        };
         Ok(Self {
-            requests: Requests::new(&families, names)?,
-            shadow: ShadowMetrics::new(&families, names)?,
+            requests: Requests::new(&families)?,
+            shadow: ShadowMetrics::new(&families)?,
+            reload: ReloadMetrics::new(&families)?,
             signed_in: sign_ins.with_label_values(&["success"]),
             sign_in_failures: Each::new(|why: SignInFailure| {
                 sign_ins.with_label_values(&[why.label()])
@@ -200,7 +170,8 @@ impl Metrics {
                 "Operations that the store could not do.",
                 "operation",
             )?,
-            directories: names.directories.iter().map(directory).collect(),
+            directory_durations,
+            directory_errors,
             abnormal_access: Each::new(|detector: DetectorName| {
                 Each::new(|taken: Taken| {
                     abnormal_access.with_label_values(&[detector.label(), taken.label()])
@@ -239,9 +210,25 @@ impl Metrics {
     }
 
     /// A request is over.
-    pub fn request(&self, record: &Record) {
-        self.requests.observe(record);
-        self.shadow.observe(record);
+    pub fn request(&self, record: &Record, labels: &Labels) {
+        self.requests.observe(record, labels);
+        labels.shadow.observe(record);
+    }
+
+    /// The metrics of what a configuration names. A name that an earlier configuration had goes on counting.
+    pub fn labels(&self, names: Names) -> Labels {
+        Labels::new(&self.requests, &self.shadow, names)
+    }
+
+    /// Requests are decided by this configuration from now on.
+    pub fn serves(&self, generation: u64, labels: &Labels) {
+        self.shadow.serves(labels.names());
+        self.reload.serves(generation);
+    }
+
+    /// The configuration was read again: did it become the one that is served?
+    pub fn reloaded(&self, successful: bool, at: Timestamp) {
+        self.reload.reloaded(successful, at);
     }
 
     /// Something happened. Refusals are counted with their request, so that each counts once.
@@ -338,10 +325,12 @@ impl Metrics {
         }
     }
 
-    /// Of the directory with this name, if it is configured.
-    pub(super) fn directory(&self, name: &str) -> Option<DirectoryMetrics> {
-        let found = self.directories.iter().find(|(known, _)| known == name);
-        found.map(|(_, metrics)| metrics.clone())
+    /// Of the directory with this name.
+    pub(super) fn directory(&self, name: &str) -> DirectoryMetrics {
+        DirectoryMetrics {
+            duration: self.directory_durations.with_label_values(&[name]),
+            errors: self.directory_errors.with_label_values(&[name]),
+        }
     }
 
     /// Raises a counter to what its owner counted.

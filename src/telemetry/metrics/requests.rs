@@ -7,9 +7,9 @@
 use std::sync::OnceLock;
 
 use http::Method;
-use prometheus::{Histogram, IntCounter, IntCounterVec, Result};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Result};
 
-use super::Names;
+use super::Labels;
 use super::family::{Families, OWN_SHARE, REQUEST};
 use super::labels::{Each, Label};
 use crate::config::OwnPath;
@@ -92,7 +92,9 @@ const CODES: [u16; 64] = [
 #[derive(Debug)]
 pub(super) struct Requests {
     total: IntCounterVec,
-    routes: Vec<PlaceMetrics>,
+    duration: HistogramVec,
+    upstream_duration: HistogramVec,
+    upstream_errors: IntCounterVec,
     own: Each<OwnPath, PlaceMetrics>,
     nowhere: PlaceMetrics,
     own_share: Histogram,
@@ -100,36 +102,32 @@ pub(super) struct Requests {
     refusals: Each<Refusal, IntCounter>,
     spoofed_headers: IntCounter,
     refused_paths: IntCounter,
-    upstreams: Vec<UpstreamMetrics>,
 }
 
+/// What is counted of one route, or of one own path.
 #[derive(Debug)]
-struct PlaceMetrics {
+pub(super) struct PlaceMetrics {
     name: String,
     duration: Histogram,
     /// By method and code.
     total: Vec<OnceLock<IntCounter>>,
 }
 
+/// What is counted of one upstream.
 #[derive(Debug)]
-struct UpstreamMetrics {
+pub(super) struct UpstreamMetrics {
     duration: Histogram,
     errors: Each<UpstreamFailure, IntCounter>,
 }
 
 impl Requests {
-    pub(super) fn new(families: &Families<'_>, names: &Names) -> Result<Self> {
+    pub(super) fn new(families: &Families<'_>) -> Result<Self> {
         let duration = families.histograms(
             "doorwarden_request_duration_seconds",
             "From a request's arrival to the last byte of its answer.",
             "route",
             REQUEST,
         )?;
-        let place = |name: &str| PlaceMetrics {
-            name: name.to_owned(),
-            duration: duration.with_label_values(&[name]),
-            total: (0..METHODS.len() * (CODES.len() + 1)).map(|_| OnceLock::new()).collect(),
-        };
         let upstream_duration = families.histograms(
             "doorwarden_upstream_duration_seconds",
             "From the choice of an upstream's server to the head of its answer.",
@@ -141,21 +139,17 @@ impl Requests {
             "Calls to an upstream that failed.",
             &["upstream", "kind"],
         )?;
-        let upstream = |name: &String| UpstreamMetrics {
-            duration: upstream_duration.with_label_values(&[name]),
-            errors: Each::new(|kind: UpstreamFailure| {
-                upstream_errors.with_label_values(&[name.as_str(), kind.label()])
-            }),
-        };
         Ok(Self {
             total: families.counters(
                 "doorwarden_requests_total",
                 "Requests that are over.",
                 &["route", "method", "code"],
             )?,
-            routes: names.routes.iter().map(|name| place(name)).collect(),
-            own: Each::new(|own: OwnPath| place(own.label())),
-            nowhere: place("none"),
+            own: Each::new(|own: OwnPath| PlaceMetrics::new(&duration, own.label())),
+            nowhere: PlaceMetrics::new(&duration, "none"),
+            duration,
+            upstream_duration,
+            upstream_errors,
             own_share: families.histogram(
                 "doorwarden_gateway_duration_seconds",
                 "The gateway's own share of a request's time, without waiting for client or upstream.",
@@ -179,13 +173,27 @@ impl Requests {
                 "doorwarden_refused_paths_total",
                 "Requests refused because their target has two readings.",
             )?,
-            upstreams: names.upstreams.iter().map(upstream).collect(),
         })
     }
 
-    pub(super) fn observe(&self, record: &Record) {
+    /// Of the route with this name.
+    pub(super) fn place(&self, name: &str) -> PlaceMetrics {
+        PlaceMetrics::new(&self.duration, name)
+    }
+
+    /// Of the upstream with this name.
+    pub(super) fn upstream(&self, name: &str) -> UpstreamMetrics {
+        UpstreamMetrics {
+            duration: self.upstream_duration.with_label_values(&[name]),
+            errors: Each::new(|kind: UpstreamFailure| {
+                self.upstream_errors.with_label_values(&[name, kind.label()])
+            }),
+        }
+    }
+
+    pub(super) fn observe(&self, record: &Record, labels: &Labels) {
         let place = match record.place {
-            Place::Route(route) => self.routes.get(route).unwrap_or(&self.nowhere),
+            Place::Route(route) => labels.routes.get(route).unwrap_or(&self.nowhere),
             Place::Own(own) => self.own.of(own).unwrap_or(&self.nowhere),
             Place::Nowhere => &self.nowhere,
         };
@@ -203,7 +211,7 @@ impl Requests {
             self.spoofed_headers.inc_by(u64::from(record.spoofed_headers));
         }
         if let Some(call) = &record.upstream
-            && let Some(upstream) = self.upstreams.get(call.upstream)
+            && let Some(upstream) = labels.upstreams.get(call.upstream)
         {
             match call.failure {
                 None => upstream.duration.observe(call.time.as_secs_f64()),
@@ -222,6 +230,16 @@ impl Requests {
             self.total.with_label_values(&[place.name.as_str(), method, &code])
         });
         counter.inc();
+    }
+}
+
+impl PlaceMetrics {
+    fn new(duration: &HistogramVec, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            duration: duration.with_label_values(&[name]),
+            total: (0..METHODS.len() * (CODES.len() + 1)).map(|_| OnceLock::new()).collect(),
+        }
     }
 }
 

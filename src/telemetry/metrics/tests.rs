@@ -13,8 +13,17 @@ use crate::refusal::Refusal;
 use crate::telemetry::record::{Decided, Place, Shadowed, UpstreamCall, UpstreamFailure};
 use crate::telemetry::testing::{names, record};
 
-fn metrics() -> Metrics {
-    Metrics::new(&names()).unwrap()
+/// Metrics, and the labels of one configuration, which is served.
+fn metrics() -> (Metrics, Labels) {
+    of(names())
+}
+
+fn of(names: Names) -> (Metrics, Labels) {
+    let metrics = Metrics::new().unwrap();
+    let labels = metrics.labels(names);
+    metrics.directory("django");
+    metrics.serves(1, &labels);
+    (metrics, labels)
 }
 
 fn event(what: What) -> Event {
@@ -60,8 +69,8 @@ fn families(metrics: &Metrics) -> BTreeMap<String, (&'static str, String)> {
 
 /// With one request, because those children are made when they first happen.
 fn used() -> Metrics {
-    let metrics = metrics();
-    metrics.request(&record());
+    let (metrics, labels) = metrics();
+    metrics.request(&record(), &labels);
     metrics
 }
 
@@ -102,7 +111,7 @@ fn the_documentation_has_a_row_for_each_and_no_other() {
 
 #[test]
 fn what_matters_to_security_is_there_at_0_before_anything_happened() {
-    let metrics = metrics();
+    let (metrics, _) = metrics();
     for detector in DetectorName::ALL {
         for taken in Taken::ALL {
             let (detector, action) = (detector.name(), taken.name());
@@ -144,8 +153,8 @@ fn what_matters_to_security_is_there_at_0_before_anything_happened() {
 
 #[test]
 fn a_forwarded_request_is_counted_once_everywhere() {
-    let metrics = metrics();
-    metrics.request(&record());
+    let (metrics, labels) = metrics();
+    metrics.request(&record(), &labels);
     assert_counts(
         &metrics,
         &[
@@ -163,7 +172,7 @@ fn a_forwarded_request_is_counted_once_everywhere() {
 #[test]
 fn shadowed_routes_are_compared_from_0_and_no_other_has_a_series() {
     let names = Names { routes: vec!["app".into(), "open".into()], ..names() };
-    let metrics = Metrics::new(&names).unwrap();
+    let (metrics, labels) = of(names);
     for verdict in Verdict::ALL {
         let name = verdict.name();
         let of = |route| format!("doorwarden_shadow_total{{route=\"{route}\",verdict=\"{name}\"}}");
@@ -172,7 +181,10 @@ fn shadowed_routes_are_compared_from_0_and_no_other_has_a_series() {
             (Some(0.0), None)
         );
         let shadow = Shadowed { verdict: *verdict, refusal: None, user: None, status: Some(200) };
-        metrics.request(&Record { decision: Decided::Shadow, shadow: Some(shadow), ..record() });
+        metrics.request(
+            &Record { decision: Decided::Shadow, shadow: Some(shadow), ..record() },
+            &labels,
+        );
         assert_counts(&metrics, &[(&of("app"), 1.0)]);
     }
     assert_counts(
@@ -187,28 +199,34 @@ fn shadowed_routes_are_compared_from_0_and_no_other_has_a_series() {
 
 #[test]
 fn a_refused_path_a_failed_upstream_and_a_client_that_went_away() {
-    let metrics = metrics();
-    metrics.request(&Record {
-        place: Place::Nowhere,
-        decision: Decided::Refuse,
-        status: Some(400),
-        refusal: Some(Refusal::BadTarget),
-        upstream: None,
-        ..record()
-    });
+    let (metrics, labels) = metrics();
+    metrics.request(
+        &Record {
+            place: Place::Nowhere,
+            decision: Decided::Refuse,
+            status: Some(400),
+            refusal: Some(Refusal::BadTarget),
+            upstream: None,
+            ..record()
+        },
+        &labels,
+    );
     let failed = UpstreamCall {
         upstream: 0,
         server: None,
         time: Duration::ZERO,
         failure: Some(UpstreamFailure::Timeout),
     };
-    metrics.request(&Record {
-        status: Some(504),
-        refusal: Some(Refusal::UpstreamTimeout),
-        upstream: Some(failed),
-        ..record()
-    });
-    metrics.request(&Record { status: None, ..record() });
+    metrics.request(
+        &Record {
+            status: Some(504),
+            refusal: Some(Refusal::UpstreamTimeout),
+            upstream: Some(failed),
+            ..record()
+        },
+        &labels,
+    );
+    metrics.request(&Record { status: None, ..record() }, &labels);
     assert_counts(
         &metrics,
         &[
@@ -223,18 +241,21 @@ fn a_refused_path_a_failed_upstream_and_a_client_that_went_away() {
 
 #[test]
 fn what_a_client_chooses_makes_no_new_series() {
-    let metrics = metrics();
+    let (metrics, labels) = metrics();
     for n in 0..200 {
         let method = format!("M{n}").parse().unwrap();
         let host = Some(format!("h{n}.example"));
-        metrics.request(&Record {
-            method,
-            host,
-            path: Some(format!("/{n}")),
-            status: Some(600 + n),
-            place: Place::Route(usize::from(n)),
-            ..record()
-        });
+        metrics.request(
+            &Record {
+                method,
+                host,
+                path: Some(format!("/{n}")),
+                status: Some(600 + n),
+                place: Place::Route(usize::from(n)),
+                ..record()
+            },
+            &labels,
+        );
     }
     let text = metrics.render().unwrap();
     let series: Vec<_> =
@@ -245,7 +266,7 @@ fn what_a_client_chooses_makes_no_new_series() {
 
 #[test]
 fn events_move_their_own_counters() {
-    let metrics = metrics();
+    let (metrics, _) = metrics();
     let (session, user) = (SessionId::new("s"), UserKey::new("django", "1"));
     let refreshed = |how| What::Refreshed { session: session.clone(), user: user.clone(), how };
     let ended = |why| What::SessionEnded { session: session.clone(), user: user.clone(), why };
@@ -296,7 +317,7 @@ fn events_move_their_own_counters() {
 
 #[test]
 fn what_others_count_is_taken_over_and_never_falls() {
-    let metrics = metrics();
+    let (metrics, _) = metrics();
     metrics.hash_pool(3, 5);
     metrics.hash_pool(0, 5);
     metrics.dropped(2, 1, 0);
@@ -315,4 +336,28 @@ fn what_others_count_is_taken_over_and_never_falls() {
     );
     drop(connections);
     assert_counts(&metrics, &[("doorwarden_connections_active", 0.0)]);
+}
+
+#[test]
+fn another_configuration_counts_on_under_the_names_that_it_keeps() {
+    let (metrics, labels) = of(Names { routes: vec!["old".into(), "app".into()], ..names() });
+    metrics.request(&Record { place: Place::Route(1), ..record() }, &labels);
+    let next = metrics.labels(Names { routes: vec!["app".into()], shadowed: vec![], ..names() });
+    metrics.serves(2, &next);
+    metrics.reloaded(true, Timestamp::from_secs(77));
+    metrics.request(&record(), &next);
+    // One that was decided by the configuration of before.
+    metrics.request(&Record { place: Place::Route(1), ..record() }, &labels);
+    metrics.reloaded(false, Timestamp::from_secs(99));
+    assert_counts(
+        &metrics,
+        &[
+            ("doorwarden_requests_total{code=\"200\",method=\"GET\",route=\"app\"}", 3.0),
+            ("doorwarden_request_duration_seconds_count{route=\"old\"}", 0.0),
+            ("doorwarden_shadow_routes", 0.0),
+            ("doorwarden_config_generation", 2.0),
+            ("doorwarden_config_last_reload_successful", 0.0),
+            ("doorwarden_config_last_reload_success_timestamp_seconds", 77.0),
+        ],
+    );
 }

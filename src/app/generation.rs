@@ -1,0 +1,161 @@
+//! From a checked configuration and the state to what decides about requests.
+//!
+//! Everything that a configuration names is opened here: keys, databases, country files. Nothing that is served has changed
+//! until all of it is there, so a configuration that cannot be used is only a list of reasons. What has not changed goes on
+//! as it is: a directory with what it knows, an upstream with its addresses, a form with what it has made.
+
+use std::sync::Arc;
+
+use super::state::State;
+use super::{StartError, start_error};
+use crate::auth::cookies::CookieNames;
+use crate::auth::kept::KeptCookies;
+use crate::auth::keys::KeyRing;
+use crate::auth::{self, Auth, Watched};
+use crate::clock::Timestamp;
+use crate::config::{Config, DirectoryKind, DirectorySettings};
+use crate::directory::Directory;
+use crate::directory::database::{Access, Databases};
+use crate::directory::django::DjangoDirectory;
+use crate::directory::file::FileDirectory;
+use crate::directory::http::HttpDirectory;
+use crate::directory::password::PasswordPool;
+use crate::geo::{Countries, Mmdb, NoCountries};
+use crate::identity::{IdentityForms, IdentityHeaders};
+use crate::proxy::{Generation, GenerationParts};
+use crate::store::telling::SessionEnded;
+use crate::telemetry::{Metrics, Names, TimedDirectory};
+
+/// A generation, and what the next one may take over from it.
+pub(super) struct Built {
+    pub(super) config: Config,
+    pub(super) directories: Vec<(DirectorySettings, Arc<dyn Directory>)>,
+    pub(super) passwords: PasswordPool,
+    pub(super) countries: Arc<dyn Countries>,
+    pub(super) forms: Arc<IdentityForms>,
+    kept: Arc<KeptCookies>,
+}
+
+impl Built {
+    /// Opens everything that the configuration names, in place of what is served now.
+    pub(super) fn open(
+        config: Config,
+        state: &State,
+        now: Timestamp,
+        before: Option<(&Self, &Generation)>,
+    ) -> Result<(Self, Generation), StartError> {
+        let (built, serving) = before.unzip();
+        let watched = watched(&config, state, built, serving)?;
+        let asked: Vec<_> = watched.iter().map(|one| Arc::clone(one.directory())).collect();
+        let countries: Arc<dyn Countries> = match &config.geo.country_database {
+            Some(path) => Arc::new(Mmdb::open(path).map_err(start_error)?),
+            None => Arc::new(NoCountries),
+        };
+        let is_same_pool = |built: &&Self| {
+            let pool = |config: &Config| (config.login.hash_threads, config.login.hash_queue);
+            pool(&built.config) == pool(&config)
+        };
+        let passwords = match built.filter(is_same_pool) {
+            Some(built) => built.passwords.clone(),
+            None => PasswordPool::start(config.login.hash_threads, config.login.hash_queue)
+                .map_err(start_error)?,
+        };
+        let kept = Arc::new(state.kept.of(asked.clone()));
+        let secret = state.folder.forms_secret();
+        let forms_before = built.map(|built| &*built.forms);
+        let forms =
+            IdentityForms::open(&config, &asked, &state.databases, &kept, &secret, forms_before);
+        let forms = Arc::new(forms.map_err(start_error)?);
+        let auth = auth::Parts {
+            sessions: Arc::clone(&state.store.sessions),
+            refresh_tokens: Arc::clone(&state.store.refresh_tokens),
+            stamps: Arc::clone(&state.store.stamps),
+            kept: Arc::clone(&kept),
+            databases: Arc::clone(&state.databases),
+            issuers: config.issuers.clone(),
+            directories: watched,
+            passwords: passwords.clone(),
+            keys: KeyRing::open(&config.tokens, now).map_err(start_error)?,
+            refresh_key: Arc::clone(&state.refresh_key),
+            tokens: config.tokens.clone(),
+            session: config.session.clone(),
+            cookies: CookieNames::of(&config),
+            login: config.login.clone(),
+            state: state.auth.clone(),
+        };
+        let generation = Generation::new(GenerationParts {
+            config: &config,
+            auth: Arc::new(Auth::new(auth).map_err(start_error)?),
+            identity: IdentityHeaders::new(&config.identity).map_err(start_error)?,
+            forms: Arc::clone(&forms),
+            labels: state.metrics.labels(Names::of(&config)),
+            before: serving,
+        });
+        let directories = config.directories.iter().cloned().zip(asked).collect();
+        Ok((Self { config, directories, passwords, countries, forms, kept }, generation))
+    }
+
+    /// Who wants to know that a session has ended.
+    pub(super) fn hooks(&self) -> Vec<Arc<dyn SessionEnded>> {
+        vec![
+            Arc::clone(&self.forms) as Arc<dyn SessionEnded>,
+            Arc::clone(&self.kept) as Arc<dyn SessionEnded>,
+        ]
+    }
+}
+
+/// The directories, of which those go on that have not changed.
+fn watched(
+    config: &Config,
+    state: &State,
+    built: Option<&Built>,
+    serving: Option<&Generation>,
+) -> Result<Vec<Watched>, StartError> {
+    let one = |settings: &DirectorySettings| {
+        let mut before = built.into_iter().flat_map(|built| &built.directories);
+        let same = before.find(|(other, _)| other == settings);
+        let new = match same {
+            Some((_, same)) => {
+                Watched::new(Arc::clone(same), settings.recheck).with_settings(settings)
+            }
+            None => directory(settings, &state.databases, &state.metrics)?,
+        };
+        let earlier = serving.and_then(|one| one.auth().directory(&settings.name));
+        Ok(match earlier {
+            Some(earlier) => new.in_place_of(earlier),
+            None => new,
+        })
+    };
+    config.directories.iter().map(one).collect()
+}
+
+/// All directories, as they are opened at the start.
+pub(super) fn directories(
+    config: &Config,
+    databases: &Databases,
+    metrics: &Metrics,
+) -> Result<Vec<Watched>, StartError> {
+    config.directories.iter().map(|settings| directory(settings, databases, metrics)).collect()
+}
+
+pub(super) fn directory(
+    settings: &DirectorySettings,
+    databases: &Databases,
+    metrics: &Metrics,
+) -> Result<Watched, StartError> {
+    let found: Arc<dyn Directory> = match &settings.kind {
+        DirectoryKind::File { path } => {
+            Arc::new(FileDirectory::open(&settings.name, path).map_err(start_error)?)
+        }
+        DirectoryKind::Http(http) => {
+            Arc::new(HttpDirectory::new(&settings.name, http).map_err(start_error)?)
+        }
+        DirectoryKind::Django(django) => {
+            let database = databases.open(&django.database, Access::Read);
+            let opened = DjangoDirectory::new(&settings.name, django, database);
+            Arc::new(opened.map_err(start_error)?)
+        }
+    };
+    let timed = Arc::new(TimedDirectory::new(found, metrics));
+    Ok(Watched::new(timed, settings.recheck).with_settings(settings))
+}

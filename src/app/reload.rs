@@ -1,0 +1,201 @@
+//! Another configuration, without stopping.
+//!
+//! The file is read and checked whole, everything that it names is opened, and only then does it take the place of the one
+//! that is served, in one step. Any problem leaves everything as it was, and all that can be known are told at once.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+
+use super::generation::Built;
+use super::state::State;
+use crate::clock::Clock;
+use crate::config::{Config, DirectoryKind, DirectorySettings, LoadError};
+use crate::detect::watch::Rules;
+use crate::endpoint::reload::{Reload, Reloaded};
+use crate::proxy::Current;
+
+/// Reads the configuration again.
+pub(super) struct Reloader {
+    pub(super) source: PathBuf,
+    pub(super) state: Arc<State>,
+    pub(super) current: Arc<Current>,
+    pub(super) rules: Arc<ArcSwap<Rules>>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Does it look after the file?
+    pub(super) watches: AtomicBool,
+    /// Held while one configuration takes the place of another.
+    pub(super) built: tokio::sync::Mutex<Built>,
+}
+
+/// How often it is looked whether the file has changed (`reload.watch`).
+const TICK: Duration = Duration::from_secs(1);
+
+/// Why a configuration is not served.
+struct Refused(Vec<String>);
+
+impl From<String> for Refused {
+    fn from(problem: String) -> Self {
+        Self(vec![problem])
+    }
+}
+
+#[async_trait]
+impl Reload for Reloader {
+    async fn reload(&self) -> Reloaded {
+        let mut built = self.built.lock().await;
+        let now = self.clock.now();
+        let reloaded = self.replace(&mut built).await;
+        self.state.metrics.reloaded(reloaded.is_ok(), now);
+        let generation = self.current.load().number();
+        match reloaded {
+            Ok((warnings, at_restart)) => {
+                for key in &at_restart {
+                    tracing::warn!(key, "has changed, and counts from the next start on");
+                }
+                tracing::info!(generation, "another configuration is served");
+                Reloaded { generation, problems: Vec::new(), warnings, at_restart }
+            }
+            Err(Refused(problems)) => {
+                for problem in &problems {
+                    tracing::error!(
+                        problem,
+                        "the configuration was read again and cannot be served; nothing has changed"
+                    );
+                }
+                let (warnings, at_restart) = (Vec::new(), Vec::new());
+                Reloaded { generation, problems, warnings, at_restart }
+            }
+        }
+    }
+}
+
+impl Reloader {
+    async fn replace(&self, built: &mut Built) -> Result<(Vec<String>, Vec<String>), Refused> {
+        let source = self.source.clone();
+        let read = tokio::task::spawn_blocking(move || Config::load(&source)).await;
+        let read = read.map_err(|error| format!("the configuration could not be read: {error}"))?;
+        let (mut config, report) = read.map_err(|error| match error {
+            LoadError::Invalid(report) => Refused(report.to_lines()),
+            other => Refused(vec![other.to_string()]),
+        })?;
+        let others = other_users(&built.config.directories, &config.directories);
+        if !others.is_empty() {
+            return Err(Refused(others));
+        }
+        let at_restart = keep_what_cannot_change(&built.config, &mut config);
+        let serving = self.current.load();
+        let opened = {
+            // Files are read and keys are checked: not for long, and not for a thread that carries requests.
+            let (state, now) = (Arc::clone(&self.state), self.clock.now());
+            tokio::task::block_in_place(|| {
+                Built::open(config, &state, now, Some((built, &serving)))
+            })
+        };
+        let (next, generation) = opened.map_err(|error| Refused(vec![error.to_string()]))?;
+        generation.look_up().await;
+
+        // From here on nothing fails.
+        self.state.ended.now(next.hooks());
+        self.watches.store(next.config.reload.watch, Ordering::Relaxed);
+        let (settings, countries) = (next.config.detect.clone(), Arc::clone(&next.countries));
+        self.rules.store(Arc::new(Rules { settings, countries }));
+        self.state.metrics.serves(generation.number(), generation.labels());
+        self.current.serve(generation);
+        *built = next;
+        Ok((report.to_lines(), at_restart))
+    }
+}
+
+/// Reads the configuration whenever its file has changed and is not being written any more.
+pub(super) async fn watch(reloader: Arc<Reloader>) {
+    let mut read = state_of(&reloader.source).await;
+    let mut last = read;
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now = state_of(&reloader.source).await;
+        let is_settled = now == last && now.is_some();
+        last = now;
+        if now == read || !is_settled {
+            continue;
+        }
+        read = now;
+        if reloader.watches.load(Ordering::Relaxed) {
+            reloader.reload().await;
+        }
+    }
+}
+
+/// What tells a file from the one that was there before.
+type FileState = Option<(u64, i64, i64, u64)>;
+
+async fn state_of(path: &Path) -> FileState {
+    let state = |found: Metadata| (found.ino(), found.mtime(), found.mtime_nsec(), found.size());
+    tokio::fs::metadata(path).await.ok().map(state)
+}
+
+/// Directories that keep their name and have other people in them: whoever is signed in as user 7 would be somebody else.
+fn other_users(now: &[DirectorySettings], next: &[DirectorySettings]) -> Vec<String> {
+    let other = |next: &&DirectorySettings| {
+        let before = now.iter().find(|now| now.name == next.name);
+        before.is_some_and(|before| users_of(before) != users_of(next)) && !next.danger_same_users
+    };
+    let text = |next: &DirectorySettings| {
+        format!(
+            "the directory {:?} has other users than the one of that name that is served, and who is signed in would be \
+             somebody else: give it another name, which ends their sessions; or, if these are the same people with the same \
+             ids in another place, set danger_same_users = true",
+            next.name
+        )
+    };
+    next.iter().filter(other).map(text).collect()
+}
+
+/// Where a directory's users are.
+fn users_of(settings: &DirectorySettings) -> String {
+    match &settings.kind {
+        DirectoryKind::File { path } => format!("{}", path.display()),
+        DirectoryKind::Http(http) => http.url.to_string(),
+        DirectoryKind::Django(django) => {
+            format!("{:?} {} {:?}", django.database, django.user_table, django.columns.id)
+        }
+    }
+}
+
+/// Takes over from the configuration that is served what only a start can change, and names what differs.
+fn keep_what_cannot_change(now: &Config, next: &mut Config) -> Vec<String> {
+    let mut differs = Vec::new();
+    macro_rules! keep {
+        ($($key:literal $($field:ident).+;)+) => {$(
+            if next.$($field).+ != now.$($field).+ {
+                differs.push($key.to_owned());
+                next.$($field).+ = now.$($field).+.clone();
+            }
+        )+};
+    }
+    keep! {
+        "listen.http" listen.http;
+        "listen.https" listen.https;
+        "listen.certificate_file" listen.tls;
+        "listen.admin" listen.admin;
+        "listen.threads" listen.threads;
+        "listen.head_timeout" listen.head_timeout;
+        "listen.keepalive_timeout" listen.keepalive_timeout;
+        "listen.max_connections" listen.max_connections;
+        "listen.max_connections_per_address" listen.max_connections_per_address;
+        "listen.http2_stream_window" listen.http2_stream_window;
+        "listen.http2_connection_window" listen.http2_connection_window;
+        "store" store;
+        "log" log;
+        "detect.queue" detect.queue;
+    }
+    differs
+}

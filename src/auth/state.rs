@@ -1,0 +1,50 @@
+//! What is known from requests, and outlives the configuration by which they were decided.
+//!
+//! Another configuration has another [`Auth`](super::Auth) and the same [`State`]: who is signed in stays so, a counted
+//! failure stays counted, and a credential that was verified need not be verified again, if nothing has changed by which it
+//! was ([`Space`](super::memory::Space)).
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+
+use super::issuer::{FORMER, Users};
+use super::lockout::Counts;
+use super::memory::{CREDENTIALS, Memory};
+use super::under_way::RequestsUnderWay;
+use crate::caller::SessionId;
+use crate::secret::{Digest, NoRandomness};
+
+/// Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct State {
+    /// Credentials that were verified.
+    pub(super) memory: Arc<Memory>,
+    /// Failed attempts to sign in.
+    pub(super) counts: Counts,
+    /// Users whom issuers' credentials name.
+    pub(super) users: Users,
+    /// Credentials that adopted sessions had before, and whose they were.
+    pub(super) former: Arc<Cache<Digest, SessionId>>,
+    /// Sessions that ended a moment ago because their user has another password.
+    pub(super) ended_by_password: Arc<Cache<SessionId, ()>>,
+    /// Requests that upstreams have.
+    pub(super) under_way: RequestsUnderWay,
+}
+
+impl State {
+    /// Nothing is known.
+    ///
+    /// # Errors
+    /// [`NoRandomness`]: the memory of credentials has a key of its own.
+    pub fn new() -> Result<Self, NoRandomness> {
+        Ok(Self {
+            memory: Arc::new(Memory::new(CREDENTIALS)?),
+            counts: Counts::new(),
+            users: Users::new(),
+            former: Arc::new(Cache::new(FORMER)),
+            ended_by_password: Arc::new(Cache::new(FORMER)),
+            under_way: RequestsUnderWay::default(),
+        })
+    }
+}

@@ -1,0 +1,41 @@
+//! `doorwarden reload`: the running gateway reads its configuration again.
+
+use serde_json::Value;
+
+use super::config_file::ConfigFile;
+use super::{Failure, operate, say};
+use crate::config::Config;
+
+/// Tells the gateway, and shows what became of it.
+pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
+    let path = file.path()?;
+    // The gateway may be told to read a file with mistakes: what is wrong is for it to say, to its log too.
+    let config = Config::glimpse(&path);
+    let Some(reloaded) = operate::ask(&config, "POST /reload", "")? else {
+        Config::load(&path).map_err(|error| Failure::Failed(error.to_string()))?;
+        return Err(Failure::Unavailable(format!(
+            "no gateway answers that was started with {}",
+            path.display()
+        )));
+    };
+    let texts = |name: &str| {
+        let all = reloaded.get(name).and_then(Value::as_array).into_iter().flatten();
+        all.filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let generation = reloaded.get("generation").unwrap_or(&Value::Null);
+    let problems = texts("problems");
+    if !problems.is_empty() {
+        return Err(Failure::Failed(format!(
+            "nothing has changed (generation {generation} is served):\n{}",
+            problems.join("\n")
+        )));
+    }
+    for warning in texts("warnings") {
+        eprintln!("{warning}");
+    }
+    say(format_args!("generation {generation} is served"))?;
+    for key in texts("at_restart") {
+        say(format_args!("{key} has changed, and counts from the next start on"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Everything by which requests are decided and carried, from one checked configuration.
+//!
+//! A [`Generation`] never changes. Each request pins the one that was served when it arrived and goes by it to its end, so
+//! that no request sees half of one configuration and half of another; a WebSocket may go by one that is long gone. What
+//! outlives them is in the parts of which they are made.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+
+use super::convert::HeadRules;
+use super::edit::{EditRules, UnchangedRules};
+use super::left;
+use super::upstream::Pool;
+use crate::auth::Auth;
+use crate::config::{Config, IssuerSettings, Listen, Observed, OwnPath};
+use crate::endpoint::Endpoints;
+use crate::gate::Gate;
+use crate::identity::{IdentityForms, IdentityHeaders};
+use crate::telemetry::Labels;
+use crate::wire::client_ip::TrustedProxies;
+use crate::wire::forward::ProtectedNames;
+use crate::wire::framing::{HeadLimits, Methods};
+
+/// One configuration, ready to decide.
+pub struct Generation {
+    pub(super) number: u64,
+    pub(super) gate: Gate,
+    pub(super) endpoints: Endpoints,
+    pub(super) auth: Arc<Auth>,
+    pub(super) head: HeadRules,
+    pub(super) edit: EditRules,
+    pub(super) pools: Vec<Arc<Pool>>,
+    /// `[[sign_in.observe]]`
+    pub(super) observed: Vec<Arc<Observed>>,
+    pub(super) listen: Listen,
+    /// What answers over TLS say of it (R61).
+    pub(super) hsts: Option<HeaderValue>,
+    pub(super) labels: Labels,
+}
+
+/// What a [`Generation`] is made of.
+pub struct Parts<'a> {
+    /// The checked configuration.
+    pub config: &'a Config,
+    /// Who is calling.
+    pub auth: Arc<Auth>,
+    /// Tells the upstream who is calling.
+    pub identity: IdentityHeaders,
+    /// Tells it in the service's own forms.
+    pub forms: Arc<IdentityForms>,
+    /// What is counted of its routes and upstreams.
+    pub labels: Labels,
+    /// The one that is served until this one is. Upstreams that are in both keep their addresses and their turn.
+    pub before: Option<&'a Generation>,
+}
+
+/// The generation that is served now.
+pub struct Current(ArcSwap<Generation>);
+
+impl Generation {
+    /// Puts it together.
+    pub fn new(parts: Parts<'_>) -> Self {
+        let Parts { config, auth, identity, forms, labels, before } = parts;
+        let names = identity.names().chain(forms.names()).map(http::HeaderName::as_str);
+        let protected = ProtectedNames::new(names)
+            .and_reserved(config.reserved_headers.iter().map(String::as_str))
+            .and_credentials(config.issuers.iter().filter_map(IssuerSettings::header));
+        let unchanged = UnchangedRules {
+            believed: ProtectedNames::new(config.believed_headers()),
+            shares_upstream: config
+                .routes
+                .iter()
+                .map(|route| config.shares_upstream(route))
+                .collect(),
+        };
+        let head = HeadRules {
+            limits: HeadLimits {
+                head_bytes: config.listen.max_head_bytes,
+                headers: config.listen.max_headers,
+                target_bytes: config.listen.max_target_bytes,
+            },
+            login_paths: config
+                .paths
+                .iter()
+                .filter(|entry| entry.own == OwnPath::Login && entry.path.is_literal())
+                .map(|entry| entry.path.as_str().to_owned())
+                .collect(),
+            methods: Methods::with(config.routes.iter().flat_map(|route| route.methods.clone())),
+            trusted: TrustedProxies::new(config.trusted_proxies.iter().copied()),
+            protected: protected.clone(),
+        };
+        let edit = EditRules {
+            identity,
+            forms,
+            protected,
+            cookies: auth.cookie_names().clone(),
+            issued_cookies: config
+                .issuers
+                .iter()
+                .filter_map(|issuer| issuer.cookie().map(str::to_owned))
+                .collect(),
+            left: config.routes.iter().map(|route| left::Left::of(route, config)).collect(),
+            unchanged,
+        };
+        let pool = |settings| Pool::in_place_of(settings, before.map_or(&[], |one| &one.pools));
+        Self {
+            number: before.map_or(1, |before| before.number.saturating_add(1)),
+            gate: Gate::new(config, Arc::clone(&auth)),
+            endpoints: Endpoints::new(Arc::clone(&auth), config),
+            auth,
+            head,
+            edit,
+            pools: config.upstreams.iter().map(pool).collect(),
+            observed: config.sign_in.observe.iter().cloned().map(Arc::new).collect(),
+            listen: config.listen.clone(),
+            hsts: hsts(config.listen.hsts_max_age),
+            labels,
+        }
+    }
+
+    /// Looks up the names of all upstreams' servers.
+    pub async fn look_up(&self) {
+        for pool in &self.pools {
+            pool.look_up().await;
+        }
+    }
+
+    /// 1 for the one of the start, and one more for each that took its place.
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Who is calling.
+    pub const fn auth(&self) -> &Arc<Auth> {
+        &self.auth
+    }
+
+    /// What is counted of its routes and upstreams.
+    pub const fn labels(&self) -> &Labels {
+        &self.labels
+    }
+}
+
+impl Current {
+    /// Serves this one first.
+    pub fn new(generation: Generation) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::from_pointee(generation)))
+    }
+
+    /// The one that is served now.
+    pub fn load(&self) -> Arc<Generation> {
+        self.0.load_full()
+    }
+
+    /// Serves this one from now on. Requests that have begun go on by the one that they began with.
+    pub fn serve(&self, generation: Generation) {
+        self.0.store(Arc::new(generation));
+    }
+}
+
+/// What answers over TLS tell browsers. Other hosts below this one are not ours to speak for, so they are left out.
+fn hsts(max_age: std::time::Duration) -> Option<HeaderValue> {
+    if max_age.is_zero() {
+        return None;
+    }
+    HeaderValue::from_str(&format!("max-age={}", max_age.as_secs())).ok()
+}

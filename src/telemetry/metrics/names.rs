@@ -1,0 +1,53 @@
+//! What a configuration names, and the metrics that bear those names as labels.
+
+use super::requests::{PlaceMetrics, Requests, UpstreamMetrics};
+use super::shadow::{RouteVerdicts, ShadowMetrics};
+use crate::config::Config;
+
+/// The names from the configuration that become label values, in its order.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Of `[[route]]`.
+    pub routes: Vec<String>,
+    /// Of `[[upstream]]`.
+    pub upstreams: Vec<String>,
+    /// Indices of the routes that are shadowed.
+    pub shadowed: Vec<usize>,
+}
+
+/// The metrics of one configuration's routes and upstreams, by their place in it. Another configuration has others, and
+/// the counter of a name is the same in both.
+#[derive(Debug)]
+pub struct Labels {
+    names: Names,
+    pub(super) routes: Vec<PlaceMetrics>,
+    pub(super) upstreams: Vec<UpstreamMetrics>,
+    pub(super) shadow: RouteVerdicts,
+}
+
+impl Names {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            shadowed: config.shadow.routes.clone(),
+            routes: config.routes.iter().map(|route| route.name.clone()).collect(),
+            upstreams: config.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
+        }
+    }
+}
+
+impl Labels {
+    pub(super) fn new(requests: &Requests, shadow: &ShadowMetrics, names: Names) -> Self {
+        Self {
+            routes: names.routes.iter().map(|name| requests.place(name)).collect(),
+            upstreams: names.upstreams.iter().map(|name| requests.upstream(name)).collect(),
+            shadow: shadow.of_routes(&names),
+            names,
+        }
+    }
+
+    /// What the configuration names.
+    pub const fn names(&self) -> &Names {
+        &self.names
+    }
+}

@@ -1,0 +1,347 @@
+//! Another configuration while the gateway runs: what a client sees before and after, and what goes on.
+
+use std::io::{Read as _, Write as _};
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::client::{Client, Response};
+use crate::support::eventually;
+use crate::support::gateway::{Gateway, Setup, signal, write_private};
+use crate::support::soak;
+use crate::support::upstream::Upstream;
+
+const GENERATION: &str = "doorwarden_config_generation";
+const SUCCESSFUL: &str = "doorwarden_config_last_reload_successful";
+
+impl Gateway {
+    /// Replaces one text of its configuration.
+    fn edit(&self, from: &str, to: &str) {
+        let path = self.folder().join("gateway.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from} is not in\n{text}");
+        write_private(&path, text.replacen(from, to, 1));
+    }
+
+    fn append(&self, toml: &str) {
+        let path = self.folder().join("gateway.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        write_private(&path, format!("{text}\n{toml}\n"));
+    }
+
+    /// `doorwarden reload`, which must succeed; what it prints.
+    fn reload(&self) -> String {
+        let output = self.command(&["reload", "--config", "gateway.toml"]);
+        assert!(output.status.success(), "{}", told(&output));
+        told(&output)
+    }
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+fn access_token(client: &Client) -> String {
+    client.sign_in("kim", "correct horse battery")["access"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_is_changed_counts_for_the_next_request() {
+    let upstream = Upstream::start();
+    let other = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    let client = gateway.client();
+    let token = access_token(&client);
+    let kim = |path: &str| client.get(path).bearer(&token).send().status;
+
+    assert_eq!((kim("/x"), client.get("/public/x").send().status), (200, 200));
+    // A route that is closed.
+    gateway.edit("access = \"public\"", "access = \"signed-in\"");
+    assert_eq!(gateway.reload(), "generation 2 is served\n");
+    assert_eq!((kim("/public/x"), client.get("/public/x").send().status), (200, 401));
+    // One that asks for a group.
+    gateway.edit(
+        "name = \"app\"\npath = \"/\"",
+        "name = \"app\"\npath = \"/\"\ngroups = [\"admins\"]",
+    );
+    gateway.reload();
+    assert_eq!((kim("/x"), kim("/public/x")), (403, 200));
+    // One that is taken away: the rest is the next one's.
+    gateway.edit("name = \"public\"\npath = \"/public/\"", "name = \"public\"\npath = \"/moved/\"");
+    gateway.reload();
+    assert_eq!((kim("/public/x"), kim("/moved/x")), (403, 200));
+    // Another server, and another name for the header that tells who is calling.
+    gateway.edit(&upstream.address.to_string(), &other.address.to_string());
+    gateway.append("[identity]\nuser_id = \"X-Who\"");
+    gateway.reload();
+    assert_eq!(kim("/moved/x"), 200);
+    assert_eq!(other.last().header("x-who"), Some("kim"));
+    assert_eq!(other.last().header("x-user-id"), None);
+    // An own path that is moved.
+    gateway.append("[paths]\nsession = \"/me\"");
+    gateway.reload();
+    assert_eq!((kim("/me"), kim("/session")), (200, 403));
+    assert_eq!(gateway.metric(GENERATION), Some(6.0));
+    assert_eq!(gateway.metric(SUCCESSFUL), Some(1.0));
+    // One counter for a route, whichever configuration it was in.
+    let counted = "doorwarden_requests_total{code=\"200\",method=\"GET\",route=\"public\"}";
+    assert_eq!(gateway.metric(counted), Some(5.0));
+}
+
+#[test]
+fn a_file_with_mistakes_changes_nothing_and_all_of_them_are_told() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    gateway.edit("path = \"/optional/\"", "path = \"optional\"");
+    gateway.edit("access = \"public\"", "access = \"nobody\"");
+    gateway.append("[sesion]\nidle_timeout = \"1h\"");
+    let output = gateway.command(&["reload", "--config", "gateway.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = told(&output);
+    assert!(
+        told.starts_with("doorwarden: nothing has changed (generation 1 is served):"),
+        "{told}"
+    );
+    for says in ["route.path: ", "route.access: ", "sesion: unknown key (did you mean session?"] {
+        assert!(told.contains(says), "{says} is not in\n{told}");
+        gateway.logged("the reason", |line| {
+            line["level"] == "ERROR"
+                && line["problem"].as_str().is_some_and(|problem| problem.contains(says))
+        });
+    }
+    assert_eq!(gateway.client().get("/public/x").send().status, 200);
+    assert_eq!((gateway.metric(GENERATION), gateway.metric(SUCCESSFUL)), (Some(1.0), Some(0.0)));
+    // A container's health check goes on.
+    let health = gateway.command(&["health", "--config", "gateway.toml"]);
+    assert_eq!(String::from_utf8_lossy(&health.stdout), "ready\n");
+
+    for (from, to) in [
+        ("path = \"optional\"", "path = \"/optional/\""),
+        ("access = \"nobody\"", "access = \"public\""),
+        ("[sesion]", "[session]"),
+    ] {
+        gateway.edit(from, to);
+    }
+    gateway.reload();
+    assert_eq!((gateway.metric(GENERATION), gateway.metric(SUCCESSFUL)), (Some(2.0), Some(1.0)));
+}
+
+#[test]
+fn what_a_configuration_names_is_opened_before_anything_changes() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).file("bad.mmdb", b"no database").start();
+    let directory = "[[directory]]\nkind = \"file\"\n";
+    for (toml, says) in [
+        ("[geo]\ncountry_database = \"missing.mmdb\"", "missing.mmdb"),
+        ("[geo]\ncountry_database = \"bad.mmdb\"", "bad.mmdb"),
+        ("[[directory]]\nkind = \"file\"\nname = \"two\"\npath = \"none.toml\"", "none.toml"),
+        ("[[issuer]]\nkind = \"simplejwt\"\nkey_file = \"no-key\"\n", "no-key"),
+    ] {
+        gateway.edit(directory, &format!("{toml}\n{directory}"));
+        let output = gateway.command(&["reload", "--config", "gateway.toml"]);
+        assert!(told(&output).contains(says), "{}", told(&output));
+        assert_eq!(output.status.code(), Some(1), "{toml}");
+        gateway.edit(&format!("{toml}\n"), "");
+    }
+    let missing = gateway.command(&["reload", "--config", "none.toml"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert_eq!(gateway.metric(GENERATION), Some(1.0));
+}
+
+#[test]
+fn who_is_signed_in_stays_so_and_what_was_counted_stays_counted() {
+    let upstream = Upstream::start();
+    let login = "[login]\naccount_failures = 3\nfirst_wait = \"1h\"\nlongest_wait = \"1h\"\nforget_after = \"24h\"";
+    let gateway = Setup::new(upstream.address).with(login).start();
+    let client = gateway.client();
+    let tokens = client.sign_in("kim", "correct horse battery");
+    let (access, refresh) =
+        (tokens["access"].as_str().unwrap(), tokens["refresh"].as_str().unwrap());
+    let signs_in = |password: &str| {
+        let body = serde_json::json!({"username": "lee", "password": password});
+        client.post("/login").json(&body).send().status
+    };
+    assert_eq!((signs_in("wrong"), signs_in("wrong"), signs_in("wrong")), (401, 401, 401));
+    assert_eq!(signs_in("staple 한글 암호"), 429);
+
+    // A kept connection, a WebSocket, and a request that is under way.
+    let mut kept = client.connect();
+    let head =
+        format!("GET /x HTTP/1.1\r\nHost: app.test\r\nAuthorization: Bearer {access}\r\n\r\n");
+    kept.write_all(head.as_bytes()).unwrap();
+    assert_eq!(Response::read(&mut kept, false).status, 200);
+    let mut dripping = client.connect();
+    let head =
+        format!("GET /drip HTTP/1.1\r\nHost: app.test\r\nAuthorization: Bearer {access}\r\n\r\n");
+    dripping.write_all(head.as_bytes()).unwrap();
+    let mut first = [0; 17];
+    dripping.read_exact(&mut first).unwrap();
+
+    gateway.edit(
+        "name = \"app\"\npath = \"/\"",
+        "name = \"app\"\npath = \"/\"\ngroups = [\"admins\"]",
+    );
+    gateway.reload();
+
+    // It was permitted by the configuration of before, and ends by it.
+    upstream.release();
+    let mut rest = String::new();
+    dripping.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    while !rest.contains("0\r\n\r\n") {
+        let mut part = [0; 1024];
+        let length = dripping.read(&mut part).unwrap();
+        assert!(length > 0, "{rest}");
+        rest.push_str(&String::from_utf8_lossy(&part[..length]));
+    }
+    let head = format!(
+        "GET /public/x HTTP/1.1\r\nHost: app.test\r\nAuthorization: Bearer {access}\r\n\r\n"
+    );
+    kept.write_all(head.as_bytes()).unwrap();
+    assert_eq!(Response::read(&mut kept, false).status, 200, "the connection is the same");
+    assert_eq!(client.get("/session").bearer(access).send().status, 200);
+    assert_eq!(client.get("/x").bearer(access).send().code(), "group_required");
+    assert_eq!(signs_in("staple 한글 암호"), 429, "three failures are still counted");
+    let refreshed = client.post("/refresh").json(&serde_json::json!({"refresh": refresh})).send();
+    assert_eq!(refreshed.status, 200);
+    let sessions = gateway.operator("GET", "/sessions").send().json();
+    assert_eq!(sessions["sessions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_directory_of_other_people_is_refused_under_the_old_name() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    let client = gateway.client();
+    let token = access_token(&client);
+    let users = std::fs::read(gateway.folder().join("users.toml")).unwrap();
+    write_private(&gateway.folder().join("moved.toml"), users);
+    gateway.edit("path = \"users.toml\"", "path = \"moved.toml\"");
+    let output = gateway.command(&["reload", "--config", "gateway.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told(&output).contains("the directory \"file\" has other users"), "{}", told(&output));
+    assert_eq!(client.get("/x").bearer(&token).send().status, 200);
+
+    gateway.edit("path = \"moved.toml\"", "path = \"moved.toml\"\ndanger_same_users = true");
+    gateway.reload();
+    assert_eq!(client.get("/x").bearer(&token).send().status, 200, "they are the same people");
+
+    gateway.edit("danger_same_users = true", "name = \"others\"");
+    gateway.reload();
+    eventually("the end of a session whose directory is gone", || {
+        (client.get("/x").bearer(&token).send().code() == "session_ended").then_some(())
+    });
+}
+
+#[test]
+fn another_signing_key_ends_access_tokens_and_no_session() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    let client = gateway.client();
+    let tokens = client.sign_in("kim", "correct horse battery");
+    let (old, refresh) = (tokens["access"].as_str().unwrap(), tokens["refresh"].as_str().unwrap());
+    assert_eq!(client.get("/x").bearer(old).send().status, 200);
+    std::fs::remove_file(gateway.folder().join("state/signing-key.pem")).unwrap();
+    gateway.reload();
+    assert_eq!(client.get("/x").bearer(old).send().code(), "token_not_valid");
+    let new = client.post("/refresh").json(&serde_json::json!({"refresh": refresh})).send().json();
+    assert_eq!(client.get("/x").bearer(new["access"].as_str().unwrap()).send().status, 200);
+}
+
+#[test]
+fn what_only_a_start_can_change_is_named() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    gateway.edit("threads = 2", "threads = 3");
+    gateway.edit("path = \"state/store.db\"", "path = \"state/other.db\"");
+    let told = gateway.reload();
+    assert_eq!(
+        told,
+        "generation 2 is served\n\
+         listen.threads has changed, and counts from the next start on\n\
+         store has changed, and counts from the next start on\n"
+    );
+}
+
+#[test]
+fn a_changed_file_is_read_by_itself_and_a_hang_up_reads_it_too() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).with("[reload]\nwatch = true").start();
+    let is_open = || (gateway.client().get("/x").send().status == 200).then_some(());
+    gateway
+        .edit("name = \"app\"\npath = \"/\"", "name = \"app\"\npath = \"/\"\naccess = \"public\"");
+    eventually("the change to be served", is_open);
+
+    gateway.edit("watch = true", "watch = false");
+    eventually("that change too", || (gateway.metric(GENERATION) == Some(3.0)).then_some(()));
+    gateway.edit("path = \"/\"\naccess = \"public\"", "path = \"/\"");
+    signal("HUP", gateway.pid());
+    eventually("the hang-up", || is_open().is_none().then_some(()));
+    assert_eq!(gateway.metric(GENERATION), Some(4.0));
+}
+
+/// Reloads under load, some of them of a broken file: nothing fails.
+#[test]
+fn reloads_under_load_lose_nothing() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    let client = gateway.client();
+    let token = access_token(&client);
+    let reloads = soak::times(10, 200);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (done, failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let began = Instant::now();
+    let workers: Vec<_> = (0..8)
+        .map(|n| {
+            let (stop, done, failed) = (Arc::clone(&stop), Arc::clone(&done), Arc::clone(&failed));
+            let (client, token) = (client.clone(), token.clone());
+            thread::spawn(move || {
+                let mut kept = client.connect();
+                let path = ["/x", "/public/x"][n % 2];
+                let head = format!(
+                    "GET {path} HTTP/1.1\r\nHost: app.test\r\nAuthorization: Bearer {token}\r\n\r\n"
+                );
+                while !stop.load(Ordering::Relaxed) {
+                    kept.write_all(head.as_bytes()).unwrap();
+                    let status = Response::read(&mut kept, false).status;
+                    done.fetch_add(1, Ordering::Relaxed);
+                    failed.fetch_add(usize::from(status != 200), Ordering::Relaxed);
+                    thread::sleep(Duration::from_millis(5));
+                }
+            })
+        })
+        .collect();
+    let mut broken = 0;
+    for n in 0..reloads {
+        let is_broken = n % 10 == 9;
+        let (from, to) = match n % 2 {
+            0 => ("[log]", "[cors]\nallowed_origins = [\"https://a.test\"]\n\n[log]"),
+            _ => ("[cors]\nallowed_origins = [\"https://a.test\"]\n\n[log]", "[log]"),
+        };
+        gateway.edit(from, to);
+        if is_broken {
+            gateway.append("nonsense = 1");
+        }
+        let reloaded = gateway.operator("POST", "/reload").send();
+        assert_eq!(reloaded.status, if is_broken { 422 } else { 200 }, "{}", reloaded.text());
+        if is_broken {
+            broken += 1;
+            gateway.edit("nonsense = 1", "");
+        }
+    }
+    let took = began.elapsed();
+    stop.store(true, Ordering::Relaxed);
+    for worker in workers {
+        worker.join().expect("no connection was lost");
+    }
+    let (done, failed) = (done.load(Ordering::Relaxed), failed.load(Ordering::Relaxed));
+    soak::report(&format!(
+        "{reloads} reloads ({broken} broken) in {took:?}, {done} requests ({:.0}/s), {failed} failed",
+        done as f64 / took.as_secs_f64()
+    ));
+    assert_eq!(failed, 0, "of {done}");
+    let served = f64::from(u32::try_from(1 + reloads - broken).unwrap());
+    assert_eq!(gateway.metric(GENERATION), Some(served));
+    assert_eq!(client.get("/session").bearer(&token).send().status, 200);
+}
