@@ -30,7 +30,11 @@ const CODE: usize = 4;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+/// Why a stream was reset, where its client is to blame (RFC 9113 section 7).
+const PROTOCOL_ERROR: [u8; CODE] = [0, 0, 0, 1];
 const FLOW_CONTROL_ERROR: [u8; CODE] = [0, 0, 0, 3];
+const STREAM_CLOSED: [u8; CODE] = [0, 0, 0, 5];
+const REFUSED_STREAM: [u8; CODE] = [0, 0, 0, 7];
 
 /// A connection's frames, read from the bytes that pass in both directions.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,7 +90,12 @@ impl FrameBudget {
     /// [`Excess::Frames`].
     pub fn read(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Excess> {
         while let Some(frame) = self.received.next(&mut bytes) {
-            self.pay(&frame, now)?;
+            match (frame.kind, frame.length) {
+                // Requests are limited by the number of streams, and their ends by what resets cost.
+                (DATA, 1..) | (HEADERS, _) => {}
+                (RST_STREAM, _) => self.pay(RESET_COST, now)?,
+                _ => self.pay(1, now)?,
+            }
         }
         Ok(())
     }
@@ -94,8 +103,8 @@ impl FrameBudget {
     /// Bytes that the client was sent.
     ///
     /// # Errors
-    /// [`Excess::Window`].
-    pub fn wrote(&mut self, mut bytes: &[u8]) -> Result<(), Excess> {
+    /// [`Excess::Window`], or [`Excess::Frames`] after too many requests that were wrong or too many.
+    pub fn wrote(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Excess> {
         self.answered =
             self.answered.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         let due = self.answered / ANSWER_BYTES;
@@ -104,7 +113,11 @@ impl FrameBudget {
         while let Some(frame) = self.sent.next(&mut bytes) {
             match (frame.kind, frame.length) {
                 (DATA, 1..) | (HEADERS, _) => self.earn(FOR_ANSWER),
-                (RST_STREAM, _) if frame.code == FLOW_CONTROL_ERROR => return Err(Excess::Window),
+                (RST_STREAM, _) => match frame.code {
+                    FLOW_CONTROL_ERROR => return Err(Excess::Window),
+                    PROTOCOL_ERROR | STREAM_CLOSED | REFUSED_STREAM => self.pay(RESET_COST, now)?,
+                    _ => {}
+                },
                 _ => {}
             }
         }
@@ -115,13 +128,7 @@ impl FrameBudget {
         self.left = self.left.saturating_add(frames).min(MOST);
     }
 
-    fn pay(&mut self, frame: &Frame, now: Instant) -> Result<(), Excess> {
-        let cost = match (frame.kind, frame.length) {
-            // Requests are limited by the number of streams, and their ends by what resets cost.
-            (DATA, 1..) | (HEADERS, _) => return Ok(()),
-            (RST_STREAM, _) => RESET_COST,
-            _ => 1,
-        };
+    fn pay(&mut self, cost: u32, now: Instant) -> Result<(), Excess> {
         if self.left < cost {
             let since = now.saturating_duration_since(self.filled).as_millis();
             let due = since.saturating_mul(u128::from(PER_SECOND)) / 1000;
@@ -224,7 +231,7 @@ mod tests {
         assert!(can_send(&mut budget, 1000, 0));
         assert!(can_send(&mut budget, 100, 2));
         // A frame of DATA, and what one and another window update are for.
-        assert_eq!(budget.wrote(&frame(DATA, 64 * 1024)), Ok(()));
+        assert_eq!(budget.wrote(&frame(DATA, 64 * 1024), now), Ok(()));
         assert!(can_send(&mut budget, 34, 2));
         assert!(can_send(&mut budget, 1000, 3600));
         assert!(!can_send(&mut budget, 1, 3600));
@@ -237,14 +244,14 @@ mod tests {
         let now = Instant::now();
         let mut budget = begun(now);
         for _ in 0..10_000 {
-            assert_eq!(budget.wrote(&frame(DATA, 20)), Ok(()));
+            assert_eq!(budget.wrote(&frame(DATA, 20), now), Ok(()));
             for _ in 0..2 {
                 assert_eq!(budget.read(&frame(WINDOW_UPDATE, 4), now), Ok(()));
             }
         }
         // Acknowledgements pay for nothing.
         for _ in 0..1000 {
-            assert_eq!(budget.wrote(&frame(PING, 8)), Ok(()));
+            assert_eq!(budget.wrote(&frame(PING, 8), now), Ok(()));
         }
         assert!((0..=MOST).any(|_| budget.read(&frame(PING, 8), now).is_err()));
     }
@@ -260,9 +267,10 @@ mod tests {
         };
         for (code, expected) in [(0, Ok(())), (8, Ok(())), (3, Err(Excess::Window))] {
             for part in [1, 3, 100] {
-                let mut budget = FrameBudget::new(Instant::now());
+                let now = Instant::now();
+                let mut budget = FrameBudget::new(now);
                 let bytes = reset(code);
-                let wrote = bytes.chunks(part).try_for_each(|part| budget.wrote(part));
+                let wrote = bytes.chunks(part).try_for_each(|part| budget.wrote(part, now));
                 assert_eq!(wrote, expected, "{code} in parts of {part}");
             }
         }
@@ -281,6 +289,19 @@ mod tests {
         parts
     }
 
+    /// Streams beyond the limit, and requests that are none.
+    #[test]
+    fn streams_that_are_reset_for_their_client_are_limited() {
+        for (code, passes) in [(1, 500), (5, 500), (7, 500), (0, 2000), (8, 2000), (2, 2000)] {
+            let now = Instant::now();
+            let mut budget = begun(now);
+            let mut reset = frame(RST_STREAM, 4);
+            *reset.last_mut().unwrap() = code;
+            let sent = (0..2000).take_while(|_| budget.wrote(&reset, now).is_ok()).count();
+            assert!(sent >= passes && sent < passes + 10, "{code}: {sent}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_parts_are_read_alike(
@@ -290,10 +311,10 @@ mod tests {
             let now = Instant::now();
             let (mut whole, mut parts) = (FrameBudget::new(now), FrameBudget::new(now));
             let read = whole.read(&bytes, now);
-            let wrote = whole.wrote(&bytes);
+            let wrote = whole.wrote(&bytes, now);
             let pieces = || in_parts(&bytes, &cuts).into_iter();
             prop_assert_eq!(pieces().try_for_each(|part| parts.read(part, now)), read);
-            prop_assert_eq!(pieces().try_for_each(|part| parts.wrote(part)), wrote);
+            prop_assert_eq!(pieces().try_for_each(|part| parts.wrote(part, now)), wrote);
             if read.is_ok() && wrote.is_ok() {
                 prop_assert_eq!(whole, parts);
             }

@@ -2,13 +2,17 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::floods::open;
 use super::{start, tls};
 use crate::support::client::Response;
 use crate::support::eventually;
 use crate::support::gateway::Setup;
 use crate::support::scripted::Scripted;
+use crate::support::tls::{frame, header_block};
 use crate::support::upstream::Upstream;
 
 /// What is written last has no body to carry it: the end of an answer is sent whatever becomes of the connection.
@@ -173,4 +177,36 @@ fn no_end_of_a_connection_is_an_error() {
     let errors: Vec<_> =
         gateway.log().into_iter().filter(|line| line.contains("\"ERROR\"")).collect();
     assert!(errors.is_empty(), "{errors:#?}");
+}
+
+/// `listen.write_timeout`: whoever asks for much and reads nothing holds neither the gateway nor the service.
+#[test]
+fn a_client_that_does_not_read_is_given_up() {
+    let given_up = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&given_up);
+    let upstream = Scripted::start(move |connection| {
+        if connection.until("\r\n\r\n").is_some() {
+            connection.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+            while connection.stream.write_all(&[b'd'; 64 * 1024]).is_ok() {}
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let (gateway, certificate) =
+        start(Setup::new(upstream.address).listen("write_timeout = \"1s\""));
+    let head = b"GET /public/x HTTP/1.1\r\nHost: app.test\r\n\r\n";
+    let mut plain = gateway.client().connect();
+    plain.write_all(head).unwrap();
+    let mut secure = tls(&gateway, &certificate);
+    secure.write_all(head).unwrap();
+    secure.flush().unwrap();
+    let mut http2 = open(&gateway, &certificate);
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", "app.test"),
+        (":path", "/public/x"),
+    ];
+    http2.write_all(&frame(1, 5, 1, &header_block(&fields))).unwrap();
+    http2.flush().unwrap();
+    eventually("all three to be given up", || (given_up.load(Ordering::SeqCst) == 3).then_some(()));
 }

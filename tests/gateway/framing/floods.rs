@@ -27,11 +27,21 @@ const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 fn request() -> Vec<u8> {
     header_block(&[
         (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", "app.test"),
+        (":path", "/public/x"),
+    ])
+}
+
+fn upload() -> Vec<u8> {
+    header_block(&[
+        (":method", "POST"),
         (":scheme", "https"),
         (":authority", "app.test"),
         (":path", "/public/x"),
@@ -58,22 +68,24 @@ const FLOODS: &[(&str, Flood)] = &[
         _ => frame(CONTINUATION, 0, 1, &header_block(&[("x", "y")])),
     }),
     ("empty data", |round| match round {
-        0 => frame(
-            HEADERS,
-            END_HEADERS,
-            1,
-            &header_block(&[
-                (":method", "POST"),
-                (":scheme", "https"),
-                (":authority", "app.test"),
-                (":path", "/public/x"),
-            ]),
-        ),
+        0 => frame(HEADERS, END_HEADERS, 1, &upload()),
         _ => frame(DATA, 0, 1, &[]),
+    }),
+    ("padded empty data", |round| match round {
+        0 => frame(HEADERS, END_HEADERS, 1, &upload()),
+        _ => frame(DATA, PADDED, 1, &[2, 0, 0]),
+    }),
+    // Beyond the limit of streams that SETTINGS told.
+    ("refused streams", |round| frame(HEADERS, END_HEADERS, round * 2 + 1, &upload())),
+    ("malformed requests", |round| {
+        let fields =
+            [(":method", "GET"), (":scheme", "https"), (":path", "/public/x"), ("te", "x")];
+        frame(HEADERS, END_STREAM | END_HEADERS, round * 2 + 1, &header_block(&fields))
     }),
 ];
 
-fn open(gateway: &Gateway, certificate: &Certificate) -> Stream {
+/// An HTTP/2 connection of which a test writes every frame.
+pub(super) fn open(gateway: &Gateway, certificate: &Certificate) -> Stream {
     let mut stream = connect(gateway.https.unwrap(), &Arc::new(certificate.client(&["h2"])));
     stream.write_all(PREFACE).unwrap();
     stream.write_all(&frame(SETTINGS, 0, 0, &[])).unwrap();
@@ -176,7 +188,12 @@ fn ordinary_traffic_goes_on_beside_a_flood() {
         start(Setup::new(upstream.address).log("level = \"info\"\naccess = false"));
     let time = soak::times(Duration::from_millis(400), Duration::from_secs(20));
     let (quiet, before) = (p99(&gateway, time), memory(&gateway));
-    soak::report(&format!("quiet: p99 {quiet:?}, {before} KiB"));
+    let row = |name: &str, p99: Duration, kib: u64, connections: usize| {
+        let (ms, mib) = (p99.as_secs_f64() * 1e3, kib / 1024);
+        soak::report(&format!("| {name:20} | {ms:8.1} ms | {mib:5} MiB | {connections:6} |"));
+    };
+    soak::report("| flood                | p99 of others | memory | connections of the flood |");
+    row("none", quiet, before, 0);
     for (name, frames) in FLOODS {
         let over = Arc::new(AtomicBool::new(false));
         let connections = AtomicUsize::new(0);
@@ -194,7 +211,7 @@ fn ordinary_traffic_goes_on_beside_a_flood() {
         });
         let after = memory(&gateway);
         let connections = connections.load(Ordering::SeqCst);
-        soak::report(&format!("{name}: p99 {busy:?}, {after} KiB, {connections} connections"));
+        row(name, busy, after, connections);
         assert!(after < before + 64 * 1024, "{name}: {before} KiB grew to {after} KiB");
         // Both share two cores with the flood itself, which this test makes.
         assert!(busy < quiet + Duration::from_secs(1), "{name}: {quiet:?} became {busy:?}");
@@ -248,14 +265,8 @@ fn an_upload_that_nobody_reads_is_bounded() {
     let mut stream = open(&gateway, &certificate);
     let before = memory(&gateway);
     stream.sock.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-    let fields = [
-        (":method", "POST"),
-        (":scheme", "https"),
-        (":authority", "app.test"),
-        (":path", "/public/x"),
-    ];
     // Beyond its windows: a client that does not keep to them is cut off (RFC 9113 section 6.9.1), and not read for 128 MiB.
-    stream.write_all(&frame(HEADERS, END_HEADERS, 1, &header_block(&fields))).unwrap();
+    stream.write_all(&frame(HEADERS, END_HEADERS, 1, &upload())).unwrap();
     let data = frame(DATA, 0, 1, &[0; 16_000]);
     let sent = (0..8192).take_while(|_| stream.write_all(&data).is_ok()).count();
     // The windows, and what waits in the sockets' buffers.

@@ -3,11 +3,21 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use super::floods::open;
 use super::start;
 use crate::support::client::Response;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
+use crate::support::tls::{Stream, frame, header_block, next_frame};
 use crate::support::upstream::Upstream;
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const LAST: u8 = END_STREAM | END_HEADERS;
 
 fn failures(gateway: &Gateway, reason: &str) -> f64 {
     let name = format!("doorwarden_connection_failures_total{{reason=\"{reason}\"}}");
@@ -39,6 +49,86 @@ fn connections_beyond_the_limits_are_closed_at_once() {
             is_served(&mut gateway.client().connect()).then_some(())
         });
     }
+}
+
+/// HTTP/2 connections count like others.
+#[test]
+fn an_http_2_connection_beyond_the_limit_is_closed_at_once() {
+    let upstream = Upstream::start();
+    let setup = Setup::new(upstream.address).listen("max_connections_per_address = 3");
+    let (gateway, certificate) = start(setup);
+    let is_served = |stream: &mut Stream| {
+        let begun = stream.write_all(&frame(HEADERS, LAST, 1, &get("/public/x")));
+        begun.and_then(|()| stream.flush()).is_ok()
+            && std::iter::from_fn(|| next_frame(stream))
+                .any(|(kind, id, _)| (kind, id) == (HEADERS, 1))
+    };
+    let mut open_ones: Vec<_> = (0..3).map(|_| open(&gateway, &certificate)).collect();
+    assert!(open_ones.iter_mut().all(is_served));
+    let mut beyond = gateway.client().connect();
+    assert!(!self::is_served(&mut beyond));
+    eventually("it to be counted", || (failures(&gateway, "address_limit") >= 1.0).then_some(()));
+    open_ones.pop();
+    eventually("the place of the closed one", || {
+        self::is_served(&mut gateway.client().connect()).then_some(())
+    });
+}
+
+/// RFC 9113 sections 5.1.2 and 6.5.2: what the first SETTINGS say is what holds, and costs the others nothing.
+#[test]
+fn http_2_has_limits_on_streams_and_on_heads() {
+    const MAX_STREAMS: [u8; 6] = [0, 3, 0, 0, 0, 100];
+    const MAX_HEADER_LIST: [u8; 6] = [0, 6, 0, 0, 0x20, 0];
+    const REFUSED: [u8; 4] = [0, 0, 0, 7];
+    let upstream = Upstream::start();
+    let setup = Setup::new(upstream.address)
+        .listen("max_head_bytes = \"8KiB\"\nmax_target_bytes = \"2KiB\"")
+        .route("name = \"hang\"\npath = \"/hang\"\naccess = \"public\"");
+    let (gateway, certificate) = start(setup);
+    let mut stream = open(&gateway, &certificate);
+    let (kind, _, settings) = next_frame(&mut stream).unwrap();
+    assert_eq!(kind, SETTINGS);
+    for setting in [MAX_STREAMS, MAX_HEADER_LIST] {
+        assert!(settings.chunks(6).any(|one| one == setting), "{setting:?} in {settings:?}");
+    }
+    for nth in 0..101 {
+        stream.write_all(&frame(HEADERS, LAST, nth * 2 + 1, &get("/hang"))).unwrap();
+    }
+    let reset =
+        std::iter::from_fn(|| next_frame(&mut stream)).find(|(kind, ..)| *kind == RST_STREAM);
+    assert_eq!(reset, Some((RST_STREAM, 201, REFUSED.to_vec())));
+
+    // A head of 12 KiB is refused, and the connection is kept; one of 40 KiB, in as many frames as it takes, is the end.
+    for (fields, kept) in [(110, true), (400, false)] {
+        let mut stream = open(&gateway, &certificate);
+        let mut block = get("/public/x");
+        let field = header_block(&[("x-long", &"y".repeat(100))]);
+        (0..fields).for_each(|_| block.extend(&field));
+        let mut parts = block.chunks(16_000).peekable();
+        let (mut kind, mut end) = (HEADERS, END_STREAM);
+        while let Some(part) = parts.next() {
+            let flags = end | if parts.peek().is_none() { END_HEADERS } else { 0 };
+            stream.write_all(&frame(kind, flags, 1, part)).unwrap();
+            (kind, end) = (CONTINUATION, 0);
+        }
+        let _ = stream
+            .write_all(&frame(HEADERS, LAST, 3, &get("/public/next")))
+            .and_then(|()| stream.flush());
+        let answered = std::iter::from_fn(|| next_frame(&mut stream))
+            .any(|(kind, id, _)| (kind, id) == (HEADERS, 3));
+        assert_eq!(answered, kept, "{fields}");
+    }
+    // The next one on the connection that was kept.
+    assert_eq!(upstream.seen().iter().filter(|seen| seen.target.starts_with("/public")).count(), 1);
+}
+
+fn get(path: &str) -> Vec<u8> {
+    header_block(&[
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", "app.test"),
+        (":path", path),
+    ])
 }
 
 /// Many people come through a trusted proxy.

@@ -1,6 +1,7 @@
 //! HTTP as clients and servers speak it: framing on both sides, versions, interim answers, connections.
 
 mod clients;
+mod distance;
 mod early;
 mod edges;
 mod floods;

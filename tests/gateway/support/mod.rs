@@ -5,6 +5,7 @@ pub(crate) mod apps;
 pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod database;
+pub(crate) mod distance;
 pub(crate) mod django;
 pub(crate) mod gateway;
 pub(crate) mod load;

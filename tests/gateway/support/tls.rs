@@ -202,6 +202,16 @@ pub(crate) fn header_block(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
+/// The next frame: its type, its stream and what is in it. None at the end of the connection.
+pub(crate) fn next_frame(stream: &mut impl Read) -> Option<(u8, u32, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).ok()?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; usize::try_from(length).unwrap()];
+    stream.read_exact(&mut payload).ok()?;
+    Some((head[3], u32::from_be_bytes(head[5..].try_into().unwrap()), payload))
+}
+
 /// One frame of HTTP/2.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();

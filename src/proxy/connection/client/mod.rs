@@ -406,7 +406,7 @@ impl AsyncWrite for ClientStream {
         let Some(inner) = &mut self.inner else { return Poll::Ready(Err(gone())) };
         let written = ready!(Pin::new(inner).poll_write(cx, buf))?;
         if let Reading::Frames(budget) = &mut self.reading
-            && budget.wrote(buf.get(..written).unwrap_or_default()).is_err()
+            && budget.wrote(buf.get(..written).unwrap_or_default(), Instant::now()).is_err()
         {
             // The end of what is read is the end of the connection, after what is to be written.
             self.orders.broken();

@@ -1,0 +1,44 @@
+//! A way to the gateway that takes its time: bytes of both directions arrive later, and none is held back for the next.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Listens for what is to reach `address`, each way in this time; where.
+pub(crate) fn far_from(address: SocketAddr, one_way: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = TcpStream::connect(address).unwrap();
+            carry(client.try_clone().unwrap(), server.try_clone().unwrap(), one_way);
+            carry(server, client, one_way);
+        }
+    });
+    near
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, one_way: Duration) {
+    to.set_nodelay(true).unwrap();
+    let (sender, under_way) = mpsc::channel::<(Instant, Vec<u8>)>();
+    thread::spawn(move || {
+        let mut bytes = vec![0; 256 * 1024];
+        while let Ok(n @ 1..) = from.read(&mut bytes) {
+            if sender.send((Instant::now() + one_way, bytes[..n].to_vec())).is_err() {
+                return;
+            }
+        }
+    });
+    thread::spawn(move || {
+        for (due, bytes) in under_way {
+            // The distance itself.
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if to.write_all(&bytes).is_err() {
+                return;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    });
+}
