@@ -8,7 +8,8 @@
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::config::{Config, SessionSettings};
+use crate::auth::Auth;
+use crate::config::{Config, SessionSettings, Shape};
 use crate::refusal::Refusal;
 use crate::wire::cookie::{self, CookieValue, Pair, set_cookie_name, sets_cookie};
 
@@ -20,13 +21,28 @@ const LENGTH: usize = 43;
 pub struct CookieNames {
     own: String,
     aliases: Vec<String>,
+    /// Cookies in which an alias puts the access token.
+    access: Vec<String>,
+    /// Those, and the ones with the refresh token.
+    tokens: Vec<String>,
 }
 
 impl CookieNames {
     /// From the configuration.
     pub fn of(config: &Config) -> Self {
-        let shapes = config.paths.iter().filter_map(|entry| entry.shape.cookie());
-        Self::new(&config.session, shapes)
+        let shapes = || config.paths.iter().map(|entry| &entry.shape);
+        let once = |names: &mut Vec<String>| {
+            names.sort_unstable();
+            names.dedup();
+        };
+        let mut access: Vec<String> =
+            shapes().filter_map(Shape::access_cookie).map(Into::into).collect();
+        let mut tokens: Vec<String> =
+            shapes().flat_map(Shape::token_cookies).map(Into::into).collect();
+        once(&mut access);
+        once(&mut tokens);
+        let sessions = shapes().filter_map(Shape::cookie);
+        Self { access, tokens, ..Self::new(&config.session, sessions) }
     }
 
     /// The settings' own name, and these.
@@ -36,7 +52,7 @@ impl CookieNames {
             aliases.filter(|name| *name != own).map(Into::into).collect();
         aliases.sort_unstable();
         aliases.dedup();
-        Self { own, aliases }
+        Self { own, aliases, access: Vec::new(), tokens: Vec::new() }
     }
 
     /// Has it the form of our cookies' values?
@@ -57,6 +73,20 @@ impl CookieNames {
     pub fn is_the_one(headers: &HeaderMap, name: &str, pair: Pair<'_>) -> bool {
         let value = pair.plain_value(name).map(unquoted);
         value.is_some() && value == Self::theirs(headers, name)
+    }
+
+    /// The access tokens of the gateway's own that a request brought in the cookies of aliases, and in these.
+    pub fn access_tokens<'h>(
+        &self,
+        headers: &'h HeaderMap,
+        others: impl Iterator<Item = &'h str>,
+    ) -> Vec<&'h str> {
+        let aliases = self.access.iter().filter_map(|name| Self::theirs(headers, name));
+        let aliases = aliases.filter_map(|value| str::from_utf8(value).ok());
+        let mut all: Vec<&str> =
+            aliases.chain(others).filter(|value| Auth::looks_like_ours(value)).collect();
+        all.dedup();
+        all
     }
 
     /// The gateway's own name for it.
@@ -102,8 +132,10 @@ impl CookieNames {
 
     /// Must it not get to an upstream?
     pub fn take(&self, pair: Pair<'_>) -> bool {
+        let is_token = || str::from_utf8(pair.value()).is_ok_and(Auth::looks_like_ours);
         pair.is_called(&self.own)
             || self.aliases.iter().any(|name| pair.is_called(name) && Self::is_ours(pair.value()))
+            || self.tokens.iter().any(|name| pair.is_called(name) && is_token())
     }
 
     /// The alias under which an upstream's `Set-Cookie` would give a browser a session of ours.

@@ -8,7 +8,7 @@
 //! issuer's is not looked at: it may lie in the browser from before its user signed in here. Tokens in the query or a form
 //! are never credentials (RFC 6750 sections 2.2 and 2.3 are not served). A scheme in `Authorization` that no issuer has
 //! proves nothing. Our own access token is one in each header and after each scheme where an issuer's come: that is where
-//! the front end of its service sends what it got. What a route does not look at (`route.credentials`) is not there at all.
+//! the front end of its service sends what it got. In a cookie (`shape = "dj-rest-auth"`) it is a cookie. What a route does not look at (`route.credentials`) is not there at all.
 
 use std::sync::Arc;
 
@@ -83,10 +83,17 @@ impl Auth {
             }
         }
         all.extend(named.map(|session| Credential::Session(session, proof)));
+        let mut bad = None;
+        for token in cookies.tokens {
+            // Found as in a header, and yet a cookie: browsers send it unasked.
+            match self.bearer(token, arrival.client_ip(), arrival.at, happened).await {
+                Ok(session) => all.push(Credential::Session(session, proof)),
+                Err(refusal) => bad = bad.or(Some((refusal, proof))),
+            }
+        }
         if is_own {
             return Presented::of(all);
         }
-        let mut bad = None;
         for (_, shown) in &cookies.issued {
             match self.own_of(shown, arrival, happened).await {
                 Ok(credential) => all.push(credential),
@@ -116,6 +123,10 @@ impl Auth {
         let mut all = Vec::new();
         for value in cookies.own {
             let session = self.cookie(value, arrival.client_ip(), arrival.at, happened).await;
+            all.push(session.map(|session| Credential::Session(session, Proof::SessionCookie)));
+        }
+        for token in cookies.tokens {
+            let session = self.bearer(token, arrival.client_ip(), arrival.at, happened).await;
             all.push(session.map(|session| Credential::Session(session, Proof::SessionCookie)));
         }
         for (_, shown) in &cookies.issued {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::Members;
+
 /// Whose front ends an alias speaks to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Shape {
@@ -16,6 +18,30 @@ pub enum Shape {
     Jwt(Box<JwtShape>),
     /// `"simplejwt-sliding"`: SimpleJWT's views for sliding tokens.
     Sliding(SlidingShape),
+    /// `"dj-rest-auth"`: its views, with tokens in cookies.
+    DjRestAuth(Box<DjRestAuthShape>),
+}
+
+/// `shape = "dj-rest-auth"`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DjRestAuthShape {
+    /// `JWT_AUTH_COOKIE`
+    pub access_cookie: Option<String>,
+    /// `JWT_AUTH_REFRESH_COOKIE`
+    pub refresh_cookie: Option<String>,
+    /// `JWT_AUTH_HTTPONLY`
+    pub http_only: bool,
+    /// `JWT_AUTH_RETURN_EXPIRATION`
+    pub expiration: bool,
+    /// What its `USER_DETAILS_SERIALIZER` says of a user.
+    pub user: Members,
+}
+
+impl DjRestAuthShape {
+    /// The names of both cookies.
+    pub fn cookies(&self) -> impl Iterator<Item = &str> {
+        self.access_cookie.iter().chain(&self.refresh_cookie).map(String::as_str)
+    }
 }
 
 /// `shape = "simplejwt-sliding"`
@@ -78,7 +104,24 @@ impl Shape {
     pub fn cookie(&self) -> Option<&str> {
         match self {
             Self::DjangoSession(shape) => Some(&shape.cookie),
-            Self::SimpleJwt | Self::Jwt(_) | Self::Sliding(_) => None,
+            Self::SimpleJwt | Self::Jwt(_) | Self::Sliding(_) | Self::DjRestAuth(_) => None,
+        }
+    }
+
+    /// The names of the cookies in which it puts tokens of the gateway's own.
+    pub fn token_cookies(&self) -> impl Iterator<Item = &str> {
+        let shape = match self {
+            Self::DjRestAuth(shape) => Some(shape),
+            Self::SimpleJwt | Self::DjangoSession(_) | Self::Jwt(_) | Self::Sliding(_) => None,
+        };
+        shape.into_iter().flat_map(|shape| shape.cookies())
+    }
+
+    /// The one in which it puts the access token.
+    pub fn access_cookie(&self) -> Option<&str> {
+        match self {
+            Self::DjRestAuth(shape) => shape.access_cookie.as_deref(),
+            Self::SimpleJwt | Self::DjangoSession(_) | Self::Jwt(_) | Self::Sliding(_) => None,
         }
     }
 }

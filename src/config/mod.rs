@@ -42,7 +42,7 @@ mod tests;
 
 pub use self::credentials::Credentials;
 pub use self::database::{Database, DatabaseServer, DatabaseTls, Engine};
-pub use alias::{Answer, Answers, JwtShape, SessionShape, Shape, SlidingShape};
+pub use alias::{Answer, Answers, DjRestAuthShape, JwtShape, SessionShape, Shape, SlidingShape};
 pub use directory::{
     Condition, Constant, DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectory,
     DjangoGroups, Holds, SecondFactorTable, UserKeyColumn, UsernameCase,
@@ -301,6 +301,8 @@ pub struct OwnPathEntry {
     pub rotation: Rotation,
     /// In whose words it answers.
     pub shape: Shape,
+    /// Does it stand in for a path of a service's, whose front ends know that service's bodies and no more?
+    pub is_alias: bool,
     /// For login: further members of the answer.
     pub extra: Members,
     /// For login: what the field with a user's name is called. The first that a body has is taken, and a body without any is

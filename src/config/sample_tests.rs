@@ -7,10 +7,10 @@ use super::raw::{self, Reader};
 use super::report::Report;
 use super::{
     AnswerRules, Answers, Config, Cors, Database, DatabaseServer, Detect, DirectoryKind,
-    DjangoDirectory, DjangoSession, DrfToken, Engine, FormEngine, FormKind, Geo, HttpDirectory,
-    HttpUser, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, JwtShape, Listen, Log, Login,
-    OwnPath, Route, SessionEngine, SessionSettings, SessionShape, Shape, SimpleJwtIssuer,
-    SlidingShape, Tokens, Upstream, check, init,
+    DjRestAuthShape, DjangoDirectory, DjangoSession, DrfToken, Engine, FormEngine, FormKind, Geo,
+    HttpDirectory, HttpUser, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, JwtShape,
+    Listen, Log, Login, Members, OwnPath, Route, SessionEngine, SessionSettings, SessionShape,
+    Shape, SimpleJwtIssuer, SlidingShape, Tokens, Upstream, check, init,
 };
 use crate::wire::path::PathPattern;
 
@@ -63,7 +63,7 @@ fn the_settings_that_are_off_are_good_examples() {
     assert_eq!(config.listen.https.len(), 1);
     assert_eq!(config.directories.len(), 4);
     assert_eq!(config.login.links.len(), 1);
-    assert_eq!(config.paths.len(), OwnPath::ALL.len() + 6);
+    assert_eq!(config.paths.len(), OwnPath::ALL.len() + 7);
 }
 
 #[test]
@@ -75,7 +75,15 @@ fn the_alias_blocks_show_the_defaults() {
         Shape::DjangoSession(Box::new(SessionShape { cookie, csrf_cookie, answers }))
     };
     let csrf = Some("csrftoken");
-    let [.., login, logout, jwt, sliding] = &shapes[..] else { panic!("four aliases") };
+    let [.., login, logout, jwt, sliding, cookies] = &shapes[..] else { panic!("five aliases") };
+    let tokens = DjRestAuthShape {
+        access_cookie: Some("access-token".into()),
+        refresh_cookie: Some("refresh-token".into()),
+        http_only: true,
+        expiration: false,
+        user: Members::of_dj_rest_auth(),
+    };
+    assert_eq!(**cookies, Shape::DjRestAuth(Box::new(tokens)));
     assert_eq!(**login, session(Answers::of_session_login(), csrf));
     assert_eq!(**logout, session(Answers::of_session_logout(), csrf));
     let issuer = shown.issuers.iter().position(|issuer| issuer.name == "jwt").unwrap();

@@ -50,6 +50,16 @@ impl Members {
         Self(members)
     }
 
+    /// What dj-rest-auth's `UserDetailsSerializer` says of a user, as far as a directory knows it.
+    pub(crate) fn of_dj_rest_auth() -> Self {
+        let field = |field, as_number| Template(vec![Part::User { field, as_number }]);
+        Self::new(vec![
+            ("pk".into(), field(Field::Id, true)),
+            ("username".into(), field(Field::Name, false)),
+            ("email".into(), field(Field::Attribute("email".into()), false)),
+        ])
+    }
+
     /// Is there none?
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -1,9 +1,10 @@
-//! Aliases that answer in a service's own words: `shape = "django-session"`, `"jwt"` and `"simplejwt-sliding"`.
+//! Aliases that answer in a service's own words: `shape = "django-session"`, `"jwt"` and `"simplejwt-sliding"`; and
+//! `"dj-rest-auth"`, which has a file of its own.
 //!
 //! The front end of a service that had a sign-in of its own goes on posting to the same path, and gets the status, the body
 //! and the cookies that it expects. What an operator may state, word for word, are the answers of the view: signed in (or
-//! out), a missing field, a wrong one. What the framework below a view says (405, 415, a body that cannot be read) and what
-//! only a gateway says (429, 503, a request of another site) has our members `code` and `request_id` besides.
+//! out), a missing field, a wrong one. What only a gateway says (429, 503, a request of another site) has our members `code` and
+//! `request_id` besides.
 //!
 //! A session's cookie is the gateway's own under the service's name (`auth::cookies`). The `csrftoken` beside it is a value
 //! that nobody keeps: Django compares the cookie with the header or field that comes with it, and with nothing else.
@@ -79,6 +80,16 @@ impl Endpoints {
             (Shape::Sliding(shape), OwnPath::Refresh) => {
                 Served::of(self.sliding_refresh(shape, arrival, body, happened).await, arrival)
             }
+            (Shape::DjRestAuth(shape), OwnPath::Login) => {
+                self.dj_rest_auth_login(shape, own, arrival, body, happened).await
+            }
+            (Shape::DjRestAuth(shape), OwnPath::Refresh) => {
+                let made = self.dj_rest_auth_refresh(shape, own, arrival, body, happened).await;
+                Served::of(made, arrival)
+            }
+            (Shape::DjRestAuth(shape), OwnPath::Logout) => {
+                self.dj_rest_auth_logout(shape, arrival, body, happened).await
+            }
             // The configuration has no other.
             _ => Served::refused(Refusal::Internal.into(), &arrival.request_id),
         }
@@ -114,7 +125,7 @@ impl Endpoints {
         happened: &mut Vec<What>,
     ) -> Served {
         // Such a view does not look at the body.
-        let ended = self.end(Extent::Session, arrival, &Fields::default(), happened).await;
+        let ended = self.end(Extent::Session, arrival, None, happened).await;
         let mut served = match ended {
             Ok(true) => Served::reply(stated(&shape.answers.success)),
             Ok(false) => Served {
@@ -348,6 +359,7 @@ mod tests {
             rotation: crate::config::Rotation::default(),
             extra: crate::config::Members::default(),
             shape: Shape::DjangoSession(Box::new(shape)),
+            is_alias: true,
             username_fields: vec!["username".into()],
         };
         assert_eq!(super::super::methods(&own), [http::Method::POST]);

@@ -1,7 +1,8 @@
 //! `POST /login` and its page.
 //!
 //! One sign-in, told in three ways: JSON gets JSON, the page's form gets a redirect to its checked `next`, and the form of
-//! a program, which SimpleJWT takes too, gets JSON. Field errors are SimpleJWT's, with `code` and `request_id` added.
+//! a program, which SimpleJWT takes too, gets JSON. Field errors are SimpleJWT's, with `code` and `request_id` added. At an alias
+//! bodies are SimpleJWT's to the member: a strict front end takes no others.
 //!
 //! Where it differs from SimpleJWT, on purpose:
 //! - White space around a **user name** is taken off, as SimpleJWT and Django's own form do. A **password** is taken byte
@@ -26,7 +27,7 @@ use super::refused::{FieldErrors, Refused};
 use super::texts::Texts;
 use super::{Endpoints, Served, input};
 use crate::auth::{Mint, SignIn, SignedIn, TokenPair};
-use crate::config::{Issues, Members, OwnPathEntry};
+use crate::config::{Issues, OwnPathEntry};
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -131,7 +132,7 @@ impl Endpoints {
         };
         let answer = signed_in.and_then(|signed_in| {
             let next = wants_page.then(|| next_of_form(&fields));
-            self.signed_in(arrival, &signed_in, next.as_ref(), &own.extra)
+            self.signed_in(arrival, &signed_in, next.as_ref(), own)
         });
         match answer {
             Ok(reply) => Served::reply(reply),
@@ -218,14 +219,14 @@ impl Endpoints {
         arrival: &Arrival,
         signed_in: &SignedIn,
         next: Option<&Next>,
-        extra: &Members,
+        own: &OwnPathEntry,
     ) -> Result<Reply, Refused> {
         let reply = match next {
             Some(next) => Reply::see_other(&next.location()),
             None => {
-                let mut body = tokens(signed_in.tokens.as_ref());
+                let mut body = tokens(signed_in.tokens.as_ref(), own.is_alias);
                 if let Value::Object(members) = &mut body {
-                    extra.add_to(members, &signed_in.session.identity.load());
+                    own.extra.add_to(members, &signed_in.session.identity.load());
                 }
                 Reply::json(StatusCode::OK, &body)
             }
@@ -257,17 +258,19 @@ impl Endpoints {
     }
 }
 
-/// Tokens as JSON; `{}` if there are none.
-pub(super) fn tokens(pair: Option<&TokenPair>) -> Value {
+/// Tokens as JSON; `{}` if there are none. How long they are good is not told in SimpleJWT's place.
+pub(super) fn tokens(pair: Option<&TokenPair>, is_alias: bool) -> Value {
     let mut members = Map::new();
     let Some(pair) = pair else { return Value::Object(members) };
     members.insert("access".into(), json!(pair.access.expose()));
     // A token that stays good is answered with the access token alone, as by SimpleJWT without rotation.
     if let Some(refresh) = &pair.refresh {
         members.insert("refresh".into(), json!(refresh.expose()));
-        members.insert("token_type".into(), json!("Bearer"));
-        members.insert("expires_in".into(), json!(pair.access_expires_in.as_secs()));
-        members.insert("refresh_expires_in".into(), json!(pair.refresh_expires_in.as_secs()));
+        if !is_alias {
+            members.insert("token_type".into(), json!("Bearer"));
+            members.insert("expires_in".into(), json!(pair.access_expires_in.as_secs()));
+            members.insert("refresh_expires_in".into(), json!(pair.refresh_expires_in.as_secs()));
+        }
     }
     Value::Object(members)
 }
@@ -457,7 +460,7 @@ mod tests {
             refresh_expires_in: Duration::from_secs(1_209_600),
         };
         assert_eq!(
-            tokens(Some(&pair)),
+            tokens(Some(&pair), false),
             json!({
                 "access": "a",
                 "refresh": "r",
@@ -466,7 +469,9 @@ mod tests {
                 "refresh_expires_in": 1_209_600,
             })
         );
-        assert_eq!(tokens(Some(&TokenPair { refresh: None, ..pair })), json!({"access": "a"}));
-        assert_eq!(tokens(None), json!({}));
+        assert_eq!(tokens(Some(&pair), true), json!({"access": "a", "refresh": "r"}));
+        let kept = TokenPair { refresh: None, ..pair };
+        assert_eq!(tokens(Some(&kept), false), json!({"access": "a"}));
+        assert_eq!(tokens(None, false), json!({}));
     }
 }

@@ -50,7 +50,10 @@ impl Endpoints {
         happened: &mut Vec<What>,
     ) -> Served {
         let ended = match self.logout_fields(arrival, body) {
-            Ok(fields) => self.end(extent, arrival, &fields, happened).await,
+            Ok(fields) => match refresh_token(&fields) {
+                Ok(refresh) => self.end(extent, arrival, refresh, happened).await,
+                Err(refused) => Err(refused),
+            },
             Err(refused) => Err(refused),
         };
         let mut served = match ended {
@@ -76,7 +79,7 @@ impl Endpoints {
         served
     }
 
-    fn logout_fields(&self, arrival: &Arrival, body: &Bytes) -> Result<Fields, Refused> {
+    pub(super) fn logout_fields(&self, arrival: &Arrival, body: &Bytes) -> Result<Fields, Refused> {
         if input::is_form(arrival) {
             input::same_site(arrival, &self.trusted_origins)?;
         }
@@ -88,7 +91,7 @@ impl Endpoints {
         &self,
         extent: Extent,
         arrival: &Arrival,
-        fields: &Fields,
+        refresh: Option<&str>,
         happened: &mut Vec<What>,
     ) -> Result<bool, Refused> {
         let mut tokens =
@@ -98,11 +101,6 @@ impl Endpoints {
                     Presented::Nothing | Presented::Good(_) => Refusal::Internal,
                 },
             )?;
-        let refresh = match fields.trimmed("refresh") {
-            Ok(token) => Some(token),
-            Err(FieldProblem::Required) => None,
-            Err(problem) => return Err(Refused::field("refresh", problem)),
-        };
         // Before it is asked where the request comes from: one that cannot be read is refused in any case.
         self.cookie.read(&arrival.headers)?;
         let is_same_site = input::same_site(arrival, &self.trusted_origins);
@@ -161,6 +159,15 @@ impl Endpoints {
     pub(super) fn landing(&self) -> Reply {
         let path = self.login_path.as_deref().unwrap_or("/");
         Reply::see_other(&HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/")))
+    }
+}
+
+/// The refresh token of a body, if it has one.
+fn refresh_token(fields: &Fields) -> Result<Option<&str>, Refused> {
+    match fields.trimmed("refresh") {
+        Ok(token) => Ok(Some(token)),
+        Err(FieldProblem::Required) => Ok(None),
+        Err(problem) => Err(Refused::field("refresh", problem)),
     }
 }
 

@@ -37,6 +37,7 @@ mod alias;
 mod blacklist;
 pub mod cors;
 mod credentials;
+mod dj_rest_auth;
 mod input;
 mod keys;
 mod login;
@@ -140,10 +141,10 @@ impl Endpoints {
         if arrival.preflight().is_some() {
             return Served::reply(self.cors.preflight(arrival, methods));
         }
-        if !methods.contains(&arrival.method) {
-            return Served::refused(wrong_method(&arrival.method, methods), &arrival.request_id);
-        }
         let mut served = match own.own {
+            _ if !methods.contains(&arrival.method) => {
+                Served::refused(wrong_method(&arrival.method, methods), &arrival.request_id)
+            }
             OwnPath::Login | OwnPath::Logout | OwnPath::Refresh
                 if own.shape != Shape::SimpleJwt =>
             {
@@ -177,7 +178,13 @@ impl Endpoints {
         {
             served.reply = self.remove_cookies(arrival, served.reply);
         }
-        served
+        match served.refusal.filter(|_| own.is_alias) {
+            Some(refusal) => {
+                let reply = refused::in_the_services_words(served.reply, refusal);
+                Served { reply, refusal: served.refusal }
+            }
+            None => served,
+        }
     }
 
     /// The reply, which takes the session cookie away that this proof is.

@@ -1,6 +1,6 @@
 //! `POST /refresh`: new tokens for a refresh token.
 //!
-//! SimpleJWT's bodies. With rotation the answer holds the next refresh token too; at an alias that stands in for a service
+//! SimpleJWT's bodies, and at an alias no member more. With rotation the answer holds the next refresh token too; at an alias that stands in for a service
 //! without rotation it is `{"access"}` alone. Neither cookie nor `Authorization` is looked at: the token says it all, and
 //! a form from another site is refused all the same, because it could spend a token that its sender knows.
 
@@ -33,7 +33,7 @@ impl Endpoints {
         };
         let (token, at) = (token.expose(), arrival.at);
         let pair = self.auth.refresh(token, own.rotation, by, at, happened).await?;
-        Ok(Reply::json(StatusCode::OK, &tokens(Some(&pair))))
+        Ok(Reply::json(StatusCode::OK, &tokens(Some(&pair), own.is_alias)))
     }
 
     /// The one token of a body.

@@ -81,6 +81,32 @@ impl Refused {
     }
 }
 
+/// The reply at an alias: what the service itself would have refused has the members that the service gives it, so that a strict
+/// front end finds none that it does not know. The request's id is in a header. What only a gateway says (429, 503, a request
+/// of another site) keeps all of its own.
+pub(super) fn in_the_services_words(mut reply: Reply, refusal: Refusal) -> Reply {
+    let added: &[&str] = match refusal {
+        Refusal::BadCredentials
+        | Refusal::NoActiveAccount
+        | Refusal::BadBody
+        | Refusal::UnsupportedMediaType
+        | Refusal::MethodNotAllowed => &["code", "request_id"],
+        Refusal::TokenNotValid
+        | Refusal::TokenExpired
+        | Refusal::TokenWrongType
+        | Refusal::TokenBlacklisted => &["request_id"],
+        _ => return reply,
+    };
+    // What an operator has stated is no refusal's body, and stays word for word.
+    if let Ok(Value::Object(mut members)) = serde_json::from_slice(&reply.body)
+        && members.contains_key("request_id")
+    {
+        added.iter().for_each(|name| drop(members.remove(*name)));
+        reply.body = Value::Object(members).to_string().into();
+    }
+    reply
+}
+
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         Self { refusal, members: Map::new(), retry_after: None, allow: None }
@@ -168,6 +194,40 @@ mod tests {
                 })
             )
         );
+    }
+
+    #[test]
+    fn at_an_alias_a_refusal_has_the_members_that_the_service_gives_it() {
+        let said = |refused: Refused| {
+            let refusal = refused.refusal;
+            let reply = in_the_services_words(refused.reply("r1"), refusal);
+            serde_json::from_slice::<Value>(&reply.body).unwrap()
+        };
+        let no_account = "No active account found with the given credentials";
+        for (refused, expected) in [
+            (Refusal::BadCredentials.into(), json!({"detail": no_account})),
+            (
+                Refusal::TokenNotValid.into(),
+                json!({"detail": "Token is invalid", "code": "token_not_valid"}),
+            ),
+            (
+                Refused::field("password", FieldProblem::Required),
+                json!({"password": ["This field is required."]}),
+            ),
+            (
+                Refusal::CrossSite.into(),
+                json!({
+                    "detail": "The request came from another site.",
+                    "code": "cross_site",
+                    "request_id": "r1",
+                }),
+            ),
+        ] {
+            assert_eq!(said(refused), expected);
+        }
+        let stated = || Reply::json(http::StatusCode::FORBIDDEN, &json!({"code": 7}));
+        let kept = in_the_services_words(stated(), Refusal::BadCredentials);
+        assert_eq!(kept.body, stated().body);
     }
 
     #[test]

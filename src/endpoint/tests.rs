@@ -86,6 +86,7 @@ fn each_own_path_takes_its_methods_alone() {
             own,
             rotation: Rotation::default(),
             shape: Shape::default(),
+            is_alias: false,
             extra: crate::config::Members::default(),
             username_fields: Vec::new(),
         };

@@ -365,11 +365,7 @@ impl Gate {
             }
             // A browser cannot refresh a cookie: on a page that anybody may see, it is nobody.
             (
-                Presented::Bad(
-                    refusal @ Refusal::SessionEnded,
-                    Proof::SessionCookie | Proof::IssuedCookie(_),
-                )
-                | Presented::Bad(refusal, Proof::IssuedCookie(_)),
+                Presented::Bad(refusal, Proof::SessionCookie | Proof::IssuedCookie(_)),
                 Access::Optional,
             ) if accept::is_navigation(&arrival.method, &arrival.headers) => {
                 Caller::Anonymous(Anonymous::Ignored(refusal))

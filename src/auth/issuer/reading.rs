@@ -53,6 +53,8 @@ impl<'a> Shown<'a> {
 pub(in crate::auth) struct Cookies<'a> {
     /// The gateway's own.
     pub(in crate::auth) own: Vec<&'a str>,
+    /// Access tokens of the gateway's own, where an alias puts them or an issuer's come.
+    pub(in crate::auth) tokens: Vec<&'a str>,
     /// Those that are issuers', each with its name.
     pub(in crate::auth) issued: Vec<(&'a str, Shown<'a>)>,
 }
@@ -191,11 +193,17 @@ impl Readings {
         looks_at: &'a Credentials,
     ) -> Result<Cookies<'a>, Refusal> {
         let ours = if looks_at.cookie() { own.values(headers)? } else { Vec::new() };
-        let mut cookies = Cookies { own: ours, issued: Vec::new() };
+        let mut cookies = Cookies { own: ours, tokens: Vec::new(), issued: Vec::new() };
         for (name, issuers) in self.cookies.iter().filter(|(_, all)| looks_at.any_of(all)) {
             let Some(value) = theirs(headers, name) else { continue };
             cookies.own.retain(|own| own.trim_matches('"') != value);
             cookies.issued.push((name, Shown { token: value, issuers, looks_at }));
+        }
+        let among = cookies.issued.iter().map(|(_, shown)| shown.token);
+        let tokens = own.access_tokens(headers, among);
+        cookies.issued.retain(|(_, shown)| !tokens.contains(&shown.token));
+        if looks_at.cookie() {
+            cookies.tokens = tokens;
         }
         Ok(cookies)
     }

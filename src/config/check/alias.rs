@@ -2,11 +2,12 @@
 
 use http::StatusCode;
 
+use super::members::members;
 use super::{DAY, MINUTE, values};
 use crate::config::raw::{Table, Wrong, nearest};
 use crate::config::{
-    Answer, Answers, IssuerKey, IssuerKind, IssuerSettings, JwtShape, OwnPath, SessionShape, Shape,
-    SlidingShape,
+    Answer, Answers, DjRestAuthShape, IssuerKey, IssuerKind, IssuerSettings, JwtShape, Members,
+    OwnPath, SessionShape, Shape, SlidingShape,
 };
 use crate::django::simplejwt::TokenType;
 
@@ -16,17 +17,21 @@ enum Word {
     DjangoSession,
     Jwt,
     Sliding,
+    DjRestAuth,
 }
 
-const WORDS: [(&str, Word); 4] = [
+const WORDS: [(&str, Word); 5] = [
     ("simplejwt", Word::SimpleJwt),
     ("django-session", Word::DjangoSession),
     ("jwt", Word::Jwt),
     ("simplejwt-sliding", Word::Sliding),
+    ("dj-rest-auth", Word::DjRestAuth),
 ];
 
 const SESSION_KEYS: [&str; 2] = ["cookie", "csrf_cookie"];
 const JWT_KEYS: [&str; 2] = ["issuer", "lifetime"];
+const DJ_REST_AUTH_KEYS: [&str; 5] =
+    ["access_cookie", "refresh_cookie", "http_only", "expiration", "user"];
 
 pub(super) fn shape(table: &Table<'_>, own: Option<OwnPath>, issuers: &[IssuerSettings]) -> Shape {
     let word = table.choice("shape", &WORDS).unwrap_or(Word::SimpleJwt);
@@ -56,7 +61,23 @@ pub(super) fn shape(table: &Table<'_>, own: Option<OwnPath>, issuers: &[IssuerSe
             "it is for shape = \"simplejwt-sliding\"",
         );
     }
+    if word != Word::DjRestAuth {
+        table.refuse(
+            &DJ_REST_AUTH_KEYS,
+            "an alias of this shape sets no such cookies",
+            "it is for shape = \"dj-rest-auth\"",
+        );
+    }
     match word {
+        Word::DjRestAuth => {
+            is_of(
+                &[OwnPath::Login, OwnPath::Refresh, OwnPath::Logout],
+                "allowed: to = \"login\", to = \"refresh\" or to = \"logout\"",
+            );
+            let help = "it is for shape = \"django-session\" and shape = \"jwt\"";
+            table.refuse(&["answers"], "dj-rest-auth's answers are as they are", help);
+            Shape::DjRestAuth(Box::new(dj_rest_auth(table)))
+        }
         Word::SimpleJwt => {
             let help = "it is for shape = \"django-session\" and shape = \"jwt\"";
             table.refuse(&["answers"], "SimpleJWT's answers are as they are", help);
@@ -122,6 +143,22 @@ fn session(table: &Table<'_>, own: Option<OwnPath>) -> SessionShape {
         })
     };
     SessionShape { cookie, csrf_cookie, answers }
+}
+
+fn dj_rest_auth(table: &Table<'_>) -> DjRestAuthShape {
+    let (access_cookie, refresh_cookie) =
+        (table.text("access_cookie", cookie_name), table.text("refresh_cookie", cookie_name));
+    if access_cookie.is_some() && access_cookie == refresh_cookie {
+        table.error("refresh_cookie", Wrong::new("is the access token's cookie already"));
+    }
+    let user = members(table, "user", |_| false);
+    DjRestAuthShape {
+        access_cookie,
+        refresh_cookie,
+        http_only: table.flag("http_only").unwrap_or(true),
+        expiration: table.flag("expiration").unwrap_or(false),
+        user: if table.has("user") { user } else { Members::of_dj_rest_auth() },
+    }
 }
 
 fn jwt(table: &Table<'_>, issuers: &[IssuerSettings]) -> Option<JwtShape> {

@@ -60,6 +60,7 @@ pub(super) fn paths(
             own,
             rotation,
             shape: Shape::default(),
+            is_alias: false,
             extra: Members::default(),
             username_fields: fields_of(own),
         };
@@ -120,7 +121,8 @@ fn read_alias(
     let extra = members(table, "extra", |name| ANSWERS.contains(&name));
     let rotation = own_rotation.unwrap_or(rotation);
     let username_fields = username_field.into_iter().collect();
-    Some(OwnPathEntry { path: path?, own: own?, rotation, shape, extra, username_fields })
+    let is_alias = true;
+    Some(OwnPathEntry { path: path?, own: own?, rotation, shape, is_alias, extra, username_fields })
 }
 
 fn exact(text: &str) -> Result<PathPattern, Wrong> {

@@ -288,6 +288,7 @@ fn own_paths_are_moved_turned_off_and_aliased() {
         own,
         rotation,
         shape: Shape::SimpleJwt,
+        is_alias: false,
         extra: Members::default(),
         username_fields: if own == OwnPath::Login { texts(&["email"]) } else { vec![] },
     };
@@ -300,8 +301,12 @@ fn own_paths_are_moved_turned_off_and_aliased() {
             entry("/logout", OwnPath::Logout, Rotation::None),
             entry("/blacklist", OwnPath::Blacklist, Rotation::None),
             entry("/session", OwnPath::Session, Rotation::None),
-            entry("/again", OwnPath::Refresh, Rotation::SingleUse),
             OwnPathEntry {
+                is_alias: true,
+                ..entry("/again", OwnPath::Refresh, Rotation::SingleUse)
+            },
+            OwnPathEntry {
+                is_alias: true,
                 extra: Members::new(vec![("user_id".into(), Template::for_test("{user.id:int}"))]),
                 username_fields: texts(&["mail"]),
                 ..entry("/token", OwnPath::Login, Rotation::None)

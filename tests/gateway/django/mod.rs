@@ -9,6 +9,7 @@ mod blacklist;
 mod carry;
 mod changes;
 mod credentials;
+mod dj_rest_auth;
 mod follow;
 mod forms;
 mod front_end;

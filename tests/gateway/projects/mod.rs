@@ -7,6 +7,8 @@
 
 // The tests: one a project, and what holds the projects and the documentation to each other.
 mod packages;
+// Where the gateway answers in a package's place.
+mod replaced;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
