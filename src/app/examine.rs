@@ -129,7 +129,7 @@ pub fn files(config: &Config) -> Result<Vec<Found>, String> {
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
     let _inside = runtime.enter();
     let mut wrong: Vec<String> = Vec::new();
-    if let Some(Err(error)) = config.listen.tls.as_ref().map(Tls::load) {
+    if let Err(error) = Tls::load(&config.listen.tls) {
         wrong.push(error.to_string());
     }
     if let Some(Err(error)) = config.geo.country_database.as_deref().map(Mmdb::open) {

@@ -32,7 +32,7 @@ use crate::directory::Directory;
 use crate::endpoint::operator::Operator;
 use crate::endpoint::reload::Reload;
 use crate::event::EndReason;
-use crate::proxy::{self, Bound, Current, Observer, Parts, Sockets, Tls};
+use crate::proxy::{self, Bound, Current, Listening, Observer, Parts};
 use crate::store::Which;
 use crate::telemetry::{self, Audit, Telemetry};
 
@@ -58,14 +58,9 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     folder.make().map_err(start_error)?;
     let _store_is_ours = claim_store(&config).map_err(start_error)?;
     let operator_token = folder.operator_token().map_err(start_error)?;
-    let tls = config.listen.tls.as_ref().map(Tls::load).transpose().map_err(start_error)?;
     let state = Arc::new(State::open(&config, folder)?);
-    let sockets = Sockets {
-        http: Bound::bind(&config.listen.http).map_err(start_error)?,
-        https: Bound::bind(&config.listen.https).map_err(start_error)?,
-        tls,
-        admin: Bound::bind(&[config.listen.admin]).map_err(start_error)?,
-    };
+    let listening = Listening::open(&config.listen).map_err(start_error)?;
+    let admin = Bound::bind(&[config.listen.admin]).map_err(start_error)?;
     let audit = Audit::open(&config.log).map_err(start_error)?;
     let (built, generation) = Built::open(config, &state, clock.now(), None)?;
     state.ended.now(built.hooks());
@@ -103,6 +98,9 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         source,
         state: Arc::clone(&state),
         current: Arc::clone(&current),
+        listening: Arc::clone(&listening),
+        telemetry: Arc::clone(&telemetry),
+        log: logging.filter(),
         rules,
         clock: Arc::clone(&clock),
         watches: AtomicBool::new(built.config.reload.watch),
@@ -113,16 +111,18 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         sessions: Arc::clone(&state.store.sessions),
         operator: Operator::new(&operator_token, Arc::clone(&state.store.sessions)),
         reload: Arc::clone(&reload) as Arc<dyn Reload>,
+        listening: Arc::clone(&listening),
+        admin,
         observer: Observer::new(Arc::clone(&telemetry)),
         clock: Arc::clone(&clock),
     };
+    let addresses = Addresses::of(&listening, &parts.admin);
     runtime.block_on(async move {
         tokio::spawn(detecting.run(queue));
         tokio::spawn(ask_once(directories));
         tokio::spawn(reload::watch(Arc::clone(&reload)));
-        let addresses = Addresses::of(&sockets);
         let mut stop = Signals::listen().map_err(start_error)?;
-        let serving = proxy::serve(parts, sockets).await.map_err(start_error)?;
+        let serving = proxy::serve(parts).await.map_err(start_error)?;
         state.folder.write_admin_address(addresses.admin).map_err(start_error)?;
         addresses.tell();
         stop.received(|| {
@@ -226,11 +226,11 @@ struct Addresses {
 }
 
 impl Addresses {
-    fn of(sockets: &Sockets) -> Self {
+    fn of(listening: &Listening, admin: &Bound) -> Self {
         Self {
-            http: sockets.http.addresses(),
-            https: sockets.https.addresses(),
-            admin: sockets.admin.addresses().first().copied(),
+            http: listening.addresses(false),
+            https: listening.addresses(true),
+            admin: admin.addresses().first().copied(),
         }
     }
 

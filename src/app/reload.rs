@@ -19,14 +19,18 @@ use crate::clock::Clock;
 use crate::config::{Config, DirectoryKind, DirectorySettings, LoadError};
 use crate::detect::watch::Rules;
 use crate::endpoint::reload::{Reload, Reloaded};
-use crate::proxy::Current;
+use crate::proxy::{Current, Listening};
+use crate::telemetry::{Filter, Telemetry};
 
 /// Reads the configuration again.
 pub(super) struct Reloader {
     pub(super) source: PathBuf,
     pub(super) state: Arc<State>,
     pub(super) current: Arc<Current>,
+    pub(super) listening: Arc<Listening>,
     pub(super) rules: Arc<ArcSwap<Rules>>,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) log: Filter,
     pub(super) clock: Arc<dyn Clock>,
     /// Does it look after the file?
     pub(super) watches: AtomicBool,
@@ -99,15 +103,24 @@ impl Reloader {
             })
         };
         let (next, generation) = opened.map_err(|error| Refused(vec![error.to_string()]))?;
+        let listening = self.listening.prepare(&next.config.listen);
+        let listening = listening.map_err(|error| error.to_string())?;
+        let audit = self.telemetry.audit().prepare(&next.config.log);
+        let audit = audit.map_err(|error| error.to_string())?;
+        self.log.change(&next.config.log).map_err(|error| error.to_string())?;
         generation.look_up().await;
 
         // From here on nothing fails.
+        if let Some(audit) = audit {
+            self.telemetry.audit().serve(audit);
+        }
         self.state.ended.now(next.hooks());
         self.watches.store(next.config.reload.watch, Ordering::Relaxed);
         let (settings, countries) = (next.config.detect.clone(), Arc::clone(&next.countries));
         self.rules.store(Arc::new(Rules { settings, countries }));
         self.state.metrics.serves(generation.number(), generation.labels());
         self.current.serve(generation);
+        self.listening.serve(listening);
         *built = next;
         Ok((report.to_lines(), at_restart))
     }
@@ -182,20 +195,20 @@ fn keep_what_cannot_change(now: &Config, next: &mut Config) -> Vec<String> {
         )+};
     }
     keep! {
-        "listen.http" listen.http;
-        "listen.https" listen.https;
-        "listen.certificate_file" listen.tls;
         "listen.admin" listen.admin;
         "listen.threads" listen.threads;
-        "listen.head_timeout" listen.head_timeout;
-        "listen.keepalive_timeout" listen.keepalive_timeout;
-        "listen.max_connections" listen.max_connections;
-        "listen.max_connections_per_address" listen.max_connections_per_address;
         "listen.http2_stream_window" listen.http2_stream_window;
         "listen.http2_connection_window" listen.http2_connection_window;
         "store" store;
-        "log" log;
+        "log.format" log.format;
         "detect.queue" detect.queue;
+    }
+    // The framework takes these once, for all connections of HTTP/2.
+    if next.listen.keepalive_timeout != now.listen.keepalive_timeout {
+        differs.push("listen.keepalive_timeout (of HTTP/2)".to_owned());
+    }
+    if next.listen.max_head_bytes != now.listen.max_head_bytes {
+        differs.push("listen.max_head_bytes (of HTTP/2)".to_owned());
     }
     differs
 }

@@ -57,7 +57,7 @@ impl Default for Listen {
         Self {
             http: Vec::new(),
             https: Vec::new(),
-            tls: None,
+            tls: Vec::new(),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
             danger_public_admin: false,
             threads: 0,

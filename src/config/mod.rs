@@ -119,8 +119,9 @@ pub struct Listen {
     pub http: Vec<SocketAddr>,
     /// TLS listeners (HTTP/1.1 and HTTP/2 by ALPN).
     pub https: Vec<SocketAddr>,
-    /// PEM chain and PKCS#8 key for `https`.
-    pub tls: Option<TlsFiles>,
+    /// Certificates for `https`, chosen by the name that the client asks for (SNI, RFC 6066 section 3). The first is for
+    /// clients that ask for none, or for another.
+    pub tls: Vec<TlsFiles>,
     /// `/metrics`, `/live`, `/ready` and the operator's API.
     pub admin: SocketAddr,
     /// Let `admin` be reached from other networks.
@@ -159,7 +160,7 @@ pub struct Listen {
     pub hsts_max_age: Duration,
 }
 
-/// `listen.certificate_file` and `listen.private_key_file`.
+/// `listen.certificate_file` and `listen.private_key_file`, and those of a `[[listen.certificate]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     /// PEM, leaf first.

@@ -24,6 +24,7 @@ use pingora::protocols::{GetSocketDigest as _, SocketDigest, Stream};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
+use super::generation::Current;
 use super::observe::Observer;
 use crate::telemetry::ConnectionFailure;
 use crate::wire::client_ip::{TrustedProxies, network_32_or_64};
@@ -41,9 +42,9 @@ const TLS_HANDSHAKE: u8 = 0x16;
 pub(super) struct Acceptance<A> {
     pub(super) app: Arc<A>,
     pub(super) observer: Observer,
-    pub(super) limits: Limits,
-    /// For the handshake.
-    pub(super) timeout: Duration,
+    /// For the limits, and the time that a handshake has.
+    pub(super) current: Arc<Current>,
+    pub(super) places: Places,
     pub(super) stop: watch::Receiver<bool>,
     /// How many connections are open, from their acceptance on.
     pub(super) open: watch::Sender<usize>,
@@ -54,12 +55,16 @@ struct Open(watch::Sender<usize>);
 
 /// How many connections there may be.
 pub(super) struct Limits {
-    most: usize,
+    pub(super) most: usize,
     /// Zero is no limit.
-    most_of_address: usize,
-    shared: TrustedProxies,
-    open: Mutex<Counts>,
+    pub(super) most_of_address: usize,
+    /// Addresses of many people.
+    pub(super) shared: TrustedProxies,
 }
+
+/// The connections that there are.
+#[derive(Default)]
+pub(super) struct Places(Mutex<Counts>);
 
 #[derive(Default)]
 struct Counts {
@@ -69,29 +74,25 @@ struct Counts {
 
 /// A place among the connections.
 struct Place<'a> {
-    limits: &'a Limits,
+    places: &'a Places,
     address: IpNet,
 }
 
-impl Limits {
-    pub(super) fn new(most: usize, most_of_address: usize, shared: TrustedProxies) -> Self {
-        Self { most, most_of_address, shared, open: Mutex::default() }
-    }
-
-    fn enter(&self, address: IpAddr) -> Result<Place<'_>, ConnectionFailure> {
-        let is_shared = self.shared.trusts(address);
+impl Places {
+    fn enter(&self, limits: &Limits, address: IpAddr) -> Result<Place<'_>, ConnectionFailure> {
+        let is_shared = limits.shared.trusts(address);
         let address = network_32_or_64(address);
-        let mut open = self.open.lock();
-        if open.all >= self.most {
+        let mut open = self.0.lock();
+        if open.all >= limits.most {
             return Err(ConnectionFailure::Limit);
         }
         let of_address = open.by_address.get(&address).copied().unwrap_or_default();
-        if self.most_of_address > 0 && of_address >= self.most_of_address && !is_shared {
+        if limits.most_of_address > 0 && of_address >= limits.most_of_address && !is_shared {
             return Err(ConnectionFailure::AddressLimit);
         }
         open.all += 1;
         open.by_address.insert(address, of_address + 1);
-        Ok(Place { limits: self, address })
+        Ok(Place { places: self, address })
     }
 }
 
@@ -110,7 +111,7 @@ impl Drop for Open {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut open = self.limits.open.lock();
+        let mut open = self.places.0.lock();
         open.all = open.all.saturating_sub(1);
         match open.by_address.get_mut(&self.address) {
             Some(count @ 2..) => *count -= 1,
@@ -135,14 +136,20 @@ impl<A> Acceptance<A>
 where
     A: ServerApp + Send + Sync + 'static,
 {
-    /// Accepts until the gateway stops.
-    pub(super) async fn run(self: Arc<Self>, listener: TcpListener, tls: Option<Arc<Acceptor>>) {
+    /// Accepts until the gateway stops, or this listener does.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        listener: TcpListener,
+        tls: Option<Arc<Acceptor>>,
+        mut closed: watch::Receiver<bool>,
+    ) {
         let mut stop = self.stop.clone();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 // An error means that the gateway is gone.
                 _ = stop.wait_for(|stopping| *stopping) => break,
+                _ = closed.wait_for(|closed| *closed) => break,
             };
             match accepted {
                 Ok((socket, peer)) => self.begin(socket, peer, tls.as_ref()),
@@ -170,7 +177,8 @@ where
         let open = Open::begin(&self.open);
         tokio::spawn(async move {
             let _open = open;
-            match this.limits.enter(peer.ip()) {
+            let entered = this.places.enter(&this.current.load().limits, peer.ip());
+            match entered {
                 Ok(_place) => this.serve(socket, peer, tls.as_deref()).await,
                 Err(failure) => {
                     this.observer.connection_failed(failure, Some(peer.ip()), "");
@@ -186,7 +194,8 @@ where
         let stream: Stream = match tls {
             None => Box::new(with_digest(socket, peer)),
             Some(tls) => {
-                let handshake = tokio::time::timeout(self.timeout, handshake(tls, socket, peer));
+                let within = self.current.load().listen.head_timeout;
+                let handshake = tokio::time::timeout(within, handshake(tls, socket, peer));
                 match handshake.await.unwrap_or(Err((ConnectionFailure::Timeout, String::new()))) {
                     Ok(stream) => stream,
                     Err((failure, cause)) => {
@@ -253,19 +262,22 @@ mod tests {
 
     #[test]
     fn there_are_only_so_many_connections() {
-        let limits = Limits::new(3, 0, TrustedProxies::new([]));
-        let places: Vec<_> = (0..3).map(|_| limits.enter(ip("192.0.2.1")).unwrap()).collect();
-        assert_eq!(limits.enter(ip("192.0.2.2")).err(), Some(ConnectionFailure::Limit));
-        drop(places);
-        assert!(limits.enter(ip("192.0.2.2")).is_ok());
-        assert!(limits.open.lock().by_address.is_empty());
+        let shared = TrustedProxies::new([]);
+        let (places, limits) = (Places::default(), Limits { most: 3, most_of_address: 0, shared });
+        let enter = |address| places.enter(&limits, ip(address));
+        let taken: Vec<_> = (0..3).map(|_| enter("192.0.2.1").unwrap()).collect();
+        assert_eq!(enter("192.0.2.2").err(), Some(ConnectionFailure::Limit));
+        drop(taken);
+        assert!(enter("192.0.2.2").is_ok());
+        assert!(places.0.lock().by_address.is_empty());
     }
 
     #[test]
     fn one_address_cannot_take_them_all() {
         let proxies = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]);
-        let limits = Limits::new(100, 2, proxies);
-        let enter = |address| limits.enter(ip(address));
+        let limits = Limits { most: 100, most_of_address: 2, shared: proxies };
+        let places = Places::default();
+        let enter = |address| places.enter(&limits, ip(address));
         let _places = [enter("2001:db8::1").unwrap(), enter("2001:db8::2").unwrap()];
         let _mapped = [enter("192.0.2.1").unwrap(), enter("::ffff:192.0.2.1").unwrap()];
         for address in ["2001:db8::3", "192.0.2.1"] {

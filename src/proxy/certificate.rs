@@ -1,4 +1,7 @@
-//! The certificate of the TLS listeners, read again whenever its files change.
+//! The certificates of the TLS listeners, read again whenever their files change.
+//!
+//! A client is served the first certificate that is for the name which it asks for (SNI, RFC 6066 section 3), and the first
+//! of all if there is none: an exact name before a wildcard, which stands for one label (RFC 9525 section 6.3).
 //!
 //! Who renews certificates should not have to tell the gateway. The files are looked at every few seconds, off the request
 //! path; connections that are open keep what they were made with.
@@ -9,7 +12,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use pingora::listeners::tls::{Acceptor, TlsSettings};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -19,45 +21,69 @@ use rustls::sign::CertifiedKey;
 use super::server::ListenError;
 use crate::config::TlsFiles;
 
-/// Certificate and key, read and found to belong together.
-#[derive(Debug)]
-pub struct Tls {
+/// All certificates, each with its key, read and found to belong together.
+pub struct Tls(ArcSwap<Vec<Pair>>);
+
+/// One certificate with its key.
+#[derive(Clone)]
+struct Pair {
     files: TlsFiles,
-    key: ArcSwap<CertifiedKey>,
+    /// For which names it is, in lower case.
+    names: Vec<String>,
+    key: Arc<CertifiedKey>,
     /// What the files were when they were last looked at.
-    seen: Mutex<[FileState; 2]>,
+    seen: [FileState; 2],
 }
+
+/// Certificates that are ready to take the place of those that are served.
+pub(super) struct Pairs(Vec<Pair>);
 
 /// What tells a file from the one that was there before: who renews certificates replaces them or writes into them.
 type FileState = Option<(u64, u64, SystemTime)>;
 
 impl Tls {
-    /// Reads both files.
+    /// Reads all files.
     ///
     /// # Errors
     /// [`ListenError::Tls`], naming the file.
-    pub fn load(files: &TlsFiles) -> Result<Arc<Self>, ListenError> {
-        let seen = states(files);
-        let key = ArcSwap::from(read(files)?);
-        Ok(Arc::new(Self { files: files.clone(), key, seen: Mutex::new(seen) }))
+    pub fn load(files: &[TlsFiles]) -> Result<Arc<Self>, ListenError> {
+        Ok(Arc::new(Self(ArcSwap::from_pointee(Self::read(files)?.0))))
     }
 
-    /// Reads the files again if they have changed. A pair that cannot be used, as while one of the two is still the old one,
+    /// Reads the files of another configuration.
+    pub(super) fn read(files: &[TlsFiles]) -> Result<Pairs, ListenError> {
+        files.iter().map(Pair::read).collect::<Result<_, _>>().map(Pairs)
+    }
+
+    /// Serves these from now on.
+    pub(super) fn serve(&self, pairs: Pairs) {
+        self.0.store(Arc::new(pairs.0));
+    }
+
+    /// Reads those files again that have changed. A pair that cannot be used, as while one of the two is still the old one,
     /// leaves the present one in use until the files change again.
     pub(super) fn reread(&self) {
-        let now = states(&self.files);
-        if std::mem::replace(&mut *self.seen.lock(), now) == now {
-            return;
-        }
-        match read(&self.files) {
-            Ok(key) => {
-                self.key.store(key);
-                tracing::info!(
-                    path = %self.files.certificate.display(),
-                    "read the certificate again: its files have changed"
-                );
+        let mut pairs = Vec::clone(&self.0.load());
+        let mut has_changed = false;
+        for pair in &mut pairs {
+            let now = states(&pair.files);
+            if std::mem::replace(&mut pair.seen, now) == now {
+                continue;
             }
-            Err(error) => tracing::warn!(%error, "the certificate that was in use stays in use"),
+            has_changed = true;
+            match Pair::read(&pair.files) {
+                Ok(new) => {
+                    let path = pair.files.certificate.display().to_string();
+                    tracing::info!(path, "read the certificate again: its files have changed");
+                    *pair = new;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the certificate that was in use stays in use")
+                }
+            }
+        }
+        if has_changed {
+            self.0.store(Arc::new(pairs));
         }
     }
 
@@ -69,11 +95,43 @@ impl Tls {
         settings.enable_h2();
         Ok(settings.build())
     }
+
+    /// The certificate for whoever asks for this name.
+    fn key_for(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let pairs = self.0.load();
+        let of = |wanted: &str| pairs.iter().find(|pair| pair.names.iter().any(|n| n == wanted));
+        let wanted = name.map(str::to_ascii_lowercase);
+        let exact = wanted.as_deref().and_then(of);
+        let wildcard = || {
+            let (_, domain) = wanted.as_deref()?.split_once('.')?;
+            of(&format!("*.{domain}"))
+        };
+        exact.or_else(wildcard).or_else(|| pairs.first()).map(|pair| Arc::clone(&pair.key))
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.load().iter().map(|pair| &pair.names)).finish()
+    }
 }
 
 impl ResolvesServerCert for Tls {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.key.load_full())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.key_for(hello.server_name())
+    }
+}
+
+impl Pair {
+    fn read(files: &TlsFiles) -> Result<Self, ListenError> {
+        // Before the files are read: what changes meanwhile is seen at the next look.
+        let seen = states(files);
+        let key = read(files)?;
+        let names = key.end_entity_cert().ok().and_then(|end| {
+            let end = webpki::EndEntityCert::try_from(end).ok()?;
+            Some(end.valid_dns_names().map(str::to_ascii_lowercase).collect())
+        });
+        Ok(Self { files: files.clone(), names: names.unwrap_or_default(), key, seen })
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 
+use super::accept::Limits;
 use super::convert::HeadRules;
 use super::edit::{EditRules, UnchangedRules};
 use super::left;
@@ -35,6 +36,7 @@ pub struct Generation {
     /// `[[sign_in.observe]]`
     pub(super) observed: Vec<Arc<Observed>>,
     pub(super) listen: Listen,
+    pub(super) limits: Limits,
     /// What answers over TLS say of it (R61).
     pub(super) hsts: Option<HeaderValue>,
     pub(super) labels: Labels,
@@ -115,6 +117,11 @@ impl Generation {
             pools: config.upstreams.iter().map(pool).collect(),
             observed: config.sign_in.observe.iter().cloned().map(Arc::new).collect(),
             listen: config.listen.clone(),
+            limits: Limits {
+                most: config.listen.max_connections,
+                most_of_address: config.listen.max_connections_per_address,
+                shared: TrustedProxies::new(config.trusted_proxies.iter().copied()),
+            },
             hsts: hsts(config.listen.hsts_max_age),
             labels,
         }

@@ -21,6 +21,7 @@ mod explain;
 mod generation;
 mod handshake;
 mod left;
+mod listening;
 mod observe;
 mod server;
 mod service;
@@ -40,6 +41,7 @@ use tokio::task::JoinHandle;
 
 pub use self::certificate::Tls;
 pub use self::generation::{Current, Generation, Parts as GenerationParts};
+pub use self::listening::Listening;
 pub use self::observe::Observer;
 pub use self::server::{Bound, ListenError};
 use crate::clock::Clock;
@@ -58,22 +60,14 @@ pub struct Parts {
     pub operator: Operator,
     /// Reads the configuration again.
     pub reload: Arc<dyn Reload>,
+    /// Where clients connect.
+    pub listening: Arc<Listening>,
+    /// Where operators do.
+    pub admin: Bound,
     /// Tells what happened.
     pub observer: Observer,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-}
-
-/// The sockets that the proxy serves.
-pub struct Sockets {
-    /// Plain HTTP.
-    pub http: Bound,
-    /// TLS.
-    pub https: Bound,
-    /// For `https`.
-    pub tls: Option<Arc<Tls>>,
-    /// The admin listener.
-    pub admin: Bound,
 }
 
 /// How often the framework may ask for a server for one request.
@@ -84,22 +78,20 @@ pub struct Serving {
     stop: watch::Sender<bool>,
     in_flight: watch::Sender<usize>,
     open: watch::Sender<usize>,
-    accepting: Vec<JoinHandle<()>>,
+    listening: Arc<Listening>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 /// Starts serving; must be called within a runtime.
 ///
 /// # Errors
-/// If TLS cannot be set up, or the system gives no randomness.
-pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError> {
-    let Parts { current, sessions, operator, reload, observer, clock } = parts;
+/// If the system gives no randomness.
+pub async fn serve(parts: Parts) -> Result<Serving, ServeError> {
+    let Parts { current, sessions, operator, reload, listening, admin, observer, clock } = parts;
     let (stop, stopped) = watch::channel(false);
     let (in_flight, _) = watch::channel(0);
     let (open, _) = watch::channel(0);
     let lingering = Arc::new(Semaphore::new(connection::LINGERING));
-    let generation = current.load();
-    let listen = &generation.listen;
     let service = service::Service {
         current: Arc::clone(&current),
         clock: Arc::clone(&clock),
@@ -109,33 +101,17 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
         in_flight: in_flight.clone(),
         stopping: stopped.clone(),
     };
-    let certificate = sockets.tls.clone();
     // Each server is tried once (`fail_to_connect`); what is left is for kept connections that were just being closed.
     let conf = ServerConf { max_retries: MAX_RETRIES, ..ServerConf::default() };
-    let accepting = server::serve_proxy(
-        service,
-        &Arc::new(conf),
-        &observer,
-        server::Listeners {
-            http: sockets.http,
-            https: sockets.https,
-            tls: sockets.tls,
-            head_timeout: listen.head_timeout,
-            keepalive_timeout: listen.keepalive_timeout,
-            max_head_bytes: u32::try_from(listen.max_head_bytes).unwrap_or(u32::MAX),
-            open: open.clone(),
-            lingering,
-            stream_window: listen.http2_stream_window,
-            connection_window: listen.http2_connection_window,
-            limits: accept::Limits::new(
-                listen.max_connections,
-                listen.max_connections_per_address,
-                generation.head.trusted.clone(),
-            ),
-        },
-        stopped.clone(),
-    )?;
-    let mut tasks = vec![
+    let accepted = server::Accepted {
+        current: Arc::clone(&current),
+        observer: observer.clone(),
+        open: open.clone(),
+        lingering,
+        stop: stopped.clone(),
+    };
+    listening.start(server::accept_for(service, &Arc::new(conf), accepted));
+    let tasks = vec![
         server::serve_app(
             admin::Admin {
                 operator,
@@ -146,25 +122,20 @@ pub async fn serve(parts: Parts, sockets: Sockets) -> Result<Serving, ServeError
                 clock: Arc::clone(&clock),
                 stop: stopped.clone(),
             },
-            sockets.admin,
+            admin,
             stopped.clone(),
         ),
         tasks::upkeep(sessions, Arc::clone(&clock), observer.clone(), stopped.clone()),
         tasks::look_up(Arc::clone(&current), stopped.clone()),
         tasks::recheck(current, clock, observer, stopped.clone()),
+        tasks::reread_certificates(Arc::clone(&listening), stopped),
     ];
-    if let Some(tls) = certificate {
-        tasks.push(tasks::reread_certificate(tls, stopped));
-    }
-    Ok(Serving { stop, in_flight, open, accepting, tasks })
+    Ok(Serving { stop, in_flight, open, listening, tasks })
 }
 
 /// Why serving could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// A listener.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
     /// Request ids need a random start.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -177,7 +148,7 @@ impl Serving {
         self.stop.send_replace(true);
         let finished = async {
             // What clients have connected to is counted as open once it is accepted.
-            for task in self.accepting {
+            for task in self.listening.take_tasks() {
                 let _ = task.await;
             }
             // A client's next request may be under way: its connection is kept for a moment. HTTP/2 clients are told with

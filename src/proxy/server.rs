@@ -9,7 +9,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use pingora::apps::http_app::{HttpServer, ServeHttp};
@@ -23,38 +22,24 @@ use pingora::services::listening::Service;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use super::accept::{Acceptance, Limits, listen};
-use super::certificate::Tls;
+use super::accept::{Acceptance, Places, listen as listen_on};
 use super::connection::{Connections, Requests};
+use super::generation::Current;
+use super::listening::Accept;
 use super::observe::Observer;
 
 /// Streams that one HTTP/2 client may have open at a time.
 const MAX_H2_STREAMS: u32 = 100;
 
-/// What the proxy listens on.
-pub(super) struct Listeners {
-    /// Plain sockets.
-    pub(super) http: Bound,
-    /// TLS sockets.
-    pub(super) https: Bound,
-    /// For the TLS sockets.
-    pub(super) tls: Option<Arc<Tls>>,
-    /// See `listen.head_timeout`.
-    pub(super) head_timeout: Duration,
-    /// See `listen.keepalive_timeout`.
-    pub(super) keepalive_timeout: Duration,
-    /// See `listen.max_head_bytes`.
-    pub(super) max_head_bytes: u32,
-    /// See `listen.http2_stream_window`.
-    pub(super) stream_window: u32,
-    /// See `listen.http2_connection_window`.
-    pub(super) connection_window: u32,
-    /// How many connections there may be.
-    pub(super) limits: Limits,
+/// What accepting is made of.
+pub(super) struct Accepted {
+    pub(super) current: Arc<Current>,
+    pub(super) observer: Observer,
     /// How many connections are open.
     pub(super) open: watch::Sender<usize>,
-    /// Places for those whose client still sends after its answer.
+    /// Places for connections that linger.
     pub(super) lingering: Arc<Semaphore>,
+    pub(super) stop: watch::Receiver<bool>,
 }
 
 /// Sockets that are bound and not yet served.
@@ -91,15 +76,17 @@ impl Bound {
     pub fn bind(addresses: &[SocketAddr]) -> Result<Self, ListenError> {
         let mut sockets = Vec::new();
         for &address in addresses {
-            let bound = TcpListener::bind(address)
-                .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
-                .and_then(|socket| Ok((socket.local_addr()?, socket)));
-            match bound {
-                Ok(bound) => sockets.push(bound),
-                Err(error) => return Err(ListenError::Bind { address, error }),
-            }
+            sockets.push(Self::one(address)?);
         }
         Ok(Self { sockets })
+    }
+
+    /// One address, with the real port where 0 was asked for.
+    pub(super) fn one(address: SocketAddr) -> Result<(SocketAddr, TcpListener), ListenError> {
+        TcpListener::bind(address)
+            .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+            .and_then(|socket| Ok((socket.local_addr()?, socket)))
+            .map_err(|error| ListenError::Bind { address, error })
     }
 
     /// The addresses, with the real port where 0 was asked for.
@@ -116,67 +103,45 @@ impl Bound {
     }
 }
 
-/// Serves `proxy` on plain and TLS sockets until `stop` says so. The tasks end when all is accepted that was connected to.
-///
-/// # Errors
-/// [`ListenError::Tls`].
-pub(super) fn serve_proxy<P>(
-    proxy: P,
-    conf: &Arc<ServerConf>,
-    observer: &Observer,
-    listeners: Listeners,
-    stop: watch::Receiver<bool>,
-) -> Result<Vec<JoinHandle<()>>, ListenError>
+/// Accepts for `proxy`, from any socket, until `stop` says so. A task ends when all is accepted that was connected to.
+pub(super) fn accept_for<P>(proxy: P, conf: &Arc<ServerConf>, accepted: Accepted) -> Accept
 where
     P: ProxyHttp + Send + Sync + 'static,
     P::CTX: Send + Sync + 'static,
 {
+    let Accepted { current, observer, open, lingering, stop } = accepted;
+    let generation = current.load();
+    let listen = &generation.listen;
     let mut app = http_proxy(conf, proxy);
     let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(listeners.keepalive_timeout);
+    options.h2_idle_timeout = Some(listen.keepalive_timeout);
     app.server_options = Some(options);
     let mut h2 = H2Options::new();
-    h2.max_header_list_size(listeners.max_head_bytes);
+    h2.max_header_list_size(u32::try_from(listen.max_head_bytes).unwrap_or(u32::MAX));
     h2.max_concurrent_streams(MAX_H2_STREAMS);
-    h2.initial_window_size(listeners.stream_window);
-    h2.initial_connection_window_size(listeners.connection_window);
+    h2.initial_window_size(listen.http2_stream_window);
+    h2.initial_connection_window_size(listen.http2_connection_window);
     app.h2_options = Some(h2);
-    let app = Requests {
-        app: Arc::new(app),
-        head_timeout: listeners.head_timeout,
-        keepalive_timeout: listeners.keepalive_timeout,
-        observer: observer.clone(),
-    };
-    let head_bytes = usize::try_from(listeners.max_head_bytes).unwrap_or(usize::MAX);
+    let app =
+        Requests { app: Arc::new(app), current: Arc::clone(&current), observer: observer.clone() };
     let app = Connections {
         app: Arc::new(app),
         observer: observer.clone(),
-        head_timeout: listeners.head_timeout,
-        max_head_bytes: head_bytes,
-        lingering: listeners.lingering,
+        current: Arc::clone(&current),
+        lingering,
     };
     let acceptance = Arc::new(Acceptance {
         app: Arc::new(app),
-        observer: observer.clone(),
-        limits: listeners.limits,
-        timeout: listeners.head_timeout,
+        observer,
+        current,
+        places: Places::default(),
         stop,
-        open: listeners.open,
+        open,
     });
-    let mut tasks = Vec::new();
-    for (address, socket) in listeners.http.sockets {
-        let listener = listen(socket).map_err(|error| ListenError::Bind { address, error })?;
-        tasks.push(tokio::spawn(Arc::clone(&acceptance).run(listener, None)));
-    }
-    if let Some(tls) = &listeners.tls {
-        let acceptor = Arc::new(tls.acceptor()?);
-        for (address, socket) in listeners.https.sockets {
-            let listener = listen(socket).map_err(|error| ListenError::Bind { address, error })?;
-            let accepting = Arc::clone(&acceptance).run(listener, Some(Arc::clone(&acceptor)));
-            tasks.push(tokio::spawn(accepting));
-        }
-    }
-    Ok(tasks)
+    Box::new(move |socket, tls, closed| {
+        let listener = listen_on(socket)?;
+        Ok(tokio::spawn(Arc::clone(&acceptance).run(listener, tls, closed)))
+    })
 }
 
 /// Serves an application of whole answers (the admin listener).

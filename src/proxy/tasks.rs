@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::certificate::Tls;
 use super::generation::Current;
+use super::listening::Listening;
 use super::observe::Observer;
 use super::upstream::LOOKUP_INTERVAL;
 use crate::clock::Clock;
@@ -23,13 +23,16 @@ const RECHECK_TICK: Duration = Duration::from_secs(1);
 /// How often it is looked whether the certificate's files have changed.
 const CERTIFICATE_TICK: Duration = Duration::from_secs(5);
 
-/// Reads the certificate again when its files change.
-pub(super) fn reread_certificate(tls: Arc<Tls>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+/// Reads certificates again when their files change.
+pub(super) fn reread_certificates(
+    listening: Arc<Listening>,
+    stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
     every(CERTIFICATE_TICK, stop, move || {
-        let tls = Arc::clone(&tls);
+        let listening = Arc::clone(&listening);
         async move {
             // Files may lie on a network's disk.
-            let _ = tokio::task::spawn_blocking(move || tls.reread()).await;
+            let _ = tokio::task::spawn_blocking(move || listening.reread_certificates()).await;
         }
     })
 }

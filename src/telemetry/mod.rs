@@ -28,13 +28,13 @@ mod record;
 mod subscriber;
 mod timed;
 
-pub use audit::{Audit, AuditError};
+pub use audit::{Audit, AuditError, AuditFile};
 pub use metrics::{Connection, Labels, Metrics, Names};
 pub use record::{
     ConnectionFailure, Decided, Place, Record, RecordedCaller, Shadowed, UpstreamCall,
     UpstreamFailure,
 };
-pub use subscriber::{LogError, Logging, init as init_log};
+pub use subscriber::{Filter, LogError, Logging, init as init_log};
 pub use timed::{TimedDirectory, TimedStore};
 
 /// Brings metrics that somebody else counts up to date.
@@ -102,6 +102,11 @@ impl Telemetry {
     /// The metrics, for what is no request and no event (connections, say).
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// The audit trail.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// The audit trail's file was moved away: opens it anew. False if that could not even be queued.

@@ -10,17 +10,25 @@ use std::io::{self, Write};
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
+use tracing_subscriber::{Layer, Registry};
 
 use super::lines::{LineSink, LineWriter};
 use crate::config::{self, LogFormat};
 
 /// Keeps the log's thread; when it is dropped, what is queued is written.
 #[derive(Debug)]
-pub struct Logging(LineWriter);
+pub struct Logging {
+    writer: LineWriter,
+    filter: Filter,
+}
+
+/// What is logged. Cheap to clone; another configuration can change it.
+#[derive(Clone, Debug)]
+pub struct Filter(reload::Handle<Targets, Registry>);
 
 /// The log cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -49,29 +57,51 @@ pub(super) struct Pending<'a> {
 /// If the level is none, the thread does not start, or a log is set up already.
 pub fn init(log: &config::Log) -> Result<Logging, LogError> {
     let filter = filter(log)?;
-    let level =
-        LevelFilter::from_level(log.level.parse().map_err(|_| LogError::Level(log.level.clone()))?);
     let writer = LineWriter::start("log", || Ok(io::stderr()))?;
+    let (filter, handle) = reload::Layer::new(filter);
     let subscriber = subscriber(log.format, filter, writer.sink().clone());
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
-    // Records below this are not even made; the filter then says which targets count.
-    let records = match level.min(LevelFilter::WARN) {
-        LevelFilter::ERROR => tracing_log::log::LevelFilter::Error,
-        _ => tracing_log::log::LevelFilter::Warn,
-    };
     tracing_log::LogTracer::builder()
-        .with_max_level(records)
+        .with_max_level(records(log)?)
         .init()
         .map_err(|_| LogError::Twice)?;
-    Ok(Logging(writer))
+    Ok(Logging { writer, filter: Filter(handle) })
 }
 
 impl Logging {
     /// How many lines were lost since the start, as a function that can be asked at any time.
     pub fn dropped(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
-        let sink = self.0.sink().clone();
+        let sink = self.writer.sink().clone();
         move || sink.dropped()
     }
+
+    /// What is logged.
+    pub fn filter(&self) -> Filter {
+        self.filter.clone()
+    }
+}
+
+impl Filter {
+    /// Logs as this configuration says.
+    ///
+    /// # Errors
+    /// [`LogError::Level`]
+    pub fn change(&self, log: &config::Log) -> Result<(), LogError> {
+        let filter = filter(log)?;
+        // It fails only where the log is gone, and with it the process.
+        let _ = self.0.reload(filter);
+        tracing_log::log::set_max_level(records(log)?);
+        Ok(())
+    }
+}
+
+/// Records of the `log` crate below this are not even made; the filter then says which targets count.
+fn records(log: &config::Log) -> Result<tracing_log::log::LevelFilter, LogError> {
+    let level: LevelFilter = log.level.parse().map_err(|_| LogError::Level(log.level.clone()))?;
+    Ok(match level.min(LevelFilter::WARN) {
+        LevelFilter::ERROR => tracing_log::log::LevelFilter::Error,
+        _ => tracing_log::log::LevelFilter::Warn,
+    })
 }
 
 fn filter(log: &config::Log) -> Result<Targets, LogError> {
@@ -84,8 +114,9 @@ fn filter(log: &config::Log) -> Result<Targets, LogError> {
         .with_target("audit", LevelFilter::INFO))
 }
 
-fn subscriber<W>(format: LogFormat, filter: Targets, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<F, W>(format: LogFormat, filter: F, writer: W) -> impl Subscriber + Send + Sync
 where
+    F: Layer<Registry> + Send + Sync + 'static,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let lines = fmt::layer().with_writer(writer).with_ansi(false);

@@ -1,6 +1,7 @@
 //! Another configuration while the gateway runs: what a client sees before and after, and what goes on.
 
 use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,6 +12,7 @@ use crate::support::client::{Client, Response};
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup, signal, write_private};
 use crate::support::soak;
+use crate::support::tls::{Certificate, connect_to};
 use crate::support::upstream::Upstream;
 
 const GENERATION: &str = "doorwarden_config_generation";
@@ -279,6 +281,121 @@ fn a_changed_file_is_read_by_itself_and_a_hang_up_reads_it_too() {
     signal("HUP", gateway.pid());
     eventually("the hang-up", || is_open().is_none().then_some(()));
     assert_eq!(gateway.metric(GENERATION), Some(4.0));
+}
+
+#[test]
+fn listeners_come_and_go_and_their_connections_live_on() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    // A port that was free a moment ago.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let one = "http = [\"127.0.0.1:0\"]";
+    let two = format!("http = [\"127.0.0.1:0\", \"{free}\"]");
+
+    let refused = format!("http = [\"{}\"]", taken.local_addr().unwrap());
+    gateway.edit(one, &refused);
+    let output = gateway.command(&["reload", "--config", "gateway.toml"]);
+    assert!(told(&output).contains("cannot listen on"), "{}", told(&output));
+    gateway.edit(&refused, &two);
+    gateway.reload();
+    let other = Client::new(free);
+    let mut kept = other.connect();
+    let head = "GET /public/x HTTP/1.1\r\nHost: app.test\r\n\r\n";
+    kept.write_all(head.as_bytes()).unwrap();
+    assert_eq!(Response::read(&mut kept, false).status, 200);
+
+    gateway.edit(&two, one);
+    gateway.reload();
+    eventually("nobody listens there any more", || {
+        std::net::TcpStream::connect(free).is_err().then_some(())
+    });
+    kept.write_all(head.as_bytes()).unwrap();
+    assert_eq!(Response::read(&mut kept, false).status, 200, "a connection of it");
+    assert_eq!(gateway.client().get("/public/x").send().status, 200);
+}
+
+#[test]
+fn limits_and_times_of_connections_are_those_of_the_moment() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).start();
+    gateway.edit(
+        "threads = 2",
+        "threads = 2\nmax_connections_per_address = 1\nmax_target_bytes = \"256B\"",
+    );
+    gateway.reload();
+    let _first = gateway.client().connect();
+    eventually("the second connection to be closed", || {
+        let mut second = gateway.client().connect();
+        (second.read(&mut [0; 1]).ok() == Some(0)).then_some(())
+    });
+    gateway.edit("max_connections_per_address = 1", "max_connections_per_address = 0");
+    // The operator's listener has a limit of its own.
+    gateway.reload();
+    let long = format!("/public/{}", "x".repeat(300));
+    assert_eq!(gateway.client().get(&long).send().code(), "target_too_long");
+}
+
+#[test]
+fn certificates_are_chosen_by_name_and_changed_without_a_restart() {
+    let upstream = Upstream::start();
+    let all = ["app.test", "*.shop.test", "app.test"].map(Certificate::of);
+    let mut setup = Setup::new(upstream.address).listen(
+        "https = [\"127.0.0.1:0\"]\ncertificate_file = \"0.pem\"\nprivate_key_file = \"0.key\"",
+    );
+    for (n, one) in all.iter().enumerate() {
+        setup = setup.file(&format!("{n}.pem"), one.pem.as_bytes());
+        setup = setup.file(&format!("{n}.key"), one.key.as_bytes());
+    }
+    let gateway = setup.start();
+    let serves = |name: &str, certificate: &Certificate| {
+        let config = Arc::new(certificate.client(&["http/1.1"]));
+        let mut stream = connect_to(name, gateway.https.unwrap(), &config);
+        stream.conn.complete_io(&mut stream.sock).is_ok()
+    };
+    let [first, shop, renewed] = &all;
+    assert!(serves("app.test", first) && !serves("a.shop.test", shop));
+
+    gateway.append(
+        "[[listen.certificate]]\ncertificate_file = \"1.pem\"\nprivate_key_file = \"1.key\"",
+    );
+    gateway.reload();
+    for (name, certificate, is_served) in [
+        ("app.test", first, true),
+        ("a.shop.test", shop, true),
+        ("A.SHOP.test", shop, true),
+        // One label, no more and no less.
+        ("a.b.shop.test", shop, false),
+        ("shop.test", shop, false),
+    ] {
+        assert_eq!(serves(name, certificate), is_served, "{name}");
+    }
+    gateway.edit("\"0.pem\"", "\"2.pem\"");
+    let output = gateway.command(&["reload", "--config", "gateway.toml"]);
+    assert!(told(&output).contains("0.key"), "{}", told(&output));
+    assert!(serves("app.test", first), "the pair does not belong together");
+    gateway.edit("\"0.key\"", "\"2.key\"");
+    gateway.reload();
+    assert!(serves("app.test", renewed) && !serves("app.test", first));
+}
+
+#[test]
+fn the_log_and_the_audit_trail_are_those_of_the_moment() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address).log("audit_file = \"one.log\"").start();
+    let sign_ins = |name: &str| {
+        let text = std::fs::read_to_string(gateway.folder().join(name)).unwrap_or_default();
+        text.matches("\"event\":\"sign_in\"").count()
+    };
+    let accesses = || gateway.log().iter().filter(|line| line.contains("\"access\"")).count();
+    access_token(&gateway.client());
+    eventually("the first file to have it", || (sign_ins("one.log") == 1).then_some(()));
+    eventually("its access line", || (accesses() == 1).then_some(()));
+    gateway.edit("\"one.log\"", "\"two.log\"\naccess = false");
+    gateway.reload();
+    access_token(&gateway.client());
+    eventually("the second file to have it", || (sign_ins("two.log") == 1).then_some(()));
+    assert_eq!((sign_ins("one.log"), accesses()), (1, 1));
 }
 
 /// Reloads under load, some of them of a broken file: nothing fails.

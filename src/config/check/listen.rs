@@ -17,7 +17,19 @@ pub(super) fn listen(table: &Table<'_>) -> Listen {
     let https = table.list("https", values::address).unwrap_or_default();
     let admin = table.text("admin", values::address).unwrap_or(default.admin);
     let danger_public_admin = table.flag("danger_public_admin").unwrap_or(false);
-    let tls = tls_files(table, !https.is_empty());
+    let first = tls_files(table, !https.is_empty());
+    if table.has("certificate_file") && is_unset(table, "https") {
+        table.warn("certificate_file", Wrong::new("is not used").help("add listen.https"));
+    }
+    let more = table.tables("certificate", pair);
+    if first.is_none() && !more.is_empty() && !table.has("certificate_file") {
+        table.error(
+            "certificate",
+            Wrong::new("there is no certificate for clients that ask for another name")
+                .help("give the first as listen.certificate_file and listen.private_key_file"),
+        );
+    }
+    let tls = first.into_iter().chain(more.into_iter().flatten()).collect();
     if is_unset(table, "http") && is_unset(table, "https") {
         table.error(
             "http",
@@ -141,11 +153,19 @@ fn tls_files(table: &Table<'_>, is_needed: bool) -> Option<TlsFiles> {
             Wrong::new("there is no certificate to listen with")
                 .help("add listen.certificate_file and listen.private_key_file"),
         ),
-        (true, true) if is_unset(table, "https") => {
-            table.warn("certificate_file", Wrong::new("is not used").help("add listen.https"))
-        }
         _ => {}
     }
+    Some(TlsFiles { certificate: certificate?, private_key: private_key? })
+}
+
+/// `[[listen.certificate]]`
+fn pair(table: &Table<'_>) -> Option<TlsFiles> {
+    let missing = ["certificate_file", "private_key_file"].into_iter().find(|key| !table.has(key));
+    if let Some(missing) = missing {
+        table.error(missing, Wrong::new("is missing").help("certificate and key come together"));
+    }
+    let (certificate, private_key) =
+        (table.path("certificate_file"), table.path("private_key_file"));
     Some(TlsFiles { certificate: certificate?, private_key: private_key? })
 }
 

@@ -209,10 +209,10 @@ fn traffic() {
         Listen {
             http: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
             https: vec!["0.0.0.0:3".parse().unwrap()],
-            tls: Some(TlsFiles {
+            tls: vec![TlsFiles {
                 certificate: "/etc/doorwarden/cert.pem".into(),
                 private_key: "/keys/key.pem".into(),
-            }),
+            }],
             admin: "10.0.0.1:4".parse().unwrap(),
             danger_public_admin: false,
             threads: 5,

@@ -35,6 +35,7 @@ use tokio::sync::Semaphore;
 pub(super) use self::client::{ClientStream, Follows, Orders};
 pub(super) use self::linger::CONNECTIONS as LINGERING;
 use self::linger::linger;
+use super::generation::Current;
 use super::observe::Observer;
 use crate::telemetry::ConnectionFailure;
 
@@ -57,10 +58,8 @@ pub(super) fn head_is_read() {
 pub(super) struct Connections<A> {
     pub(super) app: Arc<A>,
     pub(super) observer: Observer,
-    /// For what an HTTP/2 client says first.
-    pub(super) head_timeout: Duration,
-    /// See `listen.max_head_bytes`.
-    pub(super) max_head_bytes: usize,
+    /// For the time that an HTTP/2 client has to begin, and the size of a head.
+    pub(super) current: Arc<Current>,
     /// Places for those that linger.
     pub(super) lingering: Arc<Semaphore>,
 }
@@ -68,10 +67,8 @@ pub(super) struct Connections<A> {
 /// Serves the requests of one connection.
 pub(super) struct Requests<A> {
     pub(super) app: Arc<A>,
-    /// For the first head of a connection.
-    pub(super) head_timeout: Duration,
-    /// A kept connection may be idle for this long before the next head begins.
-    pub(super) keepalive_timeout: Duration,
+    /// For how long a head may take, and a kept connection may be idle before it.
+    pub(super) current: Arc<Current>,
     pub(super) observer: Observer,
 }
 
@@ -88,10 +85,14 @@ where
         let _counted = self.observer.connection();
         let http1 = session.selected_alpn_proto() != Some(pingora::protocols::ALPN::H2);
         let peer = session.get_socket_digest().and_then(|socket| address(socket.peer_addr()));
-        let mut client = ClientStream::new(session, self.max_head_bytes);
+        let (head_timeout, max_head_bytes) = {
+            let listen = &self.current.load().listen;
+            (listen.head_timeout, listen.max_head_bytes)
+        };
+        let mut client = ClientStream::new(session, max_head_bytes);
         let orders = Arc::clone(client.orders());
         if !http1 {
-            let begun = tokio::time::timeout(self.head_timeout, client.preface()).await;
+            let begun = tokio::time::timeout(head_timeout, client.preface()).await;
             if let Err(failure) = begun.unwrap_or(Err(ConnectionFailure::Timeout)) {
                 self.observer.connection_failed(failure, peer, "");
                 return None;
@@ -128,10 +129,10 @@ where
         let orders = session.stream().and_then(ClientStream::orders_of).map(Arc::clone);
         // Only what is served here again has been answered before.
         let kept = orders.as_ref().is_some_and(|orders| orders.next_head());
-        let within = if kept {
-            self.keepalive_timeout.saturating_add(self.head_timeout)
-        } else {
-            self.head_timeout
+        let within = {
+            let listen = &self.current.load().listen;
+            let kept_for = if kept { listen.keepalive_timeout } else { Duration::ZERO };
+            listen.head_timeout.saturating_add(kept_for)
         };
         // The clock above limits the time; a timer of the framework's own would log an error.
         session.set_keepalive(if *shutdown.borrow() { None } else { Some(0) });

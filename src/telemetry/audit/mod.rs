@@ -12,7 +12,10 @@ use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwapOption;
 use serde::Serialize;
 
 use super::lines::LineWriter;
@@ -31,8 +34,17 @@ const LONGEST_NAME: usize = 256;
 /// Writes the audit trail.
 #[derive(Debug)]
 pub struct Audit {
-    file: Option<LineWriter>,
+    file: ArcSwapOption<AuditFile>,
+    /// Lines that were lost in files of earlier configurations.
+    lost_before: AtomicU64,
     told: shadow::Told,
+}
+
+/// An open file for the trail.
+#[derive(Debug)]
+pub struct AuditFile {
+    path: PathBuf,
+    writer: LineWriter,
 }
 
 /// The audit file cannot be used.
@@ -96,12 +108,30 @@ impl Audit {
     /// # Errors
     /// If the file cannot be opened, or others may read or write it.
     pub fn open(log: &config::Log) -> Result<Self, AuditError> {
-        let told = shadow::Told::default();
-        let Some(path) = log.audit_file.clone() else { return Ok(Self { file: None, told }) };
-        let opened = path.clone();
-        LineWriter::start("audit", move || open_private(&opened))
-            .map(|writer| Self { file: Some(writer), told })
-            .map_err(|error| AuditError { path, reason: error.to_string() })
+        let file = AuditFile::open(log)?.map(Arc::new);
+        let (told, lost_before) = (shadow::Told::default(), AtomicU64::new(0));
+        Ok(Self { file: ArcSwapOption::from(file), lost_before, told })
+    }
+
+    /// Opens the file of another configuration. None: it is the one that is in use.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; nothing has changed.
+    pub fn prepare(&self, log: &config::Log) -> Result<Option<Option<AuditFile>>, AuditError> {
+        let in_use = self.file.load();
+        if in_use.as_ref().map(|file| &file.path) == log.audit_file.as_ref() {
+            return Ok(None);
+        }
+        AuditFile::open(log).map(Some)
+    }
+
+    /// Writes there from now on.
+    pub fn serve(&self, file: Option<AuditFile>) {
+        let old = self.file.swap(file.map(Arc::new));
+        let Some(old) = old else { return };
+        self.lost_before.fetch_add(old.writer.sink().dropped(), Ordering::Relaxed);
+        // It waits until what is queued is written.
+        std::thread::spawn(move || drop(old));
     }
 
     /// Something happened.
@@ -118,20 +148,33 @@ impl Audit {
 
     /// Opens the file anew: a log rotation moved it away. False if that could not even be queued.
     pub fn reopen(&self) -> bool {
-        self.file.as_ref().is_none_or(|writer| writer.sink().reopen())
+        self.file.load().as_ref().is_none_or(|file| file.writer.sink().reopen())
     }
 
     /// How many lines were lost since the start.
     pub fn dropped(&self) -> u64 {
-        self.file.as_ref().map_or(0, |writer| writer.sink().dropped())
+        let now = self.file.load().as_ref().map_or(0, |file| file.writer.sink().dropped());
+        self.lost_before.load(Ordering::Relaxed).saturating_add(now)
     }
 
     fn write(&self, line: &Line<'_>) {
-        let Some(writer) = &self.file else { return line.log() };
+        let file = self.file.load();
+        let Some(file) = &*file else { return line.log() };
         // Writing a struct of texts and numbers into memory cannot fail.
         let mut bytes = serde_json::to_vec(line).unwrap_or_default();
         bytes.push(b'\n');
-        writer.sink().line(bytes);
+        file.writer.sink().line(bytes);
+    }
+}
+
+impl AuditFile {
+    fn open(log: &config::Log) -> Result<Option<Self>, AuditError> {
+        let Some(path) = log.audit_file.clone() else { return Ok(None) };
+        let opened = path.clone();
+        match LineWriter::start("audit", move || open_private(&opened)) {
+            Ok(writer) => Ok(Some(Self { path, writer })),
+            Err(error) => Err(AuditError { path, reason: error.to_string() }),
+        }
     }
 }
 

@@ -23,7 +23,12 @@ pub(crate) struct Certificate {
 
 impl Certificate {
     pub(crate) fn make() -> Self {
-        let made = rcgen::generate_simple_self_signed(["app.test".to_owned()]).unwrap();
+        Self::of("app.test")
+    }
+
+    /// For another name.
+    pub(crate) fn of(name: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         Self {
             pem: made.cert.pem(),
             key: made.signing_key.serialize_pem(),
@@ -60,10 +65,15 @@ pub(crate) type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// Connects; the handshake takes place with the first bytes.
 pub(crate) fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Stream {
+    connect_to("app.test", address, config)
+}
+
+/// The same, to this name.
+pub(crate) fn connect_to(name: &str, address: SocketAddr, config: &Arc<ClientConfig>) -> Stream {
     let socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
     socket.set_nodelay(true).unwrap();
-    let name = ServerName::try_from("app.test").unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
     StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), socket)
 }
 

@@ -1,0 +1,164 @@
+//! The listeners of clients: bound before anything else starts, and changed while the gateway runs.
+//!
+//! A reload binds what is new before anything changes, so that an address which cannot be had leaves everything as it was. A
+//! listener that is taken away is closed when it has accepted what was connected to it; its connections live on. Which
+//! addresses there are is told from the configuration's: port 0 stays the port that the system gave.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use pingora::listeners::tls::Acceptor;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::certificate::{Pairs, Tls};
+use super::server::{Bound, ListenError};
+use crate::config::Listen;
+
+/// All listeners of clients.
+pub struct Listening {
+    tls: Arc<Tls>,
+    state: Mutex<State>,
+}
+
+struct State {
+    open: Vec<Listener>,
+    /// Accepts from a socket; none before serving has begun.
+    accept: Option<Accept>,
+}
+
+/// Accepts from a socket until the last argument says that it is closed.
+pub(super) type Accept = Box<
+    dyn Fn(TcpListener, Option<Arc<Acceptor>>, watch::Receiver<bool>) -> Accepting + Send + Sync,
+>;
+
+/// The task that accepts, or why there is none.
+pub(super) type Accepting = Result<JoinHandle<()>, std::io::Error>;
+
+struct Listener {
+    wanted: Wanted,
+    /// With the real port.
+    address: SocketAddr,
+    /// Until it is accepted from.
+    socket: Option<TcpListener>,
+    close: watch::Sender<bool>,
+    task: Option<JoinHandle<()>>,
+}
+
+/// An address of the configuration.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Wanted {
+    address: SocketAddr,
+    is_tls: bool,
+}
+
+/// Listeners and certificates that are ready to take the place of those that are served.
+pub struct Prepared {
+    wanted: Vec<Wanted>,
+    new: Vec<Listener>,
+    pairs: Pairs,
+}
+
+impl Listening {
+    /// Reads all certificates and binds all addresses.
+    ///
+    /// # Errors
+    /// [`ListenError`]
+    pub fn open(listen: &Listen) -> Result<Arc<Self>, ListenError> {
+        let tls = Tls::load(&listen.tls)?;
+        let open = Wanted::of(listen).map(Listener::bind).collect::<Result<_, _>>()?;
+        Ok(Arc::new(Self { tls, state: Mutex::new(State { open, accept: None }) }))
+    }
+
+    /// Where it listens, over TLS or without.
+    pub fn addresses(&self, is_tls: bool) -> Vec<SocketAddr> {
+        let state = self.state.lock();
+        let of_kind = state.open.iter().filter(|one| one.wanted.is_tls == is_tls);
+        of_kind.map(|one| one.address).collect()
+    }
+
+    /// Binds what another configuration has more, and reads its certificates.
+    ///
+    /// # Errors
+    /// [`ListenError`]; nothing has changed.
+    pub fn prepare(&self, listen: &Listen) -> Result<Prepared, ListenError> {
+        let pairs = Tls::read(&listen.tls)?;
+        let wanted: Vec<Wanted> = Wanted::of(listen).collect();
+        let known: Vec<Wanted> = self.state.lock().open.iter().map(|one| one.wanted).collect();
+        let new = wanted.iter().filter(|one| !known.contains(one)).copied().map(Listener::bind);
+        let new = new.collect::<Result<_, _>>()?;
+        Ok(Prepared { wanted, new, pairs })
+    }
+
+    /// Listens there from now on, and nowhere else.
+    pub fn serve(&self, prepared: Prepared) {
+        let Prepared { wanted, new, pairs } = prepared;
+        self.tls.serve(pairs);
+        let mut state = self.state.lock();
+        state.open.retain(|listener| {
+            let stays = wanted.contains(&listener.wanted);
+            if !stays {
+                tracing::info!(address = %listener.address, "listening no more");
+                listener.close.send_replace(true);
+            }
+            stays
+        });
+        for listener in &new {
+            tracing::info!(address = %listener.address, tls = listener.wanted.is_tls, "listening too");
+        }
+        state.open.extend(new);
+        self.accept_from_all(&mut state);
+    }
+
+    /// Begins to accept.
+    pub(super) fn start(&self, accept: Accept) {
+        let mut state = self.state.lock();
+        state.accept = Some(accept);
+        self.accept_from_all(&mut state);
+    }
+
+    fn accept_from_all(&self, state: &mut State) {
+        let State { open, accept: Some(accept) } = state else { return };
+        for listener in open {
+            let Some(socket) = listener.socket.take() else { continue };
+            let acceptor = listener.wanted.is_tls.then(|| self.tls.acceptor()).transpose();
+            let acceptor = acceptor.map(|acceptor| acceptor.map(Arc::new));
+            let task = acceptor.map_err(|error| error.to_string()).and_then(|acceptor| {
+                accept(socket, acceptor, listener.close.subscribe()).map_err(|e| e.to_string())
+            });
+            match task {
+                Ok(task) => listener.task = Some(task),
+                Err(error) => {
+                    tracing::error!(address = %listener.address, %error, "cannot listen");
+                }
+            }
+        }
+    }
+
+    /// The tasks that accept, to wait for them at the end.
+    pub(super) fn take_tasks(&self) -> Vec<JoinHandle<()>> {
+        self.state.lock().open.iter_mut().filter_map(|one| one.task.take()).collect()
+    }
+
+    /// Reads certificates again whose files have changed.
+    pub(super) fn reread_certificates(&self) {
+        self.tls.reread();
+    }
+}
+
+impl Wanted {
+    fn of(listen: &Listen) -> impl Iterator<Item = Self> {
+        let plain = listen.http.iter().map(|address| Self { address: *address, is_tls: false });
+        let tls = listen.https.iter().map(|address| Self { address: *address, is_tls: true });
+        plain.chain(tls)
+    }
+}
+
+impl Listener {
+    fn bind(wanted: Wanted) -> Result<Self, ListenError> {
+        let (address, socket) = Bound::one(wanted.address)?;
+        let (close, _) = watch::channel(false);
+        Ok(Self { wanted, address, socket: Some(socket), close, task: None })
+    }
+}
