@@ -15,6 +15,9 @@ use crate::support::scripted::Scripted;
 use crate::support::tls::{frame, header_block};
 use crate::support::upstream::Upstream;
 
+const GET: [(&str, &str); 4] =
+    [(":method", "GET"), (":scheme", "https"), (":authority", "app.test"), (":path", "/public/x")];
+
 /// What is written last has no body to carry it: the end of an answer is sent whatever becomes of the connection.
 #[test]
 fn an_answer_without_a_body_is_sent_at_once() {
@@ -171,6 +174,20 @@ fn no_end_of_a_connection_is_an_error() {
             secure.flush().unwrap();
         }
     }
+    // HTTP/2 clients that go before, and while, they are answered.
+    for resets in [false, true] {
+        for _ in 0..20 {
+            let mut http2 = open(&gateway, &certificate);
+            if resets {
+                for stream in 0..50 {
+                    let bytes = frame(1, 5, stream * 2 + 1, &header_block(&GET));
+                    http2.write_all(&bytes).unwrap();
+                }
+                http2.flush().unwrap();
+                has_unread(&http2.sock);
+            }
+        }
+    }
     eventually("all to be closed", || {
         gateway.metric("doorwarden_connections_active").filter(|open| *open < 1.0)
     });
@@ -200,13 +217,7 @@ fn a_client_that_does_not_read_is_given_up() {
     secure.write_all(head).unwrap();
     secure.flush().unwrap();
     let mut http2 = open(&gateway, &certificate);
-    let fields = [
-        (":method", "GET"),
-        (":scheme", "https"),
-        (":authority", "app.test"),
-        (":path", "/public/x"),
-    ];
-    http2.write_all(&frame(1, 5, 1, &header_block(&fields))).unwrap();
+    http2.write_all(&frame(1, 5, 1, &header_block(&GET))).unwrap();
     http2.flush().unwrap();
     eventually("all three to be given up", || (given_up.load(Ordering::SeqCst) == 3).then_some(()));
 }

@@ -12,6 +12,7 @@ mod stopping;
 mod upgrades;
 mod uploads;
 mod versions;
+mod waits;
 
 use std::sync::Arc;
 

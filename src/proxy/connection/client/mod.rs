@@ -335,7 +335,12 @@ impl ClientStream {
 
     fn poll_frames(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(self.pass(cx, buf))?;
+        if ready!(self.pass(cx, buf)).is_err() {
+            // The framework would log an error for each client that goes without a word. The end of the connection is no end
+            // of a stream, so nothing is taken for whole that is not.
+            self.ended = true;
+            return Poll::Ready(Ok(()));
+        }
         let Reading::Frames(budget) = &mut self.reading else { return Poll::Ready(Ok(())) };
         let bytes = buf.filled().get(before..).unwrap_or_default();
         budget.read(bytes, Instant::now()).map_err(|_| {
@@ -403,8 +408,16 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let is_http2 = matches!(self.reading, Reading::Frames(_));
         let Some(inner) = &mut self.inner else { return Poll::Ready(Err(gone())) };
-        let written = ready!(Pin::new(inner).poll_write(cx, buf))?;
+        let written = match ready!(Pin::new(inner).poll_write(cx, buf)) {
+            Err(_) if is_http2 => {
+                // As in reading: the connection ends with what is read next.
+                self.ended = true;
+                return Poll::Ready(Ok(buf.len()));
+            }
+            written => written?,
+        };
         if let Reading::Frames(budget) = &mut self.reading
             && budget.wrote(buf.get(..written).unwrap_or_default(), Instant::now()).is_err()
         {
@@ -415,8 +428,15 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_http2 = matches!(self.reading, Reading::Frames(_));
         let Some(inner) = &mut self.inner else { return Poll::Ready(Err(gone())) };
-        Pin::new(inner).poll_flush(cx)
+        match ready!(Pin::new(inner).poll_flush(cx)) {
+            Err(_) if is_http2 => {
+                self.ended = true;
+                Poll::Ready(Ok(()))
+            }
+            flushed => Poll::Ready(flushed),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
