@@ -207,6 +207,29 @@ pub(super) fn as_seconds(dialect: Dialect, column: &str) -> Result<String, Strin
     Ok(dialect.as_text(&seconds))
 }
 
+/// The same in thousandths: until then the service takes what ends.
+pub(super) fn as_millis(dialect: Dialect, column: &str) -> Result<String, String> {
+    let column = dialect.quoted(column)?;
+    let millis = match dialect {
+        Dialect::Sqlite => format!(
+            "CAST(strftime('%s', {column}) AS INTEGER) * 1000 + CAST(substr(strftime('%f', {column}), 4, 3) AS INTEGER)"
+        ),
+        Dialect::Postgres => {
+            format!("CAST(floor(EXTRACT(EPOCH FROM {column}) * 1000) AS bigint)")
+        }
+        Dialect::MySql => {
+            format!("TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', {column}) DIV 1000")
+        }
+    };
+    Ok(dialect.as_text(&millis))
+}
+
+/// What [`as_millis`] gave.
+pub(super) fn millis(text: &str) -> Option<Timestamp> {
+    let millis: i64 = text.parse().ok()?;
+    Some(Timestamp::from_millis(u64::try_from(millis).unwrap_or(0)))
+}
+
 /// What [`as_seconds`] gave.
 pub(super) fn seconds(text: &str) -> Option<Timestamp> {
     let seconds: i64 = text.parse().ok()?;

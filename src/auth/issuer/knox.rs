@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA512, digest};
 
-use super::django_session::{as_seconds, seconds};
+use super::django_session::{as_millis, as_seconds, millis, seconds};
 use super::key::{IssuerKeyError, Problem};
 use super::{Asked, Judged, Password, all_there};
 use crate::clock::Timestamp;
@@ -77,11 +77,13 @@ impl Asked for KnoxTokens {
         let [Some(user), Some(created), expiry] = &row[..] else {
             return Err(IssuedRefusal::Malformed);
         };
-        let date = |text: &String| seconds(text).ok_or(IssuedRefusal::Malformed);
         Ok(Judged {
             user: user.clone(),
-            issued_at: Some(date(created)?),
-            expires_at: expiry.as_ref().map(date).transpose()?,
+            issued_at: Some(seconds(created).ok_or(IssuedRefusal::Malformed)?),
+            expires_at: match expiry {
+                Some(text) => Some(millis(text).ok_or(IssuedRefusal::Malformed)?),
+                None => None,
+            },
             token_id: Some(id),
             deny_for: DENY_FOR,
             password: Password::Independent,
@@ -125,7 +127,7 @@ fn select(database: &ServiceDatabase, table: &str) -> Result<Arc<str>, String> {
         "SELECT {}, {}, {} FROM {} WHERE {} = {} AND {} = {}",
         dialect.as_text(&dialect.quoted("user_id")?),
         as_seconds(dialect, "created")?,
-        as_seconds(dialect, "expiry")?,
+        as_millis(dialect, "expiry")?,
         database.table(table)?,
         dialect.quoted("digest")?,
         dialect.placeholder(1),

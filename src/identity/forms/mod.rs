@@ -63,6 +63,8 @@ struct Issued {
     /// As routes say which credentials they look at.
     index: usize,
     cookie: String,
+    /// Is it a token, and no session?
+    is_token: bool,
     /// Where its users are.
     directory: String,
     /// May another credential be made for whoever has one?
@@ -180,6 +182,7 @@ impl IdentityForms {
                 issuer: IssuerName::new(&issuer.name),
                 index,
                 cookie: cookie.to_owned(),
+                is_token: issuer.is_token_in_cookie(),
                 directory: issuer.directory.clone(),
                 // A token says all that its service ever asks for.
                 mints: issuer.danger_mint || issuer.is_token_in_cookie(),
@@ -284,7 +287,7 @@ impl IdentityForms {
         given: &mut Given,
     ) -> Result<(), Refusal> {
         let (mut is_told, mut is_left_out) = (false, false);
-        for index in route.identity.of(known.proof) {
+        for index in self.of(route, known.proof) {
             let form = self.forms.get(*index).ok_or(Refusal::Internal)?;
             if self.is_theirs(form, known.proof).is_some() {
                 is_told = true;
@@ -307,6 +310,19 @@ impl IdentityForms {
         }
         // The service would take them for nobody.
         if is_left_out && !is_told { Err(Refusal::MintNotAllowed) } else { Ok(()) }
+    }
+
+    /// The forms of a caller with this proof. Whoever comes with a service's token in a cookie is a caller with a token: they have
+    /// no session of which another could be made.
+    fn of<'r>(&self, route: &'r Route, proof: Proof) -> &'r [usize] {
+        match proof {
+            Proof::IssuedCookie(issuer)
+                if self.issued(issuer).is_some_and(|issued| issued.is_token) =>
+            {
+                &route.identity.bearer
+            }
+            _ => route.identity.of(proof),
+        }
     }
 
     fn issued(&self, issuer: IssuerName) -> Option<&Issued> {
@@ -332,7 +348,7 @@ impl IdentityForms {
         {
             return Some(&issued.cookie);
         }
-        let forms = route.identity.of(proof).iter().filter_map(|index| self.forms.get(*index));
+        let forms = self.of(route, proof).iter().filter_map(|index| self.forms.get(*index));
         forms.filter_map(|form| self.is_theirs(form, proof)).next()
     }
 

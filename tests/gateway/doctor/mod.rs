@@ -8,6 +8,8 @@ mod routes;
 mod service;
 // From a project's settings to a running gateway.
 mod settings;
+// What a name is called, and tokens that slide.
+mod tokens;
 
 use std::io::Write as _;
 use std::path::Path;

@@ -5,6 +5,8 @@
 //! Every step must then end equally, but for those that `differences.toml` lists, each with its reason; one that is listed
 //! and is equal must be taken off. `--nocapture` prints both ends of each step, side by side.
 
+// Tokens of django-rest-knox, from their beginning to their end.
+mod knox;
 // The tests: one a project, and what holds the projects and the documentation to each other.
 mod packages;
 // Where the gateway answers in a package's place.
@@ -48,8 +50,14 @@ struct Step {
 
 impl Service {
     fn start(name: &str) -> Self {
+        Self::start_with(name, |_| {})
+    }
+
+    /// One that was changed before it starts.
+    fn start_with(name: &str, change: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         copy(&prepared(name), folder.path());
+        change(folder.path());
         let file = |name: &str| std::fs::File::create(folder.path().join(name)).unwrap();
         let child = python()
             .args(["-m", "gunicorn", "--bind", "127.0.0.1:0", "--workers", "1"])

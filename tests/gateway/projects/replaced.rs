@@ -164,3 +164,44 @@ fn dj_rest_auths_front_end_finds_no_difference() {
     assert_eq!(refreshed.status, 200, "{}", refreshed.text());
     assert_eq!(through.who_am_i(&refreshed.set_cookie("access-token").unwrap()).status, 200);
 }
+
+/// Where the sign-in of pages is the gateway's, the package's own views go on giving tokens out, and the gateway reads them.
+#[test]
+fn dj_rest_auths_own_views_go_on_where_the_gateway_signs_people_in() {
+    let service = Service::start_with("dj_rest_auth", |folder| {
+        let path = folder.join("mysite/settings.py");
+        let stock = "AUTHENTICATION_BACKENDS = ['django.contrib.auth.backends.ModelBackend']\n\
+                     ACCOUNT_LOGIN_METHODS = {'username'}\nACCOUNT_AUTHENTICATION_METHOD = 'username'\n\
+                     ACCOUNT_EMAIL_VERIFICATION = 'none'\n";
+        let before = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, before + stock).unwrap();
+    });
+    let gateway = service.gateway().unwrap();
+    let toml = std::fs::read_to_string(gateway.folder().join("gateway.toml")).unwrap();
+    assert!(!toml.contains("[sign_in]") && toml.contains("cookie = \"access-token\""), "{toml}");
+    let through =
+        FrontEnd { client: gateway.client(), host: format!("localhost:{}", gateway.http.port()) };
+    let signed_in =
+        through.post("login", &json!({"username": "kim", "password": "kim-Plum-4712"})).send();
+    assert_eq!(signed_in.status, 200, "{}", signed_in.text());
+    let cookie = |response: &Response, name: &str| response.set_cookie(name).unwrap();
+    let (access, refresh) =
+        (cookie(&signed_in, "access-token"), cookie(&signed_in, "refresh-token"));
+    assert_eq!(through.who_am_i(&access).json()["username"], json!("kim"));
+    let elsewhere = through.client.request("PATCH", "/api/auth/user/").host(&through.host);
+    let elsewhere = elsewhere.header("origin", "https://evil.test").cookie("access-token", &access);
+    let refused = elsewhere.json(&json!({"first_name": "Mallory"})).send();
+    assert_eq!((refused.status, refused.code().as_str()), (403, "cross_site"));
+    let refreshed =
+        through.post("token/refresh", &json!({})).cookie("refresh-token", &refresh).send();
+    assert_eq!(refreshed.status, 200, "{}", refreshed.text());
+    let (next, last) = (cookie(&refreshed, "access-token"), cookie(&refreshed, "refresh-token"));
+    assert_eq!(through.who_am_i(&next).json()["username"], json!("kim"));
+    let out = through
+        .post("logout", &json!({}))
+        .cookie("access-token", &next)
+        .cookie("refresh-token", &last);
+    assert_eq!(out.send().status, 200);
+    // dj-rest-auth would take it until it expires.
+    assert_eq!(through.who_am_i(&next).code(), "session_ended");
+}

@@ -212,6 +212,13 @@ pub(super) struct SimpleJwt {
     pub(super) revoke_claim: String,
     /// Is the obtaining serializer the project's own?
     pub(super) custom_obtain: bool,
+    #[serde(default)]
+    pub(super) sliding_lifetime: u64,
+    #[serde(default)]
+    pub(super) sliding_refresh_lifetime: u64,
+    /// Is one of the serializers of sliding tokens the project's own?
+    #[serde(default)]
+    pub(super) custom_sliding: bool,
     /// Is its blacklist app installed?
     pub(super) blacklist: bool,
 }
@@ -304,6 +311,13 @@ pub(super) struct Endpoint {
 #[derive(Debug, Deserialize)]
 pub(super) struct SignInForm {
     pub(super) username: String,
+}
+
+impl SimpleJwt {
+    /// Do the service's own views take tokens of this type?
+    pub(super) fn takes(&self, token_type: &str) -> bool {
+        self.token_types.iter().any(|one| one == token_type)
+    }
 }
 
 impl Class {

@@ -133,6 +133,9 @@ impl Planner<'_> {
             self.toml.string("scheme", scheme, "SIMPLE_JWT[\"AUTH_HEADER_TYPES\"]");
         }
         self.toml.string("user_id_claim", &jwt.user_id_claim, "SIMPLE_JWT[\"USER_ID_CLAIM\"]");
+        if jwt.takes("sliding") && !jwt.takes("access") {
+            self.toml.string("token_type", "sliding", "SIMPLE_JWT[\"AUTH_TOKEN_CLASSES\"]");
+        }
         if let Some(audience) = jwt.audience.first() {
             self.toml.string("audience", audience, "SIMPLE_JWT[\"AUDIENCE\"]");
         }

@@ -30,10 +30,10 @@ impl Planner<'_> {
         self.toml.table("[[issuer]]");
         self.toml.string("kind", "simplejwt", "rest_framework_simplejwt");
         self.toml.string("algorithm", algorithm.name(), "SIMPLE_JWT[\"ALGORITHM\"]");
-        if algorithm.is_shared() {
+        if algorithm.is_shared() || self.gives_sliding() {
             let file = self.signing_key(jwt);
             self.toml.string("key_file", &file, "SIMPLE_JWT[\"SIGNING_KEY\"]");
-            if jwt.signing_key.expose().len() < MIN_SECRET {
+            if algorithm.is_shared() && jwt.signing_key.expose().len() < MIN_SECRET {
                 self.weak("SIMPLE_JWT[\"SIGNING_KEY\"] has fewer than 32 bytes");
             }
         } else {
@@ -205,8 +205,16 @@ impl Planner<'_> {
 
     /// Does the gateway answer where refresh tokens are presented?
     fn refreshes(&self) -> bool {
-        let endpoints = &self.facts.urls.endpoints;
-        endpoints.iter().any(|one| self.alias_of(one) == Some(OwnPath::Refresh))
+        let mut endpoints = self.facts.urls.endpoints.iter();
+        endpoints.any(|one| {
+            !one.kind.starts_with("sliding") && self.alias_of(one) == Some(OwnPath::Refresh)
+        })
+    }
+
+    /// Does it make sliding tokens, which takes the service's own key?
+    fn gives_sliding(&self) -> bool {
+        let mut endpoints = self.facts.urls.endpoints.iter();
+        endpoints.any(|one| one.kind.starts_with("sliding") && self.alias_of(one).is_some())
     }
 
     /// The file that a shared or private key is in.

@@ -26,6 +26,9 @@ const EXAMPLE: &str = r#"{ username = "{user.name}" }"#;
 /// Where an own path goes whose default the project has itself.
 const ELSEWHERE: &str = "/doorwarden";
 
+/// The issuer of SimpleJWT's tokens, by its kind.
+const SIMPLEJWT: &str = "simplejwt";
+
 impl Planner<'_> {
     pub(super) fn paths(&mut self) {
         // Own paths are off then, unless they are written.
@@ -59,7 +62,7 @@ impl Planner<'_> {
         };
         for endpoint in &facts.urls.endpoints {
             if let Some(to) = self.alias_of(endpoint) {
-                self.alias(endpoint, to, jwt.rotate);
+                self.alias(endpoint, to, jwt);
             }
         }
         if self.choices.custom_tokens {
@@ -131,7 +134,10 @@ impl Planner<'_> {
             return None;
         }
         let makes_its_own = self.choices.custom_tokens;
+        let slides = || self.choices.mints && self.facts.simplejwt.as_ref().is_some_and(slides);
         match endpoint.kind.as_str() {
+            "sliding-obtain" if slides() => Some(OwnPath::Login),
+            "sliding-refresh" if slides() => Some(OwnPath::Refresh),
             "simplejwt-obtain" if !makes_its_own => Some(OwnPath::Login),
             "simplejwt-refresh" if !makes_its_own => Some(OwnPath::Refresh),
             "simplejwt-blacklist" if !makes_its_own => Some(OwnPath::Blacklist),
@@ -175,8 +181,11 @@ impl Planner<'_> {
         }
     }
 
-    fn alias(&mut self, endpoint: &Endpoint, to: OwnPath, rotates: bool) {
-        alias(&mut self.toml, endpoint, to, rotates);
+    fn alias(&mut self, endpoint: &Endpoint, to: OwnPath, jwt: &SimpleJwt) {
+        match endpoint.kind.starts_with("sliding") {
+            true => sliding_alias(&mut self.toml, endpoint, to, jwt),
+            false => alias(&mut self.toml, endpoint, to, jwt.rotate),
+        }
         self.report.add(
             Mark::Fine,
             "alias",
@@ -213,6 +222,24 @@ impl Planner<'_> {
             );
         }
     }
+}
+
+/// Can the gateway give out the service's sliding tokens?
+fn slides(jwt: &SimpleJwt) -> bool {
+    jwt.takes("sliding") && !jwt.custom_sliding
+}
+
+fn sliding_alias(toml: &mut Toml, endpoint: &Endpoint, to: OwnPath, jwt: &SimpleJwt) {
+    toml.table("[[paths.alias]]");
+    toml.string("path", &endpoint.path, &endpoint.view);
+    toml.string("to", to.name(), "");
+    toml.string("shape", "simplejwt-sliding", "");
+    toml.string("issuer", SIMPLEJWT, "");
+    let lifetime = |seconds: u64| seconds.clamp(60, 366 * 86_400);
+    let from = "SIMPLE_JWT[\"SLIDING_TOKEN_LIFETIME\"]";
+    toml.duration("lifetime", lifetime(jwt.sliding_lifetime), from);
+    let from = "SIMPLE_JWT[\"SLIDING_TOKEN_REFRESH_LIFETIME\"]";
+    toml.duration("refresh_lifetime", lifetime(jwt.sliding_refresh_lifetime), from);
 }
 
 fn alias(toml: &mut Toml, endpoint: &Endpoint, to: OwnPath, rotates: bool) {

@@ -171,7 +171,7 @@ def kind_of(callback, classes):
             kind = classes[base]
             options = getattr(callback, "initkwargs", None) or getattr(view, "initkwargs", None) or {}
             # The stock views have their serializers by the name of a setting.
-            own_serializer = kind.startswith("simplejwt") and (
+            own_serializer = kind.startswith(("simplejwt", "sliding")) and (
                 options.get("serializer_class") or getattr(cls, "serializer_class", None)
             )
             return kind, [], bool(base is not cls or own_serializer)

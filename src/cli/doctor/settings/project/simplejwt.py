@@ -1,5 +1,10 @@
 """`SIMPLE_JWT`, with the defaults of the installed version."""
 
+SLIDING_SERIALIZERS = {
+    "OBTAIN": "rest_framework_simplejwt.serializers.TokenObtainSlidingSerializer",
+    "REFRESH": "rest_framework_simplejwt.serializers.TokenRefreshSlidingSerializer",
+}
+
 
 def simplejwt():
     try:
@@ -36,5 +41,11 @@ def simplejwt():
         "check_revoke_token": bool(getattr(jwt, "CHECK_REVOKE_TOKEN", False)),
         "revoke_claim": str(getattr(jwt, "REVOKE_TOKEN_CLAIM", "")),
         "custom_obtain": serializer not in ("", "rest_framework_simplejwt.serializers.TokenObtainPairSerializer"),
+        "sliding_lifetime": seconds(jwt.SLIDING_TOKEN_LIFETIME),
+        "sliding_refresh_lifetime": seconds(jwt.SLIDING_TOKEN_REFRESH_LIFETIME),
+        "custom_sliding": not all(
+            str(getattr(jwt, f"TOKEN_{what}_SLIDING_SERIALIZER", stock)) == stock
+            for what, stock in SLIDING_SERIALIZERS.items()
+        ),
         "blacklist": apps.is_installed("rest_framework_simplejwt.token_blacklist"),
     }
