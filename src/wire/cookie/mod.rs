@@ -17,8 +17,8 @@ mod tests;
 
 /// The most bytes of all Cookie lines together.
 const MAX_BYTES: usize = 16 * 1024;
-/// The most cookies.
-const MAX_PAIRS: usize = 100;
+/// The most cookies. Browsers keep up to 180 for a site, and as many again in each partition.
+const MAX_PAIRS: usize = 400;
 
 /// What a request says for one cookie name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
