@@ -19,14 +19,12 @@ async def app(scope, receive, send):
     if what == "events":
         await begin(send, 200, [("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache")])
         await part(send, b"data: first\n\n")
-        await wait(common.identifier(query))
-        await part(send, b"data: second\n\n")
+        await part(send, await wait(common.identifier(query), b"data: second\n\n"))
         return await part(send, b"", more=False)
     if what == "poll":
-        await wait(common.identifier(query))
-        return await whole(
-            send, 200, [("Content-Type", "text/plain"), ("Content-Length", "5")], [b"done\n"]
-        )
+        done = await wait(common.identifier(query), b"done\n")
+        head = [("Content-Type", "text/plain"), ("Content-Length", str(len(done)))]
+        return await whole(send, 200, head, [done])
     fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     body = bytearray()
     while True:
@@ -56,11 +54,12 @@ async def whole(send, status, head, parts):
     await part(send, b"", more=False)
 
 
-async def wait(identifier):
+async def wait(identifier, said):
     for _ in range(1500):
         if common.released(identifier):
-            return
+            return said
         await asyncio.sleep(0.01)
+    return common.TOO_LATE
 
 
 async def echo(receive, send):

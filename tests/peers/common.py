@@ -8,6 +8,7 @@ TEXT = b"hello\n"
 ETAG = '"v1"'
 MODIFIED = "Thu, 01 Jan 2026 00:00:00 GMT"
 BYTES = bytes(index % 251 for index in range(1000))
+TOO_LATE = b"too late\n"
 FILE_NAME = "filename=\"report.txt\"; filename*=UTF-8''%ED%95%9C%EA%B8%80.txt"
 
 

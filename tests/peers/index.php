@@ -6,12 +6,17 @@ $id = preg_replace('/[^a-z0-9]/', '', str_replace('id=', '', $query));
 $folder = getenv('PEERS_FOLDER') ?: $_SERVER['PEERS_FOLDER'];
 header_remove('X-Powered-By');
 
-function await_release(string $file): void
+// What is said then; something else if nobody let it go.
+function await_release(string $file, string $said): string
 {
-    for ($turn = 0; $turn < 1500 && !file_exists($file); $turn++) {
+    for ($turn = 0; $turn < 1500; $turn++) {
+        if (file_exists($file)) {
+            return $said;
+        }
         usleep(10000);
         clearstatcache();
     }
+    return "too late\n";
 }
 
 function answer(string $type, string $body): void
@@ -79,13 +84,14 @@ if ($what === 'hello') {
 } elseif ($what === 'events') {
     header('Content-Type: text/event-stream');
     header('Cache-Control: no-cache');
+    while (ob_get_level() > 0) {
+        ob_end_flush();
+    }
     echo "data: first\n\n";
     flush();
-    await_release("$folder/$id");
-    echo "data: second\n\n";
+    echo await_release("$folder/$id", "data: second\n\n");
 } elseif ($what === 'poll') {
-    await_release("$folder/$id");
-    answer('text/plain', "done\n");
+    answer('text/plain', await_release("$folder/$id", "done\n"));
 } elseif ($what === 'release') {
     touch("$folder/$id");
     http_response_code(204);

@@ -9,11 +9,17 @@ const etag = '"v1"';
 const modified = 'Thu, 01 Jan 2026 00:00:00 GMT';
 const bytes = Buffer.from(Array.from({ length: 1000 }, (_, index) => index % 251));
 
-const wait = async (id) => {
-  for (let turn = 0; turn < 1500 && !fs.existsSync(path.join(folder, id)); turn++) {
+// What is said then; something else if nobody let it go.
+const wait = async (id, said) => {
+  for (let turn = 0; turn < 1500; turn++) {
+    if (fs.existsSync(path.join(folder, id))) return said;
     await new Promise((go) => setTimeout(go, 10));
   }
+  return 'too late\n';
 };
+
+// How many downloads and uploads without an end are open.
+let open = 0;
 
 const json = (response, value) => {
   const body = JSON.stringify(value);
@@ -28,18 +34,28 @@ const server = http.createServer(async (request, response) => {
   if (what === 'events') {
     response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache' });
     response.write('data: first\n\n');
-    await wait(id);
-    return response.end('data: second\n\n');
+    return response.end(await wait(id, 'data: second\n\n'));
   }
   if (what === 'long') {
     // A download without an end: 64 KiB, and more as long as somebody reads.
     response.writeHead(200, { 'Content-Type': 'application/octet-stream' });
+    open += 1;
     const timer = setInterval(() => response.write(Buffer.alloc(65536, 'l')), 20);
-    return response.on('close', () => clearInterval(timer));
+    return response.on('close', () => {
+      clearInterval(timer);
+      open -= 1;
+    });
+  }
+  if (what === 'open') return json(response, open);
+  if (what === 'sink') {
+    open += 1;
+    request.resume();
+    return response.on('close', () => {
+      open -= 1;
+    });
   }
   if (what === 'poll') {
-    await wait(id);
-    return response.end('done\n');
+    return response.end(await wait(id, 'done\n'));
   }
   if (what === 'release') {
     fs.writeFileSync(path.join(folder, id), '');

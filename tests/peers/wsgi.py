@@ -24,23 +24,23 @@ def app(environ, start):
         start("200 OK", [("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache")])
         return events(common.identifier(query))
     if what == "poll":
-        wait(common.identifier(query))
-        start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
-        return [b"done\n"]
+        done = wait(common.identifier(query), b"done\n")
+        start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(done)))])
+        return [done]
     body = environ["wsgi.input"].read()
     status, head, parts = common.answer(environ["REQUEST_METHOD"], path, query, fields, body)
     start(f"{status} {http.HTTPStatus(status).phrase}", head)
     return [] if environ["REQUEST_METHOD"] == "HEAD" else parts
 
 
-def wait(identifier):
+def wait(identifier, said):
     for _ in range(1500):
         if common.released(identifier):
-            return
+            return said
         time.sleep(0.01)
+    return common.TOO_LATE
 
 
 def events(identifier):
     yield b"data: first\n\n"
-    wait(identifier)
-    yield b"data: second\n\n"
+    yield wait(identifier, b"data: second\n\n")

@@ -43,7 +43,7 @@ pub(super) struct Outcome {
     pub(super) status: u64,
     pub(super) interim: Vec<u64>,
     pub(super) fields: Vec<(String, String)>,
-    /// As it is, or its hash if it is longer than 512 bytes.
+    /// As it is, or its hash if it is longer than 2048 bytes.
     pub(super) body: String,
 }
 
@@ -91,6 +91,12 @@ pub(super) fn run(client: &str, jobs: &[Job]) -> Vec<Outcome> {
 }
 
 fn script(command: &mut Command, jobs: &[Job]) -> Vec<Outcome> {
+    let jobs = jobs.iter().map(Job::json).collect();
+    run_script(command, &jobs).iter().map(Outcome::from_json).collect()
+}
+
+/// Gives a program its jobs; its results, in their order.
+fn run_script(command: &mut Command, jobs: &Value) -> Vec<Value> {
     let mut child = command
         .current_dir(root().join("tests/peers/clients"))
         .stdin(Stdio::piped())
@@ -98,7 +104,7 @@ fn script(command: &mut Command, jobs: &[Job]) -> Vec<Outcome> {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the client starts: scripts/setup-test installs it");
-    let input = Value::from_iter(jobs.iter().map(Job::json)).to_string();
+    let input = jobs.to_string();
     let mut stdin = child.stdin.take().unwrap();
     thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().unwrap();
@@ -106,8 +112,14 @@ fn script(command: &mut Command, jobs: &[Job]) -> Vec<Outcome> {
     let results: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{command:?}: {error}\n{errors}"));
     let results = results.as_array().unwrap();
-    assert_eq!(results.len(), jobs.len(), "{errors}");
-    results.iter().map(Outcome::from_json).collect()
+    assert_eq!(Some(results.len()), jobs.as_array().map(Vec::len), "{errors}");
+    results.clone()
+}
+
+/// What became of each stream, long poll or WebSocket.
+pub(super) fn streams(jobs: &[Value]) -> Vec<Value> {
+    let mut command = Command::new(venv().join("bin/python"));
+    run_script(command.arg("streams.py"), &Value::from(jobs.to_vec()))
 }
 
 /// One curl for all jobs, which keeps its connections; and how many it made.
@@ -196,7 +208,7 @@ fn curl_outcome(job: &Job, code: &str, index: usize, folder: &Path) -> Outcome {
     let body = if job.method == "HEAD" { Vec::new() } else { read("body") };
     let mut outcome = Outcome {
         error: (code != "0").then(|| format!("curl {code}")),
-        body: if body.len() < 512 {
+        body: if body.len() < 2048 {
             body.iter().map(|byte| char::from(*byte)).collect()
         } else {
             format!(

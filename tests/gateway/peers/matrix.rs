@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::thread;
 
+use serde_json::Value;
+
 use super::clients::{self, Job, Outcome, PROGRAMS, Upload};
 use super::{House, house};
+use crate::support::browser::Browser;
+use crate::support::django::root;
 
 /// What a gateway's connection says of itself, or adds for browsers, whatever the service said of its own.
 const OF_A_CONNECTION: [&str; 8] = [
@@ -90,6 +94,9 @@ fn scenes(client: &str, server: &str) -> Vec<Scene> {
     if client == "curl-1.1" {
         scenes.push(RAW);
     }
+    // A page is shown neither redirects nor interim answers.
+    let hidden = ["redirect", "early hints"];
+    scenes.retain(|scene| client != "chromium" || !hidden.contains(&scene.0));
     // Without chunks there is no way to stream.
     scenes.retain(|scene| client != "curl-1.0" || !matches!(scene.4, Some(Upload::Streamed(_))));
     scenes
@@ -133,7 +140,7 @@ fn essence(client: &str, outcome: &Outcome) -> Outcome {
     essence.fields.retain(|(name, _)| !OF_A_CONNECTION.contains(&name.as_str()));
     essence.fields.sort();
     // Who has begun to send need not be told to (RFC 9110 section 10.1.1), and HTTP/1.0 is told nothing (section 15.2).
-    let is_told = !matches!(client, "curl-1.0" | "curl-2" | "http2");
+    let is_told = matches!(client, "curl-1.1" | "http");
     essence.interim.retain(|status| *status != 100 && is_told);
     // No trailer of a request reaches a service (docs/security.md, R18).
     essence.body = essence.body.replace("5 {\"x-late\":\"1\"}", "5 {}");
@@ -210,6 +217,31 @@ fn compare(
     (cells, unequal)
 }
 
+/// A page fetches from its own origin: those of one origin from one page.
+fn in_a_browser(browser: &Browser, jobs: &[Job]) -> Vec<Outcome> {
+    let script = std::fs::read_to_string(root().join("tests/peers/clients/browser.js")).unwrap();
+    let mut origins: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, job) in jobs.iter().enumerate() {
+        // The scheme, two slashes, and the authority.
+        let end = job.url.match_indices('/').nth(2).expect("a path").0;
+        origins.entry(&job.url[..end]).or_default().push(index);
+    }
+    let mut outcomes = vec![Outcome::default(); jobs.len()];
+    for (origin, indices) in origins {
+        let all: Vec<Value> = indices.iter().map(|index| jobs[*index].json()).collect();
+        let page = jobs[indices[0]].url[origin.len()..].split('/').nth(1).unwrap();
+        browser.open(&format!("{origin}/{page}/hello"));
+        let results = browser.run(&format!(
+            "return (async () => {{ const jobs = {};\n{script} }})()",
+            Value::from(all)
+        ));
+        for (index, result) in indices.iter().zip(results.as_array().unwrap()) {
+            outcomes[*index] = Outcome::from_json(result);
+        }
+    }
+    outcomes
+}
+
 #[test]
 fn a_client_gets_what_it_gets_from_the_server_itself() {
     let house = house();
@@ -229,7 +261,11 @@ fn a_client_gets_what_it_gets_from_the_server_itself() {
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        let browser = Browser::of_a_test(house.folder());
+        let chromium =
+            ("chromium", compare(&house, "chromium", |jobs| in_a_browser(&browser, jobs)));
+        let programs = threads.into_iter().map(|thread| thread.join().unwrap());
+        programs.chain([chromium]).collect()
     });
     for (client, (cells, differences)) in compared {
         let row = columns.iter().map(|name| {

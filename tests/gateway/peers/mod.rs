@@ -4,10 +4,15 @@
 //! server itself, but for the fields that belong to a connection. `streams`: what must arrive before its answer is whole.
 //! `beside`: the gateway and nginx in front of one upstream. `tests/peers` has the programs.
 
+mod beside;
+mod browser;
 mod clients;
+mod grpc;
 mod matrix;
 mod servers;
+mod streams;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use self::servers::Servers;
@@ -65,6 +70,11 @@ impl House {
         } else {
             format!("http://{}", self.gateway.http)
         }
+    }
+
+    /// A folder that ends with it.
+    fn folder(&self) -> &Path {
+        self.gateway.folder()
     }
 
     /// Where a server answers itself.

@@ -52,6 +52,12 @@ impl Server {
     }
 }
 
+impl Server {
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         end(&mut self.child);
@@ -143,7 +149,7 @@ impl Servers {
             (
                 "nginx",
                 Server::start("nginx", |address| {
-                    nginx(path, "nginx", &nginx_files(path, &peers, address))
+                    nginx(path, "nginx", "off", &nginx_files(path, &peers, address))
                 }),
             ),
             ("apache", Server::start("apache", |address| apache(path, &peers, address))),
@@ -165,17 +171,19 @@ impl Drop for Servers {
     }
 }
 
-/// nginx in one process, with this inside `http { }`.
-pub(super) fn nginx(folder: &Path, name: &str, http: &str) -> Command {
+/// nginx with this inside `http { }`, in one process or (`master` is `on`) as it is usually run.
+pub(super) fn nginx(folder: &Path, name: &str, master: &str, http: &str) -> Command {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
         .map(|kind| format!("{kind}_temp_path {}/{name}-{kind};\n", folder.display()))
         .collect();
     let file = folder.join(format!("{name}.conf"));
+    // Without it, workers of root's could not read here.
+    let user = if std::fs::metadata(folder).unwrap().uid() == 0 { "user root root;" } else { "" };
     std::fs::write(
         &file,
         format!(
-            "daemon off;\nmaster_process off;\npid {0}/{name}.pid;\nerror_log {0}/{name}.log;\n\
+            "daemon off;\nmaster_process {master};\n{user}\npid {0}/{name}.pid;\nerror_log {0}/{name}.log;\n\
              events {{ worker_connections 512; }}\n\
              http {{\naccess_log off;\ndefault_type text/plain;\n{temporary}{http}\n}}\n",
             folder.display()
@@ -227,6 +235,21 @@ fn apache(folder: &Path, peers: &Path, address: SocketAddr) -> Command {
     std::fs::write(&file, text).unwrap();
     let mut command = Command::new("apache2");
     command.arg("-X").arg("-f").arg(&file).env("PATH", path()).stderr(Stdio::null());
+    command
+}
+
+/// HAProxy that carries HTTP to one server.
+pub(super) fn haproxy(folder: &Path, address: SocketAddr, server: SocketAddr) -> Command {
+    let file = folder.join("haproxy.conf");
+    std::fs::write(
+        &file,
+        format!(
+            "defaults\nmode http\ntimeout connect 5s\ntimeout client 30s\ntimeout server 30s\n             listen front\nbind {address}\noption forwardfor\nserver one {server}\n"
+        ),
+    )
+    .unwrap();
+    let mut command = Command::new("haproxy");
+    command.args(["-db", "-q", "-f"]).arg(&file).env("PATH", path());
     command
 }
 

@@ -60,6 +60,19 @@ impl Browser {
     }
 
     fn with_preferences(preferences: &Value) -> Self {
+        Self::with(preferences, false)
+    }
+
+    /// One that takes the certificate of a test for good, and puts downloads into this folder.
+    pub(crate) fn of_a_test(downloads: &Path) -> Self {
+        let preferences = json!({
+            "download.default_directory": downloads,
+            "download.prompt_for_download": false,
+        });
+        Self::with(&preferences, true)
+    }
+
+    fn with(preferences: &Value, takes_any_certificate: bool) -> Self {
         install();
         let profile = tempfile::tempdir().unwrap();
         let (driver, address) = start_driver(profile.path());
@@ -69,6 +82,7 @@ impl Browser {
         let session = browser.post(
             "/session",
             &json!({"capabilities": {"alwaysMatch": {
+                "acceptInsecureCerts": takes_any_certificate,
                 "goog:chromeOptions": {"args": flags, "prefs": preferences},
                 "goog:loggingPrefs": {"browser": "ALL"},
             }}}),

@@ -76,14 +76,35 @@ impl Connection {
                 let bytes: Vec<u8> = self.unread.drain(..at + end.len()).collect();
                 return Some(String::from_utf8_lossy(&bytes).into_owned());
             }
-            let mut chunk = [0; 16 * 1024];
-            match self.stream.read(&mut chunk) {
-                Ok(n @ 1..) => {
-                    self.received.lock().unwrap().extend(&chunk[..n]);
-                    self.unread.extend(&chunk[..n]);
-                }
-                _ => return None,
+            self.more()?;
+        }
+    }
+
+    /// Reads exactly so many bytes; none if the connection ends before.
+    pub(crate) fn exactly(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.unread.len() < length {
+            self.more()?;
+        }
+        Some(self.unread.drain(..length).collect())
+    }
+
+    /// Whatever has come, or comes next.
+    pub(crate) fn some(&mut self) -> Option<Vec<u8>> {
+        if self.unread.is_empty() {
+            self.more()?;
+        }
+        Some(std::mem::take(&mut self.unread))
+    }
+
+    fn more(&mut self) -> Option<()> {
+        let mut chunk = [0; 16 * 1024];
+        match self.stream.read(&mut chunk) {
+            Ok(n @ 1..) => {
+                self.received.lock().unwrap().extend(&chunk[..n]);
+                self.unread.extend(&chunk[..n]);
+                Some(())
             }
+            _ => None,
         }
     }
 

@@ -10,7 +10,7 @@ process.removeAllListeners('warning');
 const client = process.argv[2];
 
 const shown = (body) =>
-  body.length < 512 ? body.toString('latin1') : crypto.createHash('sha256').update(body).digest('hex');
+  body.length < 2048 ? body.toString('latin1') : crypto.createHash('sha256').update(body).digest('hex');
 
 function* parts(size) {
   for (; size > 0; size -= 65536) yield Buffer.alloc(Math.min(size, 65536), 'u');

@@ -56,7 +56,7 @@ def perform(session, job):
         status, fields, body = (with_requests if client == "requests" else with_httpx)(session, job)
     except Exception as error:
         return {"id": job["id"], "error": f"{type(error).__name__}: {error}"}
-    text = body.decode("latin-1") if len(body) < 512 else hashlib.sha256(body).hexdigest()
+    text = body.decode("latin-1") if len(body) < 2048 else hashlib.sha256(body).hexdigest()
     return {"id": job["id"], "status": status, "headers": fields, "body": text}
 
 
