@@ -114,6 +114,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         listening: Arc::clone(&listening),
         admin,
         observer: Observer::new(Arc::clone(&telemetry)),
+        open: Arc::clone(&state.ended.open),
         clock: Arc::clone(&clock),
     };
     let addresses = Addresses::of(&listening, &parts.admin);

@@ -15,6 +15,7 @@ use crate::auth::refresh_token::RefreshKey;
 use crate::config::{Config, StoreKind};
 use crate::directory::database::Databases;
 use crate::directory::private_file;
+use crate::proxy::OpenExchanges;
 use crate::secret::random_bytes;
 use crate::store::Store;
 use crate::store::embedded::Embedded;
@@ -35,19 +36,25 @@ pub(super) struct State {
     pub(super) ended: Arc<EndHooks>,
 }
 
-/// Who wants to know that a session has ended: what the generation that is served has made for it elsewhere.
+/// Who wants to know that a session has ended.
 #[derive(Default)]
-pub(super) struct EndHooks(ArcSwap<Vec<Arc<dyn SessionEnded>>>);
+pub(super) struct EndHooks {
+    /// What is open, whatever generation it began with.
+    pub(super) open: Arc<OpenExchanges>,
+    /// What the generation that is served has made for it elsewhere.
+    made: ArcSwap<Vec<Arc<dyn SessionEnded>>>,
+}
 
 impl EndHooks {
     pub(super) fn now(&self, hooks: Vec<Arc<dyn SessionEnded>>) {
-        self.0.store(Arc::new(hooks));
+        self.made.store(Arc::new(hooks));
     }
 }
 
 impl SessionEnded for EndHooks {
     fn session_ended(&self, session: &crate::store::Session) {
-        self.0.load().session_ended(session);
+        self.open.session_ended(session);
+        self.made.load().session_ended(session);
     }
 }
 

@@ -313,6 +313,12 @@ impl Auth {
         Ok(sessions.len())
     }
 
+    /// Is this session over? A store that cannot say is no end.
+    pub async fn has_ended(&self, session: &SessionId, at: Timestamp) -> bool {
+        let found = self.sessions.find(SessionBy::Id(session), at).await.map_err(store_failed);
+        found.is_ok_and(|session| session.is_none())
+    }
+
     /// A request of this session goes to an upstream now, which has it until the answer lives no more. None: it can change
     /// nothing.
     pub fn goes(&self, session: &SessionId, method: &Method, at: Timestamp) -> Option<UnderWay> {

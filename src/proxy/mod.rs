@@ -23,6 +23,7 @@ mod handshake;
 mod left;
 mod listening;
 mod observe;
+mod open;
 mod server;
 mod service;
 mod sign_ins;
@@ -43,6 +44,7 @@ pub use self::certificate::Tls;
 pub use self::generation::{Current, Generation, Parts as GenerationParts};
 pub use self::listening::Listening;
 pub use self::observe::Observer;
+pub use self::open::OpenExchanges;
 pub use self::server::{Bound, ListenError};
 use crate::clock::Clock;
 use crate::endpoint::operator::Operator;
@@ -66,6 +68,8 @@ pub struct Parts {
     pub admin: Bound,
     /// Tells what happened.
     pub observer: Observer,
+    /// Hears of the end of sessions.
+    pub open: Arc<OpenExchanges>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -87,7 +91,17 @@ pub struct Serving {
 /// # Errors
 /// If the system gives no randomness.
 pub async fn serve(parts: Parts) -> Result<Serving, ServeError> {
-    let Parts { current, sessions, operator, reload, listening, admin, observer, clock } = parts;
+    let Parts {
+        current,
+        sessions,
+        operator,
+        reload,
+        listening,
+        admin,
+        observer,
+        open: exchanges,
+        clock,
+    } = parts;
     let (stop, stopped) = watch::channel(false);
     let (in_flight, _) = watch::channel(0);
     let (open, _) = watch::channel(0);
@@ -97,6 +111,7 @@ pub async fn serve(parts: Parts) -> Result<Serving, ServeError> {
         clock: Arc::clone(&clock),
         ids: RequestIds::new()?,
         observer: observer.clone(),
+        exchanges,
         lingering: Arc::clone(&lingering),
         in_flight: in_flight.clone(),
         stopping: stopped.clone(),

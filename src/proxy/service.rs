@@ -35,6 +35,7 @@ use super::exchange::{
 };
 use super::generation::Current;
 use super::observe::Observer;
+use super::open::OpenExchanges;
 use super::sign_ins::saw;
 use super::stage::{Ctx, Forwarding, InFlight, Label, Stage};
 use super::{RequestIds, unread};
@@ -57,6 +58,7 @@ pub(super) struct Service {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: RequestIds,
     pub(super) observer: Observer,
+    pub(super) exchanges: Arc<OpenExchanges>,
     /// Places for clients that still send after their answer.
     pub(super) lingering: Arc<Semaphore>,
     pub(super) in_flight: watch::Sender<usize>,
@@ -69,7 +71,8 @@ impl ProxyHttp for Service {
 
     fn new_ctx(&self) -> Ctx {
         let in_flight = InFlight::begin(&self.in_flight);
-        Ctx::new(self.current.load(), self.clock.now(), self.ids.next(), in_flight)
+        let ends = self.exchanges.ends();
+        Ctx::new(self.current.load(), self.clock.now(), self.ids.next(), ends, in_flight)
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
@@ -487,6 +490,14 @@ impl Service {
         }
         let websocket_timeout = settings.websocket_timeout;
         let session_id = permit.caller().known().and_then(|known| known.session.as_ref());
+        if let Some(id) = session_id {
+            let open = ctx.open.insert(self.exchanges.enter(id, &ctx.request_id));
+            // Some session has ended since the request came: was it this one, after it had been looked at?
+            if self.exchanges.ends() != ctx.ends && ctx.generation.auth.has_ended(id, ctx.at).await
+            {
+                open.ended();
+            }
+        }
         let under_way = session_id
             .zip(ctx.arrival.as_ref())
             .filter(|_| !unchanged)

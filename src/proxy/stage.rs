@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::bound::BoundConnection;
 use super::generation::Generation;
+use super::open::Registered;
 use super::upstream::Pool;
 use crate::auth::UnderWay;
 use crate::auth::observe::Trying;
@@ -91,6 +92,10 @@ pub(super) struct Ctx {
     pub(super) spoofed: u32,
     /// The connection to the upstream that is this client's alone, if there is one.
     pub(super) connection: Option<BoundConnection>,
+    /// How many sessions had ended when it arrived.
+    pub(super) ends: u64,
+    /// Its place among what is open, if it has a session.
+    pub(super) open: Option<Registered>,
     /// Counts this request among those in flight until it is dropped.
     pub(super) _in_flight: InFlight,
 }
@@ -100,6 +105,7 @@ impl Ctx {
         generation: Arc<Generation>,
         at: Timestamp,
         request_id: Arc<str>,
+        ends: u64,
         in_flight: InFlight,
     ) -> Self {
         Self {
@@ -116,6 +122,8 @@ impl Ctx {
             waited: Duration::ZERO,
             spoofed: 0,
             connection: None,
+            ends,
+            open: None,
             _in_flight: in_flight,
         }
     }

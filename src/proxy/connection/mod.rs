@@ -37,6 +37,7 @@ pub(super) use self::linger::CONNECTIONS as LINGERING;
 use self::linger::linger;
 use super::generation::Current;
 use super::observe::Observer;
+use super::open::until_its_session_ends;
 use crate::telemetry::ConnectionFailure;
 
 /// How long a connection without a request is kept when the gateway stops: long enough for the request of a busy client,
@@ -120,6 +121,31 @@ where
 {
     async fn process_new_http(
         self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        until_its_session_ends(self.serve(session, shutdown)).await.flatten()
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.app.h2_options()
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        self.app.server_options()
+    }
+
+    async fn http_cleanup(&self) {
+        // Not passed on: the framework would close what waits for a request at once.
+    }
+}
+
+impl<A> Requests<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    async fn serve(
+        &self,
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
@@ -173,18 +199,6 @@ where
         }
         let stream = orders?.take_kept()?;
         Some(ReusedHttpStream::new(Box::new(stream), None))
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        self.app.h2_options()
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        self.app.server_options()
-    }
-
-    async fn http_cleanup(&self) {
-        // Not passed on: the framework would close what waits for a request at once.
     }
 }
 

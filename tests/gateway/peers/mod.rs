@@ -7,6 +7,7 @@
 mod beside;
 mod browser;
 mod clients;
+mod cut;
 mod grpc;
 mod matrix;
 mod servers;

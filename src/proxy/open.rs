@@ -1,0 +1,243 @@
+//! The exchanges that are open, by session, and how a session's end reaches them.
+//!
+//! A WebSocket, an event stream or a long download is decided about once, at its head, and runs for hours. When its session
+//! ends, it must too. The store tells every end ([`SessionEnded`]); each request that is forwarded for a session stands in
+//! this register while it lives; what still runs [`GRACE`] after the end is cut. Cutting drops the future in which the
+//! framework serves the request, and with it both its connections (HTTP/1, tunnels) or its stream (HTTP/2, which is reset).
+//!
+//! - What is about to be answered is answered: a sign-out in one tab does not break the upload that ends in another.
+//! - An exchange does not cut itself: by the service's own sign-out the session ends while its answer is under way.
+//! - An end between the decision and the register is seen by its number ([`OpenExchanges::ends`]), and asked about.
+//! - A request costs one lock of one shard when it begins and when it ends; without a session, nothing.
+//! - What was cut has no access line, because the framework tells of requests that end by themselves alone; it is told in a
+//!   line of its own.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+
+use crate::caller::SessionId;
+use crate::store::Session;
+use crate::store::telling::SessionEnded;
+
+/// An answer that is complete within this time after the end of its session is given.
+const GRACE: Duration = Duration::from_millis(800);
+
+/// Requests of different sessions seldom wait for each other.
+const SHARDS: usize = 16;
+
+tokio::task_local! {
+    /// The exchange that this task serves, once it has a session.
+    static CURRENT: RefCell<Option<Arc<Exchange>>>;
+}
+
+type Shard = Mutex<HashMap<SessionId, Vec<Arc<Exchange>>>>;
+
+/// The register.
+pub struct OpenExchanges {
+    shards: [Shard; SHARDS],
+    hasher: RandomState,
+    /// How many sessions have ended.
+    ends: AtomicU64,
+}
+
+/// One that is open.
+struct Exchange {
+    request_id: Arc<str>,
+    ended: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// Keeps an exchange in the register for as long as it lives.
+pub(super) struct Registered {
+    register: Arc<OpenExchanges>,
+    session: SessionId,
+    exchange: Arc<Exchange>,
+}
+
+impl OpenExchanges {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Shard::default()),
+            hasher: RandomState::new(),
+            ends: AtomicU64::new(0),
+        }
+    }
+
+    /// How many sessions have ended so far. A request that sees the same number when it arrives and after it was entered has
+    /// missed no end between its decision and its place in the register.
+    pub(super) fn ends(&self) -> u64 {
+        self.ends.load(Ordering::SeqCst)
+    }
+
+    /// The request that this task serves is this session's.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        session: &SessionId,
+        request_id: &Arc<str>,
+    ) -> Registered {
+        let exchange = Arc::new(Exchange {
+            request_id: Arc::clone(request_id),
+            ended: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        });
+        self.shard(session).lock().entry(session.clone()).or_default().push(Arc::clone(&exchange));
+        // Outside of a task that serves requests (unit tests) nothing can be cut.
+        let _ = CURRENT.try_with(|current| current.replace(Some(Arc::clone(&exchange))));
+        Registered { register: Arc::clone(self), session: session.clone(), exchange }
+    }
+
+    fn end(&self, session: &SessionId) {
+        // Before the look: whoever enters after it sees the number.
+        self.ends.fetch_add(1, Ordering::SeqCst);
+        let open = self.shard(session).lock().get(session).cloned().unwrap_or_default();
+        let own = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
+        for exchange in open {
+            if own.as_ref().is_none_or(|own| !Arc::ptr_eq(own, &exchange)) {
+                exchange.end();
+            }
+        }
+    }
+
+    fn shard(&self, session: &SessionId) -> &Shard {
+        let hash = self.hasher.hash_one(session);
+        let index = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
+        // There are `SHARDS` of them, and the index is a remainder.
+        self.shards.get(index).unwrap_or(&self.shards[0])
+    }
+}
+
+impl Default for OpenExchanges {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SessionEnded for OpenExchanges {
+    fn session_ended(&self, session: &Session) {
+        self.end(&session.id);
+    }
+}
+
+impl Registered {
+    /// Its session ended before it stood in the register.
+    pub(super) fn ended(&self) {
+        self.exchange.end();
+    }
+}
+
+impl Exchange {
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut shard = self.register.shard(&self.session).lock();
+        if let Some(open) = shard.get_mut(&self.session) {
+            open.retain(|exchange| !Arc::ptr_eq(exchange, &self.exchange));
+            if open.is_empty() {
+                shard.remove(&self.session);
+            }
+        }
+    }
+}
+
+/// Serves a request to its end, or up to that of its session. None: it was cut.
+pub(super) async fn until_its_session_ends<T>(served: impl Future<Output = T>) -> Option<T> {
+    CURRENT
+        .scope(RefCell::new(None), async {
+            let mut served = pin!(served);
+            // Whether the session has ended is looked at whenever the request is served on, and when the end wakes us.
+            let first = std::future::poll_fn(|cx| {
+                if let Poll::Ready(done) = served.as_mut().poll(cx) {
+                    return Poll::Ready(Some(done));
+                }
+                CURRENT.with(|current| {
+                    let current = current.borrow();
+                    let Some(exchange) = current.as_ref() else { return Poll::Pending };
+                    exchange.waker.register(cx.waker());
+                    if exchange.ended.load(Ordering::Acquire) {
+                        Poll::Ready(None)
+                    } else {
+                        Poll::Pending
+                    }
+                })
+            });
+            if let Some(done) = first.await {
+                return Some(done);
+            }
+            let last = tokio::time::timeout(GRACE, served).await.ok();
+            if last.is_none() {
+                let id = CURRENT.with(|current| {
+                    current.borrow().as_ref().map(|exchange| Arc::clone(&exchange.request_id))
+                });
+                tracing::info!(
+                    request_id = id.as_deref().unwrap_or_default(),
+                    "what was open was cut, because its session ended"
+                );
+            }
+            last
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Serves a request whose session ends under way, by this request or by another, and which is answered after `more`.
+    async fn ends_while_open(by_itself: bool, more: Duration) -> Option<&'static str> {
+        let register = Arc::new(OpenExchanges::new());
+        let session = SessionId::new("s-1");
+        let served = async {
+            let _registered = register.enter(&session, &"r-1".into());
+            if by_itself {
+                register.end(&session);
+            } else {
+                let (register, session) = (Arc::clone(&register), session.clone());
+                tokio::spawn(async move { register.end(&session) }).await.unwrap();
+            }
+            tokio::time::sleep(more).await;
+            "answered"
+        };
+        let done = until_its_session_ends(served).await;
+        assert!(register.shard(&session).lock().is_empty(), "nothing stays behind");
+        done
+    }
+
+    #[tokio::test]
+    async fn what_is_open_when_its_session_ends_is_cut_after_the_grace() {
+        let begun = tokio::time::Instant::now();
+        assert_eq!(ends_while_open(false, Duration::from_secs(3600)).await, None);
+        assert!(begun.elapsed() >= GRACE, "{:?}", begun.elapsed());
+        assert_eq!(ends_while_open(false, GRACE / 8).await, Some("answered"), "within the grace");
+        assert_eq!(ends_while_open(true, GRACE * 5 / 4).await, Some("answered"), "never itself");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_another_session_is_nothing_to_it() {
+        let register = Arc::new(OpenExchanges::new());
+        let (mine, other) = (SessionId::new("s-1"), SessionId::new("s-2"));
+        let served = async {
+            let _registered = register.enter(&mine, &"r-1".into());
+            let register = Arc::clone(&register);
+            tokio::spawn(async move { register.end(&other) }).await.unwrap();
+            tokio::time::sleep(GRACE * 5 / 4).await;
+            "answered"
+        };
+        assert_eq!(until_its_session_ends(served).await, Some("answered"));
+    }
+}
