@@ -10,6 +10,7 @@ mod generation;
 pub mod offline;
 mod reload;
 mod state;
+mod supervisor;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -59,8 +60,9 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     let _store_is_ours = claim_store(&config).map_err(start_error)?;
     let operator_token = folder.operator_token().map_err(start_error)?;
     let state = Arc::new(State::open(&config, folder)?);
-    let listening = Listening::open(&config.listen).map_err(start_error)?;
-    let admin = Bound::bind(&[config.listen.admin]).map_err(start_error)?;
+    let mut inherited = supervisor::sockets().map_err(start_error)?;
+    let admin = Bound::bind(&[config.listen.admin], &mut inherited).map_err(start_error)?;
+    let listening = Listening::open(&config.listen, inherited).map_err(start_error)?;
     let audit = Audit::open(&config.log).map_err(start_error)?;
     let (built, generation) = Built::open(config, &state, clock.now(), None)?;
     state.ended.now(built.hooks());
@@ -126,6 +128,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         let serving = proxy::serve(parts).await.map_err(start_error)?;
         state.folder.write_admin_address(addresses.admin).map_err(start_error)?;
         addresses.tell();
+        supervisor::is_ready();
         stop.received(|| {
             // The audit file was moved away, whatever became of the configuration.
             telemetry.reopen_audit();
@@ -134,6 +137,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         })
         .await;
         tracing::info!("stopping");
+        supervisor::is_stopping();
         tokio::select! {
             () = serving.stop(shutdown_timeout) => {}
             () = stop.received(|| {}) => tracing::warn!("told to stop twice: not waiting"),

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 
 use super::generation::Built;
 use super::state::State;
+use super::supervisor;
 use crate::clock::Clock;
 use crate::config::{Config, DirectoryKind, DirectorySettings, LoadError};
 use crate::detect::watch::Rules;
@@ -54,9 +55,11 @@ impl From<String> for Refused {
 impl Reload for Reloader {
     async fn reload(&self) -> Reloaded {
         let mut built = self.built.lock().await;
+        supervisor::is_reloading();
         let now = self.clock.now();
         let reloaded = self.replace(&mut built).await;
         self.state.metrics.reloaded(reloaded.is_ok(), now);
+        supervisor::is_ready();
         let generation = self.current.load().number();
         match reloaded {
             Ok((warnings, at_restart)) => {

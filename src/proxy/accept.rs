@@ -136,11 +136,13 @@ impl<A> Acceptance<A>
 where
     A: ServerApp + Send + Sync + 'static,
 {
-    /// Accepts until the gateway stops, or this listener does.
+    /// Accepts until the gateway stops, or this listener does. What waits in the queue of an inherited socket is left to whoever
+    /// listens on it next.
     pub(super) async fn run(
         self: Arc<Self>,
         listener: TcpListener,
         tls: Option<Arc<Acceptor>>,
+        is_inherited: bool,
         mut closed: watch::Receiver<bool>,
     ) {
         let mut stop = self.stop.clone();
@@ -159,6 +161,9 @@ where
                     tokio::time::sleep(OUT_OF_FILES).await;
                 }
             }
+        }
+        if is_inherited {
+            return;
         }
         // What clients see as connected is served before the socket is closed: closing resets it. A queue without places
         // lets nobody in between the last look and the close; a client tries again, and meets who listens next.

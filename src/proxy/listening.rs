@@ -4,7 +4,7 @@
 //! listener that is taken away is closed when it has accepted what was connected to it; its connections live on. Which
 //! addresses there are is told from the configuration's: port 0 stays the port that the system gave.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -13,13 +13,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::certificate::{Pairs, Tls};
-use super::server::{Bound, ListenError};
+use super::server::{Inherited, ListenError, Socket};
 use crate::config::Listen;
 
 /// All listeners of clients.
 pub struct Listening {
     tls: Arc<Tls>,
     state: Mutex<State>,
+    /// For a later configuration.
+    inherited: Mutex<Inherited>,
 }
 
 struct State {
@@ -29,9 +31,8 @@ struct State {
 }
 
 /// Accepts from a socket until the last argument says that it is closed.
-pub(super) type Accept = Box<
-    dyn Fn(TcpListener, Option<Arc<Acceptor>>, watch::Receiver<bool>) -> Accepting + Send + Sync,
->;
+pub(super) type Accept =
+    Box<dyn Fn(Socket, Option<Arc<Acceptor>>, watch::Receiver<bool>) -> Accepting + Send + Sync>;
 
 /// The task that accepts, or why there is none.
 pub(super) type Accepting = Result<JoinHandle<()>, std::io::Error>;
@@ -41,7 +42,7 @@ struct Listener {
     /// With the real port.
     address: SocketAddr,
     /// Until it is accepted from.
-    socket: Option<TcpListener>,
+    socket: Option<Socket>,
     close: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
 }
@@ -61,14 +62,15 @@ pub struct Prepared {
 }
 
 impl Listening {
-    /// Reads all certificates and binds all addresses.
+    /// Reads all certificates and binds all addresses that were not handed over.
     ///
     /// # Errors
     /// [`ListenError`]
-    pub fn open(listen: &Listen) -> Result<Arc<Self>, ListenError> {
+    pub fn open(listen: &Listen, mut inherited: Inherited) -> Result<Arc<Self>, ListenError> {
         let tls = Tls::load(&listen.tls)?;
-        let open = Wanted::of(listen).map(Listener::bind).collect::<Result<_, _>>()?;
-        Ok(Arc::new(Self { tls, state: Mutex::new(State { open, accept: None }) }))
+        let open = Wanted::of(listen).map(|wanted| Listener::open(wanted, &mut inherited));
+        let state = State { open: open.collect::<Result<_, _>>()?, accept: None };
+        Ok(Arc::new(Self { tls, state: Mutex::new(state), inherited: Mutex::new(inherited) }))
     }
 
     /// Where it listens, over TLS or without.
@@ -86,7 +88,9 @@ impl Listening {
         let pairs = Tls::read(&listen.tls)?;
         let wanted: Vec<Wanted> = Wanted::of(listen).collect();
         let known: Vec<Wanted> = self.state.lock().open.iter().map(|one| one.wanted).collect();
-        let new = wanted.iter().filter(|one| !known.contains(one)).copied().map(Listener::bind);
+        let mut inherited = self.inherited.lock();
+        let new = wanted.iter().filter(|one| !known.contains(one)).copied();
+        let new = new.map(|wanted| Listener::open(wanted, &mut inherited));
         let new = new.collect::<Result<_, _>>()?;
         Ok(Prepared { wanted, new, pairs })
     }
@@ -156,9 +160,9 @@ impl Wanted {
 }
 
 impl Listener {
-    fn bind(wanted: Wanted) -> Result<Self, ListenError> {
-        let (address, socket) = Bound::one(wanted.address)?;
+    fn open(wanted: Wanted, inherited: &mut Inherited) -> Result<Self, ListenError> {
+        let socket = inherited.take_or_bind(wanted.address)?;
         let (close, _) = watch::channel(false);
-        Ok(Self { wanted, address, socket: Some(socket), close, task: None })
+        Ok(Self { wanted, address: socket.address, socket: Some(socket), close, task: None })
     }
 }

@@ -45,7 +45,7 @@ pub use self::generation::{Current, Generation, Parts as GenerationParts};
 pub use self::listening::Listening;
 pub use self::observe::Observer;
 pub use self::open::OpenExchanges;
-pub use self::server::{Bound, ListenError};
+pub use self::server::{Bound, Inherited, ListenError};
 use crate::clock::Clock;
 use crate::endpoint::operator::Operator;
 use crate::endpoint::reload::Reload;

@@ -42,6 +42,19 @@ pub(super) struct Accepted {
     pub(super) stop: watch::Receiver<bool>,
 }
 
+/// Listening sockets that were handed over by whoever started the gateway.
+#[derive(Default)]
+pub struct Inherited(Vec<(SocketAddr, TcpListener)>);
+
+/// A socket to listen on.
+pub(super) struct Socket {
+    /// With the real port.
+    pub(super) address: SocketAddr,
+    pub(super) socket: TcpListener,
+    /// Does its queue outlive the gateway?
+    pub(super) is_inherited: bool,
+}
+
 /// Sockets that are bound and not yet served.
 pub struct Bound {
     sockets: Vec<(SocketAddr, TcpListener)>,
@@ -73,20 +86,13 @@ impl Bound {
     ///
     /// # Errors
     /// [`ListenError::Bind`].
-    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, ListenError> {
+    pub fn bind(addresses: &[SocketAddr], inherited: &mut Inherited) -> Result<Self, ListenError> {
         let mut sockets = Vec::new();
         for &address in addresses {
-            sockets.push(Self::one(address)?);
+            let Socket { address, socket, .. } = inherited.take_or_bind(address)?;
+            sockets.push((address, socket));
         }
         Ok(Self { sockets })
-    }
-
-    /// One address, with the real port where 0 was asked for.
-    pub(super) fn one(address: SocketAddr) -> Result<(SocketAddr, TcpListener), ListenError> {
-        TcpListener::bind(address)
-            .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
-            .and_then(|socket| Ok((socket.local_addr()?, socket)))
-            .map_err(|error| ListenError::Bind { address, error })
     }
 
     /// The addresses, with the real port where 0 was asked for.
@@ -100,6 +106,39 @@ impl Bound {
             fds.add(address.to_string(), socket.into_raw_fd());
         }
         Arc::new(Mutex::new(fds))
+    }
+}
+
+impl Inherited {
+    /// These.
+    ///
+    /// # Errors
+    /// If one has no address, or cannot be read without waiting.
+    pub fn new(sockets: Vec<TcpListener>) -> io::Result<Self> {
+        let with_address = |socket: TcpListener| {
+            socket.set_nonblocking(true)?;
+            Ok((socket.local_addr()?, socket))
+        };
+        sockets.into_iter().map(with_address).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// The one with this address, if it was handed over, or else a new one.
+    pub(super) fn take_or_bind(&mut self, address: SocketAddr) -> Result<Socket, ListenError> {
+        if let Some(index) = self.0.iter().position(|(known, _)| *known == address) {
+            let (address, socket) = self.0.swap_remove(index);
+            return Ok(Socket { address, socket, is_inherited: true });
+        }
+        TcpListener::bind(address)
+            .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+            .and_then(|socket| {
+                Ok(Socket { address: socket.local_addr()?, socket, is_inherited: false })
+            })
+            .map_err(|error| ListenError::Bind { address, error })
+    }
+
+    /// The addresses of those that nothing has taken.
+    pub fn left(&self) -> Vec<SocketAddr> {
+        self.0.iter().map(|(address, _)| *address).collect()
     }
 }
 
@@ -138,9 +177,10 @@ where
         stop,
         open,
     });
-    Box::new(move |socket, tls, closed| {
-        let listener = listen_on(socket)?;
-        Ok(tokio::spawn(Arc::clone(&acceptance).run(listener, tls, closed)))
+    Box::new(move |socket: Socket, tls, closed| {
+        let listener = listen_on(socket.socket)?;
+        let accepting = Arc::clone(&acceptance).run(listener, tls, socket.is_inherited, closed);
+        Ok(tokio::spawn(accepting))
     })
 }
 

@@ -66,6 +66,8 @@ mod real_clients;
 mod refresh;
 // Another configuration while it runs.
 mod reload;
+// Under a supervisor: sockets that are handed over, the units for systemd.
+mod supervised;
 // Protections that no other module shows.
 mod security;
 // Sessions, cookies, sign-out, cross-site requests, CORS.

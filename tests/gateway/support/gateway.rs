@@ -1,7 +1,8 @@
 //! The gateway as a process: its own folder, its own ports, its log kept.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
@@ -205,12 +206,41 @@ impl Gateway {
         gateway
     }
 
+    /// The same, with a listening socket that is handed over, and a socket on which it tells its state.
+    pub(crate) fn launch_under(folder: TempDir, socket: &TcpListener, notify: &Path) -> Self {
+        let mut gateway = Self {
+            child: None,
+            log: Arc::default(),
+            folder,
+            http: socket.local_addr().unwrap(),
+            https: None,
+            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        gateway.spawn_under(socket, notify);
+        gateway
+    }
+
     /// Starts the process (again), on new ports.
     pub(crate) fn spawn(&mut self) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_doorwarden"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorwarden"));
+        command.stdin(Stdio::null());
+        self.spawn_as(command);
+    }
+
+    /// Starts the process (again) as systemd does: the socket is its descriptor 3.
+    pub(crate) fn spawn_under(&mut self, socket: &TcpListener, notify: &Path) {
+        let mut command = Command::new("bash");
+        let hand_over = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
+        command.args(["-c", hand_over, env!("CARGO_BIN_EXE_doorwarden")]);
+        command.env("NOTIFY_SOCKET", notify);
+        command.stdin(OwnedFd::from(socket.try_clone().unwrap()));
+        self.spawn_as(command);
+    }
+
+    fn spawn_as(&mut self, mut command: Command) {
+        let mut child = command
             .args(["run", "--config", "gateway.toml"])
             .current_dir(self.folder.path())
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
