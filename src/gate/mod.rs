@@ -435,3 +435,6 @@ impl Denial {
         Decision::Refuse(Self { user, ..Self::new(refusal, Some(route)) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! The gate's decisions without a socket: every credential on every kind of route, from every kind of page.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::*;
+use crate::auth::testkit::{Kit, NOW};
+use crate::caller::SessionId;
+use crate::clock::Timestamp;
+use crate::event::EndReason;
+use crate::store::{
+    NewSession, NewStamp, Once, Renewal, Session, SessionBy, Sessions, StoreError, Upkeep, Which,
+};
+use crate::wire::client_ip::{ClientAddress, TrustedProxies};
+use crate::wire::host::Host;
+use crate::wire::path::{Target, Tolerance};
+use crate::wire::scheme::Scheme;
+
+/// Every cell. What a letter means is in [`word`].
+const TABLE: &str = include_str!("table.txt");
+
+/// Kinds of routes: what each asks of a caller, and the group.
+const ROUTES: [(&str, &str); 5] = [
+    ("public", ""),
+    ("optional", ""),
+    ("signed-in", ""),
+    ("signed-in", "editors"),
+    ("signed-in", "admins"),
+];
+
+/// From where a request comes: the method, and what the browser says of the page that caused it.
+const SITES: [(&str, &str, &[(&str, &str)]); 6] = [
+    ("a page of ours reads", "GET", &[("sec-fetch-site", "same-origin")]),
+    ("a browser opens it", "GET", &[("sec-fetch-mode", "navigate"), ("accept", "text/html")]),
+    ("another site reads", "GET", &[("sec-fetch-site", "cross-site")]),
+    ("a page of ours writes", "POST", &[("origin", "https://app.example")]),
+    ("another site writes", "POST", &[("origin", "https://evil.example")]),
+    ("a program writes", "POST", &[]),
+];
+
+/// One letter for what was decided.
+fn word(decision: &Decision) -> char {
+    match decision {
+        Decision::Forward(permit) => match permit.caller() {
+            Caller::Known(_) => 'K',
+            Caller::Anonymous(Anonymous::NoCredential) => '-',
+            Caller::Anonymous(Anonymous::Ignored(_)) => 'i',
+        },
+        Decision::Refuse(denial) => match denial.refusal {
+            Refusal::NotAuthenticated => 'a',
+            Refusal::TokenNotValid => 'f',
+            Refusal::TokenExpired => 'x',
+            Refusal::SessionEnded => 'e',
+            Refusal::CrossSite => 'c',
+            Refusal::GroupRequired => 'g',
+            Refusal::BadAuthorization => 'h',
+            Refusal::ConflictingCredentials => '2',
+            Refusal::StoreUnavailable => 'D',
+            other => panic!("{other:?} is in no cell"),
+        },
+        other => panic!("{other:?} is in no cell"),
+    }
+}
+
+fn config() -> Config {
+    let mut text = String::from(
+        "listen.http = [\"127.0.0.1:8080\"]\n[[upstream]]\nname = \"app\"\nservers = [\"127.0.0.1:1\"]\n\
+         [[directory]]\nkind = \"file\"\npath = \"users.toml\"\n",
+    );
+    for (access, group) in ROUTES {
+        let groups =
+            if group.is_empty() { String::new() } else { format!("groups = [\"{group}\"]") };
+        let path = format!("/{access}/{group}/").replace("//", "/");
+        writeln!(
+            text,
+            "[[route]]\nname = \"{access}{group}\"\npath = \"{path}\"\nupstream = \"app\"\n\
+                 access = \"{access}\"\n{groups}"
+        )
+        .unwrap();
+    }
+    let parsed = Config::parse(&text, Path::new("/"), "gateway.toml");
+    parsed.unwrap_or_else(|report| panic!("{}", report.render(false))).0
+}
+
+fn arrival(method: &str, path: &str, fields: &[(&str, &str)], at: Timestamp) -> Arrival {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        headers.append(name, HeaderValue::from_str(value).unwrap());
+    }
+    let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    Arrival {
+        at,
+        request_id: Arc::from("r1"),
+        method: method.parse().unwrap(),
+        target: Target::parse(path, Tolerance::NONE).unwrap(),
+        host: Host::parse("app.example").unwrap(),
+        scheme: Scheme::Https,
+        client: ClientAddress::resolve(peer, &TrustedProxies::default(), &headers),
+        headers,
+        has_body: false,
+        websocket: false,
+    }
+}
+
+/// A store that cannot be asked.
+struct Down;
+
+fn down<T>() -> Result<T, StoreError> {
+    Err(StoreError("down".into()))
+}
+
+#[async_trait]
+impl Sessions for Down {
+    async fn create(&self, _: NewSession) -> Result<Arc<Session>, StoreError> {
+        down()
+    }
+    async fn create_once(&self, _: NewSession, _: NewStamp) -> Result<Once, StoreError> {
+        down()
+    }
+    async fn adopt(&self, _: NewSession) -> Result<Once, StoreError> {
+        down()
+    }
+    async fn renew(&self, _: Renewal) -> Result<Option<Arc<Session>>, StoreError> {
+        down()
+    }
+    async fn find(
+        &self,
+        _: SessionBy<'_>,
+        _: Timestamp,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        down()
+    }
+    async fn end(
+        &self,
+        _: &Which,
+        _: EndReason,
+        _: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError> {
+        down()
+    }
+    async fn list(
+        &self,
+        _: Option<&UserKey>,
+        _: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError> {
+        down()
+    }
+    async fn upkeep(&self, _: Timestamp) -> Result<Upkeep, StoreError> {
+        down()
+    }
+}
+
+/// Somebody with a token and a cookie of one session.
+struct Person {
+    token: String,
+    cookie: String,
+    session: SessionId,
+}
+
+/// Kim, who is an editor, and lee.
+async fn people(kit: &Kit) -> [Person; 2] {
+    {
+        let mut accounts = kit.directory.accounts.lock();
+        let kim = Arc::make_mut(&mut accounts[0].identity);
+        kim.groups = vec!["editors".into()];
+        accounts.push(crate::auth::testkit::account("8", "lee", "right"));
+    }
+    let mut all = Vec::new();
+    for name in ["kim", "lee"] {
+        let signed_in = kit.sign_in(name, "right", &mut Vec::new()).await.unwrap();
+        all.push(Person {
+            token: format!("Bearer {}", signed_in.tokens.unwrap().access.expose()),
+            cookie: format!("__Host-doorwarden={}", signed_in.cookie.unwrap().expose()),
+            session: signed_in.session.id.clone(),
+        });
+    }
+    all.try_into().ok().unwrap()
+}
+
+#[tokio::test]
+async fn every_cell_is_as_the_table_says() {
+    let kit = Kit::new();
+    let [kim, lee] = people(&kit).await;
+    let ended = kit.signed_in().await;
+    let (at, mut happened) = (NOW, Vec::new());
+    let which = Which::Session(ended.session.id.clone());
+    kit.auth.end(&which, EndReason::SignedOut, at, &mut happened).await.unwrap();
+    let ended_cookie = format!("__Host-doorwarden={}", ended.cookie.unwrap().expose());
+    let ended_token = format!("Bearer {}", ended.tokens.unwrap().access.expose());
+    let forged = format!("{}AAAA", &kim.token[..kim.token.len() - 4]);
+    assert_ne!(kim.session, lee.session);
+    let later = NOW.plus(Duration::from_secs(400));
+    // Before the gates take the parts over.
+    let unreachable = Kit::with(|parts| parts.sessions = Arc::new(Down)).auth;
+    let config = config();
+    let gate = Gate::new(&config, Arc::new(kit.auth));
+    let blind = Gate::new(&config, Arc::new(unreachable));
+
+    let bearer = |value: &str| vec![("authorization", value.to_owned())];
+    let cookie = |value: &str| vec![("cookie", value.to_owned())];
+    let rows: Vec<(&str, Vec<(&str, String)>, &Gate, Timestamp)> = vec![
+        ("nothing", Vec::new(), &gate, at),
+        ("a token", bearer(&kim.token), &gate, at),
+        ("a cookie", cookie(&kim.cookie), &gate, at),
+        ("both of one person", [bearer(&kim.token), cookie(&kim.cookie)].concat(), &gate, at),
+        ("of two people", [bearer(&kim.token), cookie(&lee.cookie)].concat(), &gate, at),
+        (
+            "a good token, a dead cookie",
+            [bearer(&kim.token), cookie(&ended_cookie)].concat(),
+            &gate,
+            at,
+        ),
+        ("a forged token", bearer(&forged), &gate, at),
+        (
+            "a forged token, a good cookie",
+            [bearer(&forged), cookie(&kim.cookie)].concat(),
+            &gate,
+            at,
+        ),
+        ("an expired token", bearer(&kim.token), &gate, later),
+        ("a token of an ended session", bearer(&ended_token), &gate, at),
+        ("a cookie of an ended session", cookie(&ended_cookie), &gate, at),
+        ("a Bearer without a token", bearer("Bearer "), &gate, at),
+        ("a scheme of the service's", bearer("Digest x"), &gate, at),
+        ("a cookie, the store is down", cookie(&kim.cookie), &blind, at),
+    ];
+    let mut table = String::new();
+    for (name, fields, gate, at) in rows {
+        writeln!(table, "{name}").unwrap();
+        for (site, method, said) in SITES {
+            let mut line = format!("    {site:<22}");
+            for (access, group) in ROUTES {
+                let path = format!("/{access}/{group}/").replace("//", "/");
+                let said = said.iter().copied();
+                let fields: Vec<_> =
+                    fields.iter().map(|(n, v)| (*n, v.as_str())).chain(said).collect();
+                let arrival = arrival(method, &path, &fields, at);
+                let decision = gate.decide(&arrival, &mut Vec::new()).await;
+                write!(line, " {}", word(&decision)).unwrap();
+            }
+            writeln!(table, "{}", line.trim_end()).unwrap();
+        }
+    }
+    assert_eq!(table, TABLE, "the decisions are now\n{table}");
+}
