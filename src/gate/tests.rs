@@ -33,8 +33,14 @@ const ROUTES: [(&str, &str); 5] = [
     ("signed-in", "admins"),
 ];
 
+/// Header fields.
+type Fields<'a> = &'a [(&'a str, &'a str)];
+
+/// What is presented, to which gate, and when.
+type Row<'a> = (&'a str, Vec<(&'a str, String)>, &'a Gate, Timestamp);
+
 /// From where a request comes: the method, and what the browser says of the page that caused it.
-const SITES: [(&str, &str, &[(&str, &str)]); 6] = [
+const SITES: [(&str, &str, Fields<'_>); 6] = [
     ("a page of ours reads", "GET", &[("sec-fetch-site", "same-origin")]),
     ("a browser opens it", "GET", &[("sec-fetch-mode", "navigate"), ("accept", "text/html")]),
     ("another site reads", "GET", &[("sec-fetch-site", "cross-site")]),
@@ -87,7 +93,7 @@ fn config() -> Config {
     parsed.unwrap_or_else(|report| panic!("{}", report.render(false))).0
 }
 
-fn arrival(method: &str, path: &str, fields: &[(&str, &str)], at: Timestamp) -> Arrival {
+fn arrival(method: &str, path: &str, fields: Fields<'_>, at: Timestamp) -> Arrival {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
@@ -204,7 +210,7 @@ async fn every_cell_is_as_the_table_says() {
 
     let bearer = |value: &str| vec![("authorization", value.to_owned())];
     let cookie = |value: &str| vec![("cookie", value.to_owned())];
-    let rows: Vec<(&str, Vec<(&str, String)>, &Gate, Timestamp)> = vec![
+    let rows: Vec<Row<'_>> = vec![
         ("nothing", Vec::new(), &gate, at),
         ("a token", bearer(&kim.token), &gate, at),
         ("a cookie", cookie(&kim.cookie), &gate, at),
