@@ -308,6 +308,7 @@ impl Auth {
         }
         let sessions = self.sessions.end(which, why, at).await.map_err(store_failed)?;
         for session in &sessions {
+            self.end_given(session, at).await;
             refresh::ended(session, why, happened);
         }
         Ok(sessions.len())

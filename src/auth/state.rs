@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
-use super::issuer::{FORMER, Users};
+use super::issuer::{FORMER, GivenTokens, Users};
 use super::lockout::Counts;
 use super::memory::{CREDENTIALS, Memory};
 use super::under_way::RequestsUnderWay;
@@ -26,6 +26,8 @@ pub struct State {
     pub(super) users: Users,
     /// Credentials that adopted sessions had before, and whose they were.
     pub(super) former: Arc<Cache<Digest, SessionId>>,
+    /// Tokens that answers of services gave, and whose they are.
+    pub(super) given: Arc<GivenTokens>,
     /// Sessions that ended a moment ago because their user has another password.
     pub(super) ended_by_password: Arc<Cache<SessionId, ()>>,
     /// Requests that upstreams have.
@@ -43,6 +45,7 @@ impl State {
             counts: Counts::new(),
             users: Users::new(),
             former: Arc::new(Cache::new(FORMER)),
+            given: Arc::new(Cache::new(FORMER)),
             ended_by_password: Arc::new(Cache::new(FORMER)),
             under_way: RequestsUnderWay::default(),
         })

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::{
     Access, Action, Algorithm, Cors, Credentials, Database, Detect, Detector, DjangoColumns,
     DjangoDirectory, DjangoGroups, IdentityHeaders, Issues, Listen, Log, LogFormat, Login, Members,
-    OwnPath, Rotation, Route, RouteForms, SessionSettings, Shadow, StoreKind, StoreSettings,
-    Tokens, Upstream, UsernameCase,
+    OwnPath, Rotation, Route, RouteForms, SessionSettings, Shadow, SignInRedirect, StoreKind,
+    StoreSettings, Tokens, Upstream, UsernameCase,
 };
 use crate::django::hashers;
 use crate::wire::cookie::SameSite;
@@ -116,6 +116,7 @@ impl Route {
             allow_headers: Vec::new(),
             forward_preflight: false,
             websocket: false,
+            sign_in_redirect: SignInRedirect::default(),
             identity: RouteForms::default(),
             credentials: Credentials::All,
         }

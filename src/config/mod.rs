@@ -61,7 +61,7 @@ pub use issuer::{
 pub use load::LoadError;
 pub use report::{Problem, Report, Severity};
 pub use shadow::Shadow;
-pub use sign_in::{Observed, ObservedKind, SignInMode, SignInSettings};
+pub use sign_in::{Observed, ObservedKind, SignInMode, SignInRedirect, SignInSettings};
 pub use template::{Members, Template};
 
 /// Everything the gateway is told.
@@ -228,6 +228,8 @@ pub struct Route {
     pub identity: RouteForms,
     /// Which credentials it looks at; the others are its service's.
     pub credentials: Credentials,
+    /// Who says where a browser goes that has to sign in.
+    pub sign_in_redirect: SignInRedirect,
 }
 
 /// What a route asks of a caller.

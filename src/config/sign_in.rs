@@ -26,6 +26,16 @@ pub enum SignInMode {
     Follow,
 }
 
+/// `route.sign_in_redirect`: who says where a browser goes that has to sign in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SignInRedirect {
+    /// The gateway: `sign_in.login_path`, or its own page.
+    #[default]
+    Gateway,
+    /// The service: it is asked, and of its answers only a redirect goes back.
+    Service,
+}
+
 /// `[[sign_in.observe]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
@@ -37,6 +47,8 @@ pub struct Observed {
     pub methods: Vec<Method>,
     /// The field with the user's name.
     pub username_field: String,
+    /// The `[[issuer]]`, by its index, whose tokens are in the body of the answer.
+    pub tokens: Option<usize>,
     /// What the answer is like if it succeeded; nothing: a session of an issuer's with a user is set.
     pub success: AnswerRules,
 }
@@ -50,6 +62,8 @@ pub enum ObservedKind {
     SignUp,
     /// Somebody signs out.
     SignOut,
+    /// A refresh token is exchanged for new tokens.
+    Refresh,
 }
 
 impl Observed {
@@ -60,6 +74,7 @@ impl Observed {
             path,
             methods: vec![Method::POST],
             username_field: "username".into(),
+            tokens: None,
             success: AnswerRules::default(),
         }
     }

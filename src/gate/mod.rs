@@ -23,13 +23,13 @@ use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
 
 use self::permit::Keeps;
-pub use self::permit::{KeptCookies, Passage, Permit};
+pub use self::permit::{KeptCookies, Passage, Permit, Returned};
 pub use self::route::{Found, RouteTable, methods_of};
 use self::shadow::{Answer, Answers, Opinion};
 use crate::auth::Auth;
 use crate::auth::presented::Presented;
 use crate::caller::{Anonymous, Caller, IssuerName, Known, Proof, UserKey};
-use crate::config::{Access, Config, IssuerSettings, OwnPathEntry, Route};
+use crate::config::{Access, Config, IssuerSettings, OwnPathEntry, Route, SignInRedirect};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::wire::accept;
@@ -357,6 +357,11 @@ impl Gate {
             (Presented::Nothing, Access::Public | Access::Optional) => {
                 Caller::Anonymous(Anonymous::NoCredential)
             }
+            (Presented::Nothing, Access::SignedIn)
+                if route.sign_in_redirect == SignInRedirect::Service && goes_to_a_page(arrival) =>
+            {
+                return Decision::Forward(Permit::to_sign_in(route, cookies));
+            }
             (Presented::Nothing, Access::SignedIn) => {
                 return Denial::of(Refusal::NotAuthenticated, Some(route));
             }
@@ -400,6 +405,14 @@ impl Gate {
                 &self.trusted_origins,
             ) == Verdict::Allowed
     }
+}
+
+/// A browser that only looks, with no body and no upgrade.
+fn goes_to_a_page(arrival: &Arrival) -> bool {
+    (arrival.method == Method::GET || arrival.method == Method::HEAD)
+        && accept::is_navigation(&arrival.method, &arrival.headers)
+        && !arrival.has_body
+        && !arrival.websocket
 }
 
 /// Whether `Authorization` holds `Bearer` and something that is no token.

@@ -16,6 +16,16 @@ pub struct Permit {
     caller: Caller,
     keeps: Keeps,
     passage: Passage,
+    answers: Returned,
+}
+
+/// Which answers go back to the client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Returned {
+    /// All.
+    All,
+    /// A redirect alone: nobody is signed in, and the service says where they do that.
+    Redirect,
 }
 
 /// How a request came to pass.
@@ -50,7 +60,18 @@ pub enum KeptCookies {
 impl Permit {
     /// The gate's steps call it after the last check.
     pub(super) const fn granted(route: Arc<Route>, caller: Caller, keeps: Keeps) -> Self {
-        Self { route, caller, keeps, passage: Passage::Checked }
+        Self { route, caller, keeps, passage: Passage::Checked, answers: Returned::All }
+    }
+
+    /// For a browser that has to sign in, where the service says on which page.
+    pub(super) const fn to_sign_in(route: Arc<Route>, issued_cookies: KeptCookies) -> Self {
+        Self {
+            route,
+            caller: Caller::Anonymous(Anonymous::NoCredential),
+            keeps: Keeps { authorization: false, headers: Vec::new(), issued_cookies },
+            passage: Passage::Checked,
+            answers: Returned::Redirect,
+        }
     }
 
     /// For a preflight that a route forwards: without identity, whatever it brought.
@@ -64,6 +85,7 @@ impl Permit {
                 issued_cookies: KeptCookies::These(Vec::new()),
             },
             passage: Passage::Checked,
+            answers: Returned::All,
         }
     }
 
@@ -78,12 +100,18 @@ impl Permit {
             caller: Caller::Anonymous(Anonymous::NoCredential),
             keeps: Keeps { authorization, headers: Vec::new(), issued_cookies: KeptCookies::All },
             passage: Passage::Unchecked(opinion),
+            answers: Returned::All,
         }
     }
 
     /// Was it checked?
     pub const fn passage(&self) -> &Passage {
         &self.passage
+    }
+
+    /// What may come back.
+    pub const fn answers(&self) -> Returned {
+        self.answers
     }
 
     /// Where it may go.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, LOCATION, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
 use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -11,6 +11,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use super::bound::{self, BoundConnection};
 use super::connection::{ClientStream, Follows, Orders};
 use super::stage::Ctx;
+use crate::gate::{Permit, Returned};
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
 
@@ -90,6 +91,26 @@ pub(super) fn chunked(session: &Session, arrival: Option<&Arrival>) -> bool {
 pub(super) fn refused(ctx: &mut Ctx, refusal: Refusal, why: &'static str) -> Box<Error> {
     ctx.refusal = Some(refusal);
     Error::explain(ErrorType::HTTPStatus(refusal.status().as_u16()), why)
+}
+
+/// Is it an interim answer? What one sets is followed by nobody, and some clients would keep it (RFC 6265 section 3), so that
+/// it sets no cookie.
+pub(super) fn is_interim(response: &mut ResponseHeader) -> bool {
+    let is_interim = response.status.is_informational() && !is_upgrade(response.status);
+    if is_interim {
+        response.remove_header(&SET_COOKIE);
+    }
+    is_interim
+}
+
+/// May this final answer go to the client?
+pub(super) fn may_come_back(permit: &Permit, response: &ResponseHeader) -> bool {
+    match permit.answers() {
+        Returned::All => true,
+        Returned::Redirect => {
+            response.status.is_redirection() && response.headers.contains_key(LOCATION)
+        }
+    }
 }
 
 /// What an error of the framework means to the client; none if the client is gone.

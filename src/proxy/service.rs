@@ -11,7 +11,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -30,13 +30,13 @@ use super::body::{self, Within};
 use super::connection::head_is_read;
 use super::convert::{self, Came, Edited, HeadRules};
 use super::exchange::{
-    bound_connection, chunked, final_head, follows, is_refused_tunnel, is_upgrade, keep, orders,
-    refusal_of, refused,
+    bound_connection, chunked, final_head, follows, is_interim, is_refused_tunnel, is_upgrade,
+    keep, may_come_back, orders, refusal_of, refused,
 };
 use super::generation::Current;
 use super::observe::Observer;
 use super::open::OpenExchanges;
-use super::sign_ins::saw;
+use super::sign_ins::{begin_reading, saw};
 use super::stage::{Ctx, Forwarding, InFlight, Label, Stage};
 use super::{RequestIds, unread};
 use crate::auth::issuer::{Answer, Followed};
@@ -192,10 +192,10 @@ impl ProxyHttp for Service {
                 ctx.own_share += begun.elapsed();
                 return Ok(());
             }
-            // What an interim answer sets is followed by nobody, and some clients would keep it (RFC 6265 section 3).
-            let is_interim = response.status.is_informational() && !is_upgrade(response.status);
-            if is_interim {
-                response.remove_header(&SET_COOKIE);
+            let is_interim = is_interim(response);
+            if !is_interim && !may_come_back(&forwarding.permit, response) {
+                let why = "the service sends nobody to sign in";
+                return Err(refused(ctx, Refusal::NotAuthenticated, why));
             }
             let caller = forwarding.permit.caller();
             let given = &forwarding.given;
@@ -237,6 +237,7 @@ impl ProxyHttp for Service {
             if let Some(watched) = forwarding.watched.as_mut().filter(|_| counts) {
                 let auth = &ctx.generation.auth;
                 ended |= saw(auth, watched, &followed, response, ctx.at, &mut ctx.happened);
+                begin_reading(watched, response);
             }
             ctx.generation.edit.response(response, arrival, forwarding, &followed);
             if !forwarding.permit.route().forward_preflight {
@@ -286,6 +287,17 @@ impl ProxyHttp for Service {
             *body = None;
         }
         Ok(())
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        self.read_on(ctx, body.as_ref(), end_of_stream);
+        Ok(None)
     }
 
     async fn response_filter(

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 use super::body::{self, Within};
 use super::service::Service;
-use super::stage::{Ctx, Label, Watched};
-use crate::auth::issuer::Followed;
+use super::stage::{Ctx, Label, Reading, Stage, Watched};
+use crate::auth::issuer::{Followed, To};
 use crate::auth::observe::Outcome;
 use crate::auth::{Auth, SignInRefused};
 use crate::clock::Timestamp;
@@ -20,6 +20,9 @@ use crate::config::{ObservedKind, Route};
 use crate::event::What;
 use crate::gate::{Denial, Passage, Permit};
 use crate::refusal::Refusal;
+
+/// A longer answer's tokens are not read.
+const LONGEST_ANSWER: usize = 64 * 1024;
 
 impl Service {
     /// Looks at a request that is to be watched. A sign-in's body is read whole, into the buffer from which it goes on as it
@@ -39,8 +42,10 @@ impl Service {
             return Ok(None);
         };
         let observed = Arc::clone(observed);
-        if observed.kind != ObservedKind::SignIn {
-            return Ok(Some(Watched { observed, trying: None }));
+        let watched =
+            |observed, trying, presented| Watched { observed, trying, presented, reading: None };
+        if !matches!(observed.kind, ObservedKind::SignIn | ObservedKind::Refresh) {
+            return Ok(Some(watched(observed, None, None)));
         }
         let mut body = BytesMut::new();
         if arrival.has_body {
@@ -56,6 +61,15 @@ impl Service {
         }
         let content_type = arrival.headers.get(CONTENT_TYPE);
         let (client, at) = (arrival.client_ip(), ctx.at);
+        if let (ObservedKind::Refresh, Some(issuer)) = (observed.kind, observed.tokens) {
+            let auth = &ctx.generation.auth;
+            let begun =
+                auth.refresh_begins(issuer, content_type, &body, at, &mut ctx.happened).await;
+            return match begun {
+                Ok(presented) => Ok(Some(watched(observed, None, presented))),
+                Err(refusal) => Err(SignInRefused { refusal, retry_after: None }),
+            };
+        }
         let trying = ctx.generation.auth.sign_in_begins(
             &observed,
             content_type,
@@ -64,7 +78,48 @@ impl Service {
             at,
             &mut ctx.happened,
         )?;
-        Ok(Some(Watched { observed, trying: Some(trying) }))
+        Ok(Some(watched(observed, Some(trying), None)))
+    }
+
+    /// A part of an answer that is read.
+    pub(super) fn read_on(&self, ctx: &mut Ctx, part: Option<&Bytes>, is_last: bool) {
+        let Stage::Permitted(forwarding) = &mut ctx.stage else { return };
+        let Some(watched) = &mut forwarding.watched else { return };
+        let Some(reading) = &mut watched.reading else { return };
+        let part = part.map_or(&[][..], |part| part);
+        if reading.body.len().saturating_add(part.len()) > LONGEST_ANSWER {
+            watched.reading = None;
+            tracing::warn!("an answer is too long for its tokens to be read");
+            return;
+        }
+        reading.body.extend_from_slice(part);
+        if !is_last {
+            return;
+        }
+        let (Some(reading), Some(issuer), Some(arrival)) =
+            (watched.reading.take(), watched.observed.tokens, &ctx.arrival)
+        else {
+            return;
+        };
+        let to = To {
+            issuer,
+            upstream: forwarding.permit.route().upstream,
+            client: arrival.client_ip(),
+            agent: arrival.header("user-agent").unwrap_or_default(),
+            // The tokens are younger than the request.
+            at: self.clock.now(),
+        };
+        let at = to.at;
+        let content_type = Some(&reading.content_type);
+        let auth = Arc::clone(&ctx.generation.auth);
+        let given = auth.tokens_given(to, watched.presented, content_type, &reading.body);
+        let Some(adopting) = given else { return };
+        let observer = self.observer.clone();
+        tokio::spawn(async move {
+            let mut happened = Vec::new();
+            auth.adopt_given(adopting, &mut happened).await;
+            observer.tell_background(at, happened);
+        });
     }
 
     /// Answers a sign-in that is not forwarded.
@@ -98,7 +153,7 @@ pub(super) fn saw(
     at: Timestamp,
     happened: &mut Vec<What>,
 ) -> bool {
-    let Watched { observed, trying } = watched;
+    let Watched { observed, trying, .. } = watched;
     let has_signed_in = followed.signed_in.is_some();
     let (status, headers) = (response.status, &response.headers);
     let outcome = Outcome::of(&observed.success, status, headers, has_signed_in, at);
@@ -110,6 +165,27 @@ pub(super) fn saw(
             !status.is_client_error() && !status.is_server_error()
         }
         ObservedKind::SignOut => outcome == Outcome::Success,
-        ObservedKind::SignIn | ObservedKind::SignUp => false,
+        ObservedKind::SignIn | ObservedKind::SignUp | ObservedKind::Refresh => false,
+    }
+}
+
+/// An answer that gives tokens is read from here on, while it goes on to the client.
+pub(super) fn begin_reading(watched: &mut Watched, response: &ResponseHeader) {
+    let headers = &response.headers;
+    let is_plain = headers
+        .get(CONTENT_ENCODING)
+        .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let fits = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok())
+        .is_none_or(|length: usize| length <= LONGEST_ANSWER);
+    if let Some(content_type) = headers.get(CONTENT_TYPE)
+        && watched.observed.tokens.is_some()
+        && response.status.is_success()
+        && is_plain
+        && fits
+    {
+        let content_type = content_type.clone();
+        watched.reading = Some(Reading { content_type, body: BytesMut::new() });
     }
 }

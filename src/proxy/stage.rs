@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
+use http::HeaderValue;
+
 use super::bound::BoundConnection;
 use super::generation::Generation;
 use super::open::Registered;
 use super::upstream::Pool;
 use crate::auth::UnderWay;
+use crate::auth::issuer::PresentedRefresh;
 use crate::auth::observe::Trying;
 use crate::clock::Timestamp;
 use crate::config::Observed;
@@ -58,6 +62,16 @@ pub(super) struct Forwarding {
 pub(super) struct Watched {
     pub(super) observed: Arc<Observed>,
     pub(super) trying: Option<Trying>,
+    /// The refresh token that it brought.
+    pub(super) presented: Option<PresentedRefresh>,
+    /// The answer's body so far, where tokens are in it.
+    pub(super) reading: Option<Reading>,
+}
+
+/// A body that is read while it goes on.
+pub(super) struct Reading {
+    pub(super) content_type: HeaderValue,
+    pub(super) body: BytesMut,
 }
 
 impl Forwarding {

@@ -42,6 +42,7 @@ fn the_whole_directory(kind: Kind) {
     nobody_else_signs_in(&service);
     other_case_is_as_at_django(&service);
     a_custom_table_may_have_uuids(&service);
+    what_a_manager_adds_is_asked(&service);
     what_the_service_issued_is_read_from_its_tables(&service);
     changes_reach_sessions(&service);
     nothing_but_the_grant_is_needed_or_possible(&service);
@@ -244,6 +245,73 @@ columns = { id = "key_", username = "mail", password = "pw", is_active = "on_", 
     eventually("the new name", || (told() == as_lee("l@example.com")).then_some(()));
     service.database.sql("UPDATE people SET on_ = false");
     eventually("the session to end", || (told().0 == 401).then_some(()));
+}
+
+/// `[[directory.condition]]` and `[[directory.second_factor]]` on columns of the server's own types.
+fn what_a_manager_adds_is_asked(service: &Service) {
+    let (moment, quote, prefix) = match service.kind {
+        Kind::Postgres => ("timestamptz", '"', ""),
+        Kind::MariaDb => ("datetime(6)", '`', "app."),
+    };
+    service.database.sql(&format!(
+        "CREATE TABLE members AS SELECT id, username, password, is_active FROM auth_user;\
+         ALTER TABLE members ADD deleted_at {moment} NULL;\
+         ALTER TABLE members ADD banned bool NOT NULL DEFAULT false;\
+         ALTER TABLE members ADD {quote}level{quote} integer NOT NULL DEFAULT 3;\
+         ALTER TABLE members ADD state varchar(20) NOT NULL DEFAULT 'it''s ok';\
+         CREATE TABLE devices (id integer PRIMARY KEY, user_id integer, confirmed bool, kind varchar(20));\
+         UPDATE members SET deleted_at = '2026-01-01 00:00:00' WHERE username = 'park';\
+         UPDATE members SET banned = true WHERE username = 'choi';\
+         UPDATE members SET {quote}level{quote} = 4 WHERE username = 'staff';\
+         UPDATE members SET state = 'IT''S OK' WHERE username = 'blanks';\
+         INSERT INTO devices SELECT 1, id, true, 'totp' FROM members WHERE username = 'lee';\
+         INSERT INTO devices SELECT 2, id, false, 'totp' FROM members WHERE username = 'kim';\
+         GRANT SELECT ON {prefix}members TO doorwarden; GRANT SELECT ON {prefix}devices TO doorwarden"
+    ));
+    let keys = r#"user_table = "members"
+groups = false
+columns = { is_staff = "", is_superuser = "", email = "" }
+condition = [
+    { column = "deleted_at", is = "null" }, { column = "banned", equals = false }, { column = "level", equals = 3 },
+    { column = "state", equals = "it's ok" },
+]
+[[directory.second_factor]]
+table = "devices"
+condition = [{ column = "confirmed", equals = true }, { column = "kind", equals = "totp" }]
+"#;
+    let gateway = Setup::new(service.upstream.address)
+        .directories(&format!("{}{keys}", service.database.directory()))
+        .start();
+    let client = gateway.client();
+    // Whether another case is another text is the server's own collation, and so it is for Django.
+    let folds = service.kind == Kind::MariaDb;
+    for (name, password, status, code) in [
+        ("kim", "kim-pass-1234", 200, ""),
+        ("park", "park-pass-1234", 401, "no_active_account"),
+        ("choi", "choi-pass-1234", 401, "no_active_account"),
+        ("staff", "staff-pass-1234", 401, "no_active_account"),
+        (
+            "blanks",
+            "  two blanks  ",
+            if folds { 200 } else { 401 },
+            if folds { "" } else { "no_active_account" },
+        ),
+        ("lee", "wrong", 401, "no_active_account"),
+        ("lee", "lee-pass-1234", 403, "second_factor_required"),
+    ] {
+        let response = sign_in(&client, name, password);
+        assert_eq!(response.status, status, "{name}: {}", response.text());
+        if status != 200 {
+            assert_eq!(response.code(), code, "{name}");
+        }
+    }
+    let access = client.sign_in("kim", "kim-pass-1234")["access"].as_str().unwrap().to_owned();
+    let kims = || client.get("/told").bearer(&access).send().status;
+    assert_eq!(kims(), 200);
+    service
+        .database
+        .sql("UPDATE members SET deleted_at = '2026-02-01 00:00:00' WHERE username = 'kim'");
+    eventually("who is deleted to be signed out", || (kims() == 401).then_some(()));
 }
 
 fn changes_reach_sessions(service: &Service) {

@@ -16,9 +16,11 @@
 //! - **A changed key** of the same user leaves the session as it is, under the new credential. The former one is known in
 //!   memory as the session's for requests that were on their way. After a restart it would be adopted anew, if the service
 //!   still takes it: none does but `signed_cookies`, which takes every cookie that it ever signed until `max_age`.
+//! - **Tokens** that an answer gave have a session likewise: see [`given`](super::given).
 //! - **No other credential** comes of it: see `identity::forms`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{FOR_GOOD, Issued, One};
 use crate::auth::Auth;
@@ -55,21 +57,21 @@ impl Auth {
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<Option<Arc<Session>>, IssuedRefusal> {
-        let Some(one) = self.issuers.of(issued).filter(|one| one.adopts()) else {
-            return Ok(None);
+        let Some(one) = self.issuers.of(issued) else { return Ok(None) };
+        let Some(own) = issued.own_end else { return Ok(None) };
+        let (digest, idle) = match one.adopts() {
+            true => (own, issued.deny_for),
+            false => match self.issuers.given.get(&own) {
+                Some(given) => (given.session, given.idle),
+                None => return Ok(None),
+            },
         };
-        let Some(digest) = issued.own_end else { return Ok(None) };
         if let Some(session) = issued.session.load_full().filter(|session| session.is_live(at)) {
             return Ok(Some(session));
         }
-        let by_credential = SessionBy::Cookie(&digest);
-        let session = match self.sessions.find(by_credential, at).await.map_err(down)? {
+        let session = match self.adopted_session(&digest, at).await? {
             Some(session) => session,
-            None => match self.issuers.former.get(&digest) {
-                // Of a session that has ended nothing begins another.
-                Some(id) => self.find_by_id(&id, at).await?.ok_or(IssuedRefusal::Ended)?,
-                None => self.adopt(one, issued, digest, by, how, at, happened).await?,
-            },
+            None => self.adopt(one, issued, (digest, idle), by, how, at, happened).await?,
         };
         if session.identity.load().key != issued.user.key {
             return Err(IssuedRefusal::Ended);
@@ -83,7 +85,7 @@ impl Auth {
         &self,
         one: &One,
         issued: &Issued,
-        digest: Digest,
+        (digest, idle): (Digest, Duration),
         by: By<'_>,
         how: Adoption,
         at: Timestamp,
@@ -97,8 +99,8 @@ impl Auth {
             cookie: Some(digest),
             issuer: Some(Arc::clone(&one.name)),
             at,
-            expires_at: at.plus(self.session.absolute_timeout.max(issued.deny_for)).min(FOR_GOOD),
-            idle_timeout: issued.deny_for,
+            expires_at: at.plus(self.session.absolute_timeout.max(idle)).min(FOR_GOOD),
+            idle_timeout: idle,
             client: Some(by.client),
             agent: cut(by.agent, MAX_AGENT).to_owned(),
             refresh: None,

@@ -5,11 +5,28 @@
 //! (`flushexpiredtokens` goes by the `exp` that a sliding token had then, and it may have a later one by now).
 //! A blacklist that cannot be asked changes nothing for a token that was good before; for others it is 503.
 
+use super::key::{IssuerKeyError, Problem};
 use super::{Issued, Issuers, Judged, One, keyed};
 use crate::auth::Auth;
 use crate::clock::Timestamp;
+use crate::config::{IssuerKind, IssuerSettings};
+use crate::directory::blacklist::TokenBlacklist;
+use crate::directory::database::{Access, Databases};
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
+
+/// What an issuer's service itself has taken back, if that is asked for.
+pub(super) fn blacklist(
+    settings: &IssuerSettings,
+    databases: &Databases,
+) -> Result<Option<TokenBlacklist>, IssuerKeyError> {
+    let IssuerKind::SimpleJwt(kind) = &settings.kind else { return Ok(None) };
+    let Some(database) = &kind.blacklist else { return Ok(None) };
+    let database = databases.open(database, Access::Read);
+    TokenBlacklist::new(&settings.directory, database)
+        .map(Some)
+        .map_err(|why| IssuerKeyError::of(settings, Problem::Database(why)))
+}
 
 impl One {
     /// Whether the service has taken back the token with this `jti`, as it says now.

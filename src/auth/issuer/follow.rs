@@ -279,7 +279,7 @@ impl Auth {
         Ok(())
     }
 
-    async fn renewed(
+    pub(super) async fn renewed(
         &self,
         session: SessionId,
         cookie: Option<Digest>,

@@ -34,6 +34,7 @@ mod django_session;
 mod drf_token;
 mod ends;
 mod follow;
+mod given;
 mod jwt;
 mod key;
 mod knox;
@@ -55,11 +56,14 @@ use async_trait::async_trait;
 use quick_cache::sync::Cache;
 
 pub(super) use self::adopt::FORMER;
+use self::blacklisted::blacklist;
 use self::django_session::DjangoSessions;
 use self::drf_token::DrfTokens;
 pub use self::ends::end_of_user;
 use self::ends::{FOR_GOOD, keyed};
 pub use self::follow::{Answer, Followed};
+pub(super) use self::given::GivenTokens;
+pub use self::given::{Adopting, PresentedRefresh, To};
 pub use self::key::IssuerKeyError;
 use self::knox::KnoxTokens;
 use self::look::Look;
@@ -68,7 +72,7 @@ pub(super) use self::outstanding::Outstanding;
 use self::reading::Readings;
 pub(super) use self::reading::{Shown, Unreadable};
 pub(super) use self::refused::{is_anothers, public};
-use self::simplejwt::SimpleJwt;
+use self::simplejwt::{SimpleJwt, refresh_tokens, take_over};
 pub(super) use self::user::Known;
 use self::user::User;
 pub(super) use self::users::Users;
@@ -78,7 +82,7 @@ use crate::caller::{IssuerName, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{CredentialPlace, IssuerKind, IssuerSettings, Refusals};
 use crate::directory::blacklist::TokenBlacklist;
-use crate::directory::database::{Access, Databases};
+use crate::directory::database::Databases;
 use crate::django::jws::NotAccepted;
 use crate::django::session::{self, Login};
 use crate::django::signing::SecretKeys;
@@ -201,6 +205,8 @@ pub(super) struct Issuers {
     stamps: Arc<dyn Stamps>,
     /// Credentials that sessions had before, and whose they were.
     former: Arc<Cache<Digest, SessionId>>,
+    /// Tokens that answers gave, and whose they are.
+    given: Arc<GivenTokens>,
     /// Sessions that ended a moment ago because their user has another password.
     ended_by_password: Arc<Cache<SessionId, ()>>,
 }
@@ -221,6 +227,8 @@ struct One {
     way: Way,
     /// What takes refresh tokens over, if that is wanted.
     take_over: Option<SimpleJwt>,
+    /// What reads the refresh tokens that its service gives.
+    refresh_tokens: Option<SimpleJwt>,
     /// What the service itself has taken back, if that is asked for.
     blacklist: Option<TokenBlacklist>,
 }
@@ -233,26 +241,6 @@ impl One {
             IssuedRefusal::Unavailable
         })
     }
-}
-
-fn take_over(settings: &IssuerSettings) -> Result<Option<SimpleJwt>, IssuerKeyError> {
-    let IssuerKind::SimpleJwt(kind) = &settings.kind else { return Ok(None) };
-    if !kind.take_over_refresh || settings.is_token_in_cookie() {
-        return Ok(None);
-    }
-    Ok(Some(SimpleJwt::refresh(key::read(settings, &kind.signature)?, kind)))
-}
-
-fn blacklist(
-    settings: &IssuerSettings,
-    databases: &Databases,
-) -> Result<Option<TokenBlacklist>, IssuerKeyError> {
-    let IssuerKind::SimpleJwt(kind) = &settings.kind else { return Ok(None) };
-    let Some(database) = &kind.blacklist else { return Ok(None) };
-    let database = databases.open(database, Access::Read);
-    TokenBlacklist::new(&settings.directory, database)
-        .map(Some)
-        .map_err(|why| IssuerKeyError::of(settings, key::Problem::Database(why)))
 }
 
 /// Opens an issuer's key. Here is the list of kinds.
@@ -362,6 +350,7 @@ impl Issuers {
                 },
                 way: open(settings, databases)?,
                 take_over: take_over(settings)?,
+                refresh_tokens: refresh_tokens(settings)?,
                 blacklist: blacklist(settings, databases)?,
             });
         }
@@ -379,6 +368,7 @@ impl Issuers {
             users: state.users.clone(),
             stamps,
             former: Arc::clone(&state.former),
+            given: Arc::clone(&state.given),
             ended_by_password: Arc::clone(&state.ended_by_password),
         })
     }
@@ -397,6 +387,7 @@ impl Issuers {
             users: self.users.aside(),
             stamps,
             former: Arc::clone(&self.former),
+            given: Arc::clone(&self.given),
             ended_by_password: Arc::clone(&self.ended_by_password),
         }
     }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::key::{self, IssuerKeyError};
 use super::{Issuer, Judged, Password, Said};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
-use crate::config::SimpleJwtIssuer;
+use crate::config::{IssuerKind, IssuerSettings, SimpleJwtIssuer};
 use crate::django::jws::{Expected, NotAccepted, VerifyingKey};
 use crate::django::simplejwt::{self, Rules, TokenType, Verified};
 
@@ -64,6 +65,24 @@ impl SimpleJwt {
             max_age: None,
         })
     }
+}
+
+/// What takes an issuer's refresh tokens over, if that is wanted.
+pub(super) fn take_over(settings: &IssuerSettings) -> Result<Option<SimpleJwt>, IssuerKeyError> {
+    match &settings.kind {
+        IssuerKind::SimpleJwt(kind) if kind.take_over_refresh && !settings.is_token_in_cookie() => {
+            refresh_tokens(settings)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// What reads an issuer's refresh tokens, if it has such.
+pub(super) fn refresh_tokens(
+    settings: &IssuerSettings,
+) -> Result<Option<SimpleJwt>, IssuerKeyError> {
+    let IssuerKind::SimpleJwt(kind) = &settings.kind else { return Ok(None) };
+    Ok(Some(SimpleJwt::refresh(key::read(settings, &kind.signature)?, kind)))
 }
 
 impl Issuer for SimpleJwt {

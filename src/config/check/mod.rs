@@ -59,6 +59,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         paths::paths(table, tokens.rotation, &issuers, &directories, sign_in.mode)
     });
     warn_of_hidden_routes(root, &routes, &paths);
+    sign_in::refuse_redirects(root, sign_in.mode, &routes);
     if sign_in.mode == SignInMode::Follow {
         sign_in::refuse_closed_login(root, &sign_in, &routes, &paths);
     }

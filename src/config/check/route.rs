@@ -5,7 +5,8 @@ use http::Method;
 use super::{forms, values};
 use crate::config::raw::{Item, Table, Wrong};
 use crate::config::{
-    Access, Credentials, IdentityForm, IdentityHeaders, IssuerSettings, Route, Upstream,
+    Access, Credentials, IdentityForm, IdentityHeaders, IssuerSettings, Route, SignInRedirect,
+    Upstream,
 };
 use crate::wire::forward::{ProtectedNames, fold};
 use crate::wire::path::{Ambiguity, CanonicalPath, PathMatch, PathPattern};
@@ -89,6 +90,7 @@ fn route(
         websocket: table.flag("websocket").unwrap_or(default.websocket),
         identity: forms::of_route(table, forms),
         credentials: credentials(table, issuers, access),
+        sign_in_redirect: table.choice("sign_in_redirect", &REDIRECTS).unwrap_or_default(),
         ..default
     };
     (route, has_path)
@@ -140,6 +142,9 @@ fn credentials(table: &Table<'_>, issuers: &[IssuerSettings], access: Access) ->
 
 const ACCESS: [(&str, Access); 3] =
     [("public", Access::Public), ("optional", Access::Optional), ("signed-in", Access::SignedIn)];
+
+const REDIRECTS: [(&str, SignInRedirect); 2] =
+    [("gateway", SignInRedirect::Gateway), ("service", SignInRedirect::Service)];
 
 const MATCH: [(&str, PathMatch); 2] = [("prefix", PathMatch::Prefix), ("exact", PathMatch::Exact)];
 

@@ -5,24 +5,29 @@ use http::Method;
 use super::{http_directory, values};
 use crate::config::raw::{Item, Table, Wrong};
 use crate::config::{
-    Access, AnswerRules, IssuerKind, IssuerSettings, Observed, ObservedKind, OwnPathEntry, Route,
-    SignInMode, SignInSettings,
+    Access, AnswerRules, CredentialPlace, IssuerKind, IssuerSettings, Observed, ObservedKind,
+    OwnPathEntry, Route, SignInMode, SignInRedirect, SignInSettings,
 };
 use crate::wire::path::PathMatch;
 
 const MODES: [(&str, SignInMode); 2] =
     [("replace", SignInMode::Replace), ("follow", SignInMode::Follow)];
 
-const KINDS: [(&str, ObservedKind); 3] = [
+const KINDS: [(&str, ObservedKind); 4] = [
     ("sign-in", ObservedKind::SignIn),
     ("sign-up", ObservedKind::SignUp),
     ("sign-out", ObservedKind::SignOut),
+    ("refresh", ObservedKind::Refresh),
 ];
 
 pub(super) fn sign_in(table: &Table<'_>, issuers: &[IssuerSettings]) -> SignInSettings {
     let mode = table.choice("mode", &MODES).unwrap_or_default();
     let login_path = table.text("login_path", values::canonical_path);
-    let observe: Vec<Observed> = table.tables("observe", observed).into_iter().flatten().collect();
+    let observe: Vec<Observed> = table
+        .tables("observe", |table| observed(table, mode, issuers))
+        .into_iter()
+        .flatten()
+        .collect();
     if mode == SignInMode::Follow {
         let has_sessions =
             issuers.iter().any(|issuer| matches!(issuer.kind, IssuerKind::DjangoSession(_)));
@@ -48,8 +53,8 @@ pub(super) fn sign_in(table: &Table<'_>, issuers: &[IssuerSettings]) -> SignInSe
     SignInSettings { mode, login_path, observe }
 }
 
-fn observed(table: &Table<'_>) -> Option<Observed> {
-    table.require("kind", "allowed: \"sign-in\", \"sign-up\", \"sign-out\"");
+fn observed(table: &Table<'_>, mode: SignInMode, issuers: &[IssuerSettings]) -> Option<Observed> {
+    table.require("kind", "allowed: \"sign-in\", \"sign-up\", \"sign-out\", \"refresh\"");
     table.require("path", "the path of the service's, like \"/accounts/login/\"");
     let kind = table.choice("kind", &KINDS);
     let path = table.text("path", |text| values::path_pattern(text, PathMatch::Exact));
@@ -65,13 +70,37 @@ fn observed(table: &Table<'_>) -> Option<Observed> {
         );
     }
     let username_field = table.text("username_field", values::filled);
+    if kind == Some(ObservedKind::SignOut) {
+        table.refuse(&["tokens"], "whoever signs out is given none", "remove it");
+    }
+    if kind == Some(ObservedKind::Refresh) {
+        table.require("tokens", "the name of the [[issuer]] whose tokens are refreshed there");
+    }
+    let tokens = table.text("tokens", |name| simplejwt(name, issuers));
+    // Where the gateway signs people in, it gives tokens of its own.
+    let tokens = tokens.filter(|_| mode == SignInMode::Follow);
     let success = table.table("success", success);
     let default = Observed::new(kind?, path?);
     Some(Observed {
         methods: methods.filter(|all| !all.is_empty()).unwrap_or(default.methods),
         username_field: username_field.unwrap_or(default.username_field),
+        tokens,
         success,
         ..default
+    })
+}
+
+/// The issuer whose tokens an answer gives.
+fn simplejwt(name: &str, issuers: &[IssuerSettings]) -> Result<usize, Wrong> {
+    let is_it = |one: &IssuerSettings| {
+        one.name == name
+            && matches!(one.kind, IssuerKind::SimpleJwt(_))
+            && matches!(one.place, CredentialPlace::Header { .. })
+    };
+    issuers.iter().position(is_it).ok_or_else(|| {
+        Wrong::new(format!(
+            "there is no [[issuer]] {name:?} of kind = \"simplejwt\" whose tokens come in a header"
+        ))
     })
 }
 
@@ -103,6 +132,27 @@ pub(super) fn refuse_session_times(table: &Table<'_>, settings: &SignInSettings)
             "the service's sessions end when the service says",
             "remove it, and set the service's SESSION_COOKIE_AGE; or sign_in.mode = \"replace\"",
         );
+    }
+}
+
+/// A service that signs nobody in has no page of its own to send to.
+pub(super) fn refuse_redirects(root: &Table<'_>, mode: SignInMode, routes: &[Item<Route>]) {
+    for route in routes.iter().map(|route| &route.value) {
+        let is_closed = route.access == Access::SignedIn && route.groups.is_empty();
+        if route.sign_in_redirect == SignInRedirect::Service
+            && !(mode == SignInMode::Follow && is_closed)
+        {
+            root.error(
+                "sign_in",
+                Wrong::new(format!(
+                    "the route {:?} leaves to the service where a browser signs in (sign_in_redirect)",
+                    route.name
+                ))
+                .help(
+                    "it is for sign_in.mode = \"follow\" and a route with access = \"signed-in\" and without groups",
+                ),
+            );
+        }
     }
 }
 

@@ -136,6 +136,25 @@ fn follow_needs_a_way_in_and_refuses_what_it_cannot_keep() {
             "sign_in.observe.path: ",
         ),
         (format!("{good}success = {{ json = \"/a\" }}\n"), "goes on to the client unread"),
+        (format!("{good}tokens = \"other\"\n"), "sign_in.observe.tokens: there is no [[issuer]]"),
+        (format!("{good}tokens = \"django-session\"\n"), "of kind = \"simplejwt\""),
+        (
+            format!("{good}[[sign_in.observe]]\nkind = \"refresh\"\npath = \"/r/\"\n"),
+            "sign_in.observe.tokens: is missing",
+        ),
+        (
+            format!(
+                "{good}[[sign_in.observe]]\nkind = \"sign-out\"\npath = \"/r/\"\ntokens = \"x\"\n"
+            ),
+            "sign_in.observe.tokens: whoever signs out",
+        ),
+        (
+            good.replace(
+                "access = \"public\"",
+                "access = \"public\"\nsign_in_redirect = \"service\"",
+            ),
+            "leaves to the service where a browser signs in",
+        ),
     ] {
         let text = complete(&text).replace("path = \"/rest\"", "path = \"/\"");
         let report = parse(&text).expect_err(said).to_string();

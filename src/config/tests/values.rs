@@ -269,6 +269,7 @@ fn traffic() {
             websocket: true,
             identity: RouteForms::default(),
             credentials: Credentials::Only { cookie: true, bearer: false, issuers: vec![] },
+            sign_in_redirect: SignInRedirect::Gateway,
         }
     );
     assert_eq!(

@@ -38,7 +38,7 @@ use crate::auth::cookies::CookieNames;
 use crate::auth::kept::KeptCookies;
 use crate::caller::{Caller, IssuerName, Known, Proof, SessionId};
 use crate::clock::Timestamp;
-use crate::config::{Config, FormKind, IdentityForm, IssuerSettings, Route};
+use crate::config::{Config, FormKind, IdentityForm, IssuerSettings, Route, SignInMode};
 use crate::directory::database::Databases;
 use crate::directory::private_file;
 use crate::directory::{Account, Directory};
@@ -55,6 +55,8 @@ pub struct IdentityForms {
     guard: Arc<Guard>,
     /// The issuers whose credential is a cookie, and what their sessions are.
     issued: Arc<[Issued]>,
+    /// The service signs people in itself.
+    follows: bool,
 }
 
 /// The sessions of an issuer.
@@ -192,7 +194,8 @@ impl IdentityForms {
         };
         let guard = before.map_or_else(|| Arc::new(Guard::new()), |one| Arc::clone(&one.guard));
         let issued = config.issuers.iter().enumerate().filter_map(issued).collect();
-        Ok(Self { forms, clears, guard, issued })
+        let follows = config.sign_in.mode == SignInMode::Follow;
+        Ok(Self { forms, clears, guard, issued, follows })
     }
 
     /// The same forms, that say what this caller would get. Nothing is written for it in any service.
@@ -219,6 +222,7 @@ impl IdentityForms {
             clears: Arc::clone(&self.clears),
             guard: Arc::new(Guard::new()),
             issued: Arc::clone(&self.issued),
+            follows: self.follows,
         }
     }
 
@@ -293,7 +297,7 @@ impl IdentityForms {
                 is_told = true;
                 continue;
             }
-            if form.mints() && !self.may_mint(known.proof) {
+            if form.mints() && !self.may_mint(known) {
                 is_left_out = true;
                 continue;
             }
@@ -331,8 +335,13 @@ impl IdentityForms {
 
     /// May a caller with this proof get another credential than what they came with? The service may ask for more than
     /// its session says, a second factor say, and what is made here would not have it.
-    fn may_mint(&self, proof: Proof) -> bool {
-        let Proof::IssuedCookie(issuer) = proof else { return true };
+    fn may_mint(&self, known: &Known) -> bool {
+        let issuer = match known.proof {
+            Proof::IssuedCookie(issuer) => issuer,
+            // A token that the service's sign-in gave is a session here, and goes on to the service itself.
+            Proof::Issued(_) => return known.session.is_none() || !self.follows,
+            Proof::AccessToken | Proof::SessionCookie | Proof::Password(_) => return true,
+        };
         self.issued(issuer).is_some_and(|issued| issued.mints)
     }
 

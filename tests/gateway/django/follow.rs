@@ -62,7 +62,7 @@ pub(super) fn line(pairs: &[(&str, &str)]) -> String {
 }
 
 /// A reset by the link that Django mails, whose token lies in the stranger's session on the way.
-fn resets(client: &Client, beside: &[(&str, &str)]) -> Response {
+pub(super) fn resets(client: &Client, beside: &[(&str, &str)]) -> Response {
     let link = client.get("/reset-link/lee").send().text();
     let to_form = client.get(&link).header("Cookie", &line(beside)).send();
     assert_eq!(to_form.status, 302, "{}", to_form.text());

@@ -1,5 +1,6 @@
 //! In front of a real Django service, with the service's own users: one file for each thing that can go wrong there.
 
+mod acceptance;
 mod admin;
 mod adopted;
 mod adopted_ways;
@@ -13,12 +14,14 @@ mod dj_rest_auth;
 mod follow;
 mod forms;
 mod front_end;
+mod given;
 mod identity;
 mod in_a_browser;
 mod left;
 mod observed;
 mod servers;
 mod sign_in;
+mod sign_in_redirect;
 mod take_over;
 mod templates;
 mod thousand;

@@ -5,6 +5,8 @@
 //! Every step must then end equally, but for those that `differences.toml` lists, each with its reason; one that is listed
 //! and is equal must be taken off. `--nocapture` prints both ends of each step, side by side.
 
+// Second factors of real packages behind a directory of the gateway's.
+mod devices;
 // Tokens of django-rest-knox, from their beginning to their end.
 mod knox;
 // The tests: one a project, and what holds the projects and the documentation to each other.

@@ -293,12 +293,18 @@ pub(super) struct Endpoint {
     /// Is it a view of REST framework's whose classes do not look at Django's session?
     #[serde(default)]
     pub(super) without_session: bool,
+    /// The classes that judge its callers, if it is a view of REST framework's.
+    #[serde(default)]
+    pub(super) judged_by: Vec<String>,
     /// What else was answered to a stranger, where it is neither served nor asked to sign in.
     #[serde(default)]
     pub(super) answers: Vec<String>,
     /// The paths that were asked for.
     #[serde(default)]
     pub(super) asked: Vec<String>,
+    /// The pages to which strangers were sent from there to sign in.
+    #[serde(default)]
+    pub(super) sent_to: Vec<String>,
     /// Was a stranger sent to sign in and to come back?
     #[serde(default)]
     pub(super) asks_sign_in: bool,

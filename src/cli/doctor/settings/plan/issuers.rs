@@ -17,6 +17,11 @@ impl Planner<'_> {
         if let (Some(jwt), Some(algorithm)) = (&self.facts.simplejwt, self.choices.simplejwt) {
             self.simplejwt_issuer(jwt, algorithm);
         }
+        let is_read = self.choices.directory && self.facts.simplejwt.is_some();
+        if let Some(class) = self.facts.changed_class("simplejwt", |_| true).filter(|_| is_read) {
+            let says = format!("its tokens cannot be accepted: {}", class.decides_itself());
+            self.tell_left("simplejwt", class, says);
+        }
         if self.choices.directory {
             self.session_issuer();
             self.drf_token_issuer();
@@ -105,18 +110,9 @@ impl Planner<'_> {
     fn drf_token_issuer(&mut self) {
         let facts = self.facts;
         for class in facts.classes().filter(|class| class.kind == "drf-token") {
-            let says = format!("its tokens cannot be accepted: {}", class.decides_itself());
-            if !class.changes.is_empty() && !self.report.tells("drf-token", &says) {
-                self.report.tell(
-                    Mark::Failure,
-                    "drf-token",
-                    says,
-                    format!(
-                        "Authorization: {} is left to the service to judge, on routes that are open to strangers. On the others \
-                         such a token is refused.",
-                        class.keyword()
-                    ),
-                );
+            if !class.changes.is_empty() {
+                let says = format!("its tokens cannot be accepted: {}", class.decides_itself());
+                self.tell_left("drf-token", class, says);
             }
         }
         let class = facts.drf_token_class();
@@ -162,16 +158,17 @@ impl Planner<'_> {
             );
             return;
         }
-        let changed = facts.changed_class("basic", |_| true);
+        if let Some(class) = facts.changed_class("basic", |_| true) {
+            let why = class.decides_itself();
+            let says = format!("HTTP Basic is not accepted at the gateway: {why}");
+            self.tell_left("basic", class, says);
+            return;
+        }
         if !self.writes_basic() {
-            let why = changed.map_or_else(
-                || "the service decides itself who signs in".to_owned(),
-                |class| class.decides_itself(),
-            );
             self.report.tell(
                 Mark::Failure,
                 "basic",
-                format!("HTTP Basic is not accepted at the gateway: {why}"),
+                "HTTP Basic is not accepted at the gateway: the service decides itself who signs in",
                 "It is left to the service, on routes that are open to strangers. On the others such requests are refused.",
             );
             return;

@@ -17,6 +17,7 @@ mod grants;
 mod hand_made;
 mod issuers;
 mod knox;
+mod left;
 mod open;
 mod paths;
 #[cfg(test)]
@@ -59,6 +60,8 @@ struct Planner<'f> {
     files: Vec<(String, Secret)>,
     /// The routes so far: path, whether it is exact, and methods (none are all).
     written: Vec<(String, bool, Vec<String>)>,
+    /// The patterns where the service judges credentials itself.
+    left: Vec<String>,
     report: &'f mut Report,
 }
 
@@ -74,6 +77,7 @@ pub(super) fn plan(facts: &Facts, addresses: &Addresses, report: &mut Report) ->
         toml: Toml::default(),
         files: Vec::new(),
         written: Vec::new(),
+        left: Vec::new(),
         report,
     };
     planner.head();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::session_tests::on_server;
 use super::tests::{endpoint, planned, project, says, with};
 use crate::cli::doctor::finding::Mark;
-use crate::config::SignInMode;
+use crate::config::{Access, SignInMode, SignInRedirect};
 
 fn class(name: &str, kind: &str, changes: Value) -> Value {
     json!({"name": name, "kind": kind, "header": "", "keyword": "", "changes": changes})
@@ -72,6 +72,7 @@ fn the_services_own_sign_ins_are_observed() {
         own("/accounts/signup/", "sign-up", "allauth.account.views.SignupView"),
         own("/out/", "logout", "django.contrib.auth.views.LogoutView"),
         endpoint("/api/token/", "simplejwt-obtain"),
+        endpoint("/api/token/refresh/", "simplejwt-refresh"),
         endpoint("/accounts/password_reset/", "password-reset"),
         // What it calls is known of its page.
         {"path": "/member/*/in/", "exact": false, "kind": "login", "view": "shop.views.In", "custom": true,
@@ -82,7 +83,7 @@ fn the_services_own_sign_ins_are_observed() {
         {"path": "/all/", "exact": false, "rest": true, "kind": "login", "view": "shop.views.In", "custom": false},
     ]);
     let (plan, config, _) = planned(project);
-    assert_eq!(config.sign_in.observe.len(), 8);
+    assert_eq!(config.sign_in.observe.len(), 9);
     assert!(plan.toml.contains("login_path = \"/accounts/login/\""), "{}", plan.toml);
     let observed: Vec<String> =
         plan.toml.split("[[sign_in.observe]]").skip(1).map(value_of).collect();
@@ -93,7 +94,8 @@ fn the_services_own_sign_ins_are_observed() {
             "sign-in /in/ username -",
             "sign-up /accounts/signup/ - -",
             "sign-out /out/ - -",
-            "sign-in /api/token/ email status",
+            "sign-in /api/token/ email status simplejwt",
+            "refresh /api/token/refresh/ - - simplejwt",
             "sign-in /member/*/in/ nick -",
             "sign-in /admin/login/ username -",
             "sign-out /admin/logout/ - -",
@@ -101,7 +103,7 @@ fn the_services_own_sign_ins_are_observed() {
     );
 }
 
-/// Kind, path, name's field and what success looks like.
+/// Kind, path, name's field, what success looks like, and whose tokens the answer has.
 fn value_of(block: &str) -> String {
     let block = block.split("\n[").next().unwrap_or_default();
     let value = |key: &str| {
@@ -120,7 +122,9 @@ fn value_of(block: &str) -> String {
         text if text.contains("status = [200, 201]") => "status",
         _ => "-",
     };
-    format!("{} {} {} {success}", value("kind"), value("path"), value("username_field"))
+    let tokens = Some(value("tokens")).filter(|tokens| tokens != "-");
+    let tokens = tokens.map(|tokens| format!(" {tokens}")).unwrap_or_default();
+    format!("{} {} {} {success}{tokens}", value("kind"), value("path"), value("username_field"))
 }
 
 #[test]
@@ -201,6 +205,90 @@ fn tokens_of_a_class_with_rules_of_its_own_are_not_taken_over() {
     let (_, config, said) = of(json!([class("shop.Basic", "basic", json!(["authenticate"]))]));
     assert!(!kinds(&config).contains(&"basic".to_owned()));
     says(&said, Mark::Failure, "HTTP Basic is not accepted at the gateway: shop.Basic has its own");
+}
+
+#[test]
+fn a_service_with_several_login_pages_says_itself_where_one_signs_in() {
+    for (follows, is_written) in [(true, true), (false, false)] {
+        let obstacles = if follows { obstacle("follow", "shop.Ldap decides") } else { json!([]) };
+        let mut project = with("/proof/obstacles", obstacles);
+        let asks = |path: &str, sent_to: &str| {
+            json!({
+                "path": path, "exact": !path.contains('*'), "kind": "", "view": "shop.views.View", "custom": false,
+                "asks_sign_in": true, "sent_to": [sent_to],
+            })
+        };
+        project["urls"]["endpoints"] = json!([
+            endpoint("/accounts/login/", "login"),
+            asks("/account/", "/accounts/login/"),
+            asks("/dashboard/", "/dashboard/login/"),
+            // Only where it was asked.
+            asks("/dashboard/*/edit/", "/dashboard/login/"),
+        ]);
+        let (plan, config, _) = planned(project);
+        let told: Vec<(&str, Access)> = config
+            .routes
+            .iter()
+            .filter(|one| one.sign_in_redirect == SignInRedirect::Service)
+            .map(|one| (one.path.as_str(), one.access))
+            .collect();
+        let wanted = if is_written { vec![("/dashboard/", Access::SignedIn)] } else { vec![] };
+        assert_eq!(told, wanted, "{}", plan.toml);
+    }
+}
+
+#[test]
+fn what_such_a_class_judges_goes_on_to_the_service_and_opens_nothing_else() {
+    let own = json!(["authenticate_credentials"]);
+    let stock = |name: &str, kind: &str| class(name, kind, json!([]));
+    for (kind, keyword, credentials) in [
+        ("drf-token", "Token", None),
+        // The gateway's own token comes with that word.
+        ("drf-token", "Bearer", Some(vec!["cookie", "issuer:django-session", "issuer:basic"])),
+        ("simplejwt", "", Some(vec!["cookie", "issuer:django-session", "issuer:basic"])),
+    ] {
+        let mut judge = class("shop.Judge", kind, own.clone());
+        judge["keyword"] = json!(keyword);
+        let mut project = with(
+            "/rest_framework/classes",
+            json!([
+                judge,
+                stock("rest_framework.authentication.SessionAuthentication", "session"),
+                stock("rest_framework.authentication.BasicAuthentication", "basic"),
+            ]),
+        );
+        if kind == "drf-token" {
+            project["simplejwt"] = Value::Null;
+        }
+        let view = |path: &str, judges: &Value| {
+            let mut view = endpoint(path, "");
+            (view["judged_by"], view["exact"]) = (judges.clone(), json!(!path.contains('*')));
+            view
+        };
+        let (judged, others) = (json!(["shop.Judge"]), json!(["other.Class"]));
+        project["urls"]["endpoints"] = json!([
+            view("/api/orders/", &judged),
+            view("/api/orders/*/", &judged),
+            view("/api/mine/", &others)
+        ]);
+        let (plan, config, said) = planned(project);
+        says(&said, Mark::Note, "shop.Judge has its own authenticate_credentials");
+        let route = |path: &str| config.routes.iter().find(|one| one.path.as_str() == path);
+        for path in ["/api/orders/", "/api/orders/*/"] {
+            let route = route(path).unwrap_or_else(|| panic!("{path} in {}", plan.toml));
+            assert_eq!(
+                (route.access, route.methods.len()),
+                (Access::Optional, 0),
+                "{keyword} {path}"
+            );
+        }
+        assert!(route("/api/mine/").is_none(), "{}", plan.toml);
+        let written = plan.toml.lines().find(|line| line.starts_with("credentials = "));
+        let written = written.map(|line| line.split(" #").next().unwrap().trim().to_owned());
+        let wanted =
+            credentials.map(|all| format!("credentials = {}", json!(all)).replace(',', ", "));
+        assert_eq!(written, wanted, "{kind} {keyword}");
+    }
 }
 
 #[test]

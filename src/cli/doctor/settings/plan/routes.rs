@@ -86,7 +86,11 @@ impl Planner<'_> {
             }
             // Its view takes a name and a password as the gateway would.
             let leaves_all = obtains(&one.endpoint.kind) && self.writes_basic();
-            let written = Written { leaves_all, ..Written::open(one) };
+            let credentials = self.credentials(one.endpoint);
+            if !self.judges(one.endpoint).is_empty() {
+                self.left.push(one.endpoint.path.clone());
+            }
+            let written = Written { leaves_all, credentials, ..Written::open(one) };
             let is_public = one.access == "public";
             let sets_session = SESSIONS.contains(&one.endpoint.kind.as_str());
             let (its_bearer, its_cookie) = match is_public {
@@ -110,17 +114,41 @@ impl Planner<'_> {
             if let Some(others) = written.others() {
                 let why = "everything else that it takes";
                 let access = "signed-in";
-                let rest = Written { methods: others, access, why, leaves_all: false, ..written };
+                let credentials = Vec::new();
+                let rest = Written {
+                    methods: others,
+                    access,
+                    why,
+                    leaves_all: false,
+                    credentials,
+                    ..written
+                };
                 self.route(&rest, bearer, cookie);
             }
         }
         for one in &opened.closed {
             self.route(&Written::closed(one), bearer, cookie);
         }
+        self.other_login_pages(bearer, cookie);
         self.tell_asked(&asked, &opened.given_up);
         let is_root = |one: &&Open<'_>| one.endpoint.path == "/" && one.endpoint.rest;
         if !opened.open.iter().any(|one| is_root(&one)) {
             self.route(&Written::folder("/", "signed-in", "everything else"), bearer, cookie);
+        }
+    }
+
+    /// Pages from which the service sends strangers to another page than the one to which the gateway would.
+    fn other_login_pages(&mut self, bearer: Option<&str>, cookie: &[&str]) {
+        let Some(login_path) = self.login_path().filter(|_| self.choices.follows) else { return };
+        let facts = self.facts;
+        let is_other = |one: &&Endpoint| {
+            let is_asked = one.exact && !one.stray && !one.hidden && one.asks_sign_in;
+            is_asked && !one.sent_to.is_empty() && !one.sent_to.contains(&login_path)
+        };
+        for one in facts.urls.endpoints.iter().filter(is_other) {
+            let mut written = Written::closed(one);
+            written.redirects = true;
+            self.route(&written, bearer, cookie);
         }
     }
 
@@ -268,6 +296,10 @@ impl Planner<'_> {
             let why = format!("{}: {why}", endpoint.view);
             return Some(Open::new(endpoint, methods, "public", why));
         }
+        if let Some(class) = self.judges(endpoint).first() {
+            let why = format!("{}: {} judges who calls", endpoint.view, class.name);
+            return Some(Open::new(endpoint, None, "optional", why));
+        }
         let methods: Vec<&str> = endpoint.served.keys().map(String::as_str).collect();
         let shown = endpoint.served.values().next()?;
         // It signs people in, and strangers may: the cookie that it sets must not be taken for another.
@@ -314,8 +346,17 @@ impl Planner<'_> {
         }
         toml.string("upstream", UPSTREAM, "");
         toml.string("access", written.access, "");
+        if written.redirects {
+            toml.string("sign_in_redirect", "service", "its own login page for this");
+        }
         if written.leaves_all {
             toml.raw("credentials", "[]", "the service's view reads what it takes itself");
+        } else if !written.credentials.is_empty() {
+            toml.list(
+                "credentials",
+                &written.credentials,
+                "what else comes is the service's to judge",
+            );
         }
         match (bearer, cookie) {
             (None, []) => {}
@@ -378,6 +419,10 @@ struct Written<'w> {
     why: &'w str,
     /// Does the gateway look at no credential there?
     leaves_all: bool,
+    /// What it looks at; all that there is, if there are none.
+    credentials: Vec<String>,
+    /// Does the service say where one signs in for it?
+    redirects: bool,
 }
 
 impl<'w> Written<'w> {
@@ -389,14 +434,16 @@ impl<'w> Written<'w> {
             access,
             why,
             leaves_all: false,
+            credentials: Vec::new(),
+            redirects: false,
         }
     }
 
     fn open(one: &'w Open<'w>) -> Self {
         let methods = one.methods.clone().unwrap_or_default();
         let Endpoint { path, rest, .. } = one.endpoint;
-        let (access, why) = (one.access, &one.why);
-        Self { path: path.clone(), exact: !rest, methods, access, why, leaves_all: false }
+        let (access, why) = (one.access, &*one.why);
+        Self { path: path.clone(), exact: !rest, methods, ..Self::folder("", access, why) }
     }
 
     /// Where Django redirects to the path itself.
@@ -404,7 +451,7 @@ impl<'w> Written<'w> {
         let path = one.endpoint.path.trim_end_matches('/').to_owned();
         let why = "APPEND_SLASH: a redirect";
         let methods = vec!["GET", "HEAD"];
-        Self { path, exact: true, methods, access: "public", why, leaves_all: false }
+        Self { path, exact: true, methods, ..Self::folder("", "public", why) }
     }
 
     fn closed(endpoint: &'w Endpoint) -> Self {
@@ -414,8 +461,7 @@ impl<'w> Written<'w> {
             false => endpoint.path.clone(),
         };
         let why = &endpoint.view;
-        let exact = !endpoint.rest;
-        Self { path, exact, methods: Vec::new(), access: "signed-in", why, leaves_all: false }
+        Self { path, exact: !endpoint.rest, ..Self::folder("", "signed-in", why) }
     }
 
     /// The methods that it leaves out.

@@ -12,12 +12,14 @@ use crate::cli::doctor::finding::{Mark, Report};
 use crate::django::hashers::Algorithm;
 
 /// Kinds of view that sign people in, up and out, each with what right credentials are answered with.
-const OBSERVED: [(&str, &str, Success); 13] = [
+const OBSERVED: [(&str, &str, Success); 15] = [
     ("login", "sign-in", Success::Session),
     ("dj-rest-auth-login", "sign-in", Success::Status),
     ("knox-obtain", "sign-in", Success::Status),
-    ("simplejwt-obtain", "sign-in", Success::Status),
-    ("sliding-obtain", "sign-in", Success::Status),
+    ("simplejwt-obtain", "sign-in", Success::Tokens),
+    ("sliding-obtain", "sign-in", Success::Tokens),
+    ("simplejwt-refresh", "refresh", Success::Refreshed),
+    ("sliding-refresh", "refresh", Success::Refreshed),
     ("drf-token-obtain", "sign-in", Success::Status),
     ("hand-made-obtain", "sign-in", Success::Status),
     ("sign-up", "sign-up", Success::Session),
@@ -43,6 +45,10 @@ enum Success {
     Session,
     /// 200 or 201: there is no session, and tokens are in the body.
     Status,
+    /// 200, and SimpleJWT's tokens are in the body, which the gateway can read.
+    Tokens,
+    /// The same, for a refresh token.
+    Refreshed,
     None,
 }
 
@@ -140,7 +146,9 @@ impl<'f> Planner<'f> {
             // Who calls Django's `login` may be a checkout, or a page for staff: strangers must be let in.
             let is_for_others =
                 endpoint.guessed && *kind == "sign-in" && !endpoint.served.contains_key("POST");
-            if is_for_others || !is_whole(endpoint) || seen.contains(&here) {
+            // Without an issuer nothing of it could be read.
+            let is_unread = *success == Success::Refreshed && self.choices.simplejwt.is_none();
+            if is_for_others || is_unread || !is_whole(endpoint) || seen.contains(&here) {
                 continue;
             }
             seen.push(here);
@@ -163,14 +171,18 @@ impl<'f> Planner<'f> {
         if kind == "sign-in" {
             toml.string("username_field", field, "");
         }
+        let is_read = matches!(success, Success::Tokens | Success::Refreshed);
+        if is_read && self.choices.simplejwt.is_some() {
+            toml.string("tokens", "simplejwt", "");
+        }
         match success {
-            Success::Status => toml.raw("success", "{ status = [200, 201] }", ""),
-            Success::None | Success::Session => {}
+            Success::Status | Success::Tokens => toml.raw("success", "{ status = [200, 201] }", ""),
+            Success::Refreshed | Success::None | Success::Session => {}
         }
     }
 
     /// Where a browser goes that has to sign in: the project's own page, else the admin's.
-    fn login_path(&self) -> Option<String> {
+    pub(super) fn login_path(&self) -> Option<String> {
         let urls = &self.facts.urls;
         let pages = urls.endpoints.iter().filter(|one| {
             one.kind == "login" && one.exact && !one.guessed && !one.hidden && !one.stray

@@ -106,6 +106,7 @@ def endpoints():
                 "custom": entry["custom"],
                 "form": entry["form"],
                 "without_session": is_without_session(cls),
+                "judged_by": judges_of(entry["callback"], cls),
                 "redirects_to_slash": shape["path"] in entry["redirects"],
             } | what_strangers_get(entry, shape))
     admins = [one["path"] for one in found if one["kind"] == "admin"]
@@ -159,6 +160,7 @@ def what_strangers_get(entry, shape):
         "served": methods,
         "answers": [f"{one['told']} at {one['path']}" for one in answers if one["verdict"] in ODD][:3],
         "asked": [one["path"] for one in answers],
+        "sent_to": sent_to(answers),
         "asks_sign_in": any(one["verdict"] == "asks-sign-in" for one in answers) and not served,
     }
 
