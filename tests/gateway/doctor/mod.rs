@@ -1,5 +1,7 @@
 //! What the doctor finds out and writes, and a gateway that runs with it.
 
+// Tokens that the service goes on judging.
+mod judged;
 // Small projects that decide otherwise than Django's own.
 mod projects;
 // Which URLs strangers may use, of small projects with real views.

@@ -203,7 +203,7 @@ urlpatterns = [
 "#;
 
 /// The project in a folder of its own, served.
-fn served(urls: &str) -> Django {
+pub(super) fn served(urls: &str) -> Django {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -246,7 +246,7 @@ class Migration(migrations.Migration):
 "#;
 
 /// The file for it and what was said; whatever it says, the file is written.
-fn written(django: &Django) -> (TempDir, String) {
+pub(super) fn written(django: &Django) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let manage = django.folder().join("manage.py").display().to_string();
     let upstream = django.address.to_string();
