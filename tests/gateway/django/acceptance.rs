@@ -40,7 +40,7 @@ fn row(number: &str, input: &str, request: &Request, wanted: (u16, &str)) -> Res
     };
     let sets: Vec<&str> =
         response.all("set-cookie").into_iter().filter_map(|set| set.split('=').next()).collect();
-    println!("| {number} | {input} | {} {code} {} | {saw} |", response.status, sets.join(", "));
+    eprintln!("| {number} | {input} | {} {code} {} | {saw} |", response.status, sets.join(", "));
     assert_eq!(response.status, wanted.0, "{number}: {input}: {}", response.text());
     assert!(format!("{code} {saw}").contains(wanted.1), "{number}: {input}: {code} {saw}");
     response
@@ -81,7 +81,7 @@ fn tokens_row_by_row() {
     let gateway = setup_with(directory, &django, "", &with).start();
     let client = gateway.client();
     let post = |body: &Value| client.post(OBTAIN).json(body);
-    println!("\n| row | input | answer | the view |\n|---|---|---|---|");
+    eprintln!("\n| row | input | answer | the view |\n|---|---|---|---|");
     let kim = json!({"email": "kim", "password": "kim-pass-1234"});
     let pair =
         row("1", "{\"email\", \"password\"} to SimpleJWT's URL", &post(&kim), (200, "")).json();
@@ -183,7 +183,7 @@ fn sessions_row_by_row() {
     let django = Django::start();
     let gateway = setup_with("recheck = \"1s\"", &django, FORM, ISSUER).start();
     let (client, direct) = (gateway.client(), Client::new(django.address));
-    println!("\n| row | input | answer | the view |\n|---|---|---|---|");
+    eprintln!("\n| row | input | answer | the view |\n|---|---|---|---|");
     let public = |cookies: &str| client.get("/public/session/tell").header("Cookie", cookies);
     let basket = does(&client, "keep/basket", "").set_cookie("sessionid").unwrap();
     row(
@@ -193,7 +193,7 @@ fn sessions_row_by_row() {
         (200, "kept basket"),
     );
     let reset = resets(&client, &[]);
-    println!(
+    eprintln!(
         "| 3 | the mailed link of PasswordResetConfirmView, and its form | {} to {} | the stranger's session on the way |",
         reset.status,
         reset.header("location").unwrap_or_default()
@@ -299,7 +299,7 @@ fn sessions_row_by_row() {
         (303, ""),
     );
     let login = client.get("/admin/login/").send();
-    println!(
+    eprintln!(
         "| 22 | the service's own form, on a route with a form for tokens | {} | sets {} |",
         login.status,
         login.all("set-cookie").len()
