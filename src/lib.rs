@@ -8,6 +8,7 @@ pub mod clock;
 
 pub mod caller;
 pub mod event;
+pub mod private_file;
 pub mod refusal;
 pub mod secret;
 
@@ -16,9 +17,11 @@ pub mod wire;
 
 pub mod config;
 
-pub mod directory;
 pub mod geo;
+pub mod service;
 pub mod store;
+
+pub mod directory;
 
 pub mod auth;
 
@@ -35,5 +38,9 @@ pub mod telemetry;
 pub mod proxy;
 
 pub mod app;
+
+mod command;
+
+mod doctor;
 
 pub mod cli;

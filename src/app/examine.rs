@@ -16,14 +16,15 @@ use crate::auth::kept::KeptCookies;
 use crate::caller::{Caller, Identity, Known, Proof};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, FormEngine, FormKind, Route, RouteForms};
-use crate::directory::cache::ServiceCache;
-use crate::directory::database::{Access, Databases, Statement};
-use crate::directory::{Directory, private_file};
+use crate::directory::Directory;
 use crate::django::hashers;
 use crate::geo::Mmdb;
 use crate::identity::IdentityForms;
+use crate::private_file;
 use crate::proxy::Tls;
 use crate::secret::Secret;
+use crate::service::cache::ServiceCache;
+use crate::service::database::{Access, Databases, Statement};
 use crate::store::memory::Memory;
 use crate::telemetry::Metrics;
 

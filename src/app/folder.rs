@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, StoreKind};
-use crate::directory::private_file;
+use crate::private_file;
 use crate::secret::Secret;
 
 /// The folder of the store.

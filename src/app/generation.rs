@@ -15,7 +15,6 @@ use crate::auth::{self, Auth, Watched};
 use crate::clock::Timestamp;
 use crate::config::{Config, DirectoryKind, DirectorySettings};
 use crate::directory::Directory;
-use crate::directory::database::{Access, Databases};
 use crate::directory::django::DjangoDirectory;
 use crate::directory::file::FileDirectory;
 use crate::directory::http::HttpDirectory;
@@ -23,6 +22,7 @@ use crate::directory::password::PasswordPool;
 use crate::geo::{Countries, Mmdb, NoCountries};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::proxy::{Generation, GenerationParts};
+use crate::service::database::{Access, Databases};
 use crate::store::telling::SessionEnded;
 use crate::telemetry::{Metrics, Names, TimedDirectory};
 

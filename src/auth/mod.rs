@@ -53,11 +53,11 @@ use self::under_way::RequestsUnderWay;
 use crate::caller::{Proof, SessionId};
 use crate::clock::Timestamp;
 use crate::config::{Credentials, IssuerSettings, Login, SessionSettings, Tokens};
-use crate::directory::database::Databases;
 use crate::directory::password::PasswordPool;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
+use crate::service::database::Databases;
 use crate::store::{RefreshTokens, Session, SessionBy, Sessions, Stamps, StoreError, Which};
 
 /// Signs people in, issues and checks what proves it, and ends it.

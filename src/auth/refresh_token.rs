@@ -26,7 +26,7 @@ use super::keys::KeyError;
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::config::Tokens;
-use crate::directory::private_file::{self, PrivateFileError};
+use crate::private_file::{self, PrivateFileError};
 use crate::refusal::Refusal;
 use crate::secret::{Digest, NoRandomness, Secret, random_bytes};
 use crate::store::NewRefreshToken;

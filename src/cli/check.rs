@@ -5,8 +5,8 @@
 //! names; with `--connect` the databases and services too, which it asks and never changes.
 
 use super::config_file::ConfigFile;
-use super::{Failure, load, say};
 use crate::app::examine::{self, Asked};
+use crate::command::{Failure, load, say};
 use crate::config::Config;
 
 /// `doorwarden check`

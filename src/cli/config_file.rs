@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Failure;
+use crate::command::Failure;
 
 const DEFAULT: &str = "gateway.toml";
 

@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 
 use super::config_file::ConfigFile;
 use super::list::plain;
-use super::{Failure, load, operate, say};
+use super::operate;
+use crate::command::{Failure, load, say};
 use crate::config::Config;
 
 /// The most bytes of a head or a token that are read.

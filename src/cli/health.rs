@@ -5,8 +5,8 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use super::config_file::ConfigFile;
-use super::{Failure, say};
 use crate::app;
+use crate::command::{Failure, say};
 use crate::config::{Config, LoadError};
 
 /// How long the admin listener may take.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Failure, say};
+use crate::command::{Failure, say};
 
 /// Whether a list is for people.
 #[derive(Clone, Copy, Debug, clap::Args)]

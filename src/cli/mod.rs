@@ -7,7 +7,6 @@
 
 mod check;
 mod config_file;
-mod doctor;
 mod explain;
 mod health;
 mod list;
@@ -15,17 +14,15 @@ mod operate;
 mod reload;
 mod users;
 
-use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use self::config_file::ConfigFile;
-use crate::app;
-use crate::config::{Config, LoadError};
+use crate::command::{Failure, load, password_from_stdin, say};
 use crate::directory::password;
-use crate::secret::Secret;
+use crate::{app, doctor};
 
 /// A reverse-proxy authentication gateway.
 #[derive(Debug, Parser)]
@@ -75,19 +72,6 @@ enum Command {
     Health(health::Health),
 }
 
-/// Why a command did not do what was asked.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// Exit code 64.
-    Usage(String),
-    /// Exit code 1.
-    Failed(String),
-    /// Exit code 1: what was asked about is refused, and the answer is out.
-    Refused,
-    /// Exit code 69: nobody could be asked.
-    Unavailable(String),
-}
-
 /// Does what the command line asks for.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -135,25 +119,6 @@ pub fn main() -> ExitCode {
 const EX_USAGE: u8 = 64;
 const EX_UNAVAILABLE: u8 = 69;
 
-/// Reads a configuration; warnings go to standard error.
-pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
-    match Config::load(path) {
-        Ok((config, warnings)) => {
-            if !warnings.is_empty() {
-                eprintln!(
-                    "{}",
-                    warnings.render(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-                );
-            }
-            Ok(config)
-        }
-        Err(LoadError::Invalid(report)) => {
-            Err(Failure::Usage(report.render(std::io::IsTerminal::is_terminal(&std::io::stderr()))))
-        }
-        Err(error) => Err(Failure::Usage(format!("doorwarden: {error}"))),
-    }
-}
-
 fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
     app::run(config, path.to_owned()).map_err(|error| Failure::Failed(error.to_string()))
@@ -188,30 +153,4 @@ fn hash_password() -> Result<(), Failure> {
         .map_err(|error| Failure::Failed(error.to_string()))?;
     say(format_args!("{hashed}"))?;
     Ok(())
-}
-
-/// One line of a command's answer. Whoever stops reading, like `head`, has had enough.
-pub(crate) fn say(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
-    use std::io::Write as _;
-    match writeln!(std::io::stdout(), "{line}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::Failed(format!("cannot write the answer: {error}")))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// All of standard input, less one final newline.
-pub(crate) fn password_from_stdin() -> Result<Secret, Failure> {
-    let mut text = String::new();
-    std::io::stdin()
-        .read_to_string(&mut text)
-        .map_err(|error| Failure::Failed(format!("cannot read the password: {error}")))?;
-    let password = text
-        .strip_suffix('\n')
-        .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
-    if password.is_empty() {
-        return Err(Failure::Failed("there is no password on standard input".into()));
-    }
-    Ok(Secret::new(password))
 }

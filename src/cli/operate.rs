@@ -9,9 +9,10 @@ use clap::{ArgGroup, Subcommand};
 use serde_json::{Value, json};
 
 use super::config_file::ConfigFile;
+use super::health;
 use super::list::{self, Column, Format};
-use super::{Failure, health, load, say};
 use crate::app;
+use crate::command::{Failure, load, say};
 use crate::config::Config;
 
 /// `doorwarden key`

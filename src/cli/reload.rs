@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::config_file::ConfigFile;
-use super::{Failure, operate, say};
+use super::operate;
+use crate::command::{Failure, say};
 use crate::config::Config;
 
 /// Tells the gateway, and shows what became of it.

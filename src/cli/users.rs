@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::config_file::ConfigFile;
 use super::list::{self, Column, Format};
-use super::{Failure, load, password_from_stdin, say};
+use crate::command::{Failure, load, password_from_stdin, say};
 use crate::config::DirectoryKind;
 use crate::directory::password;
 use crate::directory::users_file::UsersFile as Users;

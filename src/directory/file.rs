@@ -13,11 +13,11 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::private_file::Version;
 use super::users_file::{UsersFile, UsersFileError};
 use super::{Account, Directory, DirectoryError, password};
 use crate::caller::UserKey;
 use crate::django::hashers::{Algorithm, dummy_like};
+use crate::private_file::Version;
 use crate::secret::Secret;
 
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -160,7 +160,7 @@ impl Directory for FileDirectory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::private_file;
+    use crate::private_file;
 
     struct Kit {
         directory: FileDirectory,

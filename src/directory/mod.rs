@@ -8,14 +8,10 @@
 //! knows of a name. It answers a name and a password together ([`Directory::sign_in`]), so it takes every name that those
 //! before it do not know, and one behind it is never asked. Its users cannot be looked up again either.
 
-pub mod blacklist;
-pub mod cache;
-pub mod database;
 pub mod django;
 pub mod file;
 pub mod http;
 pub mod password;
-pub mod private_file;
 pub mod users_file;
 
 use std::borrow::Cow;

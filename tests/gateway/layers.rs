@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up; folders that share a line never import each other, except on the first.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "caller", "refusal", "secret", "event"],
+    &["clock", "caller", "refusal", "secret", "event", "private_file"],
     &["wire", "django"],
     &["config"],
-    &["store", "directory", "geo", "notify"],
+    &["store", "service", "geo", "notify"],
+    &["directory"],
     &["auth"],
     &["identity"],
     &["detect"],
@@ -17,6 +18,8 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry"],
     &["proxy"],
     &["app"],
+    &["command"],
+    &["doctor"],
     &["cli"],
 ];
 

@@ -10,10 +10,10 @@ use super::{Issued, Issuers, Judged, One, keyed};
 use crate::auth::Auth;
 use crate::clock::Timestamp;
 use crate::config::{IssuerKind, IssuerSettings};
-use crate::directory::blacklist::TokenBlacklist;
-use crate::directory::database::{Access, Databases};
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
+use crate::service::blacklist::TokenBlacklist;
+use crate::service::database::{Access, Databases};
 
 /// What an issuer's service itself has taken back, if that is asked for.
 pub(super) fn blacklist(

@@ -17,13 +17,13 @@ use super::key::{IssuerKeyError, Problem};
 use super::{Asked, Judged, Noted, Password, all_there};
 use crate::clock::Timestamp;
 use crate::config::{DjangoSessionIssuer, IssuerSettings, SessionEngine};
-use crate::directory::cache::ServiceCache;
-use crate::directory::database::{Access, Databases, Dialect, Needed, ServiceDatabase, Statement};
-use crate::directory::private_file;
 use crate::django::session::{self, Login, Unreadable};
 use crate::django::signing::SecretKeys;
 use crate::event::IssuedRefusal;
+use crate::private_file;
 use crate::secret::Secret;
+use crate::service::cache::ServiceCache;
+use crate::service::database::{Access, Databases, Dialect, Needed, ServiceDatabase, Statement};
 
 /// A service's sessions.
 pub(super) struct DjangoSessions {

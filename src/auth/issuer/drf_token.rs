@@ -18,8 +18,8 @@ use super::key::{IssuerKeyError, Problem};
 use super::{Asked, Judged, Password, all_there};
 use crate::clock::Timestamp;
 use crate::config::{Database, IssuerSettings};
-use crate::directory::database::{Access, Databases, Needed, ServiceDatabase, Statement};
 use crate::event::IssuedRefusal;
+use crate::service::database::{Access, Databases, Needed, ServiceDatabase, Statement};
 
 /// No column of keys is longer: Django's own takes 40 characters.
 const MAX_KEY: usize = 1024;

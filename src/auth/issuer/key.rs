@@ -5,8 +5,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::config::{IssuerKey, IssuerKind, IssuerSettings, IssuerSignature};
-use crate::directory::private_file::{self, PrivateFileError};
 use crate::django::jws::{KeyProblem, SigningKey, VerifyingKey};
+use crate::private_file::{self, PrivateFileError};
 use crate::secret::Digest;
 
 /// A shorter secret can be guessed from one token.

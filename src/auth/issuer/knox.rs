@@ -20,8 +20,8 @@ use super::key::{IssuerKeyError, Problem};
 use super::{Asked, Judged, Password, all_there};
 use crate::clock::Timestamp;
 use crate::config::{Database, IssuerSettings, KnoxVersion};
-use crate::directory::database::{Access, Databases, Needed, ServiceDatabase, Statement};
 use crate::event::IssuedRefusal;
+use crate::service::database::{Access, Databases, Needed, ServiceDatabase, Statement};
 
 /// A longer one is nobody's: the setting is 64, and a prefix has 10 characters at most.
 const MAX_LENGTH: usize = 1024;

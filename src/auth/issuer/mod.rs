@@ -81,14 +81,14 @@ use super::{State, Watched};
 use crate::caller::{IssuerName, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{CredentialPlace, IssuerKind, IssuerSettings, Refusals};
-use crate::directory::blacklist::TokenBlacklist;
-use crate::directory::database::Databases;
 use crate::django::jws::NotAccepted;
 use crate::django::session::{self, Login};
 use crate::django::signing::SecretKeys;
 use crate::django::simplejwt::TokenType;
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
+use crate::service::blacklist::TokenBlacklist;
+use crate::service::database::Databases;
 use crate::store::{Session, Stamps};
 
 /// Verifies the tokens of one kind.

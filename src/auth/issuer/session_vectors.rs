@@ -10,9 +10,9 @@ use crate::clock::Timestamp;
 use crate::config::{
     CredentialPlace, Database, DjangoSessionIssuer, IssuerKind, IssuerSettings, SessionEngine,
 };
-use crate::directory::private_file;
 use crate::django::session::vectors::{User, Vector, Vectors, vectors};
 use crate::event::What;
+use crate::private_file;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 

@@ -29,7 +29,7 @@ use self::key::{Jwk, SigningKey, VerifyingKey};
 use super::jwt::{Header, Invalid, Unverified, to_be_signed};
 use crate::clock::Timestamp;
 use crate::config::{Algorithm, Tokens};
-use crate::directory::private_file::{self, PrivateFileError};
+use crate::private_file::{self, PrivateFileError};
 
 /// How long after a rotation another process may go on signing with the old key before it has reloaded.
 const RELOAD_MARGIN: Duration = Duration::from_secs(300);

@@ -39,7 +39,7 @@ fn service(change: impl FnOnce(&mut IssuerSettings)) -> Service {
 fn service_with(is_asked: bool, change: impl FnOnce(&mut IssuerSettings)) -> Service {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
-    crate::directory::private_file::create(&path, SECRET.as_bytes()).unwrap();
+    crate::private_file::create(&path, SECRET.as_bytes()).unwrap();
     let mut issuer = IssuerSettings {
         name: "simplejwt".into(),
         directory: "django".into(),

@@ -5,7 +5,7 @@
 
 use super::Settings;
 use crate::config::{Condition, Constant, Holds, SecondFactorTable, UserKeyColumn};
-use crate::directory::database::{Dialect, ServiceDatabase};
+use crate::service::database::{Dialect, ServiceDatabase};
 
 /// ` AND ...` for each condition on the rows of `alias`; empty if there are none.
 pub(super) fn all(

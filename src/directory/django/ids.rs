@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::directory::database::{Dialect, ServiceDatabase, Statement, uuid};
+use crate::service::database::{Dialect, ServiceDatabase, Statement, uuid};
 
 /// How ids are spelled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

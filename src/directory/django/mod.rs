@@ -29,9 +29,9 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::{Account, Directory, DirectoryError};
 use crate::caller::UserKey;
 use crate::config::{Condition, DjangoDirectory as Settings, UsernameCase};
-use crate::directory::database::{Dialect, Needed, ServiceDatabase, Statement};
 use crate::django::hashers::{Algorithm, DEFAULT_DUMMY, dummy_like, looks_upgraded};
 use crate::secret::Secret;
+use crate::service::database::{Dialect, Needed, ServiceDatabase, Statement};
 
 mod conditions;
 mod ids;

@@ -11,7 +11,7 @@ use super::Settings;
 use super::conditions::{all, second_factor};
 use super::row::Row;
 use crate::config::UsernameCase;
-use crate::directory::database::{Dialect, ServiceDatabase, Statement, Texts};
+use crate::service::database::{Dialect, ServiceDatabase, Statement, Texts};
 
 /// One directory's statements.
 pub(super) struct Statements {

@@ -7,7 +7,7 @@ use crate::config::{
     Condition, Constant, Database, DjangoColumns, DjangoGroups, Holds, SecondFactorTable,
     UserKeyColumn, UsernameCase,
 };
-use crate::directory::database::{Access, Databases};
+use crate::service::database::{Access, Databases};
 
 const SCHEMA: &str = r#"
 CREATE TABLE auth_user (

@@ -30,8 +30,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Account;
-use super::private_file::{self, PrivateFileError, Version};
 use crate::caller::{Identity, UserKey};
+use crate::private_file::{self, PrivateFileError, Version};
 use crate::secret::Secret;
 
 const MAX_NAME: usize = 1024;

@@ -15,8 +15,8 @@ use quick_cache::sync::Cache;
 use crate::caller::{Known, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{DrfToken, MissingToken};
-use crate::directory::database::{Access, Databases, ServiceDatabase, Statement};
 use crate::refusal::Refusal;
+use crate::service::database::{Access, Databases, ServiceDatabase, Statement};
 
 /// Users whose token is kept. The least used goes first, and is read again.
 const KEPT: usize = 16_384;

@@ -17,9 +17,10 @@ use super::account;
 use crate::caller::{Identity, Known, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{FormKey, HandMadeJwt, Members, SimpleJwt};
-use crate::directory::{Directory, private_file};
+use crate::directory::Directory;
 use crate::django::jws::SigningKey;
 use crate::django::simplejwt::{self, NewHandMade, NewToken, TokenType};
+use crate::private_file;
 use crate::refusal::Refusal;
 use crate::secret::{Secret, random_id};
 

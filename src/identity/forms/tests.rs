@@ -196,7 +196,7 @@ const SECRET: &str = "0123456789abcdefghijklmnopqrstuv";
 fn minting(kind: &str, secret: &str, more: &str) -> (Config, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
-    crate::directory::private_file::create(&file, secret.as_bytes()).unwrap();
+    crate::private_file::create(&file, secret.as_bytes()).unwrap();
     let form = format!(
         "[[identity.form]]\nname = \"f\"\nkind = \"{kind}\"\ndirectory = \"django\"\nkey_file = \"{}\"\n{more}",
         file.display()

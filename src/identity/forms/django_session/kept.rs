@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::rows::Rows;
 use crate::clock::Timestamp;
 use crate::config::{self, FormEngine};
-use crate::directory::cache::ServiceCache;
-use crate::directory::database::Databases;
 use crate::django::session::{Login, read_cached, read_row};
 use crate::django::signing::SecretKeys;
+use crate::service::cache::ServiceCache;
+use crate::service::database::Databases;
 
 /// What stands before a session's key in the cache.
 const COPY: &str = "django.contrib.sessions.cached_db";

@@ -32,12 +32,13 @@ use super::{Answered, account};
 use crate::caller::{Known, SessionId};
 use crate::clock::Timestamp;
 use crate::config::{self, FormEngine};
-use crate::directory::database::Databases;
-use crate::directory::{Directory, private_file};
+use crate::directory::Directory;
 use crate::django::session::{self, Login, Proof};
 use crate::django::signing::SecretKeys;
+use crate::private_file;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
+use crate::service::database::Databases;
 
 /// As Django's own keys are written.
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::config::Database;
 use crate::config::LastLogin;
-use crate::directory::database::{Access, Databases, Dialect, ServiceDatabase, Statement};
+use crate::service::database::{Access, Databases, Dialect, ServiceDatabase, Statement};
 
 /// `django_session`
 pub(super) struct Rows {

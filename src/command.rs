@@ -1,0 +1,66 @@
+//! What every command does: read a configuration, say lines, read a password, and fail with an exit code.
+#![expect(clippy::print_stderr, reason = "what is wrong with a command goes to standard error")]
+
+use std::io::Read as _;
+use std::path::Path;
+
+use crate::config::{Config, LoadError};
+use crate::secret::Secret;
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Exit code 64.
+    Usage(String),
+    /// Exit code 1.
+    Failed(String),
+    /// Exit code 1: what was asked about is refused, and the answer is out.
+    Refused,
+    /// Exit code 69: nobody could be asked.
+    Unavailable(String),
+}
+
+/// Reads a configuration; warnings go to standard error.
+pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
+    match Config::load(path) {
+        Ok((config, warnings)) => {
+            if !warnings.is_empty() {
+                eprintln!(
+                    "{}",
+                    warnings.render(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+                );
+            }
+            Ok(config)
+        }
+        Err(LoadError::Invalid(report)) => {
+            Err(Failure::Usage(report.render(std::io::IsTerminal::is_terminal(&std::io::stderr()))))
+        }
+        Err(error) => Err(Failure::Usage(format!("doorwarden: {error}"))),
+    }
+}
+
+/// One line of a command's answer. Whoever stops reading, like `head`, has had enough.
+pub(crate) fn say(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+    use std::io::Write as _;
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write the answer: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// All of standard input, less one final newline.
+pub(crate) fn password_from_stdin() -> Result<Secret, Failure> {
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::Failed(format!("cannot read the password: {error}")))?;
+    let password = text
+        .strip_suffix('\n')
+        .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    if password.is_empty() {
+        return Err(Failure::Failed("there is no password on standard input".into()));
+    }
+    Ok(Secret::new(password))
+}

@@ -1,0 +1,134 @@
+//! What is found out, how bad it is, and what it means for the gateway's configuration.
+
+use serde_json::{Value, json};
+
+use crate::command::{Failure, say};
+
+/// How much it matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mark {
+    /// As it should be.
+    Fine,
+    /// Worth knowing.
+    Note,
+    /// It works, and something about it should be changed.
+    Warning,
+    /// It will not work.
+    Failure,
+}
+
+/// One finding.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Finding {
+    pub(super) mark: Mark,
+    /// One word, to find it by.
+    pub(super) about: &'static str,
+    pub(super) says: String,
+    /// What follows, if anything does.
+    pub(super) means: Option<String>,
+}
+
+/// All of them, and the blocks that follow from them.
+#[derive(Default, Debug)]
+pub(super) struct Report {
+    findings: Vec<Finding>,
+    proposals: Vec<String>,
+}
+
+impl Mark {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Fine => "ok",
+            Self::Note => "note",
+            Self::Warning => "warn",
+            Self::Failure => "FAIL",
+        }
+    }
+}
+
+impl Report {
+    pub(super) fn add(&mut self, mark: Mark, about: &'static str, says: impl Into<String>) {
+        self.findings.push(Finding { mark, about, says: says.into(), means: None });
+    }
+
+    /// The same, with what it means.
+    pub(super) fn tell(
+        &mut self,
+        mark: Mark,
+        about: &'static str,
+        says: impl Into<String>,
+        means: impl Into<String>,
+    ) {
+        self.findings.push(Finding { mark, about, says: says.into(), means: Some(means.into()) });
+    }
+
+    /// A block for `gateway.toml`.
+    pub(super) fn propose(&mut self, toml: impl Into<String>) {
+        self.proposals.push(toml.into());
+    }
+
+    /// Has this been said?
+    pub(super) fn tells(&self, about: &str, says: &str) -> bool {
+        self.findings.iter().any(|finding| finding.about == about && finding.says == says)
+    }
+
+    pub(super) fn has_failures(&self) -> bool {
+        self.findings.iter().any(|finding| finding.mark == Mark::Failure)
+    }
+
+    #[cfg(test)]
+    pub(super) fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Prints it, for people or for programs.
+    pub(super) fn print(&self, as_json: bool) -> Result<(), Failure> {
+        if as_json { say(format_args!("{:#}", self.json())) } else { self.print_text() }
+    }
+
+    fn print_text(&self) -> Result<(), Failure> {
+        for finding in &self.findings {
+            let Finding { mark, about, says, means } = finding;
+            say(format_args!("{:<5} {about:<11} {}", mark.text(), plain(says)))?;
+            for line in means.iter().flat_map(|means| means.lines()) {
+                say(format_args!("{:18}{}", "", plain(line)))?;
+            }
+        }
+        if !self.proposals.is_empty() {
+            say(format_args!("\nProposed for gateway.toml:"))?;
+        }
+        for proposal in &self.proposals {
+            say(format_args!("\n{}", proposal.trim_end()))?;
+        }
+        Ok(())
+    }
+
+    fn json(&self) -> Value {
+        let findings: Vec<Value> = self
+            .findings
+            .iter()
+            .map(|Finding { mark, about, says, means }| {
+                json!({"severity": mark.text().to_lowercase(), "about": about, "says": says, "means": means})
+            })
+            .collect();
+        json!({"findings": findings, "proposals": self.proposals})
+    }
+}
+
+/// Without what steers a terminal: findings quote what a service answers.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|one| if one.is_control() { char::REPLACEMENT_CHARACTER } else { one })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_service_steers_the_terminal() {
+        let title = "gunicorn\u{1b}]0;owned\u{7}\u{9b}2J 김";
+        assert_eq!(plain(title), "gunicorn\u{fffd}]0;owned\u{fffd}\u{fffd}2J 김");
+    }
+}

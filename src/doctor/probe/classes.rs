@@ -1,0 +1,121 @@
+//! Which of the service's authentication classes answer, from how it refuses: without a credential, and with some that
+//! cannot be anybody's. No password is tried: the one for Basic is not even base64.
+
+use std::io;
+
+use super::http::{Answer, Request, Service};
+use crate::doctor::finding::{Mark, Report};
+
+/// What was found, for the proposals.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Classes {
+    pub(super) simplejwt: bool,
+    pub(super) drf_token: bool,
+    pub(super) basic: bool,
+    pub(super) session: bool,
+    pub(super) hand_made: bool,
+    /// A redirect to a page of the service's own for signing in.
+    pub(super) redirects: bool,
+}
+
+/// A credential that is none, and how a class says so.
+const TRIALS: [(&str, &str, &str, &[&str]); 4] = [
+    (
+        "Authorization",
+        "Bearer doorwarden.probe.none",
+        "SimpleJWT (JWTAuthentication)",
+        &["token_not_valid", "Given token not valid"],
+    ),
+    ("Authorization", "Token doorwarden-probe", "TokenAuthentication", &["Invalid token"]),
+    ("Authorization", "Basic !", "BasicAuthentication", &["Invalid basic header"]),
+    ("jwt-auth", "doorwarden.probe.none", "a hand-made JWT in jwt-auth", &[]),
+];
+
+pub(super) fn look(service: &Service, path: &str, report: &mut Report) -> io::Result<Classes> {
+    let plain = service.get(path)?;
+    let mut classes = Classes::default();
+    let challenge = plain.header("www-authenticate").unwrap_or_default().to_owned();
+    match plain.status {
+        401 => report.add(Mark::Fine, "classes", format!("{path}: 401, WWW-Authenticate: {challenge}")),
+        403 if plain.body.contains("credentials were not provided") => {
+            classes.session = true;
+            report.tell(
+                Mark::Fine,
+                "classes",
+                format!("{path}: 403 for want of credentials"),
+                "REST framework's first class there is SessionAuthentication, or one of the project's own.",
+            );
+        }
+        301 | 302 | 303 | 307 if is_sign_in(&plain) => {
+            classes.redirects = true;
+            let to = plain.header("location").unwrap_or_default();
+            report.tell(
+                Mark::Fine,
+                "classes",
+                format!("{path}: redirects to {to}"),
+                "A page of Django's own for signing in: such views want a Django session (identity form django-session).",
+            );
+        }
+        404 => {
+            report.add(Mark::Warning, "classes", format!("{path}: 404, name a protected path with --probe-path"));
+            return Ok(classes);
+        }
+        status => report.tell(
+            Mark::Note,
+            "classes",
+            format!("{path}: {status} without a credential"),
+            "It is not protected there, or by something that cannot be seen; a credential that is none may tell more.",
+        ),
+    }
+    for (at, (header, value, name, says)) in TRIALS.into_iter().enumerate() {
+        let answer = service.send(&Request::new("GET", path).header(header, value))?;
+        let is_told =
+            says.iter().any(|text| answer.body.contains(text) && !plain.body.contains(text));
+        // A class of the project's own has texts of its own: another answer than without it is all there is to see.
+        let is_other = says.is_empty()
+            && (answer.status != plain.status || detail(&answer) != detail(&plain))
+            && answer.status >= 400;
+        if is_told || is_other {
+            report.add(
+                Mark::Fine,
+                "classes",
+                format!("{path}: {name} answers: {} {}", answer.status, detail(&answer)),
+            );
+            match at {
+                0 => classes.simplejwt = true,
+                1 => classes.drf_token = true,
+                2 => classes.basic = true,
+                _ => classes.hand_made = true,
+            }
+        }
+    }
+    if classes == Classes::default() && plain.status < 400 {
+        report.add(Mark::Note, "classes", format!("{path}: no class was seen to answer"));
+    }
+    Ok(classes)
+}
+
+impl Classes {
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self {
+            simplejwt: self.simplejwt || other.simplejwt,
+            drf_token: self.drf_token || other.drf_token,
+            basic: self.basic || other.basic,
+            session: self.session || other.session,
+            hand_made: self.hand_made || other.hand_made,
+            redirects: self.redirects || other.redirects,
+        }
+    }
+}
+
+pub(super) fn is_sign_in(answer: &Answer) -> bool {
+    answer
+        .header("location")
+        .is_some_and(|to| to.to_ascii_lowercase().contains("login") || to.contains("next="))
+}
+
+/// What a refusal says, shortened.
+fn detail(answer: &Answer) -> String {
+    let text = answer.member(&["detail"]).unwrap_or_default();
+    text.chars().take(80).collect()
+}

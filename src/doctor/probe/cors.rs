@@ -1,0 +1,56 @@
+//! Does the service answer cross-origin requests itself?
+
+use std::io;
+
+use super::http::{Request, Service};
+use crate::doctor::finding::{Mark, Report};
+
+/// Nobody's (RFC 2606), so an answer that allows it allows everybody.
+const ORIGIN: &str = "https://doorwarden-probe.invalid";
+
+/// Whether preflights must be forwarded.
+pub(super) fn look(service: &Service, path: &str, report: &mut Report) -> io::Result<bool> {
+    let preflight = Request::new("OPTIONS", path)
+        .header("Origin", ORIGIN)
+        .header("Access-Control-Request-Method", "POST")
+        .header("Access-Control-Request-Headers", "authorization");
+    let preflight = service.send(&preflight)?;
+    let plain = service.send(&Request::new("GET", path).header("Origin", ORIGIN))?;
+    let allowed = [&preflight, &plain]
+        .into_iter()
+        .find_map(|answer| answer.header("access-control-allow-origin"));
+    // django-cors-headers says of every answer that it varies by origin, and answers preflights without a view.
+    let varies = [&preflight, &plain].into_iter().any(|answer| {
+        answer.header("vary").is_some_and(|vary| vary.to_ascii_lowercase().contains("origin"))
+    });
+    match allowed {
+        Some(origin) => {
+            let credentials = plain.header("access-control-allow-credentials") == Some("true");
+            let mark = if origin == ORIGIN && credentials { Mark::Warning } else { Mark::Note };
+            let means = if mark == Mark::Warning {
+                "Every site may read what it answers to its users. forward_preflight = true on its routes, and mend that."
+            } else {
+                "forward_preflight = true on its routes, and leave [cors] empty."
+            };
+            report.tell(
+                mark,
+                "cors",
+                format!("it answers CORS itself, for everybody ({origin})"),
+                means,
+            );
+        }
+        None if varies => report.tell(
+            Mark::Note,
+            "cors",
+            "it answers CORS itself, for origins that it knows",
+            "forward_preflight = true on its routes, and leave [cors] empty.",
+        ),
+        None => report.tell(
+            Mark::Fine,
+            "cors",
+            "it does not answer CORS",
+            "Front ends on another origin are named in [cors].",
+        ),
+    }
+    Ok(allowed.is_some() || varies)
+}

@@ -1,0 +1,177 @@
+//! Whether the configuration's directories and keys work, at the service too.
+//!
+//! A form's header is made for the user, as at a request of theirs, and sent to a protected path: the service's answer
+//! with it is compared with its answer without. Nothing of the header is printed.
+
+use std::io;
+
+use super::classes::Classes;
+use super::http::{Request, Service};
+use crate::app::examine::{Asked, Examined, Gives, examine};
+use crate::command::Failure;
+use crate::config::{Config, FormEngine, FormKind, IssuerKind, SessionEngine};
+use crate::doctor::finding::{Mark, Report};
+
+/// Tries them here. The forms' headers are for [`at_service`].
+pub(in crate::doctor) fn here(
+    config: &Config,
+    user: Option<&str>,
+    report: &mut Report,
+) -> Result<Examined, Failure> {
+    let examined = examine(config, user).map_err(Failure::Failed)?;
+    let name = user.unwrap_or_default();
+    for (directory, said) in &examined.directories {
+        match said {
+            Asked::Answers => {
+                report.add(Mark::Fine, "directory", format!("{directory}: can be asked"))
+            }
+            Asked::Knows(id, true) => {
+                report.add(
+                    Mark::Fine,
+                    "directory",
+                    format!("{directory}: {name} is its user {id}"),
+                );
+            }
+            Asked::Knows(id, false) => report.add(
+                Mark::Warning,
+                "directory",
+                format!("{directory}: {name} is its user {id}, and may not sign in (is_active)"),
+            ),
+            Asked::KnowsNot => {
+                report.add(
+                    Mark::Warning,
+                    "directory",
+                    format!("{directory}: there is no user {name}"),
+                );
+            }
+            Asked::Fails(why) => report.tell(
+                Mark::Failure,
+                "directory",
+                why.clone(),
+                "Nobody of it can sign in until that is mended.",
+            ),
+        }
+    }
+    for (issuer, tried) in &examined.issuers {
+        match tried {
+            Ok(()) => {
+                report.add(Mark::Fine, "issuer", format!("{issuer}: {}", usable(config, issuer)))
+            }
+            Err(why) => report.tell(
+                Mark::Failure,
+                "issuer",
+                why.clone(),
+                "What the service has issued is not accepted until that is mended.",
+            ),
+        }
+    }
+    for (form, gives) in &examined.forms {
+        match gives {
+            Ok(Gives::Refused(why)) => report.add(
+                Mark::Warning,
+                "form",
+                format!("{form}: gives nothing for {name}: {why}"),
+            ),
+            Ok(_) => report.add(Mark::Fine, "form", format!("{form}: {}", makes(config, form))),
+            Err(why) => report.tell(
+                Mark::Failure,
+                "form",
+                format!("{form}: {why}"),
+                "Callers on its routes are refused (503) until that is mended.",
+            ),
+        }
+    }
+    Ok(examined)
+}
+
+/// What was tried of an issuer.
+fn usable(config: &Config, name: &str) -> &'static str {
+    match config.issuers.iter().find(|issuer| issuer.name == name).map(|issuer| &issuer.kind) {
+        Some(IssuerKind::DjangoSession(kind)) => match kind.engine {
+            SessionEngine::Database { .. } => "its keys and its table can be read",
+            SessionEngine::Cache(_) => "its keys and its cache can be read",
+            SessionEngine::SignedCookies => "its keys can be read",
+        },
+        Some(IssuerKind::DrfToken { .. } | IssuerKind::Knox { .. }) => "its table can be read",
+        Some(IssuerKind::Basic { .. }) => "asks its directory",
+        Some(IssuerKind::SimpleJwt(kind)) if kind.blacklist.is_some() => {
+            "its key can be used, and its blacklist be read"
+        }
+        _ => "its key can be used",
+    }
+}
+
+/// What was tried of a form.
+fn makes(config: &Config, name: &str) -> &'static str {
+    match config.forms.iter().find(|form| form.name == name).map(|form| &form.kind) {
+        Some(FormKind::DjangoSession(form)) => match form.engine {
+            FormEngine::Rows { .. } => "its key can be read, and its table be written",
+            FormEngine::Cache(_) => "its key can be read, and its cache be asked",
+            FormEngine::SignedCookies { .. } => "its key can be read",
+        },
+        _ => "can be made",
+    }
+}
+
+/// A refresh token that was signed out at the service must not be taken over.
+pub(in crate::doctor) fn blacklist(config: &Config, report: &mut Report) {
+    for issuer in &config.issuers {
+        let IssuerKind::SimpleJwt(kind) = &issuer.kind else { continue };
+        if kind.take_over_refresh && kind.blacklist.is_none() {
+            report.tell(
+                Mark::Note,
+                "issuer",
+                format!("{}: refresh tokens are taken over without a look at the blacklist", issuer.name),
+                "If rest_framework_simplejwt.token_blacklist is in INSTALLED_APPS, set blacklist = true: those that were signed \
+                 out would be good again.",
+            );
+        }
+    }
+}
+
+/// Sends what the forms give to a protected path, of which it is known what answers there.
+pub(super) fn at_service(
+    service: &Service,
+    path: &str,
+    there: Classes,
+    config: &Config,
+    examined: &Examined,
+    report: &mut Report,
+) -> io::Result<()> {
+    let plain = service.get(path)?;
+    for (form, gives) in &examined.forms {
+        let Ok(Gives::Headers(fields)) = gives else { continue };
+        let mut request = Request::new("GET", path);
+        for (name, value) in fields {
+            if let Ok(value) = value.to_str() {
+                request = request.header(name.as_str(), value);
+            }
+        }
+        let answer = service.send(&request)?;
+        let says = format!(
+            "{path}: {} without, {} with what the form {form} gives",
+            plain.status, answer.status
+        );
+        let is_refused = matches!(answer.status, 401 | 403);
+        let kind = config.forms.iter().find(|one| one.name == *form).map(|one| &one.kind);
+        let is_read = match kind {
+            Some(FormKind::SimpleJwt(_)) => there.simplejwt,
+            Some(FormKind::Jwt(_)) => there.hand_made,
+            Some(FormKind::DrfToken(_)) => there.drf_token,
+            _ => false,
+        };
+        if matches!(plain.status, 401 | 403) && matches!(answer.status, 200..=299 | 404 | 405) {
+            report.add(Mark::Fine, "form", format!("{says}: accepted"));
+        } else if is_refused && is_read {
+            report.tell(
+                Mark::Failure,
+                "form",
+                format!("{says}: refused"),
+                "Another key, algorithm, audience or header than the service's, or a view that asks for more (a permission).",
+            );
+        } else {
+            report.add(Mark::Note, "form", format!("{says}: nothing there reads it"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! Which server software answers, and what is known of it.
+//!
+//! The rows are recorded answers of these servers with Django behind them; what a running one really does is measured
+//! where there is a view that echoes its request (`echo.rs`), and believed instead of this.
+
+use super::http::{Request, Service};
+use crate::doctor::finding::{Mark, Report};
+
+/// What is known of a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Known {
+    /// How people call it.
+    pub(super) name: &'static str,
+    /// What begins its `Server` header, in lower case.
+    sign: &'static str,
+    /// Does `X_User_Id` become the same variable as `X-User-Id`?
+    pub(super) folds: Does,
+    /// Does a chunked body reach a Django application?
+    pub(super) chunked: Does,
+    /// Does it take the scheme from `X-Forwarded-Proto`?
+    pub(super) forwarded: Does,
+}
+
+/// An answer, as far as there is one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Does {
+    Yes,
+    No,
+    /// It depends on its settings or version, which are not to be seen from outside.
+    Depends(&'static str),
+}
+
+use Does::{Depends, No, Yes};
+
+const SERVERS: [Known; 9] = [
+    Known {
+        name: "gunicorn",
+        sign: "gunicorn",
+        folds: Depends(
+            "before version 22 and with --header-map dangerous; names in --forwarder-headers always",
+        ),
+        chunked: Depends("only with an ASGI worker"),
+        forwarded: Depends("from addresses in --forwarded-allow-ips; loopback is one by default"),
+    },
+    Known {
+        name: "uvicorn",
+        sign: "uvicorn",
+        folds: Depends("only with Django 5.1, which keeps such names under ASGI"),
+        chunked: Yes,
+        forwarded: Depends("from addresses in --forwarded-allow-ips; loopback is one by default"),
+    },
+    Known {
+        name: "daphne",
+        sign: "daphne",
+        folds: No,
+        chunked: Yes,
+        forwarded: Depends("only with --proxy-headers"),
+    },
+    Known { name: "hypercorn", sign: "hypercorn", folds: No, chunked: Yes, forwarded: No },
+    Known {
+        name: "granian",
+        sign: "granian",
+        folds: Depends("with its WSGI interface"),
+        chunked: Depends("only with its ASGI interface"),
+        forwarded: No,
+    },
+    Known {
+        name: "waitress",
+        sign: "waitress",
+        folds: No,
+        chunked: Yes,
+        forwarded: Depends("only with --trusted-proxy"),
+    },
+    Known {
+        name: "manage.py runserver or wsgiref",
+        sign: "wsgiserver",
+        folds: Depends("wsgiref by itself does, runserver does not"),
+        chunked: No,
+        forwarded: No,
+    },
+    Known {
+        name: "Werkzeug",
+        sign: "werkzeug",
+        folds: Depends("by its version"),
+        chunked: Depends("Flask reads it, Django does not"),
+        forwarded: No,
+    },
+    Known { name: "uWSGI", sign: "uwsgi", folds: Yes, chunked: No, forwarded: Yes },
+];
+
+/// Proxies, behind which the server itself is not to be seen.
+const PROXIES: [&str; 6] = ["nginx", "apache", "caddy", "envoy", "traefik", "openresty"];
+
+/// Finds out what answers. `None`: nobody knows.
+pub(super) fn look(service: &Service, report: &mut Report) -> std::io::Result<Option<Known>> {
+    let answer = service.get("/")?;
+    let Some(server) = answer.header("server") else {
+        return Ok(nameless(service, report));
+    };
+    let lower = server.to_ascii_lowercase();
+    if let Some(proxy) = PROXIES.iter().find(|proxy| lower.starts_with(**proxy)) {
+        report.tell(
+            Mark::Warning,
+            "server",
+            format!("{server}: a proxy of its own ({proxy}) answers, not the application's server"),
+            "Point [[upstream]] at the application's server, or make that proxy hand on the headers of [identity] from the gateway alone.",
+        );
+        return Ok(None);
+    }
+    let known = SERVERS.into_iter().find(|known| lower.starts_with(known.sign));
+    match known {
+        Some(known) => report.add(Mark::Fine, "server", format!("{server} ({})", known.name)),
+        None => {
+            report.add(Mark::Note, "server", format!("{server}, of which nothing is known here"))
+        }
+    }
+    if let Some(Known { name: "gunicorn", .. }) = known {
+        gunicorn(service, report);
+    }
+    if answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("keep-alive")) {
+        report.add(
+            Mark::Note,
+            "server",
+            "it keeps connections; [[upstream]] idle_timeout must be below its own limit",
+        );
+    }
+    Ok(known)
+}
+
+/// Without a `Server` header: what takes a blank before the colon, and does not answer 400, is uWSGI or wsgiref.
+fn nameless(service: &Service, report: &mut Report) -> Option<Known> {
+    let lenient = service.send(&Request::new("GET", "/").header("X-Doorwarden-Probe ", "1"));
+    let is_lenient = lenient.is_ok_and(|answer| answer.status != 400);
+    let known =
+        is_lenient.then(|| SERVERS.into_iter().find(|known| known.sign == "uwsgi")).flatten();
+    match known {
+        Some(_) => report.add(
+            Mark::Note,
+            "server",
+            "no Server header, and it takes a blank before a header's colon: as uWSGI does",
+        ),
+        None => report.add(Mark::Note, "server", "no Server header: what it is is not known"),
+    }
+    known
+}
+
+/// Versions before 22 hand folded lines on; they fold `X_User_Id` into `X-User-Id` as well.
+fn gunicorn(service: &Service, report: &mut Report) {
+    let folded = service.send(&Request::new("GET", "/").header("X-Doorwarden-Probe", "1\r\n 2"));
+    if folded.is_ok_and(|answer| answer.status != 400) {
+        report.tell(
+            Mark::Warning,
+            "server",
+            "it takes folded header lines: an old gunicorn, which takes X_User_Id for X-User-Id too",
+            "The gateway drops such names. Whoever reaches the service past it can be anybody: update gunicorn.",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_sign_hides_another() {
+        for (at, known) in SERVERS.iter().enumerate() {
+            assert_eq!(
+                SERVERS.iter().position(|other| known.sign.starts_with(other.sign)),
+                Some(at)
+            );
+            assert_eq!(known.sign, known.sign.to_ascii_lowercase());
+        }
+    }
+}

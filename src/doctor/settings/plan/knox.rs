@@ -1,0 +1,97 @@
+//! `[[issuer]] kind = "knox"`: the tokens of django-rest-knox, and HTTP Basic where it only gets one.
+//!
+//! The service's own views give tokens out and take them back, and every view of it knows callers by them: so a good token
+//! goes on as it came, in both modes.
+
+use super::super::facts::{Class, Facts};
+use super::Planner;
+use crate::doctor::finding::Mark;
+
+/// Kinds of view that give a token out for whatever their classes take.
+const OBTAINS: [&str; 1] = ["knox-obtain"];
+
+impl Facts {
+    /// The class whose tokens are accepted, if they can be.
+    fn knox_class(&self) -> Option<&Class> {
+        let class =
+            self.classes().find(|class| class.kind == "knox" && class.changes.is_empty())?;
+        let known = |knox: &super::super::facts::Knox| knox.version > 0 && knox.manager.is_empty();
+        self.knox.as_ref().filter(|knox| known(knox)).map(|_| class)
+    }
+
+    /// Are tokens of django-rest-knox accepted?
+    pub(super) fn takes_knox(&self) -> bool {
+        self.knox_class().is_some() && self.changed_class("knox", |_| true).is_none()
+    }
+
+    /// Is HTTP Basic taken anywhere but where it gets a token?
+    pub(super) fn takes_basic(&self) -> bool {
+        let only_obtains =
+            |class: &Class| !class.kinds.is_empty() && class.kinds.iter().all(|one| obtains(one));
+        self.classes().any(|class| class.kind == "basic" && !only_obtains(class))
+    }
+}
+
+/// Does a view of this kind give out a token for whatever its classes take, HTTP Basic say?
+pub(super) fn obtains(kind: &str) -> bool {
+    OBTAINS.contains(&kind)
+}
+
+impl Planner<'_> {
+    pub(super) fn knox_issuer(&mut self) {
+        let facts = self.facts;
+        let Some(knox) = &facts.knox else { return };
+        let why = match facts.changed_class("knox", |_| true) {
+            Some(class) => Some(class.decides_itself()),
+            None if !facts.has_class("knox") => return,
+            None if knox.version == 0 => Some(
+                "this version, its SECURE_HASH_ALGORITHM or its table are not what the gateway knows"
+                    .to_owned(),
+            ),
+            None if !knox.manager.is_empty() => {
+                Some(format!("{} may leave out tokens that the table has", knox.manager))
+            }
+            None => None,
+        };
+        if let Some(why) = why {
+            self.report.tell(
+                Mark::Failure,
+                "knox",
+                format!("its tokens cannot be accepted: {why}"),
+                format!(
+                    "Authorization: {} is left to the service to judge, on routes that are open to strangers. On the others \
+                     such a token is refused.",
+                    knox.scheme
+                ),
+            );
+            return;
+        }
+        self.toml.table("[[issuer]]");
+        self.toml.string("kind", "knox", "knox.auth.TokenAuthentication");
+        self.toml.raw("version", &knox.version.to_string(), "how it keeps tokens");
+        self.toml.string("table", &knox.table, "the token model's");
+        self.toml.list(
+            "schemes",
+            std::slice::from_ref(&knox.scheme),
+            "REST_KNOX[\"AUTH_HEADER_PREFIX\"]",
+        );
+        self.toml.flag("forward", true, "the service's views find the caller by it");
+        self.report.add(
+            Mark::Fine,
+            "knox",
+            format!(
+                "tokens that it has given out stay good, until it ends them (Authorization: {})",
+                knox.scheme
+            ),
+        );
+        if self.choices.mints {
+            self.report.tell(
+                Mark::Failure,
+                "knox",
+                "callers with one of its tokens get a token of SimpleJWT's instead, and views with knox's class alone do not \
+                 find them",
+                "Give those views a [[route]] without identity for bearer: then knox's own token goes on.",
+            );
+        }
+    }
+}

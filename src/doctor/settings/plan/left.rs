@@ -1,0 +1,177 @@
+//! Credentials that the service goes on judging, since a class of the project's own decides about them.
+//!
+//! The gateway takes over what a package's own class takes. One with rules of its own (an expiry, an organisation that is
+//! switched off) would refuse some of it, so the views that use it get a route on which such a credential goes on as it
+//! came: open to strangers, whom that class judges as it does today, and with everything else looked at (`credentials`).
+//! It proves nothing at the gateway, and nothing is made of it. Where such a pattern cannot be opened without opening more,
+//! that is a failure.
+
+use super::super::facts::{Class, Endpoint, Facts};
+use super::toml::Toml;
+use super::{Choices, Planner};
+use crate::doctor::finding::{Mark, Report};
+
+/// What the gateway reads as a credential, as the names of `route.credentials`.
+struct Read {
+    name: String,
+    header: String,
+    words: Vec<String>,
+}
+
+impl Facts {
+    /// Does the service go on judging what this class reads?
+    fn is_left(&self, class: &Class) -> bool {
+        match class.kind.as_str() {
+            "simplejwt" | "basic" => self.changed_class(&class.kind, |_| true).is_some(),
+            "drf-token" => {
+                let reads_the_same =
+                    |other: &Class| other.keyword().eq_ignore_ascii_case(class.keyword());
+                self.changed_class("drf-token", reads_the_same).is_some()
+            }
+            _ => false,
+        }
+    }
+
+    /// The header and the words before what a class reads.
+    fn read_by(&self, class: &Class) -> (String, Vec<String>) {
+        match class.kind.as_str() {
+            "simplejwt" => self.simplejwt.as_ref().map_or_else(
+                || ("Authorization".to_owned(), vec!["Bearer".to_owned()]),
+                |jwt| (jwt.header.clone(), jwt.schemes.clone()),
+            ),
+            "basic" => ("Authorization".to_owned(), vec!["Basic".to_owned()]),
+            _ => ("Authorization".to_owned(), vec![class.keyword().to_owned()]),
+        }
+    }
+}
+
+impl<'f> Planner<'f> {
+    /// The classes that judge callers there, and that the gateway does not stand in for.
+    pub(super) fn judges(&self, endpoint: &Endpoint) -> Vec<&'f Class> {
+        let facts: &'f Facts = self.facts;
+        let is_one =
+            |class: &&Class| endpoint.judged_by.contains(&class.name) && facts.is_left(class);
+        let mut all: Vec<&Class> = Vec::new();
+        for class in facts.classes().filter(is_one) {
+            if !all.iter().any(|other| other.name == class.name) {
+                all.push(class);
+            }
+        }
+        all
+    }
+
+    /// `route.credentials`, where what such a class reads would be looked at here.
+    pub(super) fn credentials(&self, endpoint: &Endpoint) -> Vec<String> {
+        let judges = self.judges(endpoint);
+        if judges.is_empty() {
+            return Vec::new();
+        }
+        let is_theirs = |read: &Read| {
+            judges.iter().any(|class| {
+                let (header, words) = self.facts.read_by(class);
+                let same =
+                    |word: &String| words.iter().any(|other| other.eq_ignore_ascii_case(word));
+                header.eq_ignore_ascii_case(&read.header) && read.words.iter().any(same)
+            })
+        };
+        let all = self.read_here();
+        if !all.iter().any(is_theirs) {
+            return Vec::new();
+        }
+        all.into_iter().filter(|read| !is_theirs(read)).map(|read| read.name).collect()
+    }
+
+    /// All that the file will have the gateway look at.
+    fn read_here(&self) -> Vec<Read> {
+        // The same blocks, written once more and thrown away.
+        let mut report = Report::default();
+        let mut again = Planner {
+            choices: Choices::of(self.facts, &mut report),
+            facts: self.facts,
+            toml: Toml::default(),
+            files: Vec::new(),
+            written: Vec::new(),
+            left: Vec::new(),
+            report: &mut report,
+        };
+        again.issuers();
+        let text = again.toml.finish();
+        let of = |name: &str, header: &str, words: &[&str]| Read {
+            name: name.to_owned(),
+            header: header.to_owned(),
+            words: words.iter().map(ToString::to_string).collect(),
+        };
+        let mut all = vec![of("cookie", "Cookie", &[]), of("bearer", "Authorization", &["Bearer"])];
+        for block in text.split("\n[[issuer]]\n").skip(1) {
+            let block = block.split("\n[").next().unwrap_or_default();
+            let value = |key: &str| {
+                let line = block.lines().find(|line| line.split(' ').next() == Some(key))?;
+                let value = line.split_once('=')?.1;
+                Some(value.split(" #").next().unwrap_or_default().trim())
+            };
+            let text = |key: &str| value(key).map(|value| value.trim_matches('"').to_owned());
+            let Some(kind) = text("kind") else { continue };
+            let listed = value("schemes").map(|list| {
+                list.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+            });
+            let (header, words) = match kind.as_str() {
+                "django-session" => ("Cookie".to_owned(), Vec::new()),
+                "basic" => ("Authorization".to_owned(), vec!["Basic".to_owned()]),
+                _ => (
+                    text("header").unwrap_or_else(|| "Authorization".to_owned()),
+                    listed.unwrap_or_default(),
+                ),
+            };
+            let name = format!("issuer:{}", text("name").unwrap_or(kind));
+            all.push(Read { name, header, words });
+        }
+        all
+    }
+
+    /// Says of a class with rules of its own what becomes of its credentials: each pattern that it judges is open, or not.
+    pub(super) fn tell_left(&mut self, about: &'static str, class: &Class, says: String) {
+        let (header, words) = self.facts.read_by(class);
+        let what = format!("{header}: {}", words.join(" or "));
+        let judged = self
+            .facts
+            .urls
+            .endpoints
+            .iter()
+            .filter(|one| one.judged_by.contains(&class.name) && !one.stray && !one.hidden);
+        let judged: Vec<&Endpoint> = judged.filter(|one| self.alias_of(one).is_none()).collect();
+        let is_open = |one: &&Endpoint| {
+            let is_here = |(path, _, methods): &(String, bool, Vec<String>)| {
+                *path == one.path && methods.is_empty()
+            };
+            self.left.contains(&one.path) && self.written.iter().any(is_here)
+        };
+        let (open, closed): (Vec<&Endpoint>, Vec<&Endpoint>) =
+            judged.into_iter().partition(is_open);
+        if self.report.tells(about, &says) {
+            return;
+        }
+        if closed.is_empty() && !open.is_empty() {
+            self.report.tell(
+                Mark::Note,
+                about,
+                says,
+                format!(
+                    "{what} goes on to the service, which judges it as it does today, at {} patterns. It proves nothing at the \
+                     gateway, opens no other route and is turned into no other credential.",
+                    open.len()
+                ),
+            );
+            return;
+        }
+        let closed: Vec<&str> = closed.iter().map(|one| one.path.as_str()).collect();
+        self.report.tell(
+            Mark::Failure,
+            about,
+            says,
+            format!(
+                "{what} is left to the service to judge, on routes that are open to strangers. On the others it is refused{}",
+                if closed.is_empty() { ".".to_owned() } else { format!(": {}", closed.join(", ")) }
+            ),
+        );
+    }
+}

@@ -1,0 +1,253 @@
+//! `[paths]`, its aliases, and `[tokens]`: the URLs that front ends know.
+
+use super::super::facts::{Endpoint, SimpleJwt};
+use super::Planner;
+use super::toml::Toml;
+use crate::config::OwnPath;
+use crate::doctor::finding::Mark;
+
+/// What a view of Django REST framework's answers that signs in with a session, for the reader to change.
+const ANSWERS: [(&str, &str); 3] = [
+    ("answers.success", r#"{ status = 200, body = '{"message":"success"}' }"#),
+    ("answers.missing", r#"{ status = 400, body = '{"detail":"Malformed request."}' }"#),
+    ("answers.refused", r#"{ status = 403, body = "" }"#),
+];
+const LOGOUT_ANSWERS: [(&str, &str); 2] = [
+    ("answers.success", r#"{ status = 200, body = "" }"#),
+    (
+        "answers.refused",
+        r#"{ status = 401, body = '{"detail":"Authentication credentials were not provided."}' }"#,
+    ),
+];
+
+/// What serializers of projects' own add most often.
+const EXAMPLE: &str = r#"{ username = "{user.name}" }"#;
+
+/// Where an own path goes whose default the project has itself.
+const ELSEWHERE: &str = "/doorwarden";
+
+/// The issuer of SimpleJWT's tokens, by its kind.
+const SIMPLEJWT: &str = "simplejwt";
+
+impl Planner<'_> {
+    pub(super) fn paths(&mut self) {
+        // Own paths are off then, unless they are written.
+        if self.choices.follows {
+            return;
+        }
+        let facts = self.facts;
+        self.toml.section("What the gateway answers itself");
+        let moved: Vec<(OwnPath, &str)> = OwnPath::ALL
+            .into_iter()
+            .filter_map(|own| Some((own, own.default_path()?)))
+            .filter(|(_, path)| facts.taken.iter().any(|taken| taken == path))
+            .collect();
+        if !moved.is_empty() {
+            self.toml.table("[paths]");
+        }
+        for (own, path) in moved {
+            let to = format!("{ELSEWHERE}{path}");
+            self.toml.string(own.name(), &to, &format!("{path} is the project's"));
+            self.report.tell(
+                Mark::Note,
+                "paths",
+                format!("{path} is a path of the project's"),
+                format!("The gateway's own is at {to}."),
+            );
+        }
+        self.session_aliases();
+        let Some(jwt) = facts.simplejwt.as_ref().filter(|_| self.choices.simplejwt.is_some())
+        else {
+            return;
+        };
+        for endpoint in &facts.urls.endpoints {
+            if let Some(to) = self.alias_of(endpoint) {
+                self.alias(endpoint, to, jwt);
+            }
+        }
+        if self.choices.custom_tokens {
+            self.custom_aliases(jwt);
+        }
+        self.tokens(jwt);
+    }
+
+    /// Views that make tokens of the project's own: what they add is not to be seen, so that the blocks are comments.
+    fn custom_aliases(&mut self, jwt: &SimpleJwt) {
+        let mut block = Toml::default();
+        for endpoint in self.facts.urls.endpoints.iter().filter(|one| one.exact) {
+            let to = match endpoint.kind.as_str() {
+                "simplejwt-obtain" => OwnPath::Login,
+                "simplejwt-refresh" => OwnPath::Refresh,
+                _ => continue,
+            };
+            alias(&mut block, endpoint, to, jwt.rotate);
+            if to == OwnPath::Login {
+                block.raw("extra", EXAMPLE, "further members of the answer");
+            }
+        }
+        if block.is_empty() {
+            return;
+        }
+        self.toml.note(
+            "These stay the service's, because a serializer of its own makes the tokens. If it only adds members to the \
+             answer, or claims, the gateway can answer there: take the \"#\" away here and before take_over_refresh, and \
+             state what is added with extra here, and with claims in [tokens] and in the form (docs/simplejwt.md).",
+        );
+        self.toml.commented(&block);
+    }
+
+    /// `claims`, as a comment, where tokens have some of the project's own.
+    pub(super) fn claims_hint(&mut self, why: &str) {
+        if self.choices.custom_tokens {
+            let mut hint = Toml::default();
+            hint.raw("claims", EXAMPLE, why);
+            self.toml.commented(&hint);
+        }
+    }
+
+    fn tokens(&mut self, jwt: &SimpleJwt) {
+        let toml = &mut self.toml;
+        toml.table("[tokens]");
+        let access = jwt.access_lifetime.clamp(10, 86_400);
+        toml.duration("access_lifetime", access, "SIMPLE_JWT[\"ACCESS_TOKEN_LIFETIME\"]");
+        let refresh = jwt.refresh_lifetime.clamp(access.max(60), 366 * 86_400);
+        toml.duration("refresh_lifetime", refresh, "SIMPLE_JWT[\"REFRESH_TOKEN_LIFETIME\"]");
+        toml.string("user_id_claim", &jwt.user_id_claim, "SIMPLE_JWT[\"USER_ID_CLAIM\"]");
+        self.claims_hint("what a front end reads in the token");
+        if access != jwt.access_lifetime {
+            self.report.add(
+                Mark::Note,
+                "tokens",
+                "ACCESS_TOKEN_LIFETIME is outside what the gateway takes (10 s to a day): the nearest is written",
+            );
+        }
+    }
+
+    /// What the gateway answers at a path of the project's, if it can answer what the view there would.
+    ///
+    /// Where the project makes the tokens itself, their claims are its own: whoever makes them refreshes them.
+    pub(super) fn alias_of(&self, endpoint: &Endpoint) -> Option<OwnPath> {
+        self.choices.simplejwt?;
+        // Where the service goes on signing people in, it is the one that gives out tokens.
+        let is_other = !endpoint.exact || endpoint.custom || endpoint.hidden || endpoint.stray;
+        if self.choices.follows || is_other {
+            return None;
+        }
+        let makes_its_own = self.choices.custom_tokens;
+        let slides = || self.choices.mints && self.facts.simplejwt.as_ref().is_some_and(slides);
+        match endpoint.kind.as_str() {
+            "sliding-obtain" if slides() => Some(OwnPath::Login),
+            "sliding-refresh" if slides() => Some(OwnPath::Refresh),
+            "simplejwt-obtain" if !makes_its_own => Some(OwnPath::Login),
+            "simplejwt-refresh" if !makes_its_own => Some(OwnPath::Refresh),
+            "simplejwt-blacklist" if !makes_its_own => Some(OwnPath::Blacklist),
+            "simplejwt-verify" => Some(OwnPath::Verify),
+            _ => None,
+        }
+    }
+
+    /// Views of the project's own that sign in with a session: what they answer is not to be seen in settings, so that the
+    /// blocks are comments, and the paths stay the service's.
+    fn session_aliases(&mut self) {
+        let facts = self.facts;
+        let Some(sessions) = &facts.sessions else { return };
+        let own = |one: &&Endpoint| {
+            one.exact
+                && one.guessed
+                && matches!(one.kind.as_str(), "login" | "logout")
+                && (one.kind == "logout" || one.served.contains_key("POST"))
+        };
+        for endpoint in facts.urls.endpoints.iter().filter(own) {
+            let mut block = Toml::default();
+            block.table("[[paths.alias]]");
+            block.string("path", &endpoint.path, &endpoint.view);
+            block.string("to", &endpoint.kind, "");
+            block.string("shape", "django-session", "");
+            block.string("cookie", &sessions.cookie, "SESSION_COOKIE_NAME");
+            if endpoint.kind == "login" {
+                block.string("csrf_cookie", &facts.csrf_cookie, "CSRF_COOKIE_NAME");
+            }
+            let answers = if endpoint.kind == "login" { &ANSWERS[..] } else { &LOGOUT_ANSWERS };
+            for (key, answer) in answers {
+                block.raw(key, answer, "");
+            }
+            self.toml.note(&format!(
+                "{} stays the service's, which signs people {} with a session there. For the gateway to do so, take the \"#\" \
+                 away and write what the view answers, word for word (docs/aliases.md).",
+                endpoint.path,
+                if endpoint.kind == "login" { "in" } else { "out" }
+            ));
+            self.toml.commented(&block);
+        }
+    }
+
+    fn alias(&mut self, endpoint: &Endpoint, to: OwnPath, jwt: &SimpleJwt) {
+        match endpoint.kind.starts_with("sliding") {
+            true => sliding_alias(&mut self.toml, endpoint, to, jwt),
+            false => alias(&mut self.toml, endpoint, to, jwt.rotate),
+        }
+        self.report.add(
+            Mark::Fine,
+            "alias",
+            format!("{} is answered by the gateway ({})", endpoint.path, to.name()),
+        );
+        self.tell_what_lies_below(&endpoint.path);
+    }
+
+    /// An own path is exact: what lies below it goes on to the service, as a signed-in route.
+    fn tell_what_lies_below(&mut self, path: &str) {
+        let below: Vec<&str> = self
+            .facts
+            .urls
+            .paths
+            .iter()
+            .map(String::as_str)
+            .filter(|other| {
+                other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/') && rest.len() > 1)
+            })
+            .filter(|other| {
+                !self
+                    .facts
+                    .urls
+                    .endpoints
+                    .iter()
+                    .any(|one| one.path == *other && self.alias_of(one).is_some())
+            })
+            .collect();
+        if !below.is_empty() {
+            self.report.add(
+                Mark::Note,
+                "alias",
+                format!("below {path} lie paths that go on to the service: {}", below.join(", ")),
+            );
+        }
+    }
+}
+
+/// Can the gateway give out the service's sliding tokens?
+fn slides(jwt: &SimpleJwt) -> bool {
+    jwt.takes("sliding") && !jwt.custom_sliding
+}
+
+fn sliding_alias(toml: &mut Toml, endpoint: &Endpoint, to: OwnPath, jwt: &SimpleJwt) {
+    toml.table("[[paths.alias]]");
+    toml.string("path", &endpoint.path, &endpoint.view);
+    toml.string("to", to.name(), "");
+    toml.string("shape", "simplejwt-sliding", "");
+    toml.string("issuer", SIMPLEJWT, "");
+    let lifetime = |seconds: u64| seconds.clamp(60, 366 * 86_400);
+    let from = "SIMPLE_JWT[\"SLIDING_TOKEN_LIFETIME\"]";
+    toml.duration("lifetime", lifetime(jwt.sliding_lifetime), from);
+    let from = "SIMPLE_JWT[\"SLIDING_TOKEN_REFRESH_LIFETIME\"]";
+    toml.duration("refresh_lifetime", lifetime(jwt.sliding_refresh_lifetime), from);
+}
+
+fn alias(toml: &mut Toml, endpoint: &Endpoint, to: OwnPath, rotates: bool) {
+    toml.table("[[paths.alias]]");
+    toml.string("path", &endpoint.path, &endpoint.view);
+    toml.string("to", to.name(), "");
+    if to == OwnPath::Refresh {
+        let rotation = if rotates { "single-use" } else { "none" };
+        toml.string("rotation", rotation, "SIMPLE_JWT[\"ROTATE_REFRESH_TOKENS\"]");
+    }
+}

@@ -1,0 +1,497 @@
+//! `[[route]]`: what strangers may use, what asks for a sign-in, and what each is told.
+//!
+//! Nothing is open by a word in its path. What is open is so by the class of its view, or because a stranger was served
+//! there: see [`open`](super::open).
+
+use super::super::facts::Endpoint;
+use super::forms::TOKEN;
+use super::knox::obtains;
+use super::open::{self, ALL, GivenUp, Open};
+use super::toml::quoted;
+use super::{Planner, UPSTREAM};
+use crate::config::OwnPath;
+use crate::doctor::finding::Mark;
+use crate::wire::path::CanonicalPath;
+
+/// What people reach before they are signed in, whatever the method.
+const PUBLIC: [(&str, &str); 22] = [
+    ("login", "the service's own sign-in"),
+    ("sign-in-step", "part of the service's own sign-in"),
+    ("dj-rest-auth-login", "the service's own sign-in"),
+    ("dj-rest-auth-refresh", "left to the service"),
+    ("dj-rest-auth-logout", "left to the service"),
+    ("knox-obtain", "the service's own sign-in"),
+    ("knox-logout", "left to the service"),
+    ("knox-logout-all", "left to the service"),
+    ("drf-token-obtain", "gives out tokens of rest_framework.authtoken"),
+    ("simplejwt-obtain", "gives out tokens of the project's own"),
+    ("simplejwt-refresh", "left to the service"),
+    ("simplejwt-verify", "left to the service"),
+    ("simplejwt-blacklist", "left to the service"),
+    ("sliding-obtain", "gives out sliding tokens"),
+    ("sliding-refresh", "gives out sliding tokens"),
+    ("password-reset", "for people who cannot sign in"),
+    ("password-reset-step", "for people who cannot sign in"),
+    ("sign-up", "for people who have no account"),
+    ("sign-up-step", "for people who have no account"),
+    ("client-credentials", "its clients have secrets of their own"),
+    ("headless", "answers a front end's questions about signing in"),
+    ("for-everybody", "changes nothing but a visitor's own page"),
+];
+
+/// Kinds whose views set `sessionid`.
+const SESSIONS: [&str; 6] =
+    ["login", "sign-in-step", "sign-up", "sign-up-step", "dj-rest-auth-login", "headless"];
+
+impl Planner<'_> {
+    pub(super) fn routes(&mut self) {
+        let facts = self.facts;
+        let (bearer, own) = self.form_names();
+        let cookie = &*self.cookie_forms();
+        // Who has no token yet must reach where it is given out.
+        let unless_token = |form: Option<&'static str>| form.filter(|form| *form != TOKEN);
+        let cookie_unless_token: Vec<&str> =
+            cookie.iter().copied().filter(|form| *form != TOKEN).collect();
+        self.files();
+        for admin in &facts.urls.admins {
+            let Some(path) = route_path(admin) else { continue };
+            if self.choices.sessions || self.choices.remote_user.is_some() {
+                let bearer = bearer.filter(|_| self.choices.remote_user.is_some());
+                // It reads the session alone.
+                let cookie = own.as_slice();
+                self.route(
+                    &Written::folder(&path, "signed-in", "the Django admin"),
+                    bearer,
+                    cookie,
+                );
+            } else {
+                let why = "the admin, with its own sign-in";
+                self.route(&Written::folder(&path, "public", why), None, &[]);
+                self.tell_public(&path, why);
+            }
+        }
+        let candidates: Vec<Open<'_>> =
+            facts.urls.endpoints.iter().filter_map(|one| self.candidate(one)).collect();
+        let opened =
+            open::opened(&facts.urls.endpoints, candidates, |one| self.alias_of(one).is_some());
+        let mut asked = Vec::new();
+        for (at, one) in opened.open.iter().enumerate() {
+            let is_first = |other: &Open<'_>| {
+                (&other.endpoint.path, other.endpoint.rest)
+                    == (&one.endpoint.path, one.endpoint.rest)
+            };
+            // Two patterns of the project's can be one of the gateway's.
+            if opened.open.iter().position(is_first) != Some(at) {
+                continue;
+            }
+            // Its view takes a name and a password as the gateway would.
+            let leaves_all = obtains(&one.endpoint.kind) && self.writes_basic();
+            let credentials = self.credentials(one.endpoint);
+            if !self.judges(one.endpoint).is_empty() {
+                self.left.push(one.endpoint.path.clone());
+            }
+            let written = Written { leaves_all, credentials, ..Written::open(one) };
+            let is_public = one.access == "public";
+            let sets_session = SESSIONS.contains(&one.endpoint.kind.as_str());
+            let (its_bearer, its_cookie) = match is_public {
+                // A caller with a cookie is left the one that the view is about to give them.
+                true if sets_session => (unless_token(bearer), &[][..]),
+                true => (unless_token(bearer), &*cookie_unless_token),
+                false => (bearer, cookie),
+            };
+            self.route(&written, its_bearer, its_cookie);
+            let line = written.to_string();
+            if is_public {
+                self.tell_public(&line, &one.why);
+            } else {
+                asked.push(format!("{line} ({})", one.why));
+            }
+            let without_slash = one.endpoint.path.trim_end_matches('/');
+            let is_ours = OwnPath::ALL.iter().any(|own| own.default_path() == Some(without_slash));
+            if one.endpoint.redirects_to_slash && !is_ours {
+                self.route(&Written::without_slash(one), None, &[]);
+            }
+            if let Some(others) = written.others() {
+                let why = "everything else that it takes";
+                let access = "signed-in";
+                let credentials = Vec::new();
+                let rest = Written {
+                    methods: others,
+                    access,
+                    why,
+                    leaves_all: false,
+                    credentials,
+                    ..written
+                };
+                self.route(&rest, bearer, cookie);
+            }
+        }
+        for one in &opened.closed {
+            self.route(&Written::closed(one), bearer, cookie);
+        }
+        self.other_login_pages(bearer, cookie);
+        self.tell_asked(&asked, &opened.given_up);
+        let is_root = |one: &&Open<'_>| one.endpoint.path == "/" && one.endpoint.rest;
+        if !opened.open.iter().any(|one| is_root(&one)) {
+            self.route(&Written::folder("/", "signed-in", "everything else"), bearer, cookie);
+        }
+    }
+
+    /// Pages from which the service sends strangers to another page than the one to which the gateway would.
+    fn other_login_pages(&mut self, bearer: Option<&str>, cookie: &[&str]) {
+        let Some(login_path) = self.login_path().filter(|_| self.choices.follows) else { return };
+        let facts = self.facts;
+        let is_other = |one: &&Endpoint| {
+            let is_asked = one.exact && !one.stray && !one.hidden && one.asks_sign_in;
+            is_asked && !one.sent_to.is_empty() && !one.sent_to.contains(&login_path)
+        };
+        for one in facts.urls.endpoints.iter().filter(is_other) {
+            let mut written = Written::closed(one);
+            written.redirects = true;
+            self.route(&written, bearer, cookie);
+        }
+    }
+
+    /// Static files and uploads: by their settings, and wherever Django's own view for files is, with nothing around it.
+    fn files(&mut self) {
+        let facts = self.facts;
+        let mut public: Vec<(String, &str)> = Vec::new();
+        if let Some(path) = local(&facts.static_url) {
+            public.push((path, "STATIC_URL"));
+        }
+        for one in facts.urls.endpoints.iter().filter(|one| one.kind == "files" && one.rest) {
+            let Some(path) = route_path(&one.path) else { continue };
+            if !public.iter().any(|(there, _)| *there == path) {
+                public.push((path, &one.view));
+            }
+        }
+        for (path, why) in &public {
+            self.route(&Written::folder(path, "public", why), None, &[]);
+            self.tell_public(path, why);
+        }
+        let media = local(&facts.media_url);
+        if let Some(path) = media.filter(|path| !public.iter().any(|(there, _)| there == path)) {
+            self.report.tell(
+                Mark::Note,
+                "public",
+                format!(
+                    "MEDIA_URL is {path}: as the file is written, uploads are for who is signed in"
+                ),
+                "If they are public, add a route like that of STATIC_URL.",
+            );
+        }
+    }
+
+    fn tell_public(&mut self, path: &str, why: &str) {
+        self.report.add(Mark::Fine, "public", format!("{path} ({why})"));
+    }
+
+    /// What was asked for as a stranger, and what came of it.
+    fn tell_asked(&mut self, open: &[String], given_up: &[GivenUp]) {
+        let urls = &self.facts.urls;
+        if !open.is_empty() {
+            self.report.tell(
+                Mark::Fine,
+                "strangers",
+                format!(
+                    "{} pages were asked for without a credential: strangers go on being served at {} of the patterns",
+                    urls.asked,
+                    open.len()
+                ),
+                open.join("\n"),
+            );
+        }
+        let unknown = |one: &&Endpoint| {
+            one.kind.is_empty()
+                && !one.stray
+                && !one.hidden
+                && one.served.is_empty()
+                && one.asked.is_empty()
+        };
+        let unknown: Vec<&str> =
+            urls.endpoints.iter().filter(unknown).map(|one| one.path.as_str()).collect();
+        if urls.asked > 0 && !unknown.is_empty() {
+            self.report.tell(
+                Mark::Note,
+                "strangers",
+                format!(
+                    "{} patterns were not asked for, since no page links there: they ask for a sign-in",
+                    unknown.len()
+                ),
+                format!(
+                    "Where they are for strangers, ask again with content in the database, or add a route with access = \
+                     \"optional\":\n{}",
+                    some_of(&unknown)
+                ),
+            );
+        }
+        let seems = |one: &&Endpoint| {
+            one.guessed && one.kind == "login" && !one.served.contains_key("POST") && !one.stray
+        };
+        let seem: Vec<&str> =
+            urls.endpoints.iter().filter(seems).map(|one| one.path.as_str()).collect();
+        if !seem.is_empty() {
+            self.report.tell(
+                Mark::Note,
+                "strangers",
+                "views that call Django's login, and did not let a stranger in: they ask for a sign-in",
+                some_of(&seem),
+            );
+        }
+        let odd = |one: &&Endpoint| one.kind.is_empty() && one.served.is_empty();
+        let odd: Vec<&str> = urls
+            .endpoints
+            .iter()
+            .filter(odd)
+            .flat_map(|one| one.answers.iter().map(String::as_str))
+            .collect();
+        if !odd.is_empty() {
+            self.report.tell(
+                Mark::Note,
+                "strangers",
+                format!("{} pages answered a stranger in a way that opens nothing here", odd.len()),
+                some_of(&odd),
+            );
+        }
+        let lines = |is_public: bool| -> Vec<String> {
+            let of_this = given_up.iter().filter(|one| one.is_public == is_public);
+            of_this.map(|one| format!("{}, because of {}", one.what, one.because)).collect()
+        };
+        for (mark, lines) in [(Mark::Failure, lines(true)), (Mark::Warning, lines(false))] {
+            if !lines.is_empty() {
+                self.report.tell(
+                    mark,
+                    "strangers",
+                    "for strangers, and closed here all the same: a route would open more than that",
+                    lines.join("\n"),
+                );
+            }
+        }
+        if urls.asked == 0 && urls.endpoints.iter().any(|one| !one.view.is_empty()) {
+            self.report.tell(
+                Mark::Warning,
+                "strangers",
+                "no page could be asked for as a stranger",
+                "All that no class is known of asks for a sign-in.",
+            );
+        }
+    }
+
+    /// What strangers may do there: by the class of the view, else by what was answered to one.
+    fn candidate<'e>(&self, endpoint: &'e Endpoint) -> Option<Open<'e>> {
+        if endpoint.stray || endpoint.hidden || self.alias_of(endpoint).is_some() {
+            return None;
+        }
+        if !endpoint.rest && CanonicalPath::parse(&endpoint.path).is_err() {
+            return None;
+        }
+        let by_class = PUBLIC.iter().find(|(kind, _)| *kind == endpoint.kind);
+        if let Some((_, why)) = by_class.filter(|_| !endpoint.guessed && !endpoint.asks_sign_in) {
+            let methods: Vec<&str> = endpoint.about.iter().map(String::as_str).collect();
+            let methods = (!methods.is_empty()).then(|| {
+                let served = endpoint.served.keys().map(String::as_str);
+                let more: Vec<&str> = served.filter(|one| !methods.contains(one)).collect();
+                [methods.clone(), more].concat()
+            });
+            let why = format!("{}: {why}", endpoint.view);
+            return Some(Open::new(endpoint, methods, "public", why));
+        }
+        if let Some(class) = self.judges(endpoint).first() {
+            let why = format!("{}: {} judges who calls", endpoint.view, class.name);
+            return Some(Open::new(endpoint, None, "optional", why));
+        }
+        let methods: Vec<&str> = endpoint.served.keys().map(String::as_str).collect();
+        let shown = endpoint.served.values().next()?;
+        // It signs people in, and strangers may: the cookie that it sets must not be taken for another.
+        let signs_in = endpoint.guessed
+            && matches!(endpoint.kind.as_str(), "login" | "hand-made-obtain")
+            && endpoint.served.contains_key("POST");
+        Some(match signs_in {
+            true => {
+                let why = format!("{}: the service's own sign-in", endpoint.view);
+                Open::new(endpoint, Some(methods), "public", why)
+            }
+            false => Open::new(
+                endpoint,
+                Some(methods),
+                "optional",
+                format!("{}: {shown}", endpoint.view),
+            ),
+        })
+    }
+
+    fn route(&mut self, written: &Written<'_>, bearer: Option<&str>, cookie: &[&str]) {
+        // Two settings can say the same place.
+        if self.written.iter().any(|(path, exact, methods)| {
+            let same = *path == written.path && *exact == written.exact;
+            same && (methods.is_empty()
+                || written.methods.is_empty()
+                || methods.iter().any(|one| written.methods.contains(&one.as_str())))
+        }) {
+            return;
+        }
+        let methods = written.methods.iter().map(ToString::to_string).collect();
+        self.written.push((written.path.clone(), written.exact, methods));
+        let name = self.route_name(&written.path);
+        let toml = &mut self.toml;
+        toml.table("[[route]]");
+        toml.string("name", &name, "");
+        toml.string("path", &written.path, written.why);
+        if written.exact {
+            toml.string("match", "exact", "");
+        }
+        if !written.methods.is_empty() {
+            let methods: Vec<String> = written.methods.iter().map(ToString::to_string).collect();
+            toml.list("methods", &methods, "");
+        }
+        toml.string("upstream", UPSTREAM, "");
+        toml.string("access", written.access, "");
+        if written.redirects {
+            toml.string("sign_in_redirect", "service", "its own login page for this");
+        }
+        if written.leaves_all {
+            toml.raw("credentials", "[]", "the service's view reads what it takes itself");
+        } else if !written.credentials.is_empty() {
+            toml.list(
+                "credentials",
+                &written.credentials,
+                "what else comes is the service's to judge",
+            );
+        }
+        match (bearer, cookie) {
+            (None, []) => {}
+            (Some(bearer), [cookie]) if bearer == *cookie => toml.string("identity", bearer, ""),
+            (bearer, cookie) => {
+                let mut keys = Vec::new();
+                keys.extend(bearer.map(|form| format!("bearer = {}", quoted(form))));
+                match cookie {
+                    [] => {}
+                    [form] => keys.push(format!("cookie = {}", quoted(form))),
+                    forms => {
+                        let forms: Vec<String> = forms.iter().map(|form| quoted(form)).collect();
+                        keys.push(format!("cookie = [{}]", forms.join(", ")));
+                    }
+                }
+                toml.raw("identity", &format!("{{ {} }}", keys.join(", ")), "");
+            }
+        }
+        if self.facts.cors {
+            toml.flag("forward_preflight", true, "corsheaders answers them");
+        }
+    }
+
+    /// From its path; each has its own.
+    fn route_name(&mut self, path: &str) -> String {
+        let words = path
+            .split(|letter: char| !letter.is_ascii_alphanumeric())
+            .filter(|word| !word.is_empty());
+        let mut name = words.collect::<Vec<_>>().join("-");
+        name.truncate(48);
+        if name.is_empty() {
+            name = "app".into();
+        }
+        let same = self.choices.names.iter().filter(|taken| **taken == name).count();
+        self.choices.names.push(name.clone());
+        if same == 0 { name } else { format!("{name}-{}", same + 1) }
+    }
+}
+
+/// The first of them, a line each.
+fn some_of(lines: &[&str]) -> String {
+    let mut some = lines.iter().take(LINES).copied().collect::<Vec<_>>().join("\n");
+    if lines.len() > LINES {
+        some.push_str(&format!("\n… and {} more", lines.len() - LINES));
+    }
+    some
+}
+
+/// So many lines of a list are told.
+const LINES: usize = 15;
+
+/// A route in the making.
+#[derive(Clone)]
+struct Written<'w> {
+    path: String,
+    exact: bool,
+    /// All, if there are none.
+    methods: Vec<&'w str>,
+    access: &'w str,
+    why: &'w str,
+    /// Does the gateway look at no credential there?
+    leaves_all: bool,
+    /// What it looks at; all that there is, if there are none.
+    credentials: Vec<String>,
+    /// Does the service say where one signs in for it?
+    redirects: bool,
+}
+
+impl<'w> Written<'w> {
+    fn folder(path: &str, access: &'w str, why: &'w str) -> Self {
+        Self {
+            path: path.to_owned(),
+            exact: false,
+            methods: Vec::new(),
+            access,
+            why,
+            leaves_all: false,
+            credentials: Vec::new(),
+            redirects: false,
+        }
+    }
+
+    fn open(one: &'w Open<'w>) -> Self {
+        let methods = one.methods.clone().unwrap_or_default();
+        let Endpoint { path, rest, .. } = one.endpoint;
+        let (access, why) = (one.access, &*one.why);
+        Self { path: path.clone(), exact: !rest, methods, ..Self::folder("", access, why) }
+    }
+
+    /// Where Django redirects to the path itself.
+    fn without_slash(one: &'w Open<'w>) -> Self {
+        let path = one.endpoint.path.trim_end_matches('/').to_owned();
+        let why = "APPEND_SLASH: a redirect";
+        let methods = vec!["GET", "HEAD"];
+        Self { path, exact: true, methods, ..Self::folder("", "public", why) }
+    }
+
+    fn closed(endpoint: &'w Endpoint) -> Self {
+        let path = match endpoint.rest {
+            // A folder whose last segment is a variable is closed from there on.
+            true => endpoint.path.trim_end_matches("*/").to_owned(),
+            false => endpoint.path.clone(),
+        };
+        let why = &endpoint.view;
+        Self { path, exact: !endpoint.rest, ..Self::folder("", "signed-in", why) }
+    }
+
+    /// The methods that it leaves out.
+    fn others(&self) -> Option<Vec<&'w str>> {
+        let left = || ALL.into_iter().filter(|one| !self.methods.contains(one)).collect();
+        (!self.methods.is_empty()).then(left)
+    }
+}
+
+impl std::fmt::Display for Written<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let methods = self.methods.join(", ");
+        match (self.methods.is_empty(), self.exact) {
+            (true, _) => write!(f, "{}", self.path),
+            (false, true) => write!(f, "{methods} {}", self.path),
+            (false, false) => write!(f, "{methods} below {}", self.path),
+        }
+    }
+}
+
+/// A URL that is a path of this host, and not all of it.
+fn local(url: &str) -> Option<String> {
+    if url.starts_with("//") || url.contains("://") {
+        return None;
+    }
+    route_path(url)
+}
+
+/// A path that a route can have: canonical, and cut to whole segments.
+pub(super) fn route_path(path: &str) -> Option<String> {
+    let path = CanonicalPath::parse(path).ok()?;
+    (path.as_str() != "/").then(|| path.as_str().to_owned())
+}

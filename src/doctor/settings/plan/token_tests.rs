@@ -1,0 +1,124 @@
+//! Tokens of packages: django-rest-knox, dj-rest-auth's cookie, and what a name is called.
+
+use serde_json::{Value, json};
+
+use super::tests::{endpoint, planned, project, route, says, with};
+use crate::config::{Access, Config, Credentials, IssuerKind, IssuerSettings, KnoxVersion};
+use crate::doctor::finding::Mark;
+
+fn class(name: &str, kind: &str) -> Value {
+    json!({"name": name, "kind": kind, "header": "", "keyword": ""})
+}
+
+/// django-rest-knox as its documentation sets it up, with SimpleJWT nowhere.
+fn with_knox() -> Value {
+    let mut project = project();
+    project["simplejwt"] = Value::Null;
+    project["rest_framework"]["classes"] = json!([class("knox.auth.TokenAuthentication", "knox")]);
+    project["knox"] =
+        json!({"version": 5, "table": "knox_authtoken", "scheme": "Token", "manager": ""});
+    let mut basic = class("rest_framework.authentication.BasicAuthentication", "basic");
+    basic["kinds"] = json!(["knox-obtain"]);
+    project["urls"]["view_classes"] = json!([basic]);
+    project["urls"]["endpoints"] =
+        json!([endpoint("/login/", "knox-obtain"), endpoint("/logout/", "knox-logout")]);
+    project
+}
+
+fn of_kind(config: &Config, is: impl Fn(&IssuerKind) -> bool) -> Option<&IssuerSettings> {
+    config.issuers.iter().find(|issuer| is(&issuer.kind))
+}
+
+fn knox(config: &Config) -> Option<&IssuerSettings> {
+    of_kind(config, |kind| matches!(kind, IssuerKind::Knox { .. }))
+}
+
+fn basic(config: &Config) -> Option<&IssuerSettings> {
+    of_kind(config, |kind| matches!(kind, IssuerKind::Basic { .. }))
+}
+
+#[test]
+fn tokens_of_knox_stay_good_and_go_on_to_its_views() {
+    let (_, config, said) = planned(with_knox());
+    let issuer = knox(&config).unwrap();
+    assert!(config.forwards(issuer));
+    assert!(matches!(issuer.kind, IssuerKind::Knox { version: KnoxVersion::Five, .. }));
+    assert!(basic(&config).is_none(), "it gets a token, and is taken nowhere else");
+    assert_eq!(route(&config, "/login/").access, Access::Public);
+    assert_eq!(route(&config, "/login/").credentials, Credentials::All);
+    assert!(said.iter().all(|(mark, _)| *mark != Mark::Failure), "{said:#?}");
+
+    let mut older = with_knox();
+    older["knox"] =
+        json!({"version": 4, "table": "accounts_token", "scheme": "Knox", "manager": ""});
+    let (_, config, _) = planned(older);
+    let issuer = knox(&config).unwrap();
+    let IssuerKind::Knox { version, table, .. } = &issuer.kind else { panic!("{issuer:?}") };
+    assert_eq!((*version, table.as_str()), (KnoxVersion::Four, "accounts_token"));
+}
+
+#[test]
+fn tokens_of_knox_that_are_judged_otherwise_are_left_to_the_service() {
+    for (pointer, value, why) in [
+        ("/knox/version", json!(0), "SECURE_HASH_ALGORITHM"),
+        ("/knox/manager", json!("shop.models.TokenManager"), "shop.models.TokenManager"),
+        (
+            "/rest_framework/classes/0",
+            json!({"name": "shop.auth.Tokens", "kind": "knox", "header": "", "keyword": "", "changes": ["validate_user"]}),
+            "shop.auth.Tokens has its own validate_user",
+        ),
+    ] {
+        let mut project = with_knox();
+        *project.pointer_mut(pointer).unwrap() = value;
+        let (_, config, said) = planned(project);
+        assert!(knox(&config).is_none(), "{pointer}");
+        says(&said, Mark::Failure, why);
+    }
+    let mut both = with_knox();
+    both["simplejwt"] = project()["simplejwt"].clone();
+    let classes = both["rest_framework"]["classes"].as_array_mut().unwrap();
+    classes.push(class("rest_framework_simplejwt.authentication.JWTAuthentication", "simplejwt"));
+    let (_, config, said) = planned(both);
+    assert!(knox(&config).is_some());
+    says(&said, Mark::Failure, "get a token of SimpleJWT's instead");
+}
+
+/// Where the gateway takes Basic itself, the view that gives tokens out for it must still see it.
+#[test]
+fn basic_reaches_the_view_that_gives_tokens_out() {
+    let mut project = with_knox();
+    let classes = project["rest_framework"]["classes"].as_array_mut().unwrap();
+    classes.push(class("rest_framework.authentication.BasicAuthentication", "basic"));
+    let (_, config, _) = planned(project);
+    assert!(basic(&config).is_some());
+    let nothing = Credentials::Only { cookie: false, bearer: false, issuers: Vec::new() };
+    assert_eq!(route(&config, "/login/").credentials, nothing);
+    assert_eq!(route(&config, "/logout/").credentials, Credentials::All);
+}
+
+#[test]
+fn dj_rest_auths_cookie_is_read() {
+    let mut cookie = class("dj_rest_auth.jwt_auth.JWTCookieAuthentication", "simplejwt");
+    cookie["cookie"] = json!("access-token");
+    let (_, config, _) = planned(with("/rest_framework/classes", json!([cookie])));
+    let cookies: Vec<_> = config.issuers.iter().filter(|one| one.is_token_in_cookie()).collect();
+    assert_eq!(cookies.len(), 1);
+    assert_eq!((cookies[0].cookie(), &*cookies[0].name), (Some("access-token"), "simplejwt"));
+
+    cookie = class("shop.auth.Cookies", "simplejwt");
+    (cookie["cookie"], cookie["changes"]) = (json!("access-token"), json!(["get_user"]));
+    let (_, config, said) = planned(with("/rest_framework/classes", json!([cookie])));
+    assert!(config.issuers.iter().all(|one| !one.is_token_in_cookie()));
+    says(&said, Mark::Failure, "shop.auth.Cookies has its own get_user");
+}
+
+#[test]
+fn a_name_is_called_as_the_model_says() {
+    let (_, config, _) = planned(project());
+    assert_eq!(config.directories[0].username_field, "username");
+    let mut project = project();
+    (project["user"]["username_field"], project["user"]["username"]) =
+        (json!("email"), json!("email"));
+    let (plan, config, _) = planned(project);
+    assert_eq!(config.directories[0].username_field, "email", "{}", plan.toml);
+}

@@ -1,0 +1,84 @@
+//! `--try USER`: one sign-in both ways, at the service and at the gateway's directory.
+//!
+//! The service's half ran in the project's own Python, in transactions that were rolled back. The gateway's half is what
+//! its page would ask: the user's row and password. Both must say the same, and the service's sign-in must leave nothing in
+//! the session that one of the gateway's making would lack.
+
+use serde::Deserialize;
+
+use crate::app::examine::{Tried as AtGateway, try_password};
+use crate::command::Failure;
+use crate::config::Config;
+use crate::doctor::finding::{Mark, Report};
+use crate::secret::Secret;
+
+/// Who is tried.
+pub(in crate::doctor) struct Trial {
+    pub(in crate::doctor) name: String,
+    pub(in crate::doctor) password: Secret,
+}
+
+/// What the service did.
+#[derive(Debug, Deserialize)]
+pub(super) struct AtService {
+    /// The primary key of who was signed in; empty for nobody.
+    user: String,
+    backend: String,
+    /// What the session holds besides who it is.
+    keys: Vec<String>,
+    /// Whom the next request with that session found.
+    again: String,
+    error: String,
+}
+
+/// Compares them.
+pub(super) fn compare(
+    config: &Config,
+    trial: &Trial,
+    service: &AtService,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let name = &trial.name;
+    if !service.error.is_empty() {
+        report.add(Mark::Failure, "try", format!("{name} at the service: {}", service.error));
+        return Ok(());
+    }
+    let gateway = try_password(config, name, &trial.password).map_err(Failure::Failed)?;
+    let at_service = match service.user.as_str() {
+        "" => "nobody".to_owned(),
+        id => format!("user {id} ({})", service.backend),
+    };
+    let (same, at_gateway) = match &gateway {
+        AtGateway::User(id) => (service.user == *id, format!("user {id}")),
+        AtGateway::Nobody(why) => (service.user.is_empty(), format!("nobody ({why})")),
+        AtGateway::Asks => (true, "whom the service's own sign-in says".to_owned()),
+        AtGateway::Fails(why) => (false, why.clone()),
+    };
+    let says = format!("{name}: the service signs in {at_service}, the gateway {at_gateway}");
+    if same {
+        report.add(Mark::Fine, "try", says);
+    } else {
+        report.tell(
+            Mark::Failure,
+            "try",
+            says,
+            "Leave the sign-in to the service: [sign_in] mode = \"follow\".",
+        );
+    }
+    if !service.user.is_empty() && service.again != service.user {
+        report.add(
+            Mark::Failure,
+            "try",
+            format!("{name}: the service's own next request does not find them by that session"),
+        );
+    }
+    if !service.keys.is_empty() {
+        report.tell(
+            Mark::Failure,
+            "try",
+            format!("{name}: the service's sign-in puts {} into the session", service.keys.join(", ")),
+            "A session that the gateway makes would not have it. Leave the sign-in to the service: [sign_in] mode = \"follow\".",
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! PostgreSQL, MySQL and MariaDB: a few connections, opened when they are needed.
+//!
+//! **Time.** Waiting for a free connection, opening one and asking each have a limit, and the server has the last one too,
+//! so that what we gave up on does not go on there. A server that refuses connections is trouble at once, not after the
+//! limit.
+//!
+//! **A server that comes back.** A connection that fails is never used again. If it had been used before, the server may
+//! have restarted since: what was asked, which may be done twice, is done once more on a new one.
+//!
+//! **The password** is read from its file for each new connection, so another one there needs no restart.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{AssertSqlSafe, ConnectOptions, MySqlConnection, PgConnection, Row as _};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::{Access, Statement, Texts};
+use crate::config::{DatabaseServer, DatabaseTls, Engine};
+use crate::private_file;
+use crate::secret::Secret;
+
+/// Something between here and the server may have forgotten a connection that rested for longer.
+const LONGEST_REST: Duration = Duration::from_secs(120);
+
+/// A database on a server.
+pub(super) struct Server {
+    settings: DatabaseServer,
+    access: Access,
+    at_once: Semaphore,
+    idle: Mutex<Vec<(Connection, Instant)>>,
+}
+
+enum Connection {
+    Postgres(PgConnection),
+    MySql(MySqlConnection),
+}
+
+/// What a look-up says when it does not work.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Sql(#[from] sqlx::Error),
+    #[error("{0}")]
+    Shape(String),
+    #[error("{0}, for {1:?}")]
+    Late(&'static str, Duration),
+}
+
+/// What is done on a connection.
+enum Work {
+    Ask(Vec<Statement>),
+    Change(Statement),
+}
+
+/// What comes of it.
+enum Done {
+    Rows(Vec<Vec<Texts>>),
+    Changed(u64),
+}
+
+impl Server {
+    pub(super) fn new(server: &DatabaseServer, access: Access) -> Self {
+        Self {
+            at_once: Semaphore::new(server.max_connections),
+            idle: Mutex::default(),
+            settings: server.clone(),
+            access,
+        }
+    }
+
+    pub(super) async fn ask(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Texts>>, String> {
+        match self.on_some_connection(&Work::Ask(statements)).await {
+            Ok(Done::Rows(rows)) => Ok(rows),
+            Ok(Done::Changed(_)) => Err("it changed something instead".into()),
+            Err(trouble) => Err(format!("{}: {trouble}", self.place())),
+        }
+    }
+
+    pub(super) async fn change(&self, statement: Statement) -> Result<u64, String> {
+        match self.on_some_connection(&Work::Change(statement)).await {
+            Ok(Done::Changed(rows)) => Ok(rows),
+            Ok(Done::Rows(_)) => Err("it asked something instead".into()),
+            Err(trouble) => Err(format!("{}: {trouble}", self.place())),
+        }
+    }
+
+    async fn on_some_connection(&self, work: &Work) -> Result<Done, Trouble> {
+        let limit = self.settings.connect_timeout;
+        let _permit = timeout(limit, self.at_once.acquire())
+            .await
+            .map_err(|_| Trouble::Late("all connections are busy", limit))?
+            .map_err(|_| Trouble::Shape("it is closed".into()))?;
+        if let Some(connection) = self.rested() {
+            match self.on(connection, work).await {
+                Err(Trouble::Sql(_)) => {}
+                answer => return answer,
+            }
+        }
+        let connection = timeout(limit, self.connect())
+            .await
+            .map_err(|_| Trouble::Late("the connection is not ready", limit))??;
+        self.on(connection, work).await
+    }
+
+    /// A connection that was used before.
+    fn rested(&self) -> Option<Connection> {
+        let mut idle = self.idle.lock();
+        idle.retain(|(_, since)| since.elapsed() < LONGEST_REST);
+        idle.pop().map(|(connection, _)| connection)
+    }
+
+    /// Does it, and keeps the connection if all went well. After trouble the others are suspect too.
+    async fn on(&self, mut connection: Connection, work: &Work) -> Result<Done, Trouble> {
+        let limit = self.settings.query_timeout;
+        let done = timeout(limit, connection.work(work))
+            .await
+            .unwrap_or(Err(Trouble::Late("there is no answer", limit)));
+        let mut idle = self.idle.lock();
+        match done {
+            Ok(_) => idle.push((connection, Instant::now())),
+            Err(_) => idle.clear(),
+        }
+        done
+    }
+
+    async fn connect(&self) -> Result<Connection, Trouble> {
+        let password = self.password().await?;
+        let limit = self.settings.query_timeout.as_millis();
+        match self.settings.engine {
+            Engine::Postgres => {
+                let read_only = match self.access {
+                    Access::Read => "on",
+                    Access::Write => "off",
+                };
+                let options = self
+                    .postgres(&password)
+                    .options([("default_transaction_read_only", read_only)])
+                    .options([("statement_timeout", limit.to_string())]);
+                Ok(Connection::Postgres(options.connect().await?))
+            }
+            Engine::MySql => {
+                let mut connection = Connection::MySql(self.mysql(&password).connect().await?);
+                if self.access == Access::Read {
+                    connection.run("SET SESSION TRANSACTION READ ONLY").await?;
+                }
+                // MariaDB's and MySQL's name for the same; each knows one of them only.
+                let seconds = self.settings.query_timeout.as_secs_f64();
+                let mariadb = format!("SET SESSION max_statement_time = {seconds}");
+                if connection.run(&mariadb).await.is_err() {
+                    let mysql = format!("SET SESSION max_execution_time = {limit}");
+                    connection.run(&mysql).await?;
+                }
+                Ok(connection)
+            }
+        }
+    }
+
+    async fn password(&self) -> Result<Secret, Trouble> {
+        let Some(path) = self.settings.password_file.clone() else { return Ok(Secret::new("")) };
+        tokio::task::spawn_blocking(move || {
+            let (bytes, _) = private_file::read(&path).map_err(|error| error.to_string())?;
+            let text = std::str::from_utf8(&bytes)
+                .map_err(|_| format!("{}: it is not UTF-8", path.display()))?;
+            // An editor leaves a line break behind.
+            Ok(Secret::new(text.trim_end_matches(['\n', '\r'])))
+        })
+        .await
+        .unwrap_or_else(|_| Err("reading the password broke off".into()))
+        .map_err(Trouble::Shape)
+    }
+
+    fn postgres(&self, password: &Secret) -> PgConnectOptions {
+        let settings = &self.settings;
+        let mut options = PgConnectOptions::new_without_pgpass()
+            .host(&settings.host)
+            .port(settings.port)
+            .username(&settings.user)
+            .password(password.expose())
+            .database(&settings.name)
+            .application_name("doorwarden")
+            .ssl_mode(match settings.tls {
+                DatabaseTls::Disable => PgSslMode::Disable,
+                DatabaseTls::Prefer => PgSslMode::Prefer,
+                DatabaseTls::Require => PgSslMode::Require,
+                DatabaseTls::VerifyFull => PgSslMode::VerifyFull,
+            })
+            .disable_statement_logging();
+        if let Some(socket) = &settings.socket {
+            options = options.socket(socket);
+        }
+        if let Some(file) = &settings.ca_file {
+            options = options.ssl_root_cert(file);
+        }
+        options
+    }
+
+    fn mysql(&self, password: &Secret) -> MySqlConnectOptions {
+        let settings = &self.settings;
+        let mut options = MySqlConnectOptions::new()
+            .host(&settings.host)
+            .port(settings.port)
+            .username(&settings.user)
+            .database(&settings.name)
+            .ssl_mode(match settings.tls {
+                DatabaseTls::Disable => MySqlSslMode::Disabled,
+                DatabaseTls::Prefer => MySqlSslMode::Preferred,
+                DatabaseTls::Require => MySqlSslMode::Required,
+                DatabaseTls::VerifyFull => MySqlSslMode::VerifyIdentity,
+            })
+            .disable_statement_logging();
+        // An empty password is answered differently from none.
+        if settings.password_file.is_some() {
+            options = options.password(password.expose());
+        }
+        if let Some(socket) = &settings.socket {
+            options = options.socket(socket);
+        }
+        if let Some(file) = &settings.ca_file {
+            options = options.ssl_ca(file);
+        }
+        options
+    }
+
+    /// Where it is, for the log.
+    fn place(&self) -> String {
+        let DatabaseServer { host, port, name, socket, .. } = &self.settings;
+        match socket {
+            Some(socket) => format!("{} {name}", socket.display()),
+            None => format!("{host}:{port} {name}"),
+        }
+    }
+}
+
+/// Binds the parameters of a statement; only the types differ between the servers.
+macro_rules! bound {
+    ($statement:expr) => {{
+        // Names in it were quoted; values are parameters.
+        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&$statement.sql)));
+        for parameter in &$statement.parameters {
+            query = query.bind(parameter.as_str());
+        }
+        query
+    }};
+}
+
+impl Connection {
+    async fn work(&mut self, work: &Work) -> Result<Done, Trouble> {
+        match work {
+            Work::Ask(statements) => {
+                let mut all = Vec::with_capacity(statements.len());
+                for statement in statements {
+                    all.push(self.rows(statement).await?);
+                }
+                Ok(Done::Rows(all))
+            }
+            Work::Change(statement) => {
+                let changed = match self {
+                    Self::Postgres(connection) => {
+                        bound!(statement).execute(connection).await?.rows_affected()
+                    }
+                    Self::MySql(connection) => {
+                        bound!(statement).execute(connection).await?.rows_affected()
+                    }
+                };
+                Ok(Done::Changed(changed))
+            }
+        }
+    }
+
+    /// All rows of a statement whose columns are all texts.
+    async fn rows(&mut self, statement: &Statement) -> Result<Vec<Texts>, sqlx::Error> {
+        // PostgreSQL has no such texts, and no key is one elsewhere: Django's forms refuse it.
+        if statement.parameters.iter().any(|text| text.contains('\0')) {
+            return Ok(Vec::new());
+        }
+        macro_rules! texts {
+            ($connection:expr) => {
+                bound!(statement).fetch_all($connection).await.and_then(|rows| {
+                    rows.iter()
+                        .map(|row| (0..row.len()).map(|at| row.try_get_unchecked(at)).collect())
+                        .collect()
+                })
+            };
+        }
+        let rows = match self {
+            Self::Postgres(connection) => texts!(connection),
+            Self::MySql(connection) => texts!(connection),
+        };
+        match rows {
+            // The column cannot hold such a value: no number, no UUID, too long.
+            Err(sqlx::Error::Database(error))
+                if error.code().is_some_and(|code| code.starts_with("22")) =>
+            {
+                Ok(Vec::new())
+            }
+            rows => rows,
+        }
+    }
+
+    /// Runs a statement of our own that brings nothing.
+    async fn run(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self {
+            Self::Postgres(connection) => sqlx::raw_sql(sql).execute(connection).await.map(drop),
+            Self::MySql(connection) => sqlx::raw_sql(sql).execute(connection).await.map(drop),
+        }
+    }
+}
