@@ -133,6 +133,8 @@ pub enum What {
     Refused {
         /// Why.
         refusal: Refusal,
+        /// Whose credential was good, and did not help.
+        user: Option<UserKey>,
     },
 }
 

@@ -1,7 +1,8 @@
 //! The closed list of reasons not to pass.
 //!
 //! Each reason has one stable [`code`](Refusal::code), used in the JSON body, the metric label, the log field and
-//! `docs/refusals.md`; one [`status`](Refusal::status); and one public text, [`detail`](Refusal::detail). The texts of
+//! `docs/refusals.md`; one [`reason`](Refusal::reason) beside it for metric, log and audit trail, which no client learns; one
+//! [`status`](Refusal::status); and one public text, [`detail`](Refusal::detail). The texts of
 //! sign-in, refresh and verify are SimpleJWT's, so that front ends keep working. What only the operator may learn (why
 //! a store failed, say) never travels in a refusal. SimpleJWT's front ends look for `token_not_valid`, whatever is wrong
 //! with a token, so several reasons share that code; they never differ in status.
@@ -11,7 +12,7 @@
 use http::StatusCode;
 
 macro_rules! refusals {
-    ($($(#[doc = $doc:literal])+ $name:ident $code:literal $status:ident $detail:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident $code:literal $(/ $reason:literal)? $status:ident $detail:literal;)+) => {
         /// Why a request did not pass.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum Refusal {
@@ -25,6 +26,16 @@ macro_rules! refusals {
             /// The stable code.
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$name => $code,)+ }
+            }
+
+            /// Why, for the operator: what shares its code with others has a word of its own.
+            pub const fn reason(self) -> &'static str {
+                match self {
+                    $(Self::$name => {
+                        let [first, ..] = [$($reason,)? $code];
+                        first
+                    })+
+                }
             }
 
             /// The status that the client gets.
@@ -87,13 +98,13 @@ refusals! {
     /// A token does not verify: signature, key, algorithm, claims, form.
     TokenNotValid "token_not_valid" UNAUTHORIZED "Token is invalid";
     /// A token's `exp` has passed.
-    TokenExpired "token_not_valid" UNAUTHORIZED "Token is expired";
+    TokenExpired "token_not_valid" / "token_expired" UNAUTHORIZED "Token is expired";
     /// A token of another kind was presented (a refresh token as Bearer, say).
-    TokenWrongType "token_not_valid" UNAUTHORIZED "Token has wrong type";
+    TokenWrongType "token_not_valid" / "token_wrong_type" UNAUTHORIZED "Token has wrong type";
     /// The session that the credential belongs to has ended.
     SessionEnded "session_ended" UNAUTHORIZED "The session has ended.";
     /// A refresh token that was spent outside the grace window (its session has been ended), or whose session is over.
-    TokenBlacklisted "token_not_valid" UNAUTHORIZED "Token is blacklisted";
+    TokenBlacklisted "token_not_valid" / "token_blacklisted" UNAUTHORIZED "Token is blacklisted";
 
     // --- the same, in the words of a service that reads hand-made tokens (`issuer.refusals = "jwt"`)
     /// Such a token says nothing of a user, or something that cannot be.
@@ -125,7 +136,7 @@ refusals! {
     /// The password was right, and the service asks this user for a second factor, which the gateway does not.
     SecondFactorRequired "second_factor_required" FORBIDDEN "This account has a second factor. Sign in on the service's own sign-in page.";
     /// A refresh token's user may not sign in any more, or is gone.
-    NoActiveAccount "no_active_account" UNAUTHORIZED "No active account found for the given token.";
+    NoActiveAccount "no_active_account" / "user_gone" UNAUTHORIZED "No active account found for the given token.";
     /// Too many failed sign-ins for this account or address.
     TooManyAttempts "too_many_attempts" TOO_MANY_REQUESTS "Too many failed attempts. Try again later.";
     /// The hashing pool's queue is full.
@@ -160,6 +171,16 @@ mod tests {
             assert!(code.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{code}");
             assert_eq!(*status.entry(code).or_insert(refusal.status()), refusal.status(), "{code}");
         }
+    }
+
+    #[test]
+    fn every_reason_is_one_word_of_its_own() {
+        let all: std::collections::HashSet<_> =
+            Refusal::ALL.iter().map(|refusal| refusal.reason()).collect();
+        assert_eq!(all.len(), Refusal::ALL.len());
+        let of = |refusal: Refusal| (refusal.code(), refusal.reason());
+        assert_eq!(of(Refusal::TokenExpired), ("token_not_valid", "token_expired"));
+        assert_eq!(of(Refusal::TokenNotValid), ("token_not_valid", "token_not_valid"));
     }
 
     #[test]

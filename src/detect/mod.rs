@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn an_event_that_concerns_nobody_is_no_finding() {
         let mut detectors = Detectors::new(&settings(1));
-        let refused = What::Refused { refusal: crate::refusal::Refusal::NoRoute };
+        let refused = What::Refused { refusal: crate::refusal::Refusal::NoRoute, user: None };
         assert_eq!(detectors.observe(&event(at(0), "192.0.2.1", refused), &NoCountries), []);
     }
 

@@ -70,7 +70,8 @@ mod tests {
     use crate::refusal::Refusal;
 
     fn finding(subject: Subject) -> Finding {
-        let event = event(at(0), "192.0.2.1", What::Refused { refusal: Refusal::NoRoute });
+        let event =
+            event(at(0), "192.0.2.1", What::Refused { refusal: Refusal::NoRoute, user: None });
         let evidence = Evidence::count(1, std::time::Duration::from_secs(1));
         Finding::new(DetectorName::TokenCountries, &event, subject, evidence)
     }

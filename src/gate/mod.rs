@@ -28,7 +28,7 @@ pub use self::route::{Found, RouteTable, methods_of};
 use self::shadow::{Answer, Answers, Opinion};
 use crate::auth::Auth;
 use crate::auth::presented::Presented;
-use crate::caller::{Anonymous, Caller, IssuerName, Known, Proof, UserKey};
+use crate::caller::{Anonymous, Caller, IssuerName, Known, Proof};
 use crate::config::{Access, Config, IssuerSettings, OwnPathEntry, Route, SignInRedirect};
 use crate::event::What;
 use crate::refusal::Refusal;
@@ -95,7 +95,7 @@ pub struct Denial {
     /// The session cookie that was sent, ours or an issuer's, leads nowhere any more; tell the browser to drop it.
     pub dead_cookie: Option<Proof>,
     /// Whose credential it was, where one held.
-    pub user: Option<UserKey>,
+    pub caller: Option<Known>,
 }
 
 impl Gate {
@@ -436,7 +436,7 @@ fn has_own_authorization(arrival: &Arrival) -> bool {
 impl Denial {
     /// A plain one.
     pub const fn new(refusal: Refusal, route: Option<Arc<Route>>) -> Self {
-        Self { refusal, route, allow: Vec::new(), dead_cookie: None, user: None }
+        Self { refusal, route, allow: Vec::new(), dead_cookie: None, caller: None }
     }
 
     const fn of(refusal: Refusal, route: Option<Arc<Route>>) -> Decision {
@@ -444,8 +444,8 @@ impl Denial {
     }
 
     fn of_known(refusal: Refusal, route: Arc<Route>, known: &Known) -> Decision {
-        let user = Some(known.identity.key.clone());
-        Decision::Refuse(Self { user, ..Self::new(refusal, Some(route)) })
+        let caller = Some(known.clone());
+        Decision::Refuse(Self { caller, ..Self::new(refusal, Some(route)) })
     }
 }
 

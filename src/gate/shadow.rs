@@ -91,7 +91,10 @@ impl Opinion {
                 }
             }
             Decision::Serve(_) | Decision::Preflight(_) => Self::Answer,
-            Decision::Refuse(denial) => Self::Refuse(denial.refusal, denial.user),
+            Decision::Refuse(denial) => {
+                let user = denial.caller.map(|known| known.identity.key.clone());
+                Self::Refuse(denial.refusal, user)
+            }
         }
     }
 

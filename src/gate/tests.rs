@@ -10,7 +10,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::*;
 use crate::auth::testkit::{Kit, NOW};
-use crate::caller::SessionId;
+use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
 use crate::store::{

@@ -10,6 +10,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use super::convert;
 use super::exchange::final_head;
 use super::stage::{Ctx, Label};
+use crate::caller::Known;
 use crate::clock::Timestamp;
 use crate::event::{Event, What};
 use crate::gate::Passage;
@@ -34,7 +35,8 @@ impl Observer {
     pub(super) fn tell(&self, session: &Session, error: Option<&Error>, ctx: &mut Ctx) {
         let client = ctx.arrival.as_ref().map_or_else(|| convert::peer(session), |a| a.client_ip());
         if let Some(refusal) = ctx.refusal {
-            ctx.happened.push(What::Refused { refusal });
+            let user = known(ctx).map(|known| known.identity.key.clone());
+            ctx.happened.push(What::Refused { refusal, user });
         }
         for what in ctx.happened.drain(..) {
             self.0.event(Event {
@@ -119,8 +121,14 @@ impl Observer {
     }
 }
 
+/// Whose credential was good, whatever became of the request.
+fn known(ctx: &Ctx) -> Option<&Known> {
+    let forwarded = ctx.forwarding().and_then(|forwarding| forwarding.permit.caller().known());
+    forwarded.or(ctx.refused.as_ref())
+}
+
 fn caller(ctx: &Ctx) -> Option<RecordedCaller> {
-    ctx.forwarding()?.permit.caller().known().map(|known| RecordedCaller {
+    known(ctx).map(|known| RecordedCaller {
         user: known.identity.key.clone(),
         session: known.session.clone(),
         proof: known.proof,

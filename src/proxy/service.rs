@@ -551,6 +551,7 @@ impl Service {
             ctx.label = Label::Route(Arc::clone(route));
         }
         ctx.refusal = Some(denial.refusal);
+        ctx.refused.clone_from(&denial.caller);
         let reply = ctx.generation.endpoints.refuse(ctx.arrival.as_ref(), &ctx.request_id, &denial);
         self.answer(session, ctx, reply).await
     }

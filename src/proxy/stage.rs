@@ -13,6 +13,7 @@ use super::upstream::Pool;
 use crate::auth::UnderWay;
 use crate::auth::issuer::PresentedRefresh;
 use crate::auth::observe::Trying;
+use crate::caller::Known;
 use crate::clock::Timestamp;
 use crate::config::Observed;
 use crate::event::What;
@@ -96,6 +97,8 @@ pub(super) struct Ctx {
     pub(super) request_id: Arc<str>,
     pub(super) happened: Vec<What>,
     pub(super) refusal: Option<Refusal>,
+    /// Who was refused, if their credential was good.
+    pub(super) refused: Option<Known>,
     /// The name of the route, or the own path.
     pub(super) label: Label,
     /// Time that was spent in our own code.
@@ -131,6 +134,7 @@ impl Ctx {
             request_id,
             happened: Vec::new(),
             refusal: None,
+            refused: None,
             label: Label::None,
             own_share: Duration::ZERO,
             waited: Duration::ZERO,

@@ -28,6 +28,7 @@ pub(super) fn write(record: &Record, names: &Names) {
         status = record.status,
         shadow = record.shadow.as_ref().map(|shadow| shadow.verdict.name()),
         refusal = record.refusal.map(|refusal| refusal.code()),
+        reason = record.refusal.map(|refusal| refusal.reason()),
         user = caller.map(|caller| caller.user.to_string()).as_deref(),
         session = caller.and_then(|caller| caller.session.as_ref()).map(SessionId::as_str),
         proof = caller.map(|caller| caller.proof.name()),

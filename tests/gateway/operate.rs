@@ -455,3 +455,26 @@ fn a_hang_up_opens_the_audit_file_anew_and_goes_on() {
     eventually("the second line", || (sign_ins(&file) == 1).then_some(()));
     assert_eq!(sign_ins(&moved), 1);
 }
+
+#[test]
+fn who_was_refused_and_why_is_told_to_operators_alone() {
+    let upstream = Upstream::start();
+    let route = "name = \"admins\"\npath = \"/admins/\"\ngroups = [\"admins\"]";
+    let gateway = Setup::new(upstream.address).route(route).start();
+    let client = gateway.client();
+    let token =
+        client.sign_in("kim", "correct horse battery")["access"].as_str().unwrap().to_owned();
+    assert_eq!(client.get("/admins/").bearer(&token).send().code(), "group_required");
+    for target in ["access", "audit"] {
+        let line = gateway
+            .logged(target, |line| line["target"] == target && line["reason"] == "group_required");
+        assert_eq!(line["user"], "file/kim", "{line}");
+    }
+    let forged = format!("{}AAAA", &token[..token.len() - 4]);
+    assert_eq!(client.get("/x").bearer(&forged).send().code(), "token_not_valid");
+    let of = |reason: &str| {
+        let labels = format!("code=\"token_not_valid\",reason=\"{reason}\"");
+        gateway.metric(&format!("doorwarden_refusals_total{{{labels}}}"))
+    };
+    assert_eq!((of("token_not_valid"), of("token_expired")), (Some(1.0), Some(0.0)));
+}

@@ -277,9 +277,12 @@ fn event_line(event: &Event) -> Option<Line<'_>> {
             user: Some(cut(&user.to_string())),
             ..line
         },
-        What::Refused { refusal } => {
-            Line { event: "refused", reason: Some(refusal.code()), ..line }
-        }
+        What::Refused { refusal, user } => Line {
+            event: "refused",
+            reason: Some(refusal.reason()),
+            user: user.as_ref().map(|user| cut(&user.to_string())),
+            ..line
+        },
         What::SessionUsed { .. } => return None,
     })
 }

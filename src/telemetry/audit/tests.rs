@@ -89,7 +89,7 @@ fn everything() -> Vec<What> {
     let (session, issuer) = (session.clone(), "django".into());
     all.push(What::TakenOver { session, user: user.clone(), issuer });
     all.push(What::IssuedEnded { issuer: "django".into(), user: user.clone() });
-    all.extend(Refusal::ALL.iter().map(|refusal| What::Refused { refusal: *refusal }));
+    all.extend(Refusal::ALL.iter().map(|refusal| What::Refused { refusal: *refusal, user: None }));
     all
 }
 
@@ -212,7 +212,7 @@ fn after_a_rotation_lines_go_to_the_new_file() {
     let dir = tempfile::tempdir().unwrap();
     let (path, old) = (dir.path().join("audit.jsonl"), dir.path().join("audit.jsonl.1"));
     let audit = Audit::open(&log(Some(path.clone()))).unwrap();
-    let refused = || event(What::Refused { refusal: Refusal::NoRoute });
+    let refused = || event(What::Refused { refusal: Refusal::NoRoute, user: None });
     audit.event(&refused());
     fs::rename(&path, &old).unwrap();
     assert!(audit.reopen());

@@ -134,6 +134,11 @@ impl Requests {
             "upstream",
             REQUEST,
         )?;
+        let refusals = families.counters(
+            "doorwarden_refusals_total",
+            "Requests that were refused or failed, by the code in the answer and the reason behind it.",
+            &["code", "reason"],
+        )?;
         let upstream_errors = families.counters(
             "doorwarden_upstream_errors_total",
             "Calls to an upstream that failed.",
@@ -160,11 +165,9 @@ impl Requests {
                 "Requests by what was decided about them.",
                 "decision",
             )?,
-            refusals: families.each_counter(
-                "doorwarden_refusals_total",
-                "Requests that were refused or failed, by the code in the answer.",
-                "code",
-            )?,
+            refusals: Each::new(|refusal: Refusal| {
+                refusals.with_label_values(&[refusal.code(), refusal.reason()])
+            }),
             spoofed_headers: families.counter(
                 "doorwarden_spoofed_headers_removed_total",
                 "Header fields of clients that posed as the gateway's, and were removed.",

@@ -123,7 +123,8 @@ fn what_matters_to_security_is_there_at_0_before_anything_happened() {
         }
     }
     for refusal in Refusal::ALL {
-        let name = format!("doorwarden_refusals_total{{code=\"{}\"}}", refusal.code());
+        let labels = format!("code=\"{}\",reason=\"{}\"", refusal.code(), refusal.reason());
+        let name = format!("doorwarden_refusals_total{{{labels}}}");
         assert_counts(&metrics, &[(&name, 0.0)]);
     }
     for result in
@@ -231,7 +232,7 @@ fn a_refused_path_a_failed_upstream_and_a_client_that_went_away() {
         &metrics,
         &[
             ("doorwarden_requests_total{code=\"400\",method=\"GET\",route=\"none\"}", 1.0),
-            ("doorwarden_refusals_total{code=\"bad_target\"}", 1.0),
+            ("doorwarden_refusals_total{code=\"bad_target\",reason=\"bad_target\"}", 1.0),
             ("doorwarden_refused_paths_total", 1.0),
             ("doorwarden_upstream_errors_total{kind=\"timeout\",upstream=\"django\"}", 1.0),
             ("doorwarden_requests_total{code=\"499\",method=\"GET\",route=\"app\"}", 1.0),
@@ -288,7 +289,7 @@ fn events_move_their_own_counters() {
         What::RefreshRefused { why: RefreshRefusal::SessionEnded },
         ended(EndReason::SignedOut),
         ended(EndReason::Expired),
-        What::Refused { refusal: Refusal::NoRoute },
+        What::Refused { refusal: Refusal::NoRoute, user: None },
     ] {
         metrics.event(&event(what));
     }
@@ -308,7 +309,7 @@ fn events_move_their_own_counters() {
             ("doorwarden_sessions_ended_total{reason=\"signed_out\"}", 1.0),
             ("doorwarden_sessions_ended_total{reason=\"expired\"}", 1.0),
             ("doorwarden_sessions_active", 1.0),
-            ("doorwarden_refusals_total{code=\"no_route\"}", 0.0),
+            ("doorwarden_refusals_total{code=\"no_route\",reason=\"no_route\"}", 0.0),
         ],
     );
     metrics.sessions_active(7);

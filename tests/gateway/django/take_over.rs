@@ -57,7 +57,8 @@ fn seen(client: &Client, access: &str) -> Option<(Value, Value)> {
 fn refused(response: &Response, status: u16, code: &str, detail: &str) {
     let body = response.json();
     assert_eq!((response.status, body["detail"].as_str()), (status, Some(detail)), "{body}");
-    assert_eq!(body["code"], code);
+    // SimpleJWT gives some of its refusals no code.
+    assert_eq!(body["code"].as_str(), (!code.is_empty()).then_some(code), "{body}");
 }
 
 fn is_blacklisted(response: &Response) {
@@ -190,7 +191,7 @@ fn another_password_or_an_inactive_user_begins_nothing_and_ends_what_began() {
     );
     refused(&post(&client, REFRESH, &kim), 401, "token_not_valid", "Token is invalid");
     let inactive = "No active account found for the given token.";
-    refused(&post(&client, REFRESH, &park), 401, "no_active_account", inactive);
+    refused(&post(&client, REFRESH, &park), 401, "", inactive);
     assert_eq!(
         post(&Client::new(django.address), REFRESH, &park).json()["detail"],
         json!(inactive),
