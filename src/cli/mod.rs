@@ -20,9 +20,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::config_file::ConfigFile;
+use crate::app;
 use crate::command::{Failure, load, password_from_stdin, say};
 use crate::directory::password;
-use crate::{app, doctor};
+use crate::doctor;
 
 /// A reverse-proxy authentication gateway.
 #[derive(Debug, Parser)]
