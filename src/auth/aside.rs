@@ -63,6 +63,7 @@ impl Auth {
             memory: Arc::new(Memory::new(FEW)?),
             tokens_space: self.tokens_space,
             under_way: super::under_way::RequestsUnderWay::default(),
+            has_rechecked: std::sync::atomic::AtomicBool::new(true),
         })
     }
 

@@ -33,6 +33,7 @@ mod upgrade;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use aside::RefreshLook;
@@ -76,6 +77,8 @@ pub struct Auth {
     mints: Arc<Mints>,
     kept: Arc<KeptCookies>,
     under_way: RequestsUnderWay,
+    /// Were the users of all sessions looked at once, by these directories?
+    has_rechecked: AtomicBool,
     memory: Arc<Memory>,
     /// Our own access tokens, as long as keys and `[tokens]` stay as they are.
     tokens_space: Space,
@@ -222,6 +225,7 @@ impl Auth {
             cookies: parts.cookies,
             kept: parts.kept,
             under_way: parts.state.under_way.clone(),
+            has_rechecked: AtomicBool::new(false),
         })
     }
 

@@ -75,7 +75,9 @@ impl Auth {
         let mut due: Vec<&Watched> =
             self.directories.iter().filter(|watched| watched.is_due(now)).collect();
         due.retain(|watched| !watched.directory.checks_passwords());
-        if due.is_empty() {
+        // At first also where no directory can be asked: users of one that is not configured any more are gone.
+        let is_first = !self.has_rechecked.load(Ordering::Relaxed);
+        if due.is_empty() && !is_first {
             return;
         }
         let sessions = match self.sessions.list(None, now).await {
@@ -85,6 +87,7 @@ impl Auth {
                 return;
             }
         };
+        self.has_rechecked.store(true, Ordering::Relaxed);
         // Not before: a store that failed is asked again in the next round.
         for watched in &due {
             watched.asked_at.store(now.as_millis(), Ordering::Relaxed);

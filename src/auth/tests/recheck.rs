@@ -3,11 +3,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::auth::testkit::{Kit, NOW, cheap, hashed};
+use crate::auth::testkit::{Kit, NOW, cheap, hashed, identity, session};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::directory::Account;
 use crate::event::{EndReason, What};
-use crate::store::{NewSession, SessionBy, Sessions};
+use crate::store::{NewSession, Session, SessionBy, Sessions};
 
 /// What a round did after the directory has changed: the events, and whether the session lives.
 async fn after(change: impl FnOnce(&mut Vec<Account>)) -> (Kit, Vec<What>, bool) {
@@ -113,31 +113,44 @@ async fn a_store_that_failed_does_not_cost_the_directory_its_turn() {
     assert!(!session.is_live(NOW));
 }
 
-#[tokio::test]
-async fn users_of_a_directory_that_was_taken_away_are_signed_out() {
-    let kit = Kit::new();
-    let kept = kit.signed_in().await.session;
-    let identity =
-        Identity { key: UserKey::new("removed", "7"), ..(**kept.identity.load()).clone() };
+/// A session of somebody in a directory that is not configured.
+async fn of_a_removed_directory(kit: &Kit) -> Arc<Session> {
+    let identity = Identity { key: UserKey::new("removed", "7"), ..(*identity("7")).clone() };
+    let like = session("other", "7");
     let new = NewSession {
         id: SessionId::new("other"),
         identity: Arc::new(identity),
-        password_mark: kept.password_mark,
+        password_mark: like.password_mark,
         cookie: None,
         issuer: None,
         at: NOW,
-        expires_at: kept.expires_at,
-        idle_timeout: kept.idle_timeout,
+        expires_at: like.expires_at,
+        idle_timeout: like.idle_timeout,
         client: None,
         agent: String::new(),
         refresh: None,
         kept: None,
     };
-    let removed = kit.store.create(new).await.unwrap();
+    kit.store.create(new).await.unwrap()
+}
+
+#[tokio::test]
+async fn users_of_a_directory_that_was_taken_away_are_signed_out() {
+    let kit = Kit::new();
+    let kept = kit.signed_in().await.session;
+    let removed = of_a_removed_directory(&kit).await;
     let mut happened = Vec::new();
     kit.auth.recheck(NOW, &mut happened).await;
     assert!(is_an_end(&happened));
     assert!(kept.is_live(NOW) && !removed.is_live(NOW));
+}
+
+#[tokio::test]
+async fn so_they_are_where_no_directory_is_left_that_can_be_asked() {
+    let kit = Kit::with(|parts| parts.directories.clear());
+    let removed = of_a_removed_directory(&kit).await;
+    kit.auth.recheck(NOW, &mut Vec::new()).await;
+    assert!(!removed.is_live(NOW));
 }
 
 #[tokio::test]
