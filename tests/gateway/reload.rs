@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::net::TcpStream;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -307,9 +308,7 @@ fn listeners_come_and_go_and_their_connections_live_on() {
 
     gateway.edit(&two, one);
     gateway.reload();
-    eventually("nobody listens there any more", || {
-        std::net::TcpStream::connect(free).is_err().then_some(())
-    });
+    eventually("nobody listens there any more", || TcpStream::connect(free).is_err().then_some(()));
     kept.write_all(head.as_bytes()).unwrap();
     assert_eq!(Response::read(&mut kept, false).status, 200, "a connection of it");
     assert_eq!(gateway.client().get("/public/x").send().status, 200);
@@ -398,13 +397,31 @@ fn the_log_and_the_audit_trail_are_those_of_the_moment() {
     assert_eq!((sign_ins("one.log"), accesses()), (1, 1));
 }
 
-/// Reloads under load, some of them of a broken file: nothing fails.
+/// A WebSocket that is open.
+fn websocket(client: &Client, token: &str) -> TcpStream {
+    let mut stream = client.connect();
+    let handshake = client
+        .get("/socket")
+        .bearer(token)
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    stream.write_all(&handshake.bytes()).unwrap();
+    assert_eq!(Response::read(&mut stream, false).status, 101);
+    stream
+}
+
+/// Reloads under load, some of them of a broken file: nothing fails, and WebSockets stay open.
 #[test]
 fn reloads_under_load_lose_nothing() {
     let upstream = Upstream::start();
     let gateway = Setup::new(upstream.address).start();
     let client = gateway.client();
     let token = access_token(&client);
+    let mut sockets: Vec<TcpStream> = (0..8).map(|_| websocket(&client, &token)).collect();
+    let memory = || gateway.metric("process_resident_memory_bytes").unwrap() / 1024.0 / 1024.0;
+    let memory_before = memory();
     let reloads = soak::times(10, 200);
     let stop = Arc::new(AtomicBool::new(false));
     let (done, failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -452,10 +469,18 @@ fn reloads_under_load_lose_nothing() {
     for worker in workers {
         worker.join().expect("no connection was lost");
     }
+    for socket in &mut sockets {
+        socket.write_all(b"still here").unwrap();
+        let mut echoed = [0; 10];
+        socket.read_exact(&mut echoed).unwrap();
+        assert_eq!(&echoed, b"still here");
+    }
     let (done, failed) = (done.load(Ordering::Relaxed), failed.load(Ordering::Relaxed));
     soak::report(&format!(
-        "{reloads} reloads ({broken} broken) in {took:?}, {done} requests ({:.0}/s), {failed} failed",
-        done as f64 / took.as_secs_f64()
+        "{reloads} reloads ({broken} broken) in {took:?}, {done} requests ({:.0}/s), {failed} failed; 8 of 8 WebSockets \
+         open; memory {memory_before:.0} MiB before, {:.0} MiB after",
+        done as f64 / took.as_secs_f64(),
+        memory()
     ));
     assert_eq!(failed, 0, "of {done}");
     let served = f64::from(u32::try_from(1 + reloads - broken).unwrap());
