@@ -25,6 +25,7 @@ use self::folder::{StateFolder, claim_store};
 use self::generation::{Built, directories};
 use self::reload::Reloader;
 use self::state::State;
+use self::supervisor::Supervisor;
 use crate::caller::SessionId;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::Config;
@@ -60,6 +61,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     let _store_is_ours = claim_store(&config).map_err(start_error)?;
     let operator_token = folder.operator_token().map_err(start_error)?;
     let state = Arc::new(State::open(&config, folder)?);
+    let supervisor = Arc::new(Supervisor::new().map_err(start_error)?);
     let mut inherited = supervisor::sockets().map_err(start_error)?;
     let admin = Bound::bind(&[config.listen.admin], &mut inherited).map_err(start_error)?;
     let listening = Listening::open(&config.listen, inherited).map_err(start_error)?;
@@ -103,6 +105,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         listening: Arc::clone(&listening),
         telemetry: Arc::clone(&telemetry),
         log: logging.filter(),
+        supervisor: Arc::clone(&supervisor),
         rules,
         clock: Arc::clone(&clock),
         watches: AtomicBool::new(built.config.reload.watch),
@@ -128,7 +131,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         let serving = proxy::serve(parts).await.map_err(start_error)?;
         state.folder.write_admin_address(addresses.admin).map_err(start_error)?;
         addresses.tell();
-        supervisor::is_ready();
+        supervisor.is_ready();
         stop.received(|| {
             // The audit file was moved away, whatever became of the configuration.
             telemetry.reopen_audit();
@@ -137,7 +140,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         })
         .await;
         tracing::info!("stopping");
-        supervisor::is_stopping();
+        supervisor.is_stopping();
         tokio::select! {
             () = serving.stop(shutdown_timeout) => {}
             () = stop.received(|| {}) => tracing::warn!("told to stop twice: not waiting"),

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use super::generation::Built;
 use super::state::State;
-use super::supervisor;
+use super::supervisor::Supervisor;
 use crate::clock::Clock;
 use crate::config::{Config, DirectoryKind, DirectorySettings, LoadError};
 use crate::detect::watch::Rules;
@@ -32,6 +32,7 @@ pub(super) struct Reloader {
     pub(super) rules: Arc<ArcSwap<Rules>>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) log: Filter,
+    pub(super) supervisor: Arc<Supervisor>,
     pub(super) clock: Arc<dyn Clock>,
     /// Does it look after the file?
     pub(super) watches: AtomicBool,
@@ -55,11 +56,11 @@ impl From<String> for Refused {
 impl Reload for Reloader {
     async fn reload(&self) -> Reloaded {
         let mut built = self.built.lock().await;
-        supervisor::is_reloading();
+        self.supervisor.is_reloading();
         let now = self.clock.now();
         let reloaded = self.replace(&mut built).await;
         self.state.metrics.reloaded(reloaded.is_ok(), now);
-        supervisor::is_ready();
+        self.supervisor.is_ready();
         let generation = self.current.load().number();
         match reloaded {
             Ok((warnings, at_restart)) => {

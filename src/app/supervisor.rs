@@ -3,7 +3,10 @@
 //! - **Sockets** (`LISTEN_FDS`, sd_listen_fds(3)): a listener of the configuration that is among them is taken over, in place of
 //!   binding its address. Its queue is the supervisor's and outlives the gateway, so that a restart, or another version of
 //!   the program, refuses no connection: what comes meanwhile waits.
-//! - **State** (`NOTIFY_SOCKET`, sd_notify(3)): ready when the first request can be served, reloading, stopping.
+//! - **State** (`NOTIFY_SOCKET`, sd_notify(3)): ready when the first request can be served, reloading, stopping. A thread of its
+//!   own tells it, because whoever does not listen would hold up whoever tells.
+
+use std::sync::mpsc;
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
@@ -25,27 +28,59 @@ pub(super) fn sockets() -> Result<Inherited, String> {
     Inherited::new(sockets).map_err(|error| error.to_string())
 }
 
-/// Requests can be served.
-pub(super) fn is_ready() {
-    tell(&[NotifyState::Ready]);
+/// Tells whoever started the gateway its state. Never waits.
+pub(super) struct Supervisor(mpsc::Sender<State>);
+
+enum State {
+    Ready,
+    Reloading,
+    Stopping,
 }
 
-/// The configuration is read again; [`is_ready`] ends it.
-pub(super) fn is_reloading() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::debug!(%error, "the time cannot be told"),
+impl Supervisor {
+    /// # Errors
+    /// If there is no thread to be had.
+    pub(super) fn new() -> std::io::Result<Self> {
+        let (sender, states) = mpsc::channel();
+        std::thread::Builder::new().name("supervisor".to_owned()).spawn(move || {
+            for state in states {
+                if let Err(error) = tell(&state) {
+                    tracing::warn!(%error, "whoever started the gateway cannot be told its state");
+                }
+            }
+        })?;
+        Ok(Self(sender))
+    }
+
+    /// Requests can be served.
+    pub(super) fn is_ready(&self) {
+        self.tell(State::Ready);
+    }
+
+    /// The configuration is read again; [`Self::is_ready`] ends it.
+    pub(super) fn is_reloading(&self) {
+        self.tell(State::Reloading);
+    }
+
+    /// No new connection is taken.
+    pub(super) fn is_stopping(&self) {
+        self.tell(State::Stopping);
+    }
+
+    fn tell(&self, state: State) {
+        // The thread ends with the process, not before.
+        let _ = self.0.send(state);
     }
 }
 
-/// No new connection is taken.
-pub(super) fn is_stopping() {
-    tell(&[NotifyState::Stopping]);
-}
-
 /// Without a supervisor that wants to know, nothing is told.
-fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "whoever started the gateway cannot be told its state");
+fn tell(state: &State) -> std::io::Result<()> {
+    match state {
+        State::Ready => sd_notify::notify(&[NotifyState::Ready]),
+        State::Reloading => {
+            let now = NotifyState::monotonic_usec_now()?;
+            sd_notify::notify(&[NotifyState::Reloading, now])
+        }
+        State::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
     }
 }

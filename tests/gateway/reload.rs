@@ -457,6 +457,9 @@ fn reloads_under_load_lose_nothing() {
         if is_broken {
             gateway.append("nonsense = 1");
         }
+        // Some requests between any two.
+        let goal = done.load(Ordering::Relaxed) + 40;
+        eventually("forty more requests", || (done.load(Ordering::Relaxed) >= goal).then_some(()));
         let reloaded = gateway.operator("POST", "/reload").send();
         assert_eq!(reloaded.status, if is_broken { 422 } else { 200 }, "{}", reloaded.text());
         if is_broken {

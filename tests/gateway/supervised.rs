@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::support::DEADLINE;
 use crate::support::client::Client;
+use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup, write_private};
 use crate::support::soak;
 use crate::support::upstream::Upstream;
@@ -70,6 +71,19 @@ fn it_tells_when_it_is_ready_reloads_and_stops() {
     assert_eq!(gateway.wait(), Some(0));
 }
 
+/// A supervisor that never reads what it is told keeps nothing from going on: a datagram socket has places for some ten.
+#[test]
+fn a_supervisor_that_does_not_listen_holds_nothing_up() {
+    let upstream = Upstream::start();
+    let supervisor = Supervisor::new();
+    let mut gateway = supervisor.start(Setup::new(upstream.address));
+    for _ in 0..20 {
+        assert_eq!(gateway.operator("POST", "/reload").send().status, 200);
+    }
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
+}
+
 /// One process after another on the same socket, under load: no connection is refused and no request lost, and what one
 /// has ended the next one knows.
 #[test]
@@ -105,6 +119,10 @@ fn another_process_takes_the_sockets_over_and_nobody_notices() {
             let logout = client.post("/logout").bearer(&ended).send();
             assert_eq!(logout.status, 204);
         }
+        let goal = done.load(Ordering::Relaxed) + 200;
+        eventually("two hundred requests more", || {
+            (done.load(Ordering::Relaxed) >= goal).then_some(())
+        });
         gateway.terminate();
         assert_eq!(gateway.wait(), Some(0));
         gateway.spawn_under(&supervisor.socket, &supervisor.notify());
