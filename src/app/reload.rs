@@ -13,6 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 
+use super::examine;
 use super::generation::Built;
 use super::state::State;
 use super::supervisor::Supervisor;
@@ -103,14 +104,18 @@ impl Reloader {
             // Files are read and keys are checked: not for long, and not for a thread that carries requests.
             let (state, now) = (Arc::clone(&self.state), self.clock.now());
             tokio::task::block_in_place(|| {
-                Built::open(config, &state, now, Some((built, &serving)))
+                Built::open(config.clone(), &state, now, Some((built, &serving)))
             })
         };
-        let (next, generation) = opened.map_err(|error| Refused(vec![error.to_string()]))?;
-        let listening = self.listening.prepare(&next.config.listen);
-        let listening = listening.map_err(|error| error.to_string())?;
+        let (next, generation) = match opened {
+            Ok(opened) => opened,
+            Err(first) => return Err(all_reasons(config, first.to_string()).await),
+        };
         let audit = self.telemetry.audit().prepare(&next.config.log);
         let audit = audit.map_err(|error| error.to_string())?;
+        // Last of what can fail for a reason outside the file: sockets that were handed over are taken here.
+        let listening = self.listening.prepare(&next.config.listen);
+        let listening = listening.map_err(|error| error.to_string())?;
         self.log.change(&next.config.log).map_err(|error| error.to_string())?;
         generation.look_up().await;
 
@@ -128,6 +133,18 @@ impl Reloader {
         *built = next;
         Ok((report.to_lines(), at_restart))
     }
+}
+
+/// Why what a configuration names cannot be opened: opening stops at the first reason, and an operator wants all.
+async fn all_reasons(config: Config, first: String) -> Refused {
+    let found = tokio::task::spawn_blocking(move || examine::files(&config)).await;
+    let found = found.ok().and_then(Result::ok).unwrap_or_default();
+    let mut all: Vec<String> =
+        found.into_iter().filter(|found| found.stops).map(|found| found.what).collect();
+    if !all.contains(&first) {
+        all.insert(0, first);
+    }
+    Refused(all)
 }
 
 /// Reads the configuration whenever its file has changed and is not being written any more.

@@ -148,6 +148,10 @@ fn what_a_configuration_names_is_opened_before_anything_changes() {
         assert_eq!(output.status.code(), Some(1), "{toml}");
         gateway.edit(&format!("{toml}\n"), "");
     }
+    let two = "[geo]\ncountry_database = \"bad.mmdb\"\n[[issuer]]\nkind = \"simplejwt\"\nkey_file = \"no-key\"\n";
+    gateway.edit(directory, &format!("{two}{directory}"));
+    let both = told(&gateway.command(&["reload", "--config", "gateway.toml"]));
+    assert!(both.contains("bad.mmdb") && both.contains("no-key"), "{both}");
     let missing = gateway.command(&["reload", "--config", "none.toml"]);
     assert_eq!(missing.status.code(), Some(1));
     assert_eq!(gateway.metric(GENERATION), Some(1.0));
