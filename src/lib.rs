@@ -23,6 +23,8 @@ pub mod store;
 
 pub mod directory;
 
+pub mod notify;
+
 pub mod auth;
 
 pub mod identity;

@@ -4,12 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up; folders that share a line never import each other, except on the first.
+///
+/// `notify` stands above `store` and `directory`: what is told waits in the store, and goes to an address that a directory knows.
 const LAYERS: &[&[&str]] = &[
     &["clock", "caller", "refusal", "secret", "event", "private_file"],
     &["wire", "django"],
     &["config"],
-    &["store", "service", "geo", "notify"],
+    &["store", "service", "geo"],
     &["directory"],
+    &["notify"],
     &["auth"],
     &["identity"],
     &["detect"],

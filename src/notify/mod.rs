@@ -1,0 +1,121 @@
+//! Telling people what was found: the incident as a plain value, and the port that takes it.
+//!
+//! Whoever sees an incident hands it in and goes on. Handing in never waits and never fails: a channel that is down, a store
+//! that is down and a queue that is full are no reason for a request or a detector to be slower. What is lost is counted.
+//!
+//! One incident is one message. Whoever hands the same thing in again within a cool-down has told nothing new; the key by
+//! which that is seen is [`Incident::key`].
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::caller::{SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::geo::Country;
+use crate::secret::Digest;
+
+/// Something odd that happened, as whoever is told about it needs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Incident {
+    /// The name of the detector that found it.
+    pub detector: &'static str,
+    /// When.
+    pub at: Timestamp,
+    /// Whom it concerns. None: an address or a name that no directory knows; no mail is sent then.
+    pub user: Option<UserKey>,
+    /// The session that it is about, if there is one.
+    pub session: Option<SessionId>,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// The country of that address, if a database knows it.
+    pub country: Option<Country>,
+    /// The `User-Agent`, as the client sent it; empty if it sent none. It is said in words to people.
+    pub agent: Arc<str>,
+    /// What was done about it, by the stable names of the actions.
+    pub actions: Vec<&'static str>,
+}
+
+/// Takes incidents in.
+pub trait Notices: Send + Sync {
+    /// Takes one incident in. Never waits; what cannot be taken in is dropped and counted.
+    fn tell(&self, incident: Incident);
+}
+
+/// No channel is configured: every incident is dropped, and counted.
+#[derive(Debug, Default)]
+pub struct NoChannels {
+    dropped: AtomicU64,
+}
+
+impl Incident {
+    /// Two incidents with the same key are the same incident: one detector, about one session, else one user, else one
+    /// address.
+    pub fn key(&self) -> Digest {
+        let subject = match (&self.session, &self.user, self.client) {
+            (Some(session), _, _) => format!("session {session}"),
+            (None, Some(user), _) => format!("user {user}"),
+            (None, None, Some(client)) => format!("address {client}"),
+            (None, None, None) => String::new(),
+        };
+        Digest::of(format!("{}\n{subject}", self.detector).as_bytes())
+    }
+}
+
+impl NoChannels {
+    /// How many incidents were dropped since the start.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Notices for NoChannels {
+    fn tell(&self, _: Incident) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::testing::incident;
+    use super::*;
+
+    #[test]
+    fn the_same_thing_twice_has_one_key() {
+        let first = incident("refresh_reuse", Some("s1"), Some("7"));
+        let later =
+            Incident { at: Timestamp::from_secs(99), agent: "other".into(), ..first.clone() };
+        assert_eq!(first.key(), later.key());
+    }
+
+    #[test]
+    fn another_detector_session_user_or_address_is_another_incident() {
+        let other_address = Incident {
+            client: Some("198.51.100.1".parse().unwrap()),
+            ..incident("refresh_reuse", None, None)
+        };
+        let keys: std::collections::BTreeSet<_> = [
+            incident("refresh_reuse", Some("s1"), Some("7")),
+            incident("refresh_burst", Some("s1"), Some("7")),
+            incident("refresh_reuse", Some("s2"), Some("7")),
+            incident("refresh_reuse", None, Some("7")),
+            incident("refresh_reuse", None, Some("8")),
+            incident("refresh_reuse", None, None),
+            other_address,
+        ]
+        .iter()
+        .map(Incident::key)
+        .collect();
+        assert_eq!(keys.len(), 7);
+    }
+
+    #[test]
+    fn without_a_channel_incidents_are_dropped_and_counted() {
+        let notices = NoChannels::default();
+        (0..3).for_each(|_| notices.tell(incident("refresh_reuse", Some("s1"), None)));
+        assert_eq!(notices.dropped(), 3);
+    }
+}

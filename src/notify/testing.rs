@@ -1,0 +1,24 @@
+//! Incidents for tests.
+
+use super::Incident;
+use crate::caller::{SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::geo::Country;
+
+/// An incident about a session and a user of the directory `django`, from 192.0.2.1.
+pub(super) fn incident(
+    detector: &'static str,
+    session: Option<&str>,
+    user: Option<&str>,
+) -> Incident {
+    Incident {
+        detector,
+        at: Timestamp::from_secs(1_000),
+        user: user.map(|id| UserKey::new("django", id)),
+        session: session.map(SessionId::new),
+        client: Some("192.0.2.1".parse().unwrap()),
+        country: Country::new("KR"),
+        agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0".into(),
+        actions: vec!["end_session", "notify"],
+    }
+}
