@@ -1,10 +1,14 @@
-//! `paths.alias.shape`: in whose words an alias answers.
+//! `paths.alias.shape`: in whose words an alias answers, and what each shape has to say.
 
 use std::time::Duration;
 
 use http::StatusCode;
 
-use super::Members;
+use super::raw::{Table, Wrong, nearest};
+use super::template::members;
+use super::units::{DAY, MINUTE};
+use super::{IssuerKey, IssuerKind, IssuerSettings, Members, OwnPath, values};
+use crate::django::simplejwt::TokenType;
 
 /// Whose front ends an alias speaks to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -167,4 +171,260 @@ impl JwtShape {
             refused: Answer::new(StatusCode::FORBIDDEN, refused),
         }
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    SimpleJwt,
+    DjangoSession,
+    Jwt,
+    Sliding,
+    DjRestAuth,
+}
+
+const WORDS: [(&str, Word); 5] = [
+    ("simplejwt", Word::SimpleJwt),
+    ("django-session", Word::DjangoSession),
+    ("jwt", Word::Jwt),
+    ("simplejwt-sliding", Word::Sliding),
+    ("dj-rest-auth", Word::DjRestAuth),
+];
+
+const SESSION_KEYS: [&str; 2] = ["cookie", "csrf_cookie"];
+
+const JWT_KEYS: [&str; 2] = ["issuer", "lifetime"];
+
+const DJ_REST_AUTH_KEYS: [&str; 5] =
+    ["access_cookie", "refresh_cookie", "http_only", "expiration", "user"];
+
+pub(super) fn shape(table: &Table<'_>, own: Option<OwnPath>, issuers: &[IssuerSettings]) -> Shape {
+    let word = table.choice("shape", &WORDS).unwrap_or(Word::SimpleJwt);
+    let is_of = |allowed: &[OwnPath], help: &str| {
+        if own.is_some_and(|own| !allowed.contains(&own)) {
+            table.error("shape", Wrong::new("this own path has no such shape").help(help));
+        }
+    };
+    if word != Word::DjangoSession {
+        table.refuse(
+            &SESSION_KEYS,
+            "an alias of this shape sets no such cookie",
+            "it is for shape = \"django-session\"",
+        );
+    }
+    if !matches!(word, Word::Jwt | Word::Sliding) {
+        table.refuse(
+            &JWT_KEYS,
+            "an alias of this shape mints nothing",
+            "it is for shape = \"jwt\" and shape = \"simplejwt-sliding\"",
+        );
+    }
+    if word != Word::Sliding {
+        table.refuse(
+            &["refresh_lifetime"],
+            "its tokens are not sliding ones",
+            "it is for shape = \"simplejwt-sliding\"",
+        );
+    }
+    if word != Word::DjRestAuth {
+        table.refuse(
+            &DJ_REST_AUTH_KEYS,
+            "an alias of this shape sets no such cookies",
+            "it is for shape = \"dj-rest-auth\"",
+        );
+    }
+    match word {
+        Word::DjRestAuth => {
+            is_of(
+                &[OwnPath::Login, OwnPath::Refresh, OwnPath::Logout],
+                "allowed: to = \"login\", to = \"refresh\" or to = \"logout\"",
+            );
+            let help = "it is for shape = \"django-session\" and shape = \"jwt\"";
+            table.refuse(&["answers"], "dj-rest-auth's answers are as they are", help);
+            Shape::DjRestAuth(Box::new(dj_rest_auth(table)))
+        }
+        Word::SimpleJwt => {
+            let help = "it is for shape = \"django-session\" and shape = \"jwt\"";
+            table.refuse(&["answers"], "SimpleJWT's answers are as they are", help);
+            Shape::SimpleJwt
+        }
+        Word::DjangoSession => {
+            is_of(&[OwnPath::Login, OwnPath::Logout], "allowed: to = \"login\" or to = \"logout\"");
+            Shape::DjangoSession(Box::new(session(table, own)))
+        }
+        Word::Sliding => {
+            is_of(
+                &[OwnPath::Login, OwnPath::Refresh],
+                "allowed: to = \"login\" or to = \"refresh\"",
+            );
+            let help = "it is for shape = \"django-session\" and shape = \"jwt\"";
+            table.refuse(&["answers"], "SimpleJWT's answers are as they are", help);
+            if table.has("rotation") {
+                table.error(
+                    "rotation",
+                    Wrong::new("a sliding token stays the same").help("remove it"),
+                );
+            }
+            sliding(table, issuers).map_or(Shape::SimpleJwt, Shape::Sliding)
+        }
+        Word::Jwt => {
+            is_of(&[OwnPath::Login], "allowed: to = \"login\"");
+            jwt(table, issuers).map_or(Shape::SimpleJwt, |shape| Shape::Jwt(Box::new(shape)))
+        }
+    }
+}
+
+fn session(table: &Table<'_>, own: Option<OwnPath>) -> SessionShape {
+    let cookie = table.text("cookie", cookie_name).unwrap_or_else(|| "sessionid".into());
+    let csrf_cookie = table.text("csrf_cookie", |text| {
+        if text.is_empty() { Ok(None) } else { cookie_name(text).map(Some) }
+    });
+    let csrf_cookie = csrf_cookie.unwrap_or_else(|| Some("csrftoken".into()));
+    if csrf_cookie.as_ref() == Some(&cookie) {
+        table.error("csrf_cookie", Wrong::new("is the session's cookie already"));
+    }
+    let answers = if own == Some(OwnPath::Logout) {
+        if table.has("csrf_cookie") {
+            let wrong = Wrong::new("signing out neither sets nor removes it").help("remove it");
+            table.error("csrf_cookie", wrong);
+        }
+        table.table("answers", |table| {
+            let default = Answers::of_session_logout();
+            table.refuse(&["missing"], "nothing can be missing at a sign-out", "remove it");
+            Answers {
+                success: answer(table, "success", default.success),
+                refused: answer(table, "refused", default.refused),
+                missing: default.missing,
+            }
+        })
+    } else {
+        table.table("answers", |table| {
+            let default = Answers::of_session_login();
+            Answers {
+                success: answer(table, "success", default.success),
+                missing: answer(table, "missing", default.missing),
+                refused: answer(table, "refused", default.refused),
+            }
+        })
+    };
+    SessionShape { cookie, csrf_cookie, answers }
+}
+
+fn dj_rest_auth(table: &Table<'_>) -> DjRestAuthShape {
+    let (access_cookie, refresh_cookie) =
+        (table.text("access_cookie", cookie_name), table.text("refresh_cookie", cookie_name));
+    if access_cookie.is_some() && access_cookie == refresh_cookie {
+        table.error("refresh_cookie", Wrong::new("is the access token's cookie already"));
+    }
+    let user = members(table, "user", |_| false);
+    DjRestAuthShape {
+        access_cookie,
+        refresh_cookie,
+        http_only: table.flag("http_only").unwrap_or(true),
+        expiration: table.flag("expiration").unwrap_or(false),
+        user: if table.has("user") { user } else { Members::of_dj_rest_auth() },
+    }
+}
+
+fn jwt(table: &Table<'_>, issuers: &[IssuerSettings]) -> Option<JwtShape> {
+    table.require(
+        "issuer",
+        "the name of an [[issuer]] of kind = \"jwt\", under whose key tokens are made",
+    );
+    let named = table.text("issuer", |text| named(text, issuers));
+    let lifetime = table.duration("lifetime", MINUTE..=366 * DAY);
+    let default = named.map(|(index, max_age)| JwtShape::new(index, lifetime.unwrap_or(max_age)));
+    let (missing, refused) = table.table("answers", |table| {
+        let Some(default) = &default else {
+            table.pass_over(&["success", "missing", "refused"]);
+            return (None, None);
+        };
+        table.refuse(&["success"], "the answer is the token", "remove it");
+        let missing = answer(table, "missing", default.missing.clone());
+        (Some(missing), Some(answer(table, "refused", default.refused.clone())))
+    });
+    Some(JwtShape { missing: missing?, refused: refused?, ..default? })
+}
+
+fn sliding(table: &Table<'_>, issuers: &[IssuerSettings]) -> Option<SlidingShape> {
+    table.require(
+        "issuer",
+        "the name of an [[issuer]] of kind = \"simplejwt\" that takes sliding tokens",
+    );
+    let issuer = table.text("issuer", |text| {
+        let index = issuers.iter().position(|issuer| issuer.name == text);
+        let wrong = |why: &str, help: &str| Err(Wrong::new(format!("{text:?} {why}")).help(help));
+        match index.and_then(|index| Some((index, &issuers.get(index)?.kind))) {
+            Some((index, IssuerKind::SimpleJwt(kind))) => match kind.signature.key {
+                IssuerKey::Public(_) => {
+                    wrong("has only a public key", "name the private one in its key_file")
+                }
+                IssuerKey::Private(_) if !kind.token_types.contains(&TokenType::Sliding) => {
+                    wrong("takes no sliding tokens", "set its token_types = [\"sliding\"]")
+                }
+                IssuerKey::Private(_) => Ok(index),
+            },
+            _ => wrong("is no issuer of kind = \"simplejwt\"", "it makes the tokens"),
+        }
+    });
+    let lifetime = table.duration("lifetime", MINUTE..=366 * DAY).unwrap_or(5 * MINUTE);
+    let refresh_lifetime = table.duration("refresh_lifetime", MINUTE..=366 * DAY).unwrap_or(DAY);
+    Some(SlidingShape { issuer: issuer?, lifetime, refresh_lifetime })
+}
+
+/// An issuer under whose key tokens can be made.
+fn named(text: &str, issuers: &[IssuerSettings]) -> Result<(usize, std::time::Duration), Wrong> {
+    let of_kind = |issuer: &&IssuerSettings| matches!(issuer.kind, IssuerKind::Jwt { .. });
+    let names = || issuers.iter().filter(of_kind).map(|issuer| issuer.name.as_str());
+    let found = issuers.iter().enumerate().find(|(_, issuer)| issuer.name == text);
+    match found.map(|(index, issuer)| (index, &issuer.kind)) {
+        Some((index, IssuerKind::Jwt { signature, max_age, .. })) => match signature.key {
+            IssuerKey::Private(_) => Ok((index, *max_age)),
+            IssuerKey::Public(_) => {
+                Err(Wrong::new(format!("the issuer {text:?} has only a public key"))
+                    .help("name the private one in its key_file"))
+            }
+        },
+        Some(_) => Err(Wrong::new(format!("the issuer {text:?} is not of kind = \"jwt\""))),
+        None => {
+            let wrong = Wrong::new(format!("there is no issuer {text:?} of kind = \"jwt\""));
+            Err(match nearest(text, names()) {
+                Some(meant) => wrong.help(format!("did you mean {meant:?}?")),
+                None => wrong,
+            })
+        }
+    }
+}
+
+/// One answer: each of its keys has a default of its own.
+fn answer(table: &Table<'_>, key: &'static str, default: Answer) -> Answer {
+    let range = if key == "success" { 200..=299 } else { 400..=499 };
+    table.table(key, |table| {
+        let status = table.number::<u16>("status", range);
+        let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+        let body = table.text("body", |text| {
+            let is_json = serde_json::from_str::<serde_json::Value>(text).is_ok();
+            if text.is_empty() || is_json {
+                return Ok(text.to_owned());
+            }
+            Err(Wrong::new("is no JSON")
+                .help("like body = '{\"message\": \"success\"}', or \"\" for nothing"))
+        });
+        let status = status.unwrap_or(default.status);
+        let body = body.unwrap_or(default.body);
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) && !body.is_empty()
+        {
+            table.error("status", Wrong::new(format!("{} has no body", status.as_u16())));
+        }
+        Answer { status, body }
+    })
+}
+
+/// The `__Host-` and `__Secure-` of other names would ask for attributes that an operator can turn off.
+fn cookie_name(text: &str) -> Result<String, Wrong> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) || text.starts_with("__") {
+        return Err(Wrong::new(format!("{text:?} is no name of a service's cookie"))
+            .help("allowed: letters, digits, - _ and ., without __ in front; like \"sessionid\""));
+    }
+    values::filled(text)
 }

@@ -1,9 +1,15 @@
-//! `[[directory]]`, checked.
+//! `[[directory]]`: where the users are; each kind has its own keys.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Database, HttpDirectory};
+use super::condition::conditions;
+use super::database::{SERVER_KEYS, database};
+use super::http_directory::{HTTP_KEYS, http};
+use super::raw::{Table, Wrong};
+use super::units::{HOUR, secs};
+use super::{Condition, Database, HttpDirectory, values};
+use crate::django::hashers;
 
 /// `[[directory]]`
 #[derive(Clone, Debug, PartialEq)]
@@ -101,37 +107,6 @@ pub enum UsernameCase {
     Lower,
 }
 
-/// A condition that a row must meet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Condition {
-    /// Of which column.
-    pub column: String,
-    /// What must be in it.
-    pub holds: Holds,
-}
-
-/// What must be in a column.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holds {
-    /// NULL.
-    Null,
-    /// Anything else.
-    NotNull,
-    /// This value.
-    Equal(Constant),
-}
-
-/// A value of a column, by the type that the column has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Constant {
-    /// A boolean.
-    Flag(bool),
-    /// A whole number.
-    Number(i64),
-    /// A text.
-    Text(String),
-}
-
 /// `[[directory.second_factor]]`: a table with a row for each device of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecondFactorTable {
@@ -153,3 +128,286 @@ pub enum UserKeyColumn {
     /// The name.
     Username,
 }
+
+/// `directory.recheck`: how long a change in the directory may go unseen.
+pub(super) const RECHECK: Duration = secs(60);
+
+impl DjangoDirectory {
+    /// Django's own tables in this database.
+    pub fn new(database: Database) -> Self {
+        Self {
+            database,
+            user_table: "auth_user".into(),
+            columns: DjangoColumns::default(),
+            groups: Some(DjangoGroups::of("auth_user")),
+            username_case: UsernameCase::Exact,
+            conditions: Vec::new(),
+            second_factors: Vec::new(),
+            danger_keep_at_password_upgrade: false,
+            hashers: hashers::Algorithm::DEFAULT.iter().map(|one| one.name().to_owned()).collect(),
+        }
+    }
+}
+
+impl Default for DjangoColumns {
+    fn default() -> Self {
+        Self {
+            id: "id".into(),
+            username: "username".into(),
+            password: "password".into(),
+            is_active: "is_active".into(),
+            is_staff: "is_staff".into(),
+            is_superuser: "is_superuser".into(),
+            email: "email".into(),
+        }
+    }
+}
+
+impl DjangoGroups {
+    /// Where Django keeps the groups of this user table: the membership table is called after it, and its column after the
+    /// model, which is what stands behind the app's label in a table's name.
+    pub fn of(user_table: &str) -> Self {
+        let bare = user_table.trim_matches(['"', '`']);
+        let model = bare.rsplit_once('_').map_or("user", |(_, model)| model);
+        Self {
+            group_table: "auth_group".into(),
+            membership_table: format!("{bare}_groups"),
+            user_column: format!("{model}_id"),
+            group_column: "group_id".into(),
+        }
+    }
+}
+
+/// What a sign-in calls the field with a user's name, unless it is told otherwise.
+pub(super) const USERNAME: &str = "username";
+
+#[derive(Clone, Copy)]
+enum Kind {
+    File,
+    Django,
+    Http,
+}
+
+const KINDS: [(&str, Kind); 3] =
+    [("file", Kind::File), ("django", Kind::Django), ("http", Kind::Http)];
+
+const FILE_KEYS: [&str; 1] = ["path"];
+
+const DJANGO_KEYS: [&str; 9] = [
+    "danger_keep_at_password_upgrade",
+    "database",
+    "user_table",
+    "columns",
+    "groups",
+    "username_case",
+    "condition",
+    "second_factor",
+    "hashers",
+];
+
+pub(super) fn directories(root: &Table<'_>) -> Vec<DirectorySettings> {
+    let mut names: Vec<String> = Vec::new();
+    let all = root.tables("directory", |table| {
+        let directory = directory(table);
+        if let Some(directory) = &directory {
+            if names.contains(&directory.name) {
+                let key = if table.has("name") { "name" } else { "kind" };
+                table.error(
+                    key,
+                    Wrong::new(format!("{:?} is another directory's name", directory.name))
+                        .help("give each directory of the same kind its own name"),
+                );
+            }
+            names.push(directory.name.clone());
+        }
+        directory
+    });
+    warn_of_unasked(root, all.iter().flatten());
+    if !root.has("directory") || root.is_empty_list("directory") {
+        root.warn(
+            "directory",
+            Wrong::new("there is no directory, so nobody can sign in")
+                .help("for example: [[directory]] kind = \"file\" path = \"users.toml\""),
+        );
+    }
+    all.into_iter().flatten().collect()
+}
+
+/// One that checks passwords itself takes every name, so those behind it are never asked.
+fn warn_of_unasked<'d>(root: &Table<'_>, mut all: impl Iterator<Item = &'d DirectorySettings>) {
+    let Some(http) = all.find(|one| matches!(one.kind, DirectoryKind::Http(_))) else { return };
+    for unasked in all {
+        root.warn(
+            "directory",
+            Wrong::new(format!("{:?} is never asked", unasked.name))
+                .help(format!("{:?} takes every name that it gets: put it last", http.name)),
+        );
+    }
+}
+
+fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
+    table.require("kind", "allowed: \"file\", \"django\", \"http\"");
+    let kind = table.choice("kind", &KINDS);
+    let name = table.text("name", values::name);
+    let danger_same_users = table.flag("danger_same_users").unwrap_or(false);
+    let recheck = table.duration("recheck", secs(1)..=HOUR).unwrap_or(RECHECK);
+    // A directory of kind = "http" has a key of that name for the application's form.
+    let username_field = match kind {
+        Some(Kind::File | Kind::Django) => table.text("username_field", values::field),
+        Some(Kind::Http) | None => None,
+    };
+    let username_field = username_field.unwrap_or_else(|| USERNAME.to_owned());
+    let Some(kind) = kind else {
+        // Which keys it may have is not known.
+        table.pass_over(&FILE_KEYS);
+        table.pass_over(&DJANGO_KEYS);
+        table.pass_over(&SERVER_KEYS);
+        table.pass_over(&HTTP_KEYS);
+        return None;
+    };
+    if !matches!(kind, Kind::Http) {
+        let others: Vec<_> = HTTP_KEYS.into_iter().filter(|key| *key != "username_field").collect();
+        table.refuse(
+            &others,
+            "this kind of directory has no such key",
+            "it is for kind = \"http\"",
+        );
+    }
+    let (word, kind) = match kind {
+        Kind::Http => {
+            for keys in [&FILE_KEYS[..], &DJANGO_KEYS[..], &SERVER_KEYS[..]] {
+                table.refuse(
+                    keys,
+                    "an http directory has no such key",
+                    "it asks the application itself, at url",
+                );
+            }
+            if table.has("recheck") {
+                table.error(
+                    "recheck",
+                    Wrong::new("an http directory cannot look anybody up again")
+                        .help("it learns of a user when they sign in"),
+                );
+            }
+            ("http", DirectoryKind::Http(Box::new(http(table))))
+        }
+        Kind::File => {
+            for keys in [&DJANGO_KEYS[..], &SERVER_KEYS[..]] {
+                table.refuse(
+                    keys,
+                    "a file directory has no such key",
+                    "it is for kind = \"django\"",
+                );
+            }
+            table.require("path", "the users' file, like path = \"users.toml\"");
+            ("file", DirectoryKind::File { path: table.path("path").unwrap_or_default() })
+        }
+        Kind::Django => {
+            table.refuse(
+                &FILE_KEYS,
+                "a django directory has no such key",
+                "it is for kind = \"file\"; for Django write database = \"sqlite:///...\"",
+            );
+            ("django", DirectoryKind::Django(Box::new(django(table))))
+        }
+    };
+    let name = name.unwrap_or_else(|| word.to_owned());
+    Some(DirectorySettings { name, recheck, username_field, danger_same_users, kind })
+}
+
+fn django(table: &Table<'_>) -> DjangoDirectory {
+    // What stands in for a wrong one is never used: the error ends the reading.
+    let database = database(table).unwrap_or_else(|| Database::Sqlite(Default::default()));
+    let default = DjangoDirectory::new(database);
+    let user_table = table.text("user_table", values::table).unwrap_or(default.user_table);
+    DjangoDirectory {
+        columns: table.table("columns", columns),
+        groups: if table.is_off("groups", "a table") {
+            None
+        } else {
+            Some(table.table("groups", |table| groups(table, &user_table)))
+        },
+        user_table,
+        username_case: table
+            .choice("username_case", &USERNAME_CASES)
+            .unwrap_or(default.username_case),
+        conditions: conditions(table),
+        second_factors: table.tables("second_factor", second_factor),
+        danger_keep_at_password_upgrade: table
+            .flag("danger_keep_at_password_upgrade")
+            .unwrap_or_default(),
+        hashers: hasher_names(table).unwrap_or(default.hashers),
+        database: default.database,
+    }
+}
+
+fn columns(table: &Table<'_>) -> DjangoColumns {
+    let default = DjangoColumns::default();
+    DjangoColumns {
+        id: table.text("id", values::identifier).unwrap_or(default.id),
+        username: table.text("username", values::identifier).unwrap_or(default.username),
+        password: table.text("password", values::identifier).unwrap_or(default.password),
+        is_active: table
+            .text("is_active", values::optional_identifier)
+            .unwrap_or(default.is_active),
+        is_staff: table.text("is_staff", values::optional_identifier).unwrap_or(default.is_staff),
+        is_superuser: table
+            .text("is_superuser", values::optional_identifier)
+            .unwrap_or(default.is_superuser),
+        email: table.text("email", values::optional_identifier).unwrap_or(default.email),
+    }
+}
+
+fn groups(table: &Table<'_>, user_table: &str) -> DjangoGroups {
+    let default = DjangoGroups::of(user_table);
+    let read = |key, default| table.text(key, values::identifier).unwrap_or(default);
+    let name = |key, default| table.text(key, values::table).unwrap_or(default);
+    DjangoGroups {
+        group_table: name("group_table", default.group_table),
+        membership_table: name("membership_table", default.membership_table),
+        user_column: read("user_column", default.user_column),
+        group_column: read("group_column", default.group_column),
+    }
+}
+
+fn second_factor(table: &Table<'_>) -> SecondFactorTable {
+    table.require("table", "the table of devices, like \"mfa_authenticator\"");
+    SecondFactorTable {
+        table: table.text("table", values::table).unwrap_or_default(),
+        user_column: table
+            .text("user_column", values::identifier)
+            .unwrap_or_else(|| "user_id".to_owned()),
+        user_key: table.choice("user_key", &USER_KEYS).unwrap_or(UserKeyColumn::Id),
+        conditions: conditions(table),
+    }
+}
+
+pub(super) const USERNAME_CASES: [(&str, UsernameCase); 3] =
+    [("exact", UsernameCase::Exact), ("fold", UsernameCase::Fold), ("lower", UsernameCase::Lower)];
+
+const USER_KEYS: [(&str, UserKeyColumn); 2] =
+    [("id", UserKeyColumn::Id), ("username", UserKeyColumn::Username)];
+
+fn hasher_names(table: &Table<'_>) -> Option<Vec<String>> {
+    let all: Vec<&str> = hashers::Algorithm::ALL.iter().map(|one| one.name()).collect();
+    let names = table.list("hashers", |text| {
+        hashers::Algorithm::parse(text)
+            .map(|one| one.name().to_owned())
+            .ok_or_else(|| Wrong::choice(text, &all))
+    })?;
+    let weak: Vec<&str> =
+        names.iter().map(|item| item.value.as_str()).filter(|name| WEAK.contains(name)).collect();
+    if !weak.is_empty() {
+        table.warn(
+            "hashers",
+            Wrong::new(format!("{} can be guessed by the billion", weak.join(", ")))
+                .help("passwords kept so are lost with the database; have Django upgrade them"),
+        );
+    }
+    if table.is_empty_list("hashers") {
+        table.error("hashers", Wrong::new("without a hasher nobody can sign in"));
+    }
+    Some(names.into_iter().map(|item| item.value).collect())
+}
+
+const WEAK: [&str; 4] = ["md5", "sha1", "unsalted_md5", "unsalted_sha1"];

@@ -1,13 +1,16 @@
 //! `[[identity.form]]`: how an unchanged service is told who is calling, beside the headers of `[identity]`.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use super::template::Members;
-use super::{Database, ServiceCache};
+use super::form_jwt::{hand_made, simplejwt};
+use super::form_session::{django_session, drf_token};
+use super::raw::{Item, Table, Wrong, nearest};
+use super::{
+    DirectoryKind, DirectorySettings, DjangoSession, DrfToken, HandMadeJwt, IdentityHeaders,
+    SimpleJwt, values,
+};
 use crate::caller::Proof;
-use crate::django::jws::Algorithm;
-use crate::django::simplejwt::TokenType;
+use crate::wire::forward::fold;
 
 /// One block.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,122 +51,6 @@ pub struct CookiesForm {
     pub login_path: Option<String>,
 }
 
-/// `kind = "django-session"`: a session that the service's own middleware reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DjangoSession {
-    /// Where the service keeps its sessions.
-    pub engine: FormEngine,
-    /// The file that holds `SECRET_KEY`.
-    pub key_file: PathBuf,
-    /// `SESSION_COOKIE_NAME`
-    pub cookie: String,
-    /// Which of `AUTHENTICATION_BACKENDS` the session names.
-    pub backend: String,
-    /// How long a session is good before it is renewed.
-    pub lifetime: Duration,
-    /// Note the time of a sign-in with the user, as the service's own sign-in does.
-    pub last_login: Option<LastLogin>,
-}
-
-/// `SESSION_ENGINE`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FormEngine {
-    /// `db`, and `cached_db`, whose copy in the cache is read first by the service.
-    Rows {
-        /// The database.
-        database: Database,
-        /// `django_session`
-        table: String,
-        /// Where copies of them are.
-        cache: Option<ServiceCache>,
-    },
-    /// `cache`
-    Cache(ServiceCache),
-    /// `signed_cookies`
-    SignedCookies {
-        /// `SESSION_COOKIE_AGE`
-        max_age: Duration,
-    },
-}
-
-/// Where `last_login` is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastLogin {
-    /// The database.
-    pub database: Database,
-    /// The users' table.
-    pub table: String,
-    /// The column of a user's id.
-    pub id: String,
-}
-
-/// `kind = "drf-token"`: the user's own token, as the service has it in its table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DrfToken {
-    /// The database: the directory's.
-    pub database: Database,
-    /// `authtoken_token`
-    pub table: String,
-    /// The header that holds it.
-    pub header: String,
-    /// `TokenAuthentication.keyword`
-    pub scheme: String,
-    /// How long a token that was read is sent without reading it again.
-    pub cache_for: Duration,
-    /// What a user without one gets.
-    pub missing: MissingToken,
-}
-
-/// What happens to a caller who has no token.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum MissingToken {
-    /// The request is refused.
-    #[default]
-    Refuse,
-    /// It is forwarded without one.
-    None,
-}
-
-/// `kind = "simplejwt"`: an access token that the service's `JWTAuthentication` accepts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SimpleJwt {
-    /// `SIGNING_KEY` and `ALGORITHM`.
-    pub key: FormKey,
-    /// `AUTH_HEADER_NAME`
-    pub header: String,
-    /// `AUTH_HEADER_TYPES`
-    pub scheme: String,
-    /// How long each is good.
-    pub lifetime: Duration,
-    /// `USER_ID_CLAIM`
-    pub user_id_claim: String,
-    /// `AUDIENCE`
-    pub audience: Option<String>,
-    /// `ISSUER`
-    pub issuer: Option<String>,
-    /// `CHECK_REVOKE_TOKEN`
-    pub check_revoke_token: bool,
-    /// The first of `AUTH_TOKEN_CLASSES`: access or sliding.
-    pub token_type: TokenType,
-    /// What a token class of the service's own adds.
-    pub claims: Members,
-}
-
-/// `kind = "jwt"`: a hand-made token, of an id and a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HandMadeJwt {
-    /// What the service verifies it with.
-    pub key: FormKey,
-    /// The header that holds it.
-    pub header: String,
-    /// How long each is good.
-    pub lifetime: Duration,
-    /// The claim that holds the user's id.
-    pub user_id_claim: String,
-    /// Further claims.
-    pub claims: Members,
-}
-
 impl IdentityForm {
     /// The files of its keys.
     pub fn key_file(&self) -> Option<&Path> {
@@ -174,17 +61,6 @@ impl IdentityForm {
             FormKind::RemoteUser(_) | FormKind::DrfToken(_) | FormKind::Cookies(_) => None,
         }
     }
-}
-
-/// A key that the service has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FormKey {
-    /// How it signs.
-    pub algorithm: Algorithm,
-    /// The file: the secret itself, or a private key in PEM.
-    pub file: PathBuf,
-    /// Use a secret that can be guessed, because the service has no other.
-    pub danger_weak_key: bool,
 }
 
 /// `kind = "remote-user"`: a header that the service takes for the result of its server's own authentication.
@@ -259,71 +135,294 @@ impl Default for RemoteUser {
     }
 }
 
-/// How long a token for the service is good: long enough for a request, and worth little to whoever reads it in a log.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(60);
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    RemoteUser,
+    SimpleJwt,
+    Jwt,
+    DjangoSession,
+    DrfToken,
+    Cookies,
+}
 
-impl SimpleJwt {
-    /// SimpleJWT's own defaults.
-    pub fn new(key: FormKey) -> Self {
-        Self {
+const KINDS: [(&str, Kind); 6] = [
+    ("remote-user", Kind::RemoteUser),
+    ("simplejwt", Kind::SimpleJwt),
+    ("jwt", Kind::Jwt),
+    ("django-session", Kind::DjangoSession),
+    ("drf-token", Kind::DrfToken),
+    ("cookies", Kind::Cookies),
+];
+
+/// Keys besides those that every kind has, each with the kinds that have it.
+const KEYS: [(&str, &[&str]); 35] = [
+    ("header", &["remote-user", "simplejwt", "jwt", "drf-token"]),
+    ("value", &["remote-user"]),
+    ("algorithm", &["simplejwt", "jwt"]),
+    ("key_file", &["simplejwt", "jwt", "django-session"]),
+    ("danger_weak_key", &["simplejwt", "jwt"]),
+    ("lifetime", &["simplejwt", "jwt", "django-session"]),
+    ("user_id_claim", &["simplejwt", "jwt"]),
+    ("claims", &["simplejwt", "jwt"]),
+    ("scheme", &["simplejwt", "drf-token"]),
+    ("audience", &["simplejwt"]),
+    ("issuer", &["simplejwt"]),
+    ("check_revoke_token", &["simplejwt"]),
+    ("token_type", &["simplejwt"]),
+    ("engine", &["django-session"]),
+    ("database", &["django-session"]),
+    ("password_file", &["django-session"]),
+    ("tls", &["django-session"]),
+    ("ca_file", &["django-session"]),
+    ("connect_timeout", &["django-session"]),
+    ("query_timeout", &["django-session"]),
+    ("max_connections", &["django-session"]),
+    ("session_table", &["django-session"]),
+    ("cookie", &["django-session"]),
+    ("backend", &["django-session"]),
+    ("last_login", &["django-session"]),
+    ("cache", &["django-session"]),
+    ("cache_password_file", &["django-session"]),
+    ("cache_prefix", &["django-session"]),
+    ("cache_version", &["django-session"]),
+    ("max_age", &["django-session"]),
+    ("table", &["drf-token"]),
+    ("cache_for", &["drf-token"]),
+    ("missing", &["drf-token"]),
+    ("cookies", &["cookies"]),
+    ("login_path", &["cookies"]),
+];
+
+const VALUES: [(&str, UserValue); 2] = [("name", UserValue::Name), ("id", UserValue::Id)];
+
+/// All forms, each with the place of its name. `identity` is the table that they stand in.
+pub(super) fn forms(
+    identity: &Table<'_>,
+    headers: &IdentityHeaders,
+    directories: &[DirectorySettings],
+) -> Vec<Item<IdentityForm>> {
+    let mut all: Vec<Item<IdentityForm>> = Vec::new();
+    identity.tables("form", |table| {
+        table.require("name", "a name for routes to use, like \"drf\"");
+        table.require("kind", &format!("allowed: {}", listed(KINDS.iter().map(|(word, _)| *word))));
+        let name = table.text("name", values::name).unwrap_or_default();
+        if !name.is_empty() && all.iter().any(|other| other.value.name == name) {
+            table.error("name", Wrong::new(format!("{name:?} is another form's name")));
+        }
+        let kind = table.choice("kind", &KINDS);
+        let word =
+            kind.and_then(|kind| KINDS.iter().find(|(_, one)| *one == kind)).map(|one| one.0);
+        for (key, kinds) in KEYS {
+            match word {
+                Some(word) if kinds.contains(&word) => {}
+                Some(word) => table.refuse(
+                    &[key],
+                    &format!("a form of the kind {word} has no such key"),
+                    &format!("it is for {}", listed(kinds.iter().copied())),
+                ),
+                // Which keys it may have is not known.
+                None => table.pass_over(&[key]),
+            }
+        }
+        // Some forms are in their directory's database.
+        let needs_directory = matches!(kind, Some(Kind::DjangoSession | Kind::DrfToken));
+        let known = needs_directory.then(|| directory(table, false, directories));
+        let settings = known.as_ref().and_then(Option::as_ref);
+        let settings = settings.and_then(|name| directories.iter().find(|one| one.name == **name));
+        let kind = match kind {
+            Some(Kind::RemoteUser) => FormKind::RemoteUser(remote_user(table)),
+            Some(Kind::SimpleJwt) => FormKind::SimpleJwt(Box::new(simplejwt(table))),
+            Some(Kind::Jwt) => FormKind::Jwt(Box::new(hand_made(table))),
+            Some(Kind::DjangoSession) => {
+                FormKind::DjangoSession(Box::new(django_session(table, settings)))
+            }
+            Some(Kind::DrfToken) => FormKind::DrfToken(Box::new(drf_token(table, settings))),
+            Some(Kind::Cookies) => FormKind::Cookies(cookies(table, directories)),
+            None => FormKind::RemoteUser(RemoteUser::default()),
+        };
+        if let (Some(header), true) = (kind.header(), table.has("kind")) {
+            refuse_taken(table, header, headers);
+        }
+        let any_will_do =
+            matches!(kind, FormKind::RemoteUser(RemoteUser { value: UserValue::Name, .. }));
+        let directory = known.unwrap_or_else(|| directory(table, any_will_do, directories));
+        let named = |name: &String| directories.iter().find(|one| one.name == *name);
+        refuse_unfit(table, &kind, directory.as_ref().map_or(directories.first(), named));
+        all.push(Item {
+            value: IdentityForm { name, directory, kind },
+            place: table.place("name"),
+        });
+    });
+    all
+}
+
+fn remote_user(table: &Table<'_>) -> RemoteUser {
+    let default = RemoteUser::default();
+    RemoteUser {
+        header: table.text("header", values::form_header).unwrap_or(default.header),
+        value: table.choice("value", &VALUES).unwrap_or(default.value),
+    }
+}
+
+fn cookies(table: &Table<'_>, directories: &[DirectorySettings]) -> CookiesForm {
+    let cookies = table.values("cookies", values::cookie).unwrap_or_default();
+    let named = table.text("directory", |name| Ok(name.to_owned()));
+    let ours = directories.iter().find(|one| named.as_ref().is_none_or(|name| one.name == *name));
+    let set_at_sign_in = ours.and_then(|directory| match &directory.kind {
+        DirectoryKind::Http(http) => http.success.cookie.clone(),
+        DirectoryKind::File { .. } | DirectoryKind::Django(_) => None,
+    });
+    let session_cookie = match (set_at_sign_in, cookies.first()) {
+        (Some(set), None) => set,
+        (Some(set), Some(_)) if cookies.contains(&set) => set,
+        (_, Some(first)) => first.clone(),
+        (None, None) if table.has("cookies") => String::new(),
+        (None, None) => {
+            table.error(
+                "cookies",
+                Wrong::new("is missing: nothing says which cookie is the service's session")
+                    .help("for example: cookies = [\"PHPSESSID\"]"),
+            );
+            String::new()
+        }
+    };
+    let login_path = table.text("login_path", values::canonical_path);
+    CookiesForm { cookies, session_cookie, login_path: login_path.map(|path| path.to_string()) }
+}
+
+fn refuse_taken(table: &Table<'_>, header: &str, headers: &IdentityHeaders) {
+    let folded = fold(header);
+    if headers.names().any(|name| fold(name) == folded) {
+        table.error(
+            "header",
+            Wrong::new(format!("{header:?} is set by [identity] already"))
+                .help("turn it off there with \"\", or choose another name"),
+        );
+    }
+}
+
+/// Two directories may both have a user 1, and only one of them is the service's.
+fn directory(
+    table: &Table<'_>,
+    any_will_do: bool,
+    directories: &[DirectorySettings],
+) -> Option<String> {
+    let names = || directories.iter().map(|directory| directory.name.as_str());
+    let given = table.text("directory", |text| {
+        if names().any(|name| name == text) {
+            return Ok(text.to_owned());
+        }
+        let wrong = Wrong::new(format!("there is no directory {text:?}"));
+        Err(match nearest(text, names()) {
+            Some(meant) => wrong.help(format!("did you mean {meant:?}?")),
+            None => wrong.help(format!("the directories are: {}", listed(names()))),
+        })
+    });
+    match directories {
+        _ if table.has("directory") || any_will_do => given,
+        [] => None,
+        [one] => Some(one.name.clone()),
+        _ => {
+            table.error(
+                "directory",
+                Wrong::new("is missing: two directories may have users of the same id")
+                    .help(format!("say whose users the service has: {}", listed(names()))),
+            );
+            None
+        }
+    }
+}
+
+/// The cookies are those that a directory `http` got, and such a directory knows no password for those that tell of one.
+fn refuse_unfit(table: &Table<'_>, kind: &FormKind, directory: Option<&DirectorySettings>) {
+    let Some(directory) = directory else { return };
+    let is_http = matches!(directory.kind, DirectoryKind::Http(_));
+    let key = if table.has("directory") { "directory" } else { "kind" };
+    match kind {
+        FormKind::Cookies(_) if !is_http => table.error(
             key,
-            header: "Authorization".into(),
-            scheme: "Bearer".into(),
-            lifetime: TOKEN_LIFETIME,
-            user_id_claim: "user_id".into(),
-            audience: None,
-            issuer: None,
-            check_revoke_token: false,
-            token_type: TokenType::Access,
-            claims: Members::default(),
-        }
-    }
-}
-
-impl HandMadeJwt {
-    /// As tutorials write it.
-    pub fn new(key: FormKey) -> Self {
-        Self {
+            Wrong::new(format!("no service gives cookies to users of {:?}", directory.name))
+                .help("this form is for a directory of kind = \"http\""),
+        ),
+        FormKind::DjangoSession(_) if is_http => table.error(
             key,
-            header: "jwt-auth".into(),
-            lifetime: TOKEN_LIFETIME,
-            user_id_claim: "id".into(),
-            claims: Members::default(),
+            Wrong::new(format!(
+                "{:?} knows no passwords, which Django's sessions tell of",
+                directory.name
+            ))
+            .help("use kind = \"cookies\": the session that the service made itself"),
+        ),
+        FormKind::SimpleJwt(form) if is_http && form.check_revoke_token => table.error(
+            "check_revoke_token",
+            Wrong::new(format!("{:?} knows no passwords, which this tells of", directory.name)),
+        ),
+        _ => {}
+    }
+}
+
+/// `route.identity`: one name, a list of names, or a table with these for `bearer` and `cookie`.
+pub(super) fn of_route(route: &Table<'_>, forms: &[Item<IdentityForm>]) -> RouteForms {
+    if route.is_table_or_absent("identity") {
+        return route.table("identity", |table| RouteForms {
+            bearer: named(table, "bearer", forms),
+            cookie: named(table, "cookie", forms),
+        });
+    }
+    let both = named(route, "identity", forms);
+    RouteForms { bearer: both.clone(), cookie: both }
+}
+
+fn named(table: &Table<'_>, key: &'static str, forms: &[Item<IdentityForm>]) -> Vec<usize> {
+    let find = |text: &str| {
+        let names = || forms.iter().map(|form| form.value.name.as_str());
+        names().position(|name| name == text).ok_or_else(|| {
+            let wrong = Wrong::new(format!("there is no identity form {text:?}"));
+            match (nearest(text, names()), forms.is_empty()) {
+                (_, true) => wrong.help("it needs an [[identity.form]] block of that name"),
+                (Some(meant), _) => wrong.help(format!("did you mean {meant:?}?")),
+                (None, _) => wrong.help(format!("the forms are: {}", listed(names()))),
+            }
+        })
+    };
+    let all: Vec<usize> = table.one_or_more(key, find);
+    let mut seen: Vec<(&IdentityForm, String)> = Vec::new();
+    for form in all.iter().filter_map(|index| forms.get(*index)).map(|form| &form.value) {
+        let carries = form.kind.header().into_iter().chain(form.kind.cookies());
+        for carrier in carries.map(|name| fold(name).into_owned()) {
+            if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == carrier) {
+                table.error(
+                    key,
+                    Wrong::new(format!(
+                        "the forms {:?} and {:?} both set {carrier}",
+                        other.name, form.name
+                    )),
+                );
+            }
+            seen.push((form, carrier));
+        }
+    }
+    all
+}
+
+/// Warns of forms that no route uses.
+pub(super) fn warn_of_unused<'r>(
+    root: &Table<'_>,
+    forms: &[Item<IdentityForm>],
+    routes: impl Iterator<Item = &'r RouteForms> + Clone,
+) {
+    for (index, form) in forms.iter().enumerate() {
+        // Without a name, that has been reported.
+        if !form.value.name.is_empty()
+            && !routes.clone().any(|route| route.all().any(|used| used == index))
+        {
+            root.warn_at(
+                form.place.clone(),
+                Wrong::new(format!("no route uses the form {:?}", form.value.name)),
+            );
         }
     }
 }
 
-impl DjangoSession {
-    /// Django's own defaults.
-    pub fn new(engine: FormEngine, key_file: PathBuf) -> Self {
-        Self {
-            engine,
-            key_file,
-            cookie: "sessionid".into(),
-            backend: "django.contrib.auth.backends.ModelBackend".into(),
-            lifetime: Duration::from_secs(3600),
-            last_login: None,
-        }
-    }
-}
-
-impl FormEngine {
-    /// `db`, with Django's own table.
-    pub fn rows(database: Database) -> Self {
-        Self::Rows { database, table: "django_session".into(), cache: None }
-    }
-}
-
-impl DrfToken {
-    /// Django REST framework's own defaults.
-    pub fn new(database: Database) -> Self {
-        Self {
-            database,
-            table: "authtoken_token".into(),
-            header: "Authorization".into(),
-            scheme: "Token".into(),
-            cache_for: Duration::from_secs(60),
-            missing: MissingToken::Refuse,
-        }
-    }
+fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    names.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }

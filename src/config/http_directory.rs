@@ -1,8 +1,15 @@
 //! `[[directory]] kind = "http"`: the login form of an application, and what its answers mean.
+//!
+//! What the rules must be so that no answer lets the wrong one in: something that tells right from wrong credentials
+//! (`success` needs more than a status), and what wrong ones look like (`refused`), so that everything else is trouble.
 
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Uri};
+
+use super::raw::{Table, Wrong};
+use super::units::{MINUTE, secs};
+use super::values;
 
 /// One block.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,5 +146,233 @@ impl AnswerRules {
     /// Is anything asked?
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// The keys that only this kind has.
+pub(super) const HTTP_KEYS: [&str; 13] = [
+    "url",
+    "encoding",
+    "username_field",
+    "password_field",
+    "fields",
+    "headers",
+    "csrf",
+    "success",
+    "refused",
+    "user",
+    "logout",
+    "timeout",
+    "max_concurrent",
+];
+
+const ENCODINGS: [(&str, LoginEncoding); 2] =
+    [("form", LoginEncoding::Form), ("json", LoginEncoding::Json)];
+
+pub(super) fn http(table: &Table<'_>) -> HttpDirectory {
+    table.require(
+        "url",
+        "where the login form is posted, like url = \"http://127.0.0.1:8000/login\"",
+    );
+    table.require(
+        "success",
+        "what the answer to right credentials is like: success = { location = \"/home\" }",
+    );
+    table.require(
+        "refused",
+        "what the answer to wrong credentials is like: refused = { status = [200] }",
+    );
+    let default = HttpDirectory::new(table.text("url", address).unwrap_or_default());
+    let csrf = table.has("csrf").then(|| table.table("csrf", csrf));
+    let logout = table.has("logout").then(|| table.table("logout", logout));
+    if csrf.is_none() && logout.as_ref().is_some_and(|logout| logout.csrf_page.is_some()) {
+        table.error(
+            "logout",
+            Wrong::new("has a page for a token, and nothing says which token")
+                .help("say so in csrf = { page = \"...\", field = \"...\" }"),
+        );
+    }
+    HttpDirectory {
+        encoding: table.choice("encoding", &ENCODINGS).unwrap_or(default.encoding),
+        username_field: table
+            .text("username_field", values::filled)
+            .unwrap_or(default.username_field),
+        password_field: table
+            .text("password_field", values::filled)
+            .unwrap_or(default.password_field),
+        fields: table.table("fields", |fields| {
+            fields.free().into_iter().map(|(name, text)| (name.value, text.value)).collect()
+        }),
+        headers: table.table("headers", headers),
+        csrf,
+        success: table.table("success", |rules| answer_rules(rules, table.has("success"), true)),
+        refused: table.table("refused", |rules| answer_rules(rules, table.has("refused"), false)),
+        user: table.table("user", user),
+        logout,
+        timeout: table.duration("timeout", secs(1)..=MINUTE).unwrap_or(default.timeout),
+        max_concurrent: table.number("max_concurrent", 1..=1024).unwrap_or(default.max_concurrent),
+        url: default.url,
+    }
+}
+
+fn address(text: &str) -> Result<Uri, Wrong> {
+    let wrong = || {
+        // Not repeated: it may hold a password.
+        Wrong::new("is no address of a page")
+            .help("allowed: like \"http://127.0.0.1:8000/login\" or \"https://app.internal/login\"")
+    };
+    let uri: Uri = text.parse().map_err(|_| wrong())?;
+    let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+    let is_plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    if !is_web || !is_plain || text.contains('#') {
+        return Err(wrong());
+    }
+    Ok(uri)
+}
+
+fn headers(table: &Table<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    let mut all = Vec::new();
+    for (name, value) in table.free() {
+        let known = HeaderName::from_bytes(name.value.as_bytes()).ok();
+        match (known, HeaderValue::from_str(&value.value)) {
+            (Some(found), _) if FRAMING.contains(&found.as_str()) => {
+                table.error_at(name.place, Wrong::new(format!("{found} is made for each request")));
+            }
+            (Some(name), Ok(value)) => all.push((name, value)),
+            _ => table.error_at(name.place, Wrong::new("is no header that can be sent")),
+        }
+    }
+    all
+}
+
+/// Header fields that no setting can get right.
+const FRAMING: [&str; 5] =
+    ["content-length", "transfer-encoding", "connection", "cookie", "x-forwarded-for"];
+
+fn csrf(table: &Table<'_>) -> Csrf {
+    const PLACES: [(&str, Place); 3] =
+        [("input", Place::Input), ("meta", Place::Meta), ("cookie", Place::Cookie)];
+    table.require("page", "the page with the form, like page = \"http://127.0.0.1:8000/login\"");
+    let field = table.text("field", values::filled);
+    let header = table.text("header", values::header).and_then(|name| name.parse().ok());
+    if !table.has("field") && !table.has("header") {
+        table.error(
+            "field",
+            Wrong::new("is missing").help("the field in which the token goes back, or a header"),
+        );
+    }
+    let place = table.choice("found_in", &PLACES).unwrap_or(Place::Input);
+    let name = match place {
+        Place::Cookie => table.text("name", values::cookie),
+        Place::Input | Place::Meta => table.text("name", values::filled),
+    };
+    let is_field = matches!(place, Place::Input) && table.has("field");
+    if !table.has("name") && !is_field {
+        table.error(
+            "name",
+            Wrong::new("is missing: nothing says what the token is called where it is found")
+                .help("like found_in = \"meta\", name = \"csrf-token\""),
+        );
+    }
+    let name = name.or_else(|| field.clone()).unwrap_or_default();
+    let found = match place {
+        Place::Input => CsrfToken::Input(name),
+        Place::Meta => CsrfToken::Meta(name),
+        Place::Cookie => CsrfToken::Cookie(name),
+    };
+    Csrf { page: table.text("page", address).unwrap_or_default(), found, field, header }
+}
+
+/// `directory.csrf.found_in`
+#[derive(Clone, Copy)]
+enum Place {
+    Input,
+    Meta,
+    Cookie,
+}
+
+/// What an answer to wrong credentials hardly has. A status alone is not among it, and a text that is absent is absent from
+/// every page that says "try again later".
+const TELL_APART: [&str; 5] = ["cookie", "location", "location_not", "body_contains", "json"];
+
+/// What can be asked of an answer's head.
+pub(super) fn head_rules(table: &Table<'_>) -> AnswerRules {
+    AnswerRules {
+        status: status(table),
+        cookie: table.text("cookie", values::cookie),
+        location: table.text("location", path),
+        location_not: table.text("location_not", path),
+        ..AnswerRules::default()
+    }
+}
+
+fn answer_rules(table: &Table<'_>, is_there: bool, is_success: bool) -> AnswerRules {
+    let rules = AnswerRules {
+        status: status(table),
+        cookie: table.text("cookie", values::cookie),
+        location: table.text("location", path),
+        location_not: table.text("location_not", path),
+        body_contains: table.text("body_contains", values::filled),
+        body_lacks: table.text("body_lacks", values::filled),
+        json: table.text("json", pointer),
+    };
+    // By its keys: a value that cannot be used has been reported.
+    let states = |keys: &[&str]| keys.iter().any(|key| table.has(key));
+    let tells_apart = states(&TELL_APART);
+    if !tells_apart && !states(&["status", "body_lacks"]) {
+        if is_there {
+            table.error("status", Wrong::new("nothing is asked of the answer"));
+        }
+    } else if is_success && !tells_apart {
+        table.error(
+            "status",
+            Wrong::new(
+                "does not tell right credentials from wrong ones: applications answer both so",
+            )
+            .help("add cookie, location, location_not, body_contains or json"),
+        );
+    }
+    rules
+}
+
+fn status(table: &Table<'_>) -> Vec<u16> {
+    table.numbers("status", 200..=499).unwrap_or_default()
+}
+
+fn path(text: &str) -> Result<String, Wrong> {
+    let legal = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if !legal || text.contains(['?', '#']) {
+        return Err(Wrong::new(format!("{text:?} is no path"))
+            .help("allowed: a path without query, like \"/login\""));
+    }
+    Ok(text.to_owned())
+}
+
+fn pointer(text: &str) -> Result<String, Wrong> {
+    if !text.starts_with('/') || text.chars().any(char::is_control) {
+        return Err(Wrong::new(format!("{text:?} is no JSON pointer"))
+            .help("allowed: like \"/user/id\" (RFC 6901)"));
+    }
+    Ok(text.to_owned())
+}
+
+fn user(table: &Table<'_>) -> HttpUser {
+    HttpUser {
+        id: table.text("id", pointer),
+        name: table.text("name", pointer),
+        groups: table.text("groups", pointer),
+        email: table.text("email", pointer),
+        casefold: table.flag("casefold").unwrap_or_default(),
+    }
+}
+
+fn logout(table: &Table<'_>) -> Logout {
+    table.require("url", "where people sign out, like url = \"http://127.0.0.1:8000/logout\"");
+    const METHODS: [(&str, bool); 2] = [("POST", true), ("GET", false)];
+    let is_post = table.choice("method", &METHODS).unwrap_or(true);
+    Logout {
+        url: table.text("url", address).unwrap_or_default(),
+        method: if is_post { Method::POST } else { Method::GET },
+        csrf_page: table.text("csrf_page", address),
     }
 }

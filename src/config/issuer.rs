@@ -1,12 +1,18 @@
-//! `[[issuer]]`, checked.
+//! `[[issuer]]`: each kind has its own keys, and all have a directory and a place in the request.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Config, Database, SignInMode};
+use super::database::SERVER_KEYS;
+use super::issuer_jwt::{signature, simplejwt};
+use super::issuer_session::{django_session, service_database};
+use super::raw::{Item, Table, Wrong, nearest};
+use super::units::{DAY, MINUTE, secs};
+use super::{
+    Config, Database, DirectoryKind, DirectorySettings, DjangoSessionIssuer, IdentityHeaders,
+    IssuerSignature, SignInMode, SimpleJwtIssuer, Upstream, values,
+};
 use crate::clock::Timestamp;
-use crate::django::jws;
-use crate::django::simplejwt::TokenType;
+use crate::wire::forward::fold;
 
 /// `[[issuer]]`: what a service has issued itself, accepted as a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,39 +50,6 @@ pub enum CredentialPlace {
     },
     /// The value of the cookie with this name.
     Cookie(String),
-}
-
-/// How the JWTs of an issuer are verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IssuerSignature {
-    /// How they are signed.
-    pub algorithm: jws::Algorithm,
-    /// With what they are verified.
-    pub key: IssuerKey,
-    /// How far clocks may differ.
-    pub leeway: Duration,
-    /// Take `sub` and `jti` that are numbers.
-    pub numeric_ids: bool,
-    /// Take a shared secret that can be guessed.
-    pub danger_weak_key: bool,
-}
-
-/// Where an issuer's key is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IssuerKey {
-    /// `issuer.key_file`: a shared secret (its bytes less a final newline), or a private key in PEM.
-    Private(PathBuf),
-    /// `issuer.public_key_file`: a public key in PEM.
-    Public(PathBuf),
-}
-
-impl IssuerKey {
-    /// Its file.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Private(path) | Self::Public(path) => path,
-        }
-    }
 }
 
 /// The kinds of issuer.
@@ -132,50 +105,6 @@ pub enum KnoxVersion {
     Five,
 }
 
-/// `[[issuer]] kind = "django-session"`: the service's session settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DjangoSessionIssuer {
-    /// `SESSION_ENGINE`
-    pub engine: SessionEngine,
-    /// The file with `SECRET_KEY`.
-    pub key_file: PathBuf,
-    /// Files with `SECRET_KEY_FALLBACKS`.
-    pub fallback_key_files: Vec<PathBuf>,
-    /// `AUTHENTICATION_BACKENDS`
-    pub backends: Vec<String>,
-    /// `SESSION_COOKIE_AGE`
-    pub max_age: Duration,
-}
-
-/// Where a service's sessions are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SessionEngine {
-    /// `db`, and `cached_db`, whose rows are the same.
-    Database {
-        /// Where the table lies.
-        database: Database,
-        /// The table.
-        table: String,
-    },
-    /// `cache`
-    Cache(ServiceCache),
-    /// `signed_cookies`
-    SignedCookies,
-}
-
-/// A service's cache in Redis, as its `CACHES` say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceCache {
-    /// `LOCATION`
-    pub address: String,
-    /// File with the password; none: the server asks for none.
-    pub password_file: Option<PathBuf>,
-    /// `KEY_PREFIX`
-    pub prefix: String,
-    /// `VERSION`
-    pub version: u32,
-}
-
 /// `issuer.refusals`
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Refusals {
@@ -184,27 +113,6 @@ pub enum Refusals {
     Gateway,
     /// `"jwt"`: 403, with the four texts of a reader made by hand.
     Jwt,
-}
-
-/// `[[issuer]] kind = "simplejwt"`: the service's `SIMPLE_JWT` settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SimpleJwtIssuer {
-    /// How its tokens are verified.
-    pub signature: IssuerSignature,
-    /// `AUTH_TOKEN_CLASSES`: accepted kinds.
-    pub token_types: Vec<TokenType>,
-    /// `USER_ID_CLAIM`
-    pub user_id_claim: String,
-    /// `AUDIENCE`; empty: not looked at.
-    pub audience: Vec<String>,
-    /// `ISSUER`
-    pub issuer: Option<String>,
-    /// `CHECK_REVOKE_TOKEN`
-    pub check_revoke_token: bool,
-    /// Are its refresh tokens taken over?
-    pub take_over_refresh: bool,
-    /// The database whose blacklist is asked (`rest_framework_simplejwt.token_blacklist`).
-    pub blacklist: Option<Database>,
 }
 
 impl IssuerSettings {
@@ -242,4 +150,281 @@ impl Config {
     pub fn forwards(&self, issuer: &IssuerSettings) -> bool {
         issuer.forward.unwrap_or(self.sign_in.mode == SignInMode::Follow)
     }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    SimpleJwt,
+    Jwt,
+    DjangoSession,
+    DrfToken,
+    Knox,
+    Basic,
+}
+
+const KINDS: [(&str, Kind); 6] = [
+    ("simplejwt", Kind::SimpleJwt),
+    ("jwt", Kind::Jwt),
+    ("django-session", Kind::DjangoSession),
+    ("drf-token", Kind::DrfToken),
+    ("knox", Kind::Knox),
+    ("basic", Kind::Basic),
+];
+
+const REFUSALS: [(&str, Refusals); 2] = [("gateway", Refusals::Gateway), ("jwt", Refusals::Jwt)];
+
+/// Keys besides those that every kind has, each with the kinds that have it.
+const KEYS: [(&str, &[&str]); 34] = [
+    ("header", &["simplejwt", "jwt", "drf-token"]),
+    ("schemes", &["simplejwt", "jwt", "drf-token", "knox"]),
+    ("version", &["knox"]),
+    ("forward", &["simplejwt", "jwt", "drf-token", "knox", "basic"]),
+    ("algorithm", &["simplejwt", "jwt"]),
+    ("key_file", &["simplejwt", "jwt", "django-session"]),
+    ("public_key_file", &["simplejwt", "jwt"]),
+    ("leeway", &["simplejwt", "jwt"]),
+    ("numeric_ids", &["simplejwt", "jwt"]),
+    ("danger_weak_key", &["simplejwt", "jwt"]),
+    ("token_types", &["simplejwt"]),
+    ("user_id_claim", &["simplejwt"]),
+    ("audience", &["simplejwt"]),
+    ("issuer", &["simplejwt"]),
+    ("check_revoke_token", &["simplejwt"]),
+    ("take_over_refresh", &["simplejwt"]),
+    ("blacklist", &["simplejwt"]),
+    ("claim", &["jwt"]),
+    ("refusals", &["jwt"]),
+    ("max_age", &["jwt", "django-session"]),
+    ("engine", &["django-session"]),
+    ("cookie", &["django-session", "simplejwt", "jwt"]),
+    ("cookie_domain", &["django-session", "simplejwt", "jwt"]),
+    ("upstreams", &["django-session", "simplejwt", "jwt", "drf-token", "knox", "basic"]),
+    ("danger_mint", &["django-session"]),
+    ("fallback_key_files", &["django-session"]),
+    ("backends", &["django-session"]),
+    ("table", &["django-session", "drf-token", "knox"]),
+    ("cache", &["django-session"]),
+    ("cache_password_file", &["django-session"]),
+    ("cache_prefix", &["django-session"]),
+    ("cache_version", &["django-session"]),
+    ("cache_for", &["basic"]),
+    ("challenge", &["basic"]),
+];
+
+/// What is asked of all of them for each request that none of them knows.
+const MOST: usize = 16;
+
+pub(super) fn issuers(
+    root: &Table<'_>,
+    directories: &[DirectorySettings],
+    identity: &IdentityHeaders,
+    upstreams: &[Item<Upstream>],
+) -> Vec<IssuerSettings> {
+    let mut all: Vec<IssuerSettings> = Vec::new();
+    root.tables("issuer", |table| {
+        let Some((issuer, cookie)) = issuer(table, directories, upstreams) else { return };
+        if all.iter().any(|other| other.name == issuer.name) {
+            let key = if table.has("name") { "name" } else { "kind" };
+            table.error(
+                key,
+                Wrong::new(format!("{:?} is another issuer's name", issuer.name))
+                    .help("give each issuer of the same kind its own name"),
+            );
+        }
+        if let Some(header) = issuer.header() {
+            let folded = fold(header);
+            if identity.names().any(|name| fold(name) == folded) {
+                table.error(
+                    "header",
+                    Wrong::new(format!("{header:?} tells the upstream who is calling"))
+                        .help("a client that could send it could be anybody; see [identity]"),
+                );
+            }
+        }
+        let users = directories.iter().find(|directory| directory.name == issuer.directory);
+        if users.is_some_and(|users| matches!(users.kind, DirectoryKind::Http(_))) {
+            let key = if table.has("directory") { "directory" } else { "kind" };
+            table.error(
+                key,
+                Wrong::new(format!("{:?} cannot look up whose a token is", issuer.directory))
+                    .help("an http directory learns of a user when they sign in"),
+            );
+        }
+        let in_cookie = cookie.map(|name| issuer.in_cookie(name));
+        all.push(issuer);
+        all.extend(in_cookie);
+    });
+    if all.iter().filter(|issuer| !issuer.is_token_in_cookie()).count() > MOST {
+        root.error("issuer", Wrong::new(format!("there are more than {MOST}")));
+    }
+    all
+}
+
+/// An issuer, and the cookie in which its tokens come besides.
+fn issuer(
+    table: &Table<'_>,
+    directories: &[DirectorySettings],
+    all_upstreams: &[Item<Upstream>],
+) -> Option<(IssuerSettings, Option<String>)> {
+    table.require("kind", &format!("allowed: {}", listed(KINDS.iter().map(|(word, _)| *word))));
+    let kind = table.choice("kind", &KINDS);
+    let name = table.text("name", values::name);
+    let directory = directory(table, directories);
+    let of_users = directories.iter().find(|one| one.name == directory);
+    let accept_until = table.date("accept_until");
+    let word = kind.and_then(|kind| KINDS.iter().find(|(_, one)| *one == kind)).map(|one| one.0);
+    for (key, kinds) in KEYS {
+        match word {
+            Some(word) if kinds.contains(&word) => {}
+            Some(word) => table.refuse(
+                &[key],
+                &format!("a {word} issuer has no such key"),
+                &format!("it is for {}", listed(kinds.iter().copied())),
+            ),
+            // Which keys it may have is not known.
+            None => table.pass_over(&[key]),
+        }
+    }
+    if !matches!(kind, None | Some(Kind::DjangoSession | Kind::DrfToken | Kind::Knox)) {
+        table.refuse(
+            &["database"],
+            &format!("a {} issuer has no such key", word.unwrap_or_default()),
+            "it is for \"django-session\", \"drf-token\", \"knox\"",
+        );
+        table.refuse(&SERVER_KEYS, "it asks no database", "it is for a database");
+    }
+    if kind.is_none() {
+        table.pass_over(&["database"]);
+        table.pass_over(&SERVER_KEYS);
+    }
+    let its_directory = directories.iter().find(|one| one.name == directory);
+    let (place, kind) = match kind? {
+        Kind::SimpleJwt => {
+            let signature = signature(table);
+            (
+                header(table, "Authorization", &["Bearer"]),
+                IssuerKind::SimpleJwt(simplejwt(table, signature, of_users)),
+            )
+        }
+        Kind::Jwt => {
+            let signature = signature(table);
+            let place = header(table, "jwt-auth", &["Bearer"]);
+            let claim = table.text("claim", values::name).unwrap_or_else(|| "id".into());
+            let max_age = table.duration("max_age", MINUTE..=3660 * DAY).unwrap_or(30 * DAY);
+            let refusals = table.choice("refusals", &REFUSALS).unwrap_or_default();
+            (place, IssuerKind::Jwt { signature, claim, max_age, refusals })
+        }
+        Kind::DjangoSession => {
+            let cookie = table.text("cookie", values::cookie);
+            let place = CredentialPlace::Cookie(cookie.unwrap_or_else(|| "sessionid".into()));
+            let session = django_session(table, its_directory);
+            (place, IssuerKind::DjangoSession(Box::new(session)))
+        }
+        Kind::DrfToken => {
+            let place = header(table, "Authorization", &["Token"]);
+            let database = service_database(table, its_directory);
+            let name = table.text("table", values::identifier);
+            let name = name.unwrap_or_else(|| "authtoken_token".into());
+            (place, IssuerKind::DrfToken { database, table: name })
+        }
+        Kind::Knox => {
+            let place = header(table, "Authorization", &["Token"]);
+            let database = service_database(table, its_directory);
+            let name = table.text("table", values::identifier);
+            let name = name.unwrap_or_else(|| "knox_authtoken".into());
+            let version = table.number::<u8>("version", 4..=5);
+            let version = if version == Some(4) { KnoxVersion::Four } else { KnoxVersion::Five };
+            (place, IssuerKind::Knox { database, table: name, version })
+        }
+        Kind::Basic => {
+            let place = CredentialPlace::Header {
+                name: "Authorization".into(),
+                schemes: vec!["Basic".into()],
+            };
+            let cache_for = table.duration("cache_for", secs(0)..=15 * MINUTE).unwrap_or(MINUTE);
+            let challenge = table.flag("challenge").unwrap_or(false);
+            (place, IssuerKind::Basic { cache_for, challenge })
+        }
+    };
+    let name = name.unwrap_or_else(|| word.unwrap_or_default().to_owned());
+    let cookie = match &kind {
+        IssuerKind::SimpleJwt(_) | IssuerKind::Jwt { .. } => table.text("cookie", values::cookie),
+        _ => None,
+    };
+    let cookie_domain = table.text("cookie_domain", values::cookie_domain);
+    let upstreams = table
+        .values("upstreams", |text| super::upstream::index_of(text, all_upstreams))
+        .unwrap_or_default();
+    let danger_mint = table.flag("danger_mint").unwrap_or(false);
+    if danger_mint {
+        table.warn(
+            "danger_mint",
+            Wrong::new(
+                "whoever has a session gets tokens too, also where the service asks for more",
+            )
+            .help("a second factor, say; leave it out unless the service has none"),
+        );
+    }
+    let forward = table.flag("forward");
+    let settings = IssuerSettings {
+        name,
+        directory,
+        place,
+        cookie_domain,
+        upstreams,
+        danger_mint,
+        forward,
+        accept_until,
+        kind,
+    };
+    Some((settings, cookie))
+}
+
+/// A header; `schemes` are those in `Authorization`, where another header has none.
+fn header(table: &Table<'_>, default: &str, default_schemes: &[&str]) -> CredentialPlace {
+    let name = table.text("header", values::credential_header).unwrap_or_else(|| default.into());
+    let is_authorization = name.eq_ignore_ascii_case("authorization");
+    let schemes = table.values("schemes", values::scheme).unwrap_or_else(|| {
+        if is_authorization {
+            default_schemes.iter().map(|scheme| (*scheme).to_owned()).collect()
+        } else {
+            Vec::new()
+        }
+    });
+    if is_authorization && schemes.is_empty() {
+        let example = default_schemes.first().copied().unwrap_or_default();
+        table.error(
+            "schemes",
+            Wrong::new("a token in Authorization stands after its scheme")
+                .help(format!("for example: schemes = [{example:?}]")),
+        );
+    }
+    CredentialPlace::Header { name, schemes }
+}
+
+fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The only directory, unless one is named.
+fn directory(table: &Table<'_>, directories: &[DirectorySettings]) -> String {
+    let names = || directories.iter().map(|directory| directory.name.as_str());
+    if let ([only], false) = (directories, table.has("directory")) {
+        // Says that the key is known.
+        let _ = table.text("directory", values::name);
+        return only.name.clone();
+    }
+    table.require("directory", "the name of the [[directory]] in which its users are");
+    let find = |text: &str| {
+        if names().any(|name| name == text) {
+            return Ok(text.to_owned());
+        }
+        let wrong = Wrong::new(format!("there is no directory {text:?}"));
+        let list = format!("the directories are: {}", names().collect::<Vec<_>>().join(", "));
+        Err(match nearest(text, names()) {
+            Some(meant) => wrong.help(format!("did you mean {meant:?}? {list}")),
+            None => wrong.help(list),
+        })
+    };
+    table.text("directory", find).unwrap_or_default()
 }

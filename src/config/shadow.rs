@@ -1,7 +1,8 @@
 //! `[shadow]`: routes on which the gateway decides and enforces nothing.
 
-use super::{Config, FormKind, Route};
-use crate::wire::path::PathPattern;
+use super::raw::{Item, Table, Wrong, nearest};
+use super::{Config, FormKind, Route, values};
+use crate::wire::path::{PathMatch, PathPattern};
 
 /// `[shadow]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,4 +40,46 @@ impl Config {
         });
         self.identity.names().chain(forms)
     }
+}
+
+impl Default for Shadow {
+    fn default() -> Self {
+        Self {
+            routes: Vec::new(),
+            // Django's LOGIN_URL, and its admin's own.
+            login_paths: ["/accounts/login/", "/admin/login/"]
+                .into_iter()
+                .filter_map(|path| PathPattern::parse(path, PathMatch::Exact).ok())
+                .collect(),
+        }
+    }
+}
+
+pub(super) fn shadow(table: &Table<'_>, routes: &[Item<Route>]) -> Shadow {
+    let default = Shadow::default();
+    let login_paths =
+        table.values("login_paths", |text| values::path_pattern(text, PathMatch::Exact));
+    let mut shadowed: Vec<usize> = Vec::new();
+    for item in table.list("routes", |text| index(text, routes)).unwrap_or_default() {
+        let name = routes.get(item.value).map_or("", |route| route.value.name.as_str());
+        table.warn_at(
+            item.place,
+            Wrong::new(format!("the gateway lets everything through on the route {name:?}"))
+                .help("only the service itself protects it; take it out when the reports agree"),
+        );
+        shadowed.push(item.value);
+    }
+    Shadow { routes: shadowed, login_paths: login_paths.unwrap_or(default.login_paths) }
+}
+
+fn index(text: &str, routes: &[Item<Route>]) -> Result<usize, Wrong> {
+    let names = || routes.iter().map(|route| route.value.name.as_str());
+    names().position(|name| name == text).ok_or_else(|| {
+        let wrong = Wrong::new(format!("there is no route {text:?}"));
+        let list = format!("the routes are: {}", names().collect::<Vec<_>>().join(", "));
+        match nearest(text, names()) {
+            Some(meant) => wrong.help(format!("did you mean {meant:?}? {list}")),
+            None => wrong.help(list),
+        }
+    })
 }

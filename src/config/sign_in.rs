@@ -2,8 +2,12 @@
 
 use http::Method;
 
-use super::AnswerRules;
-use crate::wire::path::{CanonicalPath, PathPattern};
+use super::raw::{Item, Table, Wrong};
+use super::{
+    Access, AnswerRules, CredentialPlace, IssuerKind, IssuerSettings, OwnPathEntry, Route,
+    http_directory, values,
+};
+use crate::wire::path::{CanonicalPath, PathMatch, PathPattern};
 
 /// `[sign_in]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,5 +86,191 @@ impl Observed {
     /// Is it such a request?
     pub fn is_of(&self, method: &Method, path: &CanonicalPath) -> bool {
         self.methods.contains(method) && self.path.takes(path)
+    }
+}
+
+const MODES: [(&str, SignInMode); 2] =
+    [("replace", SignInMode::Replace), ("follow", SignInMode::Follow)];
+
+const KINDS: [(&str, ObservedKind); 4] = [
+    ("sign-in", ObservedKind::SignIn),
+    ("sign-up", ObservedKind::SignUp),
+    ("sign-out", ObservedKind::SignOut),
+    ("refresh", ObservedKind::Refresh),
+];
+
+pub(super) fn sign_in(table: &Table<'_>, issuers: &[IssuerSettings]) -> SignInSettings {
+    let mode = table.choice("mode", &MODES).unwrap_or_default();
+    let login_path = table.text("login_path", values::canonical_path);
+    let observe: Vec<Observed> = table
+        .tables("observe", |table| observed(table, mode, issuers))
+        .into_iter()
+        .flatten()
+        .collect();
+    if mode == SignInMode::Follow {
+        let has_sessions =
+            issuers.iter().any(|issuer| matches!(issuer.kind, IssuerKind::DjangoSession(_)));
+        if !has_sessions {
+            table.error(
+                "mode",
+                Wrong::new("nothing says how the service's sessions are read")
+                    .help("add an [[issuer]] of kind = \"django-session\""),
+            );
+        }
+        table.require("login_path", "the service's own login page, like \"/accounts/login/\"");
+        if !observe.iter().any(|one| one.kind == ObservedKind::SignIn) {
+            table.error(
+                "mode",
+                Wrong::new("no sign-in of the service's is watched, so that none is locked out")
+                    .help(
+                        "add a [[sign_in.observe]] with kind = \"sign-in\" and the path to which \
+                         its login form is posted",
+                    ),
+            );
+        }
+    }
+    SignInSettings { mode, login_path, observe }
+}
+
+fn observed(table: &Table<'_>, mode: SignInMode, issuers: &[IssuerSettings]) -> Option<Observed> {
+    table.require("kind", "allowed: \"sign-in\", \"sign-up\", \"sign-out\", \"refresh\"");
+    table.require("path", "the path of the service's, like \"/accounts/login/\"");
+    let kind = table.choice("kind", &KINDS);
+    let path = table.text("path", |text| values::path_pattern(text, PathMatch::Exact));
+    let methods = table.values("methods", method);
+    if table.is_empty_list("methods") {
+        table.error("methods", Wrong::new("nothing is watched without a method"));
+    }
+    if kind.is_some_and(|kind| kind != ObservedKind::SignIn) {
+        table.refuse(
+            &["username_field"],
+            "only of a sign-in the name is read",
+            "it is for kind = \"sign-in\"",
+        );
+    }
+    let username_field = table.text("username_field", values::filled);
+    if kind == Some(ObservedKind::SignOut) {
+        table.refuse(&["tokens"], "whoever signs out is given none", "remove it");
+    }
+    if kind == Some(ObservedKind::Refresh) {
+        table.require("tokens", "the name of the [[issuer]] whose tokens are refreshed there");
+    }
+    let tokens = table.text("tokens", |name| simplejwt(name, issuers));
+    // Where the gateway signs people in, it gives tokens of its own.
+    let tokens = tokens.filter(|_| mode == SignInMode::Follow);
+    let success = table.table("success", success);
+    let default = Observed::new(kind?, path?);
+    Some(Observed {
+        methods: methods.filter(|all| !all.is_empty()).unwrap_or(default.methods),
+        username_field: username_field.unwrap_or(default.username_field),
+        tokens,
+        success,
+        ..default
+    })
+}
+
+/// The issuer whose tokens an answer gives.
+fn simplejwt(name: &str, issuers: &[IssuerSettings]) -> Result<usize, Wrong> {
+    let is_it = |one: &IssuerSettings| {
+        one.name == name
+            && matches!(one.kind, IssuerKind::SimpleJwt(_))
+            && matches!(one.place, CredentialPlace::Header { .. })
+    };
+    issuers.iter().position(is_it).ok_or_else(|| {
+        Wrong::new(format!(
+            "there is no [[issuer]] {name:?} of kind = \"simplejwt\" whose tokens come in a header"
+        ))
+    })
+}
+
+/// Of an answer that goes on to the client only the head is looked at.
+fn success(table: &Table<'_>) -> AnswerRules {
+    table.refuse(
+        &["body_contains", "body_lacks", "json"],
+        "the answer's body goes on to the client unread",
+        "allowed: status, cookie, location, location_not",
+    );
+    http_directory::head_rules(table)
+}
+
+fn method(text: &str) -> Result<Method, Wrong> {
+    match text {
+        "POST" | "PUT" | "PATCH" | "DELETE" | "GET" => {
+            text.parse().map_err(|_| Wrong::new(format!("{text:?} is no method")))
+        }
+        _ => Err(Wrong::new(format!("{text:?} cannot be watched"))
+            .help("allowed: \"POST\", \"PUT\", \"PATCH\", \"DELETE\", \"GET\"")),
+    }
+}
+
+/// What `[session]` cannot promise where the service's own sessions are the gateway's.
+pub(super) fn refuse_session_times(table: &Table<'_>, settings: &SignInSettings) {
+    if settings.mode == SignInMode::Follow {
+        table.refuse(
+            &["idle_timeout", "absolute_timeout"],
+            "the service's sessions end when the service says",
+            "remove it, and set the service's SESSION_COOKIE_AGE; or sign_in.mode = \"replace\"",
+        );
+    }
+}
+
+/// A service that signs nobody in has no page of its own to send to.
+pub(super) fn refuse_redirects(root: &Table<'_>, mode: SignInMode, routes: &[Item<Route>]) {
+    for route in routes.iter().map(|route| &route.value) {
+        let is_closed = route.access == Access::SignedIn && route.groups.is_empty();
+        if route.sign_in_redirect == SignInRedirect::Service
+            && !(mode == SignInMode::Follow && is_closed)
+        {
+            root.error(
+                "sign_in",
+                Wrong::new(format!(
+                    "the route {:?} leaves to the service where a browser signs in (sign_in_redirect)",
+                    route.name
+                ))
+                .help(
+                    "it is for sign_in.mode = \"follow\" and a route with access = \"signed-in\" and without groups",
+                ),
+            );
+        }
+    }
+}
+
+/// Whoever has to sign in must get to the service's page, and its form to the service.
+pub(super) fn refuse_closed_login(
+    root: &Table<'_>,
+    settings: &SignInSettings,
+    routes: &[Item<Route>],
+    paths: &[OwnPathEntry],
+) {
+    let Some(login_path) = &settings.login_path else { return };
+    if paths.iter().any(|entry| entry.path.takes(login_path)) {
+        root.error(
+            "sign_in",
+            Wrong::new(format!("login_path \"{login_path}\" is a path that the gateway answers"))
+                .help("it is the service's own page; write it so, or remove the one of [paths]"),
+        );
+        return;
+    }
+    // As the route table finds it: the longer path first, and of one path exact before prefix.
+    let fitting =
+        routes.iter().map(|route| &route.value).filter(|route| route.path.takes(login_path));
+    let order = |route: &&Route| (route.path.as_str().len(), route.path.matching());
+    let Some(route) = fitting.max_by_key(order) else {
+        root.error(
+            "sign_in",
+            Wrong::new(format!("no route leads to login_path \"{login_path}\""))
+                .help("give it a [[route]] with access = \"public\""),
+        );
+        return;
+    };
+    if route.access == Access::SignedIn {
+        root.error(
+            "sign_in",
+            Wrong::new(format!(
+                "login_path \"{login_path}\" is behind the route {:?}, which asks who is signed in",
+                route.name
+            ))
+            .help("give it a [[route]] with access = \"public\""),
+        );
     }
 }

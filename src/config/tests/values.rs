@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::*;
 use super::{config, parse};
 use crate::wire::cookie::SameSite;
-use crate::wire::path::{Ambiguity, PathMatch};
+use crate::wire::path::{Ambiguity, CanonicalPath, PathMatch, PathPattern, Tolerance};
 
 const EVERYTHING: &str = r#"
 [listen]

@@ -1,8 +1,70 @@
 //! `[detect]`: one table for each detector.
 
-use super::{DAY, secs};
-use crate::config::raw::{Table, Wrong};
-use crate::config::{Action, Detect, Detector, Geo};
+use std::time::Duration;
+
+use super::Geo;
+use super::raw::{Table, Wrong};
+use super::units::{DAY, hours, mins, secs};
+
+/// `[detect]`: one table for each detector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Detect {
+    /// `[detect.refresh_reuse]`
+    pub refresh_reuse: Detector,
+    /// `[detect.refresh_burst]`
+    pub refresh_burst: Detector,
+    /// `[detect.password_guessing]`
+    pub password_guessing: Detector,
+    /// `[detect.password_spraying]`
+    pub password_spraying: Detector,
+    /// `[detect.token_countries]`
+    pub token_countries: Detector,
+    /// Events that may wait for the detectors; more are dropped and counted.
+    pub queue: usize,
+}
+
+/// The settings of one detector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detector {
+    /// How much within the window is a finding.
+    pub threshold: u32,
+    /// The window.
+    pub window: Duration,
+    /// What is done about a finding.
+    pub action: Action,
+    /// Only tell; do nothing.
+    pub dry_run: bool,
+}
+
+/// `detect.NAME.action`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Action {
+    /// Audit line and metric only.
+    #[default]
+    Observe,
+    /// End the session that the finding is about, where it is about one.
+    EndSession,
+}
+
+impl Default for Detect {
+    fn default() -> Self {
+        let observe = |threshold, window| Detector {
+            threshold,
+            window,
+            action: Action::Observe,
+            dry_run: false,
+        };
+        Self {
+            // The refresh endpoint has ended the session already; nothing is lost by saying so here.
+            refresh_reuse: Detector { action: Action::EndSession, ..observe(1, mins(1)) },
+            refresh_burst: observe(10, mins(1)),
+            password_guessing: observe(10, mins(10)),
+            password_spraying: observe(10, mins(10)),
+            token_countries: observe(2, hours(1)),
+            queue: 4096,
+        }
+    }
+}
 
 const ACTIONS: [(&str, Action); 2] =
     [("observe", Action::Observe), ("end_session", Action::EndSession)];

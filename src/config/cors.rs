@@ -1,43 +1,39 @@
-//! `[login]` and `[cors]`.
+//! `[cors]`: front ends on other origins.
 
-use super::{DAY, secs, values};
-use crate::config::raw::{Table, Wrong};
-use crate::config::{Cors, Issues, Login, SessionSettings};
+use std::time::Duration;
+
+use super::raw::{Table, Wrong};
+use super::units::{DAY, mins, secs};
+use super::{SessionSettings, values};
 use crate::wire::cookie::SameSite;
 use crate::wire::host::Host;
 
-const ISSUES: [(&str, Issues); 3] =
-    [("both", Issues::Both), ("tokens", Issues::Tokens), ("cookie", Issues::Cookie)];
+/// `[cors]`: front ends on other origins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cors {
+    /// Origins (`scheme://host[:port]`) that get CORS headers.
+    pub allowed_origins: Vec<String>,
+    /// Request headers they may send besides the safelisted ones.
+    pub allowed_headers: Vec<String>,
+    /// Response headers they may read.
+    pub exposed_headers: Vec<String>,
+    /// May they send cookies?
+    pub allow_credentials: bool,
+    /// How long a browser may remember a preflight.
+    pub max_age: Duration,
+}
 
-pub(super) fn login(table: &Table<'_>) -> Login {
-    let default = Login::default();
-    let waits = secs(1)..=DAY;
-    let first_wait = table.duration("first_wait", waits.clone()).unwrap_or(default.first_wait);
-    let longest_wait = table.duration("longest_wait", waits).unwrap_or(default.longest_wait);
-    let forget_after =
-        table.duration("forget_after", secs(1)..=30 * DAY).unwrap_or(default.forget_after);
-    table.ordered(("first_wait", first_wait), ("longest_wait", longest_wait));
-    // Or a guesser would begin anew before the longest wait is over.
-    table.ordered(("longest_wait", longest_wait), ("forget_after", forget_after));
-    let failures = 1..=1_000_000;
-    Login {
-        issues: table.choice("issues", &ISSUES).unwrap_or(default.issues),
-        title: table.text("title", values::filled).unwrap_or(default.title),
-        links: table.tables("links", link).into_iter().flatten().collect(),
-        hash_threads: table.number("hash_threads", 0..=256).unwrap_or(default.hash_threads),
-        hash_queue: table.number("hash_queue", 1..=100_000).unwrap_or(default.hash_queue),
-        account_failures: table
-            .number("account_failures", failures.clone())
-            .unwrap_or(default.account_failures),
-        address_failures: table
-            .number("address_failures", failures.clone())
-            .unwrap_or(default.address_failures),
-        network_failures: table
-            .number("network_failures", failures)
-            .unwrap_or(default.network_failures),
-        first_wait,
-        longest_wait,
-        forget_after,
+impl Default for Cors {
+    fn default() -> Self {
+        Self {
+            allowed_origins: Vec::new(),
+            allowed_headers: ["Authorization", "Content-Type", "X-CSRFToken", "X-Requested-With"]
+                .map(str::to_owned)
+                .to_vec(),
+            exposed_headers: Vec::new(),
+            allow_credentials: false,
+            max_age: mins(10),
+        }
     }
 }
 
@@ -109,26 +105,4 @@ fn site(host: &str) -> &str {
         return host;
     }
     host.rmatch_indices('.').nth(1).and_then(|(at, _)| host.get(at + 1..)).unwrap_or(host)
-}
-
-fn link(table: &Table<'_>) -> Option<(String, String)> {
-    table.require("label", "the text of the link");
-    table.require("href", "where it leads");
-    let label = table.text("label", values::filled);
-    let href = table.text("href", href);
-    Some((label?, href?))
-}
-
-/// A page of this host or of another; never a script.
-fn href(text: &str) -> Result<String, Wrong> {
-    let is_local = text.starts_with('/') && !text.starts_with("//") && !text.starts_with("/\\");
-    let is_remote = text.starts_with("https://") || text.starts_with("http://");
-    let is_clean = text.bytes().all(|byte| byte.is_ascii_graphic());
-    if (is_local || is_remote) && is_clean {
-        Ok(text.to_owned())
-    } else {
-        Err(Wrong::new(format!("{text:?} is no link")).help(
-            "allowed: a path that begins with /, or an address that begins with https:// or http://",
-        ))
-    }
 }

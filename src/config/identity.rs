@@ -1,9 +1,46 @@
 //! `[identity]`: names that the upstream believes, so each must be legal, free and distinct in every spelling.
 
+use super::raw::{Place, Table, Wrong};
 use super::values;
-use crate::config::IdentityHeaders;
-use crate::config::raw::{Place, Table, Wrong};
 use crate::wire::forward::fold;
+
+/// `[identity]`: the headers that tell the upstream who is calling. An empty name turns one off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityHeaders {
+    /// The user's id.
+    pub user_id: String,
+    /// The user's name.
+    pub user_name: String,
+    /// The user's groups, comma separated.
+    pub groups: String,
+    /// The session's id.
+    pub session_id: String,
+    /// Further headers: name -> attribute of the directory (`email`, ...).
+    pub attributes: Vec<(String, String)>,
+}
+
+impl IdentityHeaders {
+    /// The names that are not turned off.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        [&self.user_id, &self.user_name, &self.groups, &self.session_id]
+            .into_iter()
+            .chain(self.attributes.iter().map(|(name, _)| name))
+            .map(String::as_str)
+            .filter(|name| !name.is_empty())
+    }
+}
+
+impl Default for IdentityHeaders {
+    fn default() -> Self {
+        Self {
+            user_id: "X-User-Id".into(),
+            user_name: "X-User-Name".into(),
+            groups: "X-User-Groups".into(),
+            session_id: "X-Session-Id".into(),
+            attributes: Vec::new(),
+        }
+    }
+}
 
 pub(super) fn identity(table: &Table<'_>) -> IdentityHeaders {
     let default = IdentityHeaders::default();

@@ -1,13 +1,124 @@
 //! The identity forms that need the service's database: `django-session` and `drf-token`.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use super::database::{SERVER_KEYS, database_if_any};
-use super::issuer::cache;
-use super::{DAY, HOUR, MINUTE, values};
-use crate::config::raw::{Table, Wrong};
-use crate::config::{
-    Database, DirectoryKind, DirectorySettings, DjangoDirectory, DjangoSession, DrfToken,
-    FormEngine, LastLogin, MissingToken,
-};
+use super::issuer_session::cache;
+use super::raw::{Table, Wrong};
+use super::units::{DAY, HOUR, MINUTE};
+use super::{Database, DirectoryKind, DirectorySettings, DjangoDirectory, ServiceCache, values};
+
+/// `kind = "django-session"`: a session that the service's own middleware reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DjangoSession {
+    /// Where the service keeps its sessions.
+    pub engine: FormEngine,
+    /// The file that holds `SECRET_KEY`.
+    pub key_file: PathBuf,
+    /// `SESSION_COOKIE_NAME`
+    pub cookie: String,
+    /// Which of `AUTHENTICATION_BACKENDS` the session names.
+    pub backend: String,
+    /// How long a session is good before it is renewed.
+    pub lifetime: Duration,
+    /// Note the time of a sign-in with the user, as the service's own sign-in does.
+    pub last_login: Option<LastLogin>,
+}
+
+impl DjangoSession {
+    /// Django's own defaults.
+    pub fn new(engine: FormEngine, key_file: PathBuf) -> Self {
+        Self {
+            engine,
+            key_file,
+            cookie: "sessionid".into(),
+            backend: "django.contrib.auth.backends.ModelBackend".into(),
+            lifetime: Duration::from_secs(3600),
+            last_login: None,
+        }
+    }
+}
+
+/// `SESSION_ENGINE`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FormEngine {
+    /// `db`, and `cached_db`, whose copy in the cache is read first by the service.
+    Rows {
+        /// The database.
+        database: Database,
+        /// `django_session`
+        table: String,
+        /// Where copies of them are.
+        cache: Option<ServiceCache>,
+    },
+    /// `cache`
+    Cache(ServiceCache),
+    /// `signed_cookies`
+    SignedCookies {
+        /// `SESSION_COOKIE_AGE`
+        max_age: Duration,
+    },
+}
+
+impl FormEngine {
+    /// `db`, with Django's own table.
+    pub fn rows(database: Database) -> Self {
+        Self::Rows { database, table: "django_session".into(), cache: None }
+    }
+}
+
+/// Where `last_login` is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastLogin {
+    /// The database.
+    pub database: Database,
+    /// The users' table.
+    pub table: String,
+    /// The column of a user's id.
+    pub id: String,
+}
+
+/// `kind = "drf-token"`: the user's own token, as the service has it in its table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrfToken {
+    /// The database: the directory's.
+    pub database: Database,
+    /// `authtoken_token`
+    pub table: String,
+    /// The header that holds it.
+    pub header: String,
+    /// `TokenAuthentication.keyword`
+    pub scheme: String,
+    /// How long a token that was read is sent without reading it again.
+    pub cache_for: Duration,
+    /// What a user without one gets.
+    pub missing: MissingToken,
+}
+
+impl DrfToken {
+    /// Django REST framework's own defaults.
+    pub fn new(database: Database) -> Self {
+        Self {
+            database,
+            table: "authtoken_token".into(),
+            header: "Authorization".into(),
+            scheme: "Token".into(),
+            cache_for: Duration::from_secs(60),
+            missing: MissingToken::Refuse,
+        }
+    }
+}
+
+/// What happens to a caller who has no token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum MissingToken {
+    /// The request is refused.
+    #[default]
+    Refuse,
+    /// It is forwarded without one.
+    None,
+}
 
 #[derive(Clone, Copy, PartialEq)]
 enum Engine {

@@ -1,10 +1,53 @@
-//! `[[upstream]]`.
+//! `[[upstream]]`: the servers of one application.
 
-use super::{DAY, TIMEOUT, secs, values};
-use crate::config::raw::{Item, Table, Wrong, nearest};
-use crate::config::{Route, Upstream};
+use std::time::Duration;
 
-/// All upstreams, each with the place of its name.
+use super::raw::{Item, Table, Wrong, nearest};
+use super::units::{DAY, KIB, TIMEOUT, hours, secs};
+use super::{Route, values};
+
+/// `[[upstream]]`: the servers of one application.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    /// The name that routes use, and a metric label.
+    pub name: String,
+    /// `host:port`, asked in turn.
+    pub servers: Vec<String>,
+    /// The longest a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// The longest wait for the next byte of an answer (504 before the first).
+    pub read_timeout: Duration,
+    /// The longest wait until the upstream takes the next byte.
+    pub write_timeout: Duration,
+    /// A kept connection is given up after this long without use; below the server's own limit (gunicorn: 2 s).
+    pub idle_timeout: Duration,
+    /// Give a chunked body of up to [`Self::buffer_limit`] a Content-Length, and answer 411 to a longer one. For WSGI
+    /// servers, whose applications see a chunked body empty.
+    pub buffer_chunked: bool,
+    /// See [`Self::buffer_chunked`].
+    pub buffer_limit: usize,
+    /// A WebSocket that is silent in both directions for this long is closed.
+    pub websocket_timeout: Duration,
+}
+
+impl Upstream {
+    /// An upstream with the defaults of everything else.
+    pub fn new(name: &str, servers: &[&str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            servers: servers.iter().map(ToString::to_string).collect(),
+            connect_timeout: secs(2),
+            read_timeout: secs(60),
+            write_timeout: secs(60),
+            // gunicorn closes a kept connection after 2 s, without a word.
+            idle_timeout: Duration::from_millis(1500),
+            buffer_chunked: false,
+            buffer_limit: 64 * KIB,
+            websocket_timeout: hours(1),
+        }
+    }
+}
+
 /// The upstream of this name.
 pub(super) fn index_of(text: &str, upstreams: &[Item<Upstream>]) -> Result<usize, Wrong> {
     upstreams.iter().position(|upstream| upstream.value.name == text).ok_or_else(|| {
@@ -18,6 +61,7 @@ pub(super) fn index_of(text: &str, upstreams: &[Item<Upstream>]) -> Result<usize
     })
 }
 
+/// All upstreams, each with the place of its name.
 pub(super) fn upstreams(root: &Table<'_>) -> Vec<Item<Upstream>> {
     let mut names: Vec<String> = Vec::new();
     let all = root.tables("upstream", |table| {

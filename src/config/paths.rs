@@ -1,12 +1,95 @@
 //! `[paths]`: what the gateway answers itself, and where.
 
-use super::members::members;
-use super::{USERNAME, alias, values};
-use crate::config::raw::{Item, Table, Wrong};
-use crate::config::{
-    DirectorySettings, IssuerSettings, Members, OwnPath, OwnPathEntry, Rotation, Shape, SignInMode,
+use super::directory::USERNAME;
+use super::raw::{Item, Table, Wrong};
+use super::template::members;
+use super::{
+    DirectorySettings, IssuerSettings, Members, Rotation, Shape, SignInMode, alias, values,
 };
 use crate::wire::path::{PathMatch, PathPattern};
+
+/// What the gateway answers itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum OwnPath {
+    /// `POST /login`, and `GET /login`, the page.
+    Login,
+    /// `POST /refresh`
+    Refresh,
+    /// `POST /verify`
+    Verify,
+    /// `POST /logout`
+    Logout,
+    /// `POST /logout/all`
+    LogoutAll,
+    /// `POST` where it is turned on: SimpleJWT's way to sign out.
+    Blacklist,
+    /// `GET /session`
+    Session,
+    /// `GET /.well-known/jwks.json`
+    Jwks,
+}
+
+impl OwnPath {
+    /// Every one.
+    pub const ALL: [Self; 8] = [
+        Self::Login,
+        Self::Refresh,
+        Self::Verify,
+        Self::Logout,
+        Self::LogoutAll,
+        Self::Blacklist,
+        Self::Session,
+        Self::Jwks,
+    ];
+
+    /// Its key of `[paths]`, and its name in metrics and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Refresh => "refresh",
+            Self::Verify => "verify",
+            Self::Logout => "logout",
+            Self::LogoutAll => "logout_all",
+            Self::Blacklist => "blacklist",
+            Self::Session => "session",
+            Self::Jwks => "jwks",
+        }
+    }
+
+    /// Where it is answered unless `[paths]` moves it; none: nowhere.
+    pub const fn default_path(self) -> Option<&'static str> {
+        match self {
+            Self::Login => Some("/login"),
+            Self::Refresh => Some("/refresh"),
+            Self::Verify => Some("/verify"),
+            Self::Logout => Some("/logout"),
+            Self::LogoutAll => Some("/logout/all"),
+            Self::Blacklist => None,
+            Self::Session => Some("/session"),
+            Self::Jwks => Some("/.well-known/jwks.json"),
+        }
+    }
+}
+
+/// One path of `[paths]`: an own path, or an alias of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnPathEntry {
+    /// Where it is, exactly; an alias may have `*` in it.
+    pub path: PathPattern,
+    /// What is answered there.
+    pub own: OwnPath,
+    /// For refresh: how refresh tokens are treated here.
+    pub rotation: Rotation,
+    /// In whose words it answers.
+    pub shape: Shape,
+    /// Does it stand in for a path of a service's, whose front ends know that service's bodies and no more?
+    pub is_alias: bool,
+    /// For login: further members of the answer.
+    pub extra: Members,
+    /// For login: what the field with a user's name is called. The first that a body has is taken, and a body without any is
+    /// told that the first of all is missing.
+    pub username_fields: Vec<String>,
+}
 
 /// The members that an answer of login or refresh, or a refusal, has itself.
 const ANSWERS: [&str; 8] = [

@@ -1,12 +1,99 @@
-//! `[listen]` and `[trusted_proxies]`.
+//! `[listen]` and `[trusted_proxies]`: where the gateway listens, the limits of what it takes, and whom it believes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{HOUR, TIMEOUT, secs, values};
-use crate::config::raw::{Item, Table, Wrong};
-use crate::config::{Listen, TlsFiles};
+use super::raw::{Item, Table, Wrong};
+use super::units::{HOUR, KIB, TIMEOUT, days, secs};
+use super::values;
+
+/// `[listen]`: where the gateway listens, and the limits of what it takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listen {
+    /// Plain HTTP listeners.
+    pub http: Vec<SocketAddr>,
+    /// TLS listeners (HTTP/1.1 and HTTP/2 by ALPN).
+    pub https: Vec<SocketAddr>,
+    /// Certificates for `https`, chosen by the name that the client asks for (SNI, RFC 6066 section 3). The first is for
+    /// clients that ask for none, or for another.
+    pub tls: Vec<TlsFiles>,
+    /// `/metrics`, `/live`, `/ready` and the operator's API.
+    pub admin: SocketAddr,
+    /// Let `admin` be reached from other networks.
+    pub danger_public_admin: bool,
+    /// Worker threads of the proxy; 0 means one for each core.
+    pub threads: usize,
+    /// The longest that the head of a request may take as a whole.
+    pub head_timeout: Duration,
+    /// A kept client connection without a request is closed after this long.
+    pub keepalive_timeout: Duration,
+    /// The longest wait for the next byte of a request, its body included.
+    pub read_timeout: Duration,
+    /// The longest wait until a client takes the next byte.
+    pub write_timeout: Duration,
+    /// The most connections of clients at a time.
+    pub max_connections: usize,
+    /// The most connections of one address (IPv6: of one /64) that is no trusted proxy; zero is no limit.
+    pub max_connections_per_address: usize,
+    /// What a client may send on one stream of HTTP/2 before the upstream has taken it.
+    pub http2_stream_window: u32,
+    /// The same for all streams of a connection together.
+    pub http2_connection_window: u32,
+    /// The most bytes of a request head.
+    pub max_head_bytes: usize,
+    /// The most header fields.
+    pub max_headers: usize,
+    /// The most bytes of a request target.
+    pub max_target_bytes: usize,
+    /// The most bytes of a body that one of our own paths takes.
+    pub max_own_body_bytes: usize,
+    /// The longest a body for one of our own paths may take as a whole.
+    pub own_body_timeout: Duration,
+    /// How long requests may finish after SIGTERM.
+    pub shutdown_timeout: Duration,
+    /// How long browsers come back over TLS only, as answers on `https` tell them; zero tells nothing.
+    pub hsts_max_age: Duration,
+}
+
+/// `listen.certificate_file` and `listen.private_key_file`, and those of a `[[listen.certificate]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM, leaf first.
+    pub certificate: PathBuf,
+    /// PEM, PKCS#8.
+    pub private_key: PathBuf,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            http: Vec::new(),
+            https: Vec::new(),
+            tls: Vec::new(),
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+            danger_public_admin: false,
+            threads: 0,
+            head_timeout: secs(10),
+            keepalive_timeout: secs(60),
+            read_timeout: secs(60),
+            write_timeout: secs(60),
+            max_connections: 10_000,
+            max_connections_per_address: 1000,
+            http2_stream_window: 2 << 20,
+            http2_connection_window: 4 << 20,
+            max_head_bytes: 64 * KIB,
+            max_headers: 100,
+            max_target_bytes: 8 * KIB,
+            max_own_body_bytes: 16 * KIB,
+            own_body_timeout: secs(10),
+            shutdown_timeout: secs(30),
+            hsts_max_age: days(365),
+        }
+    }
+}
 
 /// HTTP/2 begins with the least; beyond the most, one connection could hold too much.
 const WINDOW: std::ops::RangeInclusive<u64> = 64 << 10..=64 << 20;

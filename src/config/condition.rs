@@ -1,8 +1,38 @@
 //! `condition` of a directory or of a table of devices: what a row must have to count.
 
+use super::raw::{Table, Wrong};
 use super::values;
-use crate::config::raw::{Table, Wrong};
-use crate::config::{Condition, Constant, Holds};
+
+/// A condition that a row must meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Of which column.
+    pub column: String,
+    /// What must be in it.
+    pub holds: Holds,
+}
+
+/// What must be in a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// NULL.
+    Null,
+    /// Anything else.
+    NotNull,
+    /// This value.
+    Equal(Constant),
+}
+
+/// A value of a column, by the type that the column has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Constant {
+    /// A boolean.
+    Flag(bool),
+    /// A whole number.
+    Number(i64),
+    /// A text.
+    Text(String),
+}
 
 const NULLS: [(&str, Holds); 2] = [("null", Holds::Null), ("not-null", Holds::NotNull)];
 

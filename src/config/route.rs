@@ -1,15 +1,91 @@
-//! `[[route]]`.
+//! `[[route]]`: host + path (+ methods) -> upstream, with what it asks of a caller.
 
 use http::Method;
 
-use super::{forms, values};
-use crate::config::raw::{Item, Table, Wrong};
-use crate::config::{
-    Access, Credentials, IdentityForm, IdentityHeaders, IssuerSettings, Route, SignInRedirect,
-    Upstream,
+use super::credentials::credentials;
+use super::raw::{Item, Table, Wrong};
+use super::{
+    Credentials, IdentityForm, IdentityHeaders, IssuerSettings, RouteForms, SignInRedirect,
+    Upstream, forms, values,
 };
 use crate::wire::forward::{ProtectedNames, fold};
-use crate::wire::path::{Ambiguity, CanonicalPath, PathMatch, PathPattern};
+use crate::wire::path::{Ambiguity, CanonicalPath, PathMatch, PathPattern, Tolerance};
+
+/// `[[route]]`: host + path (+ methods) -> upstream, with what it asks of a caller.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Its place in the file, counted from 0.
+    pub index: usize,
+    /// A metric label; unique.
+    pub name: String,
+    /// Hosts it takes: exact (`app.example`) or wildcard (`*.example`); empty: any.
+    pub hosts: Vec<String>,
+    /// Which paths it takes: a prefix on whole segments, or one path exactly.
+    pub path: PathPattern,
+    /// Methods it takes; empty: the usual seven.
+    pub methods: Vec<http::Method>,
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// What it asks of a caller.
+    pub access: Access,
+    /// If not empty, the caller must be in one of these groups.
+    pub groups: Vec<String>,
+    /// Remove this much of the path before forwarding (`/api/` makes `/api/users` `/users`).
+    pub strip_prefix: Option<CanonicalPath>,
+    /// Put the stripped prefix in front of the paths in `Location`, `Content-Location` and cookies of answers.
+    pub rewrite_location: bool,
+    /// Harmless ambiguities that are let through: see `wire::path`.
+    pub tolerate: Tolerance,
+    /// Header names that are let through although they hold an underscore or other unusual character.
+    pub allow_headers: Vec<String>,
+    /// Forward real preflights, without identity, to a service that answers CORS itself.
+    pub forward_preflight: bool,
+    /// Let WebSocket upgrades through.
+    pub websocket: bool,
+    /// How its service is told who is calling, beside the headers.
+    pub identity: RouteForms,
+    /// Which credentials it looks at; the others are its service's.
+    pub credentials: Credentials,
+    /// Who says where a browser goes that has to sign in.
+    pub sign_in_redirect: SignInRedirect,
+}
+
+/// What a route asks of a caller.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Access {
+    /// Anybody; a credential is neither needed nor refused, and is checked only to tell the upstream who calls.
+    Public,
+    /// Anybody, but a bad credential is 401.
+    Optional,
+    /// Signed in. The default: nothing is public unless it says so.
+    #[default]
+    SignedIn,
+}
+
+impl Route {
+    /// A route to the upstream of this index, with the defaults of everything else.
+    pub fn new(name: &str, path: PathPattern, upstream: usize) -> Self {
+        Self {
+            index: 0,
+            name: name.to_owned(),
+            hosts: Vec::new(),
+            path,
+            methods: Vec::new(),
+            upstream,
+            access: Access::SignedIn,
+            groups: Vec::new(),
+            strip_prefix: None,
+            rewrite_location: false,
+            tolerate: Tolerance::NONE,
+            allow_headers: Vec::new(),
+            forward_preflight: false,
+            websocket: false,
+            sign_in_redirect: SignInRedirect::default(),
+            identity: RouteForms::default(),
+            credentials: Credentials::All,
+        }
+    }
+}
 
 /// All routes, each with the place of its path.
 pub(super) fn routes(
@@ -94,50 +170,6 @@ fn route(
         ..default
     };
     (route, has_path)
-}
-
-/// `route.credentials`
-fn credentials(table: &Table<'_>, issuers: &[IssuerSettings], access: Access) -> Credentials {
-    #[derive(Clone, Copy, PartialEq)]
-    enum One<'i> {
-        Cookie,
-        Bearer,
-        Issuer(&'i str),
-    }
-    if table.is_empty_list("credentials") && access == Access::SignedIn {
-        table.error(
-            "credentials",
-            Wrong::new("a route that looks at no credential lets nobody pass")
-                .help("set access = \"public\", or name what it looks at"),
-        );
-    }
-    let one = |text: &str| match text {
-        "cookie" => Ok(One::Cookie),
-        "bearer" => Ok(One::Bearer),
-        other => {
-            let words = ["cookie".to_owned(), "bearer".to_owned()].into_iter();
-            let all: Vec<String> = words
-                .chain(issuers.iter().map(|issuer| format!("issuer:{}", issuer.name)))
-                .collect();
-            let named = other.strip_prefix("issuer:");
-            let is_named = |issuer: &&IssuerSettings| Some(&*issuer.name) == named;
-            issuers.iter().find(is_named).map(|issuer| One::Issuer(&issuer.name)).ok_or_else(|| {
-                Wrong::choice(other, &all.iter().map(String::as_str).collect::<Vec<_>>())
-            })
-        }
-    };
-    let Some(all) = table.values("credentials", one) else { return Credentials::All };
-    Credentials::Only {
-        cookie: all.iter().any(|one| matches!(one, One::Cookie)),
-        bearer: all.iter().any(|one| matches!(one, One::Bearer)),
-        // Wherever its tokens come.
-        issuers: issuers
-            .iter()
-            .enumerate()
-            .filter(|(_, issuer)| all.contains(&One::Issuer(&issuer.name)))
-            .map(|(index, _)| index)
-            .collect(),
-    }
 }
 
 const ACCESS: [(&str, Access); 3] =

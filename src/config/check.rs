@@ -1,35 +1,14 @@
-//! From the file's shape to a [`Config`]: one file for each part of it, and here what ties the parts together.
+//! From the file's shape to a [`Config`]: each section in its own file, and here what ties them together.
 //!
 //! Each function reads its table whole and returns a value in any case, with defaults in place of what cannot be used;
 //! whether there is a configuration in the end is decided by the report alone.
 
-mod alias;
-mod condition;
-mod database;
-mod directory;
-mod forms;
-mod http_directory;
-mod identity;
-mod issuer;
-mod listen;
-mod login;
-mod members;
-mod paths;
-mod route;
-mod session_form;
-mod shadow;
-mod sign_in;
-mod state;
-mod tokens;
-mod upstream;
-mod values;
-mod watch;
-
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
 use super::raw::{Item, Table, Wrong};
 use super::{Config, Listen, OwnPath, OwnPathEntry, Route, SignInMode};
+use super::{
+    cors, detect, directory, forms, geo, identity, issuer, listen, log, login, paths, reload,
+    route, session, shadow, sign_in, store, tokens, upstream,
+};
 
 /// Reads the whole file.
 pub(super) fn check(root: &Table<'_>) -> Config {
@@ -48,11 +27,11 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     let routes = route::routes(root, &upstreams, &identity, &forms, &issuers);
     forms::warn_of_unused(root, &forms, routes.iter().map(|route| &route.value.identity));
     let shadow = root.table("shadow", |table| shadow::shadow(table, &routes));
-    let store = root.table("store", state::store);
+    let store = root.table("store", store::store);
     let sign_in = root.table("sign_in", |table| sign_in::sign_in(table, &issuers));
     let session = root.table("session", |table| {
         sign_in::refuse_session_times(table, &sign_in);
-        tokens::session(table)
+        session::session(table)
     });
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session));
     let paths = root.table("paths", |table| {
@@ -68,7 +47,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         warn_of_lost_cookies(root, &listen);
     }
     upstream::warn_of_unused(root, &upstreams, &routes);
-    let geo = root.table("geo", state::geo);
+    let geo = root.table("geo", geo::geo);
     let hosts: Vec<String> =
         routes.iter().flat_map(|route| &route.value.hosts).map(String::clone).collect();
     Config {
@@ -77,10 +56,10 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         forms: forms.into_iter().map(|item| item.value).collect(),
         login: root.table("login", login::login),
         sign_in,
-        cors: root.table("cors", |table| login::cors(table, &session, &hosts)),
-        detect: root.table("detect", |table| watch::detect(table, &geo)),
-        log: root.table("log", state::log),
-        reload: root.table("reload", state::reload),
+        cors: root.table("cors", |table| cors::cors(table, &session, &hosts)),
+        detect: root.table("detect", |table| detect::detect(table, &geo)),
+        log: root.table("log", log::log),
+        reload: root.table("reload", reload::reload),
         listen,
         trusted_proxies,
         reserved_headers,
@@ -131,16 +110,3 @@ fn warn_of_hidden_routes(root: &Table<'_>, routes: &[Item<Route>], paths: &[OwnP
         }
     }
 }
-
-const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-const MINUTE: Duration = secs(60);
-const HOUR: Duration = secs(3600);
-/// What a sign-in calls the field with a user's name, unless it is told otherwise.
-const USERNAME: &str = "username";
-const DAY: Duration = secs(86_400);
-
-/// What a timeout may be: none is endless.
-const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=HOUR;

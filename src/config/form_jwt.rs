@@ -1,0 +1,173 @@
+//! `[[identity.form]]` of the kinds `simplejwt` and `jwt`: tokens that the gateway mints as the service would.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::raw::{Table, Wrong};
+use super::template::{Members, members};
+use super::units::{HOUR, secs};
+use super::values;
+use crate::django::jws::Algorithm;
+use crate::django::simplejwt::TokenType;
+
+/// `kind = "simplejwt"`: an access token that the service's `JWTAuthentication` accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimpleJwt {
+    /// `SIGNING_KEY` and `ALGORITHM`.
+    pub key: FormKey,
+    /// `AUTH_HEADER_NAME`
+    pub header: String,
+    /// `AUTH_HEADER_TYPES`
+    pub scheme: String,
+    /// How long each is good.
+    pub lifetime: Duration,
+    /// `USER_ID_CLAIM`
+    pub user_id_claim: String,
+    /// `AUDIENCE`
+    pub audience: Option<String>,
+    /// `ISSUER`
+    pub issuer: Option<String>,
+    /// `CHECK_REVOKE_TOKEN`
+    pub check_revoke_token: bool,
+    /// The first of `AUTH_TOKEN_CLASSES`: access or sliding.
+    pub token_type: TokenType,
+    /// What a token class of the service's own adds.
+    pub claims: Members,
+}
+
+impl SimpleJwt {
+    /// SimpleJWT's own defaults.
+    pub fn new(key: FormKey) -> Self {
+        Self {
+            key,
+            header: "Authorization".into(),
+            scheme: "Bearer".into(),
+            lifetime: TOKEN_LIFETIME,
+            user_id_claim: "user_id".into(),
+            audience: None,
+            issuer: None,
+            check_revoke_token: false,
+            token_type: TokenType::Access,
+            claims: Members::default(),
+        }
+    }
+}
+
+/// `kind = "jwt"`: a hand-made token, of an id and a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandMadeJwt {
+    /// What the service verifies it with.
+    pub key: FormKey,
+    /// The header that holds it.
+    pub header: String,
+    /// How long each is good.
+    pub lifetime: Duration,
+    /// The claim that holds the user's id.
+    pub user_id_claim: String,
+    /// Further claims.
+    pub claims: Members,
+}
+
+impl HandMadeJwt {
+    /// As tutorials write it.
+    pub fn new(key: FormKey) -> Self {
+        Self {
+            key,
+            header: "jwt-auth".into(),
+            lifetime: TOKEN_LIFETIME,
+            user_id_claim: "id".into(),
+            claims: Members::default(),
+        }
+    }
+}
+
+/// A key that the service has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormKey {
+    /// How it signs.
+    pub algorithm: Algorithm,
+    /// The file: the secret itself, or a private key in PEM.
+    pub file: PathBuf,
+    /// Use a secret that can be guessed, because the service has no other.
+    pub danger_weak_key: bool,
+}
+
+/// How long a token for the service is good: long enough for a request, and worth little to whoever reads it in a log.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(60);
+
+/// The claims that every token has: none of them can hold the user's id as well.
+const OWN_CLAIMS: [&str; 10] = [
+    "token_type",
+    "exp",
+    "iat",
+    "jti",
+    "aud",
+    "iss",
+    "hash_password",
+    "username",
+    "refresh_exp",
+    "doorwarden_session",
+];
+
+/// What proves something in a request.
+const TOKEN_TYPES: [(&str, TokenType); 2] =
+    [("access", TokenType::Access), ("sliding", TokenType::Sliding)];
+
+pub(super) fn simplejwt(table: &Table<'_>) -> SimpleJwt {
+    let default = SimpleJwt::new(key(table));
+    let user_id_claim = table.text("user_id_claim", claim).unwrap_or(default.user_id_claim);
+    SimpleJwt {
+        claims: members(table, "claims", |name| {
+            // Token classes of services' own often add it.
+            (OWN_CLAIMS.contains(&name) && name != "username") || name == user_id_claim
+        }),
+        header: table.text("header", values::token_header).unwrap_or(default.header),
+        scheme: table.text("scheme", values::scheme).unwrap_or(default.scheme),
+        lifetime: table.duration("lifetime", secs(10)..=HOUR).unwrap_or(default.lifetime),
+        user_id_claim,
+        audience: table.text("audience", values::filled),
+        issuer: table.text("issuer", values::filled),
+        check_revoke_token: table.flag("check_revoke_token").unwrap_or(default.check_revoke_token),
+        token_type: table.choice("token_type", &TOKEN_TYPES).unwrap_or(default.token_type),
+        key: default.key,
+    }
+}
+
+pub(super) fn hand_made(table: &Table<'_>) -> HandMadeJwt {
+    let default = HandMadeJwt::new(key(table));
+    let user_id_claim = table.text("user_id_claim", claim).unwrap_or(default.user_id_claim);
+    HandMadeJwt {
+        claims: members(table, "claims", |name| {
+            OWN_CLAIMS.contains(&name) || name == user_id_claim
+        }),
+        header: table.text("header", values::form_header).unwrap_or(default.header),
+        lifetime: table.duration("lifetime", secs(10)..=HOUR).unwrap_or(default.lifetime),
+        user_id_claim,
+        key: default.key,
+    }
+}
+
+pub(super) fn key(table: &Table<'_>) -> FormKey {
+    table.require("key_file", "the file of the key that the service verifies with");
+    let algorithms = Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm));
+    let danger_weak_key = table.flag("danger_weak_key").unwrap_or(false);
+    if danger_weak_key {
+        table.warn(
+            "danger_weak_key",
+            Wrong::new("whoever guesses the service's key can sign in there as anybody")
+                .help("give the service a key of 32 random bytes or more"),
+        );
+    }
+    FormKey {
+        algorithm: table.choice("algorithm", &algorithms).unwrap_or_default(),
+        file: table.path("key_file").unwrap_or_default(),
+        danger_weak_key,
+    }
+}
+
+pub(super) fn claim(text: &str) -> Result<String, Wrong> {
+    if OWN_CLAIMS.contains(&text) {
+        return Err(Wrong::new(format!("{text:?} is a claim with another meaning")));
+    }
+    values::name(text)
+}

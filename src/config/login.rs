@@ -1,0 +1,125 @@
+//! `[login]`: the sign-in page, what a sign-in gets, and how guesses are slowed.
+
+use std::time::Duration;
+
+use super::raw::{Table, Wrong};
+use super::units::{DAY, hours, mins, secs};
+use super::values;
+
+/// `[login]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Login {
+    /// What a JSON sign-in gets.
+    pub issues: Issues,
+    /// Shown on the page.
+    pub title: String,
+    /// The operator's own links, shown on the page: label and address.
+    pub links: Vec<(String, String)>,
+    /// Threads that hash passwords; 0 means half the cores, at least one.
+    pub hash_threads: usize,
+    /// Sign-ins that may wait for one of them; beyond it 503.
+    pub hash_queue: usize,
+    /// Failures of one account from one network before it has to wait.
+    pub account_failures: u32,
+    /// Failures of one address (/32, /64) before it has to wait.
+    pub address_failures: u32,
+    /// Failures of one network (/24, /48) before it has to wait.
+    pub network_failures: u32,
+    /// The first wait; it doubles with each further failure.
+    pub first_wait: Duration,
+    /// The longest wait.
+    pub longest_wait: Duration,
+    /// Failures are forgotten after this long without another.
+    pub forget_after: Duration,
+}
+
+/// `login.issues`: what a JSON sign-in gets. A form from the page gets the cookie only.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Issues {
+    /// Tokens in the body and the session cookie.
+    #[default]
+    Both,
+    /// Tokens only.
+    Tokens,
+    /// The cookie only.
+    Cookie,
+}
+
+impl Default for Login {
+    /// The limits leave a person who mistypes a few times alone, and an office or mobile network whose users share an
+    /// address; a guesser gets 5 tries at full speed, then 1 s, 2 s, 4 s ... up to 15 minutes apart: about 100 a day for
+    /// one account from one network. What waits is a pair of account and network, an address or a network, never an
+    /// account as such, so nobody can lock a user out from elsewhere.
+    fn default() -> Self {
+        Self {
+            issues: Issues::Both,
+            title: "Doorwarden".into(),
+            links: Vec::new(),
+            hash_threads: 0,
+            hash_queue: 64,
+            account_failures: 5,
+            address_failures: 20,
+            network_failures: 100,
+            first_wait: secs(1),
+            longest_wait: mins(15),
+            forget_after: hours(1),
+        }
+    }
+}
+
+const ISSUES: [(&str, Issues); 3] =
+    [("both", Issues::Both), ("tokens", Issues::Tokens), ("cookie", Issues::Cookie)];
+
+pub(super) fn login(table: &Table<'_>) -> Login {
+    let default = Login::default();
+    let waits = secs(1)..=DAY;
+    let first_wait = table.duration("first_wait", waits.clone()).unwrap_or(default.first_wait);
+    let longest_wait = table.duration("longest_wait", waits).unwrap_or(default.longest_wait);
+    let forget_after =
+        table.duration("forget_after", secs(1)..=30 * DAY).unwrap_or(default.forget_after);
+    table.ordered(("first_wait", first_wait), ("longest_wait", longest_wait));
+    // Or a guesser would begin anew before the longest wait is over.
+    table.ordered(("longest_wait", longest_wait), ("forget_after", forget_after));
+    let failures = 1..=1_000_000;
+    Login {
+        issues: table.choice("issues", &ISSUES).unwrap_or(default.issues),
+        title: table.text("title", values::filled).unwrap_or(default.title),
+        links: table.tables("links", link).into_iter().flatten().collect(),
+        hash_threads: table.number("hash_threads", 0..=256).unwrap_or(default.hash_threads),
+        hash_queue: table.number("hash_queue", 1..=100_000).unwrap_or(default.hash_queue),
+        account_failures: table
+            .number("account_failures", failures.clone())
+            .unwrap_or(default.account_failures),
+        address_failures: table
+            .number("address_failures", failures.clone())
+            .unwrap_or(default.address_failures),
+        network_failures: table
+            .number("network_failures", failures)
+            .unwrap_or(default.network_failures),
+        first_wait,
+        longest_wait,
+        forget_after,
+    }
+}
+
+fn link(table: &Table<'_>) -> Option<(String, String)> {
+    table.require("label", "the text of the link");
+    table.require("href", "where it leads");
+    let label = table.text("label", values::filled);
+    let href = table.text("href", href);
+    Some((label?, href?))
+}
+
+/// A page of this host or of another; never a script.
+fn href(text: &str) -> Result<String, Wrong> {
+    let is_local = text.starts_with('/') && !text.starts_with("//") && !text.starts_with("/\\");
+    let is_remote = text.starts_with("https://") || text.starts_with("http://");
+    let is_clean = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if (is_local || is_remote) && is_clean {
+        Ok(text.to_owned())
+    } else {
+        Err(Wrong::new(format!("{text:?} is no link")).help(
+            "allowed: a path that begins with /, or an address that begins with https:// or http://",
+        ))
+    }
+}

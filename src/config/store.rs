@@ -1,0 +1,41 @@
+//! `[store]`: where sessions are kept.
+
+use std::path::PathBuf;
+
+use super::raw::Table;
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// Which adapter.
+    pub kind: StoreKind,
+    /// The SQLite file of `embedded`; keys and the operator's token lie beside it.
+    pub path: PathBuf,
+}
+
+/// `store.kind`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum StoreKind {
+    /// One SQLite file.
+    #[default]
+    Embedded,
+    /// Nothing survives a restart; for tests.
+    Memory,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self { kind: StoreKind::Embedded, path: PathBuf::from("doorwarden/store.db") }
+    }
+}
+
+const STORES: [(&str, StoreKind); 2] =
+    [("embedded", StoreKind::Embedded), ("memory", StoreKind::Memory)];
+
+pub(super) fn store(table: &Table<'_>) -> StoreSettings {
+    let default = StoreSettings::default();
+    StoreSettings {
+        kind: table.choice("kind", &STORES).unwrap_or(default.kind),
+        path: table.path("path").unwrap_or_else(|| table.below(&default.path)),
+    }
+}

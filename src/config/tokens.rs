@@ -1,0 +1,170 @@
+//! `[tokens]`: what the gateway issues, and how it is signed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::paths::ROTATION;
+use super::raw::{Table, Wrong, duration_text};
+use super::template::members;
+use super::units::{DAY, HOUR, MINUTE, days, mins, secs};
+use super::{Members, SessionSettings, StoreSettings, values};
+
+/// `[tokens]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tokens {
+    /// How access tokens are signed.
+    pub algorithm: Algorithm,
+    /// The signing key; made at the first start, beside the store.
+    pub signing_key_file: PathBuf,
+    /// How long an access token is good.
+    pub access_lifetime: Duration,
+    /// How long a refresh token is good.
+    pub refresh_lifetime: Duration,
+    /// Are refresh tokens single use?
+    pub rotation: Rotation,
+    /// How long racing callers get the same successor.
+    pub refresh_grace: Duration,
+    /// `iss`.
+    pub issuer: String,
+    /// `aud`.
+    pub audience: String,
+    /// The claim that holds the user's id (SimpleJWT: `user_id`).
+    pub user_id_claim: String,
+    /// Further claims of access tokens.
+    pub claims: Members,
+}
+
+/// `tokens.rotation`, and that of an alias.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Rotation {
+    /// `"single-use"`: using it gives the next one.
+    #[default]
+    SingleUse,
+    /// `"none"`: answered with `{"access"}`; it stays good.
+    None,
+}
+
+/// `tokens.algorithm`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Algorithm {
+    /// HMAC with SHA-256.
+    Hs256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// ECDSA with P-256 and SHA-256.
+    #[default]
+    Es256,
+    /// Ed25519.
+    EdDsa,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        let algorithm = Algorithm::default();
+        Self {
+            algorithm,
+            signing_key_file: StoreSettings::default().path.with_file_name(algorithm.key_file()),
+            access_lifetime: mins(5),
+            refresh_lifetime: days(14),
+            rotation: Rotation::SingleUse,
+            refresh_grace: secs(10),
+            issuer: "doorwarden".into(),
+            audience: "doorwarden".into(),
+            user_id_claim: "user_id".into(),
+            claims: Members::default(),
+        }
+    }
+}
+
+impl Algorithm {
+    /// As in the file, and in a token's `alg`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
+    /// The name of the signing key's file, beside the store: PEM, but for HS256, whose file is the key's bytes.
+    pub(super) const fn key_file(self) -> &'static str {
+        match self {
+            Self::Hs256 => "signing-key.key",
+            Self::Rs256 | Self::Es256 | Self::EdDsa => "signing-key.pem",
+        }
+    }
+}
+
+const ALGORITHMS: [(&str, Algorithm); 4] = [
+    ("ES256", Algorithm::Es256),
+    ("EdDSA", Algorithm::EdDsa),
+    ("RS256", Algorithm::Rs256),
+    ("HS256", Algorithm::Hs256),
+];
+
+/// The claims that every token has: none of them can hold the user's id as well.
+const OWN_CLAIMS: [&str; 8] = ["token_type", "exp", "iat", "nbf", "jti", "sid", "iss", "aud"];
+
+pub(super) fn tokens(
+    table: &Table<'_>,
+    store: &StoreSettings,
+    session: &SessionSettings,
+) -> Tokens {
+    let default = Tokens::default();
+    let algorithm = table.choice("algorithm", &ALGORITHMS).unwrap_or(default.algorithm);
+    let access_lifetime =
+        table.duration("access_lifetime", secs(10)..=DAY).unwrap_or(default.access_lifetime);
+    if access_lifetime > HOUR {
+        table.warn(
+            "access_lifetime",
+            Wrong::new(format!("{} is long for an access token", duration_text(access_lifetime)))
+                .help("services that check tokens themselves do not see a session's end before; up to \"60m\" is usual"),
+        );
+    }
+    let refresh_lifetime =
+        table.duration("refresh_lifetime", MINUTE..=366 * DAY).unwrap_or(default.refresh_lifetime);
+    if refresh_lifetime < access_lifetime {
+        table.error(
+            "refresh_lifetime",
+            Wrong::new("is shorter than tokens.access_lifetime")
+                .help(format!("allowed: {} or more", duration_text(access_lifetime))),
+        );
+    } else if table.has("refresh_lifetime") && refresh_lifetime > session.absolute_timeout {
+        table.warn(
+            "refresh_lifetime",
+            Wrong::new(format!(
+                "sessions end after {} (session.absolute_timeout), and their refresh tokens with them",
+                duration_text(session.absolute_timeout)
+            )),
+        );
+    }
+    let user_id_claim =
+        table.text("user_id_claim", user_id_claim_name).unwrap_or(default.user_id_claim);
+    Tokens {
+        algorithm,
+        signing_key_file: table
+            .path("signing_key_file")
+            .unwrap_or_else(|| store.path.with_file_name(algorithm.key_file())),
+        access_lifetime,
+        refresh_lifetime,
+        rotation: table.choice("rotation", &ROTATION).unwrap_or(default.rotation),
+        refresh_grace: table
+            .duration("refresh_grace", secs(0)..=MINUTE)
+            .unwrap_or(default.refresh_grace),
+        issuer: table.text("issuer", values::filled).unwrap_or(default.issuer),
+        audience: table.text("audience", values::filled).unwrap_or(default.audience),
+        claims: members(table, "claims", |name| {
+            OWN_CLAIMS.contains(&name) || name == "sub" || name == user_id_claim
+        }),
+        user_id_claim,
+    }
+}
+
+fn user_id_claim_name(text: &str) -> Result<String, Wrong> {
+    if OWN_CLAIMS.contains(&text) {
+        return Err(Wrong::new(format!("{text:?} is a claim with another meaning"))
+            .help("for example: \"user_id\" or \"sub\""));
+    }
+    values::name(text)
+}
