@@ -32,7 +32,7 @@ pub enum What {
         session: SessionId,
         /// Its user.
         user: UserKey,
-        /// The name given, folded (see `auth::lockout`).
+        /// The name given, folded (see `session::lockout`).
         account: Arc<str>,
         /// Whether tokens were issued.
         tokens: bool,

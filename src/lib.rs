@@ -25,7 +25,9 @@ pub mod directory;
 
 pub mod notify;
 
-pub mod auth;
+pub mod session;
+
+pub mod issuer;
 
 pub mod identity;
 

@@ -12,11 +12,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use criterion::{BatchSize, Criterion};
-use doorwarden::auth::cookies::CookieNames;
-use doorwarden::auth::kept::KeptCookies;
-use doorwarden::auth::keys::KeyRing;
-use doorwarden::auth::refresh_token::RefreshKey;
-use doorwarden::auth::{Auth, By, Parts, SignIn, SignedIn, State, Watched};
 use doorwarden::caller::{Identity, UserKey};
 use doorwarden::clock::Timestamp;
 use doorwarden::config::{Config, Rotation};
@@ -24,7 +19,13 @@ use doorwarden::directory::password::{self, PasswordPool};
 use doorwarden::directory::{Account, Directory, DirectoryError};
 use doorwarden::django::hashers::Algorithm;
 use doorwarden::gate::{Decision, Gate};
+use doorwarden::issuer::By;
 use doorwarden::secret::Secret;
+use doorwarden::session::cookies::CookieNames;
+use doorwarden::session::keys::KeyRing;
+use doorwarden::session::refresh_token::RefreshKey;
+use doorwarden::session::service_cookies::ServiceCookies;
+use doorwarden::session::{Auth, Parts, SignIn, SignedIn, State, Watched};
 use doorwarden::store::Store;
 use doorwarden::store::memory::Memory;
 use doorwarden::wire::arrival::Arrival;
@@ -142,7 +143,7 @@ impl Scene {
         let store = Store::of(Memory::new());
         let kim = Watched::new(Arc::new(Kim::new()), Duration::from_secs(60));
         let (sessions, kept) = (Arc::clone(&store.sessions), Arc::clone(&store.kept));
-        let kept = KeptCookies::new(b"secret", sessions, kept, Vec::new());
+        let kept = ServiceCookies::new(b"secret", sessions, kept, Vec::new());
         let auth = Auth::new(Parts {
             kept: Arc::new(kept.unwrap()),
             sessions: store.sessions,

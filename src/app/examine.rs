@@ -11,8 +11,6 @@ use http::header::{HeaderName, HeaderValue};
 
 use super::folder::StateFolder;
 use super::{directories, install_crypto, runtime};
-use crate::auth::issuer::{read_keys, try_out};
-use crate::auth::kept::KeptCookies;
 use crate::caller::{Caller, Identity, Known, Proof};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, FormEngine, FormKind, Route, RouteForms};
@@ -20,11 +18,13 @@ use crate::directory::Directory;
 use crate::django::hashers;
 use crate::geo::Mmdb;
 use crate::identity::IdentityForms;
+use crate::issuer::{read_keys, try_out};
 use crate::private_file;
 use crate::proxy::Tls;
 use crate::secret::Secret;
 use crate::service::cache::ServiceCache;
 use crate::service::database::{Access, Databases, Statement};
+use crate::session::service_cookies::ServiceCookies;
 use crate::store::memory::Memory;
 use crate::telemetry::Metrics;
 
@@ -308,7 +308,7 @@ fn open_alone(
     let alone = Config { forms: vec![form.clone()], routes: vec![route.clone()], ..config.clone() };
     let unused = config.store.path.with_file_name("unused");
     let (sessions, store) = (Memory::new(), Memory::new());
-    let kept = Arc::new(KeptCookies::new(&[0; 32], sessions, store, Vec::new())?);
+    let kept = Arc::new(ServiceCookies::new(&[0; 32], sessions, store, Vec::new())?);
     let forms = IdentityForms::open(&alone, directories, databases, &kept, &unused, None);
     Ok((forms.map_err(|error| error.reason)?, route))
 }

@@ -8,10 +8,6 @@ use std::sync::Arc;
 
 use super::state::State;
 use super::{StartError, start_error};
-use crate::auth::cookies::CookieNames;
-use crate::auth::kept::KeptCookies;
-use crate::auth::keys::KeyRing;
-use crate::auth::{self, Auth, Watched};
 use crate::clock::Timestamp;
 use crate::config::{Config, DirectoryKind, DirectorySettings};
 use crate::directory::Directory;
@@ -23,7 +19,11 @@ use crate::geo::{Countries, Mmdb, NoCountries};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::proxy::{Generation, GenerationParts};
 use crate::service::database::{Access, Databases};
-use crate::store::telling::SessionEnded;
+use crate::session::cookies::CookieNames;
+use crate::session::keys::KeyRing;
+use crate::session::service_cookies::ServiceCookies;
+use crate::session::{self, Auth, Watched};
+use crate::store::notifying::SessionEnded;
 use crate::telemetry::{Metrics, Names, TimedDirectory};
 
 /// A generation, and what the next one may take over from it.
@@ -33,7 +33,7 @@ pub(super) struct Built {
     pub(super) passwords: PasswordPool,
     pub(super) countries: Arc<dyn Countries>,
     pub(super) forms: Arc<IdentityForms>,
-    kept: Arc<KeptCookies>,
+    kept: Arc<ServiceCookies>,
 }
 
 impl Built {
@@ -66,7 +66,7 @@ impl Built {
         let forms =
             IdentityForms::open(&config, &asked, &state.databases, &kept, &secret, forms_before);
         let forms = Arc::new(forms.map_err(start_error)?);
-        let auth = auth::Parts {
+        let auth = session::Parts {
             sessions: Arc::clone(&state.store.sessions),
             refresh_tokens: Arc::clone(&state.store.refresh_tokens),
             stamps: Arc::clone(&state.store.stamps),

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use super::folder::{StateFolder, claim_store};
 use super::install_crypto;
 use super::state::open_store;
-use crate::auth::issuer::end_of_user;
-use crate::auth::keys::KeyRing;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::endpoint::operator::{describe, describe_keys, describe_users};
 use crate::event::EndReason;
+use crate::issuer::end_of_user;
 use crate::secret::Secret;
+use crate::session::keys::KeyRing;
 use crate::store::{Store, StoreError, Which};
 
 /// The operator's token, if a gateway has ever run here.

@@ -9,18 +9,18 @@ use arc_swap::ArcSwap;
 
 use super::folder::StateFolder;
 use super::{StartError, start_error};
-use crate::auth;
-use crate::auth::kept::KeptCookies;
-use crate::auth::refresh_token::RefreshKey;
 use crate::config::{Config, StoreKind};
 use crate::private_file;
 use crate::proxy::OpenExchanges;
 use crate::secret::random_bytes;
 use crate::service::database::Databases;
+use crate::session;
+use crate::session::refresh_token::RefreshKey;
+use crate::session::service_cookies::ServiceCookies;
 use crate::store::Store;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
-use crate::store::telling::{SessionEnded, Telling};
+use crate::store::notifying::{NotifyingStore, SessionEnded};
 use crate::telemetry::{Metrics, TimedStore};
 
 /// See the head of this module.
@@ -30,9 +30,9 @@ pub(super) struct State {
     pub(super) metrics: Arc<Metrics>,
     pub(super) databases: Arc<Databases>,
     /// The services' cookies, of no directories yet.
-    pub(super) kept: KeptCookies,
+    pub(super) kept: ServiceCookies,
     pub(super) refresh_key: Arc<RefreshKey>,
-    pub(super) auth: auth::State,
+    pub(super) auth: session::State,
     pub(super) ended: Arc<EndHooks>,
 }
 
@@ -66,18 +66,18 @@ impl State {
         let ended = Arc::new(EndHooks::default());
         let told = || Arc::clone(&ended) as Arc<dyn SessionEnded>;
         let timed = Arc::new(TimedStore::new(store.sessions, Arc::clone(&metrics)));
-        let sessions = Arc::new(Telling::new(timed, told()));
+        let sessions = Arc::new(NotifyingStore::new(timed, told()));
         let timed = Arc::new(TimedStore::new(store.refresh_tokens, Arc::clone(&metrics)));
         let store = Store {
             sessions,
-            refresh_tokens: Arc::new(Telling::new(timed, told())),
+            refresh_tokens: Arc::new(NotifyingStore::new(timed, told())),
             stamps: Arc::new(TimedStore::new(store.stamps, Arc::clone(&metrics))),
             kept: Arc::new(TimedStore::new(store.kept, Arc::clone(&metrics))),
             backup: store.backup,
         };
         let kept = kept_cookies(config, &store, &folder).map_err(start_error)?;
         let refresh_key = Arc::new(RefreshKey::open(&folder.refresh_key()).map_err(start_error)?);
-        let auth = auth::State::new().map_err(start_error)?;
+        let auth = session::State::new().map_err(start_error)?;
         let databases = Arc::default();
         Ok(Self { folder, store, metrics, databases, kept, refresh_key, auth, ended })
     }
@@ -97,7 +97,7 @@ fn kept_cookies(
     config: &Config,
     store: &Store,
     folder: &StateFolder,
-) -> Result<KeptCookies, String> {
+) -> Result<ServiceCookies, String> {
     let secret = match config.store.kind {
         StoreKind::Embedded => private_file::own_secret(&folder.forms_secret())?,
         StoreKind::Memory => {
@@ -105,5 +105,5 @@ fn kept_cookies(
         }
     };
     let (sessions, kept) = (Arc::clone(&store.sessions), Arc::clone(&store.kept));
-    KeptCookies::new(&secret, sessions, kept, Vec::new())
+    ServiceCookies::new(&secret, sessions, kept, Vec::new())
 }

@@ -1,7 +1,7 @@
 //! The port through which users are found, and its values.
 //!
 //! A directory says what it knows of a name; whether the password matches is decided in one place for all of them
-//! (`auth::sign_in`), so that an unknown user, a wrong password, an inactive user and an unusable password take the same
+//! (`session::sign_in`), so that an unknown user, a wrong password, an inactive user and an unusable password take the same
 //! time and give the same answer. Directories are asked in the order of the file; the first that knows the name decides.
 //!
 //! One kind is different: a directory that checks passwords itself ([`Directory::checks_passwords`]) cannot say what it

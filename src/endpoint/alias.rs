@@ -6,7 +6,7 @@
 //! out), a missing field, a wrong one. What only a gateway says (429, 503, a request of another site) has our members `code` and
 //! `request_id` besides.
 //!
-//! A session's cookie is the gateway's own under the service's name (`auth::cookies`). The `csrftoken` beside it is a value
+//! A session's cookie is the gateway's own under the service's name (`session::cookies`). The `csrftoken` beside it is a value
 //! that nobody keeps: Django compares the cookie with the header or field that comes with it, and with nothing else.
 //!
 //! Where it differs from a Django REST framework view that calls `login()`, on purpose:
@@ -28,11 +28,11 @@ use super::login::{Credentials, Wanted, credentials, username_field};
 use super::logout::{Extent, keeps_cookie};
 use super::refused::Refused;
 use super::{Endpoints, Served};
-use crate::auth::Mint;
 use crate::config::{Answer, JwtShape, OwnPath, OwnPathEntry, SessionShape, Shape, SlidingShape};
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::secret::{NoRandomness, Secret, random_bytes};
+use crate::session::Mint;
 use crate::wire::arrival::Arrival;
 use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::cookie::SetCookie;
@@ -204,7 +204,7 @@ impl Endpoints {
         body: &Bytes,
         wanted: Wanted,
         happened: &mut Vec<What>,
-    ) -> Result<crate::auth::SignedIn, Served> {
+    ) -> Result<crate::session::SignedIn, Served> {
         let refused = |refused| Served::refused(refused, &arrival.request_id);
         let says = |answer, refusal| Served { reply: stated(answer), refusal: Some(refusal) };
         let fields = self.login_fields(arrival, body).map_err(refused)?;

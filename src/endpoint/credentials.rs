@@ -1,8 +1,8 @@
 //! Who calls an own path, where that matters: `session`, `logout` and `logout/all`.
 
 use super::Endpoints;
-use crate::auth::presented::{Credential, Presented};
 use crate::event::What;
+use crate::issuer::credential::{Credential, Presented};
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
 

@@ -19,11 +19,10 @@ use http::{HeaderValue, StatusCode};
 
 use super::refused::Refused;
 use super::{Endpoints, Served, input, page};
-use crate::auth::issuer::Issued;
-use crate::auth::presented::{Credential, Presented};
-use crate::auth::{Holds, NotTakenOver};
 use crate::caller::{Identity, Proof, UserKey};
 use crate::event::{EndReason, What};
+use crate::issuer::credential::{Credential, Presented};
+use crate::issuer::{Holds, Issued, NotTakenOver};
 use crate::refusal::Refusal;
 use crate::store::{Session, Which};
 use crate::wire::accept::Language;

@@ -17,11 +17,11 @@ use bytes::Bytes;
 use http::header::{ALLOW, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::auth::Auth;
 use crate::caller::{IssuerName, Proof};
 use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry, Shape, SignInMode};
 use crate::event::What;
 use crate::refusal::Refusal;
+use crate::session::Auth;
 use crate::wire::arrival::Arrival;
 use crate::wire::cookie::{self, CookieValue};
 use crate::wire::framing::Methods;

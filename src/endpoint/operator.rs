@@ -20,13 +20,13 @@ use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::auth::Auth;
-use crate::auth::keys::KeyRing;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
+use crate::session::Auth;
+use crate::session::keys::KeyRing;
 use crate::store::{Session, Sessions, StoreError, Which};
 use crate::wire::host::Host;
 use crate::wire::reply::Reply;
@@ -140,7 +140,7 @@ async fn called(request: &OperatorRequest<'_>, auth: &Auth) -> Result<Value, Ref
     let name = form_urlencoded::parse(request.query.as_bytes())
         .find_map(|(name, value)| (name == "name").then_some(value))
         .ok_or(Refusal::BadBody)?;
-    Ok(describe_users(auth.called(&name, request.at).await?))
+    Ok(describe_users(auth.users_named(&name, request.at).await?))
 }
 
 fn rotate(auth: &Auth, at: Timestamp) -> Result<Value, Refusal> {
@@ -177,7 +177,7 @@ pub fn describe_users(users: impl IntoIterator<Item = UserKey>) -> Value {
 
 /// The signing keys as commands and the operator's API show them.
 pub fn describe_keys(keys: &KeyRing) -> Value {
-    let describe = |key: &crate::auth::keys::Listed| {
+    let describe = |key: &crate::session::keys::Listed| {
         json!({
             "kid": key.kid,
             "algorithm": key.algorithm.name(),

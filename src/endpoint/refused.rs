@@ -7,8 +7,8 @@ use http::HeaderValue;
 use http::header::{ALLOW, RETRY_AFTER};
 use serde_json::{Map, Value, json};
 
-use crate::auth::SignInRefused;
 use crate::refusal::Refusal;
+use crate::session::SignInRefused;
 use crate::wire::body::{BodyProblem, FieldProblem};
 use crate::wire::reply::Reply;
 

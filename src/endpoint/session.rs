@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::Endpoints;
 use super::refused::Refused;
-use crate::auth::issuer::Issued;
-use crate::auth::presented::Credential;
 use crate::caller::{Identity, Proof};
 use crate::event::What;
+use crate::issuer::Issued;
+use crate::issuer::credential::Credential;
 use crate::store::Session;
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;

@@ -15,10 +15,10 @@ use std::time::Duration;
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-use crate::auth::cookies::CookieNames;
 use crate::config::SessionSettings;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
+use crate::session::cookies::CookieNames;
 use crate::wire::arrival::Arrival;
 use crate::wire::cookie::{SameSite, SetCookie};
 use crate::wire::reply::Reply;

@@ -23,15 +23,15 @@ use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
 
 use self::permit::Keeps;
-pub use self::permit::{KeptCookies, Passage, Permit, Returned};
+pub use self::permit::{Passage, Permit, Returned, ServiceCookies};
 pub use self::route::{Found, RouteTable, methods_of};
 use self::shadow::{Answer, Answers, Opinion};
-use crate::auth::Auth;
-use crate::auth::presented::Presented;
 use crate::caller::{Anonymous, Caller, IssuerName, Known, Proof};
 use crate::config::{Access, Config, IssuerSettings, OwnPathEntry, Route, SignInRedirect};
 use crate::event::What;
+use crate::issuer::credential::Presented;
 use crate::refusal::Refusal;
+use crate::session::Auth;
 use crate::wire::accept;
 use crate::wire::arrival::Arrival;
 use crate::wire::authorization::{self, Authorization};
@@ -224,15 +224,15 @@ impl Gate {
         arrival: &Arrival,
         route: &Route,
         presented: &Presented,
-    ) -> Result<KeptCookies, Refusal> {
+    ) -> Result<ServiceCookies, Refusal> {
         let caller = match presented {
-            Presented::Nothing => return Ok(KeptCookies::All),
-            Presented::Malformed(_) => return Ok(KeptCookies::These(Vec::new())),
+            Presented::Nothing => return Ok(ServiceCookies::All),
+            Presented::Malformed(_) => return Ok(ServiceCookies::These(Vec::new())),
             Presented::Bad(..) => None,
             Presented::Good(credential) => {
                 let is_cookie = matches!(credential.proof(), Proof::IssuedCookie(_));
                 if is_cookie && !self.has_several_cookies {
-                    return Ok(KeptCookies::These(Vec::new()));
+                    return Ok(ServiceCookies::These(Vec::new()));
                 }
                 let known = credential.known();
                 self.is_same_site(arrival, &known).then(|| known.identity.key.clone())
@@ -245,7 +245,7 @@ impl Gate {
         self.auth
             .passing_cookies(arrival, looks_at, caller.as_ref(), forwards)
             .await
-            .map(KeptCookies::These)
+            .map(ServiceCookies::These)
     }
 
     /// Of the issuer that takes this proof: one by this name may read a header, and another a cookie.
@@ -266,7 +266,7 @@ impl Gate {
         arrival: &Arrival,
         route: &Route,
         caller: &Caller,
-        issued_cookies: KeptCookies,
+        issued_cookies: ServiceCookies,
     ) -> Keeps {
         // Nothing goes on from where an issuer's tokens come, unless it was found to be good: what was taken back here is still
         // good behind it. A Bearer that is looked at and nobody's was refused beside a good credential.
@@ -334,7 +334,7 @@ impl Gate {
         arrival: &Arrival,
         route: Arc<Route>,
         presented: Presented,
-        cookies: KeptCookies,
+        cookies: ServiceCookies,
     ) -> Decision {
         let caller = match (presented, route.access) {
             (Presented::Malformed(refusal), _) => return Denial::of(refusal, Some(route)),

@@ -45,12 +45,12 @@ pub(super) struct Keeps {
     /// The issuers whose credentials go on to their service in a header of their own.
     pub(super) headers: Vec<usize>,
     /// The cookies in which issuers' credentials come: a session in which nobody is signed in is the service's own affair.
-    pub(super) issued_cookies: KeptCookies,
+    pub(super) issued_cookies: ServiceCookies,
 }
 
 /// Which cookies in which issuers' credentials come go on, whoever is calling.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum KeptCookies {
+pub enum ServiceCookies {
     /// All: they were looked at, and hold no credential.
     All,
     /// Those with these names.
@@ -64,7 +64,7 @@ impl Permit {
     }
 
     /// For a browser that has to sign in, where the service says on which page.
-    pub(super) const fn to_sign_in(route: Arc<Route>, issued_cookies: KeptCookies) -> Self {
+    pub(super) const fn to_sign_in(route: Arc<Route>, issued_cookies: ServiceCookies) -> Self {
         Self {
             route,
             caller: Caller::Anonymous(Anonymous::NoCredential),
@@ -82,7 +82,7 @@ impl Permit {
             keeps: Keeps {
                 authorization: false,
                 headers: Vec::new(),
-                issued_cookies: KeptCookies::These(Vec::new()),
+                issued_cookies: ServiceCookies::These(Vec::new()),
             },
             passage: Passage::Checked,
             answers: Returned::All,
@@ -98,7 +98,11 @@ impl Permit {
         Self {
             route,
             caller: Caller::Anonymous(Anonymous::NoCredential),
-            keeps: Keeps { authorization, headers: Vec::new(), issued_cookies: KeptCookies::All },
+            keeps: Keeps {
+                authorization,
+                headers: Vec::new(),
+                issued_cookies: ServiceCookies::All,
+            },
             passage: Passage::Unchecked(opinion),
             answers: Returned::All,
         }
@@ -136,7 +140,7 @@ impl Permit {
     }
 
     /// The cookies in which issuers' credentials come and that go on, besides the caller's own session.
-    pub const fn kept_cookies(&self) -> &KeptCookies {
+    pub const fn kept_cookies(&self) -> &ServiceCookies {
         &self.keeps.issued_cookies
     }
 }

@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::*;
-use crate::auth::testkit::{Kit, NOW};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
+use crate::session::testkit::{Kit, NOW};
 use crate::store::{
     NewSession, NewStamp, Once, Renewal, Session, SessionBy, Sessions, StoreError, Upkeep, Which,
 };
@@ -175,7 +175,7 @@ async fn people(kit: &Kit) -> [Person; 2] {
         let mut accounts = kit.directory.accounts.lock();
         let kim = Arc::make_mut(&mut accounts[0].identity);
         kim.groups = vec!["editors".into()];
-        accounts.push(crate::auth::testkit::account("8", "lee", "right"));
+        accounts.push(crate::session::testkit::account("8", "lee", "right"));
     }
     let mut all = Vec::new();
     for name in ["kim", "lee"] {

@@ -15,15 +15,15 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::convert::Edited;
 use super::left::Left;
 use super::stage::Forwarding;
-use crate::auth::Auth;
-use crate::auth::cookies::CookieNames;
-use crate::auth::issuer::Followed;
 use crate::caller::{Anonymous, Caller};
 use crate::config::Route;
-use crate::gate::{KeptCookies, Passage};
+use crate::gate::{Passage, ServiceCookies};
 use crate::identity::forms::{Clears, Given};
 use crate::identity::{IdentityForms, IdentityHeaders};
+use crate::issuer::Followed;
 use crate::refusal::Refusal;
+use crate::session::Auth;
+use crate::session::cookies::CookieNames;
 use crate::wire::arrival::Arrival;
 use crate::wire::cookie;
 use crate::wire::forward::{self, EditHeaders, ProtectedNames};
@@ -138,8 +138,8 @@ impl EditRules {
     fn passing<'a>(&'a self, forwarding: &'a Forwarding) -> Vec<&'a str> {
         let (permit, given) = (&forwarding.permit, &forwarding.given);
         let issued: &[String] = match permit.kept_cookies() {
-            KeptCookies::All => &self.issued_cookies,
-            KeptCookies::These(names) => names,
+            ServiceCookies::All => &self.issued_cookies,
+            ServiceCookies::These(names) => names,
         };
         let is_given = |name: &str| given.cookies.iter().any(|cookie| cookie.name == name);
         let left = self.left.get(permit.route().index);

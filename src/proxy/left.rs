@@ -7,8 +7,8 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
-use crate::auth::Auth;
 use crate::config::{Config, CredentialPlace, IssuerSettings, Route};
+use crate::session::Auth;
 use crate::wire::arrival::Arrival;
 
 /// Where what a route does not look at comes.

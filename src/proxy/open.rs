@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 
 use crate::caller::SessionId;
 use crate::store::Session;
-use crate::store::telling::SessionEnded;
+use crate::store::notifying::SessionEnded;
 
 /// An answer that is complete within this time after the end of its session is given.
 const GRACE: Duration = Duration::from_millis(800);

@@ -12,14 +12,14 @@ use pingora::proxy::Session;
 use super::body::{self, Within};
 use super::service::Service;
 use super::stage::{Ctx, Label, Reading, Stage, Watched};
-use crate::auth::issuer::{Followed, To};
-use crate::auth::observe::Outcome;
-use crate::auth::{Auth, SignInRefused};
 use crate::clock::Timestamp;
 use crate::config::{ObservedKind, Route};
 use crate::event::What;
 use crate::gate::{Denial, Passage, Permit};
+use crate::issuer::{Followed, To};
 use crate::refusal::Refusal;
+use crate::session::observe::Outcome;
+use crate::session::{Auth, SignInRefused};
 
 /// A longer answer's tokens are not read.
 const LONGEST_ANSWER: usize = 64 * 1024;

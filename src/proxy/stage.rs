@@ -10,9 +10,6 @@ use super::bound::BoundConnection;
 use super::generation::Generation;
 use super::open::Registered;
 use super::upstream::Pool;
-use crate::auth::UnderWay;
-use crate::auth::issuer::PresentedRefresh;
-use crate::auth::observe::Trying;
 use crate::caller::Known;
 use crate::clock::Timestamp;
 use crate::config::Observed;
@@ -20,7 +17,10 @@ use crate::event::What;
 use crate::gate::shadow::Answer;
 use crate::gate::{Passage, Permit};
 use crate::identity::forms::Given;
+use crate::issuer::PresentedRefresh;
 use crate::refusal::Refusal;
+use crate::session::UnderWay;
+use crate::session::observe::Trying;
 use crate::wire::arrival::Arrival;
 
 /// Where a request stands. Forwarding asks for [`Stage::Permitted`]; in any other stage it is an error, never a default.

@@ -29,10 +29,10 @@ use crate::secret::Digest;
 
 mod live;
 
-pub mod aside;
 pub mod embedded;
 pub mod memory;
-pub mod telling;
+pub mod notifying;
+pub mod read_only;
 
 #[cfg(test)]
 mod contract;

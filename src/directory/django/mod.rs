@@ -7,7 +7,7 @@
 //! otherwise, the name is then byte for byte what was typed. MySQL's usual collations, and PostgreSQL's `citext`, let
 //! other spellings through: Django signs `KIM` in as `kim` there, and so does this directory, under the name that the
 //! row has. What such a collation ignores beside case (accents, width, blanks at the end) is another name here: failures
-//! are counted by the typed name with its case folded (`auth::lockout`), and spellings must not be worth fresh guesses.
+//! are counted by the typed name with its case folded (`session::lockout`), and spellings must not be worth fresh guesses.
 //! Django's own sign-in form normalises what was typed to NFKC first, and so is what was typed into the gateway's page;
 //! SimpleJWT and most other views do not, and the same name there may be another account's.
 //!

@@ -6,28 +6,28 @@
 //!
 //! **The service ends its session** by taking the first of these cookies away, or by sending the caller to its login page
 //! (`login_path`), and the gateway's session ends with it: nobody is stuck before a form that the gateway fills in. A request
-//! that was sent before the cookie changed says nothing about the end: see `auth::kept`.
+//! that was sent before the cookie changed says nothing about the end: see `session::service_cookies`.
 
 use std::sync::Arc;
 
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 
-use crate::auth::kept::{KeptCookies, Taken};
 use crate::caller::{Known, SessionId};
 use crate::clock::Timestamp;
 use crate::config::CookiesForm;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
+use crate::session::service_cookies::{ServiceCookies, Taken};
 use crate::wire::jar::Change;
 
 pub(super) struct Cookies {
     settings: CookiesForm,
-    kept: Arc<KeptCookies>,
+    kept: Arc<ServiceCookies>,
 }
 
 impl Cookies {
-    pub(super) fn new(settings: &CookiesForm, kept: &Arc<KeptCookies>) -> Self {
+    pub(super) fn new(settings: &CookiesForm, kept: &Arc<ServiceCookies>) -> Self {
         Self { settings: settings.clone(), kept: Arc::clone(kept) }
     }
 

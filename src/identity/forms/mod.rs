@@ -34,8 +34,6 @@ use self::drf_token::DrfTokens;
 use self::guard::Guard;
 use self::minted::Minted;
 use self::remote_user::RemoteUser;
-use crate::auth::cookies::CookieNames;
-use crate::auth::kept::KeptCookies;
 use crate::caller::{Caller, IssuerName, Known, Proof, SessionId};
 use crate::clock::Timestamp;
 use crate::config::{Config, FormKind, IdentityForm, IssuerSettings, Route, SignInMode};
@@ -44,8 +42,10 @@ use crate::private_file;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::service::database::Databases;
+use crate::session::cookies::CookieNames;
+use crate::session::service_cookies::ServiceCookies;
 use crate::store::Session;
-use crate::store::telling::SessionEnded;
+use crate::store::notifying::SessionEnded;
 use crate::wire::cookie::last_set;
 
 /// All forms of the configuration.
@@ -161,7 +161,7 @@ impl IdentityForms {
         config: &Config,
         directories: &[Arc<dyn Directory>],
         databases: &Databases,
-        kept: &Arc<KeptCookies>,
+        kept: &Arc<ServiceCookies>,
         secret: &Path,
         before: Option<&Self>,
     ) -> Result<Self, FormError> {
@@ -200,7 +200,7 @@ impl IdentityForms {
 
     /// The same forms, that say what this caller would get. Nothing is written for it in any service.
     #[must_use]
-    pub fn aside(&self, caller: &Caller) -> Self {
+    pub fn read_only(&self, caller: &Caller) -> Self {
         let nobody = SessionId::new("");
         let session = caller.known().and_then(|known| known.session.as_ref()).unwrap_or(&nobody);
         let aside = |form: &Form| Form {
@@ -211,7 +211,7 @@ impl IdentityForms {
                 // A token that is minted and not sent is nobody's.
                 Made::RemoteUser(form) => Made::RemoteUser(Arc::clone(form)),
                 Made::Minted(form) => Made::Minted(Arc::clone(form)),
-                Made::DjangoSession(form) => Made::DjangoSession(Arc::new(form.aside(session))),
+                Made::DjangoSession(form) => Made::DjangoSession(Arc::new(form.read_only(session))),
                 // They only read.
                 Made::DrfToken(form) => Made::DrfToken(Arc::clone(form)),
                 Made::Cookies(form) => Made::Cookies(Arc::clone(form)),
@@ -438,7 +438,7 @@ impl Form {
         form: &IdentityForm,
         directories: &[Arc<dyn Directory>],
         databases: &Databases,
-        kept: &Arc<KeptCookies>,
+        kept: &Arc<ServiceCookies>,
         secret: &Path,
     ) -> Result<Self, String> {
         let directory = match &form.directory {

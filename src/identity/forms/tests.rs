@@ -7,13 +7,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::*;
-use crate::auth::testkit::kept_cookies;
 use crate::caller::{Anonymous, Identity, Proof, SessionId, UserKey};
 use crate::directory::DirectoryError;
 use crate::django::hashers::Algorithm;
 use crate::django::jws::{self, Expected, SigningKey};
 use crate::django::simplejwt::{self, Rules, TokenType, Verified};
 use crate::secret::Secret;
+use crate::session::testkit::kept_cookies;
 
 const NOW: Timestamp = Timestamp::from_secs(1_780_000_000);
 

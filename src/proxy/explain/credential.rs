@@ -4,13 +4,13 @@ use http::header::{AUTHORIZATION, ORIGIN, REFERER};
 
 use super::jwt;
 use super::story::{Mark, Story};
-use crate::auth::Auth;
-use crate::auth::presented::{Credential, Presented};
 use crate::caller::Proof;
 use crate::clock::Timestamp;
 use crate::config::Credentials;
 use crate::event::What;
+use crate::issuer::credential::{Credential, Presented};
 use crate::refusal::Refusal;
+use crate::session::Auth;
 use crate::wire::arrival::Arrival;
 use crate::wire::authorization::{self, Authorization};
 

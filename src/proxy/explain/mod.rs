@@ -2,8 +2,8 @@
 //!
 //! The head is read by the framework's own parser from bytes in memory, and then goes the way of every request
 //! (`convert::arrival`, [`Gate::decide`], the identity forms, `EditRules::request`): there is no second implementation that
-//! could say something else. What that way changes is kept from changing anything by what it is done with, [`Auth::aside`]
-//! and [`IdentityForms::aside`](crate::identity::IdentityForms::aside).
+//! could say something else. What that way changes is kept from changing anything by what it is done with, [`Auth::read_only`]
+//! and [`IdentityForms::read_only`](crate::identity::IdentityForms::read_only).
 //!
 //! The answer is for the operator, so it has the reasons that no client learns. It holds no secret: neither what was sent
 //! nor what an upstream would get.
@@ -27,7 +27,6 @@ use self::story::{End, Mark, Story};
 use super::convert::{self, Came};
 use super::generation::Generation;
 use super::stage::Forwarding;
-use crate::auth::Auth;
 use crate::caller::{Anonymous, Caller};
 use crate::clock::Timestamp;
 use crate::config::{Access, Route};
@@ -35,6 +34,7 @@ use crate::gate::shadow::Opinion;
 use crate::gate::{Decision, Denial, Gate, Passage, Permit, methods_of};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
+use crate::session::Auth;
 use crate::wire::arrival::Arrival;
 use crate::wire::path::PathMatch;
 
@@ -63,7 +63,7 @@ impl Explainer {
     /// [`Refusal::BadBody`] if it is none.
     pub(super) async fn answer(&self, body: &[u8], at: Timestamp) -> Result<Value, Refusal> {
         let asked: Asked = serde_json::from_slice(body).map_err(|_| Refusal::BadBody)?;
-        let auth = Arc::new(self.0.auth.aside().map_err(|_| Refusal::Internal)?);
+        let auth = Arc::new(self.0.auth.read_only().map_err(|_| Refusal::Internal)?);
         match (asked.head, asked.token) {
             (Some(head), None) => {
                 let peer = asked.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -147,7 +147,7 @@ impl Explainer {
         let Some(pool) = self.0.pools.get(route.upstream).map(Arc::clone) else {
             return story.refused("upstream", Refusal::Internal, "the route has no upstream");
         };
-        let forms = self.0.edit.forms.aside(permit.caller());
+        let forms = self.0.edit.forms.read_only(permit.caller());
         let given = match forms.give(permit.caller(), &route, &arrival.headers, arrival.at).await {
             Ok(given) => given,
             Err(refusal) => {

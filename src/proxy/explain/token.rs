@@ -7,13 +7,13 @@ use serde_json::Value;
 use super::credential::{describe, why};
 use super::jwt::{header, said};
 use super::story::{End, Mark, Story};
-use crate::auth::presented::Credential;
-use crate::auth::{Auth, RefreshLook};
 use crate::caller::Proof;
 use crate::clock::Timestamp;
 use crate::event::What;
+use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
+use crate::session::{Auth, RefreshLook};
 
 /// Nobody's: a token by itself comes from nowhere.
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);

@@ -131,10 +131,10 @@ impl DjangoSessions {
     }
 
     /// The same form, that says what this session's caller would get and makes nothing.
-    pub(super) fn aside(&self, session: &SessionId) -> Self {
+    pub(super) fn read_only(&self, session: &SessionId) -> Self {
         let way = match &self.way {
-            Way::Keyed(keyed) => Way::Keyed(Box::new(keyed.aside(session))),
-            Way::Signed(signed) => Way::Signed(Box::new(signed.aside(session))),
+            Way::Keyed(keyed) => Way::Keyed(Box::new(keyed.read_only(session))),
+            Way::Signed(signed) => Way::Signed(Box::new(signed.read_only(session))),
         };
         Self { cookie: self.cookie.clone(), way, sign_ins: None }
     }
@@ -221,7 +221,7 @@ impl DjangoSessions {
 }
 
 impl Keyed {
-    fn aside(&self, session: &SessionId) -> Self {
+    fn read_only(&self, session: &SessionId) -> Self {
         Self {
             kept: Arc::clone(&self.kept),
             access: Access::Look,

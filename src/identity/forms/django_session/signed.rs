@@ -56,7 +56,7 @@ impl SignedCookies {
     }
 
     /// The same, for one session, and what it remembers from now on is remembered for nobody else.
-    pub(super) fn aside(&self, session: &SessionId) -> Self {
+    pub(super) fn read_only(&self, session: &SessionId) -> Self {
         Self {
             keys: Arc::clone(&self.keys),
             backend: self.backend.clone(),

@@ -1,8 +1,0 @@
-//! [`Auth`](super::Auth) as its callers see it, with everything behind it in memory.
-
-mod credentials;
-mod kept;
-mod recheck;
-mod refresh;
-mod sign_in;
-mod take_over;

@@ -1,0 +1,302 @@
+//! Tokens that the body of a service's own answer gave: sessions here, as its cookies are (`sign_in.observe.tokens`).
+//!
+//! A sign-in that answers with SimpleJWT's tokens begins a session of the gateway's, **under the refresh token**: it lives
+//! as long as that one does, and each refresh that is observed goes on with it. An access token has no session by itself;
+//! it belongs to the one under whose refresh token it was given. A sliding token, and an access token that came alone, is
+//! a session by itself.
+//!
+//! - **At the first use or at once**, whichever comes first: that a token was given is noted before the end of the body goes
+//!   to the client, so that no request can come before it, and the store lets one session begin.
+//! - **Its end** is final: the refresh token's in the store's own step, and then the access tokens that it gave; the service's
+//!   refresh view is not reached with a refresh token whose session has ended.
+//! - **Rotation** puts the new refresh token in the place of the old one, which is known in memory as the session's.
+//! - **A refresh token from before the gateway** begins a session at its first refresh here.
+//!
+//! After a restart an access token is not known as a session's any more until the next refresh: it is a credential as any
+//! other that its issuer gave, until it expires. One whose session has ended stays ended.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use quick_cache::sync::Cache;
+
+use super::adopt::down;
+use super::{Judged, Said, Way, keyed};
+use crate::clock::Timestamp;
+use crate::event::{Adoption, IssuedRefusal, What};
+use crate::issuer::take_over::By;
+use crate::refusal::Refusal;
+use crate::secret::Digest;
+use crate::session::Auth;
+use crate::store::{Session, SessionBy};
+use crate::wire::body::Fields;
+
+/// The members in which access tokens are, SimpleJWT's own and that of its sliding views.
+const ACCESS: [&str; 2] = ["access", "token"];
+const REFRESH: &str = "refresh";
+
+/// A client that refreshes faster than the store writes is followed so far.
+const ROTATIONS_AT_ONCE: usize = 4;
+
+/// To which sessions tokens belong.
+pub(crate) type GivenTokens = Cache<Digest, Given>;
+
+/// A token that was given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given {
+    /// What names its session's credential.
+    pub(super) session: Digest,
+    /// For how long that session goes on without a use.
+    pub(super) idle: Duration,
+    /// When the token expires.
+    expires_at: Timestamp,
+}
+
+/// A refresh token on its way to the service.
+#[derive(Clone, Copy, Debug)]
+pub struct PresentedRefresh {
+    digest: Digest,
+    until: Timestamp,
+}
+
+/// What an answer gave, to be adopted.
+pub struct Adopting {
+    index: usize,
+    access: Judged,
+    access_digest: Digest,
+    /// The refresh token that came with it.
+    refresh: Option<Digest>,
+    presented: Option<PresentedRefresh>,
+    client: IpAddr,
+    agent: String,
+    at: Timestamp,
+}
+
+/// Who was answered, and by whom.
+#[derive(Clone, Copy)]
+pub struct To<'a> {
+    /// The issuer's index in the configuration.
+    pub issuer: usize,
+    /// The upstream's.
+    pub upstream: usize,
+    /// Where the request came from.
+    pub client: IpAddr,
+    /// Its `User-Agent`.
+    pub agent: &'a str,
+    /// When the answer came.
+    pub at: Timestamp,
+}
+
+impl Auth {
+    /// Looks at the body of a request for new tokens. None: nothing in it is a refresh token that holds, and the service is
+    /// the one to say so.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if the token's session has ended, or nobody can say whether it has.
+    pub async fn refresh_begins(
+        &self,
+        issuer: usize,
+        content_type: Option<&HeaderValue>,
+        body: &[u8],
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<Option<PresentedRefresh>, Refusal> {
+        let Some(one) = self.issuers.all.get(issuer) else { return Ok(None) };
+        let fields = Fields::parse(content_type, body).unwrap_or_default();
+        let is_refresh = fields.trimmed(REFRESH).ok().and_then(|token| one.refresh(token, at));
+        let judged = is_refresh
+            .or_else(|| fields.trimmed("token").ok().and_then(|token| one.access(token, at)));
+        let Some(judged) = judged else { return Ok(None) };
+        let Some(digest) = one.digest(&judged) else { return Ok(None) };
+        let until = judged.expires_at.unwrap_or(at);
+        let refused = match self.issuers.settle(issuer, judged, at).await {
+            Ok(issued) => match self.issuers.holds(&issued, at) {
+                Ok(()) => self.adopted_session(&digest, at).await.err(),
+                Err(why) => Some(why),
+            },
+            Err(why) => Some(why),
+        };
+        match refused {
+            Some(why @ (IssuedRefusal::Ended | IssuedRefusal::Unavailable)) => {
+                happened.push(What::IssuedRefused { issuer: Arc::clone(&one.name), why });
+                Err(one.refusal(why))
+            }
+            Some(_) | None => Ok(Some(PresentedRefresh { digest, until })),
+        }
+    }
+
+    /// Notes which session the tokens in an answer belong to. The rest, [`Self::adopt_given`], can be done a moment later.
+    pub fn tokens_given(
+        &self,
+        to: To<'_>,
+        presented: Option<PresentedRefresh>,
+        content_type: Option<&HeaderValue>,
+        body: &[u8],
+    ) -> Option<Adopting> {
+        let one = self.issuers.all.get(to.issuer).filter(|one| one.believes(to.upstream))?;
+        let fields = Fields::parse(content_type, body).ok()?;
+        let access = ACCESS
+            .iter()
+            .filter_map(|name| fields.trimmed(name).ok())
+            .find_map(|token| one.access(token, to.at))?;
+        let refresh = fields.trimmed(REFRESH).ok().and_then(|token| one.refresh(token, to.at));
+        let access_digest = one.digest(&access)?;
+        let expires_at = access.expires_at?;
+        let refresh_digest = refresh.as_ref().and_then(|judged| one.digest(judged));
+        let until = refresh.and_then(|judged| judged.expires_at).unwrap_or(expires_at);
+        let session = match presented {
+            Some(presented) => presented.digest,
+            None => refresh_digest.unwrap_or(access_digest),
+        };
+        let until = presented.map_or(until, |presented| until.max(presented.until));
+        let idle = until.since(to.at).max(access.deny_for);
+        let given = Given { session, idle, expires_at };
+        self.issuers.given.insert(access_digest, given);
+        if let Some(refresh) = refresh_digest {
+            self.issuers.given.insert(refresh, Given { expires_at: until, ..given });
+        }
+        Some(Adopting {
+            index: to.issuer,
+            access,
+            access_digest,
+            refresh: refresh_digest,
+            presented,
+            client: to.client,
+            agent: to.agent.to_owned(),
+            at: to.at,
+        })
+    }
+
+    /// Begins the session of tokens that an answer gave, or goes on with it.
+    pub async fn adopt_given(&self, adopting: Adopting, happened: &mut Vec<What>) {
+        let Adopting { index, access, access_digest, refresh, presented, client, agent, at } =
+            adopting;
+        let by = By { client, agent: &agent };
+        let how = if presented.is_some() { Adoption::FirstUse } else { Adoption::Answer };
+        let adopted = match self.issuers.settle(index, access, at).await {
+            Ok(issued) => self.adopted(&issued, by, how, at, happened).await,
+            Err(why) => Err(why),
+        };
+        let done = match (adopted, presented.zip(refresh)) {
+            (Ok(Some(session)), Some((presented, refresh))) => {
+                self.rotate_given(&session, presented.digest, refresh, at).await
+            }
+            (Ok(_), _) => Ok(()),
+            (Err(IssuedRefusal::Ended), _) => {
+                self.deny_all([Some(access_digest), refresh], at).await
+            }
+            (Err(why), _) => Err(why),
+        };
+        if let Err(error) = done {
+            tracing::warn!(
+                reason = error.name(),
+                "tokens of a service's answer are no session now"
+            );
+        }
+    }
+
+    /// The refresh token of a session is another one from now on.
+    async fn rotate_given(
+        &self,
+        session: &Session,
+        before: Digest,
+        now: Digest,
+        at: Timestamp,
+    ) -> Result<(), IssuedRefusal> {
+        if session.cookie != Some(before) {
+            // One that was rotated away and that the service takes all the same: its successor belongs to the session, too.
+            self.issuers.former.insert(now, session.id.clone());
+            return Ok(());
+        }
+        let renewed =
+            self.renewed(session.id.clone(), Some(now), session.password_mark, at).await?;
+        if renewed.is_none() {
+            return self.deny_all([Some(now), None], at).await;
+        }
+        self.issuers.former.insert(before, session.id.clone());
+        Ok(())
+    }
+
+    /// The session that goes by this digest, or by one before it whose rotation is not in the store yet; none, if it has
+    /// none so far.
+    ///
+    /// # Errors
+    /// [`IssuedRefusal::Ended`] if it had one.
+    pub(super) async fn adopted_session(
+        &self,
+        digest: &Digest,
+        at: Timestamp,
+    ) -> Result<Option<Arc<Session>>, IssuedRefusal> {
+        let mut digest = *digest;
+        for _ in 0..ROTATIONS_AT_ONCE {
+            let by = SessionBy::Cookie(&digest);
+            if let Some(session) = self.sessions.find(by, at).await.map_err(down)? {
+                return Ok(Some(session));
+            }
+            if let Some(id) = self.issuers.former.get(&digest) {
+                // Of a session that has ended nothing begins another.
+                let session = self.find_by_id(&id, at).await?;
+                return session.map(Some).ok_or(IssuedRefusal::Ended);
+            }
+            match self.issuers.given.get(&digest) {
+                Some(given) if given.session != digest => digest = given.session,
+                Some(_) | None => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// A session has ended: what it was given is over, in the store too.
+    pub(crate) async fn end_given(&self, session: &Session, at: Timestamp) {
+        let Some(cookie) = session.cookie.filter(|_| session.issuer.is_some()) else { return };
+        let is_its = |digest: &Digest| {
+            *digest == cookie || self.issuers.former.get(digest).is_some_and(|id| id == session.id)
+        };
+        let all: Vec<(Digest, Timestamp)> = self
+            .issuers
+            .given
+            .iter()
+            .filter(|(digest, given)| is_its(&given.session) || is_its(digest))
+            .map(|(digest, given)| (digest, given.expires_at))
+            .collect();
+        for (digest, until) in all {
+            // A store that fails is told; in this process the token's session is over all the same.
+            let _ = self.issuers.put(digest, at, until.max(at)).await;
+        }
+    }
+
+    async fn deny_all(
+        &self,
+        digests: [Option<Digest>; 2],
+        at: Timestamp,
+    ) -> Result<(), IssuedRefusal> {
+        for digest in digests.into_iter().flatten() {
+            let until = self.issuers.given.get(&digest).map_or(at, |given| given.expires_at);
+            self.issuers.put(digest, at, until.max(at)).await?;
+        }
+        Ok(())
+    }
+}
+
+impl super::One {
+    /// What stands for a token.
+    fn digest(&self, judged: &Judged) -> Option<Digest> {
+        judged.token_id.as_ref().map(|id| keyed(&["token", &self.name, id]))
+    }
+
+    /// An access or sliding token that holds, but for its user.
+    fn access(&self, token: &str, at: Timestamp) -> Option<Judged> {
+        let Way::Said(issuer) = &self.way else { return None };
+        match issuer.judge(token, at).ok()? {
+            Said::All(judged) => Some(judged),
+            Said::Session { .. } => None,
+        }
+    }
+
+    /// A refresh token that holds, but for its user.
+    fn refresh(&self, token: &str, at: Timestamp) -> Option<Judged> {
+        self.refresh_tokens.as_ref()?.verify(token, at).ok()
+    }
+}

@@ -1,0 +1,204 @@
+//! `kind = "basic"`: a name and a password in each request (HTTP Basic, RFC 7617).
+//!
+//! Each is a sign-in without a session: the same lockout, the same pool of threads and the same decoy as at `/login`, so
+//! that Basic is neither an oracle nor a cheaper place to guess. One that was right is remembered for `cache_for` under
+//! its keyed hash, as long as the directory has the same password; of the same one at once, one is checked and the others
+//! wait for it. Signing out has nothing to end: the next request brings the password again.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::{Judged, One, Password};
+use crate::clock::Timestamp;
+use crate::directory::Attempt;
+use crate::event::{IssuedRefusal, What};
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+use crate::session::sign_in::Right;
+use crate::session::{Auth, SignInRefused};
+
+/// Who comes, by their own word.
+struct UserPass {
+    name: String,
+    password: Secret,
+}
+
+impl UserPass {
+    /// What stands behind `Basic `: base64 of `name:password`, in UTF-8, or else in Latin-1.
+    fn read(credential: &str) -> Option<Self> {
+        let bytes = Zeroizing::new(STANDARD.decode(credential).ok()?);
+        let text = Zeroizing::new(match std::str::from_utf8(&bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) => bytes.iter().copied().map(char::from).collect(),
+        });
+        let (name, password) = text.split_once(':')?;
+        Some(Self { name: name.to_owned(), password: Secret::new(password) })
+    }
+}
+
+impl Auth {
+    /// Checks the password, as at a sign-in.
+    pub(super) async fn basic(
+        &self,
+        one: &One,
+        credential: &str,
+        cache_for: Duration,
+        client: IpAddr,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<Judged, IssuedRefusal> {
+        let UserPass { name, password } =
+            UserPass::read(credential).ok_or(IssuedRefusal::Malformed)?;
+        let only = Some(one.directory.directory.name());
+        let asked = Attempt { name: &name, password: &password, client, at, is_typed: false };
+        match self.check_password(asked, only, happened).await {
+            Ok(Right { user: account, attempt, .. }) => {
+                attempt.succeeded();
+                Ok(Judged {
+                    user: account.identity.key.id.to_string(),
+                    issued_at: Some(at),
+                    expires_at: Some(at.plus(cache_for)),
+                    token_id: None,
+                    deny_for: Duration::ZERO,
+                    password: Password::Checked(account.password_mark()),
+                    max_age: None,
+                })
+            }
+            Err(SignInRefused { refusal, .. }) => Err(match refusal {
+                Refusal::TooManyAttempts => IssuedRefusal::LockedOut,
+                Refusal::SecondFactorRequired => IssuedRefusal::SecondFactorRequired,
+                Refusal::Busy => IssuedRefusal::Busy,
+                refusal if refusal.status().is_server_error() => IssuedRefusal::Unavailable,
+                _ => IssuedRefusal::BadCredentials,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::config::{CredentialPlace, IssuerKind, IssuerSettings};
+    use crate::issuer::Shown;
+    use crate::session::testkit::{CLIENT, Kit, NOW, cheap};
+
+    /// Kim's password is `right`.
+    fn kit() -> Kit {
+        Kit::with(|parts| {
+            parts.issuers = vec![IssuerSettings {
+                name: "basic".into(),
+                directory: "django".into(),
+                place: CredentialPlace::Header {
+                    name: "Authorization".into(),
+                    schemes: vec!["Basic".into()],
+                },
+                cookie_domain: None,
+                upstreams: Vec::new(),
+                danger_mint: false,
+                forward: None,
+                accept_until: None,
+                kind: IssuerKind::Basic { cache_for: Duration::from_secs(60), challenge: false },
+            }];
+        })
+    }
+
+    /// The user, or the refusal.
+    async fn present(kit: &Kit, user_pass: &str, after: u64) -> Result<Arc<str>, Refusal> {
+        let credential = STANDARD.encode(user_pass);
+        let shown = Shown::alone(&credential, &[0]);
+        let at = NOW.plus(Duration::from_secs(after));
+        let mut happened = Vec::new();
+        let found = kit.auth.issued(&shown, Some(CLIENT), at, &mut happened).await;
+        let found = found.map_err(|(refusal, _)| refusal)?;
+        let credential = found.used(CLIENT, at, &mut happened);
+        Ok(Arc::clone(&credential.identity().key.id))
+    }
+
+    #[tokio::test]
+    async fn of_the_same_at_once_one_is_checked() {
+        let kit = kit();
+        // More than may fail: were each an attempt of its own, some would be told to come again.
+        let found = join_all((0..20).map(|_| present(&kit, "kim:right", 0))).await;
+        assert!(found.iter().all(Result::is_ok), "{found:?}");
+        // And each wrong one is an attempt.
+        let found = join_all((0..20).map(|_| present(&kit, "kim:wrong", 0))).await;
+        let tried = found.iter().filter(|one| **one == Err(Refusal::BadCredentials)).count();
+        assert!((1..20).contains(&tried), "{found:?}");
+        assert!(found.contains(&Err(Refusal::TooManyAttempts)));
+    }
+
+    #[tokio::test]
+    async fn one_that_was_right_is_remembered_for_a_while_and_no_longer_than_its_password() {
+        let kit = kit();
+        assert!(present(&kit, "kim:right", 0).await.is_ok());
+        kit.directory.accounts.lock()[0].password = cheap("another");
+        assert!(present(&kit, "kim:right", 59).await.is_ok(), "nobody was asked yet");
+        assert_eq!(present(&kit, "kim:right", 61).await, Err(Refusal::BadCredentials));
+        assert!(present(&kit, "kim:another", 61).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn nobody_is_let_in_who_is_switched_off_or_only_asked_about() {
+        let kit = kit();
+        assert!(present(&kit, "kim:right", 0).await.is_ok());
+        kit.directory.accounts.lock()[0].active = false;
+        assert_eq!(present(&kit, "kim:right", 60).await, Err(Refusal::TokenNotValid));
+        let credential = STANDARD.encode("kim:other");
+        let shown = Shown::alone(&credential, &[0]);
+        let found = kit.auth.issued(&shown, None, NOW, &mut Vec::new()).await;
+        assert_eq!(found.map(drop).map_err(|(refusal, _)| refusal), Err(Refusal::TokenNotValid));
+    }
+
+    #[tokio::test]
+    async fn a_password_alone_does_not_do_for_whom_the_service_asks_more() {
+        let kit = kit();
+        assert!(present(&kit, "kim:right", 0).await.is_ok());
+        kit.directory.accounts.lock()[0].has_second_factor = true;
+        let refused = Err(Refusal::SecondFactorRequired);
+        assert_eq!(present(&kit, "kim:right", 59).await.map(drop), Ok(()), "nobody was asked yet");
+        for (user_pass, expected) in
+            [("kim:right", refused.clone()), ("kim:wrong", Err(Refusal::BadCredentials))]
+        {
+            assert_eq!(present(&kit, user_pass, 61).await, expected, "{user_pass}");
+        }
+        kit.directory.accounts.lock()[0].has_second_factor = false;
+        assert!(present(&kit, "kim:right", 200).await.is_ok());
+    }
+
+    fn read(credential: &str) -> Option<(String, String)> {
+        let read = UserPass::read(credential)?;
+        Some((read.name, read.password.expose().to_owned()))
+    }
+
+    #[test]
+    fn a_name_and_a_password_are_read_as_rest_framework_reads_them() {
+        for (bytes, name, password) in [
+            (&b"kim:kim-pass"[..], "kim", "kim-pass"),
+            (b"kim:a:b", "kim", "a:b"),
+            (b"kim:", "kim", ""),
+            (b":", "", ""),
+            ("김:비밀".as_bytes(), "김", "비밀"),
+            (b"m\xfcller:gr\xfc\xdf", "müller", "grüß"),
+        ] {
+            let read = read(&STANDARD.encode(bytes));
+            assert_eq!(read, Some((name.to_owned(), password.to_owned())));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for credential in
+            ["", "a2lt", "a2lt%", "a2ltOmtpbQ", "a2ltOmtpbR==", "a2lt OmtpbQ==", "a2ltOmtpbQ==="]
+        {
+            assert_eq!(read(credential), None, "{credential}");
+        }
+    }
+}

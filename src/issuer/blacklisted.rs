@@ -1,0 +1,99 @@
+//! Tokens that the service itself has taken back: those in its blacklist.
+//!
+//! It is asked when a token is first seen, and again with the directory's `recheck` (a minute at most) as long as the token
+//! is in use. A token that was found there is ended for good: the service's row goes when it is cleaned up
+//! (`flushexpiredtokens` goes by the `exp` that a sliding token had then, and it may have a later one by now).
+//! A blacklist that cannot be asked changes nothing for a token that was good before; for others it is 503.
+
+use super::key::{IssuerKeyError, Problem};
+use super::{Issued, Issuers, Judged, One, keyed};
+use crate::clock::Timestamp;
+use crate::config::{IssuerKind, IssuerSettings};
+use crate::event::IssuedRefusal;
+use crate::secret::Digest;
+use crate::service::blacklist::TokenBlacklist;
+use crate::service::database::{Access, Databases};
+use crate::session::Auth;
+
+/// What an issuer's service itself has taken back, if that is asked for.
+pub(super) fn blacklist(
+    settings: &IssuerSettings,
+    databases: &Databases,
+) -> Result<Option<TokenBlacklist>, IssuerKeyError> {
+    let IssuerKind::SimpleJwt(kind) = &settings.kind else { return Ok(None) };
+    let Some(database) = &kind.blacklist else { return Ok(None) };
+    let database = databases.open(database, Access::Read);
+    TokenBlacklist::new(&settings.directory, database)
+        .map(Some)
+        .map_err(|why| IssuerKeyError::of(settings, Problem::Database(why)))
+}
+
+impl One {
+    /// Whether the service has taken back the token with this `jti`, as it says now.
+    pub(super) async fn has_taken_back(&self, token_id: &str) -> Result<bool, IssuedRefusal> {
+        let Some(blacklist) = &self.blacklist else { return Ok(false) };
+        blacklist.holds(token_id).await.map_err(|error| {
+            tracing::warn!(%error, "a service's blacklist cannot be asked");
+            IssuedRefusal::Unavailable
+        })
+    }
+
+    /// Names the date at which it was found there.
+    fn found_there(&self, token_id: &str) -> Digest {
+        keyed(&["blacklisted", &self.name, token_id])
+    }
+}
+
+impl Issuers {
+    /// Refuses a token, seen for the first time, that the service has taken back.
+    pub(super) async fn refuse_taken_back(
+        &self,
+        one: &One,
+        judged: &Judged,
+        at: Timestamp,
+    ) -> Result<(), IssuedRefusal> {
+        let (Some(_), Some(token_id)) = (&one.blacklist, &judged.token_id) else { return Ok(()) };
+        let found_there = one.found_there(token_id);
+        if self.stamps.stamp(&found_there).is_some() {
+            return Err(IssuedRefusal::Blacklisted);
+        }
+        if !one.has_taken_back(token_id).await? {
+            return Ok(());
+        }
+        let until = judged.expires_at.unwrap_or(at).max(at.plus(judged.deny_for));
+        // A store that fails is told; the blacklist is asked again then.
+        let _ = self.put(found_there, at, until).await;
+        Err(IssuedRefusal::Blacklisted)
+    }
+}
+
+impl Auth {
+    /// Asks again about a token that was good before, if that is due.
+    pub(super) async fn refuse_taken_back_since(
+        &self,
+        one: &One,
+        issued: &Issued,
+        credential: &str,
+        at: Timestamp,
+    ) -> Result<(), IssuedRefusal> {
+        let (Some(_), Some(token_id)) = (&one.blacklist, &issued.token_id) else { return Ok(()) };
+        let every = one.directory.every;
+        let Some(turn) = issued.look.turn(every, at) else { return Ok(()) };
+        match one.has_taken_back(token_id).await {
+            Ok(false) => {
+                turn.done(at);
+                Ok(())
+            }
+            Ok(true) => {
+                let until = issued.expires_at.max(at.plus(issued.deny_for));
+                let _ = self.issuers.put(one.found_there(token_id), at, until).await;
+                self.memory.forget_issued(issued.space, credential);
+                Err(IssuedRefusal::Blacklisted)
+            }
+            Err(_) => {
+                turn.failed(every, at);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! What an answer of a service's says of who is signed in there, and what follows from it here.
+//!
+//! A service signs a browser in by setting its session's cookie: after a password, a sign-up, a magic link, a sign-in by
+//! another site, or when a staff member takes a customer's place. The cookie is judged as if a request had brought it, and
+//! of a browser there is **one identity at a time, the newer one**:
+//!
+//! | the cookie's session | the request's caller | |
+//! |---|---|---|
+//! | is nobody's | came with a session of the service's | that session ends: the service signed them out |
+//! | is nobody's | anybody else | passes |
+//! | has a user | nobody, or a token's | is adopted |
+//! | has a user | the same, by the service's session | the session stays, under its new credential |
+//! | has a user | the same, by a session of the gateway's | passes; a form that made the service's session follows it itself |
+//! | has a user | another, by a cookie | is adopted, and theirs ends (`superseded`); the gateway's cookie goes |
+//! | has a user | anybody whose session ended meanwhile | is denied for good, and the cookie is not set |
+//!
+//! The last row is for an answer that comes too late: a request was on its way when its session was ended, and must not
+//! bring it back. One ended because its user has another password is the exception, if the cookie is of the new one: it may
+//! be the very request that changed it.
+//!
+//! Only the upstreams of `issuer.upstreams` are believed. From another one a cookie of a session with a user is not set.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::adopt::down;
+use super::verify::Found;
+use super::{Issued, Shown};
+use crate::caller::{Caller, Known, Proof, SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::event::{Adoption, EndReason, IssuedRefusal, What};
+use crate::issuer::take_over::By;
+use crate::refusal::Refusal;
+use crate::secret::Digest;
+use crate::session::Auth;
+use crate::session::cookies::CookieNames;
+use crate::session::credential_cache::Space;
+use crate::store::{Renewal, Session, Which};
+use crate::wire::arrival::Arrival;
+use crate::wire::jar::Change;
+
+/// An answer, and the request that it is to.
+#[derive(Clone, Copy)]
+pub struct Answer<'a> {
+    /// The request.
+    pub arrival: &'a Arrival,
+    /// Who was calling.
+    pub caller: &'a Caller,
+    /// The upstream's index in the configuration.
+    pub upstream: usize,
+    /// Is it a cookie that only a form has given?
+    pub given: &'a [&'a str],
+    /// The answer's header.
+    pub headers: &'a HeaderMap,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// What follows for the answer on its way to the client.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// Somebody else is signed in from now on; the session of before has ended.
+    pub replaced: bool,
+    /// Cookies that are set although a form gave one of this name, or the gateway has its own under it.
+    pub passes: Vec<String>,
+    /// Cookies that are not set.
+    pub held_back: Vec<String>,
+    /// Who is signed in by it, and the session here.
+    pub signed_in: Option<(UserKey, SessionId)>,
+}
+
+/// What a service's cookie says.
+enum Says {
+    Nothing,
+    Nobody,
+    Somebody(Arc<Issued>),
+}
+
+impl Auth {
+    /// Follows what an answer says. What cannot be done now is done at the cookie's first use.
+    pub async fn follow(&self, answer: Answer<'_>, happened: &mut Vec<What>) -> Followed {
+        let mut followed = Followed::default();
+        for (name, issuers) in self.issuers.readings.by_cookie() {
+            let last = Change::all(answer.headers, answer.at).filter(|change| change.name == name);
+            let Some(change) = last.last() else { continue };
+            let cookie = Cookie { name, issuers, set: change.to.as_ref().map(|to| to.0.expose()) };
+            if let Err(error) = self.follow_one(answer, cookie, &mut followed, happened).await {
+                tracing::warn!(reason = error.name(), "a service's sign-in cannot be followed now");
+            }
+        }
+        followed
+    }
+
+    async fn follow_one(
+        &self,
+        answer: Answer<'_>,
+        cookie: Cookie<'_>,
+        followed: &mut Followed,
+        happened: &mut Vec<What>,
+    ) -> Result<(), IssuedRefusal> {
+        let Answer { arrival, caller, at, .. } = answer;
+        let sent = CookieNames::theirs(&arrival.headers, cookie.name)
+            .and_then(|value| std::str::from_utf8(value).ok());
+        let own =
+            caller.known().filter(|known| self.issuers.is_one_of(cookie.issuers, known.proof));
+        let set = cookie.set.map(|value| value.trim_matches('"')).filter(|value| !value.is_empty());
+        if set.is_some_and(|value| Some(value) == sent || CookieNames::is_ours(value.as_bytes())) {
+            return Ok(());
+        }
+        let says = match set {
+            Some(value) => self.says(value, cookie.issuers, at).await?,
+            None => Says::Nobody,
+        };
+        let former = own.and_then(|known| self.issuers.space_of(known.proof)).zip(sent);
+        match (says, own) {
+            (Says::Nothing, Some(_)) => {
+                // Whether there still is such a session is for the service to say.
+                if let Some((space, sent)) = former {
+                    self.memory.forget_issued(space, sent);
+                }
+                Ok(())
+            }
+            (Says::Nothing | Says::Nobody, None) => Ok(()),
+            (Says::Nobody, Some(known)) => {
+                let Some((space, sent)) = former else { return Ok(()) };
+                let before = self.memory.recall_issued(space, sent);
+                self.memory.forget_issued(space, sent);
+                if let Some(before) = before {
+                    self.signed_out(known, &before, cookie.name, at, followed, happened).await?;
+                }
+                Ok(())
+            }
+            (Says::Somebody(issued), own) => {
+                let one = self.issuers.of(&issued);
+                if !one.is_some_and(|one| one.believes(answer.upstream)) {
+                    followed.held_back.push(cookie.name.to_owned());
+                    return Ok(());
+                }
+                let relevant = own.or_else(|| {
+                    let known = caller.known()?;
+                    let is_given = answer.given.contains(&cookie.name);
+                    (known.proof == Proof::SessionCookie || is_given).then_some(known)
+                });
+                self.somebody(answer, cookie, &issued, relevant, former, followed, happened).await
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a step of `follow_one`, with what that knows")]
+    async fn somebody(
+        &self,
+        answer: Answer<'_>,
+        cookie: Cookie<'_>,
+        issued: &Arc<Issued>,
+        before: Option<&Known>,
+        former: Option<(Space, &str)>,
+        followed: &mut Followed,
+        happened: &mut Vec<What>,
+    ) -> Result<(), IssuedRefusal> {
+        let Answer { arrival, at, .. } = answer;
+        let agent = arrival.header("user-agent").unwrap_or_default();
+        let by = By { client: arrival.client_ip(), agent };
+        let mut old = match before.and_then(|known| Some((known, known.session.as_ref()?))) {
+            None => Vec::new(),
+            Some((known, id)) => match self.find_by_id(id, at).await? {
+                None if self.issuers.ended_by_password.get(id).is_some() => Vec::new(),
+                None => {
+                    followed.held_back.push(cookie.name.to_owned());
+                    return self.deny(issued, at).await;
+                }
+                Some(session) if session.identity.load().key == issued.user.key => {
+                    followed.signed_in = Some((issued.user.key.clone(), session.id.clone()));
+                    if self.issuers.is_one_of(cookie.issuers, known.proof) {
+                        self.renew(&session, issued, at, happened).await?;
+                        if let Some((space, sent)) = former {
+                            self.memory.forget_issued(space, sent);
+                        }
+                    }
+                    return Ok(());
+                }
+                Some(session) => vec![session],
+            },
+        };
+        // A session of the gateway's own that this browser holds and that did not count here.
+        for value in self.cookies.values(&arrival.headers).unwrap_or_default() {
+            let session = self.cookie(value, by.client, at, &mut Vec::new()).await;
+            old.extend(
+                session.ok().filter(|session| session.identity.load().key != issued.user.key),
+            );
+        }
+        old.dedup_by(|a, b| a.id == b.id);
+        let adopted = self.adopted(issued, by, Adoption::Answer, at, happened).await?;
+        followed.signed_in = adopted.map(|session| (issued.user.key.clone(), session.id.clone()));
+        if !old.is_empty() {
+            followed.replaced = true;
+        }
+        followed.passes.push(cookie.name.to_owned());
+        for session in old {
+            let which = Which::Session(session.id.clone());
+            let ended = self.end(&which, EndReason::Superseded, at, happened).await;
+            ended.map_err(|_| IssuedRefusal::Unavailable)?;
+        }
+        Ok(())
+    }
+
+    /// What a cookie's value says, if anything can be said of it.
+    async fn says(
+        &self,
+        value: &str,
+        issuers: &[usize],
+        at: Timestamp,
+    ) -> Result<Says, IssuedRefusal> {
+        // A refusal is no news: whoever sends it meets the same one.
+        match self.issued(&Shown::alone(value, issuers), None, at, &mut Vec::new()).await {
+            Ok(Found::Itself(issued, _)) => Ok(Says::Somebody(issued)),
+            Ok(Found::Session(..)) => Ok(Says::Nothing),
+            Err((Refusal::NotAuthenticated, _)) => Ok(Says::Nobody),
+            Err((refusal, _)) if refusal.status().is_server_error() => {
+                Err(IssuedRefusal::Unavailable)
+            }
+            Err(_) => Ok(Says::Nothing),
+        }
+    }
+
+    /// The service has signed the caller out, unless what it says is of a key that has changed meanwhile.
+    async fn signed_out(
+        &self,
+        known: &Known,
+        sent: &Issued,
+        name: &str,
+        at: Timestamp,
+        followed: &mut Followed,
+        happened: &mut Vec<What>,
+    ) -> Result<(), IssuedRefusal> {
+        let Some(id) = &known.session else {
+            let ended = self.end_issued(sent, at, happened).await;
+            return ended.map_err(|_| IssuedRefusal::Unavailable);
+        };
+        let Some(session) = self.find_by_id(id, at).await? else { return Ok(()) };
+        if session.cookie != sent.own_end {
+            // A browser that has the new cookie would lose it.
+            followed.held_back.push(name.to_owned());
+            return Ok(());
+        }
+        let which = Which::Session(id.clone());
+        let ended = self.end(&which, EndReason::SignedOut, at, happened).await;
+        ended.map(drop).map_err(|_| IssuedRefusal::Unavailable)
+    }
+
+    /// The session goes on under another credential of the same user's.
+    async fn renew(
+        &self,
+        session: &Session,
+        issued: &Arc<Issued>,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<(), IssuedRefusal> {
+        let (Some(one), Some(digest)) = (self.issuers.of(issued), issued.own_end) else {
+            return Ok(());
+        };
+        if session.cookie == Some(digest) {
+            return Ok(());
+        }
+        let known = self.issuers.known(&one.directory, &issued.user, at).await?;
+        let renewed = self.renewed(session.id.clone(), Some(digest), known.password_mark, at);
+        if renewed.await?.is_none() {
+            return self.deny(issued, at).await;
+        }
+        if let Some(former) = session.cookie {
+            self.issuers.former.insert(former, session.id.clone());
+        }
+        happened.push(What::Adopted {
+            session: session.id.clone(),
+            user: issued.user.key.clone(),
+            issuer: Arc::clone(&one.name),
+            how: Adoption::Rotated,
+        });
+        Ok(())
+    }
+
+    pub(super) async fn renewed(
+        &self,
+        session: SessionId,
+        cookie: Option<Digest>,
+        password_mark: Digest,
+        at: Timestamp,
+    ) -> Result<Option<Arc<Session>>, IssuedRefusal> {
+        let renewal = Renewal { session, cookie, password_mark, at };
+        self.sessions.renew(renewal).await.map_err(down)
+    }
+
+    /// The service's session is of the password with this mark, and its answer to the caller's own request said so: the
+    /// caller's session goes on with it.
+    pub async fn password_proved(&self, session: &SessionId, mark: Digest, at: Timestamp) {
+        // A store that fails is told; then the next look at the directory ends the session.
+        let _ = self.renewed(session.clone(), None, mark, at).await;
+    }
+
+    async fn deny(&self, issued: &Issued, at: Timestamp) -> Result<(), IssuedRefusal> {
+        let Some(key) = issued.own_end else { return Ok(()) };
+        self.issuers.put(key, at, issued.own_end_kept_until.max(at.plus(issued.deny_for))).await
+    }
+}
+
+/// A cookie of issuers', and what it is set to; none: it is taken away.
+#[derive(Clone, Copy)]
+struct Cookie<'a> {
+    name: &'a str,
+    issuers: &'a [usize],
+    set: Option<&'a str>,
+}

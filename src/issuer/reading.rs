@@ -1,0 +1,213 @@
+//! Where in a request issuers' credentials are, and whose each can be.
+//!
+//! A cookie of an issuer's may have the name of the gateway's own. Their values tell them apart: ours are 43 characters of
+//! base64url, and no service's session is; so a value of that form is ours or nobody's.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
+
+use super::IssuerKeyError;
+use crate::config::{CredentialPlace, Credentials, IssuerKind, IssuerSettings};
+use crate::refusal::Refusal;
+use crate::session::cookies::CookieNames;
+use crate::wire::authorization::{self, Held};
+
+/// All places.
+#[derive(Default)]
+pub(crate) struct Readings {
+    headers: Vec<Reading>,
+    cookies: Vec<(String, Vec<usize>)>,
+}
+
+/// A place in a request where a token can be, and whose it can be.
+struct Reading {
+    header: HeaderName,
+    scheme: Option<String>,
+    issuers: Vec<usize>,
+    /// Can the keys of one of them be any word?
+    takes_words: bool,
+}
+
+/// A credential in a request.
+pub(crate) struct Shown<'a> {
+    pub(crate) token: &'a str,
+    /// Those who are asked, one after another.
+    pub(super) issuers: &'a [usize],
+    /// Who of them is.
+    pub(super) looks_at: &'a Credentials,
+}
+
+impl<'a> Shown<'a> {
+    /// To these issuers, wherever it was.
+    pub(crate) const fn alone(token: &'a str, issuers: &'a [usize]) -> Self {
+        Self { token, issuers, looks_at: &Credentials::All }
+    }
+
+    /// The issuers that are asked.
+    pub(super) fn asked(&self) -> impl Iterator<Item = usize> + use<'_> {
+        self.issuers.iter().copied().filter(|index| self.looks_at.issuer(*index))
+    }
+}
+
+/// The cookies of a request that are credentials.
+pub(crate) struct Cookies<'a> {
+    /// The gateway's own.
+    pub(crate) own: Vec<&'a str>,
+    /// Access tokens of the gateway's own, where an alias puts them or an issuer's come.
+    pub(crate) tokens: Vec<&'a str>,
+    /// Those that are issuers', each with its name.
+    pub(crate) issued: Vec<(&'a str, Shown<'a>)>,
+}
+
+/// Something that is no token, or two, where one of an issuer's should be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unreadable {
+    /// Of this issuer, the first that would be asked.
+    NotAToken(usize),
+    Repeated,
+}
+
+impl Readings {
+    /// Notes where the credentials of the issuer `index` come.
+    pub(super) fn add(
+        &mut self,
+        settings: &IssuerSettings,
+        index: usize,
+    ) -> Result<(), IssuerKeyError> {
+        let (name, schemes) = match &settings.place {
+            CredentialPlace::Header { name, schemes } => (name, schemes),
+            CredentialPlace::Cookie(name) => {
+                match self.cookies.iter_mut().find(|(other, _)| other == name) {
+                    Some((_, issuers)) => issuers.push(index),
+                    None => self.cookies.push((name.clone(), vec![index])),
+                }
+                return Ok(());
+            }
+        };
+        let header = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| IssuerKeyError::no_header(settings))?;
+        let takes_words =
+            matches!(settings.kind, IssuerKind::DrfToken { .. } | IssuerKind::Knox { .. });
+        let schemes: Vec<Option<String>> = match schemes.as_slice() {
+            [] => vec![None],
+            schemes => schemes.iter().cloned().map(Some).collect(),
+        };
+        for scheme in schemes {
+            let same = |reading: &&mut Reading| {
+                reading.header == header
+                    && match (&reading.scheme, &scheme) {
+                        (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
+                        (a, b) => a == b,
+                    }
+            };
+            match self.headers.iter_mut().find(same) {
+                Some(reading) => {
+                    reading.issuers.push(index);
+                    reading.takes_words |= takes_words;
+                }
+                None => self.headers.push(Reading {
+                    header: header.clone(),
+                    scheme,
+                    issuers: vec![index],
+                    takes_words,
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    /// The cookies that are issuers' credentials, and whose each can be.
+    pub(super) fn by_cookie(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.cookies.iter().map(|(name, issuers)| (name.as_str(), issuers.as_slice()))
+    }
+
+    /// Is `Authorization: Bearer` where tokens come of an issuer that is looked at?
+    pub(crate) fn read_bearer(&self, looks_at: &Credentials) -> bool {
+        self.bearer().is_some_and(|reading| looks_at.any_of(&reading.issuers))
+    }
+
+    /// Do this issuer's tokens come there?
+    pub(super) fn is_bearer(&self, issuer: usize) -> bool {
+        self.bearer().is_some_and(|reading| reading.issuers.contains(&issuer))
+    }
+
+    fn bearer(&self) -> Option<&Reading> {
+        self.headers.iter().find(|reading| {
+            reading.header == AUTHORIZATION
+                && reading.scheme.as_deref().is_some_and(|one| one.eq_ignore_ascii_case("bearer"))
+        })
+    }
+
+    /// Is what `Authorization` holds of a scheme that tokens have of an issuer that is looked at?
+    pub(crate) fn read_authorization(&self, headers: &HeaderMap, looks_at: &Credentials) -> bool {
+        self.headers
+            .iter()
+            .filter(|reading| reading.header == AUTHORIZATION)
+            .filter(|reading| looks_at.any_of(&reading.issuers))
+            .filter_map(|reading| reading.scheme.as_deref())
+            .any(|scheme| authorization::is_of_scheme(headers, scheme))
+    }
+
+    /// The tokens that a request brought, but for the one in `Authorization` where that is the gateway's own.
+    pub(crate) fn shown<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        has_own: bool,
+        looks_at: &'a Credentials,
+    ) -> Result<Vec<Shown<'a>>, Unreadable> {
+        let mut shown = Vec::new();
+        for reading in self.headers.iter().filter(|one| looks_at.any_of(&one.issuers)) {
+            if has_own && reading.header == AUTHORIZATION {
+                continue;
+            }
+            let scheme = reading.scheme.as_deref();
+            let held = match reading.takes_words {
+                true => authorization::held_word(headers, &reading.header, scheme),
+                false => authorization::held(headers, &reading.header, scheme),
+            };
+            match held {
+                Held::Nothing => {}
+                Held::Token(token) => {
+                    shown.push(Shown { token, issuers: &reading.issuers, looks_at })
+                }
+                Held::NotAToken => {
+                    let mut asked = reading.issuers.iter().filter(|one| looks_at.issuer(**one));
+                    let first = asked.next().copied().unwrap_or_default();
+                    return Err(Unreadable::NotAToken(first));
+                }
+                Held::Repeated => return Err(Unreadable::Repeated),
+            }
+        }
+        Ok(shown)
+    }
+
+    /// The cookies that a request brought and that are credentials; `own` are the names of the gateway's.
+    pub(crate) fn cookies<'a>(
+        &'a self,
+        own: &CookieNames,
+        headers: &'a HeaderMap,
+        looks_at: &'a Credentials,
+    ) -> Result<Cookies<'a>, Refusal> {
+        let ours = if looks_at.cookie() { own.values(headers)? } else { Vec::new() };
+        let mut cookies = Cookies { own: ours, tokens: Vec::new(), issued: Vec::new() };
+        for (name, issuers) in self.cookies.iter().filter(|(_, all)| looks_at.any_of(all)) {
+            let Some(value) = theirs(headers, name) else { continue };
+            cookies.own.retain(|own| own.trim_matches('"') != value);
+            cookies.issued.push((name, Shown { token: value, issuers, looks_at }));
+        }
+        let among = cookies.issued.iter().map(|(_, shown)| shown.token);
+        let tokens = own.access_tokens(headers, among);
+        cookies.issued.retain(|(_, shown)| !tokens.contains(&shown.token));
+        if looks_at.cookie() {
+            cookies.tokens = tokens;
+        }
+        Ok(cookies)
+    }
+}
+
+/// What is judged under a cookie's name: no service gives one that is not visible ASCII, and the empty text is nobody's.
+fn theirs<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let value = CookieNames::theirs(headers, name)?;
+    let is_text = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    Some(std::str::from_utf8(value).ok().filter(|_| is_text).unwrap_or_default())
+}

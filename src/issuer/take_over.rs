@@ -1,0 +1,338 @@
+//! Refresh tokens that a service issued before the gateway stood in front of it, taken over.
+//!
+//! Presented for the first time, such a token begins a session of the gateway's and is the first refresh token of it. From
+//! then on it is treated as one of our own, by the rotation of the path where it comes: without rotation it stays good until
+//! its own `exp`, with rotation it is spent for a successor of ours, within the grace window its callers get one answer,
+//! and after it its return is a reuse.
+//!
+//! - **Once.** The session begins together with its mark, in one step of the store ([`Once`]); a crash between this step
+//!   and the rotation leaves a session whose token is unspent. Whatever ends the session, the mark keeps the token from
+//!   beginning another.
+//! - **Like a sign-in.** The user is looked up at that moment, and the service's blacklist is asked if there is one. What
+//!   cannot be asked is 503. Later nothing but the token's own signature and times is looked at: its user is rechecked
+//!   like those of all sessions.
+//! - **The sealed answer** of a rotation must not open with what the service's database holds: `jti`, and where SimpleJWT
+//!   keeps outstanding tokens the whole text of the token. So its key comes from the token's names and signature under the
+//!   gateway's own refresh key, which lies in a file of its own and in no backup of the store.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Known, Outstanding, public};
+use crate::caller::Proof;
+use crate::clock::Timestamp;
+use crate::event::{EndReason, IssuedRefusal, What};
+use crate::refusal::Refusal;
+use crate::session::refresh_token::Presented;
+use crate::session::sign_in::{MAX_AGENT, cut};
+use crate::session::{Auth, store_failed};
+use crate::store::{NewRefreshToken, NewSession, Once, RefreshState, Session, SessionBy, Which};
+
+/// Who presents a refresh token.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    /// From where.
+    pub client: IpAddr,
+    /// `User-Agent`
+    pub agent: &'a str,
+}
+
+/// A refresh token that verifies.
+pub(crate) enum Verified {
+    /// One of the gateway's own.
+    Own(Presented),
+    /// An issuer's.
+    Outstanding(Box<Outstanding>, Presented),
+}
+
+/// What has become of an issuer's refresh token.
+enum Begun {
+    /// Its session lives.
+    Session(Arc<Session>),
+    /// Its session has ended, or was kept from beginning.
+    Over,
+    /// It was never presented.
+    NotYet,
+}
+
+/// What a refresh token stands for, for ending it.
+#[derive(Debug)]
+pub enum Holds {
+    /// A session.
+    Session {
+        /// This one.
+        session: Arc<Session>,
+        /// The token has a successor.
+        is_spent: bool,
+    },
+    /// One that has not begun.
+    Nothing(NotTakenOver),
+}
+
+/// A good refresh token of an issuer's that has no session here.
+pub struct NotTakenOver(Box<Outstanding>);
+
+impl std::fmt::Debug for NotTakenOver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("NotTakenOver").field(&self.0.user).finish()
+    }
+}
+
+impl NotTakenOver {
+    /// Whose it is.
+    pub const fn user(&self) -> &crate::caller::UserKey {
+        &self.0.user
+    }
+}
+
+impl Auth {
+    /// Everything about a refresh token that neither the store nor a directory knows.
+    pub(crate) async fn verified_refresh(
+        &self,
+        token: &str,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<Verified, Refusal> {
+        if !self.issuers.take_over() || Self::looks_like_ours(token) {
+            return self.refresh_key.verify(&self.tokens, token, at).map(Verified::Own);
+        }
+        match self.issuers.outstanding(token, at).await {
+            Ok(outstanding) => {
+                let signature = token.rsplit_once('.').map_or("", |(_, signature)| signature);
+                let [issuer, token_id] = outstanding.names();
+                let parts = [issuer, token_id, signature.trim_end_matches('=')];
+                let presented = Presented::taken_over(
+                    outstanding.session.clone(),
+                    &outstanding.user.id,
+                    outstanding.expires_at,
+                    outstanding.digest,
+                    self.refresh_key.derived(&parts),
+                );
+                Ok(Verified::Outstanding(Box::new(outstanding), presented))
+            }
+            Err(refused) => {
+                let why = refused.last().map_or(IssuedRefusal::Malformed, |(_, why)| *why);
+                for (issuer, why) in refused {
+                    happened.push(What::IssuedRefused { issuer, why });
+                }
+                Err(refusal(why))
+            }
+        }
+    }
+
+    /// The session of an issuer's refresh token, which begins now if the token was never presented before. None: it is
+    /// over.
+    pub(crate) async fn taken_over(
+        &self,
+        token: &Outstanding,
+        by: By<'_>,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<Option<Arc<Session>>, Refusal> {
+        match self.begun(token, at).await? {
+            Begun::Session(session) => return Ok(Some(session)),
+            Begun::Over => return Ok(None),
+            Begun::NotYet => {}
+        }
+        let known = match self.may_be_taken_over(token, at).await {
+            Ok(known) => known,
+            Err(why) => {
+                happened.push(What::IssuedRefused { issuer: Arc::clone(&token.issuer), why });
+                return Err(refusal(why));
+            }
+        };
+        let expires_at = at.plus(self.session.absolute_timeout);
+        let new = NewSession {
+            id: token.session.clone(),
+            identity: Arc::clone(&known.identity),
+            password_mark: known.password_mark,
+            cookie: None,
+            issuer: None,
+            at,
+            expires_at,
+            // The token is good for as long as it says, and so are its successors.
+            idle_timeout: self
+                .session
+                .idle_timeout
+                .max(self.tokens.refresh_lifetime)
+                .max(token.expires_at.since(at)),
+            client: Some(by.client),
+            agent: cut(by.agent, MAX_AGENT).to_owned(),
+            refresh: Some(NewRefreshToken { digest: token.digest, expires_at: token.expires_at }),
+            kept: None,
+        };
+        let begun = self.sessions.create_once(new, token.new_mark(at)).await;
+        let session = match begun.map_err(store_failed)? {
+            Once::Begun(session) => {
+                let (id, user) = (session.id.clone(), token.user.clone());
+                let issuer = Arc::clone(&token.issuer);
+                happened.push(What::TakenOver { session: id, user, issuer });
+                session
+            }
+            Once::Before(session) => return Ok(session),
+        };
+        // Everything of its user's may have ended between the look and the beginning: then this has too.
+        if self.issuers.is_ended(token).is_err() {
+            let which = Which::Session(session.id.clone());
+            self.end(&which, EndReason::SignedOutEverywhere, at, happened).await?;
+            return Ok(None);
+        }
+        Ok(Some(session))
+    }
+
+    /// Its user, if they and the service let it.
+    async fn may_be_taken_over(
+        &self,
+        token: &Outstanding,
+        at: Timestamp,
+    ) -> Result<Arc<Known>, IssuedRefusal> {
+        self.issuers.is_blacklisted(token).await?;
+        self.issuers.user_of(token, at).await
+    }
+
+    /// The session is looked for again where there is a mark: the mark is shown after it, so that somebody else may have
+    /// begun it between the first look and the mark's.
+    async fn begun(&self, token: &Outstanding, at: Timestamp) -> Result<Begun, Refusal> {
+        if let Some(session) = self.session_begun(token, at).await? {
+            return Ok(Begun::Session(session));
+        }
+        if !self.issuers.is_marked(token) {
+            return Ok(Begun::NotYet);
+        }
+        Ok(self.session_begun(token, at).await?.map_or(Begun::Over, Begun::Session))
+    }
+
+    async fn session_begun(
+        &self,
+        token: &Outstanding,
+        at: Timestamp,
+    ) -> Result<Option<Arc<Session>>, Refusal> {
+        let by = SessionBy::Id(&token.session);
+        let session = self.sessions.find(by, at).await.map_err(store_failed)?;
+        Ok(session.filter(|session| session.identity.load().key == token.user))
+    }
+
+    /// What a refresh token stands for, without spending it. A spent one will do: that somebody wants its session ended can
+    /// only be granted.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of the token, [`Refusal::StoreUnavailable`] or [`Refusal::DirectoryUnavailable`].
+    pub async fn held_by_refresh(
+        &self,
+        token: &str,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<Holds, Refusal> {
+        let presented = match self.verified_refresh(token, at, happened).await? {
+            Verified::Own(presented) => presented,
+            Verified::Outstanding(token, presented) => match self.begun(&token, at).await? {
+                Begun::Session(_) => presented,
+                Begun::Over => return Err(Refusal::SessionEnded),
+                Begun::NotYet => {
+                    self.issuers.is_ended(&token).map_err(refusal)?;
+                    return Ok(Holds::Nothing(NotTakenOver(token)));
+                }
+            },
+        };
+        if self.session_of(&presented, at).await?.is_none() {
+            return Err(Refusal::SessionEnded);
+        }
+        match self.look(&presented, at).await? {
+            RefreshState::Fresh(session) => Ok(Holds::Session { session, is_spent: false }),
+            RefreshState::Spent(session, _) => Ok(Holds::Session { session, is_spent: true }),
+            RefreshState::Expired => Err(Refusal::TokenExpired),
+            RefreshState::Unknown => Err(Refusal::TokenNotValid),
+        }
+    }
+
+    /// Whether it could begin a session now: one that could not may end no more than itself.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of the token or its user, [`Refusal::DirectoryUnavailable`] if that cannot be asked.
+    pub async fn may_begin(&self, token: &NotTakenOver, at: Timestamp) -> Result<(), Refusal> {
+        self.may_be_taken_over(&token.0, at).await.map(|_| ()).map_err(refusal)
+    }
+
+    /// Sees to it that a token which has not begun a session never does.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn end_not_taken_over(
+        &self,
+        token: &NotTakenOver,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<(), Refusal> {
+        let NotTakenOver(token) = token;
+        self.issuers.mark(token, at).await.map_err(store_failed)?;
+        let (issuer, user) = (Arc::clone(&token.issuer), token.user.clone());
+        happened.push(What::IssuedEnded { issuer, user });
+        // It may have begun since it was looked at; after the mark it cannot.
+        let which = Which::Session(token.session.clone());
+        self.end(&which, EndReason::SignedOut, at, happened).await.map(|_| ())
+    }
+
+    /// Ends what a refresh token stands for.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of the token: [`Refusal::TokenBlacklisted`] for one that is spent (its session ends all the same) and
+    /// for one whose session is over. [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`].
+    pub async fn blacklist(
+        &self,
+        token: &str,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<(), Refusal> {
+        match self.held_by_refresh(token, at, happened).await {
+            Ok(Holds::Session { session, is_spent }) => {
+                let which = Which::Session(session.id.clone());
+                self.end(&which, EndReason::SignedOut, at, happened).await?;
+                if is_spent { Err(Refusal::TokenBlacklisted) } else { Ok(()) }
+            }
+            Ok(Holds::Nothing(token)) => {
+                let was_taken_back = self.issuers.is_blacklisted(&token.0).await;
+                self.end_not_taken_over(&token, at, happened).await?;
+                match was_taken_back {
+                    Err(IssuedRefusal::Blacklisted) => Err(Refusal::TokenBlacklisted),
+                    // Whatever could not be asked: it is over now.
+                    Ok(()) | Err(_) => Ok(()),
+                }
+            }
+            Err(Refusal::SessionEnded) => Err(Refusal::TokenBlacklisted),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Whether a refresh token would be taken at `/refresh`. It begins nothing and spends nothing.
+    pub(crate) async fn verify_refresh(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
+        let presented = match self.verified_refresh(token, at, &mut Vec::new()).await? {
+            Verified::Own(presented) => presented,
+            Verified::Outstanding(token, presented) => match self.begun(&token, at).await? {
+                Begun::Session(_) => presented,
+                Begun::Over => return Err(Refusal::TokenBlacklisted),
+                Begun::NotYet => {
+                    let may = self.may_be_taken_over(&token, at).await;
+                    return may.map(|_| ()).map_err(refusal);
+                }
+            },
+        };
+        if self.session_of(&presented, at).await?.is_none() {
+            return Err(Refusal::TokenBlacklisted);
+        }
+        match self.look(&presented, at).await? {
+            RefreshState::Fresh(_) => Ok(()),
+            RefreshState::Spent(..) => Err(Refusal::TokenBlacklisted),
+            RefreshState::Expired => Err(Refusal::TokenExpired),
+            RefreshState::Unknown => Err(Refusal::TokenNotValid),
+        }
+    }
+}
+
+/// What the client learns, in the words of SimpleJWT's refresh.
+const fn refusal(why: IssuedRefusal) -> Refusal {
+    match why {
+        IssuedRefusal::UnknownUser | IssuedRefusal::InactiveUser => Refusal::NoActiveAccount,
+        IssuedRefusal::Ended | IssuedRefusal::Blacklisted => Refusal::TokenBlacklisted,
+        other => public(other, Proof::AccessToken),
+    }
+}

@@ -1,0 +1,180 @@
+//! A user of such tokens, as their directory knew them a moment ago.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+
+use super::keyed;
+use crate::caller::{Identity, UserKey};
+use crate::clock::Timestamp;
+use crate::directory::{Account, DirectoryError};
+use crate::django::simplejwt::password_print;
+use crate::event::IssuedRefusal;
+use crate::secret::{Digest, Secret};
+use crate::session::Watched;
+
+/// A directory that failed is asked again after this.
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A user whose tokens are in use.
+pub(super) struct User {
+    pub(super) key: UserKey,
+    /// Names the date at which everything of theirs ended.
+    pub(super) end: Digest,
+    /// Names the date until which their password was another.
+    pub(super) password_end: Digest,
+    known: ArcSwapOption<Known>,
+    asked_at: AtomicU64,
+    /// Dates that a look found and that the store does not have yet. Nobody passes before it has.
+    owed: Mutex<Vec<(Digest, Timestamp)>>,
+}
+
+/// What a directory said.
+pub(crate) struct Known {
+    pub(crate) identity: Arc<Identity>,
+    pub(super) active: bool,
+    pub(super) has_second_factor: bool,
+    /// The stored password in Django's encoding.
+    pub(super) password: Secret,
+    pub(super) password_print: String,
+    pub(crate) password_mark: Digest,
+    at: Timestamp,
+}
+
+impl User {
+    pub(super) fn new(key: UserKey) -> Self {
+        Self {
+            end: end_of(&key),
+            password_end: keyed(&["password", &key.directory, &key.id]),
+            key,
+            known: ArcSwapOption::empty(),
+            asked_at: AtomicU64::new(0),
+            owed: Mutex::default(),
+        }
+    }
+
+    /// The same user as known now, and apart from it from now on.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            key: self.key.clone(),
+            end: self.end,
+            password_end: self.password_end,
+            known: ArcSwapOption::new(self.known.load_full()),
+            asked_at: AtomicU64::new(self.asked_at.load(Ordering::Relaxed)),
+            owed: Mutex::new(self.owed()),
+        }
+    }
+
+    /// What older tokens' ends still have to be written.
+    pub(super) fn owed(&self) -> Vec<(Digest, Timestamp)> {
+        self.owed.lock().clone()
+    }
+
+    /// The store has this one.
+    pub(super) fn paid(&self, end: &(Digest, Timestamp)) {
+        self.owed.lock().retain(|owed| owed != end);
+    }
+
+    /// The next look asks, whenever the last one was.
+    pub(super) fn ask_next(&self) {
+        self.asked_at.store(0, Ordering::Relaxed);
+    }
+
+    /// The user as known, or as the directory says now if that is due. Of many at once one asks; the others go by what
+    /// was known. `None`: there is no such user. What it means for older tokens is [`Self::owed`] from then on.
+    pub(super) async fn look(
+        &self,
+        directory: &Watched,
+        at: Timestamp,
+    ) -> Result<Option<Arc<Known>>, IssuedRefusal> {
+        let before = self.known.load_full();
+        if let Some(known) = &before {
+            let asked_at = self.asked_at.load(Ordering::Relaxed);
+            let is_due = at.since(Timestamp::from_millis(asked_at)) >= directory.every;
+            let is_first = || {
+                let order = (Ordering::Relaxed, Ordering::Relaxed);
+                let now = at.as_millis();
+                self.asked_at.compare_exchange(asked_at, now, order.0, order.1).is_ok()
+            };
+            if !is_due || !is_first() {
+                return Ok(Some(Arc::clone(known)));
+            }
+        }
+        match self.ask(directory, before.as_ref(), at).await {
+            Ok(known) => Ok(known),
+            Err(error) => {
+                tracing::warn!(%error, "a directory cannot be asked; whom it has known stay so");
+                let again = at.plus(ASK_AGAIN).minus(directory.every);
+                self.asked_at.store(again.as_millis(), Ordering::Relaxed);
+                before.map(Some).ok_or(IssuedRefusal::Unavailable)
+            }
+        }
+    }
+
+    /// The user as the directory says at this moment, whatever was known.
+    pub(super) async fn look_now(
+        &self,
+        directory: &Watched,
+        at: Timestamp,
+    ) -> Result<Option<Arc<Known>>, IssuedRefusal> {
+        let before = self.known.load_full();
+        self.ask(directory, before.as_ref(), at).await.map_err(|error| {
+            tracing::warn!(%error, "a directory cannot be asked");
+            IssuedRefusal::Unavailable
+        })
+    }
+
+    async fn ask(
+        &self,
+        directory: &Watched,
+        before: Option<&Arc<Known>>,
+        at: Timestamp,
+    ) -> Result<Option<Arc<Known>>, DirectoryError> {
+        match directory.directory.by_id(&self.key).await {
+            Ok(account) => {
+                let known = account.map(|account| Arc::new(Known::of(account, at)));
+                self.asked_at.store(at.as_millis(), Ordering::Relaxed);
+                let changed = |known: &Known, before: &Known| {
+                    known.password_mark != before.password_mark
+                        && !directory.directory.is_upgrade(&before.password, &known.password)
+                };
+                let is_active = known.as_ref().is_some_and(|known| known.active);
+                if let Some(before) = before {
+                    let mut owed = self.owed.lock();
+                    if known.as_ref().is_some_and(|known| changed(known, before)) {
+                        owed.push((self.password_end, before.at));
+                    }
+                    if before.active && !is_active {
+                        owed.push((self.end, at));
+                    }
+                }
+                // Last: who sees the new one sees what is owed.
+                self.known.store(known.clone());
+                Ok(known)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Known {
+    fn of(account: Account, at: Timestamp) -> Self {
+        Self {
+            password_print: password_print(&account.password),
+            password_mark: account.password_mark(),
+            password: account.password,
+            identity: account.identity,
+            active: account.active,
+            has_second_factor: account.has_second_factor,
+            at,
+        }
+    }
+}
+
+/// Names the date at which everything of a user's ended.
+pub(super) fn end_of(user: &UserKey) -> Digest {
+    keyed(&["end", &user.directory, &user.id])
+}

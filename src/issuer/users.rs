@@ -1,0 +1,50 @@
+//! The users of issuers' tokens who are remembered.
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+
+use super::user::User;
+use crate::caller::UserKey;
+use crate::session::Watched;
+
+/// How many are remembered.
+const USERS: usize = 65_536;
+
+/// How many an explanation can meet.
+const FEW: usize = 64;
+
+/// Users by key, and by the settings of their directory: under others they are asked for anew.
+#[derive(Clone)]
+pub(crate) struct Users {
+    here: Known,
+    /// Where those are looked for who are not here; they are copied.
+    real: Option<Known>,
+}
+
+type Known = Arc<Cache<(UserKey, [u8; 32]), Arc<User>>>;
+
+impl Users {
+    pub(crate) fn new() -> Self {
+        Self { here: Arc::new(Cache::new(USERS)), real: None }
+    }
+
+    /// The same users; what becomes of them there is not known here.
+    pub(super) fn read_only(&self) -> Self {
+        Self { here: Arc::new(Cache::new(FEW)), real: Some(Arc::clone(&self.here)) }
+    }
+
+    pub(super) fn get(&self, directory: &Watched, key: &UserKey) -> Option<Arc<User>> {
+        let key = (key.clone(), directory.settings);
+        if let Some(user) = self.here.get(&key) {
+            return Some(user);
+        }
+        let copy = Arc::new(self.real.as_ref()?.get(&key)?.copy());
+        self.here.insert(key, Arc::clone(&copy));
+        Some(copy)
+    }
+
+    pub(super) fn insert(&self, directory: &Watched, key: UserKey, user: Arc<User>) {
+        self.here.insert((key, directory.settings), user);
+    }
+}

@@ -1,0 +1,130 @@
+//! What ends an issued credential: its own time, the issuer's, and dates in the store.
+
+use std::sync::Arc;
+
+use super::{Issued, Issuers, One, Password, User, user};
+use crate::caller::UserKey;
+use crate::clock::Timestamp;
+use crate::event::{IssuedRefusal, What};
+use crate::refusal::Refusal;
+use crate::secret::Digest;
+use crate::session::{Auth, store_failed};
+use crate::store::{Keep, NewStamp, StoreError};
+
+/// A date that is kept for good.
+pub(super) const FOR_GOOD: Timestamp = Timestamp::from_secs(253_402_300_799);
+
+impl Issuers {
+    /// Whether nothing has ended it, and neither time has run out.
+    pub(super) fn holds(&self, issued: &Issued, at: Timestamp) -> Result<(), IssuedRefusal> {
+        if self.of(issued).is_none_or(|one| one.is_over(at)) {
+            return Err(IssuedRefusal::NoLongerAccepted);
+        }
+        let is_before = |end: Timestamp| {
+            issued.issued_at.is_none_or(|issued_at| issued_at.as_secs() <= end.as_secs())
+        };
+        let own_end = issued.own_end.as_ref().and_then(|key| self.stamps.stamp(key));
+        if own_end.is_some_and(|end| issued.has_id || is_before(end))
+            || issued.ends.iter().filter_map(|key| self.stamps.stamp(key)).any(is_before)
+        {
+            return Err(IssuedRefusal::Ended);
+        }
+        if at >= issued.expires_at {
+            let is_old = issued.is_too_old_after;
+            return Err(if is_old { IssuedRefusal::TooOld } else { IssuedRefusal::Expired });
+        }
+        Ok(())
+    }
+
+    /// Sees to it that a session which a date has ended stays so when its service saves it again: a request that was on its
+    /// way may, and then it seems to be younger than its end. A store that fails is told; the next use tries again.
+    pub(super) async fn keep_ended(&self, issued: &Issued, at: Timestamp) {
+        let Password::Noted(_) = issued.password else { return };
+        let Some(key) = issued.own_end.filter(|key| self.stamps.stamp(key).is_none()) else {
+            return;
+        };
+        let kept_until = issued.own_end_kept_until.max(at.plus(issued.deny_for));
+        let _ = self.put(key, at, kept_until).await;
+    }
+
+    pub(super) async fn put(
+        &self,
+        key: Digest,
+        at: Timestamp,
+        kept_until: Timestamp,
+    ) -> Result<(), IssuedRefusal> {
+        let stamp = NewStamp { key, at, keep: Keep::Latest, kept_until };
+        self.stamps.put(stamp).await.map(|_| ()).map_err(|error| unavailable(&error))
+    }
+
+    /// Ends all that issuers have given a user.
+    pub(crate) async fn end_user(&self, user: &UserKey, at: Timestamp) -> Result<(), StoreError> {
+        if !self.all.iter().any(|one| one.directory.directory.name() == &*user.directory) {
+            return Ok(());
+        }
+        self.stamps.put(end_of_user(user, at)).await.map(|_| ())
+    }
+
+    pub(super) async fn first_seen(
+        &self,
+        one: &One,
+        user: &User,
+        at: Timestamp,
+    ) -> Result<Timestamp, IssuedRefusal> {
+        let key = keyed(&["seen", &one.name, &user.key.directory, &user.key.id]);
+        if let Some(seen) = self.stamps.stamp(&key) {
+            return Ok(seen);
+        }
+        let stamp = NewStamp { key, at, keep: Keep::First, kept_until: FOR_GOOD };
+        self.stamps.put(stamp).await.map_err(|error| unavailable(&error))
+    }
+}
+
+impl One {
+    /// Is the time past until which its credentials are accepted?
+    pub(super) fn is_over(&self, at: Timestamp) -> bool {
+        self.accept_until.is_some_and(|until| at >= until)
+    }
+}
+
+impl Auth {
+    /// Takes a credential back; a name and a password cannot be, and one without an id with all that its issuer has given its user without one.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn end_issued(
+        &self,
+        issued: &Issued,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<(), Refusal> {
+        let Some(key) = issued.own_end else { return Ok(()) };
+        // Whatever the token says of its age, it is over.
+        let end = issued.issued_at.map_or(at, |issued_at| at.max(issued_at));
+        let stamp = NewStamp {
+            key,
+            at: end,
+            keep: Keep::Latest,
+            kept_until: issued.own_end_kept_until.max(at.plus(issued.deny_for)),
+        };
+        self.issuers.stamps.put(stamp).await.map_err(store_failed)?;
+        let (issuer, user) = (Arc::clone(&issued.issuer), issued.user.key.clone());
+        happened.push(What::IssuedEnded { issuer, user });
+        Ok(())
+    }
+}
+
+fn unavailable(error: &StoreError) -> IssuedRefusal {
+    tracing::warn!(%error, "the store failed");
+    IssuedRefusal::Unavailable
+}
+
+/// The date that ends all that issuers have given a user, for a store that no gateway has open.
+pub fn end_of_user(user: &UserKey, at: Timestamp) -> NewStamp {
+    NewStamp { key: user::end_of(user), at, keep: Keep::Latest, kept_until: FOR_GOOD }
+}
+
+/// A key of the store, from parts that hold no NUL.
+pub(super) fn keyed(parts: &[&str]) -> Digest {
+    Digest::of(parts.join("\0").as_bytes())
+}

@@ -1,0 +1,341 @@
+//! A request's credential, from first sight to an answer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::refused::{in_words_of_jwt, is_anothers, public};
+use super::{Asked, Issued, Judged, One, Password, Said, Shown, Way};
+use crate::caller::{Identity, Proof, SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::config::Refusals;
+use crate::event::{Adoption, IssuedRefusal, What};
+use crate::issuer::credential::Credential;
+use crate::issuer::take_over::By;
+use crate::refusal::Refusal;
+use crate::session::Auth;
+use crate::session::credential_cache::Remembered;
+use crate::store::{Session, SessionBy};
+use crate::wire::arrival::Arrival;
+
+/// A credential, and how it comes.
+#[derive(Clone, Copy)]
+struct Presenting<'a> {
+    credential: &'a str,
+    /// Nobody's, where a token is only asked about: a password is not checked then.
+    client: Option<IpAddr>,
+    at: Timestamp,
+}
+
+/// A credential that holds.
+pub(crate) enum Found {
+    /// Itself, and whose it is.
+    Itself(Arc<Issued>, Arc<Identity>),
+    /// A session of the gateway's.
+    Session(Remembered, Proof),
+}
+
+impl Found {
+    /// Whose it is, and what it is.
+    pub(crate) fn whose(&self) -> (UserKey, Proof) {
+        match self {
+            Self::Itself(issued, identity) => (identity.key.clone(), issued.proof),
+            Self::Session(live, proof) => (live.session.identity.load().key.clone(), *proof),
+        }
+    }
+
+    /// As the caller's, which counts as a use of its session.
+    pub(crate) fn used(
+        self,
+        client: IpAddr,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Credential {
+        match self {
+            Self::Itself(issued, identity) => Credential::Issued(issued, identity, None),
+            Self::Session(live, proof) => {
+                Credential::Session(live.used(proof, client, at, happened), proof)
+            }
+        }
+    }
+}
+
+impl One {
+    /// What a client learns.
+    pub(super) const fn refusal(&self, why: IssuedRefusal) -> Refusal {
+        let proof = match self.proof {
+            // Whoever has a token gets another one where the service says, wherever it is kept.
+            Proof::IssuedCookie(issuer) if !self.is_session => Proof::Issued(issuer),
+            proof => proof,
+        };
+        match self.refusals {
+            Refusals::Gateway => public(why, proof),
+            Refusals::Jwt => in_words_of_jwt(why, proof),
+        }
+    }
+}
+
+impl Auth {
+    /// The issuers whose the credential can be, one after another, until one knows it.
+    ///
+    /// # Errors
+    /// A [`Refusal`]; [`Refusal::NotAuthenticated`] for a session in which nobody is signed in, which is no credential.
+    pub(crate) async fn issued(
+        &self,
+        shown: &Shown<'_>,
+        client: Option<IpAddr>,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<Found, (Refusal, Proof)> {
+        let mut refused: Vec<(&One, IssuedRefusal)> = Vec::new();
+        for index in shown.asked() {
+            let Some(one) = self.issuers.all.get(index) else { continue };
+            let presenting = Presenting { credential: shown.token, client, at };
+            // What it may have to ask makes this large, and a request that brings nothing of an issuer's carries it along.
+            match Box::pin(self.issued_by(one, index, presenting, happened)).await {
+                Ok(found) => return Ok(found),
+                Err(why) => {
+                    refused.push((one, why));
+                    if !is_anothers(why) {
+                        break;
+                    }
+                }
+            }
+        }
+        // The last is the one that knew the credential, if any did.
+        let Some((one, why)) = refused.last().copied() else {
+            return Err((Refusal::TokenNotValid, Proof::AccessToken));
+        };
+        if one.is_session && why == IssuedRefusal::NoUser {
+            return Err((Refusal::NotAuthenticated, one.proof));
+        }
+        for (one, why) in refused {
+            happened.push(What::IssuedRefused { issuer: Arc::clone(&one.name), why });
+        }
+        Err((one.refusal(why), one.proof))
+    }
+
+    /// The credential that a request brought, as its caller's: with the session that it is adopted as.
+    pub(crate) async fn brought(
+        &self,
+        found: Found,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Result<Credential, (Refusal, Proof)> {
+        let (client, at) = (arrival.client_ip(), arrival.at);
+        let (issued, identity) = match found {
+            Found::Itself(issued, identity) => (issued, identity),
+            session @ Found::Session(..) => return Ok(session.used(client, at, happened)),
+        };
+        let by = By { client, agent: arrival.header("user-agent").unwrap_or_default() };
+        match self.adopted(&issued, by, Adoption::FirstUse, at, happened).await {
+            Ok(session) => {
+                let session = session
+                    .map(|session| self.memory.used(session, issued.proof, client, at, happened));
+                Ok(Credential::Issued(issued, identity, session))
+            }
+            Err(why) => {
+                happened.push(What::IssuedRefused { issuer: Arc::clone(&issued.issuer), why });
+                let one = self.issuers.of(&issued);
+                let refusal = one.map_or(Refusal::SessionEnded, |one| one.refusal(why));
+                Err((refusal, issued.proof))
+            }
+        }
+    }
+
+    /// Something that is no credential, in a place where one of this issuer's belongs.
+    pub(crate) fn not_a_token(&self, index: usize, happened: &mut Vec<What>) -> (Refusal, Proof) {
+        let Some(one) = self.issuers.all.get(index) else {
+            return (Refusal::TokenNotValid, Proof::AccessToken);
+        };
+        let (issuer, why) = (Arc::clone(&one.name), IssuedRefusal::Malformed);
+        happened.push(What::IssuedRefused { issuer, why });
+        (one.refusal(why), one.proof)
+    }
+
+    async fn issued_by(
+        &self,
+        one: &One,
+        index: usize,
+        shown: Presenting<'_>,
+        happened: &mut Vec<What>,
+    ) -> Result<Found, IssuedRefusal> {
+        let Presenting { credential, at, .. } = shown;
+        if one.is_over(at) {
+            return Err(IssuedRefusal::NoLongerAccepted);
+        }
+        if one.has_sessions
+            && let Some(live) = self.memory.recall(one.space, credential, at)
+        {
+            return Ok(Found::Session(live, one.proof));
+        }
+        let before = self.memory.recall_issued(one.space, credential);
+        match (&one.way, before) {
+            (Way::Said(_), Some(issued)) => {
+                let identity = self.holds(one, &issued, at).await?;
+                self.refuse_taken_back_since(one, &issued, credential, at).await?;
+                Ok(Found::Itself(issued, identity))
+            }
+            (Way::Said(issuer), None) => match issuer.judge(credential, at)? {
+                Said::All(judged) => {
+                    self.issuers.refuse_taken_back(one, &judged, at).await?;
+                    self.remember(one, index, credential, judged, at).await
+                }
+                Said::Session { session, user, expires_at } => {
+                    let live = self.of_session(one, &session, &user, at).await?;
+                    let expires_at = expires_at.unwrap_or(live.expires_at);
+                    let live = self.memory.remember(one.space, credential, live, expires_at);
+                    Ok(Found::Session(live, one.proof))
+                }
+            },
+            (Way::Asked(issuer), None) => {
+                let judged = issuer.ask(credential, at).await?;
+                self.remember(one, index, credential, judged, at).await
+            }
+            (Way::Asked(issuer), Some(issued)) => {
+                self.asked_before(one, &**issuer, index, credential, issued, at).await
+            }
+            (Way::Password(cache_for), before) => {
+                if let Some(issued) = before {
+                    match self.holds(one, &issued, at).await {
+                        Err(IssuedRefusal::PasswordChanged | IssuedRefusal::Expired) => {
+                            self.memory.forget_issued(one.space, credential);
+                        }
+                        held => return held.map(|identity| Found::Itself(issued, identity)),
+                    }
+                }
+                let client = shown.client.ok_or(IssuedRefusal::Malformed)?;
+                let check = async {
+                    let judged =
+                        self.basic(one, credential, *cache_for, client, at, happened).await?;
+                    self.issuers.settle(index, judged, at).await.map(Arc::new)
+                };
+                let issued = self.memory.judge_once(one.space, credential, check).await?;
+                let identity = self.holds_now(one, &issued, at).await?;
+                Ok(Found::Itself(issued, identity))
+            }
+        }
+    }
+
+    /// One that its service was asked about before, and is again if that is due.
+    async fn asked_before(
+        &self,
+        one: &One,
+        issuer: &dyn Asked,
+        index: usize,
+        credential: &str,
+        issued: Arc<Issued>,
+        at: Timestamp,
+    ) -> Result<Found, IssuedRefusal> {
+        let every = one.directory.every;
+        let identity = match self.holds(one, &issued, at).await {
+            Ok(identity) => identity,
+            // The service may have given it more time.
+            Err(IssuedRefusal::Expired) => {
+                return self.again(one, issuer, index, credential, &issued, at).await;
+            }
+            Err(why) => return Err(why),
+        };
+        let Some(turn) = issued.look.turn(every, at) else {
+            return Ok(Found::Itself(issued, identity));
+        };
+        match self.again(one, issuer, index, credential, &issued, at).await {
+            Err(IssuedRefusal::Unavailable) => {
+                turn.failed(every, at);
+                Ok(Found::Itself(Arc::clone(&issued), identity))
+            }
+            Err(why) => {
+                self.memory.forget_issued(one.space, credential);
+                Err(why)
+            }
+            Ok(found) => Ok(found),
+        }
+    }
+
+    /// The live session that a token names, if it is of the user whom the token names.
+    async fn of_session(
+        &self,
+        one: &One,
+        session: &SessionId,
+        user: &str,
+        at: Timestamp,
+    ) -> Result<Arc<Session>, IssuedRefusal> {
+        let found = self.sessions.find(SessionBy::Id(session), at).await.map_err(|error| {
+            tracing::warn!(%error, "the store failed");
+            IssuedRefusal::Unavailable
+        })?;
+        let session = found.ok_or(IssuedRefusal::Ended)?;
+        let key = UserKey::new(one.directory.directory.name(), user);
+        if session.identity.load().key == key { Ok(session) } else { Err(IssuedRefusal::BadClaim) }
+    }
+
+    /// Judges anew what was known before.
+    async fn again(
+        &self,
+        one: &One,
+        issuer: &dyn Asked,
+        index: usize,
+        credential: &str,
+        before: &Issued,
+        at: Timestamp,
+    ) -> Result<Found, IssuedRefusal> {
+        let mut judged = issuer.ask(credential, at).await?;
+        // A service that keeps it anew makes it no younger: what ended it before ends it still.
+        judged.issued_at = judged.issued_at.zip(before.issued_at).map(|(now, then)| now.min(then));
+        self.remember(one, index, credential, judged, at).await
+    }
+
+    /// Remembers what was judged just now, if it counts.
+    async fn remember(
+        &self,
+        one: &One,
+        index: usize,
+        credential: &str,
+        judged: Judged,
+        at: Timestamp,
+    ) -> Result<Found, IssuedRefusal> {
+        let issued = Arc::new(self.issuers.settle(index, judged, at).await?);
+        let identity = self.holds_now(one, &issued, at).await?;
+        self.memory.remember_issued(one.space, credential, Arc::clone(&issued));
+        Ok(Found::Itself(issued, identity))
+    }
+
+    /// As [`Self::holds`]; the user is asked for again before it is said that their password is another: what was just
+    /// judged may be younger than what is known of them.
+    async fn holds_now(
+        &self,
+        one: &One,
+        issued: &Issued,
+        at: Timestamp,
+    ) -> Result<Arc<Identity>, IssuedRefusal> {
+        match self.holds(one, issued, at).await {
+            Err(IssuedRefusal::PasswordChanged) => {
+                issued.user.ask_next();
+                self.holds(one, issued, at).await
+            }
+            held => held,
+        }
+    }
+
+    /// Whether it counts now, and for whom.
+    async fn holds(
+        &self,
+        one: &One,
+        issued: &Issued,
+        at: Timestamp,
+    ) -> Result<Arc<Identity>, IssuedRefusal> {
+        let known = self.issuers.known(&one.directory, &issued.user, at).await?;
+        if !issued.password.is_that_of(&known) {
+            return Err(IssuedRefusal::PasswordChanged);
+        }
+        // Their password was enough when it was checked, and is not any more.
+        if known.has_second_factor && matches!(issued.password, Password::Checked(_)) {
+            return Err(IssuedRefusal::SecondFactorRequired);
+        }
+        // After the user was looked at: that look may have ended it.
+        let held = self.issuers.holds(issued, at);
+        if held == Err(IssuedRefusal::Ended) {
+            self.issuers.keep_ended(issued, at).await;
+        }
+        held.map(|()| Arc::clone(&known.identity))
+    }
+}

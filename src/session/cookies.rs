@@ -1,0 +1,234 @@
+//! The names under which the session cookie comes, and its values in a request.
+//!
+//! It has a name of the gateway's own (`session.cookie`), and one for each alias of a service's own sign-in: the cookie
+//! that such a front end holds *is* the gateway's session cookie, under the name that the service gave its own
+//! (`sessionid`). Under the gateway's own name every value is ours. Under an alias' name the service may go on having
+//! cookies, so there only what has the form of ours is: 43 characters of base64url, which no key of Django's can be.
+//! The rest is left where it is, for an `[[issuer]]` that reads it or for the service.
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::config::{Config, SessionSettings, Shape};
+use crate::refusal::Refusal;
+use crate::session::Auth;
+use crate::wire::cookie::{self, CookieValue, Pair, set_cookie_name, sets_cookie};
+
+/// A cookie's value: 256 bits in base64url without padding.
+const LENGTH: usize = 43;
+
+/// All names of the session cookie.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CookieNames {
+    own: String,
+    aliases: Vec<String>,
+    /// Cookies in which an alias puts the access token.
+    access: Vec<String>,
+    /// Those, and the ones with the refresh token.
+    tokens: Vec<String>,
+}
+
+impl CookieNames {
+    /// From the configuration.
+    pub fn of(config: &Config) -> Self {
+        let shapes = || config.paths.iter().map(|entry| &entry.shape);
+        let once = |names: &mut Vec<String>| {
+            names.sort_unstable();
+            names.dedup();
+        };
+        let mut access: Vec<String> =
+            shapes().filter_map(Shape::access_cookie).map(Into::into).collect();
+        let mut tokens: Vec<String> =
+            shapes().flat_map(Shape::token_cookies).map(Into::into).collect();
+        once(&mut access);
+        once(&mut tokens);
+        let sessions = shapes().filter_map(Shape::cookie);
+        Self { access, tokens, ..Self::new(&config.session, sessions) }
+    }
+
+    /// The settings' own name, and these.
+    pub fn new<'n>(settings: &SessionSettings, aliases: impl Iterator<Item = &'n str>) -> Self {
+        let own = settings.cookie.clone();
+        let mut aliases: Vec<String> =
+            aliases.filter(|name| *name != own).map(Into::into).collect();
+        aliases.sort_unstable();
+        aliases.dedup();
+        Self { own, aliases, access: Vec::new(), tokens: Vec::new() }
+    }
+
+    /// Has it the form of our cookies' values?
+    pub fn is_ours(value: &[u8]) -> bool {
+        let in_alphabet =
+            |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'_';
+        value.len() == LENGTH && value.iter().all(in_alphabet)
+    }
+
+    /// The value of a service's cookie that is not of the form of ours: the last, since that is the one that Django and
+    /// its kind read. What else came under the name does not reach the service.
+    pub fn theirs<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
+        let values = cookie::values(headers, name).map(unquoted);
+        values.filter(|value| !value.is_empty() && !Self::is_ours(value)).last()
+    }
+
+    /// Is it that very one?
+    pub fn is_the_one(headers: &HeaderMap, name: &str, pair: Pair<'_>) -> bool {
+        let value = pair.plain_value(name).map(unquoted);
+        value.is_some() && value == Self::theirs(headers, name)
+    }
+
+    /// The access tokens of the gateway's own that a request brought in the cookies of aliases, and in these.
+    pub fn access_tokens<'h>(
+        &self,
+        headers: &'h HeaderMap,
+        others: impl Iterator<Item = &'h str>,
+    ) -> Vec<&'h str> {
+        let aliases = self.access.iter().filter_map(|name| Self::theirs(headers, name));
+        let aliases = aliases.filter_map(|value| str::from_utf8(value).ok());
+        let mut all: Vec<&str> =
+            aliases.chain(others).filter(|value| Auth::looks_like_ours(value)).collect();
+        all.dedup();
+        all
+    }
+
+    /// The gateway's own name for it.
+    pub fn own(&self) -> &str {
+        &self.own
+    }
+
+    /// The different values that a request brought.
+    ///
+    /// # Errors
+    /// [`Refusal::BadCookie`] if one name has two of them, or the header cannot be read.
+    pub fn values<'h>(&self, headers: &'h HeaderMap) -> Result<Vec<&'h str>, Refusal> {
+        let mut all = Vec::new();
+        match cookie::read(headers, &self.own) {
+            CookieValue::Absent => {}
+            CookieValue::One(value) => all.push(value),
+            CookieValue::Conflicting | CookieValue::Malformed => return Err(Refusal::BadCookie),
+        }
+        for name in &self.aliases {
+            let mut found: Option<&str> = None;
+            for value in ours(headers, name) {
+                if found.is_some_and(|other| other != value) {
+                    return Err(Refusal::BadCookie);
+                }
+                found = Some(value);
+            }
+            all.extend(found.filter(|value| !all.contains(value)));
+        }
+        Ok(all)
+    }
+
+    /// The names under which a request brought one.
+    pub fn brought<'n>(&'n self, headers: &'n HeaderMap) -> impl Iterator<Item = &'n str> {
+        let own = (cookie::read(headers, &self.own) != CookieValue::Absent).then_some(&*self.own);
+        own.into_iter().chain(self.brought_aliases(headers))
+    }
+
+    /// As [`Self::brought`], without the gateway's own.
+    pub fn brought_aliases<'n>(&'n self, headers: &'n HeaderMap) -> impl Iterator<Item = &'n str> {
+        let aliases = self.aliases.iter().map(String::as_str);
+        aliases.filter(|name| ours(headers, name).next().is_some())
+    }
+
+    /// Must it not get to an upstream?
+    pub fn take(&self, pair: Pair<'_>) -> bool {
+        let is_token = || str::from_utf8(pair.value()).is_ok_and(Auth::looks_like_ours);
+        pair.is_called(&self.own)
+            || self.aliases.iter().any(|name| pair.is_called(name) && Self::is_ours(pair.value()))
+            || self.tokens.iter().any(|name| pair.is_called(name) && is_token())
+    }
+
+    /// The alias under which an upstream's `Set-Cookie` would give a browser a session of ours.
+    pub fn planted(&self, set_cookie: &HeaderValue) -> Option<&str> {
+        set_cookie_name(set_cookie)?;
+        let pair = set_cookie.as_bytes().split(|byte| *byte == b';').next()?;
+        let value = pair.rsplit(|byte| *byte == b'=').next()?.trim_ascii();
+        let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
+        let name = self.aliases.iter().find(|name| sets_cookie(set_cookie, name))?;
+        Self::is_ours(value).then_some(name)
+    }
+}
+
+/// Python takes the quotes off a value.
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
+}
+
+/// The values of ours under an alias' name.
+fn ours<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h str> {
+    cookie::values(headers, name)
+        .filter(|value| CookieNames::is_ours(value))
+        .filter_map(|value| std::str::from_utf8(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::testkit::session_settings;
+
+    const A: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    const B: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB-_";
+    const DJANGOS: &str = "s49sbe7nu4m5dqvgmyfs8eiwk4mmt2xl";
+
+    fn names() -> CookieNames {
+        CookieNames::new(&session_settings(), ["sessionid", "sid", "sessionid"].into_iter())
+    }
+
+    fn headers(line: &str) -> HeaderMap {
+        let line = line.replace("OWN", "__Host-doorwarden").replace("$A", A).replace("$B", B);
+        let mut headers = HeaderMap::new();
+        headers.append("cookie", HeaderValue::from_str(&line.replace("$D", DJANGOS)).unwrap());
+        headers
+    }
+
+    #[test]
+    fn it_is_found_under_each_name_and_a_services_own_is_not_it() {
+        for (line, values, brought) in [
+            ("a=$A", Ok(vec![]), vec![]),
+            ("OWN=$A", Ok(vec![A]), vec!["__Host-doorwarden"]),
+            ("sessionid=$A", Ok(vec![A]), vec!["sessionid"]),
+            ("sessionid=$D", Ok(vec![]), vec![]),
+            ("sessionid=$A=", Ok(vec![]), vec![]),
+            // A browser sends both if the service's has a `Domain`.
+            ("sessionid=$D; sessionid=$A", Ok(vec![A]), vec!["sessionid"]),
+            ("sessionid=$A; sessionid=$A", Ok(vec![A]), vec!["sessionid"]),
+            ("sessionid=$A; sessionid=$B", Err(Refusal::BadCookie), vec!["sessionid"]),
+            ("sessionid=$A; OWN=$A", Ok(vec![A]), vec!["__Host-doorwarden", "sessionid"]),
+            ("sessionid=$A; OWN=$B", Ok(vec![B, A]), vec!["__Host-doorwarden", "sessionid"]),
+            ("OWN=$D; sid=$A", Ok(vec![DJANGOS, A]), vec!["__Host-doorwarden", "sid"]),
+            ("OWN=$A; OWN=$B", Err(Refusal::BadCookie), vec!["__Host-doorwarden"]),
+        ] {
+            let headers = headers(line);
+            assert_eq!(names().values(&headers), values, "{line}");
+            assert_eq!(names().brought(&headers).collect::<Vec<_>>(), brought, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_gets_a_services_own_and_none_of_ours() {
+        for (line, left) in [
+            ("OWN=x; sessionid=$D", Some("sessionid=$D")),
+            ("sessionid=$A; csrftoken=c", Some("csrftoken=c")),
+            ("sessionid=\"$A\"; sessionid=$D", Some("sessionid=$D")),
+            ("sid=$A; \u{a0}sessionid=$B", None),
+        ] {
+            let kept = cookie::strip_where(&headers(line), |pair| names().take(pair));
+            let left = left.map(|left| headers(left)["cookie"].clone());
+            assert_eq!(kept, left, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_plants_none() {
+        for (line, planted) in [
+            ("sessionid=$A; Path=/", Some("sessionid")),
+            ("=sessionid=$A", Some("sessionid")),
+            ("sid=\"$B\"", Some("sid")),
+            ("sessionid=$D; Path=/", None),
+            ("sessionid=\"\"; Max-Age=0", None),
+            ("other=$A", None),
+        ] {
+            assert_eq!(names().planted(&headers(line)["cookie"]), planted, "{line}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::session::testkit::{NOW, login};
+
+/// 3 failures of an account in a network, 5 of an address, 8 of a network; waits of 1, 2, 4 ... 60 s; forgotten after 10 min.
+fn lockout() -> Lockout {
+    let login = Login {
+        account_failures: 3,
+        address_failures: 5,
+        network_failures: 8,
+        first_wait: secs(1),
+        longest_wait: secs(60),
+        forget_after: secs(600),
+        ..login()
+    };
+    Lockout::new(&login, Counts::new())
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// What an attempt met: `None` if it was let through.
+fn fail(lockout: &Lockout, account: &str, client: &str, at: Timestamp) -> Option<Duration> {
+    match lockout.attempt(account, ip(client), at) {
+        Ok(attempt) => {
+            attempt.failed();
+            None
+        }
+        Err(wait) => Some(wait),
+    }
+}
+
+fn succeed(lockout: &Lockout, account: &str, client: &str, at: Timestamp) {
+    lockout.attempt(account, ip(client), at).expect("let through").succeeded();
+}
+
+#[test]
+fn the_chart_is_walked_from_free_to_waiting_and_back() {
+    let lockout = lockout();
+    let mut now = NOW;
+    for _ in 0..3 {
+        assert_eq!(fail(&lockout, "kim", "192.0.2.1", now), None, "Free");
+    }
+    // Waiting, then probing: each failure doubles the wait.
+    for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
+        assert_eq!(fail(&lockout, "kim", "192.0.2.1", now), Some(secs(wait)), "Waiting");
+        let almost = now.plus(secs(wait)).minus(Duration::from_millis(1));
+        assert_eq!(fail(&lockout, "kim", "192.0.2.1", almost), Some(Duration::from_millis(1)));
+        now = now.plus(secs(wait));
+        // The address has a limit of its own, which is not looked at here: it drains and another one is used.
+        assert_eq!(fail(&lockout, "kim", &format!("192.0.2.{wait}"), now), None, "Probeable");
+    }
+    now = now.plus(secs(60 + 600));
+    for _ in 0..3 {
+        assert_eq!(fail(&lockout, "kim", "192.0.2.1", now), None, "forgotten");
+    }
+    assert!(fail(&lockout, "kim", "192.0.2.1", now).is_some());
+}
+
+#[test]
+fn parallel_attempts_cannot_exceed_the_limit() {
+    let lockout = lockout();
+    let in_flight: Vec<_> =
+        (0..3).map(|_| lockout.attempt("kim", ip("192.0.2.1"), NOW).unwrap()).collect();
+    assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), Some(IN_FLIGHT_WAIT));
+    for attempt in in_flight {
+        attempt.failed();
+    }
+    assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), Some(secs(1)));
+    let probe = lockout.attempt("kim", ip("192.0.2.1"), NOW.plus(secs(1))).unwrap();
+    let second = fail(&lockout, "kim", "192.0.2.1", NOW.plus(secs(1)));
+    assert_eq!(second, Some(IN_FLIGHT_WAIT), "one probe at a time");
+    probe.take_back();
+    assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW.plus(secs(1))), None);
+}
+
+#[test]
+fn a_dropped_attempt_has_failed_and_one_taken_back_never_was() {
+    let lockout = lockout();
+    for _ in 0..20 {
+        lockout.attempt("kim", ip("192.0.2.1"), NOW).unwrap().take_back();
+    }
+    for _ in 0..3 {
+        drop(lockout.attempt("kim", ip("192.0.2.1"), NOW).unwrap());
+    }
+    assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), Some(secs(1)));
+}
+
+#[test]
+fn a_success_forgets_the_account_and_nothing_of_the_address() {
+    let lockout = lockout();
+    assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), None);
+    assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), None);
+    succeed(&lockout, "kim", "192.0.2.1", NOW);
+    assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), None);
+    assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), None);
+    // Four failures of the address so far, by one account and another: five are let through.
+    assert_eq!(fail(&lockout, "lee", "192.0.2.1", NOW), None);
+    assert_eq!(fail(&lockout, "new", "192.0.2.1", NOW), Some(secs(1)), "the address waits");
+    assert_eq!(fail(&lockout, "new", "192.0.2.2", NOW), None, "its neighbor does not");
+}
+
+#[test]
+fn a_stranger_does_not_lock_the_owner_out() {
+    let lockout = lockout();
+    succeed(&lockout, "kim", "198.51.100.7", NOW);
+    let mut blocked = 0;
+    for network in 0..100 {
+        let stranger = format!("10.0.{network}.1");
+        blocked += usize::from(fail(&lockout, "kim", &stranger, NOW).is_some());
+    }
+    assert_eq!(blocked, 70, "30 guesses from everywhere, ten times the limit");
+    assert_eq!(fail(&lockout, "kim", "203.0.113.1", NOW), Some(secs(1)), "a new network waits");
+    succeed(&lockout, "kim", "198.51.100.200", NOW);
+    // A known network has the account's own limit, as ever.
+    for _ in 0..3 {
+        assert_eq!(fail(&lockout, "kim", "198.51.100.7", NOW), None);
+    }
+    assert!(fail(&lockout, "kim", "198.51.100.7", NOW).is_some());
+}
+
+#[test]
+fn a_network_is_forgotten_after_ninety_days() {
+    let lockout = lockout();
+    succeed(&lockout, "kim", "198.51.100.7", NOW);
+    let later = NOW.plus(NETWORK_STAYS_KNOWN);
+    for network in 0..30 {
+        assert_eq!(fail(&lockout, "kim", &format!("10.0.{network}.1"), later), None);
+    }
+    assert!(fail(&lockout, "kim", "198.51.100.7", later).is_some());
+}
+
+#[test]
+fn the_failures_of_a_shared_address_drain() {
+    let lockout = lockout();
+    // Somebody mistypes every two minutes, all day, which is what the address loses in that time.
+    for minute in 0..1000 {
+        let at = NOW.plus(secs(120 * minute));
+        assert_eq!(fail(&lockout, &format!("user{minute}"), "192.0.2.1", at), None, "{minute}");
+    }
+}
+
+#[test]
+fn what_is_one_address_and_one_network() {
+    let table = [
+        ("192.0.2.77", "192.0.2.77/32", "192.0.2.0/24"),
+        ("::ffff:192.0.2.77", "192.0.2.77/32", "192.0.2.0/24"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64", "2001:db8:1::/48"),
+    ];
+    for (client, address, network) in table {
+        let expected: (IpNet, IpNet) = (address.parse().unwrap(), network.parse().unwrap());
+        assert_eq!(networks(ip(client)), expected);
+    }
+}
+
+#[test]
+fn spelling_makes_no_second_account() {
+    for (a, b) in [
+        ("Kim", "kIM"),
+        ("ｋｉｍ", "kim"),
+        ("STRASSE", "straße"),
+        ("ΣΊΣΥΦΟΣ", "σίσυφος"),
+        ("é", "e\u{301}"),
+        ("ﬁn", "fin"),
+        (" kim\u{a0} ", "kim"),
+        ("k\u{200b}i\u{ad}m\u{feff}", "kim"),
+        ("\u{e0041}kim\u{fe0f}", "kim"),
+    ] {
+        assert_eq!(folded(a), folded(b), "{a:?}");
+    }
+    assert_ne!(folded("kim"), folded("kin"));
+    assert_ne!(folded("kim lee"), folded("kimlee"));
+}
+
+#[test]
+fn memory_is_bounded_and_what_is_used_stays() {
+    let mut generations = Generations::<u32, u32>::new(10);
+    *generations.entry(0) = 7;
+    for key in 1..1000 {
+        *generations.entry(key) = 1;
+        assert_eq!(*generations.entry(0), 7);
+        assert!(generations.young.len() + generations.old.len() <= 20);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Start,
+    Fail,
+    TakeBack,
+    Advance(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => Just(Step::Start),
+        3 => Just(Step::Fail),
+        1 => Just(Step::TakeBack),
+        2 => (0_u64..90_000).prop_map(Step::Advance),
+    ];
+    proptest::collection::vec(step, 0..200)
+}
+
+#[test]
+fn attempts_that_cost_no_password_check_push_out_nothing() {
+    let lockout = lockout();
+    for _ in 0..3 {
+        assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), None);
+    }
+    for guess in 0..5 {
+        assert_eq!(fail(&lockout, &format!("own-{guess}"), "198.51.100.1", NOW), None);
+    }
+    for guess in 0..2 * GENERATION {
+        let name = format!("any-{guess}");
+        assert!(fail(&lockout, &name, "198.51.100.1", NOW).is_some(), "the address waits");
+        lockout.attempt(&name, ip("203.0.113.1"), NOW).expect("let through").take_back();
+    }
+    assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), Some(secs(1)));
+}
+
+proptest! {
+    /// Whatever the order: never more tries than the limit and one for each wait that passed.
+    #[test]
+    fn tries_are_bounded_in_every_order(steps in steps()) {
+        let lockout = lockout();
+        let (mut now, mut in_flight, mut tries) = (NOW, Vec::new(), 0_u32);
+        for step in steps {
+            match step {
+                Step::Start => in_flight.extend(lockout.attempt("kim", ip("192.0.2.1"), now).ok()),
+                Step::Fail => if let Some(attempt) = in_flight.pop() {
+                    attempt.failed();
+                    tries += 1;
+                },
+                Step::TakeBack => if let Some(attempt) = in_flight.pop() {
+                    attempt.take_back();
+                },
+                Step::Advance(millis) => now = now.plus(Duration::from_millis(millis)),
+            }
+            // A probe needs a wait of a second or more to have passed; ten minutes of quiet give three tries more.
+            let passed = u32::try_from(now.since(NOW).as_secs()).unwrap();
+            prop_assert!(tries <= 3 + passed + 3 * (passed / 600));
+            prop_assert!(in_flight.len() <= 3);
+        }
+    }
+}

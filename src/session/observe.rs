@@ -1,0 +1,221 @@
+//! The service's own sign-ins, watched: before one is forwarded it can be refused, and its answer says what it was.
+//!
+//! The lockout is the one of the gateway's own sign-ins ([`lockout`](super::lockout)), with the same accounts and
+//! addresses, so that guessing here and there adds up. A name that cannot be read (a field that is missing or occurs twice,
+//! a body in another form) is counted all the same, as one account without a name: an odd body is no way around.
+//!
+//! An answer is a success, a failure, or neither: a service that fails, or asks for a second step, has judged no password,
+//! and the attempt is taken back. Where nothing else is configured, success is that a session with a user was set, and a
+//! redirect without one is a step on the way.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::lockout::{Attempt, folded};
+use super::{Auth, SignInRefused};
+use crate::caller::{SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::config::{AnswerRules, Observed};
+use crate::event::{SignInFailure, What};
+use crate::refusal::Refusal;
+use crate::wire::body::Fields;
+use crate::wire::jar::Change;
+
+/// A sign-in on its way to the service.
+pub struct Trying {
+    account: Arc<str>,
+    attempt: Attempt,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The service signed somebody in.
+    Success,
+    /// It refused to.
+    Failure,
+    /// It said neither.
+    Neither,
+}
+
+impl std::fmt::Debug for Trying {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Trying").field(&self.account).finish()
+    }
+}
+
+impl Trying {
+    /// Nothing was tried: the service could not be reached.
+    pub fn take_back(self) {
+        self.attempt.take_back();
+    }
+}
+
+impl Auth {
+    /// A sign-in is about to be forwarded, with this body.
+    ///
+    /// # Errors
+    /// [`SignInRefused`] if it is not to be tried now.
+    pub fn sign_in_begins(
+        &self,
+        observed: &Observed,
+        content_type: Option<&HeaderValue>,
+        body: &[u8],
+        client: IpAddr,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<Trying, SignInRefused> {
+        let fields = Fields::parse(content_type, body).unwrap_or_default();
+        let name = fields.trimmed(&observed.username_field).unwrap_or_default();
+        let account: Arc<str> = folded(name).into();
+        match self.lockout.attempt(&account, client, at) {
+            Ok(attempt) => Ok(Trying { account, attempt }),
+            Err(wait) => {
+                happened.push(What::SignInFailed { account, why: SignInFailure::LockedOut });
+                let refusal = Refusal::TooManyAttempts;
+                Err(SignInRefused { refusal, retry_after: Some(wait) })
+            }
+        }
+    }
+
+    /// The service has answered. `signed_in`: of whom a session was set, and what it is here.
+    pub fn sign_in_ends(
+        &self,
+        trying: Trying,
+        outcome: Outcome,
+        signed_in: Option<(UserKey, SessionId)>,
+        happened: &mut Vec<What>,
+    ) {
+        let Trying { account, attempt } = trying;
+        match outcome {
+            Outcome::Success => {
+                attempt.succeeded();
+                let (user, session) = signed_in.unzip();
+                happened.push(What::SignInObserved { account, user, session });
+            }
+            Outcome::Failure => {
+                attempt.failed();
+                let why = SignInFailure::RefusedByService;
+                happened.push(What::SignInFailed { account, why });
+            }
+            Outcome::Neither => attempt.take_back(),
+        }
+    }
+}
+
+impl Outcome {
+    /// Of a sign-in, by the head of the answer; `has_signed_in`: it sets a session with a user.
+    pub fn of(
+        success: &AnswerRules,
+        status: StatusCode,
+        headers: &HeaderMap,
+        has_signed_in: bool,
+        at: Timestamp,
+    ) -> Self {
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Self::Neither;
+        }
+        if success.is_empty() {
+            return match (has_signed_in, status.is_redirection()) {
+                (true, _) => Self::Success,
+                (false, true) => Self::Neither,
+                (false, false) => Self::Failure,
+            };
+        }
+        if fits(success, status, headers, at) { Self::Success } else { Self::Failure }
+    }
+}
+
+fn fits(rules: &AnswerRules, status: StatusCode, headers: &HeaderMap, at: Timestamp) -> bool {
+    let location = headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
+    let location = location.map(path_of);
+    let sets = |name: &str| {
+        let last = Change::all(headers, at).filter(|change| change.name == name).last();
+        last.is_some_and(|change| change.to.is_some())
+    };
+    let stated =
+        |rule: &Option<String>, holds: &dyn Fn(&str) -> bool| rule.as_deref().is_none_or(holds);
+    (rules.status.is_empty() || rules.status.contains(&status.as_u16()))
+        && stated(&rules.cookie, &sets)
+        && stated(&rules.location, &|to| location.is_some_and(|path| leads_to(path, to)))
+        && stated(&rules.location_not, &|to| location.is_some_and(|path| !leads_to(path, to)))
+}
+
+/// The path of an absolute or rooted `Location`; of a relative one itself.
+fn path_of(location: &str) -> &str {
+    let location = location.split(['?', '#']).next().unwrap_or_default();
+    match location.split_once("//") {
+        Some((_, behind)) => behind.find('/').and_then(|at| behind.get(at..)).unwrap_or("/"),
+        None => location,
+    }
+}
+
+/// Is it this path, or one below it? `/` is itself alone.
+fn leads_to(path: &str, wanted: &str) -> bool {
+    let wanted = wanted.trim_end_matches('/');
+    if wanted.is_empty() {
+        return path == "/";
+    }
+    path.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{LOCATION, SET_COOKIE};
+
+    use super::*;
+    use crate::session::testkit::NOW;
+
+    fn outcome(rules: &AnswerRules, status: u16, answer: &str, has_signed_in: bool) -> Outcome {
+        let mut headers = HeaderMap::new();
+        for line in answer.split('|').filter(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(' ').unwrap();
+            let name = if name == "to" { LOCATION } else { SET_COOKIE };
+            headers.append(name, value.parse().unwrap());
+        }
+        Outcome::of(rules, StatusCode::from_u16(status).unwrap(), &headers, has_signed_in, NOW)
+    }
+
+    #[test]
+    fn without_rules_a_session_with_a_user_decides() {
+        let none = AnswerRules::default();
+        for (status, has_signed_in, is) in [
+            (302, true, Outcome::Success),
+            (200, true, Outcome::Success),
+            // A second step.
+            (302, false, Outcome::Neither),
+            (200, false, Outcome::Failure),
+            (400, false, Outcome::Failure),
+            (401, false, Outcome::Failure),
+            (429, false, Outcome::Neither),
+            (503, true, Outcome::Neither),
+        ] {
+            assert_eq!(outcome(&none, status, "", has_signed_in), is, "{status} {has_signed_in}");
+        }
+    }
+
+    #[test]
+    fn all_rules_that_are_stated_must_hold() {
+        let rules = AnswerRules {
+            status: vec![302],
+            cookie: Some("sid".into()),
+            location_not: Some("/login/".into()),
+            ..AnswerRules::default()
+        };
+        for (status, answer, is) in [
+            (302, "set sid=1|to /home", Outcome::Success),
+            (302, "set sid=1|to https://app.test/home?x=//login", Outcome::Success),
+            (200, "set sid=1|to /home", Outcome::Failure),
+            (302, "set other=1|to /home", Outcome::Failure),
+            (302, "set sid=1|set sid=; Max-Age=0|to /home", Outcome::Failure),
+            (302, "set sid=1|to /login/?error=1", Outcome::Failure),
+            (302, "set sid=1|to https://app.test/login", Outcome::Failure),
+            (302, "set sid=1", Outcome::Failure),
+            (500, "set sid=1|to /home", Outcome::Neither),
+        ] {
+            assert_eq!(outcome(&rules, status, answer, false), is, "{status} {answer}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Asking the directories again about the users of live sessions.
+//!
+//! Directories do not call: an operator disables a user or takes a group away in Django's admin, and the gateway learns
+//! it here, at most `directory.recheck` later. Another password, an inactive or a missing user ends sessions, as Django
+//! ends its own (but see `session::upgrade`, and `session::under_way` for whoever changes their own); another name or group is put into the session and seen by the next request. A directory that cannot be
+//! asked changes nothing: sessions outlive it. One that checks passwords itself cannot be asked about anybody, so its
+//! users stay as they were when they signed in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::Auth;
+use super::upgrade::Upgrades;
+use crate::caller::UserKey;
+use crate::clock::Timestamp;
+use crate::config::DirectorySettings;
+use crate::directory::{Account, Directory};
+use crate::event::{EndReason, What};
+use crate::secret::Digest;
+use crate::store::{Session, SessionBy, Which};
+
+/// A directory, and how often it is asked again.
+pub struct Watched {
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) every: Duration,
+    asked_at: AtomicU64,
+    pub(super) upgrades: Arc<Upgrades>,
+    /// Its settings, in short: what was remembered under others is not known any more.
+    pub(crate) settings: [u8; 32],
+}
+
+impl Watched {
+    /// `every` is the directory's `recheck`.
+    pub fn new(directory: Arc<dyn Directory>, every: Duration) -> Self {
+        let (asked_at, upgrades) = (AtomicU64::new(0), Arc::default());
+        Self { directory, every, asked_at, upgrades, settings: [0; 32] }
+    }
+
+    /// With these settings.
+    #[must_use]
+    pub fn with_settings(mut self, settings: &DirectorySettings) -> Self {
+        self.settings = *Digest::of(format!("{settings:?}").as_bytes()).as_bytes();
+        self
+    }
+
+    /// In place of the one of an earlier configuration, whose users are the same.
+    #[must_use]
+    pub fn in_place_of(mut self, earlier: &Self) -> Self {
+        self.upgrades = Arc::clone(&earlier.upgrades);
+        self
+    }
+
+    /// The same directory, for somebody who asks at a pace of their own.
+    pub(crate) fn beside(&self) -> Self {
+        Self { settings: self.settings, ..Self::new(Arc::clone(&self.directory), self.every) }
+    }
+
+    /// The directory itself.
+    pub fn directory(&self) -> &Arc<dyn Directory> {
+        &self.directory
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        let asked_at = Timestamp::from_millis(self.asked_at.load(Ordering::Relaxed));
+        now.since(asked_at) >= self.every
+    }
+}
+
+impl Auth {
+    /// One round; call it every second or so. Asks each directory that is due about each user once.
+    pub async fn recheck(&self, now: Timestamp, happened: &mut Vec<What>) {
+        self.recheck_held(now, happened).await;
+        let mut due: Vec<&Watched> =
+            self.directories.iter().filter(|watched| watched.is_due(now)).collect();
+        due.retain(|watched| !watched.directory.checks_passwords());
+        // At first also where no directory can be asked: users of one that is not configured any more are gone.
+        let is_first = !self.has_rechecked.load(Ordering::Relaxed);
+        if due.is_empty() && !is_first {
+            return;
+        }
+        let sessions = match self.sessions.list(None, now).await {
+            Ok(sessions) => sessions,
+            Err(error) => {
+                tracing::warn!(%error, "the users of live sessions could not be looked up again");
+                return;
+            }
+        };
+        self.has_rechecked.store(true, Ordering::Relaxed);
+        // Not before: a store that failed is asked again in the next round.
+        for watched in &due {
+            watched.asked_at.store(now.as_millis(), Ordering::Relaxed);
+        }
+        let mut by_user: BTreeMap<UserKey, Vec<Arc<Session>>> = BTreeMap::new();
+        for session in sessions {
+            let user = session.identity.load().key.clone();
+            by_user.entry(user).or_default().push(session);
+        }
+        for watched in due.iter().filter(|watched| watched.directory.keeps_at_upgrade()) {
+            let is_theirs = |user: &&UserKey| *user.directory == *watched.directory.name();
+            let users = by_user.keys().filter(is_theirs).map(|user| Arc::clone(&user.id));
+            watched.upgrades.keep(&users.collect());
+        }
+        for (user, sessions) in by_user {
+            let configured =
+                self.directories.iter().any(|watched| watched.directory.name() == &*user.directory);
+            if !configured {
+                // The operator took the directory away, and its users with it.
+                self.end_changed(Which::User(user), now, happened).await;
+                continue;
+            }
+            let asked = due.iter().position(|due| due.directory.name() == &*user.directory);
+            let Some((index, watched)) = asked.and_then(|at| Some((at, due.get(at)?))) else {
+                continue;
+            };
+            match watched.directory.by_id(&user).await {
+                Ok(Some(account)) if account.active => {
+                    watched.upgrades.note(&*watched.directory, &account);
+                    self.compare(watched, &account, &sessions, now, happened).await;
+                }
+                Ok(_) => self.end_changed(Which::User(user), now, happened).await,
+                Err(error) => {
+                    tracing::warn!(%error, "a directory cannot be asked; its sessions stay as they are");
+                    due.swap_remove(index);
+                }
+            }
+        }
+    }
+
+    /// Whose end was held until an answer of the service's: each is compared once more.
+    async fn recheck_held(&self, now: Timestamp, happened: &mut Vec<What>) {
+        for held in self.under_way.due(now) {
+            let name = &*held.user.directory;
+            let watched = self.directories.iter().find(|one| one.directory.name() == name);
+            let session = self.sessions.find(SessionBy::Id(&held.session), now).await;
+            let (Some(watched), Ok(Some(session))) = (watched, session) else { continue };
+            // A directory that cannot be asked says it in its own turn, which comes.
+            if let Ok(Some(account)) = watched.directory.by_id(&held.user).await
+                && !watched.upgrades.is_of(&account, session.password_mark)
+            {
+                self.end_by_password(&session, now, happened).await;
+            }
+        }
+    }
+
+    async fn compare(
+        &self,
+        watched: &Watched,
+        account: &Account,
+        sessions: &[Arc<Session>],
+        now: Timestamp,
+        happened: &mut Vec<What>,
+    ) {
+        for session in sessions {
+            if !watched.upgrades.is_of(account, session.password_mark) {
+                if !self.under_way.hold(&session.id, &account.identity.key, now) {
+                    self.end_by_password(session, now, happened).await;
+                }
+            } else if **session.identity.load() != *account.identity {
+                session.identity.store(Arc::clone(&account.identity));
+            }
+        }
+    }
+
+    async fn end_by_password(&self, session: &Session, now: Timestamp, happened: &mut Vec<What>) {
+        self.issuers.ends_by_password(&session.id);
+        self.end_changed(Which::Session(session.id.clone()), now, happened).await;
+    }
+
+    /// What a store that failed could not end, the directory's next turn will.
+    async fn end_changed(&self, which: Which, now: Timestamp, happened: &mut Vec<What>) {
+        let _ = self.end(&which, EndReason::DirectoryChanged, now, happened).await;
+    }
+}

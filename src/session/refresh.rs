@@ -1,0 +1,241 @@
+//! What a refresh token is good for.
+//!
+//! A refresh token is used once: using it stores its successor and seals the answer for those that race with it. The
+//! store decides atomically who was first; everybody prepares a successor, and those of all but the winner are never seen by
+//! anyone. Where an alias stands in for a service that does not rotate, the token stays good and only an access token
+//! is given; a token that was spent elsewhere is a reuse there too.
+
+use std::sync::Arc;
+
+use super::jwt::{ACCESS, REFRESH, Unverified};
+use super::refresh_token::Presented;
+use super::{Auth, TokenPair, store_failed};
+use crate::clock::Timestamp;
+use crate::config::Rotation as Rule;
+use crate::event::{EndReason, IssuedRefusal, Refresh, RefreshRefusal, What};
+use crate::issuer::take_over::{By, Verified};
+use crate::refusal::Refusal;
+use crate::store::{RefreshState, Rotate, Rotation, Session, SessionBy, Which};
+
+impl Auth {
+    /// Gives new tokens for a refresh token. Racing callers within the grace window get equal answers; a later one ends the
+    /// session ([`Refusal::TokenBlacklisted`]).
+    ///
+    /// # Errors
+    /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
+    pub async fn refresh(
+        &self,
+        token: &str,
+        rotation: Rule,
+        by: By<'_>,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<TokenPair, Refusal> {
+        let verified = match self.verified_refresh(token, at, happened).await {
+            Ok(verified) => verified,
+            Err(refusal) => return Err(not_taken(refusal, happened)),
+        };
+        let (presented, session) = match verified {
+            Verified::Own(presented) => {
+                let session = self.session_of(&presented, at).await?;
+                (presented, session)
+            }
+            Verified::Outstanding(token, presented) => {
+                match self.taken_over(&token, by, at, happened).await {
+                    Ok(session) => (presented, session),
+                    Err(refusal) => return Err(not_taken(refusal, happened)),
+                }
+            }
+        };
+        let Some(session) = session else {
+            let why = RefreshRefusal::SessionEnded;
+            return Err(refused(why, Refusal::TokenBlacklisted, happened));
+        };
+        match rotation {
+            Rule::SingleUse => self.rotate(&presented, &session, at, happened).await,
+            Rule::None => self.keep(&presented, at, happened).await,
+        }
+    }
+
+    async fn rotate(
+        &self,
+        presented: &Presented,
+        session: &Arc<Session>,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<TokenPair, Refusal> {
+        let (access, access_expires_in) = self.issue_access(session, at)?;
+        let successor = self.refresh_key.issue(
+            &self.tokens,
+            &session.id,
+            &presented.user_id,
+            session.expires_at,
+            at,
+        )?;
+        let pair = TokenPair {
+            access,
+            access_expires_in,
+            refresh: Some(successor.token),
+            refresh_expires_in: successor.good_for,
+        };
+        let rotate = Rotate {
+            session: session.id.clone(),
+            presented: presented.digest(),
+            successor: successor.remembered,
+            sealed_answer: presented.seal(&pair)?,
+            grace: self.tokens.refresh_grace,
+            at,
+        };
+        match self.refresh_tokens.rotate(rotate).await.map_err(store_failed)? {
+            Rotation::Rotated(session) => {
+                refreshed(&session, Refresh::Rotated, at, happened);
+                Ok(pair)
+            }
+            Rotation::Replayed(session, sealed) => {
+                let pair = presented.open(sealed)?;
+                refreshed(&session, Refresh::ReplayedInGrace, at, happened);
+                Ok(pair)
+            }
+            Rotation::Reused(session) => {
+                reused(&session, happened);
+                ended(&session, EndReason::RefreshReused, happened);
+                Err(Refusal::TokenBlacklisted)
+            }
+            Rotation::Expired => {
+                Err(refused(RefreshRefusal::Expired, Refusal::TokenExpired, happened))
+            }
+            Rotation::Unknown => Err(unknown(session, at, happened)),
+        }
+    }
+
+    async fn keep(
+        &self,
+        presented: &Presented,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Result<TokenPair, Refusal> {
+        match self.look(presented, at).await? {
+            RefreshState::Fresh(session) => {
+                let (access, access_expires_in) = self.issue_access(&session, at)?;
+                refreshed(&session, Refresh::Kept, at, happened);
+                Ok(TokenPair {
+                    access,
+                    access_expires_in,
+                    refresh: None,
+                    refresh_expires_in: presented.expires_at.since(at),
+                })
+            }
+            RefreshState::Spent(session, _) => {
+                // The end first: a reuse is told only of a session that has ended durably.
+                let which = Which::Session(session.id.clone());
+                let mut ends = Vec::new();
+                self.end(&which, EndReason::RefreshReused, at, &mut ends).await?;
+                reused(&session, happened);
+                happened.append(&mut ends);
+                Err(Refusal::TokenBlacklisted)
+            }
+            RefreshState::Expired => {
+                Err(refused(RefreshRefusal::Expired, Refusal::TokenExpired, happened))
+            }
+            RefreshState::Unknown => {
+                Err(refused(RefreshRefusal::Unknown, Refusal::TokenNotValid, happened))
+            }
+        }
+    }
+
+    /// Whether a token of ours (access or refresh, unspent), or one that an issuer's `Authorization: Bearer` takes, is good. No
+    /// use of the session.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
+    pub async fn verify(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
+        if !Self::looks_like_ours(token) {
+            let is_one_or_unknown = match self.issuers.outstanding(token, at).await {
+                Ok(_) => true,
+                Err(refused) => refused.iter().any(|(_, why)| *why == IssuedRefusal::Unavailable),
+            };
+            if is_one_or_unknown {
+                return self.verify_refresh(token, at).await;
+            }
+            if let Some(shown) = self.issuers.as_posted(token) {
+                // Nobody is refused entry here; the answer says it all.
+                let issued = self.issued(&shown, None, at, &mut Vec::new()).await;
+                return issued.map(|_| ()).map_err(|(refusal, _)| refusal);
+            }
+        }
+        // Which kind it says it is; each kind's own check then holds it to that.
+        let typ = Unverified::read(token).map_err(|_| Refusal::TokenNotValid)?.header.typ;
+        match typ.as_str() {
+            ACCESS => self.live_access(token, at).await.map(|_| ()),
+            REFRESH => self.verify_refresh(token, at).await,
+            _ => Err(Refusal::TokenNotValid),
+        }
+    }
+
+    /// The live session that a token names, if it is its user's.
+    pub(crate) async fn session_of(
+        &self,
+        presented: &Presented,
+        at: Timestamp,
+    ) -> Result<Option<Arc<Session>>, Refusal> {
+        let by = SessionBy::Id(&presented.session);
+        let session = self.sessions.find(by, at).await.map_err(store_failed)?;
+        Ok(session.filter(|session| *session.identity.load().key.id == *presented.user_id))
+    }
+
+    pub(crate) async fn look(
+        &self,
+        presented: &Presented,
+        at: Timestamp,
+    ) -> Result<RefreshState, Refusal> {
+        self.refresh_tokens
+            .look(&presented.session, &presented.digest(), at)
+            .await
+            .map_err(store_failed)
+    }
+}
+
+fn refreshed(session: &Session, how: Refresh, at: Timestamp, happened: &mut Vec<What>) {
+    session.touch(at);
+    let user = session.identity.load().key.clone();
+    happened.push(What::Refreshed { session: session.id.clone(), user, how });
+}
+
+fn reused(session: &Session, happened: &mut Vec<What>) {
+    let user = session.identity.load().key.clone();
+    happened.push(What::RefreshReused { session: session.id.clone(), user });
+}
+
+pub(super) fn ended(session: &Session, why: EndReason, happened: &mut Vec<What>) {
+    let user = session.identity.load().key.clone();
+    happened.push(What::SessionEnded { session: session.id.clone(), user, why });
+}
+
+fn refused(why: RefreshRefusal, refusal: Refusal, happened: &mut Vec<What>) -> Refusal {
+    happened.push(What::RefreshRefused { why });
+    refusal
+}
+
+/// It cannot be one that is good. What could not be asked says nothing of the token.
+fn not_taken(refusal: Refusal, happened: &mut Vec<What>) -> Refusal {
+    if refusal.status().is_server_error() {
+        return refusal;
+    }
+    let why = if refusal == Refusal::TokenExpired {
+        RefreshRefusal::Expired
+    } else if refusal == Refusal::TokenBlacklisted {
+        RefreshRefusal::SessionEnded
+    } else {
+        RefreshRefusal::Unknown
+    };
+    refused(why, refusal, happened)
+}
+
+/// Never seen; or its session has ended since it was looked at, in a race that signing out wins.
+fn unknown(session: &Session, at: Timestamp, happened: &mut Vec<What>) -> Refusal {
+    if session.is_live(at) {
+        refused(RefreshRefusal::Unknown, Refusal::TokenNotValid, happened)
+    } else {
+        refused(RefreshRefusal::SessionEnded, Refusal::TokenBlacklisted, happened)
+    }
+}

@@ -1,0 +1,364 @@
+//! Refresh tokens, and the sealing of what one was answered with.
+//!
+//! A refresh token is a JWT in SimpleJWT's shape, because front ends read its `exp`; it is signed with a key that nothing
+//! else trusts, so that it is worth nothing anywhere else, and its `typ` is `rt+jwt`. Whether it is good is in the store: its
+//! `jti` is 256 random bits, of which only the SHA-256 is kept.
+//!
+//! **The grace window.** Callers that race with one token must get one answer, so that of the first is kept for some
+//! seconds, sealed with AES-256-GCM under a key that is derived (HKDF-SHA256) from the spent token's `jti` and bound to
+//! its session. Who has the store alone has the hash of the `jti` and cannot open it; who has the token was going to get
+//! the answer anyway.
+
+use std::path::Path;
+use std::time::Duration;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::{hkdf, hmac};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::TokenPair;
+use super::claims::{Claims, Named};
+use super::jwt::{ACCESS, CLOCK_SKEW_SECS, Header, Invalid, REFRESH, Unverified, to_be_signed};
+use super::keys::KeyError;
+use crate::caller::SessionId;
+use crate::clock::Timestamp;
+use crate::config::Tokens;
+use crate::private_file::{self, PrivateFileError};
+use crate::refusal::Refusal;
+use crate::secret::{Digest, NoRandomness, Secret, random_bytes};
+use crate::store::NewRefreshToken;
+
+const KEY_BYTES: usize = 32;
+
+/// The key that signs refresh tokens.
+pub struct RefreshKey(hmac::Key);
+
+/// A token that is ours and has not expired; whether it is unspent is in the store.
+#[derive(Debug)]
+pub(crate) struct Presented {
+    pub(crate) session: SessionId,
+    pub(crate) user_id: String,
+    pub(crate) expires_at: Timestamp,
+    digest: Digest,
+    /// Who has the token alone can know it; the grace window's key comes from it.
+    secret: Secret,
+}
+
+/// A new token: what the client gets, and what the store keeps.
+pub(super) struct Issued {
+    pub(super) token: Secret,
+    pub(super) good_for: Duration,
+    pub(super) remembered: NewRefreshToken,
+}
+
+/// A [`TokenPair`] as it is sealed.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    access: String,
+    access_secs: u64,
+    refresh: String,
+    refresh_secs: u64,
+}
+
+impl RefreshKey {
+    /// Reads the key, and makes it if there is none (32 random bytes, mode 0600).
+    ///
+    /// # Errors
+    /// [`KeyError`] if it cannot be read or made, may be read by others, or is no key.
+    pub fn open(path: &Path) -> Result<Self, KeyError> {
+        let unusable = |wrong: &str| KeyError::Unusable { path: path.into(), wrong: wrong.into() };
+        if !path.exists() {
+            let key = random_bytes::<KEY_BYTES>().map_err(|error| unusable(&error.to_string()))?;
+            match private_file::create(path, Zeroizing::new(key).as_slice()) {
+                Err(PrivateFileError::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => made?,
+            }
+        }
+        let (bytes, _) = private_file::read(path)?;
+        if bytes.len() != KEY_BYTES {
+            return Err(unusable(
+                "it does not hold 32 bytes; remove it, and a new one is made at the next start \
+                 (everybody then signs in again)",
+            ));
+        }
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
+    }
+
+    /// A key that nobody keeps: for a store that does not outlive the process either.
+    ///
+    /// # Errors
+    /// [`NoRandomness`]
+    pub fn random() -> Result<Self, NoRandomness> {
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<KEY_BYTES>()?)))
+    }
+
+    /// A fresh token of a session that ends at `session_end`.
+    pub(super) fn issue(
+        &self,
+        settings: &Tokens,
+        session: &SessionId,
+        user_id: &str,
+        session_end: Timestamp,
+        at: Timestamp,
+    ) -> Result<Issued, Refusal> {
+        let jti = Secret::random().map_err(|_| Refusal::Internal)?;
+        let exp = at.plus(settings.refresh_lifetime).min(session_end).as_secs();
+        let claims = Claims {
+            token_type: "refresh".into(),
+            exp,
+            iat: at.as_secs(),
+            jti: jti.expose().into(),
+            user_id: user_id.into(),
+            sid: session.as_str().into(),
+            ..Claims::default()
+        };
+        let user_id_claim = &settings.user_id_claim;
+        let named = Named { user_id_claim, claims: &claims, more: Vec::new() };
+        let header = Header { alg: "HS256".into(), typ: REFRESH.into(), kid: None };
+        let signed = to_be_signed(&header, &named).map_err(|_| Refusal::Internal)?;
+        let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, signed.as_bytes()));
+        Ok(Issued {
+            token: Secret::new(format!("{signed}.{signature}")),
+            good_for: Duration::from_secs(exp.saturating_sub(claims.iat)),
+            remembered: NewRefreshToken {
+                digest: jti.digest(),
+                expires_at: Timestamp::from_secs(exp),
+            },
+        })
+    }
+
+    /// Checks everything about a token that the store does not know.
+    pub(crate) fn verify(
+        &self,
+        settings: &Tokens,
+        token: &str,
+        at: Timestamp,
+    ) -> Result<Presented, Refusal> {
+        let refused = |_: Invalid| Refusal::TokenNotValid;
+        let token = Unverified::read(token).map_err(refused)?;
+        match (token.header.typ.as_str(), token.header.alg.as_str(), &token.header.kid) {
+            (REFRESH, "HS256", None) => {}
+            (ACCESS, ..) => return Err(Refusal::TokenWrongType),
+            _ => return Err(Refusal::TokenNotValid),
+        }
+        let signature =
+            URL_SAFE_NO_PAD.decode(token.signature).map_err(|_| Refusal::TokenNotValid)?;
+        hmac::verify(&self.0, token.signed.as_bytes(), &signature)
+            .map_err(|_| Refusal::TokenNotValid)?;
+        let payload = token.payload().map_err(refused)?;
+        let claims = Claims::read(&payload, &settings.user_id_claim).map_err(refused)?;
+        if claims.token_type != "refresh" {
+            return Err(Refusal::TokenWrongType);
+        }
+        let whole = !claims.jti.is_empty()
+            && !claims.user_id.is_empty()
+            && !claims.sid.is_empty()
+            && claims.exp != 0
+            && claims.iat != 0;
+        if !whole || claims.iat > at.as_secs().saturating_add(CLOCK_SKEW_SECS) {
+            return Err(Refusal::TokenNotValid);
+        }
+        let expires_at = Timestamp::from_secs(claims.exp);
+        if at >= expires_at {
+            return Err(Refusal::TokenExpired);
+        }
+        Ok(Presented {
+            session: SessionId::new(&claims.sid),
+            user_id: claims.user_id,
+            expires_at,
+            digest: Digest::of(claims.jti.as_bytes()),
+            secret: Secret::new(claims.jti),
+        })
+    }
+
+    /// A secret from what names a token whose `jti` is none. Parts hold no NUL.
+    pub(crate) fn derived(&self, parts: &[&str]) -> Secret {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(b"doorwarden taken-over token");
+        for part in parts {
+            context.update(b"\0");
+            context.update(part.as_bytes());
+        }
+        Secret::new(URL_SAFE_NO_PAD.encode(context.sign()))
+    }
+}
+
+impl Presented {
+    /// One that another issued; see `issuer::take_over`.
+    pub(crate) fn taken_over(
+        session: SessionId,
+        user_id: &str,
+        expires_at: Timestamp,
+        digest: Digest,
+        secret: Secret,
+    ) -> Self {
+        Self { session, user_id: user_id.to_owned(), expires_at, digest, secret }
+    }
+
+    /// What the store knows it by.
+    pub(super) const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Seals the answer that this token is getting.
+    pub(super) fn seal(&self, pair: &TokenPair) -> Result<Vec<u8>, Refusal> {
+        let sealed = Sealed {
+            access: pair.access.expose().into(),
+            access_secs: pair.access_expires_in.as_secs(),
+            refresh: pair.refresh.as_ref().map_or("", Secret::expose).into(),
+            refresh_secs: pair.refresh_expires_in.as_secs(),
+        };
+        let mut bytes = serde_json::to_vec(&sealed).map_err(|_| Refusal::Internal)?;
+        let nonce = self
+            .key()?
+            .seal_in_place_append_tag(self.bound_to(), &mut bytes)
+            .map_err(|_| Refusal::Internal)?;
+        bytes.extend_from_slice(nonce.as_ref());
+        Ok(bytes)
+    }
+
+    /// Opens the answer that this token got before.
+    pub(super) fn open(&self, mut sealed: Vec<u8>) -> Result<TokenPair, Refusal> {
+        let split = sealed.len().checked_sub(NONCE_LEN).ok_or(Refusal::Internal)?;
+        let nonce = sealed.split_off(split);
+        let nonce = Nonce::try_assume_unique_for_key(&nonce).map_err(|_| Refusal::Internal)?;
+        let opened = self
+            .key()?
+            .open_in_place(nonce, self.bound_to(), &mut sealed)
+            .map_err(|_| Refusal::Internal)?;
+        let opened: Sealed = serde_json::from_slice(opened).map_err(|_| Refusal::Internal)?;
+        Ok(TokenPair {
+            access: Secret::new(opened.access),
+            access_expires_in: Duration::from_secs(opened.access_secs),
+            refresh: Some(Secret::new(opened.refresh)),
+            refresh_expires_in: Duration::from_secs(opened.refresh_secs),
+        })
+    }
+
+    fn key(&self) -> Result<RandomizedNonceKey, Refusal> {
+        let mut key = Zeroizing::new([0; 32]);
+        hkdf::Salt::new(hkdf::HKDF_SHA256, b"doorwarden grace window")
+            .extract(self.secret.expose().as_bytes())
+            .expand(&[self.session.as_str().as_bytes()], &AES_256_GCM)
+            .and_then(|okm| okm.fill(key.as_mut_slice()))
+            .and_then(|()| RandomizedNonceKey::new(&AES_256_GCM, key.as_slice()))
+            .map_err(|_| Refusal::Internal)
+    }
+
+    fn bound_to(&self) -> Aad<&[u8]> {
+        Aad::from(self.session.as_str().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::testkit::{NOW, tokens};
+
+    fn settings() -> Tokens {
+        tokens(Path::new("/nonexistent"))
+    }
+
+    fn end() -> Timestamp {
+        NOW.plus(Duration::from_secs(30 * 86_400))
+    }
+
+    fn issued(key: &RefreshKey) -> Issued {
+        key.issue(&settings(), &SessionId::new("s1"), "7", end(), NOW).unwrap()
+    }
+
+    #[test]
+    fn a_token_names_its_session_and_the_store_keeps_a_hash() {
+        let key = RefreshKey::random().unwrap();
+        let issued = issued(&key);
+        let presented = key.verify(&settings(), issued.token.expose(), NOW).unwrap();
+        assert_eq!((presented.session.as_str(), presented.user_id.as_str()), ("s1", "7"));
+        assert_eq!(presented.digest(), issued.remembered.digest);
+        assert_eq!(presented.secret.expose().len(), 43, "256 bits");
+        assert_eq!(issued.remembered.expires_at, NOW.plus(settings().refresh_lifetime));
+    }
+
+    #[test]
+    fn it_is_over_at_the_second_it_names_and_never_after_its_session() {
+        let key = RefreshKey::random().unwrap();
+        let token = issued(&key).token;
+        let exp = NOW.plus(settings().refresh_lifetime);
+        assert!(
+            key.verify(&settings(), token.expose(), exp.minus(Duration::from_millis(1))).is_ok()
+        );
+        let expired = key.verify(&settings(), token.expose(), exp).unwrap_err();
+        assert_eq!(expired, Refusal::TokenExpired);
+        let soon = NOW.plus(Duration::from_secs(60));
+        let short = key.issue(&settings(), &SessionId::new("s1"), "7", soon, NOW).unwrap();
+        assert_eq!(short.good_for, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn another_key_kind_or_spelling_is_refused() {
+        let (key, other) = (RefreshKey::random().unwrap(), RefreshKey::random().unwrap());
+        let token = issued(&key).token;
+        let token = token.expose();
+        let refused =
+            |key: &RefreshKey, token: &str| key.verify(&settings(), token, NOW).unwrap_err();
+        assert_eq!(refused(&other, token), Refusal::TokenNotValid);
+        let (signed, _) = token.rsplit_once('.').unwrap();
+        for spoiled in
+            [format!("{signed}."), format!("{token}="), format!("{token} "), signed.to_owned()]
+        {
+            assert_eq!(refused(&key, &spoiled), Refusal::TokenNotValid, "{spoiled}");
+        }
+        let header = |alg: &str, typ: &str| {
+            let header = Header { alg: alg.into(), typ: typ.into(), kid: None };
+            let signed = to_be_signed(&header, &"claims").unwrap();
+            let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key.0, signed.as_bytes()));
+            format!("{signed}.{signature}")
+        };
+        assert_eq!(refused(&key, &header("none", REFRESH)), Refusal::TokenNotValid);
+        assert_eq!(refused(&key, &header("HS512", REFRESH)), Refusal::TokenNotValid);
+        assert_eq!(refused(&key, &header("HS256", "JWT")), Refusal::TokenNotValid);
+        assert_eq!(refused(&key, &header("HS256", ACCESS)), Refusal::TokenWrongType);
+    }
+
+    fn pair() -> TokenPair {
+        TokenPair {
+            access: Secret::new("a"),
+            access_expires_in: Duration::from_secs(300),
+            refresh: Some(Secret::new("r")),
+            refresh_expires_in: Duration::from_secs(86_400),
+        }
+    }
+
+    #[test]
+    fn a_sealed_answer_opens_for_the_same_token_only() {
+        let key = RefreshKey::random().unwrap();
+        let presented = |token: &Secret| key.verify(&settings(), token.expose(), NOW).unwrap();
+        let (one, two) = (issued(&key).token, issued(&key).token);
+        let sealed = presented(&one).seal(&pair()).unwrap();
+        assert_eq!(presented(&one).open(sealed.clone()), Ok(pair()));
+        assert_eq!(presented(&two).open(sealed.clone()), Err(Refusal::Internal));
+        let elsewhere = Presented { session: SessionId::new("s2"), ..presented(&one) };
+        assert_eq!(elsewhere.open(sealed.clone()), Err(Refusal::Internal));
+        for index in 0..sealed.len() {
+            let mut spoiled = sealed.clone();
+            spoiled[index] ^= 1;
+            assert_eq!(presented(&one).open(spoiled), Err(Refusal::Internal), "byte {index}");
+        }
+        assert_eq!(presented(&one).open(Vec::new()), Err(Refusal::Internal));
+    }
+
+    #[test]
+    fn the_key_is_made_once_and_is_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("refresh-key");
+        let token = issued(&RefreshKey::open(&path).unwrap()).token;
+        let again = RefreshKey::open(&path).unwrap();
+        assert!(again.verify(&settings(), token.expose(), NOW).is_ok());
+        private_file::replace(&path, b"short").unwrap();
+        let Err(error) = RefreshKey::open(&path) else { panic!("opened") };
+        assert!(error.to_string().contains("32 bytes"), "{error}");
+    }
+}

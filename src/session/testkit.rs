@@ -1,0 +1,282 @@
+//! What tests of this folder, and of those above it, need to have somebody signed in.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_lc_rs::pbkdf2;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use parking_lot::Mutex;
+
+use super::cookies::CookieNames;
+use super::keys::KeyRing;
+use super::refresh_token::RefreshKey;
+use super::service_cookies::ServiceCookies;
+use super::{Auth, Parts, SignIn, SignInRefused, SignedIn, State, Watched};
+use crate::caller::{Identity, SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::config::{Algorithm, Issues, Login, Rotation, SessionSettings, Tokens};
+use crate::directory::password::PasswordPool;
+use crate::directory::{Account, Directory, DirectoryError};
+use crate::django::hashers::{Algorithm as HashAlgorithm, dummy_like, looks_upgraded};
+use crate::event::What;
+use crate::issuer::By;
+use crate::secret::{Digest, Secret};
+use crate::store::memory::Memory;
+use crate::store::{Kept, NewSession, RefreshTokens, Session, Sessions, Stamps};
+
+/// 2026-11-23T08:34:39Z
+pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
+
+/// Token settings with a key in `directory`.
+pub(crate) fn tokens(directory: &Path) -> Tokens {
+    Tokens {
+        algorithm: Algorithm::EdDsa,
+        signing_key_file: directory.join("signing-key"),
+        access_lifetime: Duration::from_secs(300),
+        refresh_lifetime: Duration::from_secs(14 * 86_400),
+        rotation: Rotation::SingleUse,
+        refresh_grace: Duration::from_secs(10),
+        issuer: "doorwarden".into(),
+        audience: "doorwarden".into(),
+        user_id_claim: "user_id".into(),
+        claims: crate::config::Members::default(),
+    }
+}
+
+/// Session settings with the defaults.
+pub(crate) fn session_settings() -> SessionSettings {
+    SessionSettings {
+        cookie: "__Host-doorwarden".into(),
+        idle_timeout: Duration::from_secs(86_400),
+        absolute_timeout: Duration::from_secs(30 * 86_400),
+        trusted_origins: Vec::new(),
+        same_site: crate::wire::cookie::SameSite::Lax,
+        danger_plain_http_cookies: false,
+    }
+}
+
+/// Sign-in settings: one hashing thread, limits that few tests reach.
+pub(crate) fn login() -> Login {
+    Login {
+        issues: Issues::Both,
+        title: String::new(),
+        links: Vec::new(),
+        hash_threads: 1,
+        hash_queue: 64,
+        account_failures: 5,
+        address_failures: 50,
+        network_failures: 100,
+        first_wait: Duration::from_secs(1),
+        longest_wait: Duration::from_secs(900),
+        forget_after: Duration::from_secs(3600),
+    }
+}
+
+/// A user of the directory `django` called `user<id>`.
+pub(crate) fn identity(id: &str) -> Arc<Identity> {
+    Arc::new(Identity {
+        key: UserKey::new("django", id),
+        name: format!("user{id}"),
+        groups: Vec::new(),
+        staff: false,
+        superuser: false,
+        attributes: std::collections::BTreeMap::new(),
+    })
+}
+
+/// A session of user `user` that began at [`NOW`].
+pub(crate) fn session(id: &str, user: &str) -> Arc<Session> {
+    Session::begin(&NewSession {
+        id: SessionId::new(id),
+        identity: identity(user),
+        password_mark: Digest::of(b"password"),
+        cookie: None,
+        issuer: None,
+        at: NOW,
+        expires_at: NOW.plus(session_settings().absolute_timeout),
+        idle_timeout: session_settings().idle_timeout,
+        client: None,
+        agent: String::new(),
+        refresh: None,
+        kept: None,
+    })
+}
+
+/// Everything that [`Auth`] needs, in memory: user 7 is called `kim` and has the password `right`.
+pub(crate) struct Kit {
+    pub(crate) auth: Auth,
+    pub(crate) store: Arc<Memory>,
+    pub(crate) directory: Arc<FakeDirectory>,
+    pub(crate) passwords: PasswordPool,
+    _keep: tempfile::TempDir,
+}
+
+/// A directory whose users a test changes.
+pub(crate) struct FakeDirectory {
+    name: &'static str,
+    pub(crate) accounts: Mutex<Vec<Account>>,
+    pub(crate) is_down: AtomicBool,
+    pub(crate) keeps_at_upgrade: AtomicBool,
+}
+
+/// Cookies of no session.
+pub(crate) fn kept_cookies() -> Arc<ServiceCookies> {
+    kept_in(&Memory::new(), Vec::new())
+}
+
+/// Cookies that are kept in this store, of services behind these directories.
+pub(crate) fn kept_in(
+    store: &Arc<Memory>,
+    directories: Vec<Arc<dyn Directory>>,
+) -> Arc<ServiceCookies> {
+    let sessions = Arc::clone(store) as Arc<dyn Sessions>;
+    let kept = Arc::clone(store) as Arc<dyn Kept>;
+    Arc::new(ServiceCookies::new(b"secret", sessions, kept, directories).unwrap())
+}
+
+/// The address that sign-ins come from.
+pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// Who refreshes.
+pub(crate) const BY: By<'static> = By { client: CLIENT, agent: "test" };
+
+impl Kit {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With some parts changed.
+    pub(crate) fn with(change: impl FnOnce(&mut Parts)) -> Self {
+        let keep = tempfile::tempdir().unwrap();
+        let store = Memory::new();
+        let directory = FakeDirectory::new("django", vec![account("7", "kim", "right")]);
+        let watched = Arc::clone(&directory) as Arc<dyn Directory>;
+        let tokens = tokens(keep.path());
+        let mut parts = Parts {
+            kept: kept_in(&store, Vec::new()),
+            sessions: Arc::clone(&store) as Arc<dyn Sessions>,
+            refresh_tokens: Arc::clone(&store) as Arc<dyn RefreshTokens>,
+            stamps: Arc::clone(&store) as Arc<dyn Stamps>,
+            databases: Arc::default(),
+            issuers: Vec::new(),
+            directories: vec![Watched::new(watched, Duration::from_secs(60))],
+            passwords: PasswordPool::start(1, 64).unwrap(),
+            keys: KeyRing::open(&tokens, NOW).unwrap(),
+            refresh_key: Arc::new(RefreshKey::random().unwrap()),
+            tokens,
+            session: session_settings(),
+            cookies: CookieNames::new(&session_settings(), std::iter::empty()),
+            login: login(),
+            state: State::new().unwrap(),
+        };
+        change(&mut parts);
+        let passwords = parts.passwords.clone();
+        Self { auth: Auth::new(parts).unwrap(), store, directory, passwords, _keep: keep }
+    }
+
+    /// Signs in for tokens and a cookie.
+    pub(crate) async fn sign_in(
+        &self,
+        username: &str,
+        password: &str,
+        happened: &mut Vec<What>,
+    ) -> Result<SignedIn, SignInRefused> {
+        let request = SignIn {
+            is_typed: false,
+            username,
+            password: &Secret::new(password),
+            client: CLIENT,
+            agent: "test",
+            at: NOW,
+            tokens: true,
+            cookie: true,
+            issued: None,
+        };
+        self.auth.sign_in(request, happened).await
+    }
+
+    /// Kim, signed in.
+    pub(crate) async fn signed_in(&self) -> SignedIn {
+        self.sign_in("kim", "right", &mut Vec::new()).await.unwrap()
+    }
+}
+
+impl FakeDirectory {
+    pub(crate) fn new(name: &'static str, accounts: Vec<Account>) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            accounts: Mutex::new(accounts),
+            is_down: AtomicBool::new(false),
+            keeps_at_upgrade: AtomicBool::new(false),
+        })
+    }
+
+    fn first(&self, is: impl Fn(&Account) -> bool) -> Result<Option<Account>, DirectoryError> {
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(DirectoryError { directory: self.name.into(), reason: "down".into() });
+        }
+        Ok(self.accounts.lock().iter().find(|account| is(account)).cloned())
+    }
+}
+
+/// A user of the directory `django` whose password is cheap to check.
+pub(crate) fn account(id: &str, name: &str, password: &str) -> Account {
+    let identity = Identity { name: name.into(), ..(*identity(id)).clone() };
+    Account {
+        identity: Arc::new(identity),
+        active: true,
+        has_second_factor: false,
+        password: cheap(password),
+    }
+}
+
+/// PBKDF2 with one round.
+pub(crate) fn cheap(password: &str) -> Secret {
+    hashed(password, NonZeroU32::MIN, "salt")
+}
+
+/// PBKDF2.
+pub(crate) fn hashed(password: &str, rounds: NonZeroU32, salt: &str) -> Secret {
+    let mut digest = [0; 32];
+    let (salted, password) = (salt.as_bytes(), password.as_bytes());
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salted, password, &mut digest);
+    Secret::new(format!("pbkdf2_sha256${rounds}${salt}${}", STANDARD.encode(digest)))
+}
+
+#[async_trait]
+impl Directory for FakeDirectory {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn hashers(&self) -> Arc<[HashAlgorithm]> {
+        HashAlgorithm::DEFAULT.into()
+    }
+
+    fn decoy(&self) -> Secret {
+        Secret::new(dummy_like(cheap("anything").expose()))
+    }
+
+    fn keeps_at_upgrade(&self) -> bool {
+        self.keeps_at_upgrade.load(Ordering::SeqCst)
+    }
+
+    fn is_upgrade(&self, before: &Secret, now: &Secret) -> bool {
+        let preferred = HashAlgorithm::Pbkdf2Sha256;
+        self.keeps_at_upgrade() && looks_upgraded(before.expose(), now.expose(), preferred)
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<Account>, DirectoryError> {
+        self.first(|account| account.identity.name == name)
+    }
+
+    async fn by_id(&self, user: &UserKey) -> Result<Option<Account>, DirectoryError> {
+        self.first(|account| account.identity.key == *user)
+    }
+}

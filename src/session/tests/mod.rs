@@ -1,0 +1,7 @@
+//! [`Auth`](super::Auth) as its callers see it, with everything behind it in memory.
+
+mod credentials;
+mod recheck;
+mod refresh;
+mod service_cookies;
+mod sign_in;

@@ -1,0 +1,215 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::directory::password::PasswordPool;
+use crate::event::{SignInFailure, What};
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+use crate::session::testkit::{FakeDirectory, Kit, NOW, account, cheap};
+use crate::session::{SignInRefused, Watched};
+
+fn failure(happened: &[What]) -> Option<SignInFailure> {
+    match happened {
+        [What::SignInFailed { why, .. }] => Some(*why),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn one_session_is_behind_everything_that_is_issued() {
+    let kit = Kit::new();
+    let mut happened = Vec::new();
+    let signed_in = kit.sign_in("kim", "right", &mut happened).await.unwrap();
+    let id = &signed_in.session.id;
+    assert!(matches!(&happened[..], [What::SignedIn { session, .. }] if session == id));
+    let tokens = signed_in.tokens.as_ref().unwrap();
+    let mut none = Vec::new();
+    let client = crate::session::testkit::CLIENT;
+    let bearer = kit.auth.bearer(tokens.access.expose(), client, NOW, &mut none).await.unwrap();
+    let cookie = signed_in.cookie.as_ref().unwrap();
+    let cookie = kit.auth.cookie(cookie.expose(), client, NOW, &mut none).await.unwrap();
+    let refresh = tokens.refresh.as_ref().unwrap();
+    let refresh = kit.auth.held_by_refresh(refresh.expose(), NOW, &mut none).await.unwrap();
+    let crate::issuer::Holds::Session { session: refresh, is_spent: false } = refresh else {
+        panic!("{refresh:?}");
+    };
+    for session in [bearer, cookie, refresh] {
+        assert!(Arc::ptr_eq(&session, &signed_in.session));
+    }
+    let again = kit.signed_in().await;
+    assert_ne!(&again.session.id, id, "each sign-in is a session of its own");
+    assert_ne!(again.cookie, signed_in.cookie);
+}
+
+#[tokio::test]
+async fn every_failure_is_one_password_check_and_one_answer() {
+    let kit = Kit::new();
+    let inactive = crate::directory::Account { active: false, ..account("8", "inactive", "right") };
+    let with = |id, name, encoded: &str| crate::directory::Account {
+        password: Secret::new(encoded),
+        ..account(id, name, "")
+    };
+    kit.directory.accounts.lock().extend([
+        inactive,
+        with("9", "unusable", "!"),
+        with("10", "empty", ""),
+        with("11", "md5", "md5$salt$67a1e09bb1f83f5007dc119c14d663aa"),
+        with("12", "malformed", "pbkdf2_sha256$1$salt"),
+    ]);
+    let table = [
+        ("nobody", "right", SignInFailure::UnknownUser),
+        ("Kim", "right", SignInFailure::UnknownUser),
+        ("kim", "wrong", SignInFailure::WrongPassword),
+        ("kim", "right ", SignInFailure::WrongPassword),
+        ("kim", "Right", SignInFailure::WrongPassword),
+        ("inactive", "right", SignInFailure::Inactive),
+        ("inactive", "wrong", SignInFailure::WrongPassword),
+        ("unusable", "!", SignInFailure::UnusablePassword),
+        ("empty", "right", SignInFailure::UnusablePassword),
+        ("md5", "password", SignInFailure::UnusablePassword),
+        ("malformed", "right", SignInFailure::UnusablePassword),
+    ];
+    for (index, (name, password, why)) in table.into_iter().enumerate() {
+        let mut happened = Vec::new();
+        let refused = kit.sign_in(name, password, &mut happened).await.unwrap_err();
+        let one_answer = SignInRefused { refusal: Refusal::BadCredentials, retry_after: None };
+        assert_eq!(refused, one_answer, "{name}");
+        assert_eq!(failure(&happened), Some(why), "{name}");
+        assert_eq!(kit.passwords.checks_done(), index as u64 + 1, "{name}");
+    }
+    kit.signed_in().await;
+    assert_eq!(kit.passwords.checks_done(), table.len() as u64 + 1, "a success is one, too");
+}
+
+#[tokio::test]
+async fn a_second_factor_is_told_of_after_the_right_password_only() {
+    let kit = Kit::new();
+    let with_device = |id, name| crate::directory::Account {
+        has_second_factor: true,
+        ..account(id, name, "right")
+    };
+    let inactive = crate::directory::Account { active: false, ..with_device("10", "off") };
+    kit.directory.accounts.lock().extend([with_device("9", "lee"), inactive]);
+    for (index, (name, password, refusal, why)) in [
+        ("lee", "right", Refusal::SecondFactorRequired, SignInFailure::SecondFactorRequired),
+        ("lee", "wrong", Refusal::BadCredentials, SignInFailure::WrongPassword),
+        ("off", "right", Refusal::BadCredentials, SignInFailure::Inactive),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut happened = Vec::new();
+        let refused = kit.sign_in(name, password, &mut happened).await.unwrap_err();
+        assert_eq!(refused, SignInRefused { refusal, retry_after: None }, "{name} {password}");
+        assert_eq!(failure(&happened), Some(why), "{name} {password}");
+        assert_eq!(kit.passwords.checks_done(), index as u64 + 1, "{name} {password}");
+    }
+    // No guess: it locks nobody out, and takes no earlier guess back either.
+    for _ in 0..20 {
+        let refused = kit.sign_in("lee", "right", &mut Vec::new()).await.unwrap_err();
+        assert_eq!(refused.refusal, Refusal::SecondFactorRequired);
+    }
+    for _ in 0..4 {
+        kit.sign_in("lee", "wrong", &mut Vec::new()).await.unwrap_err();
+    }
+    let refused = kit.sign_in("lee", "wrong", &mut Vec::new()).await.unwrap_err();
+    assert_eq!(refused.refusal, Refusal::TooManyAttempts, "one guess was made before");
+}
+
+#[tokio::test]
+async fn what_nobody_can_have_typed_is_refused_without_work() {
+    let kit = Kit::new();
+    let long = "a".repeat(1025);
+    let names = ["", "k\0im", "kim\n", "\u{85}kim", &long];
+    let passwords = ["", "ri\0ght", "right\r\n", "\u{7f}", &long];
+    let pairs = names
+        .iter()
+        .map(|name| (*name, "right"))
+        .chain(passwords.iter().map(|password| ("kim", *password)));
+    for (name, password) in pairs {
+        let refused = kit.sign_in(name, password, &mut Vec::new()).await.unwrap_err();
+        assert_eq!(refused.refusal, Refusal::BadCredentials, "{name:?} {password:?}");
+    }
+    assert_eq!(kit.passwords.checks_done(), 0);
+    let longest = "a".repeat(1024);
+    kit.directory.accounts.lock().push(account("8", &longest, &longest));
+    assert!(kit.sign_in(&longest, &longest, &mut Vec::new()).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_first_directory_that_knows_the_name_decides() {
+    let first = FakeDirectory::new("django", vec![account("1", "kim", "first")]);
+    let down = Arc::clone(&first);
+    let kit = Kit::with(move |parts| {
+        parts.directories.insert(0, Watched::new(first, Duration::from_secs(60)));
+    });
+    let sign_in = async |password| kit.sign_in("kim", password, &mut Vec::new()).await;
+    assert_eq!(&*sign_in("first").await.unwrap().session.identity.load().key.id, "1");
+    assert_eq!(sign_in("right").await.unwrap_err().refusal, Refusal::BadCredentials);
+    kit.directory.accounts.lock().push(account("2", "lee", "right"));
+    let lee = kit.sign_in("lee", "right", &mut Vec::new()).await.unwrap();
+    assert_eq!(&*lee.session.identity.load().key.id, "2", "a name that only the second knows");
+    // It might have known the name, so the next one is not asked.
+    down.is_down.store(true, Ordering::SeqCst);
+    assert_eq!(sign_in("right").await.unwrap_err().refusal, Refusal::DirectoryUnavailable);
+}
+
+#[tokio::test]
+async fn guessing_is_stopped_before_the_password_is_looked_at() {
+    let kit = Kit::new();
+    for _ in 0..5 {
+        kit.sign_in("kim", "wrong", &mut Vec::new()).await.unwrap_err();
+    }
+    let checks = kit.passwords.checks_done();
+    for name in ["kim", "KIM", "ｋｉｍ"] {
+        let mut happened = Vec::new();
+        let refused = kit.sign_in(name, "right", &mut happened).await.unwrap_err();
+        assert_eq!(refused.refusal, Refusal::TooManyAttempts, "{name}");
+        assert_eq!(refused.retry_after, Some(Duration::from_secs(1)));
+        assert_eq!(failure(&happened), Some(SignInFailure::LockedOut));
+    }
+    assert_eq!(kit.passwords.checks_done(), checks);
+}
+
+#[tokio::test]
+async fn trouble_of_ours_counts_against_nobody() {
+    let kit = Kit::new();
+    kit.directory.is_down.store(true, Ordering::SeqCst);
+    for _ in 0..20 {
+        let refused = kit.sign_in("kim", "wrong", &mut Vec::new()).await.unwrap_err();
+        assert_eq!(refused.refusal, Refusal::DirectoryUnavailable);
+    }
+    kit.directory.is_down.store(false, Ordering::SeqCst);
+    kit.signed_in().await;
+
+    let kit = Kit::with(|parts| parts.passwords = PasswordPool::always_busy());
+    for _ in 0..20 {
+        let refused = kit.sign_in("kim", "right", &mut Vec::new()).await.unwrap_err();
+        assert_eq!(refused.refusal, Refusal::Busy);
+        assert_eq!(refused.retry_after, Some(Duration::from_secs(1)));
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_wanted_is_issued_and_an_agent_is_cut() {
+    let kit = Kit::new();
+    for (tokens, cookie) in [(true, false), (false, true)] {
+        let password = Secret::new("right");
+        let request = crate::session::SignIn {
+            is_typed: false,
+            username: "kim",
+            password: &password,
+            client: crate::session::testkit::CLIENT,
+            agent: &"é".repeat(300),
+            at: NOW,
+            tokens,
+            cookie,
+            issued: None,
+        };
+        let signed_in = kit.auth.sign_in(request, &mut Vec::new()).await.unwrap();
+        assert_eq!((signed_in.tokens.is_some(), signed_in.cookie.is_some()), (tokens, cookie));
+        assert_eq!(signed_in.session.agent, "é".repeat(128));
+    }
+    assert_ne!(cheap("a"), cheap("b"));
+}

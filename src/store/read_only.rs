@@ -1,0 +1,179 @@
+//! A store seen from aside: what is asked is answered as the real one answers, and what is written stays here.
+//!
+//! For asking what would happen. Sessions are handed out as copies, so that even a use noted on one is noted nowhere; dates
+//! that are put are seen by whoever asks here, and by nobody else. What only makes sense if it is durable fails.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::{
+    Keep, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal, Rotate, Rotation,
+    Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
+};
+use crate::caller::{SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::event::EndReason;
+use crate::secret::Digest;
+
+/// Reads sessions and refresh tokens.
+pub struct ReadOnlyStore<S: ?Sized>(Arc<S>);
+
+/// Reads dates, and keeps what is put until it is dropped.
+pub struct ReadOnlyStamps {
+    real: Arc<dyn Stamps>,
+    put: Mutex<HashMap<Digest, Timestamp>>,
+}
+
+impl<S: ?Sized> ReadOnlyStore<S> {
+    /// Beside this one.
+    pub const fn new(real: Arc<S>) -> Self {
+        Self(real)
+    }
+}
+
+impl ReadOnlyStamps {
+    /// Beside this one.
+    pub fn new(real: Arc<dyn Stamps>) -> Self {
+        Self { real, put: Mutex::default() }
+    }
+}
+
+fn not_here<T>() -> Result<T, StoreError> {
+    Err(StoreError("nothing is written by whoever only asks".into()))
+}
+
+#[async_trait]
+impl<S: Sessions + ?Sized> Sessions for ReadOnlyStore<S> {
+    async fn create(&self, _: NewSession) -> Result<Arc<Session>, StoreError> {
+        not_here()
+    }
+
+    async fn create_once(&self, _: NewSession, _: NewStamp) -> Result<Once, StoreError> {
+        not_here()
+    }
+
+    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
+        let there = match &new.cookie {
+            Some(cookie) => self.0.find(SessionBy::Cookie(cookie), new.at).await?,
+            None => None,
+        };
+        // It would begin, and is nowhere but in the answer.
+        Ok(there.map_or_else(
+            || Once::Begun(Session::begin(&new)),
+            |session| Once::Before(Some(session.copy())),
+        ))
+    }
+
+    async fn renew(&self, _: Renewal) -> Result<Option<Arc<Session>>, StoreError> {
+        not_here()
+    }
+
+    async fn find(
+        &self,
+        by: SessionBy<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        Ok(self.0.find(by, now).await?.map(|session| session.copy()))
+    }
+
+    async fn end(
+        &self,
+        _: &Which,
+        _: EndReason,
+        _: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError> {
+        not_here()
+    }
+
+    async fn list(
+        &self,
+        user: Option<&UserKey>,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError> {
+        let sessions = self.0.list(user, now).await?;
+        Ok(sessions.iter().map(|session| session.copy()).collect())
+    }
+
+    async fn upkeep(&self, _: Timestamp) -> Result<Upkeep, StoreError> {
+        not_here()
+    }
+}
+
+#[async_trait]
+impl<S: RefreshTokens + ?Sized> RefreshTokens for ReadOnlyStore<S> {
+    async fn rotate(&self, _: Rotate) -> Result<Rotation, StoreError> {
+        not_here()
+    }
+
+    async fn look(
+        &self,
+        session: &SessionId,
+        presented: &Digest,
+        now: Timestamp,
+    ) -> Result<RefreshState, StoreError> {
+        Ok(match self.0.look(session, presented, now).await? {
+            RefreshState::Fresh(session) => RefreshState::Fresh(session.copy()),
+            RefreshState::Spent(session, at) => RefreshState::Spent(session.copy(), at),
+            RefreshState::Expired => RefreshState::Expired,
+            RefreshState::Unknown => RefreshState::Unknown,
+        })
+    }
+}
+
+#[async_trait]
+impl Stamps for ReadOnlyStamps {
+    fn stamp(&self, key: &Digest) -> Option<Timestamp> {
+        self.put.lock().get(key).copied().or_else(|| self.real.stamp(key))
+    }
+
+    async fn put(&self, new: NewStamp) -> Result<Timestamp, StoreError> {
+        let at = match (self.stamp(&new.key), new.keep) {
+            (None, _) => new.at,
+            (Some(old), Keep::First) => old,
+            (Some(old), Keep::Latest) => old.max(new.at),
+        };
+        self.put.lock().insert(new.key, at);
+        Ok(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::contract::{T0 as NOW, new_session};
+    use crate::store::memory::Memory;
+
+    fn stamp(at: Timestamp, keep: Keep) -> NewStamp {
+        NewStamp { key: Digest::of(b"k"), at, keep, kept_until: NOW.plus(Duration::from_secs(99)) }
+    }
+
+    #[tokio::test]
+    async fn a_date_is_seen_here_and_nowhere_else() {
+        let real = Memory::new();
+        let key = Digest::of(b"k");
+        let aside = ReadOnlyStamps::new(Arc::clone(&real) as Arc<dyn Stamps>);
+        let later = NOW.plus(Duration::from_secs(5));
+        assert_eq!(aside.put(stamp(later, Keep::First)).await, Ok(later));
+        assert_eq!((aside.stamp(&key), real.stamp(&key)), (Some(later), None));
+        Stamps::put(&*real, stamp(NOW, Keep::First)).await.unwrap();
+        let aside = ReadOnlyStamps::new(Arc::clone(&real) as Arc<dyn Stamps>);
+        assert_eq!(aside.put(stamp(later, Keep::First)).await, Ok(NOW), "the real one was first");
+        assert_eq!(aside.put(stamp(later, Keep::Latest)).await, Ok(later));
+        assert_eq!(real.stamp(&key), Some(NOW));
+    }
+
+    #[test]
+    fn a_copy_is_used_and_ended_by_itself() {
+        let session = Session::begin(&NewSession { at: NOW, ..new_session("s", "7") });
+        let copy = session.copy();
+        copy.touch(NOW.plus(Duration::from_secs(9)));
+        assert!(copy.mark_ended());
+        assert!(session.is_live(NOW) && session.last_used() == NOW);
+        assert_eq!((&copy.id, copy.cookie), (&session.id, session.cookie));
+    }
+}
