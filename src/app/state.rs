@@ -73,6 +73,8 @@ impl State {
             refresh_tokens: Arc::new(NotifyingStore::new(timed, told())),
             stamps: Arc::new(TimedStore::new(store.stamps, Arc::clone(&metrics))),
             kept: Arc::new(TimedStore::new(store.kept, Arc::clone(&metrics))),
+            outbox: Arc::new(TimedStore::new(store.outbox, Arc::clone(&metrics))),
+            questions: Arc::new(TimedStore::new(store.questions, Arc::clone(&metrics))),
             backup: store.backup,
         };
         let kept = kept_cookies(config, &store, &folder).map_err(start_error)?;

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::live::Live;
+use super::outbox::Outgoing;
 use super::{
     Backup, Kept, NewRefreshToken, NewSession, NewStamp, Once, RefreshState, RefreshTokens,
     Renewal, Rotate, Rotation, Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
@@ -26,6 +27,7 @@ pub struct Memory {
     live: Live,
     /// The refresh tokens of live sessions; its lock is the one that decides.
     tokens: Mutex<HashMap<Digest, Token>>,
+    pub(super) outgoing: Mutex<Outgoing>,
 }
 
 #[derive(Debug)]
@@ -163,6 +165,7 @@ impl Sessions for Memory {
         let mut tokens = self.tokens.lock();
         tokens.retain(|_, token| now < token.expires_at);
         self.live.forget_stamps(now);
+        self.outgoing.lock().forget(now);
         let mut upkeep = Upkeep::default();
         for session in self.live.all() {
             if session.is_live(now) {

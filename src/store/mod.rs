@@ -22,6 +22,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 
+use self::outbox::{Outbox, Questions};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
@@ -32,6 +33,7 @@ mod live;
 pub mod embedded;
 pub mod memory;
 pub mod notifying;
+pub mod outbox;
 pub mod read_only;
 
 #[cfg(test)]
@@ -328,6 +330,10 @@ pub struct Store {
     pub stamps: Arc<dyn Stamps>,
     /// What is kept with these sessions.
     pub kept: Arc<dyn Kept>,
+    /// What is to be told.
+    pub outbox: Arc<dyn Outbox>,
+    /// What people are asked.
+    pub questions: Arc<dyn Questions>,
     /// A copy of all of it.
     pub backup: Arc<dyn Backup>,
 }
@@ -336,13 +342,15 @@ impl Store {
     /// The ports of one adapter.
     pub fn of<A>(adapter: Arc<A>) -> Self
     where
-        A: Sessions + RefreshTokens + Stamps + Kept + Backup + 'static,
+        A: Sessions + RefreshTokens + Stamps + Kept + Outbox + Questions + Backup + 'static,
     {
         Self {
             sessions: Arc::<A>::clone(&adapter),
             refresh_tokens: Arc::<A>::clone(&adapter),
             stamps: Arc::<A>::clone(&adapter),
             kept: Arc::<A>::clone(&adapter),
+            outbox: Arc::<A>::clone(&adapter),
+            questions: Arc::<A>::clone(&adapter),
             backup: adapter,
         }
     }

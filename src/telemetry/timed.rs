@@ -14,6 +14,9 @@ use crate::directory::{Account, Attempt, Directory, DirectoryError, Verdict};
 use crate::django::hashers::Algorithm;
 use crate::event::EndReason;
 use crate::secret::{Digest, Secret};
+use crate::store::outbox::{
+    Claim, Message, NewMessage, NewQuestion, Outbox, Questions, Queued, Settled,
+};
 use crate::store::{
     Backup, Kept, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal, Rotate,
     Rotation, Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
@@ -134,6 +137,48 @@ impl<S: Stamps + ?Sized> Stamps for TimedStore<S> {
 impl<S: Kept + ?Sized> Kept for TimedStore<S> {
     async fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> Result<bool, StoreError> {
         self.timed(StoreOperation::Keep, self.store.keep(session, kept)).await
+    }
+}
+
+#[async_trait]
+impl<S: Outbox + ?Sized> Outbox for TimedStore<S> {
+    async fn put_messages(
+        &self,
+        messages: Vec<NewMessage>,
+        bound: u32,
+    ) -> Result<Vec<Queued>, StoreError> {
+        self.timed(StoreOperation::Outbox, self.store.put_messages(messages, bound)).await
+    }
+
+    async fn claim_messages(&self, claim: Claim) -> Result<Vec<Message>, StoreError> {
+        self.timed(StoreOperation::Outbox, self.store.claim_messages(claim)).await
+    }
+
+    async fn settle_message(&self, id: &str, settled: Settled) -> Result<(), StoreError> {
+        self.timed(StoreOperation::Outbox, self.store.settle_message(id, settled)).await
+    }
+
+    async fn waiting_messages(&self, channel: &str) -> Result<u64, StoreError> {
+        self.timed(StoreOperation::Outbox, self.store.waiting_messages(channel)).await
+    }
+}
+
+#[async_trait]
+impl<S: Questions + ?Sized> Questions for TimedStore<S> {
+    async fn ask(&self, question: NewQuestion) -> Result<(), StoreError> {
+        self.timed(StoreOperation::Question, self.store.ask(question)).await
+    }
+
+    async fn question(
+        &self,
+        digest: &Digest,
+        now: Timestamp,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.timed(StoreOperation::Question, self.store.question(digest, now)).await
+    }
+
+    async fn answer(&self, digest: &Digest, now: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
+        self.timed(StoreOperation::Question, self.store.answer(digest, now)).await
     }
 }
 

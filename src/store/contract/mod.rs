@@ -4,6 +4,7 @@
 pub(super) mod adopt;
 pub(super) mod kept;
 pub(super) mod once;
+pub(super) mod outbox;
 pub(super) mod refresh;
 pub(super) mod sessions;
 pub(super) mod stamps;
@@ -147,6 +148,20 @@ macro_rules! mount {
             a_session_that_has_ended_is_not_renewed
             of_fifty_parallel_adoptions_one_begins
             upkeep_leaves_a_renewed_session
+        }
+        $crate::store::contract::mount! { @cases $fresh outbox:
+            a_message_is_claimed_as_it_was_put_in
+            a_claimed_message_is_nobody_elses_for_its_time
+            messages_are_claimed_oldest_first
+            a_message_that_failed_is_due_again_when_it_was_said
+            a_message_that_is_done_waits_no_longer
+            one_incident_is_one_message
+            a_message_that_is_done_keeps_quiet_for_its_cool_down
+            past_its_bound_a_channel_loses_its_oldest
+            of_parallel_claims_each_message_goes_to_one
+            a_question_is_looked_at_often_and_answered_once
+            an_answer_answers_all_that_is_about_the_same
+            a_question_expires
         }
         $crate::store::contract::mount! { @cases $fresh stamps:
             a_key_without_a_stamp_has_none

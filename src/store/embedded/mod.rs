@@ -18,6 +18,7 @@
 mod copy;
 mod file;
 mod ops;
+mod outbox;
 mod rows;
 mod schema;
 mod upkeep;

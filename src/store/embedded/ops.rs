@@ -12,6 +12,7 @@ use super::super::live::{Live, Stamp};
 use super::super::{
     Keep, NewSession, NewStamp, Once, Renewal, Rotate, Rotation, Session, SessionBy, Which,
 };
+use super::outbox;
 use super::rows;
 use super::writer::Op;
 use crate::caller::{Identity, SessionId};
@@ -426,7 +427,8 @@ impl Op for Sweep {
                      (SELECT key FROM stamps WHERE kept_until <= ?1 LIMIT ?2)",
             )?
             .execute((now, limit))?;
-        Ok(tokens + sealed + ended + stamps)
+        let outgoing = outbox::sweep(sql, self.now, limit)?;
+        Ok(tokens + sealed + ended + stamps + outgoing)
     }
 
     fn apply(self, swept: usize, _live: &Live) -> usize {

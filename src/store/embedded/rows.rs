@@ -260,7 +260,7 @@ pub(super) fn stamps(sql: &Connection) -> rusqlite::Result<Vec<(Digest, Stamp)>>
         .collect()
 }
 
-fn from_sql_time(at: i64) -> Timestamp {
+pub(super) fn from_sql_time(at: i64) -> Timestamp {
     Timestamp::from_millis(u64::try_from(at).unwrap_or(0))
 }
 

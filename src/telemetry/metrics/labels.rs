@@ -94,6 +94,8 @@ pub(in crate::telemetry) enum StoreOperation {
     Look,
     Stamp,
     Keep,
+    Outbox,
+    Question,
     Backup,
 }
 
@@ -121,6 +123,8 @@ impl StoreOperation {
         Self::Look,
         Self::Stamp,
         Self::Keep,
+        Self::Outbox,
+        Self::Question,
         Self::Backup,
     ];
 
@@ -136,6 +140,8 @@ impl StoreOperation {
             Self::Look => "look",
             Self::Stamp => "stamp",
             Self::Keep => "keep",
+            Self::Outbox => "outbox",
+            Self::Question => "question",
             Self::Backup => "backup",
         }
     }

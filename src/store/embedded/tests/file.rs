@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use super::super::{OpenError, file, schema};
 use super::*;
 use crate::store::Kept;
+use crate::store::outbox::{Claim, NewMessage, NewQuestion, Outbox, Questions, Queued};
 
 fn refusal(path: &Path) -> OpenError {
     match Embedded::open(path) {
@@ -125,6 +126,47 @@ async fn the_file_of_an_older_version_is_brought_up_to_date_with_its_sessions() 
     let found = store.find(SessionBy::Id(&session.id), at(1)).await.unwrap().unwrap();
     assert_eq!(found.identity.load().name, session.identity.load().name);
     assert_eq!(store.keep(&session.id, Arc::new(b"sealed".to_vec())).await, Ok(true));
+}
+
+#[tokio::test]
+async fn the_file_of_an_older_version_gets_an_outbox_that_survives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_in(&folder);
+    open(&folder).create(new_session("a", "1")).await.unwrap();
+    // As the fourth version left it.
+    let old = raw(&path);
+    old.execute_batch("DROP TABLE outbox; DROP TABLE questions; PRAGMA user_version = 4").unwrap();
+    drop(old);
+
+    let store = open(&folder);
+    assert_eq!(count(&path, "PRAGMA user_version"), i64::from(schema::known()));
+    let new = NewMessage {
+        id: "m".into(),
+        channel: "mail".into(),
+        key: digest("k"),
+        body: b"body".to_vec(),
+        at: at(0),
+        quiet_until: at(100),
+    };
+    assert_eq!(store.put_messages(vec![new.clone()], 9).await, Ok(vec![Queued::Waits]));
+    let question =
+        NewQuestion { digest: digest("q"), about: digest("k"), body: vec![7], expires_at: at(100) };
+    store.ask(question).await.unwrap();
+    drop(store);
+
+    let store = open(&folder);
+    assert_eq!(store.put_messages(vec![new], 9).await, Ok(vec![Queued::Repeats]));
+    let claim = Claim { channel: "mail".into(), limit: 9, now: at(1), until: at(9) };
+    let claimed = store.claim_messages(claim.clone()).await.unwrap();
+    assert_eq!(claimed.iter().map(|one| one.body.as_slice()).collect::<Vec<_>>(), [b"body"]);
+    drop(store);
+
+    // Whoever claimed it is gone; it is due again when the claim is over.
+    let store = open(&folder);
+    assert_eq!(store.claim_messages(claim.clone()).await, Ok(vec![]));
+    let later = Claim { now: at(9), until: at(20), ..claim };
+    assert_eq!(store.claim_messages(later).await.unwrap().len(), 1);
+    assert_eq!(store.answer(&digest("q"), at(9)).await, Ok(Some(vec![7])));
 }
 
 #[tokio::test]
