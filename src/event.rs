@@ -19,6 +19,8 @@ pub struct Event {
     pub request_id: Option<Arc<str>>,
     /// The client's address (behind trusted proxies: the one they name).
     pub client: Option<IpAddr>,
+    /// The `User-Agent` of that request, cut to 256 bytes.
+    pub agent: Option<Arc<str>>,
     /// What.
     pub what: What,
 }
@@ -127,6 +129,22 @@ pub enum What {
         /// The issuer's name.
         issuer: Arc<str>,
         /// Whose token it was.
+        user: UserKey,
+    },
+    /// Somebody answered a letter about an incident.
+    IncidentAnswered {
+        /// Whom the incident concerned.
+        user: UserKey,
+        /// The name of the detector that found it.
+        detector: Arc<str>,
+        /// Was it them?
+        was_me: bool,
+        /// How many sessions were ended because it was not.
+        ended: u64,
+    },
+    /// The directory has another password for a user, and a session that began with the one before has ended.
+    PasswordChanged {
+        /// Whose.
         user: UserKey,
     },
     /// A request was refused.
@@ -260,6 +278,8 @@ pub enum EndReason {
     Detected,
     /// An operator's command.
     Operator,
+    /// The user said of an incident that it was not them.
+    NotMe,
     /// The directory says: password changed, inactive or gone.
     DirectoryChanged,
     /// Idle or absolute timeout.
@@ -404,6 +424,7 @@ impl EndReason {
         Self::RefreshReused,
         Self::Detected,
         Self::Operator,
+        Self::NotMe,
         Self::DirectoryChanged,
         Self::Expired,
     ];
@@ -418,6 +439,7 @@ impl EndReason {
             Self::RefreshReused => "refresh_reused",
             Self::Detected => "detected",
             Self::Operator => "operator",
+            Self::NotMe => "not_me",
             Self::DirectoryChanged => "directory_changed",
             Self::Expired => "expired",
         }

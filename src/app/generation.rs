@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::state::State;
-use super::{StartError, start_error};
+use super::{StartError, notices, start_error};
 use crate::clock::Timestamp;
 use crate::config::{Config, DirectoryKind, DirectorySettings};
 use crate::directory::Directory;
@@ -17,6 +17,7 @@ use crate::directory::http::HttpDirectory;
 use crate::directory::password::PasswordPool;
 use crate::geo::{Countries, Mmdb, NoCountries};
 use crate::identity::{IdentityForms, IdentityHeaders};
+use crate::notify::{Answers, Channels};
 use crate::proxy::{Generation, GenerationParts};
 use crate::service::database::{Access, Databases};
 use crate::session::cookies::CookieNames;
@@ -33,6 +34,7 @@ pub(super) struct Built {
     pub(super) passwords: PasswordPool,
     pub(super) countries: Arc<dyn Countries>,
     pub(super) forms: Arc<IdentityForms>,
+    channels: Arc<Channels>,
     kept: Arc<ServiceCookies>,
 }
 
@@ -83,16 +85,25 @@ impl Built {
             login: config.login.clone(),
             state: state.auth.clone(),
         };
+        let auth = Arc::new(Auth::new(auth).map_err(start_error)?);
         let generation = Generation::new(GenerationParts {
             config: &config,
-            auth: Arc::new(Auth::new(auth).map_err(start_error)?),
+            auth: Arc::clone(&auth),
+            answers: Answers::new(Arc::clone(&state.store.questions), state.news.clone()),
             identity: IdentityHeaders::new(&config.identity).map_err(start_error)?,
             forms: Arc::clone(&forms),
             labels: state.metrics.labels(Names::of(&config)),
             before: serving,
         });
+        let channels =
+            Arc::new(notices::channels(&config, &asked, &auth, &state.store, &state.metrics)?);
         let directories = config.directories.iter().cloned().zip(asked).collect();
-        Ok((Self { config, directories, passwords, countries, forms, kept }, generation))
+        Ok((Self { config, directories, passwords, countries, forms, channels, kept }, generation))
+    }
+
+    /// Who is told.
+    pub(super) fn channels(&self) -> Arc<Channels> {
+        Arc::clone(&self.channels)
     }
 
     /// Who wants to know that a session has ended.

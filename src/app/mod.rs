@@ -7,6 +7,7 @@
 pub mod examine;
 mod folder;
 mod generation;
+mod notices;
 pub mod offline;
 mod reload;
 mod state;
@@ -23,6 +24,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::folder::{StateFolder, claim_store};
 use self::generation::{Built, directories};
+use self::notices::{TellFindings, Telling};
 use self::reload::Reloader;
 use self::state::State;
 use self::supervisor::Supervisor;
@@ -73,15 +75,18 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     let current = Current::new(generation);
 
     let (sink, queue) = watch::queue(built.config.detect.queue);
+    let telling = Arc::new(Telling::start(&state, Arc::clone(&clock), built.channels())?);
     let asked = Arc::clone(&current);
+    let lost = state.news.clone();
     let telemetry = Arc::new(
-        Telemetry::new(Arc::clone(&state.metrics), audit, sink, logging.dropped()).at_scrape(
-            move |metrics| {
+        Telemetry::new(Arc::clone(&state.metrics), audit, sink, logging.dropped())
+            .with_news(state.news.clone())
+            .at_scrape(move |metrics| {
                 let generation = asked.load();
                 let pool = generation.auth().passwords();
                 metrics.hash_pool(pool.waiting(), pool.rejected());
-            },
-        ),
+                metrics.news_lost(lost.dropped());
+            }),
     );
     let rules = Arc::new(ArcSwap::from_pointee(Rules {
         settings: built.config.detect.clone(),
@@ -93,7 +98,11 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
             current: Arc::clone(&current),
             telemetry: Arc::clone(&telemetry),
         }),
-        report: Arc::new(telemetry.findings()),
+        report: Arc::new(TellFindings {
+            findings: telemetry.findings(),
+            notices: Arc::new(state.news.clone()),
+            rules: Arc::clone(&rules),
+        }),
     };
     let shutdown_timeout = built.config.listen.shutdown_timeout;
     let runtime = runtime(built.config.listen.threads).map_err(start_error)?;
@@ -104,6 +113,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         current: Arc::clone(&current),
         listening: Arc::clone(&listening),
         telemetry: Arc::clone(&telemetry),
+        telling: Arc::clone(&telling),
         log: logging.filter(),
         supervisor: Arc::clone(&supervisor),
         rules,
@@ -152,6 +162,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         tracing::info!("stopped");
         Ok(())
     })?;
+    telling.stop(LAST_TASKS);
     runtime.shutdown_timeout(LAST_TASKS);
     drop(logging);
     Ok(())
@@ -219,7 +230,8 @@ impl Respond for EndSessions {
         let generation = self.current.load();
         let ended = generation.auth().end(&which, EndReason::Detected, at, &mut happened).await;
         for what in happened {
-            let event = crate::event::Event { at, request_id: None, client: None, what };
+            let event =
+                crate::event::Event { at, request_id: None, client: None, agent: None, what };
             self.telemetry.event(event);
         }
         ended.map(|_| ()).map_err(|refusal| NotDone(refusal.code().to_owned()))

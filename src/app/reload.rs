@@ -15,6 +15,7 @@ use async_trait::async_trait;
 
 use super::examine;
 use super::generation::Built;
+use super::notices::Telling;
 use super::state::State;
 use super::supervisor::Supervisor;
 use crate::clock::Clock;
@@ -32,6 +33,7 @@ pub(super) struct Reloader {
     pub(super) listening: Arc<Listening>,
     pub(super) rules: Arc<ArcSwap<Rules>>,
     pub(super) telemetry: Arc<Telemetry>,
+    pub(super) telling: Arc<Telling>,
     pub(super) log: Filter,
     pub(super) supervisor: Arc<Supervisor>,
     pub(super) clock: Arc<dyn Clock>,
@@ -124,6 +126,7 @@ impl Reloader {
             self.telemetry.audit().serve(audit);
         }
         self.state.ended.now(next.hooks());
+        self.telling.replace(next.channels());
         self.watches.store(next.config.reload.watch, Ordering::Relaxed);
         let (settings, countries) = (next.config.detect.clone(), Arc::clone(&next.countries));
         self.rules.store(Arc::new(Rules { settings, countries }));

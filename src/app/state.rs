@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 use super::folder::StateFolder;
 use super::{StartError, start_error};
 use crate::config::{Config, StoreKind};
+use crate::notify::{self, NewsQueue, NewsSink};
 use crate::private_file;
 use crate::proxy::OpenExchanges;
 use crate::secret::random_bytes;
@@ -34,6 +36,10 @@ pub(super) struct State {
     pub(super) refresh_key: Arc<RefreshKey>,
     pub(super) auth: session::State,
     pub(super) ended: Arc<EndHooks>,
+    /// Where news is told.
+    pub(super) news: NewsSink,
+    /// The other end, until the worker takes it.
+    pub(super) news_queue: Mutex<Option<NewsQueue>>,
 }
 
 /// Who wants to know that a session has ended.
@@ -81,7 +87,20 @@ impl State {
         let refresh_key = Arc::new(RefreshKey::open(&folder.refresh_key()).map_err(start_error)?);
         let auth = session::State::new().map_err(start_error)?;
         let databases = Arc::default();
-        Ok(Self { folder, store, metrics, databases, kept, refresh_key, auth, ended })
+        let (news, queue) = notify::queue();
+        let news_queue = Mutex::new(Some(queue));
+        Ok(Self {
+            folder,
+            store,
+            metrics,
+            databases,
+            kept,
+            refresh_key,
+            auth,
+            ended,
+            news,
+            news_queue,
+        })
     }
 }
 

@@ -6,8 +6,8 @@
 use super::raw::{Item, Table, Wrong};
 use super::{Config, Listen, OwnPath, OwnPathEntry, Route, SignInMode};
 use super::{
-    cors, detect, directory, forms, geo, identity, issuer, listen, log, login, paths, reload,
-    route, session, shadow, sign_in, store, tokens, upstream,
+    cors, detect, directory, forms, geo, identity, issuer, listen, log, login, notify, paths,
+    reload, route, session, shadow, sign_in, store, tokens, upstream,
 };
 
 /// Reads the whole file.
@@ -34,8 +34,10 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         session::session(table)
     });
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session));
+    let notify = root.table("notify", |table| notify::notify(table, &tokens));
     let paths = root.table("paths", |table| {
-        paths::paths(table, tokens.rotation, &issuers, &directories, sign_in.mode)
+        let sends_mail = notify.mail.is_some();
+        paths::paths(table, tokens.rotation, &issuers, &directories, sign_in.mode, sends_mail)
     });
     warn_of_hidden_routes(root, &routes, &paths);
     sign_in::refuse_redirects(root, sign_in.mode, &routes);
@@ -58,6 +60,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         sign_in,
         cors: root.table("cors", |table| cors::cors(table, &session, &hosts)),
         detect: root.table("detect", |table| detect::detect(table, &geo)),
+        notify,
         log: root.table("log", log::log),
         reload: root.table("reload", reload::reload),
         listen,

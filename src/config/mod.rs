@@ -36,6 +36,7 @@ mod listen;
 mod load;
 mod log;
 mod login;
+mod notify;
 mod paths;
 mod raw;
 mod reload;
@@ -83,6 +84,9 @@ pub use self::listen::{Listen, TlsFiles};
 pub use self::load::LoadError;
 pub use self::log::{Log, LogFormat};
 pub use self::login::{Issues, Login};
+pub use self::notify::{
+    MAIL, MailSettings, MailTls, Notify, SecretSource, SecurityEventsSettings, WebhookSettings,
+};
 pub use self::paths::{OwnPath, OwnPathEntry};
 pub use self::reload::ReloadSettings;
 pub use self::report::{Problem, Report, Severity};
@@ -133,6 +137,8 @@ pub struct Config {
     pub cors: Cors,
     /// `[detect]`
     pub detect: Detect,
+    /// `[notify]`
+    pub notify: Notify,
     /// `[geo]`
     pub geo: Geo,
     /// `[store]`

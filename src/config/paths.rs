@@ -27,11 +27,13 @@ pub enum OwnPath {
     Session,
     /// `GET /.well-known/jwks.json`
     Jwks,
+    /// `GET /incident`, the page that a letter leads to, and `POST`, its answer.
+    Incident,
 }
 
 impl OwnPath {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Login,
         Self::Refresh,
         Self::Verify,
@@ -40,6 +42,7 @@ impl OwnPath {
         Self::Blacklist,
         Self::Session,
         Self::Jwks,
+        Self::Incident,
     ];
 
     /// Its key of `[paths]`, and its name in metrics and logs.
@@ -53,6 +56,7 @@ impl OwnPath {
             Self::Blacklist => "blacklist",
             Self::Session => "session",
             Self::Jwks => "jwks",
+            Self::Incident => "incident",
         }
     }
 
@@ -64,7 +68,8 @@ impl OwnPath {
             Self::Verify => Some("/verify"),
             Self::Logout => Some("/logout"),
             Self::LogoutAll => Some("/logout/all"),
-            Self::Blacklist => None,
+            // The page for answers to letters is there where letters are sent: see `paths`.
+            Self::Blacklist | Self::Incident => None,
             Self::Session => Some("/session"),
             Self::Jwks => Some("/.well-known/jwks.json"),
         }
@@ -112,6 +117,7 @@ pub(super) fn paths(
     issuers: &[IssuerSettings],
     directories: &[DirectorySettings],
     mode: SignInMode,
+    sends_mail: bool,
 ) -> Vec<OwnPathEntry> {
     let mut fields: Vec<String> = Vec::new();
     for directory in directories {
@@ -131,6 +137,8 @@ pub(super) fn paths(
         }
         // Where the service signs people in, only what is asked for is the gateway's.
         let default = own.default_path().filter(|_| mode == SignInMode::Replace);
+        // Letters lead there, whoever signs people in.
+        let default = default.or((own == OwnPath::Incident && sends_mail).then_some("/incident"));
         let path = table
             .text(key, |text| {
                 values::canonical_path(text)?;

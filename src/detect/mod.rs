@@ -91,6 +91,8 @@ pub struct Finding {
     pub request_id: Option<Arc<str>>,
     /// The client of that event.
     pub client: Option<IpAddr>,
+    /// Its `User-Agent`.
+    pub agent: Option<Arc<str>>,
     /// What it is about.
     pub subject: Subject,
     /// The session it is about, if it is about one: what `action = "end_session"` ends.
@@ -166,6 +168,7 @@ impl Finding {
             at: event.at,
             request_id: event.request_id.clone(),
             client: event.client,
+            agent: event.agent.clone(),
             subject,
             session,
             user: None,

@@ -41,7 +41,7 @@ pub(crate) fn detector(threshold: u32) -> config::Detector {
 
 /// `what` at a time, by a client.
 pub(crate) fn event(at: Timestamp, client: &str, what: What) -> Event {
-    Event { at, request_id: Some("r1".into()), client: Some(ip(client)), what }
+    Event { at, request_id: Some("r1".into()), client: Some(ip(client)), agent: None, what }
 }
 
 /// A failed sign-in.

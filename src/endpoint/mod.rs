@@ -20,6 +20,7 @@ use http::{HeaderValue, Method, StatusCode};
 use crate::caller::{IssuerName, Proof};
 use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry, Shape, SignInMode};
 use crate::event::What;
+use crate::notify::Answers;
 use crate::refusal::Refusal;
 use crate::session::Auth;
 use crate::wire::arrival::Arrival;
@@ -28,6 +29,7 @@ use crate::wire::framing::Methods;
 use crate::wire::reply::Reply;
 
 use self::cors::CorsPolicy;
+use self::incident::Incidents;
 use self::logout::Extent;
 use self::refused::Refused;
 use self::sent_back::SentBack;
@@ -38,6 +40,7 @@ mod blacklist;
 pub mod cors;
 mod credentials;
 mod dj_rest_auth;
+mod incident;
 mod input;
 mod keys;
 mod login;
@@ -73,6 +76,7 @@ pub struct Endpoints {
     login_path: Option<String>,
     sent_back: SentBack,
     cors: CorsPolicy,
+    incidents: Incidents,
     /// One line in the log says that browsers drop the cookie, not one for each visitor.
     has_warned_of_plain_http: AtomicBool,
 }
@@ -96,7 +100,7 @@ pub struct Served {
 
 impl Endpoints {
     /// From the parts of the configuration that are about own paths.
-    pub fn new(auth: Arc<Auth>, config: &Config) -> Self {
+    pub fn new(auth: Arc<Auth>, answers: Answers, config: &Config) -> Self {
         let is_page =
             |entry: &&OwnPathEntry| entry.own == OwnPath::Login && entry.path.is_literal();
         let login = config.paths.iter().find(is_page);
@@ -125,6 +129,7 @@ impl Endpoints {
             },
             sent_back: SentBack::new(),
             cors: CorsPolicy::new(&config.cors),
+            incidents: Incidents::new(answers, config),
             has_warned_of_plain_http: AtomicBool::new(false),
         }
     }
@@ -171,6 +176,7 @@ impl Endpoints {
             }
             OwnPath::Session => Served::of(self.session(arrival, happened).await, arrival),
             OwnPath::Jwks => Served::reply(self.jwks()),
+            OwnPath::Incident => self.incident(arrival, &body, happened).await,
         };
         // A browser that holds a cookie nobody can read would be refused for ever.
         if served.refusal == Some(Refusal::BadCookie)
@@ -278,7 +284,7 @@ const fn methods(own: &OwnPathEntry) -> &'static [Method] {
         OwnPath::Login | OwnPath::Logout if !matches!(own.shape, Shape::SimpleJwt) => {
             &[Method::POST]
         }
-        OwnPath::Login | OwnPath::Logout | OwnPath::LogoutAll => {
+        OwnPath::Login | OwnPath::Logout | OwnPath::LogoutAll | OwnPath::Incident => {
             &[Method::GET, Method::HEAD, Method::POST]
         }
         OwnPath::Refresh | OwnPath::Verify | OwnPath::Blacklist => &[Method::POST],

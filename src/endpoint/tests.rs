@@ -80,6 +80,7 @@ fn each_own_path_takes_its_methods_alone() {
         (OwnPath::Blacklist, "POST"),
         (OwnPath::Session, "GET, HEAD"),
         (OwnPath::Jwks, "GET, HEAD"),
+        (OwnPath::Incident, "GET, HEAD, POST"),
     ] {
         let own = OwnPathEntry {
             path: PathPattern::default(),

@@ -21,6 +21,8 @@ macro_rules! texts {
             $($(#[doc = $doc])+ pub(super) $name: &'static str,)+
             /// How long to wait, as a sentence.
             pub(super) wait: fn(Duration) -> String,
+            /// How many sessions were ended, and what to do next.
+            pub(super) sessions_ended: fn(usize) -> String,
         }
 
         #[cfg(test)]
@@ -113,6 +115,40 @@ texts! {
     upstream_slow,
     /// Heading for 503.
     unavailable_heading,
+    /// Which account an incident concerns.
+    incident_account,
+    /// What happened.
+    incident_what,
+    /// When it happened.
+    incident_when,
+    /// From where.
+    incident_where,
+    /// On which device.
+    incident_device,
+    /// The button of whoever it was.
+    this_was_me,
+    /// The button of whoever it was not.
+    this_was_not_me,
+    /// Heading of the page that asks whoever says that it was not them.
+    not_me_heading,
+    /// What that does.
+    not_me_means,
+    /// Heading of the page that asks whoever says that it was them.
+    me_heading,
+    /// What that does.
+    me_means,
+    /// Heading after all sessions were ended.
+    signed_out_everywhere,
+    /// The link to where the password is changed.
+    change_password,
+    /// Heading after somebody said that it was them.
+    thank_you,
+    /// Nothing was done.
+    nothing_changed,
+    /// Heading for a link that does not work.
+    link_gone_heading,
+    /// What to do then.
+    link_gone,
 }
 
 static ENGLISH: Texts = Texts {
@@ -157,6 +193,30 @@ static ENGLISH: Texts = Texts {
     upstream_down: "The service behind this page cannot be reached at the moment. Try again in a few minutes.",
     upstream_slow: "The service behind this page took too long to answer. Try again in a few minutes.",
     unavailable_heading: "Not available at the moment",
+    incident_account: "Account",
+    incident_what: "What",
+    incident_when: "When",
+    incident_where: "Where",
+    incident_device: "Device",
+    this_was_me: "This was me",
+    this_was_not_me: "This was not me",
+    not_me_heading: "This was not you?",
+    not_me_means: "The account will be signed out everywhere, on every device. Whoever used it has to sign in again.",
+    me_heading: "This was you?",
+    me_means: "Then nothing has to be done. Tell us, so that we know it next time.",
+    signed_out_everywhere: "Signed out everywhere",
+    change_password: "Change the password",
+    thank_you: "Thank you",
+    nothing_changed: "Nothing was changed. You can close this page.",
+    link_gone_heading: "This link does not work any more",
+    link_gone: "It was used, or it is too old. If you are worried about your account, sign in and change your password.",
+    sessions_ended: |ended| {
+        let sessions =
+            if ended == 1 { "1 session was".to_owned() } else { format!("{ended} sessions were") };
+        format!(
+            "{sessions} ended. Now change the password: whoever knows the old one could sign in again."
+        )
+    },
     wait: |wait| {
         let (count, unit) = rounded(wait, ["second", "minute", "hour"]);
         let plural = if count == 1 { "" } else { "s" };
@@ -206,6 +266,28 @@ static KOREAN: Texts = Texts {
     upstream_down: "지금은 이 페이지의 서비스에 연결할 수 없습니다. 몇 분 후에 다시 시도하세요.",
     upstream_slow: "이 페이지의 서비스가 제시간에 응답하지 않았습니다. 몇 분 후에 다시 시도하세요.",
     unavailable_heading: "지금은 이용할 수 없습니다",
+    incident_account: "계정",
+    incident_what: "내용",
+    incident_when: "시각",
+    incident_where: "위치",
+    incident_device: "기기",
+    this_was_me: "본인입니다",
+    this_was_not_me: "본인이 아닙니다",
+    not_me_heading: "본인이 아니신가요?",
+    not_me_means: "모든 기기에서 이 계정이 로그아웃됩니다. 사용하던 사람은 다시 로그인해야 합니다.",
+    me_heading: "본인이신가요?",
+    me_means: "그렇다면 아무것도 하지 않아도 됩니다. 다음에 참고할 수 있도록 알려 주세요.",
+    signed_out_everywhere: "모든 기기에서 로그아웃했습니다",
+    change_password: "비밀번호 변경",
+    thank_you: "감사합니다",
+    nothing_changed: "변경된 것은 없습니다. 이 페이지를 닫아도 됩니다.",
+    link_gone_heading: "이 링크는 더 이상 쓸 수 없습니다",
+    link_gone: "이미 사용했거나 기간이 지났습니다. 계정이 걱정되면 로그인하여 비밀번호를 변경하세요.",
+    sessions_ended: |ended| {
+        format!(
+            "세션 {ended}개를 끝냈습니다. 이전 비밀번호를 아는 사람이 다시 로그인할 수 있으니 지금 비밀번호를 변경하세요."
+        )
+    },
     wait: |wait| {
         let (count, unit) = rounded(wait, ["초", "분", "시간"]);
         format!("{count}{unit} 후에 다시 시도하세요.")

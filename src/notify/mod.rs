@@ -6,10 +6,28 @@
 //! One incident is one message. Whoever hands the same thing in again within a cool-down has told nothing new; the key by
 //! which that is seen is [`Incident::key`].
 
+mod answers;
+mod channel;
+mod mail;
+mod news;
+mod post;
+mod queue;
+mod security_event;
+mod webhook;
+mod worker;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use self::answers::Answers;
+pub use self::channel::{Channel, Channels, Deliver, Delivery, Pace, Parcel};
+pub use self::mail::{Described, Mail, MailParts, Question, describe};
+pub use self::news::{Answered, Changed, Ended, News, NewsKind, Person, Told};
+pub use self::queue::{NewsQueue, NewsSink, queue};
+pub use self::security_event::{SecurityEvents, SignEvents};
+pub use self::webhook::Webhook;
+pub use self::worker::{Counting, Outcome, Worker};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::geo::Country;
@@ -26,6 +44,9 @@ pub struct Incident {
     pub user: Option<UserKey>,
     /// The session that it is about, if there is one.
     pub session: Option<SessionId>,
+    /// What it is about where that is neither: the name that was given, or the network. So many guesses from everywhere at
+    /// one name are one incident.
+    pub about: Option<Arc<str>>,
     /// The client's address.
     pub client: Option<IpAddr>,
     /// The country of that address, if a database knows it.
@@ -50,16 +71,29 @@ pub struct NoChannels {
 
 impl Incident {
     /// Two incidents with the same key are the same incident: one detector, about one session, else one user, else one
-    /// address.
+    /// name or network, else one address.
     pub fn key(&self) -> Digest {
-        let subject = match (&self.session, &self.user, self.client) {
-            (Some(session), _, _) => format!("session {session}"),
-            (None, Some(user), _) => format!("user {user}"),
-            (None, None, Some(client)) => format!("address {client}"),
-            (None, None, None) => String::new(),
-        };
-        Digest::of(format!("{}\n{subject}", self.detector).as_bytes())
+        let session = self.session.as_ref().map(SessionId::as_str);
+        let user = self.user.as_ref().map(ToString::to_string);
+        key(self.detector, session, user.as_deref(), self.about.as_deref(), self.client)
     }
+}
+
+fn key(
+    detector: &str,
+    session: Option<&str>,
+    user: Option<&str>,
+    about: Option<&str>,
+    client: Option<IpAddr>,
+) -> Digest {
+    let subject = match (session, user, about, client) {
+        (Some(session), _, _, _) => format!("session {session}"),
+        (None, Some(user), _, _) => format!("user {user}"),
+        (None, None, Some(about), _) => format!("about {about}"),
+        (None, None, None, Some(client)) => format!("address {client}"),
+        (None, None, None, None) => String::new(),
+    };
+    Digest::of(format!("{detector}\n{subject}").as_bytes())
 }
 
 impl NoChannels {
@@ -104,12 +138,19 @@ mod tests {
             incident("refresh_reuse", None, Some("7")),
             incident("refresh_reuse", None, Some("8")),
             incident("refresh_reuse", None, None),
+            Incident { about: Some("ada".into()), ..incident("refresh_reuse", None, None) },
             other_address,
         ]
         .iter()
         .map(Incident::key)
         .collect();
-        assert_eq!(keys.len(), 7);
+        assert_eq!(keys.len(), 8);
+        let from = |client: &str| Incident {
+            about: Some("ada".into()),
+            client: Some(client.parse().unwrap()),
+            ..incident("password_guessing", None, None)
+        };
+        assert_eq!(from("192.0.2.1").key(), from("198.51.100.1").key(), "wherever it comes from");
     }
 
     #[test]

@@ -1,9 +1,20 @@
-//! Incidents for tests.
+//! Incidents for tests, and rules that wait in seconds.
 
-use super::Incident;
+use std::time::Duration;
+
+use super::{Incident, Pace};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::geo::Country;
+
+/// Ten messages, a cool-down of ten minutes, waits from one second to eight, a day.
+pub(super) const PACE: Pace = Pace {
+    queue: 10,
+    cool_down: Duration::from_secs(600),
+    first_retry: Duration::from_secs(1),
+    longest_retry: Duration::from_secs(8),
+    give_up_after: Duration::from_secs(86_400),
+};
 
 /// An incident about a session and a user of the directory `django`, from 192.0.2.1.
 pub(super) fn incident(
@@ -16,6 +27,7 @@ pub(super) fn incident(
         at: Timestamp::from_secs(1_000),
         user: user.map(|id| UserKey::new("django", id)),
         session: session.map(SessionId::new),
+        about: None,
         client: Some("192.0.2.1".parse().unwrap()),
         country: Country::new("KR"),
         agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0".into(),

@@ -18,6 +18,7 @@ use crate::config::{Config, IssuerSettings, Listen, Observed, OwnPath};
 use crate::endpoint::Endpoints;
 use crate::gate::Gate;
 use crate::identity::{IdentityForms, IdentityHeaders};
+use crate::notify::Answers;
 use crate::session::Auth;
 use crate::telemetry::Labels;
 use crate::wire::client_ip::TrustedProxies;
@@ -48,6 +49,8 @@ pub struct Parts<'a> {
     pub config: &'a Config,
     /// Who is calling.
     pub auth: Arc<Auth>,
+    /// Takes what people answer to letters.
+    pub answers: Answers,
     /// Tells the upstream who is calling.
     pub identity: IdentityHeaders,
     /// Tells it in the service's own forms.
@@ -64,7 +67,7 @@ pub struct Current(ArcSwap<Generation>);
 impl Generation {
     /// Puts it together.
     pub fn new(parts: Parts<'_>) -> Self {
-        let Parts { config, auth, identity, forms, labels, before } = parts;
+        let Parts { config, auth, answers, identity, forms, labels, before } = parts;
         let names = identity.names().chain(forms.names()).map(http::HeaderName::as_str);
         let protected = ProtectedNames::new(names)
             .and_reserved(config.reserved_headers.iter().map(String::as_str))
@@ -110,7 +113,7 @@ impl Generation {
         Self {
             number: before.map_or(1, |before| before.number.saturating_add(1)),
             gate: Gate::new(config, Arc::clone(&auth)),
-            endpoints: Endpoints::new(Arc::clone(&auth), config),
+            endpoints: Endpoints::new(Arc::clone(&auth), answers, config),
             auth,
             head,
             edit,

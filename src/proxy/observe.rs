@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Method;
+use http::header::USER_AGENT;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
 
@@ -20,6 +21,9 @@ use crate::telemetry::{
     UpstreamCall, UpstreamFailure,
 };
 use crate::wire::scheme::Scheme;
+
+/// A longer `User-Agent` is cut.
+const LONGEST_AGENT: usize = 256;
 
 /// Tells what happened. Cheap to clone.
 #[derive(Clone)]
@@ -38,11 +42,13 @@ impl Observer {
             let user = known(ctx).map(|known| known.identity.key.clone());
             ctx.happened.push(What::Refused { refusal, user });
         }
+        let agent = (!ctx.happened.is_empty()).then(|| agent(ctx)).flatten();
         for what in ctx.happened.drain(..) {
             self.0.event(Event {
                 at: ctx.at,
                 request_id: Some(Arc::clone(&ctx.request_id)),
                 client: Some(client),
+                agent: agent.clone(),
                 what,
             });
         }
@@ -90,7 +96,7 @@ impl Observer {
     /// Something happened outside any client's request.
     pub(super) fn tell_background(&self, at: Timestamp, happened: Vec<What>) {
         for what in happened {
-            self.0.event(Event { at, request_id: None, client: None, what });
+            self.0.event(Event { at, request_id: None, client: None, agent: None, what });
         }
     }
 
@@ -119,6 +125,12 @@ impl Observer {
     pub(super) fn scrape(&self) -> Result<String, String> {
         self.0.scrape()
     }
+}
+
+/// For people who are told of it.
+fn agent(ctx: &Ctx) -> Option<Arc<str>> {
+    let agent = ctx.arrival.as_ref()?.header(USER_AGENT.as_str())?;
+    Some(agent.get(..agent.floor_char_boundary(LONGEST_AGENT))?.into())
 }
 
 /// Whose credential was good, whatever became of the request.

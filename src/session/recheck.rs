@@ -165,7 +165,16 @@ impl Auth {
 
     async fn end_by_password(&self, session: &Session, now: Timestamp, happened: &mut Vec<What>) {
         self.issuers.ends_by_password(&session.id);
+        let before = happened.len();
         self.end_changed(Which::Session(session.id.clone()), now, happened).await;
+        let has_ended = happened.len() > before;
+        // Once for a user in a round, however many sessions they had.
+        let user = session.identity.load().key.clone();
+        let is_told =
+            |what: &What| matches!(what, What::PasswordChanged { user: told } if *told == user);
+        if has_ended && !happened.iter().any(is_told) {
+            happened.push(What::PasswordChanged { user });
+        }
     }
 
     /// What a store that failed could not end, the directory's next turn will.

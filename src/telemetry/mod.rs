@@ -18,7 +18,8 @@ use std::sync::Arc;
 use crate::detect::Finding;
 use crate::detect::respond::Taken;
 use crate::detect::watch::{EventSink, NotDone, Report};
-use crate::event::Event;
+use crate::event::{EndReason, Event, What};
+use crate::notify::NewsSink;
 
 mod access_log;
 mod audit;
@@ -47,6 +48,8 @@ pub struct Telemetry {
     detectors: EventSink,
     log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
     at_scrape: Vec<AtScrape>,
+    /// Where others are told of what ended.
+    news: Option<NewsSink>,
 }
 
 /// Told what detectors found. It holds no [`EventSink`], so that the detectors' task can end.
@@ -70,6 +73,7 @@ impl Telemetry {
             detectors,
             log_dropped: Box::new(log_dropped),
             at_scrape: Vec::new(),
+            news: None,
         }
     }
 
@@ -77,6 +81,13 @@ impl Telemetry {
     #[must_use]
     pub fn at_scrape(mut self, update: impl Fn(&Metrics) + Send + Sync + 'static) -> Self {
         self.at_scrape.push(Box::new(update));
+        self
+    }
+
+    /// Tells others of sessions that were ended, and of passwords that were changed.
+    #[must_use]
+    pub fn with_news(mut self, news: NewsSink) -> Self {
+        self.news = Some(news);
         self
     }
 
@@ -91,6 +102,9 @@ impl Telemetry {
     pub fn event(&self, event: Event) {
         self.metrics.event(&event);
         self.audit.event(&event);
+        if let Some(news) = &self.news {
+            tell(news, &event);
+        }
         self.detectors.tell(event);
     }
 
@@ -127,6 +141,17 @@ impl Telemetry {
     }
 }
 
+/// What other systems may have to know. What time ended, they see themselves.
+fn tell(news: &NewsSink, event: &Event) {
+    match &event.what {
+        What::SessionEnded { session, user, why } if *why != EndReason::Expired => {
+            news.session_ended(session, user, *why, event.at);
+        }
+        What::PasswordChanged { user } => news.password_changed(user, event.at),
+        _ => {}
+    }
+}
+
 impl Report for Findings {
     fn finding(&self, finding: &Finding, taken: Taken, failure: Option<&NotDone>) {
         self.metrics.finding(finding.detector, taken);
@@ -160,7 +185,6 @@ mod tests {
     use crate::config;
     use crate::detect::watch::queue;
     use crate::detect::{DetectorName, Evidence, Subject};
-    use crate::event::What;
 
     fn log(audit_file: Option<std::path::PathBuf>) -> config::Log {
         config::Log {
@@ -176,6 +200,7 @@ mod tests {
             at: Timestamp::from_secs(1),
             request_id: None,
             client: None,
+            agent: None,
             what: What::RefreshReused {
                 session: SessionId::new("s-1"),
                 user: UserKey::new("django", "7"),
@@ -210,6 +235,7 @@ mod tests {
             at: Timestamp::from_secs(1),
             request_id: None,
             client: None,
+            agent: None,
             subject: Subject::Session(SessionId::new("s-1")),
             session: Some(SessionId::new("s-1")),
             user: None,

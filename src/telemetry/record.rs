@@ -222,6 +222,7 @@ pub(super) const fn own_name(own: OwnPath) -> &'static str {
         OwnPath::Blacklist => "own:blacklist",
         OwnPath::Session => "own:session",
         OwnPath::Jwks => "own:jwks",
+        OwnPath::Incident => "own:incident",
     }
 }
 
@@ -235,4 +236,5 @@ pub(super) const OWN_PATHS: &[OwnPath] = &[
     OwnPath::Blacklist,
     OwnPath::Session,
     OwnPath::Jwks,
+    OwnPath::Incident,
 ];

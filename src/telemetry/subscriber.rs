@@ -223,6 +223,7 @@ mod tests {
             at: Timestamp::from_secs(0),
             request_id: None,
             client: None,
+            agent: None,
             what: What::SignInFailed { account: "a\nb".into(), why: SignInFailure::WrongPassword },
         };
         for format in [LogFormat::Json, LogFormat::Text] {

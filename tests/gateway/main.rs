@@ -70,6 +70,8 @@ mod reload;
 mod supervised;
 // Protections that no other module shows.
 mod security;
+// Who is told of what was found: mail, webhooks, security events, and what people answer.
+mod notify;
 // Sessions, cookies, sign-out, cross-site requests, CORS.
 mod sessions;
 // Before the switch: decided, not enforced, and compared with what the service answers.

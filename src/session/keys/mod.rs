@@ -176,6 +176,14 @@ impl KeyRing {
         Ok(token)
     }
 
+    /// A signed Security Event Token (RFC 8417 section 2.3): its type keeps it from being taken for an access token.
+    ///
+    /// # Errors
+    /// If it cannot be signed. The text is for the log.
+    pub fn sign_event(&self, claims: &serde_json::Value) -> Result<String, String> {
+        self.sign("secevent+jwt", claims).map_err(|_| "the event cannot be signed".to_owned())
+    }
+
     /// The payload of a token that one of the keys signed.
     pub(super) fn verified(
         &self,

@@ -24,6 +24,14 @@ fn is_an_end(happened: &[What]) -> bool {
     matches!(happened, [What::SessionEnded { why: EndReason::DirectoryChanged, .. }])
 }
 
+/// An end that another password caused says so besides, once for the user.
+fn is_an_end_by_password(happened: &[What]) -> bool {
+    let (password, ends): (Vec<&What>, Vec<&What>) =
+        happened.iter().partition(|what| matches!(what, What::PasswordChanged { .. }));
+    let ends: Vec<What> = ends.into_iter().cloned().collect();
+    password.len() == 1 && is_an_end(&ends)
+}
+
 #[tokio::test]
 async fn a_user_who_may_no_longer_sign_in_is_signed_out() {
     let (_, happened, lives) = after(|accounts| accounts[0].active = false).await;
@@ -31,7 +39,7 @@ async fn a_user_who_may_no_longer_sign_in_is_signed_out() {
     let (_, happened, lives) = after(Vec::clear).await;
     assert!(is_an_end(&happened) && !lives, "gone");
     let (_, happened, lives) = after(|accounts| accounts[0].password = cheap("new")).await;
-    assert!(is_an_end(&happened) && !lives, "another password");
+    assert!(is_an_end_by_password(&happened) && !lives, "another password");
     let (_, happened, lives) = after(|_| {}).await;
     assert!(happened.is_empty() && lives, "nothing has changed");
 }
@@ -61,6 +69,19 @@ async fn an_upgraded_hash_ends_sessions_unless_the_operator_keeps_them() {
     kit.directory.accounts.lock()[0].password = cheap("another");
     kit.auth.recheck(NOW, &mut Vec::new()).await;
     assert!(!session.is_live(NOW), "a change of a hash that is up to date");
+}
+
+#[tokio::test]
+async fn another_password_is_told_once_for_all_sessions_of_a_user() {
+    let kit = Kit::new();
+    for _ in 0..3 {
+        kit.signed_in().await;
+    }
+    kit.directory.accounts.lock()[0].password = cheap("new");
+    let mut happened = Vec::new();
+    kit.auth.recheck(NOW, &mut happened).await;
+    let told = happened.iter().filter(|what| matches!(what, What::PasswordChanged { .. }));
+    assert_eq!((told.count(), happened.len()), (1, 4), "{happened:?}");
 }
 
 #[tokio::test]
@@ -165,7 +186,8 @@ async fn the_session_whose_request_changes_the_password_waits_for_the_answer() {
         let mark = kit.directory.accounts.lock()[0].password_mark();
         let mut happened = Vec::new();
         kit.auth.recheck(NOW, &mut happened).await;
-        assert!(is_an_end(&happened) && !other.is_live(NOW), "{case}: others end at once");
+        assert!(is_an_end_by_password(&happened), "{case}: {happened:?}");
+        assert!(!other.is_live(NOW), "{case}: others end at once");
         kit.auth.recheck(later(1), &mut happened).await;
         assert!(session.is_live(NOW), "{case}");
         let mut kept = Some(under_way);

@@ -100,6 +100,13 @@ struct Line<'a> {
     countries: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
+    /// The detector whose finding was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    about: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<u64>,
 }
 
 impl Audit {
@@ -205,6 +212,9 @@ impl Line<'_> {
             window_seconds = self.window_seconds,
             countries = self.countries.as_deref(),
             failure = self.failure.as_deref(),
+            about = self.about,
+            answer = self.answer,
+            ended = self.ended,
         );
     }
 }
@@ -270,6 +280,17 @@ fn event_line(event: &Event) -> Option<Line<'_>> {
         }
         What::IssuedRefused { issuer, why } => {
             Line { event: "issued_refused", issuer: Some(issuer), reason: Some(why.name()), ..line }
+        }
+        What::IncidentAnswered { user, detector, was_me, ended } => Line {
+            event: "incident_answered",
+            user: Some(cut(&user.to_string())),
+            about: Some(detector),
+            answer: Some(if *was_me { "me" } else { "not_me" }),
+            ended: Some(*ended),
+            ..line
+        },
+        What::PasswordChanged { user } => {
+            Line { event: "password_changed", user: Some(cut(&user.to_string())), ..line }
         }
         What::IssuedEnded { issuer, user } => Line {
             event: "issued_ended",

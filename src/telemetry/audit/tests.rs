@@ -17,6 +17,7 @@ fn event(what: What) -> Event {
         at: Timestamp::from_millis(1_795_422_879_042),
         request_id: Some("r-1".into()),
         client: Some("192.0.2.1".parse().unwrap()),
+        agent: None,
         what,
     }
 }
@@ -31,6 +32,7 @@ fn finding(detector: DetectorName, subject: Subject, countries: &[&str]) -> Find
         at: Timestamp::from_secs(0),
         request_id: None,
         client: None,
+        agent: None,
         subject,
         user: session.is_some().then(|| UserKey::new("django", "7")),
         session,
@@ -89,6 +91,9 @@ fn everything() -> Vec<What> {
     let (session, issuer) = (session.clone(), "django".into());
     all.push(What::TakenOver { session, user: user.clone(), issuer });
     all.push(What::IssuedEnded { issuer: "django".into(), user: user.clone() });
+    all.push(What::PasswordChanged { user: user.clone() });
+    let detector = "refresh_reuse".into();
+    all.push(What::IncidentAnswered { user: user.clone(), detector, was_me: false, ended: 2 });
     all.extend(Refusal::ALL.iter().map(|refusal| What::Refused { refusal: *refusal, user: None }));
     all
 }
@@ -170,6 +175,9 @@ fn every_event_but_a_use_is_a_line_and_no_field_is_unknown() {
         "issuer",
         "reason",
         "issued",
+        "about",
+        "answer",
+        "ended",
     ]);
     for line in lines {
         let names: BTreeSet<_> = line.as_object().unwrap().keys().map(String::as_str).collect();

@@ -16,6 +16,7 @@ use prometheus::{
 use self::family::{BACKEND, Families};
 use self::labels::{Each, Label, TokenKind};
 pub use self::names::{Labels, Names};
+use self::notices::NoticeMetrics;
 use self::reload::ReloadMetrics;
 use self::requests::Requests;
 use self::shadow::ShadowMetrics;
@@ -30,6 +31,7 @@ use crate::telemetry::record::{ConnectionFailure, Record};
 mod family;
 mod labels;
 mod names;
+mod notices;
 mod reload;
 mod requests;
 mod shadow;
@@ -58,6 +60,7 @@ pub struct Metrics {
     directory_durations: HistogramVec,
     directory_errors: IntCounterVec,
     reload: ReloadMetrics,
+    notices: NoticeMetrics,
     abnormal_access: Each<DetectorName, Each<Taken, IntCounter>>,
     events_dropped: IntCounter,
     audit_lines_dropped: IntCounter,
@@ -124,6 +127,7 @@ impl Metrics {
             requests: Requests::new(&families)?,
             shadow: ShadowMetrics::new(&families)?,
             reload: ReloadMetrics::new(&families)?,
+            notices: NoticeMetrics::new(&families)?,
             signed_in: sign_ins.with_label_values(&["success"]),
             sign_in_failures: Each::new(|why: SignInFailure| {
                 sign_ins.with_label_values(&[why.label()])
@@ -278,7 +282,11 @@ impl Metrics {
                 }
             }
             What::IssuedRefused { why, .. } => self.issued_refusals.inc(*why),
-            What::SessionUsed { .. } | What::IssuedEnded { .. } | What::Refused { .. } => {}
+            What::IncidentAnswered { was_me, .. } => self.notices.answered(*was_me),
+            What::SessionUsed { .. }
+            | What::IssuedEnded { .. }
+            | What::PasswordChanged { .. }
+            | What::Refused { .. } => {}
         }
     }
 

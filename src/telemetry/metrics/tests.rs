@@ -22,12 +22,13 @@ fn of(names: Names) -> (Metrics, Labels) {
     let metrics = Metrics::new().unwrap();
     let labels = metrics.labels(names);
     metrics.directory("django");
+    metrics.channels(["mail"]);
     metrics.serves(1, &labels);
     (metrics, labels)
 }
 
 fn event(what: What) -> Event {
-    Event { at: Timestamp::from_secs(1), request_id: None, client: None, what }
+    Event { at: Timestamp::from_secs(1), request_id: None, client: None, agent: None, what }
 }
 
 /// The value of one sample line.

@@ -419,7 +419,7 @@ pub(crate) fn write_private(path: &Path, content: impl AsRef<[u8]>) {
 }
 
 /// The users' file, made once by the binary's own command.
-fn users_file() -> &'static str {
+pub(crate) fn users_file() -> &'static str {
     static FILE: OnceLock<String> = OnceLock::new();
     FILE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();

@@ -10,6 +10,7 @@ pub(crate) mod django;
 pub(crate) mod gateway;
 pub(crate) mod load;
 pub(crate) mod mmdb;
+pub(crate) mod receivers;
 pub(crate) mod redis;
 pub(crate) mod scripted;
 pub(crate) mod soak;

@@ -1,0 +1,214 @@
+//! Who is told: the channels of a configuration, and the worker that serves them.
+
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::state::State;
+use super::{StartError, start_error};
+use crate::clock::Clock;
+use crate::config::{Config, MAIL, OwnPath, OwnPathEntry, SecretSource};
+use crate::detect::respond::Taken;
+use crate::detect::watch::{NotDone, Report, Rules};
+use crate::detect::{Finding, Subject};
+use crate::directory::Directory;
+use crate::notify::{
+    Channel, Channels, Deliver, Incident, Mail, MailParts, NewsKind, NewsSink, Notices, Pace,
+    SecurityEvents, SignEvents, Webhook, Worker,
+};
+use crate::private_file;
+use crate::secret::Secret;
+use crate::session::Auth;
+use crate::store::Store;
+use crate::telemetry::{Findings, Metrics};
+
+/// The worker, and the way to it.
+pub(super) struct Telling {
+    news: NewsSink,
+    channels: watch::Sender<Arc<Channels>>,
+    stop: watch::Sender<bool>,
+    ended: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Telling {
+    /// Starts the worker, on a thread and a runtime of its own: no receiver takes time from requests.
+    pub(super) fn start(
+        state: &State,
+        clock: Arc<dyn Clock>,
+        channels: Arc<Channels>,
+    ) -> Result<Self, StartError> {
+        let taken = || StartError("the worker for messages runs already".to_owned());
+        let queue = state.news_queue.lock().take().ok_or_else(taken)?;
+        state.news.serve(&channels);
+        let (channels, watched) = watch::channel(channels);
+        let (stop, stopped) = watch::channel(false);
+        let (end, ended) = mpsc::channel();
+        let worker = Worker {
+            outbox: Arc::clone(&state.store.outbox),
+            channels: watched,
+            counting: Arc::clone(&state.metrics) as Arc<_>,
+            clock,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(2)
+            .thread_name("notices")
+            .build()
+            .map_err(start_error)?;
+        std::thread::Builder::new()
+            .name("notices".to_owned())
+            .spawn(move || {
+                runtime.block_on(worker.run(queue, stopped));
+                // Nobody may be left to hear it.
+                let _ = end.send(());
+            })
+            .map_err(start_error)?;
+        Ok(Self { news: state.news.clone(), channels, stop, ended: Mutex::new(ended) })
+    }
+
+    /// These channels from now on.
+    pub(super) fn replace(&self, channels: Arc<Channels>) {
+        self.news.serve(&channels);
+        self.channels.send_replace(channels);
+    }
+
+    /// Has what is in memory put into the store, and the attempts that are under way finished, if that takes no longer.
+    pub(super) fn stop(&self, within: Duration) {
+        self.stop.send_replace(true);
+        if self.ended.lock().recv_timeout(within).is_err() {
+            tracing::warn!(
+                "messages under way were not finished; they are sent again after the next start"
+            );
+        }
+    }
+}
+
+/// The channels that a configuration names.
+pub(super) fn channels(
+    config: &Config,
+    directories: &[Arc<dyn Directory>],
+    auth: &Arc<Auth>,
+    store: &Store,
+    metrics: &Metrics,
+) -> Result<Channels, StartError> {
+    let notify = &config.notify;
+    let mut all = Vec::new();
+    for settings in &notify.webhooks {
+        let failed = |reason: String| start_error(format!("webhook {:?}: {reason}", settings.name));
+        let secrets = secret(&settings.secret).map_err(failed)?;
+        let webhook = Webhook::new(settings, &secrets).map_err(failed)?;
+        let kinds = vec![NewsKind::Incident, NewsKind::Answered];
+        let deliver: Arc<dyn Deliver> = Arc::new(webhook);
+        all.push(Channel::new(&settings.name, kinds, settings.timeout, deliver));
+    }
+    if let Some(settings) = &notify.mail {
+        let failed = |reason: String| start_error(format!("mail: {reason}"));
+        let is_page = |entry: &&OwnPathEntry| entry.own == OwnPath::Incident && !entry.is_alias;
+        let page = config.paths.iter().find(is_page);
+        let page =
+            page.ok_or_else(|| failed("paths.incident is off, where its links lead".into()))?;
+        let mail = Mail::new(MailParts {
+            password: settings
+                .password_file
+                .as_deref()
+                .map(secret_file)
+                .transpose()
+                .map_err(failed)?,
+            settings: settings.clone(),
+            service: config.login.title.clone(),
+            path: page.path.to_string(),
+            directories: directories.to_vec(),
+            sessions: Arc::clone(&store.sessions),
+            questions: Arc::clone(&store.questions),
+        });
+        let deliver: Arc<dyn Deliver> = Arc::new(mail.map_err(failed)?);
+        all.push(Channel::new(MAIL, vec![NewsKind::Incident], settings.timeout, deliver));
+    }
+    for settings in &notify.security_events {
+        let failed =
+            |reason: String| start_error(format!("security events {:?}: {reason}", settings.name));
+        let token = settings.token_file.as_deref().map(secret_file).transpose().map_err(failed)?;
+        let (issuer, keys) = (&config.tokens.issuer, Arc::new(Keys(Arc::clone(auth))));
+        let events = SecurityEvents::new(settings, token.as_ref(), issuer, keys).map_err(failed)?;
+        let kinds = vec![NewsKind::SessionEnded, NewsKind::PasswordChanged];
+        let deliver: Arc<dyn Deliver> = Arc::new(events);
+        all.push(Channel::new(&settings.name, kinds, settings.timeout, deliver));
+    }
+    metrics.channels(all.iter().map(|channel| &*channel.name));
+    let pace = Pace {
+        queue: notify.queue,
+        cool_down: notify.cool_down,
+        first_retry: notify.first_retry,
+        longest_retry: notify.longest_retry,
+        give_up_after: notify.give_up_after,
+    };
+    Ok(Channels { all, pace })
+}
+
+/// The keys that sign access tokens.
+struct Keys(Arc<Auth>);
+
+impl SignEvents for Keys {
+    fn sign_event(&self, claims: &serde_json::Value) -> Result<String, String> {
+        self.0.keys().sign_event(claims)
+    }
+}
+
+/// Read now, so that a missing secret is told at the start and not when somebody is attacked.
+fn secret(source: &SecretSource) -> Result<Secret, String> {
+    let text = match source {
+        SecretSource::File(path) => return secret_file(path),
+        SecretSource::Environment(name) => {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one configuration file names this variable, which holds a secret and no setting"
+            )]
+            let value = std::env::var(name);
+            Secret::new(value.map_err(|_| format!("the variable {name} is not set"))?)
+        }
+    };
+    if text.expose().trim().is_empty() { Err(format!("{source:?} is empty")) } else { Ok(text) }
+}
+
+fn secret_file(path: &Path) -> Result<Secret, String> {
+    let (bytes, _) = private_file::read(path).map_err(|error| error.to_string())?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| format!("{}: no UTF-8", path.display()))?;
+    match text.trim().is_empty() {
+        true => Err(format!("{}: it is empty", path.display())),
+        false => Ok(Secret::new(text)),
+    }
+}
+
+/// Tells of findings, and hands those on to people that something was done about or could have been.
+pub(super) struct TellFindings {
+    pub(super) findings: Findings,
+    pub(super) notices: Arc<dyn Notices>,
+    pub(super) rules: Arc<ArcSwap<Rules>>,
+}
+
+impl Report for TellFindings {
+    fn finding(&self, finding: &Finding, taken: Taken, failure: Option<&NotDone>) {
+        self.findings.finding(finding, taken, failure);
+        if taken == Taken::DryRun {
+            return;
+        }
+        self.notices.tell(Incident {
+            detector: finding.detector.name(),
+            at: finding.at,
+            user: finding.user.clone(),
+            session: finding.session.clone(),
+            about: match &finding.subject {
+                Subject::Session(_) => None,
+                other => Some(other.to_string().into()),
+            },
+            client: finding.client,
+            country: finding.client.and_then(|client| self.rules.load().countries.country(client)),
+            agent: finding.agent.clone().unwrap_or_default(),
+            actions: vec![taken.name()],
+        });
+    }
+}

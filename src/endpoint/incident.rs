@@ -1,0 +1,241 @@
+//! `GET` and `POST /incident`: a person answers a letter about an incident (`notify::mail`).
+//!
+//! The link in the letter is the proof: its token has 256 random bits and works once. A GET shows what happened and asks;
+//! it changes nothing, because programs that look for harmful links open every one. The POST acts. "This was not me" ends
+//! every session of the user, and with them every refresh token, before the question counts as answered: where the store fails,
+//! the link still works. "This was me" is told to whoever learns from it.
+//!
+//! Nobody is signed in by it, and it says nothing that the letter did not say. The page has no link that leads away while its
+//! address holds the token.
+
+use askama::Template;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+
+use super::refused::Refused;
+use super::texts::Texts;
+use super::{Endpoints, Served, input, page};
+use crate::config::Config;
+use crate::event::{EndReason, What};
+use crate::notify::{Answered, Answers, Described, Question, describe};
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+use crate::store::{StoreError, Which};
+use crate::wire::accept::Language;
+use crate::wire::arrival::Arrival;
+use crate::wire::reply::Reply;
+
+/// Longer is no token.
+const LONGEST_TOKEN: usize = 64;
+
+/// What the page needs besides the question.
+pub(super) struct Incidents {
+    pub(super) answers: Answers,
+    /// Where people change their password.
+    pub(super) password_change_url: Option<String>,
+    /// In which times are told.
+    pub(super) time_zone: String,
+}
+
+impl Incidents {
+    pub(super) fn new(answers: Answers, config: &Config) -> Self {
+        let mail = config.notify.mail.as_ref();
+        Self {
+            answers,
+            password_change_url: mail.and_then(|mail| mail.password_change_url.clone()),
+            time_zone: mail.map_or_else(|| "UTC".to_owned(), |mail| mail.time_zone.clone()),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "incident.html")]
+struct IncidentTemplate<'a> {
+    css: &'static str,
+    texts: &'static Texts,
+    service: &'a str,
+    heading: &'static str,
+    message: String,
+    asked: Option<Asked<'a>>,
+    link: Option<&'a str>,
+}
+
+/// The question, and how it is answered.
+struct Asked<'a> {
+    account: &'a str,
+    described: Described,
+    action: &'a str,
+    token: &'a str,
+    answer: &'static str,
+    button: &'static str,
+    other_link: String,
+    other_button: &'static str,
+}
+
+/// Was it them?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Answer {
+    Me,
+    NotMe,
+}
+
+impl Answer {
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Me, Self::NotMe].into_iter().find(|answer| answer.name() == text)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Me => "me",
+            Self::NotMe => "not-me",
+        }
+    }
+
+    const fn other(self) -> Self {
+        match self {
+            Self::Me => Self::NotMe,
+            Self::NotMe => Self::Me,
+        }
+    }
+
+    const fn button(self, texts: &'static Texts) -> &'static str {
+        match self {
+            Self::Me => texts.this_was_me,
+            Self::NotMe => texts.this_was_not_me,
+        }
+    }
+}
+
+impl Endpoints {
+    /// `GET /incident?answer=not-me&token=...`, and the form of its page.
+    pub(super) async fn incident(
+        &self,
+        arrival: &Arrival,
+        body: &Bytes,
+        happened: &mut Vec<What>,
+    ) -> Served {
+        let language = Language::negotiate(&arrival.headers);
+        let answered = match arrival.method {
+            Method::POST => self.answer(arrival, body, language, happened).await,
+            _ => self.ask(arrival, language).await,
+        };
+        answered.unwrap_or_else(|refused| {
+            let reply = page::of_refusal(&refused, &arrival.request_id, language);
+            Served { reply, refusal: Some(refused.refusal) }
+        })
+    }
+
+    async fn ask(&self, arrival: &Arrival, language: Language) -> Result<Served, Refused> {
+        let query = arrival.target.query().unwrap_or_default();
+        let parameter = |name: &str| {
+            let mut all = form_urlencoded::parse(query.as_bytes());
+            all.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+        };
+        let token = Secret::new(parameter("token").unwrap_or_default());
+        let Some(question) = self.question(&token, arrival).await? else {
+            return Ok(self.works_no_more(language));
+        };
+        let answer = parameter("answer").and_then(|text| Answer::parse(&text));
+        let answer = answer.unwrap_or(Answer::NotMe);
+        let (texts, action) = (Texts::of(language), arrival.target.path().as_str());
+        let (heading, message) = match answer {
+            Answer::NotMe => (texts.not_me_heading, texts.not_me_means),
+            Answer::Me => (texts.me_heading, texts.me_means),
+        };
+        let other = answer.other();
+        let asked = Asked {
+            account: &question.account,
+            described: describe(&question.incident, &self.incidents.time_zone, language),
+            action,
+            token: token.expose(),
+            answer: answer.name(),
+            button: answer.button(texts),
+            other_link: format!("{action}?answer={}&token={}", other.name(), token.expose()),
+            other_button: other.button(texts),
+        };
+        Ok(Served::reply(self.incident_page(texts, heading, message.to_owned(), Some(asked), None)))
+    }
+
+    async fn answer(
+        &self,
+        arrival: &Arrival,
+        body: &Bytes,
+        language: Language,
+        happened: &mut Vec<What>,
+    ) -> Result<Served, Refused> {
+        input::same_site(arrival, &self.trusted_origins)?;
+        let fields = input::fields(arrival, body)?;
+        let text = |name| fields.text(name).map_err(|problem| Refused::field(name, problem));
+        let token = Secret::new(text("token")?);
+        let answer = Answer::parse(text("answer")?).ok_or(Refusal::BadBody)?;
+        let Some(question) = self.question(&token, arrival).await? else {
+            return Ok(self.works_no_more(language));
+        };
+        let user = question.incident.user_key().ok_or(Refusal::Internal)?;
+        let ended = match answer {
+            Answer::NotMe => {
+                let which = Which::User(user.clone());
+                self.auth.end(&which, EndReason::NotMe, arrival.at, happened).await?
+            }
+            Answer::Me => 0,
+        };
+        let was_me = answer == Answer::Me;
+        let answered = Answered {
+            incident: question.incident.clone(),
+            was_me,
+            ended: ended as u64,
+            at: arrival.at.as_millis(),
+        };
+        let is_first = self.incidents.answers.take(&token, answered).await.map_err(failed)?;
+        if is_first {
+            let (detector, ended) = (question.incident.detector.into(), ended as u64);
+            happened.push(What::IncidentAnswered { user, detector, was_me, ended });
+        }
+        let texts = Texts::of(language);
+        let (heading, message, link) = match answer {
+            Answer::NotMe => {
+                let link = self.incidents.password_change_url.as_deref();
+                (texts.signed_out_everywhere, (texts.sessions_ended)(ended), link)
+            }
+            Answer::Me => (texts.thank_you, texts.nothing_changed.to_owned(), None),
+        };
+        Ok(Served::reply(self.incident_page(texts, heading, message, None, link)))
+    }
+
+    async fn question(
+        &self,
+        token: &Secret,
+        arrival: &Arrival,
+    ) -> Result<Option<Question>, Refused> {
+        if token.expose().is_empty() || token.expose().len() > LONGEST_TOKEN {
+            return Ok(None);
+        }
+        Ok(self.incidents.answers.question(token, arrival.at).await.map_err(failed)?)
+    }
+
+    /// The same for a link that never worked, and for one that was used: neither says which it is.
+    fn works_no_more(&self, language: Language) -> Served {
+        let texts = Texts::of(language);
+        let (heading, message) = (texts.link_gone_heading, texts.link_gone.to_owned());
+        let mut reply = self.incident_page(texts, heading, message, None, None);
+        reply.status = StatusCode::GONE;
+        Served::reply(reply)
+    }
+
+    fn incident_page(
+        &self,
+        texts: &'static Texts,
+        heading: &'static str,
+        message: String,
+        asked: Option<Asked<'_>>,
+        link: Option<&str>,
+    ) -> Reply {
+        let service = self.title.as_str();
+        let css = page::CSS;
+        page::reply(&IncidentTemplate { css, texts, service, heading, message, asked, link })
+    }
+}
+
+fn failed(_: StoreError) -> Refusal {
+    Refusal::StoreUnavailable
+}

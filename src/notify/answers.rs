@@ -1,0 +1,52 @@
+//! What a person answers to a letter.
+
+use std::sync::Arc;
+
+use super::mail::Question;
+use super::news::Answered;
+use super::queue::NewsSink;
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+use crate::store::StoreError;
+use crate::store::outbox::Questions;
+
+/// Looks questions up, takes their answers, and tells of them.
+#[derive(Clone)]
+pub struct Answers {
+    questions: Arc<dyn Questions>,
+    news: NewsSink,
+}
+
+impl Answers {
+    /// Of these questions; told there.
+    pub fn new(questions: Arc<dyn Questions>, news: NewsSink) -> Self {
+        Self { questions, news }
+    }
+
+    /// What the holder of this secret is asked. `None`: nothing, because it is no secret of a letter, or too old, or it was
+    /// answered.
+    ///
+    /// # Errors
+    /// If the store cannot say.
+    pub async fn question(
+        &self,
+        secret: &Secret,
+        now: Timestamp,
+    ) -> Result<Option<Question>, StoreError> {
+        let body = self.questions.question(&secret.digest(), now).await?;
+        Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
+    }
+
+    /// Takes the answer, which was acted on, and tells of it. False: another one was first.
+    ///
+    /// # Errors
+    /// If the store cannot take it.
+    pub async fn take(&self, secret: &Secret, answered: Answered) -> Result<bool, StoreError> {
+        let now = Timestamp::from_millis(answered.at);
+        let is_first = self.questions.answer(&secret.digest(), now).await?.is_some();
+        if is_first {
+            self.news.answered(answered);
+        }
+        Ok(is_first)
+    }
+}

@@ -1,0 +1,226 @@
+//! The letter about an incident: subject, text and HTML, in each language, from templates that an operator can replace.
+
+use std::path::Path;
+
+use super::template::{Template, escape_html};
+use crate::wire::accept::Language;
+
+/// What a template can say.
+const NAMES: [&str; 10] =
+    ["service", "account", "what", "when", "where", "device", "done", "not_me", "me", "until"];
+
+/// The first line of a text template begins with it.
+const SUBJECT: &str = "Subject: ";
+
+/// The templates of both languages.
+#[derive(Clone, Debug)]
+pub(super) struct Letters {
+    english: Templates,
+    korean: Templates,
+}
+
+#[derive(Clone, Debug)]
+struct Templates {
+    subject: Template,
+    text: Template,
+    html: Template,
+}
+
+/// What one letter says.
+#[derive(Clone, Debug)]
+pub(super) struct Values<'a> {
+    pub(super) service: &'a str,
+    pub(super) account: &'a str,
+    pub(super) what: &'a str,
+    pub(super) when: &'a str,
+    pub(super) place: &'a str,
+    pub(super) device: &'a str,
+    pub(super) done: &'a str,
+    pub(super) not_me: &'a str,
+    pub(super) me: &'a str,
+    pub(super) until: &'a str,
+}
+
+/// A letter, ready to be sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Letter {
+    pub(super) subject: String,
+    pub(super) text: String,
+    pub(super) html: String,
+}
+
+impl Letters {
+    /// The built-in templates, or those of a folder where it has some.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub(super) fn read(folder: Option<&Path>) -> Result<Self, String> {
+        Ok(Self {
+            english: Templates::read(
+                folder,
+                "incident.en",
+                include_str!("../../../templates/mail/incident.en.txt"),
+                include_str!("../../../templates/mail/incident.en.html"),
+            )?,
+            korean: Templates::read(
+                folder,
+                "incident.ko",
+                include_str!("../../../templates/mail/incident.ko.txt"),
+                include_str!("../../../templates/mail/incident.ko.html"),
+            )?,
+        })
+    }
+
+    /// The letter in this language.
+    pub(super) fn write(&self, language: Language, values: &Values<'_>) -> Letter {
+        let templates = match language {
+            Language::English => &self.english,
+            Language::Korean => &self.korean,
+        };
+        let values = [
+            values.service,
+            values.account,
+            values.what,
+            values.when,
+            values.place,
+            values.device,
+            values.done,
+            values.not_me,
+            values.me,
+            values.until,
+        ];
+        Letter {
+            subject: templates.subject.fill(&values, one_line),
+            text: templates.text.fill(&values, one_line),
+            html: templates.html.fill(&values, |value| escape_html(&one_line(value))),
+        }
+    }
+}
+
+impl Templates {
+    fn read(folder: Option<&Path>, name: &str, text: &str, html: &str) -> Result<Self, String> {
+        let (text, text_name) = in_folder(folder, &format!("{name}.txt"), text)?;
+        let (html, html_name) = in_folder(folder, &format!("{name}.html"), html)?;
+        let wrong = |name: &str, what: String| format!("{name}: {what}");
+        let first = text
+            .split_once('\n')
+            .and_then(|(first, rest)| Some((first.trim_end().strip_prefix(SUBJECT)?, rest)));
+        let (subject, body) = first.ok_or_else(|| {
+            wrong(&text_name, format!("its first line must begin with {SUBJECT:?}"))
+        })?;
+        let parse = |name: &str, text: &str| {
+            Template::parse(text, &NAMES).map_err(|what| wrong(name, what))
+        };
+        Ok(Self {
+            subject: parse(&text_name, subject)?,
+            text: parse(&text_name, body.trim_start_matches(['\r', '\n']))?,
+            html: parse(&html_name, &html)?,
+        })
+    }
+}
+
+/// The file of a folder, if it has it, and how to call it.
+fn in_folder(
+    folder: Option<&Path>,
+    name: &str,
+    built_in: &str,
+) -> Result<(String, String), String> {
+    let Some(folder) = folder else { return Ok((built_in.to_owned(), name.to_owned())) };
+    let path = folder.join(name);
+    let called = path.display().to_string();
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok((text, called)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && folder.is_dir() => {
+            Ok((built_in.to_owned(), name.to_owned()))
+        }
+        Err(error) => Err(format!("{called}: {error}")),
+    }
+}
+
+/// No value makes a line of its own, or a header of its own, and none fills a page.
+fn one_line(value: &str) -> String {
+    let visible = |letter: char| if is_unseen(letter) { ' ' } else { letter };
+    value.chars().take(1024).map(visible).collect()
+}
+
+/// Control characters, line and paragraph separators, and those that turn the direction of what follows.
+fn is_unseen(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values<'a>() -> Values<'a> {
+        Values {
+            service: "Acme",
+            account: "kim",
+            what: "What happened.",
+            when: "2026-11-29 17:00 UTC",
+            place: "192.0.2.1 (KR)",
+            device: "Firefox on Linux",
+            done: "Nothing was changed.",
+            not_me: "https://app.example/incident?answer=not-me&token=T",
+            me: "https://app.example/incident?answer=me&token=T",
+            until: "2026-12-06 17:00 UTC",
+        }
+    }
+
+    #[test]
+    fn both_languages_say_everything_in_text_and_in_html() {
+        let letters = Letters::read(None).unwrap();
+        for language in [Language::English, Language::Korean] {
+            let letter = letters.write(language, &values());
+            assert!(letter.subject.starts_with("Acme: "), "{letter:?}");
+            assert!(!letter.text.contains("Subject") && !letter.text.contains("{{"), "{letter:?}");
+            let Values { account, what, when, place, device, done, until, .. } = values();
+            for said in [account, what, when, place, device, done, until] {
+                assert!(letter.text.contains(said), "{said}: {}", letter.text);
+                assert!(letter.html.contains(said), "{said}: {}", letter.html);
+            }
+            assert!(letter.text.contains(values().not_me) && letter.text.contains(values().me));
+            let link = "href=\"https://app.example/incident?answer=not-me&amp;token=T\"";
+            assert!(letter.html.contains(link), "{}", letter.html);
+            assert!(letter.html.contains(&format!("lang=\"{}\"", language.code())));
+        }
+    }
+
+    #[test]
+    fn no_value_makes_a_header_a_line_or_markup_of_its_own() {
+        let letters = Letters::read(None).unwrap();
+        for evil in
+            ["kim\r\nBcc: all@example.org", "kim\u{2028}x", "<script>x</script>", "\u{202e}mik"]
+        {
+            let letter = letters
+                .write(Language::English, &Values { service: evil, account: evil, ..values() });
+            assert!(!letter.subject.contains(['\r', '\n', '\u{2028}', '\u{202e}']), "{letter:?}");
+            assert!(!letter.text.lines().any(|line| line.starts_with("Bcc")), "{letter:?}");
+            assert!(!letter.html.contains("<script"), "{letter:?}");
+        }
+    }
+
+    #[test]
+    fn an_operator_replaces_what_they_want_and_learns_what_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("incident.ko.txt", "Subject: 알림 {{ service }}\n\n{{ what }}\n");
+        let letters = Letters::read(Some(folder.path())).unwrap();
+        let korean = letters.write(Language::Korean, &values());
+        assert_eq!((&*korean.subject, &*korean.text), ("알림 Acme", "What happened.\n"));
+        assert!(korean.html.contains("본인"), "what is not there is the built-in one");
+        assert!(letters.write(Language::English, &values()).subject.contains("was this you"));
+
+        for (text, problem) in [
+            ("Hello\n", "its first line must begin with \"Subject: \""),
+            ("Subject: x\n{{ wat }}\n", "there is no \"wat\""),
+        ] {
+            write("incident.en.txt", text);
+            let wrong = Letters::read(Some(folder.path())).unwrap_err();
+            assert!(wrong.contains("incident.en.txt: ") && wrong.contains(problem), "{wrong}");
+        }
+        assert!(Letters::read(Some(&folder.path().join("none"))).is_err(), "no such folder");
+    }
+}

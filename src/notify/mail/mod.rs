@@ -1,0 +1,370 @@
+//! `[notify.mail]`: the person whom an incident concerns is told by mail, and asked whether it was them.
+//!
+//! **To whom.** The directory is asked at the moment of sending, so that a changed address counts. A user whom no directory can
+//! look up any more (a directory of `kind = "http"`) may have an address in a live session. Without one nothing is sent, and
+//! that is counted. Several accounts may share one address: each letter names its account, and no address gets more than
+//! `per_address` letters an hour; the others wait.
+//!
+//! **The link.** Each attempt has a secret of its own, of which only the hash is stored; all of one message are about the same,
+//! and one answer answers all. It leads to `notify.mail.public_url`, never to a host that a request named.
+//!
+//! **Never in a header**: a name. The recipient is an address that parses as one, and nothing else; the subject loses what could
+//! end a line, and is encoded besides.
+
+mod letter;
+mod template;
+pub(crate) mod words;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::tz::TimeZone;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use self::letter::{Letter, Letters, Values};
+use super::channel::{Deliver, Delivery, Parcel};
+use super::news::{News, Told};
+use crate::caller::{Identity, UserKey};
+use crate::clock::Timestamp;
+use crate::config::{MailSettings, MailTls};
+use crate::directory::Directory;
+use crate::secret::{Digest, Secret};
+use crate::store::Sessions;
+use crate::store::outbox::{NewQuestion, Questions};
+use crate::wire::accept::Language;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// How many addresses are remembered for the limit of each. Past it the oldest hours go, and then all.
+const ADDRESSES: usize = 10_000;
+
+/// What the answer to a letter needs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Question {
+    /// The incident.
+    pub incident: Told,
+    /// What the user signs in with.
+    pub account: String,
+}
+
+/// What mail is sent with.
+pub struct MailParts {
+    /// The settings.
+    pub settings: MailSettings,
+    /// The password of `username`, if there is one.
+    pub password: Option<Secret>,
+    /// What the service calls itself (`login.title`).
+    pub service: String,
+    /// The path of the page that asks (`paths.incident`).
+    pub path: String,
+    /// Who knows addresses.
+    pub directories: Vec<Arc<dyn Directory>>,
+    /// Who knows them where a directory cannot be asked.
+    pub sessions: Arc<dyn Sessions>,
+    /// Where questions are kept.
+    pub questions: Arc<dyn Questions>,
+}
+
+/// Sends mail.
+pub struct Mail {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+    settings: MailSettings,
+    service: String,
+    path: String,
+    letters: Letters,
+    directories: Vec<Arc<dyn Directory>>,
+    sessions: Arc<dyn Sessions>,
+    questions: Arc<dyn Questions>,
+    lately: Mutex<HashMap<Digest, Vec<Timestamp>>>,
+}
+
+impl Mail {
+    /// Makes it ready; nothing is sent yet.
+    ///
+    /// # Errors
+    /// Which of it cannot be used.
+    pub fn new(parts: MailParts) -> Result<Self, String> {
+        let MailParts { settings, password, service, path, directories, sessions, questions } =
+            parts;
+        let from = settings.from.parse().map_err(|error| format!("from: {error}"))?;
+        let letters = Letters::read(settings.templates.as_deref())?;
+        let transport = transport(&settings, password)?;
+        Ok(Self {
+            transport,
+            from,
+            letters,
+            service: if service.is_empty() { host_of(&settings.public_url) } else { service },
+            settings,
+            path,
+            directories,
+            sessions,
+            questions,
+            lately: Mutex::default(),
+        })
+    }
+
+    /// Who they are, as far as anybody knows.
+    async fn person(
+        &self,
+        user: &UserKey,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Identity>>, String> {
+        let mut directories = self.directories.iter();
+        let directory = directories.find(|one| one.name() == &*user.directory);
+        if let Some(directory) = directory.filter(|one| !one.checks_passwords()) {
+            let account = directory.by_id(user).await.map_err(|error| error.to_string())?;
+            return Ok(account.map(|account| account.identity));
+        }
+        let sessions = self.sessions.list(Some(user), now).await;
+        let sessions = sessions.map_err(|error| error.to_string())?;
+        Ok(sessions.first().map(|session| session.identity.load_full()))
+    }
+
+    /// May one more go to this address now? If not, when?
+    fn admit(&self, address: &Address, now: Timestamp) -> Result<(), Duration> {
+        let key = Digest::of(address.to_string().to_lowercase().as_bytes());
+        let mut lately = self.lately.lock();
+        if lately.len() >= ADDRESSES {
+            let is_of_this_hour =
+                |sent: &mut Vec<Timestamp>| sent.last().is_some_and(|last| now.since(*last) < HOUR);
+            lately.retain(|_, sent| is_of_this_hour(sent));
+            if lately.len() >= ADDRESSES {
+                lately.clear();
+            }
+        }
+        let sent = lately.entry(key).or_default();
+        sent.retain(|at| now.since(*at) < HOUR);
+        let limit = usize::try_from(self.settings.per_address).unwrap_or(usize::MAX);
+        match sent.first() {
+            Some(first) if sent.len() >= limit => Err(first.plus(HOUR).since(now)),
+            _ => {
+                sent.push(now);
+                Ok(())
+            }
+        }
+    }
+
+    /// One that was admitted and not sent does not count.
+    fn take_back(&self, address: &Address, now: Timestamp) {
+        let key = Digest::of(address.to_string().to_lowercase().as_bytes());
+        if let Some(sent) = self.lately.lock().get_mut(&key)
+            && let Some(index) = sent.iter().rposition(|at| *at == now)
+        {
+            sent.remove(index);
+        }
+    }
+
+    /// Asks the question, and gives the secret that answers it.
+    async fn ask(
+        &self,
+        parcel: &Parcel,
+        question: &Question,
+        until: Timestamp,
+    ) -> Result<Secret, String> {
+        let secret = Secret::random().map_err(|error| error.to_string())?;
+        let new = NewQuestion {
+            digest: secret.digest(),
+            about: Digest::of(parcel.id.as_bytes()),
+            body: serde_json::to_vec(question).map_err(|error| error.to_string())?,
+            expires_at: until,
+        };
+        self.questions.ask(new).await.map_err(|error| error.to_string())?;
+        Ok(secret)
+    }
+
+    fn letter(
+        &self,
+        question: &Question,
+        secret: &Secret,
+        until: Timestamp,
+        language: Language,
+    ) -> Letter {
+        let told = &question.incident;
+        let described = describe(told, &self.settings.time_zone, language);
+        let link = |answer: &str| {
+            let (base, path, secret) = (&self.settings.public_url, &self.path, secret.expose());
+            format!("{base}{path}?answer={answer}&token={secret}")
+        };
+        self.letters.write(
+            language,
+            &Values {
+                service: &self.service,
+                account: &question.account,
+                what: described.what,
+                when: &described.when,
+                place: &described.place,
+                device: &described.device,
+                done: words::done(&told.actions, language),
+                not_me: &link("not-me"),
+                me: &link("me"),
+                until: &time(until, &self.settings.time_zone),
+            },
+        )
+    }
+
+    fn message(&self, parcel: &Parcel, to: Address, letter: Letter) -> Result<Message, String> {
+        let header = |name, value: &str| {
+            HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
+        };
+        let id = format!("<{}@{}>", parcel.id, host_of(&self.settings.public_url));
+        let at = std::time::UNIX_EPOCH + Duration::from_millis(parcel.now.as_millis());
+        Message::builder()
+            .from(self.from.clone())
+            .to(Mailbox::new(None, to))
+            .date(at)
+            .subject(letter.subject)
+            // The same in each attempt, so that a mail program shows a repetition once.
+            .message_id(Some(id))
+            // RFC 3834: no program answers it.
+            .raw_header(header("Auto-Submitted", "auto-generated"))
+            .raw_header(header("X-Auto-Response-Suppress", "All"))
+            .multipart(MultiPart::alternative_plain_html(letter.text, letter.html))
+            .map_err(|error| error.to_string())
+    }
+
+    async fn tell(&self, parcel: &Parcel, told: &Told) -> Result<Delivery, String> {
+        let Some(user) = told.user_key() else { return Ok(Delivery::NoAddress) };
+        let Some(identity) = self.person(&user, parcel.now).await? else {
+            return Ok(Delivery::NoAddress);
+        };
+        let attribute = |name: &str| identity.attributes.get(name).map(|value| value.trim());
+        let Some(to) = attribute("email").and_then(|email| email.parse::<Address>().ok()) else {
+            return Ok(Delivery::NoAddress);
+        };
+        if let Err(wait) = self.admit(&to, parcel.now) {
+            return Ok(Delivery::Later(wait));
+        }
+        let language = match attribute("language").map(|code| code.get(..2).unwrap_or_default()) {
+            Some("ko") => Language::Korean,
+            Some("en") => Language::English,
+            _ => self.settings.language,
+        };
+        let question = Question { incident: told.clone(), account: identity.name.clone() };
+        let until = parcel.now.plus(self.settings.link_lifetime);
+        let sent = async {
+            let secret = self.ask(parcel, &question, until).await?;
+            let letter = self.letter(&question, &secret, until, language);
+            let message = self.message(parcel, to.clone(), letter)?;
+            Ok::<_, String>(of_answer(self.transport.send(message).await))
+        };
+        let delivery = sent.await;
+        if !matches!(delivery, Ok(Delivery::Sent)) {
+            self.take_back(&to, parcel.now);
+        }
+        delivery
+    }
+}
+
+#[async_trait]
+impl Deliver for Mail {
+    async fn deliver(&self, parcel: &Parcel) -> Delivery {
+        match &parcel.news {
+            News::Incident(told) => match self.tell(parcel, told).await {
+                Ok(delivery) => delivery,
+                Err(reason) => Delivery::Again(reason, None),
+            },
+            News::Answered(_) | News::SessionEnded(_) | News::PasswordChanged(_) => {
+                Delivery::Never("it is no news for the person".to_owned())
+            }
+        }
+    }
+}
+
+fn transport(
+    settings: &MailSettings,
+    password: Option<Secret>,
+) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
+    let parameters = || -> Result<TlsParameters, String> {
+        let mut tls = TlsParameters::builder(settings.host.clone());
+        if let Some(path) = &settings.ca_file {
+            let wrong = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
+            let pem = std::fs::read(path).map_err(|error| wrong(&error))?;
+            tls = tls
+                .add_root_certificate(Certificate::from_pem(&pem).map_err(|error| wrong(&error))?);
+        }
+        tls.build_rustls().map_err(|error| error.to_string())
+    };
+    let tls = match settings.tls {
+        MailTls::StartTls => Tls::Required(parameters()?),
+        MailTls::Implicit => Tls::Wrapper(parameters()?),
+        MailTls::None => Tls::None,
+    };
+    let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(settings.host.clone());
+    let builder = builder.port(settings.port).timeout(Some(settings.timeout)).tls(tls);
+    Ok(match (&settings.username, password) {
+        (Some(username), Some(password)) => {
+            let password = password.expose().trim_end_matches(['\r', '\n']).to_owned();
+            builder.credentials(Credentials::new(username.clone(), password)).build()
+        }
+        _ => builder.build(),
+    })
+}
+
+/// An incident in words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Described {
+    /// What happened.
+    pub what: &'static str,
+    /// When, with the time zone.
+    pub when: String,
+    /// From where: the address, and its country.
+    pub place: String,
+    /// On which device.
+    pub device: String,
+}
+
+/// What people read of an incident.
+pub fn describe(told: &Told, time_zone: &str, language: Language) -> Described {
+    let place = match (told.client, &told.country) {
+        (Some(client), Some(country)) => format!("{client} ({country})"),
+        (Some(client), None) => client.to_string(),
+        (None, _) => words::unknown(language).to_owned(),
+    };
+    Described {
+        what: words::what(&told.detector, language),
+        when: time(Timestamp::from_millis(told.at), time_zone),
+        place,
+        device: words::device(&told.agent, language),
+    }
+}
+
+/// UTC where the machine does not know the zone any more.
+fn time(at: Timestamp, zone: &str) -> String {
+    let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+    let Ok(at) = jiff::Timestamp::from_millisecond(millis) else { return String::new() };
+    let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
+    at.to_zoned(zone).strftime("%Y-%m-%d %H:%M %Z").to_string()
+}
+
+/// A mailbox that the server says it has not will not come (RFC 5321 section 4.2.3); everything else may be mended.
+fn of_answer(
+    answer: Result<lettre::transport::smtp::response::Response, lettre::transport::smtp::Error>,
+) -> Delivery {
+    let Err(error) = answer else { return Delivery::Sent };
+    let code = error.status().map(u16::from);
+    match code {
+        Some(550 | 551 | 553 | 556) => {
+            Delivery::Never(format!("the server answers {}", code.unwrap_or_default()))
+        }
+        Some(code) => Delivery::Again(format!("the server answers {code}"), None),
+        None => Delivery::Again(error.to_string(), None),
+    }
+}
+
+/// The host of an origin, for ids of messages.
+fn host_of(origin: &str) -> String {
+    let rest = origin.split_once("://").map_or(origin, |(_, rest)| rest);
+    rest.split([':', '/']).next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Texts with places that are filled in: `{{ name }}`, and nothing else.
+//!
+//! There are no conditions and no loops, so a text that an operator wrote cannot fail when it is needed: a name that does not
+//! exist is an error when the file is read.
+
+/// A text that is known to have no unknown places.
+#[derive(Clone, Debug)]
+pub(super) struct Template(Vec<Piece>);
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Text(String),
+    /// Index into the names.
+    Value(usize),
+}
+
+impl Template {
+    /// Reads a text whose places have these names.
+    ///
+    /// # Errors
+    /// What is wrong, with its line.
+    pub(super) fn parse(text: &str, names: &[&str]) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            let read = text.len() - rest.len() + before.len();
+            let line = 1 + text.get(..read).unwrap_or_default().matches('\n').count();
+            let (name, next) = after
+                .split_once("}}")
+                .ok_or_else(|| format!("line {line}: {{{{ without a }}}} after it"))?;
+            let name = name.trim();
+            let index = names.iter().position(|known| *known == name).ok_or_else(|| {
+                format!("line {line}: there is no {name:?}; allowed: {}", names.join(", "))
+            })?;
+            pieces.push(Piece::Text(before.to_owned()));
+            pieces.push(Piece::Value(index));
+            rest = next;
+        }
+        pieces.push(Piece::Text(rest.to_owned()));
+        Ok(Self(pieces))
+    }
+
+    /// The text with its values, each as `write` writes it.
+    pub(super) fn fill(&self, values: &[&str], write: impl Fn(&str) -> String) -> String {
+        let mut filled = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => filled.push_str(text),
+                Piece::Value(index) => {
+                    filled.push_str(&write(values.get(*index).copied().unwrap_or_default()));
+                }
+            }
+        }
+        filled
+    }
+}
+
+/// A value as HTML shows it, in a text and in a quoted attribute alike.
+pub(super) fn escape_html(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for letter in value.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_filled_in_and_values_are_no_places() {
+        let template = Template::parse("{{ a }}-{{b}}-{{ a }}.", &["a", "b"]).unwrap();
+        assert_eq!(template.fill(&["1", "{{ a }}"], str::to_owned), "1-{{ a }}-1.");
+        let html = Template::parse("<a href=\"{{ a }}\">", &["a"]).unwrap();
+        let filled = html.fill(&["\"><script>'&"], escape_html);
+        assert_eq!(filled, "<a href=\"&quot;&gt;&lt;script&gt;&#39;&amp;\">");
+    }
+
+    #[test]
+    fn a_place_that_does_not_exist_is_told_with_its_line() {
+        let problem = |text| Template::parse(text, &["what", "when"]).unwrap_err();
+        assert_eq!(problem("a\nb {{ whta }}"), "line 2: there is no \"whta\"; allowed: what, when");
+        assert_eq!(problem("a\n\n{{ what "), "line 3: {{ without a }} after it");
+    }
+}

@@ -1,0 +1,268 @@
+//! What waits in the outbox, as JSON: it must be read again after a restart, by a later version too.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Incident;
+use crate::caller::{SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::secret::Digest;
+
+/// One thing that is told.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum News {
+    /// A detector found something.
+    Incident(Told),
+    /// A person answered the question in the mail about an incident.
+    Answered(Answered),
+    /// A session was ended, by whomever and for whatever but time.
+    SessionEnded(Ended),
+    /// The directory has another password for a user.
+    PasswordChanged(Changed),
+}
+
+/// Which kind of news it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NewsKind {
+    /// [`News::Incident`]
+    Incident,
+    /// [`News::Answered`]
+    Answered,
+    /// [`News::SessionEnded`]
+    SessionEnded,
+    /// [`News::PasswordChanged`]
+    PasswordChanged,
+}
+
+/// An incident, as it is kept and sent.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Told {
+    /// Its id: the same in every channel.
+    pub id: String,
+    /// See [`Incident::detector`].
+    pub detector: String,
+    /// See [`Incident::at`], in milliseconds since 1970.
+    pub at: u64,
+    /// See [`Incident::user`].
+    pub user: Option<Person>,
+    /// See [`Incident::session`].
+    pub session: Option<String>,
+    /// See [`Incident::about`].
+    #[serde(default)]
+    pub about: Option<String>,
+    /// See [`Incident::client`].
+    pub client: Option<std::net::IpAddr>,
+    /// See [`Incident::country`]: an ISO 3166-1 alpha-2 code.
+    pub country: Option<String>,
+    /// See [`Incident::agent`].
+    pub agent: String,
+    /// See [`Incident::actions`].
+    pub actions: Vec<String>,
+}
+
+/// A [`UserKey`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Person {
+    /// The directory.
+    pub directory: String,
+    /// The id there.
+    pub id: String,
+}
+
+/// What a person said about an incident.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Answered {
+    /// The incident.
+    pub incident: Told,
+    /// Was it them?
+    pub was_me: bool,
+    /// How many sessions were ended because it was not.
+    pub ended: u64,
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+}
+
+/// A session that was ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ended {
+    /// Which.
+    pub session: String,
+    /// Whose.
+    pub user: Person,
+    /// Why: the stable name of the reason.
+    pub why: String,
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+}
+
+/// A password that was changed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Changed {
+    /// Whose.
+    pub user: Person,
+    /// When it was noticed, in milliseconds since 1970.
+    pub at: u64,
+}
+
+impl News {
+    /// Which kind it is.
+    pub const fn kind(&self) -> NewsKind {
+        match self {
+            Self::Incident(_) => NewsKind::Incident,
+            Self::Answered(_) => NewsKind::Answered,
+            Self::SessionEnded(_) => NewsKind::SessionEnded,
+            Self::PasswordChanged(_) => NewsKind::PasswordChanged,
+        }
+    }
+
+    /// Two of the same key are the same news.
+    pub(super) fn key(&self) -> Digest {
+        let text = match self {
+            Self::Incident(told) => return told.key(),
+            Self::Answered(answered) => format!("answered\n{}", answered.incident.id),
+            Self::SessionEnded(ended) => format!("ended\n{}", ended.session),
+            Self::PasswordChanged(changed) => {
+                format!("changed\n{}\n{}\n{}", changed.user.directory, changed.user.id, changed.at)
+            }
+        };
+        Digest::of(text.as_bytes())
+    }
+
+    /// Is it news again after a while? A session ends once, and a question is answered once.
+    pub(super) const fn has_cool_down(&self) -> bool {
+        matches!(self, Self::Incident(_))
+    }
+
+    /// When it happened.
+    pub const fn at(&self) -> Timestamp {
+        Timestamp::from_millis(match self {
+            Self::Incident(told) => told.at,
+            Self::Answered(answered) => answered.at,
+            Self::SessionEnded(ended) => ended.at,
+            Self::PasswordChanged(changed) => changed.at,
+        })
+    }
+
+    /// As the outbox keeps it.
+    pub(super) fn to_body(&self) -> Vec<u8> {
+        // Texts and numbers only: nothing in it can fail to be written.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// From what the outbox kept.
+    pub(super) fn of_body(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+}
+
+impl NewsKind {
+    /// Its name, as webhooks say it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Incident => "incident.detected",
+            Self::Answered => "incident.answered",
+            Self::SessionEnded => "session.ended",
+            Self::PasswordChanged => "password.changed",
+        }
+    }
+}
+
+impl Told {
+    /// This incident, under this id.
+    pub(super) fn new(id: String, incident: &Incident) -> Self {
+        Self {
+            id,
+            detector: incident.detector.to_owned(),
+            at: incident.at.as_millis(),
+            user: incident.user.as_ref().map(Person::of),
+            session: incident.session.as_ref().map(ToString::to_string),
+            about: incident.about.as_deref().map(str::to_owned),
+            client: incident.client,
+            country: incident.country.map(|country| country.as_str().to_owned()),
+            agent: incident.agent.to_string(),
+            actions: incident.actions.iter().map(|action| (*action).to_owned()).collect(),
+        }
+    }
+
+    fn key(&self) -> Digest {
+        super::key(
+            &self.detector,
+            self.session.as_deref(),
+            self.user.as_ref().map(|user| format!("{}/{}", user.directory, user.id)).as_deref(),
+            self.about.as_deref(),
+            self.client,
+        )
+    }
+
+    /// Whom it concerns.
+    pub fn user_key(&self) -> Option<UserKey> {
+        self.user.as_ref().map(Person::key)
+    }
+
+    /// The session that it is about.
+    pub fn session_id(&self) -> Option<SessionId> {
+        self.session.as_deref().map(SessionId::new)
+    }
+}
+
+impl Person {
+    /// This user.
+    pub fn of(user: &UserKey) -> Self {
+        Self { directory: user.directory.to_string(), id: user.id.to_string() }
+    }
+
+    /// The user.
+    pub fn key(&self) -> UserKey {
+        UserKey { directory: Arc::from(&*self.directory), id: Arc::from(&*self.id) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::incident;
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let told = Told::new("i1".into(), &incident("refresh_reuse", Some("s1"), Some("7")));
+        let user = Person { directory: "django".into(), id: "7".into() };
+        for news in [
+            News::Incident(told.clone()),
+            News::Incident(Told::new("i2".into(), &incident("password_guessing", None, None))),
+            News::Answered(Answered { incident: told, was_me: false, ended: 2, at: 5 }),
+            News::SessionEnded(Ended {
+                session: "s1".into(),
+                user: user.clone(),
+                why: "detected".into(),
+                at: 5,
+            }),
+            News::PasswordChanged(Changed { user, at: 5 }),
+        ] {
+            assert_eq!(News::of_body(&news.to_body()), Some(news));
+        }
+        assert_eq!(News::of_body(b"{}"), None);
+    }
+
+    #[test]
+    fn a_member_that_a_later_version_adds_does_not_hurt() {
+        let news =
+            News::Incident(Told::new("i".into(), &incident("refresh_reuse", None, Some("7"))));
+        let mut body: serde_json::Value = serde_json::from_slice(&news.to_body()).unwrap();
+        body["later"] = serde_json::json!({"more": 1});
+        assert_eq!(News::of_body(body.to_string().as_bytes()), Some(news));
+    }
+
+    #[test]
+    fn an_incident_keeps_its_key_in_the_outbox() {
+        for incident in [
+            incident("refresh_reuse", Some("s1"), Some("7")),
+            incident("refresh_reuse", None, Some("7")),
+            incident("refresh_reuse", None, None),
+        ] {
+            let news = News::Incident(Told::new("i".into(), &incident));
+            assert_eq!(news.key(), incident.key());
+        }
+    }
+}

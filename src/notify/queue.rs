@@ -1,0 +1,123 @@
+//! Between whoever has news and the worker lies a bounded queue in memory. Handing in never waits: what finds it full is
+//! dropped and counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use super::channel::Channels;
+use super::news::{Changed, Ended, News, NewsKind, Person, Told};
+use super::{Answered, Incident, Notices};
+use crate::caller::{SessionId, UserKey};
+use crate::clock::Timestamp;
+use crate::event::EndReason;
+
+/// More than this wait only while the store stands still, or when thousands of sessions end at once.
+const CAPACITY: usize = 8192;
+
+/// Takes news in. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct NewsSink {
+    queue: Sender<News>,
+    dropped: Arc<AtomicU64>,
+    /// A bit for each kind that some channel is told; what nobody is told takes no room.
+    wanted: Arc<AtomicU8>,
+}
+
+/// The other end, for the worker.
+#[derive(Debug)]
+pub struct NewsQueue(pub(super) Receiver<News>);
+
+/// A queue.
+pub fn queue() -> (NewsSink, NewsQueue) {
+    let (sender, receiver) = mpsc::channel(CAPACITY);
+    let wanted = Arc::new(AtomicU8::new(u8::MAX));
+    (NewsSink { queue: sender, dropped: Arc::default(), wanted }, NewsQueue(receiver))
+}
+
+impl NewsSink {
+    /// These channels are told from now on.
+    pub fn serve(&self, channels: &Channels) {
+        let kinds = channels.all.iter().flat_map(|channel| &channel.kinds);
+        self.wanted.store(kinds.fold(0, |all, kind| all | bit(*kind)), Ordering::Relaxed);
+    }
+
+    /// A person answered.
+    pub fn answered(&self, answered: Answered) {
+        self.put(News::Answered(answered));
+    }
+
+    /// A session was ended.
+    pub fn session_ended(
+        &self,
+        session: &SessionId,
+        user: &UserKey,
+        why: EndReason,
+        at: Timestamp,
+    ) {
+        self.put(News::SessionEnded(Ended {
+            session: session.to_string(),
+            user: Person::of(user),
+            why: why.name().to_owned(),
+            at: at.as_millis(),
+        }));
+    }
+
+    /// The directory has another password for this user.
+    pub fn password_changed(&self, user: &UserKey, at: Timestamp) {
+        self.put(News::PasswordChanged(Changed { user: Person::of(user), at: at.as_millis() }));
+    }
+
+    /// How much was dropped since the start.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn put(&self, news: News) {
+        if self.wanted.load(Ordering::Relaxed) & bit(news.kind()) == 0 {
+            return;
+        }
+        if self.queue.try_send(news).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+const fn bit(kind: NewsKind) -> u8 {
+    1 << kind as u8
+}
+
+impl Notices for NewsSink {
+    fn tell(&self, incident: Incident) {
+        // The worker gives it its id: there may be no randomness here, and nothing may fail.
+        self.put(News::Incident(Told::new(String::new(), &incident)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{PACE, incident};
+    use super::*;
+
+    #[test]
+    fn what_nobody_is_told_takes_no_room() {
+        let (sink, queue) = queue();
+        sink.serve(&Channels { all: Vec::new(), pace: PACE });
+        sink.tell(incident("refresh_reuse", Some("s"), None));
+        sink.password_changed(&UserKey::new("django", "7"), Timestamp::from_secs(1));
+        assert_eq!((sink.dropped(), queue.0.len()), (0, 0));
+    }
+
+    #[test]
+    fn handing_in_never_waits_and_counts_what_it_drops() {
+        let (sink, queue) = queue();
+        for _ in 0..CAPACITY + 3 {
+            sink.tell(incident("refresh_reuse", Some("s"), None));
+        }
+        assert_eq!((sink.dropped(), queue.0.len()), (3, CAPACITY));
+        drop(queue);
+        sink.clone().tell(incident("refresh_reuse", Some("s"), None));
+        assert_eq!(sink.dropped(), 4, "nobody reads it any more");
+    }
+}

@@ -1,0 +1,244 @@
+//! `[[notify.security_events]]`: Security Event Tokens (RFC 8417), pushed (RFC 8935), so that other systems end what they hold.
+//!
+//! The events are CAEP's: `session-revoked` for every session that was ended by anything but time, `credential-change` where the
+//! directory has another password. The token is signed with the key that signs access tokens, and verified with the same JWK
+//! set. Its `typ` keeps it from being taken for an access token, and it has no `sub` and no `exp` (RFC 8417 section 4.2): who it
+//! is about is in `sub_id` (RFC 9493), by `iss` and `sub` as in access tokens, and for a session by its id, the `sid` there.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
+use reqwest::{Client, Url};
+use serde_json::{Value, json};
+
+use super::channel::{Deliver, Delivery, Parcel};
+use super::news::{News, Person};
+use super::post;
+use crate::config::SecurityEventsSettings;
+use crate::secret::Secret;
+
+const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+const CREDENTIAL_CHANGE: &str =
+    "https://schemas.openid.net/secevent/caep/event-type/credential-change";
+
+/// Signs claims as a token of the type `secevent+jwt`.
+pub trait SignEvents: Send + Sync {
+    /// The compact serialization. The error is for the log.
+    ///
+    /// # Errors
+    /// If there is no key to sign with.
+    fn sign_event(&self, claims: &Value) -> Result<String, String>;
+}
+
+/// A receiver.
+pub struct SecurityEvents {
+    client: Client,
+    url: Url,
+    audience: String,
+    issuer: String,
+    authorization: Option<HeaderValue>,
+    keys: Arc<dyn SignEvents>,
+}
+
+impl SecurityEvents {
+    /// Makes it ready; nothing is sent yet. `token`: what the receiver knows us by.
+    ///
+    /// # Errors
+    /// Which of it cannot be used.
+    pub fn new(
+        settings: &SecurityEventsSettings,
+        token: Option<&Secret>,
+        issuer: &str,
+        keys: Arc<dyn SignEvents>,
+    ) -> Result<Self, String> {
+        let authorization = |token: &Secret| {
+            let value = format!("Bearer {}", token.expose().trim());
+            let mut value = HeaderValue::try_from(value).map_err(|_| "the token is no header")?;
+            value.set_sensitive(true);
+            Ok::<_, &str>(value)
+        };
+        Ok(Self {
+            client: post::client(settings.timeout, settings.ca_file.as_deref())?,
+            url: Url::parse(&settings.url).map_err(|error| error.to_string())?,
+            audience: settings.audience.clone(),
+            issuer: issuer.to_owned(),
+            authorization: token.map(authorization).transpose()?,
+            keys,
+        })
+    }
+
+    /// The claims; none for news that is no security event.
+    fn claims(&self, parcel: &Parcel) -> Option<Value> {
+        let user = |user: &Person| {
+            let sub = user.key().to_string();
+            json!({"format": "iss_sub", "iss": self.issuer, "sub": sub})
+        };
+        let (sub_id, kind, event) = match &parcel.news {
+            News::SessionEnded(ended) => {
+                let session = json!({"format": "opaque", "id": ended.session});
+                let subject =
+                    json!({"format": "complex", "session": session, "user": user(&ended.user)});
+                let event = json!({
+                    "event_timestamp": parcel.news.at().as_secs(),
+                    "initiating_entity": initiated_by(&ended.why),
+                    "reason_admin": {"en": ended.why},
+                });
+                (subject, SESSION_REVOKED, event)
+            }
+            News::PasswordChanged(changed) => {
+                let event = json!({
+                    "event_timestamp": parcel.news.at().as_secs(),
+                    "credential_type": "password",
+                    "change_type": "update",
+                });
+                (user(&changed.user), CREDENTIAL_CHANGE, event)
+            }
+            News::Incident(_) | News::Answered(_) => return None,
+        };
+        Some(json!({
+            "iss": self.issuer,
+            "aud": self.audience,
+            "iat": parcel.now.as_secs(),
+            "jti": parcel.id,
+            "sub_id": sub_id,
+            "events": { kind: event },
+        }))
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/secevent+jwt"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        headers
+    }
+}
+
+#[async_trait]
+impl Deliver for SecurityEvents {
+    async fn deliver(&self, parcel: &Parcel) -> Delivery {
+        let Some(claims) = self.claims(parcel) else {
+            return Delivery::Never("it is no security event".to_owned());
+        };
+        match self.keys.sign_event(&claims) {
+            Ok(token) => {
+                let (headers, body) = (self.headers(), token.into_bytes());
+                post::post(&self.client, &self.url, headers, body).await
+            }
+            Err(reason) => Delivery::Again(reason, None),
+        }
+    }
+}
+
+/// Who made it end (CAEP section 2), by the name of the reason.
+fn initiated_by(why: &str) -> &'static str {
+    match why {
+        "detected" | "refresh_reused" => "policy",
+        "operator" => "admin",
+        "directory_changed" => "system",
+        _ => "user",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::news::{Changed, Ended};
+    use super::*;
+    use crate::clock::Timestamp;
+
+    struct Plain;
+
+    impl SignEvents for Plain {
+        fn sign_event(&self, claims: &Value) -> Result<String, String> {
+            Ok(claims.to_string())
+        }
+    }
+
+    fn receiver(token: Option<&Secret>) -> Result<SecurityEvents, String> {
+        let settings = SecurityEventsSettings {
+            name: "partner".into(),
+            url: "https://partner.example/events".into(),
+            audience: "https://partner.example".into(),
+            token_file: None,
+            timeout: Duration::from_secs(1),
+            ca_file: None,
+        };
+        SecurityEvents::new(&settings, token, "https://app.example", Arc::new(Plain))
+    }
+
+    fn claims(news: News) -> Option<Value> {
+        let parcel = Parcel { id: "m1".into(), news, now: Timestamp::from_secs(2_000) };
+        receiver(None).unwrap().claims(&parcel)
+    }
+
+    fn person() -> Person {
+        Person { directory: "django".into(), id: "7".into() }
+    }
+
+    #[test]
+    fn an_ended_session_is_revoked_by_its_id_and_its_user() {
+        let news = News::SessionEnded(Ended {
+            session: "s1".into(),
+            user: person(),
+            why: "detected".into(),
+            at: 1_500_900,
+        });
+        let expected = json!({
+            "iss": "https://app.example",
+            "aud": "https://partner.example",
+            "iat": 2000,
+            "jti": "m1",
+            "sub_id": {
+                "format": "complex",
+                "session": {"format": "opaque", "id": "s1"},
+                "user": {"format": "iss_sub", "iss": "https://app.example", "sub": "django/7"},
+            },
+            "events": {
+                "https://schemas.openid.net/secevent/caep/event-type/session-revoked": {
+                    "event_timestamp": 1500,
+                    "initiating_entity": "policy",
+                    "reason_admin": {"en": "detected"},
+                },
+            },
+        });
+        assert_eq!(claims(news), Some(expected));
+    }
+
+    #[test]
+    fn another_password_is_a_credential_change_and_an_incident_is_no_event() {
+        let changed = claims(News::PasswordChanged(Changed { user: person(), at: 7_000 })).unwrap();
+        let kind = "https://schemas.openid.net/secevent/caep/event-type/credential-change";
+        assert_eq!(changed["events"][kind]["change_type"], "update");
+        assert_eq!(changed["events"][kind]["event_timestamp"], 7);
+        assert_eq!(changed["sub_id"]["sub"], "django/7");
+        let told = super::super::Told::new(
+            "i".into(),
+            &super::super::testing::incident("refresh_reuse", None, Some("7")),
+        );
+        assert_eq!(claims(News::Incident(told)), None);
+    }
+
+    #[test]
+    fn the_receiver_knows_us_by_a_token() {
+        let headers = receiver(Some(&Secret::new("abc\n"))).unwrap().headers();
+        assert_eq!(headers[AUTHORIZATION], "Bearer abc");
+        assert_eq!(headers[CONTENT_TYPE], "application/secevent+jwt");
+        assert!(!format!("{headers:?}").contains("abc"));
+        assert!(receiver(Some(&Secret::new("a\nb"))).is_err());
+    }
+
+    #[test]
+    fn who_made_it_end_is_said_for_every_reason() {
+        for why in crate::event::EndReason::ALL {
+            let by = initiated_by(why.name());
+            assert!(["user", "admin", "policy", "system"].contains(&by), "{}", why.name());
+        }
+        assert_eq!(initiated_by("not_me"), "user");
+    }
+}
