@@ -127,7 +127,7 @@ fn watched(
         let same = before.find(|(other, _)| other == settings);
         let new = match same {
             Some((_, same)) => {
-                Watched::new(Arc::clone(same), settings.recheck).with_settings(settings)
+                Watched::new(Arc::clone(same), settings.refresh_interval).with_settings(settings)
             }
             None => directory(settings, &state.databases, &state.metrics)?,
         };
@@ -168,5 +168,5 @@ pub(super) fn directory(
         }
     };
     let timed = Arc::new(TimedDirectory::new(found, metrics));
-    Ok(Watched::new(timed, settings.recheck).with_settings(settings))
+    Ok(Watched::new(timed, settings.refresh_interval).with_settings(settings))
 }

@@ -236,7 +236,7 @@ pub(super) fn shape(table: &Table<'_>, own: Option<OwnPath>, issuers: &[IssuerSe
         Word::DjRestAuth => {
             is_of(
                 &[OwnPath::Login, OwnPath::Refresh, OwnPath::Logout],
-                "allowed: to = \"login\", to = \"refresh\" or to = \"logout\"",
+                "allowed: endpoint = \"login\", endpoint = \"refresh\" or endpoint = \"logout\"",
             );
             let help = "it is for shape = \"django-session\" and shape = \"jwt\"";
             table.refuse(&["answers"], "dj-rest-auth's answers are as they are", help);
@@ -248,13 +248,16 @@ pub(super) fn shape(table: &Table<'_>, own: Option<OwnPath>, issuers: &[IssuerSe
             Shape::SimpleJwt
         }
         Word::DjangoSession => {
-            is_of(&[OwnPath::Login, OwnPath::Logout], "allowed: to = \"login\" or to = \"logout\"");
+            is_of(
+                &[OwnPath::Login, OwnPath::Logout],
+                "allowed: endpoint = \"login\" or endpoint = \"logout\"",
+            );
             Shape::DjangoSession(Box::new(session(table, own)))
         }
         Word::Sliding => {
             is_of(
                 &[OwnPath::Login, OwnPath::Refresh],
-                "allowed: to = \"login\" or to = \"refresh\"",
+                "allowed: endpoint = \"login\" or endpoint = \"refresh\"",
             );
             let help = "it is for shape = \"django-session\" and shape = \"jwt\"";
             table.refuse(&["answers"], "SimpleJWT's answers are as they are", help);
@@ -267,7 +270,7 @@ pub(super) fn shape(table: &Table<'_>, own: Option<OwnPath>, issuers: &[IssuerSe
             sliding(table, issuers).map_or(Shape::SimpleJwt, Shape::Sliding)
         }
         Word::Jwt => {
-            is_of(&[OwnPath::Login], "allowed: to = \"login\"");
+            is_of(&[OwnPath::Login], "allowed: endpoint = \"login\"");
             jwt(table, issuers).map_or(Shape::SimpleJwt, |shape| Shape::Jwt(Box::new(shape)))
         }
     }

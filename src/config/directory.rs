@@ -17,7 +17,7 @@ pub struct DirectorySettings {
     /// Its name, the first half of a user's key; the kind, unless given.
     pub name: String,
     /// How often the users of live sessions are looked up again.
-    pub recheck: Duration,
+    pub refresh_interval: Duration,
     /// What its service's sign-ins call the field with a user's name (`USERNAME_FIELD`).
     pub username_field: String,
     /// At a reload: whatever else is said of where the users are, they are those whom it had before, with the same ids.
@@ -129,7 +129,7 @@ pub enum UserKeyColumn {
     Username,
 }
 
-/// `directory.recheck`: how long a change in the directory may go unseen.
+/// `directory.refresh_interval`: how long a change in the directory may go unseen.
 pub(super) const RECHECK: Duration = secs(60);
 
 impl DjangoDirectory {
@@ -250,7 +250,7 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
     let kind = table.choice("kind", &KINDS);
     let name = table.text("name", values::name);
     let danger_same_users = table.flag("danger_same_users").unwrap_or(false);
-    let recheck = table.duration("recheck", secs(1)..=HOUR).unwrap_or(RECHECK);
+    let refresh_interval = table.duration("refresh_interval", secs(1)..=HOUR).unwrap_or(RECHECK);
     // A directory of kind = "http" has a key of that name for the application's form.
     let username_field = match kind {
         Some(Kind::File | Kind::Django) => table.text("username_field", values::field),
@@ -282,9 +282,9 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
                     "it asks the application itself, at url",
                 );
             }
-            if table.has("recheck") {
+            if table.has("refresh_interval") {
                 table.error(
-                    "recheck",
+                    "refresh_interval",
                     Wrong::new("an http directory cannot look anybody up again")
                         .help("it learns of a user when they sign in"),
                 );
@@ -312,7 +312,7 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
         }
     };
     let name = name.unwrap_or_else(|| word.to_owned());
-    Some(DirectorySettings { name, recheck, username_field, danger_same_users, kind })
+    Some(DirectorySettings { name, refresh_interval, username_field, danger_same_users, kind })
 }
 
 fn django(table: &Table<'_>) -> DjangoDirectory {

@@ -190,7 +190,7 @@ const KEYS: [(&str, &[&str]); 34] = [
     ("audience", &["simplejwt"]),
     ("issuer", &["simplejwt"]),
     ("check_revoke_token", &["simplejwt"]),
-    ("take_over_refresh", &["simplejwt"]),
+    ("adopt_refresh_tokens", &["simplejwt"]),
     ("blacklist", &["simplejwt"]),
     ("claim", &["jwt"]),
     ("refusals", &["jwt"]),

@@ -59,7 +59,7 @@ pub struct SimpleJwtIssuer {
     /// `CHECK_REVOKE_TOKEN`
     pub check_revoke_token: bool,
     /// Are its refresh tokens taken over?
-    pub take_over_refresh: bool,
+    pub adopt_refresh_tokens: bool,
     /// The database whose blacklist is asked (`rest_framework_simplejwt.token_blacklist`).
     pub blacklist: Option<Database>,
 }
@@ -85,7 +85,7 @@ pub(super) fn simplejwt(
     signature: IssuerSignature,
     directory: Option<&DirectorySettings>,
 ) -> SimpleJwtIssuer {
-    let take_over_refresh = table.flag("take_over_refresh").unwrap_or(false);
+    let adopt_refresh_tokens = table.flag("adopt_refresh_tokens").unwrap_or(false);
     let blacklist = blacklist(table, directory);
     let token_type = |text: &str| match text {
         // Both say themselves what they are; a refresh token proves nothing in a request.
@@ -107,7 +107,7 @@ pub(super) fn simplejwt(
         audience: table.values("audience", values::filled).unwrap_or_default(),
         issuer: table.text("issuer", values::filled),
         check_revoke_token: table.flag("check_revoke_token").unwrap_or(false),
-        take_over_refresh,
+        adopt_refresh_tokens,
         blacklist,
     }
 }

@@ -49,7 +49,7 @@ pub struct Listen {
     /// The most bytes of a request target.
     pub max_target_bytes: usize,
     /// The most bytes of a body that one of our own paths takes.
-    pub max_own_body_bytes: usize,
+    pub max_body_bytes: usize,
     /// The longest a body for one of our own paths may take as a whole.
     pub own_body_timeout: Duration,
     /// How long requests may finish after SIGTERM.
@@ -87,7 +87,7 @@ impl Default for Listen {
             max_head_bytes: 64 * KIB,
             max_headers: 100,
             max_target_bytes: 8 * KIB,
-            max_own_body_bytes: 16 * KIB,
+            max_body_bytes: 16 * KIB,
             own_body_timeout: secs(10),
             shutdown_timeout: secs(30),
             hsts_max_age: days(365),
@@ -173,9 +173,9 @@ pub(super) fn listen(table: &Table<'_>) -> Listen {
         max_head_bytes,
         max_headers: table.number("max_headers", 8..=256).unwrap_or(default.max_headers),
         max_target_bytes,
-        max_own_body_bytes: table
-            .size("max_own_body_bytes", 1 << 10..=1 << 20)
-            .unwrap_or(default.max_own_body_bytes),
+        max_body_bytes: table
+            .size("max_body_bytes", 1 << 10..=1 << 20)
+            .unwrap_or(default.max_body_bytes),
         own_body_timeout: table
             .duration("own_body_timeout", TIMEOUT)
             .unwrap_or(default.own_body_timeout),

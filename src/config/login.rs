@@ -10,7 +10,7 @@ use super::values;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Login {
     /// What a JSON sign-in gets.
-    pub issues: Issues,
+    pub token_delivery: Issues,
     /// Shown on the page.
     pub title: String,
     /// The operator's own links, shown on the page: label and address.
@@ -26,14 +26,14 @@ pub struct Login {
     /// Failures of one network (/24, /48) before it has to wait.
     pub network_failures: u32,
     /// The first wait; it doubles with each further failure.
-    pub first_wait: Duration,
+    pub backoff_initial: Duration,
     /// The longest wait.
-    pub longest_wait: Duration,
+    pub backoff_max: Duration,
     /// Failures are forgotten after this long without another.
-    pub forget_after: Duration,
+    pub reset_after: Duration,
 }
 
-/// `login.issues`: what a JSON sign-in gets. A form from the page gets the cookie only.
+/// `login.token_delivery`: what a JSON sign-in gets. A form from the page gets the cookie only.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Issues {
     /// Tokens in the body and the session cookie.
@@ -52,7 +52,7 @@ impl Default for Login {
     /// account as such, so nobody can lock a user out from elsewhere.
     fn default() -> Self {
         Self {
-            issues: Issues::Both,
+            token_delivery: Issues::Both,
             title: "Doorwarden".into(),
             links: Vec::new(),
             hash_threads: 0,
@@ -60,9 +60,9 @@ impl Default for Login {
             account_failures: 5,
             address_failures: 20,
             network_failures: 100,
-            first_wait: secs(1),
-            longest_wait: mins(15),
-            forget_after: hours(1),
+            backoff_initial: secs(1),
+            backoff_max: mins(15),
+            reset_after: hours(1),
         }
     }
 }
@@ -73,16 +73,17 @@ const ISSUES: [(&str, Issues); 3] =
 pub(super) fn login(table: &Table<'_>) -> Login {
     let default = Login::default();
     let waits = secs(1)..=DAY;
-    let first_wait = table.duration("first_wait", waits.clone()).unwrap_or(default.first_wait);
-    let longest_wait = table.duration("longest_wait", waits).unwrap_or(default.longest_wait);
-    let forget_after =
-        table.duration("forget_after", secs(1)..=30 * DAY).unwrap_or(default.forget_after);
-    table.ordered(("first_wait", first_wait), ("longest_wait", longest_wait));
+    let backoff_initial =
+        table.duration("backoff_initial", waits.clone()).unwrap_or(default.backoff_initial);
+    let backoff_max = table.duration("backoff_max", waits).unwrap_or(default.backoff_max);
+    let reset_after =
+        table.duration("reset_after", secs(1)..=30 * DAY).unwrap_or(default.reset_after);
+    table.ordered(("backoff_initial", backoff_initial), ("backoff_max", backoff_max));
     // Or a guesser would begin anew before the longest wait is over.
-    table.ordered(("longest_wait", longest_wait), ("forget_after", forget_after));
+    table.ordered(("backoff_max", backoff_max), ("reset_after", reset_after));
     let failures = 1..=1_000_000;
     Login {
-        issues: table.choice("issues", &ISSUES).unwrap_or(default.issues),
+        token_delivery: table.choice("token_delivery", &ISSUES).unwrap_or(default.token_delivery),
         title: table.text("title", values::filled).unwrap_or(default.title),
         links: table.tables("links", link).into_iter().flatten().collect(),
         hash_threads: table.number("hash_threads", 0..=256).unwrap_or(default.hash_threads),
@@ -96,9 +97,9 @@ pub(super) fn login(table: &Table<'_>) -> Login {
         network_failures: table
             .number("network_failures", failures)
             .unwrap_or(default.network_failures),
-        first_wait,
-        longest_wait,
-        forget_after,
+        backoff_initial,
+        backoff_max,
+        reset_after,
     }
 }
 

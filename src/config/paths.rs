@@ -175,12 +175,12 @@ fn read_alias(
     issuers: &[IssuerSettings],
 ) -> Option<OwnPathEntry> {
     table.require("path", "the path where it is answered as well");
-    table.require("to", "which of the own paths it stands for");
+    table.require("endpoint", "which of the own paths it stands for");
     let path = table.text("path", exact);
     if let Some(wrong) = path.as_ref().and_then(values::foreign_pattern) {
         table.warn("path", wrong);
     }
-    let own = table.choice("to", &OwnPath::ALL.map(|own| (own.name(), own)));
+    let own = table.choice("endpoint", &OwnPath::ALL.map(|own| (own.name(), own)));
     let own_rotation = table.choice("rotation", &ROTATION);
     if own.is_some_and(|own| own != OwnPath::Refresh) && table.has("rotation") {
         table.error(

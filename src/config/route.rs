@@ -35,7 +35,7 @@ pub struct Route {
     /// Put the stripped prefix in front of the paths in `Location`, `Content-Location` and cookies of answers.
     pub rewrite_location: bool,
     /// Harmless ambiguities that are let through: see `wire::path`.
-    pub tolerate: Tolerance,
+    pub allow_ambiguous_path: Tolerance,
     /// Header names that are let through although they hold an underscore or other unusual character.
     pub allow_headers: Vec<String>,
     /// Forward real preflights, without identity, to a service that answers CORS itself.
@@ -76,7 +76,7 @@ impl Route {
             groups: Vec::new(),
             strip_prefix: None,
             rewrite_location: false,
-            tolerate: Tolerance::NONE,
+            allow_ambiguous_path: Tolerance::NONE,
             allow_headers: Vec::new(),
             forward_preflight: false,
             websocket: false,
@@ -158,7 +158,11 @@ fn route(
         groups,
         index,
         strip_prefix,
-        tolerate: table.values("tolerate", tolerated).unwrap_or_default().into_iter().collect(),
+        allow_ambiguous_path: table
+            .values("allow_ambiguous_path", tolerated)
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
         allow_headers: table
             .values("allow_headers", |text| allowed_header(text, protected))
             .unwrap_or_default(),

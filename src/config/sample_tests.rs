@@ -103,7 +103,7 @@ fn the_django_block_shows_the_defaults() {
     };
     assert_eq!(**django, DjangoDirectory::new(Database::Sqlite("/srv/app/db.sqlite3".into())));
     assert_eq!(config.directories[1].name, "django");
-    assert_eq!(config.directories[1].recheck, config.directories[0].recheck);
+    assert_eq!(config.directories[1].refresh_interval, config.directories[0].refresh_interval);
 }
 
 #[test]

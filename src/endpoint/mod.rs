@@ -119,7 +119,7 @@ impl Endpoints {
                 .issuers
                 .iter()
                 .any(|one| matches!(one.kind, IssuerKind::Basic { challenge: true, .. })),
-            issues: config.login.issues,
+            issues: config.login.token_delivery,
             title: config.login.title.clone(),
             links: config.login.links.clone(),
             trusted_origins: config.session.trusted_origins.clone(),

@@ -170,7 +170,7 @@ impl Gate {
     /// and the service may go by that one.
     fn may_reach_past(&self, arrival: &Arrival, route: &Route) -> bool {
         let is_alone = self.shares_upstream.get(route.index) == Some(&false);
-        !is_alone && arrival.target.tolerated_by(route.tolerate).is_err()
+        !is_alone && arrival.target.tolerated_by(route.allow_ambiguous_path).is_err()
     }
 
     /// What a service's answer says of its caller, to compare it with an [`Opinion`].
@@ -306,7 +306,7 @@ impl Gate {
             Found::Route(other) => other.index == route.index,
             Found::Own(_) | Found::OtherMethods(_) | Found::Nothing => false,
         };
-        arrival.target.tolerated_by(route.tolerate).is_ok()
+        arrival.target.tolerated_by(route.allow_ambiguous_path).is_ok()
             && arrival.target.readings().iter().all(leads_here)
     }
 

@@ -1,6 +1,6 @@
 //! Tokens that the service itself has taken back: those in its blacklist.
 //!
-//! It is asked when a token is first seen, and again with the directory's `recheck` (a minute at most) as long as the token
+//! It is asked when a token is first seen, and again with the directory's `refresh_interval` (a minute at most) as long as the token
 //! is in use. A token that was found there is ended for good: the service's row goes when it is cleaned up
 //! (`flushexpiredtokens` goes by the `exp` that a sliding token had then, and it may have a later one by now).
 //! A blacklist that cannot be asked changes nothing for a token that was good before; for others it is 503.

@@ -4,9 +4,9 @@
 //! for one is looked at on every use, warm or cold:
 //!
 //! - **the credential**: verified once, then remembered under a keyed hash (`session::credential_cache`) until it expires. What only the
-//!   service can say (does that session still exist?) is asked again after the directory's `recheck`, a minute at most;
+//!   service can say (does that session still exist?) is asked again after the directory's `refresh_interval`, a minute at most;
 //!   of many requests at once one asks, and a service that cannot be asked changes nothing for what it knew before;
-//! - **its user**: asked for in the issuer's directory by id, and again after the directory's `recheck`. Who is not active
+//! - **its user**: asked for in the issuer's directory by id, and again after the directory's `refresh_interval`. Who is not active
 //!   or not there does not pass. A directory that cannot be asked changes nothing for whom it has known since the start,
 //!   as with sessions; for others it is 503;
 //! - **its end**: dates in the store ([`Stamps`]). A signed-out token is denied by its id. Ending all that a user has
@@ -426,7 +426,7 @@ impl Issuers {
         self.ended_by_password.insert(session.clone(), ());
     }
 
-    /// The user as the directory has them, asked at most every `recheck`.
+    /// The user as the directory has them, asked at most every `refresh_interval`.
     async fn known(
         &self,
         directory: &Watched,

@@ -70,7 +70,9 @@ impl SimpleJwt {
 /// What takes an issuer's refresh tokens over, if that is wanted.
 pub(super) fn take_over(settings: &IssuerSettings) -> Result<Option<SimpleJwt>, IssuerKeyError> {
     match &settings.kind {
-        IssuerKind::SimpleJwt(kind) if kind.take_over_refresh && !settings.is_token_in_cookie() => {
+        IssuerKind::SimpleJwt(kind)
+            if kind.adopt_refresh_tokens && !settings.is_token_in_cookie() =>
+        {
             refresh_tokens(settings)
         }
         _ => Ok(None),

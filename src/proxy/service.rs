@@ -449,9 +449,9 @@ impl Service {
         });
         let target = listen.max_target_bytes.saturating_mul(HeadRules::NEXT_INFLATION);
         if is_form && matches!(own, OwnPath::Login) {
-            listen.max_own_body_bytes.saturating_add(target)
+            listen.max_body_bytes.saturating_add(target)
         } else {
-            listen.max_own_body_bytes
+            listen.max_body_bytes
         }
     }
 

@@ -50,7 +50,7 @@ impl Service {
         let mut body = BytesMut::new();
         if arrival.has_body {
             let listen = &ctx.generation.listen;
-            let limit = listen.max_own_body_bytes;
+            let limit = listen.max_body_bytes;
             let within = Within::All(listen.own_body_timeout);
             let see = |part: &[u8]| body.extend_from_slice(part);
             let (too_long, waited) = (Refusal::BodyTooLarge, &mut ctx.waited);

@@ -1,7 +1,7 @@
 //! Asking the directories again about the users of live sessions.
 //!
 //! Directories do not call: an operator disables a user or takes a group away in Django's admin, and the gateway learns
-//! it here, at most `directory.recheck` later. Another password, an inactive or a missing user ends sessions, as Django
+//! it here, at most `directory.refresh_interval` later. Another password, an inactive or a missing user ends sessions, as Django
 //! ends its own (but see `session::upgrade`, and `session::under_way` for whoever changes their own); another name or group is put into the session and seen by the next request. A directory that cannot be
 //! asked changes nothing: sessions outlive it. One that checks passwords itself cannot be asked about anybody, so its
 //! users stay as they were when they signed in.
@@ -32,7 +32,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// `every` is the directory's `recheck`.
+    /// `every` is the directory's `refresh_interval`.
     pub fn new(directory: Arc<dyn Directory>, every: Duration) -> Self {
         let (asked_at, upgrades) = (AtomicU64::new(0), Arc::default());
         Self { directory, every, asked_at, upgrades, settings: [0; 32] }

@@ -64,7 +64,7 @@ pub(crate) fn session_settings() -> SessionSettings {
 /// Sign-in settings: one hashing thread, limits that few tests reach.
 pub(crate) fn login() -> Login {
     Login {
-        issues: Issues::Both,
+        token_delivery: Issues::Both,
         title: String::new(),
         links: Vec::new(),
         hash_threads: 1,
@@ -72,9 +72,9 @@ pub(crate) fn login() -> Login {
         account_failures: 5,
         address_failures: 50,
         network_failures: 100,
-        first_wait: Duration::from_secs(1),
-        longest_wait: Duration::from_secs(900),
-        forget_after: Duration::from_secs(3600),
+        backoff_initial: Duration::from_secs(1),
+        backoff_max: Duration::from_secs(900),
+        reset_after: Duration::from_secs(3600),
     }
 }
 

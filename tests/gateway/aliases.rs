@@ -10,11 +10,11 @@ const OWN: &str = "__Host-doorwarden";
 const ALIASES: &str = r#"
 [[paths.alias]]
 path = "/in"
-to = "login"
+endpoint = "login"
 shape = "django-session"
 [[paths.alias]]
 path = "/out"
-to = "logout"
+endpoint = "logout"
 shape = "django-session"
 "#;
 
@@ -205,7 +205,7 @@ fn an_operators_answers_are_given_word_for_word() {
 account_failures = 2
 [[paths.alias]]
 path = "/in"
-to = "login"
+endpoint = "login"
 shape = "django-session"
 cookie = "sid"
 csrf_cookie = ""
@@ -214,7 +214,7 @@ answers.missing = { status = 422, body = "" }
 answers.refused = { status = 401, body = '{"error":"no"}' }
 [[paths.alias]]
 path = "/out"
-to = "logout"
+endpoint = "logout"
 shape = "django-session"
 cookie = "sid"
 answers.success.status = 204

@@ -199,7 +199,9 @@ fn check_asks_the_databases_where_it_is_told_to() {
 fn users_are_added_listed_disabled_and_given_passwords() {
     let upstream = Upstream::start();
     let gateway = Setup::new(upstream.address)
-        .directories("[[directory]]\nkind = \"file\"\npath = \"users.toml\"\nrecheck = \"1s\"\n")
+        .directories(
+            "[[directory]]\nkind = \"file\"\npath = \"users.toml\"\nrefresh_interval = \"1s\"\n",
+        )
         .start();
     let client = gateway.client();
     let user = |arguments: &[&str], input: &str| {

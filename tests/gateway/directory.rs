@@ -30,7 +30,7 @@ const DIRECTORY: &str = r#"
 [[directory]]
 kind = "django"
 database = "sqlite://db.sqlite3"
-recheck = "1s"
+refresh_interval = "1s"
 condition = [{ column = "deleted_at", is = "null" }]
 [[directory.second_factor]]
 table = "otp_totp_totpdevice"
@@ -47,14 +47,14 @@ kind = "jwt"
 key_file = "secret-key"
 [[paths.alias]]
 path = "/token"
-to = "login"
+endpoint = "login"
 [[paths.alias]]
 path = "/in"
-to = "login"
+endpoint = "login"
 shape = "django-session"
 [[paths.alias]]
 path = "/jwt"
-to = "login"
+endpoint = "login"
 shape = "jwt"
 issuer = "jwt"
 "#;

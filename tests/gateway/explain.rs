@@ -426,7 +426,7 @@ fn issuers_and_forms_are_explained_and_not_touched() {
     write_private(&key, format!("{SECRET_KEY}\n"));
     let key = key.display();
     let gateway = django
-        .setup_with("recheck = \"1s\"")
+        .setup_with("refresh_interval = \"1s\"")
         .routes(
             "[[route]]\nname = \"public\"\npath = \"/public/\"\nupstream = \"app\"\naccess = \"public\"\n\
              [[route]]\nname = \"app\"\npath = \"/\"\nupstream = \"app\"\n\
@@ -518,7 +518,7 @@ fn issuers_and_forms_are_explained_and_not_touched() {
 fn a_pattern_opens_nothing_beside_it() {
     let upstream = Upstream::start();
     let gateway = Setup::new(upstream.address)
-        .route("name = \"event\"\npath = \"/orga/*/login/\"\nmatch = \"exact\"\naccess = \"public\"\ntolerate = [\"encoded-slash\", \"double-slash\", \"semicolon\", \"encoded-dot\"]")
+        .route("name = \"event\"\npath = \"/orga/*/login/\"\nmatch = \"exact\"\naccess = \"public\"\nallow_ambiguous_path = [\"encoded-slash\", \"double-slash\", \"semicolon\", \"encoded-dot\"]")
         .route("name = \"new\"\npath = \"/orga/new/\"")
         .route("name = \"page\"\npath = \"/orga/\"\nmatch = \"exact\"\naccess = \"public\"\nmethods = [\"GET\"]")
         .with("[[paths.alias]]\npath = \"/team/*/login/\"\nto = \"login\"")

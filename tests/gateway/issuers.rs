@@ -194,7 +194,7 @@ fn what_an_operator_ended_stays_ended_after_a_crash() {
 #[test]
 fn a_user_who_was_switched_off_is_noticed() {
     let django = Django::start();
-    let (gateway, _key) = issuers(django.setup_with("recheck = \"1s\""));
+    let (gateway, _key) = issuers(django.setup_with("refresh_interval = \"1s\""));
     let client = gateway.client();
     let (access, made) = (kim(&django), by_hand(&django));
     assert_eq!(status(&whoami(&client).bearer(&access)), 200);

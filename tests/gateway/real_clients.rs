@@ -99,7 +99,7 @@ fn what_a_route_tolerates_arrives_byte_for_byte_where_every_reading_leads_there(
     let upstream = Upstream::start();
     let tolerate = |name: &str, word: &str| {
         format!(
-            "[[route]]\nname = \"{name}\"\npath = \"/{name}/\"\nupstream = \"app\"\naccess = \"public\"\ntolerate = [\"{word}\"]\n"
+            "[[route]]\nname = \"{name}\"\npath = \"/{name}/\"\nupstream = \"app\"\naccess = \"public\"\nallow_ambiguous_path = [\"{word}\"]\n"
         )
     };
     let words = [

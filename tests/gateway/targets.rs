@@ -67,7 +67,7 @@ fn what_has_one_reading_arrives_canonical() {
 fn a_route_may_tolerate_what_is_harmless() {
     let upstream = Upstream::start();
     let gateway = Setup::new(upstream.address)
-        .route("name = \"files\"\npath = \"/public/files/\"\naccess = \"public\"\ntolerate = [\"encoded-slash\", \"semicolon\"]")
+        .route("name = \"files\"\npath = \"/public/files/\"\naccess = \"public\"\nallow_ambiguous_path = [\"encoded-slash\", \"semicolon\"]")
         .start();
     let client = gateway.client();
     assert_eq!(client.get("/public/files/a%2Fb;v=1").send().status, 200);

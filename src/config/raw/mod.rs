@@ -23,7 +23,7 @@ mod scalar;
 mod value;
 
 #[cfg(test)]
-pub(super) use renamed::new_names;
+pub(super) use renamed::{former_names, new_names};
 pub(super) use scalar::Wrong;
 pub(super) use value::{duration_text, nearest};
 
@@ -296,7 +296,16 @@ impl<'a> Table<'a> {
         self.value(key)
     }
 
+    /// The value of `key`, also if it has the key's former name.
     fn value(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.written(key).or_else(|| {
+            let former = renamed::former_name(&self.key(key))?;
+            self.written(last_part(former))
+        })
+    }
+
+    /// The value that stands under this very name.
+    fn written(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.entries?.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
@@ -319,9 +328,13 @@ impl<'a> Table<'a> {
                 continue;
             }
             let place = Place { key: self.key(key), span: name.span() };
+            if let Some(new) = renamed::name_since(&place.key) {
+                self.report_former(place, new);
+                continue;
+            }
             let (meant, wrong) = match renamed::new_name(&place.key) {
                 Some(new) => {
-                    (new.rsplit('.').next(), Wrong::new(format!("this key is called {new}")))
+                    (Some(last_part(new)), Wrong::new(format!("this key is called {new}")))
                 }
                 None => match nearest(key, asked.iter().copied()) {
                     Some(meant) => (
@@ -336,4 +349,20 @@ impl<'a> Table<'a> {
             self.error_at(place, wrong);
         }
     }
+
+    /// A key under the name that it had before. It has been read, unless it stands under its new name as well.
+    fn report_former(&self, place: Place, new: &'static str) {
+        if self.written(last_part(new)).is_some() {
+            let wrong = Wrong::new(format!("this key is called {new} now, which stands here too"));
+            self.error_at(place, wrong.help("remove the former name"));
+        } else {
+            let wrong = Wrong::new(format!("this key is called {new} now"));
+            self.warn_at(place, wrong.help("the former name still works"));
+        }
+    }
+}
+
+/// The key's own name in its path.
+fn last_part(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or(path)
 }

@@ -1,4 +1,17 @@
-//! Keys that other programs, or earlier drafts of this one, call otherwise.
+//! Keys that other programs call otherwise, and keys that this one called otherwise before.
+
+/// What these keys were called before, each as a whole path. The former name still works, with a warning.
+const FORMER: &[(&str, &str)] = &[
+    ("directory.recheck", "directory.refresh_interval"),
+    ("issuer.take_over_refresh", "issuer.adopt_refresh_tokens"),
+    ("listen.max_own_body_bytes", "listen.max_body_bytes"),
+    ("login.first_wait", "login.backoff_initial"),
+    ("login.forget_after", "login.reset_after"),
+    ("login.issues", "login.token_delivery"),
+    ("login.longest_wait", "login.backoff_max"),
+    ("paths.alias.to", "paths.alias.endpoint"),
+    ("route.tolerate", "route.allow_ambiguous_path"),
+];
 
 /// What people write, and what it is called here. Both are whole paths.
 const RENAMED: &[(&str, &str)] = &[
@@ -30,7 +43,23 @@ pub(super) fn new_name(path: &str) -> Option<&'static str> {
     RENAMED.iter().find(|(old, _)| *old == path).map(|(_, new)| *new)
 }
 
+/// What the key of this path was called before.
+pub(super) fn former_name(path: &str) -> Option<&'static str> {
+    FORMER.iter().find(|(_, new)| *new == path).map(|(old, _)| *old)
+}
+
+/// What the key is called now that this path was the name of.
+pub(super) fn name_since(path: &str) -> Option<&'static str> {
+    FORMER.iter().find(|(old, _)| *old == path).map(|(_, new)| *new)
+}
+
 #[cfg(test)]
 pub(in crate::config) fn new_names() -> impl Iterator<Item = &'static str> {
-    RENAMED.iter().map(|(_, new)| *new)
+    RENAMED.iter().chain(FORMER).map(|(_, new)| *new)
+}
+
+/// Every former name, with the name since.
+#[cfg(test)]
+pub(in crate::config) fn former_names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FORMER.iter().copied()
 }

@@ -28,7 +28,7 @@ http2_stream_window = "128KiB"
 http2_connection_window = "256KiB"
 max_headers = 11
 max_target_bytes = "2KiB"
-max_own_body_bytes = "13KiB"
+max_body_bytes = "13KiB"
 own_body_timeout = "14s"
 hsts_max_age = "15s"
 
@@ -63,7 +63,7 @@ hosts = ["API.example.com", "*.example.org"]
 methods = ["GET", "PROPFIND"]
 strip_prefix = "/api"
 rewrite_location = true
-tolerate = ["semicolon"]
+allow_ambiguous_path = ["semicolon"]
 allow_headers = ["my_header"]
 forward_preflight = true
 websocket = true
@@ -81,12 +81,12 @@ jwks = false
 blacklist = "/blacklist"
 [[paths.alias]]
 path = "/again"
-to = "refresh"
+endpoint = "refresh"
 rotation = "single-use"
 [[paths.alias]]
 path = "/token"
 username_field = "mail"
-to = "login"
+endpoint = "login"
 extra = { user_id = "{user.id:int}" }
 
 [tokens]
@@ -111,7 +111,7 @@ danger_plain_http_cookies = true
 [[directory]]
 kind = "django"
 name = "legacy"
-recheck = "30s"
+refresh_interval = "30s"
 database = "sqlite://app/db.sqlite3"
 user_table = "users_user"
 username_field = "email"
@@ -136,7 +136,7 @@ session_id = "X-Sid"
 X-User-Email = "email"
 
 [login]
-issues = "tokens"
+token_delivery = "tokens"
 title = "Acme"
 links = [{ label = "Help", href = "https://help.example/?a=b" }]
 hash_threads = 1
@@ -144,9 +144,9 @@ hash_queue = 2
 account_failures = 3
 address_failures = 4
 network_failures = 5
-first_wait = "6s"
-longest_wait = "7s"
-forget_after = "8s"
+backoff_initial = "6s"
+backoff_max = "7s"
+reset_after = "8s"
 
 [cors]
 allowed_origins = ["https://front.example", "http://localhost:3000"]
@@ -202,6 +202,27 @@ fn everything() -> Config {
 }
 
 #[test]
+fn a_former_name_is_read_with_a_warning() {
+    const ISSUER: &str =
+        "[[issuer]]\nkind = \"simplejwt\"\nkey_file = \"key\"\nadopt_refresh_tokens = true\n";
+    let now = format!("{EVERYTHING}{ISSUER}");
+    let (expected, _) = parse(&now).unwrap();
+    for (old, new) in raw::former_names() {
+        let (_, name) = new.rsplit_once('.').unwrap();
+        let (section, former) = old.rsplit_once('.').unwrap();
+        let text = now.replace(&format!("\n{name} = "), &format!("\n{former} = "));
+        assert!(text != now, "{new} is missing from the file above");
+        let (config, report) = parse(&text).unwrap();
+        assert_eq!(config, expected, "{old}");
+        let said = report.to_string();
+        assert!(
+            said.contains(&format!("{section}.{former}: this key is called {new} now")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn traffic() {
     let config = everything();
     assert_eq!(
@@ -228,7 +249,7 @@ fn traffic() {
             http2_connection_window: 256 * 1024,
             max_headers: 11,
             max_target_bytes: 2 * 1024,
-            max_own_body_bytes: 13 * 1024,
+            max_body_bytes: 13 * 1024,
             own_body_timeout: secs(14),
             hsts_max_age: secs(15),
         }
@@ -263,7 +284,7 @@ fn traffic() {
             groups: vec![],
             strip_prefix: Some(path("/api")),
             rewrite_location: true,
-            tolerate: Tolerance::NONE.with(Ambiguity::Semicolon),
+            allow_ambiguous_path: Tolerance::NONE.with(Ambiguity::Semicolon),
             allow_headers: texts(&["my_header"]),
             forward_preflight: true,
             websocket: true,
@@ -349,7 +370,7 @@ fn credentials() {
         config.directories,
         [DirectorySettings {
             name: "legacy".into(),
-            recheck: secs(30),
+            refresh_interval: secs(30),
             username_field: "email".into(),
             danger_same_users: false,
             kind: DirectoryKind::Django(Box::new(DjangoDirectory {
@@ -386,7 +407,7 @@ fn credentials() {
     assert_eq!(
         config.login,
         Login {
-            issues: Issues::Tokens,
+            token_delivery: Issues::Tokens,
             title: "Acme".into(),
             links: vec![("Help".into(), "https://help.example/?a=b".into())],
             hash_threads: 1,
@@ -394,9 +415,9 @@ fn credentials() {
             account_failures: 3,
             address_failures: 4,
             network_failures: 5,
-            first_wait: secs(6),
-            longest_wait: secs(7),
-            forget_after: secs(8),
+            backoff_initial: secs(6),
+            backoff_max: secs(7),
+            reset_after: secs(8),
         }
     );
 }

@@ -117,7 +117,7 @@ fn makes(config: &Config, name: &str) -> &'static str {
 pub(in crate::doctor) fn blacklist(config: &Config, report: &mut Report) {
     for issuer in &config.issuers {
         let IssuerKind::SimpleJwt(kind) = &issuer.kind else { continue };
-        if kind.take_over_refresh && kind.blacklist.is_none() {
+        if kind.adopt_refresh_tokens && kind.blacklist.is_none() {
             report.tell(
                 Mark::Note,
                 "issuer",

@@ -63,7 +63,7 @@ pub(super) fn blocks(server: &str, seen: &Seen, report: &mut Report) {
             "# SIGNING_KEY, or SECRET_KEY, in a file of mode 0600.\n\
              [[issuer]]\nkind = \"simplejwt\"\nkey_file = \"secrets/django-secret-key\"\n\
              # Refresh tokens that the service has given out are good at /refresh, and at aliases of it.\n\
-             take_over_refresh = true\n\
+             adopt_refresh_tokens = true\n\
              # If rest_framework_simplejwt.token_blacklist is in INSTALLED_APPS: not those that were signed out.\n\
              #blacklist = true\n",
         );

@@ -72,7 +72,7 @@ fn simplejwt(key: IssuerKey) -> SimpleJwtIssuer {
         audience: Vec::new(),
         issuer: None,
         check_revoke_token: false,
-        take_over_refresh: false,
+        adopt_refresh_tokens: false,
         blacklist: None,
     }
 }

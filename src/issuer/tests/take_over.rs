@@ -77,7 +77,7 @@ fn simplejwt(key: std::path::PathBuf) -> IssuerKind {
         audience: Vec::new(),
         issuer: None,
         check_revoke_token: false,
-        take_over_refresh: true,
+        adopt_refresh_tokens: true,
         blacklist: None,
     })
 }
@@ -301,7 +301,7 @@ async fn what_is_no_good_refresh_token_of_the_services_is_refused() {
     strict.kit.auth.recheck(later(60), &mut Vec::new()).await;
     assert_eq!(strict.refused(&good, later(60)).await, Refusal::TokenBlacklisted);
 
-    let none = service(|issuer| of(issuer).take_over_refresh = false);
+    let none = service(|issuer| of(issuer).adopt_refresh_tokens = false);
     assert_eq!(none.refused(&issued("a"), NOW).await, Refusal::TokenNotValid);
     let over = service(|issuer| issuer.accept_until = Some(later(10)));
     assert!(over.refresh(&issued("a"), Rotation::None, later(9)).await.0.is_ok());

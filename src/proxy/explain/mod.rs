@@ -287,7 +287,8 @@ async fn refuse(
         return story.refused("route", refusal, &why);
     };
     if refusal == Refusal::BadTarget {
-        let why = "the route does not tolerate what can be read in two ways (route.tolerate)";
+        let why =
+            "the route does not tolerate what can be read in two ways (route.allow_ambiguous_path)";
         return story.refused("route", refusal, why);
     }
     let found = credential::tell(&mut story, auth, arrival, &route.credentials, false).await;

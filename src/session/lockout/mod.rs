@@ -13,8 +13,8 @@
 //!       │  └──────────────────┘   │ failed, failures >= limit
 //!       │   succeeded, taken back ▼
 //!       │                      Waiting ◀────────────────┐
-//!       │ forget_after            │ the wait is over    │ failed: twice the wait,
-//!       │                         ▼        start        │ up to longest_wait
+//!       │ reset_after            │ the wait is over    │ failed: twice the wait,
+//!       │                         ▼        start        │ up to backoff_max
 //!       └──────────────────── Probeable ───────────▶ Probing (one at a time)
 //!                                 ▲   succeeded, taken back │
 //!                                 └─────────────────────────┘
@@ -34,7 +34,7 @@
 //! networks fill the last counter, which is not asked where the same account has signed in before (its known networks, 90
 //! days): a stranger can keep the owner from signing in from new places for a while, and from old ones never.
 //!
-//! **Addresses are shared**, so their failures also drain, one each `forget_after / limit`: an office of people who mistype
+//! **Addresses are shared**, so their failures also drain, one each `reset_after / limit`: an office of people who mistype
 //! now and then stays below the limit, and a success resets nothing, because a guesser may own one account.
 //!
 //! Names are folded first (NFKC, case, what is not seen), so that spelling makes no second account. What is kept is a hash of the name.
@@ -118,9 +118,9 @@ struct Limits {
     account: u32,
     address: u32,
     network: u32,
-    first_wait: Duration,
-    longest_wait: Duration,
-    forget_after: Duration,
+    backoff_initial: Duration,
+    backoff_max: Duration,
+    reset_after: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -172,9 +172,9 @@ impl Lockout {
             account: login.account_failures.max(1),
             address: login.address_failures.max(1),
             network: login.network_failures.max(1),
-            first_wait: login.first_wait,
-            longest_wait: login.longest_wait,
-            forget_after: login.forget_after,
+            backoff_initial: login.backoff_initial,
+            backoff_max: login.backoff_max,
+            reset_after: login.reset_after,
         };
         Self { limits, counts }
     }
@@ -297,8 +297,9 @@ impl Limits {
 
     /// The wait after the limit was passed for the `nth` time, from 0.
     fn wait(&self, nth: u32) -> Duration {
-        let doubled = 2_u32.checked_pow(nth).and_then(|factor| self.first_wait.checked_mul(factor));
-        doubled.unwrap_or(self.longest_wait).min(self.longest_wait)
+        let doubled =
+            2_u32.checked_pow(nth).and_then(|factor| self.backoff_initial.checked_mul(factor));
+        doubled.unwrap_or(self.backoff_max).min(self.backoff_max)
     }
 }
 
@@ -338,11 +339,11 @@ impl Counter {
 
     fn forget(&mut self, rule: Rule, limits: &Limits, now: Timestamp) {
         let quiet_since = Timestamp::from_millis(self.at_millis.max(self.until_millis));
-        if now.since(quiet_since) >= limits.forget_after {
+        if now.since(quiet_since) >= limits.reset_after {
             self.failures = 0;
             return;
         }
-        let drains_every = (limits.forget_after / rule.limit).max(Duration::from_millis(1));
+        let drains_every = (limits.reset_after / rule.limit).max(Duration::from_millis(1));
         if rule.drains {
             let since = now.since(Timestamp::from_millis(self.at_millis));
             let drained = since.as_millis() / drains_every.as_millis();

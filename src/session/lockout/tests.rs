@@ -9,9 +9,9 @@ fn lockout() -> Lockout {
         account_failures: 3,
         address_failures: 5,
         network_failures: 8,
-        first_wait: secs(1),
-        longest_wait: secs(60),
-        forget_after: secs(600),
+        backoff_initial: secs(1),
+        backoff_max: secs(60),
+        reset_after: secs(600),
         ..login()
     };
     Lockout::new(&login, Counts::new())

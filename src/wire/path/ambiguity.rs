@@ -40,7 +40,7 @@ impl Ambiguity {
         Self::RawUtf8,
     ];
 
-    /// As `route.tolerate` spells it.
+    /// As `route.allow_ambiguous_path` spells it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::EncodedSlash => "encoded-slash",

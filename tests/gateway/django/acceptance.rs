@@ -65,10 +65,10 @@ const TOKENS: &str = "
     kind = \"drf-token\"
     [[paths.alias]]
     path = \"/api/v1/users/login/simpleJWT\"
-    to = \"login\"
+    endpoint = \"login\"
     [[paths.alias]]
     path = \"/api/v1/users/login/simpleJWT/refresh\"
-    to = \"refresh\"
+    endpoint = \"refresh\"
     rotation = \"none\"";
 
 #[test]
@@ -76,7 +76,7 @@ fn tokens_row_by_row() {
     let django = Django::start_with(&[TOKEN_BLACKLIST]);
     let direct = Client::new(django.address);
     let with = TOKENS.replace("BLACKLIST", "true");
-    let directory = "recheck = \"1s\"\nusername_field = \"email\"\nusername_case = \"fold\"\n\
+    let directory = "refresh_interval = \"1s\"\nusername_field = \"email\"\nusername_case = \"fold\"\n\
         [[directory.condition]]\ncolumn = \"last_name\"\nequals = \"\"";
     let gateway = setup_with(directory, &django, "", &with).start();
     let client = gateway.client();
@@ -181,7 +181,7 @@ fn tokens_row_by_row() {
 #[test]
 fn sessions_row_by_row() {
     let django = Django::start();
-    let gateway = setup_with("recheck = \"1s\"", &django, FORM, ISSUER).start();
+    let gateway = setup_with("refresh_interval = \"1s\"", &django, FORM, ISSUER).start();
     let (client, direct) = (gateway.client(), Client::new(django.address));
     eprintln!("\n| row | input | answer | the view |\n|---|---|---|---|");
     let public = |cookies: &str| client.get("/public/session/tell").header("Cookie", cookies);

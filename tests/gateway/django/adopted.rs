@@ -157,7 +157,7 @@ fn a_changed_key_is_the_same_session() {
 fn the_session_that_changed_its_password_stays_and_the_others_end() {
     let django = Django::start();
     // Seldom, so that no look comes between the change and the answer that tells of it.
-    let gateway = setup_with("recheck = \"5s\"", &django, FORM, ISSUER).start();
+    let gateway = setup_with("refresh_interval = \"5s\"", &django, FORM, ISSUER).start();
     let client = gateway.client();
     // One of the service's, one of the gateway's with the form's; and another of each.
     let theirs = become_(&client, "kim", "");

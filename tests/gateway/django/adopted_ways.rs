@@ -230,7 +230,7 @@ fn a_route_that_leaves_the_sessions_out_lets_none_pass_where_a_form_makes_them()
 #[test]
 fn a_look_between_the_new_password_and_the_answer_ends_the_others_alone() {
     let django = Django::start();
-    let gateway = setup_with("recheck = \"1s\"", &django, FORM, ISSUER).start();
+    let gateway = setup_with("refresh_interval = \"1s\"", &django, FORM, ISSUER).start();
     let client = gateway.client();
     let folder = tempfile::tempdir().unwrap();
     let service = become_(&client, "kim", "");

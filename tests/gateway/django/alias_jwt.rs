@@ -148,7 +148,7 @@ fn answers_as_django(gateway: &Gateway, django: &Django, direct: &[(&str, Respon
 #[test]
 fn a_minted_token_ends_with_its_session_and_no_other_does() {
     let django = Django::start();
-    let (_key, setup) = setup(&django, "recheck = \"1s\"");
+    let (_key, setup) = setup(&django, "refresh_interval = \"1s\"");
     let mut gateway = setup.start();
     let enter = |client: &Client| {
         let body = json!({"username": "kim", "password": "kim-pass-1234"});

@@ -33,7 +33,8 @@ fn take_back(django: &Django, class: &str, token: &str) {
 fn what_simplejwt_has_blacklisted_is_refused_at_once_or_within_the_recheck() {
     let django = Django::start_with(&[TOKEN_BLACKLIST]);
     let folder = tempfile::tempdir().unwrap();
-    let setup = django.setup_with("recheck = \"1s\"").file("secret-key", SECRET_KEY.as_bytes());
+    let setup =
+        django.setup_with("refresh_interval = \"1s\"").file("secret-key", SECRET_KEY.as_bytes());
     let gateway = setup
         .with(
             "[[issuer]]\nkind = \"simplejwt\"\nkey_file = \"secret-key\"\nblacklist = true\n\
@@ -91,7 +92,8 @@ fn sliding_tokens_are_given_and_refreshed_as_the_service_does_and_end_with_their
              issuer = \"simplejwt\"\n"
         )
     };
-    let setup = django.setup_with("recheck = \"1s\"").file("secret-key", SECRET_KEY.as_bytes());
+    let setup =
+        django.setup_with("refresh_interval = \"1s\"").file("secret-key", SECRET_KEY.as_bytes());
     let gateway = setup
         .with(
             "[[issuer]]\nkind = \"simplejwt\"\nkey_file = \"secret-key\"\nblacklist = true\n\

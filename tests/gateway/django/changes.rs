@@ -1,4 +1,4 @@
-//! What changes in Django's own tables reaches the sessions of its users within `recheck`, whoever changed it.
+//! What changes in Django's own tables reaches the sessions of its users within `refresh_interval`, whoever changed it.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::django::Django;
 use crate::support::eventually;
 
 /// Often, so that the tests are short.
-const RECHECK: &str = "recheck = \"1s\"";
+const RECHECK: &str = "refresh_interval = \"1s\"";
 
 struct SignedIn {
     name: &'static str,

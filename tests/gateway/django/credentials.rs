@@ -17,7 +17,7 @@ const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service"
 /// A gateway that asks again every second and accepts what this `[[issuer]]` issued.
 fn issuer(django: &Django, keys: &str) -> Setup {
     django
-        .setup_with("recheck = \"1s\"")
+        .setup_with("refresh_interval = \"1s\"")
         .file("secret-key", format!("{SECRET_KEY}\n").as_bytes())
         .with(&format!("[[issuer]]\n{keys}"))
 }

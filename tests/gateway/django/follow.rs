@@ -13,7 +13,7 @@ pub(super) const ISSUER: &str = "[[issuer]]\nkind = \"django-session\"\nkey_file
 
 /// A gateway whose routes use the form `django-session` as `identity` says.
 pub(super) fn setup(django: &Django, identity: &str, with: &str) -> Setup {
-    setup_with("recheck = \"1s\"", django, identity, with)
+    setup_with("refresh_interval = \"1s\"", django, identity, with)
 }
 
 /// The same, with other keys for the directory.

@@ -32,7 +32,7 @@ fn setup(django: &Django) -> Setup {
         path = \"/\"
         upstream = \"app\"";
     django
-        .setup_with("recheck = \"1s\"")
+        .setup_with("refresh_interval = \"1s\"")
         .routes(routes)
         .file("secret-key", SECRET_KEY.as_bytes())
         .with(&format!(
@@ -55,7 +55,7 @@ fn setup(django: &Django) -> Setup {
             tokens = \"simplejwt\"
             [login]
             account_failures = 3
-            first_wait = \"1m\""
+            backoff_initial = \"1m\""
         ))
 }
 

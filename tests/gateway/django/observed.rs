@@ -45,7 +45,7 @@ fn setup(django: &Django) -> Setup {
         methods = [\"POST\"]
         [login]
         account_failures = 3
-        first_wait = \"1m\""
+        backoff_initial = \"1m\""
     ))
 }
 

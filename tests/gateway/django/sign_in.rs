@@ -76,7 +76,7 @@ fn nobody_else_signs_in() {
 #[test]
 fn without_its_database_nobody_signs_in_and_who_is_signed_in_goes_on() {
     let django = Django::start();
-    let gateway = django.setup_with("recheck = \"1s\"").start();
+    let gateway = django.setup_with("refresh_interval = \"1s\"").start();
     let client = gateway.client();
     let (access, cookie) = super::kim(&client);
     let sign_in = || {

@@ -25,10 +25,12 @@ fn setup(django: &Django, issuer: &str) -> Setup {
         "[[paths.alias]]\npath = \"{REFRESH}\"\nto = \"refresh\"\nrotation = \"none\"\n\
          [[paths.alias]]\npath = \"{BLACKLIST}\"\nto = \"blacklist\"\n"
     );
-    django.setup_with("recheck = \"1s\"").file("secret-key", SECRET_KEY.as_bytes()).with(&format!(
-        "{aliases}[[issuer]]\nkind = \"simplejwt\"\nkey_file = \"secret-key\"\n\
-         take_over_refresh = true\n{issuer}\n"
-    ))
+    django.setup_with("refresh_interval = \"1s\"").file("secret-key", SECRET_KEY.as_bytes()).with(
+        &format!(
+            "{aliases}[[issuer]]\nkind = \"simplejwt\"\nkey_file = \"secret-key\"\n\
+         adopt_refresh_tokens = true\n{issuer}\n"
+        ),
+    )
 }
 
 /// The refresh token that Django itself gives a user.

@@ -60,7 +60,9 @@ fn another_password_is_pushed_as_a_credential_change() {
     let (upstream, partner) = (Upstream::start(), Receiver::http(SECRET));
     let gateway = setup(&upstream)
         .file("partner-token", b"token\n")
-        .directories("[[directory]]\nkind = \"file\"\npath = \"users.toml\"\nrecheck = \"1s\"\n")
+        .directories(
+            "[[directory]]\nkind = \"file\"\npath = \"users.toml\"\nrefresh_interval = \"1s\"\n",
+        )
         .with(&notify(&events(&partner)))
         .start();
     gateway.client().sign_in("kim", "correct horse battery");

@@ -57,7 +57,7 @@ impl House {
             ));
             routes += &format!(
                 "[[route]]\nname = \"{name}\"\npath = \"/{name}/\"\nupstream = \"{name}\"\naccess = \"public\"\n\
-                 websocket = true\ntolerate = [\"invalid-utf8\", \"raw-utf8\"]\n"
+                 websocket = true\nallow_ambiguous_path = [\"invalid-utf8\", \"raw-utf8\"]\n"
             );
         }
         let gateway = setup.routes(&routes).start();

@@ -66,7 +66,7 @@ impl Database {
             Kind::MariaDb => format!("mysql://doorwarden@/app?socket={}", self.socket().display()),
         };
         format!(
-            "[[directory]]\nkind = \"django\"\nname = \"django\"\nrecheck = \"1s\"\ndatabase = \"{database}\"\n\
+            "[[directory]]\nkind = \"django\"\nname = \"django\"\nrefresh_interval = \"1s\"\ndatabase = \"{database}\"\n\
              password_file = \"{}\"\n",
             self.password_file().display()
         )

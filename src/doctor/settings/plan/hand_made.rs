@@ -141,7 +141,7 @@ impl Planner<'_> {
         for endpoint in endpoints.iter().filter(|one| one.exact && is_one(&one.kind)) {
             block.table("[[paths.alias]]");
             block.string("path", &endpoint.path, &endpoint.view);
-            block.string("to", "login", "");
+            block.string("endpoint", "login", "");
             block.string("shape", "jwt", "it answers {\"token\": ...}");
             block.string("issuer", name, "");
         }

@@ -80,13 +80,13 @@ impl Planner<'_> {
         }
         if self.refreshes() {
             self.toml.flag(
-                "take_over_refresh",
+                "adopt_refresh_tokens",
                 true,
                 "TokenRefreshView: its tokens become sessions",
             );
         } else if self.choices.custom_tokens {
             let mut hint = Toml::default();
-            hint.flag("take_over_refresh", true, "with an alias for its refresh tokens");
+            hint.flag("adopt_refresh_tokens", true, "with an alias for its refresh tokens");
             self.toml.commented(&hint);
         }
         if self.asks_blacklist() {

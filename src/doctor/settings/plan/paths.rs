@@ -90,7 +90,7 @@ impl Planner<'_> {
         }
         self.toml.note(
             "These stay the service's, because a serializer of its own makes the tokens. If it only adds members to the \
-             answer, or claims, the gateway can answer there: take the \"#\" away here and before take_over_refresh, and \
+             answer, or claims, the gateway can answer there: take the \"#\" away here and before adopt_refresh_tokens, and \
              state what is added with extra here, and with claims in [tokens] and in the form (docs/simplejwt.md).",
         );
         self.toml.commented(&block);
@@ -161,7 +161,7 @@ impl Planner<'_> {
             let mut block = Toml::default();
             block.table("[[paths.alias]]");
             block.string("path", &endpoint.path, &endpoint.view);
-            block.string("to", &endpoint.kind, "");
+            block.string("endpoint", &endpoint.kind, "");
             block.string("shape", "django-session", "");
             block.string("cookie", &sessions.cookie, "SESSION_COOKIE_NAME");
             if endpoint.kind == "login" {
@@ -232,7 +232,7 @@ fn slides(jwt: &SimpleJwt) -> bool {
 fn sliding_alias(toml: &mut Toml, endpoint: &Endpoint, to: OwnPath, jwt: &SimpleJwt) {
     toml.table("[[paths.alias]]");
     toml.string("path", &endpoint.path, &endpoint.view);
-    toml.string("to", to.name(), "");
+    toml.string("endpoint", to.name(), "");
     toml.string("shape", "simplejwt-sliding", "");
     toml.string("issuer", SIMPLEJWT, "");
     let lifetime = |seconds: u64| seconds.clamp(60, 366 * 86_400);
@@ -245,7 +245,7 @@ fn sliding_alias(toml: &mut Toml, endpoint: &Endpoint, to: OwnPath, jwt: &Simple
 fn alias(toml: &mut Toml, endpoint: &Endpoint, to: OwnPath, rotates: bool) {
     toml.table("[[paths.alias]]");
     toml.string("path", &endpoint.path, &endpoint.view);
-    toml.string("to", to.name(), "");
+    toml.string("endpoint", to.name(), "");
     if to == OwnPath::Refresh {
         let rotation = if rotates { "single-use" } else { "none" };
         toml.string("rotation", rotation, "SIMPLE_JWT[\"ROTATE_REFRESH_TOKENS\"]");

@@ -47,7 +47,7 @@ fn one_obstacle_leaves_the_sign_in_to_the_service() {
         for absent in [
             "[[paths.alias]]",
             "[[identity.form]]",
-            "take_over_refresh",
+            "adopt_refresh_tokens",
             "[tokens]",
             "kind = \"basic\"",
             "idle_timeout",

@@ -114,7 +114,7 @@ fn tokens_of_the_projects_own_are_told_of_extra_and_claims() {
     says(&said, Mark::Warning, "obtaining and refreshing is left to the service");
     // What the service took back is taken back, although no refresh token comes here.
     let IssuerKind::SimpleJwt(jwt) = &config.issuers[0].kind else { panic!("{}", plan.toml) };
-    assert!(jwt.blacklist.is_some() && !jwt.take_over_refresh, "{}", plan.toml);
+    assert!(jwt.blacklist.is_some() && !jwt.adopt_refresh_tokens, "{}", plan.toml);
     let at = |config: &Config, path: &str| config.paths.iter().any(|entry| entry.path == path);
     assert!(!at(&config, "/api/token/"), "{}", plan.toml);
     assert!(plan.toml.contains("#extra = ") && plan.toml.contains("#claims = "), "{}", plan.toml);

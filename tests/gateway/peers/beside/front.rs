@@ -52,7 +52,7 @@ name = "files"
 path = "/files/"
 upstream = "app"
 access = "public"
-tolerate = ["invalid-utf8"]
+allow_ambiguous_path = ["invalid-utf8"]
 
 [[route]]
 name = "shop"
