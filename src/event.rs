@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::block::Block;
 use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::refusal::Refusal;
@@ -147,6 +148,10 @@ pub enum What {
         /// Whose.
         user: UserKey,
     },
+    /// Somebody is blocked from now on.
+    Blocked(Arc<Block>),
+    /// A block was lifted before its end, by an operator.
+    BlockLifted(Arc<Block>),
     /// A request was refused.
     Refused {
         /// Why.

@@ -6,6 +6,7 @@
 
 pub mod clock;
 
+pub mod block;
 pub mod caller;
 pub mod event;
 pub mod private_file;

@@ -118,6 +118,16 @@ refusals! {
     /// Its user is not there, or switched off.
     JwtUserNotFound "jwt_user_not_found" FORBIDDEN "User not found";
 
+    // --- blocked for a time
+    /// The client's address is blocked, or the network that it is in.
+    AddressBlocked "address_blocked" TOO_MANY_REQUESTS "Your address is blocked for now. Try again later.";
+    /// The user is blocked.
+    UserBlocked "user_blocked" FORBIDDEN "This account is blocked for now.";
+    /// The session is blocked.
+    SessionBlocked "session_blocked" FORBIDDEN "This session is blocked for now.";
+    /// The session proves nothing until its user has signed in anew.
+    SignInAgain "sign_in_again" UNAUTHORIZED "Sign in again to go on.";
+
     // --- may they
     /// The route asks for a group that the caller is not in.
     GroupRequired "group_required" FORBIDDEN "You do not have permission to perform this action.";

@@ -149,6 +149,7 @@ impl Scene {
             sessions: store.sessions,
             refresh_tokens: store.refresh_tokens,
             stamps: store.stamps,
+            blocks: store.blocks.list(),
             databases: Arc::default(),
             issuers: Vec::new(),
             directories: vec![kim],

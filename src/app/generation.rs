@@ -72,6 +72,7 @@ impl Built {
             sessions: Arc::clone(&state.store.sessions),
             refresh_tokens: Arc::clone(&state.store.refresh_tokens),
             stamps: Arc::clone(&state.store.stamps),
+            blocks: state.store.blocks.list(),
             kept: Arc::clone(&kept),
             databases: Arc::clone(&state.databases),
             issuers: config.issuers.clone(),

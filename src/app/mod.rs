@@ -78,6 +78,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     let telling = Arc::new(Telling::start(&state, Arc::clone(&clock), built.channels())?);
     let asked = Arc::clone(&current);
     let lost = state.news.clone();
+    let (blocks, at_scrape) = (state.store.blocks.list(), Arc::clone(&clock));
     let telemetry = Arc::new(
         Telemetry::new(Arc::clone(&state.metrics), audit, sink, logging.dropped())
             .with_news(state.news.clone())
@@ -86,6 +87,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
                 let pool = generation.auth().passwords();
                 metrics.hash_pool(pool.waiting(), pool.rejected());
                 metrics.news_lost(lost.dropped());
+                metrics.blocks_active(blocks.counts(at_scrape.now()));
             }),
     );
     let rules = Arc::new(ArcSwap::from_pointee(Rules {
@@ -124,7 +126,11 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     let parts = Parts {
         current,
         sessions: Arc::clone(&state.store.sessions),
-        operator: Operator::new(&operator_token, Arc::clone(&state.store.sessions)),
+        operator: Operator::new(
+            &operator_token,
+            Arc::clone(&state.store.sessions),
+            Arc::clone(&state.store.blocks),
+        ),
         reload: Arc::clone(&reload) as Arc<dyn Reload>,
         listening: Arc::clone(&listening),
         admin,

@@ -11,11 +11,12 @@ use crate::caller::{SessionId, UserKey};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::endpoint::operator::{describe, describe_keys, describe_users};
+use crate::endpoint::operator_blocks::{block_of, describe_block, describe_blocks, subject_of};
 use crate::event::EndReason;
 use crate::issuer::end_of_user;
 use crate::secret::Secret;
 use crate::session::keys::KeyRing;
-use crate::store::{Store, StoreError, Which};
+use crate::store::{Blocked, Store, StoreError, Which};
 
 /// The operator's token, if a gateway has ever run here.
 ///
@@ -105,6 +106,44 @@ pub fn end_sessions(config: &Config, which: &Value) -> Result<Value, String> {
         }
         let ended = store.sessions.end(&which, EndReason::Operator, now).await;
         Ok(json!({"ended": ended.map_err(|error| error.to_string())?.len()}))
+    })
+}
+
+/// Who is refused for a time.
+///
+/// # Errors
+/// If the store cannot be opened or read.
+pub fn list_blocks(config: &Config) -> Result<Value, String> {
+    with_store(config, async |store| Ok(describe_blocks(&store.blocks.list(), SystemClock.now())))
+}
+
+/// Blocks whom the operator's API would.
+///
+/// # Errors
+/// If that is nobody, or the store cannot be opened or written.
+pub fn block(config: &Config, asked: &Value) -> Result<Value, String> {
+    let new = block_of(asked, SystemClock.now()).ok_or("name whom to block, and for how long")?;
+    StateFolder::of(config).make()?;
+    let _store_is_ours = claim(config)?;
+    with_store(config, async |store| {
+        match store.blocks.block(new).await.map_err(|error| error.to_string())? {
+            Blocked::Holds(block) | Blocked::Stands(block) => Ok(describe_block(&block)),
+            Blocked::NoRoom => Err("there are too many blocks".into()),
+        }
+    })
+}
+
+/// Lifts a block.
+///
+/// # Errors
+/// If it names nobody, or the store cannot be opened or written.
+pub fn lift(config: &Config, asked: &Value) -> Result<Value, String> {
+    let subject = subject_of(asked).ok_or("name whose block to lift")?;
+    StateFolder::of(config).make()?;
+    let _store_is_ours = claim(config)?;
+    with_store(config, async |store| {
+        let lifted = store.blocks.lift(&subject).await.map_err(|error| error.to_string())?;
+        Ok(json!({"lifted": lifted.is_some()}))
     })
 }
 

@@ -81,6 +81,7 @@ impl State {
             kept: Arc::new(TimedStore::new(store.kept, Arc::clone(&metrics))),
             outbox: Arc::new(TimedStore::new(store.outbox, Arc::clone(&metrics))),
             questions: Arc::new(TimedStore::new(store.questions, Arc::clone(&metrics))),
+            blocks: Arc::new(TimedStore::new(store.blocks, Arc::clone(&metrics))),
             backup: store.backup,
         };
         let kept = kept_cookies(config, &store, &folder).map_err(start_error)?;

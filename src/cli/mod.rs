@@ -5,6 +5,7 @@
 //! about is refused, and with 69 (EX_UNAVAILABLE) that nobody could be asked.
 #![expect(clippy::print_stderr, reason = "what is wrong with a command goes to standard error")]
 
+mod blocks;
 mod check;
 mod config_file;
 mod explain;
@@ -58,6 +59,9 @@ enum Command {
     /// Look at sessions and end them, in the running gateway or, where none runs, in its store.
     #[command(subcommand)]
     Session(operate::SessionCommand),
+    /// Refuse an address, a user or a session for a time, or lift that; see who is refused.
+    #[command(subcommand)]
+    Block(blocks::BlockCommand),
     /// Copy the store while it is in use.
     #[command(subcommand)]
     Store(operate::StoreCommand),
@@ -93,6 +97,7 @@ pub fn main() -> ExitCode {
         Some(Command::HashPassword) => hash_password(),
         Some(Command::Key(command)) => operate::keys(command),
         Some(Command::Session(command)) => operate::sessions(command),
+        Some(Command::Block(command)) => blocks::run(command),
         Some(Command::Store(command)) => operate::store(command),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Explain(explain)) => explain::run(&explain),

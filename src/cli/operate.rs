@@ -172,7 +172,7 @@ fn directories(config: &Config) -> String {
 }
 
 /// `DIRECTORY/ID` of whom an operator names, by it or by the name with which they sign in.
-fn user_key(config: &Config, named: &str) -> Result<String, Failure> {
+pub(super) fn user_key(config: &Config, named: &str) -> Result<String, Failure> {
     if named.contains('/') {
         return Ok(named.to_owned());
     }

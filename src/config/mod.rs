@@ -99,6 +99,11 @@ pub use self::template::{Members, Template};
 pub use self::tokens::{Algorithm, Rotation, Tokens};
 pub use self::upstream::Upstream;
 
+/// A duration as the file writes it: a whole number and one unit. None: it is none.
+pub fn duration(text: &str) -> Option<std::time::Duration> {
+    raw::parse_duration(text)
+}
+
 /// Everything the gateway is told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {

@@ -14,7 +14,14 @@ impl Endpoints {
         happened: &mut Vec<What>,
     ) -> Result<Credential, Refusal> {
         match self.auth.presented(arrival, &crate::config::Credentials::All, happened).await {
-            Presented::Good(credential) => Ok(credential),
+            Presented::Good(credential) => {
+                let known = credential.known();
+                let (user, session) = (&known.identity.key, known.session.as_ref());
+                match self.auth.blocked_caller(user, session, arrival.at) {
+                    Some(refusal) => Err(refusal),
+                    None => Ok(credential),
+                }
+            }
             Presented::Nothing => Err(Refusal::NotAuthenticated),
             Presented::Bad(refusal, _) | Presented::Malformed(refusal) => Err(refusal),
         }

@@ -77,6 +77,8 @@ impl Endpoints {
         };
         for value in cookies {
             match live(self.auth.cookie(value, arrival.client_ip(), arrival.at, happened).await) {
+                // They are to sign in anew, or would be sent to and fro.
+                Ok(Some(session)) if self.auth.is_not_blocked(&session, arrival.at).is_err() => {}
                 Ok(Some(session)) if self.sent_back.is_back(&session.id, &next, arrival.at) => {
                     let name = session.identity.load().name.clone();
                     return Served::reply(page.for_whom_it_is_not_enough(&name));

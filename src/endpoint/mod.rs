@@ -48,6 +48,7 @@ mod logout;
 mod logout_page;
 mod navigation;
 pub mod operator;
+pub mod operator_blocks;
 mod page;
 mod refresh;
 mod refuse;

@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `GET /sessions`, `GET /sessions?user=DIRECTORY/ID` | the live sessions |
 //! | `POST /sessions/end` with `{"session": ID}` or `{"user": "DIRECTORY/ID"}` | `{"ended": N}`, effective at once |
+//! | `GET /blocks` | who is refused for a time (`operator_blocks`) |
+//! | `POST /blocks` with `{"address": NETWORK}`, `{"user": ...}` or `{"session": ...}`, `seconds` and `reason` | the block that holds now |
+//! | `POST /blocks/lift` with one of the three | `{"lifted": true}`, or false if there was none |
 //! | `GET /users?name=NAME` | who is called so, as `DIRECTORY/ID` |
 //! | `GET /keys` | the signing keys |
 //! | `POST /explain` | what would become of a request, and why (`proxy::explain`) |
@@ -27,7 +30,7 @@ use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::session::Auth;
 use crate::session::keys::KeyRing;
-use crate::store::{Session, Sessions, StoreError, Which};
+use crate::store::{Blocks, Session, Sessions, StoreError, Which};
 use crate::wire::host::Host;
 use crate::wire::reply::Reply;
 
@@ -35,6 +38,7 @@ use crate::wire::reply::Reply;
 pub struct Operator {
     token: Digest,
     sessions: Arc<dyn Sessions>,
+    pub(super) blocks: Arc<dyn Blocks>,
 }
 
 /// One request of an operator's.
@@ -56,8 +60,8 @@ pub struct OperatorRequest<'a> {
 
 impl Operator {
     /// With the operator's token.
-    pub fn new(token: &Secret, sessions: Arc<dyn Sessions>) -> Self {
-        Self { token: token.digest(), sessions }
+    pub fn new(token: &Secret, sessions: Arc<dyn Sessions>, blocks: Arc<dyn Blocks>) -> Self {
+        Self { token: token.digest(), sessions, blocks }
     }
 
     /// Answers one request, with what the configuration says now.
@@ -73,12 +77,17 @@ impl Operator {
         let answer = match (request.method, request.path) {
             (&Method::GET, "/sessions") => self.list(request).await,
             (&Method::POST, "/sessions/end") => self.end(request, auth, happened).await,
+            (&Method::GET, "/blocks") => Ok(self.list_blocks(request)),
+            (&Method::POST, "/blocks") => self.block(request, happened).await,
+            (&Method::POST, "/blocks/lift") => self.lift(request, happened).await,
             (&Method::GET, "/users") => called(request, auth).await,
             (&Method::GET, "/keys") => Ok(describe_keys(auth.keys())),
             (&Method::POST, "/keys/rotate") => rotate(auth, request.at),
-            (_, "/sessions" | "/sessions/end" | "/users" | "/keys" | "/keys/rotate") => {
-                Err(Refusal::MethodNotAllowed)
-            }
+            (
+                _,
+                "/sessions" | "/sessions/end" | "/blocks" | "/blocks/lift" | "/users" | "/keys"
+                | "/keys/rotate",
+            ) => Err(Refusal::MethodNotAllowed),
             _ => Err(Refusal::NoRoute),
         };
         match answer {

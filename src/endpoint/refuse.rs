@@ -44,6 +44,7 @@ fn in_form(
     denied: &Denial,
 ) -> Reply {
     let refused = Refused {
+        retry_after: denied.retry_after,
         allow: if denied.allow.is_empty() { None } else { names(&denied.allow) },
         ..denied.refusal.into()
     };

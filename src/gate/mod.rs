@@ -2,10 +2,11 @@
 //!
 //! One function, [`Gate::decide`], takes an [`Arrival`] and gives a [`Decision`]; nothing flows back. Its steps:
 //!
-//! 1. route: host and canonical path lead to an own path or a route;
-//! 2. preflight: a CORS preflight is answered, or forwarded without identity, and never authenticates anybody;
-//! 3. who: [`Auth::presented`] finds out who is calling;
-//! 4. allowed: what the route asks of a caller, and whether an unsafe request that a cookie authenticates comes from our own
+//! 1. blocked: an address that is refused for a time gets no further, wherever it wants to go;
+//! 2. route: host and canonical path lead to an own path or a route;
+//! 3. preflight: a CORS preflight is answered, or forwarded without identity, and never authenticates anybody;
+//! 4. who: [`Auth::presented`] finds out who is calling, and whether that user or session is refused for a time;
+//! 5. allowed: what the route asks of a caller, and whether an unsafe request that a cookie authenticates comes from our own
 //!    site. What passes is a [`Permit`].
 //!
 //! On a route of `[shadow]` all of it is found out and none of it enforced: see [`shadow`].
@@ -18,6 +19,7 @@ mod route;
 pub mod shadow;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
@@ -26,6 +28,7 @@ use self::permit::Keeps;
 pub use self::permit::{Passage, Permit, Returned, ServiceCookies};
 pub use self::route::{Found, RouteTable, methods_of};
 use self::shadow::{Answer, Answers, Opinion};
+use crate::block::Block;
 use crate::caller::{Anonymous, Caller, IssuerName, Known, Proof};
 use crate::config::{Access, Config, IssuerSettings, OwnPathEntry, Route, SignInRedirect};
 use crate::event::What;
@@ -96,6 +99,8 @@ pub struct Denial {
     pub dead_cookie: Option<Proof>,
     /// Whose credential it was, where one held.
     pub caller: Option<Known>,
+    /// How long to wait before coming again, where that is known.
+    pub retry_after: Option<Duration>,
 }
 
 impl Gate {
@@ -191,6 +196,11 @@ impl Gate {
     }
 
     async fn enforce(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Decision {
+        if let Some(block) = self.block_of_address(arrival) {
+            let mut denial = Denial::new(Refusal::AddressBlocked, None);
+            denial.retry_after = Some(block.until.since(arrival.at));
+            return Decision::Refuse(denial);
+        }
         let preflight = arrival.preflight().and_then(|wanted| self.preflight(arrival, &wanted));
         if let Some(decision) = preflight {
             return decision;
@@ -218,6 +228,16 @@ impl Gate {
         }
     }
 
+    /// The block of the client's address, if there is one.
+    pub fn block_of_address(&self, arrival: &Arrival) -> Option<Arc<Block>> {
+        self.auth.blocks().of_address(arrival.client_ip(), arrival.at)
+    }
+
+    /// The refusal of a caller whose credential is good, if user or session are blocked.
+    fn blocked(&self, known: &Known, arrival: &Arrival) -> Option<Refusal> {
+        self.auth.blocked_caller(&known.identity.key, known.session.as_ref(), arrival.at)
+    }
+
     /// The cookies of services that go on besides the caller's own session.
     async fn passing_cookies(
         &self,
@@ -235,7 +255,9 @@ impl Gate {
                     return Ok(ServiceCookies::These(Vec::new()));
                 }
                 let known = credential.known();
-                self.is_same_site(arrival, &known).then(|| known.identity.key.clone())
+                let passes =
+                    self.blocked(&known, arrival).is_none() && self.is_same_site(arrival, &known);
+                passes.then(|| known.identity.key.clone())
             }
         };
         // What came beside it was not looked at.
@@ -344,12 +366,20 @@ impl Gate {
             }
             (Presented::Good(credential), access) => {
                 let known = credential.known();
-                match (self.is_same_site(arrival, &known), access) {
-                    (true, _) => Caller::Known(known),
-                    (false, Access::Public) => {
+                let blocked = self.blocked(&known, arrival);
+                match (blocked, self.is_same_site(arrival, &known), access) {
+                    (None, true, _) => Caller::Known(known),
+                    // Whoever leaves the credential away sees it too.
+                    (Some(refusal), _, Access::Public) => {
+                        Caller::Anonymous(Anonymous::Ignored(refusal))
+                    }
+                    (None, false, Access::Public) => {
                         Caller::Anonymous(Anonymous::Ignored(Refusal::CrossSite))
                     }
-                    (false, Access::Optional | Access::SignedIn) => {
+                    (Some(refusal), _, Access::Optional | Access::SignedIn) => {
+                        return Denial::of_known(refusal, route, &known);
+                    }
+                    (None, false, Access::Optional | Access::SignedIn) => {
                         return Denial::of_known(Refusal::CrossSite, route, &known);
                     }
                 }
@@ -436,7 +466,14 @@ fn has_own_authorization(arrival: &Arrival) -> bool {
 impl Denial {
     /// A plain one.
     pub const fn new(refusal: Refusal, route: Option<Arc<Route>>) -> Self {
-        Self { refusal, route, allow: Vec::new(), dead_cookie: None, caller: None }
+        Self {
+            refusal,
+            route,
+            allow: Vec::new(),
+            dead_cookie: None,
+            caller: None,
+            retry_after: None,
+        }
     }
 
     const fn of(refusal: Refusal, route: Option<Arc<Route>>) -> Decision {

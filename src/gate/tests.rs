@@ -9,12 +9,15 @@ use async_trait::async_trait;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::*;
+use crate::block::{Block, BlockSubject, BlockedBy, Demand};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
 use crate::session::testkit::{Kit, NOW};
+use crate::store::memory::Memory;
 use crate::store::{
-    NewSession, NewStamp, Once, Renewal, Session, SessionBy, Sessions, StoreError, Upkeep, Which,
+    Blocked, Blocks, NewSession, NewStamp, Once, Renewal, Session, SessionBy, Sessions, StoreError,
+    Upkeep, Which,
 };
 use crate::wire::client_ip::{ClientAddress, TrustedProxies};
 use crate::wire::host::Host;
@@ -67,6 +70,10 @@ fn word(decision: &Decision) -> char {
             Refusal::BadAuthorization => 'h',
             Refusal::ConflictingCredentials => '2',
             Refusal::StoreUnavailable => 'D',
+            Refusal::AddressBlocked => 'B',
+            Refusal::UserBlocked => 'u',
+            Refusal::SessionBlocked => 's',
+            Refusal::SignInAgain => 'n',
             other => panic!("{other:?} is in no cell"),
         },
         other => panic!("{other:?} is in no cell"),
@@ -169,16 +176,18 @@ struct Person {
     session: SessionId,
 }
 
-/// Kim, who is an editor, and lee.
-async fn people(kit: &Kit) -> [Person; 2] {
+/// Kim, who is an editor; lee; mia, noa and pia, who are to be blocked.
+async fn people(kit: &Kit) -> [Person; 5] {
     {
         let mut accounts = kit.directory.accounts.lock();
         let kim = Arc::make_mut(&mut accounts[0].identity);
         kim.groups = vec!["editors".into()];
-        accounts.push(crate::session::testkit::account("8", "lee", "right"));
+        for (id, name) in [("8", "lee"), ("9", "mia"), ("10", "noa"), ("11", "pia")] {
+            accounts.push(crate::session::testkit::account(id, name, "right"));
+        }
     }
     let mut all = Vec::new();
-    for name in ["kim", "lee"] {
+    for name in ["kim", "lee", "mia", "noa", "pia"] {
         let signed_in = kit.sign_in(name, "right", &mut Vec::new()).await.unwrap();
         all.push(Person {
             token: format!("Bearer {}", signed_in.tokens.unwrap().access.expose()),
@@ -192,7 +201,12 @@ async fn people(kit: &Kit) -> [Person; 2] {
 #[tokio::test]
 async fn every_cell_is_as_the_table_says() {
     let kit = Kit::new();
-    let [kim, lee] = people(&kit).await;
+    let [kim, lee, mia, noa, pia] = people(&kit).await;
+    let store = Arc::clone(&kit.store);
+    let mia_herself = BlockSubject::User(UserKey::new("django", "9"));
+    block(&store, mia_herself, Demand::StayAway).await;
+    block(&store, BlockSubject::Session(noa.session.clone()), Demand::StayAway).await;
+    block(&store, BlockSubject::Session(pia.session.clone()), Demand::SignIn).await;
     let ended = kit.signed_in().await;
     let (at, mut happened) = (NOW, Vec::new());
     let which = Which::Session(ended.session.id.clone());
@@ -202,6 +216,7 @@ async fn every_cell_is_as_the_table_says() {
     let forged = format!("{}AAAA", &kim.token[..kim.token.len() - 4]);
     assert_ne!(kim.session, lee.session);
     let later = NOW.plus(Duration::from_secs(400));
+    let over = NOW.plus(BLOCK);
     // Before the gates take the parts over.
     let unreachable = Kit::with(|parts| parts.sessions = Arc::new(Down)).auth;
     let config = config();
@@ -235,10 +250,47 @@ async fn every_cell_is_as_the_table_says() {
         ("a Bearer without a token", bearer("Bearer "), &gate, at),
         ("a scheme of the service's", bearer("Digest x"), &gate, at),
         ("a cookie, the store is down", cookie(&kim.cookie), &blind, at),
+        ("a token of a blocked user", bearer(&mia.token), &gate, at),
+        ("a cookie of a blocked user", cookie(&mia.cookie), &gate, at),
+        ("a token of a blocked session", bearer(&noa.token), &gate, at),
+        ("a cookie of a blocked session", cookie(&noa.cookie), &gate, at),
+        ("a token of a session that must sign in", bearer(&pia.token), &gate, at),
+        ("a cookie of a session that must sign in", cookie(&pia.cookie), &gate, at),
+        (
+            "both of a session that must sign in",
+            [bearer(&pia.token), cookie(&pia.cookie)].concat(),
+            &gate,
+            at,
+        ),
+        (
+            "of two people, one of them blocked",
+            [bearer(&mia.token), cookie(&lee.cookie)].concat(),
+            &gate,
+            at,
+        ),
+        ("a token of a blocked user, when the block is over", bearer(&mia.token), &gate, over),
     ];
     let mut table = String::new();
+    write_rows(&mut table, &rows, None).await;
+    // Whatever is presented, from a blocked address nothing gets further.
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST).into();
+    block(&store, BlockSubject::address(address), Demand::StayAway).await;
+    write_rows(&mut table, &rows, Some('B')).await;
+    assert_eq!(table, TABLE, "the decisions are now\n{table}");
+}
+
+/// What is decided at each site and route, for each row. `always`: that is one answer, and one line says it.
+async fn write_rows(table: &mut String, rows: &[Row<'_>], always: Option<char>) {
+    if let Some(always) = always {
+        writeln!(table, "anything from a blocked address\n    always                 {always}")
+            .unwrap();
+    }
     for (name, fields, gate, at) in rows {
-        writeln!(table, "{name}").unwrap();
+        if always.is_none() {
+            writeln!(table, "{name}").unwrap();
+        } else if *at >= NOW.plus(BLOCK) {
+            continue;
+        }
         for (site, method, said) in SITES {
             let mut line = format!("    {site:<22}");
             for (access, group) in ROUTES {
@@ -246,12 +298,51 @@ async fn every_cell_is_as_the_table_says() {
                 let said = said.iter().copied();
                 let fields: Vec<_> =
                     fields.iter().map(|(n, v)| (*n, v.as_str())).chain(said).collect();
-                let arrival = arrival(method, &path, &fields, at);
+                let arrival = arrival(method, &path, &fields, *at);
                 let decision = gate.decide(&arrival, &mut Vec::new()).await;
-                write!(line, " {}", word(&decision)).unwrap();
+                let word = word(&decision);
+                assert!(always.is_none_or(|always| always == word), "{name}: {word}");
+                write!(line, " {word}").unwrap();
             }
-            writeln!(table, "{}", line.trim_end()).unwrap();
+            if always.is_none() {
+                writeln!(table, "{}", line.trim_end()).unwrap();
+            }
         }
     }
-    assert_eq!(table, TABLE, "the decisions are now\n{table}");
+}
+
+#[tokio::test]
+async fn a_blocked_address_reaches_neither_own_paths_nor_what_is_not_there() {
+    let kit = Kit::new();
+    let store = Arc::clone(&kit.store);
+    let gate = Gate::new(&config(), Arc::new(kit.auth));
+    let network = "127.0.0.0/8".parse().unwrap();
+    block(&store, BlockSubject::address(network), Demand::StayAway).await;
+    let preflight = [("origin", "https://a.example"), ("access-control-request-method", "PUT")];
+    for (method, path, fields) in [
+        ("POST", "/login", &[][..]),
+        ("GET", "/jwks.json", &[]),
+        ("GET", "/nowhere", &[]),
+        ("DELETE", "/public/", &[]),
+        ("OPTIONS", "/public/", &preflight),
+    ] {
+        let arrival = arrival(method, path, fields, NOW);
+        match gate.decide(&arrival, &mut Vec::new()).await {
+            Decision::Refuse(denial) => {
+                assert_eq!(denial.refusal, Refusal::AddressBlocked, "{path}");
+                assert_eq!(denial.retry_after, Some(BLOCK));
+            }
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+}
+
+/// For how long the tests block.
+const BLOCK: Duration = Duration::from_secs(250);
+
+async fn block(store: &Memory, subject: BlockSubject, demand: Demand) {
+    let (by, reason) = (BlockedBy::Detector, "scanning".into());
+    let new = Block { subject, demand, by, reason, at: NOW, until: NOW.plus(BLOCK) };
+    let blocked = store.block(new).await.unwrap();
+    assert!(matches!(blocked, Blocked::Holds(_)), "{blocked:?}");
 }

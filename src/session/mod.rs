@@ -8,6 +8,7 @@
 //! are looked at on every use, warm or cold.
 
 mod access_token;
+mod blocked;
 mod claims;
 pub mod cookies;
 pub(crate) mod credential_cache;
@@ -55,12 +56,15 @@ use crate::issuer::{IssuerKeyError, Issuers, Mints};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::service::database::Databases;
-use crate::store::{RefreshTokens, Session, SessionBy, Sessions, Stamps, StoreError, Which};
+use crate::store::{
+    BlockList, RefreshTokens, Session, SessionBy, Sessions, Stamps, StoreError, Which,
+};
 
 /// Signs people in, issues and checks what proves it, and ends it.
 pub struct Auth {
     pub(crate) sessions: Arc<dyn Sessions>,
     refresh_tokens: Arc<dyn RefreshTokens>,
+    blocks: Arc<BlockList>,
     directories: Vec<Watched>,
     passwords: PasswordPool,
     keys: Arc<KeyRing>,
@@ -88,6 +92,8 @@ pub struct Parts {
     pub refresh_tokens: Arc<dyn RefreshTokens>,
     /// Keeps dates about what others have issued: the same store.
     pub stamps: Arc<dyn Stamps>,
+    /// Who is refused for a time: of the same store.
+    pub blocks: Arc<BlockList>,
     /// The cookies that services gave.
     pub kept: Arc<ServiceCookies>,
     /// The services' databases.
@@ -212,6 +218,7 @@ impl Auth {
             )?,
             sessions: parts.sessions,
             refresh_tokens: parts.refresh_tokens,
+            blocks: parts.blocks,
             directories: parts.directories,
             passwords: parts.passwords,
             keys: Arc::new(parts.keys),

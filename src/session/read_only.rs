@@ -47,6 +47,7 @@ impl Auth {
     pub fn read_only(&self) -> Result<Self, NoRandomness> {
         let stamps = Arc::new(ReadOnlyStamps::new(self.issuers.stamps()));
         Ok(Self {
+            blocks: Arc::clone(&self.blocks),
             sessions: Arc::new(ReadOnlyStore::new(Arc::clone(&self.sessions))),
             refresh_tokens: Arc::new(ReadOnlyStore::new(Arc::clone(&self.refresh_tokens))),
             directories: self.directories.iter().map(Watched::beside).collect(),

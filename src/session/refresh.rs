@@ -51,6 +51,7 @@ impl Auth {
             let why = RefreshRefusal::SessionEnded;
             return Err(refused(why, Refusal::TokenBlacklisted, happened));
         };
+        self.is_not_blocked(&session, at)?;
         match rotation {
             Rule::SingleUse => self.rotate(&presented, &session, at, happened).await,
             Rule::None => self.keep(&presented, at, happened).await,
@@ -166,7 +167,7 @@ impl Auth {
         // Which kind it says it is; each kind's own check then holds it to that.
         let typ = Unverified::read(token).map_err(|_| Refusal::TokenNotValid)?.header.typ;
         match typ.as_str() {
-            ACCESS => self.live_access(token, at).await.map(|_| ()),
+            ACCESS => self.is_not_blocked(&self.live_access(token, at).await?.session, at),
             REFRESH => self.verify_refresh(token, at).await,
             _ => Err(Refusal::TokenNotValid),
         }

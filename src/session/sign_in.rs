@@ -74,7 +74,11 @@ impl Auth {
         };
         let Right { user, cookies, account, attempt } =
             self.check_password(asked, None, happened).await?;
-        let begun = self.begin(&user, &cookies, &request).await;
+        let blocked = self.blocked_caller(&user.identity.key, None, request.at);
+        let begun = match blocked {
+            Some(refusal) => Err(refusal),
+            None => self.begin(&user, &cookies, &request).await,
+        };
         if begun.is_err() {
             self.kept.sign_out(&user.identity.key.directory, cookies, request.at);
         }

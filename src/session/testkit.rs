@@ -28,7 +28,7 @@ use crate::event::What;
 use crate::issuer::By;
 use crate::secret::{Digest, Secret};
 use crate::store::memory::Memory;
-use crate::store::{Kept, NewSession, RefreshTokens, Session, Sessions, Stamps};
+use crate::store::{Blocks, Kept, NewSession, RefreshTokens, Session, Sessions, Stamps};
 
 /// 2026-11-23T08:34:39Z
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
@@ -163,6 +163,7 @@ impl Kit {
             sessions: Arc::clone(&store) as Arc<dyn Sessions>,
             refresh_tokens: Arc::clone(&store) as Arc<dyn RefreshTokens>,
             stamps: Arc::clone(&store) as Arc<dyn Stamps>,
+            blocks: Blocks::list(&*store),
             databases: Arc::default(),
             issuers: Vec::new(),
             directories: vec![Watched::new(watched, Duration::from_secs(60))],

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use super::{Keep, NewStamp, Renewal, Session, SessionBy};
+use super::{BlockList, Keep, NewStamp, Renewal, Session, SessionBy};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::secret::Digest;
@@ -21,6 +21,7 @@ pub(super) struct Live {
     by_cookie: DashMap<Digest, Arc<Session>>,
     by_user: DashMap<UserKey, Vec<Arc<Session>>>,
     stamps: DashMap<Digest, Stamp>,
+    blocks: Arc<BlockList>,
 }
 
 /// A date, and until when it must be kept.
@@ -144,6 +145,11 @@ impl Live {
     /// Drops the dates that need not be kept any longer.
     pub(super) fn forget_stamps(&self, now: Timestamp) {
         self.stamps.retain(|_, stamp| now < stamp.kept_until);
+    }
+
+    /// Who is refused for a time.
+    pub(super) fn blocks(&self) -> &Arc<BlockList> {
+        &self.blocks
     }
 
     /// Whether a session has this id, timed out or not.

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
+use super::blocks::{Admitted, BlockList, Blocked, Blocks};
 use super::live::Live;
 use super::outbox::Outgoing;
 use super::{
     Backup, Kept, NewRefreshToken, NewSession, NewStamp, Once, RefreshState, RefreshTokens,
     Renewal, Rotate, Rotation, Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
+use crate::block::{Block, BlockSubject};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
@@ -174,6 +176,7 @@ impl Sessions for Memory {
                 upkeep.expired.extend(self.end_one(&mut tokens, &session.id));
             }
         }
+        self.live.blocks().forget(now, |session| !self.live.has_id(session));
         Ok(upkeep)
     }
 }
@@ -197,6 +200,27 @@ impl Kept for Memory {
     async fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> Result<bool, StoreError> {
         let _decides = self.tokens.lock();
         Ok(self.live.keep(session, kept))
+    }
+}
+
+#[async_trait]
+impl Blocks for Memory {
+    fn list(&self) -> Arc<BlockList> {
+        Arc::clone(self.live.blocks())
+    }
+
+    async fn block(&self, new: Block) -> Result<Blocked, StoreError> {
+        let _decides = self.tokens.lock();
+        let blocks = self.live.blocks();
+        Ok(match blocks.admit(&new) {
+            Admitted::InPlaceOf(other) => Blocked::Holds(blocks.put(new, other.as_ref())),
+            Admitted::Not(blocked) => blocked,
+        })
+    }
+
+    async fn lift(&self, subject: &BlockSubject) -> Result<Option<Arc<Block>>, StoreError> {
+        let _decides = self.tokens.lock();
+        Ok(self.live.blocks().remove(subject))
     }
 }
 

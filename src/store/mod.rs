@@ -22,6 +22,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 
+pub use self::blocks::{BlockList, Blocked, Blocks};
 use self::outbox::{Outbox, Questions};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -30,6 +31,7 @@ use crate::secret::Digest;
 
 mod live;
 
+pub mod blocks;
 pub mod embedded;
 pub mod memory;
 pub mod notifying;
@@ -334,6 +336,8 @@ pub struct Store {
     pub outbox: Arc<dyn Outbox>,
     /// What people are asked.
     pub questions: Arc<dyn Questions>,
+    /// Who is refused for a time.
+    pub blocks: Arc<dyn Blocks>,
     /// A copy of all of it.
     pub backup: Arc<dyn Backup>,
 }
@@ -342,7 +346,15 @@ impl Store {
     /// The ports of one adapter.
     pub fn of<A>(adapter: Arc<A>) -> Self
     where
-        A: Sessions + RefreshTokens + Stamps + Kept + Outbox + Questions + Backup + 'static,
+        A: Sessions
+            + RefreshTokens
+            + Stamps
+            + Kept
+            + Outbox
+            + Questions
+            + Blocks
+            + Backup
+            + 'static,
     {
         Self {
             sessions: Arc::<A>::clone(&adapter),
@@ -351,6 +363,7 @@ impl Store {
             kept: Arc::<A>::clone(&adapter),
             outbox: Arc::<A>::clone(&adapter),
             questions: Arc::<A>::clone(&adapter),
+            blocks: Arc::<A>::clone(&adapter),
             backup: adapter,
         }
     }

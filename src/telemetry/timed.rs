@@ -8,6 +8,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::metrics::{DirectoryMetrics, Metrics, StoreOperation};
+use crate::block::{Block, BlockSubject};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::directory::{Account, Attempt, Directory, DirectoryError, Verdict};
@@ -18,8 +19,9 @@ use crate::store::outbox::{
     Claim, Message, NewMessage, NewQuestion, Outbox, Questions, Queued, Settled,
 };
 use crate::store::{
-    Backup, Kept, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal, Rotate,
-    Rotation, Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
+    Backup, BlockList, Blocked, Blocks, Kept, NewSession, NewStamp, Once, RefreshState,
+    RefreshTokens, Renewal, Rotate, Rotation, Session, SessionBy, Sessions, Stamps, StoreError,
+    Upkeep, Which,
 };
 use crate::wire::jar::Jar;
 
@@ -179,6 +181,22 @@ impl<S: Questions + ?Sized> Questions for TimedStore<S> {
 
     async fn answer(&self, digest: &Digest, now: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
         self.timed(StoreOperation::Question, self.store.answer(digest, now)).await
+    }
+}
+
+#[async_trait]
+impl<S: Blocks + ?Sized> Blocks for TimedStore<S> {
+    /// Not timed: it is the list in memory.
+    fn list(&self) -> Arc<BlockList> {
+        self.store.list()
+    }
+
+    async fn block(&self, new: Block) -> Result<Blocked, StoreError> {
+        self.timed(StoreOperation::Block, self.store.block(new)).await
+    }
+
+    async fn lift(&self, subject: &BlockSubject) -> Result<Option<Arc<Block>>, StoreError> {
+        self.timed(StoreOperation::Block, self.store.lift(subject)).await
     }
 }
 

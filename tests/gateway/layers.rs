@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 ///
 /// `notify` stands above `store` and `directory`: what is told waits in the store, and goes to an address that a directory knows.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "caller", "refusal", "secret", "event", "private_file"],
+    &["clock", "block", "caller", "refusal", "secret", "event", "private_file"],
     &["wire", "django"],
     &["config"],
     &["store", "service", "geo"],

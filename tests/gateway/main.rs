@@ -15,6 +15,8 @@
 
 // Aliases that answer in a service's own words, and the session cookie under its name.
 mod aliases;
+// Who is refused for a time: addresses, users, sessions; what commands and the operator's API do.
+mod blocks;
 // The login page in a real browser.
 mod browser;
 // Bodies, WebSockets, timeouts and connections on both sides.

@@ -25,7 +25,7 @@ mod value;
 #[cfg(test)]
 pub(super) use renamed::{former_names, new_names};
 pub(super) use scalar::Wrong;
-pub(super) use value::{duration_text, nearest};
+pub(super) use value::{duration_text, nearest, parse_duration};
 
 /// Where a value stands.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -27,6 +27,7 @@ use self::story::{End, Mark, Story};
 use super::convert::{self, Came};
 use super::generation::Generation;
 use super::stage::Forwarding;
+use crate::block::Block;
 use crate::caller::{Anonymous, Caller};
 use crate::clock::Timestamp;
 use crate::config::{Access, Route};
@@ -274,8 +275,11 @@ async fn refuse(
     arrival: &Arrival,
     denial: Denial,
 ) -> Value {
-    tell_routes(&mut story, gate, arrival, denial.route.as_ref());
     let refusal = denial.refusal;
+    if let Some(block) = gate.block_of_address(arrival) {
+        return story.refused("blocked", refusal, &tell_block(&block));
+    }
+    tell_routes(&mut story, gate, arrival, denial.route.as_ref());
     let Some(route) = &denial.route else {
         let why = match refusal {
             Refusal::MethodNotAllowed => {
@@ -297,6 +301,14 @@ async fn refuse(
             let why = format!("{}: nobody is signed in", access(route));
             story.refused("access", refusal, &why)
         }
+        Refusal::UserBlocked | Refusal::SessionBlocked | Refusal::SignInAgain => {
+            let why =
+                match denial.caller.as_ref().and_then(|known| auth.block_of(known, arrival.at)) {
+                    Some(block) => tell_block(&block),
+                    None => refusal.detail().to_owned(),
+                };
+            story.refused("blocked", refusal, &why)
+        }
         Refusal::CrossSite => story.refused("cross-site", refusal, &credential::origin_of(arrival)),
         Refusal::GroupRequired => {
             let has = found.groups.join(", ");
@@ -309,6 +321,14 @@ async fn refuse(
             story.refused("access", refusal, &why)
         }
     }
+}
+
+fn tell_block(block: &Block) -> String {
+    let (kind, by) = (block.subject.kind(), block.by.name());
+    format!(
+        "the {kind} {} is blocked until {} by {by}: {}",
+        block.subject, block.until, block.reason
+    )
 }
 
 fn tell_permitted(story: &mut Story, arrival: &Arrival, permit: &Permit, found: &Found) {

@@ -2,6 +2,7 @@
 //! empty store and whatever must outlive it. A case that is not listed in `mount!` is dead code, and a warning says so.
 
 pub(super) mod adopt;
+pub(super) mod blocks;
 pub(super) mod kept;
 pub(super) mod once;
 pub(super) mod outbox;
@@ -168,6 +169,15 @@ macro_rules! mount {
             the_first_stamp_stays
             the_latest_stamp_counts
             upkeep_forgets_a_stamp_that_need_not_be_kept
+        }
+        $crate::store::contract::mount! { @cases $fresh blocks:
+            a_block_holds_until_its_end
+            a_network_holds_all_its_addresses
+            users_and_sessions_are_blocked_by_name
+            a_lifted_block_is_gone_at_once
+            of_two_blocks_the_stronger_stands
+            however_many_are_added_the_list_stays_bounded
+            upkeep_forgets_blocks_that_are_over
         }
     };
     (@cases $fresh:ident $module:ident: $($case:ident)*) => {

@@ -15,6 +15,7 @@
 //!
 //! A spent refresh token stays until it expires, or its reuse could not be noticed: some 150 bytes for each rotation.
 
+mod blocking;
 mod copy;
 mod file;
 mod ops;
@@ -40,9 +41,10 @@ use self::upkeep::Marks;
 use self::writer::Writer;
 use super::live::Live;
 use super::{
-    Kept, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal, Rotate, Rotation,
-    Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
+    BlockList, Blocked, Blocks, Kept, NewSession, NewStamp, Once, RefreshState, RefreshTokens,
+    Renewal, Rotate, Rotation, Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
+use crate::block::{Block, BlockSubject};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
@@ -97,6 +99,7 @@ impl Embedded {
         for (key, stamp) in rows::stamps(&connection).map_err(in_file)? {
             live.put_stamp(key, stamp);
         }
+        live.blocks().fill(blocking::load(&connection).map_err(in_file)?);
         let live = Arc::new(live);
 
         let reader = file::connect_read_only(&path, tuning).map_err(in_file)?;
@@ -170,6 +173,21 @@ impl Stamps for Embedded {
 impl Kept for Embedded {
     async fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> Result<bool, StoreError> {
         self.writer.submit(ops::Keeping { session: session.clone(), kept }).await
+    }
+}
+
+#[async_trait]
+impl Blocks for Embedded {
+    fn list(&self) -> Arc<BlockList> {
+        Arc::clone(self.live.blocks())
+    }
+
+    async fn block(&self, new: Block) -> Result<Blocked, StoreError> {
+        self.writer.submit(blocking::Add(new)).await
+    }
+
+    async fn lift(&self, subject: &BlockSubject) -> Result<Option<Arc<Block>>, StoreError> {
+        self.writer.submit(blocking::Lift(subject.clone())).await
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::super::{Session, StoreError, Upkeep};
+use super::blocking::Forget;
 use super::ops::{Expire, Save, Sweep, Unsaved};
 use super::{Embedded, blocking};
 use crate::caller::{Identity, SessionId};
@@ -116,6 +117,7 @@ pub(super) async fn run(store: &Embedded, now: Timestamp) -> Result<Upkeep, Stor
     let sealed_before = now.minus(SEALED_FOR);
     while store.writer.submit(Sweep { now, sealed_before, limit }).await? > 0 {}
     store.live.forget_stamps(now);
+    store.writer.submit(Forget(now)).await?;
 
     let live = Arc::clone(&store.live);
     upkeep.active =

@@ -19,6 +19,7 @@ use arc_swap::ArcSwapOption;
 use serde::Serialize;
 
 use super::lines::LineWriter;
+use crate::block::{Block, BlockSubject};
 use crate::caller::{SessionId, UserKey};
 use crate::config;
 use crate::detect::respond::Taken;
@@ -98,6 +99,12 @@ struct Line<'a> {
     window_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     countries: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
     /// The detector whose finding was answered.
@@ -211,6 +218,9 @@ impl Line<'_> {
             count = self.count,
             window_seconds = self.window_seconds,
             countries = self.countries.as_deref(),
+            by = self.by,
+            why = self.why.as_deref(),
+            until = self.until.as_deref(),
             failure = self.failure.as_deref(),
             about = self.about,
             answer = self.answer,
@@ -304,8 +314,26 @@ fn event_line(event: &Event) -> Option<Line<'_>> {
             user: user.as_ref().map(|user| cut(&user.to_string())),
             ..line
         },
+        What::Blocked(block) => Line { event: "blocked", ..block_line(line, block) },
+        What::BlockLifted(block) => Line { event: "block_lifted", ..block_line(line, block) },
         What::SessionUsed { .. } => return None,
     })
+}
+
+/// Whom a block is of, and why.
+fn block_line<'a>(line: Line<'a>, block: &'a Block) -> Line<'a> {
+    let line = Line {
+        subject: Some(block.subject.kind()),
+        by: Some(block.by.name()),
+        why: Some(cut(&block.reason)),
+        until: Some(block.until.to_string()),
+        ..line
+    };
+    match &block.subject {
+        BlockSubject::Address(_) => Line { network: Some(block.subject.to_string()), ..line },
+        BlockSubject::User(user) => Line { user: Some(cut(&user.to_string())), ..line },
+        BlockSubject::Session(session) => Line { session: Some(session.as_str()), ..line },
+    }
 }
 
 fn finding_line<'a>(finding: &'a Finding, taken: Taken, failure: Option<&NotDone>) -> Line<'a> {

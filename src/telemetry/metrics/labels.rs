@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 
 use prometheus::{Histogram, IntCounter};
 
+use crate::block::BlockedBy;
 use crate::config::OwnPath;
 use crate::detect::DetectorName;
 use crate::detect::respond::Taken;
@@ -55,6 +56,7 @@ macro_rules! labels {
 }
 
 labels! {
+    BlockedBy by BlockedBy::name, BlockedBy::ALL;
     ConnectionFailure by ConnectionFailure::name, ConnectionFailure::ALL;
     Decided by Decided::name, Decided::ALL;
     DetectorName by DetectorName::name, DetectorName::ALL;
@@ -96,6 +98,7 @@ pub(in crate::telemetry) enum StoreOperation {
     Keep,
     Outbox,
     Question,
+    Block,
     Backup,
 }
 
@@ -125,6 +128,7 @@ impl StoreOperation {
         Self::Keep,
         Self::Outbox,
         Self::Question,
+        Self::Block,
         Self::Backup,
     ];
 
@@ -142,6 +146,7 @@ impl StoreOperation {
             Self::Keep => "keep",
             Self::Outbox => "outbox",
             Self::Question => "question",
+            Self::Block => "block",
             Self::Backup => "backup",
         }
     }

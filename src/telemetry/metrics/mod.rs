@@ -13,6 +13,7 @@ use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, Result, TextEncoder,
 };
 
+use self::blocks::BlockMetrics;
 use self::family::{BACKEND, Families};
 use self::labels::{Each, Label, TokenKind};
 pub use self::names::{Labels, Names};
@@ -26,8 +27,10 @@ use crate::detect::respond::Taken;
 use crate::event::{
     Adoption, EndReason, Event, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure, What,
 };
+use crate::store::blocks::BlockCounts;
 use crate::telemetry::record::{ConnectionFailure, Record};
 
+mod blocks;
 mod family;
 mod labels;
 mod names;
@@ -61,6 +64,7 @@ pub struct Metrics {
     directory_errors: IntCounterVec,
     reload: ReloadMetrics,
     notices: NoticeMetrics,
+    blocks: BlockMetrics,
     abnormal_access: Each<DetectorName, Each<Taken, IntCounter>>,
     events_dropped: IntCounter,
     audit_lines_dropped: IntCounter,
@@ -128,6 +132,7 @@ impl Metrics {
             shadow: ShadowMetrics::new(&families)?,
             reload: ReloadMetrics::new(&families)?,
             notices: NoticeMetrics::new(&families)?,
+            blocks: BlockMetrics::new(&families)?,
             signed_in: sign_ins.with_label_values(&["success"]),
             sign_in_failures: Each::new(|why: SignInFailure| {
                 sign_ins.with_label_values(&[why.label()])
@@ -283,9 +288,11 @@ impl Metrics {
             }
             What::IssuedRefused { why, .. } => self.issued_refusals.inc(*why),
             What::IncidentAnswered { was_me, .. } => self.notices.answered(*was_me),
+            What::Blocked(block) => self.blocks.blocked(block),
             What::SessionUsed { .. }
             | What::IssuedEnded { .. }
             | What::PasswordChanged { .. }
+            | What::BlockLifted(_)
             | What::Refused { .. } => {}
         }
     }
@@ -295,6 +302,11 @@ impl Metrics {
         if let Some(by_action) = self.abnormal_access.of(detector) {
             by_action.inc(taken);
         }
+    }
+
+    /// Who is refused for a time now.
+    pub fn blocks_active(&self, counts: BlockCounts) {
+        self.blocks.active(counts);
     }
 
     /// The store counted its live sessions.

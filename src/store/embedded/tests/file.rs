@@ -116,7 +116,7 @@ async fn the_file_of_an_older_version_is_brought_up_to_date_with_its_sessions() 
     // As the second version left it.
     let old = raw(&path);
     old.execute_batch(
-        "DROP TABLE outbox; DROP TABLE questions; DROP TABLE kept;
+        "DROP TABLE blocks; DROP TABLE outbox; DROP TABLE questions; DROP TABLE kept;
          ALTER TABLE sessions DROP COLUMN issuer; PRAGMA user_version = 2",
     )
     .unwrap();

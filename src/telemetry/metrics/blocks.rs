@@ -1,0 +1,60 @@
+//! Who is refused for a time.
+
+use prometheus::{IntCounter, IntGauge, Result};
+
+use super::family::Families;
+use super::labels::{Each, Label as _};
+use crate::block::{Block, BlockSubject, BlockedBy};
+use crate::store::blocks::BlockCounts;
+
+#[derive(Debug)]
+pub(super) struct BlockMetrics {
+    addresses: Made,
+    users: Made,
+    sessions: Made,
+}
+
+/// What is counted of one kind of subject.
+#[derive(Debug)]
+struct Made {
+    active: IntGauge,
+    total: Each<BlockedBy, IntCounter>,
+}
+
+impl BlockMetrics {
+    pub(super) fn new(families: &Families<'_>) -> Result<Self> {
+        let active = families.gauges(
+            "doorwarden_blocks_active",
+            "Addresses and networks, users and sessions that are refused for a time.",
+            &["subject"],
+        )?;
+        let total = families.counters(
+            "doorwarden_blocks_total",
+            "Blocks made, by whom.",
+            &["subject", "by"],
+        )?;
+        let made = |subject: &str| Made {
+            active: active.with_label_values(&[subject]),
+            total: Each::new(|by: BlockedBy| total.with_label_values(&[subject, by.label()])),
+        };
+        Ok(Self { addresses: made("address"), users: made("user"), sessions: made("session") })
+    }
+
+    pub(super) fn blocked(&self, block: &Block) {
+        let made = match &block.subject {
+            BlockSubject::Address(_) => &self.addresses,
+            BlockSubject::User(_) => &self.users,
+            BlockSubject::Session(_) => &self.sessions,
+        };
+        made.total.inc(block.by);
+    }
+
+    pub(super) fn active(&self, counts: BlockCounts) {
+        let BlockCounts { addresses, users, sessions } = counts;
+        for (made, count) in
+            [(&self.addresses, addresses), (&self.users, users), (&self.sessions, sessions)]
+        {
+            made.active.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
