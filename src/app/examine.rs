@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
 use super::folder::StateFolder;
-use super::{directories, install_crypto, runtime};
+use super::{directories, install_crypto, notices, runtime};
 use crate::caller::{Caller, Identity, Known, Proof};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, FormEngine, FormKind, Route, RouteForms};
@@ -137,6 +137,7 @@ pub fn files(config: &Config) -> Result<Vec<Found>, String> {
         wrong.push(error.to_string());
     }
     wrong.extend(of_state(config));
+    wrong.extend(notices::problems(config));
     let databases = Databases::default();
     let mut opened: Vec<Arc<dyn Directory>> = Vec::new();
     for directory in &config.directories {

@@ -149,6 +149,41 @@ pub(super) fn channels(
     Ok(Channels { all, pace })
 }
 
+/// What is wrong with the files that channels need. A variable of the environment need not be there yet.
+pub(super) fn problems(config: &Config) -> Vec<String> {
+    let notify = &config.notify;
+    let mut wrong = Vec::new();
+    for settings in &notify.webhooks {
+        let SecretSource::File(path) = &settings.secret else { continue };
+        let webhook = secret_file(path).and_then(|secret| Webhook::new(settings, &secret));
+        wrong.extend(webhook.err().map(|reason| format!("webhook {:?}: {reason}", settings.name)));
+    }
+    for settings in &notify.security_events {
+        let token = settings.token_file.as_deref().map(secret_file).transpose();
+        let events = token.and_then(|token| {
+            let issuer = &config.tokens.issuer;
+            SecurityEvents::new(settings, token.as_ref(), issuer, Arc::new(NoKeys))
+        });
+        let failed = |reason| format!("security events {:?}: {reason}", settings.name);
+        wrong.extend(events.err().map(failed));
+    }
+    if let Some(settings) = &notify.mail {
+        let password = settings.password_file.as_deref().map(secret_file).transpose();
+        let mail = password.and_then(|password| Mail::check(settings, password));
+        wrong.extend(mail.err().map(|reason| format!("mail: {reason}")));
+    }
+    wrong
+}
+
+/// For looking whether everything else is there.
+struct NoKeys;
+
+impl SignEvents for NoKeys {
+    fn sign_event(&self, _: &serde_json::Value) -> Result<String, String> {
+        Err("there is no key here".to_owned())
+    }
+}
+
 /// The keys that sign access tokens.
 struct Keys(Arc<Auth>);
 

@@ -211,10 +211,13 @@ static ENGLISH: Texts = Texts {
     link_gone_heading: "This link does not work any more",
     link_gone: "It was used, or it is too old. If you are worried about your account, sign in and change your password.",
     sessions_ended: |ended| {
-        let sessions =
-            if ended == 1 { "1 session was".to_owned() } else { format!("{ended} sessions were") };
+        let sessions = match ended {
+            0 => "No session was left to end.".to_owned(),
+            1 => "1 session was ended.".to_owned(),
+            more => format!("{more} sessions were ended."),
+        };
         format!(
-            "{sessions} ended. Now change the password: whoever knows the old one could sign in again."
+            "{sessions} Now change the password: whoever knows the old one could sign in again."
         )
     },
     wait: |wait| {
@@ -284,8 +287,12 @@ static KOREAN: Texts = Texts {
     link_gone_heading: "이 링크는 더 이상 쓸 수 없습니다",
     link_gone: "이미 사용했거나 기간이 지났습니다. 계정이 걱정되면 로그인하여 비밀번호를 변경하세요.",
     sessions_ended: |ended| {
+        let sessions = match ended {
+            0 => "끝낼 세션이 남아 있지 않았습니다.".to_owned(),
+            more => format!("세션 {more}개를 끝냈습니다."),
+        };
         format!(
-            "세션 {ended}개를 끝냈습니다. 이전 비밀번호를 아는 사람이 다시 로그인할 수 있으니 지금 비밀번호를 변경하세요."
+            "{sessions} 이전 비밀번호를 아는 사람이 다시 로그인할 수 있으니 지금 비밀번호를 변경하세요."
         )
     },
     wait: |wait| {

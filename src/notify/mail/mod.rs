@@ -112,6 +112,16 @@ impl Mail {
         })
     }
 
+    /// Looks whether everything that it needs is there, and keeps nothing.
+    ///
+    /// # Errors
+    /// Which of it cannot be used.
+    pub fn check(settings: &MailSettings, password: Option<Secret>) -> Result<(), String> {
+        settings.from.parse::<Mailbox>().map_err(|error| format!("from: {error}"))?;
+        Letters::read(settings.templates.as_deref())?;
+        transport(settings, password).map(drop)
+    }
+
     /// Who they are, as far as anybody knows.
     async fn person(
         &self,

@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::support::eventually;
+use crate::support::gateway::run_in;
 
 #[test]
 fn an_incident_arrives_signed_and_once_for_each_session() {
@@ -119,4 +120,33 @@ fn a_channel_comes_with_a_reload_and_a_missing_secret_changes_nothing() {
     assert!(reloaded.status.success(), "{}", String::from_utf8_lossy(&reloaded.stderr));
     kim(&gateway.client());
     assert_eq!(hook.wait_for(1)[0]["verified"]["type"], "incident.detected");
+}
+
+#[test]
+fn a_check_tells_of_every_channel_that_cannot_work() {
+    let upstream = Upstream::start();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("incident.ko.html"), "<p>{{ waht }}</p>").unwrap();
+    let channels = format!(
+        "[[notify.webhook]]\nname = \"hook\"\nurl = \"https://hooks.example\"\nsecret_file = \"no-such-secret\"\n\
+         [[notify.webhook]]\nname = \"short\"\nurl = \"https://hooks.example\"\nsecret_file = \"short-secret\"\n\
+         [[notify.security_events]]\nname = \"partner\"\nurl = \"https://partner.example\"\naudience = \"a\"\n\
+         ca_file = \"no-such-ca\"\n\
+         [notify.mail]\nhost = \"mail.example\"\nfrom = \"a@example.com\"\npublic_url = \"https://app.example\"\n\
+         templates = {:?}\n",
+        folder.path()
+    );
+    let prepared =
+        setup(&upstream).file("short-secret", b"whsec_c2hvcnQ=").with(&notify(&channels)).prepare();
+    let output = run_in(prepared.path(), &["check"], "");
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(!output.status.success(), "{said}");
+    for problem in ["no-such-secret", "5 bytes: 24 at least", "no-such-ca", "there is no \"waht\""]
+    {
+        assert!(said.contains(problem), "{problem} is not in\n{said}");
+    }
 }
