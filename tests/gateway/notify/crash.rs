@@ -1,9 +1,14 @@
 //! Receivers that are stopped for a while, and a gateway that is killed meanwhile.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::*;
-use crate::support::eventually;
+use crate::support::{DEADLINE, eventually, soak};
 
 const INCIDENTS: usize = 30;
 
@@ -76,4 +81,105 @@ fn nothing_is_lost_while_receivers_are_away_and_the_gateway_is_killed() {
     assert_eq!((hooks.len(), letters.len()), (INCIDENTS, INCIDENTS));
     let refused = hook.received().iter().filter(|one| one.get("refused").is_some()).count();
     assert_eq!(refused, 0, "every signature verifies, also that of a later attempt");
+}
+
+/// An incident that a client knows of: its session, and when the gateway had answered.
+type Known = (String, Instant);
+
+/// Makes incidents until it is told to stop, or nobody answers.
+fn load(client: &Client, stop: &AtomicBool) -> Vec<Known> {
+    let mut known = Vec::new();
+    while !stop.load(Ordering::SeqCst) {
+        let Some(session) = try_incident(client) else { break };
+        known.push((session, Instant::now()));
+    }
+    known
+}
+
+fn try_incident(client: &Client) -> Option<String> {
+    let credentials = json!({"username": "kim", "password": "correct horse battery"});
+    let first = client.post("/login").json(&credentials).try_send()?;
+    assert_eq!(first.status, 200, "{}", first.text());
+    let refresh = json!({"refresh": first.json()["refresh"]});
+    assert_eq!(client.post("/refresh").json(&refresh).try_send()?.status, 200);
+    assert_eq!(client.post("/refresh").json(&refresh).try_send()?.status, 401);
+    let access = first.json()["access"].as_str()?.to_owned();
+    let payload = URL_SAFE_NO_PAD.decode(access.split('.').nth(1)?).ok()?;
+    let claims: Value = serde_json::from_slice(&payload).ok()?;
+    Some(claims["sid"].as_str()?.to_owned())
+}
+
+#[test]
+fn under_load_a_kill_costs_no_more_than_what_was_in_memory() {
+    let (upstream, mut server, mut hook) =
+        (Upstream::start(), Receiver::smtp(&[]), Receiver::http(SECRET));
+    let channels = format!(
+        "{}{}",
+        webhook(&hook, "/hook"),
+        mail(&server, &format!("{PLAIN}\nper_address = 10000\n"))
+    );
+    let notify = notify(&channels).replace("[notify]\n", "[notify]\nqueue = 100000\n");
+    let mut gateway = setup(&upstream).with(&notify).start();
+    let (rounds, away) = soak::times((1, Duration::from_secs(3)), (3, Duration::from_secs(20)));
+    let mut known: Vec<Known> = Vec::new();
+    let mut kills = Vec::new();
+    for _ in 0..rounds {
+        server.stop();
+        hook.stop();
+        let stop = AtomicBool::new(false);
+        let told = std::thread::scope(|threads| {
+            let client = gateway.client();
+            let tasks: Vec<_> = (0..3)
+                .map(|_| {
+                    let (client, stop) = (client.clone(), &stop);
+                    threads.spawn(move || load(&client, stop))
+                })
+                .collect();
+            let began = Instant::now();
+            eventually("the receivers to have been away for long enough", || {
+                (began.elapsed() >= away.min(DEADLINE / 2)).then_some(())
+            });
+            kills.push(Instant::now());
+            gateway.kill();
+            stop.store(true, Ordering::SeqCst);
+            tasks.into_iter().flat_map(|task| task.join().unwrap()).collect::<Vec<_>>()
+        });
+        known.extend(told);
+        gateway.spawn();
+        server.start_again();
+        hook.start_again();
+    }
+    for channel in ["hook", "mail"] {
+        let waiting = format!("doorwarden_notices_waiting{{channel=\"{channel}\"}}");
+        let sent = || notices(&gateway, channel, "sent") > 0.0;
+        let is_done = || (gateway.metric(&waiting) == Some(0.0) && sent()).then_some(());
+        let began = Instant::now();
+        while is_done().is_none() {
+            assert!(began.elapsed() < 6 * DEADLINE, "{channel} still has messages");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    let hooks = by_id(&hook.received(), |one| {
+        one["verified"]["data"]["session"].as_str().unwrap_or_default().to_owned()
+    });
+    let letters = by_id(&server.received(), |one| one["headers"]["Message-ID"].to_string());
+    let lost: Vec<&Known> = known.iter().filter(|(id, _)| !hooks.contains_key(id)).collect();
+    let twice =
+        |counts: &BTreeMap<String, usize>| counts.values().filter(|times| **times > 1).count();
+    println!(
+        "{} incidents answered, {} kill -9 under load with both receivers away: webhooks {} (twice: {}), letters {} \
+         (twice: {}), answered in the last moment and not told: {}",
+        known.len(),
+        kills.len(),
+        hooks.len(),
+        twice(&hooks),
+        letters.len(),
+        twice(&letters),
+        lost.len()
+    );
+    let second = Duration::from_secs(1);
+    let was_in_memory =
+        |at: Instant| kills.iter().any(|kill| at <= *kill + second && at + second > *kill);
+    assert!(known.len() >= 3, "{known:?}");
+    assert!(lost.iter().all(|(_, at)| was_in_memory(*at)), "{lost:?}");
 }
