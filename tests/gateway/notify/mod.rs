@@ -2,6 +2,7 @@
 
 mod answer;
 mod crash;
+mod django;
 mod mail;
 mod security_events;
 mod webhook;
