@@ -218,10 +218,11 @@ async fn every_cell_is_as_the_table_says() {
     let later = NOW.plus(Duration::from_secs(400));
     let over = NOW.plus(BLOCK);
     // Before the gates take the parts over.
-    let unreachable = Kit::with(|parts| parts.sessions = Arc::new(Down)).auth;
+    let unreachable = Kit::with(|parts| parts.sessions = Arc::new(Down));
+    let unreachable_store = Arc::clone(&unreachable.store);
     let config = config();
     let gate = Gate::new(&config, Arc::new(kit.auth));
-    let blind = Gate::new(&config, Arc::new(unreachable));
+    let blind = Gate::new(&config, Arc::new(unreachable.auth));
 
     let bearer = |value: &str| vec![("authorization", value.to_owned())];
     let cookie = |value: &str| vec![("cookie", value.to_owned())];
@@ -274,7 +275,9 @@ async fn every_cell_is_as_the_table_says() {
     write_rows(&mut table, &rows, None).await;
     // Whatever is presented, from a blocked address nothing gets further.
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST).into();
-    block(&store, BlockSubject::address(address), Demand::StayAway).await;
+    for store in [&store, &unreachable_store] {
+        block(store, BlockSubject::address(address), Demand::StayAway).await;
+    }
     write_rows(&mut table, &rows, Some('B')).await;
     assert_eq!(table, TABLE, "the decisions are now\n{table}");
 }

@@ -136,7 +136,10 @@ async fn the_file_of_an_older_version_gets_an_outbox_that_survives_a_restart() {
     open(&folder).create(new_session("a", "1")).await.unwrap();
     // As the fourth version left it.
     let old = raw(&path);
-    old.execute_batch("DROP TABLE outbox; DROP TABLE questions; PRAGMA user_version = 4").unwrap();
+    old.execute_batch(
+        "DROP TABLE outbox; DROP TABLE questions; DROP TABLE blocks; PRAGMA user_version = 4",
+    )
+    .unwrap();
     drop(old);
 
     let store = open(&folder);
