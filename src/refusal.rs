@@ -163,6 +163,10 @@ refusals! {
     SessionNotKept "session_not_kept" SERVICE_UNAVAILABLE "The service behind this gateway ended your session each time it began.";
     /// The upstream cannot be reached, or broke off.
     UpstreamUnavailable "upstream_unavailable" BAD_GATEWAY "The service behind this gateway cannot be reached.";
+    /// Every server of the upstream has as many requests as it may, and as many wait as may.
+    UpstreamBusy "upstream_busy" SERVICE_UNAVAILABLE "The service behind this gateway is busy. Try again shortly.";
+    /// The service speaks HTTP/2 alone, whose answers cannot be told to a client of HTTP/1.0.
+    HttpVersion "http_version" HTTP_VERSION_NOT_SUPPORTED "This service needs HTTP/1.1 or later.";
     /// The upstream did not answer in time.
     UpstreamTimeout "upstream_timeout" GATEWAY_TIMEOUT "The service behind this gateway did not answer in time.";
     /// The gateway itself broke.

@@ -95,7 +95,8 @@ impl Built {
             forms: Arc::clone(&forms),
             labels: state.metrics.labels(Names::of(&config)),
             before: serving,
-        });
+        })
+        .map_err(start_error)?;
         let channels =
             Arc::new(notices::channels(&config, &asked, &auth, &state.store, &state.metrics)?);
         let directories = config.directories.iter().cloned().zip(asked).collect();

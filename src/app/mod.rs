@@ -88,6 +88,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
                 metrics.hash_pool(pool.waiting(), pool.rejected());
                 metrics.news_lost(lost.dropped());
                 metrics.blocks_active(blocks.counts(at_scrape.now()));
+                generation.measure_servers();
             }),
     );
     let rules = Arc::new(ArcSwap::from_pointee(Rules {

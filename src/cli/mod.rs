@@ -13,6 +13,7 @@ mod health;
 mod list;
 mod operate;
 mod reload;
+mod upstreams;
 mod users;
 
 use std::path::Path;
@@ -62,6 +63,9 @@ enum Command {
     /// Refuse an address, a user or a session for a time, or lift that; see who is refused.
     #[command(subcommand)]
     Block(blocks::BlockCommand),
+    /// Look at the servers behind the running gateway, and take one out of service.
+    #[command(subcommand)]
+    Upstream(upstreams::UpstreamCommand),
     /// Copy the store while it is in use.
     #[command(subcommand)]
     Store(operate::StoreCommand),
@@ -98,6 +102,7 @@ pub fn main() -> ExitCode {
         Some(Command::Key(command)) => operate::keys(command),
         Some(Command::Session(command)) => operate::sessions(command),
         Some(Command::Block(command)) => blocks::run(command),
+        Some(Command::Upstream(command)) => upstreams::run(command),
         Some(Command::Store(command)) => operate::store(command),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Explain(explain)) => explain::run(&explain),

@@ -38,10 +38,12 @@ mod log;
 mod login;
 mod notify;
 mod paths;
+mod pool;
 mod raw;
 mod reload;
 mod report;
 mod route;
+mod server;
 mod session;
 mod shadow;
 mod sign_in;
@@ -88,9 +90,13 @@ pub use self::notify::{
     MAIL, MailSettings, MailTls, Notify, SecretSource, SecurityEventsSettings, WebhookSettings,
 };
 pub use self::paths::{OwnPath, OwnPathEntry};
+pub use self::pool::{
+    Addresses, Balance, Circuit, Ejection, HealthCheck, HealthKind, HttpVersion, Retry, ServerTls,
+};
 pub use self::reload::ReloadSettings;
 pub use self::report::{Problem, Report, Severity};
 pub use self::route::{Access, Route};
+pub use self::server::{Server, Target};
 pub use self::session::SessionSettings;
 pub use self::shadow::Shadow;
 pub use self::sign_in::{Observed, ObservedKind, SignInMode, SignInRedirect, SignInSettings};

@@ -2,17 +2,39 @@
 
 use std::time::Duration;
 
+use super::pool::{
+    Addresses, Balance, Circuit, Ejection, HealthCheck, HttpVersion, Retry, ServerTls,
+};
 use super::raw::{Item, Table, Wrong, nearest};
+use super::server::Server;
 use super::units::{DAY, KIB, TIMEOUT, hours, secs};
-use super::{Route, values};
+use super::{Route, pool, values};
 
 /// `[[upstream]]`: the servers of one application.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// The name that routes use, and a metric label.
     pub name: String,
-    /// `host:port`, asked in turn.
-    pub servers: Vec<String>,
+    /// What is asked, and where it is.
+    pub servers: Vec<Server>,
+    /// Who gets the next request.
+    pub balance: Balance,
+    /// What they speak.
+    pub http: HttpVersion,
+    /// Which addresses of a name are used.
+    pub addresses: Addresses,
+    /// How those with `https://` are spoken to.
+    pub tls: ServerTls,
+    /// Those that fail are left out.
+    pub ejection: Ejection,
+    /// They are asked whether they are well.
+    pub health: Option<HealthCheck>,
+    /// How long one that has come back gets less than its share.
+    pub slow_start: Duration,
+    /// What is tried again.
+    pub retry: Retry,
+    /// How much is asked of each.
+    pub circuit: Circuit,
     /// The longest a connection may take to be made.
     pub connect_timeout: Duration,
     /// The longest wait for the next byte of an answer (504 before the first).
@@ -35,7 +57,16 @@ impl Upstream {
     pub fn new(name: &str, servers: &[&str]) -> Self {
         Self {
             name: name.to_owned(),
-            servers: servers.iter().map(ToString::to_string).collect(),
+            servers: servers.iter().filter_map(|text| Server::parse(text).ok()).collect(),
+            balance: Balance::default(),
+            http: HttpVersion::default(),
+            addresses: Addresses::default(),
+            tls: ServerTls::default(),
+            ejection: Ejection::default(),
+            health: None,
+            slow_start: Duration::ZERO,
+            retry: Retry::default(),
+            circuit: Circuit::default(),
             connect_timeout: secs(2),
             read_timeout: secs(60),
             write_timeout: secs(60),
@@ -101,12 +132,9 @@ pub(super) fn warn_of_unused(
 
 fn upstream(table: &Table<'_>) -> Upstream {
     table.require("name", "the name that routes use");
-    table.require("servers", "for example: servers = [\"127.0.0.1:8000\"]");
     let name = table.text("name", values::name).unwrap_or_default();
-    let servers = table.values("servers", values::server).unwrap_or_default();
     let default = Upstream::new(&name, &[]);
-    Upstream {
-        servers,
+    let upstream = Upstream {
         connect_timeout: table
             .duration("connect_timeout", TIMEOUT)
             .unwrap_or(default.connect_timeout),
@@ -124,5 +152,7 @@ fn upstream(table: &Table<'_>) -> Upstream {
             .duration("websocket_timeout", secs(1)..=DAY)
             .unwrap_or(default.websocket_timeout),
         name,
-    }
+        ..default
+    };
+    pool::read(table, upstream)
 }

@@ -66,20 +66,6 @@ pub(super) fn network(text: &str) -> Result<IpNet, Wrong> {
     Ok(network)
 }
 
-/// `host:port` of an upstream server.
-pub(super) fn server(text: &str) -> Result<String, Wrong> {
-    const FORM: &str =
-        "allowed: a host and a port, like \"127.0.0.1:8000\" or \"app.internal:8000\"";
-    if text.contains("://") {
-        return Err(Wrong::new("is a URL where a server is expected").help(FORM));
-    }
-    match Host::parse(text) {
-        Ok(host) if host.port().is_some() => Ok(host.to_string()),
-        Ok(_) => Err(Wrong::new(format!("{text:?} has no port")).help(FORM)),
-        Err(_) => Err(Wrong::new(format!("{text:?} is no server")).help(FORM)),
-    }
-}
-
 /// A host that a route takes: exact, or `*.` and a domain.
 pub(super) fn route_host(text: &str) -> Result<String, Wrong> {
     const FORM: &str = "allowed: a host without port, or a wildcard like \"*.example.com\"; no hosts at all means any";

@@ -40,6 +40,7 @@ mod blacklist;
 pub mod cors;
 mod credentials;
 mod dj_rest_auth;
+mod grpc;
 mod incident;
 mod input;
 mod keys;

@@ -5,6 +5,8 @@
 //! | a browser that navigates | to the login page, and back from there | a page with code and request id |
 //! | everybody else | JSON | JSON |
 //!
+//! A call of gRPC is refused in gRPC's own words (`grpc`), whatever the reason.
+//!
 //! A script is never sent to the login page: it would follow, read a page where it expects data, and not know why.
 
 use http::header::WWW_AUTHENTICATE;
@@ -12,7 +14,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::navigation::to_login;
 use super::refused::Refused;
-use super::{Endpoints, names, page};
+use super::{Endpoints, grpc, names, page};
 use crate::gate::Denial;
 use crate::wire::accept::{self, Language};
 use crate::wire::arrival::Arrival;
@@ -50,6 +52,7 @@ fn in_form(
     };
     let is_signed_out = denied.refusal.status() == StatusCode::UNAUTHORIZED;
     match arrival {
+        Some(arrival) if grpc::is_call(&arrival.headers) => grpc::refused(denied.refusal),
         Some(arrival) if accept::is_navigation(&arrival.method, &arrival.headers) => {
             match login_path {
                 Some(login_path) if is_signed_out => to_login(login_path, arrival),

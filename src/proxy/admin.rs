@@ -13,6 +13,7 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use tokio::sync::watch;
 
+use super::admin_upstreams;
 use super::explain::Explainer;
 use super::generation::Current;
 use super::observe::Observer;
@@ -85,6 +86,14 @@ impl Admin {
                 }
                 if path == "/reload" {
                     return self.reload(&request.method, &request.headers).await;
+                }
+                if path == "/upstreams" || path.starts_with("/upstreams/") {
+                    if let Err(refusal) = self.operator.admit(&request.headers) {
+                        return Reply::refusal(refusal, "");
+                    }
+                    let generation = self.current.load();
+                    let served = admin_upstreams::serve(&generation, &request.method, path, &body);
+                    return served.unwrap_or_else(|| Reply::refusal(Refusal::NoRoute, ""));
                 }
                 let mut happened = Vec::new();
                 let asked = OperatorRequest {

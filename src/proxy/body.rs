@@ -5,10 +5,13 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::header::EXPECT;
+use http::HeaderMap;
+use http::header::{CONTENT_TYPE, EXPECT};
 use pingora::proxy::Session;
 
+use super::convert::HeadRules;
 use super::unread::announced;
+use crate::config::{Listen, OwnPath};
 use crate::refusal::Refusal;
 
 /// How long a client may take for a body.
@@ -18,6 +21,21 @@ pub(super) enum Within {
     All(Duration),
     /// For each part of it, as where it is forwarded unread.
     EachPart(Duration),
+}
+
+/// The most bytes of a body for one of our own paths. The form of a sign-in has the target in it that its person wanted to
+/// go to.
+pub(super) fn own_limit(listen: &Listen, own: OwnPath, headers: &HeaderMap) -> usize {
+    let form: &[u8] = b"application/x-www-form-urlencoded";
+    let is_form = headers.get(CONTENT_TYPE).is_some_and(|value| {
+        value.as_bytes().get(..form.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(form))
+    });
+    let target = listen.max_target_bytes.saturating_mul(HeadRules::NEXT_INFLATION);
+    if is_form && matches!(own, OwnPath::Login) {
+        listen.max_body_bytes.saturating_add(target)
+    } else {
+        listen.max_body_bytes
+    }
 }
 
 /// Reads a body of at most `limit` bytes within `within`; what the client took for it is added to `waited`.

@@ -7,9 +7,10 @@ use std::iter;
 use std::sync::Arc;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, SET_COOKIE, TRANSFER_ENCODING,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, SET_COOKIE, TE,
+    TRANSFER_ENCODING,
 };
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::convert::Edited;
@@ -76,6 +77,7 @@ impl EditRules {
         let route = forwarding.permit.route();
         let clears = self.forms.clears(route);
         let left = self.left.get(route.index);
+        keep_authority(request);
         let mut headers = Edited(request);
         let trusted = arrival.client.through_trusted_proxy();
         let allowed = &route.allow_headers;
@@ -123,6 +125,7 @@ impl EditRules {
             headers.set(name.clone(), value.clone());
         }
 
+        say_that_trailers_are_read(&mut headers, arrival);
         if let Some(length) = forwarding.buffered {
             headers.remove(&TRANSFER_ENCODING);
             headers.remove(&EXPECT);
@@ -162,6 +165,7 @@ impl EditRules {
         forwarding: &Forwarding,
     ) -> Result<u32, Refusal> {
         let route = forwarding.permit.route();
+        keep_authority(request);
         let mut headers = Edited(request);
         forward::strip_respelled(&mut headers);
         let shares = self.unchanged.shares_upstream.get(route.index);
@@ -179,6 +183,7 @@ impl EditRules {
         }
         self.say_where_it_came_from(&mut headers, arrival)?;
         say_prefix(&mut headers, route)?;
+        say_that_trailers_are_read(&mut headers, arrival);
         // Where no prefix is taken off, the target stays as the bytes that came, in origin form.
         let is_origin_form = headers.0.raw_path().starts_with(b"/");
         if route.strip_prefix.is_some() || !is_origin_form {
@@ -270,6 +275,36 @@ fn say_prefix(headers: &mut impl EditHeaders, route: &Route) -> Result<(), Refus
         headers.set(X_FORWARDED_PREFIX, prefix);
     }
     Ok(())
+}
+
+/// From HTTP/2 to HTTP/2, the authority is in the target alone, which is written anew; the framework makes one of `Host` again.
+fn keep_authority(request: &mut RequestHeader) {
+    if request.headers.contains_key(HOST) {
+        return;
+    }
+    let authority = request.uri.authority().map(|authority| authority.as_str().to_owned());
+    if let Some(authority) = authority.and_then(|text| HeaderValue::try_from(text).ok()) {
+        Edited(request).set(HOST, authority);
+    }
+}
+
+/// Over HTTP/2, `TE: trailers` is about the message (RFC 9113 section 8.2.2), and some servers of gRPC insist on it.
+fn say_that_trailers_are_read(headers: &mut Edited<'_, RequestHeader>, arrival: &Arrival) {
+    headers.remove(&TE);
+    let says = arrival.headers.get_all(TE).iter().any(|value| {
+        value.as_bytes().split(|byte| *byte == b',').any(|one| one.trim_ascii() == b"trailers")
+    });
+    if says && headers.0.version == Version::HTTP_2 {
+        headers.set(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Takes out of an answer's trailers what its header section could not say either.
+pub(super) fn strip_trailers(trailers: &mut HeaderMap, protected: &ProtectedNames) {
+    forward::strip_response(trailers, protected, &[]);
+    for name in [SET_COOKIE, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION] {
+        trailers.remove(name);
+    }
 }
 
 fn restore_prefix(headers: &mut impl EditHeaders, arrival: &Arrival, route: &Route) {

@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use http::HeaderValue;
 
 use super::accept::Limits;
 use super::convert::HeadRules;
 use super::edit::{EditRules, UnchangedRules};
 use super::left;
-use super::upstream::Pool;
+use super::upstream::{Pool, ServerTlsError};
 use crate::config::{Config, IssuerSettings, Listen, Observed, OwnPath};
 use crate::endpoint::Endpoints;
 use crate::gate::Gate;
@@ -66,7 +67,10 @@ pub struct Current(ArcSwap<Generation>);
 
 impl Generation {
     /// Puts it together.
-    pub fn new(parts: Parts<'_>) -> Self {
+    ///
+    /// # Errors
+    /// If a file for TLS to servers cannot be used.
+    pub fn new(parts: Parts<'_>) -> Result<Self, ServerTlsError> {
         let Parts { config, auth, answers, identity, forms, labels, before } = parts;
         let names = identity.names().chain(forms.names()).map(http::HeaderName::as_str);
         let protected = ProtectedNames::new(names)
@@ -109,15 +113,18 @@ impl Generation {
             left: config.routes.iter().map(|route| left::Left::of(route, config)).collect(),
             unchanged,
         };
-        let pool = |settings| Pool::in_place_of(settings, before.map_or(&[], |one| &one.pools));
-        Self {
+        let pools_before: &[Arc<Pool>] = before.map_or(&[], |one| &one.pools);
+        let pool =
+            |(index, settings)| Pool::in_place_of(settings, labels.servers_of(index), pools_before);
+        let pools = config.upstreams.iter().enumerate().map(pool).collect::<Result<_, _>>()?;
+        Ok(Self {
             number: before.map_or(1, |before| before.number.saturating_add(1)),
             gate: Gate::new(config, Arc::clone(&auth)),
             endpoints: Endpoints::new(Arc::clone(&auth), answers, config),
             auth,
             head,
             edit,
-            pools: config.upstreams.iter().map(pool).collect(),
+            pools,
             observed: config.sign_in.observe.iter().cloned().map(Arc::new).collect(),
             listen: config.listen.clone(),
             limits: Limits {
@@ -127,14 +134,17 @@ impl Generation {
             },
             hsts: hsts(config.listen.hsts_max_age),
             labels,
-        }
+        })
     }
 
     /// Looks up the names of all upstreams' servers.
     pub async fn look_up(&self) {
-        for pool in &self.pools {
-            pool.look_up().await;
-        }
+        join_all(self.pools.iter().map(|pool| pool.look_up())).await;
+    }
+
+    /// Brings the metrics of all upstreams' servers up to date.
+    pub fn measure_servers(&self) {
+        self.pools.iter().for_each(|pool| pool.measure());
     }
 
     /// 1 for the one of the start, and one more for each that took its place.

@@ -5,11 +5,12 @@
 //!
 //! What the framework does by default and is changed here, with the reason beside each: connections without a limit on their
 //! number (`accept`), kept ones without a time limit, one message read into the next (`connection`), a tunnel closed by a
-//! fast upstream (`handshake`), header limits of a megabyte, 64 KiB of buffer for each idle connection, retries of binding a
+//! fast upstream (`upstream::dial`), header limits of a megabyte, 64 KiB of buffer for each idle connection, retries of binding a
 //! port, a fixed wait at the end.
 
 mod accept;
 mod admin;
+mod admin_upstreams;
 mod body;
 mod bound;
 mod certificate;
@@ -19,7 +20,6 @@ mod edit;
 mod exchange;
 mod explain;
 mod generation;
-mod handshake;
 mod left;
 mod listening;
 mod observe;
@@ -29,6 +29,7 @@ mod service;
 mod sign_ins;
 mod stage;
 mod tasks;
+mod trying;
 mod unread;
 mod upstream;
 
@@ -46,6 +47,7 @@ pub use self::listening::Listening;
 pub use self::observe::Observer;
 pub use self::open::OpenExchanges;
 pub use self::server::{Bound, Inherited, ListenError};
+pub use self::upstream::ServerTlsError;
 use crate::clock::Clock;
 use crate::endpoint::operator::Operator;
 use crate::endpoint::reload::Reload;
@@ -142,6 +144,7 @@ pub async fn serve(parts: Parts) -> Result<Serving, ServeError> {
         ),
         tasks::upkeep(sessions, Arc::clone(&clock), observer.clone(), stopped.clone()),
         tasks::look_up(Arc::clone(&current), stopped.clone()),
+        tasks::check_health(Arc::clone(&current), stopped.clone()),
         tasks::recheck(current, clock, observer, stopped.clone()),
         tasks::reread_certificates(Arc::clone(&listening), stopped),
     ];

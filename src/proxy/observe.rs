@@ -175,7 +175,7 @@ fn upstream_call(ctx: &Ctx, error: Option<&Error>) -> Option<UpstreamCall> {
     });
     Some(UpstreamCall {
         upstream: forwarding.permit.route().upstream,
-        server: forwarding.server.map(|server| server.to_string()),
+        server: forwarding.place.as_ref().map(|place| Arc::clone(place.name())),
         time: forwarding.upstream_time.unwrap_or_else(|| asked.elapsed()),
         failure,
     })

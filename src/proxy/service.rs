@@ -16,11 +16,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{
-    CONTENT_TYPE, EXPECT, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
-};
+use http::header::{EXPECT, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::HttpTask;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, Result};
@@ -28,7 +27,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::body::{self, Within};
 use super::connection::head_is_read;
-use super::convert::{self, Came, Edited, HeadRules};
+use super::convert::{self, Came, Edited};
 use super::exchange::{
     bound_connection, chunked, final_head, follows, is_interim, is_refused_tunnel, is_upgrade,
     keep, may_come_back, orders, refusal_of, refused,
@@ -38,10 +37,9 @@ use super::observe::Observer;
 use super::open::OpenExchanges;
 use super::sign_ins::{begin_reading, saw};
 use super::stage::{Ctx, Forwarding, InFlight, Label, Stage};
-use super::{RequestIds, unread};
+use super::{RequestIds, edit, trying, unread};
 use crate::caller::{Caller, Proof};
 use crate::clock::Clock;
-use crate::config::{Listen, OwnPath};
 use crate::event::EndReason;
 use crate::gate::{Decision, Denial, Passage, Permit};
 use crate::identity::forms::Answered;
@@ -105,37 +103,29 @@ impl ProxyHttp for Service {
         answered
     }
 
-    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        let websocket = ctx.passes_websocket();
-        let Stage::Permitted(forwarding) = &mut ctx.stage else {
-            return Err(refused(ctx, Refusal::Internal, "forwarding without a permit"));
-        };
-        forwarding.tries += 1;
-        forwarding.asked.get_or_insert_with(Instant::now);
-        match forwarding.pool.peer(websocket) {
-            Some(mut peer) => {
-                if let Some(connection) = ctx.connection {
-                    connection.bind(&mut peer);
-                }
-                forwarding.server = peer._address.as_inet().copied();
-                Ok(peer)
-            }
-            None => Err(refused(ctx, Refusal::UpstreamUnavailable, "no server is known")),
-        }
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        trying::choose_server(session, ctx).await
     }
 
     fn fail_to_connect(
         &self,
         _: &mut Session,
-        peer: &HttpPeer,
+        _: &HttpPeer,
         ctx: &mut Ctx,
-        mut error: Box<Error>,
+        error: Box<Error>,
     ) -> Box<Error> {
-        tracing::warn!(request_id = %ctx.request_id, server = %peer._address, %error, "cannot connect to a server");
-        if let Stage::Permitted(forwarding) = &ctx.stage {
-            error.set_retry(forwarding.tries < forwarding.pool.len());
-        }
-        error
+        trying::not_connected(ctx, error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Ctx,
+        is_kept_connection: bool,
+    ) -> Box<Error> {
+        trying::broke(session, ctx, error, is_kept_connection)
     }
 
     async fn upstream_request_filter(
@@ -166,6 +156,7 @@ impl ProxyHttp for Service {
         ctx: &mut Ctx,
     ) -> Result<()> {
         let begun = Instant::now();
+        trying::head_came(session, ctx, response)?;
         let (mut ended, mut followed) = (false, Followed::default());
         // An upgrade's `Connection` nominates `Upgrade`, and both are for the client.
         if !is_upgrade(response.status) {
@@ -300,6 +291,16 @@ impl ProxyHttp for Service {
         Ok(None)
     }
 
+    fn upstream_response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        edit::strip_trailers(trailers, &ctx.generation.edit.protected);
+        Ok(())
+    }
+
     async fn response_filter(
         &self,
         session: &mut Session,
@@ -368,6 +369,7 @@ impl ProxyHttp for Service {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
         self.observer.tell(session, error, ctx);
+        ctx.leaves_its_server();
         // The framework drops the session after this, whatever the client still sends.
         let is_whole = error.is_none() || matches!(ctx.stage, Stage::Answered(_));
         if is_whole && final_head(session).is_some() {
@@ -417,7 +419,7 @@ impl Service {
                 let posted = arrival.method == Method::POST && arrival.has_body;
                 let body = if posted {
                     let listen = &ctx.generation.listen;
-                    let limit = Self::own_body_limit(listen, own.own, &arrival.headers);
+                    let limit = body::own_limit(listen, own.own, &arrival.headers);
                     let within = listen.own_body_timeout;
                     match body::read(session, limit, within, &mut ctx.waited).await {
                         Ok(body) => body,
@@ -441,20 +443,6 @@ impl Service {
         }
     }
 
-    /// The form of a sign-in has the target in it that its person wanted to go to.
-    fn own_body_limit(listen: &Listen, own: OwnPath, headers: &HeaderMap) -> usize {
-        let form: &[u8] = b"application/x-www-form-urlencoded";
-        let is_form = headers.get(CONTENT_TYPE).is_some_and(|value| {
-            value.as_bytes().get(..form.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(form))
-        });
-        let target = listen.max_target_bytes.saturating_mul(HeadRules::NEXT_INFLATION);
-        if is_form && matches!(own, OwnPath::Login) {
-            listen.max_body_bytes.saturating_add(target)
-        } else {
-            listen.max_body_bytes
-        }
-    }
-
     /// Makes the request ready for its upstream.
     async fn permit(&self, session: &mut Session, ctx: &mut Ctx, permit: Permit) -> Result<bool> {
         let route = Arc::clone(permit.route());
@@ -462,6 +450,10 @@ impl Service {
         let Some(pool) = ctx.generation.pools.get(route.upstream).map(Arc::clone) else {
             return self.refuse(session, ctx, Denial::new(Refusal::Internal, Some(route))).await;
         };
+        if trying::is_too_old(session, &pool) {
+            let denial = Denial::new(Refusal::HttpVersion, Some(route));
+            return self.refuse(session, ctx, denial).await;
+        }
         let none = HeaderMap::new();
         let headers = ctx.arrival.as_ref().map_or(&none, |arrival| &arrival.headers);
         let given =
@@ -520,7 +512,9 @@ impl Service {
             pool,
             buffered,
             tries: 0,
-            server: None,
+            tried: Vec::new(),
+            place: None,
+            is_asked_again: false,
             asked: None,
             answer: None,
             upstream_time: None,
@@ -590,9 +584,14 @@ impl Service {
             unread::read_rest(session).await;
         }
         let bodiless = reply.body.is_empty() || session.req_header().method == Method::HEAD;
-        session.write_response_header(Box::new(head), bodiless).await?;
-        if !bodiless {
-            session.write_response_body(Some(reply.body), true).await?;
+        if bodiless && session.req_header().version == Version::HTTP_2 {
+            // The stream ends with the head: gRPC's clients take an empty frame behind it for a fault.
+            session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
+        } else {
+            session.write_response_header(Box::new(head), bodiless).await?;
+            if !bodiless {
+                session.write_response_body(Some(reply.body), true).await?;
+            }
         }
         ctx.waited += begun.elapsed();
         Ok(true)

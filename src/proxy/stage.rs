@@ -9,7 +9,7 @@ use http::HeaderValue;
 use super::bound::BoundConnection;
 use super::generation::Generation;
 use super::open::Registered;
-use super::upstream::Pool;
+use super::upstream::{Place, Pool};
 use crate::caller::Known;
 use crate::clock::Timestamp;
 use crate::config::Observed;
@@ -43,10 +43,14 @@ pub(super) struct Forwarding {
     pub(super) pool: Arc<Pool>,
     /// A chunked body that was read whole: its length.
     pub(super) buffered: Option<usize>,
-    /// Servers tried so far.
+    /// Tries so far.
     pub(super) tries: usize,
-    /// The server that was tried last.
-    pub(super) server: Option<std::net::SocketAddr>,
+    /// The servers of those that failed.
+    pub(super) tried: Vec<Arc<str>>,
+    /// Where it was tried last.
+    pub(super) place: Option<Place>,
+    /// Its answer is asked for again elsewhere.
+    pub(super) is_asked_again: bool,
     /// When the connection to the upstream was asked for.
     pub(super) asked: Option<Instant>,
     /// A request that is watched (`[[sign_in.observe]]`): what it does, and a sign-in that is not settled.
@@ -162,6 +166,13 @@ impl Ctx {
         match &self.stage {
             Stage::Permitted(forwarding) | Stage::Answered(Some(forwarding)) => Some(forwarding),
             Stage::Arrived | Stage::Answered(None) => None,
+        }
+    }
+
+    /// All of its answer was read from there.
+    pub(super) fn leaves_its_server(&mut self) {
+        if let Stage::Permitted(forwarding) | Stage::Answered(Some(forwarding)) = &mut self.stage {
+            forwarding.place = None;
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::generation::Current;
 use super::listening::Listening;
 use super::observe::Observer;
-use super::upstream::LOOKUP_INTERVAL;
+use super::upstream::{LOOKUP_INTERVAL, health};
 use crate::clock::Clock;
 use crate::event::{EndReason, What};
 use crate::store::Sessions;
@@ -42,6 +42,20 @@ pub(super) fn look_up(current: Arc<Current>, stop: watch::Receiver<bool>) -> Joi
     every(LOOKUP_INTERVAL, stop, move || {
         let generation = current.load();
         async move { generation.look_up().await }
+    })
+}
+
+/// Asks the upstreams' servers whether they are well.
+pub(super) fn check_health(current: Arc<Current>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+    let checker = std::sync::LazyLock::new(health::Checker::new);
+    every(health::TICK, stop, move || {
+        let generation = current.load();
+        for pool in generation.pools.iter().filter(|pool| pool.settings().health.is_some()) {
+            let (pool, checker) = (Arc::clone(pool), Arc::clone(&checker));
+            // A slow server keeps no other pool from being asked.
+            tokio::spawn(async move { pool.check_health(&checker).await });
+        }
+        std::future::ready(())
     })
 }
 

@@ -30,9 +30,9 @@ mod subscriber;
 mod timed;
 
 pub use audit::{Audit, AuditError, AuditFile};
-pub use metrics::{Connection, Labels, Metrics, Names};
+pub use metrics::{Connection, Labels, Metrics, Names, ServerMetrics};
 pub use record::{
-    ConnectionFailure, Decided, Place, Record, RecordedCaller, Shadowed, UpstreamCall,
+    ConnectionFailure, Decided, Place, Record, RecordedCaller, Retried, Shadowed, UpstreamCall,
     UpstreamFailure,
 };
 pub use subscriber::{Filter, LogError, Logging, init as init_log};

@@ -115,7 +115,7 @@ pub struct UpstreamCall {
     /// Its index in [`Config::upstreams`](crate::config::Config::upstreams).
     pub upstream: usize,
     /// The server that was chosen.
-    pub server: Option<String>,
+    pub server: Option<Arc<str>>,
     /// From the choice of a server to the head of its answer, or to the failure.
     pub time: Duration,
     /// How it failed, if it did.
@@ -152,6 +152,31 @@ pub enum UpstreamFailure {
     Timeout,
     /// It broke off, or its answer is not HTTP.
     Broken,
+}
+
+/// Why a request was tried again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Retried {
+    /// No connection was made.
+    Connect,
+    /// The server refused the stream, or was just going away, and has not looked at it.
+    Refused,
+    /// The answer had a status of `upstream.retry.statuses`.
+    Status,
+}
+
+impl Retried {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[Self::Connect, Self::Refused, Self::Status];
+
+    /// Stable name for metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Refused => "refused",
+            Self::Status => "status",
+        }
+    }
 }
 
 impl Decided {

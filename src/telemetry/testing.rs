@@ -12,7 +12,12 @@ use crate::wire::scheme::Scheme;
 
 /// One route `app`, one upstream and one directory `django`.
 pub(super) fn names() -> Names {
-    Names { routes: vec!["app".into()], upstreams: vec!["django".into()], shadowed: vec![0] }
+    Names {
+        routes: vec!["app".into()],
+        upstreams: vec!["django".into()],
+        servers: vec![vec!["127.0.0.1:8000".into()]],
+        shadowed: vec![0],
+    }
 }
 
 /// A request that was forwarded and answered.

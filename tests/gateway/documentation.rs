@@ -191,7 +191,8 @@ fn every_command_that_is_named_exists() {
             let words: Vec<_> = rest.split_whitespace().take(2).map(str::to_owned).collect();
             let is_word = |word: &String| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
             if let [command, sub] = &words[..] {
-                let has_sub = ["user", "key", "session", "store"].contains(&command.as_str());
+                let has_sub =
+                    ["user", "key", "session", "store", "upstream"].contains(&command.as_str());
                 if is_word(command) && !command.starts_with('-') {
                     let sub = Some(sub.trim_end_matches('`'))
                         .filter(|sub| has_sub && is_word(&(*sub).to_owned()));

@@ -88,3 +88,5 @@ mod support;
 mod targets;
 // HTTPS, and HTTP/2 from a client's frames to an HTTP/1.1 upstream.
 mod tls;
+// The servers behind the gateway: sockets, TLS, HTTP/2, pools of which some fail.
+mod upstreams;

@@ -336,7 +336,8 @@ fn metrics_have_the_names_and_types_of_the_golden_file() {
     let golden: Vec<String> =
         golden.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(served, golden);
-    // Closed label sets: nothing of a caller or a target is in it.
+    // Closed label sets: nothing of a caller or a target is in it. Where a server is, its operator has written.
+    let text = text.replace(&format!("server=\"{}\"", upstream.address), "server");
     for word in ["kim", "127.0.0.1", "app.test", "/app", tokens["access"].as_str().unwrap()] {
         assert!(!text.contains(word), "{word} is in the metrics");
     }

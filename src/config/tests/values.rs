@@ -261,7 +261,6 @@ fn traffic() {
         config.upstreams[0],
         Upstream {
             name: "one".into(),
-            servers: texts(&["app.internal:1", "[::1]:2"]),
             connect_timeout: secs(1),
             read_timeout: secs(2),
             write_timeout: secs(3),
@@ -269,6 +268,7 @@ fn traffic() {
             buffer_chunked: true,
             buffer_limit: 5 * 1024,
             websocket_timeout: secs(6),
+            ..Upstream::new("", &["app.internal:1", "[::1]:2"])
         }
     );
     assert_eq!(

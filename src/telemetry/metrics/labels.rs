@@ -15,7 +15,9 @@ use crate::detect::respond::Taken;
 use crate::event::{Adoption, EndReason, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure};
 use crate::gate::shadow::Verdict;
 use crate::refusal::Refusal;
-use crate::telemetry::record::{ConnectionFailure, Decided, OWN_PATHS, UpstreamFailure, own_name};
+use crate::telemetry::record::{
+    ConnectionFailure, Decided, OWN_PATHS, Retried, UpstreamFailure, own_name,
+};
 
 /// A closed set of label values.
 pub(super) trait Label: Copy + 'static {
@@ -67,6 +69,7 @@ labels! {
     IssuedRefusal by IssuedRefusal::name, IssuedRefusal::ALL;
     RefreshRefusal by RefreshRefusal::name, RefreshRefusal::ALL;
     Refusal by Refusal::code, Refusal::ALL;
+    Retried by Retried::name, Retried::ALL;
     SignInFailure by SignInFailure::name, SignInFailure::ALL;
     StoreOperation by StoreOperation::name, StoreOperation::ALL;
     Taken by Taken::name, Taken::ALL;

@@ -20,6 +20,8 @@ pub use self::names::{Labels, Names};
 use self::notices::NoticeMetrics;
 use self::reload::ReloadMetrics;
 use self::requests::Requests;
+pub use self::servers::ServerMetrics;
+use self::servers::Servers;
 use self::shadow::ShadowMetrics;
 use crate::clock::Timestamp;
 use crate::detect::DetectorName;
@@ -37,6 +39,7 @@ mod names;
 mod notices;
 mod reload;
 mod requests;
+mod servers;
 mod shadow;
 
 pub(super) use labels::StoreOperation;
@@ -46,6 +49,7 @@ pub(super) use labels::StoreOperation;
 pub struct Metrics {
     registry: Registry,
     requests: Requests,
+    servers: Servers,
     shadow: ShadowMetrics,
     signed_in: IntCounter,
     sign_in_failures: Each<SignInFailure, IntCounter>,
@@ -129,6 +133,7 @@ impl Metrics {
         )?;
         Ok(Self {
             requests: Requests::new(&families)?,
+            servers: Servers::new(&families)?,
             shadow: ShadowMetrics::new(&families)?,
             reload: ReloadMetrics::new(&families)?,
             notices: NoticeMetrics::new(&families)?,
@@ -226,12 +231,13 @@ impl Metrics {
 
     /// The metrics of what a configuration names. A name that an earlier configuration had goes on counting.
     pub fn labels(&self, names: Names) -> Labels {
-        Labels::new(&self.requests, &self.shadow, names)
+        Labels::new(&self.requests, &self.servers, &self.shadow, names)
     }
 
     /// Requests are decided by this configuration from now on.
     pub fn serves(&self, generation: u64, labels: &Labels) {
         self.shadow.serves(labels.names());
+        self.servers.forget();
         self.reload.serves(generation);
     }
 

@@ -1,6 +1,7 @@
 //! What a configuration names, and the metrics that bear those names as labels.
 
 use super::requests::{PlaceMetrics, Requests, UpstreamMetrics};
+use super::servers::{ServerMetrics, Servers};
 use super::shadow::{RouteVerdicts, ShadowMetrics};
 use crate::config::Config;
 
@@ -11,6 +12,8 @@ pub struct Names {
     pub routes: Vec<String>,
     /// Of `[[upstream]]`.
     pub upstreams: Vec<String>,
+    /// Of the servers of each.
+    pub servers: Vec<Vec<String>>,
     /// Indices of the routes that are shadowed.
     pub shadowed: Vec<usize>,
 }
@@ -22,6 +25,7 @@ pub struct Labels {
     names: Names,
     pub(super) routes: Vec<PlaceMetrics>,
     pub(super) upstreams: Vec<UpstreamMetrics>,
+    servers: Vec<Vec<ServerMetrics>>,
     pub(super) shadow: RouteVerdicts,
 }
 
@@ -32,18 +36,37 @@ impl Names {
             shadowed: config.shadow.routes.clone(),
             routes: config.routes.iter().map(|route| route.name.clone()).collect(),
             upstreams: config.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
+            servers: config
+                .upstreams
+                .iter()
+                .map(|one| one.servers.iter().map(|server| server.name.clone()).collect())
+                .collect(),
         }
     }
 }
 
 impl Labels {
-    pub(super) fn new(requests: &Requests, shadow: &ShadowMetrics, names: Names) -> Self {
+    pub(super) fn new(
+        requests: &Requests,
+        servers: &Servers,
+        shadow: &ShadowMetrics,
+        names: Names,
+    ) -> Self {
+        let of = |(upstream, all): (&String, &Vec<String>)| {
+            all.iter().map(|server| servers.server(upstream, server)).collect()
+        };
         Self {
             routes: names.routes.iter().map(|name| requests.place(name)).collect(),
             upstreams: names.upstreams.iter().map(|name| requests.upstream(name)).collect(),
+            servers: names.upstreams.iter().zip(&names.servers).map(of).collect(),
             shadow: shadow.of_routes(&names),
             names,
         }
+    }
+
+    /// The metrics of the servers of the upstream with this index.
+    pub fn servers_of(&self, upstream: usize) -> &[ServerMetrics] {
+        self.servers.get(upstream).map_or(&[], Vec::as_slice)
     }
 
     /// What the configuration names.

@@ -72,6 +72,11 @@ fn families(metrics: &Metrics) -> BTreeMap<String, (&'static str, String)> {
 fn used() -> Metrics {
     let (metrics, labels) = metrics();
     metrics.request(&record(), &labels);
+    let server = &labels.servers_of(0)[0];
+    for state in ["in_service", "ejected", "unwell", "drained"] {
+        server.stands(state, 1);
+    }
+    server.in_flight(1);
     metrics
 }
 

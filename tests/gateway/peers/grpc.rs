@@ -1,59 +1,141 @@
-//! A real gRPC server and a real gRPC client. The gateway speaks HTTP/1.1 to upstreams, and gRPC needs HTTP/2 and trailers to
-//! the end: until upstreams can be reached by HTTP/2, a call is refused in the words of gRPC, at once, and nothing of it is
-//! taken for something else.
+//! A real gRPC server and a real gRPC client, with the gateway between: both speak HTTP/2 to it, and what gRPC puts into
+//! trailers arrives. What the gateway refuses itself is said in the words of gRPC.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::servers::{Server, install, venv};
 use crate::support::django::root;
-use crate::support::gateway::Setup;
+use crate::support::eventually;
+use crate::support::gateway::{Gateway, Setup};
 use crate::support::tls::Certificate;
 
-fn call(address: &str, certificate: Option<&std::path::Path>) -> Value {
+fn call(address: &str, certificate: Option<&Path>, token: Option<&str>) -> Value {
     let output = Command::new(venv().join("bin/python"))
         .current_dir(root().join("tests/peers/clients"))
         .args(["grpc_client.py", address])
         .args(certificate)
+        .args(token)
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"))
 }
 
-/// What the mapping of HTTP to gRPC statuses says (grpc/doc/http-grpc-status-mapping.md).
-#[test]
-fn a_grpc_call_is_refused_in_its_own_words() {
+fn server(tls: Option<(&Path, &Path)>) -> Server {
     install();
-    let server = Server::start("gRPC server", |address| {
+    Server::start("gRPC server", |address| {
         let mut command = Command::new(venv().join("bin/python"));
         command.arg(root().join("tests/peers/grpc_server.py")).arg(address.port().to_string());
+        if let Some((certificate, key)) = tls {
+            command.arg(certificate).arg(key);
+        }
         command
-    });
-    let direct = call(&server.address.to_string(), None);
-    assert_eq!(direct["once"], json!(["OK", "hello"]), "the server and the client are good");
-    assert_eq!(direct["thrice"], json!(["OK", "hello hello hello"]));
-    let certificate = Certificate::make();
-    let gateway = Setup::new(server.address)
+    })
+}
+
+fn gateway(server: &str, upstream: &str, own: &Certificate, more: &[(&str, &str)]) -> Gateway {
+    let mut setup = Setup::new("127.0.0.1:1".parse().unwrap())
+        .servers(&format!("\"{server}\""))
+        .upstream(upstream)
         .route("name = \"echo\"\npath = \"/peers.Echo/\"\naccess = \"public\"")
+        .route("name = \"group\"\npath = \"/peers.Group/\"\ngroups = [\"admins\"]")
         .listen(
             "https = [\"127.0.0.1:0\"]\ncertificate_file = \"cert.pem\"\nprivate_key_file = \"key.pem\"",
         )
-        .file("cert.pem", certificate.pem.as_bytes())
-        .file("key.pem", certificate.key.as_bytes())
-        .start();
-    let address = gateway.https.unwrap().to_string();
-    let seen = call(&address, Some(&gateway.folder().join("cert.pem")));
-    let code = |name: &str| seen[name][0].as_str().unwrap_or_default();
-    let details = |name: &str| seen[name][1].as_str().unwrap_or_default();
-    assert_eq!(code("once"), "UNAVAILABLE", "{seen}");
-    assert!(details("once").contains("502"), "{seen}");
-    // Of a stream the client may notice its end, which has no trailers, before it reads the status.
-    let is_refused = (code("thrice"), details("thrice").contains("502")) == ("UNAVAILABLE", true)
-        || (code("thrice"), details("thrice").contains("Stream removed")) == ("UNKNOWN", true);
-    assert!(is_refused, "{seen}");
-    assert_eq!(code("private"), "UNAUTHENTICATED", "the gate decides first: {seen}");
-    let lines = ["once", "thrice", "private"].map(|name| format!("{name}: {}", seen[name]));
-    eprintln!("gRPC through the gateway\n{}", lines.join("\n"));
+        .file("cert.pem", own.pem.as_bytes())
+        .file("key.pem", own.key.as_bytes());
+    for (name, content) in more {
+        setup = setup.file(name, content.as_bytes());
+    }
+    setup.start()
+}
+
+/// Calls through the gateway as somebody who is signed in.
+fn calls(gateway: &Gateway) -> Value {
+    let token = gateway.client().sign_in("lee", "staple 한글 암호");
+    let (address, token) = (gateway.https.unwrap().to_string(), token["access"].as_str().unwrap());
+    call(&address, Some(&gateway.folder().join("cert.pem")), Some(token))
+}
+
+#[test]
+fn grpc_goes_through_from_end_to_end() {
+    let plain = server(None);
+    let direct = call(&plain.address.to_string(), None, None);
+    let certificate = Certificate::make();
+    let (own, theirs) = (Certificate::make(), Certificate::of("grpc.internal"));
+    let folder = tempfile::tempdir().unwrap();
+    let pair = ["server.pem", "server.key"].map(|name| folder.path().join(name));
+    std::fs::write(&pair[0], &theirs.pem).unwrap();
+    std::fs::write(&pair[1], &theirs.key).unwrap();
+    let over_tls = server(Some((&pair[0], &pair[1])));
+    for (what, gateway) in [
+        ("h2c", gateway(&plain.address.to_string(), "http = \"2\"", &certificate, &[])),
+        (
+            "TLS",
+            gateway(
+                &format!("https://{}", over_tls.address),
+                "http = \"2\"\n[upstream.tls]\nca_file = \"ca.pem\"\nserver_name = \"grpc.internal\"",
+                &own,
+                &[("ca.pem", &theirs.pem)],
+            ),
+        ),
+    ] {
+        let seen = calls(&gateway);
+        for name in ["once", "large", "thrice", "last", "each", "fail"] {
+            assert_eq!(seen[name], direct[name], "{what}: {name}");
+        }
+        assert_eq!(seen["fail"], json!(["FAILED_PRECONDITION", "not like that: 한글 100%"]));
+        let told = seen["tell"][1].as_str().unwrap();
+        assert!(told.contains("trailers: x-checksum=abc"), "{what}: {told}");
+        assert!(told.contains("x-mine: yes") && !told.contains("x-user-id"), "{what}: {told}");
+        assert_eq!(seen["sleep"][0], "DEADLINE_EXCEEDED", "{what}");
+        assert_eq!(seen["private"], json!(["OK", "hello"]), "{what}");
+        assert_eq!(seen["group"][0], "PERMISSION_DENIED", "{what}: {seen}");
+        // The server knows no such method, and says so itself; a stranger does not get there.
+        assert_eq!(seen["nowhere"][0], "UNAUTHENTICATED", "{what}: {seen}");
+        let stranger = call(
+            &gateway.https.unwrap().to_string(),
+            Some(&gateway.folder().join("cert.pem")),
+            None,
+        );
+        assert_eq!(stranger["private"][0], "UNAUTHENTICATED", "{what}");
+        assert_eq!(stranger["once"], json!(["OK", "hello"]), "{what}");
+        eprintln!("gRPC over {what}, through the gateway: {seen:#}");
+    }
+}
+
+/// The mapping of `grpc-status`: 14 where the service cannot be reached.
+#[test]
+fn a_grpc_server_that_is_not_there_is_unavailable() {
+    let certificate = Certificate::make();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    install();
+    let gateway = gateway(&nobody.to_string(), "http = \"2\"", &certificate, &[]);
+    let seen = calls(&gateway);
+    for name in ["once", "thrice", "each", "private"] {
+        assert_eq!(seen[name][0], "UNAVAILABLE", "{name}: {seen}");
+    }
+    let details = seen["once"][1].as_str().unwrap_or_default();
+    assert!(details.contains("cannot be reached"), "{seen}");
+}
+
+#[test]
+fn a_grpc_server_is_asked_whether_it_is_well() {
+    let server = server(None);
+    let certificate = Certificate::make();
+    let health =
+        "http = \"2\"\n[upstream.health]\nkind = \"grpc\"\ninterval = \"100ms\"\nfall = 1\n";
+    let gateway = gateway(&server.address.to_string(), health, &certificate, &[]);
+    let state = |gateway: &Gateway| {
+        let listed = gateway.operator("GET", "/upstreams").send().json();
+        listed["upstreams"][0]["servers"][0]["addresses"][0]["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(calls(&gateway)["once"], json!(["OK", "hello"]));
+    assert_eq!(state(&gateway), "in_service");
+    drop(server);
+    eventually("it to be found unwell", || (state(&gateway) == "unwell").then_some(()));
+    assert_eq!(calls(&gateway)["once"][0], "UNAVAILABLE");
 }

@@ -10,7 +10,7 @@ mod clients;
 mod cut;
 mod grpc;
 mod matrix;
-mod servers;
+pub(crate) mod servers;
 mod streams;
 
 use std::path::Path;

@@ -16,9 +16,9 @@ use crate::support::eventually;
 use crate::support::gateway::signal;
 
 /// A process of which each test that needs it has one.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 /// Every server behind the gateway, by the first segment of its paths.
@@ -36,7 +36,7 @@ const NAMES: [&[u8]; 2] = ["한글.txt".as_bytes(), b"\xC7\xD1\xB1\xDB.txt"];
 
 impl Server {
     /// Starts it on a port that is free. Another process may be faster to take that port: then it ends, and begins again.
-    pub(super) fn start(what: &str, command: impl Fn(SocketAddr) -> Command) -> Self {
+    pub(crate) fn start(what: &str, command: impl Fn(SocketAddr) -> Command) -> Self {
         eventually(what, || {
             let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             let mut child = command(free)
@@ -172,7 +172,7 @@ impl Drop for Servers {
 }
 
 /// nginx with this inside `http { }`, in one process or (`master` is `on`) as it is usually run.
-pub(super) fn nginx(folder: &Path, name: &str, master: &str, http: &str) -> Command {
+pub(crate) fn nginx(folder: &Path, name: &str, master: &str, http: &str) -> Command {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
         .map(|kind| format!("{kind}_temp_path {}/{name}-{kind};\n", folder.display()))
@@ -239,7 +239,7 @@ fn apache(folder: &Path, peers: &Path, address: SocketAddr) -> Command {
 }
 
 /// HAProxy that carries HTTP to one server.
-pub(super) fn haproxy(folder: &Path, address: SocketAddr, server: SocketAddr) -> Command {
+pub(crate) fn haproxy(folder: &Path, address: SocketAddr, server: SocketAddr) -> Command {
     let file = folder.join("haproxy.conf");
     std::fs::write(
         &file,
@@ -290,18 +290,18 @@ fn fpm_program() -> Option<PathBuf> {
 }
 
 /// Debian's servers are where only root looks.
-pub(super) fn path() -> String {
+pub(crate) fn path() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
 /// The Python environment with servers and clients.
-pub(super) fn venv() -> PathBuf {
+pub(crate) fn venv() -> PathBuf {
     std::env::var_os("DOORWARDEN_PEERS_VENV")
         .map_or_else(|| root().join(".tools/peers-venv"), PathBuf::from)
 }
 
 /// Sees to it, once, that the programs are there.
-pub(super) fn install() {
+pub(crate) fn install() {
     static THERE: OnceLock<()> = OnceLock::new();
     THERE.get_or_init(|| {
         let is_there = |program: &str| {

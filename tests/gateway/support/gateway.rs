@@ -23,7 +23,8 @@ pub(crate) const USERS: &[(&str, &str, &[&str])] = &[
 
 /// How a gateway is to be configured.
 pub(crate) struct Setup {
-    upstream: SocketAddr,
+    /// As written in `servers`.
+    servers: String,
     upstream_extra: String,
     routes: String,
     directories: String,
@@ -48,7 +49,7 @@ impl Setup {
     /// In front of this upstream: `/public/` for everybody, `/optional/` for everybody with a check, the rest signed in.
     pub(crate) fn new(upstream: SocketAddr) -> Self {
         Self {
-            upstream,
+            servers: format!("\"{upstream}\""),
             upstream_extra: String::new(),
             routes: r#"
 [[route]]
@@ -129,6 +130,12 @@ websocket = true
         self
     }
 
+    /// With these servers, as they are written, in place of the one.
+    pub(crate) fn servers(mut self, written: &str) -> Self {
+        self.servers = written.into();
+        self
+    }
+
     /// With further keys for the upstream.
     pub(crate) fn upstream(mut self, toml: &str) -> Self {
         self.upstream_extra.push_str(toml);
@@ -150,7 +157,7 @@ threads = 2
 {}
 [[upstream]]
 name = "app"
-servers = ["{}"]
+servers = [{}]
 {}
 {}
 {}
@@ -164,7 +171,7 @@ format = "json"
 {}
 "#,
             self.listen,
-            self.upstream,
+            self.servers,
             self.upstream_extra,
             self.directories,
             self.routes,

@@ -1,31 +1,36 @@
-//! Connections to upstreams for WebSocket handshakes: the answer is held back until the request was sent whole.
+//! Connections to servers that are made by ourselves, where the framework's own would not do: a header of the PROXY protocol
+//! comes first on them, or a WebSocket handshake goes over them.
 //!
-//! The framework writes a request's head, and then takes its body from a queue while it reads the answer, in no fixed order.
-//! If the upstream's 101 is read before the (empty) body of the handshake was taken from the queue, the end of that body
-//! counts as the end of the tunnel, and both sides are closed (pingora-proxy 0.9.1, proxy_h1.rs:329-336). An upstream that
-//! answers at once meets this a few times in a thousand. No phase of ours lies between the two reads, but the connection
-//! does: the framework flushes it once after the head (pingora-core, v1/client.rs:147) and once after the end of the body
-//! (v1/client.rs:194). Reads wait here until the second flush, so the order is always the right one. A test holds the framework
-//! to its two flushes. If another version of it should flush once alone, handshakes would be late by [`LONGEST`] and meet the
-//! race again, and none would hang.
+//! For WebSocket handshakes, the answer is held back until the request was sent whole. The framework writes a request's head,
+//! and then takes its body from a queue while it reads the answer, in no fixed order. If the upstream's 101 is read before
+//! the (empty) body of the handshake was taken from the queue, the end of that body counts as the end of the tunnel, and both
+//! sides are closed (pingora-proxy 0.9.1, proxy_h1.rs:329-336). An upstream that answers at once meets this a few times in a
+//! thousand. No phase of ours lies between the two reads, but the connection does: the framework flushes it once after the
+//! head (pingora-core, v1/client.rs:147) and once after the end of the body (v1/client.rs:194). Reads wait here until the
+//! second flush, so the order is always the right one. A test holds the framework to its two flushes. If another version of
+//! it should flush once alone, handshakes would be late by [`LONGEST`] and meet the race again, and none would hang.
 //!
-//! Such a connection is used for one handshake only ([`Pool::peer`](super::upstream::Pool::peer) gives each a group of its
-//! own): a kept one would have seen its flushes already. TLS towards upstreams would have to be put on top of the socket
-//! below this type, because its own handshake reads.
+//! Such a connection is used for one handshake only ([`Pool::peer`](super::Pool::peer) gives each a group of its own): a kept
+//! one would have seen its flushes already. TLS lies below this type, because its own handshake reads; so it is made here too.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::connectors::L4Connect;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use pingora::tls::TlsConnector;
 use pingora::{Error, ErrorType, Result};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Sleep;
 
 /// After the head, and after the end of the body.
@@ -33,29 +38,77 @@ const FLUSHES: u8 = 2;
 /// How long a read waits for the second flush. Nothing lies between the two but the framework's own queue.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// Connects for one handshake.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct HandshakeConnect;
+/// Connects.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Dial {
+    /// For a WebSocket handshake.
+    pub(super) is_held_back: bool,
+    /// With TLS, towards a server of this name.
+    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// What is sent first of all.
+    pub(super) header: Option<Bytes>,
+}
+
+/// Anything that carries bytes.
+trait Carrier: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {}
+
+impl<T> Carrier for T where T: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {}
 
 #[async_trait]
-impl L4Connect for HandshakeConnect {
+impl L4Connect for Dial {
+    // The framework limits the time (`total_connection_timeout`).
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let Some(address) = address.as_inet() else {
-            return Error::e_explain(ErrorType::ConnectError, "servers are reached over TCP");
-        };
-        // The framework limits the time (`total_connection_timeout`).
-        let socket = TcpStream::connect(address).await.map_err(|error| {
-            let kind = match error.kind() {
-                io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                    ErrorType::ConnectNoRoute
-                }
-                _ => ErrorType::ConnectError,
-            };
-            Error::because(kind, "connecting for a handshake", error)
-        })?;
-        Ok(VirtualSocketStream::new(Box::new(HeldBack::new(socket))).into())
+        match address {
+            SocketAddr::Inet(address) => {
+                let socket = TcpStream::connect(address).await.map_err(|e| failed(&e))?;
+                // A connection is of use without it.
+                let _ = socket.set_nodelay(true);
+                self.on(socket).await
+            }
+            SocketAddr::Unix(address) => {
+                let Some(path) = address.as_pathname() else {
+                    return Error::e_explain(ErrorType::ConnectError, "a socket without a path");
+                };
+                let socket = UnixStream::connect(path).await.map_err(|e| failed(&e))?;
+                self.on(socket).await
+            }
+        }
     }
+}
+
+impl Dial {
+    async fn on<S>(&self, mut socket: S) -> Result<Stream>
+    where
+        S: Carrier + Into<Stream> + 'static,
+    {
+        if let Some(header) = &self.header {
+            socket.write_all(header).await.map_err(|e| failed(&e))?;
+        }
+        let carrier: Box<dyn Carrier> = match &self.tls {
+            None if !self.is_held_back => return Ok(socket.into()),
+            None => Box::new(socket),
+            Some((config, name)) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                let connected = connector.connect(name.clone(), socket).await;
+                let kind = ErrorType::TLSHandshakeFailure;
+                let tls = connected
+                    .map_err(|error| Error::because(kind, "TLS towards a server", error))?;
+                Box::new(tls)
+            }
+        };
+        Ok(VirtualSocketStream::new(Box::new(HeldBack::new(carrier))).into())
+    }
+}
+
+fn failed(error: &io::Error) -> Box<Error> {
+    let kind = match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => ErrorType::ConnectRefused,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            ErrorType::ConnectNoRoute
+        }
+        _ => ErrorType::ConnectError,
+    };
+    Error::explain(kind, format!("connecting to a server: {error}"))
 }
 
 /// A connection from which nothing is read before the request was sent whole.
@@ -119,13 +172,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeldBack<S> {
     }
 }
 
-impl VirtualSocket for HeldBack<TcpStream> {
-    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
-        match option {
-            VirtualSockOpt::NoDelay => self.socket.set_nodelay(true),
-            // No upstream has such a setting.
-            _ => Ok(()),
-        }
+impl VirtualSocket for HeldBack<Box<dyn Carrier>> {
+    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+        // The one that is of use here was set when the connection was made.
+        Ok(())
     }
 }
 
@@ -187,7 +237,9 @@ mod tests {
         upstream.write_all(answer).await.unwrap();
         socket.readable().await.unwrap();
 
-        let stream: Stream = VirtualSocketStream::new(Box::new(HeldBack::new(socket))).into();
+        let stream: Stream =
+            VirtualSocketStream::new(Box::new(HeldBack::new(Box::new(socket) as Box<dyn Carrier>)))
+                .into();
         let mut session = HttpSession::new(Box::new(stream));
         let mut request = RequestHeader::build("GET", b"/", None).unwrap();
         request.insert_header("Upgrade", "websocket").unwrap();

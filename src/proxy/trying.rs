@@ -1,0 +1,177 @@
+//! Which server a request goes to, and whether it is tried again when that fails.
+//!
+//! What is tried again, elsewhere and within the budget (`upstream::budget`):
+//!
+//! - a request for which no connection was made, whatever its method: nothing of it was sent;
+//! - one that the server says it has not looked at (HTTP/2's `REFUSED_STREAM`, and streams above the last one of a `GOAWAY`),
+//!   as long as no part of its body was sent;
+//! - `GET` and `HEAD` without a body whose answer has a status of `upstream.retry.statuses`.
+//!
+//! And on another connection to whoever is next, without a budget: an idempotent request without a body, when a kept
+//! connection was just being closed as it was sent (RFC 9110 section 9.2.2). A request of whose body a part was sent is never
+//! sent again.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{Method, Version};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
+
+use super::exchange::{is_upgrade, refused};
+use super::stage::{Ctx, Forwarding, Stage};
+use super::upstream::{Failure, NoPlace, Pool};
+use crate::caller::Caller;
+use crate::config::{Balance, HttpVersion};
+use crate::refusal::Refusal;
+use crate::telemetry::Retried;
+
+/// Takes a place at a server, and says how to connect to it.
+pub(super) async fn choose_server(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    let websocket = ctx.passes_websocket();
+    let Stage::Permitted(forwarding) = &mut ctx.stage else {
+        return Err(refused(ctx, Refusal::Internal, "forwarding without a permit"));
+    };
+    forwarding.tries += 1;
+    forwarding.asked.get_or_insert_with(Instant::now);
+    forwarding.place = None;
+    let key = key(forwarding);
+    let place = match forwarding.pool.place(key, &forwarding.tried).await {
+        Ok(place) => place,
+        Err(NoPlace::NoServer) => {
+            return Err(refused(ctx, Refusal::UpstreamUnavailable, "no server can be asked"));
+        }
+        Err(NoPlace::Busy) => {
+            return Err(refused(ctx, Refusal::UpstreamBusy, "every server is busy"));
+        }
+    };
+    let mut peer = forwarding.pool.peer(&place, websocket);
+    if let Some(connection) = ctx.connection {
+        connection.bind(&mut peer);
+    }
+    // See `is_too_old`.
+    if session.req_header().version == Version::HTTP_10
+        && forwarding.pool.settings().http == HttpVersion::Negotiated
+    {
+        peer.options.set_http_version(1, 1);
+    }
+    forwarding.place = Some(place);
+    Ok(peer)
+}
+
+/// Does the pool speak HTTP/2 alone, to a client that could not be answered? The framework would do it in chunks (proxy_h2.rs),
+/// which HTTP/1.0 does not know.
+pub(super) fn is_too_old(session: &Session, pool: &Pool) -> bool {
+    session.req_header().version == Version::HTTP_10 && pool.settings().http == HttpVersion::Two
+}
+
+/// Of whom requests go to the same server.
+fn key(forwarding: &Forwarding) -> Option<u64> {
+    let known = match forwarding.permit.caller() {
+        Caller::Known(known) => known,
+        Caller::Anonymous(_) => return None,
+    };
+    match forwarding.pool.settings().balance {
+        Balance::RoundRobin | Balance::LeastRequests => None,
+        Balance::HashUser => {
+            let user = &known.identity.key;
+            Some(super::upstream::hash_of(&[user.directory.as_bytes(), user.id.as_bytes()]))
+        }
+        Balance::HashSession => {
+            let session = known.session.as_ref()?;
+            Some(super::upstream::hash_of(&[session.as_str().as_bytes()]))
+        }
+    }
+}
+
+/// No connection was made.
+pub(super) fn not_connected(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
+    let Stage::Permitted(forwarding) = &mut ctx.stage else { return error };
+    let Some(place) = &forwarding.place else { return error };
+    tracing::warn!(request_id = %ctx.request_id, server = %place.name(), %error, "cannot connect to a server");
+    forwarding.pool.failed(place, Failure::Connect);
+    let again = forwarding.pool.may_try_again(place, forwarding.tries, Retried::Connect);
+    if again {
+        forwarding.tried.push(Arc::clone(place.name()));
+    }
+    error.set_retry(again);
+    error
+}
+
+/// The connection broke, or the server answered nothing, or something in between was not as it should be.
+pub(super) fn broke(
+    session: &Session,
+    ctx: &mut Ctx,
+    mut error: Box<Error>,
+    is_kept_connection: bool,
+) -> Box<Error> {
+    let retry = std::mem::replace(&mut error.retry, RetryType::Decided(false));
+    let Stage::Permitted(forwarding) = &mut ctx.stage else { return error };
+    let Some(place) = &forwarding.place else { return error };
+    if std::mem::take(&mut forwarding.is_asked_again) {
+        forwarding.tried.push(Arc::clone(place.name()));
+        error.set_retry(true);
+        return error;
+    }
+    if ctx.refusal.is_some() || *error.esource() != ErrorSource::Upstream {
+        return error;
+    }
+    let name = Arc::clone(place.name());
+    let is_body_sent = session.body_bytes_read() > 0;
+    let is_answered = forwarding.upstream_time.is_some();
+    let method = &session.req_header().method;
+    let was_closing = is_kept_connection && matches!(retry, RetryType::ReusedOnly);
+    if !is_answered && !is_body_sent && (was_closing || is_unprocessed(&error)) {
+        if was_closing && method.is_idempotent() {
+            error.set_retry(true);
+            return error.more_context(name.to_string());
+        }
+        if !was_closing && forwarding.pool.may_repeat(place, forwarding.tries, Retried::Refused) {
+            error.set_retry(true);
+            return error.more_context(name.to_string());
+        }
+    }
+    let failure = match error.etype() {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::Timeout,
+        _ => Failure::Broken,
+    };
+    forwarding.pool.failed(place, failure);
+    error.more_context(name.to_string())
+}
+
+/// Does the server say that it has not looked at the request (RFC 9113 section 8.7)?
+fn is_unprocessed(error: &Error) -> bool {
+    error.root_cause().downcast_ref::<h2::Error>().is_some_and(|error| {
+        error.is_remote()
+            && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}
+
+/// The head of an answer came: what it says of the server, and an error if it is asked for again elsewhere.
+pub(super) fn head_came(session: &Session, ctx: &mut Ctx, response: &ResponseHeader) -> Result<()> {
+    let status = response.status;
+    if status.is_informational() && !is_upgrade(status) {
+        return Ok(());
+    }
+    let is_reading = matches!(session.req_header().method, Method::GET | Method::HEAD);
+    let has_body = ctx.arrival.as_ref().is_some_and(|arrival| arrival.has_body);
+    let Stage::Permitted(forwarding) = &mut ctx.stage else { return Ok(()) };
+    let Some(place) = &forwarding.place else { return Ok(()) };
+    let pool = &forwarding.pool;
+    pool.answered(place, status);
+    let is_asked_for = || pool.settings().retry.statuses.contains(&status.as_u16());
+    if is_reading
+        && !has_body
+        && Failure::of(status).is_some()
+        && is_asked_for()
+        && pool.may_try_again(place, forwarding.tries, Retried::Status)
+    {
+        forwarding.is_asked_again = true;
+        let mut error = Error::explain(ErrorType::HTTPStatus(status.as_u16()), "asked again");
+        error.as_up();
+        return Err(error);
+    }
+    Ok(())
+}

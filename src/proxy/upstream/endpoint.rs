@@ -1,0 +1,291 @@
+//! One address of a server, and how it fares.
+//!
+//! An [`Endpoint`] is made for one configuration. What is known of it ([`Condition`]) and of its server ([`ServerState`])
+//! outlives that: a reload, and a name that is found at other addresses, keep them for what stays.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use pingora::upstreams::peer::HttpPeer;
+
+use crate::telemetry::ServerMetrics;
+
+/// What is known of a server, whatever its addresses are.
+pub(super) struct ServerState {
+    pub(super) name: String,
+    /// An operator takes it out of service; what is in flight ends.
+    pub(super) drained: AtomicBool,
+    pub(super) metrics: ServerMetrics,
+}
+
+/// An address to which requests go.
+pub(super) struct Endpoint {
+    /// For the log.
+    pub(super) name: Arc<str>,
+    /// Where it is.
+    pub(super) address: Arc<str>,
+    pub(super) weight: u32,
+    /// It is asked only if others cannot be.
+    pub(super) is_backup: bool,
+    /// Tells it from others where requests are shared by their hashes, in every process alike.
+    pub(super) hash: u64,
+    /// What every connection to it has in common.
+    pub(super) peer: HttpPeer,
+    pub(super) server: Arc<ServerState>,
+    pub(super) condition: Arc<Condition>,
+}
+
+/// How an address fares. Each field is read by itself: what a request sees may be a moment old.
+#[derive(Default)]
+pub(super) struct Condition {
+    in_flight: AtomicUsize,
+    /// Failures in a row.
+    failures: AtomicU32,
+    /// When it comes back, by [`now`]; zero: it is not left out.
+    ejected_until: AtomicU64,
+    /// How often it was left out lately.
+    ejections: AtomicU32,
+    /// When it came back last; zero: it was never away.
+    returned_at: AtomicU64,
+    /// Its health checks fail.
+    unwell: AtomicBool,
+    /// Health checks in a row that came out other than `unwell` says.
+    checks: AtomicU32,
+}
+
+/// Where an address stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// It gets requests.
+    InService,
+    /// It has failed requests, and is left out for a while.
+    Ejected,
+    /// Its health checks fail.
+    Unwell,
+    /// An operator took it out.
+    Drained,
+}
+
+/// A request that was given to an address; it is in flight there until this is dropped.
+pub(super) struct InFlightAt(Arc<Endpoint>);
+
+/// Milliseconds since the process began, never zero.
+pub(super) fn now() -> u64 {
+    static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+    millis(BEGINNING.elapsed()).saturating_add(1)
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Standing {
+    pub(super) const ALL: [Self; 4] = [Self::InService, Self::Ejected, Self::Unwell, Self::Drained];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::InService => "in_service",
+            Self::Ejected => "ejected",
+            Self::Unwell => "unwell",
+            Self::Drained => "drained",
+        }
+    }
+}
+
+impl Endpoint {
+    pub(super) fn standing(&self) -> Standing {
+        if self.server.drained.load(Ordering::Relaxed) {
+            Standing::Drained
+        } else if self.condition.unwell.load(Ordering::Relaxed) {
+            Standing::Unwell
+        } else if self.is_ejected() {
+            Standing::Ejected
+        } else {
+            Standing::InService
+        }
+    }
+
+    /// Is it left out? The first look after its time is over puts it back.
+    fn is_ejected(&self) -> bool {
+        let until = self.condition.ejected_until.load(Ordering::Relaxed);
+        if until == 0 {
+            return false;
+        }
+        let now = now();
+        if now < until {
+            return true;
+        }
+        let ends = self.condition.ejected_until.compare_exchange(
+            until,
+            0,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        if ends.is_ok() {
+            self.condition.returned_at.store(now, Ordering::Relaxed);
+            tracing::info!(server = %self.name, state = "in_service", "a server gets requests again");
+        }
+        false
+    }
+
+    /// Takes a place in it, if fewer than `most` requests are in flight there (zero: any number).
+    pub(super) fn enter(self: &Arc<Self>, most: usize) -> Option<InFlightAt> {
+        let before = self.condition.in_flight.fetch_add(1, Ordering::Relaxed);
+        let entered = InFlightAt(Arc::clone(self));
+        (most == 0 || before < most).then_some(entered)
+    }
+
+    /// What it gets of its weight while it comes back, in thousandths.
+    pub(super) fn share(&self, slow_start: Duration) -> u64 {
+        const WHOLE: u64 = 1000;
+        /// With nothing at all it would never be seen to work.
+        const LEAST: u64 = 50;
+        let returned = self.condition.returned_at.load(Ordering::Relaxed);
+        if returned == 0 || slow_start.is_zero() {
+            return WHOLE;
+        }
+        let since = now().saturating_sub(returned);
+        let whole = millis(slow_start).max(1);
+        if since >= whole {
+            self.condition.returned_at.store(0, Ordering::Relaxed);
+            return WHOLE;
+        }
+        (since.saturating_mul(WHOLE) / whole).max(LEAST)
+    }
+}
+
+impl Condition {
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn failures(&self) -> u32 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn ejections(&self) -> u32 {
+        self.ejections.load(Ordering::Relaxed)
+    }
+
+    /// When it comes back, if it is left out: in so much time.
+    pub(super) fn comes_back_in(&self) -> Option<Duration> {
+        let until = self.ejected_until.load(Ordering::Relaxed);
+        (until != 0).then(|| Duration::from_millis(until.saturating_sub(now())))
+    }
+
+    /// A request was answered.
+    pub(super) fn succeeded(&self) {
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// A request failed. The number of failures in a row.
+    pub(super) fn failed(&self) -> u32 {
+        self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// Leaves it out, for longer each time; times without a failure let that be forgotten. For how long?
+    ///
+    /// The first failure after it comes back is enough for the next time (`after` less one are remembered).
+    pub(super) fn eject(&self, after: u32, time: Duration, longest: Duration) -> Duration {
+        self.eject_at(now(), after, time, longest)
+    }
+
+    fn eject_at(&self, now: u64, after: u32, time: Duration, longest: Duration) -> Duration {
+        let unit = millis(time).max(1);
+        let returned = self.returned_at.load(Ordering::Relaxed);
+        let quiet = if returned == 0 { 0 } else { now.saturating_sub(returned) / unit };
+        let before = self.ejections.load(Ordering::Relaxed);
+        let forgotten = u32::try_from(quiet).unwrap_or(u32::MAX);
+        let times = before.saturating_sub(forgotten).min(16);
+        let length = millis(longest).min(unit.saturating_mul(1 << times)).max(1);
+        self.ejections.store(times.saturating_add(1), Ordering::Relaxed);
+        self.failures.store(after.saturating_sub(1), Ordering::Relaxed);
+        self.ejected_until.store(now.saturating_add(length), Ordering::Relaxed);
+        Duration::from_millis(length)
+    }
+
+    /// The outcome of a health check. Some: from now on it is well, or not.
+    pub(super) fn checked(&self, is_well: bool, rise: u32, fall: u32) -> Option<bool> {
+        let was_well = !self.unwell.load(Ordering::Relaxed);
+        if is_well == was_well {
+            self.checks.store(0, Ordering::Relaxed);
+            return None;
+        }
+        let in_a_row = self.checks.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if in_a_row < if is_well { rise } else { fall } {
+            return None;
+        }
+        self.checks.store(0, Ordering::Relaxed);
+        self.unwell.store(!is_well, Ordering::Relaxed);
+        if is_well {
+            self.failures.store(0, Ordering::Relaxed);
+            self.ejected_until.store(0, Ordering::Relaxed);
+            self.returned_at.store(now(), Ordering::Relaxed);
+        }
+        Some(is_well)
+    }
+
+    /// Health is not looked at any more.
+    pub(super) fn unchecked(&self) {
+        self.unwell.store(false, Ordering::Relaxed);
+    }
+
+    /// It begins again after it was drained.
+    pub(super) fn returns(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+        self.ejected_until.store(0, Ordering::Relaxed);
+        self.returned_at.store(now(), Ordering::Relaxed);
+    }
+}
+
+impl InFlightAt {
+    pub(super) const fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0
+    }
+}
+
+impl Drop for InFlightAt {
+    fn drop(&mut self) {
+        self.0.condition.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn each_ejection_is_longer_than_the_one_before_up_to_the_longest() {
+        let condition = Condition::default();
+        let lengths: Vec<u64> =
+            (0..6).map(|_| condition.eject(5, SECOND, SECOND * 10).as_secs()).collect();
+        assert_eq!(lengths, [1, 2, 4, 8, 10, 10]);
+        assert_eq!(condition.failures(), 4, "one more is enough");
+    }
+
+    #[test]
+    fn a_quiet_time_shortens_the_next_one() {
+        let condition = Condition::default();
+        for _ in 0..4 {
+            condition.eject_at(1000, 1, SECOND, SECOND * 100);
+        }
+        condition.returned_at.store(9000, Ordering::Relaxed);
+        assert_eq!(condition.eject_at(11_000, 1, SECOND, SECOND * 100), SECOND * 4, "two less");
+        condition.returned_at.store(15_000, Ordering::Relaxed);
+        assert_eq!(condition.eject_at(99_000, 1, SECOND, SECOND * 100), SECOND);
+    }
+
+    #[test]
+    fn health_changes_after_so_many_checks_in_a_row() {
+        let condition = Condition::default();
+        let outcomes = [false, true, false, false, true, false, true, true];
+        let changes = outcomes.map(|is_well| condition.checked(is_well, 2, 2));
+        let none = None;
+        assert_eq!(changes, [none, none, none, Some(false), none, none, none, Some(true)]);
+    }
+}

@@ -1,0 +1,184 @@
+//! The servers of one application: which there are, who gets a request, and what becomes of those that fail.
+//!
+//! | file | what |
+//! |---|---|
+//! | `endpoint` | one address of a server, and how it fares |
+//! | `balance` | who gets the next request |
+//! | `place` | a request's place at an address; waiting for one |
+//! | `outcome` | what a try came to: success, failure, ejection |
+//! | `budget` | how many retries there may be |
+//! | `health` | asking servers whether they are well |
+//! | `members` | names and their addresses |
+//! | `tls`, `dial` | connections |
+//! | `report` | for operators |
+//!
+//! What a request sees of a pool is one [`Table`], which is replaced when addresses change; nothing on its path takes a lock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
+use tokio::sync::Notify;
+
+pub(super) use self::balance::hash_of;
+use self::balance::{Choice, Chosen, Table};
+use self::budget::Budget;
+use self::dial::Dial;
+use self::endpoint::Condition;
+use self::members::Member;
+pub(super) use self::outcome::Failure;
+pub(super) use self::place::{NoPlace, Place};
+pub use self::tls::ServerTlsError;
+use self::tls::TlsToServers;
+use crate::config::Upstream;
+use crate::telemetry::ServerMetrics;
+
+mod balance;
+mod budget;
+mod dial;
+mod endpoint;
+pub(super) mod health;
+mod members;
+mod outcome;
+mod place;
+mod report;
+#[cfg(test)]
+mod testing;
+mod tls;
+
+/// How often names are looked up again.
+pub(super) const LOOKUP_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A connection of a handshake that was refused is of no use to another one.
+const HANDSHAKE_IDLE: Duration = Duration::from_millis(1);
+
+/// One upstream's servers.
+pub(super) struct Pool {
+    settings: Upstream,
+    tls: Option<Arc<TlsToServers>>,
+    members: Vec<Member>,
+    /// How every address fares, by [`members::key`].
+    conditions: Mutex<HashMap<String, Arc<Condition>>>,
+    table: ArcSwap<Table>,
+    turn: AtomicUsize,
+    /// Makes each handshake's connection a group of its own: no other request gets it.
+    handshakes: AtomicU64,
+    budget: Budget,
+    /// Requests that wait for a place.
+    waiting: AtomicUsize,
+    /// A place is free.
+    room: Arc<Notify>,
+    /// Held while it is decided whether one more address may be left out.
+    ejecting: Mutex<()>,
+    /// When health is looked at next, by [`endpoint::now`].
+    check_due: AtomicU64,
+    is_checking: AtomicBool,
+}
+
+impl Pool {
+    /// The pool of an upstream; the same one as before if nothing about it has changed, and else one that begins with all
+    /// that is known of its servers.
+    pub(super) fn in_place_of(
+        settings: &Upstream,
+        metrics: &[ServerMetrics],
+        before: &[Arc<Self>],
+    ) -> Result<Arc<Self>, ServerTlsError> {
+        let old = before.iter().find(|pool| pool.settings.name == settings.name);
+        let tls = match settings.servers.iter().any(|server| server.tls) {
+            true => {
+                let old = old.and_then(|old| old.tls.as_ref());
+                Some(TlsToServers::load(&settings.tls, old)?)
+            }
+            false => None,
+        };
+        if let Some(old) = old {
+            let is_same_tls = match (&tls, &old.tls) {
+                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                (one, other) => one.is_none() && other.is_none(),
+            };
+            if old.settings == *settings && is_same_tls {
+                return Ok(Arc::clone(old));
+            }
+        }
+        let pool = Self::new(settings.clone(), tls, metrics, old.map(|old| &**old));
+        Ok(Arc::new(pool))
+    }
+
+    fn new(
+        settings: Upstream,
+        tls: Option<Arc<TlsToServers>>,
+        metrics: &[ServerMetrics],
+        old: Option<&Self>,
+    ) -> Self {
+        let mut metrics = metrics.iter();
+        let members = settings.servers.iter().map(|server| {
+            let metrics = metrics.next().cloned().unwrap_or_default();
+            let before = old.and_then(|old| old.members.iter().find(|one| one.is(server)));
+            Member::new(server, metrics, before)
+        });
+        let pool = Self {
+            members: members.collect(),
+            conditions: Mutex::new(
+                old.map(|old| old.conditions.lock().clone()).unwrap_or_default(),
+            ),
+            tls,
+            table: ArcSwap::default(),
+            turn: AtomicUsize::new(0),
+            handshakes: AtomicU64::new(1),
+            budget: Budget::default(),
+            waiting: AtomicUsize::new(0),
+            room: Arc::default(),
+            ejecting: Mutex::default(),
+            check_due: AtomicU64::new(0),
+            is_checking: AtomicBool::new(false),
+            settings,
+        };
+        pool.rebuild();
+        if pool.settings.health.is_none() {
+            pool.table.load().endpoints.iter().for_each(|one| one.condition.unchecked());
+        }
+        pool
+    }
+
+    pub(super) const fn settings(&self) -> &Upstream {
+        &self.settings
+    }
+
+    /// Chooses an address and takes a place there, as it stands now.
+    fn choose(&self, key: Option<u64>, tried: &[Arc<str>]) -> Chosen {
+        self.table.load().choose(&Choice {
+            balance: self.settings.balance,
+            turn: self.turn.fetch_add(1, Ordering::Relaxed),
+            key,
+            tried,
+            slow_start: self.settings.slow_start,
+            most: self.settings.circuit.requests,
+        })
+    }
+
+    /// How to connect to an address.
+    pub(super) fn peer(&self, place: &Place, websocket: bool) -> Box<HttpPeer> {
+        let mut peer = Box::new(place.endpoint().peer.clone());
+        if !websocket {
+            return peer;
+        }
+        peer.options.read_timeout = Some(self.settings.websocket_timeout);
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::standard();
+        // There are no WebSockets over HTTP/2 here (RFC 8441), so it is HTTP/1.1 whatever else is spoken.
+        peer.options.set_http_version(1, 1);
+        let tls = members::server_name(&peer).zip(self.tls.as_ref());
+        let tls = tls.map(|(name, tls)| (Arc::clone(&tls.config), name));
+        if tls.is_some() {
+            peer.scheme = pingora::upstreams::peer::Scheme::HTTP;
+        }
+        peer.options.custom_l4 = Some(Arc::new(Dial { is_held_back: true, tls, header: None }));
+        peer.options.idle_timeout = Some(HANDSHAKE_IDLE);
+        // The group of other requests is zero or far above; the count would take centuries to come to either.
+        peer.group_key = self.handshakes.fetch_add(1, Ordering::Relaxed);
+        peer
+    }
+}

@@ -1,0 +1,5 @@
+//! The servers behind the gateway: what they are reached by, and what becomes of requests when some of them fail.
+
+mod pool;
+mod servers;
+mod switched;
