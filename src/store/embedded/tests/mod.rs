@@ -3,6 +3,7 @@
 mod disk;
 mod file;
 mod model;
+mod versions;
 
 use std::path::Path;
 use std::sync::Arc;
