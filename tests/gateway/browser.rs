@@ -248,7 +248,7 @@ fn whoever_lacks_a_permission_is_not_sent_to_and_fro() {
 #[test]
 fn a_front_end_on_another_site_is_signed_in_where_the_cookie_may_come() {
     // To a browser `127.0.0.1` and `localhost` are two sites.
-    for (same_site, status) in [("lax", 401), ("none", 200)] {
+    for (same_site, status) in [("strict", 401), ("lax", 401), ("none", 200)] {
         let front = Upstream::start();
         let origin = format!("http://{}", front.address);
         let gateway = Setup::new(front.address)
@@ -271,6 +271,48 @@ fn a_front_end_on_another_site_is_signed_in_where_the_cookie_may_come() {
             at(&gateway, "")
         ));
         assert_eq!(statuses, json!([200, status, 204, 401]), "{same_site}");
+    }
+}
+
+/// A cookie for one's own site comes with a link of another site's under `lax` and not under `strict`; one for all sites is kept for each
+/// of them apart (`Partitioned`), so that a front end's visitor is not signed in elsewhere by it.
+#[test]
+fn a_link_of_another_site_brings_the_cookie_where_it_may() {
+    for (same_site, by_link, is_partitioned) in
+        [("strict", false, false), ("lax", true, false), ("none", true, true)]
+    {
+        let front = Upstream::start();
+        let origin = format!("http://{}", front.address);
+        let gateway = Setup::new(front.address)
+            .with(&format!(
+                "[session]\nsame_site = \"{same_site}\"\ntrusted_origins = [\"{origin}\"]\n\
+                 [cors]\nallowed_origins = [\"{origin}\"]\nallow_credentials = true"
+            ))
+            .start();
+        let browser = Browser::start();
+        let page = at(&gateway, "/page");
+        browser.open(&page);
+        sign_in(&browser, "kim", "correct horse battery");
+        assert_eq!(browser.url(), page, "{same_site}");
+        let cookies = browser.all_cookies();
+        let cookie = cookies.iter().find(|one| one["name"] == COOKIE).unwrap();
+        assert_eq!(cookie["partitionKey"].is_object(), is_partitioned, "{same_site}: {cookie}");
+        let says = cookie["sameSite"].as_str().unwrap_or_default().to_lowercase();
+        assert_eq!(says, same_site, "{cookie}");
+
+        browser.open(&format!("{origin}/public/"));
+        browser.run(&format!("document.body.innerHTML = '<a href=\"{page}\">there</a>'"));
+        browser.follow("a");
+        let lands = if by_link { page } else { at(&gateway, "/login?next=/page") };
+        assert_eq!(browser.url(), lands, "{same_site}");
+
+        // What the visitor of a front end has is not what they have at the gateway's own site.
+        if is_partitioned {
+            browser.open(&format!("{origin}/public/"));
+            let script = "const ask = async () => (await fetch('URL', {credentials: 'include'})).status; return ask()";
+            let status = browser.run(&script.replace("URL", &at(&gateway, "/session")));
+            assert_eq!(status, json!(401), "another part");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -44,6 +44,7 @@ fn the_whole_directory(kind: Kind) {
     a_custom_table_may_have_uuids(&service);
     what_a_manager_adds_is_asked(&service);
     what_the_service_issued_is_read_from_its_tables(&service);
+    a_token_of_knox_ends_at_its_millisecond(&service);
     changes_reach_sessions(&service);
     nothing_but_the_grant_is_needed_or_possible(&service);
     a_password_that_is_changed_is_read_again(&service);
@@ -173,6 +174,62 @@ fn what_the_service_issued_is_read_from_its_tables(service: &Service) {
     let out = client.post("/logout").cookie("sessionid", "kimsession").send();
     assert_eq!(out.status, 204);
     assert_eq!((session("kimsession"), session("KIMSESSION")), (401, 401));
+}
+
+/// The columns of django-rest-knox's migrations; its date has fractions of a second, and a token is good for all of them.
+fn a_token_of_knox_ends_at_its_millisecond(service: &Service) {
+    let token = "0123456789abcdef".repeat(4);
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    // Far from a whole second on both sides.
+    let expiry = Duration::new(now().as_secs() + 3, 600_000_000);
+    let micros = expiry.as_micros();
+    let (moment, digest, made, ends, table) = match service.kind {
+        Kind::Postgres => (
+            "timestamptz",
+            format!("encode(sha512('{token}'), 'hex')"),
+            "now()".to_owned(),
+            format!("to_timestamp({micros} / 1000000.0)"),
+            "knox_authtoken",
+        ),
+        Kind::MariaDb => (
+            "datetime(6)",
+            format!("sha2('{token}', 512)"),
+            "utc_timestamp(6)".to_owned(),
+            format!("timestampadd(microsecond, {micros}, '1970-01-01 00:00:00')"),
+            "app.knox_authtoken",
+        ),
+    };
+    service.database.sql(&format!(
+        "CREATE TABLE knox_authtoken (digest varchar(128) PRIMARY KEY, token_key varchar(25) NOT NULL, \
+         user_id integer NOT NULL, created {moment} NOT NULL, expiry {moment} NULL);\
+         INSERT INTO knox_authtoken SELECT {digest}, '{}', id, {made}, {ends} FROM auth_user WHERE username = 'kim';\
+         GRANT SELECT ON {table} TO doorwarden",
+        &token[..15]
+    ));
+    let gateway = Setup::new(service.upstream.address)
+        .directories(&service.database.directory())
+        .with("[[issuer]]\nkind = \"knox\"\n")
+        .start();
+    let client = gateway.client();
+    let mut good = 0;
+    let refused = eventually("the token to end", || {
+        let asked = now();
+        let status =
+            client.get("/told").header("Authorization", &format!("Token {token}")).send().status;
+        match status {
+            200 => {
+                assert!(asked < expiry, "accepted {:?} too late", asked - expiry);
+                good += 1;
+                None
+            }
+            401 => Some(now()),
+            other => panic!("{other}"),
+        }
+    });
+    assert!(refused > expiry, "refused {:?} too early, after {good} looks", expiry - refused);
+    assert!(good > 0, "it was good before");
+    let told = service.upstream.last().header("x-user-name").map(str::to_owned);
+    assert_eq!(told.as_deref(), Some("kim"));
 }
 
 /// What `docs/databases.md` adds for issuers.

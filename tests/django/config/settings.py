@@ -4,7 +4,8 @@ What differs between one machine and the next comes from the environment, with d
 
     DJANGO_DB                    path of the SQLite file            (db.sqlite3 beside manage.py)
     DJANGO_DATABASE_URL          another database: postgres://user:password@host:port/name,
-                                 mysql://user:password@host:port/name; ?socket=path behind it
+                                 mysql://user:password@host:port/name; ?socket=path behind it,
+                                 and for PostgreSQL &search_path=schema,schema
     DJANGO_SECRET_KEY            signs sessions and tokens          (a fixed development key)
     DJANGO_DEBUG                 1 shows tracebacks                 (0)
     DJANGO_ALLOWED_HOSTS         comma separated                    (*)
@@ -91,8 +92,10 @@ def database():
         import pymysql
 
         pymysql.install_as_MySQLdb()
-    socket = parse_qs(url.query).get("socket", [""])[0]
+    query = parse_qs(url.query)
+    socket, search_path = (query.get(name, [""])[0] for name in ("socket", "search_path"))
     return {
+        "OPTIONS": {"options": f"-c search_path={search_path}"} if search_path else {},
         "ENGINE": {"postgres": "django.db.backends.postgresql", "mysql": "django.db.backends.mysql"}[url.scheme],
         "NAME": unquote(url.path[1:]),
         "USER": unquote(url.username or ""),

@@ -16,7 +16,7 @@ const OBTAIN: &str = "/api/v1/users/login/simpleJWT";
 const FORM: &str = "identity = \"session\"";
 
 /// One line of the table: the answer, and what the view saw of it.
-fn row(number: &str, input: &str, request: &Request, wanted: (u16, &str)) -> Response {
+pub(super) fn row(number: &str, input: &str, request: &Request, wanted: (u16, &str)) -> Response {
     let response = request.send();
     let body: Value = serde_json::from_slice(&response.body).unwrap_or(Value::Null);
     let code = body["code"].as_str().unwrap_or_default();
@@ -46,7 +46,7 @@ fn row(number: &str, input: &str, request: &Request, wanted: (u16, &str)) -> Res
     response
 }
 
-fn whoami(client: &Client) -> Request {
+pub(super) fn whoami(client: &Client) -> Request {
     client.get("/api/v1/whoami")
 }
 

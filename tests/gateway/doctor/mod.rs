@@ -1,11 +1,15 @@
 //! What the doctor finds out and writes, and a gateway that runs with it.
 
+// The doctor's rows of the table of what goes wrong, printed.
+mod acceptance;
 // Tokens that the service goes on judging.
 mod judged;
 // Small projects that decide otherwise than Django's own.
 mod projects;
 // Which URLs strangers may use, of small projects with real views.
 mod routes;
+// Tables in a schema of their own, and an older copy beside them.
+mod schemas;
 // What is found out of a running service.
 mod service;
 // From a project's settings to a running gateway.

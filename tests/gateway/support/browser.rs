@@ -160,6 +160,13 @@ impl Browser {
         self.read("cookie").as_array().unwrap().clone()
     }
 
+    /// All cookies of the browser, of every site, as its own tools tell them.
+    pub(crate) fn all_cookies(&self) -> Vec<Value> {
+        let parameters = json!({"cmd": "Storage.getCookies", "params": {}});
+        let found = self.command("goog/cdp/execute", &parameters);
+        found["cookies"].as_array().unwrap().clone()
+    }
+
     /// What was written to the console since it was last asked.
     pub(crate) fn console(&self) -> Vec<String> {
         let entries = self.command("se/log", &json!({"type": "browser"}));
