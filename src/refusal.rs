@@ -99,6 +99,8 @@ refusals! {
     TokenNotValid "token_not_valid" UNAUTHORIZED "Token is invalid";
     /// A token's `exp` has passed.
     TokenExpired "token_not_valid" / "token_expired" UNAUTHORIZED "Token is expired";
+    /// A token that its service keeps in a table (REST framework's, knox's) is not there, over, or of nobody who may come.
+    OpaqueTokenNotValid "token_not_valid" / "opaque_token_not_valid" UNAUTHORIZED "Invalid token.";
     /// A token of another kind was presented (a refresh token as Bearer, say).
     TokenWrongType "token_not_valid" / "token_wrong_type" UNAUTHORIZED "Token has wrong type";
     /// The session that the credential belongs to has ended.
@@ -131,6 +133,8 @@ refusals! {
     // --- may they
     /// The route asks for a group that the caller is not in.
     GroupRequired "group_required" FORBIDDEN "You do not have permission to perform this action.";
+    /// The service's login page sends a caller who is signed in to and fro between itself and a page that they may not open.
+    AccountNotAllowed "account_not_allowed" FORBIDDEN "Your account may not open this page.";
     /// The route's service knows its users by the ids of another directory than the caller's.
     OtherDirectory "other_directory" FORBIDDEN "This service does not know your account.";
     /// The caller came with a session of the service's, and the route's forms would make another credential of it.

@@ -4,7 +4,7 @@
 //! whether there is a configuration in the end is decided by the report alone.
 
 use super::raw::{Item, Table, Wrong};
-use super::{Config, Listen, OwnPath, OwnPathEntry, Route, SignInMode};
+use super::{Config, Listen, OwnPath, OwnPathEntry, Route};
 use super::{
     cors, detect, directory, forms, geo, identity, issuer, listen, log, login, notify, paths,
     reload, route, session, shadow, sign_in, store, tokens, upstream,
@@ -41,9 +41,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     });
     warn_of_hidden_routes(root, &routes, &paths);
     sign_in::refuse_redirects(root, sign_in.mode, &routes);
-    if sign_in.mode == SignInMode::Follow {
-        sign_in::refuse_closed_login(root, &sign_in, &routes, &paths);
-    }
+    sign_in::refuse_closed_login(root, &sign_in, &routes, &paths);
     let signs_in = paths.iter().any(|entry| entry.own == OwnPath::Login);
     if signs_in && trusted_proxies.is_empty() && !session.danger_plain_http_cookies {
         warn_of_lost_cookies(root, &listen);

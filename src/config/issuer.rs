@@ -113,6 +113,8 @@ pub enum Refusals {
     Gateway,
     /// `"jwt"`: 403, with the four texts of a reader made by hand.
     Jwt,
+    /// In the one text of REST framework's own token classes, for those kinds.
+    Opaque,
 }
 
 impl IssuerSettings {

@@ -95,7 +95,7 @@ pub use self::pool::{
 };
 pub use self::reload::ReloadSettings;
 pub use self::report::{Problem, Report, Severity};
-pub use self::route::{Access, Route};
+pub use self::route::{Access, Route, RouteRefusals};
 pub use self::server::{Server, Target};
 pub use self::session::SessionSettings;
 pub use self::shadow::Shadow;

@@ -1,6 +1,6 @@
 //! `[[route]]`: host + path (+ methods) -> upstream, with what it asks of a caller.
 
-use http::Method;
+use http::{HeaderValue, Method};
 
 use super::credentials::credentials;
 use super::raw::{Item, Table, Wrong};
@@ -48,6 +48,21 @@ pub struct Route {
     pub credentials: Credentials,
     /// Who says where a browser goes that has to sign in.
     pub sign_in_redirect: SignInRedirect,
+    /// In whose words a script is refused that is nobody.
+    pub refusals: RouteRefusals,
+}
+
+/// `route.refusals`: in whose words a script is refused that brought no credential, or a token that does not hold.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum RouteRefusals {
+    /// `"gateway"`: its code and the request's id are in the body.
+    #[default]
+    Gateway,
+    /// `"rest-framework"`: as the service's own classes do.
+    RestFramework {
+        /// `WWW-Authenticate` of the first of them, with 401; none: 403.
+        challenge: Option<HeaderValue>,
+    },
 }
 
 /// What a route asks of a caller.
@@ -81,6 +96,7 @@ impl Route {
             forward_preflight: false,
             websocket: false,
             sign_in_redirect: SignInRedirect::default(),
+            refusals: RouteRefusals::default(),
             identity: RouteForms::default(),
             credentials: Credentials::All,
         }
@@ -171,6 +187,7 @@ fn route(
         identity: forms::of_route(table, forms),
         credentials: credentials(table, issuers, access),
         sign_in_redirect: table.choice("sign_in_redirect", &REDIRECTS).unwrap_or_default(),
+        refusals: refusals(table),
         ..default
     };
     (route, has_path)
@@ -181,6 +198,38 @@ const ACCESS: [(&str, Access); 3] =
 
 const REDIRECTS: [(&str, SignInRedirect); 2] =
     [("gateway", SignInRedirect::Gateway), ("service", SignInRedirect::Service)];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Words {
+    Gateway,
+    RestFramework,
+}
+
+const REFUSALS: [(&str, Words); 2] =
+    [("gateway", Words::Gateway), ("rest-framework", Words::RestFramework)];
+
+fn refusals(table: &Table<'_>) -> RouteRefusals {
+    match table.choice("refusals", &REFUSALS).unwrap_or(Words::Gateway) {
+        Words::Gateway => {
+            let help = "it is for refusals = \"rest-framework\"";
+            table.refuse(&["challenge"], "the gateway's own refusals say theirs", help);
+            RouteRefusals::Gateway
+        }
+        Words::RestFramework => {
+            RouteRefusals::RestFramework { challenge: table.text("challenge", challenge) }
+        }
+    }
+}
+
+/// What a server sends as `WWW-Authenticate` (RFC 9110 section 11.6.1).
+fn challenge(text: &str) -> Result<HeaderValue, Wrong> {
+    let wrong = || {
+        Wrong::new(format!("{text:?} is no challenge"))
+            .help("like \"Token\" or \"Bearer realm=\\\"api\\\"\"; leave it out for 403")
+    };
+    let is_scheme = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
+    HeaderValue::from_str(text).ok().filter(|_| is_scheme).ok_or_else(wrong)
+}
 
 const MATCH: [(&str, PathMatch); 2] = [("prefix", PathMatch::Prefix), ("exact", PathMatch::Exact)];
 

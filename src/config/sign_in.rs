@@ -4,8 +4,8 @@ use http::Method;
 
 use super::raw::{Item, Table, Wrong};
 use super::{
-    Access, AnswerRules, CredentialPlace, IssuerKind, IssuerSettings, OwnPathEntry, Route,
-    http_directory, values,
+    Access, AnswerRules, CredentialPlace, IssuerKind, IssuerSettings, OwnPath, OwnPathEntry, Route,
+    Shape, http_directory, values,
 };
 use crate::wire::path::{CanonicalPath, PathMatch, PathPattern};
 
@@ -14,7 +14,8 @@ use crate::wire::path::{CanonicalPath, PathMatch, PathPattern};
 pub struct SignInSettings {
     /// Who signs people in.
     pub mode: SignInMode,
-    /// The service's own login page, to which a browser is sent that has to sign in (`mode = "follow"`).
+    /// The page to which a browser is sent that has to sign in: the service's own (`mode = "follow"`), or a path of the
+    /// gateway's page.
     pub login_path: Option<CanonicalPath>,
     /// Requests that are watched.
     pub observe: Vec<Observed>,
@@ -243,6 +244,20 @@ pub(super) fn refuse_closed_login(
     paths: &[OwnPathEntry],
 ) {
     let Some(login_path) = &settings.login_path else { return };
+    if settings.mode == SignInMode::Replace {
+        let is_page =
+            |entry: &&OwnPathEntry| entry.own == OwnPath::Login && entry.shape == Shape::SimpleJwt;
+        if !paths.iter().filter(is_page).any(|entry| entry.path.takes(login_path)) {
+            root.error(
+                "sign_in",
+                Wrong::new(format!("login_path \"{login_path}\" is not where the gateway's page is"))
+                    .help(
+                        "give the page that path too: [[paths.alias]] with endpoint = \"login\"; or sign_in.mode = \"follow\"",
+                    ),
+            );
+        }
+        return;
+    }
     if paths.iter().any(|entry| entry.path.takes(login_path)) {
         root.error(
             "sign_in",

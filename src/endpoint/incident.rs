@@ -120,7 +120,7 @@ impl Endpoints {
             _ => self.ask(arrival, language).await,
         };
         answered.unwrap_or_else(|refused| {
-            let reply = page::of_refusal(&refused, &arrival.request_id, language);
+            let reply = page::of_refusal(&refused, &arrival.request_id, language, None);
             Served { reply, refusal: Some(refused.refusal) }
         })
     }

@@ -67,7 +67,7 @@ impl Endpoints {
             }
             Err(refused) if input::is_page_form(arrival) => {
                 let language = Language::negotiate(&arrival.headers);
-                let reply = page::of_refusal(&refused, &arrival.request_id, language);
+                let reply = page::of_refusal(&refused, &arrival.request_id, language, None);
                 Served { reply, refusal: Some(refused.refusal) }
             }
             Err(refused) => Served::refused(refused, &arrival.request_id),

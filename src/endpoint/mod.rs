@@ -55,6 +55,7 @@ mod refresh;
 mod refuse;
 mod refused;
 pub mod reload;
+mod rest_framework;
 mod sent_back;
 mod session;
 mod session_cookie;
@@ -76,6 +77,7 @@ pub struct Endpoints {
     links: Vec<(String, String)>,
     trusted_origins: Vec<String>,
     login_path: Option<String>,
+    sign_out_path: Option<String>,
     sent_back: SentBack,
     cors: CorsPolicy,
     incidents: Incidents,
@@ -103,9 +105,12 @@ pub struct Served {
 impl Endpoints {
     /// From the parts of the configuration that are about own paths.
     pub fn new(auth: Arc<Auth>, answers: Answers, config: &Config) -> Self {
-        let is_page =
-            |entry: &&OwnPathEntry| entry.own == OwnPath::Login && entry.path.is_literal();
-        let login = config.paths.iter().find(is_page);
+        let page_of = |own| {
+            let is_page = |entry: &&OwnPathEntry| {
+                entry.own == own && entry.shape == Shape::SimpleJwt && entry.path.is_literal()
+            };
+            config.paths.iter().find(is_page).map(|entry| entry.path.to_string())
+        };
         Self {
             cookie: SessionCookie::new(&config.session, auth.cookie_names().clone()),
             auth,
@@ -125,10 +130,12 @@ impl Endpoints {
             title: config.login.title.clone(),
             links: config.login.links.clone(),
             trusted_origins: config.session.trusted_origins.clone(),
-            login_path: match config.sign_in.mode {
-                SignInMode::Replace => login.map(|entry| entry.path.to_string()),
-                SignInMode::Follow => config.sign_in.login_path.as_ref().map(ToString::to_string),
+            login_path: match (config.sign_in.mode, &config.sign_in.login_path) {
+                (_, Some(path)) => Some(path.to_string()),
+                (SignInMode::Replace, None) => page_of(OwnPath::Login),
+                (SignInMode::Follow, None) => None,
             },
+            sign_out_path: page_of(OwnPath::Logout),
             sent_back: SentBack::new(),
             cors: CorsPolicy::new(&config.cors),
             incidents: Incidents::new(answers, config),

@@ -85,6 +85,16 @@ struct RefusalTemplate<'a> {
     message: &'static str,
     code: &'static str,
     request_id: &'a str,
+    signed_in: Option<SignedIn<'a>>,
+}
+
+/// Who is signed in, where their account is what is refused.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SignedIn<'a> {
+    /// Their name.
+    pub(super) name: &'a str,
+    /// Where they can sign out, if there is such a page.
+    pub(super) sign_out: Option<&'a str>,
 }
 
 impl LoginPage<'_> {
@@ -130,11 +140,17 @@ impl LoginPage<'_> {
 }
 
 /// The page for a refusal, in place of its JSON: same status, same headers, and code and request id to be read out.
-pub(super) fn of_refusal(refused: &Refused, request_id: &str, language: Language) -> Reply {
+pub(super) fn of_refusal(
+    refused: &Refused,
+    request_id: &str,
+    language: Language,
+    signed_in: Option<SignedIn<'_>>,
+) -> Reply {
     let texts = Texts::of(language);
     let (heading, message) = texts.refusal(refused.refusal);
     let code = refused.refusal.code();
-    let template = RefusalTemplate { css: CSS, texts, heading, message, code, request_id };
+    let template =
+        RefusalTemplate { css: CSS, texts, heading, message, code, request_id, signed_in };
     page(refused.clone().reply(request_id), &template)
 }
 
@@ -235,7 +251,7 @@ mod tests {
         for language in [Language::English, Language::Korean] {
             let login =
                 with_page("", |page| LoginPage { texts: Texts::of(language), ..page }.reply());
-            for reply in [login, of_refusal(&Refusal::GroupRequired.into(), "r1", language)] {
+            for reply in [login, of_refusal(&Refusal::GroupRequired.into(), "r1", language, None)] {
                 let html = html(&reply);
                 for never in ["<script", "<img", "<link", "@import", "url(", "//", " style="] {
                     assert!(!html.contains(never), "{never} is in\n{html}");
@@ -286,6 +302,22 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_account_is_named_and_may_sign_out() {
+        let refused = Refused::from(Refusal::AccountNotAllowed);
+        for sign_out in [None, Some("/out")] {
+            let signed_in = Some(SignedIn { name: "<b>kim</b>", sign_out });
+            let reply = of_refusal(&refused, "r1", Language::English, signed_in);
+            let html = html(&reply);
+            assert_eq!(reply.status, StatusCode::FORBIDDEN);
+            assert!(
+                html.contains("&#60;b&#62;kim&#60;/b&#62;") && !html.contains("<b>kim"),
+                "{html}"
+            );
+            assert_eq!(html.contains("href=\"/out\""), sign_out.is_some(), "{html}");
+        }
+    }
+
+    #[test]
     fn who_is_sent_back_sees_who_they_are_and_a_way_on() {
         let reply = with_page("", |page| page.for_whom_it_is_not_enough("<kim>"));
         assert_eq!(reply.status, StatusCode::OK);
@@ -332,7 +364,7 @@ mod tests {
         let reply =
             with_page(typed, |page| page.with_problem(&Refusal::BadCredentials.into(), typed));
         assert!(!html(&reply).contains("<script"));
-        let reply = of_refusal(&Refusal::BadTarget.into(), typed, Language::English);
+        let reply = of_refusal(&Refusal::BadTarget.into(), typed, Language::English, None);
         assert!(!html(&reply).contains("<script"));
     }
 
@@ -340,7 +372,7 @@ mod tests {
     fn a_refusal_shows_its_code_and_the_request_id() {
         for language in [Language::English, Language::Korean] {
             for refusal in Refusal::ALL {
-                let reply = of_refusal(&(*refusal).into(), "r1", language);
+                let reply = of_refusal(&(*refusal).into(), "r1", language, None);
                 assert_eq!(reply.status, refusal.status());
                 let html = html(&reply);
                 assert!(html.contains(&format!("<code>{}</code>", refusal.code())));

@@ -5,7 +5,8 @@
 //! | a browser that navigates | to the login page, and back from there | a page with code and request id |
 //! | everybody else | JSON | JSON |
 //!
-//! A call of gRPC is refused in gRPC's own words (`grpc`), whatever the reason.
+//! A call of gRPC is refused in gRPC's own words (`grpc`), whatever the reason. On a route with `refusals = "rest-framework"` the JSON is
+//! what the service itself would say: `endpoint::rest_framework`.
 //!
 //! A script is never sent to the login page: it would follow, read a page where it expects data, and not know why.
 
@@ -13,9 +14,12 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 
 use super::navigation::to_login;
+use super::page::SignedIn;
 use super::refused::Refused;
-use super::{Endpoints, grpc, names, page};
+use super::{Endpoints, grpc, names, page, rest_framework};
+use crate::config::RouteRefusals;
 use crate::gate::Denial;
+use crate::refusal::Refusal;
 use crate::wire::accept::{self, Language};
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
@@ -27,7 +31,9 @@ const CHALLENGE: HeaderValue =
 impl Endpoints {
     /// Answers a refusal. `arrival` is none if the request could not be read.
     pub fn refuse(&self, arrival: Option<&Arrival>, request_id: &str, denied: &Denial) -> Reply {
-        let mut reply = in_form(self.login_path.as_deref(), arrival, request_id, denied);
+        let pages =
+            Pages { login: self.login_path.as_deref(), sign_out: self.sign_out_path.as_deref() };
+        let mut reply = in_form(pages, arrival, request_id, denied);
         if self.challenges && reply.status == StatusCode::UNAUTHORIZED {
             reply.headers.append(WWW_AUTHENTICATE, CHALLENGE);
         }
@@ -38,9 +44,16 @@ impl Endpoints {
     }
 }
 
+/// The pages to which a browser may be led.
+#[derive(Clone, Copy, Default)]
+struct Pages<'a> {
+    login: Option<&'a str>,
+    sign_out: Option<&'a str>,
+}
+
 /// The answer in the form that whoever asked can use.
 fn in_form(
-    login_path: Option<&str>,
+    pages: Pages<'_>,
     arrival: Option<&Arrival>,
     request_id: &str,
     denied: &Denial,
@@ -54,15 +67,34 @@ fn in_form(
     match arrival {
         Some(arrival) if grpc::is_call(&arrival.headers) => grpc::refused(denied.refusal),
         Some(arrival) if accept::is_navigation(&arrival.method, &arrival.headers) => {
-            match login_path {
+            match pages.login {
                 Some(login_path) if is_signed_out => to_login(login_path, arrival),
                 Some(_) | None => {
-                    page::of_refusal(&refused, request_id, Language::negotiate(&arrival.headers))
+                    let language = Language::negotiate(&arrival.headers);
+                    let known = denied.caller.as_ref().filter(|_| is_about_the_account(denied));
+                    let signed_in = known.map(|known| SignedIn {
+                        name: &known.identity.name,
+                        sign_out: pages.sign_out,
+                    });
+                    page::of_refusal(&refused, request_id, language, signed_in)
                 }
             }
         }
-        Some(_) | None => refused.reply(request_id),
+        Some(_) | None => {
+            let reply = refused.reply(request_id);
+            match denied.route.as_ref().map(|route| &route.refusals) {
+                Some(RouteRefusals::RestFramework { challenge }) => {
+                    rest_framework::in_its_words(reply, denied.refusal, challenge.as_ref())
+                }
+                Some(RouteRefusals::Gateway) | None => reply,
+            }
+        }
     }
+}
+
+/// Would another account get there?
+fn is_about_the_account(denied: &Denial) -> bool {
+    matches!(denied.refusal, Refusal::AccountNotAllowed | Refusal::GroupRequired)
 }
 
 #[cfg(test)]
@@ -72,7 +104,6 @@ mod tests {
 
     use super::*;
     use crate::endpoint::tests::arrival;
-    use crate::refusal::Refusal;
 
     const BROWSER: &[(&str, &str)] = &[
         ("sec-fetch-mode", "navigate"),
@@ -83,7 +114,8 @@ mod tests {
 
     fn refused(login_path: Option<&str>, headers: &[(&str, &str)], refusal: Refusal) -> Reply {
         let denied = Denial::new(refusal, None);
-        in_form(login_path, Some(&arrival("GET", "/app?a=1", headers)), "r1", &denied)
+        let pages = Pages { login: login_path, sign_out: None };
+        in_form(pages, Some(&arrival("GET", "/app?a=1", headers)), "r1", &denied)
     }
 
     #[test]
@@ -123,7 +155,8 @@ mod tests {
     fn a_request_that_cannot_be_read_gets_json_and_405_its_methods() {
         let mut denied = Denial::new(Refusal::MethodNotAllowed, None);
         denied.allow = vec![Method::GET, Method::POST];
-        let reply = in_form(Some("/login"), None, "r1", &denied);
+        let pages = Pages { login: Some("/login"), sign_out: None };
+        let reply = in_form(pages, None, "r1", &denied);
         assert_eq!(reply.headers[CONTENT_TYPE], "application/json");
         assert_eq!(reply.headers[ALLOW], "GET, POST");
     }

@@ -359,8 +359,10 @@ impl Texts {
 
     /// Heading and text of the page for a refusal, by its status; the page shows the code beside them.
     pub(super) fn refusal(&self, refusal: Refusal) -> (&'static str, &'static str) {
-        if refusal == Refusal::SecondFactorRequired {
-            return (self.forbidden_heading, self.second_factor);
+        match refusal {
+            Refusal::SecondFactorRequired => return (self.forbidden_heading, self.second_factor),
+            Refusal::AccountNotAllowed => return (self.forbidden_heading, self.not_enough),
+            _ => {}
         }
         match refusal.status().as_u16() {
             401 => (self.signed_out_heading, self.signed_out),

@@ -242,19 +242,27 @@ mod tests {
     async fn a_token_is_its_users_until_its_expiry_which_the_service_may_put_off() {
         for (version, token) in [(KnoxVersion::Four, FOUR), (KnoxVersion::Five, PREFIXED)] {
             let service = service(version);
-            assert_eq!(service.present(token, 0).await, Err(Refusal::TokenNotValid), "not there");
+            assert_eq!(
+                service.present(token, 0).await,
+                Err(Refusal::OpaqueTokenNotValid),
+                "not there"
+            );
             service.keep(token, version, Some(100));
             for after in [0, 1, 99] {
                 assert_eq!(service.present(token, after).await, Ok("7".into()), "{after}");
             }
-            assert_eq!(service.present(token, 100).await, Err(Refusal::TokenExpired));
+            assert_eq!(service.present(token, 100).await, Err(Refusal::OpaqueTokenNotValid));
             // It was used at the service, which refreshes it.
             service.keep(token, version, Some(1000));
             assert_eq!(service.present(token, 101).await, Ok("7".into()));
             service.keep(token, version, None);
             assert_eq!(service.present(token, 2000).await, Ok("7".into()), "one without an end");
             service.file.execute("DELETE FROM knox_authtoken", []).unwrap();
-            assert_eq!(service.present(token, 2060).await, Err(Refusal::TokenNotValid), "{token}");
+            assert_eq!(
+                service.present(token, 2060).await,
+                Err(Refusal::OpaqueTokenNotValid),
+                "{token}"
+            );
         }
     }
 
@@ -262,11 +270,11 @@ mod tests {
     async fn what_another_version_has_kept_is_not_taken() {
         let service = service(KnoxVersion::Five);
         service.keep(FOUR, KnoxVersion::Four, Some(100));
-        assert_eq!(service.present(FOUR, 0).await, Err(Refusal::TokenNotValid));
+        assert_eq!(service.present(FOUR, 0).await, Err(Refusal::OpaqueTokenNotValid));
         // The digest fits, and what the token begins with does not.
         service.keep(FIVE, KnoxVersion::Five, Some(100));
         service.file.execute("UPDATE knox_authtoken SET token_key = '5602a8bf'", []).unwrap();
-        assert_eq!(service.present(FIVE, 0).await, Err(Refusal::TokenNotValid));
+        assert_eq!(service.present(FIVE, 0).await, Err(Refusal::OpaqueTokenNotValid));
     }
 
     #[tokio::test]

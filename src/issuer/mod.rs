@@ -349,6 +349,7 @@ impl Issuers {
                 },
                 refusals: match &settings.kind {
                     IssuerKind::Jwt { refusals, .. } => *refusals,
+                    IssuerKind::DrfToken { .. } | IssuerKind::Knox { .. } => Refusals::Opaque,
                     _ => Refusals::Gateway,
                 },
                 way: open(settings, databases)?,

@@ -68,6 +68,14 @@ pub(super) const fn in_words_of_jwt(why: IssuedRefusal, proof: Proof) -> Refusal
     }
 }
 
+/// What a client learns of a token that its service keeps in a table: those classes have one text for all of it.
+pub(super) const fn in_words_of_tables(why: IssuedRefusal, proof: Proof) -> Refusal {
+    match public(why, proof) {
+        Refusal::TokenNotValid | Refusal::TokenExpired => Refusal::OpaqueTokenNotValid,
+        other => other,
+    }
+}
+
 /// What a client learns: whether to come with another credential, and nothing of user or issuer.
 pub(crate) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal {
     match why {

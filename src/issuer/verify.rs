@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::refused::{in_words_of_jwt, is_anothers, public};
+use super::refused::{in_words_of_jwt, in_words_of_tables, is_anothers, public};
 use super::{Asked, Issued, Judged, One, Password, Said, Shown, Way};
 use crate::caller::{Identity, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -70,6 +70,7 @@ impl One {
         match self.refusals {
             Refusals::Gateway => public(why, proof),
             Refusals::Jwt => in_words_of_jwt(why, proof),
+            Refusals::Opaque => in_words_of_tables(why, proof),
         }
     }
 }

@@ -112,7 +112,8 @@ impl EditRules {
             Some(cookies) => headers.set(COOKIE, cookies),
             None => headers.remove(&COOKIE),
         }
-        let cleared = clears.is_some_and(|clears| clears.authorization);
+        let cleared = clears.is_some_and(|clears| clears.authorization)
+            && !forwarding.given.keeps_authorization;
         if cleared || !forwarding.permit.keeps_authorization() {
             headers.remove(&AUTHORIZATION);
         }

@@ -10,7 +10,9 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use super::bound::{self, BoundConnection};
 use super::connection::{ClientStream, Follows, Orders};
+use super::generation::Generation;
 use super::stage::Ctx;
+use crate::caller::Known;
 use crate::gate::{Permit, Returned};
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
@@ -103,14 +105,33 @@ pub(super) fn is_interim(response: &mut ResponseHeader) -> bool {
     is_interim
 }
 
-/// May this final answer go to the client?
-pub(super) fn may_come_back(permit: &Permit, response: &ResponseHeader) -> bool {
+/// Why this final answer does not go to the client, if it does not.
+pub(super) fn held_back(
+    generation: &Generation,
+    arrival: &Arrival,
+    permit: &Permit,
+    response: &ResponseHeader,
+) -> Option<(Refusal, &'static str)> {
+    let (status, headers) = (response.status, &response.headers);
     match permit.answers() {
-        Returned::All => true,
+        Returned::Redirect if status.is_redirection() && headers.contains_key(LOCATION) => None,
         Returned::Redirect => {
-            response.status.is_redirection() && response.headers.contains_key(LOCATION)
+            Some((Refusal::NotAuthenticated, "the service sends nobody to sign in"))
+        }
+        Returned::All => {
+            let observed = &generation.observed;
+            let loops = &generation.redirect_loops;
+            loops
+                .closes(arrival, permit.caller(), observed, (status, headers))
+                .then_some((Refusal::AccountNotAllowed, "the service sends a caller to and fro"))
         }
     }
+}
+
+/// Who meets a refusal that is about the account that they are signed in with.
+pub(super) fn whose(refusal: Refusal, ctx: &Ctx) -> Option<Known> {
+    let forwarding = ctx.forwarding().filter(|_| refusal == Refusal::AccountNotAllowed)?;
+    forwarding.permit.caller().known().cloned()
 }
 
 /// What an error of the framework means to the client; none if the client is gone.

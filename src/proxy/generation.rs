@@ -14,6 +14,7 @@ use super::accept::Limits;
 use super::convert::HeadRules;
 use super::edit::{EditRules, UnchangedRules};
 use super::left;
+use super::redirect_loop::RedirectLoops;
 use super::upstream::{Pool, ServerTlsError};
 use crate::config::{Config, IssuerSettings, Listen, Observed, OwnPath};
 use crate::endpoint::Endpoints;
@@ -37,6 +38,8 @@ pub struct Generation {
     pub(super) pools: Vec<Arc<Pool>>,
     /// `[[sign_in.observe]]`
     pub(super) observed: Vec<Arc<Observed>>,
+    /// Who is sent to and fro by the service's login page.
+    pub(super) redirect_loops: RedirectLoops,
     pub(super) listen: Listen,
     pub(super) limits: Limits,
     /// What answers over TLS say of it (R61).
@@ -126,6 +129,7 @@ impl Generation {
             edit,
             pools,
             observed: config.sign_in.observe.iter().cloned().map(Arc::new).collect(),
+            redirect_loops: RedirectLoops::new(&config.sign_in),
             listen: config.listen.clone(),
             limits: Limits {
                 most: config.listen.max_connections,

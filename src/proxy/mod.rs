@@ -24,6 +24,7 @@ mod left;
 mod listening;
 mod observe;
 mod open;
+mod redirect_loop;
 mod server;
 mod service;
 mod sign_ins;

@@ -29,8 +29,8 @@ use super::body::{self, Within};
 use super::connection::head_is_read;
 use super::convert::{self, Came, Edited};
 use super::exchange::{
-    bound_connection, chunked, final_head, follows, is_interim, is_refused_tunnel, is_upgrade,
-    keep, may_come_back, orders, refusal_of, refused,
+    bound_connection, chunked, final_head, follows, held_back, is_interim, is_refused_tunnel,
+    is_upgrade, keep, orders, refusal_of, refused, whose,
 };
 use super::generation::Current;
 use super::observe::Observer;
@@ -184,9 +184,9 @@ impl ProxyHttp for Service {
                 return Ok(());
             }
             let is_interim = is_interim(response);
-            if !is_interim && !may_come_back(&forwarding.permit, response) {
-                let why = "the service sends nobody to sign in";
-                return Err(refused(ctx, Refusal::NotAuthenticated, why));
+            let held = |answer| held_back(&ctx.generation, arrival, &forwarding.permit, answer);
+            if !is_interim && let Some((refusal, why)) = held(response) {
+                return Err(refused(ctx, refusal, why));
             }
             let caller = forwarding.permit.caller();
             let given = &forwarding.given;
@@ -349,7 +349,7 @@ impl ProxyHttp for Service {
         if let Some(refusal) = refusal {
             ctx.refusal = Some(refusal);
             if final_head(session).is_none() {
-                let denial = Denial::new(refusal, None);
+                let denial = Denial { caller: whose(refusal, ctx), ..Denial::new(refusal, None) };
                 match self.refuse(session, ctx, denial).await {
                     Ok(_) => keep(session),
                     Err(error) => {

@@ -1,7 +1,7 @@
 """A person with a browser, and a program with an API, who do what a script in `steps/` says and write down how it went.
 
     python person.py prepare PROJECT                                in the project's folder: its tables and its people
-    python person.py steps PROJECT ADDRESS MAILS [--gateway]        prints one JSON object a step
+    python person.py steps PROJECT ADDRESS MAILS [--gateway [--follows]]    prints one JSON object a step
 
 The browser behaves as browsers do where a gateway or Django looks: it keeps cookies, follows redirects, fills in the
 forms that it finds, and sends Origin, Referer and Sec-Fetch headers. MAILS is the file with the service's standard output.
@@ -282,8 +282,10 @@ def place(answer):
 class Steps:
     """The steps so far, each printed when it is done."""
 
-    def __init__(self, address, mails, gateway):
+    def __init__(self, address, mails, gateway, follows=False):
         self.address, self.mails, self.gateway = address, Path(mails), gateway
+        # Does the service sign people in?
+        self.follows = follows
         self.read_up_to = 0
 
     def browser(self):
@@ -301,10 +303,26 @@ class Steps:
             if not self.gateway:
                 step.without_a_page("-", "there is no gateway")
                 return
-            me = self.browser()
-            form = me.open("/login")
-            me.submit(form, {"username": user, "password": password})
-            step.ends(me.open(page), sees=sees)
+            me = self.password_at_the_gateway(user, password)
+            answer = me.open(page)
+            if self.follows:
+                # The service signs people in, and whatever is given to the gateway opens nothing.
+                step.without_a_page("-", "the gateway has no page, and takes no password")
+                step.tell(answer.place.partition("?")[0] != page, f"{page} stays closed", f"{page} IS OPEN")
+                return
+            step.ends(answer, sees=sees)
+
+    def password_at_the_gateway(self, user, password):
+        """A browser that gave name and password to the gateway's page; where the service signs people in, to where that
+        page would be, as a script and as a form."""
+        me = self.browser()
+        fields = {"username": user, "password": password}
+        if self.follows:
+            me.fetch("POST", "/login", fields)
+            me.request("POST", "/login", urlencode(fields).encode(), "application/x-www-form-urlencoded")
+        else:
+            me.submit(me.open("/login"), fields)
+        return me
 
     def mail(self, what=r"https?://\S+"):
         """The next mail that the service sent, in which this is found; what is found. Links lose their host."""
@@ -388,7 +406,7 @@ def main():
         subprocess.run([*manage, "migrate", "-v", "0"], check=True)
         subprocess.run([*manage, "shell", "-v", "0", "-c", script.PREPARE], check=True)
     else:
-        script.steps(Steps(rest[0], rest[1], "--gateway" in rest))
+        script.steps(Steps(rest[0], rest[1], "--gateway" in rest, "--follows" in rest))
 
 
 if __name__ == "__main__":

@@ -163,6 +163,44 @@ fn follow_needs_a_way_in_and_refuses_what_it_cannot_keep() {
 }
 
 #[test]
+fn the_gateways_page_can_be_where_the_services_was() {
+    const PAGE: &str = "[sign_in]\nlogin_path = \"/admin/login/\"\n";
+    const ALIAS: &str = "[[paths.alias]]\npath = \"/admin/login/\"\nendpoint = \"login\"\n";
+    assert!(config(&format!("{PAGE}{ALIAS}")).sign_in.login_path.is_some());
+    let session = "shape = \"django-session\"\n";
+    for text in [PAGE.to_owned(), format!("{PAGE}{ALIAS}{session}")] {
+        let report = parse(&complete(&text)).expect_err("nobody shows a page there").to_string();
+        assert!(report.contains("is not where the gateway's page is"), "{report}");
+    }
+}
+
+#[test]
+fn a_route_refuses_in_the_words_that_it_names() {
+    let route = |keys: &str| {
+        complete(&format!(
+            "[[route]]\nname = \"api\"\npath = \"/api/\"\nupstream = \"app\"\n{keys}\n"
+        ))
+    };
+    let challenge = |keys: &str| match &config(&route(keys)).routes[0].refusals {
+        RouteRefusals::Gateway => None,
+        RouteRefusals::RestFramework { challenge } => Some(challenge.clone()),
+    };
+    let words = "refusals = \"rest-framework\"";
+    assert_eq!(challenge(words), Some(None));
+    let basic = "Basic realm=\\\"api\\\"";
+    assert!(challenge(&format!("{words}\nchallenge = \"{basic}\"")).unwrap().is_some());
+    for (keys, said) in [
+        ("challenge = \"Token\"".to_owned(), "it is for refusals = \"rest-framework\""),
+        (format!("{words}\nchallenge = \"\""), "is no challenge"),
+        (format!("{words}\nchallenge = \"a\\nb\""), "is no challenge"),
+        ("refusals = \"django\"".to_owned(), "\"rest-framework\""),
+    ] {
+        let report = parse(&route(&keys)).expect_err(said).to_string();
+        assert!(report.contains(said), "{keys}: {report}");
+    }
+}
+
+#[test]
 fn a_secret_in_the_wrong_place_is_not_repeated() {
     for text in [
         "[[directory]]\nkind = \"django\"\ndatabase = \"postgres://app:hunter2@db/app\"\n",

@@ -291,6 +291,7 @@ fn traffic() {
             identity: RouteForms::default(),
             credentials: Credentials::Only { cookie: true, bearer: false, issuers: vec![] },
             sign_in_redirect: SignInRedirect::Gateway,
+            refusals: RouteRefusals::Gateway,
         }
     );
     assert_eq!(

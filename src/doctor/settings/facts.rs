@@ -138,6 +138,9 @@ pub(super) struct RestFramework {
     /// Does the project say them itself?
     pub(super) written: bool,
     pub(super) classes: Vec<Class>,
+    /// The challenge of the first of them; empty where that has none, and refuses with 403.
+    #[serde(default)]
+    pub(super) challenge: String,
 }
 
 /// An authentication class.
@@ -255,6 +258,9 @@ pub(super) struct Endpoint {
     pub(super) path: String,
     /// Is it one path, without a variable?
     pub(super) exact: bool,
+    /// Which of its segments are a number.
+    #[serde(default)]
+    pub(super) digits: Vec<usize>,
     /// Does it take all that is below `path`, a folder?
     #[serde(default)]
     pub(super) rest: bool,
@@ -296,6 +302,9 @@ pub(super) struct Endpoint {
     /// The classes that judge its callers, if it is a view of REST framework's.
     #[serde(default)]
     pub(super) judged_by: Vec<String>,
+    /// The challenge of the first of them; empty where that has none.
+    #[serde(default)]
+    pub(super) challenge: String,
     /// What else was answered to a stranger, where it is neither served nor asked to sign in.
     #[serde(default)]
     pub(super) answers: Vec<String>,
@@ -346,6 +355,17 @@ impl Facts {
 
     pub(super) fn has_class(&self, kind: &str) -> bool {
         self.classes().any(|class| class.kind == kind)
+    }
+
+    /// Are there views whose callers a class of one kind judges, and none of another kind?
+    pub(super) fn has_views_of(&self, kind: &str, other: &str) -> bool {
+        let is_of = |name: &String, kind: &str| {
+            self.classes().any(|class| class.name == *name && class.kind == kind)
+        };
+        self.urls.endpoints.iter().any(|one| {
+            one.judged_by.iter().any(|name| is_of(name, kind))
+                && !one.judged_by.iter().any(|name| is_of(name, other))
+        })
     }
 
     /// A class of that kind which decides otherwise than the package's own. `like` tells which ones read the same tokens.

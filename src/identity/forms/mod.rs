@@ -12,6 +12,8 @@
 //! - A caller who came with a session of the service's own (`[[issuer]] kind = "django-session"`) keeps it on a route that
 //!   would give them one ([`IdentityForms::own_session`]). They get no other credential, unless `issuer.danger_mint` says
 //!   so: on a route where nothing else would tell who they are that is a refusal.
+//! - Where an issuer says `forward = true`, its credential in `Authorization` is what the service's views ask for, and no
+//!   form replaces it ([`Given::keeps_authorization`]): a view may take one kind of token and not another.
 //! - Ids are a directory's. A form that tells an id is for the users of one directory, and a caller from another is
 //!   refused: user 1 of a users' file must not become user 1 of the service.
 
@@ -19,6 +21,7 @@ mod cookies;
 mod django_session;
 mod drf_token;
 mod guard;
+mod kept_authorization;
 mod minted;
 mod remote_user;
 
@@ -32,6 +35,7 @@ use self::cookies::Cookies;
 use self::django_session::DjangoSessions;
 use self::drf_token::DrfTokens;
 use self::guard::Guard;
+use self::kept_authorization::KeptAuthorization;
 use self::minted::Minted;
 use self::remote_user::RemoteUser;
 use crate::caller::{Caller, IssuerName, Known, Proof, SessionId};
@@ -55,6 +59,8 @@ pub struct IdentityForms {
     guard: Arc<Guard>,
     /// The issuers whose credential is a cookie, and what their sessions are.
     issued: Arc<[Issued]>,
+    /// The issuers whose credentials in `Authorization` go on because their configuration says so (`issuer.forward`).
+    kept: Arc<KeptAuthorization>,
     /// The service signs people in itself.
     follows: bool,
 }
@@ -118,6 +124,8 @@ pub struct Given {
     pub is_first: bool,
     /// Cookies of the client's that the route's forms clear, and that go on: nobody is signed in in them.
     pub passing: Vec<String>,
+    /// `Authorization` holds the caller's own credential, which the service's views ask for: no form writes another.
+    pub keeps_authorization: bool,
 }
 
 /// One cookie that only the upstream sees.
@@ -194,8 +202,9 @@ impl IdentityForms {
         };
         let guard = before.map_or_else(|| Arc::new(Guard::new()), |one| Arc::clone(&one.guard));
         let issued = config.issuers.iter().enumerate().filter_map(issued).collect();
+        let kept_authorization = Arc::new(KeptAuthorization::of(config));
         let follows = config.sign_in.mode == SignInMode::Follow;
-        Ok(Self { forms, clears, guard, issued, follows })
+        Ok(Self { forms, clears, guard, issued, kept: kept_authorization, follows })
     }
 
     /// The same forms, that say what this caller would get. Nothing is written for it in any service.
@@ -222,6 +231,7 @@ impl IdentityForms {
             clears: Arc::clone(&self.clears),
             guard: Arc::new(Guard::new()),
             issued: Arc::clone(&self.issued),
+            kept: Arc::clone(&self.kept),
             follows: self.follows,
         }
     }
@@ -291,9 +301,14 @@ impl IdentityForms {
         given: &mut Given,
     ) -> Result<(), Refusal> {
         let (mut is_told, mut is_left_out) = (false, false);
+        given.keeps_authorization = self.kept.holds(known.proof, route);
         for index in self.of(route, known.proof) {
             let form = self.forms.get(*index).ok_or(Refusal::Internal)?;
             if self.is_theirs(form, known.proof).is_some() {
+                is_told = true;
+                continue;
+            }
+            if given.keeps_authorization && form.header() == Some(&AUTHORIZATION) {
                 is_told = true;
                 continue;
             }

@@ -240,6 +240,29 @@ async fn a_token_is_minted_once_and_again_before_it_expires() {
     assert_ne!(last.as_ref(), Some(&given.headers[0].1));
 }
 
+/// `Authorization` belongs to the caller's own token where its issuer says so, and to the form everywhere else.
+#[tokio::test]
+async fn a_token_that_goes_on_by_its_issuers_word_is_not_replaced() {
+    let issuer =
+        |more: &str| format!("[[issuer]]\nkind = \"drf-token\"\ndirectory = \"django\"\n{more}\n");
+    let token = || kim(Proof::Issued(IssuerName::new("drf-token")));
+    for (more, caller, is_kept) in [
+        ("forward = true", token(), true),
+        ("forward = true\nupstreams = [\"a\"]", token(), true),
+        ("forward = true", kim(Proof::AccessToken), false),
+        ("forward = true", kim(Proof::Issued(IssuerName::new("another"))), false),
+        ("", token(), false),
+        ("forward = false", token(), false),
+        ("forward = true\nheader = \"X-Key\"", token(), false),
+    ] {
+        let (config, _folder) = minting("simplejwt", SECRET, &issuer(more));
+        let given = open(&config).give(&caller, &config.routes[0], &HeaderMap::new(), NOW).await;
+        let given = given.unwrap();
+        let is_given = given.headers.iter().any(|(name, _)| *name == AUTHORIZATION);
+        assert_eq!((given.keeps_authorization, is_given), (is_kept, !is_kept), "{more} {caller:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_service_with_sliding_tokens_gets_one_that_cannot_be_refreshed_further() {
     let (config, _folder) = minting("simplejwt", SECRET, "token_type = \"sliding\"");

@@ -1,6 +1,7 @@
 //! In front of a real Django service, with the service's own users: one file for each thing that can go wrong there.
 
 mod acceptance;
+mod acceptance_kinds;
 mod admin;
 mod adopted;
 mod adopted_ways;
@@ -18,6 +19,7 @@ mod given;
 mod identity;
 mod in_a_browser;
 mod left;
+mod loops;
 mod observed;
 mod servers;
 mod sign_in;

@@ -83,13 +83,17 @@ impl Service {
     }
 
     /// Runs the project's script against this address; the service's mails are read from its output.
-    fn steps(&self, name: &str, address: SocketAddr, behind: bool) -> Vec<Step> {
+    fn steps(&self, name: &str, address: SocketAddr, gateway: Option<&Gateway>) -> Vec<Step> {
         let mails = self.folder.path().join("stdout");
         let mut command = python();
         command.arg(root().join("tests/projects/person.py"));
         command.args(["steps", name, &address.to_string()]).arg(mails);
-        if behind {
+        if let Some(gateway) = gateway {
             command.arg("--gateway");
+            let file = std::fs::read_to_string(gateway.folder().join("gateway.toml")).unwrap();
+            if file.contains("mode = \"follow\"") {
+                command.arg("--follows");
+            }
         }
         let output = command.stderr(Stdio::inherit()).output().unwrap();
         assert!(output.status.success(), "{name}: the script failed\n{}", self.log());
@@ -145,7 +149,7 @@ impl Drop for Service {
 /// Runs a script without the gateway: each step must end as the script expects.
 fn without(name: &str) -> Vec<Step> {
     let service = Service::start(name);
-    let steps = service.steps(name, service.address, false);
+    let steps = service.steps(name, service.address, None);
     let odd: Vec<_> = steps.iter().filter(|step| !step.fine).collect();
     assert!(odd.is_empty(), "{name}, without the gateway: {odd:#?}\n{}", service.log());
     steps
@@ -155,7 +159,7 @@ fn without(name: &str) -> Vec<Step> {
 fn behind(name: &str) -> Vec<Step> {
     let service = Service::start(name);
     let Some(gateway) = service.gateway() else { return Vec::new() };
-    let steps = service.steps(name, gateway.http, true);
+    let steps = service.steps(name, gateway.http, Some(&gateway));
     let failed: Vec<_> =
         gateway.log().into_iter().filter(|line| line.contains("panicked")).collect();
     assert!(failed.is_empty(), "{failed:#?}");

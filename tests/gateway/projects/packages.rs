@@ -101,7 +101,7 @@ fn soak() {
                 }
                 asked
             });
-            let steps = service.steps(name, address, true);
+            let steps = service.steps(name, address, Some(&gateway));
             stop.send(()).expect("the strangers are still asking");
             let asked = strangers.join().expect("no stranger met a server's error");
             let (text, wrong) = compare(name, &without(name), &steps);

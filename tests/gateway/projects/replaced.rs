@@ -178,7 +178,10 @@ fn dj_rest_auths_own_views_go_on_where_the_gateway_signs_people_in() {
     });
     let gateway = service.gateway().unwrap();
     let toml = std::fs::read_to_string(gateway.folder().join("gateway.toml")).unwrap();
-    assert!(!toml.contains("[sign_in]") && toml.contains("cookie = \"access-token\""), "{toml}");
+    assert!(
+        !toml.contains("mode = \"follow\"") && toml.contains("cookie = \"access-token\""),
+        "{toml}"
+    );
     let through =
         FrontEnd { client: gateway.client(), host: format!("localhost:{}", gateway.http.port()) };
     let signed_in =

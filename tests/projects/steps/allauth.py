@@ -86,8 +86,7 @@ def steps(s):
         step.ends(you.open(MINE), misses="kim@example.com")
     with s.step("kim's password alone, at the gateway") as step:
         if s.gateway:
-            you = s.browser()
-            you.submit(you.open("/login"), {"username": "kim", "password": RESET})
+            you = s.password_at_the_gateway("kim", RESET)
             step.ends(you.open(MINE), misses="kim@example.com")
         else:
             step.without_a_page("-", "there is no gateway")

@@ -36,8 +36,7 @@ def steps(s):
         step.ends(you.open("/account/two_factor/"), misses="Disable Two-Factor Authentication")
     with s.step("kim's password alone, at the gateway") as step:
         if s.gateway:
-            you = s.browser()
-            you.submit(you.open("/login"), {"username": "kim", "password": KIM})
+            you = s.password_at_the_gateway("kim", KIM)
             step.ends(you.open("/account/two_factor/"), misses="Disable Two-Factor Authentication")
         else:
             step.without_a_page("-", "there is no gateway")

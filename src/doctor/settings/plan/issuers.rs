@@ -123,19 +123,15 @@ impl Planner<'_> {
                 jwt.header.eq_ignore_ascii_case("authorization")
                     && jwt.schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case(keyword))
             });
-        if is_taken {
-            self.report.tell(
-                Mark::Failure,
-                "drf-token",
-                format!("{} and SimpleJWT both read Authorization: {keyword}", class.name),
-                "Tokens of rest_framework.authtoken are not accepted at the gateway.",
-            );
-            return;
-        }
         self.toml.table("[[issuer]]");
         self.toml.string("kind", "drf-token", &class.name);
         self.toml.list("schemes", &[keyword.to_owned()], "keyword of the class");
         self.toml.string("table", &facts.authtoken_table, "rest_framework.authtoken");
+        // Views that take these tokens and no JWT must get theirs, and no token that the gateway makes.
+        let is_alone = facts.has_views_of("drf-token", "simplejwt");
+        if self.choices.mints && (is_taken || is_alone) {
+            self.toml.flag("forward", true, "some of the service's views take no other token");
+        }
         self.report.add(
             Mark::Fine,
             "drf-token",

@@ -84,14 +84,5 @@ impl Planner<'_> {
                 knox.scheme
             ),
         );
-        if self.choices.mints {
-            self.report.tell(
-                Mark::Failure,
-                "knox",
-                "callers with one of its tokens get a token of SimpleJWT's instead, and views with knox's class alone do not \
-                 find them",
-                "Give those views a [[route]] without identity for bearer: then knox's own token goes on.",
-            );
-        }
     }
 }

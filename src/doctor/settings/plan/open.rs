@@ -13,6 +13,8 @@ use super::super::facts::Endpoint;
 pub(super) struct Pattern<'f> {
     segments: Vec<&'f str>,
     rest: bool,
+    /// Which of the segments Django takes for a number alone. The gateway's `*` knows no such thing.
+    digits: &'f [usize],
 }
 
 /// What strangers may do at a pattern.
@@ -60,19 +62,21 @@ impl<'f> Pattern<'f> {
         let path = if endpoint.rest { path.strip_suffix('/').unwrap_or(path) } else { path };
         let segments =
             if endpoint.rest && path.is_empty() { Vec::new() } else { path.split('/').collect() };
-        Self { segments, rest: endpoint.rest }
+        Self { segments, rest: endpoint.rest, digits: &endpoint.digits }
     }
 
     fn is_literal(&self) -> bool {
         !self.rest && self.segments.iter().all(|segment| *segment != ANY)
     }
 
-    /// Is there a path that both take?
+    /// Is there a path that both take, this one as a route of the gateway's and the other one as Django reads it?
     fn meets(&self, other: &Self) -> bool {
-        let fits = self.segments.iter().zip(&other.segments).all(|(ours, theirs)| {
+        let pairs = self.segments.iter().zip(&other.segments).enumerate();
+        let fits = pairs.into_iter().all(|(at, (ours, theirs))| {
+            let may_be = |ours: &str| !other.digits.contains(&at) || may_be_a_number(ours);
             ours == theirs
                 || (*ours == ANY && !theirs.is_empty())
-                || (*theirs == ANY && !ours.is_empty())
+                || (*theirs == ANY && !ours.is_empty() && may_be(ours))
         });
         let (ours, theirs) = (self.segments.len(), other.segments.len());
         fits && match (self.rest, other.rest) {
@@ -96,6 +100,11 @@ impl<'f> Pattern<'f> {
 }
 
 const ANY: &str = "*";
+
+/// `\d` takes digits of every script, and those are percent-encoded here.
+fn may_be_a_number(segment: &str) -> bool {
+    segment.contains('%') || segment.bytes().all(|byte| byte.is_ascii_digit())
+}
 
 impl<'f> Open<'f> {
     pub(super) fn new(

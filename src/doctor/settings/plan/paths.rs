@@ -33,6 +33,14 @@ impl Planner<'_> {
     pub(super) fn paths(&mut self) {
         // Own paths are off then, unless they are written.
         if self.choices.follows {
+            self.toml.section("What the gateway answers itself");
+            self.toml.table("[paths]");
+            let path = format!("{ELSEWHERE}/logout");
+            self.toml.string(
+                "logout",
+                &path,
+                "a page that ends the session here, whatever the service has",
+            );
             return;
         }
         let facts = self.facts;
@@ -54,6 +62,11 @@ impl Planner<'_> {
                 format!("{path} is a path of the project's"),
                 format!("The gateway's own is at {to}."),
             );
+        }
+        for path in self.admin_login_paths() {
+            self.toml.table("[[paths.alias]]");
+            self.toml.string("path", &path, "django.contrib.admin: the gateway's page is there");
+            self.toml.string("endpoint", "login", "");
         }
         self.session_aliases();
         let Some(jwt) = facts.simplejwt.as_ref().filter(|_| self.choices.simplejwt.is_some())

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::tests::{endpoint, planned, project, route, says};
-use crate::config::{Access, Config, FormKind};
+use crate::config::{Access, Config, FormKind, RouteRefusals};
 use crate::doctor::finding::Mark;
 use crate::gate::{Found, RouteTable};
 use crate::wire::host::Host;
@@ -179,6 +179,67 @@ fn a_sign_in_that_cannot_be_opened_alone_is_a_failure() {
         config_of(&[("/*/login/", "login", NONE, ""), ("/*/login/", "", NONE, "total")]);
     says(&said, Mark::Failure, "a route would open more than that");
     assert_eq!(access(&config, "POST", "/x/login/"), Access::SignedIn);
+}
+
+/// Django's `<int:id>` takes no word, so that a word beside it is nobody else's.
+#[test]
+fn a_number_is_no_word() {
+    // The segments that are numbers, counted from the first.
+    for (digits, said_so) in [(json!([1]), false), (json!([]), true)] {
+        let mut project = project();
+        let mut document = endpoint("/documents/*/*", "");
+        (document["exact"], document["digits"], document["order"]) =
+            (json!(false), digits, json!(2));
+        document["same_view"] = json!(2);
+        let mut unlock = endpoint("/documents/unlock/*", "for-everybody");
+        (unlock["exact"], unlock["order"], unlock["same_view"]) =
+            (json!(false), json!(1), json!(1));
+        project["urls"]["endpoints"] = json!([unlock, document]);
+        let (_, config, said) = planned(project);
+        let is_given_up = said.iter().any(|(mark, _)| *mark == Mark::Failure);
+        assert_eq!(is_given_up, said_so, "{said:#?}");
+        let expected = if said_so { Access::SignedIn } else { Access::Public };
+        assert_eq!(access(&config, "POST", "/documents/unlock/7"), expected);
+        assert_eq!(access(&config, "GET", "/documents/7/a.txt"), Access::SignedIn);
+    }
+}
+
+/// A front end of REST framework's looks for the status that the service gives, 403 where its first class has no challenge.
+#[test]
+fn scripts_are_refused_as_the_service_would() {
+    let mut project = project();
+    project["rest_framework"]["written"] = json!(true);
+    project["rest_framework"]["challenge"] = json!("Token");
+    let view = |path: &str, challenge: &str| {
+        let mut view = endpoint(path, "");
+        (view["judged_by"], view["challenge"]) = (json!(["shop.Class"]), json!(challenge));
+        view
+    };
+    project["urls"]["endpoints"] = json!([
+        view("/orders/", "Token"),
+        view("/session/", ""),
+        view("/basic/", "Basic realm=\"api\"")
+    ]);
+    let (_, config, _) = planned(project.clone());
+    let challenge = |path: &str| {
+        let found = config.routes.iter().find(|one| one.path.as_str() == path);
+        match &found.unwrap_or_else(|| panic!("{path} has no route")).refusals {
+            RouteRefusals::Gateway => None,
+            RouteRefusals::RestFramework { challenge } => Some(challenge.clone()),
+        }
+    };
+    let header = |text: &str| Some(http::HeaderValue::from_str(text).unwrap());
+    assert_eq!(challenge("/"), Some(header("Token")));
+    assert_eq!(challenge("/session/"), Some(None), "403");
+    assert_eq!(challenge("/basic/"), Some(header("Basic realm=\"api\"")));
+    assert_eq!(challenge("/static/"), None);
+    assert!(!config.routes.iter().any(|one| one.path == "/orders/"), "as everything else");
+
+    project["rest_framework"]["challenge"] = json!("Basic realm=\"api\"");
+    let (_, config, _) = planned(project);
+    let all = config.routes.iter().find(|one| one.path == "/").unwrap();
+    assert_eq!(all.refusals, RouteRefusals::Gateway, "no browser asks for a password there");
+    assert!(config.routes.iter().any(|one| one.path == "/orders/"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Nothing is open by a word in its path. What is open is so by the class of its view, or because a stranger was served
 //! there: see [`open`](super::open).
 
-use super::super::facts::Endpoint;
+use super::super::facts::{Endpoint, Facts};
 use super::forms::TOKEN;
 use super::knox::obtains;
 use super::open::{self, ALL, GivenUp, Open};
@@ -14,7 +14,7 @@ use crate::doctor::finding::Mark;
 use crate::wire::path::CanonicalPath;
 
 /// What people reach before they are signed in, whatever the method.
-const PUBLIC: [(&str, &str); 22] = [
+const PUBLIC: [(&str, &str); 23] = [
     ("login", "the service's own sign-in"),
     ("sign-in-step", "part of the service's own sign-in"),
     ("dj-rest-auth-login", "the service's own sign-in"),
@@ -37,6 +37,7 @@ const PUBLIC: [(&str, &str); 22] = [
     ("client-credentials", "its clients have secrets of their own"),
     ("headless", "answers a front end's questions about signing in"),
     ("for-everybody", "changes nothing but a visitor's own page"),
+    ("own-files", "hands out files, and decides itself to whom"),
 ];
 
 /// Kinds whose views set `sessionid`.
@@ -130,6 +131,7 @@ impl Planner<'_> {
             self.route(&Written::closed(one), bearer, cookie);
         }
         self.other_login_pages(bearer, cookie);
+        self.other_refusals(bearer, cookie);
         self.tell_asked(&asked, &opened.given_up);
         let is_root = |one: &&Open<'_>| one.endpoint.path == "/" && one.endpoint.rest;
         if !opened.open.iter().any(|one| is_root(&one)) {
@@ -149,6 +151,20 @@ impl Planner<'_> {
             let mut written = Written::closed(one);
             written.redirects = true;
             self.route(&written, bearer, cookie);
+        }
+    }
+
+    /// Views of REST framework's that refuse strangers otherwise than the project's default does.
+    fn other_refusals(&mut self, bearer: Option<&str>, cookie: &[&str]) {
+        let facts = self.facts;
+        let default = default_challenge(facts);
+        for one in facts.urls.endpoints.iter().filter(|one| one.exact && !one.stray && !one.hidden)
+        {
+            let own = challenge_of(one);
+            let is_other = own.is_some() && own != default;
+            if is_other && CanonicalPath::parse(&one.path).is_ok() && self.alias_of(one).is_none() {
+                self.route(&Written::closed(one), bearer, cookie);
+            }
         }
     }
 
@@ -333,6 +349,7 @@ impl Planner<'_> {
         let methods = written.methods.iter().map(ToString::to_string).collect();
         self.written.push((written.path.clone(), written.exact, methods));
         let name = self.route_name(&written.path);
+        let challenge = written.challenge.or_else(|| default_challenge(self.facts));
         let toml = &mut self.toml;
         toml.table("[[route]]");
         toml.string("name", &name, "");
@@ -348,6 +365,12 @@ impl Planner<'_> {
         toml.string("access", written.access, "");
         if written.redirects {
             toml.string("sign_in_redirect", "service", "its own login page for this");
+        }
+        if let Some(challenge) = challenge.filter(|_| written.access != "public") {
+            toml.string("refusals", "rest-framework", "a script is refused as the service would");
+            if !challenge.is_empty() {
+                toml.string("challenge", challenge, "authenticate_header of its first class");
+            }
         }
         if written.leaves_all {
             toml.raw("credentials", "[]", "the service's view reads what it takes itself");
@@ -396,6 +419,19 @@ impl Planner<'_> {
     }
 }
 
+/// How the project's views of REST framework's refuse a stranger, if it says so itself: that is for all that no view is
+/// known of. A browser that meets `Basic` there would ask for a name and a password for an image.
+fn default_challenge(facts: &Facts) -> Option<&str> {
+    let rest = facts.rest_framework.as_ref().filter(|rest| rest.written)?;
+    let is_basic = rest.challenge.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("basic"));
+    (!is_basic).then_some(rest.challenge.as_str())
+}
+
+/// How a view of REST framework's refuses a stranger; none for other views.
+fn challenge_of(endpoint: &Endpoint) -> Option<&str> {
+    (!endpoint.judged_by.is_empty()).then_some(endpoint.challenge.as_str())
+}
+
 /// The first of them, a line each.
 fn some_of(lines: &[&str]) -> String {
     let mut some = lines.iter().take(LINES).copied().collect::<Vec<_>>().join("\n");
@@ -423,6 +459,8 @@ struct Written<'w> {
     credentials: Vec<String>,
     /// Does the service say where one signs in for it?
     redirects: bool,
+    /// How a view of REST framework's refuses a stranger; none for the project's default.
+    challenge: Option<&'w str>,
 }
 
 impl<'w> Written<'w> {
@@ -436,6 +474,7 @@ impl<'w> Written<'w> {
             leaves_all: false,
             credentials: Vec::new(),
             redirects: false,
+            challenge: None,
         }
     }
 
@@ -443,7 +482,14 @@ impl<'w> Written<'w> {
         let methods = one.methods.clone().unwrap_or_default();
         let Endpoint { path, rest, .. } = one.endpoint;
         let (access, why) = (one.access, &*one.why);
-        Self { path: path.clone(), exact: !rest, methods, ..Self::folder("", access, why) }
+        let challenge = challenge_of(one.endpoint);
+        Self {
+            path: path.clone(),
+            exact: !rest,
+            methods,
+            challenge,
+            ..Self::folder("", access, why)
+        }
     }
 
     /// Where Django redirects to the path itself.
@@ -461,7 +507,8 @@ impl<'w> Written<'w> {
             false => endpoint.path.clone(),
         };
         let why = &endpoint.view;
-        Self { path, exact: !endpoint.rest, ..Self::folder("", "signed-in", why) }
+        let challenge = challenge_of(endpoint);
+        Self { path, exact: !endpoint.rest, challenge, ..Self::folder("", "signed-in", why) }
     }
 
     /// The methods that it leaves out.

@@ -10,6 +10,7 @@ use super::Planner;
 use super::toml::Toml;
 use crate::django::hashers::Algorithm;
 use crate::doctor::finding::{Mark, Report};
+use crate::wire::path::CanonicalPath;
 
 /// Kinds of view that sign people in, up and out, each with what right credentials are answered with.
 const OBSERVED: [(&str, &str, Success); 15] = [
@@ -116,6 +117,7 @@ impl<'f> Planner<'f> {
     /// `[sign_in]`, where the service goes on doing it.
     pub(super) fn sign_in(&mut self) {
         if !self.choices.follows {
+            self.login_page();
             return;
         }
         let facts = self.facts;
@@ -162,6 +164,27 @@ impl<'f> Planner<'f> {
         }
     }
 
+    /// Where the gateway signs people in, its page is at the address of the service's, if that is the admin's: links and
+    /// bookmarks lead there. Another page may have more to it than a name and a password, and stays.
+    fn login_page(&mut self) {
+        let Some(path) = self.login_path().filter(|path| self.admin_login_paths().contains(path))
+        else {
+            return;
+        };
+        self.toml.section("Who signs people in");
+        self.toml.table("[sign_in]");
+        self.toml.string("login_path", &path, "the admin's own; the gateway answers there");
+    }
+
+    /// The login pages of admins, where they are the gateway's.
+    pub(super) fn admin_login_paths(&self) -> Vec<String> {
+        let is_replaced =
+            !self.choices.follows && self.choices.sessions && self.choices.remote_user.is_none();
+        let admins = self.facts.urls.admins.iter().filter(|_| is_replaced);
+        let paths = admins.map(|admin| format!("{admin}login/"));
+        paths.filter(|path| CanonicalPath::parse(path).is_ok()).collect()
+    }
+
     fn observe(&mut self, kind: &str, path: &str, view: &str, field: &str, success: Success) {
         let toml = &mut self.toml;
         toml.table("[[sign_in.observe]]");
@@ -181,14 +204,17 @@ impl<'f> Planner<'f> {
         }
     }
 
-    /// Where a browser goes that has to sign in: the project's own page, else the admin's.
+    /// Where a browser goes that has to sign in: the project's own page, else the admin's. A view that takes a name and a
+    /// password and cannot be opened (django CMS has one) is no page.
     pub(super) fn login_path(&self) -> Option<String> {
         let urls = &self.facts.urls;
-        let pages = urls.endpoints.iter().filter(|one| {
+        let cannot_be_opened =
+            |one: &Endpoint| one.answers.iter().any(|answer| answer.starts_with("405"));
+        let mut pages = urls.endpoints.iter().filter(|one| {
             one.kind == "login" && one.exact && !one.guessed && !one.hidden && !one.stray
         });
-        let mut paths = pages.map(|one| one.path.clone());
-        paths.next().or_else(|| urls.admins.first().map(|admin| format!("{admin}login/")))
+        let page = pages.find(|one| !cannot_be_opened(one)).map(|one| one.path.clone());
+        page.or_else(|| urls.admins.first().map(|admin| format!("{admin}login/")))
     }
 
     /// What the name is called there.

@@ -11,6 +11,7 @@ use crate::config::{
 };
 use crate::django::jws::Algorithm;
 use crate::doctor::finding::{Mark, Report};
+use crate::wire::path::CanonicalPath;
 
 const KEY: &str = "a-random-key-that-somebody-made-for-a-service-of-theirs";
 
@@ -124,9 +125,13 @@ pub(super) fn says(said: &[(Mark, String)], mark: Mark, words: &str) {
 
 fn aliases(config: &Config) -> Vec<(&str, OwnPath, Rotation)> {
     let default = |path: &str| OwnPath::ALL.iter().any(|own| own.default_path() == Some(path));
-    let all = config.paths.iter().filter(|entry| !default(entry.path.as_str()));
+    let is_own = |path: &str| default(path) || path == ADMIN_PAGE;
+    let all = config.paths.iter().filter(|entry| !is_own(entry.path.as_str()));
     all.map(|entry| (entry.path.as_str(), entry.own, entry.rotation)).collect()
 }
+
+/// The gateway's page is where the admin's was, and nothing else of the gateway's stands for a view.
+const ADMIN_PAGE: &str = "/admin/login/";
 
 /// What is commented, without its "#": blocks as any others. Words for the reader stand after "# ".
 pub(super) fn uncommented(plan: &Plan) -> Config {
@@ -161,6 +166,9 @@ fn a_usual_project_is_told_nothing_bad() {
     assert!(!plan.toml.contains(KEY) && !plan.toml.contains("danger_"), "{}", plan.toml);
     let files: Vec<&str> = plan.files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(files, ["django-secret-key"]);
+    let page = config.paths.iter().find(|entry| entry.path == ADMIN_PAGE);
+    assert_eq!(page.map(|page| page.own), Some(OwnPath::Login));
+    assert_eq!(config.sign_in.login_path.as_ref().map(CanonicalPath::as_str), Some(ADMIN_PAGE));
     assert_eq!(
         aliases(&config),
         [
@@ -468,8 +476,9 @@ fn tokens_and_basic_stay_good_where_the_project_asks_for_them() {
     says(&said, Mark::Note, "REST framework's own default alone");
     let (_, config, said) =
         planned(project(json!([class("drf-token", "Bearer"), class("simplejwt", "")]), true));
-    assert_eq!(kinds(&config), ["simplejwt", "django-session"]);
-    says(&said, Mark::Failure, "both read Authorization: Bearer");
+    assert_eq!(kinds(&config), ["simplejwt", "django-session", "drf-token"]);
+    assert_eq!(config.issuers[2].forward, Some(true), "its views take no token of the gateway's");
+    assert!(said.iter().all(|(mark, _)| *mark != Mark::Failure), "{said:#?}");
     // Nothing would end a Django session of theirs, so that none is made: they get their token.
     let (_, config, said) =
         planned(project(json!([class("drf-token", "Key"), class("session", "")]), true));

@@ -74,13 +74,35 @@ fn tokens_of_knox_that_are_judged_otherwise_are_left_to_the_service() {
         assert!(knox(&config).is_none(), "{pointer}");
         says(&said, Mark::Failure, why);
     }
-    let mut both = with_knox();
-    both["simplejwt"] = project()["simplejwt"].clone();
-    let classes = both["rest_framework"]["classes"].as_array_mut().unwrap();
-    classes.push(class("rest_framework_simplejwt.authentication.JWTAuthentication", "simplejwt"));
-    let (_, config, said) = planned(both);
-    assert!(knox(&config).is_some());
-    says(&said, Mark::Failure, "get a token of SimpleJWT's instead");
+}
+
+/// A caller with one kind of token must not get the other kind instead: a view may take one of them alone.
+#[test]
+fn opaque_tokens_beside_simplejwts_go_on_themselves() {
+    let jwt = class("rest_framework_simplejwt.authentication.JWTAuthentication", "simplejwt");
+    for scheme in ["Token", "Bearer"] {
+        let mut both = with_knox();
+        both["simplejwt"] = project()["simplejwt"].clone();
+        both["knox"]["scheme"] = json!(scheme);
+        both["rest_framework"]["classes"].as_array_mut().unwrap().push(jwt.clone());
+        let (_, config, said) = planned(both);
+        assert_eq!(knox(&config).unwrap().forward, Some(true), "{scheme}");
+        assert!(of_kind(&config, |kind| matches!(kind, IssuerKind::SimpleJwt(_))).is_some());
+        assert!(said.iter().all(|(mark, _)| *mark != Mark::Failure), "{scheme}: {said:#?}");
+    }
+    let token = class("rest_framework.authentication.TokenAuthentication", "drf-token");
+    let judged = |by: Value| {
+        let mut project = with("/rest_framework/classes", json!([jwt, token]));
+        project["authtoken_table"] = json!("authtoken_token");
+        let mut view = endpoint("/orders/", "");
+        view["judged_by"] = by;
+        project["urls"]["endpoints"] = json!([view]);
+        let (_, config, _) = planned(project);
+        let issuer = of_kind(&config, |kind| matches!(kind, IssuerKind::DrfToken { .. }));
+        issuer.unwrap().forward
+    };
+    assert_eq!(judged(json!([token["name"]])), Some(true), "this view takes nothing else");
+    assert_eq!(judged(json!([token["name"], jwt["name"]])), None, "one of the gateway's will do");
 }
 
 /// Where the gateway takes Basic itself, the view that gives tokens out for it must still see it.

@@ -123,6 +123,14 @@ def evaluated(node, scope):
     return ""
 
 
+def challenge_of(classes):
+    """What a view with these classes sends with 401; without one it refuses with 403."""
+    from django.http import HttpRequest
+
+    first = next(iter(classes), None)
+    return attempt("authenticate_header", lambda: str(first().authenticate_header(HttpRequest()) or ""), "") if first else ""
+
+
 def rest_framework():
     try:
         from rest_framework.settings import api_settings
@@ -132,4 +140,5 @@ def rest_framework():
     return {
         "written": "DEFAULT_AUTHENTICATION_CLASSES" in written,
         "classes": [described_class(cls) for cls in api_settings.DEFAULT_AUTHENTICATION_CLASSES],
+        "challenge": challenge_of(api_settings.DEFAULT_AUTHENTICATION_CLASSES),
     }

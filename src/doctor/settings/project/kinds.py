@@ -90,6 +90,8 @@ VIEWS = {
         "django_registration.views.ActivationView",
         "registration.views.ActivationView",
     ),
+    # Files that a package hands out to whom it lets, strangers too.
+    "own-files": ("wagtail.images.views.serve.ServeView",),
     # They ask for what their clients have: an identifier and a secret.
     "client-credentials": (
         "oauth2_provider.views.TokenView",
@@ -107,9 +109,12 @@ FUNCTIONS = {
     # A page of Wagtail's with a password of its own.
     "wagtail.views.authenticate_with_password": "for-everybody",
     "wagtail.documents.views.serve.authenticate_with_password": "for-everybody",
+    "wagtail.documents.views.serve.serve": "own-files",
     "social_django.views.auth": "sign-in-step",
     "social_django.views.complete": "sign-in-step",
 }
+# The methods that a kind is about; all, where there are none.
+ABOUT = {"own-files": ["GET", "HEAD"]}
 # A provider's views are made by a function of its package's.
 MAKERS = {
     "allauth.socialaccount.providers.oauth.views": "sign-in-step",
@@ -174,10 +179,11 @@ def kind_of(callback, classes):
             own_serializer = kind.startswith(("simplejwt", "sliding")) and (
                 options.get("serializer_class") or getattr(cls, "serializer_class", None)
             )
-            return kind, [], bool(base is not cls or own_serializer)
+            return kind, ABOUT.get(kind, []), bool(base is not cls or own_serializer)
     name = f"{getattr(view, '__module__', '')}.{getattr(view, '__qualname__', '')}"
     if cls is None:
-        return FUNCTIONS.get(name) or MAKERS.get(getattr(view, "__module__", ""), ""), [], False
+        kind = FUNCTIONS.get(name) or MAKERS.get(getattr(view, "__module__", ""), "")
+        return kind, ABOUT.get(kind, []), False
     return "", [], False
 
 

@@ -14,6 +14,8 @@ except ImportError:
     import sre_parse as regex_parser
 
 MOST_SHAPES = 24
+# In place of whether it takes every segment.
+DIGITS = "digits"
 REST = ("rest", False)
 # It goes on although nobody seems to have meant it.
 STRAY = ("rest", True)
@@ -33,7 +35,7 @@ def alternatives_of(parsed, ignores_case=False):
             # `v1|v2` comes as one letter of several.
             more = [[("text", chr(said))] for _, said in value]
         elif name in ("NOT_LITERAL", "ANY", "IN"):
-            more = [[REST if takes_slash(name, value) else ("any", False)]]
+            more = [[REST if takes_slash(name, value) else ("any", DIGITS if is_digit(name, value) else False)]]
         elif name.endswith("_REPEAT"):
             more = repeated(*value, ignores_case)
         elif name in ("SUBPATTERN", "ATOMIC_GROUP"):
@@ -56,8 +58,20 @@ def repeated(least, most, parsed, ignores_case):
     if any(kind == "rest" or (kind == "text" and "/" in said) for one in inner for kind, said in one):
         return nothing + [[REST]]
     whole = list(parsed)
+    if len(whole) == 1 and is_digit(str(whole[0][0]), whole[0][1]):
+        return nothing + [[("any", DIGITS)]]
     total = least <= 1 and str(most) == "MAXREPEAT" and len(whole) == 1 and is_all_but_slash(*whole[0])
     return nothing + [[("any", total)]]
+
+
+def is_digit(name, value):
+    """One digit, and nothing else."""
+    members = [(str(kind), said) for kind, said in value] if name == "IN" else []
+    return bool(members) and all(
+        (kind == "CATEGORY" and str(said) == "CATEGORY_DIGIT")
+        or (kind == "RANGE" and said == (ord("0"), ord("9")))
+        for kind, said in members
+    )
 
 
 def is_all_but_slash(operator, value):
@@ -119,7 +133,7 @@ def shapes_of(chain):
             shapes.append(shape_of(pieces + [STRAY]))
     for shape in [one for one in shapes if one["rest"] and one["path"].endswith("*/")]:
         # No route has a variable last and goes on. One more segment is what a file's name is.
-        shapes.append({"path": shape["path"] + "*", "rest": False, "total": False, "stray": shape["stray"]})
+        shapes.append(shape | {"path": shape["path"] + "*", "rest": False, "total": False})
         shape["stray"] = True
     if "?P<format>" in chain[-1].regex.pattern:
         # REST framework's `users.json` beside `users`: for what is closed, and for nothing else.
@@ -154,11 +168,14 @@ def shape_of(pieces):
     if rest:
         # What a segment begins with cannot be said, so that the rest begins before it.
         segments[-1], kinds[-1] = "", []
-    told = []
+    told, numbers = [], []
     for at, (said, any_of) in enumerate(zip(segments, kinds)):
         if not said and not any_of and at + 1 < len(segments):
             # An empty segment: no path of a route's has one.
-            return {"path": "/" + "".join(f"{one}/" for one in told), "rest": True, "total": False, "stray": False}
+            path = "/" + "".join(f"{one}/" for one in told)
+            return {"path": path, "rest": True, "total": False, "stray": False, "digits": numbers}
         total = total and (not any_of or (not said and any_of == [True]))
+        if any_of and all(one == DIGITS for one in any_of) and (not said or said.isdecimal()):
+            numbers.append(at)
         told.append("*" if any_of else quote(said, safe="~!$&'()+,;=:@-._"))
-    return {"path": "/" + "/".join(told), "rest": rest, "total": total and not rest, "stray": stray}
+    return {"path": "/" + "/".join(told), "rest": rest, "total": total and not rest, "stray": stray, "digits": numbers}

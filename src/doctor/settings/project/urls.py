@@ -87,6 +87,8 @@ def endpoints():
         if not kind and entry["callback"]:
             kind = attempt(entry["route"], lambda: by_what_it_calls(cls or inspect.unwrap(entry["callback"])), "")
             guessed = bool(kind)
+        judges = judges_of(entry["callback"], cls)
+        challenge = challenge_of(judges)
         same_view = callbacks.setdefault(id(entry["callback"]), len(callbacks))
         for shape in entry["shapes"]:
             paths.append(shape["path"])
@@ -95,6 +97,7 @@ def endpoints():
                 "exact": not shape["rest"] and "*" not in shape["path"],
                 "rest": shape["rest"],
                 "total": shape["total"],
+                "digits": shape.get("digits", []),
                 "stray": shape["stray"],
                 "hidden": is_hidden(stranger, entry, shape),
                 "order": order,
@@ -106,7 +109,8 @@ def endpoints():
                 "custom": entry["custom"],
                 "form": entry["form"],
                 "without_session": is_without_session(cls),
-                "judged_by": judges_of(entry["callback"], cls),
+                "judged_by": [dotted(one) for one in judges],
+                "challenge": challenge,
                 "redirects_to_slash": shape["path"] in entry["redirects"],
             } | what_strangers_get(entry, shape))
     admins = [one["path"] for one in found if one["kind"] == "admin"]

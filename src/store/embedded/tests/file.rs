@@ -112,14 +112,8 @@ async fn an_empty_file_becomes_a_store() {
 async fn the_file_of_an_older_version_gets_an_outbox_that_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = file_in(&folder);
-    open(&folder).create(new_session("a", "1")).await.unwrap();
-    // As the fourth version left it.
-    let old = raw(&path);
-    old.execute_batch(
-        "DROP TABLE outbox; DROP TABLE questions; DROP TABLE blocks; PRAGMA user_version = 4",
-    )
-    .unwrap();
-    drop(old);
+    raw(&path).execute_batch(include_str!("versions/4.sql")).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
 
     let store = open(&folder);
     assert_eq!(count(&path, "PRAGMA user_version"), i64::from(schema::known()));
