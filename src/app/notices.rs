@@ -141,9 +141,9 @@ pub(super) fn channels(
     metrics.channels(all.iter().map(|channel| &*channel.name));
     let pace = Pace {
         queue: notify.queue,
-        cool_down: notify.cool_down,
-        first_retry: notify.first_retry,
-        longest_retry: notify.longest_retry,
+        cool_down: notify.cooldown,
+        first_retry: notify.backoff_initial,
+        longest_retry: notify.backoff_max,
         give_up_after: notify.give_up_after,
     };
     Ok(Channels { all, pace })

@@ -16,11 +16,11 @@ pub struct Notify {
     /// How many messages wait in one channel at most; beyond it the oldest is dropped.
     pub queue: u32,
     /// For how long the same incident is no news.
-    pub cool_down: Duration,
+    pub cooldown: Duration,
     /// The wait after the first failure of a channel; it doubles with each further one.
-    pub first_retry: Duration,
+    pub backoff_initial: Duration,
     /// The longest wait.
-    pub longest_retry: Duration,
+    pub backoff_max: Duration,
     /// A message older than this is given up.
     pub give_up_after: Duration,
     /// `[[notify.webhook]]`
@@ -122,9 +122,9 @@ impl Default for Notify {
     fn default() -> Self {
         Self {
             queue: 1000,
-            cool_down: HOUR,
-            first_retry: secs(5),
-            longest_retry: 15 * MINUTE,
+            cooldown: HOUR,
+            backoff_initial: secs(5),
+            backoff_max: 15 * MINUTE,
             give_up_after: DAY,
             webhooks: Vec::new(),
             mail: None,
@@ -141,11 +141,11 @@ pub(super) fn notify(table: &Table<'_>, tokens: &Tokens) -> Notify {
     let pace = Duration::from_millis(10)..=DAY;
     let notify = Notify {
         queue: table.number("queue", 1..=1_000_000).unwrap_or(default.queue),
-        cool_down: table
-            .duration("cool_down", Duration::ZERO..=30 * DAY)
-            .unwrap_or(default.cool_down),
-        first_retry: table.duration("first_retry", pace.clone()).unwrap_or(default.first_retry),
-        longest_retry: table.duration("longest_retry", pace).unwrap_or(default.longest_retry),
+        cooldown: table.duration("cooldown", Duration::ZERO..=30 * DAY).unwrap_or(default.cooldown),
+        backoff_initial: table
+            .duration("backoff_initial", pace.clone())
+            .unwrap_or(default.backoff_initial),
+        backoff_max: table.duration("backoff_max", pace).unwrap_or(default.backoff_max),
         give_up_after: table
             .duration("give_up_after", secs(1)..=30 * DAY)
             .unwrap_or(default.give_up_after),
@@ -160,7 +160,7 @@ pub(super) fn notify(table: &Table<'_>, tokens: &Tokens) -> Notify {
                 .help("sign with \"ES256\", \"EdDSA\" or \"RS256\""),
         );
     }
-    table.ordered(("first_retry", notify.first_retry), ("longest_retry", notify.longest_retry));
+    table.ordered(("backoff_initial", notify.backoff_initial), ("backoff_max", notify.backoff_max));
     refuse_doubles(table, &notify);
     notify
 }
