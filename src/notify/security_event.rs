@@ -161,6 +161,7 @@ mod tests {
     }
 
     fn receiver(token: Option<&Secret>) -> Result<SecurityEvents, String> {
+        super::super::testing::install_crypto();
         let settings = SecurityEventsSettings {
             name: "partner".into(),
             url: "https://partner.example/events".into(),

@@ -7,6 +7,12 @@ use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::geo::Country;
 
+/// What the program does at its start: a client for TLS needs it, whether it speaks TLS or not.
+pub(super) fn install_crypto() {
+    // It fails only if one is installed already, which is then this one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
 /// Ten messages, a cool-down of ten minutes, waits from one second to eight, a day.
 pub(super) const PACE: Pace = Pace {
     queue: 10,

@@ -127,10 +127,11 @@ fn incident(told: &Told) -> Value {
 mod tests {
     use std::time::Duration;
 
-    use super::super::testing::incident;
+    use super::super::testing::{incident, install_crypto};
     use super::*;
 
     fn webhook(secrets: &str) -> Result<Webhook, String> {
+        install_crypto();
         let settings = WebhookSettings {
             name: "ops".into(),
             url: "http://127.0.0.1:1/hook".into(),
