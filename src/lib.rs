@@ -8,13 +8,16 @@ pub mod clock;
 
 pub mod block;
 pub mod caller;
+pub mod context;
 pub mod event;
 pub mod private_file;
 pub mod refusal;
 pub mod secret;
 
-pub mod django;
+pub mod jose;
 pub mod wire;
+
+pub mod django;
 
 pub mod config;
 

@@ -15,17 +15,21 @@ use criterion::{BatchSize, Criterion};
 use doorwarden::caller::{Identity, UserKey};
 use doorwarden::clock::Timestamp;
 use doorwarden::config::{Config, Rotation};
+use doorwarden::context::RequestContext;
 use doorwarden::directory::password::{self, PasswordPool};
 use doorwarden::directory::{Account, Directory, DirectoryError};
 use doorwarden::django::hashers::Algorithm;
 use doorwarden::gate::{Decision, Gate};
-use doorwarden::issuer::By;
+use doorwarden::issuer::{IssuerParts, IssuerState, Issuers};
 use doorwarden::secret::Secret;
+use doorwarden::service::database::Databases;
 use doorwarden::session::cookies::CookieNames;
 use doorwarden::session::keys::KeyRing;
 use doorwarden::session::refresh_token::RefreshKey;
 use doorwarden::session::service_cookies::ServiceCookies;
-use doorwarden::session::{Auth, Parts, SignIn, SignedIn, State, Watched};
+use doorwarden::session::{
+    Grants, SessionManager, SessionParts, SessionState, SignIn, SignedIn, Watched,
+};
 use doorwarden::store::Store;
 use doorwarden::store::memory::Memory;
 use doorwarden::wire::arrival::Arrival;
@@ -97,7 +101,7 @@ upstream = "app"
 
 /// Everything that a decision needs, and somebody who is signed in.
 struct Scene {
-    auth: Arc<Auth>,
+    issuers: Arc<Issuers>,
     gate: Gate,
     signed_in: SignedIn,
 }
@@ -144,15 +148,19 @@ impl Scene {
         let kim = Watched::new(Arc::new(Kim::new()), Duration::from_secs(60));
         let (sessions, kept) = (Arc::clone(&store.sessions), Arc::clone(&store.kept));
         let kept = ServiceCookies::new(b"secret", sessions, kept, Vec::new());
-        let auth = Auth::new(Parts {
+        let directories = vec![kim];
+        let (databases, state) = (Databases::default(), IssuerState::new().unwrap());
+        let opened =
+            IssuerParts::open(&[], &directories, &databases, store.stamps, &state).unwrap();
+        let kept_in = Arc::clone(&store.sessions);
+        let sessions = Arc::new(SessionManager::new(SessionParts {
             kept: Arc::new(kept.unwrap()),
-            sessions: store.sessions,
+            store: store.sessions,
             refresh_tokens: store.refresh_tokens,
-            stamps: store.stamps,
             blocks: store.blocks.list(),
-            databases: Arc::default(),
-            issuers: Vec::new(),
-            directories: vec![kim],
+            ends: opened.ends(),
+            mints: opened.mints(),
+            directories,
             passwords: PasswordPool::start(1, 1).unwrap(),
             keys: KeyRing::open(&config.tokens, NOW).unwrap(),
             refresh_key: Arc::new(RefreshKey::random().unwrap()),
@@ -160,24 +168,22 @@ impl Scene {
             session: config.session.clone(),
             cookies: CookieNames::of(&config),
             login: config.login.clone(),
-            state: State::new().unwrap(),
-        });
-        let auth = Arc::new(auth.unwrap());
-        let gate = Gate::new(&config, Arc::clone(&auth));
+            state: SessionState::new().unwrap(),
+        }));
+        let issuers = Arc::new(Issuers::new(opened, Arc::clone(&sessions), kept_in));
+        let gate = Gate::new(&config, Arc::clone(&issuers));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let sign_in = SignIn {
             is_typed: false,
             username: "kim",
             password: &Secret::new(PASSWORD),
-            client: CLIENT,
-            agent: "",
-            at: NOW,
-            tokens: true,
-            cookie: true,
-            issued: None,
+            grants: Grants { tokens: true, cookie: true, issued: None },
         };
-        let signed_in = runtime.block_on(auth.sign_in(sign_in, &mut Vec::new())).unwrap();
-        Self { auth, gate, signed_in }
+        let mut events = Vec::new();
+        let (at, client, agent, request_id) = (NOW, CLIENT, "", "");
+        let mut context = RequestContext { at, client, agent, request_id, events: &mut events };
+        let signed_in = runtime.block_on(sessions.sign_in(sign_in, &mut context)).unwrap();
+        Self { issuers, gate, signed_in }
     }
 
     fn decide(&self, arrival: &Arrival) -> Decision {
@@ -188,9 +194,10 @@ impl Scene {
     /// A token that nobody has checked yet.
     fn another_access_token(&self) -> Secret {
         let refresh = self.signed_in.tokens.as_ref().unwrap().refresh.as_ref().unwrap();
-        let mut happened = Vec::new();
-        let by = By { client: CLIENT, agent: "" };
-        let given = self.auth.refresh(refresh.expose(), Rotation::None, by, NOW, &mut happened);
+        let mut events = Vec::new();
+        let (at, client, agent, request_id) = (NOW, CLIENT, "", "");
+        let context = &mut RequestContext { at, client, agent, request_id, events: &mut events };
+        let given = self.issuers.refresh(refresh.expose(), Rotation::None, context);
         given.now_or_never().expect("memory does not wait").unwrap().access
     }
 }

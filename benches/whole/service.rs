@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use doorwarden::clock::Timestamp;
-use doorwarden::django::jws::{Algorithm, SigningKey};
 use doorwarden::django::session::Login;
 use doorwarden::django::signing::SecretKeys;
 use doorwarden::django::simplejwt::{self, NewHandMade, NewToken, TokenType};
+use doorwarden::jose::{Algorithm, SigningKey};
 use doorwarden::secret::Secret;
 use rusqlite::{Connection, params};
 

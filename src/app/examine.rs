@@ -11,7 +11,7 @@ use http::header::{HeaderName, HeaderValue};
 
 use super::folder::StateFolder;
 use super::{directories, install_crypto, notices, runtime};
-use crate::caller::{Caller, Identity, Known, Proof};
+use crate::caller::{Assurance, Caller, Identity, Known, Proof};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, FormEngine, FormKind, Route, RouteForms};
 use crate::directory::Directory;
@@ -286,7 +286,12 @@ async fn give(
     }
     let (forms, route) = open_alone(config, index, directories, databases)?;
     let Some(identity) = user else { return Ok(Gives::Untried) };
-    let known = Known { identity: Arc::clone(identity), session: None, proof: Proof::AccessToken };
+    let known = Known {
+        identity: Arc::clone(identity),
+        session: None,
+        proof: Proof::AccessToken,
+        assurance: Assurance::default(),
+    };
     let given =
         forms.give(&Caller::Known(known), &route, &HeaderMap::new(), SystemClock.now()).await;
     Ok(match given {

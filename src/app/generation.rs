@@ -17,13 +17,14 @@ use crate::directory::http::HttpDirectory;
 use crate::directory::password::PasswordPool;
 use crate::geo::{Countries, Mmdb, NoCountries};
 use crate::identity::{IdentityForms, IdentityHeaders};
+use crate::issuer::{IssuerParts, Issuers};
 use crate::notify::{Answers, Channels};
 use crate::proxy::{Generation, GenerationParts};
 use crate::service::database::{Access, Databases};
 use crate::session::cookies::CookieNames;
 use crate::session::keys::KeyRing;
 use crate::session::service_cookies::ServiceCookies;
-use crate::session::{self, Auth, Watched};
+use crate::session::{SessionManager, SessionParts, Watched};
 use crate::store::notifying::SessionEnded;
 use crate::telemetry::{Metrics, Names, TimedDirectory};
 
@@ -68,14 +69,17 @@ impl Built {
         let forms =
             IdentityForms::open(&config, &asked, &state.databases, &kept, &secret, forms_before);
         let forms = Arc::new(forms.map_err(start_error)?);
-        let auth = session::Parts {
-            sessions: Arc::clone(&state.store.sessions),
+        let stamps = Arc::clone(&state.store.stamps);
+        let issuers =
+            IssuerParts::open(&config.issuers, &watched, &state.databases, stamps, &state.issuers);
+        let issuers = issuers.map_err(start_error)?;
+        let sessions = Arc::new(SessionManager::new(SessionParts {
+            store: Arc::clone(&state.store.sessions),
             refresh_tokens: Arc::clone(&state.store.refresh_tokens),
-            stamps: Arc::clone(&state.store.stamps),
             blocks: state.store.blocks.list(),
             kept: Arc::clone(&kept),
-            databases: Arc::clone(&state.databases),
-            issuers: config.issuers.clone(),
+            ends: issuers.ends(),
+            mints: issuers.mints(),
             directories: watched,
             passwords: passwords.clone(),
             keys: KeyRing::open(&config.tokens, now).map_err(start_error)?,
@@ -84,12 +88,13 @@ impl Built {
             session: config.session.clone(),
             cookies: CookieNames::of(&config),
             login: config.login.clone(),
-            state: state.auth.clone(),
-        };
-        let auth = Arc::new(Auth::new(auth).map_err(start_error)?);
+            state: state.sessions.clone(),
+        }));
+        let issuers = Issuers::new(issuers, sessions, Arc::clone(&state.store.sessions));
+        let issuers = Arc::new(issuers);
         let generation = Generation::new(GenerationParts {
             config: &config,
-            auth: Arc::clone(&auth),
+            issuers: Arc::clone(&issuers),
             answers: Answers::new(Arc::clone(&state.store.questions), state.news.clone()),
             identity: IdentityHeaders::new(&config.identity).map_err(start_error)?,
             forms: Arc::clone(&forms),
@@ -97,8 +102,13 @@ impl Built {
             before: serving,
         })
         .map_err(start_error)?;
-        let channels =
-            Arc::new(notices::channels(&config, &asked, &auth, &state.store, &state.metrics)?);
+        let channels = Arc::new(notices::channels(
+            &config,
+            &asked,
+            issuers.sessions(),
+            &state.store,
+            &state.metrics,
+        )?);
         let directories = config.directories.iter().cloned().zip(asked).collect();
         Ok((Self { config, directories, passwords, countries, forms, channels, kept }, generation))
     }
@@ -133,7 +143,7 @@ fn watched(
             }
             None => directory(settings, &state.databases, &state.metrics)?,
         };
-        let earlier = serving.and_then(|one| one.auth().directory(&settings.name));
+        let earlier = serving.and_then(|one| one.sessions().directory(&settings.name));
         Ok(match earlier {
             Some(earlier) => new.in_place_of(earlier),
             None => new,

@@ -84,7 +84,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
             .with_news(state.news.clone())
             .at_scrape(move |metrics| {
                 let generation = asked.load();
-                let pool = generation.auth().passwords();
+                let pool = generation.sessions().passwords();
                 metrics.hash_pool(pool.waiting(), pool.rejected());
                 metrics.news_lost(lost.dropped());
                 metrics.blocks_active(blocks.counts(at_scrape.now()));
@@ -235,7 +235,7 @@ impl Respond for EndSessions {
         let mut happened = Vec::new();
         let which = Which::Session(session.clone());
         let generation = self.current.load();
-        let ended = generation.auth().end(&which, EndReason::Detected, at, &mut happened).await;
+        let ended = generation.sessions().end(&which, EndReason::Detected, at, &mut happened).await;
         for what in happened {
             let event =
                 crate::event::Event { at, request_id: None, client: None, agent: None, what };

@@ -22,7 +22,7 @@ use crate::notify::{
 };
 use crate::private_file;
 use crate::secret::Secret;
-use crate::session::Auth;
+use crate::session::SessionManager;
 use crate::store::Store;
 use crate::telemetry::{Findings, Metrics};
 
@@ -91,7 +91,7 @@ impl Telling {
 pub(super) fn channels(
     config: &Config,
     directories: &[Arc<dyn Directory>],
-    auth: &Arc<Auth>,
+    sessions: &Arc<SessionManager>,
     store: &Store,
     metrics: &Metrics,
 ) -> Result<Channels, StartError> {
@@ -132,7 +132,7 @@ pub(super) fn channels(
         let failed =
             |reason: String| start_error(format!("security events {:?}: {reason}", settings.name));
         let token = settings.token_file.as_deref().map(secret_file).transpose().map_err(failed)?;
-        let (issuer, keys) = (&config.tokens.issuer, Arc::new(Keys(Arc::clone(auth))));
+        let (issuer, keys) = (&config.tokens.issuer, Arc::new(Keys(Arc::clone(sessions))));
         let events = SecurityEvents::new(settings, token.as_ref(), issuer, keys).map_err(failed)?;
         let kinds = vec![NewsKind::SessionEnded, NewsKind::PasswordChanged];
         let deliver: Arc<dyn Deliver> = Arc::new(events);
@@ -185,7 +185,7 @@ impl SignEvents for NoKeys {
 }
 
 /// The keys that sign access tokens.
-struct Keys(Arc<Auth>);
+struct Keys(Arc<SessionManager>);
 
 impl SignEvents for Keys {
     fn sign_event(&self, claims: &serde_json::Value) -> Result<String, String> {

@@ -11,12 +11,13 @@ use parking_lot::Mutex;
 use super::folder::StateFolder;
 use super::{StartError, start_error};
 use crate::config::{Config, StoreKind};
+use crate::issuer::IssuerState;
 use crate::notify::{self, NewsQueue, NewsSink};
 use crate::private_file;
 use crate::proxy::OpenExchanges;
 use crate::secret::random_bytes;
 use crate::service::database::Databases;
-use crate::session;
+use crate::session::SessionState;
 use crate::session::refresh_token::RefreshKey;
 use crate::session::service_cookies::ServiceCookies;
 use crate::store::Store;
@@ -34,7 +35,8 @@ pub(super) struct State {
     /// The services' cookies, of no directories yet.
     pub(super) kept: ServiceCookies,
     pub(super) refresh_key: Arc<RefreshKey>,
-    pub(super) auth: session::State,
+    pub(super) sessions: SessionState,
+    pub(super) issuers: IssuerState,
     pub(super) ended: Arc<EndHooks>,
     /// Where news is told.
     pub(super) news: NewsSink,
@@ -86,7 +88,8 @@ impl State {
         };
         let kept = kept_cookies(config, &store, &folder).map_err(start_error)?;
         let refresh_key = Arc::new(RefreshKey::open(&folder.refresh_key()).map_err(start_error)?);
-        let auth = session::State::new().map_err(start_error)?;
+        let sessions = SessionState::new().map_err(start_error)?;
+        let issuers = IssuerState::new().map_err(start_error)?;
         let databases = Arc::default();
         let (news, queue) = notify::queue();
         let news_queue = Mutex::new(Some(queue));
@@ -97,7 +100,8 @@ impl State {
             databases,
             kept,
             refresh_key,
-            auth,
+            sessions,
+            issuers,
             ended,
             news,
             news_queue,

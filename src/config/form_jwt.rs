@@ -7,8 +7,8 @@ use super::raw::{Table, Wrong};
 use super::template::{Members, members};
 use super::units::{HOUR, secs};
 use super::values;
-use crate::django::jws::Algorithm;
 use crate::django::simplejwt::TokenType;
+use crate::jose::Algorithm;
 
 /// `kind = "simplejwt"`: an access token that the service's `JWTAuthentication` accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,7 +149,7 @@ pub(super) fn hand_made(table: &Table<'_>) -> HandMadeJwt {
 
 pub(super) fn key(table: &Table<'_>) -> FormKey {
     table.require("key_file", "the file of the key that the service verifies with");
-    let algorithms = Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm));
+    let algorithms = Algorithm::OF_SERVICES.map(|algorithm| (algorithm.name(), algorithm));
     let danger_weak_key = table.flag("danger_weak_key").unwrap_or(false);
     if danger_weak_key {
         table.warn(

@@ -15,6 +15,8 @@ pub struct IdentityHeaders {
     pub groups: String,
     /// The session's id.
     pub session_id: String,
+    /// How the user was authenticated: names of RFC 8176, comma separated.
+    pub auth_methods: String,
     /// Further headers: name -> attribute of the directory (`email`, ...).
     pub attributes: Vec<(String, String)>,
 }
@@ -22,7 +24,7 @@ pub struct IdentityHeaders {
 impl IdentityHeaders {
     /// The names that are not turned off.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        [&self.user_id, &self.user_name, &self.groups, &self.session_id]
+        [&self.user_id, &self.user_name, &self.groups, &self.session_id, &self.auth_methods]
             .into_iter()
             .chain(self.attributes.iter().map(|(name, _)| name))
             .map(String::as_str)
@@ -37,6 +39,7 @@ impl Default for IdentityHeaders {
             user_name: "X-User-Name".into(),
             groups: "X-User-Groups".into(),
             session_id: "X-Session-Id".into(),
+            auth_methods: "X-Auth-Methods".into(),
             attributes: Vec::new(),
         }
     }
@@ -54,6 +57,7 @@ pub(super) fn identity(table: &Table<'_>) -> IdentityHeaders {
     let user_name = one("user_name", default.user_name);
     let groups = one("groups", default.groups);
     let session_id = one("session_id", default.session_id);
+    let auth_methods = one("auth_methods", default.auth_methods);
     let attributes = table.table("attributes", |attributes| {
         let mut all = Vec::new();
         for (header, attribute) in attributes.free() {
@@ -73,7 +77,7 @@ pub(super) fn identity(table: &Table<'_>) -> IdentityHeaders {
         }
         all
     });
-    IdentityHeaders { user_id, user_name, groups, session_id, attributes }
+    IdentityHeaders { user_id, user_name, groups, session_id, auth_methods, attributes }
 }
 
 fn note(table: &Table<'_>, seen: &mut Vec<(String, Place)>, name: &str, place: Place) {

@@ -6,15 +6,14 @@ use std::time::Duration;
 use super::raw::{Table, Wrong};
 use super::units::{MINUTE, secs};
 use super::{Database, DirectoryKind, DirectorySettings, values};
-use crate::django::jws;
-use crate::django::jws::Algorithm;
 use crate::django::simplejwt::TokenType;
+use crate::jose::Algorithm;
 
 /// How the JWTs of an issuer are verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerSignature {
     /// How they are signed.
-    pub algorithm: jws::Algorithm,
+    pub algorithm: Algorithm,
     /// With what they are verified.
     pub key: IssuerKey,
     /// How far clocks may differ.
@@ -132,7 +131,7 @@ pub(super) fn blacklist(
 }
 
 pub(super) fn algorithm(table: &Table<'_>) -> Algorithm {
-    let words = Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm));
+    let words = Algorithm::OF_SERVICES.map(|algorithm| (algorithm.name(), algorithm));
     table.choice("algorithm", &words).unwrap_or_default()
 }
 

@@ -102,7 +102,7 @@ pub use self::shadow::Shadow;
 pub use self::sign_in::{Observed, ObservedKind, SignInMode, SignInRedirect, SignInSettings};
 pub use self::store::{StoreKind, StoreSettings};
 pub use self::template::{Members, Template};
-pub use self::tokens::{Algorithm, Rotation, Tokens};
+pub use self::tokens::{Rotation, Tokens};
 pub use self::upstream::Upstream;
 
 /// A duration as the file writes it: a whole number and one unit. None: it is none.

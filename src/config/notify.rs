@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::raw::{Table, Wrong};
 use super::units::{DAY, HOUR, MINUTE, TIMEOUT, secs};
-use super::{Algorithm, Tokens, values};
+use super::{Tokens, values};
 use crate::wire::accept::Language;
 use crate::wire::host::Host;
 
@@ -153,7 +153,7 @@ pub(super) fn notify(table: &Table<'_>, tokens: &Tokens) -> Notify {
         mail: table.has("mail").then(|| table.table("mail", mail)),
         security_events: table.tables("security_events", security_events),
     };
-    if !notify.security_events.is_empty() && tokens.algorithm == Algorithm::Hs256 {
+    if !notify.security_events.is_empty() && tokens.algorithm.is_shared() {
         table.error(
             "security_events",
             Wrong::new("nobody else could verify what tokens.algorithm = \"HS256\" signs")

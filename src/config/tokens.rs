@@ -8,6 +8,7 @@ use super::raw::{Table, Wrong, duration_text};
 use super::template::members;
 use super::units::{DAY, HOUR, MINUTE, days, mins, secs};
 use super::{Members, SessionSettings, StoreSettings, values};
+use crate::jose::Algorithm;
 
 /// `[tokens]`
 #[derive(Clone, Debug, PartialEq)]
@@ -44,26 +45,12 @@ pub enum Rotation {
     None,
 }
 
-/// `tokens.algorithm`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Algorithm {
-    /// HMAC with SHA-256.
-    Hs256,
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    Rs256,
-    /// ECDSA with P-256 and SHA-256.
-    #[default]
-    Es256,
-    /// Ed25519.
-    EdDsa,
-}
-
 impl Default for Tokens {
     fn default() -> Self {
-        let algorithm = Algorithm::default();
+        let algorithm = Algorithm::Es256;
         Self {
             algorithm,
-            signing_key_file: StoreSettings::default().path.with_file_name(algorithm.key_file()),
+            signing_key_file: StoreSettings::default().path.with_file_name(key_file(algorithm)),
             access_lifetime: mins(5),
             refresh_lifetime: days(14),
             rotation: Rotation::SingleUse,
@@ -76,24 +63,9 @@ impl Default for Tokens {
     }
 }
 
-impl Algorithm {
-    /// As in the file, and in a token's `alg`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Hs256 => "HS256",
-            Self::Rs256 => "RS256",
-            Self::Es256 => "ES256",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-
-    /// The name of the signing key's file, beside the store: PEM, but for HS256, whose file is the key's bytes.
-    pub(super) const fn key_file(self) -> &'static str {
-        match self {
-            Self::Hs256 => "signing-key.key",
-            Self::Rs256 | Self::Es256 | Self::EdDsa => "signing-key.pem",
-        }
-    }
+/// The name of the signing key's file, beside the store: PEM, but for a shared secret, whose file is the key's bytes.
+const fn key_file(algorithm: Algorithm) -> &'static str {
+    if algorithm.is_shared() { "signing-key.key" } else { "signing-key.pem" }
 }
 
 const ALGORITHMS: [(&str, Algorithm); 4] = [
@@ -103,8 +75,9 @@ const ALGORITHMS: [(&str, Algorithm); 4] = [
     ("HS256", Algorithm::Hs256),
 ];
 
-/// The claims that every token has: none of them can hold the user's id as well.
-const OWN_CLAIMS: [&str; 8] = ["token_type", "exp", "iat", "nbf", "jti", "sid", "iss", "aud"];
+/// The claims that tokens have: none of them can hold the user's id as well.
+const OWN_CLAIMS: [&str; 10] =
+    ["token_type", "exp", "iat", "nbf", "jti", "sid", "iss", "aud", "amr", "auth_time"];
 
 pub(super) fn tokens(
     table: &Table<'_>,
@@ -145,7 +118,7 @@ pub(super) fn tokens(
         algorithm,
         signing_key_file: table
             .path("signing_key_file")
-            .unwrap_or_else(|| store.path.with_file_name(algorithm.key_file())),
+            .unwrap_or_else(|| store.path.with_file_name(key_file(algorithm))),
         access_lifetime,
         refresh_lifetime,
         rotation: table.choice("rotation", &ROTATION).unwrap_or(default.rotation),

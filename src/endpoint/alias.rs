@@ -1,5 +1,5 @@
 //! Aliases that answer in a service's own words: `shape = "django-session"`, `"jwt"` and `"simplejwt-sliding"`; and
-//! `"dj-rest-auth"`, which has a file of its own.
+//! `"dj-rest-issuers"`, which has a file of its own.
 //!
 //! The front end of a service that had a sign-in of its own goes on posting to the same path, and gets the status, the body
 //! and the cookies that it expects. What an operator may state, word for word, are the answers of the view: signed in (or
@@ -24,7 +24,7 @@ use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-use super::login::{Credentials, Wanted, credentials, username_field};
+use super::login::{Credentials, credentials, username_field};
 use super::logout::{Extent, keeps_cookie};
 use super::refused::Refused;
 use super::{Endpoints, Served};
@@ -32,7 +32,7 @@ use crate::config::{Answer, JwtShape, OwnPath, OwnPathEntry, SessionShape, Shape
 use crate::event::What;
 use crate::refusal::Refusal;
 use crate::secret::{NoRandomness, Secret, random_bytes};
-use crate::session::Mint;
+use crate::session::{Grants, Mint};
 use crate::wire::arrival::Arrival;
 use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::cookie::SetCookie;
@@ -104,8 +104,8 @@ impl Endpoints {
         happened: &mut Vec<What>,
     ) -> Served {
         let said = (&shape.answers.missing, &shape.answers.refused);
-        let wanted = Wanted { tokens: false, cookie: true, issued: None };
-        let signed_in = match self.enter(said, own, arrival, body, wanted, happened).await {
+        let grants = Grants { tokens: false, cookie: true, issued: None };
+        let signed_in = match self.enter(said, own, arrival, body, grants, happened).await {
             Ok(signed_in) => signed_in,
             Err(served) => return served,
         };
@@ -151,8 +151,8 @@ impl Endpoints {
         let said = (&shape.missing, &shape.refused);
         let (issuer, lifetime) = (shape.issuer, shape.lifetime);
         let mint = Mint { issuer, lifetime, refresh_lifetime: std::time::Duration::ZERO };
-        let wanted = Wanted { tokens: false, cookie: false, issued: Some(mint) };
-        let token = match self.enter(said, own, arrival, body, wanted, happened).await {
+        let grants = Grants { tokens: false, cookie: false, issued: Some(mint) };
+        let token = match self.enter(said, own, arrival, body, grants, happened).await {
             Ok(signed_in) => signed_in.issued,
             Err(served) => return served,
         };
@@ -175,8 +175,8 @@ impl Endpoints {
     ) -> Result<Reply, Refused> {
         let fields = self.login_fields(arrival, body)?;
         let given = credentials(&fields, username_field(&fields, &own.username_fields))?;
-        let wanted = Wanted { tokens: false, cookie: false, issued: Some(mint(shape)) };
-        let signed_in = self.sign_in(arrival, &given, wanted, happened).await?;
+        let grants = Grants { tokens: false, cookie: false, issued: Some(mint(shape)) };
+        let signed_in = self.sign_in(arrival, &given, grants, happened).await?;
         let token = signed_in.issued.ok_or(Refusal::Internal)?;
         Ok(Reply::json(StatusCode::OK, &json!({"token": token.expose()})))
     }
@@ -191,7 +191,7 @@ impl Endpoints {
     ) -> Result<Reply, Refused> {
         let token = self.token(arrival, body, "token")?;
         let (client, at) = (arrival.client_ip(), arrival.at);
-        let token = self.auth.slide(&mint(shape), token.expose(), client, at, happened).await?;
+        let token = self.issuers.slide(&mint(shape), token.expose(), client, at, happened).await?;
         Ok(Reply::json(StatusCode::OK, &json!({"token": token.expose()})))
     }
 
@@ -202,7 +202,7 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        wanted: Wanted,
+        grants: Grants,
         happened: &mut Vec<What>,
     ) -> Result<crate::session::SignedIn, Served> {
         let refused = |refused| Served::refused(refused, &arrival.request_id);
@@ -213,7 +213,7 @@ impl Endpoints {
             Lack::Missing => says(missing, Refusal::BadBody),
             Lack::Nobodys => says(wrong, Refusal::BadCredentials),
         })?;
-        self.sign_in(arrival, &given, wanted, happened).await.map_err(|why| match why.refusal {
+        self.sign_in(arrival, &given, grants, happened).await.map_err(|why| match why.refusal {
             Refusal::BadCredentials => says(wrong, Refusal::BadCredentials),
             _ => refused(why),
         })

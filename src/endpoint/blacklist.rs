@@ -24,7 +24,7 @@ impl Endpoints {
         happened: &mut Vec<What>,
     ) -> Result<Reply, Refused> {
         let token = self.token(arrival, body, "refresh")?;
-        self.auth.blacklist(token.expose(), arrival.at, happened).await?;
+        self.issuers.blacklist(token.expose(), arrival.at, happened).await?;
         Ok(Reply::json(StatusCode::OK, &json!({})))
     }
 }

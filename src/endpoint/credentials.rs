@@ -13,11 +13,11 @@ impl Endpoints {
         arrival: &Arrival,
         happened: &mut Vec<What>,
     ) -> Result<Credential, Refusal> {
-        match self.auth.presented(arrival, &crate::config::Credentials::All, happened).await {
+        match self.issuers.presented(arrival, &crate::config::Credentials::All, happened).await {
             Presented::Good(credential) => {
                 let known = credential.known();
                 let (user, session) = (&known.identity.key, known.session.as_ref());
-                match self.auth.blocked_caller(user, session, arrival.at) {
+                match self.issuers.sessions().blocked_caller(user, session, arrival.at) {
                     Some(refusal) => Err(refusal),
                     None => Ok(credential),
                 }

@@ -1,4 +1,4 @@
-//! Aliases that answer as dj-rest-auth does: `shape = "dj-rest-auth"`.
+//! Aliases that answer as dj-rest-issuers does: `shape = "dj-rest-issuers"`.
 //!
 //! Its sign-in sets the access and the refresh token as cookies and tells the user; with them in cookies that no script reads
 //! (`http_only`), the body's `refresh` is the empty text. Its refresh reads the token from its cookie where the body has
@@ -17,18 +17,18 @@ use http::header::SET_COOKIE;
 use serde_json::{Map, Value, json};
 
 use super::credentials::live;
-use super::login::{Wanted, credentials, username_field};
+use super::login::{credentials, username_field};
 use super::logout::{Extent, keeps_cookie};
 use super::refused::Refused;
 use super::{Endpoints, Served, input};
 use crate::clock::Timestamp;
 use crate::config::{DjRestAuthShape, OwnPathEntry};
 use crate::event::{EndReason, What};
-use crate::issuer::{By, Holds};
+use crate::issuer::Holds;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::session::TokenPair;
 use crate::session::cookies::CookieNames;
+use crate::session::{Grants, TokenPair};
 use crate::store::Which;
 use crate::wire::arrival::Arrival;
 use crate::wire::body::FieldProblem;
@@ -73,14 +73,14 @@ impl Endpoints {
         }
         // Looked up first: if that cannot be done, nothing has begun yet.
         let old = match shape.refresh_of(arrival) {
-            Some(token) => live(self.auth.held_by_refresh(token, arrival.at, happened).await)?,
+            Some(token) => live(self.issuers.held_by_refresh(token, arrival.at, happened).await)?,
             None => None,
         };
-        let wanted = Wanted { tokens: true, cookie: false, issued: None };
-        let signed_in = self.sign_in(arrival, &given, wanted, happened).await?;
+        let grants = Grants { tokens: true, cookie: false, issued: None };
+        let signed_in = self.sign_in(arrival, &given, grants, happened).await?;
         if let Some(Holds::Session { session, .. }) = old {
             let which = Which::Session(session.id.clone());
-            self.auth.end(&which, EndReason::Replaced, arrival.at, happened).await?;
+            self.issuers.sessions().end(&which, EndReason::Replaced, arrival.at, happened).await?;
         }
         let pair = signed_in.tokens.as_ref().ok_or(Refusal::Internal)?;
         let mut user = Map::new();
@@ -123,11 +123,8 @@ impl Endpoints {
             }
             Err(problem) => return Err(Refused::field("refresh", problem)),
         };
-        let by = By {
-            client: arrival.client_ip(),
-            agent: arrival.header("user-agent").unwrap_or_default(),
-        };
-        let pair = self.auth.refresh(token, own.rotation, by, arrival.at, happened).await?;
+        let context = &mut arrival.context(happened);
+        let pair = self.issuers.refresh(token, own.rotation, context).await?;
         let mut members = Map::new();
         let mut say = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
         say("access", pair.access.expose().into());

@@ -175,7 +175,7 @@ impl Endpoints {
         let ended = match answer {
             Answer::NotMe => {
                 let which = Which::User(user.clone());
-                self.auth.end(&which, EndReason::NotMe, arrival.at, happened).await?
+                self.issuers.sessions().end(&which, EndReason::NotMe, arrival.at, happened).await?
             }
             Answer::Me => 0,
         };

@@ -11,6 +11,6 @@ use crate::wire::reply::Reply;
 impl Endpoints {
     /// `GET /.well-known/jwks.json`
     pub(super) fn jwks(&self) -> Reply {
-        Reply::json(StatusCode::OK, &self.auth.jwks())
+        Reply::json(StatusCode::OK, &self.issuers.sessions().keys().jwks())
     }
 }

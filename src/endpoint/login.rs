@@ -30,7 +30,7 @@ use crate::config::{Issues, OwnPathEntry};
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::session::{Mint, SignIn, SignedIn, TokenPair};
+use crate::session::{Grants, SignIn, SignedIn, TokenPair};
 use crate::store::Which;
 use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
@@ -53,14 +53,6 @@ pub(super) struct Credentials<'a> {
     pub(super) is_typed: bool,
 }
 
-/// What a sign-in is to give.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
-    pub(super) tokens: bool,
-    pub(super) cookie: bool,
-    pub(super) issued: Option<Mint>,
-}
-
 impl Endpoints {
     /// `GET /login`: the page, or where it leads if somebody is signed in, unless they come from there.
     pub(super) async fn login_page(
@@ -76,9 +68,12 @@ impl Endpoints {
             return Served::reply(self.remove_cookies(arrival, page.reply()));
         };
         for value in cookies {
-            match live(self.auth.cookie(value, arrival.client_ip(), arrival.at, happened).await) {
+            let session =
+                self.issuers.sessions().cookie(value, arrival.client_ip(), arrival.at, happened);
+            match live(session.await) {
                 // They are to sign in anew, or would be sent to and fro.
-                Ok(Some(session)) if self.auth.is_not_blocked(&session, arrival.at).is_err() => {}
+                Ok(Some(session))
+                    if self.issuers.sessions().is_not_blocked(&session, arrival.at).is_err() => {}
                 Ok(Some(session)) if self.sent_back.is_back(&session.id, &next, arrival.at) => {
                     let name = session.identity.load().name.clone();
                     return Served::reply(page.for_whom_it_is_not_enough(&name));
@@ -118,7 +113,7 @@ impl Endpoints {
         let issues = if wants_page { Issues::Cookie } else { self.issues };
         // A front end elsewhere may have tokens. A cookie would sign its visitor's browser in here.
         let may_set_cookie = self.may_set_cookie(arrival);
-        let wanted = Wanted {
+        let grants = Grants {
             tokens: issues != Issues::Cookie,
             cookie: issues != Issues::Tokens && may_set_cookie,
             issued: None,
@@ -128,7 +123,7 @@ impl Endpoints {
             Ok(_) if issues == Issues::Cookie && !may_set_cookie => Err(Refusal::CrossSite.into()),
             Ok(given) => {
                 let given = Credentials { is_typed: wants_page, ..given };
-                self.sign_in(arrival, &given, wanted, happened).await
+                self.sign_in(arrival, &given, grants, happened).await
             }
             Err(refused) => Err(refused),
         };
@@ -185,14 +180,19 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         given: &Credentials<'_>,
-        wanted: Wanted,
+        grants: Grants,
         happened: &mut Vec<What>,
     ) -> Result<SignedIn, Refused> {
         // Looked up first: if that cannot be done, nothing has begun yet.
         let mut old = Vec::new();
         for value in self.cookie.read(&arrival.headers)? {
-            if wanted.cookie {
-                let session = self.auth.cookie(value, arrival.client_ip(), arrival.at, happened);
+            if grants.cookie {
+                let session = self.issuers.sessions().cookie(
+                    value,
+                    arrival.client_ip(),
+                    arrival.at,
+                    happened,
+                );
                 old.extend(live(session.await)?);
             }
         }
@@ -200,17 +200,13 @@ impl Endpoints {
             is_typed: given.is_typed,
             username: given.username,
             password: &given.password,
-            client: arrival.client_ip(),
-            agent: arrival.header("user-agent").unwrap_or_default(),
-            at: arrival.at,
-            tokens: wanted.tokens,
-            cookie: wanted.cookie,
-            issued: wanted.issued,
+            grants,
         };
-        let signed_in = self.auth.sign_in(request, happened).await?;
+        let signed_in =
+            self.issuers.sessions().sign_in(request, &mut arrival.context(happened)).await?;
         for old in old {
             let which = Which::Session(old.id.clone());
-            self.auth.end(&which, EndReason::Replaced, arrival.at, happened).await?;
+            self.issuers.sessions().end(&which, EndReason::Replaced, arrival.at, happened).await?;
         }
         Ok(signed_in)
     }

@@ -93,13 +93,14 @@ impl Endpoints {
         refresh: Option<&str>,
         happened: &mut Vec<What>,
     ) -> Result<bool, Refused> {
-        let mut tokens =
-            self.auth.tokens(arrival, &crate::config::Credentials::All, happened).await.map_err(
-                |found| match found {
-                    Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
-                    Presented::Nothing | Presented::Good(_) => Refusal::Internal,
-                },
-            )?;
+        let mut tokens = self
+            .issuers
+            .tokens(arrival, &crate::config::Credentials::All, happened)
+            .await
+            .map_err(|found| match found {
+                Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
+                Presented::Nothing | Presented::Good(_) => Refusal::Internal,
+            })?;
         // Before it is asked where the request comes from: one that cannot be read is refused in any case.
         self.cookie.read(&arrival.headers)?;
         let is_same_site = input::same_site(arrival, &self.trusted_origins);
@@ -120,11 +121,11 @@ impl Endpoints {
             .map(|token| token.map(Named::from).map_err(|(refusal, _)| refusal))
             .collect();
         if let Some(token) = refresh {
-            let held = self.auth.held_by_refresh(token, arrival.at, happened).await;
+            let held = self.issuers.held_by_refresh(token, arrival.at, happened).await;
             found.push(match held {
                 Ok(Holds::Session { session, .. }) => Ok(Named::Session(session)),
                 Ok(Holds::Nothing(token)) if extent == Extent::User => {
-                    let good = self.auth.may_begin(&token, arrival.at).await;
+                    let good = self.issuers.may_begin(&token, arrival.at).await;
                     good.map(|()| Named::NotTakenOver(token))
                 }
                 Ok(Holds::Nothing(token)) => Ok(Named::NotTakenOver(token)),
@@ -133,7 +134,7 @@ impl Endpoints {
         }
         if is_same_site.is_ok() {
             let cookies =
-                self.auth.cookies(arrival, &crate::config::Credentials::All, happened).await?;
+                self.issuers.cookies(arrival, &crate::config::Credentials::All, happened).await?;
             found.extend(cookies.into_iter().map(|cookie| cookie.map(Named::from)));
         }
         let ends = to_end(extent, found)?;
@@ -141,13 +142,13 @@ impl Endpoints {
         for end in ends {
             match end {
                 End::Sessions(which, why) => {
-                    self.auth.end(&which, why, arrival.at, happened).await?;
+                    self.issuers.sessions().end(&which, why, arrival.at, happened).await?;
                 }
                 End::NotTakenOver(token) => {
-                    self.auth.end_not_taken_over(&token, arrival.at, happened).await?;
+                    self.issuers.end_not_taken_over(&token, arrival.at, happened).await?;
                 }
                 End::Issued(issued) => {
-                    self.auth.end_issued(&issued, arrival.at, happened).await?;
+                    self.issuers.end_issued(&issued, arrival.at, happened).await?;
                 }
             }
         }

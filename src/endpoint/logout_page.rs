@@ -44,7 +44,7 @@ impl Endpoints {
             return Served::refused(refused, &arrival.request_id);
         }
         let name =
-            match self.auth.cookies(arrival, &crate::config::Credentials::All, happened).await {
+            match self.issuers.cookies(arrival, &crate::config::Credentials::All, happened).await {
                 Ok(found) => match who(found) {
                     Who::Known(name) => Some(name),
                     Who::Unknown => None,

@@ -20,9 +20,9 @@ use http::{HeaderValue, Method, StatusCode};
 use crate::caller::{IssuerName, Proof};
 use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry, Shape, SignInMode};
 use crate::event::What;
+use crate::issuer::Issuers;
 use crate::notify::Answers;
 use crate::refusal::Refusal;
-use crate::session::Auth;
 use crate::wire::arrival::Arrival;
 use crate::wire::cookie::{self, CookieValue};
 use crate::wire::framing::Methods;
@@ -66,7 +66,7 @@ mod verify;
 
 /// Answers the own paths.
 pub struct Endpoints {
-    auth: Arc<Auth>,
+    issuers: Arc<Issuers>,
     cookie: SessionCookie,
     /// The cookies that are issuers' credentials.
     issued_cookies: Vec<IssuedCookie>,
@@ -104,7 +104,7 @@ pub struct Served {
 
 impl Endpoints {
     /// From the parts of the configuration that are about own paths.
-    pub fn new(auth: Arc<Auth>, answers: Answers, config: &Config) -> Self {
+    pub fn new(issuers: Arc<Issuers>, answers: Answers, config: &Config) -> Self {
         let page_of = |own| {
             let is_page = |entry: &&OwnPathEntry| {
                 entry.own == own && entry.shape == Shape::SimpleJwt && entry.path.is_literal()
@@ -112,8 +112,8 @@ impl Endpoints {
             config.paths.iter().find(is_page).map(|entry| entry.path.to_string())
         };
         Self {
-            cookie: SessionCookie::new(&config.session, auth.cookie_names().clone()),
-            auth,
+            cookie: SessionCookie::new(&config.session, issuers.sessions().cookie_names().clone()),
+            issuers,
             issued_cookies: config
                 .issuers
                 .iter()

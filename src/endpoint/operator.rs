@@ -26,9 +26,9 @@ use serde_json::{Value, json};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::{EndReason, What};
+use crate::issuer::Issuers;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
-use crate::session::Auth;
 use crate::session::keys::KeyRing;
 use crate::store::{Blocks, Session, Sessions, StoreError, Which};
 use crate::wire::host::Host;
@@ -68,7 +68,7 @@ impl Operator {
     pub async fn serve(
         &self,
         request: &OperatorRequest<'_>,
-        auth: &Auth,
+        issuers: &Issuers,
         happened: &mut Vec<What>,
     ) -> Reply {
         if let Err(refusal) = self.admit(request.headers) {
@@ -76,13 +76,13 @@ impl Operator {
         }
         let answer = match (request.method, request.path) {
             (&Method::GET, "/sessions") => self.list(request).await,
-            (&Method::POST, "/sessions/end") => self.end(request, auth, happened).await,
+            (&Method::POST, "/sessions/end") => self.end(request, issuers, happened).await,
             (&Method::GET, "/blocks") => Ok(self.list_blocks(request)),
             (&Method::POST, "/blocks") => self.block(request, happened).await,
             (&Method::POST, "/blocks/lift") => self.lift(request, happened).await,
-            (&Method::GET, "/users") => called(request, auth).await,
-            (&Method::GET, "/keys") => Ok(describe_keys(auth.keys())),
-            (&Method::POST, "/keys/rotate") => rotate(auth, request.at),
+            (&Method::GET, "/users") => called(request, issuers).await,
+            (&Method::GET, "/keys") => Ok(describe_keys(issuers.sessions().keys())),
+            (&Method::POST, "/keys/rotate") => rotate(issuers, request.at),
             (
                 _,
                 "/sessions" | "/sessions/end" | "/blocks" | "/blocks/lift" | "/users" | "/keys"
@@ -131,7 +131,7 @@ impl Operator {
     async fn end(
         &self,
         request: &OperatorRequest<'_>,
-        auth: &Auth,
+        issuers: &Issuers,
         happened: &mut Vec<What>,
     ) -> Result<Value, Refusal> {
         let body: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
@@ -140,20 +140,21 @@ impl Operator {
             (None, Some(Value::String(user))) => Which::User(user_key(user)?),
             _ => return Err(Refusal::BadBody),
         };
-        let ended = auth.end(&which, EndReason::Operator, request.at, happened).await?;
+        let ended =
+            issuers.sessions().end(&which, EndReason::Operator, request.at, happened).await?;
         Ok(json!({"ended": ended}))
     }
 }
 
-async fn called(request: &OperatorRequest<'_>, auth: &Auth) -> Result<Value, Refusal> {
+async fn called(request: &OperatorRequest<'_>, issuers: &Issuers) -> Result<Value, Refusal> {
     let name = form_urlencoded::parse(request.query.as_bytes())
         .find_map(|(name, value)| (name == "name").then_some(value))
         .ok_or(Refusal::BadBody)?;
-    Ok(describe_users(auth.users_named(&name, request.at).await?))
+    Ok(describe_users(issuers.sessions().users_named(&name, request.at).await?))
 }
 
-fn rotate(auth: &Auth, at: Timestamp) -> Result<Value, Refusal> {
-    match auth.rotate_keys(at) {
+fn rotate(issuers: &Issuers, at: Timestamp) -> Result<Value, Refusal> {
+    match issuers.sessions().keys().rotate(at) {
         Ok(kid) => Ok(json!({"kid": kid})),
         Err(error) => {
             tracing::error!(%error, "the signing key cannot be rotated");

@@ -12,7 +12,6 @@ use super::refused::Refused;
 use super::{Endpoints, input};
 use crate::config::OwnPathEntry;
 use crate::event::What;
-use crate::issuer::By;
 use crate::secret::Secret;
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
@@ -27,12 +26,8 @@ impl Endpoints {
         happened: &mut Vec<What>,
     ) -> Result<Reply, Refused> {
         let token = self.token(arrival, body, "refresh")?;
-        let by = By {
-            client: arrival.client_ip(),
-            agent: arrival.header("user-agent").unwrap_or_default(),
-        };
-        let (token, at) = (token.expose(), arrival.at);
-        let pair = self.auth.refresh(token, own.rotation, by, at, happened).await?;
+        let context = &mut arrival.context(happened);
+        let pair = self.issuers.refresh(token.expose(), own.rotation, context).await?;
         Ok(Reply::json(StatusCode::OK, &tokens(Some(&pair), own.is_alias)))
     }
 

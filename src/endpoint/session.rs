@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::Endpoints;
 use super::refused::Refused;
-use crate::caller::{Identity, Proof};
+use crate::caller::{Assurance, Identity, Proof};
+use crate::clock::Timestamp;
 use crate::event::What;
 use crate::issuer::Issued;
 use crate::issuer::credential::Credential;
@@ -50,6 +51,8 @@ fn describe(session: &Session, proof: Proof) -> Value {
         "groups": identity.groups,
         "session_id": session.id.as_str(),
         "proof": proof.name(),
+        "amr": amr(session.assurance),
+        "auth_time": auth_time(session.assurance),
         "signed_in_at": session.signed_in_at.to_string(),
         "last_used_at": session.last_used().to_string(),
         "idle_expires_at": idle_end.min(session.expires_at).to_string(),
@@ -66,9 +69,21 @@ fn describe_issued(issued: &Issued, identity: &Identity, proof: Proof) -> Value 
         "groups": identity.groups,
         "session_id": null,
         "proof": proof.name(),
+        "amr": amr(issued.assurance()),
+        "auth_time": auth_time(issued.assurance()),
         "issuer": issued.issuer(),
         "expires_at": issued.expires_at().to_string(),
     })
+}
+
+/// The methods, as in an access token; empty if nobody knows.
+fn amr(assurance: Assurance) -> Vec<&'static str> {
+    assurance.methods.names().collect()
+}
+
+/// Seconds since 1970, as in an access token; `null` if nobody knows.
+fn auth_time(assurance: Assurance) -> Option<u64> {
+    assurance.auth_time.map(Timestamp::as_secs)
 }
 
 #[cfg(test)]
@@ -91,6 +106,8 @@ mod tests {
                 "groups": ["staff"],
                 "session_id": "s1",
                 "proof": "session_cookie",
+                "amr": ["pwd"],
+                "auth_time": 1_795_422_879,
                 "signed_in_at": "2026-11-23T08:34:39.000Z",
                 "last_used_at": "2026-11-23T08:35:39.000Z",
                 "idle_expires_at": "2026-11-24T08:35:39.000Z",

@@ -7,7 +7,7 @@ use http::header::{ALLOW, HeaderMap, HeaderName};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::caller::{Identity, SessionId, UserKey};
+use crate::caller::{Assurance, AuthMethod, AuthMethods, Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::Rotation;
 use crate::secret::Digest;
@@ -64,6 +64,7 @@ pub(super) fn session(id: &str, user: &str) -> Arc<Session> {
         idle_timeout: Duration::from_secs(86_400),
         client: None,
         agent: String::new(),
+        assurance: Assurance::now(AuthMethods::only(AuthMethod::Password), NOW),
         refresh: None,
         kept: None,
     })

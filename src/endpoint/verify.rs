@@ -16,7 +16,7 @@ impl Endpoints {
     /// `POST /verify`
     pub(super) async fn verify(&self, arrival: &Arrival, body: &Bytes) -> Result<Reply, Refused> {
         let token = self.token(arrival, body, "token")?;
-        self.auth.verify(token.expose(), arrival.at).await?;
+        self.issuers.verify(token.expose(), arrival.at).await?;
         Ok(Reply::json(StatusCode::OK, &json!({})))
     }
 }

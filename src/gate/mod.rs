@@ -5,7 +5,7 @@
 //! 1. blocked: an address that is refused for a time gets no further, wherever it wants to go;
 //! 2. route: host and canonical path lead to an own path or a route;
 //! 3. preflight: a CORS preflight is answered, or forwarded without identity, and never authenticates anybody;
-//! 4. who: [`Auth::presented`] finds out who is calling, and whether that user or session is refused for a time;
+//! 4. who: [`Issuers::presented`] finds out who is calling, and whether that user or session is refused for a time;
 //! 5. allowed: what the route asks of a caller, and whether an unsafe request that a cookie authenticates comes from our own
 //!    site. What passes is a [`Permit`].
 //!
@@ -32,9 +32,10 @@ use crate::block::Block;
 use crate::caller::{Anonymous, Caller, IssuerName, Known, Proof};
 use crate::config::{Access, Config, IssuerSettings, OwnPathEntry, Route, SignInRedirect};
 use crate::event::What;
+use crate::issuer::Issuers;
 use crate::issuer::credential::Presented;
 use crate::refusal::Refusal;
-use crate::session::Auth;
+use crate::session::looks_like_ours;
 use crate::wire::accept;
 use crate::wire::arrival::Arrival;
 use crate::wire::authorization::{self, Authorization};
@@ -43,7 +44,7 @@ use crate::wire::cross_site::{self, Verdict};
 /// Decides about every request.
 pub struct Gate {
     routes: Arc<RouteTable>,
-    auth: Arc<Auth>,
+    issuers: Arc<Issuers>,
     trusted_origins: Vec<String>,
     cors_origins: Vec<String>,
     answers: Answers,
@@ -105,10 +106,10 @@ pub struct Denial {
 
 impl Gate {
     /// From the configuration.
-    pub fn new(config: &Config, auth: Arc<Auth>) -> Self {
+    pub fn new(config: &Config, issuers: Arc<Issuers>) -> Self {
         Self {
             routes: Arc::new(RouteTable::new(config)),
-            auth,
+            issuers,
             trusted_origins: config.session.trusted_origins.clone(),
             cors_origins: config.cors.allowed_origins.clone(),
             answers: Answers::new(config),
@@ -134,11 +135,11 @@ impl Gate {
         }
     }
 
-    /// One that decides by the same rules with another [`Auth`]: for asking what would happen.
-    pub fn with_auth(&self, auth: Arc<Auth>) -> Self {
+    /// One that decides by the same rules with other [`Issuers`]: for asking what would happen.
+    pub fn with_issuers(&self, issuers: Arc<Issuers>) -> Self {
         Self {
             routes: Arc::clone(&self.routes),
-            auth,
+            issuers,
             trusted_origins: self.trusted_origins.clone(),
             cors_origins: self.cors_origins.clone(),
             answers: self.answers.clone(),
@@ -221,7 +222,7 @@ impl Gate {
         if !self.has_one_meaning(arrival, &arrival.method, &route) {
             return Denial::of(Refusal::BadTarget, Some(route));
         }
-        let presented = self.auth.presented(arrival, &route.credentials, happened).await;
+        let presented = self.issuers.presented(arrival, &route.credentials, happened).await;
         match self.passing_cookies(arrival, &route, &presented).await {
             Ok(cookies) => self.allowed(arrival, route, presented, cookies),
             Err(refusal) => Denial::of(refusal, Some(route)),
@@ -230,12 +231,16 @@ impl Gate {
 
     /// The block of the client's address, if there is one.
     pub fn block_of_address(&self, arrival: &Arrival) -> Option<Arc<Block>> {
-        self.auth.blocks().of_address(arrival.client_ip(), arrival.at)
+        self.issuers.sessions().blocks().of_address(arrival.client_ip(), arrival.at)
     }
 
     /// The refusal of a caller whose credential is good, if user or session are blocked.
     fn blocked(&self, known: &Known, arrival: &Arrival) -> Option<Refusal> {
-        self.auth.blocked_caller(&known.identity.key, known.session.as_ref(), arrival.at)
+        self.issuers.sessions().blocked_caller(
+            &known.identity.key,
+            known.session.as_ref(),
+            arrival.at,
+        )
     }
 
     /// The cookies of services that go on besides the caller's own session.
@@ -264,7 +269,7 @@ impl Gate {
         let forwards =
             |proof| self.forwards_of(proof).is_some_and(|one| one.goes_to(route.upstream));
         let looks_at = &route.credentials;
-        self.auth
+        self.issuers
             .passing_cookies(arrival, looks_at, caller.as_ref(), forwards)
             .await
             .map(ServiceCookies::These)
@@ -292,7 +297,7 @@ impl Gate {
     ) -> Keeps {
         // Nothing goes on from where an issuer's tokens come, unless it was found to be good: what was taken back here is still
         // good behind it. A Bearer that is looked at and nobody's was refused beside a good credential.
-        let is_read = self.auth.reads_authorization(&arrival.headers, &route.credentials)
+        let is_read = self.issuers.reads_authorization(&arrival.headers, &route.credentials)
             || (route.credentials.bearer() && has_broken_bearer(arrival));
         let mut keeps = Keeps { authorization: !is_read, headers: Vec::new(), issued_cookies };
         if let Some(known) = caller.known() {
@@ -460,7 +465,7 @@ fn has_own_authorization(arrival: &Arrival) -> bool {
         .get_all(AUTHORIZATION)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .any(|value| value.split_ascii_whitespace().any(Auth::looks_like_ours))
+        .any(|value| value.split_ascii_whitespace().any(looks_like_ours))
 }
 
 impl Denial {

@@ -13,7 +13,8 @@ use crate::block::{Block, BlockSubject, BlockedBy, Demand};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
-use crate::session::testkit::{Kit, NOW};
+use crate::issuer::testkit::Kit;
+use crate::session::testkit::NOW;
 use crate::store::memory::Memory;
 use crate::store::{
     Blocked, Blocks, NewSession, NewStamp, Once, Renewal, Session, SessionBy, Sessions, StoreError,
@@ -210,7 +211,7 @@ async fn every_cell_is_as_the_table_says() {
     let ended = kit.signed_in().await;
     let (at, mut happened) = (NOW, Vec::new());
     let which = Which::Session(ended.session.id.clone());
-    kit.auth.end(&which, EndReason::SignedOut, at, &mut happened).await.unwrap();
+    kit.sessions.end(&which, EndReason::SignedOut, at, &mut happened).await.unwrap();
     let ended_cookie = format!("__Host-doorwarden={}", ended.cookie.unwrap().expose());
     let ended_token = format!("Bearer {}", ended.tokens.unwrap().access.expose());
     let forged = format!("{}AAAA", &kim.token[..kim.token.len() - 4]);
@@ -218,11 +219,11 @@ async fn every_cell_is_as_the_table_says() {
     let later = NOW.plus(Duration::from_secs(400));
     let over = NOW.plus(BLOCK);
     // Before the gates take the parts over.
-    let unreachable = Kit::with(|parts| parts.sessions = Arc::new(Down));
+    let unreachable = Kit::with(|parts| parts.session.store = Arc::new(Down));
     let unreachable_store = Arc::clone(&unreachable.store);
     let config = config();
-    let gate = Gate::new(&config, Arc::new(kit.auth));
-    let blind = Gate::new(&config, Arc::new(unreachable.auth));
+    let gate = Gate::new(&config, Arc::new(kit.issuers));
+    let blind = Gate::new(&config, Arc::new(unreachable.issuers));
 
     let bearer = |value: &str| vec![("authorization", value.to_owned())];
     let cookie = |value: &str| vec![("cookie", value.to_owned())];
@@ -318,7 +319,7 @@ async fn write_rows(table: &mut String, rows: &[Row<'_>], always: Option<char>) 
 async fn a_blocked_address_reaches_neither_own_paths_nor_what_is_not_there() {
     let kit = Kit::new();
     let store = Arc::clone(&kit.store);
-    let gate = Gate::new(&config(), Arc::new(kit.auth));
+    let gate = Gate::new(&config(), Arc::new(kit.issuers));
     let network = "127.0.0.0/8".parse().unwrap();
     block(&store, BlockSubject::address(network), Demand::StayAway).await;
     let preflight = [("origin", "https://a.example"), ("access-control-request-method", "PUT")];

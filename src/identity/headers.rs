@@ -1,4 +1,5 @@
-//! The caller as header fields: `X-User-Id`, `X-User-Name`, `X-User-Groups`, `X-Session-Id`, and attributes.
+//! The caller as header fields: `X-User-Id`, `X-User-Name`, `X-User-Groups`, `X-Session-Id`, `X-Auth-Methods`, and
+//! attributes.
 //!
 //! - A known caller gets **each** configured field exactly once. No groups make an empty value, and so does an attribute
 //!   that the directory does not have: a field that is sometimes absent invites an application to fall back to something
@@ -24,6 +25,7 @@ pub struct IdentityHeaders {
     user_name: Option<HeaderName>,
     groups: Option<HeaderName>,
     session_id: Option<HeaderName>,
+    auth_methods: Option<HeaderName>,
     attributes: Vec<(HeaderName, String)>,
 }
 
@@ -48,13 +50,14 @@ impl IdentityHeaders {
             user_name: resolve(&config.user_name)?,
             groups: resolve(&config.groups)?,
             session_id: resolve(&config.session_id)?,
+            auth_methods: resolve(&config.auth_methods)?,
             attributes,
         })
     }
 
     /// The names of all fields that are set: what a client must not be able to send, and an upstream not to answer.
     pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
-        [&self.user_id, &self.user_name, &self.groups, &self.session_id]
+        [&self.user_id, &self.user_name, &self.groups, &self.session_id, &self.auth_methods]
             .into_iter()
             .flatten()
             .chain(self.attributes.iter().map(|(name, _)| name))
@@ -95,6 +98,11 @@ impl IdentityHeaders {
             // A caller without a session has an empty one, and never one that is made up.
             .chain(one(&self.session_id, known.session.as_ref().map_or("", SessionId::as_str)))
             .chain(
+                self.auth_methods
+                    .as_ref()
+                    .map(|name| (name, header_value::list(known.assurance.methods.names()))),
+            )
+            .chain(
                 self.attributes
                     .iter()
                     .map(move |(name, key)| (name, header_value::value(attribute(key)))),
@@ -108,7 +116,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::caller::{Anonymous, Identity, Proof, UserKey};
+    use crate::caller::{Anonymous, Assurance, AuthMethod, AuthMethods, Identity, Proof, UserKey};
     use crate::refusal::Refusal;
 
     fn config() -> config::IdentityHeaders {
@@ -117,6 +125,7 @@ mod tests {
             user_name: "X-User-Name".into(),
             groups: "X-User-Groups".into(),
             session_id: "X-Session-Id".into(),
+            auth_methods: "X-Auth-Methods".into(),
             attributes: vec![("X-User-Email".into(), "email".into())],
         }
     }
@@ -137,6 +146,10 @@ mod tests {
             identity: Arc::new(identity),
             session: Some(SessionId::new("s1")),
             proof: Proof::SessionCookie,
+            assurance: Assurance {
+                methods: AuthMethods::only(AuthMethod::Password).and(AuthMethod::OneTimePassword),
+                auth_time: None,
+            },
         })
     }
 
@@ -160,6 +173,7 @@ mod tests {
         assert_eq!(
             applied(&config(), &known(kim())),
             pairs(&[
+                ("x-auth-methods", "pwd,otp"),
                 ("x-session-id", "s1"),
                 ("x-user-email", "kim@app.example"),
                 ("x-user-groups", "editors,staff"),
@@ -190,9 +204,11 @@ mod tests {
             identity: Arc::new(kim()),
             session: None,
             proof: Proof::Issued(crate::caller::IssuerName::new("service")),
+            assurance: Assurance::default(),
         });
         let fields = applied(&config(), &caller);
         assert!(fields.contains(&("x-session-id".into(), String::new())));
+        assert!(fields.contains(&("x-auth-methods".into(), String::new())), "nobody knows");
     }
 
     #[test]
@@ -227,6 +243,7 @@ mod tests {
         let config = config::IdentityHeaders {
             user_name: String::new(),
             groups: String::new(),
+            auth_methods: String::new(),
             attributes: vec![],
             ..config()
         };

@@ -22,18 +22,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Issuers;
 use super::{FOR_GOOD, Issued, One};
-use crate::caller::SessionId;
+use crate::caller::{Assurance, SessionId};
 use crate::clock::Timestamp;
+use crate::context::RequestContext;
 use crate::event::{Adoption, EndReason, IssuedRefusal, What};
-use crate::issuer::take_over::By;
 use crate::secret::{Digest, random_id};
-use crate::session::Auth;
 use crate::session::sign_in::{MAX_AGENT, cut};
 use crate::store::{NewSession, Once, Session, SessionBy, StoreError, Which};
 
 /// Former credentials of sessions that are remembered.
-pub(crate) const FORMER: usize = 16_384;
+pub(super) const FORMER: usize = 16_384;
 
 impl One {
     /// Do its credentials have sessions of the gateway's?
@@ -47,21 +47,20 @@ impl One {
     }
 }
 
-impl Auth {
+impl Issuers {
     /// The session of a credential that holds; `how` says what it was if it begins now. None: such a credential has none.
-    pub(crate) async fn adopted(
+    pub(super) async fn adopted(
         &self,
         issued: &Issued,
-        by: By<'_>,
         how: Adoption,
-        at: Timestamp,
-        happened: &mut Vec<What>,
+        context: &mut RequestContext<'_>,
     ) -> Result<Option<Arc<Session>>, IssuedRefusal> {
-        let Some(one) = self.issuers.of(issued) else { return Ok(None) };
+        let at = context.at;
+        let Some(one) = self.registry.of(issued) else { return Ok(None) };
         let Some(own) = issued.own_end else { return Ok(None) };
         let (digest, idle) = match one.adopts() {
             true => (own, issued.deny_for),
-            false => match self.issuers.given.get(&own) {
+            false => match self.registry.given.get(&own) {
                 Some(given) => (given.session, given.idle),
                 None => return Ok(None),
             },
@@ -71,7 +70,7 @@ impl Auth {
         }
         let session = match self.adopted_session(&digest, at).await? {
             Some(session) => session,
-            None => self.adopt(one, issued, (digest, idle), by, how, at, happened).await?,
+            None => self.adopt(one, issued, (digest, idle), how, context).await?,
         };
         if session.identity.load().key != issued.user.key {
             return Err(IssuedRefusal::Ended);
@@ -80,18 +79,16 @@ impl Auth {
         Ok(Some(session))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a step of `adopted`, with what that was asked")]
     async fn adopt(
         &self,
         one: &One,
         issued: &Issued,
         (digest, idle): (Digest, Duration),
-        by: By<'_>,
         how: Adoption,
-        at: Timestamp,
-        happened: &mut Vec<What>,
+        context: &mut RequestContext<'_>,
     ) -> Result<Arc<Session>, IssuedRefusal> {
-        let known = self.issuers.known(&one.directory, &issued.user, at).await?;
+        let at = context.at;
+        let known = self.registry.known(&one.directory, &issued.user, at).await?;
         let new = NewSession {
             id: SessionId::new(&random_id().map_err(|_| IssuedRefusal::Unavailable)?),
             identity: Arc::clone(&known.identity),
@@ -99,27 +96,29 @@ impl Auth {
             cookie: Some(digest),
             issuer: Some(Arc::clone(&one.name)),
             at,
-            expires_at: at.plus(self.session.absolute_timeout.max(idle)).min(FOR_GOOD),
+            expires_at: at.plus(self.sessions.settings().absolute_timeout.max(idle)).min(FOR_GOOD),
             idle_timeout: idle,
-            client: Some(by.client),
-            agent: cut(by.agent, MAX_AGENT).to_owned(),
+            client: Some(context.client),
+            agent: cut(context.agent, MAX_AGENT).to_owned(),
+            assurance: Assurance::BY_SERVICE,
             refresh: None,
             kept: None,
         };
-        let session = match self.sessions.adopt(new).await.map_err(down)? {
+        let session = match self.store.adopt(new).await.map_err(down)? {
             Once::Begun(session) => session,
             Once::Before(session) => return session.ok_or(IssuedRefusal::Ended),
         };
-        happened.push(What::Adopted {
+        context.note(What::Adopted {
             session: session.id.clone(),
             user: issued.user.key.clone(),
             issuer: Arc::clone(&one.name),
             how,
         });
         // All that its user had may have ended since it was judged: then this has too.
-        if let Err(why) = self.issuers.holds(issued, at) {
+        if let Err(why) = self.registry.holds(issued, at) {
             let which = Which::Session(session.id.clone());
-            let ended = self.end(&which, EndReason::SignedOutEverywhere, at, happened).await;
+            let ended =
+                self.sessions.end(&which, EndReason::SignedOutEverywhere, at, context.events).await;
             ended.map_err(|_| IssuedRefusal::Unavailable)?;
             return Err(why);
         }
@@ -131,7 +130,7 @@ impl Auth {
         id: &SessionId,
         at: Timestamp,
     ) -> Result<Option<Arc<Session>>, IssuedRefusal> {
-        self.sessions.find(SessionBy::Id(id), at).await.map_err(down)
+        self.store.find(SessionBy::Id(id), at).await.map_err(down)
     }
 }
 

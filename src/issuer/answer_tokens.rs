@@ -22,14 +22,14 @@ use std::time::Duration;
 use http::HeaderValue;
 use quick_cache::sync::Cache;
 
+use super::Issuers;
 use super::adopt::down;
 use super::{Judged, Said, Way, keyed};
 use crate::clock::Timestamp;
+use crate::context::RequestContext;
 use crate::event::{Adoption, IssuedRefusal, What};
-use crate::issuer::take_over::By;
 use crate::refusal::Refusal;
 use crate::secret::Digest;
-use crate::session::Auth;
 use crate::store::{Session, SessionBy};
 use crate::wire::body::Fields;
 
@@ -41,17 +41,17 @@ const REFRESH: &str = "refresh";
 const ROTATIONS_AT_ONCE: usize = 4;
 
 /// To which sessions tokens belong.
-pub(crate) type GivenTokens = Cache<Digest, Given>;
+pub(super) type GivenTokens = Cache<Digest, Given>;
 
 /// A token that was given.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Given {
+pub(super) struct Given {
     /// What names its session's credential.
     pub(super) session: Digest,
     /// For how long that session goes on without a use.
     pub(super) idle: Duration,
     /// When the token expires.
-    expires_at: Timestamp,
+    pub(super) expires_at: Timestamp,
 }
 
 /// A refresh token on its way to the service.
@@ -71,6 +71,7 @@ pub struct Adopting {
     presented: Option<PresentedRefresh>,
     client: IpAddr,
     agent: String,
+    request_id: Arc<str>,
     at: Timestamp,
 }
 
@@ -85,11 +86,13 @@ pub struct To<'a> {
     pub client: IpAddr,
     /// Its `User-Agent`.
     pub agent: &'a str,
+    /// Its id.
+    pub request_id: &'a Arc<str>,
     /// When the answer came.
     pub at: Timestamp,
 }
 
-impl Auth {
+impl Issuers {
     /// Looks at the body of a request for new tokens. None: nothing in it is a refresh token that holds, and the service is
     /// the one to say so.
     ///
@@ -103,7 +106,7 @@ impl Auth {
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<Option<PresentedRefresh>, Refusal> {
-        let Some(one) = self.issuers.all.get(issuer) else { return Ok(None) };
+        let Some(one) = self.registry.all.get(issuer) else { return Ok(None) };
         let fields = Fields::parse(content_type, body).unwrap_or_default();
         let is_refresh = fields.trimmed(REFRESH).ok().and_then(|token| one.refresh(token, at));
         let judged = is_refresh
@@ -111,8 +114,8 @@ impl Auth {
         let Some(judged) = judged else { return Ok(None) };
         let Some(digest) = one.digest(&judged) else { return Ok(None) };
         let until = judged.expires_at.unwrap_or(at);
-        let refused = match self.issuers.settle(issuer, judged, at).await {
-            Ok(issued) => match self.issuers.holds(&issued, at) {
+        let refused = match self.registry.settle(issuer, judged, at).await {
+            Ok(issued) => match self.registry.holds(&issued, at) {
                 Ok(()) => self.adopted_session(&digest, at).await.err(),
                 Err(why) => Some(why),
             },
@@ -135,7 +138,7 @@ impl Auth {
         content_type: Option<&HeaderValue>,
         body: &[u8],
     ) -> Option<Adopting> {
-        let one = self.issuers.all.get(to.issuer).filter(|one| one.believes(to.upstream))?;
+        let one = self.registry.all.get(to.issuer).filter(|one| one.believes(to.upstream))?;
         let fields = Fields::parse(content_type, body).ok()?;
         let access = ACCESS
             .iter()
@@ -153,9 +156,9 @@ impl Auth {
         let until = presented.map_or(until, |presented| until.max(presented.until));
         let idle = until.since(to.at).max(access.deny_for);
         let given = Given { session, idle, expires_at };
-        self.issuers.given.insert(access_digest, given);
+        self.registry.given.insert(access_digest, given);
         if let Some(refresh) = refresh_digest {
-            self.issuers.given.insert(refresh, Given { expires_at: until, ..given });
+            self.registry.given.insert(refresh, Given { expires_at: until, ..given });
         }
         Some(Adopting {
             index: to.issuer,
@@ -165,18 +168,29 @@ impl Auth {
             presented,
             client: to.client,
             agent: to.agent.to_owned(),
+            request_id: Arc::clone(to.request_id),
             at: to.at,
         })
     }
 
     /// Begins the session of tokens that an answer gave, or goes on with it.
-    pub async fn adopt_given(&self, adopting: Adopting, happened: &mut Vec<What>) {
-        let Adopting { index, access, access_digest, refresh, presented, client, agent, at } =
-            adopting;
-        let by = By { client, agent: &agent };
+    pub async fn adopt_given(&self, adopting: Adopting, events: &mut Vec<What>) {
+        let Adopting {
+            index,
+            access,
+            access_digest,
+            refresh,
+            presented,
+            client,
+            agent,
+            request_id,
+            at,
+        } = adopting;
+        let context =
+            &mut RequestContext { at, client, agent: &agent, request_id: &request_id, events };
         let how = if presented.is_some() { Adoption::FirstUse } else { Adoption::Answer };
-        let adopted = match self.issuers.settle(index, access, at).await {
-            Ok(issued) => self.adopted(&issued, by, how, at, happened).await,
+        let adopted = match self.registry.settle(index, access, at).await {
+            Ok(issued) => self.adopted(&issued, how, context).await,
             Err(why) => Err(why),
         };
         let done = match (adopted, presented.zip(refresh)) {
@@ -207,7 +221,7 @@ impl Auth {
     ) -> Result<(), IssuedRefusal> {
         if session.cookie != Some(before) {
             // One that was rotated away and that the service takes all the same: its successor belongs to the session, too.
-            self.issuers.former.insert(now, session.id.clone());
+            self.registry.former.insert(now, session.id.clone());
             return Ok(());
         }
         let renewed =
@@ -215,7 +229,7 @@ impl Auth {
         if renewed.is_none() {
             return self.deny_all([Some(now), None], at).await;
         }
-        self.issuers.former.insert(before, session.id.clone());
+        self.registry.former.insert(before, session.id.clone());
         Ok(())
     }
 
@@ -232,39 +246,20 @@ impl Auth {
         let mut digest = *digest;
         for _ in 0..ROTATIONS_AT_ONCE {
             let by = SessionBy::Cookie(&digest);
-            if let Some(session) = self.sessions.find(by, at).await.map_err(down)? {
+            if let Some(session) = self.store.find(by, at).await.map_err(down)? {
                 return Ok(Some(session));
             }
-            if let Some(id) = self.issuers.former.get(&digest) {
+            if let Some(id) = self.registry.former.get(&digest) {
                 // Of a session that has ended nothing begins another.
                 let session = self.find_by_id(&id, at).await?;
                 return session.map(Some).ok_or(IssuedRefusal::Ended);
             }
-            match self.issuers.given.get(&digest) {
+            match self.registry.given.get(&digest) {
                 Some(given) if given.session != digest => digest = given.session,
                 Some(_) | None => break,
             }
         }
         Ok(None)
-    }
-
-    /// A session has ended: what it was given is over, in the store too.
-    pub(crate) async fn end_given(&self, session: &Session, at: Timestamp) {
-        let Some(cookie) = session.cookie.filter(|_| session.issuer.is_some()) else { return };
-        let is_its = |digest: &Digest| {
-            *digest == cookie || self.issuers.former.get(digest).is_some_and(|id| id == session.id)
-        };
-        let all: Vec<(Digest, Timestamp)> = self
-            .issuers
-            .given
-            .iter()
-            .filter(|(digest, given)| is_its(&given.session) || is_its(digest))
-            .map(|(digest, given)| (digest, given.expires_at))
-            .collect();
-        for (digest, until) in all {
-            // A store that fails is told; in this process the token's session is over all the same.
-            let _ = self.issuers.put(digest, at, until.max(at)).await;
-        }
     }
 
     async fn deny_all(
@@ -273,8 +268,8 @@ impl Auth {
         at: Timestamp,
     ) -> Result<(), IssuedRefusal> {
         for digest in digests.into_iter().flatten() {
-            let until = self.issuers.given.get(&digest).map_or(at, |given| given.expires_at);
-            self.issuers.put(digest, at, until.max(at)).await?;
+            let until = self.registry.given.get(&digest).map_or(at, |given| given.expires_at);
+            self.registry.put(digest, at, until.max(at)).await?;
         }
         Ok(())
     }

@@ -12,14 +12,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::{Judged, One, Password};
+use super::{Issuers, Judged, One, Password};
 use crate::clock::Timestamp;
 use crate::directory::Attempt;
 use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::session::sign_in::Right;
-use crate::session::{Auth, SignInRefused};
+use crate::session::SignInRefused;
+use crate::session::sign_in::VerifiedPassword;
 
 /// Who comes, by their own word.
 struct UserPass {
@@ -40,7 +40,7 @@ impl UserPass {
     }
 }
 
-impl Auth {
+impl Issuers {
     /// Checks the password, as at a sign-in.
     pub(super) async fn basic(
         &self,
@@ -55,8 +55,9 @@ impl Auth {
             UserPass::read(credential).ok_or(IssuedRefusal::Malformed)?;
         let only = Some(one.directory.directory.name());
         let asked = Attempt { name: &name, password: &password, client, at, is_typed: false };
-        match self.check_password(asked, only, happened).await {
-            Ok(Right { user: account, attempt, .. }) => {
+        match self.sessions.check_password(asked, only, happened).await {
+            Ok(VerifiedPassword { checked, attempt }) => {
+                let account = checked.account();
                 attempt.succeeded();
                 Ok(Judged {
                     user: account.identity.key.id.to_string(),
@@ -88,7 +89,8 @@ mod tests {
     use super::*;
     use crate::config::{CredentialPlace, IssuerKind, IssuerSettings};
     use crate::issuer::Shown;
-    use crate::session::testkit::{CLIENT, Kit, NOW, cheap};
+    use crate::issuer::testkit::Kit;
+    use crate::session::testkit::{CLIENT, NOW, cheap};
 
     /// Kim's password is `right`.
     fn kit() -> Kit {
@@ -116,7 +118,7 @@ mod tests {
         let shown = Shown::alone(&credential, &[0]);
         let at = NOW.plus(Duration::from_secs(after));
         let mut happened = Vec::new();
-        let found = kit.auth.issued(&shown, Some(CLIENT), at, &mut happened).await;
+        let found = kit.issuers.issued(&shown, Some(CLIENT), at, &mut happened).await;
         let found = found.map_err(|(refusal, _)| refusal)?;
         let credential = found.used(CLIENT, at, &mut happened);
         Ok(Arc::clone(&credential.identity().key.id))
@@ -153,7 +155,7 @@ mod tests {
         assert_eq!(present(&kit, "kim:right", 60).await, Err(Refusal::TokenNotValid));
         let credential = STANDARD.encode("kim:other");
         let shown = Shown::alone(&credential, &[0]);
-        let found = kit.auth.issued(&shown, None, NOW, &mut Vec::new()).await;
+        let found = kit.issuers.issued(&shown, None, NOW, &mut Vec::new()).await;
         assert_eq!(found.map(drop).map_err(|(refusal, _)| refusal), Err(Refusal::TokenNotValid));
     }
 

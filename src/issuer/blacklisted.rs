@@ -5,15 +5,15 @@
 //! (`flushexpiredtokens` goes by the `exp` that a sliding token had then, and it may have a later one by now).
 //! A blacklist that cannot be asked changes nothing for a token that was good before; for others it is 503.
 
+use super::Issuers;
 use super::key::{IssuerKeyError, Problem};
-use super::{Issued, Issuers, Judged, One, keyed};
+use super::{Issued, IssuerRegistry, Judged, One, keyed};
 use crate::clock::Timestamp;
 use crate::config::{IssuerKind, IssuerSettings};
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
 use crate::service::blacklist::TokenBlacklist;
 use crate::service::database::{Access, Databases};
-use crate::session::Auth;
 
 /// What an issuer's service itself has taken back, if that is asked for.
 pub(super) fn blacklist(
@@ -44,7 +44,7 @@ impl One {
     }
 }
 
-impl Issuers {
+impl IssuerRegistry {
     /// Refuses a token, seen for the first time, that the service has taken back.
     pub(super) async fn refuse_taken_back(
         &self,
@@ -67,7 +67,7 @@ impl Issuers {
     }
 }
 
-impl Auth {
+impl Issuers {
     /// Asks again about a token that was good before, if that is due.
     pub(super) async fn refuse_taken_back_since(
         &self,
@@ -86,8 +86,8 @@ impl Auth {
             }
             Ok(true) => {
                 let until = issued.expires_at.max(at.plus(issued.deny_for));
-                let _ = self.issuers.put(one.found_there(token_id), at, until).await;
-                self.memory.forget_issued(issued.space, credential);
+                let _ = self.registry.put(one.found_there(token_id), at, until).await;
+                self.verified.forget(issued.space, credential);
                 Err(IssuedRefusal::Blacklisted)
             }
             Err(_) => {

@@ -10,17 +10,23 @@
 //! proves nothing. Our own access token is one in each header and after each scheme where an issuer's come: that is where
 //! the front end of its service sends what it got. In a cookie (`shape = "dj-rest-auth"`) it is a cookie. What a route does not look at (`route.credentials`) is not there at all.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use super::Issuers;
 use super::{Issued, Shown, Unreadable};
 use crate::caller::{Identity, Known, Proof, UserKey};
+use crate::clock::Timestamp;
 use crate::config::Credentials;
 use crate::event::What;
 use crate::refusal::Refusal;
-use crate::session::Auth;
+use crate::session::looks_like_ours;
 use crate::store::Session;
 use crate::wire::arrival::Arrival;
 use crate::wire::authorization::{self, Authorization};
+
+/// Nobody's address: a credential by itself comes from nowhere.
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// What a request brought.
 #[derive(Debug)]
@@ -44,7 +50,7 @@ pub enum Credential {
     Issued(Arc<Issued>, Arc<Identity>, Option<Arc<Session>>),
 }
 
-impl Auth {
+impl Issuers {
     /// Checks what the request brought, of the credentials that are looked at.
     pub async fn presented(
         &self,
@@ -52,7 +58,11 @@ impl Auth {
         looks_at: &Credentials,
         happened: &mut Vec<What>,
     ) -> Presented {
-        let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers, looks_at);
+        let cookies = self.registry.readings.cookies(
+            self.sessions.cookie_names(),
+            &arrival.headers,
+            looks_at,
+        );
         let tokens = match self.tokens(arrival, looks_at, happened).await {
             Ok(tokens) => tokens,
             Err(presented) => return presented,
@@ -70,7 +80,7 @@ impl Auth {
         let is_own = !cookies.own.is_empty();
         for value in cookies.own {
             let (client, at) = (arrival.client_ip(), arrival.at);
-            match self.cookie(value, client, at, happened).await {
+            match self.sessions.cookie(value, client, at, happened).await {
                 Ok(session) => match &named {
                     Some(other) if other.id != session.id => {
                         return Presented::Malformed(Refusal::ConflictingCredentials);
@@ -86,7 +96,7 @@ impl Auth {
         let mut bad = None;
         for token in cookies.tokens {
             // Found as in a header, and yet a cookie: browsers send it unasked.
-            match self.bearer(token, arrival.client_ip(), arrival.at, happened).await {
+            match self.sessions.bearer(token, arrival.client_ip(), arrival.at, happened).await {
                 Ok(session) => all.push(Credential::Session(session, proof)),
                 Err(refusal) => bad = bad.or(Some((refusal, proof))),
             }
@@ -119,14 +129,20 @@ impl Auth {
         looks_at: &Credentials,
         happened: &mut Vec<What>,
     ) -> Result<Vec<Result<Credential, Refusal>>, Refusal> {
-        let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers, looks_at)?;
+        let cookies = self.registry.readings.cookies(
+            self.sessions.cookie_names(),
+            &arrival.headers,
+            looks_at,
+        )?;
         let mut all = Vec::new();
         for value in cookies.own {
-            let session = self.cookie(value, arrival.client_ip(), arrival.at, happened).await;
+            let session =
+                self.sessions.cookie(value, arrival.client_ip(), arrival.at, happened).await;
             all.push(session.map(|session| Credential::Session(session, Proof::SessionCookie)));
         }
         for token in cookies.tokens {
-            let session = self.bearer(token, arrival.client_ip(), arrival.at, happened).await;
+            let session =
+                self.sessions.bearer(token, arrival.client_ip(), arrival.at, happened).await;
             all.push(session.map(|session| Credential::Session(session, Proof::SessionCookie)));
         }
         for (_, shown) in &cookies.issued {
@@ -137,6 +153,26 @@ impl Auth {
             }
         }
         Ok(all)
+    }
+
+    /// A credential as if each issuer in turn were shown it, whatever it looks like; issuers and verdicts.
+    pub async fn shown_to_issuers(
+        &self,
+        credential: &str,
+        at: Timestamp,
+        happened: &mut Vec<What>,
+    ) -> Vec<(Arc<str>, Result<Credential, Refusal>)> {
+        let names: Vec<Arc<str>> = self.registry.names().map(Arc::clone).collect();
+        let mut all = Vec::with_capacity(names.len());
+        for (index, name) in names.into_iter().enumerate() {
+            let shown = Shown::alone(credential, std::slice::from_ref(&index));
+            let judged = match self.issued(&shown, None, at, happened).await {
+                Ok(found) => Ok(found.used(NOWHERE, at, happened)),
+                Err((refusal, _)) => Err(refusal),
+            };
+            all.push((name, judged));
+        }
+        all
     }
 
     /// A credential of an issuer's as its caller's.
@@ -162,7 +198,11 @@ impl Auth {
         caller: Option<&UserKey>,
         forwards: impl Fn(Proof) -> bool + Send + Sync,
     ) -> Result<Vec<String>, Refusal> {
-        let cookies = self.issuers.readings.cookies(&self.cookies, &arrival.headers, looks_at)?;
+        let cookies = self.registry.readings.cookies(
+            self.sessions.cookie_names(),
+            &arrival.headers,
+            looks_at,
+        )?;
         let mut passing = Vec::new();
         for (name, shown) in &cookies.issued {
             // Whether it is good is nobody's question here.
@@ -192,14 +232,14 @@ impl Auth {
         looks_at: &Credentials,
         happened: &mut Vec<What>,
     ) -> Result<Vec<Result<Credential, (Refusal, Proof)>>, Presented> {
-        let read_bearer = self.issuers.readings.read_bearer(looks_at);
+        let read_bearer = self.registry.readings.read_bearer(looks_at);
         let own = match authorization::read(&arrival.headers) {
             Authorization::Repeated => return Err(Presented::Malformed(Refusal::BadHeader)),
             Authorization::NotAToken if looks_at.bearer() || read_bearer => {
                 return Err(Presented::Bad(Refusal::BadAuthorization, Proof::AccessToken));
             }
             Authorization::Bearer(token)
-                if looks_at.bearer() && (!read_bearer || Self::looks_like_ours(token)) =>
+                if looks_at.bearer() && (!read_bearer || looks_like_ours(token)) =>
             {
                 Some(token)
             }
@@ -208,7 +248,7 @@ impl Auth {
             | Authorization::Absent
             | Authorization::Foreign => None,
         };
-        let shown = self.issuers.readings.shown(&arrival.headers, own.is_some(), looks_at);
+        let shown = self.registry.readings.shown(&arrival.headers, own.is_some(), looks_at);
         let shown = shown.map_err(|unreadable| match unreadable {
             Unreadable::Repeated => Presented::Malformed(Refusal::BadHeader),
             Unreadable::NotAToken(issuer) => {
@@ -218,11 +258,11 @@ impl Auth {
         })?;
         let mut all = Vec::with_capacity(shown.len() + usize::from(own.is_some()));
         // A front end sends the token that it got where its service reads tokens, whatever is in it.
-        let is_own = |shown: &&Shown<'_>| looks_at.bearer() && Self::looks_like_ours(shown.token);
+        let is_own = |shown: &&Shown<'_>| looks_at.bearer() && looks_like_ours(shown.token);
         let among = shown.iter().filter(is_own).map(|shown| shown.token);
         for token in own.into_iter().chain(among) {
             let (client, at) = (arrival.client_ip(), arrival.at);
-            let session = self.bearer(token, client, at, happened).await;
+            let session = self.sessions.bearer(token, client, at, happened).await;
             let proof = Proof::AccessToken;
             all.push(match session {
                 Ok(session) => Ok(Credential::Session(session, proof)),
@@ -269,13 +309,20 @@ impl Credential {
     pub fn known(&self) -> Known {
         let identity = self.identity();
         match self {
-            Self::Session(session, proof) => {
-                Known { identity, session: Some(session.id.clone()), proof: *proof }
-            }
-            Self::Issued(issued, _, session) => {
-                let session = session.as_ref().map(|session| session.id.clone());
-                Known { identity, session, proof: issued.proof() }
-            }
+            Self::Session(session, proof) => Known {
+                identity,
+                session: Some(session.id.clone()),
+                proof: *proof,
+                assurance: session.assurance,
+            },
+            Self::Issued(issued, _, session) => Known {
+                identity,
+                session: session.as_ref().map(|session| session.id.clone()),
+                proof: issued.proof(),
+                assurance: session
+                    .as_ref()
+                    .map_or_else(|| issued.assurance(), |session| session.assurance),
+            },
         }
     }
 }

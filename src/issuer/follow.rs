@@ -24,16 +24,16 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use super::Issuers;
 use super::adopt::down;
 use super::verify::Found;
 use super::{Issued, Shown};
 use crate::caller::{Caller, Known, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
+use crate::context::RequestContext;
 use crate::event::{Adoption, EndReason, IssuedRefusal, What};
-use crate::issuer::take_over::By;
 use crate::refusal::Refusal;
 use crate::secret::Digest;
-use crate::session::Auth;
 use crate::session::cookies::CookieNames;
 use crate::session::credential_cache::Space;
 use crate::store::{Renewal, Session, Which};
@@ -77,11 +77,11 @@ enum Says {
     Somebody(Arc<Issued>),
 }
 
-impl Auth {
+impl Issuers {
     /// Follows what an answer says. What cannot be done now is done at the cookie's first use.
     pub async fn follow(&self, answer: Answer<'_>, happened: &mut Vec<What>) -> Followed {
         let mut followed = Followed::default();
-        for (name, issuers) in self.issuers.readings.by_cookie() {
+        for (name, issuers) in self.registry.readings.by_cookie() {
             let last = Change::all(answer.headers, answer.at).filter(|change| change.name == name);
             let Some(change) = last.last() else { continue };
             let cookie = Cookie { name, issuers, set: change.to.as_ref().map(|to| to.0.expose()) };
@@ -103,7 +103,7 @@ impl Auth {
         let sent = CookieNames::theirs(&arrival.headers, cookie.name)
             .and_then(|value| std::str::from_utf8(value).ok());
         let own =
-            caller.known().filter(|known| self.issuers.is_one_of(cookie.issuers, known.proof));
+            caller.known().filter(|known| self.registry.is_one_of(cookie.issuers, known.proof));
         let set = cookie.set.map(|value| value.trim_matches('"')).filter(|value| !value.is_empty());
         if set.is_some_and(|value| Some(value) == sent || CookieNames::is_ours(value.as_bytes())) {
             return Ok(());
@@ -112,27 +112,27 @@ impl Auth {
             Some(value) => self.says(value, cookie.issuers, at).await?,
             None => Says::Nobody,
         };
-        let former = own.and_then(|known| self.issuers.space_of(known.proof)).zip(sent);
+        let former = own.and_then(|known| self.registry.space_of(known.proof)).zip(sent);
         match (says, own) {
             (Says::Nothing, Some(_)) => {
                 // Whether there still is such a session is for the service to say.
                 if let Some((space, sent)) = former {
-                    self.memory.forget_issued(space, sent);
+                    self.verified.forget(space, sent);
                 }
                 Ok(())
             }
             (Says::Nothing | Says::Nobody, None) => Ok(()),
             (Says::Nobody, Some(known)) => {
                 let Some((space, sent)) = former else { return Ok(()) };
-                let before = self.memory.recall_issued(space, sent);
-                self.memory.forget_issued(space, sent);
+                let before = self.verified.recall(space, sent);
+                self.verified.forget(space, sent);
                 if let Some(before) = before {
                     self.signed_out(known, &before, cookie.name, at, followed, happened).await?;
                 }
                 Ok(())
             }
             (Says::Somebody(issued), own) => {
-                let one = self.issuers.of(&issued);
+                let one = self.registry.of(&issued);
                 if !one.is_some_and(|one| one.believes(answer.upstream)) {
                     followed.held_back.push(cookie.name.to_owned());
                     return Ok(());
@@ -159,22 +159,21 @@ impl Auth {
         happened: &mut Vec<What>,
     ) -> Result<(), IssuedRefusal> {
         let Answer { arrival, at, .. } = answer;
-        let agent = arrival.header("user-agent").unwrap_or_default();
-        let by = By { client: arrival.client_ip(), agent };
+        let context = &mut RequestContext { at, ..arrival.context(happened) };
         let mut old = match before.and_then(|known| Some((known, known.session.as_ref()?))) {
             None => Vec::new(),
             Some((known, id)) => match self.find_by_id(id, at).await? {
-                None if self.issuers.ended_by_password.get(id).is_some() => Vec::new(),
+                None if self.sessions.ended_by_password(id) => Vec::new(),
                 None => {
                     followed.held_back.push(cookie.name.to_owned());
                     return self.deny(issued, at).await;
                 }
                 Some(session) if session.identity.load().key == issued.user.key => {
                     followed.signed_in = Some((issued.user.key.clone(), session.id.clone()));
-                    if self.issuers.is_one_of(cookie.issuers, known.proof) {
-                        self.renew(&session, issued, at, happened).await?;
+                    if self.registry.is_one_of(cookie.issuers, known.proof) {
+                        self.renew(&session, issued, at, context.events).await?;
                         if let Some((space, sent)) = former {
-                            self.memory.forget_issued(space, sent);
+                            self.verified.forget(space, sent);
                         }
                     }
                     return Ok(());
@@ -183,14 +182,14 @@ impl Auth {
             },
         };
         // A session of the gateway's own that this browser holds and that did not count here.
-        for value in self.cookies.values(&arrival.headers).unwrap_or_default() {
-            let session = self.cookie(value, by.client, at, &mut Vec::new()).await;
+        for value in self.sessions.cookie_names().values(&arrival.headers).unwrap_or_default() {
+            let session = self.sessions.cookie(value, context.client, at, &mut Vec::new()).await;
             old.extend(
                 session.ok().filter(|session| session.identity.load().key != issued.user.key),
             );
         }
         old.dedup_by(|a, b| a.id == b.id);
-        let adopted = self.adopted(issued, by, Adoption::Answer, at, happened).await?;
+        let adopted = self.adopted(issued, Adoption::Answer, context).await?;
         followed.signed_in = adopted.map(|session| (issued.user.key.clone(), session.id.clone()));
         if !old.is_empty() {
             followed.replaced = true;
@@ -198,7 +197,7 @@ impl Auth {
         followed.passes.push(cookie.name.to_owned());
         for session in old {
             let which = Which::Session(session.id.clone());
-            let ended = self.end(&which, EndReason::Superseded, at, happened).await;
+            let ended = self.sessions.end(&which, EndReason::Superseded, at, context.events).await;
             ended.map_err(|_| IssuedRefusal::Unavailable)?;
         }
         Ok(())
@@ -244,7 +243,7 @@ impl Auth {
             return Ok(());
         }
         let which = Which::Session(id.clone());
-        let ended = self.end(&which, EndReason::SignedOut, at, happened).await;
+        let ended = self.sessions.end(&which, EndReason::SignedOut, at, happened).await;
         ended.map(drop).map_err(|_| IssuedRefusal::Unavailable)
     }
 
@@ -256,19 +255,19 @@ impl Auth {
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<(), IssuedRefusal> {
-        let (Some(one), Some(digest)) = (self.issuers.of(issued), issued.own_end) else {
+        let (Some(one), Some(digest)) = (self.registry.of(issued), issued.own_end) else {
             return Ok(());
         };
         if session.cookie == Some(digest) {
             return Ok(());
         }
-        let known = self.issuers.known(&one.directory, &issued.user, at).await?;
+        let known = self.registry.known(&one.directory, &issued.user, at).await?;
         let renewed = self.renewed(session.id.clone(), Some(digest), known.password_mark, at);
         if renewed.await?.is_none() {
             return self.deny(issued, at).await;
         }
         if let Some(former) = session.cookie {
-            self.issuers.former.insert(former, session.id.clone());
+            self.registry.former.insert(former, session.id.clone());
         }
         happened.push(What::Adopted {
             session: session.id.clone(),
@@ -287,19 +286,12 @@ impl Auth {
         at: Timestamp,
     ) -> Result<Option<Arc<Session>>, IssuedRefusal> {
         let renewal = Renewal { session, cookie, password_mark, at };
-        self.sessions.renew(renewal).await.map_err(down)
-    }
-
-    /// The service's session is of the password with this mark, and its answer to the caller's own request said so: the
-    /// caller's session goes on with it.
-    pub async fn password_proved(&self, session: &SessionId, mark: Digest, at: Timestamp) {
-        // A store that fails is told; then the next look at the directory ends the session.
-        let _ = self.renewed(session.clone(), None, mark, at).await;
+        self.store.renew(renewal).await.map_err(down)
     }
 
     async fn deny(&self, issued: &Issued, at: Timestamp) -> Result<(), IssuedRefusal> {
         let Some(key) = issued.own_end else { return Ok(()) };
-        self.issuers.put(key, at, issued.own_end_kept_until.max(at.plus(issued.deny_for))).await
+        self.registry.put(key, at, issued.own_end_kept_until.max(at.plus(issued.deny_for))).await
     }
 }
 

@@ -6,8 +6,9 @@ use super::{Issuer, Judged, Password, Said};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::config::IssuerSignature;
-use crate::django::jws::{Expected, NotAccepted, VerifyingKey};
+use crate::django::jws::{Expected, NotAccepted};
 use crate::django::simplejwt::verify_hand_made;
+use crate::jose::VerifyingKey;
 
 /// A service that makes its tokens by hand.
 pub(super) struct HandMade {

@@ -1,11 +1,11 @@
-//! Issuers' keys, from their files.
+//! IssuerRegistry' keys, from their files.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::config::{IssuerKey, IssuerKind, IssuerSettings, IssuerSignature};
-use crate::django::jws::{KeyProblem, SigningKey, VerifyingKey};
+use crate::jose::{KeyProblem, SigningKey, VerifyingKey};
 use crate::private_file::{self, PrivateFileError};
 use crate::secret::Digest;
 

@@ -142,8 +142,9 @@ mod tests {
     use super::*;
     use crate::config::{CredentialPlace, IssuerKind};
     use crate::issuer::Shown;
+    use crate::issuer::testkit::Kit;
     use crate::refusal::Refusal;
-    use crate::session::testkit::{CLIENT, Kit, NOW};
+    use crate::session::testkit::{CLIENT, NOW};
 
     /// As django-rest-knox 4.2.0 and 5.1.0 made them, and what they wrote of them.
     const FOUR: &str = "18a6169ed85b20ea9ed2fcaa976d669b11b2265ff1b79cd44262db1d16046b76";
@@ -232,7 +233,7 @@ mod tests {
             let shown = Shown::alone(token, &[0]);
             let at = NOW.plus(Duration::from_secs(after));
             let mut happened = Vec::new();
-            let found = self.kit.auth.issued(&shown, Some(CLIENT), at, &mut happened).await;
+            let found = self.kit.issuers.issued(&shown, Some(CLIENT), at, &mut happened).await;
             let found = found.map_err(|(refusal, _)| refusal)?;
             Ok(found.used(CLIENT, at, &mut happened).identity().key.id.to_string())
         }
@@ -283,9 +284,9 @@ mod tests {
         service.keep(FIVE, KnoxVersion::Five, Some(100));
         let shown = Shown::alone(FIVE, &[0]);
         let mut happened = Vec::new();
-        let found = service.kit.auth.issued(&shown, Some(CLIENT), NOW, &mut happened).await;
+        let found = service.kit.issuers.issued(&shown, Some(CLIENT), NOW, &mut happened).await;
         let Ok(crate::issuer::verify::Found::Itself(issued, _)) = found else { panic!() };
-        service.kit.auth.end_issued(&issued, NOW, &mut happened).await.unwrap();
+        service.kit.issuers.end_issued(&issued, NOW, &mut happened).await.unwrap();
         service.keep(FIVE, KnoxVersion::Five, Some(10_000));
         for after in [1, 200, 5000] {
             assert_eq!(service.present(FIVE, after).await, Err(Refusal::SessionEnded), "{after}");

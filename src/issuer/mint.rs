@@ -8,18 +8,19 @@ use std::net::IpAddr;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{IssuerKind, IssuerSettings};
-use crate::django::jws::{NotAccepted, SigningKey, VerifyingKey};
+use crate::django::jws::NotAccepted;
 use crate::django::simplejwt::{
     NewHandMade, NewToken, TokenType, mint_hand_made, mint_sliding, slide,
 };
 use crate::event::What;
 use crate::issuer::credential::Credential;
+use crate::jose::{SigningKey, VerifyingKey};
 use crate::refusal::Refusal;
 use crate::secret::{Secret, random_id};
-use crate::session::{Auth, Mint};
+use crate::session::{Mint, MintTokens};
 use crate::store::Session;
 
-use super::{IssuerKeyError, Shown, key};
+use super::{IssuerKeyError, Issuers, Shown, key};
 
 /// The keys of the issuers under which tokens can be made, by the issuers' indexes.
 pub(crate) struct Mints(Vec<Option<One>>);
@@ -67,20 +68,15 @@ impl Mints {
         };
         settings.iter().map(one).collect::<Result<_, _>>().map(Self)
     }
+}
 
-    /// Can a token be made for this user? One of another directory would be somebody else by their id.
-    pub(crate) fn can_mint(&self, mint: &Mint, user: &UserKey) -> Result<(), Refusal> {
+impl MintTokens for Mints {
+    fn can_mint(&self, mint: &Mint, user: &UserKey) -> Result<(), Refusal> {
         let one = self.0.get(mint.issuer).and_then(Option::as_ref).ok_or(Refusal::Internal)?;
         if *one.directory == *user.directory { Ok(()) } else { Err(Refusal::OtherDirectory) }
     }
 
-    /// A token of the session's user, good for as long as was asked, and no longer than the session.
-    pub(crate) fn mint(
-        &self,
-        mint: &Mint,
-        session: &Session,
-        at: Timestamp,
-    ) -> Result<Secret, Refusal> {
+    fn mint(&self, mint: &Mint, session: &Session, at: Timestamp) -> Result<Secret, Refusal> {
         let one = self.0.get(mint.issuer).and_then(Option::as_ref).ok_or(Refusal::Internal)?;
         let token_id = random_id().map_err(|_| Refusal::Internal)?;
         let identity = session.identity.load();
@@ -123,7 +119,7 @@ impl Mints {
     }
 }
 
-impl Auth {
+impl Issuers {
     /// The same sliding token, good for longer: as its service refreshes one, whether the service made it or the gateway.
     /// It must be good now, and so must its session or its user.
     ///
@@ -164,10 +160,12 @@ mod tests {
     use super::*;
     use crate::caller::IssuerName;
     use crate::config::{CredentialPlace, Credentials, IssuerKey, IssuerSignature, Refusals};
-    use crate::django::jws::{self, Algorithm};
+    use crate::django::jws;
     use crate::event::{EndReason, What};
-    use crate::session::SignIn;
-    use crate::session::testkit::{CLIENT, Kit, NOW, identity};
+    use crate::issuer::testkit::Kit;
+    use crate::jose::Algorithm;
+    use crate::session::testkit::{CLIENT, NOW, context, identity};
+    use crate::session::{Grants, SignIn};
     use crate::store::Which;
 
     const SECRET: &str = "the service's own secret, which is long enough";
@@ -213,14 +211,10 @@ mod tests {
             is_typed: false,
             username: "kim",
             password: &Secret::new("right"),
-            client: CLIENT,
-            agent: "",
-            at: NOW,
-            tokens: false,
-            cookie: false,
-            issued: Some(mint),
+            grants: Grants { tokens: false, cookie: false, issued: Some(mint) },
         };
-        let signed_in = kit.auth.sign_in(request, &mut Vec::new()).await.unwrap();
+        let mut events = Vec::new();
+        let signed_in = kit.sessions.sign_in(request, &mut context(&mut events)).await.unwrap();
         assert!(signed_in.tokens.is_none() && signed_in.cookie.is_none());
         (signed_in.issued.unwrap(), signed_in.session.id.clone())
     }
@@ -228,9 +222,10 @@ mod tests {
     async fn present(kit: &Kit, token: &Secret, at: Timestamp) -> Result<SessionId, &'static str> {
         let mut headers = http::HeaderMap::new();
         headers.append("jwt-auth", token.expose().parse().unwrap());
-        let shown = kit.auth.issuers.readings.shown(&headers, false, &Credentials::All).unwrap();
+        let shown =
+            kit.issuers.registry.readings.shown(&headers, false, &Credentials::All).unwrap();
         let mut happened = Vec::new();
-        match kit.auth.issued(&shown[0], Some(CLIENT), at, &mut happened).await {
+        match kit.issuers.issued(&shown[0], Some(CLIENT), at, &mut happened).await {
             Ok(found) => {
                 let known = found.used(CLIENT, at, &mut happened).known();
                 assert_eq!(known.proof, crate::caller::Proof::Issued(IssuerName::new("by-hand")));
@@ -256,7 +251,7 @@ mod tests {
         assert_eq!(present(&kit, &two, later(1)).await, Ok(other.clone()));
         kit.directory.is_down.store(false, std::sync::atomic::Ordering::SeqCst);
         let which = Which::Session(session);
-        kit.auth.end(&which, EndReason::SignedOut, later(2), &mut Vec::new()).await.unwrap();
+        kit.sessions.end(&which, EndReason::SignedOut, later(2), &mut Vec::new()).await.unwrap();
         for _ in 0..2 {
             assert_eq!(present(&kit, &one, later(2)).await, Err("ended"));
         }
@@ -303,7 +298,7 @@ mod tests {
     #[tokio::test]
     async fn no_token_is_made_for_a_user_of_another_directory() {
         let kit = kit();
-        let mints = &kit.auth.mints;
+        let mints = &kit.issuers.mints;
         assert_eq!(mints.can_mint(&MINT, &UserKey::new("file", "7")), Err(Refusal::OtherDirectory));
         assert_eq!(mints.can_mint(&MINT, &identity("7").key), Ok(()));
         let none = Mint { issuer: 1, ..MINT };

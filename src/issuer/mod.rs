@@ -3,7 +3,7 @@
 //! A session of a service's own becomes one of the gateway's (`adopt`, `follow`). A token has no session here. What stands in
 //! for one is looked at on every use, warm or cold:
 //!
-//! - **the credential**: verified once, then remembered under a keyed hash (`session::credential_cache`) until it expires. What only the
+//! - **the credential**: verified once, then remembered under a keyed hash (`cache`) until it expires. What only the
 //!   service can say (does that session still exist?) is asked again after the directory's `refresh_interval`, a minute at most;
 //!   of many requests at once one asks, and a service that cannot be asked changes nothing for what it knew before;
 //! - **its user**: asked for in the issuer's directory by id, and again after the directory's `refresh_interval`. Who is not active
@@ -31,8 +31,10 @@ mod adopt;
 mod answer_tokens;
 mod basic;
 mod blacklisted;
+mod cache;
 pub mod credential;
 mod django_session;
+mod door;
 mod drf_token;
 mod follow;
 mod jwt;
@@ -42,9 +44,13 @@ mod look;
 mod mint;
 mod outstanding;
 mod reading;
+mod refresh;
 mod refused;
 mod simplejwt;
+mod state;
 pub(crate) mod take_over;
+#[cfg(test)]
+pub(crate) mod testkit;
 mod user;
 mod users;
 mod validity;
@@ -57,11 +63,11 @@ use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use quick_cache::sync::Cache;
 
-pub(crate) use self::adopt::FORMER;
-pub(crate) use self::answer_tokens::GivenTokens;
+use self::answer_tokens::GivenTokens;
 pub use self::answer_tokens::{Adopting, PresentedRefresh, To};
 use self::blacklisted::blacklist;
 use self::django_session::DjangoSessions;
+pub use self::door::{IssuerParts, Issuers};
 use self::drf_token::DrfTokens;
 pub use self::follow::{Answer, Followed};
 pub use self::key::IssuerKeyError;
@@ -73,13 +79,14 @@ use self::reading::Readings;
 pub(crate) use self::reading::{Shown, Unreadable};
 pub(crate) use self::refused::{is_anothers, public};
 use self::simplejwt::{SimpleJwt, refresh_tokens, take_over};
-pub use self::take_over::{By, Holds, NotTakenOver};
+pub use self::state::IssuerState;
+pub use self::take_over::{Holds, NotTakenOver};
 pub(crate) use self::user::Known;
 use self::user::User;
 pub(crate) use self::users::Users;
 pub use self::validity::end_of_user;
 use self::validity::{FOR_GOOD, keyed};
-use crate::caller::{IssuerName, Proof, SessionId, UserKey};
+use crate::caller::{Assurance, AuthMethod, AuthMethods, IssuerName, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{CredentialPlace, IssuerKind, IssuerSettings, Refusals};
 use crate::django::jws::NotAccepted;
@@ -90,8 +97,8 @@ use crate::event::IssuedRefusal;
 use crate::secret::Digest;
 use crate::service::blacklist::TokenBlacklist;
 use crate::service::database::Databases;
+use crate::session::Watched;
 use crate::session::credential_cache::Space;
-use crate::session::{State, Watched};
 use crate::store::{Session, Stamps};
 
 /// Verifies the tokens of one kind.
@@ -199,7 +206,7 @@ pub struct Issued {
 }
 
 /// Everything that issuers have to do with.
-pub(crate) struct Issuers {
+pub(crate) struct IssuerRegistry {
     all: Arc<[One]>,
     pub(crate) readings: Arc<Readings>,
     /// Whose tokens `/verify` takes, whatever their header.
@@ -210,8 +217,6 @@ pub(crate) struct Issuers {
     former: Arc<Cache<Digest, SessionId>>,
     /// Tokens that answers gave, and whose they are.
     given: Arc<GivenTokens>,
-    /// Sessions that ended a moment ago because their user has another password.
-    ended_by_password: Arc<Cache<SessionId, ()>>,
 }
 
 struct One {
@@ -304,14 +309,14 @@ pub async fn try_out(settings: &IssuerSettings, databases: &Databases) -> Result
     Ok(())
 }
 
-impl Issuers {
+impl IssuerRegistry {
     /// Reads the keys.
     pub(crate) fn open(
         settings: &[IssuerSettings],
         directories: &[Watched],
         databases: &Databases,
         stamps: Arc<dyn Stamps>,
-        state: &State,
+        state: &IssuerState,
     ) -> Result<Self, IssuerKeyError> {
         let mut all = Vec::with_capacity(settings.len());
         let mut readings = Readings::default();
@@ -373,7 +378,6 @@ impl Issuers {
             stamps,
             former: Arc::clone(&state.former),
             given: Arc::clone(&state.given),
-            ended_by_password: Arc::clone(&state.ended_by_password),
         })
     }
 
@@ -392,7 +396,6 @@ impl Issuers {
             stamps,
             former: Arc::clone(&self.former),
             given: Arc::clone(&self.given),
-            ended_by_password: Arc::clone(&self.ended_by_password),
         }
     }
 
@@ -420,11 +423,6 @@ impl Issuers {
     /// Their names, in the order of the configuration.
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.all.iter().map(|one| &one.name)
-    }
-
-    /// A session ends because its user has another password.
-    pub(crate) fn ends_by_password(&self, session: &SessionId) {
-        self.ended_by_password.insert(session.clone(), ());
     }
 
     /// The user as the directory has them, asked at most every `refresh_interval`.
@@ -564,6 +562,17 @@ impl Issued {
     /// What is presented with it.
     pub const fn proof(&self) -> Proof {
         self.proof
+    }
+
+    /// How its user was authenticated where it has no session: a name and a password were checked here, and everything else
+    /// was the service's.
+    pub fn assurance(&self) -> Assurance {
+        match (&self.password, self.issued_at) {
+            (Password::Checked(_), Some(at)) => {
+                Assurance::now(AuthMethods::only(AuthMethod::Password), at)
+            }
+            _ => Assurance::BY_SERVICE,
+        }
     }
 
     /// When it ends, if nothing happens.

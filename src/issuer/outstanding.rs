@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::user::{Known, User};
-use super::{Issuers, Password, is_anothers, keyed};
+use super::{IssuerRegistry, Password, is_anothers, keyed};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::IssuedRefusal;
@@ -36,7 +36,7 @@ pub(crate) struct Outstanding {
     mark: Digest,
 }
 
-impl Issuers {
+impl IssuerRegistry {
     /// Are there any whose refresh tokens are taken over?
     pub(crate) fn take_over(&self) -> bool {
         self.all.iter().any(|one| one.take_over.is_some())

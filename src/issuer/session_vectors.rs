@@ -10,11 +10,12 @@ use crate::config::{
 };
 use crate::django::session::vectors::{User, Vector, Vectors, vectors};
 use crate::event::What;
+use crate::issuer::testkit::Kit;
 use crate::private_file;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::Watched;
-use crate::session::testkit::{CLIENT, FakeDirectory, Kit, NOW, account};
+use crate::session::testkit::{CLIENT, FakeDirectory, NOW, account};
 
 /// What Django's reasons are called here.
 fn reason(theirs: &str) -> &str {
@@ -68,7 +69,7 @@ async fn judged(vector: &Vector, users: &[User]) -> Result<String, String> {
     });
     let directory = FakeDirectory::new("django", accounts.collect());
     let kit = Kit::with(|parts| {
-        parts.directories = vec![Watched::new(directory, Duration::from_secs(60))];
+        parts.session.directories = vec![Watched::new(directory, Duration::from_secs(60))];
         parts.issuers = vec![IssuerSettings {
             name: "service".into(),
             directory: "django".into(),
@@ -85,13 +86,13 @@ async fn judged(vector: &Vector, users: &[User]) -> Result<String, String> {
     headers.append("cookie", HeaderValue::from_str(&format!("sessionid={cookie}")).unwrap());
     let at = vector.now.map_or(NOW, Timestamp::from_secs);
     let cookies = kit
-        .auth
         .issuers
+        .registry
         .readings
-        .cookies(&kit.auth.cookies, &headers, &crate::config::Credentials::All)
+        .cookies(kit.sessions.cookie_names(), &headers, &crate::config::Credentials::All)
         .unwrap();
     let mut happened = Vec::new();
-    match kit.auth.issued(&cookies.issued[0].1, None, at, &mut happened).await {
+    match kit.issuers.issued(&cookies.issued[0].1, None, at, &mut happened).await {
         Ok(found) => {
             let credential = found.used(CLIENT, at, &mut happened);
             Ok(credential.identity().key.id.to_string())

@@ -7,8 +7,9 @@ use super::{Issuer, Judged, Password, Said};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::config::{IssuerKind, IssuerSettings, SimpleJwtIssuer};
-use crate::django::jws::{Expected, NotAccepted, VerifyingKey};
+use crate::django::jws::{Expected, NotAccepted};
 use crate::django::simplejwt::{self, Rules, TokenType, Verified};
+use crate::jose::VerifyingKey;
 
 /// A service's SimpleJWT.
 pub(super) struct SimpleJwt {

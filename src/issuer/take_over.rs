@@ -15,27 +15,18 @@
 //!   keeps outstanding tokens the whole text of the token. So its key comes from the token's names and signature under the
 //!   gateway's own refresh key, which lies in a file of its own and in no backup of the store.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Known, Outstanding, public};
-use crate::caller::Proof;
+use super::{Issuers, Known, Outstanding, public};
+use crate::caller::{Assurance, Proof};
 use crate::clock::Timestamp;
+use crate::context::RequestContext;
 use crate::event::{EndReason, IssuedRefusal, What};
 use crate::refusal::Refusal;
 use crate::session::refresh_token::Presented;
 use crate::session::sign_in::{MAX_AGENT, cut};
-use crate::session::{Auth, store_failed};
+use crate::session::{looks_like_ours, store_failed};
 use crate::store::{NewRefreshToken, NewSession, Once, RefreshState, Session, SessionBy, Which};
-
-/// Who presents a refresh token.
-#[derive(Clone, Copy, Debug)]
-pub struct By<'a> {
-    /// From where.
-    pub client: IpAddr,
-    /// `User-Agent`
-    pub agent: &'a str,
-}
 
 /// A refresh token that verifies.
 pub(crate) enum Verified {
@@ -85,7 +76,7 @@ impl NotTakenOver {
     }
 }
 
-impl Auth {
+impl Issuers {
     /// Everything about a refresh token that neither the store nor a directory knows.
     pub(crate) async fn verified_refresh(
         &self,
@@ -93,10 +84,11 @@ impl Auth {
         at: Timestamp,
         happened: &mut Vec<What>,
     ) -> Result<Verified, Refusal> {
-        if !self.issuers.take_over() || Self::looks_like_ours(token) {
-            return self.refresh_key.verify(&self.tokens, token, at).map(Verified::Own);
+        if !self.registry.take_over() || looks_like_ours(token) {
+            let (key, tokens) = (self.sessions.refresh_key(), self.sessions.tokens());
+            return key.verify(tokens, token, at).map(Verified::Own);
         }
-        match self.issuers.outstanding(token, at).await {
+        match self.registry.outstanding(token, at).await {
             Ok(outstanding) => {
                 let signature = token.rsplit_once('.').map_or("", |(_, signature)| signature);
                 let [issuer, token_id] = outstanding.names();
@@ -106,7 +98,7 @@ impl Auth {
                     &outstanding.user.id,
                     outstanding.expires_at,
                     outstanding.digest,
-                    self.refresh_key.derived(&parts),
+                    self.sessions.refresh_key().derived(&parts),
                 );
                 Ok(Verified::Outstanding(Box::new(outstanding), presented))
             }
@@ -125,10 +117,9 @@ impl Auth {
     pub(crate) async fn taken_over(
         &self,
         token: &Outstanding,
-        by: By<'_>,
-        at: Timestamp,
-        happened: &mut Vec<What>,
+        context: &mut RequestContext<'_>,
     ) -> Result<Option<Arc<Session>>, Refusal> {
+        let at = context.at;
         match self.begun(token, at).await? {
             Begun::Session(session) => return Ok(Some(session)),
             Begun::Over => return Ok(None),
@@ -137,11 +128,11 @@ impl Auth {
         let known = match self.may_be_taken_over(token, at).await {
             Ok(known) => known,
             Err(why) => {
-                happened.push(What::IssuedRefused { issuer: Arc::clone(&token.issuer), why });
+                context.note(What::IssuedRefused { issuer: Arc::clone(&token.issuer), why });
                 return Err(refusal(why));
             }
         };
-        let expires_at = at.plus(self.session.absolute_timeout);
+        let expires_at = at.plus(self.sessions.settings().absolute_timeout);
         let new = NewSession {
             id: token.session.clone(),
             identity: Arc::clone(&known.identity),
@@ -152,29 +143,31 @@ impl Auth {
             expires_at,
             // The token is good for as long as it says, and so are its successors.
             idle_timeout: self
-                .session
+                .sessions
+                .settings()
                 .idle_timeout
-                .max(self.tokens.refresh_lifetime)
+                .max(self.sessions.tokens().refresh_lifetime)
                 .max(token.expires_at.since(at)),
-            client: Some(by.client),
-            agent: cut(by.agent, MAX_AGENT).to_owned(),
+            client: Some(context.client),
+            agent: cut(context.agent, MAX_AGENT).to_owned(),
+            assurance: Assurance::BY_SERVICE,
             refresh: Some(NewRefreshToken { digest: token.digest, expires_at: token.expires_at }),
             kept: None,
         };
-        let begun = self.sessions.create_once(new, token.new_mark(at)).await;
+        let begun = self.store.create_once(new, token.new_mark(at)).await;
         let session = match begun.map_err(store_failed)? {
             Once::Begun(session) => {
                 let (id, user) = (session.id.clone(), token.user.clone());
                 let issuer = Arc::clone(&token.issuer);
-                happened.push(What::TakenOver { session: id, user, issuer });
+                context.note(What::TakenOver { session: id, user, issuer });
                 session
             }
             Once::Before(session) => return Ok(session),
         };
         // Everything of its user's may have ended between the look and the beginning: then this has too.
-        if self.issuers.is_ended(token).is_err() {
+        if self.registry.is_ended(token).is_err() {
             let which = Which::Session(session.id.clone());
-            self.end(&which, EndReason::SignedOutEverywhere, at, happened).await?;
+            self.sessions.end(&which, EndReason::SignedOutEverywhere, at, context.events).await?;
             return Ok(None);
         }
         Ok(Some(session))
@@ -186,8 +179,8 @@ impl Auth {
         token: &Outstanding,
         at: Timestamp,
     ) -> Result<Arc<Known>, IssuedRefusal> {
-        self.issuers.is_blacklisted(token).await?;
-        self.issuers.user_of(token, at).await
+        self.registry.is_blacklisted(token).await?;
+        self.registry.user_of(token, at).await
     }
 
     /// The session is looked for again where there is a mark: the mark is shown after it, so that somebody else may have
@@ -196,7 +189,7 @@ impl Auth {
         if let Some(session) = self.session_begun(token, at).await? {
             return Ok(Begun::Session(session));
         }
-        if !self.issuers.is_marked(token) {
+        if !self.registry.is_marked(token) {
             return Ok(Begun::NotYet);
         }
         Ok(self.session_begun(token, at).await?.map_or(Begun::Over, Begun::Session))
@@ -208,7 +201,7 @@ impl Auth {
         at: Timestamp,
     ) -> Result<Option<Arc<Session>>, Refusal> {
         let by = SessionBy::Id(&token.session);
-        let session = self.sessions.find(by, at).await.map_err(store_failed)?;
+        let session = self.store.find(by, at).await.map_err(store_failed)?;
         Ok(session.filter(|session| session.identity.load().key == token.user))
     }
 
@@ -229,15 +222,15 @@ impl Auth {
                 Begun::Session(_) => presented,
                 Begun::Over => return Err(Refusal::SessionEnded),
                 Begun::NotYet => {
-                    self.issuers.is_ended(&token).map_err(refusal)?;
+                    self.registry.is_ended(&token).map_err(refusal)?;
                     return Ok(Holds::Nothing(NotTakenOver(token)));
                 }
             },
         };
-        if self.session_of(&presented, at).await?.is_none() {
+        if self.sessions.session_of(&presented, at).await?.is_none() {
             return Err(Refusal::SessionEnded);
         }
-        match self.look(&presented, at).await? {
+        match self.sessions.look(&presented, at).await? {
             RefreshState::Fresh(session) => Ok(Holds::Session { session, is_spent: false }),
             RefreshState::Spent(session, _) => Ok(Holds::Session { session, is_spent: true }),
             RefreshState::Expired => Err(Refusal::TokenExpired),
@@ -264,12 +257,12 @@ impl Auth {
         happened: &mut Vec<What>,
     ) -> Result<(), Refusal> {
         let NotTakenOver(token) = token;
-        self.issuers.mark(token, at).await.map_err(store_failed)?;
+        self.registry.mark(token, at).await.map_err(store_failed)?;
         let (issuer, user) = (Arc::clone(&token.issuer), token.user.clone());
         happened.push(What::IssuedEnded { issuer, user });
         // It may have begun since it was looked at; after the mark it cannot.
         let which = Which::Session(token.session.clone());
-        self.end(&which, EndReason::SignedOut, at, happened).await.map(|_| ())
+        self.sessions.end(&which, EndReason::SignedOut, at, happened).await.map(|_| ())
     }
 
     /// Ends what a refresh token stands for.
@@ -286,11 +279,11 @@ impl Auth {
         match self.held_by_refresh(token, at, happened).await {
             Ok(Holds::Session { session, is_spent }) => {
                 let which = Which::Session(session.id.clone());
-                self.end(&which, EndReason::SignedOut, at, happened).await?;
+                self.sessions.end(&which, EndReason::SignedOut, at, happened).await?;
                 if is_spent { Err(Refusal::TokenBlacklisted) } else { Ok(()) }
             }
             Ok(Holds::Nothing(token)) => {
-                let was_taken_back = self.issuers.is_blacklisted(&token.0).await;
+                let was_taken_back = self.registry.is_blacklisted(&token.0).await;
                 self.end_not_taken_over(&token, at, happened).await?;
                 match was_taken_back {
                     Err(IssuedRefusal::Blacklisted) => Err(Refusal::TokenBlacklisted),
@@ -316,15 +309,7 @@ impl Auth {
                 }
             },
         };
-        if self.session_of(&presented, at).await?.is_none() {
-            return Err(Refusal::TokenBlacklisted);
-        }
-        match self.look(&presented, at).await? {
-            RefreshState::Fresh(_) => Ok(()),
-            RefreshState::Spent(..) => Err(Refusal::TokenBlacklisted),
-            RefreshState::Expired => Err(Refusal::TokenExpired),
-            RefreshState::Unknown => Err(Refusal::TokenNotValid),
-        }
+        self.sessions.is_unspent(&presented, at).await
     }
 }
 

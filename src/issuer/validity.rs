@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use super::{Issued, Issuers, One, Password, User, user};
+use async_trait::async_trait;
+
+use super::{Issued, IssuerRegistry, Issuers, One, Password, User, user};
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::event::{IssuedRefusal, What};
 use crate::refusal::Refusal;
 use crate::secret::Digest;
-use crate::session::{Auth, store_failed};
-use crate::store::{Keep, NewStamp, StoreError};
+use crate::session::EndIssued;
+use crate::session::store_failed;
+use crate::store::{Keep, NewStamp, Session, StoreError};
 
 /// A date that is kept for good.
 pub(super) const FOR_GOOD: Timestamp = Timestamp::from_secs(253_402_300_799);
 
-impl Issuers {
+impl IssuerRegistry {
     /// Whether nothing has ended it, and neither time has run out.
     pub(super) fn holds(&self, issued: &Issued, at: Timestamp) -> Result<(), IssuedRefusal> {
         if self.of(issued).is_none_or(|one| one.is_over(at)) {
@@ -57,14 +60,6 @@ impl Issuers {
         self.stamps.put(stamp).await.map(|_| ()).map_err(|error| unavailable(&error))
     }
 
-    /// Ends all that issuers have given a user.
-    pub(crate) async fn end_user(&self, user: &UserKey, at: Timestamp) -> Result<(), StoreError> {
-        if !self.all.iter().any(|one| one.directory.directory.name() == &*user.directory) {
-            return Ok(());
-        }
-        self.stamps.put(end_of_user(user, at)).await.map(|_| ())
-    }
-
     pub(super) async fn first_seen(
         &self,
         one: &One,
@@ -80,6 +75,32 @@ impl Issuers {
     }
 }
 
+#[async_trait]
+impl EndIssued for IssuerRegistry {
+    async fn end_user(&self, user: &UserKey, at: Timestamp) -> Result<(), StoreError> {
+        if !self.all.iter().any(|one| one.directory.directory.name() == &*user.directory) {
+            return Ok(());
+        }
+        self.stamps.put(end_of_user(user, at)).await.map(|_| ())
+    }
+
+    async fn end_of_session(&self, session: &Session, at: Timestamp) {
+        let Some(cookie) = session.cookie.filter(|_| session.issuer.is_some()) else { return };
+        let is_its = |digest: &Digest| {
+            *digest == cookie || self.former.get(digest).is_some_and(|id| id == session.id)
+        };
+        let all: Vec<(Digest, Timestamp)> = self
+            .given
+            .iter()
+            .filter(|(digest, given)| is_its(&given.session) || is_its(digest))
+            .map(|(digest, given)| (digest, given.expires_at))
+            .collect();
+        for (digest, until) in all {
+            let _ = self.put(digest, at, until.max(at)).await;
+        }
+    }
+}
+
 impl One {
     /// Is the time past until which its credentials are accepted?
     pub(super) fn is_over(&self, at: Timestamp) -> bool {
@@ -87,7 +108,7 @@ impl One {
     }
 }
 
-impl Auth {
+impl Issuers {
     /// Takes a credential back; a name and a password cannot be, and one without an id with all that its issuer has given its user without one.
     ///
     /// # Errors
@@ -107,7 +128,7 @@ impl Auth {
             keep: Keep::Latest,
             kept_until: issued.own_end_kept_until.max(at.plus(issued.deny_for)),
         };
-        self.issuers.stamps.put(stamp).await.map_err(store_failed)?;
+        self.registry.stamps.put(stamp).await.map_err(store_failed)?;
         let (issuer, user) = (Arc::clone(&issued.issuer), issued.user.key.clone());
         happened.push(What::IssuedEnded { issuer, user });
         Ok(())

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::Issuers;
 use super::refused::{in_words_of_jwt, in_words_of_tables, is_anothers, public};
 use super::{Asked, Issued, Judged, One, Password, Said, Shown, Way};
 use crate::caller::{Identity, Proof, SessionId, UserKey};
@@ -10,9 +11,7 @@ use crate::clock::Timestamp;
 use crate::config::Refusals;
 use crate::event::{Adoption, IssuedRefusal, What};
 use crate::issuer::credential::Credential;
-use crate::issuer::take_over::By;
 use crate::refusal::Refusal;
-use crate::session::Auth;
 use crate::session::credential_cache::Remembered;
 use crate::store::{Session, SessionBy};
 use crate::wire::arrival::Arrival;
@@ -75,8 +74,8 @@ impl One {
     }
 }
 
-impl Auth {
-    /// The issuers whose the credential can be, one after another, until one knows it.
+impl Issuers {
+    /// Tries each issuer that may have issued it, until one knows it.
     ///
     /// # Errors
     /// A [`Refusal`]; [`Refusal::NotAuthenticated`] for a session in which nobody is signed in, which is no credential.
@@ -89,7 +88,7 @@ impl Auth {
     ) -> Result<Found, (Refusal, Proof)> {
         let mut refused: Vec<(&One, IssuedRefusal)> = Vec::new();
         for index in shown.asked() {
-            let Some(one) = self.issuers.all.get(index) else { continue };
+            let Some(one) = self.registry.all.get(index) else { continue };
             let presenting = Presenting { credential: shown.token, client, at };
             // What it may have to ask makes this large, and a request that brings nothing of an issuer's carries it along.
             match Box::pin(self.issued_by(one, index, presenting, happened)).await {
@@ -127,16 +126,16 @@ impl Auth {
             Found::Itself(issued, identity) => (issued, identity),
             session @ Found::Session(..) => return Ok(session.used(client, at, happened)),
         };
-        let by = By { client, agent: arrival.header("user-agent").unwrap_or_default() };
-        match self.adopted(&issued, by, Adoption::FirstUse, at, happened).await {
+        match self.adopted(&issued, Adoption::FirstUse, &mut arrival.context(happened)).await {
             Ok(session) => {
-                let session = session
-                    .map(|session| self.memory.used(session, issued.proof, client, at, happened));
+                let session = session.map(|session| {
+                    self.sessions.verified().used(session, issued.proof, client, at, happened)
+                });
                 Ok(Credential::Issued(issued, identity, session))
             }
             Err(why) => {
                 happened.push(What::IssuedRefused { issuer: Arc::clone(&issued.issuer), why });
-                let one = self.issuers.of(&issued);
+                let one = self.registry.of(&issued);
                 let refusal = one.map_or(Refusal::SessionEnded, |one| one.refusal(why));
                 Err((refusal, issued.proof))
             }
@@ -145,7 +144,7 @@ impl Auth {
 
     /// Something that is no credential, in a place where one of this issuer's belongs.
     pub(crate) fn not_a_token(&self, index: usize, happened: &mut Vec<What>) -> (Refusal, Proof) {
-        let Some(one) = self.issuers.all.get(index) else {
+        let Some(one) = self.registry.all.get(index) else {
             return (Refusal::TokenNotValid, Proof::AccessToken);
         };
         let (issuer, why) = (Arc::clone(&one.name), IssuedRefusal::Malformed);
@@ -165,26 +164,27 @@ impl Auth {
             return Err(IssuedRefusal::NoLongerAccepted);
         }
         if one.has_sessions
-            && let Some(live) = self.memory.recall(one.space, credential, at)
+            && let Some(live) = self.sessions.verified().recall(one.space, credential, at)
         {
             return Ok(Found::Session(live, one.proof));
         }
-        let before = self.memory.recall_issued(one.space, credential);
+        let before = self.verified.recall(one.space, credential);
         match (&one.way, before) {
             (Way::Said(_), Some(issued)) => {
-                let identity = self.holds(one, &issued, at).await?;
+                let identity = self.holds_for(one, &issued, at).await?;
                 self.refuse_taken_back_since(one, &issued, credential, at).await?;
                 Ok(Found::Itself(issued, identity))
             }
             (Way::Said(issuer), None) => match issuer.judge(credential, at)? {
                 Said::All(judged) => {
-                    self.issuers.refuse_taken_back(one, &judged, at).await?;
+                    self.registry.refuse_taken_back(one, &judged, at).await?;
                     self.remember(one, index, credential, judged, at).await
                 }
                 Said::Session { session, user, expires_at } => {
                     let live = self.of_session(one, &session, &user, at).await?;
                     let expires_at = expires_at.unwrap_or(live.expires_at);
-                    let live = self.memory.remember(one.space, credential, live, expires_at);
+                    let live =
+                        self.sessions.verified().remember(one.space, credential, live, expires_at);
                     Ok(Found::Session(live, one.proof))
                 }
             },
@@ -197,9 +197,9 @@ impl Auth {
             }
             (Way::Password(cache_for), before) => {
                 if let Some(issued) = before {
-                    match self.holds(one, &issued, at).await {
+                    match self.holds_for(one, &issued, at).await {
                         Err(IssuedRefusal::PasswordChanged | IssuedRefusal::Expired) => {
-                            self.memory.forget_issued(one.space, credential);
+                            self.verified.forget(one.space, credential);
                         }
                         held => return held.map(|identity| Found::Itself(issued, identity)),
                     }
@@ -208,9 +208,9 @@ impl Auth {
                 let check = async {
                     let judged =
                         self.basic(one, credential, *cache_for, client, at, happened).await?;
-                    self.issuers.settle(index, judged, at).await.map(Arc::new)
+                    self.registry.settle(index, judged, at).await.map(Arc::new)
                 };
-                let issued = self.memory.judge_once(one.space, credential, check).await?;
+                let issued = self.verified.judge_once(one.space, credential, check).await?;
                 let identity = self.holds_now(one, &issued, at).await?;
                 Ok(Found::Itself(issued, identity))
             }
@@ -228,7 +228,7 @@ impl Auth {
         at: Timestamp,
     ) -> Result<Found, IssuedRefusal> {
         let every = one.directory.every;
-        let identity = match self.holds(one, &issued, at).await {
+        let identity = match self.holds_for(one, &issued, at).await {
             Ok(identity) => identity,
             // The service may have given it more time.
             Err(IssuedRefusal::Expired) => {
@@ -245,7 +245,7 @@ impl Auth {
                 Ok(Found::Itself(Arc::clone(&issued), identity))
             }
             Err(why) => {
-                self.memory.forget_issued(one.space, credential);
+                self.verified.forget(one.space, credential);
                 Err(why)
             }
             Ok(found) => Ok(found),
@@ -260,7 +260,7 @@ impl Auth {
         user: &str,
         at: Timestamp,
     ) -> Result<Arc<Session>, IssuedRefusal> {
-        let found = self.sessions.find(SessionBy::Id(session), at).await.map_err(|error| {
+        let found = self.store.find(SessionBy::Id(session), at).await.map_err(|error| {
             tracing::warn!(%error, "the store failed");
             IssuedRefusal::Unavailable
         })?;
@@ -294,13 +294,13 @@ impl Auth {
         judged: Judged,
         at: Timestamp,
     ) -> Result<Found, IssuedRefusal> {
-        let issued = Arc::new(self.issuers.settle(index, judged, at).await?);
+        let issued = Arc::new(self.registry.settle(index, judged, at).await?);
         let identity = self.holds_now(one, &issued, at).await?;
-        self.memory.remember_issued(one.space, credential, Arc::clone(&issued));
+        self.verified.remember(one.space, credential, Arc::clone(&issued));
         Ok(Found::Itself(issued, identity))
     }
 
-    /// As [`Self::holds`]; the user is asked for again before it is said that their password is another: what was just
+    /// As [`Self::holds_for`]; the user is asked for again before it is said that their password is another: what was just
     /// judged may be younger than what is known of them.
     async fn holds_now(
         &self,
@@ -308,23 +308,23 @@ impl Auth {
         issued: &Issued,
         at: Timestamp,
     ) -> Result<Arc<Identity>, IssuedRefusal> {
-        match self.holds(one, issued, at).await {
+        match self.holds_for(one, issued, at).await {
             Err(IssuedRefusal::PasswordChanged) => {
                 issued.user.ask_next();
-                self.holds(one, issued, at).await
+                self.holds_for(one, issued, at).await
             }
             held => held,
         }
     }
 
     /// Whether it counts now, and for whom.
-    async fn holds(
+    async fn holds_for(
         &self,
         one: &One,
         issued: &Issued,
         at: Timestamp,
     ) -> Result<Arc<Identity>, IssuedRefusal> {
-        let known = self.issuers.known(&one.directory, &issued.user, at).await?;
+        let known = self.registry.known(&one.directory, &issued.user, at).await?;
         if !issued.password.is_that_of(&known) {
             return Err(IssuedRefusal::PasswordChanged);
         }
@@ -333,9 +333,9 @@ impl Auth {
             return Err(IssuedRefusal::SecondFactorRequired);
         }
         // After the user was looked at: that look may have ended it.
-        let held = self.issuers.holds(issued, at);
+        let held = self.registry.holds(issued, at);
         if held == Err(IssuedRefusal::Ended) {
-            self.issuers.keep_ended(issued, at).await;
+            self.registry.keep_ended(issued, at).await;
         }
         held.map(|()| Arc::clone(&known.identity))
     }

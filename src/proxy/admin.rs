@@ -104,8 +104,8 @@ impl Admin {
                     body: &body,
                     at,
                 };
-                let auth = Arc::clone(&self.current.load().auth);
-                let reply = self.operator.serve(&asked, &auth, &mut happened).await;
+                let issuers = Arc::clone(&self.current.load().issuers);
+                let reply = self.operator.serve(&asked, &issuers, &mut happened).await;
                 self.observer.tell_background(at, happened);
                 reply
             }

@@ -23,8 +23,8 @@ use crate::identity::forms::{Clears, Given};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::issuer::Followed;
 use crate::refusal::Refusal;
-use crate::session::Auth;
 use crate::session::cookies::CookieNames;
+use crate::session::looks_like_ours;
 use crate::wire::arrival::Arrival;
 use crate::wire::cookie;
 use crate::wire::forward::{self, EditHeaders, ProtectedNames};
@@ -104,7 +104,7 @@ impl EditRules {
             let is_ours = || {
                 // An alias can set a token of the gateway's own where its service's is.
                 self.issued_cookies.iter().any(|name| pair.is_called(name))
-                    && str::from_utf8(pair.value()).is_ok_and(Auth::looks_like_ours)
+                    && str::from_utf8(pair.value()).is_ok_and(looks_like_ours)
             };
             is_ours() || (!passes && (self.cookies.take(pair) || is_taken()))
         });

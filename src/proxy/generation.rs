@@ -20,8 +20,9 @@ use crate::config::{Config, IssuerSettings, Listen, Observed, OwnPath};
 use crate::endpoint::Endpoints;
 use crate::gate::Gate;
 use crate::identity::{IdentityForms, IdentityHeaders};
+use crate::issuer::Issuers;
 use crate::notify::Answers;
-use crate::session::Auth;
+use crate::session::SessionManager;
 use crate::telemetry::Labels;
 use crate::wire::client_ip::TrustedProxies;
 use crate::wire::forward::ProtectedNames;
@@ -32,7 +33,7 @@ pub struct Generation {
     pub(super) number: u64,
     pub(super) gate: Gate,
     pub(super) endpoints: Endpoints,
-    pub(super) auth: Arc<Auth>,
+    pub(super) issuers: Arc<Issuers>,
     pub(super) head: HeadRules,
     pub(super) edit: EditRules,
     pub(super) pools: Vec<Arc<Pool>>,
@@ -52,7 +53,7 @@ pub struct Parts<'a> {
     /// The checked configuration.
     pub config: &'a Config,
     /// Who is calling.
-    pub auth: Arc<Auth>,
+    pub issuers: Arc<Issuers>,
     /// Takes what people answer to letters.
     pub answers: Answers,
     /// Tells the upstream who is calling.
@@ -74,7 +75,7 @@ impl Generation {
     /// # Errors
     /// If a file for TLS to servers cannot be used.
     pub fn new(parts: Parts<'_>) -> Result<Self, ServerTlsError> {
-        let Parts { config, auth, answers, identity, forms, labels, before } = parts;
+        let Parts { config, issuers, answers, identity, forms, labels, before } = parts;
         let names = identity.names().chain(forms.names()).map(http::HeaderName::as_str);
         let protected = ProtectedNames::new(names)
             .and_reserved(config.reserved_headers.iter().map(String::as_str))
@@ -107,7 +108,7 @@ impl Generation {
             identity,
             forms,
             protected,
-            cookies: auth.cookie_names().clone(),
+            cookies: issuers.sessions().cookie_names().clone(),
             issued_cookies: config
                 .issuers
                 .iter()
@@ -122,9 +123,9 @@ impl Generation {
         let pools = config.upstreams.iter().enumerate().map(pool).collect::<Result<_, _>>()?;
         Ok(Self {
             number: before.map_or(1, |before| before.number.saturating_add(1)),
-            gate: Gate::new(config, Arc::clone(&auth)),
-            endpoints: Endpoints::new(Arc::clone(&auth), answers, config),
-            auth,
+            gate: Gate::new(config, Arc::clone(&issuers)),
+            endpoints: Endpoints::new(Arc::clone(&issuers), answers, config),
+            issuers,
             head,
             edit,
             pools,
@@ -157,8 +158,13 @@ impl Generation {
     }
 
     /// Who is calling.
-    pub const fn auth(&self) -> &Arc<Auth> {
-        &self.auth
+    pub const fn issuers(&self) -> &Arc<Issuers> {
+        &self.issuers
+    }
+
+    /// Our own sessions.
+    pub fn sessions(&self) -> &SessionManager {
+        self.issuers.sessions()
     }
 
     /// What is counted of its routes and upstreams.

@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::{Config, CredentialPlace, IssuerSettings, Route};
-use crate::session::Auth;
+use crate::session::looks_like_ours;
 use crate::wire::arrival::Arrival;
 
 /// Where what a route does not look at comes.
@@ -76,9 +76,7 @@ impl Left {
         goes_on: &'a [usize],
     ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
         let is_ours = |value: &HeaderValue| {
-            String::from_utf8_lossy(value.as_bytes())
-                .split_ascii_whitespace()
-                .any(Auth::looks_like_ours)
+            String::from_utf8_lossy(value.as_bytes()).split_ascii_whitespace().any(looks_like_ours)
         };
         let all = |name| arrival.headers.get_all(name).iter().map(move |value| (name, value));
         let own = self.forwarded.iter().enumerate().filter(|(at, (issuer, name))| {

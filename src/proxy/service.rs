@@ -203,7 +203,7 @@ impl ProxyHttp for Service {
                     headers,
                     at: ctx.at,
                 };
-                followed = Box::pin(ctx.generation.auth.follow(answer, &mut ctx.happened)).await;
+                followed = Box::pin(ctx.generation.issuers.follow(answer, &mut ctx.happened)).await;
             }
             if !followed.replaced {
                 match ctx
@@ -216,7 +216,7 @@ impl ProxyHttp for Service {
                     Answered::GoesOn => {}
                     Answered::Proved(mark) => {
                         if let Some(session) = caller.known().and_then(|k| k.session.as_ref()) {
-                            ctx.generation.auth.password_proved(session, mark, ctx.at).await;
+                            ctx.generation.sessions().password_proved(session, mark, ctx.at).await;
                         }
                     }
                     Answered::Ended => ended = true,
@@ -226,8 +226,8 @@ impl ProxyHttp for Service {
                 forwarding.under_way = None;
             }
             if let Some(watched) = forwarding.watched.as_mut().filter(|_| counts) {
-                let auth = &ctx.generation.auth;
-                ended |= saw(auth, watched, &followed, response, ctx.at, &mut ctx.happened);
+                let issuers = &ctx.generation.issuers;
+                ended |= saw(issuers, watched, &followed, response, ctx.at, &mut ctx.happened);
                 begin_reading(watched, response);
             }
             ctx.generation.edit.response(response, arrival, forwarding, &followed);
@@ -497,15 +497,15 @@ impl Service {
         if let Some(id) = session_id {
             let open = ctx.open.insert(self.exchanges.enter(id, &ctx.request_id));
             // Some session has ended since the request came: was it this one, after it had been looked at?
-            if self.exchanges.ends() != ctx.ends && ctx.generation.auth.has_ended(id, ctx.at).await
-            {
+            let sessions = ctx.generation.sessions();
+            if self.exchanges.ends() != ctx.ends && sessions.has_ended(id, ctx.at).await {
                 open.ended();
             }
         }
         let under_way = session_id
             .zip(ctx.arrival.as_ref())
             .filter(|_| !unchanged)
-            .and_then(|(id, arrival)| ctx.generation.auth.goes(id, &arrival.method, ctx.at));
+            .and_then(|(id, arrival)| ctx.generation.sessions().goes(id, &arrival.method, ctx.at));
         ctx.stage = Stage::Permitted(Box::new(Forwarding {
             permit,
             given,
@@ -534,8 +534,8 @@ impl Service {
         let Some(session) = &known.session else { return false };
         let which = Which::Session(session.clone());
         // A store that fails is told by its own name; the next request meets the same end.
-        let _ =
-            ctx.generation.auth.end(&which, EndReason::SignedOut, ctx.at, &mut ctx.happened).await;
+        let sessions = ctx.generation.sessions();
+        let _ = sessions.end(&which, EndReason::SignedOut, ctx.at, &mut ctx.happened).await;
         known.proof == Proof::SessionCookie
     }
 

@@ -16,10 +16,10 @@ use crate::clock::Timestamp;
 use crate::config::{ObservedKind, Route};
 use crate::event::What;
 use crate::gate::{Denial, Passage, Permit};
-use crate::issuer::{Followed, To};
+use crate::issuer::{Followed, Issuers, To};
 use crate::refusal::Refusal;
+use crate::session::SignInRefused;
 use crate::session::observe::Outcome;
-use crate::session::{Auth, SignInRefused};
 
 /// A longer answer's tokens are not read.
 const LONGEST_ANSWER: usize = 64 * 1024;
@@ -62,15 +62,15 @@ impl Service {
         let content_type = arrival.headers.get(CONTENT_TYPE);
         let (client, at) = (arrival.client_ip(), ctx.at);
         if let (ObservedKind::Refresh, Some(issuer)) = (observed.kind, observed.tokens) {
-            let auth = &ctx.generation.auth;
+            let issuers = &ctx.generation.issuers;
             let begun =
-                auth.refresh_begins(issuer, content_type, &body, at, &mut ctx.happened).await;
+                issuers.refresh_begins(issuer, content_type, &body, at, &mut ctx.happened).await;
             return match begun {
                 Ok(presented) => Ok(Some(watched(observed, None, presented))),
                 Err(refusal) => Err(SignInRefused { refusal, retry_after: None }),
             };
         }
-        let trying = ctx.generation.auth.sign_in_begins(
+        let trying = ctx.generation.sessions().sign_in_begins(
             &observed,
             content_type,
             &body,
@@ -106,18 +106,19 @@ impl Service {
             upstream: forwarding.permit.route().upstream,
             client: arrival.client_ip(),
             agent: arrival.header("user-agent").unwrap_or_default(),
+            request_id: &arrival.request_id,
             // The tokens are younger than the request.
             at: self.clock.now(),
         };
         let at = to.at;
         let content_type = Some(&reading.content_type);
-        let auth = Arc::clone(&ctx.generation.auth);
-        let given = auth.tokens_given(to, watched.presented, content_type, &reading.body);
+        let issuers = Arc::clone(&ctx.generation.issuers);
+        let given = issuers.tokens_given(to, watched.presented, content_type, &reading.body);
         let Some(adopting) = given else { return };
         let observer = self.observer.clone();
         tokio::spawn(async move {
             let mut happened = Vec::new();
-            auth.adopt_given(adopting, &mut happened).await;
+            issuers.adopt_given(adopting, &mut happened).await;
             observer.tell_background(at, happened);
         });
     }
@@ -146,7 +147,7 @@ impl Service {
 
 /// A request that is watched has its answer. Did it sign the caller out?
 pub(super) fn saw(
-    auth: &Auth,
+    issuers: &Issuers,
     watched: &mut Watched,
     followed: &Followed,
     response: &ResponseHeader,
@@ -158,7 +159,7 @@ pub(super) fn saw(
     let (status, headers) = (response.status, &response.headers);
     let outcome = Outcome::of(&observed.success, status, headers, has_signed_in, at);
     if let Some(trying) = trying.take() {
-        auth.sign_in_ends(trying, outcome, followed.signed_in.clone(), happened);
+        issuers.sessions().sign_in_ends(trying, outcome, followed.signed_in.clone(), happened);
     }
     match observed.kind {
         ObservedKind::SignOut if observed.success.is_empty() => {

@@ -95,12 +95,12 @@ pub(super) fn recheck(
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     every(RECHECK_TICK, stop, move || {
-        let auth = Arc::clone(current.load().auth());
+        let issuers = Arc::clone(current.load().issuers());
         let (clock, observer) = (Arc::clone(&clock), observer.clone());
         async move {
             let now = clock.now();
             let mut happened = Vec::new();
-            auth.recheck(now, &mut happened).await;
+            issuers.sessions().recheck(now, &mut happened).await;
             observer.tell_background(now, happened);
         }
     })

@@ -43,6 +43,8 @@ pub(super) fn issue(
         sub: identity.key.to_string(),
         iss: settings.issuer.clone(),
         aud: settings.audience.clone(),
+        amr: session.assurance.methods.names().map(Into::into).collect(),
+        auth_time: session.assurance.auth_time.map_or(0, Timestamp::as_secs),
     };
     let more = settings.claims.of(&identity).collect();
     let named = Named { user_id_claim: &settings.user_id_claim, claims: &claims, more };
@@ -98,7 +100,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::session::testkit::{NOW, session, tokens};
+    use crate::caller::Assurance;
+    use crate::session::testkit::{NOW, new_session, session, tokens};
+    use crate::store::NewSession;
 
     struct Kit {
         keys: KeyRing,
@@ -140,6 +144,28 @@ mod tests {
         assert_eq!(verified.expires_at, end);
         assert!(kit.verify(token.expose(), end.minus(Duration::from_millis(1))).is_ok());
         assert_eq!(kit.verify(token.expose(), end), Err(Refusal::TokenExpired));
+    }
+
+    #[test]
+    fn it_says_how_and_when_its_user_was_authenticated() {
+        let kit = kit();
+        let payload_of = |session: &Session, at: Timestamp| -> Value {
+            let (token, _) = issue(&kit.keys, &kit.settings, session, at).unwrap();
+            assert!(kit.verify(token.expose(), at).is_ok());
+            let token = Unverified::read(token.expose()).unwrap();
+            serde_json::from_slice(&kit.keys.verified(&token, at).unwrap()).unwrap()
+        };
+        let mine = session("s1", "7");
+        for at in [NOW, NOW.plus(Duration::from_secs(3600))] {
+            let claims = payload_of(&mine, at);
+            assert_eq!(claims["amr"], json!(["pwd"]), "a later token says the same");
+            assert_eq!(claims["auth_time"], json!(NOW.as_secs()));
+        }
+        let theirs = new_session("s2", "7");
+        let theirs = Session::begin(&NewSession { assurance: Assurance::BY_SERVICE, ..theirs });
+        let claims = payload_of(&theirs, NOW);
+        assert_eq!(claims["amr"], json!(["service"]));
+        assert_eq!(claims.get("auth_time"), None, "nobody here knows");
     }
 
     #[test]

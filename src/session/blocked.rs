@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::Auth;
+use super::SessionManager;
 use crate::block::{Block, BlockSubject, Demand};
 use crate::caller::{Known, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::refusal::Refusal;
 use crate::store::{BlockList, Session};
 
-impl Auth {
+impl SessionManager {
     /// Who is refused for a time.
     pub fn blocks(&self) -> &BlockList {
         &self.blocks

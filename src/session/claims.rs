@@ -1,7 +1,8 @@
 //! The claims of our own tokens: one shape for both kinds, with one member whose name is configured.
 //!
 //! `token_type`, `exp`, `iat`, `jti` and the user's id are SimpleJWT's, the id as a text; `sid` is the session.
-//! Access tokens have `sub` (`directory/id`, which is unique where an id alone is not), `iss` and `aud` besides. Which
+//! Access tokens have `sub` (`directory/id`, which is unique where an id alone is not), `iss` and `aud` besides, and say
+//! how and when the user was authenticated (`amr`, RFC 8176; `auth_time`, OpenID Connect), where that is known. Which
 //! members a kind must have is decided by the kind, not here; here a member is unknown, repeated, of a wrong type, or good.
 
 use std::fmt;
@@ -26,6 +27,8 @@ pub(super) struct Claims {
     pub(super) sub: String,
     pub(super) iss: String,
     pub(super) aud: String,
+    pub(super) amr: Vec<String>,
+    pub(super) auth_time: u64,
 }
 
 /// Claims with the name of the one that is configured, and further ones, which nobody reads here.
@@ -108,6 +111,18 @@ impl<'de> Visitor<'de> for Reader<'_> {
                     number(&mut map, &mut claims.iat)?;
                     continue;
                 }
+                "auth_time" => {
+                    number(&mut map, &mut claims.auth_time)?;
+                    continue;
+                }
+                "amr" => {
+                    let methods = map.next_value::<Vec<String>>()?;
+                    if !claims.amr.is_empty() || methods.is_empty() {
+                        return Err(A::Error::custom("a repeated or empty claim"));
+                    }
+                    claims.amr = methods;
+                    continue;
+                }
                 // Before `sub`, which it may be.
                 name if name == self.user_id_claim => Text::UserId,
                 "token_type" => Text::TokenType,
@@ -169,6 +184,12 @@ impl Serialize for Named<'_> {
                 map.serialize_entry(name, value)?;
             }
         }
+        if !claims.amr.is_empty() {
+            map.serialize_entry("amr", &claims.amr)?;
+        }
+        if claims.auth_time != 0 {
+            map.serialize_entry("auth_time", &claims.auth_time)?;
+        }
         for (name, value) in &self.more {
             map.serialize_entry(name, value)?;
         }
@@ -191,6 +212,8 @@ mod tests {
             sub: "django/2".into(),
             iss: "doorwarden".into(),
             aud: "app".into(),
+            amr: vec!["pwd".into(), "otp".into()],
+            auth_time: 1_795_422_870,
         }
     }
 
@@ -240,6 +263,12 @@ mod tests {
             ("\"iss\":\"doorwarden\"", "\"iss\":[\"doorwarden\"]"),
             ("\"aud\":\"app\"", "\"aud\":[\"app\",\"other\"]"),
             ("\"sid\":\"s\"", "\"sid\":{}"),
+            ("\"amr\":[\"pwd\",\"otp\"]", "\"amr\":\"pwd\""),
+            ("\"amr\":[\"pwd\",\"otp\"]", "\"amr\":[]"),
+            ("\"amr\":[\"pwd\",\"otp\"]", "\"amr\":[1]"),
+            ("\"amr\":[\"pwd\",\"otp\"]", "\"amr\":[\"pwd\"],\"amr\":[\"otp\"]"),
+            ("\"auth_time\":1795422870", "\"auth_time\":\"1795422870\""),
+            ("\"auth_time\":1795422870", "\"auth_time\":1795422870.5"),
             ("\"sid\":\"s\"", "\"sid\":\"s\",\"admin\":true"),
             ("}", "} "),
             ("}", "}}"),

@@ -10,7 +10,6 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::config::{Config, SessionSettings, Shape};
 use crate::refusal::Refusal;
-use crate::session::Auth;
 use crate::wire::cookie::{self, CookieValue, Pair, set_cookie_name, sets_cookie};
 
 /// A cookie's value: 256 bits in base64url without padding.
@@ -84,7 +83,7 @@ impl CookieNames {
         let aliases = self.access.iter().filter_map(|name| Self::theirs(headers, name));
         let aliases = aliases.filter_map(|value| str::from_utf8(value).ok());
         let mut all: Vec<&str> =
-            aliases.chain(others).filter(|value| Auth::looks_like_ours(value)).collect();
+            aliases.chain(others).filter(|value| super::looks_like_ours(value)).collect();
         all.dedup();
         all
     }
@@ -132,7 +131,7 @@ impl CookieNames {
 
     /// Must it not get to an upstream?
     pub fn take(&self, pair: Pair<'_>) -> bool {
-        let is_token = || str::from_utf8(pair.value()).is_ok_and(Auth::looks_like_ours);
+        let is_token = || str::from_utf8(pair.value()).is_ok_and(super::looks_like_ours);
         pair.is_called(&self.own)
             || self.aliases.iter().any(|name| pair.is_called(name) && Self::is_ours(pair.value()))
             || self.tokens.iter().any(|name| pair.is_called(name) && is_token())

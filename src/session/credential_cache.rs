@@ -17,7 +17,6 @@ use quick_cache::sync::Cache;
 use crate::caller::{Proof, SessionId};
 use crate::clock::Timestamp;
 use crate::event::What;
-use crate::issuer::Issued;
 use crate::secret::{NoRandomness, random_bytes};
 use crate::store::Session;
 
@@ -33,12 +32,14 @@ const ON_STACK: usize = 1024;
 const KEY: usize = 16;
 const SPACE: usize = 8;
 
+/// Names credentials in a memory, under a random key of its own.
+pub(crate) struct CredentialHasher([u8; KEY]);
+
 /// Remembers verified credentials.
-pub(crate) struct Memory {
-    key: [u8; KEY],
+pub(crate) struct CredentialCache {
+    hasher: CredentialHasher,
     verified: Cache<u128, Remembered>,
     told: Cache<SessionId, Arc<Told>>,
-    issued: Cache<u128, Arc<Issued>>,
 }
 
 /// What credentials are remembered of one kind under the same settings. The same bytes mean something else to another issuer,
@@ -75,14 +76,13 @@ impl Space {
     }
 }
 
-impl Memory {
+impl CredentialCache {
     /// For so many credentials.
     pub(crate) fn new(credentials: usize) -> Result<Self, NoRandomness> {
         Ok(Self {
-            key: random_bytes()?,
+            hasher: CredentialHasher::new()?,
             verified: Cache::new(credentials),
             told: Cache::new(credentials),
-            issued: Cache::new(credentials),
         })
     }
 
@@ -138,33 +138,19 @@ impl Memory {
         })
     }
 
-    /// A token that an issuer's key was seen to have signed. Whether it still counts is for the caller to ask.
-    pub(crate) fn recall_issued(&self, issuer: Space, token: &str) -> Option<Arc<Issued>> {
-        self.issued.get(&self.key_of(issuer, token))
-    }
-
-    /// Remembers one.
-    pub(crate) fn remember_issued(&self, issuer: Space, token: &str, issued: Arc<Issued>) {
-        self.issued.insert(self.key_of(issuer, token), issued);
-    }
-
-    /// The one that is remembered, or else what `judge` gives; of many at once one is judged.
-    pub(crate) async fn judge_once<E>(
-        &self,
-        issuer: Space,
-        credential: &str,
-        judge: impl Future<Output = Result<Arc<Issued>, E>>,
-    ) -> Result<Arc<Issued>, E> {
-        let key = self.key_of(issuer, credential);
-        self.issued.get_or_insert_async(&key, judge).await
-    }
-
-    /// Forgets one.
-    pub(crate) fn forget_issued(&self, issuer: Space, credential: &str) {
-        self.issued.remove(&self.key_of(issuer, credential));
-    }
-
     fn key_of(&self, space: Space, credential: &str) -> u128 {
+        self.hasher.key_of(space, credential)
+    }
+}
+
+impl CredentialHasher {
+    /// With another key than any other.
+    pub(crate) fn new() -> Result<Self, NoRandomness> {
+        random_bytes().map(Self)
+    }
+
+    /// What a credential is known by.
+    pub(crate) fn key_of(&self, space: Space, credential: &str) -> u128 {
         let length = KEY + SPACE + credential.len();
         let mut on_stack = [0; ON_STACK];
         let mut on_heap = Vec::new();
@@ -175,7 +161,7 @@ impl Memory {
                 on_heap.as_mut_slice()
             }
         };
-        let parts = self.key.iter().chain(&space.0);
+        let parts = self.0.iter().chain(&space.0);
         buffer.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
         if let Some(rest) = buffer.get_mut(KEY + SPACE..) {
             rest.copy_from_slice(credential.as_bytes());
@@ -233,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_credential_is_recalled_until_it_expires() {
-        let memory = Memory::new(CREDENTIALS).unwrap();
+        let memory = CredentialCache::new(CREDENTIALS).unwrap();
         memory.remember(TOKEN, "token", session("s", "7"), later(10));
         assert!(memory.recall(TOKEN, "token", later(9)).is_some());
         assert!(memory.recall(TOKEN, "token", later(10)).is_none());
@@ -242,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_session_is_seen_at_the_next_use() {
-        let memory = Memory::new(CREDENTIALS).unwrap();
+        let memory = CredentialCache::new(CREDENTIALS).unwrap();
         let session = session("s", "7");
         memory.remember(TOKEN, "token", Arc::clone(&session), later(10));
         session.mark_ended();
@@ -251,7 +237,7 @@ mod tests {
 
     #[test]
     fn idleness_ends_a_remembered_credential_and_use_prevents_it() {
-        let memory = Memory::new(CREDENTIALS).unwrap();
+        let memory = CredentialCache::new(CREDENTIALS).unwrap();
         let session = session("s", "7");
         let idle = session.idle_timeout;
         memory.remember(TOKEN, "token", Arc::clone(&session), later(1_000_000));
@@ -264,7 +250,7 @@ mod tests {
 
     #[test]
     fn one_kind_of_credential_is_never_taken_for_the_other() {
-        let memory = Memory::new(CREDENTIALS).unwrap();
+        let memory = CredentialCache::new(CREDENTIALS).unwrap();
         memory.remember(TOKEN, "x", session("s", "7"), later(10));
         assert!(memory.recall(Space::COOKIE, "x", NOW).is_none());
         for other in ["", "x ", "xx", "X", "\0x"] {
@@ -274,7 +260,7 @@ mod tests {
 
     #[test]
     fn long_credentials_are_told_apart_like_short_ones() {
-        let memory = Memory::new(CREDENTIALS).unwrap();
+        let memory = CredentialCache::new(CREDENTIALS).unwrap();
         for length in [ON_STACK - KEY - SPACE - 1, ON_STACK - KEY - SPACE, ON_STACK - KEY, 4096] {
             let long = "a".repeat(length);
             memory.remember(TOKEN, &long, session("s", "7"), later(10));
@@ -285,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_use_is_told_first_from_elsewhere_and_once_a_minute() {
-        let memory = Memory::new(CREDENTIALS).unwrap();
+        let memory = CredentialCache::new(CREDENTIALS).unwrap();
         let table = [
             ("first", "192.0.2.1", 0, true),
             ("first", "192.0.2.1", 59, false),
@@ -309,7 +295,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let memory = Memory::new(CREDENTIALS).unwrap();
+        let memory = CredentialCache::new(CREDENTIALS).unwrap();
         for index in 0..CREDENTIALS + 1000 {
             memory.remember(TOKEN, &index.to_string(), session("s", "7"), later(10));
         }
@@ -318,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_was_remembered_under_other_settings_is_not_known() {
-        let memory = Memory::new(CREDENTIALS).unwrap();
+        let memory = CredentialCache::new(CREDENTIALS).unwrap();
         let space = |parts: &[&str]| {
             let parts: Vec<_> = parts.iter().map(|part| part.as_bytes()).collect();
             Space::of(&parts)

@@ -5,13 +5,11 @@
 //! their own: they are unknown members and refuse the token, as does an array for `iss` or a text for `exp`. A claim is
 //! added in two releases: first it is read, then it is written.
 //!
-//! The library signs and verifies; its own `decode` is not used, because it reads the wall clock, has a minute of
-//! leeway, and skips `aud` and `iss` of a wrong type. A token is never longer than 4 KiB, and that is looked at before
-//! anything is taken apart.
+//! A token is never longer than 4 KiB. Its form and its signature are `jose`'s to judge.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+
+use crate::jose::{Compact, VerifyingKey};
 
 /// The longest token that is looked at.
 pub(super) const MAX_TOKEN: usize = 4096;
@@ -44,40 +42,26 @@ pub(super) struct Header {
 #[derive(Debug)]
 pub(super) struct Unverified<'a> {
     pub(super) header: Header,
-    /// What the signature is over.
-    pub(super) signed: &'a str,
-    payload: &'a str,
-    pub(super) signature: &'a str,
+    compact: Compact<'a>,
 }
 
 impl<'a> Unverified<'a> {
     pub(super) fn read(token: &'a str) -> Result<Self, Invalid> {
-        if token.len() > MAX_TOKEN {
+        let compact = Compact::read(token, MAX_TOKEN).map_err(|_| Invalid)?;
+        if compact.is_unsigned() {
             return Err(Invalid);
         }
-        let (signed, signature) = token.rsplit_once('.').ok_or(Invalid)?;
-        let (header, payload) = signed.split_once('.').ok_or(Invalid)?;
-        if payload.contains('.') || signature.is_empty() {
-            return Err(Invalid);
-        }
-        let header = serde_json::from_slice(&decoded(header)?).map_err(|_| Invalid)?;
-        Ok(Self { header, signed, payload, signature })
+        let header = compact.header().map_err(|_| Invalid)?;
+        Ok(Self { header, compact })
     }
 
     /// The payload's bytes; of use only after the signature was verified.
     pub(super) fn payload(&self) -> Result<Vec<u8>, Invalid> {
-        decoded(self.payload)
+        self.compact.payload().map_err(|_| Invalid)
     }
-}
 
-/// What is to be signed: header and payload, encoded.
-pub(super) fn to_be_signed(header: &Header, payload: &impl Serialize) -> Result<String, Invalid> {
-    let header = serde_json::to_vec(header).map_err(|_| Invalid)?;
-    let payload = serde_json::to_vec(payload).map_err(|_| Invalid)?;
-    Ok(format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload)))
-}
-
-/// Strict: no padding, no stray bits, no other alphabet, so a token has one spelling.
-fn decoded(part: &str) -> Result<Vec<u8>, Invalid> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| Invalid)
+    /// Did this key sign it?
+    pub(super) fn is_signed_by(&self, key: &VerifyingKey) -> bool {
+        self.compact.is_signed_by(key).unwrap_or(false)
+    }
 }

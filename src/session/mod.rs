@@ -1,9 +1,9 @@
 //! Who is this? Signing in, tokens, sessions and their ends.
 //!
-//! [`Auth`] is the one door: endpoints and the gate ask it and nothing below it. Every operation says what happened by
-//! pushing [`What`]s; nothing here counts or logs.
+//! [`SessionManager`] is the one door to sessions of our own; what others have issued is `issuer`'s, which stands above and is
+//! asked through two ports (`ports`). Every operation says what happened by pushing [`What`]s; nothing here counts or logs.
 //!
-//! A request's credential is judged in [`Auth::bearer`] and [`Auth::cookie`]. Both remember what they verified under a
+//! A request's credential is judged in [`SessionManager::bearer`] and [`SessionManager::cookie`]. Both remember what they verified under a
 //! keyed hash of the credential; the memory holds the store's own session record, so that expiry and the session's end
 //! are looked at on every use, warm or cold.
 
@@ -12,17 +12,20 @@ mod blocked;
 mod claims;
 pub mod cookies;
 pub(crate) mod credential_cache;
+mod ended_by_password;
 mod jwt;
 pub mod keys;
 pub mod lockout;
 pub mod observe;
+mod ports;
 mod read_only;
 mod recheck;
-mod refresh;
+pub(crate) mod refresh;
 pub mod refresh_token;
 pub mod service_cookies;
 pub(crate) mod sign_in;
 mod state;
+pub mod steps;
 #[cfg(test)]
 pub(crate) mod testkit;
 mod under_way;
@@ -34,72 +37,72 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::Method;
+pub use ports::{EndIssued, MintTokens};
 pub use read_only::RefreshLook;
 pub use recheck::Watched;
-pub use state::State;
+pub use state::SessionState;
+pub use steps::{Checked, Grants};
 pub use under_way::UnderWay;
 
 use self::cookies::CookieNames;
-use self::credential_cache::{Memory, Remembered, Space};
-use self::keys::{KeyError, KeyRing};
+use self::credential_cache::{CredentialCache, Remembered, Space};
+use self::ended_by_password::EndedByPassword;
+use self::keys::KeyRing;
 use self::lockout::Lockout;
 use self::refresh_token::RefreshKey;
 use self::service_cookies::ServiceCookies;
 use self::under_way::RequestsUnderWay;
 use crate::caller::{Proof, SessionId};
 use crate::clock::Timestamp;
-use crate::config::{Credentials, IssuerSettings, Login, SessionSettings, Tokens};
+use crate::config::{Login, SessionSettings, Tokens};
 use crate::directory::password::PasswordPool;
 use crate::event::{EndReason, What};
-use crate::issuer::{IssuerKeyError, Issuers, Mints};
 use crate::refusal::Refusal;
-use crate::secret::Secret;
-use crate::service::database::Databases;
+use crate::secret::{Digest, Secret};
 use crate::store::{
-    BlockList, RefreshTokens, Session, SessionBy, Sessions, Stamps, StoreError, Which,
+    BlockList, RefreshTokens, Renewal, Session, SessionBy, Sessions, StoreError, Which,
 };
 
 /// Signs people in, issues and checks what proves it, and ends it.
-pub struct Auth {
-    pub(crate) sessions: Arc<dyn Sessions>,
+pub struct SessionManager {
+    store: Arc<dyn Sessions>,
     refresh_tokens: Arc<dyn RefreshTokens>,
     blocks: Arc<BlockList>,
     directories: Vec<Watched>,
     passwords: PasswordPool,
     keys: Arc<KeyRing>,
-    pub(crate) refresh_key: Arc<RefreshKey>,
-    pub(crate) tokens: Tokens,
-    pub(crate) session: SessionSettings,
-    pub(crate) cookies: CookieNames,
+    refresh_key: Arc<RefreshKey>,
+    tokens: Tokens,
+    settings: SessionSettings,
+    cookies: CookieNames,
     lockout: Lockout,
-    pub(crate) issuers: Issuers,
-    pub(crate) mints: Arc<Mints>,
+    ends: Arc<dyn EndIssued>,
+    mints: Arc<dyn MintTokens>,
     kept: Arc<ServiceCookies>,
     under_way: RequestsUnderWay,
     /// Were the users of all sessions looked at once, by these directories?
     has_rechecked: AtomicBool,
-    pub(crate) memory: Arc<Memory>,
+    verified: Arc<CredentialCache>,
+    ended_by_password: EndedByPassword,
     /// Our own access tokens, as long as keys and `[tokens]` stay as they are.
     tokens_space: Space,
 }
 
-/// What [`Auth`] is made of.
-pub struct Parts {
+/// What a [`SessionManager`] is made of.
+pub struct SessionParts {
     /// Keeps sessions.
-    pub sessions: Arc<dyn Sessions>,
+    pub store: Arc<dyn Sessions>,
     /// Keeps refresh tokens: the same store.
     pub refresh_tokens: Arc<dyn RefreshTokens>,
-    /// Keeps dates about what others have issued: the same store.
-    pub stamps: Arc<dyn Stamps>,
     /// Who is refused for a time: of the same store.
     pub blocks: Arc<BlockList>,
     /// The cookies that services gave.
     pub kept: Arc<ServiceCookies>,
-    /// The services' databases.
-    pub databases: Arc<Databases>,
-    /// `[[issuer]]`
-    pub issuers: Vec<IssuerSettings>,
+    /// Ends what others have issued.
+    pub ends: Arc<dyn EndIssued>,
+    /// Makes tokens under issuers' keys.
+    pub mints: Arc<dyn MintTokens>,
     /// Asked in this order.
     pub directories: Vec<Watched>,
     /// Checks passwords.
@@ -117,10 +120,10 @@ pub struct Parts {
     /// `[login]`
     pub login: Login,
     /// What is known already.
-    pub state: State,
+    pub state: SessionState,
 }
 
-/// A name and a password, and what is wanted for them.
+/// A name and a password, and what they are to give.
 #[derive(Debug)]
 pub struct SignIn<'a> {
     /// The name as given.
@@ -129,18 +132,8 @@ pub struct SignIn<'a> {
     pub is_typed: bool,
     /// The password as given: exact bytes, neither trimmed nor normalised.
     pub password: &'a Secret,
-    /// From where.
-    pub client: IpAddr,
-    /// `User-Agent`.
-    pub agent: &'a str,
-    /// Now.
-    pub at: Timestamp,
-    /// Issue tokens?
-    pub tokens: bool,
-    /// Issue a session cookie?
-    pub cookie: bool,
-    /// Issue a token as an `[[issuer]]` does?
-    pub issued: Option<Mint>,
+    /// What it is to give.
+    pub grants: Grants,
 }
 
 /// A token to be made under an issuer's key.
@@ -189,34 +182,15 @@ pub struct TokenPair {
     pub refresh_expires_in: Duration,
 }
 
-/// Why there is no [`Auth`].
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// An issuer cannot be used.
-    #[error(transparent)]
-    Issuer(#[from] IssuerKeyError),
-}
-
-impl Auth {
+impl SessionManager {
     /// Puts the parts together.
-    ///
-    /// # Errors
-    /// [`AuthError`]
-    pub fn new(parts: Parts) -> Result<Self, AuthError> {
-        let State { memory, counts, .. } = &parts.state;
-        Ok(Self {
-            memory: Arc::clone(memory),
-            lockout: Lockout::new(&parts.login, counts.clone()),
+    pub fn new(parts: SessionParts) -> Self {
+        let SessionState { verified, counts, ended_by_password, under_way } = parts.state;
+        Self {
+            verified,
+            lockout: Lockout::new(&parts.login, counts),
             tokens_space: tokens_space(&parts.tokens, &parts.keys),
-            mints: Arc::new(Mints::open(&parts.issuers)?),
-            issuers: Issuers::open(
-                &parts.issuers,
-                &parts.directories,
-                &parts.databases,
-                parts.stamps,
-                &parts.state,
-            )?,
-            sessions: parts.sessions,
+            store: parts.store,
             refresh_tokens: parts.refresh_tokens,
             blocks: parts.blocks,
             directories: parts.directories,
@@ -224,12 +198,15 @@ impl Auth {
             keys: Arc::new(parts.keys),
             refresh_key: parts.refresh_key,
             tokens: parts.tokens,
-            session: parts.session,
+            settings: parts.session,
             cookies: parts.cookies,
+            ends: parts.ends,
+            mints: parts.mints,
             kept: parts.kept,
-            under_way: parts.state.under_way.clone(),
+            under_way,
             has_rechecked: AtomicBool::new(false),
-        })
+            ended_by_password,
+        }
     }
 
     /// The live session of an access token. Does no I/O while it remembers the token.
@@ -260,8 +237,8 @@ impl Auth {
     ) -> Result<Arc<Session>, Refusal> {
         let proof = Proof::SessionCookie;
         // A session with tokens lives as long as they can be refreshed; its cookie keeps its own idle timeout.
-        let idle = |session: &Session| at.since(session.last_used()) >= self.session.idle_timeout;
-        if let Some(live) = self.memory.recall(Space::COOKIE, value, at) {
+        let idle = |session: &Session| at.since(session.last_used()) >= self.settings.idle_timeout;
+        if let Some(live) = self.verified.recall(Space::COOKIE, value, at) {
             if idle(&live.session) {
                 return Err(Refusal::SessionEnded);
             }
@@ -272,30 +249,30 @@ impl Auth {
         }
         let digest = Secret::new(value).digest();
         let by = SessionBy::Cookie(&digest);
-        let session = self.sessions.find(by, at).await.map_err(store_failed)?;
+        let session = self.store.find(by, at).await.map_err(store_failed)?;
         let session = session.filter(|session| !idle(session)).ok_or(Refusal::SessionEnded)?;
         let expires_at = session.expires_at;
-        let live = self.memory.remember(Space::COOKIE, value, session, expires_at);
+        let live = self.verified.remember(Space::COOKIE, value, session, expires_at);
         Ok(live.used(proof, client, at, happened))
     }
 
     /// An access token that verifies, with its live session.
-    pub(crate) async fn live_access(
+    pub(super) async fn live_access(
         &self,
         token: &str,
         at: Timestamp,
     ) -> Result<Remembered, Refusal> {
-        if let Some(live) = self.memory.recall(self.tokens_space, token, at) {
+        if let Some(live) = self.verified.recall(self.tokens_space, token, at) {
             return Ok(live);
         }
         let verified = access_token::verify(&self.keys, &self.tokens, token, at)?;
         let by = SessionBy::Id(&verified.session);
-        let session = self.sessions.find(by, at).await.map_err(store_failed)?;
+        let session = self.store.find(by, at).await.map_err(store_failed)?;
         let session = session.ok_or(Refusal::SessionEnded)?;
         if *session.identity.load().key.id != *verified.user_id {
             return Err(Refusal::TokenNotValid);
         }
-        Ok(self.memory.remember(self.tokens_space, token, session, verified.expires_at))
+        Ok(self.verified.remember(self.tokens_space, token, session, verified.expires_at))
     }
 
     /// Ends sessions, at once and for good; tells each end. Gives how many there were.
@@ -310,11 +287,11 @@ impl Auth {
         happened: &mut Vec<What>,
     ) -> Result<usize, Refusal> {
         if let Which::User(user) = which {
-            self.issuers.end_user(user, at).await.map_err(store_failed)?;
+            self.ends.end_user(user, at).await.map_err(store_failed)?;
         }
-        let sessions = self.sessions.end(which, why, at).await.map_err(store_failed)?;
+        let sessions = self.store.end(which, why, at).await.map_err(store_failed)?;
         for session in &sessions {
-            self.end_given(session, at).await;
+            self.ends.end_of_session(session, at).await;
             refresh::ended(session, why, happened);
         }
         Ok(sessions.len())
@@ -322,7 +299,7 @@ impl Auth {
 
     /// Is this session over? A store that cannot say is no end.
     pub async fn has_ended(&self, session: &SessionId, at: Timestamp) -> bool {
-        let found = self.sessions.find(SessionBy::Id(session), at).await.map_err(store_failed);
+        let found = self.store.find(SessionBy::Id(session), at).await.map_err(store_failed);
         found.is_ok_and(|session| session.is_none())
     }
 
@@ -330,15 +307,6 @@ impl Auth {
     /// nothing.
     pub fn goes(&self, session: &SessionId, method: &Method, at: Timestamp) -> Option<UnderWay> {
         self.under_way.begin(session, method, at)
-    }
-
-    /// Whether a token says of itself that it is one of ours, good or not. For keeping it from upstreams; proves nothing.
-    pub fn looks_like_ours(token: &str) -> bool {
-        jwt::Unverified::read(token).is_ok_and(|read| {
-            [jwt::ACCESS, jwt::REFRESH]
-                .iter()
-                .any(|ours| read.header.typ.eq_ignore_ascii_case(ours))
-        })
     }
 
     /// The directory of this name.
@@ -356,29 +324,50 @@ impl Auth {
         &self.cookies
     }
 
-    /// Is what `Authorization` holds read here, good or not, where these credentials are looked at? Then it is nothing for
-    /// upstreams.
-    pub fn reads_authorization(&self, headers: &HeaderMap, looks_at: &Credentials) -> bool {
-        self.issuers.readings.read_authorization(headers, looks_at)
-    }
-
-    /// The public keys, as a JWK set (RFC 7517).
-    pub fn jwks(&self) -> serde_json::Value {
-        self.keys.jwks()
-    }
-
-    /// The keys of access tokens, to list them.
+    /// The keys of access tokens: to list, publish and rotate them.
     pub fn keys(&self) -> &KeyRing {
         &self.keys
     }
 
-    /// Signs with a new key from now on; gives its id.
-    ///
-    /// # Errors
-    /// [`KeyError`]; nothing has changed then.
-    pub fn rotate_keys(&self, now: Timestamp) -> Result<String, KeyError> {
-        self.keys.rotate(now)
+    /// The service's session is of the password with this mark, and its answer to the caller's own request said so: the
+    /// caller's session goes on with it.
+    pub async fn password_proved(&self, session: &SessionId, mark: Digest, at: Timestamp) {
+        let renewal = Renewal { session: session.clone(), cookie: None, password_mark: mark, at };
+        // A store that fails is told; then the next look at the directory ends the session.
+        let _ = self.store.renew(renewal).await.map_err(store_failed);
     }
+
+    /// `[session]`
+    pub(crate) const fn settings(&self) -> &SessionSettings {
+        &self.settings
+    }
+
+    /// `[tokens]`
+    pub(crate) const fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Signs refresh tokens, and names what stands for one.
+    pub(crate) fn refresh_key(&self) -> &RefreshKey {
+        &self.refresh_key
+    }
+
+    /// What was verified a moment ago.
+    pub(crate) fn verified(&self) -> &CredentialCache {
+        &self.verified
+    }
+
+    /// Did it end a moment ago because its user has another password?
+    pub(crate) fn ended_by_password(&self, session: &SessionId) -> bool {
+        self.ended_by_password.has(session)
+    }
+}
+
+/// Whether a token says of itself that it is one of ours, good or not. For keeping it from upstreams; proves nothing.
+pub fn looks_like_ours(token: &str) -> bool {
+    jwt::Unverified::read(token).is_ok_and(|read| {
+        [jwt::ACCESS, jwt::REFRESH].iter().any(|ours| read.header.typ.eq_ignore_ascii_case(ours))
+    })
 }
 
 /// Another key or another claim makes other tokens good.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::lockout::{Attempt, folded};
-use super::{Auth, SignInRefused};
+use super::{SessionManager, SignInRefused};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{AnswerRules, Observed};
@@ -53,7 +53,7 @@ impl Trying {
     }
 }
 
-impl Auth {
+impl SessionManager {
     /// A sign-in is about to be forwarded, with this body.
     ///
     /// # Errors

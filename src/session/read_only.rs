@@ -1,34 +1,27 @@
 //! The same judgement, beside what it is about: for asking what would happen.
 //!
-//! [`Auth::read_only`] has the keys, issuers, directories and sessions of the one that decides, and runs the same code, so it
+//! `Issuers::read_only` has the keys, issuers, directories and sessions of the one that decides, and runs the same code, so it
 //! cannot come to another answer. What that code writes goes nowhere: the ports to the store are [`ReadOnlyStore`], sessions are
 //! copies, memory and counters are new, and no password is ever hashed ([`Refusal::Busy`] stands for a password that would
 //! be looked at). Nothing on the way of a real request knows that this exists.
 //!
 //! It judges every credential as if it were seen for the first time.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::credential_cache::Memory;
+use super::credential_cache::CredentialCache;
 use super::refresh_token::Presented;
-use super::{Auth, Watched};
+use super::{EndIssued, SessionManager, Watched};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::directory::password::PasswordPool;
-use crate::event::What;
-use crate::issuer::Shown;
-use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
 use crate::secret::NoRandomness;
-use crate::store::read_only::{ReadOnlyStamps, ReadOnlyStore};
-use crate::store::{RefreshState, Session, SessionBy, Stamps};
+use crate::store::read_only::ReadOnlyStore;
+use crate::store::{RefreshState, Session, SessionBy};
 
 /// Credentials that one explanation can meet.
 const FEW: usize = 64;
-
-/// Nobody's address: a credential by itself comes from nowhere.
-const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// What a refresh token of ours is good for now.
 #[derive(Debug)]
@@ -39,53 +32,33 @@ pub enum RefreshLook {
     Spent(Arc<Session>, Timestamp),
 }
 
-impl Auth {
+impl SessionManager {
     /// One that judges as this one does and changes nothing.
     ///
     /// # Errors
     /// [`NoRandomness`]
-    pub fn read_only(&self) -> Result<Self, NoRandomness> {
-        let stamps = Arc::new(ReadOnlyStamps::new(self.issuers.stamps()));
+    pub fn read_only(&self, ends: Arc<dyn EndIssued>) -> Result<Self, NoRandomness> {
         Ok(Self {
             blocks: Arc::clone(&self.blocks),
-            sessions: Arc::new(ReadOnlyStore::new(Arc::clone(&self.sessions))),
+            store: Arc::new(ReadOnlyStore::new(Arc::clone(&self.store))),
             refresh_tokens: Arc::new(ReadOnlyStore::new(Arc::clone(&self.refresh_tokens))),
             directories: self.directories.iter().map(Watched::beside).collect(),
             passwords: PasswordPool::always_busy(),
             keys: Arc::clone(&self.keys),
             refresh_key: Arc::clone(&self.refresh_key),
             tokens: self.tokens.clone(),
-            session: self.session.clone(),
+            settings: self.settings.clone(),
             cookies: self.cookies.clone(),
             lockout: self.lockout.read_only(),
-            issuers: self.issuers.read_only(stamps as Arc<dyn Stamps>),
+            ends,
             kept: Arc::clone(&self.kept),
             mints: Arc::clone(&self.mints),
-            memory: Arc::new(Memory::new(FEW)?),
+            verified: Arc::new(CredentialCache::new(FEW)?),
+            ended_by_password: self.ended_by_password.clone(),
             tokens_space: self.tokens_space,
             under_way: super::under_way::RequestsUnderWay::default(),
             has_rechecked: std::sync::atomic::AtomicBool::new(true),
         })
-    }
-
-    /// A credential as if each issuer in turn were shown it, whatever it looks like; issuers and verdicts.
-    pub async fn shown_to_issuers(
-        &self,
-        credential: &str,
-        at: Timestamp,
-        happened: &mut Vec<What>,
-    ) -> Vec<(Arc<str>, Result<Credential, Refusal>)> {
-        let names: Vec<Arc<str>> = self.issuers.names().map(Arc::clone).collect();
-        let mut all = Vec::with_capacity(names.len());
-        for (index, name) in names.into_iter().enumerate() {
-            let shown = Shown::alone(credential, std::slice::from_ref(&index));
-            let judged = match self.issued(&shown, None, at, happened).await {
-                Ok(found) => Ok(found.used(NOWHERE, at, happened)),
-                Err((refusal, _)) => Err(refusal),
-            };
-            all.push((name, judged));
-        }
-        all
     }
 
     /// What a refresh token of ours is good for, without spending it.
@@ -111,6 +84,6 @@ impl Auth {
 
     /// A session as it is in the store now, if it lives.
     pub async fn session(&self, id: &SessionId, at: Timestamp) -> Option<Arc<Session>> {
-        self.sessions.find(SessionBy::Id(id), at).await.ok().flatten()
+        self.store.find(SessionBy::Id(id), at).await.ok().flatten()
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::Auth;
+use super::SessionManager;
 use super::upgrade::Upgrades;
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
@@ -68,7 +68,7 @@ impl Watched {
     }
 }
 
-impl Auth {
+impl SessionManager {
     /// One round; call it every second or so. Asks each directory that is due about each user once.
     pub async fn recheck(&self, now: Timestamp, happened: &mut Vec<What>) {
         self.recheck_held(now, happened).await;
@@ -80,7 +80,7 @@ impl Auth {
         if due.is_empty() && !is_first {
             return;
         }
-        let sessions = match self.sessions.list(None, now).await {
+        let sessions = match self.store.list(None, now).await {
             Ok(sessions) => sessions,
             Err(error) => {
                 tracing::warn!(%error, "the users of live sessions could not be looked up again");
@@ -133,7 +133,7 @@ impl Auth {
         for held in self.under_way.due(now) {
             let name = &*held.user.directory;
             let watched = self.directories.iter().find(|one| one.directory.name() == name);
-            let session = self.sessions.find(SessionBy::Id(&held.session), now).await;
+            let session = self.store.find(SessionBy::Id(&held.session), now).await;
             let (Some(watched), Ok(Some(session))) = (watched, session) else { continue };
             // A directory that cannot be asked says it in its own turn, which comes.
             if let Ok(Some(account)) = watched.directory.by_id(&held.user).await
@@ -164,7 +164,7 @@ impl Auth {
     }
 
     async fn end_by_password(&self, session: &Session, now: Timestamp, happened: &mut Vec<What>) {
-        self.issuers.ends_by_password(&session.id);
+        self.ended_by_password.note(&session.id);
         let before = happened.len();
         self.end_changed(Which::Session(session.id.clone()), now, happened).await;
         let has_ended = happened.len() > before;

@@ -9,17 +9,17 @@ use std::sync::Arc;
 
 use super::jwt::{ACCESS, REFRESH, Unverified};
 use super::refresh_token::Presented;
-use super::{Auth, TokenPair, store_failed};
+use super::{SessionManager, TokenPair, store_failed};
 use crate::clock::Timestamp;
 use crate::config::Rotation as Rule;
-use crate::event::{EndReason, IssuedRefusal, Refresh, RefreshRefusal, What};
-use crate::issuer::take_over::{By, Verified};
+use crate::context::RequestContext;
+use crate::event::{EndReason, Refresh, RefreshRefusal, What};
 use crate::refusal::Refusal;
 use crate::store::{RefreshState, Rotate, Rotation, Session, SessionBy, Which};
 
-impl Auth {
-    /// Gives new tokens for a refresh token. Racing callers within the grace window get equal answers; a later one ends the
-    /// session ([`Refusal::TokenBlacklisted`]).
+impl SessionManager {
+    /// Gives new tokens for a refresh token of ours. Racing callers within the grace window get equal answers; a later one
+    /// ends the session ([`Refusal::TokenBlacklisted`]).
     ///
     /// # Errors
     /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
@@ -27,34 +27,32 @@ impl Auth {
         &self,
         token: &str,
         rotation: Rule,
-        by: By<'_>,
-        at: Timestamp,
-        happened: &mut Vec<What>,
+        context: &mut RequestContext<'_>,
     ) -> Result<TokenPair, Refusal> {
-        let verified = match self.verified_refresh(token, at, happened).await {
-            Ok(verified) => verified,
-            Err(refusal) => return Err(not_taken(refusal, happened)),
+        let presented = match self.refresh_key.verify(&self.tokens, token, context.at) {
+            Ok(presented) => presented,
+            Err(refusal) => return Err(not_taken(refusal, context.events)),
         };
-        let (presented, session) = match verified {
-            Verified::Own(presented) => {
-                let session = self.session_of(&presented, at).await?;
-                (presented, session)
-            }
-            Verified::Outstanding(token, presented) => {
-                match self.taken_over(&token, by, at, happened).await {
-                    Ok(session) => (presented, session),
-                    Err(refusal) => return Err(not_taken(refusal, happened)),
-                }
-            }
-        };
+        let session = self.session_of(&presented, context.at).await?;
+        self.exchange(&presented, session, rotation, context).await
+    }
+
+    /// New tokens for one that verifies and is of this session; of none: it is over.
+    pub(crate) async fn exchange(
+        &self,
+        presented: &Presented,
+        session: Option<Arc<Session>>,
+        rotation: Rule,
+        context: &mut RequestContext<'_>,
+    ) -> Result<TokenPair, Refusal> {
         let Some(session) = session else {
             let why = RefreshRefusal::SessionEnded;
-            return Err(refused(why, Refusal::TokenBlacklisted, happened));
+            return Err(refused(why, Refusal::TokenBlacklisted, context.events));
         };
-        self.is_not_blocked(&session, at)?;
+        self.is_not_blocked(&session, context.at)?;
         match rotation {
-            Rule::SingleUse => self.rotate(&presented, &session, at, happened).await,
-            Rule::None => self.keep(&presented, at, happened).await,
+            Rule::SingleUse => self.rotate(presented, &session, context).await,
+            Rule::None => self.keep(presented, context).await,
         }
     }
 
@@ -62,9 +60,9 @@ impl Auth {
         &self,
         presented: &Presented,
         session: &Arc<Session>,
-        at: Timestamp,
-        happened: &mut Vec<What>,
+        context: &mut RequestContext<'_>,
     ) -> Result<TokenPair, Refusal> {
+        let (at, happened) = (context.at, &mut *context.events);
         let (access, access_expires_in) = self.issue_access(session, at)?;
         let successor = self.refresh_key.issue(
             &self.tokens,
@@ -112,9 +110,9 @@ impl Auth {
     async fn keep(
         &self,
         presented: &Presented,
-        at: Timestamp,
-        happened: &mut Vec<What>,
+        context: &mut RequestContext<'_>,
     ) -> Result<TokenPair, Refusal> {
+        let (at, happened) = (context.at, &mut *context.events);
         match self.look(presented, at).await? {
             RefreshState::Fresh(session) => {
                 let (access, access_expires_in) = self.issue_access(&session, at)?;
@@ -144,32 +142,37 @@ impl Auth {
         }
     }
 
-    /// Whether a token of ours (access or refresh, unspent), or one that an issuer's `Authorization: Bearer` takes, is good. No
-    /// use of the session.
+    /// Whether a token of ours is good: an access token, or a refresh token that is unspent. No use of the session.
     ///
     /// # Errors
     /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
     pub async fn verify(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
-        if !Self::looks_like_ours(token) {
-            let is_one_or_unknown = match self.issuers.outstanding(token, at).await {
-                Ok(_) => true,
-                Err(refused) => refused.iter().any(|(_, why)| *why == IssuedRefusal::Unavailable),
-            };
-            if is_one_or_unknown {
-                return self.verify_refresh(token, at).await;
-            }
-            if let Some(shown) = self.issuers.as_posted(token) {
-                // Nobody is refused entry here; the answer says it all.
-                let issued = self.issued(&shown, None, at, &mut Vec::new()).await;
-                return issued.map(|_| ()).map_err(|(refusal, _)| refusal);
-            }
-        }
         // Which kind it says it is; each kind's own check then holds it to that.
         let typ = Unverified::read(token).map_err(|_| Refusal::TokenNotValid)?.header.typ;
         match typ.as_str() {
             ACCESS => self.is_not_blocked(&self.live_access(token, at).await?.session, at),
-            REFRESH => self.verify_refresh(token, at).await,
+            REFRESH => {
+                let presented = self.refresh_key.verify(&self.tokens, token, at)?;
+                self.is_unspent(&presented, at).await
+            }
             _ => Err(Refusal::TokenNotValid),
+        }
+    }
+
+    /// Whether a token that verifies would be taken at `/refresh`.
+    pub(crate) async fn is_unspent(
+        &self,
+        presented: &Presented,
+        at: Timestamp,
+    ) -> Result<(), Refusal> {
+        if self.session_of(presented, at).await?.is_none() {
+            return Err(Refusal::TokenBlacklisted);
+        }
+        match self.look(presented, at).await? {
+            RefreshState::Fresh(_) => Ok(()),
+            RefreshState::Spent(..) => Err(Refusal::TokenBlacklisted),
+            RefreshState::Expired => Err(Refusal::TokenExpired),
+            RefreshState::Unknown => Err(Refusal::TokenNotValid),
         }
     }
 
@@ -180,7 +183,7 @@ impl Auth {
         at: Timestamp,
     ) -> Result<Option<Arc<Session>>, Refusal> {
         let by = SessionBy::Id(&presented.session);
-        let session = self.sessions.find(by, at).await.map_err(store_failed)?;
+        let session = self.store.find(by, at).await.map_err(store_failed)?;
         Ok(session.filter(|session| *session.identity.load().key.id == *presented.user_id))
     }
 
@@ -218,7 +221,7 @@ fn refused(why: RefreshRefusal, refusal: Refusal, happened: &mut Vec<What>) -> R
 }
 
 /// It cannot be one that is good. What could not be asked says nothing of the token.
-fn not_taken(refusal: Refusal, happened: &mut Vec<What>) -> Refusal {
+pub(crate) fn not_taken(refusal: Refusal, happened: &mut Vec<What>) -> Refusal {
     if refusal.status().is_server_error() {
         return refusal;
     }

@@ -21,20 +21,26 @@ use zeroize::Zeroizing;
 
 use super::TokenPair;
 use super::claims::{Claims, Named};
-use super::jwt::{ACCESS, CLOCK_SKEW_SECS, Header, Invalid, REFRESH, Unverified, to_be_signed};
+use super::jwt::{ACCESS, CLOCK_SKEW_SECS, Header, Invalid, REFRESH, Unverified};
 use super::keys::KeyError;
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::config::Tokens;
+use crate::jose::{Algorithm, Compact, KeyProblem, SigningKey, VerifyingKey};
 use crate::private_file::{self, PrivateFileError};
 use crate::refusal::Refusal;
-use crate::secret::{Digest, NoRandomness, Secret, random_bytes};
+use crate::secret::{Digest, Secret, random_bytes};
 use crate::store::NewRefreshToken;
 
 const KEY_BYTES: usize = 32;
 
 /// The key that signs refresh tokens.
-pub struct RefreshKey(hmac::Key);
+pub struct RefreshKey {
+    signing: SigningKey,
+    verifying: VerifyingKey,
+    /// Names what stands for a token that another issued.
+    naming: hmac::Key,
+}
 
 /// A token that is ours and has not expired; whether it is unspent is in the store.
 #[derive(Debug)]
@@ -85,15 +91,22 @@ impl RefreshKey {
                  (everybody then signs in again)",
             ));
         }
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
+        Self::of(&bytes).map_err(|problem| unusable(&problem.to_string()))
     }
 
     /// A key that nobody keeps: for a store that does not outlive the process either.
     ///
     /// # Errors
-    /// [`NoRandomness`]
-    pub fn random() -> Result<Self, NoRandomness> {
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<KEY_BYTES>()?)))
+    /// [`KeyProblem`]
+    pub fn random() -> Result<Self, KeyProblem> {
+        let key = random_bytes::<KEY_BYTES>().map_err(|_| KeyProblem::CannotMake)?;
+        Self::of(Zeroizing::new(key).as_slice())
+    }
+
+    fn of(key: &[u8]) -> Result<Self, KeyProblem> {
+        let signing = SigningKey::shared(Algorithm::Hs256, key);
+        let verifying = signing.verifying()?;
+        Ok(Self { signing, verifying, naming: hmac::Key::new(hmac::HMAC_SHA256, key) })
     }
 
     /// A fresh token of a session that ends at `session_end`.
@@ -119,10 +132,9 @@ impl RefreshKey {
         let user_id_claim = &settings.user_id_claim;
         let named = Named { user_id_claim, claims: &claims, more: Vec::new() };
         let header = Header { alg: "HS256".into(), typ: REFRESH.into(), kid: None };
-        let signed = to_be_signed(&header, &named).map_err(|_| Refusal::Internal)?;
-        let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, signed.as_bytes()));
+        let token = Compact::signed_by(&self.signing, &header, &named);
         Ok(Issued {
-            token: Secret::new(format!("{signed}.{signature}")),
+            token: Secret::new(token.map_err(|_| Refusal::Internal)?),
             good_for: Duration::from_secs(exp.saturating_sub(claims.iat)),
             remembered: NewRefreshToken {
                 digest: jti.digest(),
@@ -145,10 +157,9 @@ impl RefreshKey {
             (ACCESS, ..) => return Err(Refusal::TokenWrongType),
             _ => return Err(Refusal::TokenNotValid),
         }
-        let signature =
-            URL_SAFE_NO_PAD.decode(token.signature).map_err(|_| Refusal::TokenNotValid)?;
-        hmac::verify(&self.0, token.signed.as_bytes(), &signature)
-            .map_err(|_| Refusal::TokenNotValid)?;
+        if !token.is_signed_by(&self.verifying) {
+            return Err(Refusal::TokenNotValid);
+        }
         let payload = token.payload().map_err(refused)?;
         let claims = Claims::read(&payload, &settings.user_id_claim).map_err(refused)?;
         if claims.token_type != "refresh" {
@@ -177,7 +188,7 @@ impl RefreshKey {
 
     /// A secret from what names a token whose `jti` is none. Parts hold no NUL.
     pub(crate) fn derived(&self, parts: &[&str]) -> Secret {
-        let mut context = hmac::Context::with_key(&self.0);
+        let mut context = hmac::Context::with_key(&self.naming);
         context.update(b"doorwarden taken-over token");
         for part in parts {
             context.update(b"\0");
@@ -313,9 +324,7 @@ mod tests {
         }
         let header = |alg: &str, typ: &str| {
             let header = Header { alg: alg.into(), typ: typ.into(), kid: None };
-            let signed = to_be_signed(&header, &"claims").unwrap();
-            let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key.0, signed.as_bytes()));
-            format!("{signed}.{signature}")
+            Compact::signed_by(&key.signing, &header, &"claims").unwrap()
         };
         assert_eq!(refused(&key, &header("none", REFRESH)), Refusal::TokenNotValid);
         assert_eq!(refused(&key, &header("HS512", REFRESH)), Refusal::TokenNotValid);

@@ -22,10 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lockout::{Attempt, folded};
-use super::{Auth, SignIn, SignInRefused, SignedIn, TokenPair, Watched, access_token};
-use crate::caller::SessionId;
+use super::{
+    Checked, Grants, SessionManager, SignIn, SignInRefused, SignedIn, TokenPair, Watched,
+    access_token,
+};
+use crate::caller::{Assurance, AuthMethod, AuthMethods, SessionId};
 use crate::clock::Timestamp;
-use crate::directory::password::{self as password_pool, Check, Checked};
+use crate::context::RequestContext;
+use crate::directory::password::{self as password_pool, Check, Checked as PasswordChecked};
 use crate::directory::{Account, Attempt as Asked, Directory, DirectoryError, Verdict};
 use crate::django::hashers::Algorithm;
 use crate::event::{SignInFailure, What};
@@ -41,19 +45,15 @@ pub(crate) const MAX_AGENT: usize = 256;
 /// When to come again if the hashing pool is full.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 
-/// A password that was right.
-pub(crate) struct Right {
-    /// Whose it is.
-    pub(crate) user: Account,
-    /// What a service gave for it.
-    pub(crate) cookies: Jar,
-    /// How they are counted.
-    pub(crate) account: Arc<str>,
+/// Somebody whose password was right.
+pub(crate) struct VerifiedPassword {
+    /// Who it is.
+    pub(crate) checked: Checked,
     /// Still to be settled.
     pub(crate) attempt: Attempt,
 }
 
-impl Auth {
+impl SessionManager {
     /// Signs a user in: lockout, directories in their order, one password check, a new session.
     ///
     /// # Errors
@@ -63,38 +63,53 @@ impl Auth {
     pub async fn sign_in(
         &self,
         request: SignIn<'_>,
-        happened: &mut Vec<What>,
+        context: &mut RequestContext<'_>,
     ) -> Result<SignedIn, SignInRefused> {
         let asked = Asked {
             name: request.username,
             password: request.password,
-            client: request.client,
-            at: request.at,
+            client: context.client,
+            at: context.at,
             is_typed: request.is_typed,
         };
-        let Right { user, cookies, account, attempt } =
-            self.check_password(asked, None, happened).await?;
-        let blocked = self.blocked_caller(&user.identity.key, None, request.at);
-        let begun = match blocked {
-            Some(refusal) => Err(refusal),
-            None => self.begin(&user, &cookies, &request).await,
-        };
-        if begun.is_err() {
-            self.kept.sign_out(&user.identity.key.directory, cookies, request.at);
-        }
-        match begun {
+        let VerifiedPassword { checked, attempt } =
+            self.check_password(asked, None, context.events).await?;
+        match self.begin(checked, request.grants, context).await {
             Ok(signed_in) => {
                 attempt.succeeded();
-                happened.push(What::SignedIn {
-                    session: signed_in.session.id.clone(),
-                    user: user.identity.key.clone(),
-                    account,
-                    tokens: request.tokens,
-                    cookie: request.cookie,
-                });
                 Ok(signed_in)
             }
             Err(refusal) => Err(not_tried(attempt, refusal, None)),
+        }
+    }
+
+    /// Begins a session of somebody who proved who they are, in whatever way.
+    ///
+    /// # Errors
+    /// [`Refusal::NoActiveAccount`] of a user who may not sign in, [`Refusal::OtherDirectory`] where the issuer of a wanted
+    /// token is another directory's, [`Refusal::StoreUnavailable`]
+    pub async fn begin(
+        &self,
+        checked: Checked,
+        grants: Grants,
+        context: &mut RequestContext<'_>,
+    ) -> Result<SignedIn, Refusal> {
+        match self.issue(&checked, grants, context).await {
+            Ok(signed_in) => {
+                context.note(What::SignedIn {
+                    session: signed_in.session.id.clone(),
+                    user: checked.user().clone(),
+                    account: checked.name,
+                    tokens: grants.tokens,
+                    cookie: grants.cookie,
+                });
+                Ok(signed_in)
+            }
+            Err(refusal) => {
+                let directory = Arc::clone(&checked.user().directory);
+                self.kept.sign_out(&directory, checked.cookies, context.at);
+                Err(refusal)
+            }
         }
     }
 
@@ -104,7 +119,7 @@ impl Auth {
         asked: Asked<'_>,
         only: Option<&str>,
         happened: &mut Vec<What>,
-    ) -> Result<Right, SignInRefused> {
+    ) -> Result<VerifiedPassword, SignInRefused> {
         if !can_be_a_name(asked.name) {
             return Err(failed(Arc::from(""), SignInFailure::UnknownUser, happened));
         }
@@ -124,7 +139,11 @@ impl Auth {
             }
         };
         match self.judge(asked, only).await {
-            Ok(Ok((user, cookies))) => Ok(Right { user, cookies, account, attempt }),
+            Ok(Ok((user, cookies))) => {
+                let methods = AuthMethods::only(AuthMethod::Password);
+                let checked = Checked { account: user, methods, cookies, name: account };
+                Ok(VerifiedPassword { checked, attempt })
+            }
             Ok(Err(why)) => {
                 match why {
                     // No guess, and nobody signed in either: it leaves what was counted as it was.
@@ -199,22 +218,29 @@ impl Auth {
     }
 
     /// A new session, always: an id or cookie that the client brought is never taken over.
-    async fn begin(
+    async fn issue(
         &self,
-        user: &Account,
-        cookies: &Jar,
-        request: &SignIn<'_>,
+        checked: &Checked,
+        grants: Grants,
+        context: &RequestContext<'_>,
     ) -> Result<SignedIn, Refusal> {
+        let Checked { account: user, methods, cookies, .. } = checked;
+        if !user.active {
+            return Err(Refusal::NoActiveAccount);
+        }
+        if let Some(refusal) = self.blocked_caller(&user.identity.key, None, context.at) {
+            return Err(refusal);
+        }
         let no_randomness = |_| Refusal::Internal;
-        let at = request.at;
+        let at = context.at;
         let id = SessionId::new(&random_id().map_err(no_randomness)?);
-        let cookie = request.cookie.then(Secret::random).transpose().map_err(no_randomness)?;
-        let expires_at = at.plus(self.session.absolute_timeout);
+        let cookie = grants.cookie.then(Secret::random).transpose().map_err(no_randomness)?;
+        let expires_at = at.plus(self.settings.absolute_timeout);
         let user_id = &user.identity.key.id;
-        if let Some(mint) = &request.issued {
+        if let Some(mint) = &grants.issued {
             self.mints.can_mint(mint, &user.identity.key)?;
         }
-        let refresh = request
+        let refresh = grants
             .tokens
             .then(|| self.refresh_key.issue(&self.tokens, &id, user_id, expires_at, at))
             .transpose()?;
@@ -227,13 +253,14 @@ impl Auth {
             issuer: None,
             at,
             expires_at,
-            idle_timeout: self.idle_timeout(request),
-            client: Some(request.client),
-            agent: cut(request.agent, MAX_AGENT).to_owned(),
+            idle_timeout: self.idle_timeout(grants),
+            client: Some(context.client),
+            agent: cut(context.agent, MAX_AGENT).to_owned(),
+            assurance: Assurance::now(*methods, at),
             refresh: refresh.as_ref().map(|refresh| refresh.remembered.clone()),
             kept,
         };
-        let session = self.sessions.create(new).await.map_err(super::store_failed)?;
+        let session = self.store.create(new).await.map_err(super::store_failed)?;
         let theirs = |one: &&Watched| one.directory.name() == &*user.identity.key.directory;
         if let Some(watched) = self.directories.iter().find(theirs) {
             watched.upgrades.note(&*watched.directory, user);
@@ -250,7 +277,7 @@ impl Auth {
             }
             None => None,
         };
-        let issued = match &request.issued {
+        let issued = match &grants.issued {
             Some(mint) => Some(self.mints.mint(mint, &session, at)?),
             None => None,
         };
@@ -266,25 +293,27 @@ impl Auth {
     }
 }
 
-impl Auth {
+impl SessionManager {
     /// A token must be good for as long as it says, so a session that has one is not over before it.
-    fn idle_timeout(&self, request: &SignIn<'_>) -> Duration {
-        let refresh = request.tokens.then_some(self.tokens.refresh_lifetime);
-        let issued = request.issued.map(|mint| mint.lifetime.max(mint.refresh_lifetime));
-        [refresh, issued].into_iter().flatten().fold(self.session.idle_timeout, Duration::max)
+    fn idle_timeout(&self, grants: Grants) -> Duration {
+        let refresh = grants.tokens.then_some(self.tokens.refresh_lifetime);
+        let issued = grants.issued.map(|mint| mint.lifetime.max(mint.refresh_lifetime));
+        [refresh, issued].into_iter().flatten().fold(self.settings.idle_timeout, Duration::max)
     }
 }
 
 /// The failures, in an order that depends on nothing a client can see.
-fn judge(found: Option<Account>, checked: Checked) -> Result<Account, SignInFailure> {
+fn judge(found: Option<Account>, checked: PasswordChecked) -> Result<Account, SignInFailure> {
     let account = found.ok_or(SignInFailure::UnknownUser)?;
     match checked {
-        Checked::Nobody => Err(SignInFailure::UnknownUser),
-        Checked::Unusable => Err(SignInFailure::UnusablePassword),
-        Checked::Mismatch => Err(SignInFailure::WrongPassword),
-        Checked::Match if !account.active => Err(SignInFailure::Inactive),
-        Checked::Match if account.has_second_factor => Err(SignInFailure::SecondFactorRequired),
-        Checked::Match => Ok(account),
+        PasswordChecked::Nobody => Err(SignInFailure::UnknownUser),
+        PasswordChecked::Unusable => Err(SignInFailure::UnusablePassword),
+        PasswordChecked::Mismatch => Err(SignInFailure::WrongPassword),
+        PasswordChecked::Match if !account.active => Err(SignInFailure::Inactive),
+        PasswordChecked::Match if account.has_second_factor => {
+            Err(SignInFailure::SecondFactorRequired)
+        }
+        PasswordChecked::Match => Ok(account),
     }
 }
 

@@ -17,18 +17,23 @@ use super::cookies::CookieNames;
 use super::keys::KeyRing;
 use super::refresh_token::RefreshKey;
 use super::service_cookies::ServiceCookies;
-use super::{Auth, Parts, SignIn, SignInRefused, SignedIn, State, Watched};
-use crate::caller::{Identity, SessionId, UserKey};
+use super::{
+    EndIssued, Grants, Mint, MintTokens, SessionManager, SessionParts, SessionState, SignIn,
+    SignInRefused, SignedIn, Watched,
+};
+use crate::caller::{Assurance, AuthMethod, AuthMethods, Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::config::{Algorithm, Issues, Login, Rotation, SessionSettings, Tokens};
+use crate::config::{Issues, Login, Rotation, SessionSettings, Tokens};
+use crate::context::RequestContext;
 use crate::directory::password::PasswordPool;
 use crate::directory::{Account, Directory, DirectoryError};
 use crate::django::hashers::{Algorithm as HashAlgorithm, dummy_like, looks_upgraded};
 use crate::event::What;
-use crate::issuer::By;
+use crate::jose::Algorithm;
+use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::store::memory::Memory;
-use crate::store::{Blocks, Kept, NewSession, RefreshTokens, Session, Sessions, Stamps};
+use crate::store::{Blocks, Kept, NewSession, RefreshTokens, Session, Sessions, StoreError};
 
 /// 2026-11-23T08:34:39Z
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
@@ -92,7 +97,12 @@ pub(crate) fn identity(id: &str) -> Arc<Identity> {
 
 /// A session of user `user` that began at [`NOW`].
 pub(crate) fn session(id: &str, user: &str) -> Arc<Session> {
-    Session::begin(&NewSession {
+    Session::begin(&new_session(id, user))
+}
+
+/// The same before it begins.
+pub(crate) fn new_session(id: &str, user: &str) -> NewSession {
+    NewSession {
         id: SessionId::new(id),
         identity: identity(user),
         password_mark: Digest::of(b"password"),
@@ -103,19 +113,31 @@ pub(crate) fn session(id: &str, user: &str) -> Arc<Session> {
         idle_timeout: session_settings().idle_timeout,
         client: None,
         agent: String::new(),
+        assurance: Assurance::now(AuthMethods::only(AuthMethod::Password), NOW),
         refresh: None,
         kept: None,
-    })
+    }
 }
 
-/// Everything that [`Auth`] needs, in memory: user 7 is called `kim` and has the password `right`.
+/// Everything that a [`SessionManager`] needs, in memory: user 7 is called `kim` and has the password `right`.
 pub(crate) struct Kit {
-    pub(crate) auth: Auth,
+    pub(crate) sessions: Arc<SessionManager>,
     pub(crate) store: Arc<Memory>,
     pub(crate) directory: Arc<FakeDirectory>,
     pub(crate) passwords: PasswordPool,
     _keep: tempfile::TempDir,
 }
+
+/// The parts, and what they stand on.
+pub(crate) struct Base {
+    pub(crate) store: Arc<Memory>,
+    pub(crate) directory: Arc<FakeDirectory>,
+    pub(crate) keep: tempfile::TempDir,
+    pub(crate) parts: SessionParts,
+}
+
+/// Nobody else has issued anything.
+struct NoIssuers;
 
 /// A directory whose users a test changes.
 pub(crate) struct FakeDirectory {
@@ -140,32 +162,49 @@ pub(crate) fn kept_in(
     Arc::new(ServiceCookies::new(b"secret", sessions, kept, directories).unwrap())
 }
 
+/// Signs in for tokens and a cookie.
+pub(crate) async fn enter(
+    sessions: &SessionManager,
+    username: &str,
+    password: &str,
+    happened: &mut Vec<What>,
+) -> Result<SignedIn, SignInRefused> {
+    let request = SignIn {
+        is_typed: false,
+        username,
+        password: &Secret::new(password),
+        grants: Grants { tokens: true, cookie: true, issued: None },
+    };
+    sessions.sign_in(request, &mut context(happened)).await
+}
+
 /// The address that sign-ins come from.
 pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-/// Who refreshes.
-pub(crate) const BY: By<'static> = By { client: CLIENT, agent: "test" };
+/// A request at [`NOW`].
+pub(crate) fn context(events: &mut Vec<What>) -> RequestContext<'_> {
+    RequestContext { at: NOW, client: CLIENT, agent: "test", request_id: "r1", events }
+}
 
-impl Kit {
+/// A request at another time.
+pub(crate) fn context_at(at: Timestamp, events: &mut Vec<What>) -> RequestContext<'_> {
+    RequestContext { at, ..context(events) }
+}
+
+impl Base {
     pub(crate) fn new() -> Self {
-        Self::with(|_| {})
-    }
-
-    /// With some parts changed.
-    pub(crate) fn with(change: impl FnOnce(&mut Parts)) -> Self {
         let keep = tempfile::tempdir().unwrap();
         let store = Memory::new();
         let directory = FakeDirectory::new("django", vec![account("7", "kim", "right")]);
         let watched = Arc::clone(&directory) as Arc<dyn Directory>;
         let tokens = tokens(keep.path());
-        let mut parts = Parts {
+        let parts = SessionParts {
             kept: kept_in(&store, Vec::new()),
-            sessions: Arc::clone(&store) as Arc<dyn Sessions>,
+            store: Arc::clone(&store) as Arc<dyn Sessions>,
             refresh_tokens: Arc::clone(&store) as Arc<dyn RefreshTokens>,
-            stamps: Arc::clone(&store) as Arc<dyn Stamps>,
             blocks: Blocks::list(&*store),
-            databases: Arc::default(),
-            issuers: Vec::new(),
+            ends: Arc::new(NoIssuers),
+            mints: Arc::new(NoIssuers),
             directories: vec![Watched::new(watched, Duration::from_secs(60))],
             passwords: PasswordPool::start(1, 64).unwrap(),
             keys: KeyRing::open(&tokens, NOW).unwrap(),
@@ -174,11 +213,43 @@ impl Kit {
             session: session_settings(),
             cookies: CookieNames::new(&session_settings(), std::iter::empty()),
             login: login(),
-            state: State::new().unwrap(),
+            state: SessionState::new().unwrap(),
         };
+        Self { store, directory, keep, parts }
+    }
+}
+
+#[async_trait]
+impl EndIssued for NoIssuers {
+    async fn end_user(&self, _: &UserKey, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn end_of_session(&self, _: &Session, _: Timestamp) {}
+}
+
+impl MintTokens for NoIssuers {
+    fn can_mint(&self, _: &Mint, _: &UserKey) -> Result<(), Refusal> {
+        Err(Refusal::Internal)
+    }
+
+    fn mint(&self, _: &Mint, _: &Session, _: Timestamp) -> Result<Secret, Refusal> {
+        Err(Refusal::Internal)
+    }
+}
+
+impl Kit {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With some parts changed.
+    pub(crate) fn with(change: impl FnOnce(&mut SessionParts)) -> Self {
+        let Base { store, directory, keep, mut parts } = Base::new();
         change(&mut parts);
         let passwords = parts.passwords.clone();
-        Self { auth: Auth::new(parts).unwrap(), store, directory, passwords, _keep: keep }
+        let sessions = Arc::new(SessionManager::new(parts));
+        Self { sessions, store, directory, passwords, _keep: keep }
     }
 
     /// Signs in for tokens and a cookie.
@@ -188,18 +259,7 @@ impl Kit {
         password: &str,
         happened: &mut Vec<What>,
     ) -> Result<SignedIn, SignInRefused> {
-        let request = SignIn {
-            is_typed: false,
-            username,
-            password: &Secret::new(password),
-            client: CLIENT,
-            agent: "test",
-            at: NOW,
-            tokens: true,
-            cookie: true,
-            issued: None,
-        };
-        self.auth.sign_in(request, happened).await
+        enter(&self.sessions, username, password, happened).await
     }
 
     /// Kim, signed in.

@@ -2,7 +2,7 @@
 //!
 //! A service stores the new password first, and its answer brings the rotated session afterwards. A look at the directory
 //! that falls between the two sees another password than the one of the caller's session. That session is **held**: its end
-//! waits until the answer was seen, which proves the new password for it (`Auth::password_proved`, `issuer::follow`), or
+//! waits until the answer was seen, which proves the new password for it (`SessionManager::password_proved`, `issuer::follow`), or
 //! shows that the request had nothing to do with it. Then the directory is asked once more.
 //!
 //! Only requests that began before that look are waited for, none with a safe method (RFC 9110 section 9.2.1), and never

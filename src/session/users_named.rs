@@ -1,18 +1,18 @@
 //! Who is called so: an operator has a person's name, and everything else goes by directory and id.
 
-use super::{Auth, store_failed};
+use super::{SessionManager, store_failed};
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::refusal::Refusal;
 
-impl Auth {
+impl SessionManager {
     /// Everybody who is called so: among the live sessions, and in the directories that can be asked. There may be several,
     /// one in each directory.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]; [`Refusal::DirectoryUnavailable`] where nobody was found and a directory is down.
     pub async fn users_named(&self, name: &str, at: Timestamp) -> Result<Vec<UserKey>, Refusal> {
-        let sessions = self.sessions.list(None, at).await.map_err(store_failed)?;
+        let sessions = self.store.list(None, at).await.map_err(store_failed)?;
         let identities = sessions.iter().map(|session| session.identity.load());
         let mut found: Vec<UserKey> = identities
             .filter(|identity| identity.name == name)

@@ -24,7 +24,7 @@ use async_trait::async_trait;
 
 pub use self::blocks::{BlockList, Blocked, Blocks};
 use self::outbox::{Outbox, Questions};
-use crate::caller::{Identity, SessionId, UserKey};
+use crate::caller::{Assurance, Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
 use crate::secret::Digest;
@@ -65,6 +65,8 @@ pub struct Session {
     pub client: Option<IpAddr>,
     /// The `User-Agent` at sign-in, cut to 256 bytes.
     pub agent: String,
+    /// How its user was authenticated, and when.
+    pub assurance: Assurance,
     /// What is kept for it beside: see [`Kept`]. Replaced through that port alone.
     pub kept: ArcSwapOption<Vec<u8>>,
     last_used: AtomicU64,
@@ -94,6 +96,8 @@ pub struct NewSession {
     pub client: Option<IpAddr>,
     /// See [`Session::agent`].
     pub agent: String,
+    /// See [`Session::assurance`].
+    pub assurance: Assurance,
     /// The first refresh token of its family, if tokens were issued.
     pub refresh: Option<NewRefreshToken>,
     /// What is kept for it from the beginning: see [`Kept`].
@@ -388,6 +392,7 @@ impl Session {
             idle_timeout: new.idle_timeout,
             client: new.client,
             agent: new.agent.clone(),
+            assurance: new.assurance,
             kept: ArcSwapOption::new(new.kept.clone()),
             last_used: AtomicU64::new(last_used.as_millis()),
             ended: AtomicBool::new(false),
@@ -423,6 +428,7 @@ impl Session {
             idle_timeout: self.idle_timeout,
             client: self.client,
             agent: self.agent.clone(),
+            assurance: self.assurance,
             kept: ArcSwapOption::new(self.kept.load_full()),
             last_used: AtomicU64::new(self.last_used.load(Ordering::Relaxed)),
             ended: AtomicBool::new(self.ended.load(Ordering::Acquire)),

@@ -161,6 +161,7 @@ mod tests {
             idle_timeout: Duration::from_secs(100),
             client: None,
             agent: String::new(),
+            assurance: crate::caller::Assurance::default(),
             refresh,
             kept: None,
         }

@@ -273,7 +273,7 @@ mod tests {
     fn no_value_that_is_shown_has_a_place_for_a_secret() {
         let values = [
             ("event.rs", include_str!("../event.rs")),
-            ("caller.rs", include_str!("../caller.rs")),
+            ("caller/mod.rs", include_str!("../caller/mod.rs")),
             ("telemetry/record.rs", include_str!("record.rs")),
             ("detect/mod.rs", include_str!("../detect/mod.rs")),
         ];

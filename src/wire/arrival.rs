@@ -11,6 +11,8 @@ use super::host::Host;
 use super::path::Target;
 use super::scheme::Scheme;
 use crate::clock::Timestamp;
+use crate::context::RequestContext;
+use crate::event::What;
 
 /// A request that has been read: its head, checked for framing, limits and a single reading of its target.
 #[derive(Debug)]
@@ -46,6 +48,17 @@ impl Arrival {
     /// The client's address.
     pub const fn client_ip(&self) -> IpAddr {
         self.client.ip()
+    }
+
+    /// What is done for this request needs to know; it says in `events` what happened.
+    pub fn context<'a>(&'a self, events: &'a mut Vec<What>) -> RequestContext<'a> {
+        RequestContext {
+            at: self.at,
+            client: self.client_ip(),
+            agent: self.header("user-agent").unwrap_or_default(),
+            request_id: &self.request_id,
+            events,
+        }
     }
 
     /// If this is a CORS preflight (Fetch standard, section 3.2.2): the method that it asks for.

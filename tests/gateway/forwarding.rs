@@ -21,6 +21,8 @@ const SPELLINGS: &[&str] = &[
     "X_User_Groups",
     "X-User-Anything",
     "X-Session-Id",
+    "X-Auth-Methods",
+    "X_Auth_Methods",
     "Remote-User",
     "Remote_User",
     "X-Remote-User",
@@ -50,6 +52,7 @@ fn the_upstream_learns_who_is_calling() {
     assert_eq!(seen.all("x-user-name"), ["kim"]);
     assert_eq!(seen.all("x-user-groups"), ["editors"]);
     assert_eq!(seen.all("x-session-id").len(), 1);
+    assert_eq!(seen.all("x-auth-methods"), ["pwd"]);
     assert_eq!(seen.all("authorization"), [""; 0], "our token stays here");
     assert_eq!(seen.all("host"), ["app.test"]);
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::{config, parse};
+use crate::jose::Algorithm;
 use crate::wire::cookie::SameSite;
 use crate::wire::path::{Ambiguity, CanonicalPath, PathMatch, PathPattern, Tolerance};
 
@@ -132,6 +133,7 @@ user_id = "Remote-User"
 user_name = ""
 groups = "X-Groups"
 session_id = "X-Sid"
+auth_methods = "X-Amr"
 [identity.attributes]
 X-User-Email = "email"
 
@@ -433,6 +435,7 @@ fn what_is_told_and_kept() {
             user_name: String::new(),
             groups: "X-Groups".into(),
             session_id: "X-Sid".into(),
+            auth_methods: "X-Amr".into(),
             attributes: vec![("X-User-Email".into(), "email".into())],
         }
     );

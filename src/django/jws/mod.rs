@@ -1,7 +1,6 @@
 //! Signed JSON texts as PyJWT writes and reads them (RFC 7515, compact form).
 //!
-//! A service is set to one algorithm, so a key carries it, as a type; a token's own `alg` is compared with it and chooses
-//! nothing. Beyond what PyJWT refuses, three things are refused that no service issues: base64 with its `=` (so that a token
+//! A service is set to one algorithm, which its key carries (`jose`). Beyond what PyJWT refuses, three things are refused that no service issues: base64 with its `=` (so that a token
 //! has one spelling), a `typ` other than `JWT` (the gateway's own tokens have one, and may be signed with the same secret),
 //! and the members `crit` and `b64`, whatever they say.
 //!
@@ -9,18 +8,11 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-mod key;
-
-#[cfg(test)]
-pub(super) use key::tests::random_key;
-pub use key::{Algorithm, KeyProblem, SigningKey, VerifyingKey};
-
 use crate::clock::Timestamp;
+use crate::jose::{Compact, KeyProblem, NotCompact, SigningKey, VerifyingKey};
 use crate::secret::Secret;
 
 /// The longest token that is looked at. Services put claims of their own into theirs; no header takes more.
@@ -83,15 +75,8 @@ pub(super) struct Claims(Map<String, Value>);
 
 /// The claims of a token that `key` signed.
 pub(super) fn open(key: &VerifyingKey, token: &str) -> Result<Claims, NotAccepted> {
-    if token.len() > MAX_TOKEN {
-        return Err(NotAccepted::Malformed);
-    }
-    let (signed, signature) = token.rsplit_once('.').ok_or(NotAccepted::Malformed)?;
-    let (header, payload) = signed.split_once('.').ok_or(NotAccepted::Malformed)?;
-    if payload.contains('.') {
-        return Err(NotAccepted::Malformed);
-    }
-    let header = object(header)?;
+    let read = Compact::read(token, MAX_TOKEN)?;
+    let header: Map<String, Value> = read.header()?;
     let is_jwt = match header.get("typ") {
         None => true,
         Some(Value::String(typ)) => typ.eq_ignore_ascii_case("JWT"),
@@ -104,11 +89,17 @@ pub(super) fn open(key: &VerifyingKey, token: &str) -> Result<Claims, NotAccepte
     if header.get("alg").and_then(Value::as_str) != Some(key.algorithm().name()) {
         return Err(NotAccepted::BadAlgorithm);
     }
-    let signature = decoded(signature)?;
-    if !key.verifies(signed.as_bytes(), &signature) {
+    if !read.is_signed_by(key)? {
         return Err(NotAccepted::BadSignature);
     }
-    object(payload).map(Claims)
+    serde_json::from_slice(&read.payload()?).map(Claims).map_err(|_| NotAccepted::Malformed)
+}
+
+/// What PyJWT writes.
+#[derive(Serialize)]
+struct Header {
+    alg: &'static str,
+    typ: &'static str,
 }
 
 /// A token with these claims, in their order.
@@ -120,14 +111,8 @@ pub(super) fn sign(key: &SigningKey, claims: &[(&str, Value)]) -> Result<Secret,
             serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
         }
     }
-    let header = format!(r#"{{"alg":"{}","typ":"JWT"}}"#, key.algorithm().name());
-    let payload = serde_json::to_vec(&Ordered(claims)).map_err(|_| KeyProblem::CannotSign)?;
-    let mut token =
-        format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-    let signature = key.sign(token.as_bytes())?;
-    token.push('.');
-    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-    Ok(Secret::new(token))
+    let header = Header { alg: key.algorithm().name(), typ: "JWT" };
+    Compact::signed_by(key, &header, &Ordered(claims)).map(Secret::new)
 }
 
 /// The same claims but for this one, signed anew.
@@ -260,13 +245,10 @@ fn whole_number(text: &str) -> Option<i64> {
     text.replace('_', "").parse().ok()
 }
 
-fn object(part: &str) -> Result<Map<String, Value>, NotAccepted> {
-    serde_json::from_slice(&decoded(part)?).map_err(|_| NotAccepted::Malformed)
-}
-
-/// Strict: no padding, no stray bits, no other alphabet.
-fn decoded(part: &str) -> Result<Vec<u8>, NotAccepted> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| NotAccepted::Malformed)
+impl From<NotCompact> for NotAccepted {
+    fn from(_: NotCompact) -> Self {
+        Self::Malformed
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,8 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::*;
+use crate::jose::{Algorithm, random_key};
 
 const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
 
@@ -6,7 +10,7 @@ fn with_header(header: &str) -> Result<(), NotAccepted> {
     let key = random_key(Algorithm::Hs256);
     let signed =
         format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(r#"{"a":1}"#));
-    let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).unwrap());
+    let signature = key.sign(&signed).unwrap();
     open(&key.verifying().unwrap(), &format!("{signed}.{signature}")).map(drop)
 }
 

@@ -7,8 +7,9 @@
 use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
 
-use super::jws::{self, Expected, KeyProblem, NotAccepted, SigningKey, VerifyingKey};
+use super::jws::{self, Expected, NotAccepted};
 use crate::clock::Timestamp;
+use crate::jose::{KeyProblem, SigningKey, VerifyingKey};
 use crate::secret::Secret;
 
 /// The kinds of SimpleJWT token.

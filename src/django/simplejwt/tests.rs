@@ -4,8 +4,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
-use crate::django::jws::Algorithm;
-use crate::django::jws::random_key;
+use crate::jose::{Algorithm, random_key};
 
 /// 2026-11-23T08:34:39Z
 const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
@@ -47,7 +46,7 @@ struct Expectation {
 }
 
 fn algorithm(name: &str) -> Algorithm {
-    *Algorithm::ALL.iter().find(|one| one.name() == name).unwrap()
+    *Algorithm::OF_SERVICES.iter().find(|one| one.name() == name).unwrap()
 }
 
 fn verifying(algorithm: Algorithm, key: &[u8]) -> VerifyingKey {
@@ -278,7 +277,7 @@ fn what_is_minted_verifies_with_every_algorithm_and_with_no_other_key() {
         ..Expected::default()
     };
     let rules = Rules { expected, ..rules(TokenType::Access) };
-    for algorithm in Algorithm::ALL {
+    for algorithm in Algorithm::OF_SERVICES {
         let key = random_key(algorithm);
         let token = mint(&key, &new_token()).unwrap();
         let verified = verify(&key.verifying().unwrap(), &rules, token.expose(), NOW).unwrap();

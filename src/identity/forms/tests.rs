@@ -7,11 +7,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::*;
-use crate::caller::{Anonymous, Identity, Proof, SessionId, UserKey};
+use crate::caller::{Anonymous, Assurance, Identity, Proof, SessionId, UserKey};
 use crate::directory::DirectoryError;
 use crate::django::hashers::Algorithm;
-use crate::django::jws::{self, Expected, SigningKey};
+use crate::django::jws::Expected;
 use crate::django::simplejwt::{self, Rules, TokenType, Verified};
+use crate::jose::{self, SigningKey};
 use crate::secret::Secret;
 use crate::session::testkit::kept_cookies;
 
@@ -41,6 +42,7 @@ fn caller(directory: &str, id: &str, name: &str, proof: Proof) -> Caller {
         }),
         session: Some(SessionId::new("s1")),
         proof,
+        assurance: Assurance::default(),
     })
 }
 
@@ -205,7 +207,7 @@ fn minting(kind: &str, secret: &str, more: &str) -> (Config, tempfile::TempDir) 
 }
 
 fn verified(field: &HeaderValue, at: Timestamp) -> Option<Verified> {
-    let key = SigningKey::read(jws::Algorithm::Hs256, SECRET.as_bytes()).unwrap();
+    let key = SigningKey::read(jose::Algorithm::Hs256, SECRET.as_bytes()).unwrap();
     let rules = Rules {
         token_types: vec![TokenType::Access],
         user_id_claim: "user_id".into(),
@@ -271,14 +273,11 @@ async fn a_service_with_sliding_tokens_gets_one_that_cannot_be_refreshed_further
         .await
         .unwrap();
     let token = given.headers[0].1.to_str().unwrap().strip_prefix("Bearer ").unwrap();
-    let key = crate::django::jws::SigningKey::read(
-        crate::django::jws::Algorithm::Hs256,
-        SECRET.as_bytes(),
-    );
+    let key = SigningKey::read(jose::Algorithm::Hs256, SECRET.as_bytes());
     let rules = Rules {
         token_types: vec![TokenType::Sliding],
         user_id_claim: "user_id".into(),
-        expected: crate::django::jws::Expected::default(),
+        expected: Expected::default(),
     };
     let found = simplejwt::verify(&key.unwrap().verifying().unwrap(), &rules, token, NOW).unwrap();
     assert_eq!(found.user.as_deref(), Some("2"));
@@ -322,7 +321,7 @@ async fn a_hand_made_token_has_no_scheme() {
         .unwrap();
     let [(name, value)] = &given.headers[..] else { panic!("{given:?}") };
     let key =
-        SigningKey::read(jws::Algorithm::Hs256, SECRET.as_bytes()).unwrap().verifying().unwrap();
+        SigningKey::read(jose::Algorithm::Hs256, SECRET.as_bytes()).unwrap().verifying().unwrap();
     let expected = Expected::default();
     let found =
         simplejwt::verify_hand_made(&key, "id", &expected, value.to_str().unwrap(), NOW).unwrap();

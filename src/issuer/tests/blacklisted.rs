@@ -82,8 +82,8 @@ async fn one_that_was_taken_back_before_it_came_is_refused() {
             assert_eq!(bearer(&service.kit, &token, NOW).await, Err("blacklisted"), "{jti}");
         }
         // Also by `/verify`.
-        let posted = service.kit.auth.issuers.as_posted(token.expose()).unwrap();
-        let found = service.kit.auth.issued(&posted, None, NOW, &mut Vec::new()).await;
+        let posted = service.kit.issuers.registry.as_posted(token.expose()).unwrap();
+        let found = service.kit.issuers.issued(&posted, None, NOW, &mut Vec::new()).await;
         let refused = found.map(drop).map_err(|(refusal, _)| refusal);
         assert_eq!(refused, Err(Refusal::TokenBlacklisted), "{jti}");
     }

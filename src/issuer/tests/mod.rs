@@ -10,15 +10,16 @@ use serde_json::{Value, json};
 use super::verify::Found;
 use super::*;
 use crate::config::{Credentials, IssuerKey, IssuerSignature, SimpleJwtIssuer};
-use crate::django::jws::{Algorithm, SigningKey};
 use crate::django::simplejwt::{
     NewHandMade, NewToken, TokenType, mint, mint_hand_made, password_print,
 };
 use crate::event::EndReason;
 use crate::event::What;
+use crate::issuer::testkit::Kit;
+use crate::jose::{Algorithm, SigningKey};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::session::testkit::{Kit, NOW, account, cheap, hashed};
+use crate::session::testkit::{NOW, account, cheap, hashed};
 use crate::store::{NewStamp, StoreError, Which};
 
 const SECRET: &str = "the service's own secret, which is long enough";
@@ -84,7 +85,7 @@ fn kit(change: impl FnOnce(&mut [IssuerSettings])) -> Kit {
 
 fn kit_with(
     change: impl FnOnce(&mut [IssuerSettings]),
-    change_parts: impl FnOnce(&mut crate::session::Parts),
+    change_parts: impl FnOnce(&mut crate::issuer::testkit::KitParts),
 ) -> Kit {
     let folder = tempfile::tempdir().unwrap();
     let key = write_key(folder.path(), &format!("{SECRET}\n"));
@@ -159,11 +160,11 @@ async fn present(
 ) -> (Result<String, Refusal>, Vec<&'static str>) {
     let mut headers = HeaderMap::new();
     headers.append(header, HeaderValue::from_str(value).unwrap());
-    let shown = kit.auth.issuers.readings.shown(&headers, false, &Credentials::All).unwrap();
+    let shown = kit.issuers.registry.readings.shown(&headers, false, &Credentials::All).unwrap();
     let mut happened = Vec::new();
     let [shown] = &shown[..] else { panic!("{} tokens were shown", shown.len()) };
     let found =
-        kit.auth.issued(shown, Some(crate::session::testkit::CLIENT), at, &mut happened).await;
+        kit.issuers.issued(shown, Some(crate::session::testkit::CLIENT), at, &mut happened).await;
     let why = happened.iter().map(|what| match what {
         What::IssuedRefused { why, .. } => why.name(),
         other => panic!("{other:?}"),
@@ -188,7 +189,7 @@ async fn jwt_auth(kit: &Kit, token: &Secret, at: Timestamp) -> Result<(), &'stat
 
 async fn end_user(kit: &Kit, at: Timestamp) {
     let which = Which::User(UserKey::new("django", "7"));
-    kit.auth.end(&which, EndReason::Operator, at, &mut Vec::new()).await.unwrap();
+    kit.sessions.end(&which, EndReason::Operator, at, &mut Vec::new()).await.unwrap();
 }
 
 #[tokio::test]
@@ -341,11 +342,12 @@ async fn a_token_that_was_signed_out_is_over_and_others_are_not() {
     let end = async |header: &'static str, value: String| {
         let mut headers = HeaderMap::new();
         headers.append(header, HeaderValue::from_str(&value).unwrap());
-        let shown = kit.auth.issuers.readings.shown(&headers, false, &Credentials::All).unwrap();
-        let found = kit.auth.issued(&shown[0], None, later(2), &mut Vec::new()).await;
+        let shown =
+            kit.issuers.registry.readings.shown(&headers, false, &Credentials::All).unwrap();
+        let found = kit.issuers.issued(&shown[0], None, later(2), &mut Vec::new()).await;
         let Ok(Found::Itself(issued, _)) = found else { panic!("it holds") };
         let mut happened = Vec::new();
-        kit.auth.end_issued(&issued, later(2), &mut happened).await.unwrap();
+        kit.issuers.end_issued(&issued, later(2), &mut happened).await.unwrap();
         assert!(matches!(&happened[..], [What::IssuedEnded { .. }]));
     };
     end("authorization", format!("Bearer {}", one.expose())).await;

@@ -9,14 +9,15 @@ use crate::config::{
     CredentialPlace, Database, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, Rotation,
     SimpleJwtIssuer,
 };
-use crate::django::jws::{Algorithm, SigningKey};
 use crate::django::simplejwt::{NewToken, TokenType, mint, password_print};
 use crate::event::{EndReason, Refresh, What};
 use crate::issuer::Holds;
+use crate::issuer::testkit::Kit;
+use crate::jose::{Algorithm, SigningKey};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::TokenPair;
-use crate::session::testkit::{BY, CLIENT, Kit, NOW, account, cheap};
+use crate::session::testkit::{CLIENT, NOW, account, cheap, context_at};
 use crate::store::Which;
 
 const SECRET: &str = "the service's own secret, which is long enough";
@@ -133,7 +134,8 @@ impl Service {
         at: Timestamp,
     ) -> (Result<TokenPair, Refusal>, Vec<What>) {
         let mut happened = Vec::new();
-        let result = self.kit.auth.refresh(token, rotation, BY, at, &mut happened).await;
+        let result =
+            self.kit.issuers.refresh(token, rotation, &mut context_at(at, &mut happened)).await;
         (result, happened)
     }
 
@@ -142,13 +144,13 @@ impl Service {
     }
 
     async fn opens(&self, pair: &TokenPair, at: Timestamp) -> bool {
-        self.kit.auth.bearer(pair.access.expose(), CLIENT, at, &mut Vec::new()).await.is_ok()
+        self.kit.sessions.bearer(pair.access.expose(), CLIENT, at, &mut Vec::new()).await.is_ok()
     }
 
     async fn end_user(&self, at: Timestamp) {
         let which = Which::User(UserKey::new("django", "7"));
         let why = EndReason::SignedOutEverywhere;
-        self.kit.auth.end(&which, why, at, &mut Vec::new()).await.unwrap();
+        self.kit.sessions.end(&which, why, at, &mut Vec::new()).await.unwrap();
     }
 }
 
@@ -171,7 +173,7 @@ async fn without_rotation_it_stays_good_until_its_own_end() {
         sessions.insert(session.to_string());
     }
     assert_eq!(sessions.len(), 1);
-    assert_eq!(service.kit.auth.verify(&token, later(DAY - 1)).await, Ok(()));
+    assert_eq!(service.kit.issuers.verify(&token, later(DAY - 1)).await, Ok(()));
     let last = later(DAY).minus(Duration::from_millis(1));
     assert!(service.refresh(&token, Rotation::None, last).await.0.is_ok());
     assert_eq!(service.refused(&token, later(DAY)).await, Refusal::TokenExpired);
@@ -186,7 +188,7 @@ async fn with_rotation_its_successors_are_ours_and_its_reuse_ends_them() {
     assert_eq!(again.unwrap(), pair, "within the grace window");
     assert!(matches!(&happened[..], [What::Refreshed { how: Refresh::ReplayedInGrace, .. }]));
     let successor = pair.refresh.as_ref().unwrap().expose().to_owned();
-    assert!(crate::session::Auth::looks_like_ours(&successor));
+    assert!(crate::session::looks_like_ours(&successor));
     let next = service.refresh(&successor, Rotation::SingleUse, later(15)).await.0.unwrap();
 
     let (reused, happened) = service.refresh(&token, Rotation::SingleUse, later(20)).await;
@@ -231,27 +233,27 @@ async fn whatever_ended_its_session_it_begins_no_other() {
         let mut happened = Vec::new();
         match ends {
             "signed out" => {
-                let held = service.kit.auth.held_by_refresh(&token, at, &mut happened).await;
+                let held = service.kit.issuers.held_by_refresh(&token, at, &mut happened).await;
                 let Ok(Holds::Session { session, .. }) = held else { panic!("{held:?}") };
                 let which = Which::Session(session.id.clone());
                 service
                     .kit
-                    .auth
+                    .sessions
                     .end(&which, EndReason::SignedOut, at, &mut happened)
                     .await
                     .unwrap();
             }
             "blacklisted" => {
-                assert_eq!(service.kit.auth.blacklist(&token, at, &mut happened).await, Ok(()));
+                assert_eq!(service.kit.issuers.blacklist(&token, at, &mut happened).await, Ok(()));
             }
             "everything" => service.end_user(at).await,
             other => panic!("{other}"),
         }
         assert!(!service.opens(&pair, at).await, "{ends}");
         assert_eq!(service.refused(&token, at).await, Refusal::TokenBlacklisted, "{ends}");
-        let verified = service.kit.auth.verify(&token, at).await;
+        let verified = service.kit.issuers.verify(&token, at).await;
         assert_eq!(verified, Err(Refusal::TokenBlacklisted), "{ends}");
-        let again = service.kit.auth.blacklist(&token, at, &mut happened).await;
+        let again = service.kit.issuers.blacklist(&token, at, &mut happened).await;
         assert_eq!(again, Err(Refusal::TokenBlacklisted), "{ends}");
     }
 }
@@ -259,7 +261,7 @@ async fn whatever_ended_its_session_it_begins_no_other() {
 #[tokio::test]
 async fn one_that_was_ended_before_it_was_presented_begins_nothing() {
     let service = service(|_| {});
-    let auth = &service.kit.auth;
+    let auth = &service.kit.issuers;
     let mut happened = Vec::new();
     assert_eq!(auth.blacklist(&issued("a"), later(1), &mut happened).await, Ok(()));
     assert!(matches!(&happened[..], [What::IssuedEnded { .. }]), "{happened:?}");
@@ -298,7 +300,7 @@ async fn what_is_no_good_refresh_token_of_the_services_is_refused() {
     }
     assert!(strict.refresh(&good, Rotation::None, NOW).await.0.is_ok());
     strict.kit.directory.accounts.lock()[0].password = cheap("another");
-    strict.kit.auth.recheck(later(60), &mut Vec::new()).await;
+    strict.kit.sessions.recheck(later(60), &mut Vec::new()).await;
     assert_eq!(strict.refused(&good, later(60)).await, Refusal::TokenBlacklisted);
 
     let none = service(|issuer| of(issuer).adopt_refresh_tokens = false);
@@ -316,22 +318,22 @@ async fn what_cannot_be_asked_is_neither_yes_nor_no() {
     // There is no database yet.
     assert_eq!(service.refused(&known, NOW).await, Refusal::DirectoryUnavailable);
     blacklist_tables(service.folder.path(), &["b", "c"]);
-    let again = service.kit.auth.blacklist(&issued("b"), NOW, &mut Vec::new()).await;
+    let again = service.kit.issuers.blacklist(&issued("b"), NOW, &mut Vec::new()).await;
     assert_eq!(again, Err(Refusal::TokenBlacklisted));
-    let held = service.kit.auth.held_by_refresh(&issued("c"), NOW, &mut Vec::new()).await;
+    let held = service.kit.issuers.held_by_refresh(&issued("c"), NOW, &mut Vec::new()).await;
     let Ok(Holds::Nothing(held)) = held else { panic!("{held:?}") };
-    let taken_back = service.kit.auth.may_begin(&held, NOW).await;
+    let taken_back = service.kit.issuers.may_begin(&held, NOW).await;
     assert_eq!(taken_back, Err(Refusal::TokenBlacklisted), "it ends nothing of its user's");
     let blacklisted = service.refresh(&issued("c"), Rotation::None, NOW).await;
     assert_eq!(blacklisted.0, Err(Refusal::TokenBlacklisted));
-    assert_eq!(service.kit.auth.verify(&issued("c"), NOW).await, Err(Refusal::TokenBlacklisted));
+    assert_eq!(service.kit.issuers.verify(&issued("c"), NOW).await, Err(Refusal::TokenBlacklisted));
     assert!(service.refresh(&known, Rotation::None, NOW).await.0.is_ok());
 
     service.kit.directory.is_down.store(true, Ordering::SeqCst);
     assert_eq!(service.refused(&token, NOW).await, Refusal::DirectoryUnavailable);
     std::fs::remove_file(service.folder.path().join("db.sqlite3")).unwrap();
     let mut happened = Vec::new();
-    let ended = service.kit.auth.blacklist(&issued("ended"), NOW, &mut happened).await;
+    let ended = service.kit.issuers.blacklist(&issued("ended"), NOW, &mut happened).await;
     assert_eq!(ended, Ok(()), "to end one nobody needs to be asked");
     assert!(service.refresh(&known, Rotation::None, later(1)).await.0.is_ok(), "it has a session");
     service.kit.directory.is_down.store(false, Ordering::SeqCst);
@@ -344,8 +346,8 @@ async fn one_that_could_begin_nothing_ends_nothing_else_of_its_users() {
     let held = async |jti: &str, password: &str| {
         let print = password_print(&cheap(password));
         let token = token(TokenType::Refresh, jti, "7", Some(&print));
-        match service.kit.auth.held_by_refresh(&token, NOW, &mut Vec::new()).await {
-            Ok(Holds::Nothing(held)) => service.kit.auth.may_begin(&held, NOW).await,
+        match service.kit.issuers.held_by_refresh(&token, NOW, &mut Vec::new()).await {
+            Ok(Holds::Nothing(held)) => service.kit.issuers.may_begin(&held, NOW).await,
             other => panic!("{other:?}"),
         }
     };
@@ -361,7 +363,7 @@ async fn one_that_could_begin_nothing_ends_nothing_else_of_its_users() {
 #[tokio::test]
 async fn verify_takes_what_the_service_issued_whatever_its_header() {
     let service = service(|_| {});
-    let auth = &service.kit.auth;
+    let auth = &service.kit.issuers;
     let access = token(TokenType::Access, "x", "7", None);
     assert_eq!(auth.verify(&access, NOW).await, Ok(()));
     assert_eq!(auth.verify(&access, later(DAY)).await, Err(Refusal::TokenExpired));
@@ -380,7 +382,7 @@ async fn verify_takes_what_the_service_issued_whatever_its_header() {
 #[tokio::test]
 async fn blacklisting_ends_ours_too_and_a_spent_one_says_so() {
     let service = service(|_| {});
-    let auth = &service.kit.auth;
+    let auth = &service.kit.issuers;
     let ours = service.kit.signed_in().await.tokens.unwrap();
     let refresh = ours.refresh.as_ref().unwrap().expose();
     let wrong = auth.blacklist(ours.access.expose(), NOW, &mut Vec::new()).await;

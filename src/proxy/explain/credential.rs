@@ -8,9 +8,9 @@ use crate::caller::Proof;
 use crate::clock::Timestamp;
 use crate::config::Credentials;
 use crate::event::What;
+use crate::issuer::Issuers;
 use crate::issuer::credential::{Credential, Presented};
 use crate::refusal::Refusal;
-use crate::session::Auth;
 use crate::wire::arrival::Arrival;
 use crate::wire::authorization::{self, Authorization};
 
@@ -26,7 +26,7 @@ pub(super) struct Found {
 /// Tells of each; `passes` if the request got past all of them.
 pub(super) async fn tell(
     story: &mut Story,
-    auth: &Auth,
+    issuers: &Issuers,
     arrival: &Arrival,
     looks_at: &Credentials,
     passes: bool,
@@ -34,7 +34,7 @@ pub(super) async fn tell(
     let bad = if passes { Mark::Note } else { Mark::No };
     let mut found = Vec::new();
     let mut happened = Vec::new();
-    match auth.tokens(arrival, looks_at, &mut happened).await {
+    match issuers.tokens(arrival, looks_at, &mut happened).await {
         Ok(tokens) => found.extend(tokens),
         Err(Presented::Bad(refusal, proof)) => found.push(Err((refusal, proof))),
         Err(Presented::Malformed(refusal)) => {
@@ -43,7 +43,7 @@ pub(super) async fn tell(
         }
         Err(Presented::Good(_) | Presented::Nothing) => {}
     }
-    match auth.cookies(arrival, looks_at, &mut happened).await {
+    match issuers.cookies(arrival, looks_at, &mut happened).await {
         Ok(cookies) => found.extend(
             cookies.into_iter().map(|one| one.map_err(|refusal| (refusal, Proof::SessionCookie))),
         ),
@@ -54,7 +54,7 @@ pub(super) async fn tell(
     }
     if found.is_empty() {
         let foreign = arrival.headers.contains_key(AUTHORIZATION)
-            && !auth.reads_authorization(&arrival.headers, looks_at);
+            && !issuers.reads_authorization(&arrival.headers, looks_at);
         let text = if foreign && passes {
             "none that is read here; what Authorization holds is not ours"
         } else {
@@ -65,7 +65,7 @@ pub(super) async fn tell(
     for one in &found {
         match one {
             Ok(credential) => {
-                let text = describe(auth, credential, arrival.at).await;
+                let text = describe(issuers, credential, arrival.at).await;
                 story.step("credential", Mark::Yes, text);
             }
             Err((refusal, proof)) => {
@@ -87,12 +87,12 @@ pub(super) async fn tell(
 }
 
 /// A good one.
-pub(super) async fn describe(auth: &Auth, credential: &Credential, at: Timestamp) -> String {
+pub(super) async fn describe(issuers: &Issuers, credential: &Credential, at: Timestamp) -> String {
     match credential {
         Credential::Session(session, proof) => {
             let identity = session.identity.load_full();
             // The one at hand was used a moment ago, to look at it.
-            let stored = auth.session(&session.id, at).await;
+            let stored = issuers.sessions().session(&session.id, at).await;
             let last_used = stored.as_ref().unwrap_or(session).last_used();
             format!(
                 "{} of {} ({}), session {}, signed in {}, last used {}, ends {} at the latest",
@@ -108,7 +108,7 @@ pub(super) async fn describe(auth: &Auth, credential: &Credential, at: Timestamp
         Credential::Issued(issued, identity, session) => {
             // Only one that is in the store: another would begin with the request.
             let session = match session {
-                Some(session) => auth.session(&session.id, at).await,
+                Some(session) => issuers.sessions().session(&session.id, at).await,
                 None => None,
             };
             let session =

@@ -2,7 +2,7 @@
 //!
 //! The head is read by the framework's own parser from bytes in memory, and then goes the way of every request
 //! (`convert::arrival`, [`Gate::decide`], the identity forms, `EditRules::request`): there is no second implementation that
-//! could say something else. What that way changes is kept from changing anything by what it is done with, [`Auth::read_only`]
+//! could say something else. What that way changes is kept from changing anything by what it is done with, [`Issuers::read_only`]
 //! and [`IdentityForms::read_only`](crate::identity::IdentityForms::read_only).
 //!
 //! The answer is for the operator, so it has the reasons that no client learns. It holds no secret: neither what was sent
@@ -33,9 +33,9 @@ use crate::clock::Timestamp;
 use crate::config::{Access, Route};
 use crate::gate::shadow::Opinion;
 use crate::gate::{Decision, Denial, Gate, Passage, Permit, methods_of};
+use crate::issuer::Issuers;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::session::Auth;
 use crate::wire::arrival::Arrival;
 use crate::wire::path::PathMatch;
 
@@ -64,19 +64,25 @@ impl Explainer {
     /// [`Refusal::BadBody`] if it is none.
     pub(super) async fn answer(&self, body: &[u8], at: Timestamp) -> Result<Value, Refusal> {
         let asked: Asked = serde_json::from_slice(body).map_err(|_| Refusal::BadBody)?;
-        let auth = Arc::new(self.0.auth.read_only().map_err(|_| Refusal::Internal)?);
+        let issuers = Arc::new(self.0.issuers.read_only().map_err(|_| Refusal::Internal)?);
         match (asked.head, asked.token) {
             (Some(head), None) => {
                 let peer = asked.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
                 let came = Came { peer, tls: asked.tls };
-                Ok(self.request(Secret::new(head), came, auth, at).await)
+                Ok(self.request(Secret::new(head), came, issuers, at).await)
             }
-            (None, Some(token)) => Ok(token::explain(&auth, &Secret::new(token), at).await),
+            (None, Some(token)) => Ok(token::explain(&issuers, &Secret::new(token), at).await),
             _ => Err(Refusal::BadBody),
         }
     }
 
-    async fn request(&self, head: Secret, came: Came, auth: Arc<Auth>, at: Timestamp) -> Value {
+    async fn request(
+        &self,
+        head: Secret,
+        came: Came,
+        issuers: Arc<Issuers>,
+        at: Timestamp,
+    ) -> Value {
         let mut story = Story::default();
         let Some(session) = read(&head).await else {
             story.step("head", Mark::No, "the HTTP parser gives up: a bare 400 and no log line");
@@ -92,7 +98,7 @@ impl Explainer {
             }
         };
         tell_head(&mut story, &arrival);
-        let gate = self.0.gate.with_auth(Arc::clone(&auth));
+        let gate = self.0.gate.with_issuers(Arc::clone(&issuers));
         match gate.decide(&arrival, &mut Vec::new()).await {
             Decision::Serve(own) => {
                 let text = format!("the gateway's own path {}: it answers itself", own.path);
@@ -106,7 +112,7 @@ impl Explainer {
                 story.step("route", Mark::Yes, text);
                 story.end(End::Serve)
             }
-            Decision::Refuse(denial) => refuse(story, &gate, &auth, &arrival, denial).await,
+            Decision::Refuse(denial) => refuse(story, &gate, &issuers, &arrival, denial).await,
             Decision::Shadow(permit) => {
                 tell_routes(&mut story, &gate, &arrival, Some(permit.route()));
                 tell_shadow(&mut story, permit.passage());
@@ -123,7 +129,7 @@ impl Explainer {
                 } else {
                     let found = credential::tell(
                         &mut story,
-                        &auth,
+                        &issuers,
                         &arrival,
                         &permit.route().credentials,
                         true,
@@ -273,7 +279,7 @@ fn tell_shadow(story: &mut Story, passage: &Passage) {
 async fn refuse(
     mut story: Story,
     gate: &Gate,
-    auth: &Auth,
+    issuers: &Issuers,
     arrival: &Arrival,
     denial: Denial,
 ) -> Value {
@@ -297,18 +303,21 @@ async fn refuse(
             "the route does not tolerate what can be read in two ways (route.allow_ambiguous_path)";
         return story.refused("route", refusal, why);
     }
-    let found = credential::tell(&mut story, auth, arrival, &route.credentials, false).await;
+    let found = credential::tell(&mut story, issuers, arrival, &route.credentials, false).await;
     match refusal {
         Refusal::NotAuthenticated => {
             let why = format!("{}: nobody is signed in", access(route));
             story.refused("access", refusal, &why)
         }
         Refusal::UserBlocked | Refusal::SessionBlocked | Refusal::SignInAgain => {
-            let why =
-                match denial.caller.as_ref().and_then(|known| auth.block_of(known, arrival.at)) {
-                    Some(block) => tell_block(&block),
-                    None => refusal.detail().to_owned(),
-                };
+            let why = match denial
+                .caller
+                .as_ref()
+                .and_then(|known| issuers.sessions().block_of(known, arrival.at))
+            {
+                Some(block) => tell_block(&block),
+                None => refusal.detail().to_owned(),
+            };
             story.refused("blocked", refusal, &why)
         }
         Refusal::CrossSite => story.refused("cross-site", refusal, &credential::origin_of(arrival)),

@@ -10,42 +10,43 @@ use super::story::{End, Mark, Story};
 use crate::caller::Proof;
 use crate::clock::Timestamp;
 use crate::event::What;
+use crate::issuer::Issuers;
 use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::session::{Auth, RefreshLook};
+use crate::session::{RefreshLook, looks_like_ours};
 
 /// Nobody's: a token by itself comes from nowhere.
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Explains a token by asking everybody who could have issued it.
-pub(super) async fn explain(auth: &Auth, token: &Secret, at: Timestamp) -> Value {
+pub(super) async fn explain(issuers: &Issuers, token: &Secret, at: Timestamp) -> Value {
     let mut story = Story::default();
     let text = token.expose();
     story.step("form", Mark::Note, said(text, at));
-    if Auth::looks_like_ours(text) {
-        return ours(story, auth, text, at).await;
+    if looks_like_ours(text) {
+        return ours(story, issuers, text, at).await;
     }
     let mut happened = Vec::new();
     let mut worst = Refusal::TokenNotValid;
     let mut good = false;
-    let by_cookie = auth.cookie(text, NOWHERE, at, &mut happened).await;
+    let by_cookie = issuers.sessions().cookie(text, NOWHERE, at, &mut happened).await;
     match by_cookie {
         Ok(session) => {
             good = true;
             let credential = Credential::Session(session, Proof::SessionCookie);
-            story.step("cookie", Mark::Yes, describe(auth, &credential, at).await);
+            story.step("cookie", Mark::Yes, describe(issuers, &credential, at).await);
         }
         Err(refusal) => {
             let text = format!("as the session cookie: {}", why(refusal));
             story.step("cookie", Mark::Note, text);
         }
     }
-    for (issuer, judged) in auth.shown_to_issuers(text, at, &mut happened).await {
+    for (issuer, judged) in issuers.shown_to_issuers(text, at, &mut happened).await {
         match judged {
             Ok(credential) => {
                 good = true;
-                story.step("issuer", Mark::Yes, describe(auth, &credential, at).await);
+                story.step("issuer", Mark::Yes, describe(issuers, &credential, at).await);
             }
             Err(refusal) => {
                 let reason = happened.iter().rev().find_map(|what| match what {
@@ -66,15 +67,16 @@ pub(super) async fn explain(auth: &Auth, token: &Secret, at: Timestamp) -> Value
     story.refused("decision", worst, &format!("nobody takes it ({})", worst.code()))
 }
 
-async fn ours(mut story: Story, auth: &Auth, text: &str, at: Timestamp) -> Value {
+async fn ours(mut story: Story, issuers: &Issuers, text: &str, at: Timestamp) -> Value {
     let is_refresh =
         header(text).is_some_and(|header| header.get("typ").is_some_and(|typ| typ == "rt+jwt"));
     if is_refresh {
-        return match auth.look_at_refresh(text, at).await {
+        return match issuers.sessions().look_at_refresh(text, at).await {
             Ok(RefreshLook::Fresh(session)) => {
                 let credential = Credential::Session(session, Proof::AccessToken);
-                let session =
-                    describe(auth, &credential, at).await.replace("the access token", "a session");
+                let session = describe(issuers, &credential, at)
+                    .await
+                    .replace("the access token", "a session");
                 story.step("refresh", Mark::Yes, format!("a refresh token, unspent: {session}"));
                 story.end(End::Good)
             }
@@ -88,10 +90,10 @@ async fn ours(mut story: Story, auth: &Auth, text: &str, at: Timestamp) -> Value
             Err(refusal) => story.refused("refresh", refusal, &why(refusal)),
         };
     }
-    match auth.bearer(text, NOWHERE, at, &mut Vec::new()).await {
+    match issuers.sessions().bearer(text, NOWHERE, at, &mut Vec::new()).await {
         Ok(session) => {
             let credential = Credential::Session(session, Proof::AccessToken);
-            story.step("access", Mark::Yes, describe(auth, &credential, at).await);
+            story.step("access", Mark::Yes, describe(issuers, &credential, at).await);
             story.end(End::Good)
         }
         Err(refusal) => story.refused("access", refusal, &why(refusal)),

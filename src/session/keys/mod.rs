@@ -25,10 +25,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use self::key::{Jwk, SigningKey, VerifyingKey};
-use super::jwt::{Header, Invalid, Unverified, to_be_signed};
+use self::key::{PublishedKey, TokenKey};
+use super::jwt::{Header, Invalid, Unverified};
 use crate::clock::Timestamp;
-use crate::config::{Algorithm, Tokens};
+use crate::config::Tokens;
+use crate::jose::{Algorithm, Compact, Jwk, SigningKey};
 use crate::private_file::{self, PrivateFileError};
 
 /// How long after a rotation another process may go on signing with the old key before it has reloaded.
@@ -73,8 +74,8 @@ pub enum KeyError {
 }
 
 struct Keys {
-    signing: SigningKey,
-    retired: HashMap<String, (VerifyingKey, Timestamp)>,
+    signing: TokenKey,
+    retired: HashMap<String, (PublishedKey, Timestamp)>,
 }
 
 impl KeyRing {
@@ -83,8 +84,6 @@ impl KeyRing {
     /// # Errors
     /// [`KeyError`] for a file that cannot be used.
     pub fn open(tokens: &Tokens, now: Timestamp) -> Result<Self, KeyError> {
-        // An error says that it was installed before, which is as good.
-        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
         let path = tokens.signing_key_file.clone();
         match Self::generate(&path, tokens.algorithm) {
             Err(KeyError::File(PrivateFileError::Io { source, .. }))
@@ -105,7 +104,8 @@ impl KeyRing {
             let source = io::ErrorKind::AlreadyExists.into();
             return Err(PrivateFileError::Io { path: path.to_owned(), source }.into());
         }
-        let bytes = SigningKey::generate(algorithm).map_err(unusable(path))?;
+        let bytes = SigningKey::generate(algorithm)
+            .map_err(|problem| unusable(path)(problem.to_string()))?;
         Ok(private_file::create(path, &bytes)?)
     }
 
@@ -122,7 +122,8 @@ impl KeyRing {
         let until = now.plus(self.access_lifetime).plus(RELOAD_MARGIN);
         let retired = retired_path(&self.path, &old.kid, until);
         private_file::replace(&retired, &old.retired_file().map_err(unusable(&retired))?)?;
-        let new = SigningKey::generate(self.algorithm).map_err(unusable(&self.path))?;
+        let new = SigningKey::generate(self.algorithm)
+            .map_err(|problem| unusable(&self.path)(problem.to_string()))?;
         private_file::replace(&self.path, &new)?;
         self.reload(now)?;
         Ok(self.keys.load().signing.verifying.kid.clone())
@@ -140,9 +141,9 @@ impl KeyRing {
     /// The keys: the one that signs, then the retired ones.
     pub fn list(&self) -> Vec<Listed> {
         let keys = self.keys.load();
-        let listed = |key: &VerifyingKey, retired_until| Listed {
+        let listed = |key: &PublishedKey, retired_until| Listed {
             kid: key.kid.clone(),
-            algorithm: key.algorithm,
+            algorithm: key.key.algorithm(),
             retired_until,
         };
         let mut list: Vec<_> =
@@ -157,7 +158,7 @@ impl KeyRing {
         let keys = self.keys.load();
         let retired = keys.retired.values().map(|(key, _)| key);
         let all = std::iter::once(&keys.signing.verifying).chain(retired);
-        serde_json::json!({ "keys": all.filter_map(VerifyingKey::published).collect::<Vec<_>>() })
+        serde_json::json!({ "keys": all.filter_map(PublishedKey::published).collect::<Vec<_>>() })
     }
 
     /// A signed token of this type.
@@ -167,13 +168,10 @@ impl KeyRing {
         claims: &impl serde::Serialize,
     ) -> Result<String, Invalid> {
         let keys = self.keys.load();
-        let key = &keys.signing.verifying;
-        let header = Header { alg: key.alg().into(), typ: typ.into(), kid: Some(key.kid.clone()) };
-        let mut token = to_be_signed(&header, claims)?;
-        let signature = keys.signing.sign(&token).map_err(|_| Invalid)?;
-        token.push('.');
-        token.push_str(&signature);
-        Ok(token)
+        let TokenKey { signing, verifying } = &keys.signing;
+        let alg = signing.algorithm().name().into();
+        let header = Header { alg, typ: typ.into(), kid: Some(verifying.kid.clone()) };
+        Compact::signed_by(signing, &header, claims).map_err(|_| Invalid)
     }
 
     /// A signed Security Event Token (RFC 8417 section 2.3): its type keeps it from being taken for an access token.
@@ -193,7 +191,7 @@ impl KeyRing {
         let keys = self.keys.load();
         let kid = token.header.kid.as_deref().ok_or(Invalid)?;
         let key = keys.verifying(kid, now).ok_or(Invalid)?;
-        if token.header.alg != key.alg() || !key.verifies(token.signed, token.signature) {
+        if token.header.alg != key.key.algorithm().name() || !token.is_signed_by(&key.key) {
             return Err(Invalid);
         }
         token.payload()
@@ -203,7 +201,7 @@ impl KeyRing {
 impl Keys {
     fn read(path: &Path, algorithm: Algorithm, now: Timestamp) -> Result<Self, KeyError> {
         let (bytes, _) = private_file::read(path)?;
-        let signing = SigningKey::read(algorithm, &bytes).map_err(unusable(path))?;
+        let signing = TokenKey::read(algorithm, &bytes).map_err(unusable(path))?;
         let mut retired = HashMap::new();
         for (file, kid, until) in retired_files(path)? {
             if until <= now {
@@ -214,7 +212,7 @@ impl Keys {
             let (bytes, _) = private_file::read(&file)?;
             let jwk: Jwk = serde_json::from_slice(&bytes)
                 .map_err(|_| unusable(&file)("it is no key that was retired here".into()))?;
-            let key = VerifyingKey::from_jwk(jwk).map_err(unusable(&file))?;
+            let key = PublishedKey::from_jwk(jwk).map_err(unusable(&file))?;
             if key.kid != kid {
                 return Err(unusable(&file)("its name does not belong to its content".into()));
             }
@@ -224,7 +222,7 @@ impl Keys {
         Ok(Self { signing, retired })
     }
 
-    fn verifying(&self, kid: &str, now: Timestamp) -> Option<&VerifyingKey> {
+    fn verifying(&self, kid: &str, now: Timestamp) -> Option<&PublishedKey> {
         if kid == self.signing.verifying.kid {
             return Some(&self.signing.verifying);
         }

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::config::Rotation;
 use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
-use crate::session::testkit::{BY, CLIENT, Kit, NOW};
+use crate::session::testkit::{CLIENT, Kit, NOW, context_at};
 use crate::store::{
     NewSession, NewStamp, Once, Renewal, Session, SessionBy, Sessions, StoreError, Upkeep, Which,
 };
@@ -23,22 +23,22 @@ async fn a_session_that_has_ended_is_over_at_the_next_request() {
         let cookie = signed_in.cookie.as_ref().unwrap().expose();
         let mut none = Vec::new();
         // Warm, so that memory is what has to notice.
-        assert!(kit.auth.bearer(access, CLIENT, NOW, &mut none).await.is_ok());
-        assert!(kit.auth.cookie(cookie, CLIENT, NOW, &mut none).await.is_ok());
+        assert!(kit.sessions.bearer(access, CLIENT, NOW, &mut none).await.is_ok());
+        assert!(kit.sessions.cookie(cookie, CLIENT, NOW, &mut none).await.is_ok());
         let which = if which {
             Which::Session(signed_in.session.id.clone())
         } else {
             Which::User(UserKey::new("django", "7"))
         };
         let mut happened = Vec::new();
-        let count = kit.auth.end(&which, EndReason::SignedOut, NOW, &mut happened).await;
+        let count = kit.sessions.end(&which, EndReason::SignedOut, NOW, &mut happened).await;
         assert_eq!(count, Ok(1));
         assert!(matches!(happened[..], [What::SessionEnded { why: EndReason::SignedOut, .. }]));
-        let bearer = kit.auth.bearer(access, CLIENT, NOW, &mut none).await;
+        let bearer = kit.sessions.bearer(access, CLIENT, NOW, &mut none).await;
         assert_eq!(bearer.unwrap_err(), Refusal::SessionEnded);
-        let cookie = kit.auth.cookie(cookie, CLIENT, NOW, &mut none).await;
+        let cookie = kit.sessions.cookie(cookie, CLIENT, NOW, &mut none).await;
         assert_eq!(cookie.unwrap_err(), Refusal::SessionEnded);
-        let again = kit.auth.end(&which, EndReason::SignedOut, NOW, &mut none).await;
+        let again = kit.sessions.end(&which, EndReason::SignedOut, NOW, &mut none).await;
         assert_eq!(again, Ok(0), "an end is told once");
     }
 }
@@ -59,7 +59,7 @@ async fn a_cookie_is_43_characters_of_its_alphabet_or_nothing() {
         &"A".repeat(43),
         signed_in.session.id.as_str(),
     ] {
-        let refused = kit.auth.cookie(value, CLIENT, NOW, &mut Vec::new()).await.unwrap_err();
+        let refused = kit.sessions.cookie(value, CLIENT, NOW, &mut Vec::new()).await.unwrap_err();
         assert_eq!(refused, Refusal::SessionEnded, "{value:?}");
     }
 }
@@ -72,13 +72,13 @@ async fn one_kind_of_credential_is_never_taken_for_another() {
     let (access, cookie) = (tokens.access.expose(), signed_in.cookie.as_ref().unwrap().expose());
     let refresh = tokens.refresh.as_ref().unwrap().expose();
     let mut none = Vec::new();
-    assert!(kit.auth.bearer(access, CLIENT, NOW, &mut none).await.is_ok());
-    assert!(kit.auth.cookie(cookie, CLIENT, NOW, &mut none).await.is_ok());
-    let refused = kit.auth.bearer(refresh, CLIENT, NOW, &mut none).await.unwrap_err();
+    assert!(kit.sessions.bearer(access, CLIENT, NOW, &mut none).await.is_ok());
+    assert!(kit.sessions.cookie(cookie, CLIENT, NOW, &mut none).await.is_ok());
+    let refused = kit.sessions.bearer(refresh, CLIENT, NOW, &mut none).await.unwrap_err();
     assert_eq!(refused, Refusal::TokenWrongType);
-    assert!(kit.auth.bearer(cookie, CLIENT, NOW, &mut none).await.is_err());
-    assert!(kit.auth.cookie(access, CLIENT, NOW, &mut none).await.is_err());
-    assert!(kit.auth.cookie(refresh, CLIENT, NOW, &mut none).await.is_err());
+    assert!(kit.sessions.bearer(cookie, CLIENT, NOW, &mut none).await.is_err());
+    assert!(kit.sessions.cookie(access, CLIENT, NOW, &mut none).await.is_err());
+    assert!(kit.sessions.cookie(refresh, CLIENT, NOW, &mut none).await.is_err());
 }
 
 #[tokio::test]
@@ -88,15 +88,15 @@ async fn a_use_is_told_with_its_proof_and_keeps_the_session_alive() {
     let cookie = signed_in.cookie.as_ref().unwrap().expose();
     let mut happened = Vec::new();
     let almost_idle = NOW.plus(Duration::from_secs(86_399));
-    kit.auth.cookie(cookie, CLIENT, almost_idle, &mut happened).await.unwrap();
+    kit.sessions.cookie(cookie, CLIENT, almost_idle, &mut happened).await.unwrap();
     assert!(matches!(
         &happened[..],
         [What::SessionUsed { session, proof: Proof::SessionCookie, .. }] if *session == signed_in.session.id
     ));
     let later = almost_idle.plus(Duration::from_secs(86_399));
-    assert!(kit.auth.cookie(cookie, CLIENT, later, &mut happened).await.is_ok());
+    assert!(kit.sessions.cookie(cookie, CLIENT, later, &mut happened).await.is_ok());
     let idle = later.plus(Duration::from_secs(86_400));
-    assert!(kit.auth.cookie(cookie, CLIENT, idle, &mut happened).await.is_err());
+    assert!(kit.sessions.cookie(cookie, CLIENT, idle, &mut happened).await.is_err());
 }
 
 #[tokio::test]
@@ -106,10 +106,15 @@ async fn a_cookie_may_be_idle_for_a_day_and_a_refresh_token_for_as_long_as_it_sa
     let later = NOW.plus(Duration::from_secs(3 * 86_400));
     let mut happened = Vec::new();
     let cookie = signed_in.cookie.as_ref().unwrap().expose();
-    assert!(kit.auth.cookie(cookie, CLIENT, later, &mut happened).await.is_err());
+    assert!(kit.sessions.cookie(cookie, CLIENT, later, &mut happened).await.is_err());
     let refresh = signed_in.tokens.as_ref().unwrap().refresh.as_ref().unwrap().expose();
     let rotation = Rotation::SingleUse;
-    assert!(kit.auth.refresh(refresh, rotation, BY, later, &mut happened).await.is_ok());
+    assert!(
+        kit.sessions
+            .refresh(refresh, rotation, &mut context_at(later, &mut happened))
+            .await
+            .is_ok()
+    );
 }
 
 /// A store that can be unplugged.
@@ -123,8 +128,8 @@ impl Kit {
     pub(super) fn unplugged(is_down: &Arc<AtomicBool>) -> Self {
         let is_down = Arc::clone(is_down);
         Self::with(move |parts| {
-            let inner = Arc::clone(&parts.sessions);
-            parts.sessions = Arc::new(Unplugged { inner, is_down });
+            let inner = Arc::clone(&parts.store);
+            parts.store = Arc::new(Unplugged { inner, is_down });
         })
     }
 }
@@ -201,7 +206,7 @@ async fn a_store_that_is_down_is_never_no_session_and_known_tokens_go_on() {
     let access = |signed_in: &crate::session::SignedIn| {
         signed_in.tokens.as_ref().unwrap().access.expose().to_owned()
     };
-    let bearer = async |token: &str| kit.auth.bearer(token, CLIENT, NOW, &mut Vec::new()).await;
+    let bearer = async |token: &str| kit.sessions.bearer(token, CLIENT, NOW, &mut Vec::new()).await;
     assert!(bearer(&access(&warm)).await.is_ok());
     is_down.store(true, Ordering::SeqCst);
 
@@ -210,11 +215,11 @@ async fn a_store_that_is_down_is_never_no_session_and_known_tokens_go_on() {
     assert_eq!(bearer(&access(&cold)).await.unwrap_err(), down);
     assert_eq!(bearer("a.b.c").await.unwrap_err(), Refusal::TokenNotValid, "needs no store");
     let cookie = warm.cookie.as_ref().unwrap();
-    let cookie = kit.auth.cookie(cookie.expose(), CLIENT, NOW, &mut Vec::new()).await;
+    let cookie = kit.sessions.cookie(cookie.expose(), CLIENT, NOW, &mut Vec::new()).await;
     assert_eq!(cookie.unwrap_err(), down);
     let refused = kit.sign_in("kim", "right", &mut Vec::new()).await.unwrap_err();
     assert_eq!(refused.refusal, down);
     let which = Which::Session(warm.session.id.clone());
-    let end = kit.auth.end(&which, EndReason::SignedOut, NOW, &mut Vec::new()).await;
+    let end = kit.sessions.end(&which, EndReason::SignedOut, NOW, &mut Vec::new()).await;
     assert_eq!(end, Err(down));
 }

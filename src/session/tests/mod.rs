@@ -1,4 +1,4 @@
-//! [`Auth`](super::Auth) as its callers see it, with everything behind it in memory.
+//! [`SessionManager`](super::SessionManager) as its callers see it, with everything behind it in memory.
 
 mod credentials;
 mod recheck;

@@ -15,7 +15,7 @@ async fn after(change: impl FnOnce(&mut Vec<Account>)) -> (Kit, Vec<What>, bool)
     let session = kit.signed_in().await.session;
     change(&mut kit.directory.accounts.lock());
     let mut happened = Vec::new();
-    kit.auth.recheck(NOW, &mut happened).await;
+    kit.sessions.recheck(NOW, &mut happened).await;
     let lives = session.is_live(NOW);
     (kit, happened, lives)
 }
@@ -55,7 +55,7 @@ async fn an_upgraded_hash_ends_sessions_unless_the_operator_keeps_them() {
         let mut sees = async |password| {
             kit.directory.accounts.lock()[0].password = password;
             minute += 1;
-            kit.auth.recheck(NOW.plus(Duration::from_secs(60 * minute)), &mut Vec::new()).await;
+            kit.sessions.recheck(NOW.plus(Duration::from_secs(60 * minute)), &mut Vec::new()).await;
             session.is_live(NOW)
         };
         assert_eq!(sees(hashed("right", rounds(2), "newsalt")).await, keeps, "once");
@@ -67,7 +67,7 @@ async fn an_upgraded_hash_ends_sessions_unless_the_operator_keeps_them() {
     kit.directory.keeps_at_upgrade.store(true, Ordering::SeqCst);
     let session = kit.signed_in().await.session;
     kit.directory.accounts.lock()[0].password = cheap("another");
-    kit.auth.recheck(NOW, &mut Vec::new()).await;
+    kit.sessions.recheck(NOW, &mut Vec::new()).await;
     assert!(!session.is_live(NOW), "a change of a hash that is up to date");
 }
 
@@ -79,7 +79,7 @@ async fn another_password_is_told_once_for_all_sessions_of_a_user() {
     }
     kit.directory.accounts.lock()[0].password = cheap("new");
     let mut happened = Vec::new();
-    kit.auth.recheck(NOW, &mut happened).await;
+    kit.sessions.recheck(NOW, &mut happened).await;
     let told = happened.iter().filter(|what| matches!(what, What::PasswordChanged { .. }));
     assert_eq!((told.count(), happened.len()), (1, 4), "{happened:?}");
 }
@@ -104,7 +104,7 @@ async fn a_directory_that_is_down_changes_nothing() {
     kit.directory.accounts.lock().clear();
     kit.directory.is_down.store(true, Ordering::SeqCst);
     let mut happened = Vec::new();
-    kit.auth.recheck(NOW, &mut happened).await;
+    kit.sessions.recheck(NOW, &mut happened).await;
     assert!(happened.is_empty() && session.is_live(NOW));
 }
 
@@ -113,11 +113,11 @@ async fn a_directory_is_asked_when_it_is_due() {
     let kit = Kit::new();
     let session = kit.signed_in().await.session;
     let mut happened = Vec::new();
-    kit.auth.recheck(NOW, &mut happened).await;
+    kit.sessions.recheck(NOW, &mut happened).await;
     kit.directory.accounts.lock().clear();
-    kit.auth.recheck(NOW.plus(Duration::from_secs(59)), &mut happened).await;
+    kit.sessions.recheck(NOW.plus(Duration::from_secs(59)), &mut happened).await;
     assert!(session.is_live(NOW));
-    kit.auth.recheck(NOW.plus(Duration::from_secs(60)), &mut happened).await;
+    kit.sessions.recheck(NOW.plus(Duration::from_secs(60)), &mut happened).await;
     assert!(is_an_end(&happened) && !session.is_live(NOW));
 }
 
@@ -128,9 +128,9 @@ async fn a_store_that_failed_does_not_cost_the_directory_its_turn() {
     let session = kit.signed_in().await.session;
     kit.directory.accounts.lock().clear();
     is_down.store(true, Ordering::SeqCst);
-    kit.auth.recheck(NOW, &mut Vec::new()).await;
+    kit.sessions.recheck(NOW, &mut Vec::new()).await;
     is_down.store(false, Ordering::SeqCst);
-    kit.auth.recheck(NOW.plus(Duration::from_secs(1)), &mut Vec::new()).await;
+    kit.sessions.recheck(NOW.plus(Duration::from_secs(1)), &mut Vec::new()).await;
     assert!(!session.is_live(NOW));
 }
 
@@ -149,6 +149,7 @@ async fn of_a_removed_directory(kit: &Kit) -> Arc<Session> {
         idle_timeout: like.idle_timeout,
         client: None,
         agent: String::new(),
+        assurance: crate::caller::Assurance::default(),
         refresh: None,
         kept: None,
     };
@@ -161,7 +162,7 @@ async fn users_of_a_directory_that_was_taken_away_are_signed_out() {
     let kept = kit.signed_in().await.session;
     let removed = of_a_removed_directory(&kit).await;
     let mut happened = Vec::new();
-    kit.auth.recheck(NOW, &mut happened).await;
+    kit.sessions.recheck(NOW, &mut happened).await;
     assert!(is_an_end(&happened));
     assert!(kept.is_live(NOW) && !removed.is_live(NOW));
 }
@@ -170,7 +171,7 @@ async fn users_of_a_directory_that_was_taken_away_are_signed_out() {
 async fn so_they_are_where_no_directory_is_left_that_can_be_asked() {
     let kit = Kit::with(|parts| parts.directories.clear());
     let removed = of_a_removed_directory(&kit).await;
-    kit.auth.recheck(NOW, &mut Vec::new()).await;
+    kit.sessions.recheck(NOW, &mut Vec::new()).await;
     assert!(!removed.is_live(NOW));
 }
 
@@ -181,30 +182,30 @@ async fn the_session_whose_request_changes_the_password_waits_for_the_answer() {
         let kit = Kit::new();
         let (session, other) = (kit.signed_in().await.session, kit.signed_in().await.session);
         let id = &session.id;
-        let under_way = kit.auth.goes(id, &http::Method::POST, NOW).unwrap();
+        let under_way = kit.sessions.goes(id, &http::Method::POST, NOW).unwrap();
         kit.directory.accounts.lock()[0].password = cheap("new");
         let mark = kit.directory.accounts.lock()[0].password_mark();
         let mut happened = Vec::new();
-        kit.auth.recheck(NOW, &mut happened).await;
+        kit.sessions.recheck(NOW, &mut happened).await;
         assert!(is_an_end_by_password(&happened), "{case}: {happened:?}");
         assert!(!other.is_live(NOW), "{case}: others end at once");
-        kit.auth.recheck(later(1), &mut happened).await;
+        kit.sessions.recheck(later(1), &mut happened).await;
         assert!(session.is_live(NOW), "{case}");
         let mut kept = Some(under_way);
         match case {
             "proved" => {
-                kit.auth.password_proved(id, mark, later(2)).await;
+                kit.sessions.password_proved(id, mark, later(2)).await;
                 kept = None;
             }
             "not proved" => kept = None,
             _ => {}
         }
         let at = if kept.is_some() { later(10) } else { later(2) };
-        kit.auth.recheck(at, &mut happened).await;
+        kit.sessions.recheck(at, &mut happened).await;
         let found = kit.store.find(SessionBy::Id(id), at).await.unwrap();
         assert_eq!(found.is_some(), lives_at_last, "{case}");
         // The directory's own next turn says the same.
-        kit.auth.recheck(later(61), &mut happened).await;
+        kit.sessions.recheck(later(61), &mut happened).await;
         let found = kit.store.find(SessionBy::Id(id), later(61)).await.unwrap();
         assert_eq!(found.is_some(), lives_at_last, "{case}");
     }

@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::config::Rotation;
 use crate::event::{EndReason, Refresh, RefreshRefusal, What};
 use crate::refusal::Refusal;
-use crate::session::testkit::{BY, CLIENT, Kit, NOW};
+use crate::session::testkit::{CLIENT, Kit, NOW, context_at};
 use crate::session::{SignedIn, TokenPair};
 use crate::store::Which;
 
@@ -29,12 +29,13 @@ impl Kit {
         at: Timestamp,
     ) -> (Result<TokenPair, Refusal>, Vec<What>) {
         let mut happened = Vec::new();
-        let result = self.auth.refresh(token, rotation, BY, at, &mut happened).await;
+        let result =
+            self.sessions.refresh(token, rotation, &mut context_at(at, &mut happened)).await;
         (result, happened)
     }
 
     async fn is_live(&self, access: &str, at: Timestamp) -> bool {
-        self.auth.bearer(access, CLIENT, at, &mut Vec::new()).await.is_ok()
+        self.sessions.bearer(access, CLIENT, at, &mut Vec::new()).await.is_ok()
     }
 }
 
@@ -96,7 +97,9 @@ async fn a_spent_token_after_the_grace_ends_the_session_and_all_that_is_its() {
     ));
     assert!(!kit.is_live(pair.access.expose(), later(11)).await);
     let cookie = signed_in.cookie.unwrap();
-    assert!(kit.auth.cookie(cookie.expose(), CLIENT, later(11), &mut Vec::new()).await.is_err());
+    assert!(
+        kit.sessions.cookie(cookie.expose(), CLIENT, later(11), &mut Vec::new()).await.is_err()
+    );
     let (successor, happened) = kit.refresh(&next(&pair), Rotation::SingleUse, later(11)).await;
     assert_eq!(successor.unwrap_err(), Refusal::TokenBlacklisted);
     assert!(matches!(happened[..], [What::RefreshRefused { why: RefreshRefusal::SessionEnded }]));
@@ -120,7 +123,7 @@ async fn without_rotation_a_token_stays_good_until_its_session_ends() {
         assert!(kit.is_live(pair.access.expose(), at).await);
     }
     let which = Which::Session(signed_in.session.id.clone());
-    kit.auth.end(&which, EndReason::SignedOut, later(60), &mut Vec::new()).await.unwrap();
+    kit.sessions.end(&which, EndReason::SignedOut, later(60), &mut Vec::new()).await.unwrap();
     let (after, _) = kit.refresh(&token, Rotation::None, later(61)).await;
     assert_eq!(after.unwrap_err(), Refusal::TokenBlacklisted);
 }
@@ -165,20 +168,17 @@ async fn verify_says_what_holds_and_spends_nothing() {
     let tokens = signed_in.tokens.as_ref().unwrap();
     let (access, refresh) = (tokens.access.expose().to_owned(), next(tokens));
     for _ in 0..2 {
-        assert_eq!(kit.auth.verify(&access, NOW).await, Ok(()));
-        assert_eq!(kit.auth.verify(&refresh, NOW).await, Ok(()));
+        assert_eq!(kit.sessions.verify(&access, NOW).await, Ok(()));
+        assert_eq!(kit.sessions.verify(&refresh, NOW).await, Ok(()));
     }
-    assert_eq!(kit.auth.verify("a.b.c", NOW).await, Err(Refusal::TokenNotValid));
-    assert_eq!(kit.auth.verify(&access, later(300)).await, Err(Refusal::TokenExpired));
+    assert_eq!(kit.sessions.verify("a.b.c", NOW).await, Err(Refusal::TokenNotValid));
+    assert_eq!(kit.sessions.verify(&access, later(300)).await, Err(Refusal::TokenExpired));
     kit.refresh(&refresh, Rotation::SingleUse, NOW).await.0.unwrap();
-    assert_eq!(kit.auth.verify(&refresh, NOW).await, Err(Refusal::TokenBlacklisted));
-    assert!(
-        kit.auth.held_by_refresh(&refresh, NOW, &mut Vec::new()).await.is_ok(),
-        "good enough to sign out"
-    );
+    assert_eq!(kit.sessions.verify(&refresh, NOW).await, Err(Refusal::TokenBlacklisted));
+    assert!(kit.sessions.look_at_refresh(&refresh, NOW).await.is_ok(), "good enough to sign out");
     let which = Which::Session(signed_in.session.id.clone());
-    kit.auth.end(&which, EndReason::SignedOut, NOW, &mut Vec::new()).await.unwrap();
-    assert_eq!(kit.auth.verify(&access, NOW).await, Err(Refusal::SessionEnded));
-    assert_eq!(kit.auth.verify(&refresh, NOW).await, Err(Refusal::TokenBlacklisted));
-    assert!(kit.auth.held_by_refresh(&refresh, NOW, &mut Vec::new()).await.is_err());
+    kit.sessions.end(&which, EndReason::SignedOut, NOW, &mut Vec::new()).await.unwrap();
+    assert_eq!(kit.sessions.verify(&access, NOW).await, Err(Refusal::SessionEnded));
+    assert_eq!(kit.sessions.verify(&refresh, NOW).await, Err(Refusal::TokenBlacklisted));
+    assert!(kit.sessions.look_at_refresh(&refresh, NOW).await.is_err());
 }

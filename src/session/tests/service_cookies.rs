@@ -168,7 +168,7 @@ async fn its_users_stay_signed_in_although_nobody_can_be_asked_about_them() {
     let session = kit.sign_in("lee", "right", &mut Vec::new()).await.unwrap().session;
     let mut happened = Vec::new();
     let later = NOW.plus(Duration::from_secs(3600));
-    kit.auth.recheck(later, &mut happened).await;
+    kit.sessions.recheck(later, &mut happened).await;
     assert!(happened.is_empty() && session.is_live(later), "{happened:?}");
 }
 
@@ -201,6 +201,7 @@ fn new_like(session: &Session) -> NewSession {
         idle_timeout: session.idle_timeout,
         client: None,
         agent: String::new(),
+        assurance: crate::caller::Assurance::default(),
         refresh: None,
         kept: None,
     }

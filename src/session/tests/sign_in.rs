@@ -2,12 +2,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::caller::{AuthMethod, AuthMethods};
+use crate::config::Rotation;
+use crate::context::RequestContext;
 use crate::directory::password::PasswordPool;
 use crate::event::{SignInFailure, What};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::session::testkit::{FakeDirectory, Kit, NOW, account, cheap};
-use crate::session::{SignInRefused, Watched};
+use crate::session::testkit::{
+    CLIENT, FakeDirectory, Kit, NOW, account, cheap, context, context_at,
+};
+use crate::session::{Checked, Grants, SignInRefused, SignedIn, Watched};
 
 fn failure(happened: &[What]) -> Option<SignInFailure> {
     match happened {
@@ -26,12 +31,12 @@ async fn one_session_is_behind_everything_that_is_issued() {
     let tokens = signed_in.tokens.as_ref().unwrap();
     let mut none = Vec::new();
     let client = crate::session::testkit::CLIENT;
-    let bearer = kit.auth.bearer(tokens.access.expose(), client, NOW, &mut none).await.unwrap();
+    let bearer = kit.sessions.bearer(tokens.access.expose(), client, NOW, &mut none).await.unwrap();
     let cookie = signed_in.cookie.as_ref().unwrap();
-    let cookie = kit.auth.cookie(cookie.expose(), client, NOW, &mut none).await.unwrap();
+    let cookie = kit.sessions.cookie(cookie.expose(), client, NOW, &mut none).await.unwrap();
     let refresh = tokens.refresh.as_ref().unwrap();
-    let refresh = kit.auth.held_by_refresh(refresh.expose(), NOW, &mut none).await.unwrap();
-    let crate::issuer::Holds::Session { session: refresh, is_spent: false } = refresh else {
+    let refresh = kit.sessions.look_at_refresh(refresh.expose(), NOW).await.unwrap();
+    let crate::session::RefreshLook::Fresh(refresh) = refresh else {
         panic!("{refresh:?}");
     };
     for session in [bearer, cookie, refresh] {
@@ -200,16 +205,70 @@ async fn only_what_is_wanted_is_issued_and_an_agent_is_cut() {
             is_typed: false,
             username: "kim",
             password: &password,
-            client: crate::session::testkit::CLIENT,
-            agent: &"é".repeat(300),
-            at: NOW,
-            tokens,
-            cookie,
-            issued: None,
+            grants: Grants { tokens, cookie, issued: None },
         };
-        let signed_in = kit.auth.sign_in(request, &mut Vec::new()).await.unwrap();
+        let (agent, mut events) = ("é".repeat(300), Vec::new());
+        let mut context = RequestContext { agent: &agent, ..context(&mut events) };
+        let signed_in = kit.sessions.sign_in(request, &mut context).await.unwrap();
         assert_eq!((signed_in.tokens.is_some(), signed_in.cookie.is_some()), (tokens, cookie));
         assert_eq!(signed_in.session.agent, "é".repeat(128));
     }
     assert_ne!(cheap("a"), cheap("b"));
+}
+
+async fn begun(kit: &Kit, checked: Checked, events: &mut Vec<What>) -> Result<SignedIn, Refusal> {
+    let grants = Grants { tokens: true, cookie: true, issued: None };
+    kit.sessions.begin(checked, grants, &mut context(events)).await
+}
+
+#[tokio::test]
+async fn who_is_proved_in_another_way_gets_a_session_that_says_how() {
+    let kit = Kit::new();
+    let methods = AuthMethods::only(AuthMethod::SoftwareKey);
+    let mut events = Vec::new();
+    let kim = Checked::by(account("7", "Kim", "right"), methods);
+    let signed_in = begun(&kit, kim, &mut events).await.unwrap();
+    assert_eq!(signed_in.session.assurance.methods, methods);
+    assert_eq!(signed_in.session.assurance.auth_time, Some(NOW));
+    let [What::SignedIn { account, tokens: true, cookie: true, .. }] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(&**account, "kim", "counted like a sign-in with a password");
+    let cookie = signed_in.cookie.unwrap();
+    assert!(kit.sessions.cookie(cookie.expose(), CLIENT, NOW, &mut Vec::new()).await.is_ok());
+}
+
+#[tokio::test]
+async fn nothing_begins_for_whom_their_directory_has_switched_off() {
+    let kit = Kit::new();
+    let mut kim = account("7", "kim", "right");
+    kim.active = false;
+    let mut events = Vec::new();
+    let checked = Checked::by(kim, AuthMethods::only(AuthMethod::SoftwareKey));
+    assert_eq!(begun(&kit, checked, &mut events).await.unwrap_err(), Refusal::NoActiveAccount);
+    assert!(events.is_empty(), "{events:?}");
+}
+
+#[tokio::test]
+async fn a_password_is_said_and_a_refresh_raises_nothing() {
+    let kit = Kit::new();
+    let signed_in = kit.signed_in().await;
+    let before = signed_in.session.assurance;
+    assert_eq!(before.methods.to_string(), "pwd");
+    assert_eq!(before.auth_time, Some(NOW));
+    let later = NOW.plus(Duration::from_secs(3600));
+    let refresh = signed_in.tokens.unwrap().refresh.unwrap();
+    let mut events = Vec::new();
+    let context = &mut context_at(later, &mut events);
+    let pair = kit.sessions.refresh(refresh.expose(), Rotation::SingleUse, context).await.unwrap();
+    let access = pair.access;
+    let session =
+        kit.sessions.bearer(access.expose(), CLIENT, later, &mut Vec::new()).await.unwrap();
+    assert_eq!(session.assurance, before);
+    let payload = access.expose().split('.').nth(1).unwrap();
+    let payload =
+        base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, payload).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(claims["auth_time"], NOW.as_secs());
+    assert_eq!(claims["iat"], later.as_secs());
 }

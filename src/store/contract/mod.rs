@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{NewRefreshToken, NewSession, Rotate};
-use crate::caller::{Identity, SessionId, UserKey};
+use crate::caller::{Assurance, AuthMethod, AuthMethods, Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::secret::Digest;
 
@@ -69,6 +69,7 @@ pub(super) fn new_session(id: &str, user: &str) -> NewSession {
         idle_timeout: IDLE,
         client: Some("2001:db8::7".parse().unwrap()),
         agent: "Mozilla/5.0".to_owned(),
+        assurance: Assurance::now(AuthMethods::only(AuthMethod::Password), T0),
         refresh: Some(token(&format!("{id}-0"))),
         kept: None,
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::live::Stamp;
 use super::super::{Keep, NewRefreshToken, NewSession, NewStamp, Session, Which};
-use crate::caller::{Identity, SessionId, UserKey};
+use crate::caller::{Assurance, AuthMethods, Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::secret::Digest;
 
@@ -43,6 +43,11 @@ pub(super) fn time(at: Timestamp) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// A time of which only the second counts.
+fn seconds(at: Timestamp) -> i64 {
+    i64::try_from(at.as_secs()).unwrap_or(i64::MAX)
+}
+
 /// An identity as SQLite keeps it.
 pub(super) fn identity(identity: &Identity) -> rusqlite::Result<String> {
     serde_json::to_string(&IdentityJson {
@@ -60,9 +65,9 @@ pub(super) fn insert_session(sql: &Connection, new: &NewSession) -> rusqlite::Re
     let idle_timeout = i64::try_from(new.idle_timeout.as_millis()).unwrap_or(i64::MAX);
     sql.prepare_cached(
         "INSERT INTO sessions (id, directory, user_id, identity, password_mark, cookie, issuer,
-             signed_in_at, expires_at, idle_timeout, last_used, client, agent)
+             signed_in_at, expires_at, idle_timeout, last_used, client, agent, amr, auth_time)
          VALUES (:id, :directory, :user, :identity, :mark, :cookie, :issuer,
-             :at, :expires_at, :idle_timeout, :at, :client, :agent)",
+             :at, :expires_at, :idle_timeout, :at, :client, :agent, :amr, :auth_time)",
     )?
     .execute(named_params! {
         ":id": new.id.as_str(),
@@ -77,6 +82,8 @@ pub(super) fn insert_session(sql: &Connection, new: &NewSession) -> rusqlite::Re
         ":idle_timeout": idle_timeout,
         ":client": new.client.map(|client| client.to_string()),
         ":agent": new.agent,
+        ":amr": new.assurance.methods.to_string(),
+        ":auth_time": new.assurance.auth_time.map(seconds),
     })?;
     Ok(())
 }
@@ -194,7 +201,7 @@ pub(super) fn token(
 pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<(Arc<Session>, Timestamp)>> {
     sql.prepare(
         "SELECT id, directory, user_id, identity, password_mark, cookie, issuer, signed_in_at,
-             expires_at, idle_timeout, last_used, client, agent, sealed
+             expires_at, idle_timeout, last_used, client, agent, amr, auth_time, sealed
          FROM sessions LEFT JOIN kept ON kept.session = sessions.key
          WHERE ended_at IS NULL",
     )?
@@ -234,6 +241,10 @@ fn session(row: &Row<'_>) -> rusqlite::Result<(Arc<Session>, Timestamp)> {
             .transpose()
             .map_err(|error: std::net::AddrParseError| unreadable("client", error.into()))?,
         agent: row.get("agent")?,
+        assurance: Assurance {
+            methods: AuthMethods::read(&row.get::<_, String>("amr")?),
+            auth_time: row.get::<_, Option<i64>>("auth_time")?.map(from_sql_seconds),
+        },
         refresh: None,
         kept: row.get::<_, Option<Vec<u8>>>("sealed")?.map(Arc::new),
     };
@@ -258,6 +269,10 @@ pub(super) fn stamps(sql: &Connection) -> rusqlite::Result<Vec<(Digest, Stamp)>>
     sql.prepare("SELECT key, at, kept_until FROM stamps")?
         .query_map([], |row| Ok((Digest::from_bytes(row.get("key")?), stamp(row)?)))?
         .collect()
+}
+
+fn from_sql_seconds(at: i64) -> Timestamp {
+    Timestamp::from_secs(u64::try_from(at).unwrap_or(0))
 }
 
 pub(super) fn from_sql_time(at: i64) -> Timestamp {

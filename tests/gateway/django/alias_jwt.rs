@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use doorwarden::clock::Timestamp;
-use doorwarden::django::jws::{Algorithm, SigningKey};
 use doorwarden::django::simplejwt::{NewHandMade, mint_hand_made};
+use doorwarden::jose::{Algorithm, SigningKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -2,8 +2,8 @@
 
 use super::super::facts::{Class, Database, Facts, SimpleJwt};
 use super::sign_in;
-use crate::django::jws::{Algorithm, SigningKey, VerifyingKey};
 use crate::doctor::finding::{Mark, Report};
+use crate::jose::{Algorithm, SigningKey, VerifyingKey};
 
 /// What is written.
 pub(super) struct Choices {
@@ -93,7 +93,9 @@ fn verifies(facts: &Facts, jwt: &SimpleJwt, report: &mut Report) -> Option<Algor
     if facts.changed_class("simplejwt", |_| true).is_some() {
         return None;
     }
-    let Some(algorithm) = Algorithm::ALL.into_iter().find(|one| one.name() == jwt.algorithm) else {
+    let Some(algorithm) =
+        Algorithm::OF_SERVICES.into_iter().find(|one| one.name() == jwt.algorithm)
+    else {
         return refused(format!("ALGORITHM is {:?}", jwt.algorithm));
     };
     let pk = facts.user.as_ref().map(|user| user.pk.as_str()).unwrap_or_default();

@@ -3,16 +3,17 @@
 use super::super::facts::SimpleJwt;
 use super::Planner;
 use super::issuers::MIN_SECRET;
-use crate::django::jws::Algorithm;
 use crate::doctor::finding::Mark;
+use crate::jose::Algorithm;
 use crate::wire::forward::fold;
 
 /// A request header that `[identity]` sets by default, by its key.
-const IDENTITY: [(&str, &str); 4] = [
+const IDENTITY: [(&str, &str); 5] = [
     ("user_id", "X-User-Id"),
     ("user_name", "X-User-Name"),
     ("groups", "X-User-Groups"),
     ("session_id", "X-Session-Id"),
+    ("auth_methods", "X-Auth-Methods"),
 ];
 
 /// The names that routes use.
@@ -94,7 +95,7 @@ impl Planner<'_> {
         }
         if self.form_names() == (None, None) {
             self.toml.note(
-                "By the headers X-User-Id, X-User-Name, X-User-Groups and X-Session-Id alone.",
+                "By the headers X-User-Id, X-User-Name, X-User-Groups, X-Session-Id and X-Auth-Methods alone.",
             );
             self.report.tell(
                 Mark::Warning,

@@ -9,8 +9,8 @@ use super::issuers::MIN_SECRET;
 use super::routes::route_path;
 use super::toml::{Toml, quoted};
 use super::{Planner, SECRETS, UPSTREAM};
-use crate::django::jws::Algorithm;
 use crate::doctor::finding::Mark;
+use crate::jose::Algorithm;
 
 /// Both the issuer's name and the form's.
 const NAME: &str = "by-hand";
@@ -24,7 +24,7 @@ impl Planner<'_> {
             if seen.contains(&class.name.as_str()) || made.header.is_empty() {
                 continue;
             }
-            let algorithm = Algorithm::ALL
+            let algorithm = Algorithm::OF_SERVICES
                 .into_iter()
                 .find(|one| made.algorithms.iter().any(|name| name == one.name()))
                 .filter(|one| one.is_shared());

@@ -4,8 +4,8 @@ use super::super::facts::SimpleJwt;
 use super::Planner;
 use super::toml::Toml;
 use crate::config::OwnPath;
-use crate::django::jws::Algorithm;
 use crate::doctor::finding::Mark;
+use crate::jose::Algorithm;
 use crate::secret::Secret;
 
 /// A shorter one is not taken without `danger_weak_key`.

@@ -9,8 +9,8 @@ use crate::config::{
     Access, Config, Database, DatabaseTls, DirectoryKind, FormKind, IssuerKind, OwnPath, Rotation,
     Shape,
 };
-use crate::django::jws::Algorithm;
 use crate::doctor::finding::{Mark, Report};
+use crate::jose::Algorithm;
 use crate::wire::path::CanonicalPath;
 
 const KEY: &str = "a-random-key-that-somebody-made-for-a-service-of-theirs";

@@ -58,6 +58,7 @@ fn known() -> Known {
         }),
         session: Some(SessionId::new("s1")),
         proof: caller::Proof::SessionCookie,
+        assurance: caller::Assurance::default(),
     }
 }
 

@@ -20,6 +20,7 @@ use super::{Embedded, Tuning};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
+use crate::secret::Digest;
 
 fn fresh() -> (Arc<Embedded>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -77,6 +78,7 @@ async fn what_was_acknowledged_is_there_after_reopening() {
     assert_eq!((found.signed_in_at, found.last_used()), (T0, T0));
     assert_eq!((found.expires_at, found.idle_timeout), (T0.plus(ABSOLUTE), IDLE));
     assert_eq!((found.client, &found.agent), (made.client, &made.agent));
+    assert_eq!(found.assurance, made.assurance);
     assert!(find(&store, "bare", at(6)).await.unwrap().cookie.is_none());
     assert!(find(&store, "ended", at(6)).await.is_none());
     assert!(find(&store, "reused", at(6)).await.is_none());

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::super::schema;
 use super::*;
+use crate::caller::{Assurance, AuthMethod, AuthMethods};
 use crate::store::Kept as _;
 use crate::store::blocks::Blocks;
 use crate::store::outbox::{Claim, Outbox as _};
@@ -67,6 +68,10 @@ async fn each_older_file_is_migrated_with_all_that_is_in_it() {
         let adopted = find(&store, "adopted", at(6000)).await;
         let issuer = adopted.as_ref().and_then(|one| one.issuer.as_deref());
         assert_eq!(issuer, (version >= 4).then_some("django-session"), "{version}");
+
+        assert_eq!(found.assurance, Assurance::now(AuthMethods::only(AuthMethod::Password), T0));
+        let adopted = adopted.map(|session| session.assurance);
+        assert_eq!(adopted, (version >= 4).then_some(Assurance::BY_SERVICE), "{version}");
 
         let claim = Claim { channel: "mail".into(), limit: 9, now: at(6000), until: at(7000) };
         let waiting = store.claim_messages(claim).await.unwrap();

@@ -1,11 +1,14 @@
 //! Who is calling: plain values that every later stage reads and none changes.
 
+mod assurance;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+pub use self::assurance::{Assurance, AuthMethod, AuthMethods};
 use crate::refusal::Refusal;
 
 /// Names one session: 128 random bits as text. Not a secret: it is in tokens (`sid`), logs and `X-Session-Id`.
@@ -67,6 +70,8 @@ pub struct Known {
     pub session: Option<SessionId>,
     /// What was presented.
     pub proof: Proof,
+    /// How they were authenticated, and when.
+    pub assurance: Assurance,
 }
 
 /// Why a request has no known caller, and yet may go on.

@@ -1,0 +1,172 @@
+//! How somebody proved who they are, and when.
+//!
+//! A session carries it from its beginning to its end: it is in the session's access tokens (`amr`, `auth_time`), in
+//! `GET /session`, and its methods are in `X-Auth-Methods`. Nothing but another proof by the user raises it; a refresh in
+//! particular does not. What the gateway did not see itself it does not claim: a session that a service began says
+//! `service` and no time.
+
+use std::fmt;
+
+use crate::clock::Timestamp;
+
+/// A method of authentication, by its name in RFC 8176 section 2. [`Self::Service`] is a name of the gateway's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AuthMethod {
+    /// A password.
+    Password,
+    /// A one-time password.
+    OneTimePassword,
+    /// Proof of possession of a key in hardware.
+    HardwareKey,
+    /// Proof of possession of a key in software.
+    SoftwareKey,
+    /// Several factors, beside the name of each.
+    MultipleFactors,
+    /// A service signed them in, by whatever it asks for.
+    Service,
+}
+
+/// A set of methods.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct AuthMethods(u8);
+
+/// The methods by which a user was authenticated, and when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Assurance {
+    /// How; empty if nobody knows.
+    pub methods: AuthMethods,
+    /// When, in whole seconds; `None` if nobody knows.
+    pub auth_time: Option<Timestamp>,
+}
+
+impl AuthMethod {
+    /// All of them, in the order in which they are written.
+    pub const ALL: [Self; 6] = [
+        Self::Password,
+        Self::OneTimePassword,
+        Self::HardwareKey,
+        Self::SoftwareKey,
+        Self::MultipleFactors,
+        Self::Service,
+    ];
+
+    /// The name in `amr`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Password => "pwd",
+            Self::OneTimePassword => "otp",
+            Self::HardwareKey => "hwk",
+            Self::SoftwareKey => "swk",
+            Self::MultipleFactors => "mfa",
+            Self::Service => "service",
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+impl AuthMethods {
+    /// This one alone.
+    pub const fn only(method: AuthMethod) -> Self {
+        Self(method.bit())
+    }
+
+    /// These, and this one.
+    #[must_use]
+    pub const fn and(self, method: AuthMethod) -> Self {
+        Self(self.0 | method.bit())
+    }
+
+    /// Is it among them?
+    pub const fn has(self, method: AuthMethod) -> bool {
+        self.0 & method.bit() != 0
+    }
+
+    /// Is nothing known?
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Their names.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        AuthMethod::ALL.into_iter().filter(move |method| self.has(*method)).map(AuthMethod::name)
+    }
+
+    /// Reads what [`fmt::Display`] wrote. A name that this version does not know is left out, which proves less.
+    pub fn read(text: &str) -> Self {
+        let named = |name: &str| AuthMethod::ALL.into_iter().find(|method| method.name() == name);
+        text.split(' ').filter_map(named).fold(Self::default(), Self::and)
+    }
+}
+
+impl fmt::Display for AuthMethods {
+    /// Names with spaces between them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, name) in self.names().enumerate() {
+            if index > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(name)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for AuthMethods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+impl Assurance {
+    /// A service signed the user in: neither its methods nor the time are known.
+    pub const BY_SERVICE: Self =
+        Self { methods: AuthMethods::only(AuthMethod::Service), auth_time: None };
+
+    /// Proved at this moment.
+    pub const fn now(methods: AuthMethods, at: Timestamp) -> Self {
+        Self { methods, auth_time: Some(Timestamp::from_secs(at.as_secs())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_read_back_as_it_was_written() {
+        for bits in 0_u8..1 << AuthMethod::ALL.len() {
+            let methods = AuthMethod::ALL
+                .into_iter()
+                .filter(|method| bits & method.bit() != 0)
+                .fold(AuthMethods::default(), AuthMethods::and);
+            assert_eq!(AuthMethods::read(&methods.to_string()), methods, "{methods:?}");
+            assert_eq!(methods.is_empty(), bits == 0);
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_rfc_8176_in_one_order() {
+        let both = AuthMethods::only(AuthMethod::OneTimePassword).and(AuthMethod::Password);
+        assert_eq!(both.to_string(), "pwd otp");
+        let all = AuthMethod::ALL.into_iter().fold(AuthMethods::default(), AuthMethods::and);
+        assert_eq!(all.to_string(), "pwd otp hwk swk mfa service");
+    }
+
+    #[test]
+    fn an_unknown_name_proves_nothing() {
+        assert_eq!(AuthMethods::read("face pwd iris").to_string(), "pwd");
+        for nothing in ["", " ", "PWD", "pwd,otp", "pwd\n"] {
+            assert!(AuthMethods::read(nothing).is_empty(), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn the_time_has_whole_seconds() {
+        let at = Timestamp::from_millis(1_795_422_879_999);
+        let assurance = Assurance::now(AuthMethods::only(AuthMethod::Password), at);
+        assert_eq!(assurance.auth_time, Some(Timestamp::from_secs(1_795_422_879)));
+    }
+}

@@ -1,0 +1,51 @@
+//! Credentials of issuers' that were verified a moment ago.
+//!
+//! As the memory of our own ([`credential_cache`](crate::session::credential_cache)), and apart from it: what is remembered
+//! here has no session to say that it is over, so whoever recalls it asks that anew.
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+
+use super::Issued;
+use crate::secret::NoRandomness;
+use crate::session::credential_cache::{CredentialHasher, Space};
+
+/// Remembers them.
+pub(super) struct IssuedCache {
+    hasher: CredentialHasher,
+    issued: Cache<u128, Arc<Issued>>,
+}
+
+impl IssuedCache {
+    /// For so many.
+    pub(super) fn new(credentials: usize) -> Result<Self, NoRandomness> {
+        Ok(Self { hasher: CredentialHasher::new()?, issued: Cache::new(credentials) })
+    }
+
+    /// One that was verified. Whether it still counts is for the caller to ask.
+    pub(super) fn recall(&self, issuer: Space, credential: &str) -> Option<Arc<Issued>> {
+        self.issued.get(&self.hasher.key_of(issuer, credential))
+    }
+
+    /// Remembers one.
+    pub(super) fn remember(&self, issuer: Space, credential: &str, issued: Arc<Issued>) {
+        self.issued.insert(self.hasher.key_of(issuer, credential), issued);
+    }
+
+    /// The one that is remembered, or else what `judge` gives; of many at once one is judged.
+    pub(super) async fn judge_once<E>(
+        &self,
+        issuer: Space,
+        credential: &str,
+        judge: impl Future<Output = Result<Arc<Issued>, E>>,
+    ) -> Result<Arc<Issued>, E> {
+        let key = self.hasher.key_of(issuer, credential);
+        self.issued.get_or_insert_async(&key, judge).await
+    }
+
+    /// Forgets one.
+    pub(super) fn forget(&self, issuer: Space, credential: &str) {
+        self.issued.remove(&self.hasher.key_of(issuer, credential));
+    }
+}

@@ -1,0 +1,65 @@
+//! Refresh tokens, ours or taken over, and `/verify`.
+
+use super::take_over::Verified;
+use super::{IssuedRefusal, Issuers};
+use crate::clock::Timestamp;
+use crate::config::Rotation;
+use crate::context::RequestContext;
+use crate::refusal::Refusal;
+use crate::session::refresh::not_taken;
+use crate::session::{TokenPair, looks_like_ours};
+
+impl Issuers {
+    /// Gives new tokens for a refresh token of ours, or for one that a service issued, which begins a session here when it is
+    /// presented for the first time.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
+    pub async fn refresh(
+        &self,
+        token: &str,
+        rotation: Rotation,
+        context: &mut RequestContext<'_>,
+    ) -> Result<TokenPair, Refusal> {
+        let verified = match self.verified_refresh(token, context.at, context.events).await {
+            Ok(verified) => verified,
+            Err(refusal) => return Err(not_taken(refusal, context.events)),
+        };
+        let (presented, session) = match verified {
+            Verified::Own(presented) => {
+                let session = self.sessions.session_of(&presented, context.at).await?;
+                (presented, session)
+            }
+            Verified::Outstanding(token, presented) => {
+                match self.taken_over(&token, context).await {
+                    Ok(session) => (presented, session),
+                    Err(refusal) => return Err(not_taken(refusal, context.events)),
+                }
+            }
+        };
+        self.sessions.exchange(&presented, session, rotation, context).await
+    }
+
+    /// Whether a token of ours (access or refresh, unspent), or one that an issuer's `Authorization: Bearer` takes, is good. No
+    /// use of the session.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
+    pub async fn verify(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
+        if !looks_like_ours(token) {
+            let is_one_or_unknown = match self.registry.outstanding(token, at).await {
+                Ok(_) => true,
+                Err(refused) => refused.iter().any(|(_, why)| *why == IssuedRefusal::Unavailable),
+            };
+            if is_one_or_unknown {
+                return self.verify_refresh(token, at).await;
+            }
+            if let Some(shown) = self.registry.as_posted(token) {
+                // Nobody is refused entry here; the answer says it all.
+                let issued = self.issued(&shown, None, at, &mut Vec::new()).await;
+                return issued.map(|_| ()).map_err(|(refusal, _)| refusal);
+            }
+        }
+        self.sessions.verify(token, at).await
+    }
+}
