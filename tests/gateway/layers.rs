@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up; folders that share a line never import each other, except on the first.
 ///
+/// `jose` signs and verifies every token, so `django` stands above it. `session` (ours) never names `issuer` (what others have
+/// issued), which stands above it and is asked through two ports that `app` wires: `EndIssued` and `MintTokens`.
+///
 /// `notify` stands above `store` and `directory`: what is told waits in the store, and goes to an address that a directory knows.
 const LAYERS: &[&[&str]] = &[
     &["clock", "block", "caller", "refusal", "secret", "event", "private_file", "context"],
