@@ -20,7 +20,7 @@ use crate::geo::Mmdb;
 use crate::identity::IdentityForms;
 use crate::issuer::{read_keys, try_out};
 use crate::private_file;
-use crate::proxy::Tls;
+use crate::proxy::{Tls, server_tls_problems};
 use crate::secret::Secret;
 use crate::service::cache::ServiceCache;
 use crate::service::database::{Access, Databases, Statement};
@@ -133,6 +133,7 @@ pub fn files(config: &Config) -> Result<Vec<Found>, String> {
     if let Err(error) = Tls::load(&config.listen.tls) {
         wrong.push(error.to_string());
     }
+    wrong.extend(server_tls_problems(&config.upstreams));
     if let Some(Err(error)) = config.geo.country_database.as_deref().map(Mmdb::open) {
         wrong.push(error.to_string());
     }

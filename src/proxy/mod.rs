@@ -48,7 +48,7 @@ pub use self::listening::Listening;
 pub use self::observe::Observer;
 pub use self::open::OpenExchanges;
 pub use self::server::{Bound, Inherited, ListenError};
-pub use self::upstream::ServerTlsError;
+pub use self::upstream::{ServerTlsError, server_tls_problems};
 use crate::clock::Clock;
 use crate::endpoint::operator::Operator;
 use crate::endpoint::reload::Reload;

@@ -143,7 +143,7 @@ fn is_open(endpoint: &Endpoint, choice: &Choice<'_>, look: Look, is_full: &mut b
         (_, Standing::InService) | (Look::Ejected, Standing::Ejected) => true,
         (_, Standing::Ejected | Standing::Unwell | Standing::Drained) => false,
     };
-    if !stands || choice.tried.iter().any(|tried| *tried == endpoint.name) {
+    if !stands || choice.tried.contains(&endpoint.name) {
         return false;
     }
     let has_room = choice.most == 0 || endpoint.condition.in_flight() < choice.most;

@@ -32,8 +32,8 @@ use self::endpoint::Condition;
 use self::members::Member;
 pub(super) use self::outcome::Failure;
 pub(super) use self::place::{NoPlace, Place};
-pub use self::tls::ServerTlsError;
 use self::tls::TlsToServers;
+pub use self::tls::{ServerTlsError, server_tls_problems};
 use crate::config::Upstream;
 use crate::telemetry::ServerMetrics;
 

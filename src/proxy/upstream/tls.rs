@@ -22,7 +22,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::config::ServerTls;
+use crate::config::{ServerTls, Upstream};
 
 /// What connections to the servers of one upstream are made with.
 pub(super) struct TlsToServers {
@@ -110,6 +110,13 @@ impl TlsToServers {
             config: Arc::new(config),
         }))
     }
+}
+
+/// Why the files that these upstreams name for TLS cannot be used.
+pub fn server_tls_problems(upstreams: &[Upstream]) -> Vec<String> {
+    let over_tls = upstreams.iter().filter(|one| one.servers.iter().any(|server| server.tls));
+    let problem = |one: &Upstream| Some(TlsToServers::load(&one.tls, None).err()?.to_string());
+    over_tls.filter_map(problem).collect()
 }
 
 fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, ServerTlsError> {

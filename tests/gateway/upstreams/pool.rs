@@ -1,11 +1,14 @@
 //! A pool of three, one of which is killed, hangs, flaps, is slow or out of order; retries and their budget; limits; drains.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::switched::{Mode, Switched};
+use crate::peers::servers::{Server, install, path};
+use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
 
@@ -39,12 +42,12 @@ struct Load {
 }
 
 impl Load {
-    fn start(gateway: &Gateway, clients: usize) -> Self {
+    fn start(client: &Client, clients: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (sent, failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
         let threads = (0..clients)
             .map(|_| {
-                let client = gateway.client();
+                let client = client.clone();
                 let (stop, sent, failed) =
                     (Arc::clone(&stop), Arc::clone(&sent), Arc::clone(&failed));
                 thread::spawn(move || {
@@ -86,7 +89,7 @@ fn more_requests(load: &Load, count: usize) {
 fn a_pool_of_three_under_load() {
     let mut servers = three();
     let gateway = behind(&servers, &format!("{TIMEOUTS}{EJECTION}")).start();
-    let load = Load::start(&gateway, 8);
+    let load = Load::start(&gateway.client(), 8);
     more_requests(&load, 100);
     let (sent, failed) = load.so_far();
     assert_eq!(failed, [0; 0], "of {sent}, before anything happens");
@@ -366,7 +369,7 @@ fn an_operator_drains_a_server() {
     let wrong = serde_json::json!({"upstream": "app", "server": "x"});
     assert_eq!(gateway.operator("POST", "/upstreams/drain").json(&wrong).send().status, 404);
     assert_eq!(gateway.client().get("/upstreams").send().status, 401, "it is no path for clients");
-    let admin = crate::support::client::Client::new(gateway.admin);
+    let admin = Client::new(gateway.admin);
     assert_eq!(admin.get("/upstreams").host("localhost").send().status, 401);
 }
 
@@ -386,4 +389,75 @@ fn a_user_stays_with_a_server() {
     let strangers: Vec<_> =
         (0..3).map(|_| gateway.client().get("/public/x").send().text()).collect();
     assert!(["a", "b", "c"].iter().all(|one| strangers.contains(&(*one).to_owned())));
+}
+
+/// HAProxy in front of the same pool: the same times, the same number of failures, and its own checks twice a second.
+fn haproxy(folder: &std::path::Path, servers: &[Switched]) -> Server {
+    let lines: String = servers
+        .iter()
+        .zip(["a", "b", "c"])
+        .map(|(server, name)| {
+            format!(
+                "server {name} {} check inter 500ms fall 1 rise 1 observe layer7 error-limit 3 on-error mark-down\n",
+                server.address
+            )
+        })
+        .collect();
+    Server::start("haproxy", |address| {
+        let file = folder.join("pool.conf");
+        let text = format!(
+            "defaults\nmode http\ntimeout connect 200ms\ntimeout client 30s\ntimeout server 300ms\nretries 2\n\
+             option redispatch 1\nlisten front\nbind {address}\nbalance roundrobin\noption httpchk GET /up\n{lines}"
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new("haproxy");
+        command.args(["-db", "-q", "-f"]).arg(&file).env("PATH", path());
+        command
+    })
+}
+
+#[test]
+fn one_killed_and_one_hung_beside_haproxy() {
+    install();
+    let folder = tempfile::tempdir().unwrap();
+    let mut report = String::new();
+    for what in ["the gateway", "HAProxy"] {
+        let mut servers = three();
+        let gateway = behind(&servers, &format!("{TIMEOUTS}{EJECTION}")).start();
+        let other = haproxy(folder.path(), &servers);
+        let client = if what == "HAProxy" { Client::new(other.address) } else { gateway.client() };
+        let load = Load::start(&client, 8);
+        more_requests(&load, 100);
+        load.so_far();
+        for event in ["killed", "hung"] {
+            if event == "killed" {
+                servers[0].kill();
+            } else {
+                servers[0].switch(Mode::Hung);
+            }
+            more_requests(&load, 300);
+            let (sent, failed) = load.so_far();
+            if event == "killed" {
+                servers[0].revive();
+            } else {
+                servers[0].switch(Mode::Well);
+            }
+            let (begun, before) = (Instant::now(), servers[0].count());
+            eventually("it to be back", || (servers[0].count() > before + 20).then_some(()));
+            let back = begun.elapsed();
+            report += &format!(
+                "{what}: one {event}: {} of {sent} failed, back {back:.0?} after it was well\n",
+                failed.len()
+            );
+            load.so_far();
+            if what == "the gateway" {
+                assert!(
+                    failed.len() <= if event == "killed" { 8 } else { 40 },
+                    "{event}: {failed:?}"
+                );
+            }
+        }
+        load.stop();
+    }
+    eprintln!("a pool of three under load of 8 clients\n{report}");
 }

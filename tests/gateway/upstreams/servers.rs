@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use http::Request;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::peers::servers::{Server, install, nginx, venv};
 use crate::support::django::root;
@@ -87,10 +87,13 @@ impl Authority {
     fn make(server_name: &str) -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Of equal names, OpenSSL takes every certificate for one that signed itself.
+        params.distinguished_name.push(DnType::CommonName, "an authority");
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let signed = |name: &str| {
             let key = KeyPair::generate().unwrap();
-            let params = CertificateParams::new([name.to_owned()]).unwrap();
+            let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+            params.distinguished_name.push(DnType::CommonName, name);
             (params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
         };
         Self { pem: issuer.pem(), server: signed(server_name), client: signed("gateway.test") }
