@@ -257,6 +257,17 @@ mod tests {
         assert_eq!((windows.keys.len(), windows.order.len(), windows.marks), (1, 1, 1));
     }
 
+    #[test]
+    fn however_many_names_are_invented_so_many_marks_are_held() {
+        let mut windows: Windows<u64, u64> = Windows::new(10, WINDOW, Again::AfterWindow);
+        for n in 0..200_000 {
+            windows.distinct(n, n, at(0));
+            windows.count(0, n, at(0));
+        }
+        assert_eq!(windows.marks, CAPACITY);
+        assert!(windows.keys.len() <= CAPACITY && windows.order.len() == windows.keys.len());
+    }
+
     proptest! {
         /// Whatever comes, the bookkeeping agrees with itself and stays within the bound.
         #[test]
