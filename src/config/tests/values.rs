@@ -127,7 +127,6 @@ condition = [{ column = "deleted_at", is = "null" }, { column = "is_deleted", eq
 table = "otp_totp_totpdevice"
 user_column = "owner_id"
 condition = [{ column = "kind", equals = "totp" }]
-
 [identity]
 user_id = "Remote-User"
 user_name = ""
@@ -136,7 +135,6 @@ session_id = "X-Sid"
 auth_methods = "X-Amr"
 [identity.attributes]
 X-User-Email = "email"
-
 [login]
 token_delivery = "tokens"
 title = "Acme"
@@ -149,13 +147,11 @@ network_failures = 5
 backoff_initial = "6s"
 backoff_max = "7s"
 reset_after = "8s"
-
 [cors]
 allowed_origins = ["https://front.example", "http://localhost:3000"]
 allowed_headers = ["X-One"]
 exposed_headers = ["X-Two"]
 max_age = "3s"
-
 [detect]
 queue = 1
 [detect.refresh_reuse]
@@ -168,7 +164,6 @@ threshold = 3
 action = "end_session"
 [geo]
 country_database = "/geo.mmdb"
-
 [store]
 kind = "memory"
 path = "/var/lib/doorwarden/db"
