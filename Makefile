@@ -3,14 +3,14 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak check bench fmt
+.PHONY: help run demo test soak check bench bench-peers count count-check fmt
 
 CARGO ?= cargo
 # Each must pass `doorwarden check`; the file in the repository's top documents every key.
 SAMPLES := gateway.toml $(wildcard docker/*.toml)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build and start the gateway in front of the Django service, and print commands to try
 	@CARGO="$(CARGO)" scripts/run
@@ -39,9 +39,26 @@ check: ## formatting, lints, documentation, dependencies, sample configurations
 	.tools/bin/cargo-deny --locked check bans licenses sources
 	for sample in $(SAMPLES); do $(CARGO) run --locked --quiet -- check --file-only --config "$$sample"; done
 
-bench: ## benchmarks of the pure parts, then CPU time per request beside a bare proxy
+bench: ## benchmarks of the pure parts, then CPU time and instructions per request beside a bare proxy
 	@scripts/setup
+	@scripts/setup-bench
 	$(CARGO) bench --locked
+	$(MAKE) count
+
+count: ## instructions per request, by callgrind; writes benches/instructions.txt
+	@scripts/setup
+	@scripts/setup-bench
+	$(CARGO) bench --locked --profile counted --bench whole -- count
+
+count-check: ## does a checked request cost what benches/instructions.txt says?
+	@scripts/setup
+	@scripts/setup-bench
+	$(CARGO) bench --locked --profile counted --bench whole -- count --check
+
+bench-peers: ## CPU time per request beside nginx, HAProxy and Envoy
+	@scripts/setup
+	@scripts/setup-peers
+	$(CARGO) bench --locked --bench whole -- peers
 
 fmt: ## format the Rust code
 	$(CARGO) fmt

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::count::callgrind;
 use super::process::Process;
 use super::service::{self, Service};
 
@@ -26,12 +27,29 @@ pub(crate) enum AccessLog {
     On,
 }
 
+/// The directory of [`add_user`].
+pub(crate) const USERS: &str = "\n[[directory]]\nkind = \"file\"\npath = \"users.toml\"\n";
+
+/// For `[listen]`: a port for TLS, with the certificate that lies in the gateway's folder.
+pub(crate) const TLS: &str = r#"
+https = ["127.0.0.1:0"]
+certificate_file = "certificate.pem"
+private_key_file = "certificate-key.pem"
+"#;
+
+/// How it runs.
+#[derive(Clone, Copy)]
+enum Run {
+    Plainly,
+    Counted,
+}
+
 /// A running gateway and the credentials of a user.
 pub(crate) struct Gateway {
     process: Process,
     bearer: String,
     cookie: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Gateway {
@@ -39,22 +57,58 @@ impl Gateway {
     pub(crate) fn start(upstream: SocketAddr, threads: usize, access_log: AccessLog) -> Self {
         let folder = tempfile::tempdir().unwrap();
         add_user(folder.path());
-        let users = "\n[[directory]]\nkind = \"file\"\npath = \"users.toml\"\n";
-        Self::launch(folder, config(upstream, threads, access_log) + users)
+        Self::launch(folder, config(upstream, threads, access_log, "") + USERS, Run::Plainly)
+    }
+
+    /// One worker thread, under callgrind, with these settings more: of `[listen]`, and at the end.
+    pub(crate) fn start_counted(
+        upstream: SocketAddr,
+        folder: TempDir,
+        access_log: AccessLog,
+        listen: &str,
+        more: &str,
+    ) -> Self {
+        Self::launch(folder, config(upstream, 1, access_log, listen) + more, Run::Counted)
     }
 
     /// The same without an access log, with the users, issuers and forms of a Django service.
     pub(crate) fn start_with_forms(upstream: SocketAddr, threads: usize) -> (Self, Service) {
         let folder = tempfile::tempdir().unwrap();
         let service = Service::make(folder.path());
-        let config = config(upstream, threads, AccessLog::Off) + &service::config(upstream);
-        (Self::launch(folder, config), service)
+        let config = config(upstream, threads, AccessLog::Off, "") + &service::config(upstream);
+        (Self::launch(folder, config, Run::Plainly), service)
     }
 
-    fn launch(folder: TempDir, config: String) -> Self {
+    /// With a Django service's directory, and its SimpleJWT tokens as credentials.
+    pub(crate) fn start_with_issuer(upstream: SocketAddr, folder: TempDir, threads: usize) -> Self {
+        let config = config(upstream, threads, AccessLog::Off, "") + service::SIMPLEJWT;
+        Self::launch(folder, config, Run::Plainly)
+    }
+
+    /// Plainly, with the directory of [`add_user`]. Its store stays.
+    pub(crate) fn start_with_users(upstream: SocketAddr, folder: TempDir) -> Self {
+        Self::launch(folder, config(upstream, 1, AccessLog::Off, "") + USERS, Run::Plainly)
+    }
+
+    /// Ends it; what it kept is there.
+    pub(crate) fn into_folder(self) -> TempDir {
+        fs::remove_file(self.folder.path().join("gateway.toml")).unwrap();
+        self.folder
+    }
+
+    /// Its process, and the folder that it needs.
+    pub(crate) fn into_parts(self) -> (Process, TempDir) {
+        (self.process, self.folder)
+    }
+
+    fn launch(folder: TempDir, config: String, run: Run) -> Self {
         write_private(&folder.path().join("gateway.toml"), config.as_bytes());
         let log = folder.path().join("log");
-        let child = Command::new(BINARY)
+        let mut command = match run {
+            Run::Plainly => Command::new(BINARY),
+            Run::Counted => callgrind::command(Path::new(BINARY), folder.path()),
+        };
+        let child = command
             .args(["run", "--config", "gateway.toml"])
             .current_dir(folder.path())
             .stdin(Stdio::null())
@@ -62,10 +116,20 @@ impl Gateway {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let process = Process::new(child, || listening(&log))
+        let process = Process::new(child, || listening(&log, "http"))
             .unwrap_or_else(|| panic!("no start: {}", fs::read_to_string(&log).unwrap()));
         let (bearer, cookie) = sign_in(process.address(), "kim");
-        Self { process, bearer, cookie, _folder: folder }
+        Self { process, bearer, cookie, folder }
+    }
+
+    /// Where its configuration and its logs are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where it listens for TLS.
+    pub(crate) fn https(&self) -> SocketAddr {
+        listening(&self.folder.path().join("log"), "https").unwrap()
     }
 
     /// The process to measure.
@@ -90,7 +154,7 @@ impl Gateway {
     }
 }
 
-fn config(upstream: SocketAddr, threads: usize, access_log: AccessLog) -> String {
+fn config(upstream: SocketAddr, threads: usize, access_log: AccessLog, listen: &str) -> String {
     let access = matches!(access_log, AccessLog::On);
     format!(
         r#"
@@ -98,7 +162,7 @@ fn config(upstream: SocketAddr, threads: usize, access_log: AccessLog) -> String
 http = ["127.0.0.1:0"]
 admin = "127.0.0.1:0"
 threads = {threads}
-
+{listen}
 [store]
 path = "state/doorwarden.db"
 
@@ -127,7 +191,7 @@ upstream = "app"
     )
 }
 
-fn add_user(folder: &Path) {
+pub(crate) fn add_user(folder: &Path) {
     let mut child = Command::new(BINARY)
         .args(["user", "add", "kim", "--file", "users.toml", "--password-stdin"])
         .current_dir(folder)
@@ -140,11 +204,11 @@ fn add_user(folder: &Path) {
 }
 
 /// The address in the log line that says that it listens.
-fn listening(log: &Path) -> Option<SocketAddr> {
+fn listening(log: &Path, scheme: &str) -> Option<SocketAddr> {
     fs::read_to_string(log).unwrap().lines().find_map(|line| {
         let line: Value = serde_json::from_str(line).ok()?;
         let listens = line["message"] == "listening";
-        listens.then(|| line["http"].as_str().unwrap().parse().unwrap())
+        listens.then(|| line[scheme].as_str().unwrap().parse().unwrap())
     })
 }
 

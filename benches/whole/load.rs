@@ -5,20 +5,47 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+/// What is asked, in turn, and the status that each answer has.
+pub(crate) struct Load {
+    pub(crate) requests: Vec<Vec<u8>>,
+    pub(crate) status: u16,
+}
+
 /// Open connections to one proxy.
 pub(crate) struct Connections(Vec<Connection>);
 
 struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// How many requests it has sent.
+    sent: usize,
+}
+
+impl Load {
+    /// One request, again and again, and answers with 200.
+    pub(crate) fn one(request: Vec<u8>) -> Self {
+        Self { requests: vec![request], status: 200 }
+    }
 }
 
 /// A request as a front end's script sends it, with the fields that browsers add.
 pub(crate) fn request(path: &str, credential: Option<(&str, &str)>) -> Vec<u8> {
     let credential =
         credential.map_or_else(String::new, |(name, value)| format!("{name}: {value}\r\n"));
+    head("GET", path, &credential, "").into_bytes()
+}
+
+/// The same as a POST with a body of this length.
+pub(crate) fn post(path: &str, (name, value): (&str, &str), length: usize) -> Vec<u8> {
+    let more = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
+    let mut request = head("POST", path, &format!("{name}: {value}\r\n"), &more).into_bytes();
+    request.extend(std::iter::repeat_n(b'1', length));
+    request
+}
+
+fn head(method: &str, path: &str, credential: &str, more: &str) -> String {
     format!(
-        "GET {path} HTTP/1.1\r\n\
+        "{method} {path} HTTP/1.1\r\n\
          Host: 127.0.0.1\r\n\
          User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
          Accept: application/json\r\n\
@@ -26,9 +53,8 @@ pub(crate) fn request(path: &str, credential: Option<(&str, &str)>) -> Vec<u8> {
          Sec-Fetch-Dest: empty\r\n\
          Sec-Fetch-Mode: cors\r\n\
          Sec-Fetch-Site: same-origin\r\n\
-         {credential}\r\n"
+         {more}{credential}\r\n"
     )
-    .into_bytes()
 }
 
 impl Connections {
@@ -37,13 +63,22 @@ impl Connections {
         Self((0..count).map(|_| Connection::open(address)).collect())
     }
 
+    /// Sends the first request on each, one after another, and reads the answers.
+    pub(crate) fn drive_here(&mut self, load: &Load) {
+        for connection in &mut self.0 {
+            connection.ask(&load.requests[0], load.status);
+        }
+    }
+
     /// Sends so many requests on each, all at once, and reads the answers.
-    pub(crate) fn drive(&mut self, request: &[u8], each: usize) {
+    pub(crate) fn drive(&mut self, load: &Load, each: usize) {
         thread::scope(|scope| {
             for connection in &mut self.0 {
                 scope.spawn(move || {
                     for _ in 0..each {
-                        connection.ask(request);
+                        let request = &load.requests[connection.sent % load.requests.len()];
+                        connection.sent += 1;
+                        connection.ask(request, load.status);
                     }
                 });
             }
@@ -55,12 +90,12 @@ impl Connection {
     fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        Self { stream, buffer: vec![0; 128 * 1024] }
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Self { stream, buffer: vec![0; 128 * 1024], sent: 0 }
     }
 
-    /// The body of the answer.
-    fn ask(&mut self, request: &[u8]) -> &[u8] {
+    /// The body of the answer, which has this status.
+    fn ask(&mut self, request: &[u8], status: u16) -> &[u8] {
         self.stream.write_all(request).unwrap();
         let mut filled = 0;
         let head_end = loop {
@@ -71,7 +106,9 @@ impl Connection {
             }
         };
         let head = std::str::from_utf8(&self.buffer[..head_end]).unwrap();
-        assert!(head.starts_with("HTTP/1.1 200 "), "no 200, but {head}");
+        let is_expected =
+            head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        assert_eq!(is_expected, Some(status), "{head}");
         let length = content_length(head).unwrap_or_else(|| panic!("no length in {head}"));
         let end = head_end + length;
         while filled < end {
@@ -91,7 +128,7 @@ impl Connection {
 
 /// Sends one request on a connection of its own; the body of the answer.
 pub(crate) fn fetch(address: SocketAddr, request: &[u8]) -> String {
-    String::from_utf8(Connection::open(address).ask(request).to_vec()).unwrap()
+    String::from_utf8(Connection::open(address).ask(request, 200).to_vec()).unwrap()
 }
 
 /// By the head of a message.

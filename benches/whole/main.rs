@@ -16,6 +16,8 @@
 //! rounds. No time is asserted: a number that fails a build on a busy machine teaches people to ignore it. What is
 //! asserted is that every request was answered with 200 and a whole body, and in [`forms`] what the upstream got.
 //!
+//! `count` counts instructions instead: see [`count`]. `peers` measures other gateways beside this one: see [`peers`].
+//!
 //! Without `--bench` (as `cargo test --benches` starts it) it makes one short round of everything, to show that it works.
 
 #![expect(
@@ -26,10 +28,13 @@
     reason = "a measurement that meets anything unexpected has to stop"
 )]
 
+mod count;
 mod forms;
 mod gateway;
 mod load;
+mod memory;
 mod pass_through;
+mod peers;
 mod process;
 mod report;
 mod service;
@@ -38,7 +43,7 @@ mod upstream;
 use std::thread;
 
 use gateway::{AccessLog, Gateway};
-use load::Connections;
+use load::{Connections, Load};
 use process::Process;
 use report::Round;
 
@@ -64,9 +69,12 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["upstream"] => upstream::run(),
-        ["pass-through", threads, upstream] => {
-            pass_through::run(threads.parse().unwrap(), upstream.parse().unwrap());
+        ["pass-through", threads, upstream, ref certificate @ ..] => {
+            let certificate = certificate.first().map(std::path::Path::new);
+            pass_through::run(threads.parse().unwrap(), upstream.parse().unwrap(), certificate);
         }
+        ["peers", ..] => peers::compare(),
+        ["count", ref flags @ ..] => count::run(flags.contains(&"--check")),
         ref flags => {
             if flags.contains(&"--bench") {
                 compare(FULL, FORMS)
@@ -103,6 +111,7 @@ fn compare(extent: Extent, forms: Extent) {
         line("access token, 100 KB answer", process, "/app/large", Some(gateway.bearer()));
     }
     forms::compare(forms, upstream.address(), threads);
+    memory::measure(&upstream, if extent.rounds == 1 { 100 } else { 1 });
     report::footing(extent);
 }
 
@@ -123,10 +132,11 @@ fn pairs(extent: Extent, one: (&Process, &[u8]), other: (&Process, &[u8])) -> Ve
 
 /// The CPU time of one process for the requests of one round.
 fn round(process: &Process, request: &[u8], extent: Extent) -> Round {
+    let load = Load::one(request.to_vec());
     let mut connections = Connections::open(process.address(), extent.connections);
-    connections.drive(request, extent.requests.div_ceil(100));
+    connections.drive(&load, extent.requests.div_ceil(100));
     let before = process.cpu_time();
-    connections.drive(request, extent.requests);
+    connections.drive(&load, extent.requests);
     let used = process.cpu_time().since(&before);
     Round { micros: used.as_secs_f64() * 1e6 / (extent.requests * extent.connections) as f64 }
 }

@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a process may take to start.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a process may take to start: under callgrind, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A child process that serves an address; it ends with this value.
 pub(crate) struct Process {
@@ -24,12 +24,12 @@ pub(crate) struct CpuTime(HashMap<PathBuf, u64>);
 impl Process {
     /// Starts this program in one of its other parts and reads the address that it serves.
     pub(crate) fn this_program(arguments: &[&str]) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::started_by(Command::new(std::env::current_exe().unwrap()).args(arguments))
+    }
+
+    /// Starts a child that prints the address that it serves.
+    pub(crate) fn started_by(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).unwrap();
@@ -52,15 +52,23 @@ impl Process {
         }
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it serves.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The CPU time until now, to the nanosecond: `/proc/PID/stat` counts in hundredths of a second, which is some percent
-    /// of a round and so more than what is to be seen.
+    /// The CPU time until now of it and its children, to the nanosecond: `/proc/PID/stat` counts in hundredths of a second,
+    /// which is some percent of a round and so more than what is to be seen.
     pub(crate) fn cpu_time(&self) -> CpuTime {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let processes = std::iter::once(self.child.id()).chain(self.children());
+        let threads = processes
+            .filter_map(|process| fs::read_dir(format!("/proc/{process}/task")).ok())
+            .flatten();
         let times = threads.filter_map(|thread| {
             let thread = thread.unwrap().path();
             // A thread may end between the two; nobody knows its time any more.
@@ -72,8 +80,29 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Of one generation: a peer's workers.
+    fn children(&self) -> Vec<u32> {
+        let parent = self.child.id().to_string();
+        let is_child = |process: &u32| {
+            let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            // The name, which stands in parentheses, can have spaces in it.
+            let after_name = stat.rsplit(") ").next().unwrap_or_default();
+            after_name.split(' ').nth(1) == Some(parent.as_str())
+        };
+        let all = fs::read_dir("/proc").unwrap();
+        all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(is_child)
+            .collect()
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
+        // Its children would outlive it, if it is killed before it can end them.
+        for child in self.children() {
+            let _ = Command::new("kill").arg(child.to_string()).status();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -62,6 +62,52 @@ pub(crate) fn forms_section(extent: Extent) {
     println!("{:<30}{:<22}{:<22}with / alone", "", "alone", "with");
 }
 
+/// One peer, measured beside the bare pass-through.
+pub(crate) struct Peer<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) does: &'static str,
+    pub(crate) micros: &'a [f64],
+    pub(crate) bare: &'a [f64],
+}
+
+/// Before the lines of peers with so many threads.
+pub(crate) fn peers_heading(threads: usize, rounds: usize, connections: usize, requests: usize) {
+    println!(
+        "\nCPU time per request in microseconds: median (least to most) of {rounds} rounds,\n\
+         {connections} connections x {requests} requests each, {threads} worker thread(s)\n"
+    );
+    println!("{:<22}{:<24}{:<22}what is done with the token", "", "microseconds", "/ bare Pingora");
+}
+
+/// One line.
+pub(crate) fn peer(peer: &Peer<'_>) {
+    let ratios = peer.micros.iter().zip(peer.bare).map(|(micros, bare)| micros / bare);
+    println!(
+        "{:<22}{:<24}{:<22}{}",
+        peer.name,
+        Spread::of(peer.micros.iter().copied()).show(1),
+        Spread::of(ratios).show(2),
+        peer.does
+    );
+}
+
+/// A peer that is not here.
+pub(crate) fn missing(name: &str, program: &str) {
+    println!("{name:<22}not measured: there is no {program}; scripts/setup-peers brings it");
+}
+
+/// Before the lines of memory.
+pub(crate) fn memory_heading() {
+    println!("\n{:<40}{:>12}{:>12}{:>12}", "resident memory, MiB", "before", "after", "more");
+}
+
+/// One line.
+pub(crate) fn memory(name: &str, before: u64, after: u64) {
+    let mebibytes = |bytes: u64| bytes as f64 / 1_048_576.0;
+    let (before, after) = (mebibytes(before), mebibytes(after));
+    println!("{name:<40}{before:>12.1}{after:>12.1}{:>12.1}", after - before);
+}
+
 /// After the last line.
 pub(crate) fn footing(extent: Extent) {
     if extent.rounds == 1 {

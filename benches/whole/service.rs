@@ -18,7 +18,8 @@ use rusqlite::{Connection, params};
 use super::gateway::{PASSWORD, write_private};
 use super::upstream;
 
-const KEY: &str = "the-services-own-secret-key-of-fifty-characters-0123456789";
+/// The service's key.
+pub(crate) const KEY: &str = "the-services-own-secret-key-of-fifty-characters-0123456789";
 const SESSION_KEY: &str = "s49sbe7nu4m5dqvgmyfs8eiwk4mmt2xl";
 const API_TOKEN: &str = "0123456789abcdef0123456789abcdef01234567";
 const BACKEND: &str = "django.contrib.auth.backends.ModelBackend";
@@ -154,6 +155,39 @@ refused = {{ status = [401] }}
 fn now() -> Timestamp {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     Timestamp::from_secs(now.as_secs())
+}
+
+/// The settings of a gateway in front of it that takes its access tokens.
+pub(crate) const SIMPLEJWT: &str = r#"
+[[directory]]
+kind = "django"
+database = "sqlite://service.sqlite3"
+
+[[issuer]]
+kind = "simplejwt"
+directory = "django"
+key_file = "service-key"
+"#;
+
+/// So many access tokens that somebody with this key gave `kim`.
+pub(crate) fn access_tokens(count: u32, key: &str) -> Vec<String> {
+    let key = SigningKey::read(Algorithm::default(), key.as_bytes()).unwrap();
+    let now = now();
+    let token = |number: u32| {
+        let token = NewToken {
+            token_type: TokenType::Access,
+            expires_at: now.plus(Duration::from_secs(3600)),
+            issued_at: now,
+            token_id: &format!("{number:032x}"),
+            user_id_claim: "user_id",
+            user: "2",
+            password: None,
+            audience: None,
+            issuer: None,
+        };
+        format!("Bearer {}", simplejwt::mint(&key, &token).unwrap().expose())
+    };
+    (0..count).map(token).collect()
 }
 
 /// What `kim` has from the service: one of each issuer's.

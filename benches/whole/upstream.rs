@@ -49,7 +49,7 @@ fn serve(mut connection: TcpStream) {
             connection.write_all(&large)
         } else if line.ends_with(b"/seen HTTP/1.1") {
             connection.write_all(&answer(&request))
-        } else if line.starts_with(b"POST ") {
+        } else if line.starts_with(b"POST /sign-in ") {
             connection.write_all(signed_in.as_bytes())
         } else {
             connection.write_all(&small)
