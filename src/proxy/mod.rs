@@ -20,11 +20,13 @@ mod edit;
 mod exchange;
 mod explain;
 mod generation;
+mod in_flight;
 mod left;
 mod listening;
 mod observe;
 mod open;
 mod redirect_loop;
+mod request_id;
 mod server;
 mod service;
 mod sign_ins;
@@ -34,9 +36,7 @@ mod trying;
 mod unread;
 mod upstream;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use pingora::server::configuration::ServerConf;
 use tokio::sync::{Semaphore, watch};
@@ -44,15 +44,17 @@ use tokio::task::JoinHandle;
 
 pub use self::certificate::Tls;
 pub use self::generation::{Current, Generation, Parts as GenerationParts};
+use self::in_flight::InFlight;
 pub use self::listening::Listening;
 pub use self::observe::Observer;
 pub use self::open::OpenExchanges;
+use self::request_id::RequestIds;
 pub use self::server::{Bound, Inherited, ListenError};
 pub use self::upstream::{ServerTlsError, server_tls_problems};
 use crate::clock::Clock;
 use crate::endpoint::operator::Operator;
 use crate::endpoint::reload::Reload;
-use crate::secret::{NoRandomness, random_bytes};
+use crate::secret::NoRandomness;
 use crate::store::Sessions;
 
 /// All that serving needs beside the generation.
@@ -83,7 +85,7 @@ const MAX_RETRIES: usize = 1024;
 /// A serving proxy.
 pub struct Serving {
     stop: watch::Sender<bool>,
-    in_flight: watch::Sender<usize>,
+    in_flight: Arc<InFlight>,
     open: watch::Sender<usize>,
     listening: Arc<Listening>,
     tasks: Vec<JoinHandle<()>>,
@@ -106,7 +108,7 @@ pub async fn serve(parts: Parts) -> Result<Serving, ServeError> {
         clock,
     } = parts;
     let (stop, stopped) = watch::channel(false);
-    let (in_flight, _) = watch::channel(0);
+    let in_flight = Arc::new(InFlight::default());
     let (open, _) = watch::channel(0);
     let lingering = Arc::new(Semaphore::new(connection::LINGERING));
     let service = service::Service {
@@ -116,7 +118,7 @@ pub async fn serve(parts: Parts) -> Result<Serving, ServeError> {
         observer: observer.clone(),
         exchanges,
         lingering: Arc::clone(&lingering),
-        in_flight: in_flight.clone(),
+        in_flight: Arc::clone(&in_flight),
         stopping: stopped.clone(),
     };
     // Each server is tried once (`fail_to_connect`); what is left is for kept connections that were just being closed.
@@ -163,7 +165,7 @@ pub enum ServeError {
 impl Serving {
     /// Takes no new connection, and waits until the last request in flight is answered, or `within` is over.
     pub async fn stop(self, within: std::time::Duration) {
-        let (mut in_flight, mut open) = (self.in_flight.subscribe(), self.open.subscribe());
+        let mut open = self.open.subscribe();
         self.stop.send_replace(true);
         let finished = async {
             // What clients have connected to is counted as open once it is accepted.
@@ -175,37 +177,13 @@ impl Serving {
             // would mean that nothing can be open or in flight any more.
             let closed = open.wait_for(|count| *count == 0);
             let _ = tokio::time::timeout(connection::LAST_REQUEST * 2, closed).await;
-            let _ = in_flight.wait_for(|count| *count == 0).await;
+            self.in_flight.none().await;
             for task in self.tasks {
                 let _ = task.await;
             }
         };
         if tokio::time::timeout(within, finished).await.is_err() {
-            tracing::warn!(
-                in_flight = *self.in_flight.borrow(),
-                "requests were cut off at the end"
-            );
+            tracing::warn!(in_flight = self.in_flight.count(), "requests were cut off at the end");
         }
-    }
-}
-
-/// Gives every request an id: a random start for each process, and a count.
-struct RequestIds {
-    start: String,
-    next: AtomicU64,
-}
-
-impl RequestIds {
-    fn new() -> Result<Self, NoRandomness> {
-        let mut start = String::new();
-        for byte in random_bytes::<8>()? {
-            let _ = write!(start, "{byte:02x}");
-        }
-        Ok(Self { start, next: AtomicU64::new(0) })
-    }
-
-    fn next(&self) -> Arc<str> {
-        let count = self.next.fetch_add(1, Ordering::Relaxed);
-        Arc::from(format!("{}-{count:08x}", self.start))
     }
 }

@@ -36,8 +36,8 @@ use super::generation::Current;
 use super::observe::Observer;
 use super::open::OpenExchanges;
 use super::sign_ins::{begin_reading, saw};
-use super::stage::{Ctx, Forwarding, InFlight, Label, Stage};
-use super::{RequestIds, edit, trying, unread};
+use super::stage::{Ctx, Forwarding, Label, Stage};
+use super::{edit, request_id::RequestIds, trying, unread};
 use crate::caller::{Caller, Proof};
 use crate::clock::Clock;
 use crate::event::EndReason;
@@ -59,21 +59,21 @@ pub(super) struct Service {
     pub(super) exchanges: Arc<OpenExchanges>,
     /// Places for clients that still send after their answer.
     pub(super) lingering: Arc<Semaphore>,
-    pub(super) in_flight: watch::Sender<usize>,
+    pub(super) in_flight: Arc<super::in_flight::InFlight>,
     pub(super) stopping: watch::Receiver<bool>,
 }
 
 #[async_trait]
 impl ProxyHttp for Service {
-    type CTX = Ctx;
+    type CTX = Box<Ctx>; // the framework moves it from one of its futures into the next
 
-    fn new_ctx(&self) -> Ctx {
-        let in_flight = InFlight::begin(&self.in_flight);
-        let ends = self.exchanges.ends();
-        Ctx::new(self.current.load(), self.clock.now(), self.ids.next(), ends, in_flight)
+    fn new_ctx(&self) -> Self::CTX {
+        let (ends, in_flight) = (self.exchanges.ends(), self.in_flight.begin());
+        let generation = self.current.load();
+        Box::new(Ctx::new(generation, self.clock.now(), self.ids.next(), ends, in_flight))
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         head_is_read();
         let begun = Instant::now();
         // What the version and `Connection` say stands (RFC 9112 section 9.3); only its time is limited.
@@ -103,7 +103,11 @@ impl ProxyHttp for Service {
         answered
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        ctx: &mut Self::CTX,
+    ) -> Result<Box<HttpPeer>> {
         trying::choose_server(session, ctx).await
     }
 
@@ -111,7 +115,7 @@ impl ProxyHttp for Service {
         &self,
         _: &mut Session,
         _: &HttpPeer,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
         error: Box<Error>,
     ) -> Box<Error> {
         trying::not_connected(ctx, error)
@@ -122,7 +126,7 @@ impl ProxyHttp for Service {
         _: &HttpPeer,
         session: &mut Session,
         error: Box<Error>,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
         is_kept_connection: bool,
     ) -> Box<Error> {
         trying::broke(session, ctx, error, is_kept_connection)
@@ -132,7 +136,7 @@ impl ProxyHttp for Service {
         &self,
         _: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
     ) -> Result<()> {
         let begun = Instant::now();
         let (Stage::Permitted(forwarding), Some(arrival)) = (&ctx.stage, &ctx.arrival) else {
@@ -153,7 +157,7 @@ impl ProxyHttp for Service {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
     ) -> Result<()> {
         let begun = Instant::now();
         trying::head_came(session, ctx, response)?;
@@ -270,7 +274,7 @@ impl ProxyHttp for Service {
         _: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        _: &mut Ctx,
+        _: &mut Self::CTX,
     ) -> Result<()> {
         // The framework would write an empty last part as a chunk of size zero, and then the last chunk: the upstream takes
         // the second one for a request, which is somebody else's (RFC 9112 section 7.1).
@@ -285,7 +289,7 @@ impl ProxyHttp for Service {
         _: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         self.read_on(ctx, body.as_ref(), end_of_stream);
         Ok(None)
@@ -295,7 +299,7 @@ impl ProxyHttp for Service {
         &self,
         _: &mut Session,
         trailers: &mut HeaderMap,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
     ) -> Result<()> {
         edit::strip_trailers(trailers, &ctx.generation.edit.protected);
         Ok(())
@@ -305,7 +309,7 @@ impl ProxyHttp for Service {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _: &mut Ctx,
+        _: &mut Self::CTX,
     ) -> Result<()> {
         let status = response.status;
         if is_upgrade(status) {
@@ -327,7 +331,7 @@ impl ProxyHttp for Service {
         Ok(())
     }
 
-    fn request_summary(&self, session: &Session, ctx: &Ctx) -> String {
+    fn request_summary(&self, session: &Session, ctx: &Self::CTX) -> String {
         // The framework's own has the query in it, where people put tokens.
         format!("{} {}", session.req_header().method, ctx.request_id)
     }
@@ -336,7 +340,7 @@ impl ProxyHttp for Service {
         &self,
         session: &mut Session,
         error: &Error,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
     ) -> FailToProxy {
         let refusal = ctx.refusal.or_else(|| refusal_of(session, error));
         if let Stage::Permitted(forwarding) = &mut ctx.stage
@@ -362,12 +366,12 @@ impl ProxyHttp for Service {
         FailToProxy { error_code: code, can_reuse_downstream: false }
     }
 
-    fn suppress_error_log(&self, _: &Session, ctx: &Ctx, error: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, ctx: &Self::CTX, error: &Error) -> bool {
         // The access line says it, with the refusal's code. A client that goes away is no error of ours.
         ctx.refusal.is_some() || *error.esource() == ErrorSource::Downstream
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         self.observer.tell(session, error, ctx);
         ctx.leaves_its_server();
         // The framework drops the session after this, whatever the client still sends.

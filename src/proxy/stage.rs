@@ -8,6 +8,7 @@ use http::HeaderValue;
 
 use super::bound::BoundConnection;
 use super::generation::Generation;
+use super::in_flight::Counted;
 use super::open::Registered;
 use super::upstream::{Place, Pool};
 use crate::caller::Known;
@@ -118,7 +119,7 @@ pub(super) struct Ctx {
     /// Its place among what is open, if it has a session.
     pub(super) open: Option<Registered>,
     /// Counts this request among those in flight until it is dropped.
-    pub(super) _in_flight: InFlight,
+    pub(super) _in_flight: Counted,
 }
 
 impl Ctx {
@@ -127,7 +128,7 @@ impl Ctx {
         at: Timestamp,
         request_id: Arc<str>,
         ends: u64,
-        in_flight: InFlight,
+        in_flight: Counted,
     ) -> Self {
         Self {
             generation,
@@ -195,20 +196,4 @@ pub(super) enum Label {
     Route(Arc<crate::config::Route>),
     /// An own path.
     Own(crate::config::OwnPath),
-}
-
-/// Counts one request in flight for as long as it lives, so that a stopping gateway knows when the last one is done.
-pub(super) struct InFlight(tokio::sync::watch::Sender<usize>);
-
-impl InFlight {
-    pub(super) fn begin(counter: &tokio::sync::watch::Sender<usize>) -> Self {
-        counter.send_modify(|count| *count += 1);
-        Self(counter.clone())
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count = count.saturating_sub(1));
-    }
 }

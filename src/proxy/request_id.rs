@@ -1,0 +1,73 @@
+//! An id for every request: a random start for each process, and a count.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::secret::{NoRandomness, random_bytes};
+
+/// Digits of the random start.
+const START: usize = 16;
+/// Digits of the count, at least: `-00000000`.
+const LEAST: usize = 8;
+/// The longest id: a count has 16 digits at most.
+const LONGEST: usize = START + 1 + 16;
+
+/// Gives ids.
+pub(super) struct RequestIds {
+    start: [u8; START],
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(super) fn new() -> Result<Self, NoRandomness> {
+        let mut start = [0; START];
+        let number = u64::from_be_bytes(random_bytes()?);
+        write_hex(number, &mut start);
+        Ok(Self { start, next: AtomicU64::new(0) })
+    }
+
+    /// The next one. Written by hand: it is made for every request, and formatting costs several times as much.
+    pub(super) fn next(&self) -> Arc<str> {
+        let count = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut digits = [0; START];
+        write_hex(count, &mut digits);
+        let zeros =
+            digits.iter().take(digits.len() - LEAST).take_while(|one| **one == b'0').count();
+        let parts = self.start.iter().chain(b"-").chain(digits.iter().skip(zeros));
+        let mut id = [0; LONGEST];
+        let length = id.iter_mut().zip(parts).map(|(to, from)| *to = *from).count();
+        // Digits and a hyphen are text.
+        Arc::from(id.get(..length).and_then(|id| str::from_utf8(id).ok()).unwrap_or_default())
+    }
+}
+
+/// Writes as many of the last digits as there is room for.
+fn write_hex(mut number: u64, digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        let nibble = (number & 0xF).to_le_bytes()[0];
+        *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+        number >>= 4;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_the_start_and_the_count_in_hexadecimal() {
+        let ids = RequestIds { start: *b"0123456789abcdef", next: AtomicU64::new(0) };
+        for (count, id) in [
+            (0, "0123456789abcdef-00000000"),
+            (0xfe, "0123456789abcdef-000000fe"),
+            (0xffff_ffff, "0123456789abcdef-ffffffff"),
+            (0x1_0000_0000, "0123456789abcdef-100000000"),
+            (u64::MAX, "0123456789abcdef-ffffffffffffffff"),
+        ] {
+            ids.next.store(count, Ordering::Relaxed);
+            assert_eq!(&*ids.next(), id);
+        }
+        let random = RequestIds::new().unwrap();
+        assert_ne!(random.start, RequestIds::new().unwrap().start);
+    }
+}
