@@ -66,12 +66,52 @@ impl fmt::Debug for Timestamp {
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with milliseconds, for logs and command output.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = i64::try_from(self.0).unwrap_or(i64::MAX);
-        match jiff::Timestamp::from_millisecond(millis) {
-            Ok(at) => write!(f, "{at:.3}"),
-            Err(_) => fmt::Debug::fmt(self, f),
+        if self.0 > LAST {
+            return fmt::Debug::fmt(self, f);
         }
+        // Written by hand: the access log shows two of them for each request.
+        let (days, millis) = (self.0 / DAY, self.0 % DAY);
+        let (year, month, day) = civil(days);
+        let (secs, millis) = (millis / 1000, millis % 1000);
+        let (hour, minute, second) = (secs / 3600, secs / 60 % 60, secs % 60);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        for (end, length, mut number) in [
+            (4, 4, year),
+            (7, 2, month),
+            (10, 2, day),
+            (13, 2, hour),
+            (16, 2, minute),
+            (19, 2, second),
+            (23, 3, millis),
+        ] {
+            let digits = text.get_mut(end - length..end).unwrap_or_default();
+            for digit in digits.iter_mut().rev() {
+                *digit = b'0' + (number % 10).to_le_bytes()[0];
+                number /= 10;
+            }
+        }
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
+}
+
+/// Milliseconds of a day.
+const DAY: u64 = 86_400_000;
+/// The last one that has a year of four digits: the end of 9999.
+const LAST: u64 = 253_402_300_799_999;
+
+/// Year, month and day of a day since 1970, in the Gregorian calendar. Its years begin in March here, so that the day that
+/// some of them have more is their last.
+const fn civil(days: u64) -> (u64, u64, u64) {
+    // From the first of March of the year 0; an era is the 400 years after which the calendar repeats.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
 }
 
 impl Clock for SystemClock {
@@ -84,12 +124,32 @@ impl Clock for SystemClock {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn shows_rfc_3339_with_milliseconds() {
         let at = Timestamp::from_millis(1_795_422_879_042);
         assert_eq!(at.to_string(), "2026-11-23T08:34:39.042Z");
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (4_107_542_399_999, "2100-02-28T23:59:59.999Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (LAST, "9999-12-31T23:59:59.999Z"),
+            (LAST + 1, "253402300800.000"),
+        ] {
+            assert_eq!(Timestamp::from_millis(millis).to_string(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn shows_what_a_calendar_shows(millis in 0..253_402_207_200_000_u64) {
+            let at = jiff::Timestamp::from_millisecond(i64::try_from(millis).unwrap()).unwrap();
+            prop_assert_eq!(Timestamp::from_millis(millis).to_string(), format!("{at:.3}"));
+        }
     }
 
     #[test]

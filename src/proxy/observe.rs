@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::Method;
 use http::header::USER_AGENT;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
@@ -65,14 +64,13 @@ impl Observer {
         };
         let record = Record {
             at: ctx.at,
-            request_id: Arc::clone(&ctx.request_id),
+            request_id: &ctx.request_id,
             client: Some(client),
             protocol: request.version,
             scheme: arrival.map_or(Scheme::Http, |arrival| arrival.scheme),
-            method: arrival
-                .map_or_else(|| request.method.clone(), |a: &_| Method::clone(&a.method)),
-            host: arrival.map(|arrival| arrival.host.to_string()),
-            path: arrival.map(|arrival| arrival.target.path().to_string()),
+            method: arrival.map_or(&request.method, |arrival| &arrival.method),
+            host: arrival.map(|arrival| &arrival.host),
+            path: arrival.map(|arrival| arrival.target.path().as_str()),
             place: match &ctx.label {
                 Label::None => Place::Nowhere,
                 Label::Route(route) => Place::Route(route.index),
@@ -139,22 +137,22 @@ fn known(ctx: &Ctx) -> Option<&Known> {
     forwarded.or(ctx.refused.as_ref())
 }
 
-fn caller(ctx: &Ctx) -> Option<RecordedCaller> {
+fn caller(ctx: &Ctx) -> Option<RecordedCaller<'_>> {
     known(ctx).map(|known| RecordedCaller {
-        user: known.identity.key.clone(),
-        session: known.session.clone(),
+        user: &known.identity.key,
+        session: known.session.as_ref(),
         proof: known.proof,
     })
 }
 
-fn shadowed(ctx: &Ctx) -> Option<Shadowed> {
+fn shadowed(ctx: &Ctx) -> Option<Shadowed<'_>> {
     let forwarding = ctx.forwarding()?;
     match forwarding.permit.passage() {
         Passage::Checked => None,
         Passage::Unchecked(opinion) => Some(Shadowed {
             verdict: compare(opinion, forwarding.answer),
             refusal: opinion.refusal(),
-            user: opinion.user().cloned(),
+            user: opinion.user(),
             status: forwarding.answer.map(|answer| Answer::status(answer).as_u16()),
         }),
     }

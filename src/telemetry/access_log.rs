@@ -10,19 +10,19 @@ use super::record::{Place, Record, own_name};
 use crate::caller::{IssuerName, SessionId};
 
 /// Writes the line.
-pub(super) fn write(record: &Record, names: &Names) {
+pub(super) fn write(record: &Record<'_>, names: &Names) {
     let caller = record.caller.as_ref();
     let call = record.upstream.as_ref();
     tracing::info!(
         target: "access",
         at = record.at.to_string().as_str(),
-        request_id = &*record.request_id,
+        request_id = record.request_id,
         client = record.client.map(|client| client.to_string()).as_deref(),
         protocol = protocol(record.protocol),
         scheme = record.scheme.as_str(),
         method = record.method.as_str(),
-        host = record.host.as_deref(),
-        path = record.path.as_deref(),
+        host = record.host.map(ToString::to_string).as_deref(),
+        path = record.path,
         route = place(record.place, names),
         decision = record.decision.name(),
         status = record.status,
@@ -30,7 +30,7 @@ pub(super) fn write(record: &Record, names: &Names) {
         refusal = record.refusal.map(|refusal| refusal.code()),
         reason = record.refusal.map(|refusal| refusal.reason()),
         user = caller.map(|caller| caller.user.to_string()).as_deref(),
-        session = caller.and_then(|caller| caller.session.as_ref()).map(SessionId::as_str),
+        session = caller.and_then(|caller| caller.session).map(SessionId::as_str),
         proof = caller.map(|caller| caller.proof.name()),
         issuer = caller.and_then(|caller| caller.proof.issuer()).map(IssuerName::as_str),
         bytes_in = record.bytes_in,

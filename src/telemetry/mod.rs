@@ -23,6 +23,7 @@ use crate::notify::NewsSink;
 
 mod access_log;
 mod audit;
+mod json_lines;
 mod lines;
 mod metrics;
 mod record;
@@ -92,7 +93,7 @@ impl Telemetry {
     }
 
     /// A request is over. `labels` are of the configuration by which it was decided.
-    pub fn request(&self, record: &Record, labels: &Labels) {
+    pub fn request(&self, record: &Record<'_>, labels: &Labels) {
         self.metrics.request(record, labels);
         access_log::write(record, labels.names());
         self.audit.shadowed(record, labels.names());

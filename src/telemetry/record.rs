@@ -1,5 +1,7 @@
 //! What is known of one request when it is over: plain values, from which the access line and the metrics are made.
 //!
+//! It borrows what it says: texts are made where a line is written, and nowhere else.
+//!
 //! A record holds no secret and nothing from which one could be read: the canonical path and never the query (people put
 //! tokens there), never a header's value, the session's id and not what proved it.
 
@@ -14,15 +16,16 @@ use crate::clock::Timestamp;
 use crate::config::OwnPath;
 use crate::gate::shadow::Verdict;
 use crate::refusal::Refusal;
+use crate::wire::host::Host;
 use crate::wire::scheme::Scheme;
 
 /// One request that is over.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct Record<'a> {
     /// When it arrived.
     pub at: Timestamp,
     /// Its id.
-    pub request_id: Arc<str>,
+    pub request_id: &'a str,
     /// The client's address (behind trusted proxies: the one they name).
     pub client: Option<IpAddr>,
     /// The protocol that the client spoke.
@@ -30,11 +33,11 @@ pub struct Record {
     /// The scheme that the client used.
     pub scheme: Scheme,
     /// The method.
-    pub method: Method,
+    pub method: &'a Method,
     /// The host asked for; none if there was no usable one.
-    pub host: Option<String>,
+    pub host: Option<&'a Host>,
     /// The canonical path, without the query; none if the target was refused.
-    pub path: Option<String>,
+    pub path: Option<&'a str>,
     /// Where it was headed.
     pub place: Place,
     /// What was decided about it.
@@ -44,7 +47,7 @@ pub struct Record {
     /// Why it was refused or failed, if so. A forwarded request has one when the upstream failed.
     pub refusal: Option<Refusal>,
     /// Who called, if that is known.
-    pub caller: Option<RecordedCaller>,
+    pub caller: Option<RecordedCaller<'a>>,
     /// Bytes of the request's body.
     pub bytes_in: u64,
     /// Bytes of the answer's body.
@@ -58,7 +61,7 @@ pub struct Record {
     /// Header fields removed because they posed as the gateway's.
     pub spoofed_headers: u32,
     /// On a shadowed route: how what would have been decided compares with what the service answered.
-    pub shadow: Option<Shadowed>,
+    pub shadow: Option<Shadowed<'a>>,
 }
 
 /// Where a request was headed.
@@ -87,24 +90,24 @@ pub enum Decided {
 
 /// Who called.
 #[derive(Clone, Debug)]
-pub struct RecordedCaller {
+pub struct RecordedCaller<'a> {
     /// The user.
-    pub user: UserKey,
+    pub user: &'a UserKey,
     /// The session; none for what an `[[issuer]]` issued.
-    pub session: Option<SessionId>,
+    pub session: Option<&'a SessionId>,
     /// What was presented.
     pub proof: Proof,
 }
 
 /// A request that was let through unchecked.
 #[derive(Clone, Debug)]
-pub struct Shadowed {
+pub struct Shadowed<'a> {
     /// Do the two agree?
     pub verdict: Verdict,
     /// Why it would have been refused, if so.
     pub refusal: Option<Refusal>,
     /// Whose credential it was, where one holds.
-    pub user: Option<UserKey>,
+    pub user: Option<&'a UserKey>,
     /// The status that the service answered with; none if it did not.
     pub status: Option<u16>,
 }

@@ -16,6 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::{Layer, Registry};
 
+use super::json_lines::JsonLines;
 use super::lines::{LineSink, LineWriter};
 use crate::config::{self, LogFormat};
 
@@ -114,17 +115,13 @@ fn filter(log: &config::Log) -> Result<Targets, LogError> {
         .with_target("audit", LevelFilter::INFO))
 }
 
-fn subscriber<F, W>(format: LogFormat, filter: F, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<F>(format: LogFormat, filter: F, sink: LineSink) -> impl Subscriber + Send + Sync
 where
     F: Layer<Registry> + Send + Sync + 'static,
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = fmt::layer().with_writer(writer).with_ansi(false);
     let lines = match format {
-        LogFormat::Json => {
-            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
-        }
-        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => JsonLines::to(sink).boxed(),
+        LogFormat::Text => fmt::layer().with_writer(sink).with_ansi(false).boxed(),
     };
     tracing_subscriber::registry().with(filter).with(lines)
 }
@@ -206,7 +203,7 @@ mod tests {
     #[test]
     fn what_a_client_wrote_cannot_begin_a_line_in_either_format() {
         let forged = Record {
-            path: Some("/a\nINFO access: forged\u{1b}[31m".into()),
+            path: Some("/a\nINFO access: forged\u{1b}[31m"),
             place: records::Place::Nowhere,
             ..record()
         };

@@ -1,5 +1,6 @@
 //! Values for the tests of this folder.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use http::{Method, Version};
@@ -8,6 +9,7 @@ use super::metrics::Names;
 use super::record::{Decided, Place, Record, RecordedCaller, UpstreamCall};
 use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
+use crate::wire::host::Host;
 use crate::wire::scheme::Scheme;
 
 /// One route `app`, one upstream and one directory `django`.
@@ -20,24 +22,28 @@ pub(super) fn names() -> Names {
     }
 }
 
+static HOST: LazyLock<Host> = LazyLock::new(|| Host::parse("app.example").unwrap());
+static USER: LazyLock<UserKey> = LazyLock::new(|| UserKey::new("django", "7"));
+static SESSION: LazyLock<SessionId> = LazyLock::new(|| SessionId::new("s-1"));
+
 /// A request that was forwarded and answered.
-pub(super) fn record() -> Record {
+pub(super) fn record() -> Record<'static> {
     Record {
         at: Timestamp::from_millis(1_795_422_879_042),
-        request_id: "r-1".into(),
+        request_id: "r-1",
         client: Some("192.0.2.1".parse().unwrap()),
         protocol: Version::HTTP_11,
         scheme: Scheme::Https,
-        method: Method::GET,
-        host: Some("app.example".into()),
-        path: Some("/notes/7".into()),
+        method: &Method::GET,
+        host: Some(&HOST),
+        path: Some("/notes/7"),
         place: Place::Route(0),
         decision: Decided::Forward,
         status: Some(200),
         refusal: None,
         caller: Some(RecordedCaller {
-            user: UserKey::new("django", "7"),
-            session: Some(SessionId::new("s-1")),
+            user: &USER,
+            session: Some(&SESSION),
             proof: Proof::AccessToken,
         }),
         bytes_in: 0,

@@ -30,7 +30,7 @@ struct Window {
 
 impl Audit {
     /// A request of a shadowed route is over.
-    pub fn shadowed(&self, record: &Record, names: &Names) {
+    pub fn shadowed(&self, record: &Record<'_>, names: &Names) {
         let (Some(shadow), Place::Route(route)) = (&record.shadow, record.place) else { return };
         match shadow.verdict {
             Verdict::Stricter | Verdict::Looser => {}
@@ -40,9 +40,9 @@ impl Audit {
         self.write(&Line {
             at: record.at.to_string(),
             event: "shadow_disagreement",
-            request_id: Some(&record.request_id),
+            request_id: Some(record.request_id),
             client: record.client.as_ref().map(IpAddr::to_string),
-            user: shadow.user.as_ref().map(|user| cut(&user.to_string())),
+            user: shadow.user.map(|user| cut(&user.to_string())),
             route: names.routes.get(route).map(String::as_str),
             verdict: Some(shadow.verdict.name()),
             reason: shadow.refusal.map(|refusal| refusal.code()),

@@ -224,7 +224,7 @@ impl Metrics {
     }
 
     /// A request is over.
-    pub fn request(&self, record: &Record, labels: &Labels) {
+    pub fn request(&self, record: &Record<'_>, labels: &Labels) {
         self.requests.observe(record, labels);
         labels.shadow.observe(record);
     }

@@ -194,14 +194,14 @@ impl Requests {
         }
     }
 
-    pub(super) fn observe(&self, record: &Record, labels: &Labels) {
+    pub(super) fn observe(&self, record: &Record<'_>, labels: &Labels) {
         let place = match record.place {
             Place::Route(route) => labels.routes.get(route).unwrap_or(&self.nowhere),
             Place::Own(own) => self.own.of(own).unwrap_or(&self.nowhere),
             Place::Nowhere => &self.nowhere,
         };
         place.duration.observe(record.duration.as_secs_f64());
-        self.count(place, &record.method, record.status);
+        self.count(place, record.method, record.status);
         self.own_share.observe(record.own.as_secs_f64());
         self.decisions.inc(record.decision);
         if let Some(refusal) = record.refusal {

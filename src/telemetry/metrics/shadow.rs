@@ -49,7 +49,7 @@ impl ShadowMetrics {
 }
 
 impl RouteVerdicts {
-    pub(super) fn observe(&self, record: &Record) {
+    pub(super) fn observe(&self, record: &Record<'_>) {
         if let (Some(shadow), Place::Route(route)) = (&record.shadow, record.place)
             && let Some(Some(verdicts)) = self.0.get(route)
         {

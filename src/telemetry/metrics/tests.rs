@@ -12,6 +12,7 @@ use crate::gate::shadow::Verdict;
 use crate::refusal::Refusal;
 use crate::telemetry::record::{Decided, Place, Shadowed, UpstreamCall, UpstreamFailure};
 use crate::telemetry::testing::{names, record};
+use crate::wire::host::Host;
 
 /// Metrics, and the labels of one configuration, which is served.
 fn metrics() -> (Metrics, Labels) {
@@ -250,13 +251,13 @@ fn a_refused_path_a_failed_upstream_and_a_client_that_went_away() {
 fn what_a_client_chooses_makes_no_new_series() {
     let (metrics, labels) = metrics();
     for n in 0..200 {
-        let method = format!("M{n}").parse().unwrap();
-        let host = Some(format!("h{n}.example"));
+        let method: http::Method = format!("M{n}").parse().unwrap();
+        let host = Host::parse(format!("h{n}.example")).unwrap();
         metrics.request(
             &Record {
-                method,
-                host,
-                path: Some(format!("/{n}")),
+                method: &method,
+                host: Some(&host),
+                path: Some(&format!("/{n}")),
                 status: Some(600 + n),
                 place: Place::Route(usize::from(n)),
                 ..record()
