@@ -269,6 +269,11 @@ macro_rules! edit_through_the_framework {
                 let _ = self.0.insert_header(name, value);
             }
 
+            fn set_static(&mut self, name: &'static str, value: HeaderValue) {
+                // The framework keeps the name beside the field: this one needs no memory.
+                let _ = self.0.insert_header(name, value);
+            }
+
             fn append(&mut self, name: HeaderName, value: HeaderValue) {
                 let _ = self.0.append_header(name, value);
             }

@@ -87,6 +87,11 @@ impl ClientAddress {
         self.trusted
     }
 
+    /// Were there trusted proxies between the client and us?
+    pub const fn has_proxies(&self) -> bool {
+        !self.proxies.is_empty()
+    }
+
     /// The client and the trusted proxies after it, the peer last.
     pub fn chain(&self) -> impl Iterator<Item = IpAddr> {
         std::iter::once(self.ip).chain(self.proxies.iter().copied())

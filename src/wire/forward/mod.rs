@@ -14,8 +14,9 @@ mod prefix;
 mod request;
 mod response;
 mod set;
+mod table;
 
-pub use names::{ProtectedNames, fold};
+pub use names::{Classes, ProtectedNames, fold};
 pub use prefix::restore_prefix;
 pub use request::{Stripped, connection_nominates, strip_request, strip_respelled, strip_spoofed};
 pub use response::{DifferentLengths, strip_hop_by_hop, strip_response, strip_set_cookies};
@@ -31,6 +32,11 @@ pub trait EditHeaders {
 
     /// Replaces all fields of this name by one.
     fn set(&mut self, name: HeaderName, value: HeaderValue);
+
+    /// The same with a name that is part of the program, in lower case.
+    fn set_static(&mut self, name: &'static str, value: HeaderValue) {
+        self.set(HeaderName::from_static(name), value);
+    }
 
     /// Adds a field beside those of this name.
     fn append(&mut self, name: HeaderName, value: HeaderValue);

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+pub use super::table::Classes;
+use super::table::{NamePattern, Table};
+
 /// The names that belong to the gateway: identity, forwarding, and what lets a client rewrite its own request; and those
 /// that belong to the proxies in front of it (`RESERVED`).
 ///
@@ -9,14 +12,9 @@ use std::borrow::Cow;
 /// where `header` already starts with `HTTP_`, so `Http-X-User-Id` signs in there.
 #[derive(Clone, Debug)]
 pub struct ProtectedNames {
-    /// Configured identity headers, sorted.
-    identity: Vec<String>,
+    table: Table,
     /// Headers that carry a client's own credential, sorted: a client sends them, and no upstream gets them.
     credentials: Vec<String>,
-    /// Names that only a trusted proxy may send, besides [`RESERVED`].
-    reserved: Vec<NamePattern>,
-    /// The first bytes that a protected name can have: most headers are told apart by it.
-    first_bytes: [bool; 256],
 }
 
 /// Every name that starts with one of these says who is calling, here or in other gateways.
@@ -59,7 +57,7 @@ const DENIED: [&str; 27] = [
 ];
 
 /// Names that say where a request came from and how. The gateway sets its own. Sorted.
-const FORWARDING: [&str; 21] = [
+pub(super) const FORWARDING: [&str; 21] = [
     "cf-connecting-ip",
     "client-ip",
     "fastly-client-ip",
@@ -174,13 +172,6 @@ const RESERVED: [&str; 85] = [
     "x-webauth-*",
 ];
 
-/// A folded name, or the beginning of names.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct NamePattern {
-    text: String,
-    is_prefix: bool,
-}
-
 /// Names that frame a request, say where it goes, or prove who sends it. A client may send them, but neither in another
 /// spelling (`Content_Length`) nor nominated by `Connection`.
 const CRITICAL: [&str; 9] = [
@@ -225,43 +216,29 @@ pub fn fold(name: &str) -> Cow<'_, str> {
 impl ProtectedNames {
     /// The fixed names and the configured identity headers.
     pub fn new<'a>(identity: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut identity: Vec<String> = identity
-            .into_iter()
-            .filter(|name| !name.is_empty())
-            .map(|name| fold(name).into())
-            .collect();
-        identity.sort_unstable();
-        identity.dedup();
-        let mut first_bytes = [false; 256];
-        let all = identity
-            .iter()
-            .map(String::as_str)
-            .chain(IDENTITY_PREFIXES)
-            .chain(DENIED)
-            .chain(FORWARDING)
-            .chain(RESERVED);
-        for byte in all.filter_map(|name| name.bytes().next()).chain([b'h']) {
-            if let Some(first) = first_bytes.get_mut(usize::from(byte)) {
-                *first = true;
-            }
+        let mut names = Self { table: Table::default(), credentials: Vec::new() };
+        for name in identity.into_iter().filter(|name| !name.is_empty()) {
+            names.table.add(NamePattern::exact(fold(name).into_owned()), Classes::IDENTITY);
         }
-        let reserved = RESERVED.iter().map(|text| NamePattern::new(text)).collect();
-        Self { identity, credentials: Vec::new(), reserved, first_bytes }
+        for prefix in IDENTITY_PREFIXES {
+            names.table.add(NamePattern::prefix(prefix.to_owned()), Classes::IDENTITY);
+        }
+        for (list, class) in [
+            (&DENIED[..], Classes::DENIED),
+            (&FORWARDING[..], Classes::FORWARDING),
+            (&RESERVED[..], Classes::RESERVED),
+            (&CRITICAL[..], Classes::CRITICAL),
+        ] {
+            list.iter().for_each(|text| names.table.add(NamePattern::new(text), class));
+        }
+        names
     }
 
     /// And these names, which only a trusted proxy may send; a final `*` stands for any rest.
     #[must_use]
     pub fn and_reserved<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
-        for pattern in names.into_iter().map(NamePattern::new) {
-            if let Some(first) = pattern
-                .text
-                .bytes()
-                .next()
-                .and_then(|byte| self.first_bytes.get_mut(usize::from(byte)))
-            {
-                *first = true;
-            }
-            self.reserved.push(pattern);
+        for name in names {
+            self.table.add(NamePattern::new(name), Classes::RESERVED);
         }
         self
     }
@@ -273,85 +250,46 @@ impl ProtectedNames {
         self.credentials.extend(folded.filter(|name| name != "authorization"));
         self.credentials.sort_unstable();
         self.credentials.dedup();
-        for byte in self.credentials.iter().filter_map(|name| name.bytes().next()) {
-            if let Some(first) = self.first_bytes.get_mut(usize::from(byte)) {
-                *first = true;
-            }
+        for name in &self.credentials {
+            self.table.add(NamePattern::exact(name.clone()), Classes::CREDENTIAL);
         }
         self
+    }
+
+    /// All that the folded name is.
+    pub fn classes(&self, folded: &str) -> Classes {
+        self.table.classes(bare(folded))
     }
 
     /// Is it, in its plain spelling, a header in which clients present credentials? That is removed like all that
     /// is spoofable, but nobody poses as anything by it.
     pub fn is_credential(&self, name: &str) -> bool {
-        self.may_be(name) && self.names_credential(name)
+        self.credentials.binary_search_by(|one| one.as_str().cmp(name)).is_ok()
     }
 
     /// Does the folded name tell an upstream who is calling, or change how it reads the request?
     pub fn is_spoofable(&self, folded: &str) -> bool {
-        self.may_be(folded) && {
-            let name = bare(folded);
-            self.names_identity(name)
-                || self.names_credential(name)
-                || DENIED.binary_search(&name).is_ok()
-        }
+        self.classes(folded).are_spoofable()
     }
 
     /// Does the folded name say who is calling: a configured header, or one of the identity prefixes?
     pub fn is_identity(&self, folded: &str) -> bool {
-        self.may_be(folded) && self.names_identity(bare(folded))
+        self.classes(folded).has(Classes::IDENTITY)
     }
 
     /// May only a trusted proxy send the folded name? What is spoofable or forwarding, it may not send either.
     pub fn is_reserved(&self, folded: &str) -> bool {
-        self.may_be(folded) && {
-            let name = bare(folded);
-            self.reserved.iter().any(|pattern| pattern.takes(name))
-        }
+        self.classes(folded).has(Classes::RESERVED)
     }
 
     /// Does the folded name say where the request came from?
     pub fn is_forwarding(&self, folded: &str) -> bool {
-        self.may_be(folded) && FORWARDING.binary_search(&bare(folded)).is_ok()
+        self.classes(folded).has(Classes::FORWARDING)
     }
 
     /// Must the folded name neither be spelled otherwise nor be nominated by `Connection`?
     pub fn is_critical(&self, folded: &str) -> bool {
-        CRITICAL.binary_search(&bare(folded)).is_ok()
-            || self.is_spoofable(folded)
-            || self.is_forwarding(folded)
-            || self.is_reserved(folded)
-    }
-
-    fn names_identity(&self, name: &str) -> bool {
-        IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-            || self.identity.binary_search_by(|one| one.as_str().cmp(name)).is_ok()
-    }
-
-    fn names_credential(&self, name: &str) -> bool {
-        self.credentials.binary_search_by(|one| one.as_str().cmp(name)).is_ok()
-    }
-
-    fn may_be(&self, folded: &str) -> bool {
-        folded.bytes().next().and_then(|first| self.first_bytes.get(usize::from(first)))
-            == Some(&true)
-    }
-}
-
-impl NamePattern {
-    fn new(text: &str) -> Self {
-        let name = text.strip_suffix('*').unwrap_or(text);
-        let mut folded = fold(name).into_owned();
-        let is_prefix = name.len() < text.len();
-        // The hyphen before the `*` is part of the prefix: `cf-*` is no `cfx`.
-        if is_prefix && name.ends_with(|last: char| !last.is_ascii_alphanumeric()) {
-            folded.push('-');
-        }
-        Self { text: folded, is_prefix }
-    }
-
-    fn takes(&self, name: &str) -> bool {
-        if self.is_prefix { name.starts_with(&self.text) } else { name == self.text }
+        self.classes(folded) != Classes::NONE
     }
 }
 

@@ -1,10 +1,12 @@
 //! What is taken out of a request before ours is put in.
 
+use std::borrow::Cow;
+
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName};
 
 use super::names::is_respelled;
-use super::{EditHeaders, ProtectedNames, fold};
+use super::{Classes, EditHeaders, ProtectedNames, fold};
 
 /// How many fields were removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -30,15 +32,21 @@ pub fn strip_request<H: EditHeaders>(
     let mut stripped = Stripped::default();
     let mut remove: Vec<HeaderName> = Vec::new();
     for name in headers.headers().keys() {
+        // One look at each name: nearly all are plain, and nothing to the gateway.
         let folded = fold(name.as_str());
-        let spoofed = protected.is_spoofable(&folded)
+        let is_folded = matches!(folded, Cow::Borrowed(_));
+        let classes = protected.classes(&folded);
+        if is_folded && classes == Classes::NONE {
+            continue;
+        }
+        let spoofed = classes.are_spoofable()
             || (!from_trusted_proxy
-                && protected.is_reserved(&folded)
-                && !protected.is_forwarding(&folded));
+                && classes.has(Classes::RESERVED)
+                && !classes.has(Classes::FORWARDING));
         let unusual = || {
             let plain =
                 name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-            let critical = folded != name.as_str() && protected.is_critical(&folded);
+            let critical = !is_folded && classes != Classes::NONE;
             critical
                 || (!plain && !allowed.iter().any(|one| one.eq_ignore_ascii_case(name.as_str())))
         };

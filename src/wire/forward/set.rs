@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::header::{FORWARDED, InvalidHeaderValue};
+use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{EditHeaders, ProtectedNames, fold};
@@ -18,12 +18,13 @@ use crate::wire::client_ip::ClientAddress;
 use crate::wire::host::Host;
 use crate::wire::scheme::Scheme;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED: &str = "forwarded";
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+const X_FORWARDED_HOST: &str = "x-forwarded-host";
+const X_FORWARDED_PORT: &str = "x-forwarded-port";
+const X_REAL_IP: &str = "x-real-ip";
+const X_REQUEST_ID: &str = "x-request-id";
 
 /// What an upstream is told about the way that a request came.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +52,7 @@ pub fn forwarding_headers<H: EditHeaders>(
     let theirs: Vec<HeaderName> = headers
         .headers()
         .keys()
+        .filter(|name| may_be_forwarding(name.as_str()))
         .filter(|name| protected.is_forwarding(&fold(name.as_str())))
         .cloned()
         .collect();
@@ -58,35 +60,49 @@ pub fn forwarding_headers<H: EditHeaders>(
         headers.remove(name);
     }
 
-    // One buffer for all of them, so that a request pays for one allocation and not for six.
-    let mut text = String::with_capacity(192);
-    let chain = part(&mut text, |text| {
-        for (index, ip) in forwarding.client.chain().enumerate() {
-            let _ = write!(text, "{}{ip}", if index > 0 { ", " } else { "" });
+    // One buffer for all of them, so that a request pays for one allocation and not for six. Addresses and names are written
+    // once, and copied.
+    let mut text = String::with_capacity(256);
+    let client = part(&mut text, |text| push_ip(text, forwarding.client.ip()));
+    let chain = match forwarding.client.has_proxies() {
+        false => client.clone(),
+        true => part(&mut text, |text| {
+            for (index, ip) in forwarding.client.chain().enumerate() {
+                text.push_str(if index > 0 { ", " } else { "" });
+                push_ip(text, ip);
+            }
+        }),
+    };
+    let host = part(&mut text, |text| {
+        text.push_str(forwarding.host.name());
+        if let Some(port) = forwarding.host.port() {
+            text.push(':');
+            push_number(text, port);
         }
     });
-    let client = part(&mut text, |text| {
-        let _ = write!(text, "{}", forwarding.client.ip());
-    });
-    let host = part(&mut text, |text| {
-        let _ = write!(text, "{}", forwarding.host);
-    });
     let port = part(&mut text, |text| {
-        let _ = write!(text, "{}", forwarding.host.port_or_default(forwarding.scheme));
+        push_number(text, forwarding.host.port_or_default(forwarding.scheme));
     });
-    let forwarded = part(&mut text, |text| write_forwarded(text, forwarding));
+    let forwarded = part(&mut text, |text| write_forwarded(text, forwarding, host.clone()));
     let request_id = part(&mut text, |text| text.push_str(forwarding.request_id));
 
     let text = Bytes::from(text);
     let value = |range: Range<usize>| HeaderValue::from_maybe_shared(text.slice(range));
-    headers.set(X_FORWARDED_FOR, value(chain)?);
-    headers.set(X_FORWARDED_PROTO, HeaderValue::from_static(forwarding.scheme.as_str()));
-    headers.set(X_FORWARDED_HOST, value(host)?);
-    headers.set(X_FORWARDED_PORT, value(port)?);
-    headers.set(X_REAL_IP, value(client)?);
-    headers.set(FORWARDED, value(forwarded)?);
-    headers.set(X_REQUEST_ID, value(request_id)?);
+    headers.set_static(X_FORWARDED_FOR, value(chain)?);
+    headers.set_static(X_FORWARDED_PROTO, HeaderValue::from_static(forwarding.scheme.as_str()));
+    headers.set_static(X_FORWARDED_HOST, value(host)?);
+    headers.set_static(X_FORWARDED_PORT, value(port)?);
+    headers.set_static(X_REAL_IP, value(client)?);
+    headers.set_static(FORWARDED, value(forwarded)?);
+    headers.set_static(X_REQUEST_ID, value(request_id)?);
     Ok(())
+}
+
+/// Can the name be a forwarding header in some spelling? All of them begin with one of these letters, or with `http-`, and
+/// what is no letter at the beginning says nothing.
+fn may_be_forwarding(name: &str) -> bool {
+    !matches!(name.as_bytes().first(), Some(b'a'..=b'z'))
+        || name.starts_with(['c', 'f', 't', 'x', 'h'])
 }
 
 /// The request's id: that of a trusted proxy if it is one plain word, else `fresh`.
@@ -110,19 +126,51 @@ fn part(text: &mut String, write: impl FnOnce(&mut String)) -> Range<usize> {
     start..text.len()
 }
 
-/// One element for each hop; host and scheme belong to the last, which is ours.
-fn write_forwarded(text: &mut String, forwarding: &Forwarding<'_>) {
+/// One element for each hop; host and scheme belong to the last, which is ours. `host` is where the text has it already.
+fn write_forwarded(text: &mut String, forwarding: &Forwarding<'_>, host: Range<usize>) {
     for (index, ip) in forwarding.client.chain().enumerate() {
-        let separator = if index > 0 { ", " } else { "" };
-        let _ = match ip {
-            IpAddr::V4(ip) => write!(text, "{separator}for={ip}"),
-            IpAddr::V6(ip) => write!(text, "{separator}for=\"[{ip}]\""),
-        };
+        text.push_str(if index > 0 { ", for=" } else { "for=" });
+        text.push_str(if ip.is_ipv6() { "\"[" } else { "" });
+        push_ip(text, ip);
+        text.push_str(if ip.is_ipv6() { "]\"" } else { "" });
     }
     // A host with a colon is no token and has to be quoted.
-    let host = forwarding.host.to_string();
-    let quote = if host.contains(':') { "\"" } else { "" };
-    let _ = write!(text, ";host={quote}{host}{quote};proto={}", forwarding.scheme.as_str());
+    let is_token = text.get(host.clone()).is_some_and(|host| !host.contains(':'));
+    let quote = if is_token { "" } else { "\"" };
+    text.push_str(";host=");
+    text.push_str(quote);
+    text.extend_from_within(host);
+    text.push_str(quote);
+    text.push_str(";proto=");
+    text.push_str(forwarding.scheme.as_str());
+}
+
+fn push_ip(text: &mut String, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (index, octet) in ip.octets().into_iter().enumerate() {
+                text.push_str(if index > 0 { "." } else { "" });
+                push_number(text, octet.into());
+            }
+        }
+        IpAddr::V6(ip) => {
+            let _ = write!(text, "{ip}");
+        }
+    }
+}
+
+fn push_number(text: &mut String, number: u16) {
+    let mut unit = match number {
+        0..10 => 1,
+        10..100 => 10,
+        100..1_000 => 100,
+        1_000..10_000 => 1_000,
+        10_000.. => 10_000,
+    };
+    while unit > 0 {
+        text.push(char::from(b'0' + (number / unit % 10).to_le_bytes()[0]));
+        unit /= 10;
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +231,31 @@ mod tests {
                 ("x-request-id", "id-1"),
             ],
         );
+    }
+
+    #[test]
+    fn numbers_and_addresses_are_written_as_the_library_writes_them() {
+        for number in [0, 9, 10, 80, 100, 443, 999, 1_000, 8_080, 9_999, 10_000, u16::MAX] {
+            let mut text = String::new();
+            push_number(&mut text, number);
+            assert_eq!(text, number.to_string());
+        }
+        for ip in ["0.0.0.0", "127.0.0.1", "255.10.9.100", "2001:db8::1"] {
+            let mut text = String::new();
+            push_ip(&mut text, ip.parse().unwrap());
+            assert_eq!(text, ip);
+        }
+    }
+
+    /// Whatever is added to the names, none is passed over because of how it begins.
+    #[test]
+    fn every_forwarding_name_is_looked_at_in_every_spelling() {
+        for name in crate::wire::forward::names::FORWARDING {
+            for spelling in [name.to_owned(), format!("http-{name}"), format!("_{name}")] {
+                assert!(may_be_forwarding(&spelling), "{spelling}");
+            }
+        }
+        assert!(!may_be_forwarding("accept") && !may_be_forwarding("user-agent"));
     }
 
     #[test]

@@ -1,0 +1,186 @@
+//! What each protected name is, found in one look.
+//!
+//! Every header of every request is looked up, and nearly none is protected. So names are told apart by the letter that they
+//! begin with (behind `x-`, where half of the protected ones begin), and each is compared with the few of that letter.
+
+use super::fold;
+
+/// What a name is to the gateway: a set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Classes(u8);
+
+/// All protected names.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    patterns: Vec<(NamePattern, Classes)>,
+    /// The patterns that a name of each [`bucket`] can be, by index.
+    buckets: Vec<Vec<usize>>,
+}
+
+/// A folded name, or the beginning of names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct NamePattern {
+    text: String,
+    is_prefix: bool,
+}
+
+impl Classes {
+    /// It is nothing to it.
+    pub const NONE: Self = Self(0);
+    /// It says who is calling.
+    pub const IDENTITY: Self = Self(1);
+    /// A client's own credential comes in it.
+    pub const CREDENTIAL: Self = Self(2);
+    /// It changes how a request is read, or other applications take it for an identity.
+    pub const DENIED: Self = Self(4);
+    /// It says where a request came from.
+    pub const FORWARDING: Self = Self(8);
+    /// Only a trusted proxy may send it.
+    pub const RESERVED: Self = Self(16);
+    /// It frames a request, says where it goes or proves who sends it.
+    pub const CRITICAL: Self = Self(32);
+
+    /// Is it one of these?
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Does it tell an upstream who is calling, or change how it reads the request?
+    pub const fn are_spoofable(self) -> bool {
+        self.has(Self(Self::IDENTITY.0 | Self::CREDENTIAL.0 | Self::DENIED.0))
+    }
+}
+
+/// Letters, and one for all other bytes.
+const LETTERS: usize = 27;
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { patterns: Vec::new(), buckets: vec![Vec::new(); 2 * LETTERS] }
+    }
+}
+
+impl Table {
+    /// And these names.
+    pub(super) fn add(&mut self, pattern: NamePattern, class: Classes) {
+        let index = self.patterns.len();
+        for (at, bucket) in self.buckets.iter_mut().enumerate() {
+            if pattern.reaches(at) {
+                bucket.push(index);
+            }
+        }
+        self.patterns.push((pattern, class));
+    }
+
+    /// All that this name is.
+    pub(super) fn classes(&self, name: &str) -> Classes {
+        let mut classes = Classes::NONE;
+        for index in self.buckets.get(bucket(name)).into_iter().flatten() {
+            if let Some((pattern, class)) = self.patterns.get(*index)
+                && pattern.takes(name)
+            {
+                classes.0 |= class.0;
+            }
+        }
+        classes
+    }
+}
+
+/// Where a name belongs: by its first letter, or by the one behind `x-`.
+fn bucket(name: &str) -> usize {
+    match name.as_bytes() {
+        [b'x', b'-', rest @ ..] => LETTERS + letter(rest.first()),
+        rest => letter(rest.first()),
+    }
+}
+
+const fn letter(byte: Option<&u8>) -> usize {
+    match byte {
+        Some(byte @ b'a'..=b'z') => (*byte - b'a') as usize,
+        _ => LETTERS - 1,
+    }
+}
+
+impl NamePattern {
+    /// A final `*` stands for any rest.
+    pub(super) fn new(text: &str) -> Self {
+        let Some(name) = text.strip_suffix('*') else {
+            return Self::exact(fold(text).into_owned());
+        };
+        let mut folded = fold(name).into_owned();
+        // The hyphen before the `*` is part of the prefix: `cf-*` is no `cfx`.
+        if name.ends_with(|last: char| !last.is_ascii_alphanumeric()) {
+            folded.push('-');
+        }
+        Self::prefix(folded)
+    }
+
+    /// This name.
+    pub(super) const fn exact(text: String) -> Self {
+        Self { text, is_prefix: false }
+    }
+
+    /// Every name that begins so.
+    pub(super) const fn prefix(text: String) -> Self {
+        Self { text, is_prefix: true }
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        if self.is_prefix { name.starts_with(&self.text) } else { name == self.text }
+    }
+
+    /// Can a name of this bucket be one of these? A short prefix reaches several.
+    fn reaches(&self, at: usize) -> bool {
+        match (self.text.as_str(), self.is_prefix) {
+            ("", true) => true,
+            ("x", true) => at >= LETTERS || at == bucket("x"),
+            ("x-", true) => at >= LETTERS,
+            (text, _) => at == bucket(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn table(patterns: &[String]) -> Table {
+        let mut table = Table::default();
+        for (at, text) in patterns.iter().enumerate() {
+            table.add(NamePattern::new(text), Classes(1 << (at % 6)));
+        }
+        table
+    }
+
+    #[test]
+    fn a_short_prefix_is_found_wherever_it_reaches() {
+        for (pattern, taken, others) in [
+            ("*", &["x-a", "a", "9", "x"][..], &[][..]),
+            ("x*", &["x", "x-a", "xa", "x-9"], &["a-x"]),
+            ("x-*", &["x-a", "x-9"], &["x", "xa"]),
+            ("x-a*", &["x-a", "x-ab"], &["x-", "x-b"]),
+            ("x", &["x"], &["x-", "xa"]),
+        ] {
+            let table = table(&[pattern.to_owned()]);
+            assert!(taken.iter().all(|name| table.classes(name) != Classes::NONE), "{pattern}");
+            assert!(others.iter().all(|name| table.classes(name) == Classes::NONE), "{pattern}");
+        }
+    }
+
+    proptest! {
+        /// The look finds what comparing with every pattern finds.
+        #[test]
+        fn no_pattern_is_missed(
+            patterns in prop::collection::vec("(x-?)?[a-c9]{0,2}-?[a-c]{0,2}\\*?", 0..12),
+            name in "(x-?)?[a-c9]{0,2}-?[a-c]{0,3}",
+        ) {
+            let patterns: Vec<String> = patterns.into_iter().filter(|one| !one.is_empty()).collect();
+            let table = table(&patterns);
+            let all = table.patterns.iter().filter(|(pattern, _)| pattern.takes(&name));
+            let expected = all.fold(0, |classes, (_, class)| classes | class.0);
+            prop_assert_eq!(table.classes(&name).0, expected);
+        }
+    }
+}
