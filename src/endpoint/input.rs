@@ -47,7 +47,7 @@ pub(super) fn is_page_form(arrival: &Arrival) -> bool {
 
 /// Refuses what another site's page may have sent.
 pub(super) fn same_site(arrival: &Arrival, trusted: &[String]) -> Result<(), Refusal> {
-    match cross_site::judge(&arrival.method, &arrival.headers, &arrival.origin(), trusted) {
+    match cross_site::judge(&arrival.method, &arrival.headers, || arrival.origin(), trusted) {
         Verdict::Allowed => Ok(()),
         Verdict::CrossSite => Err(Refusal::CrossSite),
     }

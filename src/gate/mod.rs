@@ -322,8 +322,9 @@ impl Gate {
                 && there.all(|(_, forwards)| forwards.goes_to(route.upstream));
             keeps.authorization |= is_its_own || are_all;
         }
-        keeps.authorization &=
-            arrival.headers.contains_key(AUTHORIZATION) && !has_own_authorization(arrival);
+        keeps.authorization = keeps.authorization
+            && arrival.headers.contains_key(AUTHORIZATION)
+            && !has_own_authorization(arrival);
         keeps
     }
 
@@ -436,7 +437,7 @@ impl Gate {
             || cross_site::judge(
                 &arrival.method,
                 &arrival.headers,
-                &arrival.origin(),
+                || arrival.origin(),
                 &self.trusted_origins,
             ) == Verdict::Allowed
     }
@@ -464,8 +465,8 @@ fn has_own_authorization(arrival: &Arrival) -> bool {
         .headers
         .get_all(AUTHORIZATION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| value.split_ascii_whitespace().any(looks_like_ours))
+        .flat_map(|value| value.as_bytes().split(|byte| matches!(byte, b' ' | b'\t')))
+        .any(|word| str::from_utf8(word).is_ok_and(looks_like_ours))
 }
 
 impl Denial {

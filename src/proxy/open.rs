@@ -14,7 +14,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,14 +39,35 @@ tokio::task_local! {
     static CURRENT: RefCell<Option<Arc<Exchange>>>;
 }
 
-type Shard = Mutex<HashMap<SessionId, Vec<Arc<Exchange>>>>;
+type Shard = Mutex<HashMap<SessionId, Vec<Arc<Exchange>>, BuildHasherDefault<IdHasher>>>;
 
 /// The register.
 pub struct OpenExchanges {
     shards: [Shard; SHARDS],
-    hasher: RandomState,
     /// How many sessions have ended.
     ends: AtomicU64,
+}
+
+/// An odd number with as many ones as zeros, in no order.
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Hashes the ids of sessions. They are random, and made by the gateway: nobody chooses one that falls on another's place.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let mut last = [0; 8];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        for word in words.iter().chain([&last]) {
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(MIX);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
 }
 
 /// One that is open.
@@ -67,11 +88,7 @@ impl OpenExchanges {
     /// An empty one.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            shards: std::array::from_fn(|_| Shard::default()),
-            hasher: RandomState::new(),
-            ends: AtomicU64::new(0),
-        }
+        Self { shards: std::array::from_fn(|_| Shard::default()), ends: AtomicU64::new(0) }
     }
 
     /// How many sessions have ended so far. A request that sees the same number when it arrives and after it was entered has
@@ -110,8 +127,9 @@ impl OpenExchanges {
     }
 
     fn shard(&self, session: &SessionId) -> &Shard {
-        let hash = self.hasher.hash_one(session);
-        let index = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
+        let hash = BuildHasherDefault::<IdHasher>::default().hash_one(session);
+        // Other bits than those by which the table below finds its places.
+        let index = usize::try_from((hash >> 40) % SHARDS as u64).unwrap_or(0);
         // There are `SHARDS` of them, and the index is a remainder.
         self.shards.get(index).unwrap_or(&self.shards[0])
     }

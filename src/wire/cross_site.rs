@@ -27,14 +27,19 @@ pub enum Verdict {
     CrossSite,
 }
 
-/// Judges a request. `own` is our origin as a browser writes it (see [`super::host::Host::origin`]), `trusted` are the
-/// listed ones.
-pub fn judge(method: &Method, headers: &HeaderMap, own: &str, trusted: &[String]) -> Verdict {
+/// Judges a request. `own` gives our origin as a browser writes it (see [`super::host::Host::origin`]), which few requests
+/// are held against; `trusted` are the listed ones.
+pub fn judge(
+    method: &Method,
+    headers: &HeaderMap,
+    own: impl Fn() -> String,
+    trusted: &[String],
+) -> Verdict {
     if method.is_safe() && !asks_for_websocket(headers) {
         return Verdict::Allowed;
     }
     let is_listed = |origin: &str| trusted.iter().any(|one| one.eq_ignore_ascii_case(origin));
-    let is_known = |origin: &str| origin.eq_ignore_ascii_case(own) || is_listed(origin);
+    let is_known = |origin: &str| origin.eq_ignore_ascii_case(&own()) || is_listed(origin);
     let allowed = match single(headers, &SEC_FETCH_SITE) {
         Header::One("same-origin" | "none") => true,
         Header::One(_) | Header::Unusable => {
@@ -96,7 +101,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        judge(&method, &headers, OWN, &["https://front.example:3000".into()])
+        judge(&method, &headers, || OWN.to_owned(), &["https://front.example:3000".into()])
     }
 
     #[test]

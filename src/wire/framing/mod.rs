@@ -10,6 +10,7 @@
 
 use http::header::COOKIE;
 use http::{HeaderMap, Method};
+use memchr::memchr;
 
 use crate::refusal::Refusal;
 
@@ -166,7 +167,7 @@ pub fn check_head(
     if head.len() > limits.head_bytes {
         return Err(FramingProblem::HeadTooLarge);
     }
-    let mut lines = head.split_inclusive(|byte| *byte == b'\n').map(line_without_end);
+    let mut lines = Lines(head);
     let request_line = loop {
         // RFC 9112 section 2.2: empty lines before a request line are skipped.
         match lines.next().ok_or(FramingProblem::BadRequestLine)?? {
@@ -294,13 +295,29 @@ const fn once(seen: &mut bool, problem: FramingProblem) -> Result<(), FramingPro
     Ok(())
 }
 
-/// The line without its CRLF; a head that was cut at a read's end may lack the last one.
-fn line_without_end(line: &[u8]) -> Result<&[u8], FramingProblem> {
-    let line = match line.strip_suffix(b"\n") {
-        Some(line) => line.strip_suffix(b"\r").ok_or(FramingProblem::BareLineEnd)?,
-        None => line,
-    };
-    if line.contains(&b'\r') { Err(FramingProblem::BareLineEnd) } else { Ok(line) }
+/// The lines of a head, each without its CRLF; a head that was cut at a read's end may lack the last one.
+///
+/// Every byte of every request passes here, so many are looked at in one step.
+struct Lines<'h>(&'h [u8]);
+
+impl<'h> Iterator for Lines<'h> {
+    type Item = Result<&'h [u8], FramingProblem>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let head = std::mem::take(&mut self.0);
+        let line = match memchr(b'\n', head).and_then(|end| head.split_at_checked(end)) {
+            Some((line, rest)) => {
+                self.0 = rest.get(1..).unwrap_or_default();
+                line.strip_suffix(b"\r").ok_or(FramingProblem::BareLineEnd)
+            }
+            None if head.is_empty() => return None,
+            None => Ok(head),
+        };
+        Some(line.and_then(|line| match memchr(b'\r', line) {
+            Some(_) => Err(FramingProblem::BareLineEnd),
+            None => Ok(line),
+        }))
+    }
 }
 
 /// Checks `method SP target SP HTTP/1.x`; says whether it is HTTP/1.0, and what is wrong with method or target.
@@ -336,11 +353,11 @@ fn check_request_line(
 
 /// Name and value without white space around it.
 fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), FramingProblem> {
-    let mut parts = line.splitn(2, |byte| *byte == b':');
-    let name = parts.next().unwrap_or_default();
-    let value = parts.next().ok_or(FramingProblem::BadHeaderLine)?;
+    let colon = memchr(b':', line).ok_or(FramingProblem::BadHeaderLine)?;
+    let (name, value) = line.split_at_checked(colon).unwrap_or_default();
+    let value = value.get(1..).unwrap_or_default();
     // A line that starts with white space continues the one before; both readings of it are in use.
-    if name.is_empty() || name.iter().any(u8::is_ascii_whitespace) || line.contains(&0) {
+    if name.is_empty() || name.iter().any(u8::is_ascii_whitespace) || memchr(0, line).is_some() {
         return Err(FramingProblem::BadHeaderLine);
     }
     // SP and HT alone are optional white space; `trim_ascii` would take a vertical tab's neighbours along.

@@ -25,6 +25,7 @@ mod orders;
 
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +34,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
+use memchr::memchr_iter;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -195,8 +197,8 @@ impl ClientStream {
     /// Reads more into `ahead`.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(inner) = &mut self.inner else { return Poll::Ready(Err(gone())) };
-        let mut bytes = [0; READ_SIZE];
-        let mut read = ReadBuf::new(&mut bytes);
+        let mut bytes = [const { MaybeUninit::uninit() }; READ_SIZE];
+        let mut read = ReadBuf::uninit(&mut bytes);
         ready!(Pin::new(inner).poll_read(cx, &mut read))?;
         if read.filled().is_empty() {
             self.ended = true;
@@ -371,8 +373,8 @@ fn gone() -> io::Error {
 /// where it ends.
 fn head_end(bytes: &[u8], seen: usize) -> Option<usize> {
     let from = seen.saturating_sub(2);
-    let mut lines = bytes.iter().enumerate().skip(from).filter(|(_, byte)| **byte == b'\n');
-    lines.find_map(|(at, _)| match bytes.get(at + 1..) {
+    let mut lines = memchr_iter(b'\n', bytes.get(from..)?).map(|at| from + at);
+    lines.find_map(|at| match bytes.get(at + 1..) {
         Some([b'\n', ..]) => Some(at + 2),
         Some([b'\r', b'\n', ..]) => Some(at + 3),
         _ => None,
