@@ -1,8 +1,8 @@
 //! What was verified a moment ago, so that the next request need not verify it again.
 //!
-//! The key is 128 bits of SHA-256 over a random key of this process, the [`Space`] of the credential and the credential, so that
-//! neither a collision nor a half-known hash is of use to anybody, and no credential lies in memory. (SipHash would take
-//! 50 ns less, but a look-up that stands in for a signature should not rest on a hash made for tables.) The value is
+//! The key is 128 bits of a pseudorandom function ([`HashKey`]) of the [`Space`] of the credential and all of the credential,
+//! under a random key of this process: neither a collision nor a half-known hash is of use to anybody, and no credential lies in
+//! memory, where a core dump would show it. The value is
 //! the store's own session record: whether it has ended is looked at on every use, and so are the token's expiry and both
 //! timeouts. Only what was good is remembered; memory is bounded, and what is used least goes first.
 
@@ -10,14 +10,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
+use super::keyed_hash::HashKey;
 use crate::caller::{Proof, SessionId};
 use crate::clock::Timestamp;
 use crate::event::What;
-use crate::secret::{NoRandomness, random_bytes};
+use crate::secret::NoRandomness;
 use crate::store::Session;
 
 /// How many are remembered.
@@ -26,14 +27,10 @@ pub(crate) const CREDENTIALS: usize = 65_536;
 /// Uses from one address are told this often.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
-/// A credential up to this length is hashed without an allocation. Ours are 43 to some 600 bytes.
-const ON_STACK: usize = 1024;
-
-const KEY: usize = 16;
 const SPACE: usize = 8;
 
 /// Names credentials in a memory, under a random key of its own.
-pub(crate) struct CredentialHasher([u8; KEY]);
+pub(crate) struct CredentialHasher(HashKey);
 
 /// Remembers verified credentials.
 pub(crate) struct CredentialCache {
@@ -146,28 +143,12 @@ impl CredentialCache {
 impl CredentialHasher {
     /// With another key than any other.
     pub(crate) fn new() -> Result<Self, NoRandomness> {
-        random_bytes().map(Self)
+        HashKey::random().map(Self)
     }
 
     /// What a credential is known by.
     pub(crate) fn key_of(&self, space: Space, credential: &str) -> u128 {
-        let length = KEY + SPACE + credential.len();
-        let mut on_stack = [0; ON_STACK];
-        let mut on_heap = Vec::new();
-        let buffer = match on_stack.get_mut(..length) {
-            Some(buffer) => buffer,
-            None => {
-                on_heap.resize(length, 0);
-                on_heap.as_mut_slice()
-            }
-        };
-        let parts = self.0.iter().chain(&space.0);
-        buffer.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
-        if let Some(rest) = buffer.get_mut(KEY + SPACE..) {
-            rest.copy_from_slice(credential.as_bytes());
-        }
-        let hash = digest(&SHA256, buffer);
-        hash.as_ref().iter().take(KEY).fold(0, |key, byte| (key << 8) | u128::from(*byte))
+        self.0.hash(space.0, credential.as_bytes())
     }
 }
 
@@ -261,7 +242,7 @@ mod tests {
     #[test]
     fn long_credentials_are_told_apart_like_short_ones() {
         let memory = CredentialCache::new(CREDENTIALS).unwrap();
-        for length in [ON_STACK - KEY - SPACE - 1, ON_STACK - KEY - SPACE, ON_STACK - KEY, 4096] {
+        for length in [7, 8, 1023, 1024, 4096] {
             let long = "a".repeat(length);
             memory.remember(TOKEN, &long, session("s", "7"), later(10));
             assert!(memory.recall(TOKEN, &long, NOW).is_some(), "{length}");

@@ -14,6 +14,7 @@ pub mod cookies;
 pub(crate) mod credential_cache;
 mod ended_by_password;
 mod jwt;
+mod keyed_hash;
 pub mod keys;
 pub mod lockout;
 pub mod observe;
