@@ -18,6 +18,7 @@ mod linger;
 
 use std::cell::Cell;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -119,12 +120,20 @@ impl<A> HttpServerApp for Requests<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    async fn process_new_http(
-        self: &Arc<Self>,
+    /// What `async_trait` would make of an `async fn`, but for this: the session, which is large, goes on at once. An
+    /// `async fn` would carry it, in each of the futures below, and each request would pay for copying that to the heap.
+    fn process_new_http<'this, 'shutdown, 'all>(
+        self: &'this Arc<Self>,
         session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        until_its_session_ends(self.serve(session, shutdown)).await.flatten()
+        shutdown: &'shutdown ShutdownWatch,
+    ) -> Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'all>>
+    where
+        'this: 'all,
+        'shutdown: 'all,
+        Self: 'all,
+    {
+        let served = self.begin(session, shutdown);
+        Box::pin(async move { until_its_session_ends(served).await.flatten() })
     }
 
     fn h2_options(&self) -> Option<H2Options> {
@@ -144,14 +153,13 @@ impl<A> Requests<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    async fn serve(
-        &self,
+    /// Hands the session to the framework.
+    fn begin<'a>(
+        &'a self,
         mut session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        if session.is_http2() {
-            return self.app.process_new_http(session, shutdown).await;
-        }
+        shutdown: &'a ShutdownWatch,
+    ) -> impl Future<Output = Option<ReusedHttpStream>> + Send + 'a {
+        let is_http2 = session.is_http2();
         let orders = session.stream().and_then(ClientStream::orders_of).map(Arc::clone);
         // Only what is served here again has been answered before.
         let kept = orders.as_ref().is_some_and(|orders| orders.next_head());
@@ -160,18 +168,35 @@ where
             let kept_for = if kept { listen.keepalive_timeout } else { Duration::ZERO };
             listen.head_timeout.saturating_add(kept_for)
         };
-        // The clock above limits the time; a timer of the framework's own would log an error.
-        session.set_keepalive(if *shutdown.borrow() { None } else { Some(0) });
+        if !is_http2 {
+            // The clock above limits the time; a timer of the framework's own would log an error.
+            session.set_keepalive(if *shutdown.borrow() { None } else { Some(0) });
+        }
         let peer = address(session.client_addr());
+        let served = self.app.process_new_http(session, shutdown);
+        async move {
+            if is_http2 {
+                return served.await;
+            }
+            let request = Request { orders, kept, within, peer };
+            self.serve(served, request, shutdown).await
+        }
+    }
+
+    /// Serves a request of HTTP/1.
+    async fn serve(
+        &self,
+        mut serving: Served<'_>,
+        Request { orders, kept, within, peer }: Request,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
         let (served, end) = HEAD_IS_READ
             .scope(Cell::new(false), async {
-                let served = self.app.process_new_http(session, shutdown);
-                tokio::pin!(served);
                 // The framework's own timers: coarse, and cheaper than one of the runtime's for each request.
                 let in_time = fast_timeout(within, async {
                     tokio::select! {
                         biased;
-                        served = &mut served => Some(served),
+                        served = &mut serving => Some(served),
                         () = head_read() => None,
                         () = stopped(shutdown.clone(), orders.as_deref()) => {
                             tracing::debug!("a connection without a request is closed to stop");
@@ -180,7 +205,7 @@ where
                     }
                 });
                 match in_time.await {
-                    Ok(None) => (served.await, None),
+                    Ok(None) => (serving.as_mut().await, None),
                     Ok(Some(served)) if HEAD_IS_READ.with(Cell::get) => (served, None),
                     Ok(Some(served)) => {
                         let begun = orders.as_ref().is_some_and(|orders| orders.has_begun());
@@ -191,6 +216,8 @@ where
                 }
             })
             .await;
+        // What is left of the connection shows when the framework has let it go.
+        drop(serving);
         if served.is_some() {
             return served;
         }
@@ -200,6 +227,19 @@ where
         let stream = orders?.take_kept()?;
         Some(ReusedHttpStream::new(Box::new(stream), None))
     }
+}
+
+/// What the framework makes of a session.
+type Served<'a> = Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'a>>;
+
+/// What is known of a request of HTTP/1 before it is read.
+struct Request {
+    orders: Option<Arc<Orders>>,
+    /// Was the connection kept after another one?
+    kept: bool,
+    /// For how long the head may take.
+    within: Duration,
+    peer: Option<IpAddr>,
 }
 
 fn address(address: Option<&SocketAddr>) -> Option<IpAddr> {
