@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
+use memchr::memchr2;
 
 use self::permit::Keeps;
 pub use self::permit::{Passage, Permit, Returned, ServiceCookies};
@@ -298,7 +299,9 @@ impl Gate {
         // Nothing goes on from where an issuer's tokens come, unless it was found to be good: what was taken back here is still
         // good behind it. A Bearer that is looked at and nobody's was refused beside a good credential.
         let is_read = self.issuers.reads_authorization(&arrival.headers, &route.credentials)
-            || (route.credentials.bearer() && has_broken_bearer(arrival));
+            || (caller.known().is_none()
+                && route.credentials.bearer()
+                && has_broken_bearer(arrival));
         let mut keeps = Keeps { authorization: !is_read, headers: Vec::new(), issued_cookies };
         if let Some(known) = caller.known() {
             // All that a known caller brought in headers was judged, and is theirs.
@@ -461,12 +464,19 @@ fn has_broken_bearer(arrival: &Arrival) -> bool {
 
 /// Whether `Authorization` holds a token of ours, good or not, whatever is around it.
 fn has_own_authorization(arrival: &Arrival) -> bool {
-    arrival
-        .headers
-        .get_all(AUTHORIZATION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| matches!(byte, b' ' | b'\t')))
-        .any(|word| str::from_utf8(word).is_ok_and(looks_like_ours))
+    arrival.headers.get_all(AUTHORIZATION).iter().any(|value| {
+        let mut rest = value.as_bytes();
+        loop {
+            let end = memchr2(b' ', b'\t', rest);
+            let (word, after) =
+                end.and_then(|end| rest.split_at_checked(end)).unwrap_or((rest, b""));
+            if str::from_utf8(word).is_ok_and(looks_like_ours) {
+                return true;
+            }
+            let Some(next) = after.get(1..) else { return false };
+            rest = next;
+        }
+    })
 }
 
 impl Denial {

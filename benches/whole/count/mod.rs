@@ -61,7 +61,7 @@ fn count(name: &str, counter: &mut Counter, mut drive: impl FnMut(usize)) -> u64
     let many = counter.take();
     counter.instrument(false);
     if let Some(folder) = std::env::var_os("DOORWARDEN_DUMPS") {
-        let to = PathBuf::from(folder).join(name.replace([' ', '\''], "-"));
+        let to = PathBuf::from(folder).join(name.replace([' ', '\'', '/'], "-"));
         fs::copy(counter.dump(), to).unwrap();
     }
     many.saturating_sub(few) / (MANY - FEW) as u64

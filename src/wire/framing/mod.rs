@@ -10,7 +10,7 @@
 
 use http::header::COOKIE;
 use http::{HeaderMap, Method};
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use crate::refusal::Refusal;
 
@@ -305,17 +305,16 @@ impl<'h> Iterator for Lines<'h> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let head = std::mem::take(&mut self.0);
-        let line = match memchr(b'\n', head).and_then(|end| head.split_at_checked(end)) {
-            Some((line, rest)) => {
-                self.0 = rest.get(1..).unwrap_or_default();
-                line.strip_suffix(b"\r").ok_or(FramingProblem::BareLineEnd)
-            }
-            None if head.is_empty() => return None,
-            None => Ok(head),
-        };
-        Some(line.and_then(|line| match memchr(b'\r', line) {
-            Some(_) => Err(FramingProblem::BareLineEnd),
-            None => Ok(line),
+        if head.is_empty() {
+            return None;
+        }
+        let Some(end) = memchr2(b'\r', b'\n', head) else { return Some(Ok(head)) };
+        // The first of the two is a CR that an LF follows, or one of them stands alone.
+        let (line, rest) = head.split_at_checked(end).unwrap_or_default();
+        let rest = rest.strip_prefix(b"\r\n").ok_or(FramingProblem::BareLineEnd);
+        Some(rest.map(|rest| {
+            self.0 = rest;
+            line
         }))
     }
 }
