@@ -103,12 +103,8 @@ impl ProxyHttp for Service {
         answered
     }
 
-    async fn upstream_peer(
-        &self,
-        session: &mut Session,
-        ctx: &mut Self::CTX,
-    ) -> Result<Box<HttpPeer>> {
-        trying::choose_server(session, ctx).await
+    async fn upstream_peer(&self, s: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        trying::choose_server(s, ctx).await
     }
 
     fn fail_to_connect(
