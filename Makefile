@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak check bench bench-peers count count-check fmt
+.PHONY: help run demo test soak check bench bench-peers count count-check fuzz mutants fmt
 
 CARGO ?= cargo
 # Each must pass `doorwarden check`; the file in the repository's top documents every key.
@@ -59,6 +59,14 @@ bench-peers: ## CPU time per request beside nginx, HAProxy and Envoy
 	@scripts/setup
 	@scripts/setup-peers
 	$(CARGO) bench --locked --bench whole -- peers
+
+fuzz: ## every parser of bytes from outside under a fuzzer, an hour each (FUZZ_SECONDS=60 for a look)
+	@scripts/setup
+	scripts/fuzz
+
+mutants: ## change what decides, one place at a time, and list what no unit test notices (hours; MUTANTS_SHARD=0/8 for a part)
+	@scripts/setup
+	scripts/mutants $(MUTANTS_SHARD)
 
 fmt: ## format the Rust code
 	$(CARGO) fmt

@@ -1,0 +1,33 @@
+//! Header fields that decide something: credentials, cookies, what is accepted, what `Connection` names.
+#![no_main]
+
+use doorwarden::clock::Timestamp;
+use doorwarden::wire::accept::Accept;
+use doorwarden::wire::forward::{ProtectedNames, connection_nominates};
+use doorwarden::wire::jar::Change;
+use doorwarden::wire::next::Next;
+use doorwarden::wire::{authorization, cookie, header_value};
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../common.rs"]
+mod common;
+
+fuzz_target!(|input: &[u8]| {
+    let headers = common::headers(input);
+    let _ = authorization::read(&headers);
+    let _ = Accept::negotiate(&headers);
+    let _ = connection_nominates(&headers, &ProtectedNames::new(["X-User-Id"]));
+    for value in cookie::values(&headers, "sessionid") {
+        assert!(!value.contains(&b';'), "two cookies in one");
+    }
+    let _ = Change::all(&headers, Timestamp::from_secs(1_700_000_000)).count();
+    if let Ok(text) = std::str::from_utf8(input) {
+        if let Some(next) = Next::parse(text) {
+            let to = next.as_str();
+            assert!(to.starts_with('/') && !to.starts_with("//") && !to.starts_with("/\\"), "{to}");
+        }
+        let value = header_value::value(text);
+        let value = value.to_str().unwrap_or_default();
+        assert_eq!(header_value::decode(value).as_deref(), Some(text));
+    }
+});

@@ -1,0 +1,9 @@
+//! Encoded passwords: what is read is spelled as Django spells it.
+#![no_main]
+
+use doorwarden::django::hashers::Encoded;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let _ = Encoded::parse(text);
+});
