@@ -139,7 +139,7 @@ def alerts_are_complete():
         for text in ("summary", "description", "runbook"):
             if not rule["annotations"].get(text):
                 yield f"{name}: no {text}"
-        outcomes = {bool(check["exp_alerts"]) for check in checks if check["alertname"] == name}
+        outcomes = {bool(check.get("exp_alerts")) for check in checks if check["alertname"] == name}
         if outcomes != {True, False}:
             yield f"{name}: not tested both ways"
 
