@@ -29,7 +29,7 @@ fn jwt(claims: &str) -> String {
 /// Runs SQL in the service's own database.
 fn sql(django: &Django, statements: &str) {
     django.run(&format!(
-        "from django.db import connection\nfor one in '''{statements}'''.split(';'):\n    connection.cursor().execute(one)"
+        "from django.db import connection\nfor one in '''{statements} '''.split(';'):\n    connection.cursor().execute(one.strip())"
     ));
 }
 
@@ -55,12 +55,9 @@ fn claims_and_keys_row_by_row() {
     let bearer = |claims: &str| whoami(&client).bearer(&jwt(claims));
     head();
     row("12", "user_id and jti as integers", &bearer("{'user_id': 2, 'jti': 7}"), (200, "\"kim\""));
-    row(
-        "12",
-        "exp and iat as numeric text",
-        &bearer("{'exp': str(now + 300), 'iat': str(now)}"),
-        (200, "\"kim\""),
-    );
+    row("12", "iat as numeric text", &bearer("{'iat': str(now)}"), (200, "\"kim\""));
+    // SimpleJWT itself fails on it, with a TypeError.
+    row("12", "exp as numeric text", &bearer("{'exp': str(now + 300)}"), (401, "token_not_valid"));
     row("12+", "exp with a fraction", &bearer("{'exp': now + 300.5}"), (200, "\"kim\""));
     row(
         "12+",
@@ -176,7 +173,9 @@ fn upgrades_row_by_row() {
         };
         looked(4.0);
         row(number, "after it", &kims(), (after, ""));
-        django.run("kim = User.objects.get(username='kim'); kim.set_password('quite-new-1234'); kim.save()");
+        // Another password at the same cost.
+        let change = UPGRADE.replace("ITERATIONS", "2000");
+        django.run(&change.replace("kim-pass-1234", "quite-new-1234"));
         eventually("a real change to end it", || (kims().send().status == 401).then_some(()));
         row("15+", "after a real change", &kims(), (401, "session_ended"));
         row("15+", "lee, who changed nothing", &whoami(&client).cookie(COOKIE, &lees), (200, ""));

@@ -147,7 +147,7 @@ fn who_is_sent_to_and_fro_by_the_service_sees_who_they_are() {
     let (script, _) = browse(&client, "/staff/", &kim, false);
     assert_eq!((script.status, script.code().as_str()), (403, "account_not_allowed"));
     gateway.logged("whom it was refused", |line| {
-        line["code"] == "account_not_allowed" && line["user"] == "django/1"
+        line["refusal"] == "account_not_allowed" && line["user"] == "django/1"
     });
     // The session is none the worse, and two looks at the login page are no loop.
     for _ in 0..3 {

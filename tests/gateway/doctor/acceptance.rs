@@ -61,7 +61,7 @@ fn sign_ins_row_by_row() {
         code: "from django.core.signing import JSONSerializer\nclass Serializer(JSONSerializer): pass\n",
         ..Files::default()
     };
-    row("10+", "an own SESSION_SERIALIZER", serializer, "SESSION_SERIALIZER", &[FOLLOW]);
+    row("10+", "an own SESSION_SERIALIZER", serializer, "SESSION_SERIALIZER", &[]);
     let factor = Files {
         models: "class User(AbstractUser):\n    totp_secret = models.CharField(max_length=40, blank=True)\n",
         settings: USER,
