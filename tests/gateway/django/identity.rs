@@ -48,6 +48,7 @@ fn a_view_sees_who_is_calling_and_no_credential() {
                 ("HTTP_X_USER_NAME", "kim"),
                 ("HTTP_X_USER_GROUPS", "editors"),
                 ("HTTP_X_USER_EMAIL", "kim@example.com"),
+                ("HTTP_X_AUTH_METHODS", "pwd"),
             ])
         );
         // Nobody by Django's own means: those find no credential.
@@ -82,6 +83,8 @@ const SPELLINGS: &[&str] = &[
     "HTTP_X_USER_ID",
     "X-User-Name",
     "X_User_Groups",
+    "X-Auth-Methods",
+    "X_Auth_Methods",
     "Remote-User",
     "Remote_User",
     "Script-Name",
@@ -108,7 +111,8 @@ fn a_made_up_identity_never_reaches_a_view() {
             let identity = identity(&report);
             assert_eq!(identity["HTTP_X_USER_ID"], "4", "{spelling}");
             assert_eq!(identity["HTTP_X_USER_NAME"], "park", "{spelling}");
-            assert_eq!(identity.len(), 3, "{spelling}: {identity:?}");
+            assert_eq!(identity["HTTP_X_AUTH_METHODS"], "pwd", "{spelling}");
+            assert_eq!(identity.len(), 4, "{spelling}: {identity:?}");
         }
         // Not signed in, on a route that is open to everybody.
         let report = report(&client.get("/public/whoami").header(spelling, "1"));
