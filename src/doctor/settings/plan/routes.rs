@@ -158,10 +158,15 @@ impl Planner<'_> {
     fn other_refusals(&mut self, bearer: Option<&str>, cookie: &[&str]) {
         let facts = self.facts;
         let default = default_challenge(facts);
+        // The blocks for a hand-made token have routes of their own to the views that read it alone.
+        let by_hand = |path: &String| {
+            let mut classes = facts.classes().filter(|class| class.hand_made.is_some());
+            classes.any(|class| class.alone_at.contains(path))
+        };
         for one in facts.urls.endpoints.iter().filter(|one| one.exact && !one.stray && !one.hidden)
         {
             let own = challenge_of(one);
-            let is_other = own.is_some() && own != default;
+            let is_other = own.is_some() && own != default && !by_hand(&one.path);
             if is_other && CanonicalPath::parse(&one.path).is_ok() && self.alias_of(one).is_none() {
                 self.route(&Written::closed(one), bearer, cookie);
             }
