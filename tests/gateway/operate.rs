@@ -316,8 +316,11 @@ fn nothing_of_the_admin_listener_is_on_the_public_port() {
 #[test]
 fn metrics_have_the_names_and_types_of_the_golden_file() {
     let upstream = Upstream::start();
-    // Shadowed routes alone have some of them.
-    let setup = Setup::new(upstream.address).with("[shadow]\nroutes = [\"public\"]");
+    // Shadowed routes and channels alone have some of them.
+    let setup = Setup::new(upstream.address).with(
+        "[shadow]\nroutes = [\"public\"]\n[notify.mail]\nhost = \"mail.example\"\n\
+         from = \"a@example.com\"\npublic_url = \"https://app.example\"\n",
+    );
     let gateway = setup.start();
     let client = gateway.client();
     let tokens = client.sign_in("kim", "correct horse battery");

@@ -40,7 +40,7 @@ fn setup(upstream: &Upstream) -> Setup {
 /// `[notify]` with waits of fractions of a second, and these tables.
 fn notify(tables: &str) -> String {
     format!(
-        "[notify]\nbackoff_initial = \"50ms\"\nbackoff_max = \"200ms\"\ncool_down = \"1h\"\n{tables}"
+        "[notify]\nbackoff_initial = \"50ms\"\nbackoff_max = \"200ms\"\ncooldown = \"1h\"\n{tables}"
     )
 }
 
