@@ -431,6 +431,7 @@ fn killed_and_back_under_load(service: &mut Service) {
         statuses
     };
     let (signing_in, signed_in) = thread::scope(|scope| {
+        let _over = crate::support::Over(&over);
         let signing_in: Vec<_> = (0..3)
             .map(|_| scope.spawn(|| load(&|| sign_in(&client, "lee", "lee-pass-1234").status)))
             .collect();

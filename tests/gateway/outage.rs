@@ -33,6 +33,7 @@ fn a_full_hashing_pool_is_503_and_proxied_requests_do_not_notice() {
     let tokens = client.sign_in("kim", "correct horse battery");
     let over = AtomicBool::new(false);
     let (answers, proxied) = thread::scope(|scope| {
+        let _over = crate::support::Over(&over);
         let sign_ins: Vec<_> = (0..24)
             .map(|_| {
                 let client = client.clone();

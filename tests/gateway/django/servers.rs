@@ -175,6 +175,7 @@ fn killed_and_back_under_load(database: &mut Database) {
         counts
     };
     let [had, bearer, plain] = thread::scope(|scope| {
+        let _over = crate::support::Over(&over);
         let had = scope.spawn(|| load(&|| ask("/", &old)));
         let bearer = scope.spawn(|| load(&|| client.get("/").bearer(&access).send().status));
         let plain = scope.spawn(|| load(&|| ask("/plain/", &old)));

@@ -198,6 +198,7 @@ fn ordinary_traffic_goes_on_beside_a_flood() {
         let over = Arc::new(AtomicBool::new(false));
         let connections = AtomicUsize::new(0);
         let busy = thread::scope(|scope| {
+            let _over = crate::support::Over(&over);
             scope.spawn(|| {
                 while !over.load(Ordering::SeqCst) {
                     connections.fetch_add(1, Ordering::SeqCst);

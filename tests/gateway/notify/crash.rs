@@ -128,6 +128,7 @@ fn under_load_a_kill_costs_no_more_than_what_was_in_memory() {
         hook.stop();
         let stop = AtomicBool::new(false);
         let told = std::thread::scope(|threads| {
+            let _over = crate::support::Over(&stop);
             let client = gateway.client();
             let tasks: Vec<_> = (0..3)
                 .map(|_| {

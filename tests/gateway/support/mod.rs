@@ -17,10 +17,21 @@ pub(crate) mod soak;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up. Generous: it is only ever waited for when something is wrong.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Tells threads that it is over when it is dropped, also where an assertion failed meanwhile: threads of a scope that wait
+/// for that would hold the whole run up.
+pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
 
 /// Asks again and again until there is an answer.
 pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
