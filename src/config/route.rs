@@ -24,7 +24,7 @@ pub struct Route {
     pub path: PathPattern,
     /// Methods it takes; empty: the usual seven.
     pub methods: Vec<http::Method>,
-    /// Index into [`Config::upstreams`].
+    /// Index into [`Config::upstreams`](super::Config::upstreams).
     pub upstream: usize,
     /// What it asks of a caller.
     pub access: Access,
