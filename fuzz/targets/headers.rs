@@ -2,7 +2,7 @@
 #![no_main]
 
 use doorwarden::clock::Timestamp;
-use doorwarden::wire::accept::Accept;
+use doorwarden::wire::accept::Language;
 use doorwarden::wire::forward::{ProtectedNames, connection_nominates};
 use doorwarden::wire::jar::Change;
 use doorwarden::wire::next::Next;
@@ -15,7 +15,7 @@ mod common;
 fuzz_target!(|input: &[u8]| {
     let headers = common::headers(input);
     let _ = authorization::read(&headers);
-    let _ = Accept::negotiate(&headers);
+    let _ = Language::negotiate(&headers);
     let _ = connection_nominates(&headers, &ProtectedNames::new(["X-User-Id"]));
     for value in cookie::values(&headers, "sessionid") {
         assert!(!value.contains(&b';'), "two cookies in one");
