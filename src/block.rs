@@ -29,6 +29,8 @@ pub enum Demand {
     StayAway,
     /// To sign in anew: what they hold proves nothing until then. Of a session only.
     SignIn,
+    /// To be slower: to refresh, or to sign in, once a minute.
+    SlowDown,
 }
 
 /// Who made a block.
@@ -115,13 +117,25 @@ impl fmt::Display for BlockSubject {
 
 impl Demand {
     /// Every one.
-    pub const ALL: &'static [Self] = &[Self::StayAway, Self::SignIn];
+    pub const ALL: &'static [Self] = &[Self::StayAway, Self::SignIn, Self::SlowDown];
 
     /// Stable name for the store and commands.
     pub const fn name(self) -> &'static str {
         match self {
             Self::StayAway => "stay_away",
             Self::SignIn => "sign_in",
+            Self::SlowDown => "slow_down",
+        }
+    }
+}
+
+impl Demand {
+    /// A block never gives way to one that asks for less.
+    const fn strength(self) -> u8 {
+        match self {
+            Self::SlowDown => 0,
+            Self::SignIn => 1,
+            Self::StayAway => 2,
         }
     }
 }
@@ -151,12 +165,12 @@ impl Block {
         if self.is_over(new.at) || new.by == BlockedBy::Operator {
             return true;
         }
-        match (self.by, self.demand, new.demand) {
-            (BlockedBy::Operator, ..) => false,
-            (BlockedBy::Detector, Demand::StayAway, Demand::SignIn) => false,
-            (BlockedBy::Detector, Demand::SignIn, Demand::StayAway) => true,
-            (BlockedBy::Detector, Demand::StayAway, Demand::StayAway)
-            | (BlockedBy::Detector, Demand::SignIn, Demand::SignIn) => new.until > self.until,
+        match self.by {
+            BlockedBy::Operator => false,
+            BlockedBy::Detector => {
+                let strength = |block: &Self| (block.demand.strength(), block.until);
+                strength(new) > strength(self)
+            }
         }
     }
 
@@ -216,7 +230,7 @@ mod tests {
     #[test]
     fn an_operator_has_the_last_word_and_a_detector_never_asks_for_less() {
         use BlockedBy::{Detector, Operator};
-        use Demand::{SignIn, StayAway};
+        use Demand::{SignIn, SlowDown, StayAway};
         for (old, new, gives_way) in [
             ((Operator, StayAway, 1), (Detector, StayAway, 9), false),
             ((Operator, StayAway, 9), (Operator, StayAway, 1), true),
@@ -225,6 +239,8 @@ mod tests {
             ((Detector, StayAway, 9), (Detector, StayAway, 1), false),
             ((Detector, StayAway, 1), (Detector, SignIn, 9), false),
             ((Detector, SignIn, 9), (Detector, StayAway, 1), true),
+            ((Detector, SlowDown, 9), (Detector, SignIn, 1), true),
+            ((Detector, StayAway, 1), (Detector, SlowDown, 9), false),
             // It is over.
             ((Operator, StayAway, 0), (Detector, StayAway, 1), true),
         ] {

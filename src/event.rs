@@ -10,6 +10,7 @@ use crate::block::Block;
 use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::refusal::Refusal;
+use crate::secret::Digest;
 
 /// Something that happened at one moment, to or by one client.
 #[derive(Clone, Debug)]
@@ -146,6 +147,18 @@ pub enum What {
     /// The directory has another password for a user, and a session that began with the one before has ended.
     PasswordChanged {
         /// Whose.
+        user: UserKey,
+    },
+    /// What a client asked for is not there, by the routes or by the service.
+    NotFound {
+        /// The hash of the canonical path.
+        path: Digest,
+    },
+    /// A session's credential was used outside what `tokens.bind` ties it to, and refused.
+    OutsideBinding {
+        /// Which session.
+        session: SessionId,
+        /// Its user.
         user: UserKey,
     },
     /// Somebody is blocked from now on.

@@ -120,6 +120,9 @@ refusals! {
     /// Its user is not there, or switched off.
     JwtUserNotFound "jwt_user_not_found" FORBIDDEN "User not found";
 
+    /// The session is used outside what it is tied to.
+    OutsideBinding "outside_binding" UNAUTHORIZED "The session was begun elsewhere. Sign in from here.";
+
     // --- blocked for a time
     /// The client's address is blocked, or the network that it is in.
     AddressBlocked "address_blocked" TOO_MANY_REQUESTS "Your address is blocked for now. Try again later.";
@@ -127,6 +130,8 @@ refusals! {
     UserBlocked "user_blocked" FORBIDDEN "This account is blocked for now.";
     /// The session is blocked.
     SessionBlocked "session_blocked" FORBIDDEN "This session is blocked for now.";
+    /// The session, or the address, does something too often, and was slowed down.
+    SlowDown "slow_down" TOO_MANY_REQUESTS "Too many requests of this kind. Try again in a minute.";
     /// The session proves nothing until its user has signed in anew.
     SignInAgain "sign_in_again" UNAUTHORIZED "Sign in again to go on.";
 

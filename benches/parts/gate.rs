@@ -20,10 +20,12 @@ use doorwarden::directory::password::{self, PasswordPool};
 use doorwarden::directory::{Account, Directory, DirectoryError};
 use doorwarden::django::hashers::Algorithm;
 use doorwarden::gate::{Decision, Gate};
+use doorwarden::geo::NoCountries;
 use doorwarden::issuer::{IssuerParts, IssuerState, Issuers};
 use doorwarden::secret::Secret;
 use doorwarden::service::database::Databases;
 use doorwarden::session::cookies::CookieNames;
+use doorwarden::session::devices::Devices;
 use doorwarden::session::keys::KeyRing;
 use doorwarden::session::refresh_token::RefreshKey;
 use doorwarden::session::service_cookies::ServiceCookies;
@@ -150,6 +152,7 @@ impl Scene {
         let kept = ServiceCookies::new(b"secret", sessions, kept, Vec::new());
         let directories = vec![kim];
         let (databases, state) = (Databases::default(), IssuerState::new().unwrap());
+        let stamps = Arc::clone(&store.stamps);
         let opened =
             IssuerParts::open(&[], &directories, &databases, store.stamps, &state).unwrap();
         let kept_in = Arc::clone(&store.sessions);
@@ -158,6 +161,8 @@ impl Scene {
             store: store.sessions,
             refresh_tokens: store.refresh_tokens,
             blocks: store.blocks.list(),
+            devices: Arc::new(Devices::new(b"secret", stamps)),
+            countries: Arc::new(NoCountries),
             ends: opened.ends(),
             mints: opened.mints(),
             directories,
@@ -178,6 +183,7 @@ impl Scene {
             username: "kim",
             password: &Secret::new(PASSWORD),
             grants: Grants { tokens: true, cookie: true, issued: None },
+            device: "",
         };
         let mut events = Vec::new();
         let (at, client, agent, request_id) = (NOW, CLIENT, "", "");

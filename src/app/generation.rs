@@ -77,6 +77,8 @@ impl Built {
             store: Arc::clone(&state.store.sessions),
             refresh_tokens: Arc::clone(&state.store.refresh_tokens),
             blocks: state.store.blocks.list(),
+            devices: Arc::clone(&state.devices),
+            countries: Arc::clone(&countries),
             kept: Arc::clone(&kept),
             ends: issuers.ends(),
             mints: issuers.mints(),

@@ -10,6 +10,7 @@ mod generation;
 mod notices;
 pub mod offline;
 mod reload;
+mod respond;
 mod state;
 mod supervisor;
 
@@ -24,20 +25,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::folder::{StateFolder, claim_store};
 use self::generation::{Built, directories};
-use self::notices::{TellFindings, Telling};
+use self::notices::Telling;
 use self::reload::Reloader;
+use self::respond::Responder;
 use self::state::State;
 use self::supervisor::Supervisor;
-use crate::caller::SessionId;
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::detect::watch::{self, NotDone, Respond, Rules, Watch};
+use crate::detect::recent::Recent;
+use crate::detect::watch::{self, Report, Watch};
 use crate::directory::Directory;
 use crate::endpoint::operator::Operator;
 use crate::endpoint::reload::Reload;
-use crate::event::EndReason;
 use crate::proxy::{self, Bound, Current, Listening, Observer, Parts};
-use crate::store::Which;
 use crate::telemetry::{self, Audit, Telemetry};
 
 /// Why the gateway did not start.
@@ -91,21 +91,20 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
                 generation.measure_servers();
             }),
     );
-    let rules = Arc::new(ArcSwap::from_pointee(Rules {
-        settings: built.config.detect.clone(),
-        countries: Arc::clone(&built.countries),
-    }));
+    let recent = Arc::new(Recent::default());
+    let reports: Vec<Arc<dyn Report>> =
+        vec![Arc::new(telemetry.findings()), Arc::clone(&recent) as Arc<dyn Report>];
+    let rules = Arc::new(ArcSwap::from_pointee(respond::rules(&built)));
     let detecting = Watch {
         rules: Arc::clone(&rules),
-        respond: Arc::new(EndSessions {
+        respond: Arc::new(Responder {
             current: Arc::clone(&current),
+            sessions: Arc::clone(&state.store.sessions),
+            blocks: Arc::clone(&state.store.blocks),
+            notices: Arc::new(state.news.clone()),
             telemetry: Arc::clone(&telemetry),
         }),
-        report: Arc::new(TellFindings {
-            findings: telemetry.findings(),
-            notices: Arc::new(state.news.clone()),
-            rules: Arc::clone(&rules),
-        }),
+        report: Arc::new(reports),
     };
     let shutdown_timeout = built.config.listen.shutdown_timeout;
     let runtime = runtime(built.config.listen.threads).map_err(start_error)?;
@@ -131,6 +130,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
             &operator_token,
             Arc::clone(&state.store.sessions),
             Arc::clone(&state.store.blocks),
+            Arc::clone(&recent),
         ),
         reload: Arc::clone(&reload) as Arc<dyn Reload>,
         listening: Arc::clone(&listening),
@@ -221,28 +221,6 @@ fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
 
 fn start_error(error: impl std::fmt::Display) -> StartError {
     StartError(error.to_string())
-}
-
-/// What a detector does about a session.
-struct EndSessions {
-    current: Arc<Current>,
-    telemetry: Arc<Telemetry>,
-}
-
-#[async_trait::async_trait]
-impl Respond for EndSessions {
-    async fn end_session(&self, session: &SessionId, at: Timestamp) -> Result<(), NotDone> {
-        let mut happened = Vec::new();
-        let which = Which::Session(session.clone());
-        let generation = self.current.load();
-        let ended = generation.sessions().end(&which, EndReason::Detected, at, &mut happened).await;
-        for what in happened {
-            let event =
-                crate::event::Event { at, request_id: None, client: None, agent: None, what };
-            self.telemetry.event(event);
-        }
-        ended.map(|_| ()).map_err(|refusal| NotDone(refusal.code().to_owned()))
-    }
 }
 
 /// Where the gateway really listens, with the ports that were given where 0 was asked for.

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -12,19 +11,16 @@ use super::state::State;
 use super::{StartError, start_error};
 use crate::clock::Clock;
 use crate::config::{Config, MAIL, OwnPath, OwnPathEntry, SecretSource};
-use crate::detect::respond::Taken;
-use crate::detect::watch::{NotDone, Report, Rules};
-use crate::detect::{Finding, Subject};
 use crate::directory::Directory;
 use crate::notify::{
-    Channel, Channels, Deliver, Incident, Mail, MailParts, NewsKind, NewsSink, Notices, Pace,
-    SecurityEvents, SignEvents, Webhook, Worker,
+    Channel, Channels, Deliver, Mail, MailParts, NewsKind, NewsSink, Pace, SecurityEvents,
+    SignEvents, Webhook, Worker,
 };
 use crate::private_file;
 use crate::secret::Secret;
 use crate::session::SessionManager;
 use crate::store::Store;
-use crate::telemetry::{Findings, Metrics};
+use crate::telemetry::Metrics;
 
 /// The worker, and the way to it.
 pub(super) struct Telling {
@@ -215,35 +211,5 @@ fn secret_file(path: &Path) -> Result<Secret, String> {
     match text.trim().is_empty() {
         true => Err(format!("{}: it is empty", path.display())),
         false => Ok(Secret::new(text)),
-    }
-}
-
-/// Tells of findings, and hands those on to people that something was done about or could have been.
-pub(super) struct TellFindings {
-    pub(super) findings: Findings,
-    pub(super) notices: Arc<dyn Notices>,
-    pub(super) rules: Arc<ArcSwap<Rules>>,
-}
-
-impl Report for TellFindings {
-    fn finding(&self, finding: &Finding, taken: Taken, failure: Option<&NotDone>) {
-        self.findings.finding(finding, taken, failure);
-        if taken == Taken::DryRun {
-            return;
-        }
-        self.notices.tell(Incident {
-            detector: finding.detector.name(),
-            at: finding.at,
-            user: finding.user.clone(),
-            session: finding.session.clone(),
-            about: match &finding.subject {
-                Subject::Session(_) => None,
-                other => Some(other.to_string().into()),
-            },
-            client: finding.client,
-            country: finding.client.and_then(|client| self.rules.load().countries.country(client)),
-            agent: finding.agent.clone().unwrap_or_default(),
-            actions: vec![taken.name()],
-        });
     }
 }

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use super::examine;
 use super::generation::Built;
 use super::notices::Telling;
+use super::respond::rules;
 use super::state::State;
 use super::supervisor::Supervisor;
 use crate::clock::Clock;
@@ -128,8 +129,7 @@ impl Reloader {
         self.state.ended.now(next.hooks());
         self.telling.replace(next.channels());
         self.watches.store(next.config.reload.watch, Ordering::Relaxed);
-        let (settings, countries) = (next.config.detect.clone(), Arc::clone(&next.countries));
-        self.rules.store(Arc::new(Rules { settings, countries }));
+        self.rules.store(Arc::new(rules(&next)));
         self.state.metrics.serves(generation.number(), generation.labels());
         self.current.serve(generation);
         self.listening.serve(listening);

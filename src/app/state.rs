@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use zeroize::Zeroizing;
 
 use super::folder::StateFolder;
 use super::{StartError, start_error};
@@ -18,6 +19,7 @@ use crate::proxy::OpenExchanges;
 use crate::secret::random_bytes;
 use crate::service::database::Databases;
 use crate::session::SessionState;
+use crate::session::devices::Devices;
 use crate::session::refresh_token::RefreshKey;
 use crate::session::service_cookies::ServiceCookies;
 use crate::store::Store;
@@ -34,6 +36,7 @@ pub(super) struct State {
     pub(super) databases: Arc<Databases>,
     /// The services' cookies, of no directories yet.
     pub(super) kept: ServiceCookies,
+    pub(super) devices: Arc<Devices>,
     pub(super) refresh_key: Arc<RefreshKey>,
     pub(super) sessions: SessionState,
     pub(super) issuers: IssuerState,
@@ -86,7 +89,10 @@ impl State {
             blocks: Arc::new(TimedStore::new(store.blocks, Arc::clone(&metrics))),
             backup: store.backup,
         };
-        let kept = kept_cookies(config, &store, &folder).map_err(start_error)?;
+        let secret = own_secret(config, &folder).map_err(start_error)?;
+        let (sessions, kept) = (Arc::clone(&store.sessions), Arc::clone(&store.kept));
+        let kept = ServiceCookies::new(&secret, sessions, kept, Vec::new()).map_err(start_error)?;
+        let devices = Arc::new(Devices::new(&secret, Arc::clone(&store.stamps)));
         let refresh_key = Arc::new(RefreshKey::open(&folder.refresh_key()).map_err(start_error)?);
         let sessions = SessionState::new().map_err(start_error)?;
         let issuers = IssuerState::new().map_err(start_error)?;
@@ -99,6 +105,7 @@ impl State {
             metrics,
             databases,
             kept,
+            devices,
             refresh_key,
             sessions,
             issuers,
@@ -118,18 +125,12 @@ pub(super) fn open_store(config: &Config) -> Result<Store, StartError> {
     }
 }
 
-/// Sealed under the gateway's own secret. Where nothing is kept beyond a restart, neither is the secret.
-fn kept_cookies(
-    config: &Config,
-    store: &Store,
-    folder: &StateFolder,
-) -> Result<ServiceCookies, String> {
-    let secret = match config.store.kind {
-        StoreKind::Embedded => private_file::own_secret(&folder.forms_secret())?,
+/// What is sealed and signed with it is the gateway's own. Where nothing is kept beyond a restart, neither is the secret.
+fn own_secret(config: &Config, folder: &StateFolder) -> Result<Zeroizing<Vec<u8>>, String> {
+    match config.store.kind {
+        StoreKind::Embedded => private_file::own_secret(&folder.forms_secret()),
         StoreKind::Memory => {
-            random_bytes::<32>().map_err(|error| error.to_string())?.to_vec().into()
+            Ok(random_bytes::<32>().map_err(|error| error.to_string())?.to_vec().into())
         }
-    };
-    let (sessions, kept) = (Arc::clone(&store.sessions), Arc::clone(&store.kept));
-    ServiceCookies::new(&secret, sessions, kept, Vec::new())
+    }
 }

@@ -33,7 +33,8 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         sign_in::refuse_session_times(table, &sign_in);
         session::session(table)
     });
-    let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session));
+    let geo = root.table("geo", geo::geo);
+    let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session, &geo));
     let notify = root.table("notify", |table| notify::notify(table, &tokens));
     let paths = root.table("paths", |table| {
         let sends_mail = notify.mail.is_some();
@@ -47,7 +48,6 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         warn_of_lost_cookies(root, &listen);
     }
     upstream::warn_of_unused(root, &upstreams, &routes);
-    let geo = root.table("geo", geo::geo);
     let hosts: Vec<String> =
         routes.iter().flat_map(|route| &route.value.hosts).map(String::clone).collect();
     Config {

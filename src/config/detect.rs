@@ -1,6 +1,9 @@
 //! `[detect]`: one table for each detector.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::Geo;
 use super::raw::{Table, Wrong};
@@ -19,8 +22,20 @@ pub struct Detect {
     pub password_spraying: Detector,
     /// `[detect.token_countries]`
     pub token_countries: Detector,
+    /// `[detect.revoked_use]`
+    pub revoked_use: Detector,
+    /// `[detect.scanning]`
+    pub scanning: Detector,
+    /// `[detect.distributed_guessing]`
+    pub distributed_guessing: Detector,
+    /// `[detect.outside_binding]`
+    pub outside_binding: Detector,
+    /// `[detect.client_change]`
+    pub client_change: Detector,
     /// Events that may wait for the detectors; more are dropped and counted.
     pub queue: usize,
+    /// About so many findings in an hour each detector does something; about more it only tells.
+    pub actions_per_hour: u32,
 }
 
 /// The settings of one detector.
@@ -30,70 +45,123 @@ pub struct Detector {
     pub threshold: u32,
     /// The window.
     pub window: Duration,
-    /// What is done about a finding.
-    pub action: Action,
+    /// What is done about a finding, in this order.
+    pub actions: Vec<Action>,
+    /// For how long an address is blocked, or somebody slowed down.
+    pub duration: Duration,
+    /// For how long nothing is done again about the same subject.
+    pub cooldown: Duration,
+    /// Whom it leaves alone.
+    pub exempt: Vec<Exempt>,
     /// Only tell; do nothing.
     pub dry_run: bool,
 }
 
-/// `detect.NAME.action`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+/// One of `detect.NAME.action`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Action {
-    /// Audit line and metric only.
-    #[default]
+    /// Audit line and metric only, which every finding has.
     Observe,
+    /// Tell those who should know.
+    Notify,
+    /// Slow down the refreshes of the session, or the sign-ins from the address.
+    Limit,
+    /// Have the session sign in anew before anything else.
+    StepUp,
     /// End the session that the finding is about, where it is about one.
     EndSession,
+    /// End all sessions of the user that the finding is about, where one is known.
+    EndUserSessions,
+    /// Refuse the address for a time.
+    BlockAddress,
+}
+
+/// Whom a detector leaves alone: one of `detect.NAME.exempt`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Exempt {
+    /// Clients of this network.
+    Network(IpNet),
+    /// This user: `DIRECTORY/ID`.
+    User(String),
+    /// Users of this group.
+    Group(String),
+    /// Clients whose `User-Agent` contains this.
+    Agent(String),
 }
 
 impl Default for Detect {
     fn default() -> Self {
-        let observe = |threshold, window| Detector {
+        let does = |actions: &[Action], threshold, window| Detector {
             threshold,
             window,
-            action: Action::Observe,
+            actions: actions.to_vec(),
+            duration: mins(10),
+            cooldown: mins(1),
+            exempt: Vec::new(),
             dry_run: false,
         };
+        use Action::{BlockAddress, EndSession, Notify, Observe};
         Self {
             // The refresh endpoint has ended the session already; nothing is lost by saying so here.
-            refresh_reuse: Detector { action: Action::EndSession, ..observe(1, mins(1)) },
-            refresh_burst: observe(10, mins(1)),
-            password_guessing: observe(10, mins(10)),
-            password_spraying: observe(10, mins(10)),
-            token_countries: observe(2, hours(1)),
+            refresh_reuse: does(&[EndSession, Notify], 1, mins(1)),
+            refresh_burst: does(&[Observe], 10, mins(1)),
+            password_guessing: does(&[Notify], 10, mins(10)),
+            password_spraying: does(&[BlockAddress, Notify], 10, mins(10)),
+            token_countries: does(&[Notify], 2, hours(1)),
+            revoked_use: does(&[Notify, BlockAddress], 100, mins(10)),
+            scanning: does(&[BlockAddress], 100, mins(5)),
+            distributed_guessing: does(&[Notify], 10, hours(1)),
+            outside_binding: does(&[Notify], 1, hours(1)),
+            client_change: does(&[Observe], 2, hours(1)),
             queue: 4096,
+            actions_per_hour: 1000,
         }
     }
 }
 
-const ACTIONS: [(&str, Action); 2] =
-    [("observe", Action::Observe), ("end_session", Action::EndSession)];
+const ACTIONS: [(&str, Action); 7] = [
+    ("observe", Action::Observe),
+    ("notify", Action::Notify),
+    ("limit", Action::Limit),
+    ("step_up", Action::StepUp),
+    ("end_session", Action::EndSession),
+    ("end_user_sessions", Action::EndUserSessions),
+    ("block_address", Action::BlockAddress),
+];
 
 pub(super) fn detect(table: &Table<'_>, geo: &Geo) -> Detect {
     let default = Detect::default();
-    let sign_ins = |key, default: Detector| {
+    let about_addresses = |key, default: Detector, why: &str| {
         table.table(key, |table| {
             let detector = detector(table, 1, default);
-            if detector.action == Action::EndSession {
-                table.warn(
-                    "action",
-                    Wrong::new("a failed sign-in has no session to end, so this only observes"),
-                );
+            if detector.actions.iter().any(|action| action.is_about_a_session()) {
+                table.warn("action", Wrong::new(why));
             }
             detector
         })
     };
+    let sign_ins = "a failed sign-in has no session to end, so this only observes";
+    let nobody = "nobody is known here who has a session to end, so this only observes";
     Detect {
         refresh_reuse: table
             .table("refresh_reuse", |table| detector(table, 1, default.refresh_reuse)),
         refresh_burst: table
             .table("refresh_burst", |table| detector(table, 1, default.refresh_burst)),
-        password_guessing: sign_ins("password_guessing", default.password_guessing),
-        password_spraying: sign_ins("password_spraying", default.password_spraying),
+        password_guessing: about_addresses(
+            "password_guessing",
+            default.password_guessing,
+            sign_ins,
+        ),
+        password_spraying: about_addresses(
+            "password_spraying",
+            default.password_spraying,
+            sign_ins,
+        ),
         token_countries: table.table("token_countries", |table| {
             // Every session is used from one country.
             let detector = detector(table, 2, default.token_countries);
-            if detector.action == Action::EndSession && geo.country_database.is_none() {
+            let tells = |action: &Action| matches!(action, Action::Observe | Action::Notify);
+            if !detector.actions.iter().all(tells) && geo.country_database.is_none() {
                 table.warn(
                     "action",
                     Wrong::new("without geo.country_database no address has a country"),
@@ -101,7 +169,22 @@ pub(super) fn detect(table: &Table<'_>, geo: &Geo) -> Detect {
             }
             detector
         }),
+        revoked_use: about_addresses("revoked_use", default.revoked_use, nobody),
+        scanning: about_addresses("scanning", default.scanning, nobody),
+        distributed_guessing: about_addresses(
+            "distributed_guessing",
+            default.distributed_guessing,
+            sign_ins,
+        ),
+        outside_binding: table
+            .table("outside_binding", |table| detector(table, 1, default.outside_binding)),
+        // Every session is used by a client of some kind.
+        client_change: table
+            .table("client_change", |table| detector(table, 2, default.client_change)),
         queue: table.number("queue", 1..=1_000_000).unwrap_or(default.queue),
+        actions_per_hour: table
+            .number("actions_per_hour", 1..=1_000_000)
+            .unwrap_or(default.actions_per_hour),
     }
 }
 
@@ -109,7 +192,77 @@ fn detector(table: &Table<'_>, lowest: u32, default: Detector) -> Detector {
     Detector {
         threshold: table.number("threshold", lowest..=1_000_000).unwrap_or(default.threshold),
         window: table.duration("window", secs(1)..=30 * DAY).unwrap_or(default.window),
-        action: table.choice("action", &ACTIONS).unwrap_or(default.action),
+        actions: match table.one_or_more("action", action) {
+            actions if actions.is_empty() => default.actions,
+            actions => actions,
+        },
+        // An address is shared: it is blocked for minutes, and for a day at the very most.
+        duration: table.duration("duration", secs(1)..=DAY).unwrap_or(default.duration),
+        cooldown: table.duration("cooldown", Duration::ZERO..=DAY).unwrap_or(default.cooldown),
+        exempt: table.values("exempt", exempt).unwrap_or(default.exempt),
         dry_run: table.flag("dry_run").unwrap_or(default.dry_run),
+    }
+}
+
+fn action(text: &str) -> Result<Action, Wrong> {
+    let found = ACTIONS.iter().find(|(word, _)| *word == text).map(|(_, action)| *action);
+    found.ok_or_else(|| {
+        let allowed: Vec<&str> = ACTIONS.iter().map(|(word, _)| *word).collect();
+        Wrong::choice(text, &allowed)
+    })
+}
+
+fn exempt(text: &str) -> Result<Exempt, Wrong> {
+    let network = || {
+        let of_one = || text.parse::<IpAddr>().map(IpNet::from);
+        text.parse::<IpNet>().or_else(|_| of_one()).map(Exempt::Network)
+    };
+    match text.split_once(':') {
+        Some(("user", user)) if user.contains('/') => Ok(Exempt::User(user.into())),
+        Some(("group", group)) if !group.is_empty() => Ok(Exempt::Group(group.into())),
+        Some(("agent", agent)) if !agent.is_empty() => Ok(Exempt::Agent(agent.into())),
+        _ => network().map_err(|_| {
+            Wrong::new(format!("{text:?} is nobody to leave alone")).help(
+                "allowed: a network, \"user:DIRECTORY/ID\", \"group:NAME\", \"agent:PART OF A USER-AGENT\"",
+            )
+        }),
+    }
+}
+
+impl Action {
+    /// Does it need a session or its user?
+    pub const fn is_about_a_session(self) -> bool {
+        match self {
+            Self::StepUp | Self::EndSession | Self::EndUserSessions => true,
+            Self::Observe | Self::Notify | Self::Limit | Self::BlockAddress => false,
+        }
+    }
+}
+
+impl Detector {
+    /// Does it leave clients alone that have this address or this agent?
+    pub fn exempts_client(&self, client: Option<IpAddr>, agent: Option<&str>) -> bool {
+        self.exempt.iter().any(|exempt| match exempt {
+            Exempt::Network(network) => {
+                client.is_some_and(|client| network.contains(&client.to_canonical()))
+            }
+            Exempt::Agent(part) => agent.is_some_and(|agent| agent.contains(part.as_str())),
+            Exempt::User(_) | Exempt::Group(_) => false,
+        })
+    }
+
+    /// Does it leave this user alone (`DIRECTORY/ID`)?
+    pub fn exempts_user(&self, user: &str) -> bool {
+        self.exempt.iter().any(|exempt| matches!(exempt, Exempt::User(other) if other == user))
+    }
+
+    /// Does it leave users of certain groups alone?
+    pub fn exempts_groups(&self) -> bool {
+        self.exempt.iter().any(|exempt| matches!(exempt, Exempt::Group(_)))
+    }
+
+    /// Does it leave users of this group alone?
+    pub fn exempts_group(&self, group: &str) -> bool {
+        self.exempt.iter().any(|exempt| matches!(exempt, Exempt::Group(other) if other == group))
     }
 }

@@ -25,6 +25,8 @@ pub struct Login {
     pub address_failures: u32,
     /// Failures of one network (/24, /48) before it has to wait.
     pub network_failures: u32,
+    /// Guesses at one account in a day, from wherever, by those who have no device cookie of it.
+    pub guesses_per_day: u32,
     /// The first wait; it doubles with each further failure.
     pub backoff_initial: Duration,
     /// The longest wait.
@@ -48,7 +50,8 @@ pub enum Issues {
 impl Default for Login {
     /// The limits leave a person who mistypes a few times alone, and an office or mobile network whose users share an
     /// address; a guesser gets 5 tries at full speed, then 1 s, 2 s, 4 s ... up to 15 minutes apart: about 100 a day for
-    /// one account from one network. What waits is a pair of account and network, an address or a network, never an
+    /// one account from one network, and from everywhere 100 a day at most (`guesses_per_day`), but for whoever has a device
+    /// cookie. What waits is a pair of account and network, an address or a network, never an
     /// account as such, so nobody can lock a user out from elsewhere.
     fn default() -> Self {
         Self {
@@ -60,6 +63,7 @@ impl Default for Login {
             account_failures: 5,
             address_failures: 20,
             network_failures: 100,
+            guesses_per_day: 100,
             backoff_initial: secs(1),
             backoff_max: mins(15),
             reset_after: hours(1),
@@ -97,6 +101,9 @@ pub(super) fn login(table: &Table<'_>) -> Login {
         network_failures: table
             .number("network_failures", failures)
             .unwrap_or(default.network_failures),
+        guesses_per_day: table
+            .number("guesses_per_day", 2..=1_000_000)
+            .unwrap_or(default.guesses_per_day),
         backoff_initial,
         backoff_max,
         reset_after,

@@ -66,7 +66,7 @@ pub use self::condition::{Condition, Constant, Holds};
 pub use self::cors::Cors;
 pub use self::credentials::Credentials;
 pub use self::database::{Database, DatabaseServer, DatabaseTls, Engine};
-pub use self::detect::{Action, Detect, Detector};
+pub use self::detect::{Action, Detect, Detector, Exempt};
 pub use self::directory::{
     DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectory, DjangoGroups,
     SecondFactorTable, UserKeyColumn, UsernameCase,
@@ -102,7 +102,7 @@ pub use self::shadow::Shadow;
 pub use self::sign_in::{Observed, ObservedKind, SignInMode, SignInRedirect, SignInSettings};
 pub use self::store::{StoreKind, StoreSettings};
 pub use self::template::{Members, Template};
-pub use self::tokens::{Rotation, Tokens};
+pub use self::tokens::{Binding, Rotation, Tokens};
 pub use self::upstream::Upstream;
 
 /// A duration as the file writes it: a whole number and one unit. None: it is none.

@@ -7,7 +7,7 @@ use super::paths::ROTATION;
 use super::raw::{Table, Wrong, duration_text};
 use super::template::members;
 use super::units::{DAY, HOUR, MINUTE, days, mins, secs};
-use super::{Members, SessionSettings, StoreSettings, values};
+use super::{Geo, Members, SessionSettings, StoreSettings, values};
 use crate::jose::Algorithm;
 
 /// `[tokens]`
@@ -25,6 +25,10 @@ pub struct Tokens {
     pub rotation: Rotation,
     /// How long racing callers get the same successor.
     pub refresh_grace: Duration,
+    /// Where a session may be used, as it began.
+    pub bind: Binding,
+    /// Is a use refused whose place, or the session's, is not known?
+    pub refuse_unknown: bool,
     /// `iss`.
     pub issuer: String,
     /// `aud`.
@@ -45,6 +49,20 @@ pub enum Rotation {
     None,
 }
 
+/// `tokens.bind`: what a session is tied to, from where it began.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Binding {
+    /// Nothing.
+    #[default]
+    None,
+    /// The country (`geo.country_database`).
+    Country,
+    /// The network: /24, /48.
+    Prefix,
+    /// The address: IPv4, or an IPv6 /64.
+    Address,
+}
+
 impl Default for Tokens {
     fn default() -> Self {
         let algorithm = Algorithm::Es256;
@@ -55,6 +73,8 @@ impl Default for Tokens {
             refresh_lifetime: days(14),
             rotation: Rotation::SingleUse,
             refresh_grace: secs(10),
+            bind: Binding::None,
+            refuse_unknown: false,
             issuer: "doorwarden".into(),
             audience: "doorwarden".into(),
             user_id_claim: "user_id".into(),
@@ -75,6 +95,16 @@ const ALGORITHMS: [(&str, Algorithm); 4] = [
     ("HS256", Algorithm::Hs256),
 ];
 
+const BINDINGS: [(&str, Binding); 4] = [
+    ("none", Binding::None),
+    ("country", Binding::Country),
+    ("prefix", Binding::Prefix),
+    ("address", Binding::Address),
+];
+
+/// Whether a use is refused that cannot be placed.
+const UNKNOWN: [(&str, bool); 2] = [("allow", false), ("refuse", true)];
+
 /// The claims that tokens have: none of them can hold the user's id as well.
 const OWN_CLAIMS: [&str; 10] =
     ["token_type", "exp", "iat", "nbf", "jti", "sid", "iss", "aud", "amr", "auth_time"];
@@ -83,8 +113,13 @@ pub(super) fn tokens(
     table: &Table<'_>,
     store: &StoreSettings,
     session: &SessionSettings,
+    geo: &Geo,
 ) -> Tokens {
     let default = Tokens::default();
+    let bind = table.choice("bind", &BINDINGS).unwrap_or(default.bind);
+    if bind == Binding::Country && geo.country_database.is_none() {
+        table.error("bind", Wrong::new("without geo.country_database no address has a country"));
+    }
     let algorithm = table.choice("algorithm", &ALGORITHMS).unwrap_or(default.algorithm);
     let access_lifetime =
         table.duration("access_lifetime", secs(10)..=DAY).unwrap_or(default.access_lifetime);
@@ -125,6 +160,8 @@ pub(super) fn tokens(
         refresh_grace: table
             .duration("refresh_grace", secs(0)..=MINUTE)
             .unwrap_or(default.refresh_grace),
+        bind,
+        refuse_unknown: table.choice("bind_unknown", &UNKNOWN).unwrap_or(default.refuse_unknown),
         issuer: table.text("issuer", values::filled).unwrap_or(default.issuer),
         audience: table.text("audience", values::filled).unwrap_or(default.audience),
         claims: members(table, "claims", |name| {

@@ -24,13 +24,20 @@ use crate::config;
 use crate::event::Event;
 use crate::geo::{Countries, Country};
 
+mod client_change;
+mod distributed_guessing;
+mod outside_binding;
 mod password_guessing;
 mod password_spraying;
 mod refresh_burst;
 mod refresh_reuse;
+mod revoked_use;
+mod scanning;
 mod token_countries;
 
+pub mod recent;
 pub mod respond;
+mod restraint;
 pub mod watch;
 mod window;
 
@@ -78,6 +85,11 @@ detectors! {
     PasswordGuessing password_guessing "Many sign-ins to one account failed."
     PasswordSpraying password_spraying "Sign-ins to many accounts failed from one address or network."
     TokenCountries token_countries "One session's tokens were used from several countries."
+    RevokedUse revoked_use "Tokens that do not verify keep coming from one address."
+    Scanning scanning "One address asks for many things that are not there."
+    DistributedGuessing distributed_guessing "Many networks try passwords on one account."
+    OutsideBinding outside_binding "A session was used outside what it is tied to."
+    ClientChange client_change "The requests of one session come from another kind of client."
 }
 
 /// Something odd that a detector saw.
@@ -95,7 +107,7 @@ pub struct Finding {
     pub agent: Option<Arc<str>>,
     /// What it is about.
     pub subject: Subject,
-    /// The session it is about, if it is about one: what `action = "end_session"` ends.
+    /// The session it is about, if it is about one: what `end_session` ends.
     pub session: Option<SessionId>,
     /// The user it is about, if it is known.
     pub user: Option<UserKey>,
@@ -127,26 +139,35 @@ pub struct Evidence {
     pub countries: Vec<Country>,
 }
 
-/// All detectors, in the order in which they see an event.
-pub struct Detectors(Vec<(DetectorName, Box<dyn Detector>)>);
+/// All detectors, in the order in which they see an event, each with its settings.
+pub struct Detectors(Vec<(config::Detector, DetectorName, Box<dyn Detector>)>);
 
 impl Detectors {
     /// As configured.
     pub fn new(settings: &config::Detect) -> Self {
-        let build = |name: &DetectorName| (*name, name.build(name.settings(settings)));
+        let build = |name: &DetectorName| {
+            let settings = name.settings(settings);
+            (settings.clone(), *name, name.build(settings))
+        };
         Self(DetectorName::ALL.iter().map(build).collect())
     }
 
     /// They judge by these settings from now on.
     pub fn judge_by(&mut self, settings: &config::Detect) {
-        for (name, detector) in &mut self.0 {
+        for (old, name, detector) in &mut self.0 {
             detector.judge_by(name.settings(settings));
+            old.clone_from(name.settings(settings));
         }
     }
 
-    /// Shows all of them one event.
+    /// Shows all of them one event, but those that leave its client alone.
     pub fn observe(&mut self, event: &Event, countries: &dyn Countries) -> Vec<Finding> {
-        self.0.iter_mut().filter_map(|(_, detector)| detector.observe(event, countries)).collect()
+        let (client, agent) = (event.client, event.agent.as_deref());
+        self.0
+            .iter_mut()
+            .filter(|(settings, ..)| !settings.exempts_client(client, agent))
+            .filter_map(|(.., detector)| detector.observe(event, countries))
+            .collect()
     }
 }
 
@@ -232,7 +253,12 @@ mod tests {
                 "refresh_burst",
                 "password_guessing",
                 "password_spraying",
-                "token_countries"
+                "token_countries",
+                "revoked_use",
+                "scanning",
+                "distributed_guessing",
+                "outside_binding",
+                "client_change"
             ]
         );
     }

@@ -1,99 +1,213 @@
 //! What is done about a finding.
 //!
-//! The settings name an action; this decides what it comes to for one finding. `end_session` needs a session: a finding
-//! about an account or an address, whose owner may be the victim, is observed. In a dry run nothing is done.
+//! The settings name actions; this decides what they come to for one finding. What ends a session needs a session or its
+//! user, and a finding about an account, whose owner may be the victim, has neither. `block_address` and `limit` never meet
+//! an address that many people share by design: a private or local one, or a trusted proxy's. In a dry run nothing is done.
 //!
-//! What came of it is one of four words, [`Taken`], the `action` label of `doorwarden_abnormal_access_total`: what was
+//! What came of it is a list of words, [`Taken`], the `action` label of `doorwarden_abnormal_access_total`: what was
 //! *done*, not what was configured, so that an alert on `end_session` never counts a dry run.
 
-use super::Finding;
-use crate::caller::SessionId;
-use crate::config::{self, Action};
+use ipnet::IpNet;
 
-/// What is to be done about a finding.
+use super::{Finding, Subject};
+use crate::block::BlockSubject;
+use crate::caller::{SessionId, UserKey};
+use crate::config::{self, Action};
+use crate::wire::client_ip::{TrustedProxies, is_public, network_32_or_64};
+
+/// One thing that is to be done about a finding.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Response {
-    /// Tell, and do nothing.
-    Observe,
+pub enum Step {
+    /// Tell those who should know, after everything else.
+    Notify,
+    /// Slow down a session's refreshes, or the sign-ins from an address.
+    Limit(BlockSubject),
+    /// Have this session sign in anew.
+    StepUp(SessionId),
     /// End this session.
     EndSession(SessionId),
-    /// Tell that nothing is done because of `dry_run`.
-    DryRun,
+    /// End all sessions of this user.
+    EndUserSessions(UserKey),
+    /// Refuse these addresses.
+    BlockAddress(IpNet),
 }
 
 /// What was done about a finding.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Taken {
-    /// It was told.
+    /// It was told, and nothing else.
     Observe,
+    /// Those who should know were told.
+    Notify,
+    /// The session, or the address, is slowed down.
+    Limit,
+    /// The session has to sign in anew.
+    StepUp,
     /// The session was ended, or had ended by itself.
     EndSession,
+    /// All sessions of the user were ended.
+    EndUserSessions,
+    /// The address is refused for a time.
+    BlockAddress,
     /// Nothing, because of `dry_run`.
     DryRun,
-    /// The action failed: the store could not end the session.
+    /// Nothing, because the user or the group is exempt.
+    Exempt,
+    /// Nothing, because the detector has done something too often within the hour.
+    Bounded,
+    /// An action failed: the store could not do it.
     Failed,
 }
 
 impl Taken {
     /// Every one.
-    pub const ALL: &'static [Self] = &[Self::Observe, Self::EndSession, Self::DryRun, Self::Failed];
+    pub const ALL: &'static [Self] = &[
+        Self::Observe,
+        Self::Notify,
+        Self::Limit,
+        Self::StepUp,
+        Self::EndSession,
+        Self::EndUserSessions,
+        Self::BlockAddress,
+        Self::DryRun,
+        Self::Exempt,
+        Self::Bounded,
+        Self::Failed,
+    ];
 
     /// Stable name for metrics and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Observe => "observe",
+            Self::Notify => "notify",
+            Self::Limit => "limit",
+            Self::StepUp => "step_up",
             Self::EndSession => "end_session",
+            Self::EndUserSessions => "end_user_sessions",
+            Self::BlockAddress => "block_address",
             Self::DryRun => "dry_run",
+            Self::Exempt => "exempt",
+            Self::Bounded => "bounded",
             Self::Failed => "failed",
         }
     }
 }
 
-/// What the settings ask for in this case.
-pub fn respond(finding: &Finding, settings: &config::Detect) -> Response {
-    let settings = finding.detector.settings(settings);
-    if settings.dry_run {
-        return Response::DryRun;
+impl Step {
+    /// What it is called once it is done.
+    pub const fn taken(&self) -> Taken {
+        match self {
+            Self::Notify => Taken::Notify,
+            Self::Limit(_) => Taken::Limit,
+            Self::StepUp(_) => Taken::StepUp,
+            Self::EndSession(_) => Taken::EndSession,
+            Self::EndUserSessions(_) => Taken::EndUserSessions,
+            Self::BlockAddress(_) => Taken::BlockAddress,
+        }
     }
-    match (settings.action, &finding.session) {
-        (Action::EndSession, Some(session)) => Response::EndSession(session.clone()),
-        (Action::EndSession, None) | (Action::Observe, _) => Response::Observe,
+}
+
+/// What the settings ask for in this case. Nothing: it is only told.
+pub fn steps(
+    finding: &Finding,
+    settings: &config::Detector,
+    trusted: &TrustedProxies,
+) -> Vec<Step> {
+    let address = || address_of(finding).filter(|network| may_be_blocked(network, trusted));
+    let step = |action: &Action| match action {
+        Action::Observe => None,
+        Action::Notify => Some(Step::Notify),
+        Action::Limit => match &finding.session {
+            Some(session) => Some(Step::Limit(BlockSubject::Session(session.clone()))),
+            None => address().map(|network| Step::Limit(BlockSubject::address(network))),
+        },
+        Action::StepUp => finding.session.clone().map(Step::StepUp),
+        Action::EndSession => finding.session.clone().map(Step::EndSession),
+        Action::EndUserSessions => finding.user.clone().map(Step::EndUserSessions),
+        Action::BlockAddress => address().map(Step::BlockAddress),
+    };
+    let mut steps: Vec<Step> = settings.actions.iter().filter_map(step).collect();
+    steps.sort_by_key(|step| *step == Step::Notify);
+    steps
+}
+
+/// What the finding is about, or from where the event came that reached the threshold.
+fn address_of(finding: &Finding) -> Option<IpNet> {
+    match &finding.subject {
+        Subject::Address(network) | Subject::Network(network) => Some(*network),
+        Subject::Session(_) => finding.client.map(network_32_or_64),
+        // Of an account that many addresses try, the last one is nobody in particular.
+        Subject::Account(_) => None,
     }
+}
+
+fn may_be_blocked(network: &IpNet, trusted: &TrustedProxies) -> bool {
+    is_public(network.network()) && is_public(network.broadcast()) && !trusted.overlaps(network)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{at, event, settings};
-    use super::super::{DetectorName, Evidence, Subject};
+    use super::super::testing::{at, detector, event};
+    use super::super::{DetectorName, Evidence};
     use super::*;
     use crate::event::What;
     use crate::refusal::Refusal;
 
-    fn finding(subject: Subject) -> Finding {
-        let event =
-            event(at(0), "192.0.2.1", What::Refused { refusal: Refusal::NoRoute, user: None });
+    fn finding(subject: Subject, client: &str) -> Finding {
+        let event = event(at(0), client, What::Refused { refusal: Refusal::NoRoute, user: None });
         let evidence = Evidence::count(1, std::time::Duration::from_secs(1));
         Finding::new(DetectorName::TokenCountries, &event, subject, evidence)
     }
 
+    fn of(actions: &[Action], finding: &Finding) -> Vec<Step> {
+        let settings = config::Detector { actions: actions.to_vec(), ..detector(1) };
+        let trusted = TrustedProxies::new(["5.5.5.0/24".parse().unwrap()]);
+        steps(finding, &settings, &trusted)
+    }
+
     #[test]
-    fn the_settings_of_its_own_detector_decide() {
+    fn an_action_needs_what_it_is_about() {
+        use Action::*;
         let id = SessionId::new("a");
-        let session = || Subject::Session(id.clone());
-        let account = || Subject::Account("ada".into());
-        for (action, dry_run, subject, expected) in [
-            (Action::Observe, false, session(), Response::Observe),
-            (Action::EndSession, false, session(), Response::EndSession(id.clone())),
-            (Action::EndSession, false, account(), Response::Observe),
-            (Action::EndSession, true, session(), Response::DryRun),
-            (Action::Observe, true, account(), Response::DryRun),
+        let user = UserKey::new("django", "7");
+        let session = finding(Subject::Session(id.clone()), "1.1.1.1").of_user(&user);
+        let account = finding(Subject::Account("ada".into()), "1.1.1.1");
+        let network: IpNet = "1.2.3.0/24".parse().unwrap();
+        let neighborhood = finding(Subject::Network(network), "1.2.3.4");
+        let one: IpNet = "1.1.1.1/32".parse().unwrap();
+        for (actions, finding, expected) in [
+            (&[Observe][..], &session, vec![]),
+            (&[EndSession], &session, vec![Step::EndSession(id.clone())]),
+            (&[EndUserSessions], &session, vec![Step::EndUserSessions(user.clone())]),
+            (&[StepUp], &session, vec![Step::StepUp(id.clone())]),
+            (&[Limit], &session, vec![Step::Limit(BlockSubject::Session(id.clone()))]),
+            (&[BlockAddress], &session, vec![Step::BlockAddress(one)]),
+            (&[EndSession, StepUp, EndUserSessions, BlockAddress, Limit], &account, vec![]),
+            (&[BlockAddress], &neighborhood, vec![Step::BlockAddress(network)]),
+            (&[Limit], &neighborhood, vec![Step::Limit(BlockSubject::Address(network))]),
+            // Who is told, is told what was done.
+            (
+                &[Notify, Observe, EndSession],
+                &session,
+                vec![Step::EndSession(id.clone()), Step::Notify],
+            ),
         ] {
-            let mut settings = settings(1);
-            settings.token_countries.action = action;
-            settings.token_countries.dry_run = dry_run;
-            // Another detector's settings say nothing.
-            settings.refresh_reuse.action = Action::EndSession;
-            assert_eq!(respond(&finding(subject), &settings), expected, "{action:?} {dry_run}");
+            assert_eq!(of(actions, finding), expected, "{actions:?} {finding:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_shared_by_design_is_never_blocked() {
+        for address in
+            ["127.0.0.1", "::1", "10.1.2.3", "192.168.1.1", "100.64.0.1", "fd00::1", "5.5.5.5"]
+        {
+            let session = finding(Subject::Session(SessionId::new("a")), address);
+            assert_eq!(of(&[Action::BlockAddress], &session), [], "{address}");
+        }
+        for network in ["5.5.5.0/24", "5.5.0.0/16", "10.0.0.0/24", "fd00::/48"] {
+            let subject = Subject::Network(network.parse().unwrap());
+            let found = finding(subject, "5.5.5.5");
+            assert_eq!(of(&[Action::BlockAddress, Action::Limit], &found), [], "{network}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Detector, Finding};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::config::{self, Action};
+use crate::config;
 use crate::event::{Event, SignInFailure, What};
 use crate::geo::{Countries, Country};
 
@@ -29,19 +29,34 @@ pub(crate) fn settings(threshold: u32) -> config::Detect {
         refresh_burst: one.clone(),
         password_guessing: one.clone(),
         password_spraying: one.clone(),
-        token_countries: one,
+        token_countries: one.clone(),
+        revoked_use: one.clone(),
+        scanning: one.clone(),
+        distributed_guessing: one.clone(),
+        outside_binding: one.clone(),
+        client_change: one,
         queue: 16,
+        actions_per_hour: 1000,
     }
 }
 
 /// One detector's settings.
 pub(crate) fn detector(threshold: u32) -> config::Detector {
-    config::Detector { threshold, window: WINDOW, action: Action::Observe, dry_run: false }
+    config::Detector {
+        threshold,
+        window: WINDOW,
+        actions: Vec::new(),
+        duration: Duration::from_secs(600),
+        cooldown: Duration::ZERO,
+        exempt: Vec::new(),
+        dry_run: false,
+    }
 }
 
 /// `what` at a time, by a client.
 pub(crate) fn event(at: Timestamp, client: &str, what: What) -> Event {
-    Event { at, request_id: Some("r1".into()), client: Some(ip(client)), agent: None, what }
+    let agent = Some("Monitor/1.0".into());
+    Event { at, request_id: Some("r1".into()), client: Some(ip(client)), agent, what }
 }
 
 /// A failed sign-in.

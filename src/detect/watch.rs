@@ -4,24 +4,33 @@
 //! dropped and counted, because a slow detector must not become a slow request. One task reads it, so that detectors see
 //! events in order and need no locks. When the last [`EventSink`] is gone, the task finishes what is queued and ends.
 //!
-//! Both ways out are ports: [`Respond`] ends sessions, [`Report`] is told each finding with what came of it. A finding is
-//! reported after its action, so an audit line that says `end_session` is true when it is written.
+//! Both ways out are ports: [`Respond`] ends sessions, blocks and tells, [`Report`] is told each finding with what came of it.
+//! A finding is reported after its actions, so an audit line that says `end_session` is true when it is written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::respond::{Response, Taken, respond};
-use super::{Detectors, Finding};
-use crate::caller::SessionId;
+use super::respond::{Step, Taken, steps};
+use super::restraint::{Judged, Restraint};
+use super::{Detectors, Finding, Subject};
+use crate::block::{Block, BlockSubject, BlockedBy, Demand};
+use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::event::Event;
 use crate::geo::Countries;
+use crate::notify::Incident;
+use crate::store::Which;
+use crate::wire::client_ip::TrustedProxies;
+
+/// Longer than any session lives: the block of a session goes with it.
+const LONGER_THAN_A_SESSION: Duration = Duration::from_secs(366 * 86_400);
 
 /// Where events are told. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -37,8 +46,17 @@ pub struct EventQueue(Receiver<Event>);
 /// Does what a finding asks for.
 #[async_trait]
 pub trait Respond: Send + Sync {
-    /// Ends a session, at once and for good, because a detector says so. A session that has ended already is no failure.
-    async fn end_session(&self, session: &SessionId, at: Timestamp) -> Result<(), NotDone>;
+    /// Ends sessions, at once and for good, because a detector says so. What has ended already is no failure.
+    async fn end(&self, which: &Which, at: Timestamp) -> Result<(), NotDone>;
+
+    /// Refuses somebody for a time, or asks something of them. False: there is no room for one more.
+    async fn block(&self, block: Block) -> Result<bool, NotDone>;
+
+    /// The groups of a user who is signed in. Nobody is: none.
+    async fn groups(&self, user: &UserKey, at: Timestamp) -> Vec<String>;
+
+    /// Tells those who should know. Never waits.
+    fn notify(&self, incident: Incident);
 }
 
 /// The action could not be taken. The text is for the log.
@@ -48,8 +66,17 @@ pub struct NotDone(pub String);
 
 /// Is told what was found.
 pub trait Report: Send + Sync {
-    /// A finding, and what came of it. `failure` is there if that is [`Taken::Failed`].
-    fn finding(&self, finding: &Finding, taken: Taken, failure: Option<&NotDone>);
+    /// A finding, and what came of it: one thing at least. `failure` is there if one of them is [`Taken::Failed`].
+    fn finding(&self, finding: &Finding, taken: &[Taken], failure: Option<&NotDone>);
+}
+
+/// All of them hear of it.
+impl Report for Vec<Arc<dyn Report>> {
+    fn finding(&self, finding: &Finding, taken: &[Taken], failure: Option<&NotDone>) {
+        for one in self {
+            one.finding(finding, taken, failure);
+        }
+    }
 }
 
 /// By what the detectors judge. Others may take their place at any time; what the detectors remember stays.
@@ -58,6 +85,8 @@ pub struct Rules {
     pub settings: config::Detect,
     /// Where addresses are.
     pub countries: Arc<dyn Countries>,
+    /// Whose addresses are never blocked.
+    pub trusted: TrustedProxies,
 }
 
 /// The detectors with everything around them.
@@ -95,6 +124,7 @@ impl Watch {
     pub async fn run(self, mut queue: EventQueue) {
         let mut rules = self.rules.load_full();
         let mut detectors = Detectors::new(&rules.settings);
+        let mut restraint = Restraint::default();
         while let Some(event) = queue.0.recv().await {
             let now = self.rules.load_full();
             if !Arc::ptr_eq(&now, &rules) {
@@ -102,23 +132,138 @@ impl Watch {
                 rules = now;
             }
             for finding in detectors.observe(&event, &*rules.countries) {
-                self.handle(&finding, &rules.settings).await;
+                self.handle(&finding, &rules, &mut restraint).await;
             }
         }
     }
 
-    async fn handle(&self, finding: &Finding, settings: &config::Detect) {
-        let (taken, failure) = match respond(finding, settings) {
-            Response::Observe => (Taken::Observe, None),
-            Response::DryRun => (Taken::DryRun, None),
-            Response::EndSession(session) => {
-                match self.respond.end_session(&session, finding.at).await {
-                    Ok(()) => (Taken::EndSession, None),
-                    Err(failure) => (Taken::Failed, Some(failure)),
+    async fn handle(&self, finding: &Finding, rules: &Rules, restraint: &mut Restraint) {
+        let settings = finding.detector.settings(&rules.settings);
+        let mut steps = steps(finding, settings, &rules.trusted);
+        let mut taken = Vec::with_capacity(steps.len());
+        let mut failure = None;
+        if self.is_exempt(finding, settings).await {
+            (taken, steps) = (vec![Taken::Exempt], Vec::new());
+        } else if settings.dry_run {
+            (taken, steps) = (vec![Taken::DryRun], Vec::new());
+        } else if steps.iter().any(|step| *step != Step::Notify) {
+            // Who is told is not told the same again either, but that is for the channels to say.
+            match restraint.judge(finding, settings, rules.settings.actions_per_hour) {
+                Judged::Act => {}
+                Judged::Cooling => steps.retain(|step| *step == Step::Notify),
+                Judged::Bounded => {
+                    steps.retain(|step| *step == Step::Notify);
+                    taken.push(Taken::Bounded);
                 }
             }
-        };
-        self.report.finding(finding, taken, failure.as_ref());
+        }
+        for step in steps {
+            match self.act(finding, settings, &step, &taken, &*rules.countries).await {
+                Ok(()) => taken.push(step.taken()),
+                Err(not_done) => {
+                    taken.push(Taken::Failed);
+                    failure = Some(not_done);
+                }
+            }
+        }
+        if taken.is_empty() {
+            taken.push(Taken::Observe);
+        }
+        self.report.finding(finding, &taken, failure.as_ref());
+    }
+
+    async fn is_exempt(&self, finding: &Finding, settings: &config::Detector) -> bool {
+        let Some(user) = &finding.user else { return false };
+        if settings.exempts_user(&user.to_string()) {
+            return true;
+        }
+        settings.exempts_groups()
+            && self
+                .respond
+                .groups(user, finding.at)
+                .await
+                .iter()
+                .any(|group| settings.exempts_group(group))
+    }
+
+    /// Takes one step. `before`: what was done already.
+    async fn act(
+        &self,
+        finding: &Finding,
+        settings: &config::Detector,
+        step: &Step,
+        before: &[Taken],
+        countries: &dyn Countries,
+    ) -> Result<(), NotDone> {
+        match step {
+            Step::Notify => {
+                self.respond.notify(incident(finding, before, countries));
+                Ok(())
+            }
+            Step::EndSession(session) => {
+                self.respond.end(&Which::Session(session.clone()), finding.at).await
+            }
+            Step::EndUserSessions(user) => {
+                self.respond.end(&Which::User(user.clone()), finding.at).await
+            }
+            Step::StepUp(session) => self.step_up(finding, session).await,
+            Step::Limit(subject) => {
+                let demand = Demand::SlowDown;
+                self.block(block(finding, subject.clone(), demand, settings.duration)).await
+            }
+            Step::BlockAddress(network) => {
+                let subject = BlockSubject::address(*network);
+                self.block(block(finding, subject, Demand::StayAway, settings.duration)).await
+            }
+        }
+    }
+
+    async fn block(&self, block: Block) -> Result<(), NotDone> {
+        match self.respond.block(block).await? {
+            true => Ok(()),
+            false => Err(NotDone("there are too many blocks".into())),
+        }
+    }
+
+    /// It holds as long as the session does. Without room for it the session ends, which asks for the same.
+    async fn step_up(&self, finding: &Finding, session: &SessionId) -> Result<(), NotDone> {
+        let subject = BlockSubject::Session(session.clone());
+        match self
+            .respond
+            .block(block(finding, subject, Demand::SignIn, LONGER_THAN_A_SESSION))
+            .await?
+        {
+            true => Ok(()),
+            false => self.respond.end(&Which::Session(session.clone()), finding.at).await,
+        }
+    }
+}
+
+fn block(finding: &Finding, subject: BlockSubject, demand: Demand, duration: Duration) -> Block {
+    Block {
+        subject,
+        demand,
+        by: BlockedBy::Detector,
+        reason: finding.detector.name().into(),
+        at: finding.at,
+        until: finding.at.plus(duration),
+    }
+}
+
+fn incident(finding: &Finding, taken: &[Taken], countries: &dyn Countries) -> Incident {
+    Incident {
+        detector: finding.detector.name(),
+        at: finding.at,
+        user: finding.user.clone(),
+        session: finding.session.clone(),
+        about: match &finding.subject {
+            Subject::Session(_) => None,
+            other => Some(other.to_string().into()),
+        },
+        client: finding.client,
+        country: finding.client.and_then(|client| countries.country(client)),
+        agent: finding.agent.clone().unwrap_or_default(),
+        actions: taken.iter().map(|taken| taken.name()).chain([Taken::Notify.name()]).collect(),
     }
 }
 
@@ -126,56 +271,94 @@ impl Watch {
 mod tests {
     use parking_lot::Mutex;
 
+    use super::super::DetectorName;
     use super::super::testing::{FewCountries, at, event, session, settings};
-    use super::super::{DetectorName, Subject};
     use super::*;
-    use crate::config::Action;
+    use crate::config::{Action, Exempt};
     use crate::event::What;
 
-    /// Ends sessions and hears of findings, in one list, in order.
+    /// Does what it is asked for and hears of findings, in one list, in order.
     #[derive(Default)]
     struct Outside {
         happened: Mutex<Vec<String>>,
         down: bool,
+        full: bool,
     }
 
-    #[async_trait]
-    impl Respond for Outside {
-        async fn end_session(&self, session: &SessionId, _: Timestamp) -> Result<(), NotDone> {
+    impl Outside {
+        fn note(&self, text: String) -> Result<(), NotDone> {
             if self.down {
                 return Err(NotDone("disk full".into()));
             }
-            self.happened.lock().push(format!("end {session}"));
+            self.happened.lock().push(text);
             Ok(())
         }
     }
 
+    #[async_trait]
+    impl Respond for Outside {
+        async fn end(&self, which: &Which, _: Timestamp) -> Result<(), NotDone> {
+            self.note(match which {
+                Which::Session(session) => format!("end {session}"),
+                Which::User(user) => format!("end all of {user}"),
+            })
+        }
+
+        async fn block(&self, block: Block) -> Result<bool, NotDone> {
+            let (subject, demand) = (&block.subject, block.demand.name());
+            let seconds = block.until.since(block.at).as_secs();
+            if self.full {
+                return Ok(false);
+            }
+            self.note(format!("{demand} {subject} {seconds} {}", block.reason)).map(|()| true)
+        }
+
+        async fn groups(&self, _: &UserKey, _: Timestamp) -> Vec<String> {
+            vec!["robots".into()]
+        }
+
+        fn notify(&self, incident: Incident) {
+            let what = format!("tell {} {}", incident.detector, incident.actions.join("+"));
+            self.happened.lock().push(what);
+        }
+    }
+
     impl Report for Outside {
-        fn finding(&self, finding: &Finding, taken: Taken, failure: Option<&NotDone>) {
+        fn finding(&self, finding: &Finding, taken: &[Taken], failure: Option<&NotDone>) {
             assert!(matches!(finding.subject, Subject::Session(_)));
             let failure = failure.map(|failure| format!(": {failure}")).unwrap_or_default();
-            let (detector, taken) = (finding.detector.name(), taken.name());
+            let taken: Vec<&str> = taken.iter().map(|taken| taken.name()).collect();
+            let (detector, taken) = (finding.detector.name(), taken.join(","));
             self.happened.lock().push(format!("{detector} {taken}{failure}"));
         }
     }
 
     fn reuse(name: &str) -> Event {
         let (session, user) = session(name);
-        event(at(0), "192.0.2.1", What::RefreshReused { session, user })
+        event(at(0), "1.1.1.1", What::RefreshReused { session, user })
     }
 
     /// What happened outside when one refresh token was reused.
-    async fn scene(down: bool, set: impl FnOnce(&mut config::Detector)) -> Vec<String> {
+    async fn scene(outside: Outside, set: impl FnOnce(&mut config::Detector)) -> Vec<String> {
+        played(outside, set, &[reuse("a")]).await
+    }
+
+    async fn played(
+        outside: Outside,
+        set: impl FnOnce(&mut config::Detector),
+        events: &[Event],
+    ) -> Vec<String> {
         let mut settings = settings(1);
         set(&mut settings.refresh_reuse);
-        let outside = Arc::new(Outside { down, ..Outside::default() });
+        let outside = Arc::new(outside);
         let (sink, queue) = queue(settings.queue);
-        sink.tell(reuse("a"));
+        events.iter().cloned().for_each(|event| sink.tell(event));
         drop(sink);
         let watch = Watch {
             rules: Arc::new(ArcSwap::from_pointee(Rules {
                 settings,
                 countries: Arc::new(FewCountries),
+                trusted: TrustedProxies::default(),
             })),
             respond: outside.clone(),
             report: outside.clone(),
@@ -184,32 +367,109 @@ mod tests {
         std::mem::take(&mut *outside.happened.lock())
     }
 
+    fn doing(actions: &[Action]) -> impl FnOnce(&mut config::Detector) + use<> {
+        let actions = actions.to_vec();
+        |detector: &mut config::Detector| detector.actions = actions
+    }
+
     #[tokio::test]
     async fn a_finding_is_acted_on_and_then_reported() {
-        let end = |detector: &mut config::Detector| detector.action = Action::EndSession;
-        assert_eq!(scene(false, end).await, ["end a", "refresh_reuse end_session"]);
-        assert_eq!(scene(false, |_| {}).await, ["refresh_reuse observe"]);
+        use Action::*;
+        let year = 366 * 86_400;
+        for (actions, happened) in [
+            (&[Observe][..], vec!["refresh_reuse observe".to_owned()]),
+            (&[EndSession], vec!["end a".into(), "refresh_reuse end_session".into()]),
+            (
+                &[EndUserSessions],
+                vec!["end all of django/1".into(), "refresh_reuse end_user_sessions".into()],
+            ),
+            (
+                &[StepUp],
+                vec![format!("sign_in a {year} refresh_reuse"), "refresh_reuse step_up".into()],
+            ),
+            (&[Limit], vec!["slow_down a 600 refresh_reuse".into(), "refresh_reuse limit".into()]),
+            (
+                &[Notify, BlockAddress],
+                vec![
+                    "stay_away 1.1.1.1 600 refresh_reuse".into(),
+                    "tell refresh_reuse block_address+notify".into(),
+                    "refresh_reuse block_address,notify".into(),
+                ],
+            ),
+        ] {
+            assert_eq!(scene(Outside::default(), doing(actions)).await, happened);
+        }
     }
 
     #[tokio::test]
     async fn a_dry_run_only_tells() {
         let dry = |detector: &mut config::Detector| {
-            detector.action = Action::EndSession;
+            detector.actions = vec![Action::EndSession, Action::Notify];
             detector.dry_run = true;
         };
-        assert_eq!(scene(false, dry).await, ["refresh_reuse dry_run"]);
+        assert_eq!(scene(Outside::default(), dry).await, ["refresh_reuse dry_run"]);
     }
 
     #[tokio::test]
-    async fn an_action_that_fails_is_told_as_such() {
-        let end = |detector: &mut config::Detector| detector.action = Action::EndSession;
-        let told = "refresh_reuse failed: a detector's action failed: disk full";
-        assert_eq!(scene(true, end).await, [told]);
+    async fn an_action_that_fails_is_told_as_such_and_the_others_are_taken() {
+        let down = Outside { down: true, ..Outside::default() };
+        let told = scene(down, doing(&[Action::EndSession, Action::Notify])).await;
+        assert_eq!(
+            told,
+            [
+                "tell refresh_reuse failed+notify",
+                "refresh_reuse failed,notify: a detector's action failed: disk full"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn without_room_a_session_ends_rather_than_being_left_alone() {
+        let full = || Outside { full: true, ..Outside::default() };
+        let told = scene(full(), doing(&[Action::StepUp])).await;
+        assert_eq!(told, ["end a", "refresh_reuse step_up"]);
+        let told = scene(full(), doing(&[Action::BlockAddress])).await;
+        let why = "refresh_reuse failed: a detector's action failed: there are too many blocks";
+        assert_eq!(told, [why]);
     }
 
     #[tokio::test]
     async fn below_the_threshold_nothing_is_told() {
-        assert_eq!(scene(false, |detector| detector.threshold = 2).await, [""; 0]);
+        let told = scene(Outside::default(), |detector| detector.threshold = 2).await;
+        assert_eq!(told, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn who_is_exempt_is_left_alone() {
+        let network = Exempt::Network("1.1.1.0/24".parse().unwrap());
+        for (exempt, told) in [
+            (Exempt::User("django/1".into()), "refresh_reuse exempt"),
+            (Exempt::User("django/2".into()), "refresh_reuse observe"),
+            (Exempt::Group("robots".into()), "refresh_reuse exempt"),
+            (Exempt::Group("people".into()), "refresh_reuse observe"),
+            (Exempt::Network("9.9.9.9/32".parse().unwrap()), "refresh_reuse observe"),
+            (Exempt::Agent("curl".into()), "refresh_reuse observe"),
+        ] {
+            let set = |detector: &mut config::Detector| detector.exempt = vec![exempt];
+            assert_eq!(scene(Outside::default(), set).await, [told]);
+        }
+        // Of these the detector sees nothing.
+        for exempt in [network, Exempt::Agent("Monitor".into())] {
+            let set = |detector: &mut config::Detector| detector.exempt = vec![exempt];
+            assert_eq!(scene(Outside::default(), set).await, [""; 0]);
+        }
+    }
+
+    #[tokio::test]
+    async fn within_the_cool_down_nothing_is_done_again() {
+        let set = |detector: &mut config::Detector| {
+            detector.actions = vec![Action::EndSession];
+            detector.cooldown = Duration::from_secs(60);
+        };
+        let events = [reuse("a"), reuse("b"), reuse("a")];
+        let told = played(Outside::default(), set, &events).await;
+        let (end, observe) = ("refresh_reuse end_session", "refresh_reuse observe");
+        assert_eq!(told, ["end a", end, "end b", end, observe]);
     }
 
     #[test]

@@ -114,6 +114,7 @@ impl Endpoints {
             Some(value) => self.cookie.set(reply, Some(&shape.cookie), value, arrival),
             None => Err(Refusal::Internal),
         };
+        let reply = reply.map(|reply| self.known_device(reply, &signed_in, arrival));
         let reply = reply.and_then(|reply| self.with_csrf_cookie(shape, reply));
         Served::of(reply.map_err(Refused::from), arrival)
     }
@@ -152,13 +153,14 @@ impl Endpoints {
         let (issuer, lifetime) = (shape.issuer, shape.lifetime);
         let mint = Mint { issuer, lifetime, refresh_lifetime: std::time::Duration::ZERO };
         let grants = Grants { tokens: false, cookie: false, issued: Some(mint) };
-        let token = match self.enter(said, own, arrival, body, grants, happened).await {
-            Ok(signed_in) => signed_in.issued,
+        let signed_in = match self.enter(said, own, arrival, body, grants, happened).await {
+            Ok(signed_in) => signed_in,
             Err(served) => return served,
         };
-        match token {
+        match &signed_in.issued {
             Some(token) => {
-                Served::reply(Reply::json(StatusCode::OK, &json!({"token": token.expose()})))
+                let reply = Reply::json(StatusCode::OK, &json!({"token": token.expose()}));
+                Served::reply(self.known_device(reply, &signed_in, arrival))
             }
             None => Served::refused(Refusal::Internal.into(), &arrival.request_id),
         }
@@ -177,8 +179,9 @@ impl Endpoints {
         let given = credentials(&fields, username_field(&fields, &own.username_fields))?;
         let grants = Grants { tokens: false, cookie: false, issued: Some(mint(shape)) };
         let signed_in = self.sign_in(arrival, &given, grants, happened).await?;
-        let token = signed_in.issued.ok_or(Refusal::Internal)?;
-        Ok(Reply::json(StatusCode::OK, &json!({"token": token.expose()})))
+        let token = signed_in.issued.as_ref().ok_or(Refusal::Internal)?;
+        let reply = Reply::json(StatusCode::OK, &json!({"token": token.expose()}));
+        Ok(self.known_device(reply, &signed_in, arrival))
     }
 
     /// SimpleJWT's `TokenRefreshSlidingView`.

@@ -96,7 +96,8 @@ impl Endpoints {
             say("refresh_expiration", date(arrival.at.plus(pair.refresh_expires_in)));
         }
         let members = Value::Object(members);
-        self.with_tokens(shape, pair, Reply::json(StatusCode::OK, &members))
+        let reply = self.with_tokens(shape, pair, Reply::json(StatusCode::OK, &members))?;
+        Ok(self.known_device(reply, &signed_in, arrival))
     }
 
     pub(super) async fn dj_rest_auth_refresh(

@@ -201,6 +201,7 @@ impl Endpoints {
             username: given.username,
             password: &given.password,
             grants,
+            device: self.issuers.sessions().cookie_names().device_of(&arrival.headers),
         };
         let signed_in =
             self.issuers.sessions().sign_in(request, &mut arrival.context(happened)).await?;
@@ -229,10 +230,24 @@ impl Endpoints {
                 Reply::json(StatusCode::OK, &body)
             }
         };
+        let reply = self.known_device(reply, signed_in, arrival);
         Ok(match &signed_in.cookie {
             Some(value) => self.cookie.set(reply, None, value, arrival)?,
             None => reply,
         })
+    }
+
+    /// The reply to a sign-in, after which its browser is known. A page elsewhere has nothing to say in that.
+    pub(super) fn known_device(
+        &self,
+        reply: Reply,
+        signed_in: &SignedIn,
+        arrival: &Arrival,
+    ) -> Reply {
+        match self.may_set_cookie(arrival) {
+            true => self.cookie.set_device(reply, signed_in.device.as_ref()),
+            false => reply,
+        }
     }
 
     fn page<'a>(

@@ -50,6 +50,7 @@ mod logout_page;
 mod navigation;
 pub mod operator;
 pub mod operator_blocks;
+mod operator_findings;
 mod page;
 mod refresh;
 mod refuse;

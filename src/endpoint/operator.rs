@@ -7,6 +7,7 @@
 //! | `GET /blocks` | who is refused for a time (`operator_blocks`) |
 //! | `POST /blocks` with `{"address": NETWORK}`, `{"user": ...}` or `{"session": ...}`, `seconds` and `reason` | the block that holds now |
 //! | `POST /blocks/lift` with one of the three | `{"lifted": true}`, or false if there was none |
+//! | `GET /findings?before=NUMBER&limit=COUNT` | what detectors found of late, newest first (`operator_findings`) |
 //! | `GET /users?name=NAME` | who is called so, as `DIRECTORY/ID` |
 //! | `GET /keys` | the signing keys |
 //! | `POST /explain` | what would become of a request, and why (`proxy::explain`) |
@@ -25,6 +26,7 @@ use serde_json::{Value, json};
 
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
+use crate::detect::recent::Recent;
 use crate::event::{EndReason, What};
 use crate::issuer::Issuers;
 use crate::refusal::Refusal;
@@ -39,6 +41,7 @@ pub struct Operator {
     token: Digest,
     sessions: Arc<dyn Sessions>,
     pub(super) blocks: Arc<dyn Blocks>,
+    pub(super) recent: Arc<Recent>,
 }
 
 /// One request of an operator's.
@@ -60,8 +63,13 @@ pub struct OperatorRequest<'a> {
 
 impl Operator {
     /// With the operator's token.
-    pub fn new(token: &Secret, sessions: Arc<dyn Sessions>, blocks: Arc<dyn Blocks>) -> Self {
-        Self { token: token.digest(), sessions, blocks }
+    pub fn new(
+        token: &Secret,
+        sessions: Arc<dyn Sessions>,
+        blocks: Arc<dyn Blocks>,
+        recent: Arc<Recent>,
+    ) -> Self {
+        Self { token: token.digest(), sessions, blocks, recent }
     }
 
     /// Answers one request, with what the configuration says now.
@@ -80,13 +88,14 @@ impl Operator {
             (&Method::GET, "/blocks") => Ok(self.list_blocks(request)),
             (&Method::POST, "/blocks") => self.block(request, happened).await,
             (&Method::POST, "/blocks/lift") => self.lift(request, happened).await,
+            (&Method::GET, "/findings") => self.list_findings(request),
             (&Method::GET, "/users") => called(request, issuers).await,
             (&Method::GET, "/keys") => Ok(describe_keys(issuers.sessions().keys())),
             (&Method::POST, "/keys/rotate") => rotate(issuers, request.at),
             (
                 _,
-                "/sessions" | "/sessions/end" | "/blocks" | "/blocks/lift" | "/users" | "/keys"
-                | "/keys/rotate",
+                "/sessions" | "/sessions/end" | "/blocks" | "/blocks/lift" | "/findings" | "/users"
+                | "/keys" | "/keys/rotate",
             ) => Err(Refusal::MethodNotAllowed),
             _ => Err(Refusal::NoRoute),
         };

@@ -109,7 +109,8 @@ pub(super) fn in_the_services_words(mut reply: Reply, refusal: Refusal) -> Reply
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, members: Map::new(), retry_after: None, allow: None }
+        let retry_after = (refusal == Refusal::SlowDown).then_some(Duration::from_secs(60));
+        Self { refusal, members: Map::new(), retry_after, allow: None }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::config::SessionSettings;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::cookies::CookieNames;
+use crate::session::devices::LIFETIME;
 use crate::wire::arrival::Arrival;
 use crate::wire::cookie::{SameSite, SetCookie};
 use crate::wire::reply::Reply;
@@ -86,6 +87,18 @@ impl SessionCookie {
         let mut header = self.with_attributes(cookie).header().ok_or(Refusal::Internal)?;
         header.set_sensitive(true);
         Ok(header)
+    }
+
+    /// The reply to a sign-in, by which the browser is known from now on. It goes to a browser only where the session cookie
+    /// would.
+    pub(super) fn set_device(&self, reply: Reply, value: Option<&Secret>) -> Reply {
+        let Some(value) = value else { return reply };
+        let cookie = SetCookie::new(self.names.device(), value.expose()).max_age(LIFETIME);
+        let header = self.with_attributes(cookie).header().map(|mut header| {
+            header.set_sensitive(true);
+            header
+        });
+        with_cookie(reply, header)
     }
 
     /// Each `Set-Cookie` that takes away what a request brought.

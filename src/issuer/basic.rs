@@ -55,7 +55,7 @@ impl Issuers {
             UserPass::read(credential).ok_or(IssuedRefusal::Malformed)?;
         let only = Some(one.directory.directory.name());
         let asked = Attempt { name: &name, password: &password, client, at, is_typed: false };
-        match self.sessions.check_password(asked, only, happened).await {
+        match self.sessions.check_password(asked, only, "", happened).await {
             Ok(VerifiedPassword { checked, attempt }) => {
                 let account = checked.account();
                 attempt.succeeded();

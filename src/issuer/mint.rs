@@ -212,6 +212,7 @@ mod tests {
             username: "kim",
             password: &Secret::new("right"),
             grants: Grants { tokens: false, cookie: false, issued: Some(mint) },
+            device: "",
         };
         let mut events = Vec::new();
         let signed_in = kit.sessions.sign_in(request, &mut context(&mut events)).await.unwrap();

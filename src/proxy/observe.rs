@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::StatusCode;
 use http::header::USER_AGENT;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
@@ -15,6 +16,8 @@ use crate::clock::Timestamp;
 use crate::event::{Event, What};
 use crate::gate::Passage;
 use crate::gate::shadow::{Answer, compare};
+use crate::refusal::Refusal;
+use crate::secret::Digest;
 use crate::telemetry::{
     Connection, ConnectionFailure, Decided, Place, Record, RecordedCaller, Shadowed, Telemetry,
     UpstreamCall, UpstreamFailure,
@@ -40,6 +43,9 @@ impl Observer {
         if let Some(refusal) = ctx.refusal {
             let user = known(ctx).map(|known| known.identity.key.clone());
             ctx.happened.push(What::Refused { refusal, user });
+        }
+        if let Some(path) = not_found(session, ctx) {
+            ctx.happened.push(What::NotFound { path });
         }
         let agent = (!ctx.happened.is_empty()).then(|| agent(ctx)).flatten();
         for what in ctx.happened.drain(..) {
@@ -129,6 +135,19 @@ impl Observer {
 fn agent(ctx: &Ctx) -> Option<Arc<str>> {
     let agent = ctx.arrival.as_ref()?.header(USER_AGENT.as_str())?;
     Some(agent.get(..agent.floor_char_boundary(LONGEST_AGENT))?.into())
+}
+
+/// What was asked for, if it is not there: no route or method takes it, or the service says 404.
+fn not_found(session: &Session, ctx: &Ctx) -> Option<Digest> {
+    let is_missing = match (ctx.refusal, ctx.forwarding()) {
+        (Some(refusal), _) => matches!(refusal, Refusal::NoRoute | Refusal::MethodNotAllowed),
+        (None, Some(_)) => {
+            final_head(session).is_some_and(|head| head.status == StatusCode::NOT_FOUND)
+        }
+        (None, None) => false,
+    };
+    let arrival = ctx.arrival.as_ref().filter(|_| is_missing)?;
+    Some(Digest::of(arrival.target.path().to_string().as_bytes()))
 }
 
 /// Whose credential was good, whatever became of the request.

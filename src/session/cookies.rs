@@ -20,6 +20,8 @@ const LENGTH: usize = 43;
 pub struct CookieNames {
     own: String,
     aliases: Vec<String>,
+    /// The cookie by which a browser is known.
+    device: String,
     /// Cookies in which an alias puts the access token.
     access: Vec<String>,
     /// Those, and the ones with the refresh token.
@@ -51,7 +53,8 @@ impl CookieNames {
             aliases.filter(|name| *name != own).map(Into::into).collect();
         aliases.sort_unstable();
         aliases.dedup();
-        Self { own, aliases, access: Vec::new(), tokens: Vec::new() }
+        let device = format!("{own}-device");
+        Self { own, aliases, device, access: Vec::new(), tokens: Vec::new() }
     }
 
     /// Has it the form of our cookies' values?
@@ -91,6 +94,17 @@ impl CookieNames {
     /// The gateway's own name for it.
     pub fn own(&self) -> &str {
         &self.own
+    }
+
+    /// The name of the device cookie.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// The device cookie that a request brought; empty if there is none that can be read.
+    pub fn device_of<'h>(&self, headers: &'h HeaderMap) -> &'h str {
+        let last = cookie::values(headers, &self.device).last();
+        last.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default()
     }
 
     /// The different values that a request brought.
@@ -133,6 +147,7 @@ impl CookieNames {
     pub fn take(&self, pair: Pair<'_>) -> bool {
         let is_token = || str::from_utf8(pair.value()).is_ok_and(super::looks_like_ours);
         pair.is_called(&self.own)
+            || pair.is_called(&self.device)
             || self.aliases.iter().any(|name| pair.is_called(name) && Self::is_ours(pair.value()))
             || self.tokens.iter().any(|name| pair.is_called(name) && is_token())
     }

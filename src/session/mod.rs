@@ -8,10 +8,12 @@
 //! are looked at on every use, warm or cold.
 
 mod access_token;
+mod binding;
 mod blocked;
 mod claims;
 pub mod cookies;
 pub(crate) mod credential_cache;
+pub mod devices;
 mod ended_by_password;
 mod jwt;
 mod keyed_hash;
@@ -40,6 +42,7 @@ use std::time::Duration;
 
 use http::Method;
 pub use ports::{EndIssued, MintTokens};
+use quick_cache::sync::Cache;
 pub use read_only::RefreshLook;
 pub use recheck::Watched;
 pub use state::SessionState;
@@ -48,6 +51,7 @@ pub use under_way::UnderWay;
 
 use self::cookies::CookieNames;
 use self::credential_cache::{CredentialCache, Remembered, Space};
+use self::devices::Devices;
 use self::ended_by_password::EndedByPassword;
 use self::keys::KeyRing;
 use self::lockout::Lockout;
@@ -59,6 +63,7 @@ use crate::clock::Timestamp;
 use crate::config::{Login, SessionSettings, Tokens};
 use crate::directory::password::PasswordPool;
 use crate::event::{EndReason, What};
+use crate::geo::Countries;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::store::{
@@ -70,6 +75,10 @@ pub struct SessionManager {
     store: Arc<dyn Sessions>,
     refresh_tokens: Arc<dyn RefreshTokens>,
     blocks: Arc<BlockList>,
+    /// When those who are to be slower were last let do it.
+    paced: Arc<Cache<Digest, Timestamp>>,
+    devices: Arc<Devices>,
+    countries: Arc<dyn Countries>,
     directories: Vec<Watched>,
     passwords: PasswordPool,
     keys: Arc<KeyRing>,
@@ -98,6 +107,10 @@ pub struct SessionParts {
     pub refresh_tokens: Arc<dyn RefreshTokens>,
     /// Who is refused for a time: of the same store.
     pub blocks: Arc<BlockList>,
+    /// Knows browsers in which somebody signed in before.
+    pub devices: Arc<Devices>,
+    /// Where addresses are.
+    pub countries: Arc<dyn Countries>,
     /// The cookies that services gave.
     pub kept: Arc<ServiceCookies>,
     /// Ends what others have issued.
@@ -135,6 +148,8 @@ pub struct SignIn<'a> {
     pub password: &'a Secret,
     /// What it is to give.
     pub grants: Grants,
+    /// The device cookie; empty if there is none.
+    pub device: &'a str,
 }
 
 /// A token to be made under an issuer's key.
@@ -159,6 +174,8 @@ pub struct SignedIn {
     pub cookie: Option<Secret>,
     /// The token under an issuer's key, if wanted.
     pub issued: Option<Secret>,
+    /// The device cookie from now on.
+    pub device: Option<Secret>,
 }
 
 /// Why a sign-in did not succeed.
@@ -186,7 +203,7 @@ pub struct TokenPair {
 impl SessionManager {
     /// Puts the parts together.
     pub fn new(parts: SessionParts) -> Self {
-        let SessionState { verified, counts, ended_by_password, under_way } = parts.state;
+        let SessionState { verified, counts, paced, ended_by_password, under_way } = parts.state;
         Self {
             verified,
             lockout: Lockout::new(&parts.login, counts),
@@ -194,6 +211,9 @@ impl SessionManager {
             store: parts.store,
             refresh_tokens: parts.refresh_tokens,
             blocks: parts.blocks,
+            paced,
+            devices: parts.devices,
+            countries: parts.countries,
             directories: parts.directories,
             passwords: parts.passwords,
             keys: Arc::new(parts.keys),
@@ -222,6 +242,7 @@ impl SessionManager {
         happened: &mut Vec<What>,
     ) -> Result<Arc<Session>, Refusal> {
         let live = self.live_access(token, at).await?;
+        self.is_within_binding(&live.session, client, happened)?;
         Ok(live.used(Proof::AccessToken, client, at, happened))
     }
 
@@ -243,6 +264,7 @@ impl SessionManager {
             if idle(&live.session) {
                 return Err(Refusal::SessionEnded);
             }
+            self.is_within_binding(&live.session, client, happened)?;
             return Ok(live.used(proof, client, at, happened));
         }
         if !CookieNames::is_ours(value.as_bytes()) {
@@ -252,6 +274,7 @@ impl SessionManager {
         let by = SessionBy::Cookie(&digest);
         let session = self.store.find(by, at).await.map_err(store_failed)?;
         let session = session.filter(|session| !idle(session)).ok_or(Refusal::SessionEnded)?;
+        self.is_within_binding(&session, client, happened)?;
         let expires_at = session.expires_at;
         let live = self.verified.remember(Space::COOKIE, value, session, expires_at);
         Ok(live.used(proof, client, at, happened))
@@ -292,6 +315,11 @@ impl SessionManager {
         }
         let sessions = self.store.end(which, why, at).await.map_err(store_failed)?;
         for session in &sessions {
+            if why == EndReason::DirectoryChanged {
+                // Another password, or nobody who may sign in: what was known of their browsers is void.
+                let user = session.identity.load().key.clone();
+                self.devices.forget(&user, at).await.map_err(store_failed)?;
+            }
             self.ends.end_of_session(session, at).await;
             refresh::ended(session, why, happened);
         }

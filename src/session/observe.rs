@@ -70,7 +70,7 @@ impl SessionManager {
         let fields = Fields::parse(content_type, body).unwrap_or_default();
         let name = fields.trimmed(&observed.username_field).unwrap_or_default();
         let account: Arc<str> = folded(name).into();
-        match self.lockout.attempt(&account, client, at) {
+        match self.lockout.attempt(&account, client, None, at) {
             Ok(attempt) => Ok(Trying { account, attempt }),
             Err(wait) => {
                 happened.push(What::SignInFailed { account, why: SignInFailure::LockedOut });

@@ -41,6 +41,9 @@ impl SessionManager {
         Ok(Self {
             blocks: Arc::clone(&self.blocks),
             store: Arc::new(ReadOnlyStore::new(Arc::clone(&self.store))),
+            paced: Arc::clone(&self.paced),
+            devices: Arc::new(self.devices.read_only()),
+            countries: Arc::clone(&self.countries),
             refresh_tokens: Arc::new(ReadOnlyStore::new(Arc::clone(&self.refresh_tokens))),
             directories: self.directories.iter().map(Watched::beside).collect(),
             passwords: PasswordPool::always_busy(),

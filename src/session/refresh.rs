@@ -50,6 +50,8 @@ impl SessionManager {
             return Err(refused(why, Refusal::TokenBlacklisted, context.events));
         };
         self.is_not_blocked(&session, context.at)?;
+        self.may_refresh(&session, context.at)?;
+        self.is_within_binding(&session, context.client, context.events)?;
         match rotation {
             Rule::SingleUse => self.rotate(presented, &session, context).await,
             Rule::None => self.keep(presented, context).await,

@@ -21,6 +21,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::blocked::PACE;
 use super::lockout::{Attempt, folded};
 use super::{
     Checked, Grants, SessionManager, SignIn, SignInRefused, SignedIn, TokenPair, Watched,
@@ -72,8 +73,10 @@ impl SessionManager {
             at: context.at,
             is_typed: request.is_typed,
         };
+        self.may_sign_in(context.client, context.at)
+            .map_err(|refusal| SignInRefused { refusal, retry_after: Some(PACE) })?;
         let VerifiedPassword { checked, attempt } =
-            self.check_password(asked, None, context.events).await?;
+            self.check_password(asked, None, request.device, context.events).await?;
         match self.begin(checked, request.grants, context).await {
             Ok(signed_in) => {
                 attempt.succeeded();
@@ -113,11 +116,12 @@ impl SessionManager {
         }
     }
 
-    /// One password check. `only`: no other directory than this one is asked.
+    /// One password check. `only`: no other directory than this one is asked. `device`: the device cookie.
     pub(crate) async fn check_password(
         &self,
         asked: Asked<'_>,
         only: Option<&str>,
+        device: &str,
         happened: &mut Vec<What>,
     ) -> Result<VerifiedPassword, SignInRefused> {
         if !can_be_a_name(asked.name) {
@@ -127,7 +131,8 @@ impl SessionManager {
         if !can_be_a_password(asked.password) {
             return Err(failed(account, SignInFailure::WrongPassword, happened));
         }
-        let attempt = match self.lockout.attempt(&account, asked.client, asked.at) {
+        let known = self.devices.known(device, &account, asked.at);
+        let attempt = match self.lockout.attempt(&account, asked.client, known, asked.at) {
             Ok(attempt) => attempt,
             Err(wait) => {
                 let why = SignInFailure::LockedOut;
@@ -141,7 +146,8 @@ impl SessionManager {
         match self.judge(asked, only).await {
             Ok(Ok((user, cookies))) => {
                 let methods = AuthMethods::only(AuthMethod::Password);
-                let checked = Checked { account: user, methods, cookies, name: account };
+                let device = device.to_owned();
+                let checked = Checked { account: user, methods, cookies, name: account, device };
                 Ok(VerifiedPassword { checked, attempt })
             }
             Ok(Err(why)) => {
@@ -224,7 +230,7 @@ impl SessionManager {
         grants: Grants,
         context: &RequestContext<'_>,
     ) -> Result<SignedIn, Refusal> {
-        let Checked { account: user, methods, cookies, .. } = checked;
+        let Checked { account: user, methods, cookies, name, device } = checked;
         if !user.active {
             return Err(Refusal::NoActiveAccount);
         }
@@ -281,7 +287,8 @@ impl SessionManager {
             Some(mint) => Some(self.mints.mint(mint, &session, at)?),
             None => None,
         };
-        Ok(SignedIn { session, tokens, cookie, issued })
+        let device = self.devices.give(device, name, &user.identity.key, at);
+        Ok(SignedIn { session, tokens, cookie, issued, device })
     }
 
     pub(crate) fn issue_access(

@@ -6,11 +6,17 @@
 
 use std::sync::Arc;
 
+use quick_cache::sync::Cache;
+
 use super::credential_cache::{CREDENTIALS, CredentialCache};
 use super::ended_by_password::EndedByPassword;
 use super::lockout::Counts;
 use super::under_way::RequestsUnderWay;
-use crate::secret::NoRandomness;
+use crate::clock::Timestamp;
+use crate::secret::{Digest, NoRandomness};
+
+/// How many who are to be slower are remembered.
+const PACED: usize = 16_384;
 
 /// Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -19,6 +25,8 @@ pub struct SessionState {
     pub(super) verified: Arc<CredentialCache>,
     /// Failed attempts to sign in.
     pub(super) counts: Counts,
+    /// When those who are to be slower were last let do it.
+    pub(super) paced: Arc<Cache<Digest, Timestamp>>,
     /// Sessions whose user has another password.
     pub(super) ended_by_password: EndedByPassword,
     /// Requests that upstreams have.
@@ -34,6 +42,7 @@ impl SessionState {
         Ok(Self {
             verified: Arc::new(CredentialCache::new(CREDENTIALS)?),
             counts: Counts::new(),
+            paced: Arc::new(Cache::new(PACED)),
             ended_by_password: EndedByPassword::new(),
             under_way: RequestsUnderWay::default(),
         })

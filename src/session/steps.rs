@@ -31,6 +31,8 @@ pub struct Checked {
     pub(super) cookies: Jar,
     /// How their attempts are counted.
     pub(super) name: Arc<str>,
+    /// The device cookie of their browser; empty if there is none.
+    pub(super) device: String,
 }
 
 /// What a session is begun for.
@@ -77,7 +79,13 @@ impl Checked {
     /// Somebody proved to be this user by these methods, in another way than a name and a password that were asked for here.
     pub fn by(account: Account, methods: AuthMethods) -> Self {
         let name = lockout::folded(&account.identity.name).into();
-        Self { account, methods, cookies: Jar::default(), name }
+        Self { account, methods, cookies: Jar::default(), name, device: String::new() }
+    }
+
+    /// In the browser with this device cookie, which keeps what it says of other accounts.
+    #[must_use]
+    pub fn in_browser(self, device: &str) -> Self {
+        Self { device: device.to_owned(), ..self }
     }
 
     /// Who.

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 
 use super::cookies::CookieNames;
+use super::devices::Devices;
 use super::keys::KeyRing;
 use super::refresh_token::RefreshKey;
 use super::service_cookies::ServiceCookies;
@@ -33,7 +34,9 @@ use crate::jose::Algorithm;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::store::memory::Memory;
-use crate::store::{Blocks, Kept, NewSession, RefreshTokens, Session, Sessions, StoreError};
+use crate::store::{
+    Blocks, Kept, NewSession, RefreshTokens, Session, Sessions, Stamps, StoreError,
+};
 
 /// 2026-11-23T08:34:39Z
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
@@ -47,6 +50,8 @@ pub(crate) fn tokens(directory: &Path) -> Tokens {
         refresh_lifetime: Duration::from_secs(14 * 86_400),
         rotation: Rotation::SingleUse,
         refresh_grace: Duration::from_secs(10),
+        bind: crate::config::Binding::None,
+        refuse_unknown: false,
         issuer: "doorwarden".into(),
         audience: "doorwarden".into(),
         user_id_claim: "user_id".into(),
@@ -77,6 +82,7 @@ pub(crate) fn login() -> Login {
         account_failures: 5,
         address_failures: 50,
         network_failures: 100,
+        guesses_per_day: 100,
         backoff_initial: Duration::from_secs(1),
         backoff_max: Duration::from_secs(900),
         reset_after: Duration::from_secs(3600),
@@ -174,6 +180,7 @@ pub(crate) async fn enter(
         username,
         password: &Secret::new(password),
         grants: Grants { tokens: true, cookie: true, issued: None },
+        device: "",
     };
     sessions.sign_in(request, &mut context(happened)).await
 }
@@ -203,6 +210,8 @@ impl Base {
             store: Arc::clone(&store) as Arc<dyn Sessions>,
             refresh_tokens: Arc::clone(&store) as Arc<dyn RefreshTokens>,
             blocks: Blocks::list(&*store),
+            devices: Arc::new(Devices::new(b"secret", Arc::clone(&store) as Arc<dyn Stamps>)),
+            countries: Arc::new(crate::geo::NoCountries),
             ends: Arc::new(NoIssuers),
             mints: Arc::new(NoIssuers),
             directories: vec![Watched::new(watched, Duration::from_secs(60))],

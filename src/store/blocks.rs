@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 
 use super::StoreError;
-use crate::block::{Block, BlockSubject};
+use crate::block::{Block, BlockSubject, Demand};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 
@@ -72,8 +72,38 @@ struct Held {
 }
 
 impl BlockList {
-    /// The block of a client's address, if it is blocked. The shortest prefix counts.
+    /// The block that keeps a client's address out, if there is one.
     pub fn of_address(&self, address: IpAddr, now: Timestamp) -> Option<Arc<Block>> {
+        self.find_address(address, now, |block| block.demand == Demand::StayAway)
+    }
+
+    /// The block that keeps a known caller out, if there is one of the user or of the session.
+    pub fn of_caller(
+        &self,
+        user: &UserKey,
+        session: Option<&SessionId>,
+        now: Timestamp,
+    ) -> Option<Arc<Block>> {
+        self.find_caller(user, session, now, |block| block.demand != Demand::SlowDown)
+    }
+
+    /// Is this session to be slower?
+    pub fn is_slowed(&self, user: &UserKey, session: &SessionId, now: Timestamp) -> bool {
+        let slows = |block: &Block| block.demand == Demand::SlowDown;
+        self.find_caller(user, Some(session), now, slows).is_some()
+    }
+
+    /// Is this address to be slower?
+    pub fn is_slowed_address(&self, address: IpAddr, now: Timestamp) -> bool {
+        self.find_address(address, now, |block| block.demand == Demand::SlowDown).is_some()
+    }
+
+    fn find_address(
+        &self,
+        address: IpAddr,
+        now: Timestamp,
+        is_meant: impl Fn(&Block) -> bool,
+    ) -> Option<Arc<Block>> {
         if !self.is_any.load(Ordering::Acquire) {
             return None;
         }
@@ -83,24 +113,25 @@ impl BlockList {
         let lengths = if address.is_ipv4() { v4 } else { v6 };
         lengths.iter().find_map(|length| {
             let network = IpNet::new(address, *length).ok()?.trunc();
-            held.find(&BlockSubject::Address(network), now)
+            held.find(&BlockSubject::Address(network), now).filter(|block| is_meant(block))
         })
     }
 
-    /// The block of a known caller, if the user or the session is blocked.
-    pub fn of_caller(
+    fn find_caller(
         &self,
         user: &UserKey,
         session: Option<&SessionId>,
         now: Timestamp,
+        is_meant: impl Fn(&Block) -> bool,
     ) -> Option<Arc<Block>> {
         if !self.is_any.load(Ordering::Acquire) {
             return None;
         }
         let held = self.held.load();
-        held.find(&BlockSubject::User(user.clone()), now).or_else(|| {
-            session.and_then(|session| held.find(&BlockSubject::Session(session.clone()), now))
-        })
+        let of_user = BlockSubject::User(user.clone());
+        let of_session = session.map(|session| BlockSubject::Session(session.clone()));
+        let mut subjects = std::iter::once(of_user).chain(of_session);
+        subjects.find_map(|subject| held.find(&subject, now).filter(|block| is_meant(block)))
     }
 
     /// Every block that holds, those that end first before the others.

@@ -154,8 +154,10 @@ fn tell(news: &NewsSink, event: &Event) {
 }
 
 impl Report for Findings {
-    fn finding(&self, finding: &Finding, taken: Taken, failure: Option<&NotDone>) {
-        self.metrics.finding(finding.detector, taken);
+    fn finding(&self, finding: &Finding, taken: &[Taken], failure: Option<&NotDone>) {
+        for one in taken {
+            self.metrics.finding(finding.detector, *one);
+        }
         self.audit.finding(finding, taken, failure);
         if let Some(failure) = failure {
             tracing::error!(
@@ -246,7 +248,7 @@ mod tests {
                 countries: Vec::new(),
             },
         };
-        findings.finding(&finding, Taken::EndSession, None);
+        findings.finding(&finding, &[Taken::EndSession], None);
 
         for line in [
             "doorwarden_requests_total{code=\"200\",method=\"GET\",route=\"app\"} 1",

@@ -40,6 +40,12 @@ impl TrustedProxies {
         Self(networks.into_iter().map(canonical_network).collect())
     }
 
+    /// Has a network an address in common with one of them?
+    pub fn overlaps(&self, network: &IpNet) -> bool {
+        let network = canonical_network(*network);
+        self.0.iter().any(|one| one.contains(&network) || network.contains(one))
+    }
+
     /// Is it in one of them?
     pub fn trusts(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();

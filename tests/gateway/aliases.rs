@@ -52,7 +52,7 @@ fn the_cookie_counts_under_the_services_name_and_stays_here() {
     let gateway = setup(&upstream).start();
     let client = gateway.client();
     let signed_in = enter(client.post("/in"));
-    let lines = signed_in.all("set-cookie");
+    let lines = signed_in.sets();
     let attributes = |name: &str| lines.iter().find(|line| line.starts_with(name)).unwrap();
     assert!(
         attributes("sessionid=")
@@ -226,7 +226,7 @@ answers.refused = { status = 403, body = '{"error":"who?"}' }
     let given = |name: &str, password: &str| json!({"username": name, "password": password});
     let good = client.post("/in").json(&given("kim", "correct horse battery")).send();
     assert_eq!((good.status, good.text().as_str()), (201, r#"{"ok": true, "next": "/home"}"#));
-    assert_eq!(good.all("set-cookie").len(), 1);
+    assert_eq!(good.sets().len(), 1);
     assert_eq!(good.header("cache-control"), Some("no-store"));
     let missing = client.post("/in").json(&json!({})).send();
     assert_eq!((missing.status, missing.body.len()), (422, 0));

@@ -11,10 +11,32 @@ use crate::support::gateway::{Gateway, Setup};
 use crate::support::mmdb::country_database;
 use crate::support::upstream::Upstream;
 
-const ACTIONS: [&str; 4] = ["observe", "end_session", "dry_run", "failed"];
+const ACTIONS: [&str; 11] = [
+    "observe",
+    "notify",
+    "limit",
+    "step_up",
+    "end_session",
+    "end_user_sessions",
+    "block_address",
+    "dry_run",
+    "exempt",
+    "bounded",
+    "failed",
+];
 
-const DETECTORS: [&str; 5] =
-    ["refresh_reuse", "refresh_burst", "password_guessing", "password_spraying", "token_countries"];
+const DETECTORS: [&str; 10] = [
+    "refresh_reuse",
+    "refresh_burst",
+    "password_guessing",
+    "password_spraying",
+    "token_countries",
+    "revoked_use",
+    "scanning",
+    "distributed_guessing",
+    "outside_binding",
+    "client_change",
+];
 
 /// What one detector is shown.
 struct Scene {
@@ -128,7 +150,62 @@ fn travel(client: &Client, user: User, countries: usize) -> Value {
     tokens
 }
 
-const SCENES: [Scene; 5] = [
+/// A session is used so often from another network than it began in.
+fn leave(client: &Client, user: User, times: usize) -> Value {
+    let tokens = sign_in(client, user);
+    assert_eq!(used(client, user.at(200), &tokens).status, 200);
+    for _ in 0..times {
+        let refused = used(client, address("1.2.9.9"), &tokens);
+        assert_eq!((refused.status, refused.code().as_str()), (401, "outside_binding"));
+    }
+    tokens
+}
+
+/// A session is used by so many kinds of clients, and by one of them in two versions.
+fn change_clients(client: &Client, user: User, kinds: usize) -> Value {
+    let tokens = sign_in(client, user);
+    let agents = [
+        "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        "Mozilla/5.0 (X11; Linux x86_64; rv:141.0) Gecko/20100101 Firefox/141.0",
+        "curl/8.5.0",
+    ];
+    for (host, agent) in agents[..kinds + 1].iter().enumerate() {
+        // Another address each time, because a use is told when the address differs.
+        let request = client.get("/app").from(user.at(host + 10)).header("User-Agent", agent);
+        assert_eq!(request.bearer(tokens["access"].as_str().unwrap()).send().status, 200);
+    }
+    tokens
+}
+
+/// Tokens that nobody signed, and among them one whose session has ended, which counts for nothing.
+fn forge(client: &Client, user: User, times: usize) -> Value {
+    let (tokens, ended) = (sign_in(client, user), sign_in(client, user));
+    let dead = ended["access"].as_str().unwrap();
+    client.post("/logout").from(user.at(1)).bearer(dead).send();
+    let (head, signature) = dead.rsplit_once('.').unwrap();
+    let turned: String = signature.chars().rev().collect();
+    for _ in 0..times {
+        let forged = json!({"access": format!("{head}.{turned}")});
+        assert_eq!(used(client, user.at(50), &forged).code(), "token_not_valid");
+        assert_eq!(used(client, user.at(50), &ended).code(), "session_ended");
+    }
+    tokens
+}
+
+/// One address asks for what the service does not have, for each thing three times.
+fn scan(client: &Client, user: User, times: usize) -> Value {
+    let tokens = sign_in(client, user);
+    for number in 0..times {
+        let path = format!("/public/missing/{}-{number}", user.name);
+        for query in ["", "?a", "?b"] {
+            let path = format!("{path}{query}");
+            assert_eq!(client.get(&path).from(user.at(50)).send().status, 404);
+        }
+    }
+    tokens
+}
+
+const SCENES: [Scene; 10] = [
     Scene {
         detector: "refresh_reuse",
         threshold: 2,
@@ -164,9 +241,45 @@ const SCENES: [Scene; 5] = [
         taken: "end_session",
         audit: &[("subject", "session"), ("user", "file/root"), ("countries", "AU,KR")],
     },
+    Scene {
+        detector: "revoked_use",
+        threshold: 4,
+        play: forge,
+        taken: "observe",
+        audit: &[("subject", "address"), ("network", "1.1.3.50")],
+    },
+    Scene {
+        detector: "scanning",
+        threshold: 4,
+        play: scan,
+        taken: "observe",
+        audit: &[("subject", "address"), ("network", "1.1.3.50")],
+    },
+    Scene {
+        detector: "distributed_guessing",
+        threshold: 4,
+        play: guess,
+        taken: "observe",
+        audit: &[("subject", "account"), ("account", "root")],
+    },
+    Scene {
+        detector: "outside_binding",
+        threshold: 2,
+        play: leave,
+        taken: "end_session",
+        audit: &[("subject", "session"), ("user", "file/root"), ("client", "1.2.9.9")],
+    },
+    Scene {
+        detector: "client_change",
+        threshold: 2,
+        play: change_clients,
+        taken: "end_session",
+        audit: &[("subject", "session"), ("user", "file/root")],
+    },
 ];
 
 fn gateway(upstream: &Upstream, scene: &Scene, dry_run: bool) -> Gateway {
+    let bind = if scene.detector == "outside_binding" { "bind = \"prefix\"" } else { "" };
     let database = country_database(&[
         ("1.1.0.0/16", "AU"),
         ("2a00::/16", "KR"),
@@ -180,7 +293,7 @@ fn gateway(upstream: &Upstream, scene: &Scene, dry_run: bool) -> Gateway {
         .behind_a_proxy()
         .file("countries.mmdb", &database)
         .with(&format!(
-            "[geo]\ncountry_database = \"countries.mmdb\"\n[tokens]\nrefresh_grace = \"0s\"\n\
+            "[geo]\ncountry_database = \"countries.mmdb\"\n[tokens]\nrefresh_grace = \"0s\"\n{bind}\n\
              [detect.{}]\nthreshold = {}\nwindow = \"10m\"\naction = \"end_session\"\n\
              dry_run = {dry_run}\n",
             scene.detector, scene.threshold,
@@ -227,7 +340,7 @@ fn play(gateway: &Gateway, scene: &Scene, taken: &str) -> (Value, Value) {
 }
 
 fn scene(detector: &str) -> &'static Scene {
-    static SCENES: [Scene; 5] = self::SCENES;
+    static SCENES: [Scene; 10] = self::SCENES;
     SCENES.iter().find(|scene| scene.detector == detector).unwrap()
 }
 
@@ -275,7 +388,10 @@ macro_rules! scenes {
     };
 }
 
-scenes! { refresh_reuse refresh_burst password_guessing password_spraying token_countries }
+scenes! {
+    refresh_reuse refresh_burst password_guessing password_spraying token_countries revoked_use scanning
+    distributed_guessing outside_binding client_change
+}
 
 #[test]
 fn one_reuse_is_a_finding_by_default() {

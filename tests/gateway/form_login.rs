@@ -91,7 +91,7 @@ fn an_application_in_php_is_fronted_without_touching_it() {
         .from("203.0.113.9".parse().unwrap())
         .json(&json!({"username": "Kim", "password": "correct horse"}))
         .send();
-    assert_eq!(signed_in.all("set-cookie").len(), 1, "ours alone: {:?}", signed_in.headers);
+    assert_eq!(signed_in.sets().len(), 1, "ours alone: {:?}", signed_in.headers);
     let cookie = signed_in.set_cookie(COOKIE).unwrap();
     let lee = enter(&client, "lee", "staple 한글 암호");
 

@@ -32,6 +32,8 @@ mod databases;
 mod detect;
 // What a service's own tables say of its users beside their passwords.
 mod directory;
+// Browsers that are known go on while others guess at an account.
+mod devices;
 // In front of a real Django service.
 mod django;
 // What the doctor finds out and writes, and a gateway that runs with it.
@@ -52,6 +54,8 @@ mod framing;
 mod identity_forms;
 // What Django issued before the gateway came: accepted, kept from Django, and taken back.
 mod issuers;
+// What detectors do: the ladder of actions against the running gateway.
+mod ladder;
 // The sources themselves: imports, the framework's name, file sizes.
 mod layers;
 // The admin listener, the log, starting and stopping.

@@ -25,12 +25,17 @@ fn a_sign_in_gives_tokens_and_a_cookie() {
         (&json!(300), &json!(1_209_600))
     );
     assert_eq!(response.header("cache-control"), Some("no-store"));
-    let set = response.all("set-cookie").join("\n");
-    assert!(set.starts_with("__Host-doorwarden="), "{set}");
-    for attribute in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/", "Max-Age=2592000"] {
-        assert!(set.contains(attribute), "{attribute} is missing in {set}");
+    let set = response.all("set-cookie");
+    assert_eq!(set.len(), 2, "the session's and the device's: {set:?}");
+    for (name, age) in [("__Host-doorwarden", 2_592_000), ("__Host-doorwarden-device", 31_536_000)]
+    {
+        let line = set.iter().find(|line| line.starts_with(&format!("{name}="))).unwrap();
+        let age = format!("Max-Age={age}");
+        for attribute in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/", &age] {
+            assert!(line.contains(attribute), "{attribute} is missing in {line}");
+        }
+        assert!(!line.contains("Domain"), "{line}");
     }
-    assert!(!set.contains("Domain"), "{set}");
 
     let cookie = response.set_cookie("__Host-doorwarden").unwrap();
     assert_eq!(cookie.len(), 43, "256 bits in base64url");

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod detect;
 mod load;
 mod values;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::*;
-use super::{config, parse};
+use super::{config, detect, parse};
 use crate::jose::Algorithm;
 use crate::wire::cookie::SameSite;
 use crate::wire::path::{Ambiguity, CanonicalPath, PathMatch, PathPattern, Tolerance};
@@ -96,6 +96,8 @@ access_lifetime = "10m"
 refresh_lifetime = "7d"
 rotation = "none"
 refresh_grace = "0s"
+bind = "country"
+bind_unknown = "refuse"
 issuer = "https://app.example"
 audience = "app"
 user_id_claim = "sub"
@@ -144,6 +146,7 @@ hash_queue = 2
 account_failures = 3
 address_failures = 4
 network_failures = 5
+guesses_per_day = 6
 backoff_initial = "6s"
 backoff_max = "7s"
 reset_after = "8s"
@@ -154,10 +157,14 @@ exposed_headers = ["X-Two"]
 max_age = "3s"
 [detect]
 queue = 1
+actions_per_hour = 2
 [detect.refresh_reuse]
 threshold = 2
 window = "2s"
-action = "observe"
+action = ["step_up", "notify"]
+duration = "3s"
+cooldown = "0s"
+exempt = ["10.0.0.0/8", "::1", "user:django/7", "group:ops", "agent:curl/"]
 dry_run = true
 [detect.token_countries]
 threshold = 3
@@ -347,6 +354,8 @@ fn credentials() {
             refresh_lifetime: secs(7 * 86_400),
             rotation: Rotation::None,
             refresh_grace: secs(0),
+            bind: Binding::Country,
+            refuse_unknown: true,
             issuer: "https://app.example".into(),
             audience: "app".into(),
             user_id_claim: "sub".into(),
@@ -413,6 +422,7 @@ fn credentials() {
             account_failures: 3,
             address_failures: 4,
             network_failures: 5,
+            guesses_per_day: 6,
             backoff_initial: secs(6),
             backoff_max: secs(7),
             reset_after: secs(8),
@@ -444,25 +454,7 @@ fn what_is_told_and_kept() {
             max_age: secs(3),
         }
     );
-    let default = Detect::default();
-    assert_eq!(
-        config.detect,
-        Detect {
-            refresh_reuse: Detector {
-                threshold: 2,
-                window: secs(2),
-                action: Action::Observe,
-                dry_run: true,
-            },
-            token_countries: Detector {
-                threshold: 3,
-                action: Action::EndSession,
-                ..default.token_countries
-            },
-            queue: 1,
-            ..default
-        }
-    );
+    detect::reaches_its_fields(&config.detect);
     assert_eq!(config.geo, Geo { country_database: Some("/geo.mmdb".into()) });
     assert_eq!(
         config.store,

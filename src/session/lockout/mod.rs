@@ -28,11 +28,15 @@
 //! | account **and** network (/24, /48) | `account_failures` | forgotten |
 //! | address (/32, /64) | `address_failures` | stays |
 //! | network (/24, /48) | `network_failures` | stays |
-//! | account from everywhere, unless the network is known | 10 times `account_failures` | less what the first one had |
+//! | account from everywhere, unless the network is known | twice `account_failures`, with waits 30 times as long | less what the first one had |
+//! | account from everywhere, in a day | half of `guesses_per_day`, and so many more in the course of a day | less what the first one had |
+//! | a known device of the account's, in place of all of the above | 10; then it is known no more | forgotten |
 //!
 //! **Nobody locks out somebody else.** Guesses from one network never slow the owner in another. Guesses from many
-//! networks fill the last counter, which is not asked where the same account has signed in before (its known networks, 90
-//! days): a stranger can keep the owner from signing in from new places for a while, and from old ones never.
+//! networks fill the counters of the account from everywhere: strangers wait longer and longer. Whoever comes with a device
+//! cookie of the account's ([`devices`](super::devices)) goes on as ever, and so does, but for the day's limit, whoever comes
+//! from a network in which the same account has signed in before (90 days). So a stranger can keep the owner from signing in
+//! from new places on new devices for a while, and otherwise never.
 //!
 //! **Addresses are shared**, so their failures also drain, one each `reset_after / limit`: an office of people who mistype
 //! now and then stays below the limit, and a success resets nothing, because a guesser may own one account.
@@ -55,7 +59,11 @@ use crate::clock::Timestamp;
 use crate::config::Login;
 use crate::secret::Digest;
 
-const ACCOUNT_WIDE_FACTOR: u32 = 10;
+const ACCOUNT_WIDE_FACTOR: u32 = 2;
+/// Whoever guesses from many places has waited for nothing yet.
+const ACCOUNT_WIDE_WAITS: u32 = 30;
+const DEVICE_FAILURES: u32 = 10;
+const DAY: Duration = Duration::from_secs(86_400);
 const NETWORK_STAYS_KNOWN: Duration = Duration::from_secs(90 * 86_400);
 const GENERATION: usize = 50_000;
 /// What somebody waits for whom only attempts in flight are in the way.
@@ -118,6 +126,8 @@ struct Limits {
     account: u32,
     address: u32,
     network: u32,
+    /// Half of what may be guessed in a day: so many at once, and so many more while a day passes.
+    half_a_day: u32,
     backoff_initial: Duration,
     backoff_max: Duration,
     reset_after: Duration,
@@ -129,6 +139,8 @@ enum Key {
     Address(IpNet),
     Network(IpNet),
     AccountWide(Digest),
+    AccountDaily(Digest),
+    Device(Digest),
 }
 
 struct State {
@@ -149,7 +161,11 @@ struct Counter {
 #[derive(Clone, Copy)]
 struct Rule {
     limit: u32,
-    drains: bool,
+    /// In this time as many failures drain as the limit is.
+    drains_in: Option<Duration>,
+    first_wait: Duration,
+    longest_wait: Duration,
+    forget_after: Duration,
 }
 
 struct Generations<K, V> {
@@ -172,6 +188,7 @@ impl Lockout {
             account: login.account_failures.max(1),
             address: login.address_failures.max(1),
             network: login.network_failures.max(1),
+            half_a_day: (login.guesses_per_day / 2).max(1),
             backoff_initial: login.backoff_initial,
             backoff_max: login.backoff_max,
             reset_after: login.reset_after,
@@ -184,30 +201,39 @@ impl Lockout {
         Self { limits: self.limits, counts: Counts::new() }
     }
 
-    /// Counts an attempt on an account (a folded name), or says how long to wait.
+    /// Counts an attempt on an account (a folded name), or says how long to wait. `device`: a device of the account's.
     pub(crate) fn attempt(
         &self,
         account: &str,
         client: IpAddr,
+        device: Option<Digest>,
         at: Timestamp,
     ) -> Result<Attempt, Duration> {
         let account = Digest::of(account.as_bytes());
         let (address, network) = networks(client);
         let mut state = self.counts.0.lock();
-        let mut keys = vec![
-            Key::AccountInNetwork(account, network),
-            Key::Address(address),
-            Key::Network(network),
-        ];
-        if !state.is_known(account, network, at) {
-            keys.push(Key::AccountWide(account));
-        }
+        let device = device.map(Key::Device).filter(|device| !state.is_used_up(device));
+        let keys = match device {
+            Some(device) => vec![device],
+            None => {
+                let mut keys = vec![
+                    Key::AccountInNetwork(account, network),
+                    Key::Address(address),
+                    Key::Network(network),
+                    Key::AccountDaily(account),
+                ];
+                if !state.is_known(account, network, at) {
+                    keys.push(Key::AccountWide(account));
+                }
+                keys
+            }
+        };
         // Who is not let through adds no counter: names cost nothing, and would push out counters that were paid for.
         let wait = keys
             .iter()
             .filter_map(|key| {
                 let counter = state.counters.get_mut(key)?;
-                counter.wait(self.limits.rule(key), &self.limits, at)
+                counter.wait(self.limits.rule(key), at)
             })
             .max();
         if let Some(wait) = wait {
@@ -251,12 +277,12 @@ impl Attempt {
             let counter = state.counters.entry(*key);
             counter.take_back();
             match key {
-                Key::AccountInNetwork(..) => {
+                Key::AccountInNetwork(..) | Key::Device(_) => {
                     own_failures = std::mem::take(&mut counter.failures);
                     counter.until_millis = 0;
                 }
                 // The owner's own slips are no guesses. (They come first in `keys`.)
-                Key::AccountWide(_) => {
+                Key::AccountWide(_) | Key::AccountDaily(_) => {
                     counter.failures = counter.failures.saturating_sub(own_failures);
                 }
                 Key::Address(_) | Key::Network(_) => {}
@@ -270,7 +296,7 @@ impl Attempt {
         let limits = &self.limits;
         let mut state = self.state.lock();
         for key in &self.keys {
-            state.counters.entry(*key).fail(limits.rule(key), limits, self.at);
+            state.counters.entry(*key).fail(limits.rule(key), self.at);
         }
     }
 }
@@ -284,26 +310,58 @@ impl Drop for Attempt {
 }
 
 impl Limits {
-    const fn rule(&self, key: &Key) -> Rule {
+    fn rule(&self, key: &Key) -> Rule {
+        let rule = Rule {
+            limit: self.account,
+            drains_in: None,
+            first_wait: self.backoff_initial,
+            longest_wait: self.backoff_max,
+            forget_after: self.reset_after,
+        };
+        let shared = Rule { drains_in: Some(self.reset_after), ..rule };
         match key {
-            Key::AccountInNetwork(..) => Rule { limit: self.account, drains: false },
-            Key::Address(_) => Rule { limit: self.address, drains: true },
-            Key::Network(_) => Rule { limit: self.network, drains: true },
-            Key::AccountWide(_) => {
-                Rule { limit: self.account.saturating_mul(ACCOUNT_WIDE_FACTOR), drains: true }
+            Key::AccountInNetwork(..) => rule,
+            Key::Address(_) => Rule { limit: self.address, ..shared },
+            Key::Network(_) => Rule { limit: self.network, ..shared },
+            Key::AccountWide(_) => Rule {
+                limit: self.account.saturating_mul(ACCOUNT_WIDE_FACTOR),
+                first_wait: self
+                    .backoff_initial
+                    .saturating_mul(ACCOUNT_WIDE_WAITS)
+                    .min(self.backoff_max),
+                ..shared
+            },
+            // Whoever waits, waits until one has drained: no probe comes before.
+            Key::AccountDaily(_) => Rule {
+                limit: self.half_a_day,
+                drains_in: Some(DAY),
+                first_wait: DAY / self.half_a_day,
+                longest_wait: DAY,
+                forget_after: DAY,
+            },
+            // It never waits (see `is_used_up`), and is forgotten with its cookie.
+            Key::Device(_) => {
+                Rule { limit: DEVICE_FAILURES, forget_after: super::devices::LIFETIME, ..rule }
             }
         }
     }
+}
 
+impl Rule {
     /// The wait after the limit was passed for the `nth` time, from 0.
     fn wait(&self, nth: u32) -> Duration {
-        let doubled =
-            2_u32.checked_pow(nth).and_then(|factor| self.backoff_initial.checked_mul(factor));
-        doubled.unwrap_or(self.backoff_max).min(self.backoff_max)
+        let doubled = 2_u32.checked_pow(nth).and_then(|factor| self.first_wait.checked_mul(factor));
+        doubled.unwrap_or(self.longest_wait).min(self.longest_wait)
     }
 }
 
 impl State {
+    /// Have so many attempts with this device failed, or may yet, that it is known no more?
+    fn is_used_up(&self, device: &Key) -> bool {
+        let counter = self.counters.get(device).copied().unwrap_or_default();
+        counter.failures + counter.in_flight >= DEVICE_FAILURES
+    }
+
     fn is_known(&mut self, account: Digest, network: IpNet, at: Timestamp) -> bool {
         let known = self.known.get(&(account, network)).copied().flatten();
         known.is_some_and(|since| at.since(since) < NETWORK_STAYS_KNOWN)
@@ -312,8 +370,8 @@ impl State {
 
 impl Counter {
     /// How long an attempt has to wait; none if it may start.
-    fn wait(&mut self, rule: Rule, limits: &Limits, now: Timestamp) -> Option<Duration> {
-        self.forget(rule, limits, now);
+    fn wait(&mut self, rule: Rule, now: Timestamp) -> Option<Duration> {
+        self.forget(rule, now);
         if self.failures < rule.limit {
             return (self.failures + self.in_flight >= rule.limit).then_some(IN_FLIGHT_WAIT);
         }
@@ -324,12 +382,12 @@ impl Counter {
         (self.in_flight > 0).then_some(IN_FLIGHT_WAIT)
     }
 
-    fn fail(&mut self, rule: Rule, limits: &Limits, at: Timestamp) {
+    fn fail(&mut self, rule: Rule, at: Timestamp) {
         self.take_back();
         self.failures = self.failures.saturating_add(1);
         self.at_millis = self.at_millis.max(at.as_millis());
         if let Some(nth) = self.failures.checked_sub(rule.limit) {
-            self.until_millis = self.until_millis.max(at.plus(limits.wait(nth)).as_millis());
+            self.until_millis = self.until_millis.max(at.plus(rule.wait(nth)).as_millis());
         }
     }
 
@@ -337,14 +395,14 @@ impl Counter {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    fn forget(&mut self, rule: Rule, limits: &Limits, now: Timestamp) {
+    fn forget(&mut self, rule: Rule, now: Timestamp) {
         let quiet_since = Timestamp::from_millis(self.at_millis.max(self.until_millis));
-        if now.since(quiet_since) >= limits.reset_after {
+        if now.since(quiet_since) >= rule.forget_after {
             self.failures = 0;
             return;
         }
-        let drains_every = (limits.reset_after / rule.limit).max(Duration::from_millis(1));
-        if rule.drains {
+        if let Some(drains_in) = rule.drains_in {
+            let drains_every = (drains_in / rule.limit).max(Duration::from_millis(1));
             let since = now.since(Timestamp::from_millis(self.at_millis));
             let drained = since.as_millis() / drains_every.as_millis();
             let drained = u32::try_from(drained).unwrap_or(u32::MAX);

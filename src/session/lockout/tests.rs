@@ -27,7 +27,7 @@ fn ip(text: &str) -> IpAddr {
 
 /// What an attempt met: `None` if it was let through.
 fn fail(lockout: &Lockout, account: &str, client: &str, at: Timestamp) -> Option<Duration> {
-    match lockout.attempt(account, ip(client), at) {
+    match lockout.attempt(account, ip(client), None, at) {
         Ok(attempt) => {
             attempt.failed();
             None
@@ -37,13 +37,15 @@ fn fail(lockout: &Lockout, account: &str, client: &str, at: Timestamp) -> Option
 }
 
 fn succeed(lockout: &Lockout, account: &str, client: &str, at: Timestamp) {
-    lockout.attempt(account, ip(client), at).expect("let through").succeeded();
+    lockout.attempt(account, ip(client), None, at).expect("let through").succeeded();
 }
 
 #[test]
 fn the_chart_is_walked_from_free_to_waiting_and_back() {
     let lockout = lockout();
     let mut now = NOW;
+    // A known network, so that the account's counter from everywhere is not asked.
+    succeed(&lockout, "kim", "192.0.2.1", now);
     for _ in 0..3 {
         assert_eq!(fail(&lockout, "kim", "192.0.2.1", now), None, "Free");
     }
@@ -67,13 +69,13 @@ fn the_chart_is_walked_from_free_to_waiting_and_back() {
 fn parallel_attempts_cannot_exceed_the_limit() {
     let lockout = lockout();
     let in_flight: Vec<_> =
-        (0..3).map(|_| lockout.attempt("kim", ip("192.0.2.1"), NOW).unwrap()).collect();
+        (0..3).map(|_| lockout.attempt("kim", ip("192.0.2.1"), None, NOW).unwrap()).collect();
     assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), Some(IN_FLIGHT_WAIT));
     for attempt in in_flight {
         attempt.failed();
     }
     assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), Some(secs(1)));
-    let probe = lockout.attempt("kim", ip("192.0.2.1"), NOW.plus(secs(1))).unwrap();
+    let probe = lockout.attempt("kim", ip("192.0.2.1"), None, NOW.plus(secs(1))).unwrap();
     let second = fail(&lockout, "kim", "192.0.2.1", NOW.plus(secs(1)));
     assert_eq!(second, Some(IN_FLIGHT_WAIT), "one probe at a time");
     probe.take_back();
@@ -84,10 +86,10 @@ fn parallel_attempts_cannot_exceed_the_limit() {
 fn a_dropped_attempt_has_failed_and_one_taken_back_never_was() {
     let lockout = lockout();
     for _ in 0..20 {
-        lockout.attempt("kim", ip("192.0.2.1"), NOW).unwrap().take_back();
+        lockout.attempt("kim", ip("192.0.2.1"), None, NOW).unwrap().take_back();
     }
     for _ in 0..3 {
-        drop(lockout.attempt("kim", ip("192.0.2.1"), NOW).unwrap());
+        drop(lockout.attempt("kim", ip("192.0.2.1"), None, NOW).unwrap());
     }
     assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), Some(secs(1)));
 }
@@ -115,8 +117,8 @@ fn a_stranger_does_not_lock_the_owner_out() {
         let stranger = format!("10.0.{network}.1");
         blocked += usize::from(fail(&lockout, "kim", &stranger, NOW).is_some());
     }
-    assert_eq!(blocked, 70, "30 guesses from everywhere, ten times the limit");
-    assert_eq!(fail(&lockout, "kim", "203.0.113.1", NOW), Some(secs(1)), "a new network waits");
+    assert_eq!(blocked, 94, "6 guesses from everywhere, twice the limit");
+    assert_eq!(fail(&lockout, "kim", "203.0.113.1", NOW), Some(secs(30)), "a new network waits");
     succeed(&lockout, "kim", "198.51.100.200", NOW);
     // A known network has the account's own limit, as ever.
     for _ in 0..3 {
@@ -130,10 +132,81 @@ fn a_network_is_forgotten_after_ninety_days() {
     let lockout = lockout();
     succeed(&lockout, "kim", "198.51.100.7", NOW);
     let later = NOW.plus(NETWORK_STAYS_KNOWN);
-    for network in 0..30 {
+    for network in 0..6 {
         assert_eq!(fail(&lockout, "kim", &format!("10.0.{network}.1"), later), None);
     }
     assert!(fail(&lockout, "kim", "198.51.100.7", later).is_some());
+}
+
+#[test]
+fn strangers_from_everywhere_wait_longer_and_longer() {
+    let lockout = lockout();
+    let mut now = NOW;
+    let mut network = 0;
+    let mut guess = |at| {
+        network += 1;
+        fail(&lockout, "kim", &format!("10.0.{network}.1"), at)
+    };
+    for _ in 0..6 {
+        assert_eq!(guess(now), None);
+    }
+    // 30 times the first wait, up to the longest.
+    for wait in [30, 60, 60] {
+        assert_eq!(guess(now), Some(secs(wait)));
+        now = now.plus(secs(wait));
+        assert_eq!(guess(now), None, "one after each wait");
+    }
+}
+
+#[test]
+fn no_account_can_be_guessed_at_for_more_than_its_guesses_a_day() {
+    let login = Login { backoff_initial: secs(1), backoff_max: secs(1), ..login() };
+    let lockout = Lockout::new(&Login { reset_after: secs(1), ..login }, Counts::new());
+    // Somebody with a new network for each guess, who never waits in vain for the other limits.
+    let guesses_of_day = |day: u64| {
+        let tries = (0..86_400 / 20).map(|n| NOW.plus(secs(day * 86_400 + 20 * n)));
+        tries
+            .enumerate()
+            .filter(|(n, at)| {
+                let client = format!("10.{}.{}.1", n / 250, n % 250);
+                fail(&lockout, "kim", &client, *at).is_none()
+            })
+            .count()
+    };
+    let first = guesses_of_day(0);
+    assert!((90..=100).contains(&first), "{first}");
+    for day in 1..4 {
+        let more = guesses_of_day(day);
+        assert!((40..=100).contains(&more), "{more}");
+    }
+}
+
+#[test]
+fn a_known_device_goes_on_while_others_guess_and_is_used_up_after_ten_failures() {
+    let lockout = lockout();
+    let device = Some(Digest::of(b"device"));
+    let with_device = |at| lockout.attempt("kim", ip("203.0.113.1"), device, at);
+    for network in 0..100 {
+        fail(&lockout, "kim", &format!("10.0.{network}.1"), NOW);
+        // From the very network of the device, too.
+        fail(&lockout, &format!("name-{network}"), "203.0.113.1", NOW);
+    }
+    assert!(fail(&lockout, "kim", "203.0.113.1", NOW).is_some(), "a stranger waits");
+    for _ in 0..9 {
+        with_device(NOW).expect("let through").failed();
+    }
+    with_device(NOW).expect("let through").succeeded();
+    for _ in 0..10 {
+        with_device(NOW).expect("let through").failed();
+    }
+    assert!(with_device(NOW).is_err(), "it is a stranger's by now");
+    let other = Some(Digest::of(b"another"));
+    assert!(lockout.attempt("kim", ip("203.0.113.1"), other, NOW).is_ok());
+    // Of attempts at once, no more.
+    let third = Some(Digest::of(b"third"));
+    let at_once: Vec<_> =
+        (0..20).map(|_| lockout.attempt("kim", ip("203.0.113.1"), third, NOW)).collect();
+    assert_eq!(at_once.iter().filter(|attempt| attempt.is_ok()).count(), 10);
 }
 
 #[test]
@@ -189,6 +262,27 @@ fn memory_is_bounded_and_what_is_used_stays() {
     }
 }
 
+#[test]
+fn however_many_names_and_addresses_are_invented_few_are_held() {
+    let lockout = lockout();
+    for n in 0..120_000_u32 {
+        let client = IpAddr::from(std::net::Ipv4Addr::from(0x0100_0000 + n * 251));
+        let device = Digest::of(&n.to_be_bytes());
+        let name = format!("name-{n}");
+        if let Ok(attempt) = lockout.attempt(&name, client, None, NOW) {
+            attempt.failed();
+        }
+        if let Ok(attempt) = lockout.attempt(&name, client, Some(device), NOW) {
+            attempt.succeeded();
+        }
+    }
+    let state = lockout.counts.0.lock();
+    let held = |young: usize, old: usize| young + old;
+    let counters = held(state.counters.young.len(), state.counters.old.len());
+    let known = held(state.known.young.len(), state.known.old.len());
+    assert!(counters <= 2 * GENERATION && known <= 2 * GENERATION, "{counters} {known}");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Start,
@@ -219,7 +313,7 @@ fn attempts_that_cost_no_password_check_push_out_nothing() {
     for guess in 0..2 * GENERATION {
         let name = format!("any-{guess}");
         assert!(fail(&lockout, &name, "198.51.100.1", NOW).is_some(), "the address waits");
-        lockout.attempt(&name, ip("203.0.113.1"), NOW).expect("let through").take_back();
+        lockout.attempt(&name, ip("203.0.113.1"), None, NOW).expect("let through").take_back();
     }
     assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), Some(secs(1)));
 }
@@ -232,7 +326,7 @@ proptest! {
         let (mut now, mut in_flight, mut tries) = (NOW, Vec::new(), 0_u32);
         for step in steps {
             match step {
-                Step::Start => in_flight.extend(lockout.attempt("kim", ip("192.0.2.1"), now).ok()),
+                Step::Start => in_flight.extend(lockout.attempt("kim", ip("192.0.2.1"), None, now).ok()),
                 Step::Fail => if let Some(attempt) = in_flight.pop() {
                     attempt.failed();
                     tries += 1;

@@ -206,6 +206,7 @@ async fn only_what_is_wanted_is_issued_and_an_agent_is_cut() {
             username: "kim",
             password: &password,
             grants: Grants { tokens, cookie, issued: None },
+            device: "",
         };
         let (agent, mut events) = ("é".repeat(300), Vec::new());
         let mut context = RequestContext { agent: &agent, ..context(&mut events) };
@@ -236,6 +237,19 @@ async fn who_is_proved_in_another_way_gets_a_session_that_says_how() {
     assert_eq!(&**account, "kim", "counted like a sign-in with a password");
     let cookie = signed_in.cookie.unwrap();
     assert!(kit.sessions.cookie(cookie.expose(), CLIENT, NOW, &mut Vec::new()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_browser_is_known_after_any_sign_in_and_stays_so_for_its_other_accounts() {
+    let kit = Kit::new();
+    let first = kit.signed_in().await.device.unwrap();
+    let methods = AuthMethods::only(AuthMethod::SoftwareKey);
+    let lee = Checked::by(account("8", "Lee", "right"), methods).in_browser(first.expose());
+    let second = begun(&kit, lee, &mut Vec::new()).await.unwrap().device.unwrap();
+    let known = |device: &Secret| {
+        ["kim", "lee"].map(|name| kit.sessions.devices.known(device.expose(), name, NOW).is_some())
+    };
+    assert_eq!((known(&first), known(&second)), ([true, false], [true, true]));
 }
 
 #[tokio::test]

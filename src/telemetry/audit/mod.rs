@@ -88,7 +88,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     detector: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    action: Option<&'static str>,
+    action: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,7 +156,7 @@ impl Audit {
     }
 
     /// A detector found something.
-    pub fn finding(&self, finding: &Finding, taken: Taken, failure: Option<&NotDone>) {
+    pub fn finding(&self, finding: &Finding, taken: &[Taken], failure: Option<&NotDone>) {
         self.write(&finding_line(finding, taken, failure));
     }
 
@@ -212,7 +212,7 @@ impl Line<'_> {
             reason = self.reason,
             issued = self.issued,
             detector = self.detector,
-            action = self.action,
+            action = self.action.as_deref(),
             subject = self.subject,
             network = self.network.as_deref(),
             count = self.count,
@@ -314,9 +314,12 @@ fn event_line(event: &Event) -> Option<Line<'_>> {
             user: user.as_ref().map(|user| cut(&user.to_string())),
             ..line
         },
+        What::OutsideBinding { session, user } => {
+            Line { event: "outside_binding", ..line.of(session, user) }
+        }
         What::Blocked(block) => Line { event: "blocked", ..block_line(line, block) },
         What::BlockLifted(block) => Line { event: "block_lifted", ..block_line(line, block) },
-        What::SessionUsed { .. } => return None,
+        What::SessionUsed { .. } | What::NotFound { .. } => return None,
     })
 }
 
@@ -336,7 +339,7 @@ fn block_line<'a>(line: Line<'a>, block: &'a Block) -> Line<'a> {
     }
 }
 
-fn finding_line<'a>(finding: &'a Finding, taken: Taken, failure: Option<&NotDone>) -> Line<'a> {
+fn finding_line<'a>(finding: &'a Finding, taken: &[Taken], failure: Option<&NotDone>) -> Line<'a> {
     let evidence = &finding.evidence;
     let countries = evidence.countries.iter().map(Country::as_str).collect::<Vec<_>>().join(",");
     Line {
@@ -351,7 +354,7 @@ fn finding_line<'a>(finding: &'a Finding, taken: Taken, failure: Option<&NotDone
             Subject::Session(_) | Subject::Address(_) | Subject::Network(_) => None,
         },
         detector: Some(finding.detector.name()),
-        action: Some(taken.name()),
+        action: Some(taken.iter().map(|one| one.name()).collect::<Vec<_>>().join(",")),
         subject: Some(finding.subject.kind()),
         network: match &finding.subject {
             Subject::Address(_) | Subject::Network(_) => Some(finding.subject.to_string()),

@@ -5,12 +5,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::block::{BlockedBy, Demand};
 use crate::caller::Proof;
 use crate::clock::Timestamp;
 use crate::config::LogFormat;
 use crate::detect::{DetectorName, Evidence};
 use crate::event::{Adoption, EndReason, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure};
 use crate::refusal::Refusal;
+use crate::secret::Digest;
 
 fn event(what: What) -> Event {
     Event {
@@ -94,6 +96,20 @@ fn everything() -> Vec<What> {
     all.push(What::PasswordChanged { user: user.clone() });
     let detector = "refresh_reuse".into();
     all.push(What::IncidentAnswered { user: user.clone(), detector, was_me: false, ended: 2 });
+    let (session, user) = (SessionId::new("s-1"), UserKey::new("django", "7"));
+    all.push(What::OutsideBinding { session, user });
+    all.push(What::NotFound { path: Digest::of(b"/.env") });
+    for (kind, subject) in [("address", "192.0.2.0/24"), ("user", "django/7"), ("session", "s-1")] {
+        let block = Arc::new(Block {
+            subject: BlockSubject::parse(kind, subject).unwrap(),
+            demand: Demand::StayAway,
+            by: BlockedBy::Operator,
+            reason: "abuse".into(),
+            at: Timestamp::from_secs(0),
+            until: Timestamp::from_secs(60),
+        });
+        all.extend([What::Blocked(Arc::clone(&block)), What::BlockLifted(block)]);
+    }
     all.extend(Refusal::ALL.iter().map(|refusal| What::Refused { refusal: *refusal, user: None }));
     all
 }
@@ -139,14 +155,14 @@ fn a_finding_is_one_line_with_what_was_done() {
     let network = Subject::Network("192.0.2.0/24".parse().unwrap());
     let spraying = finding(DetectorName::PasswordSpraying, network, &[]);
     let lines = written(|audit| {
-        audit.finding(&countries, Taken::EndSession, None);
-        audit.finding(&spraying, Taken::DryRun, None);
-        audit.finding(&countries, Taken::Failed, Some(&NotDone("disk full".into())));
+        audit.finding(&countries, &[Taken::EndSession, Taken::Notify], None);
+        audit.finding(&spraying, &[Taken::DryRun], None);
+        audit.finding(&countries, &[Taken::Failed], Some(&NotDone("disk full".into())));
     });
     let at = "1970-01-01T00:00:00.000Z";
     let mut failed = json!({
         "at": at, "event": "abnormal_access", "session": "s-1", "user": "django/7", "detector": "token_countries",
-        "action": "end_session", "subject": "session", "count": 2, "window_seconds": 60, "countries": "KR,US",
+        "action": "end_session,notify", "subject": "session", "count": 2, "window_seconds": 60, "countries": "KR,US",
     });
     assert_eq!(lines[0], failed);
     let spraying = json!({
@@ -163,7 +179,8 @@ fn a_finding_is_one_line_with_what_was_done() {
 fn every_event_but_a_use_is_a_line_and_no_field_is_unknown() {
     let lines =
         written(|audit| everything().into_iter().for_each(|what| audit.event(&event(what))));
-    assert_eq!(lines.len(), everything().len() - 1);
+    // A use, and a path that is not there.
+    assert_eq!(lines.len(), everything().len() - 2);
     let known = BTreeSet::from([
         "at",
         "event",
@@ -178,6 +195,11 @@ fn every_event_but_a_use_is_a_line_and_no_field_is_unknown() {
         "about",
         "answer",
         "ended",
+        "subject",
+        "network",
+        "by",
+        "why",
+        "until",
     ]);
     for line in lines {
         let names: BTreeSet<_> = line.as_object().unwrap().keys().map(String::as_str).collect();

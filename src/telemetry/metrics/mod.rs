@@ -299,6 +299,8 @@ impl Metrics {
             | What::IssuedEnded { .. }
             | What::PasswordChanged { .. }
             | What::BlockLifted(_)
+            | What::NotFound { .. }
+            | What::OutsideBinding { .. }
             | What::Refused { .. } => {}
         }
     }

@@ -38,7 +38,7 @@ fn setup(django: &Django) -> (TempDir, Setup) {
 
 /// A cookie as it is set: its name, its attributes in any order, and what it would be to a browser.
 fn cookies(response: &Response) -> Vec<(String, Vec<String>)> {
-    let lines = response.all("set-cookie").into_iter().map(|line| {
+    let lines = response.sets().into_iter().map(|line| {
         let mut parts = line.split(';').map(|part| part.trim().to_ascii_lowercase());
         let pair = parts.next().unwrap();
         let (name, value) = pair.split_once('=').unwrap();

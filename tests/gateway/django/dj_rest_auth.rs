@@ -55,7 +55,7 @@ fn a_sign_in_sets_both_tokens_and_neither_goes_on() {
     let (access, refresh) = cookies(&response);
     let user = json!({"pk": 2, "username": "kim", "email": "kim@example.com"});
     assert_eq!(response.json(), json!({"access": access, "refresh": "", "user": user}));
-    for line in response.all("set-cookie") {
+    for line in response.sets() {
         assert!(line.contains("; Path=/; Max-Age="), "{line}");
         assert!(line.ends_with("; HttpOnly; Secure; SameSite=Lax"), "{line}");
     }
@@ -188,7 +188,7 @@ fn scripts_get_the_refresh_token_where_they_may_and_dates_where_they_are_asked_f
     assert_eq!(body["user"], json!({"id": "2", "staff": false}));
     assert_eq!(body["refresh"].as_str().unwrap().split('.').count(), 3);
     assert!(body["refresh_expiration"].is_string() && body["access_expiration"].is_string());
-    let lines = response.all("set-cookie");
+    let lines = response.sets();
     assert_eq!(lines.len(), 1, "there is a name for one");
     assert!(lines[0].starts_with("jwt=") && !lines[0].contains("HttpOnly"), "{}", lines[0]);
     let wrong = open(json!({"login": "kim", "password": "wrong"}));

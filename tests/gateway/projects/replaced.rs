@@ -65,7 +65,7 @@ fn read(response: &Response) -> (u16, Value) {
 /// the gateway's alone.
 fn cookies(response: &Response) -> Vec<(String, bool, Vec<String>)> {
     let mut all: Vec<_> = response
-        .all("set-cookie")
+        .sets()
         .into_iter()
         .map(|line| {
             let mut parts = line.split("; ");

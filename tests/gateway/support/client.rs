@@ -274,6 +274,13 @@ impl Response {
             .collect()
     }
 
+    /// Each `Set-Cookie`, but for the one by which a browser is known.
+    pub(crate) fn sets(&self) -> Vec<&str> {
+        let is_device =
+            |line: &&str| line.split_once('=').is_some_and(|(name, _)| name.ends_with("-device"));
+        self.all("set-cookie").into_iter().filter(|line| !is_device(line)).collect()
+    }
+
     /// The value that `Set-Cookie` gives a cookie.
     pub(crate) fn set_cookie(&self, name: &str) -> Option<String> {
         self.all("set-cookie").iter().find_map(|line| {

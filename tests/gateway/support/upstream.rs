@@ -126,6 +126,8 @@ fn serve(mut stream: TcpStream, state: &State) {
         let answered = if upgrade.as_deref() == Some("websocket") {
             websocket(&mut stream, &buffer);
             return;
+        } else if path.starts_with("/public/missing/") {
+            answer(&mut stream, "404", &[], b"{}")
         } else if let Some(code) = path.strip_prefix("/status/") {
             answer(&mut stream, code, &[], b"{}")
         } else {

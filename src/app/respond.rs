@@ -1,0 +1,73 @@
+//! What is done because a detector says so: sessions end, somebody is refused for a time, people are told.
+
+use std::sync::Arc;
+
+use super::generation::Built;
+use crate::block::Block;
+use crate::caller::UserKey;
+use crate::clock::Timestamp;
+use crate::detect::watch::{NotDone, Respond, Rules};
+use crate::event::{EndReason, Event, What};
+use crate::notify::{Incident, Notices};
+use crate::proxy::Current;
+use crate::store::{Blocked, Blocks, Sessions, Which};
+use crate::telemetry::Telemetry;
+use crate::wire::client_ip::TrustedProxies;
+
+/// Does it.
+pub(super) struct Responder {
+    pub(super) current: Arc<Current>,
+    pub(super) sessions: Arc<dyn Sessions>,
+    pub(super) blocks: Arc<dyn Blocks>,
+    pub(super) notices: Arc<dyn Notices>,
+    pub(super) telemetry: Arc<Telemetry>,
+}
+
+/// By what the detectors judge.
+pub(super) fn rules(built: &Built) -> Rules {
+    Rules {
+        settings: built.config.detect.clone(),
+        countries: Arc::clone(&built.countries),
+        trusted: TrustedProxies::new(built.config.trusted_proxies.iter().copied()),
+    }
+}
+
+impl Responder {
+    fn tell(&self, at: Timestamp, what: What) {
+        let event = Event { at, request_id: None, client: None, agent: None, what };
+        self.telemetry.event(event);
+    }
+}
+
+#[async_trait::async_trait]
+impl Respond for Responder {
+    async fn end(&self, which: &Which, at: Timestamp) -> Result<(), NotDone> {
+        let mut happened = Vec::new();
+        let generation = self.current.load();
+        let ended = generation.sessions().end(which, EndReason::Detected, at, &mut happened).await;
+        happened.into_iter().for_each(|what| self.tell(at, what));
+        ended.map(|_| ()).map_err(|refusal| NotDone(refusal.code().to_owned()))
+    }
+
+    async fn block(&self, block: Block) -> Result<bool, NotDone> {
+        let at = block.at;
+        match self.blocks.block(block).await.map_err(|error| NotDone(error.to_string()))? {
+            Blocked::Holds(block) => {
+                self.tell(at, What::Blocked(block));
+                Ok(true)
+            }
+            // What stands asks for as much, or is an operator's, who knows better.
+            Blocked::Stands(_) => Ok(true),
+            Blocked::NoRoom => Ok(false),
+        }
+    }
+
+    async fn groups(&self, user: &UserKey, at: Timestamp) -> Vec<String> {
+        let sessions = self.sessions.list(Some(user), at).await.unwrap_or_default();
+        sessions.first().map(|session| session.identity.load().groups.clone()).unwrap_or_default()
+    }
+
+    fn notify(&self, incident: Incident) {
+        self.notices.tell(incident);
+    }
+}

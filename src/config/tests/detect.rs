@@ -1,0 +1,42 @@
+//! The values of `[detect]` reach their fields.
+
+use std::time::Duration;
+
+use super::super::*;
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// Of the file in which nothing has its default.
+pub(super) fn reaches_its_fields(detect: &Detect) {
+    let default = Detect::default();
+    assert_eq!(
+        *detect,
+        Detect {
+            refresh_reuse: Detector {
+                threshold: 2,
+                window: secs(2),
+                actions: vec![Action::StepUp, Action::Notify],
+                duration: secs(3),
+                cooldown: secs(0),
+                exempt: vec![
+                    Exempt::Network("10.0.0.0/8".parse().unwrap()),
+                    Exempt::Network("::1/128".parse().unwrap()),
+                    Exempt::User("django/7".into()),
+                    Exempt::Group("ops".into()),
+                    Exempt::Agent("curl/".into()),
+                ],
+                dry_run: true,
+            },
+            token_countries: Detector {
+                threshold: 3,
+                actions: vec![Action::EndSession],
+                ..default.token_countries
+            },
+            queue: 1,
+            actions_per_hour: 2,
+            ..default
+        }
+    );
+}

@@ -1,0 +1,139 @@
+//! The requests of one session come from another kind of client: another platform, or a browser of another family. A browser
+//! that is brought up to date stays of its family, and so it says nothing; neither does a client that names none.
+//!
+//! What a client says of itself is easily copied, so this sees only thieves who do not know that it is looked at. And it is
+//! wrong about those who hand a session's token to a script of their own, or ask a phone for the desktop's pages.
+
+use super::window::{Again, Windows};
+use super::{Detector, DetectorName, Evidence, Finding, Subject};
+use crate::caller::SessionId;
+use crate::config;
+use crate::event::{Event, What};
+use crate::geo::Countries;
+use crate::secret::Digest;
+
+struct ClientChange {
+    settings: config::Detector,
+    /// Kinds of clients, as hashes: they are as long as a client likes.
+    kinds: Windows<SessionId, Digest>,
+}
+
+pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+    ClientChange {
+        kinds: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
+        settings: settings.clone(),
+    }
+}
+
+impl Detector for ClientChange {
+    fn observe(&mut self, event: &Event, _: &dyn Countries) -> Option<Finding> {
+        let (What::SessionUsed { session, user, .. } | What::Refreshed { session, user, .. }) =
+            &event.what
+        else {
+            return None;
+        };
+        let kind = kind(event.agent.as_deref()?)?;
+        let kinds = self.kinds.distinct(session.clone(), Digest::of(kind.as_bytes()), event.at)?;
+        let evidence = Evidence::count(kinds.len(), self.settings.window);
+        let subject = Subject::Session(session.clone());
+        Some(Finding::new(DetectorName::ClientChange, event, subject, evidence).of_user(user))
+    }
+
+    fn judge_by(&mut self, settings: &config::Detector) {
+        self.kinds.judge_by(settings.threshold, settings.window);
+        self.settings = settings.clone();
+    }
+}
+
+/// Platform and family of a browser, or the name of another program. None: it says nothing of itself.
+fn kind(agent: &str) -> Option<String> {
+    // Each names itself beside those whose pages it wants to get, so the rarer ones come first.
+    const FAMILIES: [(&str, &str); 9] = [
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("SamsungBrowser/", "Samsung"),
+        ("FxiOS/", "Firefox"),
+        ("Firefox/", "Firefox"),
+        ("CriOS/", "Chrome"),
+        ("Chrome/", "Chrome"),
+        ("Chromium/", "Chrome"),
+        ("Safari/", "Safari"),
+    ];
+    const PLATFORMS: [(&str, &str); 7] = [
+        ("Android", "Android"),
+        ("iPhone", "iOS"),
+        ("iPad", "iOS"),
+        ("Windows", "Windows"),
+        ("Macintosh", "Mac"),
+        ("CrOS", "ChromeOS"),
+        ("Linux", "Linux"),
+    ];
+    let first = |names: &[(&'static str, &'static str)]| {
+        names.iter().find(|(part, _)| agent.contains(part)).map(|(_, name)| *name)
+    };
+    match (agent.starts_with("Mozilla/"), first(&FAMILIES)) {
+        (true, Some(family)) => Some(format!("{family} {}", first(&PLATFORMS).unwrap_or_default())),
+        _ => {
+            let name = agent.split(['/', ' ', '(']).next().unwrap_or_default();
+            (!name.is_empty()).then(|| name.to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NEVER, at, detector, event, findings, fires_at, session};
+    use super::*;
+    use crate::caller::Proof;
+
+    const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    const NEWER_FIREFOX: &str =
+        "Mozilla/5.0 (X11; Linux x86_64; rv:141.0) Gecko/20100101 Firefox/141.0";
+    const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
+    const EDGE: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0";
+    const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1";
+
+    #[test]
+    fn a_kind_is_platform_and_family_or_a_programs_name() {
+        for (agent, expected) in [
+            (FIREFOX, Some("Firefox Linux")),
+            (NEWER_FIREFOX, Some("Firefox Linux")),
+            (CHROME, Some("Chrome Windows")),
+            (EDGE, Some("Edge Windows")),
+            (IPHONE, Some("Safari iOS")),
+            ("curl/8.5.0", Some("curl")),
+            ("python-requests/2.32", Some("python-requests")),
+            ("Mozilla/5.0", Some("Mozilla")),
+            ("", None),
+            ("/", None),
+        ] {
+            assert_eq!(kind(agent).as_deref(), expected, "{agent}");
+        }
+    }
+
+    fn used(name: &str, agent: Option<&str>) -> Event {
+        let (session, user) = session(name);
+        let what = What::SessionUsed { session, user, proof: Proof::SessionCookie };
+        Event { agent: agent.map(Into::into), ..event(at(0), "192.0.2.1", what) }
+    }
+
+    #[test]
+    fn another_kind_of_client_is_a_finding_about_the_session() {
+        let events = [FIREFOX, NEWER_FIREFOX, "curl/8.5.0"].map(|agent| used("a", Some(agent)));
+        let found = findings(&mut build(&detector(2)), events);
+        let [(3, finding)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((&finding.session, finding.evidence.count), (&Some(SessionId::new("a")), 2));
+        assert!(finding.user.is_some());
+    }
+
+    #[test]
+    fn silent_for_updates_for_other_sessions_and_for_clients_that_say_nothing() {
+        for events in [
+            vec![used("a", Some(FIREFOX)), used("a", Some(NEWER_FIREFOX))],
+            vec![used("a", Some(FIREFOX)), used("b", Some(CHROME))],
+            vec![used("a", Some(FIREFOX)), used("a", None), used("a", Some(""))],
+        ] {
+            assert_eq!(fires_at(&mut build(&detector(2)), events), NEVER);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The findings of late, for whoever asks: the newest few thousand, in memory. The audit trail has all of them.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+
+use super::Finding;
+use super::respond::Taken;
+use super::watch::{NotDone, Report};
+
+/// So many are kept.
+const MOST: usize = if cfg!(test) { 10 } else { 5000 };
+
+/// Keeps them.
+#[derive(Debug, Default)]
+pub struct Recent(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// How many there have been since the start.
+    told: u64,
+    /// Oldest first.
+    findings: VecDeque<Told>,
+}
+
+/// A finding, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Counted from 1 since the start.
+    pub number: u64,
+    /// What was found.
+    pub finding: Finding,
+    /// What was done.
+    pub taken: Vec<Taken>,
+}
+
+impl Recent {
+    /// At most so many findings before this number, or the newest; newest first.
+    pub fn page(&self, before: Option<u64>, limit: usize) -> Vec<Told> {
+        let kept = self.0.lock();
+        let is_before = |told: &&Told| before.is_none_or(|before| told.number < before);
+        kept.findings.iter().rev().filter(is_before).take(limit).cloned().collect()
+    }
+}
+
+impl Report for Recent {
+    fn finding(&self, finding: &Finding, taken: &[Taken], _: Option<&NotDone>) {
+        let mut kept = self.0.lock();
+        kept.told += 1;
+        let told = Told { number: kept.told, finding: finding.clone(), taken: taken.to_vec() };
+        if kept.findings.len() >= MOST {
+            kept.findings.pop_front();
+        }
+        kept.findings.push_back(told);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at, event};
+    use super::super::{DetectorName, Evidence, Subject};
+    use super::*;
+    use crate::event::What;
+    use crate::refusal::Refusal;
+
+    #[test]
+    fn the_newest_are_kept_and_read_in_pages() {
+        let recent = Recent::default();
+        for n in 1..=13 {
+            let what = What::Refused { refusal: Refusal::NoRoute, user: None };
+            let subject = Subject::Account(format!("name-{n}").into());
+            let evidence = Evidence::count(1, std::time::Duration::from_secs(1));
+            let event = event(at(n), "1.1.1.1", what);
+            let finding = Finding::new(DetectorName::PasswordGuessing, &event, subject, evidence);
+            recent.finding(&finding, &[Taken::Observe], None);
+        }
+        let numbers = |before, limit| -> Vec<u64> {
+            recent.page(before, limit).iter().map(|told| told.number).collect()
+        };
+        assert_eq!(numbers(None, 3), [13, 12, 11]);
+        assert_eq!(numbers(Some(11), 3), [10, 9, 8]);
+        assert_eq!(numbers(Some(6), 100), [5, 4], "older ones are gone");
+        assert_eq!(numbers(Some(4), 100), [0; 0]);
+        assert_eq!(recent.page(None, 1)[0].finding.subject.to_string(), "name-13");
+    }
+}

@@ -1,0 +1,94 @@
+//! Tokens that do not verify keep coming from one address: somebody forges them, or tries those of another service.
+//!
+//! A token whose time is over, or whose session is, does not count: a page that was left open asks with one for hours. Both
+//! are refused like any other, and an attack that uses them learns nothing.
+
+use ipnet::IpNet;
+
+use super::window::{Again, Windows};
+use super::{Detector, DetectorName, Evidence, Finding, Subject};
+use crate::config;
+use crate::event::{Event, What};
+use crate::geo::Countries;
+use crate::refusal::Refusal;
+use crate::wire::client_ip::network_32_or_64;
+
+struct RevokedUse {
+    settings: config::Detector,
+    refused: Windows<IpNet, ()>,
+}
+
+pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+    RevokedUse {
+        refused: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
+        settings: settings.clone(),
+    }
+}
+
+impl Detector for RevokedUse {
+    fn observe(&mut self, event: &Event, _: &dyn Countries) -> Option<Finding> {
+        let What::Refused { refusal, .. } = &event.what else { return None };
+        if !is_forged(*refusal) {
+            return None;
+        }
+        let address = network_32_or_64(event.client?);
+        let refused = self.refused.count(address, (), event.at)?;
+        let evidence = Evidence::count(refused.len(), self.settings.window);
+        let subject = Subject::Address(address);
+        Some(Finding::new(DetectorName::RevokedUse, event, subject, evidence))
+    }
+
+    fn judge_by(&mut self, settings: &config::Detector) {
+        self.refused.judge_by(settings.threshold, settings.window);
+        self.settings = settings.clone();
+    }
+}
+
+/// A token that no key of ours or an issuer's signed, or one of another kind.
+const fn is_forged(refusal: Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::TokenNotValid
+            | Refusal::TokenWrongType
+            | Refusal::JwtInvalid
+            | Refusal::JwtUndecodable
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NEVER, at, detector, event, findings, fires_at};
+    use super::*;
+
+    fn refused(secs: u64, client: &str, refusal: Refusal) -> Event {
+        event(at(secs), client, What::Refused { refusal, user: None })
+    }
+
+    #[test]
+    fn forged_tokens_from_one_address_are_a_finding_about_it() {
+        let forged = [Refusal::TokenNotValid, Refusal::TokenWrongType, Refusal::JwtUndecodable];
+        let events = forged.map(|refusal| refused(0, "2001:db8::7", refusal));
+        let found = findings(&mut build(&detector(3)), events);
+        let [(3, finding)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(finding.subject, Subject::Address("2001:db8::/64".parse().unwrap()));
+        assert_eq!((&finding.session, &finding.user, finding.evidence.count), (&None, &None, 3));
+    }
+
+    #[test]
+    fn silent_for_old_tokens_for_strangers_below_the_threshold_and_over_several_addresses() {
+        let forged = Refusal::TokenNotValid;
+        for events in [
+            vec![refused(0, "::1", forged), refused(1, "::1", forged)],
+            vec![refused(0, "::1", forged), refused(30, "::1", forged), refused(60, "::1", forged)],
+            (0..3).map(|n| refused(0, &format!("192.0.2.{n}"), forged)).collect(),
+            [Refusal::TokenExpired, Refusal::SessionEnded, Refusal::TokenBlacklisted]
+                .map(|refusal| refused(0, "::1", refusal))
+                .to_vec(),
+            [Refusal::NotAuthenticated, Refusal::NoRoute, Refusal::CrossSite]
+                .map(|refusal| refused(0, "::1", refusal))
+                .to_vec(),
+        ] {
+            assert_eq!(fires_at(&mut build(&detector(3)), events), NEVER);
+        }
+    }
+}

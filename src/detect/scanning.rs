@@ -1,0 +1,75 @@
+//! One address asks for many things that are not there: somebody looks for what might be.
+//!
+//! Only *distinct* paths count, whether no route takes them or the service says 404: a page with a broken link, or a client
+//! that polls for what is not there yet, asks for the same one.
+
+use ipnet::IpNet;
+
+use super::window::{Again, Windows};
+use super::{Detector, DetectorName, Evidence, Finding, Subject};
+use crate::config;
+use crate::event::{Event, What};
+use crate::geo::Countries;
+use crate::secret::Digest;
+use crate::wire::client_ip::network_32_or_64;
+
+struct Scanning {
+    settings: config::Detector,
+    /// Paths, as hashes: they are as long as a client likes.
+    missed: Windows<IpNet, Digest>,
+}
+
+pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+    Scanning {
+        missed: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
+        settings: settings.clone(),
+    }
+}
+
+impl Detector for Scanning {
+    fn observe(&mut self, event: &Event, _: &dyn Countries) -> Option<Finding> {
+        let What::NotFound { path } = &event.what else { return None };
+        let address = network_32_or_64(event.client?);
+        let paths = self.missed.distinct(address, *path, event.at)?;
+        let evidence = Evidence::count(paths.len(), self.settings.window);
+        let subject = Subject::Address(address);
+        Some(Finding::new(DetectorName::Scanning, event, subject, evidence))
+    }
+
+    fn judge_by(&mut self, settings: &config::Detector) {
+        self.missed.judge_by(settings.threshold, settings.window);
+        self.settings = settings.clone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NEVER, at, detector, event, findings, fires_at};
+    use super::*;
+
+    fn missed(secs: u64, client: &str, path: &str) -> Event {
+        event(at(secs), client, What::NotFound { path: Digest::of(path.as_bytes()) })
+    }
+
+    #[test]
+    fn many_paths_that_are_not_there_are_a_finding_about_the_address() {
+        let paths = ["/.git/config", "/wp-login.php", "/.env"];
+        let events = paths.map(|path| missed(0, "192.0.2.1", path));
+        let found = findings(&mut build(&detector(3)), events);
+        let [(3, finding)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(finding.subject, Subject::Address("192.0.2.1/32".parse().unwrap()));
+        assert_eq!(finding.evidence.count, 3);
+    }
+
+    #[test]
+    fn silent_for_one_broken_link_below_the_threshold_and_over_several_addresses() {
+        for events in [
+            (0..50).map(|s| missed(s, "::1", "/favicon.ico")).collect::<Vec<_>>(),
+            vec![missed(0, "::1", "/a"), missed(1, "::1", "/b")],
+            vec![missed(0, "::1", "/a"), missed(30, "::1", "/b"), missed(60, "::1", "/c")],
+            (0..3).map(|n| missed(0, &format!("192.0.2.{n}"), &n.to_string())).collect(),
+        ] {
+            assert_eq!(fires_at(&mut build(&detector(3)), events), NEVER);
+        }
+    }
+}

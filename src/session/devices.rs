@@ -1,0 +1,266 @@
+//! Browsers in which somebody has signed in before, known by a cookie.
+//!
+//! While others guess at an account, whoever has its device cookie goes on as ever (see [`lockout`](super::lockout)); it is
+//! no credential and proves nothing else. A sign-in that succeeds gives one. It holds up to [`MOST`] entries, each for one
+//! account, of 64 bytes in base64url:
+//!
+//! | bytes | |
+//! |---|---|
+//! | 8 | which account: a keyed hash of the name as it is counted |
+//! | 16 | which user: so that all devices of a user can be voided, whatever they are called |
+//! | 16 | its id: random, for counting what fails with it |
+//! | 8 | when it was given, in seconds |
+//! | 16 | HMAC-SHA-256 over those and the account's name, cut |
+//!
+//! An entry counts for a year, unless its user's were voided since: by another password, or because it was not them. That is
+//! a date in the store, which is looked up in memory. Ten failures void it too; the lockout counts them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::caller::UserKey;
+use crate::clock::Timestamp;
+use crate::secret::{Digest, Secret, random_bytes};
+use crate::store::read_only::ReadOnlyStamps;
+use crate::store::{Keep, NewStamp, Stamps, StoreError};
+
+/// Accounts that one browser is known for.
+const MOST: usize = 3;
+
+/// For how long an entry counts.
+pub const LIFETIME: Duration = Duration::from_secs(365 * 86_400);
+
+const ENTRY: usize = 64;
+
+/// The most bytes of a cookie that are looked at.
+const LONGEST: usize = MOST * 87;
+
+/// Knows devices by a secret of the gateway's own.
+pub struct Devices {
+    key: hmac::Key,
+    /// Since when what was given before is void.
+    stamps: Arc<dyn Stamps>,
+}
+
+/// An entry, as it is read.
+struct Entry([u8; ENTRY]);
+
+impl Devices {
+    /// By this secret. What is voided is kept in the store.
+    pub fn new(secret: &[u8], stamps: Arc<dyn Stamps>) -> Self {
+        let root = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let own = hmac::sign(&root, b"doorwarden device cookies");
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()), stamps }
+    }
+
+    /// The same, which voids nothing.
+    pub(super) fn read_only(&self) -> Self {
+        let stamps = Arc::new(ReadOnlyStamps::new(Arc::clone(&self.stamps)));
+        Self { key: self.key.clone(), stamps }
+    }
+
+    /// The id of the device that a sign-in with this cookie comes from, if it is known for this account (a folded name).
+    pub(super) fn known(&self, cookie: &str, account: &str, at: Timestamp) -> Option<Digest> {
+        let tag = self.account_tag(account);
+        let entry = entries(cookie).find(|entry| entry.account() == tag)?;
+        if !self.is_genuine(&entry, account) || at.since(entry.given()) >= LIFETIME {
+            return None;
+        }
+        // In whole seconds, so that what was given within the same one is void.
+        let is_void = self
+            .stamps
+            .stamp(&stamp_key(entry.user()))
+            .is_some_and(|since| entry.given().as_secs() <= since.as_secs());
+        (!is_void).then(|| Digest::of(entry.id()))
+    }
+
+    /// The cookie after a sign-in: this account's entry first, and the others that were there. Without randomness there is
+    /// none: the next sign-in is a stranger's.
+    pub(super) fn give(
+        &self,
+        cookie: &str,
+        account: &str,
+        user: &UserKey,
+        at: Timestamp,
+    ) -> Option<Secret> {
+        let tag = self.account_tag(account);
+        let new = self.entry(account, user, at)?;
+        let others = entries(cookie).filter(|entry| entry.account() != tag).take(MOST - 1);
+        let all: Vec<String> = std::iter::once(new)
+            .chain(others)
+            .map(|entry| URL_SAFE_NO_PAD.encode(entry.0))
+            .collect();
+        Some(Secret::new(all.join(".")))
+    }
+
+    /// Knows no device of this user any more: the password is another, or it was not them.
+    ///
+    /// # Errors
+    /// [`StoreError`]; they are known as before then.
+    pub(super) async fn forget(&self, user: &UserKey, at: Timestamp) -> Result<(), StoreError> {
+        let key = stamp_key(&user_tag(user));
+        let new = NewStamp { key, at, keep: Keep::Latest, kept_until: at.plus(LIFETIME) };
+        self.stamps.put(new).await.map(|_| ())
+    }
+
+    fn entry(&self, account: &str, user: &UserKey, at: Timestamp) -> Option<Entry> {
+        let id = random_bytes::<16>().ok()?;
+        let mut said = Vec::with_capacity(48);
+        said.extend_from_slice(&self.account_tag(account));
+        said.extend_from_slice(&user_tag(user));
+        said.extend_from_slice(&id);
+        said.extend_from_slice(&at.as_secs().to_be_bytes());
+        let tag = self.sign(&said, account);
+        said.extend_from_slice(&tag);
+        said.try_into().ok().map(Entry)
+    }
+
+    fn is_genuine(&self, entry: &Entry, account: &str) -> bool {
+        let tag = self.sign(entry.said(), account);
+        aws_lc_rs::constant_time::verify_slices_are_equal(&tag, entry.tag()).is_ok()
+    }
+
+    fn sign(&self, said: &[u8], account: &str) -> [u8; 16] {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(b"entry\0");
+        context.update(said);
+        context.update(account.as_bytes());
+        cut(context.sign().as_ref())
+    }
+
+    fn account_tag(&self, account: &str) -> [u8; 8] {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(b"account\0");
+        context.update(account.as_bytes());
+        cut(context.sign().as_ref())
+    }
+}
+
+impl Entry {
+    fn part(&self, from: usize, to: usize) -> &[u8] {
+        self.0.get(from..to).unwrap_or_default()
+    }
+
+    fn account(&self) -> &[u8] {
+        self.part(0, 8)
+    }
+
+    fn user(&self) -> &[u8] {
+        self.part(8, 24)
+    }
+
+    fn id(&self) -> &[u8] {
+        self.part(24, 40)
+    }
+
+    fn given(&self) -> Timestamp {
+        Timestamp::from_secs(u64::from_be_bytes(cut(self.part(40, 48))))
+    }
+
+    fn said(&self) -> &[u8] {
+        self.part(0, 48)
+    }
+
+    fn tag(&self) -> &[u8] {
+        self.part(48, ENTRY)
+    }
+}
+
+/// Those that a cookie holds, genuine or not.
+fn entries(cookie: &str) -> impl Iterator<Item = Entry> {
+    let cookie = if cookie.len() <= LONGEST { cookie } else { "" };
+    cookie.split('.').filter_map(|text| {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        bytes.try_into().ok().map(Entry)
+    })
+}
+
+fn user_tag(user: &UserKey) -> [u8; 16] {
+    cut(Digest::of(format!("{}\0{}", user.directory, user.id).as_bytes()).as_bytes())
+}
+
+fn stamp_key(user_tag: &[u8]) -> Digest {
+    Digest::of(&[b"devices of a user\0", user_tag].concat())
+}
+
+fn cut<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut first = [0; N];
+    first.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::testkit::NOW;
+    use crate::store::memory::Memory;
+
+    fn kim() -> UserKey {
+        UserKey::new("django", "7")
+    }
+
+    fn devices(secret: &[u8]) -> Devices {
+        Devices::new(secret, Memory::new() as Arc<dyn Stamps>)
+    }
+
+    #[test]
+    fn a_device_is_known_for_its_account_and_for_no_other() {
+        let devices = devices(b"secret");
+        let cookie = devices.give("", "kim", &kim(), NOW).unwrap();
+        let cookie = cookie.expose();
+        let id = devices.known(cookie, "kim", NOW);
+        assert!(id.is_some());
+        assert_eq!(devices.known(cookie, "lee", NOW), None);
+        assert_eq!(self::devices(b"other").known(cookie, "kim", NOW), None);
+        let (last, over) = (NOW.plus(LIFETIME).minus(Duration::from_secs(1)), NOW.plus(LIFETIME));
+        assert_eq!(devices.known(cookie, "kim", last), id);
+        assert_eq!(devices.known(cookie, "kim", over), None);
+    }
+
+    #[test]
+    fn no_changed_byte_is_taken_for_a_device() {
+        let devices = devices(b"secret");
+        let cookie = devices.give("", "kim", &kim(), NOW).unwrap();
+        let bytes = URL_SAFE_NO_PAD.decode(cookie.expose()).unwrap();
+        for place in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1;
+            let changed = URL_SAFE_NO_PAD.encode(changed);
+            assert_eq!(devices.known(&changed, "kim", NOW), None, "{place}");
+        }
+        for other in ["", ".", "x", "..", &"A".repeat(100_000), "ä"] {
+            assert_eq!(devices.known(other, "kim", NOW), None);
+        }
+    }
+
+    #[test]
+    fn one_browser_is_known_for_several_accounts_the_last_ones() {
+        let devices = devices(b"secret");
+        let mut cookie = Secret::new("");
+        for name in ["ada", "bob", "kim", "lee", "kim"] {
+            cookie = devices.give(cookie.expose(), name, &UserKey::new("d", name), NOW).unwrap();
+        }
+        assert!(cookie.expose().len() < LONGEST);
+        let is_known = |name| devices.known(cookie.expose(), name, NOW).is_some();
+        assert_eq!(["ada", "bob", "kim", "lee"].map(is_known), [false, true, true, true]);
+    }
+
+    #[tokio::test]
+    async fn what_was_given_before_it_was_voided_is_void() {
+        let devices = devices(b"secret");
+        let at = |secs| NOW.plus(Duration::from_secs(secs));
+        let given = |secs| devices.give("", "kim", &kim(), at(secs)).unwrap();
+        let (old, new) = (given(0), given(11));
+        devices.forget(&kim(), at(10)).await.unwrap();
+        let is_known = |cookie: &Secret| devices.known(cookie.expose(), "kim", at(12)).is_some();
+        assert_eq!((is_known(&old), is_known(&new)), (false, true));
+        devices.read_only().forget(&kim(), at(12)).await.unwrap();
+        assert!(is_known(&new), "whoever only asks what would be voids nothing");
+        let lee = devices.give("", "lee", &UserKey::new("django", "8"), at(0)).unwrap();
+        assert!(devices.known(lee.expose(), "lee", at(12)).is_some());
+    }
+}
