@@ -4,13 +4,13 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
+use crate::support::DEVICE_COOKIE;
 use crate::support::client::{Client, Request, Response};
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::upstream::Upstream;
 
 const PASSWORD: &str = "correct horse battery";
-const DEVICE: &str = "__Host-doorwarden-device";
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -46,7 +46,7 @@ fn after_fifteen_guesses_from_fifteen_addresses_the_right_one_of_a_stranger_wait
     let gateway = start(&upstream, "[detect.distributed_guessing]\nthreshold = 12\n");
     let client = gateway.client();
     let first = login(&client, "kim", PASSWORD).from(ip("1.2.3.4")).send();
-    let device = first.set_cookie(DEVICE).unwrap();
+    let device = first.set_cookie(DEVICE_COOKIE).unwrap();
 
     assert_eq!(guesses(&client, "kim", 15), 10, "twice login.account_failures");
     let stranger = login(&client, "kim", PASSWORD).from(ip("1.99.1.1")).send();
@@ -55,18 +55,20 @@ fn after_fifteen_guesses_from_fifteen_addresses_the_right_one_of_a_stranger_wait
     assert!(wait > 30, "{wait}");
 
     // The person's own browser goes on, in a place where nobody was, and so does every other account.
-    let own = login(&client, "kim", PASSWORD).from(ip("1.99.1.2")).cookie(DEVICE, &device).send();
+    let own =
+        login(&client, "kim", PASSWORD).from(ip("1.99.1.2")).cookie(DEVICE_COOKIE, &device).send();
     assert_eq!(own.status, 200, "{}", own.text());
-    let own = own.set_cookie(DEVICE).unwrap();
+    let own = own.set_cookie(DEVICE_COOKIE).unwrap();
     assert_ne!(own, device, "each sign-in gives a new one");
-    let again = login(&client, "kim", PASSWORD).from(ip("1.99.9.9")).cookie(DEVICE, &own).send();
+    let again =
+        login(&client, "kim", PASSWORD).from(ip("1.99.9.9")).cookie(DEVICE_COOKIE, &own).send();
     assert_eq!(again.status, 200);
     let other = login(&client, "root", "toor toor toor").from(ip("1.99.1.1")).send();
     assert_eq!(other.status, 200);
     // It is another account's stranger.
     guesses(&client, "root", 15);
     let with_kims = login(&client, "root", "toor toor toor").from(ip("1.98.1.1"));
-    assert_eq!(with_kims.cookie(DEVICE, &own).send().status, 429);
+    assert_eq!(with_kims.cookie(DEVICE_COOKIE, &own).send().status, 429);
 
     let found =
         "doorwarden_abnormal_access_total{action=\"notify\",detector=\"distributed_guessing\"}";
@@ -86,10 +88,14 @@ fn a_device_is_void_after_ten_failures_and_a_forged_one_never_counts() {
     let gateway = start(&upstream, "");
     let client = gateway.client();
     let first = login(&client, "kim", PASSWORD).from(ip("1.2.3.4")).send();
-    let device = first.set_cookie(DEVICE).unwrap();
+    let device = first.set_cookie(DEVICE_COOKIE).unwrap();
     assert_eq!(guesses(&client, "kim", 30), 10);
     let with = |cookie: &str, password: &str| {
-        login(&client, "kim", password).from(ip("1.99.1.2")).cookie(DEVICE, cookie).send().status
+        login(&client, "kim", password)
+            .from(ip("1.99.1.2"))
+            .cookie(DEVICE_COOKIE, cookie)
+            .send()
+            .status
     };
     let mut forged = device.clone();
     forged.replace_range(40..41, if &device[40..41] == "A" { "B" } else { "A" });
@@ -109,20 +115,20 @@ fn the_device_cookie_is_the_browsers_alone() {
     let client = gateway.client();
     let signed_in = login(&client, "kim", PASSWORD).send();
     let lines = signed_in.all("set-cookie");
-    let line = lines.iter().find(|line| line.starts_with(&format!("{DEVICE}="))).unwrap();
+    let line = lines.iter().find(|line| line.starts_with(&format!("{DEVICE_COOKIE}="))).unwrap();
     for attribute in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/", "Max-Age=31536000"] {
         assert!(line.contains(attribute), "{attribute} in {line}");
     }
     // A service never sees it, and it signs nobody in.
-    let device = signed_in.set_cookie(DEVICE).unwrap();
-    let cookies = format!("theme=dark; {DEVICE}={device}");
+    let device = signed_in.set_cookie(DEVICE_COOKIE).unwrap();
+    let cookies = format!("theme=dark; {DEVICE_COOKIE}={device}");
     client.get("/public/").header("Cookie", &cookies).send();
     assert_eq!(upstream.last().all("cookie"), ["theme=dark"]);
     assert_eq!(client.get("/app").header("Cookie", &cookies).send().status, 401);
     // A wrong password gives none, and neither does a page elsewhere.
-    assert_eq!(login(&client, "kim", "a guess").send().set_cookie(DEVICE), None);
+    assert_eq!(login(&client, "kim", "a guess").send().set_cookie(DEVICE_COOKIE), None);
     let elsewhere = login(&client, "kim", PASSWORD).header("Origin", "https://evil.example").send();
-    assert_eq!((elsewhere.status, elsewhere.set_cookie(DEVICE)), (200, None));
+    assert_eq!((elsewhere.status, elsewhere.set_cookie(DEVICE_COOKIE)), (200, None));
 }
 
 #[test]
@@ -135,7 +141,7 @@ fn another_password_voids_what_was_known() {
         .start();
     let client = gateway.client();
     let first = login(&client, "kim", PASSWORD).from(ip("1.2.3.4")).send();
-    let (device, tokens) = (first.set_cookie(DEVICE).unwrap(), first.json());
+    let (device, tokens) = (first.set_cookie(DEVICE_COOKIE).unwrap(), first.json());
     let passwd = ["user", "passwd", "kim", "--file", "users.toml", "--password-stdin"];
     let changed = crate::support::gateway::run_in(gateway.folder(), &passwd, "a new one\n");
     assert!(changed.status.success());
@@ -144,6 +150,7 @@ fn another_password_voids_what_was_known() {
         (app.status == 401).then_some(())
     });
     assert_eq!(guesses(&client, "kim", 12), 10);
-    let own = login(&client, "kim", "a new one").from(ip("1.99.1.2")).cookie(DEVICE, &device);
+    let own =
+        login(&client, "kim", "a new one").from(ip("1.99.1.2")).cookie(DEVICE_COOKIE, &device);
     assert_eq!(own.send().status, 429);
 }

@@ -1,6 +1,7 @@
 //! The Django admin as a person meets it behind the gateway: signed in once, and signed out everywhere.
 
 use super::COOKIE;
+use crate::support::DEVICE_COOKIE;
 use crate::support::browser::Browser;
 use crate::support::django::Django;
 use crate::support::gateway::{Gateway, write_private};
@@ -28,17 +29,6 @@ fn gateway_with(django: &Django, more: &str) -> (tempfile::TempDir, Gateway) {
 
 fn at(gateway: &Gateway, path: &str) -> String {
     format!("http://localhost:{}{path}", gateway.http.port())
-}
-
-/// The names of the cookies that the browser has.
-fn cookies(browser: &Browser) -> Vec<String> {
-    let mut names: Vec<String> = browser
-        .cookies()
-        .iter()
-        .map(|cookie| cookie["name"].as_str().unwrap().to_owned())
-        .collect();
-    names.sort();
-    names
 }
 
 fn sign_in(browser: &Browser) {
@@ -69,11 +59,15 @@ fn a_person_changes_something_in_the_admin_and_signs_out_there() {
     let said = browser.text(".messagelist .success");
     assert!(said.contains("was changed successfully"), "{said}");
     django.run("Group.objects.get(name='editors-renamed')");
-    assert_eq!(cookies(&browser), [COOKIE, "csrftoken"], "no session of Django's here");
+    assert_eq!(
+        browser.cookie_names(),
+        [COOKIE, DEVICE_COOKIE, "csrftoken"],
+        "no session of Django's here"
+    );
 
     // Signed out there is signed out here, and the admin asks again.
     browser.follow("#logout-form button");
-    assert_eq!(cookies(&browser), ["csrftoken"]);
+    assert_eq!(browser.cookie_names(), [DEVICE_COOKIE, "csrftoken"]);
     browser.open(&at(&gateway, "/admin/"));
     assert_eq!(browser.url(), at(&gateway, "/login?next=/admin/"));
     django.run(
@@ -112,7 +106,7 @@ fn a_session_from_before_the_gateway_opens_the_admin_until_its_log_out() {
     browser.fill("#id_username", "admin");
     browser.fill("#id_password", "admin-pass-1234");
     browser.follow("input[type=submit]");
-    assert_eq!(cookies(&browser), ["csrftoken", "sessionid"]);
+    assert_eq!(browser.cookie_names(), ["csrftoken", "sessionid"]);
 
     let key = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(key.path(), SECRET_KEY).unwrap();
@@ -127,7 +121,7 @@ fn a_session_from_before_the_gateway_opens_the_admin_until_its_log_out() {
     let said = browser.text(".messagelist .success");
     assert!(said.contains("was changed successfully"), "{said}");
     django.run("Group.objects.get(name='editors-renamed')");
-    assert_eq!(cookies(&browser), ["csrftoken", "sessionid"], "and none of the gateway's");
+    assert_eq!(browser.cookie_names(), ["csrftoken", "sessionid"], "and none of the gateway's");
 
     browser.follow("#logout-form button");
     browser.open(&at(&gateway, "/admin/"));

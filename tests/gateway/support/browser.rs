@@ -160,6 +160,14 @@ impl Browser {
         self.read("cookie").as_array().unwrap().clone()
     }
 
+    /// The names of the cookies that the browser has, in order.
+    pub(crate) fn cookie_names(&self) -> Vec<String> {
+        let name = |cookie: &Value| cookie["name"].as_str().unwrap_or_default().to_owned();
+        let mut names: Vec<String> = self.cookies().iter().map(name).collect();
+        names.sort();
+        names
+    }
+
     /// All cookies of the browser, of every site, as its own tools tell them.
     pub(crate) fn all_cookies(&self) -> Vec<Value> {
         let parameters = json!({"cmd": "Storage.getCookies", "params": {}});

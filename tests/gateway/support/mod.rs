@@ -20,6 +20,9 @@ pub(crate) mod upstream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// The cookie by which a browser is known in which somebody has signed in. It outlives a session.
+pub(crate) const DEVICE_COOKIE: &str = "__Host-doorwarden-device";
+
 /// How long anything may take before a test gives up. Generous: it is only ever waited for when something is wrong.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
