@@ -51,9 +51,11 @@ fn sign_in(h2: &mut H2) -> (String, String) {
     let body = Body { data: Some(body), ..Body::default() };
     let answer = h2.send(login.body(()).unwrap(), &body).unwrap();
     assert_eq!(answer.status, 200, "{:?}", answer.json());
-    let cookie = answer.headers["set-cookie"].to_str().unwrap();
-    let cookie = cookie.strip_prefix(&format!("{COOKIE}=")).unwrap();
-    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let ours = |line: &http::HeaderValue| {
+        let value = line.to_str().unwrap().strip_prefix(&format!("{COOKIE}="))?;
+        value.split(';').next().map(str::to_owned)
+    };
+    let cookie = answer.headers.get_all("set-cookie").iter().find_map(ours).unwrap();
     (answer.json()["access"].as_str().unwrap().to_owned(), cookie)
 }
 
