@@ -3,6 +3,7 @@
 //! A decision that needs no I/O is ready when it is first polled, and these have to be: each is polled once, without a
 //! runtime whose cost would be measured too.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,7 +18,7 @@ use doorwarden::clock::Timestamp;
 use doorwarden::config::{Config, Rotation};
 use doorwarden::context::RequestContext;
 use doorwarden::directory::password::{self, PasswordPool};
-use doorwarden::directory::{Account, Directory, DirectoryError};
+use doorwarden::directory::{Account, Directory, DirectoryError, Users};
 use doorwarden::django::hashers::Algorithm;
 use doorwarden::gate::{Decision, Gate};
 use doorwarden::geo::NoCountries;
@@ -147,7 +148,7 @@ impl Scene {
     fn new(folder: &Path) -> Self {
         let (config, _) = Config::parse(CONFIG, folder, "gateway.toml").expect("it is sound");
         let store = Store::of(Memory::new());
-        let kim = Watched::new(Arc::new(Kim::new()), Duration::from_secs(60));
+        let kim = Watched::new(Directory::Users(Arc::new(Kim::new())), Duration::from_secs(60));
         let (sessions, kept) = (Arc::clone(&store.sessions), Arc::clone(&store.kept));
         let kept = ServiceCookies::new(b"secret", sessions, kept, Vec::new());
         let directories = vec![kim];
@@ -254,7 +255,7 @@ impl Kim {
 }
 
 #[async_trait]
-impl Directory for Kim {
+impl Users for Kim {
     fn name(&self) -> &str {
         "file"
     }
@@ -273,5 +274,21 @@ impl Directory for Kim {
 
     async fn by_id(&self, _: &UserKey) -> Result<Option<Account>, DirectoryError> {
         Ok(Some(self.0.clone()))
+    }
+
+    fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        Cow::Borrowed(name)
+    }
+
+    async fn key(&self, id: &str) -> Result<UserKey, DirectoryError> {
+        Ok(UserKey::new("file", id))
+    }
+
+    fn upgrades_to(&self) -> Option<Algorithm> {
+        None
+    }
+
+    async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
+        Ok(Vec::new())
     }
 }

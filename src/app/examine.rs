@@ -60,6 +60,8 @@ pub enum Asked {
     Knows(String, bool),
     /// It has no such user.
     KnowsNot,
+    /// It checks passwords itself, so that nothing can be tried without one.
+    ChecksPasswords,
     /// It cannot be asked.
     Fails(String),
 }
@@ -86,13 +88,12 @@ pub fn examine(config: &Config, user: Option<&str>) -> Result<Examined, String> 
     let databases = Databases::default();
     let opened = directories(config, &databases, &metrics);
     let opened = opened.map_err(|error| error.to_string())?;
-    let directories: Vec<Arc<dyn Directory>> =
-        opened.iter().map(|one| Arc::clone(one.directory())).collect();
+    let directories: Vec<Directory> = opened.iter().map(|one| one.directory().clone()).collect();
     runtime.block_on(async {
         let mut asked = Vec::new();
         let mut found: Option<Arc<Identity>> = None;
         for directory in &directories {
-            let said = ask(directory.as_ref(), user, &mut found).await;
+            let said = ask(directory, user, &mut found).await;
             asked.push((directory.name().to_owned(), said));
         }
         let mut issuers = Vec::new();
@@ -140,10 +141,10 @@ pub fn files(config: &Config) -> Result<Vec<Found>, String> {
     wrong.extend(of_state(config));
     wrong.extend(notices::problems(config));
     let databases = Databases::default();
-    let mut opened: Vec<Arc<dyn Directory>> = Vec::new();
+    let mut opened: Vec<Directory> = Vec::new();
     for directory in &config.directories {
         match super::generation::directory(directory, &databases, &metrics) {
-            Ok(watched) => opened.push(Arc::clone(watched.directory())),
+            Ok(watched) => opened.push(watched.directory().clone()),
             Err(error) => wrong.push(error.to_string()),
         }
     }
@@ -178,7 +179,7 @@ fn of_state(config: &Config) -> Vec<String> {
 fn read_form(
     config: &Config,
     index: usize,
-    directories: &[Arc<dyn Directory>],
+    directories: &[Directory],
     databases: &Databases,
 ) -> Result<(), String> {
     let form = config.forms.get(index).ok_or("there is no such form")?;
@@ -214,9 +215,7 @@ pub fn try_password(config: &Config, name: &str, password: &Secret) -> Result<Tr
     let opened = directories(config, &databases, &metrics).map_err(|error| error.to_string())?;
     runtime.block_on(async {
         for directory in opened.iter().map(|one| one.directory()) {
-            if directory.checks_passwords() {
-                return Ok(Tried::Asks);
-            }
+            let Some(directory) = directory.users() else { return Ok(Tried::Asks) };
             let account = match directory.find(name).await {
                 Err(error) => return Ok(Tried::Fails(error.to_string())),
                 Ok(None) => continue,
@@ -240,17 +239,18 @@ pub fn try_password(config: &Config, name: &str, password: &Secret) -> Result<Tr
 }
 
 async fn ask(
-    directory: &dyn Directory,
+    directory: &Directory,
     user: Option<&str>,
     found: &mut Option<Arc<Identity>>,
 ) -> Asked {
-    match directory.missing().await {
+    let Some(users) = directory.users() else { return Asked::ChecksPasswords };
+    match users.missing().await {
         Err(error) => return Asked::Fails(error.to_string()),
         Ok(missing) if !missing.is_empty() => return Asked::Fails(missing.join("; ")),
         Ok(_) => {}
     }
     // An unknown name is a look-up like any other.
-    match directory.find(user.unwrap_or_default()).await {
+    match users.find(user.unwrap_or_default()).await {
         Err(error) => Asked::Fails(error.to_string()),
         Ok(_) if user.is_none() => Asked::Answers,
         Ok(None) => Asked::KnowsNot,
@@ -267,7 +267,7 @@ async fn ask(
 async fn give(
     config: &Config,
     index: usize,
-    directories: &[Arc<dyn Directory>],
+    directories: &[Directory],
     databases: &Databases,
     user: Option<&Arc<Identity>>,
 ) -> Result<Gives, String> {
@@ -305,7 +305,7 @@ async fn give(
 fn open_alone(
     config: &Config,
     index: usize,
-    directories: &[Arc<dyn Directory>],
+    directories: &[Directory],
     databases: &Databases,
 ) -> Result<(IdentityForms, Route), String> {
     let form = config.forms.get(index).ok_or("there is no such form")?;

@@ -26,12 +26,12 @@ use crate::session::keys::KeyRing;
 use crate::session::service_cookies::ServiceCookies;
 use crate::session::{SessionManager, SessionParts, Watched};
 use crate::store::notifying::SessionEnded;
-use crate::telemetry::{Metrics, Names, TimedDirectory};
+use crate::telemetry::{Metrics, Names, timed_directory};
 
 /// A generation, and what the next one may take over from it.
 pub(super) struct Built {
     pub(super) config: Config,
-    pub(super) directories: Vec<(DirectorySettings, Arc<dyn Directory>)>,
+    pub(super) directories: Vec<(DirectorySettings, Directory)>,
     pub(super) passwords: PasswordPool,
     pub(super) countries: Arc<dyn Countries>,
     pub(super) forms: Arc<IdentityForms>,
@@ -49,7 +49,7 @@ impl Built {
     ) -> Result<(Self, Generation), StartError> {
         let (built, serving) = before.unzip();
         let watched = watched(&config, state, built, serving)?;
-        let asked: Vec<_> = watched.iter().map(|one| Arc::clone(one.directory())).collect();
+        let asked: Vec<_> = watched.iter().map(|one| one.directory().clone()).collect();
         let countries: Arc<dyn Countries> = match &config.geo.country_database {
             Some(path) => Arc::new(Mmdb::open(path).map_err(start_error)?),
             None => Arc::new(NoCountries),
@@ -141,7 +141,7 @@ fn watched(
         let same = before.find(|(other, _)| other == settings);
         let new = match same {
             Some((_, same)) => {
-                Watched::new(Arc::clone(same), settings.refresh_interval).with_settings(settings)
+                Watched::new(same.clone(), settings.refresh_interval).with_settings(settings)
             }
             None => directory(settings, &state.databases, &state.metrics)?,
         };
@@ -168,19 +168,21 @@ pub(super) fn directory(
     databases: &Databases,
     metrics: &Metrics,
 ) -> Result<Watched, StartError> {
-    let found: Arc<dyn Directory> = match &settings.kind {
+    let found = match &settings.kind {
         DirectoryKind::File { path } => {
-            Arc::new(FileDirectory::open(&settings.name, path).map_err(start_error)?)
+            let opened = FileDirectory::open(&settings.name, path);
+            Directory::Users(Arc::new(opened.map_err(start_error)?))
         }
         DirectoryKind::Http(http) => {
-            Arc::new(HttpDirectory::new(&settings.name, http).map_err(start_error)?)
+            let opened = HttpDirectory::new(&settings.name, http);
+            Directory::Service(Arc::new(opened.map_err(start_error)?))
         }
         DirectoryKind::Django(django) => {
             let database = databases.open(&django.database, Access::Read);
             let opened = DjangoDirectory::new(&settings.name, django, database);
-            Arc::new(opened.map_err(start_error)?)
+            Directory::Users(Arc::new(opened.map_err(start_error)?))
         }
     };
-    let timed = Arc::new(TimedDirectory::new(found, metrics));
+    let timed = timed_directory(found, metrics);
     Ok(Watched::new(timed, settings.refresh_interval).with_settings(settings))
 }

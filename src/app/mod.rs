@@ -108,7 +108,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     };
     let shutdown_timeout = built.config.listen.shutdown_timeout;
     let runtime = runtime(built.config.listen.threads).map_err(start_error)?;
-    let directories = built.directories.iter().map(|(_, one)| Arc::clone(one)).collect();
+    let directories = built.directories.iter().map(|(_, one)| one.clone()).collect();
     let reload = Arc::new(Reloader {
         source,
         state: Arc::clone(&state),
@@ -177,8 +177,8 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
 
 /// A wrong table or path is told at the start, and not by the first who cannot sign in. A service may come up later, so it
 /// keeps nothing from starting.
-async fn ask_once(directories: Vec<Arc<dyn Directory>>) {
-    for directory in directories.iter().filter(|directory| !directory.checks_passwords()) {
+async fn ask_once(directories: Vec<Directory>) {
+    for directory in directories.iter().filter_map(Directory::users) {
         for missing in directory.missing().await.unwrap_or_default() {
             tracing::warn!(
                 directory = directory.name(),

@@ -86,7 +86,7 @@ impl Telling {
 /// The channels that a configuration names.
 pub(super) fn channels(
     config: &Config,
-    directories: &[Arc<dyn Directory>],
+    directories: &[Directory],
     sessions: &Arc<SessionManager>,
     store: &Store,
     metrics: &Metrics,

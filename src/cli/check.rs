@@ -69,11 +69,13 @@ fn services(config: &Config) -> Result<usize, Failure> {
         }
     };
     for (name, said) in &examined.directories {
-        let trouble = match said {
-            Asked::Fails(why) => Some(why.as_str()),
-            Asked::Answers | Asked::Knows(..) | Asked::KnowsNot => None,
-        };
-        tell("directory", name, trouble)?;
+        match said {
+            Asked::Fails(why) => tell("directory", name, Some(why))?,
+            Asked::Answers | Asked::Knows(..) | Asked::KnowsNot => tell("directory", name, None)?,
+            Asked::ChecksPasswords => say(format_args!(
+                "ok: directory {name}: not asked, since it checks passwords itself"
+            ))?,
+        }
     }
     for (name, tried) in &examined.issuers {
         tell("issuer", name, tried.as_ref().err().map(String::as_str))?;

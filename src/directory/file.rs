@@ -4,6 +4,7 @@
 //! that may block. A new version that cannot be read (a slip in an editor, wrong permissions, a file that is gone while it
 //! is being replaced) changes nothing: the version before it stays in force, and a warning says so, once for each version.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::users_file::{UsersFile, UsersFileError};
-use super::{Account, Directory, DirectoryError, password};
+use super::{Account, DirectoryError, Users, password};
 use crate::caller::UserKey;
 use crate::django::hashers::{Algorithm, dummy_like};
 use crate::private_file::Version;
@@ -31,11 +32,11 @@ struct Inner {
     name: String,
     path: PathBuf,
     look_again: Duration,
-    users: ArcSwap<Users>,
+    users: ArcSwap<FileUsers>,
     looked: Mutex<Looked>,
 }
 
-struct Users {
+struct FileUsers {
     by_name: HashMap<String, Account>,
     names_by_id: HashMap<Arc<str>, String>,
     decoy: Secret,
@@ -61,7 +62,7 @@ impl FileDirectory {
         path: &Path,
         look_again: Duration,
     ) -> Result<Self, UsersFileError> {
-        let (users, version) = Users::read(name, path)?;
+        let (users, version) = FileUsers::read(name, path)?;
         let inner = Inner {
             name: name.to_owned(),
             path: path.to_owned(),
@@ -73,7 +74,7 @@ impl FileDirectory {
     }
 
     /// The users now in force.
-    async fn users(&self) -> Arc<Users> {
+    async fn users(&self) -> Arc<FileUsers> {
         // In an own block: the lock is not held while waiting.
         let due = {
             let mut looked = self.inner.looked.lock();
@@ -99,7 +100,7 @@ impl Inner {
         if found == tried {
             return;
         }
-        match Users::read(&self.name, &self.path) {
+        match FileUsers::read(&self.name, &self.path) {
             Ok((users, _)) => self.users.store(Arc::new(users)),
             Err(error) => tracing::warn!(
                 directory = self.name,
@@ -110,7 +111,7 @@ impl Inner {
     }
 }
 
-impl Users {
+impl FileUsers {
     fn read(name: &str, path: &Path) -> Result<(Self, Version), UsersFileError> {
         let (file, version) = UsersFile::read_version(path)?;
         let by_name: HashMap<String, Account> =
@@ -130,7 +131,7 @@ impl Users {
 }
 
 #[async_trait]
-impl Directory for FileDirectory {
+impl Users for FileDirectory {
     fn name(&self) -> &str {
         &self.inner.name
     }
@@ -141,6 +142,14 @@ impl Directory for FileDirectory {
 
     fn decoy(&self) -> Secret {
         self.inner.users.load().decoy.clone()
+    }
+
+    fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        Cow::Borrowed(name)
+    }
+
+    async fn key(&self, id: &str) -> Result<UserKey, DirectoryError> {
+        Ok(UserKey::new(&self.inner.name, id))
     }
 
     async fn find(&self, name: &str) -> Result<Option<Account>, DirectoryError> {
@@ -154,6 +163,14 @@ impl Directory for FileDirectory {
         let users = self.users().await;
         let name = users.names_by_id.get(&user.id);
         Ok(name.and_then(|name| users.by_name.get(name)).cloned())
+    }
+
+    fn upgrades_to(&self) -> Option<Algorithm> {
+        None
+    }
+
+    async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
+        Ok(Vec::new())
     }
 }
 

@@ -1,12 +1,13 @@
-//! The port through which users are found, and its values.
+//! The ports through which users are known, and their values.
 //!
-//! A directory says what it knows of a name; whether the password matches is decided in one place for all of them
+//! There are two, and each directory is one of them ([`Directory`]). **[`Users`]** can be found, by the name that they sign
+//! in with and by their id, and have a stored password; whether a given one matches is decided in one place for all of them
 //! (`session::sign_in`), so that an unknown user, a wrong password, an inactive user and an unusable password take the same
-//! time and give the same answer. Directories are asked in the order of the file; the first that knows the name decides.
+//! time and give the same answer. A **[`LoginService`]** checks passwords itself and cannot say what it knows of a name: it
+//! is asked with a name and a password together, and nobody can be looked up there again.
 //!
-//! One kind is different: a directory that checks passwords itself ([`Directory::checks_passwords`]) cannot say what it
-//! knows of a name. It answers a name and a password together ([`Directory::sign_in`]), so it takes every name that those
-//! before it do not know, and one behind it is never asked. Its users cannot be looked up again either.
+//! Directories are asked in the order of the file; the first that knows the name decides. So a login service takes every
+//! name that those before it do not know, and one behind it is never asked.
 
 pub mod django;
 pub mod file;
@@ -22,7 +23,7 @@ use async_trait::async_trait;
 
 use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
-use crate::django::hashers::Algorithm;
+use crate::django::hashers::{Algorithm, looks_upgraded};
 use crate::secret::{Digest, Secret};
 use crate::wire::jar::Jar;
 
@@ -75,10 +76,19 @@ pub enum Verdict {
     Busy,
 }
 
-/// Knows users.
+/// A configured directory.
+#[derive(Clone)]
+pub enum Directory {
+    /// Its users can be found, and their passwords are checked here.
+    Users(Arc<dyn Users>),
+    /// It checks passwords itself.
+    Service(Arc<dyn LoginService>),
+}
+
+/// Users who can be found.
 #[async_trait]
-pub trait Directory: Send + Sync {
-    /// Its configured name, the first half of a [`UserKey`].
+pub trait Users: Send + Sync {
+    /// The directory's configured name, the first half of a [`UserKey`].
     fn name(&self) -> &str;
 
     /// The password encodings that it accepts; a stored password in another never matches.
@@ -89,14 +99,10 @@ pub trait Directory: Send + Sync {
     fn decoy(&self) -> Secret;
 
     /// What the service's own form makes of a name that was typed into it, before anybody is asked for it.
-    fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {
-        Cow::Borrowed(name)
-    }
+    fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str>;
 
     /// The user with this id, however it is spelled: two spellings of one value are one user.
-    async fn key(&self, id: &str) -> Result<UserKey, DirectoryError> {
-        Ok(UserKey::new(self.name(), id))
-    }
+    async fn key(&self, id: &str) -> Result<UserKey, DirectoryError>;
 
     /// The user who signs in with exactly this name, by the directory's own rule (Django: other case is another name).
     /// `None`: there is none.
@@ -105,36 +111,70 @@ pub trait Directory: Send + Sync {
     /// The user with this id. `None`: they are gone.
     async fn by_id(&self, user: &UserKey) -> Result<Option<Account>, DirectoryError>;
 
-    /// Is a user's stored password taken for the one before, written anew at a higher cost, when it looks like that? A change
-    /// may look the same, so it is the operator who says so.
-    fn keeps_at_upgrade(&self) -> bool {
-        false
-    }
-
-    /// Whether it is, where [`Self::keeps_at_upgrade`].
-    fn is_upgrade(&self, _before: &Secret, _now: &Secret) -> bool {
-        false
-    }
+    /// The encoding in which the service writes a stored password anew, where a change that looks like that keeps the user's
+    /// sessions. A real change may look the same, so it is the operator who says so; `None`: every change is one.
+    fn upgrades_to(&self) -> Option<Algorithm>;
 
     /// What is missing of all that it reads, a line each: at the start and for `check`.
-    async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
-        Ok(Vec::new())
-    }
+    async fn missing(&self) -> Result<Vec<String>, DirectoryError>;
+}
 
-    /// Does it check passwords itself? Then [`Self::sign_in`] is asked, and the look-ups above fail.
-    fn checks_passwords(&self) -> bool {
-        false
-    }
+/// A service that checks a name and a password together.
+#[async_trait]
+pub trait LoginService: Send + Sync {
+    /// The directory's configured name, the first half of a [`UserKey`].
+    fn name(&self) -> &str;
 
-    /// Checks a name and a password, where [`Self::checks_passwords`].
-    async fn sign_in(&self, _attempt: Attempt<'_>) -> Result<Verdict, DirectoryError> {
-        let reason = "it checks no passwords".to_owned();
-        Err(DirectoryError { directory: self.name().to_owned(), reason })
-    }
+    /// Checks a name and a password.
+    async fn sign_in(&self, attempt: Attempt<'_>) -> Result<Verdict, DirectoryError>;
 
     /// Ends at the service what [`Self::sign_in`] began there, with the cookies that it gave.
-    async fn sign_out(&self, _cookies: Jar, _at: Timestamp) -> Result<(), DirectoryError> {
-        Ok(())
+    async fn sign_out(&self, cookies: Jar, at: Timestamp) -> Result<(), DirectoryError>;
+}
+
+impl Directory {
+    /// Its configured name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Users(users) => users.name(),
+            Self::Service(service) => service.name(),
+        }
+    }
+
+    /// Its users, if they can be found.
+    pub fn users(&self) -> Option<&dyn Users> {
+        match self {
+            Self::Users(users) => Some(&**users),
+            Self::Service(_) => None,
+        }
+    }
+
+    /// Is it the other one, and not one that was opened anew?
+    pub fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Users(one), Self::Users(other)) => Arc::ptr_eq(one, other),
+            (Self::Service(one), Self::Service(other)) => Arc::ptr_eq(one, other),
+            (Self::Users(_), Self::Service(_)) | (Self::Service(_), Self::Users(_)) => false,
+        }
+    }
+
+    /// The user with this id, in the directory's own spelling.
+    ///
+    /// # Errors
+    /// If the directory had to be asked, and could not be.
+    pub async fn key(&self, id: &str) -> Result<UserKey, DirectoryError> {
+        match self {
+            Self::Users(users) => users.key(id).await,
+            Self::Service(service) => Ok(UserKey::new(service.name(), id)),
+        }
+    }
+}
+
+impl dyn Users + '_ {
+    /// Was this stored password only written anew, where that keeps sessions ([`Self::upgrades_to`])?
+    pub fn is_upgrade(&self, before: &Secret, now: &Secret) -> bool {
+        let looks = |to| looks_upgraded(before.expose(), now.expose(), to);
+        self.upgrades_to().is_some_and(looks)
     }
 }
 

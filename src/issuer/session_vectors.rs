@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::config::{
     CredentialPlace, Database, DjangoSessionIssuer, IssuerKind, IssuerSettings, SessionEngine,
 };
+use crate::directory::Directory;
 use crate::django::session::vectors::{User, Vector, Vectors, vectors};
 use crate::event::What;
 use crate::issuer::testkit::Kit;
@@ -69,7 +70,8 @@ async fn judged(vector: &Vector, users: &[User]) -> Result<String, String> {
     });
     let directory = FakeDirectory::new("django", accounts.collect());
     let kit = Kit::with(|parts| {
-        parts.session.directories = vec![Watched::new(directory, Duration::from_secs(60))];
+        parts.session.directories =
+            vec![Watched::new(Directory::Users(directory), Duration::from_secs(60))];
         parts.issuers = vec![IssuerSettings {
             name: "service".into(),
             directory: "django".into(),

@@ -133,13 +133,20 @@ impl User {
         before: Option<&Arc<Known>>,
         at: Timestamp,
     ) -> Result<Option<Arc<Known>>, DirectoryError> {
-        match directory.directory.by_id(&self.key).await {
+        let Some(users) = directory.directory.users() else {
+            let reason = "it knows who signs in, and nobody else".to_owned();
+            return Err(DirectoryError {
+                directory: directory.directory.name().to_owned(),
+                reason,
+            });
+        };
+        match users.by_id(&self.key).await {
             Ok(account) => {
                 let known = account.map(|account| Arc::new(Known::of(account, at)));
                 self.asked_at.store(at.as_millis(), Ordering::Relaxed);
                 let changed = |known: &Known, before: &Known| {
                     known.password_mark != before.password_mark
-                        && !directory.directory.is_upgrade(&before.password, &known.password)
+                        && !users.is_upgrade(&before.password, &known.password)
                 };
                 let is_active = known.as_ref().is_some_and(|known| known.active);
                 if let Some(before) = before {

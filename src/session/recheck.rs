@@ -23,7 +23,7 @@ use crate::store::{Session, SessionBy, Which};
 
 /// A directory, and how often it is asked again.
 pub struct Watched {
-    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) directory: Directory,
     pub(crate) every: Duration,
     asked_at: AtomicU64,
     pub(super) upgrades: Arc<Upgrades>,
@@ -33,7 +33,7 @@ pub struct Watched {
 
 impl Watched {
     /// `every` is the directory's `refresh_interval`.
-    pub fn new(directory: Arc<dyn Directory>, every: Duration) -> Self {
+    pub fn new(directory: Directory, every: Duration) -> Self {
         let (asked_at, upgrades) = (AtomicU64::new(0), Arc::default());
         Self { directory, every, asked_at, upgrades, settings: [0; 32] }
     }
@@ -54,12 +54,16 @@ impl Watched {
 
     /// The same directory, for somebody who asks at a pace of their own.
     pub(crate) fn beside(&self) -> Self {
-        Self { settings: self.settings, ..Self::new(Arc::clone(&self.directory), self.every) }
+        Self { settings: self.settings, ..Self::new(self.directory.clone(), self.every) }
     }
 
     /// The directory itself.
-    pub fn directory(&self) -> &Arc<dyn Directory> {
+    pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    fn keeps_at_upgrade(&self) -> bool {
+        self.directory.users().is_some_and(|users| users.upgrades_to().is_some())
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
@@ -74,7 +78,7 @@ impl SessionManager {
         self.recheck_held(now, happened).await;
         let mut due: Vec<&Watched> =
             self.directories.iter().filter(|watched| watched.is_due(now)).collect();
-        due.retain(|watched| !watched.directory.checks_passwords());
+        due.retain(|watched| watched.directory.users().is_some());
         // At first also where no directory can be asked: users of one that is not configured any more are gone.
         let is_first = !self.has_rechecked.load(Ordering::Relaxed);
         if due.is_empty() && !is_first {
@@ -97,7 +101,7 @@ impl SessionManager {
             let user = session.identity.load().key.clone();
             by_user.entry(user).or_default().push(session);
         }
-        for watched in due.iter().filter(|watched| watched.directory.keeps_at_upgrade()) {
+        for watched in due.iter().filter(|watched| watched.keeps_at_upgrade()) {
             let is_theirs = |user: &&UserKey| *user.directory == *watched.directory.name();
             let users = by_user.keys().filter(is_theirs).map(|user| Arc::clone(&user.id));
             watched.upgrades.keep(&users.collect());
@@ -114,9 +118,10 @@ impl SessionManager {
             let Some((index, watched)) = asked.and_then(|at| Some((at, due.get(at)?))) else {
                 continue;
             };
-            match watched.directory.by_id(&user).await {
+            let Some(users) = watched.directory.users() else { continue };
+            match users.by_id(&user).await {
                 Ok(Some(account)) if account.active => {
-                    watched.upgrades.note(&*watched.directory, &account);
+                    watched.upgrades.note(users, &account);
                     self.compare(watched, &account, &sessions, now, happened).await;
                 }
                 Ok(_) => self.end_changed(Which::User(user), now, happened).await,
@@ -135,8 +140,9 @@ impl SessionManager {
             let watched = self.directories.iter().find(|one| one.directory.name() == name);
             let session = self.store.find(SessionBy::Id(&held.session), now).await;
             let (Some(watched), Ok(Some(session))) = (watched, session) else { continue };
+            let Some(users) = watched.directory.users() else { continue };
             // A directory that cannot be asked says it in its own turn, which comes.
-            if let Ok(Some(account)) = watched.directory.by_id(&held.user).await
+            if let Ok(Some(account)) = users.by_id(&held.user).await
                 && !watched.upgrades.is_of(&account, session.password_mark)
             {
                 self.end_by_password(&session, now, happened).await;

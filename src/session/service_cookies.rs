@@ -41,7 +41,7 @@ pub struct ServiceCookies {
     key: Arc<RandomizedNonceKey>,
     sessions: Arc<dyn Sessions>,
     store: Arc<dyn Kept>,
-    directories: Vec<Arc<dyn Directory>>,
+    directories: Vec<Directory>,
     open: Arc<DashMap<SessionId, Arc<Open>>>,
 }
 
@@ -72,7 +72,7 @@ impl ServiceCookies {
         secret: &[u8],
         sessions: Arc<dyn Sessions>,
         store: Arc<dyn Kept>,
-        directories: Vec<Arc<dyn Directory>>,
+        directories: Vec<Directory>,
     ) -> Result<Self, String> {
         let mut key = Zeroizing::new([0; 32]);
         let key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"doorwarden kept cookies")
@@ -87,7 +87,7 @@ impl ServiceCookies {
 
     /// The same cookies, of services behind these directories.
     #[must_use]
-    pub fn of(&self, directories: Vec<Arc<dyn Directory>>) -> Self {
+    pub fn of(&self, directories: Vec<Directory>) -> Self {
         Self {
             key: Arc::clone(&self.key),
             sessions: Arc::clone(&self.sessions),
@@ -160,11 +160,13 @@ impl ServiceCookies {
     /// Ends at the service, beside the requests, what a sign-in began there.
     pub(super) fn sign_out(&self, directory: &str, jar: Jar, at: Timestamp) {
         let found = self.directories.iter().find(|one| one.name() == directory);
-        let Some(directory) = found.filter(|_| !jar.is_empty()).map(Arc::clone) else { return };
+        let Some(Directory::Service(service)) = found.filter(|_| !jar.is_empty()).cloned() else {
+            return;
+        };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             for tried in 0..SIGN_OUTS {
-                match directory.sign_out(jar.clone(), at).await {
+                match service.sign_out(jar.clone(), at).await {
                     Ok(()) => return,
                     Err(error) => tracing::warn!(%error, "a session in the service goes on yet"),
                 }

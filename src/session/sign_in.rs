@@ -31,7 +31,7 @@ use crate::caller::{Assurance, AuthMethod, AuthMethods, SessionId};
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
 use crate::directory::password::{self as password_pool, Check, Checked as PasswordChecked};
-use crate::directory::{Account, Attempt as Asked, Directory, DirectoryError, Verdict};
+use crate::directory::{Account, Attempt as Asked, Directory, DirectoryError, Users, Verdict};
 use crate::django::hashers::Algorithm;
 use crate::event::{SignInFailure, What};
 use crate::refusal::Refusal;
@@ -177,46 +177,42 @@ impl SessionManager {
         only: Option<&str>,
     ) -> Result<Result<(Account, Jar), SignInFailure>, Refusal> {
         let (found, directory) = self.look_up(asked, only).await?;
-        if let (None, Some(directory)) = (&found, directory)
-            && directory.checks_passwords()
-        {
-            return match directory.sign_in(asked).await.map_err(not_asked)? {
+        if let (None, Some(Directory::Service(service))) = (&found, directory) {
+            return match service.sign_in(asked).await.map_err(not_asked)? {
                 Verdict::Accepted(account, cookies) => Ok(Ok((*account, cookies))),
                 Verdict::Refused => Ok(Err(SignInFailure::WrongPassword)),
                 Verdict::Busy => Err(Refusal::Busy),
             };
         }
+        let users = directory.and_then(Directory::users);
         let check = Check {
             password: asked.password.clone(),
             encoded: found.as_ref().map(|found| found.password.clone()),
-            decoy: directory.map_or_else(password_pool::decoy, Directory::decoy),
-            hashers: directory.map_or_else(|| Algorithm::DEFAULT.into(), Directory::hashers),
+            decoy: users.map_or_else(password_pool::decoy, Users::decoy),
+            hashers: users.map_or_else(|| Algorithm::DEFAULT.into(), Users::hashers),
         };
         let checked = self.passwords.check(check).await.map_err(|_| Refusal::Busy)?;
         Ok(judge(found, checked).map(|user| (user, Jar::default())))
     }
 
-    /// What the first directory that knows the name says, and which that is. If none does: the first that checks passwords
-    /// itself, or else the last.
+    /// What the first directory that knows the name says, and which that is. If none does: the first login
+    /// service, or else the last.
     async fn look_up(
         &self,
         attempt: Asked<'_>,
         only: Option<&str>,
-    ) -> Result<(Option<Account>, Option<&dyn Directory>), Refusal> {
+    ) -> Result<(Option<Account>, Option<&Directory>), Refusal> {
         let mut asked = None;
         let is_asked =
             |watched: &&Watched| only.is_none_or(|only| watched.directory.name() == only);
         for watched in self.directories.iter().filter(is_asked) {
-            let directory = &*watched.directory;
-            asked = Some(directory);
-            if directory.checks_passwords() {
-                break;
-            }
+            asked = Some(&watched.directory);
+            let Some(users) = watched.directory.users() else { break };
             let name = match attempt.is_typed {
-                true => directory.as_typed(attempt.name),
+                true => users.as_typed(attempt.name),
                 false => Cow::Borrowed(attempt.name),
             };
-            if let Some(account) = directory.find(&name).await.map_err(not_asked)? {
+            if let Some(account) = users.find(&name).await.map_err(not_asked)? {
                 return Ok((Some(account), asked));
             }
         }
@@ -268,8 +264,10 @@ impl SessionManager {
         };
         let session = self.store.create(new).await.map_err(super::store_failed)?;
         let theirs = |one: &&Watched| one.directory.name() == &*user.identity.key.directory;
-        if let Some(watched) = self.directories.iter().find(theirs) {
-            watched.upgrades.note(&*watched.directory, user);
+        if let Some(watched) = self.directories.iter().find(theirs)
+            && let Some(users) = watched.directory.users()
+        {
+            watched.upgrades.note(users, user);
         }
         let tokens = match refresh {
             Some(refresh) => {

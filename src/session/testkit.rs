@@ -1,5 +1,6 @@
 //! What tests of this folder, and of those above it, need to have somebody signed in.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -27,8 +28,8 @@ use crate::clock::Timestamp;
 use crate::config::{Issues, Login, Rotation, SessionSettings, Tokens};
 use crate::context::RequestContext;
 use crate::directory::password::PasswordPool;
-use crate::directory::{Account, Directory, DirectoryError};
-use crate::django::hashers::{Algorithm as HashAlgorithm, dummy_like, looks_upgraded};
+use crate::directory::{Account, Directory, DirectoryError, Users};
+use crate::django::hashers::{Algorithm as HashAlgorithm, dummy_like};
 use crate::event::What;
 use crate::jose::Algorithm;
 use crate::refusal::Refusal;
@@ -159,10 +160,7 @@ pub(crate) fn kept_cookies() -> Arc<ServiceCookies> {
 }
 
 /// Cookies that are kept in this store, of services behind these directories.
-pub(crate) fn kept_in(
-    store: &Arc<Memory>,
-    directories: Vec<Arc<dyn Directory>>,
-) -> Arc<ServiceCookies> {
+pub(crate) fn kept_in(store: &Arc<Memory>, directories: Vec<Directory>) -> Arc<ServiceCookies> {
     let sessions = Arc::clone(store) as Arc<dyn Sessions>;
     let kept = Arc::clone(store) as Arc<dyn Kept>;
     Arc::new(ServiceCookies::new(b"secret", sessions, kept, directories).unwrap())
@@ -203,7 +201,7 @@ impl Base {
         let keep = tempfile::tempdir().unwrap();
         let store = Memory::new();
         let directory = FakeDirectory::new("django", vec![account("7", "kim", "right")]);
-        let watched = Arc::clone(&directory) as Arc<dyn Directory>;
+        let watched = Directory::Users(Arc::clone(&directory) as Arc<dyn Users>);
         let tokens = tokens(keep.path());
         let parts = SessionParts {
             kept: kept_in(&store, Vec::new()),
@@ -320,7 +318,7 @@ pub(crate) fn hashed(password: &str, rounds: NonZeroU32, salt: &str) -> Secret {
 }
 
 #[async_trait]
-impl Directory for FakeDirectory {
+impl Users for FakeDirectory {
     fn name(&self) -> &str {
         self.name
     }
@@ -333,13 +331,20 @@ impl Directory for FakeDirectory {
         Secret::new(dummy_like(cheap("anything").expose()))
     }
 
-    fn keeps_at_upgrade(&self) -> bool {
-        self.keeps_at_upgrade.load(Ordering::SeqCst)
+    fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        Cow::Borrowed(name)
     }
 
-    fn is_upgrade(&self, before: &Secret, now: &Secret) -> bool {
-        let preferred = HashAlgorithm::Pbkdf2Sha256;
-        self.keeps_at_upgrade() && looks_upgraded(before.expose(), now.expose(), preferred)
+    async fn key(&self, id: &str) -> Result<UserKey, DirectoryError> {
+        Ok(UserKey::new(self.name, id))
+    }
+
+    fn upgrades_to(&self) -> Option<HashAlgorithm> {
+        self.keeps_at_upgrade.load(Ordering::SeqCst).then_some(HashAlgorithm::Pbkdf2Sha256)
+    }
+
+    async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
+        Ok(Vec::new())
     }
 
     async fn find(&self, name: &str) -> Result<Option<Account>, DirectoryError> {

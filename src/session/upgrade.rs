@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::directory::{Account, Directory};
+use crate::directory::{Account, Users};
 use crate::secret::{Digest, Secret};
 
 /// The passwords of a directory's users as they were seen last.
@@ -26,15 +26,15 @@ struct Seen {
 
 impl Upgrades {
     /// Notes what the directory says of a user now.
-    pub(super) fn note(&self, directory: &dyn Directory, account: &Account) {
-        if !directory.keeps_at_upgrade() {
+    pub(super) fn note(&self, users: &dyn Users, account: &Account) {
+        if users.upgrades_to().is_none() {
             return;
         }
         let mark = account.password_mark();
-        let mut users = self.0.lock();
-        let before = match users.get_mut(&account.identity.key.id) {
+        let mut all = self.0.lock();
+        let before = match all.get_mut(&account.identity.key.id) {
             Some(seen) if seen.mark == mark => return,
-            Some(seen) if directory.is_upgrade(&seen.password, &account.password) => {
+            Some(seen) if users.is_upgrade(&seen.password, &account.password) => {
                 let mut before = std::mem::take(&mut seen.before);
                 before.push(seen.mark);
                 before
@@ -42,7 +42,7 @@ impl Upgrades {
             _ => Vec::new(),
         };
         let seen = Seen { password: account.password.clone(), mark, before };
-        users.insert(Arc::clone(&account.identity.key.id), seen);
+        all.insert(Arc::clone(&account.identity.key.id), seen);
     }
 
     /// Is this the mark of the password that the user has?

@@ -19,8 +19,8 @@ impl SessionManager {
             .map(|identity| identity.key.clone())
             .collect();
         let mut is_down = false;
-        for watched in self.directories.iter().filter(|one| !one.directory.checks_passwords()) {
-            match watched.directory.find(name).await {
+        for users in self.directories.iter().filter_map(|one| one.directory.users()) {
+            match users.find(name).await {
                 Ok(account) => found.extend(account.map(|one| one.identity.key.clone())),
                 Err(error) => {
                     tracing::warn!(%error, "a directory cannot be asked who is called so");

@@ -37,7 +37,7 @@ pub use record::{
     UpstreamFailure,
 };
 pub use subscriber::{Filter, LogError, Logging, init as init_log};
-pub use timed::{TimedDirectory, TimedStore};
+pub use timed::{TimedStore, timed_directory};
 
 /// Brings metrics that somebody else counts up to date.
 type AtScrape = Box<dyn Fn(&Metrics) + Send + Sync>;

@@ -11,7 +11,7 @@ use super::metrics::{DirectoryMetrics, Metrics, StoreOperation};
 use crate::block::{Block, BlockSubject};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::directory::{Account, Attempt, Directory, DirectoryError, Verdict};
+use crate::directory::{Account, Attempt, Directory, DirectoryError, LoginService, Users, Verdict};
 use crate::django::hashers::Algorithm;
 use crate::event::EndReason;
 use crate::secret::{Digest, Secret};
@@ -33,8 +33,7 @@ pub struct TimedStore<S: ?Sized> {
 }
 
 /// A directory whose look-ups are timed.
-#[derive(Clone, Debug)]
-pub struct TimedDirectory<D: ?Sized> {
+struct TimedDirectory<D: ?Sized> {
     directory: Arc<D>,
     metrics: DirectoryMetrics,
 }
@@ -207,13 +206,20 @@ impl<S: Backup + ?Sized> Backup for TimedStore<S> {
     }
 }
 
-impl<D: Directory + ?Sized> TimedDirectory<D> {
-    /// In front of `directory`, which is counted by its name.
-    pub fn new(directory: Arc<D>, metrics: &Metrics) -> Self {
-        let metrics = metrics.directory(directory.name());
-        Self { directory, metrics }
+/// The directory, whose look-ups and sign-ins are counted by its name from now on.
+pub fn timed_directory(directory: Directory, metrics: &Metrics) -> Directory {
+    let metrics = metrics.directory(directory.name());
+    match directory {
+        Directory::Users(directory) => {
+            Directory::Users(Arc::new(TimedDirectory { directory, metrics }))
+        }
+        Directory::Service(directory) => {
+            Directory::Service(Arc::new(TimedDirectory { directory, metrics }))
+        }
     }
+}
 
+impl<D: ?Sized> TimedDirectory<D> {
     async fn timed<T>(
         &self,
         work: impl Future<Output = Result<T, DirectoryError>> + Send,
@@ -226,7 +232,7 @@ impl<D: Directory + ?Sized> TimedDirectory<D> {
 }
 
 #[async_trait]
-impl<D: Directory + ?Sized> Directory for TimedDirectory<D> {
+impl Users for TimedDirectory<dyn Users> {
     fn name(&self) -> &str {
         self.directory.name()
     }
@@ -256,20 +262,19 @@ impl<D: Directory + ?Sized> Directory for TimedDirectory<D> {
         self.timed(self.directory.by_id(user)).await
     }
 
+    fn upgrades_to(&self) -> Option<Algorithm> {
+        self.directory.upgrades_to()
+    }
+
     async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
         self.directory.missing().await
     }
+}
 
-    fn keeps_at_upgrade(&self) -> bool {
-        self.directory.keeps_at_upgrade()
-    }
-
-    fn is_upgrade(&self, before: &Secret, now: &Secret) -> bool {
-        self.directory.is_upgrade(before, now)
-    }
-
-    fn checks_passwords(&self) -> bool {
-        self.directory.checks_passwords()
+#[async_trait]
+impl LoginService for TimedDirectory<dyn LoginService> {
+    fn name(&self) -> &str {
+        self.directory.name()
     }
 
     async fn sign_in(&self, attempt: Attempt<'_>) -> Result<Verdict, DirectoryError> {
@@ -361,7 +366,7 @@ mod tests {
     }
 
     #[async_trait]
-    impl Directory for Empty {
+    impl Users for Empty {
         fn name(&self) -> &str {
             "django"
         }
@@ -380,7 +385,23 @@ mod tests {
         }
 
         async fn by_id(&self, _: &UserKey) -> Result<Option<Account>, DirectoryError> {
-            Directory::find(self, "").await
+            Users::find(self, "").await
+        }
+
+        fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {
+            Cow::Borrowed(name)
+        }
+
+        async fn key(&self, id: &str) -> Result<UserKey, DirectoryError> {
+            Ok(UserKey::new(self.name(), id))
+        }
+
+        fn upgrades_to(&self) -> Option<Algorithm> {
+            None
+        }
+
+        async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
+            Ok(Vec::new())
         }
     }
 
@@ -414,9 +435,10 @@ mod tests {
     async fn a_directory_is_timed_by_its_name() {
         let metrics = Metrics::new().unwrap();
         for down in [false, true] {
-            let directory: Arc<dyn Directory> = Arc::new(Empty { down });
-            let timed = TimedDirectory::new(directory, &metrics);
+            let directory = Directory::Users(Arc::new(Empty { down }));
+            let timed = timed_directory(directory, &metrics);
             assert_eq!(timed.name(), "django");
+            let timed = timed.users().unwrap();
             assert_eq!(timed.find("ada").await.is_err(), down);
             assert_eq!(timed.by_id(&UserKey::new("django", "1")).await.is_err(), down);
         }

@@ -196,6 +196,20 @@ fn check_asks_the_databases_where_it_is_told_to() {
 }
 
 #[test]
+fn check_asks_no_service_that_checks_passwords_itself() {
+    let upstream = Upstream::start();
+    let directory = format!(
+        "[[directory]]\nkind = \"http\"\nurl = \"http://{}/login\"\nsuccess = {{ location = \"/home\" }}\n\
+         refused = {{ status = [401] }}\n",
+        upstream.address
+    );
+    let folder = Setup::new(upstream.address).directories(&directory).prepare();
+    let connected = said(&run_in(folder.path(), &["check", "--connect"], ""));
+    assert!(connected.contains("not asked, since it checks passwords itself"), "{connected}");
+    assert!(connected.contains("fine"), "{connected}");
+}
+
+#[test]
 fn users_are_added_listed_disabled_and_given_passwords() {
     let upstream = Upstream::start();
     let gateway = Setup::new(upstream.address)

@@ -26,10 +26,10 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::{Account, Directory, DirectoryError};
+use super::{Account, DirectoryError, Users};
 use crate::caller::UserKey;
 use crate::config::{Condition, DjangoDirectory as Settings, UsernameCase};
-use crate::django::hashers::{Algorithm, DEFAULT_DUMMY, dummy_like, looks_upgraded};
+use crate::django::hashers::{Algorithm, DEFAULT_DUMMY, dummy_like};
 use crate::secret::Secret;
 use crate::service::database::{Dialect, Needed, ServiceDatabase, Statement};
 
@@ -135,7 +135,7 @@ impl DjangoDirectory {
 }
 
 #[async_trait]
-impl Directory for DjangoDirectory {
+impl Users for DjangoDirectory {
     fn name(&self) -> &str {
         &self.name
     }
@@ -152,15 +152,9 @@ impl Directory for DjangoDirectory {
         self.database.missing(&self.needed).await.map_err(|error| self.failed(error))
     }
 
-    fn keeps_at_upgrade(&self) -> bool {
-        self.keeps_at_upgrade
-    }
-
-    fn is_upgrade(&self, before: &Secret, now: &Secret) -> bool {
+    fn upgrades_to(&self) -> Option<Algorithm> {
         // The first is the one that Django upgrades to.
-        let preferred = self.hashers.first();
-        self.keeps_at_upgrade
-            && preferred.is_some_and(|one| looks_upgraded(before.expose(), now.expose(), *one))
+        self.hashers.first().copied().filter(|_| self.keeps_at_upgrade)
     }
 
     fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {

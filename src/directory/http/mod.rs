@@ -1,7 +1,7 @@
 //! Users of any application with a login form: the gateway posts the form itself, and judges the answer.
 //!
 //! **The application decides**, by its own rules, with its own second looks and locks; nothing in it changes. So the gateway
-//! learns about a user only when they sign in: there is no looking up ([`Directory::find`]), and no looking up again. An
+//! learns about a user only when they sign in: nobody can be looked up before, or again. An
 //! operator who disables somebody there ends their sessions here too (`doorwarden session end`), or has the application
 //! tell it through the identity form `cookies`.
 //!
@@ -35,11 +35,10 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use self::answer::Answer;
-use super::{Account, Attempt, Directory, DirectoryError, Verdict, password};
+use super::{Account, Attempt, DirectoryError, LoginService, Verdict};
 use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{AnswerRules, Csrf, CsrfToken, HttpDirectory as Settings, LoginEncoding};
-use crate::django::hashers::Algorithm;
 use crate::secret::Secret;
 use crate::wire::jar::Jar;
 
@@ -312,29 +311,9 @@ impl HttpDirectory {
 }
 
 #[async_trait]
-impl Directory for HttpDirectory {
+impl LoginService for HttpDirectory {
     fn name(&self) -> &str {
         &self.name
-    }
-
-    fn hashers(&self) -> Arc<[Algorithm]> {
-        Arc::from([])
-    }
-
-    fn decoy(&self) -> Secret {
-        password::decoy()
-    }
-
-    async fn find(&self, _: &str) -> Result<Option<Account>, DirectoryError> {
-        Err(self.failed("it knows who signs in, and nobody else"))
-    }
-
-    async fn by_id(&self, _: &UserKey) -> Result<Option<Account>, DirectoryError> {
-        Err(self.failed("it knows who signs in, and nobody else"))
-    }
-
-    fn checks_passwords(&self) -> bool {
-        true
     }
 
     async fn sign_in(&self, attempt: Attempt<'_>) -> Result<Verdict, DirectoryError> {

@@ -44,6 +44,11 @@ pub(in crate::doctor) fn here(
                     format!("{directory}: there is no user {name}"),
                 );
             }
+            Asked::ChecksPasswords => report.add(
+                Mark::Note,
+                "directory",
+                format!("{directory}: not asked, since it checks passwords itself"),
+            ),
             Asked::Fails(why) => report.tell(
                 Mark::Failure,
                 "directory",

@@ -106,7 +106,7 @@ impl Minted {
     pub(super) async fn field(
         &self,
         known: &Known,
-        directory: Option<&dyn Directory>,
+        directory: Option<&Directory>,
         at: Timestamp,
     ) -> Result<(HeaderName, HeaderValue), Refusal> {
         let holder = (known.session.clone(), known.identity.key.clone());
@@ -130,7 +130,7 @@ impl Minted {
     async fn value(
         &self,
         known: &Known,
-        directory: Option<&dyn Directory>,
+        directory: Option<&Directory>,
         at: Timestamp,
     ) -> Result<HeaderValue, Refusal> {
         let token = self.mint(known, directory, at).await?;
@@ -143,7 +143,7 @@ impl Minted {
     async fn mint(
         &self,
         known: &Known,
-        directory: Option<&dyn Directory>,
+        directory: Option<&Directory>,
         at: Timestamp,
     ) -> Result<Secret, Refusal> {
         let token_id = random_id().map_err(|_| Refusal::Internal)?;

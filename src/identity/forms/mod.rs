@@ -100,7 +100,7 @@ struct Form {
     /// What the file of its key held.
     key: Option<Digest>,
     /// Whose ids it tells; none for names.
-    directory: Option<Arc<dyn Directory>>,
+    directory: Option<Directory>,
     made: Made,
 }
 
@@ -167,7 +167,7 @@ impl IdentityForms {
     /// a form first needs it.
     pub fn open(
         config: &Config,
-        directories: &[Arc<dyn Directory>],
+        directories: &[Directory],
         databases: &Databases,
         kept: &Arc<ServiceCookies>,
         secret: &Path,
@@ -438,7 +438,7 @@ impl IdentityForms {
             let Some(form) = self.forms.get(cookie.form) else { continue };
             let Made::DjangoSession(made) = &form.made else { continue };
             let Some(set) = last_set(answer, &cookie.name) else { continue };
-            let directory = form.directory.as_deref();
+            let directory = form.directory.as_ref();
             match Box::pin(made.answered(known, directory, &cookie.value, set, at)).await {
                 Answered::GoesOn => {}
                 answered @ (Answered::Proved(_) | Answered::Ended) => return answered,
@@ -451,7 +451,7 @@ impl IdentityForms {
 impl Form {
     fn open(
         form: &IdentityForm,
-        directories: &[Arc<dyn Directory>],
+        directories: &[Directory],
         databases: &Databases,
         kept: &Arc<ServiceCookies>,
         secret: &Path,
@@ -459,7 +459,7 @@ impl Form {
         let directory = match &form.directory {
             Some(name) => {
                 let found = directories.iter().find(|directory| directory.name() == name);
-                Some(Arc::clone(found.ok_or_else(|| format!("there is no directory {name:?}"))?))
+                Some(found.ok_or_else(|| format!("there is no directory {name:?}"))?.clone())
             }
             None => None,
         };
@@ -484,9 +484,8 @@ impl Form {
 
     /// Under a configuration with these directories: does it ask the one that is there? (`Cookies` asks whoever keeps them,
     /// and that is of one configuration.)
-    fn can_go_on(&self, directories: &[Arc<dyn Directory>]) -> bool {
-        let is_there =
-            |own: &Arc<dyn Directory>| directories.iter().any(|one| Arc::ptr_eq(one, own));
+    fn can_go_on(&self, directories: &[Directory]) -> bool {
+        let is_there = |own: &Directory| directories.iter().any(|one| one.is(own));
         let has_same_key = private_file::contents(self.settings.key_file()).ok() == self.key;
         !matches!(self.made, Made::Cookies(_))
             && has_same_key
@@ -524,11 +523,11 @@ impl Form {
         match &self.made {
             Made::RemoteUser(form) => given.headers.push(form.field(known)?),
             Made::Minted(form) => {
-                given.headers.push(form.field(known, self.directory.as_deref(), at).await?);
+                given.headers.push(form.field(known, self.directory.as_ref(), at).await?);
             }
             Made::DrfToken(form) => given.headers.extend(form.field(known, at).await?),
             Made::DjangoSession(form) => {
-                let value = form.value(known, self.directory.as_deref(), at).await?;
+                let value = form.value(known, self.directory.as_ref(), at).await?;
                 let name = form.cookie().to_owned();
                 given.cookies.push(GivenCookie { name, value, form: index });
             }
@@ -558,9 +557,10 @@ impl SessionEnded for IdentityForms {
 }
 
 /// The account of a caller, for forms that need its password's encoding.
-async fn account(known: &Known, directory: Option<&dyn Directory>) -> Result<Account, Refusal> {
-    let directory = directory.ok_or(Refusal::Internal)?;
-    match directory.by_id(&known.identity.key).await {
+async fn account(known: &Known, directory: Option<&Directory>) -> Result<Account, Refusal> {
+    // The configuration allows such a form with a directory alone whose users can be found.
+    let users = directory.and_then(Directory::users).ok_or(Refusal::Internal)?;
+    match users.by_id(&known.identity.key).await {
         Ok(Some(account)) if account.active => Ok(account),
         // The next round of rechecks ends it.
         Ok(_) => Err(Refusal::SessionEnded),

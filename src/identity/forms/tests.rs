@@ -1,5 +1,6 @@
 //! What each caller gets, and what is taken from whom.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::caller::{Anonymous, Assurance, Identity, Proof, SessionId, UserKey};
-use crate::directory::DirectoryError;
+use crate::directory::{DirectoryError, Users};
 use crate::django::hashers::Algorithm;
 use crate::django::jws::Expected;
 use crate::django::simplejwt::{self, Rules, TokenType, Verified};
@@ -51,13 +52,13 @@ fn kim(proof: Proof) -> Caller {
 }
 
 /// A directory with one user, or one that cannot be asked.
-struct Users {
+struct OneUser {
     name: &'static str,
     account: Result<Option<Account>, ()>,
 }
 
 #[async_trait]
-impl Directory for Users {
+impl Users for OneUser {
     fn name(&self) -> &str {
         self.name
     }
@@ -80,12 +81,28 @@ impl Directory for Users {
             reason: "it is down".into(),
         })
     }
+
+    fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        Cow::Borrowed(name)
+    }
+
+    async fn key(&self, id: &str) -> Result<UserKey, DirectoryError> {
+        Ok(UserKey::new(self.name(), id))
+    }
+
+    fn upgrades_to(&self) -> Option<Algorithm> {
+        None
+    }
+
+    async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
+        Ok(Vec::new())
+    }
 }
 
-fn users(django: Result<Option<Account>, ()>) -> [Arc<dyn Directory>; 2] {
+fn users(django: Result<Option<Account>, ()>) -> [Directory; 2] {
     [
-        Arc::new(Users { name: "staff", account: Ok(None) }),
-        Arc::new(Users { name: "django", account: django }),
+        Directory::Users(Arc::new(OneUser { name: "staff", account: Ok(None) })),
+        Directory::Users(Arc::new(OneUser { name: "django", account: django })),
     ]
 }
 

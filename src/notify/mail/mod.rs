@@ -66,7 +66,7 @@ pub struct MailParts {
     /// The path of the page that asks (`paths.incident`).
     pub path: String,
     /// Who knows addresses.
-    pub directories: Vec<Arc<dyn Directory>>,
+    pub directories: Vec<Directory>,
     /// Who knows them where a directory cannot be asked.
     pub sessions: Arc<dyn Sessions>,
     /// Where questions are kept.
@@ -81,7 +81,7 @@ pub struct Mail {
     service: String,
     path: String,
     letters: Letters,
-    directories: Vec<Arc<dyn Directory>>,
+    directories: Vec<Directory>,
     sessions: Arc<dyn Sessions>,
     questions: Arc<dyn Questions>,
     lately: Mutex<HashMap<Digest, Vec<Timestamp>>>,
@@ -130,8 +130,8 @@ impl Mail {
     ) -> Result<Option<Arc<Identity>>, String> {
         let mut directories = self.directories.iter();
         let directory = directories.find(|one| one.name() == &*user.directory);
-        if let Some(directory) = directory.filter(|one| !one.checks_passwords()) {
-            let account = directory.by_id(user).await.map_err(|error| error.to_string())?;
+        if let Some(users) = directory.and_then(Directory::users) {
+            let account = users.by_id(user).await.map_err(|error| error.to_string())?;
             return Ok(account.map(|account| account.identity));
         }
         let sessions = self.sessions.list(Some(user), now).await;

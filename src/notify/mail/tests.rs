@@ -1,8 +1,9 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::super::testing::incident;
 use super::*;
-use crate::directory::{Account, DirectoryError};
+use crate::directory::{Account, DirectoryError, Users};
 use crate::django::hashers::Algorithm;
 use crate::store::memory::Memory;
 
@@ -13,7 +14,7 @@ struct People {
 }
 
 #[async_trait]
-impl Directory for People {
+impl Users for People {
     fn name(&self) -> &str {
         "django"
     }
@@ -50,6 +51,22 @@ impl Directory for People {
         };
         Ok((&*user.id == "7").then_some(account))
     }
+
+    fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        Cow::Borrowed(name)
+    }
+
+    async fn key(&self, id: &str) -> Result<UserKey, DirectoryError> {
+        Ok(UserKey::new(self.name(), id))
+    }
+
+    fn upgrades_to(&self) -> Option<Algorithm> {
+        None
+    }
+
+    async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
+        Ok(Vec::new())
+    }
 }
 
 fn settings() -> MailSettings {
@@ -82,7 +99,7 @@ fn mail(attributes: &[(&str, &str)], down: bool) -> Mail {
         password: None,
         service: "Acme".into(),
         path: "/incident".into(),
-        directories: vec![Arc::new(people)],
+        directories: vec![Directory::Users(Arc::new(people))],
         sessions: Arc::clone(&store) as Arc<dyn Sessions>,
         questions: store,
     })

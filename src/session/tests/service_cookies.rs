@@ -10,8 +10,7 @@ use parking_lot::Mutex;
 
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
-use crate::directory::{Account, Attempt, Directory, DirectoryError, Verdict};
-use crate::django::hashers::Algorithm;
+use crate::directory::{Attempt, Directory, DirectoryError, LoginService, Verdict};
 use crate::event::{EndReason, SignInFailure, What};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -40,29 +39,9 @@ impl Form {
 }
 
 #[async_trait]
-impl Directory for Form {
+impl LoginService for Form {
     fn name(&self) -> &str {
         "form"
-    }
-
-    fn hashers(&self) -> Arc<[Algorithm]> {
-        Arc::from([])
-    }
-
-    fn decoy(&self) -> Secret {
-        Secret::new("")
-    }
-
-    async fn find(&self, _: &str) -> Result<Option<Account>, DirectoryError> {
-        Err(self.failed())
-    }
-
-    async fn by_id(&self, _: &UserKey) -> Result<Option<Account>, DirectoryError> {
-        Err(self.failed())
-    }
-
-    fn checks_passwords(&self) -> bool {
-        true
     }
 
     async fn sign_in(&self, attempt: Attempt<'_>) -> Result<Verdict, DirectoryError> {
@@ -101,13 +80,16 @@ fn jar(line: &'static str) -> Jar {
 }
 
 fn watched(form: &Arc<Form>) -> Watched {
-    Watched::new(Arc::clone(form) as Arc<dyn Directory>, Duration::from_secs(1))
+    Watched::new(
+        Directory::Service(Arc::clone(form) as Arc<dyn LoginService>),
+        Duration::from_secs(1),
+    )
 }
 
 /// A store with a session of that service's user, and what is kept there.
 async fn keeping(form: &Arc<Form>) -> (Arc<Memory>, Arc<ServiceCookies>, Arc<Session>) {
     let store = Memory::new();
-    let kept = kept_in(&store, vec![Arc::clone(form) as Arc<dyn Directory>]);
+    let kept = kept_in(&store, vec![Directory::Service(Arc::clone(form) as Arc<dyn LoginService>)]);
     let like = session_of("s1", "lee");
     let mut theirs = (*identity("lee")).clone();
     theirs.key = UserKey::new("form", "lee");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::caller::{AuthMethod, AuthMethods};
 use crate::config::Rotation;
 use crate::context::RequestContext;
+use crate::directory::Directory;
 use crate::directory::password::PasswordPool;
 use crate::event::{SignInFailure, What};
 use crate::refusal::Refusal;
@@ -147,7 +148,7 @@ async fn the_first_directory_that_knows_the_name_decides() {
     let first = FakeDirectory::new("django", vec![account("1", "kim", "first")]);
     let down = Arc::clone(&first);
     let kit = Kit::with(move |parts| {
-        parts.directories.insert(0, Watched::new(first, Duration::from_secs(60)));
+        parts.directories.insert(0, Watched::new(Directory::Users(first), Duration::from_secs(60)));
     });
     let sign_in = async |password| kit.sign_in("kim", password, &mut Vec::new()).await;
     assert_eq!(&*sign_in("first").await.unwrap().session.identity.load().key.id, "1");

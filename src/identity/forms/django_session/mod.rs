@@ -148,7 +148,7 @@ impl DjangoSessions {
     pub(super) async fn value(
         &self,
         known: &Known,
-        directory: Option<&dyn Directory>,
+        directory: Option<&Directory>,
         at: Timestamp,
     ) -> Result<Secret, Refusal> {
         // Without a session of ours nothing would end the one that is made.
@@ -188,7 +188,7 @@ impl DjangoSessions {
     pub(super) async fn answered(
         &self,
         known: &Known,
-        directory: Option<&dyn Directory>,
+        directory: Option<&Directory>,
         sent: &Secret,
         set: Option<&str>,
         at: Timestamp,
@@ -239,7 +239,7 @@ impl Keyed {
         &self,
         session: &SessionId,
         known: &Known,
-        directory: Option<&dyn Directory>,
+        directory: Option<&Directory>,
         at: Timestamp,
     ) -> Result<(Secret, bool), Refusal> {
         let live = self.live.get(session).map(|live| live.clone());

@@ -72,7 +72,7 @@ impl SignedCookies {
         &self,
         session: &SessionId,
         known: &Known,
-        directory: Option<&dyn Directory>,
+        directory: Option<&Directory>,
         at: Timestamp,
     ) -> Result<(Secret, bool), Refusal> {
         let live = self.live.get(session).map(|live| live.clone());

@@ -1,5 +1,6 @@
 //! A row's life, against a table as Django makes it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -8,7 +9,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::caller::{self, Identity, UserKey};
 use crate::config::{Database, LastLogin};
-use crate::directory::{Account, DirectoryError};
+use crate::directory::{Account, DirectoryError, Users};
 use crate::django::hashers::Algorithm;
 use crate::django::session::{read_cookie, read_row};
 
@@ -18,7 +19,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_780_000_000);
 struct Kim(parking_lot::Mutex<&'static str>);
 
 #[async_trait]
-impl Directory for Kim {
+impl Users for Kim {
     fn name(&self) -> &str {
         "django"
     }
@@ -43,6 +44,22 @@ impl Directory for Kim {
             has_second_factor: false,
             password,
         }))
+    }
+
+    fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        Cow::Borrowed(name)
+    }
+
+    async fn key(&self, id: &str) -> Result<UserKey, DirectoryError> {
+        Ok(UserKey::new(self.name(), id))
+    }
+
+    fn upgrades_to(&self) -> Option<Algorithm> {
+        None
+    }
+
+    async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
+        Ok(Vec::new())
     }
 }
 
@@ -81,7 +98,7 @@ fn live(form: &DjangoSessions) -> usize {
 
 struct Kit {
     folder: tempfile::TempDir,
-    kim: Kim,
+    kim: Arc<Kim>,
     form: DjangoSessions,
 }
 
@@ -99,7 +116,7 @@ impl Kit {
         let key = folder.path().join("key");
         private_file::create(&key, b"the service's secret key\n").unwrap();
         let form = Self::open(&folder);
-        Self { folder, kim: Kim(parking_lot::Mutex::new("md5$a$b")), form }
+        Self { folder, kim: Arc::new(Kim(parking_lot::Mutex::new("md5$a$b"))), form }
     }
 
     fn open(folder: &tempfile::TempDir) -> DjangoSessions {
@@ -113,8 +130,14 @@ impl Kit {
         .unwrap_or_else(|error| panic!("{error}"))
     }
 
+    fn directory(&self) -> Directory {
+        Directory::Users(Arc::clone(&self.kim) as Arc<dyn Users>)
+    }
+
     async fn key(&self, secs: u64) -> Result<Secret, Refusal> {
-        self.form.value(&known(), Some(&self.kim), NOW.plus(Duration::from_secs(secs))).await
+        self.form
+            .value(&known(), Some(&self.directory()), NOW.plus(Duration::from_secs(secs)))
+            .await
     }
 
     fn sql(&self, sql: &str) {
@@ -264,7 +287,7 @@ async fn a_signed_cookie_is_good_for_the_forms_lifetime_only() {
     let kit = Kit::new();
     let form = signed(&kit.folder);
     let at = |secs| NOW.plus(Duration::from_secs(secs));
-    let cookie = async |secs| form.value(&known(), Some(&kit.kim), at(secs)).await.unwrap();
+    let cookie = async |secs| form.value(&known(), Some(&kit.directory()), at(secs)).await.unwrap();
     let first = cookie(0).await;
     let read = |cookie: &Secret, secs| {
         read_cookie(cookie.expose(), &keys(), at(secs), Duration::from_secs(14 * 86_400)).is_ok()
@@ -279,18 +302,18 @@ async fn a_signed_cookie_is_good_for_the_forms_lifetime_only() {
 async fn what_the_application_puts_into_a_signed_cookie_comes_back_to_it() {
     let kit = Kit::new();
     let form = signed(&kit.folder);
-    let first = form.value(&known(), Some(&kit.kim), NOW).await.unwrap();
+    let first = form.value(&known(), Some(&kit.directory()), NOW).await.unwrap();
     let cookie = |user: &str| {
         let backend = "django.contrib.auth.backends.ModelBackend".to_owned();
         Login::new(user.into(), backend, "md5$a$b", &keys()).to_cookie(&keys(), NOW)
     };
     let theirs = cookie("2");
     assert!(!ended_by(&form, &first, Some(&theirs), NOW).await);
-    let next = form.value(&known(), Some(&kit.kim), NOW).await.unwrap();
+    let next = form.value(&known(), Some(&kit.directory()), NOW).await.unwrap();
     assert_eq!(next.expose(), theirs);
     // Its content, under a signature of another time.
     let later = NOW.plus(Duration::from_secs(1800));
-    let renewed = form.value(&known(), Some(&kit.kim), later).await.unwrap();
+    let renewed = form.value(&known(), Some(&kit.directory()), later).await.unwrap();
     let content = |cookie: &str| cookie.split(':').next().unwrap().to_owned();
     assert_eq!(content(renewed.expose()), content(&theirs));
     for ends in [None, Some(cookie("1")), Some("nonsense".to_owned())] {
@@ -298,7 +321,7 @@ async fn what_the_application_puts_into_a_signed_cookie_comes_back_to_it() {
     }
     *kit.kim.0.lock() = "md5$c$d";
     let much_later = NOW.plus(Duration::from_secs(3600));
-    let anew = form.value(&known(), Some(&kit.kim), much_later).await.unwrap();
+    let anew = form.value(&known(), Some(&kit.directory()), much_later).await.unwrap();
     let login = read_cookie(anew.expose(), &keys(), much_later, Duration::MAX).unwrap().unwrap();
     assert_eq!(login.proof("md5$c$d", &keys()), Proof::Current);
 }
@@ -322,7 +345,9 @@ async fn the_last_sign_in_is_noted_when_a_session_is_made_and_only_then() {
         db.query_row(sql, [], |row| row.get::<_, Option<String>>(0)).unwrap()
     };
     let value = async |secs| {
-        form.value(&known(), Some(&kit.kim), NOW.plus(Duration::from_secs(secs))).await.unwrap()
+        form.value(&known(), Some(&kit.directory()), NOW.plus(Duration::from_secs(secs)))
+            .await
+            .unwrap()
     };
     value(0).await;
     assert_eq!(noted().as_deref(), Some("2026-05-28 20:26:40.000000"));
