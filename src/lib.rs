@@ -10,6 +10,7 @@ pub mod block;
 pub mod caller;
 pub mod context;
 pub mod event;
+pub mod factor;
 pub mod private_file;
 pub mod refusal;
 pub mod secret;

@@ -153,7 +153,19 @@ refusals! {
     /// Unknown user, wrong password, inactive, unusable password: one answer for all.
     BadCredentials "no_active_account" UNAUTHORIZED "No active account found with the given credentials";
     /// The password was right, and the service asks this user for a second factor, which the gateway does not.
-    SecondFactorRequired "second_factor_required" FORBIDDEN "This account has a second factor. Sign in on the service's own sign-in page.";
+    SecondFactorElsewhere "second_factor_elsewhere" FORBIDDEN "This account has a second factor. Sign in on the service's own sign-in page.";
+    /// The password was right, and a code of the user's second factor is missing.
+    SecondFactorRequired "second_factor_required" UNAUTHORIZED "A second factor is required.";
+    /// The password was right, and the user has to set up a second factor.
+    EnrolmentRequired "enrolment_required" UNAUTHORIZED "A second factor has to be set up first.";
+    /// Setting up the first factor takes a known device or an operator's code besides the password.
+    EnrolmentProofRequired "enrolment_proof_required" FORBIDDEN "Setting up a second factor here takes a code from whoever runs this service.";
+    /// The code of a second factor is wrong, or was used.
+    BadCode "bad_code" UNAUTHORIZED "The code is not right, or it was used already.";
+    /// The ticket of a sign-in is too old, spent, or another client's.
+    TicketNotValid "ticket_not_valid" UNAUTHORIZED "The sign-in took too long, or was begun elsewhere. Sign in again.";
+    /// What the caller proved when they signed in is not enough here, or too long ago.
+    InsufficientAuthentication "insufficient_user_authentication" UNAUTHORIZED "Confirm that it is you to go on.";
     /// A refresh token's user may not sign in any more, or is gone.
     NoActiveAccount "no_active_account" / "user_gone" UNAUTHORIZED "No active account found for the given token.";
     /// Too many failed sign-ins for this account or address.

@@ -20,6 +20,7 @@ use doorwarden::context::RequestContext;
 use doorwarden::directory::password::{self, PasswordPool};
 use doorwarden::directory::{Account, Directory, DirectoryError, Users};
 use doorwarden::django::hashers::Algorithm;
+use doorwarden::factor::{FactorKey, FactorParts, Factors};
 use doorwarden::gate::{Decision, Gate};
 use doorwarden::geo::NoCountries;
 use doorwarden::issuer::{IssuerParts, IssuerState, Issuers};
@@ -157,6 +158,13 @@ impl Scene {
         let opened =
             IssuerParts::open(&[], &directories, &databases, store.stamps, &state).unwrap();
         let kept_in = Arc::clone(&store.sessions);
+        let factors = Factors::new(FactorParts {
+            store: store.factors,
+            questions: store.questions,
+            key: Arc::new(FactorKey::new(b"secret").unwrap()),
+            settings: config.second_factor.clone(),
+            label: String::new(),
+        });
         let sessions = Arc::new(SessionManager::new(SessionParts {
             kept: Arc::new(kept.unwrap()),
             store: store.sessions,
@@ -166,6 +174,7 @@ impl Scene {
             countries: Arc::new(NoCountries),
             ends: opened.ends(),
             mints: opened.mints(),
+            factors: Arc::new(factors),
             directories,
             passwords: PasswordPool::start(1, 1).unwrap(),
             keys: KeyRing::open(&config.tokens, NOW).unwrap(),
@@ -185,6 +194,7 @@ impl Scene {
             password: &Secret::new(PASSWORD),
             grants: Grants { tokens: true, cookie: true, issued: None },
             device: "",
+            otp: None,
         };
         let mut events = Vec::new();
         let (at, client, agent, request_id) = (NOW, CLIENT, "", "");

@@ -9,16 +9,18 @@ use std::sync::Arc;
 use super::state::State;
 use super::{StartError, notices, start_error};
 use crate::clock::Timestamp;
-use crate::config::{Config, DirectoryKind, DirectorySettings};
+use crate::config::{Config, DirectoryKind, DirectorySettings, StoreKind};
 use crate::directory::Directory;
 use crate::directory::django::DjangoDirectory;
 use crate::directory::file::FileDirectory;
 use crate::directory::http::HttpDirectory;
 use crate::directory::password::PasswordPool;
+use crate::factor::{FactorKey, FactorParts, Factors};
 use crate::geo::{Countries, Mmdb, NoCountries};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::issuer::{IssuerParts, Issuers};
 use crate::notify::{Answers, Channels};
+use crate::private_file;
 use crate::proxy::{Generation, GenerationParts};
 use crate::service::database::{Access, Databases};
 use crate::session::cookies::CookieNames;
@@ -82,6 +84,7 @@ impl Built {
             kept: Arc::clone(&kept),
             ends: issuers.ends(),
             mints: issuers.mints(),
+            factors: Arc::new(factors(&config, state)?),
             directories: watched,
             passwords: passwords.clone(),
             keys: KeyRing::open(&config.tokens, now).map_err(start_error)?,
@@ -127,6 +130,25 @@ impl Built {
             Arc::clone(&self.kept) as Arc<dyn SessionEnded>,
         ]
     }
+}
+
+/// What proves more than a password. Where nothing is kept beyond a restart, or nobody is asked, there is no key file.
+fn factors(config: &Config, state: &State) -> Result<Factors, StartError> {
+    let settings = config.second_factor.clone();
+    let key = match (config.store.kind, settings.is_on()) {
+        (StoreKind::Embedded, true) => {
+            let secret = private_file::own_secret(&settings.key_file).map_err(start_error)?;
+            FactorKey::new(&secret)
+        }
+        (StoreKind::Embedded | StoreKind::Memory, _) => FactorKey::new(&state.secret),
+    };
+    Ok(Factors::new(FactorParts {
+        store: Arc::clone(&state.store.factors),
+        questions: Arc::clone(&state.store.questions),
+        key: Arc::new(key.map_err(start_error)?),
+        settings,
+        label: config.login.title.clone(),
+    }))
 }
 
 /// The directories, of which those go on that have not changed.

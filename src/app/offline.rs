@@ -1,6 +1,7 @@
 //! What commands do where no gateway runs, and what they need to reach one that does.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -12,8 +13,12 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::endpoint::operator::{describe, describe_keys, describe_users};
 use crate::endpoint::operator_blocks::{block_of, describe_block, describe_blocks, subject_of};
+use crate::endpoint::operator_factors::{describe_factors, describe_invitation};
 use crate::event::EndReason;
+use crate::factor::{FactorKey, FactorParts, Factors};
 use crate::issuer::end_of_user;
+use crate::private_file;
+use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::keys::KeyRing;
 use crate::store::{Blocked, Store, StoreError, Which};
@@ -144,6 +149,59 @@ pub fn lift(config: &Config, asked: &Value) -> Result<Value, String> {
     with_store(config, async |store| {
         let lifted = store.blocks.lift(&subject).await.map_err(|error| error.to_string())?;
         Ok(json!({"lifted": lifted.is_some()}))
+    })
+}
+
+/// What a user (`DIRECTORY/ID`) has as second factors.
+///
+/// # Errors
+/// If the store cannot be opened or read.
+pub fn list_factors(config: &Config, user: &str) -> Result<Value, String> {
+    let user = user_key(user)?;
+    with_store(config, async |store| {
+        let kept = store.factors.factors_of(&user).await.map_err(|error| error.to_string())?;
+        Ok(describe_factors(&kept))
+    })
+}
+
+/// Takes a user's second factors away, and gives a code to set up another.
+///
+/// # Errors
+/// If the store or the key cannot be opened, or the store cannot be written.
+pub fn reset_factors(config: &Config, user: &str) -> Result<Value, String> {
+    with_factors(config, user, true)
+}
+
+/// Gives a code to set up a second factor.
+///
+/// # Errors
+/// As [`reset_factors`].
+pub fn invite(config: &Config, user: &str) -> Result<Value, String> {
+    with_factors(config, user, false)
+}
+
+fn with_factors(config: &Config, user: &str, resets: bool) -> Result<Value, String> {
+    let user = user_key(user)?;
+    if !config.second_factor.is_on() {
+        return Err("nobody is asked for a second factor: set second_factor.mode".into());
+    }
+    StateFolder::of(config).make()?;
+    let _store_is_ours = claim(config)?;
+    let secret = private_file::own_secret(&config.second_factor.key_file)?;
+    let key = Arc::new(FactorKey::new(&secret)?);
+    with_store(config, async |store| {
+        let factors = Factors::new(FactorParts {
+            store: Arc::clone(&store.factors),
+            questions: Arc::clone(&store.questions),
+            key,
+            settings: config.second_factor.clone(),
+            label: config.login.title.clone(),
+        });
+        let (now, failed) = (SystemClock.now(), |refusal: Refusal| refusal.detail().to_owned());
+        if resets {
+            factors.reset(&user, now).await.map_err(failed)?;
+        }
+        Ok(describe_invitation(&factors.invite(&user, now).await.map_err(failed)?))
     })
 }
 

@@ -37,6 +37,8 @@ pub(super) struct State {
     /// The services' cookies, of no directories yet.
     pub(super) kept: ServiceCookies,
     pub(super) devices: Arc<Devices>,
+    /// A secret of the gateway's own.
+    pub(super) secret: Zeroizing<Vec<u8>>,
     pub(super) refresh_key: Arc<RefreshKey>,
     pub(super) sessions: SessionState,
     pub(super) issuers: IssuerState,
@@ -87,6 +89,7 @@ impl State {
             outbox: Arc::new(TimedStore::new(store.outbox, Arc::clone(&metrics))),
             questions: Arc::new(TimedStore::new(store.questions, Arc::clone(&metrics))),
             blocks: Arc::new(TimedStore::new(store.blocks, Arc::clone(&metrics))),
+            factors: Arc::new(TimedStore::new(store.factors, Arc::clone(&metrics))),
             backup: store.backup,
         };
         let secret = own_secret(config, &folder).map_err(start_error)?;
@@ -106,6 +109,7 @@ impl State {
             databases,
             kept,
             devices,
+            secret,
             refresh_key,
             sessions,
             issuers,

@@ -26,6 +26,9 @@ pub enum AuthMethod {
     Service,
 }
 
+/// The authentication context class of several factors, after NIST SP 800-63B's second level.
+pub const SEVERAL_FACTORS: &str = "aal2";
+
 /// A set of methods.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct AuthMethods(u8);
@@ -125,6 +128,12 @@ impl Assurance {
     pub const BY_SERVICE: Self =
         Self { methods: AuthMethods::only(AuthMethod::Service), auth_time: None };
 
+    /// The authentication context class, as tokens (`acr`) and challenges (RFC 9470) name it: [`SEVERAL_FACTORS`], or nothing
+    /// in particular.
+    pub const fn acr(self) -> Option<&'static str> {
+        if self.methods.has(AuthMethod::MultipleFactors) { Some(SEVERAL_FACTORS) } else { None }
+    }
+
     /// Proved at this moment.
     pub const fn now(methods: AuthMethods, at: Timestamp) -> Self {
         Self { methods, auth_time: Some(Timestamp::from_secs(at.as_secs())) }
@@ -161,6 +170,19 @@ mod tests {
         for nothing in ["", " ", "PWD", "pwd,otp", "pwd\n"] {
             assert!(AuthMethods::read(nothing).is_empty(), "{nothing:?}");
         }
+    }
+
+    #[test]
+    fn several_factors_are_a_class_of_their_own() {
+        let one = AuthMethods::only(AuthMethod::OneTimePassword);
+        for (methods, acr) in [
+            (one, None),
+            (one.and(AuthMethod::MultipleFactors), Some("aal2")),
+            (AuthMethods::default(), None),
+        ] {
+            assert_eq!(Assurance { methods, auth_time: None }.acr(), acr, "{methods:?}");
+        }
+        assert_eq!(Assurance::BY_SERVICE.acr(), None);
     }
 
     #[test]

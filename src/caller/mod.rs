@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub use self::assurance::{Assurance, AuthMethod, AuthMethods};
+pub use self::assurance::{Assurance, AuthMethod, AuthMethods, SEVERAL_FACTORS};
 use crate::refusal::Refusal;
 
 /// Names one session: 128 random bits as text. Not a secret: it is in tokens (`sid`), logs and `X-Session-Id`.

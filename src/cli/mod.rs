@@ -13,6 +13,7 @@ mod health;
 mod list;
 mod operate;
 mod reload;
+mod second_factors;
 mod upstreams;
 mod users;
 

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::config_file::ConfigFile;
 use super::list::{self, Column, Format};
+use super::second_factors;
 use crate::command::{Failure, load, password_from_stdin, say};
 use crate::config::DirectoryKind;
 use crate::directory::password;
@@ -50,6 +51,9 @@ pub(super) enum Command {
         #[command(flatten)]
         file: UsersFile,
     },
+    /// See and take away what a user proves besides their password.
+    #[command(subcommand)]
+    SecondFactor(second_factors::Command),
     /// Give a user a new password, and end their sessions.
     Passwd {
         /// Whom.
@@ -127,6 +131,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
                 .map_err(failed)?;
             say(format_args!("enabled {name}"))?;
         }
+        Command::SecondFactor(command) => second_factors::run(command)?,
         Command::Passwd { name, file, password_stdin: _ } => {
             let hashed = hashed_password()?;
             Users::change(&file.path()?, |users| users.with_password(&name, &hashed))

@@ -4,10 +4,10 @@
 //! whether there is a configuration in the end is decided by the report alone.
 
 use super::raw::{Item, Table, Wrong};
-use super::{Config, Listen, OwnPath, OwnPathEntry, Route};
+use super::{Config, Listen, OwnPath, OwnPathEntry, Route, SecondFactorSettings, SignInMode};
 use super::{
     cors, detect, directory, forms, geo, identity, issuer, listen, log, login, notify, paths,
-    reload, route, session, shadow, sign_in, store, tokens, upstream,
+    reload, route, second_factor, session, shadow, sign_in, store, tokens, upstream,
 };
 
 /// Reads the whole file.
@@ -36,10 +36,18 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     let geo = root.table("geo", geo::geo);
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session, &geo));
     let notify = root.table("notify", |table| notify::notify(table, &tokens));
+    let second_factor =
+        root.table("second_factor", |table| second_factor::second_factor(table, &store));
     let paths = root.table("paths", |table| {
-        let sends_mail = notify.mail.is_some();
-        paths::paths(table, tokens.rotation, &issuers, &directories, sign_in.mode, sends_mail)
+        let on = paths::TurnedOn {
+            signs_in: sign_in.mode == SignInMode::Replace,
+            sends_mail: notify.mail.is_some(),
+            asks_for_factors: second_factor.is_on()
+                || routes.iter().any(|route| route.value.asks.asks()),
+        };
+        paths::paths(table, tokens.rotation, &issuers, &directories, on)
     });
+    refuse_factors_that_nobody_has(root, &second_factor, &routes);
     warn_of_hidden_routes(root, &routes, &paths);
     sign_in::refuse_redirects(root, sign_in.mode, &routes);
     sign_in::refuse_closed_login(root, &sign_in, &routes, &paths);
@@ -56,6 +64,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         forms: forms.into_iter().map(|item| item.value).collect(),
         login: root.table("login", login::login),
         sign_in,
+        second_factor,
         cors: root.table("cors", |table| cors::cors(table, &session, &hosts)),
         detect: root.table("detect", |table| detect::detect(table, &geo)),
         notify,
@@ -73,6 +82,22 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         identity,
         geo,
         store,
+    }
+}
+
+/// Where nobody can set one up, a route that asks for one lets nobody in.
+fn refuse_factors_that_nobody_has(
+    root: &Table<'_>,
+    settings: &SecondFactorSettings,
+    routes: &[Item<Route>],
+) {
+    let asks = |route: &&Item<Route>| route.value.asks.several_factors;
+    if let Some(route) = routes.iter().find(asks).filter(|_| !settings.is_on()) {
+        root.error_at(
+            route.place.clone(),
+            Wrong::new("this route asks for a second factor, which nobody can set up")
+                .help("set second_factor.mode = \"optional\" or \"required\""),
+        );
     }
 }
 

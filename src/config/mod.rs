@@ -43,6 +43,7 @@ mod raw;
 mod reload;
 mod report;
 mod route;
+mod second_factor;
 mod server;
 mod session;
 mod shadow;
@@ -95,7 +96,8 @@ pub use self::pool::{
 };
 pub use self::reload::ReloadSettings;
 pub use self::report::{Problem, Report, Severity};
-pub use self::route::{Access, Route, RouteRefusals};
+pub use self::route::{Access, AsksOfCaller, Route, RouteRefusals};
+pub use self::second_factor::{FactorMode, FactorRule, SecondFactorSettings};
 pub use self::server::{Server, Target};
 pub use self::session::SessionSettings;
 pub use self::shadow::Shadow;
@@ -144,6 +146,8 @@ pub struct Config {
     pub login: Login,
     /// `[sign_in]`
     pub sign_in: SignInSettings,
+    /// `[second_factor]`
+    pub second_factor: SecondFactorSettings,
     /// `[cors]`
     pub cors: Cors,
     /// `[detect]`

@@ -3,9 +3,7 @@
 use super::directory::USERNAME;
 use super::raw::{Item, Table, Wrong};
 use super::template::members;
-use super::{
-    DirectorySettings, IssuerSettings, Members, Rotation, Shape, SignInMode, alias, values,
-};
+use super::{DirectorySettings, IssuerSettings, Members, Rotation, Shape, alias, values};
 use crate::wire::path::{PathMatch, PathPattern};
 
 /// What the gateway answers itself.
@@ -29,11 +27,27 @@ pub enum OwnPath {
     Jwks,
     /// `GET /incident`, the page that a letter leads to, and `POST`, its answer.
     Incident,
+    /// `POST /login/second-factor`: the second step of a sign-in, or of confirming that it is them; `GET`, the page for the
+    /// latter.
+    SecondFactor,
+    /// `GET /account/second-factors`, the page with which people see to theirs, and `POST`, its forms.
+    Factors,
+}
+
+/// What there is of which some own paths are a part.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TurnedOn {
+    /// The gateway signs people in.
+    pub(super) signs_in: bool,
+    /// Letters are sent.
+    pub(super) sends_mail: bool,
+    /// Second factors are asked for.
+    pub(super) asks_for_factors: bool,
 }
 
 impl OwnPath {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Login,
         Self::Refresh,
         Self::Verify,
@@ -43,6 +57,8 @@ impl OwnPath {
         Self::Session,
         Self::Jwks,
         Self::Incident,
+        Self::SecondFactor,
+        Self::Factors,
     ];
 
     /// Its key of `[paths]`, and its name in metrics and logs.
@@ -57,6 +73,8 @@ impl OwnPath {
             Self::Session => "session",
             Self::Jwks => "jwks",
             Self::Incident => "incident",
+            Self::SecondFactor => "second_factor",
+            Self::Factors => "factors",
         }
     }
 
@@ -68,8 +86,9 @@ impl OwnPath {
             Self::Verify => Some("/verify"),
             Self::Logout => Some("/logout"),
             Self::LogoutAll => Some("/logout/all"),
-            // The page for answers to letters is there where letters are sent: see `paths`.
-            Self::Blacklist | Self::Incident => None,
+            // The page for answers to letters is there where letters are sent, and those for second factors where these are asked
+            // for: see `paths`.
+            Self::Blacklist | Self::Incident | Self::SecondFactor | Self::Factors => None,
             Self::Session => Some("/session"),
             Self::Jwks => Some("/.well-known/jwks.json"),
         }
@@ -116,8 +135,7 @@ pub(super) fn paths(
     rotation: Rotation,
     issuers: &[IssuerSettings],
     directories: &[DirectorySettings],
-    mode: SignInMode,
-    sends_mail: bool,
+    on: TurnedOn,
 ) -> Vec<OwnPathEntry> {
     let mut fields: Vec<String> = Vec::new();
     for directory in directories {
@@ -136,9 +154,17 @@ pub(super) fn paths(
             continue;
         }
         // Where the service signs people in, only what is asked for is the gateway's.
-        let default = own.default_path().filter(|_| mode == SignInMode::Replace);
-        // Letters lead there, whoever signs people in.
-        let default = default.or((own == OwnPath::Incident && sends_mail).then_some("/incident"));
+        let default = own.default_path().filter(|_| on.signs_in);
+        // Letters lead there, whoever signs people in; and so it is where second factors are asked for.
+        let default = default.or_else(|| {
+            [
+                (OwnPath::Incident, on.sends_mail, "/incident"),
+                (OwnPath::SecondFactor, on.asks_for_factors, "/login/second-factor"),
+                (OwnPath::Factors, on.asks_for_factors, "/account/second-factors"),
+            ]
+            .into_iter()
+            .find_map(|(other, is_on, path)| (other == own && is_on).then_some(path))
+        });
         let path = table
             .text(key, |text| {
                 values::canonical_path(text)?;

@@ -1,13 +1,18 @@
 //! `[[route]]`: host + path (+ methods) -> upstream, with what it asks of a caller.
 
+use std::time::Duration;
+
 use http::{HeaderValue, Method};
 
 use super::credentials::credentials;
 use super::raw::{Item, Table, Wrong};
+use super::units::{DAY, mins};
 use super::{
     Credentials, IdentityForm, IdentityHeaders, IssuerSettings, RouteForms, SignInRedirect,
     Upstream, forms, values,
 };
+use crate::caller::{Assurance, SEVERAL_FACTORS};
+use crate::clock::Timestamp;
 use crate::wire::forward::{ProtectedNames, fold};
 use crate::wire::path::{Ambiguity, CanonicalPath, PathMatch, PathPattern, Tolerance};
 
@@ -30,6 +35,8 @@ pub struct Route {
     pub access: Access,
     /// If not empty, the caller must be in one of these groups.
     pub groups: Vec<String>,
+    /// What the caller must have proved, and when.
+    pub asks: AsksOfCaller,
     /// Remove this much of the path before forwarding (`/api/` makes `/api/users` `/users`).
     pub strip_prefix: Option<CanonicalPath>,
     /// Put the stripped prefix in front of the paths in `Location`, `Content-Location` and cookies of answers.
@@ -65,6 +72,30 @@ pub enum RouteRefusals {
     },
 }
 
+/// What a route asks of how its callers were authenticated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AsksOfCaller {
+    /// `route.second_factor = "required"`: several factors.
+    pub several_factors: bool,
+    /// `route.fresh`: the last proof is no longer ago than this.
+    pub fresh: Option<Duration>,
+}
+
+impl AsksOfCaller {
+    /// Is it enough?
+    pub fn is_met(self, assurance: Assurance, at: Timestamp) -> bool {
+        let is_enough = !self.several_factors || assurance.acr() == Some(SEVERAL_FACTORS);
+        let is_lately =
+            |fresh: Duration| assurance.auth_time.is_some_and(|proved| at.since(proved) <= fresh);
+        is_enough && self.fresh.is_none_or(is_lately)
+    }
+
+    /// Does it ask for anything?
+    pub const fn asks(self) -> bool {
+        self.several_factors || self.fresh.is_some()
+    }
+}
+
 /// What a route asks of a caller.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Access {
@@ -89,6 +120,7 @@ impl Route {
             upstream,
             access: Access::SignedIn,
             groups: Vec::new(),
+            asks: AsksOfCaller::default(),
             strip_prefix: None,
             rewrite_location: false,
             allow_ambiguous_path: Tolerance::NONE,
@@ -159,6 +191,18 @@ fn route(
                 .help("remove route.groups, or set access = \"signed-in\""),
         );
     }
+    let asks = AsksOfCaller {
+        several_factors: table.choice("second_factor", &SECOND_FACTOR).unwrap_or_default(),
+        fresh: table.duration("fresh", mins(1)..=30 * DAY),
+    };
+    if asks.asks() && access != Access::SignedIn {
+        let key = if asks.fresh.is_some() { "fresh" } else { "second_factor" };
+        table.error(
+            key,
+            Wrong::new("only a signed-in caller has proved anything")
+                .help(format!("remove route.{key}, or set access = \"signed-in\"")),
+        );
+    }
     let rewrite_location = table.flag("rewrite_location").unwrap_or(default.rewrite_location);
     if rewrite_location && strip_prefix.is_none() {
         table.error(
@@ -172,6 +216,7 @@ fn route(
         methods: table.values("methods", method).unwrap_or_default(),
         access,
         groups,
+        asks,
         index,
         strip_prefix,
         allow_ambiguous_path: table
@@ -195,6 +240,8 @@ fn route(
 
 const ACCESS: [(&str, Access); 3] =
     [("public", Access::Public), ("optional", Access::Optional), ("signed-in", Access::SignedIn)];
+
+const SECOND_FACTOR: [(&str, bool); 2] = [("required", true), ("off", false)];
 
 const REDIRECTS: [(&str, SignInRedirect); 2] =
     [("gateway", SignInRedirect::Gateway), ("service", SignInRedirect::Service)];

@@ -106,8 +106,8 @@ const BINDINGS: [(&str, Binding); 4] = [
 const UNKNOWN: [(&str, bool); 2] = [("allow", false), ("refuse", true)];
 
 /// The claims that tokens have: none of them can hold the user's id as well.
-const OWN_CLAIMS: [&str; 10] =
-    ["token_type", "exp", "iat", "nbf", "jti", "sid", "iss", "aud", "amr", "auth_time"];
+const OWN_CLAIMS: [&str; 11] =
+    ["token_type", "exp", "iat", "nbf", "jti", "sid", "iss", "aud", "amr", "auth_time", "acr"];
 
 pub(super) fn tokens(
     table: &Table<'_>,

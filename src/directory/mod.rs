@@ -171,7 +171,7 @@ impl Directory {
 }
 
 impl dyn Users + '_ {
-    /// Was this stored password only written anew, where that keeps sessions ([`Self::upgrades_to`])?
+    /// Was this stored password only written anew, where that keeps sessions ([`Users::upgrades_to`])?
     pub fn is_upgrade(&self, before: &Secret, now: &Secret) -> bool {
         let looks = |to| looks_upgraded(before.expose(), now.expose(), to);
         self.upgrades_to().is_some_and(looks)

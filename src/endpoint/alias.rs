@@ -24,7 +24,7 @@ use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-use super::login::{Credentials, credentials, username_field};
+use super::login::{Credentials, credentials, otp, username_field};
 use super::logout::{Extent, keeps_cookie};
 use super::refused::Refused;
 use super::{Endpoints, Served};
@@ -247,7 +247,7 @@ fn given<'f>(fields: &'f Fields, field: &str) -> Result<Credentials<'f>, Lack> {
         (Err(Lack::Missing), _) | (_, Err(Lack::Missing)) => return Err(Lack::Missing),
         (Err(lack), _) | (_, Err(lack)) => return Err(lack),
     };
-    Ok(Credentials { username, password: Secret::new(password), is_typed: false })
+    Ok(Credentials { username, password: Secret::new(password), is_typed: false, otp: otp(fields) })
 }
 
 const fn mint(shape: &SlidingShape) -> Mint {

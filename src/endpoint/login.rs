@@ -15,6 +15,7 @@
 //! id is never taken over.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::credentials::live;
+use super::factor_texts::FactorTexts;
 use super::page::LoginPage;
 use super::refused::{FieldErrors, Refused};
 use super::texts::Texts;
@@ -31,7 +33,7 @@ use crate::event::{EndReason, What};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::{Grants, SignIn, SignedIn, TokenPair};
-use crate::store::Which;
+use crate::store::{Session, Which};
 use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
 use crate::wire::body::{FieldProblem, Fields};
@@ -51,6 +53,8 @@ pub(super) struct Credentials<'a> {
     pub(super) password: Secret,
     /// Was the name typed into the page?
     pub(super) is_typed: bool,
+    /// The code of a second factor, if it came along.
+    pub(super) otp: Option<Secret>,
 }
 
 impl Endpoints {
@@ -136,6 +140,10 @@ impl Endpoints {
             Err(refused) if wants_page => {
                 let (next, username) =
                     (next_of_form(&fields), fields.trimmed(field).unwrap_or_default());
+                let ticket = refused.ticket.as_deref();
+                if let Some(due) = ticket.and_then(|one| self.due_page(arrival, one, &next, None)) {
+                    return Served { refusal: Some(refused.refusal), ..due };
+                }
                 let page = self
                     .page(own, arrival, &next, username)
                     .with_problem(&refused, &arrival.request_id);
@@ -183,7 +191,29 @@ impl Endpoints {
         grants: Grants,
         happened: &mut Vec<What>,
     ) -> Result<SignedIn, Refused> {
-        // Looked up first: if that cannot be done, nothing has begun yet.
+        let old = self.brought_sessions(arrival, grants, happened).await?;
+        let request = SignIn {
+            is_typed: given.is_typed,
+            username: given.username,
+            password: &given.password,
+            grants,
+            device: self.issuers.sessions().cookie_names().device_of(&arrival.headers),
+            otp: given.otp.as_ref(),
+        };
+        let signed_in =
+            self.issuers.sessions().sign_in(request, &mut arrival.context(happened)).await?;
+        self.end_replaced(arrival, old, happened).await?;
+        Ok(signed_in)
+    }
+
+    /// The sessions of the browser that signs in, if it gets another cookie. Looked up first: if that cannot be done, nothing
+    /// has begun yet.
+    pub(super) async fn brought_sessions(
+        &self,
+        arrival: &Arrival,
+        grants: Grants,
+        happened: &mut Vec<What>,
+    ) -> Result<Vec<Arc<Session>>, Refused> {
         let mut old = Vec::new();
         for value in self.cookie.read(&arrival.headers)? {
             if grants.cookie {
@@ -196,24 +226,25 @@ impl Endpoints {
                 old.extend(live(session.await)?);
             }
         }
-        let request = SignIn {
-            is_typed: given.is_typed,
-            username: given.username,
-            password: &given.password,
-            grants,
-            device: self.issuers.sessions().cookie_names().device_of(&arrival.headers),
-        };
-        let signed_in =
-            self.issuers.sessions().sign_in(request, &mut arrival.context(happened)).await?;
+        Ok(old)
+    }
+
+    /// Ends them, once there is another.
+    pub(super) async fn end_replaced(
+        &self,
+        arrival: &Arrival,
+        old: Vec<Arc<Session>>,
+        happened: &mut Vec<What>,
+    ) -> Result<(), Refused> {
         for old in old {
             let which = Which::Session(old.id.clone());
             self.issuers.sessions().end(&which, EndReason::Replaced, arrival.at, happened).await?;
         }
-        Ok(signed_in)
+        Ok(())
     }
 
     /// The answer to a sign-in: to `next`, or as JSON.
-    fn signed_in(
+    pub(super) fn signed_in(
         &self,
         arrival: &Arrival,
         signed_in: &SignedIn,
@@ -230,11 +261,39 @@ impl Endpoints {
                 Reply::json(StatusCode::OK, &body)
             }
         };
+        self.with_cookies(arrival, signed_in, reply)
+    }
+
+    /// The reply to a sign-in, with its cookies.
+    pub(super) fn with_cookies(
+        &self,
+        arrival: &Arrival,
+        signed_in: &SignedIn,
+        reply: Reply,
+    ) -> Result<Reply, Refused> {
         let reply = self.known_device(reply, signed_in, arrival);
         Ok(match &signed_in.cookie {
             Some(value) => self.cookie.set(reply, None, value, arrival)?,
             None => reply,
         })
+    }
+
+    /// The login page, after a second step that cannot go on.
+    pub(super) fn login_again(&self, arrival: &Arrival, next: &Next, refused: &Refused) -> Served {
+        let language = Language::negotiate(&arrival.headers);
+        let page = LoginPage {
+            title: &self.title,
+            links: &self.links,
+            action: self.login_path.as_deref().unwrap_or("/login"),
+            next,
+            field: USERNAME,
+            username: "",
+            insecure: false,
+            texts: Texts::of(language),
+        };
+        let problem = FactorTexts::of(language).problem(refused.refusal);
+        let reply = page.with_message(refused, problem, &arrival.request_id);
+        Served { reply, refusal: Some(refused.refusal) }
     }
 
     /// The reply to a sign-in, after which its browser is known. A page elsewhere has nothing to say in that.
@@ -309,18 +368,24 @@ pub(super) fn credentials<'f>(fields: &'f Fields, field: &str) -> Result<Credent
     }
     match (username, password) {
         (Ok(username), Ok(password)) if errors.is_empty() => {
-            Ok(Credentials { username, password: Secret::new(password), is_typed: false })
+            let otp = otp(fields);
+            Ok(Credentials { username, password: Secret::new(password), is_typed: false, otp })
         }
         _ => Err(errors.refused()),
     }
 }
 
-fn next_of_form(fields: &Fields) -> Next {
+/// The code of a second factor, if there is one.
+pub(super) fn otp(fields: &Fields) -> Option<Secret> {
+    fields.trimmed("otp").ok().filter(|otp| !otp.is_empty()).map(Secret::new)
+}
+
+pub(super) fn next_of_form(fields: &Fields) -> Next {
     fields.text("next").ok().and_then(Next::parse).unwrap_or_default()
 }
 
 /// The one `next` of a query. Two of them are none.
-fn next_of_query(query: Option<&str>) -> Next {
+pub(super) fn next_of_query(query: Option<&str>) -> Next {
     let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let mut found =
         pairs.filter(|(name, _)| name == "next").map(|(_, value): (_, Cow<'_, str>)| value);

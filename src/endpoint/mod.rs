@@ -29,6 +29,7 @@ use crate::wire::framing::Methods;
 use crate::wire::reply::Reply;
 
 use self::cors::CorsPolicy;
+pub use self::held::LONGEST_HELD;
 use self::incident::Incidents;
 use self::logout::Extent;
 use self::refused::Refused;
@@ -40,7 +41,11 @@ mod blacklist;
 pub mod cors;
 mod credentials;
 mod dj_rest_auth;
+mod factor_page;
+mod factor_texts;
+mod factors;
 mod grpc;
+mod held;
 mod incident;
 mod input;
 mod keys;
@@ -50,6 +55,7 @@ mod logout_page;
 mod navigation;
 pub mod operator;
 pub mod operator_blocks;
+pub mod operator_factors;
 mod operator_findings;
 mod page;
 mod refresh;
@@ -57,6 +63,7 @@ mod refuse;
 mod refused;
 pub mod reload;
 mod rest_framework;
+mod second_factor;
 mod sent_back;
 mod session;
 mod session_cookie;
@@ -78,6 +85,10 @@ pub struct Endpoints {
     links: Vec<(String, String)>,
     trusted_origins: Vec<String>,
     login_path: Option<String>,
+    /// Where a code is posted to.
+    second_factor_path: Option<String>,
+    /// Where people see to their second factors.
+    factors_path: Option<String>,
     sign_out_path: Option<String>,
     sent_back: SentBack,
     cors: CorsPolicy,
@@ -136,6 +147,8 @@ impl Endpoints {
                 (SignInMode::Replace, None) => page_of(OwnPath::Login),
                 (SignInMode::Follow, None) => None,
             },
+            second_factor_path: page_of(OwnPath::SecondFactor),
+            factors_path: page_of(OwnPath::Factors),
             sign_out_path: page_of(OwnPath::Logout),
             sent_back: SentBack::new(),
             cors: CorsPolicy::new(&config.cors),
@@ -187,6 +200,8 @@ impl Endpoints {
             OwnPath::Session => Served::of(self.session(arrival, happened).await, arrival),
             OwnPath::Jwks => Served::reply(self.jwks()),
             OwnPath::Incident => self.incident(arrival, &body, happened).await,
+            OwnPath::SecondFactor => self.second_factor(own, arrival, &body, happened).await,
+            OwnPath::Factors => self.factors(arrival, &body, happened).await,
         };
         // A browser that holds a cookie nobody can read would be refused for ever.
         if served.refusal == Some(Refusal::BadCookie)
@@ -294,9 +309,12 @@ const fn methods(own: &OwnPathEntry) -> &'static [Method] {
         OwnPath::Login | OwnPath::Logout if !matches!(own.shape, Shape::SimpleJwt) => {
             &[Method::POST]
         }
-        OwnPath::Login | OwnPath::Logout | OwnPath::LogoutAll | OwnPath::Incident => {
-            &[Method::GET, Method::HEAD, Method::POST]
-        }
+        OwnPath::Login
+        | OwnPath::Logout
+        | OwnPath::LogoutAll
+        | OwnPath::Incident
+        | OwnPath::SecondFactor
+        | OwnPath::Factors => &[Method::GET, Method::HEAD, Method::POST],
         OwnPath::Refresh | OwnPath::Verify | OwnPath::Blacklist => &[Method::POST],
         OwnPath::Session | OwnPath::Jwks => &[Method::GET, Method::HEAD],
     }

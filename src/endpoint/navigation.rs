@@ -25,11 +25,14 @@ pub(super) fn to_login(login_path: &str, arrival: &Arrival) -> Reply {
 fn login_location(login_path: &str, arrival: &Arrival) -> String {
     let is_read = arrival.method == Method::GET || arrival.method == Method::HEAD;
     match arrival.target.forwarded(None).as_deref().and_then(Next::parse) {
-        Some(next) if is_read && next != Next::default() => {
-            format!("{login_path}?next={}", utf8_percent_encode(next.as_str(), QUERY_VALUE))
-        }
+        Some(next) if is_read && next != Next::default() => with_next(login_path, next.as_str()),
         Some(_) | None => login_path.to_owned(),
     }
+}
+
+/// `path?next=...`
+pub(super) fn with_next(path: &str, next: &str) -> String {
+    format!("{path}?next={}", utf8_percent_encode(next, QUERY_VALUE))
 }
 
 #[cfg(test)]

@@ -9,6 +9,9 @@
 //! | `POST /blocks/lift` with one of the three | `{"lifted": true}`, or false if there was none |
 //! | `GET /findings?before=NUMBER&limit=COUNT` | what detectors found of late, newest first (`operator_findings`) |
 //! | `GET /users?name=NAME` | who is called so, as `DIRECTORY/ID` |
+//! | `GET /second-factors?user=DIRECTORY/ID` | what a user has as second factors (`operator_factors`) |
+//! | `POST /second-factors/reset` with `{"user": "DIRECTORY/ID"}` | takes them away, and gives a code to set up another |
+//! | `POST /second-factors/invite` with the same | such a code alone |
 //! | `GET /keys` | the signing keys |
 //! | `POST /explain` | what would become of a request, and why (`proxy::explain`) |
 //! | `POST /reload` | the configuration is read again: what became of it (`reload`) |
@@ -24,10 +27,11 @@ use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::operator_factors;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::detect::recent::Recent;
-use crate::event::{EndReason, What};
+use crate::event::{EndReason, FactorEvent, What};
 use crate::issuer::Issuers;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
@@ -90,12 +94,28 @@ impl Operator {
             (&Method::POST, "/blocks/lift") => self.lift(request, happened).await,
             (&Method::GET, "/findings") => self.list_findings(request),
             (&Method::GET, "/users") => called(request, issuers).await,
+            (&Method::GET, "/second-factors") => operator_factors::list(request, issuers).await,
+            (&Method::POST, "/second-factors/reset") => {
+                operator_factors::change(request, issuers, FactorEvent::Reset, happened).await
+            }
+            (&Method::POST, "/second-factors/invite") => {
+                operator_factors::change(request, issuers, FactorEvent::Invited, happened).await
+            }
             (&Method::GET, "/keys") => Ok(describe_keys(issuers.sessions().keys())),
             (&Method::POST, "/keys/rotate") => rotate(issuers, request.at),
             (
                 _,
-                "/sessions" | "/sessions/end" | "/blocks" | "/blocks/lift" | "/findings" | "/users"
-                | "/keys" | "/keys/rotate",
+                "/sessions"
+                | "/sessions/end"
+                | "/blocks"
+                | "/blocks/lift"
+                | "/findings"
+                | "/users"
+                | "/second-factors"
+                | "/second-factors/reset"
+                | "/second-factors/invite"
+                | "/keys"
+                | "/keys/rotate",
             ) => Err(Refusal::MethodNotAllowed),
             _ => Err(Refusal::NoRoute),
         };
@@ -207,7 +227,7 @@ pub fn describe_keys(keys: &KeyRing) -> Value {
 }
 
 /// `DIRECTORY/ID`.
-fn user_key(text: &str) -> Result<UserKey, Refusal> {
+pub(super) fn user_key(text: &str) -> Result<UserKey, Refusal> {
     match text.split_once('/') {
         Some((directory, id)) if !directory.is_empty() && !id.is_empty() => {
             Ok(UserKey::new(directory, id))

@@ -108,6 +108,18 @@ impl LoginPage<'_> {
         reply(&LoginTemplate { not_enough: Some(name), ..self.template(None) })
     }
 
+    /// The page again, with other words for what is wrong if there are some.
+    pub(super) fn with_message(
+        &self,
+        refused: &Refused,
+        message: Option<&str>,
+        request_id: &str,
+    ) -> Reply {
+        let Some(message) = message else { return self.with_problem(refused, request_id) };
+        let problem = Problem { message: message.to_owned(), request_id };
+        page(refused.clone().reply(request_id), &self.template(Some(problem)))
+    }
+
     /// The page again, after a sign-in that did not succeed: with that refusal's status and headers.
     pub(super) fn with_problem(&self, refused: &Refused, request_id: &str) -> Reply {
         let lacks_field =
@@ -160,7 +172,7 @@ pub(super) fn reply(template: &impl Template) -> Reply {
 }
 
 /// `reply` with the page as its body. Without a policy or a rendering, neither of which fails, it stays as it is.
-fn page(reply: Reply, template: &impl Template) -> Reply {
+pub(super) fn page(reply: Reply, template: &impl Template) -> Reply {
     let (Some(policy), Ok(html)) = (POLICY.as_ref(), template.render()) else { return reply };
     reply
         .with_body("text/html; charset=utf-8", html)

@@ -17,6 +17,7 @@ use super::navigation::to_login;
 use super::page::SignedIn;
 use super::refused::Refused;
 use super::{Endpoints, grpc, names, page, rest_framework};
+use crate::caller::SEVERAL_FACTORS;
 use crate::config::RouteRefusals;
 use crate::gate::Denial;
 use crate::refusal::Refusal;
@@ -31,8 +32,11 @@ const CHALLENGE: HeaderValue =
 impl Endpoints {
     /// Answers a refusal. `arrival` is none if the request could not be read.
     pub fn refuse(&self, arrival: Option<&Arrival>, request_id: &str, denied: &Denial) -> Reply {
-        let pages =
-            Pages { login: self.login_path.as_deref(), sign_out: self.sign_out_path.as_deref() };
+        let pages = Pages {
+            login: self.login_path.as_deref(),
+            sign_out: self.sign_out_path.as_deref(),
+            confirm: self.second_factor_path.as_deref(),
+        };
         let mut reply = in_form(pages, arrival, request_id, denied);
         if self.challenges && reply.status == StatusCode::UNAUTHORIZED {
             reply.headers.append(WWW_AUTHENTICATE, CHALLENGE);
@@ -49,6 +53,7 @@ impl Endpoints {
 struct Pages<'a> {
     login: Option<&'a str>,
     sign_out: Option<&'a str>,
+    confirm: Option<&'a str>,
 }
 
 /// The answer in the form that whoever asked can use.
@@ -67,7 +72,12 @@ fn in_form(
     match arrival {
         Some(arrival) if grpc::is_call(&arrival.headers) => grpc::refused(denied.refusal),
         Some(arrival) if accept::is_navigation(&arrival.method, &arrival.headers) => {
-            match pages.login {
+            let leads_to = match denied.refusal {
+                // They are signed in, and confirm that it is them.
+                Refusal::InsufficientAuthentication => pages.confirm,
+                _ => pages.login,
+            };
+            match leads_to {
                 Some(login_path) if is_signed_out => to_login(login_path, arrival),
                 Some(_) | None => {
                     let language = Language::negotiate(&arrival.headers);
@@ -81,7 +91,10 @@ fn in_form(
             }
         }
         Some(_) | None => {
-            let reply = refused.reply(request_id);
+            let mut reply = refused.reply(request_id);
+            if let Some(challenge) = challenge(denied) {
+                reply.headers.insert(WWW_AUTHENTICATE, challenge);
+            }
             match denied.route.as_ref().map(|route| &route.refusals) {
                 Some(RouteRefusals::RestFramework { challenge }) => {
                     rest_framework::in_its_words(reply, denied.refusal, challenge.as_ref())
@@ -90,6 +103,22 @@ fn in_form(
             }
         }
     }
+}
+
+/// What a program needs to get there (RFC 9470 section 3).
+fn challenge(denied: &Denial) -> Option<HeaderValue> {
+    let asks = denied.route.as_ref()?.asks;
+    if denied.refusal != Refusal::InsufficientAuthentication {
+        return None;
+    }
+    let mut text = String::from("Bearer realm=\"api\", error=\"insufficient_user_authentication\"");
+    if asks.several_factors {
+        text.push_str(&format!(", acr_values=\"{SEVERAL_FACTORS}\""));
+    }
+    if let Some(fresh) = asks.fresh {
+        text.push_str(&format!(", max_age=\"{}\"", fresh.as_secs()));
+    }
+    HeaderValue::try_from(text).ok()
 }
 
 /// Would another account get there?
@@ -114,7 +143,7 @@ mod tests {
 
     fn refused(login_path: Option<&str>, headers: &[(&str, &str)], refusal: Refusal) -> Reply {
         let denied = Denial::new(refusal, None);
-        let pages = Pages { login: login_path, sign_out: None };
+        let pages = Pages { login: login_path, sign_out: None, confirm: Some("/confirm") };
         in_form(pages, Some(&arrival("GET", "/app?a=1", headers)), "r1", &denied)
     }
 
@@ -124,6 +153,30 @@ mod tests {
             let reply = refused(Some("/login"), BROWSER, refusal);
             assert_eq!(reply.status, StatusCode::SEE_OTHER);
             assert_eq!(reply.headers[LOCATION], "/login?next=/app%3Fa%3D1");
+        }
+    }
+
+    #[test]
+    fn who_has_to_confirm_is_led_there_and_a_program_is_told_what_it_takes() {
+        let reply = refused(Some("/login"), BROWSER, Refusal::InsufficientAuthentication);
+        assert_eq!(reply.status, StatusCode::SEE_OTHER);
+        assert_eq!(reply.headers[LOCATION], "/confirm?next=/app%3Fa%3D1");
+        let path = crate::wire::path::PathPattern::default();
+        let seconds = std::time::Duration::from_secs;
+        for (several_factors, fresh, more) in [
+            (true, None, ", acr_values=\"aal2\""),
+            (false, Some(seconds(900)), ", max_age=\"900\""),
+            (true, Some(seconds(60)), ", acr_values=\"aal2\", max_age=\"60\""),
+        ] {
+            let mut route = crate::config::Route::new("app", path.clone(), 0);
+            route.asks = crate::config::AsksOfCaller { several_factors, fresh };
+            let route = Some(std::sync::Arc::new(route));
+            let denied = Denial::new(Refusal::InsufficientAuthentication, route);
+            let asked = arrival("GET", "/app", SCRIPT);
+            let reply = in_form(Pages::default(), Some(&asked), "r1", &denied);
+            assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+            let error = "Bearer realm=\"api\", error=\"insufficient_user_authentication\"";
+            assert_eq!(reply.headers[WWW_AUTHENTICATE], format!("{error}{more}"));
         }
     }
 
@@ -155,7 +208,7 @@ mod tests {
     fn a_request_that_cannot_be_read_gets_json_and_405_its_methods() {
         let mut denied = Denial::new(Refusal::MethodNotAllowed, None);
         denied.allow = vec![Method::GET, Method::POST];
-        let pages = Pages { login: Some("/login"), sign_out: None };
+        let pages = Pages { login: Some("/login"), ..Pages::default() };
         let reply = in_form(pages, None, "r1", &denied);
         assert_eq!(reply.headers[CONTENT_TYPE], "application/json");
         assert_eq!(reply.headers[ALLOW], "GET, POST");

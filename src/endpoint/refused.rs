@@ -8,7 +8,7 @@ use http::header::{ALLOW, RETRY_AFTER};
 use serde_json::{Map, Value, json};
 
 use crate::refusal::Refusal;
-use crate::session::SignInRefused;
+use crate::session::{Due, SignInRefused, SignInTicket};
 use crate::wire::body::{BodyProblem, FieldProblem};
 use crate::wire::reply::Reply;
 
@@ -23,6 +23,8 @@ pub(super) struct Refused {
     pub(super) retry_after: Option<Duration>,
     /// `Allow`, for 405.
     pub(super) allow: Option<HeaderValue>,
+    /// How a sign-in goes on whose password was right.
+    pub(super) ticket: Option<Box<SignInTicket>>,
 }
 
 /// Errors by field, as Django REST framework gives them.
@@ -84,7 +86,19 @@ impl Refused {
 /// The reply at an alias: what the service itself would have refused has the members that the service gives it, so that a strict
 /// front end finds none that it does not know. The request's id is in a header. What only a gateway says (429, 503, a request
 /// of another site) keeps all of its own.
+///
+/// A second factor is asked for in the shape of SimpleJWT's errors, with a code of its own: the front end posts the same again
+/// with `otp`.
 pub(super) fn in_the_services_words(mut reply: Reply, refusal: Refusal) -> Reply {
+    let code = match refusal {
+        Refusal::SecondFactorRequired => Some("otp_required"),
+        Refusal::BadCode => Some("otp_invalid"),
+        _ => None,
+    };
+    if let Some(code) = code {
+        reply.body = json!({"detail": refusal.detail(), "code": code}).to_string().into();
+        return reply;
+    }
     let added: &[&str] = match refusal {
         Refusal::BadCredentials
         | Refusal::NoActiveAccount
@@ -110,14 +124,35 @@ pub(super) fn in_the_services_words(mut reply: Reply, refusal: Refusal) -> Reply
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         let retry_after = (refusal == Refusal::SlowDown).then_some(Duration::from_secs(60));
-        Self { refusal, members: Map::new(), retry_after, allow: None }
+        Self { refusal, members: Map::new(), retry_after, allow: None, ticket: None }
     }
 }
 
 impl From<SignInRefused> for Refused {
     fn from(refused: SignInRefused) -> Self {
-        Self { retry_after: refused.retry_after, ..refused.refusal.into() }
+        let SignInRefused { refusal, retry_after, ticket } = refused;
+        let members = match &ticket {
+            Some(ticket) => goes_on(refusal, ticket),
+            None => Map::new(),
+        };
+        Self { retry_after, members, ticket: ticket.map(Box::new), ..refusal.into() }
     }
+}
+
+/// What a program needs to go on with a sign-in.
+fn goes_on(refusal: Refusal, ticket: &SignInTicket) -> Map<String, Value> {
+    let mut members = Map::new();
+    let mut say = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
+    say("detail", refusal.detail().into());
+    say("ticket", ticket.ticket.expose().into());
+    match ticket.due {
+        Due::Code => say("methods", json!(["totp", "recovery_code"])),
+        Due::Enrolment { takes_invitation } => {
+            say("methods", json!(["totp"]));
+            say("invitation_required", takes_invitation.into());
+        }
+    }
+    members
 }
 
 impl FieldErrors {
@@ -235,8 +270,8 @@ mod tests {
     fn a_wait_is_rounded_up_to_whole_seconds() {
         for (millis, header) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (90_000, "90")] {
             let refused = Refused::from(SignInRefused {
-                refusal: Refusal::TooManyAttempts,
                 retry_after: Some(Duration::from_millis(millis)),
+                ..Refusal::TooManyAttempts.into()
             });
             assert_eq!(refused.reply("r1").headers[RETRY_AFTER], header);
         }

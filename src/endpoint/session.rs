@@ -53,6 +53,7 @@ fn describe(session: &Session, proof: Proof) -> Value {
         "proof": proof.name(),
         "amr": amr(session.assurance),
         "auth_time": auth_time(session.assurance),
+        "acr": session.assurance.acr(),
         "signed_in_at": session.signed_in_at.to_string(),
         "last_used_at": session.last_used().to_string(),
         "idle_expires_at": idle_end.min(session.expires_at).to_string(),
@@ -71,6 +72,7 @@ fn describe_issued(issued: &Issued, identity: &Identity, proof: Proof) -> Value 
         "proof": proof.name(),
         "amr": amr(issued.assurance()),
         "auth_time": auth_time(issued.assurance()),
+        "acr": issued.assurance().acr(),
         "issuer": issued.issuer(),
         "expires_at": issued.expires_at().to_string(),
     })
@@ -108,6 +110,7 @@ mod tests {
                 "proof": "session_cookie",
                 "amr": ["pwd"],
                 "auth_time": 1_795_422_879,
+                "acr": null,
                 "signed_in_at": "2026-11-23T08:34:39.000Z",
                 "last_used_at": "2026-11-23T08:35:39.000Z",
                 "idle_expires_at": "2026-11-24T08:35:39.000Z",

@@ -82,6 +82,8 @@ fn each_own_path_takes_its_methods_alone() {
         (OwnPath::Session, "GET, HEAD"),
         (OwnPath::Jwks, "GET, HEAD"),
         (OwnPath::Incident, "GET, HEAD, POST"),
+        (OwnPath::SecondFactor, "GET, HEAD, POST"),
+        (OwnPath::Factors, "GET, HEAD, POST"),
     ] {
         let own = OwnPathEntry {
             path: PathPattern::default(),

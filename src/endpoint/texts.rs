@@ -343,7 +343,7 @@ impl Texts {
         let text = match (refusal.status(), refusal) {
             (StatusCode::UNAUTHORIZED, _) => self.bad_credentials,
             (StatusCode::TOO_MANY_REQUESTS, _) => self.too_many_attempts,
-            (_, Refusal::SecondFactorRequired) => self.second_factor,
+            (_, Refusal::SecondFactorElsewhere) => self.second_factor,
             (StatusCode::FORBIDDEN, _) => self.cross_site,
             (_, Refusal::Busy) => self.busy,
             (status, _) if status.is_client_error() => self.bad_form,
@@ -360,7 +360,7 @@ impl Texts {
     /// Heading and text of the page for a refusal, by its status; the page shows the code beside them.
     pub(super) fn refusal(&self, refusal: Refusal) -> (&'static str, &'static str) {
         match refusal {
-            Refusal::SecondFactorRequired => return (self.forbidden_heading, self.second_factor),
+            Refusal::SecondFactorElsewhere => return (self.forbidden_heading, self.second_factor),
             Refusal::AccountNotAllowed => return (self.forbidden_heading, self.not_enough),
             _ => {}
         }
@@ -438,9 +438,9 @@ mod tests {
         assert_eq!(ENGLISH.sign_in_problem(Refusal::Busy, wait), ENGLISH.busy);
         assert_eq!(ENGLISH.sign_in_problem(Refusal::StoreUnavailable, None), ENGLISH.unavailable);
         assert_eq!(
-            KOREAN.sign_in_problem(Refusal::SecondFactorRequired, None),
+            KOREAN.sign_in_problem(Refusal::SecondFactorElsewhere, None),
             KOREAN.second_factor
         );
-        assert_eq!(KOREAN.refusal(Refusal::SecondFactorRequired).1, KOREAN.second_factor);
+        assert_eq!(KOREAN.refusal(Refusal::SecondFactorElsewhere).1, KOREAN.second_factor);
     }
 }

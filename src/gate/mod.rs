@@ -429,6 +429,15 @@ impl Gate {
                 return Denial::of_known(Refusal::GroupRequired, Arc::clone(&route), known);
             }
         }
+        if route.asks.asks() {
+            let Some(known) = caller.known() else {
+                return Denial::of(Refusal::NotAuthenticated, Some(route));
+            };
+            if !route.asks.is_met(known.assurance, arrival.at) {
+                let refusal = Refusal::InsufficientAuthentication;
+                return Denial::of_known(refusal, Arc::clone(&route), known);
+            }
+        }
         let keeps = self.keeps(arrival, &route, &caller, cookies);
         Decision::Forward(Permit::granted(route, caller, keeps))
     }
@@ -502,5 +511,7 @@ impl Denial {
     }
 }
 
+#[cfg(test)]
+mod assurance_tests;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use super::{Issuers, Judged, One, Password};
 use crate::clock::Timestamp;
 use crate::directory::Attempt;
 use crate::event::{IssuedRefusal, What};
+use crate::factor::Duty;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::SignInRefused;
@@ -57,6 +58,18 @@ impl Issuers {
         let asked = Attempt { name: &name, password: &password, client, at, is_typed: false };
         match self.sessions.check_password(asked, only, "", happened).await {
             Ok(VerifiedPassword { checked, attempt }) => {
+                // Where a second factor is due, a password in each request is no way past it.
+                match self.sessions.duty(&checked, at).await {
+                    Ok(Duty::Nothing) => {}
+                    Ok(Duty::Prove | Duty::Enrol) => {
+                        attempt.take_back();
+                        return Err(IssuedRefusal::SecondFactorRequired);
+                    }
+                    Err(_) => {
+                        attempt.take_back();
+                        return Err(IssuedRefusal::Unavailable);
+                    }
+                }
                 let account = checked.account();
                 attempt.succeeded();
                 Ok(Judged {
@@ -71,7 +84,7 @@ impl Issuers {
             }
             Err(SignInRefused { refusal, .. }) => Err(match refusal {
                 Refusal::TooManyAttempts => IssuedRefusal::LockedOut,
-                Refusal::SecondFactorRequired => IssuedRefusal::SecondFactorRequired,
+                Refusal::SecondFactorElsewhere => IssuedRefusal::SecondFactorRequired,
                 Refusal::Busy => IssuedRefusal::Busy,
                 refusal if refusal.status().is_server_error() => IssuedRefusal::Unavailable,
                 _ => IssuedRefusal::BadCredentials,
@@ -164,7 +177,7 @@ mod tests {
         let kit = kit();
         assert!(present(&kit, "kim:right", 0).await.is_ok());
         kit.directory.accounts.lock()[0].has_second_factor = true;
-        let refused = Err(Refusal::SecondFactorRequired);
+        let refused = Err(Refusal::SecondFactorElsewhere);
         assert_eq!(present(&kit, "kim:right", 59).await.map(drop), Ok(()), "nobody was asked yet");
         for (user_pass, expected) in
             [("kim:right", refused.clone()), ("kim:wrong", Err(Refusal::BadCredentials))]

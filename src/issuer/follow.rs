@@ -285,7 +285,7 @@ impl Issuers {
         password_mark: Digest,
         at: Timestamp,
     ) -> Result<Option<Arc<Session>>, IssuedRefusal> {
-        let renewal = Renewal { session, cookie, password_mark, at };
+        let renewal = Renewal { session, cookie, password_mark, assurance: None, at };
         self.store.renew(renewal).await.map_err(down)
     }
 

@@ -213,6 +213,7 @@ mod tests {
             password: &Secret::new("right"),
             grants: Grants { tokens: false, cookie: false, issued: Some(mint) },
             device: "",
+            otp: None,
         };
         let mut events = Vec::new();
         let signed_in = kit.sessions.sign_in(request, &mut context(&mut events)).await.unwrap();

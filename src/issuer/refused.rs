@@ -83,7 +83,7 @@ pub(crate) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal {
         IssuedRefusal::Busy => Refusal::Busy,
         IssuedRefusal::LockedOut => Refusal::TooManyAttempts,
         IssuedRefusal::BadCredentials => Refusal::BadCredentials,
-        IssuedRefusal::SecondFactorRequired => Refusal::SecondFactorRequired,
+        IssuedRefusal::SecondFactorRequired => Refusal::SecondFactorElsewhere,
         IssuedRefusal::Ended => Refusal::SessionEnded,
         IssuedRefusal::Blacklisted => Refusal::TokenBlacklisted,
         // Whatever is wrong with a cookie, its browser should drop it.

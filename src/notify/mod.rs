@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::answers::Answers;
 pub use self::channel::{Channel, Channels, Deliver, Delivery, Pace, Parcel};
-pub use self::mail::{Described, Mail, MailParts, Question, describe};
-pub use self::news::{Answered, Changed, Ended, News, NewsKind, Person, Told};
+pub use self::mail::{Described, Mail, MailParts, Question, describe, time};
+pub use self::news::{Answered, Changed, Ended, FactorNews, News, NewsKind, Person, Told};
 pub use self::queue::{NewsQueue, NewsSink, queue};
 pub use self::security_event::{SecurityEvents, SignEvents};
 pub use self::webhook::Webhook;
@@ -70,8 +70,8 @@ pub struct NoChannels {
 }
 
 impl Incident {
-    /// Two incidents with the same key are the same incident: one detector, about one session, else one user, else one
-    /// name or network, else one address.
+    /// Two incidents with the same key are the same incident: one detector, about one session, else one user (and what it is
+    /// about, if that is said), else one name or network, else one address.
     pub fn key(&self) -> Digest {
         let session = self.session.as_ref().map(SessionId::as_str);
         let user = self.user.as_ref().map(ToString::to_string);
@@ -88,7 +88,8 @@ fn key(
 ) -> Digest {
     let subject = match (session, user, about, client) {
         (Some(session), _, _, _) => format!("session {session}"),
-        (None, Some(user), _, _) => format!("user {user}"),
+        (None, Some(user), Some(about), _) => format!("user {user} about {about}"),
+        (None, Some(user), None, _) => format!("user {user}"),
         (None, None, Some(about), _) => format!("about {about}"),
         (None, None, None, Some(client)) => format!("address {client}"),
         (None, None, None, None) => String::new(),

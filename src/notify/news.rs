@@ -21,6 +21,8 @@ pub enum News {
     SessionEnded(Ended),
     /// The directory has another password for a user.
     PasswordChanged(Changed),
+    /// What a user has as second factors changed.
+    FactorChanged(FactorNews),
 }
 
 /// Which kind of news it is.
@@ -34,6 +36,8 @@ pub enum NewsKind {
     SessionEnded,
     /// [`News::PasswordChanged`]
     PasswordChanged,
+    /// [`News::FactorChanged`]
+    FactorChanged,
 }
 
 /// An incident, as it is kept and sent.
@@ -106,6 +110,17 @@ pub struct Changed {
     pub at: u64,
 }
 
+/// A change of a user's second factors.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FactorNews {
+    /// Whose.
+    pub user: Person,
+    /// The stable name of the change.
+    pub change: String,
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+}
+
 impl News {
     /// Which kind it is.
     pub const fn kind(&self) -> NewsKind {
@@ -114,6 +129,7 @@ impl News {
             Self::Answered(_) => NewsKind::Answered,
             Self::SessionEnded(_) => NewsKind::SessionEnded,
             Self::PasswordChanged(_) => NewsKind::PasswordChanged,
+            Self::FactorChanged(_) => NewsKind::FactorChanged,
         }
     }
 
@@ -125,6 +141,10 @@ impl News {
             Self::SessionEnded(ended) => format!("ended\n{}", ended.session),
             Self::PasswordChanged(changed) => {
                 format!("changed\n{}\n{}\n{}", changed.user.directory, changed.user.id, changed.at)
+            }
+            Self::FactorChanged(changed) => {
+                let Person { directory, id } = &changed.user;
+                format!("factor {}\n{directory}\n{id}\n{}", changed.change, changed.at)
             }
         };
         Digest::of(text.as_bytes())
@@ -142,6 +162,7 @@ impl News {
             Self::Answered(answered) => answered.at,
             Self::SessionEnded(ended) => ended.at,
             Self::PasswordChanged(changed) => changed.at,
+            Self::FactorChanged(changed) => changed.at,
         })
     }
 
@@ -165,6 +186,7 @@ impl NewsKind {
             Self::Answered => "incident.answered",
             Self::SessionEnded => "session.ended",
             Self::PasswordChanged => "password.changed",
+            Self::FactorChanged => "second_factor.changed",
         }
     }
 }
@@ -238,7 +260,8 @@ mod tests {
                 why: "detected".into(),
                 at: 5,
             }),
-            News::PasswordChanged(Changed { user, at: 5 }),
+            News::PasswordChanged(Changed { user: user.clone(), at: 5 }),
+            News::FactorChanged(FactorNews { user, change: "added".into(), at: 5 }),
         ] {
             assert_eq!(News::of_body(&news.to_body()), Some(news));
         }

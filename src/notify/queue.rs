@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::channel::Channels;
-use super::news::{Changed, Ended, News, NewsKind, Person, Told};
+use super::news::{Changed, Ended, FactorNews, News, NewsKind, Person, Told};
 use super::{Answered, Incident, Notices};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::event::EndReason;
+use crate::event::{EndReason, FactorEvent};
 
 /// More than this wait only while the store stands still, or when thousands of sessions end at once.
 const CAPACITY: usize = 8192;
@@ -67,6 +67,12 @@ impl NewsSink {
     /// The directory has another password for this user.
     pub fn password_changed(&self, user: &UserKey, at: Timestamp) {
         self.put(News::PasswordChanged(Changed { user: Person::of(user), at: at.as_millis() }));
+    }
+
+    /// What a user has as second factors changed.
+    pub fn factor_changed(&self, user: &UserKey, change: FactorEvent, at: Timestamp) {
+        let (user, change) = (Person::of(user), change.name().to_owned());
+        self.put(News::FactorChanged(FactorNews { user, change, at: at.as_millis() }));
     }
 
     /// How much was dropped since the start.

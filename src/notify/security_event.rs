@@ -1,7 +1,7 @@
 //! `[[notify.security_events]]`: Security Event Tokens (RFC 8417), pushed (RFC 8935), so that other systems end what they hold.
 //!
 //! The events are CAEP's: `session-revoked` for every session that was ended by anything but time, `credential-change` where the
-//! directory has another password. The token is signed with the key that signs access tokens, and verified with the same JWK
+//! directory has another password, and where somebody's authenticator apps changed. The token is signed with the key that signs access tokens, and verified with the same JWK
 //! set. Its `typ` keeps it from being taken for an access token, and it has no `sub` and no `exp` (RFC 8417 section 4.2): who it
 //! is about is in `sub_id` (RFC 9493), by `iss` and `sub` as in access tokens, and for a session by its id, the `sid` there.
 
@@ -95,6 +95,22 @@ impl SecurityEvents {
                 });
                 (user(&changed.user), CREDENTIAL_CHANGE, event)
             }
+            News::FactorChanged(changed) => {
+                let change_type = match changed.change.as_str() {
+                    "added" => "create",
+                    "removed" | "reset" => "revoke",
+                    "renamed" | "recovery_renewed" => "update",
+                    // A code that was used changes nothing that others hold.
+                    _ => return None,
+                };
+                let event = json!({
+                    "event_timestamp": parcel.news.at().as_secs(),
+                    "initiating_entity": if changed.change == "reset" { "admin" } else { "user" },
+                    "credential_type": "app",
+                    "change_type": change_type,
+                });
+                (user(&changed.user), CREDENTIAL_CHANGE, event)
+            }
             News::Incident(_) | News::Answered(_) => return None,
         };
         Some(json!({
@@ -148,7 +164,7 @@ fn initiated_by(why: &str) -> &'static str {
 mod tests {
     use std::time::Duration;
 
-    use super::super::news::{Changed, Ended};
+    use super::super::news::{Changed, Ended, FactorNews};
     use super::*;
     use crate::clock::Timestamp;
 
@@ -223,6 +239,35 @@ mod tests {
             &super::super::testing::incident("refresh_reuse", None, Some("7")),
         );
         assert_eq!(claims(News::Incident(told)), None);
+    }
+
+    #[test]
+    fn a_change_of_second_factors_is_a_credential_change() {
+        let kind = "https://schemas.openid.net/secevent/caep/event-type/credential-change";
+        for (change, expected) in [
+            ("added", Some(("create", "user"))),
+            ("removed", Some(("revoke", "user"))),
+            ("reset", Some(("revoke", "admin"))),
+            ("recovery_renewed", Some(("update", "user"))),
+            ("recovery_used", None),
+            ("invited", None),
+        ] {
+            let news = News::FactorChanged(FactorNews {
+                user: person(),
+                change: change.into(),
+                at: 7_000,
+            });
+            let said = claims(news);
+            let said = said.as_ref().map(|claims| &claims["events"][kind]);
+            let said = said.map(|event| {
+                assert_eq!(event["credential_type"], "app");
+                (
+                    event["change_type"].as_str().unwrap(),
+                    event["initiating_entity"].as_str().unwrap(),
+                )
+            });
+            assert_eq!(said, expected, "{change}");
+        }
     }
 
     #[test]

@@ -104,6 +104,7 @@ fn body(news: &News) -> Value {
             json!({ "session": session, "user": user, "reason": why })
         }
         News::PasswordChanged(changed) => json!({ "user": changed.user }),
+        News::FactorChanged(changed) => json!({ "user": changed.user, "change": changed.change }),
     };
     json!({ "type": news.kind().name(), "timestamp": news.at().to_string(), "data": data })
 }

@@ -26,6 +26,7 @@ mod listening;
 mod observe;
 mod open;
 mod redirect_loop;
+mod refusing;
 mod request_id;
 mod server;
 mod service;

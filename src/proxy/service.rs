@@ -439,7 +439,7 @@ impl Service {
                 let reply = ctx.generation.endpoints.cors().preflight(arrival, &methods);
                 self.answer(session, ctx, reply).await
             }
-            Decision::Refuse(denial) => self.refuse(session, ctx, denial).await,
+            Decision::Refuse(denial) => self.hold_or_refuse(session, ctx, denial).await,
         }
     }
 
@@ -537,17 +537,6 @@ impl Service {
         let sessions = ctx.generation.sessions();
         let _ = sessions.end(&which, EndReason::SignedOut, ctx.at, &mut ctx.happened).await;
         known.proof == Proof::SessionCookie
-    }
-
-    /// Answers a refusal.
-    async fn refuse(&self, session: &mut Session, ctx: &mut Ctx, denial: Denial) -> Result<bool> {
-        if let Some(route) = &denial.route {
-            ctx.label = Label::Route(Arc::clone(route));
-        }
-        ctx.refusal = Some(denial.refusal);
-        ctx.refused.clone_from(&denial.caller);
-        let reply = ctx.generation.endpoints.refuse(ctx.arrival.as_ref(), &ctx.request_id, &denial);
-        self.answer(session, ctx, reply).await
     }
 
     /// Before the head of a final answer, which says whether it is the connection's last (RFC 9112 section 9.6): if the

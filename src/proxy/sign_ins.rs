@@ -56,7 +56,7 @@ impl Service {
             let (too_long, waited) = (Refusal::BodyTooLarge, &mut ctx.waited);
             match body::buffer(session, limit, within, too_long, waited, see).await {
                 Ok(length) => *buffered = Some(length),
-                Err(refusal) => return Err(SignInRefused { refusal, retry_after: None }),
+                Err(refusal) => return Err(refusal.into()),
             }
         }
         let content_type = arrival.headers.get(CONTENT_TYPE);
@@ -67,7 +67,7 @@ impl Service {
                 issuers.refresh_begins(issuer, content_type, &body, at, &mut ctx.happened).await;
             return match begun {
                 Ok(presented) => Ok(Some(watched(observed, None, presented))),
-                Err(refusal) => Err(SignInRefused { refusal, retry_after: None }),
+                Err(refusal) => Err(refusal.into()),
             };
         }
         let trying = ctx.generation.sessions().sign_in_begins(

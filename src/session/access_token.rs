@@ -45,6 +45,7 @@ pub(super) fn issue(
         aud: settings.audience.clone(),
         amr: session.assurance.methods.names().map(Into::into).collect(),
         auth_time: session.assurance.auth_time.map_or(0, Timestamp::as_secs),
+        acr: session.assurance.acr().unwrap_or_default().into(),
     };
     let more = settings.claims.of(&identity).collect();
     let named = Named { user_id_claim: &settings.user_id_claim, claims: &claims, more };

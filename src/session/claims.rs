@@ -29,6 +29,7 @@ pub(super) struct Claims {
     pub(super) aud: String,
     pub(super) amr: Vec<String>,
     pub(super) auth_time: u64,
+    pub(super) acr: String,
 }
 
 /// Claims with the name of the one that is configured, and further ones, which nobody reads here.
@@ -51,6 +52,7 @@ enum Text {
     Sub,
     Iss,
     Aud,
+    Acr,
 }
 
 impl Claims {
@@ -80,6 +82,7 @@ impl Claims {
             Text::Sub => &mut self.sub,
             Text::Iss => &mut self.iss,
             Text::Aud => &mut self.aud,
+            Text::Acr => &mut self.acr,
         }
     }
 }
@@ -131,6 +134,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
                 "sub" => Text::Sub,
                 "iss" => Text::Iss,
                 "aud" => Text::Aud,
+                "acr" => Text::Acr,
                 name if self.more.has(name) => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
@@ -190,6 +194,9 @@ impl Serialize for Named<'_> {
         if claims.auth_time != 0 {
             map.serialize_entry("auth_time", &claims.auth_time)?;
         }
+        if !claims.acr.is_empty() {
+            map.serialize_entry("acr", &claims.acr)?;
+        }
         for (name, value) in &self.more {
             map.serialize_entry(name, value)?;
         }
@@ -214,6 +221,7 @@ mod tests {
             aud: "app".into(),
             amr: vec!["pwd".into(), "otp".into()],
             auth_time: 1_795_422_870,
+            acr: "aal2".into(),
         }
     }
 

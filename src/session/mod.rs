@@ -25,9 +25,11 @@ mod read_only;
 mod recheck;
 pub(crate) mod refresh;
 pub mod refresh_token;
+pub mod second_factor;
 pub mod service_cookies;
 pub(crate) mod sign_in;
 mod state;
+pub mod step_up;
 pub mod steps;
 #[cfg(test)]
 pub(crate) mod testkit;
@@ -45,6 +47,7 @@ pub use ports::{EndIssued, MintTokens};
 use quick_cache::sync::Cache;
 pub use read_only::RefreshLook;
 pub use recheck::Watched;
+pub use second_factor::{Due, EnrolmentStep, SecondStep, SignInTicket};
 pub use state::SessionState;
 pub use steps::{Checked, Grants};
 pub use under_way::UnderWay;
@@ -63,6 +66,7 @@ use crate::clock::Timestamp;
 use crate::config::{Login, SessionSettings, Tokens};
 use crate::directory::password::PasswordPool;
 use crate::event::{EndReason, What};
+use crate::factor::Factors;
 use crate::geo::Countries;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
@@ -87,6 +91,7 @@ pub struct SessionManager {
     settings: SessionSettings,
     cookies: CookieNames,
     lockout: Lockout,
+    factors: Arc<Factors>,
     ends: Arc<dyn EndIssued>,
     mints: Arc<dyn MintTokens>,
     kept: Arc<ServiceCookies>,
@@ -117,6 +122,8 @@ pub struct SessionParts {
     pub ends: Arc<dyn EndIssued>,
     /// Makes tokens under issuers' keys.
     pub mints: Arc<dyn MintTokens>,
+    /// What proves more than a password.
+    pub factors: Arc<Factors>,
     /// Asked in this order.
     pub directories: Vec<Watched>,
     /// Checks passwords.
@@ -150,6 +157,8 @@ pub struct SignIn<'a> {
     pub grants: Grants,
     /// The device cookie; empty if there is none.
     pub device: &'a str,
+    /// The code of a second factor, if one came with the password.
+    pub otp: Option<&'a Secret>,
 }
 
 /// A token to be made under an issuer's key.
@@ -179,12 +188,20 @@ pub struct SignedIn {
 }
 
 /// Why a sign-in did not succeed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignInRefused {
     /// The answer. [`Refusal::BadCredentials`] for all four failures of name and password.
     pub refusal: Refusal,
     /// For 429 and 503: how long to wait.
     pub retry_after: Option<Duration>,
+    /// The password was right, and this is how the sign-in goes on.
+    pub ticket: Option<SignInTicket>,
+}
+
+impl From<Refusal> for SignInRefused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, retry_after: None, ticket: None }
+    }
 }
 
 /// Tokens, as an answer shows them.
@@ -223,6 +240,7 @@ impl SessionManager {
             cookies: parts.cookies,
             ends: parts.ends,
             mints: parts.mints,
+            factors: parts.factors,
             kept: parts.kept,
             under_way,
             has_rechecked: AtomicBool::new(false),
@@ -361,7 +379,13 @@ impl SessionManager {
     /// The service's session is of the password with this mark, and its answer to the caller's own request said so: the
     /// caller's session goes on with it.
     pub async fn password_proved(&self, session: &SessionId, mark: Digest, at: Timestamp) {
-        let renewal = Renewal { session: session.clone(), cookie: None, password_mark: mark, at };
+        let renewal = Renewal {
+            session: session.clone(),
+            cookie: None,
+            password_mark: mark,
+            assurance: None,
+            at,
+        };
         // A store that fails is told; then the next look at the directory ends the session.
         let _ = self.store.renew(renewal).await.map_err(store_failed);
     }

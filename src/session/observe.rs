@@ -74,8 +74,8 @@ impl SessionManager {
             Ok(attempt) => Ok(Trying { account, attempt }),
             Err(wait) => {
                 happened.push(What::SignInFailed { account, why: SignInFailure::LockedOut });
-                let refusal = Refusal::TooManyAttempts;
-                Err(SignInRefused { refusal, retry_after: Some(wait) })
+                let refused = Refusal::TooManyAttempts.into();
+                Err(SignInRefused { retry_after: Some(wait), ..refused })
             }
         }
     }

@@ -56,6 +56,7 @@ impl SessionManager {
             ends,
             kept: Arc::clone(&self.kept),
             mints: Arc::clone(&self.mints),
+            factors: Arc::clone(&self.factors),
             verified: Arc::new(CredentialCache::new(FEW)?),
             ended_by_password: self.ended_by_password.clone(),
             tokens_space: self.tokens_space,

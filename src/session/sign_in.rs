@@ -58,7 +58,8 @@ impl SessionManager {
     /// Signs a user in: lockout, directories in their order, one password check, a new session.
     ///
     /// # Errors
-    /// [`SignInRefused`] with [`Refusal::BadCredentials`], [`Refusal::SecondFactorRequired`],
+    /// [`SignInRefused`] with [`Refusal::BadCredentials`], [`Refusal::SecondFactorElsewhere`], with a ticket
+    /// [`Refusal::SecondFactorRequired`] or [`Refusal::EnrolmentRequired`], [`Refusal::BadCode`],
     /// [`Refusal::TooManyAttempts`], [`Refusal::Busy`],
     /// [`Refusal::DirectoryUnavailable`] or [`Refusal::StoreUnavailable`].
     pub async fn sign_in(
@@ -74,9 +75,17 @@ impl SessionManager {
             is_typed: request.is_typed,
         };
         self.may_sign_in(context.client, context.at)
-            .map_err(|refusal| SignInRefused { refusal, retry_after: Some(PACE) })?;
+            .map_err(|refusal| SignInRefused { retry_after: Some(PACE), ..refusal.into() })?;
         let VerifiedPassword { checked, attempt } =
             self.check_password(asked, None, request.device, context.events).await?;
+        let checked = match self.second_step(checked, request.otp, context).await {
+            Ok(checked) => checked,
+            Err(refused) => {
+                // The password was no wrong guess, and nobody signed in either.
+                attempt.take_back();
+                return Err(refused);
+            }
+        };
         match self.begin(checked, request.grants, context).await {
             Ok(signed_in) => {
                 attempt.succeeded();
@@ -138,8 +147,8 @@ impl SessionManager {
                 let why = SignInFailure::LockedOut;
                 happened.push(What::SignInFailed { account, why });
                 return Err(SignInRefused {
-                    refusal: Refusal::TooManyAttempts,
                     retry_after: Some(wait),
+                    ..Refusal::TooManyAttempts.into()
                 });
             }
         };
@@ -322,7 +331,7 @@ fn judge(found: Option<Account>, checked: PasswordChecked) -> Result<Account, Si
     }
 }
 
-fn not_asked(error: DirectoryError) -> Refusal {
+pub(super) fn not_asked(error: DirectoryError) -> Refusal {
     tracing::warn!(%error, "a directory cannot be asked");
     Refusal::DirectoryUnavailable
 }
@@ -330,7 +339,7 @@ fn not_asked(error: DirectoryError) -> Refusal {
 fn failed(account: Arc<str>, why: SignInFailure, happened: &mut Vec<What>) -> SignInRefused {
     happened.push(What::SignInFailed { account, why });
     let refusal = match why {
-        SignInFailure::SecondFactorRequired => Refusal::SecondFactorRequired,
+        SignInFailure::SecondFactorRequired => Refusal::SecondFactorElsewhere,
         SignInFailure::UnknownUser
         | SignInFailure::WrongPassword
         | SignInFailure::Inactive
@@ -338,12 +347,12 @@ fn failed(account: Arc<str>, why: SignInFailure, happened: &mut Vec<What>) -> Si
         | SignInFailure::RefusedByService
         | SignInFailure::LockedOut => Refusal::BadCredentials,
     };
-    SignInRefused { refusal, retry_after: None }
+    refusal.into()
 }
 
 fn not_tried(attempt: Attempt, refusal: Refusal, retry_after: Option<Duration>) -> SignInRefused {
     attempt.take_back();
-    SignInRefused { refusal, retry_after }
+    SignInRefused { retry_after, ..refusal.into() }
 }
 
 fn can_be_a_name(name: &str) -> bool {

@@ -121,6 +121,11 @@ impl Pending {
         self.missing
     }
 
+    /// Who began it.
+    pub(super) const fn checked(&self) -> &Checked {
+        &self.checked
+    }
+
     /// Whose sign-in it is.
     pub fn user(&self) -> &UserKey {
         self.checked.user()

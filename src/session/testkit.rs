@@ -25,12 +25,13 @@ use super::{
 };
 use crate::caller::{Assurance, AuthMethod, AuthMethods, Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::config::{Issues, Login, Rotation, SessionSettings, Tokens};
+use crate::config::{FactorMode, Issues, Login, Rotation, SessionSettings, Tokens};
 use crate::context::RequestContext;
 use crate::directory::password::PasswordPool;
 use crate::directory::{Account, Directory, DirectoryError, Users};
 use crate::django::hashers::{Algorithm as HashAlgorithm, dummy_like};
 use crate::event::What;
+use crate::factor::testkit::factors;
 use crate::jose::Algorithm;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
@@ -179,6 +180,7 @@ pub(crate) async fn enter(
         password: &Secret::new(password),
         grants: Grants { tokens: true, cookie: true, issued: None },
         device: "",
+        otp: None,
     };
     sessions.sign_in(request, &mut context(happened)).await
 }
@@ -212,6 +214,7 @@ impl Base {
             countries: Arc::new(crate::geo::NoCountries),
             ends: Arc::new(NoIssuers),
             mints: Arc::new(NoIssuers),
+            factors: factors(&store, FactorMode::Off, |_| {}),
             directories: vec![Watched::new(watched, Duration::from_secs(60))],
             passwords: PasswordPool::start(1, 64).unwrap(),
             keys: KeyRing::open(&tokens, NOW).unwrap(),

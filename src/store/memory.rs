@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::blocks::{Admitted, BlockList, Blocked, Blocks};
+use super::factors::FactorTables;
 use super::live::Live;
 use super::outbox::Outgoing;
 use super::{
@@ -30,6 +31,7 @@ pub struct Memory {
     /// The refresh tokens of live sessions; its lock is the one that decides.
     tokens: Mutex<HashMap<Digest, Token>>,
     pub(super) outgoing: Mutex<Outgoing>,
+    pub(super) factors: Mutex<FactorTables>,
 }
 
 #[derive(Debug)]
@@ -168,6 +170,7 @@ impl Sessions for Memory {
         tokens.retain(|_, token| now < token.expires_at);
         self.live.forget_stamps(now);
         self.outgoing.lock().forget(now);
+        self.factors.lock().forget(now);
         let mut upkeep = Upkeep::default();
         for session in self.live.all() {
             if session.is_live(now) {

@@ -23,6 +23,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 
 pub use self::blocks::{BlockList, Blocked, Blocks};
+use self::factors::FactorStore;
 use self::outbox::{Outbox, Questions};
 use crate::caller::{Assurance, Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -33,6 +34,7 @@ mod live;
 
 pub mod blocks;
 pub mod embedded;
+pub mod factors;
 pub mod memory;
 pub mod notifying;
 pub mod outbox;
@@ -176,6 +178,8 @@ pub struct Renewal {
     pub cookie: Option<Digest>,
     /// See [`Session::password_mark`].
     pub password_mark: Digest,
+    /// What the user has proved by now; `None`: it stays as it was.
+    pub assurance: Option<Assurance>,
     /// Now.
     pub at: Timestamp,
 }
@@ -342,6 +346,8 @@ pub struct Store {
     pub questions: Arc<dyn Questions>,
     /// Who is refused for a time.
     pub blocks: Arc<dyn Blocks>,
+    /// Second factors.
+    pub factors: Arc<dyn FactorStore>,
     /// A copy of all of it.
     pub backup: Arc<dyn Backup>,
 }
@@ -357,6 +363,7 @@ impl Store {
             + Outbox
             + Questions
             + Blocks
+            + FactorStore
             + Backup
             + 'static,
     {
@@ -368,6 +375,7 @@ impl Store {
             outbox: Arc::<A>::clone(&adapter),
             questions: Arc::<A>::clone(&adapter),
             blocks: Arc::<A>::clone(&adapter),
+            factors: Arc::<A>::clone(&adapter),
             backup: adapter,
         }
     }
@@ -402,12 +410,13 @@ impl Session {
     /// The same session as it is now, and apart from it from now on.
     #[must_use]
     pub fn copy(&self) -> Arc<Self> {
-        Arc::new(self.with(self.cookie, self.password_mark))
+        Arc::new(self.with(self.cookie, self.password_mark, self.assurance))
     }
 
     /// The same session with what proves it from now on.
     fn renewed(&self, renewal: &Renewal) -> Arc<Self> {
-        Arc::new(self.with(renewal.cookie.or(self.cookie), renewal.password_mark))
+        let assurance = renewal.assurance.unwrap_or(self.assurance);
+        Arc::new(self.with(renewal.cookie.or(self.cookie), renewal.password_mark, assurance))
     }
 
     /// Until when the end of its credential must be known, if it was adopted and ends at `at`.
@@ -416,7 +425,7 @@ impl Session {
         Some(NewStamp { key, at, keep: Keep::Latest, kept_until: at.plus(self.idle_timeout) })
     }
 
-    fn with(&self, cookie: Option<Digest>, password_mark: Digest) -> Self {
+    fn with(&self, cookie: Option<Digest>, password_mark: Digest, assurance: Assurance) -> Self {
         Self {
             id: self.id.clone(),
             identity: ArcSwap::from(self.identity.load_full()),
@@ -428,7 +437,7 @@ impl Session {
             idle_timeout: self.idle_timeout,
             client: self.client,
             agent: self.agent.clone(),
-            assurance: self.assurance,
+            assurance,
             kept: ArcSwapOption::new(self.kept.load_full()),
             last_used: AtomicU64::new(self.last_used.load(Ordering::Relaxed)),
             ended: AtomicBool::new(self.ended.load(Ordering::Acquire)),

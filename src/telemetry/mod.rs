@@ -18,8 +18,8 @@ use std::sync::Arc;
 use crate::detect::Finding;
 use crate::detect::respond::Taken;
 use crate::detect::watch::{EventSink, NotDone, Report};
-use crate::event::{EndReason, Event, What};
-use crate::notify::NewsSink;
+use crate::event::{EndReason, Event, FactorEvent, What};
+use crate::notify::{Incident, NewsSink, Notices as _};
 
 mod access_log;
 mod audit;
@@ -149,7 +149,37 @@ fn tell(news: &NewsSink, event: &Event) {
             news.session_ended(session, user, *why, event.at);
         }
         What::PasswordChanged { user } => news.password_changed(user, event.at),
+        What::FactorChanged { user, change } => {
+            news.factor_changed(user, *change, event.at);
+            if let Some(name) = told_as(*change) {
+                news.tell(Incident {
+                    detector: name,
+                    at: event.at,
+                    user: Some(user.clone()),
+                    session: None,
+                    // Each is told: two within a cool-down are two.
+                    about: Some(event.at.as_millis().to_string().into()),
+                    client: event.client,
+                    country: None,
+                    agent: event.agent.clone().unwrap_or_default(),
+                    actions: Vec::new(),
+                });
+            }
+        }
         _ => {}
+    }
+}
+
+/// As what a person is told of a change of their second factors. An invitation changes nothing yet.
+const fn told_as(change: FactorEvent) -> Option<&'static str> {
+    match change {
+        FactorEvent::Added => Some("second_factor_added"),
+        FactorEvent::Removed => Some("second_factor_removed"),
+        FactorEvent::Renamed => Some("second_factor_renamed"),
+        FactorEvent::RecoveryRenewed => Some("recovery_codes_renewed"),
+        FactorEvent::RecoveryUsed => Some("recovery_code_used"),
+        FactorEvent::Reset => Some("second_factor_reset"),
+        FactorEvent::Invited => None,
     }
 }
 

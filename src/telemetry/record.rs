@@ -251,6 +251,8 @@ pub(super) const fn own_name(own: OwnPath) -> &'static str {
         OwnPath::Session => "own:session",
         OwnPath::Jwks => "own:jwks",
         OwnPath::Incident => "own:incident",
+        OwnPath::SecondFactor => "own:second_factor",
+        OwnPath::Factors => "own:factors",
     }
 }
 
@@ -265,4 +267,6 @@ pub(super) const OWN_PATHS: &[OwnPath] = &[
     OwnPath::Session,
     OwnPath::Jwks,
     OwnPath::Incident,
+    OwnPath::SecondFactor,
+    OwnPath::Factors,
 ];

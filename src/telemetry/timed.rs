@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
@@ -15,6 +15,9 @@ use crate::directory::{Account, Attempt, Directory, DirectoryError, LoginService
 use crate::django::hashers::Algorithm;
 use crate::event::EndReason;
 use crate::secret::{Digest, Secret};
+use crate::store::factors::{
+    FactorAttempt, FactorChange, FactorChanged, FactorStore, FactorUse, StoredFactors,
+};
 use crate::store::outbox::{
     Claim, Message, NewMessage, NewQuestion, Outbox, Questions, Queued, Settled,
 };
@@ -196,6 +199,32 @@ impl<S: Blocks + ?Sized> Blocks for TimedStore<S> {
 
     async fn lift(&self, subject: &BlockSubject) -> Result<Option<Arc<Block>>, StoreError> {
         self.timed(StoreOperation::Block, self.store.lift(subject)).await
+    }
+}
+
+#[async_trait]
+impl<S: FactorStore + ?Sized> FactorStore for TimedStore<S> {
+    async fn factors_of(&self, user: &UserKey) -> Result<StoredFactors, StoreError> {
+        self.timed(StoreOperation::Factor, self.store.factors_of(user)).await
+    }
+
+    async fn change_factors(
+        &self,
+        user: &UserKey,
+        change: FactorChange,
+    ) -> Result<FactorChanged, StoreError> {
+        self.timed(StoreOperation::Factor, self.store.change_factors(user, change)).await
+    }
+
+    async fn count_factor_attempt(
+        &self,
+        attempt: FactorAttempt,
+    ) -> Result<Option<Duration>, StoreError> {
+        self.timed(StoreOperation::Factor, self.store.count_factor_attempt(attempt)).await
+    }
+
+    async fn use_factor(&self, used: FactorUse) -> Result<bool, StoreError> {
+        self.timed(StoreOperation::Factor, self.store.use_factor(used)).await
     }
 }
 

@@ -95,7 +95,9 @@ const fn challenge(refusal: Refusal) -> &'static str {
     match refusal.code().as_bytes() {
         b"token_not_valid" | b"session_ended" => "Bearer realm=\"api\", error=\"invalid_token\"",
         // RFC 9470 section 3.
-        b"sign_in_again" => "Bearer realm=\"api\", error=\"insufficient_user_authentication\"",
+        b"sign_in_again" | b"insufficient_user_authentication" => {
+            "Bearer realm=\"api\", error=\"insufficient_user_authentication\""
+        }
         b"bad_authorization_header" => "Bearer realm=\"api\", error=\"invalid_request\"",
         _ => "Bearer realm=\"api\"",
     }

@@ -354,7 +354,7 @@ condition = [{ column = "confirmed", equals = true }, { column = "kind", equals 
             if folds { "" } else { "no_active_account" },
         ),
         ("lee", "wrong", 401, "no_active_account"),
-        ("lee", "lee-pass-1234", 403, "second_factor_required"),
+        ("lee", "lee-pass-1234", 403, "second_factor_elsewhere"),
     ] {
         let response = sign_in(&client, name, password);
         assert_eq!(response.status, status, "{name}: {}", response.text());

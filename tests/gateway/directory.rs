@@ -109,7 +109,7 @@ fn whoever_has_a_device_is_refused_wherever_a_password_is_taken() {
                 "{place}: {text}"
             );
         } else {
-            assert_eq!(answer.code(), "second_factor_required", "{place}");
+            assert_eq!(answer.code(), "second_factor_elsewhere", "{place}");
             assert!(!text.contains("access"), "{place}: {text}");
         }
     }

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// `jose` signs and verifies every token, so `django` stands above it. `session` (ours) never names `issuer` (what others have
 /// issued), which stands above it and is asked through two ports that `app` wires: `EndIssued` and `MintTokens`.
 ///
+/// `factor` stands below `session`, which asks it what is due before it begins a session: every way of signing in ends in the
+/// same question.
+///
 /// `notify` stands above `store` and `directory`: what is told waits in the store, and goes to an address that a directory knows.
 const LAYERS: &[&[&str]] = &[
     &["clock", "block", "caller", "refusal", "secret", "event", "private_file", "context"],
@@ -17,6 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["store", "service", "geo"],
     &["directory"],
     &["notify"],
+    &["factor"],
     &["session"],
     &["issuer"],
     &["identity"],

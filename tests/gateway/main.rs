@@ -74,6 +74,8 @@ mod refresh;
 mod reload;
 // Under a supervisor: sockets that are handed over, the units for systemd.
 mod supervised;
+// A second factor: sign-ins, what is refused, the pages, step-up.
+mod second_factor;
 // Protections that no other module shows.
 mod security;
 // Who is told of what was found: mail, webhooks, security events, and what people answer.

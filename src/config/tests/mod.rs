@@ -8,6 +8,7 @@ use super::*;
 
 mod detect;
 mod load;
+mod second_factor;
 mod values;
 
 /// One case a paragraph: a file's text, then what is said of it behind `> `. Lines with `##` are headings.

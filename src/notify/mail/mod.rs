@@ -282,9 +282,10 @@ impl Deliver for Mail {
                 Ok(delivery) => delivery,
                 Err(reason) => Delivery::Again(reason, None),
             },
-            News::Answered(_) | News::SessionEnded(_) | News::PasswordChanged(_) => {
-                Delivery::Never("it is no news for the person".to_owned())
-            }
+            News::Answered(_)
+            | News::SessionEnded(_)
+            | News::PasswordChanged(_)
+            | News::FactorChanged(_) => Delivery::Never("it is no news for the person".to_owned()),
         }
     }
 }
@@ -348,7 +349,7 @@ pub fn describe(told: &Told, time_zone: &str, language: Language) -> Described {
 }
 
 /// UTC where the machine does not know the zone any more.
-fn time(at: Timestamp, zone: &str) -> String {
+pub fn time(at: Timestamp, zone: &str) -> String {
     let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
     let Ok(at) = jiff::Timestamp::from_millisecond(millis) else { return String::new() };
     let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);

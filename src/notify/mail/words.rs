@@ -49,6 +49,29 @@ pub(crate) fn what(detector: &str, language: Language) -> &'static str {
             "The account is signed in to in more places than allowed.",
             "허용된 수보다 많은 곳에서 로그인되어 있습니다.",
         ),
+        "second_factor_added" => (
+            "A second factor was set up for the account.",
+            "계정에 2단계 인증 수단이 추가되었습니다.",
+        ),
+        "second_factor_removed" => (
+            "A second factor was removed from the account.",
+            "계정에서 2단계 인증 수단이 삭제되었습니다.",
+        ),
+        "second_factor_renamed" => (
+            "A second factor of the account was given another name.",
+            "계정의 2단계 인증 수단 이름이 변경되었습니다.",
+        ),
+        "recovery_codes_renewed" => (
+            "New recovery codes were made for the account; the old ones do not work any more.",
+            "계정의 복구 코드가 새로 만들어졌습니다. 이전 코드는 더 이상 쓸 수 없습니다.",
+        ),
+        "recovery_code_used" => {
+            ("A recovery code of the account was used.", "계정의 복구 코드가 사용되었습니다.")
+        }
+        "second_factor_reset" => (
+            "Whoever runs the service took away the account's second factors; it sets up another one at the next sign-in.",
+            "서비스 관리자가 계정의 2단계 인증 수단을 초기화했습니다. 다음 로그인 때 다시 설정합니다.",
+        ),
         _ => ("The account was used in an unusual way.", "계정이 평소와 다르게 사용되었습니다."),
     };
     of(language, english, korean)

@@ -3,5 +3,6 @@
 mod credentials;
 mod recheck;
 mod refresh;
+mod second_factor;
 mod service_cookies;
 mod sign_in;

@@ -135,7 +135,7 @@ async fn a_directory_that_checks_itself_takes_the_names_that_nobody_else_knows()
     form.is_busy.store(true, Ordering::SeqCst);
     let busy = kit.sign_in("lee", "right", &mut Vec::new()).await.unwrap_err();
     let retry_after = Some(Duration::from_secs(1));
-    assert_eq!(busy, SignInRefused { refusal: Refusal::Busy, retry_after });
+    assert_eq!(busy, SignInRefused { retry_after, ..Refusal::Busy.into() });
     form.is_down.store(true, Ordering::SeqCst);
     for _ in 0..20 {
         let down = kit.sign_in("lee", "right", &mut Vec::new()).await.unwrap_err();

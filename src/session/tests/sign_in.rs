@@ -79,7 +79,7 @@ async fn every_failure_is_one_password_check_and_one_answer() {
     for (index, (name, password, why)) in table.into_iter().enumerate() {
         let mut happened = Vec::new();
         let refused = kit.sign_in(name, password, &mut happened).await.unwrap_err();
-        let one_answer = SignInRefused { refusal: Refusal::BadCredentials, retry_after: None };
+        let one_answer = SignInRefused::from(Refusal::BadCredentials);
         assert_eq!(refused, one_answer, "{name}");
         assert_eq!(failure(&happened), Some(why), "{name}");
         assert_eq!(kit.passwords.checks_done(), index as u64 + 1, "{name}");
@@ -98,7 +98,7 @@ async fn a_second_factor_is_told_of_after_the_right_password_only() {
     let inactive = crate::directory::Account { active: false, ..with_device("10", "off") };
     kit.directory.accounts.lock().extend([with_device("9", "lee"), inactive]);
     for (index, (name, password, refusal, why)) in [
-        ("lee", "right", Refusal::SecondFactorRequired, SignInFailure::SecondFactorRequired),
+        ("lee", "right", Refusal::SecondFactorElsewhere, SignInFailure::SecondFactorRequired),
         ("lee", "wrong", Refusal::BadCredentials, SignInFailure::WrongPassword),
         ("off", "right", Refusal::BadCredentials, SignInFailure::Inactive),
     ]
@@ -107,14 +107,14 @@ async fn a_second_factor_is_told_of_after_the_right_password_only() {
     {
         let mut happened = Vec::new();
         let refused = kit.sign_in(name, password, &mut happened).await.unwrap_err();
-        assert_eq!(refused, SignInRefused { refusal, retry_after: None }, "{name} {password}");
+        assert_eq!(refused, SignInRefused::from(refusal), "{name} {password}");
         assert_eq!(failure(&happened), Some(why), "{name} {password}");
         assert_eq!(kit.passwords.checks_done(), index as u64 + 1, "{name} {password}");
     }
     // No guess: it locks nobody out, and takes no earlier guess back either.
     for _ in 0..20 {
         let refused = kit.sign_in("lee", "right", &mut Vec::new()).await.unwrap_err();
-        assert_eq!(refused.refusal, Refusal::SecondFactorRequired);
+        assert_eq!(refused.refusal, Refusal::SecondFactorElsewhere);
     }
     for _ in 0..4 {
         kit.sign_in("lee", "wrong", &mut Vec::new()).await.unwrap_err();
@@ -208,6 +208,7 @@ async fn only_what_is_wanted_is_issued_and_an_agent_is_cut() {
             password: &password,
             grants: Grants { tokens, cookie, issued: None },
             device: "",
+            otp: None,
         };
         let (agent, mut events) = ("é".repeat(300), Vec::new());
         let mut context = RequestContext { agent: &agent, ..context(&mut events) };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{ABSOLUTE, IDLE, after, at, digest, new_session};
-use crate::caller::{SessionId, UserKey};
+use crate::caller::{Assurance, AuthMethod, AuthMethods, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
 use crate::store::{NewSession, Once, Renewal, Session, SessionBy, Sessions, Stamps, Which};
@@ -41,6 +41,7 @@ fn renewal(id: &str, credential: Option<&str>, now: Timestamp) -> Renewal {
         session: SessionId::new(id),
         cookie: credential.map(digest),
         password_mark: digest("another mark"),
+        assurance: None,
         at: now,
     }
 }
@@ -111,6 +112,18 @@ pub(in crate::store) async fn a_renewed_session_goes_on_under_another_credential
     assert_eq!(again.cookie, Some(digest("new key")));
     assert_eq!(store.end(&one("a"), EndReason::SignedOut, at(3)).await.unwrap().len(), 1);
     assert!(matches!(adopt(store, "b", "new key", at(4)).await, Once::Before(None)));
+}
+
+pub(in crate::store) async fn what_a_user_proved_since_is_in_the_record_and_stays(
+    store: &Arc<impl Sessions>,
+) {
+    begun(adopt(store, "a", "key", at(0)).await);
+    let methods = AuthMethods::only(AuthMethod::OneTimePassword).and(AuthMethod::MultipleFactors);
+    let proved = Assurance::now(methods, at(5000));
+    let raise = Renewal { assurance: Some(proved), ..renewal("a", None, at(5000)) };
+    assert_eq!(store.renew(raise).await.unwrap().unwrap().assurance, proved);
+    let later = store.renew(renewal("a", None, at(6000))).await.unwrap().unwrap();
+    assert_eq!(later.assurance, proved, "what says nothing of it leaves it");
 }
 
 pub(in crate::store) async fn a_session_that_has_ended_is_not_renewed(store: &Arc<impl Sessions>) {

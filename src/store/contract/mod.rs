@@ -3,6 +3,7 @@
 
 pub(super) mod adopt;
 pub(super) mod blocks;
+pub(super) mod factors;
 pub(super) mod kept;
 pub(super) mod once;
 pub(super) mod outbox;
@@ -148,6 +149,7 @@ macro_rules! mount {
             only_an_adopted_session_denies_its_cookie
             a_renewed_session_goes_on_under_another_credential
             a_session_that_has_ended_is_not_renewed
+            what_a_user_proved_since_is_in_the_record_and_stays
             of_fifty_parallel_adoptions_one_begins
             upkeep_leaves_a_renewed_session
         }
@@ -179,6 +181,17 @@ macro_rules! mount {
             of_two_blocks_the_stronger_stands
             however_many_are_added_the_list_stays_bounded
             upkeep_forgets_blocks_that_are_over
+        }
+        $crate::store::contract::mount! { @cases $fresh factors:
+            a_factor_is_kept_as_it_was_set_up
+            one_secret_is_one_factor_and_there_is_a_most
+            a_step_is_used_once_and_none_before_it_again
+            of_parallel_uses_one_succeeds
+            a_recovery_code_is_used_once_by_its_user
+            with_the_last_factor_the_recovery_codes_go
+            a_reset_takes_all_away_until_one_is_set_up
+            attempts_are_slowed_until_one_is_right
+            of_parallel_attempts_no_more_pass_than_may
         }
     };
     (@cases $fresh:ident $module:ident: $($case:ident)*) => {

@@ -17,6 +17,7 @@
 
 mod blocking;
 mod copy;
+mod factors;
 mod file;
 mod ops;
 mod outbox;

@@ -12,9 +12,9 @@ use super::super::live::{Live, Stamp};
 use super::super::{
     Keep, NewSession, NewStamp, Once, Renewal, Rotate, Rotation, Session, SessionBy, Which,
 };
-use super::outbox;
 use super::rows;
 use super::writer::Op;
+use super::{factors, outbox};
 use crate::caller::{Identity, SessionId};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
@@ -191,13 +191,17 @@ impl Op for Renew {
         let changed = sql
             .prepare_cached(
                 "UPDATE sessions
-                 SET cookie = coalesce(:cookie, cookie), password_mark = :mark
+                 SET cookie = coalesce(:cookie, cookie), password_mark = :mark,
+                     amr = coalesce(:amr, amr),
+                     auth_time = CASE WHEN :amr IS NULL THEN auth_time ELSE :auth_time END
                  WHERE id = :id AND ended_at IS NULL",
             )?
             .execute(named_params! {
                 ":id": renewal.session.as_str(),
                 ":cookie": renewal.cookie.as_ref().map(Digest::as_bytes),
                 ":mark": renewal.password_mark.as_bytes(),
+                ":amr": renewal.assurance.map(|assurance| assurance.methods.to_string()),
+                ":auth_time": renewal.assurance.and_then(|one| one.auth_time).map(rows::seconds),
             })?;
         Ok(changed == 1)
     }
@@ -428,7 +432,8 @@ impl Op for Sweep {
             )?
             .execute((now, limit))?;
         let outgoing = outbox::sweep(sql, self.now, limit)?;
-        Ok(tokens + sealed + ended + stamps + outgoing)
+        let attempts = factors::sweep(sql, self.now, limit)?;
+        Ok(tokens + sealed + ended + stamps + outgoing + attempts)
     }
 
     fn apply(self, swept: usize, _live: &Live) -> usize {

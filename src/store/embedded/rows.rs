@@ -44,7 +44,7 @@ pub(super) fn time(at: Timestamp) -> i64 {
 }
 
 /// A time of which only the second counts.
-fn seconds(at: Timestamp) -> i64 {
+pub(super) fn seconds(at: Timestamp) -> i64 {
     i64::try_from(at.as_secs()).unwrap_or(i64::MAX)
 }
 

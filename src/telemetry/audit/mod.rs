@@ -317,6 +317,18 @@ fn event_line(event: &Event) -> Option<Line<'_>> {
         What::OutsideBinding { session, user } => {
             Line { event: "outside_binding", ..line.of(session, user) }
         }
+        What::FactorChanged { user, change } => Line {
+            event: "second_factor_changed",
+            user: Some(cut(&user.to_string())),
+            reason: Some(change.name()),
+            ..line
+        },
+        What::FactorRefused { user, why } => Line {
+            event: "second_factor_refused",
+            user: Some(cut(&user.to_string())),
+            reason: Some(why.name()),
+            ..line
+        },
         What::Blocked(block) => Line { event: "blocked", ..block_line(line, block) },
         What::BlockLifted(block) => Line { event: "block_lifted", ..block_line(line, block) },
         What::SessionUsed { .. } | What::NotFound { .. } => return None,

@@ -10,7 +10,10 @@ use crate::caller::Proof;
 use crate::clock::Timestamp;
 use crate::config::LogFormat;
 use crate::detect::{DetectorName, Evidence};
-use crate::event::{Adoption, EndReason, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure};
+use crate::event::{
+    Adoption, EndReason, FactorEvent, FactorRefusal, IssuedRefusal, Refresh, RefreshRefusal,
+    SignInFailure,
+};
 use crate::refusal::Refusal;
 use crate::secret::Digest;
 
@@ -94,6 +97,10 @@ fn everything() -> Vec<What> {
     all.push(What::TakenOver { session, user: user.clone(), issuer });
     all.push(What::IssuedEnded { issuer: "django".into(), user: user.clone() });
     all.push(What::PasswordChanged { user: user.clone() });
+    let changed = |change: &_| What::FactorChanged { user: user.clone(), change: *change };
+    all.extend(FactorEvent::ALL.iter().map(changed));
+    let refused = |why: &_| What::FactorRefused { user: user.clone(), why: *why };
+    all.extend(FactorRefusal::ALL.iter().map(refused));
     let detector = "refresh_reuse".into();
     all.push(What::IncidentAnswered { user: user.clone(), detector, was_me: false, ended: 2 });
     let (session, user) = (SessionId::new("s-1"), UserKey::new("django", "7"));

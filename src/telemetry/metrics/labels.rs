@@ -12,7 +12,10 @@ use crate::block::BlockedBy;
 use crate::config::OwnPath;
 use crate::detect::DetectorName;
 use crate::detect::respond::Taken;
-use crate::event::{Adoption, EndReason, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure};
+use crate::event::{
+    Adoption, EndReason, FactorEvent, FactorRefusal, IssuedRefusal, Refresh, RefreshRefusal,
+    SignInFailure,
+};
 use crate::gate::shadow::Verdict;
 use crate::refusal::Refusal;
 use crate::telemetry::record::{
@@ -64,6 +67,8 @@ labels! {
     DetectorName by DetectorName::name, DetectorName::ALL;
     Adoption by Adoption::name, Adoption::ALL;
     EndReason by EndReason::name, EndReason::ALL;
+    FactorEvent by FactorEvent::name, FactorEvent::ALL;
+    FactorRefusal by FactorRefusal::name, FactorRefusal::ALL;
     OwnPath by own_name, OWN_PATHS;
     Refresh by Refresh::name, Refresh::ALL;
     IssuedRefusal by IssuedRefusal::name, IssuedRefusal::ALL;
@@ -102,6 +107,7 @@ pub(in crate::telemetry) enum StoreOperation {
     Outbox,
     Question,
     Block,
+    Factor,
     Backup,
 }
 
@@ -132,6 +138,7 @@ impl StoreOperation {
         Self::Outbox,
         Self::Question,
         Self::Block,
+        Self::Factor,
         Self::Backup,
     ];
 
@@ -150,6 +157,7 @@ impl StoreOperation {
             Self::Outbox => "outbox",
             Self::Question => "question",
             Self::Block => "block",
+            Self::Factor => "factor",
             Self::Backup => "backup",
         }
     }

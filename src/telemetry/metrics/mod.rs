@@ -27,7 +27,8 @@ use crate::clock::Timestamp;
 use crate::detect::DetectorName;
 use crate::detect::respond::Taken;
 use crate::event::{
-    Adoption, EndReason, Event, IssuedRefusal, Refresh, RefreshRefusal, SignInFailure, What,
+    Adoption, EndReason, Event, FactorEvent, FactorRefusal, IssuedRefusal, Refresh, RefreshRefusal,
+    SignInFailure, What,
 };
 use crate::store::blocks::BlockCounts;
 use crate::telemetry::record::{ConnectionFailure, Record};
@@ -69,6 +70,8 @@ pub struct Metrics {
     reload: ReloadMetrics,
     notices: NoticeMetrics,
     blocks: BlockMetrics,
+    factor_changes: Each<FactorEvent, IntCounter>,
+    factor_refusals: Each<FactorRefusal, IntCounter>,
     abnormal_access: Each<DetectorName, Each<Taken, IntCounter>>,
     events_dropped: IntCounter,
     audit_lines_dropped: IntCounter,
@@ -184,6 +187,16 @@ impl Metrics {
                 "Operations that the store could not do.",
                 "operation",
             )?,
+            factor_changes: families.each_counter(
+                "doorwarden_second_factor_changes_total",
+                "Second factors set up, removed and so on, and recovery codes used.",
+                "change",
+            )?,
+            factor_refusals: families.each_counter(
+                "doorwarden_second_factor_refusals_total",
+                "Second factors that did not help.",
+                "reason",
+            )?,
             directory_durations,
             directory_errors,
             abnormal_access: Each::new(|detector: DetectorName| {
@@ -295,6 +308,8 @@ impl Metrics {
             What::IssuedRefused { why, .. } => self.issued_refusals.inc(*why),
             What::IncidentAnswered { was_me, .. } => self.notices.answered(*was_me),
             What::Blocked(block) => self.blocks.blocked(block),
+            What::FactorChanged { change, .. } => self.factor_changes.inc(*change),
+            What::FactorRefused { why, .. } => self.factor_refusals.inc(*why),
             What::SessionUsed { .. }
             | What::IssuedEnded { .. }
             | What::PasswordChanged { .. }

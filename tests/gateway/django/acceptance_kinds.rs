@@ -130,11 +130,11 @@ fn names_and_factors_row_by_row() {
     row("13", "remote-user for 100%", &told("100%"), (403, "identity_not_carried"));
     row("13+", "remote-user for anna-maria", &told("anna-maria"), (200, ""));
     let kim = post(&client, "/login", "kim", "kim-pass-1234");
-    row("25", "kim's password; kim has TOTP", &kim, (403, "second_factor_required"));
+    row("25", "kim's password; kim has TOTP", &kim, (403, "second_factor_elsewhere"));
     let wrong = post(&client, "/login", "kim", "wrong");
     row("25", "a wrong password tells nothing of it", &wrong, (401, "no_active_account"));
     let basic = whoami(&client).header("Authorization", "Basic a2ltOmtpbS1wYXNzLTEyMzQ=");
-    row("25+", "the same in HTTP Basic", &basic, (403, "second_factor_required"));
+    row("25+", "the same in HTTP Basic", &basic, (403, "second_factor_elsewhere"));
     let lee = post(&client, "/login", "lee", "lee-pass-1234");
     row("25+", "lee, whose device was never confirmed", &lee, (200, ""));
 }

@@ -92,7 +92,7 @@ fn a_password_opens_nothing_that_a_real_device_protects() {
             answer.text()
         );
         if is_protected {
-            assert_eq!(answer.code(), "second_factor_required", "{name}");
+            assert_eq!(answer.code(), "second_factor_elsewhere", "{name}");
         }
         let basic = base64(&format!("{name}:{password}"));
         let answer = client.get("/app").header("Authorization", &format!("Basic {basic}")).send();

@@ -110,7 +110,7 @@ async fn a_locked_file_fails_changes_and_leaves_reads_working() {
 #[tokio::test]
 async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
-    let store = tuned(&folder, Some(30));
+    let store = tuned(&folder, Some(40));
     let mut made = Vec::new();
     let failed = loop {
         let number = made.len();
@@ -135,7 +135,7 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
 #[tokio::test]
 async fn on_a_full_disk_sessions_can_still_be_ended_in_company() {
     let folder = tempfile::tempdir().unwrap();
-    let store = tuned(&folder, Some(30));
+    let store = tuned(&folder, Some(40));
     let create = |number: usize| store.create(new_session(&format!("s{number}"), "1"));
     let mut made = 0;
     while create(made).await.is_ok() {

@@ -21,6 +21,7 @@ const FILES: &[&str] = &[
     include_str!("versions/4.sql"),
     include_str!("versions/5.sql"),
     include_str!("versions/6.sql"),
+    include_str!("versions/7.sql"),
 ];
 
 /// The statements that make its tables and indexes.

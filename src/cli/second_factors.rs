@@ -1,0 +1,95 @@
+//! `doorwarden user second-factor`: what somebody proves besides their password, and the way back for whoever lost it.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::config_file::ConfigFile;
+use super::list::{self, Column, Format};
+use super::operate::{ask, user_key};
+use crate::app;
+use crate::command::{Failure, load, say};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List what a user has.
+    List {
+        /// Whose: their name, or `DIRECTORY/ID`.
+        user: String,
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Take a user's second factors and recovery codes away; they set up another one at their next sign-in, with the code that
+    /// is shown.
+    Reset {
+        /// Whose: their name, or `DIRECTORY/ID`.
+        user: String,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Give a code with which a user sets up their first second factor in a browser that is not known. It works once, for a day.
+    Invite {
+        /// Whom: their name, or `DIRECTORY/ID`.
+        user: String,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+}
+
+const COLUMNS: [Column; 5] = [
+    ("ID", "id"),
+    ("KIND", "kind"),
+    ("NAME", "name"),
+    ("SET UP", "created_at"),
+    ("LAST USED", "last_used"),
+];
+
+/// Does it.
+pub(super) fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::List { user, file, format } => {
+            let config = load(&file.path()?)?;
+            let user = user_key(&config, &user)?;
+            let query =
+                form_urlencoded::Serializer::new(String::new()).append_pair("user", &user).finish();
+            let listed = match ask(&config, &format!("GET /second-factors?{query}"), "")? {
+                Some(listed) => listed,
+                None => app::offline::list_factors(&config, &user).map_err(Failure::Failed)?,
+            };
+            list::show(format, &COLUMNS, &listed)?;
+            if !format.json {
+                let left = listed.get("recovery_codes_left").and_then(Value::as_u64);
+                say(format_args!("recovery codes left: {}", left.unwrap_or_default()))?;
+            }
+        }
+        Command::Reset { user, file } => {
+            let config = load(&file.path()?)?;
+            let user = user_key(&config, &user)?;
+            let body = json!({"user": user}).to_string();
+            let made = match ask(&config, "POST /second-factors/reset", &body)? {
+                Some(made) => made,
+                None => app::offline::reset_factors(&config, &user).map_err(Failure::Failed)?,
+            };
+            say(format_args!("took away the second factors of {user}"))?;
+            tell_invitation(&made)?;
+        }
+        Command::Invite { user, file } => {
+            let config = load(&file.path()?)?;
+            let user = user_key(&config, &user)?;
+            let body = json!({"user": user}).to_string();
+            let made = match ask(&config, "POST /second-factors/invite", &body)? {
+                Some(made) => made,
+                None => app::offline::invite(&config, &user).map_err(Failure::Failed)?,
+            };
+            tell_invitation(&made)?;
+        }
+    }
+    Ok(())
+}
+
+fn tell_invitation(made: &Value) -> Result<(), Failure> {
+    let code = made.get("invitation").and_then(Value::as_str).unwrap_or("-");
+    say(format_args!("the code to set one up, once within 24 hours: {code}"))
+}

@@ -1,0 +1,180 @@
+//! `[second_factor]`: who proves more than a password, and from when on.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::raw::{Table, Wrong};
+use super::units::DAY;
+use super::{StoreSettings, values};
+use crate::caller::Identity;
+
+/// `[second_factor]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecondFactorSettings {
+    /// What holds for everybody whom no rule names.
+    pub mode: FactorMode,
+    /// `[[second_factor.rule]]`, of which the first that fits counts.
+    pub rules: Vec<FactorRule>,
+    /// For how long somebody who has to set one up may go on without, from the first sign-in on that asks for it.
+    pub grace_period: Duration,
+    /// What an authenticator app calls the account's service; empty: `login.title`.
+    pub label: String,
+    /// The key that seals secrets; made at the first start.
+    pub key_file: PathBuf,
+}
+
+/// `second_factor.mode`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FactorMode {
+    /// Nobody is asked.
+    #[default]
+    Off,
+    /// Whoever has one is asked for it.
+    Optional,
+    /// Everybody is asked for it, and whoever has none sets one up.
+    Required,
+}
+
+/// `[[second_factor.rule]]`: what holds for some. A list that is empty fits everybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactorRule {
+    /// What holds.
+    pub mode: FactorMode,
+    /// Names with which people sign in.
+    pub users: Vec<String>,
+    /// Groups, of which they are in one.
+    pub groups: Vec<String>,
+    /// Directories.
+    pub directories: Vec<String>,
+}
+
+const MODES: [(&str, FactorMode); 3] = [
+    ("off", FactorMode::Off),
+    ("optional", FactorMode::Optional),
+    ("required", FactorMode::Required),
+];
+
+impl SecondFactorSettings {
+    /// The defaults, with the key beside the store.
+    pub fn new(store: &StoreSettings) -> Self {
+        Self {
+            mode: FactorMode::Off,
+            rules: Vec::new(),
+            grace_period: Duration::ZERO,
+            label: String::new(),
+            key_file: store.path.parent().unwrap_or(Path::new("")).join("second-factor-key"),
+        }
+    }
+
+    /// What holds for this user.
+    pub fn mode_of(&self, user: &Identity) -> FactorMode {
+        let rule = self.rules.iter().find(|rule| rule.fits(user));
+        rule.map_or(self.mode, |rule| rule.mode)
+    }
+
+    /// Is anybody asked?
+    pub fn is_on(&self) -> bool {
+        self.mode != FactorMode::Off || self.rules.iter().any(|rule| rule.mode != FactorMode::Off)
+    }
+}
+
+impl FactorRule {
+    fn fits(&self, user: &Identity) -> bool {
+        let names =
+            |list: &[String], name: &str| list.is_empty() || list.iter().any(|one| one == name);
+        names(&self.users, &user.name)
+            && names(&self.directories, &user.key.directory)
+            && (self.groups.is_empty()
+                || self.groups.iter().any(|group| user.groups.contains(group)))
+    }
+}
+
+pub(super) fn second_factor(table: &Table<'_>, store: &StoreSettings) -> SecondFactorSettings {
+    let default = SecondFactorSettings::new(store);
+    SecondFactorSettings {
+        mode: table.choice("mode", &MODES).unwrap_or(default.mode),
+        rules: table.tables("rule", rule),
+        grace_period: table
+            .duration("grace_period", Duration::ZERO..=365 * DAY)
+            .unwrap_or(default.grace_period),
+        label: table.text("label", label).unwrap_or(default.label),
+        key_file: table.path("key_file").unwrap_or(default.key_file),
+    }
+}
+
+fn rule(table: &Table<'_>) -> FactorRule {
+    table.require("mode", "what holds for them: \"off\", \"optional\" or \"required\"");
+    let rule = FactorRule {
+        mode: table.choice("mode", &MODES).unwrap_or_default(),
+        users: table.values("users", values::filled).unwrap_or_default(),
+        groups: table.values("groups", values::filled).unwrap_or_default(),
+        directories: table.values("directories", values::filled).unwrap_or_default(),
+    };
+    if rule.users.is_empty() && rule.groups.is_empty() && rule.directories.is_empty() {
+        table.error(
+            "mode",
+            Wrong::new("a rule says for whom it holds").help("add users, groups or directories"),
+        );
+    }
+    rule
+}
+
+/// What stands before the account's name in an app. A colon would end it there (Key Uri Format).
+fn label(text: &str) -> Result<String, Wrong> {
+    if text.contains(':') || text.chars().any(char::is_control) || text.len() > 64 {
+        return Err(Wrong::new(format!("{text:?} is no label"))
+            .help("allowed: up to 64 bytes without a colon or control characters"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::caller::UserKey;
+
+    fn user(name: &str, directory: &str, groups: &[&str]) -> Identity {
+        Identity {
+            key: UserKey::new(directory, "7"),
+            name: name.into(),
+            groups: groups.iter().map(|group| (*group).into()).collect(),
+            staff: false,
+            superuser: false,
+            attributes: BTreeMap::new(),
+        }
+    }
+
+    fn rule(mode: FactorMode, users: &[&str], groups: &[&str], directories: &[&str]) -> FactorRule {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let (users, groups, directories) = (list(users), list(groups), list(directories));
+        FactorRule { mode, users, groups, directories }
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_counts() {
+        use FactorMode::*;
+        let settings = SecondFactorSettings {
+            mode: Optional,
+            rules: vec![
+                rule(Off, &["robot"], &[], &["file"]),
+                rule(Required, &[], &["admins", "staff"], &[]),
+                rule(Off, &[], &[], &["guests"]),
+            ],
+            ..SecondFactorSettings::new(&StoreSettings::default())
+        };
+        for (name, directory, groups, mode) in [
+            ("kim", "file", &[][..], Optional),
+            ("robot", "file", &["admins"], Off),
+            ("robot", "django", &["admins"], Required),
+            ("kim", "guests", &["staff"], Required),
+            ("kim", "guests", &["others"], Off),
+        ] {
+            let said = format!("{name} {directory} {groups:?}");
+            assert_eq!(settings.mode_of(&user(name, directory, groups)), mode, "{said}");
+        }
+        assert!(settings.is_on());
+        assert!(!SecondFactorSettings::new(&StoreSettings::default()).is_on());
+    }
+}

@@ -1,0 +1,384 @@
+//! The pages about second factors. They work without scripts; the QR code is drawn here, as SVG within the page.
+//!
+//! The secret, the ticket and the recovery codes are in the body and nowhere else: no address has them.
+
+use askama::Template;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::factor_texts::FactorTexts;
+use super::page::{self, CSS};
+use super::refused::Refused;
+use super::texts::Texts;
+use crate::factor::{Enrolment, QrCode};
+use crate::notify::time;
+use crate::secret::Secret;
+use crate::store::factors::StoredFactors;
+use crate::wire::accept::Language;
+use crate::wire::reply::Reply;
+
+/// The page that asks for a code: to sign in, or to confirm that it is still them.
+#[derive(Clone, Copy)]
+pub(super) struct CodePage<'a> {
+    pub(super) service: &'a str,
+    pub(super) action: &'a str,
+    pub(super) next: &'a str,
+    /// Of a sign-in; without one they are signed in.
+    pub(super) ticket: Option<&'a str>,
+    /// Of a form that is kept meanwhile.
+    pub(super) held: Option<&'a str>,
+    /// They have no second factor, and give their password.
+    pub(super) asks_password: bool,
+    /// Who is signed in.
+    pub(super) name: Option<&'a str>,
+    pub(super) language: Language,
+}
+
+/// The page with which a form goes on that was kept.
+pub(super) struct HeldPage<'a> {
+    pub(super) service: &'a str,
+    pub(super) action: &'a str,
+    pub(super) fields: &'a [(String, String)],
+    pub(super) language: Language,
+}
+
+/// The page that shows a secret and takes the code that confirms it.
+pub(super) struct EnrolPage<'a> {
+    pub(super) service: &'a str,
+    pub(super) action: &'a str,
+    pub(super) next: &'a str,
+    pub(super) ticket: Option<&'a str>,
+    pub(super) takes_invitation: bool,
+    pub(super) enrolment: &'a Enrolment,
+    pub(super) language: Language,
+}
+
+/// The page that shows recovery codes, once.
+pub(super) struct RecoveryPage<'a> {
+    pub(super) service: &'a str,
+    pub(super) codes: &'a [Secret],
+    pub(super) next: &'a str,
+    pub(super) language: Language,
+}
+
+/// The page with what somebody has.
+pub(super) struct FactorsPage<'a> {
+    pub(super) service: &'a str,
+    pub(super) action: &'a str,
+    pub(super) name: &'a str,
+    pub(super) kept: &'a StoredFactors,
+    pub(super) time_zone: &'a str,
+    pub(super) language: Language,
+}
+
+struct FactorProblem<'a> {
+    message: String,
+    request_id: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "second_factor.html")]
+struct CodeTemplate<'a> {
+    css: &'static str,
+    texts: &'static Texts,
+    own: &'static FactorTexts,
+    page: CodePage<'a>,
+    problem: Option<FactorProblem<'a>>,
+}
+
+#[derive(Template)]
+#[template(path = "held.html")]
+struct HeldTemplate<'a> {
+    css: &'static str,
+    texts: &'static Texts,
+    own: &'static FactorTexts,
+    page: &'a HeldPage<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "must_enrol.html")]
+struct MustEnrolTemplate<'a> {
+    css: &'static str,
+    texts: &'static Texts,
+    own: &'static FactorTexts,
+    service: &'a str,
+    action: &'a str,
+    next: &'a str,
+    ticket: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "enrol.html")]
+struct EnrolTemplate<'a> {
+    css: &'static str,
+    texts: &'static Texts,
+    own: &'static FactorTexts,
+    page: &'a EnrolPage<'a>,
+    secret: String,
+    qr: Option<QrCode>,
+    problem: Option<FactorProblem<'a>>,
+}
+
+#[derive(Template)]
+#[template(path = "recovery.html")]
+struct RecoveryTemplate<'a> {
+    css: &'static str,
+    texts: &'static Texts,
+    own: &'static FactorTexts,
+    service: &'a str,
+    codes: String,
+    download: String,
+    count: usize,
+    next: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "factors.html")]
+struct FactorsTemplate<'a> {
+    css: &'static str,
+    texts: &'static Texts,
+    own: &'static FactorTexts,
+    page: &'a FactorsPage<'a>,
+    factors: Vec<ShownFactor<'a>>,
+}
+
+struct ShownFactor<'a> {
+    id: &'a str,
+    name: &'a str,
+    added_at: String,
+    last_used: String,
+}
+
+impl CodePage<'_> {
+    /// The page; with a problem, that refusal's status and headers.
+    pub(super) fn reply(self, problem: Option<&Refused>, request_id: &str) -> Reply {
+        let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
+        let said = problem.map(|refused| said(refused, request_id, self.language));
+        let template = CodeTemplate { css: CSS, texts, own, page: self, problem: said };
+        answer(problem, request_id, &template)
+    }
+
+    /// The page that says that a factor has to be set up, before it shows a secret.
+    pub(super) fn must_enrol(self, ticket: &str) -> Reply {
+        let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
+        let Self { service, action, next, .. } = self;
+        page::reply(&MustEnrolTemplate { css: CSS, texts, own, service, action, next, ticket })
+    }
+}
+
+impl HeldPage<'_> {
+    pub(super) fn reply(&self) -> Reply {
+        let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
+        page::reply(&HeldTemplate { css: CSS, texts, own, page: self })
+    }
+}
+
+impl EnrolPage<'_> {
+    pub(super) fn reply(&self, problem: Option<&Refused>, request_id: &str) -> Reply {
+        let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
+        let letters: Vec<char> = self.enrolment.secret.expose().chars().collect();
+        let groups = letters.chunks(4).map(|group| group.iter().collect::<String>());
+        let template = EnrolTemplate {
+            css: CSS,
+            texts,
+            own,
+            page: self,
+            secret: groups.collect::<Vec<_>>().join(" "),
+            qr: self.enrolment.qr(),
+            problem: problem.map(|refused| said(refused, request_id, self.language)),
+        };
+        answer(problem, request_id, &template)
+    }
+}
+
+impl RecoveryPage<'_> {
+    pub(super) fn reply(&self) -> Reply {
+        let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
+        let codes: Vec<&str> = self.codes.iter().map(Secret::expose).collect();
+        let codes = codes.join("\n");
+        let file = format!("{} – {}\n\n{codes}\n", self.service, own.recovery_heading);
+        page::reply(&RecoveryTemplate {
+            css: CSS,
+            texts,
+            own,
+            service: self.service,
+            download: utf8_percent_encode(&file, NON_ALPHANUMERIC).to_string(),
+            count: self.codes.len(),
+            codes,
+            next: self.next,
+        })
+    }
+}
+
+impl FactorsPage<'_> {
+    pub(super) fn reply(&self) -> Reply {
+        let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
+        let shown = self.kept.factors.iter().map(|factor| ShownFactor {
+            id: &factor.id,
+            name: &factor.name,
+            added_at: time(factor.created_at, self.time_zone),
+            last_used: factor
+                .last_used
+                .map_or_else(|| own.never.to_owned(), |at| time(at, self.time_zone)),
+        });
+        let factors = shown.collect();
+        page::reply(&FactorsTemplate { css: CSS, texts, own, page: self, factors })
+    }
+}
+
+fn said<'a>(refused: &Refused, request_id: &'a str, language: Language) -> FactorProblem<'a> {
+    let own = FactorTexts::of(language).problem(refused.refusal).map(str::to_owned);
+    let message = own.unwrap_or_else(|| {
+        Texts::of(language).sign_in_problem(refused.refusal, refused.retry_after)
+    });
+    FactorProblem { message, request_id }
+}
+
+fn answer(problem: Option<&Refused>, request_id: &str, template: &impl Template) -> Reply {
+    match problem {
+        Some(refused) => page::page(refused.clone().reply(request_id), template),
+        None => page::reply(template),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::caller::UserKey;
+    use crate::clock::Timestamp;
+    use crate::config::FactorMode;
+    use crate::factor::testkit::factors;
+    use crate::refusal::Refusal;
+    use crate::store::factors::StoredFactor;
+    use crate::store::memory::Memory;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
+
+    fn html(reply: &Reply) -> &str {
+        assert!(reply.headers.contains_key("content-security-policy"));
+        assert_eq!(reply.headers["cache-control"], "no-store");
+        std::str::from_utf8(&reply.body).unwrap()
+    }
+
+    fn code_page(language: Language) -> CodePage<'static> {
+        CodePage {
+            service: "Acme & Sons",
+            action: "/login/second-factor",
+            next: "/app?a=1&b=2",
+            ticket: Some("a-ticket"),
+            held: None,
+            asks_password: false,
+            name: None,
+            language,
+        }
+    }
+
+    fn all(language: Language) -> Vec<Reply> {
+        let factors = factors(&Arc::new(Memory::default()), FactorMode::Optional, |_| {});
+        let enrolment =
+            factors.begin_enrolment(&UserKey::new("file", "kim"), "<b>kim</b>", NOW).unwrap();
+        let enrol = EnrolPage {
+            service: "Acme & Sons",
+            action: "/x",
+            next: "/",
+            ticket: Some("a-ticket"),
+            takes_invitation: true,
+            enrolment: &enrolment,
+            language,
+        };
+        let factor = StoredFactor {
+            id: "id".into(),
+            kind: "totp".into(),
+            name: "<i>phone</i>".into(),
+            sealed: Vec::new(),
+            last_step: 1,
+            created_at: NOW,
+            last_used: None,
+        };
+        let kept = StoredFactors { factors: vec![factor], recovery_left: 9, ..Default::default() };
+        let shown = FactorsPage {
+            service: "Acme & Sons",
+            action: "/x",
+            name: "<b>kim</b>",
+            kept: &kept,
+            time_zone: "UTC",
+            language,
+        };
+        let codes = [Secret::new("0123-4567-89ab")];
+        let recovery = RecoveryPage { service: "Acme & Sons", codes: &codes, next: "/", language };
+        let code = code_page(language);
+        let password =
+            CodePage { asks_password: true, ticket: None, name: Some("<b>kim</b>"), ..code };
+        vec![
+            code.reply(None, "r1"),
+            code.reply(Some(&Refusal::BadCode.into()), "r1"),
+            password.reply(None, "r1"),
+            code.must_enrol("a-ticket"),
+            enrol.reply(None, "r1"),
+            enrol.reply(Some(&Refusal::EnrolmentProofRequired.into()), "r1"),
+            recovery.reply(),
+            shown.reply(),
+            HeldPage {
+                service: "Acme & Sons",
+                action: "/x?a=1&b=2",
+                fields: &[("<i>".into(), "\"><b>".into())],
+                language,
+            }
+            .reply(),
+        ]
+    }
+
+    #[test]
+    fn nothing_is_scripted_loaded_or_markup_of_anybodys() {
+        for language in [Language::English, Language::Korean] {
+            for reply in all(language) {
+                let html = html(&reply);
+                for never in
+                    ["<script", "<img", "<link", "@import", "url(", " style=", "<b>", "<i>"]
+                {
+                    assert!(!html.contains(never), "{never} is in\n{html}");
+                }
+                for tag in html.split('<').filter_map(|rest| rest.split('>').next()) {
+                    assert!(!tag.split(' ').any(|attribute| attribute.starts_with("on")), "{tag}");
+                }
+                assert!(html.contains(&format!("<html lang=\"{}\">", language.code())));
+                assert_eq!(html.matches("<h1>").count(), 1, "{html}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_code_page_has_what_a_phone_looks_for_and_keeps_its_ticket_in_the_form() {
+        let reply = code_page(Language::English).reply(None, "r1");
+        let html = html(&reply);
+        for needed in [
+            "<form method=\"post\" action=\"/login/second-factor\">",
+            "<input type=\"hidden\" name=\"ticket\" value=\"a-ticket\">",
+            "<input type=\"hidden\" name=\"next\" value=\"/app?a=1&#38;b=2\">",
+            "autocomplete=\"one-time-code\"",
+            "inputmode=\"numeric\"",
+            "<summary>",
+        ] {
+            assert!(html.contains(needed), "{needed} is not in\n{html}");
+        }
+        let reply = code_page(Language::English).reply(Some(&Refusal::BadCode.into()), "r1");
+        assert_eq!(reply.status, 401);
+        assert!(std::str::from_utf8(&reply.body).unwrap().contains("role=\"alert\""));
+    }
+
+    #[test]
+    fn the_secret_is_drawn_and_written() {
+        let pages = all(Language::English);
+        let html = html(&pages[4]);
+        for needed in ["<svg", "role=\"img\"", "<path d=\"M4 4h1v1h-1z", "name=\"invitation\""] {
+            assert!(html.contains(needed), "{needed} is not in\n{html}");
+        }
+        assert!(!html.contains("otpauth"), "the address is in the drawing alone");
+        let recovery = std::str::from_utf8(&pages[6].body).unwrap();
+        assert!(
+            recovery.contains("download=") && recovery.contains("0123-4567-89ab"),
+            "{recovery}"
+        );
+    }
+}

@@ -1,0 +1,329 @@
+//! `/account/second-factors`: people see to their own second factors.
+//!
+//! A GET shows them (a page, or JSON for a program). A POST does one thing, by `action`: `begin` shows a secret, `confirm` sets
+//! it up, `remove` and `rename` are about one `id`, `recovery` gives new recovery codes. Each takes a proof of the last ten
+//! minutes, by all that the person has: a browser is led to the page that asks for it and back, a program gets 401
+//! `insufficient_user_authentication` (RFC 9470). So a stolen cookie or password removes nothing, and what it adds has to be
+//! proved first where one is due.
+//!
+//! A cookie's POST from another site is refused, as everywhere.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::factor_page::{EnrolPage, FactorsPage, RecoveryPage};
+use super::refused::Refused;
+use super::second_factor::{FIRST_NAME, described, text, with_recovery_codes};
+use super::{Endpoints, Served, input, navigation};
+use crate::caller::UserKey;
+use crate::config::FactorMode;
+use crate::event::{FactorEvent, FactorRefusal, What};
+use crate::factor::Confirmed;
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+use crate::session::lockout::folded;
+use crate::store::Session;
+use crate::store::factors::StoredFactors;
+use crate::wire::accept::{self, Language};
+use crate::wire::arrival::Arrival;
+use crate::wire::body::{FieldProblem, Fields};
+use crate::wire::reply::Reply;
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum FactorAction {
+    Begin,
+    Confirm,
+    Remove,
+    Rename,
+    Recovery,
+}
+
+impl FactorAction {
+    const ALL: [Self; 5] = [Self::Begin, Self::Confirm, Self::Remove, Self::Rename, Self::Recovery];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Begin => "begin",
+            Self::Confirm => "confirm",
+            Self::Remove => "remove",
+            Self::Rename => "rename",
+            Self::Recovery => "recovery",
+        }
+    }
+
+    fn read(fields: &Fields) -> Result<Self, Refused> {
+        let named = fields.trimmed("action").map_err(|why| Refused::field("action", why))?;
+        let found = Self::ALL.into_iter().find(|action| action.name() == named);
+        found.ok_or_else(|| Refused::field("action", FieldProblem::NotAString))
+    }
+}
+
+impl Endpoints {
+    /// Both methods.
+    pub(super) async fn factors(
+        &self,
+        arrival: &Arrival,
+        body: &Bytes,
+        happened: &mut Vec<What>,
+    ) -> Served {
+        let is_post = arrival.method == Method::POST;
+        let wants_page = match is_post {
+            true => input::is_page_form(arrival),
+            false => accept::is_navigation(&arrival.method, &arrival.headers),
+        };
+        let (session, proof) = match self.session_of(arrival, happened).await {
+            Ok(found) => found,
+            Err(refused) if wants_page => return self.to_login_or_refused(arrival, refused),
+            Err(refused) => return Served::refused(refused, &arrival.request_id),
+        };
+        let from_here = if is_post { self.is_from_here(arrival, proof) } else { Ok(()) };
+        let made = match is_post {
+            true => match from_here {
+                Ok(()) => self.change_factors(arrival, body, &session, wants_page, happened).await,
+                Err(refusal) => Err(refusal.into()),
+            },
+            false => self.show_factors(arrival, &session, wants_page).await,
+        };
+        match made {
+            Ok(reply) => Served::reply(reply),
+            Err(refused) if wants_page => {
+                let is_stale = refused.refusal == Refusal::InsufficientAuthentication;
+                if let Some(path) = self.second_factor_path.as_deref().filter(|_| is_stale) {
+                    let back = self.factors_path.as_deref().unwrap_or("/");
+                    let location = navigation::with_next(path, back);
+                    let location = HeaderValue::try_from(location);
+                    let location = location.unwrap_or(HeaderValue::from_static("/"));
+                    let reply = Reply::see_other(&location);
+                    return Served { reply, refusal: Some(refused.refusal) };
+                }
+                let language = Language::negotiate(&arrival.headers);
+                let reply = super::page::of_refusal(&refused, &arrival.request_id, language, None);
+                Served { reply, refusal: Some(refused.refusal) }
+            }
+            Err(refused) => Served::refused(refused, &arrival.request_id),
+        }
+    }
+
+    async fn show_factors(
+        &self,
+        arrival: &Arrival,
+        session: &Session,
+        wants_page: bool,
+    ) -> Result<Reply, Refused> {
+        let identity = session.identity.load_full();
+        let kept = self.issuers.sessions().factors().of(&identity.key).await?;
+        if !wants_page {
+            return Ok(Reply::json(StatusCode::OK, &listed(&kept)));
+        }
+        let page = FactorsPage {
+            service: &self.title,
+            action: arrival.target.path().as_str(),
+            name: &identity.name,
+            kept: &kept,
+            time_zone: &self.incidents.time_zone,
+            language: Language::negotiate(&arrival.headers),
+        };
+        Ok(page.reply())
+    }
+
+    async fn change_factors(
+        &self,
+        arrival: &Arrival,
+        body: &Bytes,
+        session: &Session,
+        wants_page: bool,
+        happened: &mut Vec<What>,
+    ) -> Result<Reply, Refused> {
+        let fields = input::fields(arrival, body)?;
+        let action = FactorAction::read(&fields)?;
+        let sessions = self.issuers.sessions();
+        let user = session.identity.load().key.clone();
+        if let Err(refusal) = sessions.is_fresh(session, arrival.at).await {
+            if refusal == Refusal::InsufficientAuthentication {
+                let context = &mut arrival.context(happened);
+                sessions.note_refused(&user, FactorRefusal::NotFresh, context);
+            }
+            return Err(refusal.into());
+        }
+        match action {
+            FactorAction::Begin => {
+                self.begin_factor(arrival, session, wants_page, None, None).await
+            }
+            FactorAction::Confirm => {
+                self.confirm_factor(arrival, &fields, session, wants_page, happened).await
+            }
+            FactorAction::Remove | FactorAction::Rename => {
+                let id = text(&fields, "id").ok_or(Refusal::BadBody)?;
+                let (is_made, change) = match action {
+                    FactorAction::Remove => {
+                        (sessions.factors().remove(&user, id).await?, FactorEvent::Removed)
+                    }
+                    _ => {
+                        let name = text(&fields, "name").unwrap_or_default();
+                        (sessions.factors().rename(&user, id, name).await?, FactorEvent::Renamed)
+                    }
+                };
+                if !is_made {
+                    return Err(Refused::field("id", FieldProblem::NotAString));
+                }
+                happened.push(What::FactorChanged { user: user.clone(), change });
+                self.after_change(arrival, &user, wants_page).await
+            }
+            FactorAction::Recovery => {
+                if sessions.factors().of(&user).await?.factors.is_empty() {
+                    return Err(Refusal::BadBody.into());
+                }
+                let codes = sessions.factors().renew_recovery(&user).await?;
+                let change = FactorEvent::RecoveryRenewed;
+                happened.push(What::FactorChanged { user: user.clone(), change });
+                self.with_codes(arrival, &user, &codes, wants_page).await
+            }
+        }
+    }
+
+    async fn begin_factor(
+        &self,
+        arrival: &Arrival,
+        session: &Session,
+        wants_page: bool,
+        token: Option<&Secret>,
+        problem: Option<&Refused>,
+    ) -> Result<Reply, Refused> {
+        let identity = session.identity.load_full();
+        let factors = self.issuers.sessions().factors();
+        let (user, name) = (&identity.key, &identity.name);
+        let shown = token.and_then(|token| factors.again(user, name, token, arrival.at));
+        let enrolment = match shown {
+            Some(shown) => shown,
+            None => factors.begin_enrolment(user, name, arrival.at)?,
+        };
+        let takes_invitation = self.takes_invitation(arrival, session).await?;
+        if !wants_page {
+            return Ok(Reply::json(StatusCode::OK, &described(&enrolment, takes_invitation)));
+        }
+        let page = EnrolPage {
+            service: &self.title,
+            action: arrival.target.path().as_str(),
+            next: "",
+            ticket: None,
+            takes_invitation,
+            enrolment: &enrolment,
+            language: Language::negotiate(&arrival.headers),
+        };
+        Ok(page.reply(problem, &arrival.request_id))
+    }
+
+    async fn confirm_factor(
+        &self,
+        arrival: &Arrival,
+        fields: &Fields,
+        session: &Session,
+        wants_page: bool,
+        happened: &mut Vec<What>,
+    ) -> Result<Reply, Refused> {
+        let user = session.identity.load().key.clone();
+        let secret = |name| text(fields, name).map(Secret::new);
+        let token = secret("enrolment").ok_or(Refusal::BadBody)?;
+        let code = secret("otp").unwrap_or_else(|| Secret::new(""));
+        let given = secret("invitation");
+        let invitation = match self.takes_invitation(arrival, session).await? {
+            true => Some(given.unwrap_or_else(|| Secret::new(""))),
+            false => None,
+        };
+        let confirmed = Confirmed {
+            token: &token,
+            code: &code,
+            name: text(fields, "name").unwrap_or(FIRST_NAME),
+            invitation: invitation.as_ref(),
+        };
+        let context = &mut arrival.context(happened);
+        match self.issuers.sessions().enrol(&user, confirmed, context).await {
+            Ok(codes) if codes.is_empty() => self.after_change(arrival, &user, wants_page).await,
+            Ok(codes) => self.with_codes(arrival, &user, &codes, wants_page).await,
+            Err(refused) => {
+                let refused = Refused::from(refused);
+                let stays =
+                    matches!(refused.refusal, Refusal::BadCode | Refusal::EnrolmentProofRequired);
+                match wants_page && stays {
+                    true => {
+                        let (token, problem) = (Some(&token), Some(&refused));
+                        self.begin_factor(arrival, session, wants_page, token, problem).await
+                    }
+                    false => Err(refused),
+                }
+            }
+        }
+    }
+
+    /// Where a factor is due of them, the first one takes more than a session and a password.
+    async fn takes_invitation(
+        &self,
+        arrival: &Arrival,
+        session: &Session,
+    ) -> Result<bool, Refused> {
+        let identity = session.identity.load_full();
+        let sessions = self.issuers.sessions();
+        let kept = sessions.factors().of(&identity.key).await?;
+        let is_due = sessions.factors().mode_of(&identity) == FactorMode::Required
+            || kept.reset_at.is_some();
+        if !kept.factors.is_empty() || !is_due {
+            return Ok(false);
+        }
+        let device = sessions.cookie_names().device_of(&arrival.headers);
+        Ok(!sessions.knows_device(device, &folded(&identity.name), arrival.at))
+    }
+
+    async fn with_codes(
+        &self,
+        arrival: &Arrival,
+        user: &UserKey,
+        codes: &[Secret],
+        wants_page: bool,
+    ) -> Result<Reply, Refused> {
+        if !wants_page {
+            let reply = self.after_change(arrival, user, wants_page).await?;
+            return Ok(with_recovery_codes(reply, codes));
+        }
+        let page = RecoveryPage {
+            service: &self.title,
+            codes,
+            next: arrival.target.path().as_str(),
+            language: Language::negotiate(&arrival.headers),
+        };
+        Ok(page.reply())
+    }
+
+    async fn after_change(
+        &self,
+        arrival: &Arrival,
+        user: &UserKey,
+        wants_page: bool,
+    ) -> Result<Reply, Refused> {
+        if wants_page {
+            let location = HeaderValue::try_from(arrival.target.path().as_str());
+            return Ok(Reply::see_other(&location.unwrap_or(HeaderValue::from_static("/"))));
+        }
+        let kept = self.issuers.sessions().factors().of(user).await?;
+        Ok(Reply::json(StatusCode::OK, &listed(&kept)))
+    }
+}
+
+/// What a user has, for programs: their own, and the operator's.
+pub(super) fn listed(kept: &StoredFactors) -> Value {
+    let factors = kept.factors.iter().map(|factor| {
+        json!({
+            "id": factor.id,
+            "kind": factor.kind,
+            "name": factor.name,
+            "created_at": factor.created_at.to_string(),
+            "last_used": factor.last_used.map(|at| at.to_string()),
+        })
+    });
+    json!({
+        "factors": factors.collect::<Vec<_>>(),
+        "recovery_codes_left": kept.recovery_left,
+        "reset_at": kept.reset_at.map(|at| at.to_string()),
+    })
+}

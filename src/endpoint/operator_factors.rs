@@ -1,0 +1,63 @@
+//! Second factors, as operators see and take them away.
+
+use serde_json::{Value, json};
+
+use super::factors::listed;
+use super::operator::{OperatorRequest, user_key};
+use crate::caller::UserKey;
+use crate::event::{FactorEvent, What};
+use crate::factor::{Factors, INVITATION};
+use crate::issuer::Issuers;
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+use crate::store::factors::StoredFactors;
+
+/// `GET /second-factors?user=DIRECTORY/ID`
+pub(super) async fn list(
+    request: &OperatorRequest<'_>,
+    issuers: &Issuers,
+) -> Result<Value, Refusal> {
+    let user = form_urlencoded::parse(request.query.as_bytes())
+        .find_map(|(name, value)| (name == "user").then(|| user_key(&value)))
+        .ok_or(Refusal::BadBody)??;
+    Ok(describe_factors(&issuers.sessions().factors().of(&user).await?))
+}
+
+/// `POST /second-factors/reset` and `/second-factors/invite` with `{"user": "DIRECTORY/ID"}`
+pub(super) async fn change(
+    request: &OperatorRequest<'_>,
+    issuers: &Issuers,
+    change: FactorEvent,
+    happened: &mut Vec<What>,
+) -> Result<Value, Refusal> {
+    let body: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
+    let user = body.get("user").and_then(Value::as_str).ok_or(Refusal::BadBody)?;
+    let user = user_key(user)?;
+    let factors = issuers.sessions().factors();
+    if change == FactorEvent::Reset {
+        factors.reset(&user, request.at).await?;
+        happened.push(What::FactorChanged { user: user.clone(), change });
+    }
+    invite(factors, user, request, happened).await
+}
+
+async fn invite(
+    factors: &Factors,
+    user: UserKey,
+    request: &OperatorRequest<'_>,
+    happened: &mut Vec<What>,
+) -> Result<Value, Refusal> {
+    let code = factors.invite(&user, request.at).await?;
+    happened.push(What::FactorChanged { user, change: FactorEvent::Invited });
+    Ok(describe_invitation(&code))
+}
+
+/// What a user has, as commands and the operator's API show it.
+pub fn describe_factors(kept: &StoredFactors) -> Value {
+    listed(kept)
+}
+
+/// A code to set up a factor, as commands and the operator's API show it.
+pub fn describe_invitation(code: &Secret) -> Value {
+    json!({"invitation": code.expose(), "works_for_seconds": INVITATION.as_secs()})
+}

@@ -1,0 +1,464 @@
+//! `POST /login/second-factor`: the second step of a sign-in, and of confirming that it is still them; and the page for the
+//! latter.
+//!
+//! | a body with | does |
+//! |---|---|
+//! | `ticket`, `otp` | ends the sign-in with a code |
+//! | `ticket`, `enrol` | gives a secret, where one is to be set up first |
+//! | `ticket`, `enrolment`, `otp` | sets it up and ends the sign-in; with `invitation`, where that takes an operator's code |
+//! | `otp` or `password`, and a session | raises what the session proves |
+//!
+//! A form gets pages, JSON gets JSON. The page of a sign-in never has its ticket in an address: it is in the form.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::factor_page::{CodePage, EnrolPage, RecoveryPage};
+use super::login::{next_of_form, next_of_query};
+use super::refused::Refused;
+use super::{Endpoints, Served, input, navigation};
+use crate::caller::Proof;
+use crate::config::{Issues, OwnPathEntry};
+use crate::event::What;
+use crate::factor::{Confirmed, Enrolment};
+use crate::issuer::credential::Credential;
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+use crate::session::step_up::Confirmation;
+use crate::session::{Due, EnrolmentStep, Grants, SecondStep, SignInTicket, SignedIn};
+use crate::store::Session;
+use crate::wire::accept::Language;
+use crate::wire::arrival::Arrival;
+use crate::wire::body::{FieldProblem, Fields};
+use crate::wire::next::Next;
+use crate::wire::reply::Reply;
+
+/// No route asks for a proof that is fresher than this (`route.fresh`).
+const JUST_PROVED: Duration = Duration::from_secs(60);
+
+/// What a factor is called that is set up while signing in, unless its owner says otherwise.
+pub(super) const FIRST_NAME: &str = "TOTP";
+
+impl Endpoints {
+    /// Both methods.
+    pub(super) async fn second_factor(
+        &self,
+        own: &OwnPathEntry,
+        arrival: &Arrival,
+        body: &Bytes,
+        happened: &mut Vec<What>,
+    ) -> Served {
+        if arrival.method != Method::POST {
+            return self.confirm_page(arrival, happened).await;
+        }
+        let wants_page = input::is_page_form(arrival);
+        let fields = match self.login_fields(arrival, body) {
+            Ok(fields) => fields,
+            Err(refused) => return self.second_step_refused(arrival, wants_page, refused),
+        };
+        let ticket = text(&fields, "ticket").map(Secret::new);
+        match ticket {
+            Some(ticket) if wants_page => {
+                self.second_step_page(own, arrival, &fields, &ticket, happened).await
+            }
+            Some(ticket) => {
+                let made = self.second_step_json(own, arrival, &fields, &ticket, happened).await;
+                Served::of(made, arrival)
+            }
+            None => self.confirm(arrival, &fields, wants_page, happened).await,
+        }
+    }
+
+    /// The page on which a sign-in goes on, after a right password.
+    pub(super) fn due_page(
+        &self,
+        arrival: &Arrival,
+        ticket: &SignInTicket,
+        next: &Next,
+        problem: Option<&Refused>,
+    ) -> Option<Served> {
+        let action = self.second_factor_path.as_deref()?;
+        let page = self.code_page(arrival, action, next);
+        let reply = match ticket.due {
+            Due::Code => CodePage { ticket: Some(ticket.ticket.expose()), ..page }
+                .reply(problem, &arrival.request_id),
+            Due::Enrolment { .. } => page.must_enrol(ticket.ticket.expose()),
+        };
+        Some(Served { reply, refusal: problem.map(|problem| problem.refusal) })
+    }
+
+    fn code_page<'a>(&'a self, arrival: &Arrival, action: &'a str, next: &'a Next) -> CodePage<'a> {
+        CodePage {
+            service: &self.title,
+            action,
+            next: next.as_str(),
+            ticket: None,
+            held: None,
+            asks_password: false,
+            name: None,
+            language: Language::negotiate(&arrival.headers),
+        }
+    }
+
+    fn second_step_refused(&self, arrival: &Arrival, wants_page: bool, refused: Refused) -> Served {
+        if !wants_page {
+            return Served::refused(refused, &arrival.request_id);
+        }
+        let language = Language::negotiate(&arrival.headers);
+        let reply = super::page::of_refusal(&refused, &arrival.request_id, language, None);
+        Served { reply, refusal: Some(refused.refusal) }
+    }
+
+    async fn second_step_json(
+        &self,
+        own: &OwnPathEntry,
+        arrival: &Arrival,
+        fields: &Fields,
+        ticket: &Secret,
+        happened: &mut Vec<What>,
+    ) -> Result<Reply, Refused> {
+        let may_set_cookie = self.may_set_cookie(arrival);
+        let grants = Grants {
+            tokens: self.issues != Issues::Cookie,
+            cookie: self.issues != Issues::Tokens && may_set_cookie,
+            issued: None,
+        };
+        if self.issues == Issues::Cookie && !may_set_cookie {
+            return Err(Refusal::CrossSite.into());
+        }
+        let otp = text(fields, "otp").map(Secret::new);
+        let enrolment = text(fields, "enrolment").map(Secret::new);
+        match (otp, enrolment) {
+            (None, _) if is_there(fields, "enrol") => {
+                let context = &mut arrival.context(happened);
+                let shown = self.issuers.sessions().enrolment_of(ticket, None, context).await?;
+                Ok(Reply::json(StatusCode::OK, &described(&shown.0, shown.1)))
+            }
+            (None, _) => Err(Refused::field("otp", FieldProblem::Required)),
+            (Some(otp), None) => {
+                let step = SecondStep { ticket, code: &otp, grants };
+                let signed_in = self.end_of_sign_in(arrival, step, happened).await?;
+                self.signed_in(arrival, &signed_in, None, own)
+            }
+            (Some(otp), Some(token)) => {
+                let (signed_in, codes) = self
+                    .end_by_enrolment(arrival, fields, (ticket, &token, &otp), grants, happened)
+                    .await?;
+                let reply = self.signed_in(arrival, &signed_in, None, own)?;
+                Ok(with_recovery_codes(reply, &codes))
+            }
+        }
+    }
+
+    async fn second_step_page(
+        &self,
+        own: &OwnPathEntry,
+        arrival: &Arrival,
+        fields: &Fields,
+        ticket: &Secret,
+        happened: &mut Vec<What>,
+    ) -> Served {
+        let next = next_of_form(fields);
+        if !self.may_set_cookie(arrival) {
+            return self.second_step_refused(arrival, true, Refusal::CrossSite.into());
+        }
+        let grants = Grants { tokens: false, cookie: true, issued: None };
+        let otp = text(fields, "otp").map(Secret::new);
+        let token = text(fields, "enrolment").map(Secret::new);
+        let made = match (&otp, &token) {
+            (None, None) if is_there(fields, "enrol") => {
+                return self.enrol_page(arrival, ticket, None, &next, None, happened).await;
+            }
+            (_, Some(token)) => {
+                let code = otp.clone().unwrap_or_else(|| Secret::new(""));
+                let given = (ticket, token, &code);
+                match self.end_by_enrolment(arrival, fields, given, grants, happened).await {
+                    Ok((signed_in, codes)) => {
+                        let page = RecoveryPage {
+                            service: &self.title,
+                            codes: &codes,
+                            next: next.as_str(),
+                            language: Language::negotiate(&arrival.headers),
+                        };
+                        self.with_cookies(arrival, &signed_in, page.reply())
+                    }
+                    Err(refused) if goes_on(&refused) => {
+                        let token = Some(token);
+                        return self
+                            .enrol_page(arrival, ticket, token, &next, Some(&refused), happened)
+                            .await;
+                    }
+                    Err(refused) => Err(refused),
+                }
+            }
+            (otp, None) => {
+                let code = otp.clone().unwrap_or_else(|| Secret::new(""));
+                let step = SecondStep { ticket, code: &code, grants };
+                match self.end_of_sign_in(arrival, step, happened).await {
+                    Ok(signed_in) => self.signed_in(arrival, &signed_in, Some(&next), own),
+                    Err(refused) if goes_on(&refused) => {
+                        let action = arrival.target.path().as_str();
+                        let ticket = Some(ticket.expose());
+                        let page = CodePage { ticket, ..self.code_page(arrival, action, &next) };
+                        let reply = page.reply(Some(&refused), &arrival.request_id);
+                        return Served { reply, refusal: Some(refused.refusal) };
+                    }
+                    Err(refused) => Err(refused),
+                }
+            }
+        };
+        match made {
+            Ok(reply) => Served::reply(reply),
+            // To the beginning, with what is wrong: a ticket that is over cannot go on.
+            Err(refused) => self.login_again(arrival, &next, &refused),
+        }
+    }
+
+    /// The page that sets up a factor while signing in.
+    async fn enrol_page(
+        &self,
+        arrival: &Arrival,
+        ticket: &Secret,
+        token: Option<&Secret>,
+        next: &Next,
+        problem: Option<&Refused>,
+        happened: &mut Vec<What>,
+    ) -> Served {
+        let context = &mut arrival.context(happened);
+        match self.issuers.sessions().enrolment_of(ticket, token, context).await {
+            Ok((enrolment, takes_invitation)) => {
+                let page = EnrolPage {
+                    service: &self.title,
+                    action: arrival.target.path().as_str(),
+                    next: next.as_str(),
+                    ticket: Some(ticket.expose()),
+                    takes_invitation,
+                    enrolment: &enrolment,
+                    language: Language::negotiate(&arrival.headers),
+                };
+                let reply = page.reply(problem, &arrival.request_id);
+                Served { reply, refusal: problem.map(|problem| problem.refusal) }
+            }
+            Err(refused) => self.login_again(arrival, next, &refused.into()),
+        }
+    }
+
+    /// Ends a sign-in by a code, and the sessions that the browser had before.
+    async fn end_of_sign_in(
+        &self,
+        arrival: &Arrival,
+        step: SecondStep<'_>,
+        happened: &mut Vec<What>,
+    ) -> Result<SignedIn, Refused> {
+        let old = self.brought_sessions(arrival, step.grants, happened).await?;
+        let context = &mut arrival.context(happened);
+        let signed_in = self.issuers.sessions().finish_sign_in(step, context).await?;
+        self.end_replaced(arrival, old, happened).await?;
+        Ok(signed_in)
+    }
+
+    async fn end_by_enrolment(
+        &self,
+        arrival: &Arrival,
+        fields: &Fields,
+        (ticket, token, code): (&Secret, &Secret, &Secret),
+        grants: Grants,
+        happened: &mut Vec<What>,
+    ) -> Result<(SignedIn, Vec<Secret>), Refused> {
+        let old = self.brought_sessions(arrival, grants, happened).await?;
+        let invitation = text(fields, "invitation").map(Secret::new);
+        let confirmed = Confirmed {
+            token,
+            code,
+            name: text(fields, "name").unwrap_or(FIRST_NAME),
+            invitation: invitation.as_ref(),
+        };
+        let step = EnrolmentStep { ticket, confirmed, grants };
+        let context = &mut arrival.context(happened);
+        let made = self.issuers.sessions().enrol_and_sign_in(step, context).await?;
+        self.end_replaced(arrival, old, happened).await?;
+        Ok(made)
+    }
+
+    /// `GET`: the page on which whoever is signed in confirms that it is still them.
+    async fn confirm_page(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Served {
+        let next = next_of_query(arrival.target.query());
+        match self.session_of(arrival, happened).await {
+            Ok((session, _)) => {
+                let path = arrival.target.path().as_str();
+                self.asks_again(arrival, &session, (path, &next, None), None).await
+            }
+            Err(refused) => self.to_login_or_refused(arrival, refused),
+        }
+    }
+
+    async fn confirm(
+        &self,
+        arrival: &Arrival,
+        fields: &Fields,
+        wants_page: bool,
+        happened: &mut Vec<What>,
+    ) -> Served {
+        let next = next_of_form(fields);
+        let held = text(fields, "held").map(Secret::new);
+        let leads_to = (arrival.target.path().as_str(), &next, held.as_ref().map(Secret::expose));
+        let (session, proof) = match self.session_of(arrival, happened).await {
+            Ok(found) => found,
+            Err(refused) if wants_page => return self.to_login_or_refused(arrival, refused),
+            Err(refused) => return Served::refused(refused, &arrival.request_id),
+        };
+        if let Err(refusal) = self.is_from_here(arrival, proof) {
+            return self.second_step_refused(arrival, wants_page, refusal.into());
+        }
+        let otp = text(fields, "otp").map(Secret::new);
+        let password = fields.text("password").ok().map(Secret::new);
+        let confirmation = match (&otp, &password) {
+            (Some(otp), _) => Confirmation::Code(otp),
+            (None, Some(password)) => Confirmation::Password(password),
+            (None, None) => {
+                let required = Refused::field("otp", FieldProblem::Required);
+                return match wants_page {
+                    true => self.asks_again(arrival, &session, leads_to, Some(&required)).await,
+                    false => Served::refused(required, &arrival.request_id),
+                };
+            }
+        };
+        let device = self.issuers.sessions().cookie_names().device_of(&arrival.headers);
+        let context = &mut arrival.context(happened);
+        let raised = self.issuers.sessions().confirm(&session, confirmation, device, context).await;
+        match raised.map_err(Refused::from) {
+            Ok(session) if wants_page => {
+                let page = match &held {
+                    Some(ticket) => self.held(arrival, &session, ticket).await,
+                    None => Ok(None),
+                };
+                match page {
+                    Ok(Some(page)) => Served::reply(page),
+                    Ok(None) => Served::reply(Reply::see_other(&next.location())),
+                    Err(refusal) => self.second_step_refused(arrival, true, refusal.into()),
+                }
+            }
+            Ok(session) => {
+                let body = json!({
+                    "amr": session.assurance.methods.names().collect::<Vec<_>>(),
+                    "auth_time": session.assurance.auth_time.map(crate::clock::Timestamp::as_secs),
+                });
+                Served::reply(Reply::json(StatusCode::OK, &body))
+            }
+            Err(refused) if wants_page => {
+                self.asks_again(arrival, &session, leads_to, Some(&refused)).await
+            }
+            Err(refused) => Served::refused(refused, &arrival.request_id),
+        }
+    }
+
+    /// The page that asks whoever is signed in for a proof; `held` is of a form that is kept meanwhile.
+    pub(super) async fn asks_again(
+        &self,
+        arrival: &Arrival,
+        session: &Session,
+        (action, next, held): (&str, &Next, Option<&str>),
+        problem: Option<&Refused>,
+    ) -> Served {
+        let by_code = match self.issuers.sessions().confirms_by_code(session).await {
+            Ok(by_code) => by_code,
+            Err(refusal) => return self.second_step_refused(arrival, true, refusal.into()),
+        };
+        // Whoever has just given their password, and is asked again, has to have a second factor where they want to go.
+        let has_just_proved =
+            session.assurance.auth_time.is_some_and(|at| arrival.at.since(at) < JUST_PROVED);
+        if let Some(path) = self.factors_path.as_deref()
+            && problem.is_none()
+            && has_just_proved
+            && !by_code
+        {
+            let location = HeaderValue::try_from(path);
+            let location = location.unwrap_or(HeaderValue::from_static("/"));
+            return Served::reply(Reply::see_other(&location));
+        }
+        let name = session.identity.load().name.clone();
+        let page = CodePage {
+            held,
+            asks_password: !by_code,
+            name: Some(&name),
+            ..self.code_page(arrival, action, next)
+        };
+        let reply = page.reply(problem, &arrival.request_id);
+        Served { reply, refusal: problem.map(|problem| problem.refusal) }
+    }
+
+    /// The session of whoever calls: an issuer's token alone has none, and proves nothing more.
+    pub(super) async fn session_of(
+        &self,
+        arrival: &Arrival,
+        happened: &mut Vec<What>,
+    ) -> Result<(Arc<Session>, Proof), Refused> {
+        match self.caller(arrival, happened).await? {
+            Credential::Session(session, proof) => Ok((session, proof)),
+            Credential::Issued(issued, _, Some(session)) => Ok((session, issued.proof())),
+            Credential::Issued(_, _, None) => Err(Refusal::InsufficientAuthentication.into()),
+        }
+    }
+
+    /// Refuses what another site's page may have sent, where the credential is one that browsers send unasked.
+    pub(super) fn is_from_here(&self, arrival: &Arrival, proof: Proof) -> Result<(), Refusal> {
+        match proof.is_sent_unasked() {
+            true => input::same_site(arrival, &self.trusted_origins),
+            false => Ok(()),
+        }
+    }
+
+    /// Whoever is not signed in and has a browser goes to the login page.
+    pub(super) fn to_login_or_refused(&self, arrival: &Arrival, refused: Refused) -> Served {
+        let is_signed_out = refused.refusal.status() == StatusCode::UNAUTHORIZED;
+        match &self.login_path {
+            Some(login) if is_signed_out => Served {
+                reply: navigation::to_login(login, arrival),
+                refusal: Some(refused.refusal),
+            },
+            Some(_) | None => self.second_step_refused(arrival, true, refused),
+        }
+    }
+}
+
+/// Does the same page go on with it?
+fn goes_on(refused: &Refused) -> bool {
+    matches!(
+        refused.refusal,
+        Refusal::BadCode | Refusal::TooManyAttempts | Refusal::EnrolmentProofRequired
+    )
+}
+
+/// A field that has something in it.
+pub(super) fn text<'f>(fields: &'f Fields, name: &str) -> Option<&'f str> {
+    fields.trimmed(name).ok().filter(|text| !text.is_empty())
+}
+
+/// Is there such a field, whatever it holds?
+fn is_there(fields: &Fields, name: &str) -> bool {
+    fields.text(name) != Err(FieldProblem::Required)
+}
+
+/// What a program needs to set up a factor.
+pub(super) fn described(enrolment: &Enrolment, takes_invitation: bool) -> Value {
+    json!({
+        "secret": enrolment.secret.expose(),
+        "uri": enrolment.uri.expose(),
+        "enrolment": enrolment.token.expose(),
+        "invitation_required": takes_invitation,
+    })
+}
+
+/// The JSON answer with the codes that are shown once.
+pub(super) fn with_recovery_codes(mut reply: Reply, codes: &[Secret]) -> Reply {
+    if let Ok(Value::Object(mut members)) = serde_json::from_slice(&reply.body) {
+        let codes: Vec<&str> = codes.iter().map(Secret::expose).collect();
+        members.insert("recovery_codes".to_owned(), json!(codes));
+        reply.body = Value::Object(members).to_string().into();
+    }
+    reply
+}

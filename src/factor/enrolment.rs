@@ -1,0 +1,175 @@
+//! Setting up an authenticator app: a secret that is shown, and a code of it that confirms it.
+//!
+//! Until then the secret is in the page and nowhere else, sealed for its user. Its id follows from it, so one secret cannot
+//! become two factors, of which each would take the same code.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fast_qr::{ECL, QRBuilder};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
+
+use super::totp::{SECRET, TotpSecret};
+use super::{Factors, TOTP, Wiped, name_of, recovery_codes, written};
+use crate::caller::UserKey;
+use crate::clock::Timestamp;
+use crate::event::FactorRefusal;
+use crate::refusal::Refusal;
+use crate::secret::{Secret, random_bytes};
+use crate::store::factors::{FactorChange, FactorChanged, StoredFactor};
+
+const PURPOSE: &str = "enrolment";
+
+/// How long a page with a secret can be confirmed.
+const LIFETIME: Duration = Duration::from_secs(900);
+
+/// A factor that is being set up, as it is shown.
+#[derive(Debug)]
+pub struct Enrolment {
+    /// The secret, as it is typed into an app by hand.
+    pub secret: Secret,
+    /// What the QR code says: an `otpauth` URI.
+    pub uri: Secret,
+    /// What comes back with the code that confirms it.
+    pub token: Secret,
+}
+
+/// A QR code.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct QrCode {
+    /// Modules of one side, with the quiet zone.
+    pub size: usize,
+    /// The dark modules, as the data of an SVG path.
+    pub path: String,
+}
+
+impl Factors {
+    /// A fresh secret for a user, who is called `name` there.
+    ///
+    /// # Errors
+    /// [`Refusal::Internal`]: there is no randomness.
+    pub fn begin_enrolment(
+        &self,
+        user: &UserKey,
+        name: &str,
+        at: Timestamp,
+    ) -> Result<Enrolment, Refusal> {
+        let bytes = random_bytes::<SECRET>().map_err(|_| Refusal::Internal)?;
+        let mut sealed = Zeroizing::new(at.plus(LIFETIME).as_millis().to_be_bytes().to_vec());
+        sealed.extend_from_slice(&bytes);
+        let token = self.key.seal(PURPOSE, &user.to_string(), &sealed)?;
+        let token = Secret::new(URL_SAFE_NO_PAD.encode(token));
+        Ok(self.shown(&TotpSecret::new(Zeroizing::new(bytes.to_vec())), name, token))
+    }
+
+    /// The page again, after a code that was not right. `None`: it is too old, or another user's.
+    pub fn again(
+        &self,
+        user: &UserKey,
+        name: &str,
+        token: &Secret,
+        at: Timestamp,
+    ) -> Option<Enrolment> {
+        let secret = self.pending(user, token, at)?;
+        Some(self.shown(&secret, name, token.clone()))
+    }
+
+    fn shown(&self, secret: &TotpSecret, name: &str, token: Secret) -> Enrolment {
+        let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        let (label, base32) = (&self.label, secret.base32());
+        let name = name.replace(':', " ");
+        let uri = format!(
+            "otpauth://totp/{}:{}?secret={base32}&issuer={}&algorithm=SHA1&digits=6&period=30",
+            encode(label),
+            encode(&name),
+            encode(label),
+        );
+        Enrolment { secret: Secret::new(base32), uri: Secret::new(uri), token }
+    }
+
+    fn pending(&self, user: &UserKey, token: &Secret, at: Timestamp) -> Option<TotpSecret> {
+        let sealed = URL_SAFE_NO_PAD.decode(token.expose()).ok()?;
+        let opened: Wiped = self.key.open(PURPOSE, &user.to_string(), &sealed)?;
+        let (until, secret) = opened.split_first_chunk::<8>()?;
+        let is_good = at < Timestamp::from_millis(u64::from_be_bytes(*until));
+        is_good.then(|| TotpSecret::new(Zeroizing::new(secret.to_vec())))
+    }
+
+    /// Sets up the factor, if the code is one of its secret's. With a user's first one come recovery codes.
+    ///
+    /// # Errors
+    /// `Ok(Err(...))`: why not. [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
+    pub async fn enrol(
+        &self,
+        user: &UserKey,
+        confirmed: Confirmed<'_>,
+        at: Timestamp,
+    ) -> Result<Result<Vec<Secret>, FactorRefusal>, Refusal> {
+        let Some(secret) = self.pending(user, confirmed.token, at) else {
+            return Ok(Err(FactorRefusal::Ticket));
+        };
+        let digits = written::read_digits(confirmed.code.expose());
+        let step = digits.and_then(|digits| secret.step_of(digits.expose(), at));
+        let Some(step) = step else { return Ok(Err(FactorRefusal::WrongCode)) };
+        if let Some(invitation) = confirmed.invitation
+            && !self.take_invitation(user, invitation, at).await?
+        {
+            return Ok(Err(FactorRefusal::NoProof));
+        }
+        let owner = user.to_string();
+        let id = self.key.hash("id", "", secret.bytes());
+        let codes = recovery_codes()?;
+        let change = FactorChange::Add {
+            factor: StoredFactor {
+                id: URL_SAFE_NO_PAD.encode(id.as_bytes().first_chunk::<16>().unwrap_or(&[0; 16])),
+                kind: TOTP.to_owned(),
+                name: name_of(confirmed.name),
+                sealed: self.key.seal(TOTP, &owner, secret.bytes())?,
+                last_step: step,
+                created_at: at,
+                last_used: None,
+            },
+            recovery: self.recovery_hashes(user, &codes),
+        };
+        Ok(match self.change(user, change).await? {
+            FactorChanged::MadeWithRecovery => Ok(codes),
+            FactorChanged::Made => Ok(Vec::new()),
+            FactorChanged::Not => Err(FactorRefusal::Ticket),
+        })
+    }
+}
+
+/// What confirms that a factor was set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Confirmed<'a> {
+    /// [`Enrolment::token`]
+    pub token: &'a Secret,
+    /// The code that the app shows.
+    pub code: &'a Secret,
+    /// What its owner calls it.
+    pub name: &'a str,
+    /// The code of an operator, where it takes one. It is used only if the app's code is right.
+    pub invitation: Option<&'a Secret>,
+}
+
+impl Enrolment {
+    /// The QR code. `None`: the names are too long for one; the secret can be typed.
+    pub fn qr(&self) -> Option<QrCode> {
+        /// Modules of the quiet zone on each side (ISO/IEC 18004).
+        const QUIET: usize = 4;
+        let code = QRBuilder::new(self.uri.expose()).ecl(ECL::M).build().ok()?;
+        let mut path = String::new();
+        for row in 0..code.size {
+            for column in 0..code.size {
+                let is_dark =
+                    code.data.get(row * code.size + column).is_some_and(|one| one.value());
+                if is_dark {
+                    path.push_str(&format!("M{} {}h1v1h-1z", column + QUIET, row + QUIET));
+                }
+            }
+        }
+        Some(QrCode { size: code.size + 2 * QUIET, path })
+    }
+}

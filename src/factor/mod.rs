@@ -1,0 +1,394 @@
+//! What proves more than a password: codes of authenticator apps, and recovery codes.
+//!
+//! **Secrets** are in the store sealed under a key that is not in it ([`FactorKey`]); recovery codes are keyed hashes. A copy
+//! of the database alone is nobody's factor.
+//!
+//! **Once.** Whether a code was used is decided by the store, in one step, after it was found to be right: of parallel uses one
+//! succeeds, and a step before the newest that was used is never right again.
+//!
+//! **Slowly.** An attempt is counted before its code is looked at, by user and by whether it comes from a device that signed
+//! this user in before: [`FREE`] failures, then waits that double. It does not matter how many first factors were right before.
+//! Whoever guesses from elsewhere does not keep the owner out of a device that is known.
+//!
+//! **Whole.** A factor that is being set up is in the page (sealed, for a quarter of an hour) and nowhere else, until a code
+//! confirms it: then factor and recovery codes are stored in one step. What breaks off in between leaves nothing.
+//!
+//! It stands below `session`, which asks it what is due before it begins a session, so that every way of signing in ends in
+//! the same question.
+
+mod enrolment;
+mod key;
+pub mod ticket;
+mod totp;
+mod written;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+pub use self::enrolment::{Confirmed, Enrolment, QrCode};
+pub use self::key::FactorKey;
+use self::totp::TotpSecret;
+use crate::caller::{Identity, UserKey};
+use crate::clock::Timestamp;
+use crate::config::{FactorMode, SecondFactorSettings};
+use crate::event::FactorRefusal;
+use crate::refusal::Refusal;
+use crate::secret::{Digest, Secret};
+use crate::store::StoreError;
+use crate::store::factors::{
+    FactorAttempt, FactorChange, FactorChanged, FactorStore, FactorUse, StoredFactor,
+    StoredFactors, UsedCode,
+};
+use crate::store::outbox::{NewQuestion, Questions};
+
+/// The stable name of the kind in the store.
+const TOTP: &str = "totp";
+
+/// Recovery codes that are given at once.
+const RECOVERY_CODES: usize = 10;
+
+/// Wrong codes before one has to wait.
+pub const FREE: u32 = 5;
+
+const FIRST_WAIT: Duration = Duration::from_secs(30);
+
+/// So whoever knows the password has 24 guesses a day at three codes in a million.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+const REMEMBERED: Duration = Duration::from_secs(86_400);
+
+/// How long the code works with which an operator lets somebody set up a factor.
+pub const INVITATION: Duration = Duration::from_secs(86_400);
+
+/// The most bytes of a code that are looked at.
+const LONGEST_CODE: usize = 64;
+
+/// The most letters of a factor's name.
+const LONGEST_NAME: usize = 64;
+
+/// What is due of somebody whose password was right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Duty {
+    /// Nothing.
+    Nothing,
+    /// A code of theirs.
+    Prove,
+    /// They set one up.
+    Enrol,
+}
+
+/// Which kind of code was right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CodeKind {
+    /// An authenticator app's.
+    App,
+    /// A recovery code, and how many are left.
+    Recovery {
+        /// How many were not used yet.
+        left: u32,
+    },
+}
+
+/// Why a code did not help.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CodeRefused {
+    /// It is not theirs, or was used.
+    Not(FactorRefusal),
+    /// Too many were wrong before; this one was not looked at.
+    Wait(Duration),
+    /// It cannot be looked at.
+    Failed(Refusal),
+}
+
+/// Whose code it is, and from where it comes.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeAttempt<'a> {
+    /// Whose.
+    pub user: &'a UserKey,
+    /// As typed.
+    pub code: &'a Secret,
+    /// The device, if it is known to have signed this user in.
+    pub device: Option<Digest>,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// What [`Factors`] is made of.
+pub struct FactorParts {
+    /// Keeps factors.
+    pub store: Arc<dyn FactorStore>,
+    /// Keeps tickets and invitations.
+    pub questions: Arc<dyn Questions>,
+    /// Seals.
+    pub key: Arc<FactorKey>,
+    /// `[second_factor]`
+    pub settings: SecondFactorSettings,
+    /// What apps call the service.
+    pub label: String,
+}
+
+/// See the head of this module.
+pub struct Factors {
+    store: Arc<dyn FactorStore>,
+    questions: Arc<dyn Questions>,
+    key: Arc<FactorKey>,
+    settings: SecondFactorSettings,
+    label: String,
+}
+
+impl Factors {
+    /// Puts the parts together.
+    pub fn new(parts: FactorParts) -> Self {
+        let FactorParts { store, questions, key, settings, label } = parts;
+        let label = if settings.label.is_empty() {
+            label.replace(':', " ")
+        } else {
+            settings.label.clone()
+        };
+        Self { store, questions, key, settings, label }
+    }
+
+    /// Is anybody asked for a second factor?
+    pub fn is_on(&self) -> bool {
+        self.settings.is_on()
+    }
+
+    /// What holds for this user.
+    pub fn mode_of(&self, user: &Identity) -> FactorMode {
+        self.settings.mode_of(user)
+    }
+
+    /// What is due of somebody whose password was right. Somebody who may go on without for a while is noted.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn duty(&self, user: &Identity, at: Timestamp) -> Result<Duty, Refusal> {
+        let mode = self.settings.mode_of(user);
+        if mode == FactorMode::Off {
+            return Ok(Duty::Nothing);
+        }
+        let kept = self.of(&user.key).await?;
+        if !kept.factors.is_empty() {
+            return Ok(Duty::Prove);
+        }
+        if kept.reset_at.is_some() {
+            return Ok(Duty::Enrol);
+        }
+        if mode == FactorMode::Optional {
+            return Ok(Duty::Nothing);
+        }
+        let grace = self.settings.grace_period;
+        match kept.asked_at {
+            Some(asked_at) if at.since(asked_at) < grace => Ok(Duty::Nothing),
+            None if !grace.is_zero() => {
+                self.change(&user.key, FactorChange::Asked(at)).await?;
+                Ok(Duty::Nothing)
+            }
+            Some(_) | None => Ok(Duty::Enrol),
+        }
+    }
+
+    /// What a user has.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn of(&self, user: &UserKey) -> Result<StoredFactors, Refusal> {
+        self.store.factors_of(user).await.map_err(failed)
+    }
+
+    /// Uses a code, if it is the user's and was not used.
+    ///
+    /// # Errors
+    /// [`CodeRefused`]
+    pub async fn check(&self, attempt: CodeAttempt<'_>) -> Result<CodeKind, CodeRefused> {
+        let CodeAttempt { user, code, at, .. } = attempt;
+        let source = self.source(&attempt);
+        let count = FactorAttempt {
+            source,
+            at,
+            free: FREE,
+            first_wait: FIRST_WAIT,
+            longest_wait: LONGEST_WAIT,
+            remembered: REMEMBERED,
+        };
+        let counted = self.store.count_factor_attempt(count).await.map_err(refused)?;
+        if let Some(wait) = counted {
+            return Err(CodeRefused::Wait(wait));
+        }
+        if code.expose().len() > LONGEST_CODE {
+            return Err(CodeRefused::Not(FactorRefusal::WrongCode));
+        }
+        if let Some(digits) = written::read_digits(code.expose()) {
+            return self.check_app(user, &digits, source, at).await;
+        }
+        let Some(written) = written::read(code.expose()) else {
+            return Err(CodeRefused::Not(FactorRefusal::WrongCode));
+        };
+        let what = UsedCode::Recovery(self.recovery_hash(user, &written));
+        if !self.use_code(user, what, source, at).await? {
+            // Which of the two it is, a hash that is there and used does not say to whoever asks.
+            return Err(CodeRefused::Not(FactorRefusal::WrongCode));
+        }
+        let left = self.store.factors_of(user).await.map_or(0, |kept| kept.recovery_left);
+        Ok(CodeKind::Recovery { left })
+    }
+
+    async fn check_app(
+        &self,
+        user: &UserKey,
+        digits: &Secret,
+        source: Digest,
+        at: Timestamp,
+    ) -> Result<CodeKind, CodeRefused> {
+        let kept = self.store.factors_of(user).await.map_err(refused)?;
+        let mut why = FactorRefusal::WrongCode;
+        for factor in kept.factors.iter().filter(|factor| factor.kind == TOTP) {
+            let secret = self.open(user, factor).map_err(CodeRefused::Failed)?;
+            let Some(step) = secret.step_of(digits.expose(), at) else { continue };
+            let what = UsedCode::Step { id: factor.id.clone(), step };
+            if self.use_code(user, what, source, at).await? {
+                return Ok(CodeKind::App);
+            }
+            why = FactorRefusal::UsedCode;
+        }
+        Err(CodeRefused::Not(why))
+    }
+
+    async fn use_code(
+        &self,
+        user: &UserKey,
+        what: UsedCode,
+        source: Digest,
+        at: Timestamp,
+    ) -> Result<bool, CodeRefused> {
+        let used = FactorUse { user: user.clone(), what, source, at };
+        self.store.use_factor(used).await.map_err(refused)
+    }
+
+    /// A factor goes. False: it was not there.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn remove(&self, user: &UserKey, id: &str) -> Result<bool, Refusal> {
+        let changed = self.change(user, FactorChange::Remove { id: id.to_owned() }).await?;
+        Ok(changed != FactorChanged::Not)
+    }
+
+    /// A factor is called otherwise. False: it is not there.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn rename(&self, user: &UserKey, id: &str, name: &str) -> Result<bool, Refusal> {
+        let change = FactorChange::Rename { id: id.to_owned(), name: name_of(name) };
+        Ok(self.change(user, change).await? != FactorChanged::Not)
+    }
+
+    /// New recovery codes in place of those that were there.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
+    pub async fn renew_recovery(&self, user: &UserKey) -> Result<Vec<Secret>, Refusal> {
+        let codes = recovery_codes()?;
+        self.change(user, FactorChange::Recovery(self.recovery_hashes(user, &codes))).await?;
+        Ok(codes)
+    }
+
+    /// An operator takes away what a user has. They set up another one at their next sign-in.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn reset(&self, user: &UserKey, at: Timestamp) -> Result<(), Refusal> {
+        self.change(user, FactorChange::Reset(at)).await.map(drop)
+    }
+
+    /// A code with which a user may set up their first factor where no device of theirs is known. It works once, for
+    /// [`INVITATION`].
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
+    pub async fn invite(&self, user: &UserKey, at: Timestamp) -> Result<Secret, Refusal> {
+        let code = written::random().map_err(|_| Refusal::Internal)?;
+        let read = written::read(code.expose()).ok_or(Refusal::Internal)?;
+        let owner = user.to_string();
+        let new = NewQuestion {
+            digest: self.key.hash("invitation", &owner, read.expose().as_bytes()),
+            // One that is used takes the others with it.
+            about: self.key.hash("invitations", &owner, b""),
+            body: Vec::new(),
+            expires_at: at.plus(INVITATION),
+        };
+        self.questions.ask(new).await.map_err(failed)?;
+        Ok(code)
+    }
+
+    /// Uses the code of an operator. False: it is none, or was used.
+    async fn take_invitation(
+        &self,
+        user: &UserKey,
+        code: &Secret,
+        at: Timestamp,
+    ) -> Result<bool, Refusal> {
+        let Some(read) = written::read(code.expose()) else { return Ok(false) };
+        let digest = self.key.hash("invitation", &user.to_string(), read.expose().as_bytes());
+        Ok(self.questions.answer(&digest, at).await.map_err(failed)?.is_some())
+    }
+
+    async fn change(&self, user: &UserKey, change: FactorChange) -> Result<FactorChanged, Refusal> {
+        self.store.change_factors(user, change).await.map_err(failed)
+    }
+
+    fn open(&self, user: &UserKey, factor: &StoredFactor) -> Result<TotpSecret, Refusal> {
+        let opened = self.key.open(TOTP, &user.to_string(), &factor.sealed);
+        let opened = opened.ok_or_else(|| {
+            tracing::error!(%user, "a second factor was sealed by another key than second_factor.key_file");
+            Refusal::Internal
+        })?;
+        Ok(TotpSecret::new(opened))
+    }
+
+    /// Whose attempts are counted together.
+    fn source(&self, attempt: &CodeAttempt<'_>) -> Digest {
+        let device = attempt.device.as_ref().map_or(&b""[..], |device| device.as_bytes());
+        self.key.hash("attempts", &attempt.user.to_string(), device)
+    }
+
+    fn recovery_hash(&self, user: &UserKey, read: &Secret) -> Digest {
+        self.key.hash("recovery", &user.to_string(), read.expose().as_bytes())
+    }
+
+    fn recovery_hashes(&self, user: &UserKey, codes: &[Secret]) -> Vec<Digest> {
+        let read = codes.iter().filter_map(|code| written::read(code.expose()));
+        read.map(|read| self.recovery_hash(user, &read)).collect()
+    }
+}
+
+fn recovery_codes() -> Result<Vec<Secret>, Refusal> {
+    (0..RECOVERY_CODES).map(|_| written::random().map_err(|_| Refusal::Internal)).collect()
+}
+
+/// What a person calls a factor: without what could end a line, and not too long.
+fn name_of(typed: &str) -> String {
+    let name: String =
+        typed.trim().chars().filter(|letter| !letter.is_control()).take(LONGEST_NAME).collect();
+    if name.is_empty() { "TOTP".to_owned() } else { name }
+}
+
+/// The inner text is for the operator; the client gets 503.
+fn failed(error: StoreError) -> Refusal {
+    tracing::warn!(%error, "the store failed");
+    Refusal::StoreUnavailable
+}
+
+fn refused(error: StoreError) -> CodeRefused {
+    CodeRefused::Failed(failed(error))
+}
+
+/// Bytes that are wiped.
+type Wiped = Zeroizing<Vec<u8>>;
+
+#[cfg(test)]
+pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! Tickets: what is to be gone on with, kept sealed in the store until it is.
+//!
+//! A ticket is a random secret; the store has its hash and what it stands for, sealed for that hash. It can be looked at as
+//! often as it takes to type a code, and spent once. A restart does not matter to it.
+
+use std::time::Duration;
+
+use super::{Factors, Wiped, failed};
+use crate::clock::Timestamp;
+use crate::refusal::Refusal;
+use crate::secret::{Digest, Secret};
+use crate::store::outbox::NewQuestion;
+
+/// How long a ticket works.
+pub const TICKET: Duration = Duration::from_secs(300);
+
+/// Longer is no ticket.
+const LONGEST: usize = 64;
+
+impl Factors {
+    /// A ticket for these bytes, for this purpose.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
+    pub async fn give_ticket(
+        &self,
+        purpose: &str,
+        bytes: &[u8],
+        at: Timestamp,
+    ) -> Result<Secret, Refusal> {
+        let ticket = Secret::random().map_err(|_| Refusal::Internal)?;
+        let (digest, owner) = named(&ticket);
+        let body = self.key.seal(purpose, &owner, bytes)?;
+        let expires_at = at.plus(TICKET);
+        let new = NewQuestion { digest, about: digest, body, expires_at };
+        self.questions.ask(new).await.map_err(failed)?;
+        Ok(ticket)
+    }
+
+    /// What a ticket stands for. `None`: it is none of this purpose, too old, or spent.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn look_at_ticket(
+        &self,
+        purpose: &str,
+        ticket: &Secret,
+        at: Timestamp,
+    ) -> Result<Option<Wiped>, Refusal> {
+        if ticket.expose().len() > LONGEST {
+            return Ok(None);
+        }
+        let (digest, owner) = named(ticket);
+        let body = self.questions.question(&digest, at).await.map_err(failed)?;
+        Ok(body.and_then(|body| self.key.open(purpose, &owner, &body)))
+    }
+
+    /// Spends a ticket: true once.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn spend_ticket(&self, ticket: &Secret, at: Timestamp) -> Result<bool, Refusal> {
+        let (digest, _) = named(ticket);
+        Ok(self.questions.answer(&digest, at).await.map_err(failed)?.is_some())
+    }
+}
+
+fn named(ticket: &Secret) -> (Digest, String) {
+    let digest = ticket.digest();
+    let owner = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    (digest, owner)
+}

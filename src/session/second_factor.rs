@@ -1,0 +1,458 @@
+//! The second step of a sign-in.
+//!
+//! After a right password the sign-in is [`Pending`] where something is due: nothing was issued, and whoever comes back with
+//! the ticket and a code goes on. A ticket holds what was [`Checked`], sealed; it works for five minutes, from the network
+//! where the password was given (/32, /64), and once. A wrong code does not spend it: the code is counted instead
+//! ([`Factors`]), per user, so that fresh passwords give no fresh guesses. What the directory says now counts: another password or a user
+//! who was switched off meanwhile ends it.
+//!
+//! **The first factor** where one is due takes more than the password: a device that signed this user in before, or an
+//! operator's code. Else whoever stole the password would set up a factor of their own.
+//!
+//! A ticket that nobody comes back with leaves nothing behind, except the session that a service of `kind = "http"` began for
+//! the password: that one ends by the service's own timeout.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::steps::{Missing, Pending, Step};
+use super::{Checked, Grants, SessionManager, SignInRefused, SignedIn};
+use crate::caller::{AuthMethod, AuthMethods, Identity, UserKey};
+use crate::clock::Timestamp;
+use crate::context::RequestContext;
+use crate::directory::Account;
+use crate::event::{FactorEvent, FactorRefusal, SignInFailure, What};
+use crate::factor::{CodeAttempt, CodeKind, CodeRefused, Confirmed, Duty, Enrolment, Factors};
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+use crate::wire::client_ip::network_32_or_64;
+use crate::wire::jar::Jar;
+
+const PURPOSE: &str = "sign-in";
+
+/// How a sign-in that is not over goes on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SignInTicket {
+    /// Brings it on.
+    pub ticket: Secret,
+    /// What is due.
+    pub due: Due,
+    /// Who signs in, as they are called.
+    pub name: String,
+}
+
+/// What is due before a session begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Due {
+    /// A code.
+    Code,
+    /// A factor is to be set up.
+    Enrolment {
+        /// Does it take an operator's code, because no device of theirs is known?
+        takes_invitation: bool,
+    },
+}
+
+/// A code for a sign-in that is not over.
+#[derive(Clone, Copy, Debug)]
+pub struct SecondStep<'a> {
+    /// From the first step.
+    pub ticket: &'a Secret,
+    /// As typed.
+    pub code: &'a Secret,
+    /// What the sign-in is to give.
+    pub grants: Grants,
+}
+
+/// A factor that is set up to sign in.
+#[derive(Clone, Copy, Debug)]
+pub struct EnrolmentStep<'a> {
+    /// From the first step.
+    pub ticket: &'a Secret,
+    /// What confirms it.
+    pub confirmed: Confirmed<'a>,
+    /// What the sign-in is to give.
+    pub grants: Grants,
+}
+
+/// [`Checked`], as a ticket keeps it.
+#[derive(Serialize, Deserialize)]
+struct TicketContent {
+    directory: String,
+    id: String,
+    name: String,
+    groups: Vec<String>,
+    staff: bool,
+    superuser: bool,
+    attributes: BTreeMap<String, String>,
+    password: String,
+    methods: String,
+    cookies: Vec<u8>,
+    account: String,
+    device: String,
+    network: String,
+}
+
+impl SessionManager {
+    /// What proves more than a password.
+    pub fn factors(&self) -> &Arc<Factors> {
+        &self.factors
+    }
+
+    /// What is due of somebody whose password was right, besides it.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
+    pub(crate) async fn duty(&self, checked: &Checked, at: Timestamp) -> Result<Duty, Refusal> {
+        if !self.factors.is_on() {
+            return Ok(Duty::Nothing);
+        }
+        self.factors.duty(&checked.account.identity, at).await
+    }
+
+    /// Goes on after a right password: whoever owes nothing, or gave a right code with it. All others get a ticket.
+    pub(super) async fn second_step(
+        &self,
+        checked: Checked,
+        otp: Option<&Secret>,
+        context: &mut RequestContext<'_>,
+    ) -> Result<Checked, SignInRefused> {
+        let due = self.duty(&checked, context.at).await?;
+        match (due, otp) {
+            (Duty::Nothing, _) => Ok(checked),
+            (Duty::Prove, Some(code)) => self.prove(checked, code, context).await,
+            (Duty::Prove, None) => Err(self.pending(checked, Due::Code, context).await),
+            (Duty::Enrol, _) => {
+                let takes_invitation = self.device_of(&checked, context.at).is_none();
+                Err(self.pending(checked, Due::Enrolment { takes_invitation }, context).await)
+            }
+        }
+    }
+
+    /// Ends a sign-in with the code that was missing.
+    ///
+    /// # Errors
+    /// [`SignInRefused`] with [`Refusal::TicketNotValid`], [`Refusal::BadCode`], [`Refusal::TooManyAttempts`], and what
+    /// [`Self::begin`] refuses
+    pub async fn finish_sign_in(
+        &self,
+        step: SecondStep<'_>,
+        context: &mut RequestContext<'_>,
+    ) -> Result<SignedIn, SignInRefused> {
+        let checked = self.of_ticket(step.ticket, context).await?;
+        if self.duty(&checked, context.at).await? == Duty::Enrol {
+            return Err(self.pending_again(&checked, step.ticket, context.at));
+        }
+        let checked = self.prove(checked, step.code, context).await?;
+        self.spend(&checked, step.ticket, context).await?;
+        Ok(self.begin(checked, step.grants, context).await?)
+    }
+
+    /// The secret for a factor that is to be set up to sign in, and whether that takes an operator's code. With `token`: the
+    /// one that was shown before.
+    ///
+    /// # Errors
+    /// [`SignInRefused`] with [`Refusal::TicketNotValid`], or [`Refusal::SecondFactorRequired`] where they have one
+    pub async fn enrolment_of(
+        &self,
+        ticket: &Secret,
+        token: Option<&Secret>,
+        context: &mut RequestContext<'_>,
+    ) -> Result<(Enrolment, bool), SignInRefused> {
+        let checked = self.of_ticket(ticket, context).await?;
+        if self.duty(&checked, context.at).await? != Duty::Enrol {
+            return Err(Refusal::SecondFactorRequired.into());
+        }
+        let takes_invitation = self.device_of(&checked, context.at).is_none();
+        let (user, name) = (checked.user(), &checked.account.identity.name);
+        let shown = token.and_then(|token| self.factors.again(user, name, token, context.at));
+        let enrolment = match shown {
+            Some(shown) => shown,
+            None => self.factors.begin_enrolment(user, name, context.at)?,
+        };
+        Ok((enrolment, takes_invitation))
+    }
+
+    /// Ends a sign-in by setting up a factor: the session, and the recovery codes that came with it.
+    ///
+    /// # Errors
+    /// As [`Self::finish_sign_in`], and [`Refusal::EnrolmentProofRequired`]
+    pub async fn enrol_and_sign_in(
+        &self,
+        step: EnrolmentStep<'_>,
+        context: &mut RequestContext<'_>,
+    ) -> Result<(SignedIn, Vec<Secret>), SignInRefused> {
+        let checked = self.of_ticket(step.ticket, context).await?;
+        let user = checked.user().clone();
+        if self.duty(&checked, context.at).await? != Duty::Enrol {
+            // With one of theirs already, a ticket and a secret of one's own choice would be a way around it.
+            self.note_refused(&user, FactorRefusal::NoProof, context);
+            return Err(Refusal::SecondFactorRequired.into());
+        }
+        let confirmed = match self.device_of(&checked, context.at) {
+            Some(_) => Confirmed { invitation: None, ..step.confirmed },
+            None if step.confirmed.invitation.is_none() => {
+                self.note_refused(&user, FactorRefusal::NoProof, context);
+                return Err(Refusal::EnrolmentProofRequired.into());
+            }
+            None => step.confirmed,
+        };
+        let enrolled = self.enrol(&user, confirmed, context).await?;
+        self.spend(&checked, step.ticket, context).await?;
+        let checked = proved(checked)?;
+        Ok((self.begin(checked, step.grants, context).await?, enrolled))
+    }
+
+    /// Sets up a factor, and says so. The recovery codes that came with it.
+    ///
+    /// # Errors
+    /// [`Refusal::BadCode`], [`Refusal::TicketNotValid`], [`Refusal::EnrolmentProofRequired`],
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn enrol(
+        &self,
+        user: &UserKey,
+        confirmed: Confirmed<'_>,
+        context: &mut RequestContext<'_>,
+    ) -> Result<Vec<Secret>, SignInRefused> {
+        match self.factors.enrol(user, confirmed, context.at).await? {
+            Ok(codes) => {
+                context
+                    .note(What::FactorChanged { user: user.clone(), change: FactorEvent::Added });
+                Ok(codes)
+            }
+            Err(why) => {
+                self.note_refused(user, why, context);
+                Err(refusal_of(why).into())
+            }
+        }
+    }
+
+    /// Looks at a code of a user's, and says what came of it.
+    ///
+    /// # Errors
+    /// [`Refusal::BadCode`], [`Refusal::TooManyAttempts`], [`Refusal::StoreUnavailable`]
+    pub async fn check_code(
+        &self,
+        attempt: CodeAttempt<'_>,
+        context: &mut RequestContext<'_>,
+    ) -> Result<CodeKind, SignInRefused> {
+        let user = attempt.user;
+        match self.factors.check(attempt).await {
+            Ok(CodeKind::App) => Ok(CodeKind::App),
+            Ok(CodeKind::Recovery { left }) => {
+                let change = FactorEvent::RecoveryUsed;
+                context.note(What::FactorChanged { user: user.clone(), change });
+                Ok(CodeKind::Recovery { left })
+            }
+            Err(CodeRefused::Not(why)) => {
+                self.note_refused(user, why, context);
+                Err(refusal_of(why).into())
+            }
+            Err(CodeRefused::Wait(wait)) => {
+                self.note_refused(user, FactorRefusal::Throttled, context);
+                Err(waits(wait))
+            }
+            Err(CodeRefused::Failed(refusal)) => Err(refusal.into()),
+        }
+    }
+
+    /// Notes why a second factor did not help.
+    pub fn note_refused(
+        &self,
+        user: &UserKey,
+        why: FactorRefusal,
+        context: &mut RequestContext<'_>,
+    ) {
+        context.note(What::FactorRefused { user: user.clone(), why });
+    }
+
+    async fn prove(
+        &self,
+        checked: Checked,
+        code: &Secret,
+        context: &mut RequestContext<'_>,
+    ) -> Result<Checked, SignInRefused> {
+        let device = self.device_of(&checked, context.at);
+        let attempt = CodeAttempt { user: checked.user(), code, device, at: context.at };
+        self.check_code(attempt, context).await?;
+        proved(checked)
+    }
+
+    /// The device of whoever signs in, if it is known.
+    fn device_of(&self, checked: &Checked, at: Timestamp) -> Option<crate::secret::Digest> {
+        self.devices.known(&checked.device, &checked.name, at)
+    }
+
+    async fn pending(
+        &self,
+        checked: Checked,
+        due: Due,
+        context: &mut RequestContext<'_>,
+    ) -> SignInRefused {
+        let pending = Pending::new(checked, Missing::SecondFactor);
+        let checked = pending.checked();
+        let bytes = TicketContent::of(checked, context.client).to_bytes();
+        let given = match bytes {
+            Some(bytes) => self.factors.give_ticket(PURPOSE, &bytes, context.at).await,
+            None => Err(Refusal::Internal),
+        };
+        match given {
+            Ok(ticket) => {
+                let account = Arc::clone(&checked.name);
+                let why = SignInFailure::SecondFactorRequired;
+                context.note(What::SignInFailed { account, why });
+                SignInRefused {
+                    ticket: Some(SignInTicket {
+                        ticket,
+                        due,
+                        name: checked.account.identity.name.clone(),
+                    }),
+                    ..due.refusal().into()
+                }
+            }
+            Err(refusal) => refusal.into(),
+        }
+    }
+
+    fn pending_again(&self, checked: &Checked, ticket: &Secret, at: Timestamp) -> SignInRefused {
+        let takes_invitation = self.device_of(checked, at).is_none();
+        let due = Due::Enrolment { takes_invitation };
+        let name = checked.account.identity.name.clone();
+        SignInRefused {
+            ticket: Some(SignInTicket { ticket: ticket.clone(), due, name }),
+            ..due.refusal().into()
+        }
+    }
+
+    /// What a ticket stands for, as the directory has it now.
+    async fn of_ticket(
+        &self,
+        ticket: &Secret,
+        context: &mut RequestContext<'_>,
+    ) -> Result<Checked, SignInRefused> {
+        let at = context.at;
+        let bytes = self.factors.look_at_ticket(PURPOSE, ticket, at).await?;
+        let kept = bytes.and_then(|bytes| serde_json::from_slice::<TicketContent>(&bytes).ok());
+        let Some(kept) = kept else { return Err(Refusal::TicketNotValid.into()) };
+        let is_here = kept.network == network_32_or_64(context.client).to_string();
+        let checked = kept.into_checked().ok_or(Refusal::Internal)?;
+        let user = checked.user().clone();
+        if !is_here {
+            self.note_refused(&user, FactorRefusal::Ticket, context);
+            return Err(Refusal::TicketNotValid.into());
+        }
+        let Some(watched) = self.directory(&user.directory) else {
+            return Err(Refusal::TicketNotValid.into());
+        };
+        // A login service says nothing of anybody without their password, which was right a moment ago.
+        let Some(users) = watched.directory().users() else { return Ok(checked) };
+        let account = users.by_id(&user).await.map_err(super::sign_in::not_asked)?;
+        let is_same = |account: &Account| {
+            account.active && account.password_mark() == checked.account.password_mark()
+        };
+        match account.filter(is_same) {
+            Some(account) => Ok(Checked { account, ..checked }),
+            None => {
+                self.note_refused(&user, FactorRefusal::Ticket, context);
+                Err(Refusal::TicketNotValid.into())
+            }
+        }
+    }
+
+    async fn spend(
+        &self,
+        checked: &Checked,
+        ticket: &Secret,
+        context: &mut RequestContext<'_>,
+    ) -> Result<(), SignInRefused> {
+        if self.factors.spend_ticket(ticket, context.at).await? {
+            return Ok(());
+        }
+        self.note_refused(checked.user(), FactorRefusal::Ticket, context);
+        Err(Refusal::TicketNotValid.into())
+    }
+}
+
+/// The step that was missing, done.
+fn proved(checked: Checked) -> Result<Checked, SignInRefused> {
+    let step = Step::SecondFactor(AuthMethod::OneTimePassword);
+    let pending = Pending::new(checked, Missing::SecondFactor);
+    pending.with(step).map_err(|_| Refusal::Internal.into())
+}
+
+/// What a client learns of why a code did not help.
+pub(crate) const fn refusal_of(why: FactorRefusal) -> Refusal {
+    match why {
+        FactorRefusal::WrongCode | FactorRefusal::UsedCode => Refusal::BadCode,
+        FactorRefusal::Throttled => Refusal::TooManyAttempts,
+        FactorRefusal::Ticket => Refusal::TicketNotValid,
+        FactorRefusal::NoProof => Refusal::EnrolmentProofRequired,
+        FactorRefusal::NotFresh => Refusal::InsufficientAuthentication,
+    }
+}
+
+const fn waits(wait: Duration) -> SignInRefused {
+    SignInRefused { refusal: Refusal::TooManyAttempts, retry_after: Some(wait), ticket: None }
+}
+
+impl Due {
+    const fn refusal(self) -> Refusal {
+        match self {
+            Self::Code => Refusal::SecondFactorRequired,
+            Self::Enrolment { .. } => Refusal::EnrolmentRequired,
+        }
+    }
+}
+
+impl TicketContent {
+    fn of(checked: &Checked, client: IpAddr) -> Self {
+        let Identity { key, name, groups, staff, superuser, attributes } =
+            &*checked.account.identity;
+        Self {
+            directory: key.directory.to_string(),
+            id: key.id.to_string(),
+            name: name.clone(),
+            groups: groups.clone(),
+            staff: *staff,
+            superuser: *superuser,
+            attributes: attributes.clone(),
+            password: checked.account.password.expose().to_owned(),
+            methods: checked.methods.to_string(),
+            cookies: checked.cookies.to_bytes(),
+            account: checked.name.to_string(),
+            device: checked.device.clone(),
+            network: network_32_or_64(client).to_string(),
+        }
+    }
+
+    fn to_bytes(&self) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        serde_json::to_vec(self).ok().map(zeroize::Zeroizing::new)
+    }
+
+    fn into_checked(self) -> Option<Checked> {
+        let identity = Identity {
+            key: UserKey::new(&self.directory, &self.id),
+            name: self.name,
+            groups: self.groups,
+            staff: self.staff,
+            superuser: self.superuser,
+            attributes: self.attributes,
+        };
+        Some(Checked {
+            account: Account {
+                identity: Arc::new(identity),
+                active: true,
+                has_second_factor: false,
+                password: Secret::new(self.password),
+            },
+            methods: AuthMethods::read(&self.methods),
+            cookies: Jar::from_bytes(&self.cookies)?,
+            name: self.account.into(),
+            device: self.device,
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! Confirming that it is still them: a session's user proves something again, and its assurance says so from then on.
+//!
+//! Whoever has a second factor gives a code of it; a password is no proof of anything then. Whoever has none gives their
+//! password. The session stays the same, with its tokens and its cookie; nothing but this raises what it proves, a refresh in
+//! particular does not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lockout::folded;
+use super::sign_in::VerifiedPassword;
+use super::{SessionManager, SignInRefused, store_failed};
+use crate::caller::{Assurance, AuthMethod, AuthMethods};
+use crate::clock::Timestamp;
+use crate::context::RequestContext;
+use crate::directory::Attempt;
+use crate::factor::CodeAttempt;
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+use crate::store::{Renewal, Session};
+
+/// How long ago the last proof of somebody may be who changes their second factors.
+pub const FRESH: Duration = Duration::from_secs(600);
+
+/// What somebody proves again.
+#[derive(Clone, Copy, Debug)]
+pub enum Confirmation<'a> {
+    /// A code of their second factor.
+    Code(&'a Secret),
+    /// Their password.
+    Password(&'a Secret),
+}
+
+impl SessionManager {
+    /// What a session's user would have to give: a code, or else the password.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn confirms_by_code(&self, session: &Session) -> Result<bool, Refusal> {
+        let user = session.identity.load().key.clone();
+        Ok(!self.factors.of(&user).await?.factors.is_empty())
+    }
+
+    /// Raises what a session proves. The new record of the session.
+    ///
+    /// # Errors
+    /// [`SignInRefused`] with [`Refusal::BadCode`], [`Refusal::SecondFactorRequired`] for a password of somebody who has a
+    /// second factor, [`Refusal::BadCredentials`], [`Refusal::TooManyAttempts`], [`Refusal::SessionEnded`], and what cannot be
+    /// asked
+    pub async fn confirm(
+        &self,
+        session: &Session,
+        confirmation: Confirmation<'_>,
+        device: &str,
+        context: &mut RequestContext<'_>,
+    ) -> Result<Arc<Session>, SignInRefused> {
+        let identity = session.identity.load_full();
+        let user = &identity.key;
+        let by_code = self.confirms_by_code(session).await?;
+        let methods = match confirmation {
+            Confirmation::Code(code) => {
+                let device = self.devices.known(device, &folded(&identity.name), context.at);
+                let attempt = CodeAttempt { user, code, device, at: context.at };
+                self.check_code(attempt, context).await?;
+                let first = match session.assurance.methods {
+                    methods if methods.is_empty() => AuthMethods::default(),
+                    methods => methods.and(AuthMethod::MultipleFactors),
+                };
+                first.and(AuthMethod::OneTimePassword)
+            }
+            Confirmation::Password(_) if by_code => {
+                return Err(Refusal::SecondFactorRequired.into());
+            }
+            Confirmation::Password(password) => {
+                let asked = Attempt {
+                    name: &identity.name,
+                    password,
+                    client: context.client,
+                    at: context.at,
+                    is_typed: false,
+                };
+                let only = Some(&*user.directory);
+                let VerifiedPassword { checked, attempt } =
+                    self.check_password(asked, only, device, context.events).await?;
+                if checked.user() != user {
+                    attempt.take_back();
+                    return Err(Refusal::BadCredentials.into());
+                }
+                attempt.succeeded();
+                // What a service began for the password is not needed.
+                self.kept.sign_out(&user.directory, checked.cookies, context.at);
+                AuthMethods::only(AuthMethod::Password)
+            }
+        };
+        let renewal = Renewal {
+            session: session.id.clone(),
+            cookie: None,
+            password_mark: session.password_mark,
+            assurance: Some(Assurance::now(methods, context.at)),
+            at: context.at,
+        };
+        let renewed = self.store.renew(renewal).await.map_err(store_failed)?;
+        renewed.ok_or_else(|| Refusal::SessionEnded.into())
+    }
+
+    /// Did this account (a folded name) sign in with this device cookie before?
+    pub fn knows_device(&self, cookie: &str, account: &str, at: Timestamp) -> bool {
+        self.devices.known(cookie, account, at).is_some()
+    }
+
+    /// Did a session's user prove lately, by all that they have, that it is them?
+    ///
+    /// # Errors
+    /// [`Refusal::InsufficientAuthentication`], [`Refusal::StoreUnavailable`]
+    pub async fn is_fresh(&self, session: &Session, at: Timestamp) -> Result<(), Refusal> {
+        let Assurance { methods, auth_time } = session.assurance;
+        let is_lately = auth_time.is_some_and(|proved| at.since(proved) < FRESH);
+        let is_enough =
+            methods.has(AuthMethod::MultipleFactors) || !self.confirms_by_code(session).await?;
+        match is_lately && is_enough {
+            true => Ok(()),
+            false => Err(Refusal::InsufficientAuthentication),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The second step of a sign-in, and confirming later that it is still them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::caller::UserKey;
+use crate::config::FactorMode;
+use crate::context::RequestContext;
+use crate::event::{FactorRefusal, What};
+use crate::factor::testkit::{code, factors};
+use crate::factor::{Confirmed, Enrolment, Factors};
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+use crate::session::step_up::Confirmation;
+use crate::session::testkit::{Kit, NOW, account, context, context_at};
+use crate::session::{
+    Due, EnrolmentStep, Grants, SecondStep, SignIn, SignInRefused, SignInTicket, SignedIn,
+};
+use crate::store::memory::Memory;
+
+const GRANTS: Grants = Grants { tokens: true, cookie: true, issued: None };
+
+fn kit(mode: FactorMode) -> (Kit, Arc<Factors>) {
+    let factors = factors(&Memory::new(), mode, |_| {});
+    let shared = Arc::clone(&factors);
+    (Kit::with(move |parts| parts.factors = shared), factors)
+}
+
+/// Kim has one, confirmed by the code of the step before.
+async fn enrolled(factors: &Factors) -> Enrolment {
+    let kim = UserKey::new("django", "7");
+    let enrolment = factors.begin_enrolment(&kim, "kim", NOW).unwrap();
+    let code = code(&enrolment, NOW, -1);
+    let confirmed = confirmed(&enrolment, &code);
+    factors.enrol(&kim, confirmed, NOW).await.unwrap().unwrap();
+    enrolment
+}
+
+fn confirmed<'a>(enrolment: &'a Enrolment, code: &'a Secret) -> Confirmed<'a> {
+    Confirmed { token: &enrolment.token, code, name: "phone", invitation: None }
+}
+
+async fn ticket(kit: &Kit, device: &str) -> SignInTicket {
+    let request = SignIn {
+        is_typed: false,
+        username: "kim",
+        password: &Secret::new("right"),
+        grants: GRANTS,
+        device,
+        otp: None,
+    };
+    let mut events = Vec::new();
+    let refused = kit.sessions.sign_in(request, &mut context(&mut events)).await.unwrap_err();
+    refused.ticket.unwrap()
+}
+
+async fn finish(
+    kit: &Kit,
+    ticket: &SignInTicket,
+    code: &Secret,
+    context: &mut RequestContext<'_>,
+) -> Result<SignedIn, SignInRefused> {
+    let step = SecondStep { ticket: &ticket.ticket, code, grants: GRANTS };
+    kit.sessions.finish_sign_in(step, context).await
+}
+
+fn why(happened: &[What]) -> Option<FactorRefusal> {
+    happened.iter().find_map(|what| match what {
+        What::FactorRefused { why, .. } => Some(*why),
+        _ => None,
+    })
+}
+
+#[tokio::test]
+async fn a_code_ends_the_sign_in_that_its_ticket_began() {
+    let (kit, factors) = kit(FactorMode::Optional);
+    let enrolment = enrolled(&factors).await;
+    let ticket = ticket(&kit, "").await;
+    assert_eq!((ticket.due, &*ticket.name), (Due::Code, "kim"));
+    let mut events = Vec::new();
+    let wrong = finish(&kit, &ticket, &Secret::new("000000"), &mut context(&mut events)).await;
+    assert_eq!(wrong.unwrap_err().refusal, Refusal::BadCode);
+    assert_eq!(why(&events), Some(FactorRefusal::WrongCode));
+    let right = code(&enrolment, NOW, 0);
+    let signed_in = finish(&kit, &ticket, &right, &mut context(&mut events)).await.unwrap();
+    assert_eq!(signed_in.session.assurance.methods.to_string(), "pwd otp mfa");
+    assert_eq!(&*signed_in.session.identity.load().name, "kim");
+    let later = code(&enrolment, NOW, 1);
+    let spent = finish(&kit, &ticket, &later, &mut context(&mut events)).await;
+    assert_eq!(spent.unwrap_err().refusal, Refusal::TicketNotValid);
+}
+
+#[tokio::test]
+async fn a_ticket_is_of_its_network_its_time_and_the_account_as_it_was() {
+    let (kit, factors) = kit(FactorMode::Optional);
+    let enrolment = enrolled(&factors).await;
+    let right = code(&enrolment, NOW, 0);
+    let ticket = ticket(&kit, "").await;
+    let refused = async |context: &mut RequestContext<'_>| {
+        finish(&kit, &ticket, &right, context).await.unwrap_err().refusal
+    };
+    let mut events = Vec::new();
+    let elsewhere = "198.51.100.9".parse().unwrap();
+    let mut other = RequestContext { client: elsewhere, ..context(&mut events) };
+    assert_eq!(refused(&mut other).await, Refusal::TicketNotValid);
+    assert_eq!(why(&events), Some(FactorRefusal::Ticket));
+    let late = NOW.plus(Duration::from_secs(300));
+    assert_eq!(refused(&mut context_at(late, &mut events)).await, Refusal::TicketNotValid);
+    for change in [
+        crate::directory::Account { active: false, ..account("7", "kim", "right") },
+        account("7", "kim", "another"),
+        account("8", "kim", "right"),
+    ] {
+        let before = std::mem::replace(&mut *kit.directory.accounts.lock(), vec![change]);
+        assert_eq!(refused(&mut context(&mut events)).await, Refusal::TicketNotValid);
+        *kit.directory.accounts.lock() = before;
+    }
+    finish(&kit, &ticket, &right, &mut context(&mut events)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_first_one_takes_a_known_device_or_an_operators_code() {
+    let device = Kit::new().signed_in().await.device.unwrap();
+    for (known, invited, refusal) in [
+        ("", false, Some(Refusal::EnrolmentProofRequired)),
+        ("", true, None),
+        (device.expose(), false, None),
+    ] {
+        let (kit, factors) = kit(FactorMode::Required);
+        let ticket = ticket(&kit, known).await;
+        let takes_invitation = known.is_empty();
+        assert_eq!(ticket.due, Due::Enrolment { takes_invitation });
+        let mut events = Vec::new();
+        let (enrolment, takes) = kit
+            .sessions
+            .enrolment_of(&ticket.ticket, None, &mut context(&mut events))
+            .await
+            .unwrap();
+        assert_eq!(takes, takes_invitation);
+        let invitation = factors.invite(&UserKey::new("django", "7"), NOW).await.unwrap();
+        let code = code(&enrolment, NOW, 0);
+        let confirmed = Confirmed {
+            invitation: invited.then_some(&invitation),
+            ..confirmed(&enrolment, &code)
+        };
+        let step = EnrolmentStep { ticket: &ticket.ticket, confirmed, grants: GRANTS };
+        let made = kit.sessions.enrol_and_sign_in(step, &mut context(&mut events)).await;
+        match refusal {
+            Some(refusal) => {
+                assert_eq!(made.unwrap_err().refusal, refusal);
+                assert_eq!(why(&events), Some(FactorRefusal::NoProof));
+            }
+            None => {
+                let (signed_in, codes) = made.unwrap();
+                assert_eq!(codes.len(), 10);
+                assert_eq!(signed_in.session.assurance.acr(), Some("aal2"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_another_proof_raises_what_a_session_proves() {
+    let (kit, factors) = kit(FactorMode::Optional);
+    let session = kit.signed_in().await.session;
+    let later = NOW.plus(Duration::from_secs(700));
+    let mut events = Vec::new();
+    let (right, wrong) = (Secret::new("right"), Secret::new("wrong"));
+    let stale = kit.sessions.is_fresh(&session, later).await;
+    assert_eq!(stale, Err(Refusal::InsufficientAuthentication));
+    let by_wrong = kit
+        .sessions
+        .confirm(&session, Confirmation::Password(&wrong), "", &mut context_at(later, &mut events))
+        .await;
+    assert_eq!(by_wrong.unwrap_err().refusal, Refusal::BadCredentials);
+    let raised = kit
+        .sessions
+        .confirm(&session, Confirmation::Password(&right), "", &mut context_at(later, &mut events))
+        .await
+        .unwrap();
+    assert_eq!(kit.sessions.is_fresh(&raised, later).await, Ok(()));
+    let enrolment = enrolled(&factors).await;
+    assert!(kit.sessions.is_fresh(&raised, later).await.is_err(), "a password is not all any more");
+    let by_password = kit
+        .sessions
+        .confirm(&raised, Confirmation::Password(&right), "", &mut context_at(later, &mut events))
+        .await;
+    assert_eq!(by_password.unwrap_err().refusal, Refusal::SecondFactorRequired);
+    let app = code(&enrolment, later, 0);
+    let raised = kit
+        .sessions
+        .confirm(&raised, Confirmation::Code(&app), "", &mut context_at(later, &mut events))
+        .await
+        .unwrap();
+    assert_eq!(raised.id, session.id);
+    assert_eq!(raised.assurance.methods.to_string(), "pwd otp mfa");
+    assert_eq!(kit.sessions.is_fresh(&raised, later).await, Ok(()));
+}
