@@ -2,7 +2,7 @@
 //!
 //! A check takes a core for 10 to 300 ms and up to 100 MiB, so it never runs on a thread that carries traffic: a few
 //! threads of its own take checks from a bounded queue, and when that is full the caller hears [`Busy`] at once (503), while
-//! the proxied traffic notices nothing. Equal checks are not merged: whether two requests carry the same password would
+//! the proxied traffic notices nothing: where cores are scarce, these threads let all others go first. Equal checks are not merged: whether two requests carry the same password would
 //! then show in their time.
 //!
 //! One [`check`](PasswordPool::check) is one unit of work whatever the outcome. A stored password that can never match
@@ -202,7 +202,12 @@ pub(super) fn hash_at(password: &Secret, memory: u32, passes: u32) -> Result<Str
     ))
 }
 
+/// How much less urgent than the threads that carry traffic, which hold a core for microseconds at a time.
+const NICE: i32 = 10;
+
 fn work(queue: &Mutex<Receiver<Job>>, counts: &Counts) {
+    // Of this thread alone on Linux. Where it cannot be had, sign-ins take what the scheduler gives them.
+    let _ = rustix::process::nice(NICE);
     loop {
         // One thread waits in `recv` and the others for the lock: each job wakes exactly one.
         let job = queue.lock().recv();
