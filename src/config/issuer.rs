@@ -214,7 +214,7 @@ const KEYS: [(&str, &[&str]); 34] = [
 ];
 
 /// What is asked of all of them for each request that none of them knows.
-const MOST: usize = 16;
+const MOST: usize = 20;
 
 pub(super) fn issuers(
     root: &Table<'_>,

@@ -14,7 +14,7 @@ use crate::session::credential_cache::{CredentialHasher, Space};
 /// Remembers them.
 pub(super) struct IssuedCache {
     hasher: CredentialHasher,
-    issued: Cache<u128, Arc<Issued>>,
+    issued: Cache<(u128, Space), Arc<Issued>>,
 }
 
 impl IssuedCache {
@@ -25,12 +25,23 @@ impl IssuedCache {
 
     /// One that was verified. Whether it still counts is for the caller to ask.
     pub(super) fn recall(&self, issuer: Space, credential: &str) -> Option<Arc<Issued>> {
-        self.issued.get(&self.hasher.key_of(issuer, credential))
+        self.issued.get(&self.key_of(issuer, credential))
+    }
+
+    /// The first of these who has verified it before. The credential is read once, however many they are.
+    pub(super) fn who_remembers(
+        &self,
+        issuers: impl Iterator<Item = (usize, Space)>,
+        credential: &str,
+    ) -> Option<usize> {
+        let name = self.hasher.name_of(credential);
+        let mut known = issuers.filter(|(_, space)| self.issued.contains_key(&(name, *space)));
+        known.next().map(|(index, _)| index)
     }
 
     /// Remembers one.
     pub(super) fn remember(&self, issuer: Space, credential: &str, issued: Arc<Issued>) {
-        self.issued.insert(self.hasher.key_of(issuer, credential), issued);
+        self.issued.insert(self.key_of(issuer, credential), issued);
     }
 
     /// The one that is remembered, or else what `judge` gives; of many at once one is judged.
@@ -40,12 +51,16 @@ impl IssuedCache {
         credential: &str,
         judge: impl Future<Output = Result<Arc<Issued>, E>>,
     ) -> Result<Arc<Issued>, E> {
-        let key = self.hasher.key_of(issuer, credential);
+        let key = self.key_of(issuer, credential);
         self.issued.get_or_insert_async(&key, judge).await
     }
 
     /// Forgets one.
     pub(super) fn forget(&self, issuer: Space, credential: &str) {
-        self.issued.remove(&self.hasher.key_of(issuer, credential));
+        self.issued.remove(&self.key_of(issuer, credential));
+    }
+
+    fn key_of(&self, issuer: Space, credential: &str) -> (u128, Space) {
+        (self.hasher.name_of(credential), issuer)
     }
 }

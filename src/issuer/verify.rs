@@ -87,7 +87,22 @@ impl Issuers {
         happened: &mut Vec<What>,
     ) -> Result<Found, (Refusal, Proof)> {
         let mut refused: Vec<(&One, IssuedRefusal)> = Vec::new();
-        for index in shown.asked() {
+        let mut asked = shown.asked();
+        if let Some(index) = self.who_remembers(shown)
+            && let Some(one) = self.registry.all.get(index)
+        {
+            let presenting = Presenting { credential: shown.token, client, at };
+            match Box::pin(self.issued_by(one, index, presenting, happened)).await {
+                Ok(found) => return Ok(found),
+                // It is another's now, perhaps: all are asked as if nobody had known it.
+                Err(why) if is_anothers(why) => {}
+                Err(why) => {
+                    refused.push((one, why));
+                    asked.by_ref().for_each(drop);
+                }
+            }
+        }
+        for index in asked {
             let Some(one) = self.registry.all.get(index) else { continue };
             let presenting = Presenting { credential: shown.token, client, at };
             // What it may have to ask makes this large, and a request that brings nothing of an issuer's carries it along.
@@ -112,6 +127,15 @@ impl Issuers {
             happened.push(What::IssuedRefused { issuer: Arc::clone(&one.name), why });
         }
         Err((one.refusal(why), one.proof))
+    }
+
+    /// Of several issuers, the one that has verified this before: it is asked first, since the others have verified it in vain
+    /// then. One alone is asked at once.
+    fn who_remembers(&self, shown: &Shown<'_>) -> Option<usize> {
+        shown.asked().nth(1)?;
+        let spaces =
+            shown.asked().filter_map(|index| Some((index, self.registry.all.get(index)?.space)));
+        self.verified.who_remembers(spaces, shown.token)
     }
 
     /// The credential that a request brought, as its caller's: with the session that it is adopted as.

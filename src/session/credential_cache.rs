@@ -41,7 +41,7 @@ pub(crate) struct CredentialCache {
 
 /// What credentials are remembered of one kind under the same settings. The same bytes mean something else to another issuer,
 /// and nothing any more once its settings, its keys or its directory have changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Space([u8; SPACE]);
 
 /// A credential that is good now.
@@ -144,6 +144,11 @@ impl CredentialHasher {
     /// With another key than any other.
     pub(crate) fn new() -> Result<Self, NoRandomness> {
         HashKey::random().map(Self)
+    }
+
+    /// What a credential is known by in every space.
+    pub(crate) fn name_of(&self, credential: &str) -> u128 {
+        self.0.hash([0; SPACE], credential.as_bytes())
     }
 
     /// What a credential is known by.

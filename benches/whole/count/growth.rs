@@ -18,7 +18,7 @@ pub(super) fn all(upstream: &Process, table: &mut Table) {
         let growth = Growth::plain(upstream, &routes(count));
         growth.own_token(&format!("{count} routes"), table);
     }
-    for count in [1, 5, 16] {
+    for count in [1, 5, 20] {
         Growth::with_issuers(upstream, count).last_issuers_token(count, table);
     }
     for count in [10, 100] {

@@ -221,6 +221,31 @@ async fn a_refusal_says_why_to_the_operator_and_little_to_the_client() {
     assert_eq!(refused, (Err(Refusal::TokenNotValid), vec!["malformed"]));
 }
 
+/// Two issuers of one header, of which the second one's key signed the token.
+#[tokio::test]
+async fn whoever_knows_a_token_is_asked_first_and_nothing_else_changes_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = write_key(folder.path(), "another service's secret, which is long enough");
+    let kit = kit(|issuers| {
+        issuers[1] = IssuerSettings { name: "second".into(), ..issuers[0].clone() };
+        issuers[1].accept_until = Some(later(100));
+        let IssuerKind::SimpleJwt(first) = &mut issuers[0].kind else { panic!("simplejwt") };
+        first.signature.key = other;
+    });
+    let (warm, cold) = (access("7", NOW, None), access("7", later(1), None));
+    for at in [1, 2] {
+        assert_eq!(bearer(&kit, &warm, later(at)).await, Ok(()));
+    }
+    for token in [&warm, &cold] {
+        let value = format!("Bearer {}", token.expose());
+        let (found, why) = present(&kit, "authorization", &value, later(100)).await;
+        assert_eq!(found, Err(Refusal::TokenNotValid));
+        assert_eq!(why, ["bad_signature", "no_longer_accepted"]);
+    }
+    end_user(&kit, later(50)).await;
+    assert_eq!(bearer(&kit, &warm, later(51)).await, Err("ended"));
+}
+
 #[tokio::test]
 async fn a_changed_user_is_noticed_within_the_recheck() {
     let kit = kit(|_| {});
