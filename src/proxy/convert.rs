@@ -269,9 +269,9 @@ macro_rules! edit_through_the_framework {
                 let _ = self.0.insert_header(name, value);
             }
 
-            fn set_static(&mut self, name: &'static str, value: HeaderValue) {
+            fn set_static(&mut self, name: &'static HeaderName, value: HeaderValue) {
                 // The framework keeps the name beside the field: this one needs no memory.
-                let _ = self.0.insert_header(name, value);
+                let _ = self.0.insert_header(name.as_str(), value);
             }
 
             fn append(&mut self, name: HeaderName, value: HeaderValue) {

@@ -10,7 +10,8 @@ use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, SET_COOKIE, TE,
     TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::convert::Edited;
@@ -29,6 +30,9 @@ use crate::wire::arrival::Arrival;
 use crate::wire::cookie;
 use crate::wire::forward::{self, EditHeaders, ProtectedNames};
 use crate::wire::path::CanonicalPath;
+
+/// At most so many fields say where a request came from, below which path, and how long a body is that was kept back.
+const FIELDS_OF_OURS: usize = 10;
 
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
@@ -78,13 +82,17 @@ impl EditRules {
         let clears = self.forms.clears(route);
         let left = self.left.get(route.index);
         keep_authority(request);
-        let mut headers = Edited(request);
+        let mut parts = without_spellings(request);
+        let (version, headers) = (parts.version, &mut parts.headers);
+        // One place for all that is set: a map that grows little by little moves all of its fields each time.
+        let more = self.identity.names().count() + forwarding.given.headers.len();
+        headers.try_reserve(more + FIELDS_OF_OURS).map_err(|_| Refusal::Internal)?;
         let trusted = arrival.client.through_trusted_proxy();
         let allowed = &route.allow_headers;
-        let stripped = forward::strip_request(&mut headers, &self.protected, allowed, trusted);
+        let stripped = forward::strip_request(headers, &self.protected, allowed, trusted);
         let goes_on = forwarding.permit.forwarded_headers();
         for (name, value) in left.iter().flat_map(|left| left.fields(arrival, goes_on)) {
-            headers.append(name.clone(), value.clone());
+            EditHeaders::append(headers, name.clone(), value.clone());
         }
 
         // Crumbs of HTTP/2 become one field (RFC 9113 section 8.2.3); ours is taken out of it.
@@ -110,15 +118,15 @@ impl EditRules {
         });
         match cookies(kept, &forwarding.given)? {
             Some(cookies) => headers.set(COOKIE, cookies),
-            None => headers.remove(&COOKIE),
+            None => EditHeaders::remove(headers, &COOKIE),
         }
         let cleared = clears.is_some_and(|clears| clears.authorization)
             && !forwarding.given.keeps_authorization;
         if cleared || !forwarding.permit.keeps_authorization() {
-            headers.remove(&AUTHORIZATION);
+            EditHeaders::remove(headers, &AUTHORIZATION);
         }
-        self.say_where_it_came_from(&mut headers, arrival)?;
-        say_prefix(&mut headers, route)?;
+        self.say_where_it_came_from(headers, arrival)?;
+        say_prefix(headers, route)?;
         for (name, value) in self.identity.fields(forwarding.permit.caller()) {
             headers.set(name.clone(), value);
         }
@@ -126,14 +134,18 @@ impl EditRules {
             headers.set(name.clone(), value.clone());
         }
 
-        say_that_trailers_are_read(&mut headers, arrival);
+        say_that_trailers_are_read(headers, version, arrival);
         if let Some(length) = forwarding.buffered {
-            headers.remove(&TRANSFER_ENCODING);
-            headers.remove(&EXPECT);
+            EditHeaders::remove(headers, &TRANSFER_ENCODING);
+            EditHeaders::remove(headers, &EXPECT);
             headers.set(CONTENT_LENGTH, HeaderValue::from(length));
         }
         let path = forwarded_path(arrival, route.strip_prefix.as_ref())?;
-        request.set_raw_path(path.as_bytes()).map_err(|_| Refusal::Internal)?;
+        let is_as_it_came = is_origin_form_of(&parts.uri, &path);
+        *request = RequestHeader::from(parts);
+        if !is_as_it_came {
+            request.set_raw_path(path.as_bytes()).map_err(|_| Refusal::Internal)?;
+        }
         Ok(stripped.spoofed)
     }
 
@@ -184,7 +196,8 @@ impl EditRules {
         }
         self.say_where_it_came_from(&mut headers, arrival)?;
         say_prefix(&mut headers, route)?;
-        say_that_trailers_are_read(&mut headers, arrival);
+        let version = headers.0.version;
+        say_that_trailers_are_read(&mut headers, version, arrival);
         // Where no prefix is taken off, the target stays as the bytes that came, in origin form.
         let is_origin_form = headers.0.raw_path().starts_with(b"/");
         if route.strip_prefix.is_some() || !is_origin_form {
@@ -240,13 +253,33 @@ impl EditRules {
         forwarding: &Forwarding,
         followed: &Followed,
     ) {
-        let caller = forwarding.permit.caller();
-        let known = caller.known().is_some();
-        let is_over =
-            matches!(caller, Caller::Anonymous(Anonymous::Ignored(Refusal::SessionEnded)));
+        let known = forwarding.permit.caller().known().is_some();
         let mut headers = Edited(response);
         let route = forwarding.permit.route();
-        let own_session = self.forms.own_session(caller, route);
+        if headers.headers().contains_key(SET_COOKIE) {
+            let not_theirs = self.not_theirs(headers.headers(), arrival, forwarding, followed);
+            forward::strip_set_cookies(&mut headers, &not_theirs);
+        }
+        forward::strip_identity(&mut headers, &self.protected);
+        restore_prefix(&mut headers, arrival, route);
+        // R63: what was made for one person is not for a shared cache, unless the upstream says so itself.
+        if known && !headers.headers().contains_key(CACHE_CONTROL) {
+            headers.set(CACHE_CONTROL, HeaderValue::from_static("private"));
+        }
+    }
+
+    /// The cookies that the service does not set.
+    fn not_theirs<'a>(
+        &'a self,
+        answer: &HeaderMap,
+        arrival: &'a Arrival,
+        forwarding: &'a Forwarding,
+        followed: &'a Followed,
+    ) -> Vec<&'a str> {
+        let caller = forwarding.permit.caller();
+        let is_over =
+            matches!(caller, Caller::Anonymous(Anonymous::Ignored(Refusal::SessionEnded)));
+        let own_session = self.forms.own_session(caller, forwarding.permit.route());
         let given = forwarding.given.cookies.iter().map(|cookie| &*cookie.name);
         let mut not_theirs: Vec<&str> = iter::once(self.cookies.own())
             .chain(given)
@@ -257,14 +290,9 @@ impl EditRules {
         }
         not_theirs.retain(|name| !followed.passes.iter().any(|passes| passes == name));
         not_theirs.extend(followed.held_back.iter().map(String::as_str));
-        let set = headers.headers().get_all(SET_COOKIE);
+        let set = answer.get_all(SET_COOKIE);
         not_theirs.extend(set.iter().filter_map(|value| self.cookies.planted(value)));
-        forward::strip_response(&mut headers, &self.protected, &not_theirs);
-        restore_prefix(&mut headers, arrival, route);
-        // R63: what was made for one person is not for a shared cache, unless the upstream says so itself.
-        if known && !headers.headers().contains_key(CACHE_CONTROL) {
-            headers.set(CACHE_CONTROL, HeaderValue::from_static("private"));
-        }
+        not_theirs
     }
 }
 
@@ -276,6 +304,30 @@ fn say_prefix(headers: &mut impl EditHeaders, route: &Route) -> Result<(), Refus
         headers.set(X_FORWARDED_PREFIX, prefix);
     }
     Ok(())
+}
+
+/// Forgets how the client wrote each name, which the framework keeps beside the fields. Names have no case (RFC 9110 section
+/// 5.1), over HTTP/2 none arrives in another one than lower, and a second map of them, which is copied with the fields and
+/// must follow each change, costs as much again as they do.
+pub(super) fn forget_spellings(request: &mut RequestHeader) {
+    // In another form than the origin's, what came is more than the parts say; there it is left to `without_spellings`.
+    let is_in_parts = request.raw_path().starts_with(b"/") && request.raw_path_is_utf8();
+    if is_in_parts && request.has_case() {
+        *request = RequestHeader::from(without_spellings(request));
+    }
+}
+
+/// Takes a request apart, as after [`forget_spellings`].
+fn without_spellings(request: &mut RequestHeader) -> Parts {
+    let (nothing, ()) = http::Request::new(()).into_parts();
+    std::mem::replace(request, RequestHeader::from(nothing)).into()
+}
+
+/// Is this the target that the framework would write of itself?
+fn is_origin_form_of(uri: &Uri, target: &str) -> bool {
+    uri.authority().is_none()
+        && uri.scheme().is_none()
+        && uri.path_and_query().is_some_and(|own| own.as_str() == target)
 }
 
 /// From HTTP/2 to HTTP/2, the authority is in the target alone, which is written anew; the framework makes one of `Host` again.
@@ -290,12 +342,12 @@ fn keep_authority(request: &mut RequestHeader) {
 }
 
 /// Over HTTP/2, `TE: trailers` is about the message (RFC 9113 section 8.2.2), and some servers of gRPC insist on it.
-fn say_that_trailers_are_read(headers: &mut Edited<'_, RequestHeader>, arrival: &Arrival) {
+fn say_that_trailers_are_read(headers: &mut impl EditHeaders, version: Version, arrival: &Arrival) {
     headers.remove(&TE);
     let says = arrival.headers.get_all(TE).iter().any(|value| {
         value.as_bytes().split(|byte| *byte == b',').any(|one| one.trim_ascii() == b"trailers")
     });
-    if says && headers.0.version == Version::HTTP_2 {
+    if says && version == Version::HTTP_2 {
         headers.set(TE, HeaderValue::from_static("trailers"));
     }
 }
@@ -341,4 +393,56 @@ fn cookies(kept: Option<HeaderValue>, given: &Given) -> Result<Option<HeaderValu
 /// The very path that was judged, less the route's prefix.
 fn forwarded_path(arrival: &Arrival, strip: Option<&CanonicalPath>) -> Result<String, Refusal> {
     arrival.target.forwarded(strip).ok_or(Refusal::BadTarget)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+
+    #[test]
+    fn spellings_are_forgotten_and_nothing_else() {
+        let request = |target: &str| {
+            let mut request = RequestHeader::build("PATCH", target.as_bytes(), None).unwrap();
+            for (name, value) in [("Host", "app.test"), ("X-OnE", "1"), ("x-one", "2")] {
+                request.append_header(name, value).unwrap();
+            }
+            request
+        };
+        let fields = |request: &RequestHeader| {
+            let mut wire = Vec::new();
+            request.header_to_h1_wire(&mut wire);
+            String::from_utf8(wire).unwrap()
+        };
+        for target in ["/a?b", "/", "/%ff"] {
+            let mut forgotten = request(target);
+            forget_spellings(&mut forgotten);
+            assert_eq!(fields(&forgotten), "Host: app.test\r\nx-one: 1\r\nx-one: 2\r\n");
+            assert_eq!(
+                (forgotten.raw_path(), &forgotten.method),
+                (target.as_bytes(), &Method::PATCH)
+            );
+        }
+        // The parts do not say all that there is of these.
+        for target in ["http://app.test/a", "*"] {
+            let mut kept = request(target);
+            forget_spellings(&mut kept);
+            assert_eq!(fields(&kept), fields(&request(target)), "{target}");
+            assert_eq!(kept.raw_path(), target.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_target_is_written_anew_unless_it_is_the_same() {
+        for (uri, target, is_same) in [
+            ("/a?b", "/a?b", true),
+            ("/a?b", "/a", false),
+            ("/a", "/b", false),
+            ("https://app.test/a", "/a", false),
+            ("app.test", "/", false),
+        ] {
+            assert_eq!(is_origin_form_of(&uri.parse().unwrap(), target), is_same, "{uri} {target}");
+        }
+    }
 }

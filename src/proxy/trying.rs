@@ -20,20 +20,26 @@ use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 
+use super::edit::forget_spellings;
 use super::exchange::{is_upgrade, refused};
 use super::stage::{Ctx, Forwarding, Stage};
 use super::upstream::{Failure, NoPlace, Pool};
 use crate::caller::Caller;
 use crate::config::{Balance, HttpVersion};
+use crate::gate::Passage;
 use crate::refusal::Refusal;
 use crate::telemetry::Retried;
 
 /// Takes a place at a server, and says how to connect to it.
-pub(super) async fn choose_server(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+pub(super) async fn choose_server(session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     let websocket = ctx.passes_websocket();
     let Stage::Permitted(forwarding) = &mut ctx.stage else {
         return Err(refused(ctx, Refusal::Internal, "forwarding without a permit"));
     };
+    if matches!(forwarding.permit.passage(), Passage::Checked) {
+        // Before the framework copies the head for the upstream.
+        forget_spellings(session.req_header_mut());
+    }
     forwarding.tries += 1;
     forwarding.asked.get_or_insert_with(Instant::now);
     forwarding.place = None;

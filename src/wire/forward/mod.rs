@@ -19,7 +19,9 @@ mod table;
 pub use names::{Classes, ProtectedNames, fold};
 pub use prefix::restore_prefix;
 pub use request::{Stripped, connection_nominates, strip_request, strip_respelled, strip_spoofed};
-pub use response::{DifferentLengths, strip_hop_by_hop, strip_response, strip_set_cookies};
+pub use response::{
+    DifferentLengths, strip_hop_by_hop, strip_identity, strip_response, strip_set_cookies,
+};
 pub use set::{Forwarding, forwarding_headers, request_id};
 
 /// A collection of header fields that can be edited.
@@ -33,9 +35,9 @@ pub trait EditHeaders {
     /// Replaces all fields of this name by one.
     fn set(&mut self, name: HeaderName, value: HeaderValue);
 
-    /// The same with a name that is part of the program, in lower case.
-    fn set_static(&mut self, name: &'static str, value: HeaderValue) {
-        self.set(HeaderName::from_static(name), value);
+    /// The same with a name that is part of the program.
+    fn set_static(&mut self, name: &'static HeaderName, value: HeaderValue) {
+        self.set(name.clone(), value);
     }
 
     /// Adds a field beside those of this name.

@@ -17,6 +17,13 @@ pub fn strip_response<H: EditHeaders>(
     own_cookies: &[&str],
 ) -> usize {
     let before = headers.headers().len();
+    strip_identity(headers, protected);
+    strip_set_cookies(headers, own_cookies);
+    before.saturating_sub(headers.headers().len())
+}
+
+/// Removes identity headers.
+pub fn strip_identity<H: EditHeaders>(headers: &mut H, protected: &ProtectedNames) {
     let identity: Vec<HeaderName> = headers
         .headers()
         .keys()
@@ -26,8 +33,6 @@ pub fn strip_response<H: EditHeaders>(
     for name in &identity {
         headers.remove(name);
     }
-    strip_set_cookies(headers, own_cookies);
-    before.saturating_sub(headers.headers().len())
 }
 
 /// Takes the framing of the connection that an answer came on out of it, which says nothing about ours: what `Connection`
@@ -58,6 +63,11 @@ pub fn strip_hop_by_hop<H: EditHeaders>(
         headers.remove(&TRANSFER_ENCODING);
     } else if status == StatusCode::NOT_MODIFIED {
         headers.remove(&TRANSFER_ENCODING);
+    }
+    let mut fields = headers.headers().get_all(CONTENT_LENGTH).iter();
+    let Some(first) = fields.next() else { return Ok(()) };
+    if fields.next().is_none() && first.as_bytes().iter().all(u8::is_ascii_digit) {
+        return Ok(());
     }
     let length = {
         let mut lengths = headers

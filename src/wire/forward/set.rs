@@ -18,13 +18,13 @@ use crate::wire::client_ip::ClientAddress;
 use crate::wire::host::Host;
 use crate::wire::scheme::Scheme;
 
-const FORWARDED: &str = "forwarded";
-const X_FORWARDED_FOR: &str = "x-forwarded-for";
-const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
-const X_FORWARDED_HOST: &str = "x-forwarded-host";
-const X_FORWARDED_PORT: &str = "x-forwarded-port";
-const X_REAL_IP: &str = "x-real-ip";
-const X_REQUEST_ID: &str = "x-request-id";
+static FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What an upstream is told about the way that a request came.
 #[derive(Clone, Copy, Debug)]
@@ -88,13 +88,13 @@ pub fn forwarding_headers<H: EditHeaders>(
 
     let text = Bytes::from(text);
     let value = |range: Range<usize>| HeaderValue::from_maybe_shared(text.slice(range));
-    headers.set_static(X_FORWARDED_FOR, value(chain)?);
-    headers.set_static(X_FORWARDED_PROTO, HeaderValue::from_static(forwarding.scheme.as_str()));
-    headers.set_static(X_FORWARDED_HOST, value(host)?);
-    headers.set_static(X_FORWARDED_PORT, value(port)?);
-    headers.set_static(X_REAL_IP, value(client)?);
-    headers.set_static(FORWARDED, value(forwarded)?);
-    headers.set_static(X_REQUEST_ID, value(request_id)?);
+    headers.set_static(&X_FORWARDED_FOR, value(chain)?);
+    headers.set_static(&X_FORWARDED_PROTO, HeaderValue::from_static(forwarding.scheme.as_str()));
+    headers.set_static(&X_FORWARDED_HOST, value(host)?);
+    headers.set_static(&X_FORWARDED_PORT, value(port)?);
+    headers.set_static(&X_REAL_IP, value(client)?);
+    headers.set_static(&FORWARDED, value(forwarded)?);
+    headers.set_static(&X_REQUEST_ID, value(request_id)?);
     Ok(())
 }
 
@@ -110,7 +110,7 @@ pub fn request_id(headers: &HeaderMap, client: &ClientAddress, fresh: String) ->
     if !client.through_trusted_proxy() {
         return fresh;
     }
-    let mut values = headers.get_all(X_REQUEST_ID).iter();
+    let mut values = headers.get_all(&X_REQUEST_ID).iter();
     let (first, second) = (values.next(), values.next());
     let given = first.filter(|_| second.is_none()).and_then(|value| value.to_str().ok());
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -287,7 +287,7 @@ mod tests {
         let id = |peer: &str, values: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for value in values {
-                headers.append(X_REQUEST_ID, HeaderValue::from_static(value));
+                headers.append(&X_REQUEST_ID, HeaderValue::from_static(value));
             }
             request_id(&headers, &client(peer, &headers), "fresh".into())
         };

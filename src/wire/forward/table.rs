@@ -1,7 +1,8 @@
 //! What each protected name is, found in one look.
 //!
-//! Every header of every request is looked up, and nearly none is protected. So names are told apart by the letter that they
-//! begin with (behind `x-`, where half of the protected ones begin), and each is compared with the few of that letter.
+//! Every header of every request is looked up, and nearly none is protected. So names are told apart by the two letters that they
+//! begin with (behind `x-`, where half of the protected ones begin), and each is compared with the few that begin so: most
+//! with none.
 
 use super::fold;
 
@@ -51,12 +52,14 @@ impl Classes {
     }
 }
 
-/// Letters, and one for all other bytes.
+/// Letters, and one for all other bytes, and for none.
 const LETTERS: usize = 27;
+/// Of names that do not begin with `x-`; as many again of those that do.
+const PAIRS: usize = LETTERS * LETTERS;
 
 impl Default for Table {
     fn default() -> Self {
-        Self { patterns: Vec::new(), buckets: vec![Vec::new(); 2 * LETTERS] }
+        Self { patterns: Vec::new(), buckets: vec![Vec::new(); 2 * PAIRS] }
     }
 }
 
@@ -86,12 +89,16 @@ impl Table {
     }
 }
 
-/// Where a name belongs: by its first letter, or by the one behind `x-`.
+/// Where a name belongs: by its first two letters, or by those behind `x-`.
 fn bucket(name: &str) -> usize {
     match name.as_bytes() {
-        [b'x', b'-', rest @ ..] => LETTERS + letter(rest.first()),
-        rest => letter(rest.first()),
+        [b'x', b'-', rest @ ..] => PAIRS + pair(rest),
+        rest => pair(rest),
     }
+}
+
+fn pair(name: &[u8]) -> usize {
+    letter(name.first()) * LETTERS + letter(name.get(1))
 }
 
 const fn letter(byte: Option<&u8>) -> usize {
@@ -131,11 +138,17 @@ impl NamePattern {
 
     /// Can a name of this bucket be one of these? A short prefix reaches several.
     fn reaches(&self, at: usize) -> bool {
-        match (self.text.as_str(), self.is_prefix) {
-            ("", true) => true,
-            ("x", true) => at >= LETTERS || at == bucket("x"),
-            ("x-", true) => at >= LETTERS,
-            (text, _) => at == bucket(text),
+        if !self.is_prefix {
+            return at == bucket(&self.text);
+        }
+        let begins_with = |one: &u8| at % PAIRS / LETTERS == letter(Some(one));
+        match self.text.as_bytes() {
+            [] => true,
+            [b'x'] => at >= PAIRS || begins_with(&b'x'),
+            [b'x', b'-'] => at >= PAIRS,
+            [b'x', b'-', one] => at >= PAIRS && begins_with(one),
+            [one] => at < PAIRS && begins_with(one),
+            _ => at == bucket(&self.text),
         }
     }
 }
