@@ -42,6 +42,11 @@ impl<'a> Compact<'a> {
         self.signature.is_empty()
     }
 
+    /// The header as it stands in the token.
+    pub const fn encoded_header(&self) -> &'a str {
+        self.header
+    }
+
     /// The header, which the token says of itself.
     ///
     /// # Errors

@@ -7,6 +7,8 @@
 //!
 //! A token is never longer than 4 KiB. Its form and its signature are `jose`'s to judge.
 
+use std::cell::RefCell;
+
 use serde::{Deserialize, Serialize};
 
 use crate::jose::{Compact, VerifyingKey};
@@ -63,5 +65,90 @@ impl<'a> Unverified<'a> {
     /// Did this key sign it?
     pub(super) fn is_signed_by(&self, key: &VerifyingKey) -> bool {
         self.compact.is_signed_by(key).unwrap_or(false)
+    }
+}
+
+/// Does the token say of itself that it is one of ours, good or not?
+pub(super) fn says_ours(token: &str) -> bool {
+    let Ok(compact) = Compact::read(token, MAX_TOKEN) else { return false };
+    if compact.is_unsigned() {
+        return false;
+    }
+    let encoded = compact.encoded_header();
+    if let Some(is_ours) = LAST_SAID.with_borrow(|last| last.of(encoded)) {
+        return is_ours;
+    }
+    let is_ours = compact.header().is_ok_and(|header: Header| {
+        [ACCESS, REFRESH].iter().any(|ours| header.typ.eq_ignore_ascii_case(ours))
+    });
+    LAST_SAID.with_borrow_mut(|last| last.keep(encoded, is_ours));
+    is_ours
+}
+
+/// What the first parts of tokens said that this thread read last. All tokens of one key begin alike, each request looks at
+/// its own several times, and reading JSON costs as much as all else that is done for it.
+#[derive(Default)]
+struct LastSaid {
+    ours: String,
+    anothers: String,
+}
+
+thread_local! {
+    static LAST_SAID: RefCell<LastSaid> = RefCell::default();
+}
+
+impl LastSaid {
+    /// An empty first part is nobody's, and so is one that has not been read.
+    fn of(&self, encoded: &str) -> Option<bool> {
+        if encoded == self.ours {
+            Some(!encoded.is_empty())
+        } else {
+            (encoded == self.anothers).then_some(false)
+        }
+    }
+
+    fn keep(&mut self, encoded: &str, is_ours: bool) {
+        let kept = if is_ours { &mut self.ours } else { &mut self.anothers };
+        // Anew, and not into the room of a longer one: each is as long as it must be.
+        *kept = encoded.to_owned();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+
+    #[test]
+    fn what_a_token_says_does_not_depend_on_what_was_read_before() {
+        let tokens = [
+            (r#"{"alg":"ES256","typ":"at+jwt","kid":"1"}"#, true),
+            (r#"{"alg":"ES256","typ":"AT+JWT"}"#, true),
+            (r#"{"alg":"ES256","typ":"\u0061t+jwt"}"#, true),
+            (r#"{"alg":"HS256","typ":"rt+jwt"}"#, true),
+            (r#"{"alg":"HS256","typ":"JWT"}"#, false),
+            (r#"{"alg":"ES256","typ":"at+jwt","crit":[]}"#, false),
+            (r#"{"alg":"ES256"}"#, false),
+            ("at+jwt", false),
+            ("", false),
+        ];
+        for (first, _) in tokens {
+            for (header, is_ours) in tokens {
+                says_ours(&format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(first)));
+                let token = URL_SAFE_NO_PAD.encode(header);
+                for (token, says) in [
+                    (format!("{token}.e30.c2ln"), is_ours),
+                    (format!("{token}.e30.c2ln"), is_ours),
+                    (format!("{token}.e30."), false),
+                    (format!("{token}.e30"), false),
+                    (format!("{token}.e30.c2ln.more"), false),
+                    (format!("{token}.e30.{}", "A".repeat(MAX_TOKEN)), false),
+                ] {
+                    assert_eq!(says_ours(&token), says, "{header} after {first}");
+                }
+            }
+        }
     }
 }
