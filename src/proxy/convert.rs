@@ -238,16 +238,15 @@ fn is_websocket(headers: &HeaderMap) -> bool {
         .is_some_and(|upgrade| upgrade.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// The framework's form of one of our answers.
-pub(super) fn response_head(reply: &Reply) -> Result<ResponseHeader, Box<pingora::Error>> {
-    let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 1))?;
-    for (name, value) in &reply.headers {
-        head.append_header(name.clone(), value.clone())?;
-    }
+/// The framework's form of one of our answers; what it says of the names' spelling is how it would write these names anyway.
+pub(super) fn response_head(reply: &mut Reply) -> ResponseHeader {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = reply.status;
+    parts.headers = std::mem::take(&mut reply.headers);
     if reply.status != http::StatusCode::NO_CONTENT {
-        head.insert_header(CONTENT_LENGTH, HeaderValue::from(reply.body.len()))?;
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
     }
-    Ok(head)
+    ResponseHeader::from(parts)
 }
 
 /// The framework keeps the spelling of header names beside the fields, so its collections are edited through it.

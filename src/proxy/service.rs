@@ -566,7 +566,7 @@ impl Service {
         if let Some(hsts) = ctx.generation.hsts.as_ref().filter(|_| convert::is_tls(session)) {
             reply.headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
-        let head = convert::response_head(&reply)?;
+        let head = convert::response_head(&mut reply);
         self.final_answer(session);
         let begun = Instant::now();
         if ctx.refusal != Some(Refusal::BodyTimeout) {
