@@ -85,6 +85,17 @@ impl Gateway {
         Self::launch(folder, config, Run::Plainly)
     }
 
+    /// Plainly, with these settings more.
+    pub(crate) fn start_with(
+        upstream: SocketAddr,
+        folder: TempDir,
+        threads: usize,
+        access_log: AccessLog,
+        more: &str,
+    ) -> Self {
+        Self::launch(folder, config(upstream, threads, access_log, "") + more, Run::Plainly)
+    }
+
     /// Plainly, with the directory of [`add_user`]. Its store stays.
     pub(crate) fn start_with_users(upstream: SocketAddr, folder: TempDir) -> Self {
         Self::launch(folder, config(upstream, 1, AccessLog::Off, "") + USERS, Run::Plainly)
@@ -118,7 +129,7 @@ impl Gateway {
             .unwrap();
         let process = Process::new(child, || listening(&log, "http"))
             .unwrap_or_else(|| panic!("no start: {}", fs::read_to_string(&log).unwrap()));
-        let (bearer, cookie) = sign_in(process.address(), "kim");
+        let (bearer, cookie, _) = sign_in(process.address(), "kim");
         Self { process, bearer, cookie, folder }
     }
 
@@ -147,9 +158,14 @@ impl Gateway {
         ("Cookie", &self.cookie)
     }
 
+    /// Signs the user in once more; the refresh token.
+    pub(crate) fn refresh_token(&self) -> String {
+        sign_in(self.process.address(), "kim").2
+    }
+
     /// Signs somebody else in, and gives the value of `Cookie`: a session cookie, and one that is none of ours.
     pub(crate) fn cookie_of(&self, username: &str) -> String {
-        let (_, cookie) = sign_in(self.process.address(), username);
+        let (_, cookie, _) = sign_in(self.process.address(), username);
         format!("{cookie}; theme=dark")
     }
 }
@@ -212,8 +228,8 @@ fn listening(log: &Path, scheme: &str) -> Option<SocketAddr> {
     })
 }
 
-/// The values of `Authorization` and `Cookie`.
-fn sign_in(address: SocketAddr, username: &str) -> (String, String) {
+/// The values of `Authorization` and `Cookie`, and the refresh token.
+fn sign_in(address: SocketAddr, username: &str) -> (String, String, String) {
     let body = serde_json::json!({"username": username, "password": PASSWORD}).to_string();
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
@@ -230,10 +246,12 @@ fn sign_in(address: SocketAddr, username: &str) -> (String, String) {
     let tokens: Value = serde_json::from_str(body).unwrap();
     let cookie = head.lines().find_map(|line| {
         let (name, value) = line.split_once(": ")?;
-        name.eq_ignore_ascii_case("set-cookie").then(|| value.split(';').next().unwrap())
+        let is_session = name.eq_ignore_ascii_case("set-cookie") && !value.contains("-device=");
+        is_session.then(|| value.split(';').next().unwrap())
     });
     let access = tokens["access"].as_str().expect("an access token");
-    (format!("Bearer {access}"), cookie.expect("a session cookie").to_owned())
+    let refresh = tokens["refresh"].as_str().expect("a refresh token").to_owned();
+    (format!("Bearer {access}"), cookie.expect("a session cookie").to_owned(), refresh)
 }
 
 pub(crate) fn write_private(path: &Path, text: &[u8]) {

@@ -43,6 +43,12 @@ pub(crate) fn post(path: &str, (name, value): (&str, &str), length: usize) -> Ve
     request
 }
 
+/// A POST of JSON to the gateway itself.
+pub(crate) fn post_json(path: &str, body: &str) -> Vec<u8> {
+    let more = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    (head("POST", path, "", &more) + body).into_bytes()
+}
+
 fn head(method: &str, path: &str, credential: &str, more: &str) -> String {
     format!(
         "{method} {path} HTTP/1.1\r\n\
@@ -68,6 +74,12 @@ impl Connections {
         for connection in &mut self.0 {
             connection.ask(&load.requests[0], load.status);
         }
+    }
+
+    /// Sends it on the first one, and gives status and body of the answer, whatever they are.
+    pub(crate) fn ask_here(&mut self, request: &[u8]) -> (u16, Vec<u8>) {
+        let (status, body) = self.0[0].exchange(request);
+        (status, body.to_vec())
     }
 
     /// Sends so many requests on each, all at once, and reads the answers.
@@ -96,6 +108,13 @@ impl Connection {
 
     /// The body of the answer, which has this status.
     fn ask(&mut self, request: &[u8], status: u16) -> &[u8] {
+        let (answered, body) = self.exchange(request);
+        assert_eq!(answered, status, "{}", String::from_utf8_lossy(body));
+        body
+    }
+
+    /// Status and body of the answer.
+    fn exchange(&mut self, request: &[u8]) -> (u16, &[u8]) {
         self.stream.write_all(request).unwrap();
         let mut filled = 0;
         let head_end = loop {
@@ -106,16 +125,15 @@ impl Connection {
             }
         };
         let head = std::str::from_utf8(&self.buffer[..head_end]).unwrap();
-        let is_expected =
-            head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
-        assert_eq!(is_expected, Some(status), "{head}");
+        let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no status in {head}"));
         let length = content_length(head).unwrap_or_else(|| panic!("no length in {head}"));
         let end = head_end + length;
         while filled < end {
             filled += self.read(filled);
         }
         assert_eq!(filled, end, "no more than one answer");
-        &self.buffer[head_end..end]
+        (status, &self.buffer[head_end..end])
     }
 
     /// Reads on after what is there already.

@@ -16,7 +16,8 @@
 //! rounds. No time is asserted: a number that fails a build on a busy machine teaches people to ignore it. What is
 //! asserted is that every request was answered with 200 and a whole body, and in [`forms`] what the upstream got.
 //!
-//! `count` counts instructions instead: see [`count`]. `peers` measures other gateways beside this one: see [`peers`].
+//! `count` counts instructions instead: see [`count`]. `peers` measures other gateways beside this one: see [`peers`]. `memory`
+//! and `strain` are those parts alone: see [`memory`] and [`strain`].
 //!
 //! Without `--bench` (as `cargo test --benches` starts it) it makes one short round of everything, to show that it works.
 
@@ -38,9 +39,11 @@ mod peers;
 mod process;
 mod report;
 mod service;
+mod strain;
 mod upstream;
 
 use std::thread;
+use std::time::Duration;
 
 use gateway::{AccessLog, Gateway};
 use load::{Connections, Load};
@@ -63,6 +66,8 @@ struct Extent {
 const FULL: Extent = Extent { rounds: 21, connections: 4, requests: 3_000 };
 /// For each form and issuer: there are many, and each is compared with a neighbour that does nearly the same.
 const FORMS: Extent = Extent { rounds: 9, connections: 4, requests: 1_500 };
+/// Of a turn beside sign-ins, and of refreshes.
+const TURN: Duration = Duration::from_secs(6);
 const SHORT: Extent = Extent { rounds: 1, connections: 4, requests: 200 };
 
 fn main() {
@@ -74,6 +79,8 @@ fn main() {
             pass_through::run(threads.parse().unwrap(), upstream.parse().unwrap(), certificate);
         }
         ["peers", ..] => peers::compare(),
+        ["memory", ..] => memory::measure(&Process::this_program(&["upstream"]), 1),
+        ["strain", ..] => strain::measure(&Process::this_program(&["upstream"]), TURN),
         ["count", ref flags @ ..] => count::run(flags.contains(&"--check")),
         ref flags => {
             if flags.contains(&"--bench") {
@@ -111,7 +118,9 @@ fn compare(extent: Extent, forms: Extent) {
         line("access token, 100 KB answer", process, "/app/large", Some(gateway.bearer()));
     }
     forms::compare(forms, upstream.address(), threads);
-    memory::measure(&upstream, if extent.rounds == 1 { 100 } else { 1 });
+    let is_short = extent.rounds == 1;
+    memory::measure(&upstream, if is_short { 100 } else { 1 });
+    strain::measure(&upstream, if is_short { TURN / 20 } else { TURN });
     report::footing(extent);
 }
 

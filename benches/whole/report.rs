@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
+use std::time::Duration;
+
 use super::Extent;
 use super::gateway::AccessLog;
 
@@ -106,6 +108,60 @@ pub(crate) fn memory(name: &str, before: u64, after: u64) {
     let mebibytes = |bytes: u64| bytes as f64 / 1_048_576.0;
     let (before, after) = (mebibytes(before), mebibytes(after));
     println!("{name:<40}{before:>12.1}{after:>12.1}{:>12.1}", after - before);
+}
+
+/// How long something takes.
+pub(crate) struct Latency {
+    count: usize,
+    median: Duration,
+    p99: Duration,
+}
+
+impl Latency {
+    pub(crate) fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let at = |hundredths: usize| times[(times.len() - 1) * hundredths / 100];
+        Self { count: times.len(), median: at(50), p99: at(99) }
+    }
+}
+
+/// Before the lines of traffic beside sign-ins.
+pub(crate) fn strain_heading(clients: usize, pace: Duration, attackers: usize) {
+    println!(
+        "\nmilliseconds of a checked request, of {clients} clients that ask every {} ms, without and with {attackers}\n\
+         clients that guess passwords as fast as they can; median and p99\n",
+        pace.as_millis()
+    );
+    println!("{:<16}{:<20}{:<20}{:<14}guesses a second", "", "quiet", "flood", "p99, ratio");
+}
+
+/// One line.
+pub(crate) fn flood(threads: usize, quiet: &Latency, beside: &Latency, guesses: f64) {
+    let show = |of: &Latency| format!("{:.2} and {:.2}", millis(of.median), millis(of.p99));
+    let ratio = millis(beside.p99) / millis(quiet.p99);
+    println!(
+        "{:<16}{:<20}{:<20}{ratio:<14.2}{guesses:.0}",
+        format!("{threads} thread(s)"),
+        show(quiet),
+        show(beside)
+    );
+}
+
+/// Refreshes, and how long the disk alone takes for a page.
+pub(crate) fn refresh(name: &str, times: &Latency, lasts: Duration, disk: &Latency) {
+    let in_syncs = millis(times.median) / millis(disk.median);
+    println!(
+        "{name:<24}{:>8.0} a second; {:.2} ms, p99 {:.2} ms; the disk keeps a page in {:.2} ms, p99 {:.2} ms: {in_syncs:.1} of it",
+        times.count as f64 / lasts.as_secs_f64(),
+        millis(times.median),
+        millis(times.p99),
+        millis(disk.median),
+        millis(disk.p99),
+    );
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// After the last line.

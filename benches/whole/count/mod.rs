@@ -5,8 +5,8 @@
 //! the 2 000 that it is of, so that what happens once is not in it.
 //!
 //! `benches/instructions.txt` keeps the numbers: whoever changes them sees by how much in the diff. With `--check` the checked
-//! request alone is counted and held against that file; more than [`TOLERANCE`] above it fails. The numbers are those of the
-//! profile `counted`, which builds in less time than `release` and differs from it by a few percent.
+//! request alone is counted, beside the bare pass-through, and their ratio is held against that file; more than [`TOLERANCE`] above
+//! it fails. The numbers are those of the profile `counted`, which builds in less time than `release`.
 //!
 //! With `DOORWARDEN_DUMPS=FOLDER` the dumps stay there, for `callgrind_annotate`.
 
@@ -27,8 +27,9 @@ use crate::process::Process;
 /// How far above its number in the file a count may be.
 const TOLERANCE: f64 = 0.05;
 
-/// What CI holds against the file.
+/// What CI holds against the file, and the line of the bare pass-through that got the same bytes.
 const CHECKED: &str = "own token";
+const BARE: &str = "bare, token";
 
 /// Requests before anything is counted: the first ones allocate what later ones use.
 const WARM: usize = 200;
@@ -41,7 +42,7 @@ pub(crate) fn run(is_check: bool) {
     let mut table = Table::default();
     if is_check {
         Scenes::new(&upstream, &mut table).checked();
-        table.check(CHECKED, TOLERANCE);
+        table.check(CHECKED, BARE, TOLERANCE);
         return;
     }
     Scenes::new(&upstream, &mut table).all();

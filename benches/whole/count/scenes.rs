@@ -29,11 +29,18 @@ impl<'a> Scenes<'a> {
         Self { upstream, table }
     }
 
-    /// The one request that CI counts.
+    /// The one request that CI counts, and the same to the bare pass-through.
     pub(super) fn checked(&mut self) {
         let gateway = self.gateway(AccessLog::Off);
-        let request = load::request("/app/small", Some(gateway.bearer()));
-        self.line("own token", None, &gateway, &Load::one(request));
+        let load = small(Some(gateway.bearer()));
+        self.line(super::CHECKED, None, &gateway, &load);
+        let folder = tempfile::tempdir().unwrap();
+        let process = self.pass_through(folder.path(), &[]);
+        let mut counter = Counter::of(&process, folder.path());
+        let mut connections = Connections::open(process.address(), 1);
+        let drive = |times| connections.drive(&load, times);
+        let counted = count(super::BARE, &mut counter, drive);
+        self.table.add(super::BARE, None, counted);
     }
 
     pub(super) fn all(&mut self) {
