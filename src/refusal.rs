@@ -130,6 +130,8 @@ refusals! {
     UserBlocked "user_blocked" FORBIDDEN "This account is blocked for now.";
     /// The session is blocked.
     SessionBlocked "session_blocked" FORBIDDEN "This session is blocked for now.";
+    /// There were more requests on this route than `[[route.rate_limit]]` lets this caller make.
+    RateLimited "rate_limited" TOO_MANY_REQUESTS "Too many requests. Try again later.";
     /// The session, or the address, does something too often, and was slowed down.
     SlowDown "slow_down" TOO_MANY_REQUESTS "Too many requests of this kind. Try again in a minute.";
     /// The session proves nothing until its user has signed in anew.
@@ -186,6 +188,8 @@ refusals! {
     UpstreamUnavailable "upstream_unavailable" BAD_GATEWAY "The service behind this gateway cannot be reached.";
     /// Every server of the upstream has as many requests as it may, and as many wait as may.
     UpstreamBusy "upstream_busy" SERVICE_UNAVAILABLE "The service behind this gateway is busy. Try again shortly.";
+    /// The route is down for maintenance.
+    Maintenance "maintenance" SERVICE_UNAVAILABLE "This service is down for maintenance. Try again later.";
     /// The service speaks HTTP/2 alone, whose answers cannot be told to a client of HTTP/1.0.
     HttpVersion "http_version" HTTP_VERSION_NOT_SUPPORTED "This service needs HTTP/1.1 or later.";
     /// The upstream did not answer in time.

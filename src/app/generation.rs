@@ -15,6 +15,7 @@ use crate::directory::django::DjangoDirectory;
 use crate::directory::file::FileDirectory;
 use crate::directory::http::HttpDirectory;
 use crate::directory::password::PasswordPool;
+use crate::endpoint::error_pages::ErrorPages;
 use crate::factor::{FactorKey, FactorParts, Factors};
 use crate::geo::{Countries, Mmdb, NoCountries};
 use crate::identity::{IdentityForms, IdentityHeaders};
@@ -103,6 +104,7 @@ impl Built {
             answers: Answers::new(Arc::clone(&state.store.questions), state.news.clone()),
             identity: IdentityHeaders::new(&config.identity).map_err(start_error)?,
             forms: Arc::clone(&forms),
+            error_pages: ErrorPages::load(&config).map_err(start_error)?,
             labels: state.metrics.labels(Names::of(&config)),
             before: serving,
         })

@@ -11,6 +11,7 @@ mod config_file;
 mod explain;
 mod health;
 mod list;
+mod maintenance;
 mod operate;
 mod reload;
 mod second_factors;
@@ -67,6 +68,9 @@ enum Command {
     /// Look at the servers behind the running gateway, and take one out of service.
     #[command(subcommand)]
     Upstream(upstreams::UpstreamCommand),
+    /// Take routes of the running gateway down for maintenance, and up again.
+    #[command(subcommand)]
+    Maintenance(maintenance::MaintenanceCommand),
     /// Copy the store while it is in use.
     #[command(subcommand)]
     Store(operate::StoreCommand),
@@ -104,6 +108,7 @@ pub fn main() -> ExitCode {
         Some(Command::Session(command)) => operate::sessions(command),
         Some(Command::Block(command)) => blocks::run(command),
         Some(Command::Upstream(command)) => upstreams::run(command),
+        Some(Command::Maintenance(command)) => maintenance::run(command),
         Some(Command::Store(command)) => operate::store(command),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Explain(explain)) => explain::run(&explain),

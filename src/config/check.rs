@@ -6,8 +6,8 @@
 use super::raw::{Item, Table, Wrong};
 use super::{Config, Listen, OwnPath, OwnPathEntry, Route, SecondFactorSettings, SignInMode};
 use super::{
-    cors, detect, directory, forms, geo, identity, issuer, listen, log, login, notify, paths,
-    reload, route, second_factor, session, shadow, sign_in, store, tokens, upstream,
+    cors, detect, directory, error_page, forms, geo, identity, issuer, listen, log, login, notify,
+    paths, reload, route, second_factor, session, shadow, sign_in, store, tokens, upstream,
 };
 
 /// Reads the whole file.
@@ -56,6 +56,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         warn_of_lost_cookies(root, &listen);
     }
     upstream::warn_of_unused(root, &upstreams, &routes);
+    let error_pages = error_page::error_pages(root, &routes);
     let hosts: Vec<String> =
         routes.iter().flat_map(|route| &route.value.hosts).map(String::clone).collect();
     Config {
@@ -75,6 +76,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         reserved_headers,
         upstreams: upstreams.into_iter().map(|item| item.value).collect(),
         routes: routes.into_iter().map(|item| item.value).collect(),
+        error_pages,
         shadow,
         paths,
         tokens,

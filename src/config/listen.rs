@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::proxy_protocol::{self, ProxyProtocol};
 use super::raw::{Item, Table, Wrong};
 use super::units::{HOUR, KIB, TIMEOUT, days, secs};
 use super::values;
@@ -20,6 +21,8 @@ pub struct Listen {
     /// Certificates for `https`, chosen by the name that the client asks for (SNI, RFC 6066 section 3). The first is for
     /// clients that ask for none, or for another.
     pub tls: Vec<TlsFiles>,
+    /// `[listen.proxy_protocol]`
+    pub proxy_protocol: ProxyProtocol,
     /// `/metrics`, `/live`, `/ready` and the operator's API.
     pub admin: SocketAddr,
     /// Let `admin` be reached from other networks.
@@ -73,6 +76,7 @@ impl Default for Listen {
             http: Vec::new(),
             https: Vec::new(),
             tls: Vec::new(),
+            proxy_protocol: ProxyProtocol::default(),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
             danger_public_admin: false,
             threads: 0,
@@ -149,7 +153,9 @@ pub(super) fn listen(table: &Table<'_>) -> Listen {
             Wrong::new("is more than listen.http2_connection_window, which it is part of"),
         );
     }
+    let known: Vec<SocketAddr> = http.iter().chain(&https).map(|item| item.value).collect();
     Listen {
+        proxy_protocol: table.table("proxy_protocol", |table| proxy_protocol::read(table, &known)),
         http: places_dropped(http),
         https: places_dropped(https),
         tls,

@@ -22,10 +22,13 @@ mod credentials;
 mod database;
 mod detect;
 mod directory;
+mod error_page;
 mod form_jwt;
 mod form_session;
 mod forms;
 mod geo;
+mod guard;
+mod header_edits;
 mod http_directory;
 mod identity;
 pub mod init;
@@ -39,10 +42,12 @@ mod login;
 mod notify;
 mod paths;
 mod pool;
+mod proxy_protocol;
 mod raw;
 mod reload;
 mod report;
 mod route;
+mod route_handling;
 mod second_factor;
 mod server;
 mod session;
@@ -72,10 +77,13 @@ pub use self::directory::{
     DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectory, DjangoGroups,
     SecondFactorTable, UserKeyColumn, UsernameCase,
 };
+pub use self::error_page::ErrorPage;
 pub use self::form_jwt::{FormKey, HandMadeJwt, SimpleJwt};
 pub use self::form_session::{DjangoSession, DrfToken, FormEngine, LastLogin, MissingToken};
 pub use self::forms::{CookiesForm, FormKind, IdentityForm, RemoteUser, RouteForms, UserValue};
 pub use self::geo::Geo;
+pub use self::guard::{LimitedBy, MaintenanceSettings, RateLimit};
+pub use self::header_edits::HeaderEdits;
 pub use self::http_directory::{
     AnswerRules, Csrf, CsrfToken, HttpDirectory, HttpUser, LoginEncoding, Logout,
 };
@@ -94,10 +102,12 @@ pub use self::paths::{OwnPath, OwnPathEntry};
 pub use self::pool::{
     Addresses, Balance, Circuit, Ejection, HealthCheck, HealthKind, HttpVersion, Retry, ServerTls,
 };
+pub use self::proxy_protocol::ProxyProtocol;
 pub use self::reload::ReloadSettings;
 pub use self::report::{Problem, Report, Severity};
 pub use self::route::{Access, AsksOfCaller, Route, RouteRefusals};
 pub use self::second_factor::{FactorMode, FactorRule, SecondFactorSettings};
+pub use self::route_handling::{RouteHandling, RouteTimeouts, ServiceHost};
 pub use self::server::{Server, Target};
 pub use self::session::SessionSettings;
 pub use self::shadow::Shadow;
@@ -126,6 +136,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[route]]`, at least one.
     pub routes: Vec<Route>,
+    /// `[[error_page]]`
+    pub error_pages: Vec<ErrorPage>,
     /// `[shadow]`
     pub shadow: Shadow,
     /// `[paths]`: what the gateway answers itself.

@@ -8,6 +8,7 @@ use super::raw::{Item, Table, Wrong};
 use super::server::Server;
 use super::units::DAY;
 use super::{Upstream, values};
+use crate::wire::proxy_protocol::ProxyVersion;
 
 /// `upstream.balance`
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -125,6 +126,8 @@ pub struct Retry {
 pub struct Circuit {
     /// Requests in flight.
     pub requests: usize,
+    /// Connections with requests on them.
+    pub connections: usize,
     /// Requests of the whole upstream that wait until one of its addresses may take them.
     pub pending: usize,
     /// How long one waits.
@@ -150,7 +153,17 @@ impl Default for Retry {
 
 impl Default for Circuit {
     fn default() -> Self {
-        Self { requests: 0, pending: 0, pending_timeout: Duration::from_secs(1) }
+        Self { requests: 0, connections: 0, pending: 0, pending_timeout: Duration::from_secs(1) }
+    }
+}
+
+impl Circuit {
+    /// The most requests in flight at an address whose connections carry so many each; zero is no limit.
+    pub fn most(&self, on_a_connection: usize) -> usize {
+        match (self.requests, self.connections.saturating_mul(on_a_connection)) {
+            (most, 0) | (0, most) => most,
+            (requests, connections) => requests.min(connections),
+        }
     }
 }
 
@@ -194,6 +207,7 @@ pub(super) fn read(table: &Table<'_>, upstream: Upstream) -> Upstream {
         balance: table.choice("balance", &BALANCE).unwrap_or_default(),
         http,
         addresses: table.choice("addresses", &ADDRESSES).unwrap_or_default(),
+        proxy_protocol: table.choice("proxy_protocol", &PROXY_PROTOCOL).flatten(),
         tls,
         ejection: table.table("ejection", ejection),
         health,
@@ -213,6 +227,9 @@ const BALANCE: [(&str, Balance); 4] = [
 
 const HTTP: [(&str, HttpVersion); 3] =
     [("1.1", HttpVersion::One), ("2", HttpVersion::Two), ("negotiated", HttpVersion::Negotiated)];
+
+const PROXY_PROTOCOL: [(&str, Option<ProxyVersion>); 3] =
+    [("off", None), ("v1", Some(ProxyVersion::One)), ("v2", Some(ProxyVersion::Two))];
 
 const ADDRESSES: [(&str, Addresses); 3] = [
     ("all", Addresses::All),
@@ -367,11 +384,12 @@ fn circuit(table: &Table<'_>) -> Circuit {
     let number = |key, default| table.number(key, 0..=1_000_000_usize).unwrap_or(default);
     let circuit = Circuit {
         requests: number("requests", default.requests),
+        connections: number("connections", default.connections),
         pending: number("pending", default.pending),
         pending_timeout: table.duration("pending_timeout", TIME).unwrap_or(default.pending_timeout),
     };
-    if circuit.pending > 0 && circuit.requests == 0 {
-        let help = "add upstream.limits.requests";
+    if circuit.pending > 0 && circuit.requests == 0 && circuit.connections == 0 {
+        let help = "add upstream.limits.requests or upstream.limits.connections";
         table.warn("pending", Wrong::new("nothing is waited for without a limit").help(help));
     }
     circuit

@@ -8,8 +8,8 @@ use super::credentials::credentials;
 use super::raw::{Item, Table, Wrong};
 use super::units::{DAY, mins};
 use super::{
-    Credentials, IdentityForm, IdentityHeaders, IssuerSettings, RouteForms, SignInRedirect,
-    Upstream, forms, values,
+    Credentials, IdentityForm, IdentityHeaders, IssuerSettings, RouteForms, RouteHandling,
+    SignInRedirect, Upstream, forms, route_handling, values,
 };
 use crate::caller::{Assurance, SEVERAL_FACTORS};
 use crate::clock::Timestamp;
@@ -57,6 +57,8 @@ pub struct Route {
     pub sign_in_redirect: SignInRedirect,
     /// In whose words a script is refused that is nobody.
     pub refusals: RouteRefusals,
+    /// How its requests are carried.
+    pub handling: RouteHandling,
 }
 
 /// `route.refusals`: in whose words a script is refused that brought no credential, or a token that does not hold.
@@ -131,6 +133,7 @@ impl Route {
             refusals: RouteRefusals::default(),
             identity: RouteForms::default(),
             credentials: Credentials::All,
+            handling: RouteHandling::default(),
         }
     }
 }
@@ -233,6 +236,7 @@ fn route(
         credentials: credentials(table, issuers, access),
         sign_in_redirect: table.choice("sign_in_redirect", &REDIRECTS).unwrap_or_default(),
         refusals: refusals(table),
+        handling: route_handling::read(table, upstreams.get(upstream), protected),
         ..default
     };
     (route, has_path)

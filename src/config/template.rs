@@ -4,10 +4,12 @@
 //! `"{user.id:int}"` is a number if the id is one, and stays a text if it is not. Within more text everything is text.
 //! `{{` and `}}` are braces. All is read with the configuration, so that a slip is an error there and never at a sign-in.
 
+use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use super::raw::{Table, Wrong};
 use crate::caller::Identity;
+use crate::wire::header_value;
 
 /// What can be named, for messages.
 const ALLOWED: &str = "allowed: {user.id}, {user.name}, {user.email}, {user.groups}, {user.staff}, {user.superuser}, \
@@ -117,6 +119,47 @@ impl Template {
             return Err(wrong("{user.groups} is a list and stands alone".into()));
         }
         Ok(Self(parts))
+    }
+
+    /// Does it say something of the user?
+    pub fn names_user(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::User { .. }))
+    }
+
+    /// If what it says of itself can stand in a header.
+    pub(super) fn of_a_header(self) -> Result<Self, Wrong> {
+        let is_legal = |part: &Part| match part {
+            Part::Text(text) => text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')),
+            Part::User { .. } => true,
+        };
+        match self.0.iter().all(is_legal) {
+            true => Ok(self),
+            false => Err(Wrong::new("has a character that no header can carry")
+                .help("allowed: visible ASCII and spaces")),
+        }
+    }
+
+    /// As the value of a header. What it says of the user is escaped as in `[identity]`; none if it says something and nobody
+    /// is there.
+    pub fn header_value(&self, user: Option<&Identity>) -> Option<HeaderValue> {
+        let mut text = String::new();
+        for part in &self.0 {
+            match (part, user) {
+                (Part::Text(more), _) => text.push_str(more),
+                (Part::User { .. }, None) => return None,
+                (Part::User { .. }, Some(user)) => match part.value(user) {
+                    Value::String(more) => text.push_str(&header_value::encode(&more)),
+                    Value::Array(items) => {
+                        for (index, item) in items.iter().filter_map(Value::as_str).enumerate() {
+                            text.push_str(if index > 0 { "," } else { "" });
+                            text.push_str(&header_value::encode_item(item));
+                        }
+                    }
+                    other => text.push_str(&other.to_string()),
+                },
+            }
+        }
+        HeaderValue::try_from(text).ok()
     }
 
     /// One that is right.
@@ -268,6 +311,26 @@ mod tests {
         ] {
             let template = Template::parse(text).unwrap_or_else(|no| panic!("{text}: {no:?}"));
             assert_eq!(template.value(&kim("7")), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_header_has_what_a_user_is_called_escaped() {
+        let user = Identity { name: "k\r\nim 김".into(), ..kim("7") };
+        for (text, known, nobody) in [
+            ("v1 of it", Some("v1 of it"), Some("v1 of it")),
+            ("{user.name}", Some("k%0D%0Aim %EA%B9%80"), None),
+            ("id={user.id:int}; staff={user.staff}", Some("id=7; staff=true"), None),
+            ("{user.groups}", Some("editors,staff"), None),
+        ] {
+            let template = Template::parse(text).unwrap().of_a_header().unwrap();
+            let value = |user| template.header_value(user);
+            let text = |value: Option<HeaderValue>| value.map(|v| v.to_str().unwrap().to_owned());
+            assert_eq!(text(value(Some(&user))).as_deref(), known, "{template:?}");
+            assert_eq!(text(value(None)).as_deref(), nobody, "{template:?}");
+        }
+        for text in ["a\nb", "né", "\u{7f}{user.id}"] {
+            assert!(Template::parse(text).unwrap().of_a_header().is_err(), "{text:?}");
         }
     }
 

@@ -9,6 +9,7 @@ use super::raw::{Item, Table, Wrong, nearest};
 use super::server::Server;
 use super::units::{DAY, KIB, TIMEOUT, hours, secs};
 use super::{Route, pool, values};
+use crate::wire::proxy_protocol::ProxyVersion;
 
 /// `[[upstream]]`: the servers of one application.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +24,8 @@ pub struct Upstream {
     pub http: HttpVersion,
     /// Which addresses of a name are used.
     pub addresses: Addresses,
+    /// What they are told first of a client's address.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// How those with `https://` are spoken to.
     pub tls: ServerTls,
     /// Those that fail are left out.
@@ -61,6 +64,7 @@ impl Upstream {
             balance: Balance::default(),
             http: HttpVersion::default(),
             addresses: Addresses::default(),
+            proxy_protocol: None,
             tls: ServerTls::default(),
             ejection: Ejection::default(),
             health: None,

@@ -41,6 +41,7 @@ mod blacklist;
 pub mod cors;
 mod credentials;
 mod dj_rest_auth;
+pub mod error_pages;
 mod factor_page;
 mod factor_texts;
 mod factors;

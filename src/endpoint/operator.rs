@@ -14,6 +14,7 @@
 //! | `POST /second-factors/invite` with the same | such a code alone |
 //! | `GET /keys` | the signing keys |
 //! | `POST /explain` | what would become of a request, and why (`proxy::explain`) |
+//! | `GET /maintenance`, `POST /maintenance` | which routes are down (`proxy::admin_maintenance`) |
 //! | `POST /reload` | the configuration is read again: what became of it (`reload`) |
 //! | `POST /keys/rotate` | a new signing key; the old one stays good for checking until its last token has expired |
 //!

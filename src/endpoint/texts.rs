@@ -115,6 +115,12 @@ texts! {
     upstream_slow,
     /// Heading for 503.
     unavailable_heading,
+    /// The application is down for maintenance.
+    maintenance,
+    /// Heading for 429.
+    too_many_heading,
+    /// There were too many requests.
+    too_many,
     /// Which account an incident concerns.
     incident_account,
     /// What happened.
@@ -193,6 +199,9 @@ static ENGLISH: Texts = Texts {
     upstream_down: "The service behind this page cannot be reached at the moment. Try again in a few minutes.",
     upstream_slow: "The service behind this page took too long to answer. Try again in a few minutes.",
     unavailable_heading: "Not available at the moment",
+    maintenance: "The application is down for maintenance. Try again later.",
+    too_many_heading: "Too many requests",
+    too_many: "There were too many requests. Wait a moment and try again.",
     incident_account: "Account",
     incident_what: "What",
     incident_when: "When",
@@ -269,6 +278,9 @@ static KOREAN: Texts = Texts {
     upstream_down: "지금은 이 페이지의 서비스에 연결할 수 없습니다. 몇 분 후에 다시 시도하세요.",
     upstream_slow: "이 페이지의 서비스가 제시간에 응답하지 않았습니다. 몇 분 후에 다시 시도하세요.",
     unavailable_heading: "지금은 이용할 수 없습니다",
+    maintenance: "애플리케이션이 점검 중입니다. 잠시 후 다시 시도해 주세요.",
+    too_many_heading: "요청이 너무 많습니다",
+    too_many: "요청이 너무 많습니다. 잠시 기다렸다가 다시 시도해 주세요.",
     incident_account: "계정",
     incident_what: "내용",
     incident_when: "시각",
@@ -362,12 +374,14 @@ impl Texts {
         match refusal {
             Refusal::SecondFactorElsewhere => return (self.forbidden_heading, self.second_factor),
             Refusal::AccountNotAllowed => return (self.forbidden_heading, self.not_enough),
+            Refusal::Maintenance => return (self.unavailable_heading, self.maintenance),
             _ => {}
         }
         match refusal.status().as_u16() {
             401 => (self.signed_out_heading, self.signed_out),
             403 => (self.forbidden_heading, self.forbidden),
             404 => (self.not_found_heading, self.not_found),
+            429 => (self.too_many_heading, self.too_many),
             502 => (self.upstream_heading, self.upstream_down),
             503 => (self.unavailable_heading, self.failed),
             504 => (self.upstream_heading, self.upstream_slow),

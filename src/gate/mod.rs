@@ -14,7 +14,9 @@
 //! The gate's inputs are method, host, canonical path and verified identity. It looks at no other header to choose a policy
 //! (R12): not at `X-Original-URL`, not at a method override, not at `User-Agent`.
 
+pub mod maintenance;
 mod permit;
+pub mod rate_limit;
 mod route;
 pub mod shadow;
 

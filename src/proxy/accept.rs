@@ -5,6 +5,10 @@
 //! connection beyond a limit is closed before anything is read from it, a handshake has the time that a head has, what comes
 //! to nothing is counted with its reason, and a gateway that stops first takes what its clients have connected to already.
 //!
+//! On a listener that requires the PROXY protocol, its header comes before all that (`proxied`): the address in it is the
+//! client's for every purpose from then on, the limit of an address included. Until it is there, the connection counts among
+//! all of them, and among nobody's.
+//!
 //! The addresses of trusted proxies are many people's: only the limit on all connections holds for them. An IPv6 client has a
 //! whole /64 to choose from, which counts as one address.
 
@@ -26,6 +30,7 @@ use tokio::sync::watch;
 
 use super::generation::Current;
 use super::observe::Observer;
+use super::proxied;
 use crate::telemetry::ConnectionFailure;
 use crate::wire::client_ip::{TrustedProxies, network_32_or_64};
 
@@ -48,6 +53,22 @@ pub(super) struct Acceptance<A> {
     pub(super) stop: watch::Receiver<bool>,
     /// How many connections are open, from their acceptance on.
     pub(super) open: watch::Sender<usize>,
+}
+
+/// What a listener takes.
+#[derive(Clone)]
+pub(super) struct ListenerKind {
+    /// As the configuration has it.
+    pub(super) listener: SocketAddr,
+    /// For TLS.
+    pub(super) tls: Option<Arc<Acceptor>>,
+}
+
+/// A connection that is not served.
+struct NotServed {
+    failure: ConnectionFailure,
+    client: IpAddr,
+    cause: &'static str,
 }
 
 /// An open connection.
@@ -75,24 +96,34 @@ struct Counts {
 /// A place among the connections.
 struct Place<'a> {
     places: &'a Places,
-    address: IpNet,
+    /// Whose it is, once that is known.
+    address: Option<IpNet>,
 }
 
 impl Places {
-    fn enter(&self, limits: &Limits, address: IpAddr) -> Result<Place<'_>, ConnectionFailure> {
-        let is_shared = limits.shared.trusts(address);
-        let address = network_32_or_64(address);
+    fn enter(&self, limits: &Limits) -> Result<Place<'_>, ConnectionFailure> {
         let mut open = self.0.lock();
         if open.all >= limits.most {
             return Err(ConnectionFailure::Limit);
         }
-        let of_address = open.by_address.get(&address).copied().unwrap_or_default();
-        if limits.most_of_address > 0 && of_address >= limits.most_of_address && !is_shared {
+        open.all += 1;
+        Ok(Place { places: self, address: None })
+    }
+}
+
+impl Place<'_> {
+    /// It is a client's at this address.
+    fn is_of(&mut self, limits: &Limits, address: IpAddr) -> Result<(), ConnectionFailure> {
+        let is_shared = limits.shared.trusts(address);
+        let address = network_32_or_64(address);
+        let mut open = self.places.0.lock();
+        let count = open.by_address.entry(address).or_default();
+        if limits.most_of_address > 0 && *count >= limits.most_of_address && !is_shared {
             return Err(ConnectionFailure::AddressLimit);
         }
-        open.all += 1;
-        open.by_address.insert(address, of_address + 1);
-        Ok(Place { places: self, address })
+        *count += 1;
+        self.address = Some(address);
+        Ok(())
     }
 }
 
@@ -113,10 +144,11 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut open = self.places.0.lock();
         open.all = open.all.saturating_sub(1);
-        match open.by_address.get_mut(&self.address) {
+        let Some(address) = self.address else { return };
+        match open.by_address.get_mut(&address) {
             Some(count @ 2..) => *count -= 1,
             _ => {
-                open.by_address.remove(&self.address);
+                open.by_address.remove(&address);
             }
         }
     }
@@ -141,7 +173,7 @@ where
     pub(super) async fn run(
         self: Arc<Self>,
         listener: TcpListener,
-        tls: Option<Arc<Acceptor>>,
+        kind: ListenerKind,
         is_inherited: bool,
         mut closed: watch::Receiver<bool>,
     ) {
@@ -154,7 +186,7 @@ where
                 _ = closed.wait_for(|closed| *closed) => break,
             };
             match accepted {
-                Ok((socket, peer)) => self.begin(socket, peer, tls.as_ref()),
+                Ok((socket, peer)) => self.begin(socket, peer, &kind),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::error!(%error, "cannot accept connections");
@@ -172,25 +204,46 @@ where
         while let Ok((socket, peer)) = listener.accept() {
             let socket = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
             if let Ok(socket) = socket {
-                self.begin(socket, peer, tls.as_ref());
+                self.begin(socket, peer, &kind);
             }
         }
     }
 
-    fn begin(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, tls: Option<&Arc<Acceptor>>) {
-        let (this, tls) = (Arc::clone(self), tls.map(Arc::clone));
+    fn begin(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, kind: &ListenerKind) {
+        let (this, kind) = (Arc::clone(self), kind.clone());
         let open = Open::begin(&self.open);
         tokio::spawn(async move {
             let _open = open;
-            let entered = this.places.enter(&this.current.load().limits, peer.ip());
-            match entered {
-                Ok(_place) => this.serve(socket, peer, tls.as_deref()).await,
-                Err(failure) => {
-                    this.observer.connection_failed(failure, Some(peer.ip()), "");
-                    drop(socket);
-                }
+            if let Err(NotServed { failure, client, cause }) = this.admit(socket, peer, &kind).await
+            {
+                this.observer.connection_failed(failure, Some(client), cause);
             }
         });
+    }
+
+    /// Serves a connection, if it may be one.
+    async fn admit(
+        &self,
+        mut socket: TcpStream,
+        peer: SocketAddr,
+        kind: &ListenerKind,
+    ) -> Result<(), NotServed> {
+        let not_of = |client: SocketAddr| {
+            move |failure| NotServed { failure, client: client.ip(), cause: "" }
+        };
+        let generation = self.current.load();
+        let mut place = self.places.enter(&generation.limits).map_err(not_of(peer))?;
+        let rules = &generation.listen.proxy_protocol;
+        let client = match rules.is_required(kind.listener) {
+            false => peer,
+            true => proxied::client(&mut socket, peer, rules)
+                .await
+                .map_err(|(failure, cause)| NotServed { failure, client: peer.ip(), cause })?,
+        };
+        place.is_of(&generation.limits, client.ip()).map_err(not_of(client))?;
+        drop(generation);
+        self.serve(socket, client, kind.tls.as_deref()).await;
+        Ok(())
     }
 
     async fn serve(&self, socket: TcpStream, peer: SocketAddr, tls: Option<&Acceptor>) {
@@ -269,7 +322,10 @@ mod tests {
     fn there_are_only_so_many_connections() {
         let shared = TrustedProxies::new([]);
         let (places, limits) = (Places::default(), Limits { most: 3, most_of_address: 0, shared });
-        let enter = |address| places.enter(&limits, ip(address));
+        let enter = |address| {
+            let mut place = places.enter(&limits)?;
+            place.is_of(&limits, ip(address)).map(|()| place)
+        };
         let taken: Vec<_> = (0..3).map(|_| enter("192.0.2.1").unwrap()).collect();
         assert_eq!(enter("192.0.2.2").err(), Some(ConnectionFailure::Limit));
         drop(taken);
@@ -282,7 +338,10 @@ mod tests {
         let proxies = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]);
         let limits = Limits { most: 100, most_of_address: 2, shared: proxies };
         let places = Places::default();
-        let enter = |address| places.enter(&limits, ip(address));
+        let enter = |address| {
+            let mut place = places.enter(&limits)?;
+            place.is_of(&limits, ip(address)).map(|()| place)
+        };
         let _places = [enter("2001:db8::1").unwrap(), enter("2001:db8::2").unwrap()];
         let _mapped = [enter("192.0.2.1").unwrap(), enter("::ffff:192.0.2.1").unwrap()];
         for address in ["2001:db8::3", "192.0.2.1"] {

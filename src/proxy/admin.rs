@@ -13,10 +13,10 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use tokio::sync::watch;
 
-use super::admin_upstreams;
 use super::explain::Explainer;
 use super::generation::Current;
 use super::observe::Observer;
+use super::{admin_maintenance, admin_upstreams};
 use crate::clock::{Clock, Timestamp};
 use crate::endpoint::operator::{Operator, OperatorRequest};
 use crate::endpoint::reload::{Reload, Reloaded};
@@ -86,6 +86,13 @@ impl Admin {
                 }
                 if path == "/reload" {
                     return self.reload(&request.method, &request.headers).await;
+                }
+                if path == "/maintenance" {
+                    if let Err(refusal) = self.operator.admit(&request.headers) {
+                        return Reply::refusal(refusal, "");
+                    }
+                    let generation = self.current.load();
+                    return admin_maintenance::serve(&generation, &request.method, &body);
                 }
                 if path == "/upstreams" || path.starts_with("/upstreams/") {
                     if let Err(refusal) = self.operator.admit(&request.headers) {

@@ -17,8 +17,9 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::convert::Edited;
 use super::left::Left;
 use super::stage::Forwarding;
-use crate::caller::{Anonymous, Caller};
-use crate::config::Route;
+use super::upstream::Place;
+use crate::caller::{Anonymous, Caller, Known};
+use crate::config::{HeaderEdits, Route, ServiceHost};
 use crate::gate::{Passage, ServiceCookies};
 use crate::identity::forms::{Clears, Given};
 use crate::identity::{IdentityForms, IdentityHeaders};
@@ -127,6 +128,8 @@ impl EditRules {
         }
         self.say_where_it_came_from(headers, arrival)?;
         say_prefix(headers, route)?;
+        let known = forwarding.permit.caller().known();
+        apply(&route.handling.request_headers, known, headers);
         for (name, value) in self.identity.fields(forwarding.permit.caller()) {
             headers.set(name.clone(), value);
         }
@@ -134,6 +137,7 @@ impl EditRules {
             headers.set(name.clone(), value.clone());
         }
 
+        say_host(headers, forwarding);
         say_that_trailers_are_read(headers, version, arrival);
         if let Some(length) = forwarding.buffered {
             EditHeaders::remove(headers, &TRANSFER_ENCODING);
@@ -196,6 +200,7 @@ impl EditRules {
         }
         self.say_where_it_came_from(&mut headers, arrival)?;
         say_prefix(&mut headers, route)?;
+        say_host(&mut headers, forwarding);
         let version = headers.0.version;
         say_that_trailers_are_read(&mut headers, version, arrival);
         // Where no prefix is taken off, the target stays as the bytes that came, in origin form.
@@ -230,10 +235,11 @@ impl EditRules {
         &self,
         response: &mut ResponseHeader,
         arrival: &Arrival,
-        route: &Route,
+        forwarding: &Forwarding,
     ) {
         let mut headers = Edited(response);
-        restore_prefix(&mut headers, arrival, route);
+        restore_host(&mut headers, arrival, forwarding);
+        restore_prefix(&mut headers, arrival, forwarding.permit.route());
         let set = headers.headers().get_all(SET_COOKIE);
         let planted = set.iter().filter_map(|value| self.cookies.planted(value));
         let not_theirs: Vec<&str> = iter::once(self.cookies.own()).chain(planted).collect();
@@ -261,6 +267,7 @@ impl EditRules {
             forward::strip_set_cookies(&mut headers, &not_theirs);
         }
         forward::strip_identity(&mut headers, &self.protected);
+        restore_host(&mut headers, arrival, forwarding);
         restore_prefix(&mut headers, arrival, route);
         // R63: what was made for one person is not for a shared cache, unless the upstream says so itself.
         if known && !headers.headers().contains_key(CACHE_CONTROL) {
@@ -293,6 +300,43 @@ impl EditRules {
         let set = answer.get_all(SET_COOKIE);
         not_theirs.extend(set.iter().filter_map(|value| self.cookies.planted(value)));
         not_theirs
+    }
+}
+
+/// Applies a route's changes. Where a value says something of its caller and there is none, no such field goes on.
+pub(super) fn apply(edits: &HeaderEdits, known: Option<&Known>, headers: &mut impl EditHeaders) {
+    if edits.is_empty() {
+        return;
+    }
+    let user = known.map(|known| &*known.identity);
+    let set = edits.set.iter().map(|(name, _)| name);
+    for name in edits.remove.iter().chain(set) {
+        // In each spelling that some server takes for this name.
+        let all =
+            headers.headers().keys().filter(|one| forward::fold(one.as_str()) == name.as_str());
+        for one in all.cloned().collect::<Vec<_>>() {
+            headers.remove(&one);
+        }
+    }
+    for (name, template) in edits.set.iter().chain(&edits.add) {
+        if let Some(value) = template.header_value(user) {
+            headers.append(name.clone(), value);
+        }
+    }
+}
+
+/// The host that the service is asked for, where that is not the client's.
+fn host_of(forwarding: &Forwarding) -> Option<&HeaderValue> {
+    match &forwarding.permit.route().handling.host {
+        ServiceHost::Preserve => None,
+        ServiceHost::Server => forwarding.place.as_ref().map(Place::host),
+        ServiceHost::Fixed(host) => Some(host),
+    }
+}
+
+fn say_host(headers: &mut impl EditHeaders, forwarding: &Forwarding) {
+    if let Some(host) = host_of(forwarding) {
+        headers.set(HOST, host.clone());
     }
 }
 
@@ -357,6 +401,13 @@ pub(super) fn strip_trailers(trailers: &mut HeaderMap, protected: &ProtectedName
     forward::strip_response(trailers, protected, &[]);
     for name in [SET_COOKIE, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION] {
         trailers.remove(name);
+    }
+}
+
+/// A service that is asked for another host redirects to that one.
+fn restore_host(headers: &mut impl EditHeaders, arrival: &Arrival, forwarding: &Forwarding) {
+    if let Some(host) = host_of(forwarding).and_then(|host| host.to_str().ok()) {
+        forward::restore_host(headers, host, &arrival.origin());
     }
 }
 

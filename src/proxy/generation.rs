@@ -13,12 +13,15 @@ use http::HeaderValue;
 use super::accept::Limits;
 use super::convert::HeadRules;
 use super::edit::{EditRules, UnchangedRules};
+use super::guard::RouteGuard;
 use super::left;
 use super::redirect_loop::RedirectLoops;
 use super::upstream::{Pool, ServerTlsError};
 use crate::config::{Config, IssuerSettings, Listen, Observed, OwnPath};
 use crate::endpoint::Endpoints;
+use crate::endpoint::error_pages::ErrorPages;
 use crate::gate::Gate;
+use crate::gate::maintenance::Maintenance;
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::issuer::Issuers;
 use crate::notify::Answers;
@@ -43,6 +46,9 @@ pub struct Generation {
     pub(super) redirect_loops: RedirectLoops,
     pub(super) listen: Listen,
     pub(super) limits: Limits,
+    /// What keeps requests from a service although they may pass.
+    pub(super) guard: RouteGuard,
+    pub(super) error_pages: ErrorPages,
     /// What answers over TLS say of it (R61).
     pub(super) hsts: Option<HeaderValue>,
     pub(super) labels: Labels,
@@ -60,6 +66,8 @@ pub struct Parts<'a> {
     pub identity: IdentityHeaders,
     /// Tells it in the service's own forms.
     pub forms: Arc<IdentityForms>,
+    /// Pages of the operator's own.
+    pub error_pages: ErrorPages,
     /// What is counted of its routes and upstreams.
     pub labels: Labels,
     /// The one that is served until this one is. Upstreams that are in both keep their addresses and their turn.
@@ -75,7 +83,10 @@ impl Generation {
     /// # Errors
     /// If a file for TLS to servers cannot be used.
     pub fn new(parts: Parts<'_>) -> Result<Self, ServerTlsError> {
-        let Parts { config, issuers, answers, identity, forms, labels, before } = parts;
+        let Parts { config, issuers, answers, identity, forms, error_pages, labels, before } =
+            parts;
+        let remembered = before.map(|one| one.guard.remembered.clone()).unwrap_or_default();
+        let maintenance = Maintenance::new(config, &remembered.switches);
         let names = identity.names().chain(forms.names()).map(http::HeaderName::as_str);
         let protected = ProtectedNames::new(names)
             .and_reserved(config.reserved_headers.iter().map(String::as_str))
@@ -137,6 +148,8 @@ impl Generation {
                 most_of_address: config.listen.max_connections_per_address,
                 shared: TrustedProxies::new(config.trusted_proxies.iter().copied()),
             },
+            guard: RouteGuard { remembered, maintenance },
+            error_pages,
             hsts: hsts(config.listen.hsts_max_age),
             labels,
         })
@@ -147,9 +160,12 @@ impl Generation {
         join_all(self.pools.iter().map(|pool| pool.look_up())).await;
     }
 
-    /// Brings the metrics of all upstreams' servers up to date.
+    /// Brings the metrics of all upstreams' servers up to date, and which routes are down.
     pub fn measure_servers(&self) {
         self.pools.iter().for_each(|pool| pool.measure());
+        for route in self.guard.maintenance.list() {
+            self.labels.maintenance(route.route, route.is_on);
+        }
     }
 
     /// 1 for the one of the start, and one more for each that took its place.

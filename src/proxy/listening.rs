@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use pingora::listeners::tls::Acceptor;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::accept::ListenerKind;
 use super::certificate::{Pairs, Tls};
 use super::server::{Inherited, ListenError, Socket};
 use crate::config::Listen;
@@ -32,7 +32,7 @@ struct State {
 
 /// Accepts from a socket until the last argument says that it is closed.
 pub(super) type Accept =
-    Box<dyn Fn(Socket, Option<Arc<Acceptor>>, watch::Receiver<bool>) -> Accepting + Send + Sync>;
+    Box<dyn Fn(Socket, ListenerKind, watch::Receiver<bool>) -> Accepting + Send + Sync>;
 
 /// The task that accepts, or why there is none.
 pub(super) type Accepting = Result<JoinHandle<()>, std::io::Error>;
@@ -127,9 +127,12 @@ impl Listening {
         for listener in open {
             let Some(socket) = listener.socket.take() else { continue };
             let acceptor = listener.wanted.is_tls.then(|| self.tls.acceptor()).transpose();
-            let acceptor = acceptor.map(|acceptor| acceptor.map(Arc::new));
-            let task = acceptor.map_err(|error| error.to_string()).and_then(|acceptor| {
-                accept(socket, acceptor, listener.close.subscribe()).map_err(|e| e.to_string())
+            let kind = acceptor.map(|acceptor| ListenerKind {
+                listener: listener.wanted.address,
+                tls: acceptor.map(Arc::new),
+            });
+            let task = kind.map_err(|error| error.to_string()).and_then(|kind| {
+                accept(socket, kind, listener.close.subscribe()).map_err(|e| e.to_string())
             });
             match task {
                 Ok(task) => listener.task = Some(task),

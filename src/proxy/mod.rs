@@ -10,21 +10,26 @@
 
 mod accept;
 mod admin;
+mod admin_maintenance;
 mod admin_upstreams;
 mod body;
 mod bound;
 mod certificate;
 mod connection;
 mod convert;
+mod deadline;
+mod deciding;
 mod edit;
 mod exchange;
 mod explain;
 mod generation;
+mod guard;
 mod in_flight;
 mod left;
 mod listening;
 mod observe;
 mod open;
+mod proxied;
 mod redirect_loop;
 mod refusing;
 mod request_id;

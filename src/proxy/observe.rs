@@ -187,6 +187,7 @@ fn upstream_call(ctx: &Ctx, error: Option<&Error>) -> Option<UpstreamCall> {
             | ErrorType::ConnectNoRoute
             | ErrorType::ConnectError => UpstreamFailure::Connect,
             ErrorType::ReadTimedout | ErrorType::WriteTimedout => UpstreamFailure::Timeout,
+            _ if ctx.is_late => UpstreamFailure::Timeout,
             _ => UpstreamFailure::Broken,
         }
     });

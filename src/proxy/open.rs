@@ -18,12 +18,13 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
+use super::deadline::{Countdown, Late, ServiceTimes, Tick};
 use crate::caller::SessionId;
 use crate::store::Session;
 use crate::store::notifying::SessionEnded;
@@ -35,8 +36,17 @@ const GRACE: Duration = Duration::from_millis(800);
 const SHARDS: usize = 16;
 
 tokio::task_local! {
-    /// The exchange that this task serves, once it has a session.
-    static CURRENT: RefCell<Option<Arc<Exchange>>>;
+    /// What ends the exchange that this task serves.
+    static CURRENT: ExchangeEnds;
+}
+
+/// What ends an exchange before it ends by itself.
+#[derive(Default)]
+struct ExchangeEnds {
+    /// Its session's end, once it has one.
+    exchange: RefCell<Option<Arc<Exchange>>>,
+    /// Its route's time, if that says one.
+    clock: RefCell<Option<Box<Countdown>>>,
 }
 
 type Shard = Mutex<HashMap<SessionId, Vec<Arc<Exchange>>, BuildHasherDefault<IdHasher>>>;
@@ -110,7 +120,7 @@ impl OpenExchanges {
         });
         self.shard(session).lock().entry(session.clone()).or_default().push(Arc::clone(&exchange));
         // Outside of a task that serves requests (unit tests) nothing can be cut.
-        let _ = CURRENT.try_with(|current| current.replace(Some(Arc::clone(&exchange))));
+        let _ = CURRENT.try_with(|current| current.exchange.replace(Some(Arc::clone(&exchange))));
         Registered { register: Arc::clone(self), session: session.clone(), exchange }
     }
 
@@ -118,7 +128,7 @@ impl OpenExchanges {
         // Before the look: whoever enters after it sees the number.
         self.ends.fetch_add(1, Ordering::SeqCst);
         let open = self.shard(session).lock().get(session).cloned().unwrap_or_default();
-        let own = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
+        let own = CURRENT.try_with(|current| current.exchange.borrow().clone()).ok().flatten();
         for exchange in open {
             if own.as_ref().is_none_or(|own| !Arc::ptr_eq(own, &exchange)) {
                 exchange.end();
@@ -173,38 +183,95 @@ impl Drop for Registered {
     }
 }
 
-/// Serves a request to its end, or up to that of its session. None: it was cut.
+/// Begins the clock of the request that this task serves, or takes it away.
+pub(super) fn set_clock(clock: Option<Countdown>) {
+    // Outside of a task that serves requests nothing can be cut.
+    let _ = CURRENT.try_with(|current| current.clock.replace(clock.map(Box::new)));
+}
+
+/// A part of the answer came, of a request with a clock.
+pub(super) fn a_part_came(limits: &ServiceTimes) {
+    let _ = CURRENT.try_with(|current| {
+        if let Some(clock) = &mut *current.clock.borrow_mut() {
+            clock.came(limits);
+        }
+    });
+}
+
+/// Which time of the request that this task serves is over, if one is.
+pub(super) fn late() -> Option<Late> {
+    let late =
+        |current: &ExchangeEnds| current.clock.borrow().as_ref().and_then(|clock| clock.late());
+    CURRENT.try_with(late).ok().flatten()
+}
+
+impl ExchangeEnds {
+    /// Does anything end the exchange now? `again`: what serves it has to look.
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Cut> {
+        if let Some(clock) = &mut *self.clock.borrow_mut() {
+            match clock.poll(cx) {
+                Tick::Goes => {}
+                Tick::RunsOut => return Poll::Ready(Cut::Again),
+                Tick::Over => return Poll::Ready(Cut::Late),
+            }
+        }
+        let exchange = self.exchange.borrow();
+        let Some(exchange) = exchange.as_ref() else { return Poll::Pending };
+        exchange.waker.register(cx.waker());
+        match exchange.ended.load(Ordering::Acquire) {
+            true => Poll::Ready(Cut::SessionEnded),
+            false => Poll::Pending,
+        }
+    }
+}
+
+/// What ends an exchange.
+enum Cut {
+    /// Whoever serves it is to look whether it can go on.
+    Again,
+    Late,
+    SessionEnded,
+}
+
+/// Serves a request to its end, or up to that of its session or its time. None: it was cut.
 pub(super) async fn until_its_session_ends<T>(served: impl Future<Output = T>) -> Option<T> {
     CURRENT
-        .scope(RefCell::new(None), async {
+        .scope(ExchangeEnds::default(), async {
             let mut served = pin!(served);
             // Whether the session has ended is looked at whenever the request is served on, and when the end wakes us.
             let first = std::future::poll_fn(|cx| {
-                if let Poll::Ready(done) = served.as_mut().poll(cx) {
-                    return Poll::Ready(Some(done));
-                }
-                CURRENT.with(|current| {
-                    let current = current.borrow();
-                    let Some(exchange) = current.as_ref() else { return Poll::Pending };
-                    exchange.waker.register(cx.waker());
-                    if exchange.ended.load(Ordering::Acquire) {
-                        Poll::Ready(None)
-                    } else {
-                        Poll::Pending
+                loop {
+                    if let Poll::Ready(done) = served.as_mut().poll(cx) {
+                        return Poll::Ready(Ok(done));
                     }
-                })
+                    match CURRENT.with(|current| current.poll(cx)) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Cut::Again) => {}
+                        Poll::Ready(Cut::Late) => {
+                            return Poll::Ready(Err("its route's time was over"));
+                        }
+                        Poll::Ready(Cut::SessionEnded) => {
+                            return Poll::Ready(Err("its session ended"));
+                        }
+                    }
+                }
             });
-            if let Some(done) = first.await {
-                return Some(done);
-            }
-            let last = tokio::time::timeout(GRACE, served).await.ok();
+            let why = match first.await {
+                Ok(done) => return Some(done),
+                Err(why) => why,
+            };
+            let last = match late() {
+                None => tokio::time::timeout(GRACE, served).await.ok(),
+                Some(_) => None,
+            };
             if last.is_none() {
                 let id = CURRENT.with(|current| {
-                    current.borrow().as_ref().map(|exchange| Arc::clone(&exchange.request_id))
+                    let exchange = current.exchange.borrow();
+                    exchange.as_ref().map(|exchange| Arc::clone(&exchange.request_id))
                 });
                 tracing::info!(
                     request_id = id.as_deref().unwrap_or_default(),
-                    "what was open was cut, because its session ended"
+                    "what was open was cut, because {why}"
                 );
             }
             last

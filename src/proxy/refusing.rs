@@ -27,6 +27,13 @@ impl Service {
         ctx.refusal = Some(denial.refusal);
         ctx.refused.clone_from(&denial.caller);
         let reply = ctx.generation.endpoints.refuse(ctx.arrival.as_ref(), &ctx.request_id, &denial);
+        let route = match &ctx.label {
+            Label::Route(route) => Some(route.index),
+            Label::None | Label::Own(_) => None,
+        };
+        let facts = (denial.refusal.code(), &*ctx.request_id);
+        let pages = &ctx.generation.error_pages;
+        let reply = pages.dress(reply, route, ctx.arrival.as_ref(), facts);
         self.answer(session, ctx, reply).await
     }
 

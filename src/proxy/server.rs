@@ -177,9 +177,9 @@ where
         stop,
         open,
     });
-    Box::new(move |socket: Socket, tls, closed| {
+    Box::new(move |socket: Socket, kind, closed| {
         let listener = listen_on(socket.socket)?;
-        let accepting = Arc::clone(&acceptance).run(listener, tls, socket.is_inherited, closed);
+        let accepting = Arc::clone(&acceptance).run(listener, kind, socket.is_inherited, closed);
         Ok(tokio::spawn(accepting))
     })
 }

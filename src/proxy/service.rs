@@ -17,38 +17,32 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{EXPECT, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::HttpTask;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, Result};
 use tokio::sync::{Semaphore, watch};
 
-use super::body::{self, Within};
 use super::connection::head_is_read;
-use super::convert::{self, Came, Edited};
+use super::convert::{self, Edited};
 use super::exchange::{
-    bound_connection, chunked, final_head, follows, held_back, is_interim, is_refused_tunnel,
-    is_upgrade, keep, orders, refusal_of, refused, whose,
+    final_head, follows, held_back, is_interim, is_upgrade, keep, orders, refusal_of, refused,
+    whose,
 };
 use super::generation::Current;
 use super::observe::Observer;
 use super::open::OpenExchanges;
 use super::sign_ins::{begin_reading, saw};
-use super::stage::{Ctx, Forwarding, Label, Stage};
-use super::{edit, request_id::RequestIds, trying, unread};
-use crate::caller::{Caller, Proof};
+use super::stage::{Ctx, Stage};
+use super::{edit, guard, open, request_id::RequestIds, trying, unread};
 use crate::clock::Clock;
-use crate::event::EndReason;
-use crate::gate::{Decision, Denial, Passage, Permit};
+use crate::gate::{Denial, Passage};
 use crate::identity::forms::Answered;
 use crate::issuer::{Answer, Followed};
 use crate::refusal::Refusal;
-use crate::store::Which;
 use crate::wire::cookie;
 use crate::wire::forward::{self, EditHeaders};
-use crate::wire::reply::Reply;
 
 /// The proxy service. What decides about a request is in the generation that it began with.
 pub(super) struct Service {
@@ -157,6 +151,7 @@ impl ProxyHttp for Service {
     ) -> Result<()> {
         let begun = Instant::now();
         trying::head_came(session, ctx, response)?;
+        trying::replace_error(ctx, response)?;
         let (mut ended, mut followed) = (false, Followed::default());
         // An upgrade's `Connection` nominates `Upgrade`, and both are for the client.
         if !is_upgrade(response.status) {
@@ -175,11 +170,7 @@ impl ProxyHttp for Service {
                     forwarding.answer =
                         Some(ctx.generation.gate.read_answer(response.status, location));
                 }
-                ctx.generation.edit.unchanged_response(
-                    response,
-                    arrival,
-                    forwarding.permit.route(),
-                );
+                ctx.generation.edit.unchanged_response(response, arrival, forwarding);
                 ctx.own_share += begun.elapsed();
                 return Ok(());
             }
@@ -240,6 +231,12 @@ impl ProxyHttp for Service {
             {
                 response.insert_header(STRICT_TRANSPORT_SECURITY, hsts.clone())?;
             }
+            if counts {
+                guard::tell(&ctx.quotas, &mut Edited(response));
+                let edits = &forwarding.permit.route().handling.response_headers;
+                let known = forwarding.permit.caller().known();
+                edit::apply(edits, known, &mut Edited(response));
+            }
         }
         if ended && let Some(caller) = ctx.forwarding().map(|f| f.permit.caller().clone()) {
             // The service signed the caller out, and so do we.
@@ -270,8 +267,13 @@ impl ProxyHttp for Service {
         _: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        _: &mut Self::CTX,
+        ctx: &mut Self::CTX,
     ) -> Result<()> {
+        let length = body.as_ref().map_or(0, |part| part.len() as u64);
+        match ctx.body_left.checked_sub(length) {
+            Some(left) => ctx.body_left = left,
+            None => return Err(refused(ctx, Refusal::BodyTooLarge, "the body is too large")),
+        }
         // The framework would write an empty last part as a chunk of size zero, and then the last chunk: the upstream takes
         // the second one for a request, which is somebody else's (RFC 9112 section 7.1).
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -288,6 +290,9 @@ impl ProxyHttp for Service {
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         self.read_on(ctx, body.as_ref(), end_of_stream);
+        if let Some(limits) = ctx.forwarding().and_then(|forwarding| forwarding.limits.as_ref()) {
+            open::a_part_came(limits);
+        }
         Ok(None)
     }
 
@@ -338,7 +343,21 @@ impl ProxyHttp for Service {
         error: &Error,
         ctx: &mut Self::CTX,
     ) -> FailToProxy {
-        let refusal = ctx.refusal.or_else(|| refusal_of(session, error));
+        if let Some(reply) = ctx.replaced.take() {
+            let status = reply.status.as_u16();
+            match self.answer(session, ctx, *reply).await {
+                Ok(_) => keep(session),
+                Err(error) => {
+                    tracing::debug!(request_id = %ctx.request_id, %error, "the client is gone");
+                }
+            }
+            return FailToProxy { error_code: status, can_reuse_downstream: false };
+        }
+        let late = open::late();
+        open::set_clock(None);
+        ctx.is_late = late.is_some();
+        let late = late.map(|_| Refusal::UpstreamTimeout);
+        let refusal = ctx.refusal.or(late).or_else(|| refusal_of(session, error));
         if let Stage::Permitted(forwarding) = &mut ctx.stage
             && let Some(trying) = forwarding.watched.as_mut().and_then(|w| w.trying.take())
             && refusal.is_some()
@@ -364,11 +383,16 @@ impl ProxyHttp for Service {
 
     fn suppress_error_log(&self, _: &Session, ctx: &Self::CTX, error: &Error) -> bool {
         // The access line says it, with the refusal's code. A client that goes away is no error of ours.
-        ctx.refusal.is_some() || *error.esource() == ErrorSource::Downstream
+        ctx.refusal.is_some()
+            || *error.esource() == ErrorSource::Downstream
+            || error.etype() == &trying::REPLACED
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         self.observer.tell(session, error, ctx);
+        if ctx.forwarding().is_some_and(|forwarding| forwarding.limits.is_some()) {
+            open::set_clock(None);
+        }
         ctx.leaves_its_server();
         // The framework drops the session after this, whatever the client still sends.
         let is_whole = error.is_none() || matches!(ctx.stage, Stage::Answered(_));
@@ -377,212 +401,5 @@ impl ProxyHttp for Service {
                 usize::try_from(ctx.generation.listen.http2_stream_window).unwrap_or(usize::MAX);
             unread::read_on(session, &self.lingering, window).await;
         }
-    }
-}
-
-impl Service {
-    /// Reads the head, decides, and answers what is ours to answer. `true`: answered.
-    async fn arrive(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        let came = Came::of(session);
-        let arrival = match convert::arrival(
-            session,
-            came,
-            &ctx.generation.head,
-            ctx.at,
-            &ctx.request_id,
-        ) {
-            Ok(arrival) => arrival,
-            Err(unread) => {
-                tracing::debug!(request_id = %ctx.request_id, why = unread.why, "a head is refused");
-                if unread.ends_connection {
-                    session.set_keepalive(None);
-                    if let Some(orders) = orders(session) {
-                        orders.broken();
-                    }
-                }
-                let denial = Denial::new(unread.refusal, None);
-                return self.refuse(session, ctx, denial).await;
-            }
-        };
-        ctx.request_id = Arc::clone(&arrival.request_id);
-        if convert::asks_about_the_server(session.req_header()) {
-            return self.answer(session, ctx, ctx.generation.endpoints.about_the_server()).await;
-        }
-        let decision = ctx.generation.gate.decide(&arrival, &mut ctx.happened).await;
-        let arrival = ctx.arrival.insert(arrival);
-        match decision {
-            Decision::Forward(permit) | Decision::Shadow(permit) => {
-                self.permit(session, ctx, permit).await
-            }
-            Decision::Serve(own) => {
-                ctx.label = Label::Own(own.own);
-                let posted = arrival.method == Method::POST && arrival.has_body;
-                let body = if posted {
-                    let listen = &ctx.generation.listen;
-                    let limit = body::own_limit(listen, own.own, &arrival.headers);
-                    let within = listen.own_body_timeout;
-                    match body::read(session, limit, within, &mut ctx.waited).await {
-                        Ok(body) => body,
-                        Err(refusal) => {
-                            return self.refuse(session, ctx, Denial::new(refusal, None)).await;
-                        }
-                    }
-                } else {
-                    Bytes::new()
-                };
-                let served =
-                    ctx.generation.endpoints.serve(&own, arrival, body, &mut ctx.happened).await;
-                ctx.refusal = served.refusal;
-                self.answer(session, ctx, served.reply).await
-            }
-            Decision::Preflight(methods) => {
-                let reply = ctx.generation.endpoints.cors().preflight(arrival, &methods);
-                self.answer(session, ctx, reply).await
-            }
-            Decision::Refuse(denial) => self.hold_or_refuse(session, ctx, denial).await,
-        }
-    }
-
-    /// Makes the request ready for its upstream.
-    async fn permit(&self, session: &mut Session, ctx: &mut Ctx, permit: Permit) -> Result<bool> {
-        let route = Arc::clone(permit.route());
-        ctx.label = Label::Route(Arc::clone(&route));
-        let Some(pool) = ctx.generation.pools.get(route.upstream).map(Arc::clone) else {
-            return self.refuse(session, ctx, Denial::new(Refusal::Internal, Some(route))).await;
-        };
-        if trying::is_too_old(session, &pool) {
-            let denial = Denial::new(Refusal::HttpVersion, Some(route));
-            return self.refuse(session, ctx, denial).await;
-        }
-        let none = HeaderMap::new();
-        let headers = ctx.arrival.as_ref().map_or(&none, |arrival| &arrival.headers);
-        let given =
-            match ctx.generation.edit.forms.give(permit.caller(), &route, headers, ctx.at).await {
-                Ok(given) => given,
-                Err(refusal) => {
-                    let mut denial = Denial::new(refusal, Some(route));
-                    if refusal == Refusal::SessionEnded {
-                        // The service has ended its session, or the user is gone: so is ours.
-                        let had_cookie = self.end(permit.caller(), ctx).await;
-                        denial.dead_cookie = had_cookie.then_some(Proof::SessionCookie);
-                    }
-                    return self.refuse(session, ctx, denial).await;
-                }
-            };
-        ctx.connection = bound_connection(session, ctx.arrival.as_ref());
-        let settings = pool.settings();
-        let mut buffered = None;
-        let watched = match self.watch(session, ctx, &permit, &mut buffered).await {
-            Ok(watched) => watched,
-            Err(refused) => return self.refuse_sign_in(session, ctx, route, refused).await,
-        };
-        let unchanged = matches!(permit.passage(), Passage::Unchecked(_));
-        if settings.buffer_chunked
-            && !unchanged
-            && buffered.is_none()
-            && chunked(session, ctx.arrival.as_ref())
-        {
-            let within = Within::EachPart(ctx.generation.listen.read_timeout);
-            let (limit, too_long) = (settings.buffer_limit, Refusal::LengthRequired);
-            let waited = &mut ctx.waited;
-            match body::buffer(session, limit, within, too_long, waited, |_| {}).await {
-                Ok(length) => buffered = Some(length),
-                Err(refusal) => {
-                    return self.refuse(session, ctx, Denial::new(refusal, Some(route))).await;
-                }
-            }
-        }
-        let websocket_timeout = settings.websocket_timeout;
-        let session_id = permit.caller().known().and_then(|known| known.session.as_ref());
-        if let Some(id) = session_id {
-            let open = ctx.open.insert(self.exchanges.enter(id, &ctx.request_id));
-            // Some session has ended since the request came: was it this one, after it had been looked at?
-            let sessions = ctx.generation.sessions();
-            if self.exchanges.ends() != ctx.ends && sessions.has_ended(id, ctx.at).await {
-                open.ended();
-            }
-        }
-        let under_way = session_id
-            .zip(ctx.arrival.as_ref())
-            .filter(|_| !unchanged)
-            .and_then(|(id, arrival)| ctx.generation.sessions().goes(id, &arrival.method, ctx.at));
-        ctx.stage = Stage::Permitted(Box::new(Forwarding {
-            permit,
-            given,
-            pool,
-            buffered,
-            tries: 0,
-            tried: Vec::new(),
-            place: None,
-            is_asked_again: false,
-            asked: None,
-            answer: None,
-            upstream_time: None,
-            watched,
-            under_way,
-        }));
-        if ctx.passes_websocket() {
-            // A WebSocket may be silent for long; without this it would be cut like a stalled request.
-            session.set_read_timeout(Some(websocket_timeout));
-        }
-        Ok(false)
-    }
-
-    /// Ends the session of a caller. Did they come with its cookie?
-    async fn end(&self, caller: &Caller, ctx: &mut Ctx) -> bool {
-        let Some(known) = caller.known() else { return false };
-        let Some(session) = &known.session else { return false };
-        let which = Which::Session(session.clone());
-        // A store that fails is told by its own name; the next request meets the same end.
-        let sessions = ctx.generation.sessions();
-        let _ = sessions.end(&which, EndReason::SignedOut, ctx.at, &mut ctx.happened).await;
-        known.proof == Proof::SessionCookie
-    }
-
-    /// Before the head of a final answer, which says whether it is the connection's last (RFC 9112 section 9.6): if the
-    /// gateway stops, and after an upgrade that was refused, because what the client may have sent already is no request.
-    fn final_answer(&self, session: &mut Session) {
-        if *self.stopping.borrow() || is_refused_tunnel(session) {
-            session.set_keepalive(None);
-        }
-        if let Some(orders) = orders(session) {
-            orders.answered();
-        }
-    }
-
-    /// Writes an answer of our own.
-    pub(super) async fn answer(
-        &self,
-        session: &mut Session,
-        ctx: &mut Ctx,
-        mut reply: Reply,
-    ) -> Result<bool> {
-        ctx.answered();
-        // An answer to a head that could not be read too: a front end that may read answers can say what was wrong.
-        ctx.generation.endpoints.cors().decorate(&session.req_header().headers, &mut reply.headers);
-        if let Ok(id) = http::HeaderValue::from_str(&ctx.request_id) {
-            reply.headers.insert("x-request-id", id);
-        }
-        if let Some(hsts) = ctx.generation.hsts.as_ref().filter(|_| convert::is_tls(session)) {
-            reply.headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
-        }
-        let head = convert::response_head(&mut reply);
-        self.final_answer(session);
-        let begun = Instant::now();
-        if ctx.refusal != Some(Refusal::BodyTimeout) {
-            unread::read_rest(session).await;
-        }
-        let bodiless = reply.body.is_empty() || session.req_header().method == Method::HEAD;
-        if bodiless && session.req_header().version == Version::HTTP_2 {
-            // The stream ends with the head: gRPC's clients take an empty frame behind it for a fault.
-            session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
-        } else {
-            session.write_response_header(Box::new(head), bodiless).await?;
-            if !bodiless {
-                session.write_response_body(Some(reply.body), true).await?;
-            }
-        }
-        ctx.waited += begun.elapsed();
-        Ok(true)
     }
 }

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use http::HeaderValue;
 
 use super::bound::BoundConnection;
+use super::deadline::ServiceTimes;
 use super::generation::Generation;
 use super::in_flight::Counted;
 use super::open::Registered;
@@ -15,6 +16,7 @@ use crate::caller::Known;
 use crate::clock::Timestamp;
 use crate::config::Observed;
 use crate::event::What;
+use crate::gate::rate_limit::Quota;
 use crate::gate::shadow::Answer;
 use crate::gate::{Passage, Permit};
 use crate::identity::forms::Given;
@@ -23,6 +25,7 @@ use crate::refusal::Refusal;
 use crate::session::UnderWay;
 use crate::session::observe::Trying;
 use crate::wire::arrival::Arrival;
+use crate::wire::reply::Reply;
 
 /// Where a request stands. Forwarding asks for [`Stage::Permitted`]; in any other stage it is an error, never a default.
 pub(super) enum Stage {
@@ -62,6 +65,8 @@ pub(super) struct Forwarding {
     pub(super) answer: Option<Answer>,
     /// When the head of the answer arrived, counted from `asked`.
     pub(super) upstream_time: Option<Duration>,
+    /// The times of its route, if that says any.
+    pub(super) limits: Option<ServiceTimes>,
 }
 
 /// A request by which the service signs somebody in, up or out.
@@ -112,6 +117,14 @@ pub(super) struct Ctx {
     pub(super) waited: Duration,
     /// Identity headers that the client sent.
     pub(super) spoofed: u32,
+    /// What is left to its caller under the limits of its route.
+    pub(super) quotas: Vec<Quota>,
+    /// Its route's time was over.
+    pub(super) is_late: bool,
+    /// What is answered in place of the service's error.
+    pub(super) replaced: Option<Box<Reply>>,
+    /// How many more bytes of its body may be forwarded.
+    pub(super) body_left: u64,
     /// The connection to the upstream that is this client's alone, if there is one.
     pub(super) connection: Option<BoundConnection>,
     /// How many sessions had ended when it arrived.
@@ -144,6 +157,10 @@ impl Ctx {
             own_share: Duration::ZERO,
             waited: Duration::ZERO,
             spoofed: 0,
+            quotas: Vec::new(),
+            is_late: false,
+            replaced: None,
+            body_left: u64::MAX,
             connection: None,
             ends,
             open: None,

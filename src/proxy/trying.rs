@@ -11,6 +11,7 @@
 //! connection was just being closed as it was sent (RFC 9110 section 9.2.2). A request of whose body a part was sent is never
 //! sent again.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,15 +21,21 @@ use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 
+use super::deadline::Late;
 use super::edit::forget_spellings;
 use super::exchange::{is_upgrade, refused};
+use super::open;
 use super::stage::{Ctx, Forwarding, Stage};
-use super::upstream::{Failure, NoPlace, Pool};
+use super::upstream::{ConnectionWay, Failure, NoPlace, Pool};
 use crate::caller::Caller;
 use crate::config::{Balance, HttpVersion};
 use crate::gate::Passage;
 use crate::refusal::Refusal;
 use crate::telemetry::Retried;
+use crate::wire::arrival::Arrival;
+
+/// The service's answer does not go on, because an `[[error_page]]` stands in its place.
+pub(super) const REPLACED: ErrorType = ErrorType::Custom("ReplacedAnswer");
 
 /// Takes a place at a server, and says how to connect to it.
 pub(super) async fn choose_server(session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
@@ -53,10 +60,35 @@ pub(super) async fn choose_server(session: &mut Session, ctx: &mut Ctx) -> Resul
             return Err(refused(ctx, Refusal::UpstreamBusy, "every server is busy"));
         }
     };
-    let mut peer = forwarding.pool.peer(&place, websocket);
+    let http = forwarding.pool.settings().http;
+    let limits = forwarding.limits.filter(|_| !websocket);
+    if limits.is_some_and(|limits| limits.is_over()) {
+        return Err(refused(ctx, Refusal::UpstreamTimeout, "its route's time is over"));
+    }
+    let mut peer = forwarding.pool.peer(
+        &place,
+        ConnectionWay {
+            websocket,
+            is_timed: limits.is_some_and(|limits| limits.fails_reads(http)),
+            client: match forwarding.pool.settings().proxy_protocol {
+                Some(_) => ctx.arrival.as_ref().map(|arrival| ends(session, arrival)),
+                None => None,
+            },
+        },
+    );
     if let Some(connection) = ctx.connection {
         connection.bind(&mut peer);
     }
+    if let Some(limits) = limits {
+        limits.set_on(&mut peer, http);
+        open::set_clock(limits.needs_a_clock().then(|| limits.clock()));
+    }
+    // A body that is sent again is counted again.
+    let is_checked = matches!(forwarding.permit.passage(), Passage::Checked);
+    ctx.body_left = match forwarding.permit.route().handling.max_body_bytes {
+        Some(most) if !websocket && is_checked => most,
+        Some(_) | None => u64::MAX,
+    };
     // See `is_too_old`.
     if session.req_header().version == Version::HTTP_10
         && forwarding.pool.settings().http == HttpVersion::Negotiated
@@ -65,6 +97,21 @@ pub(super) async fn choose_server(session: &mut Session, ctx: &mut Ctx) -> Resul
     }
     forwarding.place = Some(place);
     Ok(peer)
+}
+
+/// Where a client's connection came from and where it was accepted. Behind trusted proxies nobody knows the client's port.
+fn ends(session: &Session, arrival: &Arrival) -> (SocketAddr, SocketAddr) {
+    let ip = arrival.client_ip();
+    let end = |address: Option<&pingora::protocols::l4::socket::SocketAddr>| {
+        address.and_then(|address| address.as_inet()).copied()
+    };
+    let peer = end(session.client_addr()).filter(|_| !arrival.client.has_proxies());
+    let nowhere = match ip {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let to = end(session.server_addr()).unwrap_or_else(|| SocketAddr::new(nowhere, 0));
+    (SocketAddr::new(ip, peer.map_or(0, |peer| peer.port())), to)
 }
 
 /// Does the pool speak HTTP/2 alone, to a client that could not be answered? The framework would do it in chunks (proxy_h2.rs),
@@ -121,8 +168,18 @@ pub(super) fn broke(
         error.set_retry(true);
         return error;
     }
-    if ctx.refusal.is_some() || *error.esource() != ErrorSource::Upstream {
+    if ctx.refusal.is_some() || ctx.replaced.is_some() || *error.esource() != ErrorSource::Upstream
+    {
         return error;
+    }
+    match open::late() {
+        Some(Late::Silent) => {
+            forwarding.pool.failed(place, Failure::Timeout);
+            return error;
+        }
+        // Whoever took so long: it need not have been the server.
+        Some(Late::Whole) => return error,
+        None => {}
     }
     let name = Arc::clone(place.name());
     let is_body_sent = session.body_bytes_read() > 0;
@@ -165,6 +222,9 @@ pub(super) fn head_came(session: &Session, ctx: &mut Ctx, response: &ResponseHea
     let has_body = ctx.arrival.as_ref().is_some_and(|arrival| arrival.has_body);
     let Stage::Permitted(forwarding) = &mut ctx.stage else { return Ok(()) };
     let Some(place) = &forwarding.place else { return Ok(()) };
+    if let Some(limits) = &forwarding.limits {
+        open::a_part_came(limits);
+    }
     let pool = &forwarding.pool;
     pool.answered(place, status);
     let is_asked_for = || pool.settings().retry.statuses.contains(&status.as_u16());
@@ -180,4 +240,25 @@ pub(super) fn head_came(session: &Session, ctx: &mut Ctx, response: &ResponseHea
         return Err(error);
     }
     Ok(())
+}
+
+/// An error if a page of the operator's own is answered in place of the service's error.
+pub(super) fn replace_error(ctx: &mut Ctx, response: &ResponseHeader) -> Result<()> {
+    if !response.status.is_server_error() {
+        return Ok(());
+    }
+    let (Stage::Permitted(forwarding), Some(arrival)) = (&ctx.stage, &ctx.arrival) else {
+        return Ok(());
+    };
+    if !matches!(forwarding.permit.passage(), Passage::Checked) {
+        return Ok(());
+    }
+    let (pages, route) = (&ctx.generation.error_pages, forwarding.permit.route().index);
+    match pages.in_place_of(response.status, route, arrival, &ctx.request_id) {
+        None => Ok(()),
+        Some(reply) => {
+            ctx.replaced = Some(Box::new(reply));
+            Err(Error::explain(REPLACED, "an error page stands in its place"))
+        }
+    }
 }

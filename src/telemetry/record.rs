@@ -132,6 +132,10 @@ pub enum ConnectionFailure {
     Limit,
     /// The address has as many as `listen.max_connections_per_address` allows.
     AddressLimit,
+    /// It is on a listener that requires the PROXY protocol, and is of none of the networks that may speak it.
+    NotAProxy,
+    /// It has no header of the PROXY protocol where one is required, or a broken one, or one that does not come.
+    ProxyHeader,
     /// It was closed before it said anything: a health check, a port scan.
     Empty,
     /// It does not speak TLS on a port for TLS.
@@ -202,6 +206,8 @@ impl ConnectionFailure {
     pub const ALL: &'static [Self] = &[
         Self::Limit,
         Self::AddressLimit,
+        Self::NotAProxy,
+        Self::ProxyHeader,
         Self::Empty,
         Self::NotTls,
         Self::Tls,
@@ -215,6 +221,8 @@ impl ConnectionFailure {
         match self {
             Self::Limit => "limit",
             Self::AddressLimit => "address_limit",
+            Self::NotAProxy => "not_a_proxy",
+            Self::ProxyHeader => "proxy_header",
             Self::Empty => "empty",
             Self::NotTls => "not_tls",
             Self::Tls => "tls",

@@ -19,5 +19,6 @@ pub mod host;
 pub mod jar;
 pub mod next;
 pub mod path;
+pub mod proxy_protocol;
 pub mod reply;
 pub mod scheme;

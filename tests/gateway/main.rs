@@ -84,6 +84,8 @@ mod notify;
 mod sessions;
 // Before the switch: decided, not enforced, and compared with what the service answers.
 mod shadow;
+// What one route says of how its requests are carried.
+mod routes;
 // Signing in, its page and its limits.
 mod sign_in;
 // Clients that stall or drip.

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod detect;
+mod handling;
 mod load;
 mod second_factor;
 mod values;

@@ -238,6 +238,7 @@ fn traffic() {
                 certificate: "/etc/doorwarden/cert.pem".into(),
                 private_key: "/keys/key.pem".into(),
             }],
+            proxy_protocol: ProxyProtocol::default(),
             admin: "10.0.0.1:4".parse().unwrap(),
             danger_public_admin: false,
             threads: 5,
@@ -297,6 +298,7 @@ fn traffic() {
             credentials: Credentials::Only { cookie: true, bearer: false, issuers: vec![] },
             sign_in_redirect: SignInRedirect::Gateway,
             refusals: RouteRefusals::Gateway,
+            handling: RouteHandling::default(),
         }
     );
     assert_eq!(

@@ -151,6 +151,10 @@ impl Explainer {
         permit: Permit,
     ) -> Value {
         let route = Arc::clone(permit.route());
+        if self.0.guard.maintenance.of(route.index, arrival.client_ip()).is_some() {
+            let why = "the route is down for maintenance";
+            return story.refused("route", Refusal::Maintenance, why);
+        }
         let Some(pool) = self.0.pools.get(route.upstream).map(Arc::clone) else {
             return story.refused("upstream", Refusal::Internal, "the route has no upstream");
         };
@@ -175,6 +179,7 @@ impl Explainer {
             asked: None,
             upstream_time: None,
             under_way: None,
+            limits: None,
             answer: None,
             watched: None,
         };

@@ -1,5 +1,6 @@
 //! Connections to servers that are made by ourselves, where the framework's own would not do: a header of the PROXY protocol
-//! comes first on them, or a WebSocket handshake goes over them.
+//! comes first on them, a WebSocket handshake goes over them, or their requests have a clock (`proxy::deadline`), whose end
+//! fails the next read.
 //!
 //! For WebSocket handshakes, the answer is held back until the request was sent whole. The framework writes a request's head,
 //! and then takes its body from a queue while it reads the answer, in no fixed order. If the upstream's 101 is read before
@@ -33,6 +34,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Sleep;
 
+use crate::proxy::deadline::fail_if_late;
+
 /// After the head, and after the end of the body.
 const FLUSHES: u8 = 2;
 /// How long a read waits for the second flush. Nothing lies between the two but the framework's own queue.
@@ -47,6 +50,8 @@ pub(super) struct Dial {
     pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// What is sent first of all.
     pub(super) header: Option<Bytes>,
+    /// Its reads fail when the request's time is over.
+    pub(super) is_timed: bool,
 }
 
 /// Anything that carries bytes.
@@ -83,6 +88,9 @@ impl Dial {
     {
         if let Some(header) = &self.header {
             socket.write_all(header).await.map_err(|e| failed(&e))?;
+        }
+        if self.is_timed {
+            return Ok(VirtualSocketStream::new(Box::new(Timed(socket))).into());
         }
         let carrier: Box<dyn Carrier> = match &self.tls {
             None if !self.is_held_back => return Ok(socket.into()),
@@ -169,6 +177,48 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeldBack<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+/// A connection whose reads fail when the time of the request that waits for them is over.
+#[derive(Debug)]
+struct Timed<S>(S);
+
+impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.0).poll_read(cx, buf) {
+            // The clock's end polls this again: it is of the same task.
+            Poll::Pending => fail_if_late(),
+            ready => ready,
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl<S: Carrier> VirtualSocket for Timed<S> {
+    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+        Ok(())
     }
 }
 

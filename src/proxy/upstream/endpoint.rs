@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::telemetry::ServerMetrics;
@@ -25,6 +26,8 @@ pub(super) struct Endpoint {
     pub(super) name: Arc<str>,
     /// Where it is.
     pub(super) address: Arc<str>,
+    /// Its own host, for services that are asked for it.
+    pub(super) host: HeaderValue,
     pub(super) weight: u32,
     /// It is asked only if others cannot be.
     pub(super) is_backup: bool,

@@ -11,20 +11,23 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use http::HeaderValue;
 use parking_lot::Mutex;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Scheme};
 use rustls::pki_types::ServerName;
 
 use super::Pool;
 use super::balance::{Table, hash_of};
+use super::dial::Dial;
 use super::endpoint::{Endpoint, ServerState};
 use crate::config::{Addresses, HttpVersion, Server, Target};
 use crate::telemetry::ServerMetrics;
+use crate::wire::proxy_protocol;
 
 /// The longest that a look-up may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams on one connection of HTTP/2; more take another one.
-const MAX_STREAMS: usize = 100;
+pub(super) const MAX_STREAMS: usize = 100;
 /// What a server may send on one stream before the client has taken it, and on a connection.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 /// An HTTP/2 connection with requests on it that answers no ping for this long is given up.
@@ -88,6 +91,20 @@ pub(super) fn server_name(peer: &HttpPeer) -> Option<ServerName<'static>> {
         Scheme::HTTPS => ServerName::try_from(peer.sni.clone()).ok(),
         Scheme::HTTP => None,
     }
+}
+
+/// What `Host` says of a server: without the port of its scheme, and a name that means nothing elsewhere for a socket.
+fn host(server: &Server) -> HeaderValue {
+    let text = match &server.target {
+        Target::Inet(host) => {
+            let scheme = if server.tls { ":443" } else { ":80" };
+            let text = host.to_string();
+            text.strip_suffix(scheme).map(str::to_owned).unwrap_or(text)
+        }
+        Target::Unix(_) => "localhost".to_owned(),
+    };
+    // A host that was read is legal in a header.
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
 }
 
 impl Pool {
@@ -163,6 +180,7 @@ impl Pool {
                     hash: hash_of(&[server.as_bytes(), address.as_bytes()]),
                     name: if is_alone { server.as_str().into() } else { key.into() },
                     address: address.into(),
+                    host: host(&member.settings),
                     weight: u32::from(member.settings.weight),
                     is_backup,
                     peer,
@@ -207,6 +225,11 @@ impl Pool {
             options.h2_stream_window_size = Some(WINDOWS.0);
             options.h2_connection_window_size = Some(WINDOWS.1);
             options.h2_ping_interval = Some(PING_INTERVAL);
+        }
+        if let Some(version) = settings.proxy_protocol {
+            // What is no client's is our own: health checks.
+            let header = Some(proxy_protocol::write(version, None).into());
+            options.custom_l4 = Some(Arc::new(Dial { header, ..Dial::default() }));
         }
         if let (Scheme::HTTPS, Some(tls)) = (&peer.scheme, &self.tls) {
             options.ca.clone_from(&tls.ca);

@@ -15,8 +15,10 @@
 //! What a request sees of a pool is one [`Table`], which is replaced when addresses change; nothing on its path takes a lock.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -34,8 +36,9 @@ pub(super) use self::outcome::Failure;
 pub(super) use self::place::{NoPlace, Place};
 use self::tls::TlsToServers;
 pub use self::tls::{ServerTlsError, server_tls_problems};
-use crate::config::Upstream;
+use crate::config::{HttpVersion, Upstream};
 use crate::telemetry::ServerMetrics;
+use crate::wire::proxy_protocol::write;
 
 mod balance;
 mod budget;
@@ -56,6 +59,20 @@ pub(super) const LOOKUP_INTERVAL: Duration = Duration::from_secs(30);
 /// A connection of a handshake that was refused is of no use to another one.
 const HANDSHAKE_IDLE: Duration = Duration::from_millis(1);
 
+/// In the group of connections that are made for requests with a clock.
+const TIMED: u64 = 1 << 62;
+
+/// What is asked of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ConnectionWay {
+    /// A WebSocket handshake goes over it.
+    pub(super) websocket: bool,
+    /// Its reads fail when the request's time is over.
+    pub(super) is_timed: bool,
+    /// Where the client's connection came from and where it was accepted, for the PROXY protocol.
+    pub(super) client: Option<(SocketAddr, SocketAddr)>,
+}
+
 /// One upstream's servers.
 pub(super) struct Pool {
     settings: Upstream,
@@ -68,6 +85,8 @@ pub(super) struct Pool {
     /// Makes each handshake's connection a group of its own: no other request gets it.
     handshakes: AtomicU64,
     budget: Budget,
+    /// The most requests in flight at an address; zero is no limit.
+    most: usize,
     /// Requests that wait for a place.
     waiting: AtomicUsize,
     /// A place is free.
@@ -130,6 +149,10 @@ impl Pool {
             turn: AtomicUsize::new(0),
             handshakes: AtomicU64::new(1),
             budget: Budget::default(),
+            most: settings.circuit.most(match settings.http {
+                HttpVersion::One => 1,
+                HttpVersion::Two | HttpVersion::Negotiated => members::MAX_STREAMS,
+            }),
             waiting: AtomicUsize::new(0),
             room: Arc::default(),
             ejecting: Mutex::default(),
@@ -156,14 +179,26 @@ impl Pool {
             key,
             tried,
             slow_start: self.settings.slow_start,
-            most: self.settings.circuit.requests,
+            most: self.most,
         })
     }
 
     /// How to connect to an address.
-    pub(super) fn peer(&self, place: &Place, websocket: bool) -> Box<HttpPeer> {
+    pub(super) fn peer(&self, place: &Place, way: ConnectionWay) -> Box<HttpPeer> {
         let mut peer = Box::new(place.endpoint().peer.clone());
-        if !websocket {
+        let header = self.settings.proxy_protocol.map(|version| write(version, way.client).into());
+        if !way.websocket {
+            // Connections that are made in another way are not for this request.
+            if header.is_some() {
+                peer.group_key = group_of(peer.group_key, way.client);
+            }
+            if way.is_timed {
+                peer.group_key |= TIMED;
+            }
+            if header.is_some() || way.is_timed {
+                let dial = Dial { header, is_timed: way.is_timed, ..Dial::default() };
+                peer.options.custom_l4 = Some(Arc::new(dial));
+            }
             return peer;
         }
         peer.options.read_timeout = Some(self.settings.websocket_timeout);
@@ -175,10 +210,17 @@ impl Pool {
         if tls.is_some() {
             peer.scheme = pingora::upstreams::peer::Scheme::HTTP;
         }
-        peer.options.custom_l4 = Some(Arc::new(Dial { is_held_back: true, tls, header: None }));
+        peer.options.custom_l4 =
+            Some(Arc::new(Dial { is_held_back: true, tls, header, is_timed: false }));
         peer.options.idle_timeout = Some(HANDSHAKE_IDLE);
         // The group of other requests is zero or far above; the count would take centuries to come to either.
         peer.group_key = self.handshakes.fetch_add(1, Ordering::Relaxed);
         peer
     }
+}
+
+/// The group of connections on which this client was announced.
+fn group_of(group: u64, client: Option<(SocketAddr, SocketAddr)>) -> u64 {
+    static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    HASHER.hash_one((group, client)) & !(TIMED | 1 << 63)
 }

@@ -1,11 +1,12 @@
 //! A request's place at an address, and waiting for one.
 //!
-//! Where `upstream.limits.requests` is reached at every address, a request waits for the first place that becomes free, with
+//! Where `upstream.limits.requests` or `.connections` is reached at every address, a request waits for the first place that becomes free, with
 //! no more than `pending` others and for no longer than `pending_timeout`; whoever finds no room to wait is told at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::HeaderValue;
 use tokio::sync::Notify;
 
 use super::Pool;
@@ -64,7 +65,7 @@ impl Pool {
         let endpoint = Arc::clone(at.endpoint());
         endpoint.server.metrics.request();
         self.budget.earn(self.settings.retry.budget_percent);
-        let room = (self.settings.circuit.requests > 0).then(|| Arc::clone(&self.room));
+        let room = (self.most > 0).then(|| Arc::clone(&self.room));
         Place { at: Some(at), room, endpoint }
     }
 
@@ -77,6 +78,11 @@ impl Pool {
 impl Place {
     pub(super) const fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    /// The server's own host.
+    pub(in crate::proxy) fn host(&self) -> &HeaderValue {
+        &self.endpoint.host
     }
 
     /// The name of the server, for people.
@@ -117,7 +123,8 @@ mod tests {
     use crate::config::{Circuit, Upstream};
 
     fn limited(pending: usize) -> Arc<Pool> {
-        let circuit = Circuit { requests: 1, pending, pending_timeout: Duration::from_secs(5) };
+        let pending_timeout = Duration::from_secs(5);
+        let circuit = Circuit { requests: 1, connections: 0, pending, pending_timeout };
         Arc::new(pool(Upstream { circuit, ..Upstream::new("app", &["127.0.0.1:1"]) }))
     }
 

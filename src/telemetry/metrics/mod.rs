@@ -251,6 +251,8 @@ impl Metrics {
     pub fn serves(&self, generation: u64, labels: &Labels) {
         self.shadow.serves(labels.names());
         self.servers.forget();
+        self.requests.maintenance().reset();
+        labels.names().routes.iter().for_each(|route| labels.maintenance(route, false));
         self.reload.serves(generation);
     }
 

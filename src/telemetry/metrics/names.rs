@@ -1,5 +1,7 @@
 //! What a configuration names, and the metrics that bear those names as labels.
 
+use prometheus::IntGaugeVec;
+
 use super::requests::{PlaceMetrics, Requests, UpstreamMetrics};
 use super::servers::{ServerMetrics, Servers};
 use super::shadow::{RouteVerdicts, ShadowMetrics};
@@ -27,6 +29,7 @@ pub struct Labels {
     pub(super) upstreams: Vec<UpstreamMetrics>,
     servers: Vec<Vec<ServerMetrics>>,
     pub(super) shadow: RouteVerdicts,
+    maintenance: IntGaugeVec,
 }
 
 impl Names {
@@ -60,6 +63,7 @@ impl Labels {
             upstreams: names.upstreams.iter().map(|name| requests.upstream(name)).collect(),
             servers: names.upstreams.iter().zip(&names.servers).map(of).collect(),
             shadow: shadow.of_routes(&names),
+            maintenance: requests.maintenance().clone(),
             names,
         }
     }
@@ -67,6 +71,11 @@ impl Labels {
     /// The metrics of the servers of the upstream with this index.
     pub fn servers_of(&self, upstream: usize) -> &[ServerMetrics] {
         self.servers.get(upstream).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a route is down for maintenance.
+    pub fn maintenance(&self, route: &str, is_on: bool) {
+        self.maintenance.with_label_values(&[route]).set(i64::from(is_on));
     }
 
     /// What the configuration names.

@@ -7,7 +7,7 @@
 use std::sync::OnceLock;
 
 use http::Method;
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Result};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Result};
 
 use super::Labels;
 use super::family::{Families, OWN_SHARE, REQUEST};
@@ -102,6 +102,7 @@ pub(super) struct Requests {
     refusals: Each<Refusal, IntCounter>,
     spoofed_headers: IntCounter,
     refused_paths: IntCounter,
+    maintenance: IntGaugeVec,
 }
 
 /// What is counted of one route, or of one own path.
@@ -172,6 +173,11 @@ impl Requests {
                 "doorwarden_spoofed_headers_removed_total",
                 "Header fields of clients that posed as the gateway's, and were removed.",
             )?,
+            maintenance: families.gauges(
+                "doorwarden_route_maintenance",
+                "1 for a route that is down for maintenance.",
+                &["route"],
+            )?,
             refused_paths: families.counter(
                 "doorwarden_refused_paths_total",
                 "Requests refused because their target has two readings.",
@@ -182,6 +188,11 @@ impl Requests {
     /// Of the route with this name.
     pub(super) fn place(&self, name: &str) -> PlaceMetrics {
         PlaceMetrics::new(&self.duration, name)
+    }
+
+    /// Which routes are down.
+    pub(super) const fn maintenance(&self) -> &IntGaugeVec {
+        &self.maintenance
     }
 
     /// Of the upstream with this name.

@@ -17,7 +17,7 @@ mod set;
 mod table;
 
 pub use names::{Classes, ProtectedNames, fold};
-pub use prefix::restore_prefix;
+pub use prefix::{restore_host, restore_prefix};
 pub use request::{Stripped, connection_nominates, strip_request, strip_respelled, strip_spoofed};
 pub use response::{
     DifferentLengths, strip_hop_by_hop, strip_identity, strip_response, strip_set_cookies,

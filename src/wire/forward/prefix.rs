@@ -20,6 +20,21 @@ pub fn restore_prefix<H: EditHeaders>(headers: &mut H, prefix: &str, host: &Host
     replace(headers, &SET_COOKIE, |value| with_cookie_path(value, prefix));
 }
 
+/// Puts the origin that the client asked for in place of `internal`, under which the service knows itself, in `Location` and
+/// `Content-Location`.
+pub fn restore_host<H: EditHeaders>(headers: &mut H, internal: &str, origin: &str) {
+    for name in [LOCATION, CONTENT_LOCATION] {
+        replace(headers, &name, |value| {
+            let beginning = ["http://", "https://", "//"].into_iter().find(|one| {
+                value.get(..one.len()).is_some_and(|text| text.eq_ignore_ascii_case(one))
+            })?;
+            let (host, rest) = value.get(beginning.len()..)?.split_at_checked(internal.len())?;
+            let ends = rest.is_empty() || rest.starts_with(['/', '?', '#']);
+            (ends && host.eq_ignore_ascii_case(internal)).then(|| format!("{origin}{rest}"))
+        });
+    }
+}
+
 fn replace<H: EditHeaders>(
     headers: &mut H,
     name: &HeaderName,
@@ -92,6 +107,26 @@ mod tests {
         headers.append(&name, HeaderValue::from_static(value));
         restore_prefix(&mut headers, "/shop/", &Host::parse("app.example:8443").unwrap());
         headers[name].to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_host_of_the_service_s_own_becomes_the_client_s() {
+        for (value, expected) in [
+            ("http://app.internal/a?b", "https://app.test/a?b"),
+            ("HTTPS://APP.internal", "https://app.test"),
+            ("//app.internal#x", "https://app.test#x"),
+            ("http://app.internal.evil.test/", "http://app.internal.evil.test/"),
+            ("http://app.internal@evil.test/", "http://app.internal@evil.test/"),
+            ("http://app.internal:81/", "http://app.internal:81/"),
+            ("http://other.test/app.internal/", "http://other.test/app.internal/"),
+            ("/a", "/a"),
+            ("", ""),
+        ] {
+            let mut headers = http::HeaderMap::new();
+            headers.insert(LOCATION, HeaderValue::from_static(value));
+            restore_host(&mut headers, "app.internal", "https://app.test");
+            assert_eq!(headers[LOCATION], expected, "{value}");
+        }
     }
 
     #[test]

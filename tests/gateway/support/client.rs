@@ -29,6 +29,8 @@ const ALLOWED: &[&str] = &[
     "host",
     "last-modified",
     "location",
+    "ratelimit",
+    "ratelimit-policy",
     "referrer-policy",
     "retry-after",
     "sec-websocket-accept",

@@ -267,7 +267,8 @@ impl Gateway {
             }
             self.log().iter().find_map(|line| listening(line))
         });
-        let address = |field: &str| listening[field].as_str().and_then(|a| a.parse().ok());
+        // Of several, the first.
+        let address = |field: &str| listening[field].as_str()?.split(',').next()?.parse().ok();
         self.http = address("http").expect("an http address");
         self.https = address("https");
         self.admin = address("admin").expect("an admin address");

@@ -38,6 +38,7 @@ struct Load {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
     failed: Arc<Mutex<Vec<u16>>>,
+    last_failure: Arc<Mutex<Option<Instant>>>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
@@ -45,29 +46,37 @@ impl Load {
     fn start(client: &Client, clients: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (sent, failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let last_failure = Arc::new(Mutex::new(None));
         let threads = (0..clients)
             .map(|_| {
                 let client = client.clone();
                 let (stop, sent, failed) =
                     (Arc::clone(&stop), Arc::clone(&sent), Arc::clone(&failed));
+                let last_failure = Arc::clone(&last_failure);
                 thread::spawn(move || {
                     while !stop.load(Ordering::SeqCst) {
                         let status = client.get("/public/x").send().status;
                         sent.fetch_add(1, Ordering::SeqCst);
                         if status != 200 {
                             failed.lock().unwrap().push(status);
+                            *last_failure.lock().unwrap() = Some(Instant::now());
                         }
                     }
                 })
             })
             .collect();
-        Self { stop, sent, failed, threads }
+        Self { stop, sent, failed, last_failure, threads }
     }
 
     /// How many requests were sent, and the statuses of those that failed, since the last time.
     fn so_far(&self) -> (usize, Vec<u16>) {
         let sent = self.sent.swap(0, Ordering::SeqCst);
         (sent, std::mem::take(&mut *self.failed.lock().unwrap()))
+    }
+
+    /// When a request failed last.
+    fn last_failure(&self) -> Option<Instant> {
+        *self.last_failure.lock().unwrap()
     }
 
     fn stop(self) -> (usize, Vec<u16>) {
@@ -416,8 +425,12 @@ fn haproxy(folder: &std::path::Path, servers: &[Switched]) -> Server {
     })
 }
 
+/// One after the other, what may become of one of three servers, or of all: the same for the gateway and HAProxy.
+const EVENTS: [&str; 6] =
+    ["one killed", "one hung", "one flapping", "one slow", "a reload with one killed", "all down"];
+
 #[test]
-fn one_killed_and_one_hung_beside_haproxy() {
+fn a_pool_of_three_beside_haproxy() {
     install();
     let folder = tempfile::tempdir().unwrap();
     let mut report = String::new();
@@ -425,37 +438,70 @@ fn one_killed_and_one_hung_beside_haproxy() {
         let mut servers = three();
         let gateway = behind(&servers, &format!("{TIMEOUTS}{EJECTION}")).start();
         let other = haproxy(folder.path(), &servers);
-        let client = if what == "HAProxy" { Client::new(other.address) } else { gateway.client() };
+        let is_ours = what == "the gateway";
+        let client = if is_ours { gateway.client() } else { Client::new(other.address) };
         let load = Load::start(&client, 8);
         more_requests(&load, 100);
         load.so_far();
-        for event in ["killed", "hung"] {
-            if event == "killed" {
-                servers[0].kill();
-            } else {
-                servers[0].switch(Mode::Hung);
+        for event in EVENTS {
+            let begun = Instant::now();
+            match event {
+                "one hung" => servers[0].switch(Mode::Hung),
+                "one slow" => servers[0].switch(Mode::Slow(Duration::from_millis(100))),
+                "one flapping" => {
+                    for _ in 0..3 {
+                        servers[0].switch(Mode::Status(503));
+                        more_requests(&load, 100);
+                        servers[0].switch(Mode::Well);
+                        more_requests(&load, 100);
+                    }
+                }
+                "all down" => servers.iter_mut().for_each(Switched::kill),
+                _ => servers[0].kill(),
             }
-            more_requests(&load, 300);
+            // HAProxy reloads by a new process, which its master starts; here, by the gateway alone.
+            if event == "a reload with one killed" && is_ours {
+                let path = gateway.folder().join("gateway.toml");
+                let text = std::fs::read_to_string(&path).unwrap();
+                let text = text.replace("read_timeout = \"300ms\"", "read_timeout = \"310ms\"");
+                std::fs::write(&path, text).unwrap();
+                assert_eq!(gateway.operator("POST", "/reload").send().status, 200);
+            }
+            more_requests(&load, if event == "all down" { 50 } else { 300 });
+            let last_failure = load.last_failure().filter(|at| *at > begun);
+            let ejected = last_failure.map_or(Duration::ZERO, |at| at.duration_since(begun));
             let (sent, failed) = load.so_far();
-            if event == "killed" {
-                servers[0].revive();
-            } else {
-                servers[0].switch(Mode::Well);
+            match event {
+                "one hung" | "one slow" | "one flapping" => servers[0].switch(Mode::Well),
+                "all down" => servers.iter_mut().for_each(Switched::revive),
+                _ => servers[0].revive(),
             }
-            let (begun, before) = (Instant::now(), servers[0].count());
-            eventually("it to be back", || (servers[0].count() > before + 20).then_some(()));
-            let back = begun.elapsed();
+            let begun = Instant::now();
+            let before: Vec<usize> = servers.iter().map(Switched::count).collect();
+            eventually("all to serve again", || {
+                servers
+                    .iter()
+                    .zip(&before)
+                    .all(|(one, before)| one.count() > before + 20)
+                    .then_some(())
+            });
+            let (again, late) = load.so_far();
             report += &format!(
-                "{what}: one {event}: {} of {sent} failed, back {back:.0?} after it was well\n",
-                failed.len()
+                "{what}: {event}: {} of {sent} failed, the last one {ejected:.0?} after it began; \
+                 all serve again {:.0?} after it ended ({} of {again} failed)\n",
+                failed.len(),
+                begun.elapsed(),
+                late.len()
             );
-            load.so_far();
-            if what == "the gateway" {
-                assert!(
-                    failed.len() <= if event == "killed" { 8 } else { 40 },
-                    "{event}: {failed:?}"
-                );
-            }
+            let most = match event {
+                "one killed" | "a reload with one killed" => 8,
+                "one hung" => 40,
+                "one slow" => 0,
+                // Each 503 is the service's own answer, and three of them leave it out.
+                "one flapping" => 60,
+                _ => sent,
+            };
+            assert!(!is_ours || failed.len() <= most, "{event}: {failed:?}");
         }
         load.stop();
     }

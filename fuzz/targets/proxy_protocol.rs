@@ -1,0 +1,35 @@
+//! Headers of the PROXY protocol: no byte of the client's is taken, and what is taken can be written again.
+#![no_main]
+
+use doorwarden::wire::proxy_protocol::{Announced, LONGEST, ProxyVersion, HeaderReading, read, write};
+use libfuzzer_sys::fuzz_target;
+
+fn announced(bytes: &[u8]) -> Option<(Announced, usize)> {
+    let mut taken = 0;
+    loop {
+        match read(bytes.get(..taken)?).ok()? {
+            HeaderReading::Whole(announced) => return Some((announced, taken)),
+            HeaderReading::Needs(more) => {
+                assert!(more > taken && more <= LONGEST);
+                taken = more;
+            }
+        }
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((announced, taken)) = announced(bytes) else { return };
+    assert!(taken <= bytes.len());
+    // What follows has no say in it.
+    assert_eq!(self::announced(&bytes[..taken]), Some((announced, taken)));
+    let Announced::From(client) = announced else { return };
+    for version in [ProxyVersion::One, ProxyVersion::Two] {
+        let header = write(version, Some((client, client)));
+        let Some((Announced::From(again), length)) = self::announced(&header) else {
+            panic!("{header:?}");
+        };
+        assert_eq!(length, header.len());
+        assert_eq!(again.ip().to_canonical(), client.ip().to_canonical());
+        assert_eq!(again.port(), client.port());
+    }
+});

@@ -1,0 +1,197 @@
+//! `[route.request_headers]` and `[route.response_headers]`: what an operator changes in header sections.
+//!
+//! Such an edit never speaks for the gateway. What says who is calling, where a request came from, which host and body it
+//! has, or what a credential is, belongs to the gate; so do the names that frame a message or belong to one connection,
+//! cookies, and in answers the permissions of CORS. All of that is refused here, with the name of what does it. A request's
+//! field with something of its caller in it can only be set, never added: beside it, a client could send one of its own.
+
+use http::HeaderName;
+
+use super::raw::{Item, Table, Wrong};
+use super::template::Template;
+use super::values;
+use crate::wire::forward::{Classes, ProtectedNames, fold};
+
+/// What is changed in a header section, in this order: removed, set, added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    /// All fields of these names go.
+    pub remove: Vec<HeaderName>,
+    /// One field of each of these names stands in place of all that there are.
+    pub set: Vec<(HeaderName, Template)>,
+    /// A field of each of these names comes beside those that there are.
+    pub add: Vec<(HeaderName, Template)>,
+}
+
+/// Names that frame a message, or belong to one connection (RFC 9110 sections 7.6.1 and 8.6).
+const FRAMING: [&str; 12] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "expect",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// In an answer, what is the gateway's to say beside what frames it.
+const ANSWERS: [(&str, &str); 5] = [
+    ("set-cookie", "cookies are the service's and the gateway's own"),
+    ("www-authenticate", "how one signs in is said by whoever refuses"),
+    ("x-request-id", "the gateway says it"),
+    ("ratelimit", "[[route.rate_limit]] says it"),
+    ("ratelimit-policy", "[[route.rate_limit]] says it"),
+];
+
+impl HeaderEdits {
+    /// Is nothing changed?
+    pub const fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+}
+
+/// `[route.request_headers]`
+pub(super) fn of_requests(table: &Table<'_>, protected: &ProtectedNames) -> HeaderEdits {
+    let edits = read(table, |text| request_name(text, protected));
+    for (item, template) in &edits.add {
+        if template.names_user() {
+            let wrong = Wrong::new(format!(
+                "a client could send a {:?} of its own beside it",
+                item.value.as_str()
+            ));
+            table.error_at(item.place.clone(), wrong.help("use route.request_headers.set"));
+        }
+    }
+    edits.checked(table)
+}
+
+/// `[route.response_headers]`
+pub(super) fn of_responses(table: &Table<'_>, protected: &ProtectedNames) -> HeaderEdits {
+    read(table, |text| response_name(text, protected)).checked(table)
+}
+
+struct ReadEdits {
+    remove: Vec<Item<HeaderName>>,
+    set: Vec<(Item<HeaderName>, Template)>,
+    add: Vec<(Item<HeaderName>, Template)>,
+}
+
+fn read(table: &Table<'_>, name: impl Fn(&str) -> Result<HeaderName, Wrong>) -> ReadEdits {
+    let fields = |key| {
+        table.table(key, |fields| {
+            let mut all = Vec::new();
+            for (field, text) in fields.free() {
+                let name = name(&field.value);
+                let template = Template::parse(&text.value);
+                let template = template.map_err(|no| Wrong::new(no.message).help(no.help));
+                match (name, template.and_then(Template::of_a_header)) {
+                    (Ok(name), Ok(template)) => {
+                        all.push((Item { value: name, place: field.place }, template));
+                    }
+                    (name, template) => {
+                        if let Err(wrong) = name {
+                            fields.error_at(field.place, wrong);
+                        }
+                        if let Err(wrong) = template {
+                            fields.error_at(text.place, wrong);
+                        }
+                    }
+                }
+            }
+            all
+        })
+    };
+    ReadEdits {
+        remove: table.list("remove", &name).unwrap_or_default(),
+        set: fields("set"),
+        add: fields("add"),
+    }
+}
+
+impl ReadEdits {
+    /// Each name once, in any spelling.
+    fn checked(self, table: &Table<'_>) -> HeaderEdits {
+        let mut seen: Vec<&HeaderName> = Vec::new();
+        let removed = self.remove.iter();
+        for item in removed.chain(self.set.iter().chain(&self.add).map(|(item, _)| item)) {
+            if seen.contains(&&item.value) {
+                let wrong = Wrong::new(format!("{:?} is changed twice", item.value.as_str()));
+                table.error_at(item.place.clone(), wrong.help("remove, set or add it"));
+            }
+            seen.push(&item.value);
+        }
+        let fields = |fields: Vec<(Item<HeaderName>, Template)>| {
+            fields.into_iter().map(|(item, template)| (item.value, template)).collect()
+        };
+        HeaderEdits {
+            remove: self.remove.into_iter().map(|item| item.value).collect(),
+            set: fields(self.set),
+            add: fields(self.add),
+        }
+    }
+}
+
+fn request_name(text: &str, protected: &ProtectedNames) -> Result<HeaderName, Wrong> {
+    let name = plain_name(text)?;
+    let wrong = |why: &str, help: &str| Err(Wrong::new(format!("{text:?} {why}")).help(help));
+    let classes = protected.classes(name.as_str());
+    if classes.has(Classes::IDENTITY) || classes.has(Classes::DENIED) {
+        return wrong("says who is calling, or changes how the request is read", "see [identity]");
+    }
+    if classes.has(Classes::CREDENTIAL) {
+        return wrong("is where clients bring a credential", "see issuer.forward");
+    }
+    if classes.has(Classes::FORWARDING) {
+        return wrong("says where the request came from", "the gateway sets it");
+    }
+    match name.as_str() {
+        "host" => wrong("has a key of its own", "set route.host"),
+        "authorization" | "cookie" => wrong(
+            "holds credentials, which no configuration has in it",
+            "see [[identity.form]] for what a service is given",
+        ),
+        "content-type" | "origin" | "x-request-id" | "proxy-authorization" => {
+            wrong("is what the request was judged by", "choose a name of your own")
+        }
+        _ => Ok(name),
+    }
+}
+
+fn response_name(text: &str, protected: &ProtectedNames) -> Result<HeaderName, Wrong> {
+    let name = plain_name(text)?;
+    let wrong = |why: &str, help: &str| Err(Wrong::new(format!("{text:?} {why}")).help(help));
+    let classes = protected.classes(name.as_str());
+    if classes.has(Classes::IDENTITY) || classes.has(Classes::CREDENTIAL) {
+        return wrong("says who is calling, or is a credential", "no answer has it in it");
+    }
+    if name.as_str().starts_with("access-control-") {
+        return wrong("is a permission of CORS", "see [cors]");
+    }
+    match ANSWERS.iter().find(|(other, _)| *other == name.as_str()) {
+        Some((_, help)) => wrong("is not for an edit", help),
+        None => Ok(name),
+    }
+}
+
+/// A name that every server reads as this one.
+fn plain_name(text: &str) -> Result<HeaderName, Wrong> {
+    let name = values::plain_header(text)?;
+    let folded = fold(&name).into_owned();
+    let other = || Wrong::new(format!("{text:?} is no usable header name"));
+    let name = HeaderName::try_from(name.to_ascii_lowercase()).map_err(|_| other())?;
+    if folded != name.as_str() {
+        return Err(other().help("allowed: words of letters and digits with one - between them"));
+    }
+    if FRAMING.contains(&name.as_str()) {
+        return Err(Wrong::new(format!(
+            "{text:?} frames the message, or belongs to one connection"
+        ))
+        .help("the gateway writes it itself"));
+    }
+    Ok(name)
+}

@@ -1,0 +1,138 @@
+//! How a route's requests are carried: how long its service may take, how much a client may send, which host the service is
+//! asked for, and what is changed in header sections (`header_edits`).
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::guard::{self, MaintenanceSettings, RateLimit};
+use super::header_edits::{self, HeaderEdits};
+use super::raw::{Item, Table, Wrong, duration_text};
+use super::units::{DAY, TIMEOUT};
+use super::{HttpVersion, Upstream};
+use crate::wire::forward::ProtectedNames;
+use crate::wire::host::Host;
+
+/// What `[[route]]` says of how its requests are carried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteHandling {
+    /// `[route.timeouts]`
+    pub timeouts: RouteTimeouts,
+    /// The most bytes of a request's body (413); none: as many as come.
+    pub max_body_bytes: Option<u64>,
+    /// Which host the service is asked for.
+    pub host: ServiceHost,
+    /// `[route.request_headers]`
+    pub request_headers: HeaderEdits,
+    /// `[route.response_headers]`
+    pub response_headers: HeaderEdits,
+    /// `[[route.rate_limit]]`
+    pub rate_limits: Vec<RateLimit>,
+    /// `[route.maintenance]`
+    pub maintenance: MaintenanceSettings,
+}
+
+/// `[route.timeouts]`: how long a route's service may take, where that differs from what its upstream says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteTimeouts {
+    /// Until a connection is made.
+    pub connect: Option<Duration>,
+    /// Until the head of the answer comes.
+    pub first_byte: Option<Duration>,
+    /// Between two parts of the answer.
+    pub between_bytes: Option<Duration>,
+    /// From the request's arrival to the last byte of its answer.
+    pub total: Option<Duration>,
+}
+
+/// `route.host`: what the service finds in `Host`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ServiceHost {
+    /// What the client asked for.
+    #[default]
+    Preserve,
+    /// The server's own host, as it is written in the upstream.
+    Server,
+    /// This one.
+    Fixed(HeaderValue),
+}
+
+/// A minute's upload may be large, and an hour's larger.
+const BODY: RangeInclusive<u64> = 1 << 10..=1 << 40;
+const TOTAL: RangeInclusive<Duration> = *TIMEOUT.start()..=DAY;
+
+/// Reads it for a route that leads to this upstream.
+pub(super) fn read(
+    table: &Table<'_>,
+    upstream: Option<&Item<Upstream>>,
+    protected: &ProtectedNames,
+) -> RouteHandling {
+    let upstream = upstream.map(|upstream| &upstream.value);
+    let max_body_bytes = table.size("max_body_bytes", BODY);
+    RouteHandling {
+        timeouts: table.table("timeouts", |table| timeouts(table, upstream)),
+        max_body_bytes: max_body_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
+        host: table.text("host", host).unwrap_or_default(),
+        request_headers: table
+            .table("request_headers", |table| header_edits::of_requests(table, protected)),
+        response_headers: table
+            .table("response_headers", |table| header_edits::of_responses(table, protected)),
+        rate_limits: guard::rate_limits(table),
+        maintenance: table.table("maintenance", guard::maintenance),
+    }
+}
+
+/// `[route.timeouts]`
+fn timeouts(table: &Table<'_>, upstream: Option<&Upstream>) -> RouteTimeouts {
+    let timeouts = RouteTimeouts {
+        connect: table.duration("connect", TIMEOUT),
+        first_byte: table.duration("first_byte", TIMEOUT),
+        between_bytes: table.duration("between_bytes", TOTAL),
+        total: table.duration("total", TOTAL),
+    };
+    let Some(upstream) = upstream else { return timeouts };
+    let (first_byte, between_bytes) = timeouts.reads(upstream);
+    if upstream.http != HttpVersion::One && first_byte < between_bytes {
+        let (first, between) = (duration_text(first_byte), duration_text(between_bytes));
+        let key = if table.has("first_byte") { "first_byte" } else { "between_bytes" };
+        table.error(
+            key,
+            Wrong::new(format!(
+                "over HTTP/2 the first byte ({first}) has no less time than those after it ({between})"
+            ))
+            .help("give both the longer time; gRPC's clients say in each call how long it may take"),
+        );
+    }
+    if let Some(total) = timeouts.total.filter(|total| *total < first_byte)
+        && table.has("first_byte")
+    {
+        let total = duration_text(total);
+        table.warn(
+            "first_byte",
+            Wrong::new(format!("is longer than route.timeouts.total ({total})")),
+        );
+    }
+    timeouts
+}
+
+impl RouteTimeouts {
+    /// How long the first byte of an answer and each one after it may take.
+    pub fn reads(&self, upstream: &Upstream) -> (Duration, Duration) {
+        let of = |own: Option<Duration>| own.unwrap_or(upstream.read_timeout);
+        (of(self.first_byte), of(self.between_bytes))
+    }
+}
+
+fn host(text: &str) -> Result<ServiceHost, Wrong> {
+    const ALLOWED: &str = "allowed: \"preserve\", \"upstream\", or a host like \"app.internal\"";
+    match text {
+        "preserve" => return Ok(ServiceHost::Preserve),
+        "upstream" => return Ok(ServiceHost::Server),
+        _ => {}
+    }
+    let host = Host::parse(text.as_bytes()).ok().map(|host| host.to_string());
+    let value = host.and_then(|host| HeaderValue::try_from(host).ok());
+    let wrong = || Wrong::new(format!("{text:?} is no host")).help(ALLOWED);
+    value.map(ServiceHost::Fixed).ok_or_else(wrong)
+}

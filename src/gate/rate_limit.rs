@@ -1,0 +1,351 @@
+//! How often somebody may ask (`[[route.rate_limit]]`), counted in memory for all listeners together.
+//!
+//! The generic cell rate algorithm (ITU-T I.371), as a bucket of `burst` requests that fills with `requests` each `per`: of
+//! everybody who asks, one number is kept, the time at which their bucket will be full again. Who has not asked for so long
+//! needs none.
+//!
+//! The memory is of a fixed size, whoever comes: `BUCKETS` places for `WAYS` each, found by a keyed hash, so that nobody
+//! can choose where they fall. Where a place is full, whoever's bucket is the fullest is forgotten: of all of them they have
+//! used the least. It is allocated with the first limit that is asked about, and outlives every configuration.
+
+use std::hash::RandomState;
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::net::IpAddr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::caller::Known;
+use crate::config::{LimitedBy, RateLimit, Route};
+use crate::wire::client_ip::network_32_or_64;
+
+const BUCKETS: usize = 1 << 14;
+const WAYS: usize = 16;
+
+/// How often everybody has asked of late.
+#[derive(Default)]
+pub struct RateLimits {
+    hasher: RandomState,
+    buckets: OnceLock<Box<[Mutex<Bucket>]>>,
+}
+
+type Bucket = [RateEntry; WAYS];
+
+/// Whose, and when they will have used nothing; zero: nobody's.
+#[derive(Clone, Copy, Default)]
+struct RateEntry {
+    whose: u64,
+    /// In microseconds.
+    full_at: u64,
+}
+
+/// What is left to somebody under one limit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Quota {
+    /// The limit's name.
+    pub name: String,
+    /// So many requests...
+    pub requests: u32,
+    /// ...in this time.
+    pub per: Duration,
+    /// So many more may come at once.
+    pub remaining: u64,
+    /// When as many as ever may.
+    pub reset: Duration,
+}
+
+/// What became of a request.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RateTaken {
+    /// Under each limit that is for such a caller.
+    pub quotas: Vec<Quota>,
+    /// It is one too many; another one may come after this time.
+    pub exceeded: Option<Duration>,
+}
+
+impl RateLimits {
+    /// Counts a request of this caller under the limits of its route. `now` is any time that only grows.
+    ///
+    /// One that is refused counts under none of those that would have let it pass.
+    pub fn take(
+        &self,
+        route: &Route,
+        client: IpAddr,
+        known: Option<&Known>,
+        now: Duration,
+    ) -> RateTaken {
+        let limits = route.handling.rate_limits.iter();
+        let mine: Vec<(&RateLimit, u64)> = limits
+            .filter_map(|limit| Some((limit, self.whose(&route.name, limit, client, known)?)))
+            .collect();
+        let now = micros(now);
+        let mut taken = RateTaken::default();
+        for (limit, whose) in &mine {
+            let used = Used::of(limit, self.full_at(*whose), now);
+            if let Err(wait) = used {
+                taken.exceeded = taken.exceeded.max(Some(wait));
+            }
+        }
+        for (limit, whose) in &mine {
+            let quota = match taken.exceeded {
+                Some(_) => quota(limit, self.full_at(*whose), now),
+                None => quota(limit, self.count(limit, *whose, now), now),
+            };
+            taken.quotas.push(quota);
+        }
+        taken
+    }
+
+    /// Who is counted; none: the limit is not for such a caller.
+    fn whose(
+        &self,
+        route: &str,
+        limit: &RateLimit,
+        client: IpAddr,
+        known: Option<&Known>,
+    ) -> Option<u64> {
+        let mut hasher = self.hasher.build_hasher();
+        (route, limit.name().as_str()).hash(&mut hasher);
+        match limit.by {
+            LimitedBy::Address => network_32_or_64(client).hash(&mut hasher),
+            LimitedBy::User => {
+                let user = &known?.identity.key;
+                (&*user.directory, &*user.id).hash(&mut hasher);
+            }
+            LimitedBy::Session => {
+                let known = known?;
+                let user = &known.identity.key;
+                // What others have issued belongs to no session of ours.
+                match &known.session {
+                    Some(session) => session.as_str().hash(&mut hasher),
+                    None => (&*user.directory, &*user.id).hash(&mut hasher),
+                }
+            }
+        }
+        Some(hasher.finish().max(1))
+    }
+
+    fn bucket(&self, whose: u64) -> Option<&Mutex<Bucket>> {
+        let buckets = self
+            .buckets
+            .get_or_init(|| std::iter::repeat_with(Mutex::default).take(BUCKETS).collect());
+        // Other bits than those by which two in one place are told apart would do as well: all are as good.
+        let index = usize::try_from(whose % BUCKETS as u64).unwrap_or(0);
+        buckets.get(index)
+    }
+
+    fn full_at(&self, whose: u64) -> u64 {
+        let Some(bucket) = self.bucket(whose) else { return 0 };
+        let bucket = bucket.lock();
+        bucket.iter().find(|entry| entry.whose == whose).map_or(0, |entry| entry.full_at)
+    }
+
+    /// Counts one request; when it will be forgotten with all before it.
+    fn count(&self, limit: &RateLimit, whose: u64, now: u64) -> u64 {
+        let Some(bucket) = self.bucket(whose) else { return now };
+        let mut bucket = bucket.lock();
+        let found = bucket.iter().position(|entry| entry.whose == whose);
+        let place = found.or_else(|| {
+            let fullest = bucket.iter().enumerate().min_by_key(|(_, entry)| entry.full_at);
+            fullest.map(|(place, _)| place)
+        });
+        let Some(entry) = place.and_then(|place| bucket.get_mut(place)) else { return now };
+        if entry.whose != whose {
+            *entry = RateEntry { whose, full_at: now };
+        }
+        entry.full_at = entry.full_at.max(now).saturating_add(interval(limit));
+        entry.full_at
+    }
+}
+
+/// Whether one more fits.
+struct Used;
+
+impl Used {
+    /// # Errors
+    /// How long it is until one more does.
+    fn of(limit: &RateLimit, full_at: u64, now: u64) -> Result<(), Duration> {
+        let after = full_at.max(now).saturating_add(interval(limit));
+        let over = after.saturating_sub(now).saturating_sub(capacity(limit));
+        if over == 0 { Ok(()) } else { Err(Duration::from_micros(over)) }
+    }
+}
+
+fn quota(limit: &RateLimit, full_at: u64, now: u64) -> Quota {
+    let used = full_at.saturating_sub(now);
+    Quota {
+        name: limit.name(),
+        requests: limit.requests,
+        per: limit.per,
+        remaining: capacity(limit).saturating_sub(used) / interval(limit),
+        reset: Duration::from_micros(used),
+    }
+}
+
+/// What one request takes, in microseconds.
+fn interval(limit: &RateLimit) -> u64 {
+    (micros(limit.per) / u64::from(limit.requests.max(1))).max(1)
+}
+
+/// What a whole bucket holds.
+fn capacity(limit: &RateLimit) -> u64 {
+    interval(limit).saturating_mul(u64::from(limit.burst.max(1)))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::caller::{Assurance, Identity, Proof, SessionId, UserKey};
+    use crate::wire::path::PathPattern;
+
+    fn limit(by: LimitedBy, requests: u32, seconds: u64, burst: u32) -> RateLimit {
+        RateLimit { by, requests, per: Duration::from_secs(seconds), burst }
+    }
+
+    fn route(limits: Vec<RateLimit>) -> Route {
+        let mut route = Route::new("app", PathPattern::default(), 0);
+        route.handling.rate_limits = limits;
+        route
+    }
+
+    fn known(id: &str, session: Option<&str>) -> Known {
+        let identity = Identity {
+            key: UserKey::new("d", id),
+            name: "kim".into(),
+            groups: Vec::new(),
+            staff: false,
+            superuser: false,
+            attributes: BTreeMap::new(),
+        };
+        Known {
+            identity: Arc::new(identity),
+            session: session.map(SessionId::new),
+            proof: Proof::AccessToken,
+            assurance: Assurance::default(),
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_bucket_empties_and_fills_again() {
+        let (limits, route) =
+            (RateLimits::default(), route(vec![limit(LimitedBy::Address, 60, 60, 3)]));
+        let take = |at: u32| limits.take(&route, ip("192.0.2.1"), None, SECOND * 100 + SECOND * at);
+        let left = |taken: RateTaken| (taken.exceeded, taken.quotas[0].remaining);
+        assert_eq!(left(take(0)), (None, 2));
+        assert_eq!(left(take(0)), (None, 1));
+        assert_eq!(left(take(0)), (None, 0));
+        assert_eq!(left(take(0)), (Some(SECOND), 0));
+        assert_eq!(left(take(0)), (Some(SECOND), 0), "what is refused does not count");
+        assert_eq!(left(take(1)), (None, 0));
+        assert_eq!(left(take(60)), (None, 2));
+        let quota = take(60).quotas.remove(0);
+        assert_eq!((quota.name.as_str(), quota.reset), ("address-1m", SECOND * 2));
+    }
+
+    #[test]
+    fn each_is_counted_by_what_the_limit_names() {
+        let limits = RateLimits::default();
+        let one = |by| route(vec![limit(by, 1, 60, 1)]);
+        let passes = |by, client: &str, known: Option<&Known>| {
+            limits.take(&one(by), ip(client), known, SECOND).exceeded.is_none()
+        };
+        let (a, b) = (known("1", Some("s1")), known("1", Some("s2")));
+        let token = known("1", None);
+        assert!(passes(LimitedBy::Address, "192.0.2.1", None));
+        assert!(!passes(LimitedBy::Address, "::ffff:192.0.2.1", Some(&a)));
+        assert!(passes(LimitedBy::Address, "2001:db8::1", None));
+        assert!(!passes(LimitedBy::Address, "2001:db8::2", None), "of one /64");
+        assert!(passes(LimitedBy::Session, "192.0.2.1", Some(&a)));
+        assert!(passes(LimitedBy::Session, "192.0.2.1", Some(&b)));
+        assert!(!passes(LimitedBy::Session, "192.0.2.9", Some(&a)));
+        assert!(passes(LimitedBy::Session, "192.0.2.9", Some(&token)));
+        assert!(!passes(LimitedBy::Session, "192.0.2.9", Some(&token)));
+        assert!(passes(LimitedBy::User, "192.0.2.1", Some(&a)));
+        assert!(!passes(LimitedBy::User, "192.0.2.1", Some(&b)));
+        for _ in 0..3 {
+            assert!(passes(LimitedBy::User, "192.0.2.1", None), "nobody is no user");
+        }
+    }
+
+    #[test]
+    fn of_several_limits_each_must_let_it_pass_and_a_refusal_counts_under_none() {
+        let limits = RateLimits::default();
+        let route =
+            route(vec![limit(LimitedBy::User, 2, 60, 2), limit(LimitedBy::Session, 1, 1, 1)]);
+        let known = known("1", Some("s1"));
+        let take = |at: u32| limits.take(&route, ip("192.0.2.1"), Some(&known), SECOND * at);
+        assert_eq!(take(1).exceeded, None);
+        let taken = take(1);
+        assert_eq!((taken.exceeded, taken.quotas[0].remaining), (Some(SECOND), 1));
+        assert_eq!(take(2).exceeded, None);
+        assert_eq!(take(4).exceeded, Some(SECOND * 27), "two in a minute");
+    }
+
+    #[test]
+    fn however_many_come_the_memory_stays() {
+        let (limits, route) =
+            (RateLimits::default(), route(vec![limit(LimitedBy::Address, 1, 60, 1)]));
+        // Who has used the most is remembered, while many come who ask once.
+        let heavy = route_of_many();
+        let me = ip("192.0.2.1");
+        for _ in 0..50 {
+            limits.take(&heavy, me, None, SECOND);
+        }
+        for n in 0..600_000_u32 {
+            limits.take(&route, IpAddr::from(n.to_be_bytes()), None, SECOND);
+        }
+        let entries: usize = limits.buckets.get().unwrap().iter().map(|one| one.lock().len()).sum();
+        assert_eq!(entries, BUCKETS * WAYS);
+        assert!(limits.take(&heavy, me, None, SECOND).exceeded.is_some());
+    }
+
+    fn route_of_many() -> Route {
+        route(vec![limit(LimitedBy::Address, 50, 3600, 50)])
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_pass_than_the_bucket_and_what_fills_it(
+            requests in 1..50_u32,
+            seconds in 1..100_u64,
+            burst in 1..50_u32,
+            gaps in prop::collection::vec(0..3000_u64, 1..200),
+        ) {
+            let limits = RateLimits::default();
+            let route = route(vec![limit(LimitedBy::Address, requests, seconds, burst)]);
+            let (mut now, mut passed) = (SECOND, 0_u64);
+            for gap in &gaps {
+                now += Duration::from_millis(*gap);
+                let taken = limits.take(&route, ip("192.0.2.1"), None, now);
+                passed += u64::from(taken.exceeded.is_none());
+                prop_assert!(taken.quotas[0].remaining < u64::from(burst) || taken.exceeded.is_none());
+                if let Some(wait) = taken.exceeded {
+                    // Whoever waits for as long as they are told gets through.
+                    let later = limits.take(&route, ip("192.0.2.1"), None, now + wait);
+                    prop_assert!(later.exceeded.is_none());
+                    passed += 1;
+                    now += wait;
+                }
+            }
+            let elapsed = (now - SECOND).as_micros();
+            let filled = elapsed / (u128::from(seconds) * 1_000_000 / u128::from(requests)).max(1);
+            prop_assert!(u128::from(passed) <= u128::from(burst) + filled + 1);
+        }
+    }
+}
