@@ -45,8 +45,8 @@ def sources_exist():
                 yield f"{name}: no {file}"
         for source, _, _ in mounts(name):
             if source.startswith("."):
-                if not (DOCKER / source).is_file():
-                    yield f"{name}: no file {source}"
+                if not (DOCKER / source).exists():
+                    yield f"{name}: no file or folder {source}"
             elif source not in compose["volumes"]:
                 yield f"{name}: no volume {source}"
         for network in service["networks"]:

@@ -166,7 +166,9 @@ pub fn files(config: &Config) -> Result<Vec<Found>, String> {
 fn of_state(config: &Config) -> Vec<String> {
     let state = StateFolder::of(config);
     let mut wrong: Vec<String> = state.existing_operator_token().err().into_iter().collect();
-    let made = [state.refresh_key(), state.forms_secret(), config.tokens.signing_key_file.clone()];
+    let mut made =
+        vec![state.refresh_key(), state.forms_secret(), config.tokens.signing_key_file.clone()];
+    made.extend(config.log.audit_file.as_ref().map(|_| config.log.audit_key_file.clone()));
     for path in made.iter().filter(|path| path.exists()) {
         wrong.extend(private_file::read(path).err().map(|error| error.to_string()));
     }

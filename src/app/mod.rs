@@ -9,6 +9,7 @@ mod folder;
 mod generation;
 mod notices;
 pub mod offline;
+mod privacy;
 mod reload;
 mod respond;
 mod state;
@@ -26,6 +27,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::folder::{StateFolder, claim_store};
 use self::generation::{Built, directories};
 use self::notices::Telling;
+use self::privacy::Retention;
 use self::reload::Reloader;
 use self::respond::Responder;
 use self::state::State;
@@ -67,7 +69,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     let mut inherited = supervisor::sockets().map_err(start_error)?;
     let admin = Bound::bind(&[config.listen.admin], &mut inherited).map_err(start_error)?;
     let listening = Listening::open(&config.listen, inherited).map_err(start_error)?;
-    let audit = Audit::open(&config.log).map_err(start_error)?;
+    let audit = Audit::open(&config.log, Arc::clone(&clock)).map_err(start_error)?;
     let (built, generation) = Built::open(config, &state, clock.now(), None)?;
     state.ended.now(built.hooks());
     state.metrics.serves(generation.number(), generation.labels());
@@ -94,6 +96,13 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     let recent = Arc::new(Recent::default());
     let reports: Vec<Arc<dyn Report>> =
         vec![Arc::new(telemetry.findings()), Arc::clone(&recent) as Arc<dyn Report>];
+    let retention = Arc::new(Retention::new(&built.config.privacy));
+    let forgetting = privacy::forget(
+        Arc::clone(&state.store.places),
+        Arc::clone(&recent),
+        Arc::clone(&retention),
+        Arc::clone(&clock),
+    );
     let rules = Arc::new(ArcSwap::from_pointee(respond::rules(&built)));
     let detecting = Watch {
         rules: Arc::clone(&rules),
@@ -119,6 +128,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         log: logging.filter(),
         supervisor: Arc::clone(&supervisor),
         rules,
+        retention,
         clock: Arc::clone(&clock),
         watches: AtomicBool::new(built.config.reload.watch),
         built: tokio::sync::Mutex::new(built),
@@ -143,6 +153,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     runtime.block_on(async move {
         tokio::spawn(detecting.run(queue));
         tokio::spawn(ask_once(directories));
+        tokio::spawn(forgetting);
         tokio::spawn(reload::watch(Arc::clone(&reload)));
         let mut stop = Signals::listen().map_err(start_error)?;
         let serving = proxy::serve(parts).await.map_err(start_error)?;

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use super::examine;
 use super::generation::Built;
 use super::notices::Telling;
+use super::privacy::Retention;
 use super::respond::rules;
 use super::state::State;
 use super::supervisor::Supervisor;
@@ -33,6 +34,7 @@ pub(super) struct Reloader {
     pub(super) current: Arc<Current>,
     pub(super) listening: Arc<Listening>,
     pub(super) rules: Arc<ArcSwap<Rules>>,
+    pub(super) retention: Arc<Retention>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) telling: Arc<Telling>,
     pub(super) log: Filter,
@@ -130,6 +132,7 @@ impl Reloader {
         self.telling.replace(next.channels());
         self.watches.store(next.config.reload.watch, Ordering::Relaxed);
         self.rules.store(Arc::new(rules(&next)));
+        self.retention.set(&next.config.privacy);
         self.state.metrics.serves(generation.number(), generation.labels());
         self.current.serve(generation);
         self.listening.serve(listening);

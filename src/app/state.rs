@@ -22,10 +22,10 @@ use crate::session::SessionState;
 use crate::session::devices::Devices;
 use crate::session::refresh_token::RefreshKey;
 use crate::session::service_cookies::ServiceCookies;
-use crate::store::Store;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
-use crate::store::notifying::{NotifyingStore, SessionEnded};
+use crate::store::notifying::{NotifyingBlocks, NotifyingStore, SessionEnded};
+use crate::store::{Sessions, Store};
 use crate::telemetry::{Metrics, TimedStore};
 
 /// See the head of this module.
@@ -81,6 +81,13 @@ impl State {
         let timed = Arc::new(TimedStore::new(store.sessions, Arc::clone(&metrics)));
         let sessions = Arc::new(NotifyingStore::new(timed, told()));
         let timed = Arc::new(TimedStore::new(store.refresh_tokens, Arc::clone(&metrics)));
+        let blocks = Arc::new(TimedStore::new(store.blocks, Arc::clone(&metrics)));
+        let open = Arc::clone(&ended.open);
+        let blocks = Arc::new(NotifyingBlocks::new(
+            blocks,
+            Arc::clone(&sessions) as Arc<dyn Sessions>,
+            open,
+        ));
         let store = Store {
             sessions,
             refresh_tokens: Arc::new(NotifyingStore::new(timed, told())),
@@ -88,8 +95,9 @@ impl State {
             kept: Arc::new(TimedStore::new(store.kept, Arc::clone(&metrics))),
             outbox: Arc::new(TimedStore::new(store.outbox, Arc::clone(&metrics))),
             questions: Arc::new(TimedStore::new(store.questions, Arc::clone(&metrics))),
-            blocks: Arc::new(TimedStore::new(store.blocks, Arc::clone(&metrics))),
+            blocks,
             factors: Arc::new(TimedStore::new(store.factors, Arc::clone(&metrics))),
+            places: store.places,
             backup: store.backup,
         };
         let secret = own_secret(config, &folder).map_err(start_error)?;

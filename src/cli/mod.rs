@@ -5,6 +5,7 @@
 //! about is refused, and with 69 (EX_UNAVAILABLE) that nobody could be asked.
 #![expect(clippy::print_stderr, reason = "what is wrong with a command goes to standard error")]
 
+mod audit;
 mod blocks;
 mod check;
 mod config_file;
@@ -65,6 +66,9 @@ enum Command {
     /// Refuse an address, a user or a session for a time, or lift that; see who is refused.
     #[command(subcommand)]
     Block(blocks::BlockCommand),
+    /// Verify the audit trail.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Look at the servers behind the running gateway, and take one out of service.
     #[command(subcommand)]
     Upstream(upstreams::UpstreamCommand),
@@ -107,6 +111,7 @@ pub fn main() -> ExitCode {
         Some(Command::Key(command)) => operate::keys(command),
         Some(Command::Session(command)) => operate::sessions(command),
         Some(Command::Block(command)) => blocks::run(command),
+        Some(Command::Audit(command)) => audit::run(command),
         Some(Command::Upstream(command)) => upstreams::run(command),
         Some(Command::Maintenance(command)) => maintenance::run(command),
         Some(Command::Store(command)) => operate::store(command),

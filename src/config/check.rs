@@ -7,7 +7,8 @@ use super::raw::{Item, Table, Wrong};
 use super::{Config, Listen, OwnPath, OwnPathEntry, Route, SecondFactorSettings, SignInMode};
 use super::{
     cors, detect, directory, error_page, forms, geo, identity, issuer, listen, log, login, notify,
-    paths, reload, route, second_factor, session, shadow, sign_in, store, tokens, upstream,
+    paths, privacy, reload, route, second_factor, session, shadow, sign_in, store, tokens,
+    upstream,
 };
 
 /// Reads the whole file.
@@ -38,6 +39,8 @@ pub(super) fn check(root: &Table<'_>) -> Config {
     let notify = root.table("notify", |table| notify::notify(table, &tokens));
     let second_factor =
         root.table("second_factor", |table| second_factor::second_factor(table, &store));
+    let privacy =
+        root.table("privacy", |table| privacy::privacy(table, &tokens, &session, &notify));
     let paths = root.table("paths", |table| {
         let on = paths::TurnedOn {
             signs_in: sign_in.mode == SignInMode::Replace,
@@ -69,7 +72,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         cors: root.table("cors", |table| cors::cors(table, &session, &hosts)),
         detect: root.table("detect", |table| detect::detect(table, &geo)),
         notify,
-        log: root.table("log", log::log),
+        log: root.table("log", |table| log::log(table, &store.path)),
         reload: root.table("reload", reload::reload),
         listen,
         trusted_proxies,
@@ -82,6 +85,7 @@ pub(super) fn check(root: &Table<'_>) -> Config {
         tokens,
         session,
         identity,
+        privacy,
         geo,
         store,
     }

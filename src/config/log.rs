@@ -1,8 +1,11 @@
 //! `[log]`: what is written, and how.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::StoreSettings;
 use super::raw::Table;
+use super::units::{days, hours, mins};
 
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +18,14 @@ pub struct Log {
     pub access: bool,
     /// A file for the audit trail (appended, 0600); none: with the other lines.
     pub audit_file: Option<PathBuf>,
+    /// The key of its lines' codes.
+    pub audit_key_file: PathBuf,
+    /// A segment of the trail is closed at this size in bytes.
+    pub audit_rotate_size: u64,
+    /// And after this long.
+    pub audit_rotate_after: Duration,
+    /// Segments are dropped whole when all of their lines are older than this.
+    pub audit_retention: Duration,
 }
 
 /// `log.format`.
@@ -29,21 +40,45 @@ pub enum LogFormat {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".into(), access: true, audit_file: None }
+        Self {
+            format: LogFormat::Text,
+            level: "info".into(),
+            access: true,
+            audit_file: None,
+            audit_key_file: StoreSettings::default().path.with_file_name(AUDIT_KEY),
+            audit_rotate_size: 64 << 20,
+            audit_rotate_after: days(1),
+            audit_retention: days(365),
+        }
     }
 }
+
+/// The name of the key's file beside the store.
+const AUDIT_KEY: &str = "audit-key";
 
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 const LEVELS: [(&str, &str); 4] =
     [("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug")];
 
-pub(super) fn log(table: &Table<'_>) -> Log {
+pub(super) fn log(table: &Table<'_>, store: &Path) -> Log {
     let default = Log::default();
     Log {
         format: table.choice("format", &FORMATS).unwrap_or(default.format),
         level: table.choice("level", &LEVELS).map_or(default.level, str::to_owned),
         access: table.flag("access").unwrap_or(default.access),
         audit_file: table.path("audit_file"),
+        audit_key_file: table
+            .path("audit_key_file")
+            .unwrap_or_else(|| store.with_file_name(AUDIT_KEY)),
+        audit_rotate_size: table
+            .size("audit_rotate_size", 64 << 10..=16 << 30)
+            .map_or(default.audit_rotate_size, |bytes| bytes as u64),
+        audit_rotate_after: table
+            .duration("audit_rotate_after", mins(1)..=days(366))
+            .unwrap_or(default.audit_rotate_after),
+        audit_retention: table
+            .duration("audit_retention", hours(1)..=days(36_600))
+            .unwrap_or(default.audit_retention),
     }
 }

@@ -42,6 +42,7 @@ mod login;
 mod notify;
 mod paths;
 mod pool;
+mod privacy;
 mod proxy_protocol;
 mod raw;
 mod reload;
@@ -102,6 +103,7 @@ pub use self::paths::{OwnPath, OwnPathEntry};
 pub use self::pool::{
     Addresses, Balance, Circuit, Ejection, HealthCheck, HealthKind, HttpVersion, Retry, ServerTls,
 };
+pub use self::privacy::Privacy;
 pub use self::proxy_protocol::ProxyProtocol;
 pub use self::reload::ReloadSettings;
 pub use self::report::{Problem, Report, Severity};
@@ -168,6 +170,8 @@ pub struct Config {
     pub notify: Notify,
     /// `[geo]`
     pub geo: Geo,
+    /// `[privacy]`
+    pub privacy: Privacy,
     /// `[store]`
     pub store: StoreSettings,
     /// `[log]`

@@ -118,6 +118,13 @@ pub enum SecretSource {
     Environment(String),
 }
 
+impl Notify {
+    /// Is anybody told?
+    pub(super) fn is_any(&self) -> bool {
+        self.mail.is_some() || !self.webhooks.is_empty() || !self.security_events.is_empty()
+    }
+}
+
 impl Default for Notify {
     fn default() -> Self {
         Self {

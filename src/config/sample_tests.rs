@@ -266,7 +266,8 @@ fn what_init_writes_is_right_and_has_the_defaults() {
     assert_eq!(config.cors, Cors::default());
     assert_eq!(config.detect, Detect::default());
     assert_eq!(config.geo, Geo::default());
-    assert_eq!(config.log, Log::default());
+    let audit_key_file = base.join("doorwarden/audit-key");
+    assert_eq!(config.log, Log { audit_key_file, ..Log::default() });
 }
 
 #[test]
@@ -292,6 +293,7 @@ fn an_empty_section_says_as_much_as_none() {
         "detect",
         "detect.refresh_reuse",
         "geo",
+        "privacy",
         "store",
         "log",
     ];

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use super::Finding;
 use super::respond::Taken;
 use super::watch::{NotDone, Report};
+use crate::clock::Timestamp;
 
 /// So many are kept.
 const MOST: usize = if cfg!(test) { 10 } else { 5000 };
@@ -40,6 +41,13 @@ impl Recent {
         let kept = self.0.lock();
         let is_before = |told: &&Told| before.is_none_or(|before| told.number < before);
         kept.findings.iter().rev().filter(is_before).take(limit).cloned().collect()
+    }
+}
+
+impl Recent {
+    /// Forgets those of before this time.
+    pub fn forget_before(&self, before: Timestamp) {
+        self.0.lock().findings.retain(|told| before <= told.finding.at);
     }
 }
 
@@ -81,6 +89,8 @@ mod tests {
         assert_eq!(numbers(Some(11), 3), [10, 9, 8]);
         assert_eq!(numbers(Some(6), 100), [5, 4], "older ones are gone");
         assert_eq!(numbers(Some(4), 100), [0; 0]);
+        recent.forget_before(at(12));
+        assert_eq!(numbers(None, 100), [13, 12]);
         assert_eq!(recent.page(None, 1)[0].finding.subject.to_string(), "name-13");
     }
 }

@@ -159,14 +159,7 @@ impl Service {
         let (websocket_timeout, times) = (settings.websocket_timeout, &route.handling.timeouts);
         let limits = ServiceTimes::of(times, settings, ctx.started);
         let session_id = permit.caller().known().and_then(|known| known.session.as_ref());
-        if let Some(id) = session_id {
-            let open = ctx.open.insert(self.exchanges.enter(id, &ctx.request_id));
-            // Some session has ended since the request came: was it this one, after it had been looked at?
-            let sessions = ctx.generation.sessions();
-            if self.exchanges.ends() != ctx.ends && sessions.has_ended(id, ctx.at).await {
-                open.ended();
-            }
-        }
+        ctx.enter(&permit, &self.exchanges).await;
         let under_way = session_id
             .zip(ctx.arrival.as_ref())
             .filter(|_| !unchanged)

@@ -32,6 +32,7 @@ mod open;
 mod proxied;
 mod redirect_loop;
 mod refusing;
+mod registering;
 mod request_id;
 mod server;
 mod service;

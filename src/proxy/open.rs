@@ -1,4 +1,5 @@
-//! The exchanges that are open, by session, and how a session's end reaches them.
+//! The exchanges that are open, by session, and how a session's end reaches them, or the block of its user, of itself or of the
+//! address that an exchange comes from.
 //!
 //! A WebSocket, an event stream or a long download is decided about once, at its head, and runs for hours. When its session
 //! ends, it must too. The store tells every end ([`SessionEnded`]); each request that is forwarded for a session stands in
@@ -8,13 +9,16 @@
 //! - What is about to be answered is answered: a sign-out in one tab does not break the upload that ends in another.
 //! - An exchange does not cut itself: by the service's own sign-out the session ends while its answer is under way.
 //! - An end between the decision and the register is seen by its number ([`OpenExchanges::ends`]), and asked about.
-//! - A request costs one lock of one shard when it begins and when it ends; without a session, nothing.
+//! - A request costs one lock of one shard when it begins and when it ends; a short one without a session, nothing.
+//! - A block is looked for in the same way, and what it cuts must not go on because its session lives. On a shadowed route
+//!   nothing is enforced, so no block cuts there.
 //! - What was cut has no access line, because the framework tells of requests that end by themselves alone; it is told in a
 //!   line of its own.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,12 +26,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
+use ipnet::IpNet;
 use parking_lot::Mutex;
 
 use super::deadline::{Countdown, Late, ServiceTimes, Tick};
+use crate::block::{Block, BlockSubject};
 use crate::caller::SessionId;
 use crate::store::Session;
-use crate::store::notifying::SessionEnded;
+use crate::store::notifying::{SessionEnded, SomebodyBlocked};
 
 /// An answer that is complete within this time after the end of its session is given.
 const GRACE: Duration = Duration::from_millis(800);
@@ -80,9 +86,22 @@ impl Hasher for IdHasher {
     }
 }
 
+/// Whose exchange it is.
+#[derive(Clone, Debug)]
+pub(super) struct Whose {
+    /// Of this session, if of any.
+    pub(super) session: Option<SessionId>,
+    /// From where. None: no address cuts it.
+    pub(super) client: Option<IpAddr>,
+    /// Is anything enforced?
+    pub(super) is_checked: bool,
+}
+
 /// One that is open.
 struct Exchange {
     request_id: Arc<str>,
+    client: Option<IpAddr>,
+    is_checked: bool,
     ended: AtomicBool,
     waker: AtomicWaker,
 }
@@ -90,7 +109,8 @@ struct Exchange {
 /// Keeps an exchange in the register for as long as it lives.
 pub(super) struct Registered {
     register: Arc<OpenExchanges>,
-    session: SessionId,
+    /// The session, or for want of one the request's own id.
+    key: SessionId,
     exchange: Arc<Exchange>,
 }
 
@@ -107,32 +127,42 @@ impl OpenExchanges {
         self.ends.load(Ordering::SeqCst)
     }
 
-    /// The request that this task serves is this session's.
-    pub(super) fn enter(
-        self: &Arc<Self>,
-        session: &SessionId,
-        request_id: &Arc<str>,
-    ) -> Registered {
+    /// The request that this task serves is open from now on.
+    pub(super) fn enter(self: &Arc<Self>, whose: Whose, request_id: &Arc<str>) -> Registered {
+        let key = whose.session.unwrap_or_else(|| SessionId::new(request_id));
         let exchange = Arc::new(Exchange {
             request_id: Arc::clone(request_id),
+            client: whose.client,
+            is_checked: whose.is_checked,
             ended: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
-        self.shard(session).lock().entry(session.clone()).or_default().push(Arc::clone(&exchange));
+        self.shard(&key).lock().entry(key.clone()).or_default().push(Arc::clone(&exchange));
         // Outside of a task that serves requests (unit tests) nothing can be cut.
         let _ = CURRENT.try_with(|current| current.exchange.replace(Some(Arc::clone(&exchange))));
-        Registered { register: Arc::clone(self), session: session.clone(), exchange }
+        Registered { register: Arc::clone(self), key, exchange }
     }
 
     fn end(&self, session: &SessionId) {
+        self.end_those(session, |_| true);
+    }
+
+    fn end_those(&self, session: &SessionId, is_meant: impl Fn(&Exchange) -> bool) {
         // Before the look: whoever enters after it sees the number.
         self.ends.fetch_add(1, Ordering::SeqCst);
         let open = self.shard(session).lock().get(session).cloned().unwrap_or_default();
-        let own = CURRENT.try_with(|current| current.exchange.borrow().clone()).ok().flatten();
-        for exchange in open {
-            if own.as_ref().is_none_or(|own| !Arc::ptr_eq(own, &exchange)) {
-                exchange.end();
-            }
+        cut(open.iter().filter(|exchange| is_meant(exchange)));
+    }
+
+    fn end_from(&self, network: &IpNet) {
+        self.ends.fetch_add(1, Ordering::SeqCst);
+        for shard in &self.shards {
+            let open: Vec<Arc<Exchange>> =
+                shard.lock().values().flatten().map(Arc::clone).collect();
+            let is_from = |exchange: &&Arc<Exchange>| {
+                exchange.client.is_some_and(|client| network.contains(&client.to_canonical()))
+            };
+            cut(open.iter().filter(is_from));
         }
     }
 
@@ -145,6 +175,16 @@ impl OpenExchanges {
     }
 }
 
+/// Ends these, but the one that asks for it.
+fn cut<'e>(open: impl Iterator<Item = &'e Arc<Exchange>>) {
+    let own = CURRENT.try_with(|current| current.exchange.borrow().clone()).ok().flatten();
+    for exchange in open {
+        if own.as_ref().is_none_or(|own| !Arc::ptr_eq(own, exchange)) {
+            exchange.end();
+        }
+    }
+}
+
 impl Default for OpenExchanges {
     fn default() -> Self {
         Self::new()
@@ -154,6 +194,19 @@ impl Default for OpenExchanges {
 impl SessionEnded for OpenExchanges {
     fn session_ended(&self, session: &Session) {
         self.end(&session.id);
+    }
+}
+
+impl SomebodyBlocked for OpenExchanges {
+    fn blocked(&self, block: &Block, sessions: &[SessionId]) {
+        match &block.subject {
+            BlockSubject::Address(network) => self.end_from(network),
+            BlockSubject::User(_) | BlockSubject::Session(_) => {
+                for session in sessions {
+                    self.end_those(session, |exchange| exchange.is_checked);
+                }
+            }
+        }
     }
 }
 
@@ -173,11 +226,11 @@ impl Exchange {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let mut shard = self.register.shard(&self.session).lock();
-        if let Some(open) = shard.get_mut(&self.session) {
+        let mut shard = self.register.shard(&self.key).lock();
+        if let Some(open) = shard.get_mut(&self.key) {
             open.retain(|exchange| !Arc::ptr_eq(exchange, &self.exchange));
             if open.is_empty() {
-                shard.remove(&self.session);
+                shard.remove(&self.key);
             }
         }
     }
@@ -251,7 +304,7 @@ pub(super) async fn until_its_session_ends<T>(served: impl Future<Output = T>) -
                             return Poll::Ready(Err("its route's time was over"));
                         }
                         Poll::Ready(Cut::SessionEnded) => {
-                            return Poll::Ready(Err("its session ended"));
+                            return Poll::Ready(Err("its session ended, or somebody was blocked"));
                         }
                     }
                 }
@@ -283,12 +336,47 @@ pub(super) async fn until_its_session_ends<T>(served: impl Future<Output = T>) -
 mod tests {
     use super::*;
 
+    fn of(session: &SessionId) -> Whose {
+        let client = Some("192.0.2.7".parse().unwrap());
+        Whose { session: Some(session.clone()), client, is_checked: true }
+    }
+
+    #[test]
+    fn a_block_ends_whom_it_is_of() {
+        let register = Arc::new(OpenExchanges::new());
+        let session = SessionId::new("s-1");
+        let shadowed = Whose { client: None, is_checked: false, ..of(&session) };
+        let anonymous = Whose { session: None, ..of(&session) };
+        for (kind, subject, ended) in [
+            ("address", "192.0.2.0/24", [true, false, true]),
+            ("address", "192.0.3.0/24", [false; 3]),
+            ("session", "s-1", [true, false, false]),
+            ("user", "django/7", [true, false, false]),
+        ] {
+            let open = [of(&session), shadowed.clone(), anonymous.clone()]
+                .map(|whose| register.enter(whose, &"r-1".into()));
+            let block = Block {
+                subject: BlockSubject::parse(kind, subject).unwrap(),
+                demand: crate::block::Demand::StayAway,
+                by: crate::block::BlockedBy::Operator,
+                reason: "".into(),
+                at: crate::clock::Timestamp::from_secs(0),
+                until: crate::clock::Timestamp::from_secs(60),
+            };
+            let before = register.ends();
+            register.blocked(&block, std::slice::from_ref(&session));
+            assert!(register.ends() > before, "whoever enters now is looked at again");
+            let flags = open.each_ref().map(|one| one.exchange.ended.load(Ordering::Acquire));
+            assert_eq!(flags, ended, "{kind} {subject}");
+        }
+    }
+
     /// Serves a request whose session ends under way, by this request or by another, and which is answered after `more`.
     async fn ends_while_open(by_itself: bool, more: Duration) -> Option<&'static str> {
         let register = Arc::new(OpenExchanges::new());
         let session = SessionId::new("s-1");
         let served = async {
-            let _registered = register.enter(&session, &"r-1".into());
+            let _registered = register.enter(of(&session), &"r-1".into());
             if by_itself {
                 register.end(&session);
             } else {
@@ -317,7 +405,7 @@ mod tests {
         let register = Arc::new(OpenExchanges::new());
         let (mine, other) = (SessionId::new("s-1"), SessionId::new("s-2"));
         let served = async {
-            let _registered = register.enter(&mine, &"r-1".into());
+            let _registered = register.enter(of(&mine), &"r-1".into());
             let register = Arc::clone(&register);
             tokio::spawn(async move { register.end(&other) }).await.unwrap();
             tokio::time::sleep(GRACE * 5 / 4).await;

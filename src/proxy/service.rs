@@ -310,7 +310,7 @@ impl ProxyHttp for Service {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _: &mut Self::CTX,
+        ctx: &mut Self::CTX,
     ) -> Result<()> {
         let status = response.status;
         if is_upgrade(status) {
@@ -322,6 +322,7 @@ impl ProxyHttp for Service {
         if status.is_informational() {
             return Ok(());
         }
+        ctx.answers(status, &response.headers, &self.exchanges);
         self.final_answer(session);
         // HTTP/1.0 has no chunks (RFC 9112 section 6.1): the end of the connection ends the body.
         if session.req_header().version == Version::HTTP_10

@@ -64,12 +64,27 @@ impl Live {
         first.then_some(session)
     }
 
-    /// Puts the renewed record of a session in the place of the old one. The new one is there before the old one seems to
-    /// have ended. `None` if the session has ended.
+    /// Puts the renewed record of a session in the place of the old one. `None` if the session has ended.
     pub(super) fn renew(&self, renewal: &Renewal) -> Option<Arc<Session>> {
-        let mut held = self.by_id.get_mut(&renewal.session)?;
+        self.replace(&renewal.session, |old| old.renewed(renewal))
+    }
+
+    /// Forgets where sessions began that began before this time.
+    pub(super) fn forget_places(&self, before: Timestamp) {
+        for session in self.all().iter().filter(|session| session.has_place_before(before)) {
+            self.replace(&session.id, Session::without_place);
+        }
+    }
+
+    /// The new record is there before the old one seems to have ended.
+    fn replace(
+        &self,
+        id: &SessionId,
+        make: impl FnOnce(&Session) -> Arc<Session>,
+    ) -> Option<Arc<Session>> {
+        let mut held = self.by_id.get_mut(id)?;
         let old = Arc::clone(&held.session);
-        let new = old.renewed(renewal);
+        let new = make(&old);
         held.session = Arc::clone(&new);
         let user = held.user.clone();
         drop(held);

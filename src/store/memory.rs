@@ -15,7 +15,7 @@ use super::factors::FactorTables;
 use super::live::Live;
 use super::outbox::Outgoing;
 use super::{
-    Backup, Kept, NewRefreshToken, NewSession, NewStamp, Once, RefreshState, RefreshTokens,
+    Backup, Kept, NewRefreshToken, NewSession, NewStamp, Once, Places, RefreshState, RefreshTokens,
     Renewal, Rotate, Rotation, Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
 };
 use crate::block::{Block, BlockSubject};
@@ -224,6 +224,16 @@ impl Blocks for Memory {
     async fn lift(&self, subject: &BlockSubject) -> Result<Option<Arc<Block>>, StoreError> {
         let _decides = self.tokens.lock();
         Ok(self.live.blocks().remove(subject))
+    }
+}
+
+#[async_trait]
+impl Places for Memory {
+    async fn forget_places(&self, before: Timestamp) -> Result<bool, StoreError> {
+        let _decides = self.tokens.lock();
+        self.live.forget_places(before);
+        self.outgoing.lock().forget_before(before);
+        Ok(true)
     }
 }
 

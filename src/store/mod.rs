@@ -322,6 +322,15 @@ pub trait Kept: Send + Sync {
     async fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> Result<bool, StoreError>;
 }
 
+/// Forgets where people were.
+#[async_trait]
+pub trait Places: Send + Sync {
+    /// Forgets the addresses and `User-Agent`s of sessions that began before this time, live or ended, and what was to be
+    /// told before it. When this returns, no file of the store has a byte of them, unless a reader of the file holds that up:
+    /// then it is false, and the next call tries again.
+    async fn forget_places(&self, before: Timestamp) -> Result<bool, StoreError>;
+}
+
 /// Copies a store while it is in use.
 #[async_trait]
 pub trait Backup: Send + Sync {
@@ -348,6 +357,8 @@ pub struct Store {
     pub blocks: Arc<dyn Blocks>,
     /// Second factors.
     pub factors: Arc<dyn FactorStore>,
+    /// Where people were, to be forgotten.
+    pub places: Arc<dyn Places>,
     /// A copy of all of it.
     pub backup: Arc<dyn Backup>,
 }
@@ -364,6 +375,7 @@ impl Store {
             + Questions
             + Blocks
             + FactorStore
+            + Places
             + Backup
             + 'static,
     {
@@ -376,6 +388,7 @@ impl Store {
             questions: Arc::<A>::clone(&adapter),
             blocks: Arc::<A>::clone(&adapter),
             factors: Arc::<A>::clone(&adapter),
+            places: Arc::<A>::clone(&adapter),
             backup: adapter,
         }
     }
@@ -417,6 +430,18 @@ impl Session {
     fn renewed(&self, renewal: &Renewal) -> Arc<Self> {
         let assurance = renewal.assurance.unwrap_or(self.assurance);
         Arc::new(self.with(renewal.cookie.or(self.cookie), renewal.password_mark, assurance))
+    }
+
+    /// The same session, of which nobody knows any more where it began.
+    fn without_place(&self) -> Arc<Self> {
+        let mut session = self.with(self.cookie, self.password_mark, self.assurance);
+        (session.client, session.agent) = (None, String::new());
+        Arc::new(session)
+    }
+
+    /// Is it to be forgotten where it began?
+    fn has_place_before(&self, before: Timestamp) -> bool {
+        self.signed_in_at < before && (self.client.is_some() || !self.agent.is_empty())
     }
 
     /// Until when the end of its credential must be known, if it was adopted and ends at `at`.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal, Rotate, Rotation, Session,
-    SessionBy, Sessions, StoreError, Upkeep, Which,
+    BlockList, Blocked, Blocks, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal,
+    Rotate, Rotation, Session, SessionBy, Sessions, StoreError, Upkeep, Which,
 };
+use crate::block::{Block, BlockSubject, Demand};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
@@ -25,6 +26,63 @@ impl SessionEnded for Vec<Arc<dyn SessionEnded>> {
         for one in self {
             one.session_ended(session);
         }
+    }
+}
+
+/// Wants to know when somebody is refused from now on, to cut what they have open. Must not wait.
+pub trait SomebodyBlocked: Send + Sync {
+    /// They are, durably. `sessions`: theirs, of a user or of a session.
+    fn blocked(&self, block: &Block, sessions: &[SessionId]);
+}
+
+/// Stands in front of a store's blocks.
+pub struct NotifyingBlocks {
+    blocks: Arc<dyn Blocks>,
+    sessions: Arc<dyn Sessions>,
+    told: Arc<dyn SomebodyBlocked>,
+}
+
+impl NotifyingBlocks {
+    /// Tells `told` of who is blocked in `blocks`.
+    pub fn new(
+        blocks: Arc<dyn Blocks>,
+        sessions: Arc<dyn Sessions>,
+        told: Arc<dyn SomebodyBlocked>,
+    ) -> Self {
+        Self { blocks, sessions, told }
+    }
+
+    async fn sessions_of(&self, block: &Block) -> Vec<SessionId> {
+        match &block.subject {
+            BlockSubject::Address(_) => Vec::new(),
+            BlockSubject::Session(session) => vec![session.clone()],
+            BlockSubject::User(user) => {
+                // A list in memory; a store that could not give it would have failed to block.
+                let listed = self.sessions.list(Some(user), block.at).await.unwrap_or_default();
+                listed.iter().map(|session| session.id.clone()).collect()
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Blocks for NotifyingBlocks {
+    fn list(&self) -> Arc<BlockList> {
+        self.blocks.list()
+    }
+
+    async fn block(&self, new: Block) -> Result<Blocked, StoreError> {
+        let blocked = self.blocks.block(new).await?;
+        if let Blocked::Holds(block) = &blocked
+            && block.demand != Demand::SlowDown
+        {
+            self.told.blocked(block, &self.sessions_of(block).await);
+        }
+        Ok(blocked)
+    }
+
+    async fn lift(&self, subject: &BlockSubject) -> Result<Option<Arc<Block>>, StoreError> {
+        self.blocks.lift(subject).await
     }
 }
 

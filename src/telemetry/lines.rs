@@ -41,6 +41,27 @@ pub(super) struct LineWriter {
     ended: Mutex<Receiver<()>>,
 }
 
+/// What lines are written to. Its thread alone calls it.
+pub(super) trait Target: Send + 'static {
+    /// Takes a line, with its end. How many lines were lost.
+    fn line(&mut self, line: Vec<u8>) -> u64;
+
+    /// Writes whatever it has taken. How many lines were lost.
+    fn flush(&mut self) -> u64;
+
+    /// The file was moved away: goes on in a new one.
+    fn reopen(&mut self);
+
+    /// Nothing came for a while. When to look again.
+    fn rest(&mut self) -> Duration;
+}
+
+/// Lines as they are, to something that can be opened again.
+struct Plain<W: Write, F> {
+    out: BufWriter<W>,
+    open: F,
+}
+
 #[derive(Debug)]
 enum Message {
     /// A line with its end.
@@ -63,13 +84,22 @@ impl LineWriter {
         capacity: usize,
         mut open: impl FnMut() -> io::Result<W> + Send + 'static,
     ) -> io::Result<Self> {
+        let out = BufWriter::with_capacity(BATCH, open()?);
+        Self::onto(name, capacity, Plain { out, open })
+    }
+
+    /// Starts the thread on a target of its own kind.
+    pub(super) fn start_on(name: &str, target: impl Target) -> io::Result<Self> {
+        Self::onto(name, QUEUE, target)
+    }
+
+    fn onto(name: &str, capacity: usize, target: impl Target) -> io::Result<Self> {
         let (queue, lines) = mpsc::sync_channel(capacity);
         let (ending, ended) = mpsc::channel();
         let sink = LineSink { queue, dropped: Arc::default() };
         let dropped = Arc::clone(&sink.dropped);
-        let out = BufWriter::with_capacity(BATCH, open()?);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
-            write_all(&lines, out, open, &dropped);
+            write_all(&lines, target, &dropped);
             // First: who hears of the end finds that no line can be queued any more.
             drop(lines);
             drop(ending);
@@ -115,39 +145,57 @@ impl Drop for LineWriter {
     }
 }
 
-fn write_all<W: Write>(
-    lines: &Receiver<Message>,
-    mut out: BufWriter<W>,
-    mut open: impl FnMut() -> io::Result<W>,
-    dropped: &AtomicU64,
-) {
-    while let Ok(first) = lines.recv() {
+impl<W: Write + Send + 'static, F: FnMut() -> io::Result<W> + Send + 'static> Target
+    for Plain<W, F>
+{
+    fn line(&mut self, line: Vec<u8>) -> u64 {
+        u64::from(self.out.write_all(&line).is_err())
+    }
+
+    /// What is left in the buffer is tried again with the next lines.
+    fn flush(&mut self) -> u64 {
+        u64::from(self.out.flush().is_err())
+    }
+
+    /// If it cannot be opened, the old one goes on: a line in the wrong file is better than none.
+    fn reopen(&mut self) {
+        if let Ok(new) = (self.open)() {
+            let _ = self.out.flush();
+            self.out = BufWriter::with_capacity(BATCH, new);
+        }
+    }
+
+    fn rest(&mut self) -> Duration {
+        Duration::MAX
+    }
+}
+
+fn write_all(lines: &Receiver<Message>, mut target: impl Target, dropped: &AtomicU64) {
+    let lost = |lines| dropped.fetch_add(lines, Ordering::Relaxed);
+    let mut wait = target.rest();
+    loop {
+        let first = match lines.recv_timeout(wait) {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => {
+                wait = target.rest();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         for message in std::iter::once(first).chain(lines.try_iter()) {
             match message {
                 Message::Line(line) => {
-                    if out.write_all(&line).is_err() {
-                        dropped.fetch_add(1, Ordering::Relaxed);
-                    }
+                    lost(target.line(line));
                 }
-                Message::Reopen => {
-                    // If it cannot be opened, the old one goes on: a line in the wrong file is better than none.
-                    if let Ok(new) = open() {
-                        let _ = out.flush();
-                        out = BufWriter::with_capacity(BATCH, new);
-                    }
-                }
+                Message::Reopen => target.reopen(),
                 Message::Close => {
-                    if out.flush().is_err() {
-                        dropped.fetch_add(1, Ordering::Relaxed);
-                    }
+                    lost(target.flush());
                     return;
                 }
             }
         }
-        // What is left in the buffer is tried again with the next lines.
-        if out.flush().is_err() {
-            dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        lost(target.flush());
+        wait = target.rest();
         #[expect(clippy::disallowed_methods, reason = "this thread does nothing but write lines")]
         thread::sleep(REST);
     }

@@ -30,7 +30,7 @@ mod record;
 mod subscriber;
 mod timed;
 
-pub use audit::{Audit, AuditError, AuditFile};
+pub use audit::{Alarm, Audit, AuditError, AuditFile, Examined, examine};
 pub use metrics::{Connection, Labels, Metrics, Names, ServerMetrics};
 pub use record::{
     ConnectionFailure, Decided, Place, Record, RecordedCaller, Retried, Shadowed, UpstreamCall,
@@ -214,18 +214,14 @@ mod tests {
     use super::testing::{names, record};
     use super::*;
     use crate::caller::{SessionId, UserKey};
-    use crate::clock::Timestamp;
+    use crate::clock::{SystemClock, Timestamp};
     use crate::config;
     use crate::detect::watch::queue;
     use crate::detect::{DetectorName, Evidence, Subject};
 
     fn log(audit_file: Option<std::path::PathBuf>) -> config::Log {
-        config::Log {
-            format: config::LogFormat::Json,
-            level: "info".into(),
-            access: true,
-            audit_file,
-        }
+        let beside = audit_file.clone().unwrap_or_default().with_file_name("audit-key");
+        config::Log { audit_file, audit_key_file: beside, ..config::Log::default() }
     }
 
     fn reuse() -> Event {
@@ -253,7 +249,7 @@ mod tests {
         let path = dir.path().join("audit.jsonl");
         let metrics = Arc::new(Metrics::new().unwrap());
         let labels = metrics.labels(names());
-        let audit = Audit::open(&log(Some(path.clone()))).unwrap();
+        let audit = Audit::open(&log(Some(path.clone())), Arc::new(SystemClock)).unwrap();
         // Room for one event, so that the second is dropped: that both ways out are fed shows in one scrape.
         let (sink, _queue) = queue(1);
         let telemetry =
@@ -297,7 +293,7 @@ mod tests {
             .lines()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].clone())
             .collect();
-        assert_eq!(told, ["refresh_reused", "refresh_reused", "abnormal_access"]);
+        assert_eq!(told, ["trail_segment", "refresh_reused", "refresh_reused", "abnormal_access"]);
     }
 
     /// Whatever is shown to operators is made of these values. None has a place for a secret, or for the headers, query or

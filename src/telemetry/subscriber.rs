@@ -164,11 +164,11 @@ mod tests {
     use super::super::testing::{names, record};
     use super::super::{access_log, record as records};
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::clock::{SystemClock, Timestamp};
     use crate::event::{Event, SignInFailure, What};
 
     fn log(format: LogFormat, level: &str, access: bool) -> config::Log {
-        config::Log { format, level: level.into(), access, audit_file: None }
+        config::Log { format, level: level.into(), access, ..config::Log::default() }
     }
 
     /// What is written while `work` runs.
@@ -225,7 +225,9 @@ mod tests {
         };
         for format in [LogFormat::Json, LogFormat::Text] {
             let log = log(format, "error", false);
-            let text = written(&log, || Audit::open(&log).unwrap().event(&event));
+            let text = written(&log, || {
+                Audit::open(&log, std::sync::Arc::new(SystemClock)).unwrap().event(&event)
+            });
             assert_eq!(text.lines().count(), 1, "{text}");
             assert!(text.contains("sign_in_failed") && text.contains("wrong_password"), "{text}");
             assert!(text.contains("a\\nb"), "{text}");

@@ -212,7 +212,7 @@ fn nothing_of_it_is_seen_afterwards() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].clone())
         .collect();
-    assert_eq!(events, ["sign_in"], "{audit}");
+    assert_eq!(events, ["trail_segment", "sign_in"], "{audit}");
 }
 
 #[test]

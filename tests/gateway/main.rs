@@ -30,6 +30,8 @@ mod credentials;
 mod databases;
 // A scene for each detector: what is counted, audited and done.
 mod detect;
+// The dashboard for Grafana, held to the metrics.
+mod dashboard;
 // What a service's own tables say of its users beside their passwords.
 mod directory;
 // Browsers that are known go on while others guess at an account.
@@ -96,5 +98,7 @@ mod support;
 mod targets;
 // HTTPS, and HTTP/2 from a client's frames to an HTTP/1.1 upstream.
 mod tls;
+// The audit trail: killed, rotated, verified.
+mod trail;
 // The servers behind the gateway: sockets, TLS, HTTP/2, pools of which some fail.
 mod upstreams;

@@ -46,6 +46,24 @@ const server = http.createServer(async (request, response) => {
       open -= 1;
     });
   }
+  if (what === 'gigabyte') {
+    // A download of a known length, as fast as somebody reads.
+    const part = Buffer.alloc(65536, 'g');
+    let left = 1 << 30;
+    response.writeHead(200, { 'Content-Type': 'application/octet-stream', 'Content-Length': left });
+    open += 1;
+    response.on('close', () => {
+      open -= 1;
+    });
+    const more = () => {
+      while (left > 0 && !response.destroyed) {
+        left -= part.length;
+        if (!response.write(part)) return response.once('drain', more);
+      }
+      return response.end();
+    };
+    return more();
+  }
   if (what === 'open') return json(response, open);
   if (what === 'sink') {
     open += 1;

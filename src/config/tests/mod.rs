@@ -8,6 +8,7 @@ use super::*;
 
 mod detect;
 mod handling;
+mod kept;
 mod load;
 mod second_factor;
 mod values;

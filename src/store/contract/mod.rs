@@ -7,6 +7,7 @@ pub(super) mod factors;
 pub(super) mod kept;
 pub(super) mod once;
 pub(super) mod outbox;
+pub(super) mod places;
 pub(super) mod refresh;
 pub(super) mod sessions;
 pub(super) mod stamps;
@@ -166,6 +167,9 @@ macro_rules! mount {
             a_question_is_looked_at_often_and_answered_once
             an_answer_answers_all_that_is_about_the_same
             a_question_expires
+        }
+        $crate::store::contract::mount! { @cases $fresh places:
+            places_are_forgotten_and_sessions_live
         }
         $crate::store::contract::mount! { @cases $fresh stamps:
             a_key_without_a_stamp_has_none

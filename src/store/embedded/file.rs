@@ -197,6 +197,8 @@ fn open(path: &Path, access: OpenFlags, tuning: Tuning) -> rusqlite::Result<Conn
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    // What is deleted or changed is overwritten: addresses are not kept longer than they may be.
+    connection.pragma_update(None, "secure_delete", true)?;
     // A burst must not leave a large log behind for good.
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     if let Some(pages) = tuning.max_pages {

@@ -21,6 +21,7 @@ mod factors;
 mod file;
 mod ops;
 mod outbox;
+mod places;
 mod rows;
 mod schema;
 mod upkeep;

@@ -44,6 +44,11 @@ impl Outgoing {
         self.questions.retain(|_, asked| now < asked.expires_at);
     }
 
+    /// Forgets what was to be told before this time.
+    pub(in crate::store) fn forget_before(&mut self, before: Timestamp) {
+        self.messages.retain(|row| before <= row.message.at);
+    }
+
     fn put(&mut self, new: NewMessage, bound: u32) -> Queued {
         let is_quiet = |row: &Row| !row.done || new.at < row.quiet_until;
         let same = |row: &Row| row.channel == new.channel && row.key == new.key;

@@ -1,7 +1,7 @@
 //! The audit trail: who signed in, refreshed, was refused or signed out, and what detectors found. One JSON object a line.
 //!
-//! With `log.audit_file` it has a file of its own, appended to and made with mode 0600; without, its lines are among the
-//! log's, with the target `audit`. Field names are stable, and absent rather than null. There is no secret to leave out:
+//! With `log.audit_file` it has a file of its own, appended to and made with mode 0600, that rotates and whose every line
+//! carries a code ([`seal`], [`trail`], [`verify`]); without, its lines are among the log's, with the target `audit`. Field names are stable, and absent rather than null. There is no secret to leave out:
 //! events and findings hold none. A name that a client chose is escaped as JSON escapes it and cut to 256 characters, so
 //! it can neither begin a line of its own nor fill the disk.
 //!
@@ -18,9 +18,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
 
+use self::trail::Trail;
 use super::lines::LineWriter;
 use crate::block::{Block, BlockSubject};
 use crate::caller::{SessionId, UserKey};
+use crate::clock::Clock;
 use crate::config;
 use crate::detect::respond::Taken;
 use crate::detect::watch::NotDone;
@@ -28,13 +30,19 @@ use crate::detect::{Finding, Subject};
 use crate::event::{Event, What};
 use crate::geo::Country;
 
+mod anchors;
+mod seal;
 mod shadow;
+mod trail;
+mod verify;
+
+pub use verify::{Alarm, Examined, examine};
 
 const LONGEST_NAME: usize = 256;
 
 /// Writes the audit trail.
-#[derive(Debug)]
 pub struct Audit {
+    clock: Arc<dyn Clock>,
     file: ArcSwapOption<AuditFile>,
     /// Lines that were lost in files of earlier configurations.
     lost_before: AtomicU64,
@@ -44,7 +52,7 @@ pub struct Audit {
 /// An open file for the trail.
 #[derive(Debug)]
 pub struct AuditFile {
-    path: PathBuf,
+    settings: config::Log,
     writer: LineWriter,
 }
 
@@ -120,11 +128,11 @@ impl Audit {
     /// As configured.
     ///
     /// # Errors
-    /// If the file cannot be opened, or others may read or write it.
-    pub fn open(log: &config::Log) -> Result<Self, AuditError> {
-        let file = AuditFile::open(log)?.map(Arc::new);
+    /// If the file or its key cannot be used, or others may read or write it.
+    pub fn open(log: &config::Log, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
+        let file = AuditFile::open(log, &clock)?.map(Arc::new);
         let (told, lost_before) = (shadow::Told::default(), AtomicU64::new(0));
-        Ok(Self { file: ArcSwapOption::from(file), lost_before, told })
+        Ok(Self { clock, file: ArcSwapOption::from(file), lost_before, told })
     }
 
     /// Opens the file of another configuration. None: it is the one that is in use.
@@ -133,10 +141,11 @@ impl Audit {
     /// As [`Self::open`]; nothing has changed.
     pub fn prepare(&self, log: &config::Log) -> Result<Option<Option<AuditFile>>, AuditError> {
         let in_use = self.file.load();
-        if in_use.as_ref().map(|file| &file.path) == log.audit_file.as_ref() {
-            return Ok(None);
-        }
-        AuditFile::open(log).map(Some)
+        let is_same = match &*in_use {
+            Some(file) => file.is_of(log),
+            None => log.audit_file.is_none(),
+        };
+        if is_same { Ok(None) } else { AuditFile::open(log, &self.clock).map(Some) }
     }
 
     /// Writes there from now on.
@@ -182,13 +191,22 @@ impl Audit {
 }
 
 impl AuditFile {
-    fn open(log: &config::Log) -> Result<Option<Self>, AuditError> {
+    fn open(log: &config::Log, clock: &Arc<dyn Clock>) -> Result<Option<Self>, AuditError> {
         let Some(path) = log.audit_file.clone() else { return Ok(None) };
-        let opened = path.clone();
-        match LineWriter::start("audit", move || open_private(&opened)) {
-            Ok(writer) => Ok(Some(Self { path, writer })),
-            Err(error) => Err(AuditError { path, reason: error.to_string() }),
-        }
+        let failed = |reason| AuditError { path: path.clone(), reason };
+        let trail = Trail::open(log, path.clone(), Arc::clone(clock)).map_err(failed)?;
+        let writer =
+            LineWriter::start_on("audit", trail).map_err(|error| failed(error.to_string()))?;
+        Ok(Some(Self { settings: log.clone(), writer }))
+    }
+
+    /// Is it written as these settings ask for?
+    fn is_of(&self, log: &config::Log) -> bool {
+        let mut other = log.clone();
+        // What concerns other lines.
+        (other.format, other.access) = (self.settings.format, self.settings.access);
+        other.level.clone_from(&self.settings.level);
+        other == self.settings
     }
 }
 
@@ -380,13 +398,19 @@ fn finding_line<'a>(finding: &'a Finding, taken: &[Taken], failure: Option<&NotD
     }
 }
 
+impl std::fmt::Debug for Audit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Audit").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
 fn cut(text: &str) -> String {
     text.chars().take(LONGEST_NAME).collect()
 }
 
 /// Appends; a new file is ours alone, and one that others may read or write is refused.
 fn open_private(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
     let mode = file.metadata()?.permissions().mode();
     if mode & 0o027 != 0 {
         let mode = mode & 0o777;
@@ -399,3 +423,5 @@ fn open_private(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trail_tests;

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use http::Request;
+use serde_json::json;
 
 use super::house;
 use crate::support::gateway::{Gateway, Setup};
@@ -16,7 +17,11 @@ const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocke
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 fn token(gateway: &Gateway) -> String {
-    let tokens = gateway.client().sign_in("kim", "correct horse battery");
+    token_of(gateway, "kim", "correct horse battery")
+}
+
+fn token_of(gateway: &Gateway, name: &str, password: &str) -> String {
+    let tokens = gateway.client().sign_in(name, password);
     tokens["access"].as_str().unwrap().to_owned()
 }
 
@@ -49,6 +54,150 @@ fn closed(mut stream: TcpStream) {
         assert!(started.elapsed() < DEADLINE, "it goes on");
     }
     assert!(started.elapsed() < DEADLINE, "it goes on");
+}
+
+/// What is open of one session, each on a connection of its own, and in which time each was cut.
+struct Open {
+    what: &'static str,
+    over: thread::JoinHandle<Instant>,
+}
+
+/// A WebSocket, an event stream, a download of 1 GB and an upload, over HTTP/1.1 and HTTP/2.
+fn open_all(gateway: &Gateway, certificate: &Certificate, token: &str) -> Vec<Open> {
+    let mut all = Vec::new();
+    for (what, target, fields, up_to) in [
+        ("WebSocket", "/node/ws", UPGRADE, "\r\n\r\n"),
+        ("event stream", "/node/events?id=never", "", "data: first"),
+        ("download", "/node/gigabyte", "", "ggggg"),
+    ] {
+        let stream = begin(gateway, target, token, fields, up_to);
+        all.push(Open { what, over: thread::spawn(move || over(stream)) });
+    }
+    let mut upload = gateway.client().connect();
+    let head = "POST /node/sink HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n";
+    let part = "\r\n5\r\nhello\r\n";
+    upload.write_all(format!("{head}Authorization: Bearer {token}\r\n{part}").as_bytes()).unwrap();
+    all.push(Open { what: "upload", over: thread::spawn(move || over(upload)) });
+    for (what, method, target) in [
+        ("event stream, HTTP/2", "GET", "/node/events?id=never"),
+        ("download, HTTP/2", "GET", "/node/gigabyte"),
+        ("upload, HTTP/2", "POST", "/node/sink"),
+    ] {
+        let mut h2 = H2::connect(gateway.https.unwrap(), certificate.client(&["h2"]));
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("https://app.test{target}"))
+            .header("authorization", format!("Bearer {token}"))
+            .body(())
+            .unwrap();
+        let body = Body {
+            stalls: method == "POST",
+            data: (method == "POST").then_some(b"hello"),
+            ..Body::default()
+        };
+        let over = thread::spawn(move || {
+            // The client of the tests grants one window and no more, so the download does not end by itself.
+            let answer = h2.send(request, &body);
+            assert!(answer.is_err(), "{:?}", answer.map(|answer| answer.status));
+            Instant::now()
+        });
+        all.push(Open { what, over });
+    }
+    all
+}
+
+/// Reads until the other side closes, gently or not; when that was.
+fn over(mut stream: TcpStream) -> Instant {
+    let mut rest = vec![0; 64 * 1024];
+    let started = Instant::now();
+    let mut bytes = 0;
+    while let Ok(n @ 1..) = stream.read(&mut rest) {
+        bytes += n;
+        assert!(started.elapsed() < DEADLINE && bytes < 1 << 30, "it goes on");
+    }
+    Instant::now()
+}
+
+/// However a session ends, and whoever is blocked: what is open is cut within a second and a little, and nothing else is.
+#[test]
+fn every_end_and_every_block_cuts_what_is_open() {
+    let house = house();
+    let certificate = Certificate::make();
+    let gateway = Setup::new(house.servers.address("node"))
+        .listen(
+            "https = [\"127.0.0.1:0\"]\ncertificate_file = \"cert.pem\"\nprivate_key_file = \"key.pem\"",
+        )
+        .file("cert.pem", certificate.pem.as_bytes())
+        .file("key.pem", certificate.key.as_bytes())
+        .directories("[[directory]]\nkind = \"file\"\npath = \"users.toml\"\nrefresh_interval = \"1s\"\n")
+        .start();
+    let stays = token_of(&gateway, "root", "toor toor toor");
+    let other = begin(&gateway, "/node/events?id=goes-on", &stays, "", "data: first");
+    let is_open = || gateway.client().get("/node/open").bearer(&stays).send().json();
+    for how in [
+        "signed out",
+        "ended by an operator",
+        "session blocked",
+        "user blocked",
+        "disabled in the directory",
+        "address blocked",
+    ] {
+        let token = token(&gateway);
+        let me = gateway.client().get("/session").bearer(&token).send().json();
+        let session = me["session_id"].as_str().unwrap().to_owned();
+        let open = open_all(&gateway, &certificate, &token);
+        // Downloads and uploads of both versions; the other streams were read from.
+        eventually("all to be open", || (is_open() == 4).then_some(()));
+        let post = |target: &str, body: serde_json::Value| {
+            let answer = gateway.operator("POST", target).json(&body).send();
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        };
+        let acted = Instant::now();
+        match how {
+            "signed out" => {
+                let out = gateway.client().post("/logout").bearer(&token).send();
+                assert!(out.status < 300, "{}", out.text());
+            }
+            "ended by an operator" => post("/sessions/end", json!({"session": session})),
+            "session blocked" => post("/blocks", json!({"session": session})),
+            "user blocked" => post("/blocks", json!({"user": "file/kim"})),
+            "disabled in the directory" => {
+                let output = gateway.command(&["user", "disable", "kim", "--file", "users.toml"]);
+                assert!(output.status.success(), "{output:?}");
+            }
+            _ => post("/blocks", json!({"address": "127.0.0.1"})),
+        }
+        let mut told = Vec::new();
+        for one in open {
+            let after = one.over.join().unwrap().duration_since(acted);
+            told.push(format!("{} {} ms", one.what, after.as_millis()));
+            // The directory is asked again every so often; the rest is at once.
+            let most = if how == "disabled in the directory" { 5000 } else { 1500 };
+            assert!(after.as_millis() < most, "{how}: {}", told.join(", "));
+        }
+        eprintln!("{how}: {}", told.join(", "));
+        match how {
+            "user blocked" => post("/blocks/lift", json!({"user": "file/kim"})),
+            "disabled in the directory" => {
+                let output = gateway.command(&["user", "enable", "kim", "--file", "users.toml"]);
+                assert!(output.status.success(), "{output:?}");
+            }
+            "address blocked" => {
+                // That is where everybody here comes from.
+                post("/blocks/lift", json!({"address": "127.0.0.1"}));
+                assert_eq!(
+                    gateway.client().get("/session").bearer(&token).send().status,
+                    200,
+                    "they stay signed in"
+                );
+                closed(other);
+                return;
+            }
+            _ => {}
+        }
+        eventually("the service to be told", || (is_open() == 0).then_some(()));
+    }
+    unreachable!("the last of them returns");
 }
 
 #[test]

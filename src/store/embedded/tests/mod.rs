@@ -3,6 +3,7 @@
 mod disk;
 mod file;
 mod model;
+mod retention;
 mod versions;
 
 use std::path::Path;

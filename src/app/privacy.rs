@@ -1,0 +1,56 @@
+//! Forgets where people were when `[privacy] retention` is over: in the store, and among the findings in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::config::Privacy;
+use crate::detect::recent::Recent;
+use crate::store::Places;
+
+/// So often at most, and twice within the retention at least.
+const INTERVAL: Duration = Duration::from_secs(600);
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// For how long places are kept, as the configuration says now; in milliseconds.
+#[derive(Debug)]
+pub(super) struct Retention(AtomicU64);
+
+impl Retention {
+    pub(super) fn new(settings: &Privacy) -> Self {
+        let retention = Self(AtomicU64::default());
+        retention.set(settings);
+        retention
+    }
+
+    /// Another configuration is served.
+    pub(super) fn set(&self, settings: &Privacy) {
+        let millis = u64::try_from(settings.retention.as_millis()).unwrap_or(u64::MAX);
+        self.0.store(millis, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Forgets now and then.
+pub(super) async fn forget(
+    places: Arc<dyn Places>,
+    recent: Arc<Recent>,
+    retention: Arc<Retention>,
+    clock: Arc<dyn Clock>,
+) {
+    loop {
+        let keep = retention.get();
+        let before = clock.now().minus(keep);
+        recent.forget_before(before);
+        match places.forget_places(before).await {
+            Ok(true) => {}
+            Ok(false) => tracing::debug!("what was forgotten is still in the store's log"),
+            Err(error) => tracing::error!(%error, "addresses cannot be forgotten"),
+        }
+        tokio::time::sleep((keep / 2).clamp(SHORTEST, INTERVAL)).await;
+    }
+}

@@ -1,0 +1,47 @@
+//! `[privacy]`: for how long it is known where people were.
+
+use std::time::Duration;
+
+use super::raw::{Table, Wrong, duration_text};
+use super::units::{days, secs};
+use super::{Binding, Notify, SessionSettings, Tokens};
+
+/// `[privacy]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Privacy {
+    /// Addresses and `User-Agent`s in the store are forgotten after this long.
+    pub retention: Duration,
+}
+
+impl Default for Privacy {
+    fn default() -> Self {
+        Self { retention: days(30) }
+    }
+}
+
+pub(super) fn privacy(
+    table: &Table<'_>,
+    tokens: &Tokens,
+    session: &SessionSettings,
+    notify: &Notify,
+) -> Privacy {
+    let retention = table.duration("retention", secs(1)..=days(3660));
+    let retention = retention.unwrap_or(Privacy::default().retention);
+    let shorter_than = |key: &str, other: Duration| {
+        let other = duration_text(other);
+        Wrong::new(format!("{} is shorter than {key} ({other})", duration_text(retention)))
+    };
+    if notify.mail.as_ref().is_some_and(|mail| mail.link_lifetime > retention) {
+        let lifetime = notify.mail.as_ref().map_or(retention, |mail| mail.link_lifetime);
+        table.error("retention", shorter_than("notify.mail.link_lifetime", lifetime));
+    }
+    if notify.give_up_after > retention && notify.is_any() {
+        table.error("retention", shorter_than("notify.give_up_after", notify.give_up_after));
+    }
+    if tokens.bind != Binding::None && session.absolute_timeout > retention {
+        let wrong = shorter_than("session.absolute_timeout", session.absolute_timeout);
+        let help = "a session that is older than it is bound to nowhere (tokens.bind_unknown)";
+        table.warn("retention", wrong.help(help));
+    }
+    Privacy { retention }
+}

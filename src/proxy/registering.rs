@@ -1,0 +1,122 @@
+//! Which requests stand in the register of [what is open](super::open), and who is looked at again there.
+//!
+//! A request of a session stands there from its permit on. One without a session costs nothing as long as it is short; what may
+//! last long (a WebSocket, an upload or an answer without a known end or of more than [`LONG`]) stands there too, so that the
+//! block of its address cuts it.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode};
+
+use super::open::{OpenExchanges, Whose};
+use super::stage::{Ctx, Stage};
+use crate::caller::Known;
+use crate::gate::{Passage, Permit};
+
+/// Bytes that nobody sends or receives in a moment.
+const LONG: u64 = 1 << 20;
+
+impl Ctx {
+    /// The gate let the request pass.
+    pub(super) async fn enter(&mut self, permit: &Permit, exchanges: &Arc<OpenExchanges>) {
+        let known = permit.caller().known();
+        let headers = self.arrival.as_ref().map(|arrival| &arrival.headers);
+        let is_long = self.arrival.as_ref().is_some_and(|arrival| arrival.websocket)
+            || headers.is_some_and(|headers| may_be_long(headers, true));
+        let session = known.and_then(|known| known.session.as_ref());
+        if session.is_none() && !is_long {
+            return;
+        }
+        let is_checked = matches!(permit.passage(), Passage::Checked);
+        let client = self.arrival.as_ref().map(|arrival| arrival.client_ip());
+        let whose =
+            Whose { session: session.cloned(), client: client.filter(|_| is_checked), is_checked };
+        self.open = Some(exchanges.enter(whose, &self.request_id));
+        // Somebody's session has ended since the request came, or somebody was blocked: was it this one, after it had been
+        // looked at?
+        if exchanges.ends() != self.ends
+            && self.is_over(known, is_checked).await
+            && let Some(open) = &self.open
+        {
+            open.ended();
+        }
+    }
+
+    /// The head of an answer is there: one that may last long is entered now.
+    pub(super) fn answers(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        exchanges: &Arc<OpenExchanges>,
+    ) {
+        let Stage::Permitted(forwarding) = &self.stage else { return };
+        let is_checked = matches!(forwarding.permit.passage(), Passage::Checked);
+        let has_body = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if self.open.is_some() || !is_checked || !has_body || !may_be_long(headers, false) {
+            return;
+        }
+        let Some(client) = self.arrival.as_ref().map(|arrival| arrival.client_ip()) else { return };
+        let whose = Whose { session: None, client: Some(client), is_checked };
+        let open = self.open.insert(exchanges.enter(whose, &self.request_id));
+        let blocks = self.generation.sessions().blocks();
+        if exchanges.ends() != self.ends && blocks.of_address(client, self.at).is_some() {
+            open.ended();
+        }
+    }
+
+    async fn is_over(&self, known: Option<&Known>, is_checked: bool) -> bool {
+        let sessions = self.generation.sessions();
+        let client = self.arrival.as_ref().map(|arrival| arrival.client_ip());
+        if is_checked {
+            let blocks = sessions.blocks();
+            let of_address = client.and_then(|client| blocks.of_address(client, self.at));
+            let of_caller = known.and_then(|known| {
+                blocks.of_caller(&known.identity.key, known.session.as_ref(), self.at)
+            });
+            if of_address.is_some() || of_caller.is_some() {
+                return true;
+            }
+        }
+        match known.and_then(|known| known.session.as_ref()) {
+            Some(session) => sessions.has_ended(session, self.at).await,
+            None => false,
+        }
+    }
+}
+
+/// Has the body no known end, or one that is far away?
+fn may_be_long(headers: &HeaderMap, is_request: bool) -> bool {
+    let length: Option<u64> =
+        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    match length {
+        Some(length) => length > LONG,
+        // Without a length a request has a body only if it is chunked.
+        None if is_request => headers.contains_key(TRANSFER_ENCODING),
+        None => headers.contains_key(CONTENT_TYPE) || headers.contains_key(TRANSFER_ENCODING),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_end_or_a_distant_one_may_last_long() {
+        for (name, value, request, answer) in [
+            ("content-length", "0", false, false),
+            ("content-length", "1048576", false, false),
+            ("content-length", "1048577", true, true),
+            ("transfer-encoding", "chunked", true, true),
+            ("content-type", "text/event-stream", false, true),
+            ("accept", "*/*", false, false),
+        ] {
+            let headers = HeaderMap::from_iter([(
+                http::HeaderName::from_static(name),
+                http::HeaderValue::from_static(value),
+            )]);
+            assert_eq!(may_be_long(&headers, true), request, "{name}: {value}");
+            assert_eq!(may_be_long(&headers, false), answer, "{name}: {value}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Forgets where people were, in the file too.
+//!
+//! `secure_delete` has SQLite overwrite what is deleted or changed, in the pages; older pages are in the write-ahead log until
+//! it is written back and cut, which is done here, by a connection of its own: the writer's is always within a transaction.
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use super::super::live::Live;
+use super::super::{Places, StoreError};
+use super::rows::time;
+use super::writer::Op;
+use super::{Embedded, Tuning, blocking, file};
+use crate::clock::Timestamp;
+
+/// Some thousand rows at a time, so that nobody waits for all of them.
+const CHUNK: u32 = 2000;
+
+/// What is older goes; how many rows that were.
+struct ForgetPlaces(Timestamp);
+
+impl Op for ForgetPlaces {
+    type Found = usize;
+    type Answer = usize;
+
+    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<usize> {
+        let before = time(self.0);
+        let sessions = sql
+            .prepare_cached(
+                "UPDATE sessions SET client = NULL, agent = '' WHERE key IN
+                     (SELECT key FROM sessions
+                      WHERE signed_in_at < ?1 AND (client IS NOT NULL OR agent <> '') LIMIT ?2)",
+            )?
+            .execute((before, CHUNK))?;
+        let messages = sql
+            .prepare_cached(
+                "DELETE FROM outbox WHERE key IN
+                     (SELECT key FROM outbox WHERE at < ?1 AND NOT done LIMIT ?2)",
+            )?
+            .execute((before, CHUNK))?;
+        Ok(sessions + messages)
+    }
+
+    fn apply(self, found: usize, live: &Live) -> usize {
+        if found > 0 {
+            live.forget_places(self.0);
+        }
+        found
+    }
+}
+
+#[async_trait]
+impl Places for Embedded {
+    async fn forget_places(&self, before: Timestamp) -> Result<bool, StoreError> {
+        while self.writer.submit(ForgetPlaces(before)).await? > 0 {}
+        let path = self.path.clone();
+        blocking(move || {
+            let connection = file::connect(&path, Tuning::default())?;
+            // 0: it is cut; 1: somebody reads what lies in it.
+            let busy: i64 =
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            Ok(busy == 0)
+        })
+        .await
+    }
+}

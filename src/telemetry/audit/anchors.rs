@@ -1,0 +1,216 @@
+//! What is known of the trail beside its segments: an anchor for each closed one, and the head.
+//!
+//! `FILE.anchors` has one sealed line for each segment that was closed, and another when that segment was dropped because its
+//! time was over or moved away by somebody else's rotation. It is never cut, so what a dropped segment held at its end is known
+//! for ever. `FILE.head` is one record of 512 bytes that is written in place: up to where the trail is on the disk. Without it
+//! nobody could say whether lines are missing at the end. Whoever writes the trail holds the lock on it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::seal::{Kind, Mac, SealKey, Sealed};
+use crate::clock::Timestamp;
+
+/// One sector, which a disk writes whole or not at all.
+const HEAD: usize = 512;
+
+/// What became of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Became {
+    /// It is complete.
+    Closed,
+    /// It was removed: its time was over.
+    Dropped,
+    /// Somebody else moved it away while it was written.
+    Moved,
+}
+
+/// What is known of one segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Anchor {
+    pub(super) became: Became,
+    pub(super) segment: u64,
+    pub(super) first_seq: u64,
+    pub(super) last_seq: u64,
+    pub(super) last_mac: String,
+    /// Seconds since 1970: when it was begun, and when it was closed.
+    pub(super) from: u64,
+    pub(super) to: u64,
+}
+
+/// The anchors of a trail, in order.
+#[derive(Debug, Default)]
+pub(super) struct Anchors {
+    pub(super) all: Vec<Anchor>,
+    /// Codes of the lines; each belongs to the anchor at its place.
+    pub(super) macs: Vec<Mac>,
+    /// Bytes of the file that are whole lines.
+    pub(super) length: u64,
+    /// The first line that does not hold, counted from 1.
+    pub(super) broken: Option<usize>,
+}
+
+/// Up to where the trail is on the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub(super) segment: u64,
+    pub(super) first_seq: u64,
+    /// Seconds since 1970: when the segment was begun.
+    pub(super) from: u64,
+    pub(super) last_mac: String,
+    /// The last line.
+    #[serde(skip)]
+    pub(super) seq: u64,
+    pub(super) anchors: u64,
+}
+
+/// What is read where the head should be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum HeadRead {
+    /// There is none.
+    Absent,
+    /// It is none, or its code does not hold.
+    Damaged,
+    Is(Head),
+}
+
+pub(super) fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+pub(super) fn segment_path(file: &Path, segment: u64) -> PathBuf {
+    beside(file, &format!(".{segment:06}"))
+}
+
+impl Anchors {
+    /// Reads as far as it goes; a line that was not written to its end is left out.
+    pub(super) fn read(path: &Path, key: &SealKey) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        match File::open(path) {
+            Ok(mut file) => file.read_to_end(&mut bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        let mut read = Self::default();
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        read.length = whole as u64;
+        let lines = bytes.get(..whole).unwrap_or_default();
+        for (n, line) in
+            lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate()
+        {
+            let sealed = Sealed::parse(line);
+            let good = sealed.as_ref().is_some_and(|sealed| {
+                sealed.seq == n as u64 + 1 && key.holds(Kind::Anchor, sealed, read.last_mac())
+            });
+            if !good && read.broken.is_none() {
+                read.broken = Some(n + 1);
+            }
+            let Some(sealed) = sealed else { continue };
+            let Some(anchor) = sealed.value().and_then(|value| serde_json::from_value(value).ok())
+            else {
+                continue;
+            };
+            read.all.push(anchor);
+            read.macs.push(sealed.mac);
+        }
+        Ok(read)
+    }
+
+    fn last_mac(&self) -> Mac {
+        self.macs.last().copied().unwrap_or_default()
+    }
+
+    /// The last segment that is closed; 0 if none is.
+    pub(super) fn closed(&self) -> u64 {
+        self.all.iter().map(|anchor| anchor.segment).max().unwrap_or_default()
+    }
+
+    /// What is known of this segment, as it was closed.
+    pub(super) fn of(&self, segment: u64) -> Option<&Anchor> {
+        self.all.iter().find(|anchor| anchor.segment == segment)
+    }
+
+    pub(super) fn is_dropped(&self, segment: u64) -> bool {
+        self.all.iter().any(|anchor| anchor.segment == segment && anchor.became == Became::Dropped)
+    }
+
+    /// Writes one more, through to the disk.
+    pub(super) fn add(&mut self, path: &Path, key: &SealKey, anchor: Anchor) -> io::Result<()> {
+        let mut line = serde_json::to_vec(&anchor).map_err(io::Error::other)?;
+        let seq = self.all.len() as u64 + 1;
+        let mac = key.seal(Kind::Anchor, &mut line, seq, self.last_mac());
+        line.push(b'\n');
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        // What a crash left of a line goes.
+        file.set_len(self.length)?;
+        file.write_all_at(&line, self.length)?;
+        file.sync_data()?;
+        self.length += line.len() as u64;
+        self.all.push(anchor);
+        self.macs.push(mac);
+        Ok(())
+    }
+
+    /// The segments that are closed, still there, and older than `retention`.
+    pub(super) fn overdue(&self, now: Timestamp, retention: std::time::Duration) -> Vec<Anchor> {
+        let is_over = |anchor: &&Anchor| {
+            anchor.became == Became::Closed
+                && now.since(Timestamp::from_secs(anchor.to)) > retention
+                && !self.is_dropped(anchor.segment)
+        };
+        self.all.iter().filter(is_over).cloned().collect()
+    }
+}
+
+impl Head {
+    pub(super) fn read(file: &File, key: &SealKey) -> io::Result<HeadRead> {
+        let mut bytes = Vec::new();
+        let mut block = [0; HEAD];
+        while bytes.len() < HEAD {
+            match file.read_at(&mut block, bytes.len() as u64)? {
+                0 => break,
+                n => bytes.extend_from_slice(block.get(..n).unwrap_or_default()),
+            }
+        }
+        if bytes.is_empty() {
+            return Ok(HeadRead::Absent);
+        }
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let head =
+            Sealed::parse(line).filter(|sealed| key.holds(Kind::Head, sealed, Mac::default()));
+        let head = head.and_then(|sealed| {
+            let head = serde_json::from_value::<Self>(sealed.value()?).ok()?;
+            Some(Self { seq: sealed.seq, ..head })
+        });
+        Ok(head.map_or(HeadRead::Damaged, HeadRead::Is))
+    }
+
+    pub(super) fn write(&self, file: &File, key: &SealKey) -> io::Result<()> {
+        let mut line = serde_json::to_vec(self).map_err(io::Error::other)?;
+        key.seal(Kind::Head, &mut line, self.seq, Mac::default());
+        line.push(b'\n');
+        line.resize(line.len().max(HEAD), b' ');
+        file.write_all_at(&line, 0)
+    }
+}
+
+/// The lines with which the trail tells of itself. Each is an object like every other line.
+pub(super) fn own_line(at: Timestamp, event: &str, more: serde_json::Value) -> Vec<u8> {
+    let mut line = Vec::new();
+    // Texts and numbers into memory: it cannot fail.
+    let _ = write!(line, "{{\"at\":\"{at}\",\"event\":\"{event}\"");
+    for (name, value) in more.as_object().into_iter().flatten() {
+        let _ = write!(line, ",{}:{value}", json!(name));
+    }
+    line.push(b'}');
+    line
+}

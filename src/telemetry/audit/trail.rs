@@ -1,0 +1,473 @@
+//! Writes the sealed trail: `FILE`, its closed segments `FILE.000001` and on, anchors and head beside them.
+//!
+//! ```text
+//! audit.log.000001   closed            audit.log.anchors   an anchor for each closed segment
+//! audit.log.000002   closed            audit.log.head      how far the trail is on the disk; the lock
+//! audit.log          what is written
+//! ```
+//!
+//! A batch is written under the lock on the head, and only after a look whether the files are still those that were left, so
+//! two processes may write one trail (at the change to another version of the program) and a rotation of somebody else's is
+//! noticed. What a killed process left is continued: half a line is closed and named by the next (`trail_continues`, with the
+//! SHA-256 of the half), and a file that is shorter than the head says gets a line that says so (`trail_gap`), which no
+//! verification passes over.
+//!
+//! The order of writes is what makes a crash harmless: lines, then (once a second, and at the end) the disk, then the head that
+//! says how many there are; at a rotation the anchor, then the new name, then the new file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+
+use super::anchors::{Anchor, Anchors, Became, Head, HeadRead, beside, own_line, segment_path};
+use super::open_private;
+use super::seal::{Kind, Mac, SealKey, Sealed};
+use crate::clock::{Clock, Timestamp};
+use crate::config;
+use crate::secret::Digest;
+use crate::telemetry::lines::Target;
+
+/// Bytes that are collected before they are written.
+const BATCH: usize = 64 * 1024;
+/// So often the head follows, at least.
+const HEAD_AGE: Duration = Duration::from_secs(1);
+/// So often retention is looked at while nothing is written.
+const IDLE: Duration = Duration::from_secs(600);
+/// How far back the last line is looked for at first.
+const TAIL: u64 = 64 * 1024;
+
+/// See the head of this module.
+pub(super) struct Trail {
+    path: PathBuf,
+    rotate_size: u64,
+    rotate_after: Duration,
+    retention: Duration,
+    key: SealKey,
+    clock: Arc<dyn Clock>,
+    /// Open and not locked, but while something is written.
+    head: File,
+    /// None: it is to be found out.
+    at: Option<Place>,
+    waiting: Vec<Vec<u8>>,
+    bytes: usize,
+    is_failing: bool,
+}
+
+/// Where the trail is continued.
+struct Place {
+    file: File,
+    is: (u64, u64),
+    length: u64,
+    segment: u64,
+    first_seq: u64,
+    from: u64,
+    seq: u64,
+    mac: Mac,
+    anchors: Anchors,
+    /// When the head was written, and whether it says less than there is.
+    head_at: Timestamp,
+    is_behind: bool,
+}
+
+/// What the end of a file shows.
+struct Tail {
+    segment: Option<(u64, u64, u64)>,
+    last: Option<(u64, Mac)>,
+    torn: Vec<u8>,
+}
+
+impl Trail {
+    pub(super) fn open(
+        log: &config::Log,
+        path: PathBuf,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, String> {
+        let key = SealKey::open(&log.audit_key_file)?;
+        let head = beside(&path, ".head");
+        let head = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(head);
+        let mut trail = Self {
+            path,
+            rotate_size: log.audit_rotate_size,
+            rotate_after: log.audit_rotate_after,
+            retention: log.audit_retention,
+            key,
+            clock,
+            head: head.map_err(|error| error.to_string())?,
+            at: None,
+            waiting: Vec::new(),
+            bytes: 0,
+            is_failing: false,
+        };
+        // Whatever is wrong is told at the start.
+        trail.locked(Self::settle).map_err(|error| error.to_string())?;
+        Ok(trail)
+    }
+
+    fn locked<R>(&mut self, act: impl FnOnce(&mut Self) -> io::Result<R>) -> io::Result<R> {
+        self.head.lock()?;
+        let done = act(self);
+        if done.is_err() {
+            self.at = None;
+        }
+        let _ = self.head.unlock();
+        done
+    }
+
+    fn write_waiting(&mut self) -> io::Result<()> {
+        let now = self.clock.now();
+        self.settle()?;
+        let mut batch = Vec::with_capacity(self.bytes + 128 * self.waiting.len());
+        for mut line in std::mem::take(&mut self.waiting) {
+            let place = self.at.as_ref().ok_or_else(lost)?;
+            let age = now.since(Timestamp::from_secs(place.from));
+            let is_old = age >= self.rotate_after && place.seq > place.first_seq;
+            if is_old || place.length + batch.len() as u64 >= self.rotate_size {
+                self.append(&mut batch)?;
+                self.rotate(now)?;
+            }
+            let (key, place) = (&self.key, self.at.as_mut().ok_or_else(lost)?);
+            place.seq += 1;
+            place.mac = key.seal(Kind::Line, &mut line, place.seq, place.mac);
+            line.push(b'\n');
+            batch.append(&mut line);
+        }
+        self.append(&mut batch)?;
+        self.bytes = 0;
+        self.follow(now, false)
+    }
+
+    /// Finds out where the trail is continued, if somebody else has touched it.
+    fn settle(&mut self) -> io::Result<()> {
+        if let Some(place) = &self.at
+            && let Ok(there) = fs::metadata(&self.path)
+            && (there.dev(), there.ino()) == place.is
+            && there.len() == place.length
+        {
+            return Ok(());
+        }
+        self.at = None;
+        let now = self.clock.now();
+        let mut anchors = Anchors::read(&beside(&self.path, ".anchors"), &self.key)?;
+        let read = Head::read(&self.head, &self.key)?;
+        let is_new = read == HeadRead::Absent && anchors.all.is_empty();
+        let mut file = open_private(&self.path)?;
+        let mut tail = Tail::of(&mut file)?;
+        if is_new && tail.segment.is_none() && file.metadata()?.len() > 0 {
+            // A trail from before there were codes: it stays as it is, under another name.
+            fs::rename(&self.path, free(&beside(&self.path, ".unsealed")))?;
+            file = open_private(&self.path)?;
+            tail = Tail::of(&mut file)?;
+        }
+        if let Some((segment, ..)) = tail.segment
+            && segment <= anchors.closed()
+        {
+            // A crash came between an anchor and the new name.
+            fs::rename(&self.path, free(&segment_path(&self.path, segment)))?;
+            file = open_private(&self.path)?;
+            tail = Tail::of(&mut file)?;
+        }
+        let is_trail = tail.segment.is_some() || !anchors.all.is_empty();
+        // Without the head nobody can say what is missing; and it says how many anchors there were.
+        let mut gap = match &read {
+            HeadRead::Damaged => Some(json!({"head": "damaged"})),
+            HeadRead::Absent if is_trail => Some(json!({"head": "absent"})),
+            HeadRead::Absent => None,
+            HeadRead::Is(head) => {
+                let there = anchors.all.len() as u64;
+                (there < head.anchors).then(|| json!({"anchors_missing": head.anchors - there}))
+            }
+        };
+        let head = match read {
+            HeadRead::Is(head) => head,
+            HeadRead::Absent | HeadRead::Damaged => Head::default(),
+        };
+        let head_mac = Mac::parse(head.last_mac.as_bytes()).unwrap_or_default();
+        let last_anchor = anchors.all.iter().max_by_key(|anchor| anchor.segment);
+        let anchored = last_anchor.map(|anchor| (anchor.last_seq, anchor.last_mac.clone()));
+        let anchored = anchored.map_or((0, Mac::default()), |(seq, mac)| {
+            (seq, Mac::parse(mac.as_bytes()).unwrap_or_default())
+        });
+        let meta = file.metadata()?;
+        let length = meta.len();
+        let mut place = Place {
+            file,
+            is: (meta.dev(), meta.ino()),
+            length,
+            segment: 0,
+            first_seq: 0,
+            from: now.as_secs(),
+            seq: 0,
+            mac: Mac::default(),
+            anchors: Anchors::default(),
+            head_at: Timestamp::from_secs(0),
+            is_behind: true,
+        };
+        if length == 0 {
+            let (seq, mac) = if head.seq > anchored.0 { (head.seq, head_mac) } else { anchored };
+            if head.segment > anchors.closed() {
+                // The file is gone that was written: somebody moved it, for a rotation of their own or not.
+                let moved = Anchor {
+                    became: Became::Moved,
+                    segment: head.segment,
+                    first_seq: head.first_seq,
+                    last_seq: head.seq,
+                    last_mac: head.last_mac.clone(),
+                    from: head.from,
+                    to: now.as_secs(),
+                };
+                anchors.add(&beside(&self.path, ".anchors"), &self.key, moved)?;
+            }
+            (place.segment, place.seq, place.mac) = (anchors.closed().max(head.segment), seq, mac);
+            place.anchors = anchors;
+            self.at = Some(place);
+            self.begin(now)?;
+            return self.tell(gap.map(|gap| own_line(now, "trail_gap", gap)).as_slice(), now);
+        }
+        let of_head = (head.segment.max(anchors.closed() + 1), head.first_seq, head.from);
+        (place.segment, place.first_seq, place.from) = tail.segment.unwrap_or(of_head);
+        let found = tail.last.unwrap_or(anchored);
+        (place.seq, place.mac) = found;
+        place.anchors = anchors;
+        let mut lines = Vec::new();
+        if !tail.torn.is_empty() {
+            let digest = URL_SAFE_NO_PAD.encode(Digest::of(&tail.torn).as_bytes());
+            let more = json!({"torn_bytes": tail.torn.len(), "torn_sha256": digest});
+            lines.push(own_line(now, "trail_continues", more));
+        }
+        if found.0 < head.seq && head.segment == place.segment {
+            (place.seq, place.mac) = (head.seq, head_mac);
+            gap = Some(json!({"after": found.0, "missing": head.seq - found.0}));
+        }
+        lines.extend(gap.map(|gap| own_line(now, "trail_gap", gap)));
+        if !tail.torn.is_empty() {
+            // Half a line ends here.
+            place.file.write_all(b"\n")?;
+            place.length += 1;
+        }
+        self.at = Some(place);
+        self.tell(&lines, now)
+    }
+
+    fn tell(&mut self, lines: &[Vec<u8>], now: Timestamp) -> io::Result<()> {
+        let mut batch = Vec::new();
+        self.seal_own(lines, &mut batch)?;
+        self.append(&mut batch)?;
+        self.follow(now, true)
+    }
+
+    fn seal_own(&mut self, lines: &[Vec<u8>], batch: &mut Vec<u8>) -> io::Result<()> {
+        let place = self.at.as_mut().ok_or_else(lost)?;
+        for line in lines {
+            let mut line = line.clone();
+            place.seq += 1;
+            place.mac = self.key.seal(Kind::Line, &mut line, place.seq, place.mac);
+            line.push(b'\n');
+            batch.append(&mut line);
+        }
+        Ok(())
+    }
+
+    /// The first line of the next segment, into an empty file.
+    fn begin(&mut self, now: Timestamp) -> io::Result<()> {
+        let place = self.at.as_mut().ok_or_else(lost)?;
+        place.segment += 1;
+        (place.first_seq, place.from) = (place.seq + 1, now.as_secs());
+        let more = json!({"segment": place.segment, "from": place.from, "previous_mac": place.mac.to_string()});
+        self.tell(&[own_line(now, "trail_segment", more)], now)?;
+        self.drop_overdue(now)
+    }
+
+    fn rotate(&mut self, now: Timestamp) -> io::Result<()> {
+        let place = self.at.as_mut().ok_or_else(lost)?;
+        place.file.sync_data()?;
+        let anchor = Anchor {
+            became: Became::Closed,
+            segment: place.segment,
+            first_seq: place.first_seq,
+            last_seq: place.seq,
+            last_mac: place.mac.to_string(),
+            from: place.from,
+            to: now.as_secs(),
+        };
+        place.anchors.add(&beside(&self.path, ".anchors"), &self.key, anchor)?;
+        fs::rename(&self.path, free(&segment_path(&self.path, place.segment)))?;
+        place.file = open_private(&self.path)?;
+        let meta = place.file.metadata()?;
+        (place.is, place.length) = ((meta.dev(), meta.ino()), meta.len());
+        self.begin(now)
+    }
+
+    fn append(&mut self, batch: &mut Vec<u8>) -> io::Result<()> {
+        let place = self.at.as_mut().ok_or_else(lost)?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        place.file.write_all(batch)?;
+        place.length += batch.len() as u64;
+        place.is_behind = true;
+        batch.clear();
+        Ok(())
+    }
+
+    /// The head says how far the trail is, once that is on the disk.
+    fn follow(&mut self, now: Timestamp, at_once: bool) -> io::Result<()> {
+        let place = self.at.as_mut().ok_or_else(lost)?;
+        if !place.is_behind || (!at_once && now.since(place.head_at) < HEAD_AGE) {
+            return Ok(());
+        }
+        place.file.sync_data()?;
+        let head = Head {
+            segment: place.segment,
+            first_seq: place.first_seq,
+            from: place.from,
+            last_mac: place.mac.to_string(),
+            seq: place.seq,
+            anchors: place.anchors.all.len() as u64,
+        };
+        head.write(&self.head, &self.key)?;
+        (place.head_at, place.is_behind) = (now, false);
+        Ok(())
+    }
+
+    fn drop_overdue(&mut self, now: Timestamp) -> io::Result<()> {
+        let place = self.at.as_mut().ok_or_else(lost)?;
+        let mut dropped = false;
+        for anchor in place.anchors.overdue(now, self.retention) {
+            match fs::remove_file(segment_path(&self.path, anchor.segment)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            let gone = Anchor { became: Became::Dropped, ..anchor };
+            place.anchors.add(&beside(&self.path, ".anchors"), &self.key, gone)?;
+            dropped = true;
+        }
+        place.is_behind |= dropped;
+        self.follow(now, dropped)
+    }
+}
+
+impl Target for Trail {
+    fn line(&mut self, mut line: Vec<u8>) -> u64 {
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        }
+        self.bytes += line.len();
+        self.waiting.push(line);
+        if self.bytes >= BATCH { self.flush() } else { 0 }
+    }
+
+    fn flush(&mut self) -> u64 {
+        if self.waiting.is_empty() {
+            return 0;
+        }
+        let lines = self.waiting.len() as u64;
+        match self.locked(Self::write_waiting) {
+            Ok(()) => {
+                self.is_failing = false;
+                0
+            }
+            Err(error) => {
+                self.waiting.clear();
+                self.bytes = 0;
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    let file = self.path.display();
+                    tracing::error!(%error, %file, "the audit trail cannot be written");
+                }
+                lines
+            }
+        }
+    }
+
+    /// That the file was moved is seen before the next line is written.
+    fn reopen(&mut self) {
+        self.at = None;
+        let _ = self.locked(Self::settle);
+    }
+
+    fn rest(&mut self) -> Duration {
+        let is_behind = self.at.as_ref().is_some_and(|place| place.is_behind);
+        if is_behind {
+            let now = self.clock.now();
+            let is_due = self.at.as_ref().is_some_and(|place| now.since(place.head_at) >= HEAD_AGE);
+            if !is_due {
+                return HEAD_AGE;
+            }
+        }
+        let now = self.clock.now();
+        // The next batch tells of what fails here.
+        let _ = self.locked(|trail| {
+            trail.settle()?;
+            trail.follow(now, true)?;
+            trail.drop_overdue(now)
+        });
+        IDLE
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        let now = self.clock.now();
+        let _ = self.locked(|trail| {
+            trail.settle()?;
+            trail.follow(now, true)
+        });
+    }
+}
+
+impl Tail {
+    fn of(file: &mut File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        let mut first = Vec::new();
+        file.seek(SeekFrom::Start(0))?;
+        io::Read::by_ref(file).take(4096).read_to_end(&mut first)?;
+        let first = first.split(|byte| *byte == b'\n').next().and_then(Sealed::parse);
+        let segment = first.and_then(|sealed| {
+            let value = sealed.value()?;
+            let number = |name| value.get(name).and_then(serde_json::Value::as_u64);
+            Some((number("segment")?, sealed.seq, number("from")?))
+        });
+        let mut back = TAIL;
+        loop {
+            let from = length.saturating_sub(back);
+            let mut bytes = Vec::new();
+            file.seek(SeekFrom::Start(from))?;
+            io::Read::by_ref(file).take(length - from).read_to_end(&mut bytes)?;
+            let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let (whole, torn) = bytes.split_at_checked(end).unwrap_or_default();
+            let last = whole.split(|byte| *byte == b'\n').rev().find_map(Sealed::parse);
+            if last.is_some() || from == 0 {
+                let last = last.map(|sealed| (sealed.seq, sealed.mac));
+                return Ok(Self { segment, last, torn: torn.to_vec() });
+            }
+            back *= 8;
+        }
+    }
+}
+
+/// A name that nothing has: whatever lies there stays.
+fn free(path: &std::path::Path) -> PathBuf {
+    let mut free = path.to_path_buf();
+    let mut n = 1;
+    while free.exists() {
+        free = beside(path, &format!("-{n}"));
+        n += 1;
+    }
+    free
+}
+
+fn lost() -> io::Error {
+    io::Error::other("where the trail goes on is not known")
+}

@@ -1,0 +1,165 @@
+//! The dashboard for Grafana: every query of it asks for metrics and labels that there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What Prometheus adds to every series, and to the buckets of a histogram.
+const ADDED: [&str; 3] = ["job", "instance", "le"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Each metric's labels, with their values where they are closed sets.
+fn metrics() -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
+    let golden = read("tests/golden/metrics.txt");
+    let mut all = BTreeMap::new();
+    for line in golden.lines() {
+        let mut words = line.split(' ');
+        let (name, kind) = (words.next().unwrap(), words.next().unwrap());
+        let labels: BTreeMap<_, BTreeSet<_>> = words
+            .map(|word| {
+                let (label, values) = word.split_once('=').unwrap();
+                (label.to_owned(), values.split('|').map(str::to_owned).collect())
+            })
+            .collect();
+        let names = match kind {
+            "histogram" => ["_bucket", "_sum", "_count"].map(|end| format!("{name}{end}")).to_vec(),
+            _ => vec![name.to_owned()],
+        };
+        all.extend(names.into_iter().map(|name| (name, labels.clone())));
+    }
+    all
+}
+
+/// Every query: where it stands, and what it asks.
+fn queries(dashboard: &Value) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut all = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            all.push((text(&panel["title"]), text(&target["expr"]), text(&target["legendFormat"])));
+        }
+    }
+    for note in dashboard["annotations"]["list"].as_array().unwrap() {
+        all.push((text(&note["name"]), text(&note["expr"]), String::new()));
+    }
+    all
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// What is wrong with a query.
+fn wrong(query: &str, legend: &str) -> Option<String> {
+    let all = metrics();
+    let named: BTreeSet<&str> = words(query)
+        .filter(|word| word.starts_with("doorwarden_") || word.starts_with("process_"))
+        .collect();
+    if named.is_empty() {
+        return Some("it asks for no metric".into());
+    }
+    if let Some(unknown) = named.iter().find(|name| !all.contains_key(**name)) {
+        return Some(format!("there is no metric {unknown}"));
+    }
+    let has = |label: &str| {
+        ADDED.contains(&label) || named.iter().any(|name| all[*name].contains_key(label))
+    };
+    // {label="value"}
+    for matchers in query.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+        for matcher in matchers.split(',') {
+            let (label, value) = matcher.split_once('=').unwrap();
+            let value = value.trim_start_matches('~').trim_matches('"');
+            if !has(label) {
+                return Some(format!("no metric of it has the label {label}"));
+            }
+            let is_value =
+                |name: &&str| all[**name].get(label).is_some_and(|set| set.contains(value));
+            if !value.starts_with('$') && !named.iter().any(|name| is_value(&name)) {
+                return Some(format!("{label} is never {value}"));
+            }
+        }
+    }
+    // by (label, label), {{label}}
+    let by = query.split("by (").skip(1).filter_map(|rest| rest.split(')').next());
+    let shown = legend.split("{{").skip(1).filter_map(|rest| rest.split("}}").next());
+    let unknown = by.flat_map(words).chain(shown).find(|label| !has(label));
+    unknown.map(|label| format!("no metric of it has the label {label}"))
+}
+
+#[test]
+fn every_query_of_the_dashboard_asks_for_what_there_is() {
+    let dashboard: Value =
+        serde_json::from_str(&read("docker/grafana/dashboards/doorwarden.json")).unwrap();
+    let queries = queries(&dashboard);
+    assert!(queries.len() > 40, "{}", queries.len());
+    for (panel, query, legend) in &queries {
+        assert_eq!(wrong(query, legend), None, "{panel}: {query}");
+    }
+    // What this finds, so that it is known to find something.
+    for (query, legend, says) in [
+        ("sum(1)", "", "it asks for no metric"),
+        ("rate(doorwarden_request_total[1m])", "", "there is no metric doorwarden_request_total"),
+        (
+            "rate(doorwarden_request_duration_seconds[1m])",
+            "",
+            "there is no metric doorwarden_request_duration_seconds",
+        ),
+        ("doorwarden_blocks_active{by=\"operator\"}", "", "no metric of it has the label by"),
+        ("doorwarden_blocks_active{subject=\"nobody\"}", "", "subject is never nobody"),
+        ("sum by (route) (doorwarden_blocks_active)", "", "no metric of it has the label route"),
+        ("doorwarden_blocks_active", "{{detector}}", "no metric of it has the label detector"),
+    ] {
+        assert_eq!(wrong(query, legend).as_deref(), Some(says), "{query}");
+    }
+    let job = &dashboard["templating"]["list"][1]["query"]["query"];
+    assert_eq!(job, "label_values(doorwarden_build_info, job)");
+}
+
+#[test]
+fn prometheus_understands_every_query_of_the_dashboard() {
+    let dashboard: Value =
+        serde_json::from_str(&read("docker/grafana/dashboards/doorwarden.json")).unwrap();
+    let mut rules = "groups:\n  - name: dashboard\n    rules:\n".to_owned();
+    for (n, (_, query, _)) in queries(&dashboard).iter().enumerate() {
+        let query = query.replace("$__rate_interval", "5m").replace("$job", ".*");
+        rules += &format!("      - record: query_{n}\n        expr: {}\n", Value::from(query));
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), rules).unwrap();
+    let own = root().join(".tools/bin/promtool");
+    let promtool = if own.exists() { own } else { "promtool".into() };
+    let checked =
+        Command::new(promtool).args(["check", "rules"]).arg(file.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
+    assert!(checked.status.success(), "{said}");
+}
+
+#[test]
+fn the_dashboard_can_be_used_by_everybody() {
+    let dashboard: Value =
+        serde_json::from_str(&read("docker/grafana/dashboards/doorwarden.json")).unwrap();
+    let mut ids = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");
+        if panel["type"] != "row" {
+            assert!(panel["description"].as_str().is_some_and(|text| text.len() > 10), "{panel}");
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{panel}");
+        }
+        let place = &panel["gridPos"];
+        assert!(place["x"].as_u64().unwrap() + place["w"].as_u64().unwrap() <= 24, "{panel}");
+    }
+    // Where Grafana finds it.
+    let compose = read("docker/compose.yml");
+    let provider = read("docker/grafana/provisioning/dashboards/doorwarden.yml");
+    assert!(compose.contains("./grafana/dashboards:/var/lib/grafana/dashboards:ro"));
+    assert!(provider.contains("path: /var/lib/grafana/dashboards"));
+}
