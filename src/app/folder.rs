@@ -87,6 +87,11 @@ impl StateFolder {
         self.0.join("forms-secret")
     }
 
+    /// What operators have silenced.
+    pub(super) fn silences(&self) -> PathBuf {
+        self.0.join("silences")
+    }
+
     fn token_path(&self) -> PathBuf {
         self.0.join("operator-token")
     }

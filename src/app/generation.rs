@@ -20,7 +20,7 @@ use crate::factor::{FactorKey, FactorParts, Factors};
 use crate::geo::{Countries, Mmdb, NoCountries};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::issuer::{IssuerParts, Issuers};
-use crate::notify::{Answers, Channels};
+use crate::notify::Channels;
 use crate::private_file;
 use crate::proxy::{Generation, GenerationParts};
 use crate::service::database::{Access, Databases};
@@ -101,7 +101,7 @@ impl Built {
         let generation = Generation::new(GenerationParts {
             config: &config,
             issuers: Arc::clone(&issuers),
-            answers: Answers::new(Arc::clone(&state.store.questions), state.news.clone()),
+            answers: state.answers.clone(),
             identity: IdentityHeaders::new(&config.identity).map_err(start_error)?,
             forms: Arc::clone(&forms),
             error_pages: ErrorPages::load(&config).map_err(start_error)?,

@@ -10,6 +10,7 @@ mod generation;
 mod notices;
 pub mod offline;
 mod privacy;
+mod rates;
 mod reload;
 mod respond;
 mod state;
@@ -33,11 +34,13 @@ use self::respond::Responder;
 use self::state::State;
 use self::supervisor::Supervisor;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, StoreKind};
 use crate::detect::recent::Recent;
+use crate::detect::silence::Silences;
 use crate::detect::watch::{self, Report, Watch};
 use crate::directory::Directory;
-use crate::endpoint::operator::Operator;
+use crate::endpoint::operator::{Operator, OperatorParts};
+use crate::endpoint::operator_rates::Rates;
 use crate::endpoint::reload::Reload;
 use crate::proxy::{self, Bound, Current, Listening, Observer, Parts};
 use crate::telemetry::{self, Audit, Telemetry};
@@ -64,6 +67,8 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     folder.make().map_err(start_error)?;
     let _store_is_ours = claim_store(&config).map_err(start_error)?;
     let operator_token = folder.operator_token().map_err(start_error)?;
+    let kept = (config.store.kind == StoreKind::Embedded).then(|| folder.silences());
+    let silences = Arc::new(Silences::open(kept).map_err(start_error)?);
     let state = Arc::new(State::open(&config, folder)?);
     let supervisor = Arc::new(Supervisor::new().map_err(start_error)?);
     let mut inherited = supervisor::sockets().map_err(start_error)?;
@@ -104,8 +109,11 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         Arc::clone(&clock),
     );
     let rules = Arc::new(ArcSwap::from_pointee(respond::rules(&built)));
+    let rates = Arc::new(Rates::default());
+    let sampling = rates::sample(Arc::clone(&rates), Arc::clone(&telemetry), Arc::clone(&recent));
     let detecting = Watch {
         rules: Arc::clone(&rules),
+        silences: Arc::clone(&silences),
         respond: Arc::new(Responder {
             current: Arc::clone(&current),
             sessions: Arc::clone(&state.store.sessions),
@@ -138,9 +146,13 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         sessions: Arc::clone(&state.store.sessions),
         operator: Operator::new(
             &operator_token,
-            Arc::clone(&state.store.sessions),
-            Arc::clone(&state.store.blocks),
-            Arc::clone(&recent),
+            OperatorParts {
+                sessions: Arc::clone(&state.store.sessions),
+                blocks: Arc::clone(&state.store.blocks),
+                recent,
+                silences,
+                rates,
+            },
         ),
         reload: Arc::clone(&reload) as Arc<dyn Reload>,
         listening: Arc::clone(&listening),
@@ -154,6 +166,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         tokio::spawn(detecting.run(queue));
         tokio::spawn(ask_once(directories));
         tokio::spawn(forgetting);
+        tokio::spawn(sampling);
         tokio::spawn(reload::watch(Arc::clone(&reload)));
         let mut stop = Signals::listen().map_err(start_error)?;
         let serving = proxy::serve(parts).await.map_err(start_error)?;

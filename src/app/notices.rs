@@ -119,6 +119,8 @@ pub(super) fn channels(
             path: page.path.to_string(),
             directories: directories.to_vec(),
             sessions: Arc::clone(&store.sessions),
+            former: Arc::clone(&store.former),
+            retention: config.privacy.retention,
             questions: Arc::clone(&store.questions),
         });
         let deliver: Arc<dyn Deliver> = Arc::new(mail.map_err(failed)?);

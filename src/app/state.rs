@@ -13,7 +13,7 @@ use super::folder::StateFolder;
 use super::{StartError, start_error};
 use crate::config::{Config, StoreKind};
 use crate::issuer::IssuerState;
-use crate::notify::{self, NewsQueue, NewsSink};
+use crate::notify::{self, Answers, NewsQueue, NewsSink};
 use crate::private_file;
 use crate::proxy::OpenExchanges;
 use crate::secret::random_bytes;
@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) sessions: SessionState,
     pub(super) issuers: IssuerState,
     pub(super) ended: Arc<EndHooks>,
+    /// What people answer.
+    pub(super) answers: Answers,
     /// Where news is told.
     pub(super) news: NewsSink,
     /// The other end, until the worker takes it.
@@ -98,6 +100,7 @@ impl State {
             blocks,
             factors: Arc::new(TimedStore::new(store.factors, Arc::clone(&metrics))),
             places: store.places,
+            former: store.former,
             backup: store.backup,
         };
         let secret = own_secret(config, &folder).map_err(start_error)?;
@@ -109,6 +112,7 @@ impl State {
         let issuers = IssuerState::new().map_err(start_error)?;
         let databases = Arc::default();
         let (news, queue) = notify::queue();
+        let answers = Answers::new(Arc::clone(&store.questions), news.clone());
         let news_queue = Mutex::new(Some(queue));
         Ok(Self {
             folder,
@@ -122,6 +126,7 @@ impl State {
             sessions,
             issuers,
             ended,
+            answers,
             news,
             news_queue,
         })

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::config_file::ConfigFile;
 use super::list::{self, Column, Format};
-use super::operate::{ask, user_key};
+use super::operate::{ask, ask_all, user_key};
 use crate::app;
 use crate::command::{Failure, load, say};
 use crate::config::{Config, duration};
@@ -73,7 +73,7 @@ pub(super) fn run(command: BlockCommand) -> Result<(), Failure> {
     match command {
         BlockCommand::List { file, format } => {
             let config = load(&file.path()?)?;
-            let blocks = match ask(&config, "GET /blocks", "")? {
+            let blocks = match ask_all(&config, "/blocks", "blocks")? {
                 Some(blocks) => blocks,
                 None => app::offline::list_blocks(&config).map_err(Failure::Failed)?,
             };

@@ -121,11 +121,11 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
                     let query = form_urlencoded::Serializer::new(String::new())
                         .append_pair("user", user)
                         .finish();
-                    format!("GET /sessions?{query}")
+                    format!("/sessions?{query}")
                 }
-                None => "GET /sessions".to_owned(),
+                None => "/sessions".to_owned(),
             };
-            let listed = match ask(&config, &path, "")? {
+            let listed = match ask_all(&config, &path, "sessions")? {
                 Some(listed) => listed,
                 None => app::offline::list_sessions(&config, user.as_deref())
                     .map_err(Failure::Failed)?,
@@ -212,6 +212,25 @@ pub(super) fn store(command: StoreCommand) -> Result<(), Failure> {
 /// A member that is a text, for people.
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value.get(name).and_then(Value::as_str).unwrap_or("-")
+}
+
+/// Asks for a whole list, page by page: its one member besides `next`.
+pub(super) fn ask_all(config: &Config, path: &str, member: &str) -> Result<Option<Value>, Failure> {
+    let mut all = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let join = if path.contains('?') { '&' } else { '?' };
+        let request = format!("GET {path}{join}limit=1000{cursor}");
+        let Some(mut page) = ask(config, &request, "")? else { return Ok(None) };
+        if let Some(Value::Array(items)) = page.get_mut(member).map(Value::take) {
+            all.extend(items);
+        }
+        let Some(next) = page.get("next").and_then(Value::as_str) else { break };
+        let next =
+            form_urlencoded::Serializer::new(String::new()).append_pair("cursor", next).finish();
+        cursor = format!("&{next}");
+    }
+    Ok(Some(json!({member: all})))
 }
 
 /// Asks the running gateway; `None` if none answers at its admin address.

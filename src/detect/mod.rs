@@ -38,6 +38,7 @@ mod token_countries;
 pub mod recent;
 pub mod respond;
 mod restraint;
+pub mod silence;
 pub mod watch;
 mod window;
 
@@ -70,6 +71,11 @@ macro_rules! detectors {
             /// Its table of `[detect]`.
             pub const fn settings(self, detect: &config::Detect) -> &config::Detector {
                 match self { $(Self::$name => &detect.$module,)+ }
+            }
+
+            /// The one of this name.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().find(|one| one.name() == name).copied()
             }
 
             fn build(self, settings: &config::Detector) -> Box<dyn Detector> {

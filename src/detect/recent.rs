@@ -36,6 +36,11 @@ pub struct Told {
 }
 
 impl Recent {
+    /// How many there have been since the start.
+    pub fn told(&self) -> u64 {
+        self.0.lock().told
+    }
+
     /// At most so many findings before this number, or the newest; newest first.
     pub fn page(&self, before: Option<u64>, limit: usize) -> Vec<Told> {
         let kept = self.0.lock();

@@ -53,6 +53,8 @@ pub enum Taken {
     DryRun,
     /// Nothing, because the user or the group is exempt.
     Exempt,
+    /// Nothing, because an operator silenced the detector about the user or the address.
+    Silenced,
     /// Nothing, because the detector has done something too often within the hour.
     Bounded,
     /// An action failed: the store could not do it.
@@ -71,6 +73,7 @@ impl Taken {
         Self::BlockAddress,
         Self::DryRun,
         Self::Exempt,
+        Self::Silenced,
         Self::Bounded,
         Self::Failed,
     ];
@@ -87,6 +90,7 @@ impl Taken {
             Self::BlockAddress => "block_address",
             Self::DryRun => "dry_run",
             Self::Exempt => "exempt",
+            Self::Silenced => "silenced",
             Self::Bounded => "bounded",
             Self::Failed => "failed",
         }

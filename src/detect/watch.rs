@@ -18,6 +18,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::respond::{Step, Taken, steps};
 use super::restraint::{Judged, Restraint};
+use super::silence::Silences;
 use super::{Detectors, Finding, Subject};
 use crate::block::{Block, BlockSubject, BlockedBy, Demand};
 use crate::caller::{SessionId, UserKey};
@@ -93,6 +94,8 @@ pub struct Rules {
 pub struct Watch {
     /// By what they judge now.
     pub rules: Arc<ArcSwap<Rules>>,
+    /// About whom nothing is done for a time.
+    pub silences: Arc<Silences>,
     /// Does it.
     pub respond: Arc<dyn Respond>,
     /// Hears of it.
@@ -144,6 +147,8 @@ impl Watch {
         let mut failure = None;
         if self.is_exempt(finding, settings).await {
             (taken, steps) = (vec![Taken::Exempt], Vec::new());
+        } else if self.silences.cover(finding) {
+            (taken, steps) = (vec![Taken::Silenced], Vec::new());
         } else if settings.dry_run {
             (taken, steps) = (vec![Taken::DryRun], Vec::new());
         } else if steps.iter().any(|step| *step != Step::Notify) {
@@ -360,6 +365,7 @@ mod tests {
                 countries: Arc::new(FewCountries),
                 trusted: TrustedProxies::default(),
             })),
+            silences: Arc::default(),
             respond: outside.clone(),
             report: outside.clone(),
         };

@@ -5,6 +5,8 @@
 //! every session of the user, and with them every refresh token, before the question counts as answered: where the store fails,
 //! the link still works. "This was me" is told to whoever learns from it.
 //!
+//! Links that are none, or work no more, are counted by address: past a bound each is 429, until some minutes have passed.
+//!
 //! Nobody is signed in by it, and it says nothing that the letter did not say. The page has no link that leads away while its
 //! address holds the token.
 
@@ -207,10 +209,19 @@ impl Endpoints {
         token: &Secret,
         arrival: &Arrival,
     ) -> Result<Option<Question>, Refused> {
-        if token.expose().is_empty() || token.expose().len() > LONGEST_TOKEN {
-            return Ok(None);
+        let (answers, client) = (&self.incidents.answers, arrival.client_ip());
+        if let Err(wait) = answers.admit(client, arrival.at) {
+            return Err(Refused { retry_after: Some(wait), ..Refusal::TooManyAttempts.into() });
         }
-        Ok(self.incidents.answers.question(token, arrival.at).await.map_err(failed)?)
+        let is_one = !token.expose().is_empty() && token.expose().len() <= LONGEST_TOKEN;
+        let question = match is_one {
+            true => answers.question(token, arrival.at).await.map_err(failed)?,
+            false => None,
+        };
+        if question.is_none() {
+            answers.note_wrong(client, arrival.at);
+        }
+        Ok(question)
     }
 
     /// The same for a link that never worked, and for one that was used: neither says which it is.

@@ -2,12 +2,13 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /sessions`, `GET /sessions?user=DIRECTORY/ID` | the live sessions |
+//! | `GET /sessions?user=DIRECTORY/ID&limit=COUNT&cursor=CURSOR` | the live sessions, newest first (`operator_sessions`) |
 //! | `POST /sessions/end` with `{"session": ID}` or `{"user": "DIRECTORY/ID"}` | `{"ended": N}`, effective at once |
-//! | `GET /blocks` | who is refused for a time (`operator_blocks`) |
+//! | `GET /blocks?limit=COUNT&cursor=CURSOR` | who is refused for a time (`operator_blocks`) |
 //! | `POST /blocks` with `{"address": NETWORK}`, `{"user": ...}` or `{"session": ...}`, `seconds` and `reason` | the block that holds now |
 //! | `POST /blocks/lift` with one of the three | `{"lifted": true}`, or false if there was none |
 //! | `GET /findings?before=NUMBER&limit=COUNT` | what detectors found of late, newest first (`operator_findings`) |
+//! | `GET /silences`, `POST /silences`, `POST /silences/lift` | about whom detectors are silent for a time (`operator_silences`) |
 //! | `GET /users?name=NAME` | who is called so, as `DIRECTORY/ID` |
 //! | `GET /second-factors?user=DIRECTORY/ID` | what a user has as second factors (`operator_factors`) |
 //! | `POST /second-factors/reset` with `{"user": "DIRECTORY/ID"}` | takes them away, and gives a code to set up another |
@@ -18,35 +19,54 @@
 //! | `POST /reload` | the configuration is read again: what became of it (`reload`) |
 //! | `POST /keys/rotate` | a new signing key; the old one stays good for checking until its last token has expired |
 //!
-//! The credential is a token of its own from a file beside the store (R59): what users hold is worthless here. A request
-//! with an `Origin` comes from a page and is refused, and so is any `Host` that is no address or `localhost`: a page
-//! whose name was rebound to this address would send its own.
+//! The page for people is in `operator_page`; who is let in, in `operator_access`. The credential is a token of its own from a file
+//! beside the store (R59): what users hold is worthless here.
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::operator_access::PageSessions;
 use super::operator_factors;
+use super::operator_rates::Rates;
+use super::operator_sessions::Summary;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::detect::recent::Recent;
+use crate::detect::silence::Silences;
 use crate::event::{EndReason, FactorEvent, What};
 use crate::issuer::Issuers;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::session::keys::KeyRing;
 use crate::store::{Blocks, Session, Sessions, StoreError, Which};
-use crate::wire::host::Host;
 use crate::wire::reply::Reply;
 
 /// Answers operators.
 pub struct Operator {
-    token: Digest,
-    sessions: Arc<dyn Sessions>,
+    pub(super) token: Digest,
+    pub(super) sessions: Arc<dyn Sessions>,
     pub(super) blocks: Arc<dyn Blocks>,
     pub(super) recent: Arc<Recent>,
+    pub(super) silences: Arc<Silences>,
+    pub(super) rates: Arc<Rates>,
+    pub(super) pages: PageSessions,
+    pub(super) summary: Summary,
+}
+
+/// What operators see and change.
+pub struct OperatorParts {
+    /// Who is signed in.
+    pub sessions: Arc<dyn Sessions>,
+    /// Who is refused for a time.
+    pub blocks: Arc<dyn Blocks>,
+    /// What was found of late.
+    pub recent: Arc<Recent>,
+    /// About whom detectors are silent.
+    pub silences: Arc<Silences>,
+    /// How much happened of late.
+    pub rates: Arc<Rates>,
 }
 
 /// One request of an operator's.
@@ -68,13 +88,18 @@ pub struct OperatorRequest<'a> {
 
 impl Operator {
     /// With the operator's token.
-    pub fn new(
-        token: &Secret,
-        sessions: Arc<dyn Sessions>,
-        blocks: Arc<dyn Blocks>,
-        recent: Arc<Recent>,
-    ) -> Self {
-        Self { token: token.digest(), sessions, blocks, recent }
+    pub fn new(token: &Secret, parts: OperatorParts) -> Self {
+        let OperatorParts { sessions, blocks, recent, silences, rates } = parts;
+        Self {
+            token: token.digest(),
+            sessions,
+            blocks,
+            recent,
+            silences,
+            rates,
+            pages: PageSessions::default(),
+            summary: Summary::default(),
+        }
     }
 
     /// Answers one request, with what the configuration says now.
@@ -84,16 +109,19 @@ impl Operator {
         issuers: &Issuers,
         happened: &mut Vec<What>,
     ) -> Reply {
-        if let Err(refusal) = self.admit(request.headers) {
+        if let Err(refusal) = self.admit(request.method, request.headers, request.at) {
             return Reply::refusal(refusal, "");
         }
         let answer = match (request.method, request.path) {
-            (&Method::GET, "/sessions") => self.list(request).await,
+            (&Method::GET, "/sessions") => self.list_sessions(request, issuers.sessions()).await,
             (&Method::POST, "/sessions/end") => self.end(request, issuers, happened).await,
-            (&Method::GET, "/blocks") => Ok(self.list_blocks(request)),
+            (&Method::GET, "/blocks") => self.list_blocks(request),
             (&Method::POST, "/blocks") => self.block(request, happened).await,
             (&Method::POST, "/blocks/lift") => self.lift(request, happened).await,
             (&Method::GET, "/findings") => self.list_findings(request),
+            (&Method::GET, "/silences") => Ok(self.list_silences(request.at)),
+            (&Method::POST, "/silences") => self.silence(request),
+            (&Method::POST, "/silences/lift") => self.lift_silence(request),
             (&Method::GET, "/users") => called(request, issuers).await,
             (&Method::GET, "/second-factors") => operator_factors::list(request, issuers).await,
             (&Method::POST, "/second-factors/reset") => {
@@ -111,6 +139,8 @@ impl Operator {
                 | "/blocks"
                 | "/blocks/lift"
                 | "/findings"
+                | "/silences"
+                | "/silences/lift"
                 | "/users"
                 | "/second-factors"
                 | "/second-factors/reset"
@@ -124,38 +154,6 @@ impl Operator {
             Ok(body) => Reply::json(StatusCode::OK, &body),
             Err(refusal) => Reply::refusal(refusal, ""),
         }
-    }
-
-    /// Is it the operator?
-    ///
-    /// # Errors
-    /// The [`Refusal`] of whoever it is.
-    pub fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        if headers.contains_key(ORIGIN) {
-            return Err(Refusal::CrossSite);
-        }
-        let host = headers.get(HOST).and_then(|host| Host::parse(host.as_bytes()).ok());
-        if !host.is_some_and(|host| is_literal(host.name())) {
-            return Err(Refusal::BadHost);
-        }
-        let token = headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "))
-            .ok_or(Refusal::NotAuthenticated)?;
-        // Both sides are hashed, so that the comparison's time says nothing of the token.
-        if Secret::new(token).digest() == self.token { Ok(()) } else { Err(Refusal::TokenNotValid) }
-    }
-
-    async fn list(&self, request: &OperatorRequest<'_>) -> Result<Value, Refusal> {
-        let user = form_urlencoded::parse(request.query.as_bytes())
-            .find_map(|(name, value)| (name == "user").then(|| user_key(&value)))
-            .transpose()?;
-        let sessions =
-            self.sessions.list(user.as_ref(), request.at).await.map_err(|error| down(&error))?;
-        Ok(
-            json!({"sessions": sessions.iter().map(|session| describe(session)).collect::<Vec<_>>()}),
-        )
     }
 
     async fn end(
@@ -237,12 +235,7 @@ pub(super) fn user_key(text: &str) -> Result<UserKey, Refusal> {
     }
 }
 
-fn is_literal(name: &str) -> bool {
-    name == "localhost"
-        || name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok()
-}
-
-fn down(error: &StoreError) -> Refusal {
+pub(super) fn down(error: &StoreError) -> Refusal {
     tracing::error!(%error, "the store cannot list sessions");
     Refusal::StoreUnavailable
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::operator::{Operator, OperatorRequest};
+use super::operator_paging::Page;
 use crate::block::{Block, BlockSubject, BlockedBy, Demand};
 use crate::clock::Timestamp;
 use crate::event::What;
@@ -22,8 +23,27 @@ pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 const LONGEST_REASON: usize = 256;
 
 impl Operator {
-    pub(super) fn list_blocks(&self, request: &OperatorRequest<'_>) -> Value {
-        describe_blocks(&self.blocks.list(), request.at)
+    /// `GET /blocks?limit=COUNT&cursor=CURSOR`: those that end first before the others.
+    pub(super) fn list_blocks(&self, request: &OperatorRequest<'_>) -> Result<Value, Refusal> {
+        let page = Page::read(request.query, |_, _| Err(Refusal::BadBody))?;
+        let position = |block: &Block| (block.until.as_millis(), block.subject.to_string());
+        let after = match &page.cursor {
+            None => None,
+            Some(cursor) => {
+                let (millis, subject) = cursor.split_once(' ').ok_or(Refusal::BadBody)?;
+                let millis: u64 = millis.parse().map_err(|_| Refusal::BadBody)?;
+                Some((millis, subject.to_owned()))
+            }
+        };
+        let all = self.blocks.list().all(request.at);
+        let rest =
+            all.iter().filter(|block| after.as_ref().is_none_or(|after| position(block) > *after));
+        let (shown, next) = page.cut(rest, |block| {
+            let (millis, subject) = position(block);
+            format!("{millis} {subject}")
+        });
+        let shown: Vec<Value> = shown.into_iter().map(describe_block).collect();
+        Ok(json!({"blocks": shown, "next": next}))
     }
 
     pub(super) async fn block(

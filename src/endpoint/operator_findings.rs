@@ -32,6 +32,11 @@ impl Operator {
         let findings: Vec<Value> = page.iter().map(describe).collect();
         Ok(json!({"findings": findings, "next": next}))
     }
+
+    /// The newest of them.
+    pub(super) fn newest_findings(&self, limit: usize) -> Vec<Value> {
+        self.recent.page(None, limit).iter().map(describe).collect()
+    }
 }
 
 fn describe(told: &Told) -> Value {

@@ -1,10 +1,13 @@
 //! What a person answers to a letter.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::mail::Question;
 use super::news::Answered;
 use super::queue::NewsSink;
+use super::wrong_links::WrongLinks;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::store::StoreError;
@@ -15,12 +18,26 @@ use crate::store::outbox::Questions;
 pub struct Answers {
     questions: Arc<dyn Questions>,
     news: NewsSink,
+    wrong: Arc<WrongLinks>,
 }
 
 impl Answers {
     /// Of these questions; told there.
     pub fn new(questions: Arc<dyn Questions>, news: NewsSink) -> Self {
-        Self { questions, news }
+        Self { questions, news, wrong: Arc::default() }
+    }
+
+    /// May this client try a link?
+    ///
+    /// # Errors
+    /// How long it has to wait: it tried too many that were none.
+    pub fn admit(&self, client: IpAddr, now: Timestamp) -> Result<(), Duration> {
+        self.wrong.admit(client, now)
+    }
+
+    /// This client tried one that is none.
+    pub fn note_wrong(&self, client: IpAddr, now: Timestamp) {
+        self.wrong.note(client, now);
     }
 
     /// What the holder of this secret is asked. `None`: nothing, because it is no secret of a letter, or too old, or it was

@@ -15,6 +15,7 @@ mod queue;
 mod security_event;
 mod webhook;
 mod worker;
+mod wrong_links;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The admin listener: `/live`, `/ready`, `/metrics`, and the operator's API. Never on a public port.
+//! The admin listener: `/live`, `/ready`, `/metrics`, the operator's page and API. Never on a public port.
 //!
 //! `/live` says that the process answers; `/ready` that the store can be read and it is not stopping. Neither tells anything
 //! else, so neither asks for the operator's token.
@@ -95,7 +95,8 @@ impl Admin {
                     return admin_maintenance::serve(&generation, &request.method, &body);
                 }
                 if path == "/upstreams" || path.starts_with("/upstreams/") {
-                    if let Err(refusal) = self.operator.admit(&request.headers) {
+                    if let Err(refusal) = self.operator.admit(&request.method, &request.headers, at)
+                    {
                         return Reply::refusal(refusal, "");
                     }
                     let generation = self.current.load();
@@ -112,6 +113,9 @@ impl Admin {
                     at,
                 };
                 let issuers = Arc::clone(&self.current.load().issuers);
+                if let Some(reply) = self.operator.serve_page(&asked, &issuers).await {
+                    return reply;
+                }
                 let reply = self.operator.serve(&asked, &issuers, &mut happened).await;
                 self.observer.tell_background(at, happened);
                 reply
@@ -127,7 +131,7 @@ impl Admin {
         body: &[u8],
         at: Timestamp,
     ) -> Reply {
-        if let Err(refusal) = self.operator.admit(headers) {
+        if let Err(refusal) = self.operator.admit(method, headers, self.clock.now()) {
             return Reply::refusal(refusal, "");
         }
         if method != Method::POST {
@@ -141,7 +145,7 @@ impl Admin {
 
     /// Reads the configuration again.
     async fn reload(&self, method: &Method, headers: &HeaderMap) -> Reply {
-        if let Err(refusal) = self.operator.admit(headers) {
+        if let Err(refusal) = self.operator.admit(method, headers, self.clock.now()) {
             return Reply::refusal(refusal, "");
         }
         if method != Method::POST {

@@ -8,12 +8,17 @@ use std::net::IpAddr;
 use super::SessionManager;
 use crate::config::Binding;
 use crate::event::What;
-use crate::geo::Countries;
+use crate::geo::{Countries, Country};
 use crate::refusal::Refusal;
 use crate::store::Session;
 use crate::wire::client_ip::{network_24_or_48, network_32_or_64};
 
 impl SessionManager {
+    /// The country of an address, as far as it is known.
+    pub fn country(&self, address: IpAddr) -> Option<Country> {
+        self.countries.country(address)
+    }
+
     /// Whether this client may use a session.
     ///
     /// # Errors
@@ -67,7 +72,6 @@ fn same_place(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geo::Country;
 
     /// Addresses that begin with 1 are in Korea, with 2 in Germany.
     struct Few;

@@ -15,6 +15,9 @@ use crate::wire::cookie::{self, CookieValue, Pair, set_cookie_name, sets_cookie}
 /// A cookie's value: 256 bits in base64url without padding.
 const LENGTH: usize = 43;
 
+/// The cookie of the operator's page, on the admin listener. A browser sends it to every port of that host.
+pub const OPERATOR_COOKIE: &str = "doorwarden-operator";
+
 /// All names of the session cookie.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CookieNames {
@@ -148,6 +151,7 @@ impl CookieNames {
         let is_token = || str::from_utf8(pair.value()).is_ok_and(super::looks_like_ours);
         pair.is_called(&self.own)
             || pair.is_called(&self.device)
+            || pair.is_called(OPERATOR_COOKIE)
             || self.aliases.iter().any(|name| pair.is_called(name) && Self::is_ours(pair.value()))
             || self.tokens.iter().any(|name| pair.is_called(name) && is_token())
     }

@@ -15,11 +15,12 @@ use super::factors::FactorTables;
 use super::live::Live;
 use super::outbox::Outgoing;
 use super::{
-    Backup, Kept, NewRefreshToken, NewSession, NewStamp, Once, Places, RefreshState, RefreshTokens,
-    Renewal, Rotate, Rotation, Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
+    Backup, Former, Kept, NewRefreshToken, NewSession, NewStamp, Once, Places, RefreshState,
+    RefreshTokens, Renewal, Rotate, Rotation, Session, SessionBy, Sessions, Stamps, StoreError,
+    Upkeep, Which,
 };
 use crate::block::{Block, BlockSubject};
-use crate::caller::{SessionId, UserKey};
+use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
 use crate::secret::Digest;
@@ -234,6 +235,21 @@ impl Places for Memory {
         self.live.forget_places(before);
         self.outgoing.lock().forget_before(before);
         Ok(true)
+    }
+}
+
+#[async_trait]
+impl Former for Memory {
+    /// What has ended is forgotten.
+    async fn last_identity(
+        &self,
+        user: &UserKey,
+        since: Timestamp,
+    ) -> Result<Option<Identity>, StoreError> {
+        let sessions = self.live.of_user(user);
+        let newest = sessions.iter().filter(|session| session.signed_in_at >= since);
+        let newest = newest.max_by_key(|session| session.signed_in_at);
+        Ok(newest.map(|session| Identity::clone(&session.identity.load())))
     }
 }
 

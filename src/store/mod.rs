@@ -331,6 +331,17 @@ pub trait Places: Send + Sync {
     async fn forget_places(&self, before: Timestamp) -> Result<bool, StoreError>;
 }
 
+/// Knows who a user was, as the directory said at the last sign-in that is still on record.
+#[async_trait]
+pub trait Former: Send + Sync {
+    /// Of sessions that began since then, ended ones too. `None`: there was none, or it is forgotten.
+    async fn last_identity(
+        &self,
+        user: &UserKey,
+        since: Timestamp,
+    ) -> Result<Option<Identity>, StoreError>;
+}
+
 /// Copies a store while it is in use.
 #[async_trait]
 pub trait Backup: Send + Sync {
@@ -359,6 +370,8 @@ pub struct Store {
     pub factors: Arc<dyn FactorStore>,
     /// Where people were, to be forgotten.
     pub places: Arc<dyn Places>,
+    /// Who they were.
+    pub former: Arc<dyn Former>,
     /// A copy of all of it.
     pub backup: Arc<dyn Backup>,
 }
@@ -376,6 +389,7 @@ impl Store {
             + Blocks
             + FactorStore
             + Places
+            + Former
             + Backup
             + 'static,
     {
@@ -389,6 +403,7 @@ impl Store {
             blocks: Arc::<A>::clone(&adapter),
             factors: Arc::<A>::clone(&adapter),
             places: Arc::<A>::clone(&adapter),
+            former: Arc::<A>::clone(&adapter),
             backup: adapter,
         }
     }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crate::detect::Finding;
 use crate::detect::respond::Taken;
 use crate::detect::watch::{EventSink, NotDone, Report};
+use crate::endpoint::operator_rates::Totals;
 use crate::event::{EndReason, Event, FactorEvent, What};
 use crate::notify::{Incident, NewsSink, Notices as _};
 
@@ -107,6 +108,22 @@ impl Telemetry {
             tell(news, &event);
         }
         self.detectors.tell(event);
+    }
+
+    /// What was counted since the start, for the operator's page; but what detectors found.
+    pub fn totals(&self) -> Totals {
+        let counted = self.metrics.sum(&[
+            ("doorwarden_decisions_total", &[]),
+            ("doorwarden_refusals_total", &[]),
+            ("doorwarden_signins_total", &["success"]),
+            ("doorwarden_signins_total", &[]),
+            ("doorwarden_refreshes_total", &[]),
+        ]);
+        let [requests, refused, failed_sign_ins, all_sign_ins, refreshes] = counted[..] else {
+            return Totals::default();
+        };
+        let sign_ins = all_sign_ins.saturating_sub(failed_sign_ins);
+        Totals { requests, refused, sign_ins, failed_sign_ins, refreshes, findings: 0 }
     }
 
     /// Where findings are told.

@@ -62,8 +62,12 @@ mod ladder;
 mod layers;
 // The admin listener, the log, starting and stopping.
 mod operate;
+// The operator's page in a browser, and the lists behind it.
+mod operator_page;
 // The hashing pool is full, the store fails: what goes on and what does not.
 mod outage;
+// What is forgotten of people, and when.
+mod privacy;
 // Real clients before the gateway, real servers behind it, nginx beside it.
 mod peers;
 // Projects of real packages, with the gateway and without.

@@ -247,7 +247,12 @@ fn the_operators_api_answers_exactly_what_it_has() {
     let upstream = Upstream::start();
     let gateway = Setup::new(upstream.address).start();
     for (method, target, status) in [
-        ("GET", "/", 404),
+        // The page for people.
+        ("GET", "/", 303),
+        ("POST", "/", 404),
+        ("DELETE", "/operator", 405),
+        ("GET", "/operator/", 404),
+        ("GET", "/operator/sign-in", 405),
         ("GET", "/sessions/", 404),
         ("GET", "/Sessions", 404),
         ("GET", "//keys", 404),

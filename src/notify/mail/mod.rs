@@ -37,8 +37,8 @@ use crate::clock::Timestamp;
 use crate::config::{MailSettings, MailTls};
 use crate::directory::Directory;
 use crate::secret::{Digest, Secret};
-use crate::store::Sessions;
 use crate::store::outbox::{NewQuestion, Questions};
+use crate::store::{Former, Sessions};
 use crate::wire::accept::Language;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -69,6 +69,10 @@ pub struct MailParts {
     pub directories: Vec<Directory>,
     /// Who knows them where a directory cannot be asked.
     pub sessions: Arc<dyn Sessions>,
+    /// Who knows them when no session lives any more.
+    pub former: Arc<dyn Former>,
+    /// For how long they are looked for there (`privacy.retention`).
+    pub retention: Duration,
     /// Where questions are kept.
     pub questions: Arc<dyn Questions>,
 }
@@ -83,6 +87,8 @@ pub struct Mail {
     letters: Letters,
     directories: Vec<Directory>,
     sessions: Arc<dyn Sessions>,
+    former: Arc<dyn Former>,
+    retention: Duration,
     questions: Arc<dyn Questions>,
     lately: Mutex<HashMap<Digest, Vec<Timestamp>>>,
 }
@@ -93,8 +99,17 @@ impl Mail {
     /// # Errors
     /// Which of it cannot be used.
     pub fn new(parts: MailParts) -> Result<Self, String> {
-        let MailParts { settings, password, service, path, directories, sessions, questions } =
-            parts;
+        let MailParts {
+            settings,
+            password,
+            service,
+            path,
+            directories,
+            sessions,
+            former,
+            retention,
+            questions,
+        } = parts;
         let from = settings.from.parse().map_err(|error| format!("from: {error}"))?;
         let letters = Letters::read(settings.templates.as_deref())?;
         let transport = transport(&settings, password)?;
@@ -107,6 +122,8 @@ impl Mail {
             path,
             directories,
             sessions,
+            former,
+            retention,
             questions,
             lately: Mutex::default(),
         })
@@ -136,7 +153,12 @@ impl Mail {
         }
         let sessions = self.sessions.list(Some(user), now).await;
         let sessions = sessions.map_err(|error| error.to_string())?;
-        Ok(sessions.first().map(|session| session.identity.load_full()))
+        if let Some(session) = sessions.first() {
+            return Ok(Some(session.identity.load_full()));
+        }
+        // What the incident is about has been ended, perhaps, and was the only one.
+        let last = self.former.last_identity(user, now.minus(self.retention)).await;
+        Ok(last.map_err(|error| error.to_string())?.map(Arc::new))
     }
 
     /// May one more go to this address now? If not, when?

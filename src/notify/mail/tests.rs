@@ -5,6 +5,7 @@ use super::super::testing::incident;
 use super::*;
 use crate::directory::{Account, DirectoryError, Users};
 use crate::django::hashers::Algorithm;
+use crate::store::Former;
 use crate::store::memory::Memory;
 
 /// One user, `7`, with these attributes; or down.
@@ -101,6 +102,8 @@ fn mail(attributes: &[(&str, &str)], down: bool) -> Mail {
         path: "/incident".into(),
         directories: vec![Directory::Users(Arc::new(people))],
         sessions: Arc::clone(&store) as Arc<dyn Sessions>,
+        former: Arc::clone(&store) as Arc<dyn Former>,
+        retention: Duration::from_secs(86_400),
         questions: store,
     })
     .unwrap()

@@ -3,14 +3,17 @@
 //! `secure_delete` has SQLite overwrite what is deleted or changed, in the pages; older pages are in the write-ahead log until
 //! it is written back and cut, which is done here, by a connection of its own: the writer's is always within a transaction.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use rusqlite::Connection;
 
 use super::super::live::Live;
-use super::super::{Places, StoreError};
-use super::rows::time;
+use super::super::{Former, Places, StoreError};
+use super::rows::{self, time};
 use super::writer::Op;
 use super::{Embedded, Tuning, blocking, file};
+use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
 
 /// Some thousand rows at a time, so that nobody waits for all of them.
@@ -62,5 +65,17 @@ impl Places for Embedded {
             Ok(busy == 0)
         })
         .await
+    }
+}
+
+#[async_trait]
+impl Former for Embedded {
+    async fn last_identity(
+        &self,
+        user: &UserKey,
+        since: Timestamp,
+    ) -> Result<Option<Identity>, StoreError> {
+        let (reader, user) = (Arc::clone(&self.reader), user.clone());
+        blocking(move || Ok(rows::last_identity(&reader.lock(), &user, since)?)).await
     }
 }

@@ -209,12 +209,40 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<(Arc<Session>, Time
     .collect()
 }
 
+/// Who the user was at the last sign-in since then, whether that session has ended or not.
+pub(super) fn last_identity(
+    sql: &Connection,
+    user: &UserKey,
+    since: Timestamp,
+) -> rusqlite::Result<Option<Identity>> {
+    let json = sql
+        .prepare_cached(
+            "SELECT identity FROM sessions
+             WHERE directory = ?1 AND user_id = ?2 AND signed_in_at >= ?3
+             ORDER BY signed_in_at DESC, key DESC LIMIT 1",
+        )?
+        .query_row((&*user.directory, &*user.id, time(since)), |row| row.get::<_, String>(0))
+        .optional()?;
+    json.map(|json| read_identity(user.clone(), &json)).transpose()
+}
+
+fn read_identity(key: UserKey, json: &str) -> rusqlite::Result<Identity> {
+    let identity: IdentityJson<'_> =
+        serde_json::from_str(json).map_err(|error| unreadable("identity", error.into()))?;
+    Ok(Identity {
+        key,
+        name: identity.name.into_owned(),
+        groups: identity.groups.into_owned(),
+        staff: identity.staff,
+        superuser: identity.superuser,
+        attributes: identity.attributes.into_owned(),
+    })
+}
+
 fn session(row: &Row<'_>) -> rusqlite::Result<(Arc<Session>, Timestamp)> {
     let directory: String = row.get("directory")?;
     let user_id: String = row.get("user_id")?;
     let json: String = row.get("identity")?;
-    let identity: IdentityJson<'_> =
-        serde_json::from_str(&json).map_err(|error| unreadable("identity", error.into()))?;
     let id: String = row.get("id")?;
     let client: Option<String> = row.get("client")?;
     let cookie: Option<[u8; 32]> = row.get("cookie")?;
@@ -222,14 +250,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<(Arc<Session>, Timestamp)> {
     let last_used = from_sql_time(row.get("last_used")?);
     let kept = NewSession {
         id: SessionId::new(&id),
-        identity: Arc::new(Identity {
-            key: UserKey::new(&directory, &user_id),
-            name: identity.name.into_owned(),
-            groups: identity.groups.into_owned(),
-            staff: identity.staff,
-            superuser: identity.superuser,
-            attributes: identity.attributes.into_owned(),
-        }),
+        identity: Arc::new(read_identity(UserKey::new(&directory, &user_id), &json)?),
         password_mark: Digest::from_bytes(row.get("password_mark")?),
         cookie: cookie.map(Digest::from_bytes),
         issuer: row.get::<_, Option<String>>("issuer")?.map(Arc::from),

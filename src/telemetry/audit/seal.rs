@@ -26,7 +26,7 @@ pub(super) enum Kind {
 
 /// Seals and checks.
 #[derive(Debug)]
-pub struct SealKey(hmac::Key);
+pub(super) struct SealKey(hmac::Key);
 
 /// The code of one line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

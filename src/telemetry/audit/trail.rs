@@ -129,12 +129,16 @@ impl Trail {
     fn write_waiting(&mut self) -> io::Result<()> {
         let now = self.clock.now();
         self.settle()?;
+        let place = self.at.as_ref().ok_or_else(lost)?;
+        let age = now.since(Timestamp::from_secs(place.from));
+        // One in which nothing was written is as good as new.
+        if age >= self.rotate_after && place.seq > place.first_seq {
+            self.rotate(now)?;
+        }
         let mut batch = Vec::with_capacity(self.bytes + 128 * self.waiting.len());
         for mut line in std::mem::take(&mut self.waiting) {
             let place = self.at.as_ref().ok_or_else(lost)?;
-            let age = now.since(Timestamp::from_secs(place.from));
-            let is_old = age >= self.rotate_after && place.seq > place.first_seq;
-            if is_old || place.length + batch.len() as u64 >= self.rotate_size {
+            if place.length + batch.len() as u64 >= self.rotate_size {
                 self.append(&mut batch)?;
                 self.rotate(now)?;
             }

@@ -302,9 +302,11 @@ impl Examiner {
             next.seq == expected && self.key.holds(Kind::Line, &next, self.mac)
         });
         match sealed {
-            _ if next_fits => "this line was inserted".to_owned(),
             Some(sealed) if sealed.seq > expected => {
-                if all.iter().any(|path| is_in(path, expected)) {
+                let value = sealed.value().unwrap_or_default();
+                if value.get("event").and_then(Value::as_str) == Some("trail_gap") {
+                    gap(&value)
+                } else if all.iter().any(|path| is_in(path, expected)) {
                     format!("line {expected} should be here: lines were reordered")
                 } else if sealed.seq == expected + 1 {
                     format!("line {expected} was removed before this one")
@@ -312,6 +314,7 @@ impl Examiner {
                     format!("lines {expected} to {} were removed before this one", sealed.seq - 1)
                 }
             }
+            _ if next_fits => "this line was inserted".to_owned(),
             Some(sealed) if sealed.seq < expected => {
                 "this line was inserted: its number was there before".to_owned()
             }

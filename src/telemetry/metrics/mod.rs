@@ -393,6 +393,23 @@ impl Metrics {
     }
 }
 
+impl Metrics {
+    /// What was counted of some families, all of their labels together but those that are left out.
+    pub(super) fn sum(&self, families: &[(&str, &[&str])]) -> Vec<u64> {
+        let gathered = self.registry.gather();
+        let sum = |(name, without): &(&str, &[&str])| {
+            let family = gathered.iter().find(|family| family.name() == *name);
+            let counts = family.into_iter().flat_map(|family| family.get_metric());
+            let counts = counts.filter(|one| {
+                !one.get_label().iter().any(|label| without.contains(&label.value()))
+            });
+            // Counters of whole numbers.
+            counts.map(|one| one.get_counter().get_value() as u64).sum()
+        };
+        families.iter().map(sum).collect()
+    }
+}
+
 impl DirectoryMetrics {
     pub(super) fn lookup(&self, took: Duration, failed: bool) {
         self.duration.observe(took.as_secs_f64());

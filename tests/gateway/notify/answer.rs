@@ -42,6 +42,28 @@ impl Scene {
 }
 
 #[test]
+fn links_that_are_none_are_refused_past_a_bound_and_another_address_goes_on() {
+    let scene = scene();
+    let wrong = format!("/incident?answer=not-me&token={}", "A".repeat(43));
+    let from = |address: &str, target: &str| {
+        let address = address.parse().unwrap();
+        scene.gateway.client().get(target).from(address).header("accept", BROWSER).send()
+    };
+    for n in 0..20 {
+        assert_eq!(from("192.0.2.7", &wrong).status, 410, "{n}");
+    }
+    let refused = from("192.0.2.7", &wrong);
+    assert_eq!(refused.status, 429);
+    assert!(refused.text().contains("too_many_attempts"), "{}", refused.text());
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((580..=600).contains(&wait), "{wait}");
+    // Whoever sits at that address waits too; everybody else has a link that works.
+    assert_eq!(from("192.0.2.7", &scene.link).status, 429);
+    assert_eq!(from("192.0.2.8", &scene.link).status, 200);
+    assert_eq!(scene.post("not-me").status, 200);
+}
+
+#[test]
 fn this_was_not_me_asks_once_and_then_ends_everything() {
     let scene = scene();
     let client = scene.gateway.client();

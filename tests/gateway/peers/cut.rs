@@ -181,6 +181,9 @@ fn every_end_and_every_block_cuts_what_is_open() {
             "disabled in the directory" => {
                 let output = gateway.command(&["user", "enable", "kim", "--file", "users.toml"]);
                 assert!(output.status.success(), "{output:?}");
+                let login = json!({"username": "kim", "password": "correct horse battery"});
+                let login = gateway.client().post("/login").json(&login);
+                eventually("the change to be seen", || (login.send().status == 200).then_some(()));
             }
             "address blocked" => {
                 // That is where everybody here comes from.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::super::outbox::{NewMessage, NewQuestion, Outbox, Questions};
-use super::super::super::{NewSession, Places};
+use super::super::super::{Former, NewSession, Places};
 use super::*;
 
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
@@ -21,12 +21,12 @@ fn found(folder: &tempfile::TempDir, text: &str) -> usize {
 /// A month of some life: sign-ins, rotations, ends, changed names and messages, over many pages.
 async fn live(store: &Embedded, from: &str, agent: &str, when: Timestamp, sessions: usize) {
     for n in 0..sessions {
-        let id = format!("{from}-{n}");
+        let id = format!("{}-{n}", when.as_secs());
         let new = NewSession {
             at: when,
             expires_at: when.plus(4 * MONTH),
             idle_timeout: 4 * MONTH,
-            client: Some(format!("{from}:{n:x}").parse().unwrap()),
+            client: Some(format!("{from}::{n:x}").parse().unwrap()),
             agent: format!("{agent} {}", "x".repeat(n % 200)),
             ..new_session(&id, &(n % 50).to_string())
         };
@@ -44,7 +44,7 @@ async fn live(store: &Embedded, from: &str, agent: &str, when: Timestamp, sessio
             id: id.clone(),
             channel: "mail".into(),
             key: digest(&id),
-            body: format!("{{\"client\":\"{from}:{n:x}\",\"agent\":\"{agent}\"}}").into_bytes(),
+            body: format!("{{\"client\":\"{from}::{n:x}\",\"agent\":\"{agent}\"}}").into_bytes(),
             at: when,
             quiet_until: when,
         };
@@ -52,7 +52,7 @@ async fn live(store: &Embedded, from: &str, agent: &str, when: Timestamp, sessio
         let question = NewQuestion {
             digest: digest(&format!("q-{id}")),
             about: digest(&id),
-            body: format!("{from}:{n:x} {agent}").into_bytes(),
+            body: format!("{from}::{n:x} {agent}").into_bytes(),
             expires_at: when.plus(Duration::from_secs(7 * 86_400)),
         };
         store.ask(question).await.unwrap();
@@ -92,4 +92,30 @@ async fn no_byte_of_an_address_or_an_agent_outlives_its_time() {
     for text in ["2001:db8:aaaa", "OldBrowser", "2001:db8:bbbb", "NewBrowser"] {
         assert_eq!(found(&folder, text), 0, "{text}");
     }
+}
+
+#[tokio::test]
+async fn who_a_user_was_is_known_after_their_session_was_ended_and_not_for_ever() {
+    let (store, _folder) = fresh();
+    let user = UserKey::new("django", "7");
+    let asked = async |since| {
+        let identity = store.last_identity(&user, since).await.unwrap();
+        identity.map(|identity| identity.attributes["mail"].clone())
+    };
+    assert_eq!(asked(T0).await, None);
+    store.create(new_session("a", "7")).await.unwrap();
+    let named = crate::caller::Identity {
+        attributes: std::collections::BTreeMap::from([("mail".into(), "new@example.org".into())]),
+        ..Identity::clone(&identity("7"))
+    };
+    let later = NewSession { at: at(5), identity: Arc::new(named), ..new_session("b", "7") };
+    store.create(later).await.unwrap();
+    assert_eq!(asked(T0).await.as_deref(), Some("new@example.org"), "the last one counts");
+    for id in ["a", "b"] {
+        assert_eq!(end(&store, id).await, 1);
+    }
+    assert_eq!(asked(T0).await.as_deref(), Some("new@example.org"));
+    assert_eq!(asked(at(6)).await, None, "what is older is not asked for");
+    let other = store.last_identity(&UserKey::new("django", "8"), T0).await.unwrap();
+    assert_eq!(other, None);
 }

@@ -1,0 +1,16 @@
+//! Samples what was counted, for the plots of the operator's page.
+
+use std::sync::Arc;
+
+use crate::detect::recent::Recent;
+use crate::endpoint::operator_rates::{Rates, STEP, Totals};
+use crate::telemetry::Telemetry;
+
+/// Until the process ends.
+pub(super) async fn sample(rates: Arc<Rates>, telemetry: Arc<Telemetry>, recent: Arc<Recent>) {
+    let mut steps = tokio::time::interval(STEP);
+    loop {
+        steps.tick().await;
+        rates.sample(Totals { findings: recent.told(), ..telemetry.totals() });
+    }
+}

@@ -1,0 +1,84 @@
+//! Lists of the operator's API in pages: `limit` is how many, and `cursor` what the page before gave as `next`.
+
+use crate::refusal::Refusal;
+
+/// How many a page has, if nothing else is asked for.
+const USUAL: usize = 100;
+
+/// The most.
+pub(super) const MOST: usize = 1000;
+
+/// Which page is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Page {
+    pub(super) limit: usize,
+    pub(super) cursor: Option<String>,
+}
+
+impl Page {
+    /// Reads a query; what is neither `limit` nor `cursor` goes to `other`.
+    pub(super) fn read(
+        query: &str,
+        mut other: impl FnMut(&str, &str) -> Result<(), Refusal>,
+    ) -> Result<Self, Refusal> {
+        let mut page = Self { limit: USUAL, cursor: None };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "limit" => page.limit = value.parse().map_err(|_| Refusal::BadBody)?,
+                "cursor" => page.cursor = Some(value.into_owned()),
+                name => other(name, &value)?,
+            }
+        }
+        if (1..=MOST).contains(&page.limit) { Ok(page) } else { Err(Refusal::BadBody) }
+    }
+
+    /// So many of these, and the cursor of the next page, if there is one.
+    pub(super) fn cut<T>(
+        &self,
+        items: impl Iterator<Item = T>,
+        cursor: impl FnOnce(&T) -> String,
+    ) -> (Vec<T>, Option<String>) {
+        let mut items = items;
+        let page: Vec<T> = items.by_ref().take(self.limit).collect();
+        let next = items.next().and_then(|_| page.last()).map(cursor);
+        (page, next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Option<(usize, Option<String>)> {
+        let page = Page::read(
+            query,
+            |name, _| if name == "user" { Ok(()) } else { Err(Refusal::BadBody) },
+        );
+        page.ok().map(|page| (page.limit, page.cursor))
+    }
+
+    #[test]
+    fn a_page_is_bounded() {
+        for (query, page) in [
+            ("", Some((100, None))),
+            ("limit=7&user=x", Some((7, None))),
+            ("cursor=a%2Fb&limit=1000", Some((1000, Some("a/b".to_owned())))),
+            ("limit=0", None),
+            ("limit=1001", None),
+            ("limit=-1", None),
+            ("limit=many", None),
+            ("offset=7", None),
+        ] {
+            assert_eq!(read(query), page, "{query}");
+        }
+    }
+
+    #[test]
+    fn the_last_page_has_no_next() {
+        let page = Page { limit: 3, cursor: None };
+        for (there, taken, next) in [(0, 0, None), (2, 2, None), (3, 3, None), (4, 3, Some("2"))] {
+            let (items, cursor) = page.cut(0..there, ToString::to_string);
+            assert_eq!((items.len(), cursor.as_deref()), (taken, next), "{there}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The live sessions, as operators see them: in pages, and summed up by user and place.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::operator::{Operator, OperatorRequest, describe, down, user_key};
+use super::operator_paging::Page;
+use crate::caller::SessionId;
+use crate::clock::Timestamp;
+use crate::geo::Country;
+use crate::refusal::Refusal;
+use crate::session::SessionManager;
+use crate::store::Session;
+
+/// How old a summary may be: it looks at every session.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// So many users and countries are named in it.
+const NAMED: usize = 20;
+
+/// The summary that was made last.
+#[derive(Debug, Default)]
+pub(super) struct Summary(Mutex<Option<(Timestamp, Value)>>);
+
+impl Operator {
+    /// `GET /sessions?user=DIRECTORY/ID&limit=COUNT&cursor=CURSOR`: newest first.
+    pub(super) async fn list_sessions(
+        &self,
+        request: &OperatorRequest<'_>,
+        sessions: &SessionManager,
+    ) -> Result<Value, Refusal> {
+        let mut user = None;
+        let page = Page::read(request.query, |name, value| match name {
+            "user" => user_key(value).map(|key| user = Some(key)),
+            _ => Err(Refusal::BadBody),
+        })?;
+        let after = page.cursor.as_deref().map(position).transpose()?;
+        let listed =
+            self.sessions.list(user.as_ref(), request.at).await.map_err(|error| down(&error))?;
+        let listed = listed
+            .iter()
+            .filter(|session| after.as_ref().is_none_or(|after| comes_after(session, after)));
+        let (listed, next) = page
+            .cut(listed, |session| format!("{}.{}", session.signed_in_at.as_millis(), session.id));
+        let listed: Vec<Value> =
+            listed.iter().map(|session| with_country(session, sessions)).collect();
+        Ok(json!({"sessions": listed, "next": next}))
+    }
+
+    /// How many live sessions there are, of whom and from where.
+    pub(super) async fn summary(
+        &self,
+        at: Timestamp,
+        sessions: &SessionManager,
+    ) -> Result<Value, Refusal> {
+        if let Some((made, summary)) = &*self.summary.0.lock()
+            && at.since(*made) < FRESH
+        {
+            return Ok(summary.clone());
+        }
+        let listed = self.sessions.list(None, at).await.map_err(|error| down(&error))?;
+        let summary = summarize(&listed, |session| country(session, sessions));
+        *self.summary.0.lock() = Some((at, summary.clone()));
+        Ok(summary)
+    }
+}
+
+fn country(session: &Session, sessions: &SessionManager) -> Option<Country> {
+    session.client.and_then(|client| sessions.country(client))
+}
+
+fn with_country(session: &Session, sessions: &SessionManager) -> Value {
+    let mut described = describe(session);
+    if let Value::Object(members) = &mut described {
+        let country = country(session, sessions);
+        members.insert("country".into(), json!(country.as_ref().map(Country::as_str)));
+    }
+    described
+}
+
+fn summarize(listed: &[Arc<Session>], country: impl Fn(&Session) -> Option<Country>) -> Value {
+    let (mut users, mut countries) = (HashMap::new(), HashMap::new());
+    for session in listed {
+        let identity = session.identity.load();
+        let of_user =
+            users.entry(identity.key.clone()).or_insert_with(|| (identity.name.clone(), 0));
+        of_user.1 += 1;
+        *countries.entry(country(session)).or_insert(0_usize) += 1;
+    }
+    let counted = users.len();
+    let unknown = countries.remove(&None).unwrap_or_default();
+    let mut users: Vec<_> = users.into_iter().collect();
+    users.sort_by_cached_key(|(key, (_, count))| (Reverse(*count), key.to_string()));
+    let mut countries: Vec<_> =
+        countries.into_iter().filter_map(|(country, n)| Some((country?, n))).collect();
+    countries.sort_by_key(|(country, count)| (Reverse(*count), country.as_str().to_owned()));
+    let others: usize = countries.iter().skip(NAMED).map(|(_, count)| count).sum();
+    let users: Vec<Value> = users
+        .into_iter()
+        .take(NAMED)
+        .map(|(key, (name, count))| json!({"user": key.to_string(), "name": name, "sessions": count}))
+        .collect();
+    let countries: Vec<Value> = countries
+        .iter()
+        .take(NAMED)
+        .map(|(country, count)| json!({"country": country.as_str(), "sessions": count}))
+        .collect();
+    json!({
+        "sessions": listed.len(),
+        "users": counted,
+        "by_user": users,
+        "by_country": countries,
+        "other_countries": others,
+        "unknown_country": unknown,
+    })
+}
+
+/// Where a page begins: after this session.
+fn position(cursor: &str) -> Result<(Timestamp, SessionId), Refusal> {
+    let (millis, id) = cursor.split_once('.').ok_or(Refusal::BadBody)?;
+    let millis = millis.parse().map_err(|_| Refusal::BadBody)?;
+    Ok((Timestamp::from_millis(millis), SessionId::new(id)))
+}
+
+/// In the order of the list: newest first, then by id.
+fn comes_after(session: &Session, (at, id): &(Timestamp, SessionId)) -> bool {
+    session.signed_in_at < *at || (session.signed_in_at == *at && session.id > *id)
+}
