@@ -42,6 +42,8 @@ pub enum What {
         tokens: bool,
         /// Whether a session cookie was issued.
         cookie: bool,
+        /// Whether it is a browser in which this user has signed in before.
+        known_device: bool,
     },
     /// A refresh token that an `[[issuer]]` issued was presented for the first time, and a session of the gateway's began.
     TakenOver {
@@ -76,6 +78,8 @@ pub enum What {
     SignInFailed {
         /// The name given, folded.
         account: Arc<str>,
+        /// Whose name it is, where a directory was asked and has one. No client learns it.
+        user: Option<UserKey>,
         /// Why, for the operator; the client learns no difference.
         why: SignInFailure,
     },
@@ -186,6 +190,29 @@ pub enum What {
         /// Whose credential was good, and did not help.
         user: Option<UserKey>,
     },
+}
+
+impl What {
+    /// The session and the user, if somebody signed in.
+    pub const fn sign_in(&self) -> Option<(&SessionId, &UserKey)> {
+        match self {
+            Self::SignedIn { session, user, .. }
+            | Self::SignInObserved { session: Some(session), user: Some(user), .. } => {
+                Some((session, user))
+            }
+            _ => None,
+        }
+    }
+
+    /// The user, if a session began.
+    pub const fn began(&self) -> Option<&UserKey> {
+        match self {
+            Self::SignedIn { user, .. }
+            | Self::TakenOver { user, .. }
+            | Self::Adopted { user, how: Adoption::FirstUse | Adoption::Answer, .. } => Some(user),
+            _ => None,
+        }
+    }
 }
 
 /// Why a sign-in failed.

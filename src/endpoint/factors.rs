@@ -272,7 +272,7 @@ impl Endpoints {
             return Ok(false);
         }
         let device = sessions.cookie_names().device_of(&arrival.headers);
-        Ok(!sessions.knows_device(device, &folded(&identity.name), arrival.at))
+        Ok(!sessions.knows_device(device, session, arrival.at))
     }
 
     async fn with_codes(

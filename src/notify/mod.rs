@@ -19,7 +19,6 @@ mod wrong_links;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::answers::Answers;
 pub use self::channel::{Channel, Channels, Deliver, Delivery, Pace, Parcel};
@@ -64,12 +63,6 @@ pub trait Notices: Send + Sync {
     fn tell(&self, incident: Incident);
 }
 
-/// No channel is configured: every incident is dropped, and counted.
-#[derive(Debug, Default)]
-pub struct NoChannels {
-    dropped: AtomicU64,
-}
-
 impl Incident {
     /// Two incidents with the same key are the same incident: one detector, about one session, else one user (and what it is
     /// about, if that is said), else one name or network, else one address.
@@ -96,19 +89,6 @@ fn key(
         (None, None, None, None) => String::new(),
     };
     Digest::of(format!("{detector}\n{subject}").as_bytes())
-}
-
-impl NoChannels {
-    /// How many incidents were dropped since the start.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-}
-
-impl Notices for NoChannels {
-    fn tell(&self, _: Incident) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]
@@ -153,12 +133,5 @@ mod tests {
             ..incident("password_guessing", None, None)
         };
         assert_eq!(from("192.0.2.1").key(), from("198.51.100.1").key(), "wherever it comes from");
-    }
-
-    #[test]
-    fn without_a_channel_incidents_are_dropped_and_counted() {
-        let notices = NoChannels::default();
-        (0..3).for_each(|_| notices.tell(incident("refresh_reuse", Some("s1"), None)));
-        assert_eq!(notices.dropped(), 3);
     }
 }

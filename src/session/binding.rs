@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::SessionManager;
 use crate::config::Binding;
 use crate::event::What;
-use crate::geo::{Countries, Country};
+use crate::geo::{Country, Places};
 use crate::refusal::Refusal;
 use crate::store::Session;
 use crate::wire::client_ip::{network_24_or_48, network_32_or_64};
@@ -16,7 +16,7 @@ use crate::wire::client_ip::{network_24_or_48, network_32_or_64};
 impl SessionManager {
     /// The country of an address, as far as it is known.
     pub fn country(&self, address: IpAddr) -> Option<Country> {
-        self.countries.country(address)
+        self.places.country(address)
     }
 
     /// Whether this client may use a session.
@@ -34,7 +34,7 @@ impl SessionManager {
             return Ok(());
         }
         let is_within = match session.client {
-            Some(first) => same_place(bind, first, client, &*self.countries),
+            Some(first) => same_place(bind, first, client, &*self.places),
             None => None,
         };
         if is_within.unwrap_or(!self.tokens.refuse_unknown) {
@@ -47,12 +47,7 @@ impl SessionManager {
 }
 
 /// Are both in one place? None: that is not known.
-fn same_place(
-    bind: Binding,
-    first: IpAddr,
-    now: IpAddr,
-    countries: &dyn Countries,
-) -> Option<bool> {
+fn same_place(bind: Binding, first: IpAddr, now: IpAddr, places: &dyn Places) -> Option<bool> {
     let (first, now) = (first.to_canonical(), now.to_canonical());
     match bind {
         Binding::None => Some(true),
@@ -60,7 +55,13 @@ fn same_place(
             if first == now {
                 return Some(true);
             }
-            Some(countries.country(first)? == countries.country(now)?)
+            Some(places.country(first)? == places.country(now)?)
+        }
+        Binding::Network => {
+            if first == now {
+                return Some(true);
+            }
+            Some(places.asn(first)? == places.asn(now)?)
         }
         // One device may use both families in turn, and nothing says that they are one network.
         Binding::Prefix | Binding::Address if first.is_ipv4() != now.is_ipv4() => None,
@@ -72,11 +73,12 @@ fn same_place(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geo::Asn;
 
     /// Addresses that begin with 1 are in Korea, with 2 in Germany.
     struct Few;
 
-    impl Countries for Few {
+    impl Places for Few {
         fn country(&self, address: IpAddr) -> Option<Country> {
             let text = address.to_string();
             match text.as_bytes().first()? {
@@ -84,6 +86,12 @@ mod tests {
                 b'2' => Country::new("DE"),
                 _ => None,
             }
+        }
+
+        /// By the second number.
+        fn asn(&self, address: IpAddr) -> Option<Asn> {
+            let text = address.to_string();
+            text.split('.').nth(1)?.parse().ok().filter(|number| *number < 100).map(Asn)
         }
     }
 
@@ -96,6 +104,10 @@ mod tests {
             (Country, "1.1.1.1", "2.2.2.2", Some(false)),
             (Country, "1.1.1.1", "9.9.9.9", Option::None),
             (Country, "9.9.9.9", "9.9.9.9", Some(true)),
+            (Network, "1.1.1.1", "2.1.2.2", Some(true)),
+            (Network, "1.1.1.1", "1.2.1.1", Some(false)),
+            (Network, "1.1.1.1", "1.200.1.1", Option::None),
+            (Network, "1.200.1.1", "1.200.1.1", Some(true)),
             (Prefix, "1.1.1.1", "1.1.1.200", Some(true)),
             (Prefix, "1.1.1.1", "::ffff:1.1.1.9", Some(true)),
             (Prefix, "1.1.1.1", "1.1.2.1", Some(false)),

@@ -1,8 +1,8 @@
 //! Browsers in which somebody has signed in before, known by a cookie.
 //!
 //! While others guess at an account, whoever has its device cookie goes on as ever (see [`lockout`](super::lockout)); it is
-//! no credential and proves nothing else. A sign-in that succeeds gives one. It holds up to `MOST` entries, each for one
-//! account, of 64 bytes in base64url:
+//! no credential and proves nothing else. A sign-in that succeeds gives one. It holds up to [`MOST`] entries, each for one
+//! account, of 72 bytes in base64url:
 //!
 //! | bytes | |
 //! |---|---|
@@ -10,10 +10,13 @@
 //! | 16 | which user: so that all devices of a user can be voided, whatever they are called |
 //! | 16 | its id: random, for counting what fails with it |
 //! | 8 | when it was given, in seconds |
+//! | 8 | of which password: a keyed hash of what the directory said of it, as sessions have it |
 //! | 16 | HMAC-SHA-256 over those and the account's name, cut |
 //!
-//! An entry counts for a year, unless its user's were voided since: by another password, or because it was not them. That is
-//! a date in the store, which is looked up in memory. Ten failures void it too; the lockout counts them.
+//! An entry counts for a year, unless its user's were voided since, because it was not them or their account was switched off:
+//! that is a date in the store, which is looked up in memory. It counts for its password alone, whether or not anybody was
+//! signed in when that changed; this is seen when the directory has been asked, and the attempt is a stranger's then. (A
+//! directory that checks passwords itself says nothing of them.) Ten failures void it too; the lockout counts them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,16 +37,24 @@ const MOST: usize = 3;
 /// For how long an entry counts.
 pub const LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 
-const ENTRY: usize = 64;
+const ENTRY: usize = 72;
 
 /// The most bytes of a cookie that are looked at.
-const LONGEST: usize = MOST * 87;
+const LONGEST: usize = MOST * 97;
 
 /// Knows devices by a secret of the gateway's own.
 pub struct Devices {
     key: hmac::Key,
     /// Since when what was given before is void.
     stamps: Arc<dyn Stamps>,
+}
+
+/// A device that is known for an account, if its password is still the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct KnownDevice {
+    /// For counting what fails with it.
+    pub(super) id: Digest,
+    password: [u8; 8],
 }
 
 /// An entry, as it is read.
@@ -63,8 +74,8 @@ impl Devices {
         Self { key: self.key.clone(), stamps }
     }
 
-    /// The id of the device that a sign-in with this cookie comes from, if it is known for this account (a folded name).
-    pub(super) fn known(&self, cookie: &str, account: &str, at: Timestamp) -> Option<Digest> {
+    /// The device that a sign-in with this cookie comes from, if it is known for this account (a folded name).
+    pub(super) fn known(&self, cookie: &str, account: &str, at: Timestamp) -> Option<KnownDevice> {
         let tag = self.account_tag(account);
         let entry = entries(cookie).find(|entry| entry.account() == tag)?;
         if !self.is_genuine(&entry, account) || at.since(entry.given()) >= LIFETIME {
@@ -75,20 +86,27 @@ impl Devices {
             .stamps
             .stamp(&stamp_key(entry.user()))
             .is_some_and(|since| entry.given().as_secs() <= since.as_secs());
-        (!is_void).then(|| Digest::of(entry.id()))
+        (!is_void)
+            .then(|| KnownDevice { id: Digest::of(entry.id()), password: cut(entry.password()) })
     }
 
-    /// The cookie after a sign-in: this account's entry first, and the others that were there. Without randomness there is
-    /// none: the next sign-in is a stranger's.
+    /// Was it given for the password with this mark?
+    pub(super) fn is_of_password(&self, device: &KnownDevice, mark: Digest) -> bool {
+        let tag = self.password_tag(mark);
+        aws_lc_rs::constant_time::verify_slices_are_equal(&tag, &device.password).is_ok()
+    }
+
+    /// The cookie after a sign-in with the password of this mark: this account's entry first, and the others that were there.
+    /// Without randomness there is none: the next sign-in is a stranger's.
     pub(super) fn give(
         &self,
         cookie: &str,
         account: &str,
-        user: &UserKey,
+        (user, password): (&UserKey, Digest),
         at: Timestamp,
     ) -> Option<Secret> {
         let tag = self.account_tag(account);
-        let new = self.entry(account, user, at)?;
+        let new = self.entry(account, user, password, at)?;
         let others = entries(cookie).filter(|entry| entry.account() != tag).take(MOST - 1);
         let all: Vec<String> = std::iter::once(new)
             .chain(others)
@@ -97,7 +115,7 @@ impl Devices {
         Some(Secret::new(all.join(".")))
     }
 
-    /// Knows no device of this user any more: the password is another, or it was not them.
+    /// Knows no device of this user any more: it was not them, or they may not sign in.
     ///
     /// # Errors
     /// [`StoreError`]; they are known as before then.
@@ -107,13 +125,14 @@ impl Devices {
         self.stamps.put(new).await.map(|_| ())
     }
 
-    fn entry(&self, account: &str, user: &UserKey, at: Timestamp) -> Option<Entry> {
+    fn entry(&self, account: &str, user: &UserKey, mark: Digest, at: Timestamp) -> Option<Entry> {
         let id = random_bytes::<16>().ok()?;
-        let mut said = Vec::with_capacity(48);
+        let mut said = Vec::with_capacity(ENTRY);
         said.extend_from_slice(&self.account_tag(account));
         said.extend_from_slice(&user_tag(user));
         said.extend_from_slice(&id);
         said.extend_from_slice(&at.as_secs().to_be_bytes());
+        said.extend_from_slice(&self.password_tag(mark));
         let tag = self.sign(&said, account);
         said.extend_from_slice(&tag);
         said.try_into().ok().map(Entry)
@@ -129,6 +148,13 @@ impl Devices {
         context.update(b"entry\0");
         context.update(said);
         context.update(account.as_bytes());
+        cut(context.sign().as_ref())
+    }
+
+    fn password_tag(&self, mark: Digest) -> [u8; 8] {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(b"password\0");
+        context.update(mark.as_bytes());
         cut(context.sign().as_ref())
     }
 
@@ -161,12 +187,16 @@ impl Entry {
         Timestamp::from_secs(u64::from_be_bytes(cut(self.part(40, 48))))
     }
 
+    fn password(&self) -> &[u8] {
+        self.part(48, 56)
+    }
+
     fn said(&self) -> &[u8] {
-        self.part(0, 48)
+        self.part(0, 56)
     }
 
     fn tag(&self) -> &[u8] {
-        self.part(48, ENTRY)
+        self.part(56, ENTRY)
     }
 }
 
@@ -203,6 +233,10 @@ mod tests {
         UserKey::new("django", "7")
     }
 
+    fn mark(password: &str) -> Digest {
+        Digest::of(password.as_bytes())
+    }
+
     fn devices(secret: &[u8]) -> Devices {
         Devices::new(secret, Memory::new() as Arc<dyn Stamps>)
     }
@@ -210,7 +244,7 @@ mod tests {
     #[test]
     fn a_device_is_known_for_its_account_and_for_no_other() {
         let devices = devices(b"secret");
-        let cookie = devices.give("", "kim", &kim(), NOW).unwrap();
+        let cookie = devices.give("", "kim", (&kim(), mark("pw")), NOW).unwrap();
         let cookie = cookie.expose();
         let id = devices.known(cookie, "kim", NOW);
         assert!(id.is_some());
@@ -222,9 +256,19 @@ mod tests {
     }
 
     #[test]
+    fn a_device_is_of_the_password_that_was_right_there() {
+        let devices = devices(b"secret");
+        let cookie = devices.give("", "kim", (&kim(), mark("pw")), NOW).unwrap();
+        let known = devices.known(cookie.expose(), "kim", NOW).unwrap();
+        assert!(devices.is_of_password(&known, mark("pw")));
+        assert!(!devices.is_of_password(&known, mark("other")));
+        assert!(!self::devices(b"other").is_of_password(&known, mark("pw")));
+    }
+
+    #[test]
     fn no_changed_byte_is_taken_for_a_device() {
         let devices = devices(b"secret");
-        let cookie = devices.give("", "kim", &kim(), NOW).unwrap();
+        let cookie = devices.give("", "kim", (&kim(), mark("pw")), NOW).unwrap();
         let bytes = URL_SAFE_NO_PAD.decode(cookie.expose()).unwrap();
         for place in 0..bytes.len() {
             let mut changed = bytes.clone();
@@ -242,7 +286,8 @@ mod tests {
         let devices = devices(b"secret");
         let mut cookie = Secret::new("");
         for name in ["ada", "bob", "kim", "lee", "kim"] {
-            cookie = devices.give(cookie.expose(), name, &UserKey::new("d", name), NOW).unwrap();
+            let user = UserKey::new("d", name);
+            cookie = devices.give(cookie.expose(), name, (&user, mark("pw")), NOW).unwrap();
         }
         assert!(cookie.expose().len() < LONGEST);
         let is_known = |name| devices.known(cookie.expose(), name, NOW).is_some();
@@ -253,14 +298,15 @@ mod tests {
     async fn what_was_given_before_it_was_voided_is_void() {
         let devices = devices(b"secret");
         let at = |secs| NOW.plus(Duration::from_secs(secs));
-        let given = |secs| devices.give("", "kim", &kim(), at(secs)).unwrap();
+        let given = |secs| devices.give("", "kim", (&kim(), mark("pw")), at(secs)).unwrap();
         let (old, new) = (given(0), given(11));
         devices.forget(&kim(), at(10)).await.unwrap();
         let is_known = |cookie: &Secret| devices.known(cookie.expose(), "kim", at(12)).is_some();
         assert_eq!((is_known(&old), is_known(&new)), (false, true));
         devices.read_only().forget(&kim(), at(12)).await.unwrap();
         assert!(is_known(&new), "whoever only asks what would be voids nothing");
-        let lee = devices.give("", "lee", &UserKey::new("django", "8"), at(0)).unwrap();
+        let user = UserKey::new("django", "8");
+        let lee = devices.give("", "lee", (&user, mark("pw")), at(0)).unwrap();
         assert!(devices.known(lee.expose(), "lee", at(12)).is_some());
     }
 }

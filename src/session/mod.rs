@@ -67,7 +67,7 @@ use crate::config::{Login, SessionSettings, Tokens};
 use crate::directory::password::PasswordPool;
 use crate::event::{EndReason, What};
 use crate::factor::Factors;
-use crate::geo::Countries;
+use crate::geo::Places;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::store::{
@@ -82,7 +82,7 @@ pub struct SessionManager {
     /// When those who are to be slower were last let do it.
     paced: Arc<Cache<Digest, Timestamp>>,
     devices: Arc<Devices>,
-    countries: Arc<dyn Countries>,
+    places: Arc<dyn Places>,
     directories: Vec<Watched>,
     passwords: PasswordPool,
     keys: Arc<KeyRing>,
@@ -115,7 +115,7 @@ pub struct SessionParts {
     /// Knows browsers in which somebody signed in before.
     pub devices: Arc<Devices>,
     /// Where addresses are.
-    pub countries: Arc<dyn Countries>,
+    pub places: Arc<dyn Places>,
     /// The cookies that services gave.
     pub kept: Arc<ServiceCookies>,
     /// Ends what others have issued.
@@ -230,7 +230,7 @@ impl SessionManager {
             blocks: parts.blocks,
             paced,
             devices: parts.devices,
-            countries: parts.countries,
+            places: parts.places,
             directories: parts.directories,
             passwords: parts.passwords,
             keys: Arc::new(parts.keys),

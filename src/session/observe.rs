@@ -73,7 +73,11 @@ impl SessionManager {
         match self.lockout.attempt(&account, client, None, at) {
             Ok(attempt) => Ok(Trying { account, attempt }),
             Err(wait) => {
-                happened.push(What::SignInFailed { account, why: SignInFailure::LockedOut });
+                happened.push(What::SignInFailed {
+                    account,
+                    user: None,
+                    why: SignInFailure::LockedOut,
+                });
                 let refused = Refusal::TooManyAttempts.into();
                 Err(SignInRefused { retry_after: Some(wait), ..refused })
             }
@@ -98,7 +102,7 @@ impl SessionManager {
             Outcome::Failure => {
                 attempt.failed();
                 let why = SignInFailure::RefusedByService;
-                happened.push(What::SignInFailed { account, why });
+                happened.push(What::SignInFailed { account, user: None, why });
             }
             Outcome::Neither => attempt.take_back(),
         }

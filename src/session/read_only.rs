@@ -43,7 +43,7 @@ impl SessionManager {
             store: Arc::new(ReadOnlyStore::new(Arc::clone(&self.store))),
             paced: Arc::clone(&self.paced),
             devices: Arc::new(self.devices.read_only()),
-            countries: Arc::clone(&self.countries),
+            places: Arc::clone(&self.places),
             refresh_tokens: Arc::new(ReadOnlyStore::new(Arc::clone(&self.refresh_tokens))),
             directories: self.directories.iter().map(Watched::beside).collect(),
             passwords: PasswordPool::always_busy(),

@@ -283,8 +283,9 @@ impl SessionManager {
     }
 
     /// The device of whoever signs in, if it is known.
-    fn device_of(&self, checked: &Checked, at: Timestamp) -> Option<crate::secret::Digest> {
-        self.devices.known(&checked.device, &checked.name, at)
+    pub(super) fn device_of(&self, checked: &Checked, at: Timestamp) -> Option<crate::secret::Digest> {
+        let known = self.devices.known(&checked.device, &checked.name, at)?;
+        self.is_of_password(&known, &checked.account).then_some(known.id)
     }
 
     async fn pending(
@@ -304,7 +305,8 @@ impl SessionManager {
             Ok(ticket) => {
                 let account = Arc::clone(&checked.name);
                 let why = SignInFailure::SecondFactorRequired;
-                context.note(What::SignInFailed { account, why });
+                let user = Some(checked.user().clone());
+                context.note(What::SignInFailed { account, user, why });
                 SignInRefused {
                     ticket: Some(SignInTicket {
                         ticket,

@@ -22,12 +22,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::blocked::PACE;
+use super::devices::KnownDevice;
 use super::lockout::{Attempt, folded};
 use super::{
     Checked, Grants, SessionManager, SignIn, SignInRefused, SignedIn, TokenPair, Watched,
     access_token,
 };
-use crate::caller::{Assurance, AuthMethod, AuthMethods, SessionId};
+use crate::caller::{Assurance, AuthMethod, AuthMethods, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
 use crate::directory::password::{self as password_pool, Check, Checked as PasswordChecked};
@@ -106,6 +107,7 @@ impl SessionManager {
         grants: Grants,
         context: &mut RequestContext<'_>,
     ) -> Result<SignedIn, Refusal> {
+        let known_device = self.is_known_device(&checked, context.at);
         match self.issue(&checked, grants, context).await {
             Ok(signed_in) => {
                 context.note(What::SignedIn {
@@ -114,6 +116,7 @@ impl SessionManager {
                     account: checked.name,
                     tokens: grants.tokens,
                     cookie: grants.cookie,
+                    known_device,
                 });
                 Ok(signed_in)
             }
@@ -134,25 +137,34 @@ impl SessionManager {
         happened: &mut Vec<What>,
     ) -> Result<VerifiedPassword, SignInRefused> {
         if !can_be_a_name(asked.name) {
-            return Err(failed(Arc::from(""), SignInFailure::UnknownUser, happened));
+            return Err(failed(Arc::from(""), None, SignInFailure::UnknownUser, happened));
         }
         let account: Arc<str> = folded(asked.name).into();
         if !can_be_a_password(asked.password) {
-            return Err(failed(account, SignInFailure::WrongPassword, happened));
+            return Err(failed(account, None, SignInFailure::WrongPassword, happened));
         }
         let known = self.devices.known(device, &account, asked.at);
-        let attempt = match self.lockout.attempt(&account, asked.client, known, asked.at) {
+        let id = known.map(|device| device.id);
+        let mut attempt = match self.lockout.attempt(&account, asked.client, id, asked.at) {
             Ok(attempt) => attempt,
-            Err(wait) => {
-                let why = SignInFailure::LockedOut;
-                happened.push(What::SignInFailed { account, why });
-                return Err(SignInRefused {
-                    retry_after: Some(wait),
-                    ..Refusal::TooManyAttempts.into()
-                });
-            }
+            Err(wait) => return Err(locked_out(account, None, wait, happened)),
         };
-        match self.judge(asked, only).await {
+        let (found, directory) = match self.look_up(asked, only).await {
+            Ok(looked_up) => looked_up,
+            Err(refusal) => return Err(not_tried(attempt, refusal, None)),
+        };
+        let user = found.as_ref().map(|account| account.identity.key.clone());
+        if let (Some(device), Some(found)) = (&known, &found)
+            && !self.is_of_password(device, found)
+        {
+            // The password is another since: it is a stranger, and always was.
+            attempt.take_back();
+            attempt = match self.lockout.attempt(&account, asked.client, None, asked.at) {
+                Ok(attempt) => attempt,
+                Err(wait) => return Err(locked_out(account, user, wait, happened)),
+            };
+        }
+        match self.judge(asked, found, directory).await {
             Ok(Ok((user, cookies))) => {
                 let methods = AuthMethods::only(AuthMethod::Password);
                 let device = device.to_owned();
@@ -170,7 +182,7 @@ impl SessionManager {
                     | SignInFailure::RefusedByService
                     | SignInFailure::LockedOut => attempt.failed(),
                 }
-                Err(failed(account, why, happened))
+                Err(failed(account, user, why, happened))
             }
             Err(refusal) => {
                 let wait = (refusal == Refusal::Busy).then_some(BUSY_WAIT);
@@ -183,9 +195,9 @@ impl SessionManager {
     async fn judge(
         &self,
         asked: Asked<'_>,
-        only: Option<&str>,
+        found: Option<Account>,
+        directory: Option<&dyn Directory>,
     ) -> Result<Result<(Account, Jar), SignInFailure>, Refusal> {
-        let (found, directory) = self.look_up(asked, only).await?;
         if let (None, Some(Directory::Service(service))) = (&found, directory) {
             return match service.sign_in(asked).await.map_err(not_asked)? {
                 Verdict::Accepted(account, cookies) => Ok(Ok((*account, cookies))),
@@ -202,6 +214,20 @@ impl SessionManager {
         };
         let checked = self.passwords.check(check).await.map_err(|_| Refusal::Busy)?;
         Ok(judge(found, checked).map(|user| (user, Jar::default())))
+    }
+
+    /// Was the device given for the password that the user has? By every mark of it that counts for their sessions.
+    pub(super) fn is_of_password(&self, device: &KnownDevice, account: &Account) -> bool {
+        let is_of = |mark| self.devices.is_of_password(device, mark);
+        match self.directory(&account.identity.key.directory) {
+            Some(watched) => watched.upgrades.any_of(account, is_of),
+            None => is_of(account.password_mark()),
+        }
+    }
+
+    /// Is it a browser in which this user has signed in before, with the password that they have?
+    fn is_known_device(&self, checked: &Checked, at: Timestamp) -> bool {
+        self.device_of(checked, at).is_some()
     }
 
     /// What the first directory that knows the name says, and which that is. If none does: the first login
@@ -294,7 +320,8 @@ impl SessionManager {
             Some(mint) => Some(self.mints.mint(mint, &session, at)?),
             None => None,
         };
-        let device = self.devices.give(device, name, &user.identity.key, at);
+        let proved = (&user.identity.key, user.password_mark());
+        let device = self.devices.give(device, name, proved, at);
         Ok(SignedIn { session, tokens, cookie, issued, device })
     }
 
@@ -336,8 +363,24 @@ pub(super) fn not_asked(error: DirectoryError) -> Refusal {
     Refusal::DirectoryUnavailable
 }
 
-fn failed(account: Arc<str>, why: SignInFailure, happened: &mut Vec<What>) -> SignInRefused {
-    happened.push(What::SignInFailed { account, why });
+fn locked_out(
+    account: Arc<str>,
+    user: Option<UserKey>,
+    wait: Duration,
+    happened: &mut Vec<What>,
+) -> SignInRefused {
+    happened.push(What::SignInFailed { account, user, why: SignInFailure::LockedOut });
+    SignInRefused { retry_after: Some(wait), ..Refusal::TooManyAttempts.into() }
+}
+
+/// `user`: whose name it is, which the client never learns.
+fn failed(
+    account: Arc<str>,
+    user: Option<UserKey>,
+    why: SignInFailure,
+    happened: &mut Vec<What>,
+) -> SignInRefused {
+    happened.push(What::SignInFailed { account, user, why });
     let refusal = match why {
         SignInFailure::SecondFactorRequired => Refusal::SecondFactorElsewhere,
         SignInFailure::UnknownUser

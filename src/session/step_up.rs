@@ -16,7 +16,7 @@ use crate::context::RequestContext;
 use crate::directory::Attempt;
 use crate::factor::CodeAttempt;
 use crate::refusal::Refusal;
-use crate::secret::Secret;
+use crate::secret::{Digest, Secret};
 use crate::store::{Renewal, Session};
 
 /// How long ago the last proof of somebody may be who changes their second factors.
@@ -59,7 +59,7 @@ impl SessionManager {
         let by_code = self.confirms_by_code(session).await?;
         let methods = match confirmation {
             Confirmation::Code(code) => {
-                let device = self.devices.known(device, &folded(&identity.name), context.at);
+                let device = self.device_of_session(device, session, context.at);
                 let attempt = CodeAttempt { user, code, device, at: context.at };
                 self.check_code(attempt, context).await?;
                 let first = match session.assurance.methods {
@@ -103,9 +103,15 @@ impl SessionManager {
         renewed.ok_or_else(|| Refusal::SessionEnded.into())
     }
 
-    /// Did this account (a folded name) sign in with this device cookie before?
-    pub fn knows_device(&self, cookie: &str, account: &str, at: Timestamp) -> bool {
-        self.devices.known(cookie, account, at).is_some()
+    /// Did a session's user sign in with this device cookie before, with the password that they have?
+    pub fn knows_device(&self, cookie: &str, session: &Session, at: Timestamp) -> bool {
+        self.device_of_session(cookie, session, at).is_some()
+    }
+
+    fn device_of_session(&self, cookie: &str, session: &Session, at: Timestamp) -> Option<Digest> {
+        let account = folded(&session.identity.load().name);
+        let known = self.devices.known(cookie, &account, at)?;
+        self.devices.is_of_password(&known, session.password_mark).then_some(known.id)
     }
 
     /// Did a session's user prove lately, by all that they have, that it is them?

@@ -211,7 +211,7 @@ impl Base {
             refresh_tokens: Arc::clone(&store) as Arc<dyn RefreshTokens>,
             blocks: Blocks::list(&*store),
             devices: Arc::new(Devices::new(b"secret", Arc::clone(&store) as Arc<dyn Stamps>)),
-            countries: Arc::new(crate::geo::NoCountries),
+            places: Arc::new(crate::geo::NoPlaces),
             ends: Arc::new(NoIssuers),
             mints: Arc::new(NoIssuers),
             factors: factors(&store, FactorMode::Off, |_| {}),

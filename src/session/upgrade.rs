@@ -47,8 +47,13 @@ impl Upgrades {
 
     /// Is this the mark of the password that the user has?
     pub(super) fn is_of(&self, account: &Account, mark: Digest) -> bool {
-        let is_before = |seen: &Seen| seen.before.contains(&mark);
-        mark == account.password_mark()
+        self.any_of(account, |counts| counts == mark)
+    }
+
+    /// Is this true of a mark of the password that the user has?
+    pub(super) fn any_of(&self, account: &Account, is: impl Fn(Digest) -> bool) -> bool {
+        let is_before = |seen: &Seen| seen.before.iter().any(|mark| is(*mark));
+        is(account.password_mark())
             || self.0.lock().get(&account.identity.key.id).is_some_and(is_before)
     }
 

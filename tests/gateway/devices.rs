@@ -109,6 +109,48 @@ fn a_device_is_void_after_ten_failures_and_a_forged_one_never_counts() {
 }
 
 #[test]
+fn another_password_voids_what_was_known_of_somebody_who_is_signed_in_nowhere() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address)
+        .behind_a_proxy()
+        .directories(
+            "[[directory]]\nkind = \"file\"\npath = \"users.toml\"\nrefresh_interval = \"1s\"\n",
+        )
+        .with("[login]\nbackoff_initial = \"30s\"\n")
+        .start();
+    let client = gateway.client();
+    let first = login(&client, "kim", PASSWORD).from(ip("1.2.3.4")).send();
+    let device = first.set_cookie(DEVICE_COOKIE).unwrap();
+    let access = first.json()["access"].as_str().unwrap().to_owned();
+    assert_eq!(client.post("/logout").bearer(&access).send().status, 204);
+    let other = login(&client, "lee", "staple 한글 암호").from(ip("1.2.3.4")).send();
+    let lees = other.set_cookie(DEVICE_COOKIE).unwrap();
+    let passwd = ["user", "passwd", "kim", "--file", "users.toml", "--password-stdin"];
+    let changed = crate::support::gateway::run_in(gateway.folder(), &passwd, "a new one\n");
+    assert!(changed.status.success());
+    // The file is read again: the old password is none any more.
+    eventually("the new password", || {
+        let old = login(&client, "kim", PASSWORD).from(ip("1.2.3.4")).send();
+        if old.status == 200 {
+            let access = old.json()["access"].as_str().unwrap().to_owned();
+            assert_eq!(client.post("/logout").bearer(&access).send().status, 204);
+        }
+        (old.status == 401).then_some(())
+    });
+    let looked_at = guesses(&client, "kim", 12);
+    assert!(looked_at <= 10, "{looked_at}");
+    assert_eq!(guesses(&client, "lee", 12), 10);
+    let with = |name: &str, password: &str, cookie: &str| {
+        let request = login(&client, name, password).from(ip("1.99.1.2"));
+        request.cookie(DEVICE_COOKIE, cookie).send().status
+    };
+    assert_eq!(with("kim", "a new one", &device), 429, "it was known for the password before");
+    assert_eq!(with("lee", "staple 한글 암호", &lees), 200, "nobody changed this one");
+    let ended = "doorwarden_sessions_ended_total{reason=\"directory_changed\"}";
+    assert_eq!(gateway.metric(ended), Some(0.0), "there was no session of theirs to end");
+}
+
+#[test]
 fn the_device_cookie_is_the_browsers_alone() {
     let upstream = Upstream::start();
     let gateway = start(&upstream, "");

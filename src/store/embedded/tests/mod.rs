@@ -21,7 +21,6 @@ use super::{Embedded, Tuning};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
-use crate::secret::Digest;
 
 fn fresh() -> (Arc<Embedded>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
