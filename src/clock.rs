@@ -57,6 +57,35 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// Reads what [`Display`](fmt::Display) writes: RFC 3339 in UTC with milliseconds, as the audit trail has it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let is_as_written = bytes.len() == 24
+            && bytes.iter().zip(b"0000-00-00T00:00:00.000Z").all(|(byte, form)| match form {
+                b'0' => byte.is_ascii_digit(),
+                other => byte == other,
+            });
+        if !is_as_written {
+            return None;
+        }
+        let number = |from, to| text.get(from..to)?.parse::<u64>().ok();
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (hour, minute) = (number(11, 13)?, number(14, 16)?);
+        let (second, millis) = (number(17, 19)?, number(20, 23)?);
+        let is_a_time = (1..=12).contains(&month)
+            && (1..=31).contains(&day)
+            && hour < 24
+            && minute < 60
+            && second < 60;
+        if !is_a_time || year < 1970 {
+            return None;
+        }
+        let of_day = ((hour * 60 + minute) * 60 + second) * 1000 + millis;
+        Some(Self(days(year, month, day)? * DAY + of_day))
+    }
+}
+
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:03}", self.as_secs(), self.0 % 1000)
@@ -114,6 +143,16 @@ const fn civil(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
+/// The reverse of [`civil`].
+fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year / 400, year % 400);
+    let month = if month > 2 { month - 3 } else { month + 9 };
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    let days = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    (era * 146_097 + days).checked_sub(719_468)
+}
+
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
@@ -127,6 +166,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for millis in [0, 1, 951_782_400_000, 1_795_422_879_042, 4_102_444_799_999, LAST] {
+            let at = Timestamp::from_millis(millis);
+            assert_eq!(Timestamp::parse(&at.to_string()), Some(at), "{at}");
+        }
+        for wrong in [
+            "",
+            "2026-11-23",
+            "2026-11-23T08:34:39Z",
+            "2026-13-23T08:34:39.042Z",
+            "1969-11-23T08:34:39.042Z",
+            "2026-11-23T08:34:39.042+",
+            "2026-11-2ä08:34:39.042Z",
+        ] {
+            assert_eq!(Timestamp::parse(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn shows_rfc_3339_with_milliseconds() {

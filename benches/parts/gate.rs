@@ -22,7 +22,7 @@ use doorwarden::directory::{Account, Directory, DirectoryError, Users};
 use doorwarden::django::hashers::Algorithm;
 use doorwarden::factor::{FactorKey, FactorParts, Factors};
 use doorwarden::gate::{Decision, Gate};
-use doorwarden::geo::NoCountries;
+use doorwarden::geo::NoPlaces;
 use doorwarden::issuer::{IssuerParts, IssuerState, Issuers};
 use doorwarden::secret::Secret;
 use doorwarden::service::database::Databases;
@@ -171,7 +171,7 @@ impl Scene {
             refresh_tokens: store.refresh_tokens,
             blocks: store.blocks.list(),
             devices: Arc::new(Devices::new(b"secret", stamps)),
-            countries: Arc::new(NoCountries),
+            places: Arc::new(NoPlaces),
             ends: opened.ends(),
             mints: opened.mints(),
             factors: Arc::new(factors),

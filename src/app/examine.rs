@@ -17,7 +17,6 @@ use crate::config::{Config, FormEngine, FormKind, Route, RouteForms};
 use crate::directory::Directory;
 use crate::django::hashers;
 use crate::endpoint::error_pages::ErrorPages;
-use crate::geo::Mmdb;
 use crate::identity::IdentityForms;
 use crate::issuer::{read_keys, try_out};
 use crate::private_file;
@@ -137,7 +136,7 @@ pub fn files(config: &Config) -> Result<Vec<Found>, String> {
     }
     wrong.extend(server_tls_problems(&config.upstreams));
     wrong.extend(ErrorPages::load(config).err().map(|error| error.to_string()));
-    if let Some(Err(error)) = config.geo.country_database.as_deref().map(Mmdb::open) {
+    if let Err(error) = super::generation::places(&config.geo) {
         wrong.push(error.to_string());
     }
     wrong.extend(of_state(config));

@@ -4,12 +4,13 @@
 //! until all of it is there, so a configuration that cannot be used is only a list of reasons. What has not changed goes on
 //! as it is: a directory with what it knows, an upstream with its addresses, a form with what it has made.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::state::State;
 use super::{StartError, notices, start_error};
 use crate::clock::Timestamp;
-use crate::config::{Config, DirectoryKind, DirectorySettings, StoreKind};
+use crate::config::{Config, DirectoryKind, DirectorySettings, Geo, StoreKind};
 use crate::directory::Directory;
 use crate::directory::django::DjangoDirectory;
 use crate::directory::file::FileDirectory;
@@ -17,7 +18,7 @@ use crate::directory::http::HttpDirectory;
 use crate::directory::password::PasswordPool;
 use crate::endpoint::error_pages::ErrorPages;
 use crate::factor::{FactorKey, FactorParts, Factors};
-use crate::geo::{Countries, Mmdb, NoCountries};
+use crate::geo::{Databases as PlaceDatabases, Kind, Mmdb, Places};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::issuer::{IssuerParts, Issuers};
 use crate::notify::Channels;
@@ -36,7 +37,7 @@ pub(super) struct Built {
     pub(super) config: Config,
     pub(super) directories: Vec<(DirectorySettings, Directory)>,
     pub(super) passwords: PasswordPool,
-    pub(super) countries: Arc<dyn Countries>,
+    pub(super) places: Arc<dyn Places>,
     pub(super) forms: Arc<IdentityForms>,
     channels: Arc<Channels>,
     kept: Arc<ServiceCookies>,
@@ -53,10 +54,7 @@ impl Built {
         let (built, serving) = before.unzip();
         let watched = watched(&config, state, built, serving)?;
         let asked: Vec<_> = watched.iter().map(|one| one.directory().clone()).collect();
-        let countries: Arc<dyn Countries> = match &config.geo.country_database {
-            Some(path) => Arc::new(Mmdb::open(path).map_err(start_error)?),
-            None => Arc::new(NoCountries),
-        };
+        let places = places(&config.geo)?;
         let is_same_pool = |built: &&Self| {
             let pool = |config: &Config| (config.login.hash_threads, config.login.hash_queue);
             pool(&built.config) == pool(&config)
@@ -81,7 +79,7 @@ impl Built {
             refresh_tokens: Arc::clone(&state.store.refresh_tokens),
             blocks: state.store.blocks.list(),
             devices: Arc::clone(&state.devices),
-            countries: Arc::clone(&countries),
+            places: Arc::clone(&places),
             kept: Arc::clone(&kept),
             ends: issuers.ends(),
             mints: issuers.mints(),
@@ -117,7 +115,7 @@ impl Built {
             &state.metrics,
         )?);
         let directories = config.directories.iter().cloned().zip(asked).collect();
-        Ok((Self { config, directories, passwords, countries, forms, channels, kept }, generation))
+        Ok((Self { config, directories, passwords, places, forms, channels, kept }, generation))
     }
 
     /// Who is told.
@@ -150,6 +148,18 @@ fn factors(config: &Config, state: &State) -> Result<Factors, StartError> {
         key: Arc::new(key.map_err(start_error)?),
         settings,
         label: config.login.title.clone(),
+    }))
+}
+
+/// Where addresses are, by the databases that are named.
+pub(super) fn places(geo: &Geo) -> Result<Arc<dyn Places>, StartError> {
+    let open = |path: &Option<PathBuf>, kind| {
+        path.as_deref().map(|path| Mmdb::open(path, kind).map_err(start_error)).transpose()
+    };
+    Ok(Arc::new(PlaceDatabases {
+        country: open(&geo.country_database, Kind::Country)?,
+        city: open(&geo.city_database, Kind::City)?,
+        asn: open(&geo.asn_database, Kind::Asn)?,
     }))
 }
 

@@ -12,6 +12,7 @@ pub mod offline;
 mod privacy;
 mod rates;
 mod reload;
+pub mod replay;
 mod respond;
 mod state;
 mod supervisor;
@@ -35,6 +36,7 @@ use self::state::State;
 use self::supervisor::Supervisor;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, StoreKind};
+use crate::detect::history::History;
 use crate::detect::recent::Recent;
 use crate::detect::silence::Silences;
 use crate::detect::watch::{self, Report, Watch};
@@ -114,6 +116,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     let detecting = Watch {
         rules: Arc::clone(&rules),
         silences: Arc::clone(&silences),
+        history: Arc::new(History::new(Arc::clone(&state.store.stamps))),
         respond: Arc::new(Responder {
             current: Arc::clone(&current),
             sessions: Arc::clone(&state.store.sessions),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::generation::Built;
 use crate::block::Block;
-use crate::caller::UserKey;
+use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::detect::watch::{NotDone, Respond, Rules};
 use crate::event::{EndReason, Event, What};
@@ -27,7 +27,7 @@ pub(super) struct Responder {
 pub(super) fn rules(built: &Built) -> Rules {
     Rules {
         settings: built.config.detect.clone(),
-        countries: Arc::clone(&built.countries),
+        places: Arc::clone(&built.places),
         trusted: TrustedProxies::new(built.config.trusted_proxies.iter().copied()),
     }
 }
@@ -60,6 +60,11 @@ impl Respond for Responder {
             Blocked::Stands(_) => Ok(true),
             Blocked::NoRoom => Ok(false),
         }
+    }
+
+    async fn sessions(&self, user: &UserKey, at: Timestamp) -> Vec<SessionId> {
+        let sessions = self.sessions.list(Some(user), at).await.unwrap_or_default();
+        sessions.iter().map(|session| session.id.clone()).collect()
     }
 
     async fn groups(&self, user: &UserKey, at: Timestamp) -> Vec<String> {

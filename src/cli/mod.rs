@@ -9,6 +9,7 @@ mod audit;
 mod blocks;
 mod check;
 mod config_file;
+mod detect;
 mod explain;
 mod health;
 mod list;
@@ -69,6 +70,9 @@ enum Command {
     /// Verify the audit trail.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Ask what detectors would find.
+    #[command(subcommand)]
+    Detect(detect::DetectCommand),
     /// Look at the servers behind the running gateway, and take one out of service.
     #[command(subcommand)]
     Upstream(upstreams::UpstreamCommand),
@@ -112,6 +116,7 @@ pub fn main() -> ExitCode {
         Some(Command::Session(command)) => operate::sessions(command),
         Some(Command::Block(command)) => blocks::run(command),
         Some(Command::Audit(command)) => audit::run(command),
+        Some(Command::Detect(command)) => detect::run(command),
         Some(Command::Upstream(command)) => upstreams::run(command),
         Some(Command::Maintenance(command)) => maintenance::run(command),
         Some(Command::Store(command)) => operate::store(command),

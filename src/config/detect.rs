@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::Geo;
 use super::raw::{Table, Wrong};
 use super::units::{DAY, hours, mins, secs};
+use super::vpn::is_vpn;
 
 /// `[detect]`: one table for each detector.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,14 @@ pub struct Detect {
     pub outside_binding: Detector,
     /// `[detect.client_change]`
     pub client_change: Detector,
+    /// `[detect.impossible_travel]`
+    pub impossible_travel: Detector,
+    /// `[detect.new_country]`
+    pub new_country: Detector,
+    /// `[detect.new_device]`
+    pub new_device: Detector,
+    /// `[detect.session_count]`
+    pub session_count: Detector,
     /// Events that may wait for the detectors; more are dropped and counted.
     pub queue: usize,
     /// About so many findings in an hour each detector does something; about more it only tells.
@@ -55,6 +64,8 @@ pub struct Detector {
     pub exempt: Vec<Exempt>,
     /// Only tell; do nothing.
     pub dry_run: bool,
+    /// Kilometers an hour that nobody travels: `impossible_travel` alone has it.
+    pub speed: u32,
 }
 
 /// One of `detect.NAME.action`.
@@ -87,6 +98,10 @@ pub enum Exempt {
     Group(String),
     /// Clients whose `User-Agent` contains this.
     Agent(String),
+    /// Clients in a network that has this number (`geo.asn_database`).
+    Asn(u32),
+    /// Clients in a network of a well-known VPN (`geo.asn_database`).
+    Vpn,
 }
 
 impl Default for Detect {
@@ -99,20 +114,33 @@ impl Default for Detect {
             cooldown: mins(1),
             exempt: Vec::new(),
             dry_run: false,
+            speed: 0,
         };
-        use Action::{BlockAddress, EndSession, Notify, Observe};
+        let but_vpns = |detector| Detector { exempt: vec![Exempt::Vpn], ..detector };
+        use Action::{BlockAddress, EndSession, Limit, Notify, StepUp};
         Self {
             // The refresh endpoint has ended the session already; nothing is lost by saying so here.
             refresh_reuse: does(&[EndSession, Notify], 1, mins(1)),
-            refresh_burst: does(&[Observe], 10, mins(1)),
+            refresh_burst: does(&[Limit, Notify], 10, mins(1)),
             password_guessing: does(&[Notify], 10, mins(10)),
             password_spraying: does(&[BlockAddress, Notify], 10, mins(10)),
-            token_countries: does(&[Notify], 2, hours(1)),
+            token_countries: but_vpns(does(&[EndSession, Notify], 2, hours(1))),
             revoked_use: does(&[Notify, BlockAddress], 100, mins(10)),
             scanning: does(&[BlockAddress], 100, mins(5)),
             distributed_guessing: does(&[Notify], 10, hours(1)),
             outside_binding: does(&[Notify], 1, hours(1)),
-            client_change: does(&[Observe], 2, hours(1)),
+            client_change: does(&[StepUp, Notify], 2, hours(1)),
+            impossible_travel: Detector {
+                speed: 900,
+                ..but_vpns(does(&[StepUp, Notify], 1, hours(24)))
+            },
+            new_country: but_vpns(does(&[Notify], 1, hours(24))),
+            new_device: does(&[Notify], 1, hours(24)),
+            // Each finding is about another session: the oldest.
+            session_count: Detector {
+                cooldown: Duration::ZERO,
+                ..does(&[EndSession, Notify], 100, hours(24))
+            },
             queue: 4096,
             actions_per_hour: 1000,
         }
@@ -159,9 +187,14 @@ pub(super) fn detect(table: &Table<'_>, geo: &Geo) -> Detect {
         ),
         token_countries: table.table("token_countries", |table| {
             // Every session is used from one country.
-            let detector = detector(table, 2, default.token_countries);
+            let default = default.token_countries;
+            let usual = default.actions.clone();
+            let detector = detector(table, 2, default);
             let tells = |action: &Action| matches!(action, Action::Observe | Action::Notify);
-            if !detector.actions.iter().all(tells) && geo.country_database.is_none() {
+            if detector.actions != usual
+                && !detector.actions.iter().all(tells)
+                && !geo.knows_countries()
+            {
                 table.warn(
                     "action",
                     Wrong::new("without geo.country_database no address has a country"),
@@ -181,6 +214,21 @@ pub(super) fn detect(table: &Table<'_>, geo: &Geo) -> Detect {
         // Every session is used by a client of some kind.
         client_change: table
             .table("client_change", |table| detector(table, 2, default.client_change)),
+        impossible_travel: table.table("impossible_travel", |table| {
+            let default = default.impossible_travel;
+            let speed = table.number("kilometers_per_hour", 100..=100_000).unwrap_or(default.speed);
+            let usual = default.actions.clone();
+            let detector = Detector { speed, ..detector(table, 1, default) };
+            if detector.actions != usual && geo.city_database.is_none() {
+                let why = "without geo.city_database no address has a place on the map";
+                table.warn("action", Wrong::new(why));
+            }
+            detector
+        }),
+        new_country: table.table("new_country", |table| detector(table, 1, default.new_country)),
+        new_device: table.table("new_device", |table| detector(table, 1, default.new_device)),
+        session_count: table
+            .table("session_count", |table| detector(table, 1, default.session_count)),
         queue: table.number("queue", 1..=1_000_000).unwrap_or(default.queue),
         actions_per_hour: table
             .number("actions_per_hour", 1..=1_000_000)
@@ -201,6 +249,7 @@ fn detector(table: &Table<'_>, lowest: u32, default: Detector) -> Detector {
         cooldown: table.duration("cooldown", Duration::ZERO..=DAY).unwrap_or(default.cooldown),
         exempt: table.values("exempt", exempt).unwrap_or(default.exempt),
         dry_run: table.flag("dry_run").unwrap_or(default.dry_run),
+        speed: default.speed,
     }
 }
 
@@ -217,15 +266,18 @@ fn exempt(text: &str) -> Result<Exempt, Wrong> {
         let of_one = || text.parse::<IpAddr>().map(IpNet::from);
         text.parse::<IpNet>().or_else(|_| of_one()).map(Exempt::Network)
     };
+    let nobody = || {
+        Wrong::new(format!("{text:?} is nobody to leave alone")).help(
+            "allowed: a network, \"user:DIRECTORY/ID\", \"group:NAME\", \"agent:PART OF A USER-AGENT\", \"asn:NUMBER\", \"vpn\"",
+        )
+    };
     match text.split_once(':') {
         Some(("user", user)) if user.contains('/') => Ok(Exempt::User(user.into())),
         Some(("group", group)) if !group.is_empty() => Ok(Exempt::Group(group.into())),
         Some(("agent", agent)) if !agent.is_empty() => Ok(Exempt::Agent(agent.into())),
-        _ => network().map_err(|_| {
-            Wrong::new(format!("{text:?} is nobody to leave alone")).help(
-                "allowed: a network, \"user:DIRECTORY/ID\", \"group:NAME\", \"agent:PART OF A USER-AGENT\"",
-            )
-        }),
+        Some(("asn", number)) => number.parse().map(Exempt::Asn).map_err(|_| nobody()),
+        None if text == "vpn" => Ok(Exempt::Vpn),
+        _ => network().map_err(|_| nobody()),
     }
 }
 
@@ -240,13 +292,20 @@ impl Action {
 }
 
 impl Detector {
-    /// Does it leave clients alone that have this address or this agent?
-    pub fn exempts_client(&self, client: Option<IpAddr>, agent: Option<&str>) -> bool {
+    /// Does it leave clients alone that have this address, this agent, or this number of their network?
+    pub fn exempts_client(
+        &self,
+        client: Option<IpAddr>,
+        agent: Option<&str>,
+        asn: impl Fn() -> Option<u32>,
+    ) -> bool {
         self.exempt.iter().any(|exempt| match exempt {
             Exempt::Network(network) => {
                 client.is_some_and(|client| network.contains(&client.to_canonical()))
             }
             Exempt::Agent(part) => agent.is_some_and(|agent| agent.contains(part.as_str())),
+            Exempt::Asn(number) => asn() == Some(*number),
+            Exempt::Vpn => asn().is_some_and(is_vpn),
             Exempt::User(_) | Exempt::Group(_) => false,
         })
     }

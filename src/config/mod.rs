@@ -60,6 +60,7 @@ mod tokens;
 mod units;
 mod upstream;
 mod values;
+mod vpn;
 
 #[cfg(test)]
 mod sample_tests;

@@ -57,7 +57,9 @@ pub enum Binding {
     None,
     /// The country (`geo.country_database`).
     Country,
-    /// The network: /24, /48.
+    /// Who runs the network (`geo.asn_database`).
+    Network,
+    /// The network's prefix: /24, /48.
     Prefix,
     /// The address: IPv4, or an IPv6 /64.
     Address,
@@ -95,9 +97,10 @@ const ALGORITHMS: [(&str, Algorithm); 4] = [
     ("HS256", Algorithm::Hs256),
 ];
 
-const BINDINGS: [(&str, Binding); 4] = [
+const BINDINGS: [(&str, Binding); 5] = [
     ("none", Binding::None),
     ("country", Binding::Country),
+    ("network", Binding::Network),
     ("prefix", Binding::Prefix),
     ("address", Binding::Address),
 ];
@@ -117,7 +120,11 @@ pub(super) fn tokens(
 ) -> Tokens {
     let default = Tokens::default();
     let bind = table.choice("bind", &BINDINGS).unwrap_or(default.bind);
-    if bind == Binding::Country && geo.country_database.is_none() {
+    if bind == Binding::Network && geo.asn_database.is_none() {
+        table
+            .error("bind", Wrong::new("without geo.asn_database nobody is known to run a network"));
+    }
+    if bind == Binding::Country && !geo.knows_countries() {
         table.error("bind", Wrong::new("without geo.country_database no address has a country"));
     }
     let algorithm = table.choice("algorithm", &ALGORITHMS).unwrap_or(default.algorithm);

@@ -2,20 +2,44 @@
 //! that is brought up to date stays of its family, and so it says nothing; neither does a client that names none.
 //!
 //! What a client says of itself is easily copied, so this sees only thieves who do not know that it is looked at. And it is
-//! wrong about those who hand a session's token to a script of their own, or ask a phone for the desktop's pages.
+//! wrong about those who hand a session's token to a script of their own, or ask a phone for the desktop's pages; so another kind
+//! that comes from the network where the one before was (who runs it, where that is known, else /24 or /48) is taken for the same
+//! person.
+
+use ipnet::IpNet;
 
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject};
+use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::SessionId;
 use crate::config;
 use crate::event::{Event, What};
-use crate::geo::Countries;
+use crate::geo::Asn;
 use crate::secret::Digest;
+use crate::wire::client_ip::network_24_or_48;
 
 struct ClientChange {
     settings: config::Detector,
     /// Kinds of clients, as hashes: they are as long as a client likes.
-    kinds: Windows<SessionId, Digest>,
+    kinds: Windows<SessionId, Use>,
+}
+
+/// What kind of client, and from where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Use {
+    kind: Digest,
+    network: IpNet,
+    asn: Option<Asn>,
+}
+
+impl Use {
+    /// Another kind, in the same network: one person with two programs.
+    fn is_beside(&self, other: &Self) -> bool {
+        let is_same_network = match (self.asn, other.asn) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.network == other.network,
+        };
+        self.kind != other.kind && is_same_network
+    }
 }
 
 pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
@@ -26,14 +50,25 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 }
 
 impl Detector for ClientChange {
-    fn observe(&mut self, event: &Event, _: &dyn Countries) -> Option<Finding> {
+    fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
         let (What::SessionUsed { session, user, .. } | What::Refreshed { session, user, .. }) =
             &event.what
         else {
             return None;
         };
         let kind = kind(event.agent.as_deref()?)?;
-        let kinds = self.kinds.distinct(session.clone(), Digest::of(kind.as_bytes()), event.at)?;
+        let client = event.client?;
+        let now = Use {
+            kind: Digest::of(kind.as_bytes()),
+            network: network_24_or_48(client),
+            asn: around.places.asn(client),
+        };
+        if self.kinds.seen(session).any(|before| before.is_beside(&now)) {
+            return None;
+        }
+        let kinds = self
+            .kinds
+            .distinct_by(session.clone(), now, event.at, |one, other| one.kind == other.kind)?;
         let evidence = Evidence::count(kinds.len(), self.settings.window);
         let subject = Subject::Session(session.clone());
         Some(Finding::new(DetectorName::ClientChange, event, subject, evidence).of_user(user))
@@ -46,7 +81,7 @@ impl Detector for ClientChange {
 }
 
 /// Platform and family of a browser, or the name of another program. None: it says nothing of itself.
-fn kind(agent: &str) -> Option<String> {
+pub(super) fn kind(agent: &str) -> Option<String> {
     // Each names itself beside those whose pages it wants to get, so the rarer ones come first.
     const FAMILIES: [(&str, &str); 9] = [
         ("Edg", "Edge"),
@@ -111,15 +146,21 @@ mod tests {
         }
     }
 
-    fn used(name: &str, agent: Option<&str>) -> Event {
+    fn used_from(client: &str, name: &str, agent: Option<&str>) -> Event {
         let (session, user) = session(name);
         let what = What::SessionUsed { session, user, proof: Proof::SessionCookie };
-        Event { agent: agent.map(Into::into), ..event(at(0), "192.0.2.1", what) }
+        Event { agent: agent.map(Into::into), ..event(at(0), client, what) }
+    }
+
+    fn used(name: &str, agent: Option<&str>) -> Event {
+        used_from("192.0.2.1", name, agent)
     }
 
     #[test]
     fn another_kind_of_client_is_a_finding_about_the_session() {
-        let events = [FIREFOX, NEWER_FIREFOX, "curl/8.5.0"].map(|agent| used("a", Some(agent)));
+        let events = [FIREFOX, NEWER_FIREFOX].map(|agent| used("a", Some(agent)));
+        let thief = used_from("198.51.100.1", "a", Some("curl/8.5.0"));
+        let events = events.into_iter().chain([thief]);
         let found = findings(&mut build(&detector(2)), events);
         let [(3, finding)] = &found[..] else { panic!("{found:?}") };
         assert_eq!((&finding.session, finding.evidence.count), (&Some(SessionId::new("a")), 2));
@@ -130,7 +171,9 @@ mod tests {
     fn silent_for_updates_for_other_sessions_and_for_clients_that_say_nothing() {
         for events in [
             vec![used("a", Some(FIREFOX)), used("a", Some(NEWER_FIREFOX))],
-            vec![used("a", Some(FIREFOX)), used("b", Some(CHROME))],
+            // A script of the same person's, or the desktop's pages on a phone.
+            vec![used("a", Some(FIREFOX)), used("a", Some("curl/8.5.0"))],
+            vec![used("a", Some(FIREFOX)), used_from("198.51.100.1", "b", Some(CHROME))],
             vec![used("a", Some(FIREFOX)), used("a", None), used("a", Some(""))],
         ] {
             assert_eq!(fires_at(&mut build(&detector(2)), events), NEVER);

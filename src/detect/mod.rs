@@ -11,6 +11,7 @@
 //! until the window has passed and the threshold is reached anew. `refresh_reuse` alone tells each time, since each of
 //! its events ends a session and so cannot repeat itself.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,14 +19,19 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use self::history::History;
+use self::owners::Owners;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config;
-use crate::event::Event;
-use crate::geo::{Countries, Country};
+use crate::event::{Event, What};
+use crate::geo::{Asn, Country, Places};
 
 mod client_change;
 mod distributed_guessing;
+mod impossible_travel;
+mod new_country;
+mod new_device;
 mod outside_binding;
 mod password_guessing;
 mod password_spraying;
@@ -33,19 +39,34 @@ mod refresh_burst;
 mod refresh_reuse;
 mod revoked_use;
 mod scanning;
+mod session_count;
 mod token_countries;
 
+pub mod history;
+mod owners;
 pub mod recent;
+pub mod replay;
 pub mod respond;
 mod restraint;
 pub mod silence;
 pub mod watch;
 mod window;
 
+/// What detectors may ask beside what they are shown.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Where addresses are.
+    pub places: &'a dyn Places,
+    /// What is known of users for longer.
+    pub history: &'a History,
+    /// The live sessions of the user whose session the event begins, newest first; empty for every other event.
+    pub sessions: &'a [SessionId],
+}
+
 /// Judges events.
 pub trait Detector: Send + Sync {
     /// Shows it one event. What it saw, if that is worth telling.
-    fn observe(&mut self, event: &Event, countries: &dyn Countries) -> Option<Finding>;
+    fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding>;
 
     /// Judges by these settings from now on. What it has seen stays seen.
     fn judge_by(&mut self, settings: &config::Detector);
@@ -96,6 +117,10 @@ detectors! {
     DistributedGuessing distributed_guessing "Many networks try passwords on one account."
     OutsideBinding outside_binding "A session was used outside what it is tied to."
     ClientChange client_change "The requests of one session come from another kind of client."
+    ImpossibleTravel impossible_travel "One session was used in two places too far apart."
+    NewCountry new_country "Somebody signed in from a country where they never were."
+    NewDevice new_device "Somebody signed in on a device that is not known."
+    SessionCount session_count "One user has more sessions than allowed."
 }
 
 /// Something odd that a detector saw.
@@ -117,6 +142,8 @@ pub struct Finding {
     pub session: Option<SessionId>,
     /// The user it is about, if it is known.
     pub user: Option<UserKey>,
+    /// May it well be the same person? Then it is told, and nothing else is done.
+    pub is_doubtful: bool,
     /// How much was seen.
     pub evidence: Evidence,
 }
@@ -126,6 +153,8 @@ pub struct Finding {
 pub enum Subject {
     /// A session.
     Session(SessionId),
+    /// All that a user has.
+    User(UserKey),
     /// The name given at sign-in, folded; there need not be such a user.
     Account(Arc<str>),
     /// A client: one IPv4 address, or the /64 that one IPv6 client has.
@@ -146,7 +175,10 @@ pub struct Evidence {
 }
 
 /// All detectors, in the order in which they see an event, each with its settings.
-pub struct Detectors(Vec<(config::Detector, DetectorName, Box<dyn Detector>)>);
+pub struct Detectors {
+    all: Vec<(config::Detector, DetectorName, Box<dyn Detector>)>,
+    owners: Owners,
+}
 
 impl Detectors {
     /// As configured.
@@ -155,31 +187,47 @@ impl Detectors {
             let settings = name.settings(settings);
             (settings.clone(), *name, name.build(settings))
         };
-        Self(DetectorName::ALL.iter().map(build).collect())
+        Self { all: DetectorName::ALL.iter().map(build).collect(), owners: Owners::default() }
     }
 
     /// They judge by these settings from now on.
     pub fn judge_by(&mut self, settings: &config::Detect) {
-        for (old, name, detector) in &mut self.0 {
+        for (old, name, detector) in &mut self.all {
             detector.judge_by(name.settings(settings));
             old.clone_from(name.settings(settings));
         }
     }
 
     /// Shows all of them one event, but those that leave its client alone.
-    pub fn observe(&mut self, event: &Event, countries: &dyn Countries) -> Vec<Finding> {
+    pub fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Vec<Finding> {
+        if let What::IncidentAnswered { user, was_me: false, .. } = &event.what {
+            around.history.void(user, event.at);
+        }
+        self.owners.learn(&event.what);
         let (client, agent) = (event.client, event.agent.as_deref());
-        self.0
+        let asked = OnceCell::new();
+        let asn = || {
+            let ask = || around.places.asn(client?).map(|Asn(number)| number);
+            *asked.get_or_init(ask)
+        };
+        let mut found: Vec<Finding> = self
+            .all
             .iter_mut()
-            .filter(|(settings, ..)| !settings.exempts_client(client, agent))
-            .filter_map(|(.., detector)| detector.observe(event, countries))
-            .collect()
+            .filter(|(settings, ..)| !settings.exempts_client(client, agent, asn))
+            .filter_map(|(.., detector)| detector.observe(event, around))
+            .collect();
+        for finding in &mut found {
+            if let (Subject::Account(account), None) = (&finding.subject, &finding.user) {
+                finding.user = self.owners.of(account);
+            }
+        }
+        found
     }
 }
 
 impl fmt::Debug for Detectors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Detectors({})", self.0.len())
+        write!(f, "Detectors({})", self.all.len())
     }
 }
 
@@ -188,7 +236,9 @@ impl Finding {
     fn new(detector: DetectorName, event: &Event, subject: Subject, evidence: Evidence) -> Self {
         let session = match &subject {
             Subject::Session(session) => Some(session.clone()),
-            Subject::Account(_) | Subject::Address(_) | Subject::Network(_) => None,
+            Subject::User(_) | Subject::Account(_) | Subject::Address(_) | Subject::Network(_) => {
+                None
+            }
         };
         Self {
             detector,
@@ -199,6 +249,7 @@ impl Finding {
             subject,
             session,
             user: None,
+            is_doubtful: false,
             evidence,
         }
     }
@@ -213,6 +264,7 @@ impl Subject {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Session(_) => "session",
+            Self::User(_) => "user",
             Self::Account(_) => "account",
             Self::Address(_) => "address",
             Self::Network(_) => "network",
@@ -224,6 +276,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Session(session) => session.fmt(f),
+            Self::User(user) => user.fmt(f),
             Self::Account(account) => account.fmt(f),
             Self::Address(network) if network.prefix_len() == network.max_prefix_len() => {
                 network.addr().fmt(f)
@@ -240,14 +293,13 @@ impl Evidence {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{at, event, settings};
+    use super::testing::{around, at, event, settings};
     use super::*;
-    use crate::event::{Refresh, What};
-    use crate::geo::NoCountries;
+    use crate::event::{Refresh, SignInFailure};
 
     #[test]
     fn every_detector_has_its_name_once() {
@@ -264,7 +316,11 @@ mod tests {
                 "scanning",
                 "distributed_guessing",
                 "outside_binding",
-                "client_change"
+                "client_change",
+                "impossible_travel",
+                "new_country",
+                "new_device",
+                "session_count"
             ]
         );
     }
@@ -273,7 +329,7 @@ mod tests {
     fn an_event_that_concerns_nobody_is_no_finding() {
         let mut detectors = Detectors::new(&settings(1));
         let refused = What::Refused { refusal: crate::refusal::Refusal::NoRoute, user: None };
-        assert_eq!(detectors.observe(&event(at(0), "192.0.2.1", refused), &NoCountries), []);
+        assert_eq!(detectors.observe(&event(at(0), "192.0.2.1", refused), &around()), []);
     }
 
     #[test]
@@ -285,8 +341,7 @@ mod tests {
             user: UserKey::new("django", "1"),
             how: Refresh::Rotated,
         };
-        let found =
-            Detectors::new(&settings).observe(&event(at(0), "192.0.2.1", what), &NoCountries);
+        let found = Detectors::new(&settings).observe(&event(at(0), "192.0.2.1", what), &around());
         assert_eq!(
             found.iter().map(|f| f.detector).collect::<Vec<_>>(),
             [DetectorName::RefreshBurst]
@@ -301,19 +356,42 @@ mod tests {
         };
         let mut detectors = Detectors::new(&settings(10));
         for secs in 0..3 {
-            assert_eq!(detectors.observe(&refreshed(secs), &NoCountries), []);
+            assert_eq!(detectors.observe(&refreshed(secs), &around()), []);
         }
         let mut stricter = settings(10);
         stricter.refresh_burst.threshold = 4;
         detectors.judge_by(&stricter);
-        let found = detectors.observe(&refreshed(3), &NoCountries);
+        let found = detectors.observe(&refreshed(3), &around());
         assert_eq!(found.iter().map(|one| one.evidence.count).collect::<Vec<_>>(), [4]);
+    }
+
+    #[test]
+    fn a_finding_about_an_account_names_its_owner_once_a_directory_did() {
+        let miss = |user: Option<&str>, why| {
+            let user = user.map(|id| UserKey::new("django", id));
+            event(at(0), "192.0.2.1", What::SignInFailed { account: "ada".into(), user, why })
+        };
+        use SignInFailure::{LockedOut, UnknownUser, WrongPassword};
+        for (events, owner) in [
+            ([miss(Some("7"), WrongPassword), miss(None, LockedOut)], Some("7")),
+            ([miss(None, UnknownUser), miss(None, UnknownUser)], None),
+        ] {
+            let mut settings = settings(100);
+            settings.password_guessing.threshold = 2;
+            let mut detectors = Detectors::new(&settings);
+            let found: Vec<Finding> =
+                events.iter().flat_map(|event| detectors.observe(event, &around())).collect();
+            let [finding] = &found[..] else { panic!("{found:?}") };
+            assert_eq!(finding.user, owner.map(|id| UserKey::new("django", id)));
+            assert_eq!(finding.session, None);
+        }
     }
 
     #[test]
     fn a_subject_is_written_as_an_operator_looks_for_it() {
         for (subject, kind, text) in [
             (Subject::Session(SessionId::new("s1")), "session", "s1"),
+            (Subject::User(UserKey::new("django", "7")), "user", "django/7"),
             (Subject::Account("ada".into()), "account", "ada"),
             (Subject::Address("192.0.2.1/32".parse().unwrap()), "address", "192.0.2.1"),
             (Subject::Address("2001:db8::/64".parse().unwrap()), "address", "2001:db8::/64"),

@@ -1,11 +1,10 @@
 //! A session's credential was used outside what `tokens.bind` ties it to. The use was refused; the person should know.
 
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject};
+use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::SessionId;
 use crate::config;
 use crate::event::{Event, What};
-use crate::geo::Countries;
 
 struct OutsideBinding {
     settings: config::Detector,
@@ -20,10 +19,10 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 }
 
 impl Detector for OutsideBinding {
-    fn observe(&mut self, event: &Event, countries: &dyn Countries) -> Option<Finding> {
+    fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
         let What::OutsideBinding { session, user } = &event.what else { return None };
         let refused = self.refused.count(session.clone(), (), event.at)?;
-        let country = event.client.and_then(|client| countries.country(client));
+        let country = event.client.and_then(|client| around.places.country(client));
         let evidence = Evidence {
             count: refused.len(),
             window: self.settings.window,

@@ -7,10 +7,9 @@
 //! Names are as long as a client likes, so the history holds their hash and the finding the name of the last event.
 
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject};
+use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::config;
 use crate::event::{Event, What};
-use crate::geo::Countries;
 use crate::secret::Digest;
 
 struct PasswordGuessing {
@@ -26,7 +25,7 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 }
 
 impl Detector for PasswordGuessing {
-    fn observe(&mut self, event: &Event, _: &dyn Countries) -> Option<Finding> {
+    fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
         let What::SignInFailed { account, .. } = &event.what else { return None };
         let failures = self.failures.count(Digest::of(account.as_bytes()), (), event.at)?;
         let evidence = Evidence::count(failures.len(), self.settings.window);
@@ -83,8 +82,14 @@ mod tests {
     #[test]
     fn a_success_between_does_not_hide_the_failures() {
         let (session, user) = session("a");
-        let hit =
-            What::SignedIn { session, user, account: "ada".into(), tokens: true, cookie: false };
+        let hit = What::SignedIn {
+            session,
+            user,
+            account: "ada".into(),
+            tokens: true,
+            cookie: false,
+            known_device: true,
+        };
         let events = [miss(0, "ada"), miss(1, "ada"), event(at(2), "::1", hit), miss(3, "ada")];
         assert_eq!(fires_at(&mut build(&detector(3)), events), [4]);
     }

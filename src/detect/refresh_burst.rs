@@ -4,11 +4,10 @@
 //! Callers that raced for one token and were given the same answer count once, as one rotation.
 
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject};
+use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::SessionId;
 use crate::config;
 use crate::event::{Event, Refresh, What};
-use crate::geo::Countries;
 
 struct RefreshBurst {
     settings: config::Detector,
@@ -23,7 +22,7 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 }
 
 impl Detector for RefreshBurst {
-    fn observe(&mut self, event: &Event, _: &dyn Countries) -> Option<Finding> {
+    fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
         let What::Refreshed { session, user, how } = &event.what else { return None };
         match how {
             Refresh::Rotated | Refresh::Kept => {}

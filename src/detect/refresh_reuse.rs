@@ -4,11 +4,10 @@
 //! counted for each user: a session has one at most, and a threshold above 1 asks for several of the same user.
 
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject};
+use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::UserKey;
 use crate::config;
 use crate::event::{Event, What};
-use crate::geo::Countries;
 
 struct RefreshReuse {
     settings: config::Detector,
@@ -23,7 +22,7 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 }
 
 impl Detector for RefreshReuse {
-    fn observe(&mut self, event: &Event, _: &dyn Countries) -> Option<Finding> {
+    fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
         let What::RefreshReused { session, user } = &event.what else { return None };
         let reuses = self.reuses.count(user.clone(), (), event.at)?;
         let evidence = Evidence::count(reuses.len(), self.settings.window);

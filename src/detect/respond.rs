@@ -127,10 +127,17 @@ pub fn steps(
         },
         Action::StepUp => finding.session.clone().map(Step::StepUp),
         Action::EndSession => finding.session.clone().map(Step::EndSession),
-        Action::EndUserSessions => finding.user.clone().map(Step::EndUserSessions),
+        // Whoever fails at an account is hardly its owner.
+        Action::EndUserSessions => match finding.subject {
+            Subject::Account(_) => None,
+            _ => finding.user.clone().map(Step::EndUserSessions),
+        },
         Action::BlockAddress => address().map(Step::BlockAddress),
     };
     let mut steps: Vec<Step> = settings.actions.iter().filter_map(step).collect();
+    if finding.is_doubtful {
+        steps.retain(|step| *step == Step::Notify);
+    }
     steps.sort_by_key(|step| *step == Step::Notify);
     steps
 }
@@ -141,7 +148,7 @@ fn address_of(finding: &Finding) -> Option<IpNet> {
         Subject::Address(network) | Subject::Network(network) => Some(*network),
         Subject::Session(_) => finding.client.map(network_32_or_64),
         // Of an account that many addresses try, the last one is nobody in particular.
-        Subject::Account(_) => None,
+        Subject::User(_) | Subject::Account(_) => None,
     }
 }
 
@@ -176,6 +183,10 @@ mod tests {
         let user = UserKey::new("django", "7");
         let session = finding(Subject::Session(id.clone()), "1.1.1.1").of_user(&user);
         let account = finding(Subject::Account("ada".into()), "1.1.1.1");
+        let owned = account.clone().of_user(&user);
+        let doubtful = Finding { is_doubtful: true, ..session.clone() };
+        let oldest = finding(Subject::User(user.clone()), "1.1.1.1");
+        let oldest = Finding { session: Some(id.clone()), ..oldest };
         let network: IpNet = "1.2.3.0/24".parse().unwrap();
         let neighborhood = finding(Subject::Network(network), "1.2.3.4");
         let one: IpNet = "1.1.1.1/32".parse().unwrap();
@@ -187,6 +198,10 @@ mod tests {
             (&[Limit], &session, vec![Step::Limit(BlockSubject::Session(id.clone()))]),
             (&[BlockAddress], &session, vec![Step::BlockAddress(one)]),
             (&[EndSession, StepUp, EndUserSessions, BlockAddress, Limit], &account, vec![]),
+            // Its owner is told, and is not who failed.
+            (&[EndUserSessions, Notify], &owned, vec![Step::Notify]),
+            (&[EndSession, StepUp, BlockAddress, Notify], &doubtful, vec![Step::Notify]),
+            (&[EndSession, Notify], &oldest, vec![Step::EndSession(id.clone()), Step::Notify]),
             (&[BlockAddress], &neighborhood, vec![Step::BlockAddress(network)]),
             (&[Limit], &neighborhood, vec![Step::Limit(BlockSubject::Address(network))]),
             // Who is told, is told what was done.

@@ -6,10 +6,9 @@
 use ipnet::IpNet;
 
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject};
+use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::config;
 use crate::event::{Event, What};
-use crate::geo::Countries;
 use crate::refusal::Refusal;
 use crate::wire::client_ip::network_32_or_64;
 
@@ -26,7 +25,7 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 }
 
 impl Detector for RevokedUse {
-    fn observe(&mut self, event: &Event, _: &dyn Countries) -> Option<Finding> {
+    fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
         let What::Refused { refusal, .. } = &event.what else { return None };
         if !is_forged(*refusal) {
             return None;

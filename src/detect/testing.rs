@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Detector, Finding};
+use super::history::History;
+use super::{Detector, Finding, Surroundings};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::event::{Event, SignInFailure, What};
-use crate::geo::{Countries, Country};
+use crate::geo::{Country, Location, Places};
+use crate::store::memory::Memory;
 
 /// The window of [`settings`].
 pub(crate) const WINDOW: Duration = Duration::from_secs(60);
@@ -34,7 +36,11 @@ pub(crate) fn settings(threshold: u32) -> config::Detect {
         scanning: one.clone(),
         distributed_guessing: one.clone(),
         outside_binding: one.clone(),
-        client_change: one,
+        client_change: one.clone(),
+        impossible_travel: config::Detector { speed: 900, ..one.clone() },
+        new_country: one.clone(),
+        new_device: one.clone(),
+        session_count: one,
         queue: 16,
         actions_per_hour: 1000,
     }
@@ -50,6 +56,7 @@ pub(crate) fn detector(threshold: u32) -> config::Detector {
         cooldown: Duration::ZERO,
         exempt: Vec::new(),
         dry_run: false,
+        speed: 0,
     }
 }
 
@@ -61,7 +68,31 @@ pub(crate) fn event(at: Timestamp, client: &str, what: What) -> Event {
 
 /// A failed sign-in.
 pub(crate) fn failed(account: &str, why: SignInFailure) -> What {
-    What::SignInFailed { account: account.into(), why }
+    What::SignInFailed { account: account.into(), user: None, why }
+}
+
+/// A user signed in, on a device that was known or was not.
+pub(crate) fn signed_in(at: Timestamp, user: &str, client: &str, known_device: bool) -> Event {
+    let session = SessionId::new(&format!("{user} {}", at.as_secs()));
+    let what = What::SignedIn {
+        session,
+        user: UserKey::new("django", user),
+        account: user.into(),
+        tokens: true,
+        cookie: true,
+        known_device,
+    };
+    event(at, client, what)
+}
+
+/// Nothing is known of anybody, and addresses are where [`FewCountries`] says.
+pub(crate) fn around() -> Surroundings<'static> {
+    Surroundings { places: &FewCountries, history: Box::leak(Box::new(history())), sessions: &[] }
+}
+
+/// Without any history.
+pub(crate) fn history() -> History {
+    History::new(Memory::new())
 }
 
 /// The session's name, and its user.
@@ -74,18 +105,33 @@ pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// Knows countries by the first byte of an IPv4 address: 1 Korea, 2 the United States, 3 Germany; 4 again Korea.
+/// Knows places by the first byte of an IPv4 address: 1 Korea (Seoul), 2 the United States, 3 Germany (Berlin); 4 again Korea,
+/// nobody knows where; 5 Japan (Tokyo).
 pub(crate) struct FewCountries;
 
-impl Countries for FewCountries {
+impl Places for FewCountries {
     fn country(&self, address: IpAddr) -> Option<Country> {
         let IpAddr::V4(address) = address else { return None };
         Country::new(match address.octets()[0] {
             1 | 4 => "KR",
             2 => "US",
             3 => "DE",
+            5 => "JP",
             _ => return None,
         })
+    }
+
+    fn location(&self, address: IpAddr) -> Option<Location> {
+        let IpAddr::V4(address) = address else { return None };
+        let (latitude, longitude, radius) = match address.octets()[0] {
+            1 => (37.57, 126.98, 20.0),
+            2 => (37.77, -122.42, 20.0),
+            3 => (52.52, 13.40, 20.0),
+            4 => (36.0, 128.0, 1000.0),
+            5 => (35.68, 139.69, 20.0),
+            _ => return None,
+        };
+        Some(Location { latitude, longitude, radius })
     }
 }
 
@@ -94,8 +140,10 @@ pub(crate) fn findings(
     detector: &mut dyn Detector,
     events: impl IntoIterator<Item = Event>,
 ) -> Vec<(usize, Finding)> {
+    let history = history();
+    let around = Surroundings { history: &history, ..around() };
     let found = |(n, event): (usize, Event)| {
-        detector.observe(&event, &FewCountries).map(|finding| (n + 1, finding))
+        detector.observe(&event, &around).map(|finding| (n + 1, finding))
     };
     events.into_iter().enumerate().filter_map(found).collect()
 }

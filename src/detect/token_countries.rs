@@ -3,17 +3,28 @@
 //! A use is a request with one of the session's credentials, its refresh token included. Addresses that have no country
 //! (private, special, unknown to the database, or no database at all) never count, so behind a proxy that is not trusted,
 //! or on an internal network, this is silent rather than wrong.
+//!
+//! People live at borders, travel and turn VPNs on. From all countries the same client, to the letter of its `User-Agent`,
+//! is a doubtful finding: it is told, and nothing else is done. Well-known VPNs are exempt by default.
 
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject};
+use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::SessionId;
 use crate::config;
 use crate::event::{Event, What};
-use crate::geo::{Countries, Country};
+use crate::geo::Country;
+use crate::secret::Digest;
 
 struct TokenCountries {
     settings: config::Detector,
-    countries: Windows<SessionId, Country>,
+    countries: Windows<SessionId, Use>,
+}
+
+/// From where, and by what client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Use {
+    country: Country,
+    agent: Option<Digest>,
 }
 
 pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
@@ -24,18 +35,29 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 }
 
 impl Detector for TokenCountries {
-    fn observe(&mut self, event: &Event, countries: &dyn Countries) -> Option<Finding> {
+    fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
         let (What::SessionUsed { session, user, .. } | What::Refreshed { session, user, .. }) =
             &event.what
         else {
             return None;
         };
-        let country = countries.country(event.client?)?;
-        let seen = self.countries.distinct(session.clone(), country, event.at)?;
-        let evidence =
-            Evidence { count: seen.len(), window: self.settings.window, countries: seen };
+        let country = around.places.country(event.client?)?;
+        let agent = event.agent.as_deref().map(|agent| Digest::of(agent.as_bytes()));
+        let seen = self.countries.distinct_by(
+            session.clone(),
+            Use { country, agent },
+            event.at,
+            |one, other| one.country == other.country,
+        )?;
+        let evidence = Evidence {
+            count: seen.len(),
+            window: self.settings.window,
+            countries: seen.iter().map(|one| one.country).collect(),
+        };
         let subject = Subject::Session(session.clone());
-        Some(Finding::new(DetectorName::TokenCountries, event, subject, evidence).of_user(user))
+        let finding = Finding::new(DetectorName::TokenCountries, event, subject, evidence);
+        let is_doubtful = seen.iter().all(|one| one.agent == agent);
+        Some(Finding { is_doubtful, ..finding.of_user(user) })
     }
 
     fn judge_by(&mut self, settings: &config::Detector) {
@@ -71,6 +93,19 @@ mod tests {
         assert_eq!(finding.session, Some(SessionId::new("a")));
         let names: Vec<_> = finding.evidence.countries.iter().map(Country::as_str).collect();
         assert_eq!((names.as_slice(), finding.evidence.count), (&["KR", "US"][..], 2));
+    }
+
+    #[test]
+    fn the_same_client_everywhere_is_a_doubt() {
+        let with = |agent: &str, event: Event| Event { agent: Some(agent.into()), ..event };
+        for (agent, is_doubtful) in [("Monitor/1.0", true), ("Monitor/1.1", false)] {
+            let events = [used(0, "a", KOREA), with(agent, used(1, "a", STATES))];
+            let found = findings(&mut build(&detector(2)), events);
+            assert!(
+                matches!(&found[..], [(2, one)] if one.is_doubtful == is_doubtful),
+                "{found:?}"
+            );
+        }
     }
 
     #[test]

@@ -16,16 +16,17 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+use super::history::History;
 use super::respond::{Step, Taken, steps};
 use super::restraint::{Judged, Restraint};
 use super::silence::Silences;
-use super::{Detectors, Finding, Subject};
+use super::{Detectors, Finding, Subject, Surroundings};
 use crate::block::{Block, BlockSubject, BlockedBy, Demand};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::event::Event;
-use crate::geo::Countries;
+use crate::geo::Places;
 use crate::notify::Incident;
 use crate::store::Which;
 use crate::wire::client_ip::TrustedProxies;
@@ -52,6 +53,9 @@ pub trait Respond: Send + Sync {
 
     /// Refuses somebody for a time, or asks something of them. False: there is no room for one more.
     async fn block(&self, block: Block) -> Result<bool, NotDone>;
+
+    /// The live sessions of a user, newest first. A store that cannot say: none.
+    async fn sessions(&self, user: &UserKey, at: Timestamp) -> Vec<SessionId>;
 
     /// The groups of a user who is signed in. Nobody is: none.
     async fn groups(&self, user: &UserKey, at: Timestamp) -> Vec<String>;
@@ -85,7 +89,7 @@ pub struct Rules {
     /// Their settings, and what is done about a finding.
     pub settings: config::Detect,
     /// Where addresses are.
-    pub countries: Arc<dyn Countries>,
+    pub places: Arc<dyn Places>,
     /// Whose addresses are never blocked.
     pub trusted: TrustedProxies,
 }
@@ -96,10 +100,20 @@ pub struct Watch {
     pub rules: Arc<ArcSwap<Rules>>,
     /// About whom nothing is done for a time.
     pub silences: Arc<Silences>,
+    /// What is known of users beyond a restart.
+    pub history: Arc<History>,
     /// Does it.
     pub respond: Arc<dyn Respond>,
     /// Hears of it.
     pub report: Arc<dyn Report>,
+}
+
+/// Detectors at work, and what they remember.
+pub struct Watching {
+    watch: Watch,
+    rules: Arc<Rules>,
+    detectors: Detectors,
+    restraint: Restraint,
 }
 
 /// A queue for `capacity` events, one at least.
@@ -122,21 +136,42 @@ impl EventSink {
     }
 }
 
+impl Watching {
+    /// They have seen nothing yet.
+    pub fn new(watch: Watch) -> Self {
+        let rules = watch.rules.load_full();
+        let detectors = Detectors::new(&rules.settings);
+        Self { watch, rules, detectors, restraint: Restraint::default() }
+    }
+
+    /// Shows them one event, and does what comes of it.
+    pub async fn show(&mut self, event: &Event) {
+        let now = self.watch.rules.load_full();
+        if !Arc::ptr_eq(&now, &self.rules) {
+            self.detectors.judge_by(&now.settings);
+            self.rules = now;
+        }
+        let sessions = match event.what.began() {
+            Some(user) => self.watch.respond.sessions(user, event.at).await,
+            None => Vec::new(),
+        };
+        let (history, places) = (&*self.watch.history, &*self.rules.places);
+        let around = Surroundings { places, history, sessions: &sessions };
+        for finding in self.detectors.observe(event, &around) {
+            self.watch.handle(&finding, &self.rules, &mut self.restraint).await;
+        }
+        if let Err(error) = history.keep().await {
+            tracing::warn!(%error, "what was seen of users could not be written yet");
+        }
+    }
+}
+
 impl Watch {
     /// Shows the detectors what is told, until nobody is left to tell anything.
     pub async fn run(self, mut queue: EventQueue) {
-        let mut rules = self.rules.load_full();
-        let mut detectors = Detectors::new(&rules.settings);
-        let mut restraint = Restraint::default();
+        let mut watching = Watching::new(self);
         while let Some(event) = queue.0.recv().await {
-            let now = self.rules.load_full();
-            if !Arc::ptr_eq(&now, &rules) {
-                detectors.judge_by(&now.settings);
-                rules = now;
-            }
-            for finding in detectors.observe(&event, &*rules.countries) {
-                self.handle(&finding, &rules, &mut restraint).await;
-            }
+            watching.show(&event).await;
         }
     }
 
@@ -163,7 +198,7 @@ impl Watch {
             }
         }
         for step in steps {
-            match self.act(finding, settings, &step, &taken, &*rules.countries).await {
+            match self.act(finding, settings, &step, &taken, &*rules.places).await {
                 Ok(()) => taken.push(step.taken()),
                 Err(not_done) => {
                     taken.push(Taken::Failed);
@@ -198,11 +233,11 @@ impl Watch {
         settings: &config::Detector,
         step: &Step,
         before: &[Taken],
-        countries: &dyn Countries,
+        places: &dyn Places,
     ) -> Result<(), NotDone> {
         match step {
             Step::Notify => {
-                self.respond.notify(incident(finding, before, countries));
+                self.respond.notify(incident(finding, before, places));
                 Ok(())
             }
             Step::EndSession(session) => {
@@ -255,18 +290,19 @@ fn block(finding: &Finding, subject: BlockSubject, demand: Demand, duration: Dur
     }
 }
 
-fn incident(finding: &Finding, taken: &[Taken], countries: &dyn Countries) -> Incident {
+fn incident(finding: &Finding, taken: &[Taken], places: &dyn Places) -> Incident {
     Incident {
         detector: finding.detector.name(),
         at: finding.at,
         user: finding.user.clone(),
-        session: finding.session.clone(),
+        // However many of one user's sessions it is about, it is one incident.
+        session: finding.session.clone().filter(|_| !matches!(finding.subject, Subject::User(_))),
         about: match &finding.subject {
-            Subject::Session(_) => None,
+            Subject::Session(_) | Subject::User(_) => None,
             other => Some(other.to_string().into()),
         },
         client: finding.client,
-        country: finding.client.and_then(|client| countries.country(client)),
+        country: finding.client.and_then(|client| places.country(client)),
         agent: finding.agent.clone().unwrap_or_default(),
         actions: taken.iter().map(|taken| taken.name()).chain([Taken::Notify.name()]).collect(),
     }
@@ -277,7 +313,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::super::DetectorName;
-    use super::super::testing::{FewCountries, at, event, session, settings};
+    use super::super::testing::{FewCountries, at, event, history, session, settings};
     use super::*;
     use crate::config::{Action, Exempt};
     use crate::event::What;
@@ -316,6 +352,10 @@ mod tests {
                 return Ok(false);
             }
             self.note(format!("{demand} {subject} {seconds} {}", block.reason)).map(|()| true)
+        }
+
+        async fn sessions(&self, _: &UserKey, _: Timestamp) -> Vec<SessionId> {
+            Vec::new()
         }
 
         async fn groups(&self, _: &UserKey, _: Timestamp) -> Vec<String> {
@@ -362,10 +402,11 @@ mod tests {
         let watch = Watch {
             rules: Arc::new(ArcSwap::from_pointee(Rules {
                 settings,
-                countries: Arc::new(FewCountries),
+                places: Arc::new(FewCountries),
                 trusted: TrustedProxies::default(),
             })),
             silences: Arc::default(),
+            history: Arc::new(history()),
             respond: outside.clone(),
             report: outside.clone(),
         };

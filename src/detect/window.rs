@@ -98,6 +98,26 @@ impl<K: Clone + Eq + Hash, V: PartialEq> Windows<K, V> {
         self.mark(key, value, at, V::eq)
     }
 
+    /// The same, where two values that differ may be `same`: the later one counts.
+    pub(super) fn distinct_by(
+        &mut self,
+        key: K,
+        value: V,
+        at: Timestamp,
+        same: impl Fn(&V, &V) -> bool,
+    ) -> Option<Vec<V>> {
+        self.mark(key, value, at, same)
+    }
+
+    /// What is collected of a key, oldest first.
+    pub(super) fn seen(&self, key: &K) -> impl Iterator<Item = &V> {
+        let marks = self.keys.get(key).and_then(|entry| match &entry.history {
+            History::Collecting(marks) => Some(marks),
+            History::Reported(_) => None,
+        });
+        marks.into_iter().flatten().map(|(_, value)| value)
+    }
+
     fn mark(
         &mut self,
         key: K,

@@ -53,6 +53,7 @@ fn describe(told: &Told) -> Value {
         "user": finding.user.as_ref().map(ToString::to_string),
         "client": finding.client.map(|client| client.to_string()),
         "agent": finding.agent.as_deref(),
+        "doubtful": finding.is_doubtful,
         "count": evidence.count,
         "window_seconds": evidence.window.as_secs(),
         "countries": evidence.countries.iter().map(Country::as_str).collect::<Vec<_>>(),

@@ -1,9 +1,10 @@
-//! Countries from a database in MaxMind's format.
+//! Places from databases in MaxMind's format.
 //!
-//! The file is read into memory once: 5 to 9 MB, and no mapping that another process could change under us. Two schemas
-//! are in use and both are understood: MaxMind's nested `country.iso_code`, and the flat `country_code` of the databases
-//! that are free to pass on. A database that is missing, damaged or names no country is an error at the start, where an
-//! operator sees it; after that a look-up has an answer or none, and never fails a request.
+//! A file is read into memory once: 5 to 9 MB (cities: some 60), and no mapping that another process could change under us.
+//! Two schemas are in use and both are understood: MaxMind's nested one (`country.iso_code`, `location.latitude`), and the
+//! flat one of the databases that are free to pass on (`country_code`, `latitude`). A database that is missing, damaged or
+//! of another kind is an error at the start, where an operator sees it; after that a look-up has an answer or none, and
+//! never fails a request.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,27 +12,57 @@ use std::path::{Path, PathBuf};
 
 use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
 
-use super::{Countries, Country};
+use super::{Asn, Country, Location, Places};
 use crate::wire::client_ip::is_public;
 
 /// So many networks are decoded at the start. Enough to see what kind of database it is, and quick.
 const SAMPLE: usize = 10_000;
 
-/// A country database in memory.
-pub struct Mmdb(Reader<Vec<u8>>);
+/// How far from its point a client is where the database does not say: a large city and its suburbs.
+const USUAL_RADIUS: f64 = 50.0;
+
+/// What a database knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Countries.
+    Country,
+    /// Points on the map; most have countries too.
+    City,
+    /// Who runs a network.
+    Asn,
+}
+
+/// A database in memory.
+pub struct Mmdb {
+    reader: Reader<Vec<u8>>,
+    kind: Kind,
+}
+
+/// The databases of a configuration.
+#[derive(Debug, Default)]
+pub struct Databases {
+    /// Countries.
+    pub country: Option<Mmdb>,
+    /// Points on the map, and countries where there is no database of them.
+    pub city: Option<Mmdb>,
+    /// Who runs a network.
+    pub asn: Option<Mmdb>,
+}
 
 /// The database cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the country database {} cannot be used: {reason}", path.display())]
+#[error("the {} database {} cannot be used: {reason}", kind.name(), path.display())]
 pub struct GeoError {
+    kind: Kind,
     path: PathBuf,
     reason: String,
 }
 
 /// Both schemas in one.
 #[derive(Deserialize)]
-struct Row<'a> {
+struct CountryRow<'a> {
     #[serde(borrow, default)]
     country: Option<Nested<'a>>,
     #[serde(borrow, default)]
@@ -44,60 +75,179 @@ struct Nested<'a> {
     iso_code: Option<&'a str>,
 }
 
+#[derive(Deserialize)]
+struct CityRow {
+    #[serde(default)]
+    location: Option<Point>,
+    #[serde(default)]
+    latitude: Option<Number>,
+    #[serde(default)]
+    longitude: Option<Number>,
+}
+
+#[derive(Deserialize)]
+struct Point {
+    #[serde(default)]
+    latitude: Option<Number>,
+    #[serde(default)]
+    longitude: Option<Number>,
+    #[serde(default)]
+    accuracy_radius: Option<Number>,
+}
+
+/// Degrees and kilometers, in whatever type a database has them: doubles, floats, integers.
+#[derive(Clone, Copy)]
+struct Number(f64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyNumber)
+    }
+}
+
+struct AnyNumber;
+
+impl Visitor<'_> for AnyNumber {
+    type Value = Number;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number")
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Number, E> {
+        Ok(Number(number))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Number, E> {
+        let small = i32::try_from(number).map_err(|_| E::custom("too large"))?;
+        Ok(Number(f64::from(small)))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Number, E> {
+        let small = u32::try_from(number).map_err(|_| E::custom("too large"))?;
+        Ok(Number(f64::from(small)))
+    }
+}
+
+#[derive(Deserialize)]
+struct AsnRow {
+    #[serde(default)]
+    autonomous_system_number: Option<u32>,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Country => "country",
+            Self::City => "city",
+            Self::Asn => "ASN",
+        }
+    }
+
+    /// What one of these needs to have, for an operator who named another.
+    const fn needs(self) -> &'static str {
+        match self {
+            Self::Country => "it names no country (`country.iso_code` or `country_code`)",
+            Self::City => "it has no location (`location.latitude` or `latitude`)",
+            Self::Asn => "it has no `autonomous_system_number`",
+        }
+    }
+}
+
 impl Mmdb {
     /// Reads the file.
     ///
     /// # Errors
-    /// If there is no such file, it is no such database, it is damaged, or it has no countries.
-    pub fn open(path: &Path) -> Result<Self, GeoError> {
-        let bad = |reason| GeoError { path: path.to_owned(), reason };
+    /// If there is no such file, it is no such database, it is damaged, or of another kind.
+    pub fn open(path: &Path, kind: Kind) -> Result<Self, GeoError> {
+        let bad = |reason| GeoError { kind, path: path.to_owned(), reason };
         let bytes = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
-        Self::read(bytes).map_err(bad)
+        Self::read(bytes, kind).map_err(bad)
     }
 
-    fn read(bytes: Vec<u8>) -> Result<Self, String> {
+    fn read(bytes: Vec<u8>, kind: Kind) -> Result<Self, String> {
         let reader = Reader::from_source(bytes).map_err(|error| error.to_string())?;
-        match countries_in_sample(&reader) {
-            Ok(0) => Err(format!(
-                "it names no country (its type is {:?}; `country.iso_code` or `country_code` is needed)",
-                reader.metadata().database_type
+        let mmdb = Self { reader, kind };
+        match mmdb.is_of_its_kind() {
+            Ok(true) => Ok(mmdb),
+            Ok(false) => Err(format!(
+                "{}; its type is {:?}",
+                kind.needs(),
+                mmdb.reader.metadata().database_type
             )),
-            Ok(_) => Ok(Self(reader)),
             Err(error) => Err(error.to_string()),
         }
     }
-}
 
-impl Countries for Mmdb {
-    fn country(&self, address: IpAddr) -> Option<Country> {
+    fn is_of_its_kind(&self) -> Result<bool, MaxMindDbError> {
+        let mut has_some = false;
+        for network in self.reader.networks(WithinOptions::default())?.take(SAMPLE) {
+            let network = network?;
+            has_some |= match self.kind {
+                Kind::Country => {
+                    network.decode::<CountryRow<'_>>()?.is_some_and(|row| row.country().is_some())
+                }
+                Kind::City => {
+                    network.decode::<CityRow>()?.is_some_and(|row| row.location().is_some())
+                }
+                Kind::Asn => network
+                    .decode::<AsnRow>()?
+                    .is_some_and(|row| row.autonomous_system_number.is_some()),
+            };
+        }
+        Ok(has_some)
+    }
+
+    fn row<'a, R: Deserialize<'a>>(&'a self, address: IpAddr) -> Option<R> {
         let address = address.to_canonical();
         if !is_public(address) {
             return None;
         }
-        self.0.lookup(address).ok()?.decode::<Row<'_>>().ok()??.country()
+        self.reader.lookup(address).ok()?.decode::<R>().ok()?
+    }
+
+    fn country(&self, address: IpAddr) -> Option<Country> {
+        self.row::<CountryRow<'_>>(address)?.country()
     }
 }
 
-impl Row<'_> {
+impl Places for Databases {
+    fn country(&self, address: IpAddr) -> Option<Country> {
+        self.country.as_ref().or(self.city.as_ref())?.country(address)
+    }
+
+    fn location(&self, address: IpAddr) -> Option<Location> {
+        self.city.as_ref()?.row::<CityRow>(address)?.location()
+    }
+
+    fn asn(&self, address: IpAddr) -> Option<Asn> {
+        self.asn.as_ref()?.row::<AsnRow>(address)?.autonomous_system_number.map(Asn)
+    }
+}
+
+impl CountryRow<'_> {
     fn country(&self) -> Option<Country> {
         let nested = self.country.as_ref().and_then(|country| country.iso_code);
         nested.or(self.country_code).and_then(Country::new)
     }
 }
 
-impl fmt::Debug for Mmdb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Mmdb({:?})", self.0.metadata().database_type)
+impl CityRow {
+    fn location(&self) -> Option<Location> {
+        let flat =
+            Point { latitude: self.latitude, longitude: self.longitude, accuracy_radius: None };
+        let point = self.location.as_ref().unwrap_or(&flat);
+        let (Number(latitude), Number(longitude)) = (point.latitude?, point.longitude?);
+        let radius = point.accuracy_radius.map_or(USUAL_RADIUS, |Number(radius)| radius);
+        let is_on_earth = latitude.abs() <= 90.0 && longitude.abs() <= 180.0 && radius >= 0.0;
+        is_on_earth.then_some(Location { latitude, longitude, radius })
     }
 }
 
-fn countries_in_sample(reader: &Reader<Vec<u8>>) -> Result<usize, MaxMindDbError> {
-    let mut countries = 0;
-    for network in reader.networks(WithinOptions::default())?.take(SAMPLE) {
-        let row = network?.decode::<Row<'_>>()?;
-        countries += usize::from(row.is_some_and(|row| row.country().is_some()));
+impl fmt::Debug for Mmdb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mmdb({:?})", self.reader.metadata().database_type)
     }
-    Ok(countries)
 }
 
 #[cfg(test)]
@@ -115,10 +265,47 @@ mod tests {
         ("9.9.9.9/32", "Switzerland"),
     ];
 
+    fn country(bytes: Vec<u8>) -> Result<Mmdb, String> {
+        Mmdb::read(bytes, Kind::Country)
+    }
+
+    #[test]
+    fn cities_and_operators_are_read_in_both_schemas() {
+        for schema in [Schema::NestedCity, Schema::FlatCity] {
+            let city = Mmdb::read(write_database(schema, NETWORKS), Kind::City).unwrap();
+            let databases = Databases { city: Some(city), ..Databases::default() };
+            let found = databases.location("1.1.1.1".parse().unwrap()).unwrap();
+            assert!(
+                (found.latitude - 37.5).abs() < 0.001 && (found.longitude + 122.25).abs() < 0.001
+            );
+            let radius = if matches!(schema, Schema::NestedCity) { 20.0 } else { USUAL_RADIUS };
+            assert!((found.radius - radius).abs() < 0.001, "{schema:?}");
+            assert_eq!(databases.country("1.1.1.1".parse().unwrap()), Country::new("AU"));
+            assert_eq!(databases.location("10.1.2.3".parse().unwrap()), None);
+            assert_eq!(databases.asn("1.1.1.1".parse().unwrap()), None);
+        }
+        let asn = Mmdb::read(write_database(Schema::Asn, NETWORKS), Kind::Asn).unwrap();
+        let databases = Databases { asn: Some(asn), ..Databases::default() };
+        assert_eq!(databases.asn("1.1.1.1".parse().unwrap()), Some(Asn(64_512)));
+        assert_eq!(databases.country("1.1.1.1".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn a_database_of_another_kind_says_what_is_missing() {
+        for (schema, kind, says) in [
+            (Schema::Nested, Kind::City, "no location"),
+            (Schema::Asn, Kind::Country, "names no country"),
+            (Schema::FlatCity, Kind::Asn, "autonomous_system_number"),
+        ] {
+            let error = Mmdb::read(write_database(schema, NETWORKS), kind).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
     #[test]
     fn both_schemas_give_the_same_countries() {
         for schema in [Schema::Nested, Schema::Flat] {
-            let mmdb = Mmdb::read(write_database(schema, NETWORKS)).unwrap();
+            let mmdb = country(write_database(schema, NETWORKS)).unwrap();
             for (address, country) in [
                 ("1.1.1.1", Some("AU")),
                 ("1.1.255.255", Some("AU")),
@@ -146,31 +333,33 @@ mod tests {
     fn a_file_is_read_into_memory() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(&file, write_database(Schema::Flat, NETWORKS)).unwrap();
-        let mmdb = Mmdb::open(file.path()).unwrap();
+        let mmdb = Mmdb::open(file.path(), Kind::Country).unwrap();
         drop(file);
         assert_eq!(mmdb.country("1.1.1.1".parse().unwrap()), Country::new("AU"));
     }
 
     #[test]
     fn a_missing_file_is_a_clear_error() {
-        let error = Mmdb::open(Path::new("/nonexistent/countries.mmdb")).unwrap_err().to_string();
+        let error = Mmdb::open(Path::new("/nonexistent/countries.mmdb"), Kind::Country)
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("the country database /nonexistent/countries.mmdb"), "{error}");
     }
 
     #[test]
     fn a_damaged_file_is_an_error_and_no_panic() {
         let whole = write_database(Schema::Nested, NETWORKS);
-        assert!(Mmdb::read(Vec::new()).is_err());
-        assert!(Mmdb::read(b"not a database".to_vec()).is_err());
+        assert!(country(Vec::new()).is_err());
+        assert!(country(b"not a database".to_vec()).is_err());
         for cut in 0..whole.len() {
             // The metadata are at the end: without their last byte nothing is readable.
-            assert!(Mmdb::read(whole[..cut].to_vec()).is_err(), "cut at {cut}");
+            assert!(country(whole[..cut].to_vec()).is_err(), "cut at {cut}");
         }
         // One wrong byte anywhere: an error or another answer, but no panic.
         for place in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[place] ^= 0xFF;
-            if let Ok(mmdb) = Mmdb::read(damaged) {
+            if let Ok(mmdb) = country(damaged) {
                 mmdb.country("1.1.1.1".parse().unwrap());
             }
         }
@@ -178,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_database_without_countries_says_so() {
-        let error = Mmdb::read(write_database(Schema::Other, NETWORKS)).unwrap_err();
+        let error = country(write_database(Schema::Other, NETWORKS)).unwrap_err();
         assert!(error.contains("names no country"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The port through which an address becomes a country.
+//! The port through which an address becomes a place: a country, a point on the map, a network's operator.
 
 use std::net::IpAddr;
 
@@ -6,21 +6,46 @@ mod mmdb;
 #[cfg(test)]
 mod testing;
 
-pub use mmdb::{GeoError, Mmdb};
+pub use mmdb::{Databases, GeoError, Kind, Mmdb};
 
 /// An ISO 3166-1 alpha-2 country code in upper case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Country([u8; 2]);
 
-/// Knows where addresses are.
-pub trait Countries: Send + Sync {
-    /// The country of an address. `None`: private, special, or not in the database; that never counts as a country.
-    fn country(&self, address: IpAddr) -> Option<Country>;
+/// The number of an autonomous system: who runs a network.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Asn(pub u32);
+
+/// A point on the map, and how far from it the client may be.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Location {
+    /// Degrees north.
+    pub latitude: f64,
+    /// Degrees east.
+    pub longitude: f64,
+    /// Kilometers around it.
+    pub radius: f64,
 }
 
-/// No database is configured: no address has a country.
+/// Knows where addresses are. `None`: private, special, or not in the database; that never counts as another place.
+pub trait Places: Send + Sync {
+    /// The country of an address.
+    fn country(&self, address: IpAddr) -> Option<Country>;
+
+    /// Where on the map it is.
+    fn location(&self, _address: IpAddr) -> Option<Location> {
+        None
+    }
+
+    /// Who runs its network.
+    fn asn(&self, _address: IpAddr) -> Option<Asn> {
+        None
+    }
+}
+
+/// No database is configured: no address has a place.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoCountries;
+pub struct NoPlaces;
 
 impl Country {
     /// Two ASCII letters in any case; anything else is no country.
@@ -39,8 +64,44 @@ impl Country {
     }
 }
 
-impl Countries for NoCountries {
+impl Location {
+    /// The least that two clients at these places are apart, in kilometers: the great circle less both radii.
+    pub fn apart(&self, other: &Self) -> f64 {
+        const EARTH: f64 = 6371.0;
+        let (a, b) = (self.latitude.to_radians(), other.latitude.to_radians());
+        let latitude = ((b - a) / 2.0).sin();
+        let longitude = ((other.longitude - self.longitude).to_radians() / 2.0).sin();
+        let chord = latitude.powi(2) + a.cos() * b.cos() * longitude.powi(2);
+        let between = 2.0 * EARTH * chord.clamp(0.0, 1.0).sqrt().asin();
+        (between - self.radius - other.radius).max(0.0)
+    }
+}
+
+impl Places for NoPlaces {
     fn country(&self, _: IpAddr) -> Option<Country> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_places_are_apart_by_the_great_circle_less_what_is_uncertain() {
+        let at = |latitude, longitude, radius| Location { latitude, longitude, radius };
+        let seoul = at(37.57, 126.98, 0.0);
+        for (other, kilometers) in [
+            (seoul, 0.0),
+            (at(35.18, 129.08, 0.0), 325.0),    // Busan
+            (at(37.77, -122.42, 0.0), 9025.0),  // San Francisco, over the date line
+            (at(-37.57, -53.02, 0.0), 20015.0), // the other side of the earth
+            (at(35.18, 129.08, 100.0), 225.0),
+            (at(35.18, 129.08, 1000.0), 0.0),
+        ] {
+            let apart = seoul.apart(&other);
+            assert!((apart - kilometers).abs() < 5.0, "{other:?}: {apart}");
+            assert!((other.apart(&seoul) - apart).abs() < 0.001);
+        }
     }
 }

@@ -15,6 +15,12 @@ pub(crate) enum Schema {
     Nested,
     /// `{"country_code": "KR"}`
     Flat,
+    /// `{"location": {"latitude": 37.5, ...}, "country": ...}`
+    NestedCity,
+    /// `{"latitude": 37.5, ..., "country_code": ...}`
+    FlatCity,
+    /// `{"autonomous_system_number": 64512}`
+    Asn,
     /// `{"autonomous_system_organization": "KR"}`: no country at all.
     Other,
 }
@@ -35,6 +41,23 @@ pub(crate) fn write_database(schema: Schema, networks: &[(&str, &str)]) -> Vec<u
         rows.extend(match schema {
             Schema::Nested => map(&[("country", map(&[("iso_code", text(country))]))]),
             Schema::Flat => map(&[("country_code", text(country))]),
+            Schema::NestedCity => map(&[
+                ("country", map(&[("iso_code", text(country))])),
+                (
+                    "location",
+                    map(&[
+                        ("latitude", double(37.5)),
+                        ("longitude", double(-122.25)),
+                        ("accuracy_radius", number(5, 20)),
+                    ]),
+                ),
+            ]),
+            Schema::FlatCity => map(&[
+                ("country_code", text(country)),
+                ("latitude", float(37.5)),
+                ("longitude", float(-122.25)),
+            ]),
+            Schema::Asn => map(&[("autonomous_system_number", number(6, 64_512))]),
             Schema::Other => map(&[("autonomous_system_organization", text(country))]),
         });
         insert(&mut nodes, network.parse().unwrap(), at);
@@ -100,6 +123,14 @@ fn text(text: &str) -> Vec<u8> {
 fn map(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let members = members.iter().flat_map(|(name, value)| [text(name), value.clone()]);
     [control(7, members.clone().count() / 2), members.flatten().collect()].concat()
+}
+
+fn float(value: f32) -> Vec<u8> {
+    [control(15, 4), value.to_be_bytes().to_vec()].concat()
+}
+
+fn double(value: f64) -> Vec<u8> {
+    [control(3, 8), value.to_be_bytes().to_vec()].concat()
 }
 
 fn number(kind: u8, value: u64) -> Vec<u8> {

@@ -285,6 +285,7 @@ mod tests {
             subject: Subject::Session(SessionId::new("s-1")),
             session: Some(SessionId::new("s-1")),
             user: None,
+            is_doubtful: false,
             evidence: Evidence {
                 count: 1,
                 window: std::time::Duration::from_secs(60),

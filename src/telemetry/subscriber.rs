@@ -221,7 +221,11 @@ mod tests {
             request_id: None,
             client: None,
             agent: None,
-            what: What::SignInFailed { account: "a\nb".into(), why: SignInFailure::WrongPassword },
+            what: What::SignInFailed {
+                account: "a\nb".into(),
+                user: None,
+                why: SignInFailure::WrongPassword,
+            },
         };
         for format in [LogFormat::Json, LogFormat::Text] {
             let log = log(format, "error", false);

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use crate::support::DEVICE_COOKIE;
 use crate::support::client::{Client, Response};
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
-use crate::support::mmdb::country_database;
+use crate::support::mmdb::{city_database, country_database};
 use crate::support::upstream::Upstream;
 
 const ACTIONS: [&str; 11] = [
@@ -25,7 +26,7 @@ const ACTIONS: [&str; 11] = [
     "failed",
 ];
 
-const DETECTORS: [&str; 10] = [
+const DETECTORS: [&str; 14] = [
     "refresh_reuse",
     "refresh_burst",
     "password_guessing",
@@ -36,14 +37,18 @@ const DETECTORS: [&str; 10] = [
     "distributed_guessing",
     "outside_binding",
     "client_change",
+    "impossible_travel",
+    "new_country",
+    "new_device",
+    "session_count",
 ];
 
 /// What one detector is shown.
-struct Scene {
-    detector: &'static str,
-    threshold: usize,
+pub(crate) struct Scene {
+    pub(crate) detector: &'static str,
+    pub(crate) threshold: usize,
     /// So much of what the detector looks for happens to this user, who signs in with this password.
-    play: fn(&Client, User, usize) -> Value,
+    pub(crate) play: fn(&Client, User, usize) -> Value,
     /// What is counted, with `action = "end_session"`.
     taken: &'static str,
     /// What the audit line says besides detector, action and count.
@@ -52,14 +57,14 @@ struct Scene {
 
 /// Whom a scene happens to, and from which addresses.
 #[derive(Clone, Copy)]
-struct User {
-    name: &'static str,
+pub(crate) struct User {
+    pub(crate) name: &'static str,
     password: &'static str,
     network: &'static str,
 }
 
 const QUIET: User = User { name: "kim", password: "correct horse battery", network: "1.1.2" };
-const LOUD: User = User { name: "root", password: "toor toor toor", network: "1.1.3" };
+pub(crate) const LOUD: User = User { name: "root", password: "toor toor toor", network: "1.1.3" };
 
 impl User {
     fn at(&self, host: usize) -> IpAddr {
@@ -71,9 +76,12 @@ fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+fn credentials(user: User) -> Value {
+    json!({"username": user.name, "password": user.password})
+}
+
 fn sign_in(client: &Client, user: User) -> Value {
-    let credentials = json!({"username": user.name, "password": user.password});
-    let response = client.post("/login").from(user.at(1)).json(&credentials).send();
+    let response = client.post("/login").from(user.at(1)).json(&credentials(user)).send();
     assert_eq!(response.status, 200, "{}", response.text());
     response.json()
 }
@@ -144,10 +152,59 @@ fn travel(client: &Client, user: User, countries: usize) -> Value {
         assert_eq!(used(client, address(nowhere), &tokens).status, 200);
     }
     let places = [user.at(1), address("2a00:1234::5"), address("5.5.5.5")];
-    for place in &places[..countries] {
-        assert_eq!(used(client, *place, &tokens).status, 200, "{place}");
+    for (version, place) in places[..countries].iter().enumerate() {
+        assert_eq!(used_by(client, *place, &tokens, version).status, 200, "{place}");
     }
     tokens
+}
+
+/// Used with a browser of this version: the same kind of client, and another one to the letter.
+fn used_by(client: &Client, from: IpAddr, tokens: &Value, version: usize) -> Response {
+    let agent = format!("Mozilla/5.0 (X11; Linux x86_64; rv:14{version}.0) Firefox/14{version}.0");
+    let request = client.get("/app").from(from).header("User-Agent", &agent);
+    request.bearer(tokens["access"].as_str().unwrap()).send()
+}
+
+/// A session is used in Sydney, and then so many times in Berlin, where it never was.
+fn jump(client: &Client, user: User, times: usize) -> Value {
+    let tokens = sign_in(client, user);
+    assert_eq!(used_by(client, user.at(1), &tokens, 0).status, 200);
+    for host in 0..times {
+        let from = address(&format!("5.5.5.{}", host + 5));
+        assert_eq!(used_by(client, from, &tokens, 1).status, 200);
+    }
+    tokens
+}
+
+/// So many sign-ins from another country, in a browser that is known.
+fn emigrate(client: &Client, user: User, times: usize) -> Value {
+    let first = client.post("/login").from(user.at(1)).json(&credentials(user)).send();
+    let device = first.set_cookie(DEVICE_COOKIE).unwrap();
+    let mut tokens = first.json();
+    for _ in 0..times {
+        let request = client.post("/login").from(address("2a00:1234::5")).json(&credentials(user));
+        tokens = request.cookie(DEVICE_COOKIE, &device).send().json();
+    }
+    tokens
+}
+
+/// So many sign-ins from other networks of the same country, without a device cookie.
+fn change_devices(client: &Client, user: User, times: usize) -> Value {
+    let mut tokens = sign_in(client, user);
+    for network in 0..times {
+        let from = address(&format!("1.1.{}.7", 100 + network));
+        tokens = client.post("/login").from(from).json(&credentials(user)).send().json();
+    }
+    tokens
+}
+
+/// So many sign-ins; the tokens of the first.
+fn sign_in_often(client: &Client, user: User, times: usize) -> Value {
+    let first = sign_in(client, user);
+    for _ in 1..times {
+        sign_in(client, user);
+    }
+    first
 }
 
 /// A session is used so often from another network than it began in.
@@ -169,9 +226,13 @@ fn change_clients(client: &Client, user: User, kinds: usize) -> Value {
         "Mozilla/5.0 (X11; Linux x86_64; rv:141.0) Gecko/20100101 Firefox/141.0",
         "curl/8.5.0",
     ];
+    // From where the browsers are, a script is the same person's.
+    let at_home = client.get("/app").from(user.at(12)).header("User-Agent", "wget/1.24");
+    assert_eq!(at_home.bearer(tokens["access"].as_str().unwrap()).send().status, 200);
     for (host, agent) in agents[..kinds + 1].iter().enumerate() {
-        // Another address each time, because a use is told when the address differs.
-        let request = client.get("/app").from(user.at(host + 10)).header("User-Agent", agent);
+        // Another address each time, because a use is told when the address differs; and the last from another network.
+        let from = if host == 2 { address("1.2.9.9") } else { user.at(host + 10) };
+        let request = client.get("/app").from(from).header("User-Agent", agent);
         assert_eq!(request.bearer(tokens["access"].as_str().unwrap()).send().status, 200);
     }
     tokens
@@ -205,7 +266,7 @@ fn scan(client: &Client, user: User, times: usize) -> Value {
     tokens
 }
 
-const SCENES: [Scene; 10] = [
+pub(crate) const SCENES: [Scene; 14] = [
     Scene {
         detector: "refresh_reuse",
         threshold: 2,
@@ -276,9 +337,43 @@ const SCENES: [Scene; 10] = [
         taken: "end_session",
         audit: &[("subject", "session"), ("user", "file/root")],
     },
+    Scene {
+        detector: "impossible_travel",
+        threshold: 1,
+        play: jump,
+        taken: "end_session",
+        audit: &[("subject", "session"), ("user", "file/root"), ("client", "5.5.5.5")],
+    },
+    Scene {
+        detector: "new_country",
+        threshold: 1,
+        play: emigrate,
+        taken: "end_session",
+        audit: &[("subject", "session"), ("user", "file/root"), ("countries", "KR")],
+    },
+    Scene {
+        detector: "new_device",
+        threshold: 1,
+        play: change_devices,
+        taken: "end_session",
+        audit: &[("subject", "session"), ("user", "file/root"), ("client", "1.1.100.7")],
+    },
+    Scene {
+        detector: "session_count",
+        threshold: 3,
+        play: sign_in_often,
+        taken: "end_session",
+        audit: &[("subject", "user"), ("user", "file/root")],
+    },
 ];
 
 fn gateway(upstream: &Upstream, scene: &Scene, dry_run: bool) -> Gateway {
+    let action = "action = \"end_session\"";
+    setup(upstream, scene, &format!("{action}\ndry_run = {dry_run}")).start()
+}
+
+/// What the scene needs, with these keys for its detector.
+pub(crate) fn setup(upstream: &Upstream, scene: &Scene, keys: &str) -> Setup {
     let bind = if scene.detector == "outside_binding" { "bind = \"prefix\"" } else { "" };
     let database = country_database(&[
         ("1.1.0.0/16", "AU"),
@@ -289,16 +384,25 @@ fn gateway(upstream: &Upstream, scene: &Scene, dry_run: bool) -> Gateway {
         ("192.168.0.0/16", "FR"),
         ("fd00::/8", "NO"),
     ]);
+    // Sydney and Berlin, without their countries.
+    let cities = city_database(&[("1.1.0.0/16", -33.87, 151.21), ("5.5.0.0/16", 52.52, 13.4)]);
+    let is_of_cities = scene.detector == "impossible_travel";
+    let geo = if is_of_cities {
+        "city_database = \"cities.mmdb\""
+    } else {
+        "country_database = \"countries.mmdb\""
+    };
+    // More than this many, where each of the others fires at it.
+    let threshold = scene.threshold - usize::from(scene.detector == "session_count");
     Setup::new(upstream.address)
         .behind_a_proxy()
         .file("countries.mmdb", &database)
+        .file("cities.mmdb", &cities)
         .with(&format!(
-            "[geo]\ncountry_database = \"countries.mmdb\"\n[tokens]\nrefresh_grace = \"0s\"\n{bind}\n\
-             [detect.{}]\nthreshold = {}\nwindow = \"10m\"\naction = \"end_session\"\n\
-             dry_run = {dry_run}\n",
-            scene.detector, scene.threshold,
+            "[geo]\n{geo}\n[tokens]\nrefresh_grace = \"0s\"\n{bind}\n\
+             [detect.{}]\nthreshold = {threshold}\nwindow = \"10m\"\n{keys}\n",
+            scene.detector,
         ))
-        .start()
 }
 
 fn counted(gateway: &Gateway, detector: &str, action: &str) -> f64 {
@@ -340,7 +444,7 @@ fn play(gateway: &Gateway, scene: &Scene, taken: &str) -> (Value, Value) {
 }
 
 fn scene(detector: &str) -> &'static Scene {
-    static SCENES: [Scene; 10] = self::SCENES;
+    static SCENES: [Scene; 14] = self::SCENES;
     SCENES.iter().find(|scene| scene.detector == detector).unwrap()
 }
 
@@ -390,7 +494,7 @@ macro_rules! scenes {
 
 scenes! {
     refresh_reuse refresh_burst password_guessing password_spraying token_countries revoked_use scanning
-    distributed_guessing outside_binding client_change
+    distributed_guessing outside_binding client_change impossible_travel new_country new_device session_count
 }
 
 #[test]
@@ -426,7 +530,7 @@ fn no_client_can_choose_its_country() {
     // Without trusted proxies the header is a client's own word.
     let gateway = Setup::new(upstream.address)
         .file("countries.mmdb", &country_database(&[("1.1.0.0/16", "AU"), ("2a00::/16", "KR")]))
-        .with("[geo]\ncountry_database = \"countries.mmdb\"\n[detect.token_countries]\naction = \"end_session\"\n[detect.refresh_burst]\nthreshold = 1")
+        .with("[geo]\ncountry_database = \"countries.mmdb\"\n[detect.token_countries]\naction = \"end_session\"\n[detect.refresh_burst]\nthreshold = 1\naction = \"observe\"")
         .start();
     let client = gateway.client();
     let tokens = client.sign_in("kim", "correct horse battery");

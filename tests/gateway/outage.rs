@@ -131,6 +131,8 @@ fn a_detectors_action_that_fails_is_told_as_failed() {
     let locked = lock(&gateway);
     for place in ["1.1.1.1", "2a00::1"] {
         let request = client.get("/app").bearer(tokens["access"].as_str().unwrap());
+        // Another client each, beyond a doubt.
+        let request = request.header("User-Agent", &format!("Client/{place}"));
         assert_eq!(request.from(place.parse().unwrap()).send().status, 200);
     }
     let count = |action: &str| {

@@ -26,17 +26,32 @@ pub(super) fn reaches_its_fields(detect: &Detect) {
                     Exempt::User("django/7".into()),
                     Exempt::Group("ops".into()),
                     Exempt::Agent("curl/".into()),
+                    Exempt::Asn(64_512),
+                    Exempt::Vpn,
                 ],
                 dry_run: true,
+                speed: 0,
             },
             token_countries: Detector {
                 threshold: 3,
                 actions: vec![Action::EndSession],
                 ..default.token_countries
             },
+            impossible_travel: Detector { speed: 800, ..default.impossible_travel },
             queue: 1,
             actions_per_hour: 2,
             ..default
+        }
+    );
+}
+
+pub(super) fn places_reach_their_fields(geo: &Geo) {
+    assert_eq!(
+        *geo,
+        Geo {
+            country_database: Some("/geo.mmdb".into()),
+            city_database: Some("/city.mmdb".into()),
+            asn_database: Some("/asn.mmdb".into()),
         }
     );
 }

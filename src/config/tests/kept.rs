@@ -1,4 +1,4 @@
-//! What is kept, where, and for how long: `[privacy]`, `[geo]`, `[store]` and `[log]`.
+//! What is kept, where, and for how long: `[privacy]`, `[store]` and `[log]`.
 
 use std::time::Duration;
 
@@ -8,7 +8,6 @@ use super::super::*;
 pub(super) fn reaches_its_fields(config: &Config) {
     let days = |days: u64| Duration::from_secs(days * 86_400);
     assert_eq!(config.privacy, Privacy { retention: days(60) });
-    assert_eq!(config.geo, Geo { country_database: Some("/geo.mmdb".into()) });
     assert_eq!(
         config.store,
         StoreSettings { kind: StoreKind::Memory, path: "/var/lib/doorwarden/db".into() }

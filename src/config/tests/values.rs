@@ -164,15 +164,19 @@ window = "2s"
 action = ["step_up", "notify"]
 duration = "3s"
 cooldown = "0s"
-exempt = ["10.0.0.0/8", "::1", "user:django/7", "group:ops", "agent:curl/"]
+exempt = ["10.0.0.0/8", "::1", "user:django/7", "group:ops", "agent:curl/", "asn:64512", "vpn"]
 dry_run = true
 [detect.token_countries]
 threshold = 3
 action = "end_session"
 [privacy]
 retention = "60d"
+[detect.impossible_travel]
+kilometers_per_hour = 800
 [geo]
 country_database = "/geo.mmdb"
+city_database = "/city.mmdb"
+asn_database = "/asn.mmdb"
 [store]
 kind = "memory"
 path = "/var/lib/doorwarden/db"
@@ -464,6 +468,7 @@ fn what_is_told_and_kept() {
     );
     detect::reaches_its_fields(&config.detect);
     kept::reaches_its_fields(&config);
+    detect::places_reach_their_fields(&config.geo);
 }
 
 #[test]

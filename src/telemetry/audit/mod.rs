@@ -5,7 +5,8 @@
 //! events and findings hold none. A name that a client chose is escaped as JSON escapes it and cut to 256 characters, so
 //! it can neither begin a line of its own nor fill the disk.
 //!
-//! `session_used` is not told here: it is what detectors live on, and the access log has it in more detail.
+//! What detectors live on is here too, so that `doorwarden detect replay` can show what others would have found: of a
+//! session's uses those at which address or agent are others than before (`uses`), and of a path that is not there its hash.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -29,11 +30,13 @@ use crate::detect::watch::NotDone;
 use crate::detect::{Finding, Subject};
 use crate::event::{Event, What};
 use crate::geo::Country;
+use crate::secret::Digest;
 
 mod anchors;
 mod seal;
 mod shadow;
 mod trail;
+mod uses;
 mod verify;
 
 pub use verify::{Alarm, Examined, examine};
@@ -47,6 +50,7 @@ pub struct Audit {
     /// Lines that were lost in files of earlier configurations.
     lost_before: AtomicU64,
     told: shadow::Told,
+    uses: uses::Uses,
 }
 
 /// An open file for the trail.
@@ -74,6 +78,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
@@ -93,6 +99,15 @@ struct Line<'a> {
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issued: Option<&'static str>,
+    /// Of a sign-in: it was in a browser in which the user had signed in before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known_device: Option<bool>,
+    /// Of a use: when the session was last used from where it was before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<String>,
+    /// The hash of a path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detector: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,6 +122,9 @@ struct Line<'a> {
     window_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     countries: Option<String>,
+    /// It may well be the same person; so nothing was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doubtful: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,8 +149,9 @@ impl Audit {
     /// If the file or its key cannot be used, or others may read or write it.
     pub fn open(log: &config::Log, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
         let file = AuditFile::open(log, &clock)?.map(Arc::new);
-        let (told, lost_before) = (shadow::Told::default(), AtomicU64::new(0));
-        Ok(Self { clock, file: ArcSwapOption::from(file), lost_before, told })
+        let (told, uses) = (shadow::Told::default(), uses::Uses::default());
+        let (file, lost_before) = (ArcSwapOption::from(file), AtomicU64::new(0));
+        Ok(Self { clock, file, lost_before, told, uses })
     }
 
     /// Opens the file of another configuration. None: it is the one that is in use.
@@ -159,9 +178,15 @@ impl Audit {
 
     /// Something happened.
     pub fn event(&self, event: &Event) {
-        if let Some(line) = event_line(event) {
-            self.write(&line);
-        }
+        let previous = match &event.what {
+            What::SessionUsed { session, .. } => match self.uses.admit(session, event) {
+                Some(previous) => previous,
+                None => return,
+            },
+            _ => None,
+        };
+        let previous = previous.map(|at| at.to_string());
+        self.write(&Line { previous, ..event_line(event) });
     }
 
     /// A detector found something.
@@ -219,6 +244,7 @@ impl Line<'_> {
             event = self.event,
             request_id = self.request_id,
             client = self.client.as_deref(),
+            agent = self.agent.as_deref(),
             session = self.session,
             user = self.user.as_deref(),
             account = self.account.as_deref(),
@@ -229,6 +255,9 @@ impl Line<'_> {
             issuer = self.issuer,
             reason = self.reason,
             issued = self.issued,
+            known_device = self.known_device,
+            previous = self.previous.as_deref(),
+            path = self.path.as_deref(),
             detector = self.detector,
             action = self.action.as_deref(),
             subject = self.subject,
@@ -236,6 +265,7 @@ impl Line<'_> {
             count = self.count,
             window_seconds = self.window_seconds,
             countries = self.countries.as_deref(),
+            doubtful = self.doubtful,
             by = self.by,
             why = self.why.as_deref(),
             until = self.until.as_deref(),
@@ -253,16 +283,18 @@ impl<'a> Line<'a> {
     }
 }
 
-fn event_line(event: &Event) -> Option<Line<'_>> {
+fn event_line(event: &Event) -> Line<'_> {
     let line = Line {
         at: event.at.to_string(),
         request_id: event.request_id.as_deref(),
         client: event.client.as_ref().map(IpAddr::to_string),
+        agent: event.agent.as_deref().map(cut),
         ..Line::default()
     };
-    Some(match &event.what {
-        What::SignedIn { session, user, account, tokens, cookie } => Line {
+    match &event.what {
+        What::SignedIn { session, user, account, tokens, cookie, known_device } => Line {
             event: "sign_in",
+            known_device: known_device.then_some(true),
             account: Some(cut(account)),
             issued: match (tokens, cookie) {
                 (true, true) => Some("tokens,cookie"),
@@ -288,8 +320,9 @@ fn event_line(event: &Event) -> Option<Line<'_>> {
             reason: Some(how.name()),
             ..line.of(session, user)
         },
-        What::SignInFailed { account, why } => Line {
+        What::SignInFailed { account, user, why } => Line {
             event: "sign_in_failed",
+            user: user.as_ref().map(|user| cut(&user.to_string())),
             account: Some(cut(account)),
             reason: Some(why.name()),
             ..line
@@ -349,8 +382,16 @@ fn event_line(event: &Event) -> Option<Line<'_>> {
         },
         What::Blocked(block) => Line { event: "blocked", ..block_line(line, block) },
         What::BlockLifted(block) => Line { event: "block_lifted", ..block_line(line, block) },
-        What::SessionUsed { .. } | What::NotFound { .. } => return None,
-    })
+        What::SessionUsed { session, user, .. } => {
+            Line { event: "session_used", ..line.of(session, user) }
+        }
+        What::NotFound { path } => Line { event: "not_found", path: Some(hex(path)), ..line },
+    }
+}
+
+/// Enough of it to tell paths apart.
+fn hex(digest: &Digest) -> String {
+    digest.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whom a block is of, and why.
@@ -377,18 +418,22 @@ fn finding_line<'a>(finding: &'a Finding, taken: &[Taken], failure: Option<&NotD
         event: "abnormal_access",
         request_id: finding.request_id.as_deref(),
         client: finding.client.as_ref().map(IpAddr::to_string),
+        agent: finding.agent.as_deref().map(cut),
+        doubtful: finding.is_doubtful.then_some(true),
         session: finding.session.as_ref().map(SessionId::as_str),
         user: finding.user.as_ref().map(|user| cut(&user.to_string())),
         account: match &finding.subject {
             Subject::Account(account) => Some(cut(account)),
-            Subject::Session(_) | Subject::Address(_) | Subject::Network(_) => None,
+            Subject::Session(_) | Subject::User(_) | Subject::Address(_) | Subject::Network(_) => {
+                None
+            }
         },
         detector: Some(finding.detector.name()),
         action: Some(taken.iter().map(|one| one.name()).collect::<Vec<_>>().join(",")),
         subject: Some(finding.subject.kind()),
         network: match &finding.subject {
             Subject::Address(_) | Subject::Network(_) => Some(finding.subject.to_string()),
-            Subject::Session(_) | Subject::Account(_) => None,
+            Subject::Session(_) | Subject::User(_) | Subject::Account(_) => None,
         },
         count: u64::try_from(evidence.count).ok(),
         window_seconds: Some(evidence.window.as_secs()),

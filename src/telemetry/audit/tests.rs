@@ -41,6 +41,7 @@ fn finding(detector: DetectorName, subject: Subject, countries: &[&str]) -> Find
         subject,
         user: session.is_some().then(|| UserKey::new("django", "7")),
         session,
+        is_doubtful: false,
         evidence: Evidence {
             count: 2,
             window: Duration::from_secs(60),
@@ -58,6 +59,7 @@ fn everything() -> Vec<What> {
             account: "ada".into(),
             tokens: true,
             cookie: true,
+            known_device: true,
         },
         What::RefreshReused { session: session.clone(), user: user.clone() },
         What::SessionUsed {
@@ -66,7 +68,7 @@ fn everything() -> Vec<What> {
             proof: Proof::SessionCookie,
         },
     ];
-    let failed = |why: &_| What::SignInFailed { account: "ada".into(), why: *why };
+    let failed = |why: &_| What::SignInFailed { account: "ada".into(), user: None, why: *why };
     all.extend(SignInFailure::ALL.iter().map(failed));
     let refreshed =
         |how: &_| What::Refreshed { session: session.clone(), user: user.clone(), how: *how };
@@ -165,10 +167,12 @@ fn an_event_is_one_line_with_stable_names() {
         account: "ada".into(),
         tokens: true,
         cookie: false,
+        known_device: true,
     };
     let expected = json!({
         "at": "2026-11-23T08:34:39.042Z", "event": "sign_in", "request_id": "r-1", "client": "192.0.2.1",
         "session": "s-1", "user": "django/7", "account": "ada", "issued": "tokens",
+        "known_device": true,
     });
     assert_eq!(written(|audit| audit.event(&event(what))), [expected]);
 }
@@ -201,11 +205,10 @@ fn a_finding_is_one_line_with_what_was_done() {
 }
 
 #[test]
-fn every_event_but_a_use_is_a_line_and_no_field_is_unknown() {
+fn every_event_is_a_line_and_no_field_is_unknown() {
     let lines =
         written(|audit| everything().into_iter().for_each(|what| audit.event(&event(what))));
-    // A use, and a path that is not there.
-    assert_eq!(lines.len(), everything().len() - 2);
+    assert_eq!(lines.len(), everything().len());
     let known = BTreeSet::from([
         "at",
         "event",
@@ -217,6 +220,8 @@ fn every_event_but_a_use_is_a_line_and_no_field_is_unknown() {
         "issuer",
         "reason",
         "issued",
+        "known_device",
+        "path",
         "about",
         "answer",
         "ended",
@@ -233,13 +238,51 @@ fn every_event_but_a_use_is_a_line_and_no_field_is_unknown() {
 }
 
 #[test]
+fn a_session_that_stays_where_it_is_is_told_of_once() {
+    let used = |secs, client: &str, agent: &str| Event {
+        at: Timestamp::from_secs(secs),
+        client: Some(client.parse().unwrap()),
+        agent: Some(agent.into()),
+        ..event(What::SessionUsed {
+            session: SessionId::new("s-1"),
+            user: UserKey::new("django", "7"),
+            proof: Proof::SessionCookie,
+        })
+    };
+    let lines = written(|audit| {
+        for (secs, client, agent) in [
+            (0, "192.0.2.1", "a"),
+            (60, "192.0.2.1", "a"),
+            (120, "192.0.2.1", "a"),
+            (180, "198.51.100.1", "a"),
+            (181, "198.51.100.1", "b"),
+        ] {
+            audit.event(&used(secs, client, agent));
+        }
+    });
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| (line["client"].as_str(), line["agent"].as_str(), line["previous"].as_str()))
+        .collect();
+    let (here, there) = (Some("192.0.2.1"), Some("198.51.100.1"));
+    assert_eq!(
+        told,
+        [
+            (here, Some("a"), None),
+            (there, Some("a"), Some("1970-01-01T00:02:00.000Z")),
+            (there, Some("b"), Some("1970-01-01T00:03:00.000Z")),
+        ]
+    );
+}
+
+#[test]
 fn a_name_cannot_begin_a_line_and_is_cut() {
     let forged = "x\"}\n{\"event\":\"sign_in\"\u{1b}[31m\u{2028}";
     let long = "ä".repeat(10_000);
     let lines = written(|audit| {
         for account in [forged, &long] {
             let why = SignInFailure::UnknownUser;
-            audit.event(&event(What::SignInFailed { account: account.into(), why }));
+            audit.event(&event(What::SignInFailed { account: account.into(), user: None, why }));
         }
     });
     assert_eq!(lines.len(), 2);

@@ -284,11 +284,12 @@ fn events_move_their_own_counters() {
         account: "ada".into(),
         tokens,
         cookie,
+        known_device: false,
     };
     for what in [
         signed_in(true, true),
         signed_in(false, true),
-        What::SignInFailed { account: "ada".into(), why: SignInFailure::WrongPassword },
+        What::SignInFailed { account: "ada".into(), user: None, why: SignInFailure::WrongPassword },
         refreshed(Refresh::Rotated),
         refreshed(Refresh::ReplayedInGrace),
         refreshed(Refresh::Kept),

@@ -227,6 +227,7 @@ fn what_ends_a_cookies_session_ends_a_tokens() {
     let (id, ..) = one(&gateway);
     let from = |address: &str| {
         let request = client.get("/api/v1/whoami").bearer(&access);
+        let request = request.header("User-Agent", &format!("Client/{address}"));
         request.header("X-Forwarded-For", address).send().status
     };
     assert_eq!((from("1.0.0.1"), from("2.0.0.1")), (200, 200));

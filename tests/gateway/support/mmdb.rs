@@ -1,4 +1,4 @@
-//! Writes a small country database in MaxMind's format (version 2.0): networks, and the country of each.
+//! Writes small databases in MaxMind's format (version 2.0): networks, and the country or the place of each.
 //!
 //! A search tree of 32-bit records over IPv6 addresses, in which IPv4 lies at `::/96`; 16 zero bytes; one map for each
 //! network; a marker and the metadata. A field begins with its type in three bits (0: in the next byte, less 7) and its
@@ -17,11 +17,29 @@ enum Record {
 
 /// A database of these networks, which must not overlap.
 pub(crate) fn country_database(networks: &[(&str, &str)]) -> Vec<u8> {
+    let row = |country: &str| map(&[("country", map(&[("iso_code", text(country))]))]);
+    database(networks.iter().map(|(network, country)| (*network, row(country))))
+}
+
+/// A database of networks with latitude and longitude, known to within 20 km.
+pub(crate) fn city_database(networks: &[(&str, f64, f64)]) -> Vec<u8> {
+    let row = |latitude, longitude| {
+        let point = map(&[
+            ("latitude", double(latitude)),
+            ("longitude", double(longitude)),
+            ("accuracy_radius", number(5, 20)),
+        ]);
+        map(&[("location", point)])
+    };
+    database(networks.iter().map(|(network, north, east)| (*network, row(*north, *east))))
+}
+
+fn database<'a>(networks: impl Iterator<Item = (&'a str, Vec<u8>)>) -> Vec<u8> {
     let mut tree = vec![[Record::Nothing; 2]];
     let mut rows = Vec::new();
-    for (network, country) in networks {
+    for (network, row) in networks {
         insert(&mut tree, network.parse().unwrap(), rows.len());
-        rows.extend(map(&[("country", map(&[("iso_code", text(country))]))]));
+        rows.extend(row);
     }
     let nodes = tree.len();
     let mut bytes: Vec<u8> = tree
@@ -93,6 +111,10 @@ fn map(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let content: Vec<u8> =
         members.iter().flat_map(|(name, value)| [text(name), value.clone()].concat()).collect();
     field(7, members.len(), &content)
+}
+
+fn double(value: f64) -> Vec<u8> {
+    field(3, 8, &value.to_be_bytes())
 }
 
 fn number(kind: u8, value: usize) -> Vec<u8> {

@@ -1,0 +1,34 @@
+//! What detectors would have found in a recorded trail, by the settings and databases of a configuration.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::generation::places;
+use super::install_crypto;
+use crate::config::Config;
+use crate::detect::replay::{Replayed, replay as show};
+use crate::detect::watch::Rules;
+use crate::store::Stamps;
+use crate::store::memory::Memory;
+use crate::wire::client_ip::TrustedProxies;
+
+/// Reads the trail and shows it to the detectors.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn replay(config: &Config, trail: &Path) -> Result<Replayed, String> {
+    install_crypto();
+    let rules = Rules {
+        settings: config.detect.clone(),
+        places: places(&config.geo).map_err(|error| error.to_string())?,
+        trusted: TrustedProxies::new(config.trusted_proxies.iter().copied()),
+    };
+    let unread = |error: std::io::Error| format!("cannot read {}: {error}", trail.display());
+    let file = File::open(trail).map_err(unread)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().build().map_err(|error| error.to_string())?;
+    let stamps = Memory::new() as Arc<dyn Stamps>;
+    runtime.block_on(show(rules, stamps, BufReader::new(file))).map_err(unread)
+}

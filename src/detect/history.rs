@@ -1,0 +1,165 @@
+//! What is remembered of users beyond a window and a restart: in which countries and on what devices they signed in.
+//!
+//! It is dates under hashes, in the store ([`Stamps`]); nobody can read a country or a device out of it. It grows by one date
+//! for each user and each of their countries and kinds of devices, and only by sign-ins that succeeded, so that nobody else
+//! can fill it. What was not seen for [`KEPT`] is forgotten. "This was not me" voids all of a user's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::caller::UserKey;
+use crate::clock::Timestamp;
+use crate::secret::Digest;
+use crate::store::{Keep, NewStamp, Stamps, StoreError};
+
+/// For how long something that is not seen again is remembered.
+pub const KEPT: Duration = Duration::from_secs(180 * 86_400);
+
+/// So often it is written that something was seen again.
+const WRITTEN_EVERY: Duration = Duration::from_secs(86_400);
+
+/// Dates that may wait for the store.
+const WAITING: usize = 10_000;
+
+/// What it is that was seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Trait<'a> {
+    /// Anything of this sort at all.
+    Any(&'static str),
+    /// This one of the sort.
+    One(&'static str, &'a str),
+}
+
+/// Remembers.
+pub struct History {
+    stamps: Arc<dyn Stamps>,
+    /// What the store does not have yet.
+    waiting: Mutex<HashMap<Digest, Timestamp>>,
+}
+
+impl History {
+    /// In this store.
+    pub fn new(stamps: Arc<dyn Stamps>) -> Self {
+        Self { stamps, waiting: Mutex::default() }
+    }
+
+    /// Was it seen of this user, within [`KEPT`] and not voided since?
+    pub(super) fn has(&self, user: &UserKey, what: Trait<'_>, at: Timestamp) -> bool {
+        let voided = self.date(&void_key(user));
+        self.date(&key(user, what))
+            .is_some_and(|seen| at.since(seen) < KEPT && voided.is_none_or(|voided| seen > voided))
+    }
+
+    /// It is seen of this user now.
+    pub(super) fn note(&self, user: &UserKey, what: Trait<'_>, at: Timestamp) {
+        let key = key(user, what);
+        let is_recent = |seen: Timestamp| at.since(seen) < WRITTEN_EVERY;
+        if self.has(user, what, at) && self.date(&key).is_some_and(is_recent) {
+            return;
+        }
+        self.wait(key, at);
+    }
+
+    /// It was not this user: nothing of what was seen is theirs.
+    pub(super) fn void(&self, user: &UserKey, at: Timestamp) {
+        self.wait(void_key(user), at);
+    }
+
+    /// Writes what waits.
+    ///
+    /// # Errors
+    /// The store's; what is not written waits on.
+    pub async fn keep(&self) -> Result<(), StoreError> {
+        let waiting: Vec<_> = self.waiting.lock().iter().map(|(key, at)| (*key, *at)).collect();
+        for (key, at) in waiting {
+            let new = NewStamp { key, at, keep: Keep::Latest, kept_until: at.plus(KEPT) };
+            self.stamps.put(new).await?;
+            self.waiting.lock().remove(&key);
+        }
+        Ok(())
+    }
+
+    fn date(&self, key: &Digest) -> Option<Timestamp> {
+        self.waiting.lock().get(key).copied().max(self.stamps.stamp(key))
+    }
+
+    fn wait(&self, key: Digest, at: Timestamp) {
+        let mut waiting = self.waiting.lock();
+        if waiting.len() < WAITING {
+            waiting.insert(key, at);
+        }
+    }
+}
+
+impl std::fmt::Debug for History {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "History({} waiting)", self.waiting.lock().len())
+    }
+}
+
+fn key(user: &UserKey, what: Trait<'_>) -> Digest {
+    let (sort, one) = match what {
+        Trait::Any(sort) => (sort, ""),
+        Trait::One(sort, one) => (sort, one),
+    };
+    let UserKey { directory, id } = user;
+    Digest::of(format!("seen of a user\0{directory}\0{id}\0{sort}\0{one}").as_bytes())
+}
+
+fn void_key(user: &UserKey) -> Digest {
+    key(user, Trait::Any("voided"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::at;
+    use super::*;
+    use crate::store::memory::Memory;
+
+    const KOREA: Trait<'_> = Trait::One("country", "KR");
+
+    #[tokio::test]
+    async fn what_was_seen_is_known_at_once_and_after_a_restart() {
+        let store = Memory::new();
+        let (kim, lee) = (UserKey::new("django", "1"), UserKey::new("django", "2"));
+        let history = History::new(Arc::clone(&store) as Arc<dyn Stamps>);
+        assert!(!history.has(&kim, KOREA, at(0)));
+        history.note(&kim, KOREA, at(0));
+        assert!(history.has(&kim, KOREA, at(1)));
+        history.keep().await.unwrap();
+        let restarted = History::new(store);
+        for (user, what, has) in [
+            (&kim, KOREA, true),
+            (&kim, Trait::One("country", "US"), false),
+            (&kim, Trait::One("device", "KR"), false),
+            (&kim, Trait::Any("country"), false),
+            (&lee, KOREA, false),
+        ] {
+            assert_eq!(restarted.has(user, what, at(2)), has, "{user} {what:?}");
+        }
+        assert!(!restarted.has(&kim, KOREA, at(0).plus(KEPT)), "it is forgotten in the end");
+    }
+
+    #[tokio::test]
+    async fn what_was_not_them_is_not_theirs() {
+        let history = History::new(Memory::new());
+        let kim = UserKey::new("django", "1");
+        history.note(&kim, KOREA, at(0));
+        history.void(&kim, at(1));
+        assert!(!history.has(&kim, KOREA, at(2)));
+        history.note(&kim, KOREA, at(3));
+        assert!(history.has(&kim, KOREA, at(4)));
+    }
+
+    #[test]
+    fn what_waits_for_the_store_is_bounded() {
+        let history = History::new(Memory::new());
+        for n in 0..WAITING + 10 {
+            history.note(&UserKey::new("django", &n.to_string()), KOREA, at(0));
+        }
+        assert_eq!(history.waiting.lock().len(), WAITING);
+    }
+}

@@ -1,0 +1,79 @@
+//! Somebody signed in from a country in which they never did.
+//!
+//! The first sign-in of all says nothing: everybody is somewhere. What is known outlives a restart ([`history`](super::history)),
+//! so that nobody is told again what they were told.
+
+use super::history::Trait;
+use super::window::{Again, Windows};
+use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
+use crate::caller::UserKey;
+use crate::config;
+use crate::event::Event;
+use crate::geo::Country;
+
+const SORT: &str = "country";
+
+struct NewCountry {
+    settings: config::Detector,
+    countries: Windows<UserKey, Country>,
+}
+
+pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+    NewCountry {
+        countries: Windows::new(settings.threshold, settings.window, Again::AtThreshold),
+        settings: settings.clone(),
+    }
+}
+
+impl Detector for NewCountry {
+    fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
+        let (session, user) = event.what.sign_in()?;
+        let country = around.places.country(event.client?)?;
+        let (any, this) = (Trait::Any(SORT), Trait::One(SORT, country.as_str()));
+        let is_first = !around.history.has(user, any, event.at);
+        let is_known = around.history.has(user, this, event.at);
+        around.history.note(user, any, event.at);
+        around.history.note(user, this, event.at);
+        if is_first || is_known {
+            return None;
+        }
+        let countries = self.countries.distinct(user.clone(), country, event.at)?;
+        let evidence = Evidence { count: countries.len(), window: self.settings.window, countries };
+        let subject = Subject::Session(session.clone());
+        Some(Finding::new(DetectorName::NewCountry, event, subject, evidence).of_user(user))
+    }
+
+    fn judge_by(&mut self, settings: &config::Detector) {
+        self.countries.judge_by(settings.threshold, settings.window);
+        self.settings = settings.clone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NEVER, at, detector, findings, fires_at, signed_in};
+    use super::*;
+
+    const KOREA: &str = "1.0.0.1";
+    const STATES: &str = "2.0.0.1";
+
+    #[test]
+    fn the_first_sign_in_in_another_country_is_a_finding_about_the_session() {
+        let places = [KOREA, KOREA, STATES, STATES, KOREA, "9.9.9.9", "10.0.0.1"];
+        let events = (0..).zip(places).map(|(secs, place)| signed_in(at(secs), "1", place, true));
+        let found = findings(&mut build(&detector(1)), events);
+        let [(3, finding)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(finding.evidence.countries, [Country::new("US").unwrap()]);
+        assert!(finding.session.is_some() && finding.user.is_some());
+    }
+
+    #[test]
+    fn users_are_told_apart_and_nobodys_first_country_is_new() {
+        let events = [
+            signed_in(at(0), "1", KOREA, true),
+            signed_in(at(1), "2", STATES, true),
+            signed_in(at(2), "3", KOREA, false),
+        ];
+        assert_eq!(fires_at(&mut build(&detector(1)), events), NEVER);
+    }
+}

@@ -1,0 +1,97 @@
+//! Somebody signed in on a device that nobody knows: without the device cookie, and with a kind of client and from a network
+//! with which they never did.
+//!
+//! Scripts and apps keep no cookies, so the cookie alone would tell of each of their sign-ins. The network is its operator, where
+//! a database knows it (a phone's addresses are a carrier's), else its /24 or /48. The first sign-in of all says nothing.
+
+use super::client_change::kind;
+use super::history::Trait;
+use super::window::{Again, Windows};
+use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
+use crate::caller::{SessionId, UserKey};
+use crate::config;
+use crate::event::{Event, What};
+use crate::wire::client_ip::network_24_or_48;
+
+const SORT: &str = "device";
+
+struct NewDevice {
+    settings: config::Detector,
+    sign_ins: Windows<UserKey, SessionId>,
+}
+
+pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+    NewDevice {
+        sign_ins: Windows::new(settings.threshold, settings.window, Again::AtThreshold),
+        settings: settings.clone(),
+    }
+}
+
+impl Detector for NewDevice {
+    fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
+        let (session, user) = event.what.sign_in()?;
+        let client = event.client?;
+        let network = match around.places.asn(client) {
+            Some(asn) => format!("AS{}", asn.0),
+            None => network_24_or_48(client).to_string(),
+        };
+        let kind = event.agent.as_deref().and_then(kind).unwrap_or_default();
+        let device = format!("{kind}\0{network}");
+        let (any, this) = (Trait::Any(SORT), Trait::One(SORT, &device));
+        let is_first = !around.history.has(user, any, event.at);
+        let is_known = around.history.has(user, this, event.at);
+        let has_cookie = matches!(event.what, What::SignedIn { known_device: true, .. });
+        around.history.note(user, any, event.at);
+        around.history.note(user, this, event.at);
+        if is_first || is_known || has_cookie {
+            return None;
+        }
+        let sign_ins = self.sign_ins.count(user.clone(), session.clone(), event.at)?;
+        let evidence = Evidence {
+            count: sign_ins.len(),
+            window: self.settings.window,
+            countries: around.places.country(client).into_iter().collect(),
+        };
+        let subject = Subject::Session(session.clone());
+        Some(Finding::new(DetectorName::NewDevice, event, subject, evidence).of_user(user))
+    }
+
+    fn judge_by(&mut self, settings: &config::Detector) {
+        self.sign_ins.judge_by(settings.threshold, settings.window);
+        self.settings = settings.clone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NEVER, at, detector, findings, fires_at, signed_in};
+    use super::*;
+
+    #[test]
+    fn a_sign_in_without_the_cookie_where_nobody_was_is_a_finding_once() {
+        let events = [
+            signed_in(at(0), "1", "192.0.2.1", false),
+            signed_in(at(1), "1", "198.51.100.1", false),
+            signed_in(at(2), "1", "198.51.100.99", false),
+        ];
+        let found = findings(&mut build(&detector(1)), events);
+        let [(2, finding)] = &found[..] else { panic!("{found:?}") };
+        assert!(finding.session.is_some() && finding.user.is_some());
+    }
+
+    #[test]
+    fn silent_with_the_cookie_for_a_script_at_its_place_and_for_a_first_sign_in() {
+        for events in [
+            vec![
+                signed_in(at(0), "1", "192.0.2.1", false),
+                signed_in(at(1), "1", "198.51.100.1", true),
+            ],
+            (0..50).map(|secs| signed_in(at(secs), "1", "192.0.2.1", false)).collect(),
+            (0..50)
+                .map(|n| signed_in(at(n), &n.to_string(), &format!("192.0.{n}.1"), false))
+                .collect(),
+        ] {
+            assert_eq!(fires_at(&mut build(&detector(1)), events), NEVER);
+        }
+    }
+}
