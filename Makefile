@@ -24,10 +24,10 @@ test: ## unit, property, contract and integration tests, the browser test, the a
 	scripts/test-docker
 	$(CARGO) test --locked
 
-soak: ## what repeats itself, long: WebSockets, restarts, reloads and kills under load, floods, the projects of real packages
+soak: ## what repeats itself, long: WebSockets, restarts, reloads and kills under load, floods, guesses, simulated months, the projects of real packages
 	@scripts/setup
 	@scripts/setup-test
-	DOORWARDEN_SOAK=1 $(CARGO) test --locked --test gateway -- framing:: reload:: supervised:: notify::crash --nocapture --test-threads=1
+	DOORWARDEN_SOAK=1 $(CARGO) test --locked --test gateway -- framing:: reload:: supervised:: notify::crash guessing:: --nocapture --test-threads=1
 	$(CARGO) test --locked --test gateway -- --ignored --nocapture soak
 
 check: ## formatting, lints, documentation, dependencies, sample configurations

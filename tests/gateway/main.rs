@@ -52,6 +52,8 @@ mod form_login;
 mod forwarding;
 // Framing, versions, interim answers and connections, as clients and servers use them.
 mod framing;
+// Guesses from everywhere at one account, and a flood of invented names.
+mod guessing;
 // The forms in which a service is told who is calling, in front of real Django.
 mod identity_forms;
 // What Django issued before the gateway came: accepted, kept from Django, and taken back.
@@ -62,6 +64,8 @@ mod ladder;
 mod layers;
 // The admin listener, the log, starting and stopping.
 mod operate;
+// A simulated month of ordinary life and of thefts, shown to the detectors.
+mod month;
 // The operator's page in a browser, and the lists behind it.
 mod operator_page;
 // The hashing pool is full, the store fails: what goes on and what does not.
@@ -78,6 +82,8 @@ mod real_clients;
 mod refresh;
 // Another configuration while it runs.
 mod reload;
+// A recorded trail, shown to the detectors of another configuration.
+mod replay;
 // Under a supervisor: sockets that are handed over, the units for systemd.
 mod supervised;
 // A second factor: sign-ins, what is refused, the pages, step-up.
@@ -100,6 +106,8 @@ mod slow;
 mod support;
 // Request heads: targets, framing, hosts, methods, limits.
 mod targets;
+// What a detector finds arrives: by mail, as a webhook, in the trail.
+mod told;
 // HTTPS, and HTTP/2 from a client's frames to an HTTP/1.1 upstream.
 mod tls;
 // The audit trail: killed, rotated, verified.
