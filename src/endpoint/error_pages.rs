@@ -162,7 +162,8 @@ impl Filled {
     }
 
     fn parse(text: &str) -> Self {
-        const WORDS: [(&str, fn() -> PagePart); 3] = [
+        type Part = fn() -> PagePart;
+        const WORDS: [(&str, Part); 3] = [
             ("{{status}}", || PagePart::Status),
             ("{{code}}", || PagePart::Code),
             ("{{request_id}}", || PagePart::RequestId),

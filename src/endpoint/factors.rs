@@ -22,7 +22,6 @@ use crate::event::{FactorEvent, FactorRefusal, What};
 use crate::factor::Confirmed;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::session::lockout::folded;
 use crate::store::Session;
 use crate::store::factors::StoredFactors;
 use crate::wire::accept::{self, Language};

@@ -88,7 +88,8 @@ impl Admin {
                     return self.reload(&request.method, &request.headers).await;
                 }
                 if path == "/maintenance" {
-                    if let Err(refusal) = self.operator.admit(&request.headers) {
+                    if let Err(refusal) = self.operator.admit(&request.method, &request.headers, at)
+                    {
                         return Reply::refusal(refusal, "");
                     }
                     let generation = self.current.load();

@@ -1,7 +1,7 @@
 //! Browsers in which somebody has signed in before, known by a cookie.
 //!
 //! While others guess at an account, whoever has its device cookie goes on as ever (see [`lockout`](super::lockout)); it is
-//! no credential and proves nothing else. A sign-in that succeeds gives one. It holds up to [`MOST`] entries, each for one
+//! no credential and proves nothing else. A sign-in that succeeds gives one. It holds up to `MOST` entries, each for one
 //! account, of 72 bytes in base64url:
 //!
 //! | bytes | |

@@ -283,7 +283,11 @@ impl SessionManager {
     }
 
     /// The device of whoever signs in, if it is known.
-    pub(super) fn device_of(&self, checked: &Checked, at: Timestamp) -> Option<crate::secret::Digest> {
+    pub(super) fn device_of(
+        &self,
+        checked: &Checked,
+        at: Timestamp,
+    ) -> Option<crate::secret::Digest> {
         let known = self.devices.known(&checked.device, &checked.name, at)?;
         self.is_of_password(&known, &checked.account).then_some(known.id)
     }

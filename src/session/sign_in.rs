@@ -196,7 +196,7 @@ impl SessionManager {
         &self,
         asked: Asked<'_>,
         found: Option<Account>,
-        directory: Option<&dyn Directory>,
+        directory: Option<&Directory>,
     ) -> Result<Result<(Account, Jar), SignInFailure>, Refusal> {
         if let (None, Some(Directory::Service(service))) = (&found, directory) {
             return match service.sign_in(asked).await.map_err(not_asked)? {

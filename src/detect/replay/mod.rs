@@ -67,6 +67,8 @@ pub async fn replay(
     let mut watching = Watching::new(Watch {
         rules: Arc::new(ArcSwap::from_pointee(rules)),
         history: Arc::new(History::new(stamps)),
+        // An operator's silences are of their time, and no rule.
+        silences: Arc::default(),
         respond: Arc::clone(&recorded) as Arc<dyn Respond>,
         report: Arc::clone(&recorded) as Arc<dyn Report>,
     });

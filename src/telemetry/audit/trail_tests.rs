@@ -183,7 +183,7 @@ fn whatever_is_done_to_a_line_is_found_and_named() {
                 put(&scene.path(name), &lines);
                 let alarm = scene.alarm();
                 // What begins a file tells which segment it is, and its last line nobody is after.
-                let is_edge = (n >= 4 && at == 0) || (n == 5 && at + 1 == count) || at == 0;
+                let is_edge = at == 0 || (n == 5 && at + 1 == count);
                 assert!(is_edge || alarm.contains(says.as_str()), "{n} at {name}:{line}: {alarm}");
                 assert!(alarm.contains(name) || is_edge, "{alarm}");
                 seen += 1;

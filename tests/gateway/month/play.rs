@@ -168,6 +168,7 @@ impl Play {
         let watching = Watching::new(Watch {
             rules: Arc::new(ArcSwap::from_pointee(rules)),
             history: Arc::new(History::new(Memory::new())),
+            silences: Arc::default(),
             respond: Arc::clone(&account) as Arc<dyn Respond>,
             report: Arc::clone(&account) as Arc<dyn Report>,
         });
