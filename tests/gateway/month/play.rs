@@ -167,6 +167,7 @@ impl Play {
         let rules = Rules { settings, places: Arc::new(World), trusted: TrustedProxies::default() };
         let watching = Watching::new(Watch {
             rules: Arc::new(ArcSwap::from_pointee(rules)),
+            silences: Arc::default(),
             history: Arc::new(History::new(Memory::new())),
             silences: Arc::default(),
             respond: Arc::clone(&account) as Arc<dyn Respond>,
