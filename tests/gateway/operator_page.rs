@@ -203,11 +203,7 @@ fn a_change_needs_the_page_and_not_only_its_cookie() {
     let good = |request: Request| request.header("X-CSRF-Token", csrf);
     for (what, with, status) in [
         ("the cookie alone", &(|r: Request| r) as &dyn Fn(Request) -> Request, 403),
-        (
-            "another token",
-            &|r| r.header("X-CSRF-Token", &csrf.replace(|c: char| c == '1', "2")),
-            403,
-        ),
+        ("another token", &|r| r.header("X-CSRF-Token", &format!("{csrf}0")), 403),
         ("another port's page", &|r| good(r).header("Origin", "http://localhost:8080"), 403),
         ("another site's page", &|r| good(r).header("Origin", "https://evil.test"), 403),
         ("a page without an origin", &|r| good(r).header("Origin", "null"), 403),

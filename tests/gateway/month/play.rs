@@ -169,7 +169,6 @@ impl Play {
             rules: Arc::new(ArcSwap::from_pointee(rules)),
             silences: Arc::default(),
             history: Arc::new(History::new(Memory::new())),
-            silences: Arc::default(),
             respond: Arc::clone(&account) as Arc<dyn Respond>,
             report: Arc::clone(&account) as Arc<dyn Report>,
         });
