@@ -177,6 +177,7 @@ fn config(upstream: SocketAddr, threads: usize, access_log: AccessLog, listen: &
 [listen]
 http = ["127.0.0.1:0"]
 admin = "127.0.0.1:0"
+max_connections_per_address = 0
 threads = {threads}
 {listen}
 [store]
