@@ -11,7 +11,7 @@ use crate::command::{Failure, load, say};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum SecondFactorCommand {
     /// List what a user has.
     List {
         /// Whose: their name, or `DIRECTORY/ID`.
@@ -47,9 +47,9 @@ const COLUMNS: [Column; 5] = [
 ];
 
 /// Does it.
-pub(super) fn run(command: Command) -> Result<(), Failure> {
+pub(super) fn run(command: SecondFactorCommand) -> Result<(), Failure> {
     match command {
-        Command::List { user, file, format } => {
+        SecondFactorCommand::List { user, file, format } => {
             let config = load(&file.path()?)?;
             let user = user_key(&config, &user)?;
             let query =
@@ -64,7 +64,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
                 say(format_args!("recovery codes left: {}", left.unwrap_or_default()))?;
             }
         }
-        Command::Reset { user, file } => {
+        SecondFactorCommand::Reset { user, file } => {
             let config = load(&file.path()?)?;
             let user = user_key(&config, &user)?;
             let body = json!({"user": user}).to_string();
@@ -75,7 +75,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             say(format_args!("took away the second factors of {user}"))?;
             tell_invitation(&made)?;
         }
-        Command::Invite { user, file } => {
+        SecondFactorCommand::Invite { user, file } => {
             let config = load(&file.path()?)?;
             let user = user_key(&config, &user)?;
             let body = json!({"user": user}).to_string();

@@ -53,7 +53,7 @@ pub(super) enum Command {
     },
     /// See and take away what a user proves besides their password.
     #[command(subcommand)]
-    SecondFactor(second_factors::Command),
+    SecondFactor(second_factors::SecondFactorCommand),
     /// Give a user a new password, and end their sessions.
     Passwd {
         /// Whom.
