@@ -162,24 +162,21 @@ impl Filled {
     }
 
     fn parse(text: &str) -> Self {
-        type Part = fn() -> PagePart;
-        const WORDS: [(&str, Part); 3] = [
-            ("{{status}}", || PagePart::Status),
-            ("{{code}}", || PagePart::Code),
-            ("{{request_id}}", || PagePart::RequestId),
-        ];
+        const WORDS: [&str; 3] = ["{{status}}", "{{code}}", "{{request_id}}"];
         let (mut parts, mut rest) = (Vec::new(), text);
         let next = |rest: &str| {
-            let places = WORDS
-                .iter()
-                .filter_map(|(word, part)| rest.find(word).map(|at| (at, word.len(), *part)));
-            places.min_by_key(|(at, ..)| *at)
+            let places = WORDS.iter().filter_map(|word| Some((rest.find(word)?, *word)));
+            places.min_by_key(|(at, _)| *at)
         };
-        while let Some((at, length, part)) = next(rest) {
+        while let Some((at, word)) = next(rest) {
             let (before, after) = rest.split_at(at);
             parts.push(PagePart::Text(before.to_owned()));
-            parts.push(part());
-            rest = after.get(length..).unwrap_or_default();
+            parts.push(match word {
+                "{{status}}" => PagePart::Status,
+                "{{code}}" => PagePart::Code,
+                _ => PagePart::RequestId,
+            });
+            rest = after.get(word.len()..).unwrap_or_default();
         }
         parts.push(PagePart::Text(rest.to_owned()));
         Self(parts)

@@ -92,11 +92,7 @@ impl Pool {
         tries: usize,
         why: Retried,
     ) -> bool {
-        let retry = &self.settings.retry;
-        let most = match usize::try_from(retry.tries) {
-            Ok(0) | Err(_) => usize::MAX,
-            Ok(most) => most,
-        };
+        let most = self.most_tries();
         let others = self.table.load();
         let has_other = others.endpoints.iter().any(|one| {
             one.name != *place.name()
@@ -107,7 +103,15 @@ impl Pool {
 
     /// The same of one that the same server may be asked again.
     pub(in crate::proxy) fn may_repeat(&self, place: &Place, tries: usize, why: Retried) -> bool {
-        tries <= MOST_REPEATED && self.spend(place, why)
+        tries < self.most_tries() && tries <= MOST_REPEATED && self.spend(place, why)
+    }
+
+    /// `upstream.retry.tries`
+    fn most_tries(&self) -> usize {
+        match usize::try_from(self.settings.retry.tries) {
+            Ok(0) | Err(_) => usize::MAX,
+            Ok(most) => most,
+        }
     }
 
     fn spend(&self, place: &Place, why: Retried) -> bool {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::support::client::Response;
+use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::tls::{Body, Certificate, H2};
 use crate::support::upstream::Upstream;
@@ -71,7 +72,7 @@ fn an_address_that_asks_too_often_is_told_when_to_come_again() {
     assert_eq!(page.status, 429);
     assert!(page.text().contains("Too many requests"), "{}", page.text());
     let name = "doorwarden_refusals_total{code=\"rate_limited\",reason=\"rate_limited\"}";
-    assert_eq!(gateway.metric(name), Some(5.0));
+    eventually("the count", || (gateway.metric(name) == Some(5.0)).then_some(()));
 }
 
 #[test]
