@@ -83,7 +83,7 @@ fn wrong(query: &str, legend: &str) -> Option<String> {
             }
             let is_value =
                 |name: &&str| all[*name].get(label).is_some_and(|set| set.contains(value));
-            if !value.starts_with('$') && !named.iter().any(|name| is_value(name)) {
+            if !value.starts_with('$') && !named.iter().any(is_value) {
                 return Some(format!("{label} is never {value}"));
             }
         }
