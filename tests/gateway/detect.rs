@@ -247,8 +247,9 @@ fn forge(client: &Client, user: User, times: usize) -> Value {
     let turned: String = signature.chars().rev().collect();
     for _ in 0..times {
         let forged = json!({"access": format!("{head}.{turned}")});
-        assert_eq!(used(client, user.at(50), &forged).code(), "token_not_valid");
+        // The last one may have the address blocked, so it is what counts.
         assert_eq!(used(client, user.at(50), &ended).code(), "session_ended");
+        assert_eq!(used(client, user.at(50), &forged).code(), "token_not_valid");
     }
     tokens
 }
