@@ -9,8 +9,8 @@ use crate::config::Privacy;
 use crate::detect::recent::Recent;
 use crate::store::Places;
 
-/// So often at most, and twice within the retention at least.
-const INTERVAL: Duration = Duration::from_secs(600);
+/// The store's file is written anew for it, so once a day at most; thirty times within a shorter retention.
+const LONGEST: Duration = Duration::from_secs(86_400);
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// For how long places are kept, as the configuration says now; in milliseconds.
@@ -44,13 +44,15 @@ pub(super) async fn forget(
 ) {
     loop {
         let keep = retention.get();
-        let before = clock.now().minus(keep);
+        let interval = (keep / 30).clamp(SHORTEST, LONGEST);
+        // What would grow too old before the next time goes now.
+        let before = clock.now().minus(keep.saturating_sub(interval));
         recent.forget_before(before);
         match places.forget_places(before).await {
             Ok(true) => {}
             Ok(false) => tracing::debug!("what was forgotten is still in the store's log"),
             Err(error) => tracing::error!(%error, "addresses cannot be forgotten"),
         }
-        tokio::time::sleep((keep / 2).clamp(SHORTEST, INTERVAL)).await;
+        tokio::time::sleep(interval).await;
     }
 }

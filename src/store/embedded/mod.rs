@@ -32,6 +32,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -61,6 +62,8 @@ pub struct Embedded {
     /// For looking at refresh tokens, which are not in memory.
     reader: Arc<Mutex<Connection>>,
     marks: Marks,
+    /// Something was forgotten, and the file was not written anew since.
+    has_copies: Arc<AtomicBool>,
 }
 
 /// What a test sets differently.
@@ -108,7 +111,8 @@ impl Embedded {
         let writer = Writer::start(connection, Arc::clone(&live))
             .map_err(|source| OpenError::Io { path: path.clone(), source })?;
         let reader = Arc::new(Mutex::new(reader));
-        Ok(Arc::new(Self { path, live, writer, reader, marks }))
+        let has_copies = Arc::default();
+        Ok(Arc::new(Self { path, live, writer, reader, marks, has_copies }))
     }
 }
 

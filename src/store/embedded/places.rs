@@ -1,9 +1,12 @@
 //! Forgets where people were, in the file too.
 //!
-//! `secure_delete` has SQLite overwrite what is deleted or changed, in the pages; older pages are in the write-ahead log until
-//! it is written back and cut, which is done here, by a connection of its own: the writer's is always within a transaction.
+//! `secure_delete` has SQLite overwrite what is deleted or changed. Where a page was split, a copy of a row can stay in the
+//! space that nothing uses, so the file is written anew (`VACUUM`) after something was forgotten; and older pages are in the
+//! write-ahead log until it is written back and cut. Both are done by a connection of its own: the writer's is always within
+//! a transaction.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -55,10 +58,17 @@ impl Op for ForgetPlaces {
 #[async_trait]
 impl Places for Embedded {
     async fn forget_places(&self, before: Timestamp) -> Result<bool, StoreError> {
-        while self.writer.submit(ForgetPlaces(before)).await? > 0 {}
-        let path = self.path.clone();
+        while self.writer.submit(ForgetPlaces(before)).await? > 0 {
+            self.has_copies.store(true, Ordering::SeqCst);
+        }
+        let (path, has_copies) = (self.path.clone(), Arc::clone(&self.has_copies));
         blocking(move || {
             let connection = file::connect(&path, Tuning::default())?;
+            // Until it has succeeded, the next call tries again.
+            if has_copies.load(Ordering::SeqCst) {
+                connection.execute_batch("VACUUM")?;
+                has_copies.store(false, Ordering::SeqCst);
+            }
             // 0: it is cut; 1: somebody reads what lies in it.
             let busy: i64 =
                 connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
