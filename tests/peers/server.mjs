@@ -46,10 +46,10 @@ const server = http.createServer(async (request, response) => {
       open -= 1;
     });
   }
-  if (what === 'gigabyte') {
-    // A download of a known length, as fast as somebody reads.
+  if (what === 'endless') {
+    // A download of a known length that nobody gets to the end of, as fast as somebody reads.
     const part = Buffer.alloc(65536, 'g');
-    let left = 1 << 30;
+    let left = 64 * 2 ** 30;
     response.writeHead(200, { 'Content-Type': 'application/octet-stream', 'Content-Length': left });
     open += 1;
     response.on('close', () => {

@@ -62,13 +62,13 @@ struct Open {
     over: thread::JoinHandle<Instant>,
 }
 
-/// A WebSocket, an event stream, a download of 1 GB and an upload, over HTTP/1.1 and HTTP/2.
+/// A WebSocket, an event stream, a download of 64 GiB and an upload, over HTTP/1.1 and HTTP/2.
 fn open_all(gateway: &Gateway, certificate: &Certificate, token: &str) -> Vec<Open> {
     let mut all = Vec::new();
     for (what, target, fields, up_to) in [
         ("WebSocket", "/node/ws", UPGRADE, "\r\n\r\n"),
         ("event stream", "/node/events?id=never", "", "data: first"),
-        ("download", "/node/gigabyte", "", "ggggg"),
+        ("download", "/node/endless", "", "ggggg"),
     ] {
         let stream = begin(gateway, target, token, fields, up_to);
         all.push(Open { what, over: thread::spawn(move || over(stream)) });
@@ -80,7 +80,7 @@ fn open_all(gateway: &Gateway, certificate: &Certificate, token: &str) -> Vec<Op
     all.push(Open { what: "upload", over: thread::spawn(move || over(upload)) });
     for (what, method, target) in [
         ("event stream, HTTP/2", "GET", "/node/events?id=never"),
-        ("download, HTTP/2", "GET", "/node/gigabyte"),
+        ("download, HTTP/2", "GET", "/node/endless"),
         ("upload, HTTP/2", "POST", "/node/sink"),
     ] {
         let mut h2 = H2::connect(gateway.https.unwrap(), certificate.client(&["h2"]));
@@ -113,7 +113,7 @@ fn over(mut stream: TcpStream) -> Instant {
     let mut bytes = 0;
     while let Ok(n @ 1..) = stream.read(&mut rest) {
         bytes += n;
-        assert!(started.elapsed() < DEADLINE && bytes < 1 << 30, "it goes on");
+        assert!(started.elapsed() < DEADLINE && bytes < 64 << 30, "it goes on");
     }
     Instant::now()
 }
