@@ -481,7 +481,7 @@ fn has_own_authorization(arrival: &Arrival) -> bool {
             let end = memchr2(b' ', b'\t', rest);
             let (word, after) =
                 end.and_then(|end| rest.split_at_checked(end)).unwrap_or((rest, b""));
-            if str::from_utf8(word).is_ok_and(looks_like_ours) {
+            if looks_like_ours(word) {
                 return true;
             }
             let Some(next) = after.get(1..) else { return false };

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use memchr::memchr_iter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -29,11 +30,13 @@ impl<'a> Compact<'a> {
         if token.len() > longest {
             return Err(NotCompact);
         }
-        let (signed, signature) = token.rsplit_once('.').ok_or(NotCompact)?;
-        let (header, payload) = signed.split_once('.').ok_or(NotCompact)?;
-        if payload.contains('.') {
+        let mut dots = memchr_iter(b'.', token.as_bytes());
+        let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
             return Err(NotCompact);
-        }
+        };
+        let part = |from: usize, to: usize| token.get(from..to).ok_or(NotCompact);
+        let (header, payload) = (part(0, first)?, part(first + 1, second)?);
+        let (signed, signature) = (part(0, second)?, part(second + 1, token.len())?);
         Ok(Self { header, payload, signed, signature })
     }
 
@@ -42,9 +45,12 @@ impl<'a> Compact<'a> {
         self.signature.is_empty()
     }
 
-    /// The header as it stands in the token.
-    pub const fn encoded_header(&self) -> &'a str {
-        self.header
+    /// The header of a token, as it stands there.
+    ///
+    /// # Errors
+    /// [`NotCompact`]
+    pub fn read_header<T: DeserializeOwned>(encoded: &[u8]) -> Result<T, NotCompact> {
+        serde_json::from_slice(&decoded(encoded)?).map_err(|_| NotCompact)
     }
 
     /// The header, which the token says of itself.
@@ -52,7 +58,7 @@ impl<'a> Compact<'a> {
     /// # Errors
     /// [`NotCompact`]
     pub fn header<T: DeserializeOwned>(&self) -> Result<T, NotCompact> {
-        serde_json::from_slice(&decoded(self.header)?).map_err(|_| NotCompact)
+        Self::read_header(self.header.as_bytes())
     }
 
     /// The payload's bytes; of use only after the signature was verified.
@@ -93,7 +99,7 @@ impl<'a> Compact<'a> {
     }
 }
 
-fn decoded(part: &str) -> Result<Vec<u8>, NotCompact> {
+fn decoded(part: impl AsRef<[u8]>) -> Result<Vec<u8>, NotCompact> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| NotCompact)
 }
 

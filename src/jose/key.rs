@@ -1,8 +1,10 @@
 //! Keys, read from what files hold, and made.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
@@ -26,7 +28,16 @@ const MIN_RSA_BYTES: usize = 256;
 #[derive(Clone)]
 pub struct VerifyingKey {
     algorithm: Algorithm,
-    key: DecodingKey,
+    key: Verifier,
+}
+
+#[derive(Clone)]
+enum Verifier {
+    /// A shared secret, ready to be used: whoever sends forged tokens makes it be used often, and to make it ready costs half as
+    /// much as a token's signature.
+    Shared(Arc<hmac::Key>),
+    /// A public key.
+    Public(DecodingKey),
 }
 
 /// What tokens are signed with.
@@ -98,27 +109,36 @@ impl VerifyingKey {
             ),
         };
         fits.map_err(no_key)?;
-        Ok(Self { algorithm, key: key.map_err(|_| KeyProblem::NotAPublicKey)? })
+        let key = key.map_err(|_| KeyProblem::NotAPublicKey)?;
+        Ok(Self { algorithm, key: Verifier::Public(key) })
     }
 
     /// A shared secret.
     pub(super) fn shared(algorithm: Algorithm, secret: &[u8]) -> Self {
-        Self { algorithm, key: DecodingKey::from_secret(secret) }
+        let digest = match algorithm {
+            Algorithm::Hs384 => hmac::HMAC_SHA384,
+            Algorithm::Hs512 => hmac::HMAC_SHA512,
+            Algorithm::Hs256 | Algorithm::Es256 | Algorithm::EdDsa | Algorithm::Rs256 => {
+                hmac::HMAC_SHA256
+            }
+        };
+        Self { algorithm, key: Verifier::Shared(Arc::new(hmac::Key::new(digest, secret))) }
     }
 
     /// A point of P-256, uncompressed.
     pub(super) fn ec(point: &[u8]) -> Self {
-        Self { algorithm: Algorithm::Es256, key: DecodingKey::from_ec_der(point) }
+        Self { algorithm: Algorithm::Es256, key: Verifier::Public(DecodingKey::from_ec_der(point)) }
     }
 
     /// A point of Ed25519.
     pub(super) fn ed25519(point: &[u8]) -> Self {
-        Self { algorithm: Algorithm::EdDsa, key: DecodingKey::from_ed_der(point) }
+        Self { algorithm: Algorithm::EdDsa, key: Verifier::Public(DecodingKey::from_ed_der(point)) }
     }
 
     /// Modulus and exponent.
     pub(super) fn rsa(n: &[u8], e: &[u8]) -> Self {
-        Self { algorithm: Algorithm::Rs256, key: DecodingKey::from_rsa_raw_components(n, e) }
+        let key = DecodingKey::from_rsa_raw_components(n, e);
+        Self { algorithm: Algorithm::Rs256, key: Verifier::Public(key) }
     }
 
     /// The one algorithm that it verifies.
@@ -128,9 +148,17 @@ impl VerifyingKey {
 
     /// Whether `signature`, in base64url, is this key's over `signed`.
     pub(super) fn verifies(&self, signed: &str, signature: &str) -> bool {
-        let algorithm = self.algorithm.of_library();
-        jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.key, algorithm)
-            .unwrap_or(false)
+        match &self.key {
+            // Compared in constant time, and as a whole: a shorter one is none.
+            Verifier::Shared(key) => URL_SAFE_NO_PAD
+                .decode(signature)
+                .is_ok_and(|mac| hmac::verify(key, signed.as_bytes(), &mac).is_ok()),
+            Verifier::Public(key) => {
+                let algorithm = self.algorithm.of_library();
+                jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, algorithm)
+                    .unwrap_or(false)
+            }
+        }
     }
 }
 

@@ -29,15 +29,17 @@ impl RequestIds {
     /// The next one. Written by hand: it is made for every request, and formatting costs several times as much.
     pub(super) fn next(&self) -> Arc<str> {
         let count = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut digits = [0; START];
-        write_hex(count, &mut digits);
-        let zeros =
-            digits.iter().take(digits.len() - LEAST).take_while(|one| **one == b'0').count();
-        let parts = self.start.iter().chain(b"-").chain(digits.iter().skip(zeros));
         let mut id = [0; LONGEST];
-        let length = id.iter_mut().zip(parts).map(|(to, from)| *to = *from).count();
+        let (start, rest) = id.split_at_mut(START);
+        start.copy_from_slice(&self.start);
+        let digits = LEAST.max((u64::BITS - count.leading_zeros()).div_ceil(4) as usize);
+        if let Some((hyphen, rest)) = rest.split_first_mut() {
+            *hyphen = b'-';
+            write_hex(count, rest.get_mut(..digits).unwrap_or_default());
+        }
         // Digits and a hyphen are text.
-        Arc::from(id.get(..length).and_then(|id| str::from_utf8(id).ok()).unwrap_or_default())
+        let id = id.get(..START + 1 + digits);
+        Arc::from(id.and_then(|id| str::from_utf8(id).ok()).unwrap_or_default())
     }
 }
 

@@ -417,8 +417,8 @@ impl SessionManager {
 }
 
 /// Whether a token says of itself that it is one of ours, good or not. For keeping it from upstreams; proves nothing.
-pub fn looks_like_ours(token: &str) -> bool {
-    jwt::says_ours(token)
+pub fn looks_like_ours<T: AsRef<[u8]> + ?Sized>(token: &T) -> bool {
+    jwt::says_ours(token.as_ref())
 }
 
 /// Another key or another claim makes other tokens good.
