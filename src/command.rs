@@ -9,7 +9,7 @@ use crate::secret::Secret;
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum CommandFailure {
     /// Exit code 64.
     Usage(String),
     /// Exit code 1.
@@ -21,7 +21,7 @@ pub(crate) enum Failure {
 }
 
 /// Reads a configuration; warnings go to standard error.
-pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
+pub(crate) fn load(path: &Path) -> Result<Config, CommandFailure> {
     match Config::load(path) {
         Ok((config, warnings)) => {
             if !warnings.is_empty() {
@@ -32,35 +32,35 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
             }
             Ok(config)
         }
-        Err(LoadError::Invalid(report)) => {
-            Err(Failure::Usage(report.render(std::io::IsTerminal::is_terminal(&std::io::stderr()))))
-        }
-        Err(error) => Err(Failure::Usage(format!("doorwarden: {error}"))),
+        Err(LoadError::Invalid(report)) => Err(CommandFailure::Usage(
+            report.render(std::io::IsTerminal::is_terminal(&std::io::stderr())),
+        )),
+        Err(error) => Err(CommandFailure::Usage(format!("doorwarden: {error}"))),
     }
 }
 
 /// One line of a command's answer. Whoever stops reading, like `head`, has had enough.
-pub(crate) fn say(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+pub(crate) fn say(line: std::fmt::Arguments<'_>) -> Result<(), CommandFailure> {
     use std::io::Write as _;
     match writeln!(std::io::stdout(), "{line}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::Failed(format!("cannot write the answer: {error}")))
+            Err(CommandFailure::Failed(format!("cannot write the answer: {error}")))
         }
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
 /// All of standard input, less one final newline.
-pub(crate) fn password_from_stdin() -> Result<Secret, Failure> {
+pub(crate) fn password_from_stdin() -> Result<Secret, CommandFailure> {
     let mut text = String::new();
     std::io::stdin()
         .read_to_string(&mut text)
-        .map_err(|error| Failure::Failed(format!("cannot read the password: {error}")))?;
+        .map_err(|error| CommandFailure::Failed(format!("cannot read the password: {error}")))?;
     let password = text
         .strip_suffix('\n')
         .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
     if password.is_empty() {
-        return Err(Failure::Failed("there is no password on standard input".into()));
+        return Err(CommandFailure::Failed("there is no password on standard input".into()));
     }
     Ok(Secret::new(password))
 }

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use crate::clock::Timestamp;
-use crate::event::What;
+use crate::event::EventKind;
 
 /// One request, as far as sessions and credentials are concerned.
 #[derive(Debug)]
@@ -20,12 +20,12 @@ pub struct RequestContext<'a> {
     /// Ours, or a trusted proxy's.
     pub request_id: &'a str,
     /// What happened, in order. The caller tells it.
-    pub events: &'a mut Vec<What>,
+    pub events: &'a mut Vec<EventKind>,
 }
 
 impl RequestContext<'_> {
     /// Notes what happened.
-    pub fn note(&mut self, event: What) {
+    pub fn note(&mut self, event: EventKind) {
         self.events.push(event);
     }
 }

@@ -24,12 +24,12 @@ pub struct Event {
     /// The `User-Agent` of that request, cut to 256 bytes.
     pub agent: Option<Arc<str>>,
     /// What.
-    pub what: What,
+    pub what: EventKind,
 }
 
 /// What happened.
 #[derive(Clone, Debug)]
-pub enum What {
+pub enum EventKind {
     /// A user proved who they are, and a session began.
     SignedIn {
         /// The new session.
@@ -192,7 +192,7 @@ pub enum What {
     },
 }
 
-impl What {
+impl EventKind {
     /// The session and the user, if somebody signed in.
     pub const fn sign_in(&self) -> Option<(&SessionId, &UserKey)> {
         match self {

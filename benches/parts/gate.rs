@@ -15,11 +15,11 @@ use async_trait::async_trait;
 use criterion::{BatchSize, Criterion};
 use doorwarden::caller::{Identity, UserKey};
 use doorwarden::clock::Timestamp;
-use doorwarden::config::{Config, Rotation};
+use doorwarden::config::{Config, RotationPolicy};
 use doorwarden::context::RequestContext;
 use doorwarden::directory::password::{self, PasswordPool};
 use doorwarden::directory::{Account, Directory, DirectoryError, Users};
-use doorwarden::django::hashers::Algorithm;
+use doorwarden::django::hashers::PasswordHasher;
 use doorwarden::factor::{FactorKey, FactorParts, Factors};
 use doorwarden::gate::{Decision, Gate};
 use doorwarden::geo::NoPlaces;
@@ -32,7 +32,7 @@ use doorwarden::session::keys::KeyRing;
 use doorwarden::session::refresh_token::RefreshKey;
 use doorwarden::session::service_cookies::ServiceCookies;
 use doorwarden::session::{
-    Grants, SessionManager, SessionParts, SessionState, SignIn, SignedIn, Watched,
+    Grants, SessionManager, SessionParts, SessionState, SignIn, SignedIn, WatchedDirectory,
 };
 use doorwarden::store::Store;
 use doorwarden::store::memory::Memory;
@@ -149,7 +149,8 @@ impl Scene {
     fn new(folder: &Path) -> Self {
         let (config, _) = Config::parse(CONFIG, folder, "gateway.toml").expect("it is sound");
         let store = Store::of(Memory::new());
-        let kim = Watched::new(Directory::Users(Arc::new(Kim::new())), Duration::from_secs(60));
+        let kim =
+            WatchedDirectory::new(Directory::Users(Arc::new(Kim::new())), Duration::from_secs(60));
         let (sessions, kept) = (Arc::clone(&store.sessions), Arc::clone(&store.kept));
         let kept = ServiceCookies::new(b"secret", sessions, kept, Vec::new());
         let directories = vec![kim];
@@ -214,7 +215,7 @@ impl Scene {
         let mut events = Vec::new();
         let (at, client, agent, request_id) = (NOW, CLIENT, "", "");
         let context = &mut RequestContext { at, client, agent, request_id, events: &mut events };
-        let given = self.issuers.refresh(refresh.expose(), Rotation::None, context);
+        let given = self.issuers.refresh(refresh.expose(), RotationPolicy::None, context);
         given.now_or_never().expect("memory does not wait").unwrap().access
     }
 }
@@ -270,8 +271,8 @@ impl Users for Kim {
         "file"
     }
 
-    fn hashers(&self) -> Arc<[Algorithm]> {
-        Arc::from([Algorithm::Argon2])
+    fn hashers(&self) -> Arc<[PasswordHasher]> {
+        Arc::from([PasswordHasher::Argon2])
     }
 
     fn decoy(&self) -> Secret {
@@ -294,7 +295,7 @@ impl Users for Kim {
         Ok(UserKey::new("file", id))
     }
 
-    fn upgrades_to(&self) -> Option<Algorithm> {
+    fn upgrades_to(&self) -> Option<PasswordHasher> {
         None
     }
 

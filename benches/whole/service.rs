@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use doorwarden::clock::Timestamp;
-use doorwarden::django::session::Login;
+use doorwarden::django::session::DjangoLogin;
 use doorwarden::django::signing::SecretKeys;
 use doorwarden::django::simplejwt::{self, NewHandMade, NewToken, TokenType};
 use doorwarden::jose::{Algorithm, SigningKey};
@@ -84,7 +84,7 @@ impl Service {
         let token = "INSERT INTO authtoken_token VALUES (?, '2026-01-01', 2)";
         database.execute(token, params![API_TOKEN]).unwrap();
         let keys = SecretKeys::new(Secret::new(KEY), Vec::new());
-        let data = Login::new("2".to_owned(), BACKEND.to_owned(), ENCODED, &keys);
+        let data = DjangoLogin::new("2".to_owned(), BACKEND.to_owned(), ENCODED, &keys);
         let session = "INSERT INTO django_session VALUES (?, ?, datetime('now', '+14 days'))";
         database.execute(session, params![SESSION_KEY, data.to_row(&keys, now())]).unwrap();
         write_private(&folder.join("service-key"), KEY.as_bytes());

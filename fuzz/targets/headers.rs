@@ -4,7 +4,7 @@
 use doorwarden::clock::Timestamp;
 use doorwarden::wire::accept::Language;
 use doorwarden::wire::forward::{ProtectedNames, connection_nominates};
-use doorwarden::wire::jar::Change;
+use doorwarden::wire::jar::CookieChange;
 use doorwarden::wire::next::Next;
 use doorwarden::wire::{authorization, cookie, header_value};
 use libfuzzer_sys::fuzz_target;
@@ -20,7 +20,7 @@ fuzz_target!(|input: &[u8]| {
     for value in cookie::values(&headers, "sessionid") {
         assert!(!value.contains(&b';'), "two cookies in one");
     }
-    let _ = Change::all(&headers, Timestamp::from_secs(1_700_000_000)).count();
+    let _ = CookieChange::all(&headers, Timestamp::from_secs(1_700_000_000)).count();
     if let Ok(text) = std::str::from_utf8(input) {
         if let Some(next) = Next::parse(text) {
             let to = next.as_str();

@@ -23,7 +23,7 @@ use crate::private_file;
 use crate::proxy::{Tls, server_tls_problems};
 use crate::secret::Secret;
 use crate::service::cache::ServiceCache;
-use crate::service::database::{Access, Databases, Statement};
+use crate::service::database::{DatabaseAccess, Databases, Statement};
 use crate::session::service_cookies::ServiceCookies;
 use crate::store::memory::Memory;
 use crate::telemetry::Metrics;
@@ -31,7 +31,7 @@ use crate::telemetry::Metrics;
 /// What came of it; each with its name. It holds secrets, so that nothing prints it.
 pub struct Examined {
     /// Directories, in their order.
-    pub directories: Vec<(String, Asked)>,
+    pub directories: Vec<(String, DirectoryReply)>,
     /// Issuers, and why they cannot be used.
     pub issuers: Vec<(String, Result<(), String>)>,
     /// Identity forms, and what they give for the user.
@@ -53,7 +53,7 @@ pub enum Tried {
 
 /// What a directory said.
 #[derive(Debug)]
-pub enum Asked {
+pub enum DirectoryReply {
     /// It answers; nobody was asked for.
     Answers,
     /// It knows the user: the id, and whether they may sign in.
@@ -113,7 +113,7 @@ pub fn examine(config: &Config, user: Option<&str>) -> Result<Examined, String> 
 
 /// Something about a file that a configuration names.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FileProblem {
     /// What is wrong, with the file.
     pub what: String,
     /// Does it keep the gateway from starting? Or does the gateway start, and wait until it is mended?
@@ -125,7 +125,7 @@ pub struct Found {
 ///
 /// # Errors
 /// If nothing could be looked at at all.
-pub fn files(config: &Config) -> Result<Vec<Found>, String> {
+pub fn files(config: &Config) -> Result<Vec<FileProblem>, String> {
     install_crypto();
     let runtime = runtime(1).map_err(|error| error.to_string())?;
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
@@ -156,8 +156,8 @@ pub fn files(config: &Config) -> Result<Vec<Found>, String> {
     for index in 0..if opened.len() == config.directories.len() { config.forms.len() } else { 0 } {
         wrong.extend(read_form(config, index, &opened, &databases).err());
     }
-    let stop = wrong.into_iter().map(|what| Found { what, stops: true });
-    let wait = databases.trouble().into_iter().map(|what| Found { what, stops: false });
+    let stop = wrong.into_iter().map(|what| FileProblem { what, stops: true });
+    let wait = databases.trouble().into_iter().map(|what| FileProblem { what, stops: false });
     Ok(stop.chain(wait).collect())
 }
 
@@ -190,7 +190,7 @@ fn read_form(
     match &form.kind {
         FormKind::DjangoSession(settings) => {
             if let FormEngine::Rows { database, .. } = &settings.engine {
-                databases.open(database, Access::Write);
+                databases.open(database, DatabaseAccess::Write);
             }
             let key = private_file::read(&settings.key_file);
             key.map(drop).map_err(|error| named(error.to_string()))
@@ -245,23 +245,23 @@ async fn ask(
     directory: &Directory,
     user: Option<&str>,
     found: &mut Option<Arc<Identity>>,
-) -> Asked {
-    let Some(users) = directory.users() else { return Asked::ChecksPasswords };
+) -> DirectoryReply {
+    let Some(users) = directory.users() else { return DirectoryReply::ChecksPasswords };
     match users.missing().await {
-        Err(error) => return Asked::Fails(error.to_string()),
-        Ok(missing) if !missing.is_empty() => return Asked::Fails(missing.join("; ")),
+        Err(error) => return DirectoryReply::Fails(error.to_string()),
+        Ok(missing) if !missing.is_empty() => return DirectoryReply::Fails(missing.join("; ")),
         Ok(_) => {}
     }
     // An unknown name is a look-up like any other.
     match users.find(user.unwrap_or_default()).await {
-        Err(error) => Asked::Fails(error.to_string()),
-        Ok(_) if user.is_none() => Asked::Answers,
-        Ok(None) => Asked::KnowsNot,
+        Err(error) => DirectoryReply::Fails(error.to_string()),
+        Ok(_) if user.is_none() => DirectoryReply::Answers,
+        Ok(None) => DirectoryReply::KnowsNot,
         Ok(Some(account)) => {
             let id = account.identity.key.id.to_string();
             // The first that knows the name decides, as at a sign-in.
             found.get_or_insert(account.identity);
-            Asked::Knows(id, account.active)
+            DirectoryReply::Knows(id, account.active)
         }
     }
 }
@@ -327,7 +327,7 @@ fn open_alone(
 async fn can_keep(engine: &FormEngine, databases: &Databases) -> Result<(), String> {
     match engine {
         FormEngine::Rows { database, table, .. } => {
-            let database = databases.open(database, Access::Write);
+            let database = databases.open(database, DatabaseAccess::Write);
             let dialect = database.dialect();
             let (data, key) = (dialect.quoted("session_data")?, dialect.quoted("session_key")?);
             let table = database.table(table)?;

@@ -18,17 +18,17 @@ use crate::directory::http::HttpDirectory;
 use crate::directory::password::PasswordPool;
 use crate::endpoint::error_pages::ErrorPages;
 use crate::factor::{FactorKey, FactorParts, Factors};
-use crate::geo::{Databases as PlaceDatabases, Kind, Mmdb, Places};
+use crate::geo::{GeoDatabaseKind, GeoDatabases, Mmdb, Places};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::issuer::{IssuerParts, Issuers};
 use crate::notify::Channels;
 use crate::private_file;
 use crate::proxy::{Generation, GenerationParts};
-use crate::service::database::{Access, Databases};
+use crate::service::database::{DatabaseAccess, Databases};
 use crate::session::cookies::CookieNames;
 use crate::session::keys::KeyRing;
 use crate::session::service_cookies::ServiceCookies;
-use crate::session::{SessionManager, SessionParts, Watched};
+use crate::session::{SessionManager, SessionParts, WatchedDirectory};
 use crate::store::notifying::SessionEnded;
 use crate::telemetry::{Metrics, Names, timed_directory};
 
@@ -156,10 +156,10 @@ pub(super) fn places(geo: &Geo) -> Result<Arc<dyn Places>, StartError> {
     let open = |path: &Option<PathBuf>, kind| {
         path.as_deref().map(|path| Mmdb::open(path, kind).map_err(start_error)).transpose()
     };
-    Ok(Arc::new(PlaceDatabases {
-        country: open(&geo.country_database, Kind::Country)?,
-        city: open(&geo.city_database, Kind::City)?,
-        asn: open(&geo.asn_database, Kind::Asn)?,
+    Ok(Arc::new(GeoDatabases {
+        country: open(&geo.country_database, GeoDatabaseKind::Country)?,
+        city: open(&geo.city_database, GeoDatabaseKind::City)?,
+        asn: open(&geo.asn_database, GeoDatabaseKind::Asn)?,
     }))
 }
 
@@ -169,14 +169,13 @@ fn watched(
     state: &State,
     built: Option<&Built>,
     serving: Option<&Generation>,
-) -> Result<Vec<Watched>, StartError> {
+) -> Result<Vec<WatchedDirectory>, StartError> {
     let one = |settings: &DirectorySettings| {
         let mut before = built.into_iter().flat_map(|built| &built.directories);
         let same = before.find(|(other, _)| other == settings);
         let new = match same {
-            Some((_, same)) => {
-                Watched::new(same.clone(), settings.refresh_interval).with_settings(settings)
-            }
+            Some((_, same)) => WatchedDirectory::new(same.clone(), settings.refresh_interval)
+                .with_settings(settings),
             None => directory(settings, &state.databases, &state.metrics)?,
         };
         let earlier = serving.and_then(|one| one.sessions().directory(&settings.name));
@@ -193,7 +192,7 @@ pub(super) fn directories(
     config: &Config,
     databases: &Databases,
     metrics: &Metrics,
-) -> Result<Vec<Watched>, StartError> {
+) -> Result<Vec<WatchedDirectory>, StartError> {
     config.directories.iter().map(|settings| directory(settings, databases, metrics)).collect()
 }
 
@@ -201,7 +200,7 @@ pub(super) fn directory(
     settings: &DirectorySettings,
     databases: &Databases,
     metrics: &Metrics,
-) -> Result<Watched, StartError> {
+) -> Result<WatchedDirectory, StartError> {
     let found = match &settings.kind {
         DirectoryKind::File { path } => {
             let opened = FileDirectory::open(&settings.name, path);
@@ -212,11 +211,11 @@ pub(super) fn directory(
             Directory::Service(Arc::new(opened.map_err(start_error)?))
         }
         DirectoryKind::Django(django) => {
-            let database = databases.open(&django.database, Access::Read);
+            let database = databases.open(&django.database, DatabaseAccess::Read);
             let opened = DjangoDirectory::new(&settings.name, django, database);
             Directory::Users(Arc::new(opened.map_err(start_error)?))
         }
     };
     let timed = timed_directory(found, metrics);
-    Ok(Watched::new(timed, settings.refresh_interval).with_settings(settings))
+    Ok(WatchedDirectory::new(timed, settings.refresh_interval).with_settings(settings))
 }

@@ -39,12 +39,12 @@ use crate::config::{Config, StoreKind};
 use crate::detect::history::History;
 use crate::detect::recent::Recent;
 use crate::detect::silence::Silences;
-use crate::detect::watch::{self, Report, Watch};
+use crate::detect::watch::{self, FindingSink, Watch};
 use crate::directory::Directory;
 use crate::endpoint::operator::{Operator, OperatorParts};
 use crate::endpoint::operator_rates::Rates;
 use crate::endpoint::reload::Reload;
-use crate::proxy::{self, Bound, Current, Listening, Observer, Parts};
+use crate::proxy::{self, Bound, Current, Listening, Observer, ProxyParts};
 use crate::telemetry::{self, Audit, Telemetry};
 
 /// Why the gateway did not start.
@@ -101,8 +101,8 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
             }),
     );
     let recent = Arc::new(Recent::default());
-    let reports: Vec<Arc<dyn Report>> =
-        vec![Arc::new(telemetry.findings()), Arc::clone(&recent) as Arc<dyn Report>];
+    let reports: Vec<Arc<dyn FindingSink>> =
+        vec![Arc::new(telemetry.findings()), Arc::clone(&recent) as Arc<dyn FindingSink>];
     let retention = Arc::new(Retention::new(&built.config.privacy));
     let forgetting = privacy::forget(
         Arc::clone(&state.store.places),
@@ -144,7 +144,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         watches: AtomicBool::new(built.config.reload.watch),
         built: tokio::sync::Mutex::new(built),
     });
-    let parts = Parts {
+    let parts = ProxyParts {
         current,
         sessions: Arc::clone(&state.store.sessions),
         operator: Operator::new(
@@ -164,7 +164,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         open: Arc::clone(&state.ended.open),
         clock: Arc::clone(&clock),
     };
-    let addresses = Addresses::of(&listening, &parts.admin);
+    let addresses = BoundAddresses::of(&listening, &parts.admin);
     runtime.block_on(async move {
         tokio::spawn(detecting.run(queue));
         tokio::spawn(ask_once(directories));
@@ -251,13 +251,13 @@ fn start_error(error: impl std::fmt::Display) -> StartError {
 }
 
 /// Where the gateway really listens, with the ports that were given where 0 was asked for.
-struct Addresses {
+struct BoundAddresses {
     http: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
 }
 
-impl Addresses {
+impl BoundAddresses {
     fn of(listening: &Listening, admin: &Bound) -> Self {
         Self {
             http: listening.addresses(false),

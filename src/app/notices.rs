@@ -130,7 +130,7 @@ pub(super) fn channels(
         let failed =
             |reason: String| start_error(format!("security events {:?}: {reason}", settings.name));
         let token = settings.token_file.as_deref().map(secret_file).transpose().map_err(failed)?;
-        let (issuer, keys) = (&config.tokens.issuer, Arc::new(Keys(Arc::clone(sessions))));
+        let (issuer, keys) = (&config.tokens.issuer, Arc::new(NoticeKeys(Arc::clone(sessions))));
         let events = SecurityEvents::new(settings, token.as_ref(), issuer, keys).map_err(failed)?;
         let kinds =
             vec![NewsKind::SessionEnded, NewsKind::PasswordChanged, NewsKind::FactorChanged];
@@ -184,9 +184,9 @@ impl SignEvents for NoKeys {
 }
 
 /// The keys that sign access tokens.
-struct Keys(Arc<SessionManager>);
+struct NoticeKeys(Arc<SessionManager>);
 
-impl SignEvents for Keys {
+impl SignEvents for NoticeKeys {
     fn sign_event(&self, claims: &serde_json::Value) -> Result<String, String> {
         self.0.keys().sign_event(claims)
     }

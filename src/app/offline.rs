@@ -21,7 +21,7 @@ use crate::private_file;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::keys::KeyRing;
-use crate::store::{Blocked, Store, StoreError, Which};
+use crate::store::{Blocked, SessionSelection, Store, StoreError};
 
 /// The operator's token, if a gateway has ever run here.
 ///
@@ -95,8 +95,8 @@ pub fn users_called(config: &Config, name: &str) -> Result<Value, String> {
 /// If the store cannot be opened or written.
 pub fn end_sessions(config: &Config, which: &Value) -> Result<Value, String> {
     let which = match (which["session"].as_str(), which["user"].as_str()) {
-        (Some(session), _) => Which::Session(SessionId::new(session)),
-        (None, Some(user)) => Which::User(user_key(user)?),
+        (Some(session), _) => SessionSelection::Session(SessionId::new(session)),
+        (None, Some(user)) => SessionSelection::User(user_key(user)?),
         (None, None) => return Err("name a session or a user".into()),
     };
     StateFolder::of(config).make()?;
@@ -104,7 +104,7 @@ pub fn end_sessions(config: &Config, which: &Value) -> Result<Value, String> {
     with_store(config, async |store| {
         let now = SystemClock.now();
         let failed = |error: StoreError| error.to_string();
-        if let Which::User(user) = &which
+        if let SessionSelection::User(user) = &which
             && config.issuers.iter().any(|issuer| issuer.directory == *user.directory)
         {
             store.stamps.put(end_of_user(user, now)).await.map_err(failed)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::Privacy;
 use crate::detect::recent::Recent;
-use crate::store::Places;
+use crate::store::StoredPlaces;
 
 /// The store's file is written anew for it, so once a day at most; thirty times within a shorter retention.
 const LONGEST: Duration = Duration::from_secs(86_400);
@@ -37,7 +37,7 @@ impl Retention {
 
 /// Forgets now and then.
 pub(super) async fn forget(
-    places: Arc<dyn Places>,
+    places: Arc<dyn StoredPlaces>,
     recent: Arc<Recent>,
     retention: Arc<Retention>,
     clock: Arc<dyn Clock>,

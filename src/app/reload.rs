@@ -22,7 +22,7 @@ use super::state::State;
 use super::supervisor::Supervisor;
 use crate::clock::Clock;
 use crate::config::{Config, DirectoryKind, DirectorySettings, LoadError};
-use crate::detect::watch::Rules;
+use crate::detect::watch::DetectorRules;
 use crate::endpoint::reload::{Reload, Reloaded};
 use crate::proxy::{Current, Listening};
 use crate::telemetry::{Filter, Telemetry};
@@ -33,7 +33,7 @@ pub(super) struct Reloader {
     pub(super) state: Arc<State>,
     pub(super) current: Arc<Current>,
     pub(super) listening: Arc<Listening>,
-    pub(super) rules: Arc<ArcSwap<Rules>>,
+    pub(super) rules: Arc<ArcSwap<DetectorRules>>,
     pub(super) retention: Arc<Retention>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) telling: Arc<Telling>,
@@ -50,9 +50,9 @@ pub(super) struct Reloader {
 const TICK: Duration = Duration::from_secs(1);
 
 /// Why a configuration is not served.
-struct Refused(Vec<String>);
+struct RefusedConfiguration(Vec<String>);
 
-impl From<String> for Refused {
+impl From<String> for RefusedConfiguration {
     fn from(problem: String) -> Self {
         Self(vec![problem])
     }
@@ -76,7 +76,7 @@ impl Reload for Reloader {
                 tracing::info!(generation, "another configuration is served");
                 Reloaded { generation, problems: Vec::new(), warnings, at_restart }
             }
-            Err(Refused(problems)) => {
+            Err(RefusedConfiguration(problems)) => {
                 for problem in &problems {
                     tracing::error!(
                         problem,
@@ -91,17 +91,20 @@ impl Reload for Reloader {
 }
 
 impl Reloader {
-    async fn replace(&self, built: &mut Built) -> Result<(Vec<String>, Vec<String>), Refused> {
+    async fn replace(
+        &self,
+        built: &mut Built,
+    ) -> Result<(Vec<String>, Vec<String>), RefusedConfiguration> {
         let source = self.source.clone();
         let read = tokio::task::spawn_blocking(move || Config::load(&source)).await;
         let read = read.map_err(|error| format!("the configuration could not be read: {error}"))?;
         let (mut config, report) = read.map_err(|error| match error {
-            LoadError::Invalid(report) => Refused(report.to_lines()),
-            other => Refused(vec![other.to_string()]),
+            LoadError::Invalid(report) => RefusedConfiguration(report.to_lines()),
+            other => RefusedConfiguration(vec![other.to_string()]),
         })?;
         let others = other_users(&built.config.directories, &config.directories);
         if !others.is_empty() {
-            return Err(Refused(others));
+            return Err(RefusedConfiguration(others));
         }
         let at_restart = keep_what_cannot_change(&built.config, &mut config);
         let serving = self.current.load();
@@ -142,7 +145,7 @@ impl Reloader {
 }
 
 /// Why what a configuration names cannot be opened: opening stops at the first reason, and an operator wants all.
-async fn all_reasons(config: Config, first: String) -> Refused {
+async fn all_reasons(config: Config, first: String) -> RefusedConfiguration {
     let found = tokio::task::spawn_blocking(move || examine::files(&config)).await;
     let found = found.ok().and_then(Result::ok).unwrap_or_default();
     let mut all: Vec<String> =
@@ -150,7 +153,7 @@ async fn all_reasons(config: Config, first: String) -> Refused {
     if !all.contains(&first) {
         all.insert(0, first);
     }
-    Refused(all)
+    RefusedConfiguration(all)
 }
 
 /// Reads the configuration whenever its file has changed and is not being written any more.
@@ -175,9 +178,9 @@ pub(super) async fn watch(reloader: Arc<Reloader>) {
 }
 
 /// What tells a file from the one that was there before.
-type FileState = Option<(u64, i64, i64, u64)>;
+type ConfigurationFileState = Option<(u64, i64, i64, u64)>;
 
-async fn state_of(path: &Path) -> FileState {
+async fn state_of(path: &Path) -> ConfigurationFileState {
     let state = |found: Metadata| (found.ino(), found.mtime(), found.mtime_nsec(), found.size());
     tokio::fs::metadata(path).await.ok().map(state)
 }

@@ -9,7 +9,7 @@ use super::generation::places;
 use super::install_crypto;
 use crate::config::Config;
 use crate::detect::replay::{Replayed, replay as show};
-use crate::detect::watch::Rules;
+use crate::detect::watch::DetectorRules;
 use crate::store::Stamps;
 use crate::store::memory::Memory;
 use crate::wire::client_ip::TrustedProxies;
@@ -20,7 +20,7 @@ use crate::wire::client_ip::TrustedProxies;
 /// If a file cannot be read.
 pub fn replay(config: &Config, trail: &Path) -> Result<Replayed, String> {
     install_crypto();
-    let rules = Rules {
+    let rules = DetectorRules {
         settings: config.detect.clone(),
         places: places(&config.geo).map_err(|error| error.to_string())?,
         trusted: TrustedProxies::new(config.trusted_proxies.iter().copied()),

@@ -6,11 +6,11 @@ use super::generation::Built;
 use crate::block::Block;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::detect::watch::{NotDone, Respond, Rules};
-use crate::event::{EndReason, Event, What};
+use crate::detect::watch::{DetectorRules, NotDone, Respond};
+use crate::event::{EndReason, Event, EventKind};
 use crate::notify::{Incident, Notices};
 use crate::proxy::Current;
-use crate::store::{Blocked, Blocks, Sessions, Which};
+use crate::store::{Blocked, Blocks, SessionSelection, Sessions};
 use crate::telemetry::Telemetry;
 use crate::wire::client_ip::TrustedProxies;
 
@@ -24,8 +24,8 @@ pub(super) struct Responder {
 }
 
 /// By what the detectors judge.
-pub(super) fn rules(built: &Built) -> Rules {
-    Rules {
+pub(super) fn rules(built: &Built) -> DetectorRules {
+    DetectorRules {
         settings: built.config.detect.clone(),
         places: Arc::clone(&built.places),
         trusted: TrustedProxies::new(built.config.trusted_proxies.iter().copied()),
@@ -33,7 +33,7 @@ pub(super) fn rules(built: &Built) -> Rules {
 }
 
 impl Responder {
-    fn tell(&self, at: Timestamp, what: What) {
+    fn tell(&self, at: Timestamp, what: EventKind) {
         let event = Event { at, request_id: None, client: None, agent: None, what };
         self.telemetry.event(event);
     }
@@ -41,7 +41,7 @@ impl Responder {
 
 #[async_trait::async_trait]
 impl Respond for Responder {
-    async fn end(&self, which: &Which, at: Timestamp) -> Result<(), NotDone> {
+    async fn end(&self, which: &SessionSelection, at: Timestamp) -> Result<(), NotDone> {
         let mut happened = Vec::new();
         let generation = self.current.load();
         let ended = generation.sessions().end(which, EndReason::Detected, at, &mut happened).await;
@@ -53,7 +53,7 @@ impl Respond for Responder {
         let at = block.at;
         match self.blocks.block(block).await.map_err(|error| NotDone(error.to_string()))? {
             Blocked::Holds(block) => {
-                self.tell(at, What::Blocked(block));
+                self.tell(at, EventKind::Blocked(block));
                 Ok(true)
             }
             // What stands asks for as much, or is an operator's, who knows better.

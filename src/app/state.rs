@@ -13,7 +13,7 @@ use super::folder::StateFolder;
 use super::{StartError, start_error};
 use crate::config::{Config, StoreKind};
 use crate::issuer::IssuerState;
-use crate::notify::{self, Answers, NewsQueue, NewsSink};
+use crate::notify::{self, IncidentQuestions, NewsQueue, NewsSink};
 use crate::private_file;
 use crate::proxy::OpenExchanges;
 use crate::secret::random_bytes;
@@ -44,7 +44,7 @@ pub(super) struct State {
     pub(super) issuers: IssuerState,
     pub(super) ended: Arc<EndHooks>,
     /// What people answer.
-    pub(super) answers: Answers,
+    pub(super) answers: IncidentQuestions,
     /// Where news is told.
     pub(super) news: NewsSink,
     /// The other end, until the worker takes it.
@@ -112,7 +112,7 @@ impl State {
         let issuers = IssuerState::new().map_err(start_error)?;
         let databases = Arc::default();
         let (news, queue) = notify::queue();
-        let answers = Answers::new(Arc::clone(&store.questions), news.clone());
+        let answers = IncidentQuestions::new(Arc::clone(&store.questions), news.clone());
         let news_queue = Mutex::new(Some(queue));
         Ok(Self {
             folder,

@@ -29,9 +29,9 @@ pub(super) fn sockets() -> Result<Inherited, String> {
 }
 
 /// Tells whoever started the gateway its state. Never waits.
-pub(super) struct Supervisor(mpsc::Sender<State>);
+pub(super) struct Supervisor(mpsc::Sender<SupervisorState>);
 
-enum State {
+enum SupervisorState {
     Ready,
     Reloading,
     Stopping,
@@ -54,33 +54,33 @@ impl Supervisor {
 
     /// Requests can be served.
     pub(super) fn is_ready(&self) {
-        self.tell(State::Ready);
+        self.tell(SupervisorState::Ready);
     }
 
     /// The configuration is read again; [`Self::is_ready`] ends it.
     pub(super) fn is_reloading(&self) {
-        self.tell(State::Reloading);
+        self.tell(SupervisorState::Reloading);
     }
 
     /// No new connection is taken.
     pub(super) fn is_stopping(&self) {
-        self.tell(State::Stopping);
+        self.tell(SupervisorState::Stopping);
     }
 
-    fn tell(&self, state: State) {
+    fn tell(&self, state: SupervisorState) {
         // The thread ends with the process, not before.
         let _ = self.0.send(state);
     }
 }
 
 /// Without a supervisor that wants to know, nothing is told.
-fn tell(state: &State) -> std::io::Result<()> {
+fn tell(state: &SupervisorState) -> std::io::Result<()> {
     match state {
-        State::Ready => sd_notify::notify(&[NotifyState::Ready]),
-        State::Reloading => {
+        SupervisorState::Ready => sd_notify::notify(&[NotifyState::Ready]),
+        SupervisorState::Reloading => {
             let now = NotifyState::monotonic_usec_now()?;
             sd_notify::notify(&[NotifyState::Reloading, now])
         }
-        State::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        SupervisorState::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
     }
 }

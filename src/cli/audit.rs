@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::config_file::ConfigFile;
-use crate::command::{Failure, load, say};
+use crate::command::{CommandFailure, load, say};
 use crate::telemetry;
 
 /// `doorwarden audit`
@@ -22,16 +22,16 @@ pub(super) enum AuditCommand {
 }
 
 /// Does what an audit command asks for.
-pub(super) fn run(command: AuditCommand) -> Result<(), Failure> {
+pub(super) fn run(command: AuditCommand) -> Result<(), CommandFailure> {
     match command {
         AuditCommand::Verify { files, file } => {
             let config = load(&file.path()?)?;
             let Some(trail) = &config.log.audit_file else {
                 let what = "the configuration has no log.audit_file, so the trail is among the log's lines, without codes";
-                return Err(Failure::Failed(what.into()));
+                return Err(CommandFailure::Failed(what.into()));
             };
             let seen = telemetry::examine(trail, &config.log.audit_key_file, &files)
-                .map_err(|alarm| Failure::Failed(alarm.to_string()))?;
+                .map_err(|alarm| CommandFailure::Failed(alarm.to_string()))?;
             for torn in &seen.torn {
                 say(format_args!("{torn}: half a line, which a crash left"))?;
             }

@@ -6,10 +6,10 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::config_file::ConfigFile;
-use super::list::{self, Column, Format};
+use super::list::{self, Format, ListColumn};
 use super::operate::{ask, ask_all, user_key};
 use crate::app;
-use crate::command::{Failure, load, say};
+use crate::command::{CommandFailure, load, say};
 use crate::config::{Config, duration};
 use crate::endpoint::operator_blocks::LONGEST;
 
@@ -28,7 +28,7 @@ pub(super) enum BlockCommand {
         #[command(flatten)]
         file: ConfigFile,
         #[command(flatten)]
-        subject: Subject,
+        subject: BlockSubjectArgument,
         /// For how long: 90s, 30m, 12h, 7d.
         #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = time)]
         time: Duration,
@@ -41,14 +41,14 @@ pub(super) enum BlockCommand {
         #[command(flatten)]
         file: ConfigFile,
         #[command(flatten)]
-        subject: Subject,
+        subject: BlockSubjectArgument,
     },
 }
 
 /// Whom it is about.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("subject").required(true).args(["address", "user", "session"]))]
-pub(super) struct Subject {
+pub(super) struct BlockSubjectArgument {
     /// An address or a network: 192.0.2.7, 2001:db8::/64.
     address: Option<String>,
     /// A user: their name, or `DIRECTORY/ID`.
@@ -59,7 +59,7 @@ pub(super) struct Subject {
     session: Option<String>,
 }
 
-const BLOCKS: [Column; 6] = [
+const BLOCKS: [ListColumn; 6] = [
     ("KIND", "kind"),
     ("SUBJECT", "subject"),
     ("DEMAND", "demand"),
@@ -69,13 +69,13 @@ const BLOCKS: [Column; 6] = [
 ];
 
 /// Does what a block command asks for.
-pub(super) fn run(command: BlockCommand) -> Result<(), Failure> {
+pub(super) fn run(command: BlockCommand) -> Result<(), CommandFailure> {
     match command {
         BlockCommand::List { file, format } => {
             let config = load(&file.path()?)?;
             let blocks = match ask_all(&config, "/blocks", "blocks")? {
                 Some(blocks) => blocks,
-                None => app::offline::list_blocks(&config).map_err(Failure::Failed)?,
+                None => app::offline::list_blocks(&config).map_err(CommandFailure::Failed)?,
             };
             list::show(format, &BLOCKS, &blocks)
         }
@@ -88,7 +88,7 @@ pub(super) fn run(command: BlockCommand) -> Result<(), Failure> {
             }
             let block = match ask(&config, "POST /blocks", &asked.to_string())? {
                 Some(block) => block,
-                None => app::offline::block(&config, &asked).map_err(Failure::Failed)?,
+                None => app::offline::block(&config, &asked).map_err(CommandFailure::Failed)?,
             };
             let text = |name: &str| block.get(name).and_then(Value::as_str).unwrap_or("-");
             let (kind, subject, until) = (text("kind"), text("subject"), text("until"));
@@ -99,22 +99,22 @@ pub(super) fn run(command: BlockCommand) -> Result<(), Failure> {
             let asked = subject.asked(&config)?;
             let lifted = match ask(&config, "POST /blocks/lift", &asked.to_string())? {
                 Some(lifted) => lifted,
-                None => app::offline::lift(&config, &asked).map_err(Failure::Failed)?,
+                None => app::offline::lift(&config, &asked).map_err(CommandFailure::Failed)?,
             };
             match lifted.get("lifted") {
                 Some(Value::Bool(true)) => say(format_args!("lifted")),
-                _ => {
-                    Err(Failure::Failed("there is no such block (`doorwarden block list`)".into()))
-                }
+                _ => Err(CommandFailure::Failed(
+                    "there is no such block (`doorwarden block list`)".into(),
+                )),
             }
         }
     }
 }
 
-impl Subject {
-    fn asked(self, config: &Config) -> Result<Value, Failure> {
+impl BlockSubjectArgument {
+    fn asked(self, config: &Config) -> Result<Value, CommandFailure> {
         let wrong = |text: &str| {
-            Failure::Usage(format!(
+            CommandFailure::Usage(format!(
                 "doorwarden: {text:?} is no address or network: write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64"
             ))
         };

@@ -5,13 +5,13 @@
 //! names; with `--connect` the databases and services too, which it asks and never changes.
 
 use super::config_file::ConfigFile;
-use crate::app::examine::{self, Asked};
-use crate::command::{Failure, load, say};
+use crate::app::examine::{self, DirectoryReply};
+use crate::command::{CommandFailure, load, say};
 use crate::config::Config;
 
 /// `doorwarden check`
 #[derive(Debug, clap::Args)]
-pub(super) struct Check {
+pub(super) struct CheckArguments {
     #[command(flatten)]
     file: ConfigFile,
     /// Look at the configuration file alone, and not at the files that it names.
@@ -23,7 +23,7 @@ pub(super) struct Check {
 }
 
 /// Does it.
-pub(super) fn run(check: &Check) -> Result<(), Failure> {
+pub(super) fn run(check: &CheckArguments) -> Result<(), CommandFailure> {
     let path = check.file.path()?;
     let config = load(&path)?;
     let mut failed = 0;
@@ -37,15 +37,17 @@ pub(super) fn run(check: &Check) -> Result<(), Failure> {
     let path = path.display();
     match failed {
         0 => say(format_args!("{path}: fine")),
-        1 => Err(Failure::Failed(format!("{path}: 1 thing is not as it has to be"))),
-        _ => Err(Failure::Failed(format!("{path}: {failed} things are not as they have to be"))),
+        1 => Err(CommandFailure::Failed(format!("{path}: 1 thing is not as it has to be"))),
+        _ => Err(CommandFailure::Failed(format!(
+            "{path}: {failed} things are not as they have to be"
+        ))),
     }
 }
 
 /// The files that it names; how many of them would keep it from starting.
-fn files(config: &Config) -> Result<usize, Failure> {
+fn files(config: &Config) -> Result<usize, CommandFailure> {
     let mut failed = 0;
-    for found in examine::files(config).map_err(Failure::Failed)? {
+    for found in examine::files(config).map_err(CommandFailure::Failed)? {
         if found.stops {
             failed += 1;
             eprintln!("error: {}", found.what);
@@ -57,8 +59,8 @@ fn files(config: &Config) -> Result<usize, Failure> {
 }
 
 /// The databases and services; how many do not work.
-fn services(config: &Config) -> Result<usize, Failure> {
-    let examined = examine::examine(config, None).map_err(Failure::Failed)?;
+fn services(config: &Config) -> Result<usize, CommandFailure> {
+    let examined = examine::examine(config, None).map_err(CommandFailure::Failed)?;
     let mut failed = 0;
     let mut tell = |kind: &str, name: &str, trouble: Option<&str>| match trouble {
         None => say(format_args!("ok: {kind} {name}")),
@@ -70,9 +72,11 @@ fn services(config: &Config) -> Result<usize, Failure> {
     };
     for (name, said) in &examined.directories {
         match said {
-            Asked::Fails(why) => tell("directory", name, Some(why))?,
-            Asked::Answers | Asked::Knows(..) | Asked::KnowsNot => tell("directory", name, None)?,
-            Asked::ChecksPasswords => say(format_args!(
+            DirectoryReply::Fails(why) => tell("directory", name, Some(why))?,
+            DirectoryReply::Answers | DirectoryReply::Knows(..) | DirectoryReply::KnowsNot => {
+                tell("directory", name, None)?
+            }
+            DirectoryReply::ChecksPasswords => say(format_args!(
                 "ok: directory {name}: not asked, since it checks passwords itself"
             ))?,
         }

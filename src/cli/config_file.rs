@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::command::Failure;
+use crate::command::CommandFailure;
 
 const DEFAULT: &str = "gateway.toml";
 
@@ -22,10 +22,10 @@ impl ConfigFile {
     ///
     /// # Errors
     /// If none is named, and the one that stands here is Doorwarden's documentation.
-    pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
+    pub(crate) fn path(&self) -> Result<PathBuf, CommandFailure> {
         match &self.config {
             Some(path) => Ok(path.clone()),
-            None if is_documentation(Path::new("")) => Err(Failure::Usage(format!(
+            None if is_documentation(Path::new("")) => Err(CommandFailure::Usage(format!(
                 "doorwarden: {DEFAULT} in this folder documents every setting and is nobody's configuration: name one \
                  with --config FILE (`doorwarden init --config FILE` writes a short one)"
             ))),

@@ -6,9 +6,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::config_file::ConfigFile;
-use super::list::{self, Column, Format};
+use super::list::{self, Format, ListColumn};
 use crate::app;
-use crate::command::{Failure, load, say};
+use crate::command::{CommandFailure, load, say};
 use crate::detect::replay::Replayed;
 
 /// `doorwarden detect`
@@ -28,7 +28,7 @@ pub(super) enum DetectCommand {
     },
 }
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [ListColumn; 5] = [
     ("DETECTOR", "detector"),
     ("FINDINGS", "findings"),
     ("USERS", "users"),
@@ -37,10 +37,10 @@ const COLUMNS: [Column; 5] = [
 ];
 
 /// Does what a detect command asks for.
-pub(super) fn run(command: DetectCommand) -> Result<(), Failure> {
+pub(super) fn run(command: DetectCommand) -> Result<(), CommandFailure> {
     let DetectCommand::Replay { trail, file, format } = command;
     let config = load(&file.path()?)?;
-    let replayed = app::replay::replay(&config, &trail).map_err(Failure::Failed)?;
+    let replayed = app::replay::replay(&config, &trail).map_err(CommandFailure::Failed)?;
     if format.json {
         return say(format_args!("{:#}", described(&replayed)));
     }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::config_file::ConfigFile;
 use super::list::plain;
 use super::operate;
-use crate::command::{Failure, load, say};
+use crate::command::{CommandFailure, load, say};
 use crate::config::Config;
 
 /// The most bytes of a head or a token that are read.
@@ -51,20 +51,20 @@ pub(super) struct Explain {
 }
 
 /// Asks, and prints the answer.
-pub(super) fn run(explain: &Explain) -> Result<(), Failure> {
+pub(super) fn run(explain: &Explain) -> Result<(), CommandFailure> {
     let config = load(&explain.file.path()?)?;
     let question = question(explain, &default_host(&config))?;
     let asked = operate::ask(&config, "POST /explain", &question.to_string());
     let answer = match asked {
         Ok(Some(answer)) => answer,
         Ok(None) => {
-            return Err(Failure::Unavailable(
+            return Err(CommandFailure::Unavailable(
                 "no gateway runs with this configuration, and it is about what a running one \
                  would do"
                     .into(),
             ));
         }
-        Err(Failure::Failed(text)) => return Err(Failure::Unavailable(text)),
+        Err(CommandFailure::Failed(text)) => return Err(CommandFailure::Unavailable(text)),
         Err(other) => return Err(other),
     };
     if explain.json {
@@ -74,8 +74,10 @@ pub(super) fn run(explain: &Explain) -> Result<(), Failure> {
     }
     match answer.get("decision").and_then(Value::as_str) {
         Some("forward" | "serve" | "good") => Ok(()),
-        Some("refuse") => Err(Failure::Refused),
-        _ => Err(Failure::Unavailable("a password would decide, and none was checked".into())),
+        Some("refuse") => Err(CommandFailure::Refused),
+        _ => {
+            Err(CommandFailure::Unavailable("a password would decide, and none was checked".into()))
+        }
     }
 }
 
@@ -87,7 +89,7 @@ fn default_host(config: &Config) -> String {
     of_routes.cloned().or_else(|| listener().map(ToString::to_string)).unwrap_or_default()
 }
 
-fn question(explain: &Explain, host: &str) -> Result<Value, Failure> {
+fn question(explain: &Explain, host: &str) -> Result<Value, CommandFailure> {
     let token = match (&explain.token, &explain.token_file) {
         (Some(token), _) => Some(token.clone()),
         (None, Some(file)) => Some(read(file)?),
@@ -126,9 +128,9 @@ fn head(text: &str) -> String {
     head.lines().map(|line| format!("{line}\r\n")).chain(["\r\n".to_owned()]).collect()
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+fn read(file: &Path) -> Result<String, CommandFailure> {
     let failed = |error: std::io::Error| {
-        Failure::Usage(format!("doorwarden: cannot read {}: {error}", file.display()))
+        CommandFailure::Usage(format!("doorwarden: cannot read {}: {error}", file.display()))
     };
     let mut text = String::new();
     if file == Path::new("-") {
@@ -140,7 +142,7 @@ fn read(file: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn print(answer: &Value) -> Result<(), Failure> {
+fn print(answer: &Value) -> Result<(), CommandFailure> {
     let nothing = Map::new();
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), plain);
     let member = |name: &str| answer.get(name).map(&text);
@@ -195,12 +197,12 @@ fn print(answer: &Value) -> Result<(), Failure> {
 mod tests {
     use clap::Parser as _;
 
-    use super::super::{Arguments, Command};
+    use super::super::{Command, CommandLine};
     use super::*;
 
     fn asked(arguments: &[&str]) -> Value {
         let all = ["doorwarden", "explain"].iter().chain(arguments);
-        match Arguments::try_parse_from(all).unwrap().command {
+        match CommandLine::try_parse_from(all).unwrap().command {
             Some(Command::Explain(explain)) => question(&explain, "gate.test").unwrap(),
             other => panic!("{arguments:?} is {other:?}"),
         }
@@ -246,7 +248,7 @@ mod tests {
             &["explain", "GET /", "--client", "nobody"],
         ] {
             let all = [&["doorwarden"], arguments].concat();
-            assert!(Arguments::try_parse_from(all).is_err(), "{arguments:?}");
+            assert!(CommandLine::try_parse_from(all).is_err(), "{arguments:?}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::config_file::ConfigFile;
 use crate::app;
-use crate::command::{Failure, say};
+use crate::command::{CommandFailure, say};
 use crate::config::{Config, LoadError};
 
 /// How long the admin listener may take.
@@ -25,7 +25,7 @@ pub(super) struct Health {
 const DEFAULT_ADMIN: &str = "127.0.0.1:9090";
 
 /// Exit code 0 if the gateway is ready.
-pub(super) fn run(health: &Health) -> Result<(), Failure> {
+pub(super) fn run(health: &Health) -> Result<(), CommandFailure> {
     let admin = match (&health.admin, health.file.if_any()) {
         (Some(admin), _) => admin.clone(),
         (None, None) => DEFAULT_ADMIN.to_owned(),
@@ -36,7 +36,7 @@ pub(super) fn run(health: &Health) -> Result<(), Failure> {
                 Err(LoadError::Invalid(_)) => Config::glimpse(&path),
                 Err(error) => {
                     let text = format!("doorwarden: {}: {error}", path.display());
-                    return Err(Failure::Usage(text));
+                    return Err(CommandFailure::Usage(text));
                 }
             };
             app::offline::admin_address(&config)
@@ -45,16 +45,16 @@ pub(super) fn run(health: &Health) -> Result<(), Failure> {
     check(&admin)
 }
 
-fn check(admin: &str) -> Result<(), Failure> {
+fn check(admin: &str) -> Result<(), CommandFailure> {
     let (status, body) = ask(admin, "GET /ready", &[], "")
-        .map_err(|error| Failure::Failed(format!("{admin} does not answer: {error}")))?;
+        .map_err(|error| CommandFailure::Failed(format!("{admin} does not answer: {error}")))?;
     if status == 200 {
         say(format_args!("ready"))?;
         Ok(())
     } else {
         // Whatever answers there may be no gateway, and have much to say.
         let line = body.lines().next().unwrap_or_default();
-        Err(Failure::Failed(format!("not ready: {status} {line}")))
+        Err(CommandFailure::Failed(format!("not ready: {status} {line}")))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::command::{Failure, say};
+use crate::command::{CommandFailure, say};
 
 /// Whether a list is for people.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -13,10 +13,14 @@ pub(super) struct Format {
 }
 
 /// One column: its heading, and a member of each row.
-pub(super) type Column = (&'static str, &'static str);
+pub(super) type ListColumn = (&'static str, &'static str);
 
 /// Shows `listed`, an object whose one member is the list.
-pub(super) fn show(format: Format, columns: &[Column], listed: &Value) -> Result<(), Failure> {
+pub(super) fn show(
+    format: Format,
+    columns: &[ListColumn],
+    listed: &Value,
+) -> Result<(), CommandFailure> {
     if format.json {
         return say(format_args!("{listed:#}"));
     }
@@ -37,7 +41,7 @@ pub(super) fn show(format: Format, columns: &[Column], listed: &Value) -> Result
     Ok(())
 }
 
-fn heads(columns: &[Column]) -> Vec<String> {
+fn heads(columns: &[ListColumn]) -> Vec<String> {
     columns.iter().map(|(head, _)| (*head).to_owned()).collect()
 }
 

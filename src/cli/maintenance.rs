@@ -4,9 +4,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::config_file::ConfigFile;
-use super::list::{self, Column, Format};
+use super::list::{self, Format, ListColumn};
 use super::operate;
-use crate::command::{Failure, load, say};
+use crate::command::{CommandFailure, load, say};
 
 /// `doorwarden maintenance`
 #[derive(Debug, Subcommand)]
@@ -39,7 +39,7 @@ pub(super) struct WhichRoutes {
     file: ConfigFile,
 }
 
-const COLUMNS: [Column; 4] = [
+const COLUMNS: [ListColumn; 4] = [
     ("ROUTE", "route"),
     ("DOWN", "maintenance"),
     ("CONFIGURED", "configured"),
@@ -47,7 +47,7 @@ const COLUMNS: [Column; 4] = [
 ];
 
 /// Does what a maintenance command asks for.
-pub(super) fn run(command: MaintenanceCommand) -> Result<(), Failure> {
+pub(super) fn run(command: MaintenanceCommand) -> Result<(), CommandFailure> {
     match command {
         MaintenanceCommand::List { file, format } => {
             let config = load(&file.path()?)?;
@@ -59,7 +59,7 @@ pub(super) fn run(command: MaintenanceCommand) -> Result<(), Failure> {
     }
 }
 
-fn change(which: &WhichRoutes, word: &str, now: &str) -> Result<(), Failure> {
+fn change(which: &WhichRoutes, word: &str, now: &str) -> Result<(), CommandFailure> {
     let config = load(&which.file.path()?)?;
     let body = match &which.route {
         None => json!({"maintenance": word}),
@@ -69,7 +69,7 @@ fn change(which: &WhichRoutes, word: &str, now: &str) -> Result<(), Failure> {
         Some(name) => {
             let names: Vec<&str> = config.routes.iter().map(|one| one.name.as_str()).collect();
             let text = format!("there is no route {name:?}; there are: {}", names.join(", "));
-            return Err(Failure::Failed(text));
+            return Err(CommandFailure::Failed(text));
         }
     };
     let changed = ask(operate::ask(&config, "POST /maintenance", &body.to_string())?)?;
@@ -81,6 +81,8 @@ fn change(which: &WhichRoutes, word: &str, now: &str) -> Result<(), Failure> {
     }
 }
 
-fn ask(answer: Option<Value>) -> Result<Value, Failure> {
-    answer.ok_or_else(|| Failure::Unavailable("no gateway answers at its admin address".to_owned()))
+fn ask(answer: Option<Value>) -> Result<Value, CommandFailure> {
+    answer.ok_or_else(|| {
+        CommandFailure::Unavailable("no gateway answers at its admin address".to_owned())
+    })
 }

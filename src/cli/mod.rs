@@ -27,14 +27,14 @@ use clap::{Parser, Subcommand};
 
 use self::config_file::ConfigFile;
 use crate::app;
-use crate::command::{Failure, load, password_from_stdin, say};
+use crate::command::{CommandFailure, load, password_from_stdin, say};
 use crate::directory::password;
 use crate::doctor;
 
 /// A reverse-proxy authentication gateway.
 #[derive(Debug, Parser)]
 #[command(name = "doorwarden", version, about, args_conflicts_with_subcommands = true)]
-struct Arguments {
+struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -46,7 +46,7 @@ enum Command {
     /// Run the gateway (the default).
     Run(ConfigFile),
     /// Check a configuration and the files that it names; tells all problems at once.
-    Check(check::Check),
+    Check(check::CheckArguments),
     /// Write a commented minimal configuration.
     Init {
         /// Where to; an existing file is left alone.
@@ -55,7 +55,7 @@ enum Command {
     },
     /// Manage the users of a file directory.
     #[command(subcommand)]
-    User(users::Command),
+    User(users::UserCommand),
     /// Hash a password from standard input, for a users' file.
     HashPassword,
     /// Manage the keys that sign access tokens.
@@ -83,7 +83,7 @@ enum Command {
     #[command(subcommand)]
     Store(operate::StoreCommand),
     /// Examine a service: what a gateway in front of it must know, and a configuration for it.
-    Doctor(Box<doctor::Arguments>),
+    Doctor(Box<doctor::DoctorArguments>),
     /// Say what the running gateway would do with a request or a token, and why; nothing is sent, used or counted.
     ///
     /// Exits with 0 if it would pass, 1 if it would be refused, and 69 if nobody could be asked.
@@ -96,7 +96,7 @@ enum Command {
 
 /// Does what the command line asks for.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match CommandLine::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             let wrong = error.use_stderr();
@@ -127,16 +127,16 @@ pub fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(text)) => {
+        Err(CommandFailure::Usage(text)) => {
             eprintln!("{}", text.trim_end());
             ExitCode::from(EX_USAGE)
         }
-        Err(Failure::Failed(text)) => {
+        Err(CommandFailure::Failed(text)) => {
             eprintln!("doorwarden: {}", text.trim_end());
             ExitCode::FAILURE
         }
-        Err(Failure::Refused) => ExitCode::FAILURE,
-        Err(Failure::Unavailable(text)) => {
+        Err(CommandFailure::Refused) => ExitCode::FAILURE,
+        Err(CommandFailure::Unavailable(text)) => {
             eprintln!("doorwarden: {}", text.trim_end());
             ExitCode::from(EX_UNAVAILABLE)
         }
@@ -146,18 +146,18 @@ pub fn main() -> ExitCode {
 const EX_USAGE: u8 = 64;
 const EX_UNAVAILABLE: u8 = 69;
 
-fn run(path: &Path) -> Result<(), Failure> {
+fn run(path: &Path) -> Result<(), CommandFailure> {
     let config = load(path)?;
-    app::run(config, path.to_owned()).map_err(|error| Failure::Failed(error.to_string()))
+    app::run(config, path.to_owned()).map_err(|error| CommandFailure::Failed(error.to_string()))
 }
 
-fn init(path: &Path) -> Result<(), Failure> {
+fn init(path: &Path) -> Result<(), CommandFailure> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file =
         std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map_err(
             |error| {
-                Failure::Failed(match error.kind() {
+                CommandFailure::Failed(match error.kind() {
                     std::io::ErrorKind::AlreadyExists => {
                         format!(
                             "{} is there already, and was left alone; --config FILE names another",
@@ -168,16 +168,17 @@ fn init(path: &Path) -> Result<(), Failure> {
                 })
             },
         )?;
-    file.write_all(crate::config::init::MINIMAL.as_bytes())
-        .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
+    file.write_all(crate::config::init::MINIMAL.as_bytes()).map_err(|error| {
+        CommandFailure::Failed(format!("cannot write {}: {error}", path.display()))
+    })?;
     let path = path.display();
     say(format_args!("wrote {path}; see what it says, then: doorwarden check --config {path}"))?;
     Ok(())
 }
 
-fn hash_password() -> Result<(), Failure> {
+fn hash_password() -> Result<(), CommandFailure> {
     let hashed = password::hash(&password_from_stdin()?)
-        .map_err(|error| Failure::Failed(error.to_string()))?;
+        .map_err(|error| CommandFailure::Failed(error.to_string()))?;
     say(format_args!("{hashed}"))?;
     Ok(())
 }

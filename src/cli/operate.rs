@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::config_file::ConfigFile;
 use super::health;
-use super::list::{self, Column, Format};
+use super::list::{self, Format, ListColumn};
 use crate::app;
-use crate::command::{Failure, load, say};
+use crate::command::{CommandFailure, load, say};
 use crate::config::Config;
 
 /// `doorwarden key`
@@ -70,10 +70,10 @@ pub(super) enum StoreCommand {
     },
 }
 
-const KEYS: [Column; 3] =
+const KEYS: [ListColumn; 3] =
     [("KEY", "kid"), ("ALGORITHM", "algorithm"), ("VERIFIES UNTIL", "verifies_until")];
 
-const SESSIONS: [Column; 6] = [
+const SESSIONS: [ListColumn; 6] = [
     ("SESSION", "session"),
     ("USER", "user"),
     ("NAME", "name"),
@@ -83,18 +83,18 @@ const SESSIONS: [Column; 6] = [
 ];
 
 /// Does what a key command asks for.
-pub(super) fn keys(command: KeyCommand) -> Result<(), Failure> {
+pub(super) fn keys(command: KeyCommand) -> Result<(), CommandFailure> {
     match command {
         KeyCommand::Generate(file) => {
             let config = load(&file.path()?)?;
-            let keys = app::offline::list_keys(&config).map_err(Failure::Failed)?;
+            let keys = app::offline::list_keys(&config).map_err(CommandFailure::Failed)?;
             list::show(Format { json: false }, &KEYS, &keys)?;
         }
         KeyCommand::List { file, format } => {
             let config = load(&file.path()?)?;
             let keys = match ask(&config, "GET /keys", "")? {
                 Some(keys) => keys,
-                None => app::offline::list_keys(&config).map_err(Failure::Failed)?,
+                None => app::offline::list_keys(&config).map_err(CommandFailure::Failed)?,
             };
             list::show(format, &KEYS, &keys)?;
         }
@@ -102,7 +102,7 @@ pub(super) fn keys(command: KeyCommand) -> Result<(), Failure> {
             let config = load(&file.path()?)?;
             let made = match ask(&config, "POST /keys/rotate", "")? {
                 Some(made) => made,
-                None => app::offline::rotate_key(&config).map_err(Failure::Failed)?,
+                None => app::offline::rotate_key(&config).map_err(CommandFailure::Failed)?,
             };
             say(format_args!("the signing key is now {}", text(&made, "kid")))?;
         }
@@ -111,7 +111,7 @@ pub(super) fn keys(command: KeyCommand) -> Result<(), Failure> {
 }
 
 /// Does what a session command asks for.
-pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
+pub(super) fn sessions(command: SessionCommand) -> Result<(), CommandFailure> {
     match command {
         SessionCommand::List { file, user, format } => {
             let config = load(&file.path()?)?;
@@ -128,7 +128,7 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
             let listed = match ask_all(&config, &path, "sessions")? {
                 Some(listed) => listed,
                 None => app::offline::list_sessions(&config, user.as_deref())
-                    .map_err(Failure::Failed)?,
+                    .map_err(CommandFailure::Failed)?,
             };
             list::show(format, &SESSIONS, &listed)?;
         }
@@ -141,7 +141,9 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), Failure> {
             };
             let ended = match ask(&config, "POST /sessions/end", &which.to_string())? {
                 Some(ended) => ended,
-                None => app::offline::end_sessions(&config, &which).map_err(Failure::Failed)?,
+                None => {
+                    app::offline::end_sessions(&config, &which).map_err(CommandFailure::Failed)?
+                }
             };
             let count = ended.get("ended").unwrap_or(&Value::Null);
             say(format_args!("ended {count}"))?;
@@ -172,25 +174,25 @@ fn directories(config: &Config) -> String {
 }
 
 /// `DIRECTORY/ID` of whom an operator names, by it or by the name with which they sign in.
-pub(super) fn user_key(config: &Config, named: &str) -> Result<String, Failure> {
+pub(super) fn user_key(config: &Config, named: &str) -> Result<String, CommandFailure> {
     if named.contains('/') {
         return Ok(named.to_owned());
     }
     let query = form_urlencoded::Serializer::new(String::new()).append_pair("name", named).finish();
     let called = match ask(config, &format!("GET /users?{query}"), "")? {
         Some(called) => called,
-        None => app::offline::users_called(config, named).map_err(Failure::Failed)?,
+        None => app::offline::users_called(config, named).map_err(CommandFailure::Failed)?,
     };
     let called = called.get("users").and_then(Value::as_array).into_iter().flatten();
     let called: Vec<&str> = called.filter_map(|user| user.get("user")?.as_str()).collect();
     match called[..] {
         [user] => Ok(user.to_owned()),
-        [] => Err(Failure::Failed(format!(
+        [] => Err(CommandFailure::Failed(format!(
             "nobody is called {named:?}; write DIRECTORY/ID, where the directory is one of: {} \
                  (`doorwarden session list` shows who is signed in)",
             directories(config)
         ))),
-        _ => Err(Failure::Failed(format!(
+        _ => Err(CommandFailure::Failed(format!(
             "several are called {named:?}; write one of: {}",
             called.join(", ")
         ))),
@@ -198,11 +200,11 @@ pub(super) fn user_key(config: &Config, named: &str) -> Result<String, Failure> 
 }
 
 /// Does what a store command asks for.
-pub(super) fn store(command: StoreCommand) -> Result<(), Failure> {
+pub(super) fn store(command: StoreCommand) -> Result<(), CommandFailure> {
     match command {
         StoreCommand::Backup { to, file } => {
             let config = load(&file.path()?)?;
-            app::offline::backup(&config, &to).map_err(Failure::Failed)?;
+            app::offline::backup(&config, &to).map_err(CommandFailure::Failed)?;
             say(format_args!("wrote {}", to.display()))?;
         }
     }
@@ -215,7 +217,11 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
 }
 
 /// Asks for a whole list, page by page: its one member besides `next`.
-pub(super) fn ask_all(config: &Config, path: &str, member: &str) -> Result<Option<Value>, Failure> {
+pub(super) fn ask_all(
+    config: &Config,
+    path: &str,
+    member: &str,
+) -> Result<Option<Value>, CommandFailure> {
     let mut all = Vec::new();
     let mut cursor = String::new();
     loop {
@@ -234,8 +240,12 @@ pub(super) fn ask_all(config: &Config, path: &str, member: &str) -> Result<Optio
 }
 
 /// Asks the running gateway; `None` if none answers at its admin address.
-pub(super) fn ask(config: &Config, request: &str, body: &str) -> Result<Option<Value>, Failure> {
-    let Some(token) = app::offline::operator_token(config).map_err(Failure::Failed)? else {
+pub(super) fn ask(
+    config: &Config,
+    request: &str,
+    body: &str,
+) -> Result<Option<Value>, CommandFailure> {
+    let Some(token) = app::offline::operator_token(config).map_err(CommandFailure::Failed)? else {
         return Ok(None);
     };
     let authorization = format!("Bearer {}", token.expose());
@@ -244,15 +254,17 @@ pub(super) fn ask(config: &Config, request: &str, body: &str) -> Result<Option<V
     let (status, answer) = match health::ask(&admin, request, &headers, body) {
         Ok(answered) => answered,
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => return Ok(None),
-        Err(error) => return Err(Failure::Failed(format!("{admin} does not answer: {error}"))),
+        Err(error) => {
+            return Err(CommandFailure::Failed(format!("{admin} does not answer: {error}")));
+        }
     };
     let answer: Value = serde_json::from_str(&answer)
-        .map_err(|_| Failure::Failed(format!("{admin} answered {status} and no JSON")))?;
+        .map_err(|_| CommandFailure::Failed(format!("{admin} answered {status} and no JSON")))?;
     if status == 200 || answer.get("problems").is_some() {
         Ok(Some(answer))
     } else {
         let detail = text(&answer, "detail");
-        Err(Failure::Failed(format!("{admin} refused with {status}: {detail}")))
+        Err(CommandFailure::Failed(format!("{admin} refused with {status}: {detail}")))
     }
 }
 
@@ -260,12 +272,12 @@ pub(super) fn ask(config: &Config, request: &str, body: &str) -> Result<Option<V
 mod tests {
     use clap::Parser as _;
 
-    use super::super::{Arguments, Command};
+    use super::super::{Command, CommandLine};
     use super::*;
 
     fn end(arguments: &[&str]) -> (Option<String>, Option<String>, Option<String>) {
         let all = ["doorwarden", "session", "end"].iter().chain(arguments);
-        let parsed = Arguments::try_parse_from(all).unwrap();
+        let parsed = CommandLine::try_parse_from(all).unwrap();
         match parsed.command {
             Some(Command::Session(SessionCommand::End { file, session, user })) => {
                 (session, user, file.config.map(|path| path.display().to_string()))
@@ -298,7 +310,7 @@ mod tests {
             // Before the command it would be `run`'s, and the command would take the default.
             (&["--config", "f", "check"], "--config"),
         ] {
-            let error = Arguments::try_parse_from([&["doorwarden"], arguments].concat());
+            let error = CommandLine::try_parse_from([&["doorwarden"], arguments].concat());
             let error = error.unwrap_err().to_string();
             assert!(error.contains(says), "{arguments:?}: {error}");
         }

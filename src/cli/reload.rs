@@ -4,17 +4,17 @@ use serde_json::Value;
 
 use super::config_file::ConfigFile;
 use super::operate;
-use crate::command::{Failure, say};
+use crate::command::{CommandFailure, say};
 use crate::config::Config;
 
 /// Tells the gateway, and shows what became of it.
-pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
+pub(super) fn run(file: &ConfigFile) -> Result<(), CommandFailure> {
     let path = file.path()?;
     // The gateway may be told to read a file with mistakes: what is wrong is for it to say, to its log too.
     let config = Config::glimpse(&path);
     let Some(reloaded) = operate::ask(&config, "POST /reload", "")? else {
-        Config::load(&path).map_err(|error| Failure::Failed(error.to_string()))?;
-        return Err(Failure::Unavailable(format!(
+        Config::load(&path).map_err(|error| CommandFailure::Failed(error.to_string()))?;
+        return Err(CommandFailure::Unavailable(format!(
             "no gateway answers that was started with {}",
             path.display()
         )));
@@ -26,7 +26,7 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let generation = reloaded.get("generation").unwrap_or(&Value::Null);
     let problems = texts("problems");
     if !problems.is_empty() {
-        return Err(Failure::Failed(format!(
+        return Err(CommandFailure::Failed(format!(
             "nothing has changed (generation {generation} is served):\n{}",
             problems.join("\n")
         )));

@@ -4,10 +4,10 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::config_file::ConfigFile;
-use super::list::{self, Column, Format};
+use super::list::{self, Format, ListColumn};
 use super::operate::{ask, user_key};
 use crate::app;
-use crate::command::{Failure, load, say};
+use crate::command::{CommandFailure, load, say};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -38,7 +38,7 @@ pub(super) enum SecondFactorCommand {
     },
 }
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [ListColumn; 5] = [
     ("ID", "id"),
     ("KIND", "kind"),
     ("NAME", "name"),
@@ -47,7 +47,7 @@ const COLUMNS: [Column; 5] = [
 ];
 
 /// Does it.
-pub(super) fn run(command: SecondFactorCommand) -> Result<(), Failure> {
+pub(super) fn run(command: SecondFactorCommand) -> Result<(), CommandFailure> {
     match command {
         SecondFactorCommand::List { user, file, format } => {
             let config = load(&file.path()?)?;
@@ -56,7 +56,9 @@ pub(super) fn run(command: SecondFactorCommand) -> Result<(), Failure> {
                 form_urlencoded::Serializer::new(String::new()).append_pair("user", &user).finish();
             let listed = match ask(&config, &format!("GET /second-factors?{query}"), "")? {
                 Some(listed) => listed,
-                None => app::offline::list_factors(&config, &user).map_err(Failure::Failed)?,
+                None => {
+                    app::offline::list_factors(&config, &user).map_err(CommandFailure::Failed)?
+                }
             };
             list::show(format, &COLUMNS, &listed)?;
             if !format.json {
@@ -70,7 +72,9 @@ pub(super) fn run(command: SecondFactorCommand) -> Result<(), Failure> {
             let body = json!({"user": user}).to_string();
             let made = match ask(&config, "POST /second-factors/reset", &body)? {
                 Some(made) => made,
-                None => app::offline::reset_factors(&config, &user).map_err(Failure::Failed)?,
+                None => {
+                    app::offline::reset_factors(&config, &user).map_err(CommandFailure::Failed)?
+                }
             };
             say(format_args!("took away the second factors of {user}"))?;
             tell_invitation(&made)?;
@@ -81,7 +85,7 @@ pub(super) fn run(command: SecondFactorCommand) -> Result<(), Failure> {
             let body = json!({"user": user}).to_string();
             let made = match ask(&config, "POST /second-factors/invite", &body)? {
                 Some(made) => made,
-                None => app::offline::invite(&config, &user).map_err(Failure::Failed)?,
+                None => app::offline::invite(&config, &user).map_err(CommandFailure::Failed)?,
             };
             tell_invitation(&made)?;
         }
@@ -89,7 +93,7 @@ pub(super) fn run(command: SecondFactorCommand) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell_invitation(made: &Value) -> Result<(), Failure> {
+fn tell_invitation(made: &Value) -> Result<(), CommandFailure> {
     let code = made.get("invitation").and_then(Value::as_str).unwrap_or("-");
     say(format_args!("the code to set one up, once within 24 hours: {code}"))
 }

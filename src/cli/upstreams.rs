@@ -4,9 +4,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::config_file::ConfigFile;
-use super::list::{self, Column, Format};
+use super::list::{self, Format, ListColumn};
 use super::operate;
-use crate::command::{Failure, load, say};
+use crate::command::{CommandFailure, load, say};
 
 /// `doorwarden upstream`
 #[derive(Debug, Subcommand)]
@@ -19,14 +19,14 @@ pub(super) enum UpstreamCommand {
         format: Format,
     },
     /// Give a server no more requests; those that it has end. It holds until `undrain`, or a restart of the gateway.
-    Drain(Which),
+    Drain(ServerArgument),
     /// Give a server requests again.
-    Undrain(Which),
+    Undrain(ServerArgument),
 }
 
 /// Which server.
 #[derive(Debug, clap::Args)]
-pub(super) struct Which {
+pub(super) struct ServerArgument {
     /// The upstream's name.
     upstream: String,
     /// The server's name, or how it is written in `upstream.servers`.
@@ -35,7 +35,7 @@ pub(super) struct Which {
     file: ConfigFile,
 }
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [ListColumn; 8] = [
     ("UPSTREAM", "upstream"),
     ("SERVER", "server"),
     ("ADDRESS", "address"),
@@ -47,7 +47,7 @@ const COLUMNS: [Column; 8] = [
 ];
 
 /// Does what an upstream command asks for.
-pub(super) fn run(command: UpstreamCommand) -> Result<(), Failure> {
+pub(super) fn run(command: UpstreamCommand) -> Result<(), CommandFailure> {
     match command {
         UpstreamCommand::List { file, format } => {
             let config = load(&file.path()?)?;
@@ -62,13 +62,13 @@ pub(super) fn run(command: UpstreamCommand) -> Result<(), Failure> {
     }
 }
 
-fn change(which: &Which, request: &str, now: &str) -> Result<(), Failure> {
+fn change(which: &ServerArgument, request: &str, now: &str) -> Result<(), CommandFailure> {
     let config = load(&which.file.path()?)?;
     let Some(upstream) = config.upstreams.iter().find(|one| one.name == which.upstream) else {
         let names: Vec<&str> = config.upstreams.iter().map(|one| one.name.as_str()).collect();
         let text =
             format!("there is no upstream {:?}; there are: {}", which.upstream, names.join(", "));
-        return Err(Failure::Failed(text));
+        return Err(CommandFailure::Failed(text));
     };
     if !upstream.servers.iter().any(|one| one.name == which.server) {
         let names: Vec<&str> = upstream.servers.iter().map(|one| one.name.as_str()).collect();
@@ -78,7 +78,7 @@ fn change(which: &Which, request: &str, now: &str) -> Result<(), Failure> {
             which.server,
             names.join(", ")
         );
-        return Err(Failure::Failed(text));
+        return Err(CommandFailure::Failed(text));
     }
     let body = json!({"upstream": which.upstream, "server": which.server});
     let changed = ask(operate::ask(&config, request, &body.to_string())?)?;
@@ -86,8 +86,10 @@ fn change(which: &Which, request: &str, now: &str) -> Result<(), Failure> {
     say(format_args!("{} {} is{was} {now}", which.upstream, which.server))
 }
 
-fn ask(answer: Option<Value>) -> Result<Value, Failure> {
-    answer.ok_or_else(|| Failure::Unavailable("no gateway answers at its admin address".to_owned()))
+fn ask(answer: Option<Value>) -> Result<Value, CommandFailure> {
+    answer.ok_or_else(|| {
+        CommandFailure::Unavailable("no gateway answers at its admin address".to_owned())
+    })
 }
 
 /// One row for each address; a server whose name was never found has one too.

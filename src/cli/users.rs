@@ -6,22 +6,22 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::config_file::ConfigFile;
-use super::list::{self, Column, Format};
+use super::list::{self, Format, ListColumn};
 use super::second_factors;
-use crate::command::{Failure, load, password_from_stdin, say};
+use crate::command::{CommandFailure, load, password_from_stdin, say};
 use crate::config::DirectoryKind;
 use crate::directory::password;
 use crate::directory::users_file::UsersFile as Users;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum UserCommand {
     /// Add a user.
     Add {
         /// The name they sign in with.
         name: String,
         #[command(flatten)]
-        file: UsersFile,
+        file: UsersFileArgument,
         /// Take the password from standard input. (There is no other way: an argument would be seen by everybody on the
         /// machine.)
         #[arg(long, required = true)]
@@ -33,7 +33,7 @@ pub(super) enum Command {
     /// List the users.
     List {
         #[command(flatten)]
-        file: UsersFile,
+        file: UsersFileArgument,
         #[command(flatten)]
         format: Format,
     },
@@ -42,14 +42,14 @@ pub(super) enum Command {
         /// Whom.
         name: String,
         #[command(flatten)]
-        file: UsersFile,
+        file: UsersFileArgument,
     },
     /// Let a disabled user sign in again.
     Enable {
         /// Whom.
         name: String,
         #[command(flatten)]
-        file: UsersFile,
+        file: UsersFileArgument,
     },
     /// See and take away what a user proves besides their password.
     #[command(subcommand)]
@@ -59,7 +59,7 @@ pub(super) enum Command {
         /// Whom.
         name: String,
         #[command(flatten)]
-        file: UsersFile,
+        file: UsersFileArgument,
         /// Take the password from standard input.
         #[arg(long, required = true)]
         password_stdin: bool,
@@ -68,7 +68,7 @@ pub(super) enum Command {
 
 /// Which users' file.
 #[derive(Debug, Args)]
-pub(super) struct UsersFile {
+pub(super) struct UsersFileArgument {
     /// The users' file [default: that of the configuration's directory of kind = "file"].
     #[arg(long, conflicts_with = "config")]
     file: Option<PathBuf>,
@@ -76,9 +76,9 @@ pub(super) struct UsersFile {
     config: ConfigFile,
 }
 
-impl UsersFile {
+impl UsersFileArgument {
     /// The file that is named, or the one that the configuration names.
-    fn path(&self) -> Result<PathBuf, Failure> {
+    fn path(&self) -> Result<PathBuf, CommandFailure> {
         if let Some(file) = &self.file {
             return Ok(file.clone());
         }
@@ -89,11 +89,11 @@ impl UsersFile {
         });
         match paths.collect::<Vec<_>>()[..] {
             [path] => Ok(path.clone()),
-            [] => Err(Failure::Usage(
+            [] => Err(CommandFailure::Usage(
                 "doorwarden: the configuration has no [[directory]] of kind = \"file\"; name a users' file with --file"
                     .into(),
             )),
-            _ => Err(Failure::Usage(
+            _ => Err(CommandFailure::Usage(
                 "doorwarden: the configuration has several [[directory]] of kind = \"file\"; name the file with --file"
                     .into(),
             )),
@@ -101,19 +101,19 @@ impl UsersFile {
     }
 }
 
-const COLUMNS: [Column; 4] =
+const COLUMNS: [ListColumn; 4] =
     [("NAME", "name"), ("ID", "id"), ("STATE", "state"), ("GROUPS", "groups")];
 
 /// Does it.
-pub(super) fn run(command: Command) -> Result<(), Failure> {
+pub(super) fn run(command: UserCommand) -> Result<(), CommandFailure> {
     match command {
-        Command::Add { name, file, password_stdin: _, groups } => {
+        UserCommand::Add { name, file, password_stdin: _, groups } => {
             let hashed = hashed_password()?;
             Users::change(&file.path()?, |users| users.with_user(&name, &hashed, &groups))
                 .map_err(failed)?;
             say(format_args!("added {name}"))?;
         }
-        Command::List { file, format } => {
+        UserCommand::List { file, format } => {
             let users = Users::read(&file.path()?).map_err(failed)?.list();
             let users = users.iter().map(|user| {
                 let state = if user.disabled { "disabled" } else { "active" };
@@ -121,18 +121,18 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             });
             list::show(format, &COLUMNS, &json!({"users": users.collect::<Vec<_>>()}))?;
         }
-        Command::Disable { name, file } => {
+        UserCommand::Disable { name, file } => {
             Users::change(&file.path()?, |users| users.with_disabled(&name, true))
                 .map_err(failed)?;
             say(format_args!("disabled {name}; their sessions end when the gateway looks again"))?;
         }
-        Command::Enable { name, file } => {
+        UserCommand::Enable { name, file } => {
             Users::change(&file.path()?, |users| users.with_disabled(&name, false))
                 .map_err(failed)?;
             say(format_args!("enabled {name}"))?;
         }
-        Command::SecondFactor(command) => second_factors::run(command)?,
-        Command::Passwd { name, file, password_stdin: _ } => {
+        UserCommand::SecondFactor(command) => second_factors::run(command)?,
+        UserCommand::Passwd { name, file, password_stdin: _ } => {
             let hashed = hashed_password()?;
             Users::change(&file.path()?, |users| users.with_password(&name, &hashed))
                 .map_err(failed)?;
@@ -144,10 +144,10 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     Ok(())
 }
 
-fn hashed_password() -> Result<String, Failure> {
+fn hashed_password() -> Result<String, CommandFailure> {
     password::hash(&password_from_stdin()?).map_err(failed)
 }
 
-fn failed(error: impl std::fmt::Display) -> Failure {
-    Failure::Failed(error.to_string())
+fn failed(error: impl std::fmt::Display) -> CommandFailure {
+    CommandFailure::Failed(error.to_string())
 }

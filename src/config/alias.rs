@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::raw::{Table, Wrong, nearest};
+use super::raw::{RawTable, Wrong, nearest};
 use super::template::members;
 use super::units::{DAY, MINUTE};
 use super::{IssuerKey, IssuerKind, IssuerSettings, Members, OwnPath, values};
@@ -67,7 +67,7 @@ pub struct SessionShape {
     /// `CSRF_COOKIE_NAME`; none: no such cookie is set.
     pub csrf_cookie: Option<String>,
     /// What the view says.
-    pub answers: Answers,
+    pub answers: AliasAnswers,
 }
 
 /// `shape = "jwt"`
@@ -78,25 +78,25 @@ pub struct JwtShape {
     /// How long each is good.
     pub lifetime: Duration,
     /// The name or the password is not there.
-    pub missing: Answer,
+    pub missing: AliasAnswer,
     /// They are wrong.
-    pub refused: Answer,
+    pub refused: AliasAnswer,
 }
 
 /// `paths.alias.answers`: what a view says, word for word.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answers {
+pub struct AliasAnswers {
     /// Signed in, or out.
-    pub success: Answer,
+    pub success: AliasAnswer,
     /// The name or the password is not there.
-    pub missing: Answer,
+    pub missing: AliasAnswer,
     /// They are wrong; at a sign-out: nobody is signed in.
-    pub refused: Answer,
+    pub refused: AliasAnswer,
 }
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct AliasAnswer {
     /// Its status.
     pub status: StatusCode,
     /// JSON, or nothing.
@@ -130,29 +130,32 @@ impl Shape {
     }
 }
 
-impl Answer {
+impl AliasAnswer {
     /// This status, and this body.
     pub fn new(status: StatusCode, body: &str) -> Self {
         Self { status, body: body.to_owned() }
     }
 }
 
-impl Answers {
+impl AliasAnswers {
     /// Of Django REST framework's views that sign in with a session.
     pub fn of_session_login() -> Self {
         Self {
-            success: Answer::new(StatusCode::OK, r#"{"message":"success"}"#),
-            missing: Answer::new(StatusCode::BAD_REQUEST, r#"{"detail":"Malformed request."}"#),
-            refused: Answer::new(StatusCode::FORBIDDEN, ""),
+            success: AliasAnswer::new(StatusCode::OK, r#"{"message":"success"}"#),
+            missing: AliasAnswer::new(
+                StatusCode::BAD_REQUEST,
+                r#"{"detail":"Malformed request."}"#,
+            ),
+            refused: AliasAnswer::new(StatusCode::FORBIDDEN, ""),
         }
     }
 
     /// Of those that sign out. Nothing can be missing.
     pub fn of_session_logout() -> Self {
         Self {
-            success: Answer::new(StatusCode::OK, ""),
-            missing: Answer::new(StatusCode::BAD_REQUEST, ""),
-            refused: Answer::new(
+            success: AliasAnswer::new(StatusCode::OK, ""),
+            missing: AliasAnswer::new(StatusCode::BAD_REQUEST, ""),
+            refused: AliasAnswer::new(
                 StatusCode::UNAUTHORIZED,
                 r#"{"detail":"Authentication credentials were not provided."}"#,
             ),
@@ -167,8 +170,8 @@ impl JwtShape {
         Self {
             issuer,
             lifetime,
-            missing: Answers::of_session_login().missing,
-            refused: Answer::new(StatusCode::FORBIDDEN, refused),
+            missing: AliasAnswers::of_session_login().missing,
+            refused: AliasAnswer::new(StatusCode::FORBIDDEN, refused),
         }
     }
 }
@@ -197,7 +200,11 @@ const JWT_KEYS: [&str; 2] = ["issuer", "lifetime"];
 const DJ_REST_AUTH_KEYS: [&str; 5] =
     ["access_cookie", "refresh_cookie", "http_only", "expiration", "user"];
 
-pub(super) fn shape(table: &Table<'_>, own: Option<OwnPath>, issuers: &[IssuerSettings]) -> Shape {
+pub(super) fn shape(
+    table: &RawTable<'_>,
+    own: Option<OwnPath>,
+    issuers: &[IssuerSettings],
+) -> Shape {
     let word = table.choice("shape", &WORDS).unwrap_or(Word::SimpleJwt);
     let is_of = |allowed: &[OwnPath], help: &str| {
         if own.is_some_and(|own| !allowed.contains(&own)) {
@@ -276,7 +283,7 @@ pub(super) fn shape(table: &Table<'_>, own: Option<OwnPath>, issuers: &[IssuerSe
     }
 }
 
-fn session(table: &Table<'_>, own: Option<OwnPath>) -> SessionShape {
+fn session(table: &RawTable<'_>, own: Option<OwnPath>) -> SessionShape {
     let cookie = table.text("cookie", cookie_name).unwrap_or_else(|| "sessionid".into());
     let csrf_cookie = table.text("csrf_cookie", |text| {
         if text.is_empty() { Ok(None) } else { cookie_name(text).map(Some) }
@@ -291,9 +298,9 @@ fn session(table: &Table<'_>, own: Option<OwnPath>) -> SessionShape {
             table.error("csrf_cookie", wrong);
         }
         table.table("answers", |table| {
-            let default = Answers::of_session_logout();
+            let default = AliasAnswers::of_session_logout();
             table.refuse(&["missing"], "nothing can be missing at a sign-out", "remove it");
-            Answers {
+            AliasAnswers {
                 success: answer(table, "success", default.success),
                 refused: answer(table, "refused", default.refused),
                 missing: default.missing,
@@ -301,8 +308,8 @@ fn session(table: &Table<'_>, own: Option<OwnPath>) -> SessionShape {
         })
     } else {
         table.table("answers", |table| {
-            let default = Answers::of_session_login();
-            Answers {
+            let default = AliasAnswers::of_session_login();
+            AliasAnswers {
                 success: answer(table, "success", default.success),
                 missing: answer(table, "missing", default.missing),
                 refused: answer(table, "refused", default.refused),
@@ -312,7 +319,7 @@ fn session(table: &Table<'_>, own: Option<OwnPath>) -> SessionShape {
     SessionShape { cookie, csrf_cookie, answers }
 }
 
-fn dj_rest_auth(table: &Table<'_>) -> DjRestAuthShape {
+fn dj_rest_auth(table: &RawTable<'_>) -> DjRestAuthShape {
     let (access_cookie, refresh_cookie) =
         (table.text("access_cookie", cookie_name), table.text("refresh_cookie", cookie_name));
     if access_cookie.is_some() && access_cookie == refresh_cookie {
@@ -328,7 +335,7 @@ fn dj_rest_auth(table: &Table<'_>) -> DjRestAuthShape {
     }
 }
 
-fn jwt(table: &Table<'_>, issuers: &[IssuerSettings]) -> Option<JwtShape> {
+fn jwt(table: &RawTable<'_>, issuers: &[IssuerSettings]) -> Option<JwtShape> {
     table.require(
         "issuer",
         "the name of an [[issuer]] of kind = \"jwt\", under whose key tokens are made",
@@ -348,7 +355,7 @@ fn jwt(table: &Table<'_>, issuers: &[IssuerSettings]) -> Option<JwtShape> {
     Some(JwtShape { missing: missing?, refused: refused?, ..default? })
 }
 
-fn sliding(table: &Table<'_>, issuers: &[IssuerSettings]) -> Option<SlidingShape> {
+fn sliding(table: &RawTable<'_>, issuers: &[IssuerSettings]) -> Option<SlidingShape> {
     table.require(
         "issuer",
         "the name of an [[issuer]] of kind = \"simplejwt\" that takes sliding tokens",
@@ -399,7 +406,7 @@ fn named(text: &str, issuers: &[IssuerSettings]) -> Result<(usize, std::time::Du
 }
 
 /// One answer: each of its keys has a default of its own.
-fn answer(table: &Table<'_>, key: &'static str, default: Answer) -> Answer {
+fn answer(table: &RawTable<'_>, key: &'static str, default: AliasAnswer) -> AliasAnswer {
     let range = if key == "success" { 200..=299 } else { 400..=499 };
     table.table(key, |table| {
         let status = table.number::<u16>("status", range);
@@ -418,7 +425,7 @@ fn answer(table: &Table<'_>, key: &'static str, default: Answer) -> Answer {
         {
             table.error("status", Wrong::new(format!("{} has no body", status.as_u16())));
         }
-        Answer { status, body }
+        AliasAnswer { status, body }
     })
 }
 

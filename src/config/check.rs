@@ -3,7 +3,7 @@
 //! Each function reads its table whole and returns a value in any case, with defaults in place of what cannot be used;
 //! whether there is a configuration in the end is decided by the report alone.
 
-use super::raw::{Item, Table, Wrong};
+use super::raw::{RawItem, RawTable, Wrong};
 use super::{Config, Listen, OwnPath, OwnPathEntry, Route, SecondFactorSettings, SignInMode};
 use super::{
     cors, detect, directory, error_page, forms, geo, identity, issuer, listen, log, login, notify,
@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Reads the whole file.
-pub(super) fn check(root: &Table<'_>) -> Config {
+pub(super) fn check(root: &RawTable<'_>) -> Config {
     let listen = root.table("listen", listen::listen);
     let (trusted_proxies, reserved_headers) =
         root.table("trusted_proxies", listen::trusted_proxies);
@@ -93,11 +93,11 @@ pub(super) fn check(root: &Table<'_>) -> Config {
 
 /// Where nobody can set one up, a route that asks for one lets nobody in.
 fn refuse_factors_that_nobody_has(
-    root: &Table<'_>,
+    root: &RawTable<'_>,
     settings: &SecondFactorSettings,
-    routes: &[Item<Route>],
+    routes: &[RawItem<Route>],
 ) {
-    let asks = |route: &&Item<Route>| route.value.asks.several_factors;
+    let asks = |route: &&RawItem<Route>| route.value.asks.several_factors;
     if let Some(route) = routes.iter().find(asks).filter(|_| !settings.is_on()) {
         root.error_at(
             route.place.clone(),
@@ -108,7 +108,7 @@ fn refuse_factors_that_nobody_has(
 }
 
 /// Browsers keep a `Secure` cookie from plain HTTP for this machine's own names alone.
-fn warn_of_lost_cookies(root: &Table<'_>, listen: &Listen) {
+fn warn_of_lost_cookies(root: &RawTable<'_>, listen: &Listen) {
     let open = listen.http.iter().find(|address| !address.ip().to_canonical().is_loopback());
     if let Some(address) = open {
         root.warn(
@@ -126,7 +126,7 @@ fn warn_of_lost_cookies(root: &Table<'_>, listen: &Listen) {
 
 /// An own path comes before any route, so a route of the very same path never gets that request; nor does one that lies
 /// within an alias with `*`.
-fn warn_of_hidden_routes(root: &Table<'_>, routes: &[Item<Route>], paths: &[OwnPathEntry]) {
+fn warn_of_hidden_routes(root: &RawTable<'_>, routes: &[RawItem<Route>], paths: &[OwnPathEntry]) {
     for route in routes {
         let path = &route.value.path;
         let hides = |entry: &&OwnPathEntry| entry.path.takes_path_of(path);

@@ -1,6 +1,6 @@
 //! `condition` of a directory or of a table of devices: what a row must have to count.
 
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::values;
 
 /// A condition that a row must meet.
@@ -9,12 +9,12 @@ pub struct Condition {
     /// Of which column.
     pub column: String,
     /// What must be in it.
-    pub holds: Holds,
+    pub holds: ColumnTest,
 }
 
 /// What must be in a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holds {
+pub enum ColumnTest {
     /// NULL.
     Null,
     /// Anything else.
@@ -34,14 +34,15 @@ pub enum Constant {
     Text(String),
 }
 
-const NULLS: [(&str, Holds); 2] = [("null", Holds::Null), ("not-null", Holds::NotNull)];
+const NULLS: [(&str, ColumnTest); 2] =
+    [("null", ColumnTest::Null), ("not-null", ColumnTest::NotNull)];
 
 /// All of them must hold.
-pub(super) fn conditions(table: &Table<'_>) -> Vec<Condition> {
+pub(super) fn conditions(table: &RawTable<'_>) -> Vec<Condition> {
     table.tables("condition", condition)
 }
 
-fn condition(table: &Table<'_>) -> Condition {
+fn condition(table: &RawTable<'_>) -> Condition {
     table.require("column", "like column = \"deleted_at\"");
     let column = table.text("column", values::identifier).unwrap_or_default();
     let null = table.text("is", |text| {
@@ -66,6 +67,6 @@ fn condition(table: &Table<'_>) -> Condition {
         _ => {}
     }
     // What stands in for a wrong one is never used: the error ends the reading.
-    let holds = null.or(equal.map(Holds::Equal)).unwrap_or(Holds::Null);
+    let holds = null.or(equal.map(ColumnTest::Equal)).unwrap_or(ColumnTest::Null);
     Condition { column, holds }
 }

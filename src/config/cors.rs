@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::units::{DAY, mins, secs};
 use super::{SessionSettings, values};
 use crate::wire::cookie::SameSite;
@@ -37,7 +37,7 @@ impl Default for Cors {
     }
 }
 
-pub(super) fn cors(table: &Table<'_>, session: &SessionSettings, hosts: &[String]) -> Cors {
+pub(super) fn cors(table: &RawTable<'_>, session: &SessionSettings, hosts: &[String]) -> Cors {
     let default = Cors::default();
     let origins = table.list("allowed_origins", values::origin).unwrap_or_default();
     let allow_credentials = table.flag("allow_credentials").unwrap_or(default.allow_credentials);

@@ -5,12 +5,12 @@
 //! known, opens no route, gives no identity header and no identity form. It goes on as it came, unless a form of the route
 //! sets its place. The gateway's own credentials never go on, looked at or not.
 
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::{Access, IssuerSettings};
 
 /// Which credentials are looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Credentials {
+pub enum CredentialSelection {
     /// All that there are.
     #[default]
     All,
@@ -25,7 +25,7 @@ pub enum Credentials {
     },
 }
 
-impl Credentials {
+impl CredentialSelection {
     /// Is the gateway's session cookie looked at?
     pub const fn cookie(&self) -> bool {
         match self {
@@ -58,10 +58,10 @@ impl Credentials {
 
 /// `route.credentials`
 pub(super) fn credentials(
-    table: &Table<'_>,
+    table: &RawTable<'_>,
     issuers: &[IssuerSettings],
     access: Access,
-) -> Credentials {
+) -> CredentialSelection {
     #[derive(Clone, Copy, PartialEq)]
     enum One<'i> {
         Cookie,
@@ -90,8 +90,8 @@ pub(super) fn credentials(
             })
         }
     };
-    let Some(all) = table.values("credentials", one) else { return Credentials::All };
-    Credentials::Only {
+    let Some(all) = table.values("credentials", one) else { return CredentialSelection::All };
+    CredentialSelection::Only {
         cookie: all.iter().any(|one| matches!(one, One::Cookie)),
         bearer: all.iter().any(|one| matches!(one, One::Bearer)),
         // Wherever its tokens come.

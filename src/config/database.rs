@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::units::{TIMEOUT, secs};
 use super::values;
 use crate::wire::host::Host;
@@ -136,13 +136,13 @@ const FORM: &str = "allowed: \"sqlite:///srv/app/db.sqlite3\", \"postgres://user
     \"mysql://user@host/name\", and \"?socket=/path\" behind the last two";
 
 /// The database. None: it is wrong, and reported.
-pub(super) fn database(table: &Table<'_>) -> Option<Database> {
+pub(super) fn database(table: &RawTable<'_>) -> Option<Database> {
     table.require("database", "like database = \"sqlite:///srv/app/db.sqlite3\"");
     given(table)
 }
 
 /// The database of a table that need not name one. None: it does not, or what it names is wrong and reported.
-pub(super) fn database_if_any(table: &Table<'_>) -> Option<Database> {
+pub(super) fn database_if_any(table: &RawTable<'_>) -> Option<Database> {
     if table.has("database") {
         return given(table);
     }
@@ -155,7 +155,7 @@ pub(super) fn database_if_any(table: &Table<'_>) -> Option<Database> {
     None
 }
 
-fn given(table: &Table<'_>) -> Option<Database> {
+fn given(table: &RawTable<'_>) -> Option<Database> {
     match table.text("database", |text| address(table, text)) {
         Some(Database::Server(server)) => {
             Some(Database::Server(Box::new(with_keys(table, *server))))
@@ -175,7 +175,7 @@ fn given(table: &Table<'_>) -> Option<Database> {
     }
 }
 
-fn address(table: &Table<'_>, text: &str) -> Result<Database, Wrong> {
+fn address(table: &RawTable<'_>, text: &str) -> Result<Database, Wrong> {
     let wrong = |message: &str| Err(Wrong::new(message).help(FORM));
     let Some((scheme, rest)) = text.split_once("://") else {
         return wrong("is no address of a database");
@@ -193,7 +193,7 @@ fn address(table: &Table<'_>, text: &str) -> Result<Database, Wrong> {
 }
 
 /// `user@host:port/name?socket=path`
-fn server(table: &Table<'_>, engine: Engine, rest: &str) -> Result<DatabaseServer, Wrong> {
+fn server(table: &RawTable<'_>, engine: Engine, rest: &str) -> Result<DatabaseServer, Wrong> {
     let wrong = |message: &str| Wrong::new(message).help(FORM);
     let (rest, options) = rest.split_once('?').map_or((rest, None), |(a, b)| (a, Some(b)));
     // A password may hold a slash or an at sign that nobody encoded, so the user ends where the last one stands.
@@ -237,7 +237,7 @@ fn decoded(text: &str) -> Option<String> {
     legal.then(|| text.into_owned())
 }
 
-fn with_keys(table: &Table<'_>, default: DatabaseServer) -> DatabaseServer {
+fn with_keys(table: &RawTable<'_>, default: DatabaseServer) -> DatabaseServer {
     let server = DatabaseServer {
         schema: schema(table),
         password_file: table.path("password_file"),
@@ -272,7 +272,7 @@ fn with_keys(table: &Table<'_>, default: DatabaseServer) -> DatabaseServer {
 }
 
 /// The one schema. A service whose tenants have one each keeps other users in each, and whose a name is depends on the host.
-fn schema(table: &Table<'_>) -> Option<String> {
+fn schema(table: &RawTable<'_>) -> Option<String> {
     let several = || {
         Wrong::new("names several schemas, and a directory reads the users of one").help(
             "if they are tenants, give each a gateway, or have the service check passwords itself: kind = \"http\"",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Geo;
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::units::{DAY, hours, mins, secs};
 use super::vpn::is_vpn;
 
@@ -14,33 +14,33 @@ use super::vpn::is_vpn;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detect {
     /// `[detect.refresh_reuse]`
-    pub refresh_reuse: Detector,
+    pub refresh_reuse: DetectorSettings,
     /// `[detect.refresh_burst]`
-    pub refresh_burst: Detector,
+    pub refresh_burst: DetectorSettings,
     /// `[detect.password_guessing]`
-    pub password_guessing: Detector,
+    pub password_guessing: DetectorSettings,
     /// `[detect.password_spraying]`
-    pub password_spraying: Detector,
+    pub password_spraying: DetectorSettings,
     /// `[detect.token_countries]`
-    pub token_countries: Detector,
+    pub token_countries: DetectorSettings,
     /// `[detect.revoked_use]`
-    pub revoked_use: Detector,
+    pub revoked_use: DetectorSettings,
     /// `[detect.scanning]`
-    pub scanning: Detector,
+    pub scanning: DetectorSettings,
     /// `[detect.distributed_guessing]`
-    pub distributed_guessing: Detector,
+    pub distributed_guessing: DetectorSettings,
     /// `[detect.outside_binding]`
-    pub outside_binding: Detector,
+    pub outside_binding: DetectorSettings,
     /// `[detect.client_change]`
-    pub client_change: Detector,
+    pub client_change: DetectorSettings,
     /// `[detect.impossible_travel]`
-    pub impossible_travel: Detector,
+    pub impossible_travel: DetectorSettings,
     /// `[detect.new_country]`
-    pub new_country: Detector,
+    pub new_country: DetectorSettings,
     /// `[detect.new_device]`
-    pub new_device: Detector,
+    pub new_device: DetectorSettings,
     /// `[detect.session_count]`
-    pub session_count: Detector,
+    pub session_count: DetectorSettings,
     /// Events that may wait for the detectors; more are dropped and counted.
     pub queue: usize,
     /// About so many findings in an hour each detector does something; about more it only tells.
@@ -49,7 +49,7 @@ pub struct Detect {
 
 /// The settings of one detector.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Detector {
+pub struct DetectorSettings {
     /// How much within the window is a finding.
     pub threshold: u32,
     /// The window.
@@ -106,7 +106,7 @@ pub enum Exempt {
 
 impl Default for Detect {
     fn default() -> Self {
-        let does = |actions: &[Action], threshold, window| Detector {
+        let does = |actions: &[Action], threshold, window| DetectorSettings {
             threshold,
             window,
             actions: actions.to_vec(),
@@ -116,7 +116,7 @@ impl Default for Detect {
             dry_run: false,
             speed: 0,
         };
-        let but_vpns = |detector| Detector { exempt: vec![Exempt::Vpn], ..detector };
+        let but_vpns = |detector| DetectorSettings { exempt: vec![Exempt::Vpn], ..detector };
         use Action::{BlockAddress, EndSession, Limit, Notify, StepUp};
         Self {
             // The refresh endpoint has ended the session already; nothing is lost by saying so here.
@@ -130,14 +130,14 @@ impl Default for Detect {
             distributed_guessing: does(&[Notify], 10, hours(1)),
             outside_binding: does(&[Notify], 1, hours(1)),
             client_change: does(&[StepUp, Notify], 2, hours(1)),
-            impossible_travel: Detector {
+            impossible_travel: DetectorSettings {
                 speed: 900,
                 ..but_vpns(does(&[StepUp, Notify], 1, hours(24)))
             },
             new_country: but_vpns(does(&[Notify], 1, hours(24))),
             new_device: does(&[Notify], 1, hours(24)),
             // Each finding is about another session: the oldest.
-            session_count: Detector {
+            session_count: DetectorSettings {
                 cooldown: Duration::ZERO,
                 ..does(&[EndSession, Notify], 100, hours(24))
             },
@@ -157,9 +157,9 @@ const ACTIONS: [(&str, Action); 7] = [
     ("block_address", Action::BlockAddress),
 ];
 
-pub(super) fn detect(table: &Table<'_>, geo: &Geo) -> Detect {
+pub(super) fn detect(table: &RawTable<'_>, geo: &Geo) -> Detect {
     let default = Detect::default();
-    let about_addresses = |key, default: Detector, why: &str| {
+    let about_addresses = |key, default: DetectorSettings, why: &str| {
         table.table(key, |table| {
             let detector = detector(table, 1, default);
             if detector.actions.iter().any(|action| action.is_about_a_session()) {
@@ -218,7 +218,7 @@ pub(super) fn detect(table: &Table<'_>, geo: &Geo) -> Detect {
             let default = default.impossible_travel;
             let speed = table.number("kilometers_per_hour", 100..=100_000).unwrap_or(default.speed);
             let usual = default.actions.clone();
-            let detector = Detector { speed, ..detector(table, 1, default) };
+            let detector = DetectorSettings { speed, ..detector(table, 1, default) };
             if detector.actions != usual && geo.city_database.is_none() {
                 let why = "without geo.city_database no address has a place on the map";
                 table.warn("action", Wrong::new(why));
@@ -236,8 +236,8 @@ pub(super) fn detect(table: &Table<'_>, geo: &Geo) -> Detect {
     }
 }
 
-fn detector(table: &Table<'_>, lowest: u32, default: Detector) -> Detector {
-    Detector {
+fn detector(table: &RawTable<'_>, lowest: u32, default: DetectorSettings) -> DetectorSettings {
+    DetectorSettings {
         threshold: table.number("threshold", lowest..=1_000_000).unwrap_or(default.threshold),
         window: table.duration("window", secs(1)..=30 * DAY).unwrap_or(default.window),
         actions: match table.one_or_more("action", action) {
@@ -291,7 +291,7 @@ impl Action {
     }
 }
 
-impl Detector {
+impl DetectorSettings {
     /// Does it leave clients alone that have this address, this agent, or this number of their network?
     pub fn exempts_client(
         &self,

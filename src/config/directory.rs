@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::condition::conditions;
 use super::database::{SERVER_KEYS, database};
 use super::http_directory::{HTTP_KEYS, http};
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::units::{HOUR, secs};
-use super::{Condition, Database, HttpDirectory, values};
+use super::{Condition, Database, HttpDirectorySettings, values};
 use crate::django::hashers;
 
 /// `[[directory]]`
@@ -35,14 +35,14 @@ pub enum DirectoryKind {
         path: PathBuf,
     },
     /// `kind = "django"`
-    Django(Box<DjangoDirectory>),
+    Django(Box<DjangoDirectorySettings>),
     /// `kind = "http"`
-    Http(Box<HttpDirectory>),
+    Http(Box<HttpDirectorySettings>),
 }
 
 /// `[[directory]] kind = "django"`: the service's own user table, read only.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DjangoDirectory {
+pub struct DjangoDirectorySettings {
     /// Where its tables are.
     pub database: Database,
     /// `auth_user`, or a custom user model's table.
@@ -132,7 +132,7 @@ pub enum UserKeyColumn {
 /// `directory.refresh_interval`: how long a change in the directory may go unseen.
 pub(super) const RECHECK: Duration = secs(60);
 
-impl DjangoDirectory {
+impl DjangoDirectorySettings {
     /// Django's own tables in this database.
     pub fn new(database: Database) -> Self {
         Self {
@@ -144,7 +144,10 @@ impl DjangoDirectory {
             conditions: Vec::new(),
             second_factors: Vec::new(),
             danger_keep_at_password_upgrade: false,
-            hashers: hashers::Algorithm::DEFAULT.iter().map(|one| one.name().to_owned()).collect(),
+            hashers: hashers::PasswordHasher::DEFAULT
+                .iter()
+                .map(|one| one.name().to_owned())
+                .collect(),
         }
     }
 }
@@ -182,14 +185,17 @@ impl DjangoGroups {
 pub(super) const USERNAME: &str = "username";
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum DirectoryKindKey {
     File,
     Django,
     Http,
 }
 
-const KINDS: [(&str, Kind); 3] =
-    [("file", Kind::File), ("django", Kind::Django), ("http", Kind::Http)];
+const KINDS: [(&str, DirectoryKindKey); 3] = [
+    ("file", DirectoryKindKey::File),
+    ("django", DirectoryKindKey::Django),
+    ("http", DirectoryKindKey::Http),
+];
 
 const FILE_KEYS: [&str; 1] = ["path"];
 
@@ -205,7 +211,7 @@ const DJANGO_KEYS: [&str; 9] = [
     "hashers",
 ];
 
-pub(super) fn directories(root: &Table<'_>) -> Vec<DirectorySettings> {
+pub(super) fn directories(root: &RawTable<'_>) -> Vec<DirectorySettings> {
     let mut names: Vec<String> = Vec::new();
     let all = root.tables("directory", |table| {
         let directory = directory(table);
@@ -234,7 +240,7 @@ pub(super) fn directories(root: &Table<'_>) -> Vec<DirectorySettings> {
 }
 
 /// One that checks passwords itself takes every name, so those behind it are never asked.
-fn warn_of_unasked<'d>(root: &Table<'_>, mut all: impl Iterator<Item = &'d DirectorySettings>) {
+fn warn_of_unasked<'d>(root: &RawTable<'_>, mut all: impl Iterator<Item = &'d DirectorySettings>) {
     let Some(http) = all.find(|one| matches!(one.kind, DirectoryKind::Http(_))) else { return };
     for unasked in all {
         root.warn(
@@ -245,7 +251,7 @@ fn warn_of_unasked<'d>(root: &Table<'_>, mut all: impl Iterator<Item = &'d Direc
     }
 }
 
-fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
+fn directory(table: &RawTable<'_>) -> Option<DirectorySettings> {
     table.require("kind", "allowed: \"file\", \"django\", \"http\"");
     let kind = table.choice("kind", &KINDS);
     let name = table.text("name", values::name);
@@ -253,8 +259,10 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
     let refresh_interval = table.duration("refresh_interval", secs(1)..=HOUR).unwrap_or(RECHECK);
     // A directory of kind = "http" has a key of that name for the application's form.
     let username_field = match kind {
-        Some(Kind::File | Kind::Django) => table.text("username_field", values::field),
-        Some(Kind::Http) | None => None,
+        Some(DirectoryKindKey::File | DirectoryKindKey::Django) => {
+            table.text("username_field", values::field)
+        }
+        Some(DirectoryKindKey::Http) | None => None,
     };
     let username_field = username_field.unwrap_or_else(|| USERNAME.to_owned());
     let Some(kind) = kind else {
@@ -265,7 +273,7 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
         table.pass_over(&HTTP_KEYS);
         return None;
     };
-    if !matches!(kind, Kind::Http) {
+    if !matches!(kind, DirectoryKindKey::Http) {
         let others: Vec<_> = HTTP_KEYS.into_iter().filter(|key| *key != "username_field").collect();
         table.refuse(
             &others,
@@ -274,7 +282,7 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
         );
     }
     let (word, kind) = match kind {
-        Kind::Http => {
+        DirectoryKindKey::Http => {
             for keys in [&FILE_KEYS[..], &DJANGO_KEYS[..], &SERVER_KEYS[..]] {
                 table.refuse(
                     keys,
@@ -291,7 +299,7 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
             }
             ("http", DirectoryKind::Http(Box::new(http(table))))
         }
-        Kind::File => {
+        DirectoryKindKey::File => {
             for keys in [&DJANGO_KEYS[..], &SERVER_KEYS[..]] {
                 table.refuse(
                     keys,
@@ -302,7 +310,7 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
             table.require("path", "the users' file, like path = \"users.toml\"");
             ("file", DirectoryKind::File { path: table.path("path").unwrap_or_default() })
         }
-        Kind::Django => {
+        DirectoryKindKey::Django => {
             table.refuse(
                 &FILE_KEYS,
                 "a django directory has no such key",
@@ -315,12 +323,12 @@ fn directory(table: &Table<'_>) -> Option<DirectorySettings> {
     Some(DirectorySettings { name, refresh_interval, username_field, danger_same_users, kind })
 }
 
-fn django(table: &Table<'_>) -> DjangoDirectory {
+fn django(table: &RawTable<'_>) -> DjangoDirectorySettings {
     // What stands in for a wrong one is never used: the error ends the reading.
     let database = database(table).unwrap_or_else(|| Database::Sqlite(Default::default()));
-    let default = DjangoDirectory::new(database);
+    let default = DjangoDirectorySettings::new(database);
     let user_table = table.text("user_table", values::table).unwrap_or(default.user_table);
-    DjangoDirectory {
+    DjangoDirectorySettings {
         columns: table.table("columns", columns),
         groups: if table.is_off("groups", "a table") {
             None
@@ -341,7 +349,7 @@ fn django(table: &Table<'_>) -> DjangoDirectory {
     }
 }
 
-fn columns(table: &Table<'_>) -> DjangoColumns {
+fn columns(table: &RawTable<'_>) -> DjangoColumns {
     let default = DjangoColumns::default();
     DjangoColumns {
         id: table.text("id", values::identifier).unwrap_or(default.id),
@@ -358,7 +366,7 @@ fn columns(table: &Table<'_>) -> DjangoColumns {
     }
 }
 
-fn groups(table: &Table<'_>, user_table: &str) -> DjangoGroups {
+fn groups(table: &RawTable<'_>, user_table: &str) -> DjangoGroups {
     let default = DjangoGroups::of(user_table);
     let read = |key, default| table.text(key, values::identifier).unwrap_or(default);
     let name = |key, default| table.text(key, values::table).unwrap_or(default);
@@ -370,7 +378,7 @@ fn groups(table: &Table<'_>, user_table: &str) -> DjangoGroups {
     }
 }
 
-fn second_factor(table: &Table<'_>) -> SecondFactorTable {
+fn second_factor(table: &RawTable<'_>) -> SecondFactorTable {
     table.require("table", "the table of devices, like \"mfa_authenticator\"");
     SecondFactorTable {
         table: table.text("table", values::table).unwrap_or_default(),
@@ -388,10 +396,10 @@ pub(super) const USERNAME_CASES: [(&str, UsernameCase); 3] =
 const USER_KEYS: [(&str, UserKeyColumn); 2] =
     [("id", UserKeyColumn::Id), ("username", UserKeyColumn::Username)];
 
-fn hasher_names(table: &Table<'_>) -> Option<Vec<String>> {
-    let all: Vec<&str> = hashers::Algorithm::ALL.iter().map(|one| one.name()).collect();
+fn hasher_names(table: &RawTable<'_>) -> Option<Vec<String>> {
+    let all: Vec<&str> = hashers::PasswordHasher::ALL.iter().map(|one| one.name()).collect();
     let names = table.list("hashers", |text| {
-        hashers::Algorithm::parse(text)
+        hashers::PasswordHasher::parse(text)
             .map(|one| one.name().to_owned())
             .ok_or_else(|| Wrong::choice(text, &all))
     })?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Route;
-use super::raw::{Item, Table, Wrong};
+use super::raw::{RawItem, RawTable, Wrong};
 
 /// An `[[error_page]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct ErrorPage {
 }
 
 /// Each of them; of several that are for an answer, the first is taken.
-pub(super) fn error_pages(root: &Table<'_>, routes: &[Item<Route>]) -> Vec<ErrorPage> {
+pub(super) fn error_pages(root: &RawTable<'_>, routes: &[RawItem<Route>]) -> Vec<ErrorPage> {
     root.tables("error_page", |table| {
         table.require("statuses", "for which it is, like statuses = [502, 503, 504]");
         let statuses = table.numbers("statuses", 400..=599_u16).unwrap_or_default();
@@ -49,7 +49,7 @@ pub(super) fn error_pages(root: &Table<'_>, routes: &[Item<Route>]) -> Vec<Error
     })
 }
 
-fn route(text: &str, routes: &[Item<Route>]) -> Result<usize, Wrong> {
+fn route(text: &str, routes: &[RawItem<Route>]) -> Result<usize, Wrong> {
     routes.iter().position(|route| route.value.name == text).ok_or_else(|| {
         let names: Vec<&str> = routes.iter().map(|route| route.value.name.as_str()).collect();
         Wrong::new(format!("there is no route {text:?}"))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::template::{Members, members};
 use super::units::{HOUR, secs};
 use super::values;
@@ -12,7 +12,7 @@ use crate::jose::Algorithm;
 
 /// `kind = "simplejwt"`: an access token that the service's `JWTAuthentication` accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SimpleJwt {
+pub struct SimpleJwtFormSettings {
     /// `SIGNING_KEY` and `ALGORITHM`.
     pub key: FormKey,
     /// `AUTH_HEADER_NAME`
@@ -35,7 +35,7 @@ pub struct SimpleJwt {
     pub claims: Members,
 }
 
-impl SimpleJwt {
+impl SimpleJwtFormSettings {
     /// SimpleJWT's own defaults.
     pub fn new(key: FormKey) -> Self {
         Self {
@@ -113,10 +113,10 @@ const OWN_CLAIMS: [&str; 10] = [
 const TOKEN_TYPES: [(&str, TokenType); 2] =
     [("access", TokenType::Access), ("sliding", TokenType::Sliding)];
 
-pub(super) fn simplejwt(table: &Table<'_>) -> SimpleJwt {
-    let default = SimpleJwt::new(key(table));
+pub(super) fn simplejwt(table: &RawTable<'_>) -> SimpleJwtFormSettings {
+    let default = SimpleJwtFormSettings::new(key(table));
     let user_id_claim = table.text("user_id_claim", claim).unwrap_or(default.user_id_claim);
-    SimpleJwt {
+    SimpleJwtFormSettings {
         claims: members(table, "claims", |name| {
             // Token classes of services' own often add it.
             (OWN_CLAIMS.contains(&name) && name != "username") || name == user_id_claim
@@ -133,7 +133,7 @@ pub(super) fn simplejwt(table: &Table<'_>) -> SimpleJwt {
     }
 }
 
-pub(super) fn hand_made(table: &Table<'_>) -> HandMadeJwt {
+pub(super) fn hand_made(table: &RawTable<'_>) -> HandMadeJwt {
     let default = HandMadeJwt::new(key(table));
     let user_id_claim = table.text("user_id_claim", claim).unwrap_or(default.user_id_claim);
     HandMadeJwt {
@@ -147,7 +147,7 @@ pub(super) fn hand_made(table: &Table<'_>) -> HandMadeJwt {
     }
 }
 
-pub(super) fn key(table: &Table<'_>) -> FormKey {
+pub(super) fn key(table: &RawTable<'_>) -> FormKey {
     table.require("key_file", "the file of the key that the service verifies with");
     let algorithms = Algorithm::OF_SERVICES.map(|algorithm| (algorithm.name(), algorithm));
     let danger_weak_key = table.flag("danger_weak_key").unwrap_or(false);

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use super::database::{SERVER_KEYS, database_if_any};
 use super::issuer_session::cache;
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::units::{DAY, HOUR, MINUTE};
-use super::{Database, DirectoryKind, DirectorySettings, DjangoDirectory, ServiceCache, values};
+use super::{
+    Database, DirectoryKind, DirectorySettings, DjangoDirectorySettings, ServiceCacheSettings,
+    values,
+};
 
 /// `kind = "django-session"`: a session that the service's own middleware reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +53,10 @@ pub enum FormEngine {
         /// `django_session`
         table: String,
         /// Where copies of them are.
-        cache: Option<ServiceCache>,
+        cache: Option<ServiceCacheSettings>,
     },
     /// `cache`
-    Cache(ServiceCache),
+    Cache(ServiceCacheSettings),
     /// `signed_cookies`
     SignedCookies {
         /// `SESSION_COOKIE_AGE`
@@ -121,7 +124,7 @@ pub enum MissingToken {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Engine {
+enum FormSessionEngine {
     Db,
     CachedDb,
     Cache,
@@ -131,24 +134,24 @@ enum Engine {
 /// Keys that mean nothing without `cache`.
 const BESIDE: [&str; 3] = ["cache_password_file", "cache_prefix", "cache_version"];
 
-const ENGINES: [(&str, Engine); 4] = [
-    ("db", Engine::Db),
-    ("cached_db", Engine::CachedDb),
-    ("cache", Engine::Cache),
-    ("signed_cookies", Engine::SignedCookies),
+const ENGINES: [(&str, FormSessionEngine); 4] = [
+    ("db", FormSessionEngine::Db),
+    ("cached_db", FormSessionEngine::CachedDb),
+    ("cache", FormSessionEngine::Cache),
+    ("signed_cookies", FormSessionEngine::SignedCookies),
 ];
 
 const MISSING: [(&str, MissingToken); 2] =
     [("refuse", MissingToken::Refuse), ("none", MissingToken::None)];
 
 pub(super) fn django_session(
-    table: &Table<'_>,
+    table: &RawTable<'_>,
     directory: Option<&DirectorySettings>,
 ) -> DjangoSession {
     table.require("key_file", "the file that holds the service's SECRET_KEY");
-    let engine = table.choice("engine", &ENGINES).unwrap_or(Engine::Db);
+    let engine = table.choice("engine", &ENGINES).unwrap_or(FormSessionEngine::Db);
     let last_login = table.flag("last_login").unwrap_or(false);
-    let has_rows = matches!(engine, Engine::Db | Engine::CachedDb);
+    let has_rows = matches!(engine, FormSessionEngine::Db | FormSessionEngine::CachedDb);
     if !has_rows {
         table.refuse(
             &["session_table"],
@@ -156,7 +159,7 @@ pub(super) fn django_session(
             "it is for \"db\" and \"cached_db\"",
         );
     }
-    if engine != Engine::SignedCookies {
+    if engine != FormSessionEngine::SignedCookies {
         table.refuse(&["max_age"], "the cookie is not the session", "it is for \"signed_cookies\"");
     }
     let users = directory.and_then(django);
@@ -199,11 +202,11 @@ pub(super) fn django_session(
         cache,
     };
     let engine = match engine {
-        Engine::Db => {
+        FormSessionEngine::Db => {
             no_cache(table);
             rows(None)
         }
-        Engine::CachedDb => {
+        FormSessionEngine::CachedDb => {
             let cache = table.has("cache").then(|| cache(table));
             if cache.is_none() {
                 table.refuse(&BESIDE, "there is no cache", "it is for cache = \"redis://...\"");
@@ -216,8 +219,8 @@ pub(super) fn django_session(
             }
             rows(cache)
         }
-        Engine::Cache => FormEngine::Cache(cache(table)),
-        Engine::SignedCookies => {
+        FormSessionEngine::Cache => FormEngine::Cache(cache(table)),
+        FormSessionEngine::SignedCookies => {
             no_cache(table);
             let allowed = MINUTE..=400 * DAY;
             let max_age = table.duration("max_age", allowed).unwrap_or(14 * DAY);
@@ -235,13 +238,13 @@ pub(super) fn django_session(
     }
 }
 
-fn no_cache(table: &Table<'_>) {
+fn no_cache(table: &RawTable<'_>) {
     for keys in [&["cache"][..], &BESIDE] {
         table.refuse(keys, "this engine has no cache", "it is for \"cached_db\" and \"cache\"");
     }
 }
 
-pub(super) fn drf_token(table: &Table<'_>, directory: Option<&DirectorySettings>) -> DrfToken {
+pub(super) fn drf_token(table: &RawTable<'_>, directory: Option<&DirectorySettings>) -> DrfToken {
     let users = directory.and_then(django);
     if directory.is_some() && users.is_none() {
         table.error(
@@ -262,7 +265,7 @@ pub(super) fn drf_token(table: &Table<'_>, directory: Option<&DirectorySettings>
     }
 }
 
-fn django(directory: &DirectorySettings) -> Option<&DjangoDirectory> {
+fn django(directory: &DirectorySettings) -> Option<&DjangoDirectorySettings> {
     match &directory.kind {
         DirectoryKind::Django(django) => Some(django),
         _ => None,

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::form_jwt::{hand_made, simplejwt};
 use super::form_session::{django_session, drf_token};
-use super::raw::{Item, Table, Wrong, nearest};
+use super::raw::{RawItem, RawTable, Wrong, nearest};
 use super::{
-    DirectoryKind, DirectorySettings, DjangoSession, DrfToken, HandMadeJwt, IdentityHeaders,
-    SimpleJwt, values,
+    DirectoryKind, DirectorySettings, DjangoSession, DrfToken, HandMadeJwt, IdentityHeaderNames,
+    SimpleJwtFormSettings, values,
 };
 use crate::caller::Proof;
 use crate::wire::forward::fold;
@@ -27,9 +27,9 @@ pub struct IdentityForm {
 #[derive(Clone, Debug, PartialEq)]
 pub enum FormKind {
     /// `kind = "remote-user"`
-    RemoteUser(RemoteUser),
+    RemoteUser(RemoteUserSettings),
     /// `kind = "simplejwt"`
-    SimpleJwt(Box<SimpleJwt>),
+    SimpleJwt(Box<SimpleJwtFormSettings>),
     /// `kind = "jwt"`
     Jwt(Box<HandMadeJwt>),
     /// `kind = "django-session"`
@@ -65,7 +65,7 @@ impl IdentityForm {
 
 /// `kind = "remote-user"`: a header that the service takes for the result of its server's own authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RemoteUser {
+pub struct RemoteUserSettings {
     /// The header.
     pub header: String,
     /// What is in it.
@@ -129,14 +129,14 @@ impl FormKind {
     }
 }
 
-impl Default for RemoteUser {
+impl Default for RemoteUserSettings {
     fn default() -> Self {
         Self { header: "Remote-User".into(), value: UserValue::Name }
     }
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum FormKindKey {
     RemoteUser,
     SimpleJwt,
     Jwt,
@@ -145,13 +145,13 @@ enum Kind {
     Cookies,
 }
 
-const KINDS: [(&str, Kind); 6] = [
-    ("remote-user", Kind::RemoteUser),
-    ("simplejwt", Kind::SimpleJwt),
-    ("jwt", Kind::Jwt),
-    ("django-session", Kind::DjangoSession),
-    ("drf-token", Kind::DrfToken),
-    ("cookies", Kind::Cookies),
+const KINDS: [(&str, FormKindKey); 6] = [
+    ("remote-user", FormKindKey::RemoteUser),
+    ("simplejwt", FormKindKey::SimpleJwt),
+    ("jwt", FormKindKey::Jwt),
+    ("django-session", FormKindKey::DjangoSession),
+    ("drf-token", FormKindKey::DrfToken),
+    ("cookies", FormKindKey::Cookies),
 ];
 
 /// Keys besides those that every kind has, each with the kinds that have it.
@@ -197,11 +197,11 @@ const VALUES: [(&str, UserValue); 2] = [("name", UserValue::Name), ("id", UserVa
 
 /// All forms, each with the place of its name. `identity` is the table that they stand in.
 pub(super) fn forms(
-    identity: &Table<'_>,
-    headers: &IdentityHeaders,
+    identity: &RawTable<'_>,
+    headers: &IdentityHeaderNames,
     directories: &[DirectorySettings],
-) -> Vec<Item<IdentityForm>> {
-    let mut all: Vec<Item<IdentityForm>> = Vec::new();
+) -> Vec<RawItem<IdentityForm>> {
+    let mut all: Vec<RawItem<IdentityForm>> = Vec::new();
     identity.tables("form", |table| {
         table.require("name", "a name for routes to use, like \"drf\"");
         table.require("kind", &format!("allowed: {}", listed(KINDS.iter().map(|(word, _)| *word))));
@@ -225,30 +225,31 @@ pub(super) fn forms(
             }
         }
         // Some forms are in their directory's database.
-        let needs_directory = matches!(kind, Some(Kind::DjangoSession | Kind::DrfToken));
+        let needs_directory =
+            matches!(kind, Some(FormKindKey::DjangoSession | FormKindKey::DrfToken));
         let known = needs_directory.then(|| directory(table, false, directories));
         let settings = known.as_ref().and_then(Option::as_ref);
         let settings = settings.and_then(|name| directories.iter().find(|one| one.name == **name));
         let kind = match kind {
-            Some(Kind::RemoteUser) => FormKind::RemoteUser(remote_user(table)),
-            Some(Kind::SimpleJwt) => FormKind::SimpleJwt(Box::new(simplejwt(table))),
-            Some(Kind::Jwt) => FormKind::Jwt(Box::new(hand_made(table))),
-            Some(Kind::DjangoSession) => {
+            Some(FormKindKey::RemoteUser) => FormKind::RemoteUser(remote_user(table)),
+            Some(FormKindKey::SimpleJwt) => FormKind::SimpleJwt(Box::new(simplejwt(table))),
+            Some(FormKindKey::Jwt) => FormKind::Jwt(Box::new(hand_made(table))),
+            Some(FormKindKey::DjangoSession) => {
                 FormKind::DjangoSession(Box::new(django_session(table, settings)))
             }
-            Some(Kind::DrfToken) => FormKind::DrfToken(Box::new(drf_token(table, settings))),
-            Some(Kind::Cookies) => FormKind::Cookies(cookies(table, directories)),
-            None => FormKind::RemoteUser(RemoteUser::default()),
+            Some(FormKindKey::DrfToken) => FormKind::DrfToken(Box::new(drf_token(table, settings))),
+            Some(FormKindKey::Cookies) => FormKind::Cookies(cookies(table, directories)),
+            None => FormKind::RemoteUser(RemoteUserSettings::default()),
         };
         if let (Some(header), true) = (kind.header(), table.has("kind")) {
             refuse_taken(table, header, headers);
         }
         let any_will_do =
-            matches!(kind, FormKind::RemoteUser(RemoteUser { value: UserValue::Name, .. }));
+            matches!(kind, FormKind::RemoteUser(RemoteUserSettings { value: UserValue::Name, .. }));
         let directory = known.unwrap_or_else(|| directory(table, any_will_do, directories));
         let named = |name: &String| directories.iter().find(|one| one.name == *name);
         refuse_unfit(table, &kind, directory.as_ref().map_or(directories.first(), named));
-        all.push(Item {
+        all.push(RawItem {
             value: IdentityForm { name, directory, kind },
             place: table.place("name"),
         });
@@ -256,15 +257,15 @@ pub(super) fn forms(
     all
 }
 
-fn remote_user(table: &Table<'_>) -> RemoteUser {
-    let default = RemoteUser::default();
-    RemoteUser {
+fn remote_user(table: &RawTable<'_>) -> RemoteUserSettings {
+    let default = RemoteUserSettings::default();
+    RemoteUserSettings {
         header: table.text("header", values::form_header).unwrap_or(default.header),
         value: table.choice("value", &VALUES).unwrap_or(default.value),
     }
 }
 
-fn cookies(table: &Table<'_>, directories: &[DirectorySettings]) -> CookiesForm {
+fn cookies(table: &RawTable<'_>, directories: &[DirectorySettings]) -> CookiesForm {
     let cookies = table.values("cookies", values::cookie).unwrap_or_default();
     let named = table.text("directory", |name| Ok(name.to_owned()));
     let ours = directories.iter().find(|one| named.as_ref().is_none_or(|name| one.name == *name));
@@ -290,7 +291,7 @@ fn cookies(table: &Table<'_>, directories: &[DirectorySettings]) -> CookiesForm 
     CookiesForm { cookies, session_cookie, login_path: login_path.map(|path| path.to_string()) }
 }
 
-fn refuse_taken(table: &Table<'_>, header: &str, headers: &IdentityHeaders) {
+fn refuse_taken(table: &RawTable<'_>, header: &str, headers: &IdentityHeaderNames) {
     let folded = fold(header);
     if headers.names().any(|name| fold(name) == folded) {
         table.error(
@@ -303,7 +304,7 @@ fn refuse_taken(table: &Table<'_>, header: &str, headers: &IdentityHeaders) {
 
 /// Two directories may both have a user 1, and only one of them is the service's.
 fn directory(
-    table: &Table<'_>,
+    table: &RawTable<'_>,
     any_will_do: bool,
     directories: &[DirectorySettings],
 ) -> Option<String> {
@@ -334,7 +335,7 @@ fn directory(
 }
 
 /// The cookies are those that a directory `http` got, and such a directory knows no password for those that tell of one.
-fn refuse_unfit(table: &Table<'_>, kind: &FormKind, directory: Option<&DirectorySettings>) {
+fn refuse_unfit(table: &RawTable<'_>, kind: &FormKind, directory: Option<&DirectorySettings>) {
     let Some(directory) = directory else { return };
     let is_http = matches!(directory.kind, DirectoryKind::Http(_));
     let key = if table.has("directory") { "directory" } else { "kind" };
@@ -361,7 +362,7 @@ fn refuse_unfit(table: &Table<'_>, kind: &FormKind, directory: Option<&Directory
 }
 
 /// `route.identity`: one name, a list of names, or a table with these for `bearer` and `cookie`.
-pub(super) fn of_route(route: &Table<'_>, forms: &[Item<IdentityForm>]) -> RouteForms {
+pub(super) fn of_route(route: &RawTable<'_>, forms: &[RawItem<IdentityForm>]) -> RouteForms {
     if route.is_table_or_absent("identity") {
         return route.table("identity", |table| RouteForms {
             bearer: named(table, "bearer", forms),
@@ -372,7 +373,7 @@ pub(super) fn of_route(route: &Table<'_>, forms: &[Item<IdentityForm>]) -> Route
     RouteForms { bearer: both.clone(), cookie: both }
 }
 
-fn named(table: &Table<'_>, key: &'static str, forms: &[Item<IdentityForm>]) -> Vec<usize> {
+fn named(table: &RawTable<'_>, key: &'static str, forms: &[RawItem<IdentityForm>]) -> Vec<usize> {
     let find = |text: &str| {
         let names = || forms.iter().map(|form| form.value.name.as_str());
         names().position(|name| name == text).ok_or_else(|| {
@@ -406,8 +407,8 @@ fn named(table: &Table<'_>, key: &'static str, forms: &[Item<IdentityForm>]) -> 
 
 /// Warns of forms that no route uses.
 pub(super) fn warn_of_unused<'r>(
-    root: &Table<'_>,
-    forms: &[Item<IdentityForm>],
+    root: &RawTable<'_>,
+    forms: &[RawItem<IdentityForm>],
     routes: impl Iterator<Item = &'r RouteForms> + Clone,
 ) {
     for (index, form) in forms.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::raw::Table;
+use super::raw::RawTable;
 
 /// `[geo]`: databases in MaxMind's format.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -22,7 +22,7 @@ impl Geo {
     }
 }
 
-pub(super) fn geo(table: &Table<'_>) -> Geo {
+pub(super) fn geo(table: &RawTable<'_>) -> Geo {
     Geo {
         country_database: table.path("country_database"),
         city_database: table.path("city_database"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::raw::{Table, Wrong, duration_text};
+use super::raw::{RawTable, Wrong, duration_text};
 use super::units::{DAY, mins, secs};
 use super::values;
 
@@ -75,7 +75,7 @@ const BY: [(&str, LimitedBy); 3] =
     [("address", LimitedBy::Address), ("user", LimitedBy::User), ("session", LimitedBy::Session)];
 
 /// Each `[[route.rate_limit]]`.
-pub(super) fn rate_limits(table: &Table<'_>) -> Vec<RateLimit> {
+pub(super) fn rate_limits(table: &RawTable<'_>) -> Vec<RateLimit> {
     let mut all: Vec<RateLimit> = Vec::new();
     table.tables("rate_limit", |table| {
         table.require("by", "who is counted: by = \"address\", \"user\" or \"session\"");
@@ -96,7 +96,7 @@ pub(super) fn rate_limits(table: &Table<'_>) -> Vec<RateLimit> {
 }
 
 /// `[route.maintenance]`
-pub(super) fn maintenance(table: &Table<'_>) -> MaintenanceSettings {
+pub(super) fn maintenance(table: &RawTable<'_>) -> MaintenanceSettings {
     let default = MaintenanceSettings::default();
     MaintenanceSettings {
         on: table.flag("on").unwrap_or(default.on),

@@ -7,10 +7,10 @@
 
 use http::HeaderName;
 
-use super::raw::{Item, Table, Wrong};
+use super::raw::{RawItem, RawTable, Wrong};
 use super::template::Template;
 use super::values;
-use crate::wire::forward::{Classes, ProtectedNames, fold};
+use crate::wire::forward::{NameClasses, ProtectedNames, fold};
 
 /// What is changed in a header section, in this order: removed, set, added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl HeaderEdits {
 }
 
 /// `[route.request_headers]`
-pub(super) fn of_requests(table: &Table<'_>, protected: &ProtectedNames) -> HeaderEdits {
+pub(super) fn of_requests(table: &RawTable<'_>, protected: &ProtectedNames) -> HeaderEdits {
     let edits = read(table, |text| request_name(text, protected));
     for (item, template) in &edits.add {
         if template.names_user() {
@@ -71,17 +71,17 @@ pub(super) fn of_requests(table: &Table<'_>, protected: &ProtectedNames) -> Head
 }
 
 /// `[route.response_headers]`
-pub(super) fn of_responses(table: &Table<'_>, protected: &ProtectedNames) -> HeaderEdits {
+pub(super) fn of_responses(table: &RawTable<'_>, protected: &ProtectedNames) -> HeaderEdits {
     read(table, |text| response_name(text, protected)).checked(table)
 }
 
 struct ReadEdits {
-    remove: Vec<Item<HeaderName>>,
-    set: Vec<(Item<HeaderName>, Template)>,
-    add: Vec<(Item<HeaderName>, Template)>,
+    remove: Vec<RawItem<HeaderName>>,
+    set: Vec<(RawItem<HeaderName>, Template)>,
+    add: Vec<(RawItem<HeaderName>, Template)>,
 }
 
-fn read(table: &Table<'_>, name: impl Fn(&str) -> Result<HeaderName, Wrong>) -> ReadEdits {
+fn read(table: &RawTable<'_>, name: impl Fn(&str) -> Result<HeaderName, Wrong>) -> ReadEdits {
     let fields = |key| {
         table.table(key, |fields| {
             let mut all = Vec::new();
@@ -91,7 +91,7 @@ fn read(table: &Table<'_>, name: impl Fn(&str) -> Result<HeaderName, Wrong>) -> 
                 let template = template.map_err(|no| Wrong::new(no.message).help(no.help));
                 match (name, template.and_then(Template::of_a_header)) {
                     (Ok(name), Ok(template)) => {
-                        all.push((Item { value: name, place: field.place }, template));
+                        all.push((RawItem { value: name, place: field.place }, template));
                     }
                     (name, template) => {
                         if let Err(wrong) = name {
@@ -115,7 +115,7 @@ fn read(table: &Table<'_>, name: impl Fn(&str) -> Result<HeaderName, Wrong>) -> 
 
 impl ReadEdits {
     /// Each name once, in any spelling.
-    fn checked(self, table: &Table<'_>) -> HeaderEdits {
+    fn checked(self, table: &RawTable<'_>) -> HeaderEdits {
         let mut seen: Vec<&HeaderName> = Vec::new();
         let removed = self.remove.iter();
         for item in removed.chain(self.set.iter().chain(&self.add).map(|(item, _)| item)) {
@@ -125,7 +125,7 @@ impl ReadEdits {
             }
             seen.push(&item.value);
         }
-        let fields = |fields: Vec<(Item<HeaderName>, Template)>| {
+        let fields = |fields: Vec<(RawItem<HeaderName>, Template)>| {
             fields.into_iter().map(|(item, template)| (item.value, template)).collect()
         };
         HeaderEdits {
@@ -140,13 +140,13 @@ fn request_name(text: &str, protected: &ProtectedNames) -> Result<HeaderName, Wr
     let name = plain_name(text)?;
     let wrong = |why: &str, help: &str| Err(Wrong::new(format!("{text:?} {why}")).help(help));
     let classes = protected.classes(name.as_str());
-    if classes.has(Classes::IDENTITY) || classes.has(Classes::DENIED) {
+    if classes.has(NameClasses::IDENTITY) || classes.has(NameClasses::DENIED) {
         return wrong("says who is calling, or changes how the request is read", "see [identity]");
     }
-    if classes.has(Classes::CREDENTIAL) {
+    if classes.has(NameClasses::CREDENTIAL) {
         return wrong("is where clients bring a credential", "see issuer.forward");
     }
-    if classes.has(Classes::FORWARDING) {
+    if classes.has(NameClasses::FORWARDING) {
         return wrong("says where the request came from", "the gateway sets it");
     }
     match name.as_str() {
@@ -166,7 +166,7 @@ fn response_name(text: &str, protected: &ProtectedNames) -> Result<HeaderName, W
     let name = plain_name(text)?;
     let wrong = |why: &str, help: &str| Err(Wrong::new(format!("{text:?} {why}")).help(help));
     let classes = protected.classes(name.as_str());
-    if classes.has(Classes::IDENTITY) || classes.has(Classes::CREDENTIAL) {
+    if classes.has(NameClasses::IDENTITY) || classes.has(NameClasses::CREDENTIAL) {
         return wrong("says who is calling, or is a credential", "no answer has it in it");
     }
     if name.as_str().starts_with("access-control-") {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Uri};
 
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::units::{MINUTE, secs};
 use super::values;
 
 /// One block.
 #[derive(Clone, Debug, PartialEq)]
-pub struct HttpDirectory {
+pub struct HttpDirectorySettings {
     /// Where the login form is posted.
     pub url: Uri,
     /// How the credentials are written.
@@ -121,7 +121,7 @@ pub struct Logout {
     pub csrf_page: Option<Uri>,
 }
 
-impl HttpDirectory {
+impl HttpDirectorySettings {
     /// A form with the usual names.
     pub fn new(url: Uri) -> Self {
         Self {
@@ -169,7 +169,7 @@ pub(super) const HTTP_KEYS: [&str; 13] = [
 const ENCODINGS: [(&str, LoginEncoding); 2] =
     [("form", LoginEncoding::Form), ("json", LoginEncoding::Json)];
 
-pub(super) fn http(table: &Table<'_>) -> HttpDirectory {
+pub(super) fn http(table: &RawTable<'_>) -> HttpDirectorySettings {
     table.require(
         "url",
         "where the login form is posted, like url = \"http://127.0.0.1:8000/login\"",
@@ -182,7 +182,7 @@ pub(super) fn http(table: &Table<'_>) -> HttpDirectory {
         "refused",
         "what the answer to wrong credentials is like: refused = { status = [200] }",
     );
-    let default = HttpDirectory::new(table.text("url", address).unwrap_or_default());
+    let default = HttpDirectorySettings::new(table.text("url", address).unwrap_or_default());
     let csrf = table.has("csrf").then(|| table.table("csrf", csrf));
     let logout = table.has("logout").then(|| table.table("logout", logout));
     if csrf.is_none() && logout.as_ref().is_some_and(|logout| logout.csrf_page.is_some()) {
@@ -192,7 +192,7 @@ pub(super) fn http(table: &Table<'_>) -> HttpDirectory {
                 .help("say so in csrf = { page = \"...\", field = \"...\" }"),
         );
     }
-    HttpDirectory {
+    HttpDirectorySettings {
         encoding: table.choice("encoding", &ENCODINGS).unwrap_or(default.encoding),
         username_field: table
             .text("username_field", values::filled)
@@ -230,7 +230,7 @@ fn address(text: &str) -> Result<Uri, Wrong> {
     Ok(uri)
 }
 
-fn headers(table: &Table<'_>) -> Vec<(HeaderName, HeaderValue)> {
+fn headers(table: &RawTable<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let mut all = Vec::new();
     for (name, value) in table.free() {
         let known = HeaderName::from_bytes(name.value.as_bytes()).ok();
@@ -249,9 +249,9 @@ fn headers(table: &Table<'_>) -> Vec<(HeaderName, HeaderValue)> {
 const FRAMING: [&str; 5] =
     ["content-length", "transfer-encoding", "connection", "cookie", "x-forwarded-for"];
 
-fn csrf(table: &Table<'_>) -> Csrf {
-    const PLACES: [(&str, Place); 3] =
-        [("input", Place::Input), ("meta", Place::Meta), ("cookie", Place::Cookie)];
+fn csrf(table: &RawTable<'_>) -> Csrf {
+    const PLACES: [(&str, CsrfPlace); 3] =
+        [("input", CsrfPlace::Input), ("meta", CsrfPlace::Meta), ("cookie", CsrfPlace::Cookie)];
     table.require("page", "the page with the form, like page = \"http://127.0.0.1:8000/login\"");
     let field = table.text("field", values::filled);
     let header = table.text("header", values::header).and_then(|name| name.parse().ok());
@@ -261,12 +261,12 @@ fn csrf(table: &Table<'_>) -> Csrf {
             Wrong::new("is missing").help("the field in which the token goes back, or a header"),
         );
     }
-    let place = table.choice("found_in", &PLACES).unwrap_or(Place::Input);
+    let place = table.choice("found_in", &PLACES).unwrap_or(CsrfPlace::Input);
     let name = match place {
-        Place::Cookie => table.text("name", values::cookie),
-        Place::Input | Place::Meta => table.text("name", values::filled),
+        CsrfPlace::Cookie => table.text("name", values::cookie),
+        CsrfPlace::Input | CsrfPlace::Meta => table.text("name", values::filled),
     };
-    let is_field = matches!(place, Place::Input) && table.has("field");
+    let is_field = matches!(place, CsrfPlace::Input) && table.has("field");
     if !table.has("name") && !is_field {
         table.error(
             "name",
@@ -276,16 +276,16 @@ fn csrf(table: &Table<'_>) -> Csrf {
     }
     let name = name.or_else(|| field.clone()).unwrap_or_default();
     let found = match place {
-        Place::Input => CsrfToken::Input(name),
-        Place::Meta => CsrfToken::Meta(name),
-        Place::Cookie => CsrfToken::Cookie(name),
+        CsrfPlace::Input => CsrfToken::Input(name),
+        CsrfPlace::Meta => CsrfToken::Meta(name),
+        CsrfPlace::Cookie => CsrfToken::Cookie(name),
     };
     Csrf { page: table.text("page", address).unwrap_or_default(), found, field, header }
 }
 
 /// `directory.csrf.found_in`
 #[derive(Clone, Copy)]
-enum Place {
+enum CsrfPlace {
     Input,
     Meta,
     Cookie,
@@ -296,7 +296,7 @@ enum Place {
 const TELL_APART: [&str; 5] = ["cookie", "location", "location_not", "body_contains", "json"];
 
 /// What can be asked of an answer's head.
-pub(super) fn head_rules(table: &Table<'_>) -> AnswerRules {
+pub(super) fn head_rules(table: &RawTable<'_>) -> AnswerRules {
     AnswerRules {
         status: status(table),
         cookie: table.text("cookie", values::cookie),
@@ -306,7 +306,7 @@ pub(super) fn head_rules(table: &Table<'_>) -> AnswerRules {
     }
 }
 
-fn answer_rules(table: &Table<'_>, is_there: bool, is_success: bool) -> AnswerRules {
+fn answer_rules(table: &RawTable<'_>, is_there: bool, is_success: bool) -> AnswerRules {
     let rules = AnswerRules {
         status: status(table),
         cookie: table.text("cookie", values::cookie),
@@ -335,7 +335,7 @@ fn answer_rules(table: &Table<'_>, is_there: bool, is_success: bool) -> AnswerRu
     rules
 }
 
-fn status(table: &Table<'_>) -> Vec<u16> {
+fn status(table: &RawTable<'_>) -> Vec<u16> {
     table.numbers("status", 200..=499).unwrap_or_default()
 }
 
@@ -356,7 +356,7 @@ fn pointer(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-fn user(table: &Table<'_>) -> HttpUser {
+fn user(table: &RawTable<'_>) -> HttpUser {
     HttpUser {
         id: table.text("id", pointer),
         name: table.text("name", pointer),
@@ -366,7 +366,7 @@ fn user(table: &Table<'_>) -> HttpUser {
     }
 }
 
-fn logout(table: &Table<'_>) -> Logout {
+fn logout(table: &RawTable<'_>) -> Logout {
     table.require("url", "where people sign out, like url = \"http://127.0.0.1:8000/logout\"");
     const METHODS: [(&str, bool); 2] = [("POST", true), ("GET", false)];
     let is_post = table.choice("method", &METHODS).unwrap_or(true);

@@ -1,12 +1,12 @@
 //! `[identity]`: names that the upstream believes, so each must be legal, free and distinct in every spelling.
 
-use super::raw::{Place, Table, Wrong};
+use super::raw::{RawTable, SourcePlace, Wrong};
 use super::values;
 use crate::wire::forward::fold;
 
 /// `[identity]`: the headers that tell the upstream who is calling. An empty name turns one off.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentityHeaders {
+pub struct IdentityHeaderNames {
     /// The user's id.
     pub user_id: String,
     /// The user's name.
@@ -21,7 +21,7 @@ pub struct IdentityHeaders {
     pub attributes: Vec<(String, String)>,
 }
 
-impl IdentityHeaders {
+impl IdentityHeaderNames {
     /// The names that are not turned off.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         [&self.user_id, &self.user_name, &self.groups, &self.session_id, &self.auth_methods]
@@ -32,7 +32,7 @@ impl IdentityHeaders {
     }
 }
 
-impl Default for IdentityHeaders {
+impl Default for IdentityHeaderNames {
     fn default() -> Self {
         Self {
             user_id: "X-User-Id".into(),
@@ -45,9 +45,9 @@ impl Default for IdentityHeaders {
     }
 }
 
-pub(super) fn identity(table: &Table<'_>) -> IdentityHeaders {
-    let default = IdentityHeaders::default();
-    let mut seen: Vec<(String, Place)> = Vec::new();
+pub(super) fn identity(table: &RawTable<'_>) -> IdentityHeaderNames {
+    let default = IdentityHeaderNames::default();
+    let mut seen: Vec<(String, SourcePlace)> = Vec::new();
     let mut one = |key: &'static str, default: String| {
         let name = table.text(key, values::identity_header).unwrap_or(default);
         note(table, &mut seen, &name, table.place(key));
@@ -77,10 +77,15 @@ pub(super) fn identity(table: &Table<'_>) -> IdentityHeaders {
         }
         all
     });
-    IdentityHeaders { user_id, user_name, groups, session_id, auth_methods, attributes }
+    IdentityHeaderNames { user_id, user_name, groups, session_id, auth_methods, attributes }
 }
 
-fn note(table: &Table<'_>, seen: &mut Vec<(String, Place)>, name: &str, place: Place) {
+fn note(
+    table: &RawTable<'_>,
+    seen: &mut Vec<(String, SourcePlace)>,
+    name: &str,
+    place: SourcePlace,
+) {
     if name.is_empty() {
         return;
     }

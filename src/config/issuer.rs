@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::database::SERVER_KEYS;
 use super::issuer_jwt::{signature, simplejwt};
 use super::issuer_session::{django_session, service_database};
-use super::raw::{Item, Table, Wrong, nearest};
+use super::raw::{RawItem, RawTable, Wrong, nearest};
 use super::units::{DAY, MINUTE, secs};
 use super::{
-    Config, Database, DirectoryKind, DirectorySettings, DjangoSessionIssuer, IdentityHeaders,
+    Config, Database, DirectoryKind, DirectorySettings, DjangoSessionIssuer, IdentityHeaderNames,
     IssuerSignature, SignInMode, SimpleJwtIssuer, Upstream, values,
 };
 use crate::clock::Timestamp;
@@ -155,7 +155,7 @@ impl Config {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum IssuerKindKey {
     SimpleJwt,
     Jwt,
     DjangoSession,
@@ -164,13 +164,13 @@ enum Kind {
     Basic,
 }
 
-const KINDS: [(&str, Kind); 6] = [
-    ("simplejwt", Kind::SimpleJwt),
-    ("jwt", Kind::Jwt),
-    ("django-session", Kind::DjangoSession),
-    ("drf-token", Kind::DrfToken),
-    ("knox", Kind::Knox),
-    ("basic", Kind::Basic),
+const KINDS: [(&str, IssuerKindKey); 6] = [
+    ("simplejwt", IssuerKindKey::SimpleJwt),
+    ("jwt", IssuerKindKey::Jwt),
+    ("django-session", IssuerKindKey::DjangoSession),
+    ("drf-token", IssuerKindKey::DrfToken),
+    ("knox", IssuerKindKey::Knox),
+    ("basic", IssuerKindKey::Basic),
 ];
 
 const REFUSALS: [(&str, Refusals); 2] = [("gateway", Refusals::Gateway), ("jwt", Refusals::Jwt)];
@@ -217,10 +217,10 @@ const KEYS: [(&str, &[&str]); 34] = [
 const MOST: usize = 20;
 
 pub(super) fn issuers(
-    root: &Table<'_>,
+    root: &RawTable<'_>,
     directories: &[DirectorySettings],
-    identity: &IdentityHeaders,
-    upstreams: &[Item<Upstream>],
+    identity: &IdentityHeaderNames,
+    upstreams: &[RawItem<Upstream>],
 ) -> Vec<IssuerSettings> {
     let mut all: Vec<IssuerSettings> = Vec::new();
     root.tables("issuer", |table| {
@@ -264,9 +264,9 @@ pub(super) fn issuers(
 
 /// An issuer, and the cookie in which its tokens come besides.
 fn issuer(
-    table: &Table<'_>,
+    table: &RawTable<'_>,
     directories: &[DirectorySettings],
-    all_upstreams: &[Item<Upstream>],
+    all_upstreams: &[RawItem<Upstream>],
 ) -> Option<(IssuerSettings, Option<String>)> {
     table.require("kind", &format!("allowed: {}", listed(KINDS.iter().map(|(word, _)| *word))));
     let kind = table.choice("kind", &KINDS);
@@ -287,7 +287,10 @@ fn issuer(
             None => table.pass_over(&[key]),
         }
     }
-    if !matches!(kind, None | Some(Kind::DjangoSession | Kind::DrfToken | Kind::Knox)) {
+    if !matches!(
+        kind,
+        None | Some(IssuerKindKey::DjangoSession | IssuerKindKey::DrfToken | IssuerKindKey::Knox)
+    ) {
         table.refuse(
             &["database"],
             &format!("a {} issuer has no such key", word.unwrap_or_default()),
@@ -301,14 +304,14 @@ fn issuer(
     }
     let its_directory = directories.iter().find(|one| one.name == directory);
     let (place, kind) = match kind? {
-        Kind::SimpleJwt => {
+        IssuerKindKey::SimpleJwt => {
             let signature = signature(table);
             (
                 header(table, "Authorization", &["Bearer"]),
                 IssuerKind::SimpleJwt(simplejwt(table, signature, of_users)),
             )
         }
-        Kind::Jwt => {
+        IssuerKindKey::Jwt => {
             let signature = signature(table);
             let place = header(table, "jwt-auth", &["Bearer"]);
             let claim = table.text("claim", values::name).unwrap_or_else(|| "id".into());
@@ -316,20 +319,20 @@ fn issuer(
             let refusals = table.choice("refusals", &REFUSALS).unwrap_or_default();
             (place, IssuerKind::Jwt { signature, claim, max_age, refusals })
         }
-        Kind::DjangoSession => {
+        IssuerKindKey::DjangoSession => {
             let cookie = table.text("cookie", values::cookie);
             let place = CredentialPlace::Cookie(cookie.unwrap_or_else(|| "sessionid".into()));
             let session = django_session(table, its_directory);
             (place, IssuerKind::DjangoSession(Box::new(session)))
         }
-        Kind::DrfToken => {
+        IssuerKindKey::DrfToken => {
             let place = header(table, "Authorization", &["Token"]);
             let database = service_database(table, its_directory);
             let name = table.text("table", values::identifier);
             let name = name.unwrap_or_else(|| "authtoken_token".into());
             (place, IssuerKind::DrfToken { database, table: name })
         }
-        Kind::Knox => {
+        IssuerKindKey::Knox => {
             let place = header(table, "Authorization", &["Token"]);
             let database = service_database(table, its_directory);
             let name = table.text("table", values::identifier);
@@ -338,7 +341,7 @@ fn issuer(
             let version = if version == Some(4) { KnoxVersion::Four } else { KnoxVersion::Five };
             (place, IssuerKind::Knox { database, table: name, version })
         }
-        Kind::Basic => {
+        IssuerKindKey::Basic => {
             let place = CredentialPlace::Header {
                 name: "Authorization".into(),
                 schemes: vec!["Basic".into()],
@@ -383,7 +386,7 @@ fn issuer(
 }
 
 /// A header; `schemes` are those in `Authorization`, where another header has none.
-fn header(table: &Table<'_>, default: &str, default_schemes: &[&str]) -> CredentialPlace {
+fn header(table: &RawTable<'_>, default: &str, default_schemes: &[&str]) -> CredentialPlace {
     let name = table.text("header", values::credential_header).unwrap_or_else(|| default.into());
     let is_authorization = name.eq_ignore_ascii_case("authorization");
     let schemes = table.values("schemes", values::scheme).unwrap_or_else(|| {
@@ -409,7 +412,7 @@ fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// The only directory, unless one is named.
-fn directory(table: &Table<'_>, directories: &[DirectorySettings]) -> String {
+fn directory(table: &RawTable<'_>, directories: &[DirectorySettings]) -> String {
     let names = || directories.iter().map(|directory| directory.name.as_str());
     if let ([only], false) = (directories, table.has("directory")) {
         // Says that the key is known.

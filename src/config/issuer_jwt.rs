@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::units::{MINUTE, secs};
 use super::{Database, DirectoryKind, DirectorySettings, values};
 use crate::django::simplejwt::TokenType;
@@ -63,7 +63,7 @@ pub struct SimpleJwtIssuer {
     pub blacklist: Option<Database>,
 }
 
-pub(super) fn signature(table: &Table<'_>) -> IssuerSignature {
+pub(super) fn signature(table: &RawTable<'_>) -> IssuerSignature {
     let algorithm = algorithm(table);
     let key = key(table, algorithm);
     let leeway = table.duration("leeway", secs(0)..=5 * MINUTE).unwrap_or_default();
@@ -80,7 +80,7 @@ pub(super) fn signature(table: &Table<'_>) -> IssuerSignature {
 }
 
 pub(super) fn simplejwt(
-    table: &Table<'_>,
+    table: &RawTable<'_>,
     signature: IssuerSignature,
     directory: Option<&DirectorySettings>,
 ) -> SimpleJwtIssuer {
@@ -113,7 +113,7 @@ pub(super) fn simplejwt(
 
 /// It is asked in the database in which the issuer's users are.
 pub(super) fn blacklist(
-    table: &Table<'_>,
+    table: &RawTable<'_>,
     directory: Option<&DirectorySettings>,
 ) -> Option<Database> {
     if !table.flag("blacklist").unwrap_or(false) {
@@ -130,12 +130,12 @@ pub(super) fn blacklist(
     Some(django.database.clone())
 }
 
-pub(super) fn algorithm(table: &Table<'_>) -> Algorithm {
+pub(super) fn algorithm(table: &RawTable<'_>) -> Algorithm {
     let words = Algorithm::OF_SERVICES.map(|algorithm| (algorithm.name(), algorithm));
     table.choice("algorithm", &words).unwrap_or_default()
 }
 
-pub(super) fn key(table: &Table<'_>, algorithm: Algorithm) -> IssuerKey {
+pub(super) fn key(table: &RawTable<'_>, algorithm: Algorithm) -> IssuerKey {
     let private = table.path("key_file");
     let public = table.path("public_key_file");
     if algorithm.is_shared() {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::database::{SERVER_KEYS, database};
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::units::{DAY, MINUTE};
 use super::{Database, DirectoryKind, DirectorySettings, values};
 
@@ -34,14 +34,14 @@ pub enum SessionEngine {
         table: String,
     },
     /// `cache`
-    Cache(ServiceCache),
+    Cache(ServiceCacheSettings),
     /// `signed_cookies`
     SignedCookies,
 }
 
 /// A service's cache in Redis, as its `CACHES` say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceCache {
+pub struct ServiceCacheSettings {
     /// `LOCATION`
     pub address: String,
     /// File with the password; none: the server asks for none.
@@ -56,32 +56,32 @@ pub struct ServiceCache {
 const CACHE_KEYS: [&str; 4] = ["cache", "cache_password_file", "cache_prefix", "cache_version"];
 
 #[derive(Clone, Copy, PartialEq)]
-enum Engine {
+enum IssuerSessionEngine {
     Database,
     Cache,
     SignedCookies,
 }
 
-const ENGINES: [(&str, Engine); 4] = [
-    ("db", Engine::Database),
-    ("cached_db", Engine::Database),
-    ("cache", Engine::Cache),
-    ("signed_cookies", Engine::SignedCookies),
+const ENGINES: [(&str, IssuerSessionEngine); 4] = [
+    ("db", IssuerSessionEngine::Database),
+    ("cached_db", IssuerSessionEngine::Database),
+    ("cache", IssuerSessionEngine::Cache),
+    ("signed_cookies", IssuerSessionEngine::SignedCookies),
 ];
 
 pub(super) fn django_session(
-    table: &Table<'_>,
+    table: &RawTable<'_>,
     directory: Option<&DirectorySettings>,
 ) -> DjangoSessionIssuer {
-    let engine = table.choice("engine", &ENGINES).unwrap_or(Engine::Database);
-    if engine != Engine::Cache {
+    let engine = table.choice("engine", &ENGINES).unwrap_or(IssuerSessionEngine::Database);
+    if engine != IssuerSessionEngine::Cache {
         table.refuse(
             &CACHE_KEYS,
             "this engine has no cache to look into",
             "it is for engine = \"cache\"; of cached_db the database's row is enough",
         );
     }
-    if engine != Engine::Database {
+    if engine != IssuerSessionEngine::Database {
         let help = "it is for engine = \"db\" and \"cached_db\"";
         table.refuse(&["table", "database"], "this engine has no table", help);
         table.refuse(&SERVER_KEYS, "this engine has no table", help);
@@ -92,14 +92,14 @@ pub(super) fn django_session(
     }
     DjangoSessionIssuer {
         engine: match engine {
-            Engine::Database => SessionEngine::Database {
+            IssuerSessionEngine::Database => SessionEngine::Database {
                 database: service_database(table, directory),
                 table: table
                     .text("table", values::identifier)
                     .unwrap_or_else(|| "django_session".into()),
             },
-            Engine::Cache => SessionEngine::Cache(cache(table)),
-            Engine::SignedCookies => SessionEngine::SignedCookies,
+            IssuerSessionEngine::Cache => SessionEngine::Cache(cache(table)),
+            IssuerSessionEngine::SignedCookies => SessionEngine::SignedCookies,
         },
         key_file: table.path("key_file").unwrap_or_default(),
         fallback_key_files: table
@@ -113,7 +113,7 @@ pub(super) fn django_session(
 }
 
 /// Only the scheme is ever repeated: an address may hold a password.
-pub(super) fn cache(table: &Table<'_>) -> ServiceCache {
+pub(super) fn cache(table: &RawTable<'_>) -> ServiceCacheSettings {
     table.require("cache", "like cache = \"redis://127.0.0.1:6379/1\"");
     let address = table.text("cache", |text| {
         let wrong = |message: &str| {
@@ -128,7 +128,7 @@ pub(super) fn cache(table: &Table<'_>) -> ServiceCache {
             Some(_) => Ok(text.to_owned()),
         }
     });
-    ServiceCache {
+    ServiceCacheSettings {
         address: address.unwrap_or_default(),
         password_file: table.path("cache_password_file"),
         prefix: table.text("cache_prefix", |text| Ok(text.to_owned())).unwrap_or_default(),
@@ -138,7 +138,7 @@ pub(super) fn cache(table: &Table<'_>) -> ServiceCache {
 
 /// The issuer's own database, or its directory's.
 pub(super) fn service_database(
-    table: &Table<'_>,
+    table: &RawTable<'_>,
     directory: Option<&DirectorySettings>,
 ) -> Database {
     let theirs = match directory.map(|directory| &directory.kind) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::proxy_protocol::{self, ProxyProtocol};
-use super::raw::{Item, Table, Wrong};
+use super::raw::{RawItem, RawTable, Wrong};
 use super::units::{HOUR, KIB, TIMEOUT, days, secs};
 use super::values;
 
@@ -102,7 +102,7 @@ impl Default for Listen {
 /// HTTP/2 begins with the least; beyond the most, one connection could hold too much.
 const WINDOW: std::ops::RangeInclusive<u64> = 64 << 10..=64 << 20;
 
-pub(super) fn listen(table: &Table<'_>) -> Listen {
+pub(super) fn listen(table: &RawTable<'_>) -> Listen {
     let default = Listen::default();
     let http = table.list("http", values::address).unwrap_or_default();
     let https = table.list("https", values::address).unwrap_or_default();
@@ -195,7 +195,7 @@ pub(super) fn listen(table: &Table<'_>) -> Listen {
 }
 
 /// The trusted networks, and the names that only they may send.
-pub(super) fn trusted_proxies(table: &Table<'_>) -> (Vec<IpNet>, Vec<String>) {
+pub(super) fn trusted_proxies(table: &RawTable<'_>) -> (Vec<IpNet>, Vec<String>) {
     let reserved = table.values("reserved_headers", values::reserved_header).unwrap_or_default();
     let trust_all = table.flag("danger_trust_all_proxies").unwrap_or(false);
     let networks = table.list("networks", values::network).unwrap_or_default();
@@ -232,7 +232,7 @@ fn canonical(network: IpNet) -> IpNet {
     }
 }
 
-fn tls_files(table: &Table<'_>, is_needed: bool) -> Option<TlsFiles> {
+fn tls_files(table: &RawTable<'_>, is_needed: bool) -> Option<TlsFiles> {
     const TOGETHER: &str = "certificate and key come together";
     let certificate = table.path("certificate_file");
     let private_key = table.path("private_key_file");
@@ -252,7 +252,7 @@ fn tls_files(table: &Table<'_>, is_needed: bool) -> Option<TlsFiles> {
 }
 
 /// `[[listen.certificate]]`
-fn pair(table: &Table<'_>) -> Option<TlsFiles> {
+fn pair(table: &RawTable<'_>) -> Option<TlsFiles> {
     let missing = ["certificate_file", "private_key_file"].into_iter().find(|key| !table.has(key));
     if let Some(missing) = missing {
         table.error(missing, Wrong::new("is missing").help("certificate and key come together"));
@@ -262,18 +262,19 @@ fn pair(table: &Table<'_>) -> Option<TlsFiles> {
     Some(TlsFiles { certificate: certificate?, private_key: private_key? })
 }
 
-fn is_unset(table: &Table<'_>, key: &str) -> bool {
+fn is_unset(table: &RawTable<'_>, key: &str) -> bool {
     !table.has(key) || table.is_empty_list(key)
 }
 
 /// No socket can be bound twice; port 0 is a free port each time.
 fn refuse_doubles(
-    table: &Table<'_>,
-    http: &[Item<SocketAddr>],
-    https: &[Item<SocketAddr>],
+    table: &RawTable<'_>,
+    http: &[RawItem<SocketAddr>],
+    https: &[RawItem<SocketAddr>],
     admin: SocketAddr,
 ) {
-    let is_taken = |by: &[Item<SocketAddr>], address| by.iter().any(|item| item.value == address);
+    let is_taken =
+        |by: &[RawItem<SocketAddr>], address| by.iter().any(|item| item.value == address);
     for item in https.iter().filter(|item| item.value.port() != 0) {
         if is_taken(http, item.value) {
             table.error_at(item.place.clone(), Wrong::new("is in listen.http already"));
@@ -288,7 +289,7 @@ fn refuse_doubles(
     }
 }
 
-fn check_admin(table: &Table<'_>, admin: SocketAddr, danger_public_admin: bool) {
+fn check_admin(table: &RawTable<'_>, admin: SocketAddr, danger_public_admin: bool) {
     if !is_public(admin.ip()) {
         return;
     }
@@ -314,6 +315,6 @@ fn is_public(ip: IpAddr) -> bool {
     }
 }
 
-fn places_dropped(items: Vec<Item<SocketAddr>>) -> Vec<SocketAddr> {
+fn places_dropped(items: Vec<RawItem<SocketAddr>>) -> Vec<SocketAddr> {
     items.into_iter().map(|item| item.value).collect()
 }

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::raw::Reader;
-use super::report::Report;
+use super::raw::RawReader;
+use super::report::ProblemReport;
 use super::{Config, check};
 
 /// No configuration is longer; what is, is another file.
@@ -33,7 +33,7 @@ pub enum LoadError {
     },
     /// It has errors.
     #[error("{0}")]
-    Invalid(Report),
+    Invalid(ProblemReport),
 }
 
 impl Config {
@@ -41,7 +41,7 @@ impl Config {
     ///
     /// # Errors
     /// See [`LoadError`].
-    pub fn load(path: &Path) -> Result<(Self, Report), LoadError> {
+    pub fn load(path: &Path) -> Result<(Self, ProblemReport), LoadError> {
         let unreadable = |error| LoadError::Unreadable { path: path.to_owned(), error };
         let mut file = File::open(path).map_err(unreadable)?;
         // Of the opened file, so that it cannot be exchanged between the look and the reading.
@@ -70,7 +70,7 @@ impl Config {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let base = path.parent().and_then(|folder| std::path::absolute(folder).ok());
         let base = base.unwrap_or_else(|| PathBuf::from("."));
-        let read = |text: &str| Reader::new(&base).read(text, check::check);
+        let read = |text: &str| RawReader::new(&base).read(text, check::check);
         read(&text).or_else(|| read("")).unwrap_or_else(|| {
             unreachable!("an empty text is TOML, and every key has a default to be checked")
         })
@@ -80,11 +80,15 @@ impl Config {
     ///
     /// # Errors
     /// The report, with at least one error.
-    pub fn parse(text: &str, base: &Path, file: &str) -> Result<(Self, Report), Report> {
-        let reader = Reader::new(base);
+    pub fn parse(
+        text: &str,
+        base: &Path,
+        file: &str,
+    ) -> Result<(Self, ProblemReport), ProblemReport> {
+        let reader = RawReader::new(base);
         let config = reader.read(text, check::check);
         let (findings, _) = reader.finish();
-        let report = Report::new(file, text, findings);
+        let report = ProblemReport::new(file, text, findings);
         match config {
             Some(config) if !report.has_errors() => Ok((config, report)),
             _ => Err(report),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::StoreSettings;
-use super::raw::Table;
+use super::raw::RawTable;
 use super::units::{days, hours, mins};
 
 /// `[log]`
@@ -61,7 +61,7 @@ const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", Log
 const LEVELS: [(&str, &str); 4] =
     [("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug")];
 
-pub(super) fn log(table: &Table<'_>, store: &Path) -> Log {
+pub(super) fn log(table: &RawTable<'_>, store: &Path) -> Log {
     let default = Log::default();
     Log {
         format: table.choice("format", &FORMATS).unwrap_or(default.format),

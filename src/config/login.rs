@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::units::{DAY, hours, mins, secs};
 use super::values;
 
@@ -74,7 +74,7 @@ impl Default for Login {
 const ISSUES: [(&str, Issues); 3] =
     [("both", Issues::Both), ("tokens", Issues::Tokens), ("cookie", Issues::Cookie)];
 
-pub(super) fn login(table: &Table<'_>) -> Login {
+pub(super) fn login(table: &RawTable<'_>) -> Login {
     let default = Login::default();
     let waits = secs(1)..=DAY;
     let backoff_initial =
@@ -110,7 +110,7 @@ pub(super) fn login(table: &Table<'_>) -> Login {
     }
 }
 
-fn link(table: &Table<'_>) -> Option<(String, String)> {
+fn link(table: &RawTable<'_>) -> Option<(String, String)> {
     table.require("label", "the text of the link");
     table.require("href", "where it leads");
     let label = table.text("label", values::filled);

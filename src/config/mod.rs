@@ -68,31 +68,33 @@ mod sample_tests;
 mod tests;
 
 pub use self::alias::{
-    Answer, Answers, DjRestAuthShape, JwtShape, SessionShape, Shape, SlidingShape,
+    AliasAnswer, AliasAnswers, DjRestAuthShape, JwtShape, SessionShape, Shape, SlidingShape,
 };
-pub use self::condition::{Condition, Constant, Holds};
+pub use self::condition::{ColumnTest, Condition, Constant};
 pub use self::cors::Cors;
-pub use self::credentials::Credentials;
+pub use self::credentials::CredentialSelection;
 pub use self::database::{Database, DatabaseServer, DatabaseTls, Engine};
-pub use self::detect::{Action, Detect, Detector, Exempt};
+pub use self::detect::{Action, Detect, DetectorSettings, Exempt};
 pub use self::directory::{
-    DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectory, DjangoGroups,
+    DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectorySettings, DjangoGroups,
     SecondFactorTable, UserKeyColumn, UsernameCase,
 };
 pub use self::error_page::ErrorPage;
-pub use self::form_jwt::{FormKey, HandMadeJwt, SimpleJwt};
+pub use self::form_jwt::{FormKey, HandMadeJwt, SimpleJwtFormSettings};
 pub use self::form_session::{DjangoSession, DrfToken, FormEngine, LastLogin, MissingToken};
-pub use self::forms::{CookiesForm, FormKind, IdentityForm, RemoteUser, RouteForms, UserValue};
+pub use self::forms::{
+    CookiesForm, FormKind, IdentityForm, RemoteUserSettings, RouteForms, UserValue,
+};
 pub use self::geo::Geo;
 pub use self::guard::{LimitedBy, MaintenanceSettings, RateLimit};
 pub use self::header_edits::HeaderEdits;
 pub use self::http_directory::{
-    AnswerRules, Csrf, CsrfToken, HttpDirectory, HttpUser, LoginEncoding, Logout,
+    AnswerRules, Csrf, CsrfToken, HttpDirectorySettings, HttpUser, LoginEncoding, Logout,
 };
-pub use self::identity::IdentityHeaders;
+pub use self::identity::IdentityHeaderNames;
 pub use self::issuer::{CredentialPlace, IssuerKind, IssuerSettings, KnoxVersion, Refusals};
 pub use self::issuer_jwt::{IssuerKey, IssuerSignature, SimpleJwtIssuer};
-pub use self::issuer_session::{DjangoSessionIssuer, ServiceCache, SessionEngine};
+pub use self::issuer_session::{DjangoSessionIssuer, ServiceCacheSettings, SessionEngine};
 pub use self::listen::{Listen, TlsFiles};
 pub use self::load::LoadError;
 pub use self::log::{Log, LogFormat};
@@ -102,22 +104,23 @@ pub use self::notify::{
 };
 pub use self::paths::{OwnPath, OwnPathEntry};
 pub use self::pool::{
-    Addresses, Balance, Circuit, Ejection, HealthCheck, HealthKind, HttpVersion, Retry, ServerTls,
+    AddressPreference, Balance, Circuit, Ejection, HealthCheck, HealthKind, HttpVersion, Retry,
+    ServerTls,
 };
 pub use self::privacy::Privacy;
 pub use self::proxy_protocol::ProxyProtocol;
 pub use self::reload::ReloadSettings;
-pub use self::report::{Problem, Report, Severity};
+pub use self::report::{Problem, ProblemReport, Severity};
 pub use self::route::{Access, AsksOfCaller, Route, RouteRefusals};
 pub use self::route_handling::{RouteHandling, RouteTimeouts, ServiceHost};
 pub use self::second_factor::{FactorMode, FactorRule, SecondFactorSettings};
-pub use self::server::{Server, Target};
+pub use self::server::{ServerTarget, UpstreamServer};
 pub use self::session::SessionSettings;
 pub use self::shadow::Shadow;
 pub use self::sign_in::{Observed, ObservedKind, SignInMode, SignInRedirect, SignInSettings};
 pub use self::store::{StoreKind, StoreSettings};
 pub use self::template::{Members, Template};
-pub use self::tokens::{Binding, Rotation, Tokens};
+pub use self::tokens::{Binding, RotationPolicy, Tokens};
 pub use self::upstream::Upstream;
 
 /// A duration as the file writes it: a whole number and one unit. None: it is none.
@@ -154,7 +157,7 @@ pub struct Config {
     /// `[[issuer]]`
     pub issuers: Vec<IssuerSettings>,
     /// `[identity]`
-    pub identity: IdentityHeaders,
+    pub identity: IdentityHeaderNames,
     /// `[[identity.form]]`
     pub forms: Vec<IdentityForm>,
     /// `[login]`

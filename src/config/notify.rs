@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::units::{DAY, HOUR, MINUTE, TIMEOUT, secs};
 use super::{Tokens, values};
 use crate::wire::accept::Language;
@@ -143,7 +143,7 @@ impl Default for Notify {
 /// The channel's name in metrics and in the store.
 pub const MAIL: &str = "mail";
 
-pub(super) fn notify(table: &Table<'_>, tokens: &Tokens) -> Notify {
+pub(super) fn notify(table: &RawTable<'_>, tokens: &Tokens) -> Notify {
     let default = Notify::default();
     let pace = Duration::from_millis(10)..=DAY;
     let notify = Notify {
@@ -172,7 +172,7 @@ pub(super) fn notify(table: &Table<'_>, tokens: &Tokens) -> Notify {
     notify
 }
 
-fn refuse_doubles(table: &Table<'_>, notify: &Notify) {
+fn refuse_doubles(table: &RawTable<'_>, notify: &Notify) {
     let mut names: Vec<&str> = notify.webhooks.iter().map(|one| one.name.as_str()).collect();
     names.extend(notify.security_events.iter().map(|one| one.name.as_str()));
     names.extend(notify.mail.as_ref().map(|_| MAIL));
@@ -190,7 +190,7 @@ fn refuse_doubles(table: &Table<'_>, notify: &Notify) {
     }
 }
 
-fn webhook(table: &Table<'_>) -> WebhookSettings {
+fn webhook(table: &RawTable<'_>) -> WebhookSettings {
     table.require("name", "a name for metrics and logs, like \"operations\"");
     table.require("url", "where to post to, like \"https://example.com/hooks/doorwarden\"");
     WebhookSettings {
@@ -202,7 +202,7 @@ fn webhook(table: &Table<'_>) -> WebhookSettings {
     }
 }
 
-fn security_events(table: &Table<'_>) -> SecurityEventsSettings {
+fn security_events(table: &RawTable<'_>) -> SecurityEventsSettings {
     table.require("name", "a name for metrics and logs, like \"partner\"");
     table.require("url", "where to push to, like \"https://partner.example.com/events\"");
     table.require("audience", "whom the receiver takes itself for (aud)");
@@ -216,7 +216,7 @@ fn security_events(table: &Table<'_>) -> SecurityEventsSettings {
     }
 }
 
-fn mail(table: &Table<'_>) -> MailSettings {
+fn mail(table: &RawTable<'_>) -> MailSettings {
     table.require("host", "the mail server, like \"smtp.example.com\"");
     table.require("from", "the sender, like \"Example <security@example.com>\"");
     table.require("public_url", "where people reach the gateway, like \"https://app.example.com\"");
@@ -318,7 +318,7 @@ fn time_zone(text: &str) -> Result<String, Wrong> {
 }
 
 /// An address that something is posted to: over TLS, unless it is this machine or `danger_plain_http` says so.
-fn receiver(table: &Table<'_>, key: &'static str) -> String {
+fn receiver(table: &RawTable<'_>, key: &'static str) -> String {
     let plain = table.flag("danger_plain_http").unwrap_or_default();
     if plain {
         table.warn(
@@ -352,7 +352,7 @@ fn receiver_url(text: &str, plain: bool) -> Result<String, Wrong> {
 }
 
 /// A secret that must be there, in a file or in a variable of the environment.
-fn secret(table: &Table<'_>, file: &'static str, env: &'static str) -> SecretSource {
+fn secret(table: &RawTable<'_>, file: &'static str, env: &'static str) -> SecretSource {
     match optional_secret(table, file, env) {
         Some(source) => source,
         None => {
@@ -368,7 +368,7 @@ fn secret(table: &Table<'_>, file: &'static str, env: &'static str) -> SecretSou
 
 /// A secret, in a file or in a variable of the environment.
 fn optional_secret(
-    table: &Table<'_>,
+    table: &RawTable<'_>,
     file: &'static str,
     env: &'static str,
 ) -> Option<SecretSource> {

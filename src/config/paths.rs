@@ -1,9 +1,9 @@
 //! `[paths]`: what the gateway answers itself, and where.
 
 use super::directory::USERNAME;
-use super::raw::{Item, Table, Wrong};
+use super::raw::{RawItem, RawTable, Wrong};
 use super::template::members;
-use super::{DirectorySettings, IssuerSettings, Members, Rotation, Shape, alias, values};
+use super::{DirectorySettings, IssuerSettings, Members, RotationPolicy, Shape, alias, values};
 use crate::wire::path::{PathMatch, PathPattern};
 
 /// What the gateway answers itself.
@@ -103,7 +103,7 @@ pub struct OwnPathEntry {
     /// What is answered there.
     pub own: OwnPath,
     /// For refresh: how refresh tokens are treated here.
-    pub rotation: Rotation,
+    pub rotation: RotationPolicy,
     /// In whose words it answers.
     pub shape: Shape,
     /// Does it stand in for a path of a service's, whose front ends know that service's bodies and no more?
@@ -127,12 +127,12 @@ const ANSWERS: [&str; 8] = [
     "request_id",
 ];
 
-pub(super) const ROTATION: [(&str, Rotation); 2] =
-    [("single-use", Rotation::SingleUse), ("none", Rotation::None)];
+pub(super) const ROTATION: [(&str, RotationPolicy); 2] =
+    [("single-use", RotationPolicy::SingleUse), ("none", RotationPolicy::None)];
 
 pub(super) fn paths(
-    table: &Table<'_>,
-    rotation: Rotation,
+    table: &RawTable<'_>,
+    rotation: RotationPolicy,
     issuers: &[IssuerSettings],
     directories: &[DirectorySettings],
     on: TurnedOn,
@@ -147,7 +147,7 @@ pub(super) fn paths(
         fields.push(USERNAME.to_owned());
     }
     let fields_of = |own| if own == OwnPath::Login { fields.clone() } else { Vec::new() };
-    let mut all: Vec<Item<OwnPathEntry>> = Vec::new();
+    let mut all: Vec<RawItem<OwnPathEntry>> = Vec::new();
     for own in OwnPath::ALL {
         let key = own.name();
         if table.is_off(key, "a path") {
@@ -181,7 +181,7 @@ pub(super) fn paths(
             extra: Members::default(),
             username_fields: fields_of(own),
         };
-        let item = Item { value, place: table.place(key) };
+        let item = RawItem { value, place: table.place(key) };
         add(table, &mut all, item, table.has(key));
     }
     table.tables("alias", |alias| {
@@ -189,15 +189,15 @@ pub(super) fn paths(
             if entry.username_fields.is_empty() {
                 entry.username_fields = fields_of(entry.own);
             }
-            add(table, &mut all, Item { value: entry, place: alias.place("path") }, true);
+            add(table, &mut all, RawItem { value: entry, place: alias.place("path") }, true);
         }
     });
     all.into_iter().map(|item| item.value).collect()
 }
 
 fn read_alias(
-    table: &Table<'_>,
-    rotation: Rotation,
+    table: &RawTable<'_>,
+    rotation: RotationPolicy,
     issuers: &[IssuerSettings],
 ) -> Option<OwnPathEntry> {
     table.require("path", "the path where it is answered as well");
@@ -248,9 +248,9 @@ fn exact(text: &str) -> Result<PathPattern, Wrong> {
 
 /// Of two that collide, the one that is written is wrong, not the default.
 fn add(
-    table: &Table<'_>,
-    all: &mut Vec<Item<OwnPathEntry>>,
-    item: Item<OwnPathEntry>,
+    table: &RawTable<'_>,
+    all: &mut Vec<RawItem<OwnPathEntry>>,
+    item: RawItem<OwnPathEntry>,
     is_written: bool,
 ) {
     let path = &item.value.path;

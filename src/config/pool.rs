@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::raw::{Item, Table, Wrong};
-use super::server::Server;
+use super::raw::{RawItem, RawTable, Wrong};
+use super::server::UpstreamServer;
 use super::units::DAY;
 use super::{Upstream, values};
 use crate::wire::proxy_protocol::ProxyVersion;
@@ -38,7 +38,7 @@ pub enum HttpVersion {
 
 /// `upstream.addresses`: which addresses of a name are used.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Addresses {
+pub enum AddressPreference {
     /// All of them alike.
     #[default]
     All,
@@ -173,9 +173,9 @@ const TIME: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
 const TIME_OR_NONE: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 
 /// Reads what `[[upstream]]` says of its servers beside how long they may take.
-pub(super) fn read(table: &Table<'_>, upstream: Upstream) -> Upstream {
+pub(super) fn read(table: &RawTable<'_>, upstream: Upstream) -> Upstream {
     let default = upstream;
-    let mut servers = table.list("servers", Server::parse).unwrap_or_default();
+    let mut servers = table.list("servers", UpstreamServer::parse).unwrap_or_default();
     servers.extend(table.tables("member", server).into_iter().flatten());
     if table.has("servers") || !table.has("member") {
         table.require("servers", "for example: servers = [\"127.0.0.1:8000\"]");
@@ -231,24 +231,24 @@ const HTTP: [(&str, HttpVersion); 3] =
 const PROXY_PROTOCOL: [(&str, Option<ProxyVersion>); 3] =
     [("off", None), ("v1", Some(ProxyVersion::One)), ("v2", Some(ProxyVersion::Two))];
 
-const ADDRESSES: [(&str, Addresses); 3] = [
-    ("all", Addresses::All),
-    ("ipv6-first", Addresses::Ipv6First),
-    ("ipv4-first", Addresses::Ipv4First),
+const ADDRESSES: [(&str, AddressPreference); 3] = [
+    ("all", AddressPreference::All),
+    ("ipv6-first", AddressPreference::Ipv6First),
+    ("ipv4-first", AddressPreference::Ipv4First),
 ];
 
 /// `[[upstream.member]]`
-fn server(table: &Table<'_>) -> Option<Item<Server>> {
+fn server(table: &RawTable<'_>) -> Option<RawItem<UpstreamServer>> {
     table.require("address", "for example: address = \"127.0.0.1:8000\"");
     let name = table.text("name", values::name);
     let weight = table.number("weight", 1..=100_u16).unwrap_or(1);
-    let server = table.text("address", Server::parse)?;
+    let server = table.text("address", UpstreamServer::parse)?;
     let name = name.unwrap_or(server.name);
     let place = table.place(if table.has("name") { "name" } else { "address" });
-    Some(Item { value: Server { name, weight, ..server }, place })
+    Some(RawItem { value: UpstreamServer { name, weight, ..server }, place })
 }
 
-fn refuse_doubles(table: &Table<'_>, servers: &[Item<Server>]) {
+fn refuse_doubles(table: &RawTable<'_>, servers: &[RawItem<UpstreamServer>]) {
     for (index, server) in servers.iter().enumerate() {
         let name = &server.value.name;
         if servers.iter().take(index).any(|other| other.value.name == *name) {
@@ -260,7 +260,7 @@ fn refuse_doubles(table: &Table<'_>, servers: &[Item<Server>]) {
 }
 
 /// `[upstream.tls]`
-fn tls(table: &Table<'_>) -> ServerTls {
+fn tls(table: &RawTable<'_>) -> ServerTls {
     let (certificate, key) = (table.path("certificate_file"), table.path("private_key_file"));
     for (one, other) in
         [("certificate_file", "private_key_file"), ("private_key_file", "certificate_file")]
@@ -310,7 +310,7 @@ fn service_name(text: &str) -> Result<String, Wrong> {
 }
 
 /// `[upstream.ejection]`
-fn ejection(table: &Table<'_>) -> Ejection {
+fn ejection(table: &RawTable<'_>) -> Ejection {
     let default = Ejection::default();
     let time = table.duration("time", TIME).unwrap_or(default.time);
     let longest = table.duration("longest", TIME).unwrap_or(default.longest);
@@ -326,7 +326,7 @@ fn ejection(table: &Table<'_>) -> Ejection {
 }
 
 /// `[upstream.health]`
-fn check_of(table: &Table<'_>, http: HttpVersion) -> HealthCheck {
+fn check_of(table: &RawTable<'_>, http: HttpVersion) -> HealthCheck {
     #[derive(Clone, Copy, PartialEq)]
     enum Kind {
         Tcp,
@@ -366,7 +366,7 @@ fn check_of(table: &Table<'_>, http: HttpVersion) -> HealthCheck {
 }
 
 /// `[upstream.retry]`
-fn retry(table: &Table<'_>) -> Retry {
+fn retry(table: &RawTable<'_>) -> Retry {
     let default = Retry::default();
     Retry {
         tries: table.number("tries", 0..=100_u32).unwrap_or(default.tries),
@@ -379,7 +379,7 @@ fn retry(table: &Table<'_>) -> Retry {
 }
 
 /// `[upstream.limits]`
-fn circuit(table: &Table<'_>) -> Circuit {
+fn circuit(table: &RawTable<'_>) -> Circuit {
     let default = Circuit::default();
     let number = |key, default| table.number(key, 0..=1_000_000_usize).unwrap_or(default);
     let circuit = Circuit {

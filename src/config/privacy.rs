@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::raw::{Table, Wrong, duration_text};
+use super::raw::{RawTable, Wrong, duration_text};
 use super::units::{days, secs};
 use super::{Binding, Notify, SessionSettings, Tokens};
 
@@ -20,7 +20,7 @@ impl Default for Privacy {
 }
 
 pub(super) fn privacy(
-    table: &Table<'_>,
+    table: &RawTable<'_>,
     tokens: &Tokens,
     session: &SessionSettings,
     notify: &Notify,

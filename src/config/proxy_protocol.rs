@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::units::{TIMEOUT, secs};
 use super::values;
 
@@ -43,7 +43,7 @@ impl ProxyProtocol {
 }
 
 /// Reads it; `known` are the addresses of all listeners.
-pub(super) fn read(table: &Table<'_>, known: &[SocketAddr]) -> ProxyProtocol {
+pub(super) fn read(table: &RawTable<'_>, known: &[SocketAddr]) -> ProxyProtocol {
     let default = ProxyProtocol::default();
     let listeners = table.list("listeners", values::address).unwrap_or_default();
     for item in &listeners {

@@ -1,6 +1,6 @@
 //! `[reload]`: when the file is read again.
 
-use super::raw::Table;
+use super::raw::RawTable;
 
 /// `[reload]`
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -9,6 +9,6 @@ pub struct ReloadSettings {
     pub watch: bool,
 }
 
-pub(super) fn reload(table: &Table<'_>) -> ReloadSettings {
+pub(super) fn reload(table: &RawTable<'_>) -> ReloadSettings {
     ReloadSettings { watch: table.flag("watch").unwrap_or_default() }
 }

@@ -39,7 +39,7 @@ pub struct Problem {
 
 /// All problems of one file, in the order of the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Report {
+pub struct ProblemReport {
     file: String,
     text: String,
     problems: Vec<Problem>,
@@ -47,7 +47,7 @@ pub struct Report {
 
 /// A problem before its line is known.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Finding {
+pub(super) struct UnplacedProblem {
     pub(super) severity: Severity,
     pub(super) key: String,
     pub(super) span: Range<usize>,
@@ -62,8 +62,8 @@ impl Problem {
     }
 }
 
-impl Report {
-    pub(super) fn new(file: &str, text: &str, mut findings: Vec<Finding>) -> Self {
+impl ProblemReport {
+    pub(super) fn new(file: &str, text: &str, mut findings: Vec<UnplacedProblem>) -> Self {
         findings.sort_by_key(|finding| (finding.span.start, finding.severity));
         let problems = findings
             .into_iter()
@@ -180,14 +180,14 @@ impl fmt::Display for Problem {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ProblemReport {
     /// One line for each problem, each with the file's name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_lines().join("\n"))
     }
 }
 
-impl std::error::Error for Report {}
+impl std::error::Error for ProblemReport {}
 
 fn plural(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
@@ -231,16 +231,16 @@ fn holds_secret(text: &str, span: &Range<usize>) -> bool {
 mod tests {
     use super::*;
 
-    fn report(text: &str, at: &str, message: &str) -> Report {
+    fn report(text: &str, at: &str, message: &str) -> ProblemReport {
         let start = text.find(at).unwrap();
-        let finding = Finding {
+        let finding = UnplacedProblem {
             severity: Severity::Error,
             key: "upstream.name".into(),
             span: start..start + at.len(),
             message: message.into(),
             help: Some("allowed: letters".into()),
         };
-        Report::new("gateway.toml", text, vec![finding])
+        ProblemReport::new("gateway.toml", text, vec![finding])
     }
 
     #[test]

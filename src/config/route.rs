@@ -5,11 +5,11 @@ use std::time::Duration;
 use http::{HeaderValue, Method};
 
 use super::credentials::credentials;
-use super::raw::{Item, Table, Wrong};
+use super::raw::{RawItem, RawTable, Wrong};
 use super::units::{DAY, mins};
 use super::{
-    Credentials, IdentityForm, IdentityHeaders, IssuerSettings, RouteForms, RouteHandling,
-    SignInRedirect, Upstream, forms, route_handling, values,
+    CredentialSelection, IdentityForm, IdentityHeaderNames, IssuerSettings, RouteForms,
+    RouteHandling, SignInRedirect, Upstream, forms, route_handling, values,
 };
 use crate::caller::{Assurance, SEVERAL_FACTORS};
 use crate::clock::Timestamp;
@@ -52,7 +52,7 @@ pub struct Route {
     /// How its service is told who is calling, beside the headers.
     pub identity: RouteForms,
     /// Which credentials it looks at; the others are its service's.
-    pub credentials: Credentials,
+    pub credentials: CredentialSelection,
     /// Who says where a browser goes that has to sign in.
     pub sign_in_redirect: SignInRedirect,
     /// In whose words a script is refused that is nobody.
@@ -132,7 +132,7 @@ impl Route {
             sign_in_redirect: SignInRedirect::default(),
             refusals: RouteRefusals::default(),
             identity: RouteForms::default(),
-            credentials: Credentials::All,
+            credentials: CredentialSelection::All,
             handling: RouteHandling::default(),
         }
     }
@@ -140,16 +140,16 @@ impl Route {
 
 /// All routes, each with the place of its path.
 pub(super) fn routes(
-    root: &Table<'_>,
-    upstreams: &[Item<Upstream>],
-    identity: &IdentityHeaders,
-    forms: &[Item<IdentityForm>],
+    root: &RawTable<'_>,
+    upstreams: &[RawItem<Upstream>],
+    identity: &IdentityHeaderNames,
+    forms: &[RawItem<IdentityForm>],
     issuers: &[IssuerSettings],
-) -> Vec<Item<Route>> {
+) -> Vec<RawItem<Route>> {
     let of_forms = forms.iter().filter_map(|form| form.value.kind.header());
     let protected = ProtectedNames::new(identity.names().chain(of_forms))
         .and_credentials(issuers.iter().filter_map(IssuerSettings::header));
-    let mut all: Vec<(Item<Route>, bool)> = Vec::new();
+    let mut all: Vec<(RawItem<Route>, bool)> = Vec::new();
     root.tables("route", |table| {
         let (route, has_path) = route(table, all.len(), upstreams, &protected, forms, issuers);
         for (other, other_has_path) in &all {
@@ -158,7 +158,7 @@ pub(super) fn routes(
                 refuse_conflict(table, &route, &other.value);
             }
         }
-        all.push((Item { value: route, place: table.place("path") }, has_path));
+        all.push((RawItem { value: route, place: table.place("path") }, has_path));
     });
     root.require("route", "at least one: [[route]] name = \"app\" path = \"/\" upstream = \"...\"");
     all.into_iter().map(|(item, _)| item).collect()
@@ -166,11 +166,11 @@ pub(super) fn routes(
 
 /// A route, and whether its path could be read. Where not, that is an error, and the `/` in its place is never used.
 fn route(
-    table: &Table<'_>,
+    table: &RawTable<'_>,
     index: usize,
-    upstreams: &[Item<Upstream>],
+    upstreams: &[RawItem<Upstream>],
     protected: &ProtectedNames,
-    forms: &[Item<IdentityForm>],
+    forms: &[RawItem<IdentityForm>],
     issuers: &[IssuerSettings],
 ) -> (Route, bool) {
     table.require("name", "a name for metrics and logs");
@@ -259,7 +259,7 @@ enum Words {
 const REFUSALS: [(&str, Words); 2] =
     [("gateway", Words::Gateway), ("rest-framework", Words::RestFramework)];
 
-fn refusals(table: &Table<'_>) -> RouteRefusals {
+fn refusals(table: &RawTable<'_>) -> RouteRefusals {
     match table.choice("refusals", &REFUSALS).unwrap_or(Words::Gateway) {
         Words::Gateway => {
             let help = "it is for refusals = \"rest-framework\"";
@@ -284,7 +284,7 @@ fn challenge(text: &str) -> Result<HeaderValue, Wrong> {
 
 const MATCH: [(&str, PathMatch); 2] = [("prefix", PathMatch::Prefix), ("exact", PathMatch::Exact)];
 
-fn upstream_index(table: &Table<'_>, upstreams: &[Item<Upstream>]) -> usize {
+fn upstream_index(table: &RawTable<'_>, upstreams: &[RawItem<Upstream>]) -> usize {
     table.require("upstream", "the name of the upstream that it leads to");
     let find = |text: &str| super::upstream::index_of(text, upstreams);
     // Beyond the last: none. Where an upstream's own name could not be read, that has been reported.
@@ -306,7 +306,7 @@ fn method(text: &str) -> Result<Method, Wrong> {
     Method::from_bytes(text.as_bytes()).or_else(|_| wrong("is no method"))
 }
 
-fn strip_prefix(table: &Table<'_>, path: Option<&PathPattern>) -> Option<CanonicalPath> {
+fn strip_prefix(table: &RawTable<'_>, path: Option<&PathPattern>) -> Option<CanonicalPath> {
     let prefix = table.text("strip_prefix", values::canonical_path)?;
     // Without a path, that has been reported.
     if let Some(path) = path.filter(|path| !path.starts_with_segments(&prefix)) {
@@ -336,13 +336,13 @@ fn allowed_header(text: &str, protected: &ProtectedNames) -> Result<String, Wron
     Ok(name)
 }
 
-fn refuse_same_name(table: &Table<'_>, route: &Route, other: &Route) {
+fn refuse_same_name(table: &RawTable<'_>, route: &Route, other: &Route) {
     if !route.name.is_empty() && route.name == other.name {
         table.error("name", Wrong::new(format!("{:?} is another route's name", route.name)));
     }
 }
 
-fn refuse_conflict(table: &Table<'_>, route: &Route, other: &Route) {
+fn refuse_conflict(table: &RawTable<'_>, route: &Route, other: &Route) {
     let same_path = route.path.is_same(&other.path);
     let common_host = match (route.hosts.as_slice(), other.hosts.as_slice()) {
         ([], []) => Some("any host"),

@@ -8,7 +8,7 @@ use http::HeaderValue;
 
 use super::guard::{self, MaintenanceSettings, RateLimit};
 use super::header_edits::{self, HeaderEdits};
-use super::raw::{Item, Table, Wrong, duration_text};
+use super::raw::{RawItem, RawTable, Wrong, duration_text};
 use super::units::{DAY, TIMEOUT};
 use super::{HttpVersion, Upstream};
 use crate::wire::forward::ProtectedNames;
@@ -64,8 +64,8 @@ const TOTAL: RangeInclusive<Duration> = *TIMEOUT.start()..=DAY;
 
 /// Reads it for a route that leads to this upstream.
 pub(super) fn read(
-    table: &Table<'_>,
-    upstream: Option<&Item<Upstream>>,
+    table: &RawTable<'_>,
+    upstream: Option<&RawItem<Upstream>>,
     protected: &ProtectedNames,
 ) -> RouteHandling {
     let upstream = upstream.map(|upstream| &upstream.value);
@@ -84,7 +84,7 @@ pub(super) fn read(
 }
 
 /// `[route.timeouts]`
-fn timeouts(table: &Table<'_>, upstream: Option<&Upstream>) -> RouteTimeouts {
+fn timeouts(table: &RawTable<'_>, upstream: Option<&Upstream>) -> RouteTimeouts {
     let timeouts = RouteTimeouts {
         connect: table.duration("connect", TIMEOUT),
         first_byte: table.duration("first_byte", TIMEOUT),

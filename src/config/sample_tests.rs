@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::raw::{self, Reader};
-use super::report::Report;
+use super::raw::{self, RawReader};
+use super::report::ProblemReport;
 use super::{
-    AnswerRules, Answers, Config, Cors, Database, DatabaseServer, Detect, DirectoryKind,
-    DjRestAuthShape, DjangoDirectory, DjangoSession, DrfToken, Engine, FormEngine, FormKind, Geo,
-    HttpDirectory, HttpUser, IdentityHeaders, IssuerKey, IssuerKind, IssuerSettings, JwtShape,
-    Listen, Log, Login, Members, OwnPath, Route, SessionEngine, SessionSettings, SessionShape,
-    Shape, SimpleJwtIssuer, SlidingShape, Tokens, Upstream, check, init,
+    AliasAnswers, AnswerRules, Config, Cors, Database, DatabaseServer, Detect, DirectoryKind,
+    DjRestAuthShape, DjangoDirectorySettings, DjangoSession, DrfToken, Engine, FormEngine,
+    FormKind, Geo, HttpDirectorySettings, HttpUser, IdentityHeaderNames, IssuerKey, IssuerKind,
+    IssuerSettings, JwtShape, Listen, Log, Login, Members, OwnPath, Route, SessionEngine,
+    SessionSettings, SessionShape, Shape, SimpleJwtIssuer, SlidingShape, Tokens, Upstream, check,
+    init,
 };
 use crate::wire::path::PathPattern;
 
@@ -84,8 +85,8 @@ fn the_alias_blocks_show_the_defaults() {
         user: Members::of_dj_rest_auth(),
     };
     assert_eq!(**cookies, Shape::DjRestAuth(Box::new(tokens)));
-    assert_eq!(**login, session(Answers::of_session_login(), csrf));
-    assert_eq!(**logout, session(Answers::of_session_logout(), csrf));
+    assert_eq!(**login, session(AliasAnswers::of_session_login(), csrf));
+    assert_eq!(**logout, session(AliasAnswers::of_session_logout(), csrf));
     let issuer = shown.issuers.iter().position(|issuer| issuer.name == "jwt").unwrap();
     let IssuerKind::Jwt { max_age, .. } = shown.issuers[issuer].kind else { panic!("by hand") };
     assert_eq!(**jwt, Shape::Jwt(Box::new(JwtShape::new(issuer, max_age))));
@@ -101,7 +102,10 @@ fn the_django_block_shows_the_defaults() {
     let DirectoryKind::Django(django) = &config.directories[1].kind else {
         panic!("the second directory is Django's");
     };
-    assert_eq!(**django, DjangoDirectory::new(Database::Sqlite("/srv/app/db.sqlite3".into())));
+    assert_eq!(
+        **django,
+        DjangoDirectorySettings::new(Database::Sqlite("/srv/app/db.sqlite3".into()))
+    );
     assert_eq!(config.directories[1].name, "django");
     assert_eq!(config.directories[1].refresh_interval, config.directories[0].refresh_interval);
 }
@@ -176,7 +180,7 @@ fn the_server_block_shows_the_defaults() {
         panic!("the third directory is Django's");
     };
     assert!(!django.conditions.is_empty() && !django.second_factors.is_empty(), "examples");
-    let django = DjangoDirectory {
+    let django = DjangoDirectorySettings {
         conditions: Vec::new(),
         second_factors: Vec::new(),
         ..(**django).clone()
@@ -188,7 +192,7 @@ fn the_server_block_shows_the_defaults() {
         ca_file: Some("/etc/doorwarden/database-ca.pem".into()),
         ..server
     };
-    assert_eq!(django, DjangoDirectory::new(Database::Server(Box::new(server))));
+    assert_eq!(django, DjangoDirectorySettings::new(Database::Server(Box::new(server))));
 }
 
 #[test]
@@ -197,7 +201,7 @@ fn the_http_block_shows_the_defaults() {
     let DirectoryKind::Http(http) = &config.directories[3].kind else {
         panic!("the fourth directory posts a form");
     };
-    let examples = HttpDirectory {
+    let examples = HttpDirectorySettings {
         csrf: None,
         fields: Vec::new(),
         headers: Vec::new(),
@@ -207,17 +211,17 @@ fn the_http_block_shows_the_defaults() {
         logout: None,
         ..(**http).clone()
     };
-    assert_eq!(examples, HttpDirectory::new(http.url.clone()));
+    assert_eq!(examples, HttpDirectorySettings::new(http.url.clone()));
     assert!(!http.user.casefold);
 }
 
 #[test]
 fn every_key_that_the_program_knows_is_in_the_sample() {
     let text = everything_on();
-    let reader = Reader::new(Path::new(BASE));
+    let reader = RawReader::new(Path::new(BASE));
     reader.read(&text, check::check).unwrap();
     let (findings, known) = reader.finish();
-    assert!(findings.is_empty(), "{}", Report::new("gateway.toml", &text, findings));
+    assert!(findings.is_empty(), "{}", ProblemReport::new("gateway.toml", &text, findings));
 
     let mut written = BTreeSet::new();
     keys("", &toml::from_str::<toml::Table>(&text).unwrap(), &mut written);
@@ -261,7 +265,7 @@ fn what_init_writes_is_right_and_has_the_defaults() {
     assert_eq!(config.tokens, Tokens { signing_key_file, ..Tokens::default() });
     assert_eq!(config.store.path, base.join("doorwarden/store.db"));
     assert_eq!(config.session, SessionSettings::default());
-    assert_eq!(config.identity, IdentityHeaders::default());
+    assert_eq!(config.identity, IdentityHeaderNames::default());
     assert_eq!(config.login, Login::default());
     assert_eq!(config.cors, Cors::default());
     assert_eq!(config.detect, Detect::default());

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::units::DAY;
 use super::{StoreSettings, values};
 use crate::caller::Identity;
@@ -89,7 +89,7 @@ impl FactorRule {
     }
 }
 
-pub(super) fn second_factor(table: &Table<'_>, store: &StoreSettings) -> SecondFactorSettings {
+pub(super) fn second_factor(table: &RawTable<'_>, store: &StoreSettings) -> SecondFactorSettings {
     let default = SecondFactorSettings::new(store);
     SecondFactorSettings {
         mode: table.choice("mode", &MODES).unwrap_or(default.mode),
@@ -102,7 +102,7 @@ pub(super) fn second_factor(table: &Table<'_>, store: &StoreSettings) -> SecondF
     }
 }
 
-fn rule(table: &Table<'_>) -> FactorRule {
+fn rule(table: &RawTable<'_>) -> FactorRule {
     table.require("mode", "what holds for them: \"off\", \"optional\" or \"required\"");
     let rule = FactorRule {
         mode: table.choice("mode", &MODES).unwrap_or_default(),

@@ -7,11 +7,11 @@ use crate::wire::host::Host;
 
 /// One of `upstream.servers`, or a `[[upstream.member]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
+pub struct UpstreamServer {
     /// What operators, metrics and the log call it.
     pub name: String,
     /// Where it is.
-    pub target: Target,
+    pub target: ServerTarget,
     /// Is it spoken to over TLS?
     pub tls: bool,
     /// Its share of the requests, beside those of the other servers.
@@ -20,7 +20,7 @@ pub struct Server {
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum ServerTarget {
     /// A name or an address, and a port.
     Inet(Host),
     /// A Unix socket.
@@ -33,7 +33,7 @@ const MAX_SOCKET_PATH: usize = 107;
 const FORM: &str = "allowed: a host and a port, like \"127.0.0.1:8000\" or \"app.internal:8000\"; \
                     \"https://app.internal:8443\"; \"unix:/run/app.sock\"";
 
-impl Server {
+impl UpstreamServer {
     /// Reads one; its name is how it is written.
     pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
         if let Some(path) = text.strip_prefix("unix:") {
@@ -45,7 +45,7 @@ impl Server {
                 let help = format!("allowed: up to {MAX_SOCKET_PATH} bytes");
                 return Err(Wrong::new("the path is too long for a socket").help(help));
             }
-            let target = Target::Unix(path.into());
+            let target = ServerTarget::Unix(path.into());
             return Ok(Self { name: text.to_owned(), target, tls: false, weight: 1 });
         }
         let (tls, rest) = match text.strip_prefix("https://") {
@@ -59,7 +59,7 @@ impl Server {
         match Host::parse(rest) {
             Ok(host) if host.port().is_some() => {
                 let name = if tls { format!("https://{host}") } else { host.to_string() };
-                Ok(Self { name, target: Target::Inet(host), tls, weight: 1 })
+                Ok(Self { name, target: ServerTarget::Inet(host), tls, weight: 1 })
             }
             Ok(_) => Err(Wrong::new(format!("{text:?} has no port")).help(FORM)),
             Err(_) => Err(Wrong::new(format!("{text:?} is no server")).help(FORM)),
@@ -89,7 +89,7 @@ mod tests {
             ("127.0.0.1", None),
             (&long, None),
         ] {
-            let read = Server::parse(text).ok();
+            let read = UpstreamServer::parse(text).ok();
             let read = read.as_ref().map(|server| (server.name.as_str(), server.tls));
             assert_eq!(read, expected, "{text}");
         }

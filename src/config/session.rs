@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use super::units::{DAY, days, hours, secs};
 use super::values;
 use crate::wire::cookie::SameSite;
@@ -43,7 +43,7 @@ impl Default for SessionSettings {
 const SAME_SITE: [(&str, SameSite); 3] =
     [("lax", SameSite::Lax), ("strict", SameSite::Strict), ("none", SameSite::None)];
 
-pub(super) fn session(table: &Table<'_>) -> SessionSettings {
+pub(super) fn session(table: &RawTable<'_>) -> SessionSettings {
     let default = SessionSettings::default();
     let plain = table.flag("danger_plain_http_cookies").unwrap_or(false);
     if plain {
@@ -69,7 +69,7 @@ pub(super) fn session(table: &Table<'_>) -> SessionSettings {
     }
 }
 
-fn same_site(table: &Table<'_>, plain: bool) -> SameSite {
+fn same_site(table: &RawTable<'_>, plain: bool) -> SameSite {
     let same_site = table.choice("same_site", &SAME_SITE).unwrap_or_default();
     if plain && same_site == SameSite::None {
         table.error(

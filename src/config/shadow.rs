@@ -1,6 +1,6 @@
 //! `[shadow]`: routes on which the gateway decides and enforces nothing.
 
-use super::raw::{Item, Table, Wrong, nearest};
+use super::raw::{RawItem, RawTable, Wrong, nearest};
 use super::{Config, FormKind, Route, values};
 use crate::wire::path::{PathMatch, PathPattern};
 
@@ -55,7 +55,7 @@ impl Default for Shadow {
     }
 }
 
-pub(super) fn shadow(table: &Table<'_>, routes: &[Item<Route>]) -> Shadow {
+pub(super) fn shadow(table: &RawTable<'_>, routes: &[RawItem<Route>]) -> Shadow {
     let default = Shadow::default();
     let login_paths =
         table.values("login_paths", |text| values::path_pattern(text, PathMatch::Exact));
@@ -72,7 +72,7 @@ pub(super) fn shadow(table: &Table<'_>, routes: &[Item<Route>]) -> Shadow {
     Shadow { routes: shadowed, login_paths: login_paths.unwrap_or(default.login_paths) }
 }
 
-fn index(text: &str, routes: &[Item<Route>]) -> Result<usize, Wrong> {
+fn index(text: &str, routes: &[RawItem<Route>]) -> Result<usize, Wrong> {
     let names = || routes.iter().map(|route| route.value.name.as_str());
     names().position(|name| name == text).ok_or_else(|| {
         let wrong = Wrong::new(format!("there is no route {text:?}"));

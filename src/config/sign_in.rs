@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::raw::{Item, Table, Wrong};
+use super::raw::{RawItem, RawTable, Wrong};
 use super::{
     Access, AnswerRules, CredentialPlace, IssuerKind, IssuerSettings, OwnPath, OwnPathEntry, Route,
     Shape, http_directory, values,
@@ -100,7 +100,7 @@ const KINDS: [(&str, ObservedKind); 4] = [
     ("refresh", ObservedKind::Refresh),
 ];
 
-pub(super) fn sign_in(table: &Table<'_>, issuers: &[IssuerSettings]) -> SignInSettings {
+pub(super) fn sign_in(table: &RawTable<'_>, issuers: &[IssuerSettings]) -> SignInSettings {
     let mode = table.choice("mode", &MODES).unwrap_or_default();
     let login_path = table.text("login_path", values::canonical_path);
     let observe: Vec<Observed> = table
@@ -133,7 +133,11 @@ pub(super) fn sign_in(table: &Table<'_>, issuers: &[IssuerSettings]) -> SignInSe
     SignInSettings { mode, login_path, observe }
 }
 
-fn observed(table: &Table<'_>, mode: SignInMode, issuers: &[IssuerSettings]) -> Option<Observed> {
+fn observed(
+    table: &RawTable<'_>,
+    mode: SignInMode,
+    issuers: &[IssuerSettings],
+) -> Option<Observed> {
     table.require("kind", "allowed: \"sign-in\", \"sign-up\", \"sign-out\", \"refresh\"");
     table.require("path", "the path of the service's, like \"/accounts/login/\"");
     let kind = table.choice("kind", &KINDS);
@@ -185,7 +189,7 @@ fn simplejwt(name: &str, issuers: &[IssuerSettings]) -> Result<usize, Wrong> {
 }
 
 /// Of an answer that goes on to the client only the head is looked at.
-fn success(table: &Table<'_>) -> AnswerRules {
+fn success(table: &RawTable<'_>) -> AnswerRules {
     table.refuse(
         &["body_contains", "body_lacks", "json"],
         "the answer's body goes on to the client unread",
@@ -205,7 +209,7 @@ fn method(text: &str) -> Result<Method, Wrong> {
 }
 
 /// What `[session]` cannot promise where the service's own sessions are the gateway's.
-pub(super) fn refuse_session_times(table: &Table<'_>, settings: &SignInSettings) {
+pub(super) fn refuse_session_times(table: &RawTable<'_>, settings: &SignInSettings) {
     if settings.mode == SignInMode::Follow {
         table.refuse(
             &["idle_timeout", "absolute_timeout"],
@@ -216,7 +220,7 @@ pub(super) fn refuse_session_times(table: &Table<'_>, settings: &SignInSettings)
 }
 
 /// A service that signs nobody in has no page of its own to send to.
-pub(super) fn refuse_redirects(root: &Table<'_>, mode: SignInMode, routes: &[Item<Route>]) {
+pub(super) fn refuse_redirects(root: &RawTable<'_>, mode: SignInMode, routes: &[RawItem<Route>]) {
     for route in routes.iter().map(|route| &route.value) {
         let is_closed = route.access == Access::SignedIn && route.groups.is_empty();
         if route.sign_in_redirect == SignInRedirect::Service
@@ -238,9 +242,9 @@ pub(super) fn refuse_redirects(root: &Table<'_>, mode: SignInMode, routes: &[Ite
 
 /// Whoever has to sign in must get to the service's page, and its form to the service.
 pub(super) fn refuse_closed_login(
-    root: &Table<'_>,
+    root: &RawTable<'_>,
     settings: &SignInSettings,
-    routes: &[Item<Route>],
+    routes: &[RawItem<Route>],
     paths: &[OwnPathEntry],
 ) {
     let Some(login_path) = &settings.login_path else { return };

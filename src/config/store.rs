@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::raw::Table;
+use super::raw::RawTable;
 
 /// `[store]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Default for StoreSettings {
 const STORES: [(&str, StoreKind); 2] =
     [("embedded", StoreKind::Embedded), ("memory", StoreKind::Memory)];
 
-pub(super) fn store(table: &Table<'_>) -> StoreSettings {
+pub(super) fn store(table: &RawTable<'_>) -> StoreSettings {
     let default = StoreSettings::default();
     StoreSettings {
         kind: table.choice("kind", &STORES).unwrap_or(default.kind),

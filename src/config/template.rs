@@ -7,7 +7,7 @@
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
-use super::raw::{Table, Wrong};
+use super::raw::{RawTable, Wrong};
 use crate::caller::Identity;
 use crate::wire::header_value;
 
@@ -240,11 +240,11 @@ const fn wrong(message: String) -> NoTemplate {
 
 /// The members of the table under `key`; `is_taken` names those that stand there already.
 pub(super) fn members(
-    table: &Table<'_>,
+    table: &RawTable<'_>,
     key: &'static str,
     is_taken: impl Fn(&str) -> bool,
 ) -> Members {
-    let read = |members: &Table<'_>| {
+    let read = |members: &RawTable<'_>| {
         let mut all = Vec::new();
         for (name, text) in members.free() {
             if name.value.is_empty() || is_taken(&name.value) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::paths::ROTATION;
-use super::raw::{Table, Wrong, duration_text};
+use super::raw::{RawTable, Wrong, duration_text};
 use super::template::members;
 use super::units::{DAY, HOUR, MINUTE, days, mins, secs};
 use super::{Geo, Members, SessionSettings, StoreSettings, values};
@@ -22,7 +22,7 @@ pub struct Tokens {
     /// How long a refresh token is good.
     pub refresh_lifetime: Duration,
     /// Are refresh tokens single use?
-    pub rotation: Rotation,
+    pub rotation: RotationPolicy,
     /// How long racing callers get the same successor.
     pub refresh_grace: Duration,
     /// Where a session may be used, as it began.
@@ -41,7 +41,7 @@ pub struct Tokens {
 
 /// `tokens.rotation`, and that of an alias.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Rotation {
+pub enum RotationPolicy {
     /// `"single-use"`: using it gives the next one.
     #[default]
     SingleUse,
@@ -73,7 +73,7 @@ impl Default for Tokens {
             signing_key_file: StoreSettings::default().path.with_file_name(key_file(algorithm)),
             access_lifetime: mins(5),
             refresh_lifetime: days(14),
-            rotation: Rotation::SingleUse,
+            rotation: RotationPolicy::SingleUse,
             refresh_grace: secs(10),
             bind: Binding::None,
             refuse_unknown: false,
@@ -113,7 +113,7 @@ const OWN_CLAIMS: [&str; 11] =
     ["token_type", "exp", "iat", "nbf", "jti", "sid", "iss", "aud", "amr", "auth_time", "acr"];
 
 pub(super) fn tokens(
-    table: &Table<'_>,
+    table: &RawTable<'_>,
     store: &StoreSettings,
     session: &SessionSettings,
     geo: &Geo,

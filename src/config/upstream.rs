@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::pool::{
-    Addresses, Balance, Circuit, Ejection, HealthCheck, HttpVersion, Retry, ServerTls,
+    AddressPreference, Balance, Circuit, Ejection, HealthCheck, HttpVersion, Retry, ServerTls,
 };
-use super::raw::{Item, Table, Wrong, nearest};
-use super::server::Server;
+use super::raw::{RawItem, RawTable, Wrong, nearest};
+use super::server::UpstreamServer;
 use super::units::{DAY, KIB, TIMEOUT, hours, secs};
 use super::{Route, pool, values};
 use crate::wire::proxy_protocol::ProxyVersion;
@@ -17,13 +17,13 @@ pub struct Upstream {
     /// The name that routes use, and a metric label.
     pub name: String,
     /// What is asked, and where it is.
-    pub servers: Vec<Server>,
+    pub servers: Vec<UpstreamServer>,
     /// Who gets the next request.
     pub balance: Balance,
     /// What they speak.
     pub http: HttpVersion,
     /// Which addresses of a name are used.
-    pub addresses: Addresses,
+    pub addresses: AddressPreference,
     /// What they are told first of a client's address.
     pub proxy_protocol: Option<ProxyVersion>,
     /// How those with `https://` are spoken to.
@@ -60,10 +60,10 @@ impl Upstream {
     pub fn new(name: &str, servers: &[&str]) -> Self {
         Self {
             name: name.to_owned(),
-            servers: servers.iter().filter_map(|text| Server::parse(text).ok()).collect(),
+            servers: servers.iter().filter_map(|text| UpstreamServer::parse(text).ok()).collect(),
             balance: Balance::default(),
             http: HttpVersion::default(),
-            addresses: Addresses::default(),
+            addresses: AddressPreference::default(),
             proxy_protocol: None,
             tls: ServerTls::default(),
             ejection: Ejection::default(),
@@ -84,7 +84,7 @@ impl Upstream {
 }
 
 /// The upstream of this name.
-pub(super) fn index_of(text: &str, upstreams: &[Item<Upstream>]) -> Result<usize, Wrong> {
+pub(super) fn index_of(text: &str, upstreams: &[RawItem<Upstream>]) -> Result<usize, Wrong> {
     upstreams.iter().position(|upstream| upstream.value.name == text).ok_or_else(|| {
         let names = || upstreams.iter().map(|upstream| upstream.value.name.as_str());
         let wrong = Wrong::new(format!("there is no upstream {text:?}"));
@@ -97,7 +97,7 @@ pub(super) fn index_of(text: &str, upstreams: &[Item<Upstream>]) -> Result<usize
 }
 
 /// All upstreams, each with the place of its name.
-pub(super) fn upstreams(root: &Table<'_>) -> Vec<Item<Upstream>> {
+pub(super) fn upstreams(root: &RawTable<'_>) -> Vec<RawItem<Upstream>> {
     let mut names: Vec<String> = Vec::new();
     let all = root.tables("upstream", |table| {
         let upstream = upstream(table);
@@ -109,7 +109,7 @@ pub(super) fn upstreams(root: &Table<'_>) -> Vec<Item<Upstream>> {
         } else if !upstream.name.is_empty() {
             names.push(upstream.name.clone());
         }
-        Item { value: upstream, place: table.place("name") }
+        RawItem { value: upstream, place: table.place("name") }
     });
     root.require(
         "upstream",
@@ -120,9 +120,9 @@ pub(super) fn upstreams(root: &Table<'_>) -> Vec<Item<Upstream>> {
 
 /// Where no route was mistaken about its upstream.
 pub(super) fn warn_of_unused(
-    root: &Table<'_>,
-    upstreams: &[Item<Upstream>],
-    routes: &[Item<Route>],
+    root: &RawTable<'_>,
+    upstreams: &[RawItem<Upstream>],
+    routes: &[RawItem<Route>],
 ) {
     if routes.is_empty() || routes.iter().any(|route| route.value.upstream >= upstreams.len()) {
         return;
@@ -134,7 +134,7 @@ pub(super) fn warn_of_unused(
     }
 }
 
-fn upstream(table: &Table<'_>) -> Upstream {
+fn upstream(table: &RawTable<'_>) -> Upstream {
     table.require("name", "the name that routes use");
     let name = table.text("name", values::name).unwrap_or_default();
     let default = Upstream::new(&name, &[]);

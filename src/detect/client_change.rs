@@ -12,26 +12,26 @@ use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::SessionId;
 use crate::config;
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 use crate::geo::Asn;
 use crate::secret::Digest;
 use crate::wire::client_ip::network_24_or_48;
 
 struct ClientChange {
-    settings: config::Detector,
+    settings: config::DetectorSettings,
     /// Kinds of clients, as hashes: they are as long as a client likes.
-    kinds: Windows<SessionId, Use>,
+    kinds: Windows<SessionId, ClientUse>,
 }
 
 /// What kind of client, and from where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Use {
+struct ClientUse {
     kind: Digest,
     network: IpNet,
     asn: Option<Asn>,
 }
 
-impl Use {
+impl ClientUse {
     /// Another kind, in the same network: one person with two programs.
     fn is_beside(&self, other: &Self) -> bool {
         let is_same_network = match (self.asn, other.asn) {
@@ -42,7 +42,7 @@ impl Use {
     }
 }
 
-pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
     ClientChange {
         kinds: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
         settings: settings.clone(),
@@ -51,14 +51,14 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 
 impl Detector for ClientChange {
     fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
-        let (What::SessionUsed { session, user, .. } | What::Refreshed { session, user, .. }) =
-            &event.what
+        let (EventKind::SessionUsed { session, user, .. }
+        | EventKind::Refreshed { session, user, .. }) = &event.what
         else {
             return None;
         };
         let kind = kind(event.agent.as_deref()?)?;
         let client = event.client?;
-        let now = Use {
+        let now = ClientUse {
             kind: Digest::of(kind.as_bytes()),
             network: network_24_or_48(client),
             asn: around.places.asn(client),
@@ -74,7 +74,7 @@ impl Detector for ClientChange {
         Some(Finding::new(DetectorName::ClientChange, event, subject, evidence).of_user(user))
     }
 
-    fn judge_by(&mut self, settings: &config::Detector) {
+    fn judge_by(&mut self, settings: &config::DetectorSettings) {
         self.kinds.judge_by(settings.threshold, settings.window);
         self.settings = settings.clone();
     }
@@ -148,7 +148,7 @@ mod tests {
 
     fn used_from(client: &str, name: &str, agent: Option<&str>) -> Event {
         let (session, user) = session(name);
-        let what = What::SessionUsed { session, user, proof: Proof::SessionCookie };
+        let what = EventKind::SessionUsed { session, user, proof: Proof::SessionCookie };
         Event { agent: agent.map(Into::into), ..event(at(0), client, what) }
     }
 

@@ -8,16 +8,16 @@ use ipnet::IpNet;
 use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::config;
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 use crate::secret::Digest;
 use crate::wire::client_ip::network_24_or_48;
 
 struct DistributedGuessing {
-    settings: config::Detector,
+    settings: config::DetectorSettings,
     networks: Windows<Digest, IpNet>,
 }
 
-pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
     DistributedGuessing {
         networks: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
         settings: settings.clone(),
@@ -26,7 +26,7 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 
 impl Detector for DistributedGuessing {
     fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
-        let What::SignInFailed { account, .. } = &event.what else { return None };
+        let EventKind::SignInFailed { account, .. } = &event.what else { return None };
         let network = network_24_or_48(event.client?);
         let key = Digest::of(account.as_bytes());
         let networks = self.networks.distinct(key, network, event.at)?;
@@ -35,7 +35,7 @@ impl Detector for DistributedGuessing {
         Some(Finding::new(DetectorName::DistributedGuessing, event, subject, evidence))
     }
 
-    fn judge_by(&mut self, settings: &config::Detector) {
+    fn judge_by(&mut self, settings: &config::DetectorSettings) {
         self.networks.judge_by(settings.threshold, settings.window);
         self.settings = settings.clone();
     }

@@ -20,7 +20,7 @@ use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::config;
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 use crate::geo::{Country, Location};
 use crate::secret::Digest;
 
@@ -37,14 +37,14 @@ const NEAR: f64 = 100.0;
 const NEVER_FAR: f64 = 500.0;
 
 struct ImpossibleTravel {
-    settings: config::Detector,
-    trails: Cache<SessionId, Trail>,
+    settings: config::DetectorSettings,
+    trails: Cache<SessionId, TravelTrail>,
     jumps: Windows<SessionId, ()>,
 }
 
 /// Where a session has been.
 #[derive(Clone, Debug)]
-struct Trail {
+struct TravelTrail {
     client: IpAddr,
     at: Timestamp,
     agent: Option<Digest>,
@@ -54,7 +54,7 @@ struct Trail {
     been: Vec<Location>,
 }
 
-pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
     ImpossibleTravel {
         trails: Cache::new(SESSIONS),
         jumps: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
@@ -64,9 +64,9 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 
 impl Detector for ImpossibleTravel {
     fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
-        let (What::SessionUsed { session, user, .. }
-        | What::Refreshed { session, user, .. }
-        | What::SignedIn { session, user, .. }) = &event.what
+        let (EventKind::SessionUsed { session, user, .. }
+        | EventKind::Refreshed { session, user, .. }
+        | EventKind::SignedIn { session, user, .. }) = &event.what
         else {
             return None;
         };
@@ -82,8 +82,8 @@ impl Detector for ImpossibleTravel {
         let here = around.places.location(client)?;
         let country = around.places.country(client);
         let before = self.trails.get(session).cloned();
-        let been = before.as_ref().map(Trail::with_here).unwrap_or_default();
-        let trail = Trail { client, at: event.at, agent, here, country, been };
+        let been = before.as_ref().map(TravelTrail::with_here).unwrap_or_default();
+        let trail = TravelTrail { client, at: event.at, agent, here, country, been };
         let is_new_here = trail.is_new_here();
         self.trails.insert(session.clone(), trail);
         let before = before?;
@@ -101,14 +101,14 @@ impl Detector for ImpossibleTravel {
         Some(Finding { is_doubtful: before.agent == agent, ..finding.of_user(user) })
     }
 
-    fn judge_by(&mut self, settings: &config::Detector) {
+    fn judge_by(&mut self, settings: &config::DetectorSettings) {
         self.jumps.judge_by(settings.threshold, settings.window);
         self.settings = settings.clone();
     }
 }
 
 impl ImpossibleTravel {
-    fn is_too_fast(&self, before: &Trail, here: Location, at: Timestamp) -> bool {
+    fn is_too_fast(&self, before: &TravelTrail, here: Location, at: Timestamp) -> bool {
         let kilometers = before.here.apart(&here);
         // Events may be told out of order.
         let apart = at.since(before.at).max(before.at.since(at));
@@ -117,7 +117,7 @@ impl ImpossibleTravel {
     }
 }
 
-impl Trail {
+impl TravelTrail {
     /// All places, the present one last.
     fn with_here(&self) -> Vec<Location> {
         let is_elsewhere = |place: &&Location| !is_near(place, &self.here);
@@ -151,12 +151,12 @@ mod tests {
 
     fn used(secs: u64, client: &str, agent: &str) -> Event {
         let (session, user) = session("a");
-        let what = What::SessionUsed { session, user, proof: Proof::AccessToken };
+        let what = EventKind::SessionUsed { session, user, proof: Proof::AccessToken };
         Event { agent: Some(agent.into()), ..event(at(secs), client, what) }
     }
 
     fn build_() -> impl Detector {
-        let settings = config::Detector { speed: 900, ..detector(1) };
+        let settings = config::DetectorSettings { speed: 900, ..detector(1) };
         build(&settings)
     }
 

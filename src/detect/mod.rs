@@ -24,7 +24,7 @@ use self::owners::Owners;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config;
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 use crate::geo::{Asn, Country, Places};
 
 mod client_change;
@@ -69,7 +69,7 @@ pub trait Detector: Send + Sync {
     fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding>;
 
     /// Judges by these settings from now on. What it has seen stays seen.
-    fn judge_by(&mut self, settings: &config::Detector);
+    fn judge_by(&mut self, settings: &config::DetectorSettings);
 }
 
 macro_rules! detectors {
@@ -90,7 +90,7 @@ macro_rules! detectors {
             }
 
             /// Its table of `[detect]`.
-            pub const fn settings(self, detect: &config::Detect) -> &config::Detector {
+            pub const fn settings(self, detect: &config::Detect) -> &config::DetectorSettings {
                 match self { $(Self::$name => &detect.$module,)+ }
             }
 
@@ -99,7 +99,7 @@ macro_rules! detectors {
                 Self::ALL.iter().find(|one| one.name() == name).copied()
             }
 
-            fn build(self, settings: &config::Detector) -> Box<dyn Detector> {
+            fn build(self, settings: &config::DetectorSettings) -> Box<dyn Detector> {
                 match self { $(Self::$name => Box::new($module::build(settings)),)+ }
             }
         }
@@ -176,7 +176,7 @@ pub struct Evidence {
 
 /// All detectors, in the order in which they see an event, each with its settings.
 pub struct Detectors {
-    all: Vec<(config::Detector, DetectorName, Box<dyn Detector>)>,
+    all: Vec<(config::DetectorSettings, DetectorName, Box<dyn Detector>)>,
     owners: Owners,
 }
 
@@ -200,7 +200,7 @@ impl Detectors {
 
     /// Shows all of them one event, but those that leave its client alone.
     pub fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Vec<Finding> {
-        if let What::IncidentAnswered { user, was_me: false, .. } = &event.what {
+        if let EventKind::IncidentAnswered { user, was_me: false, .. } = &event.what {
             around.history.void(user, event.at);
         }
         self.owners.learn(&event.what);
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn an_event_that_concerns_nobody_is_no_finding() {
         let mut detectors = Detectors::new(&settings(1));
-        let refused = What::Refused { refusal: crate::refusal::Refusal::NoRoute, user: None };
+        let refused = EventKind::Refused { refusal: crate::refusal::Refusal::NoRoute, user: None };
         assert_eq!(detectors.observe(&event(at(0), "192.0.2.1", refused), &around()), []);
     }
 
@@ -336,7 +336,7 @@ mod tests {
     fn each_detector_has_its_own_settings() {
         let mut settings = settings(100);
         settings.refresh_burst.threshold = 1;
-        let what = What::Refreshed {
+        let what = EventKind::Refreshed {
             session: SessionId::new("s"),
             user: UserKey::new("django", "1"),
             how: Refresh::Rotated,
@@ -352,7 +352,11 @@ mod tests {
     fn what_was_seen_stays_seen_under_other_settings() {
         let refreshed = |secs| {
             let (session, user) = (SessionId::new("s"), UserKey::new("django", "1"));
-            event(at(secs), "192.0.2.1", What::Refreshed { session, user, how: Refresh::Rotated })
+            event(
+                at(secs),
+                "192.0.2.1",
+                EventKind::Refreshed { session, user, how: Refresh::Rotated },
+            )
         };
         let mut detectors = Detectors::new(&settings(10));
         for secs in 0..3 {
@@ -369,7 +373,7 @@ mod tests {
     fn a_finding_about_an_account_names_its_owner_once_a_directory_did() {
         let miss = |user: Option<&str>, why| {
             let user = user.map(|id| UserKey::new("django", id));
-            event(at(0), "192.0.2.1", What::SignInFailed { account: "ada".into(), user, why })
+            event(at(0), "192.0.2.1", EventKind::SignInFailed { account: "ada".into(), user, why })
         };
         use SignInFailure::{LockedOut, UnknownUser, WrongPassword};
         for (events, owner) in [

@@ -14,11 +14,11 @@ use crate::geo::Country;
 const SORT: &str = "country";
 
 struct NewCountry {
-    settings: config::Detector,
+    settings: config::DetectorSettings,
     countries: Windows<UserKey, Country>,
 }
 
-pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
     NewCountry {
         countries: Windows::new(settings.threshold, settings.window, Again::AtThreshold),
         settings: settings.clone(),
@@ -43,7 +43,7 @@ impl Detector for NewCountry {
         Some(Finding::new(DetectorName::NewCountry, event, subject, evidence).of_user(user))
     }
 
-    fn judge_by(&mut self, settings: &config::Detector) {
+    fn judge_by(&mut self, settings: &config::DetectorSettings) {
         self.countries.judge_by(settings.threshold, settings.window);
         self.settings = settings.clone();
     }

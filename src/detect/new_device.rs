@@ -10,17 +10,17 @@ use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::{SessionId, UserKey};
 use crate::config;
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 use crate::wire::client_ip::network_24_or_48;
 
 const SORT: &str = "device";
 
 struct NewDevice {
-    settings: config::Detector,
+    settings: config::DetectorSettings,
     sign_ins: Windows<UserKey, SessionId>,
 }
 
-pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
     NewDevice {
         sign_ins: Windows::new(settings.threshold, settings.window, Again::AtThreshold),
         settings: settings.clone(),
@@ -40,7 +40,7 @@ impl Detector for NewDevice {
         let (any, this) = (Trait::Any(SORT), Trait::One(SORT, &device));
         let is_first = !around.history.has(user, any, event.at);
         let is_known = around.history.has(user, this, event.at);
-        let has_cookie = matches!(event.what, What::SignedIn { known_device: true, .. });
+        let has_cookie = matches!(event.what, EventKind::SignedIn { known_device: true, .. });
         around.history.note(user, any, event.at);
         around.history.note(user, this, event.at);
         if is_first || is_known || has_cookie {
@@ -56,7 +56,7 @@ impl Detector for NewDevice {
         Some(Finding::new(DetectorName::NewDevice, event, subject, evidence).of_user(user))
     }
 
-    fn judge_by(&mut self, settings: &config::Detector) {
+    fn judge_by(&mut self, settings: &config::DetectorSettings) {
         self.sign_ins.judge_by(settings.threshold, settings.window);
         self.settings = settings.clone();
     }

@@ -4,14 +4,14 @@ use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::SessionId;
 use crate::config;
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 
 struct OutsideBinding {
-    settings: config::Detector,
+    settings: config::DetectorSettings,
     refused: Windows<SessionId, ()>,
 }
 
-pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
     OutsideBinding {
         refused: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
         settings: settings.clone(),
@@ -20,7 +20,7 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 
 impl Detector for OutsideBinding {
     fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
-        let What::OutsideBinding { session, user } = &event.what else { return None };
+        let EventKind::OutsideBinding { session, user } = &event.what else { return None };
         let refused = self.refused.count(session.clone(), (), event.at)?;
         let country = event.client.and_then(|client| around.places.country(client));
         let evidence = Evidence {
@@ -32,7 +32,7 @@ impl Detector for OutsideBinding {
         Some(Finding::new(DetectorName::OutsideBinding, event, subject, evidence).of_user(user))
     }
 
-    fn judge_by(&mut self, settings: &config::Detector) {
+    fn judge_by(&mut self, settings: &config::DetectorSettings) {
         self.refused.judge_by(settings.threshold, settings.window);
         self.settings = settings.clone();
     }
@@ -46,7 +46,7 @@ mod tests {
 
     fn outside(secs: u64, name: &str) -> Event {
         let (session, user) = session(name);
-        event(at(secs), "2.0.0.1", What::OutsideBinding { session, user })
+        event(at(secs), "2.0.0.1", EventKind::OutsideBinding { session, user })
     }
 
     #[test]

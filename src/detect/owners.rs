@@ -8,7 +8,7 @@ use std::sync::Arc;
 use quick_cache::unsync::Cache;
 
 use crate::caller::UserKey;
-use crate::event::What;
+use crate::event::EventKind;
 use crate::secret::Digest;
 
 /// How many are remembered.
@@ -25,10 +25,10 @@ impl Default for Owners {
 
 impl Owners {
     /// Something happened that may say whose a name is.
-    pub(super) fn learn(&mut self, what: &What) {
-        if let What::SignInFailed { account, user: Some(user), .. }
-        | What::SignedIn { account, user, .. }
-        | What::SignInObserved { account, user: Some(user), .. } = what
+    pub(super) fn learn(&mut self, what: &EventKind) {
+        if let EventKind::SignInFailed { account, user: Some(user), .. }
+        | EventKind::SignedIn { account, user, .. }
+        | EventKind::SignInObserved { account, user: Some(user), .. } = what
         {
             let key = key(account);
             if self.0.get(&key) != Some(user) {

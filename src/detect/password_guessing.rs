@@ -9,15 +9,15 @@
 use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::config;
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 use crate::secret::Digest;
 
 struct PasswordGuessing {
-    settings: config::Detector,
+    settings: config::DetectorSettings,
     failures: Windows<Digest, ()>,
 }
 
-pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
     PasswordGuessing {
         failures: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
         settings: settings.clone(),
@@ -26,14 +26,14 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 
 impl Detector for PasswordGuessing {
     fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
-        let What::SignInFailed { account, .. } = &event.what else { return None };
+        let EventKind::SignInFailed { account, .. } = &event.what else { return None };
         let failures = self.failures.count(Digest::of(account.as_bytes()), (), event.at)?;
         let evidence = Evidence::count(failures.len(), self.settings.window);
         let subject = Subject::Account(account.clone());
         Some(Finding::new(DetectorName::PasswordGuessing, event, subject, evidence))
     }
 
-    fn judge_by(&mut self, settings: &config::Detector) {
+    fn judge_by(&mut self, settings: &config::DetectorSettings) {
         self.failures.judge_by(settings.threshold, settings.window);
         self.settings = settings.clone();
     }
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_success_between_does_not_hide_the_failures() {
         let (session, user) = session("a");
-        let hit = What::SignedIn {
+        let hit = EventKind::SignedIn {
             session,
             user,
             account: "ada".into(),

@@ -10,25 +10,25 @@ use ipnet::IpNet;
 use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::config;
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 use crate::secret::Digest;
 use crate::wire::client_ip::{network_24_or_48, network_32_or_64};
 
 struct PasswordSpraying {
-    settings: config::Detector,
+    settings: config::DetectorSettings,
     /// Accounts, as hashes: names are as long as a client likes.
     addresses: Windows<IpNet, Digest>,
     networks: Windows<IpNet, Digest>,
 }
 
-pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
     let windows = || Windows::new(settings.threshold, settings.window, Again::AfterWindow);
     PasswordSpraying { settings: settings.clone(), addresses: windows(), networks: windows() }
 }
 
 impl Detector for PasswordSpraying {
     fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
-        let What::SignInFailed { account, .. } = &event.what else { return None };
+        let EventKind::SignInFailed { account, .. } = &event.what else { return None };
         let client = event.client?;
         let account = Digest::of(account.as_bytes());
         let (address, network) = (network_32_or_64(client), network_24_or_48(client));
@@ -44,7 +44,7 @@ impl Detector for PasswordSpraying {
         Some(Finding::new(DetectorName::PasswordSpraying, event, subject, evidence))
     }
 
-    fn judge_by(&mut self, settings: &config::Detector) {
+    fn judge_by(&mut self, settings: &config::DetectorSettings) {
         self.addresses.judge_by(settings.threshold, settings.window);
         self.networks.judge_by(settings.threshold, settings.window);
         self.settings = settings.clone();

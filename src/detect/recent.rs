@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 
 use super::Finding;
-use super::respond::Taken;
-use super::watch::{NotDone, Report};
+use super::respond::TakenAction;
+use super::watch::{FindingSink, NotDone};
 use crate::clock::Timestamp;
 
 /// So many are kept.
@@ -14,25 +14,25 @@ const MOST: usize = if cfg!(test) { 10 } else { 5000 };
 
 /// Keeps them.
 #[derive(Debug, Default)]
-pub struct Recent(Mutex<Kept>);
+pub struct Recent(Mutex<KeptFindings>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptFindings {
     /// How many there have been since the start.
     told: u64,
     /// Oldest first.
-    findings: VecDeque<Told>,
+    findings: VecDeque<ToldFinding>,
 }
 
 /// A finding, and what came of it.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct ToldFinding {
     /// Counted from 1 since the start.
     pub number: u64,
     /// What was found.
     pub finding: Finding,
     /// What was done.
-    pub taken: Vec<Taken>,
+    pub taken: Vec<TakenAction>,
 }
 
 impl Recent {
@@ -42,9 +42,9 @@ impl Recent {
     }
 
     /// At most so many findings before this number, or the newest; newest first.
-    pub fn page(&self, before: Option<u64>, limit: usize) -> Vec<Told> {
+    pub fn page(&self, before: Option<u64>, limit: usize) -> Vec<ToldFinding> {
         let kept = self.0.lock();
-        let is_before = |told: &&Told| before.is_none_or(|before| told.number < before);
+        let is_before = |told: &&ToldFinding| before.is_none_or(|before| told.number < before);
         kept.findings.iter().rev().filter(is_before).take(limit).cloned().collect()
     }
 }
@@ -56,11 +56,12 @@ impl Recent {
     }
 }
 
-impl Report for Recent {
-    fn finding(&self, finding: &Finding, taken: &[Taken], _: Option<&NotDone>) {
+impl FindingSink for Recent {
+    fn finding(&self, finding: &Finding, taken: &[TakenAction], _: Option<&NotDone>) {
         let mut kept = self.0.lock();
         kept.told += 1;
-        let told = Told { number: kept.told, finding: finding.clone(), taken: taken.to_vec() };
+        let told =
+            ToldFinding { number: kept.told, finding: finding.clone(), taken: taken.to_vec() };
         if kept.findings.len() >= MOST {
             kept.findings.pop_front();
         }
@@ -73,19 +74,19 @@ mod tests {
     use super::super::testing::{at, event};
     use super::super::{DetectorName, Evidence, Subject};
     use super::*;
-    use crate::event::What;
+    use crate::event::EventKind;
     use crate::refusal::Refusal;
 
     #[test]
     fn the_newest_are_kept_and_read_in_pages() {
         let recent = Recent::default();
         for n in 1..=13 {
-            let what = What::Refused { refusal: Refusal::NoRoute, user: None };
+            let what = EventKind::Refused { refusal: Refusal::NoRoute, user: None };
             let subject = Subject::Account(format!("name-{n}").into());
             let evidence = Evidence::count(1, std::time::Duration::from_secs(1));
             let event = event(at(n), "1.1.1.1", what);
             let finding = Finding::new(DetectorName::PasswordGuessing, &event, subject, evidence);
-            recent.finding(&finding, &[Taken::Observe], None);
+            recent.finding(&finding, &[TakenAction::Observe], None);
         }
         let numbers = |before, limit| -> Vec<u64> {
             recent.page(before, limit).iter().map(|told| told.number).collect()

@@ -7,14 +7,14 @@ use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::SessionId;
 use crate::config;
-use crate::event::{Event, Refresh, What};
+use crate::event::{Event, EventKind, Refresh};
 
 struct RefreshBurst {
-    settings: config::Detector,
+    settings: config::DetectorSettings,
     refreshes: Windows<SessionId, ()>,
 }
 
-pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
     RefreshBurst {
         refreshes: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
         settings: settings.clone(),
@@ -23,7 +23,7 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 
 impl Detector for RefreshBurst {
     fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
-        let What::Refreshed { session, user, how } = &event.what else { return None };
+        let EventKind::Refreshed { session, user, how } = &event.what else { return None };
         match how {
             Refresh::Rotated | Refresh::Kept => {}
             Refresh::ReplayedInGrace => return None,
@@ -34,7 +34,7 @@ impl Detector for RefreshBurst {
         Some(Finding::new(DetectorName::RefreshBurst, event, subject, evidence).of_user(user))
     }
 
-    fn judge_by(&mut self, settings: &config::Detector) {
+    fn judge_by(&mut self, settings: &config::DetectorSettings) {
         self.refreshes.judge_by(settings.threshold, settings.window);
         self.settings = settings.clone();
     }
@@ -47,7 +47,7 @@ mod tests {
 
     fn refreshed(secs: u64, name: &str, how: Refresh) -> Event {
         let (session, user) = session(name);
-        event(at(secs), "192.0.2.1", What::Refreshed { session, user, how })
+        event(at(secs), "192.0.2.1", EventKind::Refreshed { session, user, how })
     }
 
     #[test]

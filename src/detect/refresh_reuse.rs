@@ -7,14 +7,14 @@ use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::UserKey;
 use crate::config;
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 
 struct RefreshReuse {
-    settings: config::Detector,
+    settings: config::DetectorSettings,
     reuses: Windows<UserKey, ()>,
 }
 
-pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
     RefreshReuse {
         reuses: Windows::new(settings.threshold, settings.window, Again::AtThreshold),
         settings: settings.clone(),
@@ -23,14 +23,14 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 
 impl Detector for RefreshReuse {
     fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
-        let What::RefreshReused { session, user } = &event.what else { return None };
+        let EventKind::RefreshReused { session, user } = &event.what else { return None };
         let reuses = self.reuses.count(user.clone(), (), event.at)?;
         let evidence = Evidence::count(reuses.len(), self.settings.window);
         let subject = Subject::Session(session.clone());
         Some(Finding::new(DetectorName::RefreshReuse, event, subject, evidence).of_user(user))
     }
 
-    fn judge_by(&mut self, settings: &config::Detector) {
+    fn judge_by(&mut self, settings: &config::DetectorSettings) {
         self.reuses.judge_by(settings.threshold, settings.window);
         self.settings = settings.clone();
     }
@@ -44,7 +44,7 @@ mod tests {
     use crate::event::{Refresh, RefreshRefusal};
 
     fn reuse(secs: u64, session: &str, user: &str) -> Event {
-        let what = What::RefreshReused {
+        let what = EventKind::RefreshReused {
             session: SessionId::new(session),
             user: UserKey::new("django", user),
         };
@@ -81,12 +81,12 @@ mod tests {
 
     #[test]
     fn racing_callers_and_stale_tokens_are_no_reuse() {
-        let raced = What::Refreshed {
+        let raced = EventKind::Refreshed {
             session: SessionId::new("a"),
             user: UserKey::new("django", "1"),
             how: Refresh::ReplayedInGrace,
         };
-        let refused = RefreshRefusal::ALL.iter().map(|why| What::RefreshRefused { why: *why });
+        let refused = RefreshRefusal::ALL.iter().map(|why| EventKind::RefreshRefused { why: *why });
         let events = refused.chain([raced]).map(|what| event(at(0), "192.0.2.1", what));
         assert_eq!(fires_at(&mut build(&detector(1)), events), NEVER);
     }

@@ -17,7 +17,7 @@ use crate::wire::client_ip::{TrustedProxies, is_public, network_32_or_64};
 
 /// One thing that is to be done about a finding.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Step {
+pub enum ResponseStep {
     /// Tell those who should know, after everything else.
     Notify,
     /// Slow down a session's refreshes, or the sign-ins from an address.
@@ -34,7 +34,7 @@ pub enum Step {
 
 /// What was done about a finding.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Taken {
+pub enum TakenAction {
     /// It was told, and nothing else.
     Observe,
     /// Those who should know were told.
@@ -61,7 +61,7 @@ pub enum Taken {
     Failed,
 }
 
-impl Taken {
+impl TakenAction {
     /// Every one.
     pub const ALL: &'static [Self] = &[
         Self::Observe,
@@ -97,16 +97,16 @@ impl Taken {
     }
 }
 
-impl Step {
+impl ResponseStep {
     /// What it is called once it is done.
-    pub const fn taken(&self) -> Taken {
+    pub const fn taken(&self) -> TakenAction {
         match self {
-            Self::Notify => Taken::Notify,
-            Self::Limit(_) => Taken::Limit,
-            Self::StepUp(_) => Taken::StepUp,
-            Self::EndSession(_) => Taken::EndSession,
-            Self::EndUserSessions(_) => Taken::EndUserSessions,
-            Self::BlockAddress(_) => Taken::BlockAddress,
+            Self::Notify => TakenAction::Notify,
+            Self::Limit(_) => TakenAction::Limit,
+            Self::StepUp(_) => TakenAction::StepUp,
+            Self::EndSession(_) => TakenAction::EndSession,
+            Self::EndUserSessions(_) => TakenAction::EndUserSessions,
+            Self::BlockAddress(_) => TakenAction::BlockAddress,
         }
     }
 }
@@ -114,31 +114,31 @@ impl Step {
 /// What the settings ask for in this case. Nothing: it is only told.
 pub fn steps(
     finding: &Finding,
-    settings: &config::Detector,
+    settings: &config::DetectorSettings,
     trusted: &TrustedProxies,
-) -> Vec<Step> {
+) -> Vec<ResponseStep> {
     let address = || address_of(finding).filter(|network| may_be_blocked(network, trusted));
     let step = |action: &Action| match action {
         Action::Observe => None,
-        Action::Notify => Some(Step::Notify),
+        Action::Notify => Some(ResponseStep::Notify),
         Action::Limit => match &finding.session {
-            Some(session) => Some(Step::Limit(BlockSubject::Session(session.clone()))),
-            None => address().map(|network| Step::Limit(BlockSubject::address(network))),
+            Some(session) => Some(ResponseStep::Limit(BlockSubject::Session(session.clone()))),
+            None => address().map(|network| ResponseStep::Limit(BlockSubject::address(network))),
         },
-        Action::StepUp => finding.session.clone().map(Step::StepUp),
-        Action::EndSession => finding.session.clone().map(Step::EndSession),
+        Action::StepUp => finding.session.clone().map(ResponseStep::StepUp),
+        Action::EndSession => finding.session.clone().map(ResponseStep::EndSession),
         // Whoever fails at an account is hardly its owner.
         Action::EndUserSessions => match finding.subject {
             Subject::Account(_) => None,
-            _ => finding.user.clone().map(Step::EndUserSessions),
+            _ => finding.user.clone().map(ResponseStep::EndUserSessions),
         },
-        Action::BlockAddress => address().map(Step::BlockAddress),
+        Action::BlockAddress => address().map(ResponseStep::BlockAddress),
     };
-    let mut steps: Vec<Step> = settings.actions.iter().filter_map(step).collect();
+    let mut steps: Vec<ResponseStep> = settings.actions.iter().filter_map(step).collect();
     if finding.is_doubtful {
-        steps.retain(|step| *step == Step::Notify);
+        steps.retain(|step| *step == ResponseStep::Notify);
     }
-    steps.sort_by_key(|step| *step == Step::Notify);
+    steps.sort_by_key(|step| *step == ResponseStep::Notify);
     steps
 }
 
@@ -161,17 +161,18 @@ mod tests {
     use super::super::testing::{at, detector, event};
     use super::super::{DetectorName, Evidence};
     use super::*;
-    use crate::event::What;
+    use crate::event::EventKind;
     use crate::refusal::Refusal;
 
     fn finding(subject: Subject, client: &str) -> Finding {
-        let event = event(at(0), client, What::Refused { refusal: Refusal::NoRoute, user: None });
+        let event =
+            event(at(0), client, EventKind::Refused { refusal: Refusal::NoRoute, user: None });
         let evidence = Evidence::count(1, std::time::Duration::from_secs(1));
         Finding::new(DetectorName::TokenCountries, &event, subject, evidence)
     }
 
-    fn of(actions: &[Action], finding: &Finding) -> Vec<Step> {
-        let settings = config::Detector { actions: actions.to_vec(), ..detector(1) };
+    fn of(actions: &[Action], finding: &Finding) -> Vec<ResponseStep> {
+        let settings = config::DetectorSettings { actions: actions.to_vec(), ..detector(1) };
         let trusted = TrustedProxies::new(["5.5.5.0/24".parse().unwrap()]);
         steps(finding, &settings, &trusted)
     }
@@ -192,23 +193,27 @@ mod tests {
         let one: IpNet = "1.1.1.1/32".parse().unwrap();
         for (actions, finding, expected) in [
             (&[Observe][..], &session, vec![]),
-            (&[EndSession], &session, vec![Step::EndSession(id.clone())]),
-            (&[EndUserSessions], &session, vec![Step::EndUserSessions(user.clone())]),
-            (&[StepUp], &session, vec![Step::StepUp(id.clone())]),
-            (&[Limit], &session, vec![Step::Limit(BlockSubject::Session(id.clone()))]),
-            (&[BlockAddress], &session, vec![Step::BlockAddress(one)]),
+            (&[EndSession], &session, vec![ResponseStep::EndSession(id.clone())]),
+            (&[EndUserSessions], &session, vec![ResponseStep::EndUserSessions(user.clone())]),
+            (&[StepUp], &session, vec![ResponseStep::StepUp(id.clone())]),
+            (&[Limit], &session, vec![ResponseStep::Limit(BlockSubject::Session(id.clone()))]),
+            (&[BlockAddress], &session, vec![ResponseStep::BlockAddress(one)]),
             (&[EndSession, StepUp, EndUserSessions, BlockAddress, Limit], &account, vec![]),
             // Its owner is told, and is not who failed.
-            (&[EndUserSessions, Notify], &owned, vec![Step::Notify]),
-            (&[EndSession, StepUp, BlockAddress, Notify], &doubtful, vec![Step::Notify]),
-            (&[EndSession, Notify], &oldest, vec![Step::EndSession(id.clone()), Step::Notify]),
-            (&[BlockAddress], &neighborhood, vec![Step::BlockAddress(network)]),
-            (&[Limit], &neighborhood, vec![Step::Limit(BlockSubject::Address(network))]),
+            (&[EndUserSessions, Notify], &owned, vec![ResponseStep::Notify]),
+            (&[EndSession, StepUp, BlockAddress, Notify], &doubtful, vec![ResponseStep::Notify]),
+            (
+                &[EndSession, Notify],
+                &oldest,
+                vec![ResponseStep::EndSession(id.clone()), ResponseStep::Notify],
+            ),
+            (&[BlockAddress], &neighborhood, vec![ResponseStep::BlockAddress(network)]),
+            (&[Limit], &neighborhood, vec![ResponseStep::Limit(BlockSubject::Address(network))]),
             // Who is told, is told what was done.
             (
                 &[Notify, Observe, EndSession],
                 &session,
-                vec![Step::EndSession(id.clone()), Step::Notify],
+                vec![ResponseStep::EndSession(id.clone()), ResponseStep::Notify],
             ),
         ] {
             assert_eq!(of(actions, finding), expected, "{actions:?} {finding:?}");

@@ -24,7 +24,7 @@ pub(super) struct Restraint {
 
 /// May something be done?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Judged {
+pub(super) enum RestraintVerdict {
     /// It may.
     Act,
     /// Something was done about this subject a moment ago.
@@ -38,20 +38,20 @@ impl Restraint {
     pub(super) fn judge(
         &mut self,
         finding: &Finding,
-        settings: &config::Detector,
+        settings: &config::DetectorSettings,
         most: u32,
-    ) -> Judged {
+    ) -> RestraintVerdict {
         let (at, name) = (finding.at, finding.detector);
         let subject = (name, finding.subject.to_string());
         if self.cooling.get(&subject).is_some_and(|until| at < *until) {
-            return Judged::Cooling;
+            return RestraintVerdict::Cooling;
         }
         let hour = self.hours.entry(name).or_insert((at, 0));
         if at.since(hour.0) >= HOUR {
             *hour = (at, 0);
         }
         if hour.1 >= most {
-            return Judged::Bounded;
+            return RestraintVerdict::Bounded;
         }
         hour.1 += 1;
         if self.cooling.len() >= SUBJECTS {
@@ -60,7 +60,7 @@ impl Restraint {
         if !settings.cooldown.is_zero() && self.cooling.len() < SUBJECTS {
             self.cooling.insert(subject, at.plus(settings.cooldown));
         }
-        Judged::Act
+        RestraintVerdict::Act
     }
 }
 
@@ -69,11 +69,11 @@ mod tests {
     use super::super::testing::{at, detector, event};
     use super::super::{Evidence, Subject};
     use super::*;
-    use crate::event::What;
+    use crate::event::EventKind;
     use crate::refusal::Refusal;
 
     fn finding(secs: u64, account: &str) -> Finding {
-        let what = What::Refused { refusal: Refusal::NoRoute, user: None };
+        let what = EventKind::Refused { refusal: Refusal::NoRoute, user: None };
         let event = event(at(secs), "1.1.1.1", what);
         let subject = Subject::Account(account.into());
         let evidence = Evidence::count(1, Duration::from_secs(1));
@@ -82,13 +82,14 @@ mod tests {
 
     #[test]
     fn a_subject_cools_down_and_another_does_not_wait_for_it() {
-        let settings = config::Detector { cooldown: Duration::from_secs(60), ..detector(1) };
+        let settings =
+            config::DetectorSettings { cooldown: Duration::from_secs(60), ..detector(1) };
         let mut restraint = Restraint::default();
         for (secs, account, judged) in [
-            (0, "ada", Judged::Act),
-            (59, "ada", Judged::Cooling),
-            (59, "bob", Judged::Act),
-            (60, "ada", Judged::Act),
+            (0, "ada", RestraintVerdict::Act),
+            (59, "ada", RestraintVerdict::Cooling),
+            (59, "bob", RestraintVerdict::Act),
+            (60, "ada", RestraintVerdict::Act),
         ] {
             assert_eq!(restraint.judge(&finding(secs, account), &settings, 9), judged, "{secs}");
         }
@@ -96,13 +97,16 @@ mod tests {
 
     #[test]
     fn within_an_hour_there_is_a_bound() {
-        let settings = config::Detector { cooldown: Duration::ZERO, ..detector(1) };
+        let settings = config::DetectorSettings { cooldown: Duration::ZERO, ..detector(1) };
         let mut restraint = Restraint::default();
         let judged =
             |restraint: &mut Restraint, secs| restraint.judge(&finding(secs, "ada"), &settings, 2);
-        for (secs, expected) in
-            [(0, Judged::Act), (1, Judged::Act), (3599, Judged::Bounded), (3600, Judged::Act)]
-        {
+        for (secs, expected) in [
+            (0, RestraintVerdict::Act),
+            (1, RestraintVerdict::Act),
+            (3599, RestraintVerdict::Bounded),
+            (3600, RestraintVerdict::Act),
+        ] {
             assert_eq!(judged(&mut restraint, secs), expected, "{secs}");
         }
         assert!(restraint.cooling.is_empty());
@@ -110,7 +114,7 @@ mod tests {
 
     #[test]
     fn however_many_subjects_there_are_few_are_remembered() {
-        let settings = config::Detector { cooldown: HOUR, ..detector(1) };
+        let settings = config::DetectorSettings { cooldown: HOUR, ..detector(1) };
         let mut restraint = Restraint::default();
         for n in 0..2 * SUBJECTS {
             restraint.judge(&finding(0, &n.to_string()), &settings, u32::MAX);

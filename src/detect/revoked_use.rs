@@ -8,16 +8,16 @@ use ipnet::IpNet;
 use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::config;
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 use crate::refusal::Refusal;
 use crate::wire::client_ip::network_32_or_64;
 
 struct RevokedUse {
-    settings: config::Detector,
+    settings: config::DetectorSettings,
     refused: Windows<IpNet, ()>,
 }
 
-pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
     RevokedUse {
         refused: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
         settings: settings.clone(),
@@ -26,7 +26,7 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 
 impl Detector for RevokedUse {
     fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
-        let What::Refused { refusal, .. } = &event.what else { return None };
+        let EventKind::Refused { refusal, .. } = &event.what else { return None };
         if !is_forged(*refusal) {
             return None;
         }
@@ -37,7 +37,7 @@ impl Detector for RevokedUse {
         Some(Finding::new(DetectorName::RevokedUse, event, subject, evidence))
     }
 
-    fn judge_by(&mut self, settings: &config::Detector) {
+    fn judge_by(&mut self, settings: &config::DetectorSettings) {
         self.refused.judge_by(settings.threshold, settings.window);
         self.settings = settings.clone();
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     fn refused(secs: u64, client: &str, refusal: Refusal) -> Event {
-        event(at(secs), client, What::Refused { refusal, user: None })
+        event(at(secs), client, EventKind::Refused { refusal, user: None })
     }
 
     #[test]

@@ -8,17 +8,17 @@ use ipnet::IpNet;
 use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::config;
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 use crate::secret::Digest;
 use crate::wire::client_ip::network_32_or_64;
 
 struct Scanning {
-    settings: config::Detector,
+    settings: config::DetectorSettings,
     /// Paths, as hashes: they are as long as a client likes.
     missed: Windows<IpNet, Digest>,
 }
 
-pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
     Scanning {
         missed: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
         settings: settings.clone(),
@@ -27,7 +27,7 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 
 impl Detector for Scanning {
     fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
-        let What::NotFound { path } = &event.what else { return None };
+        let EventKind::NotFound { path } = &event.what else { return None };
         let address = network_32_or_64(event.client?);
         let paths = self.missed.distinct(address, *path, event.at)?;
         let evidence = Evidence::count(paths.len(), self.settings.window);
@@ -35,7 +35,7 @@ impl Detector for Scanning {
         Some(Finding::new(DetectorName::Scanning, event, subject, evidence))
     }
 
-    fn judge_by(&mut self, settings: &config::Detector) {
+    fn judge_by(&mut self, settings: &config::DetectorSettings) {
         self.missed.judge_by(settings.threshold, settings.window);
         self.settings = settings.clone();
     }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     fn missed(secs: u64, client: &str, path: &str) -> Event {
-        event(at(secs), client, What::NotFound { path: Digest::of(path.as_bytes()) })
+        event(at(secs), client, EventKind::NotFound { path: Digest::of(path.as_bytes()) })
     }
 
     #[test]

@@ -8,10 +8,10 @@ use crate::config;
 use crate::event::Event;
 
 struct SessionCount {
-    settings: config::Detector,
+    settings: config::DetectorSettings,
 }
 
-pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
     SessionCount { settings: settings.clone() }
 }
 
@@ -29,7 +29,7 @@ impl Detector for SessionCount {
         Some(Finding { session: Some(oldest), ..finding.of_user(user) })
     }
 
-    fn judge_by(&mut self, settings: &config::Detector) {
+    fn judge_by(&mut self, settings: &config::DetectorSettings) {
         self.settings = settings.clone();
     }
 }

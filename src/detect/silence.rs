@@ -225,7 +225,7 @@ mod tests {
     use super::super::testing::{at, event};
     use super::*;
     use crate::caller::SessionId;
-    use crate::event::What;
+    use crate::event::EventKind;
     use crate::refusal::Refusal;
 
     fn silence(kind: &str, subject: &str) -> Silence {
@@ -240,7 +240,7 @@ mod tests {
 
     fn finding(secs: u64, subject: Subject, client: &str) -> Finding {
         let event =
-            event(at(secs), client, What::Refused { refusal: Refusal::NoRoute, user: None });
+            event(at(secs), client, EventKind::Refused { refusal: Refusal::NoRoute, user: None });
         let evidence = Evidence::count(1, Duration::from_secs(1));
         let found = Finding::new(DetectorName::TokenCountries, &event, subject, evidence);
         found.of_user(&UserKey::new("django", "7"))

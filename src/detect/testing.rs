@@ -8,7 +8,7 @@ use super::{Detector, Finding, Surroundings};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config;
-use crate::event::{Event, SignInFailure, What};
+use crate::event::{Event, EventKind, SignInFailure};
 use crate::geo::{Country, Location, Places};
 use crate::store::memory::Memory;
 
@@ -37,7 +37,7 @@ pub(crate) fn settings(threshold: u32) -> config::Detect {
         distributed_guessing: one.clone(),
         outside_binding: one.clone(),
         client_change: one.clone(),
-        impossible_travel: config::Detector { speed: 900, ..one.clone() },
+        impossible_travel: config::DetectorSettings { speed: 900, ..one.clone() },
         new_country: one.clone(),
         new_device: one.clone(),
         session_count: one,
@@ -47,8 +47,8 @@ pub(crate) fn settings(threshold: u32) -> config::Detect {
 }
 
 /// One detector's settings.
-pub(crate) fn detector(threshold: u32) -> config::Detector {
-    config::Detector {
+pub(crate) fn detector(threshold: u32) -> config::DetectorSettings {
+    config::DetectorSettings {
         threshold,
         window: WINDOW,
         actions: Vec::new(),
@@ -61,20 +61,20 @@ pub(crate) fn detector(threshold: u32) -> config::Detector {
 }
 
 /// `what` at a time, by a client.
-pub(crate) fn event(at: Timestamp, client: &str, what: What) -> Event {
+pub(crate) fn event(at: Timestamp, client: &str, what: EventKind) -> Event {
     let agent = Some("Monitor/1.0".into());
     Event { at, request_id: Some("r1".into()), client: Some(ip(client)), agent, what }
 }
 
 /// A failed sign-in.
-pub(crate) fn failed(account: &str, why: SignInFailure) -> What {
-    What::SignInFailed { account: account.into(), user: None, why }
+pub(crate) fn failed(account: &str, why: SignInFailure) -> EventKind {
+    EventKind::SignInFailed { account: account.into(), user: None, why }
 }
 
 /// A user signed in, on a device that was known or was not.
 pub(crate) fn signed_in(at: Timestamp, user: &str, client: &str, known_device: bool) -> Event {
     let session = SessionId::new(&format!("{user} {}", at.as_secs()));
-    let what = What::SignedIn {
+    let what = EventKind::SignedIn {
         session,
         user: UserKey::new("django", user),
         account: user.into(),

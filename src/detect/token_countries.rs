@@ -11,23 +11,23 @@ use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::SessionId;
 use crate::config;
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 use crate::geo::Country;
 use crate::secret::Digest;
 
 struct TokenCountries {
-    settings: config::Detector,
-    countries: Windows<SessionId, Use>,
+    settings: config::DetectorSettings,
+    countries: Windows<SessionId, CountryUse>,
 }
 
 /// From where, and by what client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Use {
+struct CountryUse {
     country: Country,
     agent: Option<Digest>,
 }
 
-pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
+pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
     TokenCountries {
         countries: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
         settings: settings.clone(),
@@ -36,8 +36,8 @@ pub(super) fn build(settings: &config::Detector) -> impl Detector + use<> {
 
 impl Detector for TokenCountries {
     fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
-        let (What::SessionUsed { session, user, .. } | What::Refreshed { session, user, .. }) =
-            &event.what
+        let (EventKind::SessionUsed { session, user, .. }
+        | EventKind::Refreshed { session, user, .. }) = &event.what
         else {
             return None;
         };
@@ -45,7 +45,7 @@ impl Detector for TokenCountries {
         let agent = event.agent.as_deref().map(|agent| Digest::of(agent.as_bytes()));
         let seen = self.countries.distinct_by(
             session.clone(),
-            Use { country, agent },
+            CountryUse { country, agent },
             event.at,
             |one, other| one.country == other.country,
         )?;
@@ -60,7 +60,7 @@ impl Detector for TokenCountries {
         Some(Finding { is_doubtful, ..finding.of_user(user) })
     }
 
-    fn judge_by(&mut self, settings: &config::Detector) {
+    fn judge_by(&mut self, settings: &config::DetectorSettings) {
         self.countries.judge_by(settings.threshold, settings.window);
         self.settings = settings.clone();
     }
@@ -80,7 +80,7 @@ mod tests {
 
     fn used(secs: u64, name: &str, client: &str) -> Event {
         let (session, user) = session(name);
-        event(at(secs), client, What::SessionUsed { session, user, proof: Proof::AccessToken })
+        event(at(secs), client, EventKind::SessionUsed { session, user, proof: Proof::AccessToken })
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_refresh_is_a_use() {
         let (session, user) = session("a");
-        let refreshed = What::Refreshed { session, user, how: Refresh::Rotated };
+        let refreshed = EventKind::Refreshed { session, user, how: Refresh::Rotated };
         let events = [used(0, "a", KOREA), event(at(1), STATES, refreshed)];
         assert_eq!(fires_at(&mut build(&detector(2)), events), [2]);
     }

@@ -17,8 +17,8 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::history::History;
-use super::respond::{Step, Taken, steps};
-use super::restraint::{Judged, Restraint};
+use super::respond::{ResponseStep, TakenAction, steps};
+use super::restraint::{Restraint, RestraintVerdict};
 use super::silence::Silences;
 use super::{Detectors, Finding, Subject, Surroundings};
 use crate::block::{Block, BlockSubject, BlockedBy, Demand};
@@ -28,7 +28,7 @@ use crate::config;
 use crate::event::Event;
 use crate::geo::Places;
 use crate::notify::Incident;
-use crate::store::Which;
+use crate::store::SessionSelection;
 use crate::wire::client_ip::TrustedProxies;
 
 /// Longer than any session lives: the block of a session goes with it.
@@ -49,7 +49,7 @@ pub struct EventQueue(Receiver<Event>);
 #[async_trait]
 pub trait Respond: Send + Sync {
     /// Ends sessions, at once and for good, because a detector says so. What has ended already is no failure.
-    async fn end(&self, which: &Which, at: Timestamp) -> Result<(), NotDone>;
+    async fn end(&self, which: &SessionSelection, at: Timestamp) -> Result<(), NotDone>;
 
     /// Refuses somebody for a time, or asks something of them. False: there is no room for one more.
     async fn block(&self, block: Block) -> Result<bool, NotDone>;
@@ -70,14 +70,14 @@ pub trait Respond: Send + Sync {
 pub struct NotDone(pub String);
 
 /// Is told what was found.
-pub trait Report: Send + Sync {
+pub trait FindingSink: Send + Sync {
     /// A finding, and what came of it: one thing at least. `failure` is there if one of them is [`Taken::Failed`].
-    fn finding(&self, finding: &Finding, taken: &[Taken], failure: Option<&NotDone>);
+    fn finding(&self, finding: &Finding, taken: &[TakenAction], failure: Option<&NotDone>);
 }
 
 /// All of them hear of it.
-impl Report for Vec<Arc<dyn Report>> {
-    fn finding(&self, finding: &Finding, taken: &[Taken], failure: Option<&NotDone>) {
+impl FindingSink for Vec<Arc<dyn FindingSink>> {
+    fn finding(&self, finding: &Finding, taken: &[TakenAction], failure: Option<&NotDone>) {
         for one in self {
             one.finding(finding, taken, failure);
         }
@@ -85,7 +85,7 @@ impl Report for Vec<Arc<dyn Report>> {
 }
 
 /// By what the detectors judge. Others may take their place at any time; what the detectors remember stays.
-pub struct Rules {
+pub struct DetectorRules {
     /// Their settings, and what is done about a finding.
     pub settings: config::Detect,
     /// Where addresses are.
@@ -97,7 +97,7 @@ pub struct Rules {
 /// The detectors with everything around them.
 pub struct Watch {
     /// By what they judge now.
-    pub rules: Arc<ArcSwap<Rules>>,
+    pub rules: Arc<ArcSwap<DetectorRules>>,
     /// About whom nothing is done for a time.
     pub silences: Arc<Silences>,
     /// What is known of users beyond a restart.
@@ -105,13 +105,13 @@ pub struct Watch {
     /// Does it.
     pub respond: Arc<dyn Respond>,
     /// Hears of it.
-    pub report: Arc<dyn Report>,
+    pub report: Arc<dyn FindingSink>,
 }
 
 /// Detectors at work, and what they remember.
 pub struct Watching {
     watch: Watch,
-    rules: Arc<Rules>,
+    rules: Arc<DetectorRules>,
     detectors: Detectors,
     restraint: Restraint,
 }
@@ -175,25 +175,25 @@ impl Watch {
         }
     }
 
-    async fn handle(&self, finding: &Finding, rules: &Rules, restraint: &mut Restraint) {
+    async fn handle(&self, finding: &Finding, rules: &DetectorRules, restraint: &mut Restraint) {
         let settings = finding.detector.settings(&rules.settings);
         let mut steps = steps(finding, settings, &rules.trusted);
         let mut taken = Vec::with_capacity(steps.len());
         let mut failure = None;
         if self.is_exempt(finding, settings).await {
-            (taken, steps) = (vec![Taken::Exempt], Vec::new());
+            (taken, steps) = (vec![TakenAction::Exempt], Vec::new());
         } else if self.silences.cover(finding) {
-            (taken, steps) = (vec![Taken::Silenced], Vec::new());
+            (taken, steps) = (vec![TakenAction::Silenced], Vec::new());
         } else if settings.dry_run {
-            (taken, steps) = (vec![Taken::DryRun], Vec::new());
-        } else if steps.iter().any(|step| *step != Step::Notify) {
+            (taken, steps) = (vec![TakenAction::DryRun], Vec::new());
+        } else if steps.iter().any(|step| *step != ResponseStep::Notify) {
             // Who is told is not told the same again either, but that is for the channels to say.
             match restraint.judge(finding, settings, rules.settings.actions_per_hour) {
-                Judged::Act => {}
-                Judged::Cooling => steps.retain(|step| *step == Step::Notify),
-                Judged::Bounded => {
-                    steps.retain(|step| *step == Step::Notify);
-                    taken.push(Taken::Bounded);
+                RestraintVerdict::Act => {}
+                RestraintVerdict::Cooling => steps.retain(|step| *step == ResponseStep::Notify),
+                RestraintVerdict::Bounded => {
+                    steps.retain(|step| *step == ResponseStep::Notify);
+                    taken.push(TakenAction::Bounded);
                 }
             }
         }
@@ -201,18 +201,18 @@ impl Watch {
             match self.act(finding, settings, &step, &taken, &*rules.places).await {
                 Ok(()) => taken.push(step.taken()),
                 Err(not_done) => {
-                    taken.push(Taken::Failed);
+                    taken.push(TakenAction::Failed);
                     failure = Some(not_done);
                 }
             }
         }
         if taken.is_empty() {
-            taken.push(Taken::Observe);
+            taken.push(TakenAction::Observe);
         }
         self.report.finding(finding, &taken, failure.as_ref());
     }
 
-    async fn is_exempt(&self, finding: &Finding, settings: &config::Detector) -> bool {
+    async fn is_exempt(&self, finding: &Finding, settings: &config::DetectorSettings) -> bool {
         let Some(user) = &finding.user else { return false };
         if settings.exempts_user(&user.to_string()) {
             return true;
@@ -230,28 +230,28 @@ impl Watch {
     async fn act(
         &self,
         finding: &Finding,
-        settings: &config::Detector,
-        step: &Step,
-        before: &[Taken],
+        settings: &config::DetectorSettings,
+        step: &ResponseStep,
+        before: &[TakenAction],
         places: &dyn Places,
     ) -> Result<(), NotDone> {
         match step {
-            Step::Notify => {
+            ResponseStep::Notify => {
                 self.respond.notify(incident(finding, before, places));
                 Ok(())
             }
-            Step::EndSession(session) => {
-                self.respond.end(&Which::Session(session.clone()), finding.at).await
+            ResponseStep::EndSession(session) => {
+                self.respond.end(&SessionSelection::Session(session.clone()), finding.at).await
             }
-            Step::EndUserSessions(user) => {
-                self.respond.end(&Which::User(user.clone()), finding.at).await
+            ResponseStep::EndUserSessions(user) => {
+                self.respond.end(&SessionSelection::User(user.clone()), finding.at).await
             }
-            Step::StepUp(session) => self.step_up(finding, session).await,
-            Step::Limit(subject) => {
+            ResponseStep::StepUp(session) => self.step_up(finding, session).await,
+            ResponseStep::Limit(subject) => {
                 let demand = Demand::SlowDown;
                 self.block(block(finding, subject.clone(), demand, settings.duration)).await
             }
-            Step::BlockAddress(network) => {
+            ResponseStep::BlockAddress(network) => {
                 let subject = BlockSubject::address(*network);
                 self.block(block(finding, subject, Demand::StayAway, settings.duration)).await
             }
@@ -274,7 +274,9 @@ impl Watch {
             .await?
         {
             true => Ok(()),
-            false => self.respond.end(&Which::Session(session.clone()), finding.at).await,
+            false => {
+                self.respond.end(&SessionSelection::Session(session.clone()), finding.at).await
+            }
         }
     }
 }
@@ -290,7 +292,7 @@ fn block(finding: &Finding, subject: BlockSubject, demand: Demand, duration: Dur
     }
 }
 
-fn incident(finding: &Finding, taken: &[Taken], places: &dyn Places) -> Incident {
+fn incident(finding: &Finding, taken: &[TakenAction], places: &dyn Places) -> Incident {
     Incident {
         detector: finding.detector.name(),
         at: finding.at,
@@ -304,7 +306,11 @@ fn incident(finding: &Finding, taken: &[Taken], places: &dyn Places) -> Incident
         client: finding.client,
         country: finding.client.and_then(|client| places.country(client)),
         agent: finding.agent.clone().unwrap_or_default(),
-        actions: taken.iter().map(|taken| taken.name()).chain([Taken::Notify.name()]).collect(),
+        actions: taken
+            .iter()
+            .map(|taken| taken.name())
+            .chain([TakenAction::Notify.name()])
+            .collect(),
     }
 }
 
@@ -316,7 +322,7 @@ mod tests {
     use super::super::testing::{FewCountries, at, event, history, session, settings};
     use super::*;
     use crate::config::{Action, Exempt};
-    use crate::event::What;
+    use crate::event::EventKind;
 
     /// Does what it is asked for and hears of findings, in one list, in order.
     #[derive(Default)]
@@ -338,10 +344,10 @@ mod tests {
 
     #[async_trait]
     impl Respond for Outside {
-        async fn end(&self, which: &Which, _: Timestamp) -> Result<(), NotDone> {
+        async fn end(&self, which: &SessionSelection, _: Timestamp) -> Result<(), NotDone> {
             self.note(match which {
-                Which::Session(session) => format!("end {session}"),
-                Which::User(user) => format!("end all of {user}"),
+                SessionSelection::Session(session) => format!("end {session}"),
+                SessionSelection::User(user) => format!("end all of {user}"),
             })
         }
 
@@ -368,8 +374,8 @@ mod tests {
         }
     }
 
-    impl Report for Outside {
-        fn finding(&self, finding: &Finding, taken: &[Taken], failure: Option<&NotDone>) {
+    impl FindingSink for Outside {
+        fn finding(&self, finding: &Finding, taken: &[TakenAction], failure: Option<&NotDone>) {
             assert!(matches!(finding.subject, Subject::Session(_)));
             let failure = failure.map(|failure| format!(": {failure}")).unwrap_or_default();
             let taken: Vec<&str> = taken.iter().map(|taken| taken.name()).collect();
@@ -380,17 +386,20 @@ mod tests {
 
     fn reuse(name: &str) -> Event {
         let (session, user) = session(name);
-        event(at(0), "1.1.1.1", What::RefreshReused { session, user })
+        event(at(0), "1.1.1.1", EventKind::RefreshReused { session, user })
     }
 
     /// What happened outside when one refresh token was reused.
-    async fn scene(outside: Outside, set: impl FnOnce(&mut config::Detector)) -> Vec<String> {
+    async fn scene(
+        outside: Outside,
+        set: impl FnOnce(&mut config::DetectorSettings),
+    ) -> Vec<String> {
         played(outside, set, &[reuse("a")]).await
     }
 
     async fn played(
         outside: Outside,
-        set: impl FnOnce(&mut config::Detector),
+        set: impl FnOnce(&mut config::DetectorSettings),
         events: &[Event],
     ) -> Vec<String> {
         let mut settings = settings(1);
@@ -400,7 +409,7 @@ mod tests {
         events.iter().cloned().for_each(|event| sink.tell(event));
         drop(sink);
         let watch = Watch {
-            rules: Arc::new(ArcSwap::from_pointee(Rules {
+            rules: Arc::new(ArcSwap::from_pointee(DetectorRules {
                 settings,
                 places: Arc::new(FewCountries),
                 trusted: TrustedProxies::default(),
@@ -414,9 +423,9 @@ mod tests {
         std::mem::take(&mut *outside.happened.lock())
     }
 
-    fn doing(actions: &[Action]) -> impl FnOnce(&mut config::Detector) + use<> {
+    fn doing(actions: &[Action]) -> impl FnOnce(&mut config::DetectorSettings) + use<> {
         let actions = actions.to_vec();
-        |detector: &mut config::Detector| detector.actions = actions
+        |detector: &mut config::DetectorSettings| detector.actions = actions
     }
 
     #[tokio::test]
@@ -450,7 +459,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dry_run_only_tells() {
-        let dry = |detector: &mut config::Detector| {
+        let dry = |detector: &mut config::DetectorSettings| {
             detector.actions = vec![Action::EndSession, Action::Notify];
             detector.dry_run = true;
         };
@@ -497,19 +506,19 @@ mod tests {
             (Exempt::Network("9.9.9.9/32".parse().unwrap()), "refresh_reuse observe"),
             (Exempt::Agent("curl".into()), "refresh_reuse observe"),
         ] {
-            let set = |detector: &mut config::Detector| detector.exempt = vec![exempt];
+            let set = |detector: &mut config::DetectorSettings| detector.exempt = vec![exempt];
             assert_eq!(scene(Outside::default(), set).await, [told]);
         }
         // Of these the detector sees nothing.
         for exempt in [network, Exempt::Agent("Monitor".into())] {
-            let set = |detector: &mut config::Detector| detector.exempt = vec![exempt];
+            let set = |detector: &mut config::DetectorSettings| detector.exempt = vec![exempt];
             assert_eq!(scene(Outside::default(), set).await, [""; 0]);
         }
     }
 
     #[tokio::test]
     async fn within_the_cool_down_nothing_is_done_again() {
-        let set = |detector: &mut config::Detector| {
+        let set = |detector: &mut config::DetectorSettings| {
             detector.actions = vec![Action::EndSession];
             detector.cooldown = Duration::from_secs(60);
         };

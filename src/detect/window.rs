@@ -33,7 +33,7 @@ pub(super) struct Windows<K, V> {
     window: Duration,
     again: Again,
     capacity: usize,
-    keys: HashMap<K, Entry<V>>,
+    keys: HashMap<K, WindowEntry<V>>,
     /// Keys by their last mark, oldest first.
     order: BTreeMap<u64, K>,
     turn: u64,
@@ -42,19 +42,19 @@ pub(super) struct Windows<K, V> {
 }
 
 #[derive(Debug)]
-struct Entry<V> {
+struct WindowEntry<V> {
     turn: u64,
     touched: Timestamp,
-    history: History<V>,
+    history: WindowHistory<V>,
 }
 
 #[derive(Debug)]
-enum History<V> {
+enum WindowHistory<V> {
     Collecting(VecDeque<(Timestamp, V)>),
     Reported(Timestamp),
 }
 
-impl<V> History<V> {
+impl<V> WindowHistory<V> {
     fn len(&self) -> usize {
         match self {
             Self::Collecting(marks) => marks.len(),
@@ -112,8 +112,8 @@ impl<K: Clone + Eq + Hash, V: PartialEq> Windows<K, V> {
     /// What is collected of a key, oldest first.
     pub(super) fn seen(&self, key: &K) -> impl Iterator<Item = &V> {
         let marks = self.keys.get(key).and_then(|entry| match &entry.history {
-            History::Collecting(marks) => Some(marks),
-            History::Reported(_) => None,
+            WindowHistory::Collecting(marks) => Some(marks),
+            WindowHistory::Reported(_) => None,
         });
         marks.into_iter().flatten().map(|(_, value)| value)
     }
@@ -127,10 +127,10 @@ impl<K: Clone + Eq + Hash, V: PartialEq> Windows<K, V> {
     ) -> Option<Vec<V>> {
         self.forget_silent(at);
         self.turn += 1;
-        let entry = self.keys.entry(key.clone()).or_insert_with(|| Entry {
+        let entry = self.keys.entry(key.clone()).or_insert_with(|| WindowEntry {
             turn: self.turn,
             touched: at,
-            history: History::Collecting(VecDeque::new()),
+            history: WindowHistory::Collecting(VecDeque::new()),
         });
         self.order.remove(&entry.turn);
         self.order.insert(self.turn, key);
@@ -138,13 +138,13 @@ impl<K: Clone + Eq + Hash, V: PartialEq> Windows<K, V> {
         entry.touched = entry.touched.max(at);
 
         let before = entry.history.len();
-        if let History::Reported(told) = entry.history
+        if let WindowHistory::Reported(told) = entry.history
             && apart(told, at) >= self.window
         {
-            entry.history = History::Collecting(VecDeque::new());
+            entry.history = WindowHistory::Collecting(VecDeque::new());
         }
         let mut reached = None;
-        if let History::Collecting(marks) = &mut entry.history {
+        if let WindowHistory::Collecting(marks) = &mut entry.history {
             marks.retain(|(then, old)| apart(*then, at) < self.window && !replaces(old, &value));
             marks.push_back((at, value));
             if marks.len() >= self.threshold {
@@ -152,7 +152,7 @@ impl<K: Clone + Eq + Hash, V: PartialEq> Windows<K, V> {
             }
         }
         if reached.is_some() && self.again == Again::AfterWindow {
-            entry.history = History::Reported(at);
+            entry.history = WindowHistory::Reported(at);
         }
         self.marks = self.marks - before + entry.history.len();
         while self.marks > self.capacity && self.forget_oldest() {}

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::users_file::{UsersFile, UsersFileError};
 use super::{Account, DirectoryError, Users, password};
 use crate::caller::UserKey;
-use crate::django::hashers::{Algorithm, dummy_like};
+use crate::django::hashers::{PasswordHasher, dummy_like};
 use crate::private_file::Version;
 use crate::secret::Secret;
 
@@ -25,10 +25,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// `kind = "file"`
 pub struct FileDirectory {
-    inner: Arc<Inner>,
+    inner: Arc<UsersFileInner>,
 }
 
-struct Inner {
+struct UsersFileInner {
     name: String,
     path: PathBuf,
     look_again: Duration,
@@ -63,7 +63,7 @@ impl FileDirectory {
         look_again: Duration,
     ) -> Result<Self, UsersFileError> {
         let (users, version) = FileUsers::read(name, path)?;
-        let inner = Inner {
+        let inner = UsersFileInner {
             name: name.to_owned(),
             path: path.to_owned(),
             look_again,
@@ -93,7 +93,7 @@ impl FileDirectory {
     }
 }
 
-impl Inner {
+impl UsersFileInner {
     fn reload(&self) {
         let found = Version::at(&self.path).ok();
         let tried = std::mem::replace(&mut self.looked.lock().version, found);
@@ -136,8 +136,8 @@ impl Users for FileDirectory {
         &self.inner.name
     }
 
-    fn hashers(&self) -> Arc<[Algorithm]> {
-        Arc::from(Algorithm::DEFAULT)
+    fn hashers(&self) -> Arc<[PasswordHasher]> {
+        Arc::from(PasswordHasher::DEFAULT)
     }
 
     fn decoy(&self) -> Secret {
@@ -165,7 +165,7 @@ impl Users for FileDirectory {
         Ok(name.and_then(|name| users.by_name.get(name)).cloned())
     }
 
-    fn upgrades_to(&self) -> Option<Algorithm> {
+    fn upgrades_to(&self) -> Option<PasswordHasher> {
         None
     }
 

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 
 use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
-use crate::django::hashers::{Algorithm, looks_upgraded};
+use crate::django::hashers::{PasswordHasher, looks_upgraded};
 use crate::secret::{Digest, Secret};
 use crate::wire::jar::Jar;
 
@@ -52,7 +52,7 @@ pub struct DirectoryError {
 
 /// A name and a password for a directory that checks them itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Attempt<'a> {
+pub struct PasswordAttempt<'a> {
     /// The name as given.
     pub name: &'a str,
     /// The password as given.
@@ -67,7 +67,7 @@ pub struct Attempt<'a> {
 
 /// What a directory that checks passwords itself says.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum PasswordVerdict {
     /// It is the user's password; and these are the cookies that the service gave for it.
     Accepted(Box<Account>, Jar),
     /// There is no such user, or it is not their password.
@@ -92,7 +92,7 @@ pub trait Users: Send + Sync {
     fn name(&self) -> &str;
 
     /// The password encodings that it accepts; a stored password in another never matches.
-    fn hashers(&self) -> Arc<[Algorithm]>;
+    fn hashers(&self) -> Arc<[PasswordHasher]>;
 
     /// An encoded password that no password matches and that costs what its users' passwords cost: what is checked for a
     /// name that nobody has. Never waits.
@@ -113,7 +113,7 @@ pub trait Users: Send + Sync {
 
     /// The encoding in which the service writes a stored password anew, where a change that looks like that keeps the user's
     /// sessions. A real change may look the same, so it is the operator who says so; `None`: every change is one.
-    fn upgrades_to(&self) -> Option<Algorithm>;
+    fn upgrades_to(&self) -> Option<PasswordHasher>;
 
     /// What is missing of all that it reads, a line each: at the start and for `check`.
     async fn missing(&self) -> Result<Vec<String>, DirectoryError>;
@@ -126,7 +126,10 @@ pub trait LoginService: Send + Sync {
     fn name(&self) -> &str;
 
     /// Checks a name and a password.
-    async fn sign_in(&self, attempt: Attempt<'_>) -> Result<Verdict, DirectoryError>;
+    async fn sign_in(
+        &self,
+        attempt: PasswordAttempt<'_>,
+    ) -> Result<PasswordVerdict, DirectoryError>;
 
     /// Ends at the service what [`Self::sign_in`] began there, with the cookies that it gave.
     async fn sign_out(&self, cookies: Jar, at: Timestamp) -> Result<(), DirectoryError>;

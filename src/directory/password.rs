@@ -20,7 +20,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::django::hashers::{self, Algorithm, Verdict};
+use crate::django::hashers::{self, PasswordHasher, Verdict};
 use crate::secret::{Secret, random_bytes};
 
 /// What OWASP's and RFC 9106's low-memory advice agree on: 19 MiB, two passes, one lane; 12 ms.
@@ -30,13 +30,13 @@ const PASSES: u32 = 2;
 /// Checks passwords on threads of its own. Clones share them.
 #[derive(Clone)]
 pub struct PasswordPool {
-    queue: SyncSender<Job>,
-    counts: Arc<Counts>,
+    queue: SyncSender<PasswordJob>,
+    counts: Arc<PoolCounts>,
 }
 
 /// What happens in the pool, for metrics.
 #[derive(Debug, Default)]
-struct Counts {
+struct PoolCounts {
     waiting: AtomicU64,
     done: AtomicU64,
     rejected: AtomicU64,
@@ -44,7 +44,7 @@ struct Counts {
 
 /// One password to check.
 #[derive(Clone, Debug)]
-pub struct Check {
+pub struct PasswordCheck {
     /// As given: exact bytes.
     pub password: Secret,
     /// As stored, in Django's encoding. `None`: nobody has that name, and the decoy is checked.
@@ -52,12 +52,12 @@ pub struct Check {
     /// What is worked on where `encoded` cannot be: matches nothing, costs what the directory's passwords cost.
     pub decoy: Secret,
     /// The encodings that the directory accepts.
-    pub hashers: Arc<[Algorithm]>,
+    pub hashers: Arc<[PasswordHasher]>,
 }
 
 /// What came of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Checked {
+pub enum PasswordOutcome {
     /// It is the user's password.
     Match,
     /// It is another.
@@ -78,9 +78,9 @@ pub struct Busy;
 #[error("the password could not be hashed: {0}")]
 pub struct HashError(&'static str);
 
-struct Job {
-    check: Check,
-    answer: oneshot::Sender<Checked>,
+struct PasswordJob {
+    check: PasswordCheck,
+    answer: oneshot::Sender<PasswordOutcome>,
 }
 
 impl PasswordPool {
@@ -97,7 +97,7 @@ impl PasswordPool {
         };
         let (sender, receiver) = sync_channel(queue);
         let receiver = Arc::new(Mutex::new(receiver));
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(PoolCounts::default());
         for index in 0..threads {
             let (receiver, counts) = (Arc::clone(&receiver), Arc::clone(&counts));
             thread::Builder::new()
@@ -111,10 +111,10 @@ impl PasswordPool {
     ///
     /// # Errors
     /// [`Busy`] if the queue is full.
-    pub async fn check(&self, check: Check) -> Result<Checked, Busy> {
+    pub async fn check(&self, check: PasswordCheck) -> Result<PasswordOutcome, Busy> {
         let (answer, answered) = oneshot::channel();
         self.counts.waiting.fetch_add(1, Ordering::Relaxed);
-        match self.queue.try_send(Job { check, answer }) {
+        match self.queue.try_send(PasswordJob { check, answer }) {
             Ok(()) => answered.await.map_err(|_| Busy),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -145,23 +145,23 @@ impl PasswordPool {
     }
 }
 
-impl Check {
-    fn run(&self) -> Checked {
+impl PasswordCheck {
+    fn run(&self) -> PasswordOutcome {
         let password = self.password.expose().as_bytes();
         let decoy = || {
             // Whatever it says: it matches nothing, and only the work counts.
-            let _ = hashers::verify(password, self.decoy.expose(), Algorithm::ALL);
+            let _ = hashers::verify(password, self.decoy.expose(), PasswordHasher::ALL);
         };
         let Some(encoded) = &self.encoded else {
             decoy();
-            return Checked::Nobody;
+            return PasswordOutcome::Nobody;
         };
         match hashers::verify(password, encoded.expose(), &self.hashers) {
-            Verdict::Match => Checked::Match,
-            Verdict::Mismatch => Checked::Mismatch,
+            Verdict::Match => PasswordOutcome::Match,
+            Verdict::Mismatch => PasswordOutcome::Mismatch,
             Verdict::Refused(_) => {
                 decoy();
-                Checked::Unusable
+                PasswordOutcome::Unusable
             }
         }
     }
@@ -205,13 +205,13 @@ pub(super) fn hash_at(password: &Secret, memory: u32, passes: u32) -> Result<Str
 /// How much less urgent than the threads that carry traffic, which hold a core for microseconds at a time.
 const NICE: i32 = 10;
 
-fn work(queue: &Mutex<Receiver<Job>>, counts: &Counts) {
+fn work(queue: &Mutex<Receiver<PasswordJob>>, counts: &PoolCounts) {
     // Of this thread alone on Linux. Where it cannot be had, sign-ins take what the scheduler gives them.
     let _ = rustix::process::nice(NICE);
     loop {
         // One thread waits in `recv` and the others for the lock: each job wakes exactly one.
         let job = queue.lock().recv();
-        let Ok(Job { check, answer }) = job else { return };
+        let Ok(PasswordJob { check, answer }) = job else { return };
         counts.waiting.fetch_sub(1, Ordering::Relaxed);
         // Nobody waits any more: the client left, and with it the reason to work.
         if answer.is_closed() {
@@ -228,12 +228,12 @@ fn work(queue: &Mutex<Receiver<Job>>, counts: &Counts) {
 mod tests {
     use super::*;
 
-    fn check_of(password: &str, encoded: Option<&str>) -> Check {
-        Check {
+    fn check_of(password: &str, encoded: Option<&str>) -> PasswordCheck {
+        PasswordCheck {
             password: Secret::new(password),
             encoded: encoded.map(Secret::new),
             decoy: Secret::new(hashers::dummy_like(&cheap("x"))),
-            hashers: Arc::from(Algorithm::DEFAULT),
+            hashers: Arc::from(PasswordHasher::DEFAULT),
         }
     }
 
@@ -246,13 +246,13 @@ mod tests {
         let pool = PasswordPool::start(1, 8).unwrap();
         let right = cheap("right");
         let table = [
-            ("right", Some(right.as_str()), Checked::Match),
-            ("wrong", Some(right.as_str()), Checked::Mismatch),
-            ("right", None, Checked::Nobody),
-            ("right", Some("!unusable"), Checked::Unusable),
-            ("right", Some(""), Checked::Unusable),
-            ("right", Some("md5$salt$5a105e8b9d40e1329780d62ea2265d8a"), Checked::Unusable),
-            ("right", Some("gibberish"), Checked::Unusable),
+            ("right", Some(right.as_str()), PasswordOutcome::Match),
+            ("wrong", Some(right.as_str()), PasswordOutcome::Mismatch),
+            ("right", None, PasswordOutcome::Nobody),
+            ("right", Some("!unusable"), PasswordOutcome::Unusable),
+            ("right", Some(""), PasswordOutcome::Unusable),
+            ("right", Some("md5$salt$5a105e8b9d40e1329780d62ea2265d8a"), PasswordOutcome::Unusable),
+            ("right", Some("gibberish"), PasswordOutcome::Unusable),
         ];
         for (index, (password, encoded, expected)) in table.into_iter().enumerate() {
             assert_eq!(pool.check(check_of(password, encoded)).await, Ok(expected), "{encoded:?}");
@@ -290,8 +290,11 @@ mod tests {
     fn a_hash_has_the_settled_parameters_and_verifies() {
         let encoded = hash(&Secret::new("correct horse")).unwrap();
         assert!(encoded.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{encoded}");
-        let verdict =
-            hashers::verify(b"correct horse", &format!("argon2{encoded}"), &[Algorithm::Argon2]);
+        let verdict = hashers::verify(
+            b"correct horse",
+            &format!("argon2{encoded}"),
+            &[PasswordHasher::Argon2],
+        );
         assert!(verdict.is_match());
         assert_ne!(encoded, hash(&Secret::new("correct horse")).unwrap(), "the salt is random");
     }
@@ -300,7 +303,7 @@ mod tests {
     fn the_decoy_is_well_formed_and_costs_the_same() {
         let decoy = decoy();
         assert!(decoy.expose().starts_with("argon2$argon2id$v=19$m=19456,t=2,p=1$"));
-        let verdict = hashers::verify(b"", decoy.expose(), &[Algorithm::Argon2]);
+        let verdict = hashers::verify(b"", decoy.expose(), &[PasswordHasher::Argon2]);
         assert_eq!(verdict, Verdict::Mismatch);
     }
 }

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::command::{Failure, say};
+use crate::command::{CommandFailure, say};
 
 /// How much it matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Mark {
+pub(super) enum Weight {
     /// As it should be.
     Fine,
     /// Worth knowing.
@@ -19,8 +19,8 @@ pub(super) enum Mark {
 
 /// One finding.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Finding {
-    pub(super) mark: Mark,
+pub(super) struct DoctorFinding {
+    pub(super) mark: Weight,
     /// One word, to find it by.
     pub(super) about: &'static str,
     pub(super) says: String,
@@ -30,12 +30,12 @@ pub(super) struct Finding {
 
 /// All of them, and the blocks that follow from them.
 #[derive(Default, Debug)]
-pub(super) struct Report {
-    findings: Vec<Finding>,
+pub(super) struct DoctorReport {
+    findings: Vec<DoctorFinding>,
     proposals: Vec<String>,
 }
 
-impl Mark {
+impl Weight {
     const fn text(self) -> &'static str {
         match self {
             Self::Fine => "ok",
@@ -46,20 +46,25 @@ impl Mark {
     }
 }
 
-impl Report {
-    pub(super) fn add(&mut self, mark: Mark, about: &'static str, says: impl Into<String>) {
-        self.findings.push(Finding { mark, about, says: says.into(), means: None });
+impl DoctorReport {
+    pub(super) fn add(&mut self, mark: Weight, about: &'static str, says: impl Into<String>) {
+        self.findings.push(DoctorFinding { mark, about, says: says.into(), means: None });
     }
 
     /// The same, with what it means.
     pub(super) fn tell(
         &mut self,
-        mark: Mark,
+        mark: Weight,
         about: &'static str,
         says: impl Into<String>,
         means: impl Into<String>,
     ) {
-        self.findings.push(Finding { mark, about, says: says.into(), means: Some(means.into()) });
+        self.findings.push(DoctorFinding {
+            mark,
+            about,
+            says: says.into(),
+            means: Some(means.into()),
+        });
     }
 
     /// A block for `gateway.toml`.
@@ -73,22 +78,22 @@ impl Report {
     }
 
     pub(super) fn has_failures(&self) -> bool {
-        self.findings.iter().any(|finding| finding.mark == Mark::Failure)
+        self.findings.iter().any(|finding| finding.mark == Weight::Failure)
     }
 
     #[cfg(test)]
-    pub(super) fn findings(&self) -> &[Finding] {
+    pub(super) fn findings(&self) -> &[DoctorFinding] {
         &self.findings
     }
 
     /// Prints it, for people or for programs.
-    pub(super) fn print(&self, as_json: bool) -> Result<(), Failure> {
+    pub(super) fn print(&self, as_json: bool) -> Result<(), CommandFailure> {
         if as_json { say(format_args!("{:#}", self.json())) } else { self.print_text() }
     }
 
-    fn print_text(&self) -> Result<(), Failure> {
+    fn print_text(&self) -> Result<(), CommandFailure> {
         for finding in &self.findings {
-            let Finding { mark, about, says, means } = finding;
+            let DoctorFinding { mark, about, says, means } = finding;
             say(format_args!("{:<5} {about:<11} {}", mark.text(), plain(says)))?;
             for line in means.iter().flat_map(|means| means.lines()) {
                 say(format_args!("{:18}{}", "", plain(line)))?;
@@ -107,7 +112,7 @@ impl Report {
         let findings: Vec<Value> = self
             .findings
             .iter()
-            .map(|Finding { mark, about, says, means }| {
+            .map(|DoctorFinding { mark, about, says, means }| {
                 json!({"severity": mark.text().to_lowercase(), "about": about, "says": says, "means": means})
             })
             .collect();

@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 
-use self::finding::{Mark, Report};
-use self::probe::Target;
-use self::settings::{Addresses, Project, Trial};
-use crate::command::{Failure, load};
+use self::finding::{DoctorReport, Weight};
+use self::probe::ProbeTarget;
+use self::settings::{Project, ServiceAddresses, Trial};
+use crate::command::{CommandFailure, load};
 
 /// What to examine.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true).args(["url", "settings"]))]
-pub(crate) struct Arguments {
+pub(crate) struct DoctorArguments {
     /// A running service, http://HOST:PORT. It gets harmless requests without anybody's credential.
     url: Option<String>,
     /// A view of the service's that answers with the request that it got: what arrives is then measured.
@@ -66,8 +66,8 @@ pub(crate) struct Arguments {
 }
 
 /// Does it.
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut report = Report::default();
+pub(crate) fn run(arguments: &DoctorArguments) -> Result<(), CommandFailure> {
+    let mut report = DoctorReport::default();
     let mut config = arguments.config.as_deref().map(load).transpose()?;
     let mut next = None;
     if let Some(settings) = &arguments.settings {
@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let user = arguments.user.as_deref();
     match (&arguments.url, &config) {
         (Some(url), config) => {
-            let target = Target {
+            let target = ProbeTarget {
                 url,
                 echo: arguments.echo.as_deref(),
                 protected: &arguments.protected,
@@ -98,21 +98,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let next_is_there = next.is_some();
     if let Some(path) = next {
-        report.add(Mark::Note, "next", format!("doorwarden run --config {}", path.display()));
+        report.add(Weight::Note, "next", format!("doorwarden run --config {}", path.display()));
     }
     report.print(arguments.json)?;
     let is_lenient = arguments.lenient && arguments.settings.is_some() && next_is_there;
     if report.has_failures() && !is_lenient {
-        return Err(Failure::Failed("something will not work as it is: see FAIL".into()));
+        return Err(CommandFailure::Failed("something will not work as it is: see FAIL".into()));
     }
     Ok(())
 }
 
 fn from_settings(
-    arguments: &Arguments,
+    arguments: &DoctorArguments,
     settings: &Path,
-    report: &mut Report,
-) -> Result<(PathBuf, Option<crate::config::Config>), Failure> {
+    report: &mut DoctorReport,
+) -> Result<(PathBuf, Option<crate::config::Config>), CommandFailure> {
     let trial = match &arguments.tried {
         Some(name) => {
             Some(Trial { name: name.clone(), password: crate::command::password_from_stdin()? })
@@ -131,7 +131,7 @@ fn from_settings(
         None if arguments.upstream.contains("://") => probe::server_of(&arguments.upstream)?,
         None => arguments.upstream.clone(),
     };
-    let addresses = Addresses {
+    let addresses = ServiceAddresses {
         listen: arguments.listen.to_string(),
         admin: arguments.admin.to_string(),
         upstream,

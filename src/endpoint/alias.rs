@@ -28,8 +28,10 @@ use super::login::{Credentials, credentials, otp, username_field};
 use super::logout::{Extent, keeps_cookie};
 use super::refused::Refused;
 use super::{Endpoints, Served};
-use crate::config::{Answer, JwtShape, OwnPath, OwnPathEntry, SessionShape, Shape, SlidingShape};
-use crate::event::What;
+use crate::config::{
+    AliasAnswer, JwtShape, OwnPath, OwnPathEntry, SessionShape, Shape, SlidingShape,
+};
+use crate::event::EventKind;
 use crate::refusal::Refusal;
 use crate::secret::{NoRandomness, Secret, random_bytes};
 use crate::session::{Grants, Mint};
@@ -61,7 +63,7 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         match (&own.shape, own.own) {
             (Shape::DjangoSession(shape), OwnPath::Login) => {
@@ -101,7 +103,7 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         let said = (&shape.answers.missing, &shape.answers.refused);
         let grants = Grants { tokens: false, cookie: true, issued: None };
@@ -123,7 +125,7 @@ impl Endpoints {
         &self,
         shape: &SessionShape,
         arrival: &Arrival,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         // Such a view does not look at the body.
         let ended = self.end(Extent::Session, arrival, None, happened).await;
@@ -147,7 +149,7 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         let said = (&shape.missing, &shape.refused);
         let (issuer, lifetime) = (shape.issuer, shape.lifetime);
@@ -173,7 +175,7 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let fields = self.login_fields(arrival, body)?;
         let given = credentials(&fields, username_field(&fields, &own.username_fields))?;
@@ -190,7 +192,7 @@ impl Endpoints {
         shape: &SlidingShape,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let token = self.token(arrival, body, "token")?;
         let (client, at) = (arrival.client_ip(), arrival.at);
@@ -201,12 +203,12 @@ impl Endpoints {
     /// Signs in; what a view says to a missing and to a wrong field is said so.
     async fn enter(
         &self,
-        (missing, wrong): (&Answer, &Answer),
+        (missing, wrong): (&AliasAnswer, &AliasAnswer),
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
         grants: Grants,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<crate::session::SignedIn, Served> {
         let refused = |refused| Served::refused(refused, &arrival.request_id);
         let says = |answer, refusal| Served { reply: stated(answer), refusal: Some(refusal) };
@@ -256,7 +258,7 @@ const fn mint(shape: &SlidingShape) -> Mint {
 }
 
 /// What the operator states.
-fn stated(answer: &Answer) -> Reply {
+fn stated(answer: &AliasAnswer) -> Reply {
     let mut reply = Reply::empty(answer.status);
     if !answer.body.is_empty() {
         reply = reply.with_body("application/json", answer.body.clone());
@@ -329,13 +331,13 @@ mod tests {
 
     #[test]
     fn an_answer_is_what_was_stated_word_for_word() {
-        let reply = stated(&Answer::new(StatusCode::OK, r#"{ "ok": true }"#));
+        let reply = stated(&AliasAnswer::new(StatusCode::OK, r#"{ "ok": true }"#));
         assert_eq!(reply.headers["content-type"], "application/json");
         assert_eq!(&reply.body[..], br#"{ "ok": true }"#);
-        let reply = stated(&Answer::new(StatusCode::FORBIDDEN, ""));
+        let reply = stated(&AliasAnswer::new(StatusCode::FORBIDDEN, ""));
         assert!(reply.body.is_empty() && !reply.headers.contains_key("content-type"));
         assert!(!reply.headers.contains_key(WWW_AUTHENTICATE));
-        let reply = stated(&Answer::new(StatusCode::UNAUTHORIZED, ""));
+        let reply = stated(&AliasAnswer::new(StatusCode::UNAUTHORIZED, ""));
         assert_eq!(reply.headers[WWW_AUTHENTICATE], "Bearer realm=\"api\"");
     }
 
@@ -354,12 +356,12 @@ mod tests {
         let shape = SessionShape {
             cookie: "sessionid".into(),
             csrf_cookie: None,
-            answers: crate::config::Answers::of_session_login(),
+            answers: crate::config::AliasAnswers::of_session_login(),
         };
         let own = OwnPathEntry {
             path: crate::wire::path::PathPattern::default(),
             own: OwnPath::Login,
-            rotation: crate::config::Rotation::default(),
+            rotation: crate::config::RotationPolicy::default(),
             extra: crate::config::Members::default(),
             shape: Shape::DjangoSession(Box::new(shape)),
             is_alias: true,

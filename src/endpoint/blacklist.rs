@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::Endpoints;
 use super::refused::Refused;
-use crate::event::What;
+use crate::event::EventKind;
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
 
@@ -21,7 +21,7 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let token = self.token(arrival, body, "refresh")?;
         self.issuers.blacklist(token.expose(), arrival.at, happened).await?;

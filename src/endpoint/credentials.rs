@@ -1,7 +1,7 @@
 //! Who calls an own path, where that matters: `session`, `logout` and `logout/all`.
 
 use super::Endpoints;
-use crate::event::What;
+use crate::event::EventKind;
 use crate::issuer::credential::{Credential, Presented};
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
@@ -11,9 +11,13 @@ impl Endpoints {
     pub(super) async fn caller(
         &self,
         arrival: &Arrival,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Credential, Refusal> {
-        match self.issuers.presented(arrival, &crate::config::Credentials::All, happened).await {
+        match self
+            .issuers
+            .presented(arrival, &crate::config::CredentialSelection::All, happened)
+            .await
+        {
             Presented::Good(credential) => {
                 let known = credential.known();
                 let (user, session) = (&known.identity.key, known.session.as_ref());

@@ -23,13 +23,13 @@ use super::refused::Refused;
 use super::{Endpoints, Served, input};
 use crate::clock::Timestamp;
 use crate::config::{DjRestAuthShape, OwnPathEntry};
-use crate::event::{EndReason, What};
-use crate::issuer::Holds;
+use crate::event::{EndReason, EventKind};
+use crate::issuer::RefreshSubject;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::cookies::CookieNames;
 use crate::session::{Grants, TokenPair};
-use crate::store::Which;
+use crate::store::SessionSelection;
 use crate::wire::arrival::Arrival;
 use crate::wire::body::FieldProblem;
 use crate::wire::cookie::SetCookie;
@@ -42,7 +42,7 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         let made = self.dj_rest_auth_sign_in(shape, own, arrival, body, happened).await;
         match made {
@@ -63,7 +63,7 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let fields = self.login_fields(arrival, body)?;
         let given = credentials(&fields, username_field(&fields, &own.username_fields))?;
@@ -78,8 +78,8 @@ impl Endpoints {
         };
         let grants = Grants { tokens: true, cookie: false, issued: None };
         let signed_in = self.sign_in(arrival, &given, grants, happened).await?;
-        if let Some(Holds::Session { session, .. }) = old {
-            let which = Which::Session(session.id.clone());
+        if let Some(RefreshSubject::Session { session, .. }) = old {
+            let which = SessionSelection::Session(session.id.clone());
             self.issuers.sessions().end(&which, EndReason::Replaced, arrival.at, happened).await?;
         }
         let pair = signed_in.tokens.as_ref().ok_or(Refusal::Internal)?;
@@ -106,7 +106,7 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         if input::is_form(arrival) {
             input::same_site(arrival, &self.trusted_origins)?;
@@ -143,7 +143,7 @@ impl Endpoints {
         shape: &DjRestAuthShape,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         let ended = self.dj_rest_auth_end(shape, arrival, body, happened).await;
         let mut served = match ended {
@@ -172,7 +172,7 @@ impl Endpoints {
         shape: &DjRestAuthShape,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<(), Refused> {
         let fields = self.logout_fields(arrival, body)?;
         let refresh = match fields.trimmed("refresh") {

@@ -18,7 +18,7 @@ use super::second_factor::{FIRST_NAME, described, text, with_recovery_codes};
 use super::{Endpoints, Served, input, navigation};
 use crate::caller::UserKey;
 use crate::config::FactorMode;
-use crate::event::{FactorEvent, FactorRefusal, What};
+use crate::event::{EventKind, FactorEvent, FactorRefusal};
 use crate::factor::Confirmed;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -65,7 +65,7 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         let is_post = arrival.method == Method::POST;
         let wants_page = match is_post {
@@ -133,7 +133,7 @@ impl Endpoints {
         body: &Bytes,
         session: &Session,
         wants_page: bool,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let fields = input::fields(arrival, body)?;
         let action = FactorAction::read(&fields)?;
@@ -167,7 +167,7 @@ impl Endpoints {
                 if !is_made {
                     return Err(Refused::field("id", FieldProblem::NotAString));
                 }
-                happened.push(What::FactorChanged { user: user.clone(), change });
+                happened.push(EventKind::FactorChanged { user: user.clone(), change });
                 self.after_change(arrival, &user, wants_page).await
             }
             FactorAction::Recovery => {
@@ -176,7 +176,7 @@ impl Endpoints {
                 }
                 let codes = sessions.factors().renew_recovery(&user).await?;
                 let change = FactorEvent::RecoveryRenewed;
-                happened.push(What::FactorChanged { user: user.clone(), change });
+                happened.push(EventKind::FactorChanged { user: user.clone(), change });
                 self.with_codes(arrival, &user, &codes, wants_page).await
             }
         }
@@ -220,7 +220,7 @@ impl Endpoints {
         fields: &Fields,
         session: &Session,
         wants_page: bool,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let user = session.identity.load().key.clone();
         let secret = |name| text(fields, name).map(Secret::new);

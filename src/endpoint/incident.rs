@@ -18,11 +18,11 @@ use super::refused::Refused;
 use super::texts::Texts;
 use super::{Endpoints, Served, input, page};
 use crate::config::Config;
-use crate::event::{EndReason, What};
-use crate::notify::{Answered, Answers, Described, Question, describe};
+use crate::event::{EndReason, EventKind};
+use crate::notify::{Described, IncidentQuestions, IncidentReply, Question, describe};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::store::{StoreError, Which};
+use crate::store::{SessionSelection, StoreError};
 use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
@@ -32,7 +32,7 @@ const LONGEST_TOKEN: usize = 64;
 
 /// What the page needs besides the question.
 pub(super) struct Incidents {
-    pub(super) answers: Answers,
+    pub(super) answers: IncidentQuestions,
     /// Where people change their password.
     pub(super) password_change_url: Option<String>,
     /// In which times are told.
@@ -40,7 +40,7 @@ pub(super) struct Incidents {
 }
 
 impl Incidents {
-    pub(super) fn new(answers: Answers, config: &Config) -> Self {
+    pub(super) fn new(answers: IncidentQuestions, config: &Config) -> Self {
         let mail = config.notify.mail.as_ref();
         Self {
             answers,
@@ -58,12 +58,12 @@ struct IncidentTemplate<'a> {
     service: &'a str,
     heading: &'static str,
     message: String,
-    asked: Option<Asked<'a>>,
+    asked: Option<IncidentForm<'a>>,
     link: Option<&'a str>,
 }
 
 /// The question, and how it is answered.
-struct Asked<'a> {
+struct IncidentForm<'a> {
     account: &'a str,
     described: Described,
     action: &'a str,
@@ -76,12 +76,12 @@ struct Asked<'a> {
 
 /// Was it them?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Answer {
+enum IncidentAnswer {
     Me,
     NotMe,
 }
 
-impl Answer {
+impl IncidentAnswer {
     fn parse(text: &str) -> Option<Self> {
         [Self::Me, Self::NotMe].into_iter().find(|answer| answer.name() == text)
     }
@@ -114,7 +114,7 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         let language = Language::negotiate(&arrival.headers);
         let answered = match arrival.method {
@@ -137,15 +137,15 @@ impl Endpoints {
         let Some(question) = self.question(&token, arrival).await? else {
             return Ok(self.works_no_more(language));
         };
-        let answer = parameter("answer").and_then(|text| Answer::parse(&text));
-        let answer = answer.unwrap_or(Answer::NotMe);
+        let answer = parameter("answer").and_then(|text| IncidentAnswer::parse(&text));
+        let answer = answer.unwrap_or(IncidentAnswer::NotMe);
         let (texts, action) = (Texts::of(language), arrival.target.path().as_str());
         let (heading, message) = match answer {
-            Answer::NotMe => (texts.not_me_heading, texts.not_me_means),
-            Answer::Me => (texts.me_heading, texts.me_means),
+            IncidentAnswer::NotMe => (texts.not_me_heading, texts.not_me_means),
+            IncidentAnswer::Me => (texts.me_heading, texts.me_means),
         };
         let other = answer.other();
-        let asked = Asked {
+        let asked = IncidentForm {
             account: &question.account,
             described: describe(&question.incident, &self.incidents.time_zone, language),
             action,
@@ -163,26 +163,26 @@ impl Endpoints {
         arrival: &Arrival,
         body: &Bytes,
         language: Language,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Served, Refused> {
         input::same_site(arrival, &self.trusted_origins)?;
         let fields = input::fields(arrival, body)?;
         let text = |name| fields.text(name).map_err(|problem| Refused::field(name, problem));
         let token = Secret::new(text("token")?);
-        let answer = Answer::parse(text("answer")?).ok_or(Refusal::BadBody)?;
+        let answer = IncidentAnswer::parse(text("answer")?).ok_or(Refusal::BadBody)?;
         let Some(question) = self.question(&token, arrival).await? else {
             return Ok(self.works_no_more(language));
         };
         let user = question.incident.user_key().ok_or(Refusal::Internal)?;
         let ended = match answer {
-            Answer::NotMe => {
-                let which = Which::User(user.clone());
+            IncidentAnswer::NotMe => {
+                let which = SessionSelection::User(user.clone());
                 self.issuers.sessions().end(&which, EndReason::NotMe, arrival.at, happened).await?
             }
-            Answer::Me => 0,
+            IncidentAnswer::Me => 0,
         };
-        let was_me = answer == Answer::Me;
-        let answered = Answered {
+        let was_me = answer == IncidentAnswer::Me;
+        let answered = IncidentReply {
             incident: question.incident.clone(),
             was_me,
             ended: ended as u64,
@@ -191,15 +191,15 @@ impl Endpoints {
         let is_first = self.incidents.answers.take(&token, answered).await.map_err(failed)?;
         if is_first {
             let (detector, ended) = (question.incident.detector.into(), ended as u64);
-            happened.push(What::IncidentAnswered { user, detector, was_me, ended });
+            happened.push(EventKind::IncidentAnswered { user, detector, was_me, ended });
         }
         let texts = Texts::of(language);
         let (heading, message, link) = match answer {
-            Answer::NotMe => {
+            IncidentAnswer::NotMe => {
                 let link = self.incidents.password_change_url.as_deref();
                 (texts.signed_out_everywhere, (texts.sessions_ended)(ended), link)
             }
-            Answer::Me => (texts.thank_you, texts.nothing_changed.to_owned(), None),
+            IncidentAnswer::Me => (texts.thank_you, texts.nothing_changed.to_owned(), None),
         };
         Ok(Served::reply(self.incident_page(texts, heading, message, None, link)))
     }
@@ -238,7 +238,7 @@ impl Endpoints {
         texts: &'static Texts,
         heading: &'static str,
         message: String,
-        asked: Option<Asked<'_>>,
+        asked: Option<IncidentForm<'_>>,
         link: Option<&str>,
     ) -> Reply {
         let service = self.title.as_str();

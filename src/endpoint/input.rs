@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::wire::accept;
 use crate::wire::arrival::Arrival;
 use crate::wire::body::Fields;
-use crate::wire::cross_site::{self, Verdict};
+use crate::wire::cross_site::{self, CrossSiteVerdict};
 
 /// The fields of a body.
 pub(super) fn fields(arrival: &Arrival, body: &[u8]) -> Result<Fields, Refused> {
@@ -48,8 +48,8 @@ pub(super) fn is_page_form(arrival: &Arrival) -> bool {
 /// Refuses what another site's page may have sent.
 pub(super) fn same_site(arrival: &Arrival, trusted: &[String]) -> Result<(), Refusal> {
     match cross_site::judge(&arrival.method, &arrival.headers, || arrival.origin(), trusted) {
-        Verdict::Allowed => Ok(()),
-        Verdict::CrossSite => Err(Refusal::CrossSite),
+        CrossSiteVerdict::Allowed => Ok(()),
+        CrossSiteVerdict::CrossSite => Err(Refusal::CrossSite),
     }
 }
 

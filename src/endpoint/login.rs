@@ -29,11 +29,11 @@ use super::refused::{FieldErrors, Refused};
 use super::texts::Texts;
 use super::{Endpoints, Served, input};
 use crate::config::{Issues, OwnPathEntry};
-use crate::event::{EndReason, What};
+use crate::event::{EndReason, EventKind};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::{Grants, SignIn, SignedIn, TokenPair};
-use crate::store::{Session, Which};
+use crate::store::{Session, SessionSelection};
 use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
 use crate::wire::body::{FieldProblem, Fields};
@@ -63,7 +63,7 @@ impl Endpoints {
         &self,
         own: &OwnPathEntry,
         arrival: &Arrival,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         let next = next_of_query(arrival.target.query());
         let page = self.page(own, arrival, &next, "");
@@ -101,7 +101,7 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         let wants_page = input::is_page_form(arrival);
         let fields = match self.login_fields(arrival, body) {
@@ -189,7 +189,7 @@ impl Endpoints {
         arrival: &Arrival,
         given: &Credentials<'_>,
         grants: Grants,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<SignedIn, Refused> {
         let old = self.brought_sessions(arrival, grants, happened).await?;
         let request = SignIn {
@@ -212,7 +212,7 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         grants: Grants,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Vec<Arc<Session>>, Refused> {
         let mut old = Vec::new();
         for value in self.cookie.read(&arrival.headers)? {
@@ -234,10 +234,10 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         old: Vec<Arc<Session>>,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<(), Refused> {
         for old in old {
-            let which = Which::Session(old.id.clone());
+            let which = SessionSelection::Session(old.id.clone());
             self.issuers.sessions().end(&which, EndReason::Replaced, arrival.at, happened).await?;
         }
         Ok(())

@@ -20,11 +20,11 @@ use http::{HeaderValue, StatusCode};
 use super::refused::Refused;
 use super::{Endpoints, Served, input, page};
 use crate::caller::{Identity, Proof, UserKey};
-use crate::event::{EndReason, What};
+use crate::event::{EndReason, EventKind};
 use crate::issuer::credential::{Credential, Presented};
-use crate::issuer::{Holds, Issued, NotTakenOver};
+use crate::issuer::{IssuedCredential, NotTakenOver, RefreshSubject};
 use crate::refusal::Refusal;
-use crate::store::{Session, Which};
+use crate::store::{Session, SessionSelection};
 use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
 use crate::wire::body::{FieldProblem, Fields};
@@ -46,7 +46,7 @@ impl Endpoints {
         extent: Extent,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         let ended = match self.logout_fields(arrival, body) {
             Ok(fields) => match refresh_token(&fields) {
@@ -91,11 +91,11 @@ impl Endpoints {
         extent: Extent,
         arrival: &Arrival,
         refresh: Option<&str>,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<bool, Refused> {
         let mut tokens = self
             .issuers
-            .tokens(arrival, &crate::config::Credentials::All, happened)
+            .tokens(arrival, &crate::config::CredentialSelection::All, happened)
             .await
             .map_err(|found| match found {
                 Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
@@ -116,38 +116,42 @@ impl Endpoints {
             }
         }
 
-        let mut found: Vec<Result<Named, Refusal>> = tokens
+        let mut found: Vec<Result<NamedCredential, Refusal>> = tokens
             .into_iter()
-            .map(|token| token.map(Named::from).map_err(|(refusal, _)| refusal))
+            .map(|token| token.map(NamedCredential::from).map_err(|(refusal, _)| refusal))
             .collect();
         if let Some(token) = refresh {
             let held = self.issuers.held_by_refresh(token, arrival.at, happened).await;
             found.push(match held {
-                Ok(Holds::Session { session, .. }) => Ok(Named::Session(session)),
-                Ok(Holds::Nothing(token)) if extent == Extent::User => {
-                    let good = self.issuers.may_begin(&token, arrival.at).await;
-                    good.map(|()| Named::NotTakenOver(token))
+                Ok(RefreshSubject::Session { session, .. }) => {
+                    Ok(NamedCredential::Session(session))
                 }
-                Ok(Holds::Nothing(token)) => Ok(Named::NotTakenOver(token)),
+                Ok(RefreshSubject::Nothing(token)) if extent == Extent::User => {
+                    let good = self.issuers.may_begin(&token, arrival.at).await;
+                    good.map(|()| NamedCredential::NotTakenOver(token))
+                }
+                Ok(RefreshSubject::Nothing(token)) => Ok(NamedCredential::NotTakenOver(token)),
                 Err(refusal) => Err(refusal),
             });
         }
         if is_same_site.is_ok() {
-            let cookies =
-                self.issuers.cookies(arrival, &crate::config::Credentials::All, happened).await?;
-            found.extend(cookies.into_iter().map(|cookie| cookie.map(Named::from)));
+            let cookies = self
+                .issuers
+                .cookies(arrival, &crate::config::CredentialSelection::All, happened)
+                .await?;
+            found.extend(cookies.into_iter().map(|cookie| cookie.map(NamedCredential::from)));
         }
         let ends = to_end(extent, found)?;
         let any = !ends.is_empty();
         for end in ends {
             match end {
-                End::Sessions(which, why) => {
+                EndTarget::Sessions(which, why) => {
                     self.issuers.sessions().end(&which, why, arrival.at, happened).await?;
                 }
-                End::NotTakenOver(token) => {
+                EndTarget::NotTakenOver(token) => {
                     self.issuers.end_not_taken_over(&token, arrival.at, happened).await?;
                 }
-                End::Issued(issued) => {
+                EndTarget::Issued(issued) => {
                     self.issuers.end_issued(&issued, arrival.at, happened).await?;
                 }
             }
@@ -180,16 +184,16 @@ pub(super) fn keeps_cookie(served: &Served) -> bool {
 }
 
 /// What a credential names.
-enum Named {
+enum NamedCredential {
     /// A session.
     Session(Arc<Session>),
     /// Nothing but itself and its user.
-    Issued(Arc<Issued>, Arc<Identity>),
+    Issued(Arc<IssuedCredential>, Arc<Identity>),
     /// A session that could begin.
     NotTakenOver(NotTakenOver),
 }
 
-impl From<Credential> for Named {
+impl From<Credential> for NamedCredential {
     fn from(credential: Credential) -> Self {
         match credential {
             Credential::Session(session, _) => Self::Session(session),
@@ -201,43 +205,54 @@ impl From<Credential> for Named {
 
 /// What to end.
 #[derive(Debug)]
-enum End {
+enum EndTarget {
     /// Sessions, and why.
-    Sessions(Which, EndReason),
+    Sessions(SessionSelection, EndReason),
     /// A token of an issuer's.
-    Issued(Arc<Issued>),
+    Issued(Arc<IssuedCredential>),
     /// What a refresh token of an issuer's could begin.
     NotTakenOver(NotTakenOver),
 }
 
 /// What to end, from what each credential named; or why "signed out" cannot be said.
-fn to_end(extent: Extent, found: Vec<Result<Named, Refusal>>) -> Result<Vec<End>, Refusal> {
-    let mut ends: Vec<End> = Vec::new();
+fn to_end(
+    extent: Extent,
+    found: Vec<Result<NamedCredential, Refusal>>,
+) -> Result<Vec<EndTarget>, Refusal> {
+    let mut ends: Vec<EndTarget> = Vec::new();
     let mut problem = None;
     for one in found {
         match one {
             Ok(named) => {
                 let end = match (extent, named) {
-                    (Extent::Session, Named::Session(session)) => {
-                        End::Sessions(Which::Session(session.id.clone()), EndReason::SignedOut)
+                    (Extent::Session, NamedCredential::Session(session)) => EndTarget::Sessions(
+                        SessionSelection::Session(session.id.clone()),
+                        EndReason::SignedOut,
+                    ),
+                    (Extent::Session, NamedCredential::Issued(issued, _)) => {
+                        EndTarget::Issued(issued)
                     }
-                    (Extent::Session, Named::Issued(issued, _)) => End::Issued(issued),
-                    (Extent::User, Named::Session(session)) => {
+                    (Extent::User, NamedCredential::Session(session)) => {
                         everything_of(&session.identity.load().key)
                     }
-                    (Extent::User, Named::Issued(_, identity)) => everything_of(&identity.key),
-                    (Extent::Session, Named::NotTakenOver(token)) => End::NotTakenOver(token),
-                    // It is refused from then on for the date at which all of its user's ended.
-                    (Extent::User, Named::NotTakenOver(token)) => everything_of(token.user()),
-                };
-                let is_known = |other: &End| match (other, &end) {
-                    (End::Sessions(a, _), End::Sessions(b, _)) => a == b,
-                    (End::Issued(a), End::Issued(b)) => Arc::ptr_eq(a, b),
-                    // There is one field for it in a body.
-                    (End::NotTakenOver(_), _) | (_, End::NotTakenOver(_)) => false,
-                    (End::Sessions(..), End::Issued(_)) | (End::Issued(_), End::Sessions(..)) => {
-                        false
+                    (Extent::User, NamedCredential::Issued(_, identity)) => {
+                        everything_of(&identity.key)
                     }
+                    (Extent::Session, NamedCredential::NotTakenOver(token)) => {
+                        EndTarget::NotTakenOver(token)
+                    }
+                    // It is refused from then on for the date at which all of its user's ended.
+                    (Extent::User, NamedCredential::NotTakenOver(token)) => {
+                        everything_of(token.user())
+                    }
+                };
+                let is_known = |other: &EndTarget| match (other, &end) {
+                    (EndTarget::Sessions(a, _), EndTarget::Sessions(b, _)) => a == b,
+                    (EndTarget::Issued(a), EndTarget::Issued(b)) => Arc::ptr_eq(a, b),
+                    // There is one field for it in a body.
+                    (EndTarget::NotTakenOver(_), _) | (_, EndTarget::NotTakenOver(_)) => false,
+                    (EndTarget::Sessions(..), EndTarget::Issued(_))
+                    | (EndTarget::Issued(_), EndTarget::Sessions(..)) => false,
                 };
                 if !ends.iter().any(is_known) {
                     ends.push(end);
@@ -259,8 +274,8 @@ fn to_end(extent: Extent, found: Vec<Result<Named, Refusal>>) -> Result<Vec<End>
     }
 }
 
-fn everything_of(user: &UserKey) -> End {
-    End::Sessions(Which::User(user.clone()), EndReason::SignedOutEverywhere)
+fn everything_of(user: &UserKey) -> EndTarget {
+    EndTarget::Sessions(SessionSelection::User(user.clone()), EndReason::SignedOutEverywhere)
 }
 
 #[cfg(test)]
@@ -268,13 +283,13 @@ mod tests {
     use super::*;
     use crate::endpoint::tests::session;
 
-    fn one(id: &str) -> (Which, EndReason) {
-        (Which::Session(session(id, "2").id.clone()), EndReason::SignedOut)
+    fn one(id: &str) -> (SessionSelection, EndReason) {
+        (SessionSelection::Session(session(id, "2").id.clone()), EndReason::SignedOut)
     }
 
-    fn all(user: &str) -> (Which, EndReason) {
+    fn all(user: &str) -> (SessionSelection, EndReason) {
         (
-            Which::User(session("x", user).identity.load().key.clone()),
+            SessionSelection::User(session("x", user).identity.load().key.clone()),
             EndReason::SignedOutEverywhere,
         )
     }
@@ -282,10 +297,10 @@ mod tests {
     fn ends_of(
         extent: Extent,
         found: Vec<Result<Arc<Session>, Refusal>>,
-    ) -> Result<Vec<(Which, EndReason)>, Refusal> {
-        let found = found.into_iter().map(|one| one.map(Named::Session)).collect();
+    ) -> Result<Vec<(SessionSelection, EndReason)>, Refusal> {
+        let found = found.into_iter().map(|one| one.map(NamedCredential::Session)).collect();
         let ends = to_end(extent, found)?.into_iter().map(|end| match end {
-            End::Sessions(which, why) => (which, why),
+            EndTarget::Sessions(which, why) => (which, why),
             other => panic!("{other:?} was not named"),
         });
         Ok(ends.collect())

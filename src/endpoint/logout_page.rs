@@ -11,7 +11,7 @@ use http::Method;
 use super::logout::Extent;
 use super::texts::Texts;
 use super::{Endpoints, Served, page, wrong_method};
-use crate::event::What;
+use crate::event::EventKind;
 use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
 use crate::wire::accept::{self, Language};
@@ -35,7 +35,7 @@ impl Endpoints {
         &self,
         extent: Extent,
         arrival: &Arrival,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         let is_browser = accept::is_navigation(&arrival.method, &arrival.headers)
             || accept::accepts_html(&arrival.headers);
@@ -43,15 +43,18 @@ impl Endpoints {
             let refused = wrong_method(&arrival.method, &[Method::POST]);
             return Served::refused(refused, &arrival.request_id);
         }
-        let name =
-            match self.issuers.cookies(arrival, &crate::config::Credentials::All, happened).await {
-                Ok(found) => match who(found) {
-                    Who::Known(name) => Some(name),
-                    Who::Unknown => None,
-                    Who::Nobody => return Served::reply(self.landing()),
-                },
-                Err(_) => None,
-            };
+        let name = match self
+            .issuers
+            .cookies(arrival, &crate::config::CredentialSelection::All, happened)
+            .await
+        {
+            Ok(found) => match who(found) {
+                Who::Known(name) => Some(name),
+                Who::Unknown => None,
+                Who::Nobody => return Served::reply(self.landing()),
+            },
+            Err(_) => None,
+        };
         let texts = Texts::of(Language::negotiate(&arrival.headers));
         let (heading, message) = match extent {
             Extent::Session => (texts.sign_out, texts.ends_here),

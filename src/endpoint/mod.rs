@@ -19,9 +19,9 @@ use http::{HeaderValue, Method, StatusCode};
 
 use crate::caller::{IssuerName, Proof};
 use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry, Shape, SignInMode};
-use crate::event::What;
+use crate::event::EventKind;
 use crate::issuer::Issuers;
-use crate::notify::Answers;
+use crate::notify::IncidentQuestions;
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
 use crate::wire::cookie::{self, CookieValue};
@@ -123,7 +123,7 @@ pub struct Served {
 
 impl Endpoints {
     /// From the parts of the configuration that are about own paths.
-    pub fn new(issuers: Arc<Issuers>, answers: Answers, config: &Config) -> Self {
+    pub fn new(issuers: Arc<Issuers>, answers: IncidentQuestions, config: &Config) -> Self {
         let page_of = |own| {
             let is_page = |entry: &&OwnPathEntry| {
                 entry.own == own && entry.shape == Shape::SimpleJwt && entry.path.is_literal()
@@ -170,7 +170,7 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         let methods = methods(own);
         if arrival.preflight().is_some() {

@@ -35,12 +35,12 @@ use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::detect::recent::Recent;
 use crate::detect::silence::Silences;
-use crate::event::{EndReason, FactorEvent, What};
+use crate::event::{EndReason, EventKind, FactorEvent};
 use crate::issuer::Issuers;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::session::keys::KeyRing;
-use crate::store::{Blocks, Session, Sessions, StoreError, Which};
+use crate::store::{Blocks, Session, SessionSelection, Sessions, StoreError};
 use crate::wire::reply::Reply;
 
 /// Answers operators.
@@ -107,7 +107,7 @@ impl Operator {
         &self,
         request: &OperatorRequest<'_>,
         issuers: &Issuers,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Reply {
         if let Err(refusal) = self.admit(request.method, request.headers, request.at) {
             return Reply::refusal(refusal, "");
@@ -160,12 +160,12 @@ impl Operator {
         &self,
         request: &OperatorRequest<'_>,
         issuers: &Issuers,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Value, Refusal> {
         let body: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
         let which = match (body.get("session"), body.get("user")) {
-            (Some(Value::String(id)), None) => Which::Session(SessionId::new(id)),
-            (None, Some(Value::String(user))) => Which::User(user_key(user)?),
+            (Some(Value::String(id)), None) => SessionSelection::Session(SessionId::new(id)),
+            (None, Some(Value::String(user))) => SessionSelection::User(user_key(user)?),
             _ => return Err(Refusal::BadBody),
         };
         let ended =
@@ -215,7 +215,7 @@ pub fn describe_users(users: impl IntoIterator<Item = UserKey>) -> Value {
 
 /// The signing keys as commands and the operator's API show them.
 pub fn describe_keys(keys: &KeyRing) -> Value {
-    let describe = |key: &crate::session::keys::Listed| {
+    let describe = |key: &crate::session::keys::ListedKey| {
         json!({
             "kid": key.kid,
             "algorithm": key.algorithm.name(),

@@ -9,7 +9,7 @@ use super::operator::{Operator, OperatorRequest};
 use super::operator_paging::Page;
 use crate::block::{Block, BlockSubject, BlockedBy, Demand};
 use crate::clock::Timestamp;
-use crate::event::What;
+use crate::event::EventKind;
 use crate::refusal::Refusal;
 use crate::store::{BlockList, Blocked, StoreError};
 
@@ -49,14 +49,14 @@ impl Operator {
     pub(super) async fn block(
         &self,
         request: &OperatorRequest<'_>,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Value, Refusal> {
         let body: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
         let new = block_of(&body, request.at).ok_or(Refusal::BadBody)?;
         match self.blocks.block(new).await.map_err(|error| down(&error))? {
             Blocked::Holds(block) => {
                 let described = describe_block(&block);
-                happened.push(What::Blocked(block));
+                happened.push(EventKind::Blocked(block));
                 Ok(described)
             }
             // An operator's takes the place of every other.
@@ -68,13 +68,13 @@ impl Operator {
     pub(super) async fn lift(
         &self,
         request: &OperatorRequest<'_>,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Value, Refusal> {
         let body: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
         let subject = subject_of(&body).ok_or(Refusal::BadBody)?;
         let lifted = self.blocks.lift(&subject).await.map_err(|error| down(&error))?;
         let is_lifted = lifted.is_some();
-        happened.extend(lifted.map(What::BlockLifted));
+        happened.extend(lifted.map(EventKind::BlockLifted));
         Ok(json!({"lifted": is_lifted}))
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::factors::listed;
 use super::operator::{OperatorRequest, user_key};
 use crate::caller::UserKey;
-use crate::event::{FactorEvent, What};
+use crate::event::{EventKind, FactorEvent};
 use crate::factor::{Factors, INVITATION};
 use crate::issuer::Issuers;
 use crate::refusal::Refusal;
@@ -28,7 +28,7 @@ pub(super) async fn change(
     request: &OperatorRequest<'_>,
     issuers: &Issuers,
     change: FactorEvent,
-    happened: &mut Vec<What>,
+    happened: &mut Vec<EventKind>,
 ) -> Result<Value, Refusal> {
     let body: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
     let user = body.get("user").and_then(Value::as_str).ok_or(Refusal::BadBody)?;
@@ -36,7 +36,7 @@ pub(super) async fn change(
     let factors = issuers.sessions().factors();
     if change == FactorEvent::Reset {
         factors.reset(&user, request.at).await?;
-        happened.push(What::FactorChanged { user: user.clone(), change });
+        happened.push(EventKind::FactorChanged { user: user.clone(), change });
     }
     invite(factors, user, request, happened).await
 }
@@ -45,10 +45,10 @@ async fn invite(
     factors: &Factors,
     user: UserKey,
     request: &OperatorRequest<'_>,
-    happened: &mut Vec<What>,
+    happened: &mut Vec<EventKind>,
 ) -> Result<Value, Refusal> {
     let code = factors.invite(&user, request.at).await?;
-    happened.push(What::FactorChanged { user, change: FactorEvent::Invited });
+    happened.push(EventKind::FactorChanged { user, change: FactorEvent::Invited });
     Ok(describe_invitation(&code))
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::operator::{Operator, OperatorRequest};
-use crate::detect::recent::Told;
+use crate::detect::recent::ToldFinding;
 use crate::geo::Country;
 use crate::refusal::Refusal;
 
@@ -39,7 +39,7 @@ impl Operator {
     }
 }
 
-fn describe(told: &Told) -> Value {
+fn describe(told: &ToldFinding) -> Value {
     let finding = &told.finding;
     let evidence = &finding.evidence;
     json!({

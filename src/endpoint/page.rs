@@ -68,10 +68,10 @@ struct LoginTemplate<'a> {
     /// Who is signed in, whose account is not enough.
     not_enough: Option<&'a str>,
     insecure: bool,
-    problem: Option<Problem<'a>>,
+    problem: Option<PageProblem<'a>>,
 }
 
-struct Problem<'a> {
+struct PageProblem<'a> {
     message: String,
     request_id: &'a str,
 }
@@ -85,12 +85,12 @@ struct RefusalTemplate<'a> {
     message: &'static str,
     code: &'static str,
     request_id: &'a str,
-    signed_in: Option<SignedIn<'a>>,
+    signed_in: Option<SignedInPerson<'a>>,
 }
 
 /// Who is signed in, where their account is what is refused.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SignedIn<'a> {
+pub(super) struct SignedInPerson<'a> {
     /// Their name.
     pub(super) name: &'a str,
     /// Where they can sign out, if there is such a page.
@@ -116,7 +116,7 @@ impl LoginPage<'_> {
         request_id: &str,
     ) -> Reply {
         let Some(message) = message else { return self.with_problem(refused, request_id) };
-        let problem = Problem { message: message.to_owned(), request_id };
+        let problem = PageProblem { message: message.to_owned(), request_id };
         page(refused.clone().reply(request_id), &self.template(Some(problem)))
     }
 
@@ -130,10 +130,10 @@ impl LoginPage<'_> {
             self.texts.sign_in_problem(refused.refusal, refused.retry_after)
         };
         let reply = refused.clone().reply(request_id);
-        page(reply, &self.template(Some(Problem { message, request_id })))
+        page(reply, &self.template(Some(PageProblem { message, request_id })))
     }
 
-    fn template<'a>(&'a self, problem: Option<Problem<'a>>) -> LoginTemplate<'a> {
+    fn template<'a>(&'a self, problem: Option<PageProblem<'a>>) -> LoginTemplate<'a> {
         LoginTemplate {
             css: CSS,
             texts: self.texts,
@@ -156,7 +156,7 @@ pub(super) fn of_refusal(
     refused: &Refused,
     request_id: &str,
     language: Language,
-    signed_in: Option<SignedIn<'_>>,
+    signed_in: Option<SignedInPerson<'_>>,
 ) -> Reply {
     let texts = Texts::of(language);
     let (heading, message) = texts.refusal(refused.refusal);
@@ -317,7 +317,7 @@ mod tests {
     fn a_refused_account_is_named_and_may_sign_out() {
         let refused = Refused::from(Refusal::AccountNotAllowed);
         for sign_out in [None, Some("/out")] {
-            let signed_in = Some(SignedIn { name: "<b>kim</b>", sign_out });
+            let signed_in = Some(SignedInPerson { name: "<b>kim</b>", sign_out });
             let reply = of_refusal(&refused, "r1", Language::English, signed_in);
             let html = html(&reply);
             assert_eq!(reply.status, StatusCode::FORBIDDEN);

@@ -11,7 +11,7 @@ use super::login::tokens;
 use super::refused::Refused;
 use super::{Endpoints, input};
 use crate::config::OwnPathEntry;
-use crate::event::What;
+use crate::event::EventKind;
 use crate::secret::Secret;
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
@@ -23,7 +23,7 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let token = self.token(arrival, body, "refresh")?;
         let context = &mut arrival.context(happened);

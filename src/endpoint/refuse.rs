@@ -14,7 +14,7 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 
 use super::navigation::to_login;
-use super::page::SignedIn;
+use super::page::SignedInPerson;
 use super::refused::Refused;
 use super::{Endpoints, grpc, names, page, rest_framework};
 use crate::caller::SEVERAL_FACTORS;
@@ -82,7 +82,7 @@ fn in_form(
                 Some(_) | None => {
                     let language = Language::negotiate(&arrival.headers);
                     let known = denied.caller.as_ref().filter(|_| is_about_the_account(denied));
-                    let signed_in = known.map(|known| SignedIn {
+                    let signed_in = known.map(|known| SignedInPerson {
                         name: &known.identity.name,
                         sign_out: pages.sign_out,
                     });

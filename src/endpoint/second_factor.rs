@@ -23,7 +23,7 @@ use super::refused::Refused;
 use super::{Endpoints, Served, input, navigation};
 use crate::caller::Proof;
 use crate::config::{Issues, OwnPathEntry};
-use crate::event::What;
+use crate::event::EventKind;
 use crate::factor::{Confirmed, Enrolment};
 use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
@@ -50,7 +50,7 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         if arrival.method != Method::POST {
             return self.confirm_page(arrival, happened).await;
@@ -119,7 +119,7 @@ impl Endpoints {
         arrival: &Arrival,
         fields: &Fields,
         ticket: &Secret,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let may_set_cookie = self.may_set_cookie(arrival);
         let grants = Grants {
@@ -160,7 +160,7 @@ impl Endpoints {
         arrival: &Arrival,
         fields: &Fields,
         ticket: &Secret,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         let next = next_of_form(fields);
         if !self.may_set_cookie(arrival) {
@@ -226,7 +226,7 @@ impl Endpoints {
         token: Option<&Secret>,
         next: &Next,
         problem: Option<&Refused>,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         let context = &mut arrival.context(happened);
         match self.issuers.sessions().enrolment_of(ticket, token, context).await {
@@ -252,7 +252,7 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         step: SecondStep<'_>,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<SignedIn, Refused> {
         let old = self.brought_sessions(arrival, step.grants, happened).await?;
         let context = &mut arrival.context(happened);
@@ -267,7 +267,7 @@ impl Endpoints {
         fields: &Fields,
         (ticket, token, code): (&Secret, &Secret, &Secret),
         grants: Grants,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<(SignedIn, Vec<Secret>), Refused> {
         let old = self.brought_sessions(arrival, grants, happened).await?;
         let invitation = text(fields, "invitation").map(Secret::new);
@@ -285,7 +285,7 @@ impl Endpoints {
     }
 
     /// `GET`: the page on which whoever is signed in confirms that it is still them.
-    async fn confirm_page(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Served {
+    async fn confirm_page(&self, arrival: &Arrival, happened: &mut Vec<EventKind>) -> Served {
         let next = next_of_query(arrival.target.query());
         match self.session_of(arrival, happened).await {
             Ok((session, _)) => {
@@ -301,7 +301,7 @@ impl Endpoints {
         arrival: &Arrival,
         fields: &Fields,
         wants_page: bool,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Served {
         let next = next_of_form(fields);
         let held = text(fields, "held").map(Secret::new);
@@ -395,7 +395,7 @@ impl Endpoints {
     pub(super) async fn session_of(
         &self,
         arrival: &Arrival,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<(Arc<Session>, Proof), Refused> {
         match self.caller(arrival, happened).await? {
             Credential::Session(session, proof) => Ok((session, proof)),

@@ -21,10 +21,10 @@ const SOON: Duration = Duration::from_secs(5);
 const REMEMBERED: usize = 10_000;
 
 /// Where sessions were sent last.
-pub(super) struct SentBack(Cache<SessionId, Sent>);
+pub(super) struct SentBack(Cache<SessionId, SentLogin>);
 
 #[derive(Clone)]
-struct Sent {
+struct SentLogin {
     to: Next,
     at: Timestamp,
 }
@@ -38,7 +38,7 @@ impl SentBack {
     pub(super) fn is_back(&self, session: &SessionId, to: &Next, at: Timestamp) -> bool {
         let is_back =
             self.0.get(session).is_some_and(|sent| sent.to == *to && at.since(sent.at) <= SOON);
-        self.0.insert(session.clone(), Sent { to: to.clone(), at });
+        self.0.insert(session.clone(), SentLogin { to: to.clone(), at });
         is_back
     }
 }

@@ -9,8 +9,8 @@ use super::Endpoints;
 use super::refused::Refused;
 use crate::caller::{Assurance, Identity, Proof};
 use crate::clock::Timestamp;
-use crate::event::What;
-use crate::issuer::Issued;
+use crate::event::EventKind;
+use crate::issuer::IssuedCredential;
 use crate::issuer::credential::Credential;
 use crate::store::Session;
 use crate::wire::arrival::Arrival;
@@ -21,7 +21,7 @@ impl Endpoints {
     pub(super) async fn session(
         &self,
         arrival: &Arrival,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let description = match self.caller(arrival, happened).await? {
             Credential::Session(session, proof) => describe(&session, proof),
@@ -62,7 +62,7 @@ fn describe(session: &Session, proof: Proof) -> Value {
 }
 
 /// A token that an `[[issuer]]` issued has no session, and so no times of one.
-fn describe_issued(issued: &Issued, identity: &Identity, proof: Proof) -> Value {
+fn describe_issued(issued: &IssuedCredential, identity: &Identity, proof: Proof) -> Value {
     json!({
         "user_id": &*identity.key.id,
         "username": identity.name,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::caller::{Assurance, AuthMethod, AuthMethods, Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::config::Rotation;
+use crate::config::RotationPolicy;
 use crate::secret::Digest;
 use crate::store::{NewSession, Session};
 use crate::wire::client_ip::{ClientAddress, TrustedProxies};
@@ -88,7 +88,7 @@ fn each_own_path_takes_its_methods_alone() {
         let own = OwnPathEntry {
             path: PathPattern::default(),
             own,
-            rotation: Rotation::default(),
+            rotation: RotationPolicy::default(),
             shape: Shape::default(),
             is_alias: false,
             extra: crate::config::Members::default(),

@@ -28,13 +28,13 @@ use http::{Method, StatusCode};
 use memchr::memchr2;
 
 use self::permit::Keeps;
-pub use self::permit::{Passage, Permit, Returned, ServiceCookies};
-pub use self::route::{Found, RouteTable, methods_of};
-use self::shadow::{Answer, Answers, Opinion};
+pub use self::permit::{ForwardedCookies, Passage, Permit, Returned};
+pub use self::route::{RouteMatch, RouteTable, methods_of};
+use self::shadow::{AnswerReader, Opinion, ServiceAnswer};
 use crate::block::Block;
 use crate::caller::{Anonymous, Caller, IssuerName, Known, Proof};
 use crate::config::{Access, Config, IssuerSettings, OwnPathEntry, Route, SignInRedirect};
-use crate::event::What;
+use crate::event::EventKind;
 use crate::issuer::Issuers;
 use crate::issuer::credential::Presented;
 use crate::refusal::Refusal;
@@ -42,7 +42,7 @@ use crate::session::looks_like_ours;
 use crate::wire::accept;
 use crate::wire::arrival::Arrival;
 use crate::wire::authorization::{self, Authorization};
-use crate::wire::cross_site::{self, Verdict};
+use crate::wire::cross_site::{self, CrossSiteVerdict};
 
 /// Decides about every request.
 pub struct Gate {
@@ -50,7 +50,7 @@ pub struct Gate {
     issuers: Arc<Issuers>,
     trusted_origins: Vec<String>,
     cors_origins: Vec<String>,
-    answers: Answers,
+    answers: AnswerReader,
     /// By route: does another one, one that is enforced, lead to the same upstream?
     shares_upstream: Vec<bool>,
     /// By issuer.
@@ -115,7 +115,7 @@ impl Gate {
             issuers,
             trusted_origins: config.session.trusted_origins.clone(),
             cors_origins: config.cors.allowed_origins.clone(),
-            answers: Answers::new(config),
+            answers: AnswerReader::new(config),
             shares_upstream: config.routes.iter().map(|one| config.shares_upstream(one)).collect(),
             forwards: config
                 .issuers
@@ -158,7 +158,7 @@ impl Gate {
     }
 
     /// Decides about one request.
-    pub async fn decide(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Decision {
+    pub async fn decide(&self, arrival: &Arrival, happened: &mut Vec<EventKind>) -> Decision {
         match self.shadowed(arrival) {
             Some(route) if !self.may_reach_past(arrival, &route) => {
                 self.shadow(arrival, route, happened).await
@@ -183,7 +183,7 @@ impl Gate {
     }
 
     /// What a service's answer says of its caller, to compare it with an [`Opinion`].
-    pub fn read_answer(&self, status: StatusCode, location: Option<&[u8]>) -> Answer {
+    pub fn read_answer(&self, status: StatusCode, location: Option<&[u8]>) -> ServiceAnswer {
         self.answers.read(status, location)
     }
 
@@ -192,14 +192,14 @@ impl Gate {
         &self,
         arrival: &Arrival,
         route: Arc<Route>,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Decision {
         let decision = tokio::time::timeout(shadow::LONGEST, self.enforce(arrival, happened)).await;
         let opinion = decision.map_or(Opinion::Unknown, Opinion::of);
         Decision::Shadow(Permit::unchecked(route, opinion, !has_own_authorization(arrival)))
     }
 
-    async fn enforce(&self, arrival: &Arrival, happened: &mut Vec<What>) -> Decision {
+    async fn enforce(&self, arrival: &Arrival, happened: &mut Vec<EventKind>) -> Decision {
         if let Some(block) = self.block_of_address(arrival) {
             let mut denial = Denial::new(Refusal::AddressBlocked, None);
             denial.retry_after = Some(block.until.since(arrival.at));
@@ -210,17 +210,17 @@ impl Gate {
             return decision;
         }
         let route = match self.routes.find(&arrival.host, arrival.target.path(), &arrival.method) {
-            Found::Own(own) if arrival.target.ambiguities().is_empty() => {
+            RouteMatch::Own(own) if arrival.target.ambiguities().is_empty() => {
                 return Decision::Serve(own);
             }
-            Found::Own(_) => return Denial::of(Refusal::BadTarget, None),
-            Found::Route(route) => route,
-            Found::OtherMethods(allow) => {
+            RouteMatch::Own(_) => return Denial::of(Refusal::BadTarget, None),
+            RouteMatch::Route(route) => route,
+            RouteMatch::OtherMethods(allow) => {
                 let mut denial = Denial::new(Refusal::MethodNotAllowed, None);
                 denial.allow = allow;
                 return Decision::Refuse(denial);
             }
-            Found::Nothing => return Denial::of(Refusal::NoRoute, None),
+            RouteMatch::Nothing => return Denial::of(Refusal::NoRoute, None),
         };
         if !self.has_one_meaning(arrival, &arrival.method, &route) {
             return Denial::of(Refusal::BadTarget, Some(route));
@@ -252,15 +252,15 @@ impl Gate {
         arrival: &Arrival,
         route: &Route,
         presented: &Presented,
-    ) -> Result<ServiceCookies, Refusal> {
+    ) -> Result<ForwardedCookies, Refusal> {
         let caller = match presented {
-            Presented::Nothing => return Ok(ServiceCookies::All),
-            Presented::Malformed(_) => return Ok(ServiceCookies::These(Vec::new())),
+            Presented::Nothing => return Ok(ForwardedCookies::All),
+            Presented::Malformed(_) => return Ok(ForwardedCookies::These(Vec::new())),
             Presented::Bad(..) => None,
             Presented::Good(credential) => {
                 let is_cookie = matches!(credential.proof(), Proof::IssuedCookie(_));
                 if is_cookie && !self.has_several_cookies {
-                    return Ok(ServiceCookies::These(Vec::new()));
+                    return Ok(ForwardedCookies::These(Vec::new()));
                 }
                 let known = credential.known();
                 let passes =
@@ -275,7 +275,7 @@ impl Gate {
         self.issuers
             .passing_cookies(arrival, looks_at, caller.as_ref(), forwards)
             .await
-            .map(ServiceCookies::These)
+            .map(ForwardedCookies::These)
     }
 
     /// Of the issuer that takes this proof: one by this name may read a header, and another a cookie.
@@ -296,7 +296,7 @@ impl Gate {
         arrival: &Arrival,
         route: &Route,
         caller: &Caller,
-        issued_cookies: ServiceCookies,
+        issued_cookies: ForwardedCookies,
     ) -> Keeps {
         // Nothing goes on from where an issuer's tokens come, unless it was found to be good: what was taken back here is still
         // good behind it. A Bearer that is looked at and nobody's was refused beside a good credential.
@@ -336,8 +336,8 @@ impl Gate {
     /// Does the route tolerate how its path is spelled, and does every reading of it lead to this route?
     fn has_one_meaning(&self, arrival: &Arrival, method: &Method, route: &Route) -> bool {
         let leads_here = |reading| match self.routes.find(&arrival.host, reading, method) {
-            Found::Route(other) => other.index == route.index,
-            Found::Own(_) | Found::OtherMethods(_) | Found::Nothing => false,
+            RouteMatch::Route(other) => other.index == route.index,
+            RouteMatch::Own(_) | RouteMatch::OtherMethods(_) | RouteMatch::Nothing => false,
         };
         arrival.target.tolerated_by(route.allow_ambiguous_path).is_ok()
             && arrival.target.readings().iter().all(leads_here)
@@ -350,14 +350,19 @@ impl Gate {
             .header("origin")
             .is_some_and(|origin| self.cors_origins.iter().any(|allowed| allowed == origin));
         match self.routes.find(&arrival.host, arrival.target.path(), wanted) {
-            Found::Route(route) if route.forward_preflight => {
+            RouteMatch::Route(route) if route.forward_preflight => {
                 let readable = self.has_one_meaning(arrival, wanted, &route);
                 readable.then(|| Decision::Forward(Permit::without_identity(route)))
             }
-            Found::Route(route) if listed => Some(Decision::Preflight(methods_of(&route).to_vec())),
-            Found::OtherMethods(allow) if listed => Some(Decision::Preflight(allow)),
+            RouteMatch::Route(route) if listed => {
+                Some(Decision::Preflight(methods_of(&route).to_vec()))
+            }
+            RouteMatch::OtherMethods(allow) if listed => Some(Decision::Preflight(allow)),
             // The endpoint knows its methods.
-            Found::Own(_) | Found::Route(_) | Found::OtherMethods(_) | Found::Nothing => None,
+            RouteMatch::Own(_)
+            | RouteMatch::Route(_)
+            | RouteMatch::OtherMethods(_)
+            | RouteMatch::Nothing => None,
         }
     }
 
@@ -367,7 +372,7 @@ impl Gate {
         arrival: &Arrival,
         route: Arc<Route>,
         presented: Presented,
-        cookies: ServiceCookies,
+        cookies: ForwardedCookies,
     ) -> Decision {
         let caller = match (presented, route.access) {
             (Presented::Malformed(refusal), _) => return Denial::of(refusal, Some(route)),
@@ -453,7 +458,7 @@ impl Gate {
                 &arrival.headers,
                 || arrival.origin(),
                 &self.trusted_origins,
-            ) == Verdict::Allowed
+            ) == CrossSiteVerdict::Allowed
     }
 }
 

@@ -45,12 +45,12 @@ pub(super) struct Keeps {
     /// The issuers whose credentials go on to their service in a header of their own.
     pub(super) headers: Vec<usize>,
     /// The cookies in which issuers' credentials come: a session in which nobody is signed in is the service's own affair.
-    pub(super) issued_cookies: ServiceCookies,
+    pub(super) issued_cookies: ForwardedCookies,
 }
 
 /// Which cookies in which issuers' credentials come go on, whoever is calling.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ServiceCookies {
+pub enum ForwardedCookies {
     /// All: they were looked at, and hold no credential.
     All,
     /// Those with these names.
@@ -64,7 +64,7 @@ impl Permit {
     }
 
     /// For a browser that has to sign in, where the service says on which page.
-    pub(super) const fn to_sign_in(route: Arc<Route>, issued_cookies: ServiceCookies) -> Self {
+    pub(super) const fn to_sign_in(route: Arc<Route>, issued_cookies: ForwardedCookies) -> Self {
         Self {
             route,
             caller: Caller::Anonymous(Anonymous::NoCredential),
@@ -82,7 +82,7 @@ impl Permit {
             keeps: Keeps {
                 authorization: false,
                 headers: Vec::new(),
-                issued_cookies: ServiceCookies::These(Vec::new()),
+                issued_cookies: ForwardedCookies::These(Vec::new()),
             },
             passage: Passage::Checked,
             answers: Returned::All,
@@ -101,7 +101,7 @@ impl Permit {
             keeps: Keeps {
                 authorization,
                 headers: Vec::new(),
-                issued_cookies: ServiceCookies::All,
+                issued_cookies: ForwardedCookies::All,
             },
             passage: Passage::Unchecked(opinion),
             answers: Returned::All,
@@ -140,7 +140,7 @@ impl Permit {
     }
 
     /// The cookies in which issuers' credentials come and that go on, besides the caller's own session.
-    pub const fn kept_cookies(&self) -> &ServiceCookies {
+    pub const fn kept_cookies(&self) -> &ForwardedCookies {
         &self.keeps.issued_cookies
     }
 }

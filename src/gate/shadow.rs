@@ -52,14 +52,14 @@ pub enum Opinion {
 
 /// What the service answered, as far as it matters here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Answer {
+pub struct ServiceAnswer {
     status: StatusCode,
     to_login: bool,
 }
 
 /// How the gate's opinion and the service's answer compare.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Verdict {
+pub enum ShadowVerdict {
     /// Both let the caller through, or neither.
     Agree,
     /// The service served what the gate would refuse: the switch would lock somebody out.
@@ -72,7 +72,7 @@ pub enum Verdict {
 
 /// Reads services' answers.
 #[derive(Clone, Debug)]
-pub(super) struct Answers {
+pub(super) struct AnswerReader {
     login_paths: Vec<PathPattern>,
 }
 
@@ -115,13 +115,13 @@ impl Opinion {
     }
 }
 
-impl Answers {
+impl AnswerReader {
     pub(super) fn new(config: &Config) -> Self {
         Self { login_paths: config.shadow.login_paths.clone() }
     }
 
     /// From a status and `Location`.
-    pub(super) fn read(&self, status: StatusCode, location: Option<&[u8]>) -> Answer {
+    pub(super) fn read(&self, status: StatusCode, location: Option<&[u8]>) -> ServiceAnswer {
         let to_login = status.is_redirection()
             && location.and_then(|location| std::str::from_utf8(location).ok()).is_some_and(
                 |location| {
@@ -129,11 +129,11 @@ impl Answers {
                     self.login_paths.iter().any(|login| takes(login, path))
                 },
             );
-        Answer { status, to_login }
+        ServiceAnswer { status, to_login }
     }
 }
 
-impl Answer {
+impl ServiceAnswer {
     /// Does it say that the caller may not?
     fn refuses(self) -> bool {
         self.to_login || matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
@@ -159,24 +159,24 @@ impl Answer {
 /// | would let anybody through | agree | agree | unknown | agree |
 /// | would refuse | agree | agree | unknown | **stricter** |
 /// | cannot tell (503), or would answer itself | unknown | unknown | unknown | unknown |
-pub fn compare(opinion: &Opinion, answer: Option<Answer>) -> Verdict {
+pub fn compare(opinion: &Opinion, answer: Option<ServiceAnswer>) -> ShadowVerdict {
     let Some(answer) = answer.filter(|answer| !answer.status.is_server_error()) else {
-        return Verdict::Unknown;
+        return ShadowVerdict::Unknown;
     };
     match opinion {
-        Opinion::Answer | Opinion::Unknown => Verdict::Unknown,
-        Opinion::Refuse(refusal, _) if refusal.status().is_server_error() => Verdict::Unknown,
+        Opinion::Answer | Opinion::Unknown => ShadowVerdict::Unknown,
+        Opinion::Refuse(refusal, _) if refusal.status().is_server_error() => ShadowVerdict::Unknown,
         Opinion::Refuse(refusal, _) => {
             let agree =
                 answer.refuses() || answer.has_nothing() || answer.status == refusal.status();
-            if agree { Verdict::Agree } else { Verdict::Stricter }
+            if agree { ShadowVerdict::Agree } else { ShadowVerdict::Stricter }
         }
-        Opinion::Pass(Some(_)) if answer.refuses() => Verdict::Looser,
-        Opinion::Pass(_) => Verdict::Agree,
+        Opinion::Pass(Some(_)) if answer.refuses() => ShadowVerdict::Looser,
+        Opinion::Pass(_) => ShadowVerdict::Agree,
     }
 }
 
-impl Verdict {
+impl ShadowVerdict {
     /// Every one.
     pub const ALL: &'static [Self] = &[Self::Agree, Self::Stricter, Self::Looser, Self::Unknown];
 
@@ -219,16 +219,16 @@ mod tests {
     use super::*;
     use crate::wire::path::PathMatch;
 
-    fn answer(status: u16, location: Option<&str>) -> Answer {
+    fn answer(status: u16, location: Option<&str>) -> ServiceAnswer {
         let login_paths = ["/accounts/login/", "/in", "/orga/*/login/"]
             .map(|path| PathPattern::parse(path, PathMatch::Exact).unwrap());
-        let answers = Answers { login_paths: login_paths.into() };
+        let answers = AnswerReader { login_paths: login_paths.into() };
         answers.read(StatusCode::from_u16(status).unwrap(), location.map(str::as_bytes))
     }
 
     #[test]
     fn each_opinion_meets_each_answer() {
-        use Verdict::*;
+        use ShadowVerdict::*;
         let user = || Some(UserKey::new("django", "2"));
         let refuse = |refusal| Opinion::Refuse(refusal, None);
         let login = Some("/accounts/login/?next=/");

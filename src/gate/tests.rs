@@ -17,8 +17,8 @@ use crate::issuer::testkit::Kit;
 use crate::session::testkit::NOW;
 use crate::store::memory::Memory;
 use crate::store::{
-    Blocked, Blocks, NewSession, NewStamp, Once, Renewal, Session, SessionBy, Sessions, StoreError,
-    Upkeep, Which,
+    Blocked, Blocks, NewSession, NewStamp, Once, Renewal, Session, SessionBy, SessionSelection,
+    Sessions, StoreError, Upkeep,
 };
 use crate::wire::client_ip::{ClientAddress, TrustedProxies};
 use crate::wire::host::Host;
@@ -152,7 +152,7 @@ impl Sessions for Down {
     }
     async fn end(
         &self,
-        _: &Which,
+        _: &SessionSelection,
         _: EndReason,
         _: Timestamp,
     ) -> Result<Vec<Arc<Session>>, StoreError> {
@@ -210,7 +210,7 @@ async fn every_cell_is_as_the_table_says() {
     block(&store, BlockSubject::Session(pia.session.clone()), Demand::SignIn).await;
     let ended = kit.signed_in().await;
     let (at, mut happened) = (NOW, Vec::new());
-    let which = Which::Session(ended.session.id.clone());
+    let which = SessionSelection::Session(ended.session.id.clone());
     kit.sessions.end(&which, EndReason::SignedOut, at, &mut happened).await.unwrap();
     let ended_cookie = format!("__Host-doorwarden={}", ended.cookie.unwrap().expose());
     let ended_token = format!("Bearer {}", ended.tokens.unwrap().access.expose());

@@ -25,7 +25,7 @@ const USUAL_RADIUS: f64 = 50.0;
 
 /// What a database knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum GeoDatabaseKind {
     /// Countries.
     Country,
     /// Points on the map; most have countries too.
@@ -37,12 +37,12 @@ pub enum Kind {
 /// A database in memory.
 pub struct Mmdb {
     reader: Reader<Vec<u8>>,
-    kind: Kind,
+    kind: GeoDatabaseKind,
 }
 
 /// The databases of a configuration.
 #[derive(Debug, Default)]
-pub struct Databases {
+pub struct GeoDatabases {
     /// Countries.
     pub country: Option<Mmdb>,
     /// Points on the map, and countries where there is no database of them.
@@ -55,7 +55,7 @@ pub struct Databases {
 #[derive(Debug, thiserror::Error)]
 #[error("the {} database {} cannot be used: {reason}", kind.name(), path.display())]
 pub struct GeoError {
-    kind: Kind,
+    kind: GeoDatabaseKind,
     path: PathBuf,
     reason: String,
 }
@@ -135,7 +135,7 @@ struct AsnRow {
     autonomous_system_number: Option<u32>,
 }
 
-impl Kind {
+impl GeoDatabaseKind {
     const fn name(self) -> &'static str {
         match self {
             Self::Country => "country",
@@ -159,13 +159,13 @@ impl Mmdb {
     ///
     /// # Errors
     /// If there is no such file, it is no such database, it is damaged, or of another kind.
-    pub fn open(path: &Path, kind: Kind) -> Result<Self, GeoError> {
+    pub fn open(path: &Path, kind: GeoDatabaseKind) -> Result<Self, GeoError> {
         let bad = |reason| GeoError { kind, path: path.to_owned(), reason };
         let bytes = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
         Self::read(bytes, kind).map_err(bad)
     }
 
-    fn read(bytes: Vec<u8>, kind: Kind) -> Result<Self, String> {
+    fn read(bytes: Vec<u8>, kind: GeoDatabaseKind) -> Result<Self, String> {
         let reader = Reader::from_source(bytes).map_err(|error| error.to_string())?;
         let mmdb = Self { reader, kind };
         match mmdb.is_of_its_kind() {
@@ -184,13 +184,13 @@ impl Mmdb {
         for network in self.reader.networks(WithinOptions::default())?.take(SAMPLE) {
             let network = network?;
             has_some |= match self.kind {
-                Kind::Country => {
+                GeoDatabaseKind::Country => {
                     network.decode::<CountryRow<'_>>()?.is_some_and(|row| row.country().is_some())
                 }
-                Kind::City => {
+                GeoDatabaseKind::City => {
                     network.decode::<CityRow>()?.is_some_and(|row| row.location().is_some())
                 }
-                Kind::Asn => network
+                GeoDatabaseKind::Asn => network
                     .decode::<AsnRow>()?
                     .is_some_and(|row| row.autonomous_system_number.is_some()),
             };
@@ -211,7 +211,7 @@ impl Mmdb {
     }
 }
 
-impl Places for Databases {
+impl Places for GeoDatabases {
     fn country(&self, address: IpAddr) -> Option<Country> {
         self.country.as_ref().or(self.city.as_ref())?.country(address)
     }
@@ -266,14 +266,14 @@ mod tests {
     ];
 
     fn country(bytes: Vec<u8>) -> Result<Mmdb, String> {
-        Mmdb::read(bytes, Kind::Country)
+        Mmdb::read(bytes, GeoDatabaseKind::Country)
     }
 
     #[test]
     fn cities_and_operators_are_read_in_both_schemas() {
         for schema in [Schema::NestedCity, Schema::FlatCity] {
-            let city = Mmdb::read(write_database(schema, NETWORKS), Kind::City).unwrap();
-            let databases = Databases { city: Some(city), ..Databases::default() };
+            let city = Mmdb::read(write_database(schema, NETWORKS), GeoDatabaseKind::City).unwrap();
+            let databases = GeoDatabases { city: Some(city), ..GeoDatabases::default() };
             let found = databases.location("1.1.1.1".parse().unwrap()).unwrap();
             assert!(
                 (found.latitude - 37.5).abs() < 0.001 && (found.longitude + 122.25).abs() < 0.001
@@ -284,8 +284,8 @@ mod tests {
             assert_eq!(databases.location("10.1.2.3".parse().unwrap()), None);
             assert_eq!(databases.asn("1.1.1.1".parse().unwrap()), None);
         }
-        let asn = Mmdb::read(write_database(Schema::Asn, NETWORKS), Kind::Asn).unwrap();
-        let databases = Databases { asn: Some(asn), ..Databases::default() };
+        let asn = Mmdb::read(write_database(Schema::Asn, NETWORKS), GeoDatabaseKind::Asn).unwrap();
+        let databases = GeoDatabases { asn: Some(asn), ..GeoDatabases::default() };
         assert_eq!(databases.asn("1.1.1.1".parse().unwrap()), Some(Asn(64_512)));
         assert_eq!(databases.country("1.1.1.1".parse().unwrap()), None);
     }
@@ -293,9 +293,9 @@ mod tests {
     #[test]
     fn a_database_of_another_kind_says_what_is_missing() {
         for (schema, kind, says) in [
-            (Schema::Nested, Kind::City, "no location"),
-            (Schema::Asn, Kind::Country, "names no country"),
-            (Schema::FlatCity, Kind::Asn, "autonomous_system_number"),
+            (Schema::Nested, GeoDatabaseKind::City, "no location"),
+            (Schema::Asn, GeoDatabaseKind::Country, "names no country"),
+            (Schema::FlatCity, GeoDatabaseKind::Asn, "autonomous_system_number"),
         ] {
             let error = Mmdb::read(write_database(schema, NETWORKS), kind).unwrap_err();
             assert!(error.contains(says), "{error}");
@@ -333,14 +333,14 @@ mod tests {
     fn a_file_is_read_into_memory() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(&file, write_database(Schema::Flat, NETWORKS)).unwrap();
-        let mmdb = Mmdb::open(file.path(), Kind::Country).unwrap();
+        let mmdb = Mmdb::open(file.path(), GeoDatabaseKind::Country).unwrap();
         drop(file);
         assert_eq!(mmdb.country("1.1.1.1".parse().unwrap()), Country::new("AU"));
     }
 
     #[test]
     fn a_missing_file_is_a_clear_error() {
-        let error = Mmdb::open(Path::new("/nonexistent/countries.mmdb"), Kind::Country)
+        let error = Mmdb::open(Path::new("/nonexistent/countries.mmdb"), GeoDatabaseKind::Country)
             .unwrap_err()
             .to_string();
         assert!(error.starts_with("the country database /nonexistent/countries.mmdb"), "{error}");

@@ -6,7 +6,7 @@ mod mmdb;
 #[cfg(test)]
 mod testing;
 
-pub use mmdb::{Databases, GeoError, Kind, Mmdb};
+pub use mmdb::{GeoDatabaseKind, GeoDatabases, GeoError, Mmdb};
 
 /// An ISO 3166-1 alpha-2 country code in upper case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

@@ -34,7 +34,7 @@ impl IdentityHeaders {
     ///
     /// # Errors
     /// A name that cannot be a header's. (A checked configuration has none.)
-    pub fn new(config: &config::IdentityHeaders) -> Result<Self, InvalidHeaderName> {
+    pub fn new(config: &config::IdentityHeaderNames) -> Result<Self, InvalidHeaderName> {
         let resolve = |name: &str| match name {
             "" => Ok(None),
             name => HeaderName::from_bytes(name.as_bytes()).map(Some),
@@ -119,8 +119,8 @@ mod tests {
     use crate::caller::{Anonymous, Assurance, AuthMethod, AuthMethods, Identity, Proof, UserKey};
     use crate::refusal::Refusal;
 
-    fn config() -> config::IdentityHeaders {
-        config::IdentityHeaders {
+    fn config() -> config::IdentityHeaderNames {
+        config::IdentityHeaderNames {
             user_id: "X-User-Id".into(),
             user_name: "X-User-Name".into(),
             groups: "X-User-Groups".into(),
@@ -153,7 +153,7 @@ mod tests {
         })
     }
 
-    fn applied(config: &config::IdentityHeaders, caller: &Caller) -> Vec<(String, String)> {
+    fn applied(config: &config::IdentityHeaderNames, caller: &Caller) -> Vec<(String, String)> {
         let mut headers = HeaderMap::new();
         IdentityHeaders::new(config).unwrap().apply(caller, &mut headers);
         let mut fields: Vec<_> = headers
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn an_empty_name_turns_a_field_off() {
-        let config = config::IdentityHeaders {
+        let config = config::IdentityHeaderNames {
             user_name: String::new(),
             groups: String::new(),
             auth_methods: String::new(),
@@ -267,8 +267,11 @@ mod tests {
     #[test]
     fn a_name_that_is_no_header_is_an_error() {
         assert!(
-            IdentityHeaders::new(&config::IdentityHeaders { user_id: "X User".into(), ..config() })
-                .is_err()
+            IdentityHeaders::new(&config::IdentityHeaderNames {
+                user_id: "X User".into(),
+                ..config()
+            })
+            .is_err()
         );
     }
 }

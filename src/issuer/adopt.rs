@@ -23,19 +23,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Issuers;
-use super::{FOR_GOOD, Issued, One};
+use super::{FOR_GOOD, IssuedCredential, OneIssuer};
 use crate::caller::{Assurance, SessionId};
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
-use crate::event::{Adoption, EndReason, IssuedRefusal, What};
+use crate::event::{Adoption, EndReason, EventKind, IssuedRefusal};
 use crate::secret::{Digest, random_id};
 use crate::session::sign_in::{MAX_AGENT, cut};
-use crate::store::{NewSession, Once, Session, SessionBy, StoreError, Which};
+use crate::store::{NewSession, Once, Session, SessionBy, SessionSelection, StoreError};
 
 /// Former credentials of sessions that are remembered.
 pub(super) const FORMER: usize = 16_384;
 
-impl One {
+impl OneIssuer {
     /// Do its credentials have sessions of the gateway's?
     pub(super) const fn adopts(&self) -> bool {
         self.is_session
@@ -51,7 +51,7 @@ impl Issuers {
     /// The session of a credential that holds; `how` says what it was if it begins now. None: such a credential has none.
     pub(super) async fn adopted(
         &self,
-        issued: &Issued,
+        issued: &IssuedCredential,
         how: Adoption,
         context: &mut RequestContext<'_>,
     ) -> Result<Option<Arc<Session>>, IssuedRefusal> {
@@ -81,8 +81,8 @@ impl Issuers {
 
     async fn adopt(
         &self,
-        one: &One,
-        issued: &Issued,
+        one: &OneIssuer,
+        issued: &IssuedCredential,
         (digest, idle): (Digest, Duration),
         how: Adoption,
         context: &mut RequestContext<'_>,
@@ -108,7 +108,7 @@ impl Issuers {
             Once::Begun(session) => session,
             Once::Before(session) => return session.ok_or(IssuedRefusal::Ended),
         };
-        context.note(What::Adopted {
+        context.note(EventKind::Adopted {
             session: session.id.clone(),
             user: issued.user.key.clone(),
             issuer: Arc::clone(&one.name),
@@ -116,7 +116,7 @@ impl Issuers {
         });
         // All that its user had may have ended since it was judged: then this has too.
         if let Err(why) = self.registry.holds(issued, at) {
-            let which = Which::Session(session.id.clone());
+            let which = SessionSelection::Session(session.id.clone());
             let ended =
                 self.sessions.end(&which, EndReason::SignedOutEverywhere, at, context.events).await;
             ended.map_err(|_| IssuedRefusal::Unavailable)?;

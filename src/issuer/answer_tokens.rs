@@ -24,10 +24,10 @@ use quick_cache::sync::Cache;
 
 use super::Issuers;
 use super::adopt::down;
-use super::{Judged, Said, Way, keyed};
+use super::{CheckMethod, JudgedCredential, Said, keyed};
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
-use crate::event::{Adoption, IssuedRefusal, What};
+use crate::event::{Adoption, EventKind, IssuedRefusal};
 use crate::refusal::Refusal;
 use crate::secret::Digest;
 use crate::store::{Session, SessionBy};
@@ -41,11 +41,11 @@ const REFRESH: &str = "refresh";
 const ROTATIONS_AT_ONCE: usize = 4;
 
 /// To which sessions tokens belong.
-pub(super) type GivenTokens = Cache<Digest, Given>;
+pub(super) type GivenTokens = Cache<Digest, AnsweredToken>;
 
 /// A token that was given.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Given {
+pub(super) struct AnsweredToken {
     /// What names its session's credential.
     pub(super) session: Digest,
     /// For how long that session goes on without a use.
@@ -64,7 +64,7 @@ pub struct PresentedRefresh {
 /// What an answer gave, to be adopted.
 pub struct Adopting {
     index: usize,
-    access: Judged,
+    access: JudgedCredential,
     access_digest: Digest,
     /// The refresh token that came with it.
     refresh: Option<Digest>,
@@ -104,7 +104,7 @@ impl Issuers {
         content_type: Option<&HeaderValue>,
         body: &[u8],
         at: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Option<PresentedRefresh>, Refusal> {
         let Some(one) = self.registry.all.get(issuer) else { return Ok(None) };
         let fields = Fields::parse(content_type, body).unwrap_or_default();
@@ -123,7 +123,7 @@ impl Issuers {
         };
         match refused {
             Some(why @ (IssuedRefusal::Ended | IssuedRefusal::Unavailable)) => {
-                happened.push(What::IssuedRefused { issuer: Arc::clone(&one.name), why });
+                happened.push(EventKind::IssuedRefused { issuer: Arc::clone(&one.name), why });
                 Err(one.refusal(why))
             }
             Some(_) | None => Ok(Some(PresentedRefresh { digest, until })),
@@ -155,10 +155,10 @@ impl Issuers {
         };
         let until = presented.map_or(until, |presented| until.max(presented.until));
         let idle = until.since(to.at).max(access.deny_for);
-        let given = Given { session, idle, expires_at };
+        let given = AnsweredToken { session, idle, expires_at };
         self.registry.given.insert(access_digest, given);
         if let Some(refresh) = refresh_digest {
-            self.registry.given.insert(refresh, Given { expires_at: until, ..given });
+            self.registry.given.insert(refresh, AnsweredToken { expires_at: until, ..given });
         }
         Some(Adopting {
             index: to.issuer,
@@ -174,7 +174,7 @@ impl Issuers {
     }
 
     /// Begins the session of tokens that an answer gave, or goes on with it.
-    pub async fn adopt_given(&self, adopting: Adopting, events: &mut Vec<What>) {
+    pub async fn adopt_given(&self, adopting: Adopting, events: &mut Vec<EventKind>) {
         let Adopting {
             index,
             access,
@@ -275,15 +275,15 @@ impl Issuers {
     }
 }
 
-impl super::One {
+impl super::OneIssuer {
     /// What stands for a token.
-    fn digest(&self, judged: &Judged) -> Option<Digest> {
+    fn digest(&self, judged: &JudgedCredential) -> Option<Digest> {
         judged.token_id.as_ref().map(|id| keyed(&["token", &self.name, id]))
     }
 
     /// An access or sliding token that holds, but for its user.
-    fn access(&self, token: &str, at: Timestamp) -> Option<Judged> {
-        let Way::Said(issuer) = &self.way else { return None };
+    fn access(&self, token: &str, at: Timestamp) -> Option<JudgedCredential> {
+        let CheckMethod::Said(issuer) = &self.way else { return None };
         match issuer.judge(token, at).ok()? {
             Said::All(judged) => Some(judged),
             Said::Session { .. } => None,
@@ -291,7 +291,7 @@ impl super::One {
     }
 
     /// A refresh token that holds, but for its user.
-    fn refresh(&self, token: &str, at: Timestamp) -> Option<Judged> {
+    fn refresh(&self, token: &str, at: Timestamp) -> Option<JudgedCredential> {
         self.refresh_tokens.as_ref()?.verify(token, at).ok()
     }
 }

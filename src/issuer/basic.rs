@@ -12,10 +12,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::{Issuers, Judged, One, Password};
+use super::{Issuers, JudgedCredential, OneIssuer, Password};
 use crate::clock::Timestamp;
-use crate::directory::Attempt;
-use crate::event::{IssuedRefusal, What};
+use crate::directory::PasswordAttempt;
+use crate::event::{EventKind, IssuedRefusal};
 use crate::factor::Duty;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -45,17 +45,18 @@ impl Issuers {
     /// Checks the password, as at a sign-in.
     pub(super) async fn basic(
         &self,
-        one: &One,
+        one: &OneIssuer,
         credential: &str,
         cache_for: Duration,
         client: IpAddr,
         at: Timestamp,
-        happened: &mut Vec<What>,
-    ) -> Result<Judged, IssuedRefusal> {
+        happened: &mut Vec<EventKind>,
+    ) -> Result<JudgedCredential, IssuedRefusal> {
         let UserPass { name, password } =
             UserPass::read(credential).ok_or(IssuedRefusal::Malformed)?;
         let only = Some(one.directory.directory.name());
-        let asked = Attempt { name: &name, password: &password, client, at, is_typed: false };
+        let asked =
+            PasswordAttempt { name: &name, password: &password, client, at, is_typed: false };
         match self.sessions.check_password(asked, only, "", happened).await {
             Ok(VerifiedPassword { checked, attempt }) => {
                 // Where a second factor is due, a password in each request is no way past it.
@@ -72,7 +73,7 @@ impl Issuers {
                 }
                 let account = checked.account();
                 attempt.succeeded();
-                Ok(Judged {
+                Ok(JudgedCredential {
                     user: account.identity.key.id.to_string(),
                     issued_at: Some(at),
                     expires_at: Some(at.plus(cache_for)),

@@ -6,14 +6,14 @@
 //! A blacklist that cannot be asked changes nothing for a token that was good before; for others it is 503.
 
 use super::Issuers;
-use super::key::{IssuerKeyError, Problem};
-use super::{Issued, IssuerRegistry, Judged, One, keyed};
+use super::key::{IssuerKeyError, IssuerKeyProblem};
+use super::{IssuedCredential, IssuerRegistry, JudgedCredential, OneIssuer, keyed};
 use crate::clock::Timestamp;
 use crate::config::{IssuerKind, IssuerSettings};
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
 use crate::service::blacklist::TokenBlacklist;
-use crate::service::database::{Access, Databases};
+use crate::service::database::{DatabaseAccess, Databases};
 
 /// What an issuer's service itself has taken back, if that is asked for.
 pub(super) fn blacklist(
@@ -22,13 +22,13 @@ pub(super) fn blacklist(
 ) -> Result<Option<TokenBlacklist>, IssuerKeyError> {
     let IssuerKind::SimpleJwt(kind) = &settings.kind else { return Ok(None) };
     let Some(database) = &kind.blacklist else { return Ok(None) };
-    let database = databases.open(database, Access::Read);
+    let database = databases.open(database, DatabaseAccess::Read);
     TokenBlacklist::new(&settings.directory, database)
         .map(Some)
-        .map_err(|why| IssuerKeyError::of(settings, Problem::Database(why)))
+        .map_err(|why| IssuerKeyError::of(settings, IssuerKeyProblem::Database(why)))
 }
 
-impl One {
+impl OneIssuer {
     /// Whether the service has taken back the token with this `jti`, as it says now.
     pub(super) async fn has_taken_back(&self, token_id: &str) -> Result<bool, IssuedRefusal> {
         let Some(blacklist) = &self.blacklist else { return Ok(false) };
@@ -48,8 +48,8 @@ impl IssuerRegistry {
     /// Refuses a token, seen for the first time, that the service has taken back.
     pub(super) async fn refuse_taken_back(
         &self,
-        one: &One,
-        judged: &Judged,
+        one: &OneIssuer,
+        judged: &JudgedCredential,
         at: Timestamp,
     ) -> Result<(), IssuedRefusal> {
         let (Some(_), Some(token_id)) = (&one.blacklist, &judged.token_id) else { return Ok(()) };
@@ -71,8 +71,8 @@ impl Issuers {
     /// Asks again about a token that was good before, if that is due.
     pub(super) async fn refuse_taken_back_since(
         &self,
-        one: &One,
-        issued: &Issued,
+        one: &OneIssuer,
+        issued: &IssuedCredential,
         credential: &str,
         at: Timestamp,
     ) -> Result<(), IssuedRefusal> {

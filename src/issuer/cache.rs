@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
-use super::Issued;
+use super::IssuedCredential;
 use crate::secret::NoRandomness;
 use crate::session::credential_cache::{CredentialHasher, Space};
 
 /// Remembers them.
 pub(super) struct IssuedCache {
     hasher: CredentialHasher,
-    issued: Cache<(u128, Space), Arc<Issued>>,
+    issued: Cache<(u128, Space), Arc<IssuedCredential>>,
 }
 
 impl IssuedCache {
@@ -24,7 +24,7 @@ impl IssuedCache {
     }
 
     /// One that was verified. Whether it still counts is for the caller to ask.
-    pub(super) fn recall(&self, issuer: Space, credential: &str) -> Option<Arc<Issued>> {
+    pub(super) fn recall(&self, issuer: Space, credential: &str) -> Option<Arc<IssuedCredential>> {
         self.issued.get(&self.key_of(issuer, credential))
     }
 
@@ -40,7 +40,7 @@ impl IssuedCache {
     }
 
     /// Remembers one.
-    pub(super) fn remember(&self, issuer: Space, credential: &str, issued: Arc<Issued>) {
+    pub(super) fn remember(&self, issuer: Space, credential: &str, issued: Arc<IssuedCredential>) {
         self.issued.insert(self.key_of(issuer, credential), issued);
     }
 
@@ -49,8 +49,8 @@ impl IssuedCache {
         &self,
         issuer: Space,
         credential: &str,
-        judge: impl Future<Output = Result<Arc<Issued>, E>>,
-    ) -> Result<Arc<Issued>, E> {
+        judge: impl Future<Output = Result<Arc<IssuedCredential>, E>>,
+    ) -> Result<Arc<IssuedCredential>, E> {
         let key = self.key_of(issuer, credential);
         self.issued.get_or_insert_async(&key, judge).await
     }

@@ -14,11 +14,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::Issuers;
-use super::{Issued, Shown, Unreadable};
+use super::{IssuedCredential, Shown, Unreadable};
 use crate::caller::{Identity, Known, Proof, UserKey};
 use crate::clock::Timestamp;
-use crate::config::Credentials;
-use crate::event::What;
+use crate::config::CredentialSelection;
+use crate::event::EventKind;
 use crate::refusal::Refusal;
 use crate::session::looks_like_ours;
 use crate::store::Session;
@@ -47,7 +47,7 @@ pub enum Credential {
     /// One of a session's.
     Session(Arc<Session>, Proof),
     /// What an `[[issuer]]` issued, its user, and the session that it was adopted as, if it was.
-    Issued(Arc<Issued>, Arc<Identity>, Option<Arc<Session>>),
+    Issued(Arc<IssuedCredential>, Arc<Identity>, Option<Arc<Session>>),
 }
 
 impl Issuers {
@@ -55,8 +55,8 @@ impl Issuers {
     pub async fn presented(
         &self,
         arrival: &Arrival,
-        looks_at: &Credentials,
-        happened: &mut Vec<What>,
+        looks_at: &CredentialSelection,
+        happened: &mut Vec<EventKind>,
     ) -> Presented {
         let cookies = self.registry.readings.cookies(
             self.sessions.cookie_names(),
@@ -126,8 +126,8 @@ impl Issuers {
     pub async fn cookies(
         &self,
         arrival: &Arrival,
-        looks_at: &Credentials,
-        happened: &mut Vec<What>,
+        looks_at: &CredentialSelection,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Vec<Result<Credential, Refusal>>, Refusal> {
         let cookies = self.registry.readings.cookies(
             self.sessions.cookie_names(),
@@ -160,7 +160,7 @@ impl Issuers {
         &self,
         credential: &str,
         at: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Vec<(Arc<str>, Result<Credential, Refusal>)> {
         let names: Vec<Arc<str>> = self.registry.names().map(Arc::clone).collect();
         let mut all = Vec::with_capacity(names.len());
@@ -180,7 +180,7 @@ impl Issuers {
         &self,
         shown: &Shown<'_>,
         arrival: &Arrival,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Credential, (Refusal, Proof)> {
         let found = self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await?;
         Box::pin(self.brought(found, arrival, happened)).await
@@ -194,7 +194,7 @@ impl Issuers {
     pub async fn passing_cookies(
         &self,
         arrival: &Arrival,
-        looks_at: &Credentials,
+        looks_at: &CredentialSelection,
         caller: Option<&UserKey>,
         forwards: impl Fn(Proof) -> bool + Send + Sync,
     ) -> Result<Vec<String>, Refusal> {
@@ -229,8 +229,8 @@ impl Issuers {
     pub async fn tokens(
         &self,
         arrival: &Arrival,
-        looks_at: &Credentials,
-        happened: &mut Vec<What>,
+        looks_at: &CredentialSelection,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Vec<Result<Credential, (Refusal, Proof)>>, Presented> {
         let read_bearer = self.registry.readings.read_bearer(looks_at);
         let own = match authorization::read(&arrival.headers) {

@@ -13,37 +13,39 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::key::{IssuerKeyError, Problem};
-use super::{Asked, Judged, Noted, Password, all_there};
+use super::key::{IssuerKeyError, IssuerKeyProblem};
+use super::{CredentialCheck, JudgedCredential, Noted, Password, all_there};
 use crate::clock::Timestamp;
 use crate::config::{DjangoSessionIssuer, IssuerSettings, SessionEngine};
-use crate::django::session::{self, Login, Unreadable};
+use crate::django::session::{self, DjangoLogin, UnreadableSession};
 use crate::django::signing::SecretKeys;
 use crate::event::IssuedRefusal;
 use crate::private_file;
 use crate::secret::Secret;
 use crate::service::cache::ServiceCache;
-use crate::service::database::{Access, Databases, Dialect, Needed, ServiceDatabase, Statement};
+use crate::service::database::{
+    DatabaseAccess, Databases, Dialect, Needed, ServiceDatabase, Statement,
+};
 
 /// A service's sessions.
 pub(super) struct DjangoSessions {
     keys: Arc<SecretKeys>,
     backends: Vec<String>,
     max_age: Duration,
-    kept: Kept,
+    kept: KeptIn,
 }
 
-enum Kept {
+enum KeptIn {
     Rows { database: Arc<ServiceDatabase>, select: Arc<str>, table: String },
     Cache { cache: ServiceCache, before_key: String },
     Cookie,
 }
 
 /// A session as it was found.
-struct Found {
+struct FoundSession {
     /// Its key as the service has it, or all of it.
     id: String,
-    login: Option<Login>,
+    login: Option<DjangoLogin>,
     saved_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
 }
@@ -60,19 +62,19 @@ impl DjangoSessions {
         let keys = SecretKeys::new(secret_key(&kind.key_file).map_err(problem)?, fallbacks);
         let kept = match &kind.engine {
             SessionEngine::Database { database, table } => {
-                let database = databases.open(database, Access::Read);
-                let select =
-                    select(&database, table).map_err(|why| problem(Problem::Database(why)))?;
-                Kept::Rows { database, select, table: table.clone() }
+                let database = databases.open(database, DatabaseAccess::Read);
+                let select = select(&database, table)
+                    .map_err(|why| problem(IssuerKeyProblem::Database(why)))?;
+                KeptIn::Rows { database, select, table: table.clone() }
             }
-            SessionEngine::Cache(cache) => Kept::Cache {
+            SessionEngine::Cache(cache) => KeptIn::Cache {
                 before_key: format!(
                     "{}:{}:django.contrib.sessions.cache",
                     cache.prefix, cache.version
                 ),
                 cache: ServiceCache::new(cache),
             },
-            SessionEngine::SignedCookies => Kept::Cookie,
+            SessionEngine::SignedCookies => KeptIn::Cookie,
         };
         Ok(Self {
             keys: Arc::new(keys),
@@ -82,9 +84,9 @@ impl DjangoSessions {
         })
     }
 
-    async fn find(&self, cookie: &str, at: Timestamp) -> Result<Found, IssuedRefusal> {
+    async fn find(&self, cookie: &str, at: Timestamp) -> Result<FoundSession, IssuedRefusal> {
         match &self.kept {
-            Kept::Rows { database, select, .. } => {
+            KeptIn::Rows { database, select, .. } => {
                 let key = session_key(cookie)?.to_owned();
                 let statement = Statement { sql: Arc::clone(select), parameters: vec![key] };
                 let rows = database.ask(vec![statement]).await.map_err(unavailable)?;
@@ -97,35 +99,35 @@ impl DjangoSessions {
                 let expires_at = seconds(expires_at).ok_or(IssuedRefusal::Malformed)?;
                 let login = session::read_row(data, &self.keys)?;
                 let saved_at = login.as_ref().and_then(|login| login.saved_at);
-                Ok(Found { id: id.clone(), login, saved_at, expires_at: Some(expires_at) })
+                Ok(FoundSession { id: id.clone(), login, saved_at, expires_at: Some(expires_at) })
             }
-            Kept::Cache { cache, before_key } => {
+            KeptIn::Cache { cache, before_key } => {
                 let key = session_key(cookie)?;
                 let entry = cache.get(&format!("{before_key}{key}")).await.map_err(unavailable)?;
                 let entry = entry.ok_or(IssuedRefusal::NotFound)?;
                 let login = session::read_cached(&entry.value)?;
                 // One that stays longer than they do was saved we do not know when.
                 let age = entry.stays.and_then(|stays| self.max_age.checked_sub(stays));
-                Ok(Found {
+                Ok(FoundSession {
                     id: key.to_owned(),
                     login,
                     saved_at: age.map(|age| at.minus(age)),
                     expires_at: entry.stays.map(|stays| at.plus(stays)),
                 })
             }
-            Kept::Cookie => {
+            KeptIn::Cookie => {
                 let login = session::read_cookie(cookie, &self.keys, at, self.max_age)?;
                 let saved_at = login.as_ref().and_then(|login| login.saved_at);
                 let expires_at = saved_at.map(|saved_at| saved_at.plus(self.max_age));
-                Ok(Found { id: cookie.to_owned(), login, saved_at, expires_at })
+                Ok(FoundSession { id: cookie.to_owned(), login, saved_at, expires_at })
             }
         }
     }
 }
 
 #[async_trait]
-impl Asked for DjangoSessions {
-    async fn ask(&self, cookie: &str, at: Timestamp) -> Result<Judged, IssuedRefusal> {
+impl CredentialCheck for DjangoSessions {
+    async fn ask(&self, cookie: &str, at: Timestamp) -> Result<JudgedCredential, IssuedRefusal> {
         let found = self.find(cookie, at).await?;
         if found.expires_at.is_some_and(|expires_at| at >= expires_at) {
             return Err(IssuedRefusal::Expired);
@@ -134,7 +136,7 @@ impl Asked for DjangoSessions {
         if !self.backends.contains(&login.backend) {
             return Err(IssuedRefusal::UnknownBackend);
         }
-        Ok(Judged {
+        Ok(JudgedCredential {
             user: login.user_id.clone(),
             issued_at: found.saved_at.map(|saved_at| saved_at.min(at)),
             expires_at: found.expires_at,
@@ -148,25 +150,25 @@ impl Asked for DjangoSessions {
 
     async fn try_out(&self) -> Result<(), String> {
         match &self.kept {
-            Kept::Rows { database, select, table } => {
+            KeptIn::Rows { database, select, table } => {
                 let columns = ["session_key", "session_data", "expire_date"];
                 all_there(database.missing(&[Needed::new(table, columns)]).await?)?;
                 let parameters = vec![String::new()];
                 let statement = Statement { sql: Arc::clone(select), parameters };
                 database.ask(vec![statement]).await.map(drop)
             }
-            Kept::Cache { cache, before_key } => cache.get(before_key).await.map(drop),
-            Kept::Cookie => Ok(()),
+            KeptIn::Cache { cache, before_key } => cache.get(before_key).await.map(drop),
+            KeptIn::Cookie => Ok(()),
         }
     }
 }
 
-impl From<Unreadable> for IssuedRefusal {
-    fn from(why: Unreadable) -> Self {
+impl From<UnreadableSession> for IssuedRefusal {
+    fn from(why: UnreadableSession) -> Self {
         match why {
-            Unreadable::NotSigned(_) => Self::BadSignature,
-            Unreadable::Expired => Self::Expired,
-            Unreadable::Malformed => Self::Malformed,
+            UnreadableSession::NotSigned(_) => Self::BadSignature,
+            UnreadableSession::Expired => Self::Expired,
+            UnreadableSession::Malformed => Self::Malformed,
         }
     }
 }
@@ -237,10 +239,10 @@ pub(super) fn seconds(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
-fn secret_key(path: &Path) -> Result<Secret, Problem> {
+fn secret_key(path: &Path) -> Result<Secret, IssuerKeyProblem> {
     let (bytes, _) = private_file::read(path)?;
     // An editor's final newline is not part of it.
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let text = std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty());
-    text.map(Secret::new).ok_or_else(|| Problem::NoSecret(path.to_owned()))
+    text.map(Secret::new).ok_or_else(|| IssuerKeyProblem::NoSecret(path.to_owned()))
 }

@@ -6,10 +6,10 @@ use http::HeaderMap;
 
 use super::cache::IssuedCache;
 use super::{IssuerKeyError, IssuerRegistry, IssuerState, Mints};
-use crate::config::{Credentials, IssuerSettings};
+use crate::config::{CredentialSelection, IssuerSettings};
 use crate::secret::NoRandomness;
 use crate::service::database::Databases;
-use crate::session::{EndIssued, MintTokens, SessionManager, Watched};
+use crate::session::{EndIssued, MintTokens, SessionManager, WatchedDirectory};
 use crate::store::read_only::{ReadOnlyStamps, ReadOnlyStore};
 use crate::store::{Sessions, Stamps};
 
@@ -40,7 +40,7 @@ impl IssuerParts {
     /// [`IssuerKeyError`]
     pub fn open(
         settings: &[IssuerSettings],
-        directories: &[Watched],
+        directories: &[WatchedDirectory],
         databases: &Databases,
         stamps: Arc<dyn Stamps>,
         state: &IssuerState,
@@ -79,7 +79,7 @@ impl Issuers {
 
     /// Is what `Authorization` holds read here, good or not, where these credentials are looked at? Then it is nothing for
     /// upstreams.
-    pub fn reads_authorization(&self, headers: &HeaderMap, looks_at: &Credentials) -> bool {
+    pub fn reads_authorization(&self, headers: &HeaderMap, looks_at: &CredentialSelection) -> bool {
         self.registry.readings.read_authorization(headers, looks_at)
     }
 

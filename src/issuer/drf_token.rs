@@ -14,12 +14,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::django_session::{as_seconds, seconds};
-use super::key::{IssuerKeyError, Problem};
-use super::{Asked, Judged, Password, all_there};
+use super::key::{IssuerKeyError, IssuerKeyProblem};
+use super::{CredentialCheck, JudgedCredential, Password, all_there};
 use crate::clock::Timestamp;
 use crate::config::{Database, IssuerSettings};
 use crate::event::IssuedRefusal;
-use crate::service::database::{Access, Databases, Needed, ServiceDatabase, Statement};
+use crate::service::database::{DatabaseAccess, Databases, Needed, ServiceDatabase, Statement};
 
 /// No column of keys is longer: Django's own takes 40 characters.
 const MAX_KEY: usize = 1024;
@@ -38,16 +38,16 @@ impl DrfTokens {
         table: &str,
         databases: &Databases,
     ) -> Result<Self, IssuerKeyError> {
-        let database = databases.open(database, Access::Read);
+        let database = databases.open(database, DatabaseAccess::Read);
         let select = select(&database, table)
-            .map_err(|why| IssuerKeyError::of(settings, Problem::Database(why)))?;
+            .map_err(|why| IssuerKeyError::of(settings, IssuerKeyProblem::Database(why)))?;
         Ok(Self { database, select, table: table.to_owned() })
     }
 }
 
 #[async_trait]
-impl Asked for DrfTokens {
-    async fn ask(&self, token: &str, _: Timestamp) -> Result<Judged, IssuedRefusal> {
+impl CredentialCheck for DrfTokens {
+    async fn ask(&self, token: &str, _: Timestamp) -> Result<JudgedCredential, IssuedRefusal> {
         if token.len() > MAX_KEY {
             return Err(IssuedRefusal::Malformed);
         }
@@ -61,7 +61,7 @@ impl Asked for DrfTokens {
         let [Some(key), Some(user), Some(created)] = &row[..] else {
             return Err(IssuedRefusal::Malformed);
         };
-        Ok(Judged {
+        Ok(JudgedCredential {
             user: user.clone(),
             issued_at: Some(seconds(created).ok_or(IssuedRefusal::Malformed)?),
             expires_at: None,

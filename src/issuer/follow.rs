@@ -26,23 +26,23 @@ use http::HeaderMap;
 
 use super::Issuers;
 use super::adopt::down;
-use super::verify::Found;
-use super::{Issued, Shown};
+use super::verify::VerifiedCredential;
+use super::{IssuedCredential, Shown};
 use crate::caller::{Caller, Known, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
-use crate::event::{Adoption, EndReason, IssuedRefusal, What};
+use crate::event::{Adoption, EndReason, EventKind, IssuedRefusal};
 use crate::refusal::Refusal;
 use crate::secret::Digest;
 use crate::session::cookies::CookieNames;
 use crate::session::credential_cache::Space;
-use crate::store::{Renewal, Session, Which};
+use crate::store::{Renewal, Session, SessionSelection};
 use crate::wire::arrival::Arrival;
-use crate::wire::jar::Change;
+use crate::wire::jar::CookieChange;
 
 /// An answer, and the request that it is to.
 #[derive(Clone, Copy)]
-pub struct Answer<'a> {
+pub struct FollowedAnswer<'a> {
     /// The request.
     pub arrival: &'a Arrival,
     /// Who was calling.
@@ -74,17 +74,23 @@ pub struct Followed {
 enum Says {
     Nothing,
     Nobody,
-    Somebody(Arc<Issued>),
+    Somebody(Arc<IssuedCredential>),
 }
 
 impl Issuers {
     /// Follows what an answer says. What cannot be done now is done at the cookie's first use.
-    pub async fn follow(&self, answer: Answer<'_>, happened: &mut Vec<What>) -> Followed {
+    pub async fn follow(
+        &self,
+        answer: FollowedAnswer<'_>,
+        happened: &mut Vec<EventKind>,
+    ) -> Followed {
         let mut followed = Followed::default();
         for (name, issuers) in self.registry.readings.by_cookie() {
-            let last = Change::all(answer.headers, answer.at).filter(|change| change.name == name);
+            let last =
+                CookieChange::all(answer.headers, answer.at).filter(|change| change.name == name);
             let Some(change) = last.last() else { continue };
-            let cookie = Cookie { name, issuers, set: change.to.as_ref().map(|to| to.0.expose()) };
+            let cookie =
+                IssuerCookie { name, issuers, set: change.to.as_ref().map(|to| to.0.expose()) };
             if let Err(error) = self.follow_one(answer, cookie, &mut followed, happened).await {
                 tracing::warn!(reason = error.name(), "a service's sign-in cannot be followed now");
             }
@@ -94,12 +100,12 @@ impl Issuers {
 
     async fn follow_one(
         &self,
-        answer: Answer<'_>,
-        cookie: Cookie<'_>,
+        answer: FollowedAnswer<'_>,
+        cookie: IssuerCookie<'_>,
         followed: &mut Followed,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<(), IssuedRefusal> {
-        let Answer { arrival, caller, at, .. } = answer;
+        let FollowedAnswer { arrival, caller, at, .. } = answer;
         let sent = CookieNames::theirs(&arrival.headers, cookie.name)
             .and_then(|value| std::str::from_utf8(value).ok());
         let own =
@@ -150,15 +156,15 @@ impl Issuers {
     #[expect(clippy::too_many_arguments, reason = "a step of `follow_one`, with what that knows")]
     async fn somebody(
         &self,
-        answer: Answer<'_>,
-        cookie: Cookie<'_>,
-        issued: &Arc<Issued>,
+        answer: FollowedAnswer<'_>,
+        cookie: IssuerCookie<'_>,
+        issued: &Arc<IssuedCredential>,
         before: Option<&Known>,
         former: Option<(Space, &str)>,
         followed: &mut Followed,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<(), IssuedRefusal> {
-        let Answer { arrival, at, .. } = answer;
+        let FollowedAnswer { arrival, at, .. } = answer;
         let context = &mut RequestContext { at, ..arrival.context(happened) };
         let mut old = match before.and_then(|known| Some((known, known.session.as_ref()?))) {
             None => Vec::new(),
@@ -196,7 +202,7 @@ impl Issuers {
         }
         followed.passes.push(cookie.name.to_owned());
         for session in old {
-            let which = Which::Session(session.id.clone());
+            let which = SessionSelection::Session(session.id.clone());
             let ended = self.sessions.end(&which, EndReason::Superseded, at, context.events).await;
             ended.map_err(|_| IssuedRefusal::Unavailable)?;
         }
@@ -212,8 +218,8 @@ impl Issuers {
     ) -> Result<Says, IssuedRefusal> {
         // A refusal is no news: whoever sends it meets the same one.
         match self.issued(&Shown::alone(value, issuers), None, at, &mut Vec::new()).await {
-            Ok(Found::Itself(issued, _)) => Ok(Says::Somebody(issued)),
-            Ok(Found::Session(..)) => Ok(Says::Nothing),
+            Ok(VerifiedCredential::Itself(issued, _)) => Ok(Says::Somebody(issued)),
+            Ok(VerifiedCredential::Session(..)) => Ok(Says::Nothing),
             Err((Refusal::NotAuthenticated, _)) => Ok(Says::Nobody),
             Err((refusal, _)) if refusal.status().is_server_error() => {
                 Err(IssuedRefusal::Unavailable)
@@ -226,11 +232,11 @@ impl Issuers {
     async fn signed_out(
         &self,
         known: &Known,
-        sent: &Issued,
+        sent: &IssuedCredential,
         name: &str,
         at: Timestamp,
         followed: &mut Followed,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<(), IssuedRefusal> {
         let Some(id) = &known.session else {
             let ended = self.end_issued(sent, at, happened).await;
@@ -242,7 +248,7 @@ impl Issuers {
             followed.held_back.push(name.to_owned());
             return Ok(());
         }
-        let which = Which::Session(id.clone());
+        let which = SessionSelection::Session(id.clone());
         let ended = self.sessions.end(&which, EndReason::SignedOut, at, happened).await;
         ended.map(drop).map_err(|_| IssuedRefusal::Unavailable)
     }
@@ -251,9 +257,9 @@ impl Issuers {
     async fn renew(
         &self,
         session: &Session,
-        issued: &Arc<Issued>,
+        issued: &Arc<IssuedCredential>,
         at: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<(), IssuedRefusal> {
         let (Some(one), Some(digest)) = (self.registry.of(issued), issued.own_end) else {
             return Ok(());
@@ -269,7 +275,7 @@ impl Issuers {
         if let Some(former) = session.cookie {
             self.registry.former.insert(former, session.id.clone());
         }
-        happened.push(What::Adopted {
+        happened.push(EventKind::Adopted {
             session: session.id.clone(),
             user: issued.user.key.clone(),
             issuer: Arc::clone(&one.name),
@@ -289,7 +295,7 @@ impl Issuers {
         self.store.renew(renewal).await.map_err(down)
     }
 
-    async fn deny(&self, issued: &Issued, at: Timestamp) -> Result<(), IssuedRefusal> {
+    async fn deny(&self, issued: &IssuedCredential, at: Timestamp) -> Result<(), IssuedRefusal> {
         let Some(key) = issued.own_end else { return Ok(()) };
         self.registry.put(key, at, issued.own_end_kept_until.max(at.plus(issued.deny_for))).await
     }
@@ -297,7 +303,7 @@ impl Issuers {
 
 /// A cookie of issuers', and what it is set to; none: it is taken away.
 #[derive(Clone, Copy)]
-struct Cookie<'a> {
+struct IssuerCookie<'a> {
     name: &'a str,
     issuers: &'a [usize],
     set: Option<&'a str>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Issuer, Judged, Password, Said};
+use super::{Issuer, JudgedCredential, Password, Said};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::config::IssuerSignature;
@@ -42,7 +42,7 @@ impl Issuer for HandMade {
             let session = SessionId::new(&session);
             return Ok(Said::Session { session, user: made.user, expires_at });
         }
-        Ok(Said::All(Judged {
+        Ok(Said::All(JudgedCredential {
             user: made.user,
             issued_at: made.issued_at,
             expires_at,

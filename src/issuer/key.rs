@@ -20,11 +20,11 @@ const MAX_PUBLIC: u64 = 64 << 10;
 #[error("the issuer {issuer}: {problem}")]
 pub struct IssuerKeyError {
     issuer: String,
-    problem: Problem,
+    problem: IssuerKeyProblem,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Problem {
+pub(super) enum IssuerKeyProblem {
     #[error(transparent)]
     File(#[from] PrivateFileError),
     #[error(transparent)]
@@ -47,16 +47,16 @@ pub(super) enum Problem {
 }
 
 impl IssuerKeyError {
-    pub(super) fn of(settings: &IssuerSettings, problem: Problem) -> Self {
+    pub(super) fn of(settings: &IssuerSettings, problem: IssuerKeyProblem) -> Self {
         Self { issuer: settings.name.clone(), problem }
     }
 
     pub(super) fn no_directory(settings: &IssuerSettings) -> Self {
-        Self { issuer: settings.name.clone(), problem: Problem::NoDirectory }
+        Self { issuer: settings.name.clone(), problem: IssuerKeyProblem::NoDirectory }
     }
 
     pub(super) fn no_header(settings: &IssuerSettings) -> Self {
-        Self { issuer: settings.name.clone(), problem: Problem::NoHeader }
+        Self { issuer: settings.name.clone(), problem: IssuerKeyProblem::NoHeader }
     }
 }
 
@@ -85,13 +85,13 @@ pub(super) fn signing(
     }
 }
 
-fn public(signature: &IssuerSignature, path: &Path) -> Result<VerifyingKey, Problem> {
+fn public(signature: &IssuerSignature, path: &Path) -> Result<VerifyingKey, IssuerKeyProblem> {
     let mut pem = Vec::new();
     File::open(path)?.take(MAX_PUBLIC).read_to_end(&mut pem)?;
     Ok(VerifyingKey::public(signature.algorithm, &pem)?)
 }
 
-fn private(signature: &IssuerSignature, path: &Path) -> Result<SigningKey, Problem> {
+fn private(signature: &IssuerSignature, path: &Path) -> Result<SigningKey, IssuerKeyProblem> {
     let (bytes, _) = private_file::read(path)?;
     if !signature.algorithm.is_shared() {
         return Ok(SigningKey::read(signature.algorithm, &bytes)?);
@@ -99,7 +99,7 @@ fn private(signature: &IssuerSignature, path: &Path) -> Result<SigningKey, Probl
     // An editor's final newline is not part of it.
     let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     if secret.len() < MIN_SECRET && !secret.is_empty() && !signature.danger_weak_key {
-        return Err(Problem::Weak(secret.len()));
+        return Err(IssuerKeyProblem::Weak(secret.len()));
     }
     Ok(SigningKey::read(signature.algorithm, secret)?)
 }

@@ -16,12 +16,12 @@ use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA512, digest};
 
 use super::django_session::{as_millis, as_seconds, millis, seconds};
-use super::key::{IssuerKeyError, Problem};
-use super::{Asked, Judged, Password, all_there};
+use super::key::{IssuerKeyError, IssuerKeyProblem};
+use super::{CredentialCheck, JudgedCredential, Password, all_there};
 use crate::clock::Timestamp;
 use crate::config::{Database, IssuerSettings, KnoxVersion};
 use crate::event::IssuedRefusal;
-use crate::service::database::{Access, Databases, Needed, ServiceDatabase, Statement};
+use crate::service::database::{DatabaseAccess, Databases, Needed, ServiceDatabase, Statement};
 
 /// A longer one is nobody's: the setting is 64, and a prefix has 10 characters at most.
 const MAX_LENGTH: usize = 1024;
@@ -51,9 +51,9 @@ impl KnoxTokens {
         version: KnoxVersion,
         databases: &Databases,
     ) -> Result<Self, IssuerKeyError> {
-        let database = databases.open(database, Access::Read);
+        let database = databases.open(database, DatabaseAccess::Read);
         let select = select(&database, table)
-            .map_err(|why| IssuerKeyError::of(settings, Problem::Database(why)))?;
+            .map_err(|why| IssuerKeyError::of(settings, IssuerKeyProblem::Database(why)))?;
         Ok(Self { database, select, table: table.to_owned(), version })
     }
 
@@ -65,8 +65,8 @@ impl KnoxTokens {
 }
 
 #[async_trait]
-impl Asked for KnoxTokens {
-    async fn ask(&self, token: &str, _: Timestamp) -> Result<Judged, IssuedRefusal> {
+impl CredentialCheck for KnoxTokens {
+    async fn ask(&self, token: &str, _: Timestamp) -> Result<JudgedCredential, IssuedRefusal> {
         let stored = stored(self.version, token).ok_or(IssuedRefusal::Malformed)?;
         let id = stored.digest.clone();
         let rows = self.rows(stored).await.map_err(|error| {
@@ -77,7 +77,7 @@ impl Asked for KnoxTokens {
         let [Some(user), Some(created), expiry] = &row[..] else {
             return Err(IssuedRefusal::Malformed);
         };
-        Ok(Judged {
+        Ok(JudgedCredential {
             user: user.clone(),
             issued_at: Some(seconds(created).ok_or(IssuedRefusal::Malformed)?),
             expires_at: match expiry {
@@ -285,7 +285,9 @@ mod tests {
         let shown = Shown::alone(FIVE, &[0]);
         let mut happened = Vec::new();
         let found = service.kit.issuers.issued(&shown, Some(CLIENT), NOW, &mut happened).await;
-        let Ok(crate::issuer::verify::Found::Itself(issued, _)) = found else { panic!() };
+        let Ok(crate::issuer::verify::VerifiedCredential::Itself(issued, _)) = found else {
+            panic!()
+        };
         service.kit.issuers.end_issued(&issued, NOW, &mut happened).await.unwrap();
         service.keep(FIVE, KnoxVersion::Five, Some(10_000));
         for after in [1, 200, 5000] {

@@ -11,15 +11,15 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// When the service was last asked about a credential.
 #[derive(Default)]
-pub(super) struct Look {
+pub(super) struct LastLook {
     asked_at: AtomicU64,
     is_asking: AtomicBool,
 }
 
 /// Who asks again. Dropped without an answer, it leaves the turn to the next.
-pub(super) struct Turn<'a>(&'a Look);
+pub(super) struct Turn<'a>(&'a LastLook);
 
-impl Look {
+impl LastLook {
     /// It was asked then.
     pub(super) fn at(at: Timestamp) -> Self {
         Self { asked_at: AtomicU64::new(at.as_millis()), ..Self::default() }

@@ -12,7 +12,7 @@ use crate::django::jws::NotAccepted;
 use crate::django::simplejwt::{
     NewHandMade, NewToken, TokenType, mint_hand_made, mint_sliding, slide,
 };
-use crate::event::What;
+use crate::event::EventKind;
 use crate::issuer::credential::Credential;
 use crate::jose::{SigningKey, VerifyingKey};
 use crate::refusal::Refusal;
@@ -23,17 +23,17 @@ use crate::store::Session;
 use super::{IssuerKeyError, Issuers, Shown, key};
 
 /// The keys of the issuers under which tokens can be made, by the issuers' indexes.
-pub(crate) struct Mints(Vec<Option<One>>);
+pub(crate) struct Mints(Vec<Option<MintForm>>);
 
-struct One {
+struct MintForm {
     /// Whose ids its claim holds.
     directory: String,
     key: SigningKey,
     claim: String,
-    kind: Kind,
+    kind: MintKind,
 }
 
-enum Kind {
+enum MintKind {
     HandMade,
     /// SimpleJWT's sliding tokens, with `aud` and `iss`; and what verifies them.
     Sliding {
@@ -56,15 +56,15 @@ impl Mints {
             };
             let Some(signing) = key::signing(settings, signature)? else { return Ok(None) };
             let kind = match &settings.kind {
-                IssuerKind::SimpleJwt(kind) => Kind::Sliding {
+                IssuerKind::SimpleJwt(kind) => MintKind::Sliding {
                     audience: kind.audience.first().cloned(),
                     issuer: kind.issuer.clone(),
                     verifying: key::read(settings, signature)?,
                 },
-                _ => Kind::HandMade,
+                _ => MintKind::HandMade,
             };
             let (directory, claim) = (settings.directory.clone(), claim.clone());
-            Ok(Some(One { directory, key: signing, claim, kind }))
+            Ok(Some(MintForm { directory, key: signing, claim, kind }))
         };
         settings.iter().map(one).collect::<Result<_, _>>().map(Self)
     }
@@ -84,7 +84,7 @@ impl MintTokens for Mints {
             (&*identity.key.id, at.plus(mint.lifetime).min(session.expires_at));
         let sid = Some(SessionId::as_str(&session.id));
         let minted = match &one.kind {
-            Kind::HandMade => {
+            MintKind::HandMade => {
                 let new = NewHandMade {
                     claim: &one.claim,
                     user,
@@ -96,7 +96,7 @@ impl MintTokens for Mints {
                 };
                 mint_hand_made(&one.key, &new)
             }
-            Kind::Sliding { audience, issuer, .. } => {
+            MintKind::Sliding { audience, issuer, .. } => {
                 let new = NewToken {
                     token_type: TokenType::Sliding,
                     expires_at,
@@ -131,11 +131,11 @@ impl Issuers {
         token: &str,
         client: IpAddr,
         at: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Secret, Refusal> {
         let one =
             self.mints.0.get(mint.issuer).and_then(Option::as_ref).ok_or(Refusal::Internal)?;
-        let Kind::Sliding { verifying, .. } = &one.kind else { return Err(Refusal::Internal) };
+        let MintKind::Sliding { verifying, .. } = &one.kind else { return Err(Refusal::Internal) };
         let shown = Shown::alone(token, std::slice::from_ref(&mint.issuer));
         let found = self.issued(&shown, Some(client), at, happened).await;
         let credential = found.map_err(|(refusal, _)| refusal)?.used(client, at, happened);
@@ -159,14 +159,16 @@ mod tests {
 
     use super::*;
     use crate::caller::IssuerName;
-    use crate::config::{CredentialPlace, Credentials, IssuerKey, IssuerSignature, Refusals};
+    use crate::config::{
+        CredentialPlace, CredentialSelection, IssuerKey, IssuerSignature, Refusals,
+    };
     use crate::django::jws;
-    use crate::event::{EndReason, What};
+    use crate::event::{EndReason, EventKind};
     use crate::issuer::testkit::Kit;
     use crate::jose::Algorithm;
     use crate::session::testkit::{CLIENT, NOW, context, identity};
     use crate::session::{Grants, SignIn};
-    use crate::store::Which;
+    use crate::store::SessionSelection;
 
     const SECRET: &str = "the service's own secret, which is long enough";
     const MINT: Mint =
@@ -224,8 +226,12 @@ mod tests {
     async fn present(kit: &Kit, token: &Secret, at: Timestamp) -> Result<SessionId, &'static str> {
         let mut headers = http::HeaderMap::new();
         headers.append("jwt-auth", token.expose().parse().unwrap());
-        let shown =
-            kit.issuers.registry.readings.shown(&headers, false, &Credentials::All).unwrap();
+        let shown = kit
+            .issuers
+            .registry
+            .readings
+            .shown(&headers, false, &CredentialSelection::All)
+            .unwrap();
         let mut happened = Vec::new();
         match kit.issuers.issued(&shown[0], Some(CLIENT), at, &mut happened).await {
             Ok(found) => {
@@ -234,7 +240,7 @@ mod tests {
                 Ok(known.session.unwrap())
             }
             Err(_) => match &happened[..] {
-                [What::IssuedRefused { why, .. }] => Err(why.name()),
+                [EventKind::IssuedRefused { why, .. }] => Err(why.name()),
                 other => panic!("{other:?}"),
             },
         }
@@ -252,7 +258,7 @@ mod tests {
         kit.directory.is_down.store(true, std::sync::atomic::Ordering::SeqCst);
         assert_eq!(present(&kit, &two, later(1)).await, Ok(other.clone()));
         kit.directory.is_down.store(false, std::sync::atomic::Ordering::SeqCst);
-        let which = Which::Session(session);
+        let which = SessionSelection::Session(session);
         kit.sessions.end(&which, EndReason::SignedOut, later(2), &mut Vec::new()).await.unwrap();
         for _ in 0..2 {
             assert_eq!(present(&kit, &one, later(2)).await, Err("ended"));

@@ -69,10 +69,10 @@ use self::blacklisted::blacklist;
 use self::django_session::DjangoSessions;
 pub use self::door::{IssuerParts, Issuers};
 use self::drf_token::DrfTokens;
-pub use self::follow::{Answer, Followed};
+pub use self::follow::{Followed, FollowedAnswer};
 pub use self::key::IssuerKeyError;
 use self::knox::KnoxTokens;
-use self::look::Look;
+use self::look::LastLook;
 pub(crate) use self::mint::Mints;
 pub(crate) use self::outstanding::Outstanding;
 use self::reading::Readings;
@@ -80,24 +80,24 @@ pub(crate) use self::reading::{Shown, Unreadable};
 pub(crate) use self::refused::{is_anothers, public};
 use self::simplejwt::{SimpleJwt, refresh_tokens, take_over};
 pub use self::state::IssuerState;
-pub use self::take_over::{Holds, NotTakenOver};
-pub(crate) use self::user::Known;
+pub use self::take_over::{NotTakenOver, RefreshSubject};
+pub(crate) use self::user::KnownUser;
 use self::user::User;
-pub(crate) use self::users::Users;
+pub(crate) use self::users::UserCache;
 pub use self::validity::end_of_user;
 use self::validity::{FOR_GOOD, keyed};
 use crate::caller::{Assurance, AuthMethod, AuthMethods, IssuerName, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{CredentialPlace, IssuerKind, IssuerSettings, Refusals};
 use crate::django::jws::NotAccepted;
-use crate::django::session::{self, Login};
+use crate::django::session::{self, DjangoLogin};
 use crate::django::signing::SecretKeys;
 use crate::django::simplejwt::TokenType;
 use crate::event::IssuedRefusal;
 use crate::secret::Digest;
 use crate::service::blacklist::TokenBlacklist;
 use crate::service::database::Databases;
-use crate::session::Watched;
+use crate::session::WatchedDirectory;
 use crate::session::credential_cache::Space;
 use crate::store::{Session, Stamps};
 
@@ -111,34 +111,35 @@ pub(crate) trait Issuer: Send + Sync {
 #[derive(Debug)]
 pub(crate) enum Said {
     /// All that there is to know.
-    All(Judged),
+    All(JudgedCredential),
     /// That it is the gateway's own (`mint`), and of this session; whether it counts is for that to say.
     Session { session: SessionId, user: String, expires_at: Option<Timestamp> },
 }
 
 /// Judges the credentials of one kind that somebody must be asked about.
 #[async_trait]
-pub(crate) trait Asked: Send + Sync {
+pub(crate) trait CredentialCheck: Send + Sync {
     /// Everything about a credential but its user. [`IssuedRefusal::Unavailable`]: it cannot be said now.
-    async fn ask(&self, credential: &str, at: Timestamp) -> Result<Judged, IssuedRefusal>;
+    async fn ask(&self, credential: &str, at: Timestamp)
+    -> Result<JudgedCredential, IssuedRefusal>;
 
     /// Asks about what nobody has; the error is why that cannot be asked.
     async fn try_out(&self) -> Result<(), String>;
 }
 
 /// How an issuer's credentials are judged.
-enum Way {
+enum CheckMethod {
     /// They say all themselves.
     Said(Box<dyn Issuer>),
     /// Somebody must be asked.
-    Asked(Box<dyn Asked>),
+    Asked(Box<dyn CredentialCheck>),
     /// They are a name and a password; what was right is remembered for so long.
     Password(Duration),
 }
 
 /// What a good credential says.
 #[derive(Debug)]
-pub(crate) struct Judged {
+pub(crate) struct JudgedCredential {
     /// The user's id in the issuer's directory.
     user: String,
     /// `iat`
@@ -172,14 +173,14 @@ enum Password {
 /// What Django notes of the password in a session, and under which keys.
 #[derive(Debug)]
 struct Noted {
-    login: Login,
+    login: DjangoLogin,
     keys: Arc<SecretKeys>,
     /// The password that it was last held against, and that it is of.
     proved: OnceLock<Digest>,
 }
 
 /// A good credential of a user who was there when it was looked at.
-pub struct Issued {
+pub struct IssuedCredential {
     proof: Proof,
     /// Where it is remembered.
     space: Space,
@@ -200,18 +201,18 @@ pub struct Issued {
     has_id: bool,
     /// It has no `exp`, and `expires_at` is the issuer's `max_age`.
     is_too_old_after: bool,
-    look: Look,
+    look: LastLook,
     /// The session that it was adopted as, once that was looked for.
     session: ArcSwapOption<Session>,
 }
 
 /// Everything that issuers have to do with.
 pub(crate) struct IssuerRegistry {
-    all: Arc<[One]>,
+    all: Arc<[OneIssuer]>,
     pub(crate) readings: Arc<Readings>,
     /// Whose tokens `/verify` takes, whatever their header.
     verified: Arc<[usize]>,
-    users: Users,
+    users: UserCache,
     stamps: Arc<dyn Stamps>,
     /// Credentials that sessions had before, and whose they were.
     former: Arc<Cache<Digest, SessionId>>,
@@ -219,12 +220,12 @@ pub(crate) struct IssuerRegistry {
     given: Arc<GivenTokens>,
 }
 
-struct One {
+struct OneIssuer {
     name: Arc<str>,
     space: Space,
     /// Whose answers are believed about its sessions; empty: all.
     upstreams: Vec<usize>,
-    directory: Watched,
+    directory: WatchedDirectory,
     accept_until: Option<Timestamp>,
     proof: Proof,
     /// Are its credentials sessions, in which nobody may be signed in, and no tokens?
@@ -232,7 +233,7 @@ struct One {
     /// Can its tokens be the gateway's own?
     has_sessions: bool,
     refusals: Refusals,
-    way: Way,
+    way: CheckMethod,
     /// What takes refresh tokens over, if that is wanted.
     take_over: Option<SimpleJwt>,
     /// What reads the refresh tokens that its service gives.
@@ -241,7 +242,7 @@ struct One {
     blacklist: Option<TokenBlacklist>,
 }
 
-impl One {
+impl OneIssuer {
     /// The user whom a credential names, in whatever spelling.
     async fn key_of(&self, id: &str) -> Result<UserKey, IssuedRefusal> {
         self.directory.directory.key(id).await.map_err(|error| {
@@ -252,26 +253,26 @@ impl One {
 }
 
 /// Opens an issuer's key. Here is the list of kinds.
-fn open(settings: &IssuerSettings, databases: &Databases) -> Result<Way, IssuerKeyError> {
+fn open(settings: &IssuerSettings, databases: &Databases) -> Result<CheckMethod, IssuerKeyError> {
     Ok(match &settings.kind {
         IssuerKind::SimpleJwt(kind) => {
             let key = key::read(settings, &kind.signature)?;
-            Way::Said(Box::new(SimpleJwt::new(key, kind)))
+            CheckMethod::Said(Box::new(SimpleJwt::new(key, kind)))
         }
         IssuerKind::Jwt { signature, claim, max_age, .. } => {
             let key = key::read(settings, signature)?;
-            Way::Said(Box::new(jwt::HandMade::new(key, claim, *max_age, signature)))
+            CheckMethod::Said(Box::new(jwt::HandMade::new(key, claim, *max_age, signature)))
         }
         IssuerKind::DjangoSession(kind) => {
-            Way::Asked(Box::new(DjangoSessions::open(settings, kind, databases)?))
+            CheckMethod::Asked(Box::new(DjangoSessions::open(settings, kind, databases)?))
         }
         IssuerKind::DrfToken { database, table } => {
-            Way::Asked(Box::new(DrfTokens::open(settings, database, table, databases)?))
+            CheckMethod::Asked(Box::new(DrfTokens::open(settings, database, table, databases)?))
         }
-        IssuerKind::Knox { database, table, version } => {
-            Way::Asked(Box::new(KnoxTokens::open(settings, database, table, *version, databases)?))
-        }
-        IssuerKind::Basic { cache_for, .. } => Way::Password(*cache_for),
+        IssuerKind::Knox { database, table, version } => CheckMethod::Asked(Box::new(
+            KnoxTokens::open(settings, database, table, *version, databases)?,
+        )),
+        IssuerKind::Basic { cache_for, .. } => CheckMethod::Password(*cache_for),
     })
 }
 
@@ -295,7 +296,9 @@ fn all_there(missing: Vec<String>) -> Result<(), String> {
 /// # Errors
 /// Why not.
 pub async fn try_out(settings: &IssuerSettings, databases: &Databases) -> Result<(), String> {
-    if let Way::Asked(asked) = open(settings, databases).map_err(|error| error.to_string())? {
+    if let CheckMethod::Asked(asked) =
+        open(settings, databases).map_err(|error| error.to_string())?
+    {
         let named = |why| format!("the issuer {}: {why}", settings.name);
         asked.try_out().await.map_err(named)?;
     }
@@ -313,7 +316,7 @@ impl IssuerRegistry {
     /// Reads the keys.
     pub(crate) fn open(
         settings: &[IssuerSettings],
-        directories: &[Watched],
+        directories: &[WatchedDirectory],
         databases: &Databases,
         stamps: Arc<dyn Stamps>,
         state: &IssuerState,
@@ -328,7 +331,7 @@ impl IssuerRegistry {
             readings.add(settings, index)?;
             let name = IssuerName::new(&settings.name);
             let keys = key::contents(settings)?;
-            all.push(One {
+            all.push(OneIssuer {
                 name: settings.name.as_str().into(),
                 space: Space::of(&[
                     format!("{settings:?}").as_bytes(),
@@ -400,7 +403,7 @@ impl IssuerRegistry {
     }
 
     /// Whose it is; none if that issuer is not configured any more.
-    fn of(&self, issued: &Issued) -> Option<&One> {
+    fn of(&self, issued: &IssuedCredential) -> Option<&OneIssuer> {
         self.all.iter().find(|one| one.proof == issued.proof)
     }
 
@@ -428,10 +431,10 @@ impl IssuerRegistry {
     /// The user as the directory has them, asked at most every `refresh_interval`.
     async fn known(
         &self,
-        directory: &Watched,
+        directory: &WatchedDirectory,
         user: &User,
         at: Timestamp,
-    ) -> Result<Arc<Known>, IssuedRefusal> {
+    ) -> Result<Arc<KnownUser>, IssuedRefusal> {
         let known = user.look(directory, at).await?;
         self.judged(user, known).await
     }
@@ -439,10 +442,10 @@ impl IssuerRegistry {
     /// The user as the directory has them at this moment.
     async fn known_now(
         &self,
-        directory: &Watched,
+        directory: &WatchedDirectory,
         user: &User,
         at: Timestamp,
-    ) -> Result<Arc<Known>, IssuedRefusal> {
+    ) -> Result<Arc<KnownUser>, IssuedRefusal> {
         let known = user.look_now(directory, at).await?;
         self.judged(user, known).await
     }
@@ -451,8 +454,8 @@ impl IssuerRegistry {
     async fn judged(
         &self,
         user: &User,
-        known: Option<Arc<Known>>,
-    ) -> Result<Arc<Known>, IssuedRefusal> {
+        known: Option<Arc<KnownUser>>,
+    ) -> Result<Arc<KnownUser>, IssuedRefusal> {
         for end in user.owed() {
             self.put(end.0, end.1, FOR_GOOD).await?;
             user.paid(&end);
@@ -468,9 +471,9 @@ impl IssuerRegistry {
     async fn settle(
         &self,
         index: usize,
-        judged: Judged,
+        judged: JudgedCredential,
         at: Timestamp,
-    ) -> Result<Issued, IssuedRefusal> {
+    ) -> Result<IssuedCredential, IssuedRefusal> {
         let one = self.all.get(index).ok_or(IssuedRefusal::NoLongerAccepted)?;
         let key = one.key_of(&judged.user).await?;
         let user = match self.users.get(&one.directory, &key) {
@@ -502,7 +505,7 @@ impl IssuerRegistry {
             (Password::Unsaid | Password::Print(_), None)
             | (Password::Noted(_) | Password::Independent, _) => vec![user.end],
         };
-        Ok(Issued {
+        Ok(IssuedCredential {
             proof: one.proof,
             space: one.space,
             issuer: Arc::clone(&one.name),
@@ -517,7 +520,7 @@ impl IssuerRegistry {
             token_id: judged.token_id.filter(|_| one.blacklist.is_some()).map(Into::into),
             has_id,
             is_too_old_after,
-            look: Look::at(at),
+            look: LastLook::at(at),
             session: ArcSwapOption::empty(),
         })
     }
@@ -525,7 +528,7 @@ impl IssuerRegistry {
 
 impl Password {
     /// Is the present password the one that the credential speaks of?
-    fn is_that_of(&self, known: &Known) -> bool {
+    fn is_that_of(&self, known: &KnownUser) -> bool {
         match self {
             Self::Unsaid => true,
             Self::Print(print) => print.as_ref() == Some(&known.password_print),
@@ -537,15 +540,16 @@ impl Password {
 }
 
 impl Noted {
-    const fn new(login: Login, keys: Arc<SecretKeys>) -> Self {
+    const fn new(login: DjangoLogin, keys: Arc<SecretKeys>) -> Self {
         Self { login, keys, proved: OnceLock::new() }
     }
 
-    fn is_of(&self, known: &Known) -> bool {
+    fn is_of(&self, known: &KnownUser) -> bool {
         if self.proved.get() == Some(&known.password_mark) {
             return true;
         }
-        let is_of = self.login.proof(known.password.expose(), &self.keys) != session::Proof::Void;
+        let is_of =
+            self.login.proof(known.password.expose(), &self.keys) != session::SessionProof::Void;
         if is_of {
             let _ = self.proved.set(known.password_mark);
         }
@@ -553,7 +557,7 @@ impl Noted {
     }
 }
 
-impl Issued {
+impl IssuedCredential {
     /// The issuer's name.
     pub fn issuer(&self) -> &str {
         &self.issuer
@@ -581,7 +585,7 @@ impl Issued {
     }
 }
 
-impl std::fmt::Debug for Issued {
+impl std::fmt::Debug for IssuedCredential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Issued")
             .field("issuer", &self.issuer)

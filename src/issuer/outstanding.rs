@@ -9,7 +9,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::user::{Known, User};
+use super::user::{KnownUser, User};
 use super::{IssuerRegistry, Password, is_anothers, keyed};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -128,7 +128,7 @@ impl IssuerRegistry {
         &self,
         token: &Outstanding,
         at: Timestamp,
-    ) -> Result<Arc<Known>, IssuedRefusal> {
+    ) -> Result<Arc<KnownUser>, IssuedRefusal> {
         let one = self.all.get(token.index).ok_or(IssuedRefusal::NoLongerAccepted)?;
         let remembered = self.users.get(&one.directory, &token.user);
         let user = remembered.unwrap_or_else(|| Arc::new(User::new(token.user.clone())));

@@ -7,20 +7,20 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
 use super::IssuerKeyError;
-use crate::config::{CredentialPlace, Credentials, IssuerKind, IssuerSettings};
+use crate::config::{CredentialPlace, CredentialSelection, IssuerKind, IssuerSettings};
 use crate::refusal::Refusal;
 use crate::session::cookies::CookieNames;
-use crate::wire::authorization::{self, Held};
+use crate::wire::authorization::{self, AuthorizationContent};
 
 /// All places.
 #[derive(Default)]
 pub(crate) struct Readings {
-    headers: Vec<Reading>,
+    headers: Vec<TokenPlace>,
     cookies: Vec<(String, Vec<usize>)>,
 }
 
 /// A place in a request where a token can be, and whose it can be.
-struct Reading {
+struct TokenPlace {
     header: HeaderName,
     scheme: Option<String>,
     issuers: Vec<usize>,
@@ -34,13 +34,13 @@ pub(crate) struct Shown<'a> {
     /// Those who are asked, one after another.
     pub(super) issuers: &'a [usize],
     /// Who of them is.
-    pub(super) looks_at: &'a Credentials,
+    pub(super) looks_at: &'a CredentialSelection,
 }
 
 impl<'a> Shown<'a> {
     /// To these issuers, wherever it was.
     pub(crate) const fn alone(token: &'a str, issuers: &'a [usize]) -> Self {
-        Self { token, issuers, looks_at: &Credentials::All }
+        Self { token, issuers, looks_at: &CredentialSelection::All }
     }
 
     /// The issuers that are asked.
@@ -50,7 +50,7 @@ impl<'a> Shown<'a> {
 }
 
 /// The cookies of a request that are credentials.
-pub(crate) struct Cookies<'a> {
+pub(crate) struct CredentialCookies<'a> {
     /// The gateway's own.
     pub(crate) own: Vec<&'a str>,
     /// Access tokens of the gateway's own, where an alias puts them or an issuer's come.
@@ -93,7 +93,7 @@ impl Readings {
             schemes => schemes.iter().cloned().map(Some).collect(),
         };
         for scheme in schemes {
-            let same = |reading: &&mut Reading| {
+            let same = |reading: &&mut TokenPlace| {
                 reading.header == header
                     && match (&reading.scheme, &scheme) {
                         (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
@@ -105,7 +105,7 @@ impl Readings {
                     reading.issuers.push(index);
                     reading.takes_words |= takes_words;
                 }
-                None => self.headers.push(Reading {
+                None => self.headers.push(TokenPlace {
                     header: header.clone(),
                     scheme,
                     issuers: vec![index],
@@ -122,7 +122,7 @@ impl Readings {
     }
 
     /// Is `Authorization: Bearer` where tokens come of an issuer that is looked at?
-    pub(crate) fn read_bearer(&self, looks_at: &Credentials) -> bool {
+    pub(crate) fn read_bearer(&self, looks_at: &CredentialSelection) -> bool {
         self.bearer().is_some_and(|reading| looks_at.any_of(&reading.issuers))
     }
 
@@ -131,7 +131,7 @@ impl Readings {
         self.bearer().is_some_and(|reading| reading.issuers.contains(&issuer))
     }
 
-    fn bearer(&self) -> Option<&Reading> {
+    fn bearer(&self) -> Option<&TokenPlace> {
         self.headers.iter().find(|reading| {
             reading.header == AUTHORIZATION
                 && reading.scheme.as_deref().is_some_and(|one| one.eq_ignore_ascii_case("bearer"))
@@ -139,7 +139,11 @@ impl Readings {
     }
 
     /// Is what `Authorization` holds of a scheme that tokens have of an issuer that is looked at?
-    pub(crate) fn read_authorization(&self, headers: &HeaderMap, looks_at: &Credentials) -> bool {
+    pub(crate) fn read_authorization(
+        &self,
+        headers: &HeaderMap,
+        looks_at: &CredentialSelection,
+    ) -> bool {
         self.headers
             .iter()
             .filter(|reading| reading.header == AUTHORIZATION)
@@ -153,7 +157,7 @@ impl Readings {
         &'a self,
         headers: &'a HeaderMap,
         has_own: bool,
-        looks_at: &'a Credentials,
+        looks_at: &'a CredentialSelection,
     ) -> Result<Vec<Shown<'a>>, Unreadable> {
         let mut shown = Vec::new();
         for reading in self.headers.iter().filter(|one| looks_at.any_of(&one.issuers)) {
@@ -166,16 +170,16 @@ impl Readings {
                 false => authorization::held(headers, &reading.header, scheme),
             };
             match held {
-                Held::Nothing => {}
-                Held::Token(token) => {
+                AuthorizationContent::Nothing => {}
+                AuthorizationContent::Token(token) => {
                     shown.push(Shown { token, issuers: &reading.issuers, looks_at })
                 }
-                Held::NotAToken => {
+                AuthorizationContent::NotAToken => {
                     let mut asked = reading.issuers.iter().filter(|one| looks_at.issuer(**one));
                     let first = asked.next().copied().unwrap_or_default();
                     return Err(Unreadable::NotAToken(first));
                 }
-                Held::Repeated => return Err(Unreadable::Repeated),
+                AuthorizationContent::Repeated => return Err(Unreadable::Repeated),
             }
         }
         Ok(shown)
@@ -186,10 +190,10 @@ impl Readings {
         &'a self,
         own: &CookieNames,
         headers: &'a HeaderMap,
-        looks_at: &'a Credentials,
-    ) -> Result<Cookies<'a>, Refusal> {
+        looks_at: &'a CredentialSelection,
+    ) -> Result<CredentialCookies<'a>, Refusal> {
         let ours = if looks_at.cookie() { own.values(headers)? } else { Vec::new() };
-        let mut cookies = Cookies { own: ours, tokens: Vec::new(), issued: Vec::new() };
+        let mut cookies = CredentialCookies { own: ours, tokens: Vec::new(), issued: Vec::new() };
         for (name, issuers) in self.cookies.iter().filter(|(_, all)| looks_at.any_of(all)) {
             let Some(value) = theirs(headers, name) else { continue };
             cookies.own.retain(|own| own.trim_matches('"') != value);

@@ -1,9 +1,9 @@
 //! Refresh tokens, ours or taken over, and `/verify`.
 
-use super::take_over::Verified;
+use super::take_over::VerifiedRefreshToken;
 use super::{IssuedRefusal, Issuers};
 use crate::clock::Timestamp;
-use crate::config::Rotation;
+use crate::config::RotationPolicy;
 use crate::context::RequestContext;
 use crate::refusal::Refusal;
 use crate::session::refresh::not_taken;
@@ -18,7 +18,7 @@ impl Issuers {
     pub async fn refresh(
         &self,
         token: &str,
-        rotation: Rotation,
+        rotation: RotationPolicy,
         context: &mut RequestContext<'_>,
     ) -> Result<TokenPair, Refusal> {
         let verified = match self.verified_refresh(token, context.at, context.events).await {
@@ -26,11 +26,11 @@ impl Issuers {
             Err(refusal) => return Err(not_taken(refusal, context.events)),
         };
         let (presented, session) = match verified {
-            Verified::Own(presented) => {
+            VerifiedRefreshToken::Own(presented) => {
                 let session = self.sessions.session_of(&presented, context.at).await?;
                 (presented, session)
             }
-            Verified::Outstanding(token, presented) => {
+            VerifiedRefreshToken::Outstanding(token, presented) => {
                 match self.taken_over(&token, context).await {
                     Ok(session) => (presented, session),
                     Err(refusal) => return Err(not_taken(refusal, context.events)),

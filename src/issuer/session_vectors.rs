@@ -9,13 +9,13 @@ use crate::config::{
     CredentialPlace, Database, DjangoSessionIssuer, IssuerKind, IssuerSettings, SessionEngine,
 };
 use crate::directory::Directory;
-use crate::django::session::vectors::{User, Vector, Vectors, vectors};
-use crate::event::What;
+use crate::django::session::vectors::{Vector, VectorUser, Vectors, vectors};
+use crate::event::EventKind;
 use crate::issuer::testkit::Kit;
 use crate::private_file;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::session::Watched;
+use crate::session::WatchedDirectory;
 use crate::session::testkit::{CLIENT, FakeDirectory, NOW, account};
 
 /// What Django's reasons are called here.
@@ -27,7 +27,7 @@ fn reason(theirs: &str) -> &str {
 }
 
 /// The user, or why there is none.
-async fn judged(vector: &Vector, users: &[User]) -> Result<String, String> {
+async fn judged(vector: &Vector, users: &[VectorUser]) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, key: &str| {
         let path = folder.path().join(name);
@@ -71,7 +71,7 @@ async fn judged(vector: &Vector, users: &[User]) -> Result<String, String> {
     let directory = FakeDirectory::new("django", accounts.collect());
     let kit = Kit::with(|parts| {
         parts.session.directories =
-            vec![Watched::new(Directory::Users(directory), Duration::from_secs(60))];
+            vec![WatchedDirectory::new(Directory::Users(directory), Duration::from_secs(60))];
         parts.issuers = vec![IssuerSettings {
             name: "service".into(),
             directory: "django".into(),
@@ -91,7 +91,7 @@ async fn judged(vector: &Vector, users: &[User]) -> Result<String, String> {
         .issuers
         .registry
         .readings
-        .cookies(kit.sessions.cookie_names(), &headers, &crate::config::Credentials::All)
+        .cookies(kit.sessions.cookie_names(), &headers, &crate::config::CredentialSelection::All)
         .unwrap();
     let mut happened = Vec::new();
     match kit.issuers.issued(&cookies.issued[0].1, None, at, &mut happened).await {
@@ -102,7 +102,9 @@ async fn judged(vector: &Vector, users: &[User]) -> Result<String, String> {
         Err((Refusal::NotAuthenticated, _)) => Err("no_user".into()),
         Err((refusal, _)) => {
             assert_eq!(refusal, Refusal::SessionEnded, "{}", vector.name);
-            let [What::IssuedRefused { why, .. }] = &happened[..] else { panic!("{happened:?}") };
+            let [EventKind::IssuedRefused { why, .. }] = &happened[..] else {
+                panic!("{happened:?}")
+            };
             Err(why.name().into())
         }
     }

@@ -3,24 +3,24 @@
 use std::time::Duration;
 
 use super::key::{self, IssuerKeyError};
-use super::{Issuer, Judged, Password, Said};
+use super::{Issuer, JudgedCredential, Password, Said};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::config::{IssuerKind, IssuerSettings, SimpleJwtIssuer};
 use crate::django::jws::{Expected, NotAccepted};
-use crate::django::simplejwt::{self, Rules, TokenType, Verified};
+use crate::django::simplejwt::{self, SimpleJwtRules, TokenType, VerifiedSimpleJwt};
 use crate::jose::VerifyingKey;
 
 /// A service's SimpleJWT.
 pub(super) struct SimpleJwt {
     key: VerifyingKey,
-    rules: Rules,
+    rules: SimpleJwtRules,
     check_revoke_token: bool,
 }
 
 impl SimpleJwt {
     pub(super) fn new(key: VerifyingKey, settings: &SimpleJwtIssuer) -> Self {
-        let rules = Rules {
+        let rules = SimpleJwtRules {
             token_types: settings.token_types.clone(),
             user_id_claim: settings.user_id_claim.clone(),
             expected: Expected {
@@ -41,18 +41,26 @@ impl SimpleJwt {
     }
 
     /// Everything about a token but its user.
-    pub(super) fn verify(&self, token: &str, at: Timestamp) -> Result<Judged, NotAccepted> {
+    pub(super) fn verify(
+        &self,
+        token: &str,
+        at: Timestamp,
+    ) -> Result<JudgedCredential, NotAccepted> {
         self.judged(simplejwt::verify(&self.key, &self.rules, token, at)?, at)
     }
 
-    fn judged(&self, verified: Verified, at: Timestamp) -> Result<Judged, NotAccepted> {
+    fn judged(
+        &self,
+        verified: VerifiedSimpleJwt,
+        at: Timestamp,
+    ) -> Result<JudgedCredential, NotAccepted> {
         // Under the same `jti` the last one ends a lifetime after the last moment at which it can be refreshed.
         let lifetime =
             verified.issued_at.map_or(Duration::ZERO, |iat| verified.expires_at.since(iat));
         let deny_for = verified
             .refresh_expires_at
             .map_or(Duration::ZERO, |until| until.since(at).saturating_add(lifetime));
-        Ok(Judged {
+        Ok(JudgedCredential {
             user: verified.user.ok_or(NotAccepted::NoUser)?,
             issued_at: verified.issued_at,
             expires_at: Some(verified.expires_at.plus(self.rules.expected.leeway)),

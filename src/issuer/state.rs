@@ -7,7 +7,7 @@ use quick_cache::sync::Cache;
 use super::adopt::FORMER;
 use super::answer_tokens::GivenTokens;
 use super::cache::IssuedCache;
-use super::users::Users;
+use super::users::UserCache;
 use crate::caller::SessionId;
 use crate::secret::{Digest, NoRandomness};
 use crate::session::credential_cache::CREDENTIALS;
@@ -18,7 +18,7 @@ pub struct IssuerState {
     /// Credentials that were verified.
     pub(super) verified: Arc<IssuedCache>,
     /// Users whom credentials name.
-    pub(super) users: Users,
+    pub(super) users: UserCache,
     /// Credentials that adopted sessions had before, and whose they were.
     pub(super) former: Arc<Cache<Digest, SessionId>>,
     /// Tokens that answers of services gave, and whose they are.
@@ -33,7 +33,7 @@ impl IssuerState {
     pub fn new() -> Result<Self, NoRandomness> {
         Ok(Self {
             verified: Arc::new(IssuedCache::new(CREDENTIALS)?),
-            users: Users::new(),
+            users: UserCache::new(),
             former: Arc::new(Cache::new(FORMER)),
             given: Arc::new(Cache::new(FORMER)),
         })

@@ -17,23 +17,25 @@
 
 use std::sync::Arc;
 
-use super::{Issuers, Known, Outstanding, public};
+use super::{Issuers, KnownUser, Outstanding, public};
 use crate::caller::{Assurance, Proof};
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
-use crate::event::{EndReason, IssuedRefusal, What};
+use crate::event::{EndReason, EventKind, IssuedRefusal};
 use crate::refusal::Refusal;
-use crate::session::refresh_token::Presented;
+use crate::session::refresh_token::PresentedRefreshToken;
 use crate::session::sign_in::{MAX_AGENT, cut};
 use crate::session::{looks_like_ours, store_failed};
-use crate::store::{NewRefreshToken, NewSession, Once, RefreshState, Session, SessionBy, Which};
+use crate::store::{
+    NewRefreshToken, NewSession, Once, RefreshState, Session, SessionBy, SessionSelection,
+};
 
 /// A refresh token that verifies.
-pub(crate) enum Verified {
+pub(crate) enum VerifiedRefreshToken {
     /// One of the gateway's own.
-    Own(Presented),
+    Own(PresentedRefreshToken),
     /// An issuer's.
-    Outstanding(Box<Outstanding>, Presented),
+    Outstanding(Box<Outstanding>, PresentedRefreshToken),
 }
 
 /// What has become of an issuer's refresh token.
@@ -48,7 +50,7 @@ enum Begun {
 
 /// What a refresh token stands for, for ending it.
 #[derive(Debug)]
-pub enum Holds {
+pub enum RefreshSubject {
     /// A session.
     Session {
         /// This one.
@@ -82,30 +84,30 @@ impl Issuers {
         &self,
         token: &str,
         at: Timestamp,
-        happened: &mut Vec<What>,
-    ) -> Result<Verified, Refusal> {
+        happened: &mut Vec<EventKind>,
+    ) -> Result<VerifiedRefreshToken, Refusal> {
         if !self.registry.take_over() || looks_like_ours(token) {
             let (key, tokens) = (self.sessions.refresh_key(), self.sessions.tokens());
-            return key.verify(tokens, token, at).map(Verified::Own);
+            return key.verify(tokens, token, at).map(VerifiedRefreshToken::Own);
         }
         match self.registry.outstanding(token, at).await {
             Ok(outstanding) => {
                 let signature = token.rsplit_once('.').map_or("", |(_, signature)| signature);
                 let [issuer, token_id] = outstanding.names();
                 let parts = [issuer, token_id, signature.trim_end_matches('=')];
-                let presented = Presented::taken_over(
+                let presented = PresentedRefreshToken::taken_over(
                     outstanding.session.clone(),
                     &outstanding.user.id,
                     outstanding.expires_at,
                     outstanding.digest,
                     self.sessions.refresh_key().derived(&parts),
                 );
-                Ok(Verified::Outstanding(Box::new(outstanding), presented))
+                Ok(VerifiedRefreshToken::Outstanding(Box::new(outstanding), presented))
             }
             Err(refused) => {
                 let why = refused.last().map_or(IssuedRefusal::Malformed, |(_, why)| *why);
                 for (issuer, why) in refused {
-                    happened.push(What::IssuedRefused { issuer, why });
+                    happened.push(EventKind::IssuedRefused { issuer, why });
                 }
                 Err(refusal(why))
             }
@@ -128,7 +130,7 @@ impl Issuers {
         let known = match self.may_be_taken_over(token, at).await {
             Ok(known) => known,
             Err(why) => {
-                context.note(What::IssuedRefused { issuer: Arc::clone(&token.issuer), why });
+                context.note(EventKind::IssuedRefused { issuer: Arc::clone(&token.issuer), why });
                 return Err(refusal(why));
             }
         };
@@ -159,14 +161,14 @@ impl Issuers {
             Once::Begun(session) => {
                 let (id, user) = (session.id.clone(), token.user.clone());
                 let issuer = Arc::clone(&token.issuer);
-                context.note(What::TakenOver { session: id, user, issuer });
+                context.note(EventKind::TakenOver { session: id, user, issuer });
                 session
             }
             Once::Before(session) => return Ok(session),
         };
         // Everything of its user's may have ended between the look and the beginning: then this has too.
         if self.registry.is_ended(token).is_err() {
-            let which = Which::Session(session.id.clone());
+            let which = SessionSelection::Session(session.id.clone());
             self.sessions.end(&which, EndReason::SignedOutEverywhere, at, context.events).await?;
             return Ok(None);
         }
@@ -178,7 +180,7 @@ impl Issuers {
         &self,
         token: &Outstanding,
         at: Timestamp,
-    ) -> Result<Arc<Known>, IssuedRefusal> {
+    ) -> Result<Arc<KnownUser>, IssuedRefusal> {
         self.registry.is_blacklisted(token).await?;
         self.registry.user_of(token, at).await
     }
@@ -214,25 +216,31 @@ impl Issuers {
         &self,
         token: &str,
         at: Timestamp,
-        happened: &mut Vec<What>,
-    ) -> Result<Holds, Refusal> {
+        happened: &mut Vec<EventKind>,
+    ) -> Result<RefreshSubject, Refusal> {
         let presented = match self.verified_refresh(token, at, happened).await? {
-            Verified::Own(presented) => presented,
-            Verified::Outstanding(token, presented) => match self.begun(&token, at).await? {
-                Begun::Session(_) => presented,
-                Begun::Over => return Err(Refusal::SessionEnded),
-                Begun::NotYet => {
-                    self.registry.is_ended(&token).map_err(refusal)?;
-                    return Ok(Holds::Nothing(NotTakenOver(token)));
+            VerifiedRefreshToken::Own(presented) => presented,
+            VerifiedRefreshToken::Outstanding(token, presented) => {
+                match self.begun(&token, at).await? {
+                    Begun::Session(_) => presented,
+                    Begun::Over => return Err(Refusal::SessionEnded),
+                    Begun::NotYet => {
+                        self.registry.is_ended(&token).map_err(refusal)?;
+                        return Ok(RefreshSubject::Nothing(NotTakenOver(token)));
+                    }
                 }
-            },
+            }
         };
         if self.sessions.session_of(&presented, at).await?.is_none() {
             return Err(Refusal::SessionEnded);
         }
         match self.sessions.look(&presented, at).await? {
-            RefreshState::Fresh(session) => Ok(Holds::Session { session, is_spent: false }),
-            RefreshState::Spent(session, _) => Ok(Holds::Session { session, is_spent: true }),
+            RefreshState::Fresh(session) => {
+                Ok(RefreshSubject::Session { session, is_spent: false })
+            }
+            RefreshState::Spent(session, _) => {
+                Ok(RefreshSubject::Session { session, is_spent: true })
+            }
             RefreshState::Expired => Err(Refusal::TokenExpired),
             RefreshState::Unknown => Err(Refusal::TokenNotValid),
         }
@@ -254,14 +262,14 @@ impl Issuers {
         &self,
         token: &NotTakenOver,
         at: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<(), Refusal> {
         let NotTakenOver(token) = token;
         self.registry.mark(token, at).await.map_err(store_failed)?;
         let (issuer, user) = (Arc::clone(&token.issuer), token.user.clone());
-        happened.push(What::IssuedEnded { issuer, user });
+        happened.push(EventKind::IssuedEnded { issuer, user });
         // It may have begun since it was looked at; after the mark it cannot.
-        let which = Which::Session(token.session.clone());
+        let which = SessionSelection::Session(token.session.clone());
         self.sessions.end(&which, EndReason::SignedOut, at, happened).await.map(|_| ())
     }
 
@@ -274,15 +282,15 @@ impl Issuers {
         &self,
         token: &str,
         at: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<(), Refusal> {
         match self.held_by_refresh(token, at, happened).await {
-            Ok(Holds::Session { session, is_spent }) => {
-                let which = Which::Session(session.id.clone());
+            Ok(RefreshSubject::Session { session, is_spent }) => {
+                let which = SessionSelection::Session(session.id.clone());
                 self.sessions.end(&which, EndReason::SignedOut, at, happened).await?;
                 if is_spent { Err(Refusal::TokenBlacklisted) } else { Ok(()) }
             }
-            Ok(Holds::Nothing(token)) => {
+            Ok(RefreshSubject::Nothing(token)) => {
                 let was_taken_back = self.registry.is_blacklisted(&token.0).await;
                 self.end_not_taken_over(&token, at, happened).await?;
                 match was_taken_back {
@@ -299,15 +307,17 @@ impl Issuers {
     /// Whether a refresh token would be taken at `/refresh`. It begins nothing and spends nothing.
     pub(crate) async fn verify_refresh(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
         let presented = match self.verified_refresh(token, at, &mut Vec::new()).await? {
-            Verified::Own(presented) => presented,
-            Verified::Outstanding(token, presented) => match self.begun(&token, at).await? {
-                Begun::Session(_) => presented,
-                Begun::Over => return Err(Refusal::TokenBlacklisted),
-                Begun::NotYet => {
-                    let may = self.may_be_taken_over(&token, at).await;
-                    return may.map(|_| ()).map_err(refusal);
+            VerifiedRefreshToken::Own(presented) => presented,
+            VerifiedRefreshToken::Outstanding(token, presented) => {
+                match self.begun(&token, at).await? {
+                    Begun::Session(_) => presented,
+                    Begun::Over => return Err(Refusal::TokenBlacklisted),
+                    Begun::NotYet => {
+                        let may = self.may_be_taken_over(&token, at).await;
+                        return may.map(|_| ()).map_err(refusal);
+                    }
                 }
-            },
+            }
         };
         self.sessions.is_unspent(&presented, at).await
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{IssuerParts, IssuerState, Issuers};
 use crate::config::IssuerSettings;
-use crate::event::What;
+use crate::event::EventKind;
 use crate::service::database::Databases;
 use crate::session::testkit::{Base, FakeDirectory, enter};
 use crate::session::{SessionManager, SessionParts, SignInRefused, SignedIn};
@@ -55,7 +55,7 @@ impl Kit {
         &self,
         username: &str,
         password: &str,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<SignedIn, SignInRefused> {
         enter(&self.sessions, username, password, happened).await
     }

@@ -14,7 +14,7 @@ use crate::directory::{Account, DirectoryError};
 use crate::django::simplejwt::password_print;
 use crate::event::IssuedRefusal;
 use crate::secret::{Digest, Secret};
-use crate::session::Watched;
+use crate::session::WatchedDirectory;
 
 /// A directory that failed is asked again after this.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -26,14 +26,14 @@ pub(super) struct User {
     pub(super) end: Digest,
     /// Names the date until which their password was another.
     pub(super) password_end: Digest,
-    known: ArcSwapOption<Known>,
+    known: ArcSwapOption<KnownUser>,
     asked_at: AtomicU64,
     /// Dates that a look found and that the store does not have yet. Nobody passes before it has.
     owed: Mutex<Vec<(Digest, Timestamp)>>,
 }
 
 /// What a directory said.
-pub(crate) struct Known {
+pub(crate) struct KnownUser {
     pub(crate) identity: Arc<Identity>,
     pub(super) active: bool,
     pub(super) has_second_factor: bool,
@@ -87,9 +87,9 @@ impl User {
     /// was known. `None`: there is no such user. What it means for older tokens is [`Self::owed`] from then on.
     pub(super) async fn look(
         &self,
-        directory: &Watched,
+        directory: &WatchedDirectory,
         at: Timestamp,
-    ) -> Result<Option<Arc<Known>>, IssuedRefusal> {
+    ) -> Result<Option<Arc<KnownUser>>, IssuedRefusal> {
         let before = self.known.load_full();
         if let Some(known) = &before {
             let asked_at = self.asked_at.load(Ordering::Relaxed);
@@ -117,9 +117,9 @@ impl User {
     /// The user as the directory says at this moment, whatever was known.
     pub(super) async fn look_now(
         &self,
-        directory: &Watched,
+        directory: &WatchedDirectory,
         at: Timestamp,
-    ) -> Result<Option<Arc<Known>>, IssuedRefusal> {
+    ) -> Result<Option<Arc<KnownUser>>, IssuedRefusal> {
         let before = self.known.load_full();
         self.ask(directory, before.as_ref(), at).await.map_err(|error| {
             tracing::warn!(%error, "a directory cannot be asked");
@@ -129,10 +129,10 @@ impl User {
 
     async fn ask(
         &self,
-        directory: &Watched,
-        before: Option<&Arc<Known>>,
+        directory: &WatchedDirectory,
+        before: Option<&Arc<KnownUser>>,
         at: Timestamp,
-    ) -> Result<Option<Arc<Known>>, DirectoryError> {
+    ) -> Result<Option<Arc<KnownUser>>, DirectoryError> {
         let Some(users) = directory.directory.users() else {
             let reason = "it knows who signs in, and nobody else".to_owned();
             return Err(DirectoryError {
@@ -142,9 +142,9 @@ impl User {
         };
         match users.by_id(&self.key).await {
             Ok(account) => {
-                let known = account.map(|account| Arc::new(Known::of(account, at)));
+                let known = account.map(|account| Arc::new(KnownUser::of(account, at)));
                 self.asked_at.store(at.as_millis(), Ordering::Relaxed);
-                let changed = |known: &Known, before: &Known| {
+                let changed = |known: &KnownUser, before: &KnownUser| {
                     known.password_mark != before.password_mark
                         && !users.is_upgrade(&before.password, &known.password)
                 };
@@ -167,7 +167,7 @@ impl User {
     }
 }
 
-impl Known {
+impl KnownUser {
     fn of(account: Account, at: Timestamp) -> Self {
         Self {
             password_print: password_print(&account.password),

@@ -6,7 +6,7 @@ use quick_cache::sync::Cache;
 
 use super::user::User;
 use crate::caller::UserKey;
-use crate::session::Watched;
+use crate::session::WatchedDirectory;
 
 /// How many are remembered.
 const USERS: usize = 65_536;
@@ -16,15 +16,15 @@ const FEW: usize = 64;
 
 /// Users by key, and by the settings of their directory: under others they are asked for anew.
 #[derive(Clone)]
-pub(crate) struct Users {
-    here: Known,
+pub(crate) struct UserCache {
+    here: KnownUsers,
     /// Where those are looked for who are not here; they are copied.
-    real: Option<Known>,
+    real: Option<KnownUsers>,
 }
 
-type Known = Arc<Cache<(UserKey, [u8; 32]), Arc<User>>>;
+type KnownUsers = Arc<Cache<(UserKey, [u8; 32]), Arc<User>>>;
 
-impl Users {
+impl UserCache {
     pub(crate) fn new() -> Self {
         Self { here: Arc::new(Cache::new(USERS)), real: None }
     }
@@ -34,7 +34,7 @@ impl Users {
         Self { here: Arc::new(Cache::new(FEW)), real: Some(Arc::clone(&self.here)) }
     }
 
-    pub(super) fn get(&self, directory: &Watched, key: &UserKey) -> Option<Arc<User>> {
+    pub(super) fn get(&self, directory: &WatchedDirectory, key: &UserKey) -> Option<Arc<User>> {
         let key = (key.clone(), directory.settings);
         if let Some(user) = self.here.get(&key) {
             return Some(user);
@@ -44,7 +44,7 @@ impl Users {
         Some(copy)
     }
 
-    pub(super) fn insert(&self, directory: &Watched, key: UserKey, user: Arc<User>) {
+    pub(super) fn insert(&self, directory: &WatchedDirectory, key: UserKey, user: Arc<User>) {
         self.here.insert((key, directory.settings), user);
     }
 }

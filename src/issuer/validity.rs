@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Issued, IssuerRegistry, Issuers, One, Password, User, user};
+use super::{IssuedCredential, IssuerRegistry, Issuers, OneIssuer, Password, User, user};
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
-use crate::event::{IssuedRefusal, What};
+use crate::event::{EventKind, IssuedRefusal};
 use crate::refusal::Refusal;
 use crate::secret::Digest;
 use crate::session::EndIssued;
@@ -19,7 +19,11 @@ pub(super) const FOR_GOOD: Timestamp = Timestamp::from_secs(253_402_300_799);
 
 impl IssuerRegistry {
     /// Whether nothing has ended it, and neither time has run out.
-    pub(super) fn holds(&self, issued: &Issued, at: Timestamp) -> Result<(), IssuedRefusal> {
+    pub(super) fn holds(
+        &self,
+        issued: &IssuedCredential,
+        at: Timestamp,
+    ) -> Result<(), IssuedRefusal> {
         if self.of(issued).is_none_or(|one| one.is_over(at)) {
             return Err(IssuedRefusal::NoLongerAccepted);
         }
@@ -41,7 +45,7 @@ impl IssuerRegistry {
 
     /// Sees to it that a session which a date has ended stays so when its service saves it again: a request that was on its
     /// way may, and then it seems to be younger than its end. A store that fails is told; the next use tries again.
-    pub(super) async fn keep_ended(&self, issued: &Issued, at: Timestamp) {
+    pub(super) async fn keep_ended(&self, issued: &IssuedCredential, at: Timestamp) {
         let Password::Noted(_) = issued.password else { return };
         let Some(key) = issued.own_end.filter(|key| self.stamps.stamp(key).is_none()) else {
             return;
@@ -62,7 +66,7 @@ impl IssuerRegistry {
 
     pub(super) async fn first_seen(
         &self,
-        one: &One,
+        one: &OneIssuer,
         user: &User,
         at: Timestamp,
     ) -> Result<Timestamp, IssuedRefusal> {
@@ -101,7 +105,7 @@ impl EndIssued for IssuerRegistry {
     }
 }
 
-impl One {
+impl OneIssuer {
     /// Is the time past until which its credentials are accepted?
     pub(super) fn is_over(&self, at: Timestamp) -> bool {
         self.accept_until.is_some_and(|until| at >= until)
@@ -115,9 +119,9 @@ impl Issuers {
     /// [`Refusal::StoreUnavailable`]
     pub async fn end_issued(
         &self,
-        issued: &Issued,
+        issued: &IssuedCredential,
         at: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<(), Refusal> {
         let Some(key) = issued.own_end else { return Ok(()) };
         // Whatever the token says of its age, it is over.
@@ -130,7 +134,7 @@ impl Issuers {
         };
         self.registry.stamps.put(stamp).await.map_err(store_failed)?;
         let (issuer, user) = (Arc::clone(&issued.issuer), issued.user.key.clone());
-        happened.push(What::IssuedEnded { issuer, user });
+        happened.push(EventKind::IssuedEnded { issuer, user });
         Ok(())
     }
 }

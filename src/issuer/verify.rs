@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use super::Issuers;
 use super::refused::{in_words_of_jwt, in_words_of_tables, is_anothers, public};
-use super::{Asked, Issued, Judged, One, Password, Said, Shown, Way};
+use super::{
+    CheckMethod, CredentialCheck, IssuedCredential, JudgedCredential, OneIssuer, Password, Said,
+    Shown,
+};
 use crate::caller::{Identity, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::Refusals;
-use crate::event::{Adoption, IssuedRefusal, What};
+use crate::event::{Adoption, EventKind, IssuedRefusal};
 use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
 use crate::session::credential_cache::Remembered;
@@ -26,14 +29,14 @@ struct Presenting<'a> {
 }
 
 /// A credential that holds.
-pub(crate) enum Found {
+pub(crate) enum VerifiedCredential {
     /// Itself, and whose it is.
-    Itself(Arc<Issued>, Arc<Identity>),
+    Itself(Arc<IssuedCredential>, Arc<Identity>),
     /// A session of the gateway's.
     Session(Remembered, Proof),
 }
 
-impl Found {
+impl VerifiedCredential {
     /// Whose it is, and what it is.
     pub(crate) fn whose(&self) -> (UserKey, Proof) {
         match self {
@@ -47,7 +50,7 @@ impl Found {
         self,
         client: IpAddr,
         at: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Credential {
         match self {
             Self::Itself(issued, identity) => Credential::Issued(issued, identity, None),
@@ -58,7 +61,7 @@ impl Found {
     }
 }
 
-impl One {
+impl OneIssuer {
     /// What a client learns.
     pub(super) const fn refusal(&self, why: IssuedRefusal) -> Refusal {
         let proof = match self.proof {
@@ -84,9 +87,9 @@ impl Issuers {
         shown: &Shown<'_>,
         client: Option<IpAddr>,
         at: Timestamp,
-        happened: &mut Vec<What>,
-    ) -> Result<Found, (Refusal, Proof)> {
-        let mut refused: Vec<(&One, IssuedRefusal)> = Vec::new();
+        happened: &mut Vec<EventKind>,
+    ) -> Result<VerifiedCredential, (Refusal, Proof)> {
+        let mut refused: Vec<(&OneIssuer, IssuedRefusal)> = Vec::new();
         let mut asked = shown.asked();
         if let Some(index) = self.who_remembers(shown)
             && let Some(one) = self.registry.all.get(index)
@@ -124,7 +127,7 @@ impl Issuers {
             return Err((Refusal::NotAuthenticated, one.proof));
         }
         for (one, why) in refused {
-            happened.push(What::IssuedRefused { issuer: Arc::clone(&one.name), why });
+            happened.push(EventKind::IssuedRefused { issuer: Arc::clone(&one.name), why });
         }
         Err((one.refusal(why), one.proof))
     }
@@ -141,14 +144,16 @@ impl Issuers {
     /// The credential that a request brought, as its caller's: with the session that it is adopted as.
     pub(crate) async fn brought(
         &self,
-        found: Found,
+        found: VerifiedCredential,
         arrival: &Arrival,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Credential, (Refusal, Proof)> {
         let (client, at) = (arrival.client_ip(), arrival.at);
         let (issued, identity) = match found {
-            Found::Itself(issued, identity) => (issued, identity),
-            session @ Found::Session(..) => return Ok(session.used(client, at, happened)),
+            VerifiedCredential::Itself(issued, identity) => (issued, identity),
+            session @ VerifiedCredential::Session(..) => {
+                return Ok(session.used(client, at, happened));
+            }
         };
         match self.adopted(&issued, Adoption::FirstUse, &mut arrival.context(happened)).await {
             Ok(session) => {
@@ -158,7 +163,7 @@ impl Issuers {
                 Ok(Credential::Issued(issued, identity, session))
             }
             Err(why) => {
-                happened.push(What::IssuedRefused { issuer: Arc::clone(&issued.issuer), why });
+                happened.push(EventKind::IssuedRefused { issuer: Arc::clone(&issued.issuer), why });
                 let one = self.registry.of(&issued);
                 let refusal = one.map_or(Refusal::SessionEnded, |one| one.refusal(why));
                 Err((refusal, issued.proof))
@@ -167,22 +172,26 @@ impl Issuers {
     }
 
     /// Something that is no credential, in a place where one of this issuer's belongs.
-    pub(crate) fn not_a_token(&self, index: usize, happened: &mut Vec<What>) -> (Refusal, Proof) {
+    pub(crate) fn not_a_token(
+        &self,
+        index: usize,
+        happened: &mut Vec<EventKind>,
+    ) -> (Refusal, Proof) {
         let Some(one) = self.registry.all.get(index) else {
             return (Refusal::TokenNotValid, Proof::AccessToken);
         };
         let (issuer, why) = (Arc::clone(&one.name), IssuedRefusal::Malformed);
-        happened.push(What::IssuedRefused { issuer, why });
+        happened.push(EventKind::IssuedRefused { issuer, why });
         (one.refusal(why), one.proof)
     }
 
     async fn issued_by(
         &self,
-        one: &One,
+        one: &OneIssuer,
         index: usize,
         shown: Presenting<'_>,
-        happened: &mut Vec<What>,
-    ) -> Result<Found, IssuedRefusal> {
+        happened: &mut Vec<EventKind>,
+    ) -> Result<VerifiedCredential, IssuedRefusal> {
         let Presenting { credential, at, .. } = shown;
         if one.is_over(at) {
             return Err(IssuedRefusal::NoLongerAccepted);
@@ -190,16 +199,16 @@ impl Issuers {
         if one.has_sessions
             && let Some(live) = self.sessions.verified().recall(one.space, credential, at)
         {
-            return Ok(Found::Session(live, one.proof));
+            return Ok(VerifiedCredential::Session(live, one.proof));
         }
         let before = self.verified.recall(one.space, credential);
         match (&one.way, before) {
-            (Way::Said(_), Some(issued)) => {
+            (CheckMethod::Said(_), Some(issued)) => {
                 let identity = self.holds_for(one, &issued, at).await?;
                 self.refuse_taken_back_since(one, &issued, credential, at).await?;
-                Ok(Found::Itself(issued, identity))
+                Ok(VerifiedCredential::Itself(issued, identity))
             }
-            (Way::Said(issuer), None) => match issuer.judge(credential, at)? {
+            (CheckMethod::Said(issuer), None) => match issuer.judge(credential, at)? {
                 Said::All(judged) => {
                     self.registry.refuse_taken_back(one, &judged, at).await?;
                     self.remember(one, index, credential, judged, at).await
@@ -209,23 +218,26 @@ impl Issuers {
                     let expires_at = expires_at.unwrap_or(live.expires_at);
                     let live =
                         self.sessions.verified().remember(one.space, credential, live, expires_at);
-                    Ok(Found::Session(live, one.proof))
+                    Ok(VerifiedCredential::Session(live, one.proof))
                 }
             },
-            (Way::Asked(issuer), None) => {
+            (CheckMethod::Asked(issuer), None) => {
                 let judged = issuer.ask(credential, at).await?;
                 self.remember(one, index, credential, judged, at).await
             }
-            (Way::Asked(issuer), Some(issued)) => {
+            (CheckMethod::Asked(issuer), Some(issued)) => {
                 self.asked_before(one, &**issuer, index, credential, issued, at).await
             }
-            (Way::Password(cache_for), before) => {
+            (CheckMethod::Password(cache_for), before) => {
                 if let Some(issued) = before {
                     match self.holds_for(one, &issued, at).await {
                         Err(IssuedRefusal::PasswordChanged | IssuedRefusal::Expired) => {
                             self.verified.forget(one.space, credential);
                         }
-                        held => return held.map(|identity| Found::Itself(issued, identity)),
+                        held => {
+                            return held
+                                .map(|identity| VerifiedCredential::Itself(issued, identity));
+                        }
                     }
                 }
                 let client = shown.client.ok_or(IssuedRefusal::Malformed)?;
@@ -236,7 +248,7 @@ impl Issuers {
                 };
                 let issued = self.verified.judge_once(one.space, credential, check).await?;
                 let identity = self.holds_now(one, &issued, at).await?;
-                Ok(Found::Itself(issued, identity))
+                Ok(VerifiedCredential::Itself(issued, identity))
             }
         }
     }
@@ -244,13 +256,13 @@ impl Issuers {
     /// One that its service was asked about before, and is again if that is due.
     async fn asked_before(
         &self,
-        one: &One,
-        issuer: &dyn Asked,
+        one: &OneIssuer,
+        issuer: &dyn CredentialCheck,
         index: usize,
         credential: &str,
-        issued: Arc<Issued>,
+        issued: Arc<IssuedCredential>,
         at: Timestamp,
-    ) -> Result<Found, IssuedRefusal> {
+    ) -> Result<VerifiedCredential, IssuedRefusal> {
         let every = one.directory.every;
         let identity = match self.holds_for(one, &issued, at).await {
             Ok(identity) => identity,
@@ -261,12 +273,12 @@ impl Issuers {
             Err(why) => return Err(why),
         };
         let Some(turn) = issued.look.turn(every, at) else {
-            return Ok(Found::Itself(issued, identity));
+            return Ok(VerifiedCredential::Itself(issued, identity));
         };
         match self.again(one, issuer, index, credential, &issued, at).await {
             Err(IssuedRefusal::Unavailable) => {
                 turn.failed(every, at);
-                Ok(Found::Itself(Arc::clone(&issued), identity))
+                Ok(VerifiedCredential::Itself(Arc::clone(&issued), identity))
             }
             Err(why) => {
                 self.verified.forget(one.space, credential);
@@ -279,7 +291,7 @@ impl Issuers {
     /// The live session that a token names, if it is of the user whom the token names.
     async fn of_session(
         &self,
-        one: &One,
+        one: &OneIssuer,
         session: &SessionId,
         user: &str,
         at: Timestamp,
@@ -296,13 +308,13 @@ impl Issuers {
     /// Judges anew what was known before.
     async fn again(
         &self,
-        one: &One,
-        issuer: &dyn Asked,
+        one: &OneIssuer,
+        issuer: &dyn CredentialCheck,
         index: usize,
         credential: &str,
-        before: &Issued,
+        before: &IssuedCredential,
         at: Timestamp,
-    ) -> Result<Found, IssuedRefusal> {
+    ) -> Result<VerifiedCredential, IssuedRefusal> {
         let mut judged = issuer.ask(credential, at).await?;
         // A service that keeps it anew makes it no younger: what ended it before ends it still.
         judged.issued_at = judged.issued_at.zip(before.issued_at).map(|(now, then)| now.min(then));
@@ -312,24 +324,24 @@ impl Issuers {
     /// Remembers what was judged just now, if it counts.
     async fn remember(
         &self,
-        one: &One,
+        one: &OneIssuer,
         index: usize,
         credential: &str,
-        judged: Judged,
+        judged: JudgedCredential,
         at: Timestamp,
-    ) -> Result<Found, IssuedRefusal> {
+    ) -> Result<VerifiedCredential, IssuedRefusal> {
         let issued = Arc::new(self.registry.settle(index, judged, at).await?);
         let identity = self.holds_now(one, &issued, at).await?;
         self.verified.remember(one.space, credential, Arc::clone(&issued));
-        Ok(Found::Itself(issued, identity))
+        Ok(VerifiedCredential::Itself(issued, identity))
     }
 
     /// As [`Self::holds_for`]; the user is asked for again before it is said that their password is another: what was just
     /// judged may be younger than what is known of them.
     async fn holds_now(
         &self,
-        one: &One,
-        issued: &Issued,
+        one: &OneIssuer,
+        issued: &IssuedCredential,
         at: Timestamp,
     ) -> Result<Arc<Identity>, IssuedRefusal> {
         match self.holds_for(one, issued, at).await {
@@ -344,8 +356,8 @@ impl Issuers {
     /// Whether it counts now, and for whom.
     async fn holds_for(
         &self,
-        one: &One,
-        issued: &Issued,
+        one: &OneIssuer,
+        issued: &IssuedCredential,
         at: Timestamp,
     ) -> Result<Arc<Identity>, IssuedRefusal> {
         let known = self.registry.known(&one.directory, &issued.user, at).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::mail::Question;
-use super::news::Answered;
+use super::news::IncidentReply;
 use super::queue::NewsSink;
 use super::wrong_links::WrongLinks;
 use crate::clock::Timestamp;
@@ -15,13 +15,13 @@ use crate::store::outbox::Questions;
 
 /// Looks questions up, takes their answers, and tells of them.
 #[derive(Clone)]
-pub struct Answers {
+pub struct IncidentQuestions {
     questions: Arc<dyn Questions>,
     news: NewsSink,
     wrong: Arc<WrongLinks>,
 }
 
-impl Answers {
+impl IncidentQuestions {
     /// Of these questions; told there.
     pub fn new(questions: Arc<dyn Questions>, news: NewsSink) -> Self {
         Self { questions, news, wrong: Arc::default() }
@@ -58,7 +58,7 @@ impl Answers {
     ///
     /// # Errors
     /// If the store cannot take it.
-    pub async fn take(&self, secret: &Secret, answered: Answered) -> Result<bool, StoreError> {
+    pub async fn take(&self, secret: &Secret, answered: IncidentReply) -> Result<bool, StoreError> {
         let now = Timestamp::from_millis(answered.at);
         let is_first = self.questions.answer(&secret.digest(), now).await?.is_some();
         if is_first {

@@ -20,14 +20,16 @@ mod wrong_links;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use self::answers::Answers;
+pub use self::answers::IncidentQuestions;
 pub use self::channel::{Channel, Channels, Deliver, Delivery, Pace, Parcel};
 pub use self::mail::{Described, Mail, MailParts, Question, describe, time};
-pub use self::news::{Answered, Changed, Ended, FactorNews, News, NewsKind, Person, Told};
+pub use self::news::{
+    Changed, Ended, FactorNews, IncidentReply, News, NewsKind, Person, ToldIncident,
+};
 pub use self::queue::{NewsQueue, NewsSink, queue};
 pub use self::security_event::{SecurityEvents, SignEvents};
 pub use self::webhook::Webhook;
-pub use self::worker::{Counting, Outcome, Worker};
+pub use self::worker::{Counting, DeliveryOutcome, Worker};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::geo::Country;

@@ -14,9 +14,9 @@ use crate::secret::Digest;
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum News {
     /// A detector found something.
-    Incident(Told),
+    Incident(ToldIncident),
     /// A person answered the question in the mail about an incident.
-    Answered(Answered),
+    Answered(IncidentReply),
     /// A session was ended, by whomever and for whatever but time.
     SessionEnded(Ended),
     /// The directory has another password for a user.
@@ -42,7 +42,7 @@ pub enum NewsKind {
 
 /// An incident, as it is kept and sent.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Told {
+pub struct ToldIncident {
     /// Its id: the same in every channel.
     pub id: String,
     /// See [`Incident::detector`].
@@ -77,9 +77,9 @@ pub struct Person {
 
 /// What a person said about an incident.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Answered {
+pub struct IncidentReply {
     /// The incident.
-    pub incident: Told,
+    pub incident: ToldIncident,
     /// Was it them?
     pub was_me: bool,
     /// How many sessions were ended because it was not.
@@ -191,7 +191,7 @@ impl NewsKind {
     }
 }
 
-impl Told {
+impl ToldIncident {
     /// This incident, under this id.
     pub(super) fn new(id: String, incident: &Incident) -> Self {
         Self {
@@ -248,12 +248,16 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_again() {
-        let told = Told::new("i1".into(), &incident("refresh_reuse", Some("s1"), Some("7")));
+        let told =
+            ToldIncident::new("i1".into(), &incident("refresh_reuse", Some("s1"), Some("7")));
         let user = Person { directory: "django".into(), id: "7".into() };
         for news in [
             News::Incident(told.clone()),
-            News::Incident(Told::new("i2".into(), &incident("password_guessing", None, None))),
-            News::Answered(Answered { incident: told, was_me: false, ended: 2, at: 5 }),
+            News::Incident(ToldIncident::new(
+                "i2".into(),
+                &incident("password_guessing", None, None),
+            )),
+            News::Answered(IncidentReply { incident: told, was_me: false, ended: 2, at: 5 }),
             News::SessionEnded(Ended {
                 session: "s1".into(),
                 user: user.clone(),
@@ -270,8 +274,10 @@ mod tests {
 
     #[test]
     fn a_member_that_a_later_version_adds_does_not_hurt() {
-        let news =
-            News::Incident(Told::new("i".into(), &incident("refresh_reuse", None, Some("7"))));
+        let news = News::Incident(ToldIncident::new(
+            "i".into(),
+            &incident("refresh_reuse", None, Some("7")),
+        ));
         let mut body: serde_json::Value = serde_json::from_slice(&news.to_body()).unwrap();
         body["later"] = serde_json::json!({"more": 1});
         assert_eq!(News::of_body(body.to_string().as_bytes()), Some(news));
@@ -284,7 +290,7 @@ mod tests {
             incident("refresh_reuse", None, Some("7")),
             incident("refresh_reuse", None, None),
         ] {
-            let news = News::Incident(Told::new("i".into(), &incident));
+            let news = News::Incident(ToldIncident::new("i".into(), &incident));
             assert_eq!(news.key(), incident.key());
         }
     }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::channel::Channels;
-use super::news::{Changed, Ended, FactorNews, News, NewsKind, Person, Told};
-use super::{Answered, Incident, Notices};
+use super::news::{Changed, Ended, FactorNews, News, NewsKind, Person, ToldIncident};
+use super::{Incident, IncidentReply, Notices};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::{EndReason, FactorEvent};
@@ -44,7 +44,7 @@ impl NewsSink {
     }
 
     /// A person answered.
-    pub fn answered(&self, answered: Answered) {
+    pub fn answered(&self, answered: IncidentReply) {
         self.put(News::Answered(answered));
     }
 
@@ -97,7 +97,7 @@ const fn bit(kind: NewsKind) -> u8 {
 impl Notices for NewsSink {
     fn tell(&self, incident: Incident) {
         // The worker gives it its id: there may be no randomness here, and nothing may fail.
-        self.put(News::Incident(Told::new(String::new(), &incident)));
+        self.put(News::Incident(ToldIncident::new(String::new(), &incident)));
     }
 }
 

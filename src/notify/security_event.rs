@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(changed["events"][kind]["change_type"], "update");
         assert_eq!(changed["events"][kind]["event_timestamp"], 7);
         assert_eq!(changed["sub_id"]["sub"], "django/7");
-        let told = super::super::Told::new(
+        let told = super::super::ToldIncident::new(
             "i".into(),
             &super::super::testing::incident("refresh_reuse", None, Some("7")),
         );

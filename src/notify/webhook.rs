@@ -19,7 +19,7 @@ use reqwest::{Client, Url};
 use serde_json::{Value, json};
 
 use super::channel::{Deliver, Delivery, Parcel};
-use super::news::{Ended, News, Told};
+use super::news::{Ended, News, ToldIncident};
 use super::post;
 use crate::clock::Timestamp;
 use crate::config::WebhookSettings;
@@ -109,7 +109,7 @@ fn body(news: &News) -> Value {
     json!({ "type": news.kind().name(), "timestamp": news.at().to_string(), "data": data })
 }
 
-fn incident(told: &Told) -> Value {
+fn incident(told: &ToldIncident) -> Value {
     json!({
         "id": told.id,
         "detector": told.detector,
@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn the_body_says_what_when_and_to_whom() {
-        let told = Told::new("i1".into(), &incident("refresh_reuse", Some("s1"), Some("7")));
+        let told =
+            ToldIncident::new("i1".into(), &incident("refresh_reuse", Some("s1"), Some("7")));
         let body = body(&News::Incident(told));
         assert_eq!(body["type"], "incident.detected");
         assert_eq!(body["timestamp"], "1970-01-01T00:16:40.000Z");

@@ -49,7 +49,7 @@ pub(super) struct Acceptance<A> {
     pub(super) observer: Observer,
     /// For the limits, and the time that a handshake has.
     pub(super) current: Arc<Current>,
-    pub(super) places: Places,
+    pub(super) places: ConnectionPlaces,
     pub(super) stop: watch::Receiver<bool>,
     /// How many connections are open, from their acceptance on.
     pub(super) open: watch::Sender<usize>,
@@ -72,10 +72,10 @@ struct NotServed {
 }
 
 /// An open connection.
-struct Open(watch::Sender<usize>);
+struct OpenConnection(watch::Sender<usize>);
 
 /// How many connections there may be.
-pub(super) struct Limits {
+pub(super) struct ConnectionLimits {
     pub(super) most: usize,
     /// Zero is no limit.
     pub(super) most_of_address: usize,
@@ -85,35 +85,39 @@ pub(super) struct Limits {
 
 /// The connections that there are.
 #[derive(Default)]
-pub(super) struct Places(Mutex<Counts>);
+pub(super) struct ConnectionPlaces(Mutex<ConnectionCounts>);
 
 #[derive(Default)]
-struct Counts {
+struct ConnectionCounts {
     all: usize,
     by_address: HashMap<IpNet, usize>,
 }
 
 /// A place among the connections.
-struct Place<'a> {
-    places: &'a Places,
+struct ConnectionPlace<'a> {
+    places: &'a ConnectionPlaces,
     /// Whose it is, once that is known.
     address: Option<IpNet>,
 }
 
-impl Places {
-    fn enter(&self, limits: &Limits) -> Result<Place<'_>, ConnectionFailure> {
+impl ConnectionPlaces {
+    fn enter(&self, limits: &ConnectionLimits) -> Result<ConnectionPlace<'_>, ConnectionFailure> {
         let mut open = self.0.lock();
         if open.all >= limits.most {
             return Err(ConnectionFailure::Limit);
         }
         open.all += 1;
-        Ok(Place { places: self, address: None })
+        Ok(ConnectionPlace { places: self, address: None })
     }
 }
 
-impl Place<'_> {
+impl ConnectionPlace<'_> {
     /// It is a client's at this address.
-    fn is_of(&mut self, limits: &Limits, address: IpAddr) -> Result<(), ConnectionFailure> {
+    fn is_of(
+        &mut self,
+        limits: &ConnectionLimits,
+        address: IpAddr,
+    ) -> Result<(), ConnectionFailure> {
         let is_shared = limits.shared.trusts(address);
         let address = network_32_or_64(address);
         let mut open = self.places.0.lock();
@@ -127,20 +131,20 @@ impl Place<'_> {
     }
 }
 
-impl Open {
+impl OpenConnection {
     fn begin(count: &watch::Sender<usize>) -> Self {
         count.send_modify(|open| *open += 1);
         Self(count.clone())
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.send_modify(|open| *open = open.saturating_sub(1));
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for ConnectionPlace<'_> {
     fn drop(&mut self) {
         let mut open = self.places.0.lock();
         open.all = open.all.saturating_sub(1);
@@ -211,7 +215,7 @@ where
 
     fn begin(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, kind: &ListenerKind) {
         let (this, kind) = (Arc::clone(self), kind.clone());
-        let open = Open::begin(&self.open);
+        let open = OpenConnection::begin(&self.open);
         tokio::spawn(async move {
             let _open = open;
             if let Err(NotServed { failure, client, cause }) = this.admit(socket, peer, &kind).await
@@ -321,7 +325,8 @@ mod tests {
     #[test]
     fn there_are_only_so_many_connections() {
         let shared = TrustedProxies::new([]);
-        let (places, limits) = (Places::default(), Limits { most: 3, most_of_address: 0, shared });
+        let (places, limits) =
+            (ConnectionPlaces::default(), ConnectionLimits { most: 3, most_of_address: 0, shared });
         let enter = |address| {
             let mut place = places.enter(&limits)?;
             place.is_of(&limits, ip(address)).map(|()| place)
@@ -336,8 +341,8 @@ mod tests {
     #[test]
     fn one_address_cannot_take_them_all() {
         let proxies = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]);
-        let limits = Limits { most: 100, most_of_address: 2, shared: proxies };
-        let places = Places::default();
+        let limits = ConnectionLimits { most: 100, most_of_address: 2, shared: proxies };
+        let places = ConnectionPlaces::default();
         let enter = |address| {
             let mut place = places.enter(&limits)?;
             place.is_of(&limits, ip(address)).map(|()| place)

@@ -22,24 +22,24 @@ use super::server::ListenError;
 use crate::config::TlsFiles;
 
 /// All certificates, each with its key, read and found to belong together.
-pub struct Tls(ArcSwap<Vec<Pair>>);
+pub struct Tls(ArcSwap<Vec<CertificatePair>>);
 
 /// One certificate with its key.
 #[derive(Clone)]
-struct Pair {
+struct CertificatePair {
     files: TlsFiles,
     /// For which names it is, in lower case.
     names: Vec<String>,
     key: Arc<CertifiedKey>,
     /// What the files were when they were last looked at.
-    seen: [FileState; 2],
+    seen: [CertificateFileState; 2],
 }
 
 /// Certificates that are ready to take the place of those that are served.
-pub(super) struct Pairs(Vec<Pair>);
+pub(super) struct Pairs(Vec<CertificatePair>);
 
 /// What tells a file from the one that was there before: who renews certificates replaces them or writes into them.
-type FileState = Option<(u64, u64, SystemTime)>;
+type CertificateFileState = Option<(u64, u64, SystemTime)>;
 
 impl Tls {
     /// Reads all files.
@@ -52,7 +52,7 @@ impl Tls {
 
     /// Reads the files of another configuration.
     pub(super) fn read(files: &[TlsFiles]) -> Result<Pairs, ListenError> {
-        files.iter().map(Pair::read).collect::<Result<_, _>>().map(Pairs)
+        files.iter().map(CertificatePair::read).collect::<Result<_, _>>().map(Pairs)
     }
 
     /// Serves these from now on.
@@ -71,7 +71,7 @@ impl Tls {
                 continue;
             }
             has_changed = true;
-            match Pair::read(&pair.files) {
+            match CertificatePair::read(&pair.files) {
                 Ok(new) => {
                     let path = pair.files.certificate.display().to_string();
                     tracing::info!(path, "read the certificate again: its files have changed");
@@ -122,7 +122,7 @@ impl ResolvesServerCert for Tls {
     }
 }
 
-impl Pair {
+impl CertificatePair {
     fn read(files: &TlsFiles) -> Result<Self, ListenError> {
         // Before the files are read: what changes meanwhile is seen at the next look.
         let seen = states(files);
@@ -135,7 +135,7 @@ impl Pair {
     }
 }
 
-fn states(files: &TlsFiles) -> [FileState; 2] {
+fn states(files: &TlsFiles) -> [CertificateFileState; 2] {
     [&files.certificate, &files.private_key].map(|path| {
         let metadata = std::fs::metadata(path).ok()?;
         Some((metadata.ino(), metadata.len(), metadata.modified().ok()?))

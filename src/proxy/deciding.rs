@@ -15,17 +15,17 @@ use super::body::{self, Within};
 use super::convert::{self, Came};
 use super::deadline::ServiceTimes;
 use super::exchange::{bound_connection, chunked, is_refused_tunnel, orders};
-use super::service::Service;
-use super::stage::{Ctx, Forwarding, Label, Stage};
+use super::service::ProxyService;
+use super::stage::{Ctx, ForwardPlan, RequestLabel, Stage};
 use super::{guard, trying, unread};
 use crate::caller::{Caller, Proof};
 use crate::event::EndReason;
 use crate::gate::{Decision, Denial, Passage, Permit};
 use crate::refusal::Refusal;
-use crate::store::Which;
+use crate::store::SessionSelection;
 use crate::wire::reply::Reply;
 
-impl Service {
+impl ProxyService {
     /// Reads the head, decides, and answers what is ours to answer. `true`: answered.
     pub(super) async fn arrive(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         let came = Came::of(session);
@@ -64,7 +64,7 @@ impl Service {
                 self.permit(session, ctx, permit).await
             }
             Decision::Serve(own) => {
-                ctx.label = Label::Own(own.own);
+                ctx.label = RequestLabel::Own(own.own);
                 let posted = arrival.method == Method::POST && arrival.has_body;
                 let body = if posted {
                     let listen = &ctx.generation.listen;
@@ -100,7 +100,7 @@ impl Service {
         permit: Permit,
     ) -> Result<bool> {
         let route = Arc::clone(permit.route());
-        ctx.label = Label::Route(Arc::clone(&route));
+        ctx.label = RequestLabel::Route(Arc::clone(&route));
         let Some(pool) = ctx.generation.pools.get(route.upstream).map(Arc::clone) else {
             return self.refuse(session, ctx, Denial::new(Refusal::Internal, Some(route))).await;
         };
@@ -164,7 +164,7 @@ impl Service {
             .zip(ctx.arrival.as_ref())
             .filter(|_| !unchanged)
             .and_then(|(id, arrival)| ctx.generation.sessions().goes(id, &arrival.method, ctx.at));
-        ctx.stage = Stage::Permitted(Box::new(Forwarding {
+        ctx.stage = Stage::Permitted(Box::new(ForwardPlan {
             permit,
             given,
             pool,
@@ -191,7 +191,7 @@ impl Service {
     pub(super) async fn end(&self, caller: &Caller, ctx: &mut Ctx) -> bool {
         let Some(known) = caller.known() else { return false };
         let Some(session) = &known.session else { return false };
-        let which = Which::Session(session.clone());
+        let which = SessionSelection::Session(session.clone());
         // A store that fails is told by its own name; the next request meets the same end.
         let sessions = ctx.generation.sessions();
         let _ = sessions.end(&which, EndReason::SignedOut, ctx.at, &mut ctx.happened).await;

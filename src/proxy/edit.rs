@@ -15,13 +15,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::convert::Edited;
-use super::left::Left;
-use super::stage::Forwarding;
+use super::left::UnreadCredentials;
+use super::stage::ForwardPlan;
 use super::upstream::Place;
 use crate::caller::{Anonymous, Caller, Known};
 use crate::config::{HeaderEdits, Route, ServiceHost};
-use crate::gate::{Passage, ServiceCookies};
-use crate::identity::forms::{Clears, Given};
+use crate::gate::{ForwardedCookies, Passage};
+use crate::identity::forms::{Clears, FormIdentity};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::issuer::Followed;
 use crate::refusal::Refusal;
@@ -47,7 +47,7 @@ pub(super) struct EditRules {
     /// The cookies that are issuers' credentials.
     pub(super) issued_cookies: Vec<String>,
     /// By route: what it does not look at.
-    pub(super) left: Vec<Left>,
+    pub(super) left: Vec<UnreadCredentials>,
     pub(super) unchanged: UnchangedRules,
 }
 
@@ -65,7 +65,7 @@ impl EditRules {
         &self,
         request: &mut RequestHeader,
         arrival: &Arrival,
-        forwarding: &Forwarding,
+        forwarding: &ForwardPlan,
     ) -> Result<u32, Refusal> {
         match forwarding.permit.passage() {
             Passage::Checked => self.checked(request, arrival, forwarding),
@@ -77,7 +77,7 @@ impl EditRules {
         &self,
         request: &mut RequestHeader,
         arrival: &Arrival,
-        forwarding: &Forwarding,
+        forwarding: &ForwardPlan,
     ) -> Result<u32, Refusal> {
         let route = forwarding.permit.route();
         let clears = self.forms.clears(route);
@@ -155,11 +155,11 @@ impl EditRules {
 
     /// The service's session cookies that were looked at and go on: the caller's own, where a form would give them one,
     /// and those in which nobody is signed in. One that its route leaves to the service was not looked at.
-    fn passing<'a>(&'a self, forwarding: &'a Forwarding) -> Vec<&'a str> {
+    fn passing<'a>(&'a self, forwarding: &'a ForwardPlan) -> Vec<&'a str> {
         let (permit, given) = (&forwarding.permit, &forwarding.given);
         let issued: &[String] = match permit.kept_cookies() {
-            ServiceCookies::All => &self.issued_cookies,
-            ServiceCookies::These(names) => names,
+            ForwardedCookies::All => &self.issued_cookies,
+            ForwardedCookies::These(names) => names,
         };
         let is_given = |name: &str| given.cookies.iter().any(|cookie| cookie.name == name);
         let left = self.left.get(permit.route().index);
@@ -179,7 +179,7 @@ impl EditRules {
         &self,
         request: &mut RequestHeader,
         arrival: &Arrival,
-        forwarding: &Forwarding,
+        forwarding: &ForwardPlan,
     ) -> Result<u32, Refusal> {
         let route = forwarding.permit.route();
         keep_authority(request);
@@ -235,7 +235,7 @@ impl EditRules {
         &self,
         response: &mut ResponseHeader,
         arrival: &Arrival,
-        forwarding: &Forwarding,
+        forwarding: &ForwardPlan,
     ) {
         let mut headers = Edited(response);
         restore_host(&mut headers, arrival, forwarding);
@@ -256,7 +256,7 @@ impl EditRules {
         &self,
         response: &mut ResponseHeader,
         arrival: &Arrival,
-        forwarding: &Forwarding,
+        forwarding: &ForwardPlan,
         followed: &Followed,
     ) {
         let known = forwarding.permit.caller().known().is_some();
@@ -280,7 +280,7 @@ impl EditRules {
         &'a self,
         answer: &HeaderMap,
         arrival: &'a Arrival,
-        forwarding: &'a Forwarding,
+        forwarding: &'a ForwardPlan,
         followed: &'a Followed,
     ) -> Vec<&'a str> {
         let caller = forwarding.permit.caller();
@@ -326,7 +326,7 @@ pub(super) fn apply(edits: &HeaderEdits, known: Option<&Known>, headers: &mut im
 }
 
 /// The host that the service is asked for, where that is not the client's.
-fn host_of(forwarding: &Forwarding) -> Option<&HeaderValue> {
+fn host_of(forwarding: &ForwardPlan) -> Option<&HeaderValue> {
     match &forwarding.permit.route().handling.host {
         ServiceHost::Preserve => None,
         ServiceHost::Server => forwarding.place.as_ref().map(Place::host),
@@ -334,7 +334,7 @@ fn host_of(forwarding: &Forwarding) -> Option<&HeaderValue> {
     }
 }
 
-fn say_host(headers: &mut impl EditHeaders, forwarding: &Forwarding) {
+fn say_host(headers: &mut impl EditHeaders, forwarding: &ForwardPlan) {
     if let Some(host) = host_of(forwarding) {
         headers.set(HOST, host.clone());
     }
@@ -405,7 +405,7 @@ pub(super) fn strip_trailers(trailers: &mut HeaderMap, protected: &ProtectedName
 }
 
 /// A service that is asked for another host redirects to that one.
-fn restore_host(headers: &mut impl EditHeaders, arrival: &Arrival, forwarding: &Forwarding) {
+fn restore_host(headers: &mut impl EditHeaders, arrival: &Arrival, forwarding: &ForwardPlan) {
     if let Some(host) = host_of(forwarding).and_then(|host| host.to_str().ok()) {
         forward::restore_host(headers, host, &arrival.origin());
     }
@@ -418,14 +418,20 @@ fn restore_prefix(headers: &mut impl EditHeaders, arrival: &Arrival, route: &Rou
 }
 
 /// The cookies of a route's forms, and those that this caller was given.
-fn cookies_of<'a>(clears: Option<&'a Clears>, given: &'a Given) -> impl Iterator<Item = &'a str> {
+fn cookies_of<'a>(
+    clears: Option<&'a Clears>,
+    given: &'a FormIdentity,
+) -> impl Iterator<Item = &'a str> {
     let theirs = clears.map_or(&[][..], |clears| &clears.cookies);
     let given = given.cookies.iter().map(|cookie| &cookie.name);
     theirs.iter().chain(given).map(String::as_str)
 }
 
 /// The client's cookies, and after them those that were given: Django takes the last of two equal names.
-fn cookies(kept: Option<HeaderValue>, given: &Given) -> Result<Option<HeaderValue>, Refusal> {
+fn cookies(
+    kept: Option<HeaderValue>,
+    given: &FormIdentity,
+) -> Result<Option<HeaderValue>, Refusal> {
     if given.cookies.is_empty() {
         return Ok(kept);
     }

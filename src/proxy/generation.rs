@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use http::HeaderValue;
 
-use super::accept::Limits;
+use super::accept::ConnectionLimits;
 use super::convert::HeadRules;
 use super::edit::{EditRules, UnchangedRules};
 use super::guard::RouteGuard;
@@ -24,7 +24,7 @@ use crate::gate::Gate;
 use crate::gate::maintenance::Maintenance;
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::issuer::Issuers;
-use crate::notify::Answers;
+use crate::notify::IncidentQuestions;
 use crate::session::SessionManager;
 use crate::telemetry::Labels;
 use crate::wire::client_ip::TrustedProxies;
@@ -45,7 +45,7 @@ pub struct Generation {
     /// Who is sent to and fro by the service's login page.
     pub(super) redirect_loops: RedirectLoops,
     pub(super) listen: Listen,
-    pub(super) limits: Limits,
+    pub(super) limits: ConnectionLimits,
     /// What keeps requests from a service although they may pass.
     pub(super) guard: RouteGuard,
     pub(super) error_pages: ErrorPages,
@@ -55,13 +55,13 @@ pub struct Generation {
 }
 
 /// What a [`Generation`] is made of.
-pub struct Parts<'a> {
+pub struct GenerationParts<'a> {
     /// The checked configuration.
     pub config: &'a Config,
     /// Who is calling.
     pub issuers: Arc<Issuers>,
     /// Takes what people answer to letters.
-    pub answers: Answers,
+    pub answers: IncidentQuestions,
     /// Tells the upstream who is calling.
     pub identity: IdentityHeaders,
     /// Tells it in the service's own forms.
@@ -82,9 +82,17 @@ impl Generation {
     ///
     /// # Errors
     /// If a file for TLS to servers cannot be used.
-    pub fn new(parts: Parts<'_>) -> Result<Self, ServerTlsError> {
-        let Parts { config, issuers, answers, identity, forms, error_pages, labels, before } =
-            parts;
+    pub fn new(parts: GenerationParts<'_>) -> Result<Self, ServerTlsError> {
+        let GenerationParts {
+            config,
+            issuers,
+            answers,
+            identity,
+            forms,
+            error_pages,
+            labels,
+            before,
+        } = parts;
         let remembered = before.map(|one| one.guard.remembered.clone()).unwrap_or_default();
         let maintenance = Maintenance::new(config, &remembered.switches);
         let names = identity.names().chain(forms.names()).map(http::HeaderName::as_str);
@@ -125,7 +133,11 @@ impl Generation {
                 .iter()
                 .filter_map(|issuer| issuer.cookie().map(str::to_owned))
                 .collect(),
-            left: config.routes.iter().map(|route| left::Left::of(route, config)).collect(),
+            left: config
+                .routes
+                .iter()
+                .map(|route| left::UnreadCredentials::of(route, config))
+                .collect(),
             unchanged,
         };
         let pools_before: &[Arc<Pool>] = before.map_or(&[], |one| &one.pools);
@@ -143,7 +155,7 @@ impl Generation {
             observed: config.sign_in.observe.iter().cloned().map(Arc::new).collect(),
             redirect_loops: RedirectLoops::new(&config.sign_in),
             listen: config.listen.clone(),
-            limits: Limits {
+            limits: ConnectionLimits {
                 most: config.listen.max_connections,
                 most_of_address: config.listen.max_connections_per_address,
                 shared: TrustedProxies::new(config.trusted_proxies.iter().copied()),

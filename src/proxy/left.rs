@@ -13,7 +13,7 @@ use crate::wire::arrival::Arrival;
 
 /// Where what a route does not look at comes.
 #[derive(Debug, Default)]
-pub(super) struct Left {
+pub(super) struct UnreadCredentials {
     /// Headers besides `Authorization`, which the gate decides about.
     headers: Vec<HeaderName>,
     /// Headers besides `Authorization` in which a caller's own credential can go on, each with its issuer.
@@ -22,7 +22,7 @@ pub(super) struct Left {
     pub(super) cookies: Vec<String>,
 }
 
-impl Left {
+impl UnreadCredentials {
     /// Of this route.
     pub(super) fn of(route: &Route, config: &Config) -> Self {
         let forms = || route.identity.all().filter_map(|index| config.forms.get(index));

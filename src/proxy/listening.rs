@@ -19,12 +19,12 @@ use crate::config::Listen;
 /// All listeners of clients.
 pub struct Listening {
     tls: Arc<Tls>,
-    state: Mutex<State>,
+    state: Mutex<ListenerState>,
     /// For a later configuration.
     inherited: Mutex<Inherited>,
 }
 
-struct State {
+struct ListenerState {
     open: Vec<Listener>,
     /// Accepts from a socket; none before serving has begun.
     accept: Option<Accept>,
@@ -38,7 +38,7 @@ pub(super) type Accept =
 pub(super) type Accepting = Result<JoinHandle<()>, std::io::Error>;
 
 struct Listener {
-    wanted: Wanted,
+    wanted: WantedListener,
     /// With the real port.
     address: SocketAddr,
     /// Until it is accepted from.
@@ -49,14 +49,14 @@ struct Listener {
 
 /// An address of the configuration.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Wanted {
+struct WantedListener {
     address: SocketAddr,
     is_tls: bool,
 }
 
 /// Listeners and certificates that are ready to take the place of those that are served.
 pub struct Prepared {
-    wanted: Vec<Wanted>,
+    wanted: Vec<WantedListener>,
     new: Vec<Listener>,
     pairs: Pairs,
 }
@@ -68,8 +68,8 @@ impl Listening {
     /// [`ListenError`]
     pub fn open(listen: &Listen, mut inherited: Inherited) -> Result<Arc<Self>, ListenError> {
         let tls = Tls::load(&listen.tls)?;
-        let open = Wanted::of(listen).map(|wanted| Listener::open(wanted, &mut inherited));
-        let state = State { open: open.collect::<Result<_, _>>()?, accept: None };
+        let open = WantedListener::of(listen).map(|wanted| Listener::open(wanted, &mut inherited));
+        let state = ListenerState { open: open.collect::<Result<_, _>>()?, accept: None };
         Ok(Arc::new(Self { tls, state: Mutex::new(state), inherited: Mutex::new(inherited) }))
     }
 
@@ -86,8 +86,9 @@ impl Listening {
     /// [`ListenError`]; nothing has changed.
     pub fn prepare(&self, listen: &Listen) -> Result<Prepared, ListenError> {
         let pairs = Tls::read(&listen.tls)?;
-        let wanted: Vec<Wanted> = Wanted::of(listen).collect();
-        let known: Vec<Wanted> = self.state.lock().open.iter().map(|one| one.wanted).collect();
+        let wanted: Vec<WantedListener> = WantedListener::of(listen).collect();
+        let known: Vec<WantedListener> =
+            self.state.lock().open.iter().map(|one| one.wanted).collect();
         let mut inherited = self.inherited.lock();
         let new = wanted.iter().filter(|one| !known.contains(one)).copied();
         let new = new.map(|wanted| Listener::open(wanted, &mut inherited));
@@ -122,8 +123,8 @@ impl Listening {
         self.accept_from_all(&mut state);
     }
 
-    fn accept_from_all(&self, state: &mut State) {
-        let State { open, accept: Some(accept) } = state else { return };
+    fn accept_from_all(&self, state: &mut ListenerState) {
+        let ListenerState { open, accept: Some(accept) } = state else { return };
         for listener in open {
             let Some(socket) = listener.socket.take() else { continue };
             let acceptor = listener.wanted.is_tls.then(|| self.tls.acceptor()).transpose();
@@ -154,7 +155,7 @@ impl Listening {
     }
 }
 
-impl Wanted {
+impl WantedListener {
     fn of(listen: &Listen) -> impl Iterator<Item = Self> {
         let plain = listen.http.iter().map(|address| Self { address: *address, is_tls: false });
         let tls = listen.https.iter().map(|address| Self { address: *address, is_tls: true });
@@ -163,7 +164,7 @@ impl Wanted {
 }
 
 impl Listener {
-    fn open(wanted: Wanted, inherited: &mut Inherited) -> Result<Self, ListenError> {
+    fn open(wanted: WantedListener, inherited: &mut Inherited) -> Result<Self, ListenError> {
         let socket = inherited.take_or_bind(wanted.address)?;
         let (close, _) = watch::channel(false);
         Ok(Self { wanted, address: socket.address, socket: Some(socket), close, task: None })

@@ -50,7 +50,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use self::certificate::Tls;
-pub use self::generation::{Current, Generation, Parts as GenerationParts};
+pub use self::generation::{Current, Generation, GenerationParts};
 use self::in_flight::InFlight;
 pub use self::listening::Listening;
 pub use self::observe::Observer;
@@ -65,7 +65,7 @@ use crate::secret::NoRandomness;
 use crate::store::Sessions;
 
 /// All that serving needs beside the generation.
-pub struct Parts {
+pub struct ProxyParts {
     /// What is served.
     pub current: Arc<Current>,
     /// For upkeep and readiness.
@@ -102,8 +102,8 @@ pub struct Serving {
 ///
 /// # Errors
 /// If the system gives no randomness.
-pub async fn serve(parts: Parts) -> Result<Serving, ServeError> {
-    let Parts {
+pub async fn serve(parts: ProxyParts) -> Result<Serving, ServeError> {
+    let ProxyParts {
         current,
         sessions,
         operator,
@@ -118,7 +118,7 @@ pub async fn serve(parts: Parts) -> Result<Serving, ServeError> {
     let in_flight = Arc::new(InFlight::default());
     let (open, _) = watch::channel(0);
     let lingering = Arc::new(Semaphore::new(connection::LINGERING));
-    let service = service::Service {
+    let service = service::ProxyService {
         current: Arc::clone(&current),
         clock: Arc::clone(&clock),
         ids: RequestIds::new()?,

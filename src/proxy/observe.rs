@@ -10,17 +10,17 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use super::convert;
 use super::exchange::final_head;
-use super::stage::{Ctx, Label};
+use super::stage::{Ctx, RequestLabel};
 use crate::caller::Known;
 use crate::clock::Timestamp;
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 use crate::gate::Passage;
-use crate::gate::shadow::{Answer, compare};
+use crate::gate::shadow::{ServiceAnswer, compare};
 use crate::refusal::Refusal;
 use crate::secret::Digest;
 use crate::telemetry::{
-    Connection, ConnectionFailure, Decided, Place, Record, RecordedCaller, Shadowed, Telemetry,
-    UpstreamCall, UpstreamFailure,
+    ConnectionFailure, CountedConnection, Decided, Destination, Record, RecordedCaller, Shadowed,
+    Telemetry, UpstreamCall, UpstreamFailure,
 };
 use crate::wire::scheme::Scheme;
 
@@ -42,10 +42,10 @@ impl Observer {
         let client = ctx.arrival.as_ref().map_or_else(|| convert::peer(session), |a| a.client_ip());
         if let Some(refusal) = ctx.refusal {
             let user = known(ctx).map(|known| known.identity.key.clone());
-            ctx.happened.push(What::Refused { refusal, user });
+            ctx.happened.push(EventKind::Refused { refusal, user });
         }
         if let Some(path) = not_found(session, ctx) {
-            ctx.happened.push(What::NotFound { path });
+            ctx.happened.push(EventKind::NotFound { path });
         }
         let agent = (!ctx.happened.is_empty()).then(|| agent(ctx)).flatten();
         for what in ctx.happened.drain(..) {
@@ -64,9 +64,11 @@ impl Observer {
                 Passage::Checked => Decided::Forward,
                 Passage::Unchecked(_) => Decided::Shadow,
             },
-            (None, Label::None | Label::Route(_), Some(_)) => Decided::Refuse,
+            (None, RequestLabel::None | RequestLabel::Route(_), Some(_)) => Decided::Refuse,
             // An answered preflight is a route's, or nobody's.
-            (None, Label::Own(_) | Label::None | Label::Route(_), _) => Decided::Serve,
+            (None, RequestLabel::Own(_) | RequestLabel::None | RequestLabel::Route(_), _) => {
+                Decided::Serve
+            }
         };
         let record = Record {
             at: ctx.at,
@@ -78,9 +80,9 @@ impl Observer {
             host: arrival.map(|arrival| &arrival.host),
             path: arrival.map(|arrival| arrival.target.path().as_str()),
             place: match &ctx.label {
-                Label::None => Place::Nowhere,
-                Label::Route(route) => Place::Route(route.index),
-                Label::Own(own) => Place::Own(*own),
+                RequestLabel::None => Destination::Nowhere,
+                RequestLabel::Route(route) => Destination::Route(route.index),
+                RequestLabel::Own(own) => Destination::Own(*own),
             },
             decision,
             status: final_head(session).map(|head| head.status.as_u16()),
@@ -98,14 +100,14 @@ impl Observer {
     }
 
     /// Something happened outside any client's request.
-    pub(super) fn tell_background(&self, at: Timestamp, happened: Vec<What>) {
+    pub(super) fn tell_background(&self, at: Timestamp, happened: Vec<EventKind>) {
         for what in happened {
             self.0.event(Event { at, request_id: None, client: None, agent: None, what });
         }
     }
 
     /// A connection is open for as long as the answer lives.
-    pub(super) fn connection(&self) -> Connection {
+    pub(super) fn connection(&self) -> CountedConnection {
         self.0.metrics().connection()
     }
 
@@ -172,7 +174,7 @@ fn shadowed(ctx: &Ctx) -> Option<Shadowed<'_>> {
             verdict: compare(opinion, forwarding.answer),
             refusal: opinion.refusal(),
             user: opinion.user(),
-            status: forwarding.answer.map(|answer| Answer::status(answer).as_u16()),
+            status: forwarding.answer.map(|answer| ServiceAnswer::status(answer).as_u16()),
         }),
     }
 }

@@ -32,11 +32,11 @@ const REMEMBERED: usize = 10_000;
 /// Where the service's login pages have sent sessions.
 pub(super) struct RedirectLoops {
     login_path: Option<CanonicalPath>,
-    sessions: Cache<SessionId, Sent>,
+    sessions: Cache<SessionId, SentRedirect>,
 }
 
 #[derive(Clone)]
-struct Sent {
+struct SentRedirect {
     to: Next,
     at: Timestamp,
     /// Has another page sent it to the login page since?
@@ -88,7 +88,7 @@ impl RedirectLoops {
         let before = self.sessions.get(session);
         let is_loop =
             before.is_some_and(|sent| sent.is_back && sent.to == to && at.since(sent.at) <= SOON);
-        self.sessions.insert(session.clone(), Sent { to, at, is_back: false });
+        self.sessions.insert(session.clone(), SentRedirect { to, at, is_back: false });
         is_loop
     }
 
@@ -97,7 +97,7 @@ impl RedirectLoops {
         if let Some(sent) = self.sessions.get(session)
             && at.since(sent.at) <= SOON
         {
-            self.sessions.insert(session.clone(), Sent { is_back: true, ..sent });
+            self.sessions.insert(session.clone(), SentRedirect { is_back: true, ..sent });
         }
     }
 }

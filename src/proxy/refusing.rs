@@ -8,12 +8,12 @@ use pingora::Result;
 use pingora::proxy::Session;
 
 use super::body;
-use super::service::Service;
-use super::stage::{Ctx, Label};
+use super::service::ProxyService;
+use super::stage::{Ctx, RequestLabel};
 use crate::endpoint::LONGEST_HELD;
 use crate::gate::Denial;
 
-impl Service {
+impl ProxyService {
     /// Answers a refusal.
     pub(super) async fn refuse(
         &self,
@@ -22,14 +22,14 @@ impl Service {
         denial: Denial,
     ) -> Result<bool> {
         if let Some(route) = &denial.route {
-            ctx.label = Label::Route(Arc::clone(route));
+            ctx.label = RequestLabel::Route(Arc::clone(route));
         }
         ctx.refusal = Some(denial.refusal);
         ctx.refused.clone_from(&denial.caller);
         let reply = ctx.generation.endpoints.refuse(ctx.arrival.as_ref(), &ctx.request_id, &denial);
         let route = match &ctx.label {
-            Label::Route(route) => Some(route.index),
-            Label::None | Label::Own(_) => None,
+            RequestLabel::Route(route) => Some(route.index),
+            RequestLabel::None | RequestLabel::Own(_) => None,
         };
         let facts = (denial.refusal.code(), &*ctx.request_id);
         let pages = &ctx.generation.error_pages;
@@ -66,7 +66,7 @@ impl Service {
         };
         let Some(served) = held else { return self.refuse(session, ctx, denial).await };
         if let Some(route) = denial.route {
-            ctx.label = Label::Route(route);
+            ctx.label = RequestLabel::Route(route);
         }
         ctx.refusal = Some(denial.refusal);
         self.answer(session, ctx, served.reply).await

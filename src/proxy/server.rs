@@ -22,8 +22,8 @@ use pingora::services::listening::Service;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use super::accept::{Acceptance, Places, listen as listen_on};
-use super::connection::{Connections, Requests};
+use super::accept::{Acceptance, ConnectionPlaces, listen as listen_on};
+use super::connection::{ConnectionRequests, Connections};
 use super::generation::Current;
 use super::listening::Accept;
 use super::observe::Observer;
@@ -161,8 +161,11 @@ where
     h2.initial_window_size(listen.http2_stream_window);
     h2.initial_connection_window_size(listen.http2_connection_window);
     app.h2_options = Some(h2);
-    let app =
-        Requests { app: Arc::new(app), current: Arc::clone(&current), observer: observer.clone() };
+    let app = ConnectionRequests {
+        app: Arc::new(app),
+        current: Arc::clone(&current),
+        observer: observer.clone(),
+    };
     let app = Connections {
         app: Arc::new(app),
         observer: observer.clone(),
@@ -173,7 +176,7 @@ where
         app: Arc::new(app),
         observer,
         current,
-        places: Places::default(),
+        places: ConnectionPlaces::default(),
         stop,
         open,
     });

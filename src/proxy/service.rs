@@ -38,14 +38,14 @@ use super::stage::{Ctx, Stage};
 use super::{edit, guard, open, request_id::RequestIds, trying, unread};
 use crate::clock::Clock;
 use crate::gate::{Denial, Passage};
-use crate::identity::forms::Answered;
-use crate::issuer::{Answer, Followed};
+use crate::identity::forms::FormOutcome;
+use crate::issuer::{Followed, FollowedAnswer};
 use crate::refusal::Refusal;
 use crate::wire::cookie;
 use crate::wire::forward::{self, EditHeaders};
 
 /// The proxy service. What decides about a request is in the generation that it began with.
-pub(super) struct Service {
+pub(super) struct ProxyService {
     pub(super) current: Arc<Current>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: RequestIds,
@@ -58,7 +58,7 @@ pub(super) struct Service {
 }
 
 #[async_trait]
-impl ProxyHttp for Service {
+impl ProxyHttp for ProxyService {
     type CTX = Box<Ctx>; // the framework moves it from one of its futures into the next
 
     fn new_ctx(&self) -> Self::CTX {
@@ -186,7 +186,7 @@ impl ProxyHttp for Service {
             let counts = !is_interim;
             if counts && headers.contains_key(SET_COOKIE) {
                 let names: Vec<&str> = given.cookies.iter().map(|cookie| &*cookie.name).collect();
-                let answer = Answer {
+                let answer = FollowedAnswer {
                     arrival,
                     caller,
                     upstream: forwarding.permit.route().upstream,
@@ -204,13 +204,13 @@ impl ProxyHttp for Service {
                     .answered(caller, given, status, headers, ctx.at)
                     .await
                 {
-                    Answered::GoesOn => {}
-                    Answered::Proved(mark) => {
+                    FormOutcome::GoesOn => {}
+                    FormOutcome::Proved(mark) => {
                         if let Some(session) = caller.known().and_then(|k| k.session.as_ref()) {
                             ctx.generation.sessions().password_proved(session, mark, ctx.at).await;
                         }
                     }
-                    Answered::Ended => ended = true,
+                    FormOutcome::Ended => ended = true,
                 }
             }
             if counts {

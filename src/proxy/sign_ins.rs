@@ -10,21 +10,21 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 use super::body::{self, Within};
-use super::service::Service;
-use super::stage::{Ctx, Label, Reading, Stage, Watched};
+use super::service::ProxyService;
+use super::stage::{BodyReading, Ctx, RequestLabel, Stage, WatchedSignIn};
 use crate::clock::Timestamp;
 use crate::config::{ObservedKind, Route};
-use crate::event::What;
+use crate::event::EventKind;
 use crate::gate::{Denial, Passage, Permit};
 use crate::issuer::{Followed, Issuers, To};
 use crate::refusal::Refusal;
 use crate::session::SignInRefused;
-use crate::session::observe::Outcome;
+use crate::session::observe::ObservedOutcome;
 
 /// A longer answer's tokens are not read.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
-impl Service {
+impl ProxyService {
     /// Looks at a request that is to be watched. A sign-in's body is read whole, into the buffer from which it goes on as it
     /// came, and counted before it is forwarded.
     pub(super) async fn watch(
@@ -33,7 +33,7 @@ impl Service {
         ctx: &mut Ctx,
         permit: &Permit,
         buffered: &mut Option<usize>,
-    ) -> std::result::Result<Option<Watched>, SignInRefused> {
+    ) -> std::result::Result<Option<WatchedSignIn>, SignInRefused> {
         let Some(arrival) = &ctx.arrival else { return Ok(None) };
         let path = arrival.target.path();
         let observed = ctx.generation.observed.iter().find(|one| one.is_of(&arrival.method, path));
@@ -42,8 +42,12 @@ impl Service {
             return Ok(None);
         };
         let observed = Arc::clone(observed);
-        let watched =
-            |observed, trying, presented| Watched { observed, trying, presented, reading: None };
+        let watched = |observed, trying, presented| WatchedSignIn {
+            observed,
+            trying,
+            presented,
+            reading: None,
+        };
         if !matches!(observed.kind, ObservedKind::SignIn | ObservedKind::Refresh) {
             return Ok(Some(watched(observed, None, None)));
         }
@@ -132,7 +136,7 @@ impl Service {
         refused: SignInRefused,
     ) -> Result<bool> {
         let denial = Denial::new(refused.refusal, Some(Arc::clone(&route)));
-        ctx.label = Label::Route(route);
+        ctx.label = RequestLabel::Route(route);
         ctx.refusal = Some(denial.refusal);
         let mut reply =
             ctx.generation.endpoints.refuse(ctx.arrival.as_ref(), &ctx.request_id, &denial);
@@ -148,16 +152,16 @@ impl Service {
 /// A request that is watched has its answer. Did it sign the caller out?
 pub(super) fn saw(
     issuers: &Issuers,
-    watched: &mut Watched,
+    watched: &mut WatchedSignIn,
     followed: &Followed,
     response: &ResponseHeader,
     at: Timestamp,
-    happened: &mut Vec<What>,
+    happened: &mut Vec<EventKind>,
 ) -> bool {
-    let Watched { observed, trying, .. } = watched;
+    let WatchedSignIn { observed, trying, .. } = watched;
     let has_signed_in = followed.signed_in.is_some();
     let (status, headers) = (response.status, &response.headers);
-    let outcome = Outcome::of(&observed.success, status, headers, has_signed_in, at);
+    let outcome = ObservedOutcome::of(&observed.success, status, headers, has_signed_in, at);
     if let Some(trying) = trying.take() {
         issuers.sessions().sign_in_ends(trying, outcome, followed.signed_in.clone(), happened);
     }
@@ -165,13 +169,13 @@ pub(super) fn saw(
         ObservedKind::SignOut if observed.success.is_empty() => {
             !status.is_client_error() && !status.is_server_error()
         }
-        ObservedKind::SignOut => outcome == Outcome::Success,
+        ObservedKind::SignOut => outcome == ObservedOutcome::Success,
         ObservedKind::SignIn | ObservedKind::SignUp | ObservedKind::Refresh => false,
     }
 }
 
 /// An answer that gives tokens is read from here on, while it goes on to the client.
-pub(super) fn begin_reading(watched: &mut Watched, response: &ResponseHeader) {
+pub(super) fn begin_reading(watched: &mut WatchedSignIn, response: &ResponseHeader) {
     let headers = &response.headers;
     let is_plain = headers
         .get(CONTENT_ENCODING)
@@ -187,6 +191,6 @@ pub(super) fn begin_reading(watched: &mut Watched, response: &ResponseHeader) {
         && fits
     {
         let content_type = content_type.clone();
-        watched.reading = Some(Reading { content_type, body: BytesMut::new() });
+        watched.reading = Some(BodyReading { content_type, body: BytesMut::new() });
     }
 }

@@ -15,11 +15,11 @@ use super::upstream::{Place, Pool};
 use crate::caller::Known;
 use crate::clock::Timestamp;
 use crate::config::Observed;
-use crate::event::What;
+use crate::event::EventKind;
 use crate::gate::rate_limit::Quota;
-use crate::gate::shadow::Answer;
+use crate::gate::shadow::ServiceAnswer;
 use crate::gate::{Passage, Permit};
-use crate::identity::forms::Given;
+use crate::identity::forms::FormIdentity;
 use crate::issuer::PresentedRefresh;
 use crate::refusal::Refusal;
 use crate::session::UnderWay;
@@ -32,17 +32,17 @@ pub(super) enum Stage {
     /// Nothing is decided.
     Arrived,
     /// The gate let it pass.
-    Permitted(Box<Forwarding>),
+    Permitted(Box<ForwardPlan>),
     /// It was answered here: by an own path, by a refusal, or after its upstream failed.
-    Answered(Option<Box<Forwarding>>),
+    Answered(Option<Box<ForwardPlan>>),
 }
 
 /// All that forwarding needs.
-pub(super) struct Forwarding {
+pub(super) struct ForwardPlan {
     /// The proof.
     pub(super) permit: Permit,
     /// What its identity forms give.
-    pub(super) given: Given,
+    pub(super) given: FormIdentity,
     /// The servers of the route's upstream.
     pub(super) pool: Arc<Pool>,
     /// A chunked body that was read whole: its length.
@@ -58,11 +58,11 @@ pub(super) struct Forwarding {
     /// When the connection to the upstream was asked for.
     pub(super) asked: Option<Instant>,
     /// A request that is watched (`[[sign_in.observe]]`): what it does, and a sign-in that is not settled.
-    pub(super) watched: Option<Watched>,
+    pub(super) watched: Option<WatchedSignIn>,
     /// Until the head of its answer was seen: it may be changing its caller's password.
     pub(super) under_way: Option<UnderWay>,
     /// What the service answered, on a shadowed route.
-    pub(super) answer: Option<Answer>,
+    pub(super) answer: Option<ServiceAnswer>,
     /// When the head of the answer arrived, counted from `asked`.
     pub(super) upstream_time: Option<Duration>,
     /// The times of its route, if that says any.
@@ -70,22 +70,22 @@ pub(super) struct Forwarding {
 }
 
 /// A request by which the service signs somebody in, up or out.
-pub(super) struct Watched {
+pub(super) struct WatchedSignIn {
     pub(super) observed: Arc<Observed>,
     pub(super) trying: Option<Trying>,
     /// The refresh token that it brought.
     pub(super) presented: Option<PresentedRefresh>,
     /// The answer's body so far, where tokens are in it.
-    pub(super) reading: Option<Reading>,
+    pub(super) reading: Option<BodyReading>,
 }
 
 /// A body that is read while it goes on.
-pub(super) struct Reading {
+pub(super) struct BodyReading {
     pub(super) content_type: HeaderValue,
     pub(super) body: BytesMut,
 }
 
-impl Forwarding {
+impl ForwardPlan {
     /// Does the route let WebSockets through?
     pub(super) fn lets_websockets_through(&self) -> bool {
         match self.permit.passage() {
@@ -105,12 +105,12 @@ pub(super) struct Ctx {
     pub(super) started: Instant,
     pub(super) at: Timestamp,
     pub(super) request_id: Arc<str>,
-    pub(super) happened: Vec<What>,
+    pub(super) happened: Vec<EventKind>,
     pub(super) refusal: Option<Refusal>,
     /// Who was refused, if their credential was good.
     pub(super) refused: Option<Known>,
     /// The name of the route, or the own path.
-    pub(super) label: Label,
+    pub(super) label: RequestLabel,
     /// Time that was spent in our own code.
     pub(super) own_share: Duration,
     /// Time that a client took for its body or for an answer of our own, while our code waited.
@@ -153,7 +153,7 @@ impl Ctx {
             happened: Vec::new(),
             refusal: None,
             refused: None,
-            label: Label::None,
+            label: RequestLabel::None,
             own_share: Duration::ZERO,
             waited: Duration::ZERO,
             spoofed: 0,
@@ -180,7 +180,7 @@ impl Ctx {
     }
 
     /// The forwarding that took place, whatever came of it.
-    pub(super) fn forwarding(&self) -> Option<&Forwarding> {
+    pub(super) fn forwarding(&self) -> Option<&ForwardPlan> {
         match &self.stage {
             Stage::Permitted(forwarding) | Stage::Answered(Some(forwarding)) => Some(forwarding),
             Stage::Arrived | Stage::Answered(None) => None,
@@ -206,7 +206,7 @@ impl Ctx {
 
 /// What a request is counted under.
 #[derive(Clone, Debug)]
-pub(super) enum Label {
+pub(super) enum RequestLabel {
     /// Nothing was found, or the head was refused.
     None,
     /// A route.

@@ -11,7 +11,7 @@ use super::listening::Listening;
 use super::observe::Observer;
 use super::upstream::{LOOKUP_INTERVAL, health};
 use crate::clock::Clock;
-use crate::event::{EndReason, What};
+use crate::event::{EndReason, EventKind};
 use crate::store::Sessions;
 
 /// How often expired sessions are swept and last uses made durable.
@@ -73,7 +73,7 @@ pub(super) fn upkeep(
             let now = clock.now();
             match sessions.upkeep(now).await {
                 Ok(done) => {
-                    let ended = done.expired.iter().map(|session| What::SessionEnded {
+                    let ended = done.expired.iter().map(|session| EventKind::SessionEnded {
                         session: session.id.clone(),
                         user: session.identity.load().key.clone(),
                         why: EndReason::Expired,

@@ -25,7 +25,7 @@ use super::deadline::Late;
 use super::edit::forget_spellings;
 use super::exchange::{is_upgrade, refused};
 use super::open;
-use super::stage::{Ctx, Forwarding, Stage};
+use super::stage::{Ctx, ForwardPlan, Stage};
 use super::upstream::{ConnectionWay, Failure, NoPlace, Pool};
 use crate::caller::Caller;
 use crate::config::{Balance, HttpVersion};
@@ -121,7 +121,7 @@ pub(super) fn is_too_old(session: &Session, pool: &Pool) -> bool {
 }
 
 /// Of whom requests go to the same server.
-fn key(forwarding: &Forwarding) -> Option<u64> {
+fn key(forwarding: &ForwardPlan) -> Option<u64> {
     let known = match forwarding.permit.caller() {
         Caller::Known(known) => known,
         Caller::Anonymous(_) => return None,

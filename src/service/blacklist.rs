@@ -63,11 +63,11 @@ impl TokenBlacklist {
 mod tests {
     use super::*;
     use crate::config::Database;
-    use crate::service::database::{Access, Databases};
+    use crate::service::database::{DatabaseAccess, Databases};
 
     fn blacklist(folder: &std::path::Path) -> TokenBlacklist {
         let database = Database::Sqlite(folder.join("db.sqlite3"));
-        let open = Databases::default().open(&database, Access::Read);
+        let open = Databases::default().open(&database, DatabaseAccess::Read);
         TokenBlacklist::new("django", open).unwrap()
     }
 

@@ -15,7 +15,7 @@ use redis::{
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::config::ServiceCache as Settings;
+use crate::config::ServiceCacheSettings as Settings;
 use crate::private_file;
 
 /// How long connecting may take, and each answer.
@@ -34,7 +34,7 @@ pub struct ServiceCache {
 
 /// What lies under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct CacheEntry {
     /// The value; of a longer one no more than its first MiB and a byte.
     pub value: Vec<u8>,
     /// How long it stays; none: until it is taken away.
@@ -56,14 +56,14 @@ impl ServiceCache {
     ///
     /// # Errors
     /// What went wrong, for the log.
-    pub async fn get(&self, key: &str) -> Result<Option<Entry>, String> {
+    pub async fn get(&self, key: &str) -> Result<Option<CacheEntry>, String> {
         // Value and time to live in one step, so that they are of the same entry.
         let mut both = redis::pipe();
         both.atomic();
         both.cmd("GETRANGE").arg(key).arg(0).arg(MAX_VALUE).cmd("PTTL").arg(key);
         let (value, millis): (Vec<u8>, i64) = self.ask(&both).await?;
         let stays = u64::try_from(millis).ok().map(Duration::from_millis);
-        Ok((!value.is_empty()).then_some(Entry { value, stays }))
+        Ok((!value.is_empty()).then_some(CacheEntry { value, stays }))
     }
 
     /// Puts a value under the key, for this long.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::claims::{Claims, Named};
+use super::claims::{AccessClaims, NamedClaims};
 use super::jwt::{ACCESS, CLOCK_SKEW_SECS, Invalid, REFRESH, Unverified};
 use super::keys::KeyRing;
 use crate::caller::SessionId;
@@ -18,7 +18,7 @@ use crate::store::Session;
 
 /// Whose an access token is, and until when it is good.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Verified {
+pub(super) struct VerifiedAccessToken {
     pub(super) session: SessionId,
     pub(super) user_id: String,
     pub(super) expires_at: Timestamp,
@@ -33,7 +33,7 @@ pub(super) fn issue(
 ) -> Result<(Secret, Duration), Refusal> {
     let identity = session.identity.load();
     let exp = at.plus(settings.access_lifetime).min(session.expires_at);
-    let claims = Claims {
+    let claims = AccessClaims {
         token_type: "access".into(),
         exp: exp.as_secs(),
         iat: at.as_secs(),
@@ -48,7 +48,7 @@ pub(super) fn issue(
         acr: session.assurance.acr().unwrap_or_default().into(),
     };
     let more = settings.claims.of(&identity).collect();
-    let named = Named { user_id_claim: &settings.user_id_claim, claims: &claims, more };
+    let named = NamedClaims { user_id_claim: &settings.user_id_claim, claims: &claims, more };
     let token = keys.sign(ACCESS, &named).map_err(|_| Refusal::Internal)?;
     Ok((Secret::new(token), Duration::from_secs(claims.exp.saturating_sub(claims.iat))))
 }
@@ -59,7 +59,7 @@ pub(super) fn verify(
     settings: &Tokens,
     token: &str,
     at: Timestamp,
-) -> Result<Verified, Refusal> {
+) -> Result<VerifiedAccessToken, Refusal> {
     let token = Unverified::read(token).map_err(refused)?;
     match token.header.typ.as_str() {
         ACCESS => {}
@@ -67,7 +67,7 @@ pub(super) fn verify(
         _ => return Err(Refusal::TokenNotValid),
     }
     let payload = keys.verified(&token, at).map_err(refused)?;
-    let claims = Claims::read_beside(&payload, &settings.user_id_claim, &settings.claims)
+    let claims = AccessClaims::read_beside(&payload, &settings.user_id_claim, &settings.claims)
         .map_err(refused)?;
     let sub_is_the_id = settings.user_id_claim == "sub";
     let whole = !claims.jti.is_empty()
@@ -89,7 +89,11 @@ pub(super) fn verify(
     if at >= expires_at {
         return Err(Refusal::TokenExpired);
     }
-    Ok(Verified { session: SessionId::new(&claims.sid), user_id: claims.user_id, expires_at })
+    Ok(VerifiedAccessToken {
+        session: SessionId::new(&claims.sid),
+        user_id: claims.user_id,
+        expires_at,
+    })
 }
 
 const fn refused(_: Invalid) -> Refusal {
@@ -122,7 +126,7 @@ mod tests {
             issue(&self.keys, &self.settings, &session("s1", "7"), NOW).unwrap().0
         }
 
-        fn verify(&self, token: &str, at: Timestamp) -> Result<Verified, Refusal> {
+        fn verify(&self, token: &str, at: Timestamp) -> Result<VerifiedAccessToken, Refusal> {
             verify(&self.keys, &self.settings, token, at)
         }
 

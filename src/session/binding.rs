@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::SessionManager;
 use crate::config::Binding;
-use crate::event::What;
+use crate::event::EventKind;
 use crate::geo::{Country, Places};
 use crate::refusal::Refusal;
 use crate::store::Session;
@@ -27,7 +27,7 @@ impl SessionManager {
         &self,
         session: &Session,
         client: IpAddr,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<(), Refusal> {
         let bind = self.tokens.bind;
         if bind == Binding::None {
@@ -41,7 +41,7 @@ impl SessionManager {
             return Ok(());
         }
         let user = session.identity.load().key.clone();
-        happened.push(What::OutsideBinding { session: session.id.clone(), user });
+        happened.push(EventKind::OutsideBinding { session: session.id.clone(), user });
         Err(Refusal::OutsideBinding)
     }
 }

@@ -17,7 +17,7 @@ use crate::config::Members;
 
 /// The members of a payload. Absent ones are empty or 0, which no present one may be.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Claims {
+pub(super) struct AccessClaims {
     pub(super) token_type: String,
     pub(super) exp: u64,
     pub(super) iat: u64,
@@ -33,13 +33,13 @@ pub(super) struct Claims {
 }
 
 /// Claims with the name of the one that is configured, and further ones, which nobody reads here.
-pub(super) struct Named<'a> {
+pub(super) struct NamedClaims<'a> {
     pub(super) user_id_claim: &'a str,
-    pub(super) claims: &'a Claims,
+    pub(super) claims: &'a AccessClaims,
     pub(super) more: Vec<(&'a str, Value)>,
 }
 
-struct Reader<'a> {
+struct ClaimsReader<'a> {
     user_id_claim: &'a str,
     more: &'a Members,
 }
@@ -55,7 +55,7 @@ enum Text {
     Acr,
 }
 
-impl Claims {
+impl AccessClaims {
     /// Reads a payload whose signature has been verified.
     pub(super) fn read(payload: &[u8], user_id_claim: &str) -> Result<Self, Invalid> {
         Self::read_beside(payload, user_id_claim, &Members::default())
@@ -68,7 +68,8 @@ impl Claims {
         more: &Members,
     ) -> Result<Self, Invalid> {
         let mut json = serde_json::Deserializer::from_slice(payload);
-        let claims = Reader { user_id_claim, more }.deserialize(&mut json).map_err(|_| Invalid)?;
+        let claims =
+            ClaimsReader { user_id_claim, more }.deserialize(&mut json).map_err(|_| Invalid)?;
         json.end().map_err(|_| Invalid)?;
         Ok(claims)
     }
@@ -87,23 +88,23 @@ impl Claims {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Reader<'_> {
-    type Value = Claims;
+impl<'de> DeserializeSeed<'de> for ClaimsReader<'_> {
+    type Value = AccessClaims;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Claims, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<AccessClaims, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Reader<'_> {
-    type Value = Claims;
+impl<'de> Visitor<'de> for ClaimsReader<'_> {
+    type Value = AccessClaims;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the claims of a token")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claims, A::Error> {
-        let mut claims = Claims::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AccessClaims, A::Error> {
+        let mut claims = AccessClaims::default();
         while let Some(name) = map.next_key::<String>()? {
             let which = match name.as_str() {
                 "exp" => {
@@ -172,7 +173,7 @@ impl<'de> Deserialize<'de> for Integer {
     }
 }
 
-impl Serialize for Named<'_> {
+impl Serialize for NamedClaims<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let claims = self.claims;
         let mut map = serializer.serialize_map(None)?;
@@ -208,8 +209,8 @@ impl Serialize for Named<'_> {
 mod tests {
     use super::*;
 
-    fn claims() -> Claims {
-        Claims {
+    fn claims() -> AccessClaims {
+        AccessClaims {
             token_type: "access".into(),
             exp: 1_795_423_179,
             iat: 1_795_422_879,
@@ -225,8 +226,8 @@ mod tests {
         }
     }
 
-    fn written(user_id_claim: &str, claims: &Claims) -> String {
-        serde_json::to_string(&Named { user_id_claim, claims, more: Vec::new() }).unwrap()
+    fn written(user_id_claim: &str, claims: &AccessClaims) -> String {
+        serde_json::to_string(&NamedClaims { user_id_claim, claims, more: Vec::new() }).unwrap()
     }
 
     #[test]
@@ -237,7 +238,7 @@ mod tests {
                 claims.sub.clear();
             }
             let text = written(name, &claims);
-            assert_eq!(Claims::read(text.as_bytes(), name), Ok(claims), "{text}");
+            assert_eq!(AccessClaims::read(text.as_bytes(), name), Ok(claims), "{text}");
         }
     }
 
@@ -252,7 +253,7 @@ mod tests {
     #[test]
     fn whatever_is_not_exactly_a_claim_of_ours_is_refused() {
         let good = written("user_id", &claims());
-        assert!(Claims::read(good.as_bytes(), "user_id").is_ok());
+        assert!(AccessClaims::read(good.as_bytes(), "user_id").is_ok());
         let table = [
             ("\"exp\":1795423179", "\"exp\":1795423179.0"),
             ("\"exp\":1795423179", "\"exp\":\"1795423179\""),
@@ -285,10 +286,14 @@ mod tests {
         for (from, to) in table {
             let text = good.replacen(from, to, 1);
             let trailing_space = to == "} ";
-            assert_eq!(Claims::read(text.as_bytes(), "user_id").is_ok(), trailing_space, "{text}");
+            assert_eq!(
+                AccessClaims::read(text.as_bytes(), "user_id").is_ok(),
+                trailing_space,
+                "{text}"
+            );
         }
         for text in ["[]", "null", "1", "\"\"", ""] {
-            assert!(Claims::read(text.as_bytes(), "user_id").is_err(), "{text}");
+            assert!(AccessClaims::read(text.as_bytes(), "user_id").is_err(), "{text}");
         }
     }
 }

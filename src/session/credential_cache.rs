@@ -17,7 +17,7 @@ use quick_cache::sync::Cache;
 use super::keyed_hash::HashKey;
 use crate::caller::{Proof, SessionId};
 use crate::clock::Timestamp;
-use crate::event::What;
+use crate::event::EventKind;
 use crate::secret::NoRandomness;
 use crate::store::Session;
 
@@ -36,7 +36,7 @@ pub(crate) struct CredentialHasher(HashKey);
 pub(crate) struct CredentialCache {
     hasher: CredentialHasher,
     verified: Cache<u128, Remembered>,
-    told: Cache<SessionId, Arc<Told>>,
+    told: Cache<SessionId, Arc<ToldUse>>,
 }
 
 /// What credentials are remembered of one kind under the same settings. The same bytes mean something else to another issuer,
@@ -49,12 +49,12 @@ pub(crate) struct Space([u8; SPACE]);
 pub(crate) struct Remembered {
     pub(crate) session: Arc<Session>,
     expires_at: Timestamp,
-    told: Arc<Told>,
+    told: Arc<ToldUse>,
 }
 
 /// From where, and when, a session's use was last told.
 #[derive(Default)]
-struct Told(Mutex<Option<(IpAddr, Timestamp)>>);
+struct ToldUse(Mutex<Option<(IpAddr, Timestamp)>>);
 
 impl Space {
     /// Session cookies: what they mean is in the store.
@@ -120,16 +120,16 @@ impl CredentialCache {
         proof: Proof,
         client: IpAddr,
         at: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Arc<Session> {
         let told = self.told_of(&session.id);
         Remembered { session, expires_at: at, told }.used(proof, client, at, happened)
     }
 
-    fn told_of(&self, session: &SessionId) -> Arc<Told> {
+    fn told_of(&self, session: &SessionId) -> Arc<ToldUse> {
         self.told.get(session).unwrap_or_else(|| {
             // Two at once may both be first, and then both tell: that is one event too many and no harm.
-            let told = Arc::<Told>::default();
+            let told = Arc::<ToldUse>::default();
             self.told.insert(session.clone(), Arc::clone(&told));
             told
         })
@@ -164,7 +164,7 @@ impl Remembered {
         proof: Proof,
         client: IpAddr,
         at: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Arc<Session> {
         self.session.touch(at);
         let tell = {
@@ -177,7 +177,7 @@ impl Remembered {
             tell
         };
         if tell {
-            happened.push(What::SessionUsed {
+            happened.push(EventKind::SessionUsed {
                 session: self.session.id.clone(),
                 user: self.session.identity.load().key.clone(),
                 proof,

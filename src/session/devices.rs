@@ -58,7 +58,7 @@ pub(super) struct KnownDevice {
 }
 
 /// An entry, as it is read.
-struct Entry([u8; ENTRY]);
+struct DeviceEntry([u8; ENTRY]);
 
 impl Devices {
     /// By this secret. What is voided is kept in the store.
@@ -125,7 +125,13 @@ impl Devices {
         self.stamps.put(new).await.map(|_| ())
     }
 
-    fn entry(&self, account: &str, user: &UserKey, mark: Digest, at: Timestamp) -> Option<Entry> {
+    fn entry(
+        &self,
+        account: &str,
+        user: &UserKey,
+        mark: Digest,
+        at: Timestamp,
+    ) -> Option<DeviceEntry> {
         let id = random_bytes::<16>().ok()?;
         let mut said = Vec::with_capacity(ENTRY);
         said.extend_from_slice(&self.account_tag(account));
@@ -135,10 +141,10 @@ impl Devices {
         said.extend_from_slice(&self.password_tag(mark));
         let tag = self.sign(&said, account);
         said.extend_from_slice(&tag);
-        said.try_into().ok().map(Entry)
+        said.try_into().ok().map(DeviceEntry)
     }
 
-    fn is_genuine(&self, entry: &Entry, account: &str) -> bool {
+    fn is_genuine(&self, entry: &DeviceEntry, account: &str) -> bool {
         let tag = self.sign(entry.said(), account);
         aws_lc_rs::constant_time::verify_slices_are_equal(&tag, entry.tag()).is_ok()
     }
@@ -166,7 +172,7 @@ impl Devices {
     }
 }
 
-impl Entry {
+impl DeviceEntry {
     fn part(&self, from: usize, to: usize) -> &[u8] {
         self.0.get(from..to).unwrap_or_default()
     }
@@ -201,11 +207,11 @@ impl Entry {
 }
 
 /// Those that a cookie holds, genuine or not.
-fn entries(cookie: &str) -> impl Iterator<Item = Entry> {
+fn entries(cookie: &str) -> impl Iterator<Item = DeviceEntry> {
     let cookie = if cookie.len() <= LONGEST { cookie } else { "" };
     cookie.split('.').filter_map(|text| {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        bytes.try_into().ok().map(Entry)
+        bytes.try_into().ok().map(DeviceEntry)
     })
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Invalid;
 /// A JOSE header of ours.
 #[derive(Serialize, Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Header {
+pub(super) struct JoseHeader {
     pub(super) alg: String,
     pub(super) typ: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,7 +44,7 @@ pub(super) struct Header {
 /// A token taken apart. Nothing of it has been verified.
 #[derive(Debug)]
 pub(super) struct Unverified<'a> {
-    pub(super) header: Header,
+    pub(super) header: JoseHeader,
     compact: Compact<'a>,
 }
 
@@ -83,7 +83,7 @@ pub(super) fn says_ours(token: &[u8]) -> bool {
     if let Some(is_ours) = LAST_SAID.with_borrow(|last| last.of(encoded)) {
         return is_ours;
     }
-    let is_ours = Compact::read_header(encoded).is_ok_and(|header: Header| {
+    let is_ours = Compact::read_header(encoded).is_ok_and(|header: JoseHeader| {
         [ACCESS, REFRESH].iter().any(|ours| header.typ.eq_ignore_ascii_case(ours))
     });
     LAST_SAID.with_borrow_mut(|last| last.keep(encoded, is_ours));

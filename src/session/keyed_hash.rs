@@ -18,15 +18,15 @@ impl HashKey {
 
     /// The hash of these eight bytes and the text behind them.
     pub(super) fn hash(&self, first: [u8; 8], text: &[u8]) -> u128 {
-        let mut state = State::new(self);
+        let mut state = HashState::new(self);
         state.word(u64::from_le_bytes(first));
         state.rest(text, first.len() + text.len())
     }
 }
 
-struct State([u64; 4]);
+struct HashState([u64; 4]);
 
-impl State {
+impl HashState {
     const fn new(key: &HashKey) -> Self {
         // The constants are the ASCII of "somepseudorandomlygeneratedbytes"; 0xee stands for 128 bits of output.
         Self([
@@ -107,7 +107,7 @@ mod tests {
             let text = &rest[..length - 8];
             assert_eq!(key().hash(first.try_into().unwrap(), text), hash, "{length}");
         }
-        let empty = State::new(&key()).rest(b"", 0);
+        let empty = HashState::new(&key()).rest(b"", 0);
         assert_eq!(empty, 0x9302_55c7_1472_f66d_e6a8_25ba_047f_81a3);
     }
 

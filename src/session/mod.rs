@@ -1,7 +1,7 @@
 //! Who is this? Signing in, tokens, sessions and their ends.
 //!
 //! [`SessionManager`] is the one door to sessions of our own; what others have issued is `issuer`'s, which stands above and is
-//! asked through two ports (`ports`). Every operation says what happened by pushing [`What`]s; nothing here counts or logs.
+//! asked through two ports (`ports`). Every operation says what happened by pushing [`EventKind`](crate::event::EventKind)s; nothing here counts or logs.
 //!
 //! A request's credential is judged in [`SessionManager::bearer`] and [`SessionManager::cookie`]. Both remember what they verified under a
 //! keyed hash of the credential; the memory holds the store's own session record, so that expiry and the session's end
@@ -46,7 +46,7 @@ use http::Method;
 pub use ports::{EndIssued, MintTokens};
 use quick_cache::sync::Cache;
 pub use read_only::RefreshLook;
-pub use recheck::Watched;
+pub use recheck::WatchedDirectory;
 pub use second_factor::{Due, EnrolmentStep, SecondStep, SignInTicket};
 pub use state::SessionState;
 pub use steps::{Checked, Grants};
@@ -65,13 +65,13 @@ use crate::caller::{Proof, SessionId};
 use crate::clock::Timestamp;
 use crate::config::{Login, SessionSettings, Tokens};
 use crate::directory::password::PasswordPool;
-use crate::event::{EndReason, What};
+use crate::event::{EndReason, EventKind};
 use crate::factor::Factors;
 use crate::geo::Places;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::store::{
-    BlockList, RefreshTokens, Renewal, Session, SessionBy, Sessions, StoreError, Which,
+    BlockList, RefreshTokens, Renewal, Session, SessionBy, SessionSelection, Sessions, StoreError,
 };
 
 /// Signs people in, issues and checks what proves it, and ends it.
@@ -83,7 +83,7 @@ pub struct SessionManager {
     paced: Arc<Cache<Digest, Timestamp>>,
     devices: Arc<Devices>,
     places: Arc<dyn Places>,
-    directories: Vec<Watched>,
+    directories: Vec<WatchedDirectory>,
     passwords: PasswordPool,
     keys: Arc<KeyRing>,
     refresh_key: Arc<RefreshKey>,
@@ -125,7 +125,7 @@ pub struct SessionParts {
     /// What proves more than a password.
     pub factors: Arc<Factors>,
     /// Asked in this order.
-    pub directories: Vec<Watched>,
+    pub directories: Vec<WatchedDirectory>,
     /// Checks passwords.
     pub passwords: PasswordPool,
     /// Signs access tokens.
@@ -257,7 +257,7 @@ impl SessionManager {
         token: &str,
         client: IpAddr,
         at: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Arc<Session>, Refusal> {
         let live = self.live_access(token, at).await?;
         self.is_within_binding(&live.session, client, happened)?;
@@ -273,7 +273,7 @@ impl SessionManager {
         value: &str,
         client: IpAddr,
         at: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Arc<Session>, Refusal> {
         let proof = Proof::SessionCookie;
         // A session with tokens lives as long as they can be refreshed; its cookie keeps its own idle timeout.
@@ -323,12 +323,12 @@ impl SessionManager {
     /// [`Refusal::StoreUnavailable`]
     pub async fn end(
         &self,
-        which: &Which,
+        which: &SessionSelection,
         why: EndReason,
         at: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<usize, Refusal> {
-        if let Which::User(user) = which {
+        if let SessionSelection::User(user) = which {
             self.ends.end_user(user, at).await.map_err(store_failed)?;
         }
         let sessions = self.store.end(which, why, at).await.map_err(store_failed)?;
@@ -357,7 +357,7 @@ impl SessionManager {
     }
 
     /// The directory of this name.
-    pub fn directory(&self, name: &str) -> Option<&Watched> {
+    pub fn directory(&self, name: &str) -> Option<&WatchedDirectory> {
         self.directories.iter().find(|one| one.directory.name() == name)
     }
 

@@ -13,25 +13,25 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::lockout::{Attempt, folded};
+use super::lockout::{CountedAttempt, folded};
 use super::{SessionManager, SignInRefused};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{AnswerRules, Observed};
-use crate::event::{SignInFailure, What};
+use crate::event::{EventKind, SignInFailure};
 use crate::refusal::Refusal;
 use crate::wire::body::Fields;
-use crate::wire::jar::Change;
+use crate::wire::jar::CookieChange;
 
 /// A sign-in on its way to the service.
 pub struct Trying {
     account: Arc<str>,
-    attempt: Attempt,
+    attempt: CountedAttempt,
 }
 
 /// What became of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum ObservedOutcome {
     /// The service signed somebody in.
     Success,
     /// It refused to.
@@ -65,7 +65,7 @@ impl SessionManager {
         body: &[u8],
         client: IpAddr,
         at: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<Trying, SignInRefused> {
         let fields = Fields::parse(content_type, body).unwrap_or_default();
         let name = fields.trimmed(&observed.username_field).unwrap_or_default();
@@ -73,7 +73,7 @@ impl SessionManager {
         match self.lockout.attempt(&account, client, None, at) {
             Ok(attempt) => Ok(Trying { account, attempt }),
             Err(wait) => {
-                happened.push(What::SignInFailed {
+                happened.push(EventKind::SignInFailed {
                     account,
                     user: None,
                     why: SignInFailure::LockedOut,
@@ -88,28 +88,28 @@ impl SessionManager {
     pub fn sign_in_ends(
         &self,
         trying: Trying,
-        outcome: Outcome,
+        outcome: ObservedOutcome,
         signed_in: Option<(UserKey, SessionId)>,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) {
         let Trying { account, attempt } = trying;
         match outcome {
-            Outcome::Success => {
+            ObservedOutcome::Success => {
                 attempt.succeeded();
                 let (user, session) = signed_in.unzip();
-                happened.push(What::SignInObserved { account, user, session });
+                happened.push(EventKind::SignInObserved { account, user, session });
             }
-            Outcome::Failure => {
+            ObservedOutcome::Failure => {
                 attempt.failed();
                 let why = SignInFailure::RefusedByService;
-                happened.push(What::SignInFailed { account, user: None, why });
+                happened.push(EventKind::SignInFailed { account, user: None, why });
             }
-            Outcome::Neither => attempt.take_back(),
+            ObservedOutcome::Neither => attempt.take_back(),
         }
     }
 }
 
-impl Outcome {
+impl ObservedOutcome {
     /// Of a sign-in, by the head of the answer; `has_signed_in`: it sets a session with a user.
     pub fn of(
         success: &AnswerRules,
@@ -136,7 +136,7 @@ fn fits(rules: &AnswerRules, status: StatusCode, headers: &HeaderMap, at: Timest
     let location = headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
     let location = location.map(path_of);
     let sets = |name: &str| {
-        let last = Change::all(headers, at).filter(|change| change.name == name).last();
+        let last = CookieChange::all(headers, at).filter(|change| change.name == name).last();
         last.is_some_and(|change| change.to.is_some())
     };
     let stated =
@@ -172,29 +172,40 @@ mod tests {
     use super::*;
     use crate::session::testkit::NOW;
 
-    fn outcome(rules: &AnswerRules, status: u16, answer: &str, has_signed_in: bool) -> Outcome {
+    fn outcome(
+        rules: &AnswerRules,
+        status: u16,
+        answer: &str,
+        has_signed_in: bool,
+    ) -> ObservedOutcome {
         let mut headers = HeaderMap::new();
         for line in answer.split('|').filter(|line| !line.is_empty()) {
             let (name, value) = line.split_once(' ').unwrap();
             let name = if name == "to" { LOCATION } else { SET_COOKIE };
             headers.append(name, value.parse().unwrap());
         }
-        Outcome::of(rules, StatusCode::from_u16(status).unwrap(), &headers, has_signed_in, NOW)
+        ObservedOutcome::of(
+            rules,
+            StatusCode::from_u16(status).unwrap(),
+            &headers,
+            has_signed_in,
+            NOW,
+        )
     }
 
     #[test]
     fn without_rules_a_session_with_a_user_decides() {
         let none = AnswerRules::default();
         for (status, has_signed_in, is) in [
-            (302, true, Outcome::Success),
-            (200, true, Outcome::Success),
+            (302, true, ObservedOutcome::Success),
+            (200, true, ObservedOutcome::Success),
             // A second step.
-            (302, false, Outcome::Neither),
-            (200, false, Outcome::Failure),
-            (400, false, Outcome::Failure),
-            (401, false, Outcome::Failure),
-            (429, false, Outcome::Neither),
-            (503, true, Outcome::Neither),
+            (302, false, ObservedOutcome::Neither),
+            (200, false, ObservedOutcome::Failure),
+            (400, false, ObservedOutcome::Failure),
+            (401, false, ObservedOutcome::Failure),
+            (429, false, ObservedOutcome::Neither),
+            (503, true, ObservedOutcome::Neither),
         ] {
             assert_eq!(outcome(&none, status, "", has_signed_in), is, "{status} {has_signed_in}");
         }
@@ -209,15 +220,15 @@ mod tests {
             ..AnswerRules::default()
         };
         for (status, answer, is) in [
-            (302, "set sid=1|to /home", Outcome::Success),
-            (302, "set sid=1|to https://app.test/home?x=//login", Outcome::Success),
-            (200, "set sid=1|to /home", Outcome::Failure),
-            (302, "set other=1|to /home", Outcome::Failure),
-            (302, "set sid=1|set sid=; Max-Age=0|to /home", Outcome::Failure),
-            (302, "set sid=1|to /login/?error=1", Outcome::Failure),
-            (302, "set sid=1|to https://app.test/login", Outcome::Failure),
-            (302, "set sid=1", Outcome::Failure),
-            (500, "set sid=1|to /home", Outcome::Neither),
+            (302, "set sid=1|to /home", ObservedOutcome::Success),
+            (302, "set sid=1|to https://app.test/home?x=//login", ObservedOutcome::Success),
+            (200, "set sid=1|to /home", ObservedOutcome::Failure),
+            (302, "set other=1|to /home", ObservedOutcome::Failure),
+            (302, "set sid=1|set sid=; Max-Age=0|to /home", ObservedOutcome::Failure),
+            (302, "set sid=1|to /login/?error=1", ObservedOutcome::Failure),
+            (302, "set sid=1|to https://app.test/login", ObservedOutcome::Failure),
+            (302, "set sid=1", ObservedOutcome::Failure),
+            (500, "set sid=1|to /home", ObservedOutcome::Neither),
         ] {
             assert_eq!(outcome(&rules, status, answer, false), is, "{status} {answer}");
         }

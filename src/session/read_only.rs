@@ -10,8 +10,8 @@
 use std::sync::Arc;
 
 use super::credential_cache::CredentialCache;
-use super::refresh_token::Presented;
-use super::{EndIssued, SessionManager, Watched};
+use super::refresh_token::PresentedRefreshToken;
+use super::{EndIssued, SessionManager, WatchedDirectory};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::directory::password::PasswordPool;
@@ -45,7 +45,7 @@ impl SessionManager {
             devices: Arc::new(self.devices.read_only()),
             places: Arc::clone(&self.places),
             refresh_tokens: Arc::new(ReadOnlyStore::new(Arc::clone(&self.refresh_tokens))),
-            directories: self.directories.iter().map(Watched::beside).collect(),
+            directories: self.directories.iter().map(WatchedDirectory::beside).collect(),
             passwords: PasswordPool::always_busy(),
             keys: Arc::clone(&self.keys),
             refresh_key: Arc::clone(&self.refresh_key),
@@ -74,7 +74,7 @@ impl SessionManager {
         token: &str,
         at: Timestamp,
     ) -> Result<RefreshLook, Refusal> {
-        let presented: Presented = self.refresh_key.verify(&self.tokens, token, at)?;
+        let presented: PresentedRefreshToken = self.refresh_key.verify(&self.tokens, token, at)?;
         if self.session_of(&presented, at).await?.is_none() {
             return Err(Refusal::SessionEnded);
         }

@@ -17,12 +17,12 @@ use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::config::DirectorySettings;
 use crate::directory::{Account, Directory};
-use crate::event::{EndReason, What};
+use crate::event::{EndReason, EventKind};
 use crate::secret::Digest;
-use crate::store::{Session, SessionBy, Which};
+use crate::store::{Session, SessionBy, SessionSelection};
 
 /// A directory, and how often it is asked again.
-pub struct Watched {
+pub struct WatchedDirectory {
     pub(crate) directory: Directory,
     pub(crate) every: Duration,
     asked_at: AtomicU64,
@@ -31,7 +31,7 @@ pub struct Watched {
     pub(crate) settings: [u8; 32],
 }
 
-impl Watched {
+impl WatchedDirectory {
     /// `every` is the directory's `refresh_interval`.
     pub fn new(directory: Directory, every: Duration) -> Self {
         let (asked_at, upgrades) = (AtomicU64::new(0), Arc::default());
@@ -74,9 +74,9 @@ impl Watched {
 
 impl SessionManager {
     /// One round; call it every second or so. Asks each directory that is due about each user once.
-    pub async fn recheck(&self, now: Timestamp, happened: &mut Vec<What>) {
+    pub async fn recheck(&self, now: Timestamp, happened: &mut Vec<EventKind>) {
         self.recheck_held(now, happened).await;
-        let mut due: Vec<&Watched> =
+        let mut due: Vec<&WatchedDirectory> =
             self.directories.iter().filter(|watched| watched.is_due(now)).collect();
         due.retain(|watched| watched.directory.users().is_some());
         // At first also where no directory can be asked: users of one that is not configured any more are gone.
@@ -111,7 +111,7 @@ impl SessionManager {
                 self.directories.iter().any(|watched| watched.directory.name() == &*user.directory);
             if !configured {
                 // The operator took the directory away, and its users with it.
-                self.end_changed(Which::User(user), now, happened).await;
+                self.end_changed(SessionSelection::User(user), now, happened).await;
                 continue;
             }
             let asked = due.iter().position(|due| due.directory.name() == &*user.directory);
@@ -124,7 +124,7 @@ impl SessionManager {
                     watched.upgrades.note(users, &account);
                     self.compare(watched, &account, &sessions, now, happened).await;
                 }
-                Ok(_) => self.end_changed(Which::User(user), now, happened).await,
+                Ok(_) => self.end_changed(SessionSelection::User(user), now, happened).await,
                 Err(error) => {
                     tracing::warn!(%error, "a directory cannot be asked; its sessions stay as they are");
                     due.swap_remove(index);
@@ -134,7 +134,7 @@ impl SessionManager {
     }
 
     /// Whose end was held until an answer of the service's: each is compared once more.
-    async fn recheck_held(&self, now: Timestamp, happened: &mut Vec<What>) {
+    async fn recheck_held(&self, now: Timestamp, happened: &mut Vec<EventKind>) {
         for held in self.under_way.due(now) {
             let name = &*held.user.directory;
             let watched = self.directories.iter().find(|one| one.directory.name() == name);
@@ -152,11 +152,11 @@ impl SessionManager {
 
     async fn compare(
         &self,
-        watched: &Watched,
+        watched: &WatchedDirectory,
         account: &Account,
         sessions: &[Arc<Session>],
         now: Timestamp,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) {
         for session in sessions {
             if !watched.upgrades.is_of(account, session.password_mark) {
@@ -169,22 +169,31 @@ impl SessionManager {
         }
     }
 
-    async fn end_by_password(&self, session: &Session, now: Timestamp, happened: &mut Vec<What>) {
+    async fn end_by_password(
+        &self,
+        session: &Session,
+        now: Timestamp,
+        happened: &mut Vec<EventKind>,
+    ) {
         self.ended_by_password.note(&session.id);
         let before = happened.len();
-        self.end_changed(Which::Session(session.id.clone()), now, happened).await;
+        self.end_changed(SessionSelection::Session(session.id.clone()), now, happened).await;
         let has_ended = happened.len() > before;
         // Once for a user in a round, however many sessions they had.
         let user = session.identity.load().key.clone();
-        let is_told =
-            |what: &What| matches!(what, What::PasswordChanged { user: told } if *told == user);
+        let is_told = |what: &EventKind| matches!(what, EventKind::PasswordChanged { user: told } if *told == user);
         if has_ended && !happened.iter().any(is_told) {
-            happened.push(What::PasswordChanged { user });
+            happened.push(EventKind::PasswordChanged { user });
         }
     }
 
     /// What a store that failed could not end, the directory's next turn will.
-    async fn end_changed(&self, which: Which, now: Timestamp, happened: &mut Vec<What>) {
+    async fn end_changed(
+        &self,
+        which: SessionSelection,
+        now: Timestamp,
+        happened: &mut Vec<EventKind>,
+    ) {
         let _ = self.end(&which, EndReason::DirectoryChanged, now, happened).await;
     }
 }

@@ -8,14 +8,14 @@
 use std::sync::Arc;
 
 use super::jwt::{ACCESS, REFRESH, Unverified};
-use super::refresh_token::Presented;
+use super::refresh_token::PresentedRefreshToken;
 use super::{SessionManager, TokenPair, store_failed};
 use crate::clock::Timestamp;
-use crate::config::Rotation as Rule;
+use crate::config::RotationPolicy as Rule;
 use crate::context::RequestContext;
-use crate::event::{EndReason, Refresh, RefreshRefusal, What};
+use crate::event::{EndReason, EventKind, Refresh, RefreshRefusal};
 use crate::refusal::Refusal;
-use crate::store::{RefreshState, Rotate, Rotation, Session, SessionBy, Which};
+use crate::store::{RefreshState, Rotate, RotationOutcome, Session, SessionBy, SessionSelection};
 
 impl SessionManager {
     /// Gives new tokens for a refresh token of ours. Racing callers within the grace window get equal answers; a later one
@@ -40,7 +40,7 @@ impl SessionManager {
     /// New tokens for one that verifies and is of this session; of none: it is over.
     pub(crate) async fn exchange(
         &self,
-        presented: &Presented,
+        presented: &PresentedRefreshToken,
         session: Option<Arc<Session>>,
         rotation: Rule,
         context: &mut RequestContext<'_>,
@@ -60,7 +60,7 @@ impl SessionManager {
 
     async fn rotate(
         &self,
-        presented: &Presented,
+        presented: &PresentedRefreshToken,
         session: &Arc<Session>,
         context: &mut RequestContext<'_>,
     ) -> Result<TokenPair, Refusal> {
@@ -88,30 +88,30 @@ impl SessionManager {
             at,
         };
         match self.refresh_tokens.rotate(rotate).await.map_err(store_failed)? {
-            Rotation::Rotated(session) => {
+            RotationOutcome::Rotated(session) => {
                 refreshed(&session, Refresh::Rotated, at, happened);
                 Ok(pair)
             }
-            Rotation::Replayed(session, sealed) => {
+            RotationOutcome::Replayed(session, sealed) => {
                 let pair = presented.open(sealed)?;
                 refreshed(&session, Refresh::ReplayedInGrace, at, happened);
                 Ok(pair)
             }
-            Rotation::Reused(session) => {
+            RotationOutcome::Reused(session) => {
                 reused(&session, happened);
                 ended(&session, EndReason::RefreshReused, happened);
                 Err(Refusal::TokenBlacklisted)
             }
-            Rotation::Expired => {
+            RotationOutcome::Expired => {
                 Err(refused(RefreshRefusal::Expired, Refusal::TokenExpired, happened))
             }
-            Rotation::Unknown => Err(unknown(session, at, happened)),
+            RotationOutcome::Unknown => Err(unknown(session, at, happened)),
         }
     }
 
     async fn keep(
         &self,
-        presented: &Presented,
+        presented: &PresentedRefreshToken,
         context: &mut RequestContext<'_>,
     ) -> Result<TokenPair, Refusal> {
         let (at, happened) = (context.at, &mut *context.events);
@@ -128,7 +128,7 @@ impl SessionManager {
             }
             RefreshState::Spent(session, _) => {
                 // The end first: a reuse is told only of a session that has ended durably.
-                let which = Which::Session(session.id.clone());
+                let which = SessionSelection::Session(session.id.clone());
                 let mut ends = Vec::new();
                 self.end(&which, EndReason::RefreshReused, at, &mut ends).await?;
                 reused(&session, happened);
@@ -164,7 +164,7 @@ impl SessionManager {
     /// Whether a token that verifies would be taken at `/refresh`.
     pub(crate) async fn is_unspent(
         &self,
-        presented: &Presented,
+        presented: &PresentedRefreshToken,
         at: Timestamp,
     ) -> Result<(), Refusal> {
         if self.session_of(presented, at).await?.is_none() {
@@ -181,7 +181,7 @@ impl SessionManager {
     /// The live session that a token names, if it is its user's.
     pub(crate) async fn session_of(
         &self,
-        presented: &Presented,
+        presented: &PresentedRefreshToken,
         at: Timestamp,
     ) -> Result<Option<Arc<Session>>, Refusal> {
         let by = SessionBy::Id(&presented.session);
@@ -191,7 +191,7 @@ impl SessionManager {
 
     pub(crate) async fn look(
         &self,
-        presented: &Presented,
+        presented: &PresentedRefreshToken,
         at: Timestamp,
     ) -> Result<RefreshState, Refusal> {
         self.refresh_tokens
@@ -201,29 +201,29 @@ impl SessionManager {
     }
 }
 
-fn refreshed(session: &Session, how: Refresh, at: Timestamp, happened: &mut Vec<What>) {
+fn refreshed(session: &Session, how: Refresh, at: Timestamp, happened: &mut Vec<EventKind>) {
     session.touch(at);
     let user = session.identity.load().key.clone();
-    happened.push(What::Refreshed { session: session.id.clone(), user, how });
+    happened.push(EventKind::Refreshed { session: session.id.clone(), user, how });
 }
 
-fn reused(session: &Session, happened: &mut Vec<What>) {
+fn reused(session: &Session, happened: &mut Vec<EventKind>) {
     let user = session.identity.load().key.clone();
-    happened.push(What::RefreshReused { session: session.id.clone(), user });
+    happened.push(EventKind::RefreshReused { session: session.id.clone(), user });
 }
 
-pub(super) fn ended(session: &Session, why: EndReason, happened: &mut Vec<What>) {
+pub(super) fn ended(session: &Session, why: EndReason, happened: &mut Vec<EventKind>) {
     let user = session.identity.load().key.clone();
-    happened.push(What::SessionEnded { session: session.id.clone(), user, why });
+    happened.push(EventKind::SessionEnded { session: session.id.clone(), user, why });
 }
 
-fn refused(why: RefreshRefusal, refusal: Refusal, happened: &mut Vec<What>) -> Refusal {
-    happened.push(What::RefreshRefused { why });
+fn refused(why: RefreshRefusal, refusal: Refusal, happened: &mut Vec<EventKind>) -> Refusal {
+    happened.push(EventKind::RefreshRefused { why });
     refusal
 }
 
 /// It cannot be one that is good. What could not be asked says nothing of the token.
-pub(crate) fn not_taken(refusal: Refusal, happened: &mut Vec<What>) -> Refusal {
+pub(crate) fn not_taken(refusal: Refusal, happened: &mut Vec<EventKind>) -> Refusal {
     if refusal.status().is_server_error() {
         return refusal;
     }
@@ -238,7 +238,7 @@ pub(crate) fn not_taken(refusal: Refusal, happened: &mut Vec<What>) -> Refusal {
 }
 
 /// Never seen; or its session has ended since it was looked at, in a race that signing out wins.
-fn unknown(session: &Session, at: Timestamp, happened: &mut Vec<What>) -> Refusal {
+fn unknown(session: &Session, at: Timestamp, happened: &mut Vec<EventKind>) -> Refusal {
     if session.is_live(at) {
         refused(RefreshRefusal::Unknown, Refusal::TokenNotValid, happened)
     } else {

@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::TokenPair;
-use super::claims::{Claims, Named};
-use super::jwt::{ACCESS, CLOCK_SKEW_SECS, Header, Invalid, REFRESH, Unverified};
+use super::claims::{AccessClaims, NamedClaims};
+use super::jwt::{ACCESS, CLOCK_SKEW_SECS, Invalid, JoseHeader, REFRESH, Unverified};
 use super::keys::KeyError;
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
@@ -44,7 +44,7 @@ pub struct RefreshKey {
 
 /// A token that is ours and has not expired; whether it is unspent is in the store.
 #[derive(Debug)]
-pub(crate) struct Presented {
+pub(crate) struct PresentedRefreshToken {
     pub(crate) session: SessionId,
     pub(crate) user_id: String,
     pub(crate) expires_at: Timestamp,
@@ -54,7 +54,7 @@ pub(crate) struct Presented {
 }
 
 /// A new token: what the client gets, and what the store keeps.
-pub(super) struct Issued {
+pub(super) struct IssuedRefreshToken {
     pub(super) token: Secret,
     pub(super) good_for: Duration,
     pub(super) remembered: NewRefreshToken,
@@ -62,7 +62,7 @@ pub(super) struct Issued {
 
 /// A [`TokenPair`] as it is sealed.
 #[derive(Serialize, Deserialize)]
-struct Sealed {
+struct SealedRefreshToken {
     access: String,
     access_secs: u64,
     refresh: String,
@@ -117,23 +117,23 @@ impl RefreshKey {
         user_id: &str,
         session_end: Timestamp,
         at: Timestamp,
-    ) -> Result<Issued, Refusal> {
+    ) -> Result<IssuedRefreshToken, Refusal> {
         let jti = Secret::random().map_err(|_| Refusal::Internal)?;
         let exp = at.plus(settings.refresh_lifetime).min(session_end).as_secs();
-        let claims = Claims {
+        let claims = AccessClaims {
             token_type: "refresh".into(),
             exp,
             iat: at.as_secs(),
             jti: jti.expose().into(),
             user_id: user_id.into(),
             sid: session.as_str().into(),
-            ..Claims::default()
+            ..AccessClaims::default()
         };
         let user_id_claim = &settings.user_id_claim;
-        let named = Named { user_id_claim, claims: &claims, more: Vec::new() };
-        let header = Header { alg: "HS256".into(), typ: REFRESH.into(), kid: None };
+        let named = NamedClaims { user_id_claim, claims: &claims, more: Vec::new() };
+        let header = JoseHeader { alg: "HS256".into(), typ: REFRESH.into(), kid: None };
         let token = Compact::signed_by(&self.signing, &header, &named);
-        Ok(Issued {
+        Ok(IssuedRefreshToken {
             token: Secret::new(token.map_err(|_| Refusal::Internal)?),
             good_for: Duration::from_secs(exp.saturating_sub(claims.iat)),
             remembered: NewRefreshToken {
@@ -149,7 +149,7 @@ impl RefreshKey {
         settings: &Tokens,
         token: &str,
         at: Timestamp,
-    ) -> Result<Presented, Refusal> {
+    ) -> Result<PresentedRefreshToken, Refusal> {
         let refused = |_: Invalid| Refusal::TokenNotValid;
         let token = Unverified::read(token).map_err(refused)?;
         match (token.header.typ.as_str(), token.header.alg.as_str(), &token.header.kid) {
@@ -161,7 +161,7 @@ impl RefreshKey {
             return Err(Refusal::TokenNotValid);
         }
         let payload = token.payload().map_err(refused)?;
-        let claims = Claims::read(&payload, &settings.user_id_claim).map_err(refused)?;
+        let claims = AccessClaims::read(&payload, &settings.user_id_claim).map_err(refused)?;
         if claims.token_type != "refresh" {
             return Err(Refusal::TokenWrongType);
         }
@@ -177,7 +177,7 @@ impl RefreshKey {
         if at >= expires_at {
             return Err(Refusal::TokenExpired);
         }
-        Ok(Presented {
+        Ok(PresentedRefreshToken {
             session: SessionId::new(&claims.sid),
             user_id: claims.user_id,
             expires_at,
@@ -198,7 +198,7 @@ impl RefreshKey {
     }
 }
 
-impl Presented {
+impl PresentedRefreshToken {
     /// One that another issued; see `issuer::take_over`.
     pub(crate) fn taken_over(
         session: SessionId,
@@ -217,7 +217,7 @@ impl Presented {
 
     /// Seals the answer that this token is getting.
     pub(super) fn seal(&self, pair: &TokenPair) -> Result<Vec<u8>, Refusal> {
-        let sealed = Sealed {
+        let sealed = SealedRefreshToken {
             access: pair.access.expose().into(),
             access_secs: pair.access_expires_in.as_secs(),
             refresh: pair.refresh.as_ref().map_or("", Secret::expose).into(),
@@ -241,7 +241,8 @@ impl Presented {
             .key()?
             .open_in_place(nonce, self.bound_to(), &mut sealed)
             .map_err(|_| Refusal::Internal)?;
-        let opened: Sealed = serde_json::from_slice(opened).map_err(|_| Refusal::Internal)?;
+        let opened: SealedRefreshToken =
+            serde_json::from_slice(opened).map_err(|_| Refusal::Internal)?;
         Ok(TokenPair {
             access: Secret::new(opened.access),
             access_expires_in: Duration::from_secs(opened.access_secs),
@@ -278,7 +279,7 @@ mod tests {
         NOW.plus(Duration::from_secs(30 * 86_400))
     }
 
-    fn issued(key: &RefreshKey) -> Issued {
+    fn issued(key: &RefreshKey) -> IssuedRefreshToken {
         key.issue(&settings(), &SessionId::new("s1"), "7", end(), NOW).unwrap()
     }
 
@@ -323,7 +324,7 @@ mod tests {
             assert_eq!(refused(&key, &spoiled), Refusal::TokenNotValid, "{spoiled}");
         }
         let header = |alg: &str, typ: &str| {
-            let header = Header { alg: alg.into(), typ: typ.into(), kid: None };
+            let header = JoseHeader { alg: alg.into(), typ: typ.into(), kid: None };
             Compact::signed_by(&key.signing, &header, &"claims").unwrap()
         };
         assert_eq!(refused(&key, &header("none", REFRESH)), Refusal::TokenNotValid);
@@ -349,7 +350,7 @@ mod tests {
         let sealed = presented(&one).seal(&pair()).unwrap();
         assert_eq!(presented(&one).open(sealed.clone()), Ok(pair()));
         assert_eq!(presented(&two).open(sealed.clone()), Err(Refusal::Internal));
-        let elsewhere = Presented { session: SessionId::new("s2"), ..presented(&one) };
+        let elsewhere = PresentedRefreshToken { session: SessionId::new("s2"), ..presented(&one) };
         assert_eq!(elsewhere.open(sealed.clone()), Err(Refusal::Internal));
         for index in 0..sealed.len() {
             let mut spoiled = sealed.clone();

@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::steps::{Missing, Pending, Step};
+use super::steps::{Missing, Pending, SignInStep};
 use super::{Checked, Grants, SessionManager, SignInRefused, SignedIn};
 use crate::caller::{AuthMethod, AuthMethods, Identity, UserKey};
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
 use crate::directory::Account;
-use crate::event::{FactorEvent, FactorRefusal, SignInFailure, What};
+use crate::event::{EventKind, FactorEvent, FactorRefusal, SignInFailure};
 use crate::factor::{CodeAttempt, CodeKind, CodeRefused, Confirmed, Duty, Enrolment, Factors};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -220,8 +220,10 @@ impl SessionManager {
     ) -> Result<Vec<Secret>, SignInRefused> {
         match self.factors.enrol(user, confirmed, context.at).await? {
             Ok(codes) => {
-                context
-                    .note(What::FactorChanged { user: user.clone(), change: FactorEvent::Added });
+                context.note(EventKind::FactorChanged {
+                    user: user.clone(),
+                    change: FactorEvent::Added,
+                });
                 Ok(codes)
             }
             Err(why) => {
@@ -245,7 +247,7 @@ impl SessionManager {
             Ok(CodeKind::App) => Ok(CodeKind::App),
             Ok(CodeKind::Recovery { left }) => {
                 let change = FactorEvent::RecoveryUsed;
-                context.note(What::FactorChanged { user: user.clone(), change });
+                context.note(EventKind::FactorChanged { user: user.clone(), change });
                 Ok(CodeKind::Recovery { left })
             }
             Err(CodeRefused::Not(why)) => {
@@ -267,7 +269,7 @@ impl SessionManager {
         why: FactorRefusal,
         context: &mut RequestContext<'_>,
     ) {
-        context.note(What::FactorRefused { user: user.clone(), why });
+        context.note(EventKind::FactorRefused { user: user.clone(), why });
     }
 
     async fn prove(
@@ -310,7 +312,7 @@ impl SessionManager {
                 let account = Arc::clone(&checked.name);
                 let why = SignInFailure::SecondFactorRequired;
                 let user = Some(checked.user().clone());
-                context.note(What::SignInFailed { account, user, why });
+                context.note(EventKind::SignInFailed { account, user, why });
                 SignInRefused {
                     ticket: Some(SignInTicket {
                         ticket,
@@ -385,7 +387,7 @@ impl SessionManager {
 
 /// The step that was missing, done.
 fn proved(checked: Checked) -> Result<Checked, SignInRefused> {
-    let step = Step::SecondFactor(AuthMethod::OneTimePassword);
+    let step = SignInStep::SecondFactor(AuthMethod::OneTimePassword);
     let pending = Pending::new(checked, Missing::SecondFactor);
     pending.with(step).map_err(|_| Refusal::Internal.into())
 }

@@ -30,8 +30,8 @@ use crate::directory::Directory;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::store::notifying::SessionEnded;
-use crate::store::{Kept, Session, SessionBy, Sessions};
-use crate::wire::jar::{Change, Jar};
+use crate::store::{Session, SessionAttachments, SessionBy, Sessions};
+use crate::wire::jar::{CookieChange, Jar};
 
 /// Tries of a sign-out at the service, each after twice the wait of the last.
 const SIGN_OUTS: u32 = 6;
@@ -40,13 +40,13 @@ const SIGN_OUTS: u32 = 6;
 pub struct ServiceCookies {
     key: Arc<RandomizedNonceKey>,
     sessions: Arc<dyn Sessions>,
-    store: Arc<dyn Kept>,
+    store: Arc<dyn SessionAttachments>,
     directories: Vec<Directory>,
-    open: Arc<DashMap<SessionId, Arc<Open>>>,
+    open: Arc<DashMap<SessionId, Arc<OpenJar>>>,
 }
 
 /// The jar of one session.
-struct Open {
+struct OpenJar {
     /// Whose cookies they are.
     directory: Arc<str>,
     jar: Mutex<Jar>,
@@ -56,7 +56,7 @@ struct Open {
 
 /// What came of an answer of the service's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Taken {
+pub enum TakenCookies {
     /// The session goes on.
     GoesOn,
     /// The service has taken the cookie away that was asked about.
@@ -71,7 +71,7 @@ impl ServiceCookies {
     pub fn new(
         secret: &[u8],
         sessions: Arc<dyn Sessions>,
-        store: Arc<dyn Kept>,
+        store: Arc<dyn SessionAttachments>,
         directories: Vec<Directory>,
     ) -> Result<Self, String> {
         let mut key = Zeroizing::new([0; 32]);
@@ -124,12 +124,12 @@ impl ServiceCookies {
         self: &Arc<Self>,
         session: &SessionId,
         sent: &[(String, Secret)],
-        changes: Vec<Change>,
+        changes: Vec<CookieChange>,
         session_cookie: &str,
         at: Timestamp,
-    ) -> Taken {
-        let Ok(Some(open)) = self.open(session, at).await else { return Taken::GoesOn };
-        let mut taken = Taken::GoesOn;
+    ) -> TakenCookies {
+        let Ok(Some(open)) = self.open(session, at).await else { return TakenCookies::GoesOn };
+        let mut taken = TakenCookies::GoesOn;
         let mut changed = false;
         {
             let mut jar = open.jar.lock();
@@ -142,7 +142,7 @@ impl ServiceCookies {
                 if change.name == session_cookie {
                     // The last line counts, as in a browser.
                     let is_over = change.to.is_none();
-                    taken = if is_over { Taken::TakenAway } else { Taken::GoesOn };
+                    taken = if is_over { TakenCookies::TakenAway } else { TakenCookies::GoesOn };
                 }
                 changed |= jar.apply(change);
             }
@@ -175,7 +175,7 @@ impl ServiceCookies {
         });
     }
 
-    async fn write(&self, session: &SessionId, open: &Open, at: Timestamp) {
+    async fn write(&self, session: &SessionId, open: &OpenJar, at: Timestamp) {
         let _last = open.writing.lock().await;
         let jar = open.jar.lock().clone();
         let Ok(sealed) = self.seal(session, &jar) else { return };
@@ -187,14 +187,18 @@ impl ServiceCookies {
         }
     }
 
-    async fn open(&self, session: &SessionId, at: Timestamp) -> Result<Option<Arc<Open>>, Refusal> {
+    async fn open(
+        &self,
+        session: &SessionId,
+        at: Timestamp,
+    ) -> Result<Option<Arc<OpenJar>>, Refusal> {
         if let Some(open) = self.open.get(session) {
             return Ok(Some(Arc::clone(&open)));
         }
         let found = self.sessions.find(SessionBy::Id(session), at).await;
         let found = found.map_err(super::store_failed)?.ok_or(Refusal::SessionEnded)?;
         let Some(jar) = self.unseal(&found) else { return Ok(None) };
-        let new = Open {
+        let new = OpenJar {
             directory: Arc::clone(&found.identity.load().key.directory),
             jar: Mutex::new(jar),
             writing: tokio::sync::Mutex::default(),

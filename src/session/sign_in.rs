@@ -23,18 +23,22 @@ use std::time::Duration;
 
 use super::blocked::PACE;
 use super::devices::KnownDevice;
-use super::lockout::{Attempt, folded};
+use super::lockout::{CountedAttempt, folded};
 use super::{
-    Checked, Grants, SessionManager, SignIn, SignInRefused, SignedIn, TokenPair, Watched,
+    Checked, Grants, SessionManager, SignIn, SignInRefused, SignedIn, TokenPair, WatchedDirectory,
     access_token,
 };
 use crate::caller::{Assurance, AuthMethod, AuthMethods, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
-use crate::directory::password::{self as password_pool, Check, Checked as PasswordChecked};
-use crate::directory::{Account, Attempt as Asked, Directory, DirectoryError, Users, Verdict};
-use crate::django::hashers::Algorithm;
-use crate::event::{SignInFailure, What};
+use crate::directory::password::{
+    self as password_pool, PasswordCheck, PasswordOutcome as PasswordChecked,
+};
+use crate::directory::{
+    Account, Directory, DirectoryError, PasswordAttempt as Asked, PasswordVerdict, Users,
+};
+use crate::django::hashers::PasswordHasher;
+use crate::event::{EventKind, SignInFailure};
 use crate::refusal::Refusal;
 use crate::secret::{Secret, random_id};
 use crate::store::{NewSession, Session};
@@ -52,7 +56,7 @@ pub(crate) struct VerifiedPassword {
     /// Who it is.
     pub(crate) checked: Checked,
     /// Still to be settled.
-    pub(crate) attempt: Attempt,
+    pub(crate) attempt: CountedAttempt,
 }
 
 impl SessionManager {
@@ -110,7 +114,7 @@ impl SessionManager {
         let known_device = self.is_known_device(&checked, context.at);
         match self.issue(&checked, grants, context).await {
             Ok(signed_in) => {
-                context.note(What::SignedIn {
+                context.note(EventKind::SignedIn {
                     session: signed_in.session.id.clone(),
                     user: checked.user().clone(),
                     account: checked.name,
@@ -134,7 +138,7 @@ impl SessionManager {
         asked: Asked<'_>,
         only: Option<&str>,
         device: &str,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<VerifiedPassword, SignInRefused> {
         if !can_be_a_name(asked.name) {
             return Err(failed(Arc::from(""), None, SignInFailure::UnknownUser, happened));
@@ -200,17 +204,17 @@ impl SessionManager {
     ) -> Result<Result<(Account, Jar), SignInFailure>, Refusal> {
         if let (None, Some(Directory::Service(service))) = (&found, directory) {
             return match service.sign_in(asked).await.map_err(not_asked)? {
-                Verdict::Accepted(account, cookies) => Ok(Ok((*account, cookies))),
-                Verdict::Refused => Ok(Err(SignInFailure::WrongPassword)),
-                Verdict::Busy => Err(Refusal::Busy),
+                PasswordVerdict::Accepted(account, cookies) => Ok(Ok((*account, cookies))),
+                PasswordVerdict::Refused => Ok(Err(SignInFailure::WrongPassword)),
+                PasswordVerdict::Busy => Err(Refusal::Busy),
             };
         }
         let users = directory.and_then(Directory::users);
-        let check = Check {
+        let check = PasswordCheck {
             password: asked.password.clone(),
             encoded: found.as_ref().map(|found| found.password.clone()),
             decoy: users.map_or_else(password_pool::decoy, Users::decoy),
-            hashers: users.map_or_else(|| Algorithm::DEFAULT.into(), Users::hashers),
+            hashers: users.map_or_else(|| PasswordHasher::DEFAULT.into(), Users::hashers),
         };
         let checked = self.passwords.check(check).await.map_err(|_| Refusal::Busy)?;
         Ok(judge(found, checked).map(|user| (user, Jar::default())))
@@ -239,7 +243,7 @@ impl SessionManager {
     ) -> Result<(Option<Account>, Option<&Directory>), Refusal> {
         let mut asked = None;
         let is_asked =
-            |watched: &&Watched| only.is_none_or(|only| watched.directory.name() == only);
+            |watched: &&WatchedDirectory| only.is_none_or(|only| watched.directory.name() == only);
         for watched in self.directories.iter().filter(is_asked) {
             asked = Some(&watched.directory);
             let Some(users) = watched.directory.users() else { break };
@@ -298,7 +302,8 @@ impl SessionManager {
             kept,
         };
         let session = self.store.create(new).await.map_err(super::store_failed)?;
-        let theirs = |one: &&Watched| one.directory.name() == &*user.identity.key.directory;
+        let theirs =
+            |one: &&WatchedDirectory| one.directory.name() == &*user.identity.key.directory;
         if let Some(watched) = self.directories.iter().find(theirs)
             && let Some(users) = watched.directory.users()
         {
@@ -367,9 +372,9 @@ fn locked_out(
     account: Arc<str>,
     user: Option<UserKey>,
     wait: Duration,
-    happened: &mut Vec<What>,
+    happened: &mut Vec<EventKind>,
 ) -> SignInRefused {
-    happened.push(What::SignInFailed { account, user, why: SignInFailure::LockedOut });
+    happened.push(EventKind::SignInFailed { account, user, why: SignInFailure::LockedOut });
     SignInRefused { retry_after: Some(wait), ..Refusal::TooManyAttempts.into() }
 }
 
@@ -378,9 +383,9 @@ fn failed(
     account: Arc<str>,
     user: Option<UserKey>,
     why: SignInFailure,
-    happened: &mut Vec<What>,
+    happened: &mut Vec<EventKind>,
 ) -> SignInRefused {
-    happened.push(What::SignInFailed { account, user, why });
+    happened.push(EventKind::SignInFailed { account, user, why });
     let refusal = match why {
         SignInFailure::SecondFactorRequired => Refusal::SecondFactorElsewhere,
         SignInFailure::UnknownUser
@@ -393,7 +398,11 @@ fn failed(
     refusal.into()
 }
 
-fn not_tried(attempt: Attempt, refusal: Refusal, retry_after: Option<Duration>) -> SignInRefused {
+fn not_tried(
+    attempt: CountedAttempt,
+    refusal: Refusal,
+    retry_after: Option<Duration>,
+) -> SignInRefused {
     attempt.take_back();
     SignInRefused { retry_after, ..refusal.into() }
 }

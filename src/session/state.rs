@@ -10,7 +10,7 @@ use quick_cache::sync::Cache;
 
 use super::credential_cache::{CREDENTIALS, CredentialCache};
 use super::ended_by_password::EndedByPassword;
-use super::lockout::Counts;
+use super::lockout::AttemptCounts;
 use super::under_way::RequestsUnderWay;
 use crate::clock::Timestamp;
 use crate::secret::{Digest, NoRandomness};
@@ -24,7 +24,7 @@ pub struct SessionState {
     /// Credentials that were verified.
     pub(super) verified: Arc<CredentialCache>,
     /// Failed attempts to sign in.
-    pub(super) counts: Counts,
+    pub(super) counts: AttemptCounts,
     /// When those who are to be slower were last let do it.
     pub(super) paced: Arc<Cache<Digest, Timestamp>>,
     /// Sessions whose user has another password.
@@ -41,7 +41,7 @@ impl SessionState {
     pub fn new() -> Result<Self, NoRandomness> {
         Ok(Self {
             verified: Arc::new(CredentialCache::new(CREDENTIALS)?),
-            counts: Counts::new(),
+            counts: AttemptCounts::new(),
             paced: Arc::new(Cache::new(PACED)),
             ended_by_password: EndedByPassword::new(),
             under_way: RequestsUnderWay::default(),

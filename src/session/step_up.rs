@@ -13,7 +13,7 @@ use super::{SessionManager, SignInRefused, store_failed};
 use crate::caller::{Assurance, AuthMethod, AuthMethods};
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
-use crate::directory::Attempt;
+use crate::directory::PasswordAttempt;
 use crate::factor::CodeAttempt;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
@@ -72,7 +72,7 @@ impl SessionManager {
                 return Err(Refusal::SecondFactorRequired.into());
             }
             Confirmation::Password(password) => {
-                let asked = Attempt {
+                let asked = PasswordAttempt {
                     name: &identity.name,
                     password,
                     client: context.client,

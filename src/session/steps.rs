@@ -66,7 +66,7 @@ pub enum Missing {
 
 /// The step, done.
 #[derive(Debug)]
-pub enum Step {
+pub enum SignInStep {
     /// Another factor was right: this one.
     SecondFactor(AuthMethod),
     /// They have another password now, and their directory says so.
@@ -135,19 +135,21 @@ impl Pending {
     ///
     /// # Errors
     /// The sign-in as it was, if that was another step, another user's, or no other factor.
-    pub fn with(self, step: Step) -> Result<Checked, Box<Self>> {
+    pub fn with(self, step: SignInStep) -> Result<Checked, Box<Self>> {
         let Self { checked, missing } = self;
         match (missing, step) {
-            (Missing::SecondFactor, Step::SecondFactor(method)) if !checked.methods.has(method) => {
+            (Missing::SecondFactor, SignInStep::SecondFactor(method))
+                if !checked.methods.has(method) =>
+            {
                 let methods = checked.methods.and(method).and(AuthMethod::MultipleFactors);
                 Ok(Checked { methods, ..checked })
             }
-            (Missing::NewPassword, Step::NewPassword(account))
+            (Missing::NewPassword, SignInStep::NewPassword(account))
                 if account.identity.key == *checked.user() =>
             {
                 Ok(Checked { account: *account, ..checked })
             }
-            (Missing::Consent, Step::Consent) => Ok(checked),
+            (Missing::Consent, SignInStep::Consent) => Ok(checked),
             (_, _) => Err(Box::new(Self { checked, missing })),
         }
     }
@@ -164,12 +166,12 @@ mod tests {
         Pending::new(Checked::by(account("7", "Kim", "right"), PASSWORD), missing)
     }
 
-    fn steps() -> [Step; 4] {
+    fn steps() -> [SignInStep; 4] {
         [
-            Step::SecondFactor(AuthMethod::OneTimePassword),
-            Step::NewPassword(Box::new(account("7", "Kim", "new"))),
-            Step::NewPassword(Box::new(account("8", "lee", "new"))),
-            Step::Consent,
+            SignInStep::SecondFactor(AuthMethod::OneTimePassword),
+            SignInStep::NewPassword(Box::new(account("7", "Kim", "new"))),
+            SignInStep::NewPassword(Box::new(account("8", "lee", "new"))),
+            SignInStep::Consent,
         ]
     }
 
@@ -196,10 +198,10 @@ mod tests {
 
     #[test]
     fn a_second_factor_is_another_one_and_both_are_said() {
-        let step = Step::SecondFactor(AuthMethod::OneTimePassword);
+        let step = SignInStep::SecondFactor(AuthMethod::OneTimePassword);
         let checked = pending(Missing::SecondFactor).with(step).unwrap();
         assert_eq!(checked.methods().to_string(), "pwd otp mfa");
-        let same = Step::SecondFactor(AuthMethod::Password);
+        let same = SignInStep::SecondFactor(AuthMethod::Password);
         assert!(pending(Missing::SecondFactor).with(same).is_err(), "a password twice");
         for missing in [Missing::NewPassword, Missing::Consent] {
             for step in steps() {
@@ -213,7 +215,7 @@ mod tests {
     #[test]
     fn another_password_is_the_one_that_counts_from_then_on() {
         let new = account("7", "Kim", "new");
-        let step = Step::NewPassword(Box::new(new.clone()));
+        let step = SignInStep::NewPassword(Box::new(new.clone()));
         let checked = pending(Missing::NewPassword).with(step).unwrap();
         assert_eq!(checked.account.password_mark(), new.password_mark());
     }

@@ -21,23 +21,23 @@ use super::refresh_token::RefreshKey;
 use super::service_cookies::ServiceCookies;
 use super::{
     EndIssued, Grants, Mint, MintTokens, SessionManager, SessionParts, SessionState, SignIn,
-    SignInRefused, SignedIn, Watched,
+    SignInRefused, SignedIn, WatchedDirectory,
 };
 use crate::caller::{Assurance, AuthMethod, AuthMethods, Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::config::{FactorMode, Issues, Login, Rotation, SessionSettings, Tokens};
+use crate::config::{FactorMode, Issues, Login, RotationPolicy, SessionSettings, Tokens};
 use crate::context::RequestContext;
 use crate::directory::password::PasswordPool;
 use crate::directory::{Account, Directory, DirectoryError, Users};
-use crate::django::hashers::{Algorithm as HashAlgorithm, dummy_like};
-use crate::event::What;
+use crate::django::hashers::{PasswordHasher, dummy_like};
+use crate::event::EventKind;
 use crate::factor::testkit::factors;
 use crate::jose::Algorithm;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::store::memory::Memory;
 use crate::store::{
-    Blocks, Kept, NewSession, RefreshTokens, Session, Sessions, Stamps, StoreError,
+    Blocks, NewSession, RefreshTokens, Session, SessionAttachments, Sessions, Stamps, StoreError,
 };
 
 /// 2026-11-23T08:34:39Z
@@ -50,7 +50,7 @@ pub(crate) fn tokens(directory: &Path) -> Tokens {
         signing_key_file: directory.join("signing-key"),
         access_lifetime: Duration::from_secs(300),
         refresh_lifetime: Duration::from_secs(14 * 86_400),
-        rotation: Rotation::SingleUse,
+        rotation: RotationPolicy::SingleUse,
         refresh_grace: Duration::from_secs(10),
         bind: crate::config::Binding::None,
         refuse_unknown: false,
@@ -163,7 +163,7 @@ pub(crate) fn kept_cookies() -> Arc<ServiceCookies> {
 /// Cookies that are kept in this store, of services behind these directories.
 pub(crate) fn kept_in(store: &Arc<Memory>, directories: Vec<Directory>) -> Arc<ServiceCookies> {
     let sessions = Arc::clone(store) as Arc<dyn Sessions>;
-    let kept = Arc::clone(store) as Arc<dyn Kept>;
+    let kept = Arc::clone(store) as Arc<dyn SessionAttachments>;
     Arc::new(ServiceCookies::new(b"secret", sessions, kept, directories).unwrap())
 }
 
@@ -172,7 +172,7 @@ pub(crate) async fn enter(
     sessions: &SessionManager,
     username: &str,
     password: &str,
-    happened: &mut Vec<What>,
+    happened: &mut Vec<EventKind>,
 ) -> Result<SignedIn, SignInRefused> {
     let request = SignIn {
         is_typed: false,
@@ -189,12 +189,12 @@ pub(crate) async fn enter(
 pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// A request at [`NOW`].
-pub(crate) fn context(events: &mut Vec<What>) -> RequestContext<'_> {
+pub(crate) fn context(events: &mut Vec<EventKind>) -> RequestContext<'_> {
     RequestContext { at: NOW, client: CLIENT, agent: "test", request_id: "r1", events }
 }
 
 /// A request at another time.
-pub(crate) fn context_at(at: Timestamp, events: &mut Vec<What>) -> RequestContext<'_> {
+pub(crate) fn context_at(at: Timestamp, events: &mut Vec<EventKind>) -> RequestContext<'_> {
     RequestContext { at, ..context(events) }
 }
 
@@ -215,7 +215,7 @@ impl Base {
             ends: Arc::new(NoIssuers),
             mints: Arc::new(NoIssuers),
             factors: factors(&store, FactorMode::Off, |_| {}),
-            directories: vec![Watched::new(watched, Duration::from_secs(60))],
+            directories: vec![WatchedDirectory::new(watched, Duration::from_secs(60))],
             passwords: PasswordPool::start(1, 64).unwrap(),
             keys: KeyRing::open(&tokens, NOW).unwrap(),
             refresh_key: Arc::new(RefreshKey::random().unwrap()),
@@ -267,7 +267,7 @@ impl Kit {
         &self,
         username: &str,
         password: &str,
-        happened: &mut Vec<What>,
+        happened: &mut Vec<EventKind>,
     ) -> Result<SignedIn, SignInRefused> {
         enter(&self.sessions, username, password, happened).await
     }
@@ -326,8 +326,8 @@ impl Users for FakeDirectory {
         self.name
     }
 
-    fn hashers(&self) -> Arc<[HashAlgorithm]> {
-        HashAlgorithm::DEFAULT.into()
+    fn hashers(&self) -> Arc<[PasswordHasher]> {
+        PasswordHasher::DEFAULT.into()
     }
 
     fn decoy(&self) -> Secret {
@@ -342,8 +342,8 @@ impl Users for FakeDirectory {
         Ok(UserKey::new(self.name, id))
     }
 
-    fn upgrades_to(&self) -> Option<HashAlgorithm> {
-        self.keeps_at_upgrade.load(Ordering::SeqCst).then_some(HashAlgorithm::Pbkdf2Sha256)
+    fn upgrades_to(&self) -> Option<PasswordHasher> {
+        self.keeps_at_upgrade.load(Ordering::SeqCst).then_some(PasswordHasher::Pbkdf2Sha256)
     }
 
     async fn missing(&self) -> Result<Vec<String>, DirectoryError> {

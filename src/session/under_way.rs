@@ -25,7 +25,7 @@ pub(super) const LONGEST: Duration = Duration::from_secs(10);
 #[derive(Clone, Default)]
 pub(super) struct RequestsUnderWay {
     begun: Arc<DashMap<SessionId, Vec<Timestamp>>>,
-    held: Arc<Mutex<Vec<Held>>>,
+    held: Arc<Mutex<Vec<HeldSession>>>,
 }
 
 /// A request that an upstream has, for as long as it lives.
@@ -36,7 +36,7 @@ pub struct UnderWay {
 }
 
 /// A session whose user has another password, and whose end waits.
-pub(super) struct Held {
+pub(super) struct HeldSession {
     pub(super) session: SessionId,
     pub(super) user: UserKey,
     since: Timestamp,
@@ -63,7 +63,7 @@ impl RequestsUnderWay {
         if held.iter().any(|one| one.session == *session) {
             return true;
         }
-        let one = Held { session: session.clone(), user: user.clone(), since: now };
+        let one = HeldSession { session: session.clone(), user: user.clone(), since: now };
         let waits = self.is_waited_for(&one, now);
         if waits {
             held.push(one);
@@ -72,14 +72,14 @@ impl RequestsUnderWay {
     }
 
     /// Those that are not waited for any more.
-    pub(super) fn due(&self, now: Timestamp) -> Vec<Held> {
+    pub(super) fn due(&self, now: Timestamp) -> Vec<HeldSession> {
         let mut held = self.held.lock();
         let (wait, due) = held.drain(..).partition(|one| self.is_waited_for(one, now));
         *held = wait;
         due
     }
 
-    fn is_waited_for(&self, one: &Held, now: Timestamp) -> bool {
+    fn is_waited_for(&self, one: &HeldSession, now: Timestamp) -> bool {
         let began_before = || {
             let begun = self.begun.get(&one.session);
             begun.is_some_and(|begun| begun.iter().any(|begun| *begun <= one.since))

@@ -15,9 +15,9 @@ use crate::secret::{Digest, Secret};
 
 /// The passwords of a directory's users as they were seen last.
 #[derive(Default)]
-pub(super) struct Upgrades(Mutex<HashMap<Arc<str>, Seen>>);
+pub(super) struct Upgrades(Mutex<HashMap<Arc<str>, SeenUpgrade>>);
 
-struct Seen {
+struct SeenUpgrade {
     password: Secret,
     mark: Digest,
     /// Of the rows before this one, up to the last change.
@@ -41,7 +41,7 @@ impl Upgrades {
             }
             _ => Vec::new(),
         };
-        let seen = Seen { password: account.password.clone(), mark, before };
+        let seen = SeenUpgrade { password: account.password.clone(), mark, before };
         all.insert(Arc::clone(&account.identity.key.id), seen);
     }
 
@@ -52,7 +52,7 @@ impl Upgrades {
 
     /// Is this true of a mark of the password that the user has?
     pub(super) fn any_of(&self, account: &Account, is: impl Fn(Digest) -> bool) -> bool {
-        let is_before = |seen: &Seen| seen.before.iter().any(|mark| is(*mark));
+        let is_before = |seen: &SeenUpgrade| seen.before.iter().any(|mark| is(*mark));
         is(account.password_mark())
             || self.0.lock().get(&account.identity.key.id).is_some_and(is_before)
     }

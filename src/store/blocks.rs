@@ -61,11 +61,11 @@ pub struct BlockCounts {
 pub struct BlockList {
     /// False: nothing is in `held`.
     is_any: AtomicBool,
-    held: ArcSwap<Held>,
+    held: ArcSwap<HeldBlocks>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Held {
+struct HeldBlocks {
     all: HashMap<BlockSubject, Arc<Block>>,
     /// The lengths of prefixes among them, of IPv4 and of IPv6.
     lengths: [BTreeSet<u8>; 2],
@@ -225,7 +225,7 @@ impl BlockList {
             }
         }
         let is_any = !all.is_empty();
-        self.held.store(Arc::new(Held { all, lengths }));
+        self.held.store(Arc::new(HeldBlocks { all, lengths }));
         self.is_any.store(is_any, Ordering::Release);
     }
 }
@@ -238,7 +238,7 @@ pub(super) enum Admitted {
     Not(Blocked),
 }
 
-impl Held {
+impl HeldBlocks {
     fn find(&self, subject: &BlockSubject, now: Timestamp) -> Option<Arc<Block>> {
         self.all.get(subject).filter(|block| !block.is_over(now)).map(Arc::clone)
     }

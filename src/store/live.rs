@@ -16,8 +16,8 @@ use crate::secret::Digest;
 
 /// The sessions that have not ended. Some may have passed their idle or absolute end and wait for upkeep.
 #[derive(Debug, Default)]
-pub(super) struct Live {
-    by_id: DashMap<SessionId, Held>,
+pub(super) struct LiveSessions {
+    by_id: DashMap<SessionId, HeldSessions>,
     by_cookie: DashMap<Digest, Arc<Session>>,
     by_user: DashMap<UserKey, Vec<Arc<Session>>>,
     stamps: DashMap<Digest, Stamp>,
@@ -32,13 +32,13 @@ pub(super) struct Stamp {
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldSessions {
     session: Arc<Session>,
     /// The key it was filed under in `by_user`; the session's own identity can be replaced meanwhile.
     user: UserKey,
 }
 
-impl Live {
+impl LiveSessions {
     /// Puts a session in.
     pub(super) fn insert(&self, session: &Arc<Session>) {
         let user = session.identity.load().key.clone();
@@ -46,7 +46,7 @@ impl Live {
         if let Some(cookie) = session.cookie {
             self.by_cookie.insert(cookie, Arc::clone(session));
         }
-        self.by_id.insert(session.id.clone(), Held { session: Arc::clone(session), user });
+        self.by_id.insert(session.id.clone(), HeldSessions { session: Arc::clone(session), user });
     }
 
     /// Marks a session as ended and takes it out. `None` if it had ended before or was never here.
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_of_a_session_that_ended() {
-        let live = Live::default();
+        let live = LiveSessions::default();
         let session = Session::begin(&new_session("a", "1"));
         live.insert(&session);
         assert!(live.end(&session.id).is_some());

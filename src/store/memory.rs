@@ -12,12 +12,12 @@ use parking_lot::Mutex;
 
 use super::blocks::{Admitted, BlockList, Blocked, Blocks};
 use super::factors::FactorTables;
-use super::live::Live;
+use super::live::LiveSessions;
 use super::outbox::Outgoing;
 use super::{
-    Backup, Former, Kept, NewRefreshToken, NewSession, NewStamp, Once, Places, RefreshState,
-    RefreshTokens, Renewal, Rotate, Rotation, Session, SessionBy, Sessions, Stamps, StoreError,
-    Upkeep, Which,
+    Backup, Former, NewRefreshToken, NewSession, NewStamp, Once, RefreshState, RefreshTokens,
+    Renewal, Rotate, RotationOutcome, Session, SessionAttachments, SessionBy, SessionSelection,
+    Sessions, Stamps, StoreError, StoredPlaces, Upkeep,
 };
 use crate::block::{Block, BlockSubject};
 use crate::caller::{Identity, SessionId, UserKey};
@@ -28,7 +28,7 @@ use crate::secret::Digest;
 /// The store in memory.
 #[derive(Debug, Default)]
 pub struct Memory {
-    live: Live,
+    live: LiveSessions,
     /// The refresh tokens of live sessions; its lock is the one that decides.
     tokens: Mutex<HashMap<Digest, Token>>,
     pub(super) outgoing: Mutex<Outgoing>,
@@ -140,14 +140,14 @@ impl Sessions for Memory {
 
     async fn end(
         &self,
-        which: &Which,
+        which: &SessionSelection,
         _why: EndReason,
         at: Timestamp,
     ) -> Result<Vec<Arc<Session>>, StoreError> {
         let mut tokens = self.tokens.lock();
         let ids = match which {
-            Which::Session(id) => vec![id.clone()],
-            Which::User(user) => {
+            SessionSelection::Session(id) => vec![id.clone()],
+            SessionSelection::User(user) => {
                 self.live.of_user(user).iter().map(|session| session.id.clone()).collect()
             }
         };
@@ -200,7 +200,7 @@ impl Stamps for Memory {
 }
 
 #[async_trait]
-impl Kept for Memory {
+impl SessionAttachments for Memory {
     async fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> Result<bool, StoreError> {
         let _decides = self.tokens.lock();
         Ok(self.live.keep(session, kept))
@@ -229,7 +229,7 @@ impl Blocks for Memory {
 }
 
 #[async_trait]
-impl Places for Memory {
+impl StoredPlaces for Memory {
     async fn forget_places(&self, before: Timestamp) -> Result<bool, StoreError> {
         let _decides = self.tokens.lock();
         self.live.forget_places(before);
@@ -255,20 +255,20 @@ impl Former for Memory {
 
 #[async_trait]
 impl RefreshTokens for Memory {
-    async fn rotate(&self, rotate: Rotate) -> Result<Rotation, StoreError> {
+    async fn rotate(&self, rotate: Rotate) -> Result<RotationOutcome, StoreError> {
         let mut tokens = self.tokens.lock();
         let Some(session) = self.live.find(SessionBy::Id(&rotate.session), rotate.at) else {
-            return Ok(Rotation::Unknown);
+            return Ok(RotationOutcome::Unknown);
         };
         let successor_is_taken = tokens.contains_key(&rotate.successor.digest);
         let Some(token) = tokens.get_mut(&rotate.presented) else {
-            return Ok(Rotation::Unknown);
+            return Ok(RotationOutcome::Unknown);
         };
         if token.session != rotate.session {
-            return Ok(Rotation::Unknown);
+            return Ok(RotationOutcome::Unknown);
         }
         if token.expires_at <= rotate.at {
-            return Ok(Rotation::Expired);
+            return Ok(RotationOutcome::Expired);
         }
         match &token.spent {
             None if successor_is_taken => {
@@ -282,14 +282,14 @@ impl RefreshTokens for Memory {
                 });
                 let successor = Token::fresh(&rotate.session, &rotate.successor);
                 tokens.insert(rotate.successor.digest, successor);
-                Ok(Rotation::Rotated(session))
+                Ok(RotationOutcome::Rotated(session))
             }
             Some(spent) if rotate.at < spent.replay_until => {
-                Ok(Rotation::Replayed(session, spent.sealed_answer.clone()))
+                Ok(RotationOutcome::Replayed(session, spent.sealed_answer.clone()))
             }
             Some(_) => {
                 self.end_one(&mut tokens, &rotate.session);
-                Ok(Rotation::Reused(session))
+                Ok(RotationOutcome::Reused(session))
             }
         }
     }
@@ -341,7 +341,7 @@ mod tests {
     async fn the_tokens_of_a_session_go_with_it() {
         let store = Memory::new();
         let session = store.create(new_session("a", "1")).await.unwrap();
-        let which = Which::Session(session.id.clone());
+        let which = SessionSelection::Session(session.id.clone());
         store.end(&which, EndReason::SignedOut, session.signed_in_at).await.unwrap();
         assert!(store.tokens.lock().is_empty());
     }

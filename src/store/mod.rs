@@ -134,7 +134,7 @@ pub struct Rotate {
 
 /// What came of a presented refresh token.
 #[derive(Clone, Debug)]
-pub enum Rotation {
+pub enum RotationOutcome {
     /// It was good and is now spent; its successor is stored, durably.
     Rotated(Arc<Session>),
     /// It was spent within the grace window: here is the sealed answer of that rotation.
@@ -195,7 +195,7 @@ pub enum SessionBy<'a> {
 
 /// Which sessions to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum SessionSelection {
     /// One.
     Session(SessionId),
     /// All of a user.
@@ -248,7 +248,7 @@ pub trait Sessions: Send + Sync {
     /// not in the answer, so the caller tells each end once.
     async fn end(
         &self,
-        which: &Which,
+        which: &SessionSelection,
         why: EndReason,
         at: Timestamp,
     ) -> Result<Vec<Arc<Session>>, StoreError>;
@@ -269,7 +269,7 @@ pub trait Sessions: Send + Sync {
 pub trait RefreshTokens: Send + Sync {
     /// Spends one token and remembers its successor, atomically: of many parallel calls with one token exactly one is
     /// [`Rotation::Rotated`]. Durable when this returns.
-    async fn rotate(&self, rotate: Rotate) -> Result<Rotation, StoreError>;
+    async fn rotate(&self, rotate: Rotate) -> Result<RotationOutcome, StoreError>;
 
     /// Looks at a token without spending it.
     async fn look(
@@ -316,7 +316,7 @@ pub trait Stamps: Send + Sync {
 /// Keeps a small sealed thing with a session (the cookies that a service gave it). The store does not know what it is; it
 /// is in the session's record, so that reading it does no I/O, and goes with the session.
 #[async_trait]
-pub trait Kept: Send + Sync {
+pub trait SessionAttachments: Send + Sync {
     /// Replaces what is kept for a session; durable when this returns, and seen by every holder of the record. `false`:
     /// the session has ended, and nothing is kept for it.
     async fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> Result<bool, StoreError>;
@@ -324,7 +324,7 @@ pub trait Kept: Send + Sync {
 
 /// Forgets where people were.
 #[async_trait]
-pub trait Places: Send + Sync {
+pub trait StoredPlaces: Send + Sync {
     /// Forgets the addresses and `User-Agent`s of sessions that began before this time, live or ended, and what was to be
     /// told before it. When this returns, no file of the store has a byte of them, unless a reader of the file holds that up:
     /// then it is false, and the next call tries again.
@@ -359,7 +359,7 @@ pub struct Store {
     /// Dates about what others have issued.
     pub stamps: Arc<dyn Stamps>,
     /// What is kept with these sessions.
-    pub kept: Arc<dyn Kept>,
+    pub kept: Arc<dyn SessionAttachments>,
     /// What is to be told.
     pub outbox: Arc<dyn Outbox>,
     /// What people are asked.
@@ -369,7 +369,7 @@ pub struct Store {
     /// Second factors.
     pub factors: Arc<dyn FactorStore>,
     /// Where people were, to be forgotten.
-    pub places: Arc<dyn Places>,
+    pub places: Arc<dyn StoredPlaces>,
     /// Who they were.
     pub former: Arc<dyn Former>,
     /// A copy of all of it.
@@ -383,12 +383,12 @@ impl Store {
         A: Sessions
             + RefreshTokens
             + Stamps
-            + Kept
+            + SessionAttachments
             + Outbox
             + Questions
             + Blocks
             + FactorStore
-            + Places
+            + StoredPlaces
             + Former
             + Backup
             + 'static,

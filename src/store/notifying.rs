@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     BlockList, Blocked, Blocks, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal,
-    Rotate, Rotation, Session, SessionBy, Sessions, StoreError, Upkeep, Which,
+    Rotate, RotationOutcome, Session, SessionBy, SessionSelection, Sessions, StoreError, Upkeep,
 };
 use crate::block::{Block, BlockSubject, Demand};
 use crate::caller::{SessionId, UserKey};
@@ -133,7 +133,7 @@ impl<S: Sessions + ?Sized> Sessions for NotifyingStore<S> {
 
     async fn end(
         &self,
-        which: &Which,
+        which: &SessionSelection,
         why: EndReason,
         at: Timestamp,
     ) -> Result<Vec<Arc<Session>>, StoreError> {
@@ -159,9 +159,9 @@ impl<S: Sessions + ?Sized> Sessions for NotifyingStore<S> {
 
 #[async_trait]
 impl<S: RefreshTokens + ?Sized> RefreshTokens for NotifyingStore<S> {
-    async fn rotate(&self, rotate: Rotate) -> Result<Rotation, StoreError> {
+    async fn rotate(&self, rotate: Rotate) -> Result<RotationOutcome, StoreError> {
         let rotation = self.store.rotate(rotate).await?;
-        if let Rotation::Reused(session) = &rotation {
+        if let RotationOutcome::Reused(session) = &rotation {
             self.told.session_ended(session);
         }
         Ok(rotation)
@@ -238,7 +238,7 @@ mod tests {
         store.create(session("expired", None)).await.unwrap();
         store.create(session("reused", Some(token(b"1")))).await.unwrap();
         for _ in 0..2 {
-            let which = Which::Session(SessionId::new("ended"));
+            let which = SessionSelection::Session(SessionId::new("ended"));
             store.end(&which, EndReason::SignedOut, NOW).await.unwrap();
         }
         for (successor, at) in [(b"2", NOW), (b"3", NOW.plus(Duration::from_secs(60)))] {

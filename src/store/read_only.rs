@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{
-    Keep, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal, Rotate, Rotation,
-    Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
+    Keep, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal, Rotate,
+    RotationOutcome, Session, SessionBy, SessionSelection, Sessions, Stamps, StoreError, Upkeep,
 };
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -81,7 +81,7 @@ impl<S: Sessions + ?Sized> Sessions for ReadOnlyStore<S> {
 
     async fn end(
         &self,
-        _: &Which,
+        _: &SessionSelection,
         _: EndReason,
         _: Timestamp,
     ) -> Result<Vec<Arc<Session>>, StoreError> {
@@ -104,7 +104,7 @@ impl<S: Sessions + ?Sized> Sessions for ReadOnlyStore<S> {
 
 #[async_trait]
 impl<S: RefreshTokens + ?Sized> RefreshTokens for ReadOnlyStore<S> {
-    async fn rotate(&self, _: Rotate) -> Result<Rotation, StoreError> {
+    async fn rotate(&self, _: Rotate) -> Result<RotationOutcome, StoreError> {
         not_here()
     }
 

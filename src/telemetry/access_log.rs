@@ -6,7 +6,7 @@
 use http::Version;
 
 use super::metrics::Names;
-use super::record::{Place, Record, own_name};
+use super::record::{Destination, Record, own_name};
 use crate::caller::{IssuerName, SessionId};
 
 /// Writes the line.
@@ -45,11 +45,11 @@ pub(super) fn write(record: &Record<'_>, names: &Names) {
     );
 }
 
-fn place(place: Place, names: &Names) -> Option<&str> {
+fn place(place: Destination, names: &Names) -> Option<&str> {
     match place {
-        Place::Route(route) => names.routes.get(route).map(String::as_str),
-        Place::Own(own) => Some(own_name(own)),
-        Place::Nowhere => None,
+        Destination::Route(route) => names.routes.get(route).map(String::as_str),
+        Destination::Own(own) => Some(own_name(own)),
+        Destination::Nowhere => None,
     }
 }
 

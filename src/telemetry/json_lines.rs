@@ -34,7 +34,7 @@ impl<S: Subscriber> Layer<S> for JsonLines {
         // What comes through the bridge from the `log` crate says in its fields where it is from.
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
-        let mut line = Line(Vec::with_capacity(USUAL));
+        let mut line = JsonLine(Vec::with_capacity(USUAL));
         line.raw(b"{\"timestamp\":\"");
         line.time(now_micros());
         line.raw(b"\",\"level\":\"");
@@ -55,9 +55,9 @@ fn now_micros() -> u64 {
 }
 
 /// A line that is being written.
-struct Line(Vec<u8>);
+struct JsonLine(Vec<u8>);
 
-impl Line {
+impl JsonLine {
     fn raw(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
@@ -139,14 +139,14 @@ fn digits(below_thousand: u64) -> [u8; 3] {
 }
 
 /// As the content of a text.
-impl fmt::Write for Line {
+impl fmt::Write for JsonLine {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.escaped(text);
         Ok(())
     }
 }
 
-impl Visit for Line {
+impl Visit for JsonLine {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.name(field.name());
         self.text(value);
@@ -193,8 +193,8 @@ mod tests {
 
     use super::*;
 
-    fn line(write: impl FnOnce(&mut Line)) -> Value {
-        let mut line = Line(b"{\"a\":0".to_vec());
+    fn line(write: impl FnOnce(&mut JsonLine)) -> Value {
+        let mut line = JsonLine(b"{\"a\":0".to_vec());
         write(&mut line);
         line.raw(b"}");
         let text = String::from_utf8(line.0).unwrap();
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_time_has_microseconds() {
-        let mut line = Line(Vec::new());
+        let mut line = JsonLine(Vec::new());
         line.time(1_795_422_879_042_007);
         assert_eq!(line.0, b"2026-11-23T08:34:39.042007Z");
     }

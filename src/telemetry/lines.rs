@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Where lines go. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct LineSink {
-    queue: SyncSender<Message>,
+    queue: SyncSender<LogMessage>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct LineWriter {
 }
 
 /// What lines are written to. Its thread alone calls it.
-pub(super) trait Target: Send + 'static {
+pub(super) trait LogTarget: Send + 'static {
     /// Takes a line, with its end. How many lines were lost.
     fn line(&mut self, line: Vec<u8>) -> u64;
 
@@ -63,7 +63,7 @@ struct Plain<W: Write, F> {
 }
 
 #[derive(Debug)]
-enum Message {
+enum LogMessage {
     /// A line with its end.
     Line(Vec<u8>),
     Reopen,
@@ -89,11 +89,11 @@ impl LineWriter {
     }
 
     /// Starts the thread on a target of its own kind.
-    pub(super) fn start_on(name: &str, target: impl Target) -> io::Result<Self> {
+    pub(super) fn start_on(name: &str, target: impl LogTarget) -> io::Result<Self> {
         Self::onto(name, QUEUE, target)
     }
 
-    fn onto(name: &str, capacity: usize, target: impl Target) -> io::Result<Self> {
+    fn onto(name: &str, capacity: usize, target: impl LogTarget) -> io::Result<Self> {
         let (queue, lines) = mpsc::sync_channel(capacity);
         let (ending, ended) = mpsc::channel();
         let sink = LineSink { queue, dropped: Arc::default() };
@@ -115,14 +115,14 @@ impl LineWriter {
 impl LineSink {
     /// Writes a line, with its end. Never waits.
     pub(super) fn line(&self, line: Vec<u8>) {
-        if self.queue.try_send(Message::Line(line)).is_err() {
+        if self.queue.try_send(LogMessage::Line(line)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Opens the target anew, after what is queued: a log rotation moved the file away. False if the queue is full.
     pub(super) fn reopen(&self) -> bool {
-        self.queue.try_send(Message::Reopen).is_ok()
+        self.queue.try_send(LogMessage::Reopen).is_ok()
     }
 
     /// How many lines were lost since the start.
@@ -136,7 +136,7 @@ impl Drop for LineWriter {
         let deadline = Instant::now() + PATIENCE;
         let mut asked = false;
         while Instant::now() < deadline {
-            asked = asked || self.sink.queue.try_send(Message::Close).is_ok();
+            asked = asked || self.sink.queue.try_send(LogMessage::Close).is_ok();
             let wait = Duration::from_millis(10);
             if self.ended.get_mut().recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
                 return;
@@ -145,7 +145,7 @@ impl Drop for LineWriter {
     }
 }
 
-impl<W: Write + Send + 'static, F: FnMut() -> io::Result<W> + Send + 'static> Target
+impl<W: Write + Send + 'static, F: FnMut() -> io::Result<W> + Send + 'static> LogTarget
     for Plain<W, F>
 {
     fn line(&mut self, line: Vec<u8>) -> u64 {
@@ -170,7 +170,7 @@ impl<W: Write + Send + 'static, F: FnMut() -> io::Result<W> + Send + 'static> Ta
     }
 }
 
-fn write_all(lines: &Receiver<Message>, mut target: impl Target, dropped: &AtomicU64) {
+fn write_all(lines: &Receiver<LogMessage>, mut target: impl LogTarget, dropped: &AtomicU64) {
     let lost = |lines| dropped.fetch_add(lines, Ordering::Relaxed);
     let mut wait = target.rest();
     loop {
@@ -184,11 +184,11 @@ fn write_all(lines: &Receiver<Message>, mut target: impl Target, dropped: &Atomi
         };
         for message in std::iter::once(first).chain(lines.try_iter()) {
             match message {
-                Message::Line(line) => {
+                LogMessage::Line(line) => {
                     lost(target.line(line));
                 }
-                Message::Reopen => target.reopen(),
-                Message::Close => {
+                LogMessage::Reopen => target.reopen(),
+                LogMessage::Close => {
                     lost(target.flush());
                     return;
                 }

@@ -16,10 +16,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::detect::Finding;
-use crate::detect::respond::Taken;
-use crate::detect::watch::{EventSink, NotDone, Report};
+use crate::detect::respond::TakenAction;
+use crate::detect::watch::{EventSink, FindingSink, NotDone};
 use crate::endpoint::operator_rates::Totals;
-use crate::event::{EndReason, Event, FactorEvent, What};
+use crate::event::{EndReason, Event, EventKind, FactorEvent};
 use crate::notify::{Incident, NewsSink, Notices as _};
 
 mod access_log;
@@ -31,11 +31,11 @@ mod record;
 mod subscriber;
 mod timed;
 
-pub use audit::{Alarm, Audit, AuditError, AuditFile, Examined, examine};
-pub use metrics::{Connection, Labels, Metrics, Names, ServerMetrics};
+pub use audit::{Alarm, Audit, AuditError, AuditFile, ExaminedTrail, examine};
+pub use metrics::{CountedConnection, Labels, Metrics, Names, ServerMetrics};
 pub use record::{
-    ConnectionFailure, Decided, Place, Record, RecordedCaller, Retried, Shadowed, UpstreamCall,
-    UpstreamFailure,
+    ConnectionFailure, Decided, Destination, Record, RecordedCaller, Retried, Shadowed,
+    UpstreamCall, UpstreamFailure,
 };
 pub use subscriber::{Filter, LogError, Logging, init as init_log};
 pub use timed::{TimedStore, timed_directory};
@@ -162,11 +162,11 @@ impl Telemetry {
 /// What other systems may have to know. What time ended, they see themselves.
 fn tell(news: &NewsSink, event: &Event) {
     match &event.what {
-        What::SessionEnded { session, user, why } if *why != EndReason::Expired => {
+        EventKind::SessionEnded { session, user, why } if *why != EndReason::Expired => {
             news.session_ended(session, user, *why, event.at);
         }
-        What::PasswordChanged { user } => news.password_changed(user, event.at),
-        What::FactorChanged { user, change } => {
+        EventKind::PasswordChanged { user } => news.password_changed(user, event.at),
+        EventKind::FactorChanged { user, change } => {
             news.factor_changed(user, *change, event.at);
             if let Some(name) = told_as(*change) {
                 news.tell(Incident {
@@ -200,8 +200,8 @@ const fn told_as(change: FactorEvent) -> Option<&'static str> {
     }
 }
 
-impl Report for Findings {
-    fn finding(&self, finding: &Finding, taken: &[Taken], failure: Option<&NotDone>) {
+impl FindingSink for Findings {
+    fn finding(&self, finding: &Finding, taken: &[TakenAction], failure: Option<&NotDone>) {
         for one in taken {
             self.metrics.finding(finding.detector, *one);
         }
@@ -247,7 +247,7 @@ mod tests {
             request_id: None,
             client: None,
             agent: None,
-            what: What::RefreshReused {
+            what: EventKind::RefreshReused {
                 session: SessionId::new("s-1"),
                 user: UserKey::new("django", "7"),
             },
@@ -292,7 +292,7 @@ mod tests {
                 countries: Vec::new(),
             },
         };
-        findings.finding(&finding, &[Taken::EndSession], None);
+        findings.finding(&finding, &[TakenAction::EndSession], None);
 
         for line in [
             "doorwarden_requests_total{code=\"200\",method=\"GET\",route=\"app\"} 1",

@@ -14,7 +14,7 @@ use http::{Method, Version};
 use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::OwnPath;
-use crate::gate::shadow::Verdict;
+use crate::gate::shadow::ShadowVerdict;
 use crate::refusal::Refusal;
 use crate::wire::host::Host;
 use crate::wire::scheme::Scheme;
@@ -39,7 +39,7 @@ pub struct Record<'a> {
     /// The canonical path, without the query; none if the target was refused.
     pub path: Option<&'a str>,
     /// Where it was headed.
-    pub place: Place,
+    pub place: Destination,
     /// What was decided about it.
     pub decision: Decided,
     /// The status that the client got; none if it went away before.
@@ -66,7 +66,7 @@ pub struct Record<'a> {
 
 /// Where a request was headed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Place {
+pub enum Destination {
     /// A route: its index in [`Config::routes`](crate::config::Config::routes).
     Route(usize),
     /// An own path.
@@ -103,7 +103,7 @@ pub struct RecordedCaller<'a> {
 #[derive(Clone, Debug)]
 pub struct Shadowed<'a> {
     /// Do the two agree?
-    pub verdict: Verdict,
+    pub verdict: ShadowVerdict,
     /// Why it would have been refused, if so.
     pub refusal: Option<Refusal>,
     /// Whose credential it was, where one holds.

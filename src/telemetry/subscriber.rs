@@ -47,7 +47,7 @@ pub enum LogError {
 
 /// One line on its way to the queue.
 #[derive(Debug)]
-pub(super) struct Pending<'a> {
+pub(super) struct PendingLine<'a> {
     sink: &'a LineSink,
     line: Vec<u8>,
 }
@@ -127,14 +127,14 @@ where
 }
 
 impl<'w> MakeWriter<'w> for LineSink {
-    type Writer = Pending<'w>;
+    type Writer = PendingLine<'w>;
 
     fn make_writer(&'w self) -> Self::Writer {
-        Pending { sink: self, line: Vec::new() }
+        PendingLine { sink: self, line: Vec::new() }
     }
 }
 
-impl Write for Pending<'_> {
+impl Write for PendingLine<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.line.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -145,7 +145,7 @@ impl Write for Pending<'_> {
     }
 }
 
-impl Drop for Pending<'_> {
+impl Drop for PendingLine<'_> {
     /// A writer is made for each line, so its end is the line's.
     fn drop(&mut self) {
         if !self.line.is_empty() {
@@ -165,7 +165,7 @@ mod tests {
     use super::super::{access_log, record as records};
     use super::*;
     use crate::clock::{SystemClock, Timestamp};
-    use crate::event::{Event, SignInFailure, What};
+    use crate::event::{Event, EventKind, SignInFailure};
 
     fn log(format: LogFormat, level: &str, access: bool) -> config::Log {
         config::Log { format, level: level.into(), access, ..config::Log::default() }
@@ -204,7 +204,7 @@ mod tests {
     fn what_a_client_wrote_cannot_begin_a_line_in_either_format() {
         let forged = Record {
             path: Some("/a\nINFO access: forged\u{1b}[31m"),
-            place: records::Place::Nowhere,
+            place: records::Destination::Nowhere,
             ..record()
         };
         for format in [LogFormat::Json, LogFormat::Text] {
@@ -221,7 +221,7 @@ mod tests {
             request_id: None,
             client: None,
             agent: None,
-            what: What::SignInFailed {
+            what: EventKind::SignInFailed {
                 account: "a\nb".into(),
                 user: None,
                 why: SignInFailure::WrongPassword,

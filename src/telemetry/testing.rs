@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{Method, Version};
 
 use super::metrics::Names;
-use super::record::{Decided, Place, Record, RecordedCaller, UpstreamCall};
+use super::record::{Decided, Destination, Record, RecordedCaller, UpstreamCall};
 use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::wire::host::Host;
@@ -37,7 +37,7 @@ pub(super) fn record() -> Record<'static> {
         method: &Method::GET,
         host: Some(&HOST),
         path: Some("/notes/7"),
-        place: Place::Route(0),
+        place: Destination::Route(0),
         decision: Decided::Forward,
         status: Some(200),
         refusal: None,

@@ -11,20 +11,22 @@ use super::metrics::{DirectoryMetrics, Metrics, StoreOperation};
 use crate::block::{Block, BlockSubject};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::directory::{Account, Attempt, Directory, DirectoryError, LoginService, Users, Verdict};
-use crate::django::hashers::Algorithm;
+use crate::directory::{
+    Account, Directory, DirectoryError, LoginService, PasswordAttempt, PasswordVerdict, Users,
+};
+use crate::django::hashers::PasswordHasher;
 use crate::event::EndReason;
 use crate::secret::{Digest, Secret};
 use crate::store::factors::{
     FactorAttempt, FactorChange, FactorChanged, FactorStore, FactorUse, StoredFactors,
 };
 use crate::store::outbox::{
-    Claim, Message, NewMessage, NewQuestion, Outbox, Questions, Queued, Settled,
+    Claim, NewMessage, NewQuestion, Outbox, OutboxMessage, Questions, Queued, Settled,
 };
 use crate::store::{
-    Backup, BlockList, Blocked, Blocks, Kept, NewSession, NewStamp, Once, RefreshState,
-    RefreshTokens, Renewal, Rotate, Rotation, Session, SessionBy, Sessions, Stamps, StoreError,
-    Upkeep, Which,
+    Backup, BlockList, Blocked, Blocks, NewSession, NewStamp, Once, RefreshState, RefreshTokens,
+    Renewal, Rotate, RotationOutcome, Session, SessionAttachments, SessionBy, SessionSelection,
+    Sessions, Stamps, StoreError, Upkeep,
 };
 use crate::wire::jar::Jar;
 
@@ -87,7 +89,7 @@ impl<S: Sessions + ?Sized> Sessions for TimedStore<S> {
 
     async fn end(
         &self,
-        which: &Which,
+        which: &SessionSelection,
         why: EndReason,
         at: Timestamp,
     ) -> Result<Vec<Arc<Session>>, StoreError> {
@@ -111,7 +113,7 @@ impl<S: Sessions + ?Sized> Sessions for TimedStore<S> {
 
 #[async_trait]
 impl<S: RefreshTokens + ?Sized> RefreshTokens for TimedStore<S> {
-    async fn rotate(&self, rotate: Rotate) -> Result<Rotation, StoreError> {
+    async fn rotate(&self, rotate: Rotate) -> Result<RotationOutcome, StoreError> {
         self.timed(StoreOperation::Rotate, self.store.rotate(rotate)).await
     }
 
@@ -138,7 +140,7 @@ impl<S: Stamps + ?Sized> Stamps for TimedStore<S> {
 }
 
 #[async_trait]
-impl<S: Kept + ?Sized> Kept for TimedStore<S> {
+impl<S: SessionAttachments + ?Sized> SessionAttachments for TimedStore<S> {
     async fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> Result<bool, StoreError> {
         self.timed(StoreOperation::Keep, self.store.keep(session, kept)).await
     }
@@ -154,7 +156,7 @@ impl<S: Outbox + ?Sized> Outbox for TimedStore<S> {
         self.timed(StoreOperation::Outbox, self.store.put_messages(messages, bound)).await
     }
 
-    async fn claim_messages(&self, claim: Claim) -> Result<Vec<Message>, StoreError> {
+    async fn claim_messages(&self, claim: Claim) -> Result<Vec<OutboxMessage>, StoreError> {
         self.timed(StoreOperation::Outbox, self.store.claim_messages(claim)).await
     }
 
@@ -266,7 +268,7 @@ impl Users for TimedDirectory<dyn Users> {
         self.directory.name()
     }
 
-    fn hashers(&self) -> Arc<[Algorithm]> {
+    fn hashers(&self) -> Arc<[PasswordHasher]> {
         self.directory.hashers()
     }
 
@@ -291,7 +293,7 @@ impl Users for TimedDirectory<dyn Users> {
         self.timed(self.directory.by_id(user)).await
     }
 
-    fn upgrades_to(&self) -> Option<Algorithm> {
+    fn upgrades_to(&self) -> Option<PasswordHasher> {
         self.directory.upgrades_to()
     }
 
@@ -306,7 +308,10 @@ impl LoginService for TimedDirectory<dyn LoginService> {
         self.directory.name()
     }
 
-    async fn sign_in(&self, attempt: Attempt<'_>) -> Result<Verdict, DirectoryError> {
+    async fn sign_in(
+        &self,
+        attempt: PasswordAttempt<'_>,
+    ) -> Result<PasswordVerdict, DirectoryError> {
         self.timed(self.directory.sign_in(attempt)).await
     }
 
@@ -332,8 +337,8 @@ mod tests {
 
     #[async_trait]
     impl RefreshTokens for Empty {
-        async fn rotate(&self, _: Rotate) -> Result<Rotation, StoreError> {
-            self.answer(Rotation::Unknown)
+        async fn rotate(&self, _: Rotate) -> Result<RotationOutcome, StoreError> {
+            self.answer(RotationOutcome::Unknown)
         }
 
         async fn look(
@@ -374,7 +379,7 @@ mod tests {
 
         async fn end(
             &self,
-            _: &Which,
+            _: &SessionSelection,
             _: EndReason,
             _: Timestamp,
         ) -> Result<Vec<Arc<Session>>, StoreError> {
@@ -400,8 +405,8 @@ mod tests {
             "django"
         }
 
-        fn hashers(&self) -> Arc<[Algorithm]> {
-            Arc::from(Algorithm::DEFAULT)
+        fn hashers(&self) -> Arc<[PasswordHasher]> {
+            Arc::from(PasswordHasher::DEFAULT)
         }
 
         fn decoy(&self) -> Secret {
@@ -425,7 +430,7 @@ mod tests {
             Ok(UserKey::new(self.name(), id))
         }
 
-        fn upgrades_to(&self) -> Option<Algorithm> {
+        fn upgrades_to(&self) -> Option<PasswordHasher> {
             None
         }
 

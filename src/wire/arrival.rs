@@ -12,7 +12,7 @@ use super::path::Target;
 use super::scheme::Scheme;
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
-use crate::event::What;
+use crate::event::EventKind;
 
 /// A request that has been read: its head, checked for framing, limits and a single reading of its target.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Arrival {
     }
 
     /// What is done for this request needs to know; it says in `events` what happened.
-    pub fn context<'a>(&'a self, events: &'a mut Vec<What>) -> RequestContext<'a> {
+    pub fn context<'a>(&'a self, events: &'a mut Vec<EventKind>) -> RequestContext<'a> {
         RequestContext {
             at: self.at,
             client: self.client_ip(),

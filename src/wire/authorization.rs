@@ -24,7 +24,7 @@ pub enum Authorization<'h> {
 
 /// What a header holds that is known to carry somebody's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held<'h> {
+pub enum AuthorizationContent<'h> {
     /// Nothing of that kind: it is not there, or empty, or of another scheme.
     Nothing,
     /// One token.
@@ -36,12 +36,20 @@ pub enum Held<'h> {
 }
 
 /// What the header `name` holds: after `scheme` and one space, or alone where there is no scheme.
-pub fn held<'h>(headers: &'h HeaderMap, name: &HeaderName, scheme: Option<&str>) -> Held<'h> {
+pub fn held<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+    scheme: Option<&str>,
+) -> AuthorizationContent<'h> {
     held_of(headers, name, scheme, is_token68)
 }
 
 /// The same for a key that people may have chosen: whatever is one word.
-pub fn held_word<'h>(headers: &'h HeaderMap, name: &HeaderName, scheme: Option<&str>) -> Held<'h> {
+pub fn held_word<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+    scheme: Option<&str>,
+) -> AuthorizationContent<'h> {
     held_of(headers, name, scheme, is_word)
 }
 
@@ -50,24 +58,24 @@ fn held_of<'h>(
     name: &HeaderName,
     scheme: Option<&str>,
     is_one: impl Fn(&[u8]) -> bool,
-) -> Held<'h> {
+) -> AuthorizationContent<'h> {
     let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Held::Nothing };
+    let Some(value) = values.next() else { return AuthorizationContent::Nothing };
     if values.next().is_some() {
-        return Held::Repeated;
+        return AuthorizationContent::Repeated;
     }
     let bytes = value.as_bytes();
     let token = match scheme {
-        None if bytes.is_empty() => return Held::Nothing,
+        None if bytes.is_empty() => return AuthorizationContent::Nothing,
         None => Some(bytes),
         Some(scheme) => match after_scheme(bytes, scheme) {
             Some(rest) => rest.strip_prefix(b" "),
-            None => return Held::Nothing,
+            None => return AuthorizationContent::Nothing,
         },
     };
     match token.filter(|token| is_one(token)).and_then(|token| str::from_utf8(token).ok()) {
-        Some(token) => Held::Token(token),
-        None => Held::NotAToken,
+        Some(token) => AuthorizationContent::Token(token),
+        None => AuthorizationContent::NotAToken,
     }
 }
 
@@ -174,38 +182,41 @@ mod tests {
     fn a_token_stands_after_its_scheme_or_alone() {
         let name = HeaderName::from_static("jwt-auth");
         for (value, scheme, expected) in [
-            ("a.b.c", None, Held::Token("a.b.c")),
-            ("", None, Held::Nothing),
-            ("Bearer a.b.c", None, Held::NotAToken),
-            ("a.b.c,a.b.c", None, Held::NotAToken),
-            ("JWT a.b.c", Some("JWT"), Held::Token("a.b.c")),
-            ("jwt a.b.c", Some("JWT"), Held::Token("a.b.c")),
-            ("JWT", Some("JWT"), Held::NotAToken),
-            ("JWT  a.b.c", Some("JWT"), Held::NotAToken),
-            ("JWT\ta.b.c", Some("JWT"), Held::NotAToken),
-            ("JWTa.b.c", Some("JWT"), Held::Nothing),
-            ("Token abc", Some("JWT"), Held::Nothing),
-            ("J", Some("JWT"), Held::Nothing),
+            ("a.b.c", None, AuthorizationContent::Token("a.b.c")),
+            ("", None, AuthorizationContent::Nothing),
+            ("Bearer a.b.c", None, AuthorizationContent::NotAToken),
+            ("a.b.c,a.b.c", None, AuthorizationContent::NotAToken),
+            ("JWT a.b.c", Some("JWT"), AuthorizationContent::Token("a.b.c")),
+            ("jwt a.b.c", Some("JWT"), AuthorizationContent::Token("a.b.c")),
+            ("JWT", Some("JWT"), AuthorizationContent::NotAToken),
+            ("JWT  a.b.c", Some("JWT"), AuthorizationContent::NotAToken),
+            ("JWT\ta.b.c", Some("JWT"), AuthorizationContent::NotAToken),
+            ("JWTa.b.c", Some("JWT"), AuthorizationContent::Nothing),
+            ("Token abc", Some("JWT"), AuthorizationContent::Nothing),
+            ("J", Some("JWT"), AuthorizationContent::Nothing),
         ] {
             let mut headers = HeaderMap::new();
             headers.append(&name, HeaderValue::from_static(value));
             assert_eq!(held(&headers, &name, scheme), expected, "{value}");
             headers.append(&name, HeaderValue::from_static(value));
-            assert_eq!(held(&headers, &name, scheme), Held::Repeated, "{value}");
+            assert_eq!(held(&headers, &name, scheme), AuthorizationContent::Repeated, "{value}");
         }
-        assert_eq!(held(&HeaderMap::new(), &name, None), Held::Nothing);
+        assert_eq!(held(&HeaderMap::new(), &name, None), AuthorizationContent::Nothing);
     }
 
     #[test]
     fn a_key_may_be_any_word() {
         for (value, expected) in [
-            ("Token integration-billing-2024", Held::Token("integration-billing-2024")),
-            ("Token a:b!#,\"c\"==d", Held::Token("a:b!#,\"c\"==d")),
-            ("Token 키", Held::Token("키")),
-            ("Token a b", Held::NotAToken),
-            ("Token \u{e9}\t", Held::NotAToken),
-            ("Token", Held::NotAToken),
-            ("Bearer a", Held::Nothing),
+            (
+                "Token integration-billing-2024",
+                AuthorizationContent::Token("integration-billing-2024"),
+            ),
+            ("Token a:b!#,\"c\"==d", AuthorizationContent::Token("a:b!#,\"c\"==d")),
+            ("Token 키", AuthorizationContent::Token("키")),
+            ("Token a b", AuthorizationContent::NotAToken),
+            ("Token \u{e9}\t", AuthorizationContent::NotAToken),
+            ("Token", AuthorizationContent::NotAToken),
+            ("Bearer a", AuthorizationContent::Nothing),
         ] {
             let mut headers = HeaderMap::new();
             headers.append(AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
@@ -213,7 +224,10 @@ mod tests {
         }
         let mut latin = HeaderMap::new();
         latin.append(AUTHORIZATION, HeaderValue::from_bytes(b"Token \xe9").unwrap());
-        assert_eq!(held_word(&latin, &AUTHORIZATION, Some("Token")), Held::NotAToken);
+        assert_eq!(
+            held_word(&latin, &AUTHORIZATION, Some("Token")),
+            AuthorizationContent::NotAToken
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What the check found.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Verdict {
+pub enum CrossSiteVerdict {
     /// It is safe, ours, listed, or no browser's.
     Allowed,
     /// It may be another site's.
@@ -34,43 +34,43 @@ pub fn judge(
     headers: &HeaderMap,
     own: impl Fn() -> String,
     trusted: &[String],
-) -> Verdict {
+) -> CrossSiteVerdict {
     if method.is_safe() && !asks_for_websocket(headers) {
-        return Verdict::Allowed;
+        return CrossSiteVerdict::Allowed;
     }
     let is_listed = |origin: &str| trusted.iter().any(|one| one.eq_ignore_ascii_case(origin));
     let is_known = |origin: &str| origin.eq_ignore_ascii_case(&own()) || is_listed(origin);
     let allowed = match single(headers, &SEC_FETCH_SITE) {
-        Header::One("same-origin" | "none") => true,
-        Header::One(_) | Header::Unusable => {
-            matches!(single(headers, &ORIGIN), Header::One(origin) if is_listed(origin))
+        RequestHeader::One("same-origin" | "none") => true,
+        RequestHeader::One(_) | RequestHeader::Unusable => {
+            matches!(single(headers, &ORIGIN), RequestHeader::One(origin) if is_listed(origin))
         }
-        Header::Absent => match single(headers, &ORIGIN) {
-            Header::One(origin) => is_known(origin),
-            Header::Unusable => false,
-            Header::Absent => match single(headers, &REFERER) {
-                Header::One(referer) => origin_of(referer).is_some_and(is_known),
-                Header::Unusable => false,
-                Header::Absent => true,
+        RequestHeader::Absent => match single(headers, &ORIGIN) {
+            RequestHeader::One(origin) => is_known(origin),
+            RequestHeader::Unusable => false,
+            RequestHeader::Absent => match single(headers, &REFERER) {
+                RequestHeader::One(referer) => origin_of(referer).is_some_and(is_known),
+                RequestHeader::Unusable => false,
+                RequestHeader::Absent => true,
             },
         },
     };
-    if allowed { Verdict::Allowed } else { Verdict::CrossSite }
+    if allowed { CrossSiteVerdict::Allowed } else { CrossSiteVerdict::CrossSite }
 }
 
-enum Header<'h> {
+enum RequestHeader<'h> {
     Absent,
     One(&'h str),
     /// Repeated, or no text.
     Unusable,
 }
 
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Header<'h> {
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> RequestHeader<'h> {
     let mut values = headers.get_all(name).iter();
     match (values.next().map(HeaderValue::to_str), values.next()) {
-        (None, _) => Header::Absent,
-        (Some(Ok(value)), None) => Header::One(value),
-        (Some(_), _) => Header::Unusable,
+        (None, _) => RequestHeader::Absent,
+        (Some(Ok(value)), None) => RequestHeader::One(value),
+        (Some(_), _) => RequestHeader::Unusable,
     }
 }
 
@@ -96,7 +96,7 @@ mod tests {
 
     const OWN: &str = "https://app.example";
 
-    fn judged(method: Method, fields: &[(&'static str, &'static str)]) -> Verdict {
+    fn judged(method: Method, fields: &[(&'static str, &'static str)]) -> CrossSiteVerdict {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
@@ -120,7 +120,7 @@ mod tests {
             &[("referer", "https://app.example?x=/")],
             &[("referer", "https://front.example:3000/")],
         ] {
-            assert_eq!(judged(Method::POST, fields), Verdict::Allowed, "{fields:?}");
+            assert_eq!(judged(Method::POST, fields), CrossSiteVerdict::Allowed, "{fields:?}");
         }
     }
 
@@ -148,7 +148,7 @@ mod tests {
             &[("referer", "")],
         ] {
             for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
-                assert_eq!(judged(method, fields), Verdict::CrossSite, "{fields:?}");
+                assert_eq!(judged(method, fields), CrossSiteVerdict::CrossSite, "{fields:?}");
             }
         }
     }
@@ -157,15 +157,15 @@ mod tests {
     fn reading_is_free_but_a_websocket_is_no_reading() {
         let foreign = ("origin", "https://evil.example");
         for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
-            assert_eq!(judged(method, &[foreign]), Verdict::Allowed);
+            assert_eq!(judged(method, &[foreign]), CrossSiteVerdict::Allowed);
         }
         assert_eq!(
             judged(Method::GET, &[foreign, ("upgrade", "h2c, WebSocket")]),
-            Verdict::CrossSite
+            CrossSiteVerdict::CrossSite
         );
         assert_eq!(
             judged(Method::GET, &[("origin", OWN), ("upgrade", "websocket")]),
-            Verdict::Allowed
+            CrossSiteVerdict::Allowed
         );
     }
 }

@@ -23,10 +23,10 @@ const SAME_END: Duration = Duration::from_secs(60);
 
 /// Cookies of one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Jar(Vec<Cookie>);
+pub struct Jar(Vec<StoredCookie>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Cookie {
+struct StoredCookie {
     name: String,
     value: Secret,
     until: Option<Timestamp>,
@@ -34,14 +34,14 @@ struct Cookie {
 
 /// What one `Set-Cookie` line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct CookieChange {
     /// The cookie's name.
     pub name: String,
     /// Its value, and when it ends; none: it is taken away.
     pub to: Option<(Secret, Option<Timestamp>)>,
 }
 
-impl Change {
+impl CookieChange {
     /// What the lines of an answer say, in their order.
     pub fn all(headers: &HeaderMap, at: Timestamp) -> impl Iterator<Item = Self> {
         headers.get_all(SET_COOKIE).iter().filter_map(move |line| Self::parse(line, at))
@@ -79,23 +79,23 @@ impl Change {
 impl Jar {
     /// Takes what an answer sets, and takes out what it takes away.
     pub fn take(&mut self, headers: &HeaderMap, at: Timestamp) {
-        for change in Change::all(headers, at) {
+        for change in CookieChange::all(headers, at) {
             self.apply(change);
         }
     }
 
     /// Makes one change. Did it change anything?
-    pub fn apply(&mut self, change: Change) -> bool {
-        let Change { name, to } = change;
+    pub fn apply(&mut self, change: CookieChange) -> bool {
+        let CookieChange { name, to } = change;
         let place = self.0.iter().position(|cookie| cookie.name == name);
         let Some((value, until)) = to else {
             let Some(place) = place else { return false };
             self.0.remove(place);
             return true;
         };
-        let cookie = Cookie { name, value, until };
+        let cookie = StoredCookie { name, value, until };
         let others: usize =
-            self.0.iter().filter(|other| other.name != cookie.name).map(Cookie::size).sum();
+            self.0.iter().filter(|other| other.name != cookie.name).map(StoredCookie::size).sum();
         if others + cookie.size() > MAX_BYTES {
             return false;
         }
@@ -120,7 +120,7 @@ impl Jar {
 
     /// Those that have not ended, in the order in which they came.
     pub fn cookies(&self, at: Timestamp) -> impl Iterator<Item = (&str, &Secret)> {
-        let good = move |cookie: &&Cookie| cookie.until.is_none_or(|until| at < until);
+        let good = move |cookie: &&StoredCookie| cookie.until.is_none_or(|until| at < until);
         self.0.iter().filter(good).map(|cookie| (cookie.name.as_str(), &cookie.value))
     }
 
@@ -152,7 +152,7 @@ impl Jar {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         // What is escaped in JSON (`"`, `\`) cannot be borrowed.
         let all: Vec<(String, String, Option<u64>)> = serde_json::from_slice(bytes).ok()?;
-        let all = all.into_iter().map(|(name, value, until)| Cookie {
+        let all = all.into_iter().map(|(name, value, until)| StoredCookie {
             name,
             value: Secret::new(value),
             until: until.map(Timestamp::from_millis),
@@ -161,7 +161,7 @@ impl Jar {
     }
 }
 
-impl Cookie {
+impl StoredCookie {
     fn size(&self) -> usize {
         self.name.len() + self.value.expose().len() + 3
     }
@@ -280,7 +280,7 @@ mod tests {
             ("a=", true),
             ("a=", false),
         ] {
-            let change = Change::parse(&HeaderValue::from_static(set), NOW).unwrap();
+            let change = CookieChange::parse(&HeaderValue::from_static(set), NOW).unwrap();
             assert_eq!(jar.apply(change), changes, "{set}");
         }
     }

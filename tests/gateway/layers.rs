@@ -1,5 +1,6 @@
 //! Reads `src/` and fails on an import that points upwards, and on the framework's name outside `proxy/`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -120,4 +121,33 @@ fn files_stay_small() {
     sizes.sort_unstable();
     let median = sizes[sizes.len() / 2];
     assert!(median <= 220, "the median file has {median} lines");
+}
+
+/// The types that a line declares at the left margin: outside functions, and so with a name that a reader meets.
+fn declared(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("pub").map_or(line, |rest| match rest.strip_prefix('(') {
+        Some(scoped) => scoped.split_once(')').map_or(rest, |(_, rest)| rest),
+        None => rest,
+    });
+    let (kind, rest) = line.trim_start().split_once(' ')?;
+    matches!(kind, "struct" | "enum" | "trait" | "type" | "union").then_some(())?;
+    rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()
+}
+
+/// Whoever reads a type's name need not look which one it is. Test kits aside: their types go no further than their tests.
+#[test]
+fn a_type_name_is_there_once() {
+    let mut places: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for (path, _, text) in files() {
+        let named = path.to_string_lossy();
+        if ["tests", "testkit", "testing"].iter().any(|kit| named.contains(kit)) {
+            continue;
+        }
+        for name in text.lines().filter(|line| !line.starts_with(' ')).filter_map(declared) {
+            places.entry(name.to_owned()).or_default().push(path.clone());
+        }
+    }
+    assert!(places.len() > 500, "{}", places.len());
+    places.retain(|_, places| places.len() > 1);
+    assert!(places.is_empty(), "{places:#?}");
 }

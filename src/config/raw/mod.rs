@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::report::{Finding, Severity};
+use super::report::{Severity, UnplacedProblem};
 
 mod renamed;
 mod scalar;
@@ -29,29 +29,29 @@ pub(super) use value::{duration_text, nearest, parse_duration};
 
 /// Where a value stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Place {
+pub(super) struct SourcePlace {
     pub(super) key: String,
     pub(super) span: Range<usize>,
 }
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Item<T> {
+pub(super) struct RawItem<T> {
     pub(super) value: T,
-    pub(super) place: Place,
+    pub(super) place: SourcePlace,
 }
 
 /// Collects problems while a file is read.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(super) struct RawReader {
     base: PathBuf,
-    findings: RefCell<Vec<Finding>>,
+    findings: RefCell<Vec<UnplacedProblem>>,
     known: RefCell<BTreeSet<String>>,
 }
 
 /// One table of the file, or its absence: then every key of it is absent.
-pub(super) struct Table<'a> {
-    reader: &'a Reader,
+pub(super) struct RawTable<'a> {
+    reader: &'a RawReader,
     path: String,
     span: Range<usize>,
     entries: Option<&'a DeTable<'a>>,
@@ -61,18 +61,18 @@ pub(super) struct Table<'a> {
     required: RefCell<Vec<(&'static str, String)>>,
 }
 
-impl Reader {
+impl RawReader {
     /// Relative paths are resolved against `base`.
     pub(super) fn new(base: &Path) -> Self {
         Self { base: base.to_owned(), ..Self::default() }
     }
 
     /// Reads the file's text. A syntax error is the one problem there is, and there is nothing else to read.
-    pub(super) fn read<R>(&self, text: &str, read: impl FnOnce(&Table<'_>) -> R) -> Option<R> {
+    pub(super) fn read<R>(&self, text: &str, read: impl FnOnce(&RawTable<'_>) -> R) -> Option<R> {
         match DeTable::parse(text) {
-            Ok(table) => Some(Table::root(self, table.get_ref()).done(read)),
+            Ok(table) => Some(RawTable::root(self, table.get_ref()).done(read)),
             Err(error) => {
-                let place = Place {
+                let place = SourcePlace {
                     key: String::new(),
                     span: error.span().unwrap_or(text.len()..text.len()),
                 };
@@ -84,23 +84,29 @@ impl Reader {
     }
 
     /// Everything found, and every key that was asked for.
-    pub(super) fn finish(self) -> (Vec<Finding>, BTreeSet<String>) {
+    pub(super) fn finish(self) -> (Vec<UnplacedProblem>, BTreeSet<String>) {
         (self.findings.into_inner(), self.known.into_inner())
     }
 
-    fn report(&self, severity: Severity, place: Place, message: String, help: Option<String>) {
-        let Place { key, span } = place;
-        self.findings.borrow_mut().push(Finding { severity, key, span, message, help });
+    fn report(
+        &self,
+        severity: Severity,
+        place: SourcePlace,
+        message: String,
+        help: Option<String>,
+    ) {
+        let SourcePlace { key, span } = place;
+        self.findings.borrow_mut().push(UnplacedProblem { severity, key, span, message, help });
     }
 }
 
-impl<'a> Table<'a> {
-    fn root(reader: &'a Reader, entries: &'a DeTable<'a>) -> Self {
+impl<'a> RawTable<'a> {
+    fn root(reader: &'a RawReader, entries: &'a DeTable<'a>) -> Self {
         Self::new(reader, String::new(), 0..0, Some(entries))
     }
 
     fn new(
-        reader: &'a Reader,
+        reader: &'a RawReader,
         path: String,
         span: Range<usize>,
         entries: Option<&'a DeTable<'a>>,
@@ -129,9 +135,9 @@ impl<'a> Table<'a> {
     // --- places and problems
 
     /// Where the value of `key` stands; if it is absent, where its table begins.
-    pub(super) fn place(&self, key: &str) -> Place {
+    pub(super) fn place(&self, key: &str) -> SourcePlace {
         let span = self.value(key).map_or_else(|| self.span.clone(), Spanned::span);
-        Place { key: self.key(key), span }
+        SourcePlace { key: self.key(key), span }
     }
 
     /// Is the key there?
@@ -145,7 +151,7 @@ impl<'a> Table<'a> {
     }
 
     /// An error about a place.
-    pub(super) fn error_at(&self, place: Place, wrong: Wrong) {
+    pub(super) fn error_at(&self, place: SourcePlace, wrong: Wrong) {
         self.reader.report(Severity::Error, place, wrong.message, wrong.help);
     }
 
@@ -155,14 +161,14 @@ impl<'a> Table<'a> {
     }
 
     /// A warning about a place.
-    pub(super) fn warn_at(&self, place: Place, wrong: Wrong) {
+    pub(super) fn warn_at(&self, place: SourcePlace, wrong: Wrong) {
         self.reader.report(Severity::Warning, place, wrong.message, wrong.help);
     }
 
     // --- tables within
 
     /// Reads a table; an absent one is read too, as one without keys.
-    pub(super) fn table<R>(&self, key: &'static str, read: impl FnOnce(&Table<'_>) -> R) -> R {
+    pub(super) fn table<R>(&self, key: &'static str, read: impl FnOnce(&RawTable<'_>) -> R) -> R {
         let table = self.ask(key).and_then(|value| match value.get_ref() {
             DeValue::Table(table) => Some((value.span(), table)),
             other => {
@@ -174,14 +180,14 @@ impl<'a> Table<'a> {
             Some((span, table)) => (span, Some(table)),
             None => (self.span.clone(), None),
         };
-        Table::new(self.reader, self.key(key), span, entries).done(read)
+        RawTable::new(self.reader, self.key(key), span, entries).done(read)
     }
 
     /// Reads an array of tables, in order.
     pub(super) fn tables<R>(
         &self,
         key: &'static str,
-        mut read: impl FnMut(&Table<'_>) -> R,
+        mut read: impl FnMut(&RawTable<'_>) -> R,
     ) -> Vec<R> {
         let Some(value) = self.ask(key) else { return Vec::new() };
         let DeValue::Array(array) = value.get_ref() else {
@@ -193,11 +199,12 @@ impl<'a> Table<'a> {
         for element in array.iter() {
             match element.get_ref() {
                 DeValue::Table(table) => {
-                    let table = Table::new(self.reader, self.key(key), element.span(), Some(table));
+                    let table =
+                        RawTable::new(self.reader, self.key(key), element.span(), Some(table));
                     all.push(table.done(&mut read));
                 }
                 other => {
-                    let place = Place { key: self.key(key), span: element.span() };
+                    let place = SourcePlace { key: self.key(key), span: element.span() };
                     self.error_at(place, Wrong::kind("a table", other));
                 }
             }
@@ -206,20 +213,23 @@ impl<'a> Table<'a> {
     }
 
     /// The keys of this table, all of which are the operator's own words, and their texts.
-    pub(super) fn free(&self) -> Vec<(Item<String>, Item<String>)> {
+    pub(super) fn free(&self) -> Vec<(RawItem<String>, RawItem<String>)> {
         let mut all = Vec::new();
         for (name, value) in self.entries.into_iter().flatten() {
             let key = self.key(name.get_ref());
             match value.get_ref() {
                 DeValue::String(text) => all.push((
-                    Item {
+                    RawItem {
                         value: name.get_ref().to_string(),
-                        place: Place { key: key.clone(), span: name.span() },
+                        place: SourcePlace { key: key.clone(), span: name.span() },
                     },
-                    Item { value: text.to_string(), place: Place { key, span: value.span() } },
+                    RawItem {
+                        value: text.to_string(),
+                        place: SourcePlace { key, span: value.span() },
+                    },
                 )),
                 other => {
-                    let place = Place { key, span: value.span() };
+                    let place = SourcePlace { key, span: value.span() };
                     self.error_at(place, Wrong::kind("a string", other));
                 }
             }
@@ -327,7 +337,7 @@ impl<'a> Table<'a> {
             if asked.contains(&key) || foreign.contains(&key) {
                 continue;
             }
-            let place = Place { key: self.key(key), span: name.span() };
+            let place = SourcePlace { key: self.key(key), span: name.span() };
             if let Some(new) = renamed::name_since(&place.key) {
                 self.report_former(place, new);
                 continue;
@@ -351,7 +361,7 @@ impl<'a> Table<'a> {
     }
 
     /// A key under the name that it had before. It has been read, unless it stands under its new name as well.
-    fn report_former(&self, place: Place, new: &'static str) {
+    fn report_former(&self, place: SourcePlace, new: &'static str) {
         if self.written(last_part(new)).is_some() {
             let wrong = Wrong::new(format!("this key is called {new} now, which stands here too"));
             self.error_at(place, wrong.help("remove the former name"));

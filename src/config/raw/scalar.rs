@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::config::Constant;
 
 use super::value::{duration_text, nearest, parse_duration, parse_size, size_text};
-use super::{Item, Place, Table};
+use super::{RawItem, RawTable, SourcePlace};
 
 /// What is wrong with a value, before it is known where it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,7 +58,7 @@ impl Wrong {
     }
 }
 
-impl<'a> Table<'a> {
+impl<'a> RawTable<'a> {
     /// `"15m"`, within limits.
     pub(in crate::config) fn duration(
         &self,
@@ -144,7 +144,7 @@ impl<'a> Table<'a> {
         };
         let mut numbers: Vec<N> = Vec::new();
         for element in array.iter() {
-            let place = Place { key: self.key(key), span: element.span() };
+            let place = SourcePlace { key: self.key(key), span: element.span() };
             match number_of(element.get_ref(), &allowed) {
                 Ok(number) if numbers.contains(&number) => {
                     self.error_at(place, Wrong::new("is listed twice"));
@@ -230,7 +230,7 @@ impl<'a> Table<'a> {
         &self,
         key: &'static str,
         mut read: impl FnMut(&str) -> Result<T, Wrong>,
-    ) -> Option<Vec<Item<T>>> {
+    ) -> Option<Vec<RawItem<T>>> {
         let value = self.ask(key)?;
         let DeValue::Array(array) = value.get_ref() else {
             let mut wrong = Wrong::kind("an array of strings", value.get_ref());
@@ -240,14 +240,14 @@ impl<'a> Table<'a> {
             self.error(key, wrong);
             return None;
         };
-        let mut items: Vec<Item<T>> = Vec::new();
+        let mut items: Vec<RawItem<T>> = Vec::new();
         for element in array.iter() {
-            let place = Place { key: self.key(key), span: element.span() };
+            let place = SourcePlace { key: self.key(key), span: element.span() };
             match text_of(element.get_ref(), "a string").and_then(&mut read) {
                 Ok(value) if items.iter().any(|item| item.value == value) => {
                     self.error_at(place, Wrong::new("is listed twice"));
                 }
-                Ok(value) => items.push(Item { value, place }),
+                Ok(value) => items.push(RawItem { value, place }),
                 Err(wrong) => self.error_at(place, wrong),
             }
         }

@@ -14,7 +14,7 @@ pub(super) fn reaches_its_fields(detect: &Detect) {
     assert_eq!(
         *detect,
         Detect {
-            refresh_reuse: Detector {
+            refresh_reuse: DetectorSettings {
                 threshold: 2,
                 window: secs(2),
                 actions: vec![Action::StepUp, Action::Notify],
@@ -32,12 +32,12 @@ pub(super) fn reaches_its_fields(detect: &Detect) {
                 dry_run: true,
                 speed: 0,
             },
-            token_countries: Detector {
+            token_countries: DetectorSettings {
                 threshold: 3,
                 actions: vec![Action::EndSession],
                 ..default.token_countries
             },
-            impossible_travel: Detector { speed: 800, ..default.impossible_travel },
+            impossible_travel: DetectorSettings { speed: 800, ..default.impossible_travel },
             queue: 1,
             actions_per_hour: 2,
             ..default

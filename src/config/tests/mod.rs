@@ -33,7 +33,7 @@ fn complete(text: &str) -> String {
     text
 }
 
-fn parse(text: &str) -> Result<(Config, Report), Report> {
+fn parse(text: &str) -> Result<(Config, ProblemReport), ProblemReport> {
     Config::parse(text, Path::new("/etc/doorwarden"), "gateway.toml")
 }
 

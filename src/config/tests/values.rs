@@ -304,7 +304,7 @@ fn traffic() {
             forward_preflight: true,
             websocket: true,
             identity: RouteForms::default(),
-            credentials: Credentials::Only { cookie: true, bearer: false, issuers: vec![] },
+            credentials: CredentialSelection::Only { cookie: true, bearer: false, issuers: vec![] },
             sign_in_redirect: SignInRedirect::Gateway,
             refusals: RouteRefusals::Gateway,
             handling: RouteHandling::default(),
@@ -334,21 +334,21 @@ fn own_paths_are_moved_turned_off_and_aliased() {
     assert_eq!(
         everything().paths,
         [
-            entry("/in", OwnPath::Login, Rotation::None),
-            entry("/refresh", OwnPath::Refresh, Rotation::None),
-            entry("/verify", OwnPath::Verify, Rotation::None),
-            entry("/logout", OwnPath::Logout, Rotation::None),
-            entry("/blacklist", OwnPath::Blacklist, Rotation::None),
-            entry("/session", OwnPath::Session, Rotation::None),
+            entry("/in", OwnPath::Login, RotationPolicy::None),
+            entry("/refresh", OwnPath::Refresh, RotationPolicy::None),
+            entry("/verify", OwnPath::Verify, RotationPolicy::None),
+            entry("/logout", OwnPath::Logout, RotationPolicy::None),
+            entry("/blacklist", OwnPath::Blacklist, RotationPolicy::None),
+            entry("/session", OwnPath::Session, RotationPolicy::None),
             OwnPathEntry {
                 is_alias: true,
-                ..entry("/again", OwnPath::Refresh, Rotation::SingleUse)
+                ..entry("/again", OwnPath::Refresh, RotationPolicy::SingleUse)
             },
             OwnPathEntry {
                 is_alias: true,
                 extra: Members::new(vec![("user_id".into(), Template::for_test("{user.id:int}"))]),
                 username_fields: texts(&["mail"]),
-                ..entry("/token", OwnPath::Login, Rotation::None)
+                ..entry("/token", OwnPath::Login, RotationPolicy::None)
             },
         ]
     );
@@ -364,7 +364,7 @@ fn credentials() {
             signing_key_file: "/var/lib/doorwarden/signing-key.key".into(),
             access_lifetime: secs(600),
             refresh_lifetime: secs(7 * 86_400),
-            rotation: Rotation::None,
+            rotation: RotationPolicy::None,
             refresh_grace: secs(0),
             bind: Binding::Country,
             refuse_unknown: true,
@@ -392,7 +392,7 @@ fn credentials() {
             refresh_interval: secs(30),
             username_field: "email".into(),
             danger_same_users: false,
-            kind: DirectoryKind::Django(Box::new(DjangoDirectory {
+            kind: DirectoryKind::Django(Box::new(DjangoDirectorySettings {
                 database: Database::Sqlite("/etc/doorwarden/app/db.sqlite3".into()),
                 user_table: "users_user".into(),
                 columns: DjangoColumns {
@@ -403,10 +403,10 @@ fn credentials() {
                 groups: None,
                 username_case: UsernameCase::Fold,
                 conditions: vec![
-                    Condition { column: "deleted_at".into(), holds: Holds::Null },
+                    Condition { column: "deleted_at".into(), holds: ColumnTest::Null },
                     Condition {
                         column: "is_deleted".into(),
-                        holds: Holds::Equal(Constant::Flag(false)),
+                        holds: ColumnTest::Equal(Constant::Flag(false)),
                     },
                 ],
                 second_factors: vec![SecondFactorTable {
@@ -415,7 +415,7 @@ fn credentials() {
                     user_key: UserKeyColumn::Id,
                     conditions: vec![Condition {
                         column: "kind".into(),
-                        holds: Holds::Equal(Constant::Text("totp".into())),
+                        holds: ColumnTest::Equal(Constant::Text("totp".into())),
                     }],
                 }],
                 danger_keep_at_password_upgrade: true,
@@ -447,7 +447,7 @@ fn what_is_told_and_kept() {
     let config = everything();
     assert_eq!(
         config.identity,
-        IdentityHeaders {
+        IdentityHeaderNames {
             user_id: "Remote-User".into(),
             user_name: String::new(),
             groups: "X-Groups".into(),

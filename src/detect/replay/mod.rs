@@ -18,15 +18,15 @@ use parking_lot::Mutex;
 
 use self::reading::Reading;
 use super::history::History;
-use super::respond::Taken;
-use super::watch::{NotDone, Report, Respond, Rules, Watch, Watching};
+use super::respond::TakenAction;
+use super::watch::{DetectorRules, FindingSink, NotDone, Respond, Watch, Watching};
 use super::{DetectorName, Finding};
 use crate::block::Block;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::event::What;
+use crate::event::EventKind;
 use crate::notify::Incident;
-use crate::store::{Stamps, Which};
+use crate::store::{SessionSelection, Stamps};
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ pub struct Tally {
 /// # Errors
 /// If it cannot be read.
 pub async fn replay(
-    rules: Rules,
+    rules: DetectorRules,
     stamps: Arc<dyn Stamps>,
     lines: impl BufRead,
 ) -> io::Result<Replayed> {
@@ -70,7 +70,7 @@ pub async fn replay(
         // An operator's silences are of their time, and no rule.
         silences: Arc::default(),
         respond: Arc::clone(&recorded) as Arc<dyn Respond>,
-        report: Arc::clone(&recorded) as Arc<dyn Report>,
+        report: Arc::clone(&recorded) as Arc<dyn FindingSink>,
     });
     let (mut replayed, mut reading) = (Replayed::default(), Reading::default());
     for line in lines.lines() {
@@ -105,17 +105,18 @@ struct Recorded {
 struct Live(HashMap<UserKey, Vec<SessionId>>);
 
 impl Live {
-    fn see(&mut self, what: &What) {
+    fn see(&mut self, what: &EventKind) {
         match what {
-            What::SignedIn { session, user, .. }
-            | What::TakenOver { session, user, .. }
-            | What::Adopted { session, user, .. } => {
+            EventKind::SignedIn { session, user, .. }
+            | EventKind::TakenOver { session, user, .. }
+            | EventKind::Adopted { session, user, .. } => {
                 let sessions = self.0.entry(user.clone()).or_default();
                 if !sessions.contains(session) {
                     sessions.push(session.clone());
                 }
             }
-            What::SessionEnded { session, user, .. } | What::RefreshReused { session, user } => {
+            EventKind::SessionEnded { session, user, .. }
+            | EventKind::RefreshReused { session, user } => {
                 if let Some(sessions) = self.0.get_mut(user) {
                     sessions.retain(|one| one != session);
                 }
@@ -127,7 +128,7 @@ impl Live {
 
 #[async_trait]
 impl Respond for Recorded {
-    async fn end(&self, _: &Which, _: Timestamp) -> Result<(), NotDone> {
+    async fn end(&self, _: &SessionSelection, _: Timestamp) -> Result<(), NotDone> {
         Ok(())
     }
 
@@ -147,8 +148,8 @@ impl Respond for Recorded {
     fn notify(&self, _: Incident) {}
 }
 
-impl Report for Recorded {
-    fn finding(&self, finding: &Finding, taken: &[Taken], _: Option<&NotDone>) {
+impl FindingSink for Recorded {
+    fn finding(&self, finding: &Finding, taken: &[TakenAction], _: Option<&NotDone>) {
         let mut tallies = self.tallies.lock();
         let tally = tallies.entry(finding.detector).or_default();
         tally.findings += 1;
@@ -170,8 +171,11 @@ mod tests {
     async fn replayed(text: &str, set: impl FnOnce(&mut crate::config::Detect)) -> Replayed {
         let mut settings = settings(100);
         set(&mut settings);
-        let rules =
-            Rules { settings, places: Arc::new(FewCountries), trusted: TrustedProxies::default() };
+        let rules = DetectorRules {
+            settings,
+            places: Arc::new(FewCountries),
+            trusted: TrustedProxies::default(),
+        };
         replay(rules, Memory::new(), text.as_bytes()).await.unwrap()
     }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::event::{Adoption, EndReason, Event, Refresh, SignInFailure, What};
+use crate::event::{Adoption, EndReason, Event, EventKind, Refresh, SignInFailure};
 use crate::refusal::Refusal;
 use crate::secret::Digest;
 
@@ -60,7 +60,7 @@ impl Reading {
 
     /// The last use at the place before, if this is a use at another one.
     fn used_before(&mut self, event: &Event, previous: Option<&str>) -> Option<Event> {
-        let What::SessionUsed { session, .. } = &event.what else { return None };
+        let EventKind::SessionUsed { session, .. } = &event.what else { return None };
         let now = (event.client, event.agent.clone());
         let (client, agent) = self.places.insert(session.clone(), now)?;
         let at = Timestamp::parse(previous?)?;
@@ -69,7 +69,7 @@ impl Reading {
 }
 
 impl Line {
-    fn what(&self) -> Option<What> {
+    fn what(&self) -> Option<EventKind> {
         let session = || self.session.as_deref().map(SessionId::new);
         let user = || {
             let (directory, id) = self.user.as_deref()?.split_once('/')?;
@@ -81,7 +81,7 @@ impl Line {
             self.issued.as_deref().is_some_and(|all| all.split(',').any(|one| one == what))
         };
         Some(match self.event.as_str() {
-            "sign_in" => What::SignedIn {
+            "sign_in" => EventKind::SignedIn {
                 session: session()?,
                 user: user()?,
                 account: account()?,
@@ -90,48 +90,50 @@ impl Line {
                 known_device: self.known_device,
             },
             "sign_in_observed" => {
-                What::SignInObserved { account: account()?, user: user(), session: session() }
+                EventKind::SignInObserved { account: account()?, user: user(), session: session() }
             }
-            "taken_over" => What::TakenOver {
+            "taken_over" => EventKind::TakenOver {
                 session: session()?,
                 user: user()?,
                 issuer: self.issuer.as_deref()?.into(),
             },
-            "adopted" => What::Adopted {
+            "adopted" => EventKind::Adopted {
                 session: session()?,
                 user: user()?,
                 issuer: self.issuer.as_deref()?.into(),
                 how: called(Adoption::ALL, reason, |one| one.name())?,
             },
-            "sign_in_failed" => What::SignInFailed {
+            "sign_in_failed" => EventKind::SignInFailed {
                 account: account()?,
                 user: user(),
                 why: called(SignInFailure::ALL, reason, |one| one.name())?,
             },
-            "refresh" => What::Refreshed {
+            "refresh" => EventKind::Refreshed {
                 session: session()?,
                 user: user()?,
                 how: called(Refresh::ALL, reason, |one| one.name())?,
             },
-            "refresh_reused" => What::RefreshReused { session: session()?, user: user()? },
-            "session_ended" => What::SessionEnded {
+            "refresh_reused" => EventKind::RefreshReused { session: session()?, user: user()? },
+            "session_ended" => EventKind::SessionEnded {
                 session: session()?,
                 user: user()?,
                 why: called(EndReason::ALL, reason, |one| one.name())?,
             },
             // What was presented is nothing that a detector looks at.
-            "session_used" => What::SessionUsed {
+            "session_used" => EventKind::SessionUsed {
                 session: session()?,
                 user: user()?,
                 proof: Proof::SessionCookie,
             },
-            "outside_binding" => What::OutsideBinding { session: session()?, user: user()? },
-            "not_found" => What::NotFound { path: Digest::of(self.path.as_deref()?.as_bytes()) },
-            "refused" => What::Refused {
+            "outside_binding" => EventKind::OutsideBinding { session: session()?, user: user()? },
+            "not_found" => {
+                EventKind::NotFound { path: Digest::of(self.path.as_deref()?.as_bytes()) }
+            }
+            "refused" => EventKind::Refused {
                 refusal: called(Refusal::ALL, reason, |one| one.reason())?,
                 user: user(),
             },
-            "incident_answered" => What::IncidentAnswered {
+            "incident_answered" => EventKind::IncidentAnswered {
                 user: user()?,
                 detector: self.about.as_deref()?.into(),
                 was_me: self.answer.as_deref() == Some("me"),

@@ -4,7 +4,7 @@
 //! column that is not there is trouble, and never "no condition" or "no second factor".
 
 use super::Settings;
-use crate::config::{Condition, Constant, Holds, SecondFactorTable, UserKeyColumn};
+use crate::config::{ColumnTest, Condition, Constant, SecondFactorTable, UserKeyColumn};
 use crate::service::database::{Dialect, ServiceDatabase};
 
 /// ` AND ...` for each condition on the rows of `alias`; empty if there are none.
@@ -18,9 +18,9 @@ pub(super) fn all(
         let column = format!("{alias}.{}", dialect.quoted(&condition.column)?);
         sql.push_str(" AND ");
         sql.push_str(&match &condition.holds {
-            Holds::Null => format!("{column} IS NULL"),
-            Holds::NotNull => format!("{column} IS NOT NULL"),
-            Holds::Equal(constant) => format!("{column} = {}", literal(dialect, constant)),
+            ColumnTest::Null => format!("{column} IS NULL"),
+            ColumnTest::NotNull => format!("{column} IS NOT NULL"),
+            ColumnTest::Equal(constant) => format!("{column} = {}", literal(dialect, constant)),
         });
     }
     Ok(sql)

@@ -28,8 +28,8 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use super::{Account, DirectoryError, Users};
 use crate::caller::UserKey;
-use crate::config::{Condition, DjangoDirectory as Settings, UsernameCase};
-use crate::django::hashers::{Algorithm, DEFAULT_DUMMY, dummy_like};
+use crate::config::{Condition, DjangoDirectorySettings as Settings, UsernameCase};
+use crate::django::hashers::{DEFAULT_DUMMY, PasswordHasher, dummy_like};
 use crate::secret::Secret;
 use crate::service::database::{Dialect, Needed, ServiceDatabase, Statement};
 
@@ -39,7 +39,7 @@ mod row;
 mod statements;
 
 use ids::{AskType, Spelling};
-use row::{Row, only, same_but_for_case};
+use row::{UserRow, only, same_but_for_case};
 use statements::{Statements, row};
 
 /// `kind = "django"`
@@ -52,7 +52,7 @@ pub struct DjangoDirectory {
     spelling: OnceLock<Spelling>,
     keeps_at_upgrade: bool,
     needed: Vec<Needed>,
-    hashers: Arc<[Algorithm]>,
+    hashers: Arc<[PasswordHasher]>,
     /// The newest usable password that was seen, and its decoy.
     decoy: ArcSwap<(String, Secret)>,
 }
@@ -73,7 +73,8 @@ impl DjangoDirectory {
             .hashers
             .iter()
             .map(|hasher| {
-                Algorithm::parse(hasher).ok_or_else(|| refused(format!("no hasher {hasher:?}")))
+                PasswordHasher::parse(hasher)
+                    .ok_or_else(|| refused(format!("no hasher {hasher:?}")))
             })
             .collect::<Result<Arc<[_]>, _>>()?;
         let statements = Statements::new(&database, settings).map_err(refused)?;
@@ -108,7 +109,7 @@ impl DjangoDirectory {
     async fn ask(
         &self,
         statements: Vec<Statement>,
-    ) -> Result<(Vec<Row>, Option<String>), DirectoryError> {
+    ) -> Result<(Vec<UserRow>, Option<String>), DirectoryError> {
         let answers = self.database.ask(statements).await.map_err(|error| self.failed(error))?;
         let mut answers = answers.into_iter().rev();
         let rows = answers.next().unwrap_or_default().into_iter().map(row);
@@ -123,11 +124,11 @@ impl DjangoDirectory {
     /// The one row that is `the_one`.
     fn only(
         &self,
-        rows: Vec<Row>,
+        rows: Vec<UserRow>,
         spelling: Spelling,
-        the_one: impl Fn(&Row) -> bool,
+        the_one: impl Fn(&UserRow) -> bool,
     ) -> Result<Option<Account>, DirectoryError> {
-        let spelled = |row: Row| Row { id: spelling.of(&row.id).into_owned(), ..row };
+        let spelled = |row: UserRow| UserRow { id: spelling.of(&row.id).into_owned(), ..row };
         let row = only(rows.into_iter().map(spelled).filter(the_one))
             .map_err(|reason| self.failed(reason))?;
         Ok(row.map(|row| row.into_account(&self.name)))
@@ -140,7 +141,7 @@ impl Users for DjangoDirectory {
         &self.name
     }
 
-    fn hashers(&self) -> Arc<[Algorithm]> {
+    fn hashers(&self) -> Arc<[PasswordHasher]> {
         Arc::clone(&self.hashers)
     }
 
@@ -152,7 +153,7 @@ impl Users for DjangoDirectory {
         self.database.missing(&self.needed).await.map_err(|error| self.failed(error))
     }
 
-    fn upgrades_to(&self) -> Option<Algorithm> {
+    fn upgrades_to(&self) -> Option<PasswordHasher> {
         // The first is the one that Django upgrades to.
         self.hashers.first().copied().filter(|_| self.keeps_at_upgrade)
     }

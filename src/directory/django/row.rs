@@ -8,7 +8,7 @@ use crate::caller::{Identity, UserKey};
 use crate::secret::Secret;
 
 /// A row of the user table, and the groups that lead to it.
-pub(super) struct Row {
+pub(super) struct UserRow {
     /// The primary key as Django writes it.
     pub(super) id: String,
     pub(super) name: String,
@@ -21,7 +21,7 @@ pub(super) struct Row {
     pub(super) has_second_factor: bool,
 }
 
-impl Row {
+impl UserRow {
     pub(super) fn into_account(mut self, directory: &str) -> Account {
         self.groups.sort();
         self.groups.dedup();
@@ -47,7 +47,9 @@ impl Row {
 }
 
 /// The one row; none if there is none.
-pub(super) fn only(rows: impl IntoIterator<Item = Row>) -> Result<Option<Row>, &'static str> {
+pub(super) fn only(
+    rows: impl IntoIterator<Item = UserRow>,
+) -> Result<Option<UserRow>, &'static str> {
     let mut rows = rows.into_iter();
     let found = rows.next();
     if rows.next().is_some() {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::Settings;
 use super::conditions::{all, second_factor};
-use super::row::Row;
+use super::row::UserRow;
 use crate::config::UsernameCase;
-use crate::service::database::{Dialect, ServiceDatabase, Statement, Texts};
+use crate::service::database::{Dialect, QueryTexts, ServiceDatabase, Statement};
 
 /// One directory's statements.
 pub(super) struct Statements {
@@ -141,7 +141,7 @@ fn escaped(text: &str, escape: char) -> String {
 }
 
 /// A row as the statements select it.
-pub(super) fn row(values: Texts) -> Result<Row, String> {
+pub(super) fn row(values: QueryTexts) -> Result<UserRow, String> {
     let Ok([id, name, password, active, staff, superuser, email, groups, second_factor]) =
         <[Option<String>; 9]>::try_from(values)
     else {
@@ -153,7 +153,7 @@ pub(super) fn row(values: Texts) -> Result<Row, String> {
             serde_json::from_str(&json).map_err(|_| "a user's groups are no list of names")?
         }
     };
-    Ok(Row {
+    Ok(UserRow {
         id: id.ok_or("a user has no id")?,
         name: name.ok_or("a user has no name")?,
         password,

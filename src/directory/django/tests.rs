@@ -4,10 +4,10 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::config::{
-    Condition, Constant, Database, DjangoColumns, DjangoGroups, Holds, SecondFactorTable,
+    ColumnTest, Condition, Constant, Database, DjangoColumns, DjangoGroups, SecondFactorTable,
     UserKeyColumn, UsernameCase,
 };
-use crate::service::database::{Access, Databases};
+use crate::service::database::{DatabaseAccess, Databases};
 
 const SCHEMA: &str = r#"
 CREATE TABLE auth_user (
@@ -51,7 +51,7 @@ fn settings(database: &Path) -> Settings {
 }
 
 fn open(settings: &Settings) -> Result<DjangoDirectory, DirectoryError> {
-    let database = Databases::default().open(&settings.database, Access::Read);
+    let database = Databases::default().open(&settings.database, DatabaseAccess::Read);
     DjangoDirectory::new("django", settings, database)
 }
 
@@ -188,7 +188,7 @@ fn names_that_cannot_be_are_refused() {
     assert!(error.to_string().contains("rot13"));
 }
 
-fn condition(column: &str, holds: Holds) -> Condition {
+fn condition(column: &str, holds: ColumnTest) -> Condition {
     Condition { column: column.into(), holds }
 }
 
@@ -220,17 +220,20 @@ fn managed(conditions: Vec<Condition>) -> Kit {
 
 #[tokio::test]
 async fn whose_row_does_not_meet_the_conditions_is_not_there() {
-    let equal = |column, constant| condition(column, Holds::Equal(constant));
+    let equal = |column, constant| condition(column, ColumnTest::Equal(constant));
     let text = |text: &str| Constant::Text(text.into());
     for (conditions, expected) in [
         (vec![], "here gone flagged unsaid blocked elsewhere"),
-        (vec![condition("deleted_at", Holds::Null)], "here flagged unsaid blocked elsewhere"),
-        (vec![condition("deleted_at", Holds::NotNull)], "gone"),
+        (vec![condition("deleted_at", ColumnTest::Null)], "here flagged unsaid blocked elsewhere"),
+        (vec![condition("deleted_at", ColumnTest::NotNull)], "gone"),
         (vec![equal("is_deleted", Constant::Flag(false))], "here gone blocked elsewhere"),
         (vec![equal("status", text("it's"))], "here gone flagged unsaid elsewhere"),
         (vec![equal("tenant", Constant::Number(7))], "here gone flagged unsaid blocked"),
         (
-            vec![condition("deleted_at", Holds::Null), equal("is_deleted", Constant::Flag(false))],
+            vec![
+                condition("deleted_at", ColumnTest::Null),
+                equal("is_deleted", Constant::Flag(false)),
+            ],
             "here blocked elsewhere",
         ),
     ] {
@@ -246,7 +249,7 @@ async fn whose_row_does_not_meet_the_conditions_is_not_there() {
         }
         assert_eq!(found.join(" "), expected);
     }
-    let missing = managed(vec![condition("removed", Holds::Null)]);
+    let missing = managed(vec![condition("removed", ColumnTest::Null)]);
     assert!(missing.directory.find("here").await.is_err(), "no condition is left out");
 }
 
@@ -262,7 +265,7 @@ async fn who_has_a_device_that_counts_is_known() {
         user_key: UserKeyColumn::Id,
         conditions,
     };
-    let confirmed = condition("confirmed", Holds::Equal(Constant::Flag(true)));
+    let confirmed = condition("confirmed", ColumnTest::Equal(Constant::Flag(true)));
     let keys = SecondFactorTable {
         table: "keys".into(),
         user_column: "username".into(),

@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::config::AnswerRules;
-use crate::wire::jar::Change;
+use crate::wire::jar::CookieChange;
 
 /// An answer, read.
-pub(super) struct Answer {
+pub(super) struct LoginAnswer {
     /// What was asked.
     pub(super) url: Url,
     pub(super) status: StatusCode,
@@ -25,7 +25,7 @@ pub(super) struct Answer {
     pub(super) at: Timestamp,
 }
 
-impl Answer {
+impl LoginAnswer {
     /// Are the credentials right? The error is why that is not known.
     pub(super) fn accepts(
         &self,
@@ -70,7 +70,8 @@ impl Answer {
         let stated =
             |rule: &Option<String>, holds: &dyn Fn(&str) -> bool| rule.as_deref().is_none_or(holds);
         let sets = |name: &str| {
-            let changes = Change::all(&self.headers, self.at).filter(|change| change.name == name);
+            let changes =
+                CookieChange::all(&self.headers, self.at).filter(|change| change.name == name);
             changes.last().is_some_and(|change| change.to.is_some())
         };
         !rules.is_empty()
@@ -110,11 +111,11 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
 
-    fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
+    fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> LoginAnswer {
         let headers = headers.iter().map(|(name, value)| {
             (http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
         });
-        Answer {
+        LoginAnswer {
             url: Url::parse("http://app.internal/account/login").unwrap(),
             status: StatusCode::from_u16(status).unwrap(),
             headers: headers.collect(),

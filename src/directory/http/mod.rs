@@ -34,11 +34,13 @@ use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use self::answer::Answer;
-use super::{Account, Attempt, DirectoryError, LoginService, Verdict};
+use self::answer::LoginAnswer;
+use super::{Account, DirectoryError, LoginService, PasswordAttempt, PasswordVerdict};
 use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
-use crate::config::{AnswerRules, Csrf, CsrfToken, HttpDirectory as Settings, LoginEncoding};
+use crate::config::{
+    AnswerRules, Csrf, CsrfToken, HttpDirectorySettings as Settings, LoginEncoding,
+};
 use crate::secret::Secret;
 use crate::wire::jar::Jar;
 
@@ -61,7 +63,7 @@ pub struct HttpDirectory {
 }
 
 /// What is sent in one exchange.
-struct Sent<'a> {
+struct SentForm<'a> {
     method: Method,
     url: &'a Uri,
     headers: HeaderMap,
@@ -108,7 +110,7 @@ impl HttpDirectory {
         }
     }
 
-    async fn post(&self, attempt: Attempt<'_>) -> Result<Verdict, String> {
+    async fn post(&self, attempt: PasswordAttempt<'_>) -> Result<PasswordVerdict, String> {
         let Settings { url, csrf, success, refused, .. } = &self.settings;
         if types_success(success, attempt) {
             return Err("what was typed has the text of `success.body_contains` in it".into());
@@ -134,14 +136,14 @@ impl HttpDirectory {
         fields.push((self.settings.username_field.clone(), attempt.name.to_owned()));
         fields.push((self.settings.password_field.clone(), attempt.password.expose().to_owned()));
         let body = Some(self.body(&fields, &mut headers));
-        let sent = Sent { method: Method::POST, url, headers, body, at: attempt.at };
+        let sent = SentForm { method: Method::POST, url, headers, body, at: attempt.at };
         let answer = self.exchange(sent).await?;
         if !answer.accepts(success, refused)? {
-            return Ok(Verdict::Refused);
+            return Ok(PasswordVerdict::Refused);
         }
         jar.take(&answer.headers, attempt.at);
         match self.account(attempt.name, &answer) {
-            Ok(account) => Ok(Verdict::Accepted(Box::new(account), jar)),
+            Ok(account) => Ok(PasswordVerdict::Accepted(Box::new(account), jar)),
             Err(reason) => {
                 // Nobody will have this session, and what keeps it from ending is not what went wrong.
                 let _ = self.leave(jar, attempt.at).await;
@@ -170,7 +172,7 @@ impl HttpDirectory {
         }
         let is_post = logout.method == Method::POST;
         let body = is_post.then(|| self.body(&fields, &mut headers));
-        let sent = Sent { method: logout.method.clone(), url: &logout.url, headers, body, at };
+        let sent = SentForm { method: logout.method.clone(), url: &logout.url, headers, body, at };
         let answer = self.exchange(sent).await?;
         if answer.is_trouble() { Err(format!("it answers {}", answer.status)) } else { Ok(()) }
     }
@@ -181,9 +183,9 @@ impl HttpDirectory {
         jar: &Jar,
         client: Option<IpAddr>,
         at: Timestamp,
-    ) -> Result<Answer, String> {
+    ) -> Result<LoginAnswer, String> {
         let headers = self.headers(None, jar, client, at);
-        self.exchange(Sent { method: Method::GET, url, headers, body: None, at }).await
+        self.exchange(SentForm { method: Method::GET, url, headers, body: None, at }).await
     }
 
     /// What each request has; the operator's own come last, in place of ours.
@@ -243,7 +245,7 @@ impl HttpDirectory {
         body
     }
 
-    async fn exchange(&self, sent: Sent<'_>) -> Result<Answer, String> {
+    async fn exchange(&self, sent: SentForm<'_>) -> Result<LoginAnswer, String> {
         let reason = |error: reqwest::Error| reason_of(&error.without_url());
         let url = Url::parse(&sent.url.to_string()).map_err(|error| error.to_string())?;
         let mut request = self.client.request(sent.method, url.clone()).headers(sent.headers);
@@ -259,7 +261,7 @@ impl HttpDirectory {
         }
         let is_whole = body.len() <= MAX_BODY;
         body.truncate(MAX_BODY);
-        Ok(Answer {
+        Ok(LoginAnswer {
             url,
             status: response.status(),
             headers: std::mem::take(response.headers_mut()),
@@ -269,7 +271,7 @@ impl HttpDirectory {
         })
     }
 
-    fn account(&self, typed: &str, answer: &Answer) -> Result<Account, String> {
+    fn account(&self, typed: &str, answer: &LoginAnswer) -> Result<Account, String> {
         let user = &self.settings.user;
         let json = answer.json().unwrap_or_default();
         let at = |pointer: &Option<String>| {
@@ -316,8 +318,11 @@ impl LoginService for HttpDirectory {
         &self.name
     }
 
-    async fn sign_in(&self, attempt: Attempt<'_>) -> Result<Verdict, DirectoryError> {
-        let Ok(_place) = self.places.try_acquire() else { return Ok(Verdict::Busy) };
+    async fn sign_in(
+        &self,
+        attempt: PasswordAttempt<'_>,
+    ) -> Result<PasswordVerdict, DirectoryError> {
+        let Ok(_place) = self.places.try_acquire() else { return Ok(PasswordVerdict::Busy) };
         self.in_time(self.post(attempt)).await
     }
 
@@ -329,7 +334,7 @@ impl LoginService for HttpDirectory {
 
 /// Does the name or the password have the text by which success is known? Login pages show a name that failed again, so that
 /// whoever types that text would be let in. In whatever case: some show it in another one.
-fn types_success(success: &AnswerRules, attempt: Attempt<'_>) -> bool {
+fn types_success(success: &AnswerRules, attempt: PasswordAttempt<'_>) -> bool {
     let Some(text) = &success.body_contains else { return false };
     let text = text.trim().to_lowercase();
     [attempt.name, attempt.password.expose()]
@@ -338,7 +343,7 @@ fn types_success(success: &AnswerRules, attempt: Attempt<'_>) -> bool {
 }
 
 /// The token that a page has.
-fn token_of(csrf: &Csrf, page: &Answer, jar: &Jar) -> Option<String> {
+fn token_of(csrf: &Csrf, page: &LoginAnswer, jar: &Jar) -> Option<String> {
     let found = match &csrf.found {
         CsrfToken::Input(name) => page::input(&page.body, name),
         CsrfToken::Meta(name) => page::meta(&page.body, name),

@@ -83,10 +83,10 @@ fn html(headers: &str, body: &str) -> String {
 
 const HOME: &str = "HTTP/1.1 302 Found\r\nlocation: /home\r\nset-cookie: sid=1; HttpOnly\r\ncontent-length: 0\r\n\r\n";
 
-async fn sign_in(directory: &HttpDirectory) -> Result<Verdict, DirectoryError> {
+async fn sign_in(directory: &HttpDirectory) -> Result<PasswordVerdict, DirectoryError> {
     let password = Secret::new("p&ss wörd");
     directory
-        .sign_in(Attempt {
+        .sign_in(PasswordAttempt {
             name: "kim",
             password: &password,
             client: CLIENT,
@@ -98,7 +98,7 @@ async fn sign_in(directory: &HttpDirectory) -> Result<Verdict, DirectoryError> {
 
 async fn accepted(directory: &HttpDirectory) -> (Account, Jar) {
     match sign_in(directory).await.unwrap() {
-        Verdict::Accepted(account, jar) => (*account, jar),
+        PasswordVerdict::Accepted(account, jar) => (*account, jar),
         other => panic!("{other:?}"),
     }
 }
@@ -244,7 +244,7 @@ async fn no_redirect_is_followed_and_no_more_is_read_than_decides() {
             settings.refused.body_contains = Some(text);
         })
     };
-    assert!(matches!(sign_in(&long("wrong")).await, Ok(Verdict::Refused)));
+    assert!(matches!(sign_in(&long("wrong")).await, Ok(PasswordVerdict::Refused)));
     assert!(sign_in(&long("end")).await.is_err());
     assert!(server.asked().iter().all(|one| !one.contains("elsewhere")));
 }
@@ -261,7 +261,7 @@ async fn a_service_that_is_away_or_silent_is_trouble() {
     let (first, second) = tokio::join!(sign_in(&directory), sign_in(&directory));
     let reason = first.unwrap_err().reason;
     assert!(reason.contains("too long") || reason.contains("timed out"), "{reason}");
-    assert!(matches!(second, Ok(Verdict::Busy)), "{second:?}");
+    assert!(matches!(second, Ok(PasswordVerdict::Busy)), "{second:?}");
     drop(silent);
     let reason = sign_in(&directory).await.unwrap_err().reason;
     assert!(reason.contains("onnect"), "{reason}");
@@ -332,12 +332,12 @@ async fn nobody_types_what_success_looks_like() {
     {
         let password = Secret::new(password);
         let attempt =
-            Attempt { name, password: &password, client: CLIENT, at: NOW, is_typed: false };
+            PasswordAttempt { name, password: &password, client: CLIENT, at: NOW, is_typed: false };
         let error = directory.sign_in(attempt).await.unwrap_err();
         assert!(error.reason.contains("success.body_contains"), "{name}: {error}");
     }
     assert!(server.asked().is_empty(), "and the application is not asked");
-    assert!(matches!(sign_in(&directory).await, Ok(Verdict::Refused)));
+    assert!(matches!(sign_in(&directory).await, Ok(PasswordVerdict::Refused)));
 }
 
 #[tokio::test]

@@ -40,12 +40,12 @@ const MAX_NAME: usize = 1024;
 #[derive(Clone)]
 pub struct UsersFile {
     text: String,
-    users: BTreeMap<String, User>,
+    users: BTreeMap<String, FileUser>,
 }
 
 /// One user, for `user list`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedUser {
     /// The name.
     pub name: String,
     /// The id.
@@ -83,12 +83,12 @@ pub enum UsersFileError {
 #[serde(deny_unknown_fields)]
 struct Tables {
     #[serde(default)]
-    users: BTreeMap<String, Spanned<Entry>>,
+    users: BTreeMap<String, Spanned<UserEntry>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct UserEntry {
     password: Spanned<String>,
     #[serde(default)]
     groups: Vec<String>,
@@ -103,15 +103,15 @@ struct Entry {
 }
 
 #[derive(Clone)]
-struct User {
-    facts: Facts,
+struct FileUser {
+    facts: UserFacts,
     password_at: Range<usize>,
     disabled_at: Option<Range<usize>>,
 }
 
 /// What a user's entry says, wherever it stands.
 #[derive(Clone, PartialEq, Eq)]
-struct Facts {
+struct UserFacts {
     id: String,
     password: Secret,
     groups: Vec<String>,
@@ -139,7 +139,7 @@ impl UsersFile {
         let mut ids = HashMap::new();
         for (name, entry) in tables.users {
             let at = entry.span();
-            let user = User::from(&name, entry.into_inner());
+            let user = FileUser::from(&name, entry.into_inner());
             if !is_name(&name) || !is_name(&user.facts.id) {
                 return Err(malformed(
                     Some(at),
@@ -203,8 +203,8 @@ impl UsersFile {
     }
 
     /// All users by name.
-    pub fn list(&self) -> Vec<Listed> {
-        let listed = |(name, user): (&String, &User)| Listed {
+    pub fn list(&self) -> Vec<ListedUser> {
+        let listed = |(name, user): (&String, &FileUser)| ListedUser {
             name: name.clone(),
             id: user.facts.id.clone(),
             groups: user.facts.groups.clone(),
@@ -241,7 +241,7 @@ impl UsersFile {
             let groups: Vec<_> = groups.iter().map(|group| quoted(group)).collect();
             text.push_str(&format!("groups = [{}]\n", groups.join(", ")));
         }
-        let facts = Facts {
+        let facts = UserFacts {
             id: name.to_owned(),
             password: in_djangos_encoding(encoded),
             groups: groups.to_vec(),
@@ -261,7 +261,7 @@ impl UsersFile {
         let user = self.user(name)?;
         let mut text = self.text.clone();
         splice(&mut text, &user.password_at, &quoted(encoded))?;
-        let facts = Facts { password: in_djangos_encoding(encoded), ..user.facts.clone() };
+        let facts = UserFacts { password: in_djangos_encoding(encoded), ..user.facts.clone() };
         self.checked(text, name, &facts)
     }
 
@@ -279,7 +279,7 @@ impl UsersFile {
             let line_end = user.password_at.end + rest.find('\n').unwrap_or(rest.len());
             splice(&mut text, &(line_end..line_end), "\ndisabled = true")?;
         }
-        self.checked(text, name, &Facts { disabled, ..user.facts.clone() })
+        self.checked(text, name, &UserFacts { disabled, ..user.facts.clone() })
     }
 
     /// The accounts, for a directory of this name.
@@ -307,28 +307,28 @@ impl UsersFile {
         })
     }
 
-    fn user(&self, name: &str) -> Result<&User, UsersFileError> {
+    fn user(&self, name: &str) -> Result<&FileUser, UsersFileError> {
         self.users.get(name).ok_or_else(|| UsersFileError::Missing(name.to_owned()))
     }
 
     /// The edited text, if it says what was asked for and nothing else.
-    fn checked(&self, text: String, name: &str, facts: &Facts) -> Result<Self, UsersFileError> {
+    fn checked(&self, text: String, name: &str, facts: &UserFacts) -> Result<Self, UsersFileError> {
         let after = Self::parse(&text).map_err(|_| UsersFileError::CannotEdit)?;
-        let mut expected: BTreeMap<&str, &Facts> =
+        let mut expected: BTreeMap<&str, &UserFacts> =
             self.users.iter().map(|(name, user)| (name.as_str(), &user.facts)).collect();
         expected.insert(name, facts);
-        let found: BTreeMap<&str, &Facts> =
+        let found: BTreeMap<&str, &UserFacts> =
             after.users.iter().map(|(name, user)| (name.as_str(), &user.facts)).collect();
         if found == expected { Ok(after) } else { Err(UsersFileError::CannotEdit) }
     }
 }
 
-impl User {
-    fn from(name: &str, entry: Entry) -> Self {
+impl FileUser {
+    fn from(name: &str, entry: UserEntry) -> Self {
         Self {
             password_at: entry.password.span(),
             disabled_at: entry.disabled.as_ref().map(Spanned::span),
-            facts: Facts {
+            facts: UserFacts {
                 id: entry.id.unwrap_or_else(|| name.to_owned()),
                 password: in_djangos_encoding(entry.password.get_ref()),
                 groups: entry.groups,

@@ -22,7 +22,7 @@ use aws_lc_rs::pbkdf2;
 use md5::{Digest as _, Md5};
 use zeroize::Zeroizing;
 
-use super::encoded::{BcryptInput, Digest, Hashed, Prf, Scheme, lower_hex};
+use super::encoded::{BcryptInput, DigestAlgorithm, HashScheme, Hashed, Prf, lower_hex};
 
 const MAX_PBKDF2_ITERATIONS: u32 = 10_000_000;
 const MAX_ARGON2_MEMORY_KIB: u32 = 1 << 20;
@@ -43,16 +43,16 @@ pub(super) struct TooCostly;
 impl Hashed {
     pub(super) fn is_too_costly(&self) -> bool {
         match &self.scheme {
-            Scheme::Pbkdf2 { iterations, .. } => *iterations > MAX_PBKDF2_ITERATIONS,
-            Scheme::Argon2 { params, .. } => {
+            HashScheme::Pbkdf2 { iterations, .. } => *iterations > MAX_PBKDF2_ITERATIONS,
+            HashScheme::Argon2 { params, .. } => {
                 params.m_cost() > MAX_ARGON2_MEMORY_KIB
                     || params.t_cost() > MAX_ARGON2_PASSES
                     || params.p_cost() > MAX_ARGON2_LANES
                     || u64::from(params.m_cost()) * u64::from(params.t_cost())
                         > MAX_ARGON2_TOTAL_KIB
             }
-            Scheme::Bcrypt { cost, .. } => *cost > MAX_BCRYPT_COST,
-            Scheme::Scrypt { log_n, block_size, parallelism, .. } => {
+            HashScheme::Bcrypt { cost, .. } => *cost > MAX_BCRYPT_COST,
+            HashScheme::Scrypt { log_n, block_size, parallelism, .. } => {
                 // The blocks of all lanes are held at once, and one lane's table beside them.
                 let block = u64::from(*block_size) * 128;
                 let table = block.saturating_mul(1 << log_n);
@@ -60,7 +60,7 @@ impl Hashed {
                 let total = table.saturating_mul(u64::from(*parallelism));
                 table.max(lanes) > MAX_SCRYPT_MEMORY || total > MAX_SCRYPT_TOTAL
             }
-            Scheme::Round { .. } => false,
+            HashScheme::Round { .. } => false,
         }
     }
 
@@ -68,12 +68,14 @@ impl Hashed {
     /// `hashers`).
     pub(super) fn takes(&self, password: &[u8]) -> bool {
         let whole = match &self.scheme {
-            Scheme::Bcrypt { input: BcryptInput::Password, .. } => password.len() <= BCRYPT_WINDOW,
-            Scheme::Bcrypt { input: BcryptInput::HexSha256, .. }
-            | Scheme::Pbkdf2 { .. }
-            | Scheme::Argon2 { .. }
-            | Scheme::Scrypt { .. }
-            | Scheme::Round { .. } => true,
+            HashScheme::Bcrypt { input: BcryptInput::Password, .. } => {
+                password.len() <= BCRYPT_WINDOW
+            }
+            HashScheme::Bcrypt { input: BcryptInput::HexSha256, .. }
+            | HashScheme::Pbkdf2 { .. }
+            | HashScheme::Argon2 { .. }
+            | HashScheme::Scrypt { .. }
+            | HashScheme::Round { .. } => true,
         };
         whole && !password.contains(&0)
     }
@@ -85,11 +87,11 @@ impl Hashed {
         }
         let mut out = Zeroizing::new(vec![0; self.digest.len()]);
         match &self.scheme {
-            Scheme::Pbkdf2 { prf, iterations, salt } => {
+            HashScheme::Pbkdf2 { prf, iterations, salt } => {
                 let iterations = NonZeroU32::new(*iterations).ok_or(TooCostly)?;
                 pbkdf2::derive(prf.algorithm(), iterations, salt.as_bytes(), password, &mut out);
             }
-            Scheme::Argon2 { variant, version, params, salt } => {
+            HashScheme::Argon2 { variant, version, params, salt } => {
                 let version = version.unwrap_or(argon2::Version::V0x10);
                 // The parameters were checked when the row was parsed; what is left to fail is the
                 // allocation.
@@ -97,20 +99,20 @@ impl Hashed {
                     .hash_password_into(password, salt, &mut out)
                     .map_err(|_| TooCostly)?;
             }
-            Scheme::Bcrypt { input: BcryptInput::Password, cost, salt, .. } => {
+            HashScheme::Bcrypt { input: BcryptInput::Password, cost, salt, .. } => {
                 out = bcrypt(*cost, *salt, password);
             }
-            Scheme::Bcrypt { input: BcryptInput::HexSha256, cost, salt, .. } => {
+            HashScheme::Bcrypt { input: BcryptInput::HexSha256, cost, salt, .. } => {
                 let hex = Zeroizing::new(lower_hex(digest(&SHA256, password).as_ref()));
                 out = bcrypt(*cost, *salt, hex.as_bytes());
             }
-            Scheme::Scrypt { log_n, salt, block_size, parallelism } => {
+            HashScheme::Scrypt { log_n, salt, block_size, parallelism } => {
                 let params = scrypt::Params::new(*log_n, *block_size, *parallelism)
                     .map_err(|_| TooCostly)?;
                 scrypt::scrypt(password, salt.as_bytes(), &params, &mut out)
                     .map_err(|_| TooCostly)?;
             }
-            Scheme::Round { digest, salt } => {
+            HashScheme::Round { digest, salt } => {
                 let salt = salt.as_deref().unwrap_or_default().as_bytes();
                 out = digest.of(&Zeroizing::new([salt, password].concat()));
             }
@@ -128,7 +130,7 @@ impl Prf {
     }
 }
 
-impl Digest {
+impl DigestAlgorithm {
     fn of(self, data: &[u8]) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(match self {
             Self::Md5 => Md5::digest(data).to_vec(),

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest;
 
-use super::encoded::{Encoded, Hashed, Scheme, lower_hex};
+use super::encoded::{Encoded, HashScheme, Hashed, lower_hex};
 
 /// An encoded password that no password matches and that costs what Django 5.2's default hasher
 /// costs.
@@ -32,15 +32,15 @@ impl Hashed {
         };
         let mut scheme = self.scheme.clone();
         match &mut scheme {
-            Scheme::Pbkdf2 { salt, .. }
-            | Scheme::Scrypt { salt, .. }
-            | Scheme::Round { salt: Some(salt), .. } => *salt = text(salt),
-            Scheme::Argon2 { salt, .. } => *salt = filler(b"salt", salt.len()),
-            Scheme::Bcrypt { salt, .. } => {
+            HashScheme::Pbkdf2 { salt, .. }
+            | HashScheme::Scrypt { salt, .. }
+            | HashScheme::Round { salt: Some(salt), .. } => *salt = text(salt),
+            HashScheme::Argon2 { salt, .. } => *salt = filler(b"salt", salt.len()),
+            HashScheme::Bcrypt { salt, .. } => {
                 let filler = filler(b"salt", salt.len());
                 salt.iter_mut().zip(filler).for_each(|(byte, filler)| *byte = filler);
             }
-            Scheme::Round { salt: None, .. } => {}
+            HashScheme::Round { salt: None, .. } => {}
         }
         Self { scheme, digest: filler(b"digest", self.digest.len()) }
     }

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, STANDARD, STANDARD_NO_PAD};
 
-use super::Algorithm;
+use super::PasswordHasher;
 
 /// Longer rows are refused. Django's column holds 128 characters, a custom one could hold more.
 const MAX_TEXT: usize = 1024;
@@ -34,7 +34,7 @@ pub enum Encoded {
 /// How a password was hashed, and what came out. `Debug` shows the algorithm and nothing else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hashed {
-    pub(super) scheme: Scheme,
+    pub(super) scheme: HashScheme,
     pub(super) digest: Vec<u8>,
 }
 
@@ -45,7 +45,7 @@ pub struct Hashed {
 pub struct Malformed(&'static str);
 
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Scheme {
+pub(super) enum HashScheme {
     Pbkdf2 {
         prf: Prf,
         iterations: u32,
@@ -72,7 +72,7 @@ pub(super) enum Scheme {
         parallelism: u32,
     },
     Round {
-        digest: Digest,
+        digest: DigestAlgorithm,
         /// `None` where the row has neither an algorithm nor a salt, only a digest.
         salt: Option<String>,
     },
@@ -91,7 +91,7 @@ pub(super) enum BcryptInput {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Digest {
+pub(super) enum DigestAlgorithm {
     Md5,
     Sha1,
 }
@@ -142,10 +142,12 @@ impl Hashed {
             ["scrypt", n, salt, block_size, parallelism, digest] => {
                 scrypt(n, salt, block_size, parallelism, digest)
             }
-            ["md5", salt, digest] => round(Digest::Md5, Some(salt), digest),
-            ["sha1", salt, digest] => round(Digest::Sha1, Some(salt), digest),
-            [digest] if digest.len() == 2 * Digest::Md5.len() => round(Digest::Md5, None, digest),
-            [algorithm, ..] if Algorithm::parse(algorithm).is_some() => {
+            ["md5", salt, digest] => round(DigestAlgorithm::Md5, Some(salt), digest),
+            ["sha1", salt, digest] => round(DigestAlgorithm::Sha1, Some(salt), digest),
+            [digest] if digest.len() == 2 * DigestAlgorithm::Md5.len() => {
+                round(DigestAlgorithm::Md5, None, digest)
+            }
+            [algorithm, ..] if PasswordHasher::parse(algorithm).is_some() => {
                 Err(Malformed("wrong number of fields"))
             }
             _ => Err(Malformed("unknown algorithm")),
@@ -154,21 +156,23 @@ impl Hashed {
 
     /// Which hasher wrote it.
     #[must_use]
-    pub fn algorithm(&self) -> Algorithm {
+    pub fn algorithm(&self) -> PasswordHasher {
         match &self.scheme {
-            Scheme::Pbkdf2 { prf: Prf::HmacSha256, .. } => Algorithm::Pbkdf2Sha256,
-            Scheme::Pbkdf2 { prf: Prf::HmacSha1, .. } => Algorithm::Pbkdf2Sha1,
-            Scheme::Argon2 { .. } => Algorithm::Argon2,
-            Scheme::Bcrypt { input: BcryptInput::HexSha256, .. } => Algorithm::BcryptSha256,
-            Scheme::Bcrypt { input: BcryptInput::Password, .. } => Algorithm::Bcrypt,
-            Scheme::Scrypt { .. } => Algorithm::Scrypt,
-            Scheme::Round { digest, salt } => {
+            HashScheme::Pbkdf2 { prf: Prf::HmacSha256, .. } => PasswordHasher::Pbkdf2Sha256,
+            HashScheme::Pbkdf2 { prf: Prf::HmacSha1, .. } => PasswordHasher::Pbkdf2Sha1,
+            HashScheme::Argon2 { .. } => PasswordHasher::Argon2,
+            HashScheme::Bcrypt { input: BcryptInput::HexSha256, .. } => {
+                PasswordHasher::BcryptSha256
+            }
+            HashScheme::Bcrypt { input: BcryptInput::Password, .. } => PasswordHasher::Bcrypt,
+            HashScheme::Scrypt { .. } => PasswordHasher::Scrypt,
+            HashScheme::Round { digest, salt } => {
                 let salted = salt.as_ref().is_some_and(|salt| !salt.is_empty());
                 match (digest, salted) {
-                    (Digest::Md5, true) => Algorithm::Md5,
-                    (Digest::Md5, false) => Algorithm::UnsaltedMd5,
-                    (Digest::Sha1, true) => Algorithm::Sha1,
-                    (Digest::Sha1, false) => Algorithm::UnsaltedSha1,
+                    (DigestAlgorithm::Md5, true) => PasswordHasher::Md5,
+                    (DigestAlgorithm::Md5, false) => PasswordHasher::UnsaltedMd5,
+                    (DigestAlgorithm::Sha1, true) => PasswordHasher::Sha1,
+                    (DigestAlgorithm::Sha1, false) => PasswordHasher::UnsaltedSha1,
                 }
             }
         }
@@ -178,10 +182,10 @@ impl Hashed {
     pub(super) fn encode(&self) -> String {
         let digest = &self.digest;
         match &self.scheme {
-            Scheme::Pbkdf2 { prf, iterations, salt } => {
+            HashScheme::Pbkdf2 { prf, iterations, salt } => {
                 format!("{}${iterations}${salt}${}", prf.name(), STANDARD.encode(digest))
             }
-            Scheme::Argon2 { variant, version, params, salt } => format!(
+            HashScheme::Argon2 { variant, version, params, salt } => format!(
                 "argon2${variant}{}$m={},t={},p={}${}${}",
                 version.map(|version| format!("$v={}", u32::from(version))).unwrap_or_default(),
                 params.m_cost(),
@@ -190,21 +194,21 @@ impl Hashed {
                 STANDARD_NO_PAD.encode(salt),
                 STANDARD_NO_PAD.encode(digest),
             ),
-            Scheme::Bcrypt { input, revision, cost, salt } => format!(
+            HashScheme::Bcrypt { input, revision, cost, salt } => format!(
                 "{}$${revision}${cost:02}${}{}",
                 input.name(),
                 BCRYPT_BASE64.encode(salt),
                 BCRYPT_BASE64.encode(digest),
             ),
-            Scheme::Scrypt { log_n, salt, block_size, parallelism } => format!(
+            HashScheme::Scrypt { log_n, salt, block_size, parallelism } => format!(
                 "scrypt${}${salt}${block_size}${parallelism}${}",
                 1_u64 << log_n,
                 STANDARD.encode(digest),
             ),
-            Scheme::Round { digest: name, salt: Some(salt) } => {
+            HashScheme::Round { digest: name, salt: Some(salt) } => {
                 format!("{}${salt}${}", name.name(), lower_hex(digest))
             }
-            Scheme::Round { salt: None, .. } => lower_hex(digest),
+            HashScheme::Round { salt: None, .. } => lower_hex(digest),
         }
     }
 }
@@ -240,7 +244,7 @@ impl BcryptInput {
     }
 }
 
-impl Digest {
+impl DigestAlgorithm {
     const fn name(self) -> &'static str {
         match self {
             Self::Md5 => "md5",
@@ -261,7 +265,7 @@ fn pbkdf2(prf: Prf, iterations: &str, salt: &str, digest: &str) -> Result<Hashed
     if iterations == 0 {
         return Err(Malformed("no iterations"));
     }
-    let scheme = Scheme::Pbkdf2 { prf, iterations, salt: text_salt(salt)? };
+    let scheme = HashScheme::Pbkdf2 { prf, iterations, salt: text_salt(salt)? };
     Ok(Hashed { scheme, digest: exactly(prf.len(), base64(&STANDARD, digest)?)? })
 }
 
@@ -296,7 +300,7 @@ fn argon2(
     }
     let params = argon2::Params::new(memory, passes, lanes, Some(digest.len()))
         .map_err(|_| Malformed("Argon2 parameters out of range"))?;
-    Ok(Hashed { scheme: Scheme::Argon2 { variant, version, params, salt }, digest })
+    Ok(Hashed { scheme: HashScheme::Argon2 { variant, version, params, salt }, digest })
 }
 
 fn bcrypt(input: BcryptInput, revision: &str, cost: &str, rest: &str) -> Result<Hashed, Malformed> {
@@ -312,7 +316,7 @@ fn bcrypt(input: BcryptInput, revision: &str, cost: &str, rest: &str) -> Result<
     let salt = base64(&BCRYPT_BASE64, salt)?;
     let salt = salt.try_into().map_err(|_| Malformed("wrong length"))?;
     let digest = exactly(23, base64(&BCRYPT_BASE64, digest)?)?;
-    Ok(Hashed { scheme: Scheme::Bcrypt { input, revision, cost, salt }, digest })
+    Ok(Hashed { scheme: HashScheme::Bcrypt { input, revision, cost, salt }, digest })
 }
 
 fn scrypt(
@@ -327,12 +331,12 @@ fn scrypt(
         return Err(Malformed("scrypt parameters out of range"));
     }
     let log_n = u8::try_from(n.ilog2()).map_err(|_| Malformed("scrypt parameters out of range"))?;
-    let scheme = Scheme::Scrypt { log_n, salt: text_salt(salt)?, block_size, parallelism };
+    let scheme = HashScheme::Scrypt { log_n, salt: text_salt(salt)?, block_size, parallelism };
     Ok(Hashed { scheme, digest: exactly(64, base64(&STANDARD, digest)?)? })
 }
 
-fn round(name: Digest, salt: Option<&str>, digest: &str) -> Result<Hashed, Malformed> {
-    let scheme = Scheme::Round { digest: name, salt: salt.map(str::to_owned) };
+fn round(name: DigestAlgorithm, salt: Option<&str>, digest: &str) -> Result<Hashed, Malformed> {
+    let scheme = HashScheme::Round { digest: name, salt: salt.map(str::to_owned) };
     Ok(Hashed { scheme, digest: exactly(name.len(), hex(digest)?)? })
 }
 

@@ -47,7 +47,7 @@ pub use upgrade::looks_upgraded;
 
 /// A password hasher of Django's, named as in the first field of the rows that it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algorithm {
+pub enum PasswordHasher {
     /// PBKDF2 with HMAC-SHA-256, Django's preferred hasher.
     Pbkdf2Sha256,
     /// PBKDF2 with HMAC-SHA-1.
@@ -88,7 +88,7 @@ pub enum Reason {
     /// The service says that the user has no password: the row is empty or begins with `!`.
     Unusable,
     /// The row names an algorithm that the caller does not allow.
-    NotAllowed(Algorithm),
+    NotAllowed(PasswordHasher),
     /// The row is nothing that Django writes.
     Malformed(Malformed),
     /// The row asks for more time or memory than one sign-in may take.
@@ -100,7 +100,7 @@ pub enum Reason {
 ///
 /// This takes as long as the row says, within the caps: milliseconds for an old row, some seconds
 /// for an extreme one. Run it where blocking is allowed.
-pub fn verify(password: &[u8], encoded: &str, allowed: &[Algorithm]) -> Verdict {
+pub fn verify(password: &[u8], encoded: &str, allowed: &[PasswordHasher]) -> Verdict {
     let hashed = match Encoded::parse(encoded) {
         Ok(Encoded::Hashed(hashed)) => hashed,
         Ok(Encoded::Unusable) => return Verdict::Refused(Reason::Unusable),
@@ -118,7 +118,7 @@ pub fn verify(password: &[u8], encoded: &str, allowed: &[Algorithm]) -> Verdict 
     if same && hashed.takes(password) { Verdict::Match } else { Verdict::Mismatch }
 }
 
-impl Algorithm {
+impl PasswordHasher {
     /// Every algorithm.
     pub const ALL: &[Self] = &[
         Self::Pbkdf2Sha256,

@@ -36,21 +36,21 @@ fn vectors() -> Vectors {
 }
 
 /// The names of the settings' classes, as far as the vectors list them.
-fn of_setting(class: &str) -> Algorithm {
+fn of_setting(class: &str) -> PasswordHasher {
     match class.rsplit('.').next().unwrap() {
-        "PBKDF2PasswordHasher" => Algorithm::Pbkdf2Sha256,
-        "PBKDF2SHA1PasswordHasher" => Algorithm::Pbkdf2Sha1,
-        "Argon2PasswordHasher" => Algorithm::Argon2,
-        "BCryptSHA256PasswordHasher" => Algorithm::BcryptSha256,
-        "BCryptPasswordHasher" => Algorithm::Bcrypt,
-        "ScryptPasswordHasher" => Algorithm::Scrypt,
-        "MD5PasswordHasher" => Algorithm::Md5,
+        "PBKDF2PasswordHasher" => PasswordHasher::Pbkdf2Sha256,
+        "PBKDF2SHA1PasswordHasher" => PasswordHasher::Pbkdf2Sha1,
+        "Argon2PasswordHasher" => PasswordHasher::Argon2,
+        "BCryptSHA256PasswordHasher" => PasswordHasher::BcryptSha256,
+        "BCryptPasswordHasher" => PasswordHasher::Bcrypt,
+        "ScryptPasswordHasher" => PasswordHasher::Scrypt,
+        "MD5PasswordHasher" => PasswordHasher::Md5,
         other => panic!("{other} is not known"),
     }
 }
 
 fn check(password: &str, encoded: &str) -> Verdict {
-    verify(password.as_bytes(), encoded, Algorithm::ALL)
+    verify(password.as_bytes(), encoded, PasswordHasher::ALL)
 }
 
 /// How [`check`] refuses a row; `"mismatch"` where it does not.
@@ -150,9 +150,13 @@ fn answers_every_recorded_vector_as_django_does() {
 #[test]
 fn by_default_answers_the_vectors_alike_but_for_md5() {
     for Vector { name, encoded, password, expect } in vectors().passwords {
-        let verdict = verify(password.as_bytes(), &encoded, Algorithm::DEFAULT);
+        let verdict = verify(password.as_bytes(), &encoded, PasswordHasher::DEFAULT);
         if encoded.starts_with("md5$") {
-            assert_eq!(verdict, Verdict::Refused(Reason::NotAllowed(Algorithm::Md5)), "{name}");
+            assert_eq!(
+                verdict,
+                Verdict::Refused(Reason::NotAllowed(PasswordHasher::Md5)),
+                "{name}"
+            );
         } else {
             assert_eq!(verdict.is_match(), expect.accept, "{name}: {verdict:?}");
         }
@@ -169,7 +173,7 @@ fn takes_every_spelling_that_django_takes() {
 
 #[test]
 fn the_rows_cover_every_algorithm() {
-    for algorithm in Algorithm::ALL {
+    for algorithm in PasswordHasher::ALL {
         let of = |row| match Encoded::parse(row) {
             Ok(Encoded::Hashed(hashed)) => hashed.algorithm(),
             other => panic!("{row}: {other:?}"),
@@ -183,7 +187,8 @@ fn an_algorithm_that_is_not_allowed_never_matches() {
     for (password, row) in ROWS {
         let Ok(Encoded::Hashed(hashed)) = Encoded::parse(row) else { panic!("{row}") };
         let algorithm = hashed.algorithm();
-        let others: Vec<_> = Algorithm::ALL.iter().copied().filter(|a| *a != algorithm).collect();
+        let others: Vec<_> =
+            PasswordHasher::ALL.iter().copied().filter(|a| *a != algorithm).collect();
         let refused = Verdict::Refused(Reason::NotAllowed(algorithm));
         assert_eq!(verify(password.as_bytes(), row, &others), refused, "{row}");
         assert!(verify(password.as_bytes(), row, &[algorithm]).is_match(), "{row}");
@@ -367,12 +372,13 @@ fn what_cannot_be_checked_gets_the_default_dummy() {
 
 #[test]
 fn names_are_djangos_and_lead_back() {
-    for algorithm in Algorithm::ALL {
-        assert_eq!(Algorithm::parse(algorithm.name()), Some(*algorithm));
+    for algorithm in PasswordHasher::ALL {
+        assert_eq!(PasswordHasher::parse(algorithm.name()), Some(*algorithm));
     }
-    assert_eq!(Algorithm::parse("PBKDF2_SHA256"), None);
-    assert_eq!(Algorithm::parse(""), None);
-    let weak = Algorithm::ALL.iter().filter(|algorithm| !Algorithm::DEFAULT.contains(algorithm));
+    assert_eq!(PasswordHasher::parse("PBKDF2_SHA256"), None);
+    assert_eq!(PasswordHasher::parse(""), None);
+    let weak =
+        PasswordHasher::ALL.iter().filter(|algorithm| !PasswordHasher::DEFAULT.contains(algorithm));
     let weak: Vec<_> = weak.map(|algorithm| algorithm.name()).collect();
     assert_eq!(weak, ["md5", "sha1", "unsalted_md5", "unsalted_sha1"]);
 }
@@ -386,7 +392,7 @@ fn debug_shows_neither_salt_nor_digest() {
 /// Fields as they occur in rows, and near misses; the numbers keep the work small.
 fn field() -> impl Strategy<Value = String> {
     prop_oneof![
-        prop::sample::select(Algorithm::ALL).prop_map(|algorithm| algorithm.name().to_owned()),
+        prop::sample::select(PasswordHasher::ALL).prop_map(|algorithm| algorithm.name().to_owned()),
         prop::sample::select(vec![
             "",
             "0",

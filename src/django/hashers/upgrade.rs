@@ -4,8 +4,8 @@
 //! of the password, and if the row was an old one, its cost too: only who has the password could tell the two apart. What
 //! can be told is that a row of the **same** cost under another salt is no upgrade.
 
-use super::encoded::{Encoded, Hashed, Scheme};
-use super::{Algorithm, Reason};
+use super::encoded::{Encoded, HashScheme, Hashed};
+use super::{PasswordHasher, Reason};
 
 /// What Django's salts have had since 3.2; it writes rows anew that have less.
 const SALT: usize = 22;
@@ -13,7 +13,7 @@ const SALT: usize = 22;
 /// Is `now` what Django may have made of `before` at a sign-in, where it prefers this algorithm? A change of an outdated
 /// password looks the same.
 #[must_use]
-pub fn looks_upgraded(before: &str, now: &str, preferred: Algorithm) -> bool {
+pub fn looks_upgraded(before: &str, now: &str, preferred: PasswordHasher) -> bool {
     let (Ok(before), Ok(now)) = (hashed(before), hashed(now)) else { return false };
     if now.algorithm() != preferred {
         return false;
@@ -36,21 +36,21 @@ impl Hashed {
     /// What it costs to try a password, to be compared with others of the same algorithm.
     fn cost(&self) -> u64 {
         match &self.scheme {
-            Scheme::Pbkdf2 { iterations, .. } => u64::from(*iterations),
-            Scheme::Argon2 { params, .. } => {
+            HashScheme::Pbkdf2 { iterations, .. } => u64::from(*iterations),
+            HashScheme::Argon2 { params, .. } => {
                 u64::from(params.m_cost()).saturating_mul(u64::from(params.t_cost()))
             }
-            Scheme::Bcrypt { cost, .. } => u64::from(*cost),
-            Scheme::Scrypt { log_n, block_size, parallelism, .. } => (1_u64 << (log_n & 63))
+            HashScheme::Bcrypt { cost, .. } => u64::from(*cost),
+            HashScheme::Scrypt { log_n, block_size, parallelism, .. } => (1_u64 << (log_n & 63))
                 .saturating_mul(u64::from(*block_size))
                 .saturating_mul(u64::from(*parallelism)),
-            Scheme::Round { .. } => 0,
+            HashScheme::Round { .. } => 0,
         }
     }
 
     fn has_longer_salt(&self, before: &Self) -> bool {
         match (&self.scheme, &before.scheme) {
-            (Scheme::Pbkdf2 { salt, .. }, Scheme::Pbkdf2 { salt: before, .. }) => {
+            (HashScheme::Pbkdf2 { salt, .. }, HashScheme::Pbkdf2 { salt: before, .. }) => {
                 before.len() < SALT && SALT <= salt.len()
             }
             _ => false,
@@ -75,18 +75,18 @@ mod tests {
             )
         };
         let (long, other) = ("a".repeat(22), "b".repeat(22));
-        let sha256 = Algorithm::Pbkdf2Sha256;
+        let sha256 = PasswordHasher::Pbkdf2Sha256;
         for (before, now, preferred, expected) in [
             (pbkdf2(870_000, &long), pbkdf2(1_000_000, &other), sha256, true),
             // The same password again, under another salt, or another one: no upgrade in any case.
             (pbkdf2(1_000_000, &long), pbkdf2(1_000_000, &other), sha256, false),
             (pbkdf2(1_000_000, &long), pbkdf2(870_000, &other), sha256, false),
             (pbkdf2(1_000_000, "shortsalt012"), pbkdf2(1_000_000, &other), sha256, true),
-            (pbkdf2(1_000_000, &long), argon2(102_400), Algorithm::Argon2, true),
-            (argon2(102_400), argon2(204_800), Algorithm::Argon2, true),
-            (argon2(102_400), argon2(102_400), Algorithm::Argon2, false),
+            (pbkdf2(1_000_000, &long), argon2(102_400), PasswordHasher::Argon2, true),
+            (argon2(102_400), argon2(204_800), PasswordHasher::Argon2, true),
+            (argon2(102_400), argon2(102_400), PasswordHasher::Argon2, false),
             // What the service does not prefer, it does not upgrade to.
-            (argon2(102_400), pbkdf2(1_000_000, &long), Algorithm::Argon2, false),
+            (argon2(102_400), pbkdf2(1_000_000, &long), PasswordHasher::Argon2, false),
             (pbkdf2(870_000, &long), "!unusable".into(), sha256, false),
             ("!unusable".into(), pbkdf2(1_000_000, &long), sha256, false),
             ("gibberish".into(), pbkdf2(1_000_000, &long), sha256, false),

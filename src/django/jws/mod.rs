@@ -71,10 +71,10 @@ pub struct Expected {
 
 /// Claims whose signature has been verified.
 #[derive(Debug)]
-pub(super) struct Claims(Map<String, Value>);
+pub(super) struct VerifiedClaims(Map<String, Value>);
 
 /// The claims of a token that `key` signed.
-pub(super) fn open(key: &VerifyingKey, token: &str) -> Result<Claims, NotAccepted> {
+pub(super) fn open(key: &VerifyingKey, token: &str) -> Result<VerifiedClaims, NotAccepted> {
     let read = Compact::read(token, MAX_TOKEN)?;
     let header: Map<String, Value> = read.header()?;
     let is_jwt = match header.get("typ") {
@@ -92,12 +92,12 @@ pub(super) fn open(key: &VerifyingKey, token: &str) -> Result<Claims, NotAccepte
     if !read.is_signed_by(key)? {
         return Err(NotAccepted::BadSignature);
     }
-    serde_json::from_slice(&read.payload()?).map(Claims).map_err(|_| NotAccepted::Malformed)
+    serde_json::from_slice(&read.payload()?).map(VerifiedClaims).map_err(|_| NotAccepted::Malformed)
 }
 
 /// What PyJWT writes.
 #[derive(Serialize)]
-struct Header {
+struct PyJwtHeader {
     alg: &'static str,
     typ: &'static str,
 }
@@ -111,14 +111,14 @@ pub(super) fn sign(key: &SigningKey, claims: &[(&str, Value)]) -> Result<Secret,
             serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
         }
     }
-    let header = Header { alg: key.algorithm().name(), typ: "JWT" };
+    let header = PyJwtHeader { alg: key.algorithm().name(), typ: "JWT" };
     Compact::signed_by(key, &header, &Ordered(claims)).map(Secret::new)
 }
 
 /// The same claims but for this one, signed anew.
 pub(super) fn sign_again(
     key: &SigningKey,
-    claims: Claims,
+    claims: VerifiedClaims,
     name: &str,
     value: Value,
 ) -> Result<Secret, KeyProblem> {
@@ -135,7 +135,7 @@ pub(crate) fn sign_for_tests(key: &SigningKey, claims: &[(&str, Value)]) -> Secr
     sign(key, claims).unwrap()
 }
 
-impl Claims {
+impl VerifiedClaims {
     /// A claim, whatever it is.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)

@@ -47,7 +47,7 @@ const MAX_JSON: u64 = 1 << 20;
 
 /// Who a session says is signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Login {
+pub struct DjangoLogin {
     /// The user's primary key, as text.
     pub user_id: String,
     /// The authentication backend that signed the user in, as a dotted path.
@@ -59,7 +59,7 @@ pub struct Login {
 
 /// Whether the user's present password is the one that the session began with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub enum SessionProof {
     /// It is.
     Current,
     /// It is, by a former secret key: Django moves such a session to a new key when it reads it.
@@ -70,7 +70,7 @@ pub enum Proof {
 
 /// Why a session cannot be read. To Django such a session is an empty one, and its visitor nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum UnreadableSession {
     /// It is not signed by this service for this purpose.
     #[error("the session is not signed: {0}")]
     NotSigned(#[from] NotSigned),
@@ -88,7 +88,10 @@ pub enum Unreadable {
 ///
 /// # Errors
 /// [`Unreadable`], but never [`Unreadable::Expired`].
-pub fn read_row(session_data: &str, keys: &SecretKeys) -> Result<Option<Login>, Unreadable> {
+pub fn read_row(
+    session_data: &str,
+    keys: &SecretKeys,
+) -> Result<Option<DjangoLogin>, UnreadableSession> {
     read(Signer::new(keys, ROW_SALT).unsign(session_data)?)
 }
 
@@ -104,10 +107,10 @@ pub fn read_cookie(
     keys: &SecretKeys,
     now: Timestamp,
     max_age: Duration,
-) -> Result<Option<Login>, Unreadable> {
+) -> Result<Option<DjangoLogin>, UnreadableSession> {
     let signed = Signer::new(keys, COOKIE_SALT).unsign(cookie)?;
     if now.since(signed.at) > max_age {
-        return Err(Unreadable::Expired);
+        return Err(UnreadableSession::Expired);
     }
     read(signed)
 }
@@ -120,7 +123,7 @@ pub fn sign_cookie_again(
     cookie: &str,
     keys: &SecretKeys,
     at: Timestamp,
-) -> Result<String, Unreadable> {
+) -> Result<String, UnreadableSession> {
     let signer = Signer::new(keys, COOKIE_SALT);
     let value = signer.unsign(cookie)?.value;
     Ok(signer.sign(value, at))
@@ -133,16 +136,20 @@ pub fn sign_cookie_again(
 ///
 /// # Errors
 /// [`Unreadable::Malformed`], also for a session with a user that holds anything but plain data.
-pub fn read_cached(value: &[u8]) -> Result<Option<Login>, Unreadable> {
+pub fn read_cached(value: &[u8]) -> Result<Option<DjangoLogin>, UnreadableSession> {
     let Some(members) = pickle::members(value) else {
         let names_a_user = value.windows(USER_ID.len()).any(|part| part == USER_ID.as_bytes());
         let is_pickle = value.starts_with(&[pickle::PROTOCOL]);
-        return if is_pickle && !names_a_user { Ok(None) } else { Err(Unreadable::Malformed) };
+        return if is_pickle && !names_a_user {
+            Ok(None)
+        } else {
+            Err(UnreadableSession::Malformed)
+        };
     };
     login(members, None)
 }
 
-impl Login {
+impl DjangoLogin {
     /// What Django notes of a user who signs in; `password` is the text of the password column.
     #[must_use]
     pub fn new(user_id: String, backend: String, password: &str, keys: &SecretKeys) -> Self {
@@ -152,18 +159,18 @@ impl Login {
 
     /// Holds the session against the user's present password, the text of the password column.
     #[must_use]
-    pub fn proof(&self, password: &str, keys: &SecretKeys) -> Proof {
+    pub fn proof(&self, password: &str, keys: &SecretKeys) -> SessionProof {
         let Some(noted) = &self.auth_hash else {
-            return Proof::Void;
+            return SessionProof::Void;
         };
         let made_with =
             |key| bool::from(auth_hash(password, key).as_bytes().ct_eq(noted.expose().as_bytes()));
         if made_with(keys.current()) {
-            Proof::Current
+            SessionProof::Current
         } else if keys.fallbacks().iter().any(made_with) {
-            Proof::Former
+            SessionProof::Former
         } else {
-            Proof::Void
+            SessionProof::Void
         }
     }
 
@@ -213,12 +220,12 @@ impl Login {
     }
 }
 
-fn read(signed: Signed<'_>) -> Result<Option<Login>, Unreadable> {
-    let json = unpack(signed.value).ok_or(Unreadable::Malformed)?;
+fn read(signed: Signed<'_>) -> Result<Option<DjangoLogin>, UnreadableSession> {
+    let json = unpack(signed.value).ok_or(UnreadableSession::Malformed)?;
     // Django reads the bytes as Latin-1. What it writes itself is ASCII.
     let json: String = json.into_iter().map(char::from).collect();
 
-    let members = json::members(&json).ok_or(Unreadable::Malformed)?;
+    let members = json::members(&json).ok_or(UnreadableSession::Malformed)?;
     login(members, Some(signed.at))
 }
 
@@ -226,18 +233,18 @@ fn read(signed: Signed<'_>) -> Result<Option<Login>, Unreadable> {
 fn login(
     members: impl IntoIterator<Item = (String, Option<String>)>,
     saved_at: Option<Timestamp>,
-) -> Result<Option<Login>, Unreadable> {
+) -> Result<Option<DjangoLogin>, UnreadableSession> {
     let (mut user_id, mut backend, mut auth_hash) = (None, None, None);
     for (name, value) in members {
         match name.as_str() {
-            USER_ID => user_id = Some(value.ok_or(Unreadable::Malformed)?),
+            USER_ID => user_id = Some(value.ok_or(UnreadableSession::Malformed)?),
             "_auth_user_backend" => backend = value,
             "_auth_user_hash" => auth_hash = value.map(Secret::new),
             _ => {}
         }
     }
     let login = user_id.zip(backend);
-    Ok(login.map(|(user_id, backend)| Login { user_id, backend, saved_at, auth_hash }))
+    Ok(login.map(|(user_id, backend)| DjangoLogin { user_id, backend, saved_at, auth_hash }))
 }
 
 fn unpack(value: &str) -> Option<Vec<u8>> {

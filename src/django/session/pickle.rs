@@ -18,7 +18,7 @@ pub(super) const PROTOCOL: u8 = 0x80;
 
 /// What lies on the machine's stack.
 #[derive(Clone, Copy, PartialEq)]
-enum Item<'p> {
+enum StackItem<'p> {
     /// A text that a Rust string can hold.
     Text(&'p str),
     /// The outermost dictionary.
@@ -37,14 +37,14 @@ pub(super) fn members(pickle: &[u8]) -> Option<Vec<(String, Option<String>)>> {
     let mut machine =
         Machine { rest: pickle, stack: Vec::new(), memo: HashMap::new(), members: None };
     while !machine.step()? {}
-    let is_whole = machine.rest.is_empty() && machine.stack == [Item::Outermost];
+    let is_whole = machine.rest.is_empty() && machine.stack == [StackItem::Outermost];
     machine.members.filter(|_| is_whole)
 }
 
 struct Machine<'p> {
     rest: &'p [u8],
-    stack: Vec<Item<'p>>,
-    memo: HashMap<u32, Item<'p>>,
+    stack: Vec<StackItem<'p>>,
+    memo: HashMap<u32, StackItem<'p>>,
     /// There from when the outermost dictionary is: it comes first.
     members: Option<Vec<(String, Option<String>)>>,
 }
@@ -58,7 +58,7 @@ impl<'p> Machine<'p> {
             &PROTOCOL => self.skip(1)?,
             0x95 => self.skip(8)?,
             b'.' => return Some(true),
-            b'(' => self.stack.push(Item::Mark),
+            b'(' => self.stack.push(StackItem::Mark),
             b'}' => self.new_dictionary(),
             // EMPTY_LIST, EMPTY_TUPLE, EMPTY_SET, NONE, NEWTRUE, NEWFALSE
             b']' | b')' | 0x8f | b'N' | 0x88 | 0x89 => self.new_value()?,
@@ -139,12 +139,12 @@ impl<'p> Machine<'p> {
         usize::try_from(number).ok()
     }
 
-    fn pop(&mut self) -> Option<Item<'p>> {
-        self.stack.pop().filter(|item| *item != Item::Mark)
+    fn pop(&mut self) -> Option<StackItem<'p>> {
+        self.stack.pop().filter(|item| *item != StackItem::Mark)
     }
 
     fn new_dictionary(&mut self) {
-        let item = if self.members.is_none() { Item::Outermost } else { Item::Other };
+        let item = if self.members.is_none() { StackItem::Outermost } else { StackItem::Other };
         self.members.get_or_insert_default();
         self.stack.push(item);
     }
@@ -152,7 +152,7 @@ impl<'p> Machine<'p> {
     /// Something else than the outermost dictionary, which must have come before.
     fn new_value(&mut self) -> Option<()> {
         self.members.as_ref()?;
-        self.stack.push(Item::Other);
+        self.stack.push(StackItem::Other);
         Some(())
     }
 
@@ -171,7 +171,7 @@ impl<'p> Machine<'p> {
         let bytes = self.take(size)?;
         self.members.as_ref()?;
         // A lone surrogate, which Python writes happily.
-        self.stack.push(str::from_utf8(bytes).map_or(Item::Other, Item::Text));
+        self.stack.push(str::from_utf8(bytes).map_or(StackItem::Other, StackItem::Text));
         Some(())
     }
 
@@ -183,8 +183,8 @@ impl<'p> Machine<'p> {
     }
 
     /// Takes what lies above the last mark, and the mark.
-    fn above_mark(&mut self) -> Option<Vec<Item<'p>>> {
-        let mark = self.stack.iter().rposition(|item| *item == Item::Mark)?;
+    fn above_mark(&mut self) -> Option<Vec<StackItem<'p>>> {
+        let mark = self.stack.iter().rposition(|item| *item == StackItem::Mark)?;
         let items = self.stack.split_off(mark + 1);
         self.stack.pop();
         Some(items)
@@ -192,25 +192,25 @@ impl<'p> Machine<'p> {
 
     /// A container must be there to take what was put into it.
     fn is_value(&self) -> Option<()> {
-        matches!(self.stack.last()?, Item::Other).then_some(())
+        matches!(self.stack.last()?, StackItem::Other).then_some(())
     }
 
     /// Sets names and values in turn in the dictionary on top.
-    fn set(&mut self, items: &[Item<'p>]) -> Option<()> {
+    fn set(&mut self, items: &[StackItem<'p>]) -> Option<()> {
         if !items.len().is_multiple_of(2) {
             return None;
         }
         match self.stack.last()? {
-            Item::Outermost => {}
-            Item::Other => return Some(()),
-            Item::Text(_) | Item::Mark => return None,
+            StackItem::Outermost => {}
+            StackItem::Other => return Some(()),
+            StackItem::Text(_) | StackItem::Mark => return None,
         }
         let members = self.members.as_mut()?;
         for pair in items.chunks_exact(2) {
-            if let [Item::Text(name), value] = pair {
+            if let [StackItem::Text(name), value] = pair {
                 let value = match value {
-                    Item::Text(text) => Some((*text).to_owned()),
-                    Item::Outermost | Item::Other | Item::Mark => None,
+                    StackItem::Text(text) => Some((*text).to_owned()),
+                    StackItem::Outermost | StackItem::Other | StackItem::Mark => None,
                 };
                 members.push(((*name).to_owned(), value));
             }
@@ -221,7 +221,7 @@ impl<'p> Machine<'p> {
     fn remember(&mut self, place: u32) -> Option<()> {
         let item = *self.stack.last()?;
         self.memo.insert(place, item);
-        (item != Item::Mark).then_some(())
+        (item != StackItem::Mark).then_some(())
     }
 
     fn recall(&mut self, length: usize) -> Option<()> {

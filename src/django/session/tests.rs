@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::vectors::{Expectation, User, Vector, Vectors, vectors};
+use super::vectors::{Expectation, Vector, VectorUser, Vectors, vectors};
 use super::*;
 
 fn vector(name: &str) -> Vector {
@@ -13,11 +13,11 @@ impl Vector {
         SecretKeys::new(Secret::new(self.secret_key.as_str()), fallbacks.collect())
     }
 
-    fn read(&self) -> Result<Option<Login>, Unreadable> {
+    fn read(&self) -> Result<Option<DjangoLogin>, UnreadableSession> {
         match (self.engine.as_str(), &self.row, &self.cookie) {
             // The one expired row says so in its column, which the reader of the table looks at.
             ("db", Some(row), None) if row.expire_date.starts_with("2020") => {
-                Err(Unreadable::Expired)
+                Err(UnreadableSession::Expired)
             }
             ("db", Some(row), None) => read_row(&row.session_data, &self.keys()),
             ("signed_cookies", None, Some(cookie)) => {
@@ -30,11 +30,11 @@ impl Vector {
     }
 
     /// `get_user()`, with the rest of what it asks.
-    fn user(&self, users: &[User]) -> Result<(u64, Proof), &'static str> {
+    fn user(&self, users: &[VectorUser]) -> Result<(u64, SessionProof), &'static str> {
         let login = self.read().map_err(|unreadable| match unreadable {
-            Unreadable::NotSigned(_) => "bad_signature",
-            Unreadable::Expired => "expired",
-            Unreadable::Malformed => "malformed",
+            UnreadableSession::NotSigned(_) => "bad_signature",
+            UnreadableSession::Expired => "expired",
+            UnreadableSession::Malformed => "malformed",
         })?;
         let login = login.ok_or("no_user")?;
         if !self.authentication_backends.contains(&login.backend) {
@@ -46,7 +46,7 @@ impl Vector {
             return Err("inactive_user");
         }
         match login.proof(&user.password, &self.keys()) {
-            Proof::Void => Err("auth_hash_mismatch"),
+            SessionProof::Void => Err("auth_hash_mismatch"),
             proof => Ok((user.id, proof)),
         }
     }
@@ -61,7 +61,7 @@ fn answers_every_recorded_vector_as_django_does() {
             Ok((id, proof)) => Expectation {
                 accept: true,
                 user_id: Some(id),
-                django_cycles_key: proof == Proof::Former,
+                django_cycles_key: proof == SessionProof::Former,
                 reason: None,
             },
             Err(reason) => Expectation {
@@ -82,7 +82,7 @@ fn writes_the_row_that_django_writes() {
     let vector = vector("uncompressed, user 42");
     let user = vectors().users.into_iter().find(|user| user.id == 42).unwrap();
     let backend = "django.contrib.auth.backends.ModelBackend".to_owned();
-    let login = Login::new("42".to_owned(), backend, &user.password, &vector.keys());
+    let login = DjangoLogin::new("42".to_owned(), backend, &user.password, &vector.keys());
     let recorded = &vector.row.as_ref().unwrap().session_data;
     let at = Signer::new(&vector.keys(), ROW_SALT).unsign(recorded).unwrap().at;
     assert_eq!(&login.to_row(&vector.keys(), at), recorded);
@@ -97,7 +97,10 @@ fn a_cookie_lives_exactly_as_long_as_it_may() {
     let read = |now| read_cookie(cookie, &vector.keys(), now, max_age).map(|login| login.is_some());
     assert_eq!(read(signed_at), Ok(true));
     assert_eq!(read(signed_at.plus(max_age)), Ok(true));
-    assert_eq!(read(signed_at.plus(max_age + Duration::from_millis(1))), Err(Unreadable::Expired));
+    assert_eq!(
+        read(signed_at.plus(max_age + Duration::from_millis(1))),
+        Err(UnreadableSession::Expired)
+    );
     assert_eq!(read(signed_at.minus(max_age)), Ok(true), "Django takes clocks that differ");
 }
 
@@ -107,7 +110,7 @@ fn a_row_is_no_cookie() {
     let row = &vector.row.as_ref().unwrap().session_data;
     let now = Timestamp::from_secs(1_780_000_000);
     let read = read_cookie(row, &vector.keys(), now, Duration::MAX);
-    assert_eq!(read, Err(Unreadable::NotSigned(NotSigned::BadSignature)));
+    assert_eq!(read, Err(UnreadableSession::NotSigned(NotSigned::BadSignature)));
 }
 
 fn keys() -> SecretKeys {
@@ -131,9 +134,13 @@ fn a_signed_text_that_is_no_session_is_refused() {
     let bomb = compressed(format!("{{{}}}", " ".repeat(MAX_JSON as usize)).as_bytes());
     let wrong = ["", ".", "!", "e30=", ".e30", "W10", &cut[..cut.len() - 12], &bomb];
     for value in wrong {
-        assert_eq!(read_row(&row_of(value), &keys()), Err(Unreadable::Malformed), "{value:.40}");
+        assert_eq!(
+            read_row(&row_of(value), &keys()),
+            Err(UnreadableSession::Malformed),
+            "{value:.40}"
+        );
     }
-    assert_eq!(read_row("", &keys()), Err(Unreadable::NotSigned(NotSigned::BadSignature)));
+    assert_eq!(read_row("", &keys()), Err(UnreadableSession::NotSigned(NotSigned::BadSignature)));
 }
 
 #[test]
@@ -156,7 +163,7 @@ fn an_id_that_is_no_text_is_not_nobodys() {
         r#"{"_auth_user_id":"1","_auth_user_id":null,"_auth_user_backend":"b"}"#,
     ] {
         let row = row_of(&URL_SAFE_NO_PAD.encode(json));
-        assert_eq!(read_row(&row, &keys()), Err(Unreadable::Malformed), "{json}");
+        assert_eq!(read_row(&row, &keys()), Err(UnreadableSession::Malformed), "{json}");
     }
 }
 
@@ -169,10 +176,10 @@ fn a_pickle_of_more_than_data_is_nobodys_without_the_name_of_an_id() {
     kims.extend(&basket[3..]);
     for (value, login) in [
         (&basket[..], Ok(None)),
-        (&kims[..], Err(Unreadable::Malformed)),
-        (b"", Err(Unreadable::Malformed)),
+        (&kims[..], Err(UnreadableSession::Malformed)),
+        (b"", Err(UnreadableSession::Malformed)),
         // Compressed, say.
-        (b"\x78\x9c\x01\x02", Err(Unreadable::Malformed)),
+        (b"\x78\x9c\x01\x02", Err(UnreadableSession::Malformed)),
     ] {
         assert_eq!(read_cached(value), login, "{}", value.escape_ascii());
     }
@@ -185,13 +192,13 @@ fn an_application_may_keep_what_it_likes_in_a_session() {
     for value in [URL_SAFE_NO_PAD.encode(json), compressed(json)] {
         let login = read_row(&row_of(&value), &keys()).unwrap().unwrap();
         assert_eq!((login.user_id.as_str(), login.backend.as_str()), ("1", "b"));
-        assert_eq!(login.proof("", &keys()), Proof::Void, "no hash proves nothing");
+        assert_eq!(login.proof("", &keys()), SessionProof::Void, "no hash proves nothing");
     }
 }
 
 #[test]
 fn debug_shows_no_hash() {
-    let login = Login::new("1".to_owned(), "b".to_owned(), "md5$a$b", &keys());
+    let login = DjangoLogin::new("1".to_owned(), "b".to_owned(), "md5$a$b", &keys());
     let shown = format!("{login:?}");
     assert!(!shown.contains(&auth_hash("md5$a$b", keys().current())), "{shown}");
 }
@@ -201,12 +208,12 @@ proptest! {
     fn a_login_is_read_as_it_was_written(
         user_id in any::<String>(), backend in any::<String>(), password in any::<String>(),
     ) {
-        let login = Login::new(user_id, backend, &password, &keys());
+        let login = DjangoLogin::new(user_id, backend, &password, &keys());
         let saved_at = Timestamp::from_secs(1_780_000_000);
         let row = login.to_row(&keys(), saved_at);
-        prop_assert_eq!(login.proof(&password, &keys()), Proof::Current);
-        prop_assert_eq!(login.proof(&format!("{password}x"), &keys()), Proof::Void);
-        prop_assert_eq!(read_row(&row, &keys()), Ok(Some(Login { saved_at: Some(saved_at), ..login })));
+        prop_assert_eq!(login.proof(&password, &keys()), SessionProof::Current);
+        prop_assert_eq!(login.proof(&format!("{password}x"), &keys()), SessionProof::Void);
+        prop_assert_eq!(read_row(&row, &keys()), Ok(Some(DjangoLogin { saved_at: Some(saved_at), ..login })));
     }
 
     #[test]

@@ -4,12 +4,12 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 pub(crate) struct Vectors {
-    pub(crate) users: Vec<User>,
+    pub(crate) users: Vec<VectorUser>,
     pub(crate) sessions: Vec<Vector>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct User {
+pub(crate) struct VectorUser {
     pub(crate) id: u64,
     pub(crate) username: String,
     pub(crate) password: String,
@@ -23,7 +23,7 @@ pub(crate) struct Vector {
     pub(crate) secret_key: String,
     pub(crate) secret_key_fallbacks: Vec<String>,
     pub(crate) authentication_backends: Vec<String>,
-    pub(crate) row: Option<Row>,
+    pub(crate) row: Option<VectorRow>,
     pub(crate) cookie: Option<String>,
     pub(crate) now: Option<u64>,
     pub(crate) max_age: Option<u64>,
@@ -31,7 +31,7 @@ pub(crate) struct Vector {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Row {
+pub(crate) struct VectorRow {
     pub(crate) session_key: String,
     pub(crate) session_data: String,
     pub(crate) expire_date: String,

@@ -32,7 +32,7 @@ const REFRESH_EXP: &str = "refresh_exp";
 
 /// How a service's SimpleJWT is set.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct SimpleJwtRules {
     /// The kinds that are accepted: SimpleJWT's `AUTH_TOKEN_CLASSES`.
     pub token_types: Vec<TokenType>,
     /// `USER_ID_CLAIM`
@@ -43,7 +43,7 @@ pub struct Rules {
 
 /// What a SimpleJWT token says, once it is known to be good.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Verified {
+pub struct VerifiedSimpleJwt {
     /// The user's id as text; refresh tokens may have none.
     pub user: Option<String>,
     /// `jti`
@@ -62,7 +62,7 @@ pub struct Verified {
 
 /// What a hand-made token says, once it is known to be good.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HandMade {
+pub struct HandMadeToken {
     /// The user's id as text.
     pub user: String,
     /// `jti`, which the original does not write.
@@ -138,10 +138,10 @@ impl TokenType {
 /// [`NotAccepted`]
 pub fn verify(
     key: &VerifyingKey,
-    rules: &Rules,
+    rules: &SimpleJwtRules,
     token: &str,
     at: Timestamp,
-) -> Result<Verified, NotAccepted> {
+) -> Result<VerifiedSimpleJwt, NotAccepted> {
     let claims = jws::open(key, token)?;
     claims.check(&rules.expected, at)?;
     let expires_at = claims.date("exp")?.ok_or(NotAccepted::NoExpiry)?;
@@ -166,7 +166,15 @@ pub fn verify(
         Some(_) => return Err(NotAccepted::BadClaim),
     };
     let issued_at = claims.date("iat")?;
-    Ok(Verified { user, token_id, issued_at, expires_at, refresh_expires_at, session, password })
+    Ok(VerifiedSimpleJwt {
+        user,
+        token_id,
+        issued_at,
+        expires_at,
+        refresh_expires_at,
+        session,
+        password,
+    })
 }
 
 /// Verifies a hand-made token whose user's id is in `claim`.
@@ -179,7 +187,7 @@ pub fn verify_hand_made(
     expected: &Expected,
     token: &str,
     at: Timestamp,
-) -> Result<HandMade, NotAccepted> {
+) -> Result<HandMadeToken, NotAccepted> {
     let claims = jws::open(key, token)?;
     claims.check(expected, at)?;
     // PyJWT refuses a token for somebody where nobody said who is asking.
@@ -196,7 +204,7 @@ pub fn verify_hand_made(
         Some(Value::String(session)) => Some(session.clone()),
         Some(_) => return Err(NotAccepted::BadClaim),
     };
-    Ok(HandMade {
+    Ok(HandMadeToken {
         user: user.ok_or(NotAccepted::NoUser)?,
         token_id: claims.token_id(),
         issued_at: claims.date("iat")?,

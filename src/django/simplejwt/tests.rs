@@ -57,8 +57,8 @@ fn verifying(algorithm: Algorithm, key: &[u8]) -> VerifyingKey {
     }
 }
 
-fn rules(token_type: TokenType) -> Rules {
-    Rules {
+fn rules(token_type: TokenType) -> SimpleJwtRules {
+    SimpleJwtRules {
         token_types: vec![token_type],
         user_id_claim: "user_id".into(),
         expected: Expected::default(),
@@ -128,7 +128,7 @@ fn with(name: &str, value: Value) -> Value {
     claims
 }
 
-fn access(claims: &Value) -> Result<Verified, NotAccepted> {
+fn access(claims: &Value) -> Result<VerifiedSimpleJwt, NotAccepted> {
     let key = verifying(Algorithm::Hs256, SECRET);
     verify(&key, &rules(TokenType::Access), &signed(claims), NOW)
 }
@@ -230,7 +230,7 @@ fn leeway_audience_and_issuer_are_the_services() {
         leeway: Duration::from_secs(10),
         ..Expected::default()
     };
-    let rules = Rules { expected, ..rules(TokenType::Access) };
+    let rules = SimpleJwtRules { expected, ..rules(TokenType::Access) };
     let claims = |exp: u64, iat: u64, aud: Value, iss: Value| {
         let mut claims = good();
         claims["exp"] = json!(exp);
@@ -276,14 +276,14 @@ fn what_is_minted_verifies_with_every_algorithm_and_with_no_other_key() {
         issuer: Some("shop".into()),
         ..Expected::default()
     };
-    let rules = Rules { expected, ..rules(TokenType::Access) };
+    let rules = SimpleJwtRules { expected, ..rules(TokenType::Access) };
     for algorithm in Algorithm::OF_SERVICES {
         let key = random_key(algorithm);
         let token = mint(&key, &new_token()).unwrap();
         let verified = verify(&key.verifying().unwrap(), &rules, token.expose(), NOW).unwrap();
         assert_eq!(
             verified,
-            Verified {
+            VerifiedSimpleJwt {
                 user: Some("2".into()),
                 token_id: "0123456789abcdef".into(),
                 issued_at: Some(NOW),
@@ -406,7 +406,8 @@ fn a_claim_is_read_as_pyjwt_reads_it() {
 fn numbers_as_ids_are_taken_where_the_service_takes_them() {
     let key = verifying(Algorithm::Hs256, SECRET);
     let expected = Expected { takes_numeric_ids: true, ..Expected::default() };
-    let rules = Rules { user_id_claim: "sub".into(), expected, ..rules(TokenType::Access) };
+    let rules =
+        SimpleJwtRules { user_id_claim: "sub".into(), expected, ..rules(TokenType::Access) };
     let mut claims = with("sub", json!(7));
     claims["jti"] = json!(12);
     let verified = verify(&key, &rules, &signed(&claims), NOW).unwrap();

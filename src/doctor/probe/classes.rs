@@ -3,12 +3,12 @@
 
 use std::io;
 
-use super::http::{Answer, Request, Service};
-use crate::doctor::finding::{Mark, Report};
+use super::http::{ProbeAnswer, ProbeRequest, ProbedService};
+use crate::doctor::finding::{DoctorReport, Weight};
 
 /// What was found, for the proposals.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(super) struct Classes {
+pub(super) struct FoundClasses {
     pub(super) simplejwt: bool,
     pub(super) drf_token: bool,
     pub(super) basic: bool,
@@ -31,16 +31,20 @@ const TRIALS: [(&str, &str, &str, &[&str]); 4] = [
     ("jwt-auth", "doorwarden.probe.none", "a hand-made JWT in jwt-auth", &[]),
 ];
 
-pub(super) fn look(service: &Service, path: &str, report: &mut Report) -> io::Result<Classes> {
+pub(super) fn look(
+    service: &ProbedService,
+    path: &str,
+    report: &mut DoctorReport,
+) -> io::Result<FoundClasses> {
     let plain = service.get(path)?;
-    let mut classes = Classes::default();
+    let mut classes = FoundClasses::default();
     let challenge = plain.header("www-authenticate").unwrap_or_default().to_owned();
     match plain.status {
-        401 => report.add(Mark::Fine, "classes", format!("{path}: 401, WWW-Authenticate: {challenge}")),
+        401 => report.add(Weight::Fine, "classes", format!("{path}: 401, WWW-Authenticate: {challenge}")),
         403 if plain.body.contains("credentials were not provided") => {
             classes.session = true;
             report.tell(
-                Mark::Fine,
+                Weight::Fine,
                 "classes",
                 format!("{path}: 403 for want of credentials"),
                 "REST framework's first class there is SessionAuthentication, or one of the project's own.",
@@ -50,25 +54,25 @@ pub(super) fn look(service: &Service, path: &str, report: &mut Report) -> io::Re
             classes.redirects = true;
             let to = plain.header("location").unwrap_or_default();
             report.tell(
-                Mark::Fine,
+                Weight::Fine,
                 "classes",
                 format!("{path}: redirects to {to}"),
                 "A page of Django's own for signing in: such views want a Django session (identity form django-session).",
             );
         }
         404 => {
-            report.add(Mark::Warning, "classes", format!("{path}: 404, name a protected path with --probe-path"));
+            report.add(Weight::Warning, "classes", format!("{path}: 404, name a protected path with --probe-path"));
             return Ok(classes);
         }
         status => report.tell(
-            Mark::Note,
+            Weight::Note,
             "classes",
             format!("{path}: {status} without a credential"),
             "It is not protected there, or by something that cannot be seen; a credential that is none may tell more.",
         ),
     }
     for (at, (header, value, name, says)) in TRIALS.into_iter().enumerate() {
-        let answer = service.send(&Request::new("GET", path).header(header, value))?;
+        let answer = service.send(&ProbeRequest::new("GET", path).header(header, value))?;
         let is_told =
             says.iter().any(|text| answer.body.contains(text) && !plain.body.contains(text));
         // A class of the project's own has texts of its own: another answer than without it is all there is to see.
@@ -77,7 +81,7 @@ pub(super) fn look(service: &Service, path: &str, report: &mut Report) -> io::Re
             && answer.status >= 400;
         if is_told || is_other {
             report.add(
-                Mark::Fine,
+                Weight::Fine,
                 "classes",
                 format!("{path}: {name} answers: {} {}", answer.status, detail(&answer)),
             );
@@ -89,13 +93,13 @@ pub(super) fn look(service: &Service, path: &str, report: &mut Report) -> io::Re
             }
         }
     }
-    if classes == Classes::default() && plain.status < 400 {
-        report.add(Mark::Note, "classes", format!("{path}: no class was seen to answer"));
+    if classes == FoundClasses::default() && plain.status < 400 {
+        report.add(Weight::Note, "classes", format!("{path}: no class was seen to answer"));
     }
     Ok(classes)
 }
 
-impl Classes {
+impl FoundClasses {
     pub(super) const fn and(self, other: Self) -> Self {
         Self {
             simplejwt: self.simplejwt || other.simplejwt,
@@ -108,14 +112,14 @@ impl Classes {
     }
 }
 
-pub(super) fn is_sign_in(answer: &Answer) -> bool {
+pub(super) fn is_sign_in(answer: &ProbeAnswer) -> bool {
     answer
         .header("location")
         .is_some_and(|to| to.to_ascii_lowercase().contains("login") || to.contains("next="))
 }
 
 /// What a refusal says, shortened.
-fn detail(answer: &Answer) -> String {
+fn detail(answer: &ProbeAnswer) -> String {
     let text = answer.member(&["detail"]).unwrap_or_default();
     text.chars().take(80).collect()
 }

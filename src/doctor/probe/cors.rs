@@ -2,20 +2,24 @@
 
 use std::io;
 
-use super::http::{Request, Service};
-use crate::doctor::finding::{Mark, Report};
+use super::http::{ProbeRequest, ProbedService};
+use crate::doctor::finding::{DoctorReport, Weight};
 
 /// Nobody's (RFC 2606), so an answer that allows it allows everybody.
 const ORIGIN: &str = "https://doorwarden-probe.invalid";
 
 /// Whether preflights must be forwarded.
-pub(super) fn look(service: &Service, path: &str, report: &mut Report) -> io::Result<bool> {
-    let preflight = Request::new("OPTIONS", path)
+pub(super) fn look(
+    service: &ProbedService,
+    path: &str,
+    report: &mut DoctorReport,
+) -> io::Result<bool> {
+    let preflight = ProbeRequest::new("OPTIONS", path)
         .header("Origin", ORIGIN)
         .header("Access-Control-Request-Method", "POST")
         .header("Access-Control-Request-Headers", "authorization");
     let preflight = service.send(&preflight)?;
-    let plain = service.send(&Request::new("GET", path).header("Origin", ORIGIN))?;
+    let plain = service.send(&ProbeRequest::new("GET", path).header("Origin", ORIGIN))?;
     let allowed = [&preflight, &plain]
         .into_iter()
         .find_map(|answer| answer.header("access-control-allow-origin"));
@@ -26,8 +30,8 @@ pub(super) fn look(service: &Service, path: &str, report: &mut Report) -> io::Re
     match allowed {
         Some(origin) => {
             let credentials = plain.header("access-control-allow-credentials") == Some("true");
-            let mark = if origin == ORIGIN && credentials { Mark::Warning } else { Mark::Note };
-            let means = if mark == Mark::Warning {
+            let mark = if origin == ORIGIN && credentials { Weight::Warning } else { Weight::Note };
+            let means = if mark == Weight::Warning {
                 "Every site may read what it answers to its users. forward_preflight = true on its routes, and mend that."
             } else {
                 "forward_preflight = true on its routes, and leave [cors] empty."
@@ -40,13 +44,13 @@ pub(super) fn look(service: &Service, path: &str, report: &mut Report) -> io::Re
             );
         }
         None if varies => report.tell(
-            Mark::Note,
+            Weight::Note,
             "cors",
             "it answers CORS itself, for origins that it knows",
             "forward_preflight = true on its routes, and leave [cors] empty.",
         ),
         None => report.tell(
-            Mark::Fine,
+            Weight::Fine,
             "cors",
             "it does not answer CORS",
             "Front ends on another origin are named in [cors].",

@@ -6,9 +6,9 @@
 
 use std::io;
 
-use super::http::{Request, Service};
-use super::server::{Does, Known};
-use crate::doctor::finding::{Mark, Report};
+use super::http::{ProbeRequest, ProbedService};
+use super::server::{Does, KnownServer};
+use crate::doctor::finding::{DoctorReport, Weight};
 use crate::secret::random_id;
 
 /// The header that the application reads, and the spellings that a server may take for it.
@@ -26,14 +26,14 @@ pub(super) struct Reaches {
 }
 
 pub(super) fn look(
-    service: &Service,
+    service: &ProbedService,
     echo: Option<&str>,
-    known: Option<Known>,
-    report: &mut Report,
+    known: Option<KnownServer>,
+    report: &mut DoctorReport,
 ) -> io::Result<Reaches> {
     let Some(path) = echo else {
         report.add(
-            Mark::Note,
+            Weight::Note,
             "echo",
             "without --echo PATH (a view that answers with its request) what arrives is told from the server's name",
         );
@@ -50,13 +50,15 @@ pub(super) fn look(
     Ok(Reaches { chunked: chunked(service, path, report)? })
 }
 
-fn by_name(known: Option<Known>, report: &mut Report) {
+fn by_name(known: Option<KnownServer>, report: &mut DoctorReport) {
     let Some(known) = known else { return };
     let name = known.name;
     let (mark, says) = match known.folds {
-        Does::No => (Mark::Fine, format!("{name} does not take X_User_Id for X-User-Id")),
-        Does::Yes => (Mark::Warning, format!("{name} takes X_User_Id for X-User-Id")),
-        Does::Depends(how) => (Mark::Note, format!("{name} takes X_User_Id for X-User-Id: {how}")),
+        Does::No => (Weight::Fine, format!("{name} does not take X_User_Id for X-User-Id")),
+        Does::Yes => (Weight::Warning, format!("{name} takes X_User_Id for X-User-Id")),
+        Does::Depends(how) => {
+            (Weight::Note, format!("{name} takes X_User_Id for X-User-Id: {how}"))
+        }
     };
     report.tell(
         mark,
@@ -65,15 +67,15 @@ fn by_name(known: Option<Known>, report: &mut Report) {
         "The gateway drops names with \"_\" and joins none. It matters to whoever gets past it.",
     );
     match known.chunked {
-        Does::Yes => report.add(Mark::Fine, "chunked", format!("{name} hands chunked bodies on")),
+        Does::Yes => report.add(Weight::Fine, "chunked", format!("{name} hands chunked bodies on")),
         Does::No => report.tell(
-            Mark::Warning,
+            Weight::Warning,
             "chunked",
             format!("behind {name} Django sees a chunked body empty"),
             "buffer_chunked = true in [[upstream]].",
         ),
         Does::Depends(how) => report.tell(
-            Mark::Note,
+            Weight::Note,
             "chunked",
             format!("{name} hands chunked bodies on: {how}"),
             "buffer_chunked = true in [[upstream]] is right for WSGI, and harmless otherwise.",
@@ -81,29 +83,29 @@ fn by_name(known: Option<Known>, report: &mut Report) {
     }
     match known.forwarded {
         Does::No => report.tell(
-            Mark::Note,
+            Weight::Note,
             "forwarded",
             format!("{name} does not look at X-Forwarded-Proto"),
             "Over TLS Django needs SECURE_PROXY_SSL_HEADER = (\"HTTP_X_FORWARDED_PROTO\", \"https\").",
         ),
-        Does::Yes => report.add(Mark::Note, "forwarded", format!("{name} believes X-Forwarded-Proto from everybody")),
+        Does::Yes => report.add(Weight::Note, "forwarded", format!("{name} believes X-Forwarded-Proto from everybody")),
         Does::Depends(how) => {
-            report.add(Mark::Note, "forwarded", format!("{name} believes X-Forwarded-Proto: {how}"));
+            report.add(Weight::Note, "forwarded", format!("{name} believes X-Forwarded-Proto: {how}"));
         }
     }
 }
 
-fn spellings(service: &Service, path: &str, report: &mut Report) -> io::Result<()> {
+fn spellings(service: &ProbedService, path: &str, report: &mut DoctorReport) -> io::Result<()> {
     // Under which name of the application's, or none: two headers are one to it if they have the same.
     let arrives = |name: &str| -> io::Result<Option<String>> {
         let marker = marker()?;
-        let answer = service.send(&Request::new("GET", path).header(name, &marker))?;
+        let answer = service.send(&ProbeRequest::new("GET", path).header(name, &marker))?;
         let shown = answer.body.contains(&marker);
         Ok(shown.then(|| answer.name_of(&marker).unwrap_or_default()))
     };
     let Some(own) = arrives(PLAIN)? else {
         report.tell(
-            Mark::Failure,
+            Weight::Failure,
             "spelling",
             format!("{path} does not show {PLAIN}: it echoes no headers, or they do not arrive"),
             "Nothing can be said about spellings.",
@@ -122,13 +124,13 @@ fn spellings(service: &Service, path: &str, report: &mut Report) -> io::Result<(
     }
     if same.is_empty() {
         report.add(
-            Mark::Fine,
+            Weight::Fine,
             "spelling",
             format!("{PLAIN} reaches the application, and no other spelling is taken for it"),
         );
     } else {
         report.tell(
-            Mark::Warning,
+            Weight::Warning,
             "spelling",
             format!("the application takes {} for {PLAIN}", same.join(", ")),
             "The gateway removes them all. Whoever gets past it can use any of them.",
@@ -136,14 +138,14 @@ fn spellings(service: &Service, path: &str, report: &mut Report) -> io::Result<(
     }
     if !apart.is_empty() {
         report.add(
-            Mark::Note,
+            Weight::Note,
             "spelling",
             format!("{} arrives, as another header", apart.join(", ")),
         );
     }
     let (one, two) = (marker()?, marker()?);
     let answer =
-        service.send(&Request::new("GET", path).header(PLAIN, &one).header(PLAIN, &two))?;
+        service.send(&ProbeRequest::new("GET", path).header(PLAIN, &one).header(PLAIN, &two))?;
     let says = match (answer.body.contains(&one), answer.body.contains(&two)) {
         (true, true) => "both are handed on, joined",
         (true, false) => "the first is taken",
@@ -151,40 +153,44 @@ fn spellings(service: &Service, path: &str, report: &mut Report) -> io::Result<(
         (false, false) => "neither arrives",
     };
     report.add(
-        Mark::Note,
+        Weight::Note,
         "spelling",
         format!("of {PLAIN} twice: {says} (the gateway sends it once)"),
     );
     Ok(())
 }
 
-fn chunked(service: &Service, path: &str, report: &mut Report) -> io::Result<Option<bool>> {
+fn chunked(
+    service: &ProbedService,
+    path: &str,
+    report: &mut DoctorReport,
+) -> io::Result<Option<bool>> {
     let length = BODY.len().to_string();
-    let shows = |answer: &super::http::Answer| {
+    let shows = |answer: &super::http::ProbeAnswer| {
         answer.body.contains(&length) || answer.body.matches('d').count() >= BODY.len()
     };
-    let control = service.send(&Request::new("POST", path).body(&BODY))?;
+    let control = service.send(&ProbeRequest::new("POST", path).body(&BODY))?;
     // The header Content-Length would show it too; what counts is the body.
     let control_length = control.member(&["length", "body_length"]);
     let is_measured = control_length.as_deref() == Some(length.as_str()) || shows(&control);
     if control.status >= 400 || !is_measured {
         report.add(
-            Mark::Note,
+            Weight::Note,
             "chunked",
             format!("{path} does not show the length of a body ({})", control.status),
         );
         return Ok(None);
     }
-    let answer = service.send(&Request::new("POST", path).chunked(&BODY))?;
+    let answer = service.send(&ProbeRequest::new("POST", path).chunked(&BODY))?;
     let arrived = match answer.member(&["length", "body_length"]) {
         Some(seen) => seen == length,
         None => shows(&answer),
     };
     if arrived {
-        report.add(Mark::Fine, "chunked", "a chunked body arrives whole");
+        report.add(Weight::Fine, "chunked", "a chunked body arrives whole");
     } else {
         report.tell(
-            Mark::Warning,
+            Weight::Warning,
             "chunked",
             format!("of a chunked body of {length} bytes the application sees nothing"),
             "buffer_chunked = true in [[upstream]].",
@@ -193,34 +199,34 @@ fn chunked(service: &Service, path: &str, report: &mut Report) -> io::Result<Opt
     Ok(Some(arrived))
 }
 
-fn forwarded(service: &Service, path: &str, report: &mut Report) -> io::Result<()> {
+fn forwarded(service: &ProbedService, path: &str, report: &mut DoctorReport) -> io::Result<()> {
     const SCHEME: [&str; 3] = ["wsgi.url_scheme", "url_scheme", "scheme"];
     const ADDRESS: [&str; 3] = ["REMOTE_ADDR", "remote_addr", "client"];
     /// For documentation (RFC 5737): nobody has it.
     const NOBODY: &str = "192.0.2.77";
     let answer = service.send(
-        &Request::new("GET", path)
+        &ProbeRequest::new("GET", path)
             .header("X-Forwarded-Proto", "https")
             .header("X-Forwarded-For", NOBODY),
     )?;
     match answer.member(&SCHEME) {
         Some(scheme) if scheme == "https" => {
-            report.add(Mark::Fine, "forwarded", "X-Forwarded-Proto is believed from this address");
+            report.add(Weight::Fine, "forwarded", "X-Forwarded-Proto is believed from this address");
         }
         Some(_) => report.tell(
-            Mark::Warning,
+            Weight::Warning,
             "forwarded",
             "the server does not believe X-Forwarded-Proto from this address",
             "Over TLS Django then needs SECURE_PROXY_SSL_HEADER = (\"HTTP_X_FORWARDED_PROTO\", \"https\").",
         ),
-        None => report.add(Mark::Note, "forwarded", format!("{path} shows no scheme")),
+        None => report.add(Weight::Note, "forwarded", format!("{path} shows no scheme")),
     }
     match answer.member(&ADDRESS) {
         Some(address) if address.contains(NOBODY) => {
-            report.add(Mark::Note, "forwarded", "X-Forwarded-For becomes the client's address");
+            report.add(Weight::Note, "forwarded", "X-Forwarded-For becomes the client's address");
         }
         Some(_) => report.tell(
-            Mark::Note,
+            Weight::Note,
             "forwarded",
             "the application takes the gateway for the client: X-Forwarded-For stays a header",
             "Limits and logs of the service that go by address need that header.",

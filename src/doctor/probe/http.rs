@@ -8,7 +8,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
-use crate::command::Failure;
+use crate::command::CommandFailure;
 
 /// For one request, from its first byte to the answer's last.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ const MAX_ANSWER: usize = 4 << 20;
 
 /// Where the service is.
 #[derive(Clone, Debug)]
-pub(super) struct Service {
+pub(super) struct ProbedService {
     pub(super) address: SocketAddr,
     /// For `Host`.
     pub(super) host: String,
@@ -26,7 +26,7 @@ pub(super) struct Service {
 
 /// One request.
 #[derive(Clone, Debug)]
-pub(super) struct Request<'a> {
+pub(super) struct ProbeRequest<'a> {
     method: &'a str,
     target: &'a str,
     host: Option<&'a str>,
@@ -43,16 +43,16 @@ enum Body<'a> {
 
 /// One answer.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct ProbeAnswer {
     pub(super) status: u16,
     headers: Vec<(String, String)>,
     pub(super) body: String,
 }
 
-impl Service {
+impl ProbedService {
     /// Of `http://host:port`, or `host:port`.
-    pub(super) fn parse(url: &str) -> Result<Self, Failure> {
-        let usage = |why: &str| Failure::Usage(format!("doorwarden: {url}: {why}"));
+    pub(super) fn parse(url: &str) -> Result<Self, CommandFailure> {
+        let usage = |why: &str| CommandFailure::Usage(format!("doorwarden: {url}: {why}"));
         let rest = match url.split_once("://") {
             Some(("http", rest)) => rest,
             Some(_) => {
@@ -79,11 +79,11 @@ impl Service {
         Self { address, host: self.host.clone() }
     }
 
-    pub(super) fn get(&self, target: &str) -> io::Result<Answer> {
-        self.send(&Request::new("GET", target))
+    pub(super) fn get(&self, target: &str) -> io::Result<ProbeAnswer> {
+        self.send(&ProbeRequest::new("GET", target))
     }
 
-    pub(super) fn send(&self, request: &Request<'_>) -> io::Result<Answer> {
+    pub(super) fn send(&self, request: &ProbeRequest<'_>) -> io::Result<ProbeAnswer> {
         let until = Instant::now() + TIMEOUT;
         let mut stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
         stream.set_write_timeout(Some(TIMEOUT))?;
@@ -91,7 +91,7 @@ impl Service {
         let written = stream.write_all(&request.bytes(&self.host));
         let mut bytes = Vec::new();
         let read = hear_out(&mut stream, until, &mut bytes);
-        match Answer::parse(&bytes) {
+        match ProbeAnswer::parse(&bytes) {
             Some(answer) => Ok(answer),
             None => Err(written
                 .err()
@@ -119,7 +119,7 @@ fn hear_out(stream: &mut TcpStream, until: Instant, bytes: &mut Vec<u8>) -> io::
     Ok(())
 }
 
-impl<'a> Request<'a> {
+impl<'a> ProbeRequest<'a> {
     pub(super) const fn new(method: &'a str, target: &'a str) -> Self {
         Self { method, target, host: None, headers: Vec::new(), body: Body::None }
     }
@@ -177,7 +177,7 @@ impl<'a> Request<'a> {
     }
 }
 
-impl Answer {
+impl ProbeAnswer {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let (head, rest) = bytes.split_at_checked(end)?;
@@ -263,14 +263,14 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_is_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            let _ = Answer::parse(&bytes);
+            let _ = ProbeAnswer::parse(&bytes);
             let _ = dechunked(&bytes);
         }
     }
 
     #[test]
     fn a_chunked_answer_is_put_together() {
-        let answer = Answer::parse(
+        let answer = ProbeAnswer::parse(
             b"HTTP/1.1 200 OK\r\nServer: x\r\nTransfer-Encoding: chunked\r\n\r\n4;a=b\r\n{\"a\"\r\n4\r\n: 1}\r\n0\r\n\r\n",
         );
         let answer = answer.unwrap();
@@ -306,16 +306,16 @@ mod tests {
             ("127.0.0.1:8000", "127.0.0.1:8000"),
             ("http://[::1]:80", "[::1]:80"),
         ] {
-            assert_eq!(Service::parse(url).unwrap().host, host);
+            assert_eq!(ProbedService::parse(url).unwrap().host, host);
         }
         for url in ["https://127.0.0.1", "http://", "http://a/b", "http://u@127.0.0.1"] {
-            assert!(matches!(Service::parse(url), Err(Failure::Usage(_))), "{url}");
+            assert!(matches!(ProbedService::parse(url), Err(CommandFailure::Usage(_))), "{url}");
         }
     }
 
     #[test]
     fn a_chunked_request_is_framed() {
-        let bytes = Request::new("POST", "/x").header("X_A", "1").chunked(b"hello").bytes("h");
+        let bytes = ProbeRequest::new("POST", "/x").header("X_A", "1").chunked(b"hello").bytes("h");
         let text = String::from_utf8(bytes).unwrap();
         assert!(
             text.starts_with("POST /x HTTP/1.1\r\nHost: h\r\n") && text.contains("\r\nX_A: 1\r\n")

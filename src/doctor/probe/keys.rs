@@ -5,52 +5,52 @@
 
 use std::io;
 
-use super::classes::Classes;
-use super::http::{Request, Service};
-use crate::app::examine::{Asked, Examined, Gives, examine};
-use crate::command::Failure;
+use super::classes::FoundClasses;
+use super::http::{ProbeRequest, ProbedService};
+use crate::app::examine::{DirectoryReply, Examined, Gives, examine};
+use crate::command::CommandFailure;
 use crate::config::{Config, FormEngine, FormKind, IssuerKind, SessionEngine};
-use crate::doctor::finding::{Mark, Report};
+use crate::doctor::finding::{DoctorReport, Weight};
 
 /// Tries them here. The forms' headers are for [`at_service`].
 pub(in crate::doctor) fn here(
     config: &Config,
     user: Option<&str>,
-    report: &mut Report,
-) -> Result<Examined, Failure> {
-    let examined = examine(config, user).map_err(Failure::Failed)?;
+    report: &mut DoctorReport,
+) -> Result<Examined, CommandFailure> {
+    let examined = examine(config, user).map_err(CommandFailure::Failed)?;
     let name = user.unwrap_or_default();
     for (directory, said) in &examined.directories {
         match said {
-            Asked::Answers => {
-                report.add(Mark::Fine, "directory", format!("{directory}: can be asked"))
+            DirectoryReply::Answers => {
+                report.add(Weight::Fine, "directory", format!("{directory}: can be asked"))
             }
-            Asked::Knows(id, true) => {
+            DirectoryReply::Knows(id, true) => {
                 report.add(
-                    Mark::Fine,
+                    Weight::Fine,
                     "directory",
                     format!("{directory}: {name} is its user {id}"),
                 );
             }
-            Asked::Knows(id, false) => report.add(
-                Mark::Warning,
+            DirectoryReply::Knows(id, false) => report.add(
+                Weight::Warning,
                 "directory",
                 format!("{directory}: {name} is its user {id}, and may not sign in (is_active)"),
             ),
-            Asked::KnowsNot => {
+            DirectoryReply::KnowsNot => {
                 report.add(
-                    Mark::Warning,
+                    Weight::Warning,
                     "directory",
                     format!("{directory}: there is no user {name}"),
                 );
             }
-            Asked::ChecksPasswords => report.add(
-                Mark::Note,
+            DirectoryReply::ChecksPasswords => report.add(
+                Weight::Note,
                 "directory",
                 format!("{directory}: not asked, since it checks passwords itself"),
             ),
-            Asked::Fails(why) => report.tell(
-                Mark::Failure,
+            DirectoryReply::Fails(why) => report.tell(
+                Weight::Failure,
                 "directory",
                 why.clone(),
                 "Nobody of it can sign in until that is mended.",
@@ -60,10 +60,10 @@ pub(in crate::doctor) fn here(
     for (issuer, tried) in &examined.issuers {
         match tried {
             Ok(()) => {
-                report.add(Mark::Fine, "issuer", format!("{issuer}: {}", usable(config, issuer)))
+                report.add(Weight::Fine, "issuer", format!("{issuer}: {}", usable(config, issuer)))
             }
             Err(why) => report.tell(
-                Mark::Failure,
+                Weight::Failure,
                 "issuer",
                 why.clone(),
                 "What the service has issued is not accepted until that is mended.",
@@ -73,13 +73,13 @@ pub(in crate::doctor) fn here(
     for (form, gives) in &examined.forms {
         match gives {
             Ok(Gives::Refused(why)) => report.add(
-                Mark::Warning,
+                Weight::Warning,
                 "form",
                 format!("{form}: gives nothing for {name}: {why}"),
             ),
-            Ok(_) => report.add(Mark::Fine, "form", format!("{form}: {}", makes(config, form))),
+            Ok(_) => report.add(Weight::Fine, "form", format!("{form}: {}", makes(config, form))),
             Err(why) => report.tell(
-                Mark::Failure,
+                Weight::Failure,
                 "form",
                 format!("{form}: {why}"),
                 "Callers on its routes are refused (503) until that is mended.",
@@ -119,12 +119,12 @@ fn makes(config: &Config, name: &str) -> &'static str {
 }
 
 /// A refresh token that was signed out at the service must not be taken over.
-pub(in crate::doctor) fn blacklist(config: &Config, report: &mut Report) {
+pub(in crate::doctor) fn blacklist(config: &Config, report: &mut DoctorReport) {
     for issuer in &config.issuers {
         let IssuerKind::SimpleJwt(kind) = &issuer.kind else { continue };
         if kind.adopt_refresh_tokens && kind.blacklist.is_none() {
             report.tell(
-                Mark::Note,
+                Weight::Note,
                 "issuer",
                 format!("{}: refresh tokens are taken over without a look at the blacklist", issuer.name),
                 "If rest_framework_simplejwt.token_blacklist is in INSTALLED_APPS, set blacklist = true: those that were signed \
@@ -136,17 +136,17 @@ pub(in crate::doctor) fn blacklist(config: &Config, report: &mut Report) {
 
 /// Sends what the forms give to a protected path, of which it is known what answers there.
 pub(super) fn at_service(
-    service: &Service,
+    service: &ProbedService,
     path: &str,
-    there: Classes,
+    there: FoundClasses,
     config: &Config,
     examined: &Examined,
-    report: &mut Report,
+    report: &mut DoctorReport,
 ) -> io::Result<()> {
     let plain = service.get(path)?;
     for (form, gives) in &examined.forms {
         let Ok(Gives::Headers(fields)) = gives else { continue };
-        let mut request = Request::new("GET", path);
+        let mut request = ProbeRequest::new("GET", path);
         for (name, value) in fields {
             if let Ok(value) = value.to_str() {
                 request = request.header(name.as_str(), value);
@@ -166,16 +166,16 @@ pub(super) fn at_service(
             _ => false,
         };
         if matches!(plain.status, 401 | 403) && matches!(answer.status, 200..=299 | 404 | 405) {
-            report.add(Mark::Fine, "form", format!("{says}: accepted"));
+            report.add(Weight::Fine, "form", format!("{says}: accepted"));
         } else if is_refused && is_read {
             report.tell(
-                Mark::Failure,
+                Weight::Failure,
                 "form",
                 format!("{says}: refused"),
                 "Another key, algorithm, audience or header than the service's, or a view that asks for more (a permission).",
             );
         } else {
-            report.add(Mark::Note, "form", format!("{says}: nothing there reads it"));
+            report.add(Weight::Note, "form", format!("{says}: nothing there reads it"));
         }
     }
     Ok(())

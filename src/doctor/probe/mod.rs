@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::finding::{Mark, Report};
+use super::finding::{DoctorReport, Weight};
 use crate::clock::{Clock as _, SystemClock};
-use crate::command::Failure;
+use crate::command::CommandFailure;
 use crate::config::{Config, OwnPath};
 
 mod classes;
@@ -17,12 +17,12 @@ mod propose;
 mod reach;
 mod server;
 
-use classes::Classes;
-use http::Service;
+use classes::FoundClasses;
+use http::ProbedService;
 use paths::Own;
 
 /// What is looked at.
-pub(super) struct Target<'a> {
+pub(super) struct ProbeTarget<'a> {
     pub(super) url: &'a str,
     /// A view that answers with its request.
     pub(super) echo: Option<&'a str>,
@@ -33,21 +33,24 @@ pub(super) struct Target<'a> {
 }
 
 /// What was found, for the proposals.
-struct Seen {
+struct SeenService {
     chunked: Option<bool>,
     public: Vec<&'static str>,
     cors: bool,
-    classes: Classes,
+    classes: FoundClasses,
 }
 
 /// `host:port` of the service, for a configuration.
-pub(super) fn server_of(url: &str) -> Result<String, Failure> {
-    Ok(Service::parse(url)?.address.to_string())
+pub(super) fn server_of(url: &str) -> Result<String, CommandFailure> {
+    Ok(ProbedService::parse(url)?.address.to_string())
 }
 
 /// Looks at everything.
-pub(super) fn run(target: &Target<'_>, report: &mut Report) -> Result<(), Failure> {
-    let service = Service::parse(target.url)?;
+pub(super) fn run(
+    target: &ProbeTarget<'_>,
+    report: &mut DoctorReport,
+) -> Result<(), CommandFailure> {
+    let service = ProbedService::parse(target.url)?;
     let posts = if target.echo.is_some() { ", and two POST requests to the echo" } else { "" };
     let whose = match target.user.filter(|_| target.config.is_some()) {
         Some(user) => format!("and GET requests with what the identity forms give for {user}"),
@@ -55,17 +58,18 @@ pub(super) fn run(target: &Target<'_>, report: &mut Report) -> Result<(), Failur
     };
     let says =
         format!("GET and OPTIONS requests to {}{posts}; no password, {whose}", service.address);
-    report.add(Mark::Note, "sends", says);
-    look(&service, target, report)
-        .map_err(|error| Failure::Failed(format!("{} does not answer: {error}", service.address)))?
+    report.add(Weight::Note, "sends", says);
+    look(&service, target, report).map_err(|error| {
+        CommandFailure::Failed(format!("{} does not answer: {error}", service.address))
+    })?
 }
 
 /// The outer error is the service's, the inner one is ours.
 fn look(
-    service: &Service,
-    target: &Target<'_>,
-    report: &mut Report,
-) -> io::Result<Result<(), Failure>> {
+    service: &ProbedService,
+    target: &ProbeTarget<'_>,
+    report: &mut DoctorReport,
+) -> io::Result<Result<(), CommandFailure>> {
     let root = ["/".to_owned()];
     let protected = if target.protected.is_empty() { &root[..] } else { target.protected };
     let first = protected.first().map_or("/", String::as_str);
@@ -78,7 +82,7 @@ fn look(
     for path in protected {
         answering.push((path, classes::look(service, path, report)?));
     }
-    let classes = answering.iter().fold(Classes::default(), |all, (_, there)| all.and(*there));
+    let classes = answering.iter().fold(FoundClasses::default(), |all, (_, there)| all.and(*there));
     paths::collisions(service, &own_paths(target.config), report)?;
     let public = paths::public(service, report)?;
     let cors = cors::look(service, first, report)?;
@@ -93,7 +97,7 @@ fn look(
         }
     }
     propose::remote_user(known, report);
-    let seen = Seen { chunked: reaches.chunked, public, cors, classes };
+    let seen = SeenService { chunked: reaches.chunked, public, cors, classes };
     propose::blocks(&service.address.to_string(), &seen, report);
     Ok(Ok(()))
 }

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::http::{Request, Service};
+use super::http::{ProbeRequest, ProbedService};
 use crate::config::OwnPath;
-use crate::doctor::finding::{Mark, Report};
+use crate::doctor::finding::{DoctorReport, Weight};
 
 /// Nobody has it.
 const NOWHERE: &str = "/doorwarden-probe/no/such/path";
@@ -40,11 +40,15 @@ pub(super) struct Own {
 }
 
 /// Asks the service for each of the gateway's own paths.
-pub(super) fn collisions(service: &Service, own: &[Own], report: &mut Report) -> io::Result<()> {
+pub(super) fn collisions(
+    service: &ProbedService,
+    own: &[Own],
+    report: &mut DoctorReport,
+) -> io::Result<()> {
     let nowhere = service.get(NOWHERE)?.status;
     if nowhere != 404 {
         report.tell(
-            Mark::Note,
+            Weight::Note,
             "paths",
             format!("a path that nobody has is {nowhere}, not 404: there is a view for all paths"),
             "Collisions with the gateway's own paths cannot be seen from outside.",
@@ -57,13 +61,13 @@ pub(super) fn collisions(service: &Service, own: &[Own], report: &mut Report) ->
         match (status, is_alias) {
             (404, false) => free.push(path.as_str()),
             (404, true) => report.add(
-                Mark::Warning,
+                Weight::Warning,
                 "paths",
                 format!("the alias {path} ({}) is no path of the service's: is it written right? Case counts", own.name()),
             ),
-            (_, true) => report.add(Mark::Fine, "paths", format!("the alias {path} takes the service's path over ({})", own.name())),
+            (_, true) => report.add(Weight::Fine, "paths", format!("the alias {path} takes the service's path over ({})", own.name())),
             (_, false) => report.tell(
-                Mark::Warning,
+                Weight::Warning,
                 "paths",
                 format!("the service has {path} too ({status}), which the gateway's own hides"),
                 format!("[paths] {} = \"/doorwarden{path}\" moves it.", own.name()),
@@ -71,34 +75,41 @@ pub(super) fn collisions(service: &Service, own: &[Own], report: &mut Report) ->
         }
     }
     if !free.is_empty() {
-        report.add(Mark::Fine, "paths", format!("not the service's: {}", free.join(", ")));
+        report.add(Weight::Fine, "paths", format!("not the service's: {}", free.join(", ")));
     }
     Ok(())
 }
 
 /// What people reach without a credential; the prefixes that routes are proposed for.
-pub(super) fn public(service: &Service, report: &mut Report) -> io::Result<Vec<&'static str>> {
+pub(super) fn public(
+    service: &ProbedService,
+    report: &mut DoctorReport,
+) -> io::Result<Vec<&'static str>> {
     let nowhere = service.get(NOWHERE)?;
     if nowhere.status == 200 {
-        report.add(Mark::Note, "public", "every path is 200: what must stay public cannot be seen");
+        report.add(
+            Weight::Note,
+            "public",
+            "every path is 200: what must stay public cannot be seen",
+        );
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
     for (path, prefix) in PUBLIC {
-        let answer = service.send(&Request::new("GET", path))?;
+        let answer = service.send(&ProbeRequest::new("GET", path))?;
         if answer.status != 200 {
             continue;
         }
         if prefix.is_empty() {
             report.tell(
-                Mark::Note,
+                Weight::Note,
                 "public",
                 format!("{path}: a page for signing in"),
                 "Behind the gateway people sign in at the gateway's. Leave it public only for those who must use the service's own.",
             );
         } else {
             report.add(
-                Mark::Note,
+                Weight::Note,
                 "public",
                 format!("{prefix} answers without a credential ({path})"),
             );

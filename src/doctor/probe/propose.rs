@@ -3,22 +3,22 @@
 
 use std::fmt::Write as _;
 
-use super::Seen;
-use super::server::{Does, Known};
-use crate::doctor::finding::{Mark, Report};
+use super::SeenService;
+use super::server::{Does, KnownServer};
+use crate::doctor::finding::{DoctorReport, Weight};
 
 /// The three lines for services that take the caller from a header, and how a client could forge it there.
-pub(super) fn remote_user(known: Option<Known>, report: &mut Report) {
+pub(super) fn remote_user(known: Option<KnownServer>, report: &mut DoctorReport) {
     let mut ways = String::new();
     match known {
-        Some(Known { name, folds: Does::No, .. }) => {
+        Some(KnownServer { name, folds: Does::No, .. }) => {
             let _ = writeln!(ways, "- by another spelling: not on {name}.");
         }
-        Some(Known { name, folds: Does::Yes, .. }) => {
+        Some(KnownServer { name, folds: Does::Yes, .. }) => {
             let _ =
                 writeln!(ways, "- by another spelling: {name} takes Remote_User for Remote-User.");
         }
-        Some(Known { name, folds: Does::Depends(how), .. }) => {
+        Some(KnownServer { name, folds: Does::Depends(how), .. }) => {
             let _ = writeln!(ways, "- by another spelling (Remote_User): {name}, {how}.");
         }
         None => {
@@ -35,7 +35,7 @@ pub(super) fn remote_user(known: Option<Known>, report: &mut Report) {
          The gateway removes all of these from what clients send. Nothing removes them from who gets past it.",
     );
     report.tell(
-        Mark::Note,
+        Weight::Note,
         "remote-user",
         "for the form remote-user, three lines in the project, and that class in MIDDLEWARE after AuthenticationMiddleware",
         format!(
@@ -47,7 +47,7 @@ pub(super) fn remote_user(known: Option<Known>, report: &mut Report) {
     );
 }
 
-pub(super) fn blocks(server: &str, seen: &Seen, report: &mut Report) {
+pub(super) fn blocks(server: &str, seen: &SeenService, report: &mut DoctorReport) {
     let mut upstream = format!("[[upstream]]\nname = \"app\"\nservers = [\"{server}\"]\n");
     if seen.chunked != Some(true) {
         upstream += "buffer_chunked = true\n";

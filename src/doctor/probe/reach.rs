@@ -6,9 +6,9 @@ use std::str::FromStr as _;
 
 use jiff::fmt::rfc2822;
 
-use super::http::{Request, Service};
+use super::http::{ProbeRequest, ProbedService};
 use crate::clock::Timestamp;
-use crate::doctor::finding::{Mark, Report};
+use crate::doctor::finding::{DoctorReport, Weight};
 
 /// A host that is nobody's (RFC 2606).
 const STRANGER: &str = "doorwarden-probe.invalid";
@@ -18,27 +18,27 @@ const TOLERATED: u64 = 10;
 
 /// `now` is when the answer had come.
 pub(super) fn clock(
-    service: &Service,
+    service: &ProbedService,
     now: impl Fn() -> Timestamp,
-    report: &mut Report,
+    report: &mut DoctorReport,
 ) -> io::Result<()> {
     let answer = service.get("/")?;
     let now = now().as_secs();
     let date = answer.header("date").and_then(|text| rfc2822::parse(text).ok());
     let Some(date) = date else {
-        report.add(Mark::Note, "clock", "it sends no Date: its clock cannot be compared");
+        report.add(Weight::Note, "clock", "it sends no Date: its clock cannot be compared");
         return Ok(());
     };
     let theirs = u64::try_from(date.timestamp().as_second()).unwrap_or_default();
     let off = now.abs_diff(theirs);
     let which = if theirs > now { "ahead of" } else { "behind" };
     if off <= 2 {
-        report.add(Mark::Fine, "clock", "as ours, to the second or two that Date tells");
+        report.add(Weight::Fine, "clock", "as ours, to the second or two that Date tells");
     } else if off <= TOLERATED {
-        report.add(Mark::Note, "clock", format!("{off} s {which} ours"));
+        report.add(Weight::Note, "clock", format!("{off} s {which} ours"));
     } else {
         report.tell(
-            if off > 60 { Mark::Failure } else { Mark::Warning },
+            if off > 60 { Weight::Failure } else { Weight::Warning },
             "clock",
             format!("{off} s {which} ours"),
             "Tokens that one side makes are not yet, or no longer, good on the other: set the clocks by NTP.",
@@ -48,43 +48,49 @@ pub(super) fn clock(
 }
 
 /// Which hosts it takes, and where it redirects to.
-pub(super) fn hosts(service: &Service, path: &str, report: &mut Report) -> io::Result<()> {
+pub(super) fn hosts(
+    service: &ProbedService,
+    path: &str,
+    report: &mut DoctorReport,
+) -> io::Result<()> {
     let plain = service.get(path)?;
     let to_tls = |location: Option<&str>| location.is_some_and(|to| to.starts_with("https://"));
     if to_tls(plain.header("location")) {
-        let told = service.send(&Request::new("GET", path).header("X-Forwarded-Proto", "https"))?;
+        let told =
+            service.send(&ProbeRequest::new("GET", path).header("X-Forwarded-Proto", "https"))?;
         if to_tls(told.header("location")) {
             report.tell(
-                Mark::Failure,
+                Weight::Failure,
                 "scheme",
                 "it redirects to https:// for ever, whatever X-Forwarded-Proto says",
                 "Django: SECURE_PROXY_SSL_HEADER = (\"HTTP_X_FORWARDED_PROTO\", \"https\").",
             );
         } else {
             report.tell(
-                Mark::Note,
+                Weight::Note,
                 "scheme",
                 "it redirects to https://, and believes X-Forwarded-Proto",
                 "Listen with TLS: listen.https.",
             );
         }
     }
-    let stranger = service.send(&Request::new("GET", path).host(STRANGER))?;
+    let stranger = service.send(&ProbeRequest::new("GET", path).host(STRANGER))?;
     if stranger.status == 400 && plain.status != 400 {
         report.tell(
-            Mark::Note,
+            Weight::Note,
             "hosts",
             "it refuses hosts that it does not know (ALLOWED_HOSTS)",
             "The gateway hands on the client's Host: open it under a name that the service knows.",
         );
     } else {
-        report.add(Mark::Note, "hosts", "it answers whatever the Host is");
+        report.add(Weight::Note, "hosts", "it answers whatever the Host is");
     }
-    let told = service.send(&Request::new("GET", path).header("X-Forwarded-Host", STRANGER))?;
+    let told =
+        service.send(&ProbeRequest::new("GET", path).header("X-Forwarded-Host", STRANGER))?;
     let is_used = told.header("location").is_some_and(|to| to.contains(STRANGER));
     if is_used || (told.status == 400 && plain.status != 400) {
         report.tell(
-            Mark::Note,
+            Weight::Note,
             "forwarded",
             "it believes X-Forwarded-Host (USE_X_FORWARDED_HOST)",
             "The gateway replaces a client's own.",
@@ -94,11 +100,11 @@ pub(super) fn hosts(service: &Service, path: &str, report: &mut Report) -> io::R
 }
 
 /// Can others connect to it?
-pub(super) fn bypass(service: &Service, report: &mut Report) {
+pub(super) fn bypass(service: &ProbedService, report: &mut DoctorReport) {
     let given = service.address.ip();
     if !given.is_loopback() {
         report.tell(
-            Mark::Warning,
+            Weight::Warning,
             "bypass",
             format!("{given} is no loopback address: others may reach the service past the gateway"),
             "A firewall, or a network of their own, must let nobody but the gateway connect. Who can is anybody: the headers of [identity] are believed.",
@@ -114,13 +120,13 @@ pub(super) fn bypass(service: &Service, report: &mut Report) {
         .collect();
     if open.is_empty() {
         report.add(
-            Mark::Fine,
+            Weight::Fine,
             "bypass",
             "it answers on loopback only, of this machine's addresses",
         );
     } else {
         report.tell(
-            Mark::Warning,
+            Weight::Warning,
             "bypass",
             format!("it answers at {} as well: who can connect there gets past the gateway", open.join(", ")),
             "Have it listen on 127.0.0.1 (gunicorn --bind 127.0.0.1:PORT), or let a firewall close that port.",

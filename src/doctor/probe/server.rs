@@ -3,12 +3,12 @@
 //! The rows are recorded answers of these servers with Django behind them; what a running one really does is measured
 //! where there is a view that echoes its request (`echo.rs`), and believed instead of this.
 
-use super::http::{Request, Service};
-use crate::doctor::finding::{Mark, Report};
+use super::http::{ProbeRequest, ProbedService};
+use crate::doctor::finding::{DoctorReport, Weight};
 
 /// What is known of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Known {
+pub(super) struct KnownServer {
     /// How people call it.
     pub(super) name: &'static str,
     /// What begins its `Server` header, in lower case.
@@ -32,8 +32,8 @@ pub(super) enum Does {
 
 use Does::{Depends, No, Yes};
 
-const SERVERS: [Known; 9] = [
-    Known {
+const SERVERS: [KnownServer; 9] = [
+    KnownServer {
         name: "gunicorn",
         sign: "gunicorn",
         folds: Depends(
@@ -42,57 +42,60 @@ const SERVERS: [Known; 9] = [
         chunked: Depends("only with an ASGI worker"),
         forwarded: Depends("from addresses in --forwarded-allow-ips; loopback is one by default"),
     },
-    Known {
+    KnownServer {
         name: "uvicorn",
         sign: "uvicorn",
         folds: Depends("only with Django 5.1, which keeps such names under ASGI"),
         chunked: Yes,
         forwarded: Depends("from addresses in --forwarded-allow-ips; loopback is one by default"),
     },
-    Known {
+    KnownServer {
         name: "daphne",
         sign: "daphne",
         folds: No,
         chunked: Yes,
         forwarded: Depends("only with --proxy-headers"),
     },
-    Known { name: "hypercorn", sign: "hypercorn", folds: No, chunked: Yes, forwarded: No },
-    Known {
+    KnownServer { name: "hypercorn", sign: "hypercorn", folds: No, chunked: Yes, forwarded: No },
+    KnownServer {
         name: "granian",
         sign: "granian",
         folds: Depends("with its WSGI interface"),
         chunked: Depends("only with its ASGI interface"),
         forwarded: No,
     },
-    Known {
+    KnownServer {
         name: "waitress",
         sign: "waitress",
         folds: No,
         chunked: Yes,
         forwarded: Depends("only with --trusted-proxy"),
     },
-    Known {
+    KnownServer {
         name: "manage.py runserver or wsgiref",
         sign: "wsgiserver",
         folds: Depends("wsgiref by itself does, runserver does not"),
         chunked: No,
         forwarded: No,
     },
-    Known {
+    KnownServer {
         name: "Werkzeug",
         sign: "werkzeug",
         folds: Depends("by its version"),
         chunked: Depends("Flask reads it, Django does not"),
         forwarded: No,
     },
-    Known { name: "uWSGI", sign: "uwsgi", folds: Yes, chunked: No, forwarded: Yes },
+    KnownServer { name: "uWSGI", sign: "uwsgi", folds: Yes, chunked: No, forwarded: Yes },
 ];
 
 /// Proxies, behind which the server itself is not to be seen.
 const PROXIES: [&str; 6] = ["nginx", "apache", "caddy", "envoy", "traefik", "openresty"];
 
 /// Finds out what answers. `None`: nobody knows.
-pub(super) fn look(service: &Service, report: &mut Report) -> std::io::Result<Option<Known>> {
+pub(super) fn look(
+    service: &ProbedService,
+    report: &mut DoctorReport,
+) -> std::io::Result<Option<KnownServer>> {
     let answer = service.get("/")?;
     let Some(server) = answer.header("server") else {
         return Ok(nameless(service, report));
@@ -100,7 +103,7 @@ pub(super) fn look(service: &Service, report: &mut Report) -> std::io::Result<Op
     let lower = server.to_ascii_lowercase();
     if let Some(proxy) = PROXIES.iter().find(|proxy| lower.starts_with(**proxy)) {
         report.tell(
-            Mark::Warning,
+            Weight::Warning,
             "server",
             format!("{server}: a proxy of its own ({proxy}) answers, not the application's server"),
             "Point [[upstream]] at the application's server, or make that proxy hand on the headers of [identity] from the gateway alone.",
@@ -109,17 +112,17 @@ pub(super) fn look(service: &Service, report: &mut Report) -> std::io::Result<Op
     }
     let known = SERVERS.into_iter().find(|known| lower.starts_with(known.sign));
     match known {
-        Some(known) => report.add(Mark::Fine, "server", format!("{server} ({})", known.name)),
+        Some(known) => report.add(Weight::Fine, "server", format!("{server} ({})", known.name)),
         None => {
-            report.add(Mark::Note, "server", format!("{server}, of which nothing is known here"))
+            report.add(Weight::Note, "server", format!("{server}, of which nothing is known here"))
         }
     }
-    if let Some(Known { name: "gunicorn", .. }) = known {
+    if let Some(KnownServer { name: "gunicorn", .. }) = known {
         gunicorn(service, report);
     }
     if answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("keep-alive")) {
         report.add(
-            Mark::Note,
+            Weight::Note,
             "server",
             "it keeps connections; [[upstream]] idle_timeout must be below its own limit",
         );
@@ -128,28 +131,29 @@ pub(super) fn look(service: &Service, report: &mut Report) -> std::io::Result<Op
 }
 
 /// Without a `Server` header: what takes a blank before the colon, and does not answer 400, is uWSGI or wsgiref.
-fn nameless(service: &Service, report: &mut Report) -> Option<Known> {
-    let lenient = service.send(&Request::new("GET", "/").header("X-Doorwarden-Probe ", "1"));
+fn nameless(service: &ProbedService, report: &mut DoctorReport) -> Option<KnownServer> {
+    let lenient = service.send(&ProbeRequest::new("GET", "/").header("X-Doorwarden-Probe ", "1"));
     let is_lenient = lenient.is_ok_and(|answer| answer.status != 400);
     let known =
         is_lenient.then(|| SERVERS.into_iter().find(|known| known.sign == "uwsgi")).flatten();
     match known {
         Some(_) => report.add(
-            Mark::Note,
+            Weight::Note,
             "server",
             "no Server header, and it takes a blank before a header's colon: as uWSGI does",
         ),
-        None => report.add(Mark::Note, "server", "no Server header: what it is is not known"),
+        None => report.add(Weight::Note, "server", "no Server header: what it is is not known"),
     }
     known
 }
 
 /// Versions before 22 hand folded lines on; they fold `X_User_Id` into `X-User-Id` as well.
-fn gunicorn(service: &Service, report: &mut Report) {
-    let folded = service.send(&Request::new("GET", "/").header("X-Doorwarden-Probe", "1\r\n 2"));
+fn gunicorn(service: &ProbedService, report: &mut DoctorReport) {
+    let folded =
+        service.send(&ProbeRequest::new("GET", "/").header("X-Doorwarden-Probe", "1\r\n 2"));
     if folded.is_ok_and(|answer| answer.status != 400) {
         report.tell(
-            Mark::Warning,
+            Weight::Warning,
             "server",
             "it takes folded header lines: an old gunicorn, which takes X_User_Id for X-User-Id too",
             "The gateway drops such names. Whoever reaches the service past it can be anybody: update gunicorn.",

@@ -4,33 +4,33 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use super::proof::Proof;
+use super::proof::SignInProof;
 use super::trying::AtService;
 use crate::secret::Secret;
 
 /// Everything that is known of the project.
 #[derive(Debug, Deserialize)]
-pub(super) struct Facts {
+pub(super) struct ProjectFacts {
     pub(super) django: String,
     pub(super) settings_module: String,
     #[serde(deserialize_with = "secret")]
     pub(super) secret_key: Secret,
     #[serde(deserialize_with = "secrets")]
     pub(super) fallbacks: Vec<Secret>,
-    pub(super) databases: Vec<Option<Database>>,
-    pub(super) user: Option<User>,
+    pub(super) databases: Vec<Option<DjangoDatabase>>,
+    pub(super) user: Option<UserModel>,
     pub(super) hashers: Vec<String>,
     pub(super) backends: Vec<String>,
-    pub(super) sessions: Option<Sessions>,
+    pub(super) sessions: Option<DjangoSessionSettings>,
     pub(super) rest_framework: Option<RestFramework>,
     /// Does the installed PyJWT take a `sub` and a `jti` that are numbers?
     #[serde(default)]
     pub(super) numeric_ids: bool,
-    pub(super) simplejwt: Option<SimpleJwt>,
+    pub(super) simplejwt: Option<SimpleJwtSettings>,
     pub(super) authtoken_table: String,
     #[serde(default)]
     pub(super) knox: Option<Knox>,
-    pub(super) remote_user: Vec<RemoteUser>,
+    pub(super) remote_user: Vec<RemoteUserMiddleware>,
     pub(super) urls: Urls,
     /// Those of the gateway's own paths that lead to a view of the project's.
     pub(super) taken: Vec<String>,
@@ -49,7 +49,7 @@ pub(super) struct Facts {
     #[serde(default)]
     pub(super) tried: Option<AtService>,
     /// Whether the gateway decides as Django does; none if nothing could be asked.
-    pub(super) proof: Option<Proof>,
+    pub(super) proof: Option<SignInProof>,
     pub(super) wsgi: String,
     pub(super) asgi: String,
     /// What could not be read.
@@ -58,7 +58,7 @@ pub(super) struct Facts {
 
 /// One entry of `DATABASES`.
 #[derive(Debug, Deserialize)]
-pub(super) struct Database {
+pub(super) struct DjangoDatabase {
     pub(super) alias: String,
     pub(super) engine: String,
     /// `sqlite`, `postgres`, `mysql`, or empty for another.
@@ -76,7 +76,7 @@ pub(super) struct Database {
 
 /// The user model's table and columns; an empty column is not there.
 #[derive(Debug, Deserialize)]
-pub(super) struct User {
+pub(super) struct UserModel {
     pub(super) label: String,
     pub(super) table: String,
     pub(super) pk: String,
@@ -103,7 +103,7 @@ pub(super) struct Groups {
 
 /// `SESSION_*`
 #[derive(Debug, Deserialize)]
-pub(super) struct Sessions {
+pub(super) struct DjangoSessionSettings {
     pub(super) middleware: bool,
     pub(super) authentication_middleware: bool,
     /// The last part of a built-in engine's name, else the whole name.
@@ -158,7 +158,7 @@ pub(super) struct Class {
     #[serde(default)]
     pub(super) changes: Vec<String>,
     #[serde(default)]
-    pub(super) hand_made: Option<HandMade>,
+    pub(super) hand_made: Option<HandMadeClass>,
     /// The paths without parameters whose views name it, if they name no other.
     #[serde(default)]
     pub(super) alone_at: Vec<String>,
@@ -180,7 +180,7 @@ pub(super) struct Knox {
 
 /// What the source of a class of the project's own seems to say.
 #[derive(Debug, Deserialize)]
-pub(super) struct HandMade {
+pub(super) struct HandMadeClass {
     pub(super) header: String,
     pub(super) claim: String,
     #[serde(deserialize_with = "secret")]
@@ -190,7 +190,7 @@ pub(super) struct HandMade {
 
 /// `SIMPLE_JWT`, with the defaults of the installed version.
 #[derive(Debug, Deserialize)]
-pub(super) struct SimpleJwt {
+pub(super) struct SimpleJwtSettings {
     pub(super) algorithm: String,
     #[serde(deserialize_with = "secret")]
     pub(super) signing_key: Secret,
@@ -228,7 +228,7 @@ pub(super) struct SimpleJwt {
 
 /// `RemoteUserMiddleware`, or a subclass.
 #[derive(Debug, Deserialize)]
-pub(super) struct RemoteUser {
+pub(super) struct RemoteUserMiddleware {
     pub(super) name: String,
     /// As `request.META` has it.
     pub(super) header: String,
@@ -237,7 +237,7 @@ pub(super) struct RemoteUser {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Urls {
-    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Vec<UrlShape>,
     /// Where the admin is.
     pub(super) admins: Vec<String>,
     pub(super) view_classes: Vec<Class>,
@@ -253,7 +253,7 @@ pub(super) struct Urls {
 
 /// One shape of a URL pattern, with what its view is for and what strangers get there.
 #[derive(Debug, Deserialize)]
-pub(super) struct Endpoint {
+pub(super) struct UrlShape {
     /// `*` is any one segment.
     pub(super) path: String,
     /// Is it one path, without a variable?
@@ -328,7 +328,7 @@ pub(super) struct SignInForm {
     pub(super) username: String,
 }
 
-impl SimpleJwt {
+impl SimpleJwtSettings {
     /// Do the service's own views take tokens of this type?
     pub(super) fn takes(&self, token_type: &str) -> bool {
         self.token_types.iter().any(|one| one == token_type)
@@ -342,8 +342,8 @@ impl Class {
     }
 }
 
-impl Facts {
-    pub(super) fn database(&self, alias: &str) -> Option<&Database> {
+impl ProjectFacts {
+    pub(super) fn database(&self, alias: &str) -> Option<&DjangoDatabase> {
         self.databases.iter().flatten().find(|database| database.alias == alias)
     }
 

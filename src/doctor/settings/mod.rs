@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::finding::{Mark, Report};
-use crate::command::Failure;
+use super::finding::{DoctorReport, Weight};
+use crate::command::CommandFailure;
 use crate::config::{Config, LoadError, OwnPath};
 
 mod facts;
@@ -19,7 +19,7 @@ mod write;
 pub(super) use trying::Trial;
 
 /// Addresses, which no setting of Django's knows.
-pub(super) struct Addresses {
+pub(super) struct ServiceAddresses {
     pub(super) listen: String,
     pub(super) admin: String,
     pub(super) upstream: String,
@@ -37,14 +37,14 @@ pub(super) struct Project<'a> {
 /// Reads the project, writes the configuration; its path, and the configuration if it is one.
 pub(super) fn run(
     project: &Project<'_>,
-    addresses: &Addresses,
-    report: &mut Report,
-) -> Result<(PathBuf, Option<Config>), Failure> {
+    addresses: &ServiceAddresses,
+    report: &mut DoctorReport,
+) -> Result<(PathBuf, Option<Config>), CommandFailure> {
     let own: Vec<&str> = OwnPath::ALL.iter().filter_map(|own| own.default_path()).collect();
     let facts = python::read(project.settings, project.python, &own, project.trial)?;
     let plan = plan::plan(&facts, addresses, report);
     let path = write::write(&plan, project.out)?;
-    report.add(Mark::Fine, "written", {
+    report.add(Weight::Fine, "written", {
         let count = plan.files.len();
         let word = if count == 1 { "secret" } else { "secrets" };
         format!("{}, and {count} {word} beside it", path.display())
@@ -55,7 +55,7 @@ pub(super) fn run(
             let told = |key: &str| key.ends_with("danger_weak_key");
             for problem in warnings.problems().iter().filter(|problem| !told(&problem.key)) {
                 report.add(
-                    Mark::Note,
+                    Weight::Note,
                     "check",
                     format!("line {}: {}: {}", problem.line, problem.key, problem.message),
                 );
@@ -68,7 +68,7 @@ pub(super) fn run(
         Err(LoadError::Invalid(errors)) => {
             for problem in errors.problems().iter().filter(|problem| problem.is_error()) {
                 report.tell(
-                    Mark::Failure,
+                    Weight::Failure,
                     "check",
                     format!("line {}: {}: {}", problem.line, problem.key, problem.message),
                     "The file needs a hand there before the gateway starts.",
@@ -76,7 +76,7 @@ pub(super) fn run(
             }
             None
         }
-        Err(error) => return Err(Failure::Failed(error.to_string())),
+        Err(error) => return Err(CommandFailure::Failed(error.to_string())),
     };
     Ok((path, config))
 }

@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 /// All that was asked, and what came of it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Proof {
+pub(super) struct SignInProof {
     pub(super) obstacles: Vec<Obstacle>,
     /// What a user's row must have besides the name or key, by the manager's own query.
-    pub(super) conditions: Vec<Condition>,
+    pub(super) conditions: Vec<ColumnCondition>,
     /// `exact` or `fold`.
     pub(super) username_case: String,
     pub(super) second_factors: Vec<SecondFactor>,
@@ -30,7 +30,7 @@ pub(super) struct Proof {
 /// Something that the service decides and the gateway would decide otherwise, or cannot be shown to decide alike.
 #[derive(Debug, Deserialize)]
 pub(super) struct Obstacle {
-    pub(super) effect: Effect,
+    pub(super) effect: ObstacleEffect,
     pub(super) about: String,
     pub(super) says: String,
     pub(super) means: String,
@@ -39,7 +39,7 @@ pub(super) struct Obstacle {
 /// What follows from an obstacle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Effect {
+pub(super) enum ObstacleEffect {
     /// The service goes on signing people in.
     Follow,
     /// Even then it is judged otherwise.
@@ -48,7 +48,7 @@ pub(super) enum Effect {
 
 /// `column` is null, is not null, or has a value.
 #[derive(Debug, Deserialize)]
-pub(super) struct Condition {
+pub(super) struct ColumnCondition {
     pub(super) column: String,
     #[serde(default)]
     pub(super) is: Option<String>,
@@ -66,7 +66,7 @@ pub(super) struct SecondFactor {
     pub(super) user_key: String,
     /// Is it a model whose rows are known to be devices?
     pub(super) known: bool,
-    pub(super) conditions: Vec<Condition>,
+    pub(super) conditions: Vec<ColumnCondition>,
 }
 
 /// A package that counts by the client's address.

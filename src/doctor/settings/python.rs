@@ -13,9 +13,9 @@ use std::process::{Command, Output, Stdio};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::facts::Facts;
+use super::facts::ProjectFacts;
 use super::trying::Trial;
-use crate::command::Failure;
+use crate::command::CommandFailure;
 
 /// One program, in one name space: `start` first, since it says where modules are looked for, and `answer` last.
 const PROGRAM: &str = concat!(
@@ -59,11 +59,11 @@ pub(super) fn read(
     python: Option<&Path>,
     own_paths: &[&str],
     trial: Option<&Trial>,
-) -> Result<Facts, Failure> {
+) -> Result<ProjectFacts, CommandFailure> {
     let settings = std::path::absolute(settings)
-        .map_err(|error| Failure::Failed(format!("{}: {error}", settings.display())))?;
+        .map_err(|error| CommandFailure::Failed(format!("{}: {error}", settings.display())))?;
     if settings.extension() != Some(OsStr::new("py")) || !settings.is_file() {
-        return Err(Failure::Failed(format!(
+        return Err(CommandFailure::Failed(format!(
             "{} is no manage.py and no settings file",
             settings.display()
         )));
@@ -82,12 +82,13 @@ pub(super) fn read(
         .env("PYTHONIOENCODING", "utf-8")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let failed = |error| Failure::Failed(format!("cannot run {}: {error}", python.display()));
+    let failed =
+        |error| CommandFailure::Failed(format!("cannot run {}: {error}", python.display()));
     let output = answered(&mut command, trial).map_err(failed)?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
-        return Err(Failure::Failed(format!(
+        return Err(CommandFailure::Failed(format!(
             "{} failed: {last}\nIf it is not the project's Python, name that with --python",
             python.display()
         )));
@@ -96,7 +97,7 @@ pub(super) fn read(
     // The error could quote a value, and values are secrets here.
     serde_json::from_slice(&answer).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        Failure::Failed(format!("what Django answered cannot be read ({line}:{column})"))
+        CommandFailure::Failed(format!("what Django answered cannot be read ({line}:{column})"))
     })
 }
 

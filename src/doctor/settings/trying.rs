@@ -7,9 +7,9 @@
 use serde::Deserialize;
 
 use crate::app::examine::{Tried as AtGateway, try_password};
-use crate::command::Failure;
+use crate::command::CommandFailure;
 use crate::config::Config;
-use crate::doctor::finding::{Mark, Report};
+use crate::doctor::finding::{DoctorReport, Weight};
 use crate::secret::Secret;
 
 /// Who is tried.
@@ -36,14 +36,14 @@ pub(super) fn compare(
     config: &Config,
     trial: &Trial,
     service: &AtService,
-    report: &mut Report,
-) -> Result<(), Failure> {
+    report: &mut DoctorReport,
+) -> Result<(), CommandFailure> {
     let name = &trial.name;
     if !service.error.is_empty() {
-        report.add(Mark::Failure, "try", format!("{name} at the service: {}", service.error));
+        report.add(Weight::Failure, "try", format!("{name} at the service: {}", service.error));
         return Ok(());
     }
-    let gateway = try_password(config, name, &trial.password).map_err(Failure::Failed)?;
+    let gateway = try_password(config, name, &trial.password).map_err(CommandFailure::Failed)?;
     let at_service = match service.user.as_str() {
         "" => "nobody".to_owned(),
         id => format!("user {id} ({})", service.backend),
@@ -56,10 +56,10 @@ pub(super) fn compare(
     };
     let says = format!("{name}: the service signs in {at_service}, the gateway {at_gateway}");
     if same {
-        report.add(Mark::Fine, "try", says);
+        report.add(Weight::Fine, "try", says);
     } else {
         report.tell(
-            Mark::Failure,
+            Weight::Failure,
             "try",
             says,
             "Leave the sign-in to the service: [sign_in] mode = \"follow\".",
@@ -67,14 +67,14 @@ pub(super) fn compare(
     }
     if !service.user.is_empty() && service.again != service.user {
         report.add(
-            Mark::Failure,
+            Weight::Failure,
             "try",
             format!("{name}: the service's own next request does not find them by that session"),
         );
     }
     if !service.keys.is_empty() {
         report.tell(
-            Mark::Failure,
+            Weight::Failure,
             "try",
             format!("{name}: the service's sign-in puts {} into the session", service.keys.join(", ")),
             "A session that the gateway makes would not have it. Leave the sign-in to the service: [sign_in] mode = \"follow\".",

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::plan::{Plan, SECRETS};
-use crate::command::Failure;
+use crate::command::CommandFailure;
 use crate::private_file;
 
 /// Writes the configuration and its secrets below a folder; the path of the configuration.
-pub(super) fn write(plan: &Plan, folder: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn write(plan: &Plan, folder: &Path) -> Result<PathBuf, CommandFailure> {
     let config = folder.join("gateway.toml");
     let secrets = folder.join(SECRETS);
     let files: Vec<_> =
@@ -23,7 +23,7 @@ pub(super) fn write(plan: &Plan, folder: &Path) -> Result<PathBuf, Failure> {
         .map(|path| path.display().to_string())
         .collect();
     if !there.is_empty() {
-        return Err(Failure::Failed(format!(
+        return Err(CommandFailure::Failed(format!(
             "{}: there already, and left alone; nothing was written. Name another folder with --out",
             there.join(", ")
         )));
@@ -37,9 +37,11 @@ pub(super) fn write(plan: &Plan, folder: &Path) -> Result<PathBuf, Failure> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(content.expose().len() + 1));
         bytes.extend_from_slice(content.expose().as_bytes());
         bytes.push(b'\n');
-        private_file::create(&path, &bytes).map_err(|error| Failure::Failed(error.to_string()))?;
+        private_file::create(&path, &bytes)
+            .map_err(|error| CommandFailure::Failed(error.to_string()))?;
     }
-    let failed = |error| Failure::Failed(format!("cannot write {}: {error}", config.display()));
+    let failed =
+        |error| CommandFailure::Failed(format!("cannot write {}: {error}", config.display()));
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -50,10 +52,8 @@ pub(super) fn write(plan: &Plan, folder: &Path) -> Result<PathBuf, Failure> {
     Ok(config)
 }
 
-fn make(folder: &Path, mode: u32) -> Result<(), Failure> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(folder)
-        .map_err(|error| Failure::Failed(format!("cannot make {}: {error}", folder.display())))
+fn make(folder: &Path, mode: u32) -> Result<(), CommandFailure> {
+    DirBuilder::new().recursive(true).mode(mode).create(folder).map_err(|error| {
+        CommandFailure::Failed(format!("cannot make {}: {error}", folder.display()))
+    })
 }

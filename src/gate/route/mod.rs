@@ -38,7 +38,7 @@ type Routes = Vec<Arc<Route>>;
 
 /// Where a request leads.
 #[derive(Debug)]
-pub enum Found {
+pub enum RouteMatch {
     /// To ourselves.
     Own(Arc<OwnPathEntry>),
     /// To an upstream.
@@ -89,14 +89,14 @@ impl RouteTable {
     }
 
     /// Where a request leads.
-    pub fn find(&self, host: &Host, path: &CanonicalPath, method: &Method) -> Found {
+    pub fn find(&self, host: &Host, path: &CanonicalPath, method: &Method) -> RouteMatch {
         if let Some(own) = self.own(path) {
-            return Found::Own(Arc::clone(own));
+            return RouteMatch::Own(Arc::clone(own));
         }
-        let Some(routes) = self.best(host, path) else { return Found::Nothing };
+        let Some(routes) = self.best(host, path) else { return RouteMatch::Nothing };
         match routes.iter().find(|route| methods_of(route).contains(method)) {
-            Some(route) => Found::Route(Arc::clone(route)),
-            None => Found::OtherMethods(methods_of_all(routes)),
+            Some(route) => RouteMatch::Route(Arc::clone(route)),
+            None => RouteMatch::OtherMethods(methods_of_all(routes)),
         }
     }
 

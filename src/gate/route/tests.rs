@@ -27,12 +27,12 @@ fn found(table: &RouteTable, host: &str, path: &str, method: &str) -> String {
     let host = Host::parse(host).unwrap();
     let path = CanonicalPath::parse(path).unwrap();
     match table.find(&host, &path, &method.parse().unwrap()) {
-        Found::Own(own) => format!("own {:?}", own.own),
-        Found::Route(route) => route.name.clone(),
-        Found::OtherMethods(methods) => {
+        RouteMatch::Own(own) => format!("own {:?}", own.own),
+        RouteMatch::Route(route) => route.name.clone(),
+        RouteMatch::OtherMethods(methods) => {
             format!("405 {}", methods.iter().map(Method::as_str).collect::<Vec<_>>().join(","))
         }
-        Found::Nothing => "404".into(),
+        RouteMatch::Nothing => "404".into(),
     }
 }
 

@@ -18,15 +18,15 @@ use crate::clock::Timestamp;
 use crate::config::CookiesForm;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::session::service_cookies::{ServiceCookies, Taken};
-use crate::wire::jar::Change;
+use crate::session::service_cookies::{ServiceCookies, TakenCookies};
+use crate::wire::jar::CookieChange;
 
-pub(super) struct Cookies {
+pub(super) struct FormCookies {
     settings: CookiesForm,
     kept: Arc<ServiceCookies>,
 }
 
-impl Cookies {
+impl FormCookies {
     pub(super) fn new(settings: &CookiesForm, kept: &Arc<ServiceCookies>) -> Self {
         Self { settings: settings.clone(), kept: Arc::clone(kept) }
     }
@@ -61,7 +61,7 @@ impl Cookies {
     ) -> bool {
         let Some(session) = &known.session else { return false };
         let was_sent = |name: &str| sent.iter().any(|(sent, _)| sent == name);
-        let changes = Change::all(answer, at)
+        let changes = CookieChange::all(answer, at)
             .filter(|change| was_sent(&change.name) || self.is_listed(&change.name))
             .collect();
         let session_cookie = &self.settings.session_cookie;
@@ -69,7 +69,7 @@ impl Cookies {
         // Asked before the change is made: it is about the cookies as they were sent.
         let is_current = sends_to_login && self.is_current(session, sent, at).await;
         let taken = self.kept.answered(session, sent, changes, session_cookie, at).await;
-        taken == Taken::TakenAway || is_current
+        taken == TakenCookies::TakenAway || is_current
     }
 
     async fn is_current(

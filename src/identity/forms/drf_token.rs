@@ -16,12 +16,12 @@ use crate::caller::{Known, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{DrfToken, MissingToken};
 use crate::refusal::Refusal;
-use crate::service::database::{Access, Databases, ServiceDatabase, Statement};
+use crate::service::database::{DatabaseAccess, Databases, ServiceDatabase, Statement};
 
 /// Users whose token is kept. The least used goes first, and is read again.
 const KEPT: usize = 16_384;
 
-pub(super) struct DrfTokens {
+pub(super) struct DrfTokenForm {
     database: Arc<ServiceDatabase>,
     select: Arc<str>,
     header: HeaderName,
@@ -31,11 +31,11 @@ pub(super) struct DrfTokens {
     kept: Cache<UserKey, (HeaderValue, Timestamp)>,
 }
 
-impl DrfTokens {
+impl DrfTokenForm {
     pub(super) fn new(settings: &DrfToken, databases: &Databases) -> Result<Self, String> {
         let header = HeaderName::from_bytes(settings.header.as_bytes())
             .map_err(|_| format!("{:?} is no header name", settings.header))?;
-        let database = databases.open(&settings.database, Access::Read);
+        let database = databases.open(&settings.database, DatabaseAccess::Read);
         let dialect = database.dialect();
         let key = dialect.as_text(&format!("t.{}", dialect.quoted("key")?));
         let table = database.table(&settings.table)?;

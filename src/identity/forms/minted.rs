@@ -16,7 +16,7 @@ use quick_cache::sync::Cache;
 use super::account;
 use crate::caller::{Identity, Known, SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::config::{FormKey, HandMadeJwt, Members, SimpleJwt};
+use crate::config::{FormKey, HandMadeJwt, Members, SimpleJwtFormSettings};
 use crate::directory::Directory;
 use crate::django::simplejwt::{self, NewHandMade, NewToken, TokenType};
 use crate::jose::SigningKey;
@@ -38,13 +38,13 @@ pub(super) struct Minted {
     header: HeaderName,
     scheme: String,
     lifetime: Duration,
-    claims: Claims,
+    claims: MintedClaims,
     more: Members,
     /// By session, and by user for whom has none.
-    kept: Cache<(Option<SessionId>, UserKey), Kept>,
+    kept: Cache<(Option<SessionId>, UserKey), KeptToken>,
 }
 
-enum Claims {
+enum MintedClaims {
     SimpleJwt {
         user_id: String,
         audience: Option<String>,
@@ -59,15 +59,15 @@ enum Claims {
 }
 
 #[derive(Clone)]
-struct Kept {
+struct KeptToken {
     value: HeaderValue,
     identity: Arc<Identity>,
     until: Timestamp,
 }
 
 impl Minted {
-    pub(super) fn simplejwt(settings: &SimpleJwt) -> Result<Self, String> {
-        let claims = Claims::SimpleJwt {
+    pub(super) fn simplejwt(settings: &SimpleJwtFormSettings) -> Result<Self, String> {
+        let claims = MintedClaims::SimpleJwt {
             user_id: settings.user_id_claim.clone(),
             audience: settings.audience.clone(),
             issuer: settings.issuer.clone(),
@@ -80,7 +80,7 @@ impl Minted {
     }
 
     pub(super) fn hand_made(settings: &HandMadeJwt) -> Result<Self, String> {
-        let claims = Claims::HandMade { user_id: settings.user_id_claim.clone() };
+        let claims = MintedClaims::HandMade { user_id: settings.user_id_claim.clone() };
         let lifetime = settings.lifetime;
         let made = Self::new(&settings.key, &settings.header, String::new(), lifetime, claims)?;
         Ok(Self { more: settings.claims.clone(), ..made })
@@ -91,7 +91,7 @@ impl Minted {
         header: &str,
         scheme: String,
         lifetime: Duration,
-        claims: Claims,
+        claims: MintedClaims,
     ) -> Result<Self, String> {
         let header = HeaderName::from_bytes(header.as_bytes())
             .map_err(|_| format!("{header:?} is no header name"))?;
@@ -119,7 +119,7 @@ impl Minted {
                 let value = self.value(known, directory, at).await?;
                 let until = at.plus(self.lifetime / 4 * 3);
                 let identity = Arc::clone(&known.identity);
-                let kept = Kept { value: value.clone(), identity, until };
+                let kept = KeptToken { value: value.clone(), identity, until };
                 self.kept.insert(holder, kept);
                 value
             }
@@ -150,7 +150,7 @@ impl Minted {
         let (issued_at, expires_at) = (at.minus(CLOCK_SKEW), at.plus(self.lifetime));
         let user = &*known.identity.key.id;
         let minted = match &self.claims {
-            Claims::SimpleJwt { user_id, audience, issuer, password, token_type } => {
+            MintedClaims::SimpleJwt { user_id, audience, issuer, password, token_type } => {
                 let print = if *password {
                     let account = account(known, directory).await?;
                     Some(simplejwt::password_print(&account.password))
@@ -179,7 +179,7 @@ impl Minted {
                     }
                 }
             }
-            Claims::HandMade { user_id } => {
+            MintedClaims::HandMade { user_id } => {
                 let new = NewHandMade {
                     claim: user_id,
                     user,

@@ -31,13 +31,13 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
-use self::cookies::Cookies;
-use self::django_session::DjangoSessions;
-use self::drf_token::DrfTokens;
+use self::cookies::FormCookies;
+use self::django_session::DjangoSessionForm;
+use self::drf_token::DrfTokenForm;
 use self::guard::Guard;
 use self::kept_authorization::KeptAuthorization;
 use self::minted::Minted;
-use self::remote_user::RemoteUser;
+use self::remote_user::RemoteUserForm;
 use crate::caller::{Caller, IssuerName, Known, Proof, SessionId};
 use crate::clock::Timestamp;
 use crate::config::{Config, FormKind, IdentityForm, IssuerSettings, Route, SignInMode};
@@ -58,7 +58,7 @@ pub struct IdentityForms {
     clears: Arc<[Clears]>,
     guard: Arc<Guard>,
     /// The issuers whose credential is a cookie, and what their sessions are.
-    issued: Arc<[Issued]>,
+    issued: Arc<[IssuedSessions]>,
     /// The issuers whose credentials in `Authorization` go on because their configuration says so (`issuer.forward`).
     kept: Arc<KeptAuthorization>,
     /// The service signs people in itself.
@@ -66,7 +66,7 @@ pub struct IdentityForms {
 }
 
 /// The sessions of an issuer.
-struct Issued {
+struct IssuedSessions {
     issuer: IssuerName,
     /// As routes say which credentials they look at.
     index: usize,
@@ -85,7 +85,7 @@ struct Issued {
 
 /// What came of the service's answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answered {
+pub enum FormOutcome {
     /// The caller's session goes on.
     GoesOn,
     /// The service has changed the session that it was given, and the new one is of the password with this mark.
@@ -101,21 +101,21 @@ struct Form {
     key: Option<Digest>,
     /// Whose ids it tells; none for names.
     directory: Option<Directory>,
-    made: Made,
+    made: MadeForm,
 }
 
 #[derive(Clone)]
-enum Made {
-    RemoteUser(Arc<RemoteUser>),
+enum MadeForm {
+    RemoteUser(Arc<RemoteUserForm>),
     Minted(Arc<Minted>),
-    DjangoSession(Arc<DjangoSessions>),
-    DrfToken(Arc<DrfTokens>),
-    Cookies(Arc<Cookies>),
+    DjangoSession(Arc<DjangoSessionForm>),
+    DrfToken(Arc<DrfTokenForm>),
+    Cookies(Arc<FormCookies>),
 }
 
 /// What one request gets from its forms.
 #[derive(Debug, Default)]
-pub struct Given {
+pub struct FormIdentity {
     /// Header fields to set.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Cookies to send, beside those of the client's that stay.
@@ -188,7 +188,7 @@ impl IdentityForms {
             .collect::<Result<_, _>>()?;
         let clears = config.routes.iter().map(|route| Clears::of(route, &config.forms)).collect();
         let issued = |(index, issuer): (usize, &IssuerSettings)| {
-            issuer.cookie().map(|cookie| Issued {
+            issuer.cookie().map(|cookie| IssuedSessions {
                 issuer: IssuerName::new(&issuer.name),
                 index,
                 cookie: cookie.to_owned(),
@@ -218,12 +218,14 @@ impl IdentityForms {
             directory: form.directory.clone(),
             made: match &form.made {
                 // A token that is minted and not sent is nobody's.
-                Made::RemoteUser(form) => Made::RemoteUser(Arc::clone(form)),
-                Made::Minted(form) => Made::Minted(Arc::clone(form)),
-                Made::DjangoSession(form) => Made::DjangoSession(Arc::new(form.read_only(session))),
+                MadeForm::RemoteUser(form) => MadeForm::RemoteUser(Arc::clone(form)),
+                MadeForm::Minted(form) => MadeForm::Minted(Arc::clone(form)),
+                MadeForm::DjangoSession(form) => {
+                    MadeForm::DjangoSession(Arc::new(form.read_only(session)))
+                }
                 // They only read.
-                Made::DrfToken(form) => Made::DrfToken(Arc::clone(form)),
-                Made::Cookies(form) => Made::Cookies(Arc::clone(form)),
+                MadeForm::DrfToken(form) => MadeForm::DrfToken(Arc::clone(form)),
+                MadeForm::Cookies(form) => MadeForm::Cookies(Arc::clone(form)),
             },
         };
         Self {
@@ -256,8 +258,8 @@ impl IdentityForms {
         route: &Route,
         headers: &HeaderMap,
         at: Timestamp,
-    ) -> Result<Given, Refusal> {
-        let mut given = Given::default();
+    ) -> Result<FormIdentity, Refusal> {
+        let mut given = FormIdentity::default();
         if let Some(known) = caller.known() {
             self.give_to(known, route, at, &mut given).await?;
         }
@@ -273,11 +275,11 @@ impl IdentityForms {
         route: &Route,
         headers: &HeaderMap,
         at: Timestamp,
-        given: &mut Given,
+        given: &mut FormIdentity,
     ) -> Result<(), Refusal> {
         let forms = route.identity.all().filter_map(|index| self.forms.get(index));
         for form in forms {
-            let Made::DjangoSession(form) = &form.made else { continue };
+            let MadeForm::DjangoSession(form) = &form.made else { continue };
             let name = form.cookie();
             // One that the route leaves to its service is judged by nobody else.
             let looks_at = |index: usize| route.credentials.issuer(index);
@@ -298,7 +300,7 @@ impl IdentityForms {
         known: &Known,
         route: &Route,
         at: Timestamp,
-        given: &mut Given,
+        given: &mut FormIdentity,
     ) -> Result<(), Refusal> {
         let (mut is_told, mut is_left_out) = (false, false);
         given.keeps_authorization = self.kept.holds(known.proof, route);
@@ -344,7 +346,7 @@ impl IdentityForms {
         }
     }
 
-    fn issued(&self, issuer: IssuerName) -> Option<&Issued> {
+    fn issued(&self, issuer: IssuerName) -> Option<&IssuedSessions> {
         self.issued.iter().find(|issued| issued.issuer == issuer)
     }
 
@@ -379,8 +381,8 @@ impl IdentityForms {
     /// The cookie, if a caller with this proof has what the form would give.
     fn is_theirs(&self, form: &Form, proof: Proof) -> Option<&str> {
         let Proof::IssuedCookie(issuer) = proof else { return None };
-        let Issued { cookie, directory, .. } = self.issued(issuer)?;
-        let Made::DjangoSession(made) = &form.made else { return None };
+        let IssuedSessions { cookie, directory, .. } = self.issued(issuer)?;
+        let MadeForm::DjangoSession(made) = &form.made else { return None };
         let is_same = made.cookie() == cookie
             && form.directory.as_ref().is_some_and(|theirs| theirs.name() == directory);
         is_same.then_some(cookie)
@@ -390,16 +392,16 @@ impl IdentityForms {
     pub async fn answered(
         &self,
         caller: &Caller,
-        given: &Given,
+        given: &FormIdentity,
         status: StatusCode,
         answer: &HeaderMap,
         at: Timestamp,
-    ) -> Answered {
-        let Some(known) = caller.known() else { return Answered::GoesOn };
+    ) -> FormOutcome {
+        let Some(known) = caller.known() else { return FormOutcome::GoesOn };
         let answered = self.read_answer(known, given, status, answer, at).await;
         if given.is_first {
             let user = &known.identity.key;
-            if answered != Answered::Ended {
+            if answered != FormOutcome::Ended {
                 self.guard.kept(user);
             } else if self.guard.thrown_away(user, at) {
                 tracing::error!(
@@ -417,34 +419,34 @@ impl IdentityForms {
     async fn read_answer(
         &self,
         known: &Known,
-        given: &Given,
+        given: &FormIdentity,
         status: StatusCode,
         answer: &HeaderMap,
         at: Timestamp,
-    ) -> Answered {
+    ) -> FormOutcome {
         for (index, form) in self.forms.iter().enumerate() {
-            if let Made::Cookies(form) = &form.made {
+            if let MadeForm::Cookies(form) = &form.made {
                 let sent = given.cookies.iter().filter(|cookie| cookie.form == index);
                 let sent: Vec<_> =
                     sent.map(|cookie| (cookie.name.clone(), cookie.value.clone())).collect();
                 if !sent.is_empty()
                     && Box::pin(form.ended_by(known, &sent, status, answer, at)).await
                 {
-                    return Answered::Ended;
+                    return FormOutcome::Ended;
                 }
             }
         }
         for cookie in &given.cookies {
             let Some(form) = self.forms.get(cookie.form) else { continue };
-            let Made::DjangoSession(made) = &form.made else { continue };
+            let MadeForm::DjangoSession(made) = &form.made else { continue };
             let Some(set) = last_set(answer, &cookie.name) else { continue };
             let directory = form.directory.as_ref();
             match Box::pin(made.answered(known, directory, &cookie.value, set, at)).await {
-                Answered::GoesOn => {}
-                answered @ (Answered::Proved(_) | Answered::Ended) => return answered,
+                FormOutcome::GoesOn => {}
+                answered @ (FormOutcome::Proved(_) | FormOutcome::Ended) => return answered,
             }
         }
-        Answered::GoesOn
+        FormOutcome::GoesOn
     }
 }
 
@@ -465,18 +467,24 @@ impl Form {
         };
         let made = match &form.kind {
             FormKind::RemoteUser(settings) => {
-                Made::RemoteUser(Arc::new(RemoteUser::new(settings)?))
+                MadeForm::RemoteUser(Arc::new(RemoteUserForm::new(settings)?))
             }
-            FormKind::SimpleJwt(settings) => Made::Minted(Arc::new(Minted::simplejwt(settings)?)),
-            FormKind::Jwt(settings) => Made::Minted(Arc::new(Minted::hand_made(settings)?)),
+            FormKind::SimpleJwt(settings) => {
+                MadeForm::Minted(Arc::new(Minted::simplejwt(settings)?))
+            }
+            FormKind::Jwt(settings) => MadeForm::Minted(Arc::new(Minted::hand_made(settings)?)),
             FormKind::DjangoSession(settings) => {
                 let secret = private_file::own_secret(secret)?;
-                Made::DjangoSession(Arc::new(DjangoSessions::new(settings, &secret, databases)?))
+                MadeForm::DjangoSession(Arc::new(DjangoSessionForm::new(
+                    settings, &secret, databases,
+                )?))
             }
             FormKind::DrfToken(settings) => {
-                Made::DrfToken(Arc::new(DrfTokens::new(settings, databases)?))
+                MadeForm::DrfToken(Arc::new(DrfTokenForm::new(settings, databases)?))
             }
-            FormKind::Cookies(settings) => Made::Cookies(Arc::new(Cookies::new(settings, kept))),
+            FormKind::Cookies(settings) => {
+                MadeForm::Cookies(Arc::new(FormCookies::new(settings, kept)))
+            }
         };
         let key = private_file::contents(form.key_file()).ok();
         Ok(Self { settings: form.clone(), key, directory, made })
@@ -487,25 +495,28 @@ impl Form {
     fn can_go_on(&self, directories: &[Directory]) -> bool {
         let is_there = |own: &Directory| directories.iter().any(|one| one.is(own));
         let has_same_key = private_file::contents(self.settings.key_file()).ok() == self.key;
-        !matches!(self.made, Made::Cookies(_))
+        !matches!(self.made, MadeForm::Cookies(_))
             && has_same_key
             && self.directory.as_ref().is_none_or(is_there)
     }
 
     fn header(&self) -> Option<&HeaderName> {
         match &self.made {
-            Made::RemoteUser(form) => Some(form.header()),
-            Made::Minted(form) => Some(form.header()),
-            Made::DrfToken(form) => Some(form.header()),
-            Made::DjangoSession(_) | Made::Cookies(_) => None,
+            MadeForm::RemoteUser(form) => Some(form.header()),
+            MadeForm::Minted(form) => Some(form.header()),
+            MadeForm::DrfToken(form) => Some(form.header()),
+            MadeForm::DjangoSession(_) | MadeForm::Cookies(_) => None,
         }
     }
 
     /// Does it make a credential? A name in a header is none.
     const fn mints(&self) -> bool {
         match &self.made {
-            Made::RemoteUser(_) => false,
-            Made::Minted(_) | Made::DjangoSession(_) | Made::DrfToken(_) | Made::Cookies(_) => true,
+            MadeForm::RemoteUser(_) => false,
+            MadeForm::Minted(_)
+            | MadeForm::DjangoSession(_)
+            | MadeForm::DrfToken(_)
+            | MadeForm::Cookies(_) => true,
         }
     }
 
@@ -514,24 +525,24 @@ impl Form {
         known: &Known,
         index: usize,
         at: Timestamp,
-        given: &mut Given,
+        given: &mut FormIdentity,
     ) -> Result<(), Refusal> {
         let theirs = &*known.identity.key.directory;
         if self.directory.as_ref().is_some_and(|ours| ours.name() != theirs) {
             return Err(Refusal::OtherDirectory);
         }
         match &self.made {
-            Made::RemoteUser(form) => given.headers.push(form.field(known)?),
-            Made::Minted(form) => {
+            MadeForm::RemoteUser(form) => given.headers.push(form.field(known)?),
+            MadeForm::Minted(form) => {
                 given.headers.push(form.field(known, self.directory.as_ref(), at).await?);
             }
-            Made::DrfToken(form) => given.headers.extend(form.field(known, at).await?),
-            Made::DjangoSession(form) => {
+            MadeForm::DrfToken(form) => given.headers.extend(form.field(known, at).await?),
+            MadeForm::DjangoSession(form) => {
                 let value = form.value(known, self.directory.as_ref(), at).await?;
                 let name = form.cookie().to_owned();
                 given.cookies.push(GivenCookie { name, value, form: index });
             }
-            Made::Cookies(form) => {
+            MadeForm::Cookies(form) => {
                 let all = form.cookies(known, at).await?;
                 let all = all.into_iter();
                 given.cookies.extend(all.map(|(name, value)| GivenCookie {
@@ -548,9 +559,8 @@ impl Form {
 impl SessionEnded for IdentityForms {
     fn session_ended(&self, session: &Session) {
         for form in &self.forms {
-            match &form.made {
-                Made::DjangoSession(form) => form.session_ended(&session.id),
-                Made::RemoteUser(_) | Made::Minted(_) | Made::DrfToken(_) | Made::Cookies(_) => {}
+            if let MadeForm::DjangoSession(form) = &form.made {
+                form.session_ended(&session.id);
             }
         }
     }

@@ -13,13 +13,13 @@ use crate::config::{self, UserValue};
 use crate::refusal::Refusal;
 use crate::wire::header_value;
 
-pub(super) struct RemoteUser {
+pub(super) struct RemoteUserForm {
     header: HeaderName,
     value: UserValue,
 }
 
-impl RemoteUser {
-    pub(super) fn new(settings: &config::RemoteUser) -> Result<Self, String> {
+impl RemoteUserForm {
+    pub(super) fn new(settings: &config::RemoteUserSettings) -> Result<Self, String> {
         let header = HeaderName::from_bytes(settings.header.as_bytes())
             .map_err(|_| format!("{:?} is no header name", settings.header))?;
         Ok(Self { header, value: settings.value })

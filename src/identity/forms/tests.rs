@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use super::*;
 use crate::caller::{Anonymous, Assurance, Identity, Proof, SessionId, UserKey};
 use crate::directory::{DirectoryError, Users};
-use crate::django::hashers::Algorithm;
+use crate::django::hashers::PasswordHasher;
 use crate::django::jws::Expected;
-use crate::django::simplejwt::{self, Rules, TokenType, Verified};
+use crate::django::simplejwt::{self, SimpleJwtRules, TokenType, VerifiedSimpleJwt};
 use crate::jose::{self, SigningKey};
 use crate::secret::Secret;
 use crate::session::testkit::kept_cookies;
@@ -63,7 +63,7 @@ impl Users for OneUser {
         self.name
     }
 
-    fn hashers(&self) -> Arc<[Algorithm]> {
+    fn hashers(&self) -> Arc<[PasswordHasher]> {
         Arc::new([])
     }
 
@@ -90,7 +90,7 @@ impl Users for OneUser {
         Ok(UserKey::new(self.name(), id))
     }
 
-    fn upgrades_to(&self) -> Option<Algorithm> {
+    fn upgrades_to(&self) -> Option<PasswordHasher> {
         None
     }
 
@@ -223,9 +223,9 @@ fn minting(kind: &str, secret: &str, more: &str) -> (Config, tempfile::TempDir) 
     (config(&form, "identity = \"f\""), folder)
 }
 
-fn verified(field: &HeaderValue, at: Timestamp) -> Option<Verified> {
+fn verified(field: &HeaderValue, at: Timestamp) -> Option<VerifiedSimpleJwt> {
     let key = SigningKey::read(jose::Algorithm::Hs256, SECRET.as_bytes()).unwrap();
-    let rules = Rules {
+    let rules = SimpleJwtRules {
         token_types: vec![TokenType::Access],
         user_id_claim: "user_id".into(),
         expected: Expected::default(),
@@ -291,7 +291,7 @@ async fn a_service_with_sliding_tokens_gets_one_that_cannot_be_refreshed_further
         .unwrap();
     let token = given.headers[0].1.to_str().unwrap().strip_prefix("Bearer ").unwrap();
     let key = SigningKey::read(jose::Algorithm::Hs256, SECRET.as_bytes());
-    let rules = Rules {
+    let rules = SimpleJwtRules {
         token_types: vec![TokenType::Sliding],
         user_id_claim: "user_id".into(),
         expected: Expected::default(),

@@ -7,20 +7,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
-use super::verify::Found;
+use super::verify::VerifiedCredential;
 use super::*;
-use crate::config::{Credentials, IssuerKey, IssuerSignature, SimpleJwtIssuer};
+use crate::config::{CredentialSelection, IssuerKey, IssuerSignature, SimpleJwtIssuer};
 use crate::django::simplejwt::{
     NewHandMade, NewToken, TokenType, mint, mint_hand_made, password_print,
 };
 use crate::event::EndReason;
-use crate::event::What;
+use crate::event::EventKind;
 use crate::issuer::testkit::Kit;
 use crate::jose::{Algorithm, SigningKey};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::testkit::{NOW, account, cheap, hashed};
-use crate::store::{NewStamp, StoreError, Which};
+use crate::store::{NewStamp, SessionSelection, StoreError};
 
 const SECRET: &str = "the service's own secret, which is long enough";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -160,13 +160,14 @@ async fn present(
 ) -> (Result<String, Refusal>, Vec<&'static str>) {
     let mut headers = HeaderMap::new();
     headers.append(header, HeaderValue::from_str(value).unwrap());
-    let shown = kit.issuers.registry.readings.shown(&headers, false, &Credentials::All).unwrap();
+    let shown =
+        kit.issuers.registry.readings.shown(&headers, false, &CredentialSelection::All).unwrap();
     let mut happened = Vec::new();
     let [shown] = &shown[..] else { panic!("{} tokens were shown", shown.len()) };
     let found =
         kit.issuers.issued(shown, Some(crate::session::testkit::CLIENT), at, &mut happened).await;
     let why = happened.iter().map(|what| match what {
-        What::IssuedRefused { why, .. } => why.name(),
+        EventKind::IssuedRefused { why, .. } => why.name(),
         other => panic!("{other:?}"),
     });
     let user = found.map(|found| {
@@ -188,7 +189,7 @@ async fn jwt_auth(kit: &Kit, token: &Secret, at: Timestamp) -> Result<(), &'stat
 }
 
 async fn end_user(kit: &Kit, at: Timestamp) {
-    let which = Which::User(UserKey::new("django", "7"));
+    let which = SessionSelection::User(UserKey::new("django", "7"));
     kit.sessions.end(&which, EndReason::Operator, at, &mut Vec::new()).await.unwrap();
 }
 
@@ -367,13 +368,17 @@ async fn a_token_that_was_signed_out_is_over_and_others_are_not() {
     let end = async |header: &'static str, value: String| {
         let mut headers = HeaderMap::new();
         headers.append(header, HeaderValue::from_str(&value).unwrap());
-        let shown =
-            kit.issuers.registry.readings.shown(&headers, false, &Credentials::All).unwrap();
+        let shown = kit
+            .issuers
+            .registry
+            .readings
+            .shown(&headers, false, &CredentialSelection::All)
+            .unwrap();
         let found = kit.issuers.issued(&shown[0], None, later(2), &mut Vec::new()).await;
-        let Ok(Found::Itself(issued, _)) = found else { panic!("it holds") };
+        let Ok(VerifiedCredential::Itself(issued, _)) = found else { panic!("it holds") };
         let mut happened = Vec::new();
         kit.issuers.end_issued(&issued, later(2), &mut happened).await.unwrap();
-        assert!(matches!(&happened[..], [What::IssuedEnded { .. }]));
+        assert!(matches!(&happened[..], [EventKind::IssuedEnded { .. }]));
     };
     end("authorization", format!("Bearer {}", one.expose())).await;
     assert_eq!(bearer(&kit, &one, later(2)).await, Err("ended"));

@@ -6,19 +6,19 @@ use std::time::Duration;
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::config::{
-    CredentialPlace, Database, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature, Rotation,
-    SimpleJwtIssuer,
+    CredentialPlace, Database, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature,
+    RotationPolicy, SimpleJwtIssuer,
 };
 use crate::django::simplejwt::{NewToken, TokenType, mint, password_print};
-use crate::event::{EndReason, Refresh, What};
-use crate::issuer::Holds;
+use crate::event::{EndReason, EventKind, Refresh};
+use crate::issuer::RefreshSubject;
 use crate::issuer::testkit::Kit;
 use crate::jose::{Algorithm, SigningKey};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::TokenPair;
 use crate::session::testkit::{CLIENT, NOW, account, cheap, context_at};
-use crate::store::Which;
+use crate::store::SessionSelection;
 
 const SECRET: &str = "the service's own secret, which is long enough";
 const DAY: u64 = 86_400;
@@ -130,9 +130,9 @@ impl Service {
     async fn refresh(
         &self,
         token: &str,
-        rotation: Rotation,
+        rotation: RotationPolicy,
         at: Timestamp,
-    ) -> (Result<TokenPair, Refusal>, Vec<What>) {
+    ) -> (Result<TokenPair, Refusal>, Vec<EventKind>) {
         let mut happened = Vec::new();
         let result =
             self.kit.issuers.refresh(token, rotation, &mut context_at(at, &mut happened)).await;
@@ -140,7 +140,7 @@ impl Service {
     }
 
     async fn refused(&self, token: &str, at: Timestamp) -> Refusal {
-        self.refresh(token, Rotation::None, at).await.0.unwrap_err()
+        self.refresh(token, RotationPolicy::None, at).await.0.unwrap_err()
     }
 
     async fn opens(&self, pair: &TokenPair, at: Timestamp) -> bool {
@@ -148,7 +148,7 @@ impl Service {
     }
 
     async fn end_user(&self, at: Timestamp) {
-        let which = Which::User(UserKey::new("django", "7"));
+        let which = SessionSelection::User(UserKey::new("django", "7"));
         let why = EndReason::SignedOutEverywhere;
         self.kit.sessions.end(&which, why, at, &mut Vec::new()).await.unwrap();
     }
@@ -161,13 +161,13 @@ async fn without_rotation_it_stays_good_until_its_own_end() {
     let mut sessions = std::collections::BTreeSet::new();
     for round in 0..4 {
         let at = later(2000 + round * 100);
-        let (pair, happened) = service.refresh(&token, Rotation::None, at).await;
+        let (pair, happened) = service.refresh(&token, RotationPolicy::None, at).await;
         let pair = pair.unwrap();
         assert_eq!(pair.refresh, None);
         assert!(service.opens(&pair, at).await);
-        let began = matches!(happened.first(), Some(What::TakenOver { .. }));
+        let began = matches!(happened.first(), Some(EventKind::TakenOver { .. }));
         assert_eq!(began, round == 0, "{happened:?}");
-        let Some(What::Refreshed { session, how: Refresh::Kept, .. }) = happened.last() else {
+        let Some(EventKind::Refreshed { session, how: Refresh::Kept, .. }) = happened.last() else {
             panic!("{happened:?}");
         };
         sessions.insert(session.to_string());
@@ -175,7 +175,7 @@ async fn without_rotation_it_stays_good_until_its_own_end() {
     assert_eq!(sessions.len(), 1);
     assert_eq!(service.kit.issuers.verify(&token, later(DAY - 1)).await, Ok(()));
     let last = later(DAY).minus(Duration::from_millis(1));
-    assert!(service.refresh(&token, Rotation::None, last).await.0.is_ok());
+    assert!(service.refresh(&token, RotationPolicy::None, last).await.0.is_ok());
     assert_eq!(service.refused(&token, later(DAY)).await, Refusal::TokenExpired);
 }
 
@@ -183,19 +183,22 @@ async fn without_rotation_it_stays_good_until_its_own_end() {
 async fn with_rotation_its_successors_are_ours_and_its_reuse_ends_them() {
     let service = service(|_| {});
     let token = issued("a");
-    let pair = service.refresh(&token, Rotation::SingleUse, later(10)).await.0.unwrap();
-    let (again, happened) = service.refresh(&token, Rotation::SingleUse, later(19)).await;
+    let pair = service.refresh(&token, RotationPolicy::SingleUse, later(10)).await.0.unwrap();
+    let (again, happened) = service.refresh(&token, RotationPolicy::SingleUse, later(19)).await;
     assert_eq!(again.unwrap(), pair, "within the grace window");
-    assert!(matches!(&happened[..], [What::Refreshed { how: Refresh::ReplayedInGrace, .. }]));
+    assert!(matches!(&happened[..], [EventKind::Refreshed { how: Refresh::ReplayedInGrace, .. }]));
     let successor = pair.refresh.as_ref().unwrap().expose().to_owned();
     assert!(crate::session::looks_like_ours(&successor));
-    let next = service.refresh(&successor, Rotation::SingleUse, later(15)).await.0.unwrap();
+    let next = service.refresh(&successor, RotationPolicy::SingleUse, later(15)).await.0.unwrap();
 
-    let (reused, happened) = service.refresh(&token, Rotation::SingleUse, later(20)).await;
+    let (reused, happened) = service.refresh(&token, RotationPolicy::SingleUse, later(20)).await;
     assert_eq!(reused, Err(Refusal::TokenBlacklisted));
     assert!(matches!(
         &happened[..],
-        [What::RefreshReused { .. }, What::SessionEnded { why: EndReason::RefreshReused, .. }]
+        [
+            EventKind::RefreshReused { .. },
+            EventKind::SessionEnded { why: EndReason::RefreshReused, .. }
+        ]
     ));
     assert!(!service.opens(&next, later(20)).await);
     assert_eq!(service.refused(&token, later(21)).await, Refusal::TokenBlacklisted, "for good");
@@ -208,7 +211,9 @@ async fn of_twenty_that_race_one_takes_over_one_rotates_and_all_get_one_answer()
     let racing: Vec<_> = (0..20)
         .map(|_| {
             let (service, token) = (Arc::clone(&service), Arc::clone(&token));
-            tokio::spawn(async move { service.refresh(&token, Rotation::SingleUse, NOW).await })
+            tokio::spawn(
+                async move { service.refresh(&token, RotationPolicy::SingleUse, NOW).await },
+            )
         })
         .collect();
     let (mut pairs, mut all) = (Vec::new(), Vec::new());
@@ -218,9 +223,9 @@ async fn of_twenty_that_race_one_takes_over_one_rotates_and_all_get_one_answer()
         all.extend(happened);
     }
     assert!(pairs.iter().all(|pair| *pair == pairs[0]));
-    let count = |is: fn(&What) -> bool| all.iter().filter(|what| is(what)).count();
-    assert_eq!(count(|what| matches!(what, What::TakenOver { .. })), 1);
-    assert_eq!(count(|what| matches!(what, What::Refreshed { how: Refresh::Rotated, .. })), 1);
+    let count = |is: fn(&EventKind) -> bool| all.iter().filter(|what| is(what)).count();
+    assert_eq!(count(|what| matches!(what, EventKind::TakenOver { .. })), 1);
+    assert_eq!(count(|what| matches!(what, EventKind::Refreshed { how: Refresh::Rotated, .. })), 1);
 }
 
 #[tokio::test]
@@ -228,14 +233,14 @@ async fn whatever_ended_its_session_it_begins_no_other() {
     for ends in ["signed out", "blacklisted", "everything"] {
         let service = service(|_| {});
         let token = issued("a");
-        let pair = service.refresh(&token, Rotation::None, NOW).await.0.unwrap();
+        let pair = service.refresh(&token, RotationPolicy::None, NOW).await.0.unwrap();
         let at = later(10);
         let mut happened = Vec::new();
         match ends {
             "signed out" => {
                 let held = service.kit.issuers.held_by_refresh(&token, at, &mut happened).await;
-                let Ok(Holds::Session { session, .. }) = held else { panic!("{held:?}") };
-                let which = Which::Session(session.id.clone());
+                let Ok(RefreshSubject::Session { session, .. }) = held else { panic!("{held:?}") };
+                let which = SessionSelection::Session(session.id.clone());
                 service
                     .kit
                     .sessions
@@ -264,9 +269,9 @@ async fn one_that_was_ended_before_it_was_presented_begins_nothing() {
     let auth = &service.kit.issuers;
     let mut happened = Vec::new();
     assert_eq!(auth.blacklist(&issued("a"), later(1), &mut happened).await, Ok(()));
-    assert!(matches!(&happened[..], [What::IssuedEnded { .. }]), "{happened:?}");
+    assert!(matches!(&happened[..], [EventKind::IssuedEnded { .. }]), "{happened:?}");
     assert_eq!(service.refused(&issued("a"), later(2)).await, Refusal::TokenBlacklisted);
-    let other = service.refresh(&issued("b"), Rotation::None, later(2)).await.0;
+    let other = service.refresh(&issued("b"), RotationPolicy::None, later(2)).await.0;
     assert!(other.is_ok(), "others of its user are not meant");
 
     service.end_user(later(3)).await;
@@ -298,7 +303,7 @@ async fn what_is_no_good_refresh_token_of_the_services_is_refused() {
     ] {
         assert_eq!(strict.refused(&token, NOW).await, refusal, "{what}");
     }
-    assert!(strict.refresh(&good, Rotation::None, NOW).await.0.is_ok());
+    assert!(strict.refresh(&good, RotationPolicy::None, NOW).await.0.is_ok());
     strict.kit.directory.accounts.lock()[0].password = cheap("another");
     strict.kit.sessions.recheck(later(60), &mut Vec::new()).await;
     assert_eq!(strict.refused(&good, later(60)).await, Refusal::TokenBlacklisted);
@@ -306,7 +311,7 @@ async fn what_is_no_good_refresh_token_of_the_services_is_refused() {
     let none = service(|issuer| of(issuer).adopt_refresh_tokens = false);
     assert_eq!(none.refused(&issued("a"), NOW).await, Refusal::TokenNotValid);
     let over = service(|issuer| issuer.accept_until = Some(later(10)));
-    assert!(over.refresh(&issued("a"), Rotation::None, later(9)).await.0.is_ok());
+    assert!(over.refresh(&issued("a"), RotationPolicy::None, later(9)).await.0.is_ok());
     assert_eq!(over.refused(&issued("a"), later(10)).await, Refusal::TokenNotValid);
     assert_eq!(over.refused(&issued("b"), later(10)).await, Refusal::TokenNotValid);
 }
@@ -321,13 +326,13 @@ async fn what_cannot_be_asked_is_neither_yes_nor_no() {
     let again = service.kit.issuers.blacklist(&issued("b"), NOW, &mut Vec::new()).await;
     assert_eq!(again, Err(Refusal::TokenBlacklisted));
     let held = service.kit.issuers.held_by_refresh(&issued("c"), NOW, &mut Vec::new()).await;
-    let Ok(Holds::Nothing(held)) = held else { panic!("{held:?}") };
+    let Ok(RefreshSubject::Nothing(held)) = held else { panic!("{held:?}") };
     let taken_back = service.kit.issuers.may_begin(&held, NOW).await;
     assert_eq!(taken_back, Err(Refusal::TokenBlacklisted), "it ends nothing of its user's");
-    let blacklisted = service.refresh(&issued("c"), Rotation::None, NOW).await;
+    let blacklisted = service.refresh(&issued("c"), RotationPolicy::None, NOW).await;
     assert_eq!(blacklisted.0, Err(Refusal::TokenBlacklisted));
     assert_eq!(service.kit.issuers.verify(&issued("c"), NOW).await, Err(Refusal::TokenBlacklisted));
-    assert!(service.refresh(&known, Rotation::None, NOW).await.0.is_ok());
+    assert!(service.refresh(&known, RotationPolicy::None, NOW).await.0.is_ok());
 
     service.kit.directory.is_down.store(true, Ordering::SeqCst);
     assert_eq!(service.refused(&token, NOW).await, Refusal::DirectoryUnavailable);
@@ -335,7 +340,10 @@ async fn what_cannot_be_asked_is_neither_yes_nor_no() {
     let mut happened = Vec::new();
     let ended = service.kit.issuers.blacklist(&issued("ended"), NOW, &mut happened).await;
     assert_eq!(ended, Ok(()), "to end one nobody needs to be asked");
-    assert!(service.refresh(&known, Rotation::None, later(1)).await.0.is_ok(), "it has a session");
+    assert!(
+        service.refresh(&known, RotationPolicy::None, later(1)).await.0.is_ok(),
+        "it has a session"
+    );
     service.kit.directory.is_down.store(false, Ordering::SeqCst);
     assert_eq!(service.refused(&token, NOW).await, Refusal::DirectoryUnavailable);
 }
@@ -347,7 +355,7 @@ async fn one_that_could_begin_nothing_ends_nothing_else_of_its_users() {
         let print = password_print(&cheap(password));
         let token = token(TokenType::Refresh, jti, "7", Some(&print));
         match service.kit.issuers.held_by_refresh(&token, NOW, &mut Vec::new()).await {
-            Ok(Holds::Nothing(held)) => service.kit.issuers.may_begin(&held, NOW).await,
+            Ok(RefreshSubject::Nothing(held)) => service.kit.issuers.may_begin(&held, NOW).await,
             other => panic!("{other:?}"),
         }
     };
@@ -370,8 +378,8 @@ async fn verify_takes_what_the_service_issued_whatever_its_header() {
     for _ in 0..2 {
         assert_eq!(auth.verify(&issued("a"), NOW).await, Ok(()), "it begins nothing");
     }
-    let (_, happened) = service.refresh(&issued("a"), Rotation::SingleUse, NOW).await;
-    assert!(matches!(happened.first(), Some(What::TakenOver { .. })));
+    let (_, happened) = service.refresh(&issued("a"), RotationPolicy::SingleUse, NOW).await;
+    assert!(matches!(happened.first(), Some(EventKind::TakenOver { .. })));
     assert_eq!(auth.verify(&issued("a"), NOW).await, Err(Refusal::TokenBlacklisted), "spent");
     assert_eq!(auth.verify("a.b.c", NOW).await, Err(Refusal::TokenNotValid));
     let ours = service.kit.signed_in().await.tokens.unwrap();
@@ -392,7 +400,7 @@ async fn blacklisting_ends_ours_too_and_a_spent_one_says_so() {
     let again = auth.blacklist(refresh, NOW, &mut Vec::new()).await;
     assert_eq!(again, Err(Refusal::TokenBlacklisted));
 
-    let pair = service.refresh(&issued("a"), Rotation::SingleUse, NOW).await.0.unwrap();
+    let pair = service.refresh(&issued("a"), RotationPolicy::SingleUse, NOW).await.0.unwrap();
     let spent = auth.blacklist(&issued("a"), NOW, &mut Vec::new()).await;
     assert_eq!(spent, Err(Refusal::TokenBlacklisted));
     assert!(!service.opens(&pair, NOW).await, "its session ends all the same");

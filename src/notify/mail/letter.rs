@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::template::{Template, escape_html};
+use super::template::{MailTemplate, escape_html};
 use crate::wire::accept::Language;
 
 /// What a template can say.
@@ -21,9 +21,9 @@ pub(super) struct Letters {
 
 #[derive(Clone, Debug)]
 struct Templates {
-    subject: Template,
-    text: Template,
-    html: Template,
+    subject: MailTemplate,
+    text: MailTemplate,
+    html: MailTemplate,
 }
 
 /// What one letter says.
@@ -109,7 +109,7 @@ impl Templates {
             wrong(&text_name, format!("its first line must begin with {SUBJECT:?}"))
         })?;
         let parse = |name: &str, text: &str| {
-            Template::parse(text, &NAMES).map_err(|what| wrong(name, what))
+            MailTemplate::parse(text, &NAMES).map_err(|what| wrong(name, what))
         };
         Ok(Self {
             subject: parse(&text_name, subject)?,

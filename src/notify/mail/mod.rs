@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use self::letter::{Letter, Letters, Values};
 use super::channel::{Deliver, Delivery, Parcel};
-use super::news::{News, Told};
+use super::news::{News, ToldIncident};
 use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{MailSettings, MailTls};
@@ -50,7 +50,7 @@ const ADDRESSES: usize = 10_000;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Question {
     /// The incident.
-    pub incident: Told,
+    pub incident: ToldIncident,
     /// What the user signs in with.
     pub account: String,
 }
@@ -263,7 +263,7 @@ impl Mail {
             .map_err(|error| error.to_string())
     }
 
-    async fn tell(&self, parcel: &Parcel, told: &Told) -> Result<Delivery, String> {
+    async fn tell(&self, parcel: &Parcel, told: &ToldIncident) -> Result<Delivery, String> {
         let Some(user) = told.user_key() else { return Ok(Delivery::NoAddress) };
         let Some(identity) = self.person(&user, parcel.now).await? else {
             return Ok(Delivery::NoAddress);
@@ -356,7 +356,7 @@ pub struct Described {
 }
 
 /// What people read of an incident.
-pub fn describe(told: &Told, time_zone: &str, language: Language) -> Described {
+pub fn describe(told: &ToldIncident, time_zone: &str, language: Language) -> Described {
     let place = match (told.client, &told.country) {
         (Some(client), Some(country)) => format!("{client} ({country})"),
         (Some(client), None) => client.to_string(),

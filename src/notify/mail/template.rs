@@ -5,7 +5,7 @@
 
 /// A text that is known to have no unknown places.
 #[derive(Clone, Debug)]
-pub(super) struct Template(Vec<Piece>);
+pub(super) struct MailTemplate(Vec<Piece>);
 
 #[derive(Clone, Debug)]
 enum Piece {
@@ -14,7 +14,7 @@ enum Piece {
     Value(usize),
 }
 
-impl Template {
+impl MailTemplate {
     /// Reads a text whose places have these names.
     ///
     /// # Errors
@@ -77,16 +77,16 @@ mod tests {
 
     #[test]
     fn places_are_filled_in_and_values_are_no_places() {
-        let template = Template::parse("{{ a }}-{{b}}-{{ a }}.", &["a", "b"]).unwrap();
+        let template = MailTemplate::parse("{{ a }}-{{b}}-{{ a }}.", &["a", "b"]).unwrap();
         assert_eq!(template.fill(&["1", "{{ a }}"], str::to_owned), "1-{{ a }}-1.");
-        let html = Template::parse("<a href=\"{{ a }}\">", &["a"]).unwrap();
+        let html = MailTemplate::parse("<a href=\"{{ a }}\">", &["a"]).unwrap();
         let filled = html.fill(&["\"><script>'&"], escape_html);
         assert_eq!(filled, "<a href=\"&quot;&gt;&lt;script&gt;&#39;&amp;\">");
     }
 
     #[test]
     fn a_place_that_does_not_exist_is_told_with_its_line() {
-        let problem = |text| Template::parse(text, &["what", "when"]).unwrap_err();
+        let problem = |text| MailTemplate::parse(text, &["what", "when"]).unwrap_err();
         assert_eq!(problem("a\nb {{ whta }}"), "line 2: there is no \"whta\"; allowed: what, when");
         assert_eq!(problem("a\n\n{{ what "), "line 3: {{ without a }} after it");
     }

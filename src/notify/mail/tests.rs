@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use super::super::testing::incident;
 use super::*;
 use crate::directory::{Account, DirectoryError, Users};
-use crate::django::hashers::Algorithm;
+use crate::django::hashers::PasswordHasher;
 use crate::store::Former;
 use crate::store::memory::Memory;
 
@@ -20,8 +20,8 @@ impl Users for People {
         "django"
     }
 
-    fn hashers(&self) -> Arc<[Algorithm]> {
-        Arc::from(Algorithm::DEFAULT)
+    fn hashers(&self) -> Arc<[PasswordHasher]> {
+        Arc::from(PasswordHasher::DEFAULT)
     }
 
     fn decoy(&self) -> Secret {
@@ -61,7 +61,7 @@ impl Users for People {
         Ok(UserKey::new(self.name(), id))
     }
 
-    fn upgrades_to(&self) -> Option<Algorithm> {
+    fn upgrades_to(&self) -> Option<PasswordHasher> {
         None
     }
 
@@ -110,7 +110,7 @@ fn mail(attributes: &[(&str, &str)], down: bool) -> Mail {
 }
 
 fn parcel(user: Option<&str>) -> Parcel {
-    let told = Told::new("i1".into(), &incident("token_countries", Some("s1"), user));
+    let told = ToldIncident::new("i1".into(), &incident("token_countries", Some("s1"), user));
     Parcel { id: "m1".into(), news: News::Incident(told), now: Timestamp::from_secs(2_000) }
 }
 

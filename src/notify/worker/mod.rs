@@ -24,7 +24,7 @@ use super::news::News;
 use super::queue::NewsQueue;
 use crate::clock::Clock;
 use crate::secret::random_id;
-use crate::store::outbox::{Claim, Message, NewMessage, Outbox, Queued, Settled};
+use crate::store::outbox::{Claim, NewMessage, Outbox, OutboxMessage, Queued, Settled};
 
 /// How many messages of one channel are under way at a time.
 const AT_A_TIME: u32 = 8;
@@ -39,7 +39,7 @@ const BATCH: usize = 128;
 
 /// What happened to messages, for the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Outcome {
+pub enum DeliveryOutcome {
     /// It waits.
     Queued,
     /// The same was told within the cool-down.
@@ -61,7 +61,7 @@ pub enum Outcome {
 /// Counts messages.
 pub trait Counting: Send + Sync {
     /// One more in this channel.
-    fn outcome(&self, channel: &str, outcome: Outcome);
+    fn outcome(&self, channel: &str, outcome: DeliveryOutcome);
     /// So many wait in this channel now.
     fn waiting(&self, channel: &str, messages: u64);
 }
@@ -78,7 +78,7 @@ pub struct Worker {
     pub clock: Arc<dyn Clock>,
 }
 
-impl Outcome {
+impl DeliveryOutcome {
     /// Every one.
     pub const ALL: &'static [Self] = &[
         Self::Queued,
@@ -174,11 +174,11 @@ impl Worker {
         };
         for (name, queued) in names.iter().zip(queued) {
             match queued {
-                Queued::Waits => self.counting.outcome(name, Outcome::Queued),
-                Queued::Repeats => self.counting.outcome(name, Outcome::Repeated),
+                Queued::Waits => self.counting.outcome(name, DeliveryOutcome::Queued),
+                Queued::Repeats => self.counting.outcome(name, DeliveryOutcome::Repeated),
                 Queued::InPlaceOfOldest => {
-                    self.counting.outcome(name, Outcome::Queued);
-                    self.counting.outcome(name, Outcome::Dropped);
+                    self.counting.outcome(name, DeliveryOutcome::Queued);
+                    self.counting.outcome(name, DeliveryOutcome::Dropped);
                 }
             }
         }
@@ -293,7 +293,7 @@ impl Worker {
         &self,
         channel: &Channel,
         pace: Pace,
-        message: Message,
+        message: OutboxMessage,
     ) -> (Option<String>, Option<Duration>) {
         let now = self.clock.now();
         let delivery = match News::of_body(&message.body) {
@@ -310,27 +310,27 @@ impl Worker {
         let now = self.clock.now();
         let is_old = now.since(message.at) >= pace.give_up_after;
         let (outcome, settled, failed) = match delivery {
-            Delivery::Sent => (Outcome::Sent, Settled::Done, (None, None)),
-            Delivery::NoAddress => (Outcome::NoAddress, Settled::Done, (None, None)),
+            Delivery::Sent => (DeliveryOutcome::Sent, Settled::Done, (None, None)),
+            Delivery::NoAddress => (DeliveryOutcome::NoAddress, Settled::Done, (None, None)),
             Delivery::Later(wait) if !is_old => {
-                (Outcome::Deferred, Settled::Again(now.plus(wait)), (None, None))
+                (DeliveryOutcome::Deferred, Settled::Again(now.plus(wait)), (None, None))
             }
             Delivery::Later(_) => {
                 give_up(channel, &message, "its receiver had enough for too long");
-                (Outcome::GivenUp, Settled::Done, (None, None))
+                (DeliveryOutcome::GivenUp, Settled::Done, (None, None))
             }
             Delivery::Again(reason, after) if !is_old => {
                 let wait = pace.wait(message.attempts).max(after.unwrap_or_default());
                 let at = now.plus(wait.min(pace.longest_retry));
-                (Outcome::Retried, Settled::Again(at), (Some(reason), after))
+                (DeliveryOutcome::Retried, Settled::Again(at), (Some(reason), after))
             }
             Delivery::Again(reason, after) => {
                 give_up(channel, &message, &reason);
-                (Outcome::GivenUp, Settled::Done, (Some(reason), after))
+                (DeliveryOutcome::GivenUp, Settled::Done, (Some(reason), after))
             }
             Delivery::Never(reason) => {
                 give_up(channel, &message, &reason);
-                (Outcome::GivenUp, Settled::Done, (None, None))
+                (DeliveryOutcome::GivenUp, Settled::Done, (None, None))
             }
         };
         self.counting.outcome(&channel.name, outcome);
@@ -352,7 +352,7 @@ enum Round {
     Failed(Option<Duration>),
 }
 
-fn give_up(channel: &Channel, message: &Message, reason: &str) {
+fn give_up(channel: &Channel, message: &OutboxMessage, reason: &str) {
     let (channel, id, attempts) = (&*channel.name, message.id.as_str(), message.attempts);
     tracing::error!(channel, id, attempts, reason, "a message is given up");
 }

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::super::testing::{PACE, incident};
-use super::super::{Answered, Deliver, Incident, NewsKind, NewsSink, Notices, Told, queue};
+use super::super::{
+    Deliver, Incident, IncidentReply, NewsKind, NewsSink, Notices, ToldIncident, queue,
+};
 use super::*;
 use crate::clock::SystemClock;
 use crate::store::StoreError;
@@ -46,7 +48,7 @@ impl Receiver {
 struct Counts(Mutex<BTreeMap<(String, &'static str), u64>>);
 
 impl Counting for Counts {
-    fn outcome(&self, channel: &str, outcome: Outcome) {
+    fn outcome(&self, channel: &str, outcome: DeliveryOutcome) {
         *self.0.lock().entry((channel.to_owned(), outcome.name())).or_default() += 1;
     }
 
@@ -54,7 +56,7 @@ impl Counting for Counts {
 }
 
 impl Counts {
-    fn of(&self, channel: &str, outcome: Outcome) -> u64 {
+    fn of(&self, channel: &str, outcome: DeliveryOutcome) -> u64 {
         *self.0.lock().get(&(channel.to_owned(), outcome.name())).unwrap_or(&0)
     }
 }
@@ -147,7 +149,7 @@ async fn every_channel_is_told_once_with_an_id_of_its_own() {
         }
     }
     assert_eq!((ids.len(), incidents.len()), (4, 2), "an incident has one id in all channels");
-    scene.until(|scene| scene.counts.of("a", Outcome::Sent) == 2).await;
+    scene.until(|scene| scene.counts.of("a", DeliveryOutcome::Sent) == 2).await;
 }
 
 #[tokio::test]
@@ -155,8 +157,8 @@ async fn a_hundred_of_the_same_are_one_message() {
     let scene = scene(&["a"], QUICK);
     scene.tell(&["s1"; 100]);
     scene.tell(&["s2"]);
-    scene.until(|scene| scene.counts.of("a", Outcome::Sent) == 2).await;
-    assert_eq!(scene.counts.of("a", Outcome::Repeated), 99);
+    scene.until(|scene| scene.counts.of("a", DeliveryOutcome::Sent) == 2).await;
+    assert_eq!(scene.counts.of("a", DeliveryOutcome::Repeated), 99);
     assert_eq!(scene.receivers[0].sessions(), ["s1", "s2"]);
 }
 
@@ -165,9 +167,9 @@ async fn a_receiver_that_fails_is_tried_again_with_the_same_id_and_stops_no_othe
     let scene = scene(&["bad", "good"], QUICK);
     scene.receivers[0].fails.store(4, Ordering::SeqCst);
     scene.tell(&["s1"]);
-    scene.until(|scene| scene.counts.of("good", Outcome::Sent) == 1).await;
-    scene.until(|scene| scene.counts.of("bad", Outcome::Sent) == 1).await;
-    assert_eq!(scene.counts.of("bad", Outcome::Retried), 4);
+    scene.until(|scene| scene.counts.of("good", DeliveryOutcome::Sent) == 1).await;
+    scene.until(|scene| scene.counts.of("bad", DeliveryOutcome::Sent) == 1).await;
+    assert_eq!(scene.counts.of("bad", DeliveryOutcome::Retried), 4);
     let got = scene.receivers[0].got.lock();
     assert_eq!(got.len(), 5);
     assert!(got.iter().all(|parcel| parcel.id == got[0].id));
@@ -178,9 +180,9 @@ async fn while_a_channel_fails_one_message_is_its_probe() {
     let scene = scene(&["bad"], QUICK);
     scene.receivers[0].fails.store(20, Ordering::SeqCst);
     scene.tell(&["s1", "s2", "s3", "s4", "s5", "s6"]);
-    scene.until(|scene| scene.counts.of("bad", Outcome::Sent) == 6).await;
+    scene.until(|scene| scene.counts.of("bad", DeliveryOutcome::Sent) == 6).await;
     // The first round may be of all six; each later one is of one until one succeeds.
-    assert_eq!(scene.counts.of("bad", Outcome::Retried), 20);
+    assert_eq!(scene.counts.of("bad", DeliveryOutcome::Retried), 20);
     assert_eq!(scene.receivers[0].got.lock().len(), 26);
 }
 
@@ -192,9 +194,11 @@ async fn what_is_too_old_or_can_never_be_sent_is_given_up() {
     *scene.receivers[1].says.lock() = Some(Delivery::Never("410 Gone".into()));
     *scene.receivers[2].says.lock() = Some(Delivery::NoAddress);
     scene.tell(&["s1"]);
-    for (channel, outcome) in
-        [("down", Outcome::GivenUp), ("gone", Outcome::GivenUp), ("nobody", Outcome::NoAddress)]
-    {
+    for (channel, outcome) in [
+        ("down", DeliveryOutcome::GivenUp),
+        ("gone", DeliveryOutcome::GivenUp),
+        ("nobody", DeliveryOutcome::NoAddress),
+    ] {
         scene.until(|scene| scene.counts.of(channel, outcome) == 1).await;
     }
     assert_eq!(scene.receivers[1].got.lock().len(), 1);
@@ -211,10 +215,10 @@ async fn past_its_bound_the_oldest_is_dropped_and_counted() {
     let scene = scene(&["down"], pace);
     scene.receivers[0].fails.store(usize::MAX, Ordering::SeqCst);
     scene.tell(&["s1"]);
-    scene.until(|scene| scene.counts.of("down", Outcome::Retried) == 1).await;
+    scene.until(|scene| scene.counts.of("down", DeliveryOutcome::Retried) == 1).await;
     scene.tell(&["s2", "s3", "s4", "s5"]);
-    scene.until(|scene| scene.counts.of("down", Outcome::Queued) == 5).await;
-    assert_eq!(scene.counts.of("down", Outcome::Dropped), 2);
+    scene.until(|scene| scene.counts.of("down", DeliveryOutcome::Queued) == 5).await;
+    assert_eq!(scene.counts.of("down", DeliveryOutcome::Dropped), 2);
     assert_eq!(scene.store.waiting_messages("down").await, Ok(3));
 }
 
@@ -224,14 +228,14 @@ async fn what_waits_is_sent_by_the_next_worker() {
     let first = scene(&["a"], Pace { longest_retry: Duration::from_secs(600), ..pace });
     first.receivers[0].fails.store(usize::MAX, Ordering::SeqCst);
     first.tell(&["s1"]);
-    first.until(|scene| scene.counts.of("a", Outcome::Retried) == 1).await;
+    first.until(|scene| scene.counts.of("a", DeliveryOutcome::Retried) == 1).await;
     // Queued behind the failing one, and never tried.
     first.tell(&["s2", "s3"]);
     let store = first.stopped().await;
     assert_eq!(store.waiting_messages("a").await, Ok(3), "what was in memory is in the store");
 
     let second = on(store, &["a"], QUICK);
-    second.until(|scene| scene.counts.of("a", Outcome::Sent) == 2).await;
+    second.until(|scene| scene.counts.of("a", DeliveryOutcome::Sent) == 2).await;
     assert_eq!(second.receivers[0].sessions(), ["s2", "s3"]);
 }
 
@@ -239,12 +243,12 @@ async fn what_waits_is_sent_by_the_next_worker() {
 async fn another_configuration_takes_the_place_of_the_one_before() {
     let scene = scene(&["a"], QUICK);
     scene.tell(&["s1"]);
-    scene.until(|scene| scene.counts.of("a", Outcome::Sent) == 1).await;
+    scene.until(|scene| scene.counts.of("a", DeliveryOutcome::Sent) == 1).await;
     let receivers: Vec<_> = (0..2).map(|_| Arc::<Receiver>::default()).collect();
     scene.channels.send_replace(channels(&["a", "b"], &receivers, QUICK));
     scene.tell(&["s2"]);
-    scene.until(|scene| scene.counts.of("a", Outcome::Sent) == 2).await;
-    scene.until(|scene| scene.counts.of("b", Outcome::Sent) == 1).await;
+    scene.until(|scene| scene.counts.of("a", DeliveryOutcome::Sent) == 2).await;
+    scene.until(|scene| scene.counts.of("b", DeliveryOutcome::Sent) == 1).await;
     assert_eq!(scene.receivers[0].sessions(), ["s1"]);
     assert!(receivers.iter().all(|receiver| receiver.sessions() == ["s2"]));
 }
@@ -254,10 +258,10 @@ async fn a_channel_hears_only_what_it_asked_for() {
     let scene = scene(&["a"], QUICK);
     let user = crate::caller::UserKey::new("django", "7");
     scene.sink.password_changed(&user, SystemClock.now());
-    let told = Told::new("i".into(), &incident("refresh_reuse", Some("s1"), Some("7")));
+    let told = ToldIncident::new("i".into(), &incident("refresh_reuse", Some("s1"), Some("7")));
     let at = SystemClock.now().as_millis();
     for _ in 0..2 {
-        let answered = Answered { incident: told.clone(), was_me: false, ended: 1, at };
+        let answered = IncidentReply { incident: told.clone(), was_me: false, ended: 1, at };
         scene.sink.answered(answered);
     }
     scene.tell(&["s1"]);
@@ -282,7 +286,7 @@ async fn an_attempt_that_takes_too_long_is_one_that_failed() {
     let silent = Channel::new("silent", vec![NewsKind::Incident], timeout, Arc::new(Silent));
     scene.channels.send_replace(Arc::new(Channels { all: vec![silent], pace: QUICK }));
     scene.tell(&["s1"]);
-    scene.until(|scene| scene.counts.of("silent", Outcome::Retried) >= 2).await;
+    scene.until(|scene| scene.counts.of("silent", DeliveryOutcome::Retried) >= 2).await;
 }
 
 /// An outbox that is down for a while.
@@ -305,7 +309,7 @@ impl Outbox for Flaky {
         self.store.put_messages(messages, bound).await
     }
 
-    async fn claim_messages(&self, claim: Claim) -> Result<Vec<Message>, StoreError> {
+    async fn claim_messages(&self, claim: Claim) -> Result<Vec<OutboxMessage>, StoreError> {
         self.store.claim_messages(claim).await
     }
 

@@ -67,7 +67,7 @@ pub(super) struct Connections<A> {
 }
 
 /// Serves the requests of one connection.
-pub(super) struct Requests<A> {
+pub(super) struct ConnectionRequests<A> {
     pub(super) app: Arc<A>,
     /// For how long a head may take, and a kept connection may be idle before it.
     pub(super) current: Arc<Current>,
@@ -116,7 +116,7 @@ where
 }
 
 #[async_trait]
-impl<A> HttpServerApp for Requests<A>
+impl<A> HttpServerApp for ConnectionRequests<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
@@ -149,7 +149,7 @@ where
     }
 }
 
-impl<A> Requests<A>
+impl<A> ConnectionRequests<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
@@ -178,7 +178,7 @@ where
             if is_http2 {
                 return served.await;
             }
-            let request = Request { orders, kept, within, peer };
+            let request = Http1Request { orders, kept, within, peer };
             self.serve(served, request, shutdown).await
         }
     }
@@ -186,8 +186,8 @@ where
     /// Serves a request of HTTP/1.
     async fn serve(
         &self,
-        mut serving: Served<'_>,
-        Request { orders, kept, within, peer }: Request,
+        mut serving: ServedConnection<'_>,
+        Http1Request { orders, kept, within, peer }: Http1Request,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let (served, end) = HEAD_IS_READ
@@ -230,10 +230,10 @@ where
 }
 
 /// What the framework makes of a session.
-type Served<'a> = Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'a>>;
+type ServedConnection<'a> = Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'a>>;
 
 /// What is known of a request of HTTP/1 before it is read.
-struct Request {
+struct Http1Request {
     orders: Option<Arc<Orders>>,
     /// Was the connection kept after another one?
     kept: bool,

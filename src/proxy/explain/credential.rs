@@ -3,11 +3,11 @@
 use http::header::{AUTHORIZATION, ORIGIN, REFERER};
 
 use super::jwt;
-use super::story::{Mark, Story};
+use super::story::{Story, StoryMark};
 use crate::caller::Proof;
 use crate::clock::Timestamp;
-use crate::config::Credentials;
-use crate::event::What;
+use crate::config::CredentialSelection;
+use crate::event::EventKind;
 use crate::issuer::Issuers;
 use crate::issuer::credential::{Credential, Presented};
 use crate::refusal::Refusal;
@@ -16,7 +16,7 @@ use crate::wire::authorization::{self, Authorization};
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundCredential {
     /// The groups of whoever it is.
     pub(super) groups: Vec<String>,
     /// A cookie is what counts.
@@ -28,10 +28,10 @@ pub(super) async fn tell(
     story: &mut Story,
     issuers: &Issuers,
     arrival: &Arrival,
-    looks_at: &Credentials,
+    looks_at: &CredentialSelection,
     passes: bool,
-) -> Found {
-    let bad = if passes { Mark::Note } else { Mark::No };
+) -> FoundCredential {
+    let bad = if passes { StoryMark::Note } else { StoryMark::No };
     let mut found = Vec::new();
     let mut happened = Vec::new();
     match issuers.tokens(arrival, looks_at, &mut happened).await {
@@ -60,13 +60,13 @@ pub(super) async fn tell(
         } else {
             "none"
         };
-        story.step("credential", Mark::Note, text);
+        story.step("credential", StoryMark::Note, text);
     }
     for one in &found {
         match one {
             Ok(credential) => {
                 let text = describe(issuers, credential, arrival.at).await;
-                story.step("credential", Mark::Yes, text);
+                story.step("credential", StoryMark::Yes, text);
             }
             Err((refusal, proof)) => {
                 story.step("credential", bad, bad_one(arrival, *refusal, *proof));
@@ -74,13 +74,13 @@ pub(super) async fn tell(
         }
     }
     for what in happened {
-        if let What::IssuedRefused { issuer, why } = what {
+        if let EventKind::IssuedRefused { issuer, why } = what {
             let text = format!("the issuer {issuer} refuses it: {}", why.name());
             story.step("credential", bad, text);
         }
     }
     let first = found.iter().find_map(|one| one.as_ref().ok());
-    Found {
+    FoundCredential {
         groups: first.map(|one| one.identity().groups.clone()).unwrap_or_default(),
         by_cookie: first.is_some_and(|one| one.known().proof.is_sent_unasked()),
     }

@@ -22,11 +22,11 @@ use pingora::proxy::Session;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use self::credential::Found;
-use self::story::{End, Mark, Story};
+use self::credential::FoundCredential;
+use self::story::{Story, StoryEnd, StoryMark};
 use super::convert::{self, Came};
 use super::generation::Generation;
-use super::stage::Forwarding;
+use super::stage::ForwardPlan;
 use crate::block::Block;
 use crate::caller::{Anonymous, Caller};
 use crate::clock::Timestamp;
@@ -48,7 +48,7 @@ pub(super) struct Explainer(pub(super) Arc<Generation>);
 /// What is asked: about a request's head, or about a token alone.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct ExplainInput {
     head: Option<String>,
     token: Option<String>,
     /// The address that the connection would come from.
@@ -63,7 +63,7 @@ impl Explainer {
     /// # Errors
     /// [`Refusal::BadBody`] if it is none.
     pub(super) async fn answer(&self, body: &[u8], at: Timestamp) -> Result<Value, Refusal> {
-        let asked: Asked = serde_json::from_slice(body).map_err(|_| Refusal::BadBody)?;
+        let asked: ExplainInput = serde_json::from_slice(body).map_err(|_| Refusal::BadBody)?;
         let issuers = Arc::new(self.0.issuers.read_only().map_err(|_| Refusal::Internal)?);
         match (asked.head, asked.token) {
             (Some(head), None) => {
@@ -85,9 +85,13 @@ impl Explainer {
     ) -> Value {
         let mut story = Story::default();
         let Some(session) = read(&head).await else {
-            story.step("head", Mark::No, "the HTTP parser gives up: a bare 400 and no log line");
+            story.step(
+                "head",
+                StoryMark::No,
+                "the HTTP parser gives up: a bare 400 and no log line",
+            );
             story.member("status", json!(400));
-            return story.end(End::Refuse);
+            return story.end(StoryEnd::Refuse);
         };
         let id = Arc::from(REQUEST_ID);
         let arrival = match convert::arrival(&session, came, &self.0.head, at, &id) {
@@ -102,15 +106,15 @@ impl Explainer {
         match gate.decide(&arrival, &mut Vec::new()).await {
             Decision::Serve(own) => {
                 let text = format!("the gateway's own path {}: it answers itself", own.path);
-                story.step("route", Mark::Yes, text);
+                story.step("route", StoryMark::Yes, text);
                 // As the access log calls it.
                 story.member("route", json!(format!("own:{}", own.own.name())));
-                story.end(End::Serve)
+                story.end(StoryEnd::Serve)
             }
             Decision::Preflight(methods) => {
                 let text = format!("a CORS preflight, answered here; {}", list(&methods));
-                story.step("route", Mark::Yes, text);
-                story.end(End::Serve)
+                story.step("route", StoryMark::Yes, text);
+                story.end(StoryEnd::Serve)
             }
             Decision::Refuse(denial) => refuse(story, &gate, &issuers, &arrival, denial).await,
             Decision::Shadow(permit) => {
@@ -125,7 +129,7 @@ impl Explainer {
                     && permit.caller().known().is_none();
                 if is_preflight {
                     let text = "a CORS preflight is forwarded without asking who is calling";
-                    story.step("credential", Mark::Note, text);
+                    story.step("credential", StoryMark::Note, text);
                 } else {
                     let found = credential::tell(
                         &mut story,
@@ -167,7 +171,7 @@ impl Explainer {
             }
         };
         let mut request = session.req_header().clone();
-        let forwarding = Forwarding {
+        let forwarding = ForwardPlan {
             permit,
             given,
             pool,
@@ -187,10 +191,10 @@ impl Explainer {
             return story.refused("upstream", refusal, "the upstream's request cannot be made");
         }
         let name = &forwarding.pool.settings().name;
-        story.step("upstream", Mark::Yes, format!("it goes to {name}"));
+        story.step("upstream", StoryMark::Yes, format!("it goes to {name}"));
         let gets = upstream::describe(&self.0.edit, arrival, &request, &forwarding);
         story.member("upstream", gets);
-        story.end(End::Forward)
+        story.end(StoryEnd::Forward)
     }
 }
 
@@ -213,11 +217,11 @@ fn tell_head(story: &mut Story, arrival: &Arrival) {
         arrival.host,
         arrival.scheme.as_str(),
     );
-    story.step("head", Mark::Yes, text);
+    story.step("head", StoryMark::Yes, text);
     let ambiguities = arrival.target.ambiguities();
     if !ambiguities.is_empty() {
         let text = format!("the path can be read in two ways ({ambiguities:?})");
-        story.step("head", Mark::Note, text);
+        story.step("head", StoryMark::Note, text);
     }
     let client = &arrival.client;
     let says = arrival.headers.contains_key("x-forwarded-for");
@@ -233,7 +237,7 @@ fn tell_head(story: &mut Story, arrival: &Arrival) {
         }
         (false, false) => client.ip().to_string(),
     };
-    story.step("client", Mark::Note, text);
+    story.step("client", StoryMark::Note, text);
 }
 
 /// Which routes fit, and which of them it is.
@@ -241,11 +245,11 @@ fn tell_routes(story: &mut Story, gate: &Gate, arrival: &Arrival, found: Option<
     let fitting = gate.routes().candidates(&arrival.host, arrival.target.path());
     for route in fitting {
         let (mark, why) = if found.is_some_and(|found| Arc::ptr_eq(found, route)) {
-            (Mark::Yes, "it is this one")
+            (StoryMark::Yes, "it is this one")
         } else if methods_of(route).contains(&arrival.method) {
-            (Mark::Note, "fits too, and comes later")
+            (StoryMark::Note, "fits too, and comes later")
         } else {
-            (Mark::Note, "fits, and does not take the method")
+            (StoryMark::Note, "fits, and does not take the method")
         };
         let hosts = match route.hosts.as_slice() {
             [] => "any host".to_owned(),
@@ -278,7 +282,7 @@ fn tell_shadow(story: &mut Story, passage: &Passage) {
     let text = format!(
         "the route is in the shadow: forwarded unchanged; without [shadow] it would {would}"
     );
-    story.step("shadow", Mark::Note, text);
+    story.step("shadow", StoryMark::Note, text);
 }
 
 async fn refuse(
@@ -347,7 +351,7 @@ fn tell_block(block: &Block) -> String {
     )
 }
 
-fn tell_permitted(story: &mut Story, arrival: &Arrival, permit: &Permit, found: &Found) {
+fn tell_permitted(story: &mut Story, arrival: &Arrival, permit: &Permit, found: &FoundCredential) {
     let route = permit.route();
     let text = match permit.caller() {
         Caller::Known(known) => {
@@ -373,19 +377,19 @@ fn tell_permitted(story: &mut Story, arrival: &Arrival, permit: &Permit, found: 
             refusal.code()
         ),
     };
-    story.step("access", Mark::Yes, text);
+    story.step("access", StoryMark::Yes, text);
     match permit.caller() {
         Caller::Known(_) if found.by_cookie => {
-            story.step("cross-site", Mark::Yes, credential::origin_of(arrival));
+            story.step("cross-site", StoryMark::Yes, credential::origin_of(arrival));
         }
         Caller::Anonymous(Anonymous::Ignored(Refusal::CrossSite)) => {
-            story.step("cross-site", Mark::Note, credential::origin_of(arrival));
+            story.step("cross-site", StoryMark::Note, credential::origin_of(arrival));
         }
         Caller::Known(_) | Caller::Anonymous(_) => {}
     }
     if !route.groups.is_empty() {
         let text = format!("in one of {}", route.groups.join(", "));
-        story.step("groups", Mark::Yes, text);
+        story.step("groups", StoryMark::Yes, text);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 
 /// What a step says of the request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Mark {
+pub(super) enum StoryMark {
     /// It gets past this.
     Yes,
     /// It does not.
@@ -18,7 +18,7 @@ pub(super) enum Mark {
 
 /// How it ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum End {
+pub(super) enum StoryEnd {
     /// It goes to an upstream.
     Forward,
     /// The gateway answers it.
@@ -38,7 +38,7 @@ pub(super) struct Story {
     more: Map<String, Value>,
 }
 
-impl Mark {
+impl StoryMark {
     const fn name(self) -> &'static str {
         match self {
             Self::Yes => "yes",
@@ -48,7 +48,7 @@ impl Mark {
     }
 }
 
-impl End {
+impl StoryEnd {
     const fn name(self) -> &'static str {
         match self {
             Self::Forward => "forward",
@@ -62,7 +62,7 @@ impl End {
 
 impl Story {
     /// One more step.
-    pub(super) fn step(&mut self, step: &'static str, mark: Mark, text: impl Into<String>) {
+    pub(super) fn step(&mut self, step: &'static str, mark: StoryMark, text: impl Into<String>) {
         self.steps.push(json!({"step": step, "mark": mark.name(), "text": text.into()}));
     }
 
@@ -77,7 +77,7 @@ impl Story {
     }
 
     /// The whole of it.
-    pub(super) fn end(self, end: End) -> Value {
+    pub(super) fn end(self, end: StoryEnd) -> Value {
         let mut all = Map::new();
         all.insert("decision".into(), json!(end.name()));
         all.extend(self.more);
@@ -89,13 +89,13 @@ impl Story {
     pub(super) fn refused(mut self, step: &'static str, refusal: Refusal, why: &str) -> Value {
         if refusal == Refusal::Busy {
             let text = "a name and a password would be checked; no password is checked to explain";
-            self.step(step, Mark::Note, text);
-            return self.end(End::Undecided);
+            self.step(step, StoryMark::Note, text);
+            return self.end(StoryEnd::Undecided);
         }
-        self.step(step, Mark::No, why);
+        self.step(step, StoryMark::No, why);
         self.member("status", json!(refusal.status().as_u16()));
         self.member("code", json!(refusal.code()));
         self.member("detail", json!(refusal.detail()));
-        self.end(End::Refuse)
+        self.end(StoryEnd::Refuse)
     }
 }

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::credential::{describe, why};
 use super::jwt::{header, said};
-use super::story::{End, Mark, Story};
+use super::story::{Story, StoryEnd, StoryMark};
 use crate::caller::Proof;
 use crate::clock::Timestamp;
-use crate::event::What;
+use crate::event::EventKind;
 use crate::issuer::Issuers;
 use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
@@ -23,7 +23,7 @@ const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 pub(super) async fn explain(issuers: &Issuers, token: &Secret, at: Timestamp) -> Value {
     let mut story = Story::default();
     let text = token.expose();
-    story.step("form", Mark::Note, said(text, at));
+    story.step("form", StoryMark::Note, said(text, at));
     if looks_like_ours(text) {
         return ours(story, issuers, text, at).await;
     }
@@ -35,34 +35,36 @@ pub(super) async fn explain(issuers: &Issuers, token: &Secret, at: Timestamp) ->
         Ok(session) => {
             good = true;
             let credential = Credential::Session(session, Proof::SessionCookie);
-            story.step("cookie", Mark::Yes, describe(issuers, &credential, at).await);
+            story.step("cookie", StoryMark::Yes, describe(issuers, &credential, at).await);
         }
         Err(refusal) => {
             let text = format!("as the session cookie: {}", why(refusal));
-            story.step("cookie", Mark::Note, text);
+            story.step("cookie", StoryMark::Note, text);
         }
     }
     for (issuer, judged) in issuers.shown_to_issuers(text, at, &mut happened).await {
         match judged {
             Ok(credential) => {
                 good = true;
-                story.step("issuer", Mark::Yes, describe(issuers, &credential, at).await);
+                story.step("issuer", StoryMark::Yes, describe(issuers, &credential, at).await);
             }
             Err(refusal) => {
                 let reason = happened.iter().rev().find_map(|what| match what {
-                    What::IssuedRefused { issuer: named, why } if *named == issuer => Some(*why),
+                    EventKind::IssuedRefused { issuer: named, why } if *named == issuer => {
+                        Some(*why)
+                    }
                     _ => None,
                 });
                 let reason = reason.map_or_else(|| refusal.code(), |why| why.name());
                 if refusal != Refusal::TokenNotValid {
                     worst = refusal;
                 }
-                story.step("issuer", Mark::Note, format!("{issuer} refuses it: {reason}"));
+                story.step("issuer", StoryMark::Note, format!("{issuer} refuses it: {reason}"));
             }
         }
     }
     if good {
-        return story.end(End::Good);
+        return story.end(StoryEnd::Good);
     }
     story.refused("decision", worst, &format!("nobody takes it ({})", worst.code()))
 }
@@ -77,8 +79,12 @@ async fn ours(mut story: Story, issuers: &Issuers, text: &str, at: Timestamp) ->
                 let session = describe(issuers, &credential, at)
                     .await
                     .replace("the access token", "a session");
-                story.step("refresh", Mark::Yes, format!("a refresh token, unspent: {session}"));
-                story.end(End::Good)
+                story.step(
+                    "refresh",
+                    StoryMark::Yes,
+                    format!("a refresh token, unspent: {session}"),
+                );
+                story.end(StoryEnd::Good)
             }
             Ok(RefreshLook::Spent(_, spent_at)) => {
                 let why = format!(
@@ -93,8 +99,8 @@ async fn ours(mut story: Story, issuers: &Issuers, text: &str, at: Timestamp) ->
     match issuers.sessions().bearer(text, NOWHERE, at, &mut Vec::new()).await {
         Ok(session) => {
             let credential = Credential::Session(session, Proof::AccessToken);
-            story.step("access", Mark::Yes, describe(issuers, &credential, at).await);
-            story.end(End::Good)
+            story.step("access", StoryMark::Yes, describe(issuers, &credential, at).await);
+            story.end(StoryEnd::Good)
         }
         Err(refusal) => story.refused("access", refusal, &why(refusal)),
     }

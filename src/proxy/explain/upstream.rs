@@ -12,7 +12,7 @@ use pingora::http::RequestHeader;
 use serde_json::{Value, json};
 
 use super::super::edit::EditRules;
-use super::super::stage::Forwarding;
+use super::super::stage::ForwardPlan;
 use super::{REQUEST_ID, jwt};
 use crate::caller::Caller;
 use crate::wire::arrival::Arrival;
@@ -24,7 +24,7 @@ pub(super) fn describe(
     edit: &EditRules,
     arrival: &Arrival,
     request: &RequestHeader,
-    forwarding: &Forwarding,
+    forwarding: &ForwardPlan,
 ) -> Value {
     let (before, after) = (&arrival.headers, &request.headers);
     let removed: Vec<&str> = before

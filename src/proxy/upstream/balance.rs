@@ -18,7 +18,7 @@ use crate::config::Balance;
 
 /// The addresses of a pool at one time.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct PoolTable {
     pub(super) endpoints: Vec<Arc<Endpoint>>,
     /// Whose turn it is; each occurs by its weight.
     order: Vec<usize>,
@@ -50,7 +50,7 @@ pub(super) enum Chosen {
 
 /// How strict a look is.
 #[derive(Clone, Copy, PartialEq)]
-enum Look {
+enum Strictness {
     /// In service, and by its share while it comes back.
     Best,
     /// In service.
@@ -61,7 +61,7 @@ enum Look {
     Ejected,
 }
 
-impl Table {
+impl PoolTable {
     pub(super) fn new(endpoints: Vec<Arc<Endpoint>>) -> Self {
         let order = spread(&endpoints.iter().map(|one| one.weight).collect::<Vec<_>>());
         Self { endpoints, order }
@@ -70,7 +70,9 @@ impl Table {
     /// Chooses an address, and takes a place there.
     pub(super) fn choose(&self, choice: &Choice<'_>) -> Chosen {
         let mut is_full = false;
-        for look in [Look::Best, Look::InService, Look::Backup, Look::Ejected] {
+        for look in
+            [Strictness::Best, Strictness::InService, Strictness::Backup, Strictness::Ejected]
+        {
             // Who is first may be full by the time it is entered; then the next is looked for, each at most once.
             for _ in 0..self.endpoints.len() {
                 let found = match (choice.balance, choice.key) {
@@ -95,7 +97,7 @@ impl Table {
     fn in_turn(
         &self,
         choice: &Choice<'_>,
-        look: Look,
+        look: Strictness,
         is_full: &mut bool,
     ) -> Option<&Arc<Endpoint>> {
         let length = self.order.len();
@@ -107,7 +109,12 @@ impl Table {
             .find(|endpoint| is_open(endpoint, choice, look, is_full))
     }
 
-    fn least(&self, choice: &Choice<'_>, look: Look, is_full: &mut bool) -> Option<&Arc<Endpoint>> {
+    fn least(
+        &self,
+        choice: &Choice<'_>,
+        look: Strictness,
+        is_full: &mut bool,
+    ) -> Option<&Arc<Endpoint>> {
         let first = choice.turn.checked_rem(self.endpoints.len())?;
         // Among equals, each in turn.
         let (before, from) = self.endpoints.split_at_checked(first)?;
@@ -122,7 +129,7 @@ impl Table {
     fn by_hash(
         &self,
         choice: &Choice<'_>,
-        look: Look,
+        look: Strictness,
         key: u64,
         is_full: &mut bool,
     ) -> Option<&Arc<Endpoint>> {
@@ -133,14 +140,16 @@ impl Table {
     }
 }
 
-fn is_open(endpoint: &Endpoint, choice: &Choice<'_>, look: Look, is_full: &mut bool) -> bool {
+fn is_open(endpoint: &Endpoint, choice: &Choice<'_>, look: Strictness, is_full: &mut bool) -> bool {
     let stands = match (look, endpoint.standing()) {
-        (Look::Best | Look::InService, Standing::InService) if endpoint.is_backup => false,
-        (Look::Best, Standing::InService) => {
+        (Strictness::Best | Strictness::InService, Standing::InService) if endpoint.is_backup => {
+            false
+        }
+        (Strictness::Best, Standing::InService) => {
             let share = endpoint.share(choice.slow_start);
             share >= 1000 || lot(choice.turn) < share
         }
-        (_, Standing::InService) | (Look::Ejected, Standing::Ejected) => true,
+        (_, Standing::InService) | (Strictness::Ejected, Standing::Ejected) => true,
         (_, Standing::Ejected | Standing::Unwell | Standing::Drained) => false,
     };
     if !stands || choice.tried.contains(&endpoint.name) {
@@ -221,7 +230,7 @@ mod tests {
         Choice { balance, turn, key: None, tried: &[], slow_start: Duration::ZERO, most: 0 }
     }
 
-    fn chosen(table: &Table, choice: &Choice<'_>) -> Option<InFlightAt> {
+    fn chosen(table: &PoolTable, choice: &Choice<'_>) -> Option<InFlightAt> {
         match table.choose(choice) {
             Chosen::At(at) => Some(at),
             Chosen::Full | Chosen::None => None,
@@ -241,7 +250,7 @@ mod tests {
 
     #[test]
     fn each_has_its_turn_and_one_that_is_out_is_left_out() {
-        let table = Table::new(endpoints(&[("a", 1), ("b", 1), ("c", 1)]));
+        let table = PoolTable::new(endpoints(&[("a", 1), ("b", 1), ("c", 1)]));
         let turn =
             |turn| chosen(&table, &choice(Balance::RoundRobin, turn)).map(|at| name(&at)).unwrap();
         assert_eq!([0, 1, 2, 3].map(turn), ["a", "b", "c", "a"]);
@@ -251,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_one_with_the_fewest_requests_by_weight_is_asked() {
-        let table = Table::new(endpoints(&[("a", 2), ("b", 1)]));
+        let table = PoolTable::new(endpoints(&[("a", 2), ("b", 1)]));
         let mut open = Vec::new();
         for turn in 0..9 {
             open.push(chosen(&table, &choice(Balance::LeastRequests, turn)).unwrap());
@@ -264,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_user_stays_with_a_server_and_only_those_of_a_lost_one_move() {
-        let table = Table::new(endpoints(&[("a", 1), ("b", 1), ("c", 2)]));
+        let table = PoolTable::new(endpoints(&[("a", 1), ("b", 1), ("c", 2)]));
         let of = |key: u64| {
             let by = Choice { key: Some(mix(key)), ..choice(Balance::HashUser, 0) };
             chosen(&table, &by).map(|at| name(&at)).unwrap()
@@ -285,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_full_pool_says_so_and_a_tried_address_is_not_tried_again() {
-        let table = Table::new(endpoints(&[("a", 1), ("b", 1)]));
+        let table = PoolTable::new(endpoints(&[("a", 1), ("b", 1)]));
         let limited = Choice { most: 1, ..choice(Balance::RoundRobin, 0) };
         let (one, other) = (chosen(&table, &limited).unwrap(), chosen(&table, &limited).unwrap());
         assert!(matches!(table.choose(&limited), Chosen::Full));
@@ -294,12 +303,12 @@ mod tests {
         drop(one);
         let again = Choice { tried: &tried, ..choice(Balance::RoundRobin, 0) };
         assert_eq!(name(&chosen(&table, &again).unwrap()), "b");
-        assert!(matches!(Table::default().choose(&limited), Chosen::None));
+        assert!(matches!(PoolTable::default().choose(&limited), Chosen::None));
     }
 
     #[test]
     fn rather_one_that_failed_than_none() {
-        let table = Table::new(endpoints(&[("a", 1)]));
+        let table = PoolTable::new(endpoints(&[("a", 1)]));
         let minute = Duration::from_secs(60);
         table.endpoints[0].condition.eject(1, minute, minute);
         assert!(chosen(&table, &choice(Balance::RoundRobin, 0)).is_some());

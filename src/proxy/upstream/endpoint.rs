@@ -36,12 +36,12 @@ pub(super) struct Endpoint {
     /// What every connection to it has in common.
     pub(super) peer: HttpPeer,
     pub(super) server: Arc<ServerState>,
-    pub(super) condition: Arc<Condition>,
+    pub(super) condition: Arc<EndpointHealth>,
 }
 
 /// How an address fares. Each field is read by itself: what a request sees may be a moment old.
 #[derive(Default)]
-pub(super) struct Condition {
+pub(super) struct EndpointHealth {
     in_flight: AtomicUsize,
     /// Failures in a row.
     failures: AtomicU32,
@@ -158,7 +158,7 @@ impl Endpoint {
     }
 }
 
-impl Condition {
+impl EndpointHealth {
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn each_ejection_is_longer_than_the_one_before_up_to_the_longest() {
-        let condition = Condition::default();
+        let condition = EndpointHealth::default();
         let lengths: Vec<u64> =
             (0..6).map(|_| condition.eject(5, SECOND, SECOND * 10).as_secs()).collect();
         assert_eq!(lengths, [1, 2, 4, 8, 10, 10]);
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_quiet_time_shortens_the_next_one() {
-        let condition = Condition::default();
+        let condition = EndpointHealth::default();
         for _ in 0..4 {
             condition.eject_at(1000, 1, SECOND, SECOND * 100);
         }
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn health_changes_after_so_many_checks_in_a_row() {
-        let condition = Condition::default();
+        let condition = EndpointHealth::default();
         let outcomes = [false, true, false, false, true, false, true, true];
         let changes = outcomes.map(|is_well| condition.checked(is_well, 2, 2));
         let none = None;

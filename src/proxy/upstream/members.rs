@@ -17,10 +17,10 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Scheme};
 use rustls::pki_types::ServerName;
 
 use super::Pool;
-use super::balance::{Table, hash_of};
+use super::balance::{PoolTable, hash_of};
 use super::dial::Dial;
 use super::endpoint::{Endpoint, ServerState};
-use crate::config::{Addresses, HttpVersion, Server, Target};
+use crate::config::{AddressPreference, HttpVersion, ServerTarget, UpstreamServer};
 use crate::telemetry::ServerMetrics;
 use crate::wire::proxy_protocol;
 
@@ -34,24 +34,28 @@ const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// A server of the configuration.
-pub(super) struct Member {
-    pub(super) settings: Server,
+pub(super) struct PoolMember {
+    pub(super) settings: UpstreamServer,
     pub(super) state: Arc<ServerState>,
     /// The addresses that were found last.
     found: Mutex<Vec<SocketAddr>>,
 }
 
-impl Member {
+impl PoolMember {
     /// A server, with what is known of it from before.
-    pub(super) fn new(settings: &Server, metrics: ServerMetrics, before: Option<&Self>) -> Self {
+    pub(super) fn new(
+        settings: &UpstreamServer,
+        metrics: ServerMetrics,
+        before: Option<&Self>,
+    ) -> Self {
         let name = settings.name.clone();
         let state = before.map_or_else(
             || Arc::new(ServerState { name, drained: AtomicBool::new(false), metrics }),
             |before| Arc::clone(&before.state),
         );
         let literal = match &settings.target {
-            Target::Inet(host) => host.to_string().parse().ok(),
-            Target::Unix(_) => None,
+            ServerTarget::Inet(host) => host.to_string().parse().ok(),
+            ServerTarget::Unix(_) => None,
         };
         let found = match (literal, before) {
             (Some(address), _) => vec![address],
@@ -64,18 +68,18 @@ impl Member {
     }
 
     /// Is it this one, by its name?
-    pub(super) fn is(&self, server: &Server) -> bool {
+    pub(super) fn is(&self, server: &UpstreamServer) -> bool {
         self.settings.name == server.name
     }
 
     /// The name to look up; none where there is none to.
     fn name(&self) -> Option<String> {
         match &self.settings.target {
-            Target::Inet(host) => {
+            ServerTarget::Inet(host) => {
                 let text = host.to_string();
                 text.parse::<SocketAddr>().is_err().then_some(text)
             }
-            Target::Unix(_) => None,
+            ServerTarget::Unix(_) => None,
         }
     }
 }
@@ -94,14 +98,14 @@ pub(super) fn server_name(peer: &HttpPeer) -> Option<ServerName<'static>> {
 }
 
 /// What `Host` says of a server: without the port of its scheme, and a name that means nothing elsewhere for a socket.
-fn host(server: &Server) -> HeaderValue {
+fn host(server: &UpstreamServer) -> HeaderValue {
     let text = match &server.target {
-        Target::Inet(host) => {
+        ServerTarget::Inet(host) => {
             let scheme = if server.tls { ":443" } else { ":80" };
             let text = host.to_string();
             text.strip_suffix(scheme).map(str::to_owned).unwrap_or(text)
         }
-        Target::Unix(_) => "localhost".to_owned(),
+        ServerTarget::Unix(_) => "localhost".to_owned(),
     };
     // A host that was read is legal in a header.
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
@@ -129,7 +133,7 @@ impl Pool {
     }
 
     /// Takes the addresses that a server was found to have. None at all is no answer.
-    fn now_at(&self, member: &Member, mut addresses: Vec<SocketAddr>) {
+    fn now_at(&self, member: &PoolMember, mut addresses: Vec<SocketAddr>) {
         let mut seen = HashSet::new();
         addresses.retain(|address| seen.insert(*address));
         addresses.sort_unstable();
@@ -146,14 +150,14 @@ impl Pool {
         let mut endpoints = Vec::new();
         for member in &self.members {
             match &member.settings.target {
-                Target::Unix(path) => {
+                ServerTarget::Unix(path) => {
                     let path = path.display().to_string();
                     // A path that is none was refused when it was read.
                     if let Ok(peer) = HttpPeer::new_uds(&path, false, String::new()) {
                         endpoints.push((member, path, false, peer));
                     }
                 }
-                Target::Inet(host) => {
+                ServerTarget::Inet(host) => {
                     let found = member.found.lock().clone();
                     let name = match &self.settings.tls.server_name {
                         Some(name) => name.clone(),
@@ -192,15 +196,15 @@ impl Pool {
         conditions.retain(|_, condition| {
             endpoints.iter().any(|endpoint| Arc::ptr_eq(&endpoint.condition, condition))
         });
-        self.table.store(Arc::new(Table::new(endpoints)));
+        self.table.store(Arc::new(PoolTable::new(endpoints)));
     }
 
     /// Is it of the kind of address that is asked only if the other kind fails?
     fn is_backup(&self, address: &SocketAddr, found: &[SocketAddr]) -> bool {
         let is_first = |ip: IpAddr| match self.settings.addresses {
-            Addresses::All => true,
-            Addresses::Ipv6First => ip.is_ipv6(),
-            Addresses::Ipv4First => ip.is_ipv4(),
+            AddressPreference::All => true,
+            AddressPreference::Ipv6First => ip.is_ipv6(),
+            AddressPreference::Ipv4First => ip.is_ipv4(),
         };
         !is_first(address.ip()) && found.iter().any(|one| is_first(one.ip()))
     }
@@ -273,9 +277,9 @@ mod tests {
     #[test]
     fn one_kind_of_address_comes_first_as_said() {
         for (addresses, backups) in [
-            (Addresses::All, [false, false]),
-            (Addresses::Ipv6First, [true, false]),
-            (Addresses::Ipv4First, [false, true]),
+            (AddressPreference::All, [false, false]),
+            (AddressPreference::Ipv6First, [true, false]),
+            (AddressPreference::Ipv4First, [false, true]),
         ] {
             let pool = pool(Upstream { addresses, ..Upstream::new("app", &["one.test:1"]) });
             pool.now_at(&pool.members[0], at(&["10.0.0.1:1", "[::1]:1"]));

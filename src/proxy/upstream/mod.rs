@@ -27,11 +27,11 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use tokio::sync::Notify;
 
 pub(super) use self::balance::hash_of;
-use self::balance::{Choice, Chosen, Table};
+use self::balance::{Choice, Chosen, PoolTable};
 use self::budget::Budget;
 use self::dial::Dial;
-use self::endpoint::Condition;
-use self::members::Member;
+use self::endpoint::EndpointHealth;
+use self::members::PoolMember;
 pub(super) use self::outcome::Failure;
 pub(super) use self::place::{NoPlace, Place};
 use self::tls::TlsToServers;
@@ -77,10 +77,10 @@ pub(super) struct ConnectionWay {
 pub(super) struct Pool {
     settings: Upstream,
     tls: Option<Arc<TlsToServers>>,
-    members: Vec<Member>,
+    members: Vec<PoolMember>,
     /// How every address fares, by [`members::key`].
-    conditions: Mutex<HashMap<String, Arc<Condition>>>,
-    table: ArcSwap<Table>,
+    conditions: Mutex<HashMap<String, Arc<EndpointHealth>>>,
+    table: ArcSwap<PoolTable>,
     turn: AtomicUsize,
     /// Makes each handshake's connection a group of its own: no other request gets it.
     handshakes: AtomicU64,
@@ -137,7 +137,7 @@ impl Pool {
         let members = settings.servers.iter().map(|server| {
             let metrics = metrics.next().cloned().unwrap_or_default();
             let before = old.and_then(|old| old.members.iter().find(|one| one.is(server)));
-            Member::new(server, metrics, before)
+            PoolMember::new(server, metrics, before)
         });
         let pool = Self {
             members: members.collect(),

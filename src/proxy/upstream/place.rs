@@ -31,7 +31,7 @@ pub(in crate::proxy) enum NoPlace {
 }
 
 /// One that waits.
-struct Waiting<'a>(&'a AtomicUsize);
+struct WaitingRequest<'a>(&'a AtomicUsize);
 
 impl Pool {
     /// Takes a place at the address whose turn it is; waits for one if it must and may.
@@ -46,7 +46,8 @@ impl Pool {
             Chosen::Full => {}
         }
         let circuit = &self.settings.circuit;
-        let _waiting = Waiting::enter(&self.waiting, circuit.pending).ok_or(NoPlace::Busy)?;
+        let _waiting =
+            WaitingRequest::enter(&self.waiting, circuit.pending).ok_or(NoPlace::Busy)?;
         let waits = async {
             loop {
                 let room = self.room.notified();
@@ -100,7 +101,7 @@ impl Drop for Place {
     }
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitingRequest<'a> {
     fn enter(count: &'a AtomicUsize, most: usize) -> Option<Self> {
         let before = count.fetch_add(1, Ordering::Relaxed);
         let entered = Self(count);
@@ -108,7 +109,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingRequest<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Pool;
 use super::endpoint::Endpoint;
-use crate::config::{Server, Upstream};
+use crate::config::{Upstream, UpstreamServer};
 
 pub(super) fn pool(settings: Upstream) -> Pool {
     Pool::new(settings, None, &[], None)
@@ -21,7 +21,7 @@ pub(super) fn endpoints(weights: &[(&str, u16)]) -> Vec<Arc<Endpoint>> {
                 .servers
                 .try_into()
                 .expect("one server");
-            Server { name: (*name).to_owned(), weight: *weight, ..server }
+            UpstreamServer { name: (*name).to_owned(), weight: *weight, ..server }
         })
         .collect();
     pool(settings).table.load().endpoints.clone()

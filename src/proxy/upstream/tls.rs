@@ -27,7 +27,7 @@ use crate::config::{ServerTls, Upstream};
 /// What connections to the servers of one upstream are made with.
 pub(super) struct TlsToServers {
     /// What the files held.
-    read: Read,
+    read: TlsFileContents,
     pub(super) ca: Option<Arc<CaType>>,
     pub(super) client: Option<Arc<CertKey>>,
     pub(super) verifies: bool,
@@ -39,7 +39,7 @@ pub(super) struct TlsToServers {
 
 /// The content of the files that settings name.
 #[derive(PartialEq, Eq)]
-struct Read {
+struct TlsFileContents {
     settings: ServerTls,
     ca: Option<Vec<u8>>,
     client: Option<(Vec<u8>, Vec<u8>)>,
@@ -63,7 +63,7 @@ impl TlsToServers {
         before: Option<&Arc<Self>>,
     ) -> Result<Arc<Self>, ServerTlsError> {
         let file = |path: &PathBuf| std::fs::read(path).map_err(|error| wrong(path, &error));
-        let read = Read {
+        let read = TlsFileContents {
             settings: settings.clone(),
             ca: settings.ca_file.as_ref().map(file).transpose()?,
             client: match &settings.client {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use self::server::Server;
+use self::server::ServerDatabase;
 use self::sqlite::Sqlite;
 use crate::config::{Database, Engine};
 use crate::private_file;
@@ -31,24 +31,24 @@ mod sqlite;
 pub use self::needs::Needed;
 
 /// One row: a text for each column.
-pub type Texts = Vec<Option<String>>;
+pub type QueryTexts = Vec<Option<String>>;
 
 /// One database of a service.
 pub struct ServiceDatabase {
     settings: Database,
-    access: Access,
+    access: DatabaseAccess,
     dialect: Dialect,
-    kind: Kind,
+    kind: DatabaseKind,
 }
 
-enum Kind {
+enum DatabaseKind {
     Sqlite(Sqlite),
-    Server(Box<Server>),
+    Server(Box<ServerDatabase>),
 }
 
 /// What is done there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum DatabaseAccess {
     /// It cannot be changed.
     Read,
     /// It can.
@@ -81,7 +81,7 @@ pub struct Databases(Mutex<Vec<Arc<ServiceDatabase>>>);
 
 impl Databases {
     /// The database of these settings. It need not be there yet: until it is, asking it is trouble.
-    pub fn open(&self, settings: &Database, access: Access) -> Arc<ServiceDatabase> {
+    pub fn open(&self, settings: &Database, access: DatabaseAccess) -> Arc<ServiceDatabase> {
         let mut all = self.0.lock();
         let same =
             |open: &&Arc<ServiceDatabase>| open.access == access && open.settings == *settings;
@@ -130,15 +130,17 @@ fn trouble(settings: &Database) -> Option<String> {
 }
 
 impl ServiceDatabase {
-    fn new(settings: &Database, access: Access) -> Self {
+    fn new(settings: &Database, access: DatabaseAccess) -> Self {
         let (dialect, kind) = match settings {
-            Database::Sqlite(path) => (Dialect::Sqlite, Kind::Sqlite(Sqlite::new(path, access))),
+            Database::Sqlite(path) => {
+                (Dialect::Sqlite, DatabaseKind::Sqlite(Sqlite::new(path, access)))
+            }
             Database::Server(server) => {
                 let dialect = match server.engine {
                     Engine::Postgres => Dialect::Postgres,
                     Engine::MySql => Dialect::MySql,
                 };
-                (dialect, Kind::Server(Box::new(Server::new(server, access))))
+                (dialect, DatabaseKind::Server(Box::new(ServerDatabase::new(server, access))))
             }
         };
         Self { settings: settings.clone(), access, dialect, kind }
@@ -177,10 +179,10 @@ impl ServiceDatabase {
     ///
     /// # Errors
     /// What went wrong, for the log.
-    pub async fn ask(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Texts>>, String> {
+    pub async fn ask(&self, statements: Vec<Statement>) -> Result<Vec<Vec<QueryTexts>>, String> {
         match &self.kind {
-            Kind::Sqlite(file) => file.ask(statements).await,
-            Kind::Server(server) => server.ask(statements).await,
+            DatabaseKind::Sqlite(file) => file.ask(statements).await,
+            DatabaseKind::Server(server) => server.ask(statements).await,
         }
     }
 
@@ -191,9 +193,9 @@ impl ServiceDatabase {
     /// What went wrong, for the log.
     pub async fn change(&self, statement: Statement) -> Result<u64, String> {
         match (&self.kind, self.access) {
-            (_, Access::Read) => Err("it was opened for reading".into()),
-            (Kind::Sqlite(file), Access::Write) => file.change(statement).await,
-            (Kind::Server(server), Access::Write) => server.change(statement).await,
+            (_, DatabaseAccess::Read) => Err("it was opened for reading".into()),
+            (DatabaseKind::Sqlite(file), DatabaseAccess::Write) => file.change(statement).await,
+            (DatabaseKind::Server(server), DatabaseAccess::Write) => server.change(statement).await,
         }
     }
 }

@@ -13,7 +13,7 @@ pub struct Needed {
 }
 
 /// A column as the database has it.
-struct Column {
+struct DatabaseColumn {
     name: String,
     may_be_read: bool,
 }
@@ -44,7 +44,7 @@ impl ServiceDatabase {
                 continue;
             }
             // As each finds a quoted name.
-            let is = |column: &Column, name: &str| match self.dialect {
+            let is = |column: &DatabaseColumn, name: &str| match self.dialect {
                 Dialect::Postgres => column.name == name,
                 Dialect::Sqlite | Dialect::MySql => column.name.eq_ignore_ascii_case(name),
             };
@@ -72,7 +72,7 @@ impl ServiceDatabase {
         Ok(missing)
     }
 
-    async fn columns(&self, table: &str) -> Result<Vec<Column>, String> {
+    async fn columns(&self, table: &str) -> Result<Vec<DatabaseColumn>, String> {
         let (schema, name) = self.place_of(table);
         let (sql, parameters) = match self.dialect {
             Dialect::Sqlite => ("SELECT name, 1 FROM pragma_table_info(?1)".to_owned(), vec![name]),
@@ -97,7 +97,7 @@ impl ServiceDatabase {
         let column = |row: Vec<Option<String>>| {
             let mut texts = row.into_iter().flatten();
             let (name, may) = (texts.next()?, texts.next()?);
-            Some(Column { name, may_be_read: ["1", "true"].contains(&may.as_str()) })
+            Some(DatabaseColumn { name, may_be_read: ["1", "true"].contains(&may.as_str()) })
         };
         Ok(rows.into_iter().flatten().filter_map(column).collect())
     }

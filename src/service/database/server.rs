@@ -19,7 +19,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, MySqlConnection, PgConnection, Row as 
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Access, Statement, Texts};
+use super::{DatabaseAccess, QueryTexts, Statement};
 use crate::config::{DatabaseServer, DatabaseTls, Engine};
 use crate::private_file;
 use crate::secret::Secret;
@@ -28,21 +28,21 @@ use crate::secret::Secret;
 const LONGEST_REST: Duration = Duration::from_secs(120);
 
 /// A database on a server.
-pub(super) struct Server {
+pub(super) struct ServerDatabase {
     settings: DatabaseServer,
-    access: Access,
+    access: DatabaseAccess,
     at_once: Semaphore,
-    idle: Mutex<Vec<(Connection, Instant)>>,
+    idle: Mutex<Vec<(ServerConnection, Instant)>>,
 }
 
-enum Connection {
+enum ServerConnection {
     Postgres(PgConnection),
     MySql(MySqlConnection),
 }
 
 /// What a look-up says when it does not work.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum ServerTrouble {
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
     #[error("{0}")]
@@ -59,12 +59,12 @@ enum Work {
 
 /// What comes of it.
 enum Done {
-    Rows(Vec<Vec<Texts>>),
+    Rows(Vec<Vec<QueryTexts>>),
     Changed(u64),
 }
 
-impl Server {
-    pub(super) fn new(server: &DatabaseServer, access: Access) -> Self {
+impl ServerDatabase {
+    pub(super) fn new(server: &DatabaseServer, access: DatabaseAccess) -> Self {
         Self {
             at_once: Semaphore::new(server.max_connections),
             idle: Mutex::default(),
@@ -73,7 +73,10 @@ impl Server {
         }
     }
 
-    pub(super) async fn ask(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Texts>>, String> {
+    pub(super) async fn ask(
+        &self,
+        statements: Vec<Statement>,
+    ) -> Result<Vec<Vec<QueryTexts>>, String> {
         match self.on_some_connection(&Work::Ask(statements)).await {
             Ok(Done::Rows(rows)) => Ok(rows),
             Ok(Done::Changed(_)) => Err("it changed something instead".into()),
@@ -89,37 +92,41 @@ impl Server {
         }
     }
 
-    async fn on_some_connection(&self, work: &Work) -> Result<Done, Trouble> {
+    async fn on_some_connection(&self, work: &Work) -> Result<Done, ServerTrouble> {
         let limit = self.settings.connect_timeout;
         let _permit = timeout(limit, self.at_once.acquire())
             .await
-            .map_err(|_| Trouble::Late("all connections are busy", limit))?
-            .map_err(|_| Trouble::Shape("it is closed".into()))?;
+            .map_err(|_| ServerTrouble::Late("all connections are busy", limit))?
+            .map_err(|_| ServerTrouble::Shape("it is closed".into()))?;
         if let Some(connection) = self.rested() {
             match self.on(connection, work).await {
-                Err(Trouble::Sql(_)) => {}
+                Err(ServerTrouble::Sql(_)) => {}
                 answer => return answer,
             }
         }
         let connection = timeout(limit, self.connect())
             .await
-            .map_err(|_| Trouble::Late("the connection is not ready", limit))??;
+            .map_err(|_| ServerTrouble::Late("the connection is not ready", limit))??;
         self.on(connection, work).await
     }
 
     /// A connection that was used before.
-    fn rested(&self) -> Option<Connection> {
+    fn rested(&self) -> Option<ServerConnection> {
         let mut idle = self.idle.lock();
         idle.retain(|(_, since)| since.elapsed() < LONGEST_REST);
         idle.pop().map(|(connection, _)| connection)
     }
 
     /// Does it, and keeps the connection if all went well. After trouble the others are suspect too.
-    async fn on(&self, mut connection: Connection, work: &Work) -> Result<Done, Trouble> {
+    async fn on(
+        &self,
+        mut connection: ServerConnection,
+        work: &Work,
+    ) -> Result<Done, ServerTrouble> {
         let limit = self.settings.query_timeout;
         let done = timeout(limit, connection.work(work))
             .await
-            .unwrap_or(Err(Trouble::Late("there is no answer", limit)));
+            .unwrap_or(Err(ServerTrouble::Late("there is no answer", limit)));
         let mut idle = self.idle.lock();
         match done {
             Ok(_) => idle.push((connection, Instant::now())),
@@ -128,24 +135,25 @@ impl Server {
         done
     }
 
-    async fn connect(&self) -> Result<Connection, Trouble> {
+    async fn connect(&self) -> Result<ServerConnection, ServerTrouble> {
         let password = self.password().await?;
         let limit = self.settings.query_timeout.as_millis();
         match self.settings.engine {
             Engine::Postgres => {
                 let read_only = match self.access {
-                    Access::Read => "on",
-                    Access::Write => "off",
+                    DatabaseAccess::Read => "on",
+                    DatabaseAccess::Write => "off",
                 };
                 let options = self
                     .postgres(&password)
                     .options([("default_transaction_read_only", read_only)])
                     .options([("statement_timeout", limit.to_string())]);
-                Ok(Connection::Postgres(options.connect().await?))
+                Ok(ServerConnection::Postgres(options.connect().await?))
             }
             Engine::MySql => {
-                let mut connection = Connection::MySql(self.mysql(&password).connect().await?);
-                if self.access == Access::Read {
+                let mut connection =
+                    ServerConnection::MySql(self.mysql(&password).connect().await?);
+                if self.access == DatabaseAccess::Read {
                     connection.run("SET SESSION TRANSACTION READ ONLY").await?;
                 }
                 // MariaDB's and MySQL's name for the same; each knows one of them only.
@@ -160,7 +168,7 @@ impl Server {
         }
     }
 
-    async fn password(&self) -> Result<Secret, Trouble> {
+    async fn password(&self) -> Result<Secret, ServerTrouble> {
         let Some(path) = self.settings.password_file.clone() else { return Ok(Secret::new("")) };
         tokio::task::spawn_blocking(move || {
             let (bytes, _) = private_file::read(&path).map_err(|error| error.to_string())?;
@@ -171,7 +179,7 @@ impl Server {
         })
         .await
         .unwrap_or_else(|_| Err("reading the password broke off".into()))
-        .map_err(Trouble::Shape)
+        .map_err(ServerTrouble::Shape)
     }
 
     fn postgres(&self, password: &Secret) -> PgConnectOptions {
@@ -248,8 +256,8 @@ macro_rules! bound {
     }};
 }
 
-impl Connection {
-    async fn work(&mut self, work: &Work) -> Result<Done, Trouble> {
+impl ServerConnection {
+    async fn work(&mut self, work: &Work) -> Result<Done, ServerTrouble> {
         match work {
             Work::Ask(statements) => {
                 let mut all = Vec::with_capacity(statements.len());
@@ -273,7 +281,7 @@ impl Connection {
     }
 
     /// All rows of a statement whose columns are all texts.
-    async fn rows(&mut self, statement: &Statement) -> Result<Vec<Texts>, sqlx::Error> {
+    async fn rows(&mut self, statement: &Statement) -> Result<Vec<QueryTexts>, sqlx::Error> {
         // PostgreSQL has no such texts, and no key is one elsewhere: Django's forms refuse it.
         if statement.parameters.iter().any(|text| text.contains('\0')) {
             return Ok(Vec::new());

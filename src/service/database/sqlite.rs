@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Access, Statement, Texts};
+use super::{DatabaseAccess, QueryTexts, Statement};
 
 /// A look-up takes microseconds; more than this many at once only wait for each other. There is one writer at a time.
 const READERS: usize = 4;
@@ -29,26 +29,26 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// A database file.
 pub(super) struct Sqlite {
-    inner: Arc<Inner>,
+    inner: Arc<SqliteInner>,
     longest_wait: Duration,
     /// Who waits for a connection waits here, and not on one of the few threads that may block.
     at_once: Semaphore,
 }
 
-struct Inner {
+struct SqliteInner {
     path: PathBuf,
-    access: Access,
-    idle: Mutex<Vec<Opened>>,
+    access: DatabaseAccess,
+    idle: Mutex<Vec<OpenedDatabase>>,
 }
 
-struct Opened {
+struct OpenedDatabase {
     connection: Connection,
     file: (u64, u64),
 }
 
 /// What a statement says when it does not work.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum SqliteTrouble {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
     #[error("{0}")]
@@ -56,11 +56,11 @@ enum Trouble {
 }
 
 impl Sqlite {
-    pub(super) fn new(path: &Path, access: Access) -> Self {
-        let inner = Inner { path: path.to_owned(), access, idle: Mutex::default() };
+    pub(super) fn new(path: &Path, access: DatabaseAccess) -> Self {
+        let inner = SqliteInner { path: path.to_owned(), access, idle: Mutex::default() };
         let at_once = match access {
-            Access::Read => READERS,
-            Access::Write => 1,
+            DatabaseAccess::Read => READERS,
+            DatabaseAccess::Write => 1,
         };
         Self {
             inner: Arc::new(inner),
@@ -69,7 +69,10 @@ impl Sqlite {
         }
     }
 
-    pub(super) async fn ask(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Texts>>, String> {
+    pub(super) async fn ask(
+        &self,
+        statements: Vec<Statement>,
+    ) -> Result<Vec<Vec<QueryTexts>>, String> {
         self.run(move |connection| {
             statements.iter().map(|statement| rows(connection, statement)).collect()
         })
@@ -88,7 +91,7 @@ impl Sqlite {
     /// On a thread that may block, a few at a time.
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, Trouble> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<T, SqliteTrouble> + Send + 'static,
     ) -> Result<T, String> {
         let _permit = timeout(self.longest_wait, self.at_once.acquire())
             .await
@@ -101,10 +104,10 @@ impl Sqlite {
     }
 }
 
-impl Inner {
+impl SqliteInner {
     fn with_connection<T>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, Trouble>,
+        work: impl FnOnce(&Connection) -> Result<T, SqliteTrouble>,
     ) -> Result<T, String> {
         let failed = |reason: String| {
             let why = self.why_not_shared(&reason).unwrap_or_default();
@@ -136,7 +139,7 @@ impl Inner {
     }
 
     /// A connection to the file that is there now.
-    fn take(&self) -> Result<Opened, String> {
+    fn take(&self) -> Result<OpenedDatabase, String> {
         let metadata = std::fs::metadata(&self.path).map_err(|error| error.to_string())?;
         let file = (metadata.dev(), metadata.ino());
         let idle = {
@@ -148,8 +151,8 @@ impl Inner {
             return Ok(opened);
         }
         let access = match self.access {
-            Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
-            Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            DatabaseAccess::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            DatabaseAccess::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
         };
         let open = || {
             let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -159,7 +162,7 @@ impl Inner {
             connection.pragma_update(None, "trusted_schema", false)?;
             Ok::<_, rusqlite::Error>(connection)
         };
-        Ok(Opened { connection: open().map_err(|error| error.to_string())?, file })
+        Ok(OpenedDatabase { connection: open().map_err(|error| error.to_string())?, file })
     }
 }
 
@@ -170,28 +173,28 @@ fn is_in_wal_mode(path: &Path) -> bool {
     read.is_ok() && header.ends_with(&[2, 2])
 }
 
-fn rows(connection: &Connection, statement: &Statement) -> Result<Vec<Texts>, Trouble> {
+fn rows(connection: &Connection, statement: &Statement) -> Result<Vec<QueryTexts>, SqliteTrouble> {
     let mut prepared = connection.prepare_cached(&statement.sql)?;
     let columns = prepared.column_count();
     let mut rows = prepared.query(params_from_iter(&statement.parameters))?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
         let texts = (0..columns).map(|column| text(row.get_ref(column)?));
-        all.push(texts.collect::<Result<_, Trouble>>()?);
+        all.push(texts.collect::<Result<_, SqliteTrouble>>()?);
     }
     Ok(all)
 }
 
-fn text(value: ValueRef<'_>) -> Result<Option<String>, Trouble> {
+fn text(value: ValueRef<'_>) -> Result<Option<String>, SqliteTrouble> {
     match value {
         ValueRef::Null => Ok(None),
         ValueRef::Integer(number) => Ok(Some(number.to_string())),
         ValueRef::Text(text) => match std::str::from_utf8(text) {
             Ok(text) => Ok(Some(text.to_owned())),
-            Err(_) => Err(Trouble::Shape("a text is not UTF-8")),
+            Err(_) => Err(SqliteTrouble::Shape("a text is not UTF-8")),
         },
         ValueRef::Real(_) | ValueRef::Blob(_) => {
-            Err(Trouble::Shape("a value is neither a whole number nor a text"))
+            Err(SqliteTrouble::Shape("a value is neither a whole number nor a text"))
         }
     }
 }
@@ -205,7 +208,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db.sqlite3");
         Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
-        let mut file = Sqlite::new(&path, Access::Read);
+        let mut file = Sqlite::new(&path, DatabaseAccess::Read);
         file.longest_wait = Duration::from_millis(50);
         let asked = || vec![Statement { sql: "SELECT a FROM t".into(), parameters: Vec::new() }];
         let others = file.at_once.acquire_many(4).await.unwrap();
@@ -228,7 +231,7 @@ mod tests {
             let path = folder.path().join(mode);
             let sql = format!("PRAGMA journal_mode = {mode}; CREATE TABLE IF NOT EXISTS t (a)");
             Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
-            let why = Sqlite::new(&path, Access::Read).inner.why_not_shared(reason);
+            let why = Sqlite::new(&path, DatabaseAccess::Read).inner.why_not_shared(reason);
             let said = why.is_some_and(|why| why.contains("WAL-shm") && why.contains("WAL mode"));
             assert_eq!(said, says_so, "{mode} {reason}");
         }

@@ -71,10 +71,10 @@ fn a_uuid_is_one_value_in_whatever_spelling() {
 fn the_same_database_is_opened_once_for_each_access() {
     let databases = Databases::default();
     let (one, two) = (Database::Sqlite("/a".into()), Database::Sqlite("/b".into()));
-    let first = databases.open(&one, Access::Read);
-    assert!(Arc::ptr_eq(&first, &databases.open(&one, Access::Read)));
-    assert!(!Arc::ptr_eq(&first, &databases.open(&one, Access::Write)));
-    assert!(!Arc::ptr_eq(&first, &databases.open(&two, Access::Read)));
+    let first = databases.open(&one, DatabaseAccess::Read);
+    assert!(Arc::ptr_eq(&first, &databases.open(&one, DatabaseAccess::Read)));
+    assert!(!Arc::ptr_eq(&first, &databases.open(&one, DatabaseAccess::Write)));
+    assert!(!Arc::ptr_eq(&first, &databases.open(&two, DatabaseAccess::Read)));
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn numbers_and_texts_come_as_texts_and_null_as_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let settings =
         file(folder.path(), "CREATE TABLE t (a, b); INSERT INTO t VALUES (7, NULL), ('x', x'00')");
-    let open = Databases::default().open(&settings, Access::Read);
+    let open = Databases::default().open(&settings, DatabaseAccess::Read);
     let asked = vec![
         statement("SELECT a, b FROM t WHERE a = 7", &[]),
         statement("SELECT a FROM t WHERE a = ?1", &["x"]),
@@ -102,7 +102,7 @@ async fn what_is_missing_is_named_all_at_once() {
         folder.path(),
         "CREATE TABLE users (Id, name); CREATE VIEW seen AS SELECT name FROM users",
     );
-    let open = Databases::default().open(&settings, Access::Read);
+    let open = Databases::default().open(&settings, DatabaseAccess::Read);
     let needed = [
         Needed::new("users", ["id", "name", "", "email", "is_active"]),
         Needed::new("seen", ["name"]),
@@ -127,10 +127,10 @@ async fn what_is_opened_for_reading_cannot_write() {
     let settings = file(folder.path(), "CREATE TABLE t (a); INSERT INTO t VALUES (1), (1)");
     let databases = Databases::default();
     let delete = || statement("DELETE FROM t WHERE a = 1", &[]);
-    let reader = databases.open(&settings, Access::Read);
+    let reader = databases.open(&settings, DatabaseAccess::Read);
     assert!(reader.change(delete()).await.is_err());
     assert!(reader.ask(vec![delete()]).await.is_err());
-    let writer = databases.open(&settings, Access::Write);
+    let writer = databases.open(&settings, DatabaseAccess::Write);
     assert_eq!(writer.change(delete()).await, Ok(2));
     assert_eq!(writer.change(delete()).await, Ok(0));
 }

@@ -26,7 +26,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use self::key::{PublishedKey, TokenKey};
-use super::jwt::{Header, Invalid, Unverified};
+use super::jwt::{Invalid, JoseHeader, Unverified};
 use crate::clock::Timestamp;
 use crate::config::Tokens;
 use crate::jose::{Algorithm, Compact, Jwk, SigningKey};
@@ -42,13 +42,13 @@ pub struct KeyRing {
     path: PathBuf,
     algorithm: Algorithm,
     access_lifetime: Duration,
-    keys: ArcSwap<Keys>,
+    keys: ArcSwap<KeySet>,
     rotating: Mutex<()>,
 }
 
 /// One key, for `key list`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedKey {
     /// Its id, as in tokens.
     pub kid: String,
     /// How it signs.
@@ -73,7 +73,7 @@ pub enum KeyError {
     },
 }
 
-struct Keys {
+struct KeySet {
     signing: TokenKey,
     retired: HashMap<String, (PublishedKey, Timestamp)>,
 }
@@ -90,7 +90,7 @@ impl KeyRing {
                 if source.kind() == io::ErrorKind::AlreadyExists => {}
             made => made?,
         }
-        let keys = ArcSwap::from_pointee(Keys::read(&path, tokens.algorithm, now)?);
+        let keys = ArcSwap::from_pointee(KeySet::read(&path, tokens.algorithm, now)?);
         let (algorithm, access_lifetime) = (tokens.algorithm, tokens.access_lifetime);
         Ok(Self { path, algorithm, access_lifetime, keys, rotating: Mutex::default() })
     }
@@ -118,7 +118,7 @@ impl KeyRing {
         let _one_at_a_time = self.rotating.lock();
         let _nor_in_two_processes = private_file::lock_directory_of(&self.path)?;
         // What lies there now, which another process may have put there.
-        let old = Keys::read(&self.path, self.algorithm, now)?.signing.verifying;
+        let old = KeySet::read(&self.path, self.algorithm, now)?.signing.verifying;
         let until = now.plus(self.access_lifetime).plus(RELOAD_MARGIN);
         let retired = retired_path(&self.path, &old.kid, until);
         private_file::replace(&retired, &old.retired_file().map_err(unusable(&retired))?)?;
@@ -134,14 +134,14 @@ impl KeyRing {
     /// # Errors
     /// [`KeyError`]; the keys that were in use stay.
     pub fn reload(&self, now: Timestamp) -> Result<(), KeyError> {
-        self.keys.store(Arc::new(Keys::read(&self.path, self.algorithm, now)?));
+        self.keys.store(Arc::new(KeySet::read(&self.path, self.algorithm, now)?));
         Ok(())
     }
 
     /// The keys: the one that signs, then the retired ones.
-    pub fn list(&self) -> Vec<Listed> {
+    pub fn list(&self) -> Vec<ListedKey> {
         let keys = self.keys.load();
-        let listed = |key: &PublishedKey, retired_until| Listed {
+        let listed = |key: &PublishedKey, retired_until| ListedKey {
             kid: key.kid.clone(),
             algorithm: key.key.algorithm(),
             retired_until,
@@ -170,7 +170,7 @@ impl KeyRing {
         let keys = self.keys.load();
         let TokenKey { signing, verifying } = &keys.signing;
         let alg = signing.algorithm().name().into();
-        let header = Header { alg, typ: typ.into(), kid: Some(verifying.kid.clone()) };
+        let header = JoseHeader { alg, typ: typ.into(), kid: Some(verifying.kid.clone()) };
         Compact::signed_by(signing, &header, claims).map_err(|_| Invalid)
     }
 
@@ -198,7 +198,7 @@ impl KeyRing {
     }
 }
 
-impl Keys {
+impl KeySet {
     fn read(path: &Path, algorithm: Algorithm, now: Timestamp) -> Result<Self, KeyError> {
         let (bytes, _) = private_file::read(path)?;
         let signing = TokenKey::read(algorithm, &bytes).map_err(unusable(path))?;

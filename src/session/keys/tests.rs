@@ -103,7 +103,7 @@ fn no_algorithm_but_the_keys_own_is_taken_from_a_header() {
     let kid = ring.list()[0].kid.clone();
     let public = ring.jwks()["keys"][0]["n"].as_str().unwrap().to_owned();
     for alg in ["HS256", "none", "None", "RS512", "PS256", "rs256", ""] {
-        let header = Header { alg: alg.into(), typ: "at+jwt".into(), kid: Some(kid.clone()) };
+        let header = JoseHeader { alg: alg.into(), typ: "at+jwt".into(), kid: Some(kid.clone()) };
         let key = SigningKey::shared(Algorithm::Hs256, public.as_bytes());
         let forged = Compact::signed_by(&key, &header, &"claims").unwrap();
         assert!(!verifies(&ring, &forged, NOW), "{alg}");

@@ -71,18 +71,18 @@ const IN_FLIGHT_WAIT: Duration = Duration::from_secs(1);
 
 /// Counts attempts to sign in.
 pub(crate) struct Lockout {
-    limits: Limits,
-    counts: Counts,
+    limits: AttemptLimits,
+    counts: AttemptCounts,
 }
 
 /// What was counted, whatever the limits are.
 #[derive(Clone)]
-pub(crate) struct Counts(Arc<Mutex<State>>);
+pub(crate) struct AttemptCounts(Arc<Mutex<LockoutState>>);
 
 /// A counted attempt that has not been settled.
-pub(crate) struct Attempt {
-    limits: Limits,
-    state: Arc<Mutex<State>>,
+pub(crate) struct CountedAttempt {
+    limits: AttemptLimits,
+    state: Arc<Mutex<LockoutState>>,
     keys: Vec<Key>,
     known: (Digest, IpNet),
     at: Timestamp,
@@ -122,7 +122,7 @@ const fn is_invisible(letter: char) -> bool {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+struct AttemptLimits {
     account: u32,
     address: u32,
     network: u32,
@@ -143,7 +143,7 @@ enum Key {
     Device(Digest),
 }
 
-struct State {
+struct LockoutState {
     counters: Generations<Key, Counter>,
     known: Generations<(Digest, IpNet), Option<Timestamp>>,
 }
@@ -174,17 +174,19 @@ struct Generations<K, V> {
     size: usize,
 }
 
-impl Counts {
+impl AttemptCounts {
     pub(crate) fn new() -> Self {
-        let state =
-            State { counters: Generations::new(GENERATION), known: Generations::new(GENERATION) };
+        let state = LockoutState {
+            counters: Generations::new(GENERATION),
+            known: Generations::new(GENERATION),
+        };
         Self(Arc::new(Mutex::new(state)))
     }
 }
 
 impl Lockout {
-    pub(super) fn new(login: &Login, counts: Counts) -> Self {
-        let limits = Limits {
+    pub(super) fn new(login: &Login, counts: AttemptCounts) -> Self {
+        let limits = AttemptLimits {
             account: login.account_failures.max(1),
             address: login.address_failures.max(1),
             network: login.network_failures.max(1),
@@ -198,7 +200,7 @@ impl Lockout {
 
     /// With the same limits, and nothing counted yet.
     pub(super) fn read_only(&self) -> Self {
-        Self { limits: self.limits, counts: Counts::new() }
+        Self { limits: self.limits, counts: AttemptCounts::new() }
     }
 
     /// Counts an attempt on an account (a folded name), or says how long to wait. `device`: a device of the account's.
@@ -208,7 +210,7 @@ impl Lockout {
         client: IpAddr,
         device: Option<Digest>,
         at: Timestamp,
-    ) -> Result<Attempt, Duration> {
+    ) -> Result<CountedAttempt, Duration> {
         let account = Digest::of(account.as_bytes());
         let (address, network) = networks(client);
         let mut state = self.counts.0.lock();
@@ -244,11 +246,11 @@ impl Lockout {
         }
         drop(state);
         let (limits, state) = (self.limits, Arc::clone(&self.counts.0));
-        Ok(Attempt { limits, state, keys, known: (account, network), at, settled: false })
+        Ok(CountedAttempt { limits, state, keys, known: (account, network), at, settled: false })
     }
 }
 
-impl Attempt {
+impl CountedAttempt {
     /// The password was another.
     pub(crate) fn failed(mut self) {
         self.settle_failed();
@@ -301,7 +303,7 @@ impl Attempt {
     }
 }
 
-impl Drop for Attempt {
+impl Drop for CountedAttempt {
     fn drop(&mut self) {
         if !self.settled {
             self.settle_failed();
@@ -309,7 +311,7 @@ impl Drop for Attempt {
     }
 }
 
-impl Limits {
+impl AttemptLimits {
     fn rule(&self, key: &Key) -> Rule {
         let rule = Rule {
             limit: self.account,
@@ -355,7 +357,7 @@ impl Rule {
     }
 }
 
-impl State {
+impl LockoutState {
     /// Have so many attempts with this device failed, or may yet, that it is known no more?
     fn is_used_up(&self, device: &Key) -> bool {
         let counter = self.counters.get(device).copied().unwrap_or_default();

@@ -14,7 +14,7 @@ fn lockout() -> Lockout {
         reset_after: secs(600),
         ..login()
     };
-    Lockout::new(&login, Counts::new())
+    Lockout::new(&login, AttemptCounts::new())
 }
 
 const fn secs(secs: u64) -> Duration {
@@ -161,7 +161,7 @@ fn strangers_from_everywhere_wait_longer_and_longer() {
 #[test]
 fn no_account_can_be_guessed_at_for_more_than_its_guesses_a_day() {
     let login = Login { backoff_initial: secs(1), backoff_max: secs(1), ..login() };
-    let lockout = Lockout::new(&Login { reset_after: secs(1), ..login }, Counts::new());
+    let lockout = Lockout::new(&Login { reset_after: secs(1), ..login }, AttemptCounts::new());
     // Somebody with a new network for each guess, who never waits in vain for the other limits.
     let guesses_of_day = |day: u64| {
         let tries = (0..86_400 / 20).map(|n| NOW.plus(secs(day * 86_400 + 20 * n)));

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 
 use crate::caller::{Proof, UserKey};
 use crate::clock::Timestamp;
-use crate::config::Rotation;
-use crate::event::{EndReason, What};
+use crate::config::RotationPolicy;
+use crate::event::{EndReason, EventKind};
 use crate::refusal::Refusal;
 use crate::session::testkit::{CLIENT, Kit, NOW, context_at};
 use crate::store::{
-    NewSession, NewStamp, Once, Renewal, Session, SessionBy, Sessions, StoreError, Upkeep, Which,
+    NewSession, NewStamp, Once, Renewal, Session, SessionBy, SessionSelection, Sessions,
+    StoreError, Upkeep,
 };
 
 #[tokio::test]
@@ -26,14 +27,17 @@ async fn a_session_that_has_ended_is_over_at_the_next_request() {
         assert!(kit.sessions.bearer(access, CLIENT, NOW, &mut none).await.is_ok());
         assert!(kit.sessions.cookie(cookie, CLIENT, NOW, &mut none).await.is_ok());
         let which = if which {
-            Which::Session(signed_in.session.id.clone())
+            SessionSelection::Session(signed_in.session.id.clone())
         } else {
-            Which::User(UserKey::new("django", "7"))
+            SessionSelection::User(UserKey::new("django", "7"))
         };
         let mut happened = Vec::new();
         let count = kit.sessions.end(&which, EndReason::SignedOut, NOW, &mut happened).await;
         assert_eq!(count, Ok(1));
-        assert!(matches!(happened[..], [What::SessionEnded { why: EndReason::SignedOut, .. }]));
+        assert!(matches!(
+            happened[..],
+            [EventKind::SessionEnded { why: EndReason::SignedOut, .. }]
+        ));
         let bearer = kit.sessions.bearer(access, CLIENT, NOW, &mut none).await;
         assert_eq!(bearer.unwrap_err(), Refusal::SessionEnded);
         let cookie = kit.sessions.cookie(cookie, CLIENT, NOW, &mut none).await;
@@ -91,7 +95,7 @@ async fn a_use_is_told_with_its_proof_and_keeps_the_session_alive() {
     kit.sessions.cookie(cookie, CLIENT, almost_idle, &mut happened).await.unwrap();
     assert!(matches!(
         &happened[..],
-        [What::SessionUsed { session, proof: Proof::SessionCookie, .. }] if *session == signed_in.session.id
+        [EventKind::SessionUsed { session, proof: Proof::SessionCookie, .. }] if *session == signed_in.session.id
     ));
     let later = almost_idle.plus(Duration::from_secs(86_399));
     assert!(kit.sessions.cookie(cookie, CLIENT, later, &mut happened).await.is_ok());
@@ -108,7 +112,7 @@ async fn a_cookie_may_be_idle_for_a_day_and_a_refresh_token_for_as_long_as_it_sa
     let cookie = signed_in.cookie.as_ref().unwrap().expose();
     assert!(kit.sessions.cookie(cookie, CLIENT, later, &mut happened).await.is_err());
     let refresh = signed_in.tokens.as_ref().unwrap().refresh.as_ref().unwrap().expose();
-    let rotation = Rotation::SingleUse;
+    let rotation = RotationPolicy::SingleUse;
     assert!(
         kit.sessions
             .refresh(refresh, rotation, &mut context_at(later, &mut happened))
@@ -175,7 +179,7 @@ impl Sessions for Unplugged {
 
     async fn end(
         &self,
-        which: &Which,
+        which: &SessionSelection,
         why: EndReason,
         at: Timestamp,
     ) -> Result<Vec<Arc<Session>>, StoreError> {
@@ -219,7 +223,7 @@ async fn a_store_that_is_down_is_never_no_session_and_known_tokens_go_on() {
     assert_eq!(cookie.unwrap_err(), down);
     let refused = kit.sign_in("kim", "right", &mut Vec::new()).await.unwrap_err();
     assert_eq!(refused.refusal, down);
-    let which = Which::Session(warm.session.id.clone());
+    let which = SessionSelection::Session(warm.session.id.clone());
     let end = kit.sessions.end(&which, EndReason::SignedOut, NOW, &mut Vec::new()).await;
     assert_eq!(end, Err(down));
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::directory::Account;
-use crate::event::{EndReason, What};
+use crate::event::{EndReason, EventKind};
 use crate::session::testkit::{Kit, NOW, cheap, hashed, identity, session};
 use crate::store::{NewSession, Session, SessionBy, Sessions};
 
 /// What a round did after the directory has changed: the events, and whether the session lives.
-async fn after(change: impl FnOnce(&mut Vec<Account>)) -> (Kit, Vec<What>, bool) {
+async fn after(change: impl FnOnce(&mut Vec<Account>)) -> (Kit, Vec<EventKind>, bool) {
     let kit = Kit::new();
     let session = kit.signed_in().await.session;
     change(&mut kit.directory.accounts.lock());
@@ -20,15 +20,15 @@ async fn after(change: impl FnOnce(&mut Vec<Account>)) -> (Kit, Vec<What>, bool)
     (kit, happened, lives)
 }
 
-fn is_an_end(happened: &[What]) -> bool {
-    matches!(happened, [What::SessionEnded { why: EndReason::DirectoryChanged, .. }])
+fn is_an_end(happened: &[EventKind]) -> bool {
+    matches!(happened, [EventKind::SessionEnded { why: EndReason::DirectoryChanged, .. }])
 }
 
 /// An end that another password caused says so besides, once for the user.
-fn is_an_end_by_password(happened: &[What]) -> bool {
-    let (password, ends): (Vec<&What>, Vec<&What>) =
-        happened.iter().partition(|what| matches!(what, What::PasswordChanged { .. }));
-    let ends: Vec<What> = ends.into_iter().cloned().collect();
+fn is_an_end_by_password(happened: &[EventKind]) -> bool {
+    let (password, ends): (Vec<&EventKind>, Vec<&EventKind>) =
+        happened.iter().partition(|what| matches!(what, EventKind::PasswordChanged { .. }));
+    let ends: Vec<EventKind> = ends.into_iter().cloned().collect();
     password.len() == 1 && is_an_end(&ends)
 }
 
@@ -80,7 +80,7 @@ async fn another_password_is_told_once_for_all_sessions_of_a_user() {
     kit.directory.accounts.lock()[0].password = cheap("new");
     let mut happened = Vec::new();
     kit.sessions.recheck(NOW, &mut happened).await;
-    let told = happened.iter().filter(|what| matches!(what, What::PasswordChanged { .. }));
+    let told = happened.iter().filter(|what| matches!(what, EventKind::PasswordChanged { .. }));
     assert_eq!((told.count(), happened.len()), (1, 4), "{happened:?}");
 }
 

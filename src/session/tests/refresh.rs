@@ -2,12 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::config::Rotation;
-use crate::event::{EndReason, Refresh, RefreshRefusal, What};
+use crate::config::RotationPolicy;
+use crate::event::{EndReason, EventKind, Refresh, RefreshRefusal};
 use crate::refusal::Refusal;
 use crate::session::testkit::{CLIENT, Kit, NOW, context_at};
 use crate::session::{SignedIn, TokenPair};
-use crate::store::Which;
+use crate::store::SessionSelection;
 
 fn later(secs: u64) -> Timestamp {
     NOW.plus(Duration::from_secs(secs))
@@ -25,9 +25,9 @@ impl Kit {
     async fn refresh(
         &self,
         token: &str,
-        rotation: Rotation,
+        rotation: RotationPolicy,
         at: Timestamp,
-    ) -> (Result<TokenPair, Refusal>, Vec<What>) {
+    ) -> (Result<TokenPair, Refusal>, Vec<EventKind>) {
         let mut happened = Vec::new();
         let result =
             self.sessions.refresh(token, rotation, &mut context_at(at, &mut happened)).await;
@@ -45,9 +45,9 @@ async fn a_token_gives_its_successor_once_and_that_one_the_next() {
     let mut token = refresh_of(&kit.signed_in().await);
     for round in 1..5 {
         let at = later(round * 100);
-        let (pair, happened) = kit.refresh(&token, Rotation::SingleUse, at).await;
+        let (pair, happened) = kit.refresh(&token, RotationPolicy::SingleUse, at).await;
         let pair = pair.unwrap();
-        assert!(matches!(happened[..], [What::Refreshed { how: Refresh::Rotated, .. }]));
+        assert!(matches!(happened[..], [EventKind::Refreshed { how: Refresh::Rotated, .. }]));
         assert!(kit.is_live(pair.access.expose(), at).await);
         assert_ne!(next(&pair), token);
         assert_eq!(pair.access_expires_in, Duration::from_secs(300));
@@ -62,7 +62,7 @@ async fn racing_callers_get_one_answer() {
     let racing: Vec<_> = (0..50)
         .map(|_| {
             let (kit, token) = (Arc::clone(&kit), Arc::clone(&token));
-            tokio::spawn(async move { kit.refresh(&token, Rotation::SingleUse, NOW).await })
+            tokio::spawn(async move { kit.refresh(&token, RotationPolicy::SingleUse, NOW).await })
         })
         .collect();
     let mut pairs = Vec::new();
@@ -70,8 +70,10 @@ async fn racing_callers_get_one_answer() {
     for race in racing {
         let (pair, happened) = race.await.unwrap();
         pairs.push(pair.unwrap());
-        rotated +=
-            usize::from(matches!(happened[..], [What::Refreshed { how: Refresh::Rotated, .. }]));
+        rotated += usize::from(matches!(
+            happened[..],
+            [EventKind::Refreshed { how: Refresh::Rotated, .. }]
+        ));
     }
     assert_eq!(rotated, 1);
     assert!(pairs.iter().all(|pair| *pair == pairs[0]));
@@ -83,16 +85,17 @@ async fn a_spent_token_after_the_grace_ends_the_session_and_all_that_is_its() {
     let other = kit.signed_in().await;
     let signed_in = kit.signed_in().await;
     let spent = refresh_of(&signed_in);
-    let pair = kit.refresh(&spent, Rotation::SingleUse, NOW).await.0.unwrap();
-    let (replayed, _) =
-        kit.refresh(&spent, Rotation::SingleUse, later(10).minus(Duration::from_millis(1))).await;
+    let pair = kit.refresh(&spent, RotationPolicy::SingleUse, NOW).await.0.unwrap();
+    let (replayed, _) = kit
+        .refresh(&spent, RotationPolicy::SingleUse, later(10).minus(Duration::from_millis(1)))
+        .await;
     assert_eq!(replayed.unwrap(), pair);
 
-    let (reused, happened) = kit.refresh(&spent, Rotation::SingleUse, later(11)).await;
+    let (reused, happened) = kit.refresh(&spent, RotationPolicy::SingleUse, later(11)).await;
     assert_eq!(reused.unwrap_err(), Refusal::TokenBlacklisted);
     assert!(matches!(
         &happened[..],
-        [What::RefreshReused { session: a, .. }, What::SessionEnded { session: b, why: EndReason::RefreshReused, .. }]
+        [EventKind::RefreshReused { session: a, .. }, EventKind::SessionEnded { session: b, why: EndReason::RefreshReused, .. }]
             if *a == signed_in.session.id && *b == signed_in.session.id
     ));
     assert!(!kit.is_live(pair.access.expose(), later(11)).await);
@@ -100,11 +103,15 @@ async fn a_spent_token_after_the_grace_ends_the_session_and_all_that_is_its() {
     assert!(
         kit.sessions.cookie(cookie.expose(), CLIENT, later(11), &mut Vec::new()).await.is_err()
     );
-    let (successor, happened) = kit.refresh(&next(&pair), Rotation::SingleUse, later(11)).await;
+    let (successor, happened) =
+        kit.refresh(&next(&pair), RotationPolicy::SingleUse, later(11)).await;
     assert_eq!(successor.unwrap_err(), Refusal::TokenBlacklisted);
-    assert!(matches!(happened[..], [What::RefreshRefused { why: RefreshRefusal::SessionEnded }]));
+    assert!(matches!(
+        happened[..],
+        [EventKind::RefreshRefused { why: RefreshRefusal::SessionEnded }]
+    ));
     assert!(
-        kit.refresh(&refresh_of(&other), Rotation::SingleUse, later(11)).await.0.is_ok(),
+        kit.refresh(&refresh_of(&other), RotationPolicy::SingleUse, later(11)).await.0.is_ok(),
         "other sessions live"
     );
 }
@@ -116,15 +123,15 @@ async fn without_rotation_a_token_stays_good_until_its_session_ends() {
     let token = refresh_of(&signed_in);
     for round in 0..4 {
         let at = later(round * 15);
-        let (pair, happened) = kit.refresh(&token, Rotation::None, at).await;
+        let (pair, happened) = kit.refresh(&token, RotationPolicy::None, at).await;
         let pair = pair.unwrap();
         assert_eq!(pair.refresh, None);
-        assert!(matches!(happened[..], [What::Refreshed { how: Refresh::Kept, .. }]));
+        assert!(matches!(happened[..], [EventKind::Refreshed { how: Refresh::Kept, .. }]));
         assert!(kit.is_live(pair.access.expose(), at).await);
     }
-    let which = Which::Session(signed_in.session.id.clone());
+    let which = SessionSelection::Session(signed_in.session.id.clone());
     kit.sessions.end(&which, EndReason::SignedOut, later(60), &mut Vec::new()).await.unwrap();
-    let (after, _) = kit.refresh(&token, Rotation::None, later(61)).await;
+    let (after, _) = kit.refresh(&token, RotationPolicy::None, later(61)).await;
     assert_eq!(after.unwrap_err(), Refusal::TokenBlacklisted);
 }
 
@@ -132,10 +139,13 @@ async fn without_rotation_a_token_stays_good_until_its_session_ends() {
 async fn a_spent_token_is_a_reuse_where_there_is_no_rotation_too() {
     let kit = Kit::new();
     let token = refresh_of(&kit.signed_in().await);
-    let pair = kit.refresh(&token, Rotation::SingleUse, NOW).await.0.unwrap();
-    let (reused, happened) = kit.refresh(&token, Rotation::None, later(1)).await;
+    let pair = kit.refresh(&token, RotationPolicy::SingleUse, NOW).await.0.unwrap();
+    let (reused, happened) = kit.refresh(&token, RotationPolicy::None, later(1)).await;
     assert_eq!(reused.unwrap_err(), Refusal::TokenBlacklisted);
-    assert!(matches!(happened[..], [What::RefreshReused { .. }, What::SessionEnded { .. }]));
+    assert!(matches!(
+        happened[..],
+        [EventKind::RefreshReused { .. }, EventKind::SessionEnded { .. }]
+    ));
     assert!(!kit.is_live(pair.access.expose(), later(1)).await);
 }
 
@@ -153,10 +163,10 @@ async fn what_is_no_refresh_token_of_ours_is_refused_and_told() {
         (&next(tokens), expired, Refusal::TokenExpired, RefreshRefusal::Expired),
     ];
     for (token, at, refusal, told) in table {
-        for rotation in [Rotation::SingleUse, Rotation::None] {
+        for rotation in [RotationPolicy::SingleUse, RotationPolicy::None] {
             let (result, happened) = kit.refresh(token, rotation, at).await;
             assert_eq!(result.unwrap_err(), refusal);
-            assert!(matches!(happened[..], [What::RefreshRefused { why }] if why == told));
+            assert!(matches!(happened[..], [EventKind::RefreshRefused { why }] if why == told));
         }
     }
 }
@@ -173,10 +183,10 @@ async fn verify_says_what_holds_and_spends_nothing() {
     }
     assert_eq!(kit.sessions.verify("a.b.c", NOW).await, Err(Refusal::TokenNotValid));
     assert_eq!(kit.sessions.verify(&access, later(300)).await, Err(Refusal::TokenExpired));
-    kit.refresh(&refresh, Rotation::SingleUse, NOW).await.0.unwrap();
+    kit.refresh(&refresh, RotationPolicy::SingleUse, NOW).await.0.unwrap();
     assert_eq!(kit.sessions.verify(&refresh, NOW).await, Err(Refusal::TokenBlacklisted));
     assert!(kit.sessions.look_at_refresh(&refresh, NOW).await.is_ok(), "good enough to sign out");
-    let which = Which::Session(signed_in.session.id.clone());
+    let which = SessionSelection::Session(signed_in.session.id.clone());
     kit.sessions.end(&which, EndReason::SignedOut, NOW, &mut Vec::new()).await.unwrap();
     assert_eq!(kit.sessions.verify(&access, NOW).await, Err(Refusal::SessionEnded));
     assert_eq!(kit.sessions.verify(&refresh, NOW).await, Err(Refusal::TokenBlacklisted));

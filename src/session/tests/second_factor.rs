@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::caller::UserKey;
 use crate::config::FactorMode;
 use crate::context::RequestContext;
-use crate::event::{FactorRefusal, What};
+use crate::event::{EventKind, FactorRefusal};
 use crate::factor::testkit::{code, factors};
 use crate::factor::{Confirmed, Enrolment, Factors};
 use crate::refusal::Refusal;
@@ -64,9 +64,9 @@ async fn finish(
     kit.sessions.finish_sign_in(step, context).await
 }
 
-fn why(happened: &[What]) -> Option<FactorRefusal> {
+fn why(happened: &[EventKind]) -> Option<FactorRefusal> {
     happened.iter().find_map(|what| match what {
-        What::FactorRefused { why, .. } => Some(*why),
+        EventKind::FactorRefused { why, .. } => Some(*why),
         _ => None,
     })
 }

@@ -10,18 +10,18 @@ use parking_lot::Mutex;
 
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
-use crate::directory::{Attempt, Directory, DirectoryError, LoginService, Verdict};
-use crate::event::{EndReason, SignInFailure, What};
+use crate::directory::{Directory, DirectoryError, LoginService, PasswordAttempt, PasswordVerdict};
+use crate::event::{EndReason, EventKind, SignInFailure};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::SignInRefused;
-use crate::session::Watched;
-use crate::session::service_cookies::{ServiceCookies, Taken};
+use crate::session::WatchedDirectory;
+use crate::session::service_cookies::{ServiceCookies, TakenCookies};
 use crate::session::testkit::{Kit, NOW, account, identity, kept_in, session as session_of};
 use crate::store::memory::Memory;
 use crate::store::notifying::SessionEnded;
-use crate::store::{NewSession, Session, Sessions, Which};
-use crate::wire::jar::{Change, Jar};
+use crate::store::{NewSession, Session, SessionSelection, Sessions};
+use crate::wire::jar::{CookieChange, Jar};
 
 /// A service with a login form: `lee` has the password `right`; whoever signs in gets the cookie `sid`.
 #[derive(Default)]
@@ -44,22 +44,25 @@ impl LoginService for Form {
         "form"
     }
 
-    async fn sign_in(&self, attempt: Attempt<'_>) -> Result<Verdict, DirectoryError> {
+    async fn sign_in(
+        &self,
+        attempt: PasswordAttempt<'_>,
+    ) -> Result<PasswordVerdict, DirectoryError> {
         self.asked.lock().push(attempt.name.to_owned());
         if self.is_down.load(Ordering::SeqCst) {
             return Err(self.failed());
         }
         if self.is_busy.load(Ordering::SeqCst) {
-            return Ok(Verdict::Busy);
+            return Ok(PasswordVerdict::Busy);
         }
         if (attempt.name, attempt.password.expose()) != ("lee", "right") {
-            return Ok(Verdict::Refused);
+            return Ok(PasswordVerdict::Refused);
         }
         let mut account = account("lee", "lee", "");
         let mut theirs = (*identity("lee")).clone();
         theirs.key = UserKey::new("form", "lee");
         account.identity = Arc::new(theirs);
-        Ok(Verdict::Accepted(Box::new(account), jar("sid=1")))
+        Ok(PasswordVerdict::Accepted(Box::new(account), jar("sid=1")))
     }
 
     async fn sign_out(&self, cookies: Jar, at: Timestamp) -> Result<(), DirectoryError> {
@@ -69,8 +72,8 @@ impl LoginService for Form {
     }
 }
 
-fn change(line: &'static str) -> Change {
-    Change::parse(&HeaderValue::from_static(line), NOW).unwrap()
+fn change(line: &'static str) -> CookieChange {
+    CookieChange::parse(&HeaderValue::from_static(line), NOW).unwrap()
 }
 
 fn jar(line: &'static str) -> Jar {
@@ -79,8 +82,8 @@ fn jar(line: &'static str) -> Jar {
     jar
 }
 
-fn watched(form: &Arc<Form>) -> Watched {
-    Watched::new(
+fn watched(form: &Arc<Form>) -> WatchedDirectory {
+    WatchedDirectory::new(
         Directory::Service(Arc::clone(form) as Arc<dyn LoginService>),
         Duration::from_secs(1),
     )
@@ -125,7 +128,9 @@ async fn a_directory_that_checks_itself_takes_the_names_that_nobody_else_knows()
         let signed_in = kit.sign_in(name, password, &mut happened).await;
         assert_eq!(signed_in.is_ok(), expected.is_none(), "{name} {password}");
         if let Some(why) = expected {
-            assert!(matches!(happened[..], [What::SignInFailed { why: told, .. }] if told == why));
+            assert!(
+                matches!(happened[..], [EventKind::SignInFailed { why: told, .. }] if told == why)
+            );
         }
     }
     assert_eq!(*form.asked.lock(), ["lee", "lee", "nobody"]);
@@ -194,13 +199,13 @@ async fn what_an_answer_changes_is_in_the_store_before_it_goes_on() {
     let form = Arc::default();
     let (store, kept, session) = keeping(&form).await;
     for (was, line, taken, now) in [
-        ("1", "sid=2; HttpOnly", Taken::GoesOn, Some("2")),
+        ("1", "sid=2; HttpOnly", TakenCookies::GoesOn, Some("2")),
         // Of a request that was on its way meanwhile: a new value counts, and an end does not.
-        ("1", "sid=; Max-Age=0", Taken::GoesOn, Some("2")),
-        ("1", "sid=3", Taken::GoesOn, Some("3")),
-        ("3", "theme=dark", Taken::GoesOn, Some("3")),
-        ("3", "theme=; Max-Age=0", Taken::GoesOn, Some("3")),
-        ("3", "sid=; Max-Age=0", Taken::TakenAway, None),
+        ("1", "sid=; Max-Age=0", TakenCookies::GoesOn, Some("2")),
+        ("1", "sid=3", TakenCookies::GoesOn, Some("3")),
+        ("3", "theme=dark", TakenCookies::GoesOn, Some("3")),
+        ("3", "theme=; Max-Age=0", TakenCookies::GoesOn, Some("3")),
+        ("3", "sid=; Max-Age=0", TakenCookies::TakenAway, None),
     ] {
         let changes = vec![change(line)];
         let answered = kept.answered(&session.id, &sent(was), changes, "sid", NOW).await;
@@ -219,12 +224,12 @@ async fn of_many_answers_at_once_the_store_has_what_memory_has() {
         let (kept, id) = (Arc::clone(&kept), session.id.clone());
         tokio::spawn(async move {
             let line = HeaderValue::try_from(format!("sid={number}")).unwrap();
-            let changes = vec![Change::parse(&line, NOW).unwrap()];
+            let changes = vec![CookieChange::parse(&line, NOW).unwrap()];
             kept.answered(&id, &sent("1"), changes, "sid", NOW).await
         })
     });
     for one in all.collect::<Vec<_>>() {
-        assert_eq!(one.await.unwrap(), Taken::GoesOn);
+        assert_eq!(one.await.unwrap(), TakenCookies::GoesOn);
     }
     let restarted = kept_in(&store, Vec::new());
     let in_store = sid(restarted.jar(&session.id, NOW).await.unwrap());
@@ -254,7 +259,10 @@ async fn the_end_is_told_to_the_service_until_it_has_heard() {
             kept.answered(&session.id, &sent("1"), vec![change("sid=2")], "sid", NOW).await;
         }
         form.is_down.store(true, Ordering::SeqCst);
-        store.end(&Which::Session(session.id.clone()), EndReason::SignedOut, NOW).await.unwrap();
+        store
+            .end(&SessionSelection::Session(session.id.clone()), EndReason::SignedOut, NOW)
+            .await
+            .unwrap();
         kept.session_ended(&session);
         assert_eq!(told(&form, 1).await, [Some(sid.to_owned())]);
         form.is_down.store(false, Ordering::SeqCst);
@@ -268,7 +276,10 @@ async fn what_the_service_makes_while_the_session_ends_goes_too() {
     let form = Arc::<Form>::default();
     let (store, kept, session) = keeping(&form).await;
     kept.jar(&session.id, NOW).await.unwrap();
-    store.end(&Which::Session(session.id.clone()), EndReason::SignedOut, NOW).await.unwrap();
+    store
+        .end(&SessionSelection::Session(session.id.clone()), EndReason::SignedOut, NOW)
+        .await
+        .unwrap();
     kept.answered(&session.id, &sent("1"), vec![change("sid=2")], "sid", NOW).await;
     assert_eq!(told(&form, 1).await, [Some("2".to_owned())]);
 }

@@ -3,21 +3,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::caller::{AuthMethod, AuthMethods};
-use crate::config::Rotation;
+use crate::config::RotationPolicy;
 use crate::context::RequestContext;
 use crate::directory::Directory;
 use crate::directory::password::PasswordPool;
-use crate::event::{SignInFailure, What};
+use crate::event::{EventKind, SignInFailure};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::testkit::{
     CLIENT, FakeDirectory, Kit, NOW, account, cheap, context, context_at,
 };
-use crate::session::{Checked, Grants, SignInRefused, SignedIn, Watched};
+use crate::session::{Checked, Grants, SignInRefused, SignedIn, WatchedDirectory};
 
-fn failure(happened: &[What]) -> Option<SignInFailure> {
+fn failure(happened: &[EventKind]) -> Option<SignInFailure> {
     match happened {
-        [What::SignInFailed { why, .. }] => Some(*why),
+        [EventKind::SignInFailed { why, .. }] => Some(*why),
         _ => None,
     }
 }
@@ -28,7 +28,7 @@ async fn one_session_is_behind_everything_that_is_issued() {
     let mut happened = Vec::new();
     let signed_in = kit.sign_in("kim", "right", &mut happened).await.unwrap();
     let id = &signed_in.session.id;
-    assert!(matches!(&happened[..], [What::SignedIn { session, .. }] if session == id));
+    assert!(matches!(&happened[..], [EventKind::SignedIn { session, .. }] if session == id));
     let tokens = signed_in.tokens.as_ref().unwrap();
     let mut none = Vec::new();
     let client = crate::session::testkit::CLIENT;
@@ -148,7 +148,9 @@ async fn the_first_directory_that_knows_the_name_decides() {
     let first = FakeDirectory::new("django", vec![account("1", "kim", "first")]);
     let down = Arc::clone(&first);
     let kit = Kit::with(move |parts| {
-        parts.directories.insert(0, Watched::new(Directory::Users(first), Duration::from_secs(60)));
+        parts
+            .directories
+            .insert(0, WatchedDirectory::new(Directory::Users(first), Duration::from_secs(60)));
     });
     let sign_in = async |password| kit.sign_in("kim", password, &mut Vec::new()).await;
     assert_eq!(&*sign_in("first").await.unwrap().session.identity.load().key.id, "1");
@@ -219,7 +221,11 @@ async fn only_what_is_wanted_is_issued_and_an_agent_is_cut() {
     assert_ne!(cheap("a"), cheap("b"));
 }
 
-async fn begun(kit: &Kit, checked: Checked, events: &mut Vec<What>) -> Result<SignedIn, Refusal> {
+async fn begun(
+    kit: &Kit,
+    checked: Checked,
+    events: &mut Vec<EventKind>,
+) -> Result<SignedIn, Refusal> {
     let grants = Grants { tokens: true, cookie: true, issued: None };
     kit.sessions.begin(checked, grants, &mut context(events)).await
 }
@@ -233,7 +239,7 @@ async fn who_is_proved_in_another_way_gets_a_session_that_says_how() {
     let signed_in = begun(&kit, kim, &mut events).await.unwrap();
     assert_eq!(signed_in.session.assurance.methods, methods);
     assert_eq!(signed_in.session.assurance.auth_time, Some(NOW));
-    let [What::SignedIn { account, tokens: true, cookie: true, .. }] = &events[..] else {
+    let [EventKind::SignedIn { account, tokens: true, cookie: true, .. }] = &events[..] else {
         panic!("{events:?}");
     };
     assert_eq!(&**account, "kim", "counted like a sign-in with a password");
@@ -276,7 +282,8 @@ async fn a_password_is_said_and_a_refresh_raises_nothing() {
     let refresh = signed_in.tokens.unwrap().refresh.unwrap();
     let mut events = Vec::new();
     let context = &mut context_at(later, &mut events);
-    let pair = kit.sessions.refresh(refresh.expose(), Rotation::SingleUse, context).await.unwrap();
+    let pair =
+        kit.sessions.refresh(refresh.expose(), RotationPolicy::SingleUse, context).await.unwrap();
     let access = pair.access;
     let session =
         kit.sessions.bearer(access.expose(), CLIENT, later, &mut Vec::new()).await.unwrap();

@@ -6,7 +6,9 @@ use super::{ABSOLUTE, IDLE, after, at, digest, new_session};
 use crate::caller::{Assurance, AuthMethod, AuthMethods, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
-use crate::store::{NewSession, Once, Renewal, Session, SessionBy, Sessions, Stamps, Which};
+use crate::store::{
+    NewSession, Once, Renewal, Session, SessionBy, SessionSelection, Sessions, Stamps,
+};
 
 fn adopted(id: &str, credential: &str, now: Timestamp) -> NewSession {
     NewSession {
@@ -32,8 +34,8 @@ async fn by(store: &Arc<impl Sessions>, credential: &str, now: Timestamp) -> Opt
     store.find(SessionBy::Cookie(&digest(credential)), now).await.unwrap()
 }
 
-fn one(id: &str) -> Which {
-    Which::Session(SessionId::new(id))
+fn one(id: &str) -> SessionSelection {
+    SessionSelection::Session(SessionId::new(id))
 }
 
 fn renewal(id: &str, credential: Option<&str>, now: Timestamp) -> Renewal {
@@ -65,7 +67,7 @@ pub(in crate::store) async fn the_end_of_an_adopted_session_is_that_of_its_crede
     store.end(&one("a"), EndReason::Operator, at(5)).await.unwrap();
     assert_eq!(store.stamp(&digest("key")), Some(at(5)));
     assert!(matches!(adopt(store, "c", "key", at(6)).await, Once::Before(None)));
-    let user = Which::User(UserKey::new("django", "1"));
+    let user = SessionSelection::User(UserKey::new("django", "1"));
     store.end(&user, EndReason::SignedOutEverywhere, at(7)).await.unwrap();
     assert!(matches!(adopt(store, "c", "other", at(8)).await, Once::Before(None)));
     // As long as the service could take it, and no longer.

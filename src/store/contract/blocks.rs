@@ -9,7 +9,7 @@ use crate::block::{Block, BlockSubject, BlockedBy, Demand};
 use crate::caller::{SessionId, UserKey};
 use crate::event::EndReason;
 use crate::store::blocks::MOST_BLOCKS;
-use crate::store::{Blocked, Blocks, Sessions, Which};
+use crate::store::{Blocked, Blocks, SessionSelection, Sessions};
 
 fn subject(kind: &str, text: &str) -> BlockSubject {
     BlockSubject::parse(kind, text).unwrap()
@@ -138,7 +138,7 @@ pub(in crate::store) async fn upkeep_forgets_blocks_that_are_over(
         store.block(block("session", id, 60)).await.unwrap();
     }
     store.block(block("user", "django/1", 1)).await.unwrap();
-    let which = Which::Session(SessionId::new("a"));
+    let which = SessionSelection::Session(SessionId::new("a"));
     store.end(&which, EndReason::SignedOut, at(1)).await.unwrap();
     store.upkeep(after(Duration::from_secs(59))).await.unwrap();
     let texts = |list: Vec<Arc<Block>>| -> Vec<String> {

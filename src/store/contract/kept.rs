@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::{ABSOLUTE, IDLE, after, at, new_session};
 use crate::caller::{SessionId, UserKey};
 use crate::event::EndReason;
-use crate::store::{Kept, NewSession, Session, SessionBy, Sessions, Which};
+use crate::store::{
+    NewSession, Session, SessionAttachments, SessionBy, SessionSelection, Sessions,
+};
 
 fn sealed(text: &str) -> Arc<Vec<u8>> {
     Arc::new(text.as_bytes().to_vec())
@@ -26,7 +28,9 @@ pub(in crate::store) async fn what_is_kept_is_in_the_record_from_the_beginning(
     assert_eq!(text(&found).as_deref(), Some("one"));
 }
 
-pub(in crate::store) async fn the_last_that_was_kept_is_there(store: &Arc<impl Sessions + Kept>) {
+pub(in crate::store) async fn the_last_that_was_kept_is_there(
+    store: &Arc<impl Sessions + SessionAttachments>,
+) {
     let session = store.create(new_session("a", "1")).await.unwrap();
     let other = store.create(new_session("b", "1")).await.unwrap();
     for kept in ["one", "two", ""] {
@@ -37,14 +41,14 @@ pub(in crate::store) async fn the_last_that_was_kept_is_there(store: &Arc<impl S
 }
 
 pub(in crate::store) async fn nothing_is_kept_for_a_session_that_has_ended(
-    store: &Arc<impl Sessions + Kept>,
+    store: &Arc<impl Sessions + SessionAttachments>,
 ) {
     for (id, user) in [("a", "1"), ("b", "2"), ("c", "3")] {
         let with = NewSession { kept: Some(sealed("one")), ..new_session(id, user) };
         store.create(with).await.unwrap();
     }
     let (a, user) = (SessionId::new("a"), UserKey::new("django", "2"));
-    for which in [Which::Session(a), Which::User(user)] {
+    for which in [SessionSelection::Session(a), SessionSelection::User(user)] {
         assert_eq!(store.end(&which, EndReason::SignedOut, at(1)).await.unwrap().len(), 1);
     }
     store.upkeep(after(IDLE.max(ABSOLUTE))).await.unwrap();

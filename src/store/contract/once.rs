@@ -8,7 +8,8 @@ use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::event::EndReason;
 use crate::store::{
-    Keep, NewStamp, Once, RefreshTokens, Rotation, Session, SessionBy, Sessions, Stamps, Which,
+    Keep, NewStamp, Once, RefreshTokens, RotationOutcome, Session, SessionBy, SessionSelection,
+    Sessions, Stamps,
 };
 
 fn mark(name: &str) -> NewStamp {
@@ -25,8 +26,8 @@ async fn begin(store: &Arc<impl Sessions>, id: &str, now: Timestamp) -> Once {
     store.create_once(new, mark(id)).await.unwrap()
 }
 
-fn one(id: &str) -> Which {
-    Which::Session(SessionId::new(id))
+fn one(id: &str) -> SessionSelection {
+    SessionSelection::Session(SessionId::new(id))
 }
 
 fn begun(once: Once) -> Arc<Session> {
@@ -56,7 +57,7 @@ pub(in crate::store) async fn whatever_ended_it_a_marked_session_does_not_begin_
     store.end(&one("ended"), EndReason::SignedOut, at(1)).await.unwrap();
     store.rotate(rotate("reused", "reused-0", "reused-1", at(0))).await.unwrap();
     let reused = store.rotate(rotate("reused", "reused-0", "reused-2", after(GRACE))).await;
-    assert!(matches!(reused, Ok(Rotation::Reused(_))));
+    assert!(matches!(reused, Ok(RotationOutcome::Reused(_))));
     store.upkeep(after(IDLE)).await.unwrap();
     for id in ["ended", "reused", "idle"] {
         for now in [at(2), after(IDLE)] {

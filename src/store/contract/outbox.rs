@@ -7,7 +7,7 @@ use super::{after, at, digest};
 use crate::clock::Timestamp;
 use crate::store::Sessions;
 use crate::store::outbox::{
-    Claim, Message, NewMessage, NewQuestion, Outbox, Questions, Queued, Settled,
+    Claim, NewMessage, NewQuestion, Outbox, OutboxMessage, Questions, Queued, Settled,
 };
 
 const QUIET: Duration = Duration::from_secs(600);
@@ -29,12 +29,17 @@ async fn put(store: &impl Outbox, new: NewMessage) -> Queued {
 }
 
 /// Claims for a minute.
-async fn claim(store: &impl Outbox, channel: &str, limit: u32, now: Timestamp) -> Vec<Message> {
+async fn claim(
+    store: &impl Outbox,
+    channel: &str,
+    limit: u32,
+    now: Timestamp,
+) -> Vec<OutboxMessage> {
     let until = now.plus(Duration::from_secs(60));
     store.claim_messages(Claim { channel: channel.into(), limit, now, until }).await.unwrap()
 }
 
-fn ids(messages: &[Message]) -> Vec<&str> {
+fn ids(messages: &[OutboxMessage]) -> Vec<&str> {
     messages.iter().map(|message| message.id.as_str()).collect()
 }
 
@@ -43,7 +48,7 @@ pub(in crate::store) async fn a_message_is_claimed_as_it_was_put_in(store: &Arc<
     assert_eq!(store.waiting_messages("mail").await, Ok(1));
     assert_eq!(store.waiting_messages("hook").await, Ok(0));
     assert_eq!(claim(&**store, "hook", 9, at(5)).await, []);
-    let expected = Message { id: "a".into(), body: b"a".to_vec(), at: at(5), attempts: 1 };
+    let expected = OutboxMessage { id: "a".into(), body: b"a".to_vec(), at: at(5), attempts: 1 };
     assert_eq!(claim(&**store, "mail", 9, at(5)).await, [expected]);
 }
 

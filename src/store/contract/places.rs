@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::super::outbox::{Claim, NewMessage, Outbox};
-use super::super::{Places, SessionBy, Sessions};
+use super::super::{SessionBy, Sessions, StoredPlaces};
 use super::{IDLE, T0, after, at, digest, new_session};
 use crate::caller::SessionId;
 
 pub(in crate::store) async fn places_are_forgotten_and_sessions_live(
-    store: &Arc<impl Sessions + Outbox + Places>,
+    store: &Arc<impl Sessions + Outbox + StoredPlaces>,
 ) {
     let find = async |id: &str| {
         let id = SessionId::new(id);

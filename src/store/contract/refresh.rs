@@ -7,20 +7,24 @@ use super::{GRACE, IDLE, T0, after, at, digest, new_session, rotate, token};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::event::EndReason;
-use crate::store::{RefreshState, RefreshTokens, Rotate, Rotation, SessionBy, Sessions, Which};
+use crate::store::{
+    RefreshState, RefreshTokens, Rotate, RotationOutcome, SessionBy, SessionSelection, Sessions,
+};
 
 async fn spend(store: &Arc<impl RefreshTokens>, rotate: Rotate) -> String {
     told(&store.rotate(rotate).await.unwrap())
 }
 
 /// A rotation as a word, with what a replay brought.
-fn told(rotation: &Rotation) -> String {
+fn told(rotation: &RotationOutcome) -> String {
     match rotation {
-        Rotation::Rotated(_) => "rotated".to_owned(),
-        Rotation::Replayed(_, sealed) => format!("replayed {}", String::from_utf8_lossy(sealed)),
-        Rotation::Reused(_) => "reused".to_owned(),
-        Rotation::Expired => "expired".to_owned(),
-        Rotation::Unknown => "unknown".to_owned(),
+        RotationOutcome::Rotated(_) => "rotated".to_owned(),
+        RotationOutcome::Replayed(_, sealed) => {
+            format!("replayed {}", String::from_utf8_lossy(sealed))
+        }
+        RotationOutcome::Reused(_) => "reused".to_owned(),
+        RotationOutcome::Expired => "expired".to_owned(),
+        RotationOutcome::Unknown => "unknown".to_owned(),
     }
 }
 
@@ -43,7 +47,7 @@ async fn lives(store: &Arc<impl Sessions>, id: &str, now: Timestamp) -> bool {
 }
 
 async fn end(store: &Arc<impl Sessions>, id: &str) {
-    let which = Which::Session(SessionId::new(id));
+    let which = SessionSelection::Session(SessionId::new(id));
     store.end(&which, EndReason::SignedOut, at(1)).await.unwrap();
 }
 
@@ -52,7 +56,10 @@ pub(in crate::store) async fn a_rotation_spends_the_token_and_remembers_its_succ
 ) {
     let session = store.create(new_session("a", "1")).await.unwrap();
     let rotated = store.rotate(rotate("a", "a-0", "a-1", at(5))).await.unwrap();
-    assert!(matches!(&rotated, Rotation::Rotated(of) if Arc::ptr_eq(of, &session)), "{rotated:?}");
+    assert!(
+        matches!(&rotated, RotationOutcome::Rotated(of) if Arc::ptr_eq(of, &session)),
+        "{rotated:?}"
+    );
     let state = store.look(&session.id, &digest("a-0"), at(6)).await.unwrap();
     assert!(matches!(state, RefreshState::Spent(_, when) if when == at(5)), "{state:?}");
     assert_eq!(look(store, "a", "a-1", at(6)).await, "fresh");
@@ -102,14 +109,14 @@ pub(in crate::store) async fn reuse_after_the_window_ends_the_session_once(
     store.create(new_session("b", "1")).await.unwrap();
     spend(store, rotate("a", "a-0", "a-1", at(0))).await;
     let reused = store.rotate(rotate("a", "a-0", "x", after(GRACE))).await.unwrap();
-    assert!(matches!(&reused, Rotation::Reused(of) if Arc::ptr_eq(of, &held)), "{reused:?}");
+    assert!(matches!(&reused, RotationOutcome::Reused(of) if Arc::ptr_eq(of, &held)), "{reused:?}");
     assert!(!held.is_live(T0), "the record that was handed out before says so");
     assert!(!lives(store, "a", T0).await);
     for name in ["a-0", "a-1", "x"] {
         assert_eq!(look(store, "a", name, after(GRACE)).await, "unknown", "{name}");
         assert_eq!(spend(store, rotate("a", name, "y", after(GRACE))).await, "unknown", "{name}");
     }
-    let which = Which::Session(held.id.clone());
+    let which = SessionSelection::Session(held.id.clone());
     let ended = store.end(&which, EndReason::SignedOut, after(GRACE)).await.unwrap();
     assert!(ended.is_empty(), "its end was told by the rotation");
     assert!(lives(store, "b", T0).await, "the user's other sessions live");

@@ -7,7 +7,7 @@ use super::{ABSOLUTE, IDLE, T0, after, at, digest, identity, new_session};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
-use crate::store::{RefreshState, RefreshTokens, Session, SessionBy, Sessions, Which};
+use crate::store::{RefreshState, RefreshTokens, Session, SessionBy, SessionSelection, Sessions};
 
 async fn by_id(store: &Arc<impl Sessions>, id: &str, now: Timestamp) -> Option<Arc<Session>> {
     store.find(SessionBy::Id(&SessionId::new(id)), now).await.unwrap()
@@ -17,15 +17,15 @@ async fn by_cookie(store: &Arc<impl Sessions>, id: &str, now: Timestamp) -> Opti
     store.find(SessionBy::Cookie(&digest(&format!("cookie-{id}"))), now).await.unwrap()
 }
 
-async fn end(store: &Arc<impl Sessions>, which: Which) -> Vec<String> {
+async fn end(store: &Arc<impl Sessions>, which: SessionSelection) -> Vec<String> {
     let ended = store.end(&which, EndReason::SignedOut, at(1)).await.unwrap();
     let mut ids: Vec<_> = ended.iter().map(|session| session.id.to_string()).collect();
     ids.sort();
     ids
 }
 
-fn one(id: &str) -> Which {
-    Which::Session(SessionId::new(id))
+fn one(id: &str) -> SessionSelection {
+    SessionSelection::Session(SessionId::new(id))
 }
 
 fn ids(sessions: &[Arc<Session>]) -> Vec<&str> {
@@ -125,7 +125,7 @@ pub(in crate::store) async fn an_end_is_seen_everywhere_and_told_once(store: &Ar
     assert!(by_cookie(store, "a", T0).await.is_none());
     assert!(by_id(store, "b", T0).await.is_some());
     assert!(end(store, one("a")).await.is_empty());
-    assert_eq!(end(store, Which::User(UserKey::new("django", "1"))).await, ["b"]);
+    assert_eq!(end(store, SessionSelection::User(UserKey::new("django", "1"))).await, ["b"]);
 }
 
 pub(in crate::store) async fn ending_a_user_ends_exactly_theirs(store: &Arc<impl Sessions>) {
@@ -138,8 +138,8 @@ pub(in crate::store) async fn ending_a_user_ends_exactly_theirs(store: &Arc<impl
     store.create(elsewhere).await.unwrap();
 
     let user = UserKey::new("django", "1");
-    assert_eq!(end(store, Which::User(user.clone())).await, ["a", "b"]);
-    assert!(end(store, Which::User(user.clone())).await.is_empty());
+    assert_eq!(end(store, SessionSelection::User(user.clone())).await, ["a", "b"]);
+    assert!(end(store, SessionSelection::User(user.clone())).await.is_empty());
     assert!(store.list(Some(&user), T0).await.unwrap().is_empty());
     assert_eq!(ids(&store.list(Some(&key), T0).await.unwrap()), ["d"]);
     assert!(by_id(store, "c", T0).await.is_some());
@@ -147,7 +147,7 @@ pub(in crate::store) async fn ending_a_user_ends_exactly_theirs(store: &Arc<impl
 
 pub(in crate::store) async fn ending_what_is_not_there_tells_nothing(store: &Arc<impl Sessions>) {
     assert!(end(store, one("a")).await.is_empty());
-    assert!(end(store, Which::User(UserKey::new("django", "1"))).await.is_empty());
+    assert!(end(store, SessionSelection::User(UserKey::new("django", "1"))).await.is_empty());
 }
 
 pub(in crate::store) async fn the_list_has_live_sessions_newest_first(store: &Arc<impl Sessions>) {
@@ -202,5 +202,5 @@ pub(in crate::store) async fn a_changed_identity_is_seen_and_stays(store: &Arc<i
     store.upkeep(at(1)).await.unwrap();
     let found = by_id(store, "a", at(1)).await.unwrap();
     assert_eq!(found.identity.load().groups, ["admins"]);
-    assert_eq!(end(store, Which::User(UserKey::new("django", "1"))).await, ["a"]);
+    assert_eq!(end(store, SessionSelection::User(UserKey::new("django", "1"))).await, ["a"]);
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::super::Blocked;
 use super::super::blocks::{Admitted, MOST_BLOCKS};
-use super::super::live::Live;
+use super::super::live::LiveSessions;
 use super::rows::{from_sql_time, time};
 use super::writer::Op;
 use crate::block::{Block, BlockSubject, BlockedBy, Demand};
@@ -26,7 +26,7 @@ impl Op for Add {
     type Found = Admitted;
     type Answer = Blocked;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<Admitted> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<Admitted> {
         let Self(new) = self;
         let mut other = None;
         match find(sql, &new.subject)? {
@@ -50,7 +50,7 @@ impl Op for Add {
         Ok(Admitted::InPlaceOf(other))
     }
 
-    fn apply(self, found: Admitted, live: &Live) -> Blocked {
+    fn apply(self, found: Admitted, live: &LiveSessions) -> Blocked {
         match found {
             Admitted::InPlaceOf(other) => Blocked::Holds(live.blocks().put(self.0, other.as_ref())),
             Admitted::Not(blocked) => blocked,
@@ -62,12 +62,12 @@ impl Op for Lift {
     type Found = ();
     type Answer = Option<Arc<Block>>;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<()> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<()> {
         delete(sql, &self.0)
     }
 
     /// Goes by memory: what it holds must be lifted even if the file had it lifted already.
-    fn apply(self, (): (), live: &Live) -> Self::Answer {
+    fn apply(self, (): (), live: &LiveSessions) -> Self::Answer {
         live.blocks().remove(&self.0)
     }
 }
@@ -76,7 +76,7 @@ impl Op for Forget {
     type Found = ();
     type Answer = ();
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<()> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<()> {
         sql.prepare_cached(
             "DELETE FROM blocks WHERE until <= ?1 OR kind = 'session'
                  AND subject NOT IN (SELECT id FROM sessions WHERE ended_at IS NULL)",
@@ -85,7 +85,7 @@ impl Op for Forget {
         Ok(())
     }
 
-    fn apply(self, (): (), live: &Live) {
+    fn apply(self, (): (), live: &LiveSessions) {
         live.blocks().forget(self.0, |session| !live.has_id(session));
     }
 }

@@ -11,7 +11,7 @@ use super::super::factors::{
     FactorAttempt, FactorChange, FactorChanged, FactorStore, FactorUse, MOST_FACTORS, StoredFactor,
     StoredFactors, UsedCode,
 };
-use super::super::live::Live;
+use super::super::live::LiveSessions;
 use super::writer::Op;
 use super::{Embedded, blocking, rows};
 use crate::caller::UserKey;
@@ -153,7 +153,7 @@ impl Op for ChangeFactors {
     type Found = FactorChanged;
     type Answer = FactorChanged;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<FactorChanged> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<FactorChanged> {
         let Self { user, change } = self;
         let (directory, id_of_user) = (&*user.directory, &*user.id);
         match change {
@@ -203,7 +203,7 @@ impl Op for ChangeFactors {
         }
     }
 
-    fn apply(self, found: FactorChanged, _live: &Live) -> FactorChanged {
+    fn apply(self, found: FactorChanged, _live: &LiveSessions) -> FactorChanged {
         found
     }
 }
@@ -212,7 +212,7 @@ impl Op for CountFactorAttempt {
     type Found = Option<Duration>;
     type Answer = Option<Duration>;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<Self::Found> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<Self::Found> {
         let Self(attempt) = self;
         let before: Option<(u32, i64)> = sql
             .prepare_cached(
@@ -242,7 +242,7 @@ impl Op for CountFactorAttempt {
         Ok(None)
     }
 
-    fn apply(self, found: Self::Found, _live: &Live) -> Self::Answer {
+    fn apply(self, found: Self::Found, _live: &LiveSessions) -> Self::Answer {
         found
     }
 }
@@ -251,7 +251,7 @@ impl Op for UseFactor {
     type Found = bool;
     type Answer = bool;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<bool> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<bool> {
         let Self(used) = self;
         let (directory, user) = (&*used.user.directory, &*used.user.id);
         let at = rows::time(used.at);
@@ -276,7 +276,7 @@ impl Op for UseFactor {
         Ok(changed > 0)
     }
 
-    fn apply(self, is_used: bool, _live: &Live) -> bool {
+    fn apply(self, is_used: bool, _live: &LiveSessions) -> bool {
         is_used
     }
 }

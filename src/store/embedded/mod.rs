@@ -42,10 +42,11 @@ use rusqlite::Connection;
 pub use self::file::OpenError;
 use self::upkeep::Marks;
 use self::writer::Writer;
-use super::live::Live;
+use super::live::LiveSessions;
 use super::{
-    BlockList, Blocked, Blocks, Kept, NewSession, NewStamp, Once, RefreshState, RefreshTokens,
-    Renewal, Rotate, Rotation, Session, SessionBy, Sessions, Stamps, StoreError, Upkeep, Which,
+    BlockList, Blocked, Blocks, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal,
+    Rotate, RotationOutcome, Session, SessionAttachments, SessionBy, SessionSelection, Sessions,
+    Stamps, StoreError, Upkeep,
 };
 use crate::block::{Block, BlockSubject};
 use crate::caller::{SessionId, UserKey};
@@ -57,7 +58,7 @@ use crate::secret::Digest;
 pub struct Embedded {
     /// Canonical; copies are made from it.
     path: PathBuf,
-    live: Arc<Live>,
+    live: Arc<LiveSessions>,
     writer: Writer,
     /// For looking at refresh tokens, which are not in memory.
     reader: Arc<Mutex<Connection>>,
@@ -96,7 +97,7 @@ impl Embedded {
 
         let mut connection = file::connect(&path, tuning).map_err(in_file)?;
         schema::prepare(&mut connection, &path)?;
-        let (live, marks) = (Live::default(), Marks::default());
+        let (live, marks) = (LiveSessions::default(), Marks::default());
         for (session, last_used) in rows::load(&connection).map_err(in_file)? {
             live.insert(&session);
             marks.saved(&session, last_used, session.identity.load_full());
@@ -144,11 +145,11 @@ impl Sessions for Embedded {
 
     async fn end(
         &self,
-        which: &Which,
+        which: &SessionSelection,
         why: EndReason,
         at: Timestamp,
     ) -> Result<Vec<Arc<Session>>, StoreError> {
-        self.writer.submit(ops::End { which: which.clone(), why, at }).await
+        self.writer.submit(ops::EndSessions { which: which.clone(), why, at }).await
     }
 
     async fn list(
@@ -176,7 +177,7 @@ impl Stamps for Embedded {
 }
 
 #[async_trait]
-impl Kept for Embedded {
+impl SessionAttachments for Embedded {
     async fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> Result<bool, StoreError> {
         self.writer.submit(ops::Keeping { session: session.clone(), kept }).await
     }
@@ -199,7 +200,7 @@ impl Blocks for Embedded {
 
 #[async_trait]
 impl RefreshTokens for Embedded {
-    async fn rotate(&self, rotate: Rotate) -> Result<Rotation, StoreError> {
+    async fn rotate(&self, rotate: Rotate) -> Result<RotationOutcome, StoreError> {
         self.writer.submit(ops::Spend(rotate)).await
     }
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, named_params};
 
-use super::super::live::{Live, Stamp};
+use super::super::live::{LiveSessions, Stamp};
 use super::super::{
-    Keep, NewSession, NewStamp, Once, Renewal, Rotate, Rotation, Session, SessionBy, Which,
+    Keep, NewSession, NewStamp, Once, Renewal, Rotate, RotationOutcome, Session, SessionBy,
+    SessionSelection,
 };
 use super::rows;
 use super::writer::Op;
@@ -43,8 +44,8 @@ pub(super) enum Adopted {
 pub(super) struct Renew(pub(super) Renewal);
 
 /// Ends sessions.
-pub(super) struct End {
-    pub(super) which: Which,
+pub(super) struct EndSessions {
+    pub(super) which: SessionSelection,
     pub(super) why: EndReason,
     pub(super) at: Timestamp,
 }
@@ -90,7 +91,7 @@ impl Op for Create {
     type Found = ();
     type Answer = Arc<Session>;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<()> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<()> {
         rows::insert_session(sql, &self.0)?;
         if let Some(kept) = &self.0.kept {
             rows::keep(sql, &self.0.id, kept)?;
@@ -101,7 +102,7 @@ impl Op for Create {
         }
     }
 
-    fn apply(self, (): (), live: &Live) -> Arc<Session> {
+    fn apply(self, (): (), live: &LiveSessions) -> Arc<Session> {
         let session = Session::begin(&self.0);
         live.insert(&session);
         session
@@ -113,7 +114,7 @@ impl Op for CreateOnce {
     type Found = Option<Stamp>;
     type Answer = Once;
 
-    fn run(&self, sql: &Connection, live: &Live) -> rusqlite::Result<Option<Stamp>> {
+    fn run(&self, sql: &Connection, live: &LiveSessions) -> rusqlite::Result<Option<Stamp>> {
         let Self(create, mark) = self;
         if rows::has_stamp(sql, &mark.0.key)? {
             return Ok(None);
@@ -122,7 +123,7 @@ impl Op for CreateOnce {
         mark.run(sql, live).map(Some)
     }
 
-    fn apply(self, found: Option<Stamp>, live: &Live) -> Once {
+    fn apply(self, found: Option<Stamp>, live: &LiveSessions) -> Once {
         let Self(create, mark) = self;
         match found {
             Some(stamp) => {
@@ -141,7 +142,7 @@ impl Op for Adopt {
     type Found = Adopted;
     type Answer = Once;
 
-    fn run(&self, sql: &Connection, live: &Live) -> rusqlite::Result<Adopted> {
+    fn run(&self, sql: &Connection, live: &LiveSessions) -> rusqlite::Result<Adopted> {
         let Self(Create(new)) = self;
         let Some(cookie) = &new.cookie else {
             self.0.run(sql, live)?;
@@ -163,7 +164,7 @@ impl Op for Adopt {
         Ok(Adopted::Begins(there))
     }
 
-    fn apply(self, found: Adopted, live: &Live) -> Once {
+    fn apply(self, found: Adopted, live: &LiveSessions) -> Once {
         let Self(create) = self;
         match found {
             Adopted::Over => Once::Before(None),
@@ -183,7 +184,7 @@ impl Op for Renew {
     type Found = bool;
     type Answer = Option<Arc<Session>>;
 
-    fn run(&self, sql: &Connection, live: &Live) -> rusqlite::Result<bool> {
+    fn run(&self, sql: &Connection, live: &LiveSessions) -> rusqlite::Result<bool> {
         let Self(renewal) = self;
         if live.with_id(&renewal.session).is_some_and(|session| !session.is_live(renewal.at)) {
             return Ok(false);
@@ -206,17 +207,17 @@ impl Op for Renew {
         Ok(changed == 1)
     }
 
-    fn apply(self, lives: bool, live: &Live) -> Self::Answer {
+    fn apply(self, lives: bool, live: &LiveSessions) -> Self::Answer {
         if lives { live.renew(&self.0) } else { None }
     }
 }
 
-impl Op for End {
+impl Op for EndSessions {
     /// The ends of adopted sessions' credentials.
     type Found = Vec<(Digest, Stamp)>;
     type Answer = Vec<Arc<Session>>;
 
-    fn run(&self, sql: &Connection, live: &Live) -> rusqlite::Result<Self::Found> {
+    fn run(&self, sql: &Connection, live: &LiveSessions) -> rusqlite::Result<Self::Found> {
         let ends = rows::credentials_of(sql, &self.which, self.at)?;
         let mut stamps = Vec::with_capacity(ends.len());
         for end in ends {
@@ -228,24 +229,24 @@ impl Op for End {
     }
 
     /// Goes by memory, not by the rows that changed: what memory holds must end even if the file had it ended already.
-    fn apply(self, stamps: Self::Found, live: &Live) -> Self::Answer {
+    fn apply(self, stamps: Self::Found, live: &LiveSessions) -> Self::Answer {
         for (key, stamp) in stamps {
             live.put_stamp(key, stamp);
         }
         match &self.which {
-            Which::Session(id) => live.end(id).into_iter().collect(),
-            Which::User(user) => {
+            SessionSelection::Session(id) => live.end(id).into_iter().collect(),
+            SessionSelection::User(user) => {
                 live.of_user(user).iter().filter_map(|session| live.end(&session.id)).collect()
             }
         }
     }
 }
 
-impl End {
+impl EndSessions {
     fn end_rows(&self, sql: &Connection) -> rusqlite::Result<()> {
         match &self.which {
-            Which::Session(id) => end_session(sql, id, self.why, self.at),
-            Which::User(user) => {
+            SessionSelection::Session(id) => end_session(sql, id, self.why, self.at),
+            SessionSelection::User(user) => {
                 let (directory, user) = (&*user.directory, &*user.id);
                 sql.prepare_cached(
                     "DELETE FROM refresh_tokens WHERE session IN
@@ -274,34 +275,34 @@ impl End {
 }
 
 impl Op for Spend {
-    type Found = Rotation;
-    type Answer = Rotation;
+    type Found = RotationOutcome;
+    type Answer = RotationOutcome;
 
-    fn run(&self, sql: &Connection, live: &Live) -> rusqlite::Result<Rotation> {
+    fn run(&self, sql: &Connection, live: &LiveSessions) -> rusqlite::Result<RotationOutcome> {
         let Self(rotate) = self;
         let Some(session) = live.find(SessionBy::Id(&rotate.session), rotate.at) else {
-            return Ok(Rotation::Unknown);
+            return Ok(RotationOutcome::Unknown);
         };
         if spend(sql, rotate)? {
             rows::insert_token(sql, &rotate.session, &rotate.successor)?;
-            return Ok(Rotation::Rotated(session));
+            return Ok(RotationOutcome::Rotated(session));
         }
         let Some(token) = rows::token(sql, &rotate.session, &rotate.presented)? else {
-            return Ok(Rotation::Unknown);
+            return Ok(RotationOutcome::Unknown);
         };
         if token.expires_at <= rotate.at {
-            return Ok(Rotation::Expired);
+            return Ok(RotationOutcome::Expired);
         }
         let within = token.spent.filter(|spent| rotate.at < spent.replay_until);
         if let Some(sealed_answer) = within.and_then(|spent| spent.sealed_answer) {
-            return Ok(Rotation::Replayed(session, sealed_answer));
+            return Ok(RotationOutcome::Replayed(session, sealed_answer));
         }
         end_session(sql, &rotate.session, EndReason::RefreshReused, rotate.at)?;
-        Ok(Rotation::Reused(session))
+        Ok(RotationOutcome::Reused(session))
     }
 
-    fn apply(self, found: Rotation, live: &Live) -> Rotation {
-        if let Rotation::Reused(session) = &found {
+    fn apply(self, found: RotationOutcome, live: &LiveSessions) -> RotationOutcome {
+        if let RotationOutcome::Reused(session) = &found {
             live.end(&session.id);
         }
         found
@@ -312,7 +313,7 @@ impl Op for Put {
     type Found = Stamp;
     type Answer = Timestamp;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<Stamp> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<Stamp> {
         let Self(new) = self;
         let keeps = match new.keep {
             Keep::First => "at",
@@ -330,7 +331,7 @@ impl Op for Put {
         )
     }
 
-    fn apply(self, stamp: Stamp, live: &Live) -> Timestamp {
+    fn apply(self, stamp: Stamp, live: &LiveSessions) -> Timestamp {
         live.put_stamp(self.0.key, stamp);
         stamp.at
     }
@@ -341,11 +342,11 @@ impl Op for Keeping {
     type Found = bool;
     type Answer = bool;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<bool> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<bool> {
         Ok(rows::keep(sql, &self.session, &self.kept)? == 1)
     }
 
-    fn apply(self, is_kept: bool, live: &Live) -> bool {
+    fn apply(self, is_kept: bool, live: &LiveSessions) -> bool {
         is_kept && live.keep(&self.session, self.kept)
     }
 }
@@ -354,7 +355,7 @@ impl Op for Save {
     type Found = ();
     type Answer = ();
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<()> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<()> {
         let mut update = sql.prepare_cached(
             "UPDATE sessions SET last_used = :last_used, identity = coalesce(:identity, identity)
              WHERE id = :id AND ended_at IS NULL",
@@ -370,7 +371,7 @@ impl Op for Save {
         Ok(())
     }
 
-    fn apply(self, (): (), _live: &Live) {}
+    fn apply(self, (): (), _live: &LiveSessions) {}
 }
 
 impl Op for Expire {
@@ -378,7 +379,7 @@ impl Op for Expire {
     type Found = Vec<Arc<Session>>;
     type Answer = Vec<Arc<Session>>;
 
-    fn run(&self, sql: &Connection, live: &Live) -> rusqlite::Result<Self::Found> {
+    fn run(&self, sql: &Connection, live: &LiveSessions) -> rusqlite::Result<Self::Found> {
         let mut delete =
             sql.prepare_cached("DELETE FROM sessions WHERE id = ?1 AND ended_at IS NULL")?;
         let mut over = Vec::with_capacity(self.due.len());
@@ -394,7 +395,7 @@ impl Op for Expire {
         Ok(over)
     }
 
-    fn apply(self, over: Self::Found, live: &Live) -> Self::Answer {
+    fn apply(self, over: Self::Found, live: &LiveSessions) -> Self::Answer {
         over.iter().filter_map(|session| live.end(&session.id)).collect()
     }
 }
@@ -403,7 +404,7 @@ impl Op for Sweep {
     type Found = usize;
     type Answer = usize;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<usize> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<usize> {
         let (now, limit) = (rows::time(self.now), self.limit);
         let tokens = sql
             .prepare_cached(
@@ -436,7 +437,7 @@ impl Op for Sweep {
         Ok(tokens + sealed + ended + stamps + outgoing + attempts)
     }
 
-    fn apply(self, swept: usize, _live: &Live) -> usize {
+    fn apply(self, swept: usize, _live: &LiveSessions) -> usize {
         swept
     }
 }

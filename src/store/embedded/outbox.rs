@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::super::StoreError;
-use super::super::live::Live;
+use super::super::live::LiveSessions;
 use super::super::outbox::{
-    Claim, Message, NewMessage, NewQuestion, Outbox, Questions, Queued, Settled,
+    Claim, NewMessage, NewQuestion, Outbox, OutboxMessage, Questions, Queued, Settled,
 };
 use super::writer::Op;
 use super::{Embedded, blocking, rows};
@@ -29,7 +29,7 @@ struct SettleMessage {
 
 struct Ask(NewQuestion);
 
-struct Answer {
+struct AnswerQuestion {
     digest: Digest,
     now: Timestamp,
 }
@@ -56,11 +56,11 @@ impl Op for PutMessages {
     type Found = Vec<Queued>;
     type Answer = Vec<Queued>;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<Self::Found> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<Self::Found> {
         self.messages.iter().map(|new| put(sql, new, self.bound)).collect()
     }
 
-    fn apply(self, found: Self::Found, _live: &Live) -> Self::Answer {
+    fn apply(self, found: Self::Found, _live: &LiveSessions) -> Self::Answer {
         found
     }
 }
@@ -104,10 +104,10 @@ fn put(sql: &Connection, new: &NewMessage, bound: u32) -> rusqlite::Result<Queue
 }
 
 impl Op for ClaimMessages {
-    type Found = Vec<Message>;
-    type Answer = Vec<Message>;
+    type Found = Vec<OutboxMessage>;
+    type Answer = Vec<OutboxMessage>;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<Self::Found> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<Self::Found> {
         let Self(claim) = self;
         let mut claimed = sql
             .prepare_cached(
@@ -125,7 +125,7 @@ impl Op for ClaimMessages {
                     ":limit": claim.limit,
                 },
                 |row| {
-                    let message = Message {
+                    let message = OutboxMessage {
                         id: row.get("id")?,
                         body: row.get("body")?,
                         at: rows::from_sql_time(row.get("at")?),
@@ -140,7 +140,7 @@ impl Op for ClaimMessages {
         Ok(claimed.into_iter().map(|(_, message)| message).collect())
     }
 
-    fn apply(self, found: Self::Found, _live: &Live) -> Self::Answer {
+    fn apply(self, found: Self::Found, _live: &LiveSessions) -> Self::Answer {
         found
     }
 }
@@ -149,7 +149,7 @@ impl Op for SettleMessage {
     type Found = ();
     type Answer = ();
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<()> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<()> {
         match self.settled {
             Settled::Done => sql
                 .prepare_cached("UPDATE outbox SET done = 1, body = x'' WHERE id = ?1")?
@@ -161,14 +161,14 @@ impl Op for SettleMessage {
         Ok(())
     }
 
-    fn apply(self, (): (), _live: &Live) {}
+    fn apply(self, (): (), _live: &LiveSessions) {}
 }
 
 impl Op for Ask {
     type Found = ();
     type Answer = ();
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<()> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<()> {
         let Self(new) = self;
         sql.prepare_cached(
             "INSERT INTO questions (digest, about, body, expires_at) VALUES (?1, ?2, ?3, ?4)",
@@ -182,14 +182,14 @@ impl Op for Ask {
         Ok(())
     }
 
-    fn apply(self, (): (), _live: &Live) {}
+    fn apply(self, (): (), _live: &LiveSessions) {}
 }
 
-impl Op for Answer {
+impl Op for AnswerQuestion {
     type Found = Option<Vec<u8>>;
     type Answer = Option<Vec<u8>>;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<Self::Found> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<Self::Found> {
         let Some(body) = open_question(sql, &self.digest, self.now)? else { return Ok(None) };
         sql.prepare_cached(
             "UPDATE questions SET answered = 1
@@ -199,7 +199,7 @@ impl Op for Answer {
         Ok(Some(body))
     }
 
-    fn apply(self, found: Self::Found, _live: &Live) -> Self::Answer {
+    fn apply(self, found: Self::Found, _live: &LiveSessions) -> Self::Answer {
         found
     }
 }
@@ -226,7 +226,7 @@ impl Outbox for Embedded {
         self.writer.submit(PutMessages { messages, bound }).await
     }
 
-    async fn claim_messages(&self, claim: Claim) -> Result<Vec<Message>, StoreError> {
+    async fn claim_messages(&self, claim: Claim) -> Result<Vec<OutboxMessage>, StoreError> {
         self.writer.submit(ClaimMessages(claim)).await
     }
 
@@ -263,6 +263,6 @@ impl Questions for Embedded {
     }
 
     async fn answer(&self, digest: &Digest, now: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
-        self.writer.submit(Answer { digest: *digest, now }).await
+        self.writer.submit(AnswerQuestion { digest: *digest, now }).await
     }
 }

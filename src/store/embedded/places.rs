@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use rusqlite::Connection;
 
-use super::super::live::Live;
-use super::super::{Former, Places, StoreError};
+use super::super::live::LiveSessions;
+use super::super::{Former, StoreError, StoredPlaces};
 use super::rows::{self, time};
 use super::writer::Op;
 use super::{Embedded, Tuning, blocking, file};
@@ -29,7 +29,7 @@ impl Op for ForgetPlaces {
     type Found = usize;
     type Answer = usize;
 
-    fn run(&self, sql: &Connection, _live: &Live) -> rusqlite::Result<usize> {
+    fn run(&self, sql: &Connection, _live: &LiveSessions) -> rusqlite::Result<usize> {
         let before = time(self.0);
         let sessions = sql
             .prepare_cached(
@@ -47,7 +47,7 @@ impl Op for ForgetPlaces {
         Ok(sessions + messages)
     }
 
-    fn apply(self, found: usize, live: &Live) -> usize {
+    fn apply(self, found: usize, live: &LiveSessions) -> usize {
         if found > 0 {
             live.forget_places(self.0);
         }
@@ -56,7 +56,7 @@ impl Op for ForgetPlaces {
 }
 
 #[async_trait]
-impl Places for Embedded {
+impl StoredPlaces for Embedded {
     async fn forget_places(&self, before: Timestamp) -> Result<bool, StoreError> {
         while self.writer.submit(ForgetPlaces(before)).await? > 0 {
             self.has_copies.store(true, Ordering::SeqCst);

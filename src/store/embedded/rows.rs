@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use serde::{Deserialize, Serialize};
 
 use super::super::live::Stamp;
-use super::super::{Keep, NewRefreshToken, NewSession, NewStamp, Session, Which};
+use super::super::{Keep, NewRefreshToken, NewSession, NewStamp, Session, SessionSelection};
 use crate::caller::{Assurance, AuthMethods, Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::secret::Digest;
@@ -111,12 +111,12 @@ pub(super) fn free_cookie(sql: &Connection, cookie: &Digest) -> rusqlite::Result
 /// What the ends of adopted sessions among these say of their credentials.
 pub(super) fn credentials_of(
     sql: &Connection,
-    which: &Which,
+    which: &SessionSelection,
     at: Timestamp,
 ) -> rusqlite::Result<Vec<NewStamp>> {
     let (directory, id) = match which {
-        Which::Session(id) => (None, id.as_str()),
-        Which::User(user) => (Some(&*user.directory), &*user.id),
+        SessionSelection::Session(id) => (None, id.as_str()),
+        SessionSelection::User(user) => (Some(&*user.directory), &*user.id),
     };
     sql.prepare_cached(
         "SELECT cookie, idle_timeout FROM sessions

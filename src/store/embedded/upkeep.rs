@@ -25,9 +25,9 @@ const SEALED_FOR: Duration = Duration::from_secs(60);
 
 /// What the file says of each session's last use and identity, so that only differences are written.
 #[derive(Clone, Default)]
-pub(super) struct Marks(Arc<Mutex<HashMap<SessionId, Mark>>>);
+pub(super) struct Marks(Arc<Mutex<HashMap<SessionId, UpkeepMark>>>);
 
-struct Mark {
+struct UpkeepMark {
     last_used: Timestamp,
     identity: Arc<Identity>,
 }
@@ -41,7 +41,7 @@ struct Survey {
 impl Marks {
     /// Notes what the file says now.
     pub(super) fn saved(&self, session: &Session, last_used: Timestamp, identity: Arc<Identity>) {
-        self.0.lock().insert(session.id.clone(), Mark { last_used, identity });
+        self.0.lock().insert(session.id.clone(), UpkeepMark { last_used, identity });
     }
 
     /// Splits sessions into those to save and those to remove, and drops the marks of all others that are gone.
@@ -82,7 +82,7 @@ impl Marks {
                     mark.identity = identity.unwrap_or_else(|| Arc::clone(&mark.identity));
                 }
                 (None, Some(identity)) => {
-                    let mark = Mark { last_used: unsaved.last_used, identity };
+                    let mark = UpkeepMark { last_used: unsaved.last_used, identity };
                     marks.insert(unsaved.session.id.clone(), mark);
                 }
                 // Without a mark the identity is always written, so this is a session that ended meanwhile.

@@ -17,7 +17,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::StoreError;
-use super::super::live::Live;
+use super::super::live::LiveSessions;
 
 /// How many changes may wait. More than this wait only when the disk stands still; then it is better to say so at once.
 const QUEUE: usize = 1024;
@@ -33,25 +33,25 @@ pub(super) trait Op: Send + 'static {
     type Answer: Send;
 
     /// Decides, and changes the tables. An error undoes this op alone.
-    fn run(&self, sql: &Connection, live: &Live) -> rusqlite::Result<Self::Found>;
+    fn run(&self, sql: &Connection, live: &LiveSessions) -> rusqlite::Result<Self::Found>;
 
     /// Shows the change in memory. Called when it is durable.
-    fn apply(self, found: Self::Found, live: &Live) -> Self::Answer;
+    fn apply(self, found: Self::Found, live: &LiveSessions) -> Self::Answer;
 }
 
 /// Hands changes to the thread. Dropping it waits for the thread to finish what it has.
 pub(super) struct Writer {
-    queue: Option<mpsc::Sender<Box<dyn Job>>>,
+    queue: Option<mpsc::Sender<Box<dyn WriterJob>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// An [`Op`] with its caller, whatever its types.
-trait Job: Send {
-    fn run(&mut self, sql: &Connection, live: &Live) -> Result<(), StoreError>;
-    fn finish(self: Box<Self>, committed: &Result<(), StoreError>, live: &Live);
+trait WriterJob: Send {
+    fn run(&mut self, sql: &Connection, live: &LiveSessions) -> Result<(), StoreError>;
+    fn finish(self: Box<Self>, committed: &Result<(), StoreError>, live: &LiveSessions);
 }
 
-struct Waiting<O: Op> {
+struct WaitingJob<O: Op> {
     op: O,
     found: Result<O::Found, StoreError>,
     caller: oneshot::Sender<Result<O::Answer, StoreError>>,
@@ -59,7 +59,7 @@ struct Waiting<O: Op> {
 
 impl Writer {
     /// Starts the thread, which owns the connection from now on.
-    pub(super) fn start(connection: Connection, live: Arc<Live>) -> io::Result<Self> {
+    pub(super) fn start(connection: Connection, live: Arc<LiveSessions>) -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
@@ -73,10 +73,14 @@ impl Writer {
         let found = Err(StoreError("the change was not tried".to_owned()));
         let stopped = || StoreError("the writer has stopped".to_owned());
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        queue.try_send(Box::new(Waiting { op, found, caller })).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError("the write queue is full".to_owned()),
-            mpsc::error::TrySendError::Closed(_) => stopped(),
-        })?;
+        queue.try_send(Box::new(WaitingJob { op, found, caller })).map_err(
+            |error| match error {
+                mpsc::error::TrySendError::Full(_) => {
+                    StoreError("the write queue is full".to_owned())
+                }
+                mpsc::error::TrySendError::Closed(_) => stopped(),
+            },
+        )?;
         answer.await.map_err(|_| stopped())?
     }
 }
@@ -91,13 +95,13 @@ impl Drop for Writer {
     }
 }
 
-impl<O: Op> Job for Waiting<O> {
-    fn run(&mut self, sql: &Connection, live: &Live) -> Result<(), StoreError> {
+impl<O: Op> WriterJob for WaitingJob<O> {
+    fn run(&mut self, sql: &Connection, live: &LiveSessions) -> Result<(), StoreError> {
         self.found = self.op.run(sql, live).map_err(StoreError::from);
         self.found.as_ref().map(drop).map_err(StoreError::clone)
     }
 
-    fn finish(self: Box<Self>, committed: &Result<(), StoreError>, live: &Live) {
+    fn finish(self: Box<Self>, committed: &Result<(), StoreError>, live: &LiveSessions) {
         let Self { op, found, caller } = *self;
         let answer = committed.clone().and(found).map(|found| op.apply(found, live));
         // A caller that has gone away does not undo its change, and need not hear of it.
@@ -106,27 +110,31 @@ impl<O: Op> Job for Waiting<O> {
 }
 
 /// Why nothing of a batch was committed.
-enum Failure {
+enum BatchFailure {
     /// The transaction did not begin or end.
     Commit(StoreError),
     /// One op made SQLite roll back the whole transaction, as a full disk does.
     RolledBack(StoreError),
 }
 
-impl From<rusqlite::Error> for Failure {
+impl From<rusqlite::Error> for BatchFailure {
     fn from(error: rusqlite::Error) -> Self {
         Self::Commit(error.into())
     }
 }
 
-fn write_all(mut connection: Connection, live: &Live, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+fn write_all(
+    mut connection: Connection,
+    live: &LiveSessions,
+    mut jobs: mpsc::Receiver<Box<dyn WriterJob>>,
+) {
     let mut batch = Vec::with_capacity(BATCH);
     while jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
         match commit(&mut connection, live, &mut batch) {
             Ok(()) => finish(&mut batch, &Ok(()), live),
-            Err(Failure::Commit(error)) => finish(&mut batch, &Err(error), live),
+            Err(BatchFailure::Commit(error)) => finish(&mut batch, &Err(error), live),
             // The others may have room: to end a session takes none.
-            Err(Failure::RolledBack(_)) => {
+            Err(BatchFailure::RolledBack(_)) => {
                 for job in batch.drain(..) {
                     alone(&mut connection, live, job);
                 }
@@ -135,32 +143,36 @@ fn write_all(mut connection: Connection, live: &Live, mut jobs: mpsc::Receiver<B
     }
 }
 
-fn finish(batch: &mut Vec<Box<dyn Job>>, committed: &Result<(), StoreError>, live: &Live) {
+fn finish(
+    batch: &mut Vec<Box<dyn WriterJob>>,
+    committed: &Result<(), StoreError>,
+    live: &LiveSessions,
+) {
     for job in batch.drain(..) {
         job.finish(committed, live);
     }
 }
 
-fn alone(connection: &mut Connection, live: &Live, mut job: Box<dyn Job>) {
+fn alone(connection: &mut Connection, live: &LiveSessions, mut job: Box<dyn WriterJob>) {
     let committed = match commit(connection, live, std::slice::from_mut(&mut job)) {
         Ok(()) => Ok(()),
-        Err(Failure::Commit(error) | Failure::RolledBack(error)) => Err(error),
+        Err(BatchFailure::Commit(error) | BatchFailure::RolledBack(error)) => Err(error),
     };
     job.finish(&committed, live);
 }
 
 fn commit(
     connection: &mut Connection,
-    live: &Live,
-    batch: &mut [Box<dyn Job>],
-) -> Result<(), Failure> {
+    live: &LiveSessions,
+    batch: &mut [Box<dyn WriterJob>],
+) -> Result<(), BatchFailure> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for job in batch {
         let savepoint = transaction.savepoint()?;
         match job.run(&savepoint, live) {
             Ok(()) => savepoint.commit()?,
             // Going on here would commit each op by itself, and then report them all as failed.
-            Err(error) if savepoint.is_autocommit() => return Err(Failure::RolledBack(error)),
+            Err(error) if savepoint.is_autocommit() => return Err(BatchFailure::RolledBack(error)),
             Err(_) => savepoint.finish()?,
         }
     }

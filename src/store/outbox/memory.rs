@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::super::StoreError;
 use super::super::memory::Memory;
-use super::{Claim, Message, NewMessage, NewQuestion, Outbox, Questions, Queued, Settled};
+use super::{Claim, NewMessage, NewQuestion, Outbox, OutboxMessage, Questions, Queued, Settled};
 use crate::clock::Timestamp;
 use crate::secret::Digest;
 
@@ -15,13 +15,13 @@ use crate::secret::Digest;
 #[derive(Debug, Default)]
 pub(in crate::store) struct Outgoing {
     /// In the order in which they came.
-    messages: Vec<Row>,
-    questions: HashMap<Digest, Asked>,
+    messages: Vec<MemoryRow>,
+    questions: HashMap<Digest, MemoryQuestion>,
 }
 
 #[derive(Debug)]
-struct Row {
-    message: Message,
+struct MemoryRow {
+    message: OutboxMessage,
     channel: Arc<str>,
     key: Digest,
     due_at: Timestamp,
@@ -30,7 +30,7 @@ struct Row {
 }
 
 #[derive(Debug)]
-struct Asked {
+struct MemoryQuestion {
     about: Digest,
     body: Vec<u8>,
     expires_at: Timestamp,
@@ -50,13 +50,13 @@ impl Outgoing {
     }
 
     fn put(&mut self, new: NewMessage, bound: u32) -> Queued {
-        let is_quiet = |row: &Row| !row.done || new.at < row.quiet_until;
-        let same = |row: &Row| row.channel == new.channel && row.key == new.key;
+        let is_quiet = |row: &MemoryRow| !row.done || new.at < row.quiet_until;
+        let same = |row: &MemoryRow| row.channel == new.channel && row.key == new.key;
         if self.messages.iter().any(|row| same(row) && is_quiet(row)) {
             return Queued::Repeats;
         }
         self.messages.retain(|row| !same(row));
-        let waits = |row: &Row| !row.done && row.channel == new.channel;
+        let waits = |row: &MemoryRow| !row.done && row.channel == new.channel;
         let waiting = self.messages.iter().filter(|row| waits(row)).count();
         let queued = if waiting >= usize::try_from(bound).unwrap_or(usize::MAX) {
             if let Some(oldest) = self.messages.iter().position(waits) {
@@ -66,8 +66,8 @@ impl Outgoing {
         } else {
             Queued::Waits
         };
-        let message = Message { id: new.id, body: new.body, at: new.at, attempts: 0 };
-        self.messages.push(Row {
+        let message = OutboxMessage { id: new.id, body: new.body, at: new.at, attempts: 0 };
+        self.messages.push(MemoryRow {
             message,
             channel: new.channel,
             key: new.key,
@@ -78,7 +78,7 @@ impl Outgoing {
         queued
     }
 
-    fn can_be_answered(&self, digest: &Digest, now: Timestamp) -> Option<&Asked> {
+    fn can_be_answered(&self, digest: &Digest, now: Timestamp) -> Option<&MemoryQuestion> {
         self.questions.get(digest).filter(|asked| !asked.answered && now < asked.expires_at)
     }
 }
@@ -94,10 +94,11 @@ impl Outbox for Memory {
         Ok(messages.into_iter().map(|new| outgoing.put(new, bound)).collect())
     }
 
-    async fn claim_messages(&self, claim: Claim) -> Result<Vec<Message>, StoreError> {
+    async fn claim_messages(&self, claim: Claim) -> Result<Vec<OutboxMessage>, StoreError> {
         let mut outgoing = self.outgoing.lock();
-        let is_due =
-            |row: &&mut Row| !row.done && row.channel == claim.channel && row.due_at <= claim.now;
+        let is_due = |row: &&mut MemoryRow| {
+            !row.done && row.channel == claim.channel && row.due_at <= claim.now
+        };
         let due = outgoing.messages.iter_mut().filter(is_due);
         let limit = usize::try_from(claim.limit).unwrap_or(usize::MAX);
         Ok(due
@@ -126,7 +127,7 @@ impl Outbox for Memory {
 
     async fn waiting_messages(&self, channel: &str) -> Result<u64, StoreError> {
         let outgoing = self.outgoing.lock();
-        let waits = |row: &&Row| !row.done && &*row.channel == channel;
+        let waits = |row: &&MemoryRow| !row.done && &*row.channel == channel;
         Ok(outgoing.messages.iter().filter(waits).count() as u64)
     }
 }
@@ -135,7 +136,7 @@ impl Outbox for Memory {
 impl Questions for Memory {
     async fn ask(&self, new: NewQuestion) -> Result<(), StoreError> {
         let NewQuestion { digest, about, body, expires_at } = new;
-        let asked = Asked { about, body, expires_at, answered: false };
+        let asked = MemoryQuestion { about, body, expires_at, answered: false };
         self.outgoing.lock().questions.insert(digest, asked);
         Ok(())
     }

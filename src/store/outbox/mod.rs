@@ -64,7 +64,7 @@ pub struct Claim {
 
 /// A message that was claimed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Message {
+pub struct OutboxMessage {
     /// See [`NewMessage::id`].
     pub id: String,
     /// See [`NewMessage::body`].
@@ -96,7 +96,7 @@ pub trait Outbox: Send + Sync {
     ) -> Result<Vec<Queued>, StoreError>;
 
     /// Claims messages that are due, oldest first; durable when this returns.
-    async fn claim_messages(&self, claim: Claim) -> Result<Vec<Message>, StoreError>;
+    async fn claim_messages(&self, claim: Claim) -> Result<Vec<OutboxMessage>, StoreError>;
 
     /// Says what becomes of a claimed message; one that is gone is no failure. Durable when this returns.
     async fn settle_message(&self, id: &str, settled: Settled) -> Result<(), StoreError>;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::seal::{Kind, Mac, SealKey, Sealed};
+use super::seal::{Mac, SealKey, SealKind, SealedLine};
 use crate::clock::Timestamp;
 
 /// One sector, which a disk writes whole or not at all.
@@ -22,7 +22,7 @@ const HEAD: usize = 512;
 /// What became of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Became {
+pub(super) enum SegmentChange {
     /// It is complete.
     Closed,
     /// It was removed: its time was over.
@@ -34,7 +34,7 @@ pub(super) enum Became {
 /// What is known of one segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Anchor {
-    pub(super) became: Became,
+    pub(super) became: SegmentChange,
     pub(super) segment: u64,
     pub(super) first_seq: u64,
     pub(super) last_seq: u64,
@@ -106,9 +106,9 @@ impl Anchors {
         for (n, line) in
             lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate()
         {
-            let sealed = Sealed::parse(line);
+            let sealed = SealedLine::parse(line);
             let good = sealed.as_ref().is_some_and(|sealed| {
-                sealed.seq == n as u64 + 1 && key.holds(Kind::Anchor, sealed, read.last_mac())
+                sealed.seq == n as u64 + 1 && key.holds(SealKind::Anchor, sealed, read.last_mac())
             });
             if !good && read.broken.is_none() {
                 read.broken = Some(n + 1);
@@ -139,14 +139,16 @@ impl Anchors {
     }
 
     pub(super) fn is_dropped(&self, segment: u64) -> bool {
-        self.all.iter().any(|anchor| anchor.segment == segment && anchor.became == Became::Dropped)
+        self.all
+            .iter()
+            .any(|anchor| anchor.segment == segment && anchor.became == SegmentChange::Dropped)
     }
 
     /// Writes one more, through to the disk.
     pub(super) fn add(&mut self, path: &Path, key: &SealKey, anchor: Anchor) -> io::Result<()> {
         let mut line = serde_json::to_vec(&anchor).map_err(io::Error::other)?;
         let seq = self.all.len() as u64 + 1;
-        let mac = key.seal(Kind::Anchor, &mut line, seq, self.last_mac());
+        let mac = key.seal(SealKind::Anchor, &mut line, seq, self.last_mac());
         line.push(b'\n');
         let file =
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
@@ -163,7 +165,7 @@ impl Anchors {
     /// The segments that are closed, still there, and older than `retention`.
     pub(super) fn overdue(&self, now: Timestamp, retention: std::time::Duration) -> Vec<Anchor> {
         let is_over = |anchor: &&Anchor| {
-            anchor.became == Became::Closed
+            anchor.became == SegmentChange::Closed
                 && now.since(Timestamp::from_secs(anchor.to)) > retention
                 && !self.is_dropped(anchor.segment)
         };
@@ -185,8 +187,8 @@ impl Head {
             return Ok(HeadRead::Absent);
         }
         let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let head =
-            Sealed::parse(line).filter(|sealed| key.holds(Kind::Head, sealed, Mac::default()));
+        let head = SealedLine::parse(line)
+            .filter(|sealed| key.holds(SealKind::Head, sealed, Mac::default()));
         let head = head.and_then(|sealed| {
             let head = serde_json::from_value::<Self>(sealed.value()?).ok()?;
             Some(Self { seq: sealed.seq, ..head })
@@ -196,7 +198,7 @@ impl Head {
 
     pub(super) fn write(&self, file: &File, key: &SealKey) -> io::Result<()> {
         let mut line = serde_json::to_vec(self).map_err(io::Error::other)?;
-        key.seal(Kind::Head, &mut line, self.seq, Mac::default());
+        key.seal(SealKind::Head, &mut line, self.seq, Mac::default());
         line.push(b'\n');
         line.resize(line.len().max(HEAD), b' ');
         file.write_all_at(&line, 0)

@@ -25,10 +25,10 @@ use crate::block::{Block, BlockSubject};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Clock;
 use crate::config;
-use crate::detect::respond::Taken;
+use crate::detect::respond::TakenAction;
 use crate::detect::watch::NotDone;
 use crate::detect::{Finding, Subject};
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 use crate::geo::Country;
 use crate::secret::Digest;
 
@@ -39,7 +39,7 @@ mod trail;
 mod uses;
 mod verify;
 
-pub use verify::{Alarm, Examined, examine};
+pub use verify::{Alarm, ExaminedTrail, examine};
 
 const LONGEST_NAME: usize = 256;
 
@@ -49,7 +49,7 @@ pub struct Audit {
     file: ArcSwapOption<AuditFile>,
     /// Lines that were lost in files of earlier configurations.
     lost_before: AtomicU64,
-    told: shadow::Told,
+    told: shadow::ToldVerdicts,
     uses: uses::Uses,
 }
 
@@ -70,7 +70,7 @@ pub struct AuditError {
 
 /// One line. Every field that there is.
 #[derive(Debug, Default, Serialize)]
-struct Line<'a> {
+struct AuditLine<'a> {
     at: String,
     event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,7 +149,7 @@ impl Audit {
     /// If the file or its key cannot be used, or others may read or write it.
     pub fn open(log: &config::Log, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
         let file = AuditFile::open(log, &clock)?.map(Arc::new);
-        let (told, uses) = (shadow::Told::default(), uses::Uses::default());
+        let (told, uses) = (shadow::ToldVerdicts::default(), uses::Uses::default());
         let (file, lost_before) = (ArcSwapOption::from(file), AtomicU64::new(0));
         Ok(Self { clock, file, lost_before, told, uses })
     }
@@ -179,18 +179,18 @@ impl Audit {
     /// Something happened.
     pub fn event(&self, event: &Event) {
         let previous = match &event.what {
-            What::SessionUsed { session, .. } => match self.uses.admit(session, event) {
+            EventKind::SessionUsed { session, .. } => match self.uses.admit(session, event) {
                 Some(previous) => previous,
                 None => return,
             },
             _ => None,
         };
         let previous = previous.map(|at| at.to_string());
-        self.write(&Line { previous, ..event_line(event) });
+        self.write(&AuditLine { previous, ..event_line(event) });
     }
 
     /// A detector found something.
-    pub fn finding(&self, finding: &Finding, taken: &[Taken], failure: Option<&NotDone>) {
+    pub fn finding(&self, finding: &Finding, taken: &[TakenAction], failure: Option<&NotDone>) {
         self.write(&finding_line(finding, taken, failure));
     }
 
@@ -205,7 +205,7 @@ impl Audit {
         self.lost_before.load(Ordering::Relaxed).saturating_add(now)
     }
 
-    fn write(&self, line: &Line<'_>) {
+    fn write(&self, line: &AuditLine<'_>) {
         let file = self.file.load();
         let Some(file) = &*file else { return line.log() };
         // Writing a struct of texts and numbers into memory cannot fail.
@@ -235,7 +235,7 @@ impl AuditFile {
     }
 }
 
-impl Line<'_> {
+impl AuditLine<'_> {
     /// Among the log's lines: the same fields under the same names.
     fn log(&self) {
         tracing::info!(
@@ -277,22 +277,22 @@ impl Line<'_> {
     }
 }
 
-impl<'a> Line<'a> {
+impl<'a> AuditLine<'a> {
     fn of(self, session: &'a SessionId, user: &UserKey) -> Self {
         Self { session: Some(session.as_str()), user: Some(cut(&user.to_string())), ..self }
     }
 }
 
-fn event_line(event: &Event) -> Line<'_> {
-    let line = Line {
+fn event_line(event: &Event) -> AuditLine<'_> {
+    let line = AuditLine {
         at: event.at.to_string(),
         request_id: event.request_id.as_deref(),
         client: event.client.as_ref().map(IpAddr::to_string),
         agent: event.agent.as_deref().map(cut),
-        ..Line::default()
+        ..AuditLine::default()
     };
     match &event.what {
-        What::SignedIn { session, user, account, tokens, cookie, known_device } => Line {
+        EventKind::SignedIn { session, user, account, tokens, cookie, known_device } => AuditLine {
             event: "sign_in",
             known_device: known_device.then_some(true),
             account: Some(cut(account)),
@@ -304,45 +304,48 @@ fn event_line(event: &Event) -> Line<'_> {
             },
             ..line.of(session, user)
         },
-        What::SignInObserved { account, user, session } => {
-            let line = Line { event: "sign_in_observed", account: Some(cut(account)), ..line };
+        EventKind::SignInObserved { account, user, session } => {
+            let line = AuditLine { event: "sign_in_observed", account: Some(cut(account)), ..line };
             match (session, user) {
                 (Some(session), Some(user)) => line.of(session, user),
                 _ => line,
             }
         }
-        What::TakenOver { session, user, issuer } => {
-            Line { event: "taken_over", issuer: Some(issuer), ..line.of(session, user) }
+        EventKind::TakenOver { session, user, issuer } => {
+            AuditLine { event: "taken_over", issuer: Some(issuer), ..line.of(session, user) }
         }
-        What::Adopted { session, user, issuer, how } => Line {
+        EventKind::Adopted { session, user, issuer, how } => AuditLine {
             event: "adopted",
             issuer: Some(issuer),
             reason: Some(how.name()),
             ..line.of(session, user)
         },
-        What::SignInFailed { account, user, why } => Line {
+        EventKind::SignInFailed { account, user, why } => AuditLine {
             event: "sign_in_failed",
             user: user.as_ref().map(|user| cut(&user.to_string())),
             account: Some(cut(account)),
             reason: Some(why.name()),
             ..line
         },
-        What::Refreshed { session, user, how } => {
-            Line { event: "refresh", reason: Some(how.name()), ..line.of(session, user) }
+        EventKind::Refreshed { session, user, how } => {
+            AuditLine { event: "refresh", reason: Some(how.name()), ..line.of(session, user) }
         }
-        What::RefreshReused { session, user } => {
-            Line { event: "refresh_reused", ..line.of(session, user) }
+        EventKind::RefreshReused { session, user } => {
+            AuditLine { event: "refresh_reused", ..line.of(session, user) }
         }
-        What::RefreshRefused { why } => {
-            Line { event: "refresh_refused", reason: Some(why.name()), ..line }
+        EventKind::RefreshRefused { why } => {
+            AuditLine { event: "refresh_refused", reason: Some(why.name()), ..line }
         }
-        What::SessionEnded { session, user, why } => {
-            Line { event: "session_ended", reason: Some(why.name()), ..line.of(session, user) }
+        EventKind::SessionEnded { session, user, why } => {
+            AuditLine { event: "session_ended", reason: Some(why.name()), ..line.of(session, user) }
         }
-        What::IssuedRefused { issuer, why } => {
-            Line { event: "issued_refused", issuer: Some(issuer), reason: Some(why.name()), ..line }
-        }
-        What::IncidentAnswered { user, detector, was_me, ended } => Line {
+        EventKind::IssuedRefused { issuer, why } => AuditLine {
+            event: "issued_refused",
+            issuer: Some(issuer),
+            reason: Some(why.name()),
+            ..line
+        },
+        EventKind::IncidentAnswered { user, detector, was_me, ended } => AuditLine {
             event: "incident_answered",
             user: Some(cut(&user.to_string())),
             about: Some(detector),
@@ -350,42 +353,46 @@ fn event_line(event: &Event) -> Line<'_> {
             ended: Some(*ended),
             ..line
         },
-        What::PasswordChanged { user } => {
-            Line { event: "password_changed", user: Some(cut(&user.to_string())), ..line }
+        EventKind::PasswordChanged { user } => {
+            AuditLine { event: "password_changed", user: Some(cut(&user.to_string())), ..line }
         }
-        What::IssuedEnded { issuer, user } => Line {
+        EventKind::IssuedEnded { issuer, user } => AuditLine {
             event: "issued_ended",
             issuer: Some(issuer),
             user: Some(cut(&user.to_string())),
             ..line
         },
-        What::Refused { refusal, user } => Line {
+        EventKind::Refused { refusal, user } => AuditLine {
             event: "refused",
             reason: Some(refusal.reason()),
             user: user.as_ref().map(|user| cut(&user.to_string())),
             ..line
         },
-        What::OutsideBinding { session, user } => {
-            Line { event: "outside_binding", ..line.of(session, user) }
+        EventKind::OutsideBinding { session, user } => {
+            AuditLine { event: "outside_binding", ..line.of(session, user) }
         }
-        What::FactorChanged { user, change } => Line {
+        EventKind::FactorChanged { user, change } => AuditLine {
             event: "second_factor_changed",
             user: Some(cut(&user.to_string())),
             reason: Some(change.name()),
             ..line
         },
-        What::FactorRefused { user, why } => Line {
+        EventKind::FactorRefused { user, why } => AuditLine {
             event: "second_factor_refused",
             user: Some(cut(&user.to_string())),
             reason: Some(why.name()),
             ..line
         },
-        What::Blocked(block) => Line { event: "blocked", ..block_line(line, block) },
-        What::BlockLifted(block) => Line { event: "block_lifted", ..block_line(line, block) },
-        What::SessionUsed { session, user, .. } => {
-            Line { event: "session_used", ..line.of(session, user) }
+        EventKind::Blocked(block) => AuditLine { event: "blocked", ..block_line(line, block) },
+        EventKind::BlockLifted(block) => {
+            AuditLine { event: "block_lifted", ..block_line(line, block) }
         }
-        What::NotFound { path } => Line { event: "not_found", path: Some(hex(path)), ..line },
+        EventKind::SessionUsed { session, user, .. } => {
+            AuditLine { event: "session_used", ..line.of(session, user) }
+        }
+        EventKind::NotFound { path } => {
+            AuditLine { event: "not_found", path: Some(hex(path)), ..line }
+        }
     }
 }
 
@@ -395,8 +402,8 @@ fn hex(digest: &Digest) -> String {
 }
 
 /// Whom a block is of, and why.
-fn block_line<'a>(line: Line<'a>, block: &'a Block) -> Line<'a> {
-    let line = Line {
+fn block_line<'a>(line: AuditLine<'a>, block: &'a Block) -> AuditLine<'a> {
+    let line = AuditLine {
         subject: Some(block.subject.kind()),
         by: Some(block.by.name()),
         why: Some(cut(&block.reason)),
@@ -404,16 +411,20 @@ fn block_line<'a>(line: Line<'a>, block: &'a Block) -> Line<'a> {
         ..line
     };
     match &block.subject {
-        BlockSubject::Address(_) => Line { network: Some(block.subject.to_string()), ..line },
-        BlockSubject::User(user) => Line { user: Some(cut(&user.to_string())), ..line },
-        BlockSubject::Session(session) => Line { session: Some(session.as_str()), ..line },
+        BlockSubject::Address(_) => AuditLine { network: Some(block.subject.to_string()), ..line },
+        BlockSubject::User(user) => AuditLine { user: Some(cut(&user.to_string())), ..line },
+        BlockSubject::Session(session) => AuditLine { session: Some(session.as_str()), ..line },
     }
 }
 
-fn finding_line<'a>(finding: &'a Finding, taken: &[Taken], failure: Option<&NotDone>) -> Line<'a> {
+fn finding_line<'a>(
+    finding: &'a Finding,
+    taken: &[TakenAction],
+    failure: Option<&NotDone>,
+) -> AuditLine<'a> {
     let evidence = &finding.evidence;
     let countries = evidence.countries.iter().map(Country::as_str).collect::<Vec<_>>().join(",");
-    Line {
+    AuditLine {
         at: finding.at.to_string(),
         event: "abnormal_access",
         request_id: finding.request_id.as_deref(),
@@ -439,7 +450,7 @@ fn finding_line<'a>(finding: &'a Finding, taken: &[Taken], failure: Option<&NotD
         window_seconds: Some(evidence.window.as_secs()),
         countries: (!countries.is_empty()).then_some(countries),
         failure: failure.map(|failure| failure.0.clone()),
-        ..Line::default()
+        ..AuditLine::default()
     }
 }
 

@@ -18,7 +18,7 @@ const SEQ: &[u8] = b",\"seq\":";
 
 /// What the lines of one file are, so that a line of one kind never passes for another.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(super) enum SealKind {
     Line,
     Anchor,
     Head,
@@ -34,7 +34,7 @@ pub(super) struct Mac([u8; 32]);
 
 /// A line as it was read. That its code holds is not known yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sealed<'a> {
+pub(super) struct SealedLine<'a> {
     pub(super) seq: u64,
     pub(super) mac: Mac,
     signed: &'a [u8],
@@ -68,7 +68,7 @@ impl SealKey {
     }
 
     /// Puts number and code into `line`, a JSON object without its end of line.
-    pub(super) fn seal(&self, kind: Kind, line: &mut Vec<u8>, seq: u64, before: Mac) -> Mac {
+    pub(super) fn seal(&self, kind: SealKind, line: &mut Vec<u8>, seq: u64, before: Mac) -> Mac {
         if line.last() == Some(&b'}') {
             line.pop();
         }
@@ -82,16 +82,16 @@ impl SealKey {
     }
 
     /// Does its code hold, after this one?
-    pub(super) fn holds(&self, kind: Kind, line: &Sealed<'_>, before: Mac) -> bool {
+    pub(super) fn holds(&self, kind: SealKind, line: &SealedLine<'_>, before: Mac) -> bool {
         self.mac(kind, line.signed, before).0.ct_eq(&line.mac.0).into()
     }
 
-    fn mac(&self, kind: Kind, signed: &[u8], before: Mac) -> Mac {
+    fn mac(&self, kind: SealKind, signed: &[u8], before: Mac) -> Mac {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(match kind {
-            Kind::Line => b"line\0",
-            Kind::Anchor => b"anchor\0",
-            Kind::Head => b"head\0",
+            SealKind::Line => b"line\0",
+            SealKind::Anchor => b"anchor\0",
+            SealKind::Head => b"head\0",
         });
         context.update(&before.0);
         context.update(signed);
@@ -103,7 +103,7 @@ impl SealKey {
     }
 }
 
-impl<'a> Sealed<'a> {
+impl<'a> SealedLine<'a> {
     /// Reads number and code of a line without its end.
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         let rest = line.strip_suffix(b"\"}")?;
@@ -146,23 +146,23 @@ mod tests {
         let key = SealKey::of(&[7; 32]);
         let mut line = br#"{"event":"sign_in","account":",\"seq\":9"}"#.to_vec();
         let before = Mac([1; 32]);
-        let mac = key.seal(Kind::Line, &mut line, 12, before);
+        let mac = key.seal(SealKind::Line, &mut line, 12, before);
         let text = String::from_utf8(line.clone()).unwrap();
         assert!(text.ends_with(&format!(",\"seq\":12,\"mac\":\"{mac}\"}}")), "{text}");
         let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
         assert_eq!((&value["seq"], &value["event"]), (&12.into(), &"sign_in".into()));
-        let read = Sealed::parse(&line).unwrap();
+        let read = SealedLine::parse(&line).unwrap();
         assert_eq!((read.seq, read.mac), (12, mac));
         assert_eq!(read.value().unwrap()["account"], ",\"seq\":9");
-        assert!(key.holds(Kind::Line, &read, before));
-        assert!(!key.holds(Kind::Line, &read, mac));
-        assert!(!key.holds(Kind::Anchor, &read, before));
-        assert!(!SealKey::of(&[8; 32]).holds(Kind::Line, &read, before));
+        assert!(key.holds(SealKind::Line, &read, before));
+        assert!(!key.holds(SealKind::Line, &read, mac));
+        assert!(!key.holds(SealKind::Anchor, &read, before));
+        assert!(!SealKey::of(&[8; 32]).holds(SealKind::Line, &read, before));
         for n in 0..line.len() {
             let mut changed = line.clone();
             changed[n] ^= 1;
-            let holds =
-                Sealed::parse(&changed).is_some_and(|read| key.holds(Kind::Line, &read, before));
+            let holds = SealedLine::parse(&changed)
+                .is_some_and(|read| key.holds(SealKind::Line, &read, before));
             assert!(!holds, "byte {n}");
         }
     }
@@ -172,14 +172,14 @@ mod tests {
         for line in
             ["", "{}", "}", "\"}", "{\"a\":1}", "{\"a\":1,\"seq\":1}", "{\"a\":1,\"mac\":\"x\"}"]
         {
-            assert!(Sealed::parse(line.as_bytes()).is_none(), "{line}");
+            assert!(SealedLine::parse(line.as_bytes()).is_none(), "{line}");
         }
         let code = Mac::default().to_string();
         for signed in
             ["{\"a\":1", "{\"a\":1,\"seq\":", "{\"a\":1,\"seq\":-1", "{\"a\":1,\"seq\":1 "]
         {
             let line = format!("{signed},\"mac\":\"{code}\"}}");
-            assert!(Sealed::parse(line.as_bytes()).is_none(), "{line}");
+            assert!(SealedLine::parse(line.as_bytes()).is_none(), "{line}");
         }
     }
 }

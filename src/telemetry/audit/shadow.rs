@@ -7,11 +7,11 @@ use std::net::IpAddr;
 
 use parking_lot::Mutex;
 
-use super::{Audit, Line, cut};
+use super::{Audit, AuditLine, cut};
 use crate::clock::Timestamp;
-use crate::gate::shadow::Verdict;
+use crate::gate::shadow::ShadowVerdict;
 use crate::telemetry::metrics::Names;
-use crate::telemetry::record::{Place, Record};
+use crate::telemetry::record::{Destination, Record};
 
 /// Lines of one route and verdict in one minute.
 const LINES: u32 = 10;
@@ -19,7 +19,7 @@ const WINDOW_MILLIS: u128 = 60_000;
 
 /// What was told of late, by route and verdict.
 #[derive(Debug, Default)]
-pub(super) struct Told(Mutex<Vec<((usize, Verdict), Window)>>);
+pub(super) struct ToldVerdicts(Mutex<Vec<((usize, ShadowVerdict), Window)>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Window {
@@ -31,13 +31,15 @@ struct Window {
 impl Audit {
     /// A request of a shadowed route is over.
     pub fn shadowed(&self, record: &Record<'_>, names: &Names) {
-        let (Some(shadow), Place::Route(route)) = (&record.shadow, record.place) else { return };
+        let (Some(shadow), Destination::Route(route)) = (&record.shadow, record.place) else {
+            return;
+        };
         match shadow.verdict {
-            Verdict::Stricter | Verdict::Looser => {}
-            Verdict::Agree | Verdict::Unknown => return,
+            ShadowVerdict::Stricter | ShadowVerdict::Looser => {}
+            ShadowVerdict::Agree | ShadowVerdict::Unknown => return,
         }
         let Some(left_out) = self.told.admit(route, shadow.verdict, record.at) else { return };
-        self.write(&Line {
+        self.write(&AuditLine {
             at: record.at.to_string(),
             event: "shadow_disagreement",
             request_id: Some(record.request_id),
@@ -48,14 +50,14 @@ impl Audit {
             reason: shadow.refusal.map(|refusal| refusal.code()),
             status: shadow.status,
             left_out: (left_out > 0).then_some(left_out),
-            ..Line::default()
+            ..AuditLine::default()
         });
     }
 }
 
-impl Told {
+impl ToldVerdicts {
     /// Is there room for a line? Then how many there was none for since the last one.
-    fn admit(&self, route: usize, verdict: Verdict, at: Timestamp) -> Option<u64> {
+    fn admit(&self, route: usize, verdict: ShadowVerdict, at: Timestamp) -> Option<u64> {
         let mut told = self.0.lock();
         let key = (route, verdict);
         let Some((_, window)) = told.iter_mut().find(|(known, _)| *known == key) else {
@@ -82,16 +84,17 @@ mod tests {
 
     #[test]
     fn a_flood_is_ten_lines_a_minute_and_a_count() {
-        let told = Told::default();
+        let told = ToldVerdicts::default();
         let admit = |verdict, second| told.admit(0, verdict, Timestamp::from_secs(second));
-        let flood: Vec<_> = (0..100).map(|n| admit(Verdict::Stricter, 100 + n / 10)).collect();
+        let flood: Vec<_> =
+            (0..100).map(|n| admit(ShadowVerdict::Stricter, 100 + n / 10)).collect();
         assert_eq!(flood.iter().filter(|line| **line == Some(0)).count(), 10);
         assert!(flood[10..].iter().all(Option::is_none));
         // What another kind says is not drowned in it, nor what another route says.
-        assert_eq!(admit(Verdict::Looser, 110), Some(0));
-        assert_eq!(told.admit(1, Verdict::Stricter, Timestamp::from_secs(110)), Some(0));
-        assert_eq!(admit(Verdict::Stricter, 159), None);
-        assert_eq!(admit(Verdict::Stricter, 160), Some(91));
-        assert_eq!(admit(Verdict::Stricter, 161), Some(0));
+        assert_eq!(admit(ShadowVerdict::Looser, 110), Some(0));
+        assert_eq!(told.admit(1, ShadowVerdict::Stricter, Timestamp::from_secs(110)), Some(0));
+        assert_eq!(admit(ShadowVerdict::Stricter, 159), None);
+        assert_eq!(admit(ShadowVerdict::Stricter, 160), Some(91));
+        assert_eq!(admit(ShadowVerdict::Stricter, 161), Some(0));
     }
 }

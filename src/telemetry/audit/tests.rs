@@ -17,7 +17,7 @@ use crate::event::{
 use crate::refusal::Refusal;
 use crate::secret::Digest;
 
-fn event(what: What) -> Event {
+fn event(what: EventKind) -> Event {
     Event {
         at: Timestamp::from_millis(1_795_422_879_042),
         request_id: Some("r-1".into()),
@@ -50,10 +50,10 @@ fn finding(detector: DetectorName, subject: Subject, countries: &[&str]) -> Find
     }
 }
 
-fn everything() -> Vec<What> {
+fn everything() -> Vec<EventKind> {
     let (session, user) = (SessionId::new("s-1"), UserKey::new("django", "7"));
     let mut all = vec![
-        What::SignedIn {
+        EventKind::SignedIn {
             session: session.clone(),
             user: user.clone(),
             account: "ada".into(),
@@ -61,53 +61,56 @@ fn everything() -> Vec<What> {
             cookie: true,
             known_device: true,
         },
-        What::RefreshReused { session: session.clone(), user: user.clone() },
-        What::SessionUsed {
+        EventKind::RefreshReused { session: session.clone(), user: user.clone() },
+        EventKind::SessionUsed {
             session: session.clone(),
             user: user.clone(),
             proof: Proof::SessionCookie,
         },
     ];
-    let failed = |why: &_| What::SignInFailed { account: "ada".into(), user: None, why: *why };
+    let failed = |why: &_| EventKind::SignInFailed { account: "ada".into(), user: None, why: *why };
     all.extend(SignInFailure::ALL.iter().map(failed));
     let refreshed =
-        |how: &_| What::Refreshed { session: session.clone(), user: user.clone(), how: *how };
+        |how: &_| EventKind::Refreshed { session: session.clone(), user: user.clone(), how: *how };
     all.extend(Refresh::ALL.iter().map(refreshed));
-    all.extend(RefreshRefusal::ALL.iter().map(|why| What::RefreshRefused { why: *why }));
-    let ended =
-        |why: &_| What::SessionEnded { session: session.clone(), user: user.clone(), why: *why };
+    all.extend(RefreshRefusal::ALL.iter().map(|why| EventKind::RefreshRefused { why: *why }));
+    let ended = |why: &_| EventKind::SessionEnded {
+        session: session.clone(),
+        user: user.clone(),
+        why: *why,
+    };
     all.extend(EndReason::ALL.iter().map(ended));
     all.extend(
         IssuedRefusal::ALL
             .iter()
-            .map(|why| What::IssuedRefused { issuer: "django".into(), why: *why }),
+            .map(|why| EventKind::IssuedRefused { issuer: "django".into(), why: *why }),
     );
-    let adopted = |how: &_| What::Adopted {
+    let adopted = |how: &_| EventKind::Adopted {
         session: session.clone(),
         user: user.clone(),
         issuer: "django".into(),
         how: *how,
     };
     all.extend(Adoption::ALL.iter().map(adopted));
-    all.push(What::SignInObserved {
+    all.push(EventKind::SignInObserved {
         account: "ada".into(),
         user: Some(user.clone()),
         session: Some(session.clone()),
     });
-    all.push(What::SignInObserved { account: "ada".into(), user: None, session: None });
+    all.push(EventKind::SignInObserved { account: "ada".into(), user: None, session: None });
     let (session, issuer) = (session.clone(), "django".into());
-    all.push(What::TakenOver { session, user: user.clone(), issuer });
-    all.push(What::IssuedEnded { issuer: "django".into(), user: user.clone() });
-    all.push(What::PasswordChanged { user: user.clone() });
-    let changed = |change: &_| What::FactorChanged { user: user.clone(), change: *change };
+    all.push(EventKind::TakenOver { session, user: user.clone(), issuer });
+    all.push(EventKind::IssuedEnded { issuer: "django".into(), user: user.clone() });
+    all.push(EventKind::PasswordChanged { user: user.clone() });
+    let changed = |change: &_| EventKind::FactorChanged { user: user.clone(), change: *change };
     all.extend(FactorEvent::ALL.iter().map(changed));
-    let refused = |why: &_| What::FactorRefused { user: user.clone(), why: *why };
+    let refused = |why: &_| EventKind::FactorRefused { user: user.clone(), why: *why };
     all.extend(FactorRefusal::ALL.iter().map(refused));
     let detector = "refresh_reuse".into();
-    all.push(What::IncidentAnswered { user: user.clone(), detector, was_me: false, ended: 2 });
+    all.push(EventKind::IncidentAnswered { user: user.clone(), detector, was_me: false, ended: 2 });
     let (session, user) = (SessionId::new("s-1"), UserKey::new("django", "7"));
-    all.push(What::OutsideBinding { session, user });
-    all.push(What::NotFound { path: Digest::of(b"/.env") });
+    all.push(EventKind::OutsideBinding { session, user });
+    all.push(EventKind::NotFound { path: Digest::of(b"/.env") });
     for (kind, subject) in [("address", "192.0.2.0/24"), ("user", "django/7"), ("session", "s-1")] {
         let block = Arc::new(Block {
             subject: BlockSubject::parse(kind, subject).unwrap(),
@@ -117,9 +120,11 @@ fn everything() -> Vec<What> {
             at: Timestamp::from_secs(0),
             until: Timestamp::from_secs(60),
         });
-        all.extend([What::Blocked(Arc::clone(&block)), What::BlockLifted(block)]);
+        all.extend([EventKind::Blocked(Arc::clone(&block)), EventKind::BlockLifted(block)]);
     }
-    all.extend(Refusal::ALL.iter().map(|refusal| What::Refused { refusal: *refusal, user: None }));
+    all.extend(
+        Refusal::ALL.iter().map(|refusal| EventKind::Refused { refusal: *refusal, user: None }),
+    );
     all
 }
 
@@ -161,7 +166,7 @@ fn log(audit_file: Option<PathBuf>) -> config::Log {
 
 #[test]
 fn an_event_is_one_line_with_stable_names() {
-    let what = What::SignedIn {
+    let what = EventKind::SignedIn {
         session: SessionId::new("s-1"),
         user: UserKey::new("django", "7"),
         account: "ada".into(),
@@ -184,9 +189,9 @@ fn a_finding_is_one_line_with_what_was_done() {
     let network = Subject::Network("192.0.2.0/24".parse().unwrap());
     let spraying = finding(DetectorName::PasswordSpraying, network, &[]);
     let lines = written(|audit| {
-        audit.finding(&countries, &[Taken::EndSession, Taken::Notify], None);
-        audit.finding(&spraying, &[Taken::DryRun], None);
-        audit.finding(&countries, &[Taken::Failed], Some(&NotDone("disk full".into())));
+        audit.finding(&countries, &[TakenAction::EndSession, TakenAction::Notify], None);
+        audit.finding(&spraying, &[TakenAction::DryRun], None);
+        audit.finding(&countries, &[TakenAction::Failed], Some(&NotDone("disk full".into())));
     });
     let at = "1970-01-01T00:00:00.000Z";
     let mut failed = json!({
@@ -243,7 +248,7 @@ fn a_session_that_stays_where_it_is_is_told_of_once() {
         at: Timestamp::from_secs(secs),
         client: Some(client.parse().unwrap()),
         agent: Some(agent.into()),
-        ..event(What::SessionUsed {
+        ..event(EventKind::SessionUsed {
             session: SessionId::new("s-1"),
             user: UserKey::new("django", "7"),
             proof: Proof::SessionCookie,
@@ -282,7 +287,11 @@ fn a_name_cannot_begin_a_line_and_is_cut() {
     let lines = written(|audit| {
         for account in [forged, &long] {
             let why = SignInFailure::UnknownUser;
-            audit.event(&event(What::SignInFailed { account: account.into(), user: None, why }));
+            audit.event(&event(EventKind::SignInFailed {
+                account: account.into(),
+                user: None,
+                why,
+            }));
         }
     });
     assert_eq!(lines.len(), 2);
@@ -312,7 +321,7 @@ fn after_a_rotation_lines_go_to_the_new_file() {
     let dir = tempfile::tempdir().unwrap();
     let (path, old) = (dir.path().join("audit.jsonl"), dir.path().join("audit.jsonl.1"));
     let audit = Audit::open(&log(Some(path.clone())), Arc::new(SystemClock)).unwrap();
-    let refused = || event(What::Refused { refusal: Refusal::NoRoute, user: None });
+    let refused = || event(EventKind::Refused { refusal: Refusal::NoRoute, user: None });
     audit.event(&refused());
     fs::rename(&path, &old).unwrap();
     assert!(audit.reopen());

@@ -26,13 +26,15 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
-use super::anchors::{Anchor, Anchors, Became, Head, HeadRead, beside, own_line, segment_path};
+use super::anchors::{
+    Anchor, Anchors, Head, HeadRead, SegmentChange, beside, own_line, segment_path,
+};
 use super::open_private;
-use super::seal::{Kind, Mac, SealKey, Sealed};
+use super::seal::{Mac, SealKey, SealKind, SealedLine};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::secret::Digest;
-use crate::telemetry::lines::Target;
+use crate::telemetry::lines::LogTarget;
 
 /// Bytes that are collected before they are written.
 const BATCH: usize = 64 * 1024;
@@ -144,7 +146,7 @@ impl Trail {
             }
             let (key, place) = (&self.key, self.at.as_mut().ok_or_else(lost)?);
             place.seq += 1;
-            place.mac = key.seal(Kind::Line, &mut line, place.seq, place.mac);
+            place.mac = key.seal(SealKind::Line, &mut line, place.seq, place.mac);
             line.push(b'\n');
             batch.append(&mut line);
         }
@@ -224,7 +226,7 @@ impl Trail {
             if head.segment > anchors.closed() {
                 // The file is gone that was written: somebody moved it, for a rotation of their own or not.
                 let moved = Anchor {
-                    became: Became::Moved,
+                    became: SegmentChange::Moved,
                     segment: head.segment,
                     first_seq: head.first_seq,
                     last_seq: head.seq,
@@ -277,7 +279,7 @@ impl Trail {
         for line in lines {
             let mut line = line.clone();
             place.seq += 1;
-            place.mac = self.key.seal(Kind::Line, &mut line, place.seq, place.mac);
+            place.mac = self.key.seal(SealKind::Line, &mut line, place.seq, place.mac);
             line.push(b'\n');
             batch.append(&mut line);
         }
@@ -298,7 +300,7 @@ impl Trail {
         let place = self.at.as_mut().ok_or_else(lost)?;
         place.file.sync_data()?;
         let anchor = Anchor {
-            became: Became::Closed,
+            became: SegmentChange::Closed,
             segment: place.segment,
             first_seq: place.first_seq,
             last_seq: place.seq,
@@ -354,7 +356,7 @@ impl Trail {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
             }
-            let gone = Anchor { became: Became::Dropped, ..anchor };
+            let gone = Anchor { became: SegmentChange::Dropped, ..anchor };
             place.anchors.add(&beside(&self.path, ".anchors"), &self.key, gone)?;
             dropped = true;
         }
@@ -363,7 +365,7 @@ impl Trail {
     }
 }
 
-impl Target for Trail {
+impl LogTarget for Trail {
     fn line(&mut self, mut line: Vec<u8>) -> u64 {
         if line.last() == Some(&b'\n') {
             line.pop();
@@ -437,7 +439,7 @@ impl Tail {
         let mut first = Vec::new();
         file.seek(SeekFrom::Start(0))?;
         io::Read::by_ref(file).take(4096).read_to_end(&mut first)?;
-        let first = first.split(|byte| *byte == b'\n').next().and_then(Sealed::parse);
+        let first = first.split(|byte| *byte == b'\n').next().and_then(SealedLine::parse);
         let segment = first.and_then(|sealed| {
             let value = sealed.value()?;
             let number = |name| value.get(name).and_then(serde_json::Value::as_u64);
@@ -451,7 +453,7 @@ impl Tail {
             io::Read::by_ref(file).take(length - from).read_to_end(&mut bytes)?;
             let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
             let (whole, torn) = bytes.split_at_checked(end).unwrap_or_default();
-            let last = whole.split(|byte| *byte == b'\n').rev().find_map(Sealed::parse);
+            let last = whole.split(|byte| *byte == b'\n').rev().find_map(SealedLine::parse);
             if last.is_some() || from == 0 {
                 let last = last.map(|sealed| (sealed.seq, sealed.mac));
                 return Ok(Self { segment, last, torn: torn.to_vec() });

@@ -10,10 +10,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::trail::Trail;
-use super::verify::{Alarm, Examined, examine};
+use super::verify::{Alarm, ExaminedTrail, examine};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
-use crate::telemetry::lines::Target as _;
+use crate::telemetry::lines::LogTarget as _;
 
 /// Seconds since 1970, as the test says.
 #[derive(Default)]
@@ -66,12 +66,12 @@ impl Scene {
         assert_eq!(trail.flush(), 0);
     }
 
-    fn examine(&self) -> Result<Examined, Alarm> {
+    fn examine(&self) -> Result<ExaminedTrail, Alarm> {
         examine(&self.file(), &self.log.audit_key_file, &[])
     }
 
     #[track_caller]
-    fn holds(&self) -> Examined {
+    fn holds(&self) -> ExaminedTrail {
         self.examine().unwrap_or_else(|alarm| panic!("{alarm}"))
     }
 

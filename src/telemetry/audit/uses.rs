@@ -16,10 +16,10 @@ use crate::secret::Digest;
 const SESSIONS: usize = 65_536;
 
 /// The last use of each session.
-pub(super) struct Uses(Cache<SessionId, Use>);
+pub(super) struct Uses(Cache<SessionId, RecordedUse>);
 
 #[derive(Clone, Copy)]
-struct Use {
+struct RecordedUse {
     client: Option<IpAddr>,
     agent: Option<Digest>,
     at: Timestamp,
@@ -35,7 +35,7 @@ impl Uses {
     /// Is this use worth a line? Then also when the one before was, if that is known.
     pub(super) fn admit(&self, session: &SessionId, event: &Event) -> Option<Option<Timestamp>> {
         let agent = event.agent.as_deref().map(|agent| Digest::of(agent.as_bytes()));
-        let now = Use { client: event.client, agent, at: event.at };
+        let now = RecordedUse { client: event.client, agent, at: event.at };
         let before = self.0.get(session);
         self.0.insert(session.clone(), now);
         match before {

@@ -14,13 +14,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::anchors::{Anchors, Became, Head, HeadRead, beside, segment_path};
-use super::seal::{Kind, Mac, SealKey, Sealed};
+use super::anchors::{Anchors, Head, HeadRead, SegmentChange, beside, segment_path};
+use super::seal::{Mac, SealKey, SealKind, SealedLine};
 use crate::secret::Digest;
 
 /// A trail that holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Examined {
+pub struct ExaminedTrail {
     /// Files that were read.
     pub segments: u64,
     /// Lines that hold.
@@ -57,7 +57,7 @@ pub enum Alarm {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn examine(file: &Path, key_file: &Path, given: &[PathBuf]) -> Result<Examined, Alarm> {
+pub fn examine(file: &Path, key_file: &Path, given: &[PathBuf]) -> Result<ExaminedTrail, Alarm> {
     let key = SealKey::read(key_file).map_err(Alarm::Unreadable)?;
     let anchors_path = beside(file, ".anchors");
     let head = match File::open(beside(file, ".head")) {
@@ -96,8 +96,14 @@ pub fn examine(file: &Path, key_file: &Path, given: &[PathBuf]) -> Result<Examin
             format!("{} anchors are missing at its end", head.anchors - anchors.all.len() as u64);
         return Err(broken(&anchors_path, None, what));
     }
-    let mut examiner =
-        Examiner { key, head, anchors, seen: Examined::default(), seq: 0, mac: Mac::default() };
+    let mut examiner = Examiner {
+        key,
+        head,
+        anchors,
+        seen: ExaminedTrail::default(),
+        seq: 0,
+        mac: Mac::default(),
+    };
     if given.is_empty() {
         examiner.whole(file)?
     } else {
@@ -110,7 +116,7 @@ struct Examiner {
     key: SealKey,
     head: Head,
     anchors: Anchors,
-    seen: Examined,
+    seen: ExaminedTrail,
     /// The last line that held.
     seq: u64,
     mac: Mac,
@@ -133,8 +139,8 @@ impl Examiner {
                 Some(_) if !path.exists() && segment_of(file) == Some(segment) => {}
                 Some(anchor) if !path.exists() => {
                     let how = match anchor.became {
-                        Became::Moved => "was moved away while it was written",
-                        Became::Closed | Became::Dropped => "is missing",
+                        SegmentChange::Moved => "was moved away while it was written",
+                        SegmentChange::Closed | SegmentChange::Dropped => "is missing",
                     };
                     let (first, last) = (anchor.first_seq, anchor.last_seq);
                     return Err(broken(
@@ -215,16 +221,16 @@ impl Examiner {
 
     fn file(&mut self, segment: u64, path: &Path, all: &[PathBuf]) -> Result<(), Alarm> {
         self.seen.segments += 1;
-        let mut lines = Lines::open(path).map_err(|error| unreadable(path, &error))?;
+        let mut lines = TrailLines::open(path).map_err(|error| unreadable(path, &error))?;
         let mut n = 0;
         while let Some(line) = lines.next().map_err(|error| unreadable(path, &error))? {
             n += 1;
             let next = lines.peek().map_err(|error| unreadable(path, &error))?;
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
-            let sealed = Sealed::parse(text);
+            let sealed = SealedLine::parse(text);
             if let Some(sealed) = &sealed
                 && sealed.seq == self.seq + 1
-                && self.key.holds(Kind::Line, sealed, self.mac)
+                && self.key.holds(SealKind::Line, sealed, self.mac)
                 && line.len() > text.len()
             {
                 let value = sealed.value().unwrap_or_default();
@@ -282,10 +288,10 @@ impl Examiner {
 
     /// Half a line that the next one names.
     fn is_continued(&self, text: &[u8], next: Option<&[u8]>) -> bool {
-        let next = next.and_then(|next| Sealed::parse(next.strip_suffix(b"\n")?));
-        let Some(next) = next
-            .filter(|next| next.seq == self.seq + 1 && self.key.holds(Kind::Line, next, self.mac))
-        else {
+        let next = next.and_then(|next| SealedLine::parse(next.strip_suffix(b"\n")?));
+        let Some(next) = next.filter(|next| {
+            next.seq == self.seq + 1 && self.key.holds(SealKind::Line, next, self.mac)
+        }) else {
             return false;
         };
         let value = next.value().unwrap_or_default();
@@ -295,11 +301,17 @@ impl Examiner {
     }
 
     /// What was done to a line that does not hold.
-    fn kind_of(&self, sealed: Option<&Sealed<'_>>, next: Option<&[u8]>, all: &[PathBuf]) -> String {
+    fn kind_of(
+        &self,
+        sealed: Option<&SealedLine<'_>>,
+        next: Option<&[u8]>,
+        all: &[PathBuf],
+    ) -> String {
         let expected = self.seq + 1;
-        let next = next.and_then(|next| Sealed::parse(next.strip_suffix(b"\n").unwrap_or(next)));
+        let next =
+            next.and_then(|next| SealedLine::parse(next.strip_suffix(b"\n").unwrap_or(next)));
         let next_fits = next.is_some_and(|next| {
-            next.seq == expected && self.key.holds(Kind::Line, &next, self.mac)
+            next.seq == expected && self.key.holds(SealKind::Line, &next, self.mac)
         });
         match sealed {
             Some(sealed) if sealed.seq > expected => {
@@ -324,12 +336,12 @@ impl Examiner {
 }
 
 /// Lines with their ends, and a look at the next.
-struct Lines {
+struct TrailLines {
     from: BufReader<File>,
     next: Option<Vec<u8>>,
 }
 
-impl Lines {
+impl TrailLines {
     fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { from: BufReader::new(File::open(path)?), next: None })
     }
@@ -357,16 +369,16 @@ impl Lines {
 
 /// The segment that a file begins.
 fn segment_of(path: &Path) -> Option<u64> {
-    let line = Lines::open(path).ok()?.next().ok()??;
-    let value = Sealed::parse(line.strip_suffix(b"\n")?)?.value()?;
+    let line = TrailLines::open(path).ok()?.next().ok()??;
+    let value = SealedLine::parse(line.strip_suffix(b"\n")?)?.value()?;
     value.get("segment")?.as_u64()
 }
 
 /// Has any line this number?
 fn is_in(path: &Path, seq: u64) -> bool {
-    let Ok(mut lines) = Lines::open(path) else { return false };
+    let Ok(mut lines) = TrailLines::open(path) else { return false };
     while let Ok(Some(line)) = lines.next() {
-        if Sealed::parse(line.strip_suffix(b"\n").unwrap_or(&line))
+        if SealedLine::parse(line.strip_suffix(b"\n").unwrap_or(&line))
             .is_some_and(|sealed| sealed.seq == seq)
         {
             return true;

@@ -9,14 +9,14 @@ use crate::store::blocks::BlockCounts;
 
 #[derive(Debug)]
 pub(super) struct BlockMetrics {
-    addresses: Made,
-    users: Made,
-    sessions: Made,
+    addresses: BlockGauges,
+    users: BlockGauges,
+    sessions: BlockGauges,
 }
 
 /// What is counted of one kind of subject.
 #[derive(Debug)]
-struct Made {
+struct BlockGauges {
     active: IntGauge,
     total: Each<BlockedBy, IntCounter>,
 }
@@ -33,7 +33,7 @@ impl BlockMetrics {
             "Blocks made, by whom.",
             &["subject", "by"],
         )?;
-        let made = |subject: &str| Made {
+        let made = |subject: &str| BlockGauges {
             active: active.with_label_values(&[subject]),
             total: Each::new(|by: BlockedBy| total.with_label_values(&[subject, by.label()])),
         };

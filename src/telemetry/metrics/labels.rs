@@ -11,12 +11,12 @@ use prometheus::{Histogram, IntCounter};
 use crate::block::BlockedBy;
 use crate::config::OwnPath;
 use crate::detect::DetectorName;
-use crate::detect::respond::Taken;
+use crate::detect::respond::TakenAction;
 use crate::event::{
     Adoption, EndReason, FactorEvent, FactorRefusal, IssuedRefusal, Refresh, RefreshRefusal,
     SignInFailure,
 };
-use crate::gate::shadow::Verdict;
+use crate::gate::shadow::ShadowVerdict;
 use crate::refusal::Refusal;
 use crate::telemetry::record::{
     ConnectionFailure, Decided, OWN_PATHS, Retried, UpstreamFailure, own_name,
@@ -77,10 +77,10 @@ labels! {
     Retried by Retried::name, Retried::ALL;
     SignInFailure by SignInFailure::name, SignInFailure::ALL;
     StoreOperation by StoreOperation::name, StoreOperation::ALL;
-    Taken by Taken::name, Taken::ALL;
+    TakenAction by TakenAction::name, TakenAction::ALL;
     TokenKind by TokenKind::name, TokenKind::ALL;
     UpstreamFailure by UpstreamFailure::name, UpstreamFailure::ALL;
-    Verdict by Verdict::name, Verdict::ALL;
+    ShadowVerdict by ShadowVerdict::name, ShadowVerdict::ALL;
 }
 
 /// What is issued to a client.

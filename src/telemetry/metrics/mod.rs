@@ -19,16 +19,16 @@ use self::labels::{Each, Label, TokenKind};
 pub use self::names::{Labels, Names};
 use self::notices::NoticeMetrics;
 use self::reload::ReloadMetrics;
-use self::requests::Requests;
+use self::requests::RequestMetrics;
 pub use self::servers::ServerMetrics;
 use self::servers::Servers;
 use self::shadow::ShadowMetrics;
 use crate::clock::Timestamp;
 use crate::detect::DetectorName;
-use crate::detect::respond::Taken;
+use crate::detect::respond::TakenAction;
 use crate::event::{
-    Adoption, EndReason, Event, FactorEvent, FactorRefusal, IssuedRefusal, Refresh, RefreshRefusal,
-    SignInFailure, What,
+    Adoption, EndReason, Event, EventKind, FactorEvent, FactorRefusal, IssuedRefusal, Refresh,
+    RefreshRefusal, SignInFailure,
 };
 use crate::store::blocks::BlockCounts;
 use crate::telemetry::record::{ConnectionFailure, Record};
@@ -49,7 +49,7 @@ pub(super) use labels::StoreOperation;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: Requests,
+    requests: RequestMetrics,
     servers: Servers,
     shadow: ShadowMetrics,
     signed_in: IntCounter,
@@ -72,7 +72,7 @@ pub struct Metrics {
     blocks: BlockMetrics,
     factor_changes: Each<FactorEvent, IntCounter>,
     factor_refusals: Each<FactorRefusal, IntCounter>,
-    abnormal_access: Each<DetectorName, Each<Taken, IntCounter>>,
+    abnormal_access: Each<DetectorName, Each<TakenAction, IntCounter>>,
     events_dropped: IntCounter,
     audit_lines_dropped: IntCounter,
     log_lines_dropped: IntCounter,
@@ -93,7 +93,7 @@ pub(super) struct DirectoryMetrics {
 
 /// A client's connection, counted as long as this lives.
 #[derive(Debug)]
-pub struct Connection(IntGauge);
+pub struct CountedConnection(IntGauge);
 
 impl Metrics {
     /// A registry with everything in it.
@@ -135,7 +135,7 @@ impl Metrics {
             &["directory"],
         )?;
         Ok(Self {
-            requests: Requests::new(&families)?,
+            requests: RequestMetrics::new(&families)?,
             servers: Servers::new(&families)?,
             shadow: ShadowMetrics::new(&families)?,
             reload: ReloadMetrics::new(&families)?,
@@ -200,7 +200,7 @@ impl Metrics {
             directory_durations,
             directory_errors,
             abnormal_access: Each::new(|detector: DetectorName| {
-                Each::new(|taken: Taken| {
+                Each::new(|taken: TakenAction| {
                     abnormal_access.with_label_values(&[detector.label(), taken.label()])
                 })
             }),
@@ -264,7 +264,7 @@ impl Metrics {
     /// Something happened. Refusals are counted with their request, so that each counts once.
     pub fn event(&self, event: &Event) {
         match &event.what {
-            What::SignedIn { tokens, cookie, .. } => {
+            EventKind::SignedIn { tokens, cookie, .. } => {
                 self.signed_in.inc();
                 self.sessions_active.inc();
                 if *tokens {
@@ -275,19 +275,19 @@ impl Metrics {
                     self.tokens_issued.inc(TokenKind::Cookie);
                 }
             }
-            What::TakenOver { .. } => {
+            EventKind::TakenOver { .. } => {
                 self.sessions_active.inc();
                 self.sessions_taken_over.inc();
             }
-            What::SignInObserved { .. } => self.signed_in.inc(),
-            What::Adopted { how, .. } => {
+            EventKind::SignInObserved { .. } => self.signed_in.inc(),
+            EventKind::Adopted { how, .. } => {
                 if *how != Adoption::Rotated {
                     self.sessions_active.inc();
                 }
                 self.sessions_adopted.inc(*how);
             }
-            What::SignInFailed { why, .. } => self.sign_in_failures.inc(*why),
-            What::Refreshed { how, .. } => {
+            EventKind::SignInFailed { why, .. } => self.sign_in_failures.inc(*why),
+            EventKind::Refreshed { how, .. } => {
                 self.refreshes.inc(*how);
                 match how {
                     Refresh::Rotated => {
@@ -298,32 +298,32 @@ impl Metrics {
                     Refresh::ReplayedInGrace => {}
                 }
             }
-            What::RefreshReused { .. } => self.refresh_reuses.inc(),
-            What::RefreshRefused { why } => self.refresh_refusals.inc(*why),
-            What::SessionEnded { why, .. } => {
+            EventKind::RefreshReused { .. } => self.refresh_reuses.inc(),
+            EventKind::RefreshRefused { why } => self.refresh_refusals.inc(*why),
+            EventKind::SessionEnded { why, .. } => {
                 self.sessions_ended.inc(*why);
                 // What upkeep found expired is missing from the number of live sessions that it gave.
                 if *why != EndReason::Expired {
                     self.sessions_active.dec();
                 }
             }
-            What::IssuedRefused { why, .. } => self.issued_refusals.inc(*why),
-            What::IncidentAnswered { was_me, .. } => self.notices.answered(*was_me),
-            What::Blocked(block) => self.blocks.blocked(block),
-            What::FactorChanged { change, .. } => self.factor_changes.inc(*change),
-            What::FactorRefused { why, .. } => self.factor_refusals.inc(*why),
-            What::SessionUsed { .. }
-            | What::IssuedEnded { .. }
-            | What::PasswordChanged { .. }
-            | What::BlockLifted(_)
-            | What::NotFound { .. }
-            | What::OutsideBinding { .. }
-            | What::Refused { .. } => {}
+            EventKind::IssuedRefused { why, .. } => self.issued_refusals.inc(*why),
+            EventKind::IncidentAnswered { was_me, .. } => self.notices.answered(*was_me),
+            EventKind::Blocked(block) => self.blocks.blocked(block),
+            EventKind::FactorChanged { change, .. } => self.factor_changes.inc(*change),
+            EventKind::FactorRefused { why, .. } => self.factor_refusals.inc(*why),
+            EventKind::SessionUsed { .. }
+            | EventKind::IssuedEnded { .. }
+            | EventKind::PasswordChanged { .. }
+            | EventKind::BlockLifted(_)
+            | EventKind::NotFound { .. }
+            | EventKind::OutsideBinding { .. }
+            | EventKind::Refused { .. } => {}
         }
     }
 
     /// A detector found something, and this was done about it.
-    pub fn finding(&self, detector: DetectorName, taken: Taken) {
+    pub fn finding(&self, detector: DetectorName, taken: TakenAction) {
         if let Some(by_action) = self.abnormal_access.of(detector) {
             by_action.inc(taken);
         }
@@ -340,9 +340,9 @@ impl Metrics {
     }
 
     /// A client's connection is open as long as the returned value lives.
-    pub fn connection(&self) -> Connection {
+    pub fn connection(&self) -> CountedConnection {
         self.connections.inc();
-        Connection(self.connections.clone())
+        CountedConnection(self.connections.clone())
     }
 
     /// A client's connection came to nothing.
@@ -419,7 +419,7 @@ impl DirectoryMetrics {
     }
 }
 
-impl Drop for Connection {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         self.0.dec();
     }

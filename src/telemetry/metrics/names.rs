@@ -2,7 +2,7 @@
 
 use prometheus::IntGaugeVec;
 
-use super::requests::{PlaceMetrics, Requests, UpstreamMetrics};
+use super::requests::{PlaceMetrics, RequestMetrics, UpstreamMetrics};
 use super::servers::{ServerMetrics, Servers};
 use super::shadow::{RouteVerdicts, ShadowMetrics};
 use crate::config::Config;
@@ -50,7 +50,7 @@ impl Names {
 
 impl Labels {
     pub(super) fn new(
-        requests: &Requests,
+        requests: &RequestMetrics,
         servers: &Servers,
         shadow: &ShadowMetrics,
         names: Names,

@@ -4,7 +4,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Result};
 
 use super::Metrics;
 use super::family::Families;
-use crate::notify::{Counting, Outcome};
+use crate::notify::{Counting, DeliveryOutcome};
 
 #[derive(Debug)]
 pub(super) struct NoticeMetrics {
@@ -51,7 +51,7 @@ impl Metrics {
     /// These channels are configured: their counters exist at 0 before anything happened.
     pub fn channels<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
         for name in names {
-            for outcome in Outcome::ALL {
+            for outcome in DeliveryOutcome::ALL {
                 self.notices.notices.with_label_values(&[name, outcome.name()]);
             }
             self.notices.waiting.with_label_values(&[name]);
@@ -65,7 +65,7 @@ impl Metrics {
 }
 
 impl Counting for Metrics {
-    fn outcome(&self, channel: &str, outcome: Outcome) {
+    fn outcome(&self, channel: &str, outcome: DeliveryOutcome) {
         self.notices.notices.with_label_values(&[channel, outcome.name()]).inc();
     }
 

@@ -14,7 +14,7 @@ use super::family::{Families, OWN_SHARE, REQUEST};
 use super::labels::{Each, Label};
 use crate::config::OwnPath;
 use crate::refusal::Refusal;
-use crate::telemetry::record::{Decided, Place, Record, UpstreamFailure};
+use crate::telemetry::record::{Decided, Destination, Record, UpstreamFailure};
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "OTHER"];
 
@@ -90,7 +90,7 @@ const CODES: [u16; 64] = [
 ];
 
 #[derive(Debug)]
-pub(super) struct Requests {
+pub(super) struct RequestMetrics {
     total: IntCounterVec,
     duration: HistogramVec,
     upstream_duration: HistogramVec,
@@ -121,7 +121,7 @@ pub(super) struct UpstreamMetrics {
     errors: Each<UpstreamFailure, IntCounter>,
 }
 
-impl Requests {
+impl RequestMetrics {
     pub(super) fn new(families: &Families<'_>) -> Result<Self> {
         let duration = families.histograms(
             "doorwarden_request_duration_seconds",
@@ -207,9 +207,9 @@ impl Requests {
 
     pub(super) fn observe(&self, record: &Record<'_>, labels: &Labels) {
         let place = match record.place {
-            Place::Route(route) => labels.routes.get(route).unwrap_or(&self.nowhere),
-            Place::Own(own) => self.own.of(own).unwrap_or(&self.nowhere),
-            Place::Nowhere => &self.nowhere,
+            Destination::Route(route) => labels.routes.get(route).unwrap_or(&self.nowhere),
+            Destination::Own(own) => self.own.of(own).unwrap_or(&self.nowhere),
+            Destination::Nowhere => &self.nowhere,
         };
         place.duration.observe(record.duration.as_secs_f64());
         self.count(place, record.method, record.status);

@@ -5,8 +5,8 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Result};
 use super::Names;
 use super::family::Families;
 use super::labels::{Each, Label};
-use crate::gate::shadow::Verdict;
-use crate::telemetry::record::{Place, Record};
+use crate::gate::shadow::ShadowVerdict;
+use crate::telemetry::record::{Destination, Record};
 
 #[derive(Debug)]
 pub(super) struct ShadowMetrics {
@@ -16,7 +16,7 @@ pub(super) struct ShadowMetrics {
 
 /// By route; none for a route that is not shadowed.
 #[derive(Debug)]
-pub(super) struct RouteVerdicts(Vec<Option<Each<Verdict, IntCounter>>>);
+pub(super) struct RouteVerdicts(Vec<Option<Each<ShadowVerdict, IntCounter>>>);
 
 impl ShadowMetrics {
     pub(super) fn new(families: &Families<'_>) -> Result<Self> {
@@ -41,7 +41,9 @@ impl ShadowMetrics {
     pub(super) fn of_routes(&self, names: &Names) -> RouteVerdicts {
         let of_route = |(index, name): (usize, &String)| {
             names.shadowed.contains(&index).then(|| {
-                Each::new(|verdict: Verdict| self.total.with_label_values(&[name, verdict.label()]))
+                Each::new(|verdict: ShadowVerdict| {
+                    self.total.with_label_values(&[name, verdict.label()])
+                })
             })
         };
         RouteVerdicts(names.routes.iter().enumerate().map(of_route).collect())
@@ -50,7 +52,7 @@ impl ShadowMetrics {
 
 impl RouteVerdicts {
     pub(super) fn observe(&self, record: &Record<'_>) {
-        if let (Some(shadow), Place::Route(route)) = (&record.shadow, record.place)
+        if let (Some(shadow), Destination::Route(route)) = (&record.shadow, record.place)
             && let Some(Some(verdicts)) = self.0.get(route)
         {
             verdicts.inc(shadow.verdict);

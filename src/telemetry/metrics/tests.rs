@@ -8,9 +8,9 @@ use prometheus::proto::MetricType;
 use super::*;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::gate::shadow::Verdict;
+use crate::gate::shadow::ShadowVerdict;
 use crate::refusal::Refusal;
-use crate::telemetry::record::{Decided, Place, Shadowed, UpstreamCall, UpstreamFailure};
+use crate::telemetry::record::{Decided, Destination, Shadowed, UpstreamCall, UpstreamFailure};
 use crate::telemetry::testing::{names, record};
 use crate::wire::host::Host;
 
@@ -28,7 +28,7 @@ fn of(names: Names) -> (Metrics, Labels) {
     (metrics, labels)
 }
 
-fn event(what: What) -> Event {
+fn event(what: EventKind) -> Event {
     Event { at: Timestamp::from_secs(1), request_id: None, client: None, agent: None, what }
 }
 
@@ -120,7 +120,7 @@ fn the_documentation_has_a_row_for_each_and_no_other() {
 fn what_matters_to_security_is_there_at_0_before_anything_happened() {
     let (metrics, _) = metrics();
     for detector in DetectorName::ALL {
-        for taken in Taken::ALL {
+        for taken in TakenAction::ALL {
             let (detector, action) = (detector.name(), taken.name());
             let labels = format!("action=\"{action}\",detector=\"{detector}\"");
             assert_counts(
@@ -181,7 +181,7 @@ fn a_forwarded_request_is_counted_once_everywhere() {
 fn shadowed_routes_are_compared_from_0_and_no_other_has_a_series() {
     let names = Names { routes: vec!["app".into(), "open".into()], ..names() };
     let (metrics, labels) = of(names);
-    for verdict in Verdict::ALL {
+    for verdict in ShadowVerdict::ALL {
         let name = verdict.name();
         let of = |route| format!("doorwarden_shadow_total{{route=\"{route}\",verdict=\"{name}\"}}");
         assert_eq!(
@@ -210,7 +210,7 @@ fn a_refused_path_a_failed_upstream_and_a_client_that_went_away() {
     let (metrics, labels) = metrics();
     metrics.request(
         &Record {
-            place: Place::Nowhere,
+            place: Destination::Nowhere,
             decision: Decided::Refuse,
             status: Some(400),
             refusal: Some(Refusal::BadTarget),
@@ -259,7 +259,7 @@ fn what_a_client_chooses_makes_no_new_series() {
                 host: Some(&host),
                 path: Some(&format!("/{n}")),
                 status: Some(600 + n),
-                place: Place::Route(usize::from(n)),
+                place: Destination::Route(usize::from(n)),
                 ..record()
             },
             &labels,
@@ -276,9 +276,10 @@ fn what_a_client_chooses_makes_no_new_series() {
 fn events_move_their_own_counters() {
     let (metrics, _) = metrics();
     let (session, user) = (SessionId::new("s"), UserKey::new("django", "1"));
-    let refreshed = |how| What::Refreshed { session: session.clone(), user: user.clone(), how };
-    let ended = |why| What::SessionEnded { session: session.clone(), user: user.clone(), why };
-    let signed_in = |tokens, cookie| What::SignedIn {
+    let refreshed =
+        |how| EventKind::Refreshed { session: session.clone(), user: user.clone(), how };
+    let ended = |why| EventKind::SessionEnded { session: session.clone(), user: user.clone(), why };
+    let signed_in = |tokens, cookie| EventKind::SignedIn {
         session: session.clone(),
         user: user.clone(),
         account: "ada".into(),
@@ -289,15 +290,19 @@ fn events_move_their_own_counters() {
     for what in [
         signed_in(true, true),
         signed_in(false, true),
-        What::SignInFailed { account: "ada".into(), user: None, why: SignInFailure::WrongPassword },
+        EventKind::SignInFailed {
+            account: "ada".into(),
+            user: None,
+            why: SignInFailure::WrongPassword,
+        },
         refreshed(Refresh::Rotated),
         refreshed(Refresh::ReplayedInGrace),
         refreshed(Refresh::Kept),
-        What::RefreshReused { session: session.clone(), user: user.clone() },
-        What::RefreshRefused { why: RefreshRefusal::SessionEnded },
+        EventKind::RefreshReused { session: session.clone(), user: user.clone() },
+        EventKind::RefreshRefused { why: RefreshRefusal::SessionEnded },
         ended(EndReason::SignedOut),
         ended(EndReason::Expired),
-        What::Refused { refusal: Refusal::NoRoute, user: None },
+        EventKind::Refused { refusal: Refusal::NoRoute, user: None },
     ] {
         metrics.event(&event(what));
     }
@@ -350,13 +355,13 @@ fn what_others_count_is_taken_over_and_never_falls() {
 #[test]
 fn another_configuration_counts_on_under_the_names_that_it_keeps() {
     let (metrics, labels) = of(Names { routes: vec!["old".into(), "app".into()], ..names() });
-    metrics.request(&Record { place: Place::Route(1), ..record() }, &labels);
+    metrics.request(&Record { place: Destination::Route(1), ..record() }, &labels);
     let next = metrics.labels(Names { routes: vec!["app".into()], shadowed: vec![], ..names() });
     metrics.serves(2, &next);
     metrics.reloaded(true, Timestamp::from_secs(77));
     metrics.request(&record(), &next);
     // One that was decided by the configuration of before.
-    metrics.request(&Record { place: Place::Route(1), ..record() }, &labels);
+    metrics.request(&Record { place: Destination::Route(1), ..record() }, &labels);
     metrics.reloaded(false, Timestamp::from_secs(99));
     assert_counts(
         &metrics,

@@ -35,7 +35,7 @@ pub(super) fn members(body: &[u8]) -> Result<Vec<(String, Member)>, BodyProblem>
 
 fn read(text: &str, has_halves: bool) -> Result<Vec<(String, Member)>, BodyProblem> {
     let problem = Cell::new(None);
-    let reader = Reader { problem: &problem, has_halves, depth: 0 };
+    let reader = JsonReader { problem: &problem, has_halves, depth: 0 };
     let mut json = serde_json::Deserializer::from_str(text);
     let document =
         Document(reader).deserialize(&mut json).and_then(|members| json.end().map(|()| members));
@@ -43,13 +43,13 @@ fn read(text: &str, has_halves: bool) -> Result<Vec<(String, Member)>, BodyProbl
 }
 
 #[derive(Clone, Copy)]
-struct Reader<'c> {
+struct JsonReader<'c> {
     problem: &'c Cell<Option<BodyProblem>>,
     has_halves: bool,
     depth: usize,
 }
 
-impl Reader<'_> {
+impl JsonReader<'_> {
     fn fail<E: Error>(self, problem: BodyProblem) -> E {
         self.problem.set(Some(problem));
         E::custom("")
@@ -75,7 +75,7 @@ impl Reader<'_> {
 }
 
 /// The whole text: an object.
-struct Document<'c>(Reader<'c>);
+struct Document<'c>(JsonReader<'c>);
 
 impl<'de> DeserializeSeed<'de> for Document<'_> {
     type Value = Vec<(String, Member)>;
@@ -134,7 +134,7 @@ impl<'de> Visitor<'de> for Document<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Reader<'_> {
+impl<'de> DeserializeSeed<'de> for JsonReader<'_> {
     type Value = Member;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Member, D::Error> {
@@ -142,7 +142,7 @@ impl<'de> DeserializeSeed<'de> for Reader<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Reader<'_> {
+impl<'de> Visitor<'de> for JsonReader<'_> {
     type Value = Member;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

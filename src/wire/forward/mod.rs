@@ -16,7 +16,7 @@ mod response;
 mod set;
 mod table;
 
-pub use names::{Classes, ProtectedNames, fold};
+pub use names::{NameClasses, ProtectedNames, fold};
 pub use prefix::{restore_host, restore_prefix};
 pub use request::{Stripped, connection_nominates, strip_request, strip_respelled, strip_spoofed};
 pub use response::{

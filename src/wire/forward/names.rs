@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-pub use super::table::Classes;
-use super::table::{NamePattern, Table};
+pub use super::table::NameClasses;
+use super::table::{NamePattern, ProtectedNameTable};
 
 /// The names that belong to the gateway: identity, forwarding, and what lets a client rewrite its own request; and those
 /// that belong to the proxies in front of it (`RESERVED`).
@@ -12,7 +12,7 @@ use super::table::{NamePattern, Table};
 /// where `header` already starts with `HTTP_`, so `Http-X-User-Id` signs in there.
 #[derive(Clone, Debug)]
 pub struct ProtectedNames {
-    table: Table,
+    table: ProtectedNameTable,
     /// Headers that carry a client's own credential, sorted: a client sends them, and no upstream gets them.
     credentials: Vec<String>,
 }
@@ -218,18 +218,18 @@ pub fn fold(name: &str) -> Cow<'_, str> {
 impl ProtectedNames {
     /// The fixed names and the configured identity headers.
     pub fn new<'a>(identity: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut names = Self { table: Table::default(), credentials: Vec::new() };
+        let mut names = Self { table: ProtectedNameTable::default(), credentials: Vec::new() };
         for name in identity.into_iter().filter(|name| !name.is_empty()) {
-            names.table.add(NamePattern::exact(fold(name).into_owned()), Classes::IDENTITY);
+            names.table.add(NamePattern::exact(fold(name).into_owned()), NameClasses::IDENTITY);
         }
         for prefix in IDENTITY_PREFIXES {
-            names.table.add(NamePattern::prefix(prefix.to_owned()), Classes::IDENTITY);
+            names.table.add(NamePattern::prefix(prefix.to_owned()), NameClasses::IDENTITY);
         }
         for (list, class) in [
-            (&DENIED[..], Classes::DENIED),
-            (&FORWARDING[..], Classes::FORWARDING),
-            (&RESERVED[..], Classes::RESERVED),
-            (&CRITICAL[..], Classes::CRITICAL),
+            (&DENIED[..], NameClasses::DENIED),
+            (&FORWARDING[..], NameClasses::FORWARDING),
+            (&RESERVED[..], NameClasses::RESERVED),
+            (&CRITICAL[..], NameClasses::CRITICAL),
         ] {
             list.iter().for_each(|text| names.table.add(NamePattern::new(text), class));
         }
@@ -240,7 +240,7 @@ impl ProtectedNames {
     #[must_use]
     pub fn and_reserved<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         for name in names {
-            self.table.add(NamePattern::new(name), Classes::RESERVED);
+            self.table.add(NamePattern::new(name), NameClasses::RESERVED);
         }
         self
     }
@@ -253,13 +253,13 @@ impl ProtectedNames {
         self.credentials.sort_unstable();
         self.credentials.dedup();
         for name in &self.credentials {
-            self.table.add(NamePattern::exact(name.clone()), Classes::CREDENTIAL);
+            self.table.add(NamePattern::exact(name.clone()), NameClasses::CREDENTIAL);
         }
         self
     }
 
     /// All that the folded name is.
-    pub fn classes(&self, folded: &str) -> Classes {
+    pub fn classes(&self, folded: &str) -> NameClasses {
         self.table.classes(bare(folded))
     }
 
@@ -276,22 +276,22 @@ impl ProtectedNames {
 
     /// Does the folded name say who is calling: a configured header, or one of the identity prefixes?
     pub fn is_identity(&self, folded: &str) -> bool {
-        self.classes(folded).has(Classes::IDENTITY)
+        self.classes(folded).has(NameClasses::IDENTITY)
     }
 
     /// May only a trusted proxy send the folded name? What is spoofable or forwarding, it may not send either.
     pub fn is_reserved(&self, folded: &str) -> bool {
-        self.classes(folded).has(Classes::RESERVED)
+        self.classes(folded).has(NameClasses::RESERVED)
     }
 
     /// Does the folded name say where the request came from?
     pub fn is_forwarding(&self, folded: &str) -> bool {
-        self.classes(folded).has(Classes::FORWARDING)
+        self.classes(folded).has(NameClasses::FORWARDING)
     }
 
     /// Must the folded name neither be spelled otherwise nor be nominated by `Connection`?
     pub fn is_critical(&self, folded: &str) -> bool {
-        self.classes(folded) != Classes::NONE
+        self.classes(folded) != NameClasses::NONE
     }
 }
 

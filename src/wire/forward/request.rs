@@ -6,7 +6,7 @@ use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName};
 
 use super::names::is_respelled;
-use super::{Classes, EditHeaders, ProtectedNames, fold};
+use super::{EditHeaders, NameClasses, ProtectedNames, fold};
 
 /// How many fields were removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -36,17 +36,17 @@ pub fn strip_request<H: EditHeaders>(
         let folded = fold(name.as_str());
         let is_folded = matches!(folded, Cow::Borrowed(_));
         let classes = protected.classes(&folded);
-        if is_folded && classes == Classes::NONE {
+        if is_folded && classes == NameClasses::NONE {
             continue;
         }
         let spoofed = classes.are_spoofable()
             || (!from_trusted_proxy
-                && classes.has(Classes::RESERVED)
-                && !classes.has(Classes::FORWARDING));
+                && classes.has(NameClasses::RESERVED)
+                && !classes.has(NameClasses::FORWARDING));
         let unusual = || {
             let plain =
                 name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-            let critical = !is_folded && classes != Classes::NONE;
+            let critical = !is_folded && classes != NameClasses::NONE;
             critical
                 || (!plain && !allowed.iter().any(|one| one.eq_ignore_ascii_case(name.as_str())))
         };

@@ -8,12 +8,12 @@ use super::fold;
 
 /// What a name is to the gateway: a set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Classes(u8);
+pub struct NameClasses(u8);
 
 /// All protected names.
 #[derive(Clone, Debug)]
-pub(super) struct Table {
-    patterns: Vec<(NamePattern, Classes)>,
+pub(super) struct ProtectedNameTable {
+    patterns: Vec<(NamePattern, NameClasses)>,
     /// The patterns that a name of each [`bucket`] can be, by index.
     buckets: Vec<Vec<usize>>,
 }
@@ -25,7 +25,7 @@ pub(super) struct NamePattern {
     is_prefix: bool,
 }
 
-impl Classes {
+impl NameClasses {
     /// It is nothing to it.
     pub const NONE: Self = Self(0);
     /// It says who is calling.
@@ -57,15 +57,15 @@ const LETTERS: usize = 27;
 /// Of names that do not begin with `x-`; as many again of those that do.
 const PAIRS: usize = LETTERS * LETTERS;
 
-impl Default for Table {
+impl Default for ProtectedNameTable {
     fn default() -> Self {
         Self { patterns: Vec::new(), buckets: vec![Vec::new(); 2 * PAIRS] }
     }
 }
 
-impl Table {
+impl ProtectedNameTable {
     /// And these names.
-    pub(super) fn add(&mut self, pattern: NamePattern, class: Classes) {
+    pub(super) fn add(&mut self, pattern: NamePattern, class: NameClasses) {
         let index = self.patterns.len();
         for (at, bucket) in self.buckets.iter_mut().enumerate() {
             if pattern.reaches(at) {
@@ -76,8 +76,8 @@ impl Table {
     }
 
     /// All that this name is.
-    pub(super) fn classes(&self, name: &str) -> Classes {
-        let mut classes = Classes::NONE;
+    pub(super) fn classes(&self, name: &str) -> NameClasses {
+        let mut classes = NameClasses::NONE;
         for index in self.buckets.get(bucket(name)).into_iter().flatten() {
             if let Some((pattern, class)) = self.patterns.get(*index)
                 && pattern.takes(name)
@@ -159,10 +159,10 @@ mod tests {
 
     use super::*;
 
-    fn table(patterns: &[String]) -> Table {
-        let mut table = Table::default();
+    fn table(patterns: &[String]) -> ProtectedNameTable {
+        let mut table = ProtectedNameTable::default();
         for (at, text) in patterns.iter().enumerate() {
-            table.add(NamePattern::new(text), Classes(1 << (at % 6)));
+            table.add(NamePattern::new(text), NameClasses(1 << (at % 6)));
         }
         table
     }
@@ -177,8 +177,11 @@ mod tests {
             ("x", &["x"], &["x-", "xa"]),
         ] {
             let table = table(&[pattern.to_owned()]);
-            assert!(taken.iter().all(|name| table.classes(name) != Classes::NONE), "{pattern}");
-            assert!(others.iter().all(|name| table.classes(name) == Classes::NONE), "{pattern}");
+            assert!(taken.iter().all(|name| table.classes(name) != NameClasses::NONE), "{pattern}");
+            assert!(
+                others.iter().all(|name| table.classes(name) == NameClasses::NONE),
+                "{pattern}"
+            );
         }
     }
 

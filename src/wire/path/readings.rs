@@ -10,7 +10,7 @@ use super::{Ambiguity, TargetProblem, Tolerance, is_unreserved, push_escape};
 pub(super) const MAX_DECODINGS: usize = 3;
 
 /// A change that some servers make and others do not.
-type Change = fn(&[u8]) -> Vec<u8>;
+type PathChange = fn(&[u8]) -> Vec<u8>;
 
 /// The readings of a canonical path with these ambiguities, without the path itself.
 ///
@@ -50,7 +50,7 @@ pub(super) fn readings(path: &str, ambiguities: Tolerance) -> Result<Vec<String>
 }
 
 /// Each text as it is, and behind them all as `change` leaves them.
-fn add(texts: &mut Vec<Vec<u8>>, change: Change) {
+fn add(texts: &mut Vec<Vec<u8>>, change: PathChange) {
     let changed: Vec<Vec<u8>> = texts.iter().map(|text| change(text)).collect();
     if changed != *texts {
         texts.extend(changed);

@@ -178,7 +178,8 @@ fn a_short_month_raises_no_alarm_and_the_plain_thefts_are_stopped() {
 #[test]
 #[ignore = "minutes; make soak"]
 fn soak_a_month_of_ten_thousand_people() {
-    let runs: [(&str, fn(Size, u64) -> Play, u64); 3] = [
+    type Generator = fn(Size, u64) -> Play;
+    let runs: [(&str, Generator, u64); 3] = [
         ("planned, seed 1", planned, 1),
         ("planned, seed 20261", planned, 20_261),
         ("walked, seed 7", walked, 7),

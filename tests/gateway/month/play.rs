@@ -12,12 +12,12 @@ use doorwarden::clock::Timestamp;
 use doorwarden::config::Detect;
 use doorwarden::detect::Finding;
 use doorwarden::detect::history::History;
-use doorwarden::detect::respond::Taken;
-use doorwarden::detect::watch::{NotDone, Report, Respond, Rules, Watch, Watching};
-use doorwarden::event::{Event, Refresh, SignInFailure, What};
+use doorwarden::detect::respond::TakenAction;
+use doorwarden::detect::watch::{DetectorRules, FindingSink, NotDone, Respond, Watch, Watching};
+use doorwarden::event::{Event, EventKind, Refresh, SignInFailure};
 use doorwarden::notify::Incident;
 use doorwarden::secret::Digest;
-use doorwarden::store::Which;
+use doorwarden::store::SessionSelection;
 use doorwarden::store::memory::Memory;
 use doorwarden::wire::client_ip::TrustedProxies;
 use parking_lot::Mutex;
@@ -86,7 +86,7 @@ struct Account {
     over: Mutex<HashSet<SessionId>>,
     live: Mutex<HashMap<UserKey, Vec<SessionId>>>,
     blocked: Mutex<Vec<(Arc<Block>, u64)>>,
-    found: Mutex<Vec<(Finding, Vec<Taken>)>>,
+    found: Mutex<Vec<(Finding, Vec<TakenAction>)>>,
 }
 
 pub(super) struct Play {
@@ -109,14 +109,14 @@ struct Open {
 
 #[async_trait]
 impl Respond for Account {
-    async fn end(&self, which: &Which, _: Timestamp) -> Result<(), NotDone> {
+    async fn end(&self, which: &SessionSelection, _: Timestamp) -> Result<(), NotDone> {
         let mut over = self.over.lock();
         match which {
-            Which::Session(session) => {
+            SessionSelection::Session(session) => {
                 over.insert(session.clone());
                 self.live.lock().values_mut().for_each(|all| all.retain(|one| one != session));
             }
-            Which::User(user) => {
+            SessionSelection::User(user) => {
                 over.extend(self.live.lock().remove(user).unwrap_or_default());
             }
         }
@@ -149,8 +149,8 @@ impl Respond for Account {
     fn notify(&self, _: Incident) {}
 }
 
-impl Report for Account {
-    fn finding(&self, finding: &Finding, taken: &[Taken], _: Option<&NotDone>) {
+impl FindingSink for Account {
+    fn finding(&self, finding: &Finding, taken: &[TakenAction], _: Option<&NotDone>) {
         self.found.lock().push((finding.clone(), taken.to_vec()));
     }
 }
@@ -164,13 +164,14 @@ impl Play {
     pub(super) fn new(thefts: Vec<Theft>) -> Self {
         let account = Arc::new(Account::default());
         let settings = Detect::default();
-        let rules = Rules { settings, places: Arc::new(World), trusted: TrustedProxies::default() };
+        let rules =
+            DetectorRules { settings, places: Arc::new(World), trusted: TrustedProxies::default() };
         let watching = Watching::new(Watch {
             rules: Arc::new(ArcSwap::from_pointee(rules)),
             silences: Arc::default(),
             history: Arc::new(History::new(Memory::new())),
             respond: Arc::clone(&account) as Arc<dyn Respond>,
-            report: Arc::clone(&account) as Arc<dyn Report>,
+            report: Arc::clone(&account) as Arc<dyn FindingSink>,
         });
         Self {
             watching,
@@ -206,12 +207,12 @@ impl Play {
         }
         let what = match act.deed {
             Deed::SignIn(known) => self.sign_in(act, known),
-            Deed::Misses => What::SignInFailed {
+            Deed::Misses => EventKind::SignInFailed {
                 account: format!("person-{}", act.person).into(),
                 user: Some(user(act.person)),
                 why: SignInFailure::WrongPassword,
             },
-            Deed::NotFound(path) => What::NotFound { path: Digest::of(&path.to_le_bytes()) },
+            Deed::NotFound(path) => EventKind::NotFound { path: Digest::of(&path.to_le_bytes()) },
             Deed::Use | Deed::Refresh | Deed::Race => {
                 let is_over =
                     self.open(act).is_none_or(|open| self.account.over.lock().contains(&open.id));
@@ -234,23 +235,23 @@ impl Play {
         self.sessions.get(&(act.person, act.device))
     }
 
-    fn with_session(&mut self, act: &Act) -> Option<What> {
+    fn with_session(&mut self, act: &Act) -> Option<EventKind> {
         let open = self.sessions.get_mut(&(act.person, act.device))?;
         let (session, user) = (open.id.clone(), user(act.person));
         if act.deed == Deed::Use {
-            return Some(What::SessionUsed { session, user, proof: Proof::SessionCookie });
+            return Some(EventKind::SessionUsed { session, user, proof: Proof::SessionCookie });
         }
         let is_thief = act.theft.is_some();
         if !is_thief && std::mem::take(&mut open.spent) {
             self.account.over.lock().insert(session.clone());
-            return Some(What::RefreshReused { session, user });
+            return Some(EventKind::RefreshReused { session, user });
         }
         open.spent |= is_thief;
         let how = if act.deed == Deed::Race { Refresh::ReplayedInGrace } else { Refresh::Rotated };
-        Some(What::Refreshed { session, user, how })
+        Some(EventKind::Refreshed { session, user, how })
     }
 
-    fn sign_in(&mut self, act: &Act, known_device: bool) -> What {
+    fn sign_in(&mut self, act: &Act, known_device: bool) -> EventKind {
         self.counter += 1;
         let session = SessionId::new(&format!("s-{}", self.counter));
         let user = user(act.person);
@@ -265,7 +266,7 @@ impl Play {
             all.retain(|one| *one != before.id);
         }
         all.push(session.clone());
-        What::SignedIn {
+        EventKind::SignedIn {
             session,
             user,
             account: format!("person-{}", act.person).into(),
@@ -275,7 +276,7 @@ impl Play {
         }
     }
 
-    async fn show(&mut self, act: &Act, what: What) {
+    async fn show(&mut self, act: &Act, what: EventKind) {
         let Client { family, version } = act.client;
         let agent =
             self.agents.entry((family, version)).or_insert_with(|| act.client.agent().into());
@@ -295,11 +296,14 @@ impl Play {
     }
 
     /// Was it a thief, or a false alarm?
-    fn judge(&mut self, act: &Act, finding: &Finding, taken: &[Taken]) {
-        let is_strong = |one: &Taken| {
+    fn judge(&mut self, act: &Act, finding: &Finding, taken: &[TakenAction]) {
+        let is_strong = |one: &TakenAction| {
             matches!(
                 one,
-                Taken::StepUp | Taken::EndSession | Taken::EndUserSessions | Taken::BlockAddress
+                TakenAction::StepUp
+                    | TakenAction::EndSession
+                    | TakenAction::EndUserSessions
+                    | TakenAction::BlockAddress
             )
         };
         let name = finding.detector.name();
@@ -321,7 +325,7 @@ impl Play {
             return;
         }
         let alarms = self.alarms.entry(name).or_default();
-        match (stopped, taken.contains(&Taken::Limit)) {
+        match (stopped, taken.contains(&TakenAction::Limit)) {
             (true, _) => alarms.acted += 1,
             (false, true) => alarms.limited += 1,
             (false, false) => alarms.told += 1,

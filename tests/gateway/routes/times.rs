@@ -31,10 +31,12 @@ fn timed() -> Scripted {
             {
                 return;
             }
-            while what == "drip" {
-                std::thread::sleep(wait);
-                if connection.stream.write_all(b"3\r\nmor\r\n").is_err() {
-                    return;
+            if what == "drip" {
+                loop {
+                    std::thread::sleep(wait);
+                    if connection.stream.write_all(b"3\r\nmor\r\n").is_err() {
+                        return;
+                    }
                 }
             }
             if what == "gap" {

@@ -1,8 +1,8 @@
 //! What the blocks depend on together, decided once.
 
-use super::super::facts::{Class, Database, Facts, SimpleJwt};
+use super::super::facts::{Class, DjangoDatabase, ProjectFacts, SimpleJwtSettings};
 use super::sign_in;
-use crate::doctor::finding::{Mark, Report};
+use crate::doctor::finding::{DoctorReport, Weight};
 use crate::jose::{Algorithm, SigningKey, VerifyingKey};
 
 /// What is written.
@@ -28,7 +28,7 @@ pub(super) struct Choices {
 }
 
 impl Choices {
-    pub(super) fn of(facts: &Facts, report: &mut Report) -> Self {
+    pub(super) fn of(facts: &ProjectFacts, report: &mut DoctorReport) -> Self {
         let directory = users(facts, report);
         let follows = sign_in::follows(facts, report);
         let simplejwt = facts.simplejwt.as_ref().filter(|_| directory).filter(|_| {
@@ -56,13 +56,13 @@ impl Choices {
     }
 }
 
-fn users(facts: &Facts, report: &mut Report) -> bool {
+fn users(facts: &ProjectFacts, report: &mut DoctorReport) -> bool {
     let Some(user) = &facts.user else { return false };
     match facts.database(&user.database) {
-        Some(Database { kind, .. }) if !kind.is_empty() => {}
-        Some(Database { engine, .. }) => {
+        Some(DjangoDatabase { kind, .. }) if !kind.is_empty() => {}
+        Some(DjangoDatabase { engine, .. }) => {
             report.tell(
-                Mark::Failure,
+                Weight::Failure,
                 "directory",
                 format!("the users are in {engine}, which the gateway cannot read"),
                 "Supported: SQLite, PostgreSQL, MySQL and MariaDB. Sign-in must be left to the service.",
@@ -72,17 +72,21 @@ fn users(facts: &Facts, report: &mut Report) -> bool {
         None => return false,
     }
     if user.username.is_empty() || user.password.is_empty() {
-        report.add(Mark::Failure, "directory", format!("{} has no password column", user.label));
+        report.add(Weight::Failure, "directory", format!("{} has no password column", user.label));
         return false;
     }
     true
 }
 
 /// Can its tokens be verified here?
-fn verifies(facts: &Facts, jwt: &SimpleJwt, report: &mut Report) -> Option<Algorithm> {
+fn verifies(
+    facts: &ProjectFacts,
+    jwt: &SimpleJwtSettings,
+    report: &mut DoctorReport,
+) -> Option<Algorithm> {
     let mut refused = |why: String| {
         report.tell(
-            Mark::Failure,
+            Weight::Failure,
             "simplejwt",
             format!("its tokens cannot be accepted: {why}"),
             "Its paths are left to the service, and clients with its tokens must sign in at the gateway once.",
@@ -126,7 +130,7 @@ fn verifies(facts: &Facts, jwt: &SimpleJwt, report: &mut Report) -> Option<Algor
     }
 }
 
-fn custom_tokens(facts: &Facts, report: &mut Report) -> bool {
+fn custom_tokens(facts: &ProjectFacts, report: &mut DoctorReport) -> bool {
     let view = facts
         .urls
         .endpoints
@@ -136,7 +140,7 @@ fn custom_tokens(facts: &Facts, report: &mut Report) -> bool {
     let setting = facts.simplejwt.as_ref().filter(|jwt| jwt.custom_obtain);
     let Some(what) = view.or(setting.map(|_| "TOKEN_OBTAIN_SERIALIZER")) else { return false };
     report.tell(
-        Mark::Warning,
+        Weight::Warning,
         "simplejwt",
         format!("{what} is the project's own: obtaining and refreshing is left to the service"),
         "If it only adds members or claims, the gateway can answer there: docs/simplejwt.md, extra and claims.",
@@ -145,12 +149,12 @@ fn custom_tokens(facts: &Facts, report: &mut Report) -> bool {
 }
 
 /// Can tokens be made that it accepts?
-fn signs(algorithm: Algorithm, jwt: &SimpleJwt, report: &mut Report) -> bool {
+fn signs(algorithm: Algorithm, jwt: &SimpleJwtSettings, report: &mut DoctorReport) -> bool {
     match SigningKey::read(algorithm, jwt.signing_key.expose().as_bytes()) {
         Ok(_) => true,
         Err(problem) => {
             report.tell(
-                Mark::Failure,
+                Weight::Failure,
                 "simplejwt",
                 format!("no tokens can be minted for its views, SIGNING_KEY: {problem}"),
                 "Convert the key: openssl pkcs8 -topk8 -nocrypt -in OLD.pem -out NEW.pem",
@@ -161,7 +165,7 @@ fn signs(algorithm: Algorithm, jwt: &SimpleJwt, report: &mut Report) -> bool {
 }
 
 /// Do views want a Django session, and can the gateway make one?
-fn makes_sessions(facts: &Facts, report: &mut Report) -> bool {
+fn makes_sessions(facts: &ProjectFacts, report: &mut DoctorReport) -> bool {
     let Some(sessions) = &facts.sessions else { return false };
     let is_used = !facts.urls.admins.is_empty()
         || facts.has_class("session")
@@ -175,7 +179,7 @@ fn makes_sessions(facts: &Facts, report: &mut Report) -> bool {
         None => return true,
     };
     report.tell(
-        Mark::Warning,
+        Weight::Warning,
         "sessions",
         format!("no Django sessions can be made for callers: {why}"),
         "The admin and other views that want a session are left to the service's own sign-in.",
@@ -183,7 +187,7 @@ fn makes_sessions(facts: &Facts, report: &mut Report) -> bool {
     false
 }
 
-impl Facts {
+impl ProjectFacts {
     /// The class whose tokens are taken over: the package's own, if no other one reads the same with rules of its own.
     pub(super) fn drf_token_class(&self) -> Option<&Class> {
         self.classes().find(|class| {
@@ -201,7 +205,7 @@ impl Class {
     }
 }
 
-fn remote_user(facts: &Facts, report: &mut Report) -> Option<String> {
+fn remote_user(facts: &ProjectFacts, report: &mut DoctorReport) -> Option<String> {
     let middleware = facts.remote_user.first();
     let class = facts.classes().find(|class| class.kind == "remote-user");
     let (name, meta) = match (middleware, class) {
@@ -211,7 +215,7 @@ fn remote_user(facts: &Facts, report: &mut Report) -> Option<String> {
     };
     if let Some(persistent) = facts.remote_user.iter().find(|one| one.persistent) {
         report.tell(
-            Mark::Warning,
+            Weight::Warning,
             "remote-user",
             format!("{} keeps a session when the header is missing", persistent.name),
             "Who has that cookie stays signed in without the gateway. Use RemoteUserMiddleware.",
@@ -219,7 +223,7 @@ fn remote_user(facts: &Facts, report: &mut Report) -> Option<String> {
     }
     let Some(header) = meta.strip_prefix("HTTP_") else {
         report.tell(
-            Mark::Failure,
+            Weight::Failure,
             "remote-user",
             format!("{name} reads META[{meta:?}], which no request header can set"),
             "Have it read a header; in the project:\n\
@@ -231,7 +235,7 @@ fn remote_user(facts: &Facts, report: &mut Report) -> Option<String> {
     };
     let header = header.split('_').map(capitalized).collect::<Vec<_>>().join("-");
     report.tell(
-        Mark::Warning,
+        Weight::Warning,
         "remote-user",
         format!("{name} believes whoever sends {header}"),
         "Through the gateway nobody else can. Past it everybody can: let nothing but the gateway connect to the service.",

@@ -2,11 +2,11 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::super::facts::{Database, User};
+use super::super::facts::{DjangoDatabase, UserModel};
 use super::Planner;
 use super::toml::quoted;
-use crate::django::hashers::Algorithm;
-use crate::doctor::finding::Mark;
+use crate::django::hashers::PasswordHasher;
+use crate::doctor::finding::Weight;
 
 /// What stays readable in an address.
 const ENCODED: &AsciiSet =
@@ -65,7 +65,7 @@ impl Planner<'_> {
         self.columns(user, &place);
         self.what_else_is_asked();
         self.report.add(
-            Mark::Fine,
+            Weight::Fine,
             "directory",
             format!(
                 "{}: table {} ({}), signed in by {}",
@@ -75,7 +75,7 @@ impl Planner<'_> {
     }
 
     /// `database`, and the keys beside it.
-    pub(super) fn database(&mut self, database: &Database) {
+    pub(super) fn database(&mut self, database: &DjangoDatabase) {
         let from = format!("DATABASES[{:?}]", database.alias);
         let address = self.address(database);
         self.toml.string("database", &address, &from);
@@ -111,14 +111,14 @@ impl Planner<'_> {
             return;
         }
         self.report.tell(
-            Mark::Note,
+            Weight::Note,
             "database",
             says,
             "gateway.toml has the least GRANT for a user of the gateway's own, and docs/databases.md how to make one.",
         );
     }
 
-    fn address(&mut self, database: &Database) -> String {
+    fn address(&mut self, database: &DjangoDatabase) -> String {
         let encoded = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
         if database.kind == "sqlite" {
             return format!("sqlite://{}", database.name);
@@ -143,7 +143,7 @@ impl Planner<'_> {
         let host = match database.host.as_str() {
             "" | "localhost" if kind == "mysql" => {
                 self.report.tell(
-                    Mark::Warning,
+                    Weight::Warning,
                     "database",
                     "MySQL's client takes this host for a Unix socket that only it knows",
                     "The file says 127.0.0.1. If the server takes no TCP connections, write mysql://USER@/NAME?socket=PATH.",
@@ -157,12 +157,16 @@ impl Planner<'_> {
     }
 
     fn hashers(&mut self) {
-        let (known, unknown): (Vec<String>, Vec<String>) =
-            self.facts.hashers.iter().cloned().partition(|name| Algorithm::parse(name).is_some());
+        let (known, unknown): (Vec<String>, Vec<String>) = self
+            .facts
+            .hashers
+            .iter()
+            .cloned()
+            .partition(|name| PasswordHasher::parse(name).is_some());
         self.toml.list("hashers", &known, "PASSWORD_HASHERS");
         if !unknown.is_empty() {
             self.report.tell(
-                Mark::Warning,
+                Weight::Warning,
                 "directory",
                 format!(
                     "PASSWORD_HASHERS has some that the gateway does not know: {}",
@@ -173,7 +177,7 @@ impl Planner<'_> {
         }
     }
 
-    fn columns(&mut self, user: &User, place: &impl Fn(&str) -> Option<(String, String)>) {
+    fn columns(&mut self, user: &UserModel, place: &impl Fn(&str) -> Option<(String, String)>) {
         self.toml.table("[directory.columns]");
         for (key, column) in [
             ("id", &user.id),

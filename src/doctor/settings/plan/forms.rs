@@ -1,9 +1,9 @@
 //! `[[identity.form]]`: how the service's views learn who is calling.
 
-use super::super::facts::SimpleJwt;
+use super::super::facts::SimpleJwtSettings;
 use super::Planner;
 use super::issuers::MIN_SECRET;
-use crate::doctor::finding::Mark;
+use crate::doctor::finding::Weight;
 use crate::jose::Algorithm;
 use crate::wire::forward::fold;
 
@@ -87,7 +87,7 @@ impl Planner<'_> {
         }
         if self.form_names().0.is_none() && self.has_lost_callers() {
             self.report.tell(
-                Mark::Failure,
+                Weight::Failure,
                 "identity",
                 "callers with a token or HTTP Basic are known to the gateway, and REST framework's views do not find them",
                 "Views find the caller in X-User-Id: docs/identity-forms.md has the middleware for that.",
@@ -98,7 +98,7 @@ impl Planner<'_> {
                 "By the headers X-User-Id, X-User-Name, X-User-Groups, X-Session-Id and X-Auth-Methods alone.",
             );
             self.report.tell(
-                Mark::Warning,
+                Weight::Warning,
                 "identity",
                 "nothing in this project reads a form that the gateway can send",
                 "Views find the caller in X-User-Id: docs/identity-forms.md has the middleware for that.",
@@ -118,7 +118,7 @@ impl Planner<'_> {
         self.toml.string("header", header, "its header");
     }
 
-    fn minted(&mut self, jwt: &SimpleJwt, algorithm: Algorithm) {
+    fn minted(&mut self, jwt: &SimpleJwtSettings, algorithm: Algorithm) {
         self.toml.note("REST framework's views find the caller by a short-lived token that the service accepts.");
         self.toml.table("[[identity.form]]");
         self.toml.string("name", DRF, "");
@@ -162,7 +162,7 @@ impl Planner<'_> {
         self.toml.string("scheme", class.keyword(), "keyword of the class");
         self.toml.string("table", &facts.authtoken_table, "rest_framework.authtoken");
         self.report.tell(
-            Mark::Note,
+            Weight::Note,
             "identity",
             "callers are known to REST framework's views by their own token, which the gateway never makes",
             "Who has none is refused (503): manage.py drf_create_token NAME makes one. With missing = \"none\" in the form, \
@@ -172,7 +172,7 @@ impl Planner<'_> {
 }
 
 /// What a form refuses without a word from the operator.
-fn weakness(jwt: &SimpleJwt) -> Option<&'static str> {
+fn weakness(jwt: &SimpleJwtSettings) -> Option<&'static str> {
     weak_secret(jwt.signing_key.expose())
 }
 

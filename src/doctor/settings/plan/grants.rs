@@ -3,7 +3,7 @@
 //! The gateway signs in as the service's user, with the password that `DATABASES` has, so that nothing has to be granted
 //! before it starts. Whoever wants it to have less finds the statements in the file, with the project's own tables.
 
-use super::super::facts::{Database, Sessions};
+use super::super::facts::{DjangoDatabase, DjangoSessionSettings};
 use super::Planner;
 
 /// Whom `docs/databases.md` creates.
@@ -16,7 +16,7 @@ const BLACKLIST: [&str; 2] =
 
 impl Planner<'_> {
     /// All that the gateway reads in the database of the users, and the sessions that it writes there.
-    pub(super) fn grants(&self, database: &Database) -> Vec<String> {
+    pub(super) fn grants(&self, database: &DjangoDatabase) -> Vec<String> {
         let facts = self.facts;
         let Some(user) = &facts.user else { return Vec::new() };
         let read = |columns: &[&str], table: &str| grant(database, "SELECT", columns, table, ROLE);
@@ -61,8 +61,8 @@ impl Planner<'_> {
     /// What writing sessions takes: of the directory's user, or of one where the sessions alone are.
     pub(super) fn grants_of_sessions(
         &self,
-        database: &Database,
-        sessions: &Sessions,
+        database: &DjangoDatabase,
+        sessions: &DjangoSessionSettings,
     ) -> Vec<String> {
         let users = self.facts.user.as_ref().map(|user| user.database.as_str());
         let role = if users == Some(database.alias.as_str()) { ROLE } else { WRITING_ROLE };
@@ -70,11 +70,17 @@ impl Planner<'_> {
     }
 }
 
-fn write(database: &Database, sessions: &Sessions, role: &str) -> String {
+fn write(database: &DjangoDatabase, sessions: &DjangoSessionSettings, role: &str) -> String {
     grant(database, "SELECT, INSERT, UPDATE, DELETE", &[], &sessions.table, role)
 }
 
-fn grant(database: &Database, rights: &str, columns: &[&str], table: &str, role: &str) -> String {
+fn grant(
+    database: &DjangoDatabase,
+    rights: &str,
+    columns: &[&str],
+    table: &str,
+    role: &str,
+) -> String {
     let name = |text: &str| name(&database.kind, text);
     let columns = match columns {
         [] => String::new(),

@@ -3,13 +3,13 @@
 //! A class that calls `jwt.decode` can do anything besides, so that nothing of this is switched on. Whoever finds it right
 //! takes the "#" away, of one block after the other or of all at once: each is whole as it stands.
 
-use super::super::facts::{Class, HandMade};
+use super::super::facts::{Class, HandMadeClass};
 use super::forms::weak_secret;
 use super::issuers::MIN_SECRET;
 use super::routes::route_path;
 use super::toml::{Toml, quoted};
 use super::{Planner, SECRETS, UPSTREAM};
-use crate::doctor::finding::Mark;
+use crate::doctor::finding::Weight;
 use crate::jose::Algorithm;
 
 /// Both the issuer's name and the form's.
@@ -35,12 +35,18 @@ impl Planner<'_> {
         }
     }
 
-    fn hand_made(&mut self, class: &Class, made: &HandMade, algorithm: Algorithm, before: usize) {
+    fn hand_made(
+        &mut self,
+        class: &Class,
+        made: &HandMadeClass,
+        algorithm: Algorithm,
+        before: usize,
+    ) {
         let claim = if made.claim.is_empty() { "id" } else { &made.claim };
         let is_secret_key = made.key == self.facts.secret_key;
         let name = if before == 0 { NAME.to_owned() } else { format!("{NAME}-{}", before + 1) };
         self.report.tell(
-            Mark::Note,
+            Weight::Note,
             "hint",
             format!("{} looks like a hand-made JWT in the header {}", class.name, made.header),
             format!(
@@ -76,7 +82,7 @@ impl Planner<'_> {
         &self,
         name: &str,
         class: &Class,
-        made: &HandMade,
+        made: &HandMadeClass,
         algorithm: Algorithm,
         claim: &str,
     ) -> Toml {
@@ -95,7 +101,7 @@ impl Planner<'_> {
         &self,
         name: &str,
         class: &Class,
-        made: &HandMade,
+        made: &HandMadeClass,
         algorithm: Algorithm,
         claim: &str,
     ) -> Toml {
@@ -123,7 +129,13 @@ impl Planner<'_> {
         block
     }
 
-    fn hand_made_key(&self, block: &mut Toml, made: &HandMade, algorithm: Algorithm, weak: bool) {
+    fn hand_made_key(
+        &self,
+        block: &mut Toml,
+        made: &HandMadeClass,
+        algorithm: Algorithm,
+        weak: bool,
+    ) {
         let is_secret_key = made.key == self.facts.secret_key;
         let file = if is_secret_key { "django-secret-key" } else { "hand-made-jwt-key" };
         block.string("algorithm", algorithm.name(), "");

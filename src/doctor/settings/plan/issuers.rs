@@ -1,10 +1,10 @@
 //! `[[issuer]]`: what the service has issued stays good.
 
-use super::super::facts::SimpleJwt;
+use super::super::facts::SimpleJwtSettings;
 use super::Planner;
 use super::toml::Toml;
 use crate::config::OwnPath;
-use crate::doctor::finding::Mark;
+use crate::doctor::finding::Weight;
 use crate::jose::Algorithm;
 use crate::secret::Secret;
 
@@ -31,7 +31,7 @@ impl Planner<'_> {
         self.hand_made_issuers();
     }
 
-    fn simplejwt_issuer(&mut self, jwt: &SimpleJwt, algorithm: Algorithm) {
+    fn simplejwt_issuer(&mut self, jwt: &SimpleJwtSettings, algorithm: Algorithm) {
         self.toml.table("[[issuer]]");
         self.toml.string("kind", "simplejwt", "rest_framework_simplejwt");
         self.toml.string("algorithm", algorithm.name(), "SIMPLE_JWT[\"ALGORITHM\"]");
@@ -93,13 +93,13 @@ impl Planner<'_> {
             self.toml.flag("blacklist", true, "rest_framework_simplejwt.token_blacklist");
         }
         self.report.add(
-            Mark::Fine,
+            Weight::Fine,
             "simplejwt",
             format!("tokens that it has issued stay good ({}, {})", algorithm.name(), jwt.header),
         );
         if jwt.update_last_login {
             self.report.add(
-                Mark::Note,
+                Weight::Note,
                 "simplejwt",
                 "UPDATE_LAST_LOGIN is on: sign-ins at the gateway do not write last_login",
             );
@@ -133,7 +133,7 @@ impl Planner<'_> {
             self.toml.flag("forward", true, "some of the service's views take no other token");
         }
         self.report.add(
-            Mark::Fine,
+            Weight::Fine,
             "drf-token",
             format!("tokens that it has given out stay good (Authorization: {keyword})"),
         );
@@ -147,7 +147,7 @@ impl Planner<'_> {
         }
         if !facts.rest_framework.as_ref().is_some_and(|rest| rest.written) {
             self.report.tell(
-                Mark::Note,
+                Weight::Note,
                 "basic",
                 "HTTP Basic is accepted by REST framework's own default alone, and not by the gateway",
                 "If clients use it: [[issuer]] kind = \"basic\".",
@@ -162,7 +162,7 @@ impl Planner<'_> {
         }
         if !self.writes_basic() {
             self.report.tell(
-                Mark::Failure,
+                Weight::Failure,
                 "basic",
                 "HTTP Basic is not accepted at the gateway: the service decides itself who signs in",
                 "It is left to the service, on routes that are open to strangers. On the others such requests are refused.",
@@ -172,7 +172,7 @@ impl Planner<'_> {
         self.toml.table("[[issuer]]");
         self.toml.string("kind", "basic", "BasicAuthentication");
         self.report.add(
-            Mark::Fine,
+            Weight::Fine,
             "basic",
             "names and passwords in each request stay good (HTTP Basic)",
         );
@@ -211,7 +211,7 @@ impl Planner<'_> {
     }
 
     /// The file that a shared or private key is in.
-    pub(super) fn signing_key(&mut self, jwt: &SimpleJwt) -> String {
+    pub(super) fn signing_key(&mut self, jwt: &SimpleJwtSettings) -> String {
         if jwt.signing_key == self.facts.secret_key {
             self.secret_key()
         } else {
@@ -225,7 +225,7 @@ impl Planner<'_> {
         let told = self.report.tells("key", why);
         if !told {
             self.report.tell(
-                Mark::Warning,
+                Weight::Warning,
                 "key",
                 why,
                 "Whoever guesses it is anybody, at the service today as at the gateway. Give the service a random key, \

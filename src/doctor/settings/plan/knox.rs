@@ -3,14 +3,14 @@
 //! The service's own views give tokens out and take them back, and every view of it knows callers by them: so a good token
 //! goes on as it came, in both modes.
 
-use super::super::facts::{Class, Facts};
+use super::super::facts::{Class, ProjectFacts};
 use super::Planner;
-use crate::doctor::finding::Mark;
+use crate::doctor::finding::Weight;
 
 /// Kinds of view that give a token out for whatever their classes take.
 const OBTAINS: [&str; 1] = ["knox-obtain"];
 
-impl Facts {
+impl ProjectFacts {
     /// The class whose tokens are accepted, if they can be.
     fn knox_class(&self) -> Option<&Class> {
         let class =
@@ -55,7 +55,7 @@ impl Planner<'_> {
         };
         if let Some(why) = why {
             self.report.tell(
-                Mark::Failure,
+                Weight::Failure,
                 "knox",
                 format!("its tokens cannot be accepted: {why}"),
                 format!(
@@ -77,7 +77,7 @@ impl Planner<'_> {
         );
         self.toml.flag("forward", true, "the service's views find the caller by it");
         self.report.add(
-            Mark::Fine,
+            Weight::Fine,
             "knox",
             format!(
                 "tokens that it has given out stay good, until it ends them (Authorization: {})",

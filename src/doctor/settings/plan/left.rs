@@ -6,19 +6,19 @@
 //! It proves nothing at the gateway, and nothing is made of it. Where such a pattern cannot be opened without opening more,
 //! that is a failure.
 
-use super::super::facts::{Class, Endpoint, Facts};
+use super::super::facts::{Class, ProjectFacts, UrlShape};
 use super::toml::Toml;
 use super::{Choices, Planner};
-use crate::doctor::finding::{Mark, Report};
+use crate::doctor::finding::{DoctorReport, Weight};
 
 /// What the gateway reads as a credential, as the names of `route.credentials`.
-struct Read {
+struct ReadCredentials {
     name: String,
     header: String,
     words: Vec<String>,
 }
 
-impl Facts {
+impl ProjectFacts {
     /// Does the service go on judging what this class reads?
     fn is_left(&self, class: &Class) -> bool {
         match class.kind.as_str() {
@@ -47,8 +47,8 @@ impl Facts {
 
 impl<'f> Planner<'f> {
     /// The classes that judge callers there, and that the gateway does not stand in for.
-    pub(super) fn judges(&self, endpoint: &Endpoint) -> Vec<&'f Class> {
-        let facts: &'f Facts = self.facts;
+    pub(super) fn judges(&self, endpoint: &UrlShape) -> Vec<&'f Class> {
+        let facts: &'f ProjectFacts = self.facts;
         let is_one =
             |class: &&Class| endpoint.judged_by.contains(&class.name) && facts.is_left(class);
         let mut all: Vec<&Class> = Vec::new();
@@ -61,12 +61,12 @@ impl<'f> Planner<'f> {
     }
 
     /// `route.credentials`, where what such a class reads would be looked at here.
-    pub(super) fn credentials(&self, endpoint: &Endpoint) -> Vec<String> {
+    pub(super) fn credentials(&self, endpoint: &UrlShape) -> Vec<String> {
         let judges = self.judges(endpoint);
         if judges.is_empty() {
             return Vec::new();
         }
-        let is_theirs = |read: &Read| {
+        let is_theirs = |read: &ReadCredentials| {
             judges.iter().any(|class| {
                 let (header, words) = self.facts.read_by(class);
                 let same =
@@ -82,9 +82,9 @@ impl<'f> Planner<'f> {
     }
 
     /// All that the file will have the gateway look at.
-    fn read_here(&self) -> Vec<Read> {
+    fn read_here(&self) -> Vec<ReadCredentials> {
         // The same blocks, written once more and thrown away.
-        let mut report = Report::default();
+        let mut report = DoctorReport::default();
         let mut again = Planner {
             choices: Choices::of(self.facts, &mut report),
             facts: self.facts,
@@ -96,7 +96,7 @@ impl<'f> Planner<'f> {
         };
         again.issuers();
         let text = again.toml.finish();
-        let of = |name: &str, header: &str, words: &[&str]| Read {
+        let of = |name: &str, header: &str, words: &[&str]| ReadCredentials {
             name: name.to_owned(),
             header: header.to_owned(),
             words: words.iter().map(ToString::to_string).collect(),
@@ -123,7 +123,7 @@ impl<'f> Planner<'f> {
                 ),
             };
             let name = format!("issuer:{}", text("name").unwrap_or(kind));
-            all.push(Read { name, header, words });
+            all.push(ReadCredentials { name, header, words });
         }
         all
     }
@@ -138,21 +138,21 @@ impl<'f> Planner<'f> {
             .endpoints
             .iter()
             .filter(|one| one.judged_by.contains(&class.name) && !one.stray && !one.hidden);
-        let judged: Vec<&Endpoint> = judged.filter(|one| self.alias_of(one).is_none()).collect();
-        let is_open = |one: &&Endpoint| {
+        let judged: Vec<&UrlShape> = judged.filter(|one| self.alias_of(one).is_none()).collect();
+        let is_open = |one: &&UrlShape| {
             let is_here = |(path, _, methods): &(String, bool, Vec<String>)| {
                 *path == one.path && methods.is_empty()
             };
             self.left.contains(&one.path) && self.written.iter().any(is_here)
         };
-        let (open, closed): (Vec<&Endpoint>, Vec<&Endpoint>) =
+        let (open, closed): (Vec<&UrlShape>, Vec<&UrlShape>) =
             judged.into_iter().partition(is_open);
         if self.report.tells(about, &says) {
             return;
         }
         if closed.is_empty() && !open.is_empty() {
             self.report.tell(
-                Mark::Note,
+                Weight::Note,
                 about,
                 says,
                 format!(
@@ -165,7 +165,7 @@ impl<'f> Planner<'f> {
         }
         let closed: Vec<&str> = closed.iter().map(|one| one.path.as_str()).collect();
         self.report.tell(
-            Mark::Failure,
+            Weight::Failure,
             about,
             says,
             format!(

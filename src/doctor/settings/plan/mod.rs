@@ -5,9 +5,9 @@
 //! path is left to the service and a finding says so. What is only guessed (a hand-made class, read from its source) is
 //! written as a comment and never switched on.
 
-use super::Addresses;
-use super::facts::Facts;
-use crate::doctor::finding::{Mark, Report};
+use super::ServiceAddresses;
+use super::facts::ProjectFacts;
+use crate::doctor::finding::{DoctorReport, Weight};
 use crate::secret::Secret;
 
 mod choices;
@@ -54,7 +54,7 @@ pub(super) struct Plan {
 
 /// Everything that the parts of the plan share.
 struct Planner<'f> {
-    facts: &'f Facts,
+    facts: &'f ProjectFacts,
     choices: Choices,
     toml: Toml,
     files: Vec<(String, Secret)>,
@@ -62,13 +62,17 @@ struct Planner<'f> {
     written: Vec<(String, bool, Vec<String>)>,
     /// The patterns where the service judges credentials itself.
     left: Vec<String>,
-    report: &'f mut Report,
+    report: &'f mut DoctorReport,
 }
 
 /// Plans it; `report` learns what the operator should know.
-pub(super) fn plan(facts: &Facts, addresses: &Addresses, report: &mut Report) -> Plan {
+pub(super) fn plan(
+    facts: &ProjectFacts,
+    addresses: &ServiceAddresses,
+    report: &mut DoctorReport,
+) -> Plan {
     for problem in &facts.problems {
-        report.add(Mark::Warning, "settings", format!("could not be read: {problem}"));
+        report.add(Weight::Warning, "settings", format!("could not be read: {problem}"));
     }
     let choices = Choices::of(facts, report);
     let mut planner = Planner {

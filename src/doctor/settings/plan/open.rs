@@ -6,7 +6,7 @@
 //! project. Of one that strangers are not served and that would be reached through it, the gateway must either see that
 //! it is the more special one, and then it gets a route of its own that is closed; or the open one stays closed.
 
-use super::super::facts::Endpoint;
+use super::super::facts::UrlShape;
 
 /// A pattern in segments, without the slash that ends a folder.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,8 +19,8 @@ pub(super) struct Pattern<'f> {
 
 /// What strangers may do at a pattern.
 #[derive(Clone, Debug)]
-pub(super) struct Open<'f> {
-    pub(super) endpoint: &'f Endpoint,
+pub(super) struct OpenAccess<'f> {
+    pub(super) endpoint: &'f UrlShape,
     /// None for all of them.
     pub(super) methods: Option<Vec<&'f str>>,
     pub(super) access: &'static str,
@@ -30,10 +30,10 @@ pub(super) struct Open<'f> {
 }
 
 /// What is to be written.
-pub(super) struct Opened<'f> {
-    pub(super) open: Vec<Open<'f>>,
+pub(super) struct OpenedPattern<'f> {
+    pub(super) open: Vec<OpenAccess<'f>>,
     /// Patterns that need a closed route of their own, since an open one is wider.
-    pub(super) closed: Vec<&'f Endpoint>,
+    pub(super) closed: Vec<&'f UrlShape>,
     pub(super) given_up: Vec<GivenUp>,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct GivenUp {
 }
 
 /// What an open pattern would do to another one.
-enum Effect {
+enum PatternEffect {
     None,
     /// The other one needs a route.
     Guard,
@@ -57,7 +57,7 @@ enum Effect {
 }
 
 impl<'f> Pattern<'f> {
-    pub(super) fn of(endpoint: &'f Endpoint) -> Self {
+    pub(super) fn of(endpoint: &'f UrlShape) -> Self {
         let path = endpoint.path.strip_prefix('/').unwrap_or(&endpoint.path);
         let path = if endpoint.rest { path.strip_suffix('/').unwrap_or(path) } else { path };
         let segments =
@@ -106,9 +106,9 @@ fn may_be_a_number(segment: &str) -> bool {
     segment.contains('%') || segment.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-impl<'f> Open<'f> {
+impl<'f> OpenAccess<'f> {
     pub(super) fn new(
-        endpoint: &'f Endpoint,
+        endpoint: &'f UrlShape,
         methods: Option<Vec<&'f str>>,
         access: &'static str,
         why: String,
@@ -121,29 +121,29 @@ impl<'f> Open<'f> {
     }
 
     /// What opening it for strangers does to a pattern that is not open to them.
-    fn effect_on(&self, other: &Endpoint, theirs: &Pattern<'_>) -> Effect {
+    fn effect_on(&self, other: &UrlShape, theirs: &Pattern<'_>) -> PatternEffect {
         let is_its_own = other.same_view == self.endpoint.same_view;
         // Django was asked who gets a path without a variable.
         if is_its_own || other.hidden || self.pattern.is_literal() || !self.pattern.meets(theirs) {
-            return Effect::None;
+            return PatternEffect::None;
         }
         // Django gives all of it to this one.
         let comes_first = self.endpoint.total && self.endpoint.order < other.order;
         match theirs.is_before(&self.pattern) {
-            _ if comes_first => Effect::None,
-            true => Effect::Guard,
-            false => Effect::Leak,
+            _ if comes_first => PatternEffect::None,
+            true => PatternEffect::Guard,
+            false => PatternEffect::Leak,
         }
     }
 }
 
 /// Takes from the candidates what would open more than them. `answered` tells which patterns the gateway answers itself.
 pub(super) fn opened<'f>(
-    endpoints: &'f [Endpoint],
-    mut open: Vec<Open<'f>>,
-    answered: impl Fn(&Endpoint) -> bool,
-) -> Opened<'f> {
-    let patterns: Vec<(&Endpoint, Pattern<'_>)> = endpoints
+    endpoints: &'f [UrlShape],
+    mut open: Vec<OpenAccess<'f>>,
+    answered: impl Fn(&UrlShape) -> bool,
+) -> OpenedPattern<'f> {
+    let patterns: Vec<(&UrlShape, Pattern<'_>)> = endpoints
         .iter()
         .filter(|endpoint| !answered(endpoint))
         .map(|endpoint| (endpoint, Pattern::of(endpoint)))
@@ -152,13 +152,14 @@ pub(super) fn opened<'f>(
     // What is given up is no longer open to others.
     loop {
         let before = open.clone();
-        let admits = |other: &Endpoint, method: &str| {
+        let admits = |other: &UrlShape, method: &str| {
             other.kind == "files"
                 || before.iter().any(|one| std::ptr::eq(one.endpoint, other) && one.takes(method))
         };
-        let leak = |one: &Open<'_>, method: &str| {
+        let leak = |one: &OpenAccess<'_>, method: &str| {
             patterns.iter().find(|(other, theirs)| {
-                matches!(one.effect_on(other, theirs), Effect::Leak) && !admits(other, method)
+                matches!(one.effect_on(other, theirs), PatternEffect::Leak)
+                    && !admits(other, method)
             })
         };
         open.retain_mut(|one| {
@@ -186,7 +187,7 @@ pub(super) fn opened<'f>(
             }
             one.methods.as_ref().is_none_or(|methods| !methods.is_empty())
         });
-        let count = |all: &[Open<'_>]| {
+        let count = |all: &[OpenAccess<'_>]| {
             all.iter().map(|one| one.methods.as_ref().map_or(ALL.len(), Vec::len)).sum::<usize>()
         };
         if count(&open) == count(&before) {
@@ -194,17 +195,21 @@ pub(super) fn opened<'f>(
         }
     }
     let closed = guards(&patterns, &open);
-    Opened { open, closed, given_up }
+    OpenedPattern { open, closed, given_up }
 }
 
 /// The patterns that lie within an open one and are not open themselves.
-fn guards<'f>(patterns: &[(&'f Endpoint, Pattern<'f>)], open: &[Open<'f>]) -> Vec<&'f Endpoint> {
-    let mut found: Vec<(&'f Endpoint, &Pattern<'f>)> = Vec::new();
+fn guards<'f>(
+    patterns: &[(&'f UrlShape, Pattern<'f>)],
+    open: &[OpenAccess<'f>],
+) -> Vec<&'f UrlShape> {
+    let mut found: Vec<(&'f UrlShape, &Pattern<'f>)> = Vec::new();
     for (other, theirs) in patterns {
         // The admin has a route in any case, and one that is open for some methods is closed for the others.
         let has_a_route = matches!(other.kind.as_str(), "admin" | "files")
             || open.iter().any(|one| std::ptr::eq(one.endpoint, *other));
-        let is_within = |one: &Open<'_>| matches!(one.effect_on(other, theirs), Effect::Guard);
+        let is_within =
+            |one: &OpenAccess<'_>| matches!(one.effect_on(other, theirs), PatternEffect::Guard);
         let is_there = found.iter().any(|(_, pattern)| *pattern == theirs);
         if !has_a_route && !is_there && open.iter().any(is_within) {
             found.push((other, theirs));

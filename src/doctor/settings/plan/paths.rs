@@ -1,10 +1,10 @@
 //! `[paths]`, its aliases, and `[tokens]`: the URLs that front ends know.
 
-use super::super::facts::{Endpoint, SimpleJwt};
+use super::super::facts::{SimpleJwtSettings, UrlShape};
 use super::Planner;
 use super::toml::Toml;
 use crate::config::OwnPath;
-use crate::doctor::finding::Mark;
+use crate::doctor::finding::Weight;
 
 /// What a view of Django REST framework's answers that signs in with a session, for the reader to change.
 const ANSWERS: [(&str, &str); 3] = [
@@ -57,7 +57,7 @@ impl Planner<'_> {
             let to = format!("{ELSEWHERE}{path}");
             self.toml.string(own.name(), &to, &format!("{path} is the project's"));
             self.report.tell(
-                Mark::Note,
+                Weight::Note,
                 "paths",
                 format!("{path} is a path of the project's"),
                 format!("The gateway's own is at {to}."),
@@ -85,7 +85,7 @@ impl Planner<'_> {
     }
 
     /// Views that make tokens of the project's own: what they add is not to be seen, so that the blocks are comments.
-    fn custom_aliases(&mut self, jwt: &SimpleJwt) {
+    fn custom_aliases(&mut self, jwt: &SimpleJwtSettings) {
         let mut block = Toml::default();
         for endpoint in self.facts.urls.endpoints.iter().filter(|one| one.exact) {
             let to = match endpoint.kind.as_str() {
@@ -118,7 +118,7 @@ impl Planner<'_> {
         }
     }
 
-    fn tokens(&mut self, jwt: &SimpleJwt) {
+    fn tokens(&mut self, jwt: &SimpleJwtSettings) {
         let toml = &mut self.toml;
         toml.table("[tokens]");
         let access = jwt.access_lifetime.clamp(10, 86_400);
@@ -129,7 +129,7 @@ impl Planner<'_> {
         self.claims_hint("what a front end reads in the token");
         if access != jwt.access_lifetime {
             self.report.add(
-                Mark::Note,
+                Weight::Note,
                 "tokens",
                 "ACCESS_TOKEN_LIFETIME is outside what the gateway takes (10 s to a day): the nearest is written",
             );
@@ -139,7 +139,7 @@ impl Planner<'_> {
     /// What the gateway answers at a path of the project's, if it can answer what the view there would.
     ///
     /// Where the project makes the tokens itself, their claims are its own: whoever makes them refreshes them.
-    pub(super) fn alias_of(&self, endpoint: &Endpoint) -> Option<OwnPath> {
+    pub(super) fn alias_of(&self, endpoint: &UrlShape) -> Option<OwnPath> {
         self.choices.simplejwt?;
         // Where the service goes on signing people in, it is the one that gives out tokens.
         let is_other = !endpoint.exact || endpoint.custom || endpoint.hidden || endpoint.stray;
@@ -164,7 +164,7 @@ impl Planner<'_> {
     fn session_aliases(&mut self) {
         let facts = self.facts;
         let Some(sessions) = &facts.sessions else { return };
-        let own = |one: &&Endpoint| {
+        let own = |one: &&UrlShape| {
             one.exact
                 && one.guessed
                 && matches!(one.kind.as_str(), "login" | "logout")
@@ -194,13 +194,13 @@ impl Planner<'_> {
         }
     }
 
-    fn alias(&mut self, endpoint: &Endpoint, to: OwnPath, jwt: &SimpleJwt) {
+    fn alias(&mut self, endpoint: &UrlShape, to: OwnPath, jwt: &SimpleJwtSettings) {
         match endpoint.kind.starts_with("sliding") {
             true => sliding_alias(&mut self.toml, endpoint, to, jwt),
             false => alias(&mut self.toml, endpoint, to, jwt.rotate),
         }
         self.report.add(
-            Mark::Fine,
+            Weight::Fine,
             "alias",
             format!("{} is answered by the gateway ({})", endpoint.path, to.name()),
         );
@@ -229,7 +229,7 @@ impl Planner<'_> {
             .collect();
         if !below.is_empty() {
             self.report.add(
-                Mark::Note,
+                Weight::Note,
                 "alias",
                 format!("below {path} lie paths that go on to the service: {}", below.join(", ")),
             );
@@ -238,11 +238,11 @@ impl Planner<'_> {
 }
 
 /// Can the gateway give out the service's sliding tokens?
-fn slides(jwt: &SimpleJwt) -> bool {
+fn slides(jwt: &SimpleJwtSettings) -> bool {
     jwt.takes("sliding") && !jwt.custom_sliding
 }
 
-fn sliding_alias(toml: &mut Toml, endpoint: &Endpoint, to: OwnPath, jwt: &SimpleJwt) {
+fn sliding_alias(toml: &mut Toml, endpoint: &UrlShape, to: OwnPath, jwt: &SimpleJwtSettings) {
     toml.table("[[paths.alias]]");
     toml.string("path", &endpoint.path, &endpoint.view);
     toml.string("endpoint", to.name(), "");
@@ -255,7 +255,7 @@ fn sliding_alias(toml: &mut Toml, endpoint: &Endpoint, to: OwnPath, jwt: &Simple
     toml.duration("refresh_lifetime", lifetime(jwt.sliding_refresh_lifetime), from);
 }
 
-fn alias(toml: &mut Toml, endpoint: &Endpoint, to: OwnPath, rotates: bool) {
+fn alias(toml: &mut Toml, endpoint: &UrlShape, to: OwnPath, rotates: bool) {
     toml.table("[[paths.alias]]");
     toml.string("path", &endpoint.path, &endpoint.view);
     toml.string("endpoint", to.name(), "");

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::session_tests::on_server;
 use super::tests::{endpoint, planned, project, says, with};
 use crate::config::{Access, SignInMode, SignInRedirect};
-use crate::doctor::finding::Mark;
+use crate::doctor::finding::Weight;
 
 fn class(name: &str, kind: &str, changes: Value) -> Value {
     json!({"name": name, "kind": kind, "header": "", "keyword": "", "changes": changes})
@@ -18,7 +18,7 @@ fn obstacle(effect: &str, says: &str) -> Value {
 #[test]
 fn the_gateway_signs_in_only_where_nothing_is_otherwise() {
     let (plan, _, said) = planned(project());
-    says(&said, Mark::Fine, "signs people in as Django does: asked about 11 of 11 users");
+    says(&said, Weight::Fine, "signs people in as Django does: asked about 11 of 11 users");
     assert!(!plan.toml.contains("mode = \"follow\""), "{}", plan.toml);
 
     let mut tried = project();
@@ -32,12 +32,17 @@ fn one_obstacle_leaves_the_sign_in_to_the_service() {
         (
             "/proof/obstacles",
             obstacle("follow", "shop.Ldap decides"),
-            Mark::Note,
+            Weight::Note,
             "shop.Ldap decides",
         ),
-        ("/proof/obstacles", obstacle("fail", "own hash"), Mark::Failure, "own hash"),
-        ("/proof/hashes", json!({"shop_sha3": 7}), Mark::Note, "7 passwords are kept as shop_sha3"),
-        ("/proof", Value::Null, Mark::Failure, "could not be asked"),
+        ("/proof/obstacles", obstacle("fail", "own hash"), Weight::Failure, "own hash"),
+        (
+            "/proof/hashes",
+            json!({"shop_sha3": 7}),
+            Weight::Note,
+            "7 passwords are kept as shop_sha3",
+        ),
+        ("/proof", Value::Null, Weight::Failure, "could not be asked"),
     ] {
         let (plan, config, said) = planned(with(pointer, value));
         says(&said, mark, words);
@@ -167,8 +172,12 @@ fn what_a_manager_adds_and_who_has_a_second_factor_is_written() {
         assert!(plan.toml.contains(words), "{words} is missing in {}", plan.toml);
     }
     assert!(!plan.toml.contains("own_fido"), "what is not known is not written");
-    says(&said, Mark::Note, "shop.otp_totp_totpdevice, shop.mfa_authenticator, shop.mfa_user_keys");
-    says(&said, Mark::Failure, "shop.own_fido may hold second factors");
+    says(
+        &said,
+        Weight::Note,
+        "shop.otp_totp_totpdevice, shop.mfa_authenticator, shop.mfa_user_keys",
+    );
+    says(&said, Weight::Failure, "shop.own_fido may hold second factors");
 }
 
 /// django CMS takes the password of its toolbar's form at a path of its own, which nobody can open.
@@ -198,7 +207,7 @@ fn tokens_of_a_class_with_rules_of_its_own_are_not_taken_over() {
     };
     let (_, config, said) = of(json!([class("shop.Expiring", "drf-token", own.clone())]));
     assert_eq!(kinds(&config), ["simplejwt", "django-session"]);
-    says(&said, Mark::Failure, "shop.Expiring has its own authenticate_credentials");
+    says(&said, Weight::Failure, "shop.Expiring has its own authenticate_credentials");
 
     // The stock class beside it reads the same header: the gateway cannot tell for which view a token is.
     let stock = class("rest_framework.authentication.TokenAuthentication", "drf-token", json!([]));
@@ -213,12 +222,16 @@ fn tokens_of_a_class_with_rules_of_its_own_are_not_taken_over() {
 
     let (plan, config, said) = of(json!([class("shop.Jwt", "simplejwt", json!(["get_user"]))]));
     assert_eq!(kinds(&config), ["django-session"]);
-    says(&said, Mark::Failure, "its tokens cannot be accepted: shop.Jwt has its own get_user");
+    says(&said, Weight::Failure, "its tokens cannot be accepted: shop.Jwt has its own get_user");
     assert!(!config.paths.iter().any(|entry| entry.path == "/api/token/"), "{}", plan.toml);
 
     let (_, config, said) = of(json!([class("shop.Basic", "basic", json!(["authenticate"]))]));
     assert!(!kinds(&config).contains(&"basic".to_owned()));
-    says(&said, Mark::Failure, "HTTP Basic is not accepted at the gateway: shop.Basic has its own");
+    says(
+        &said,
+        Weight::Failure,
+        "HTTP Basic is not accepted at the gateway: shop.Basic has its own",
+    );
 }
 
 #[test]
@@ -286,7 +299,7 @@ fn what_such_a_class_judges_goes_on_to_the_service_and_opens_nothing_else() {
             view("/api/mine/", &others)
         ]);
         let (plan, config, said) = planned(project);
-        says(&said, Mark::Note, "shop.Judge has its own authenticate_credentials");
+        says(&said, Weight::Note, "shop.Judge has its own authenticate_credentials");
         let route = |path: &str| config.routes.iter().find(|one| one.path.as_str() == path);
         for path in ["/api/orders/", "/api/orders/*/"] {
             let route = route(path).unwrap_or_else(|| panic!("{path} in {}", plan.toml));
@@ -309,7 +322,7 @@ fn what_such_a_class_judges_goes_on_to_the_service_and_opens_nothing_else() {
 fn who_counts_by_address_is_told_the_setting() {
     let reader = |is_right: bool| json!([{"package": "axes", "seen": "127.0.0.1", "is_right": is_right, "line": "AXES_IPWARE_PROXY_COUNT = 1"}]);
     let (_, _, said) = planned(with("/proof/address_readers", reader(false)));
-    says(&said, Mark::Failure, "axes would see 127.0.0.1 for every client");
+    says(&said, Weight::Failure, "axes would see 127.0.0.1 for every client");
     let (_, _, said) = planned(with("/proof/address_readers", reader(true)));
-    says(&said, Mark::Fine, "axes sees the client's address");
+    says(&said, Weight::Fine, "axes sees the client's address");
 }

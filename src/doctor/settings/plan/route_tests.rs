@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::tests::{endpoint, planned, project, route, says};
 use crate::config::{Access, Config, FormKind, RouteRefusals};
-use crate::doctor::finding::Mark;
-use crate::gate::{Found, RouteTable};
+use crate::doctor::finding::Weight;
+use crate::gate::{RouteMatch, RouteTable};
 use crate::wire::host::Host;
 use crate::wire::path::CanonicalPath;
 
@@ -29,7 +29,7 @@ fn urls(patterns: &[(&str, &str, &[&str], &str)]) -> Value {
     json!(patterns.iter().enumerate().map(one).collect::<Vec<_>>())
 }
 
-fn config_of(patterns: &[(&str, &str, &[&str], &str)]) -> (Config, Vec<(Mark, String)>) {
+fn config_of(patterns: &[(&str, &str, &[&str], &str)]) -> (Config, Vec<(Weight, String)>) {
     let mut project = project();
     project["urls"]["endpoints"] = urls(patterns);
     project["urls"]["asked"] = json!(7);
@@ -42,7 +42,7 @@ fn access(config: &Config, method: &str, path: &str) -> Access {
     let host = Host::parse("shop.example").unwrap();
     let path = CanonicalPath::parse(path).unwrap();
     match RouteTable::new(config).find(&host, &path, &method.parse::<Method>().unwrap()) {
-        Found::Route(route) => route.access,
+        RouteMatch::Route(route) => route.access,
         found => panic!("{method} {}: {found:?}", path.as_str()),
     }
 }
@@ -102,8 +102,8 @@ fn strangers_are_served_what_they_were_served_and_nothing_else() {
     ] {
         assert_eq!(access(&config, method, path), expected, "{method} {path}");
     }
-    says(&said, Mark::Fine, "7 pages were asked for without a credential");
-    says(&said, Mark::Note, "patterns were not asked for");
+    says(&said, Weight::Fine, "7 pages were asked for without a credential");
+    says(&said, Weight::Note, "patterns were not asked for");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn what_a_wider_route_would_open_too_stays_closed() {
         assert_eq!(access(&config, "GET", "/x/7/"), expected, "{patterns:?}");
     }
     let (_, said) = config_of(&[("/x/*/", "", GET, ""), ("/x/*/", "", NONE, "")]);
-    says(&said, Mark::Warning, "a route would open more than that");
+    says(&said, Weight::Warning, "a route would open more than that");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_place_has_one_route_whatever_says_so() {
 fn a_sign_in_that_cannot_be_opened_alone_is_a_failure() {
     let (config, said) =
         config_of(&[("/*/login/", "login", NONE, ""), ("/*/login/", "", NONE, "total")]);
-    says(&said, Mark::Failure, "a route would open more than that");
+    says(&said, Weight::Failure, "a route would open more than that");
     assert_eq!(access(&config, "POST", "/x/login/"), Access::SignedIn);
 }
 
@@ -196,7 +196,7 @@ fn a_number_is_no_word() {
             (json!(false), json!(1), json!(1));
         project["urls"]["endpoints"] = json!([unlock, document]);
         let (_, config, said) = planned(project);
-        let is_given_up = said.iter().any(|(mark, _)| *mark == Mark::Failure);
+        let is_given_up = said.iter().any(|(mark, _)| *mark == Weight::Failure);
         assert_eq!(is_given_up, said_so, "{said:#?}");
         let expected = if said_so { Access::SignedIn } else { Access::Public };
         assert_eq!(access(&config, "POST", "/documents/unlock/7"), expected);

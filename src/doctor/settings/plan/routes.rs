@@ -3,14 +3,14 @@
 //! Nothing is open by a word in its path. What is open is so by the class of its view, or because a stranger was served
 //! there: see [`open`](super::open).
 
-use super::super::facts::{Endpoint, Facts};
+use super::super::facts::{ProjectFacts, UrlShape};
 use super::forms::TOKEN;
 use super::knox::obtains;
-use super::open::{self, ALL, GivenUp, Open};
+use super::open::{self, ALL, GivenUp, OpenAccess};
 use super::toml::quoted;
 use super::{Planner, UPSTREAM};
 use crate::config::OwnPath;
-use crate::doctor::finding::Mark;
+use crate::doctor::finding::Weight;
 use crate::wire::path::CanonicalPath;
 
 /// What people reach before they are signed in, whatever the method.
@@ -71,13 +71,13 @@ impl Planner<'_> {
                 self.tell_public(&path, why);
             }
         }
-        let candidates: Vec<Open<'_>> =
+        let candidates: Vec<OpenAccess<'_>> =
             facts.urls.endpoints.iter().filter_map(|one| self.candidate(one)).collect();
         let opened =
             open::opened(&facts.urls.endpoints, candidates, |one| self.alias_of(one).is_some());
         let mut asked = Vec::new();
         for (at, one) in opened.open.iter().enumerate() {
-            let is_first = |other: &Open<'_>| {
+            let is_first = |other: &OpenAccess<'_>| {
                 (&other.endpoint.path, other.endpoint.rest)
                     == (&one.endpoint.path, one.endpoint.rest)
             };
@@ -133,7 +133,7 @@ impl Planner<'_> {
         self.other_login_pages(bearer, cookie);
         self.other_refusals(bearer, cookie);
         self.tell_asked(&asked, &opened.given_up);
-        let is_root = |one: &&Open<'_>| one.endpoint.path == "/" && one.endpoint.rest;
+        let is_root = |one: &&OpenAccess<'_>| one.endpoint.path == "/" && one.endpoint.rest;
         if !opened.open.iter().any(|one| is_root(&one)) {
             self.route(&Written::folder("/", "signed-in", "everything else"), bearer, cookie);
         }
@@ -143,7 +143,7 @@ impl Planner<'_> {
     fn other_login_pages(&mut self, bearer: Option<&str>, cookie: &[&str]) {
         let Some(login_path) = self.login_path().filter(|_| self.choices.follows) else { return };
         let facts = self.facts;
-        let is_other = |one: &&Endpoint| {
+        let is_other = |one: &&UrlShape| {
             let is_asked = one.exact && !one.stray && !one.hidden && one.asks_sign_in;
             is_asked && !one.sent_to.is_empty() && !one.sent_to.contains(&login_path)
         };
@@ -193,7 +193,7 @@ impl Planner<'_> {
         let media = local(&facts.media_url);
         if let Some(path) = media.filter(|path| !public.iter().any(|(there, _)| there == path)) {
             self.report.tell(
-                Mark::Note,
+                Weight::Note,
                 "public",
                 format!(
                     "MEDIA_URL is {path}: as the file is written, uploads are for who is signed in"
@@ -204,7 +204,7 @@ impl Planner<'_> {
     }
 
     fn tell_public(&mut self, path: &str, why: &str) {
-        self.report.add(Mark::Fine, "public", format!("{path} ({why})"));
+        self.report.add(Weight::Fine, "public", format!("{path} ({why})"));
     }
 
     /// What was asked for as a stranger, and what came of it.
@@ -212,7 +212,7 @@ impl Planner<'_> {
         let urls = &self.facts.urls;
         if !open.is_empty() {
             self.report.tell(
-                Mark::Fine,
+                Weight::Fine,
                 "strangers",
                 format!(
                     "{} pages were asked for without a credential: strangers go on being served at {} of the patterns",
@@ -222,7 +222,7 @@ impl Planner<'_> {
                 open.join("\n"),
             );
         }
-        let unknown = |one: &&Endpoint| {
+        let unknown = |one: &&UrlShape| {
             one.kind.is_empty()
                 && !one.stray
                 && !one.hidden
@@ -233,7 +233,7 @@ impl Planner<'_> {
             urls.endpoints.iter().filter(unknown).map(|one| one.path.as_str()).collect();
         if urls.asked > 0 && !unknown.is_empty() {
             self.report.tell(
-                Mark::Note,
+                Weight::Note,
                 "strangers",
                 format!(
                     "{} patterns were not asked for, since no page links there: they ask for a sign-in",
@@ -246,20 +246,20 @@ impl Planner<'_> {
                 ),
             );
         }
-        let seems = |one: &&Endpoint| {
+        let seems = |one: &&UrlShape| {
             one.guessed && one.kind == "login" && !one.served.contains_key("POST") && !one.stray
         };
         let seem: Vec<&str> =
             urls.endpoints.iter().filter(seems).map(|one| one.path.as_str()).collect();
         if !seem.is_empty() {
             self.report.tell(
-                Mark::Note,
+                Weight::Note,
                 "strangers",
                 "views that call Django's login, and did not let a stranger in: they ask for a sign-in",
                 some_of(&seem),
             );
         }
-        let odd = |one: &&Endpoint| one.kind.is_empty() && one.served.is_empty();
+        let odd = |one: &&UrlShape| one.kind.is_empty() && one.served.is_empty();
         let odd: Vec<&str> = urls
             .endpoints
             .iter()
@@ -268,7 +268,7 @@ impl Planner<'_> {
             .collect();
         if !odd.is_empty() {
             self.report.tell(
-                Mark::Note,
+                Weight::Note,
                 "strangers",
                 format!("{} pages answered a stranger in a way that opens nothing here", odd.len()),
                 some_of(&odd),
@@ -278,7 +278,7 @@ impl Planner<'_> {
             let of_this = given_up.iter().filter(|one| one.is_public == is_public);
             of_this.map(|one| format!("{}, because of {}", one.what, one.because)).collect()
         };
-        for (mark, lines) in [(Mark::Failure, lines(true)), (Mark::Warning, lines(false))] {
+        for (mark, lines) in [(Weight::Failure, lines(true)), (Weight::Warning, lines(false))] {
             if !lines.is_empty() {
                 self.report.tell(
                     mark,
@@ -290,7 +290,7 @@ impl Planner<'_> {
         }
         if urls.asked == 0 && urls.endpoints.iter().any(|one| !one.view.is_empty()) {
             self.report.tell(
-                Mark::Warning,
+                Weight::Warning,
                 "strangers",
                 "no page could be asked for as a stranger",
                 "All that no class is known of asks for a sign-in.",
@@ -299,7 +299,7 @@ impl Planner<'_> {
     }
 
     /// What strangers may do there: by the class of the view, else by what was answered to one.
-    fn candidate<'e>(&self, endpoint: &'e Endpoint) -> Option<Open<'e>> {
+    fn candidate<'e>(&self, endpoint: &'e UrlShape) -> Option<OpenAccess<'e>> {
         if endpoint.stray || endpoint.hidden || self.alias_of(endpoint).is_some() {
             return None;
         }
@@ -315,11 +315,11 @@ impl Planner<'_> {
                 [methods.clone(), more].concat()
             });
             let why = format!("{}: {why}", endpoint.view);
-            return Some(Open::new(endpoint, methods, "public", why));
+            return Some(OpenAccess::new(endpoint, methods, "public", why));
         }
         if let Some(class) = self.judges(endpoint).first() {
             let why = format!("{}: {} judges who calls", endpoint.view, class.name);
-            return Some(Open::new(endpoint, None, "optional", why));
+            return Some(OpenAccess::new(endpoint, None, "optional", why));
         }
         let methods: Vec<&str> = endpoint.served.keys().map(String::as_str).collect();
         let shown = endpoint.served.values().next()?;
@@ -330,9 +330,9 @@ impl Planner<'_> {
         Some(match signs_in {
             true => {
                 let why = format!("{}: the service's own sign-in", endpoint.view);
-                Open::new(endpoint, Some(methods), "public", why)
+                OpenAccess::new(endpoint, Some(methods), "public", why)
             }
-            false => Open::new(
+            false => OpenAccess::new(
                 endpoint,
                 Some(methods),
                 "optional",
@@ -426,14 +426,14 @@ impl Planner<'_> {
 
 /// How the project's views of REST framework's refuse a stranger, if it says so itself: that is for all that no view is
 /// known of. A browser that meets `Basic` there would ask for a name and a password for an image.
-fn default_challenge(facts: &Facts) -> Option<&str> {
+fn default_challenge(facts: &ProjectFacts) -> Option<&str> {
     let rest = facts.rest_framework.as_ref().filter(|rest| rest.written)?;
     let is_basic = rest.challenge.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("basic"));
     (!is_basic).then_some(rest.challenge.as_str())
 }
 
 /// How a view of REST framework's refuses a stranger; none for other views.
-fn challenge_of(endpoint: &Endpoint) -> Option<&str> {
+fn challenge_of(endpoint: &UrlShape) -> Option<&str> {
     (!endpoint.judged_by.is_empty()).then_some(endpoint.challenge.as_str())
 }
 
@@ -483,9 +483,9 @@ impl<'w> Written<'w> {
         }
     }
 
-    fn open(one: &'w Open<'w>) -> Self {
+    fn open(one: &'w OpenAccess<'w>) -> Self {
         let methods = one.methods.clone().unwrap_or_default();
-        let Endpoint { path, rest, .. } = one.endpoint;
+        let UrlShape { path, rest, .. } = one.endpoint;
         let (access, why) = (one.access, &*one.why);
         let challenge = challenge_of(one.endpoint);
         Self {
@@ -498,14 +498,14 @@ impl<'w> Written<'w> {
     }
 
     /// Where Django redirects to the path itself.
-    fn without_slash(one: &'w Open<'w>) -> Self {
+    fn without_slash(one: &'w OpenAccess<'w>) -> Self {
         let path = one.endpoint.path.trim_end_matches('/').to_owned();
         let why = "APPEND_SLASH: a redirect";
         let methods = vec!["GET", "HEAD"];
         Self { path, exact: true, methods, ..Self::folder("", "public", why) }
     }
 
-    fn closed(endpoint: &'w Endpoint) -> Self {
+    fn closed(endpoint: &'w UrlShape) -> Self {
         let path = match endpoint.rest {
             // A folder whose last segment is a variable is closed from there on.
             true => endpoint.path.trim_end_matches("*/").to_owned(),

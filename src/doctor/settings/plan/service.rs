@@ -1,10 +1,10 @@
 //! `[listen]`, `[[upstream]]`, `[session]`, and what the project's settings mean behind a gateway.
 
-use super::super::Addresses;
-use super::super::facts::Endpoint;
+use super::super::ServiceAddresses;
+use super::super::facts::UrlShape;
 use super::toml::quoted;
 use super::{Planner, UPSTREAM};
-use crate::doctor::finding::Mark;
+use crate::doctor::finding::Weight;
 
 /// What people without a password look for on a page that asks for one.
 const LINKS: [(&str, &str); 2] =
@@ -14,7 +14,7 @@ const LINKS: [(&str, &str); 2] =
 const ABSOLUTE: u64 = 30 * 86_400;
 
 impl Planner<'_> {
-    pub(super) fn service(&mut self, addresses: &Addresses) {
+    pub(super) fn service(&mut self, addresses: &ServiceAddresses) {
         let facts = self.facts;
         let toml = &mut self.toml;
         toml.section("Where the gateway listens");
@@ -28,12 +28,12 @@ impl Planner<'_> {
         toml.string("name", UPSTREAM, "");
         toml.list("servers", std::slice::from_ref(&addresses.upstream), "--upstream");
         if facts.wsgi.is_empty() {
-            self.report.add(Mark::Note, "server", "WSGI_APPLICATION is not set: taken for ASGI");
+            self.report.add(Weight::Note, "server", "WSGI_APPLICATION is not set: taken for ASGI");
         } else {
             toml.flag("buffer_chunked", true, "WSGI_APPLICATION: Django sees a chunked body empty");
             if !facts.asgi.is_empty() {
                 self.report.tell(
-                    Mark::Note,
+                    Weight::Note,
                     "server",
                     "both WSGI_APPLICATION and ASGI_APPLICATION are set: taken for WSGI",
                     "If an ASGI server runs it, remove buffer_chunked.",
@@ -43,7 +43,7 @@ impl Planner<'_> {
         self.scheme(addresses);
         if facts.debug {
             self.report.add(
-                Mark::Warning,
+                Weight::Warning,
                 "settings",
                 "DEBUG is on: errors show settings and source to everybody",
             );
@@ -51,23 +51,23 @@ impl Planner<'_> {
     }
 
     /// How the service learns that a request came over TLS.
-    fn scheme(&mut self, addresses: &Addresses) {
+    fn scheme(&mut self, addresses: &ServiceAddresses) {
         let facts = self.facts;
         let header = facts.proxy_ssl_header.first().map(String::as_str);
         match header {
             Some("HTTP_X_FORWARDED_PROTO") => self.report.add(
-                Mark::Fine,
+                Weight::Fine,
                 "scheme",
                 "SECURE_PROXY_SSL_HEADER reads X-Forwarded-Proto, which the gateway sets",
             ),
             Some(other) => self.report.tell(
-                Mark::Failure,
+                Weight::Failure,
                 "scheme",
                 format!("SECURE_PROXY_SSL_HEADER reads {other}, which the gateway does not set"),
                 "Set it to (\"HTTP_X_FORWARDED_PROTO\", \"https\").",
             ),
             None => self.report.tell(
-                Mark::Note,
+                Weight::Note,
                 "scheme",
                 "SECURE_PROXY_SSL_HEADER is not set",
                 "gunicorn and uWSGI believe X-Forwarded-Proto from loopback by themselves. With another server, over TLS, \
@@ -76,14 +76,14 @@ impl Planner<'_> {
         }
         if facts.ssl_redirect && header != Some("HTTP_X_FORWARDED_PROTO") {
             self.report.tell(
-                Mark::Warning,
+                Weight::Warning,
                 "scheme",
                 "SECURE_SSL_REDIRECT is on: what the service takes for plain HTTP is redirected for ever",
                 "Listen with TLS (listen.https) and set SECURE_PROXY_SSL_HEADER.",
             );
         } else if facts.ssl_redirect {
             self.report.add(
-                Mark::Warning,
+                Weight::Warning,
                 "scheme",
                 "SECURE_SSL_REDIRECT is on: listen with TLS (listen.https)",
             );
@@ -93,7 +93,7 @@ impl Planner<'_> {
     }
 
     /// Django answers 400, without a word, to a host that it does not know.
-    fn hosts(&mut self, addresses: &Addresses) {
+    fn hosts(&mut self, addresses: &ServiceAddresses) {
         let facts = self.facts;
         let allowed = &facts.allowed_hosts;
         let listens = addresses.listen.rsplit_once(':').map_or("", |(host, _)| host);
@@ -116,7 +116,7 @@ impl Planner<'_> {
         let line = format!("ALLOWED_HOSTS = [{}]", line.join(", "));
         if allowed.is_empty() {
             self.report.tell(
-                Mark::Failure,
+                Weight::Failure,
                 "hosts",
                 "ALLOWED_HOSTS is empty: the service answers 400 to every request",
                 format!("Set it to the names under which people open the gateway, like {line}"),
@@ -125,7 +125,7 @@ impl Planner<'_> {
         }
         let first = allowed.first().map_or("", |name| name.trim_start_matches('.'));
         self.report.tell(
-            Mark::Warning,
+            Weight::Warning,
             "hosts",
             format!("ALLOWED_HOSTS is {}: to any other Host the service answers 400", allowed.join(", ")),
             format!(
@@ -139,14 +139,14 @@ impl Planner<'_> {
         for one in self.facts.proof.iter().flat_map(|proof| &proof.address_readers) {
             if one.is_right {
                 self.report.add(
-                    Mark::Fine,
+                    Weight::Fine,
                     "address",
                     format!("{} sees the client's address behind the gateway", one.package),
                 );
                 continue;
             }
             self.report.tell(
-                Mark::Failure,
+                Weight::Failure,
                 "address",
                 format!(
                     "{} would see {} for every client: what one of them does counts for all",
@@ -175,7 +175,7 @@ impl Planner<'_> {
         }
         if !wild.is_empty() {
             self.report.tell(
-                Mark::Warning,
+                Weight::Warning,
                 "origins",
                 format!("CSRF_TRUSTED_ORIGINS has wildcards: {}", wild.join(", ")),
                 "session.trusted_origins takes whole origins only: name those whose pages send requests with the cookie.",
@@ -188,14 +188,14 @@ impl Planner<'_> {
         let methods = &self.facts.urls.sign_in_by;
         if !methods.is_empty() && *methods != ["username"] {
             self.report.add(
-                Mark::Note,
+                Weight::Note,
                 "sign-in",
                 format!("people sign in by {} (ACCOUNT_LOGIN_METHODS)", methods.join(" or ")),
             );
         }
         let mut links = Vec::new();
         for (kind, label) in LINKS {
-            let is_page = |one: &&Endpoint| {
+            let is_page = |one: &&UrlShape| {
                 one.kind == kind && one.exact && !one.hidden && one.served.contains_key("GET")
             };
             if let Some(one) = self.facts.urls.endpoints.iter().find(is_page) {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::tests::{planned, project, route, says, uncommented, with};
 use crate::config::{Config, Database, DjangoSession, FormEngine, FormKind, IssuerKind, OwnPath};
-use crate::doctor::finding::Mark;
+use crate::doctor::finding::Weight;
 
 fn form(config: &Config) -> &DjangoSession {
     let index = route(config, "/admin/").identity.cookie[0];
@@ -55,8 +55,9 @@ fn sessions_are_made_where_the_service_keeps_them() {
         let (plan, config, said) = planned(in_redis("cached_db", backend));
         let FormEngine::Rows { cache, .. } = &form(&config).engine else { panic!("{}", plan.toml) };
         assert_eq!(cache.is_none(), is_told, "{backend}");
-        let told =
-            said.iter().any(|(mark, text)| *mark == Mark::Warning && text.contains("cached copy"));
+        let told = said
+            .iter()
+            .any(|(mark, text)| *mark == Weight::Warning && text.contains("cached copy"));
         assert_eq!(told, is_told, "{backend}");
     }
 }
@@ -82,8 +83,8 @@ fn on_a_server_the_grants_are_said_word_for_word() {
         ] {
             assert!(plan.toml.contains(words), "{words} in {}", plan.toml);
         }
-        says(&said, Mark::Note, "the gateway makes Django sessions");
-        says(&said, Mark::Note, "signs in there as the service's own user");
+        says(&said, Weight::Note, "the gateway makes Django sessions");
+        says(&said, Weight::Note, "signs in there as the service's own user");
     }
 }
 
@@ -111,7 +112,7 @@ fn tokens_of_the_projects_own_are_told_of_extra_and_claims() {
     let mut project = with("/simplejwt/custom_obtain", json!(true));
     project["simplejwt"]["blacklist"] = json!(true);
     let (plan, config, said) = planned(project);
-    says(&said, Mark::Warning, "obtaining and refreshing is left to the service");
+    says(&said, Weight::Warning, "obtaining and refreshing is left to the service");
     // What the service took back is taken back, although no refresh token comes here.
     let IssuerKind::SimpleJwt(jwt) = &config.issuers[0].kind else { panic!("{}", plan.toml) };
     assert!(jwt.blacklist.is_some() && !jwt.adopt_refresh_tokens, "{}", plan.toml);

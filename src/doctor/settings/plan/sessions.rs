@@ -1,10 +1,10 @@
 //! Django's sessions: those that there are, as credentials, and those that the gateway makes.
 
-use super::super::facts::{Cache, Database, Facts, Sessions};
+use super::super::facts::{Cache, DjangoDatabase, DjangoSessionSettings, ProjectFacts};
 use super::Planner;
 use super::forms::SESSION;
 use super::toml::duration;
-use crate::doctor::finding::Mark;
+use crate::doctor::finding::Weight;
 
 /// The built-in serializer that is no pickle.
 const JSON: &str = "django.contrib.sessions.serializers.JSONSerializer";
@@ -17,14 +17,14 @@ const LONGEST: u64 = 3600;
 
 const DAY: u64 = 86_400;
 
-impl Sessions {
+impl DjangoSessionSettings {
     /// Are they rows of a table?
     pub(super) fn has_rows(&self) -> bool {
         matches!(self.engine.as_str(), "db" | "cached_db")
     }
 
     /// Why the gateway cannot read or make them.
-    pub(super) fn problem(&self, facts: &Facts) -> Option<String> {
+    pub(super) fn problem(&self, facts: &ProjectFacts) -> Option<String> {
         if !self.built_in {
             return Some(format!("SESSION_ENGINE is {:?}", self.engine));
         }
@@ -78,7 +78,7 @@ impl<'f> Planner<'f> {
         };
         if let Some(why) = sessions.problem(facts) {
             self.report.tell(
-                Mark::Failure,
+                Weight::Failure,
                 "sessions",
                 format!("sessions that people have now are not accepted: {why}"),
                 "The gateway can neither judge nor follow them. [[directory]] kind = \"http\" asks the service's own sign-in, and the \
@@ -110,7 +110,7 @@ impl<'f> Planner<'f> {
         let age = sessions.age.clamp(60, 3660 * DAY);
         self.toml.duration("max_age", age, "SESSION_COOKIE_AGE");
         self.report.add(
-            Mark::Fine,
+            Weight::Fine,
             "sessions",
             format!(
                 "sessions that people have now stay good ({}, cookie {})",
@@ -120,7 +120,7 @@ impl<'f> Planner<'f> {
     }
 
     /// The sessions that views and the admin get.
-    pub(super) fn session_form(&mut self, sessions: &Sessions) {
+    pub(super) fn session_form(&mut self, sessions: &DjangoSessionSettings) {
         let facts = self.facts;
         self.toml.note("Views and an admin that want a Django session get one of the gateway's making, kept where the service keeps its own.");
         let server = self.session_server(sessions);
@@ -175,11 +175,11 @@ impl<'f> Planner<'f> {
             false => "the gateway makes Django sessions, so that the admin opens signed in",
             true => "the gateway makes Django sessions, for views that want one",
         };
-        self.report.tell(Mark::Note, "sessions", what, says);
+        self.report.tell(Weight::Note, "sessions", what, says);
     }
 
     /// What it takes to write rows.
-    fn says_of_rows(&self, sessions: &Sessions) -> String {
+    fn says_of_rows(&self, sessions: &DjangoSessionSettings) -> String {
         let table = &sessions.table;
         match self.session_server(sessions) {
             Some(server) => format!(
@@ -205,7 +205,7 @@ impl<'f> Planner<'f> {
             None => "their cache could not be read".to_owned(),
         };
         self.report.tell(
-            Mark::Warning,
+            Weight::Warning,
             "sessions",
             format!("the service goes on reading its cached copy of a session that ended: {why}"),
             "It is good for an hour at most. With a Redis for the cache, or without one (\"db\"), it ends at once.",
@@ -213,13 +213,13 @@ impl<'f> Planner<'f> {
     }
 
     /// The database server that sessions are written to.
-    fn session_server(&self, sessions: &Sessions) -> Option<&'f Database> {
+    fn session_server(&self, sessions: &DjangoSessionSettings) -> Option<&'f DjangoDatabase> {
         let database = self.facts.database(&sessions.database)?;
         (sessions.has_rows() && database.kind != "sqlite").then_some(database)
     }
 
     /// Where the sessions' table is, if that is not where the users are.
-    fn session_database(&mut self, sessions: &Sessions) {
+    fn session_database(&mut self, sessions: &DjangoSessionSettings) {
         let facts = self.facts;
         let users = facts.user.as_ref().map(|user| user.database.as_str());
         if users == Some(sessions.database.as_str()) {

@@ -4,12 +4,12 @@
 //! for `[sign_in] mode = "follow"`, and each has a line in the report and in the file: whoever removes them all can let
 //! the gateway sign in.
 
-use super::super::facts::{Endpoint, Facts};
-use super::super::proof::{Condition, Effect, Proof};
+use super::super::facts::{ProjectFacts, UrlShape};
+use super::super::proof::{ColumnCondition, ObstacleEffect, SignInProof};
 use super::Planner;
 use super::toml::Toml;
-use crate::django::hashers::Algorithm;
-use crate::doctor::finding::{Mark, Report};
+use crate::django::hashers::PasswordHasher;
+use crate::doctor::finding::{DoctorReport, Weight};
 use crate::wire::path::CanonicalPath;
 
 /// Kinds of view that sign people in, up and out, each with what right credentials are answered with.
@@ -54,10 +54,10 @@ enum Success {
 }
 
 /// Does the service go on signing people in? Says why.
-pub(super) fn follows(facts: &Facts, report: &mut Report) -> bool {
+pub(super) fn follows(facts: &ProjectFacts, report: &mut DoctorReport) -> bool {
     let Some(proof) = &facts.proof else {
         report.tell(
-            Mark::Failure,
+            Weight::Failure,
             "sign-in",
             "Django could not be asked how it signs people in",
             "The service goes on doing it. What went wrong is told with \"could not be read\".",
@@ -68,8 +68,8 @@ pub(super) fn follows(facts: &Facts, report: &mut Report) -> bool {
     for one in &proof.obstacles {
         let says = format!("{}: {}", one.about, one.says);
         let mark = match one.effect {
-            Effect::Follow => Mark::Note,
-            Effect::Fail => Mark::Failure,
+            ObstacleEffect::Follow => Weight::Note,
+            ObstacleEffect::Fail => Weight::Failure,
         };
         reasons += 1;
         if one.means.is_empty() {
@@ -81,7 +81,7 @@ pub(super) fn follows(facts: &Facts, report: &mut Report) -> bool {
     for (name, count) in unknown_hashes(proof) {
         reasons += 1;
         report.add(
-            Mark::Note,
+            Weight::Note,
             "sign-in",
             format!(
                 "hashers: {count} passwords are kept as {name}, which the gateway does not know"
@@ -90,7 +90,7 @@ pub(super) fn follows(facts: &Facts, report: &mut Report) -> bool {
     }
     if reasons == 0 {
         report.add(
-            Mark::Fine,
+            Weight::Fine,
             "sign-in",
             format!(
                 "the gateway signs people in as Django does: asked about {} of {} users, its backends, forms, receivers and middleware",
@@ -100,7 +100,7 @@ pub(super) fn follows(facts: &Facts, report: &mut Report) -> bool {
         return false;
     }
     report.tell(
-        Mark::Note,
+        Weight::Note,
         "sign-in",
         format!("the service goes on signing people in, and the gateway follows ({reasons} reasons)"),
         "For the gateway to sign in itself, none of the lines above may hold: change it in the project, and run the doctor again.",
@@ -108,9 +108,9 @@ pub(super) fn follows(facts: &Facts, report: &mut Report) -> bool {
     true
 }
 
-fn unknown_hashes(proof: &Proof) -> impl Iterator<Item = (&str, u64)> {
+fn unknown_hashes(proof: &SignInProof) -> impl Iterator<Item = (&str, u64)> {
     let all = proof.hashes.iter().map(|(name, count)| (name.as_str(), *count));
-    all.filter(|(name, _)| Algorithm::parse(name).is_none())
+    all.filter(|(name, _)| PasswordHasher::parse(name).is_none())
 }
 
 impl<'f> Planner<'f> {
@@ -209,7 +209,7 @@ impl<'f> Planner<'f> {
     pub(super) fn login_path(&self) -> Option<String> {
         let urls = &self.facts.urls;
         let cannot_be_opened =
-            |one: &Endpoint| one.answers.iter().any(|answer| answer.starts_with("405"));
+            |one: &UrlShape| one.answers.iter().any(|answer| answer.starts_with("405"));
         let mut pages = urls.endpoints.iter().filter(|one| {
             one.kind == "login" && one.exact && !one.guessed && !one.hidden && !one.stray
         });
@@ -218,14 +218,14 @@ impl<'f> Planner<'f> {
     }
 
     /// What the name is called there.
-    fn name_field(&self, endpoint: &'f Endpoint) -> &'f str {
+    fn name_field(&self, endpoint: &'f UrlShape) -> &'f str {
         // The page itself says it, where it has one.
         let own = endpoint.form.as_ref().map(|form| form.username.as_str());
         if let Some(field) = own.filter(|field| !field.is_empty()) {
             return field;
         }
         let of_package = FIELDS.iter().find(|(package, _)| endpoint.view.starts_with(package));
-        let facts: &'f Facts = self.facts;
+        let facts: &'f ProjectFacts = self.facts;
         let user = facts.user.as_ref().map(|user| user.username_field.as_str());
         match (endpoint.kind.as_str(), of_package) {
             ("simplejwt-obtain" | "sliding-obtain", _) => user.unwrap_or("username"),
@@ -265,7 +265,7 @@ impl<'f> Planner<'f> {
         }
         if !known.is_empty() {
             self.report.tell(
-                Mark::Note,
+                Weight::Note,
                 "factor",
                 format!("whoever has a second factor is refused wherever the gateway takes a password: {}", known.join(", ")),
                 "They sign in at the service, which asks for it.",
@@ -273,7 +273,7 @@ impl<'f> Planner<'f> {
         }
         if !others.is_empty() {
             self.report.tell(
-                Mark::Failure,
+                Weight::Failure,
                 "factor",
                 format!("{} may hold second factors, and what its rows mean is not known", others.join(", ")),
                 "If they do, write [[directory.second_factor]] for that table; if not, this line can be left aside.",
@@ -283,11 +283,11 @@ impl<'f> Planner<'f> {
 }
 
 /// Is it a path, or one of any segments, and not all that lies below one?
-fn is_whole(endpoint: &Endpoint) -> bool {
+fn is_whole(endpoint: &UrlShape) -> bool {
     !endpoint.rest && !endpoint.stray && !endpoint.hidden
 }
 
-fn write(toml: &mut Toml, condition: &Condition, from: &str) {
+fn write(toml: &mut Toml, condition: &ColumnCondition, from: &str) {
     toml.string("column", &condition.column, from);
     match (&condition.is, &condition.equals) {
         (Some(is), _) => toml.string("is", is, ""),

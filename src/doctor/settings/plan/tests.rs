@@ -2,14 +2,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::super::Addresses;
-use super::super::facts::Facts;
+use super::super::ServiceAddresses;
+use super::super::facts::ProjectFacts;
 use super::{Plan, plan};
 use crate::config::{
-    Access, Config, Database, DatabaseTls, DirectoryKind, FormKind, IssuerKind, OwnPath, Rotation,
-    Shape,
+    Access, Config, Database, DatabaseTls, DirectoryKind, FormKind, IssuerKind, OwnPath,
+    RotationPolicy, Shape,
 };
-use crate::doctor::finding::{Mark, Report};
+use crate::doctor::finding::{DoctorReport, Weight};
 use crate::jose::Algorithm;
 use crate::wire::path::CanonicalPath;
 
@@ -96,7 +96,7 @@ pub(super) fn with(pointer: &str, value: Value) -> Value {
 }
 
 /// The plan, the configuration that it is, and what was said.
-pub(super) fn planned(project: Value) -> (Plan, Config, Vec<(Mark, String)>) {
+pub(super) fn planned(project: Value) -> (Plan, Config, Vec<(Weight, String)>) {
     let (plan, said) = written(project);
     let config = Config::parse(&plan.toml, Path::new("/etc/doorwarden"), "gateway.toml");
     let config = config.unwrap_or_else(|errors| panic!("{}\n{}", errors.render(false), plan.toml));
@@ -104,26 +104,26 @@ pub(super) fn planned(project: Value) -> (Plan, Config, Vec<(Mark, String)>) {
 }
 
 /// The plan and what was said.
-pub(super) fn written(project: Value) -> (Plan, Vec<(Mark, String)>) {
-    let facts: Facts = serde_json::from_value(project).unwrap();
-    let addresses = Addresses {
+pub(super) fn written(project: Value) -> (Plan, Vec<(Weight, String)>) {
+    let facts: ProjectFacts = serde_json::from_value(project).unwrap();
+    let addresses = ServiceAddresses {
         listen: "127.0.0.1:8080".into(),
         admin: "127.0.0.1:9090".into(),
         upstream: "127.0.0.1:8000".into(),
     };
-    let mut report = Report::default();
+    let mut report = DoctorReport::default();
     let plan = plan(&facts, &addresses, &mut report);
     let said =
         report.findings().iter().map(|one| (one.mark, format!("{}: {}", one.about, one.says)));
     (plan, said.collect())
 }
 
-pub(super) fn says(said: &[(Mark, String)], mark: Mark, words: &str) {
+pub(super) fn says(said: &[(Weight, String)], mark: Weight, words: &str) {
     let found = said.iter().any(|(own, text)| *own == mark && text.contains(words));
     assert!(found, "{mark:?} {words:?} is missing in {said:#?}");
 }
 
-fn aliases(config: &Config) -> Vec<(&str, OwnPath, Rotation)> {
+fn aliases(config: &Config) -> Vec<(&str, OwnPath, RotationPolicy)> {
     let default = |path: &str| OwnPath::ALL.iter().any(|own| own.default_path() == Some(path));
     let is_own = |path: &str| default(path) || path == ADMIN_PAGE;
     let all = config.paths.iter().filter(|entry| !is_own(entry.path.as_str()));
@@ -162,7 +162,7 @@ pub(super) fn route<'c>(config: &'c Config, path: &str) -> &'c crate::config::Ro
 #[test]
 fn a_usual_project_is_told_nothing_bad() {
     let (plan, config, said) = planned(project());
-    assert!(said.iter().all(|(mark, _)| matches!(mark, Mark::Fine | Mark::Note)), "{said:#?}");
+    assert!(said.iter().all(|(mark, _)| matches!(mark, Weight::Fine | Weight::Note)), "{said:#?}");
     assert!(!plan.toml.contains(KEY) && !plan.toml.contains("danger_"), "{}", plan.toml);
     let files: Vec<&str> = plan.files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(files, ["django-secret-key"]);
@@ -172,13 +172,13 @@ fn a_usual_project_is_told_nothing_bad() {
     assert_eq!(
         aliases(&config),
         [
-            ("/api/token/", OwnPath::Login, Rotation::None),
-            ("/api/token/refresh/", OwnPath::Refresh, Rotation::None),
+            ("/api/token/", OwnPath::Login, RotationPolicy::None),
+            ("/api/token/refresh/", OwnPath::Refresh, RotationPolicy::None),
         ]
         .map(|(path, own, rotation)| (
             path,
             own,
-            if own == OwnPath::Refresh { rotation } else { Rotation::SingleUse }
+            if own == OwnPath::Refresh { rotation } else { RotationPolicy::SingleUse }
         ))
     );
     for (path, access) in [
@@ -202,7 +202,7 @@ fn a_usual_project_is_told_nothing_bad() {
 fn tokens_behave_as_the_settings_say() {
     let (_, config, _) = planned(with("/simplejwt/rotate", json!(true)));
     let refresh = config.paths.iter().find(|entry| entry.path == "/api/token/refresh/").unwrap();
-    assert_eq!(refresh.rotation, Rotation::SingleUse);
+    assert_eq!(refresh.rotation, RotationPolicy::SingleUse);
 
     let mut project = with("/simplejwt/audience", json!(["api", "web"]));
     for (name, value) in [
@@ -231,7 +231,7 @@ fn tokens_behave_as_the_settings_say() {
     assert_eq!(form.audience.as_deref(), Some("api"));
     assert_eq!(config.tokens.access_lifetime.as_secs(), 10);
     assert_eq!(config.tokens.user_id_claim, "uid");
-    says(&said, Mark::Note, "ACCESS_TOKEN_LIFETIME");
+    says(&said, Weight::Note, "ACCESS_TOKEN_LIFETIME");
     let names: Vec<&str> = plan.files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["simplejwt-signing-key", "django-secret-key"]);
     for takes in [false, true] {
@@ -251,7 +251,7 @@ fn what_cannot_be_taken_over_is_left_to_the_service_and_told() {
         ("/user/password", json!(""), "no password column"),
     ] {
         let (_, config, said) = planned(with(pointer, value));
-        says(&said, Mark::Failure, words);
+        says(&said, Weight::Failure, words);
         assert!(of_jwts(&config) == 0 && aliases(&config).is_empty(), "{pointer}");
         assert_eq!(route(&config, "/api/token/").access, Access::Public, "{pointer}");
     }
@@ -259,7 +259,7 @@ fn what_cannot_be_taken_over_is_left_to_the_service_and_told() {
         [("/simplejwt/custom_obtain", json!(true)), ("/urls/endpoints/0/custom", json!(true))]
     {
         let (_, config, said) = planned(with(pointer, value));
-        says(&said, Mark::Warning, "left to the service");
+        says(&said, Weight::Warning, "left to the service");
         assert!(of_jwts(&config) == 1 && aliases(&config).is_empty(), "{pointer}");
         assert_eq!(route(&config, "/api/token/").access, Access::Public, "{pointer}");
     }
@@ -271,7 +271,9 @@ fn weak_keys_are_taken_with_a_warning() {
         let (plan, _, said) = planned(with("/simplejwt/signing_key", json!(key)));
         assert!(plan.toml.contains("danger_weak_key = true"), "{key}");
         assert!(!plan.toml.contains(key));
-        assert!(said.iter().any(|(mark, text)| *mark == Mark::Warning && text.starts_with("key:")));
+        assert!(
+            said.iter().any(|(mark, text)| *mark == Weight::Warning && text.starts_with("key:"))
+        );
     }
 }
 
@@ -290,7 +292,7 @@ fn a_user_model_of_the_projects_own_is_found() {
     );
     assert_eq!((&django.columns.is_staff, &django.groups), (&String::new(), &None));
     assert_eq!(django.hashers, ["argon2"]);
-    says(&said, Mark::Warning, "homemade");
+    says(&said, Weight::Warning, "homemade");
 }
 
 #[test]
@@ -344,7 +346,7 @@ fn database_servers_are_written_without_their_password() {
     assert_eq!(db.socket.as_deref(), Some(Path::new("/run/mysqld/mysqld.sock")));
     let (db, said) = server("mysql", json!({"host": "localhost", "port": "3306"}));
     assert_eq!(db.host, "127.0.0.1");
-    says(&said, Mark::Warning, "Unix socket");
+    says(&said, Weight::Warning, "Unix socket");
     let (db, _) = server(
         "postgres",
         json!({"host": "::1", "sslrootcert": "/etc/ca.pem", "sslmode": "verify-full"}),
@@ -370,7 +372,7 @@ fn the_projects_own_paths_come_first() {
     assert_eq!(at("/login"), Some(OwnPath::Login), "the alias");
     assert_eq!(at("/doorwarden/login"), Some(OwnPath::Login));
     assert_eq!(at("/doorwarden/session"), Some(OwnPath::Session));
-    says(&said, Mark::Note, "below /login lie paths that go on to the service: /login/history");
+    says(&said, Weight::Note, "below /login lie paths that go on to the service: /login/history");
     // The service's own sign-in keeps the cookie that it sets.
     let sign_in = route(&config, "/accounts/login/");
     assert!(sign_in.access == Access::Public && sign_in.identity.cookie.is_empty());
@@ -387,11 +389,11 @@ fn a_service_that_takes_the_caller_from_a_header_gets_it() {
     assert_eq!(form.header, "X-User-Name");
     assert_eq!(config.identity.user_name, "", "it is set once");
     assert_eq!(route(&config, "/admin/").identity.bearer, [0]);
-    says(&said, Mark::Warning, "keeps a session when the header is missing");
-    says(&said, Mark::Warning, "believes whoever sends X-User-Name");
+    says(&said, Weight::Warning, "keeps a session when the header is missing");
+    says(&said, Weight::Warning, "believes whoever sends X-User-Name");
     let (_, config, said) = planned(with("/remote_user", middleware("REMOTE_USER")));
     assert!(!config.forms.iter().any(|form| matches!(form.kind, FormKind::RemoteUser(_))));
-    says(&said, Mark::Failure, "no request header can set");
+    says(&said, Weight::Failure, "no request header can set");
 }
 
 #[test]
@@ -402,7 +404,7 @@ fn sessions_that_cannot_be_made_leave_the_admin_to_the_service() {
         ("/use_tz", json!(false)),
     ] {
         let (_, config, said) = planned(with(pointer, value));
-        says(&said, Mark::Warning, "no Django sessions can be made");
+        says(&said, Weight::Warning, "no Django sessions can be made");
         assert_eq!(route(&config, "/admin/").access, Access::Public, "{pointer}");
     }
 }
@@ -436,7 +438,7 @@ fn who_is_signed_in_stays_so_wherever_sessions_are() {
         (signed, &["django-secret-key"]),
     ] {
         let (plan, config, said) = planned(project);
-        says(&said, Mark::Fine, "sessions that people have now stay good");
+        says(&said, Weight::Fine, "sessions that people have now stay good");
         let is_session = |kind: &IssuerKind| matches!(kind, IssuerKind::DjangoSession(_));
         assert!(config.issuers.iter().any(|issuer| is_session(&issuer.kind)), "{}", plan.toml);
         let names: Vec<&str> = plan.files.iter().map(|(name, _)| name.as_str()).collect();
@@ -451,7 +453,7 @@ fn who_is_signed_in_stays_so_wherever_sessions_are() {
         with("/sessions/built_in", json!(false)),
     ] {
         let (_, config, said) = planned(project);
-        says(&said, Mark::Failure, "sessions that people have now are not accepted");
+        says(&said, Weight::Failure, "sessions that people have now are not accepted");
         assert_eq!(config.issuers.len(), 1);
     }
 }
@@ -473,12 +475,12 @@ fn tokens_and_basic_stay_good_where_the_project_asks_for_them() {
     assert_eq!(kinds(&config), ["simplejwt", "django-session", "drf-token", "basic"]);
     let (_, config, said) = planned(project(classes, false));
     assert_eq!(kinds(&config), ["simplejwt", "django-session", "drf-token"]);
-    says(&said, Mark::Note, "REST framework's own default alone");
+    says(&said, Weight::Note, "REST framework's own default alone");
     let (_, config, said) =
         planned(project(json!([class("drf-token", "Bearer"), class("simplejwt", "")]), true));
     assert_eq!(kinds(&config), ["simplejwt", "django-session", "drf-token"]);
     assert_eq!(config.issuers[2].forward, Some(true), "its views take no token of the gateway's");
-    assert!(said.iter().all(|(mark, _)| *mark != Mark::Failure), "{said:#?}");
+    assert!(said.iter().all(|(mark, _)| *mark != Weight::Failure), "{said:#?}");
     // Nothing would end a Django session of theirs, so that none is made: they get their token.
     let (_, config, said) =
         planned(project(json!([class("drf-token", "Key"), class("session", "")]), true));
@@ -486,11 +488,11 @@ fn tokens_and_basic_stay_good_where_the_project_asks_for_them() {
     let [token, session] = [app.bearer[0], app.cookie[0]].map(|index| &config.forms[index].kind);
     assert!(matches!(token, FormKind::DrfToken(form) if form.scheme == "Key"), "{token:?}");
     assert!(matches!(session, FormKind::DjangoSession(_)), "{session:?}");
-    says(&said, Mark::Note, "their own token, which the gateway never makes");
+    says(&said, Weight::Note, "their own token, which the gateway never makes");
     let (_, config, said) =
         planned(project(json!([class("basic", ""), class("session", "")]), true));
     assert!(route(&config, "/").identity.bearer.is_empty());
-    says(&said, Mark::Failure, "callers with a token or HTTP Basic");
+    says(&said, Weight::Failure, "callers with a token or HTTP Basic");
 }
 
 #[test]
@@ -499,16 +501,16 @@ fn what_a_proxy_breaks_is_told() {
         (
             "/proxy_ssl_header",
             json!(["HTTP_X_SCHEME", "https"]),
-            Mark::Failure,
+            Weight::Failure,
             "which the gateway does not set",
         ),
-        ("/proxy_ssl_header", json!([]), Mark::Note, "is not set"),
-        ("/ssl_redirect", json!(true), Mark::Warning, "SECURE_SSL_REDIRECT"),
-        ("/debug", json!(true), Mark::Warning, "DEBUG"),
-        ("/trusted_origins", json!(["https://*.shop.example"]), Mark::Warning, "wildcards"),
-        ("/problems", json!(["URLS: broken"]), Mark::Warning, "URLS: broken"),
-        ("/allowed_hosts", json!(["shop.example"]), Mark::Warning, "shop.example: to any other"),
-        ("/allowed_hosts", json!([]), Mark::Failure, "400 to every request"),
+        ("/proxy_ssl_header", json!([]), Weight::Note, "is not set"),
+        ("/ssl_redirect", json!(true), Weight::Warning, "SECURE_SSL_REDIRECT"),
+        ("/debug", json!(true), Weight::Warning, "DEBUG"),
+        ("/trusted_origins", json!(["https://*.shop.example"]), Weight::Warning, "wildcards"),
+        ("/problems", json!(["URLS: broken"]), Weight::Warning, "URLS: broken"),
+        ("/allowed_hosts", json!(["shop.example"]), Weight::Warning, "shop.example: to any other"),
+        ("/allowed_hosts", json!([]), Weight::Failure, "400 to every request"),
     ] {
         says(&planned(with(pointer, value)).2, mark, words);
     }
@@ -552,7 +554,7 @@ fn a_hand_made_class_is_a_comment() {
     let mut project = with("/urls/view_classes", made(KEY));
     project["urls"]["endpoints"] = json!([guessed("/api/login/jwt", "hand-made-obtain")]);
     let (plan, config, said) = planned(project);
-    says(&said, Mark::Note, "looks like a hand-made JWT in the header jwt-auth");
+    says(&said, Weight::Note, "looks like a hand-made JWT in the header jwt-auth");
     assert_eq!(of_jwts(&config), 1, "only SimpleJWT");
     let config = uncommented(&plan);
     let issuer = config.issuers.iter().find(|issuer| matches!(issuer.kind, IssuerKind::Jwt { .. }));
@@ -584,5 +586,5 @@ fn key_pairs_are_told_apart() {
     let (_, config, said) = planned(project);
     assert_eq!(of_jwts(&config), 1, "what was issued is accepted all the same");
     assert!(matches!(config.forms[0].kind, FormKind::DjangoSession(_)));
-    says(&said, Mark::Failure, "no tokens can be minted");
+    says(&said, Weight::Failure, "no tokens can be minted");
 }

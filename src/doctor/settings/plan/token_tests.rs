@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::tests::{endpoint, planned, project, route, says, with};
-use crate::config::{Access, Config, Credentials, IssuerKind, IssuerSettings, KnoxVersion};
-use crate::doctor::finding::Mark;
+use crate::config::{Access, Config, CredentialSelection, IssuerKind, IssuerSettings, KnoxVersion};
+use crate::doctor::finding::Weight;
 
 fn class(name: &str, kind: &str) -> Value {
     json!({"name": name, "kind": kind, "header": "", "keyword": ""})
@@ -45,8 +45,8 @@ fn tokens_of_knox_stay_good_and_go_on_to_its_views() {
     assert!(matches!(issuer.kind, IssuerKind::Knox { version: KnoxVersion::Five, .. }));
     assert!(basic(&config).is_none(), "it gets a token, and is taken nowhere else");
     assert_eq!(route(&config, "/login/").access, Access::Public);
-    assert_eq!(route(&config, "/login/").credentials, Credentials::All);
-    assert!(said.iter().all(|(mark, _)| *mark != Mark::Failure), "{said:#?}");
+    assert_eq!(route(&config, "/login/").credentials, CredentialSelection::All);
+    assert!(said.iter().all(|(mark, _)| *mark != Weight::Failure), "{said:#?}");
 
     let mut older = with_knox();
     older["knox"] =
@@ -72,7 +72,7 @@ fn tokens_of_knox_that_are_judged_otherwise_are_left_to_the_service() {
         *project.pointer_mut(pointer).unwrap() = value;
         let (_, config, said) = planned(project);
         assert!(knox(&config).is_none(), "{pointer}");
-        says(&said, Mark::Failure, why);
+        says(&said, Weight::Failure, why);
     }
 }
 
@@ -88,7 +88,7 @@ fn opaque_tokens_beside_simplejwts_go_on_themselves() {
         let (_, config, said) = planned(both);
         assert_eq!(knox(&config).unwrap().forward, Some(true), "{scheme}");
         assert!(of_kind(&config, |kind| matches!(kind, IssuerKind::SimpleJwt(_))).is_some());
-        assert!(said.iter().all(|(mark, _)| *mark != Mark::Failure), "{scheme}: {said:#?}");
+        assert!(said.iter().all(|(mark, _)| *mark != Weight::Failure), "{scheme}: {said:#?}");
     }
     let token = class("rest_framework.authentication.TokenAuthentication", "drf-token");
     let judged = |by: Value| {
@@ -113,9 +113,9 @@ fn basic_reaches_the_view_that_gives_tokens_out() {
     classes.push(class("rest_framework.authentication.BasicAuthentication", "basic"));
     let (_, config, _) = planned(project);
     assert!(basic(&config).is_some());
-    let nothing = Credentials::Only { cookie: false, bearer: false, issuers: Vec::new() };
+    let nothing = CredentialSelection::Only { cookie: false, bearer: false, issuers: Vec::new() };
     assert_eq!(route(&config, "/login/").credentials, nothing);
-    assert_eq!(route(&config, "/logout/").credentials, Credentials::All);
+    assert_eq!(route(&config, "/logout/").credentials, CredentialSelection::All);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn dj_rest_auths_cookie_is_read() {
     (cookie["cookie"], cookie["changes"]) = (json!("access-token"), json!(["get_user"]));
     let (_, config, said) = planned(with("/rest_framework/classes", json!([cookie])));
     assert!(config.issuers.iter().all(|one| !one.is_token_in_cookie()));
-    says(&said, Mark::Failure, "shop.auth.Cookies has its own get_user");
+    says(&said, Weight::Failure, "shop.auth.Cookies has its own get_user");
 }
 
 #[test]

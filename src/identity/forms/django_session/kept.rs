@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::rows::Rows;
 use crate::clock::Timestamp;
 use crate::config::{self, FormEngine};
-use crate::django::session::{Login, read_cached, read_row};
+use crate::django::session::{DjangoLogin, read_cached, read_row};
 use crate::django::signing::SecretKeys;
 use crate::service::cache::ServiceCache;
 use crate::service::database::Databases;
@@ -17,7 +17,7 @@ use crate::service::database::Databases;
 const COPY: &str = "django.contrib.sessions.cached_db";
 const ENTRY: &str = "django.contrib.sessions.cache";
 
-pub(super) enum Kept {
+pub(super) enum KeptSession {
     Rows { rows: Rows, copies: Option<Entries> },
     Entries(Entries),
 }
@@ -30,7 +30,7 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    fn new(settings: &config::ServiceCache, engine: &str) -> Self {
+    fn new(settings: &config::ServiceCacheSettings, engine: &str) -> Self {
         let before = format!("{}:{}:{engine}", settings.prefix, settings.version);
         Self { cache: ServiceCache::new(settings), before }
     }
@@ -50,7 +50,7 @@ impl Entries {
 
 /// What became of a session that is to be there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Became {
+pub(super) enum KeptChange {
     /// It was not there, or another's, and is now.
     Made,
     /// It is there, with what the application keeps in it.
@@ -60,15 +60,15 @@ pub(super) enum Became {
 }
 
 /// A session to have.
-pub(super) struct Wanted<'a> {
+pub(super) struct WantedSession<'a> {
     pub(super) key: &'a str,
-    pub(super) login: &'a Login,
+    pub(super) login: &'a DjangoLogin,
     pub(super) at: Timestamp,
     pub(super) lifetime: Duration,
     pub(super) must_exist: bool,
 }
 
-impl Kept {
+impl KeptSession {
     /// None: the session is its cookie.
     pub(super) fn open(engine: &FormEngine, databases: &Databases) -> Result<Option<Self>, String> {
         Ok(match engine {
@@ -84,10 +84,10 @@ impl Kept {
     /// Has a session there. What the application has put into it stays, if it is one that `fits`.
     pub(super) async fn keep(
         &self,
-        wanted: &Wanted<'_>,
+        wanted: &WantedSession<'_>,
         keys: &SecretKeys,
-        fits: impl Fn(&Login) -> bool + Send,
-    ) -> Result<Became, String> {
+        fits: impl Fn(&DjangoLogin) -> bool + Send,
+    ) -> Result<KeptChange, String> {
         let found = match self {
             Self::Rows { rows, .. } => rows
                 .read(wanted.key)
@@ -99,7 +99,7 @@ impl Kept {
             }),
         };
         match found {
-            None if wanted.must_exist => Ok(Became::Gone),
+            None if wanted.must_exist => Ok(KeptChange::Gone),
             Some(true) => {
                 let is_there = match self {
                     Self::Rows { rows, .. } => {
@@ -109,7 +109,7 @@ impl Kept {
                         entries.cache.renew(&entries.key(wanted.key), wanted.lifetime).await?
                     }
                 };
-                Ok(if is_there { Became::Renewed } else { Became::Gone })
+                Ok(if is_there { KeptChange::Renewed } else { KeptChange::Gone })
             }
             None | Some(false) => {
                 match self {
@@ -128,21 +128,21 @@ impl Kept {
                             .await?;
                     }
                 }
-                Ok(Became::Made)
+                Ok(KeptChange::Made)
             }
         }
     }
 
     /// What would become of a session that is to be there.
-    pub(super) async fn look(&self, wanted: &Wanted<'_>) -> Result<Became, String> {
+    pub(super) async fn look(&self, wanted: &WantedSession<'_>) -> Result<KeptChange, String> {
         let is_there = match self {
             Self::Rows { rows, .. } => rows.read(wanted.key).await?.is_some(),
             Self::Entries(entries) => entries.get(wanted.key).await?.is_some(),
         };
         Ok(match (is_there, wanted.must_exist) {
-            (true, _) => Became::Renewed,
-            (false, true) => Became::Gone,
-            (false, false) => Became::Made,
+            (true, _) => KeptChange::Renewed,
+            (false, true) => KeptChange::Gone,
+            (false, false) => KeptChange::Made,
         })
     }
 
@@ -160,7 +160,11 @@ impl Kept {
     }
 
     /// Who is signed in in a session; nobody, if there is no such session.
-    pub(super) async fn read(&self, key: &str, keys: &SecretKeys) -> Result<Option<Login>, String> {
+    pub(super) async fn read(
+        &self,
+        key: &str,
+        keys: &SecretKeys,
+    ) -> Result<Option<DjangoLogin>, String> {
         Ok(match self {
             Self::Rows { rows, .. } => {
                 rows.read(key).await?.and_then(|data| read_row(&data, keys).ok().flatten())

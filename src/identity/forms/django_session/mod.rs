@@ -25,15 +25,15 @@ use aws_lc_rs::hmac;
 use dashmap::DashMap;
 use quick_cache::sync::Cache;
 
-use self::kept::{Became, Kept, Wanted};
+use self::kept::{KeptChange, KeptSession, WantedSession};
 use self::rows::SignIns;
 use self::signed::SignedCookies;
-use super::{Answered, account};
+use super::{FormOutcome, account};
 use crate::caller::{Known, SessionId};
 use crate::clock::Timestamp;
 use crate::config::{self, FormEngine};
 use crate::directory::Directory;
-use crate::django::session::{self, Login, Proof};
+use crate::django::session::{self, DjangoLogin, SessionProof};
 use crate::django::signing::SecretKeys;
 use crate::private_file;
 use crate::refusal::Refusal;
@@ -51,14 +51,14 @@ const ENDED: usize = 16_384;
 const DELETIONS: u32 = 6;
 
 /// The form.
-pub(super) struct DjangoSessions {
+pub(super) struct DjangoSessionForm {
     cookie: String,
-    way: Way,
+    way: SessionStorage,
     sign_ins: Option<SignIns>,
 }
 
 /// How the service keeps its sessions.
-enum Way {
+enum SessionStorage {
     /// Under a key, which is the cookie.
     Keyed(Box<Keyed>),
     /// In the cookie.
@@ -67,7 +67,7 @@ enum Way {
 
 /// What is done to the service's sessions.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
+enum SessionsAccess {
     Write,
     /// It is said what would come of writing, and nothing is written.
     Look,
@@ -77,30 +77,30 @@ enum Access {
 enum Set {
     AsBefore,
     /// A new session of the same user's.
-    To(Box<Login>),
+    To(Box<DjangoLogin>),
     /// Nothing, or a session of somebody else's.
     Ended,
 }
 
 struct Keyed {
-    kept: Arc<Kept>,
-    access: Access,
+    kept: Arc<KeptSession>,
+    access: SessionsAccess,
     backend: String,
     keys: Arc<SecretKeys>,
     lifetime: Duration,
     names: hmac::Key,
-    live: DashMap<SessionId, Live>,
+    live: DashMap<SessionId, LiveDjangoSession>,
     ended: Cache<SessionId, ()>,
 }
 
 #[derive(Clone)]
-struct Live {
+struct LiveDjangoSession {
     key: Secret,
     renew_at: Timestamp,
     expires_at: Timestamp,
 }
 
-impl DjangoSessions {
+impl DjangoSessionForm {
     /// `secret` is the gateway's own.
     pub(super) fn new(
         settings: &config::DjangoSession,
@@ -108,10 +108,10 @@ impl DjangoSessions {
         databases: &Databases,
     ) -> Result<Self, String> {
         let keys = Arc::new(read_keys(settings)?);
-        let way = match (&settings.engine, Kept::open(&settings.engine, databases)?) {
-            (_, Some(kept)) => Way::Keyed(Box::new(Keyed {
+        let way = match (&settings.engine, KeptSession::open(&settings.engine, databases)?) {
+            (_, Some(kept)) => SessionStorage::Keyed(Box::new(Keyed {
                 kept: Arc::new(kept),
-                access: Access::Write,
+                access: SessionsAccess::Write,
                 backend: settings.backend.clone(),
                 keys,
                 lifetime: settings.lifetime,
@@ -121,7 +121,9 @@ impl DjangoSessions {
             })),
             (FormEngine::SignedCookies { max_age }, None) => {
                 let (backend, lifetime) = (&settings.backend, settings.lifetime);
-                Way::Signed(Box::new(SignedCookies::new(keys, backend, lifetime, *max_age)))
+                SessionStorage::Signed(Box::new(SignedCookies::new(
+                    keys, backend, lifetime, *max_age,
+                )))
             }
             (_, None) => return Err("this engine keeps no sessions".into()),
         };
@@ -133,8 +135,12 @@ impl DjangoSessions {
     /// The same form, that says what this session's caller would get and makes nothing.
     pub(super) fn read_only(&self, session: &SessionId) -> Self {
         let way = match &self.way {
-            Way::Keyed(keyed) => Way::Keyed(Box::new(keyed.read_only(session))),
-            Way::Signed(signed) => Way::Signed(Box::new(signed.read_only(session))),
+            SessionStorage::Keyed(keyed) => {
+                SessionStorage::Keyed(Box::new(keyed.read_only(session)))
+            }
+            SessionStorage::Signed(signed) => {
+                SessionStorage::Signed(Box::new(signed.read_only(session)))
+            }
         };
         Self { cookie: self.cookie.clone(), way, sign_ins: None }
     }
@@ -157,8 +163,8 @@ impl DjangoSessions {
             return Err(Refusal::IdentityUnavailable);
         };
         let (value, is_new) = match &self.way {
-            Way::Keyed(keyed) => keyed.key(session, known, directory, at).await?,
-            Way::Signed(signed) => signed.cookie(session, known, directory, at).await?,
+            SessionStorage::Keyed(keyed) => keyed.key(session, known, directory, at).await?,
+            SessionStorage::Signed(signed) => signed.cookie(session, known, directory, at).await?,
         };
         if let Some(sign_ins) = self.sign_ins.as_ref().filter(|_| is_new)
             && let Err(error) = sign_ins.note(&known.identity.key.id, at).await
@@ -173,14 +179,14 @@ impl DjangoSessions {
     pub(super) async fn is_nobodys(&self, cookie: &[u8], at: Timestamp) -> Result<bool, Refusal> {
         let Ok(cookie) = std::str::from_utf8(cookie) else { return Ok(false) };
         match &self.way {
-            Way::Keyed(keyed) if is_a_key(cookie) => {
+            SessionStorage::Keyed(keyed) if is_a_key(cookie) => {
                 keyed.kept.is_nobodys(cookie, &keyed.keys).await.map_err(|error| {
                     tracing::warn!(%error, "a stranger's session in the service cannot be read");
                     Refusal::IdentityUnavailable
                 })
             }
-            Way::Keyed(_) => Ok(false),
-            Way::Signed(signed) => Ok(signed.is_nobodys(cookie, at)),
+            SessionStorage::Keyed(_) => Ok(false),
+            SessionStorage::Signed(signed) => Ok(signed.is_nobodys(cookie, at)),
         }
     }
 
@@ -192,21 +198,27 @@ impl DjangoSessions {
         sent: &Secret,
         set: Option<&str>,
         at: Timestamp,
-    ) -> Answered {
-        let Some(session) = &known.session else { return Answered::GoesOn };
+    ) -> FormOutcome {
+        let Some(session) = &known.session else { return FormOutcome::GoesOn };
         let (became, keys) = match &self.way {
-            Way::Keyed(keyed) => (keyed.set_to(session, known, sent, set, at).await, &keyed.keys),
-            Way::Signed(signed) => (signed.set_to(session, known, set, at), signed.keys()),
+            SessionStorage::Keyed(keyed) => {
+                (keyed.set_to(session, known, sent, set, at).await, &keyed.keys)
+            }
+            SessionStorage::Signed(signed) => {
+                (signed.set_to(session, known, set, at), signed.keys())
+            }
         };
         match became {
-            Set::AsBefore => Answered::GoesOn,
-            Set::Ended => Answered::Ended,
+            Set::AsBefore => FormOutcome::GoesOn,
+            Set::Ended => FormOutcome::Ended,
             // Of which password it is says whether the caller's own request changed that.
             Set::To(login) => match account(known, directory).await {
-                Ok(account) if login.proof(account.password.expose(), keys) == Proof::Current => {
-                    Answered::Proved(account.password_mark())
+                Ok(account)
+                    if login.proof(account.password.expose(), keys) == SessionProof::Current =>
+                {
+                    FormOutcome::Proved(account.password_mark())
                 }
-                Ok(_) | Err(_) => Answered::GoesOn,
+                Ok(_) | Err(_) => FormOutcome::GoesOn,
             },
         }
     }
@@ -214,8 +226,8 @@ impl DjangoSessions {
     /// The gateway's session has ended.
     pub(super) fn session_ended(&self, session: &SessionId) {
         match &self.way {
-            Way::Keyed(keyed) => keyed.session_ended(session),
-            Way::Signed(signed) => signed.session_ended(session),
+            SessionStorage::Keyed(keyed) => keyed.session_ended(session),
+            SessionStorage::Signed(signed) => signed.session_ended(session),
         }
     }
 }
@@ -224,7 +236,7 @@ impl Keyed {
     fn read_only(&self, session: &SessionId) -> Self {
         Self {
             kept: Arc::clone(&self.kept),
-            access: Access::Look,
+            access: SessionsAccess::Look,
             backend: self.backend.clone(),
             keys: Arc::clone(&self.keys),
             lifetime: self.lifetime,
@@ -250,28 +262,30 @@ impl Keyed {
         let key = live.map_or_else(|| self.name_of(session), |live| live.key);
         let account = account(known, directory).await?;
         let (user, password) = (known.identity.key.id.to_string(), account.password.expose());
-        let login = Login::new(user.clone(), self.backend.clone(), password, &self.keys);
-        let fits = |login: &Login| is_theirs(login, &user, &self.backend, password, &self.keys);
+        let login = DjangoLogin::new(user.clone(), self.backend.clone(), password, &self.keys);
+        let fits =
+            |login: &DjangoLogin| is_theirs(login, &user, &self.backend, password, &self.keys);
         let lifetime = self.lifetime;
-        let wanted = Wanted { key: key.expose(), login: &login, at, lifetime, must_exist };
+        let wanted = WantedSession { key: key.expose(), login: &login, at, lifetime, must_exist };
         let became = match self.access {
-            Access::Write => self.kept.keep(&wanted, &self.keys, fits).await,
-            Access::Look => self.kept.look(&wanted).await,
+            SessionsAccess::Write => self.kept.keep(&wanted, &self.keys, fits).await,
+            SessionsAccess::Look => self.kept.look(&wanted).await,
         };
         let became = became.map_err(|error| {
             tracing::warn!(%error, "a session in the service cannot be kept");
             Refusal::IdentityUnavailable
         })?;
-        if became == Became::Gone {
+        if became == KeptChange::Gone {
             return Err(Refusal::SessionEnded);
         }
         let (renew_at, expires_at) = (at.plus(lifetime / 2), at.plus(lifetime));
-        self.live.insert(session.clone(), Live { key: key.clone(), renew_at, expires_at });
+        self.live
+            .insert(session.clone(), LiveDjangoSession { key: key.clone(), renew_at, expires_at });
         if self.ended.get(session).is_some() {
             self.session_ended(session);
             return Err(Refusal::SessionEnded);
         }
-        Ok((key, became == Became::Made))
+        Ok((key, became == KeptChange::Made))
     }
 
     async fn set_to(
@@ -298,7 +312,7 @@ impl Keyed {
         let theirs = theirs.filter(|login| login.user_id == *known.identity.key.id);
         if let Some(login) = theirs {
             let key = Secret::new(new);
-            let live = Live { key, renew_at: at, expires_at: at.plus(self.lifetime) };
+            let live = LiveDjangoSession { key, renew_at: at, expires_at: at.plus(self.lifetime) };
             self.live.insert(session.clone(), live);
             if self.ended.get(session).is_some() {
                 // Ours ended while the service was at work: what it made then goes too.
@@ -321,7 +335,7 @@ impl Keyed {
 
     /// Deletes a row beside the requests; one that cannot be deleted now is tried again.
     fn delete(&self, key: Secret) {
-        if self.access == Access::Look {
+        if self.access == SessionsAccess::Look {
             return;
         }
         let kept = Arc::clone(&self.kept);
@@ -362,10 +376,16 @@ fn is_a_key(text: &str) -> bool {
 }
 
 /// Whether a session is this user's, as the service would find today.
-fn is_theirs(login: &Login, user: &str, backend: &str, password: &str, keys: &SecretKeys) -> bool {
+fn is_theirs(
+    login: &DjangoLogin,
+    user: &str,
+    backend: &str,
+    password: &str,
+    keys: &SecretKeys,
+) -> bool {
     login.user_id == user
         && login.backend == backend
-        && login.proof(password, keys) == Proof::Current
+        && login.proof(password, keys) == SessionProof::Current
 }
 
 /// What is remembered of one session.

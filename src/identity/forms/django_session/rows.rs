@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::config::Database;
 use crate::config::LastLogin;
-use crate::service::database::{Access, Databases, Dialect, ServiceDatabase, Statement};
+use crate::service::database::{DatabaseAccess, Databases, Dialect, ServiceDatabase, Statement};
 
 /// `django_session`
 pub(super) struct Rows {
@@ -31,7 +31,7 @@ impl Rows {
         table: &str,
         databases: &Databases,
     ) -> Result<Self, String> {
-        let database = databases.open(settings, Access::Write);
+        let database = databases.open(settings, DatabaseAccess::Write);
         let dialect = database.dialect();
         let table = database.table(table)?;
         let column = |name: &str| dialect.quoted(name);
@@ -111,7 +111,7 @@ impl Rows {
 
 impl SignIns {
     pub(super) fn new(settings: &LastLogin, databases: &Databases) -> Result<Self, String> {
-        let database = databases.open(&settings.database, Access::Write);
+        let database = databases.open(&settings.database, DatabaseAccess::Write);
         let dialect = database.dialect();
         let table = database.table(&settings.table)?;
         let update = format!(

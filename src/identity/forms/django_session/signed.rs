@@ -17,7 +17,7 @@ use super::{ENDED, Set, is_theirs, marked, one_of};
 use crate::caller::{Known, SessionId};
 use crate::clock::Timestamp;
 use crate::directory::Directory;
-use crate::django::session::{Login, read_cookie, sign_cookie_again};
+use crate::django::session::{DjangoLogin, read_cookie, sign_cookie_again};
 use crate::django::signing::SecretKeys;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -28,12 +28,12 @@ pub(super) struct SignedCookies {
     backend: String,
     lifetime: Duration,
     max_age: Duration,
-    live: DashMap<SessionId, Live>,
+    live: DashMap<SessionId, LiveSignedSession>,
     ended: Cache<SessionId, ()>,
 }
 
 #[derive(Clone)]
-struct Live {
+struct LiveSignedSession {
     cookie: Secret,
     renew_at: Timestamp,
 }
@@ -93,7 +93,7 @@ impl SignedCookies {
         let is_first = again.is_none();
         let cookie = Secret::new(again.unwrap_or_else(|| {
             let password = account.password.expose();
-            Login::new(user.clone(), self.backend.clone(), password, &self.keys)
+            DjangoLogin::new(user.clone(), self.backend.clone(), password, &self.keys)
                 .to_cookie(&self.keys, signed_at)
         }));
         self.keep(session, cookie.clone(), at.plus(self.lifetime / 2));
@@ -132,7 +132,7 @@ impl SignedCookies {
     }
 
     fn keep(&self, session: &SessionId, cookie: Secret, renew_at: Timestamp) {
-        self.live.insert(session.clone(), Live { cookie, renew_at });
+        self.live.insert(session.clone(), LiveSignedSession { cookie, renew_at });
         if self.ended.get(session).is_some() {
             self.live.remove(session);
         }

@@ -10,7 +10,7 @@ use super::*;
 use crate::caller::{self, Identity, UserKey};
 use crate::config::{Database, LastLogin};
 use crate::directory::{Account, DirectoryError, Users};
-use crate::django::hashers::Algorithm;
+use crate::django::hashers::PasswordHasher;
 use crate::django::session::{read_cookie, read_row};
 
 const NOW: Timestamp = Timestamp::from_secs(1_780_000_000);
@@ -24,7 +24,7 @@ impl Users for Kim {
         "django"
     }
 
-    fn hashers(&self) -> Arc<[Algorithm]> {
+    fn hashers(&self) -> Arc<[PasswordHasher]> {
         Arc::new([])
     }
 
@@ -54,7 +54,7 @@ impl Users for Kim {
         Ok(UserKey::new(self.name(), id))
     }
 
-    fn upgrades_to(&self) -> Option<Algorithm> {
+    fn upgrades_to(&self) -> Option<PasswordHasher> {
         None
     }
 
@@ -84,22 +84,27 @@ fn keys() -> SecretKeys {
 }
 
 /// Does what the service sets end the session?
-async fn ended_by(form: &DjangoSessions, sent: &Secret, set: Option<&str>, at: Timestamp) -> bool {
-    form.answered(&known(), None, sent, set, at).await == Answered::Ended
+async fn ended_by(
+    form: &DjangoSessionForm,
+    sent: &Secret,
+    set: Option<&str>,
+    at: Timestamp,
+) -> bool {
+    form.answered(&known(), None, sent, set, at).await == FormOutcome::Ended
 }
 
 /// How many sessions it knows.
-fn live(form: &DjangoSessions) -> usize {
+fn live(form: &DjangoSessionForm) -> usize {
     match &form.way {
-        Way::Keyed(keyed) => keyed.live.len(),
-        Way::Signed(_) => 0,
+        SessionStorage::Keyed(keyed) => keyed.live.len(),
+        SessionStorage::Signed(_) => 0,
     }
 }
 
 struct Kit {
     folder: tempfile::TempDir,
     kim: Arc<Kim>,
-    form: DjangoSessions,
+    form: DjangoSessionForm,
 }
 
 impl Kit {
@@ -119,10 +124,10 @@ impl Kit {
         Self { folder, kim: Arc::new(Kim(parking_lot::Mutex::new("md5$a$b"))), form }
     }
 
-    fn open(folder: &tempfile::TempDir) -> DjangoSessions {
+    fn open(folder: &tempfile::TempDir) -> DjangoSessionForm {
         let (file, key) = (folder.path().join("db"), folder.path().join("key"));
         let engine = FormEngine::rows(Database::Sqlite(file));
-        DjangoSessions::new(
+        DjangoSessionForm::new(
             &config::DjangoSession::new(engine, key),
             &[7; 32],
             &Databases::default(),
@@ -154,7 +159,7 @@ impl Kit {
 
     fn login(&self, user: &str) -> String {
         let backend = "django.contrib.auth.backends.ModelBackend".to_owned();
-        Login::new(user.into(), backend, "md5$a$b", &keys()).to_row(&keys(), NOW)
+        DjangoLogin::new(user.into(), backend, "md5$a$b", &keys()).to_row(&keys(), NOW)
     }
 }
 
@@ -168,7 +173,7 @@ async fn a_row_is_one_that_django_reads_and_is_renewed_at_half_its_life() {
     assert!(name.len() == 32 && name.bytes().all(|byte| ALPHABET.contains(&byte)), "{name}");
     let login = read_row(data, &keys()).unwrap().unwrap();
     assert_eq!(login.user_id, "2");
-    assert_eq!(login.proof("md5$a$b", &keys()), Proof::Current);
+    assert_eq!(login.proof("md5$a$b", &keys()), SessionProof::Current);
 
     kit.key(1799).await.unwrap();
     assert_eq!(kit.rows(), rows, "nothing is written for most requests");
@@ -274,11 +279,11 @@ async fn a_database_that_is_not_there_is_no_session() {
 }
 
 /// A form whose session is its cookie; the service takes it for two weeks after its signature.
-fn signed(folder: &tempfile::TempDir) -> DjangoSessions {
+fn signed(folder: &tempfile::TempDir) -> DjangoSessionForm {
     let max_age = Duration::from_secs(14 * 86_400);
     let engine = FormEngine::SignedCookies { max_age };
     let settings = config::DjangoSession::new(engine, folder.path().join("key"));
-    DjangoSessions::new(&settings, &[7; 32], &Databases::default())
+    DjangoSessionForm::new(&settings, &[7; 32], &Databases::default())
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -305,7 +310,7 @@ async fn what_the_application_puts_into_a_signed_cookie_comes_back_to_it() {
     let first = form.value(&known(), Some(&kit.directory()), NOW).await.unwrap();
     let cookie = |user: &str| {
         let backend = "django.contrib.auth.backends.ModelBackend".to_owned();
-        Login::new(user.into(), backend, "md5$a$b", &keys()).to_cookie(&keys(), NOW)
+        DjangoLogin::new(user.into(), backend, "md5$a$b", &keys()).to_cookie(&keys(), NOW)
     };
     let theirs = cookie("2");
     assert!(!ended_by(&form, &first, Some(&theirs), NOW).await);
@@ -323,7 +328,7 @@ async fn what_the_application_puts_into_a_signed_cookie_comes_back_to_it() {
     let much_later = NOW.plus(Duration::from_secs(3600));
     let anew = form.value(&known(), Some(&kit.directory()), much_later).await.unwrap();
     let login = read_cookie(anew.expose(), &keys(), much_later, Duration::MAX).unwrap().unwrap();
-    assert_eq!(login.proof("md5$c$d", &keys()), Proof::Current);
+    assert_eq!(login.proof("md5$c$d", &keys()), SessionProof::Current);
 }
 
 #[tokio::test]
@@ -338,7 +343,7 @@ async fn the_last_sign_in_is_noted_when_a_session_is_made_and_only_then() {
         config::DjangoSession::new(FormEngine::rows(file.clone()), kit.folder.path().join("key"));
     settings.last_login =
         Some(LastLogin { database: file, table: "auth_user".into(), id: "id".into() });
-    let form = DjangoSessions::new(&settings, &[7; 32], &Databases::default()).unwrap();
+    let form = DjangoSessionForm::new(&settings, &[7; 32], &Databases::default()).unwrap();
     let noted = || {
         let db = Connection::open(kit.folder.path().join("db")).unwrap();
         let sql = "SELECT group_concat(last_login) FROM auth_user";

@@ -72,9 +72,9 @@ pub(in crate::proxy) enum Follows {
 
 /// What is left of a connection that was dropped.
 #[derive(Debug)]
-struct Left {
+struct DroppedConnection {
     stream: BufWriter<Stream>,
-    reading: Reading,
+    reading: MessagePart,
     ahead: BytesMut,
     ended: bool,
     max_head_bytes: usize,
@@ -82,7 +82,7 @@ struct Left {
 
 /// Where in a message the client is.
 #[derive(Debug)]
-enum Reading {
+enum MessagePart {
     /// Before the end of a head; the bytes that were looked at for it.
     Head {
         seen: usize,
@@ -109,7 +109,7 @@ pub(in crate::proxy) struct ClientStream {
     /// None once it was dropped.
     inner: Option<BufWriter<Stream>>,
     orders: Arc<Orders>,
-    reading: Reading,
+    reading: MessagePart,
     /// Read, and not handed over.
     ahead: BytesMut,
     /// The client will send nothing more.
@@ -121,9 +121,9 @@ impl ClientStream {
     /// Around a connection whose handshake is over.
     pub(super) fn new(stream: Stream, max_head_bytes: usize) -> Self {
         let reading = if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            Reading::Frames(FrameBudget::new(Instant::now()))
+            MessagePart::Frames(FrameBudget::new(Instant::now()))
         } else {
-            Reading::head()
+            MessagePart::head()
         };
         Self {
             inner: Some(BufWriter::with_capacity(WRITE_BUFFER, stream)),
@@ -171,8 +171,8 @@ impl ClientStream {
             && self.orders.next.swap(false, Ordering::Relaxed)
         {
             match self.reading {
-                Reading::Done => self.reading = Reading::head(),
-                Reading::Frames(_) => {}
+                MessagePart::Done => self.reading = MessagePart::head(),
+                MessagePart::Frames(_) => {}
                 // What is in the middle of a body cannot be the start of a request.
                 _ => self.orders.broken(),
             }
@@ -180,15 +180,15 @@ impl ClientStream {
     }
 
     fn follow(&mut self, order: u64) {
-        let reading = std::mem::replace(&mut self.reading, Reading::Done);
+        let reading = std::mem::replace(&mut self.reading, MessagePart::Done);
         self.reading = match (order, reading) {
-            (_, Reading::Frames(budget)) => Reading::Frames(budget),
-            (TUNNEL, _) => Reading::Tunnel,
-            (CHUNKS, Reading::Judged) => Reading::Chunked(Chunks::new()),
-            (UPGRADE, Reading::Judged) => Reading::Done,
-            (length, Reading::Judged) => match length.saturating_sub(LENGTH) {
-                0 => Reading::Done,
-                length => Reading::Length(length),
+            (_, MessagePart::Frames(budget)) => MessagePart::Frames(budget),
+            (TUNNEL, _) => MessagePart::Tunnel,
+            (CHUNKS, MessagePart::Judged) => MessagePart::Chunked(Chunks::new()),
+            (UPGRADE, MessagePart::Judged) => MessagePart::Done,
+            (length, MessagePart::Judged) => match length.saturating_sub(LENGTH) {
+                0 => MessagePart::Done,
+                length => MessagePart::Length(length),
             },
             (_, other) => other,
         };
@@ -248,7 +248,7 @@ impl ClientStream {
 
     fn poll_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            let Reading::Head { seen, empty_lines } = &mut self.reading else {
+            let MessagePart::Head { seen, empty_lines } = &mut self.reading else {
                 return Poll::Ready(Ok(()));
             };
             while self.ahead.starts_with(b"\r\n") {
@@ -261,13 +261,13 @@ impl ClientStream {
             }
             self.orders.begun.store(!self.ahead.is_empty(), Ordering::Relaxed);
             if let Some(left) = head_end(&self.ahead, *seen) {
-                self.reading = Reading::HandedOver { left };
+                self.reading = MessagePart::HandedOver { left };
                 return self.poll_whole_head(buf);
             }
             // A lone CR may be half of an empty line.
             let is_head = self.ahead.first().is_none_or(|one| is_token(*one) || *one == b'\r');
             if !is_head || self.ahead.len() > self.max_head_bytes {
-                self.reading = Reading::Given;
+                self.reading = MessagePart::Given;
                 return self.pass(cx, buf);
             }
             *seen = self.ahead.len();
@@ -283,9 +283,10 @@ impl ClientStream {
     }
 
     fn poll_whole_head(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Reading::HandedOver { left } = self.reading {
+        if let MessagePart::HandedOver { left } = self.reading {
             let left = left - self.hand_over(buf, left);
-            self.reading = if left == 0 { Reading::Judged } else { Reading::HandedOver { left } };
+            self.reading =
+                if left == 0 { MessagePart::Judged } else { MessagePart::HandedOver { left } };
         }
         Poll::Ready(Ok(()))
     }
@@ -293,7 +294,7 @@ impl ClientStream {
     fn poll_chunks(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(self.pass(cx, buf))?;
-        let Reading::Chunked(chunks) = &mut self.reading else { return Poll::Ready(Ok(())) };
+        let MessagePart::Chunked(chunks) = &mut self.reading else { return Poll::Ready(Ok(())) };
         let Ok(taken) = chunks.take(buf.filled().get(before..).unwrap_or_default()) else {
             self.orders.broken();
             return Poll::Ready(Err(io::Error::new(
@@ -302,7 +303,7 @@ impl ClientStream {
             )));
         };
         if chunks.is_ended() {
-            self.reading = Reading::Done;
+            self.reading = MessagePart::Done;
             self.cut(buf, before, taken);
         }
         Poll::Ready(Ok(()))
@@ -311,12 +312,12 @@ impl ClientStream {
     fn poll_length(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(self.pass(cx, buf))?;
-        let Reading::Length(left) = &mut self.reading else { return Poll::Ready(Ok(())) };
+        let MessagePart::Length(left) = &mut self.reading else { return Poll::Ready(Ok(())) };
         let read = buf.filled().len() - before;
         let here = usize::try_from(*left).unwrap_or(usize::MAX).min(read);
         *left = left.saturating_sub(u64::try_from(here).unwrap_or(u64::MAX));
         if *left == 0 {
-            self.reading = Reading::Done;
+            self.reading = MessagePart::Done;
             self.cut(buf, before, here);
         }
         Poll::Ready(Ok(()))
@@ -343,7 +344,7 @@ impl ClientStream {
             self.ended = true;
             return Poll::Ready(Ok(()));
         }
-        let Reading::Frames(budget) = &mut self.reading else { return Poll::Ready(Ok(())) };
+        let MessagePart::Frames(budget) = &mut self.reading else { return Poll::Ready(Ok(())) };
         let bytes = buf.filled().get(before..).unwrap_or_default();
         budget.read(bytes, Instant::now()).map_err(|_| {
             self.orders.broken();
@@ -357,7 +358,7 @@ impl ClientStream {
     }
 }
 
-impl Reading {
+impl MessagePart {
     const fn head() -> Self {
         Self::Head { seen: 0, empty_lines: 0 }
     }
@@ -393,13 +394,13 @@ impl AsyncRead for ClientStream {
             return Poll::Ready(Ok(()));
         }
         match &this.reading {
-            Reading::Head { .. } => this.poll_head(cx, buf),
-            Reading::HandedOver { .. } => this.poll_whole_head(buf),
-            Reading::Given | Reading::Tunnel => this.pass(cx, buf),
-            Reading::Judged | Reading::Done => this.poll_between(cx),
-            Reading::Length(_) => this.poll_length(cx, buf),
-            Reading::Chunked(_) => this.poll_chunks(cx, buf),
-            Reading::Frames(_) => this.poll_frames(cx, buf),
+            MessagePart::Head { .. } => this.poll_head(cx, buf),
+            MessagePart::HandedOver { .. } => this.poll_whole_head(buf),
+            MessagePart::Given | MessagePart::Tunnel => this.pass(cx, buf),
+            MessagePart::Judged | MessagePart::Done => this.poll_between(cx),
+            MessagePart::Length(_) => this.poll_length(cx, buf),
+            MessagePart::Chunked(_) => this.poll_chunks(cx, buf),
+            MessagePart::Frames(_) => this.poll_frames(cx, buf),
         }
     }
 }
@@ -410,7 +411,7 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let is_http2 = matches!(self.reading, Reading::Frames(_));
+        let is_http2 = matches!(self.reading, MessagePart::Frames(_));
         let Some(inner) = &mut self.inner else { return Poll::Ready(Err(gone())) };
         let written = match ready!(Pin::new(inner).poll_write(cx, buf)) {
             Err(_) if is_http2 => {
@@ -420,7 +421,7 @@ impl AsyncWrite for ClientStream {
             }
             written => written?,
         };
-        if let Reading::Frames(budget) = &mut self.reading
+        if let MessagePart::Frames(budget) = &mut self.reading
             && budget.wrote(buf.get(..written).unwrap_or_default(), Instant::now()).is_err()
         {
             // The end of what is read is the end of the connection, after what is to be written.
@@ -430,7 +431,7 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let is_http2 = matches!(self.reading, Reading::Frames(_));
+        let is_http2 = matches!(self.reading, MessagePart::Frames(_));
         let Some(inner) = &mut self.inner else { return Poll::Ready(Err(gone())) };
         match ready!(Pin::new(inner).poll_flush(cx)) {
             Err(_) if is_http2 => {
@@ -452,9 +453,9 @@ impl Drop for ClientStream {
         // It may not have been read since the last order.
         self.follow_orders();
         if let Some(stream) = self.inner.take() {
-            *self.orders.left.lock() = Some(Left {
+            *self.orders.left.lock() = Some(DroppedConnection {
                 stream,
-                reading: std::mem::replace(&mut self.reading, Reading::Done),
+                reading: std::mem::replace(&mut self.reading, MessagePart::Done),
                 ahead: std::mem::take(&mut self.ahead),
                 ended: self.ended,
                 max_head_bytes: self.max_head_bytes,

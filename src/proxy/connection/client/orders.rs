@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use pingora::protocols::Stream;
 use tokio::io::BufWriter;
 
-use super::{ClientStream, Follows, Left, Reading};
+use super::{ClientStream, DroppedConnection, Follows, MessagePart};
 
 /// How those who decide about a connection speak to it.
 ///
@@ -27,7 +27,7 @@ pub(in crate::proxy) struct Orders {
     pub(super) begun: AtomicBool,
     /// There was a request.
     pub(super) used: AtomicBool,
-    pub(super) left: Mutex<Option<Left>>,
+    pub(super) left: Mutex<Option<DroppedConnection>>,
     /// The pool's key of the upstream connection that is this client's alone; 0 if there is none.
     pub(super) upstream: AtomicU64,
 }
@@ -106,7 +106,7 @@ impl Orders {
         if !self.keep.swap(false, Ordering::Relaxed) || self.is_broken() {
             return None;
         }
-        let left = self.left.lock().take_if(|left| matches!(left.reading, Reading::Done))?;
+        let left = self.left.lock().take_if(|left| matches!(left.reading, MessagePart::Done))?;
         Some(ClientStream {
             inner: Some(left.stream),
             orders: Arc::clone(self),
@@ -121,11 +121,14 @@ impl Orders {
     pub(in crate::proxy::connection) fn take_unread(&self) -> Option<BufWriter<Stream>> {
         let left = self.left.lock().take()?;
         let more = match &left.reading {
-            Reading::Length(0) | Reading::Done | Reading::Head { .. } => !left.ahead.is_empty(),
-            Reading::Length(_) | Reading::Chunked(_) | Reading::Judged => true,
-            Reading::HandedOver { .. } | Reading::Given | Reading::Tunnel | Reading::Frames(_) => {
-                false
+            MessagePart::Length(0) | MessagePart::Done | MessagePart::Head { .. } => {
+                !left.ahead.is_empty()
             }
+            MessagePart::Length(_) | MessagePart::Chunked(_) | MessagePart::Judged => true,
+            MessagePart::HandedOver { .. }
+            | MessagePart::Given
+            | MessagePart::Tunnel
+            | MessagePart::Frames(_) => false,
         };
         let answered = self.answered.load(Ordering::Relaxed);
         (more && answered && !left.ended && !self.is_broken()).then_some(left.stream)

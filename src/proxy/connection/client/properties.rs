@@ -11,7 +11,7 @@ use super::*;
 
 /// A message: its head, its body as it is sent, and what the head says of it.
 #[derive(Clone, Debug)]
-struct Message {
+struct SentMessage {
     head: String,
     body: Vec<u8>,
     follows: Follows,
@@ -34,7 +34,7 @@ fn parts() -> impl Strategy<Value = Vec<(Vec<u8>, &'static str)>> {
     prop::collection::vec((prop::collection::vec(any::<u8>(), 1..40), extension), 0..5)
 }
 
-fn message() -> impl Strategy<Value = Message> {
+fn message() -> impl Strategy<Value = SentMessage> {
     let trailer = prop::sample::select(vec!["", "", "X-Sum: 1\r\n"]);
     prop_oneof![
         Just((String::new(), Vec::new(), Follows::Length(0))),
@@ -51,7 +51,7 @@ fn message() -> impl Strategy<Value = Message> {
     .prop_map(|(fields, body, follows)| {
         let mut head = "POST /x HTTP/1.1\r\n".to_owned();
         let _ = write!(head, "Host: a\r\n{fields}\r\n");
-        Message { head, body, follows }
+        SentMessage { head, body, follows }
     })
 }
 

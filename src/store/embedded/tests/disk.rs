@@ -1,6 +1,6 @@
 //! A disk that fails: what could not be made durable did not happen, and reads go on.
 
-use super::super::super::live::Live;
+use super::super::super::live::LiveSessions;
 use super::super::writer::Op;
 use super::*;
 
@@ -11,14 +11,14 @@ impl Op for FailsAtCommit {
     type Found = ();
     type Answer = ();
 
-    fn run(&self, sql: &rusqlite::Connection, _live: &Live) -> rusqlite::Result<()> {
+    fn run(&self, sql: &rusqlite::Connection, _live: &LiveSessions) -> rusqlite::Result<()> {
         sql.execute_batch(
             "PRAGMA defer_foreign_keys = ON;
              INSERT INTO refresh_tokens (digest, session, expires_at) VALUES (zeroblob(32), 0, 0);",
         )
     }
 
-    fn apply(self, (): (), _live: &Live) {
+    fn apply(self, (): (), _live: &LiveSessions) {
         panic!("shown in memory, and not committed");
     }
 }
@@ -33,14 +33,14 @@ impl Op for Held {
     type Found = ();
     type Answer = ();
 
-    fn run(&self, _sql: &rusqlite::Connection, _live: &Live) -> rusqlite::Result<()> {
+    fn run(&self, _sql: &rusqlite::Connection, _live: &LiveSessions) -> rusqlite::Result<()> {
         self.running.send(()).unwrap();
         // Dropping the other end releases it, too.
         self.release.recv().unwrap_or_default();
         Ok(())
     }
 
-    fn apply(self, (): (), _live: &Live) {}
+    fn apply(self, (): (), _live: &LiveSessions) {}
 }
 
 /// Holds the writer of `store`; dropping what it gives releases it.
@@ -58,7 +58,7 @@ async fn a_commit_that_fails_fails_all_of_its_batch_and_shows_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = Embedded::open(&file_in(&folder)).unwrap();
     let held = store.create(new_session("a", "1")).await.unwrap();
-    let which = Which::Session(held.id.clone());
+    let which = SessionSelection::Session(held.id.clone());
     let held_writer = hold(&store).await;
     let (ended, created, rotated, failed, ()) = tokio::join!(
         store.end(&which, EndReason::SignedOut, at(1)),
@@ -71,7 +71,7 @@ async fn a_commit_that_fails_fails_all_of_its_batch_and_shows_nothing() {
     assert!(held.is_live(at(1)));
     assert!(find(&store, "b", at(1)).await.is_none());
     let rotated = store.rotate(rotate("a", "a-0", "a-2", at(2))).await.unwrap();
-    assert!(matches!(rotated, Rotation::Rotated(_)), "{rotated:?}");
+    assert!(matches!(rotated, RotationOutcome::Rotated(_)), "{rotated:?}");
 }
 
 /// A store whose file counts as full at `pages`, and which does not wait for other processes.
@@ -88,7 +88,7 @@ async fn a_locked_file_fails_changes_and_leaves_reads_working() {
     let other = raw(&file_in(&folder));
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
-    let user = Which::User(UserKey::new("django", "1"));
+    let user = SessionSelection::User(UserKey::new("django", "1"));
     assert!(store.create(new_session("b", "1")).await.is_err());
     assert!(store.rotate(rotate("a", "a-0", "a-1", at(1))).await.is_err());
     assert!(store.end(&user, EndReason::SignedOut, at(1)).await.is_err());
@@ -103,7 +103,7 @@ async fn a_locked_file_fails_changes_and_leaves_reads_working() {
 
     other.execute_batch("ROLLBACK").unwrap();
     let rotation = store.rotate(rotate("a", "a-0", "a-1", at(3))).await.unwrap();
-    assert!(matches!(rotation, Rotation::Rotated(_)), "it heals by itself: {rotation:?}");
+    assert!(matches!(rotation, RotationOutcome::Rotated(_)), "it heals by itself: {rotation:?}");
     assert_eq!(end(&store, "a").await, 1);
 }
 
@@ -141,7 +141,7 @@ async fn on_a_full_disk_sessions_can_still_be_ended_in_company() {
     while create(made).await.is_ok() {
         made += 1;
     }
-    let which = Which::Session(SessionId::new("s0"));
+    let which = SessionSelection::Session(SessionId::new("s0"));
     let held_writer = hold(&store).await;
     let (before, ended, after, ()) = tokio::join!(
         create(made),

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::super::{OpenError, file, schema};
 use super::*;
-use crate::store::Kept;
+use crate::store::SessionAttachments;
 use crate::store::outbox::{Claim, NewMessage, NewQuestion, Outbox, Questions, Queued};
 
 fn refusal(path: &Path) -> OpenError {
@@ -179,9 +179,12 @@ async fn what_is_kept_survives_a_restart_and_goes_with_its_session() {
         store.create(new_session(id, id)).await.unwrap();
         store.keep(&SessionId::new(id), Arc::new(id.as_bytes().to_vec())).await.unwrap();
     }
-    store.end(&Which::Session(SessionId::new("a")), EndReason::SignedOut, at(1)).await.unwrap();
     store
-        .end(&Which::User(UserKey::new("django", "b")), EndReason::SignedOut, at(1))
+        .end(&SessionSelection::Session(SessionId::new("a")), EndReason::SignedOut, at(1))
+        .await
+        .unwrap();
+    store
+        .end(&SessionSelection::User(UserKey::new("django", "b")), EndReason::SignedOut, at(1))
         .await
         .unwrap();
     drop(store);

@@ -14,8 +14,8 @@ use super::super::contract::{
     ABSOLUTE, GRACE, IDLE, T0, after, at, digest, identity, new_session, rotate,
 };
 use super::super::{
-    Backup, Keep, NewStamp, RefreshState, RefreshTokens, Rotation, Session, SessionBy, Sessions,
-    Stamps, Which,
+    Backup, Keep, NewStamp, RefreshState, RefreshTokens, RotationOutcome, Session, SessionBy,
+    SessionSelection, Sessions, Stamps,
 };
 use super::{Embedded, Tuning};
 use crate::caller::{Identity, SessionId, UserKey};
@@ -51,7 +51,7 @@ async fn find(store: &Embedded, id: &str, now: Timestamp) -> Option<Arc<Session>
 }
 
 async fn end(store: &Embedded, id: &str) -> usize {
-    let which = Which::Session(SessionId::new(id));
+    let which = SessionSelection::Session(SessionId::new(id));
     store.end(&which, EndReason::SignedOut, at(1)).await.unwrap().len()
 }
 
@@ -85,13 +85,16 @@ async fn what_was_acknowledged_is_there_after_reopening() {
     assert_eq!(store.list(None, at(6)).await.unwrap().len(), 2);
 
     let replayed = store.rotate(rotate("a", "a-0", "x", at(6))).await.unwrap();
-    assert!(matches!(&replayed, Rotation::Replayed(_, sealed) if sealed == b"a-1"), "{replayed:?}");
+    assert!(
+        matches!(&replayed, RotationOutcome::Replayed(_, sealed) if sealed == b"a-1"),
+        "{replayed:?}"
+    );
     let dead = store.rotate(rotate("ended", "ended-0", "x", at(6))).await.unwrap();
-    assert!(matches!(dead, Rotation::Unknown), "{dead:?}");
+    assert!(matches!(dead, RotationOutcome::Unknown), "{dead:?}");
     assert!(store.create(new_session("ended", "3")).await.is_err(), "no id is used twice");
     assert_eq!(end(&store, "ended").await, 0, "its end was told before");
     let next = store.rotate(rotate("a", "a-1", "a-2", at(7))).await.unwrap();
-    assert!(matches!(next, Rotation::Rotated(_)), "{next:?}");
+    assert!(matches!(next, RotationOutcome::Rotated(_)), "{next:?}");
 }
 
 #[tokio::test]
@@ -222,8 +225,8 @@ async fn a_user_of_another_process_is_ended_in_memory_too() {
         .execute("UPDATE sessions SET ended_at = 1, end_reason = 'operator'", [])
         .unwrap();
     let rotation = store.rotate(rotate("a", "a-0", "a-1", at(1))).await.unwrap();
-    assert!(matches!(rotation, Rotation::Unknown), "the tables decide: {rotation:?}");
-    let user = Which::User(UserKey::new("django", "1"));
+    assert!(matches!(rotation, RotationOutcome::Unknown), "the tables decide: {rotation:?}");
+    let user = SessionSelection::User(UserKey::new("django", "1"));
     assert_eq!(store.end(&user, EndReason::Operator, at(2)).await.unwrap().len(), 1);
     assert!(find(&store, "a", at(2)).await.is_none());
 }

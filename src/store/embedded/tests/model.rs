@@ -101,11 +101,11 @@ async fn take(store: &(impl Sessions + RefreshTokens), step: &Step, scene: &Scen
             let (session, name) = scene.token(*session, *token);
             let successor = format!("{session}-{}", scene.tokens.len());
             match store.rotate(rotate(&session, &name, &successor, now)).await.unwrap() {
-                Rotation::Rotated(of) => format!("rotated {}", of.id),
-                Rotation::Replayed(of, sealed) => format!("replayed {} {sealed:?}", of.id),
-                Rotation::Reused(of) => format!("reused {} {}", of.id, of.is_live(now)),
-                Rotation::Expired => "expired".to_owned(),
-                Rotation::Unknown => "unknown".to_owned(),
+                RotationOutcome::Rotated(of) => format!("rotated {}", of.id),
+                RotationOutcome::Replayed(of, sealed) => format!("replayed {} {sealed:?}", of.id),
+                RotationOutcome::Reused(of) => format!("reused {} {}", of.id, of.is_live(now)),
+                RotationOutcome::Expired => "expired".to_owned(),
+                RotationOutcome::Unknown => "unknown".to_owned(),
             }
         }
         Step::Look { session, token } => {
@@ -126,11 +126,11 @@ async fn take(store: &(impl Sessions + RefreshTokens), step: &Step, scene: &Scen
                 .unwrap_or_default()
         }
         Step::End { session } => {
-            let which = Which::Session(SessionId::new(&scene.session(*session)));
+            let which = SessionSelection::Session(SessionId::new(&scene.session(*session)));
             format!("{:?}", ids(&store.end(&which, EndReason::SignedOut, now).await.unwrap()))
         }
         Step::EndUser { user: of } => {
-            let which = Which::User(user(of));
+            let which = SessionSelection::User(user(of));
             format!("{:?}", ids(&store.end(&which, EndReason::SignedOut, now).await.unwrap()))
         }
         Step::List { user: of } => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::super::outbox::{NewMessage, NewQuestion, Outbox, Questions};
-use super::super::super::{Former, NewSession, Places};
+use super::super::super::{Former, NewSession, StoredPlaces};
 use super::*;
 
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
@@ -37,7 +37,7 @@ async fn live(store: &Embedded, from: &str, agent: &str, when: Timestamp, sessio
             session.identity.store(identity(&format!("{n} with a name of its own")));
         }
         if n % 5 == 0 {
-            let which = Which::Session(session.id.clone());
+            let which = SessionSelection::Session(session.id.clone());
             store.end(&which, EndReason::SignedOut, when).await.unwrap();
         }
         let message = NewMessage {

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::super::schema;
 use super::*;
 use crate::caller::{Assurance, AuthMethod, AuthMethods};
-use crate::store::Kept as _;
+use crate::store::SessionAttachments as _;
 use crate::store::blocks::Blocks;
 use crate::store::outbox::{Claim, Outbox as _};
 
