@@ -60,7 +60,7 @@ pub struct DjangoDirectorySettings {
     pub second_factors: Vec<SecondFactorTable>,
     /// Is a password that looks as if only its hash had been made stronger taken for the one before?
     pub danger_keep_at_password_upgrade: bool,
-    /// Names of the hashers whose passwords are accepted: those of [`crate::django::hashers::Algorithm`].
+    /// Names of the hashers whose passwords are accepted: those of [`crate::django::hashers::PasswordHasher`].
     pub hashers: Vec<String>,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Two stages, as everywhere input enters: `raw` reads the file's shape with the place of every value; `check` turns that
 //! into a [`Config`] and collects every problem on its way, so that an operator sees all of them at once, each with key,
-//! line, column and what is allowed ([`Report`]).
+//! line, column and what is allowed ([`ProblemReport`]).
 //!
 //! **A section of the file is one file here**: its type, its defaults and how it is read and checked stand together. A new
 //! key is a field, its default and one line of reading in that file, and one line in `gateway.toml`, which documents each

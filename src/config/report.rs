@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, and where.
 //!
-//! Two forms of the same list: [`Report::render`] for people at a terminal (file, line, the text with a caret, what is
+//! Two forms of the same list: [`ProblemReport::render`] for people at a terminal (file, line, the text with a caret, what is
 //! allowed), and `Display`, one line for each problem, for logs and tools. No secret belongs into the file, but people put
 //! some there by mistake; a line that looks like one is pointed at and never shown.
 

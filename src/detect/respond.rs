@@ -4,7 +4,7 @@
 //! user, and a finding about an account, whose owner may be the victim, has neither. `block_address` and `limit` never meet
 //! an address that many people share by design: a private or local one, or a trusted proxy's. In a dry run nothing is done.
 //!
-//! What came of it is a list of words, [`Taken`], the `action` label of `doorwarden_abnormal_access_total`: what was
+//! What came of it is a list of words, [`TakenAction`], the `action` label of `doorwarden_abnormal_access_total`: what was
 //! *done*, not what was configured, so that an alert on `end_session` never counts a dry run.
 
 use ipnet::IpNet;

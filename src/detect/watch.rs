@@ -4,7 +4,7 @@
 //! dropped and counted, because a slow detector must not become a slow request. One task reads it, so that detectors see
 //! events in order and need no locks. When the last [`EventSink`] is gone, the task finishes what is queued and ends.
 //!
-//! Both ways out are ports: [`Respond`] ends sessions, blocks and tells, [`Report`] is told each finding with what came of it.
+//! Both ways out are ports: [`Respond`] ends sessions, blocks and tells, [`FindingSink`] is told each finding with what came of it.
 //! A finding is reported after its actions, so an audit line that says `end_session` is true when it is written.
 
 use std::sync::Arc;
@@ -71,7 +71,7 @@ pub struct NotDone(pub String);
 
 /// Is told what was found.
 pub trait FindingSink: Send + Sync {
-    /// A finding, and what came of it: one thing at least. `failure` is there if one of them is [`Taken::Failed`].
+    /// A finding, and what came of it: one thing at least. `failure` is there if one of them is [`TakenAction::Failed`].
     fn finding(&self, finding: &Finding, taken: &[TakenAction], failure: Option<&NotDone>);
 }
 

@@ -1,7 +1,7 @@
 //! Who is this? Signing in, tokens, sessions and their ends.
 //!
 //! [`SessionManager`] is the one door to sessions of our own; what others have issued is `issuer`'s, which stands above and is
-//! asked through two ports (`ports`). Every operation says what happened by pushing [`EventKind`](crate::event::EventKind)s; nothing here counts or logs.
+//! asked through two ports (`ports`). Every operation says what happened by pushing [`EventKind`]s; nothing here counts or logs.
 //!
 //! A request's credential is judged in [`SessionManager::bearer`] and [`SessionManager::cookie`]. Both remember what they verified under a
 //! keyed hash of the credential; the memory holds the store's own session record, so that expiry and the session's end

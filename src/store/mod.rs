@@ -69,7 +69,7 @@ pub struct Session {
     pub agent: String,
     /// How its user was authenticated, and when.
     pub assurance: Assurance,
-    /// What is kept for it beside: see [`Kept`]. Replaced through that port alone.
+    /// What is kept for it beside: see [`SessionAttachments`]. Replaced through that port alone.
     pub kept: ArcSwapOption<Vec<u8>>,
     last_used: AtomicU64,
     ended: AtomicBool,
@@ -102,7 +102,7 @@ pub struct NewSession {
     pub assurance: Assurance,
     /// The first refresh token of its family, if tokens were issued.
     pub refresh: Option<NewRefreshToken>,
-    /// What is kept for it from the beginning: see [`Kept`].
+    /// What is kept for it from the beginning: see [`SessionAttachments`].
     pub kept: Option<Arc<Vec<u8>>>,
 }
 
@@ -268,7 +268,7 @@ pub trait Sessions: Send + Sync {
 #[async_trait]
 pub trait RefreshTokens: Send + Sync {
     /// Spends one token and remembers its successor, atomically: of many parallel calls with one token exactly one is
-    /// [`Rotation::Rotated`]. Durable when this returns.
+    /// [`RotationOutcome::Rotated`]. Durable when this returns.
     async fn rotate(&self, rotate: Rotate) -> Result<RotationOutcome, StoreError>;
 
     /// Looks at a token without spending it.

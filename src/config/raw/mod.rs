@@ -1,7 +1,7 @@
 //! The file's shape: typed reading of single keys, with the place of every value.
 //!
 //! This is not derived from serde: a derived reader stops at its first error and forgets where a value stood once it is
-//! read, and here every rule of the checks, also those between two sections, can point at a line. A [`Table`] remembers
+//! read, and here every rule of the checks, also those between two sections, can point at a line. A [`RawTable`] remembers
 //! which keys it was asked for; what is left when it is done is unknown to the program. So there is no list of keys beside
 //! the code that reads them, and `gateway.toml` can be held to the code by a test.
 //!

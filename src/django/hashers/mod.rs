@@ -21,7 +21,7 @@
 //!
 //! An algorithm that a service has not listed in `PASSWORD_HASHERS` never verifies there, whatever
 //! the row says, and the caller of [`verify`] lists what it allows in the same way.
-//! [`Algorithm::DEFAULT`] is Django's default list and plain bcrypt. Django leaves bcrypt out
+//! [`PasswordHasher::DEFAULT`] is Django's default list and plain bcrypt. Django leaves bcrypt out
 //! because it ignores what follows the 72nd byte, which here is refused instead; a bcrypt row
 //! exists only where the service listed the hasher, and it is no weaker than the others. MD5, SHA-1
 //! and the unsalted forms can be tried by the billion, so they must be asked for by name.

@@ -3,9 +3,9 @@
 //! Both are a signed text (see [`signing`](super::signing)) over JSON, usually compressed. Of the
 //! JSON only the three members are read that say who is signed in; the rest is the application's.
 //! What a session claims is not yet an identity. Django's `get_user()` asks four more things, in
-//! this order, and the first three need what this module has not: that [`Login::backend`] is among
+//! this order, and the first three need what this module has not: that [`DjangoLogin::backend`] is among
 //! the service's `AUTHENTICATION_BACKENDS`, that the user exists, that it is active, and that
-//! [`Login::proof`] against the user's present password is not [`Proof::Void`].
+//! [`DjangoLogin::proof`] against the user's present password is not [`SessionProof::Void`].
 //!
 //! A row's age is its `expire_date`, a column; the time in its signature does not count. A cookie
 //! has only that time. A session that lives in a cache alone is a pickle ([`pickle`](self)) without
@@ -87,7 +87,7 @@ pub enum UnreadableSession {
 /// `None` is a session in which nobody is signed in.
 ///
 /// # Errors
-/// [`Unreadable`], but never [`Unreadable::Expired`].
+/// [`UnreadableSession`], but never [`UnreadableSession::Expired`].
 pub fn read_row(
     session_data: &str,
     keys: &SecretKeys,
@@ -101,7 +101,7 @@ pub fn read_row(
 /// Such a session cannot be revoked: signing out only deletes the browser's copy.
 ///
 /// # Errors
-/// [`Unreadable`].
+/// [`UnreadableSession`].
 pub fn read_cookie(
     cookie: &str,
     keys: &SecretKeys,
@@ -118,7 +118,7 @@ pub fn read_cookie(
 /// The same session as a cookie of the engine `signed_cookies`, signed at another time.
 ///
 /// # Errors
-/// [`Unreadable::NotSigned`]
+/// [`UnreadableSession::NotSigned`]
 pub fn sign_cookie_again(
     cookie: &str,
     keys: &SecretKeys,
@@ -135,7 +135,7 @@ pub fn sign_cookie_again(
 /// where the name of the user's id does not occur, nobody is signed in.
 ///
 /// # Errors
-/// [`Unreadable::Malformed`], also for a session with a user that holds anything but plain data.
+/// [`UnreadableSession::Malformed`], also for a session with a user that holds anything but plain data.
 pub fn read_cached(value: &[u8]) -> Result<Option<DjangoLogin>, UnreadableSession> {
     let Some(members) = pickle::members(value) else {
         let names_a_user = value.windows(USER_ID.len()).any(|part| part == USER_ID.as_bytes());

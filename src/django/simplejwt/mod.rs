@@ -2,7 +2,7 @@
 //!
 //! Both are accepted as the service's own settings say. Where Django fails with 500, and where it takes for a user's id
 //! what no service issues (a fraction, a list, `true` for user 1), the token is refused. What only the user's row can
-//! say (active, the password that [`Verified::password`] is a print of) is for the caller to ask.
+//! say (active, the password that [`VerifiedSimpleJwt::password`] is a print of) is for the caller to ask.
 
 use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
@@ -90,7 +90,7 @@ pub struct NewToken<'a> {
     pub user_id_claim: &'a str,
     /// The user's id.
     pub user: &'a str,
-    /// See [`Verified::password`].
+    /// See [`VerifiedSimpleJwt::password`].
     pub password: Option<&'a str>,
     /// `aud`
     pub audience: Option<&'a str>,

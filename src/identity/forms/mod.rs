@@ -7,13 +7,13 @@
 //!   they came with ([`IdentityForms::clears`]): a Bearer caller gets a token, and their own `sessionid` still goes. Names
 //!   of headers that only a form would set are removed on all routes, as those of `[identity]` are.
 //! - A session of the service's in which nobody is signed in is no identity, and stays with whoever has it, unless a form
-//!   gives them another ([`Given::passing`]): a basket, a CSRF token or a half-done password reset lies in it. So does
+//!   gives them another ([`FormIdentity::passing`]): a basket, a CSRF token or a half-done password reset lies in it. So does
 //!   what the service sets as its cookie in an answer, unless it stands for one that a form has given.
 //! - A caller who came with a session of the service's own (`[[issuer]] kind = "django-session"`) keeps it on a route that
 //!   would give them one ([`IdentityForms::own_session`]). They get no other credential, unless `issuer.danger_mint` says
 //!   so: on a route where nothing else would tell who they are that is a refusal.
 //! - Where an issuer says `forward = true`, its credential in `Authorization` is what the service's views ask for, and no
-//!   form replaces it ([`Given::keeps_authorization`]): a view may take one kind of token and not another.
+//!   form replaces it ([`FormIdentity::keeps_authorization`]): a view may take one kind of token and not another.
 //! - Ids are a directory's. A form that tells an id is for the users of one directory, and a caller from another is
 //!   refused: user 1 of a users' file must not become user 1 of the service.
 

@@ -2,7 +2,7 @@
 //! closed so that its last answer arrives.
 //!
 //! The framework's application is wrapped here twice. [`Connections`] sees connections: it puts a [`ClientStream`] between
-//! each and the framework, and lets it [`linger`] at the end. [`Requests`] sees requests on them:
+//! each and the framework, and lets it [`linger`] at the end. [`ConnectionRequests`] sees requests on them:
 //!
 //! - The framework limits the time of each read, so one byte a minute holds a connection for ever. A request runs against a
 //!   clock that stops when our first phase is reached ([`head_is_read`]); if it does not stop in time, the future is dropped,

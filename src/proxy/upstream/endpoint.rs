@@ -1,6 +1,6 @@
 //! One address of a server, and how it fares.
 //!
-//! An [`Endpoint`] is made for one configuration. What is known of it ([`Condition`]) and of its server ([`ServerState`])
+//! An [`Endpoint`] is made for one configuration. What is known of it ([`EndpointHealth`]) and of its server ([`ServerState`])
 //! outlives that: a reload, and a name that is found at other addresses, keep them for what stays.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};

@@ -12,7 +12,7 @@
 //! | `tls`, `dial` | connections |
 //! | `report` | for operators |
 //!
-//! What a request sees of a pool is one [`Table`], which is replaced when addresses change; nothing on its path takes a lock.
+//! What a request sees of a pool is one [`PoolTable`], which is replaced when addresses change; nothing on its path takes a lock.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};

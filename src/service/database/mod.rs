@@ -8,7 +8,7 @@
 //! `boolean` and `tinyint(1)` need no types here. Statements cast for that ([`Dialect::as_text`]); SQLite's numbers are
 //! made texts on this side, and what is neither number nor text there is trouble.
 //!
-//! **Reading and writing are two doors.** What is opened with [`Access::Read`] cannot write, and each database says so
+//! **Reading and writing are two doors.** What is opened with [`DatabaseAccess::Read`] cannot write, and each database says so
 //! itself: SQLite's file is opened read only, a server's connection is.
 //!
 //! **Trouble** is a text for the log, and never "there is no such row". What a column cannot hold (a name asked of a

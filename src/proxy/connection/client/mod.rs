@@ -17,7 +17,7 @@
 //!
 //! Over HTTP/2 the bytes pass, and frames that carry nothing are counted ([`FrameBudget`]).
 //!
-//! When the framework is done with a connection it drops it. What is left then ([`Left`]) is handed back through the orders:
+//! When the framework is done with a connection it drops it. What is left then ([`DroppedConnection`]) is handed back through the orders:
 //! a connection whose request was read whole is used again (`super`), and one whose client still sends is closed gently
 //! ([`linger`](super::linger)).
 
