@@ -87,14 +87,25 @@ impl RateLimits {
                 taken.exceeded = taken.exceeded.max(Some(wait));
             }
         }
-        for (limit, whose) in &mine {
-            let quota = match taken.exceeded {
-                Some(_) => quota(limit, self.full_at(*whose), now),
-                None => quota(limit, self.count(limit, *whose, now), now),
-            };
-            taken.quotas.push(quota);
+        if taken.exceeded.is_none() {
+            taken.exceeded = self.count_all(&mine, now).err();
         }
+        let quotas = mine.iter().map(|(limit, whose)| quota(limit, self.full_at(*whose), now));
+        taken.quotas = quotas.collect();
         taken
+    }
+
+    /// Counts one request under each, or under none of them: others may have come since they were looked at.
+    fn count_all(&self, limits: &[(&RateLimit, u64)], now: u64) -> Result<(), Duration> {
+        for (index, (limit, whose)) in limits.iter().enumerate() {
+            if let Err(wait) = self.count(limit, *whose, now) {
+                for (limit, whose) in limits.iter().take(index) {
+                    self.give_back(limit, *whose);
+                }
+                return Err(wait);
+            }
+        }
+        Ok(())
     }
 
     /// Who is counted; none: the limit is not for such a caller.
@@ -141,21 +152,31 @@ impl RateLimits {
         bucket.iter().find(|entry| entry.whose == whose).map_or(0, |entry| entry.full_at)
     }
 
-    /// Counts one request; when it will be forgotten with all before it.
-    fn count(&self, limit: &RateLimit, whose: u64, now: u64) -> u64 {
-        let Some(bucket) = self.bucket(whose) else { return now };
+    /// Counts one request, if it fits.
+    fn count(&self, limit: &RateLimit, whose: u64, now: u64) -> Result<(), Duration> {
+        let Some(bucket) = self.bucket(whose) else { return Ok(()) };
         let mut bucket = bucket.lock();
         let found = bucket.iter().position(|entry| entry.whose == whose);
+        let full_at = found.and_then(|place| bucket.get(place)).map_or(0, |entry| entry.full_at);
+        Used::of(limit, full_at, now)?;
         let place = found.or_else(|| {
             let fullest = bucket.iter().enumerate().min_by_key(|(_, entry)| entry.full_at);
             fullest.map(|(place, _)| place)
         });
-        let Some(entry) = place.and_then(|place| bucket.get_mut(place)) else { return now };
+        let Some(entry) = place.and_then(|place| bucket.get_mut(place)) else { return Ok(()) };
         if entry.whose != whose {
             *entry = RateEntry { whose, full_at: now };
         }
         entry.full_at = entry.full_at.max(now).saturating_add(interval(limit));
-        entry.full_at
+        Ok(())
+    }
+
+    /// Takes a counted request back.
+    fn give_back(&self, limit: &RateLimit, whose: u64) {
+        let Some(bucket) = self.bucket(whose) else { return };
+        if let Some(entry) = bucket.lock().iter_mut().find(|entry| entry.whose == whose) {
+            entry.full_at = entry.full_at.saturating_sub(interval(limit));
+        }
     }
 }
 
@@ -295,6 +316,27 @@ mod tests {
         assert_eq!((taken.exceeded, taken.quotas[0].remaining), (Some(SECOND), 1));
         assert_eq!(take(2).exceeded, None);
         assert_eq!(take(4).exceeded, Some(SECOND * 27), "two in a minute");
+    }
+
+    #[test]
+    fn of_many_at_once_no_more_pass_than_fit_and_what_is_refused_counts_nowhere() {
+        let limits = RateLimits::default();
+        let route = route(vec![
+            limit(LimitedBy::User, 50, 3600, 50),
+            limit(LimitedBy::Session, 20, 3600, 20),
+        ]);
+        let known = known("1", Some("s1"));
+        for round in 1..200 {
+            let now = SECOND * 100_000 * round;
+            let take = || limits.take(&route, ip("192.0.2.1"), Some(&known), now);
+            let ask = || (0..10).filter(|_| take().exceeded.is_none()).count();
+            let passed: usize = std::thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+                all.into_iter().map(|one| one.join().unwrap()).sum()
+            });
+            let left = take().quotas[0].remaining;
+            assert_eq!((passed, left), (20, 30), "round {round}");
+        }
     }
 
     #[test]

@@ -28,11 +28,11 @@ pub(super) struct PublishedKey {
 }
 
 /// What is wrong with a key, without its path.
-pub(super) type Wrong = String;
+pub(super) type KeyFault = String;
 
 impl TokenKey {
     /// Reads the bytes of a key's file.
-    pub(super) fn read(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, Wrong> {
+    pub(super) fn read(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, KeyFault> {
         let signing = if algorithm.is_shared() {
             let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
             check_secret(secret)?;
@@ -57,7 +57,7 @@ impl TokenKey {
 
 impl PublishedKey {
     /// From the public part; for HS256 from the secret.
-    pub(super) fn from_jwk(jwk: Jwk) -> Result<Self, Wrong> {
+    pub(super) fn from_jwk(jwk: Jwk) -> Result<Self, KeyFault> {
         if let Some(secret) = jwk.shared()? {
             check_secret(&secret)?;
         }
@@ -70,12 +70,12 @@ impl PublishedKey {
     }
 
     /// What is kept of it when it no longer signs.
-    pub(super) fn retired_file(&self) -> Result<Zeroizing<Vec<u8>>, Wrong> {
+    pub(super) fn retired_file(&self) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
         serde_json::to_vec(&self.jwk).map(Zeroizing::new).map_err(|error| error.to_string())
     }
 }
 
-fn unfit(algorithm: Algorithm) -> Wrong {
+fn unfit(algorithm: Algorithm) -> KeyFault {
     let kind = match algorithm {
         Algorithm::Es256 => "P-256 key",
         Algorithm::EdDsa => "Ed25519 key",
@@ -87,7 +87,7 @@ fn unfit(algorithm: Algorithm) -> Wrong {
 }
 
 /// Length alone does not make a secret: these are what people write when they mean to write one later.
-fn check_secret(secret: &[u8]) -> Result<(), Wrong> {
+fn check_secret(secret: &[u8]) -> Result<(), KeyFault> {
     if secret.len() < MIN_HMAC_BYTES {
         return Err(format!("an HS256 key has {MIN_HMAC_BYTES} bytes or more"));
     }

@@ -56,14 +56,14 @@ pub(super) struct Trail {
     /// Open and not locked, but while something is written.
     head: File,
     /// None: it is to be found out.
-    at: Option<Place>,
+    at: Option<TrailPlace>,
     waiting: Vec<Vec<u8>>,
     bytes: usize,
     is_failing: bool,
 }
 
 /// Where the trail is continued.
-struct Place {
+struct TrailPlace {
     file: File,
     is: (u64, u64),
     length: u64,
@@ -208,7 +208,7 @@ impl Trail {
         });
         let meta = file.metadata()?;
         let length = meta.len();
-        let mut place = Place {
+        let mut place = TrailPlace {
             file,
             is: (meta.dev(), meta.ino()),
             length,
