@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -15,6 +16,9 @@ use crate::support::{DEADLINE, eventually};
 
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// The service counts what is open, whoever opened it: these tests run one after the other.
+static COUNTED: Mutex<()> = Mutex::new(());
 
 fn token(gateway: &Gateway) -> String {
     token_of(gateway, "kim", "correct horse battery")
@@ -121,6 +125,7 @@ fn over(mut stream: TcpStream) -> Instant {
 /// However a session ends, and whoever is blocked: what is open is cut within a second and a little, and nothing else is.
 #[test]
 fn every_end_and_every_block_cuts_what_is_open() {
+    let _alone = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
     let house = house();
     let certificate = Certificate::make();
     let gateway = Setup::new(house.servers.address("node"))
@@ -205,6 +210,7 @@ fn every_end_and_every_block_cuts_what_is_open() {
 
 #[test]
 fn what_is_open_is_cut_when_its_session_ends_and_nothing_else_is() {
+    let _alone = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
     let house = house();
     let certificate = Certificate::make();
     let gateway = Setup::new(house.servers.address("node"))
