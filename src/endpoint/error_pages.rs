@@ -15,6 +15,7 @@ use super::grpc;
 use crate::config::{Config, ErrorPage};
 use crate::wire::accept;
 use crate::wire::arrival::Arrival;
+use crate::wire::html;
 use crate::wire::reply::Reply;
 
 /// A page that is larger is no error page.
@@ -140,9 +141,10 @@ impl ErrorPages {
         };
         let page = self.0.iter().find(is_for)?;
         match wants_page {
-            true => {
-                Some(("text/html; charset=utf-8", page.html.as_ref()?.fill(facts, html).into()))
-            }
+            true => Some((
+                "text/html; charset=utf-8",
+                page.html.as_ref()?.fill(facts, html::escape).into(),
+            )),
             false => Some(("application/json", page.json.as_ref()?.fill(facts, json).into())),
         }
     }
@@ -194,22 +196,6 @@ impl Filled {
         }
         text
     }
-}
-
-/// For text and for values of attributes.
-fn html(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 /// Within a string.

@@ -16,6 +16,7 @@ pub mod frames;
 pub mod framing;
 pub mod header_value;
 pub mod host;
+pub mod html;
 pub mod jar;
 pub mod next;
 pub mod path;

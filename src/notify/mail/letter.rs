@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::template::{MailTemplate, escape_html};
+use super::template::MailTemplate;
 use crate::wire::accept::Language;
+use crate::wire::html;
 
 /// What a template can say.
 const NAMES: [&str; 10] =
@@ -92,7 +93,7 @@ impl Letters {
         Letter {
             subject: templates.subject.fill(&values, one_line),
             text: templates.text.fill(&values, one_line),
-            html: templates.html.fill(&values, |value| escape_html(&one_line(value))),
+            html: templates.html.fill(&values, |value| html::escape(&one_line(value))),
         }
     }
 }

@@ -55,32 +55,17 @@ impl MailTemplate {
     }
 }
 
-/// A value as HTML shows it, in a text and in a quoted attribute alike.
-pub(super) fn escape_html(value: &str) -> String {
-    let mut escaped = String::with_capacity(value.len());
-    for letter in value.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::html;
 
     #[test]
     fn places_are_filled_in_and_values_are_no_places() {
         let template = MailTemplate::parse("{{ a }}-{{b}}-{{ a }}.", &["a", "b"]).unwrap();
         assert_eq!(template.fill(&["1", "{{ a }}"], str::to_owned), "1-{{ a }}-1.");
-        let html = MailTemplate::parse("<a href=\"{{ a }}\">", &["a"]).unwrap();
-        let filled = html.fill(&["\"><script>'&"], escape_html);
+        let page = MailTemplate::parse("<a href=\"{{ a }}\">", &["a"]).unwrap();
+        let filled = page.fill(&["\"><script>'&"], html::escape);
         assert_eq!(filled, "<a href=\"&quot;&gt;&lt;script&gt;&#39;&amp;\">");
     }
 
