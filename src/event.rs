@@ -363,6 +363,10 @@ pub enum EndReason {
     SignedOut,
     /// `POST /logout/all`.
     SignedOutEverywhere,
+    /// Its user ended it from another one (`POST /account/sessions`).
+    Account,
+    /// Its user has changed the password from another one (`POST /account/password`).
+    PasswordChanged,
     /// The same browser signed in again.
     Replaced,
     /// The service signed somebody else in, in the same browser.
@@ -564,6 +568,8 @@ impl EndReason {
     pub const ALL: &'static [Self] = &[
         Self::SignedOut,
         Self::SignedOutEverywhere,
+        Self::Account,
+        Self::PasswordChanged,
         Self::Replaced,
         Self::Superseded,
         Self::RefreshReused,
@@ -579,6 +585,8 @@ impl EndReason {
         match self {
             Self::SignedOut => "signed_out",
             Self::SignedOutEverywhere => "signed_out_everywhere",
+            Self::Account => "account",
+            Self::PasswordChanged => "password_changed",
             Self::Replaced => "replaced",
             Self::Superseded => "superseded",
             Self::RefreshReused => "refresh_reused",

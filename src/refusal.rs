@@ -87,6 +87,8 @@ refusals! {
     // --- routing
     /// No route takes this host and path.
     NoRoute "no_route" NOT_FOUND "Not found.";
+    /// What is named is not there, or not the caller's: nobody learns which.
+    NotOnAccount "not_on_account" NOT_FOUND "There is no such thing on your account.";
     /// The route or own path does not take this method.
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "Method not allowed.";
 

@@ -32,6 +32,10 @@ pub enum OwnPath {
     SecondFactor,
     /// `GET /account/second-factors`, the page with which people see to theirs, and `POST`, its forms.
     Factors,
+    /// `GET /account`, the page with which people see to all that is theirs.
+    Account,
+    /// `GET /account/sessions`, and `POST`, which ends some.
+    AccountSessions,
 }
 
 /// What there is of which some own paths are a part.
@@ -47,7 +51,7 @@ pub(super) struct TurnedOn {
 
 impl OwnPath {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Login,
         Self::Refresh,
         Self::Verify,
@@ -59,6 +63,8 @@ impl OwnPath {
         Self::Incident,
         Self::SecondFactor,
         Self::Factors,
+        Self::Account,
+        Self::AccountSessions,
     ];
 
     /// Its key of `[paths]`, and its name in metrics and logs.
@@ -75,6 +81,8 @@ impl OwnPath {
             Self::Incident => "incident",
             Self::SecondFactor => "second_factor",
             Self::Factors => "factors",
+            Self::Account => "account",
+            Self::AccountSessions => "account_sessions",
         }
     }
 
@@ -91,6 +99,27 @@ impl OwnPath {
             Self::Blacklist | Self::Incident | Self::SecondFactor | Self::Factors => None,
             Self::Session => Some("/session"),
             Self::Jwks => Some("/.well-known/jwks.json"),
+            Self::Account => Some("/account"),
+            Self::AccountSessions => Some("/account/sessions"),
+        }
+    }
+
+    /// Of a part of the account's page, what comes after that page's path; where it is off, so are its parts.
+    const fn below_account(self) -> Option<&'static str> {
+        match self {
+            Self::AccountSessions => Some("/sessions"),
+            Self::Login
+            | Self::Refresh
+            | Self::Verify
+            | Self::Logout
+            | Self::LogoutAll
+            | Self::Blacklist
+            | Self::Session
+            | Self::Jwks
+            | Self::Incident
+            | Self::SecondFactor
+            | Self::Factors
+            | Self::Account => None,
         }
     }
 }
@@ -148,6 +177,7 @@ pub(super) fn paths(
     }
     let fields_of = |own| if own == OwnPath::Login { fields.clone() } else { Vec::new() };
     let mut all: Vec<RawItem<OwnPathEntry>> = Vec::new();
+    let mut account: Option<String> = None;
     for own in OwnPath::ALL {
         let key = own.name();
         if table.is_off(key, "a path") {
@@ -165,13 +195,20 @@ pub(super) fn paths(
             .into_iter()
             .find_map(|(other, is_on, path)| (other == own && is_on).then_some(path))
         });
+        let default = match own.below_account() {
+            Some(end) => account.as_ref().map(|path| format!("{path}{end}")),
+            None => default.map(str::to_owned),
+        };
         let path = table
             .text(key, |text| {
                 values::canonical_path(text)?;
                 exact(text)
             })
-            .or_else(|| default.and_then(|path| exact(path).ok()));
+            .or_else(|| default.and_then(|path| exact(&path).ok()));
         let Some(path) = path else { continue };
+        if own == OwnPath::Account {
+            account = Some(path.to_string());
+        }
         let value = OwnPathEntry {
             path,
             own,

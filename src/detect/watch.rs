@@ -348,6 +348,9 @@ mod tests {
             self.note(match which {
                 SessionSelection::Session(session) => format!("end {session}"),
                 SessionSelection::User(user) => format!("end all of {user}"),
+                SessionSelection::OthersOf { user, kept } => {
+                    format!("end all of {user} but {kept}")
+                }
             })
         }
 

@@ -28,6 +28,7 @@ use crate::wire::cookie::{self, CookieValue};
 use crate::wire::framing::Methods;
 use crate::wire::reply::Reply;
 
+use self::account::AccountPaths;
 use self::cors::CorsPolicy;
 pub use self::held::LONGEST_HELD;
 use self::incident::Incidents;
@@ -36,6 +37,10 @@ use self::refused::Refused;
 use self::sent_back::SentBack;
 use self::session_cookie::SessionCookie;
 
+mod account;
+mod account_page;
+mod account_sessions;
+mod account_texts;
 mod alias;
 mod blacklist;
 pub mod cors;
@@ -96,6 +101,8 @@ pub struct Endpoints {
     second_factor_path: Option<String>,
     /// Where people see to their second factors.
     factors_path: Option<String>,
+    /// Where people see to the rest.
+    account: AccountPaths,
     sign_out_path: Option<String>,
     sent_back: SentBack,
     cors: CorsPolicy,
@@ -156,6 +163,10 @@ impl Endpoints {
             },
             second_factor_path: page_of(OwnPath::SecondFactor),
             factors_path: page_of(OwnPath::Factors),
+            account: AccountPaths {
+                page: page_of(OwnPath::Account),
+                sessions: page_of(OwnPath::AccountSessions),
+            },
             sign_out_path: page_of(OwnPath::Logout),
             sent_back: SentBack::new(),
             cors: CorsPolicy::new(&config.cors),
@@ -209,6 +220,8 @@ impl Endpoints {
             OwnPath::Incident => self.incident(arrival, &body, happened).await,
             OwnPath::SecondFactor => self.second_factor(own, arrival, &body, happened).await,
             OwnPath::Factors => self.factors(arrival, &body, happened).await,
+            OwnPath::Account => self.account(arrival, happened).await,
+            OwnPath::AccountSessions => self.account_sessions(arrival, &body, happened).await,
         };
         // A browser that holds a cookie nobody can read would be refused for ever.
         if served.refusal == Some(Refusal::BadCookie)
@@ -321,9 +334,10 @@ const fn methods(own: &OwnPathEntry) -> &'static [Method] {
         | OwnPath::LogoutAll
         | OwnPath::Incident
         | OwnPath::SecondFactor
-        | OwnPath::Factors => &[Method::GET, Method::HEAD, Method::POST],
+        | OwnPath::Factors
+        | OwnPath::AccountSessions => &[Method::GET, Method::HEAD, Method::POST],
         OwnPath::Refresh | OwnPath::Verify | OwnPath::Blacklist => &[Method::POST],
-        OwnPath::Session | OwnPath::Jwks => &[Method::GET, Method::HEAD],
+        OwnPath::Session | OwnPath::Jwks | OwnPath::Account => &[Method::GET, Method::HEAD],
     }
 }
 

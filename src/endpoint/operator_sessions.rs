@@ -45,8 +45,7 @@ impl Operator {
         let listed = listed
             .iter()
             .filter(|session| after.as_ref().is_none_or(|after| comes_after(session, after)));
-        let (listed, next) = page
-            .cut(listed, |session| format!("{}.{}", session.signed_in_at.as_millis(), session.id));
+        let (listed, next) = page.cut(listed, |session| cursor_of(session));
         let listed: Vec<Value> =
             listed.iter().map(|session| with_country(session, sessions)).collect();
         Ok(json!({"sessions": listed, "next": next}))
@@ -120,14 +119,19 @@ fn summarize(listed: &[Arc<Session>], country: impl Fn(&Session) -> Option<Count
     })
 }
 
+/// The cursor of the page after the one that ends with this session.
+pub(super) fn cursor_of(session: &Session) -> String {
+    format!("{}.{}", session.signed_in_at.as_millis(), session.id)
+}
+
 /// Where a page begins: after this session.
-fn position(cursor: &str) -> Result<(Timestamp, SessionId), Refusal> {
+pub(super) fn position(cursor: &str) -> Result<(Timestamp, SessionId), Refusal> {
     let (millis, id) = cursor.split_once('.').ok_or(Refusal::BadBody)?;
     let millis = millis.parse().map_err(|_| Refusal::BadBody)?;
     Ok((Timestamp::from_millis(millis), SessionId::new(id)))
 }
 
 /// In the order of the list: newest first, then by id.
-fn comes_after(session: &Session, (at, id): &(Timestamp, SessionId)) -> bool {
+pub(super) fn comes_after(session: &Session, (at, id): &(Timestamp, SessionId)) -> bool {
     session.signed_in_at < *at || (session.signed_in_at == *at && session.id > *id)
 }

@@ -79,7 +79,7 @@ fn describe_issued(issued: &IssuedCredential, identity: &Identity, proof: Proof)
 }
 
 /// The methods, as in an access token; empty if nobody knows.
-fn amr(assurance: Assurance) -> Vec<&'static str> {
+pub(super) fn amr(assurance: Assurance) -> Vec<&'static str> {
     assurance.methods.names().collect()
 }
 

@@ -84,6 +84,8 @@ fn each_own_path_takes_its_methods_alone() {
         (OwnPath::Incident, "GET, HEAD, POST"),
         (OwnPath::SecondFactor, "GET, HEAD, POST"),
         (OwnPath::Factors, "GET, HEAD, POST"),
+        (OwnPath::Account, "GET, HEAD"),
+        (OwnPath::AccountSessions, "GET, HEAD, POST"),
     ] {
         let own = OwnPathEntry {
             path: PathPattern::default(),

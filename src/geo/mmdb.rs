@@ -6,6 +6,7 @@
 //! of another kind is an error at the start, where an operator sees it; after that a look-up has an answer or none, and
 //! never fails a request.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
 use super::{Asn, Country, Location, Places};
+use crate::wire::accept::Language;
 use crate::wire::client_ip::is_public;
 
 /// So many networks are decoded at the start. Enough to see what kind of database it is, and quick.
@@ -93,6 +95,28 @@ struct Point {
     longitude: Option<Number>,
     #[serde(default)]
     accuracy_radius: Option<Number>,
+}
+
+/// What places are called, in both schemas.
+#[derive(Deserialize)]
+struct NamesRow {
+    #[serde(default)]
+    city: Option<PlaceName>,
+    #[serde(default)]
+    country: Option<PlaceName>,
+    #[serde(default)]
+    country_name: Option<String>,
+}
+
+/// A name: in several languages (`{"names": {"en": "Seoul"}}`), or one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PlaceName {
+    Named {
+        #[serde(default)]
+        names: HashMap<String, String>,
+    },
+    Plain(String),
 }
 
 /// Degrees and kilometers, in whatever type a database has them: doubles, floats, integers.
@@ -216,6 +240,21 @@ impl Places for GeoDatabases {
         self.country.as_ref().or(self.city.as_ref())?.country(address)
     }
 
+    fn place(&self, address: IpAddr, language: Language) -> Option<String> {
+        let code = self.country(address).map(|country| country.as_str().to_owned());
+        let of = |database: &Option<Mmdb>| database.as_ref()?.row::<NamesRow>(address);
+        let row = of(&self.city).or_else(|| of(&self.country));
+        let Some(row) = row else { return code };
+        let city = row.city.as_ref().and_then(|name| name.text(language));
+        let country = row.country.as_ref().and_then(|name| name.text(language));
+        let country = country.or(row.country_name.as_deref()).map(str::to_owned).or(code);
+        match (city, country) {
+            (Some(city), Some(country)) => Some(format!("{city}, {country}")),
+            (Some(city), None) => Some(city.to_owned()),
+            (None, country) => country,
+        }
+    }
+
     fn location(&self, address: IpAddr) -> Option<Location> {
         self.city.as_ref()?.row::<CityRow>(address)?.location()
     }
@@ -229,6 +268,16 @@ impl CountryRow<'_> {
     fn country(&self) -> Option<Country> {
         let nested = self.country.as_ref().and_then(|country| country.iso_code);
         nested.or(self.country_code).and_then(Country::new)
+    }
+}
+
+impl PlaceName {
+    fn text(&self, language: Language) -> Option<&str> {
+        let name = match self {
+            Self::Named { names } => names.get(language.code()).or_else(|| names.get("en"))?,
+            Self::Plain(name) => name,
+        };
+        (!name.trim().is_empty()).then_some(name)
     }
 }
 
@@ -288,6 +337,31 @@ mod tests {
         let databases = GeoDatabases { asn: Some(asn), ..GeoDatabases::default() };
         assert_eq!(databases.asn("1.1.1.1".parse().unwrap()), Some(Asn(64_512)));
         assert_eq!(databases.country("1.1.1.1".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn a_place_has_its_city_and_its_country_in_words() {
+        for (schema, english, korean) in [
+            (Schema::NestedCity, "Seoul, South Korea", "서울, South Korea"),
+            (Schema::FlatCity, "Seoul, AU", "Seoul, AU"),
+        ] {
+            let city = Mmdb::read(write_database(schema, NETWORKS), GeoDatabaseKind::City).unwrap();
+            let databases = GeoDatabases { city: Some(city), ..GeoDatabases::default() };
+            let place = |language| databases.place("1.1.1.1".parse().unwrap(), language);
+            assert_eq!(place(Language::English).as_deref(), Some(english));
+            assert_eq!(place(Language::Korean).as_deref(), Some(korean));
+            assert_eq!(databases.place("10.1.2.3".parse().unwrap(), Language::English), None);
+        }
+        for schema in [Schema::Nested, Schema::Flat] {
+            let country = Some(country(write_database(schema, NETWORKS)).unwrap());
+            let databases = GeoDatabases { country, ..GeoDatabases::default() };
+            let place = databases.place("2a00::1".parse().unwrap(), Language::English);
+            assert_eq!(place.as_deref(), Some("KR"), "{schema:?}");
+        }
+        assert_eq!(
+            GeoDatabases::default().place("1.1.1.1".parse().unwrap(), Language::English),
+            None
+        );
     }
 
     #[test]

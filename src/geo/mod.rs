@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::wire::accept::Language;
+
 mod mmdb;
 #[cfg(test)]
 mod testing;
@@ -31,6 +33,11 @@ pub struct Location {
 pub trait Places: Send + Sync {
     /// The country of an address.
     fn country(&self, address: IpAddr) -> Option<Country>;
+
+    /// The place in words, as far as it is known: city and country, else the country's code.
+    fn place(&self, address: IpAddr, _language: Language) -> Option<String> {
+        self.country(address).map(|country| country.as_str().to_owned())
+    }
 
     /// Where on the map it is.
     fn location(&self, _address: IpAddr) -> Option<Location> {

@@ -42,7 +42,14 @@ pub(crate) fn write_database(schema: Schema, networks: &[(&str, &str)]) -> Vec<u
             Schema::Nested => map(&[("country", map(&[("iso_code", text(country))]))]),
             Schema::Flat => map(&[("country_code", text(country))]),
             Schema::NestedCity => map(&[
-                ("country", map(&[("iso_code", text(country))])),
+                ("city", map(&[("names", map(&[("en", text("Seoul")), ("ko", text("서울"))]))])),
+                (
+                    "country",
+                    map(&[
+                        ("iso_code", text(country)),
+                        ("names", map(&[("en", text("South Korea"))])),
+                    ]),
+                ),
                 (
                     "location",
                     map(&[
@@ -53,6 +60,7 @@ pub(crate) fn write_database(schema: Schema, networks: &[(&str, &str)]) -> Vec<u
                 ),
             ]),
             Schema::FlatCity => map(&[
+                ("city", text("Seoul")),
                 ("country_code", text(country)),
                 ("latitude", float(37.5)),
                 ("longitude", float(-122.25)),

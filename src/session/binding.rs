@@ -11,12 +11,18 @@ use crate::event::EventKind;
 use crate::geo::{Country, Places};
 use crate::refusal::Refusal;
 use crate::store::Session;
+use crate::wire::accept::Language;
 use crate::wire::client_ip::{network_24_or_48, network_32_or_64};
 
 impl SessionManager {
     /// The country of an address, as far as it is known.
     pub fn country(&self, address: IpAddr) -> Option<Country> {
         self.places.country(address)
+    }
+
+    /// The place of an address in words, as far as it is known.
+    pub fn place(&self, address: IpAddr, language: Language) -> Option<String> {
+        self.places.place(address, language)
     }
 
     /// Whether this client may use a session.

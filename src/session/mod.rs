@@ -20,6 +20,7 @@ mod keyed_hash;
 pub mod keys;
 pub mod lockout;
 pub mod observe;
+mod own_sessions;
 mod ports;
 mod read_only;
 mod recheck;

@@ -150,6 +150,10 @@ impl Sessions for Memory {
             SessionSelection::User(user) => {
                 self.live.of_user(user).iter().map(|session| session.id.clone()).collect()
             }
+            SessionSelection::OthersOf { user, kept } => {
+                let all = self.live.of_user(user);
+                all.iter().map(|session| session.id.clone()).filter(|id| id != kept).collect()
+            }
         };
         let held = ids.iter().filter_map(|id| self.live.with_id(id));
         for stamp in held.filter_map(|session| session.end_of_credential(at)) {

@@ -200,6 +200,13 @@ pub enum SessionSelection {
     Session(SessionId),
     /// All of a user.
     User(UserKey),
+    /// All of a user but one.
+    OthersOf {
+        /// Whose.
+        user: UserKey,
+        /// The one that goes on.
+        kept: SessionId,
+    },
 }
 
 /// What a round of upkeep did.

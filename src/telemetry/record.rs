@@ -261,6 +261,8 @@ pub(super) const fn own_name(own: OwnPath) -> &'static str {
         OwnPath::Incident => "own:incident",
         OwnPath::SecondFactor => "own:second_factor",
         OwnPath::Factors => "own:factors",
+        OwnPath::Account => "own:account",
+        OwnPath::AccountSessions => "own:account_sessions",
     }
 }
 
@@ -277,4 +279,6 @@ pub(super) const OWN_PATHS: &[OwnPath] = &[
     OwnPath::Incident,
     OwnPath::SecondFactor,
     OwnPath::Factors,
+    OwnPath::Account,
+    OwnPath::AccountSessions,
 ];

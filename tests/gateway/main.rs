@@ -13,6 +13,8 @@
     reason = "test helpers may fail loudly, wait in short steps and read the environment"
 )]
 
+// The page on which people see to what is theirs.
+mod account;
 // Aliases that answer in a service's own words, and the session cookie under its name.
 mod aliases;
 // Who is refused for a time: addresses, users, sessions; what commands and the operator's API do.

@@ -340,6 +340,8 @@ fn own_paths_are_moved_turned_off_and_aliased() {
             entry("/logout", OwnPath::Logout, RotationPolicy::None),
             entry("/blacklist", OwnPath::Blacklist, RotationPolicy::None),
             entry("/session", OwnPath::Session, RotationPolicy::None),
+            entry("/account", OwnPath::Account, RotationPolicy::None),
+            entry("/account/sessions", OwnPath::AccountSessions, RotationPolicy::None),
             OwnPathEntry {
                 is_alias: true,
                 ..entry("/again", OwnPath::Refresh, RotationPolicy::SingleUse)

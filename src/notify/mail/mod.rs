@@ -370,6 +370,11 @@ pub fn describe(told: &ToldIncident, time_zone: &str, language: Language) -> Des
     }
 }
 
+/// The device in words, by its `User-Agent`.
+pub fn device(agent: &str, language: Language) -> String {
+    words::device(agent, language)
+}
+
 /// UTC where the machine does not know the zone any more.
 pub fn time(at: Timestamp, zone: &str) -> String {
     let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);

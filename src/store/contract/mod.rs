@@ -106,6 +106,7 @@ macro_rules! mount {
             no_use_moves_the_absolute_end
             an_end_is_seen_everywhere_and_told_once
             ending_a_user_ends_exactly_theirs
+            ending_the_others_keeps_one
             ending_what_is_not_there_tells_nothing
             the_list_has_live_sessions_newest_first
             upkeep_removes_what_timed_out_and_tells_it_once

@@ -145,6 +145,22 @@ pub(in crate::store) async fn ending_a_user_ends_exactly_theirs(store: &Arc<impl
     assert!(by_id(store, "c", T0).await.is_some());
 }
 
+pub(in crate::store) async fn ending_the_others_keeps_one(store: &Arc<impl Sessions>) {
+    for (id, user) in [("a", "1"), ("b", "1"), ("c", "2"), ("d", "1")] {
+        store.create(new_session(id, user)).await.unwrap();
+    }
+    let user = UserKey::new("django", "1");
+    let others =
+        |kept| SessionSelection::OthersOf { user: user.clone(), kept: SessionId::new(kept) };
+    assert_eq!(end(store, others("b")).await, ["a", "d"]);
+    assert!(end(store, others("b")).await.is_empty());
+    assert!(by_cookie(store, "b", T0).await.is_some() && by_cookie(store, "a", T0).await.is_none());
+    assert!(by_id(store, "c", T0).await.is_some(), "another user's");
+    // One that is another's keeps none of theirs.
+    assert_eq!(end(store, others("c")).await, ["b"]);
+    assert!(by_id(store, "c", T0).await.is_some());
+}
+
 pub(in crate::store) async fn ending_what_is_not_there_tells_nothing(store: &Arc<impl Sessions>) {
     assert!(end(store, one("a")).await.is_empty());
     assert!(end(store, SessionSelection::User(UserKey::new("django", "1"))).await.is_empty());

@@ -16,7 +16,7 @@ use super::super::{
 use super::rows;
 use super::writer::Op;
 use super::{factors, outbox};
-use crate::caller::{Identity, SessionId};
+use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
 use crate::secret::Digest;
@@ -238,6 +238,11 @@ impl Op for EndSessions {
             SessionSelection::User(user) => {
                 live.of_user(user).iter().filter_map(|session| live.end(&session.id)).collect()
             }
+            SessionSelection::OthersOf { user, kept } => {
+                let all = live.of_user(user);
+                let others = all.iter().filter(|session| session.id != *kept);
+                others.filter_map(|session| live.end(&session.id)).collect()
+            }
         }
     }
 }
@@ -246,31 +251,47 @@ impl EndSessions {
     fn end_rows(&self, sql: &Connection) -> rusqlite::Result<()> {
         match &self.which {
             SessionSelection::Session(id) => end_session(sql, id, self.why, self.at),
-            SessionSelection::User(user) => {
-                let (directory, user) = (&*user.directory, &*user.id);
-                sql.prepare_cached(
-                    "DELETE FROM refresh_tokens WHERE session IN
-                         (SELECT key FROM sessions WHERE directory = :directory AND user_id = :user)",
-                )?
-                .execute(named_params! { ":directory": directory, ":user": user })?;
-                sql.prepare_cached(
-                    "DELETE FROM kept WHERE session IN
-                         (SELECT key FROM sessions WHERE directory = :directory AND user_id = :user)",
-                )?
-                .execute(named_params! { ":directory": directory, ":user": user })?;
-                sql.prepare_cached(
-                    "UPDATE sessions SET ended_at = :at, end_reason = :why
-                     WHERE directory = :directory AND user_id = :user AND ended_at IS NULL",
-                )?
-                .execute(named_params! {
-                    ":directory": directory,
-                    ":user": user,
-                    ":at": rows::time(self.at),
-                    ":why": self.why.name(),
-                })?;
-                Ok(())
-            }
+            SessionSelection::User(user) => self.end_rows_of(sql, user, None),
+            SessionSelection::OthersOf { user, kept } => self.end_rows_of(sql, user, Some(kept)),
         }
+    }
+
+    /// Of a user, but for one. No session's id is empty.
+    fn end_rows_of(
+        &self,
+        sql: &Connection,
+        user: &UserKey,
+        kept: Option<&SessionId>,
+    ) -> rusqlite::Result<()> {
+        let (directory, user) = (&*user.directory, &*user.id);
+        let kept = kept.map_or("", SessionId::as_str);
+        for delete in [
+            "DELETE FROM refresh_tokens WHERE session IN
+                 (SELECT key FROM sessions
+                  WHERE directory = :directory AND user_id = :user AND id <> :kept)",
+            "DELETE FROM kept WHERE session IN
+                 (SELECT key FROM sessions
+                  WHERE directory = :directory AND user_id = :user AND id <> :kept)",
+        ] {
+            sql.prepare_cached(delete)?.execute(named_params! {
+                ":directory": directory,
+                ":user": user,
+                ":kept": kept,
+            })?;
+        }
+        sql.prepare_cached(
+            "UPDATE sessions SET ended_at = :at, end_reason = :why
+             WHERE directory = :directory AND user_id = :user AND id <> :kept
+               AND ended_at IS NULL",
+        )?
+        .execute(named_params! {
+            ":directory": directory,
+            ":user": user,
+            ":kept": kept,
+            ":at": rows::time(self.at),
+            ":why": self.why.name(),
+        })?;
+        Ok(())
     }
 }
 

@@ -114,17 +114,20 @@ pub(super) fn credentials_of(
     which: &SessionSelection,
     at: Timestamp,
 ) -> rusqlite::Result<Vec<NewStamp>> {
-    let (directory, id) = match which {
-        SessionSelection::Session(id) => (None, id.as_str()),
-        SessionSelection::User(user) => (Some(&*user.directory), &*user.id),
+    let (directory, id, kept) = match which {
+        SessionSelection::Session(id) => (None, id.as_str(), ""),
+        SessionSelection::User(user) => (Some(&*user.directory), &*user.id, ""),
+        SessionSelection::OthersOf { user, kept } => {
+            (Some(&*user.directory), &*user.id, kept.as_str())
+        }
     };
     sql.prepare_cached(
         "SELECT cookie, idle_timeout FROM sessions
          WHERE issuer IS NOT NULL AND cookie IS NOT NULL AND ended_at IS NULL
            AND CASE WHEN :directory IS NULL THEN id = :id
-               ELSE directory = :directory AND user_id = :id END",
+               ELSE directory = :directory AND user_id = :id AND id <> :kept END",
     )?
-    .query_map(named_params! { ":directory": directory, ":id": id }, |row| {
+    .query_map(named_params! { ":directory": directory, ":id": id, ":kept": kept }, |row| {
         let idle_timeout: i64 = row.get("idle_timeout")?;
         let stays = Duration::from_millis(u64::try_from(idle_timeout).unwrap_or(0));
         Ok(NewStamp {

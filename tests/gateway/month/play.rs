@@ -119,6 +119,7 @@ impl Respond for Account {
             SessionSelection::User(user) => {
                 over.extend(self.live.lock().remove(user).unwrap_or_default());
             }
+            SessionSelection::OthersOf { .. } => unreachable!("no detector spares one"),
         }
         Ok(())
     }

@@ -1,0 +1,148 @@
+//! The page `/account`. It works without scripts: every button is a form.
+
+use askama::Template;
+
+use super::account_sessions::ListedSessions;
+use super::account_texts::AccountTexts;
+use super::page::{self, CSS};
+use super::texts::Texts;
+use crate::wire::accept::Language;
+use crate::wire::reply::Reply;
+
+/// What the page shows.
+pub(super) struct AccountPage<'a> {
+    pub(super) service: &'a str,
+    pub(super) name: &'a str,
+    pub(super) path: &'a str,
+    pub(super) sessions_path: Option<&'a str>,
+    pub(super) sign_out_path: Option<&'a str>,
+    pub(super) sessions: ListedSessions,
+    /// What was done a moment ago.
+    pub(super) done: Option<PageSection>,
+    pub(super) language: Language,
+}
+
+/// What a form led back from, or to. It is in the address and changes nothing but a sentence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum PageSection {
+    Sessions,
+    Ended,
+    OthersEnded,
+}
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct AccountTemplate<'a> {
+    css: &'static str,
+    texts: &'static Texts,
+    own: &'static AccountTexts,
+    page: &'a AccountPage<'a>,
+    done: Option<&'static str>,
+}
+
+impl PageSection {
+    const ALL: [Self; 3] = [Self::Sessions, Self::Ended, Self::OthersEnded];
+
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|section| section.name() == name)
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Sessions => "sessions",
+            Self::Ended => "ended",
+            Self::OthersEnded => "others-ended",
+        }
+    }
+
+    /// Which part of the page it is about.
+    pub(super) const fn anchor(self) -> &'static str {
+        match self {
+            Self::Sessions | Self::Ended | Self::OthersEnded => "sessions",
+        }
+    }
+
+    const fn text(self, texts: &'static AccountTexts) -> Option<&'static str> {
+        match self {
+            Self::Sessions => None,
+            Self::Ended => Some(texts.done_ended),
+            Self::OthersEnded => Some(texts.done_others_ended),
+        }
+    }
+}
+
+impl AccountPage<'_> {
+    pub(super) fn reply(&self) -> Reply {
+        let (texts, own) = (Texts::of(self.language), AccountTexts::of(self.language));
+        let done = self.done.and_then(|done| done.text(own));
+        page::reply(&AccountTemplate { css: CSS, texts, own, page: self, done })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::account_sessions::ShownSession;
+    use super::*;
+
+    fn shown(id: &str, device: &str) -> ShownSession {
+        ShownSession {
+            id: id.into(),
+            device: device.into(),
+            place: Some("<i>Seoul</i>".into()),
+            began: "2026-11-30 09:00 KST".into(),
+            last_used: "2026-11-30 10:00 KST".into(),
+        }
+    }
+
+    fn reply(others: usize, language: Language) -> Reply {
+        let page = AccountPage {
+            service: "Acme & Sons",
+            name: "<b>kim</b>",
+            path: "/account",
+            sessions_path: Some("/account/sessions"),
+            sign_out_path: Some("/logout"),
+            sessions: ListedSessions {
+                own: shown("s0", "Firefox on Linux"),
+                others: (1..=others).map(|at| shown(&format!("s{at}"), "<b>curl</b>")).collect(),
+                count: others,
+                next: (others > 1).then(|| "5.s1".to_owned()),
+                is_later: others > 1,
+            },
+            done: Some(PageSection::Ended),
+            language,
+        };
+        page.reply()
+    }
+
+    #[test]
+    fn nothing_is_scripted_loaded_or_markup_of_anybodys() {
+        for language in [Language::English, Language::Korean] {
+            for others in [0, 1, 3] {
+                let reply = reply(others, language);
+                assert_eq!(reply.headers["cache-control"], "no-store");
+                let policy = reply.headers["content-security-policy"].to_str().unwrap();
+                assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"));
+                let html = std::str::from_utf8(&reply.body).unwrap();
+                for never in
+                    ["<script", "<img", "<link", "@import", "url(", " style=", "<b>", "<i>"]
+                {
+                    assert!(!html.contains(never), "{never} is in\n{html}");
+                }
+                assert!(html.contains(&format!("<html lang=\"{}\">", language.code())));
+                assert_eq!(html.matches("<h1>").count(), 1, "{html}");
+                // One button for each of the others, and none beside this one.
+                assert_eq!(html.matches("value=\"end\"").count(), others, "{html}");
+                assert_eq!(html.matches("value=\"end_others\"").count(), usize::from(others > 0));
+                assert_eq!(html.matches("value=\"end_all\"").count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_done_is_read_from_a_closed_list() {
+        for section in PageSection::ALL {
+            assert_eq!(PageSection::parse(section.name()), Some(section));
+        }
+        assert_eq!(PageSection::parse("<b>"), None);
+    }
+}
