@@ -1,12 +1,14 @@
-//! Clients that stall or drip: none of them holds a connection, an upstream or a hashing thread for ever (R58).
+//! Services that pause within an answer, and clients that stall or drip: none of them holds a connection, an upstream or a hashing thread for ever (R58).
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::support::DEADLINE;
 use crate::support::client::{Client, Response};
 use crate::support::gateway::{Gateway, Setup};
+use crate::support::scripted::Scripted;
 use crate::support::upstream::Upstream;
 
 /// Between two bytes of a client that drips.
@@ -136,4 +138,37 @@ fn an_upload_that_goes_on_is_not_given_up() {
     assert!(took > Duration::from_secs(1), "{took:?}");
     assert_eq!(Response::read(&mut answer.as_slice(), false).status, 200);
     assert_eq!(upstream.last().body, vec![b'u'; length]);
+}
+
+/// The service sends a part when the client has the one before it: whoever keeps a part back waits for ever.
+#[test]
+fn each_part_of_an_answer_arrives_when_the_service_has_sent_it() {
+    const PARTS: [&str; 3] = ["HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "hello", "world"];
+    let (go, went) = mpsc::channel::<()>();
+    let went = Mutex::new(went);
+    let upstream = Scripted::start(move |connection| {
+        while connection.until("\r\n\r\n").is_some() {
+            for part in PARTS {
+                connection.write(part);
+                let _ = went.lock().unwrap().recv_timeout(DEADLINE);
+            }
+        }
+    });
+    let gateway = Setup::new(upstream.address).start();
+    let unfinished = "POST /public/a HTTP/1.1\r\nHost: app.test\r\nContent-Length: 5\r\n\r\nhe";
+    for request in ["GET /public/a HTTP/1.1\r\nHost: app.test\r\n\r\n", unfinished] {
+        let mut stream = gateway.client().connect();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut all = String::new();
+        for end in ["\r\n\r\n", "hello", "world"] {
+            while !all.ends_with(end) {
+                let mut chunk = [0; 4096];
+                let n = stream.read(&mut chunk).unwrap_or_else(|_| panic!("{request}: {all}"));
+                assert_ne!(n, 0, "{request}: {all}");
+                all.push_str(std::str::from_utf8(&chunk[..n]).unwrap());
+            }
+            go.send(()).unwrap();
+        }
+    }
 }

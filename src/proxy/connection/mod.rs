@@ -104,7 +104,7 @@ where
         if !http1 && orders.is_broken() {
             self.observer.connection_failed(ConnectionFailure::Flood, peer, "");
         }
-        if let Some(stream) = orders.take_unread() {
+        if let Some(stream) = orders.take_unfinished() {
             linger(stream, &self.lingering).await;
         }
         again

@@ -15,11 +15,15 @@
 //! - what follows waits here until the answer was given, and is the next head then (section 9.3.2)
 //! - after an upgrade it is the tunnel's, and never a request
 //!
+//! What is written is put together up to a few kilobytes, and sent when the framework flushes it, which it does at the end of
+//! an answer whose length is known (pingora-core 0.9.1, v1/body.rs:1366). A service may pause before that; so whatever is
+//! here goes out as soon as the framework has nothing more to write and reads ([`ClientStream::send_on`]).
+//!
 //! Over HTTP/2 the bytes pass, and frames that carry nothing are counted ([`FrameBudget`]).
 //!
 //! When the framework is done with a connection it drops it. What is left then ([`DroppedConnection`]) is handed back through the orders:
-//! a connection whose request was read whole is used again (`super`), and one whose client still sends is closed gently
-//! ([`linger`](super::linger)).
+//! a connection whose request was read whole is used again (`super`), and one whose client still sends, or which has a part of
+//! an answer that the service broke off, is closed gently ([`linger`](super::linger)).
 
 mod orders;
 
@@ -353,6 +357,17 @@ impl ClientStream {
         Poll::Ready(Ok(()))
     }
 
+    /// Sends what was written and waits for more: whoever reads has no more for now. Over HTTP/2 the framework does it.
+    fn send_on(&mut self, cx: &mut Context<'_>) {
+        if let Some(inner) = &mut self.inner
+            && !inner.buffer().is_empty()
+            && !matches!(self.reading, MessagePart::Frames(_))
+        {
+            // What could not be sent stays; and a connection that is broken says so to whoever writes or reads next.
+            let _ = Pin::new(inner).poll_flush(cx);
+        }
+    }
+
     fn stream(&self) -> Option<&Stream> {
         self.inner.as_ref().map(BufWriter::get_ref)
     }
@@ -390,6 +405,7 @@ impl AsyncRead for ClientStream {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.follow_orders();
+        this.send_on(cx);
         if this.orders.is_broken() {
             return Poll::Ready(Ok(()));
         }

@@ -117,8 +117,9 @@ impl Orders {
         })
     }
 
-    /// The connection, if it was dropped after an answer while the client still had something to say.
-    pub(in crate::proxy::connection) fn take_unread(&self) -> Option<BufWriter<Stream>> {
+    /// The connection, if it was dropped after an answer while the client still had something to say, or in the middle of an
+    /// answer of which a part was not sent.
+    pub(in crate::proxy::connection) fn take_unfinished(&self) -> Option<BufWriter<Stream>> {
         let left = self.left.lock().take()?;
         let more = match &left.reading {
             MessagePart::Length(0) | MessagePart::Done | MessagePart::Head { .. } => {
@@ -130,7 +131,9 @@ impl Orders {
             | MessagePart::Tunnel
             | MessagePart::Frames(_) => false,
         };
+        let unsent = !left.stream.buffer().is_empty();
         let answered = self.answered.load(Ordering::Relaxed);
-        (more && answered && !left.ended && !self.is_broken()).then_some(left.stream)
+        let unfinished = unsent || (more && !left.ended);
+        (unfinished && answered && !self.is_broken()).then_some(left.stream)
     }
 }

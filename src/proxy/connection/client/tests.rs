@@ -205,11 +205,54 @@ async fn a_dropped_connection_is_kept_or_lingers_only_where_it_may() {
         told(&orders);
         drop(stream);
         let kept = orders.take_kept().is_some();
-        let found = match (kept, !kept && orders.take_unread().is_some()) {
+        let found = match (kept, !kept && orders.take_unfinished().is_some()) {
             (true, _) => Kept,
             (false, true) => Lingers,
             (false, false) => Gone,
         };
         assert_eq!(found, end, "{follows:?} {more:?}");
     }
+}
+
+/// A service that pauses in an answer of known length is no reason to keep its beginning.
+#[tokio::test]
+async fn what_was_written_is_sent_when_nothing_more_is_there() {
+    let (mut client, mut stream) = pair();
+    client.write_all(HEAD).await.unwrap();
+    assert_eq!(read(&mut stream, 100).unwrap(), HEAD);
+    stream.orders().follows(Follows::Length(0));
+    let mut arrived = [0; 100];
+    for part in [&b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"[..], b"hello", b"world"] {
+        stream.write_all(part).await.unwrap();
+        assert_eq!(client.read(&mut arrived).now_or_never().map(Result::unwrap), None);
+        assert_eq!(read(&mut stream, 100), None, "the client says nothing");
+        let n = client.read(&mut arrived).now_or_never().unwrap().unwrap();
+        assert_eq!(arrived[..n], *part);
+    }
+}
+
+#[tokio::test]
+async fn the_part_of_an_answer_that_was_broken_off_is_sent() {
+    let (mut client, mut stream) = pair();
+    client.write_all(HEAD).await.unwrap();
+    assert_eq!(read(&mut stream, 100).unwrap(), HEAD);
+    let orders = Arc::clone(stream.orders());
+    orders.follows(Follows::Length(0));
+    orders.answered();
+    stream.write_all(b"HTTP/1.1 200 OK").await.unwrap();
+    drop(stream);
+    assert!(orders.take_kept().is_none());
+    let places = tokio::sync::Semaphore::new(1);
+    let left = orders.take_unfinished().unwrap();
+    let gentle = crate::proxy::connection::linger::linger(left, &places);
+    let mut arrived = Vec::new();
+    let (read, ()) = tokio::join!(
+        async {
+            let read = client.read_to_end(&mut arrived).await;
+            drop(client);
+            read
+        },
+        gentle
+    );
+    assert_eq!((read.unwrap(), &*arrived), (15, &b"HTTP/1.1 200 OK"[..]));
 }
