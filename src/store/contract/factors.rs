@@ -207,6 +207,8 @@ pub(in crate::store) async fn attempts_are_slowed_until_one_is_right(
     }
     let other = store.count_factor_attempt(attempt("other", at(30))).await;
     assert_eq!(other, Ok(None), "who comes from elsewhere is not in the way");
+    let earlier = store.count_factor_attempt(attempt("other", at(29))).await;
+    assert_eq!(earlier, Ok(None), "a free one that arrived first may be counted second");
     assert_eq!(store.use_factor(step(&kim(), "a", 101)).await, Ok(true));
     let after = store.count_factor_attempt(attempt("source", at(31))).await;
     assert_eq!(after, Ok(None), "a right code takes the count away");

@@ -168,8 +168,11 @@ pub trait FactorStore: Send + Sync {
 
 impl FactorAttempt {
     /// When the attempt after this one may be made, if this one is the failure of this number.
+    ///
+    /// After a free one that is any time, and not the time of this one: of two requests at once, that which arrived first may
+    /// be counted second.
     pub fn next_after(&self, failures: u32) -> Timestamp {
-        let Some(over) = failures.checked_sub(self.free) else { return self.at };
+        let Some(over) = failures.checked_sub(self.free) else { return Timestamp::from_millis(0) };
         let wait = self.first_wait.saturating_mul(2_u32.saturating_pow(over.min(31)));
         self.at.plus(wait.min(self.longest_wait))
     }
