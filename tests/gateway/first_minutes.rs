@@ -6,6 +6,9 @@ use std::process::{Command, Stdio};
 
 use doorwarden::config::init::MINIMAL;
 
+use crate::support::django::Django;
+use crate::support::gateway::write_private;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -21,6 +24,28 @@ fn readme_shows_what_init_writes() {
     let (_, settings) = MINIMAL.split_once("\n\n").unwrap();
     assert!(settings.starts_with("[listen]"));
     assert!(readme.contains(&format!("```toml\n{settings}```")), "README.md shows another file");
+}
+
+/// What `make run` prints to try, tried: `scripts/demo` holds each output to what is promised after its command.
+#[test]
+fn the_commands_to_try_do_what_they_promise() {
+    let django = Django::start();
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("secret-key");
+    write_private(&key, "django-insecure-development-key-of-the-legacy-service\n");
+    let form = format!(
+        "[[identity.form]]\nname = \"admin\"\nkind = \"django-session\"\nkey_file = \"{}\"\n",
+        key.display()
+    );
+    let route = "[[route]]\nname = \"all\"\npath = \"/\"\nupstream = \"app\"\nidentity = { cookie = \"admin\" }\n";
+    let gateway = django.setup().routes(route).with(&form).start();
+    let output = Command::new(root().join("scripts/demo"))
+        .args([gateway.http, gateway.admin].map(|at| format!("http://{at}")))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("#=> ").count(), 9, "each promise was held to: {said}");
 }
 
 /// A build that cannot end well says so before it compiles anything, and by name.
