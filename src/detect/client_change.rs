@@ -4,7 +4,8 @@
 //! What a client says of itself is easily copied, so this sees only thieves who do not know that it is looked at. And it is
 //! wrong about those who hand a session's token to a script of their own, or ask a phone for the desktop's pages; so another kind
 //! that comes from the network where the one before was (who runs it, where that is known, else /24 or /48) is taken for the same
-//! person.
+//! person. A phone that is asked for the desktop's pages says that it is one, wherever it is: Safari on iOS then names a Mac, and
+//! browsers on Android name Linux; so of one family these are the same platform ([`session_kind`]).
 
 use ipnet::IpNet;
 
@@ -56,7 +57,7 @@ impl Detector for ClientChange {
         else {
             return None;
         };
-        let kind = kind(event.agent.as_deref()?)?;
+        let kind = session_kind(event.agent.as_deref()?)?;
         let client = event.client?;
         let now = ClientUse {
             kind: Digest::of(kind.as_bytes()),
@@ -115,6 +116,18 @@ pub(super) fn kind(agent: &str) -> Option<String> {
     }
 }
 
+/// The kind of client as one session may show it: a phone and the desktop for which it gives itself out are one.
+fn session_kind(agent: &str) -> Option<String> {
+    const AS_DESKTOP: [(&str, &str); 2] = [(" iOS", " Mac"), (" Android", " Linux")];
+    let mut kind = kind(agent)?;
+    for (phone, desktop) in AS_DESKTOP {
+        if let Some(family) = kind.strip_suffix(phone) {
+            kind = format!("{family}{desktop}");
+        }
+    }
+    Some(kind)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{NEVER, at, detector, event, findings, fires_at, session};
@@ -143,6 +156,28 @@ mod tests {
             ("/", None),
         ] {
             assert_eq!(kind(agent).as_deref(), expected, "{agent}");
+        }
+    }
+
+    #[test]
+    fn a_phone_that_gives_itself_out_for_a_desktop_is_the_same() {
+        const PHONE: &str = "Mozilla/5.0 (Linux; Android 15; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36";
+        const AS_DESKTOP: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
+        const IPHONE_AS_DESKTOP: &str = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15";
+        for (one, other, are_same) in [
+            (PHONE, AS_DESKTOP, true),
+            (IPHONE, IPHONE_AS_DESKTOP, true),
+            (PHONE, IPHONE, false),
+            (PHONE, CHROME, false),
+            (IPHONE_AS_DESKTOP, AS_DESKTOP, false),
+            (FIREFOX, AS_DESKTOP, false),
+            ("curl/8.5.0", AS_DESKTOP, false),
+        ] {
+            assert_eq!(session_kind(one) == session_kind(other), are_same, "{one} {other}");
+            let events = [("192.0.2.1", one), ("198.51.100.1", other)]
+                .map(|(from, agent)| used_from(from, "a", Some(agent)));
+            let fires = if are_same { vec![] } else { vec![2] };
+            assert_eq!(fires_at(&mut build(&detector(2)), events), fires, "{one} {other}");
         }
     }
 

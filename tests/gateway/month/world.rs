@@ -161,6 +161,8 @@ pub(super) const PHONES: [u8; 3] = [0, 1, 2];
 pub(super) const DESKTOPS: [u8; 4] = [3, 4, 5, 6];
 pub(super) const CURL: u8 = 7;
 pub(super) const REQUESTS: u8 = 8;
+const CHROME_AS_DESKTOP: u8 = 9;
+const SAMSUNG_AS_DESKTOP: u8 = 10;
 
 impl Client {
     pub(super) fn agent(self) -> String {
@@ -186,12 +188,23 @@ impl Client {
             ),
             6 => format!("Mozilla/5.0 (X11; Linux x86_64; rv:{v}.0) Gecko/20100101 Firefox/{v}.0"),
             7 => "curl/8.5.0".into(),
+            CHROME_AS_DESKTOP => format!(
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{v}.0.0.0 Safari/537.36"
+            ),
+            SAMSUNG_AS_DESKTOP => format!(
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/{v}.0 Chrome/125.0.0.0 Safari/537.36"
+            ),
             _ => "python-requests/2.32.3".into(),
         }
     }
 
-    /// The same browser, asked for the desktop's pages.
+    /// The same browser of a phone, asked for the desktop's pages.
     pub(super) const fn as_desktop(self) -> Self {
-        Self { family: if self.family == 1 { 5 } else { 6 }, version: self.version }
+        let family = match self.family {
+            0 => CHROME_AS_DESKTOP,
+            1 => 5,
+            _ => SAMSUNG_AS_DESKTOP,
+        };
+        Self { family, version: self.version }
     }
 }
