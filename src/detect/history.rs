@@ -12,11 +12,18 @@ use parking_lot::Mutex;
 
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
+use crate::geo::Country;
 use crate::secret::Digest;
 use crate::store::{Keep, NewStamp, Stamps, StoreError};
 
 /// For how long something that is not seen again is remembered.
 pub const KEPT: Duration = Duration::from_secs(180 * 86_400);
+
+/// The sort of a country from which a user has signed in.
+pub(super) const COUNTRY: &str = "country";
+
+/// The sort of a country of which a user was told, because the same client was there and elsewhere.
+const TOLD_COUNTRY: &str = "told country";
 
 /// So often it is written that something was seen again.
 const WRITTEN_EVERY: Duration = Duration::from_secs(86_400);
@@ -61,6 +68,22 @@ impl History {
             return;
         }
         self.wait(key, at);
+    }
+
+    /// Has the user signed in from each of these countries, or been told of them?
+    pub(super) fn knows(&self, user: &UserKey, countries: &[Country], at: Timestamp) -> bool {
+        countries.iter().all(|country| {
+            [COUNTRY, TOLD_COUNTRY]
+                .iter()
+                .any(|sort| self.has(user, Trait::One(sort, country.as_str()), at))
+        })
+    }
+
+    /// The user is told of a use from these countries.
+    pub(super) fn told(&self, user: &UserKey, countries: &[Country], at: Timestamp) {
+        for country in countries {
+            self.note(user, Trait::One(TOLD_COUNTRY, country.as_str()), at);
+        }
     }
 
     /// It was not this user: nothing of what was seen is theirs.
@@ -152,6 +175,22 @@ mod tests {
         assert!(!history.has(&kim, KOREA, at(2)));
         history.note(&kim, KOREA, at(3));
         assert!(history.has(&kim, KOREA, at(4)));
+    }
+
+    #[test]
+    fn a_country_is_usual_after_a_sign_in_or_a_message() {
+        let history = History::new(Memory::new());
+        let kim = UserKey::new("django", "1");
+        let [korea, states] = ["KR", "US"].map(|name| Country::new(name).unwrap());
+        history.note(&kim, KOREA, at(0));
+        assert!(
+            history.knows(&kim, &[korea], at(1)) && !history.knows(&kim, &[korea, states], at(1))
+        );
+        history.told(&kim, &[korea, states], at(1));
+        assert!(history.knows(&kim, &[korea, states], at(2)));
+        assert!(!history.knows(&UserKey::new("django", "2"), &[korea], at(2)));
+        history.void(&kim, at(3));
+        assert!(!history.knows(&kim, &[korea], at(4)));
     }
 
     #[test]

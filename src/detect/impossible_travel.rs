@@ -7,14 +7,16 @@
 //!   that is exempt is not seen at all.
 //! - **Somebody roams**: a phone abroad is placed at home by its carrier and where it is by the Wi-Fi of its hotel, in turn. So a
 //!   place in which the session has been already is no other place: only the first time is judged.
-//! - **The same client** on both sides, to the letter of its `User-Agent`, is a doubtful finding: it is told and nothing
-//!   else. A thief can copy that, and then the person is told at once, and nobody is asked to sign in anew for nothing.
+//! - **The same client** on both sides, to the letter of its `User-Agent` or brought up to date meanwhile, is a doubtful
+//!   finding: it is told and nothing else, and once for a user and a country. A thief can copy that, and then the person is
+//!   told at once, and nobody is asked to sign in anew for nothing.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use quick_cache::unsync::Cache;
 
+use super::client_version::{ClientVersion, may_be_same};
 use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::SessionId;
@@ -22,7 +24,6 @@ use crate::clock::Timestamp;
 use crate::config;
 use crate::event::{Event, EventKind};
 use crate::geo::{Country, Location};
-use crate::secret::Digest;
 
 /// Sessions of which the last place is remembered.
 const SESSIONS: usize = 32_768;
@@ -47,7 +48,7 @@ struct ImpossibleTravel {
 struct TravelTrail {
     client: IpAddr,
     at: Timestamp,
-    agent: Option<Digest>,
+    agent: Option<ClientVersion>,
     here: Location,
     country: Option<Country>,
     /// The last few other places, oldest first.
@@ -71,7 +72,7 @@ impl Detector for ImpossibleTravel {
             return None;
         };
         let client = event.client?;
-        let agent = event.agent.as_deref().map(|agent| Digest::of(agent.as_bytes()));
+        let agent = event.agent.as_deref().map(ClientVersion::of);
         if let Some(mut trail) = self.trails.get_mut(session)
             && trail.client == client
         {
@@ -91,14 +92,20 @@ impl Detector for ImpossibleTravel {
             return None;
         }
         let jumps = self.jumps.count(session.clone(), (), event.at)?;
-        let evidence = Evidence {
-            count: jumps.len(),
-            window: self.settings.window,
-            countries: [before.country, country].into_iter().flatten().collect(),
-        };
+        let countries: Vec<Country> = [before.country, country].into_iter().flatten().collect();
+        let is_doubtful = may_be_same(before.agent.as_ref(), agent.as_ref());
+        if is_doubtful {
+            // A doubt hides nothing that is beyond doubt a moment later.
+            self.jumps.put_back(session, &jumps, event.at);
+            if !countries.is_empty() && around.history.knows(user, &countries, event.at) {
+                return None;
+            }
+            around.history.told(user, &countries, event.at);
+        }
+        let evidence = Evidence { count: jumps.len(), window: self.settings.window, countries };
         let subject = Subject::Session(session.clone());
         let finding = Finding::new(DetectorName::ImpossibleTravel, event, subject, evidence);
-        Some(Finding { is_doubtful: before.agent == agent, ..finding.of_user(user) })
+        Some(Finding { is_doubtful, ..finding.of_user(user) })
     }
 
     fn judge_by(&mut self, settings: &config::DetectorSettings) {
@@ -176,6 +183,26 @@ mod tests {
         let events = [used(0, SEOUL, "a"), used(60, BERLIN, "a")];
         let found = findings(&mut build_(), events);
         assert!(matches!(&found[..], [(2, finding)] if finding.is_doubtful), "{found:?}");
+    }
+
+    #[test]
+    fn a_doubt_is_told_once_and_hides_no_other_client() {
+        let events = [
+            used(0, SEOUL, "a"),
+            used(60, BERLIN, "a"),
+            used(120, TOKYO, "a"),
+            used(180, "2.0.0.1", "b"),
+        ];
+        let found = findings(&mut build_(), events);
+        let doubts: Vec<_> = found.iter().map(|(n, one)| (*n, one.is_doubtful)).collect();
+        assert_eq!(doubts, [(2, true), (3, true), (4, false)]);
+        let again = [used(0, SEOUL, "a"), used(60, BERLIN, "a")].map(|event| {
+            let (session, user) = session("b");
+            let what = EventKind::SessionUsed { session, user, proof: Proof::AccessToken };
+            Event { what, at: event.at.plus(Duration::from_secs(200)), ..event }
+        });
+        let all = [used(0, SEOUL, "a"), used(60, BERLIN, "a")].into_iter().chain(again);
+        assert_eq!(fires_at(&mut build_(), all), [2], "another session of the same person");
     }
 
     #[test]

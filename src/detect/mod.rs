@@ -28,6 +28,7 @@ use crate::event::{Event, EventKind};
 use crate::geo::{Asn, Country, Places};
 
 mod client_change;
+mod client_version;
 mod distributed_guessing;
 mod impossible_travel;
 mod new_country;

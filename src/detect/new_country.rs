@@ -3,15 +3,13 @@
 //! The first sign-in of all says nothing: everybody is somewhere. What is known outlives a restart ([`history`](super::history)),
 //! so that nobody is told again what they were told.
 
-use super::history::Trait;
+use super::history::{COUNTRY as SORT, Trait};
 use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::UserKey;
 use crate::config;
 use crate::event::Event;
 use crate::geo::Country;
-
-const SORT: &str = "country";
 
 struct NewCountry {
     settings: config::DetectorSettings,

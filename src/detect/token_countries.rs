@@ -4,16 +4,17 @@
 //! (private, special, unknown to the database, or no database at all) never count, so behind a proxy that is not trusted,
 //! or on an internal network, this is silent rather than wrong.
 //!
-//! People live at borders, travel and turn VPNs on. From all countries the same client, to the letter of its `User-Agent`,
-//! is a doubtful finding: it is told, and nothing else is done. Well-known VPNs are exempt by default.
+//! People live at borders, travel and turn VPNs on. From all countries the same client, to the letter of its `User-Agent` or
+//! brought up to date meanwhile, is a doubtful finding: it is told, and nothing else is done. And it is told once: not where the
+//! person has signed in from all of these countries, or was told of them before. Well-known VPNs are exempt by default.
 
+use super::client_version::{ClientVersion, may_be_same};
 use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::SessionId;
 use crate::config;
 use crate::event::{Event, EventKind};
 use crate::geo::Country;
-use crate::secret::Digest;
 
 struct TokenCountries {
     settings: config::DetectorSettings,
@@ -24,7 +25,7 @@ struct TokenCountries {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct CountryUse {
     country: Country,
-    agent: Option<Digest>,
+    agent: Option<ClientVersion>,
 }
 
 pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
@@ -42,21 +43,26 @@ impl Detector for TokenCountries {
             return None;
         };
         let country = around.places.country(event.client?)?;
-        let agent = event.agent.as_deref().map(|agent| Digest::of(agent.as_bytes()));
+        let agent = event.agent.as_deref().map(ClientVersion::of);
         let seen = self.countries.distinct_by(
             session.clone(),
             CountryUse { country, agent },
             event.at,
             |one, other| one.country == other.country,
         )?;
-        let evidence = Evidence {
-            count: seen.len(),
-            window: self.settings.window,
-            countries: seen.iter().map(|one| one.country).collect(),
-        };
+        let countries: Vec<Country> = seen.iter().map(|one| one.country).collect();
+        let is_doubtful = seen.iter().all(|one| may_be_same(one.agent.as_ref(), agent.as_ref()));
+        if is_doubtful {
+            // A doubt hides nothing that is beyond doubt a moment later.
+            self.countries.put_back(session, &seen, event.at);
+            if around.history.knows(user, &countries, event.at) {
+                return None;
+            }
+            around.history.told(user, &countries, event.at);
+        }
+        let evidence = Evidence { count: seen.len(), window: self.settings.window, countries };
         let subject = Subject::Session(session.clone());
         let finding = Finding::new(DetectorName::TokenCountries, event, subject, evidence);
-        let is_doubtful = seen.iter().all(|one| one.agent == agent);
         Some(Finding { is_doubtful, ..finding.of_user(user) })
     }
 
@@ -98,7 +104,12 @@ mod tests {
     #[test]
     fn the_same_client_everywhere_is_a_doubt() {
         let with = |agent: &str, event: Event| Event { agent: Some(agent.into()), ..event };
-        for (agent, is_doubtful) in [("Monitor/1.0", true), ("Monitor/1.1", false)] {
+        for (agent, is_doubtful) in [
+            ("Monitor/1.0", true),
+            ("Monitor/1.1", true),
+            ("Monitor/0.9", false),
+            ("curl/8", false),
+        ] {
             let events = [used(0, "a", KOREA), with(agent, used(1, "a", STATES))];
             let found = findings(&mut build(&detector(2)), events);
             assert!(
@@ -106,6 +117,26 @@ mod tests {
                 "{found:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_doubt_is_told_once_of_a_user_and_a_country() {
+        let mut detector = build(&detector(2));
+        let trips = |session: &str| [used(0, session, KOREA), used(1, session, STATES)];
+        let (again, further) = (trips("b"), [used(2, "b", GERMANY)]);
+        let events = trips("a").into_iter().chain(again).chain(further);
+        assert_eq!(fires_at(&mut detector, events), [2, 5]);
+    }
+
+    #[test]
+    fn a_doubt_hides_no_other_client() {
+        let thief = Event { agent: Some("curl/8".into()), ..used(3, "a", GERMANY) };
+        let found = findings(
+            &mut build(&detector(2)),
+            [used(0, "a", KOREA), used(1, "a", STATES), used(2, "a", KOREA), thief],
+        );
+        let doubts: Vec<_> = found.iter().map(|(n, one)| (*n, one.is_doubtful)).collect();
+        assert_eq!(doubts, [(2, true), (4, false)]);
     }
 
     #[test]

@@ -109,6 +109,21 @@ impl<K: Clone + Eq + Hash, V: PartialEq> Windows<K, V> {
         self.mark(key, value, at, same)
     }
 
+    /// What reached the threshold was no finding after all, or one that must not hide another: it is collected again, less
+    /// its oldest, and as if it were of now.
+    pub(super) fn put_back(&mut self, key: &K, values: &[V], now: Timestamp)
+    where
+        V: Clone,
+    {
+        let Some(entry) = self.keys.get_mut(key) else { return };
+        let before = entry.history.len();
+        let surplus = values.len().saturating_sub(self.threshold - 1);
+        let kept = values.iter().skip(surplus).map(|value| (now, value.clone()));
+        entry.history = WindowHistory::Collecting(kept.collect());
+        self.marks = self.marks - before + entry.history.len();
+        while self.marks > self.capacity && self.forget_oldest() {}
+    }
+
     /// What is collected of a key, oldest first.
     pub(super) fn seen(&self, key: &K) -> impl Iterator<Item = &V> {
         let marks = self.keys.get(key).and_then(|entry| match &entry.history {
@@ -225,6 +240,19 @@ mod tests {
         let steady: Vec<u64> = (0..300).step_by(10).collect();
         assert_eq!(reached(3, Again::AfterWindow, &steady), [20, 100, 180, 260]);
         assert_eq!(reached(3, Again::AfterWindow, &[0, 1, 2, 3, 4, 61, 62, 63, 64]), [2, 64]);
+    }
+
+    #[test]
+    fn what_was_put_back_reaches_the_threshold_with_the_next() {
+        for (threshold, expected) in [(1, vec![7]), (2, vec![2, 7]), (3, vec![1, 2, 7])] {
+            let mut windows = windows(threshold, Again::AfterWindow);
+            for value in 0..3 {
+                windows.count(1, value, at(value));
+            }
+            windows.put_back(&1, &[0, 1, 2], at(2));
+            assert_eq!(windows.count(1, 7, at(3)), Some(expected), "{threshold}");
+            assert_eq!(windows.count(1, 8, at(4)), None, "and is a finding then");
+        }
     }
 
     #[test]

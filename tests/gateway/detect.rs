@@ -160,9 +160,10 @@ fn travel(client: &Client, user: User, countries: usize) -> Value {
     tokens
 }
 
-/// Used with a browser of this version: the same kind of client, and another one to the letter.
-fn used_by(client: &Client, from: IpAddr, tokens: &Value, version: usize) -> Response {
-    let agent = format!("Mozilla/5.0 (X11; Linux x86_64; rv:14{version}.0) Firefox/14{version}.0");
+/// Used with a browser that is so much older: the same kind of client, and another one.
+fn used_by(client: &Client, from: IpAddr, tokens: &Value, older: usize) -> Response {
+    let version = 149 - older;
+    let agent = format!("Mozilla/5.0 (X11; Linux x86_64; rv:{version}.0) Firefox/{version}.0");
     let request = client.get("/app").from(from).header("User-Agent", &agent);
     request.bearer(tokens["access"].as_str().unwrap()).send()
 }
