@@ -92,6 +92,9 @@ refusals! {
     /// The route or own path does not take this method.
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "Method not allowed.";
 
+    /// A password cannot be the new one: `why` says which rule it breaks.
+    PasswordNotAllowed "password_not_allowed" BAD_REQUEST "This password cannot be used.";
+
     // --- who is calling
     /// Nobody is signed in, and the route asks for somebody.
     NotAuthenticated "not_authenticated" UNAUTHORIZED "Authentication credentials were not provided.";

@@ -18,7 +18,7 @@ use doorwarden::clock::Timestamp;
 use doorwarden::config::{Config, RotationPolicy};
 use doorwarden::context::RequestContext;
 use doorwarden::directory::password::{self, PasswordPool};
-use doorwarden::directory::{Account, Directory, DirectoryError, Users};
+use doorwarden::directory::{Account, Directory, DirectoryError, PasswordStore, Users};
 use doorwarden::django::hashers::PasswordHasher;
 use doorwarden::factor::{FactorKey, FactorParts, Factors};
 use doorwarden::gate::{Decision, Gate};
@@ -26,6 +26,7 @@ use doorwarden::geo::NoPlaces;
 use doorwarden::issuer::{IssuerParts, IssuerState, Issuers};
 use doorwarden::secret::Secret;
 use doorwarden::service::database::Databases;
+use doorwarden::session::account_notes::account_notes;
 use doorwarden::session::cookies::CookieNames;
 use doorwarden::session::devices::Devices;
 use doorwarden::session::keys::KeyRing;
@@ -176,6 +177,8 @@ impl Scene {
             ends: opened.ends(),
             mints: opened.mints(),
             factors: Arc::new(factors),
+            records: store.records,
+            account_notes: account_notes().0,
             directories,
             passwords: PasswordPool::start(1, 1).unwrap(),
             keys: KeyRing::open(&config.tokens, NOW).unwrap(),
@@ -296,6 +299,10 @@ impl Users for Kim {
     }
 
     fn upgrades_to(&self) -> Option<PasswordHasher> {
+        None
+    }
+
+    fn password_store(&self) -> Option<&dyn PasswordStore> {
         None
     }
 

@@ -84,6 +84,8 @@ impl Built {
             ends: issuers.ends(),
             mints: issuers.mints(),
             factors: Arc::new(factors(&config, state)?),
+            records: Arc::clone(&state.store.records),
+            account_notes: state.account_notes.clone(),
             directories: watched,
             passwords: passwords.clone(),
             keys: KeyRing::open(&config.tokens, now).map_err(start_error)?,

@@ -87,22 +87,31 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     let telling = Arc::new(Telling::start(&state, Arc::clone(&clock), built.channels())?);
     let asked = Arc::clone(&current);
     let lost = state.news.clone();
+    let not_kept = state.account_notes.clone();
     let (blocks, at_scrape) = (state.store.blocks.list(), Arc::clone(&clock));
     let telemetry = Arc::new(
         Telemetry::new(Arc::clone(&state.metrics), audit, sink, logging.dropped())
             .with_news(state.news.clone())
+            .with_account(state.account_notes.clone())
             .at_scrape(move |metrics| {
                 let generation = asked.load();
                 let pool = generation.sessions().passwords();
                 metrics.hash_pool(pool.waiting(), pool.rejected());
                 metrics.news_lost(lost.dropped());
+                metrics.account_records_lost(not_kept.lost());
                 metrics.blocks_active(blocks.counts(at_scrape.now()));
                 generation.measure_servers();
             }),
     );
     let recent = Arc::new(Recent::default());
-    let reports: Vec<Arc<dyn FindingSink>> =
-        vec![Arc::new(telemetry.findings()), Arc::clone(&recent) as Arc<dyn FindingSink>];
+    let reports: Vec<Arc<dyn FindingSink>> = vec![
+        Arc::new(telemetry.findings()),
+        Arc::clone(&recent) as Arc<dyn FindingSink>,
+        Arc::new(state.account_notes.clone()),
+    ];
+    let taken = || StartError("what people are shown is kept already".to_owned());
+    let account_queue = state.account_queue.lock().take().ok_or_else(taken)?;
+    let keeping = account_queue.keep(Arc::clone(&state.store.records));
     let retention = Arc::new(Retention::new(&built.config.privacy));
     let forgetting = privacy::forget(
         Arc::clone(&state.store.places),
@@ -169,6 +178,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         tokio::spawn(detecting.run(queue));
         tokio::spawn(ask_once(directories));
         tokio::spawn(forgetting);
+        tokio::spawn(keeping);
         tokio::spawn(sampling);
         tokio::spawn(reload::watch(Arc::clone(&reload)));
         let mut stop = Signals::listen().map_err(start_error)?;

@@ -117,6 +117,11 @@ pub(super) fn channels(
             settings: settings.clone(),
             service: config.login.title.clone(),
             path: page.path.to_string(),
+            account_path: config
+                .paths
+                .iter()
+                .find(|entry| entry.own == OwnPath::Account && !entry.is_alias)
+                .map(|entry| entry.path.to_string()),
             directories: directories.to_vec(),
             sessions: Arc::clone(&store.sessions),
             former: Arc::clone(&store.former),

@@ -19,6 +19,7 @@ use crate::proxy::OpenExchanges;
 use crate::secret::random_bytes;
 use crate::service::database::Databases;
 use crate::session::SessionState;
+use crate::session::account_notes::{AccountNoteQueue, AccountNotes, account_notes};
 use crate::session::devices::Devices;
 use crate::session::refresh_token::RefreshKey;
 use crate::session::service_cookies::ServiceCookies;
@@ -45,6 +46,10 @@ pub(super) struct State {
     pub(super) ended: Arc<EndHooks>,
     /// What people answer.
     pub(super) answers: IncidentQuestions,
+    /// Where it is noted what people are shown of their account.
+    pub(super) account_notes: AccountNotes,
+    /// The other end, until the task takes it that keeps it.
+    pub(super) account_queue: Mutex<Option<AccountNoteQueue>>,
     /// Where news is told.
     pub(super) news: NewsSink,
     /// The other end, until the worker takes it.
@@ -99,6 +104,7 @@ impl State {
             questions: Arc::new(TimedStore::new(store.questions, Arc::clone(&metrics))),
             blocks,
             factors: Arc::new(TimedStore::new(store.factors, Arc::clone(&metrics))),
+            records: Arc::new(TimedStore::new(store.records, Arc::clone(&metrics))),
             places: store.places,
             former: store.former,
             backup: store.backup,
@@ -111,6 +117,8 @@ impl State {
         let sessions = SessionState::new().map_err(start_error)?;
         let issuers = IssuerState::new().map_err(start_error)?;
         let databases = Arc::default();
+        let (account_notes, account_queue) = account_notes();
+        let account_queue = Mutex::new(Some(account_queue));
         let (news, queue) = notify::queue();
         let answers = IncidentQuestions::new(Arc::clone(&store.questions), news.clone());
         let news_queue = Mutex::new(Some(queue));
@@ -127,6 +135,8 @@ impl State {
             issuers,
             ended,
             answers,
+            account_notes,
+            account_queue,
             news,
             news_queue,
         })

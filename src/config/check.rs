@@ -6,8 +6,8 @@
 use super::raw::{RawItem, RawTable, Wrong};
 use super::{Config, Listen, OwnPath, OwnPathEntry, Route, SecondFactorSettings, SignInMode};
 use super::{
-    cors, detect, directory, error_page, forms, geo, identity, issuer, listen, log, login, notify,
-    paths, privacy, reload, route, second_factor, session, shadow, sign_in, store, tokens,
+    account, cors, detect, directory, error_page, forms, geo, identity, issuer, listen, log, login,
+    notify, paths, privacy, reload, route, second_factor, session, shadow, sign_in, store, tokens,
     upstream,
 };
 
@@ -39,6 +39,7 @@ pub(super) fn check(root: &RawTable<'_>) -> Config {
     let notify = root.table("notify", |table| notify::notify(table, &tokens));
     let second_factor =
         root.table("second_factor", |table| second_factor::second_factor(table, &store));
+    let account = root.table("account", |table| account::account(table, &notify));
     let privacy =
         root.table("privacy", |table| privacy::privacy(table, &tokens, &session, &notify));
     let paths = root.table("paths", |table| {
@@ -85,6 +86,7 @@ pub(super) fn check(root: &RawTable<'_>) -> Config {
         tokens,
         session,
         identity,
+        account,
         privacy,
         geo,
         store,

@@ -14,6 +14,7 @@
 
 use ipnet::IpNet;
 
+mod account;
 mod alias;
 mod check;
 mod condition;
@@ -67,6 +68,7 @@ mod sample_tests;
 #[cfg(test)]
 mod tests;
 
+pub use self::account::AccountSettings;
 pub use self::alias::{
     AliasAnswer, AliasAnswers, DjRestAuthShape, JwtShape, SessionShape, Shape, SlidingShape,
 };
@@ -174,6 +176,8 @@ pub struct Config {
     pub notify: Notify,
     /// `[geo]`
     pub geo: Geo,
+    /// `[account]`
+    pub account: AccountSettings,
     /// `[privacy]`
     pub privacy: Privacy,
     /// `[store]`

@@ -297,7 +297,7 @@ fn origin(text: &str) -> Result<String, Wrong> {
 }
 
 /// A path of this origin, or an address elsewhere.
-fn page(text: &str) -> Result<String, Wrong> {
+pub(super) fn page(text: &str) -> Result<String, Wrong> {
     let is_path = text.starts_with('/') && !text.starts_with("//");
     let is_url =
         reqwest::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));

@@ -27,15 +27,23 @@ pub enum OwnPath {
     Jwks,
     /// `GET /incident`, the page that a letter leads to, and `POST`, its answer.
     Incident,
+    /// `GET /account`, the page with which people see to all that is theirs.
+    Account,
+    /// `GET /account/sessions`, and `POST`, which ends some.
+    AccountSessions,
+    /// `GET /account/activity`
+    AccountActivity,
+    /// `GET /account/devices`, and `POST`, which forgets some.
+    AccountDevices,
+    /// `GET /account/password`, the form, and `POST`, which changes it.
+    AccountPassword,
     /// `POST /login/second-factor`: the second step of a sign-in, or of confirming that it is them; `GET`, the page for the
     /// latter.
     SecondFactor,
     /// `GET /account/second-factors`, the page with which people see to theirs, and `POST`, its forms.
     Factors,
-    /// `GET /account`, the page with which people see to all that is theirs.
-    Account,
-    /// `GET /account/sessions`, and `POST`, which ends some.
-    AccountSessions,
+    /// `GET /account/second-factors.js`, the script of the page with recovery codes.
+    FactorsScript,
 }
 
 /// What there is of which some own paths are a part.
@@ -51,7 +59,7 @@ pub(super) struct TurnedOn {
 
 impl OwnPath {
     /// Every one.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Login,
         Self::Refresh,
         Self::Verify,
@@ -61,10 +69,14 @@ impl OwnPath {
         Self::Session,
         Self::Jwks,
         Self::Incident,
-        Self::SecondFactor,
-        Self::Factors,
         Self::Account,
         Self::AccountSessions,
+        Self::AccountActivity,
+        Self::AccountDevices,
+        Self::AccountPassword,
+        Self::SecondFactor,
+        Self::Factors,
+        Self::FactorsScript,
     ];
 
     /// Its key of `[paths]`, and its name in metrics and logs.
@@ -81,8 +93,12 @@ impl OwnPath {
             Self::Incident => "incident",
             Self::SecondFactor => "second_factor",
             Self::Factors => "factors",
+            Self::FactorsScript => "factors_script",
             Self::Account => "account",
             Self::AccountSessions => "account_sessions",
+            Self::AccountActivity => "account_activity",
+            Self::AccountDevices => "account_devices",
+            Self::AccountPassword => "account_password",
         }
     }
 
@@ -96,11 +112,15 @@ impl OwnPath {
             Self::LogoutAll => Some("/logout/all"),
             // The page for answers to letters is there where letters are sent, and those for second factors where these are asked
             // for: see `paths`.
-            Self::Blacklist | Self::Incident | Self::SecondFactor | Self::Factors => None,
+            Self::Blacklist | Self::Incident | Self::Factors | Self::FactorsScript => None,
+            Self::SecondFactor => Some("/login/second-factor"),
             Self::Session => Some("/session"),
             Self::Jwks => Some("/.well-known/jwks.json"),
             Self::Account => Some("/account"),
             Self::AccountSessions => Some("/account/sessions"),
+            Self::AccountActivity => Some("/account/activity"),
+            Self::AccountDevices => Some("/account/devices"),
+            Self::AccountPassword => Some("/account/password"),
         }
     }
 
@@ -108,6 +128,9 @@ impl OwnPath {
     const fn below_account(self) -> Option<&'static str> {
         match self {
             Self::AccountSessions => Some("/sessions"),
+            Self::AccountActivity => Some("/activity"),
+            Self::AccountDevices => Some("/devices"),
+            Self::AccountPassword => Some("/password"),
             Self::Login
             | Self::Refresh
             | Self::Verify
@@ -119,6 +142,7 @@ impl OwnPath {
             | Self::Incident
             | Self::SecondFactor
             | Self::Factors
+            | Self::FactorsScript
             | Self::Account => None,
         }
     }
@@ -184,13 +208,20 @@ pub(super) fn paths(
             continue;
         }
         // Where the service signs people in, only what is asked for is the gateway's.
-        let default = own.default_path().filter(|_| on.signs_in);
+        let is_usual = on.signs_in && own != OwnPath::SecondFactor;
+        let default = own.default_path().filter(|_| is_usual);
         // Letters lead there, whoever signs people in; and so it is where second factors are asked for.
         let default = default.or_else(|| {
             [
                 (OwnPath::Incident, on.sends_mail, "/incident"),
-                (OwnPath::SecondFactor, on.asks_for_factors, "/login/second-factor"),
+                // Whoever changes something on the account's page confirms there that it is them.
+                (
+                    OwnPath::SecondFactor,
+                    on.asks_for_factors || account.is_some(),
+                    "/login/second-factor",
+                ),
                 (OwnPath::Factors, on.asks_for_factors, "/account/second-factors"),
+                (OwnPath::FactorsScript, on.asks_for_factors, "/account/second-factors.js"),
             ]
             .into_iter()
             .find_map(|(other, is_on, path)| (other == own && is_on).then_some(path))

@@ -297,6 +297,7 @@ fn an_empty_section_says_as_much_as_none() {
         "detect",
         "detect.refresh_reuse",
         "geo",
+        "account",
         "privacy",
         "store",
         "log",

@@ -41,6 +41,7 @@ mod refresh_reuse;
 mod revoked_use;
 mod scanning;
 mod session_count;
+mod shown;
 mod token_countries;
 
 pub mod history;

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::users_file::{UsersFile, UsersFileError};
-use super::{Account, DirectoryError, Users, password};
+use super::{Account, DirectoryError, PasswordStore, Users, password};
 use crate::caller::UserKey;
 use crate::django::hashers::{PasswordHasher, dummy_like};
 use crate::private_file::Version;
@@ -111,6 +111,39 @@ impl UsersFileInner {
     }
 }
 
+impl UsersFileInner {
+    /// By what the file says while nobody else changes it, and not by what was read before.
+    fn change_password(
+        &self,
+        user: &UserKey,
+        stored: &Secret,
+        new: &Secret,
+    ) -> Result<Option<Account>, String> {
+        let encoded = password::hash(new).map_err(|error| error.to_string())?;
+        let mut is_theirs = false;
+        let changed = UsersFile::change(&self.path, |file| {
+            let mut accounts = file.accounts(&self.name);
+            let found = accounts.find(|(_, account)| account.identity.key == *user);
+            match found.filter(|(_, account)| account.active && account.password == *stored) {
+                Some((name, _)) => {
+                    is_theirs = true;
+                    file.with_password(name, &encoded)
+                }
+                None => Err(UsersFileError::Missing(user.id.to_string())),
+            }
+        });
+        match changed {
+            Ok(()) => {}
+            Err(UsersFileError::Missing(_)) if !is_theirs => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        }
+        self.reload();
+        let users = self.users.load();
+        let name = users.names_by_id.get(&user.id);
+        Ok(name.and_then(|name| users.by_name.get(name)).cloned())
+    }
+}
+
 impl FileUsers {
     fn read(name: &str, path: &Path) -> Result<(Self, Version), UsersFileError> {
         let (file, version) = UsersFile::read_version(path)?;
@@ -169,8 +202,30 @@ impl Users for FileDirectory {
         None
     }
 
+    fn password_store(&self) -> Option<&dyn PasswordStore> {
+        Some(self)
+    }
+
     async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
         Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl PasswordStore for FileDirectory {
+    async fn change_password(
+        &self,
+        user: &UserKey,
+        stored: &Secret,
+        new: &Secret,
+    ) -> Result<Option<Account>, DirectoryError> {
+        let (inner, user, stored, new) =
+            (Arc::clone(&self.inner), user.clone(), stored.clone(), new.clone());
+        // To hash takes a core for a while, and the file a lock that a command may hold.
+        let changed =
+            tokio::task::spawn_blocking(move || inner.change_password(&user, &stored, &new));
+        let failed = |reason: String| DirectoryError { directory: self.inner.name.clone(), reason };
+        changed.await.map_err(|error| failed(error.to_string()))?.map_err(failed)
     }
 }
 

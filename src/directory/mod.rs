@@ -115,8 +115,24 @@ pub trait Users: Send + Sync {
     /// sessions. A real change may look the same, so it is the operator who says so; `None`: every change is one.
     fn upgrades_to(&self) -> Option<PasswordHasher>;
 
+    /// Where its users' passwords are changed. `None`: not at the gateway.
+    fn password_store(&self) -> Option<&dyn PasswordStore>;
+
     /// What is missing of all that it reads, a line each: at the start and for `check`.
     async fn missing(&self) -> Result<Vec<String>, DirectoryError>;
+}
+
+/// Keeps passwords that their owners may change.
+#[async_trait]
+pub trait PasswordStore: Send + Sync {
+    /// Puts a new password in the place of a stored one; durable when this returns, and seen by every reader. The account as it
+    /// is now; `None`: the stored one is another by now, or the user is gone, and nothing was changed.
+    async fn change_password(
+        &self,
+        user: &UserKey,
+        stored: &Secret,
+        new: &Secret,
+    ) -> Result<Option<Account>, DirectoryError>;
 }
 
 /// A service that checks a name and a password together.

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 
-use super::account_page::{AccountPage, PageSection};
+use super::account_page::{AccountPage, FactorsPart, PageSection};
 use super::account_sessions::ListedSessions;
 use super::refused::Refused;
 use super::{Endpoints, Served, navigation, page};
 use crate::caller::{Proof, UserKey};
+use crate::config::AccountSettings;
 use crate::event::EventKind;
 use crate::refusal::Refusal;
 use crate::store::Session;
@@ -29,6 +30,9 @@ use crate::wire::reply::Reply;
 pub(super) struct AccountPaths {
     pub(super) page: Option<String>,
     pub(super) sessions: Option<String>,
+    pub(super) devices: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) settings: AccountSettings,
 }
 
 /// Who asks, and by what.
@@ -67,14 +71,31 @@ impl Endpoints {
             ListedSessions::of_page(&all, &owner.session, cursor.as_deref(), &|session| {
                 self.shown_session(session, owner, language)
             })?;
+        let activity = self.shown_activity(owner, parameter("activity"), language).await?;
+        let devices = self.shown_devices(arrival, owner, language).await?;
+        let factors = match &self.factors_path {
+            Some(path) => Some(FactorsPart {
+                path,
+                kept: self.issuers.sessions().factors().of(&owner.user).await?,
+            }),
+            None => None,
+        };
         let identity = owner.session.identity.load_full();
         let page = AccountPage {
             service: &self.title,
             name: &identity.name,
             path: arrival.target.path().as_str(),
             sessions_path: self.account.sessions.as_deref(),
+            devices_path: self.account.devices.as_deref(),
             sign_out_path: self.sign_out_path.as_deref(),
             sessions,
+            activity,
+            devices,
+            factors,
+            password_path: match self.changes_password(owner) {
+                true => self.account.password.as_deref(),
+                false => self.account.settings.password_change_url.as_deref(),
+            },
             done: parameter("done").and_then(|done| PageSection::parse(&done)),
             language,
         };
@@ -87,6 +108,9 @@ impl Endpoints {
         owner: &AccountOwner,
     ) -> Result<Reply, Refused> {
         let all = self.issuers.sessions().sessions_of(&owner.user, arrival.at).await?;
+        let sessions = self.issuers.sessions();
+        let devices = sessions.devices_of(&owner.user).await?;
+        let factors = sessions.factors().of(&owner.user).await?;
         let identity = owner.session.identity.load_full();
         let summary = json!({
             "user_id": &*owner.user.id,
@@ -94,6 +118,10 @@ impl Endpoints {
             "directory": &*owner.user.directory,
             "session_id": owner.session.id.as_str(),
             "sessions": all.len(),
+            "devices": devices.len(),
+            "second_factors": factors.factors.len(),
+            "recovery_codes_left": factors.recovery_left,
+            "password": self.password_rules(owner),
         });
         Ok(Reply::json(StatusCode::OK, &summary))
     }
@@ -134,7 +162,11 @@ impl Endpoints {
             Err(refused) => return Served::refused(refused, &arrival.request_id),
         };
         let refusal = Some(refused.refusal);
-        let back = self.account.page.as_deref().unwrap_or("/");
+        // What was posted is posted again by hand; what was asked for is shown then.
+        let back = match arrival.method {
+            Method::POST => self.account.page.as_deref().unwrap_or("/"),
+            _ => arrival.target.path().as_str(),
+        };
         let to = |path: &str| {
             let location = HeaderValue::try_from(navigation::with_next(path, back));
             Reply::see_other(&location.unwrap_or(HeaderValue::from_static("/")))

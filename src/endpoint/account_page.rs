@@ -2,10 +2,14 @@
 
 use askama::Template;
 
+use super::account_activity::ListedEntries;
+use super::account_devices::ShownDevice;
 use super::account_sessions::ListedSessions;
 use super::account_texts::AccountTexts;
 use super::page::{self, CSS};
 use super::texts::Texts;
+use crate::notify::device;
+use crate::store::factors::StoredFactors;
 use crate::wire::accept::Language;
 use crate::wire::reply::Reply;
 
@@ -15,11 +19,23 @@ pub(super) struct AccountPage<'a> {
     pub(super) name: &'a str,
     pub(super) path: &'a str,
     pub(super) sessions_path: Option<&'a str>,
+    pub(super) devices_path: Option<&'a str>,
     pub(super) sign_out_path: Option<&'a str>,
     pub(super) sessions: ListedSessions,
+    pub(super) activity: ListedEntries,
+    pub(super) devices: Vec<ShownDevice>,
+    pub(super) factors: Option<FactorsPart<'a>>,
+    /// Where they change their password, here or elsewhere.
+    pub(super) password_path: Option<&'a str>,
     /// What was done a moment ago.
     pub(super) done: Option<PageSection>,
     pub(super) language: Language,
+}
+
+/// Their second factors.
+pub(super) struct FactorsPart<'a> {
+    pub(super) path: &'a str,
+    pub(super) kept: StoredFactors,
 }
 
 /// What a form led back from, or to. It is in the address and changes nothing but a sentence.
@@ -28,6 +44,10 @@ pub(super) enum PageSection {
     Sessions,
     Ended,
     OthersEnded,
+    Activity,
+    Devices,
+    DevicesForgotten,
+    PasswordChanged,
 }
 
 #[derive(Template)]
@@ -41,7 +61,15 @@ struct AccountTemplate<'a> {
 }
 
 impl PageSection {
-    const ALL: [Self; 3] = [Self::Sessions, Self::Ended, Self::OthersEnded];
+    const ALL: [Self; 7] = [
+        Self::Sessions,
+        Self::Ended,
+        Self::OthersEnded,
+        Self::Activity,
+        Self::Devices,
+        Self::DevicesForgotten,
+        Self::PasswordChanged,
+    ];
 
     pub(super) fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|section| section.name() == name)
@@ -52,6 +80,10 @@ impl PageSection {
             Self::Sessions => "sessions",
             Self::Ended => "ended",
             Self::OthersEnded => "others-ended",
+            Self::Activity => "activity",
+            Self::Devices => "devices",
+            Self::DevicesForgotten => "devices-forgotten",
+            Self::PasswordChanged => "password-changed",
         }
     }
 
@@ -59,15 +91,30 @@ impl PageSection {
     pub(super) const fn anchor(self) -> &'static str {
         match self {
             Self::Sessions | Self::Ended | Self::OthersEnded => "sessions",
+            Self::Activity => "activity",
+            Self::Devices | Self::DevicesForgotten => "devices",
+            Self::PasswordChanged => "password",
         }
     }
 
     const fn text(self, texts: &'static AccountTexts) -> Option<&'static str> {
         match self {
-            Self::Sessions => None,
+            Self::Sessions | Self::Activity | Self::Devices => None,
             Self::Ended => Some(texts.done_ended),
             Self::OthersEnded => Some(texts.done_others_ended),
+            Self::DevicesForgotten => Some(texts.done_devices_forgotten),
+            Self::PasswordChanged => Some(texts.done_password_changed),
         }
+    }
+}
+
+/// A device as a heading, by its `User-Agent`.
+pub(super) fn device_heading(agent: &str, language: Language) -> String {
+    let said = device(agent, language);
+    // What nothing says is said of no agent at all.
+    match said == device("", language) {
+        true => AccountTexts::of(language).unknown_device.to_owned(),
+        false => said,
     }
 }
 
@@ -81,6 +128,7 @@ impl AccountPage<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::account_activity::ShownEntry;
     use super::super::account_sessions::ShownSession;
     use super::*;
 
@@ -100,7 +148,28 @@ mod tests {
             name: "<b>kim</b>",
             path: "/account",
             sessions_path: Some("/account/sessions"),
+            devices_path: Some("/account/devices"),
             sign_out_path: Some("/logout"),
+            activity: ListedEntries {
+                entries: vec![ShownEntry {
+                    what: "<b>x</b>".into(),
+                    when: "2026-11-30 09:00 KST".into(),
+                    place: Some("<i>Seoul</i>".into()),
+                    device: "<b>curl</b>".into(),
+                }],
+                next: Some("5.1".into()),
+                is_later: true,
+            },
+            devices: vec![ShownDevice {
+                id: "<b>".into(),
+                device: "<b>curl</b>".into(),
+                place: None,
+                first_used: String::new(),
+                last_used: String::new(),
+                is_current: others == 1,
+            }],
+            password_path: Some("/account/password"),
+            factors: Some(FactorsPart { path: "/x", kept: StoredFactors::default() }),
             sessions: ListedSessions {
                 own: shown("s0", "Firefox on Linux"),
                 others: (1..=others).map(|at| shown(&format!("s{at}"), "<b>curl</b>")).collect(),

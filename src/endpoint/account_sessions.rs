@@ -17,7 +17,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::account::AccountOwner;
-use super::account_page::PageSection;
+use super::account_page::{PageSection, device_heading};
 use super::operator_paging::Page;
 use super::operator_sessions::{comes_after, cursor_of, position};
 use super::refused::Refused;
@@ -211,7 +211,7 @@ impl Endpoints {
         };
         ShownSession {
             id: session.id.to_string(),
-            device: device(&session.agent, language),
+            device: device_heading(&session.agent, language),
             place: self.place_of(session, language).or_else(|| network_of(session)),
             began: time(session.signed_in_at, zone),
             last_used: time(last_used, zone),

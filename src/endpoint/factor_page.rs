@@ -3,7 +3,6 @@
 //! The secret, the ticket and the recovery codes are in the body and nowhere else: no address has them.
 
 use askama::Template;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::factor_texts::FactorTexts;
 use super::page::{self, CSS};
@@ -11,7 +10,6 @@ use super::refused::Refused;
 use super::texts::Texts;
 use crate::factor::{Enrolment, QrCode};
 use crate::notify::time;
-use crate::secret::Secret;
 use crate::store::factors::StoredFactors;
 use crate::wire::accept::Language;
 use crate::wire::reply::Reply;
@@ -49,14 +47,6 @@ pub(super) struct EnrolPage<'a> {
     pub(super) ticket: Option<&'a str>,
     pub(super) takes_invitation: bool,
     pub(super) enrolment: &'a Enrolment,
-    pub(super) language: Language,
-}
-
-/// The page that shows recovery codes, once.
-pub(super) struct RecoveryPage<'a> {
-    pub(super) service: &'a str,
-    pub(super) codes: &'a [Secret],
-    pub(super) next: &'a str,
     pub(super) language: Language,
 }
 
@@ -119,19 +109,6 @@ struct EnrolTemplate<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "recovery.html")]
-struct RecoveryTemplate<'a> {
-    css: &'static str,
-    texts: &'static Texts,
-    own: &'static FactorTexts,
-    service: &'a str,
-    codes: String,
-    download: String,
-    count: usize,
-    next: &'a str,
-}
-
-#[derive(Template)]
 #[template(path = "factors.html")]
 struct FactorsTemplate<'a> {
     css: &'static str,
@@ -187,25 +164,6 @@ impl EnrolPage<'_> {
             problem: problem.map(|refused| said(refused, request_id, self.language)),
         };
         answer(problem, request_id, &template)
-    }
-}
-
-impl RecoveryPage<'_> {
-    pub(super) fn reply(&self) -> Reply {
-        let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
-        let codes: Vec<&str> = self.codes.iter().map(Secret::expose).collect();
-        let codes = codes.join("\n");
-        let file = format!("{} – {}\n\n{codes}\n", self.service, own.recovery_heading);
-        page::reply(&RecoveryTemplate {
-            css: CSS,
-            texts,
-            own,
-            service: self.service,
-            download: utf8_percent_encode(&file, NON_ALPHANUMERIC).to_string(),
-            count: self.codes.len(),
-            codes,
-            next: self.next,
-        })
     }
 }
 
@@ -305,8 +263,6 @@ mod tests {
             time_zone: "UTC",
             language,
         };
-        let codes = [Secret::new("0123-4567-89ab")];
-        let recovery = RecoveryPage { service: "Acme & Sons", codes: &codes, next: "/", language };
         let code = code_page(language);
         let password =
             CodePage { asks_password: true, ticket: None, name: Some("<b>kim</b>"), ..code };
@@ -317,7 +273,6 @@ mod tests {
             code.must_enrol("a-ticket"),
             enrol.reply(None, "r1"),
             enrol.reply(Some(&Refusal::EnrolmentProofRequired.into()), "r1"),
-            recovery.reply(),
             shown.reply(),
             HeldPage {
                 service: "Acme & Sons",
@@ -375,10 +330,5 @@ mod tests {
             assert!(html.contains(needed), "{needed} is not in\n{html}");
         }
         assert!(!html.contains("otpauth"), "the address is in the drawing alone");
-        let recovery = std::str::from_utf8(&pages[6].body).unwrap();
-        assert!(
-            recovery.contains("download=") && recovery.contains("0123-4567-89ab"),
-            "{recovery}"
-        );
     }
 }

@@ -55,6 +55,9 @@ factor_texts! {
     recovery_keep "Keep these codes where you find them without your phone. Each lets you sign in once. They are not shown again."
         "휴대전화가 없어도 찾을 수 있는 곳에 보관하세요. 코드마다 한 번씩 로그인할 수 있으며 다시 표시되지 않습니다.";
     recovery_download "Download as a text file" "텍스트 파일로 내려받기";
+    recovery_copy "Copy" "복사";
+    recovery_copied "The codes are copied." "코드를 복사했습니다.";
+    recovery_print_button "Print" "인쇄";
     recovery_print "To copy them, select the field above; to print them, use your browser's menu."
         "복사하려면 위 칸을 선택하고, 인쇄하려면 브라우저 메뉴를 사용하세요.";
     factors_heading "Second factors" "2단계 인증 수단";

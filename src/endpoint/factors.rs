@@ -12,10 +12,11 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::factor_page::{EnrolPage, FactorsPage, RecoveryPage};
+use super::factor_page::{EnrolPage, FactorsPage};
+use super::recovery_codes::RecoveryPage;
 use super::refused::Refused;
 use super::second_factor::{FIRST_NAME, described, text, with_recovery_codes};
-use super::{Endpoints, Served, input, navigation};
+use super::{Endpoints, Served, input, navigation, recovery_codes};
 use crate::caller::UserKey;
 use crate::config::FactorMode;
 use crate::event::{EventKind, FactorEvent, FactorRefusal};
@@ -37,10 +38,12 @@ enum FactorAction {
     Remove,
     Rename,
     Recovery,
+    Download,
 }
 
 impl FactorAction {
-    const ALL: [Self; 5] = [Self::Begin, Self::Confirm, Self::Remove, Self::Rename, Self::Recovery];
+    const ALL: [Self; 6] =
+        [Self::Begin, Self::Confirm, Self::Remove, Self::Rename, Self::Recovery, Self::Download];
 
     const fn name(self) -> &'static str {
         match self {
@@ -49,6 +52,7 @@ impl FactorAction {
             Self::Remove => "remove",
             Self::Rename => "rename",
             Self::Recovery => "recovery",
+            Self::Download => "download",
         }
     }
 
@@ -137,6 +141,13 @@ impl Endpoints {
     ) -> Result<Reply, Refused> {
         let fields = input::fields(arrival, body)?;
         let action = FactorAction::read(&fields)?;
+        if action == FactorAction::Download {
+            // It gives back what it got, and so asks for nothing.
+            let codes = fields.trimmed("codes").map_err(|why| Refused::field("codes", why))?;
+            let language = Language::negotiate(&arrival.headers);
+            return recovery_codes::as_file(&self.title, codes, language)
+                .ok_or_else(|| Refused::field("codes", FieldProblem::NotAString));
+        }
         let sessions = self.issuers.sessions();
         let user = session.identity.load().key.clone();
         if let Err(refusal) = sessions.is_fresh(session, arrival.at).await {
@@ -170,6 +181,8 @@ impl Endpoints {
                 happened.push(EventKind::FactorChanged { user: user.clone(), change });
                 self.after_change(arrival, &user, wants_page).await
             }
+            // Given above.
+            FactorAction::Download => Err(Refusal::Internal.into()),
             FactorAction::Recovery => {
                 if sessions.factors().of(&user).await?.factors.is_empty() {
                     return Err(Refusal::BadBody.into());
@@ -287,6 +300,8 @@ impl Endpoints {
         }
         let page = RecoveryPage {
             service: &self.title,
+            download: self.factors_path.as_deref(),
+            script: self.factors_script_path.as_deref(),
             codes,
             next: arrival.target.path().as_str(),
             language: Language::negotiate(&arrival.headers),

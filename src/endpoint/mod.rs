@@ -38,7 +38,10 @@ use self::sent_back::SentBack;
 use self::session_cookie::SessionCookie;
 
 mod account;
+mod account_activity;
+mod account_devices;
 mod account_page;
+mod account_password;
 mod account_sessions;
 mod account_texts;
 mod alias;
@@ -70,6 +73,7 @@ pub mod operator_rates;
 mod operator_sessions;
 mod operator_silences;
 mod page;
+mod recovery_codes;
 mod refresh;
 mod refuse;
 mod refused;
@@ -101,6 +105,7 @@ pub struct Endpoints {
     second_factor_path: Option<String>,
     /// Where people see to their second factors.
     factors_path: Option<String>,
+    factors_script_path: Option<String>,
     /// Where people see to the rest.
     account: AccountPaths,
     sign_out_path: Option<String>,
@@ -163,9 +168,13 @@ impl Endpoints {
             },
             second_factor_path: page_of(OwnPath::SecondFactor),
             factors_path: page_of(OwnPath::Factors),
+            factors_script_path: page_of(OwnPath::FactorsScript),
             account: AccountPaths {
                 page: page_of(OwnPath::Account),
                 sessions: page_of(OwnPath::AccountSessions),
+                devices: page_of(OwnPath::AccountDevices),
+                password: page_of(OwnPath::AccountPassword),
+                settings: config.account.clone(),
             },
             sign_out_path: page_of(OwnPath::Logout),
             sent_back: SentBack::new(),
@@ -220,8 +229,12 @@ impl Endpoints {
             OwnPath::Incident => self.incident(arrival, &body, happened).await,
             OwnPath::SecondFactor => self.second_factor(own, arrival, &body, happened).await,
             OwnPath::Factors => self.factors(arrival, &body, happened).await,
+            OwnPath::FactorsScript => Served::reply(recovery_codes::script()),
             OwnPath::Account => self.account(arrival, happened).await,
             OwnPath::AccountSessions => self.account_sessions(arrival, &body, happened).await,
+            OwnPath::AccountActivity => self.account_activity(arrival, happened).await,
+            OwnPath::AccountDevices => self.account_devices(arrival, &body, happened).await,
+            OwnPath::AccountPassword => self.account_password(arrival, &body, happened).await,
         };
         // A browser that holds a cookie nobody can read would be refused for ever.
         if served.refusal == Some(Refusal::BadCookie)
@@ -335,9 +348,15 @@ const fn methods(own: &OwnPathEntry) -> &'static [Method] {
         | OwnPath::Incident
         | OwnPath::SecondFactor
         | OwnPath::Factors
-        | OwnPath::AccountSessions => &[Method::GET, Method::HEAD, Method::POST],
+        | OwnPath::AccountSessions
+        | OwnPath::AccountDevices
+        | OwnPath::AccountPassword => &[Method::GET, Method::HEAD, Method::POST],
         OwnPath::Refresh | OwnPath::Verify | OwnPath::Blacklist => &[Method::POST],
-        OwnPath::Session | OwnPath::Jwks | OwnPath::Account => &[Method::GET, Method::HEAD],
+        OwnPath::Session
+        | OwnPath::Jwks
+        | OwnPath::FactorsScript
+        | OwnPath::Account
+        | OwnPath::AccountActivity => &[Method::GET, Method::HEAD],
     }
 }
 

@@ -32,6 +32,12 @@ static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
     .ok()
 });
 
+/// The same for a page with one script of ours, which is a file and nothing else.
+static SCRIPT_POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
+    let policy = POLICY.as_ref()?.to_str().ok()?;
+    HeaderValue::try_from(format!("{policy}; script-src 'self'")).ok()
+});
+
 /// What the login page shows.
 #[derive(Clone, Debug)]
 pub(super) struct LoginPage<'a> {
@@ -171,9 +177,18 @@ pub(super) fn reply(template: &impl Template) -> Reply {
     page(Reply::empty(http::StatusCode::OK), template)
 }
 
+/// A page that is no refusal, and has a script.
+pub(super) fn with_script(template: &impl Template) -> Reply {
+    with_policy(Reply::empty(http::StatusCode::OK), template, SCRIPT_POLICY.as_ref())
+}
+
 /// `reply` with the page as its body. Without a policy or a rendering, neither of which fails, it stays as it is.
 pub(super) fn page(reply: Reply, template: &impl Template) -> Reply {
-    let (Some(policy), Ok(html)) = (POLICY.as_ref(), template.render()) else { return reply };
+    with_policy(reply, template, POLICY.as_ref())
+}
+
+fn with_policy(reply: Reply, template: &impl Template, policy: Option<&HeaderValue>) -> Reply {
+    let (Some(policy), Ok(html)) = (policy, template.render()) else { return reply };
     reply
         .with_body("text/html; charset=utf-8", html)
         .with_header(CONTENT_SECURITY_POLICY, policy.clone())

@@ -17,8 +17,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::factor_page::{CodePage, EnrolPage, RecoveryPage};
+use super::factor_page::{CodePage, EnrolPage};
 use super::login::{next_of_form, next_of_query};
+use super::recovery_codes::RecoveryPage;
 use super::refused::Refused;
 use super::{Endpoints, Served, input, navigation};
 use crate::caller::Proof;
@@ -180,6 +181,8 @@ impl Endpoints {
                     Ok((signed_in, codes)) => {
                         let page = RecoveryPage {
                             service: &self.title,
+                            download: self.factors_path.as_deref(),
+                            script: self.factors_script_path.as_deref(),
                             codes: &codes,
                             next: next.as_str(),
                             language: Language::negotiate(&arrival.headers),

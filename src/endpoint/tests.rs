@@ -84,8 +84,12 @@ fn each_own_path_takes_its_methods_alone() {
         (OwnPath::Incident, "GET, HEAD, POST"),
         (OwnPath::SecondFactor, "GET, HEAD, POST"),
         (OwnPath::Factors, "GET, HEAD, POST"),
+        (OwnPath::FactorsScript, "GET, HEAD"),
         (OwnPath::Account, "GET, HEAD"),
         (OwnPath::AccountSessions, "GET, HEAD, POST"),
+        (OwnPath::AccountActivity, "GET, HEAD"),
+        (OwnPath::AccountDevices, "GET, HEAD, POST"),
+        (OwnPath::AccountPassword, "GET, HEAD, POST"),
     ] {
         let own = OwnPathEntry {
             path: PathPattern::default(),

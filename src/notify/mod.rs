@@ -22,7 +22,9 @@ use std::sync::Arc;
 
 pub use self::answers::IncidentQuestions;
 pub use self::channel::{Channel, Channels, Deliver, Delivery, Pace, Parcel};
-pub use self::mail::{Described, Mail, MailParts, Question, describe, device, time};
+pub use self::mail::{
+    Described, Mail, MailParts, Question, describe, device, time, what_was_found,
+};
 pub use self::news::{
     Changed, Ended, FactorNews, IncidentReply, News, NewsKind, Person, ToldIncident,
 };

@@ -57,6 +57,14 @@ pub(super) struct KnownDevice {
     password: [u8; 8],
 }
 
+/// What a sign-in gives.
+#[derive(Debug)]
+pub(super) struct GivenDevice {
+    pub(super) cookie: Secret,
+    /// Which device it is.
+    pub(super) device: Digest,
+}
+
 /// An entry, as it is read.
 struct DeviceEntry([u8; ENTRY]);
 
@@ -74,20 +82,36 @@ impl Devices {
         Self { key: self.key.clone(), stamps }
     }
 
+    /// Is a device of this user's void that was last given then?
+    pub(super) fn is_void(&self, user: &UserKey, device: &Digest, given: Timestamp) -> bool {
+        let keys = [stamp_key(&user_tag(user)), one_key(device)];
+        keys.iter().any(|key| {
+            // In whole seconds, so that what was given within the same one is void.
+            let since = self.stamps.stamp(key);
+            since.is_some_and(|since| given.as_secs() <= since.as_secs())
+        })
+    }
+
     /// The device that a sign-in with this cookie comes from, if it is known for this account (a folded name).
     pub(super) fn known(&self, cookie: &str, account: &str, at: Timestamp) -> Option<KnownDevice> {
+        let entry = self.entry_of(cookie, account, at)?;
+        Some(KnownDevice { id: Digest::of(entry.id()), password: cut(entry.password()) })
+    }
+
+    /// The entry of a cookie that counts for this account.
+    fn entry_of(&self, cookie: &str, account: &str, at: Timestamp) -> Option<DeviceEntry> {
         let tag = self.account_tag(account);
         let entry = entries(cookie).find(|entry| entry.account() == tag)?;
         if !self.is_genuine(&entry, account) || at.since(entry.given()) >= LIFETIME {
             return None;
         }
+        let keys = [stamp_key(entry.user()), one_key(&Digest::of(entry.id()))];
         // In whole seconds, so that what was given within the same one is void.
-        let is_void = self
-            .stamps
-            .stamp(&stamp_key(entry.user()))
-            .is_some_and(|since| entry.given().as_secs() <= since.as_secs());
-        (!is_void)
-            .then(|| KnownDevice { id: Digest::of(entry.id()), password: cut(entry.password()) })
+        let is_void = keys.iter().any(|key| {
+            let since = self.stamps.stamp(key);
+            since.is_some_and(|since| entry.given().as_secs() <= since.as_secs())
+        });
+        (!is_void).then_some(entry)
     }
 
     /// Was it given for the password with this mark?
@@ -97,22 +121,34 @@ impl Devices {
     }
 
     /// The cookie after a sign-in with the password of this mark: this account's entry first, and the others that were there.
-    /// Without randomness there is none: the next sign-in is a stranger's.
+    /// A device that is known keeps its id, if it may: so it is one device to its owner, and voided with every copy of its
+    /// cookie. Without randomness there is none: the next sign-in is a stranger's.
     pub(super) fn give(
         &self,
         cookie: &str,
         account: &str,
         (user, password): (&UserKey, Digest),
         at: Timestamp,
-    ) -> Option<Secret> {
+        may_keep: impl Fn(Digest) -> bool,
+    ) -> Option<GivenDevice> {
         let tag = self.account_tag(account);
-        let new = self.entry(account, user, password, at)?;
+        let is_of_password = |entry: &DeviceEntry| {
+            let known = KnownDevice { id: Digest::of(entry.id()), password: cut(entry.password()) };
+            self.is_of_password(&known, password)
+        };
+        let kept = self
+            .entry_of(cookie, account, at)
+            .filter(|entry| entry.user() == user_tag(user) && is_of_password(entry))
+            .filter(|entry| may_keep(Digest::of(entry.id())));
+        let id = kept.map_or_else(|| random_bytes::<16>().ok(), |entry| Some(cut(entry.id())))?;
+        let new = self.entry(account, (user, password), id, at)?;
+        let device = Digest::of(new.id());
         let others = entries(cookie).filter(|entry| entry.account() != tag).take(MOST - 1);
         let all: Vec<String> = std::iter::once(new)
             .chain(others)
             .map(|entry| URL_SAFE_NO_PAD.encode(entry.0))
             .collect();
-        Some(Secret::new(all.join(".")))
+        Some(GivenDevice { cookie: Secret::new(all.join(".")), device })
     }
 
     /// Knows no device of this user any more: it was not them, or they may not sign in.
@@ -125,14 +161,27 @@ impl Devices {
         self.stamps.put(new).await.map(|_| ())
     }
 
+    /// Knows one device no more, whoever has a copy of its cookie.
+    ///
+    /// # Errors
+    /// [`StoreError`]; it is known as before then.
+    pub(super) async fn forget_one(
+        &self,
+        device: &Digest,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let key = one_key(device);
+        let new = NewStamp { key, at, keep: Keep::Latest, kept_until: at.plus(LIFETIME) };
+        self.stamps.put(new).await.map(|_| ())
+    }
+
     fn entry(
         &self,
         account: &str,
-        user: &UserKey,
-        mark: Digest,
+        (user, mark): (&UserKey, Digest),
+        id: [u8; 16],
         at: Timestamp,
     ) -> Option<DeviceEntry> {
-        let id = random_bytes::<16>().ok()?;
         let mut said = Vec::with_capacity(ENTRY);
         said.extend_from_slice(&self.account_tag(account));
         said.extend_from_slice(&user_tag(user));
@@ -223,6 +272,10 @@ fn stamp_key(user_tag: &[u8]) -> Digest {
     Digest::of(&[b"devices of a user\0", user_tag].concat())
 }
 
+fn one_key(device: &Digest) -> Digest {
+    Digest::of(&[b"one device\0", device.as_bytes().as_slice()].concat())
+}
+
 fn cut<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut first = [0; N];
     first.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
@@ -250,7 +303,7 @@ mod tests {
     #[test]
     fn a_device_is_known_for_its_account_and_for_no_other() {
         let devices = devices(b"secret");
-        let cookie = devices.give("", "kim", (&kim(), mark("pw")), NOW).unwrap();
+        let cookie = devices.give("", "kim", (&kim(), mark("pw")), NOW, |_| true).unwrap().cookie;
         let cookie = cookie.expose();
         let id = devices.known(cookie, "kim", NOW);
         assert!(id.is_some());
@@ -264,7 +317,7 @@ mod tests {
     #[test]
     fn a_device_is_of_the_password_that_was_right_there() {
         let devices = devices(b"secret");
-        let cookie = devices.give("", "kim", (&kim(), mark("pw")), NOW).unwrap();
+        let cookie = devices.give("", "kim", (&kim(), mark("pw")), NOW, |_| true).unwrap().cookie;
         let known = devices.known(cookie.expose(), "kim", NOW).unwrap();
         assert!(devices.is_of_password(&known, mark("pw")));
         assert!(!devices.is_of_password(&known, mark("other")));
@@ -274,7 +327,7 @@ mod tests {
     #[test]
     fn no_changed_byte_is_taken_for_a_device() {
         let devices = devices(b"secret");
-        let cookie = devices.give("", "kim", (&kim(), mark("pw")), NOW).unwrap();
+        let cookie = devices.give("", "kim", (&kim(), mark("pw")), NOW, |_| true).unwrap().cookie;
         let bytes = URL_SAFE_NO_PAD.decode(cookie.expose()).unwrap();
         for place in 0..bytes.len() {
             let mut changed = bytes.clone();
@@ -293,7 +346,10 @@ mod tests {
         let mut cookie = Secret::new("");
         for name in ["ada", "bob", "kim", "lee", "kim"] {
             let user = UserKey::new("d", name);
-            cookie = devices.give(cookie.expose(), name, (&user, mark("pw")), NOW).unwrap();
+            cookie = devices
+                .give(cookie.expose(), name, (&user, mark("pw")), NOW, |_| true)
+                .unwrap()
+                .cookie;
         }
         assert!(cookie.expose().len() < LONGEST);
         let is_known = |name| devices.known(cookie.expose(), name, NOW).is_some();
@@ -304,7 +360,10 @@ mod tests {
     async fn what_was_given_before_it_was_voided_is_void() {
         let devices = devices(b"secret");
         let at = |secs| NOW.plus(Duration::from_secs(secs));
-        let given = |secs| devices.give("", "kim", (&kim(), mark("pw")), at(secs)).unwrap();
+        let give = |cookie: &str, secs| {
+            devices.give(cookie, "kim", (&kim(), mark("pw")), at(secs), |_| true).unwrap()
+        };
+        let given = |secs| give("", secs).cookie;
         let (old, new) = (given(0), given(11));
         devices.forget(&kim(), at(10)).await.unwrap();
         let is_known = |cookie: &Secret| devices.known(cookie.expose(), "kim", at(12)).is_some();
@@ -312,7 +371,32 @@ mod tests {
         devices.read_only().forget(&kim(), at(12)).await.unwrap();
         assert!(is_known(&new), "whoever only asks what would be voids nothing");
         let user = UserKey::new("django", "8");
-        let lee = devices.give("", "lee", (&user, mark("pw")), at(0)).unwrap();
+        let lee = devices.give("", "lee", (&user, mark("pw")), at(0), |_| true).unwrap().cookie;
         assert!(devices.known(lee.expose(), "lee", at(12)).is_some());
+    }
+
+    #[tokio::test]
+    async fn one_device_is_forgotten_with_every_copy_of_its_cookie_and_no_other() {
+        let devices = devices(b"secret");
+        let at = |secs| NOW.plus(Duration::from_secs(secs));
+        let give = |cookie: &str, password: &str, secs, may_keep| {
+            let user = (&kim(), mark(password));
+            devices.give(cookie, "kim", user, at(secs), |_| may_keep).unwrap()
+        };
+        let first = give("", "pw", 0, true);
+        let again = give(first.cookie.expose(), "pw", 5, true);
+        assert_eq!(again.device, first.device, "it is one device, however often it signs in");
+        let fresh = |given: GivenDevice| given.device != first.device;
+        assert!(fresh(give(first.cookie.expose(), "pw", 5, false)), "it was used up");
+        assert!(fresh(give(first.cookie.expose(), "other", 5, true)), "of another password");
+        assert!(fresh(give("", "pw", 5, true)), "another browser");
+        let other = give("", "pw", 5, true);
+        devices.forget_one(&first.device, at(10)).await.unwrap();
+        let is_known =
+            |given: &GivenDevice| devices.known(given.cookie.expose(), "kim", at(12)).is_some();
+        assert_eq!([&first, &again, &other].map(is_known), [false, false, true]);
+        assert!(devices.is_void(&kim(), &first.device, at(5)));
+        assert!(!devices.is_void(&kim(), &other.device, at(5)));
+        assert!(fresh(give(first.cookie.expose(), "pw", 12, true)), "it comes back as another");
     }
 }

@@ -8,8 +8,10 @@
 //! are looked at on every use, warm or cold.
 
 mod access_token;
+pub mod account_notes;
 mod binding;
 mod blocked;
+pub mod change_password;
 mod claims;
 pub mod cookies;
 pub(crate) mod credential_cache;
@@ -20,6 +22,7 @@ mod keyed_hash;
 pub mod keys;
 pub mod lockout;
 pub mod observe;
+mod own_devices;
 mod own_sessions;
 mod ports;
 mod read_only;
@@ -53,6 +56,7 @@ pub use state::SessionState;
 pub use steps::{Checked, Grants};
 pub use under_way::UnderWay;
 
+use self::account_notes::AccountNotes;
 use self::cookies::CookieNames;
 use self::credential_cache::{CredentialCache, Remembered, Space};
 use self::devices::Devices;
@@ -71,6 +75,7 @@ use crate::factor::Factors;
 use crate::geo::Places;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
+use crate::store::records::AccountRecords;
 use crate::store::{
     BlockList, RefreshTokens, Renewal, Session, SessionBy, SessionSelection, Sessions, StoreError,
 };
@@ -93,6 +98,8 @@ pub struct SessionManager {
     cookies: CookieNames,
     lockout: Lockout,
     factors: Arc<Factors>,
+    records: Arc<dyn AccountRecords>,
+    account_notes: AccountNotes,
     ends: Arc<dyn EndIssued>,
     mints: Arc<dyn MintTokens>,
     kept: Arc<ServiceCookies>,
@@ -125,6 +132,10 @@ pub struct SessionParts {
     pub mints: Arc<dyn MintTokens>,
     /// What proves more than a password.
     pub factors: Arc<Factors>,
+    /// What people are shown of their account: of the same store.
+    pub records: Arc<dyn AccountRecords>,
+    /// The way there for what happens.
+    pub account_notes: AccountNotes,
     /// Asked in this order.
     pub directories: Vec<WatchedDirectory>,
     /// Checks passwords.
@@ -242,6 +253,8 @@ impl SessionManager {
             ends: parts.ends,
             mints: parts.mints,
             factors: parts.factors,
+            records: parts.records,
+            account_notes: parts.account_notes,
             kept: parts.kept,
             under_way,
             has_rechecked: AtomicBool::new(false),

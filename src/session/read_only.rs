@@ -57,6 +57,9 @@ impl SessionManager {
             kept: Arc::clone(&self.kept),
             mints: Arc::clone(&self.mints),
             factors: Arc::clone(&self.factors),
+            records: Arc::clone(&self.records),
+            // Nobody reads what is put in here.
+            account_notes: super::account_notes::account_notes().0,
             verified: Arc::new(CredentialCache::new(FEW)?),
             ended_by_password: self.ended_by_password.clone(),
             tokens_space: self.tokens_space,

@@ -181,9 +181,9 @@ impl SessionManager {
         let has_ended = happened.len() > before;
         // Once for a user in a round, however many sessions they had.
         let user = session.identity.load().key.clone();
-        let is_told = |what: &EventKind| matches!(what, EventKind::PasswordChanged { user: told } if *told == user);
+        let is_told = |what: &EventKind| matches!(what, EventKind::PasswordChanged { user: told, .. } if *told == user);
         if has_ended && !happened.iter().any(is_told) {
-            happened.push(EventKind::PasswordChanged { user });
+            happened.push(EventKind::PasswordChanged { user, is_own: false });
         }
     }
 

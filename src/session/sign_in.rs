@@ -45,7 +45,7 @@ use crate::store::{NewSession, Session};
 use crate::wire::jar::Jar;
 
 const MAX_NAME: usize = 1024;
-const MAX_PASSWORD: usize = 1024;
+pub(super) const MAX_PASSWORD: usize = 1024;
 pub(crate) const MAX_AGENT: usize = 256;
 
 /// When to come again if the hashing pool is full.
@@ -326,7 +326,13 @@ impl SessionManager {
             None => None,
         };
         let proved = (&user.identity.key, user.password_mark());
-        let device = self.devices.give(device, name, proved, at);
+        let may_keep = |device| !self.lockout.is_used_up(device);
+        let given = self.devices.give(device, name, proved, at, may_keep);
+        let device = given.map(|given| {
+            let (client, agent) = (context.client, &session.agent);
+            self.account_notes.device_used(&user.identity.key, given.device, client, agent, at);
+            given.cookie
+        });
         Ok(SignedIn { session, tokens, cookie, issued, device })
     }
 

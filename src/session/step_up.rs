@@ -108,7 +108,12 @@ impl SessionManager {
         self.device_of_session(cookie, session, at).is_some()
     }
 
-    fn device_of_session(&self, cookie: &str, session: &Session, at: Timestamp) -> Option<Digest> {
+    pub(super) fn device_of_session(
+        &self,
+        cookie: &str,
+        session: &Session,
+        at: Timestamp,
+    ) -> Option<Digest> {
         let account = folded(&session.identity.load().name);
         let known = self.devices.known(cookie, &account, at)?;
         self.devices.is_of_password(&known, session.password_mark).then_some(known.id)

@@ -14,6 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 
+use super::account_notes::account_notes;
 use super::cookies::CookieNames;
 use super::devices::Devices;
 use super::keys::KeyRing;
@@ -36,6 +37,7 @@ use crate::jose::Algorithm;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::store::memory::Memory;
+use crate::store::records::AccountRecords;
 use crate::store::{
     Blocks, NewSession, RefreshTokens, Session, SessionAttachments, Sessions, Stamps, StoreError,
 };
@@ -215,6 +217,8 @@ impl Base {
             ends: Arc::new(NoIssuers),
             mints: Arc::new(NoIssuers),
             factors: factors(&store, FactorMode::Off, |_| {}),
+            records: Arc::clone(&store) as Arc<dyn AccountRecords>,
+            account_notes: account_notes().0,
             directories: vec![WatchedDirectory::new(watched, Duration::from_secs(60))],
             passwords: PasswordPool::start(1, 64).unwrap(),
             keys: KeyRing::open(&tokens, NOW).unwrap(),
@@ -344,6 +348,10 @@ impl Users for FakeDirectory {
 
     fn upgrades_to(&self) -> Option<PasswordHasher> {
         self.keeps_at_upgrade.load(Ordering::SeqCst).then_some(PasswordHasher::Pbkdf2Sha256)
+    }
+
+    fn password_store(&self) -> Option<&dyn crate::directory::PasswordStore> {
+        None
     }
 
     async fn missing(&self) -> Result<Vec<String>, DirectoryError> {

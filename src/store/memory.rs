@@ -14,6 +14,7 @@ use super::blocks::{Admitted, BlockList, Blocked, Blocks};
 use super::factors::FactorTables;
 use super::live::LiveSessions;
 use super::outbox::Outgoing;
+use super::records::RecordTables;
 use super::{
     Backup, Former, NewRefreshToken, NewSession, NewStamp, Once, RefreshState, RefreshTokens,
     Renewal, Rotate, RotationOutcome, Session, SessionAttachments, SessionBy, SessionSelection,
@@ -33,6 +34,7 @@ pub struct Memory {
     tokens: Mutex<HashMap<Digest, Token>>,
     pub(super) outgoing: Mutex<Outgoing>,
     pub(super) factors: Mutex<FactorTables>,
+    pub(super) records: Mutex<RecordTables>,
 }
 
 #[derive(Debug)]
@@ -176,6 +178,7 @@ impl Sessions for Memory {
         self.live.forget_stamps(now);
         self.outgoing.lock().forget(now);
         self.factors.lock().forget(now);
+        self.records.lock().forget(now);
         let mut upkeep = Upkeep::default();
         for session in self.live.all() {
             if session.is_live(now) {
@@ -238,6 +241,7 @@ impl StoredPlaces for Memory {
         let _decides = self.tokens.lock();
         self.live.forget_places(before);
         self.outgoing.lock().forget_before(before);
+        self.records.lock().forget_before(before);
         Ok(true)
     }
 }

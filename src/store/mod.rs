@@ -25,6 +25,7 @@ use async_trait::async_trait;
 pub use self::blocks::{BlockList, Blocked, Blocks};
 use self::factors::FactorStore;
 use self::outbox::{Outbox, Questions};
+use self::records::AccountRecords;
 use crate::caller::{Assurance, Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
@@ -39,6 +40,7 @@ pub mod memory;
 pub mod notifying;
 pub mod outbox;
 pub mod read_only;
+pub mod records;
 
 #[cfg(test)]
 mod contract;
@@ -375,6 +377,8 @@ pub struct Store {
     pub blocks: Arc<dyn Blocks>,
     /// Second factors.
     pub factors: Arc<dyn FactorStore>,
+    /// What people are shown of their account.
+    pub records: Arc<dyn AccountRecords>,
     /// Where people were, to be forgotten.
     pub places: Arc<dyn StoredPlaces>,
     /// Who they were.
@@ -395,6 +399,7 @@ impl Store {
             + Questions
             + Blocks
             + FactorStore
+            + AccountRecords
             + StoredPlaces
             + Former
             + Backup
@@ -409,6 +414,7 @@ impl Store {
             questions: Arc::<A>::clone(&adapter),
             blocks: Arc::<A>::clone(&adapter),
             factors: Arc::<A>::clone(&adapter),
+            records: Arc::<A>::clone(&adapter),
             places: Arc::<A>::clone(&adapter),
             former: Arc::<A>::clone(&adapter),
             backup: adapter,

@@ -15,12 +15,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::caller::UserKey;
 use crate::detect::Finding;
 use crate::detect::respond::TakenAction;
 use crate::detect::watch::{EventSink, FindingSink, NotDone};
 use crate::endpoint::operator_rates::Totals;
 use crate::event::{EndReason, Event, EventKind, FactorEvent};
 use crate::notify::{Incident, NewsSink, Notices as _};
+use crate::session::account_notes::AccountNotes;
 
 mod access_log;
 mod audit;
@@ -52,6 +54,8 @@ pub struct Telemetry {
     at_scrape: Vec<AtScrape>,
     /// Where others are told of what ended.
     news: Option<NewsSink>,
+    /// Where it is kept what people are shown of their account.
+    account: Option<AccountNotes>,
 }
 
 /// Told what detectors found. It holds no [`EventSink`], so that the detectors' task can end.
@@ -76,6 +80,7 @@ impl Telemetry {
             log_dropped: Box::new(log_dropped),
             at_scrape: Vec::new(),
             news: None,
+            account: None,
         }
     }
 
@@ -93,6 +98,13 @@ impl Telemetry {
         self
     }
 
+    /// Keeps what people are shown of their account.
+    #[must_use]
+    pub fn with_account(mut self, notes: AccountNotes) -> Self {
+        self.account = Some(notes);
+        self
+    }
+
     /// A request is over. `labels` are of the configuration by which it was decided.
     pub fn request(&self, record: &Record<'_>, labels: &Labels) {
         self.metrics.request(record, labels);
@@ -106,6 +118,9 @@ impl Telemetry {
         self.audit.event(&event);
         if let Some(news) = &self.news {
             tell(news, &event);
+        }
+        if let Some(account) = &self.account {
+            account.event(&event);
         }
         self.detectors.tell(event);
     }
@@ -165,25 +180,36 @@ fn tell(news: &NewsSink, event: &Event) {
         EventKind::SessionEnded { session, user, why } if *why != EndReason::Expired => {
             news.session_ended(session, user, *why, event.at);
         }
-        EventKind::PasswordChanged { user } => news.password_changed(user, event.at),
+        EventKind::PasswordChanged { user, is_own } => {
+            news.password_changed(user, event.at);
+            // Whoever changed it elsewhere is told of it there.
+            if *is_own {
+                news.tell(change_of("password_changed", user, event));
+            }
+        }
         EventKind::FactorChanged { user, change } => {
             news.factor_changed(user, *change, event.at);
             if let Some(name) = told_as(*change) {
-                news.tell(Incident {
-                    detector: name,
-                    at: event.at,
-                    user: Some(user.clone()),
-                    session: None,
-                    // Each is told: two within a cool-down are two.
-                    about: Some(event.at.as_millis().to_string().into()),
-                    client: event.client,
-                    country: None,
-                    agent: event.agent.clone().unwrap_or_default(),
-                    actions: Vec::new(),
-                });
+                news.tell(change_of(name, user, event));
             }
         }
         _ => {}
+    }
+}
+
+/// A change that a person made, for them to know of in case it was not them.
+fn change_of(name: &'static str, user: &UserKey, event: &Event) -> Incident {
+    Incident {
+        detector: name,
+        at: event.at,
+        user: Some(user.clone()),
+        session: None,
+        // Each is told: two within a cool-down are two.
+        about: Some(event.at.as_millis().to_string().into()),
+        client: event.client,
+        country: None,
+        agent: event.agent.clone().unwrap_or_default(),
+        actions: Vec::new(),
     }
 }
 
@@ -230,7 +256,7 @@ mod testing;
 mod tests {
     use super::testing::{names, record};
     use super::*;
-    use crate::caller::{SessionId, UserKey};
+    use crate::caller::SessionId;
     use crate::clock::{SystemClock, Timestamp};
     use crate::config;
     use crate::detect::watch::queue;
@@ -319,7 +345,7 @@ mod tests {
     #[test]
     fn no_value_that_is_shown_has_a_place_for_a_secret() {
         let values = [
-            ("event.rs", include_str!("../event.rs")),
+            ("event/mod.rs", include_str!("../event/mod.rs")),
             ("caller/mod.rs", include_str!("../caller/mod.rs")),
             ("telemetry/record.rs", include_str!("record.rs")),
             ("detect/mod.rs", include_str!("../detect/mod.rs")),

@@ -261,8 +261,12 @@ pub(super) const fn own_name(own: OwnPath) -> &'static str {
         OwnPath::Incident => "own:incident",
         OwnPath::SecondFactor => "own:second_factor",
         OwnPath::Factors => "own:factors",
+        OwnPath::FactorsScript => "own:factors_script",
         OwnPath::Account => "own:account",
         OwnPath::AccountSessions => "own:account_sessions",
+        OwnPath::AccountActivity => "own:account_activity",
+        OwnPath::AccountDevices => "own:account_devices",
+        OwnPath::AccountPassword => "own:account_password",
     }
 }
 
@@ -277,8 +281,12 @@ pub(super) const OWN_PATHS: &[OwnPath] = &[
     OwnPath::Session,
     OwnPath::Jwks,
     OwnPath::Incident,
-    OwnPath::SecondFactor,
-    OwnPath::Factors,
     OwnPath::Account,
     OwnPath::AccountSessions,
+    OwnPath::AccountActivity,
+    OwnPath::AccountDevices,
+    OwnPath::AccountPassword,
+    OwnPath::SecondFactor,
+    OwnPath::Factors,
+    OwnPath::FactorsScript,
 ];

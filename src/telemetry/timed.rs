@@ -12,7 +12,8 @@ use crate::block::{Block, BlockSubject};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::directory::{
-    Account, Directory, DirectoryError, LoginService, PasswordAttempt, PasswordVerdict, Users,
+    Account, Directory, DirectoryError, LoginService, PasswordAttempt, PasswordStore,
+    PasswordVerdict, Users,
 };
 use crate::django::hashers::PasswordHasher;
 use crate::event::EndReason;
@@ -23,6 +24,7 @@ use crate::store::factors::{
 use crate::store::outbox::{
     Claim, NewMessage, NewQuestion, Outbox, OutboxMessage, Questions, Queued, Settled,
 };
+use crate::store::records::{AccountRecords, RecordNote, StoredDevice, StoredEntry};
 use crate::store::{
     Backup, BlockList, Blocked, Blocks, NewSession, NewStamp, Once, RefreshState, RefreshTokens,
     Renewal, Rotate, RotationOutcome, Session, SessionAttachments, SessionBy, SessionSelection,
@@ -231,6 +233,34 @@ impl<S: FactorStore + ?Sized> FactorStore for TimedStore<S> {
 }
 
 #[async_trait]
+impl<S: AccountRecords + ?Sized> AccountRecords for TimedStore<S> {
+    async fn note(&self, notes: Vec<RecordNote>) -> Result<(), StoreError> {
+        self.timed(StoreOperation::Record, self.store.note(notes)).await
+    }
+
+    async fn entries_of(
+        &self,
+        user: &UserKey,
+        before: Option<(Timestamp, u64)>,
+        limit: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        self.timed(StoreOperation::Record, self.store.entries_of(user, before, limit)).await
+    }
+
+    async fn devices_of(&self, user: &UserKey) -> Result<Vec<StoredDevice>, StoreError> {
+        self.timed(StoreOperation::Record, self.store.devices_of(user)).await
+    }
+
+    async fn drop_devices(
+        &self,
+        user: &UserKey,
+        which: Option<&Digest>,
+    ) -> Result<usize, StoreError> {
+        self.timed(StoreOperation::Record, self.store.drop_devices(user, which)).await
+    }
+}
+
+#[async_trait]
 impl<S: Backup + ?Sized> Backup for TimedStore<S> {
     async fn backup(&self, to: &Path) -> Result<(), StoreError> {
         self.timed(StoreOperation::Backup, self.store.backup(to)).await
@@ -295,6 +325,10 @@ impl Users for TimedDirectory<dyn Users> {
 
     fn upgrades_to(&self) -> Option<PasswordHasher> {
         self.directory.upgrades_to()
+    }
+
+    fn password_store(&self) -> Option<&dyn PasswordStore> {
+        self.directory.password_store()
     }
 
     async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
@@ -431,6 +465,10 @@ mod tests {
         }
 
         fn upgrades_to(&self) -> Option<PasswordHasher> {
+            None
+        }
+
+        fn password_store(&self) -> Option<&dyn PasswordStore> {
             None
         }
 

@@ -13,6 +13,8 @@
     reason = "test helpers may fail loudly, wait in short steps and read the environment"
 )]
 
+// axe-core on each of our pages.
+mod accessibility;
 // The page on which people see to what is theirs.
 mod account;
 // Aliases that answer in a service's own words, and the session cookie under its name.

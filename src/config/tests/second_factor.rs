@@ -32,5 +32,9 @@ fn second_factors_have_rules_and_a_key_beside_the_store() {
         assert!(own.contains(&expected), "{own:?}");
     }
     let off = config("");
-    assert!(off.paths.iter().all(|entry| entry.own != OwnPath::SecondFactor), "off by default");
+    assert!(off.paths.iter().all(|entry| entry.own != OwnPath::Factors), "off by default");
+    // The account's page leads to where people confirm that it is them, if with a password.
+    let has_code_page =
+        |config: &Config| config.paths.iter().any(|entry| entry.own == OwnPath::SecondFactor);
+    assert!(has_code_page(&off) && !has_code_page(&config("[paths]\naccount = false")));
 }

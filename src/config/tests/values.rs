@@ -342,6 +342,10 @@ fn own_paths_are_moved_turned_off_and_aliased() {
             entry("/session", OwnPath::Session, RotationPolicy::None),
             entry("/account", OwnPath::Account, RotationPolicy::None),
             entry("/account/sessions", OwnPath::AccountSessions, RotationPolicy::None),
+            entry("/account/activity", OwnPath::AccountActivity, RotationPolicy::None),
+            entry("/account/devices", OwnPath::AccountDevices, RotationPolicy::None),
+            entry("/account/password", OwnPath::AccountPassword, RotationPolicy::None),
+            entry("/login/second-factor", OwnPath::SecondFactor, RotationPolicy::None),
             OwnPathEntry {
                 is_alias: true,
                 ..entry("/again", OwnPath::Refresh, RotationPolicy::SingleUse)

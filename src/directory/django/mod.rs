@@ -149,6 +149,10 @@ impl Users for DjangoDirectory {
         self.decoy.load().1.clone()
     }
 
+    fn password_store(&self) -> Option<&dyn super::PasswordStore> {
+        None
+    }
+
     async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
         self.database.missing(&self.needed).await.map_err(|error| self.failed(error))
     }

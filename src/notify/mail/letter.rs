@@ -7,8 +7,19 @@ use crate::wire::accept::Language;
 use crate::wire::html;
 
 /// What a template can say.
-const NAMES: [&str; 10] =
-    ["service", "account", "what", "when", "where", "device", "done", "not_me", "me", "until"];
+const NAMES: [&str; 11] = [
+    "service",
+    "account",
+    "what",
+    "when",
+    "where",
+    "device",
+    "done",
+    "not_me",
+    "me",
+    "until",
+    "account_page",
+];
 
 /// The first line of a text template begins with it.
 const SUBJECT: &str = "Subject: ";
@@ -40,6 +51,8 @@ pub(super) struct Values<'a> {
     pub(super) not_me: &'a str,
     pub(super) me: &'a str,
     pub(super) until: &'a str,
+    /// Where they see what is signed in to their account.
+    pub(super) account_page: &'a str,
 }
 
 /// A letter, ready to be sent.
@@ -89,6 +102,7 @@ impl Letters {
             values.not_me,
             values.me,
             values.until,
+            values.account_page,
         ];
         Letter {
             subject: templates.subject.fill(&values, one_line),
@@ -166,6 +180,7 @@ mod tests {
             not_me: "https://app.example/incident?answer=not-me&token=T",
             me: "https://app.example/incident?answer=me&token=T",
             until: "2026-12-06 17:00 UTC",
+            account_page: "https://app.example/account",
         }
     }
 
@@ -176,8 +191,9 @@ mod tests {
             let letter = letters.write(language, &values());
             assert!(letter.subject.starts_with("Acme: "), "{letter:?}");
             assert!(!letter.text.contains("Subject") && !letter.text.contains("{{"), "{letter:?}");
-            let Values { account, what, when, place, device, done, until, .. } = values();
-            for said in [account, what, when, place, device, done, until] {
+            let Values { account, what, when, place, device, done, until, account_page, .. } =
+                values();
+            for said in [account, what, when, place, device, done, until, account_page] {
                 assert!(letter.text.contains(said), "{said}: {}", letter.text);
                 assert!(letter.html.contains(said), "{said}: {}", letter.html);
             }

@@ -65,6 +65,8 @@ pub struct MailParts {
     pub service: String,
     /// The path of the page that asks (`paths.incident`).
     pub path: String,
+    /// The path of the page of one's account (`paths.account`); none: it is off.
+    pub account_path: Option<String>,
     /// Who knows addresses.
     pub directories: Vec<Directory>,
     /// Who knows them where a directory cannot be asked.
@@ -84,6 +86,7 @@ pub struct Mail {
     settings: MailSettings,
     service: String,
     path: String,
+    account_path: Option<String>,
     letters: Letters,
     directories: Vec<Directory>,
     sessions: Arc<dyn Sessions>,
@@ -104,6 +107,7 @@ impl Mail {
             password,
             service,
             path,
+            account_path,
             directories,
             sessions,
             former,
@@ -120,6 +124,7 @@ impl Mail {
             service: if service.is_empty() { host_of(&settings.public_url) } else { service },
             settings,
             path,
+            account_path,
             directories,
             sessions,
             former,
@@ -235,10 +240,15 @@ impl Mail {
                 when: &described.when,
                 place: &described.place,
                 device: &described.device,
-                done: words::done(&told.actions, language),
+                done: words::done_about(&told.detector, &told.actions, language),
                 not_me: &link("not-me"),
                 me: &link("me"),
                 until: &time(until, &self.settings.time_zone),
+                account_page: &format!(
+                    "{}{}",
+                    self.settings.public_url,
+                    self.account_path.as_deref().unwrap_or("/")
+                ),
             },
         )
     }
@@ -373,6 +383,11 @@ pub fn describe(told: &ToldIncident, time_zone: &str, language: Language) -> Des
 /// The device in words, by its `User-Agent`.
 pub fn device(agent: &str, language: Language) -> String {
     words::device(agent, language)
+}
+
+/// What a detector of this name found, as one sentence.
+pub fn what_was_found(detector: &str, language: Language) -> &'static str {
+    words::what(detector, language)
 }
 
 /// UTC where the machine does not know the zone any more.

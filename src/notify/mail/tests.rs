@@ -65,6 +65,10 @@ impl Users for People {
         None
     }
 
+    fn password_store(&self) -> Option<&dyn crate::directory::PasswordStore> {
+        None
+    }
+
     async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
         Ok(Vec::new())
     }
@@ -100,6 +104,7 @@ fn mail(attributes: &[(&str, &str)], down: bool) -> Mail {
         password: None,
         service: "Acme".into(),
         path: "/incident".into(),
+        account_path: Some("/account".into()),
         directories: vec![Directory::Users(Arc::new(people))],
         sessions: Arc::clone(&store) as Arc<dyn Sessions>,
         former: Arc::clone(&store) as Arc<dyn Former>,

@@ -49,6 +49,9 @@ pub(crate) fn what(detector: &str, language: Language) -> &'static str {
             "The account is signed in to in more places than allowed.",
             "허용된 수보다 많은 곳에서 로그인되어 있습니다.",
         ),
+        "password_changed" => {
+            ("The password of the account was changed.", "계정의 비밀번호가 변경되었습니다.")
+        }
         "second_factor_added" => (
             "A second factor was set up for the account.",
             "계정에 2단계 인증 수단이 추가되었습니다.",
@@ -75,6 +78,15 @@ pub(crate) fn what(detector: &str, language: Language) -> &'static str {
         _ => ("The account was used in an unusual way.", "계정이 평소와 다르게 사용되었습니다."),
     };
     of(language, english, korean)
+}
+
+/// What was done about it. What is told is a change itself, if a person made one.
+pub(crate) fn done_about(detector: &str, actions: &[String], language: Language) -> &'static str {
+    let is_change = ["second_factor_", "recovery_code", "password_changed"];
+    match actions.is_empty() && is_change.iter().any(|change| detector.starts_with(change)) {
+        true => of(language, "Nothing else was changed.", "그 밖에 변경된 것은 없습니다."),
+        false => done(actions, language),
+    }
 }
 
 /// What was done about it: the strongest of the actions.

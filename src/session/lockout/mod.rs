@@ -203,6 +203,11 @@ impl Lockout {
         Self { limits: self.limits, counts: AttemptCounts::new() }
     }
 
+    /// Has a device failed so often that it is known no more?
+    pub(crate) fn is_used_up(&self, device: Digest) -> bool {
+        self.counts.0.lock().is_used_up(&Key::Device(device))
+    }
+
     /// Counts an attempt on an account (a folded name), or says how long to wait. `device`: a device of the account's.
     pub(crate) fn attempt(
         &self,

@@ -8,6 +8,7 @@ pub(super) mod kept;
 pub(super) mod once;
 pub(super) mod outbox;
 pub(super) mod places;
+pub(super) mod records;
 pub(super) mod refresh;
 pub(super) mod sessions;
 pub(super) mod stamps;
@@ -197,6 +198,13 @@ macro_rules! mount {
             a_reset_takes_all_away_until_one_is_set_up
             attempts_are_slowed_until_one_is_right
             of_parallel_attempts_no_more_pass_than_may
+        }
+        $crate::store::contract::mount! { @cases $fresh records:
+            what_happened_is_told_newest_first_and_in_pages
+            what_happens_again_within_its_time_is_one_entry
+            what_others_cause_pushes_out_nothing_else
+            a_device_is_one_however_often_it_is_used
+            what_is_shown_is_forgotten_when_its_time_is_over
         }
     };
     (@cases $fresh:ident $module:ident: $($case:ident)*) => {

@@ -22,6 +22,7 @@ mod file;
 mod ops;
 mod outbox;
 mod places;
+mod records;
 mod rows;
 mod schema;
 mod upkeep;

@@ -15,7 +15,7 @@ use super::super::{
 };
 use super::rows;
 use super::writer::Op;
-use super::{factors, outbox};
+use super::{factors, outbox, records};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
@@ -455,7 +455,8 @@ impl Op for Sweep {
             .execute((now, limit))?;
         let outgoing = outbox::sweep(sql, self.now, limit)?;
         let attempts = factors::sweep(sql, self.now, limit)?;
-        Ok(tokens + sealed + ended + stamps + outgoing + attempts)
+        let devices = records::sweep(sql, self.now, limit)?;
+        Ok(tokens + sealed + ended + stamps + outgoing + attempts + devices)
     }
 
     fn apply(self, swept: usize, _live: &LiveSessions) -> usize {

@@ -15,7 +15,7 @@ use super::super::live::LiveSessions;
 use super::super::{Former, StoreError, StoredPlaces};
 use super::rows::{self, time};
 use super::writer::Op;
-use super::{Embedded, Tuning, blocking, file};
+use super::{Embedded, Tuning, blocking, file, records};
 use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
 
@@ -44,7 +44,8 @@ impl Op for ForgetPlaces {
                      (SELECT key FROM outbox WHERE at < ?1 AND NOT done LIMIT ?2)",
             )?
             .execute((before, CHUNK))?;
-        Ok(sessions + messages)
+        let shown = records::forget_places(sql, before, CHUNK)?;
+        Ok(sessions + messages + shown)
     }
 
     fn apply(self, found: usize, live: &LiveSessions) -> usize {

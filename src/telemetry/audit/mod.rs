@@ -353,7 +353,7 @@ fn event_line(event: &Event) -> AuditLine<'_> {
             ended: Some(*ended),
             ..line
         },
-        EventKind::PasswordChanged { user } => {
+        EventKind::PasswordChanged { user, .. } => {
             AuditLine { event: "password_changed", user: Some(cut(&user.to_string())), ..line }
         }
         EventKind::IssuedEnded { issuer, user } => AuditLine {
@@ -375,6 +375,12 @@ fn event_line(event: &Event) -> AuditLine<'_> {
             event: "second_factor_changed",
             user: Some(cut(&user.to_string())),
             reason: Some(change.name()),
+            ..line
+        },
+        EventKind::DevicesForgotten { user, all } => AuditLine {
+            event: "devices_forgotten",
+            user: Some(cut(&user.to_string())),
+            reason: Some(if *all { "all" } else { "one" }),
             ..line
         },
         EventKind::FactorRefused { user, why } => AuditLine {

@@ -101,7 +101,8 @@ fn everything() -> Vec<EventKind> {
     let (session, issuer) = (session.clone(), "django".into());
     all.push(EventKind::TakenOver { session, user: user.clone(), issuer });
     all.push(EventKind::IssuedEnded { issuer: "django".into(), user: user.clone() });
-    all.push(EventKind::PasswordChanged { user: user.clone() });
+    all.push(EventKind::PasswordChanged { user: user.clone(), is_own: true });
+    all.push(EventKind::DevicesForgotten { user: user.clone(), all: true });
     let changed = |change: &_| EventKind::FactorChanged { user: user.clone(), change: *change };
     all.extend(FactorEvent::ALL.iter().map(changed));
     let refused = |why: &_| EventKind::FactorRefused { user: user.clone(), why: *why };

@@ -108,6 +108,7 @@ pub(in crate::telemetry) enum StoreOperation {
     Question,
     Block,
     Factor,
+    Record,
     Backup,
 }
 
@@ -139,6 +140,7 @@ impl StoreOperation {
         Self::Question,
         Self::Block,
         Self::Factor,
+        Self::Record,
         Self::Backup,
     ];
 
@@ -158,6 +160,7 @@ impl StoreOperation {
             Self::Question => "question",
             Self::Block => "block",
             Self::Factor => "factor",
+            Self::Record => "record",
             Self::Backup => "backup",
         }
     }

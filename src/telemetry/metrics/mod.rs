@@ -315,6 +315,7 @@ impl Metrics {
             EventKind::SessionUsed { .. }
             | EventKind::IssuedEnded { .. }
             | EventKind::PasswordChanged { .. }
+            | EventKind::DevicesForgotten { .. }
             | EventKind::BlockLifted(_)
             | EventKind::NotFound { .. }
             | EventKind::OutsideBinding { .. }

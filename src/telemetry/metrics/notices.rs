@@ -11,6 +11,7 @@ pub(super) struct NoticeMetrics {
     notices: IntCounterVec,
     waiting: IntGaugeVec,
     pub(super) lost: IntCounter,
+    records_lost: IntCounter,
     me: IntCounter,
     not_me: IntCounter,
 }
@@ -39,6 +40,10 @@ impl NoticeMetrics {
                 "doorwarden_notices_lost_total",
                 "News that found the queue in memory full, and reached no channel.",
             )?,
+            records_lost: families.counter(
+                "doorwarden_account_records_lost_total",
+                "What people would have been shown of their account, and was not kept.",
+            )?,
         })
     }
 
@@ -61,6 +66,11 @@ impl Metrics {
     /// How much news was lost since the start.
     pub fn news_lost(&self, total: u64) {
         self.raise(&self.notices.lost, total);
+    }
+
+    /// How much of what people are shown of their account was lost since the start.
+    pub fn account_records_lost(&self, total: u64) {
+        self.raise(&self.notices.records_lost, total);
     }
 }
 

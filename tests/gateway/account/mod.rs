@@ -1,6 +1,9 @@
 //! `/account`: what people see of their own sessions and do about them.
 
+mod activity;
+mod cost;
 mod pages;
+mod password;
 mod sessions;
 
 use serde_json::{Value, json};

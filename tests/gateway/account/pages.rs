@@ -15,9 +15,10 @@ fn picture(browser: &Browser, name: &str) {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("account-pages");
     std::fs::create_dir_all(&folder).unwrap();
     for width in [390, 1100] {
-        browser.width(width);
+        browser.size(width, 3000);
         let path = folder.join(format!("{name}-{width}.png"));
         std::fs::write(path, browser.screenshot()).unwrap();
+        browser.width(width);
     }
 }
 

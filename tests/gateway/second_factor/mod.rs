@@ -24,7 +24,7 @@ fn gateway(upstream: &Upstream, more: &str) -> Gateway {
 }
 
 /// An authenticator app: written here once more, by RFC 6238, from the secret that the gateway shows.
-struct App {
+pub(crate) struct App {
     secret: Vec<u8>,
     /// The next step whose code was not used yet.
     next: u64,
@@ -39,7 +39,7 @@ fn step() -> u64 {
 }
 
 impl App {
-    fn new(secret: &str) -> Self {
+    pub(crate) fn new(secret: &str) -> Self {
         let secret = data_encoding::BASE32_NOPAD.decode(secret.replace(' ', "").as_bytes());
         Self { secret: secret.unwrap(), next: 0 }
     }
@@ -55,7 +55,7 @@ impl App {
 
     /// A code that was not used, of the earliest step that is right: so three are at hand at once, and a fourth waits for its
     /// time.
-    fn code(&mut self) -> String {
+    pub(crate) fn code(&mut self) -> String {
         let used = eventually("a step that was not used", || {
             // The step before this one is right as long as this one lasts.
             let before = if now() % 30 < 20 { step() - 1 } else { step() };

@@ -150,9 +150,20 @@ impl Browser {
         eventually("another page", || (self.send("GET", &path, "").status == 404).then_some(()));
     }
 
+    /// Clicks what leads nowhere.
+    pub(crate) fn click(&self, css: &str) {
+        let element = self.find(css);
+        self.command(&format!("element/{element}/click"), &json!({}));
+    }
+
     /// Runs a script in the page; what it returns.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.command("execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// Runs a script in the page that calls its last argument when it is done, with what it found.
+    pub(crate) fn run_until_done(&self, script: &str) -> Value {
+        self.command("execute/async", &json!({"script": script, "args": []}))
     }
 
     /// All cookies for the page, `HttpOnly` ones too.
@@ -188,9 +199,14 @@ impl Browser {
 
     /// Shows pages on a screen that is this wide, as a phone's is.
     pub(crate) fn width(&self, pixels: u32) {
+        self.size(pixels, 800);
+    }
+
+    /// The same, so high that all of a page is seen.
+    pub(crate) fn size(&self, width: u32, height: u32) {
         self.devtools(
             "Emulation.setDeviceMetricsOverride",
-            &json!({"width": pixels, "height": 800, "deviceScaleFactor": 1, "mobile": true}),
+            &json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": true}),
         );
     }
 

@@ -17,6 +17,7 @@ const ALLOWED: &[&str] = &[
     "allow",
     "cache-control",
     "connection",
+    "content-disposition",
     "content-language",
     "content-length",
     "content-security-policy",

@@ -58,6 +58,10 @@ impl Users for Kim {
         None
     }
 
+    fn password_store(&self) -> Option<&dyn crate::directory::PasswordStore> {
+        None
+    }
+
     async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
         Ok(Vec::new())
     }

@@ -22,6 +22,7 @@ const FILES: &[&str] = &[
     include_str!("versions/5.sql"),
     include_str!("versions/6.sql"),
     include_str!("versions/7.sql"),
+    include_str!("versions/8.sql"),
 ];
 
 /// The statements that make its tables and indexes.

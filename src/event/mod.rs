@@ -12,6 +12,10 @@ use crate::clock::Timestamp;
 use crate::refusal::Refusal;
 use crate::secret::Digest;
 
+mod issued;
+
+pub use issued::IssuedRefusal;
+
 /// Something that happened at one moment, to or by one client.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -148,10 +152,13 @@ pub enum EventKind {
         /// How many sessions were ended because it was not.
         ended: u64,
     },
-    /// The directory has another password for a user, and a session that began with the one before has ended.
+    /// The directory has another password for a user: a session that began with the one before has ended, or they have changed it
+    /// at the gateway.
     PasswordChanged {
         /// Whose.
         user: UserKey,
+        /// Did they change it at the gateway?
+        is_own: bool,
     },
     /// What a client asked for is not there, by the routes or by the service.
     NotFound {
@@ -171,6 +178,13 @@ pub enum EventKind {
         user: UserKey,
         /// How.
         change: FactorEvent,
+    },
+    /// Browsers of a user's are known no more, because they said so.
+    DevicesForgotten {
+        /// Whose.
+        user: UserKey,
+        /// Was it all of them, or one?
+        all: bool,
     },
     /// A second factor did not help.
     FactorRefused {
@@ -301,59 +315,6 @@ pub enum RefreshRefusal {
     Unknown,
     /// Its session is over.
     SessionEnded,
-}
-
-/// Why a token was refused that was presented as an `[[issuer]]`'s.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum IssuedRefusal {
-    /// It has not the form of a token.
-    Malformed,
-    /// It is signed otherwise than that issuer signs.
-    BadAlgorithm,
-    /// The issuer's key did not sign it.
-    BadSignature,
-    /// A claim has a type or value that it cannot have, or is for somebody else.
-    BadClaim,
-    /// It is from the future.
-    NotYetValid,
-    /// It has expired.
-    Expired,
-    /// It has no `exp`.
-    NoExpiry,
-    /// It has no `jti`.
-    NoTokenId,
-    /// It is a token of another kind.
-    WrongType,
-    /// It names no user.
-    NoUser,
-    /// The directory knows no such user.
-    UnknownUser,
-    /// The user is there and not active.
-    InactiveUser,
-    /// It is from before the user's present password.
-    PasswordChanged,
-    /// It, or everything that its user had, was ended here.
-    Ended,
-    /// It was first seen too long ago (`issuer.max_age`).
-    TooOld,
-    /// The service's own blacklist has it.
-    Blacklisted,
-    /// The issuer's time is over (`issuer.accept_until`).
-    NoLongerAccepted,
-    /// The service has no such session or token.
-    NotFound,
-    /// The session was begun by an authentication backend that is not configured.
-    UnknownBackend,
-    /// It is no name with its password.
-    BadCredentials,
-    /// A name with its password, of a user whom the service asks for a second factor.
-    SecondFactorRequired,
-    /// Too many wrong passwords before; this one was not looked at.
-    LockedOut,
-    /// Too many passwords wait to be checked.
-    Busy,
-    /// Directory, store or service cannot be asked.
-    Unavailable,
 }
 
 /// Why a session ended.
@@ -499,66 +460,6 @@ impl RefreshRefusal {
             Self::Expired => "expired",
             Self::Unknown => "unknown",
             Self::SessionEnded => "session_ended",
-        }
-    }
-}
-
-impl IssuedRefusal {
-    /// Every one.
-    pub const ALL: &'static [Self] = &[
-        Self::Malformed,
-        Self::BadAlgorithm,
-        Self::BadSignature,
-        Self::BadClaim,
-        Self::NotYetValid,
-        Self::Expired,
-        Self::NoExpiry,
-        Self::NoTokenId,
-        Self::WrongType,
-        Self::NoUser,
-        Self::UnknownUser,
-        Self::InactiveUser,
-        Self::PasswordChanged,
-        Self::Ended,
-        Self::TooOld,
-        Self::Blacklisted,
-        Self::NoLongerAccepted,
-        Self::NotFound,
-        Self::UnknownBackend,
-        Self::BadCredentials,
-        Self::SecondFactorRequired,
-        Self::LockedOut,
-        Self::Busy,
-        Self::Unavailable,
-    ];
-
-    /// Stable name for metrics and the audit trail.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::BadAlgorithm => "bad_algorithm",
-            Self::BadSignature => "bad_signature",
-            Self::BadClaim => "bad_claim",
-            Self::NotYetValid => "not_yet_valid",
-            Self::Expired => "expired",
-            Self::NoExpiry => "no_exp",
-            Self::NoTokenId => "no_jti",
-            Self::WrongType => "wrong_type",
-            Self::NoUser => "no_user",
-            Self::UnknownUser => "unknown_user",
-            Self::InactiveUser => "inactive_user",
-            Self::PasswordChanged => "password_changed",
-            Self::Ended => "ended",
-            Self::TooOld => "too_old",
-            Self::Blacklisted => "blacklisted",
-            Self::NoLongerAccepted => "no_longer_accepted",
-            Self::NotFound => "not_found",
-            Self::UnknownBackend => "unknown_backend",
-            Self::BadCredentials => "bad_credentials",
-            Self::SecondFactorRequired => "second_factor_required",
-            Self::LockedOut => "locked_out",
-            Self::Busy => "busy",
-            Self::Unavailable => "unavailable",
         }
     }
 }

@@ -1,0 +1,271 @@
+//! Somebody changes their own password, where their directory can.
+//!
+//! The order is: may it be changed here; what cannot be a new password; the last change; the present password, by the same
+//! check and the same lockout as a sign-in; a code where they have a second factor; then the directory. From there on the session
+//! that asked goes on under the new password, and everything that rests on the old one ends: their other sessions, the
+//! service's own tokens, and the browsers that their account knew. What fails after the directory has the new password is told
+//! and ends with the directory's next look at it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lockout::folded;
+use super::sign_in::{MAX_PASSWORD, VerifiedPassword, not_asked};
+use super::{SessionManager, SignInRefused, store_failed};
+use crate::caller::{Assurance, AuthMethod, AuthMethods, UserKey};
+use crate::context::RequestContext;
+use crate::directory::{PasswordAttempt, PasswordStore};
+use crate::event::{EndReason, EventKind};
+use crate::refusal::Refusal;
+use crate::secret::{Digest, Secret};
+use crate::store::{Renewal, Session, SessionSelection};
+
+/// How long somebody waits between two changes.
+const BETWEEN: Duration = Duration::from_secs(60);
+
+/// A password in place of another.
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordChange<'a> {
+    /// The present one, as given.
+    pub current: &'a Secret,
+    /// The new one, as given.
+    pub new: &'a Secret,
+    /// The fewest characters of the new one.
+    pub min_length: usize,
+    /// The device cookie; empty if there is none.
+    pub device: &'a str,
+}
+
+/// What a change gave.
+#[derive(Debug)]
+pub struct PasswordChanged {
+    /// How many other sessions ended.
+    pub ended: usize,
+    /// The device cookie from now on.
+    pub device: Option<Secret>,
+}
+
+/// Why a password cannot be the new one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PasswordFault {
+    /// It has fewer characters than it must have.
+    TooShort,
+    /// It has more bytes than anybody may sign in with.
+    TooLong,
+    /// It has a control character, which nobody can sign in with.
+    ControlCharacter,
+    /// It is the user's name, or has it in it with little else.
+    LikeName,
+    /// It is the present one.
+    Same,
+    /// It is one character, or few, again and again.
+    Repeats,
+}
+
+/// Why a password was not changed.
+#[derive(Debug)]
+pub enum NotChanged {
+    /// As a sign-in that is refused.
+    Refused(SignInRefused),
+    /// The new one cannot be.
+    Fault(PasswordFault),
+}
+
+impl From<SignInRefused> for NotChanged {
+    fn from(refused: SignInRefused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<Refusal> for NotChanged {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
+impl From<PasswordFault> for NotChanged {
+    fn from(fault: PasswordFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl PasswordFault {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[
+        Self::TooShort,
+        Self::TooLong,
+        Self::ControlCharacter,
+        Self::LikeName,
+        Self::Same,
+        Self::Repeats,
+    ];
+
+    /// Its stable code in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TooShort => "too_short",
+            Self::TooLong => "too_long",
+            Self::ControlCharacter => "control_character",
+            Self::LikeName => "like_name",
+            Self::Same => "same",
+            Self::Repeats => "repeats",
+        }
+    }
+
+    /// What is wrong with a new password of this user.
+    fn of(new: &str, current: &str, name: &str, min_length: usize) -> Option<Self> {
+        let length = new.chars().count();
+        let (folded, name) = (folded(new), folded(name));
+        // The part of a mail address before the `@` too.
+        let names = [&*name, name.split('@').next().unwrap_or_default()];
+        let is_like = |name: &&str| {
+            let rest = folded.chars().count().saturating_sub(name.chars().count());
+            !name.is_empty() && folded.contains(*name) && rest < 4
+        };
+        let distinct: std::collections::BTreeSet<char> = new.chars().collect();
+        if length < min_length {
+            Some(Self::TooShort)
+        } else if new.len() > MAX_PASSWORD {
+            Some(Self::TooLong)
+        } else if new.chars().any(char::is_control) {
+            Some(Self::ControlCharacter)
+        } else if new == current {
+            Some(Self::Same)
+        } else if names.iter().any(is_like) {
+            Some(Self::LikeName)
+        } else if distinct.len() < 3 {
+            Some(Self::Repeats)
+        } else {
+            None
+        }
+    }
+}
+
+impl SessionManager {
+    /// Can the directory of this user change their password?
+    pub fn changes_password(&self, user: &UserKey) -> bool {
+        self.password_store(user).is_some()
+    }
+
+    fn password_store(&self, user: &UserKey) -> Option<&dyn PasswordStore> {
+        let watched = self.directory(&user.directory)?;
+        watched.directory.users().and_then(crate::directory::Users::password_store)
+    }
+
+    /// Changes the password of a session's user.
+    ///
+    /// # Errors
+    /// [`NotChanged`]: a fault of the new one, or [`Refusal::NotOnAccount`] where the directory cannot,
+    /// [`Refusal::InsufficientAuthentication`] where a code is due, [`Refusal::BadCredentials`] for another present password,
+    /// [`Refusal::TooManyAttempts`], [`Refusal::SessionEnded`], and what cannot be asked
+    pub async fn change_password(
+        &self,
+        session: &Session,
+        change: PasswordChange<'_>,
+        context: &mut RequestContext<'_>,
+    ) -> Result<PasswordChanged, NotChanged> {
+        let identity = session.identity.load_full();
+        let (user, at) = (&identity.key, context.at);
+        let Some(store) = self.password_store(user) else {
+            return Err(Refusal::NotOnAccount.into());
+        };
+        let by_code = self.confirms_by_code(session).await?;
+        if by_code {
+            // Their password alone shall not be what changes it.
+            self.is_fresh(session, at).await?;
+        }
+        let PasswordChange { current, new, min_length, device } = change;
+        if let Some(fault) =
+            PasswordFault::of(new.expose(), current.expose(), &identity.name, min_length)
+        {
+            return Err(fault.into());
+        }
+        let paced = Digest::of(format!("password of {user}").as_bytes());
+        if let Some(last) = self.paced.get(&paced)
+            && at.since(last) < BETWEEN
+        {
+            let retry_after = Some(BETWEEN.saturating_sub(at.since(last)));
+            return Err(SignInRefused { retry_after, ..Refusal::TooManyAttempts.into() }.into());
+        }
+        let asked = PasswordAttempt {
+            name: &identity.name,
+            password: current,
+            client: context.client,
+            at,
+            is_typed: false,
+        };
+        let only = Some(&*user.directory);
+        let VerifiedPassword { checked, attempt } =
+            self.check_password(asked, only, device, context.events).await?;
+        if checked.user() != user {
+            attempt.take_back();
+            return Err(Refusal::BadCredentials.into());
+        }
+        attempt.succeeded();
+        self.paced.insert(paced, at);
+        let stored = store.change_password(user, &checked.account().password, new).await;
+        // Somebody else changed it a moment ago, by a command: the present one is another then.
+        let account = stored.map_err(not_asked)?.ok_or(Refusal::BadCredentials)?;
+        context.note(EventKind::PasswordChanged { user: user.clone(), is_own: true });
+
+        let mark = account.password_mark();
+        let proved = match by_code {
+            // They have shown a code lately; when, stays as it was.
+            true => None,
+            false => Some(Assurance::now(AuthMethods::only(AuthMethod::Password), at)),
+        };
+        let renewal = Renewal {
+            session: session.id.clone(),
+            cookie: None,
+            password_mark: mark,
+            assurance: proved,
+            at,
+        };
+        let renewed = self.store.renew(renewal).await.map_err(store_failed)?;
+        self.ends.end_user(user, at).await.map_err(store_failed)?;
+        let others = SessionSelection::OthersOf { user: user.clone(), kept: session.id.clone() };
+        let ended = self.end(&others, EndReason::PasswordChanged, at, context.events).await?;
+        self.devices.forget(user, at).await.map_err(store_failed)?;
+        self.records.drop_devices(user, None).await.map_err(store_failed)?;
+        if renewed.is_none() {
+            return Err(Refusal::SessionEnded.into());
+        }
+        // A second later than what was voided a moment ago.
+        let given_at = at.plus(Duration::from_secs(1));
+        let name: Arc<str> = folded(&identity.name).into();
+        let given = self.devices.give("", &name, (user, mark), given_at, |_| false);
+        let device = given.map(|given| {
+            let (client, agent) = (context.client, context.agent);
+            self.account_notes.device_used(user, given.device, client, agent, given_at);
+            given.cookie
+        });
+        Ok(PasswordChanged { ended, device })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_password_is_named() {
+        for (new, name, fault) in [
+            ("seven77", "kim", Some(PasswordFault::TooShort)),
+            ("여덟글자입니다.", "kim", None),
+            ("일곱글자입니다", "kim", Some(PasswordFault::TooShort)),
+            (&*"x1".repeat(513), "kim", Some(PasswordFault::TooLong)),
+            ("eight\tch", "kim", Some(PasswordFault::ControlCharacter)),
+            ("the old one", "kim", Some(PasswordFault::Same)),
+            ("KimMinJung", "kimminjung", Some(PasswordFault::LikeName)),
+            ("kimminjung1!", "kimminjung", Some(PasswordFault::LikeName)),
+            ("kimminjung", "kimminjung@example.com", Some(PasswordFault::LikeName)),
+            ("a kim among others", "kim", None),
+            ("aaaaaaaaaaaa", "kim", Some(PasswordFault::Repeats)),
+            ("abababababab", "kim", Some(PasswordFault::Repeats)),
+            ("correct horse battery", "kim", None),
+        ] {
+            assert_eq!(PasswordFault::of(new, "the old one", name, 8), fault, "{new}");
+        }
+        assert_eq!(PasswordFault::of("short", "x", "kim", 1), None, "an operator's own bound");
+    }
+}
