@@ -156,6 +156,13 @@ refusals! {
     /// An unsafe request that the cookie authenticates came from another site.
     CrossSite "cross_site" FORBIDDEN "The request came from another site.";
 
+    /// The personal access token is good, and what was asked for takes no such tokens.
+    PersonalTokenNotTaken "insufficient_scope" / "personal_token_not_taken" FORBIDDEN "A personal access token cannot be used here.";
+    /// The personal access token is good, and made for other routes or methods.
+    PersonalTokenScope "insufficient_scope" / "personal_token_scope" FORBIDDEN "This personal access token was not made for this.";
+    /// The user has as many personal access tokens as somebody may have.
+    TooManyTokens "too_many_tokens" CONFLICT "There are too many personal access tokens already. Revoke one first.";
+
     // --- signing in
     /// Unknown user, wrong password, inactive, unusable password: one answer for all.
     BadCredentials "no_active_account" UNAUTHORIZED "No active account found with the given credentials";

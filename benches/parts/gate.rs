@@ -30,6 +30,7 @@ use doorwarden::session::account_notes::account_notes;
 use doorwarden::session::cookies::CookieNames;
 use doorwarden::session::devices::Devices;
 use doorwarden::session::keys::KeyRing;
+use doorwarden::session::personal_token::PersonalTokenRules;
 use doorwarden::session::refresh_token::RefreshKey;
 use doorwarden::session::service_cookies::ServiceCookies;
 use doorwarden::session::{
@@ -185,6 +186,7 @@ impl Scene {
             refresh_key: Arc::new(RefreshKey::random().unwrap()),
             tokens: config.tokens.clone(),
             session: config.session.clone(),
+            personal_tokens: PersonalTokenRules::of(&config),
             cookies: CookieNames::of(&config),
             login: config.login.clone(),
             state: SessionState::new().unwrap(),

@@ -27,6 +27,7 @@ use crate::proxy::{Generation, GenerationParts};
 use crate::service::database::{DatabaseAccess, Databases};
 use crate::session::cookies::CookieNames;
 use crate::session::keys::KeyRing;
+use crate::session::personal_token::PersonalTokenRules;
 use crate::session::service_cookies::ServiceCookies;
 use crate::session::{SessionManager, SessionParts, WatchedDirectory};
 use crate::store::notifying::SessionEnded;
@@ -92,6 +93,7 @@ impl Built {
             refresh_key: Arc::clone(&state.refresh_key),
             tokens: config.tokens.clone(),
             session: config.session.clone(),
+            personal_tokens: PersonalTokenRules::of(&config),
             cookies: CookieNames::of(&config),
             login: config.login.clone(),
             state: state.sessions.clone(),

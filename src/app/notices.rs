@@ -137,8 +137,12 @@ pub(super) fn channels(
         let token = settings.token_file.as_deref().map(secret_file).transpose().map_err(failed)?;
         let (issuer, keys) = (&config.tokens.issuer, Arc::new(NoticeKeys(Arc::clone(sessions))));
         let events = SecurityEvents::new(settings, token.as_ref(), issuer, keys).map_err(failed)?;
-        let kinds =
-            vec![NewsKind::SessionEnded, NewsKind::PasswordChanged, NewsKind::FactorChanged];
+        let kinds = vec![
+            NewsKind::SessionEnded,
+            NewsKind::PasswordChanged,
+            NewsKind::FactorChanged,
+            NewsKind::PersonalTokenChanged,
+        ];
         let deliver: Arc<dyn Deliver> = Arc::new(events);
         all.push(Channel::new(&settings.name, kinds, settings.timeout, deliver));
     }

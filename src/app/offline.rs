@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::endpoint::operator::{describe, describe_keys, describe_users};
 use crate::endpoint::operator_blocks::{block_of, describe_block, describe_blocks, subject_of};
 use crate::endpoint::operator_factors::{describe_factors, describe_invitation};
+use crate::endpoint::operator_tokens::describe_tokens;
 use crate::event::EndReason;
 use crate::factor::{FactorKey, FactorParts, Factors};
 use crate::issuer::end_of_user;
@@ -21,7 +22,7 @@ use crate::private_file;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::keys::KeyRing;
-use crate::store::{Blocked, SessionSelection, Store, StoreError};
+use crate::store::{Blocked, Session, SessionSelection, Store, StoreError};
 
 /// The operator's token, if a gateway has ever run here.
 ///
@@ -68,9 +69,8 @@ pub fn list_sessions(config: &Config, user: Option<&str>) -> Result<Value, Strin
     with_store(config, async |store| {
         let sessions = store.sessions.list(user.as_ref(), SystemClock.now()).await;
         let sessions = sessions.map_err(|error| error.to_string())?;
-        Ok(
-            json!({"sessions": sessions.iter().map(|session| describe(session)).collect::<Vec<_>>()}),
-        )
+        let sessions = sessions.iter().filter(|session| !session.is_token());
+        Ok(json!({"sessions": sessions.map(|session| describe(session)).collect::<Vec<_>>()}))
     })
 }
 
@@ -200,8 +200,56 @@ fn with_factors(config: &Config, user: &str, resets: bool) -> Result<Value, Stri
         let (now, failed) = (SystemClock.now(), |refusal: Refusal| refusal.detail().to_owned());
         if resets {
             factors.reset(&user, now).await.map_err(failed)?;
+            // As a running gateway does.
+            let which = SessionSelection::SignIns { user: user.clone(), kept: None };
+            let ended = store.sessions.end(&which, EndReason::Operator, now).await;
+            ended.map_err(|error| error.to_string())?;
+            if config.issuers.iter().any(|issuer| issuer.directory == *user.directory) {
+                let end = store.stamps.put(end_of_user(&user, now)).await;
+                end.map_err(|error| error.to_string())?;
+            }
         }
         Ok(describe_invitation(&factors.invite(&user, now).await.map_err(failed)?))
+    })
+}
+
+/// The personal access tokens in the store, of one user (`DIRECTORY/ID`) or of all.
+///
+/// # Errors
+/// If the store cannot be opened or read.
+pub fn list_tokens(config: &Config, user: Option<&str>) -> Result<Value, String> {
+    let user = user.map(user_key).transpose()?;
+    with_store(config, async |store| {
+        let sessions = store.sessions.list(user.as_ref(), SystemClock.now()).await;
+        let sessions = sessions.map_err(|error| error.to_string())?;
+        let tokens = sessions.iter().map(|session| &**session).filter(|one| one.is_token());
+        Ok(describe_tokens(tokens))
+    })
+}
+
+/// Ends personal access tokens in the store: `{"token": ID}` or `{"user": "DIRECTORY/ID"}`.
+///
+/// # Errors
+/// If the store cannot be opened or written.
+pub fn revoke_tokens(config: &Config, which: &Value) -> Result<Value, String> {
+    let user = which["user"].as_str().map(user_key).transpose()?;
+    let named = which["token"].as_str();
+    StateFolder::of(config).make()?;
+    let _store_is_ours = claim(config)?;
+    with_store(config, async |store| {
+        let now = SystemClock.now();
+        let sessions = store.sessions.list(user.as_ref(), now).await;
+        let sessions = sessions.map_err(|error| error.to_string())?;
+        let is_meant = |session: &&Arc<Session>| {
+            session.is_token() && (user.is_some() || named == Some(session.id.as_str()))
+        };
+        let mut revoked = 0;
+        for session in sessions.iter().filter(is_meant) {
+            let which = SessionSelection::Session(session.id.clone());
+            let ended = store.sessions.end(&which, EndReason::Revoked, now).await;
+            revoked += ended.map_err(|error| error.to_string())?.len();
+        }
+        Ok(json!({"revoked": revoked}))
     })
 }
 

@@ -9,7 +9,8 @@ use std::fmt;
 
 use crate::clock::Timestamp;
 
-/// A method of authentication, by its name in RFC 8176 section 2. [`Self::Service`] is a name of the gateway's own.
+/// A method of authentication, by its name in RFC 8176 section 2. [`Self::Service`] and [`Self::PersonalToken`] are names of
+/// the gateway's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AuthMethod {
     /// A password.
@@ -24,6 +25,8 @@ pub enum AuthMethod {
     MultipleFactors,
     /// A service signed them in, by whatever it asks for.
     Service,
+    /// Nobody was there: a program presented a personal access token.
+    PersonalToken,
 }
 
 /// The authentication context class of several factors, after NIST SP 800-63B's second level.
@@ -31,7 +34,7 @@ pub const SEVERAL_FACTORS: &str = "aal2";
 
 /// A set of methods.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct AuthMethods(u8);
+pub struct AuthMethods(u16);
 
 /// The methods by which a user was authenticated, and when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -44,13 +47,14 @@ pub struct Assurance {
 
 impl AuthMethod {
     /// All of them, in the order in which they are written.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Password,
         Self::OneTimePassword,
         Self::HardwareKey,
         Self::SoftwareKey,
         Self::MultipleFactors,
         Self::Service,
+        Self::PersonalToken,
     ];
 
     /// The name in `amr`.
@@ -62,10 +66,11 @@ impl AuthMethod {
             Self::SoftwareKey => "swk",
             Self::MultipleFactors => "mfa",
             Self::Service => "service",
+            Self::PersonalToken => "pat",
         }
     }
 
-    const fn bit(self) -> u8 {
+    const fn bit(self) -> u16 {
         1 << self as u8
     }
 }
@@ -128,6 +133,10 @@ impl Assurance {
     pub const BY_SERVICE: Self =
         Self { methods: AuthMethods::only(AuthMethod::Service), auth_time: None };
 
+    /// A program presented a personal access token: nobody proved anything at any time.
+    pub const BY_TOKEN: Self =
+        Self { methods: AuthMethods::only(AuthMethod::PersonalToken), auth_time: None };
+
     /// The authentication context class, as tokens (`acr`) and challenges (RFC 9470) name it: [`SEVERAL_FACTORS`], or nothing
     /// in particular.
     pub const fn acr(self) -> Option<&'static str> {
@@ -146,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_set_is_read_back_as_it_was_written() {
-        for bits in 0_u8..1 << AuthMethod::ALL.len() {
+        for bits in 0_u16..1 << AuthMethod::ALL.len() {
             let methods = AuthMethod::ALL
                 .into_iter()
                 .filter(|method| bits & method.bit() != 0)
@@ -161,7 +170,7 @@ mod tests {
         let both = AuthMethods::only(AuthMethod::OneTimePassword).and(AuthMethod::Password);
         assert_eq!(both.to_string(), "pwd otp");
         let all = AuthMethod::ALL.into_iter().fold(AuthMethods::default(), AuthMethods::and);
-        assert_eq!(all.to_string(), "pwd otp hwk swk mfa service");
+        assert_eq!(all.to_string(), "pwd otp hwk swk mfa service pat");
     }
 
     #[test]

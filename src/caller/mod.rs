@@ -1,6 +1,7 @@
 //! Who is calling: plain values that every later stage reads and none changes.
 
 mod assurance;
+mod grant;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 pub use self::assurance::{Assurance, AuthMethod, AuthMethods, SEVERAL_FACTORS};
+pub use self::grant::TokenGrant;
 use crate::refusal::Refusal;
 
 /// Names one session: 128 random bits as text. Not a secret: it is in tokens (`sid`), logs and `X-Session-Id`.
@@ -53,6 +55,8 @@ pub enum Proof {
     AccessToken,
     /// The gateway's session cookie.
     SessionCookie,
+    /// A personal access token, in `Authorization: Bearer`.
+    PersonalToken,
     /// A token that an `[[issuer]]` issued.
     Issued(IssuerName),
     /// A session cookie that an `[[issuer]]` issued.
@@ -160,6 +164,7 @@ impl Proof {
         match self {
             Self::AccessToken => "access_token",
             Self::SessionCookie => "session_cookie",
+            Self::PersonalToken => "personal_token",
             Self::Issued(_) => "issued",
             Self::IssuedCookie(_) => "issued_cookie",
             Self::Password(_) => "password",
@@ -169,7 +174,7 @@ impl Proof {
     /// The `[[issuer]]` that takes it.
     pub const fn issuer(self) -> Option<IssuerName> {
         match self {
-            Self::AccessToken | Self::SessionCookie => None,
+            Self::AccessToken | Self::SessionCookie | Self::PersonalToken => None,
             Self::Issued(issuer) | Self::IssuedCookie(issuer) | Self::Password(issuer) => {
                 Some(issuer)
             }
@@ -179,7 +184,7 @@ impl Proof {
     /// Do browsers send it with requests that another site's page causes?
     pub const fn is_sent_unasked(self) -> bool {
         match self {
-            Self::AccessToken | Self::Issued(_) => false,
+            Self::AccessToken | Self::PersonalToken | Self::Issued(_) => false,
             Self::SessionCookie | Self::IssuedCookie(_) | Self::Password(_) => true,
         }
     }
@@ -187,7 +192,7 @@ impl Proof {
     /// Is it a session's cookie, the gateway's or another's?
     pub const fn is_cookie(self) -> bool {
         match self {
-            Self::AccessToken | Self::Issued(_) | Self::Password(_) => false,
+            Self::AccessToken | Self::PersonalToken | Self::Issued(_) | Self::Password(_) => false,
             Self::SessionCookie | Self::IssuedCookie(_) => true,
         }
     }

@@ -17,6 +17,7 @@ mod maintenance;
 mod operate;
 mod reload;
 mod second_factors;
+mod tokens;
 mod upstreams;
 mod users;
 
@@ -64,6 +65,9 @@ enum Command {
     /// Look at sessions and end them, in the running gateway or, where none runs, in its store.
     #[command(subcommand)]
     Session(operate::SessionCommand),
+    /// Make, list and revoke personal access tokens.
+    #[command(subcommand)]
+    Token(tokens::TokenCommand),
     /// Refuse an address, a user or a session for a time, or lift that; see who is refused.
     #[command(subcommand)]
     Block(blocks::BlockCommand),
@@ -114,6 +118,7 @@ pub fn main() -> ExitCode {
         Some(Command::HashPassword) => hash_password(),
         Some(Command::Key(command)) => operate::keys(command),
         Some(Command::Session(command)) => operate::sessions(command),
+        Some(Command::Token(command)) => tokens::run(command),
         Some(Command::Block(command)) => blocks::run(command),
         Some(Command::Audit(command)) => audit::run(command),
         Some(Command::Detect(command)) => detect::run(command),

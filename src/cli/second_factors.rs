@@ -21,7 +21,7 @@ pub(super) enum SecondFactorCommand {
         #[command(flatten)]
         format: Format,
     },
-    /// Take a user's second factors and recovery codes away; they set up another one at their next sign-in, with the code that
+    /// Take a user's second factors and recovery codes away, and end their sessions; they set up another one at their next sign-in, with the code that
     /// is shown.
     Reset {
         /// Whose: their name, or `DIRECTORY/ID`.
@@ -76,7 +76,7 @@ pub(super) fn run(command: SecondFactorCommand) -> Result<(), CommandFailure> {
                     app::offline::reset_factors(&config, &user).map_err(CommandFailure::Failed)?
                 }
             };
-            say(format_args!("took away the second factors of {user}"))?;
+            say(format_args!("took away the second factors of {user}, and ended their sessions"))?;
             tell_invitation(&made)?;
         }
         SecondFactorCommand::Invite { user, file } => {

@@ -7,8 +7,8 @@ use super::raw::{RawItem, RawTable, Wrong};
 use super::{Config, Listen, OwnPath, OwnPathEntry, Route, SecondFactorSettings, SignInMode};
 use super::{
     account, cors, detect, directory, error_page, forms, geo, identity, issuer, listen, log, login,
-    notify, paths, privacy, reload, route, second_factor, session, shadow, sign_in, store, tokens,
-    upstream,
+    notify, paths, personal_tokens, privacy, reload, route, second_factor, session, shadow,
+    sign_in, store, tokens, upstream,
 };
 
 /// Reads the whole file.
@@ -42,11 +42,17 @@ pub(super) fn check(root: &RawTable<'_>) -> Config {
     let account = root.table("account", |table| account::account(table, &notify));
     let privacy =
         root.table("privacy", |table| privacy::privacy(table, &tokens, &session, &notify));
+    let takes_tokens = routes.iter().any(|route| route.value.personal_tokens);
     let paths = root.table("paths", |table| {
         let on = paths::TurnedOn {
             signs_in: sign_in.mode == SignInMode::Replace,
             sends_mail: notify.mail.is_some(),
-            asks_for_factors: second_factor.is_on()
+            takes_tokens,
+            // Whoever makes a token confirms that it is them.
+            asks_for_factors: takes_tokens
+                || second_factor.is_on()
+                || routes.iter().any(|route| route.value.asks.asks()),
+            has_factors: second_factor.is_on()
                 || routes.iter().any(|route| route.value.asks.asks()),
         };
         paths::paths(table, tokens.rotation, &issuers, &directories, on)
@@ -70,6 +76,7 @@ pub(super) fn check(root: &RawTable<'_>) -> Config {
         login: root.table("login", login::login),
         sign_in,
         second_factor,
+        personal_tokens: root.table("personal_tokens", personal_tokens::personal_tokens),
         cors: root.table("cors", |table| cors::cors(table, &session, &hosts)),
         detect: root.table("detect", |table| detect::detect(table, &geo)),
         notify,

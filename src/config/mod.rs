@@ -42,6 +42,7 @@ mod log;
 mod login;
 mod notify;
 mod paths;
+mod personal_tokens;
 mod pool;
 mod privacy;
 mod proxy_protocol;
@@ -105,6 +106,7 @@ pub use self::notify::{
     MAIL, MailSettings, MailTls, Notify, SecretSource, SecurityEventsSettings, WebhookSettings,
 };
 pub use self::paths::{OwnPath, OwnPathEntry};
+pub use self::personal_tokens::PersonalTokenSettings;
 pub use self::pool::{
     AddressPreference, Balance, Circuit, Ejection, HealthCheck, HealthKind, HttpVersion, Retry,
     ServerTls,
@@ -168,6 +170,8 @@ pub struct Config {
     pub sign_in: SignInSettings,
     /// `[second_factor]`
     pub second_factor: SecondFactorSettings,
+    /// `[personal_tokens]`
+    pub personal_tokens: PersonalTokenSettings,
     /// `[cors]`
     pub cors: Cors,
     /// `[detect]`
@@ -186,4 +190,11 @@ pub struct Config {
     pub log: Log,
     /// `[reload]`
     pub reload: ReloadSettings,
+}
+
+impl Config {
+    /// The routes that take personal access tokens.
+    pub fn token_routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter().filter(|route| route.personal_tokens)
+    }
 }

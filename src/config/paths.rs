@@ -44,6 +44,8 @@ pub enum OwnPath {
     Factors,
     /// `GET /account/second-factors.js`, the script of the page with recovery codes.
     FactorsScript,
+    /// `GET /account/tokens`, the page with which people see to their personal access tokens, and `POST`, its forms.
+    PersonalTokens,
 }
 
 /// What there is of which some own paths are a part.
@@ -53,13 +55,17 @@ pub(super) struct TurnedOn {
     pub(super) signs_in: bool,
     /// Letters are sent.
     pub(super) sends_mail: bool,
-    /// Second factors are asked for.
+    /// People confirm that it is them.
     pub(super) asks_for_factors: bool,
+    /// People have second factors.
+    pub(super) has_factors: bool,
+    /// A route takes personal access tokens.
+    pub(super) takes_tokens: bool,
 }
 
 impl OwnPath {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Login,
         Self::Refresh,
         Self::Verify,
@@ -77,6 +83,7 @@ impl OwnPath {
         Self::SecondFactor,
         Self::Factors,
         Self::FactorsScript,
+        Self::PersonalTokens,
     ];
 
     /// Its key of `[paths]`, and its name in metrics and logs.
@@ -99,6 +106,7 @@ impl OwnPath {
             Self::AccountActivity => "account_activity",
             Self::AccountDevices => "account_devices",
             Self::AccountPassword => "account_password",
+            Self::PersonalTokens => "personal_tokens",
         }
     }
 
@@ -110,9 +118,13 @@ impl OwnPath {
             Self::Verify => Some("/verify"),
             Self::Logout => Some("/logout"),
             Self::LogoutAll => Some("/logout/all"),
-            // The page for answers to letters is there where letters are sent, and those for second factors where these are asked
-            // for: see `paths`.
-            Self::Blacklist | Self::Incident | Self::Factors | Self::FactorsScript => None,
+            // The page for answers to letters is there where letters are sent, those for second factors where these are asked
+            // for, and that for tokens where a route takes them: see `paths`.
+            Self::Blacklist
+            | Self::Incident
+            | Self::Factors
+            | Self::FactorsScript
+            | Self::PersonalTokens => None,
             Self::SecondFactor => Some("/login/second-factor"),
             Self::Session => Some("/session"),
             Self::Jwks => Some("/.well-known/jwks.json"),
@@ -143,6 +155,7 @@ impl OwnPath {
             | Self::SecondFactor
             | Self::Factors
             | Self::FactorsScript
+            | Self::PersonalTokens
             | Self::Account => None,
         }
     }
@@ -220,8 +233,9 @@ pub(super) fn paths(
                     on.asks_for_factors || account.is_some(),
                     "/login/second-factor",
                 ),
-                (OwnPath::Factors, on.asks_for_factors, "/account/second-factors"),
-                (OwnPath::FactorsScript, on.asks_for_factors, "/account/second-factors.js"),
+                (OwnPath::Factors, on.has_factors, "/account/second-factors"),
+                (OwnPath::FactorsScript, on.has_factors, "/account/second-factors.js"),
+                (OwnPath::PersonalTokens, on.takes_tokens, "/account/tokens"),
             ]
             .into_iter()
             .find_map(|(other, is_on, path)| (other == own && is_on).then_some(path))

@@ -9,9 +9,9 @@ use super::raw::{RawItem, RawTable, Wrong};
 use super::units::{DAY, mins};
 use super::{
     CredentialSelection, IdentityForm, IdentityHeaderNames, IssuerSettings, RouteForms,
-    RouteHandling, SignInRedirect, Upstream, forms, route_handling, values,
+    RouteHandling, SignInRedirect, Upstream, forms, personal_tokens, route_handling, values,
 };
-use crate::caller::{Assurance, SEVERAL_FACTORS};
+use crate::caller::{Assurance, AuthMethod, SEVERAL_FACTORS};
 use crate::clock::Timestamp;
 use crate::wire::forward::{ProtectedNames, fold};
 use crate::wire::path::{Ambiguity, CanonicalPath, PathMatch, PathPattern, Tolerance};
@@ -53,6 +53,8 @@ pub struct Route {
     pub identity: RouteForms,
     /// Which credentials it looks at; the others are its service's.
     pub credentials: CredentialSelection,
+    /// Does it take personal access tokens?
+    pub personal_tokens: bool,
     /// Who says where a browser goes that has to sign in.
     pub sign_in_redirect: SignInRedirect,
     /// In whose words a script is refused that is nobody.
@@ -86,6 +88,9 @@ pub struct AsksOfCaller {
 impl AsksOfCaller {
     /// Is it enough?
     pub fn is_met(self, assurance: Assurance, at: Timestamp) -> bool {
+        if self.asks() && assurance.methods.has(AuthMethod::PersonalToken) {
+            return false;
+        }
         let is_enough = !self.several_factors || assurance.acr() == Some(SEVERAL_FACTORS);
         let is_lately =
             |fresh: Duration| assurance.auth_time.is_some_and(|proved| at.since(proved) <= fresh);
@@ -133,6 +138,7 @@ impl Route {
             refusals: RouteRefusals::default(),
             identity: RouteForms::default(),
             credentials: CredentialSelection::All,
+            personal_tokens: false,
             handling: RouteHandling::default(),
         }
     }
@@ -213,7 +219,7 @@ fn route(
             Wrong::new("there is no prefix to put back").help("add route.strip_prefix"),
         );
     }
-    let route = Route {
+    let mut route = Route {
         rewrite_location,
         hosts: table.values("hosts", values::route_host).unwrap_or_default(),
         methods: table.values("methods", method).unwrap_or_default(),
@@ -239,6 +245,7 @@ fn route(
         handling: route_handling::read(table, upstreams.get(upstream), protected),
         ..default
     };
+    route.personal_tokens = personal_tokens::of_route(table, &route);
     (route, has_path)
 }
 

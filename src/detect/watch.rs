@@ -351,6 +351,9 @@ mod tests {
                 SessionSelection::OthersOf { user, kept } => {
                     format!("end all of {user} but {kept}")
                 }
+                SessionSelection::SignIns { user, kept } => {
+                    format!("end the sign-ins of {user} but {kept:?}")
+                }
             })
         }
 

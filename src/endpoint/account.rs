@@ -87,6 +87,7 @@ impl Endpoints {
             path: arrival.target.path().as_str(),
             sessions_path: self.account.sessions.as_deref(),
             devices_path: self.account.devices.as_deref(),
+            tokens_path: self.tokens_path.as_deref(),
             sign_out_path: self.sign_out_path.as_deref(),
             sessions,
             activity,
@@ -144,7 +145,9 @@ impl Endpoints {
                 let user = session.identity.load().key.clone();
                 Ok(AccountOwner { session, proof, user })
             }
-            Proof::Password(_) => Err(Refusal::InsufficientAuthentication.into()),
+            Proof::PersonalToken | Proof::Password(_) => {
+                Err(Refusal::InsufficientAuthentication.into())
+            }
         }
     }
 

@@ -151,6 +151,8 @@ fn in_words(entry: &StoredEntry, texts: &'static AccountTexts, language: Languag
         ("second_factor", "recovery_used") => what_was_found("recovery_code_used", language),
         ("second_factor", "reset") => what_was_found("second_factor_reset", language),
         ("second_factor", "invited") => texts.invited,
+        ("personal_token", "made") => what_was_found("personal_token_made", language),
+        ("personal_token", _) => what_was_found("personal_token_ended", language),
         ("session_ended", "account") => texts.ended_account,
         ("session_ended", "signed_out_everywhere") => texts.ended_everywhere,
         ("session_ended", "password_changed" | "directory_changed") => texts.ended_password,
@@ -205,6 +207,10 @@ mod tests {
                 let text = say("second_factor", change.name());
                 assert_ne!(text, texts.something, "{change:?}");
                 assert_ne!(text, what_was_found("another", language), "{change:?}");
+            }
+            for detail in ["made", "ended"] {
+                let text = say("personal_token", detail);
+                assert_ne!(text, what_was_found("another", language), "{detail}");
             }
             for why in EndReason::ALL {
                 assert_ne!(say("session_ended", why.name()), texts.something);

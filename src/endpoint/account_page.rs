@@ -20,6 +20,7 @@ pub(super) struct AccountPage<'a> {
     pub(super) path: &'a str,
     pub(super) sessions_path: Option<&'a str>,
     pub(super) devices_path: Option<&'a str>,
+    pub(super) tokens_path: Option<&'a str>,
     pub(super) sign_out_path: Option<&'a str>,
     pub(super) sessions: ListedSessions,
     pub(super) activity: ListedEntries,
@@ -149,6 +150,7 @@ mod tests {
             path: "/account",
             sessions_path: Some("/account/sessions"),
             devices_path: Some("/account/devices"),
+            tokens_path: Some("/account/tokens"),
             sign_out_path: Some("/logout"),
             activity: ListedEntries {
                 entries: vec![ShownEntry {

@@ -174,11 +174,11 @@ impl Endpoints {
             }
             SessionAction::EndOthers => {
                 let (user, kept) = (owner.user.clone(), own.clone());
-                let which = SessionSelection::OthersOf { user, kept };
+                let which = SessionSelection::SignIns { user, kept: Some(kept) };
                 (which, EndReason::Account, PageSection::OthersEnded)
             }
             SessionAction::EndAll => {
-                let which = SessionSelection::User(owner.user.clone());
+                let which = SessionSelection::SignIns { user: owner.user.clone(), kept: None };
                 (which, EndReason::SignedOutEverywhere, PageSection::Ended)
             }
         };
@@ -186,6 +186,7 @@ impl Endpoints {
         let ends_own = match &which {
             SessionSelection::Session(id) => id == own,
             SessionSelection::User(_) => true,
+            SessionSelection::SignIns { kept, .. } => kept.is_none(),
             SessionSelection::OthersOf { .. } => false,
         };
         let reply = match wants_page {

@@ -69,6 +69,7 @@ account_texts! {
     like_name "The new password is too much like your name." "새 비밀번호가 사용자 이름과 너무 비슷합니다.";
     same_password "The new password is the present one." "새 비밀번호가 현재 비밀번호와 같습니다.";
     repeats "The new password is only one or two characters, again and again." "새 비밀번호가 한두 글자의 반복입니다.";
+    tokens "Personal access tokens" "개인 액세스 토큰";
     differs "The two new passwords are not the same." "두 새 비밀번호가 서로 다릅니다.";
     signed_in "Signed in." "로그인했습니다.";
     signed_in_new "Signed in on a new device." "새 기기에서 로그인했습니다.";

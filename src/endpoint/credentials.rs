@@ -4,18 +4,20 @@ use super::Endpoints;
 use crate::event::EventKind;
 use crate::issuer::credential::{Credential, Presented};
 use crate::refusal::Refusal;
+use crate::session::personal_token::PersonalTokenUse;
 use crate::wire::arrival::Arrival;
 
 impl Endpoints {
-    /// The credential of whoever calls.
+    /// The credential of whoever calls; a personal access token, if it is good for this.
     pub(super) async fn caller(
         &self,
         arrival: &Arrival,
+        personal: PersonalTokenUse<'_>,
         happened: &mut Vec<EventKind>,
     ) -> Result<Credential, Refusal> {
         match self
             .issuers
-            .presented(arrival, &crate::config::CredentialSelection::All, happened)
+            .presented(arrival, &crate::config::CredentialSelection::All, personal, happened)
             .await
         {
             Presented::Good(credential) => {

@@ -24,6 +24,7 @@ use crate::event::{EndReason, EventKind};
 use crate::issuer::credential::{Credential, Presented};
 use crate::issuer::{IssuedCredential, NotTakenOver, RefreshSubject};
 use crate::refusal::Refusal;
+use crate::session::personal_token::PersonalTokenUse;
 use crate::store::{Session, SessionSelection};
 use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
@@ -95,7 +96,12 @@ impl Endpoints {
     ) -> Result<bool, Refused> {
         let mut tokens = self
             .issuers
-            .tokens(arrival, &crate::config::CredentialSelection::All, happened)
+            .tokens(
+                arrival,
+                &crate::config::CredentialSelection::All,
+                PersonalTokenUse::Refused,
+                happened,
+            )
             .await
             .map_err(|found| match found {
                 Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
@@ -275,7 +281,8 @@ fn to_end(
 }
 
 fn everything_of(user: &UserKey) -> EndTarget {
-    EndTarget::Sessions(SessionSelection::User(user.clone()), EndReason::SignedOutEverywhere)
+    let which = SessionSelection::SignIns { user: user.clone(), kept: None };
+    EndTarget::Sessions(which, EndReason::SignedOutEverywhere)
 }
 
 #[cfg(test)]
@@ -289,7 +296,10 @@ mod tests {
 
     fn all(user: &str) -> (SessionSelection, EndReason) {
         (
-            SessionSelection::User(session("x", user).identity.load().key.clone()),
+            SessionSelection::SignIns {
+                user: session("x", user).identity.load().key.clone(),
+                kept: None,
+            },
             EndReason::SignedOutEverywhere,
         )
     }

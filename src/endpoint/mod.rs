@@ -72,7 +72,9 @@ mod operator_paging;
 pub mod operator_rates;
 mod operator_sessions;
 mod operator_silences;
+pub mod operator_tokens;
 mod page;
+pub mod personal_tokens;
 mod recovery_codes;
 mod refresh;
 mod refuse;
@@ -86,6 +88,8 @@ mod session_cookie;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod token_page;
+mod token_texts;
 mod verify;
 
 /// Answers the own paths.
@@ -108,6 +112,8 @@ pub struct Endpoints {
     factors_script_path: Option<String>,
     /// Where people see to the rest.
     account: AccountPaths,
+    /// Where people see to their personal access tokens.
+    tokens_path: Option<String>,
     sign_out_path: Option<String>,
     sent_back: SentBack,
     cors: CorsPolicy,
@@ -176,6 +182,7 @@ impl Endpoints {
                 password: page_of(OwnPath::AccountPassword),
                 settings: config.account.clone(),
             },
+            tokens_path: page_of(OwnPath::PersonalTokens),
             sign_out_path: page_of(OwnPath::Logout),
             sent_back: SentBack::new(),
             cors: CorsPolicy::new(&config.cors),
@@ -235,6 +242,7 @@ impl Endpoints {
             OwnPath::AccountActivity => self.account_activity(arrival, happened).await,
             OwnPath::AccountDevices => self.account_devices(arrival, &body, happened).await,
             OwnPath::AccountPassword => self.account_password(arrival, &body, happened).await,
+            OwnPath::PersonalTokens => self.personal_tokens(arrival, &body, happened).await,
         };
         // A browser that holds a cookie nobody can read would be refused for ever.
         if served.refusal == Some(Refusal::BadCookie)
@@ -262,7 +270,9 @@ impl Endpoints {
                     None => reply,
                 }
             }
-            Proof::AccessToken | Proof::Issued(_) | Proof::Password(_) => reply,
+            Proof::AccessToken | Proof::PersonalToken | Proof::Issued(_) | Proof::Password(_) => {
+                reply
+            }
         }
     }
 
@@ -350,7 +360,8 @@ const fn methods(own: &OwnPathEntry) -> &'static [Method] {
         | OwnPath::Factors
         | OwnPath::AccountSessions
         | OwnPath::AccountDevices
-        | OwnPath::AccountPassword => &[Method::GET, Method::HEAD, Method::POST],
+        | OwnPath::AccountPassword
+        | OwnPath::PersonalTokens => &[Method::GET, Method::HEAD, Method::POST],
         OwnPath::Refresh | OwnPath::Verify | OwnPath::Blacklist => &[Method::POST],
         OwnPath::Session
         | OwnPath::Jwks

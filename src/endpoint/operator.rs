@@ -11,8 +11,11 @@
 //! | `GET /silences`, `POST /silences`, `POST /silences/lift` | about whom detectors are silent for a time (`operator_silences`) |
 //! | `GET /users?name=NAME` | who is called so, as `DIRECTORY/ID` |
 //! | `GET /second-factors?user=DIRECTORY/ID` | what a user has as second factors (`operator_factors`) |
-//! | `POST /second-factors/reset` with `{"user": "DIRECTORY/ID"}` | takes them away, and gives a code to set up another |
+//! | `POST /second-factors/reset` with `{"user": "DIRECTORY/ID"}` | takes them away, ends their sessions, and gives a code to set up another |
 //! | `POST /second-factors/invite` with the same | such a code alone |
+//! | `GET /tokens?user=DIRECTORY/ID` | a user's personal access tokens, or those of all (`operator_tokens`) |
+//! | `POST /tokens` with `{"user", "name", "routes", "methods", "expires"}` | makes one, and shows it once |
+//! | `POST /tokens/revoke` with `{"token": ID}` or `{"user": "DIRECTORY/ID"}` | `{"revoked": N}`, effective at once |
 //! | `GET /keys` | the signing keys |
 //! | `POST /explain` | what would become of a request, and why (`proxy::explain`) |
 //! | `GET /maintenance`, `POST /maintenance` | which routes are down (`proxy::admin_maintenance`) |
@@ -31,6 +34,8 @@ use super::operator_access::PageSessions;
 use super::operator_factors;
 use super::operator_rates::Rates;
 use super::operator_sessions::Summary;
+use super::operator_tokens;
+use super::refused::Refused;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::detect::recent::Recent;
@@ -130,6 +135,18 @@ impl Operator {
             (&Method::POST, "/second-factors/invite") => {
                 operator_factors::change(request, issuers, FactorEvent::Invited, happened).await
             }
+            (&Method::GET, "/tokens") => operator_tokens::list(request, issuers).await,
+            (&Method::POST, "/tokens") => {
+                match operator_tokens::create(request, issuers, happened).await {
+                    Err((refusal, Some(text))) => {
+                        return Refused::with_detail(refusal, text).reply("");
+                    }
+                    made => made.map_err(|(refusal, _)| refusal),
+                }
+            }
+            (&Method::POST, "/tokens/revoke") => {
+                operator_tokens::revoke(request, issuers, happened).await
+            }
             (&Method::GET, "/keys") => Ok(describe_keys(issuers.sessions().keys())),
             (&Method::POST, "/keys/rotate") => rotate(issuers, request.at),
             (
@@ -145,6 +162,8 @@ impl Operator {
                 | "/second-factors"
                 | "/second-factors/reset"
                 | "/second-factors/invite"
+                | "/tokens"
+                | "/tokens/revoke"
                 | "/keys"
                 | "/keys/rotate",
             ) => Err(Refusal::MethodNotAllowed),

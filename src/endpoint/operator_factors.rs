@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 use super::factors::listed;
 use super::operator::{OperatorRequest, user_key};
 use crate::caller::UserKey;
-use crate::event::{EventKind, FactorEvent};
+use crate::event::{EndReason, EventKind, FactorEvent};
 use crate::factor::{Factors, INVITATION};
 use crate::issuer::Issuers;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
+use crate::store::SessionSelection;
 use crate::store::factors::StoredFactors;
 
 /// `GET /second-factors?user=DIRECTORY/ID`
@@ -34,11 +35,20 @@ pub(super) async fn change(
     let user = body.get("user").and_then(Value::as_str).ok_or(Refusal::BadBody)?;
     let user = user_key(user)?;
     let factors = issuers.sessions().factors();
-    if change == FactorEvent::Reset {
-        factors.reset(&user, request.at).await?;
-        happened.push(EventKind::FactorChanged { user: user.clone(), change });
+    if change != FactorEvent::Reset {
+        return invite(factors, user, request, happened).await;
     }
-    invite(factors, user, request, happened).await
+    factors.reset(&user, request.at).await?;
+    happened.push(EventKind::FactorChanged { user: user.clone(), change });
+    // Somebody else may have been in the account, with a factor of theirs: what was proved by it is worth nothing.
+    let which = SessionSelection::SignIns { user: user.clone(), kept: None };
+    let at = request.at;
+    let ended = issuers.sessions().end(&which, EndReason::Operator, at, happened).await?;
+    let mut told = invite(factors, user, request, happened).await?;
+    if let Value::Object(members) = &mut told {
+        members.insert("sessions_ended".into(), ended.into());
+    }
+    Ok(told)
 }
 
 async fn invite(

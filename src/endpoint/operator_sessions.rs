@@ -44,6 +44,7 @@ impl Operator {
             self.sessions.list(user.as_ref(), request.at).await.map_err(|error| down(&error))?;
         let listed = listed
             .iter()
+            .filter(|session| !session.is_token())
             .filter(|session| after.as_ref().is_none_or(|after| comes_after(session, after)));
         let (listed, next) = page.cut(listed, |session| cursor_of(session));
         let listed: Vec<Value> =
@@ -62,7 +63,8 @@ impl Operator {
         {
             return Ok(summary.clone());
         }
-        let listed = self.sessions.list(None, at).await.map_err(|error| down(&error))?;
+        let mut listed = self.sessions.list(None, at).await.map_err(|error| down(&error))?;
+        listed.retain(|session| !session.is_token());
         let summary = summarize(&listed, |session| country(session, sessions));
         *self.summary.0.lock() = Some((at, summary.clone()));
         Ok(summary)

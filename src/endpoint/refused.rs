@@ -68,6 +68,13 @@ impl Refused {
         Self::with_detail(refusal, detail)
     }
 
+    /// A field is wrong, in these words.
+    pub(super) fn field_text(field: &str, text: &str) -> Self {
+        let mut errors = FieldErrors::default();
+        errors.add_text(field, text);
+        errors.refused()
+    }
+
     /// As a reply.
     pub(super) fn reply(self, request_id: &str) -> Reply {
         let mut reply = Reply::refusal_with(self.refusal, request_id, self.members);

@@ -29,6 +29,7 @@ use crate::factor::{Confirmed, Enrolment};
 use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
+use crate::session::personal_token::PersonalTokenUse;
 use crate::session::step_up::Confirmation;
 use crate::session::{Due, EnrolmentStep, Grants, SecondStep, SignInTicket, SignedIn};
 use crate::store::Session;
@@ -400,7 +401,7 @@ impl Endpoints {
         arrival: &Arrival,
         happened: &mut Vec<EventKind>,
     ) -> Result<(Arc<Session>, Proof), Refused> {
-        match self.caller(arrival, happened).await? {
+        match self.caller(arrival, PersonalTokenUse::Refused, happened).await? {
             Credential::Session(session, proof) => Ok((session, proof)),
             Credential::Issued(issued, _, Some(session)) => Ok((session, issued.proof())),
             Credential::Issued(_, _, None) => Err(Refusal::InsufficientAuthentication.into()),

@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::event::EventKind;
 use crate::issuer::IssuedCredential;
 use crate::issuer::credential::Credential;
+use crate::session::personal_token::PersonalTokenUse;
 use crate::store::Session;
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
@@ -23,20 +24,21 @@ impl Endpoints {
         arrival: &Arrival,
         happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
-        let description = match self.caller(arrival, happened).await? {
-            Credential::Session(session, proof) => describe(&session, proof),
-            Credential::Issued(issued, _, Some(session)) => {
-                let mut description = describe(&session, issued.proof());
-                if let Value::Object(members) = &mut description {
-                    members.insert("issuer".into(), issued.issuer().into());
-                    members.insert("expires_at".into(), issued.expires_at().to_string().into());
+        let description =
+            match self.caller(arrival, PersonalTokenUse::Identification, happened).await? {
+                Credential::Session(session, proof) => describe(&session, proof),
+                Credential::Issued(issued, _, Some(session)) => {
+                    let mut description = describe(&session, issued.proof());
+                    if let Value::Object(members) = &mut description {
+                        members.insert("issuer".into(), issued.issuer().into());
+                        members.insert("expires_at".into(), issued.expires_at().to_string().into());
+                    }
+                    description
                 }
-                description
-            }
-            Credential::Issued(issued, identity, None) => {
-                describe_issued(&issued, &identity, issued.proof())
-            }
-        };
+                Credential::Issued(issued, identity, None) => {
+                    describe_issued(&issued, &identity, issued.proof())
+                }
+            };
         Ok(Reply::json(StatusCode::OK, &description))
     }
 }

@@ -65,6 +65,7 @@ pub(super) fn session(id: &str, user: &str) -> Arc<Session> {
         client: None,
         agent: String::new(),
         assurance: Assurance::now(AuthMethods::only(AuthMethod::Password), NOW),
+        grant: None,
         refresh: None,
         kept: None,
     })

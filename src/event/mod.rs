@@ -3,18 +3,19 @@
 //! Endpoints and the gate return events beside their results; the audit trail, the metrics and the detectors read them.
 //! Nothing below `telemetry/` counts or logs: it says what happened, here. An event holds no secret.
 
+mod issued;
+mod personal_token;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use self::issued::IssuedRefusal;
+pub use self::personal_token::TokenRefusal;
 use crate::block::Block;
 use crate::caller::{Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::refusal::Refusal;
 use crate::secret::Digest;
-
-mod issued;
-
-pub use issued::IssuedRefusal;
 
 /// Something that happened at one moment, to or by one client.
 #[derive(Clone, Debug)]
@@ -126,6 +127,29 @@ pub enum EventKind {
         user: UserKey,
         /// What was presented.
         proof: Proof,
+    },
+    /// A personal access token was made.
+    PersonalTokenMade {
+        /// The id of its session.
+        token: SessionId,
+        /// Its user.
+        user: UserKey,
+    },
+    /// A personal access token is good no more.
+    PersonalTokenEnded {
+        /// The id of its session.
+        token: SessionId,
+        /// Its user.
+        user: UserKey,
+        /// Why.
+        why: EndReason,
+    },
+    /// A personal access token was refused.
+    PersonalTokenRefused {
+        /// The id of its session and its user, if it is good for something else.
+        token: Option<(SessionId, UserKey)>,
+        /// Why, for the operator; the client learns less.
+        why: TokenRefusal,
     },
     /// A token that was presented as an `[[issuer]]`'s was refused.
     IssuedRefused {
@@ -338,6 +362,8 @@ pub enum EndReason {
     Detected,
     /// An operator's command.
     Operator,
+    /// A personal access token was revoked.
+    Revoked,
     /// The user said of an incident that it was not them.
     NotMe,
     /// The directory says: password changed, inactive or gone.
@@ -476,6 +502,7 @@ impl EndReason {
         Self::RefreshReused,
         Self::Detected,
         Self::Operator,
+        Self::Revoked,
         Self::NotMe,
         Self::DirectoryChanged,
         Self::Expired,
@@ -493,6 +520,7 @@ impl EndReason {
             Self::RefreshReused => "refresh_reused",
             Self::Detected => "detected",
             Self::Operator => "operator",
+            Self::Revoked => "revoked",
             Self::NotMe => "not_me",
             Self::DirectoryChanged => "directory_changed",
             Self::Expired => "expired",

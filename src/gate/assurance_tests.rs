@@ -97,6 +97,7 @@ async fn every_cell_of_the_policies_is_as_the_table_says() {
                 identity: Arc::new(identity),
                 cookie: cookie_digest,
                 assurance,
+                grant: None,
                 ..new
             };
             store.create(new).await.unwrap();

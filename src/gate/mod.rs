@@ -39,6 +39,7 @@ use crate::issuer::Issuers;
 use crate::issuer::credential::Presented;
 use crate::refusal::Refusal;
 use crate::session::looks_like_ours;
+use crate::session::personal_token::PersonalTokenUse;
 use crate::wire::accept;
 use crate::wire::arrival::Arrival;
 use crate::wire::authorization::{self, Authorization};
@@ -225,7 +226,9 @@ impl Gate {
         if !self.has_one_meaning(arrival, &arrival.method, &route) {
             return Denial::of(Refusal::BadTarget, Some(route));
         }
-        let presented = self.issuers.presented(arrival, &route.credentials, happened).await;
+        let personal = personal_use(&route, &arrival.method);
+        let looks_at = &route.credentials;
+        let presented = self.issuers.presented(arrival, looks_at, personal, happened).await;
         match self.passing_cookies(arrival, &route, &presented).await {
             Ok(cookies) => self.allowed(arrival, route, presented, cookies),
             Err(refusal) => Denial::of(refusal, Some(route)),
@@ -320,7 +323,10 @@ impl Gate {
                         |one: &Forwards| one.is_authorization && one.goes_to(route.upstream);
                     self.forwards_of(known.proof).is_some_and(goes_on)
                 }
-                Proof::AccessToken | Proof::SessionCookie | Proof::IssuedCookie(_) => false,
+                Proof::AccessToken
+                | Proof::PersonalToken
+                | Proof::SessionCookie
+                | Proof::IssuedCookie(_) => false,
             };
             let mut there = looked_at.filter(|(_, one)| one.is_authorization).peekable();
             let are_all = there.peek().is_some()
@@ -462,6 +468,14 @@ impl Gate {
     }
 }
 
+/// For what a personal access token is presented that comes to this route.
+pub fn personal_use<'a>(route: &'a Route, method: &'a Method) -> PersonalTokenUse<'a> {
+    match route.personal_tokens {
+        true => PersonalTokenUse::Route { name: &route.name, method },
+        false => PersonalTokenUse::Refused,
+    }
+}
+
 /// A browser that only looks, with no body and no upgrade.
 fn goes_to_a_page(arrival: &Arrival) -> bool {
     (arrival.method == Method::GET || arrival.method == Method::HEAD)
@@ -520,5 +534,7 @@ impl Denial {
 
 #[cfg(test)]
 mod assurance_tests;
+#[cfg(test)]
+mod personal_token_tests;
 #[cfg(test)]
 mod tests;

@@ -134,6 +134,13 @@ impl Sessions for Down {
     async fn create(&self, _: NewSession) -> Result<Arc<Session>, StoreError> {
         down()
     }
+    async fn create_token(
+        &self,
+        _: NewSession,
+        _: usize,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        down()
+    }
     async fn create_once(&self, _: NewSession, _: NewStamp) -> Result<Once, StoreError> {
         down()
     }

@@ -101,6 +101,7 @@ impl Issuers {
             client: Some(context.client),
             agent: cut(context.agent, MAX_AGENT).to_owned(),
             assurance: Assurance::BY_SERVICE,
+            grant: None,
             refresh: None,
             kept: None,
         };

@@ -21,6 +21,7 @@ use crate::config::CredentialSelection;
 use crate::event::EventKind;
 use crate::refusal::Refusal;
 use crate::session::looks_like_ours;
+use crate::session::personal_token::{PersonalTokenUse, says_token};
 use crate::store::Session;
 use crate::wire::arrival::Arrival;
 use crate::wire::authorization::{self, Authorization};
@@ -56,6 +57,7 @@ impl Issuers {
         &self,
         arrival: &Arrival,
         looks_at: &CredentialSelection,
+        personal: PersonalTokenUse<'_>,
         happened: &mut Vec<EventKind>,
     ) -> Presented {
         let cookies = self.registry.readings.cookies(
@@ -63,7 +65,7 @@ impl Issuers {
             &arrival.headers,
             looks_at,
         );
-        let tokens = match self.tokens(arrival, looks_at, happened).await {
+        let tokens = match self.tokens(arrival, looks_at, personal, happened).await {
             Ok(tokens) => tokens,
             Err(presented) => return presented,
         };
@@ -230,13 +232,21 @@ impl Issuers {
         &self,
         arrival: &Arrival,
         looks_at: &CredentialSelection,
+        personal: PersonalTokenUse<'_>,
         happened: &mut Vec<EventKind>,
     ) -> Result<Vec<Result<Credential, (Refusal, Proof)>>, Presented> {
         let read_bearer = self.registry.readings.read_bearer(looks_at);
+        let mut machines = None;
         let own = match authorization::read(&arrival.headers) {
             Authorization::Repeated => return Err(Presented::Malformed(Refusal::BadHeader)),
             Authorization::NotAToken if looks_at.bearer() || read_bearer => {
                 return Err(Presented::Bad(Refusal::BadAuthorization, Proof::AccessToken));
+            }
+            Authorization::Bearer(token)
+                if says_token(token.as_bytes()) && (looks_at.bearer() || personal.is_taken()) =>
+            {
+                machines = Some(token);
+                None
             }
             Authorization::Bearer(token)
                 if looks_at.bearer() && (!read_bearer || looks_like_ours(token)) =>
@@ -248,7 +258,8 @@ impl Issuers {
             | Authorization::Absent
             | Authorization::Foreign => None,
         };
-        let shown = self.registry.readings.shown(&arrival.headers, own.is_some(), looks_at);
+        let has_own = own.is_some() || machines.is_some();
+        let shown = self.registry.readings.shown(&arrival.headers, has_own, looks_at);
         let shown = shown.map_err(|unreadable| match unreadable {
             Unreadable::Repeated => Presented::Malformed(Refusal::BadHeader),
             Unreadable::NotAToken(issuer) => {
@@ -256,7 +267,15 @@ impl Issuers {
                 Presented::Bad(refusal, proof)
             }
         })?;
-        let mut all = Vec::with_capacity(shown.len() + usize::from(own.is_some()));
+        let mut all = Vec::with_capacity(shown.len() + usize::from(has_own));
+        if let Some(token) = machines {
+            let (client, at, proof) = (arrival.client_ip(), arrival.at, Proof::PersonalToken);
+            let session = self.sessions.personal_token(token, personal, client, at, happened).await;
+            all.push(match session {
+                Ok(session) => Ok(Credential::Session(session, proof)),
+                Err(refusal) => Err((refusal, proof)),
+            });
+        }
         // A front end sends the token that it got where its service reads tokens, whatever is in it.
         let is_own = |shown: &&Shown<'_>| looks_at.bearer() && looks_like_ours(shown.token);
         let among = shown.iter().filter(is_own).map(|shown| shown.token);

@@ -153,6 +153,7 @@ impl Issuers {
             client: Some(context.client),
             agent: cut(context.agent, MAX_AGENT).to_owned(),
             assurance: Assurance::BY_SERVICE,
+            grant: None,
             refresh: Some(NewRefreshToken { digest: token.digest, expires_at: token.expires_at }),
             kept: None,
         };

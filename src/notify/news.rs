@@ -23,6 +23,8 @@ pub enum News {
     PasswordChanged(Changed),
     /// What a user has as second factors changed.
     FactorChanged(FactorNews),
+    /// A personal access token of a user's was made, or ended before its time.
+    PersonalTokenChanged(PersonalTokenNews),
 }
 
 /// Which kind of news it is.
@@ -38,6 +40,8 @@ pub enum NewsKind {
     PasswordChanged,
     /// [`News::FactorChanged`]
     FactorChanged,
+    /// [`News::PersonalTokenChanged`]
+    PersonalTokenChanged,
 }
 
 /// An incident, as it is kept and sent.
@@ -121,6 +125,17 @@ pub struct FactorNews {
     pub at: u64,
 }
 
+/// A change of a user's personal access tokens.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PersonalTokenNews {
+    /// Whose.
+    pub user: Person,
+    /// `made` or `ended`.
+    pub change: String,
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+}
+
 impl News {
     /// Which kind it is.
     pub const fn kind(&self) -> NewsKind {
@@ -130,6 +145,7 @@ impl News {
             Self::SessionEnded(_) => NewsKind::SessionEnded,
             Self::PasswordChanged(_) => NewsKind::PasswordChanged,
             Self::FactorChanged(_) => NewsKind::FactorChanged,
+            Self::PersonalTokenChanged(_) => NewsKind::PersonalTokenChanged,
         }
     }
 
@@ -145,6 +161,10 @@ impl News {
             Self::FactorChanged(changed) => {
                 let Person { directory, id } = &changed.user;
                 format!("factor {}\n{directory}\n{id}\n{}", changed.change, changed.at)
+            }
+            Self::PersonalTokenChanged(changed) => {
+                let Person { directory, id } = &changed.user;
+                format!("token {}\n{directory}\n{id}\n{}", changed.change, changed.at)
             }
         };
         Digest::of(text.as_bytes())
@@ -163,6 +183,7 @@ impl News {
             Self::SessionEnded(ended) => ended.at,
             Self::PasswordChanged(changed) => changed.at,
             Self::FactorChanged(changed) => changed.at,
+            Self::PersonalTokenChanged(changed) => changed.at,
         })
     }
 
@@ -187,6 +208,7 @@ impl NewsKind {
             Self::SessionEnded => "session.ended",
             Self::PasswordChanged => "password.changed",
             Self::FactorChanged => "second_factor.changed",
+            Self::PersonalTokenChanged => "personal_token.changed",
         }
     }
 }
@@ -265,7 +287,8 @@ mod tests {
                 at: 5,
             }),
             News::PasswordChanged(Changed { user: user.clone(), at: 5 }),
-            News::FactorChanged(FactorNews { user, change: "added".into(), at: 5 }),
+            News::FactorChanged(FactorNews { user: user.clone(), change: "added".into(), at: 5 }),
+            News::PersonalTokenChanged(PersonalTokenNews { user, change: "made".into(), at: 5 }),
         ] {
             assert_eq!(News::of_body(&news.to_body()), Some(news));
         }

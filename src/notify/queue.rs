@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::channel::Channels;
-use super::news::{Changed, Ended, FactorNews, News, NewsKind, Person, ToldIncident};
+use super::news::{
+    Changed, Ended, FactorNews, News, NewsKind, Person, PersonalTokenNews, ToldIncident,
+};
 use super::{Incident, IncidentReply, Notices};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -73,6 +75,17 @@ impl NewsSink {
     pub fn factor_changed(&self, user: &UserKey, change: FactorEvent, at: Timestamp) {
         let (user, change) = (Person::of(user), change.name().to_owned());
         self.put(News::FactorChanged(FactorNews { user, change, at: at.as_millis() }));
+    }
+
+    /// A personal access token of a user's was made, or ended before its time.
+    pub fn token_changed(&self, user: &UserKey, is_made: bool, at: Timestamp) {
+        let change = if is_made { "made" } else { "ended" }.to_owned();
+        let user = Person::of(user);
+        self.put(News::PersonalTokenChanged(PersonalTokenNews {
+            user,
+            change,
+            at: at.as_millis(),
+        }));
     }
 
     /// How much was dropped since the start.

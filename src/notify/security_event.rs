@@ -111,6 +111,14 @@ impl SecurityEvents {
                 });
                 (user(&changed.user), CREDENTIAL_CHANGE, event)
             }
+            News::PersonalTokenChanged(changed) => {
+                let event = json!({
+                    "event_timestamp": parcel.news.at().as_secs(),
+                    "credential_type": "personal-access-token",
+                    "change_type": if changed.change == "made" { "create" } else { "revoke" },
+                });
+                (user(&changed.user), CREDENTIAL_CHANGE, event)
+            }
             News::Incident(_) | News::Answered(_) => return None,
         };
         Some(json!({

@@ -105,6 +105,9 @@ fn body(news: &News) -> Value {
         }
         News::PasswordChanged(changed) => json!({ "user": changed.user }),
         News::FactorChanged(changed) => json!({ "user": changed.user, "change": changed.change }),
+        News::PersonalTokenChanged(changed) => {
+            json!({ "user": changed.user, "change": changed.change })
+        }
     };
     json!({ "type": news.kind().name(), "timestamp": news.at().to_string(), "data": data })
 }

@@ -191,6 +191,10 @@ impl ProxyService {
     pub(super) async fn end(&self, caller: &Caller, ctx: &mut Ctx) -> bool {
         let Some(known) = caller.known() else { return false };
         let Some(session) = &known.session else { return false };
+        if known.proof == Proof::PersonalToken {
+            // A program that signs out at the service keeps its token.
+            return false;
+        }
         let which = SessionSelection::Session(session.clone());
         // A store that fails is told by its own name; the next request meets the same end.
         let sessions = ctx.generation.sessions();

@@ -73,10 +73,13 @@ pub(super) fn upkeep(
             let now = clock.now();
             match sessions.upkeep(now).await {
                 Ok(done) => {
-                    let ended = done.expired.iter().map(|session| EventKind::SessionEnded {
-                        session: session.id.clone(),
-                        user: session.identity.load().key.clone(),
-                        why: EndReason::Expired,
+                    let ended = done.expired.iter().map(|session| {
+                        let (id, why) = (session.id.clone(), EndReason::Expired);
+                        let user = session.identity.load().key.clone();
+                        match session.is_token() {
+                            true => EventKind::PersonalTokenEnded { token: id, user, why },
+                            false => EventKind::SessionEnded { session: id, user, why },
+                        }
                     });
                     observer.tell_background(now, ended.collect());
                     observer.sessions_active(done.active);

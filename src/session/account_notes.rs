@@ -167,6 +167,11 @@ fn noted(what: &EventKind) -> Option<NotedEvent<'_>> {
             FactorRefusal::Ticket | FactorRefusal::NotFresh => None,
         },
         EventKind::FactorChanged { user, change } => lately(user, "second_factor", change.name()),
+        EventKind::PersonalTokenMade { user, .. } => lately(user, "personal_token", "made"),
+        EventKind::PersonalTokenEnded { user, why, .. } if *why != EndReason::Expired => {
+            let (what, detail) = ("personal_token", "ended");
+            Some(NotedEvent { user, what, detail, is_refused: false, merges: TOGETHER })
+        }
         EventKind::PasswordChanged { user, .. } => {
             let (what, detail) = ("password_changed", "");
             Some(NotedEvent { user, what, detail, is_refused: false, merges: TOGETHER })
@@ -182,6 +187,7 @@ fn noted(what: &EventKind) -> Option<NotedEvent<'_>> {
             EndReason::SignedOut
             | EndReason::Replaced
             | EndReason::Superseded
+            | EndReason::Revoked
             | EndReason::Expired => None,
             EndReason::SignedOutEverywhere
             | EndReason::Account

@@ -60,6 +60,9 @@ impl Space {
     /// Session cookies: what they mean is in the store.
     pub(crate) const COOKIE: Self = Self([0; SPACE]);
 
+    /// Personal access tokens: what they mean is in the store.
+    pub(crate) const PERSONAL_TOKEN: Self = Self([u8::MAX; SPACE]);
+
     /// What is remembered as long as all of these stay as they are.
     pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut all = Context::new(&SHA256);

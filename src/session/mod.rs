@@ -24,6 +24,7 @@ pub mod lockout;
 pub mod observe;
 mod own_devices;
 mod own_sessions;
+pub mod personal_token;
 mod ports;
 mod read_only;
 mod recheck;
@@ -63,6 +64,7 @@ use self::devices::Devices;
 use self::ended_by_password::EndedByPassword;
 use self::keys::KeyRing;
 use self::lockout::Lockout;
+use self::personal_token::PersonalTokenRules;
 use self::refresh_token::RefreshKey;
 use self::service_cookies::ServiceCookies;
 use self::under_way::RequestsUnderWay;
@@ -95,6 +97,7 @@ pub struct SessionManager {
     refresh_key: Arc<RefreshKey>,
     tokens: Tokens,
     settings: SessionSettings,
+    personal_tokens: PersonalTokenRules,
     cookies: CookieNames,
     lockout: Lockout,
     factors: Arc<Factors>,
@@ -148,6 +151,8 @@ pub struct SessionParts {
     pub tokens: Tokens,
     /// `[session]`
     pub session: SessionSettings,
+    /// `[personal_tokens]`, and the routes that take them.
+    pub personal_tokens: PersonalTokenRules,
     /// The names of its cookie.
     pub cookies: CookieNames,
     /// `[login]`
@@ -249,6 +254,7 @@ impl SessionManager {
             refresh_key: parts.refresh_key,
             tokens: parts.tokens,
             settings: parts.session,
+            personal_tokens: parts.personal_tokens,
             cookies: parts.cookies,
             ends: parts.ends,
             mints: parts.mints,
@@ -305,7 +311,8 @@ impl SessionManager {
         let digest = Secret::new(value).digest();
         let by = SessionBy::Cookie(&digest);
         let session = self.store.find(by, at).await.map_err(store_failed)?;
-        let session = session.filter(|session| !idle(session)).ok_or(Refusal::SessionEnded)?;
+        let is_cookies = |session: &Arc<Session>| !session.is_token() && !idle(session);
+        let session = session.filter(is_cookies).ok_or(Refusal::SessionEnded)?;
         self.is_within_binding(&session, client, happened)?;
         let expires_at = session.expires_at;
         let live = self.verified.remember(Space::COOKIE, value, session, expires_at);
@@ -342,7 +349,8 @@ impl SessionManager {
         at: Timestamp,
         happened: &mut Vec<EventKind>,
     ) -> Result<usize, Refusal> {
-        if let SessionSelection::User(user) = which {
+        if let SessionSelection::User(user) | SessionSelection::SignIns { user, kept: None } = which
+        {
             self.ends.end_user(user, at).await.map_err(store_failed)?;
         }
         let sessions = self.store.end(which, why, at).await.map_err(store_failed)?;
@@ -393,6 +401,11 @@ impl SessionManager {
     /// The service's session is of the password with this mark, and its answer to the caller's own request said so: the
     /// caller's session goes on with it.
     pub async fn password_proved(&self, session: &SessionId, mark: Digest, at: Timestamp) {
+        let found = self.store.find(SessionBy::Id(session), at).await;
+        if found.is_ok_and(|found| found.is_some_and(|session| session.is_token())) {
+            // A personal access token ends with the password, whoever changed it.
+            return;
+        }
         let renewal = Renewal {
             session: session.clone(),
             cookie: None,
@@ -432,7 +445,7 @@ impl SessionManager {
 
 /// Whether a token says of itself that it is one of ours, good or not. For keeping it from upstreams; proves nothing.
 pub fn looks_like_ours<T: AsRef<[u8]> + ?Sized>(token: &T) -> bool {
-    jwt::says_ours(token.as_ref())
+    jwt::says_ours(token.as_ref()) || personal_token::says_token(token.as_ref())
 }
 
 /// Another key or another claim makes other tokens good.

@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 use crate::store::{Session, SessionBy};
 
 impl SessionManager {
-    /// The live sessions of a user, newest first.
+    /// The live sessions of a user, newest first; personal access tokens are none.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -19,7 +19,9 @@ impl SessionManager {
         user: &UserKey,
         at: Timestamp,
     ) -> Result<Vec<Arc<Session>>, Refusal> {
-        self.store.list(Some(user), at).await.map_err(store_failed)
+        let mut sessions = self.store.list(Some(user), at).await.map_err(store_failed)?;
+        sessions.retain(|session| !session.is_token());
+        Ok(sessions)
     }
 
     /// The live session of this id, if it is this user's.
@@ -33,6 +35,8 @@ impl SessionManager {
         at: Timestamp,
     ) -> Result<Arc<Session>, Refusal> {
         let found = self.store.find(SessionBy::Id(id), at).await.map_err(store_failed)?;
-        found.filter(|session| session.identity.load().key == *user).ok_or(Refusal::NotOnAccount)
+        let is_own =
+            |session: &Arc<Session>| !session.is_token() && session.identity.load().key == *user;
+        found.filter(is_own).ok_or(Refusal::NotOnAccount)
     }
 }

@@ -51,6 +51,7 @@ impl SessionManager {
             refresh_key: Arc::clone(&self.refresh_key),
             tokens: self.tokens.clone(),
             settings: self.settings.clone(),
+            personal_tokens: self.personal_tokens.clone(),
             cookies: self.cookies.clone(),
             lockout: self.lockout.read_only(),
             ends,

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::jwt::{ACCESS, REFRESH, Unverified};
+use super::personal_token::says_token;
 use super::refresh_token::PresentedRefreshToken;
 use super::{SessionManager, TokenPair, store_failed};
 use crate::clock::Timestamp;
@@ -149,6 +150,9 @@ impl SessionManager {
     /// # Errors
     /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
     pub async fn verify(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
+        if says_token(token.as_bytes()) {
+            return self.verify_personal_token(token, at).await;
+        }
         // Which kind it says it is; each kind's own check then holds it to that.
         let typ = Unverified::read(token).map_err(|_| Refusal::TokenNotValid)?.header.typ;
         match typ.as_str() {
@@ -214,7 +218,11 @@ fn reused(session: &Session, happened: &mut Vec<EventKind>) {
 
 pub(super) fn ended(session: &Session, why: EndReason, happened: &mut Vec<EventKind>) {
     let user = session.identity.load().key.clone();
-    happened.push(EventKind::SessionEnded { session: session.id.clone(), user, why });
+    let session_id = session.id.clone();
+    happened.push(match session.is_token() {
+        true => EventKind::PersonalTokenEnded { token: session_id, user, why },
+        false => EventKind::SessionEnded { session: session_id, user, why },
+    });
 }
 
 fn refused(why: RefreshRefusal, refusal: Refusal, happened: &mut Vec<EventKind>) -> Refusal {

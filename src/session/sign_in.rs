@@ -298,6 +298,7 @@ impl SessionManager {
             client: Some(context.client),
             agent: cut(context.agent, MAX_AGENT).to_owned(),
             assurance: Assurance::now(*methods, at),
+            grant: None,
             refresh: refresh.as_ref().map(|refresh| refresh.remembered.clone()),
             kept,
         };

@@ -18,6 +18,7 @@ use super::account_notes::account_notes;
 use super::cookies::CookieNames;
 use super::devices::Devices;
 use super::keys::KeyRing;
+use super::personal_token::PersonalTokenRules;
 use super::refresh_token::RefreshKey;
 use super::service_cookies::ServiceCookies;
 use super::{
@@ -26,7 +27,9 @@ use super::{
 };
 use crate::caller::{Assurance, AuthMethod, AuthMethods, Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::config::{FactorMode, Issues, Login, RotationPolicy, SessionSettings, Tokens};
+use crate::config::{
+    FactorMode, Issues, Login, PersonalTokenSettings, RotationPolicy, SessionSettings, Tokens,
+};
 use crate::context::RequestContext;
 use crate::directory::password::PasswordPool;
 use crate::directory::{Account, Directory, DirectoryError, Users};
@@ -124,6 +127,7 @@ pub(crate) fn new_session(id: &str, user: &str) -> NewSession {
         client: None,
         agent: String::new(),
         assurance: Assurance::now(AuthMethods::only(AuthMethod::Password), NOW),
+        grant: None,
         refresh: None,
         kept: None,
     }
@@ -219,6 +223,10 @@ impl Base {
             factors: factors(&store, FactorMode::Off, |_| {}),
             records: Arc::clone(&store) as Arc<dyn AccountRecords>,
             account_notes: account_notes().0,
+            personal_tokens: PersonalTokenRules {
+                settings: PersonalTokenSettings::default(),
+                routes: vec!["api".into(), "files".into()],
+            },
             directories: vec![WatchedDirectory::new(watched, Duration::from_secs(60))],
             passwords: PasswordPool::start(1, 64).unwrap(),
             keys: KeyRing::open(&tokens, NOW).unwrap(),

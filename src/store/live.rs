@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use super::{BlockList, Keep, NewStamp, Renewal, Session, SessionBy};
+use super::{BlockList, Keep, NewStamp, Renewal, Session, SessionBy, SessionSelection};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::secret::Digest;
@@ -180,6 +180,25 @@ impl LiveSessions {
     /// All sessions of a user, timed out or not.
     pub(super) fn of_user(&self, user: &UserKey) -> Vec<Arc<Session>> {
         self.by_user.get(user).map(|sessions| sessions.clone()).unwrap_or_default()
+    }
+
+    /// The sessions that are selected, timed out or not.
+    pub(super) fn selected(&self, which: &SessionSelection) -> Vec<Arc<Session>> {
+        match which {
+            SessionSelection::Session(id) => self.with_id(id).into_iter().collect(),
+            SessionSelection::User(user) => self.of_user(user),
+            SessionSelection::OthersOf { user, kept } => {
+                let mut sessions = self.of_user(user);
+                sessions.retain(|session| session.id != *kept);
+                sessions
+            }
+            SessionSelection::SignIns { user, kept } => {
+                let mut sessions = self.of_user(user);
+                sessions
+                    .retain(|session| !session.is_token() && Some(&session.id) != kept.as_ref());
+                sessions
+            }
+        }
     }
 
     /// All sessions, timed out or not, in no order.

@@ -94,6 +94,19 @@ impl Sessions for Memory {
         self.begin(&mut self.tokens.lock(), &new)
     }
 
+    async fn create_token(
+        &self,
+        new: NewSession,
+        most: usize,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        let mut tokens = self.tokens.lock();
+        let theirs = self.live.list(Some(&new.identity.key), new.at);
+        if theirs.iter().filter(|session| session.is_token()).count() >= most {
+            return Ok(None);
+        }
+        self.begin(&mut tokens, &new).map(Some)
+    }
+
     async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
         let mut tokens = self.tokens.lock();
         if self.live.stamp(&mark.key).is_some() {
@@ -147,21 +160,11 @@ impl Sessions for Memory {
         at: Timestamp,
     ) -> Result<Vec<Arc<Session>>, StoreError> {
         let mut tokens = self.tokens.lock();
-        let ids = match which {
-            SessionSelection::Session(id) => vec![id.clone()],
-            SessionSelection::User(user) => {
-                self.live.of_user(user).iter().map(|session| session.id.clone()).collect()
-            }
-            SessionSelection::OthersOf { user, kept } => {
-                let all = self.live.of_user(user);
-                all.iter().map(|session| session.id.clone()).filter(|id| id != kept).collect()
-            }
-        };
-        let held = ids.iter().filter_map(|id| self.live.with_id(id));
-        for stamp in held.filter_map(|session| session.end_of_credential(at)) {
+        let selected = self.live.selected(which);
+        for stamp in selected.iter().filter_map(|session| session.end_of_credential(at)) {
             self.live.put_stamp(stamp.key, self.live.merged(&stamp));
         }
-        Ok(ids.iter().filter_map(|id| self.end_one(&mut tokens, id)).collect())
+        Ok(selected.iter().filter_map(|session| self.end_one(&mut tokens, &session.id)).collect())
     }
 
     async fn list(
@@ -182,7 +185,10 @@ impl Sessions for Memory {
         let mut upkeep = Upkeep::default();
         for session in self.live.all() {
             if session.is_live(now) {
-                upkeep.active += 1;
+                match session.is_token() {
+                    true => upkeep.tokens += 1,
+                    false => upkeep.active += 1,
+                }
             } else {
                 upkeep.expired.extend(self.end_one(&mut tokens, &session.id));
             }

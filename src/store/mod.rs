@@ -26,7 +26,7 @@ pub use self::blocks::{BlockList, Blocked, Blocks};
 use self::factors::FactorStore;
 use self::outbox::{Outbox, Questions};
 use self::records::AccountRecords;
-use crate::caller::{Assurance, Identity, SessionId, UserKey};
+use crate::caller::{Assurance, Identity, SessionId, TokenGrant, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
 use crate::secret::Digest;
@@ -45,7 +45,7 @@ pub mod records;
 #[cfg(test)]
 mod contract;
 
-/// One sign-in of one user on one device.
+/// One sign-in of one user on one device; or, if it has a [`TokenGrant`], one personal access token.
 #[derive(Debug)]
 pub struct Session {
     /// Its id.
@@ -71,6 +71,8 @@ pub struct Session {
     pub agent: String,
     /// How its user was authenticated, and when.
     pub assurance: Assurance,
+    /// What it is for, if it is a personal access token; `cookie` is the SHA-256 of the token then.
+    pub grant: Option<Arc<TokenGrant>>,
     /// What is kept for it beside: see [`SessionAttachments`]. Replaced through that port alone.
     pub kept: ArcSwapOption<Vec<u8>>,
     last_used: AtomicU64,
@@ -102,6 +104,8 @@ pub struct NewSession {
     pub agent: String,
     /// See [`Session::assurance`].
     pub assurance: Assurance,
+    /// See [`Session::grant`].
+    pub grant: Option<Arc<TokenGrant>>,
     /// The first refresh token of its family, if tokens were issued.
     pub refresh: Option<NewRefreshToken>,
     /// What is kept for it from the beginning: see [`SessionAttachments`].
@@ -200,14 +204,21 @@ pub enum SessionBy<'a> {
 pub enum SessionSelection {
     /// One.
     Session(SessionId),
-    /// All of a user.
+    /// All of a user, personal access tokens among them.
     User(UserKey),
-    /// All of a user but one.
+    /// All of a user but one, personal access tokens among them.
     OthersOf {
         /// Whose.
         user: UserKey,
         /// The one that goes on.
         kept: SessionId,
+    },
+    /// All of a user that began with a sign-in, but one; personal access tokens stay.
+    SignIns {
+        /// Whose.
+        user: UserKey,
+        /// The one that goes on, if one does.
+        kept: Option<SessionId>,
     },
 }
 
@@ -216,8 +227,10 @@ pub enum SessionSelection {
 pub struct Upkeep {
     /// Sessions that passed their idle or absolute end and were removed.
     pub expired: Vec<Arc<Session>>,
-    /// Sessions that live.
+    /// Sessions that live, without personal access tokens.
     pub active: u64,
+    /// Personal access tokens that are good.
+    pub tokens: u64,
 }
 
 /// The store could not do it. The text is for the log; a client gets 503.
@@ -230,6 +243,14 @@ pub struct StoreError(pub String);
 pub trait Sessions: Send + Sync {
     /// Begins a session, and with it its first refresh token; durable when this returns.
     async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError>;
+
+    /// Begins the session of a personal access token; `None`: its user has `most` that are good already. Of many parallel
+    /// calls no more than there is room for succeed. Durable when this returns.
+    async fn create_token(
+        &self,
+        new: NewSession,
+        most: usize,
+    ) -> Result<Option<Arc<Session>>, StoreError>;
 
     /// Begins a session unless there is a date under the key of `mark`, and puts that date, in one step: of many parallel
     /// calls with one mark exactly one is [`Once::Begun`], and whatever ends that session, none is again while the mark is
@@ -442,6 +463,7 @@ impl Session {
             client: new.client,
             agent: new.agent.clone(),
             assurance: new.assurance,
+            grant: new.grant.clone(),
             kept: ArcSwapOption::new(new.kept.clone()),
             last_used: AtomicU64::new(last_used.as_millis()),
             ended: AtomicBool::new(false),
@@ -491,10 +513,16 @@ impl Session {
             client: self.client,
             agent: self.agent.clone(),
             assurance,
+            grant: self.grant.clone(),
             kept: ArcSwapOption::new(self.kept.load_full()),
             last_used: AtomicU64::new(self.last_used.load(Ordering::Relaxed)),
             ended: AtomicBool::new(self.ended.load(Ordering::Acquire)),
         }
+    }
+
+    /// Is it a personal access token's?
+    pub const fn is_token(&self) -> bool {
+        self.grant.is_some()
     }
 
     /// Whether a credential of this session is good at `now`: not ended, and within both timeouts.

@@ -111,6 +111,14 @@ impl<S: Sessions + ?Sized> Sessions for NotifyingStore<S> {
         self.store.create(new).await
     }
 
+    async fn create_token(
+        &self,
+        new: NewSession,
+        most: usize,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        self.store.create_token(new, most).await
+    }
+
     async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
         self.store.create_once(new, mark).await
     }
@@ -220,6 +228,7 @@ mod tests {
             client: None,
             agent: String::new(),
             assurance: crate::caller::Assurance::default(),
+            grant: None,
             refresh,
             kept: None,
         }

@@ -51,6 +51,14 @@ impl<S: Sessions + ?Sized> Sessions for ReadOnlyStore<S> {
         not_here()
     }
 
+    async fn create_token(
+        &self,
+        _: NewSession,
+        _: usize,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        not_here()
+    }
+
     async fn create_once(&self, _: NewSession, _: NewStamp) -> Result<Once, StoreError> {
         not_here()
     }

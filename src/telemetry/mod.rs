@@ -180,6 +180,10 @@ fn tell(news: &NewsSink, event: &Event) {
         EventKind::SessionEnded { session, user, why } if *why != EndReason::Expired => {
             news.session_ended(session, user, *why, event.at);
         }
+        EventKind::PersonalTokenMade { user, .. } => tell_of_token(news, event, user, true),
+        EventKind::PersonalTokenEnded { user, why, .. } if *why != EndReason::Expired => {
+            tell_of_token(news, event, user, false);
+        }
         EventKind::PasswordChanged { user, is_own } => {
             news.password_changed(user, event.at);
             // Whoever changed it elsewhere is told of it there.
@@ -195,6 +199,19 @@ fn tell(news: &NewsSink, event: &Event) {
         }
         _ => {}
     }
+}
+
+/// A personal access token was made, or ended before its time. What ended all that somebody had is told by itself.
+fn tell_of_token(news: &NewsSink, event: &Event, user: &UserKey, is_made: bool) {
+    news.token_changed(user, is_made, event.at);
+    let is_revoked =
+        matches!(&event.what, EventKind::PersonalTokenEnded { why: EndReason::Revoked, .. });
+    let name = match (is_made, is_revoked) {
+        (true, _) => "personal_token_made",
+        (false, true) => "personal_token_revoked",
+        (false, false) => return,
+    };
+    news.tell(change_of(name, user, event));
 }
 
 /// A change that a person made, for them to know of in case it was not them.
@@ -346,6 +363,8 @@ mod tests {
     fn no_value_that_is_shown_has_a_place_for_a_secret() {
         let values = [
             ("event/mod.rs", include_str!("../event/mod.rs")),
+            ("event/issued.rs", include_str!("../event/issued.rs")),
+            ("event/personal_token.rs", include_str!("../event/personal_token.rs")),
             ("caller/mod.rs", include_str!("../caller/mod.rs")),
             ("telemetry/record.rs", include_str!("record.rs")),
             ("detect/mod.rs", include_str!("../detect/mod.rs")),

@@ -267,6 +267,7 @@ pub(super) const fn own_name(own: OwnPath) -> &'static str {
         OwnPath::AccountActivity => "own:account_activity",
         OwnPath::AccountDevices => "own:account_devices",
         OwnPath::AccountPassword => "own:account_password",
+        OwnPath::PersonalTokens => "own:personal_tokens",
     }
 }
 
@@ -289,4 +290,5 @@ pub(super) const OWN_PATHS: &[OwnPath] = &[
     OwnPath::SecondFactor,
     OwnPath::Factors,
     OwnPath::FactorsScript,
+    OwnPath::PersonalTokens,
 ];

@@ -69,6 +69,14 @@ impl<S: Sessions + ?Sized> Sessions for TimedStore<S> {
         self.timed(StoreOperation::Create, self.store.create(new)).await
     }
 
+    async fn create_token(
+        &self,
+        new: NewSession,
+        most: usize,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        self.timed(StoreOperation::Create, self.store.create_token(new, most)).await
+    }
+
     async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
         self.timed(StoreOperation::Create, self.store.create_once(new, mark)).await
     }
@@ -109,6 +117,7 @@ impl<S: Sessions + ?Sized> Sessions for TimedStore<S> {
     async fn upkeep(&self, now: Timestamp) -> Result<Upkeep, StoreError> {
         let upkeep = self.timed(StoreOperation::Upkeep, self.store.upkeep(now)).await?;
         self.metrics.sessions_active(upkeep.active);
+        self.metrics.personal_tokens_active(upkeep.tokens);
         Ok(upkeep)
     }
 }
@@ -391,6 +400,14 @@ mod tests {
             self.answer(Session::begin(&new))
         }
 
+        async fn create_token(
+            &self,
+            new: NewSession,
+            _: usize,
+        ) -> Result<Option<Arc<Session>>, StoreError> {
+            self.answer(Some(Session::begin(&new)))
+        }
+
         async fn create_once(&self, new: NewSession, _: NewStamp) -> Result<Once, StoreError> {
             self.answer(Once::Begun(Session::begin(&new)))
         }
@@ -429,7 +446,7 @@ mod tests {
         }
 
         async fn upkeep(&self, _: Timestamp) -> Result<Upkeep, StoreError> {
-            self.answer(Upkeep { expired: Vec::new(), active: 42 })
+            self.answer(Upkeep { expired: Vec::new(), active: 42, tokens: 7 })
         }
     }
 

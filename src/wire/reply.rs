@@ -74,6 +74,11 @@ impl Reply {
                     .headers
                     .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge(refusal)));
             }
+            StatusCode::FORBIDDEN if refusal.code() == "insufficient_scope" => {
+                // RFC 6750 section 3.1.
+                let challenge = "Bearer realm=\"api\", error=\"insufficient_scope\"";
+                reply.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
             StatusCode::SERVICE_UNAVAILABLE => {
                 reply.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }

@@ -318,6 +318,89 @@ byId("filter").addEventListener("submit", (event) => {
   orTell(() => sessions(false));
 });
 
+// --- A user -----------------------------------------------------------------------------------------
+
+let person = null;
+
+/** `DIRECTORY/ID` of whoever is called so. */
+async function userCalled(named) {
+  if (named.includes("/")) return named;
+  const told = await ask(`/users?${new URLSearchParams({ name: named })}`);
+  const all = told.users.map((one) => one.user);
+  if (all.length === 1) return all[0];
+  throw new Refused(all.length ? `Several are called ${named}: ${all.join(", ")}. Name one of them.` : `Nobody is called ${named}.`);
+}
+
+const FACTORS = { totp: "authenticator app" };
+
+function factor(one) {
+  return element("li", {},
+    element("div", {},
+      element("span", { class: "what" }, one.name),
+      element("span", { class: "tag" }, FACTORS[one.kind] || words(one.kind)),
+      element("p", { class: "facts" }, facts(`since ${at(one.created_at)}`, one.last_used ? `used ${at(one.last_used)}` : "never used"))));
+}
+
+function personalToken(one) {
+  return element("li", {},
+    element("div", {},
+      element("span", { class: "what" }, one.name),
+      ...(one.routes.length ? one.routes : ["all routes"]).map((name) => element("span", { class: "tag" }, name)),
+      ...(one.methods.length ? one.methods : ["all methods"]).map((name) => element("span", { class: "tag" }, name)),
+      element("p", { class: "facts" }, facts(
+        `since ${at(one.created_at)}`, one.last_used ? `used ${at(one.last_used)}` : "never used",
+        `until ${at(one.expires_at)}`, one.id))),
+    element("div", { class: "acts" }, button("Revoke", "plain", () => confirmThat(
+      `Revoke ${one.name}?`, "The next request with it is refused.", "Revoke it",
+      () => changePerson("/tokens/revoke", { token: one.id })), `Revoke ${one.name}`)));
+}
+
+async function showPerson() {
+  const query = new URLSearchParams({ user: person });
+  const [factors, tokens] = await Promise.all([ask(`/second-factors?${query}`), ask(`/tokens?${query}`)]);
+  byId("person-shown").hidden = false;
+  byId("person-who").textContent = person;
+  const left = factors.recovery_codes_left;
+  byId("factors-state").textContent = factors.factors.length
+    ? `${left} recovery ${left === 1 ? "code" : "codes"} left.`
+    : factors.reset_at ? `None since the reset ${at(factors.reset_at)}; one is set up at the next sign-in.` : "None.";
+  byId("factors-list").replaceChildren(...factors.factors.map(factor));
+  byId("tokens-list").replaceChildren(...tokens.tokens.map(personalToken));
+  byId("tokens-empty").hidden = tokens.tokens.length > 0;
+  byId("tokens-revoke").hidden = tokens.tokens.length < 2;
+}
+
+async function changePerson(path, body) {
+  const told = await ask(path, body);
+  const notice = byId("person-invitation");
+  notice.hidden = !told.invitation;
+  notice.textContent = told.invitation
+    ? `The code for ${person}, once within ${Math.round(told.works_for_seconds / 3600)} hours, not shown again: ${told.invitation}` : "";
+  await showPerson();
+  if (told.sessions_ended) await sessions(false);
+}
+
+byId("person").addEventListener("submit", (event) => {
+  event.preventDefault();
+  alertWith("");
+  byId("person-shown").hidden = true;
+  byId("person-invitation").hidden = true;
+  orTell(async () => {
+    person = await userCalled(byId("person-user").value.trim());
+    await showPerson();
+  });
+});
+byId("factors-invite").addEventListener("click", () => confirmThat(
+  `Invite ${person}?`, "You get a code with which they set up a second factor in a browser that is not known. Give it to them alone.", "Make a code",
+  () => changePerson("/second-factors/invite", { user: person })));
+byId("factors-reset").addEventListener("click", () => confirmThat(
+  `Reset the second factors of ${person}?`,
+  "All of them and the recovery codes go, and every session ends. They set up another one at the next sign-in, with a code that you get. Make sure that it is them.",
+  "Reset them", () => changePerson("/second-factors/reset", { user: person })));
+byId("tokens-revoke").addEventListener("click", () => confirmThat(
+  `Revoke all tokens of ${person}?`, "The next request with any of them is refused.", "Revoke them",
+  () => changePerson("/tokens/revoke", { user: person })));
+
 // --- Upstreams ----------------------------------------------------------------------------------------
 
 async function upstreams() {

@@ -70,6 +70,8 @@ mod layers;
 mod operate;
 // A simulated month of ordinary life and of thefts, shown to the detectors.
 mod month;
+// Sessions of machines: personal access tokens.
+mod personal_tokens;
 // The operator's page in a browser, and the lists behind it.
 mod operator_page;
 // The hashing pool is full, the store fails: what goes on and what does not.

@@ -57,7 +57,7 @@ fn at(gateway: &Gateway, path: &str) -> String {
 }
 
 /// A browser that is signed in to the page.
-fn page(gateway: &Gateway) -> Browser {
+pub(crate) fn page(gateway: &Gateway) -> Browser {
     let browser = Browser::start();
     browser.open(&at(gateway, "/"));
     browser.fill("#token", &token(gateway));
@@ -66,7 +66,7 @@ fn page(gateway: &Gateway) -> Browser {
     browser
 }
 
-fn shown(browser: &Browser, css: &str, what: &str) {
+pub(crate) fn shown(browser: &Browser, css: &str, what: &str) {
     let script = format!(
         "return [...document.querySelectorAll({})].some((e) => e.textContent.includes({}))",
         json!(css),
@@ -75,7 +75,7 @@ fn shown(browser: &Browser, css: &str, what: &str) {
     eventually(what, || (browser.run(&script) == true).then_some(()));
 }
 
-fn press(browser: &Browser, css: &str, label: &str) {
+pub(crate) fn press(browser: &Browser, css: &str, label: &str) {
     let script = format!(
         "const all = [...document.querySelectorAll({})]; \
          const one = all.find((e) => e.getAttribute('aria-label') === {} || e.textContent === {}); \
@@ -87,7 +87,7 @@ fn press(browser: &Browser, css: &str, label: &str) {
     eventually(label, || (browser.run(&script) == true).then_some(()));
 }
 
-fn agree(browser: &Browser) {
+pub(crate) fn agree(browser: &Browser) {
     eventually("the question", || {
         (browser.run("return document.getElementById('ask').open") == true).then_some(())
     });

@@ -31,6 +31,10 @@ fn second_factors_have_rules_and_a_key_beside_the_store() {
     ] {
         assert!(own.contains(&expected), "{own:?}");
     }
+    let tokens = config("[personal_tokens]\nmax_lifetime = \"10d\"\nmax_per_user = 3");
+    let expected =
+        PersonalTokenSettings { max_lifetime: Duration::from_secs(10 * 86_400), max_per_user: 3 };
+    assert_eq!(tokens.personal_tokens, expected);
     let off = config("");
     assert!(off.paths.iter().all(|entry| entry.own != OwnPath::Factors), "off by default");
     // The account's page leads to where people confirm that it is them, if with a password.

@@ -305,6 +305,7 @@ fn traffic() {
             websocket: true,
             identity: RouteForms::default(),
             credentials: CredentialSelection::Only { cookie: true, bearer: false, issuers: vec![] },
+            personal_tokens: false,
             sign_in_redirect: SignInRedirect::Gateway,
             refusals: RouteRefusals::Gateway,
             handling: RouteHandling::default(),

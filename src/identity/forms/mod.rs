@@ -357,7 +357,8 @@ impl IdentityForms {
             Proof::IssuedCookie(issuer) => issuer,
             // A token that the service's sign-in gave is a session here, and goes on to the service itself.
             Proof::Issued(_) => return known.session.is_none() || !self.follows,
-            Proof::AccessToken | Proof::SessionCookie | Proof::Password(_) => return true,
+            Proof::AccessToken | Proof::PersonalToken => return true,
+            Proof::SessionCookie | Proof::Password(_) => return true,
         };
         self.issued(issuer).is_some_and(|issued| issued.mints)
     }

@@ -317,7 +317,10 @@ impl Deliver for Mail {
             News::Answered(_)
             | News::SessionEnded(_)
             | News::PasswordChanged(_)
-            | News::FactorChanged(_) => Delivery::Never("it is no news for the person".to_owned()),
+            | News::FactorChanged(_)
+            | News::PersonalTokenChanged(_) => {
+                Delivery::Never("it is no news for the person".to_owned())
+            }
         }
     }
 }

@@ -75,6 +75,18 @@ pub(crate) fn what(detector: &str, language: Language) -> &'static str {
             "Whoever runs the service took away the account's second factors; it sets up another one at the next sign-in.",
             "서비스 관리자가 계정의 2단계 인증 수단을 초기화했습니다. 다음 로그인 때 다시 설정합니다.",
         ),
+        "personal_token_made" => (
+            "A personal access token was made for the account: a program that has it may act for you.",
+            "계정의 개인 액세스 토큰이 만들어졌습니다. 이 토큰을 가진 프로그램은 사용자를 대신할 수 있습니다.",
+        ),
+        "personal_token_ended" => (
+            "A personal access token of the account works no more.",
+            "계정의 개인 액세스 토큰을 더 이상 쓸 수 없습니다.",
+        ),
+        "personal_token_revoked" => (
+            "A personal access token of the account was revoked.",
+            "계정의 개인 액세스 토큰이 폐기되었습니다.",
+        ),
         _ => ("The account was used in an unusual way.", "계정이 평소와 다르게 사용되었습니다."),
     };
     of(language, english, korean)

@@ -11,6 +11,7 @@ use crate::event::EventKind;
 use crate::issuer::Issuers;
 use crate::issuer::credential::{Credential, Presented};
 use crate::refusal::Refusal;
+use crate::session::personal_token::PersonalTokenUse;
 use crate::wire::arrival::Arrival;
 use crate::wire::authorization::{self, Authorization};
 
@@ -29,12 +30,13 @@ pub(super) async fn tell(
     issuers: &Issuers,
     arrival: &Arrival,
     looks_at: &CredentialSelection,
+    personal: PersonalTokenUse<'_>,
     passes: bool,
 ) -> FoundCredential {
     let bad = if passes { StoryMark::Note } else { StoryMark::No };
     let mut found = Vec::new();
     let mut happened = Vec::new();
-    match issuers.tokens(arrival, looks_at, &mut happened).await {
+    match issuers.tokens(arrival, looks_at, personal, &mut happened).await {
         Ok(tokens) => found.extend(tokens),
         Err(Presented::Bad(refusal, proof)) => found.push(Err((refusal, proof))),
         Err(Presented::Malformed(refusal)) => {
@@ -77,6 +79,11 @@ pub(super) async fn tell(
         if let EventKind::IssuedRefused { issuer, why } = what {
             let text = format!("the issuer {issuer} refuses it: {}", why.name());
             story.step("credential", bad, text);
+        } else if let EventKind::PersonalTokenRefused { token, why } = what {
+            let whose = token.map(|(id, user)| format!(" {id} of {user}"));
+            let whose = whose.unwrap_or_default();
+            let text = format!("the personal access token{whose} is refused: {}", why.name());
+            story.step("credential", bad, text);
         }
     }
     let first = found.iter().find_map(|one| one.as_ref().ok());
@@ -94,6 +101,19 @@ pub(super) async fn describe(issuers: &Issuers, credential: &Credential, at: Tim
             // The one at hand was used a moment ago, to look at it.
             let stored = issuers.sessions().session(&session.id, at).await;
             let last_used = stored.as_ref().unwrap_or(session).last_used();
+            if let Some(grant) = &session.grant {
+                return format!(
+                    "the personal access token {:?} ({}) of {} ({}), for {}, by {}, last used {}, good until {}",
+                    grant.name,
+                    session.id,
+                    identity.key,
+                    identity.name,
+                    all_or(&grant.routes, "every route that takes such tokens"),
+                    all_or(&grant.methods, "every method"),
+                    last_used,
+                    session.expires_at,
+                );
+            }
             format!(
                 "{} of {} ({}), session {}, signed in {}, last used {}, ends {} at the latest",
                 named(*proof),
@@ -124,6 +144,10 @@ pub(super) async fn describe(issuers: &Issuers, credential: &Credential, at: Tim
     }
 }
 
+fn all_or(names: &[String], all: &str) -> String {
+    if names.is_empty() { all.to_owned() } else { names.join(", ") }
+}
+
 fn bad_one(arrival: &Arrival, refusal: Refusal, proof: Proof) -> String {
     let mut text = format!("{} does not hold: {}", named(proof), why(refusal));
     if proof == Proof::AccessToken
@@ -142,6 +166,7 @@ fn named(proof: Proof) -> String {
     match proof {
         Proof::AccessToken => "the access token".into(),
         Proof::SessionCookie => "the session cookie".into(),
+        Proof::PersonalToken => "the personal access token".into(),
         Proof::Issued(_) | Proof::IssuedCookie(_) | Proof::Password(_) => {
             format!("what an issuer takes ({})", proof.name())
         }

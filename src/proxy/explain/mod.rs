@@ -32,7 +32,7 @@ use crate::caller::{Anonymous, Caller};
 use crate::clock::Timestamp;
 use crate::config::{Access, Route};
 use crate::gate::shadow::Opinion;
-use crate::gate::{Decision, Denial, Gate, Passage, Permit, methods_of};
+use crate::gate::{self, Decision, Denial, Gate, Passage, Permit, methods_of};
 use crate::issuer::Issuers;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -136,6 +136,7 @@ impl Explainer {
                         &issuers,
                         &arrival,
                         &permit.route().credentials,
+                        gate::personal_use(permit.route(), &arrival.method),
                         true,
                     )
                     .await;
@@ -312,7 +313,9 @@ async fn refuse(
             "the route does not tolerate what can be read in two ways (route.allow_ambiguous_path)";
         return story.refused("route", refusal, why);
     }
-    let found = credential::tell(&mut story, issuers, arrival, &route.credentials, false).await;
+    let personal = gate::personal_use(route, &arrival.method);
+    let found =
+        credential::tell(&mut story, issuers, arrival, &route.credentials, personal, false).await;
     match refusal {
         Refusal::NotAuthenticated => {
             let why = format!("{}: nobody is signed in", access(route));

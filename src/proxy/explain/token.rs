@@ -9,11 +9,12 @@ use super::jwt::{header, said};
 use super::story::{Story, StoryEnd, StoryMark};
 use crate::caller::Proof;
 use crate::clock::Timestamp;
-use crate::event::EventKind;
+use crate::event::{EventKind, TokenRefusal};
 use crate::issuer::Issuers;
 use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
+use crate::session::personal_token::{PersonalTokenUse, says_token};
 use crate::session::{RefreshLook, looks_like_ours};
 
 /// Nobody's: a token by itself comes from nowhere.
@@ -23,7 +24,12 @@ const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 pub(super) async fn explain(issuers: &Issuers, token: &Secret, at: Timestamp) -> Value {
     let mut story = Story::default();
     let text = token.expose();
-    story.step("form", StoryMark::Note, said(text, at));
+    if !says_token(text.as_bytes()) {
+        story.step("form", StoryMark::Note, said(text, at));
+    }
+    if says_token(text.as_bytes()) {
+        return personal(story, issuers, text, at).await;
+    }
     if looks_like_ours(text) {
         return ours(story, issuers, text, at).await;
     }
@@ -67,6 +73,33 @@ pub(super) async fn explain(issuers: &Issuers, token: &Secret, at: Timestamp) ->
         return story.end(StoryEnd::Good);
     }
     story.refused("decision", worst, &format!("nobody takes it ({})", worst.code()))
+}
+
+async fn personal(mut story: Story, issuers: &Issuers, text: &str, at: Timestamp) -> Value {
+    let mut happened = Vec::new();
+    let asked = PersonalTokenUse::Identification;
+    match issuers.sessions().personal_token(text, asked, NOWHERE, at, &mut happened).await {
+        Ok(session) => {
+            let credential = Credential::Session(session, Proof::PersonalToken);
+            story.step("token", StoryMark::Yes, describe(issuers, &credential, at).await);
+            story.end(StoryEnd::Good)
+        }
+        Err(refusal) => {
+            let is_malformed = happened.iter().any(|what| {
+                matches!(what, EventKind::PersonalTokenRefused { why: TokenRefusal::Malformed, .. })
+            });
+            let why = match is_malformed {
+                true => "it is no personal access token: its form or its checksum is wrong".into(),
+                false => match refusal {
+                    Refusal::TokenNotValid => {
+                        "there is no such personal access token: it never was, has expired, or has ended".into()
+                    }
+                    other => why(other),
+                },
+            };
+            story.refused("token", refusal, &why)
+        }
+    }
 }
 
 async fn ours(mut story: Story, issuers: &Issuers, text: &str, at: Timestamp) -> Value {

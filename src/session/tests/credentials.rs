@@ -151,6 +151,15 @@ impl Sessions for Unplugged {
         self.inner.create(new).await
     }
 
+    async fn create_token(
+        &self,
+        new: NewSession,
+        most: usize,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        self.up()?;
+        self.inner.create_token(new, most).await
+    }
+
     async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
         self.up()?;
         self.inner.create_once(new, mark).await

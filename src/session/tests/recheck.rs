@@ -150,6 +150,7 @@ async fn of_a_removed_directory(kit: &Kit) -> Arc<Session> {
         client: None,
         agent: String::new(),
         assurance: crate::caller::Assurance::default(),
+        grant: None,
         refresh: None,
         kept: None,
     };

@@ -189,6 +189,7 @@ fn new_like(session: &Session) -> NewSession {
         client: None,
         agent: String::new(),
         assurance: crate::caller::Assurance::default(),
+        grant: None,
         refresh: None,
         kept: None,
     }

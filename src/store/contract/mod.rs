@@ -12,6 +12,7 @@ pub(super) mod records;
 pub(super) mod refresh;
 pub(super) mod sessions;
 pub(super) mod stamps;
+pub(super) mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -73,6 +74,7 @@ pub(super) fn new_session(id: &str, user: &str) -> NewSession {
         client: Some("2001:db8::7".parse().unwrap()),
         agent: "Mozilla/5.0".to_owned(),
         assurance: Assurance::now(AuthMethods::only(AuthMethod::Password), T0),
+        grant: None,
         refresh: Some(token(&format!("{id}-0"))),
         kept: None,
     }
@@ -113,6 +115,11 @@ macro_rules! mount {
             upkeep_removes_what_timed_out_and_tells_it_once
             a_removed_session_does_not_come_back
             a_changed_identity_is_seen_and_stays
+        }
+        $crate::store::contract::mount! { @cases $fresh tokens:
+            a_token_is_found_by_its_digest_with_what_it_is_for
+            no_more_tokens_than_there_is_room_for
+            what_ends_sign_ins_leaves_tokens_and_what_ends_a_user_does_not
         }
         $crate::store::contract::mount! { @cases $fresh refresh:
             a_rotation_spends_the_token_and_remembers_its_successor

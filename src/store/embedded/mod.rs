@@ -124,6 +124,14 @@ impl Sessions for Embedded {
         self.writer.submit(ops::Create(new)).await
     }
 
+    async fn create_token(
+        &self,
+        new: NewSession,
+        most: usize,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        self.writer.submit(ops::CreateToken(ops::Create(new), most)).await
+    }
+
     async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
         self.writer.submit(ops::CreateOnce(ops::Create(new), ops::Put(mark))).await
     }

@@ -24,6 +24,9 @@ use crate::secret::Digest;
 /// Begins a session.
 pub(super) struct Create(pub(super) NewSession);
 
+/// Begins a personal access token unless its user has so many.
+pub(super) struct CreateToken(pub(super) Create, pub(super) usize);
+
 /// Begins a session unless its mark is there, and puts the mark.
 pub(super) struct CreateOnce(pub(super) Create, pub(super) Put);
 
@@ -106,6 +109,26 @@ impl Op for Create {
         let session = Session::begin(&self.0);
         live.insert(&session);
         session
+    }
+}
+
+impl Op for CreateToken {
+    /// Is there room for it?
+    type Found = bool;
+    type Answer = Option<Arc<Session>>;
+
+    fn run(&self, sql: &Connection, live: &LiveSessions) -> rusqlite::Result<bool> {
+        let Self(create, most) = self;
+        let count = rows::token_count(sql, &create.0.identity.key, create.0.at)?;
+        let has_room = usize::try_from(count).is_ok_and(|count| count < *most);
+        if has_room {
+            create.run(sql, live)?;
+        }
+        Ok(has_room)
+    }
+
+    fn apply(self, has_room: bool, live: &LiveSessions) -> Self::Answer {
+        has_room.then(|| self.0.apply((), live))
     }
 }
 
@@ -233,17 +256,7 @@ impl Op for EndSessions {
         for (key, stamp) in stamps {
             live.put_stamp(key, stamp);
         }
-        match &self.which {
-            SessionSelection::Session(id) => live.end(id).into_iter().collect(),
-            SessionSelection::User(user) => {
-                live.of_user(user).iter().filter_map(|session| live.end(&session.id)).collect()
-            }
-            SessionSelection::OthersOf { user, kept } => {
-                let all = live.of_user(user);
-                let others = all.iter().filter(|session| session.id != *kept);
-                others.filter_map(|session| live.end(&session.id)).collect()
-            }
-        }
+        live.selected(&self.which).iter().filter_map(|session| live.end(&session.id)).collect()
     }
 }
 
@@ -251,39 +264,42 @@ impl EndSessions {
     fn end_rows(&self, sql: &Connection) -> rusqlite::Result<()> {
         match &self.which {
             SessionSelection::Session(id) => end_session(sql, id, self.why, self.at),
-            SessionSelection::User(user) => self.end_rows_of(sql, user, None),
-            SessionSelection::OthersOf { user, kept } => self.end_rows_of(sql, user, Some(kept)),
+            SessionSelection::User(user) => self.end_rows_of(sql, user, None, "TRUE"),
+            SessionSelection::OthersOf { user, kept } => {
+                self.end_rows_of(sql, user, Some(kept), "TRUE")
+            }
+            SessionSelection::SignIns { user, kept } => {
+                self.end_rows_of(sql, user, kept.as_ref(), "token_grant IS NULL")
+            }
         }
     }
 
-    /// Of a user, but for one. No session's id is empty.
+    /// Of a user those that this condition selects, but for one. No session's id is empty.
     fn end_rows_of(
         &self,
         sql: &Connection,
         user: &UserKey,
         kept: Option<&SessionId>,
+        condition: &'static str,
     ) -> rusqlite::Result<()> {
         let (directory, user) = (&*user.directory, &*user.id);
         let kept = kept.map_or("", SessionId::as_str);
-        for delete in [
-            "DELETE FROM refresh_tokens WHERE session IN
-                 (SELECT key FROM sessions
-                  WHERE directory = :directory AND user_id = :user AND id <> :kept)",
-            "DELETE FROM kept WHERE session IN
-                 (SELECT key FROM sessions
-                  WHERE directory = :directory AND user_id = :user AND id <> :kept)",
-        ] {
-            sql.prepare_cached(delete)?.execute(named_params! {
+        let theirs =
+            format!("directory = :directory AND user_id = :user AND id <> :kept AND {condition}");
+        for table in ["refresh_tokens", "kept"] {
+            let delete = format!(
+                "DELETE FROM {table} WHERE session IN (SELECT key FROM sessions WHERE {theirs})"
+            );
+            sql.prepare_cached(&delete)?.execute(named_params! {
                 ":directory": directory,
                 ":user": user,
                 ":kept": kept,
             })?;
         }
-        sql.prepare_cached(
+        sql.prepare_cached(&format!(
             "UPDATE sessions SET ended_at = :at, end_reason = :why
-             WHERE directory = :directory AND user_id = :user AND id <> :kept
-               AND ended_at IS NULL",
-        )?
+             WHERE {theirs} AND ended_at IS NULL"
+        ))?
         .execute(named_params! {
             ":directory": directory,
             ":user": user,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::live::Stamp;
 use super::super::{Keep, NewRefreshToken, NewSession, NewStamp, Session, SessionSelection};
-use crate::caller::{Assurance, AuthMethods, Identity, SessionId, UserKey};
+use crate::caller::{Assurance, AuthMethods, Identity, SessionId, TokenGrant, UserKey};
 use crate::clock::Timestamp;
 use crate::secret::Digest;
 
@@ -60,14 +60,34 @@ pub(super) fn identity(identity: &Identity) -> rusqlite::Result<String> {
     .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
+/// What a personal access token is for, as SQLite keeps it.
+fn grant(grant: &TokenGrant) -> rusqlite::Result<String> {
+    serde_json::to_string(grant)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// How many personal access tokens a user has that are good.
+pub(super) fn token_count(
+    sql: &Connection,
+    user: &UserKey,
+    now: Timestamp,
+) -> rusqlite::Result<u32> {
+    sql.prepare_cached(
+        "SELECT count(*) FROM sessions
+         WHERE directory = ?1 AND user_id = ?2 AND token_grant IS NOT NULL
+           AND ended_at IS NULL AND expires_at > ?3",
+    )?
+    .query_row((&*user.directory, &*user.id, time(now)), |row| row.get(0))
+}
+
 /// Writes a new session.
 pub(super) fn insert_session(sql: &Connection, new: &NewSession) -> rusqlite::Result<()> {
     let idle_timeout = i64::try_from(new.idle_timeout.as_millis()).unwrap_or(i64::MAX);
     sql.prepare_cached(
         "INSERT INTO sessions (id, directory, user_id, identity, password_mark, cookie, issuer,
-             signed_in_at, expires_at, idle_timeout, last_used, client, agent, amr, auth_time)
+             signed_in_at, expires_at, idle_timeout, last_used, client, agent, amr, auth_time, token_grant)
          VALUES (:id, :directory, :user, :identity, :mark, :cookie, :issuer,
-             :at, :expires_at, :idle_timeout, :at, :client, :agent, :amr, :auth_time)",
+             :at, :expires_at, :idle_timeout, :at, :client, :agent, :amr, :auth_time, :grant)",
     )?
     .execute(named_params! {
         ":id": new.id.as_str(),
@@ -84,6 +104,7 @@ pub(super) fn insert_session(sql: &Connection, new: &NewSession) -> rusqlite::Re
         ":agent": new.agent,
         ":amr": new.assurance.methods.to_string(),
         ":auth_time": new.assurance.auth_time.map(seconds),
+        ":grant": new.grant.as_deref().map(grant).transpose()?,
     })?;
     Ok(())
 }
@@ -117,6 +138,11 @@ pub(super) fn credentials_of(
     let (directory, id, kept) = match which {
         SessionSelection::Session(id) => (None, id.as_str(), ""),
         SessionSelection::User(user) => (Some(&*user.directory), &*user.id, ""),
+        // Nobody adopts a personal access token.
+        SessionSelection::SignIns { user, kept } => {
+            let kept = kept.as_ref().map_or("", SessionId::as_str);
+            (Some(&*user.directory), &*user.id, kept)
+        }
         SessionSelection::OthersOf { user, kept } => {
             (Some(&*user.directory), &*user.id, kept.as_str())
         }
@@ -204,7 +230,7 @@ pub(super) fn token(
 pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<(Arc<Session>, Timestamp)>> {
     sql.prepare(
         "SELECT id, directory, user_id, identity, password_mark, cookie, issuer, signed_in_at,
-             expires_at, idle_timeout, last_used, client, agent, amr, auth_time, sealed
+             expires_at, idle_timeout, last_used, client, agent, amr, auth_time, token_grant, sealed
          FROM sessions LEFT JOIN kept ON kept.session = sessions.key
          WHERE ended_at IS NULL",
     )?
@@ -269,6 +295,11 @@ fn session(row: &Row<'_>) -> rusqlite::Result<(Arc<Session>, Timestamp)> {
             methods: AuthMethods::read(&row.get::<_, String>("amr")?),
             auth_time: row.get::<_, Option<i64>>("auth_time")?.map(from_sql_seconds),
         },
+        grant: row
+            .get::<_, Option<String>>("token_grant")?
+            .map(|json| serde_json::from_str(&json).map(Arc::new))
+            .transpose()
+            .map_err(|error| unreadable("token_grant", error.into()))?,
         refresh: None,
         kept: row.get::<_, Option<Vec<u8>>>("sealed")?.map(Arc::new),
     };

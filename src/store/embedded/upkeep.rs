@@ -23,6 +23,9 @@ const CHUNK: usize = 500;
 /// For how long after its window a sealed answer stays, in case the clock is set back.
 const SEALED_FOR: Duration = Duration::from_secs(60);
 
+/// The last use of a personal access token is written no more often than this.
+const TOKEN_USE_EVERY: Duration = Duration::from_secs(60);
+
 /// What the file says of each session's last use and identity, so that only differences are written.
 #[derive(Clone, Default)]
 pub(super) struct Marks(Arc<Mutex<HashMap<SessionId, UpkeepMark>>>);
@@ -58,7 +61,12 @@ impl Marks {
             let mark = marks.remove(&session.id);
             let same_identity =
                 mark.as_ref().is_some_and(|mark| Arc::ptr_eq(&mark.identity, &identity));
-            let same_use = mark.as_ref().is_some_and(|mark| mark.last_used == last_used);
+            // A program may come every second for months, and nobody needs to know to the second when it did last.
+            let may_wait = |mark: &UpkeepMark| {
+                session.is_token() && last_used.since(mark.last_used) < TOKEN_USE_EVERY
+            };
+            let same_use =
+                mark.as_ref().is_some_and(|mark| mark.last_used == last_used || may_wait(mark));
             if let Some(mark) = mark {
                 kept.insert(session.id.clone(), mark);
             }
@@ -120,7 +128,13 @@ pub(super) async fn run(store: &Embedded, now: Timestamp) -> Result<Upkeep, Stor
     store.writer.submit(Forget(now)).await?;
 
     let live = Arc::clone(&store.live);
-    upkeep.active =
-        blocking(move || Ok(live.all().iter().filter(|s| s.is_live(now)).count())).await? as u64;
+    let counted = blocking(move || {
+        let live = live.all().into_iter().filter(|session| session.is_live(now));
+        Ok(live.fold([0, 0], |[active, tokens], session| match session.is_token() {
+            true => [active, tokens + 1],
+            false => [active + 1, tokens],
+        }))
+    });
+    [upkeep.active, upkeep.tokens] = counted.await?;
     Ok(upkeep)
 }

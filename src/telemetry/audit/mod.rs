@@ -339,6 +339,22 @@ fn event_line(event: &Event) -> AuditLine<'_> {
         EventKind::SessionEnded { session, user, why } => {
             AuditLine { event: "session_ended", reason: Some(why.name()), ..line.of(session, user) }
         }
+        EventKind::PersonalTokenMade { token, user } => {
+            AuditLine { event: "personal_token_made", ..line.of(token, user) }
+        }
+        EventKind::PersonalTokenEnded { token, user, why } => AuditLine {
+            event: "personal_token_ended",
+            reason: Some(why.name()),
+            ..line.of(token, user)
+        },
+        EventKind::PersonalTokenRefused { token, why } => {
+            let event = "personal_token_refused";
+            let line = AuditLine { event, reason: Some(why.name()), ..line };
+            match token {
+                Some((token, user)) => line.of(token, user),
+                None => line,
+            }
+        }
         EventKind::IssuedRefused { issuer, why } => AuditLine {
             event: "issued_refused",
             issuer: Some(issuer),

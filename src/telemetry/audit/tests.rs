@@ -12,7 +12,7 @@ use crate::config::LogFormat;
 use crate::detect::{DetectorName, Evidence};
 use crate::event::{
     Adoption, EndReason, FactorEvent, FactorRefusal, IssuedRefusal, Refresh, RefreshRefusal,
-    SignInFailure,
+    SignInFailure, TokenRefusal,
 };
 use crate::refusal::Refusal;
 use crate::secret::Digest;
@@ -107,6 +107,15 @@ fn everything() -> Vec<EventKind> {
     all.extend(FactorEvent::ALL.iter().map(changed));
     let refused = |why: &_| EventKind::FactorRefused { user: user.clone(), why: *why };
     all.extend(FactorRefusal::ALL.iter().map(refused));
+    let token = SessionId::new("t-1");
+    all.push(EventKind::PersonalTokenMade { token: token.clone(), user: user.clone() });
+    let (why, owner) = (EndReason::Revoked, user.clone());
+    all.push(EventKind::PersonalTokenEnded { token: token.clone(), user: owner, why });
+    let named = Some((token, user.clone()));
+    for token in [None, named] {
+        let refused = |why: &_| EventKind::PersonalTokenRefused { token: token.clone(), why: *why };
+        all.extend(TokenRefusal::ALL.iter().map(refused));
+    }
     let detector = "refresh_reuse".into();
     all.push(EventKind::IncidentAnswered { user: user.clone(), detector, was_me: false, ended: 2 });
     let (session, user) = (SessionId::new("s-1"), UserKey::new("django", "7"));

@@ -14,7 +14,7 @@ use crate::detect::DetectorName;
 use crate::detect::respond::TakenAction;
 use crate::event::{
     Adoption, EndReason, FactorEvent, FactorRefusal, IssuedRefusal, Refresh, RefreshRefusal,
-    SignInFailure,
+    SignInFailure, TokenRefusal,
 };
 use crate::gate::shadow::ShadowVerdict;
 use crate::refusal::Refusal;
@@ -69,6 +69,7 @@ labels! {
     EndReason by EndReason::name, EndReason::ALL;
     FactorEvent by FactorEvent::name, FactorEvent::ALL;
     FactorRefusal by FactorRefusal::name, FactorRefusal::ALL;
+    TokenRefusal by TokenRefusal::name, TokenRefusal::ALL;
     OwnPath by own_name, OWN_PATHS;
     Refresh by Refresh::name, Refresh::ALL;
     IssuedRefusal by IssuedRefusal::name, IssuedRefusal::ALL;

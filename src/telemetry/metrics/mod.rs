@@ -18,6 +18,7 @@ use self::family::{BACKEND, Families};
 use self::labels::{Each, Label, TokenKind};
 pub use self::names::{Labels, Names};
 use self::notices::NoticeMetrics;
+use self::personal_tokens::PersonalTokenMetrics;
 use self::reload::ReloadMetrics;
 use self::requests::RequestMetrics;
 pub use self::servers::ServerMetrics;
@@ -38,6 +39,7 @@ mod family;
 mod labels;
 mod names;
 mod notices;
+mod personal_tokens;
 mod reload;
 mod requests;
 mod servers;
@@ -72,6 +74,7 @@ pub struct Metrics {
     blocks: BlockMetrics,
     factor_changes: Each<FactorEvent, IntCounter>,
     factor_refusals: Each<FactorRefusal, IntCounter>,
+    personal_tokens: PersonalTokenMetrics,
     abnormal_access: Each<DetectorName, Each<TakenAction, IntCounter>>,
     events_dropped: IntCounter,
     audit_lines_dropped: IntCounter,
@@ -197,6 +200,7 @@ impl Metrics {
                 "Second factors that did not help.",
                 "reason",
             )?,
+            personal_tokens: PersonalTokenMetrics::new(&families)?,
             directory_durations,
             directory_errors,
             abnormal_access: Each::new(|detector: DetectorName| {
@@ -312,6 +316,9 @@ impl Metrics {
             EventKind::Blocked(block) => self.blocks.blocked(block),
             EventKind::FactorChanged { change, .. } => self.factor_changes.inc(*change),
             EventKind::FactorRefused { why, .. } => self.factor_refusals.inc(*why),
+            EventKind::PersonalTokenMade { .. } => self.personal_tokens.made(),
+            EventKind::PersonalTokenEnded { why, .. } => self.personal_tokens.ended(*why),
+            EventKind::PersonalTokenRefused { why, .. } => self.personal_tokens.refused(*why),
             EventKind::SessionUsed { .. }
             | EventKind::IssuedEnded { .. }
             | EventKind::PasswordChanged { .. }
@@ -338,6 +345,11 @@ impl Metrics {
     /// The store counted its live sessions.
     pub fn sessions_active(&self, active: u64) {
         self.sessions_active.set(i64::try_from(active).unwrap_or(i64::MAX));
+    }
+
+    /// The store counted the personal access tokens that are good.
+    pub fn personal_tokens_active(&self, active: u64) {
+        self.personal_tokens.active(active);
     }
 
     /// A client's connection is open as long as the returned value lives.

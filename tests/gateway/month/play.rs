@@ -119,7 +119,9 @@ impl Respond for Account {
             SessionSelection::User(user) => {
                 over.extend(self.live.lock().remove(user).unwrap_or_default());
             }
-            SessionSelection::OthersOf { .. } => unreachable!("no detector spares one"),
+            SessionSelection::OthersOf { .. } | SessionSelection::SignIns { .. } => {
+                unreachable!("no detector spares one")
+            }
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! Second factors against the running gateway.
 
 mod abuse;
+mod operator;
 mod pages;
 mod sign_in;
 mod step_up;
+mod tokens;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

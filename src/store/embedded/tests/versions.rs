@@ -12,6 +12,7 @@ use super::*;
 use crate::caller::{Assurance, AuthMethod, AuthMethods};
 use crate::store::SessionAttachments as _;
 use crate::store::blocks::Blocks;
+use crate::store::factors::FactorStore as _;
 use crate::store::outbox::{Claim, Outbox as _};
 
 const FILES: &[&str] = &[
@@ -23,6 +24,7 @@ const FILES: &[&str] = &[
     include_str!("versions/6.sql"),
     include_str!("versions/7.sql"),
     include_str!("versions/8.sql"),
+    include_str!("versions/9.sql"),
 ];
 
 /// The statements that make its tables and indexes.
@@ -81,6 +83,14 @@ async fn each_older_file_is_migrated_with_all_that_is_in_it() {
 
         let blocked = Blocks::list(&*store).all(at(6000)).len();
         assert_eq!(blocked, usize::from(version >= 6), "{version}");
+
+        let factors = store.factors_of(&identity.key).await.unwrap();
+        let has_factors = u32::from(version >= 8);
+        assert_eq!(
+            (factors.factors.len() as u32, factors.recovery_left),
+            (has_factors, has_factors)
+        );
+        assert!(!found.is_token(), "{version}");
 
         // It is a store like any other from here on.
         assert_eq!(store.keep(&live, Arc::new(b"more".to_vec())).await, Ok(true), "{version}");

@@ -1,0 +1,152 @@
+//! `doorwarden token`: personal access tokens, in the running gateway or, to list and revoke them, in its store.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::config_file::ConfigFile;
+use super::list::{self, Format, ListColumn};
+use super::operate::{ask, user_key};
+use crate::app;
+use crate::command::{CommandFailure, load, say};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenCommand {
+    /// Make a personal access token, and show it once. Takes a running gateway.
+    Create {
+        /// For whom: their name, or `DIRECTORY/ID`.
+        user: String,
+        /// What it is called.
+        #[arg(long)]
+        name: String,
+        /// A route that it is for; may be repeated. Without any: all that take such tokens.
+        #[arg(long = "route", value_name = "NAME")]
+        routes: Vec<String>,
+        /// A method that it is for; may be repeated. Without any: all.
+        #[arg(long = "method", value_name = "METHOD")]
+        methods: Vec<String>,
+        /// How long it is good, like "30d". Without it: as long as personal_tokens.max_lifetime says.
+        #[arg(long, value_name = "DURATION")]
+        expires: Option<String>,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// List the personal access tokens of a user, or of all.
+    List {
+        /// Whose: their name, or `DIRECTORY/ID`.
+        user: Option<String>,
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// End a personal access token at once, or all of a user.
+    Revoke {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// The token's id, as the list shows it. (One in 64 begins with a hyphen.)
+        #[arg(allow_hyphen_values = true)]
+        token: Option<String>,
+        /// All of this user: their name, or `DIRECTORY/ID`.
+        #[arg(long, conflicts_with = "token", required_unless_present = "token")]
+        user: Option<String>,
+    },
+}
+
+const COLUMNS: [ListColumn; 7] = [
+    ("ID", "id"),
+    ("USER", "user"),
+    ("NAME", "name"),
+    ("ROUTES", "routes"),
+    ("METHODS", "methods"),
+    ("LAST USED", "last_used"),
+    ("EXPIRES", "expires_at"),
+];
+
+/// Does it.
+pub(super) fn run(command: TokenCommand) -> Result<(), CommandFailure> {
+    match command {
+        TokenCommand::Create { user, name, routes, methods, expires, file } => {
+            let config = load(&file.path()?)?;
+            let user = user_key(&config, &user)?;
+            let body = json!({
+                "user": user, "name": name, "routes": routes, "methods": methods,
+                "expires": expires,
+            });
+            let made = ask(&config, "POST /tokens", &body.to_string())?.ok_or_else(|| {
+                // Who the user is, and with which password, the gateway's directories say.
+                CommandFailure::Failed(
+                    "no gateway runs here, and it takes one to make a token".into(),
+                )
+            })?;
+            let text =
+                |name: &str| made.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
+            say(format_args!("made {} for {user}, good until {}", text("id"), text("expires_at")))?;
+            say(format_args!("it is not shown again: {}", text("token")))?;
+        }
+        TokenCommand::List { user, file, format } => {
+            let config = load(&file.path()?)?;
+            let user = user.map(|user| user_key(&config, &user)).transpose()?;
+            let path = match &user {
+                Some(user) => {
+                    let query = form_urlencoded::Serializer::new(String::new())
+                        .append_pair("user", user)
+                        .finish();
+                    format!("GET /tokens?{query}")
+                }
+                None => "GET /tokens".to_owned(),
+            };
+            let listed = match ask(&config, &path, "")? {
+                Some(listed) => listed,
+                None => app::offline::list_tokens(&config, user.as_deref())
+                    .map_err(CommandFailure::Failed)?,
+            };
+            list::show(format, &COLUMNS, &listed)?;
+        }
+        TokenCommand::Revoke { token, user, file } => {
+            let config = load(&file.path()?)?;
+            let which = match (token, user) {
+                (Some(token), _) => json!({"token": token}),
+                (None, Some(user)) => json!({"user": user_key(&config, &user)?}),
+                (None, None) => json!({}),
+            };
+            let revoked = match ask(&config, "POST /tokens/revoke", &which.to_string())? {
+                Some(revoked) => revoked,
+                None => {
+                    app::offline::revoke_tokens(&config, &which).map_err(CommandFailure::Failed)?
+                }
+            };
+            let count = revoked.get("revoked").and_then(Value::as_u64).unwrap_or_default();
+            say(format_args!("revoked {count}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::{Command, CommandLine};
+    use super::*;
+
+    fn revoked(arguments: &[&str]) -> Option<(Option<String>, Option<String>)> {
+        let all = ["doorwarden", "token", "revoke"].iter().chain(arguments);
+        match CommandLine::try_parse_from(all).ok()?.command {
+            Some(Command::Token(TokenCommand::Revoke { token, user, .. })) => Some((token, user)),
+            other => panic!("{arguments:?} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_tokens_id_may_begin_with_a_hyphen_and_one_of_two_is_named() {
+        let text = |text: &str| Some(text.to_owned());
+        for id in ["Kq_3fE960-B5ua29HMtVbw", "-K_3fE960-B5ua29HMtVbw", "--_3fE960-B5ua29HMtVbw"] {
+            assert_eq!(revoked(&[id]), Some((text(id), None)));
+            assert_eq!(revoked(&["--config", "f", id]), Some((text(id), None)));
+            assert_eq!(revoked(&[id, "--user", "kim"]), None);
+        }
+        assert_eq!(revoked(&["--user", "kim"]), Some((None, text("kim"))));
+        assert_eq!(revoked(&[]), None);
+    }
+}

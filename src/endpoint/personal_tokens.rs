@@ -1,0 +1,253 @@
+//! `/account/tokens`: people see to their personal access tokens.
+//!
+//! A GET shows them (a page, or JSON for a program). A POST does one thing, by `action`: `create` makes one and shows it, once;
+//! `revoke` ends the one of an `id`. As with second factors each takes a proof of the last ten minutes, by all that the person
+//! has: a browser is led to the page that asks for it and back, a program gets 401 `insufficient_user_authentication`. A personal
+//! access token is no credential here: none makes or ends another.
+//!
+//! | field of `create` | JSON | form |
+//! |---|---|---|
+//! | `name` | text | text |
+//! | `routes` | list of names; absent: all that take tokens | a field `route.NAME` for each |
+//! | `methods` | list; absent: all | `methods`, with spaces between them |
+//! | `expires` | a duration like `"30d"`; absent: the longest | the same |
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::refused::Refused;
+use super::second_factor::text;
+use super::token_page::{MadeTokenPage, TokensPage};
+use super::{Endpoints, Served, input, navigation};
+use crate::caller::SessionId;
+use crate::config;
+use crate::event::{EventKind, FactorRefusal};
+use crate::refusal::Refusal;
+use crate::session::personal_token::{TokenMaker, TokenProblem, WantedToken};
+use crate::store::Session;
+use crate::wire::accept::{self, Language};
+use crate::wire::arrival::Arrival;
+use crate::wire::body::{FieldProblem, Fields};
+use crate::wire::reply::Reply;
+
+impl Endpoints {
+    /// Both methods.
+    pub(super) async fn personal_tokens(
+        &self,
+        arrival: &Arrival,
+        body: &Bytes,
+        happened: &mut Vec<EventKind>,
+    ) -> Served {
+        let is_post = arrival.method == Method::POST;
+        let wants_page = match is_post {
+            true => input::is_page_form(arrival),
+            false => accept::is_navigation(&arrival.method, &arrival.headers),
+        };
+        let (session, proof) = match self.session_of(arrival, happened).await {
+            Ok(found) => found,
+            Err(refused) if wants_page => return self.to_login_or_refused(arrival, refused),
+            Err(refused) => return Served::refused(refused, &arrival.request_id),
+        };
+        let made = match is_post {
+            true => match self.is_from_here(arrival, proof) {
+                Ok(()) => self.change_tokens(arrival, body, &session, wants_page, happened).await,
+                Err(refusal) => Err(refusal.into()),
+            },
+            false => self.show_tokens(arrival, &session, wants_page, None).await,
+        };
+        match made {
+            Ok(reply) => Served::reply(reply),
+            Err(refused) if wants_page => {
+                let is_stale = refused.refusal == Refusal::InsufficientAuthentication;
+                if let Some(path) = self.second_factor_path.as_deref().filter(|_| is_stale) {
+                    let location = navigation::with_next(path, arrival.target.path().as_str());
+                    let location = HeaderValue::try_from(location);
+                    let location = location.unwrap_or(HeaderValue::from_static("/"));
+                    let reply = Reply::see_other(&location);
+                    return Served { reply, refusal: Some(refused.refusal) };
+                }
+                let refusal = Some(refused.refusal);
+                match self.show_tokens(arrival, &session, true, Some(&refused)).await {
+                    Ok(reply) => Served { reply, refusal },
+                    Err(refused) => Served::refused(refused, &arrival.request_id),
+                }
+            }
+            Err(refused) => Served::refused(refused, &arrival.request_id),
+        }
+    }
+
+    async fn show_tokens(
+        &self,
+        arrival: &Arrival,
+        session: &Session,
+        wants_page: bool,
+        problem: Option<&Refused>,
+    ) -> Result<Reply, Refused> {
+        let identity = session.identity.load_full();
+        let sessions = self.issuers.sessions();
+        let tokens = sessions.tokens_of(Some(&identity.key), arrival.at).await?;
+        let rules = sessions.personal_token_rules();
+        if !wants_page {
+            let body = json!({
+                "tokens": tokens.iter().map(|token| describe_token(token)).collect::<Vec<_>>(),
+                "routes": rules.routes,
+                "max_lifetime_seconds": rules.settings.max_lifetime.as_secs(),
+                "max_per_user": rules.settings.max_per_user,
+            });
+            return Ok(Reply::json(StatusCode::OK, &body));
+        }
+        let page = TokensPage {
+            service: &self.title,
+            action: arrival.target.path().as_str(),
+            name: &identity.name,
+            tokens: &tokens,
+            rules,
+            time_zone: &self.incidents.time_zone,
+            language: Language::negotiate(&arrival.headers),
+        };
+        Ok(page.reply(problem, &arrival.request_id))
+    }
+
+    async fn change_tokens(
+        &self,
+        arrival: &Arrival,
+        body: &Bytes,
+        session: &Session,
+        wants_page: bool,
+        happened: &mut Vec<EventKind>,
+    ) -> Result<Reply, Refused> {
+        let fields = input::fields(arrival, body)?;
+        let sessions = self.issuers.sessions();
+        let user = session.identity.load().key.clone();
+        if let Err(refusal) = sessions.is_fresh(session, arrival.at).await {
+            if refusal == Refusal::InsufficientAuthentication {
+                let context = &mut arrival.context(happened);
+                sessions.note_refused(&user, FactorRefusal::NotFresh, context);
+            }
+            return Err(refusal.into());
+        }
+        match fields.trimmed("action").map_err(|why| Refused::field("action", why))? {
+            "create" => {
+                let wanted = wanted_token(&fields, body, &sessions.personal_token_rules().routes)?;
+                let checked = sessions.personal_token_rules().check(wanted)?;
+                let client = Some(arrival.client_ip());
+                let maker = TokenMaker::Owner(session);
+                let (made, token) =
+                    sessions.make_token(maker, checked, client, arrival.at, happened).await?;
+                if wants_page {
+                    let page = MadeTokenPage {
+                        service: &self.title,
+                        token: &token,
+                        name: made.grant.as_ref().map_or("", |grant| &grant.name),
+                        next: arrival.target.path().as_str(),
+                        language: Language::negotiate(&arrival.headers),
+                    };
+                    return Ok(page.reply());
+                }
+                let mut body = describe_token(&made);
+                if let Value::Object(members) = &mut body {
+                    members.insert("token".into(), token.expose().into());
+                }
+                Ok(Reply::json(StatusCode::CREATED, &body))
+            }
+            "revoke" => {
+                let id = text(&fields, "id").ok_or(Refusal::BadBody)?;
+                let id = SessionId::new(id);
+                if !sessions.revoke_token(&id, Some(&user), arrival.at, happened).await? {
+                    return Err(Refused::field("id", FieldProblem::NotAString));
+                }
+                match wants_page {
+                    true => {
+                        let path = HeaderValue::try_from(arrival.target.path().as_str());
+                        Ok(Reply::see_other(&path.unwrap_or(HeaderValue::from_static("/"))))
+                    }
+                    false => self.show_tokens(arrival, session, false, None).await,
+                }
+            }
+            _ => Err(Refused::field("action", FieldProblem::NotAString)),
+        }
+    }
+}
+
+/// A token as its owner, commands and the operator's API see it. The token itself is not in it.
+pub fn describe_token(session: &Session) -> Value {
+    let identity = session.identity.load();
+    let grant = session.grant.as_deref();
+    let was_used = session.last_used() > session.signed_in_at;
+    json!({
+        "id": session.id.as_str(),
+        "user": identity.key.to_string(),
+        "username": identity.name,
+        "name": grant.map(|grant| &grant.name),
+        "routes": grant.map(|grant| &grant.routes),
+        "methods": grant.map(|grant| &grant.methods),
+        "created_at": session.signed_in_at.to_string(),
+        "last_used": was_used.then(|| session.last_used().to_string()),
+        "expires_at": session.expires_at.to_string(),
+        "created_from": session.client.map(|client| client.to_string()),
+    })
+}
+
+fn wanted_token(fields: &Fields, body: &Bytes, routes: &[String]) -> Result<WantedToken, Refused> {
+    let optional = |name: &str| match fields.trimmed(name) {
+        Ok(text) => Ok(Some(text)),
+        Err(FieldProblem::Required | FieldProblem::Blank | FieldProblem::Null) => Ok(None),
+        Err(why) => Err(Refused::field(name, why)),
+    };
+    let name = optional("name")?.unwrap_or_default().to_owned();
+    let lifetime = match optional("expires")? {
+        None => None,
+        Some(text) => Some(lifetime(text).ok_or_else(no_lifetime)?),
+    };
+    if fields.is_form() {
+        let is_chosen = |route: &&String| fields.text(&format!("route.{route}")).is_ok();
+        let methods = optional("methods")?.unwrap_or_default();
+        return Ok(WantedToken {
+            name,
+            routes: routes.iter().filter(is_chosen).cloned().collect(),
+            methods: methods.split_ascii_whitespace().map(str::to_owned).collect(),
+            lifetime,
+        });
+    }
+    let json: Value = serde_json::from_slice(body).map_err(|_| Refusal::BadBody)?;
+    Ok(WantedToken {
+        name,
+        routes: list(&json, "routes")?,
+        methods: list(&json, "methods")?,
+        lifetime,
+    })
+}
+
+/// A list of texts in a JSON body; none where there is no such member.
+pub(super) fn list(body: &Value, name: &'static str) -> Result<Vec<String>, Refused> {
+    let not_a_list = || problem(TokenProblem { field: name, text: "A list of texts.".to_owned() });
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(all)) => {
+            let texts = all.iter().map(|one| one.as_str().map(str::to_owned));
+            texts.collect::<Option<Vec<_>>>().ok_or_else(not_a_list)
+        }
+        Some(_) => Err(not_a_list()),
+    }
+}
+
+/// `30d`, as the configuration writes durations.
+pub(super) fn lifetime(text: &str) -> Option<std::time::Duration> {
+    config::duration(text)
+}
+
+pub(super) fn no_lifetime() -> Refused {
+    let text = "A duration with its unit, like \"30d\" or \"12h\".".to_owned();
+    problem(TokenProblem { field: "expires", text })
+}
+
+fn problem(problem: TokenProblem) -> Refused {
+    Refused::field_text(problem.field, &problem.text)
+}
+
+impl From<TokenProblem> for Refused {
+    fn from(wrong: TokenProblem) -> Self {
+        problem(wrong)
+    }
+}

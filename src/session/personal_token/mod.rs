@@ -1,0 +1,344 @@
+//! Personal access tokens: sessions of machines.
+//!
+//! A token is a session that began with no sign-in (`Session::grant`): so it ends when its user is disabled or gone, when
+//! their password changes, when they say "this was not me", and at once; it is looked up in memory; its groups are the user's
+//! present ones; and blocks, detectors and the access log know it by its session's id. Only the SHA-256 of the token is stored.
+//!
+//! It proves no presence of anybody. It never satisfies `fresh` or `second_factor = "required"`, counts on those routes alone
+//! that take such tokens ([`PersonalTokenUse`]), and on none of the gateway's own paths but those that tell who is calling: no
+//! token makes another token, a session or a factor. Signing out everywhere leaves it, as the field has it: a script does
+//! not fail because its owner left a browser. What answers an incident (an operator who ends all that a user has, a detector's
+//! `end_user_sessions`, "this was not me") ends it too.
+//!
+//! `tokens.bind` does not hold for it: it is made in one place to be used in another.
+
+mod format;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+
+pub(crate) use self::format::says_token;
+use super::credential_cache::{Remembered, Space};
+use super::{SessionManager, store_failed};
+use crate::caller::{Assurance, Proof, SessionId, TokenGrant, UserKey};
+use crate::clock::Timestamp;
+use crate::config::{Config, PersonalTokenSettings};
+use crate::event::{EndReason, EventKind, TokenRefusal};
+use crate::refusal::Refusal;
+use crate::secret::{Digest, Secret, random_id};
+use crate::store::{NewSession, Session, SessionBy, SessionSelection};
+
+/// The longest name, in characters.
+const LONGEST_NAME: usize = 64;
+
+/// What the configuration says of personal access tokens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PersonalTokenRules {
+    /// `[personal_tokens]`
+    pub settings: PersonalTokenSettings,
+    /// The names of the routes that take them.
+    pub routes: Vec<String>,
+}
+
+/// What a personal access token is presented for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PersonalTokenUse<'a> {
+    /// Something that takes none.
+    Refused,
+    /// To be told whose it is.
+    Identification,
+    /// A route that takes them.
+    Route {
+        /// Its name.
+        name: &'a str,
+        /// The request's method.
+        method: &'a Method,
+    },
+}
+
+/// What a token is to be, as somebody asks for it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct WantedToken {
+    /// What it is called.
+    pub name: String,
+    /// The routes that it is for; empty: all that take such tokens.
+    pub routes: Vec<String>,
+    /// The methods that it is for; empty: all.
+    pub methods: Vec<String>,
+    /// How long it is good; `None`: as long as any may be.
+    pub lifetime: Option<Duration>,
+}
+
+/// What is wrong with a wanted token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TokenProblem {
+    /// The field.
+    pub field: &'static str,
+    /// What is wrong with it, and what is allowed.
+    pub text: String,
+}
+
+/// A token that may be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckedToken {
+    grant: TokenGrant,
+    lifetime: Duration,
+}
+
+/// Who makes a token.
+#[derive(Clone, Copy, Debug)]
+pub enum TokenMaker<'a> {
+    /// Its owner, in this session.
+    Owner(&'a Session),
+    /// An operator, for this user.
+    Operator(&'a UserKey),
+}
+
+impl PersonalTokenRules {
+    /// Of this configuration.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            settings: config.personal_tokens.clone(),
+            routes: config.token_routes().map(|route| route.name.clone()).collect(),
+        }
+    }
+
+    /// Checks what somebody wants.
+    ///
+    /// # Errors
+    /// The first [`TokenProblem`].
+    pub fn check(&self, wanted: WantedToken) -> Result<CheckedToken, TokenProblem> {
+        let wrong = |field, text: String| Err(TokenProblem { field, text });
+        let name = wanted.name.trim().to_owned();
+        let length = name.chars().count();
+        if length == 0 || length > LONGEST_NAME || name.chars().any(char::is_control) {
+            let text = format!("A name of 1 to {LONGEST_NAME} characters is needed.");
+            return wrong("name", text);
+        }
+        if let Some(other) = wanted.routes.iter().find(|name| !self.routes.contains(name)) {
+            let text = match self.routes.as_slice() {
+                [] => "No route takes personal access tokens.".to_owned(),
+                routes => format!(
+                    "No route {other:?} takes personal access tokens. Allowed: {}.",
+                    routes.join(", ")
+                ),
+            };
+            return wrong("routes", text);
+        }
+        let is_method = |text: &String| {
+            !text.is_empty()
+                && text.len() <= 32
+                && text.bytes().all(|byte| byte.is_ascii_uppercase())
+        };
+        if let Some(other) = wanted.methods.iter().find(|text| !is_method(text)) {
+            return wrong("methods", format!("{other:?} is no method in capitals."));
+        }
+        let longest = self.settings.max_lifetime;
+        let lifetime = wanted.lifetime.unwrap_or(longest);
+        if lifetime < Duration::from_secs(60) || lifetime > longest {
+            let days = longest.as_secs() / 86_400;
+            let text = format!("It is good for one minute at least and {days} days at most.");
+            return wrong("expires", text);
+        }
+        let list = |mut names: Vec<String>| {
+            names.sort_unstable();
+            names.dedup();
+            names
+        };
+        let (routes, methods) = (list(wanted.routes), list(wanted.methods));
+        Ok(CheckedToken { grant: TokenGrant { name, routes, methods }, lifetime })
+    }
+}
+
+impl PersonalTokenUse<'_> {
+    /// Is one taken, if it is good for that?
+    pub const fn is_taken(self) -> bool {
+        match self {
+            Self::Refused => false,
+            Self::Identification | Self::Route { .. } => true,
+        }
+    }
+
+    fn judge(self, grant: &TokenGrant) -> Result<(), TokenRefusal> {
+        match self {
+            Self::Refused => Err(TokenRefusal::NotTaken),
+            Self::Identification => Ok(()),
+            Self::Route { name, method } if grant.allows(name, method) => Ok(()),
+            Self::Route { .. } => Err(TokenRefusal::OutOfScope),
+        }
+    }
+}
+
+impl SessionManager {
+    /// What the configuration says of personal access tokens.
+    pub const fn personal_token_rules(&self) -> &PersonalTokenRules {
+        &self.personal_tokens
+    }
+
+    /// The session of a personal access token that is good for what it is presented for. Does no I/O while it is remembered.
+    ///
+    /// # Errors
+    /// [`Refusal::TokenNotValid`], [`Refusal::PersonalTokenNotTaken`], [`Refusal::PersonalTokenScope`],
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn personal_token(
+        &self,
+        token: &str,
+        presented_for: PersonalTokenUse<'_>,
+        client: IpAddr,
+        at: Timestamp,
+        happened: &mut Vec<EventKind>,
+    ) -> Result<Arc<Session>, Refusal> {
+        let live = match self.live_personal_token(token, at).await? {
+            Ok(live) => live,
+            Err(why) => {
+                happened.push(EventKind::PersonalTokenRefused { token: None, why });
+                return Err(refusal_of(why));
+            }
+        };
+        let grant = live.session.grant.clone().unwrap_or_default();
+        if let Err(why) = presented_for.judge(&grant) {
+            let token = Some((live.session.id.clone(), live.session.identity.load().key.clone()));
+            happened.push(EventKind::PersonalTokenRefused { token, why });
+            return Err(refusal_of(why));
+        }
+        Ok(live.used(Proof::PersonalToken, client, at, happened))
+    }
+
+    /// Whether a personal access token is good. No use of it.
+    ///
+    /// # Errors
+    /// [`Refusal::TokenNotValid`], [`Refusal::StoreUnavailable`], or that of a block
+    pub(crate) async fn verify_personal_token(
+        &self,
+        token: &str,
+        at: Timestamp,
+    ) -> Result<(), Refusal> {
+        let live = self.live_personal_token(token, at).await?.map_err(refusal_of)?;
+        self.is_not_blocked(&live.session, at)
+    }
+
+    async fn live_personal_token(
+        &self,
+        token: &str,
+        at: Timestamp,
+    ) -> Result<Result<Remembered, TokenRefusal>, Refusal> {
+        if let Some(live) = self.verified.recall(Space::PERSONAL_TOKEN, token, at) {
+            return Ok(Ok(live));
+        }
+        if !format::is_well_formed(token) {
+            return Ok(Err(TokenRefusal::Malformed));
+        }
+        let digest = Digest::of(token.as_bytes());
+        let by = SessionBy::Cookie(&digest);
+        let session = self.store.find(by, at).await.map_err(store_failed)?;
+        let Some(session) = session.filter(|session| session.is_token()) else {
+            return Ok(Err(TokenRefusal::Unknown));
+        };
+        let expires_at = session.expires_at;
+        Ok(Ok(self.verified.remember(Space::PERSONAL_TOKEN, token, session, expires_at)))
+    }
+
+    /// Makes a personal access token: its session, and the token, which is nowhere else from here on.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyTokens`]; [`Refusal::NoActiveAccount`] if the directory knows no such user, or nobody who may sign in;
+    /// [`Refusal::DirectoryUnavailable`], [`Refusal::StoreUnavailable`]
+    pub async fn make_token(
+        &self,
+        maker: TokenMaker<'_>,
+        checked: CheckedToken,
+        client: Option<IpAddr>,
+        at: Timestamp,
+        happened: &mut Vec<EventKind>,
+    ) -> Result<(Arc<Session>, Secret), Refusal> {
+        let (identity, password_mark) = match maker {
+            TokenMaker::Owner(session) => (session.identity.load_full(), session.password_mark),
+            TokenMaker::Operator(user) => {
+                let watched = self.directory(&user.directory).ok_or(Refusal::NoActiveAccount)?;
+                // One that says nothing of anybody without their password cannot tell when the token has to end either.
+                let users = watched.directory.users().ok_or(Refusal::NoActiveAccount)?;
+                let account = users.by_id(user).await.map_err(super::sign_in::not_asked)?;
+                let account = account.filter(|account| account.active);
+                let account = account.ok_or(Refusal::NoActiveAccount)?;
+                watched.upgrades.note(users, &account);
+                (Arc::clone(&account.identity), account.password_mark())
+            }
+        };
+        let no_randomness = |_| Refusal::Internal;
+        let token = format::random().map_err(no_randomness)?;
+        let CheckedToken { grant, lifetime } = checked;
+        let new = NewSession {
+            id: SessionId::new(&random_id().map_err(no_randomness)?),
+            identity,
+            password_mark,
+            cookie: Some(token.digest()),
+            issuer: None,
+            at,
+            expires_at: at.plus(lifetime),
+            idle_timeout: lifetime,
+            client,
+            agent: String::new(),
+            assurance: Assurance::BY_TOKEN,
+            grant: Some(Arc::new(grant)),
+            refresh: None,
+            kept: None,
+        };
+        let most = self.personal_tokens.settings.max_per_user;
+        let made = self.store.create_token(new, most).await.map_err(store_failed)?;
+        let session = made.ok_or(Refusal::TooManyTokens)?;
+        let user = session.identity.load().key.clone();
+        happened.push(EventKind::PersonalTokenMade { token: session.id.clone(), user });
+        Ok((session, token))
+    }
+
+    /// The personal access tokens of a user, or of all, newest first.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn tokens_of(
+        &self,
+        user: Option<&UserKey>,
+        at: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, Refusal> {
+        let mut sessions = self.store.list(user, at).await.map_err(store_failed)?;
+        sessions.retain(|session| session.is_token());
+        Ok(sessions)
+    }
+
+    /// Ends one personal access token, of this user if one is given. `false`: there is no such token.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn revoke_token(
+        &self,
+        token: &SessionId,
+        owner: Option<&UserKey>,
+        at: Timestamp,
+        happened: &mut Vec<EventKind>,
+    ) -> Result<bool, Refusal> {
+        let found = self.store.find(SessionBy::Id(token), at).await.map_err(store_failed)?;
+        let is_theirs = |session: &Arc<Session>| {
+            session.is_token() && owner.is_none_or(|owner| session.identity.load().key == *owner)
+        };
+        if !found.as_ref().is_some_and(is_theirs) {
+            return Ok(false);
+        }
+        let which = SessionSelection::Session(token.clone());
+        Ok(self.end(&which, EndReason::Revoked, at, happened).await? > 0)
+    }
+}
+
+/// What a client learns.
+const fn refusal_of(why: TokenRefusal) -> Refusal {
+    match why {
+        TokenRefusal::Malformed | TokenRefusal::Unknown => Refusal::TokenNotValid,
+        TokenRefusal::NotTaken => Refusal::PersonalTokenNotTaken,
+        TokenRefusal::OutOfScope => Refusal::PersonalTokenScope,
+    }
+}
+
+#[cfg(test)]
+mod tests;
