@@ -178,7 +178,11 @@ impl Endpoints {
             true => self.back_to_account(PageSection::PasswordChanged),
             false => Reply::json(StatusCode::OK, &json!({"ended": changed.ended})),
         };
-        Ok(self.cookie.set_device(reply, changed.device.as_ref()))
+        // As after a sign-in: a page elsewhere has nothing to say in which browser is known.
+        Ok(match self.may_set_cookie(arrival) {
+            true => self.cookie.set_device(reply, changed.device.as_ref()),
+            false => reply,
+        })
     }
 }
 

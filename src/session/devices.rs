@@ -8,12 +8,12 @@
 //! |---|---|
 //! | 8 | which account: a keyed hash of the name as it is counted |
 //! | 16 | which user: so that all devices of a user can be voided, whatever they are called |
-//! | 16 | its id: random, for counting what fails with it |
+//! | 16 | its id: random, and the same as long as it is known: for counting what fails with it, and for forgetting it |
 //! | 8 | when it was given, in seconds |
 //! | 8 | of which password: a keyed hash of what the directory said of it, as sessions have it |
 //! | 16 | HMAC-SHA-256 over those and the account's name, cut |
 //!
-//! An entry counts for a year, unless its user's were voided since, because it was not them or their account was switched off:
+//! An entry counts for a year, unless it was voided since, because its owner forgot it, or its user's were, because it was not them or their account was switched off:
 //! that is a date in the store, which is looked up in memory. It counts for its password alone, whether or not anybody was
 //! signed in when that changed; this is seen when the directory has been asked, and the attempt is a stranger's then. (A
 //! directory that checks passwords itself says nothing of them.) Ten failures void it too; the lockout counts them.
