@@ -29,6 +29,8 @@ pub enum Demand {
     StayAway,
     /// To sign in anew: what they hold proves nothing until then. Of a session only.
     SignIn,
+    /// To prove by their second factor that it is them; then it is lifted, and the session goes on. Of a session only.
+    Confirm,
     /// To be slower: to refresh, or to sign in, once a minute.
     SlowDown,
 }
@@ -117,13 +119,14 @@ impl fmt::Display for BlockSubject {
 
 impl Demand {
     /// Every one.
-    pub const ALL: &'static [Self] = &[Self::StayAway, Self::SignIn, Self::SlowDown];
+    pub const ALL: &'static [Self] = &[Self::StayAway, Self::SignIn, Self::Confirm, Self::SlowDown];
 
     /// Stable name for the store and commands.
     pub const fn name(self) -> &'static str {
         match self {
             Self::StayAway => "stay_away",
             Self::SignIn => "sign_in",
+            Self::Confirm => "confirm",
             Self::SlowDown => "slow_down",
         }
     }
@@ -134,8 +137,9 @@ impl Demand {
     const fn strength(self) -> u8 {
         match self {
             Self::SlowDown => 0,
-            Self::SignIn => 1,
-            Self::StayAway => 2,
+            Self::Confirm => 1,
+            Self::SignIn => 2,
+            Self::StayAway => 3,
         }
     }
 }
@@ -230,7 +234,7 @@ mod tests {
     #[test]
     fn an_operator_has_the_last_word_and_a_detector_never_asks_for_less() {
         use BlockedBy::{Detector, Operator};
-        use Demand::{SignIn, SlowDown, StayAway};
+        use Demand::{Confirm, SignIn, SlowDown, StayAway};
         for (old, new, gives_way) in [
             ((Operator, StayAway, 1), (Detector, StayAway, 9), false),
             ((Operator, StayAway, 9), (Operator, StayAway, 1), true),
@@ -240,6 +244,9 @@ mod tests {
             ((Detector, StayAway, 1), (Detector, SignIn, 9), false),
             ((Detector, SignIn, 9), (Detector, StayAway, 1), true),
             ((Detector, SlowDown, 9), (Detector, SignIn, 1), true),
+            ((Detector, SlowDown, 9), (Detector, Confirm, 1), true),
+            ((Detector, Confirm, 9), (Detector, SignIn, 1), true),
+            ((Detector, SignIn, 1), (Detector, Confirm, 9), false),
             ((Detector, StayAway, 1), (Detector, SlowDown, 9), false),
             // It is over.
             ((Operator, StayAway, 0), (Detector, StayAway, 1), true),

@@ -11,6 +11,7 @@ pub mod caller;
 pub mod context;
 pub mod event;
 pub mod factor;
+pub mod hotp;
 pub mod private_file;
 pub mod refusal;
 pub mod secret;

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
 use super::folder::StateFolder;
-use super::{directories, install_crypto, notices, runtime};
+use super::{directories, install_crypto, notices, runtime, service_factors};
 use crate::caller::{Assurance, Caller, Identity, Known, Proof};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, FormEngine, FormKind, Route, RouteForms};
@@ -89,11 +89,16 @@ pub fn examine(config: &Config, user: Option<&str>) -> Result<Examined, String> 
     let opened = directories(config, &databases, &metrics);
     let opened = opened.map_err(|error| error.to_string())?;
     let directories: Vec<Directory> = opened.iter().map(|one| one.directory().clone()).collect();
+    let at_services = service_factors::at_services(config, &databases);
     runtime.block_on(async {
         let mut asked = Vec::new();
         let mut found: Option<Arc<Identity>> = None;
         for directory in &directories {
-            let said = ask(directory, user, &mut found).await;
+            let missing = service_factors::missing(&at_services, directory.name()).await;
+            let said = match missing.is_empty() {
+                true => ask(directory, user, &mut found).await,
+                false => DirectoryReply::Fails(missing.join("; ")),
+            };
             asked.push((directory.name().to_owned(), said));
         }
         let mut issuers = Vec::new();

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::service_factors::at_services;
 use super::state::State;
 use super::{StartError, notices, start_error};
 use crate::clock::Timestamp;
@@ -78,7 +79,7 @@ impl Built {
         let sessions = Arc::new(SessionManager::new(SessionParts {
             store: Arc::clone(&state.store.sessions),
             refresh_tokens: Arc::clone(&state.store.refresh_tokens),
-            blocks: state.store.blocks.list(),
+            blocks: Arc::clone(&state.store.blocks),
             devices: Arc::clone(&state.devices),
             places: Arc::clone(&places),
             kept: Arc::clone(&kept),
@@ -139,7 +140,9 @@ impl Built {
 /// What proves more than a password. Where nothing is kept beyond a restart, or nobody is asked, there is no key file.
 fn factors(config: &Config, state: &State) -> Result<Factors, StartError> {
     let settings = config.second_factor.clone();
-    let key = match (config.store.kind, settings.is_on()) {
+    let at_services = at_services(config, &state.databases);
+    let is_on = settings.is_on() || !at_services.is_empty();
+    let key = match (config.store.kind, is_on) {
         (StoreKind::Embedded, true) => {
             let secret = private_file::own_secret(&settings.key_file).map_err(start_error)?;
             FactorKey::new(&secret)
@@ -152,6 +155,7 @@ fn factors(config: &Config, state: &State) -> Result<Factors, StartError> {
         key: Arc::new(key.map_err(start_error)?),
         settings,
         label: config.login.title.clone(),
+        at_services,
     }))
 }
 

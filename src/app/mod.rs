@@ -14,6 +14,7 @@ mod rates;
 mod reload;
 pub mod replay;
 mod respond;
+mod service_factors;
 mod state;
 mod supervisor;
 
@@ -44,6 +45,7 @@ use crate::directory::Directory;
 use crate::endpoint::operator::{Operator, OperatorParts};
 use crate::endpoint::operator_rates::Rates;
 use crate::endpoint::reload::Reload;
+use crate::factor::Factors;
 use crate::proxy::{self, Bound, Current, Listening, Observer, ProxyParts};
 use crate::telemetry::{self, Audit, Telemetry};
 
@@ -81,6 +83,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     state.ended.now(built.hooks());
     state.metrics.serves(generation.number(), generation.labels());
     state.metrics.reloaded(true, clock.now());
+    let asked_for_factors = Arc::clone(generation.sessions().factors());
     let current = Current::new(generation);
 
     let (sink, queue) = watch::queue(built.config.detect.queue);
@@ -176,7 +179,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     let addresses = BoundAddresses::of(&listening, &parts.admin);
     runtime.block_on(async move {
         tokio::spawn(detecting.run(queue));
-        tokio::spawn(ask_once(directories));
+        tokio::spawn(ask_once(directories, asked_for_factors));
         tokio::spawn(forgetting);
         tokio::spawn(keeping);
         tokio::spawn(sampling);
@@ -214,9 +217,10 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
 
 /// A wrong table or path is told at the start, and not by the first who cannot sign in. A service may come up later, so it
 /// keeps nothing from starting.
-async fn ask_once(directories: Vec<Directory>) {
+async fn ask_once(directories: Vec<Directory>, factors: Arc<Factors>) {
     for directory in directories.iter().filter_map(Directory::users) {
-        for missing in directory.missing().await.unwrap_or_default() {
+        let at_service = factors.missing_at_service(directory.name()).await.unwrap_or_default();
+        for missing in directory.missing().await.unwrap_or_default().into_iter().chain(at_service) {
             tracing::warn!(
                 directory = directory.name(),
                 missing,

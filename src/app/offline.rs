@@ -196,6 +196,7 @@ fn with_factors(config: &Config, user: &str, resets: bool) -> Result<Value, Stri
             key,
             settings: config.second_factor.clone(),
             label: config.login.title.clone(),
+            at_services: Vec::new(),
         });
         let (now, failed) = (SystemClock.now(), |refusal: Refusal| refusal.detail().to_owned());
         if resets {

@@ -72,6 +72,12 @@ impl Respond for Responder {
         sessions.first().map(|session| session.identity.load().groups.clone()).unwrap_or_default()
     }
 
+    async fn has_second_factor(&self, user: &UserKey, at: Timestamp) -> bool {
+        let generation = self.current.load();
+        let all = generation.sessions().factors().all_of(user, at).await;
+        all.is_ok_and(|all| all.has_any())
+    }
+
     fn notify(&self, incident: Incident) {
         self.notices.tell(incident);
     }

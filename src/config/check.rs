@@ -4,7 +4,7 @@
 //! whether there is a configuration in the end is decided by the report alone.
 
 use super::raw::{RawItem, RawTable, Wrong};
-use super::{Config, Listen, OwnPath, OwnPathEntry, Route, SecondFactorSettings, SignInMode};
+use super::{Config, DirectorySettings, Listen, OwnPath, OwnPathEntry, Route, SignInMode};
 use super::{
     account, cors, detect, directory, error_page, forms, geo, identity, issuer, listen, log, login,
     notify, paths, personal_tokens, privacy, reload, route, second_factor, session, shadow,
@@ -51,13 +51,17 @@ pub(super) fn check(root: &RawTable<'_>) -> Config {
             // Whoever makes a token confirms that it is them.
             asks_for_factors: takes_tokens
                 || second_factor.is_on()
+                || directories.iter().any(DirectorySettings::takes_over_factors)
                 || routes.iter().any(|route| route.value.asks.asks()),
             has_factors: second_factor.is_on()
+                || directories.iter().any(DirectorySettings::takes_over_factors)
                 || routes.iter().any(|route| route.value.asks.asks()),
         };
         paths::paths(table, tokens.rotation, &issuers, &directories, on)
     });
-    refuse_factors_that_nobody_has(root, &second_factor, &routes);
+    let has_factors =
+        second_factor.is_on() || directories.iter().any(DirectorySettings::takes_over_factors);
+    refuse_factors_that_nobody_has(root, has_factors, &routes);
     warn_of_hidden_routes(root, &routes, &paths);
     sign_in::refuse_redirects(root, sign_in.mode, &routes);
     sign_in::refuse_closed_login(root, &sign_in, &routes, &paths);
@@ -103,11 +107,11 @@ pub(super) fn check(root: &RawTable<'_>) -> Config {
 /// Where nobody can set one up, a route that asks for one lets nobody in.
 fn refuse_factors_that_nobody_has(
     root: &RawTable<'_>,
-    settings: &SecondFactorSettings,
+    has_factors: bool,
     routes: &[RawItem<Route>],
 ) {
     let asks = |route: &&RawItem<Route>| route.value.asks.several_factors;
-    if let Some(route) = routes.iter().find(asks).filter(|_| !settings.is_on()) {
+    if let Some(route) = routes.iter().find(asks).filter(|_| !has_factors) {
         root.error_at(
             route.place.clone(),
             Wrong::new("this route asks for a second factor, which nobody can set up")

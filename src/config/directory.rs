@@ -7,8 +7,9 @@ use super::condition::conditions;
 use super::database::{SERVER_KEYS, database};
 use super::http_directory::{HTTP_KEYS, http};
 use super::raw::{RawTable, Wrong};
+use super::service_factors::second_factor;
 use super::units::{HOUR, secs};
-use super::{Condition, Database, HttpDirectorySettings, values};
+use super::{Condition, Database, HttpDirectorySettings, SecondFactorTable, TakenOver, values};
 use crate::django::hashers;
 
 /// `[[directory]]`
@@ -56,8 +57,10 @@ pub struct DjangoDirectorySettings {
     /// What a row must have beside the name or id that is asked for (`directory.condition`): what the service's own
     /// manager adds. A user whose row has it not is not there.
     pub conditions: Vec<Condition>,
-    /// Where the service keeps second factors (`directory.second_factor`).
+    /// Where the service keeps second factors that are looked at nowhere else (`directory.second_factor`).
     pub second_factors: Vec<SecondFactorTable>,
+    /// Those that the gateway looks at (`take_over = true`).
+    pub taken_over: Vec<TakenOver>,
     /// Is a password that looks as if only its hash had been made stronger taken for the one before?
     pub danger_keep_at_password_upgrade: bool,
     /// Names of the hashers whose passwords are accepted: those of [`crate::django::hashers::PasswordHasher`].
@@ -107,30 +110,18 @@ pub enum UsernameCase {
     Lower,
 }
 
-/// `[[directory.second_factor]]`: a table with a row for each device of a user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecondFactorTable {
-    /// Its name.
-    pub table: String,
-    /// Its column that says whose the device is.
-    pub user_column: String,
-    /// What that column has of the user.
-    pub user_key: UserKeyColumn,
-    /// What a row must have to count, like being confirmed.
-    pub conditions: Vec<Condition>,
-}
-
-/// By what another table names a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserKeyColumn {
-    /// The primary key.
-    Id,
-    /// The name.
-    Username,
-}
-
 /// `directory.refresh_interval`: how long a change in the directory may go unseen.
 pub(super) const RECHECK: Duration = secs(60);
+
+impl DirectorySettings {
+    /// Are there second factors of its users' that the service keeps and the gateway looks at?
+    pub fn takes_over_factors(&self) -> bool {
+        match &self.kind {
+            DirectoryKind::Django(django) => !django.taken_over.is_empty(),
+            DirectoryKind::File { .. } | DirectoryKind::Http(_) => false,
+        }
+    }
+}
 
 impl DjangoDirectorySettings {
     /// Django's own tables in this database.
@@ -143,6 +134,7 @@ impl DjangoDirectorySettings {
             username_case: UsernameCase::Exact,
             conditions: Vec::new(),
             second_factors: Vec::new(),
+            taken_over: Vec::new(),
             danger_keep_at_password_upgrade: false,
             hashers: hashers::PasswordHasher::DEFAULT
                 .iter()
@@ -328,6 +320,12 @@ fn django(table: &RawTable<'_>) -> DjangoDirectorySettings {
     let database = database(table).unwrap_or_else(|| Database::Sqlite(Default::default()));
     let default = DjangoDirectorySettings::new(database);
     let user_table = table.text("user_table", values::table).unwrap_or(default.user_table);
+    let mut second_factors = Vec::new();
+    let mut taken_over = Vec::new();
+    for block in table.tables("second_factor", second_factor) {
+        second_factors.extend(block.tables);
+        taken_over.extend(block.taken_over);
+    }
     DjangoDirectorySettings {
         columns: table.table("columns", columns),
         groups: if table.is_off("groups", "a table") {
@@ -340,7 +338,8 @@ fn django(table: &RawTable<'_>) -> DjangoDirectorySettings {
             .choice("username_case", &USERNAME_CASES)
             .unwrap_or(default.username_case),
         conditions: conditions(table),
-        second_factors: table.tables("second_factor", second_factor),
+        second_factors,
+        taken_over,
         danger_keep_at_password_upgrade: table
             .flag("danger_keep_at_password_upgrade")
             .unwrap_or_default(),
@@ -378,23 +377,8 @@ fn groups(table: &RawTable<'_>, user_table: &str) -> DjangoGroups {
     }
 }
 
-fn second_factor(table: &RawTable<'_>) -> SecondFactorTable {
-    table.require("table", "the table of devices, like \"mfa_authenticator\"");
-    SecondFactorTable {
-        table: table.text("table", values::table).unwrap_or_default(),
-        user_column: table
-            .text("user_column", values::identifier)
-            .unwrap_or_else(|| "user_id".to_owned()),
-        user_key: table.choice("user_key", &USER_KEYS).unwrap_or(UserKeyColumn::Id),
-        conditions: conditions(table),
-    }
-}
-
 pub(super) const USERNAME_CASES: [(&str, UsernameCase); 3] =
     [("exact", UsernameCase::Exact), ("fold", UsernameCase::Fold), ("lower", UsernameCase::Lower)];
-
-const USER_KEYS: [(&str, UserKeyColumn); 2] =
-    [("id", UserKeyColumn::Id), ("username", UserKeyColumn::Username)];
 
 fn hasher_names(table: &RawTable<'_>) -> Option<Vec<String>> {
     let all: Vec<&str> = hashers::PasswordHasher::ALL.iter().map(|one| one.name()).collect();

@@ -53,6 +53,7 @@ mod route;
 mod route_handling;
 mod second_factor;
 mod server;
+mod service_factors;
 mod session;
 mod shadow;
 mod sign_in;
@@ -80,7 +81,7 @@ pub use self::database::{Database, DatabaseServer, DatabaseTls, Engine};
 pub use self::detect::{Action, Detect, DetectorSettings, Exempt};
 pub use self::directory::{
     DirectoryKind, DirectorySettings, DjangoColumns, DjangoDirectorySettings, DjangoGroups,
-    SecondFactorTable, UserKeyColumn, UsernameCase,
+    UsernameCase,
 };
 pub use self::error_page::ErrorPage;
 pub use self::form_jwt::{FormKey, HandMadeJwt, SimpleJwtFormSettings};
@@ -119,6 +120,9 @@ pub use self::route::{Access, AsksOfCaller, Route, RouteRefusals};
 pub use self::route_handling::{RouteHandling, RouteTimeouts, ServiceHost};
 pub use self::second_factor::{FactorMode, FactorRule, SecondFactorSettings};
 pub use self::server::{ServerTarget, UpstreamServer};
+pub use self::service_factors::{
+    AllauthSettings, DjangoOtpSettings, SecondFactorTable, TakenOver, UserKeyColumn,
+};
 pub use self::session::SessionSettings;
 pub use self::shadow::Shadow;
 pub use self::sign_in::{Observed, ObservedKind, SignInMode, SignInRedirect, SignInSettings};

@@ -6,12 +6,12 @@ use std::path::Path;
 use super::raw::{self, RawReader};
 use super::report::ProblemReport;
 use super::{
-    AliasAnswers, AnswerRules, Config, Cors, Database, DatabaseServer, Detect, DirectoryKind,
-    DjRestAuthShape, DjangoDirectorySettings, DjangoSession, DrfToken, Engine, FormEngine,
-    FormKind, Geo, HttpDirectorySettings, HttpUser, IdentityHeaderNames, IssuerKey, IssuerKind,
-    IssuerSettings, JwtShape, Listen, Log, Login, Members, OwnPath, Route, SessionEngine,
-    SessionSettings, SessionShape, Shape, SimpleJwtIssuer, SlidingShape, Tokens, Upstream, check,
-    init,
+    AliasAnswers, AllauthSettings, AnswerRules, Config, Cors, Database, DatabaseServer, Detect,
+    DirectoryKind, DjRestAuthShape, DjangoDirectorySettings, DjangoOtpSettings, DjangoSession,
+    DrfToken, Engine, FormEngine, FormKind, Geo, HttpDirectorySettings, HttpUser,
+    IdentityHeaderNames, IssuerKey, IssuerKind, IssuerSettings, JwtShape, Listen, Log, Login,
+    Members, OwnPath, Route, SessionEngine, SessionSettings, SessionShape, Shape, SimpleJwtIssuer,
+    SlidingShape, TakenOver, Tokens, Upstream, check, init,
 };
 use crate::wire::path::PathPattern;
 
@@ -180,9 +180,15 @@ fn the_server_block_shows_the_defaults() {
         panic!("the third directory is Django's");
     };
     assert!(!django.conditions.is_empty() && !django.second_factors.is_empty(), "examples");
+    let shown = [
+        TakenOver::DjangoOtp(DjangoOtpSettings::new()),
+        TakenOver::Allauth(AllauthSettings::new()),
+    ];
+    assert_eq!(django.taken_over, shown);
     let django = DjangoDirectorySettings {
         conditions: Vec::new(),
         second_factors: Vec::new(),
+        taken_over: Vec::new(),
         ..(**django).clone()
     };
     let server = DatabaseServer::new(Engine::Postgres, "doorwarden", "db.internal", None, "app");

@@ -17,6 +17,8 @@ pub struct SecondFactorSettings {
     pub rules: Vec<FactorRule>,
     /// For how long somebody who has to set one up may go on without, from the first sign-in on that asks for it.
     pub grace_period: Duration,
+    /// For how long a browser is trusted whose user says so after a right code; zero: never.
+    pub trusted_devices: Duration,
     /// What an authenticator app calls the account's service; empty: `login.title`.
     pub label: String,
     /// The key that seals secrets; made at the first start.
@@ -61,6 +63,7 @@ impl SecondFactorSettings {
             mode: FactorMode::Off,
             rules: Vec::new(),
             grace_period: Duration::ZERO,
+            trusted_devices: Duration::ZERO,
             label: String::new(),
             key_file: store.path.parent().unwrap_or(Path::new("")).join("second-factor-key"),
         }
@@ -97,6 +100,9 @@ pub(super) fn second_factor(table: &RawTable<'_>, store: &StoreSettings) -> Seco
         grace_period: table
             .duration("grace_period", Duration::ZERO..=365 * DAY)
             .unwrap_or(default.grace_period),
+        trusted_devices: table
+            .duration("trusted_devices", Duration::ZERO..=365 * DAY)
+            .unwrap_or(default.trusted_devices),
         label: table.text("label", label).unwrap_or(default.label),
         key_file: table.path("key_file").unwrap_or(default.key_file),
     }

@@ -60,6 +60,9 @@ pub trait Respond: Send + Sync {
     /// The groups of a user who is signed in. Nobody is: none.
     async fn groups(&self, user: &UserKey, at: Timestamp) -> Vec<String>;
 
+    /// Has this user a second factor that the gateway can ask them for? Where that cannot be known: no.
+    async fn has_second_factor(&self, user: &UserKey, at: Timestamp) -> bool;
+
     /// Tells those who should know. Never waits.
     fn notify(&self, incident: Incident);
 }
@@ -265,14 +268,16 @@ impl Watch {
         }
     }
 
-    /// It holds as long as the session does. Without room for it the session ends, which asks for the same.
+    /// Whoever has a second factor proves it and goes on; the others sign in anew. It holds as long as the session does.
+    /// Without room for it the session ends, which asks for no less.
     async fn step_up(&self, finding: &Finding, session: &SessionId) -> Result<(), NotDone> {
         let subject = BlockSubject::Session(session.clone());
-        match self
-            .respond
-            .block(block(finding, subject, Demand::SignIn, LONGER_THAN_A_SESSION))
-            .await?
-        {
+        let has_factor = match &finding.user {
+            Some(user) => self.respond.has_second_factor(user, finding.at).await,
+            None => false,
+        };
+        let demand = if has_factor { Demand::Confirm } else { Demand::SignIn };
+        match self.respond.block(block(finding, subject, demand, LONGER_THAN_A_SESSION)).await? {
             true => Ok(()),
             false => {
                 self.respond.end(&SessionSelection::Session(session.clone()), finding.at).await
@@ -330,6 +335,7 @@ mod tests {
         happened: Mutex<Vec<String>>,
         down: bool,
         full: bool,
+        has_factor: bool,
     }
 
     impl Outside {
@@ -372,6 +378,10 @@ mod tests {
 
         async fn groups(&self, _: &UserKey, _: Timestamp) -> Vec<String> {
             vec!["robots".into()]
+        }
+
+        async fn has_second_factor(&self, _: &UserKey, _: Timestamp) -> bool {
+            self.has_factor
         }
 
         fn notify(&self, incident: Incident) {
@@ -461,6 +471,14 @@ mod tests {
         ] {
             assert_eq!(scene(Outside::default(), doing(actions)).await, happened);
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_has_a_second_factor_is_asked_for_that_alone() {
+        let outside = Outside { has_factor: true, ..Outside::default() };
+        let told = scene(outside, doing(&[Action::StepUp])).await;
+        let asked = format!("confirm a {} refresh_reuse", 366 * 86_400);
+        assert_eq!(told, [asked.as_str(), "refresh_reuse step_up"]);
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ pub mod django;
 pub mod file;
 pub mod http;
 pub mod password;
+pub mod second_factors;
 pub mod users_file;
 
 use std::borrow::Cow;

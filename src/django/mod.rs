@@ -5,8 +5,10 @@
 //! an answer goes out, so that each format can be held against answers recorded from Django itself
 //! (`tests/vectors/django.json`).
 
+pub mod allauth;
 pub mod hashers;
 pub mod jws;
+pub mod otp;
 pub mod session;
 pub mod signing;
 pub mod simplejwt;

@@ -15,6 +15,17 @@ impl Endpoints {
         personal: PersonalTokenUse<'_>,
         happened: &mut Vec<EventKind>,
     ) -> Result<Credential, Refusal> {
+        let (credential, refusal) = self.caller_to_confirm(arrival, personal, happened).await?;
+        refusal.map_or(Ok(credential), Err)
+    }
+
+    /// The same, also where they have to confirm first that it is them: then with that refusal.
+    pub(super) async fn caller_to_confirm(
+        &self,
+        arrival: &Arrival,
+        personal: PersonalTokenUse<'_>,
+        happened: &mut Vec<EventKind>,
+    ) -> Result<(Credential, Option<Refusal>), Refusal> {
         match self
             .issuers
             .presented(arrival, &crate::config::CredentialSelection::All, personal, happened)
@@ -24,8 +35,10 @@ impl Endpoints {
                 let known = credential.known();
                 let (user, session) = (&known.identity.key, known.session.as_ref());
                 match self.issuers.sessions().blocked_caller(user, session, arrival.at) {
+                    asked @ (Some(Refusal::InsufficientAuthentication) | None) => {
+                        Ok((credential, asked))
+                    }
                     Some(refusal) => Err(refusal),
-                    None => Ok(credential),
                 }
             }
             Presented::Nothing => Err(Refusal::NotAuthenticated),

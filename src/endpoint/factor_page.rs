@@ -3,11 +3,13 @@
 //! The secret, the ticket and the recovery codes are in the body and nowhere else: no address has them.
 
 use askama::Template;
+use http::StatusCode;
 
 use super::factor_texts::FactorTexts;
 use super::page::{self, CSS};
 use super::refused::Refused;
 use super::texts::Texts;
+use crate::directory::second_factors::{ServiceFactor, ServiceFactorKind};
 use crate::factor::{Enrolment, QrCode};
 use crate::notify::time;
 use crate::store::factors::StoredFactors;
@@ -28,6 +30,8 @@ pub(super) struct CodePage<'a> {
     pub(super) asks_password: bool,
     /// Who is signed in.
     pub(super) name: Option<&'a str>,
+    /// For how many days this browser can be trusted; none: not at all.
+    pub(super) trust_days: Option<u64>,
     pub(super) language: Language,
 }
 
@@ -36,6 +40,14 @@ pub(super) struct HeldPage<'a> {
     pub(super) service: &'a str,
     pub(super) action: &'a str,
     pub(super) fields: &'a [(String, String)],
+    pub(super) language: Language,
+}
+
+/// The page that says that such a form was sent already.
+pub(super) struct SentPage<'a> {
+    pub(super) service: &'a str,
+    /// Where it went.
+    pub(super) target: String,
     pub(super) language: Language,
 }
 
@@ -56,6 +68,9 @@ pub(super) struct FactorsPage<'a> {
     pub(super) action: &'a str,
     pub(super) name: &'a str,
     pub(super) kept: &'a StoredFactors,
+    pub(super) at_service: &'a [ServiceFactor],
+    /// Can browsers be trusted?
+    pub(super) can_trust: bool,
     pub(super) time_zone: &'a str,
     pub(super) language: Language,
 }
@@ -82,6 +97,15 @@ struct HeldTemplate<'a> {
     texts: &'static Texts,
     own: &'static FactorTexts,
     page: &'a HeldPage<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "sent.html")]
+struct SentTemplate<'a> {
+    css: &'static str,
+    texts: &'static Texts,
+    own: &'static FactorTexts,
+    page: &'a SentPage<'a>,
 }
 
 #[derive(Template)]
@@ -116,6 +140,13 @@ struct FactorsTemplate<'a> {
     own: &'static FactorTexts,
     page: &'a FactorsPage<'a>,
     factors: Vec<ShownFactor<'a>>,
+    others: Vec<ShownServiceFactor<'a>>,
+}
+
+struct ShownServiceFactor<'a> {
+    kind: &'static str,
+    left: Option<u32>,
+    name: &'a str,
 }
 
 struct ShownFactor<'a> {
@@ -167,6 +198,15 @@ impl EnrolPage<'_> {
     }
 }
 
+impl SentPage<'_> {
+    /// 409: it was carried out, and is not again.
+    pub(super) fn reply(&self) -> Reply {
+        let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
+        let reply = page::reply(&SentTemplate { css: CSS, texts, own, page: self });
+        Reply { status: StatusCode::CONFLICT, ..reply }
+    }
+}
+
 impl FactorsPage<'_> {
     pub(super) fn reply(&self) -> Reply {
         let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
@@ -179,7 +219,15 @@ impl FactorsPage<'_> {
                 .map_or_else(|| own.never.to_owned(), |at| time(at, self.time_zone)),
         });
         let factors = shown.collect();
-        page::reply(&FactorsTemplate { css: CSS, texts, own, page: self, factors })
+        let others = self.at_service.iter().map(|factor| {
+            let (kind, left) = match factor.kind {
+                ServiceFactorKind::App => (own.kind_app, None),
+                ServiceFactorKind::WrittenCodes { left } => (own.kind_codes, Some(left)),
+            };
+            ShownServiceFactor { kind, left, name: &factor.name }
+        });
+        let others = others.collect();
+        page::reply(&FactorsTemplate { css: CSS, texts, own, page: self, factors, others })
     }
 }
 
@@ -228,6 +276,7 @@ mod tests {
             held: None,
             asks_password: false,
             name: None,
+            trust_days: Some(30),
             language,
         }
     }
@@ -260,6 +309,8 @@ mod tests {
             action: "/x",
             name: "<b>kim</b>",
             kept: &kept,
+            at_service: &[],
+            can_trust: true,
             time_zone: "UTC",
             language,
         };

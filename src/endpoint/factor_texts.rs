@@ -25,8 +25,8 @@ macro_rules! factor_texts {
 
 factor_texts! {
     code_heading "Enter your code" "인증 코드 입력";
-    code_hint "Open your authenticator app and enter the six digits that it shows for this account."
-        "인증 앱을 열고 이 계정에 표시되는 여섯 자리 숫자를 입력하세요.";
+    code_hint "Open your authenticator app and enter the code that it shows for this account."
+        "인증 앱을 열고 이 계정에 표시되는 코드를 입력하세요.";
     code_label "Code from the app" "앱의 인증 코드";
     go_on "Continue" "계속";
     recovery_summary "Use a recovery code instead" "복구 코드로 진행";
@@ -39,6 +39,10 @@ factor_texts! {
     held_heading "Thank you" "확인되었습니다";
     held_hint "What you sent before was kept. Send it now to go on."
         "앞서 보낸 내용을 보관해 두었습니다. 지금 보내고 계속하세요.";
+    sent_heading "Sent already" "이미 보낸 내용입니다";
+    sent_hint "This was sent once and is not sent again, or it waited for too long. Look whether it arrived before you send it anew."
+        "이 내용은 한 번만 전송되며 다시 보내지 않습니다. 또는 시간이 지났습니다. 다시 보내기 전에 처리되었는지 확인하세요.";
+    sent_back "Go to that page" "해당 페이지로 이동";
     enrol_heading "Set up a second factor" "2단계 인증 설정";
     must_enrol "This account needs a second factor. You set it up once, with an authenticator app on your phone or computer."
         "이 계정에는 2단계 인증이 필요합니다. 휴대전화나 컴퓨터의 인증 앱으로 한 번만 설정하면 됩니다.";
@@ -71,6 +75,15 @@ factor_texts! {
     remove "Remove" "삭제";
     codes_left "Recovery codes left" "남은 복구 코드";
     new_codes "Make new recovery codes" "새 복구 코드 만들기";
+    trust_before "Do not ask for a code in this browser for" "이 브라우저에서 인증 코드를 묻지 않기:";
+    trust_after "days" "일";
+    distrust "Ask for a code in all browsers again" "모든 브라우저에서 인증 코드 다시 묻기";
+    at_service "Kept by the service" "서비스에서 관리하는 수단";
+    at_service_hint "You change and remove these in the service's own settings."
+        "변경하거나 삭제하려면 서비스의 설정을 이용하세요.";
+    kind_app "Authenticator app" "인증 앱";
+    kind_codes "Codes that were written down" "적어 둔 코드";
+    left "Left" "남은 개수";
     bad_code "The code is not right, or it was used already. Wait for the next one and try again."
         "코드가 올바르지 않거나 이미 사용되었습니다. 다음 코드를 기다렸다가 다시 시도하세요.";
     bad_invitation "The code from whoever runs this service is missing, not right, or too old."

@@ -1,7 +1,7 @@
 //! `/account/second-factors`: people see to their own second factors.
 //!
 //! A GET shows them (a page, or JSON for a program). A POST does one thing, by `action`: `begin` shows a secret, `confirm` sets
-//! it up, `remove` and `rename` are about one `id`, `recovery` gives new recovery codes. Each takes a proof of the last ten
+//! it up, `remove` and `rename` are about one `id`, `recovery` gives new recovery codes, `distrust` trusts no browser any more. Each takes a proof of the last ten
 //! minutes, by all that the person has: a browser is led to the page that asks for it and back, a program gets 401
 //! `insufficient_user_authentication` (RFC 9470). So a stolen cookie or password removes nothing, and what it adds has to be
 //! proved first where one is due.
@@ -19,8 +19,9 @@ use super::second_factor::{FIRST_NAME, described, text, with_recovery_codes};
 use super::{Endpoints, Served, input, navigation, recovery_codes};
 use crate::caller::UserKey;
 use crate::config::FactorMode;
+use crate::directory::second_factors::ServiceFactorKind;
 use crate::event::{EventKind, FactorEvent, FactorRefusal};
-use crate::factor::Confirmed;
+use crate::factor::{AllFactors, Confirmed};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::store::Session;
@@ -39,11 +40,19 @@ enum FactorAction {
     Rename,
     Recovery,
     Download,
+    Distrust,
 }
 
 impl FactorAction {
-    const ALL: [Self; 6] =
-        [Self::Begin, Self::Confirm, Self::Remove, Self::Rename, Self::Recovery, Self::Download];
+    const ALL: [Self; 7] = [
+        Self::Begin,
+        Self::Confirm,
+        Self::Remove,
+        Self::Rename,
+        Self::Recovery,
+        Self::Download,
+        Self::Distrust,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -53,6 +62,7 @@ impl FactorAction {
             Self::Rename => "rename",
             Self::Recovery => "recovery",
             Self::Download => "download",
+            Self::Distrust => "distrust",
         }
     }
 
@@ -116,15 +126,17 @@ impl Endpoints {
         wants_page: bool,
     ) -> Result<Reply, Refused> {
         let identity = session.identity.load_full();
-        let kept = self.issuers.sessions().factors().of(&identity.key).await?;
+        let all = self.issuers.sessions().factors().all_of(&identity.key, arrival.at).await?;
         if !wants_page {
-            return Ok(Reply::json(StatusCode::OK, &listed(&kept)));
+            return Ok(Reply::json(StatusCode::OK, &all_listed(&all)));
         }
         let page = FactorsPage {
             service: &self.title,
             action: arrival.target.path().as_str(),
             name: &identity.name,
-            kept: &kept,
+            kept: &all.own,
+            at_service: &all.at_service.usable,
+            can_trust: self.issuers.sessions().factors().trusts_for().is_some(),
             time_zone: &self.incidents.time_zone,
             language: Language::negotiate(&arrival.headers),
         };
@@ -183,6 +195,11 @@ impl Endpoints {
             }
             // Given above.
             FactorAction::Download => Err(Refusal::Internal.into()),
+            FactorAction::Distrust => {
+                let context = &mut arrival.context(happened);
+                sessions.distrust_devices(&user, context).await?;
+                self.after_change(arrival, &user, wants_page).await
+            }
             FactorAction::Recovery => {
                 if sessions.factors().of(&user).await?.factors.is_empty() {
                     return Err(Refusal::BadBody.into());
@@ -277,10 +294,10 @@ impl Endpoints {
     ) -> Result<bool, Refused> {
         let identity = session.identity.load_full();
         let sessions = self.issuers.sessions();
-        let kept = sessions.factors().of(&identity.key).await?;
+        let all = sessions.factors().all_of(&identity.key, arrival.at).await?;
         let is_due = sessions.factors().mode_of(&identity) == FactorMode::Required
-            || kept.reset_at.is_some();
-        if !kept.factors.is_empty() || !is_due {
+            || all.own.reset_at.is_some();
+        if all.has_any() || !is_due {
             return Ok(false);
         }
         let device = sessions.cookie_names().device_of(&arrival.headers);
@@ -319,9 +336,33 @@ impl Endpoints {
             let location = HeaderValue::try_from(arrival.target.path().as_str());
             return Ok(Reply::see_other(&location.unwrap_or(HeaderValue::from_static("/"))));
         }
-        let kept = self.issuers.sessions().factors().of(user).await?;
-        Ok(Reply::json(StatusCode::OK, &listed(&kept)))
+        let all = self.issuers.sessions().factors().all_of(user, arrival.at).await?;
+        Ok(Reply::json(StatusCode::OK, &all_listed(&all)))
     }
+}
+
+/// What a user has here and at their service, for their own programs.
+fn all_listed(all: &AllFactors) -> Value {
+    let mut listed = listed(&all.own);
+    let at_service = all.at_service.usable.iter().map(|factor| {
+        let (kind, left) = match factor.kind {
+            ServiceFactorKind::App => ("totp", None),
+            ServiceFactorKind::WrittenCodes { left } => ("recovery_code", Some(left)),
+        };
+        json!({
+            "kind": kind,
+            "name": factor.name,
+            "left": left,
+            "last_used": factor.last_used.map(|at| at.to_string()),
+        })
+    });
+    let at_service: Vec<Value> = at_service.collect();
+    if let Value::Object(members) = &mut listed
+        && !at_service.is_empty()
+    {
+        members.insert("at_service".to_owned(), at_service.into());
+    }
+    listed
 }
 
 /// What a user has, for programs: their own, and the operator's.

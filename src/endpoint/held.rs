@@ -4,14 +4,18 @@
 //! `application/x-www-form-urlencoded`. The page that asks for the proof has its ticket; after the proof the person sends the same
 //! fields to the same place by one more click, so that the service gets them from the browser as it ever does, with its own token
 //! against forgery in them. Whatever else was posted (files, scripts' requests, longer forms) is asked for again.
+//!
+//! **Once.** That click's address has a ticket of its own as the last parameter of its query. The store spends it in one step before the
+//! request goes on, without the parameter; a second click finds it spent, and nothing is sent again.
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 
-use super::factor_page::HeldPage;
+use super::factor_page::{HeldPage, SentPage};
 use super::{Endpoints, Served};
+use crate::caller::Caller;
 use crate::gate::Denial;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -19,12 +23,19 @@ use crate::store::Session;
 use crate::wire::accept::{self, Language};
 use crate::wire::arrival::Arrival;
 use crate::wire::next::Next;
+use crate::wire::path::Target;
 use crate::wire::reply::Reply;
 
 /// The longest form that is kept.
 pub const LONGEST_HELD: usize = 64 * 1024;
 
 const PURPOSE: &str = "held form";
+
+/// Of the ticket with which a kept form is sent on.
+const SENT: &str = "held form sent";
+
+/// The parameter that has it.
+const PARAMETER: &str = "doorwarden-held";
 
 /// A form, as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -84,12 +95,56 @@ impl Endpoints {
         if !factors.spend_ticket(ticket, arrival.at).await? {
             return Ok(None);
         }
+        let bytes = session.id.as_str().as_bytes();
+        let sent = factors.give_ticket(SENT, bytes, arrival.at).await?;
+        let joint = if form.target.contains('?') { '&' } else { '?' };
+        let action = format!("{}{joint}{PARAMETER}={}", form.target, sent.expose());
         let page = HeldPage {
             service: &self.title,
-            action: &form.target,
+            action: &action,
             fields: &form.fields,
             language: Language::negotiate(&arrival.headers),
         };
         Ok(Some(page.reply()))
+    }
+
+    /// Takes the ticket of a kept form that is sent on: the target without it, or the answer to whoever sends it again. `None`: the
+    /// request is no such form.
+    pub async fn sends_held(
+        &self,
+        arrival: &Arrival,
+        caller: &Caller,
+    ) -> Option<Result<Target, Served>> {
+        if arrival.method != Method::POST {
+            return None;
+        }
+        let (ticket, target) = arrival.target.split_last_parameter(PARAMETER)?;
+        let ticket = Secret::new(ticket);
+        let factors = self.issuers.sessions().factors();
+        let session = caller.known().and_then(|known| known.session.as_ref());
+        let spent = async {
+            let kept = factors.look_at_ticket(SENT, &ticket, arrival.at).await?;
+            let is_theirs = kept
+                .zip(session)
+                .is_some_and(|(bytes, session)| bytes.as_slice() == session.as_str().as_bytes());
+            Ok::<_, Refusal>(is_theirs && factors.spend_ticket(&ticket, arrival.at).await?)
+        };
+        match spent.await {
+            Ok(true) => Some(Ok(target)),
+            Ok(false) => {
+                let page = SentPage {
+                    service: &self.title,
+                    target: target.to_string(),
+                    language: Language::negotiate(&arrival.headers),
+                };
+                let refusal = Some(Refusal::TicketNotValid);
+                Some(Err(Served { reply: page.reply(), refusal }))
+            }
+            Err(refusal) => {
+                let denied = Denial::new(refusal, None);
+                let reply = self.refuse(Some(arrival), &arrival.request_id, &denied);
+                Some(Err(Served { reply, refusal: Some(refusal) }))
+            }
+        }
     }
 }

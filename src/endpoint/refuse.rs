@@ -112,6 +112,10 @@ fn challenge(denied: &Denial) -> Option<HeaderValue> {
         return None;
     }
     let mut text = String::from("Bearer realm=\"api\", error=\"insufficient_user_authentication\"");
+    if !asks.asks() {
+        // A detector asks, for a proof from now on.
+        text.push_str(&format!(", acr_values=\"{SEVERAL_FACTORS}\", max_age=\"0\""));
+    }
     if asks.several_factors {
         text.push_str(&format!(", acr_values=\"{SEVERAL_FACTORS}\""));
     }

@@ -86,11 +86,20 @@ impl Endpoints {
         let action = self.second_factor_path.as_deref()?;
         let page = self.code_page(arrival, action, next);
         let reply = match ticket.due {
-            Due::Code => CodePage { ticket: Some(ticket.ticket.expose()), ..page }
-                .reply(problem, &arrival.request_id),
+            Due::Code => {
+                let ticket = Some(ticket.ticket.expose());
+                CodePage { ticket, trust_days: self.trust_days(), ..page }
+                    .reply(problem, &arrival.request_id)
+            }
             Due::Enrolment { .. } => page.must_enrol(ticket.ticket.expose()),
         };
         Some(Served { reply, refusal: problem.map(|problem| problem.refusal) })
+    }
+
+    /// For how many days a browser can be trusted.
+    fn trust_days(&self) -> Option<u64> {
+        let lifetime = self.issuers.sessions().factors().trusts_for()?;
+        Some(lifetime.as_secs().div_ceil(86_400))
     }
 
     fn code_page<'a>(&'a self, arrival: &Arrival, action: &'a str, next: &'a Next) -> CodePage<'a> {
@@ -102,6 +111,7 @@ impl Endpoints {
             held: None,
             asks_password: false,
             name: None,
+            trust_days: None,
             language: Language::negotiate(&arrival.headers),
         }
     }
@@ -142,7 +152,7 @@ impl Endpoints {
             }
             (None, _) => Err(Refused::field("otp", FieldProblem::Required)),
             (Some(otp), None) => {
-                let step = SecondStep { ticket, code: &otp, grants };
+                let step = SecondStep { ticket, code: &otp, grants, trusts: trusts(fields) };
                 let signed_in = self.end_of_sign_in(arrival, step, happened).await?;
                 self.signed_in(arrival, &signed_in, None, own)
             }
@@ -201,13 +211,17 @@ impl Endpoints {
             }
             (otp, None) => {
                 let code = otp.clone().unwrap_or_else(|| Secret::new(""));
-                let step = SecondStep { ticket, code: &code, grants };
+                let step = SecondStep { ticket, code: &code, grants, trusts: trusts(fields) };
                 match self.end_of_sign_in(arrival, step, happened).await {
                     Ok(signed_in) => self.signed_in(arrival, &signed_in, Some(&next), own),
                     Err(refused) if goes_on(&refused) => {
                         let action = arrival.target.path().as_str();
                         let ticket = Some(ticket.expose());
-                        let page = CodePage { ticket, ..self.code_page(arrival, action, &next) };
+                        let page = CodePage {
+                            ticket,
+                            trust_days: self.trust_days(),
+                            ..self.code_page(arrival, action, &next)
+                        };
                         let reply = page.reply(Some(&refused), &arrival.request_id);
                         return Served { reply, refusal: Some(refused.refusal) };
                     }
@@ -291,7 +305,7 @@ impl Endpoints {
     /// `GET`: the page on which whoever is signed in confirms that it is still them.
     async fn confirm_page(&self, arrival: &Arrival, happened: &mut Vec<EventKind>) -> Served {
         let next = next_of_query(arrival.target.query());
-        match self.session_of(arrival, happened).await {
+        match self.session_to_confirm(arrival, happened).await {
             Ok((session, _)) => {
                 let path = arrival.target.path().as_str();
                 self.asks_again(arrival, &session, (path, &next, None), None).await
@@ -310,7 +324,7 @@ impl Endpoints {
         let next = next_of_form(fields);
         let held = text(fields, "held").map(Secret::new);
         let leads_to = (arrival.target.path().as_str(), &next, held.as_ref().map(Secret::expose));
-        let (session, proof) = match self.session_of(arrival, happened).await {
+        let (session, proof) = match self.session_to_confirm(arrival, happened).await {
             Ok(found) => found,
             Err(refused) if wants_page => return self.to_login_or_refused(arrival, refused),
             Err(refused) => return Served::refused(refused, &arrival.request_id),
@@ -331,10 +345,23 @@ impl Endpoints {
                 };
             }
         };
-        let device = self.issuers.sessions().cookie_names().device_of(&arrival.headers);
+        let sessions = self.issuers.sessions();
+        let device = sessions.cookie_names().device_of(&arrival.headers);
+        let was_asked = sessions.is_asked(&session, arrival.at);
         let context = &mut arrival.context(happened);
-        let raised = self.issuers.sessions().confirm(&session, confirmation, device, context).await;
-        match raised.map_err(Refused::from) {
+        let raised = sessions.confirm(&session, confirmation, device, context).await;
+        // A copy of the cookie, which the detector may have seen, is worth nothing from now on.
+        let another = match &raised {
+            Ok(session) if was_asked && proof == Proof::SessionCookie => {
+                sessions.another_cookie(session, arrival.at).await.map(Some)
+            }
+            Ok(_) | Err(_) => Ok(None),
+        };
+        let another = match another {
+            Ok(another) => another,
+            Err(refusal) => return self.second_step_refused(arrival, wants_page, refusal.into()),
+        };
+        let served = match raised.map_err(Refused::from) {
             Ok(session) if wants_page => {
                 let page = match &held {
                     Some(ticket) => self.held(arrival, &session, ticket).await,
@@ -353,10 +380,20 @@ impl Endpoints {
                 });
                 Served::reply(Reply::json(StatusCode::OK, &body))
             }
+            Err(refused) if wants_page && refused.refusal == Refusal::SignInAgain => {
+                self.to_login_or_refused(arrival, refused)
+            }
             Err(refused) if wants_page => {
                 self.asks_again(arrival, &session, leads_to, Some(&refused)).await
             }
             Err(refused) => Served::refused(refused, &arrival.request_id),
+        };
+        match another {
+            Some(cookie) => match self.cookie.set(served.reply, None, &cookie, arrival) {
+                Ok(reply) => Served { reply, refusal: served.refusal },
+                Err(refusal) => self.second_step_refused(arrival, wants_page, refusal.into()),
+            },
+            None => served,
         }
     }
 
@@ -368,7 +405,7 @@ impl Endpoints {
         (action, next, held): (&str, &Next, Option<&str>),
         problem: Option<&Refused>,
     ) -> Served {
-        let by_code = match self.issuers.sessions().confirms_by_code(session).await {
+        let by_code = match self.issuers.sessions().confirms_by_code(session, arrival.at).await {
             Ok(by_code) => by_code,
             Err(refusal) => return self.second_step_refused(arrival, true, refusal.into()),
         };
@@ -401,11 +438,17 @@ impl Endpoints {
         arrival: &Arrival,
         happened: &mut Vec<EventKind>,
     ) -> Result<(Arc<Session>, Proof), Refused> {
-        match self.caller(arrival, PersonalTokenUse::Refused, happened).await? {
-            Credential::Session(session, proof) => Ok((session, proof)),
-            Credential::Issued(issued, _, Some(session)) => Ok((session, issued.proof())),
-            Credential::Issued(_, _, None) => Err(Refusal::InsufficientAuthentication.into()),
-        }
+        session_in(self.caller(arrival, PersonalTokenUse::Refused, happened).await?)
+    }
+
+    /// The same, also where they have to confirm first that it is them.
+    async fn session_to_confirm(
+        &self,
+        arrival: &Arrival,
+        happened: &mut Vec<EventKind>,
+    ) -> Result<(Arc<Session>, Proof), Refused> {
+        let personal = PersonalTokenUse::Refused;
+        session_in(self.caller_to_confirm(arrival, personal, happened).await?.0)
     }
 
     /// Refuses what another site's page may have sent, where the credential is one that browsers send unasked.
@@ -418,6 +461,12 @@ impl Endpoints {
 
     /// Whoever is not signed in and has a browser goes to the login page.
     pub(super) fn to_login_or_refused(&self, arrival: &Arrival, refused: Refused) -> Served {
+        if refused.refusal == Refusal::InsufficientAuthentication
+            && let Some(path) = &self.second_factor_path
+        {
+            let reply = navigation::to_login(path, arrival);
+            return Served { reply, refusal: Some(refused.refusal) };
+        }
         let is_signed_out = refused.refusal.status() == StatusCode::UNAUTHORIZED;
         match &self.login_path {
             Some(login) if is_signed_out => Served {
@@ -426,6 +475,14 @@ impl Endpoints {
             },
             Some(_) | None => self.second_step_refused(arrival, true, refused),
         }
+    }
+}
+
+fn session_in(credential: Credential) -> Result<(Arc<Session>, Proof), Refused> {
+    match credential {
+        Credential::Session(session, proof) => Ok((session, proof)),
+        Credential::Issued(issued, _, Some(session)) => Ok((session, issued.proof())),
+        Credential::Issued(_, _, None) => Err(Refusal::InsufficientAuthentication.into()),
     }
 }
 
@@ -440,6 +497,11 @@ fn goes_on(refused: &Refused) -> bool {
 /// A field that has something in it.
 pub(super) fn text<'f>(fields: &'f Fields, name: &str) -> Option<&'f str> {
     fields.trimmed(name).ok().filter(|text| !text.is_empty())
+}
+
+/// Is this browser to be trusted? As a box of a form has it, or as JSON writes a text.
+fn trusts(fields: &Fields) -> bool {
+    matches!(text(fields, "trust_device"), Some("on" | "true" | "1"))
 }
 
 /// Is there such a field, whatever it holds?

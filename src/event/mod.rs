@@ -3,12 +3,14 @@
 //! Endpoints and the gate return events beside their results; the audit trail, the metrics and the detectors read them.
 //! Nothing below `telemetry/` counts or logs: it says what happened, here. An event holds no secret.
 
+mod factor;
 mod issued;
 mod personal_token;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use self::factor::{FactorEvent, FactorRefusal};
 pub use self::issued::IssuedRefusal;
 pub use self::personal_token::TokenRefusal;
 use crate::block::Block;
@@ -272,42 +274,6 @@ pub enum SignInFailure {
     RefusedByService,
 }
 
-/// What became of a user's second factors.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum FactorEvent {
-    /// One was set up.
-    Added,
-    /// One was removed.
-    Removed,
-    /// One is called otherwise.
-    Renamed,
-    /// There are new recovery codes.
-    RecoveryRenewed,
-    /// A recovery code was used.
-    RecoveryUsed,
-    /// An operator took all away.
-    Reset,
-    /// An operator gave a code to set one up.
-    Invited,
-}
-
-/// Why a second factor did not help.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum FactorRefusal {
-    /// The code is none of theirs.
-    WrongCode,
-    /// The code was right, and it or a later one was used before.
-    UsedCode,
-    /// Too many wrong ones before; it was not looked at.
-    Throttled,
-    /// The ticket of the sign-in is another client's, spent, or the account is another by now.
-    Ticket,
-    /// The first factor was to be set up with a password and nothing else.
-    NoProof,
-    /// The user's last proof is too long ago for a change of factors.
-    NotFresh,
-}
-
 /// When a session of a service's own was adopted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Adoption {
@@ -394,56 +360,6 @@ impl SignInFailure {
             Self::UnusablePassword => "unusable_password",
             Self::SecondFactorRequired => "second_factor_required",
             Self::LockedOut => "locked_out",
-        }
-    }
-}
-
-impl FactorEvent {
-    /// Every one.
-    pub const ALL: &'static [Self] = &[
-        Self::Added,
-        Self::Removed,
-        Self::Renamed,
-        Self::RecoveryRenewed,
-        Self::RecoveryUsed,
-        Self::Reset,
-        Self::Invited,
-    ];
-
-    /// Stable name for metrics and the audit trail.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Added => "added",
-            Self::Removed => "removed",
-            Self::Renamed => "renamed",
-            Self::RecoveryRenewed => "recovery_renewed",
-            Self::RecoveryUsed => "recovery_used",
-            Self::Reset => "reset",
-            Self::Invited => "invited",
-        }
-    }
-}
-
-impl FactorRefusal {
-    /// Every one.
-    pub const ALL: &'static [Self] = &[
-        Self::WrongCode,
-        Self::UsedCode,
-        Self::Throttled,
-        Self::Ticket,
-        Self::NoProof,
-        Self::NotFresh,
-    ];
-
-    /// Stable name for metrics and the audit trail.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::WrongCode => "wrong_code",
-            Self::UsedCode => "used_code",
-            Self::Throttled => "throttled",
-            Self::Ticket => "ticket",
-            Self::NoProof => "no_proof",
-            Self::NotFresh => "not_fresh",
         }
     }
 }

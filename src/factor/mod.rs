@@ -13,9 +13,13 @@
 //! **Whole.** A factor that is being set up is in the page (sealed, for a quarter of an hour) and nowhere else, until a code
 //! confirms it: then factor and recovery codes are stored in one step. What breaks off in between leaves nothing.
 //!
+//! **What a service keeps itself** is asked through a port ([`FactorsAtService`]): it stays there, with its own rules, and
+//! nobody sets up a second one for the gateway.
+//!
 //! It stands below `session`, which asks it what is due before it begins a session, so that every way of signing in ends in
 //! the same question.
 
+mod at_service;
 mod enrolment;
 mod key;
 pub mod ticket;
@@ -33,6 +37,7 @@ use self::totp::TotpSecret;
 use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{FactorMode, SecondFactorSettings};
+use crate::directory::second_factors::{FactorsAtService, ServiceFactors};
 use crate::event::FactorRefusal;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
@@ -127,6 +132,17 @@ pub struct FactorParts {
     pub settings: SecondFactorSettings,
     /// What apps call the service.
     pub label: String,
+    /// Those that services keep themselves.
+    pub at_services: Vec<Arc<dyn FactorsAtService>>,
+}
+
+/// Everything that a user can prove more with.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AllFactors {
+    /// What is kept here.
+    pub own: StoredFactors,
+    /// What their service keeps.
+    pub at_service: ServiceFactors,
 }
 
 /// See the head of this module.
@@ -136,23 +152,49 @@ pub struct Factors {
     key: Arc<FactorKey>,
     settings: SecondFactorSettings,
     label: String,
+    at_services: Vec<Arc<dyn FactorsAtService>>,
+}
+
+impl AllFactors {
+    /// Is there anything?
+    pub fn has_any(&self) -> bool {
+        !self.own.factors.is_empty() || !self.at_service.usable.is_empty()
+    }
 }
 
 impl Factors {
     /// Puts the parts together.
     pub fn new(parts: FactorParts) -> Self {
-        let FactorParts { store, questions, key, settings, label } = parts;
+        let FactorParts { store, questions, key, settings, label, at_services } = parts;
         let label = if settings.label.is_empty() {
             label.replace(':', " ")
         } else {
             settings.label.clone()
         };
-        Self { store, questions, key, settings, label }
+        Self { store, questions, key, settings, label, at_services }
     }
 
-    /// Is anybody asked for a second factor?
+    /// Is anybody asked for a second factor? By the settings, or because their service asks them and its codes are taken here.
     pub fn is_on(&self) -> bool {
-        self.settings.is_on()
+        self.settings.is_on() || !self.at_services.is_empty()
+    }
+
+    /// For how long a browser can be trusted; `None`: not at all.
+    pub fn trusts_for(&self) -> Option<Duration> {
+        Some(self.settings.trusted_devices).filter(|lifetime| !lifetime.is_zero())
+    }
+
+    /// Stands for the second factors that a user has: another set is another digest.
+    ///
+    /// # Errors
+    /// As [`Self::all_of`]
+    pub async fn set_of(&self, user: &UserKey, at: Timestamp) -> Result<Digest, Refusal> {
+        let AllFactors { own, at_service } = self.all_of(user, at).await?;
+        let own = own.factors.iter().map(|factor| factor.id.clone());
+        let at_service = at_service.usable.iter().map(|factor| format!("service {}", factor.id));
+        let mut ids: Vec<String> = own.chain(at_service).collect();
+        ids.sort_unstable();
+        Ok(self.key.hash("factor set", &user.to_string(), ids.join("\n").as_bytes()))
     }
 
     /// What holds for this user.
@@ -162,9 +204,19 @@ impl Factors {
 
     /// What is due of somebody whose password was right. Somebody who may go on without for a while is noted.
     ///
+    /// Whoever has one at their service is asked for it whatever the settings say: the service asks them too.
+    ///
     /// # Errors
-    /// [`Refusal::StoreUnavailable`]
+    /// [`Refusal::SecondFactorElsewhere`] of somebody who has one at their service that cannot be looked at here,
+    /// [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
     pub async fn duty(&self, user: &Identity, at: Timestamp) -> Result<Duty, Refusal> {
+        let at_service = self.at_service(&user.key, at).await?;
+        if at_service.is_elsewhere {
+            return Err(Refusal::SecondFactorElsewhere);
+        }
+        if !at_service.usable.is_empty() {
+            return Ok(Duty::Prove);
+        }
         let mode = self.settings.mode_of(user);
         if mode == FactorMode::Off {
             return Ok(Duty::Nothing);
@@ -198,12 +250,31 @@ impl Factors {
         self.store.factors_of(user).await.map_err(failed)
     }
 
+    /// What a user has, here and at their service.
+    ///
+    /// # Errors
+    /// [`Refusal::SecondFactorElsewhere`] of somebody who has one at their service that cannot be looked at here,
+    /// [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
+    pub async fn all_of(&self, user: &UserKey, at: Timestamp) -> Result<AllFactors, Refusal> {
+        let at_service = self.at_service(user, at).await?;
+        match at_service.is_elsewhere {
+            true => Err(Refusal::SecondFactorElsewhere),
+            false => Ok(AllFactors { own: self.of(user).await?, at_service }),
+        }
+    }
+
     /// Uses a code, if it is the user's and was not used.
     ///
     /// # Errors
     /// [`CodeRefused`]
     pub async fn check(&self, attempt: CodeAttempt<'_>) -> Result<CodeKind, CodeRefused> {
         let CodeAttempt { user, code, at, .. } = attempt;
+        let AllFactors { own, at_service } =
+            self.all_of(user, at).await.map_err(CodeRefused::Failed)?;
+        // What the service would not look at, and is nothing of ours, is no attempt.
+        if let Some(wait) = at_service.wait.filter(|_| own.factors.is_empty()) {
+            return Err(CodeRefused::Wait(wait));
+        }
         let source = self.source(&attempt);
         let count = FactorAttempt {
             source,
@@ -220,6 +291,24 @@ impl Factors {
         if code.expose().len() > LONGEST_CODE {
             return Err(CodeRefused::Not(FactorRefusal::WrongCode));
         }
+        let why = match self.check_own(user, code, source, at).await {
+            Err(CodeRefused::Not(why)) if !at_service.usable.is_empty() => why,
+            decided => return decided,
+        };
+        match self.check_at_service(user, code, source, at).await {
+            Err(CodeRefused::Not(FactorRefusal::WrongCode)) => Err(CodeRefused::Not(why)),
+            decided => decided,
+        }
+    }
+
+    /// Looks at what is kept here.
+    async fn check_own(
+        &self,
+        user: &UserKey,
+        code: &Secret,
+        source: Digest,
+        at: Timestamp,
+    ) -> Result<CodeKind, CodeRefused> {
         if let Some(digits) = written::read_digits(code.expose()) {
             return self.check_app(user, &digits, source, at).await;
         }

@@ -28,6 +28,7 @@ pub(crate) fn factors(
         key: Arc::new(FactorKey::new(b"a test's secret").unwrap()),
         settings,
         label: "Acme: Sons".into(),
+        at_services: Vec::new(),
     }))
 }
 

@@ -1,12 +1,9 @@
 //! Time-based one-time passwords (RFC 6238) as authenticator apps make them: HMAC-SHA-1, six digits, 30 seconds.
-//!
-//! HMAC and SHA-1 are those of `aws-lc-rs`, the one provider of the crate; what is left of RFC 4226 is the truncation below,
-//! so that a crate for it (`totp-rs`) would bring a second HMAC and a second SHA-1 for five lines.
 
-use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
+use crate::hotp::{hotp, is_code};
 
 /// Bytes of a secret: as long as the hash, as RFC 4226 section 4 recommends.
 pub(super) const SECRET: usize = 20;
@@ -41,12 +38,7 @@ impl TotpSecret {
         let mut found = None;
         // Each is looked at whatever the others say.
         for step in now.saturating_sub(SKEW)..=now.saturating_add(SKEW) {
-            let right = self.code(step);
-            let is_right = aws_lc_rs::constant_time::verify_slices_are_equal(
-                right.as_bytes(),
-                code.as_bytes(),
-            );
-            if is_right.is_ok() {
+            if is_code(code, &self.code(step)) {
                 found = Some(step);
             }
         }
@@ -55,14 +47,7 @@ impl TotpSecret {
 
     /// The code of a step (RFC 4226 section 5.3).
     pub(super) fn code(&self, step: u64) -> Zeroizing<String> {
-        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.0);
-        let tag = hmac::sign(&key, &step.to_be_bytes());
-        let bytes = tag.as_ref();
-        let offset = usize::from(bytes.last().copied().unwrap_or_default() & 0x0f);
-        let word = bytes.iter().skip(offset).take(4);
-        let number =
-            word.fold(0_u32, |number, byte| (number << 8) | u32::from(*byte)) & 0x7fff_ffff;
-        Zeroizing::new(format!("{:0width$}", number % 1_000_000, width = DIGITS))
+        hotp(&self.0, step, DIGITS)
     }
 }
 

@@ -11,6 +11,12 @@ const LENGTH: usize = 12;
 
 const GROUP: usize = 4;
 
+/// Of an app's code.
+const DIGITS: usize = 6;
+
+/// The longest code of digits that a service's own factors have.
+const MOST_DIGITS: usize = 16;
+
 /// A fresh one, as people read it.
 pub(super) fn random() -> Result<Secret, NoRandomness> {
     let mut text = String::with_capacity(LENGTH + LENGTH / GROUP);
@@ -44,7 +50,12 @@ pub(super) fn read(typed: &str) -> Option<Secret> {
 
 /// What was typed, if it is the code of an app: six digits, however they are grouped or how wide they are.
 pub(super) fn read_digits(typed: &str) -> Option<Secret> {
-    let mut text = String::with_capacity(6);
+    digits(typed).filter(|digits| digits.expose().len() == DIGITS)
+}
+
+/// What was typed, if it is nothing but digits, however they are grouped or how wide they are.
+pub(super) fn digits(typed: &str) -> Option<Secret> {
+    let mut text = String::with_capacity(MOST_DIGITS);
     for letter in typed.chars().filter(|letter| !letter.is_whitespace() && *letter != '-') {
         // Input methods for Korean and Japanese write them full width.
         let digit = match letter {
@@ -52,12 +63,12 @@ pub(super) fn read_digits(typed: &str) -> Option<Secret> {
             '０'..='９' => char::from_u32(u32::from(letter) - u32::from('０') + u32::from('0'))?,
             _ => return None,
         };
-        if text.len() == 6 {
+        if text.len() == MOST_DIGITS {
             return None;
         }
         text.push(digit);
     }
-    (text.len() == 6).then(|| Secret::new(text))
+    (!text.is_empty()).then(|| Secret::new(text))
 }
 
 #[cfg(test)]

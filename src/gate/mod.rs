@@ -398,6 +398,12 @@ impl Gate {
                     (None, false, Access::Public) => {
                         Caller::Anonymous(Anonymous::Ignored(Refusal::CrossSite))
                     }
+                    // What may be kept until they have confirmed is not what another site had them send.
+                    (
+                        Some(Refusal::InsufficientAuthentication),
+                        false,
+                        Access::Optional | Access::SignedIn,
+                    ) => return Denial::of_known(Refusal::CrossSite, route, &known),
                     (Some(refusal), _, Access::Optional | Access::SignedIn) => {
                         return Denial::of_known(refusal, route, &known);
                     }

@@ -23,9 +23,8 @@ use crate::event::IssuedRefusal;
 use crate::private_file;
 use crate::secret::Secret;
 use crate::service::cache::ServiceCache;
-use crate::service::database::{
-    DatabaseAccess, Databases, Dialect, Needed, ServiceDatabase, Statement,
-};
+use crate::service::database::dates::seconds;
+use crate::service::database::{DatabaseAccess, Databases, Needed, ServiceDatabase, Statement};
 
 /// A service's sessions.
 pub(super) struct DjangoSessions {
@@ -191,52 +190,11 @@ fn select(database: &ServiceDatabase, table: &str) -> Result<Arc<str>, String> {
         "SELECT {}, {}, {} FROM {} WHERE {key} = {}",
         dialect.as_text(&key),
         dialect.as_text(&dialect.quoted("session_data")?),
-        as_seconds(dialect, "expire_date")?,
+        dialect.as_seconds("expire_date")?,
         database.table(table)?,
         dialect.placeholder(1),
     )
     .into())
-}
-
-/// A date of Django's, in seconds: what it writes is UTC, or says what it is.
-pub(super) fn as_seconds(dialect: Dialect, column: &str) -> Result<String, String> {
-    let column = dialect.quoted(column)?;
-    let seconds = match dialect {
-        Dialect::Sqlite => format!("CAST(strftime('%s', {column}) AS INTEGER)"),
-        Dialect::Postgres => format!("CAST(floor(EXTRACT(EPOCH FROM {column})) AS bigint)"),
-        Dialect::MySql => format!("TIMESTAMPDIFF(SECOND, '1970-01-01 00:00:00', {column})"),
-    };
-    Ok(dialect.as_text(&seconds))
-}
-
-/// The same in thousandths: until then the service takes what ends.
-pub(super) fn as_millis(dialect: Dialect, column: &str) -> Result<String, String> {
-    let column = dialect.quoted(column)?;
-    let millis = match dialect {
-        Dialect::Sqlite => format!(
-            "CAST(strftime('%s', {column}) AS INTEGER) * 1000 + CAST(substr(strftime('%f', {column}), 4, 3) AS INTEGER)"
-        ),
-        Dialect::Postgres => {
-            format!("CAST(floor(EXTRACT(EPOCH FROM {column}) * 1000) AS bigint)")
-        }
-        Dialect::MySql => {
-            format!("TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', {column}) DIV 1000")
-        }
-    };
-    Ok(dialect.as_text(&millis))
-}
-
-/// What [`as_millis`] gave.
-pub(super) fn millis(text: &str) -> Option<Timestamp> {
-    let millis: i64 = text.parse().ok()?;
-    Some(Timestamp::from_millis(u64::try_from(millis).unwrap_or(0)))
-}
-
-/// What [`as_seconds`] gave.
-pub(super) fn seconds(text: &str) -> Option<Timestamp> {
-    let seconds: i64 = text.parse().ok()?;
-    // No Django is older than that.
-    Some(Timestamp::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
 fn secret_key(path: &Path) -> Result<Secret, IssuerKeyProblem> {

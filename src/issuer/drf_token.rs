@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::django_session::{as_seconds, seconds};
 use super::key::{IssuerKeyError, IssuerKeyProblem};
 use super::{CredentialCheck, JudgedCredential, Password, all_there};
 use crate::clock::Timestamp;
 use crate::config::{Database, IssuerSettings};
 use crate::event::IssuedRefusal;
+use crate::service::database::dates::seconds;
 use crate::service::database::{DatabaseAccess, Databases, Needed, ServiceDatabase, Statement};
 
 /// No column of keys is longer: Django's own takes 40 characters.
@@ -88,7 +88,7 @@ fn select(database: &ServiceDatabase, table: &str) -> Result<Arc<str>, String> {
         "SELECT {}, {}, {} FROM {} WHERE {key} = {}",
         dialect.as_text(&key),
         dialect.as_text(&dialect.quoted("user_id")?),
-        as_seconds(dialect, "created")?,
+        dialect.as_seconds("created")?,
         database.table(table)?,
         dialect.placeholder(1),
     )

@@ -15,12 +15,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA512, digest};
 
-use super::django_session::{as_millis, as_seconds, millis, seconds};
 use super::key::{IssuerKeyError, IssuerKeyProblem};
 use super::{CredentialCheck, JudgedCredential, Password, all_there};
 use crate::clock::Timestamp;
 use crate::config::{Database, IssuerSettings, KnoxVersion};
 use crate::event::IssuedRefusal;
+use crate::service::database::dates::{millis, seconds};
 use crate::service::database::{DatabaseAccess, Databases, Needed, ServiceDatabase, Statement};
 
 /// A longer one is nobody's: the setting is 64, and a prefix has 10 characters at most.
@@ -126,8 +126,8 @@ fn select(database: &ServiceDatabase, table: &str) -> Result<Arc<str>, String> {
     Ok(format!(
         "SELECT {}, {}, {} FROM {} WHERE {} = {} AND {} = {}",
         dialect.as_text(&dialect.quoted("user_id")?),
-        as_seconds(dialect, "created")?,
-        as_millis(dialect, "expiry")?,
+        dialect.as_seconds("created")?,
+        dialect.as_millis("expiry")?,
         database.table(table)?,
         dialect.quoted("digest")?,
         dialect.placeholder(1),

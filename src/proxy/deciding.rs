@@ -61,6 +61,16 @@ impl ProxyService {
         let arrival = ctx.arrival.insert(arrival);
         match decision {
             Decision::Forward(permit) | Decision::Shadow(permit) => {
+                let endpoints = &ctx.generation.endpoints;
+                match endpoints.sends_held(arrival, permit.caller()).await {
+                    Some(Ok(target)) => arrival.target = target,
+                    Some(Err(served)) => {
+                        ctx.label = RequestLabel::Route(Arc::clone(permit.route()));
+                        ctx.refusal = served.refusal;
+                        return self.answer(session, ctx, served.reply).await;
+                    }
+                    None => {}
+                }
                 self.permit(session, ctx, permit).await
             }
             Decision::Serve(own) => {

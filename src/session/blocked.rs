@@ -69,6 +69,13 @@ impl SessionManager {
         Ok(())
     }
 
+    /// What has to be proved before this session goes on, if a detector asks for it.
+    pub(super) fn to_confirm(&self, session: &Session, at: Timestamp) -> Option<Arc<Block>> {
+        let user = session.identity.load().key.clone();
+        let block = self.blocks.of_caller(&user, Some(&session.id), at)?;
+        (block.demand == Demand::Confirm).then_some(block)
+    }
+
     /// Whether a session may be used.
     ///
     /// # Errors
@@ -82,6 +89,7 @@ impl SessionManager {
 fn refusal_of(block: &Block) -> Refusal {
     match (&block.subject, block.demand) {
         (_, Demand::SignIn) => Refusal::SignInAgain,
+        (_, Demand::Confirm) => Refusal::InsufficientAuthentication,
         (_, Demand::SlowDown) => Refusal::SlowDown,
         (BlockSubject::User(_), Demand::StayAway) => Refusal::UserBlocked,
         (BlockSubject::Session(_), Demand::StayAway) => Refusal::SessionBlocked,

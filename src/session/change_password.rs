@@ -169,7 +169,7 @@ impl SessionManager {
         let Some(store) = self.password_store(user) else {
             return Err(Refusal::NotOnAccount.into());
         };
-        let by_code = self.confirms_by_code(session).await?;
+        let by_code = self.confirms_by_code(session, at).await?;
         if by_code {
             // Their password alone shall not be what changes it.
             self.is_fresh(session, at).await?;

@@ -25,6 +25,7 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::trusted;
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::secret::{Digest, Secret, random_bytes};
@@ -32,7 +33,7 @@ use crate::store::read_only::ReadOnlyStamps;
 use crate::store::{Keep, NewStamp, Stamps, StoreError};
 
 /// Accounts that one browser is known for.
-const MOST: usize = 3;
+pub(super) const MOST: usize = 3;
 
 /// For how long an entry counts.
 pub const LIFETIME: Duration = Duration::from_secs(365 * 86_400);
@@ -40,13 +41,13 @@ pub const LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 const ENTRY: usize = 72;
 
 /// The most bytes of a cookie that are looked at.
-const LONGEST: usize = MOST * 97;
+const LONGEST: usize = MOST * (97 + trusted::TEXT);
 
 /// Knows devices by a secret of the gateway's own.
 pub struct Devices {
-    key: hmac::Key,
+    pub(super) key: hmac::Key,
     /// Since when what was given before is void.
-    stamps: Arc<dyn Stamps>,
+    pub(super) stamps: Arc<dyn Stamps>,
 }
 
 /// A device that is known for an account, if its password is still the same.
@@ -144,9 +145,11 @@ impl Devices {
         let new = self.entry(account, (user, password), id, at)?;
         let device = Digest::of(new.id());
         let others = entries(cookie).filter(|entry| entry.account() != tag).take(MOST - 1);
+        let trusted = trusted::entries(cookie).map(|(_, text)| text.to_owned());
         let all: Vec<String> = std::iter::once(new)
             .chain(others)
             .map(|entry| URL_SAFE_NO_PAD.encode(entry.0))
+            .chain(trusted)
             .collect();
         Some(GivenDevice { cookie: Secret::new(all.join(".")), device })
     }
@@ -213,7 +216,7 @@ impl Devices {
         cut(context.sign().as_ref())
     }
 
-    fn account_tag(&self, account: &str) -> [u8; 8] {
+    pub(super) fn account_tag(&self, account: &str) -> [u8; 8] {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(b"account\0");
         context.update(account.as_bytes());
@@ -264,11 +267,11 @@ fn entries(cookie: &str) -> impl Iterator<Item = DeviceEntry> {
     })
 }
 
-fn user_tag(user: &UserKey) -> [u8; 16] {
+pub(super) fn user_tag(user: &UserKey) -> [u8; 16] {
     cut(Digest::of(format!("{}\0{}", user.directory, user.id).as_bytes()).as_bytes())
 }
 
-fn stamp_key(user_tag: &[u8]) -> Digest {
+pub(super) fn stamp_key(user_tag: &[u8]) -> Digest {
     Digest::of(&[b"devices of a user\0", user_tag].concat())
 }
 
@@ -276,7 +279,7 @@ fn one_key(device: &Digest) -> Digest {
     Digest::of(&[b"one device\0", device.as_bytes().as_slice()].concat())
 }
 
-fn cut<const N: usize>(bytes: &[u8]) -> [u8; N] {
+pub(super) fn cut<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut first = [0; N];
     first.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
     first

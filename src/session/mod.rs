@@ -38,6 +38,7 @@ pub mod step_up;
 pub mod steps;
 #[cfg(test)]
 pub(crate) mod testkit;
+mod trusted;
 mod under_way;
 mod upgrade;
 mod users_named;
@@ -79,7 +80,8 @@ use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::store::records::AccountRecords;
 use crate::store::{
-    BlockList, RefreshTokens, Renewal, Session, SessionBy, SessionSelection, Sessions, StoreError,
+    BlockList, Blocks, RefreshTokens, Renewal, Session, SessionBy, SessionSelection, Sessions,
+    StoreError,
 };
 
 /// Signs people in, issues and checks what proves it, and ends it.
@@ -87,6 +89,7 @@ pub struct SessionManager {
     store: Arc<dyn Sessions>,
     refresh_tokens: Arc<dyn RefreshTokens>,
     blocks: Arc<BlockList>,
+    kept_blocks: Arc<dyn Blocks>,
     /// When those who are to be slower were last let do it.
     paced: Arc<Cache<Digest, Timestamp>>,
     devices: Arc<Devices>,
@@ -122,7 +125,7 @@ pub struct SessionParts {
     /// Keeps refresh tokens: the same store.
     pub refresh_tokens: Arc<dyn RefreshTokens>,
     /// Who is refused for a time: of the same store.
-    pub blocks: Arc<BlockList>,
+    pub blocks: Arc<dyn Blocks>,
     /// Knows browsers in which somebody signed in before.
     pub devices: Arc<Devices>,
     /// Where addresses are.
@@ -244,7 +247,8 @@ impl SessionManager {
             tokens_space: tokens_space(&parts.tokens, &parts.keys),
             store: parts.store,
             refresh_tokens: parts.refresh_tokens,
-            blocks: parts.blocks,
+            blocks: parts.blocks.list(),
+            kept_blocks: parts.blocks,
             paced,
             devices: parts.devices,
             places: parts.places,

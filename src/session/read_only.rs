@@ -40,6 +40,7 @@ impl SessionManager {
     pub fn read_only(&self, ends: Arc<dyn EndIssued>) -> Result<Self, NoRandomness> {
         Ok(Self {
             blocks: Arc::clone(&self.blocks),
+            kept_blocks: Arc::clone(&self.kept_blocks),
             store: Arc::new(ReadOnlyStore::new(Arc::clone(&self.store))),
             paced: Arc::clone(&self.paced),
             devices: Arc::new(self.devices.read_only()),

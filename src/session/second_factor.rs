@@ -66,6 +66,8 @@ pub struct SecondStep<'a> {
     pub code: &'a Secret,
     /// What the sign-in is to give.
     pub grants: Grants,
+    /// Is the browser to be trusted from then on, where that is allowed?
+    pub trusts: bool,
 }
 
 /// A factor that is set up to sign in.
@@ -106,7 +108,7 @@ impl SessionManager {
     /// What is due of somebody whose password was right, besides it.
     ///
     /// # Errors
-    /// [`Refusal::StoreUnavailable`]
+    /// [`Refusal::SecondFactorElsewhere`], [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
     pub(crate) async fn duty(&self, checked: &Checked, at: Timestamp) -> Result<Duty, Refusal> {
         if !self.factors.is_on() {
             return Ok(Duty::Nothing);
@@ -121,10 +123,19 @@ impl SessionManager {
         otp: Option<&Secret>,
         context: &mut RequestContext<'_>,
     ) -> Result<Checked, SignInRefused> {
-        let due = self.duty(&checked, context.at).await?;
+        let due = match self.duty(&checked, context.at).await {
+            Err(Refusal::SecondFactorElsewhere) => {
+                let (account, user) = (Arc::clone(&checked.name), Some(checked.user().clone()));
+                let why = SignInFailure::SecondFactorRequired;
+                context.note(EventKind::SignInFailed { account, user, why });
+                return Err(Refusal::SecondFactorElsewhere.into());
+            }
+            due => due?,
+        };
         match (due, otp) {
             (Duty::Nothing, _) => Ok(checked),
-            (Duty::Prove, Some(code)) => self.prove(checked, code, context).await,
+            (Duty::Prove, Some(code)) => Ok(self.prove(checked, code, context).await?.0),
+            (Duty::Prove, None) if self.is_trusted(&checked, context.at).await? => Ok(checked),
             (Duty::Prove, None) => Err(self.pending(checked, Due::Code, context).await),
             (Duty::Enrol, _) => {
                 let takes_invitation = self.device_of(&checked, context.at).is_none();
@@ -147,9 +158,14 @@ impl SessionManager {
         if self.duty(&checked, context.at).await? == Duty::Enrol {
             return Err(self.pending_again(&checked, step.ticket, context.at));
         }
-        let checked = self.prove(checked, step.code, context).await?;
+        let (checked, kind) = self.prove(checked, step.code, context).await?;
         self.spend(&checked, step.ticket, context).await?;
-        Ok(self.begin(checked, step.grants, context).await?)
+        let (account, user) = (Arc::clone(&checked.name), checked.user().clone());
+        let signed_in = self.begin(checked, step.grants, context).await?;
+        match step.trusts && kind == CodeKind::App {
+            true => Ok(self.trust(signed_in, (&account, &user), context).await?),
+            false => Ok(signed_in),
+        }
     }
 
     /// The secret for a factor that is to be set up to sign in, and whether that takes an operator's code. With `token`: the
@@ -277,11 +293,11 @@ impl SessionManager {
         checked: Checked,
         code: &Secret,
         context: &mut RequestContext<'_>,
-    ) -> Result<Checked, SignInRefused> {
+    ) -> Result<(Checked, CodeKind), SignInRefused> {
         let device = self.device_of(&checked, context.at);
         let attempt = CodeAttempt { user: checked.user(), code, device, at: context.at };
-        self.check_code(attempt, context).await?;
-        proved(checked)
+        let kind = self.check_code(attempt, context).await?;
+        Ok((proved(checked)?, kind))
     }
 
     /// The device of whoever signs in, if it is known.

@@ -1,5 +1,9 @@
 //! Confirming that it is still them: a session's user proves something again, and its assurance says so from then on.
 //!
+//! Where a detector asked for it (`step_up`), the code of a second factor lifts what keeps the session from being used, and a
+//! browser gets another cookie for it: a copy of the old one, about which the detector may have been right, is worth nothing
+//! then. A password lifts nothing.
+//!
 //! Whoever has a second factor gives a code of it; a password is no proof of anything then. Whoever has none gives their
 //! password. The session stays the same, with its tokens and its cookie; nothing but this raises what it proves, a refresh in
 //! particular does not.
@@ -14,6 +18,7 @@ use crate::caller::{Assurance, AuthMethod, AuthMethods};
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
 use crate::directory::PasswordAttempt;
+use crate::event::EventKind;
 use crate::factor::CodeAttempt;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
@@ -35,10 +40,14 @@ impl SessionManager {
     /// What a session's user would have to give: a code, or else the password.
     ///
     /// # Errors
-    /// [`Refusal::StoreUnavailable`]
-    pub async fn confirms_by_code(&self, session: &Session) -> Result<bool, Refusal> {
+    /// [`Refusal::SecondFactorElsewhere`], [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
+    pub async fn confirms_by_code(
+        &self,
+        session: &Session,
+        at: Timestamp,
+    ) -> Result<bool, Refusal> {
         let user = session.identity.load().key.clone();
-        Ok(!self.factors.of(&user).await?.factors.is_empty())
+        Ok(self.factors.all_of(&user, at).await?.has_any())
     }
 
     /// Raises what a session proves. The new record of the session.
@@ -56,7 +65,8 @@ impl SessionManager {
     ) -> Result<Arc<Session>, SignInRefused> {
         let identity = session.identity.load_full();
         let user = &identity.key;
-        let by_code = self.confirms_by_code(session).await?;
+        let asked = self.to_confirm(session, context.at);
+        let by_code = self.confirms_by_code(session, context.at).await?;
         let methods = match confirmation {
             Confirmation::Code(code) => {
                 let device = self.device_of_session(device, session, context.at);
@@ -70,6 +80,10 @@ impl SessionManager {
             }
             Confirmation::Password(_) if by_code => {
                 return Err(Refusal::SecondFactorRequired.into());
+            }
+            // They had one when it was asked for, and a password is what may have been stolen.
+            Confirmation::Password(_) if asked.is_some() => {
+                return Err(Refusal::SignInAgain.into());
             }
             Confirmation::Password(password) => {
                 let asked = PasswordAttempt {
@@ -100,7 +114,40 @@ impl SessionManager {
             at: context.at,
         };
         let renewed = self.store.renew(renewal).await.map_err(store_failed)?;
-        renewed.ok_or_else(|| Refusal::SessionEnded.into())
+        let renewed = renewed.ok_or(Refusal::SessionEnded)?;
+        if let Some(block) = asked {
+            let lifted = self.kept_blocks.lift(&block.subject).await.map_err(store_failed)?;
+            if let Some(lifted) = lifted {
+                context.note(EventKind::BlockLifted(lifted));
+            }
+        }
+        Ok(renewed)
+    }
+
+    /// Is this session's user to prove, before it goes on, that it is them?
+    pub fn is_asked(&self, session: &Session, at: Timestamp) -> bool {
+        self.to_confirm(session, at).is_some()
+    }
+
+    /// Another cookie for a session; the one before proves nothing any more.
+    ///
+    /// # Errors
+    /// [`Refusal::SessionEnded`], [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
+    pub async fn another_cookie(
+        &self,
+        session: &Session,
+        at: Timestamp,
+    ) -> Result<Secret, Refusal> {
+        let cookie = Secret::random().map_err(|_| Refusal::Internal)?;
+        let renewal = Renewal {
+            session: session.id.clone(),
+            cookie: Some(cookie.digest()),
+            password_mark: session.password_mark,
+            assurance: None,
+            at,
+        };
+        let renewed = self.store.renew(renewal).await.map_err(store_failed)?;
+        renewed.map(|_| cookie).ok_or(Refusal::SessionEnded)
     }
 
     /// Did a session's user sign in with this device cookie before, with the password that they have?
@@ -127,7 +174,7 @@ impl SessionManager {
         let Assurance { methods, auth_time } = session.assurance;
         let is_lately = auth_time.is_some_and(|proved| at.since(proved) < FRESH);
         let is_enough =
-            methods.has(AuthMethod::MultipleFactors) || !self.confirms_by_code(session).await?;
+            methods.has(AuthMethod::MultipleFactors) || !self.confirms_by_code(session, at).await?;
         match is_lately && is_enough {
             true => Ok(()),
             false => Err(Refusal::InsufficientAuthentication),

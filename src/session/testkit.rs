@@ -215,7 +215,7 @@ impl Base {
             kept: kept_in(&store, Vec::new()),
             store: Arc::clone(&store) as Arc<dyn Sessions>,
             refresh_tokens: Arc::clone(&store) as Arc<dyn RefreshTokens>,
-            blocks: Blocks::list(&*store),
+            blocks: Arc::clone(&store) as Arc<dyn Blocks>,
             devices: Arc::new(Devices::new(b"secret", Arc::clone(&store) as Arc<dyn Stamps>)),
             places: Arc::new(crate::geo::NoPlaces),
             ends: Arc::new(NoIssuers),

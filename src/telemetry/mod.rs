@@ -239,7 +239,8 @@ const fn told_as(change: FactorEvent) -> Option<&'static str> {
         FactorEvent::RecoveryRenewed => Some("recovery_codes_renewed"),
         FactorEvent::RecoveryUsed => Some("recovery_code_used"),
         FactorEvent::Reset => Some("second_factor_reset"),
-        FactorEvent::Invited => None,
+        FactorEvent::DeviceTrusted => Some("device_trusted"),
+        FactorEvent::Invited | FactorEvent::DevicesDistrusted => None,
     }
 }
 
@@ -363,6 +364,7 @@ mod tests {
     fn no_value_that_is_shown_has_a_place_for_a_secret() {
         let values = [
             ("event/mod.rs", include_str!("../event/mod.rs")),
+            ("event/factor.rs", include_str!("../event/factor.rs")),
             ("event/issued.rs", include_str!("../event/issued.rs")),
             ("event/personal_token.rs", include_str!("../event/personal_token.rs")),
             ("caller/mod.rs", include_str!("../caller/mod.rs")),

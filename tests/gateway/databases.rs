@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
+use crate::database_factors::devices_are_used_by_the_grant;
 use crate::support::client::{Client, Response};
 use crate::support::database::{Database, Kind};
 use crate::support::eventually;
@@ -45,6 +46,7 @@ fn the_whole_directory(kind: Kind) {
     what_a_manager_adds_is_asked(&service);
     what_the_service_issued_is_read_from_its_tables(&service);
     a_token_of_knox_ends_at_its_millisecond(&service);
+    devices_are_used_by_the_grant(kind, &service.database, &service.upstream);
     changes_reach_sessions(&service);
     nothing_but_the_grant_is_needed_or_possible(&service);
     a_password_that_is_changed_is_read_again(&service);

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 ///
 /// `notify` stands above `store` and `directory`: what is told waits in the store, and goes to an address that a directory knows.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "block", "caller", "refusal", "secret", "event", "private_file", "context"],
+    &["clock", "block", "caller", "refusal", "secret", "event", "hotp", "private_file", "context"],
     &["wire", "jose"],
     &["django"],
     &["config"],

@@ -30,6 +30,8 @@ mod commands;
 // Killed under load: what survives.
 mod crash;
 mod credentials;
+// Second factors in such a database: what the grant opens.
+mod database_factors;
 // Django's users on PostgreSQL and MariaDB.
 mod databases;
 // A scene for each detector: what is counted, audited and done.

@@ -425,6 +425,7 @@ fn credentials() {
                         holds: ColumnTest::Equal(Constant::Text("totp".into())),
                     }],
                 }],
+                taken_over: Vec::new(),
                 danger_keep_at_password_upgrade: true,
                 hashers: texts(&["argon2"]),
             })),

@@ -145,6 +145,10 @@ impl Respond for Recorded {
         Vec::new()
     }
 
+    async fn has_second_factor(&self, _: &UserKey, _: Timestamp) -> bool {
+        false
+    }
+
     fn notify(&self, _: Incident) {}
 }
 

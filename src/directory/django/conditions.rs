@@ -4,7 +4,7 @@
 //! column that is not there is trouble, and never "no condition" or "no second factor".
 
 use super::Settings;
-use crate::config::{ColumnTest, Condition, Constant, SecondFactorTable, UserKeyColumn};
+use crate::config::{ColumnTest, Condition, Constant, SecondFactorTable, TakenOver, UserKeyColumn};
 use crate::service::database::{Dialect, ServiceDatabase};
 
 /// ` AND ...` for each condition on the rows of `alias`; empty if there are none.
@@ -26,7 +26,7 @@ pub(super) fn all(
     Ok(sql)
 }
 
-/// Whether the user `u` has a device in one of the tables.
+/// Whether the user `u` has a device in one of the tables, and none that is looked at here.
 pub(super) fn second_factor(
     database: &ServiceDatabase,
     settings: &Settings,
@@ -34,8 +34,17 @@ pub(super) fn second_factor(
     if settings.second_factors.is_empty() {
         return Ok("0".to_owned());
     }
-    let tables = settings.second_factors.iter().map(|table| has_device(database, settings, table));
-    Ok(format!("({})", tables.collect::<Result<Vec<_>, _>>()?.join(" OR ")))
+    let any_of = |tables: &[SecondFactorTable]| {
+        let tables = tables.iter().map(|table| has_device(database, settings, table));
+        Ok::<_, String>(format!("({})", tables.collect::<Result<Vec<_>, _>>()?.join(" OR ")))
+    };
+    let elsewhere = any_of(&settings.second_factors)?;
+    let here: Vec<SecondFactorTable> =
+        settings.taken_over.iter().flat_map(TakenOver::tables).collect();
+    match here.is_empty() {
+        true => Ok(elsewhere),
+        false => Ok(format!("({elsewhere} AND NOT {})", any_of(&here)?)),
+    }
 }
 
 fn has_device(

@@ -28,13 +28,18 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use super::{Account, DirectoryError, Users};
 use crate::caller::UserKey;
-use crate::config::{Condition, DjangoDirectorySettings as Settings, UsernameCase};
+use crate::config::{
+    Condition, DjangoDirectorySettings as Settings, SecondFactorTable, TakenOver, UsernameCase,
+};
 use crate::django::hashers::{DEFAULT_DUMMY, PasswordHasher, dummy_like};
 use crate::secret::Secret;
 use crate::service::database::{Dialect, Needed, ServiceDatabase, Statement};
 
+pub mod allauth;
+mod changes;
 mod conditions;
 mod ids;
+pub mod otp;
 mod row;
 mod statements;
 
@@ -231,7 +236,9 @@ fn needed(settings: &Settings) -> Vec<Needed> {
         let both = [groups.user_column.as_str(), &groups.group_column];
         needed.push(Needed::new(&groups.membership_table, both));
     }
-    for factor in &settings.second_factors {
+    let here: Vec<SecondFactorTable> =
+        settings.taken_over.iter().flat_map(TakenOver::tables).collect();
+    for factor in settings.second_factors.iter().chain(&here) {
         let conditions = of(&factor.conditions);
         let columns = std::iter::once(&factor.user_column).chain(&conditions);
         needed.push(Needed::new(&factor.table, columns.map(String::as_str)));

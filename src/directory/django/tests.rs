@@ -45,6 +45,7 @@ fn settings(database: &Path) -> Settings {
         username_case: UsernameCase::Exact,
         conditions: Vec::new(),
         second_factors: Vec::new(),
+        taken_over: Vec::new(),
         danger_keep_at_password_upgrade: false,
         hashers: vec![own("pbkdf2_sha256")],
     }

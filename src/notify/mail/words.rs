@@ -71,6 +71,10 @@ pub(crate) fn what(detector: &str, language: Language) -> &'static str {
         "recovery_code_used" => {
             ("A recovery code of the account was used.", "계정의 복구 코드가 사용되었습니다.")
         }
+        "device_trusted" => (
+            "A browser was trusted: signing in to the account there takes no code for a while.",
+            "신뢰하는 브라우저가 추가되었습니다. 그 브라우저에서는 한동안 인증 코드 없이 로그인할 수 있습니다.",
+        ),
         "second_factor_reset" => (
             "Whoever runs the service took away the account's second factors; it sets up another one at the next sign-in.",
             "서비스 관리자가 계정의 2단계 인증 수단을 초기화했습니다. 다음 로그인 때 다시 설정합니다.",

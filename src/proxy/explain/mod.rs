@@ -321,7 +321,12 @@ async fn refuse(
             let why = format!("{}: nobody is signed in", access(route));
             story.refused("access", refusal, &why)
         }
-        Refusal::UserBlocked | Refusal::SessionBlocked | Refusal::SignInAgain => {
+        Refusal::UserBlocked
+        | Refusal::SessionBlocked
+        | Refusal::SignInAgain
+        | Refusal::InsufficientAuthentication
+            if refusal != Refusal::InsufficientAuthentication || !route.asks.asks() =>
+        {
             let why = match denial
                 .caller
                 .as_ref()

@@ -24,6 +24,7 @@ use self::sqlite::Sqlite;
 use crate::config::{Database, Engine};
 use crate::private_file;
 
+pub mod dates;
 mod needs;
 mod server;
 mod sqlite;
@@ -198,6 +199,21 @@ impl ServiceDatabase {
             (DatabaseKind::Server(server), DatabaseAccess::Write) => server.change(statement).await,
         }
     }
+
+    /// Is the gateway allowed to make such a change? The statement is one that concerns no row, whatever is there: databases
+    /// ask for the rights before they look.
+    ///
+    /// # Errors
+    /// Why it cannot be asked, for the log.
+    pub async fn may_change(&self, statement: Statement) -> Result<bool, String> {
+        match (&self.kind, self.access) {
+            (_, DatabaseAccess::Read) => Ok(false),
+            (DatabaseKind::Sqlite(file), DatabaseAccess::Write) => file.may_change(statement).await,
+            (DatabaseKind::Server(server), DatabaseAccess::Write) => {
+                server.may_change(statement).await
+            }
+        }
+    }
 }
 
 impl Dialect {
@@ -251,6 +267,16 @@ impl Dialect {
             Self::Sqlite => format!("?{place}"),
             Self::Postgres => format!("${place}"),
             Self::MySql => "?".to_owned(),
+        }
+    }
+
+    /// The parameter at this place as a whole number.
+    pub fn number(self, place: usize) -> String {
+        let placeholder = self.placeholder(place);
+        match self {
+            Self::Sqlite => format!("CAST({placeholder} AS INTEGER)"),
+            Self::Postgres => format!("CAST(CAST({placeholder} AS text) AS bigint)"),
+            Self::MySql => format!("CAST({placeholder} AS SIGNED)"),
         }
     }
 

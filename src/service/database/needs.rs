@@ -72,6 +72,14 @@ impl ServiceDatabase {
         Ok(missing)
     }
 
+    /// The names of a table's columns; none: it is not there, or may not be seen.
+    ///
+    /// # Errors
+    /// Why the database cannot be asked.
+    pub async fn column_names(&self, table: &str) -> Result<Vec<String>, String> {
+        Ok(self.columns(table).await?.into_iter().map(|column| column.name).collect())
+    }
+
     async fn columns(&self, table: &str) -> Result<Vec<DatabaseColumn>, String> {
         let (schema, name) = self.place_of(table);
         let (sql, parameters) = match self.dialect {

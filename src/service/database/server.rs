@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, MySqlConnection, PgConnection, Row as _};
 use tokio::sync::Semaphore;
@@ -88,6 +88,14 @@ impl ServerDatabase {
         match self.on_some_connection(&Work::Change(statement)).await {
             Ok(Done::Changed(rows)) => Ok(rows),
             Ok(Done::Rows(_)) => Err("it asked something instead".into()),
+            Err(trouble) => Err(format!("{}: {trouble}", self.place())),
+        }
+    }
+
+    pub(super) async fn may_change(&self, statement: Statement) -> Result<bool, String> {
+        match self.on_some_connection(&Work::Change(statement)).await {
+            Ok(_) => Ok(true),
+            Err(ServerTrouble::Sql(error)) if is_of_rights(&error) => Ok(false),
             Err(trouble) => Err(format!("{}: {trouble}", self.place())),
         }
     }
@@ -241,6 +249,17 @@ impl ServerDatabase {
             Some(socket) => format!("{} {name}", socket.display()),
             None => format!("{host}:{port} {name}"),
         }
+    }
+}
+
+/// Is it that this user, or this server, may not change that?
+fn is_of_rights(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    match error.try_downcast_ref::<MySqlDatabaseError>() {
+        // Denied for the database, a command on a table, or a column; a server or a transaction that is read only.
+        Some(error) => matches!(error.number(), 1044 | 1142 | 1143 | 1290 | 1792 | 1836),
+        // insufficient_privilege, read_only_sql_transaction
+        None => error.code().is_some_and(|code| matches!(&*code, "42501" | "25006")),
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -84,6 +84,20 @@ impl Sqlite {
             let parameters = params_from_iter(&statement.parameters);
             let changed = connection.prepare_cached(&statement.sql)?.execute(parameters)?;
             Ok(u64::try_from(changed).unwrap_or(u64::MAX))
+        })
+        .await
+    }
+
+    pub(super) async fn may_change(&self, statement: Statement) -> Result<bool, String> {
+        self.run(move |connection| {
+            let parameters = params_from_iter(&statement.parameters);
+            let made =
+                connection.prepare(&statement.sql).and_then(|mut sql| sql.execute(parameters));
+            match made {
+                Ok(_) => Ok(true),
+                Err(error) if is_of_rights(&error) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
         })
         .await
     }
@@ -164,6 +178,14 @@ impl SqliteInner {
         };
         Ok(OpenedDatabase { connection: open().map_err(|error| error.to_string())?, file })
     }
+}
+
+/// Is it that the file, or its folder, may not be written?
+fn is_of_rights(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen)
+    )
 }
 
 /// Bytes 18 and 19 of a database's header say how it is written and read (fileformat2, section 1.3).

@@ -60,7 +60,7 @@ async fn finish(
     code: &Secret,
     context: &mut RequestContext<'_>,
 ) -> Result<SignedIn, SignInRefused> {
-    let step = SecondStep { ticket: &ticket.ticket, code, grants: GRANTS };
+    let step = SecondStep { ticket: &ticket.ticket, code, grants: GRANTS, trusts: false };
     kit.sessions.finish_sign_in(step, context).await
 }
 

@@ -129,6 +129,23 @@ where
     }
 }
 
+pub(in crate::store) async fn a_code_that_is_used_elsewhere_takes_the_count_away(
+    store: &Arc<impl FactorStore>,
+) {
+    for user in [kim(), lee()] {
+        for _ in 0..3 {
+            store.count_factor_attempt(attempt("source", at(9))).await.unwrap();
+        }
+        let waits = store.count_factor_attempt(attempt("source", at(9))).await.unwrap();
+        assert!(waits.is_some());
+        assert_eq!(store.use_factor(use_of(&user, UsedCode::Elsewhere)).await, Ok(true));
+        let counted = store.count_factor_attempt(attempt("source", at(9))).await;
+        assert_eq!(counted, Ok(None), "and nothing need be kept of the user");
+        assert_eq!(store.use_factor(use_of(&user, UsedCode::Elsewhere)).await, Ok(true));
+        assert_eq!(store.factors_of(&user).await, Ok(StoredFactors::default()));
+    }
+}
+
 pub(in crate::store) async fn a_recovery_code_is_used_once_by_its_user(
     store: &Arc<impl FactorStore>,
 ) {

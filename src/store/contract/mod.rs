@@ -201,6 +201,7 @@ macro_rules! mount {
             a_step_is_used_once_and_none_before_it_again
             of_parallel_uses_one_succeeds
             a_recovery_code_is_used_once_by_its_user
+            a_code_that_is_used_elsewhere_takes_the_count_away
             with_the_last_factor_the_recovery_codes_go
             a_reset_takes_all_away_until_one_is_set_up
             attempts_are_slowed_until_one_is_right

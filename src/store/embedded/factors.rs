@@ -268,6 +268,7 @@ impl Op for UseFactor {
                      WHERE directory = ?1 AND user_id = ?2 AND digest = ?3 AND used_at IS NULL",
                 )?
                 .execute((directory, user, digest.as_bytes(), at))?,
+            UsedCode::Elsewhere => 1,
         };
         if changed > 0 {
             sql.prepare_cached("DELETE FROM factor_attempts WHERE source = ?1")?

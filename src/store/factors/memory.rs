@@ -123,6 +123,7 @@ impl OfUser {
                 }
                 Some(_) | None => false,
             },
+            UsedCode::Elsewhere => true,
         }
     }
 }
@@ -172,8 +173,10 @@ impl FactorStore for Memory {
 
     async fn use_factor(&self, used: FactorUse) -> Result<bool, StoreError> {
         let mut tables = self.factors.lock();
-        let Some(user) = tables.users.get_mut(&used.user) else { return Ok(false) };
-        let is_used = user.uses(&used.what, used.at);
+        let is_used = match tables.users.get_mut(&used.user) {
+            Some(user) => user.uses(&used.what, used.at),
+            None => used.what == UsedCode::Elsewhere,
+        };
         if is_used {
             tables.attempts.remove(&used.source);
         }

@@ -139,6 +139,8 @@ pub enum UsedCode {
     },
     /// A recovery code, by its hash.
     Recovery(Digest),
+    /// A code that whoever keeps the factor has used already: only the count of attempts goes, and it is used.
+    Elsewhere,
 }
 
 /// Keeps second factors. An adapter implements this port over the same data as the others.

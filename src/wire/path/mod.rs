@@ -120,6 +120,17 @@ impl Target {
         self.query.as_deref()
     }
 
+    /// What the last parameter of the query says, if it has this name, and the target without it, byte for byte.
+    pub fn split_last_parameter(&self, name: &str) -> Option<(&str, Self)> {
+        let query = self.query.as_deref()?;
+        let (rest, last) = match query.rsplit_once('&') {
+            Some((rest, last)) => (Some(rest), last),
+            None => (None, query),
+        };
+        let value = last.strip_prefix(name)?.strip_prefix('=')?;
+        Some((value, Self { query: rest.map(str::to_owned), ..self.clone() }))
+    }
+
     /// The harmless ambiguities that it has.
     pub const fn ambiguities(&self) -> Tolerance {
         self.ambiguities

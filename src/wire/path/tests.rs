@@ -316,3 +316,26 @@ proptest! {
         let _ = Target::parse(&raw, Tolerance::ALL);
     }
 }
+
+#[test]
+fn the_last_parameter_is_taken_off_and_nothing_else_changes() {
+    let split = |raw: &str| {
+        let target = Target::parse(raw, Tolerance::NONE).unwrap();
+        let split = target.split_last_parameter("t");
+        split.map(|(value, rest)| (value.to_owned(), rest.forwarded(None).unwrap()))
+    };
+    let found = |value: &str, rest: &str| Some((value.to_owned(), rest.to_owned()));
+    for (raw, expected) in [
+        ("/pay?a=1&t=x", found("x", "/pay?a=1")),
+        ("/pay?t=x", found("x", "/pay")),
+        ("/pay?&t=x", found("x", "/pay?")),
+        ("/pay?t=1&t=", found("", "/pay?t=1")),
+        ("/pay?a=%26t=1&t=x%20", found("x%20", "/pay?a=%26t=1")),
+        ("/pay?t=x&a=1", None),
+        ("/pay?at=x", None),
+        ("/pay?t", None),
+        ("/pay", None),
+    ] {
+        assert_eq!(split(raw), expected, "{raw}");
+    }
+}

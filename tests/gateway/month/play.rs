@@ -149,6 +149,10 @@ impl Respond for Account {
         Vec::new()
     }
 
+    async fn has_second_factor(&self, _: &UserKey, _: Timestamp) -> bool {
+        false
+    }
+
     fn notify(&self, _: Incident) {}
 }
 

@@ -13,6 +13,8 @@ mod knox;
 mod packages;
 // Where the gateway answers in a package's place.
 mod replaced;
+// Second factors of packages that the gateway takes over.
+mod taken_over;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

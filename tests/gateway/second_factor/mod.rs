@@ -1,11 +1,13 @@
 //! Second factors against the running gateway.
 
 mod abuse;
+mod detected;
 mod operator;
 mod pages;
 mod sign_in;
 mod step_up;
 mod tokens;
+mod trusted;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

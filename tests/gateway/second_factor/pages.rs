@@ -50,7 +50,10 @@ fn sign_in(browser: &Browser, name: &str, password: &str) {
 fn a_person_sets_one_up_signs_in_with_it_and_removes_it() {
     let upstream = Upstream::start();
     let gateway = Setup::new(upstream.address)
-        .with("[second_factor]\nmode = \"optional\"\nlabel = \"Acme\"\n[login]\ntitle = \"Acme\"")
+        .with(
+            "[second_factor]\nmode = \"optional\"\nlabel = \"Acme\"\ntrusted_devices = \"30d\"\n\
+             [login]\ntitle = \"Acme\"",
+        )
         .start();
     let browser = Browser::start();
     browser.prefer("dark", "ko-KR,ko");
@@ -102,6 +105,7 @@ fn a_person_sets_one_up_signs_in_with_it_and_removes_it() {
     other.open(&at(&gateway, "/app?page=2"));
     sign_in(&other, "kim", "correct horse battery");
     assert_eq!(other.text("h1"), "인증 코드 입력");
+    assert_eq!(other.count("label[for=trust]"), 1);
     assert_eq!(other.cookie_names(), [""; 0]);
     look_without_scripts(&other, "code-dark-ko");
     other.fill("#otp", "111111");

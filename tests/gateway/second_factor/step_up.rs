@@ -1,8 +1,11 @@
 //! Routes that ask for a second factor, or for a fresh proof.
 
+use std::thread;
+
 use serde_json::json;
 
 use super::{COOKIE, PASSWORD, enrol, kim, login};
+use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::upstream::Upstream;
 
@@ -125,16 +128,39 @@ fn a_browsers_form_is_kept_and_carried_out_once_after_the_proof() {
     let page = confirm(&cookie, ("otp", &app.code()));
     assert_eq!(page.status, 200, "{}", page.text());
     let page = page.text();
-    assert!(page.contains("<form method=\"post\" action=\"/admin/pay?a=1\""), "{page}");
+    let action = "<form method=\"post\" action=\"/admin/pay?a=1&#38;doorwarden-held=";
+    let ticket = page.split(action).nth(1).and_then(|rest| rest.split('"').next()).unwrap();
     for field in ["value=\"김민정 &#38; &#60;co&#62;\"", "name=\"csrfmiddlewaretoken\" value=\"t\""]
     {
         assert!(page.contains(field), "{field} is not in\n{page}");
     }
     assert_eq!(upstream.seen().len(), before);
-    let sent = post(&[("Origin", "http://app.test")], &fields);
-    assert_eq!(sent.status, 200);
+    // Of two clicks at once one goes on, without the ticket; and none after them.
+    let click = |client: Client, cookie: String, ticket: String| {
+        client
+            .post(&format!("/admin/pay?a=1&doorwarden-held={ticket}"))
+            .navigation()
+            .header("Origin", "http://app.test")
+            .cookie(COOKIE, &cookie)
+            .form(&[("to", "kim")])
+            .send()
+    };
+    // Nor with another session.
+    let taken = click(gateway.client(), other, ticket.to_owned());
+    assert_eq!((taken.status, upstream.seen().len()), (303, before), "led to set one up");
+    let both = [(); 2].map(|()| {
+        let (client, cookie, ticket) = (gateway.client(), cookie.clone(), ticket.to_owned());
+        thread::spawn(move || click(client, cookie, ticket))
+    });
+    let mut ends = both.map(|one| one.join().unwrap().status);
+    ends.sort_unstable();
+    assert_eq!(ends, [200, 409]);
+    let late = click(gateway.client(), cookie.clone(), ticket.to_owned());
+    assert_eq!(late.status, 409);
+    assert!(late.text().contains("href=\"/admin/pay?a=1\""), "{}", late.text());
     let arrived = upstream.seen();
     assert_eq!(arrived.len(), before + 1);
+    assert_eq!(arrived.last().unwrap().target, "/admin/pay?a=1");
     // Its ticket is spent.
     let again = confirm(&cookie, ("otp", &app.code()));
     assert_eq!((again.status, again.header("location")), (303, Some("/")));

@@ -268,7 +268,7 @@ impl<'f> Planner<'f> {
                 Weight::Note,
                 "factor",
                 format!("whoever has a second factor is refused wherever the gateway takes a password: {}", known.join(", ")),
-                "They sign in at the service, which asks for it.",
+                "They sign in at the service, which asks for it; of django-otp and allauth.mfa the gateway can take the codes itself (docs/second-factors.md, take_over).",
             );
         }
         if !others.is_empty() {

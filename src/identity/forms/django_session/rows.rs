@@ -38,7 +38,7 @@ impl Rows {
         let (key, data, expires) =
             (column("session_key")?, column("session_data")?, column("expire_date")?);
         let at = |place| dialect.placeholder(place);
-        let date = |place| as_date(dialect, place);
+        let date = |place| dialect.date(place);
         let there_already = match dialect {
             Dialect::Sqlite | Dialect::Postgres => {
                 format!(
@@ -85,7 +85,7 @@ impl Rows {
         data: String,
         expires_at: Timestamp,
     ) -> Result<(), String> {
-        let expires = written(self.database.dialect(), expires_at);
+        let expires = self.database.dialect().written_date(expires_at);
         let mut parameters = vec![key.to_owned(), data.clone(), expires.clone()];
         if self.database.dialect() == Dialect::MySql {
             parameters.extend([data, expires]);
@@ -95,7 +95,7 @@ impl Rows {
 
     /// Has the row there until then. Was it there?
     pub(super) async fn renew(&self, key: &str, expires_at: Timestamp) -> Result<bool, String> {
-        let expires = written(self.database.dialect(), expires_at);
+        let expires = self.database.dialect().written_date(expires_at);
         Ok(self.change(&self.renew, vec![expires, key.to_owned()]).await? > 0)
     }
 
@@ -117,7 +117,7 @@ impl SignIns {
         let update = format!(
             "UPDATE {table} SET {} = {} WHERE {} {}",
             dialect.quoted("last_login")?,
-            as_date(dialect, 1),
+            dialect.date(1),
             dialect.quoted(&settings.id)?,
             dialect.is_key(&table, &settings.id, 2)?,
         );
@@ -126,42 +126,12 @@ impl SignIns {
 
     pub(super) async fn note(&self, user: &str, at: Timestamp) -> Result<(), String> {
         let dialect = self.database.dialect();
-        let mut parameters = vec![written(dialect, at)];
+        let mut parameters = vec![dialect.written_date(at)];
         parameters.extend(dialect.key_parameters(user));
         let noted = Statement { sql: Arc::clone(&self.update), parameters };
         match self.database.change(noted).await? {
             0 => Err("there is no such user".into()),
             _ => Ok(()),
         }
-    }
-}
-
-/// A parameter that is a date.
-fn as_date(dialect: Dialect, place: usize) -> String {
-    let placeholder = dialect.placeholder(place);
-    match dialect {
-        Dialect::Postgres => format!("CAST({placeholder} AS timestamptz)"),
-        Dialect::Sqlite | Dialect::MySql => placeholder,
-    }
-}
-
-/// As Django writes times (`USE_TZ`, its default): UTC; SQLite and MySQL do not say so.
-fn written(dialect: Dialect, at: Timestamp) -> String {
-    let seconds = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
-    let at = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
-    let zone = if dialect == Dialect::Postgres { "+00:00" } else { "" };
-    format!("{}{zone}", at.strftime("%Y-%m-%d %H:%M:%S.000000"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_date_is_as_django_writes_it() {
-        let at = Timestamp::from_secs(1_780_000_000);
-        assert_eq!(written(Dialect::Sqlite, at), "2026-05-28 20:26:40.000000");
-        assert_eq!(written(Dialect::MySql, at), "2026-05-28 20:26:40.000000");
-        assert_eq!(written(Dialect::Postgres, at), "2026-05-28 20:26:40.000000+00:00");
     }
 }

@@ -1,0 +1,95 @@
+//! What happened about second factors.
+
+/// What became of a user's second factors.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FactorEvent {
+    /// One was set up.
+    Added,
+    /// One was removed.
+    Removed,
+    /// One is called otherwise.
+    Renamed,
+    /// There are new recovery codes.
+    RecoveryRenewed,
+    /// A recovery code was used.
+    RecoveryUsed,
+    /// An operator took all away.
+    Reset,
+    /// An operator gave a code to set one up.
+    Invited,
+    /// A browser was trusted: no code is asked for there for a time.
+    DeviceTrusted,
+    /// No browser is trusted any more.
+    DevicesDistrusted,
+}
+
+/// Why a second factor did not help.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FactorRefusal {
+    /// The code is none of theirs.
+    WrongCode,
+    /// The code was right, and it or a later one was used before.
+    UsedCode,
+    /// Too many wrong ones before; it was not looked at.
+    Throttled,
+    /// The ticket of the sign-in is another client's, spent, or the account is another by now.
+    Ticket,
+    /// The first factor was to be set up with a password and nothing else.
+    NoProof,
+    /// The user's last proof is too long ago for a change of factors.
+    NotFresh,
+}
+
+impl FactorEvent {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[
+        Self::Added,
+        Self::Removed,
+        Self::Renamed,
+        Self::RecoveryRenewed,
+        Self::RecoveryUsed,
+        Self::Reset,
+        Self::Invited,
+        Self::DeviceTrusted,
+        Self::DevicesDistrusted,
+    ];
+
+    /// Stable name for metrics and the audit trail.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Renamed => "renamed",
+            Self::RecoveryRenewed => "recovery_renewed",
+            Self::RecoveryUsed => "recovery_used",
+            Self::Reset => "reset",
+            Self::Invited => "invited",
+            Self::DeviceTrusted => "device_trusted",
+            Self::DevicesDistrusted => "devices_distrusted",
+        }
+    }
+}
+
+impl FactorRefusal {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[
+        Self::WrongCode,
+        Self::UsedCode,
+        Self::Throttled,
+        Self::Ticket,
+        Self::NoProof,
+        Self::NotFresh,
+    ];
+
+    /// Stable name for metrics and the audit trail.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WrongCode => "wrong_code",
+            Self::UsedCode => "used_code",
+            Self::Throttled => "throttled",
+            Self::Ticket => "ticket",
+            Self::NoProof => "no_proof",
+            Self::NotFresh => "not_fresh",
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A detector asks for a proof (`step_up`): whoever has a second factor proves it and goes on.
+
+use serde_json::{Value, json};
+
+use super::{App, COOKIE, audited, enrol, kim, login, with};
+use crate::support::browser::Browser;
+use crate::support::client::Client;
+use crate::support::eventually;
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::upstream::Upstream;
+
+const BURST: &str =
+    "[detect.refresh_burst]\nthreshold = 3\nwindow = \"10m\"\naction = \"step_up\"\n";
+
+fn gateway(upstream: &Upstream) -> Gateway {
+    Setup::new(upstream.address)
+        .behind_a_proxy()
+        .with(&format!("[second_factor]\nmode = \"optional\"\n{BURST}"))
+        .start()
+}
+
+/// Signs in with a code and refreshes so often that the detector asks: the cookie, and the last tokens.
+fn asked(gateway: &Gateway, client: &Client, app: &mut App) -> (String, Value) {
+    let signed_in = login(client, &with(kim(), "otp", &app.code()));
+    assert_eq!(signed_in.status, 200, "{}", signed_in.text());
+    let cookie = signed_in.set_cookie(COOKIE).unwrap();
+    let mut tokens = signed_in.json();
+    for _ in 0..3 {
+        let next = client.post("/refresh").json(&json!({"refresh": tokens["refresh"]})).send();
+        assert_eq!(next.status, 200, "{}", next.text());
+        tokens = next.json();
+    }
+    let taken = "doorwarden_abnormal_access_total{action=\"step_up\",detector=\"refresh_burst\"}";
+    eventually("the detector", || (gateway.metric(taken) >= Some(1.0)).then_some(()));
+    (cookie, tokens)
+}
+
+#[test]
+fn the_code_alone_leads_on_and_a_copy_of_the_cookie_is_worth_nothing() {
+    let upstream = Upstream::start();
+    let gateway = gateway(&upstream);
+    let client = gateway.client();
+    let (mut app, _) = enrol(&client);
+    let (cookie, tokens) = asked(&gateway, &client, &mut app);
+    let access = tokens["access"].as_str().unwrap().to_owned();
+
+    // A program, a browser's page, a form of this site and of another.
+    let refused = client.get("/app").bearer(&access).send();
+    let code = refused.code();
+    assert_eq!((refused.status, code.as_str()), (401, "insufficient_user_authentication"));
+    let challenge = refused.header("www-authenticate").unwrap().to_owned();
+    assert!(challenge.ends_with("acr_values=\"aal2\", max_age=\"0\""), "{challenge}");
+    let refresh = client.post("/refresh").json(&json!({"refresh": tokens["refresh"]})).send();
+    assert_eq!(refresh.code(), "insufficient_user_authentication");
+    let page = client.get("/app?a=1").navigation().cookie(COOKIE, &cookie).send();
+    assert_eq!(page.header("location"), Some("/login/second-factor?next=/app%3Fa%3D1"));
+    let own = client.get("/account/second-factors").navigation().cookie(COOKIE, &cookie).send();
+    let back = "/login/second-factor?next=/account/second-factors";
+    assert_eq!((own.status, own.header("location")), (303, Some(back)));
+    let before = upstream.seen().len();
+    for (origin, status) in [("https://evil.example", 403), ("http://app.test", 200)] {
+        let form = client.post("/app").header("Accept", "text/html").header("Origin", origin);
+        let form = form.header("Sec-Fetch-Mode", "navigate").header("Sec-Fetch-Dest", "document");
+        let answer = form.cookie(COOKIE, &cookie).form(&[("a", "1")]).send();
+        assert_eq!(answer.status, status, "{origin}: {}", answer.text());
+        assert_eq!(answer.text().contains("name=\"held\""), status == 200, "{origin}");
+    }
+    assert_eq!(upstream.seen().len(), before);
+
+    // Neither a password nor a wrong code lifts it.
+    let prove =
+        |body: &Value| client.post("/login/second-factor").bearer(&access).json(body).send();
+    assert_eq!(prove(&json!({"password": super::PASSWORD})).code(), "second_factor_required");
+    assert_eq!(prove(&json!({"otp": "000000"})).code(), "bad_code");
+    assert_eq!(client.get("/app").bearer(&access).send().status, 401);
+
+    let confirmed = client
+        .post("/login/second-factor")
+        .navigation()
+        .cookie(COOKIE, &cookie)
+        .form(&[("otp", &app.code()), ("next", "/app?a=1")])
+        .send();
+    assert_eq!((confirmed.status, confirmed.header("location")), (303, Some("/app?a=1")));
+    let another = confirmed.set_cookie(COOKIE).unwrap();
+    assert_eq!(client.get("/app").cookie(COOKIE, &another).send().status, 200);
+    assert_eq!(client.get("/app").cookie(COOKIE, &cookie).send().status, 401, "the old one");
+    assert_eq!(client.get("/app").bearer(&access).send().status, 200, "the session goes on");
+    gateway.logged("the block to be lifted", |line| {
+        line["target"] == "audit" && line["event"] == "block_lifted"
+    });
+    audited(&gateway, "second_factor_refused", "wrong_code");
+}
+
+/// The last hop in a real browser: the form goes on from the gateway's page, once, however often it is clicked.
+#[test]
+fn a_browser_sends_a_kept_form_on_once() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address)
+        .route("name = \"admin\"\npath = \"/admin/\"\nsecond_factor = \"required\"")
+        .with("[second_factor]\nmode = \"optional\"")
+        .start();
+    let at = |path: &str| format!("http://localhost:{}{path}", gateway.http.port());
+    let browser = Browser::start();
+    browser.open(&at("/app"));
+    browser.fill("#username", "kim");
+    browser.fill("#password", super::PASSWORD);
+    browser.follow("button[type=submit]");
+    assert_eq!(browser.url(), at("/app"));
+    let (mut app, _) = enrol(&gateway.client());
+    browser.run(
+        "document.body.innerHTML = '<form method=post action=\"/admin/pay?a=1\">\
+           <input type=hidden name=to value=\"김민정 &amp; co\"><button>send</button></form>'",
+    );
+    browser.follow("button");
+    assert_eq!(browser.text("h1"), "Confirm that it is you");
+    browser.fill("#otp", &app.code());
+    browser.follow("main > form button");
+    assert_eq!(browser.text("h1"), "Thank you");
+    browser
+        .run("const send = document.querySelector('main form button'); send.click(); send.click()");
+    let paid = || {
+        let seen = upstream.seen();
+        let paid: Vec<_> = seen.into_iter().filter(|one| one.method == "POST").collect();
+        (!paid.is_empty()).then_some(paid)
+    };
+    let paid = eventually("the form to arrive", paid);
+    eventually("the page after it", || (browser.text("body") != "Thank you").then_some(()));
+    assert_eq!(paid.len(), 1);
+    assert_eq!(paid[0].target, "/admin/pay?a=1");
+    let body = String::from_utf8(paid[0].body.clone()).unwrap();
+    assert_eq!(body, "to=%EA%B9%80%EB%AF%BC%EC%A0%95+%26+co");
+    let all = upstream.seen();
+    assert_eq!(all.iter().filter(|one| one.method == "POST").count(), 1);
+}
