@@ -176,6 +176,8 @@ refusals! {
     EnrolmentProofRequired "enrolment_proof_required" FORBIDDEN "Setting up a second factor here takes a code from whoever runs this service.";
     /// The code of a second factor is wrong, or was used.
     BadCode "bad_code" UNAUTHORIZED "The code is not right, or it was used already.";
+    /// What an authenticator said does not prove that a passkey of theirs was used here.
+    BadPasskey "bad_passkey" UNAUTHORIZED "The passkey was not accepted.";
     /// The ticket of a sign-in is too old, spent, or another client's.
     TicketNotValid "ticket_not_valid" UNAUTHORIZED "The sign-in took too long, or was begun elsewhere. Sign in again.";
     /// What the caller proved when they signed in is not enough here, or too long ago.

@@ -163,10 +163,13 @@ impl Scene {
         let kept_in = Arc::clone(&store.sessions);
         let factors = Factors::new(FactorParts {
             store: store.factors,
+            passkey_store: store.passkeys,
             questions: store.questions,
+            passkeys: None,
             key: Arc::new(FactorKey::new(b"secret").unwrap()),
             settings: config.second_factor.clone(),
             label: String::new(),
+            at_services: Vec::new(),
         });
         let sessions = Arc::new(SessionManager::new(SessionParts {
             kept: Arc::new(kept.unwrap()),

@@ -163,6 +163,8 @@ pub fn files(config: &Config) -> Result<Vec<FileProblem>, String> {
     }
     let stop = wrong.into_iter().map(|what| FileProblem { what, stops: true });
     let wait = databases.trouble().into_iter().map(|what| FileProblem { what, stops: false });
+    let useless = super::passkeys::useless_in_file(config);
+    let wait = wait.chain(useless.map(|what| FileProblem { what, stops: false }));
     Ok(stop.chain(wait).collect())
 }
 

@@ -18,7 +18,7 @@ use crate::directory::file::FileDirectory;
 use crate::directory::http::HttpDirectory;
 use crate::directory::password::PasswordPool;
 use crate::endpoint::error_pages::ErrorPages;
-use crate::factor::{FactorKey, FactorParts, Factors};
+use crate::factor::{FactorKey, FactorParts, Factors, Passkeys};
 use crate::geo::{GeoDatabaseKind, GeoDatabases, Mmdb, Places};
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::issuer::{IssuerParts, Issuers};
@@ -149,9 +149,13 @@ fn factors(config: &Config, state: &State) -> Result<Factors, StartError> {
         }
         (StoreKind::Embedded | StoreKind::Memory, _) => FactorKey::new(&state.secret),
     };
+    let passkeys = settings.passkeys.as_ref();
+    let passkeys = passkeys.map(|one| Passkeys::new(one, &config.login.title));
     Ok(Factors::new(FactorParts {
         store: Arc::clone(&state.store.factors),
+        passkey_store: Arc::clone(&state.store.passkeys),
         questions: Arc::clone(&state.store.questions),
+        passkeys: passkeys.transpose().map_err(start_error)?,
         key: Arc::new(key.map_err(start_error)?),
         settings,
         label: config.login.title.clone(),

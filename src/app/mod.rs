@@ -9,6 +9,7 @@ mod folder;
 mod generation;
 mod notices;
 pub mod offline;
+mod passkeys;
 mod privacy;
 mod rates;
 mod reload;
@@ -36,7 +37,7 @@ use self::respond::Responder;
 use self::state::State;
 use self::supervisor::Supervisor;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, StoreKind};
+use crate::config::{Config, PasskeySettings, StoreKind};
 use crate::detect::history::History;
 use crate::detect::recent::Recent;
 use crate::detect::silence::Silences;
@@ -141,6 +142,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     let shutdown_timeout = built.config.listen.shutdown_timeout;
     let runtime = runtime(built.config.listen.threads).map_err(start_error)?;
     let directories = built.directories.iter().map(|(_, one)| one.clone()).collect();
+    let has_passkeys = built.config.second_factor.passkeys.clone();
     let reload = Arc::new(Reloader {
         source,
         state: Arc::clone(&state),
@@ -180,6 +182,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     runtime.block_on(async move {
         tokio::spawn(detecting.run(queue));
         tokio::spawn(ask_once(directories, asked_for_factors));
+        tokio::spawn(warn_of_useless_passkeys(Arc::clone(&parts.current), has_passkeys));
         tokio::spawn(forgetting);
         tokio::spawn(keeping);
         tokio::spawn(sampling);
@@ -230,6 +233,14 @@ async fn ask_once(directories: Vec<Directory>, factors: Arc<Factors>) {
         if let Err(error) = directory.find("").await {
             tracing::warn!(%error, "a directory cannot be asked; its users cannot sign in yet");
         }
+    }
+}
+
+/// Their owners would only see that their passkey does not work.
+async fn warn_of_useless_passkeys(current: Arc<Current>, settings: Option<PasskeySettings>) {
+    let generation = current.load();
+    if let Some(told) = passkeys::useless(generation.sessions(), settings.as_ref()).await {
+        tracing::warn!("{told}");
     }
 }
 

@@ -192,7 +192,10 @@ fn with_factors(config: &Config, user: &str, resets: bool) -> Result<Value, Stri
     with_store(config, async |store| {
         let factors = Factors::new(FactorParts {
             store: Arc::clone(&store.factors),
+            passkey_store: Arc::clone(&store.passkeys),
             questions: Arc::clone(&store.questions),
+            // Nobody uses one here.
+            passkeys: None,
             key,
             settings: config.second_factor.clone(),
             label: config.login.title.clone(),

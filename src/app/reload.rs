@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use super::examine;
 use super::generation::Built;
 use super::notices::Telling;
+use super::passkeys;
 use super::privacy::Retention;
 use super::respond::rules;
 use super::state::State;
@@ -69,7 +70,13 @@ impl Reload for Reloader {
         self.supervisor.is_ready();
         let generation = self.current.load().number();
         match reloaded {
-            Ok((warnings, at_restart)) => {
+            Ok((mut warnings, at_restart)) => {
+                let (current, settings) = (self.current.load(), &built.config.second_factor);
+                let told = passkeys::useless(current.sessions(), settings.passkeys.as_ref()).await;
+                if let Some(told) = told {
+                    tracing::warn!("{told}");
+                    warnings.push(told);
+                }
                 for key in &at_restart {
                     tracing::warn!(key, "has changed, and counts from the next start on");
                 }

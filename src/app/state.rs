@@ -105,6 +105,7 @@ impl State {
             blocks,
             factors: Arc::new(TimedStore::new(store.factors, Arc::clone(&metrics))),
             records: Arc::new(TimedStore::new(store.records, Arc::clone(&metrics))),
+            passkeys: Arc::new(TimedStore::new(store.passkeys, Arc::clone(&metrics))),
             places: store.places,
             former: store.former,
             backup: store.backup,

@@ -21,6 +21,8 @@ pub enum AuthMethod {
     HardwareKey,
     /// Proof of possession of a key in software.
     SoftwareKey,
+    /// Somebody was there: they touched the authenticator.
+    UserPresence,
     /// Several factors, beside the name of each.
     MultipleFactors,
     /// A service signed them in, by whatever it asks for.
@@ -47,11 +49,12 @@ pub struct Assurance {
 
 impl AuthMethod {
     /// All of them, in the order in which they are written.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Password,
         Self::OneTimePassword,
         Self::HardwareKey,
         Self::SoftwareKey,
+        Self::UserPresence,
         Self::MultipleFactors,
         Self::Service,
         Self::PersonalToken,
@@ -64,6 +67,7 @@ impl AuthMethod {
             Self::OneTimePassword => "otp",
             Self::HardwareKey => "hwk",
             Self::SoftwareKey => "swk",
+            Self::UserPresence => "user",
             Self::MultipleFactors => "mfa",
             Self::Service => "service",
             Self::PersonalToken => "pat",
@@ -170,7 +174,7 @@ mod tests {
         let both = AuthMethods::only(AuthMethod::OneTimePassword).and(AuthMethod::Password);
         assert_eq!(both.to_string(), "pwd otp");
         let all = AuthMethod::ALL.into_iter().fold(AuthMethods::default(), AuthMethods::and);
-        assert_eq!(all.to_string(), "pwd otp hwk swk mfa service pat");
+        assert_eq!(all.to_string(), "pwd otp hwk swk user mfa service pat");
     }
 
     #[test]

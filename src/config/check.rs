@@ -56,6 +56,8 @@ pub(super) fn check(root: &RawTable<'_>) -> Config {
             has_factors: second_factor.is_on()
                 || directories.iter().any(DirectorySettings::takes_over_factors)
                 || routes.iter().any(|route| route.value.asks.asks()),
+            has_passkeys: second_factor.passkeys.is_some(),
+            signs_in_by_passkey: second_factor.passkeys.as_ref().is_some_and(|one| one.sign_in),
         };
         paths::paths(table, tokens.rotation, &issuers, &directories, on)
     });

@@ -41,6 +41,7 @@ mod load;
 mod log;
 mod login;
 mod notify;
+mod passkeys;
 mod paths;
 mod personal_tokens;
 mod pool;
@@ -106,6 +107,7 @@ pub use self::login::{Issues, Login};
 pub use self::notify::{
     MAIL, MailSettings, MailTls, Notify, SecretSource, SecurityEventsSettings, WebhookSettings,
 };
+pub use self::passkeys::PasskeySettings;
 pub use self::paths::{OwnPath, OwnPathEntry};
 pub use self::personal_tokens::PersonalTokenSettings;
 pub use self::pool::{

@@ -46,6 +46,10 @@ pub enum OwnPath {
     FactorsScript,
     /// `GET /account/tokens`, the page with which people see to their personal access tokens, and `POST`, its forms.
     PersonalTokens,
+    /// `POST /login/passkey`: signing in with a passkey and nothing else.
+    Passkey,
+    /// `GET /login/passkey.js`, the script of the pages that use passkeys.
+    PasskeyScript,
 }
 
 /// What there is of which some own paths are a part.
@@ -61,11 +65,15 @@ pub(super) struct TurnedOn {
     pub(super) has_factors: bool,
     /// A route takes personal access tokens.
     pub(super) takes_tokens: bool,
+    /// Passkeys are second factors.
+    pub(super) has_passkeys: bool,
+    /// They sign people in by themselves.
+    pub(super) signs_in_by_passkey: bool,
 }
 
 impl OwnPath {
     /// Every one.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Login,
         Self::Refresh,
         Self::Verify,
@@ -84,6 +92,8 @@ impl OwnPath {
         Self::Factors,
         Self::FactorsScript,
         Self::PersonalTokens,
+        Self::Passkey,
+        Self::PasskeyScript,
     ];
 
     /// Its key of `[paths]`, and its name in metrics and logs.
@@ -107,6 +117,8 @@ impl OwnPath {
             Self::AccountDevices => "account_devices",
             Self::AccountPassword => "account_password",
             Self::PersonalTokens => "personal_tokens",
+            Self::Passkey => "passkey",
+            Self::PasskeyScript => "passkey_script",
         }
     }
 
@@ -124,7 +136,9 @@ impl OwnPath {
             | Self::Incident
             | Self::Factors
             | Self::FactorsScript
-            | Self::PersonalTokens => None,
+            | Self::PersonalTokens
+            | Self::Passkey
+            | Self::PasskeyScript => None,
             Self::SecondFactor => Some("/login/second-factor"),
             Self::Session => Some("/session"),
             Self::Jwks => Some("/.well-known/jwks.json"),
@@ -156,7 +170,9 @@ impl OwnPath {
             | Self::Factors
             | Self::FactorsScript
             | Self::PersonalTokens
-            | Self::Account => None,
+            | Self::Account
+            | Self::Passkey
+            | Self::PasskeyScript => None,
         }
     }
 }
@@ -236,6 +252,8 @@ pub(super) fn paths(
                 (OwnPath::Factors, on.has_factors, "/account/second-factors"),
                 (OwnPath::FactorsScript, on.has_factors, "/account/second-factors.js"),
                 (OwnPath::PersonalTokens, on.takes_tokens, "/account/tokens"),
+                (OwnPath::Passkey, on.signs_in && on.signs_in_by_passkey, "/login/passkey"),
+                (OwnPath::PasskeyScript, on.has_passkeys, "/login/passkey.js"),
             ]
             .into_iter()
             .find_map(|(other, is_on, path)| (other == own && is_on).then_some(path))

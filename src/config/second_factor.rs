@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::passkeys::{self, PasskeySettings};
 use super::raw::{RawTable, Wrong};
 use super::units::DAY;
 use super::{StoreSettings, values};
@@ -23,6 +24,8 @@ pub struct SecondFactorSettings {
     pub label: String,
     /// The key that seals secrets; made at the first start.
     pub key_file: PathBuf,
+    /// `[second_factor.passkeys]`; `None`: they are off.
+    pub passkeys: Option<PasskeySettings>,
 }
 
 /// `second_factor.mode`
@@ -66,6 +69,7 @@ impl SecondFactorSettings {
             trusted_devices: Duration::ZERO,
             label: String::new(),
             key_file: store.path.parent().unwrap_or(Path::new("")).join("second-factor-key"),
+            passkeys: None,
         }
     }
 
@@ -94,7 +98,7 @@ impl FactorRule {
 
 pub(super) fn second_factor(table: &RawTable<'_>, store: &StoreSettings) -> SecondFactorSettings {
     let default = SecondFactorSettings::new(store);
-    SecondFactorSettings {
+    let read = SecondFactorSettings {
         mode: table.choice("mode", &MODES).unwrap_or(default.mode),
         rules: table.tables("rule", rule),
         grace_period: table
@@ -105,7 +109,11 @@ pub(super) fn second_factor(table: &RawTable<'_>, store: &StoreSettings) -> Seco
             .unwrap_or(default.trusted_devices),
         label: table.text("label", label).unwrap_or(default.label),
         key_file: table.path("key_file").unwrap_or(default.key_file),
-    }
+        passkeys: None,
+    };
+    let is_on = read.is_on();
+    let passkeys = table.table("passkeys", |table| passkeys::passkeys(table, is_on));
+    SecondFactorSettings { passkeys, ..read }
 }
 
 fn rule(table: &RawTable<'_>) -> FactorRule {

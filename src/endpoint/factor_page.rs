@@ -7,10 +7,11 @@ use http::StatusCode;
 
 use super::factor_texts::FactorTexts;
 use super::page::{self, CSS};
+use super::passkey_page::{self, PasskeyButton};
 use super::refused::Refused;
 use super::texts::Texts;
 use crate::directory::second_factors::{ServiceFactor, ServiceFactorKind};
-use crate::factor::{Enrolment, QrCode};
+use crate::factor::{Enrolment, OfferedFactors, QrCode};
 use crate::notify::time;
 use crate::store::factors::StoredFactors;
 use crate::wire::accept::Language;
@@ -28,6 +29,10 @@ pub(super) struct CodePage<'a> {
     pub(super) held: Option<&'a str>,
     /// They have no second factor, and give their password.
     pub(super) asks_password: bool,
+    /// By what else they may go on than recovery codes.
+    pub(super) offered: OfferedFactors,
+    /// The script that uses passkeys, where there are any.
+    pub(super) script: Option<&'a str>,
     /// Who is signed in.
     pub(super) name: Option<&'a str>,
     /// For how many days this browser can be trusted; none: not at all.
@@ -71,13 +76,15 @@ pub(super) struct FactorsPage<'a> {
     pub(super) at_service: &'a [ServiceFactor],
     /// Can browsers be trusted?
     pub(super) can_trust: bool,
+    /// The RP ID, where there are passkeys.
+    pub(super) rp_id: Option<&'a str>,
     pub(super) time_zone: &'a str,
     pub(super) language: Language,
 }
 
-struct FactorProblem<'a> {
-    message: String,
-    request_id: &'a str,
+pub(super) struct FactorProblem<'a> {
+    pub(super) message: String,
+    pub(super) request_id: &'a str,
 }
 
 #[derive(Template)]
@@ -87,6 +94,7 @@ struct CodeTemplate<'a> {
     texts: &'static Texts,
     own: &'static FactorTexts,
     page: CodePage<'a>,
+    passkey: Option<PasskeyButton<'a>>,
     problem: Option<FactorProblem<'a>>,
 }
 
@@ -118,6 +126,7 @@ struct MustEnrolTemplate<'a> {
     action: &'a str,
     next: &'a str,
     ticket: &'a str,
+    has_passkeys: bool,
 }
 
 #[derive(Template)]
@@ -152,6 +161,9 @@ struct ShownServiceFactor<'a> {
 struct ShownFactor<'a> {
     id: &'a str,
     name: &'a str,
+    kind: &'static str,
+    /// It belongs to another host.
+    is_elsewhere: bool,
     added_at: String,
     last_used: String,
 }
@@ -161,15 +173,32 @@ impl CodePage<'_> {
     pub(super) fn reply(self, problem: Option<&Refused>, request_id: &str) -> Reply {
         let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
         let said = problem.map(|refused| said(refused, request_id, self.language));
-        let template = CodeTemplate { css: CSS, texts, own, page: self, problem: said };
-        answer(problem, request_id, &template)
+        let ask = passkey_page::ask(self.ticket);
+        let script = self.script.filter(|_| self.offered.passkey && !self.asks_password);
+        let passkey = script.map(|script| {
+            let Self { ticket, next, held, .. } = self;
+            let button = PasskeyButton::second_step(self.action, &ask, script, self.language);
+            PasskeyButton { ticket, next, held, ..button }
+        });
+        let template = CodeTemplate { css: CSS, texts, own, page: self, passkey, problem: said };
+        answer(problem, request_id, &template, passkey.is_some())
     }
 
     /// The page that says that a factor has to be set up, before it shows a secret.
     pub(super) fn must_enrol(self, ticket: &str) -> Reply {
+        let has_passkeys = self.script.is_some() && self.offered.passkey;
         let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
         let Self { service, action, next, .. } = self;
-        page::reply(&MustEnrolTemplate { css: CSS, texts, own, service, action, next, ticket })
+        page::reply(&MustEnrolTemplate {
+            css: CSS,
+            texts,
+            own,
+            service,
+            action,
+            next,
+            ticket,
+            has_passkeys,
+        })
     }
 }
 
@@ -194,7 +223,7 @@ impl EnrolPage<'_> {
             qr: self.enrolment.qr(),
             problem: problem.map(|refused| said(refused, request_id, self.language)),
         };
-        answer(problem, request_id, &template)
+        answer(problem, request_id, &template, false)
     }
 }
 
@@ -213,6 +242,15 @@ impl FactorsPage<'_> {
         let shown = self.kept.factors.iter().map(|factor| ShownFactor {
             id: &factor.id,
             name: &factor.name,
+            kind: match &factor.passkey {
+                None => own.kind_app,
+                Some(passkey) if passkey.backed_up => own.kind_passkey_copied,
+                Some(_) => own.kind_passkey,
+            },
+            is_elsewhere: factor
+                .passkey
+                .as_ref()
+                .is_some_and(|passkey| Some(passkey.rp_id.as_str()) != self.rp_id),
             added_at: time(factor.created_at, self.time_zone),
             last_used: factor
                 .last_used
@@ -231,7 +269,11 @@ impl FactorsPage<'_> {
     }
 }
 
-fn said<'a>(refused: &Refused, request_id: &'a str, language: Language) -> FactorProblem<'a> {
+pub(super) fn said<'a>(
+    refused: &Refused,
+    request_id: &'a str,
+    language: Language,
+) -> FactorProblem<'a> {
     let own = FactorTexts::of(language).problem(refused.refusal).map(str::to_owned);
     let message = own.unwrap_or_else(|| {
         Texts::of(language).sign_in_problem(refused.refusal, refused.retry_after)
@@ -239,10 +281,20 @@ fn said<'a>(refused: &Refused, request_id: &'a str, language: Language) -> Facto
     FactorProblem { message, request_id }
 }
 
-fn answer(problem: Option<&Refused>, request_id: &str, template: &impl Template) -> Reply {
-    match problem {
-        Some(refused) => page::page(refused.clone().reply(request_id), template),
-        None => page::reply(template),
+/// The page, with the status and headers of what is wrong.
+pub(super) fn answer(
+    problem: Option<&Refused>,
+    request_id: &str,
+    template: &impl Template,
+    is_scripted: bool,
+) -> Reply {
+    let reply = match problem {
+        Some(refused) => refused.clone().reply(request_id),
+        None => Reply::empty(StatusCode::OK),
+    };
+    match is_scripted {
+        true => page::scripted_page(reply, template),
+        false => page::page(reply, template),
     }
 }
 
@@ -275,6 +327,8 @@ mod tests {
             ticket: Some("a-ticket"),
             held: None,
             asks_password: false,
+            offered: OfferedFactors { app: true, passkey: false },
+            script: None,
             name: None,
             trust_days: Some(30),
             language,
@@ -302,6 +356,7 @@ mod tests {
             last_step: 1,
             created_at: NOW,
             last_used: None,
+            passkey: None,
         };
         let kept = StoredFactors { factors: vec![factor], recovery_left: 9, ..Default::default() };
         let shown = FactorsPage {
@@ -311,6 +366,7 @@ mod tests {
             kept: &kept,
             at_service: &[],
             can_trust: true,
+            rp_id: None,
             time_zone: "UTC",
             language,
         };

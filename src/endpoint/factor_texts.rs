@@ -50,6 +50,30 @@ factor_texts! {
     enrol_qr "QR code for the authenticator app" "인증 앱용 QR 코드";
     enrol_secret "Or enter this key by hand" "또는 이 키를 직접 입력하세요";
     enrol_confirm "Then enter the code that the app shows." "그런 다음 앱에 표시된 코드를 입력하세요.";
+    second_heading "Confirm that it is you" "본인 확인";
+    with_app "Set up an authenticator app" "인증 앱 설정";
+    with_passkey "Set up a passkey or security key" "패스키 또는 보안 키 설정";
+    must_enrol_either "This account needs a second factor. You set it up once: an authenticator app, or a passkey on this device, your phone or a security key."
+        "이 계정에는 2단계 인증이 필요합니다. 인증 앱, 또는 이 기기나 휴대전화, 보안 키의 패스키를 한 번만 설정하면 됩니다.";
+    passkey_heading "Set up a passkey" "패스키 설정";
+    passkey_means "Your device confirms that it is you by its PIN, your fingerprint or your face, or you touch a security key. Nothing has to be typed, and nobody can trick you into giving it away."
+        "기기의 PIN, 지문, 얼굴 인식이나 보안 키로 본인임을 확인합니다. 입력할 것이 없고 속아서 알려 줄 위험도 없습니다.";
+    passkey_name_label "What do you call this passkey?" "이 패스키의 이름";
+    passkey_name_value "My passkey" "내 패스키";
+    passkey_create "Create a passkey" "패스키 만들기";
+    passkey_use "Use a passkey or security key" "패스키 또는 보안 키 사용";
+    passkey_hint "Confirm with the passkey that you set up, on this device, your phone or a security key."
+        "이 기기나 휴대전화, 보안 키에 설정해 둔 패스키로 확인하세요.";
+    passkey_sign_in "Sign in with a passkey" "패스키로 로그인";
+    passkey_failed "No passkey was used. Try again, or go on in another way."
+        "패스키를 사용하지 못했습니다. 다시 시도하거나 다른 방법으로 계속하세요.";
+    passkey_known "This device has a passkey for this account already." "이 기기에는 이미 이 계정의 패스키가 있습니다.";
+    passkey_script "Passkeys take JavaScript, which is off in this browser." "패스키를 사용하려면 브라우저에서 자바스크립트를 켜야 합니다.";
+    passkey_elsewhere "It was set up for another address of this service, and does not work here any more."
+        "이 서비스의 다른 주소에서 설정한 것이어서 여기서는 더 이상 쓸 수 없습니다.";
+    kind "Kind" "종류";
+    kind_passkey "Passkey" "패스키";
+    kind_passkey_copied "Passkey, also on other devices" "패스키, 다른 기기에도 저장됨";
     name_label "What do you call this device?" "이 기기의 이름";
     name_value "My phone" "내 휴대전화";
     invitation_label "Code from whoever runs this service" "서비스 관리자에게 받은 코드";
@@ -86,6 +110,8 @@ factor_texts! {
     left "Left" "남은 개수";
     bad_code "The code is not right, or it was used already. Wait for the next one and try again."
         "코드가 올바르지 않거나 이미 사용되었습니다. 다음 코드를 기다렸다가 다시 시도하세요.";
+    bad_passkey "The passkey was not accepted. Try again, or go on in another way."
+        "패스키를 확인하지 못했습니다. 다시 시도하거나 다른 방법으로 계속하세요.";
     bad_invitation "The code from whoever runs this service is missing, not right, or too old."
         "서비스 관리자에게 받은 코드가 없거나 올바르지 않거나 기간이 지났습니다.";
     too_old "That took too long, or was begun in another place. Sign in again."
@@ -106,6 +132,7 @@ impl FactorTexts {
     pub(super) const fn problem(&self, refusal: Refusal) -> Option<&'static str> {
         match refusal {
             Refusal::BadCode | Refusal::SecondFactorRequired => Some(self.bad_code),
+            Refusal::BadPasskey => Some(self.bad_passkey),
             Refusal::EnrolmentProofRequired => Some(self.bad_invitation),
             Refusal::TicketNotValid => Some(self.too_old),
             Refusal::BadBody => Some(self.missing_code),

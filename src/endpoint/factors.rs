@@ -10,9 +10,10 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::factor_page::{EnrolPage, FactorsPage};
+use super::passkey::PasskeyStep;
 use super::recovery_codes::RecoveryPage;
 use super::refused::Refused;
 use super::second_factor::{FIRST_NAME, described, text, with_recovery_codes};
@@ -137,6 +138,7 @@ impl Endpoints {
             kept: &all.own,
             at_service: &all.at_service.usable,
             can_trust: self.issuers.sessions().factors().trusts_for().is_some(),
+            rp_id: self.passkey_rp_id(),
             time_zone: &self.incidents.time_zone,
             language: Language::negotiate(&arrival.headers),
         };
@@ -169,9 +171,17 @@ impl Endpoints {
             }
             return Err(refusal.into());
         }
+        let step = PasskeyStep::read(&fields, body);
         match action {
+            FactorAction::Begin if matches!(step, Some(PasskeyStep::Begin)) => {
+                self.begin_passkey(arrival, session, wants_page, happened).await
+            }
             FactorAction::Begin => {
                 self.begin_factor(arrival, session, wants_page, None, None).await
+            }
+            FactorAction::Confirm if let Some(PasskeyStep::Made(said)) = &step => {
+                let fields = (&fields, said);
+                self.confirm_passkey(arrival, fields, session, wants_page, happened).await
             }
             FactorAction::Confirm => {
                 self.confirm_factor(arrival, &fields, session, wants_page, happened).await
@@ -180,7 +190,14 @@ impl Endpoints {
                 let id = text(&fields, "id").ok_or(Refusal::BadBody)?;
                 let (is_made, change) = match action {
                     FactorAction::Remove => {
-                        (sessions.factors().remove(&user, id).await?, FactorEvent::Removed)
+                        let kept = sessions.factors().of(&user).await?;
+                        let mut factors = kept.factors.iter();
+                        let is_passkey = factors.any(|one| one.id == id && one.passkey.is_some());
+                        let change = match is_passkey {
+                            true => FactorEvent::PasskeyRemoved,
+                            false => FactorEvent::Removed,
+                        };
+                        (sessions.factors().remove(&user, id).await?, change)
                     }
                     _ => {
                         let name = text(&fields, "name").unwrap_or_default();
@@ -287,7 +304,7 @@ impl Endpoints {
     }
 
     /// Where a factor is due of them, the first one takes more than a session and a password.
-    async fn takes_invitation(
+    pub(super) async fn takes_invitation(
         &self,
         arrival: &Arrival,
         session: &Session,
@@ -304,7 +321,7 @@ impl Endpoints {
         Ok(!sessions.knows_device(device, session, arrival.at))
     }
 
-    async fn with_codes(
+    pub(super) async fn with_codes(
         &self,
         arrival: &Arrival,
         user: &UserKey,
@@ -326,7 +343,7 @@ impl Endpoints {
         Ok(page.reply())
     }
 
-    async fn after_change(
+    pub(super) async fn after_change(
         &self,
         arrival: &Arrival,
         user: &UserKey,
@@ -368,13 +385,19 @@ fn all_listed(all: &AllFactors) -> Value {
 /// What a user has, for programs: their own, and the operator's.
 pub(super) fn listed(kept: &StoredFactors) -> Value {
     let factors = kept.factors.iter().map(|factor| {
-        json!({
-            "id": factor.id,
-            "kind": factor.kind,
-            "name": factor.name,
-            "created_at": factor.created_at.to_string(),
-            "last_used": factor.last_used.map(|at| at.to_string()),
-        })
+        let mut one = Map::new();
+        let mut say = |name: &str, value: Value| drop(one.insert(name.to_owned(), value));
+        say("id", json!(factor.id));
+        say("kind", json!(factor.kind));
+        say("name", json!(factor.name));
+        say("created_at", json!(factor.created_at.to_string()));
+        say("last_used", json!(factor.last_used.map(|at| at.to_string())));
+        if let Some(passkey) = &factor.passkey {
+            say("rp_id", json!(passkey.rp_id));
+            say("backed_up", json!(passkey.backed_up));
+            say("discoverable", json!(passkey.is_discoverable));
+        }
+        Value::Object(one)
     });
     json!({
         "factors": factors.collect::<Vec<_>>(),

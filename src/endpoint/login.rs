@@ -25,6 +25,7 @@ use serde_json::{Map, Value, json};
 use super::credentials::live;
 use super::factor_texts::FactorTexts;
 use super::page::LoginPage;
+use super::passkey_page::PasskeyButton;
 use super::refused::{FieldErrors, Refused};
 use super::texts::Texts;
 use super::{Endpoints, Served, input};
@@ -290,6 +291,7 @@ impl Endpoints {
             username: "",
             insecure: false,
             texts: Texts::of(language),
+            passkey: self.passkey_button(next, language),
         };
         let problem = FactorTexts::of(language).problem(refused.refusal);
         let reply = page.with_message(refused, problem, &arrival.request_id);
@@ -316,6 +318,7 @@ impl Endpoints {
         next: &'a Next,
         username: &'a str,
     ) -> LoginPage<'a> {
+        let language = Language::negotiate(&arrival.headers);
         LoginPage {
             title: &self.title,
             links: &self.links,
@@ -325,8 +328,19 @@ impl Endpoints {
             field: own.username_fields.first().map_or(USERNAME, String::as_str),
             username,
             insecure: self.loses_cookies(arrival),
-            texts: Texts::of(Language::negotiate(&arrival.headers)),
+            texts: Texts::of(language),
+            passkey: self.passkey_button(next, language),
         }
+    }
+
+    /// Signs in with a passkey, where there are any.
+    fn passkey_button<'a>(
+        &'a self,
+        next: &'a Next,
+        language: Language,
+    ) -> Option<PasskeyButton<'a>> {
+        let (path, script) = (self.passkey_path.as_deref()?, self.passkey_script.as_deref()?);
+        Some(PasskeyButton::sign_in(path, next.as_str(), script, language))
     }
 }
 

@@ -74,6 +74,9 @@ mod operator_sessions;
 mod operator_silences;
 pub mod operator_tokens;
 mod page;
+mod passkey;
+mod passkey_page;
+mod passkey_script;
 pub mod personal_tokens;
 mod recovery_codes;
 mod refresh;
@@ -110,6 +113,10 @@ pub struct Endpoints {
     /// Where people see to their second factors.
     factors_path: Option<String>,
     factors_script_path: Option<String>,
+    /// Where a passkey signs in by itself.
+    passkey_path: Option<String>,
+    /// The script of the pages that use passkeys.
+    passkey_script: Option<String>,
     /// Where people see to the rest.
     account: AccountPaths,
     /// Where people see to their personal access tokens.
@@ -175,6 +182,8 @@ impl Endpoints {
             second_factor_path: page_of(OwnPath::SecondFactor),
             factors_path: page_of(OwnPath::Factors),
             factors_script_path: page_of(OwnPath::FactorsScript),
+            passkey_path: page_of(OwnPath::Passkey),
+            passkey_script: page_of(OwnPath::PasskeyScript),
             account: AccountPaths {
                 page: page_of(OwnPath::Account),
                 sessions: page_of(OwnPath::AccountSessions),
@@ -243,6 +252,8 @@ impl Endpoints {
             OwnPath::AccountDevices => self.account_devices(arrival, &body, happened).await,
             OwnPath::AccountPassword => self.account_password(arrival, &body, happened).await,
             OwnPath::PersonalTokens => self.personal_tokens(arrival, &body, happened).await,
+            OwnPath::Passkey => self.sign_in_by_passkey(own, arrival, &body, happened).await,
+            OwnPath::PasskeyScript => Served::reply(passkey_script::reply()),
         };
         // A browser that holds a cookie nobody can read would be refused for ever.
         if served.refusal == Some(Refusal::BadCookie)
@@ -362,10 +373,13 @@ const fn methods(own: &OwnPathEntry) -> &'static [Method] {
         | OwnPath::AccountDevices
         | OwnPath::AccountPassword
         | OwnPath::PersonalTokens => &[Method::GET, Method::HEAD, Method::POST],
-        OwnPath::Refresh | OwnPath::Verify | OwnPath::Blacklist => &[Method::POST],
+        OwnPath::Refresh | OwnPath::Verify | OwnPath::Blacklist | OwnPath::Passkey => {
+            &[Method::POST]
+        }
         OwnPath::Session
         | OwnPath::Jwks
         | OwnPath::FactorsScript
+        | OwnPath::PasskeyScript
         | OwnPath::Account
         | OwnPath::AccountActivity => &[Method::GET, Method::HEAD],
     }

@@ -11,9 +11,10 @@ use std::sync::LazyLock;
 use askama::Template;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
 use http::header::{CONTENT_SECURITY_POLICY, VARY};
+use http::{HeaderValue, StatusCode};
 
+use super::passkey_page::PasskeyButton;
 use super::refused::Refused;
 use super::texts::Texts;
 use crate::secret::Digest;
@@ -38,6 +39,13 @@ static SCRIPT_POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
     HeaderValue::try_from(format!("{policy}; script-src 'self'")).ok()
 });
 
+/// The same for a page that uses passkeys: with a script of our own, which asks our own paths.
+static SCRIPTED: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
+    let policy = POLICY.as_ref()?.to_str().ok()?;
+    let scripted = policy.replacen("; ", "; script-src 'self'; connect-src 'self'; ", 1);
+    HeaderValue::try_from(scripted).ok()
+});
+
 /// What the login page shows.
 #[derive(Clone, Debug)]
 pub(super) struct LoginPage<'a> {
@@ -57,6 +65,8 @@ pub(super) struct LoginPage<'a> {
     pub(super) insecure: bool,
     /// In which language.
     pub(super) texts: &'static Texts,
+    /// Signs in with a passkey, where there are any.
+    pub(super) passkey: Option<PasskeyButton<'a>>,
 }
 
 #[derive(Template)]
@@ -74,6 +84,7 @@ struct LoginTemplate<'a> {
     /// Who is signed in, whose account is not enough.
     not_enough: Option<&'a str>,
     insecure: bool,
+    passkey: Option<PasskeyButton<'a>>,
     problem: Option<PageProblem<'a>>,
 }
 
@@ -106,12 +117,13 @@ pub(super) struct SignedInPerson<'a> {
 impl LoginPage<'_> {
     /// The page as it is first shown.
     pub(super) fn reply(&self) -> Reply {
-        reply(&self.template(None))
+        self.page(Reply::empty(StatusCode::OK), self.template(None))
     }
 
     /// The page for somebody who is signed in as `name`, and whom the service sends back.
     pub(super) fn for_whom_it_is_not_enough(&self, name: &str) -> Reply {
-        reply(&LoginTemplate { not_enough: Some(name), ..self.template(None) })
+        let template = LoginTemplate { not_enough: Some(name), ..self.template(None) };
+        self.page(Reply::empty(StatusCode::OK), template)
     }
 
     /// The page again, with other words for what is wrong if there are some.
@@ -123,7 +135,7 @@ impl LoginPage<'_> {
     ) -> Reply {
         let Some(message) = message else { return self.with_problem(refused, request_id) };
         let problem = PageProblem { message: message.to_owned(), request_id };
-        page(refused.clone().reply(request_id), &self.template(Some(problem)))
+        self.page(refused.clone().reply(request_id), self.template(Some(problem)))
     }
 
     /// The page again, after a sign-in that did not succeed: with that refusal's status and headers.
@@ -136,7 +148,14 @@ impl LoginPage<'_> {
             self.texts.sign_in_problem(refused.refusal, refused.retry_after)
         };
         let reply = refused.clone().reply(request_id);
-        page(reply, &self.template(Some(PageProblem { message, request_id })))
+        self.page(reply, self.template(Some(PageProblem { message, request_id })))
+    }
+
+    fn page(&self, reply: Reply, template: LoginTemplate<'_>) -> Reply {
+        match self.passkey {
+            Some(_) => scripted_page(reply, &template),
+            None => page(reply, &template),
+        }
     }
 
     fn template<'a>(&'a self, problem: Option<PageProblem<'a>>) -> LoginTemplate<'a> {
@@ -152,6 +171,7 @@ impl LoginPage<'_> {
             username: self.username,
             not_enough: None,
             insecure: self.insecure,
+            passkey: self.passkey,
             problem,
         }
     }
@@ -174,7 +194,7 @@ pub(super) fn of_refusal(
 
 /// A page that is no refusal.
 pub(super) fn reply(template: &impl Template) -> Reply {
-    page(Reply::empty(http::StatusCode::OK), template)
+    page(Reply::empty(StatusCode::OK), template)
 }
 
 /// A page that is no refusal, and has a script.
@@ -185,6 +205,11 @@ pub(super) fn with_script(template: &impl Template) -> Reply {
 /// `reply` with the page as its body. Without a policy or a rendering, neither of which fails, it stays as it is.
 pub(super) fn page(reply: Reply, template: &impl Template) -> Reply {
     with_policy(reply, template, POLICY.as_ref())
+}
+
+/// The same of a page that uses passkeys.
+pub(super) fn scripted_page(reply: Reply, template: &impl Template) -> Reply {
+    with_policy(reply, template, SCRIPTED.as_ref())
 }
 
 fn with_policy(reply: Reply, template: &impl Template, policy: Option<&HeaderValue>) -> Reply {
@@ -199,7 +224,6 @@ fn with_policy(reply: Reply, template: &impl Template, policy: Option<&HeaderVal
 mod tests {
     use std::time::Duration;
 
-    use http::StatusCode;
     use http::header::{
         CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE,
     };
@@ -223,6 +247,7 @@ mod tests {
             field: "username",
             username,
             texts: Texts::of(Language::English),
+            passkey: None,
         })
     }
 
@@ -306,6 +331,34 @@ mod tests {
         assert_eq!(reply.headers[CACHE_CONTROL], "no-store");
         assert_eq!(reply.headers[REFERRER_POLICY], "same-origin");
         assert_eq!(reply.headers["x-content-type-options"], "nosniff");
+    }
+
+    #[test]
+    fn with_passkeys_it_runs_our_own_script_and_no_other() {
+        let reply = with_page("", |page| {
+            let passkey = PasskeyButton::sign_in("/p", "/app", "/p.js", Language::English);
+            LoginPage { passkey: Some(passkey), ..page }.reply()
+        });
+        let html = html(&reply);
+        for needed in [
+            "autocomplete=\"username webauthn\"",
+            "<form method=\"post\" action=\"/p\" class=\"passkey\" data-ask=\"{}\" data-offer",
+            "<script src=\"/p.js\" defer></script>",
+        ] {
+            assert!(html.contains(needed), "{needed} is not in\n{html}");
+        }
+        assert_eq!(html.matches("<script").count(), 1);
+        let policy = reply.headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(
+            policy.starts_with(
+                "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'sha256-"
+            ),
+            "{policy}"
+        );
+        assert!(
+            policy.ends_with("; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"),
+            "{policy}"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use http::header::{ALLOW, RETRY_AFTER};
 use serde_json::{Map, Value, json};
 
+use crate::factor::OfferedFactors;
 use crate::refusal::Refusal;
 use crate::session::{Due, SignInRefused, SignInTicket};
 use crate::wire::body::{BodyProblem, FieldProblem};
@@ -153,13 +154,21 @@ fn goes_on(refusal: Refusal, ticket: &SignInTicket) -> Map<String, Value> {
     say("detail", refusal.detail().into());
     say("ticket", ticket.ticket.expose().into());
     match ticket.due {
-        Due::Code => say("methods", json!(["totp", "recovery_code"])),
+        Due::Code => say("methods", methods(ticket, &["recovery_code"])),
         Due::Enrolment { takes_invitation } => {
-            say("methods", json!(["totp"]));
+            say("methods", methods(ticket, &[]));
             say("invitation_required", takes_invitation.into());
         }
     }
     members
+}
+
+/// By what a sign-in goes on.
+fn methods(ticket: &SignInTicket, more: &[&str]) -> Value {
+    let OfferedFactors { app, passkey } = ticket.offered;
+    let offered =
+        [("totp", app), ("passkey", passkey)].into_iter().filter(|(_, is_offered)| *is_offered);
+    offered.map(|(name, _)| name).chain(more.iter().copied()).collect()
 }
 
 impl FieldErrors {

@@ -8,6 +8,8 @@
 //! | `ticket`, `enrolment`, `otp` | sets it up and ends the sign-in; with `invitation`, where that takes an operator's code |
 //! | `otp` or `password`, and a session | raises what the session proves |
 //!
+//! What it takes of passkeys is at the head of [`super::passkey`].
+//!
 //! A form gets pages, JSON gets JSON. The page of a sign-in never has its ticket in an address: it is in the form.
 
 use std::sync::Arc;
@@ -19,13 +21,14 @@ use serde_json::{Value, json};
 
 use super::factor_page::{CodePage, EnrolPage};
 use super::login::{next_of_form, next_of_query};
+use super::passkey::{PasskeyStep, challenge};
 use super::recovery_codes::RecoveryPage;
 use super::refused::Refused;
 use super::{Endpoints, Served, input, navigation};
 use crate::caller::Proof;
-use crate::config::{Issues, OwnPathEntry};
+use crate::config::OwnPathEntry;
 use crate::event::EventKind;
-use crate::factor::{Confirmed, Enrolment};
+use crate::factor::{Confirmed, Enrolment, OfferedFactors};
 use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -43,7 +46,7 @@ use crate::wire::reply::Reply;
 const JUST_PROVED: Duration = Duration::from_secs(60);
 
 /// What a factor is called that is set up while signing in, unless its owner says otherwise.
-pub(super) const FIRST_NAME: &str = "TOTP";
+pub(super) const FIRST_NAME: &str = crate::factor::FIRST_APP;
 
 impl Endpoints {
     /// Both methods.
@@ -65,13 +68,14 @@ impl Endpoints {
         let ticket = text(&fields, "ticket").map(Secret::new);
         match ticket {
             Some(ticket) if wants_page => {
-                self.second_step_page(own, arrival, &fields, &ticket, happened).await
+                self.second_step_page(own, arrival, (&fields, body), &ticket, happened).await
             }
             Some(ticket) => {
-                let made = self.second_step_json(own, arrival, &fields, &ticket, happened).await;
+                let fields = (&fields, body);
+                let made = self.second_step_json(own, arrival, fields, &ticket, happened).await;
                 Served::of(made, arrival)
             }
-            None => self.confirm(arrival, &fields, wants_page, happened).await,
+            None => self.confirm(arrival, (&fields, body), wants_page, happened).await,
         }
     }
 
@@ -84,7 +88,7 @@ impl Endpoints {
         problem: Option<&Refused>,
     ) -> Option<Served> {
         let action = self.second_factor_path.as_deref()?;
-        let page = self.code_page(arrival, action, next);
+        let page = CodePage { offered: ticket.offered, ..self.code_page(arrival, action, next) };
         let reply = match ticket.due {
             Due::Code => {
                 let ticket = Some(ticket.ticket.expose());
@@ -110,6 +114,8 @@ impl Endpoints {
             ticket: None,
             held: None,
             asks_password: false,
+            offered: OfferedFactors::default(),
+            script: self.passkey_script.as_deref(),
             name: None,
             trust_days: None,
             language: Language::negotiate(&arrival.headers),
@@ -129,18 +135,15 @@ impl Endpoints {
         &self,
         own: &OwnPathEntry,
         arrival: &Arrival,
-        fields: &Fields,
+        (fields, body): (&Fields, &Bytes),
         ticket: &Secret,
         happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
-        let may_set_cookie = self.may_set_cookie(arrival);
-        let grants = Grants {
-            tokens: self.issues != Issues::Cookie,
-            cookie: self.issues != Issues::Tokens && may_set_cookie,
-            issued: None,
-        };
-        if self.issues == Issues::Cookie && !may_set_cookie {
-            return Err(Refusal::CrossSite.into());
+        let grants = self.grants(arrival, false)?;
+        if let Some(step) = PasskeyStep::read(fields, body) {
+            let made =
+                self.passkey_in_sign_in(arrival, (fields, ticket), &step, grants, happened).await?;
+            return self.passkey_outcome(own, arrival, made);
         }
         let otp = text(fields, "otp").map(Secret::new);
         let enrolment = text(fields, "enrolment").map(Secret::new);
@@ -170,7 +173,7 @@ impl Endpoints {
         &self,
         own: &OwnPathEntry,
         arrival: &Arrival,
-        fields: &Fields,
+        (fields, body): (&Fields, &Bytes),
         ticket: &Secret,
         happened: &mut Vec<EventKind>,
     ) -> Served {
@@ -179,6 +182,11 @@ impl Endpoints {
             return self.second_step_refused(arrival, true, Refusal::CrossSite.into());
         }
         let grants = Grants { tokens: false, cookie: true, issued: None };
+        if let Some(step) = PasskeyStep::read(fields, body) {
+            return self
+                .passkey_step_page(own, arrival, (fields, ticket), &step, grants, happened)
+                .await;
+        }
         let otp = text(fields, "otp").map(Secret::new);
         let token = text(fields, "enrolment").map(Secret::new);
         let made = match (&otp, &token) {
@@ -215,15 +223,7 @@ impl Endpoints {
                 match self.end_of_sign_in(arrival, step, happened).await {
                     Ok(signed_in) => self.signed_in(arrival, &signed_in, Some(&next), own),
                     Err(refused) if goes_on(&refused) => {
-                        let action = arrival.target.path().as_str();
-                        let ticket = Some(ticket.expose());
-                        let page = CodePage {
-                            ticket,
-                            trust_days: self.trust_days(),
-                            ..self.code_page(arrival, action, &next)
-                        };
-                        let reply = page.reply(Some(&refused), &arrival.request_id);
-                        return Served { reply, refusal: Some(refused.refusal) };
+                        return self.code_again(arrival, ticket, &next, &refused, happened).await;
                     }
                     Err(refused) => Err(refused),
                 }
@@ -234,6 +234,29 @@ impl Endpoints {
             // To the beginning, with what is wrong: a ticket that is over cannot go on.
             Err(refused) => self.login_again(arrival, &next, &refused),
         }
+    }
+
+    /// The page that asks for the second step again, after one that did not help.
+    pub(super) async fn code_again(
+        &self,
+        arrival: &Arrival,
+        ticket: &Secret,
+        next: &Next,
+        refused: &Refused,
+        happened: &mut Vec<EventKind>,
+    ) -> Served {
+        let context = &mut arrival.context(happened);
+        let offered = self.issuers.sessions().offered_with(ticket, context).await;
+        let action = arrival.target.path().as_str();
+        let ticket = Some(ticket.expose());
+        let page = CodePage {
+            ticket,
+            offered: offered.unwrap_or_default(),
+            trust_days: self.trust_days(),
+            ..self.code_page(arrival, action, next)
+        };
+        let reply = page.reply(Some(refused), &arrival.request_id);
+        Served { reply, refusal: Some(refused.refusal) }
     }
 
     /// The page that sets up a factor while signing in.
@@ -317,7 +340,7 @@ impl Endpoints {
     async fn confirm(
         &self,
         arrival: &Arrival,
-        fields: &Fields,
+        (fields, body): (&Fields, &Bytes),
         wants_page: bool,
         happened: &mut Vec<EventKind>,
     ) -> Served {
@@ -334,10 +357,19 @@ impl Endpoints {
         }
         let otp = text(fields, "otp").map(Secret::new);
         let password = fields.text("password").ok().map(Secret::new);
-        let confirmation = match (&otp, &password) {
-            (Some(otp), _) => Confirmation::Code(otp),
-            (None, Some(password)) => Confirmation::Password(password),
-            (None, None) => {
+        let step = PasskeyStep::read(fields, body);
+        let confirmation = match (&step, &otp, &password) {
+            (Some(PasskeyStep::Used(said)), _, _) => Confirmation::Passkey(said.said()),
+            (Some(PasskeyStep::Challenge), None, None) if !wants_page => {
+                let context = &arrival.context(happened);
+                let sessions = self.issuers.sessions();
+                let begun = sessions.challenge_confirmation(&session, context).await;
+                let made = begun.map(|begun| Reply::json(StatusCode::OK, &challenge(begun)));
+                return Served::of(made.map_err(Refused::from), arrival);
+            }
+            (_, Some(otp), _) => Confirmation::Code(otp),
+            (_, None, Some(password)) => Confirmation::Password(password),
+            (_, None, None) => {
                 let required = Refused::field("otp", FieldProblem::Required);
                 return match wants_page {
                     true => self.asks_again(arrival, &session, leads_to, Some(&required)).await,
@@ -405,10 +437,13 @@ impl Endpoints {
         (action, next, held): (&str, &Next, Option<&str>),
         problem: Option<&Refused>,
     ) -> Served {
-        let by_code = match self.issuers.sessions().confirms_by_code(session, arrival.at).await {
-            Ok(by_code) => by_code,
+        let sessions = self.issuers.sessions();
+        let user = session.identity.load().key.clone();
+        let all = match sessions.factors().all_of(&user, arrival.at).await {
+            Ok(all) => all,
             Err(refusal) => return self.second_step_refused(arrival, true, refusal.into()),
         };
+        let by_code = all.has_any();
         // Whoever has just given their password, and is asked again, has to have a second factor where they want to go.
         let has_just_proved =
             session.assurance.auth_time.is_some_and(|at| arrival.at.since(at) < JUST_PROVED);
@@ -425,6 +460,7 @@ impl Endpoints {
         let page = CodePage {
             held,
             asks_password: !by_code,
+            offered: sessions.factors().offered(&all),
             name: Some(&name),
             ..self.code_page(arrival, action, next)
         };
@@ -487,10 +523,13 @@ fn session_in(credential: Credential) -> Result<(Arc<Session>, Proof), Refused> 
 }
 
 /// Does the same page go on with it?
-fn goes_on(refused: &Refused) -> bool {
+pub(super) fn goes_on(refused: &Refused) -> bool {
     matches!(
         refused.refusal,
-        Refusal::BadCode | Refusal::TooManyAttempts | Refusal::EnrolmentProofRequired
+        Refusal::BadCode
+            | Refusal::BadPasskey
+            | Refusal::TooManyAttempts
+            | Refusal::EnrolmentProofRequired
     )
 }
 
@@ -505,7 +544,7 @@ fn trusts(fields: &Fields) -> bool {
 }
 
 /// Is there such a field, whatever it holds?
-fn is_there(fields: &Fields, name: &str) -> bool {
+pub(super) fn is_there(fields: &Fields, name: &str) -> bool {
     fields.text(name) != Err(FieldProblem::Required)
 }
 

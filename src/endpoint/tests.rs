@@ -91,6 +91,8 @@ fn each_own_path_takes_its_methods_alone() {
         (OwnPath::AccountActivity, "GET, HEAD"),
         (OwnPath::AccountDevices, "GET, HEAD, POST"),
         (OwnPath::AccountPassword, "GET, HEAD, POST"),
+        (OwnPath::Passkey, "POST"),
+        (OwnPath::PasskeyScript, "GET, HEAD"),
     ] {
         let own = OwnPathEntry {
             path: PathPattern::default(),

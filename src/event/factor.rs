@@ -7,6 +7,10 @@ pub enum FactorEvent {
     Added,
     /// One was removed.
     Removed,
+    /// A passkey was set up.
+    PasskeyAdded,
+    /// A passkey was removed.
+    PasskeyRemoved,
     /// One is called otherwise.
     Renamed,
     /// There are new recovery codes.
@@ -38,6 +42,13 @@ pub enum FactorRefusal {
     NoProof,
     /// The user's last proof is too long ago for a change of factors.
     NotFresh,
+    /// What an authenticator said does not prove that this passkey of theirs was used here: its signature, its challenge, its
+    /// origin, who it is, or that somebody was verified.
+    BadPasskey,
+    /// The challenge was answered before.
+    UsedChallenge,
+    /// The passkey's counter went back: somebody has a copy of it.
+    ClonedPasskey,
 }
 
 impl FactorEvent {
@@ -45,6 +56,8 @@ impl FactorEvent {
     pub const ALL: &'static [Self] = &[
         Self::Added,
         Self::Removed,
+        Self::PasskeyAdded,
+        Self::PasskeyRemoved,
         Self::Renamed,
         Self::RecoveryRenewed,
         Self::RecoveryUsed,
@@ -59,6 +72,8 @@ impl FactorEvent {
         match self {
             Self::Added => "added",
             Self::Removed => "removed",
+            Self::PasskeyAdded => "passkey_added",
+            Self::PasskeyRemoved => "passkey_removed",
             Self::Renamed => "renamed",
             Self::RecoveryRenewed => "recovery_renewed",
             Self::RecoveryUsed => "recovery_used",
@@ -79,6 +94,9 @@ impl FactorRefusal {
         Self::Ticket,
         Self::NoProof,
         Self::NotFresh,
+        Self::BadPasskey,
+        Self::UsedChallenge,
+        Self::ClonedPasskey,
     ];
 
     /// Stable name for metrics and the audit trail.
@@ -90,6 +108,9 @@ impl FactorRefusal {
             Self::Ticket => "ticket",
             Self::NoProof => "no_proof",
             Self::NotFresh => "not_fresh",
+            Self::BadPasskey => "bad_passkey",
+            Self::UsedChallenge => "used_challenge",
+            Self::ClonedPasskey => "cloned_passkey",
         }
     }
 }

@@ -12,7 +12,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 use super::totp::{SECRET, TotpSecret};
-use super::{Factors, TOTP, Wiped, name_of, recovery_codes, written};
+use super::{FIRST_APP, Factors, TOTP, Wiped, name_of, recovery_codes, written};
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::event::FactorRefusal;
@@ -125,11 +125,12 @@ impl Factors {
             factor: StoredFactor {
                 id: URL_SAFE_NO_PAD.encode(id.as_bytes().first_chunk::<16>().unwrap_or(&[0; 16])),
                 kind: TOTP.to_owned(),
-                name: name_of(confirmed.name),
+                name: name_of(confirmed.name, FIRST_APP),
                 sealed: self.key.seal(TOTP, &owner, secret.bytes())?,
                 last_step: step,
                 created_at: at,
                 last_used: None,
+                passkey: None,
             },
             recovery: self.recovery_hashes(user, &codes),
         };

@@ -1,4 +1,4 @@
-//! What proves more than a password: codes of authenticator apps, and recovery codes.
+//! What proves more than a password: codes of authenticator apps, passkeys, and recovery codes.
 //!
 //! **Secrets** are in the store sealed under a key that is not in it ([`FactorKey`]); recovery codes are keyed hashes. A copy
 //! of the database alone is nobody's factor.
@@ -22,6 +22,7 @@
 mod at_service;
 mod enrolment;
 mod key;
+mod passkey;
 pub mod ticket;
 mod totp;
 mod written;
@@ -33,6 +34,10 @@ use zeroize::Zeroizing;
 
 pub use self::enrolment::{Confirmed, Enrolment, QrCode};
 pub use self::key::FactorKey;
+pub use self::passkey::{
+    CeremonyPlace, EnrolledPasskey, FIRST_PASSKEY, NewPasskey, OfferedFactors, PasskeyAnswer,
+    PasskeyAttempt, PasskeyCeremony, Passkeys,
+};
 use self::totp::TotpSecret;
 use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
@@ -47,9 +52,16 @@ use crate::store::factors::{
     StoredFactors, UsedCode,
 };
 use crate::store::outbox::{NewQuestion, Questions};
+use crate::store::passkeys::PasskeyStore;
 
 /// The stable name of the kind in the store.
 const TOTP: &str = "totp";
+
+/// The same of passkeys and security keys.
+const PASSKEY: &str = "passkey";
+
+/// What an app is called unless its owner says otherwise.
+pub const FIRST_APP: &str = "TOTP";
 
 /// Recovery codes that are given at once.
 const RECOVERY_CODES: usize = 10;
@@ -124,8 +136,12 @@ pub struct CodeAttempt<'a> {
 pub struct FactorParts {
     /// Keeps factors.
     pub store: Arc<dyn FactorStore>,
+    /// Uses passkeys: the same store.
+    pub passkey_store: Arc<dyn PasskeyStore>,
     /// Keeps tickets and invitations.
     pub questions: Arc<dyn Questions>,
+    /// Whose passkeys they are; `None`: they are off.
+    pub passkeys: Option<Passkeys>,
     /// Seals.
     pub key: Arc<FactorKey>,
     /// `[second_factor]`
@@ -148,6 +164,8 @@ pub struct AllFactors {
 /// See the head of this module.
 pub struct Factors {
     store: Arc<dyn FactorStore>,
+    passkey_store: Arc<dyn PasskeyStore>,
+    passkeys: Option<Passkeys>,
     questions: Arc<dyn Questions>,
     key: Arc<FactorKey>,
     settings: SecondFactorSettings,
@@ -165,13 +183,22 @@ impl AllFactors {
 impl Factors {
     /// Puts the parts together.
     pub fn new(parts: FactorParts) -> Self {
-        let FactorParts { store, questions, key, settings, label, at_services } = parts;
+        let FactorParts {
+            store,
+            passkey_store,
+            questions,
+            passkeys,
+            key,
+            settings,
+            label,
+            at_services,
+        } = parts;
         let label = if settings.label.is_empty() {
             label.replace(':', " ")
         } else {
             settings.label.clone()
         };
-        Self { store, questions, key, settings, label, at_services }
+        Self { store, passkey_store, passkeys, questions, key, settings, label, at_services }
     }
 
     /// Is anybody asked for a second factor? By the settings, or because their service asks them and its codes are taken here.
@@ -275,7 +302,7 @@ impl Factors {
         if let Some(wait) = at_service.wait.filter(|_| own.factors.is_empty()) {
             return Err(CodeRefused::Wait(wait));
         }
-        let source = self.source(&attempt);
+        let source = self.source_of(user, attempt.device.as_ref());
         let count = FactorAttempt {
             source,
             at,
@@ -370,7 +397,8 @@ impl Factors {
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
     pub async fn rename(&self, user: &UserKey, id: &str, name: &str) -> Result<bool, Refusal> {
-        let change = FactorChange::Rename { id: id.to_owned(), name: name_of(name) };
+        let name = name_of(name, FIRST_APP);
+        let change = FactorChange::Rename { id: id.to_owned(), name };
         Ok(self.change(user, change).await? != FactorChanged::Not)
     }
 
@@ -438,9 +466,9 @@ impl Factors {
     }
 
     /// Whose attempts are counted together.
-    fn source(&self, attempt: &CodeAttempt<'_>) -> Digest {
-        let device = attempt.device.as_ref().map_or(&b""[..], |device| device.as_bytes());
-        self.key.hash("attempts", &attempt.user.to_string(), device)
+    fn source_of(&self, user: &UserKey, device: Option<&Digest>) -> Digest {
+        let device = device.map_or(&b""[..], |device| device.as_bytes());
+        self.key.hash("attempts", &user.to_string(), device)
     }
 
     fn recovery_hash(&self, user: &UserKey, read: &Secret) -> Digest {
@@ -458,10 +486,10 @@ fn recovery_codes() -> Result<Vec<Secret>, Refusal> {
 }
 
 /// What a person calls a factor: without what could end a line, and not too long.
-fn name_of(typed: &str) -> String {
+fn name_of(typed: &str, otherwise: &str) -> String {
     let name: String =
         typed.trim().chars().filter(|letter| !letter.is_control()).take(LONGEST_NAME).collect();
-    if name.is_empty() { "TOTP".to_owned() } else { name }
+    if name.is_empty() { otherwise.to_owned() } else { name }
 }
 
 /// The inner text is for the operator; the client gets 503.

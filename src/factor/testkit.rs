@@ -5,13 +5,14 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::totp::TotpSecret;
-use super::{Enrolment, FactorKey, FactorParts, Factors};
+use super::{Enrolment, FactorKey, FactorParts, Factors, Passkeys};
 use crate::clock::Timestamp;
 use crate::config::{FactorMode, SecondFactorSettings, StoreSettings};
 use crate::secret::Secret;
 use crate::store::factors::FactorStore;
 use crate::store::memory::Memory;
 use crate::store::outbox::Questions;
+use crate::store::passkeys::PasskeyStore;
 
 /// Factors in this store.
 pub(crate) fn factors(
@@ -24,7 +25,9 @@ pub(crate) fn factors(
     change(&mut settings);
     Arc::new(Factors::new(FactorParts {
         store: Arc::clone(store) as Arc<dyn FactorStore>,
+        passkey_store: Arc::clone(store) as Arc<dyn PasskeyStore>,
         questions: Arc::clone(store) as Arc<dyn Questions>,
+        passkeys: settings.passkeys.as_ref().map(|one| Passkeys::new(one, "").unwrap()),
         key: Arc::new(FactorKey::new(b"a test's secret").unwrap()),
         settings,
         label: "Acme: Sons".into(),

@@ -97,16 +97,21 @@ impl SecurityEvents {
             }
             News::FactorChanged(changed) => {
                 let change_type = match changed.change.as_str() {
-                    "added" => "create",
-                    "removed" | "reset" => "revoke",
+                    "added" | "passkey_added" => "create",
+                    "removed" | "passkey_removed" | "reset" => "revoke",
                     "renamed" | "recovery_renewed" => "update",
                     // A code that was used changes nothing that others hold.
                     _ => return None,
                 };
+                // CAEP tells keys within a device from those beside it, which the gateway does not know of a passkey.
+                let credential_type = match changed.change.as_str() {
+                    "passkey_added" | "passkey_removed" => "fido2-roaming",
+                    _ => "app",
+                };
                 let event = json!({
                     "event_timestamp": parcel.news.at().as_secs(),
                     "initiating_entity": if changed.change == "reset" { "admin" } else { "user" },
-                    "credential_type": "app",
+                    "credential_type": credential_type,
                     "change_type": change_type,
                 });
                 (user(&changed.user), CREDENTIAL_CHANGE, event)
@@ -255,6 +260,8 @@ mod tests {
         for (change, expected) in [
             ("added", Some(("create", "user"))),
             ("removed", Some(("revoke", "user"))),
+            ("passkey_added", Some(("create", "user"))),
+            ("passkey_removed", Some(("revoke", "user"))),
             ("reset", Some(("revoke", "admin"))),
             ("recovery_renewed", Some(("update", "user"))),
             ("recovery_used", None),
@@ -268,7 +275,9 @@ mod tests {
             let said = claims(news);
             let said = said.as_ref().map(|claims| &claims["events"][kind]);
             let said = said.map(|event| {
-                assert_eq!(event["credential_type"], "app");
+                let is_passkey = change.starts_with("passkey");
+                let credential = if is_passkey { "fido2-roaming" } else { "app" };
+                assert_eq!(event["credential_type"], credential);
                 (
                     event["change_type"].as_str().unwrap(),
                     event["initiating_entity"].as_str().unwrap(),

@@ -162,7 +162,10 @@ fn noted(what: &EventKind) -> Option<NotedEvent<'_>> {
             FactorRefusal::WrongCode | FactorRefusal::UsedCode | FactorRefusal::Throttled => {
                 refused(user, why.name())
             }
-            FactorRefusal::NoProof => refused(user, why.name()),
+            FactorRefusal::NoProof
+            | FactorRefusal::BadPasskey
+            | FactorRefusal::UsedChallenge
+            | FactorRefusal::ClonedPasskey => refused(user, why.name()),
             // A page that waited too long.
             FactorRefusal::Ticket | FactorRefusal::NotFresh => None,
         },

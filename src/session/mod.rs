@@ -24,6 +24,7 @@ pub mod lockout;
 pub mod observe;
 mod own_devices;
 mod own_sessions;
+pub mod passkey;
 pub mod personal_token;
 mod ports;
 mod read_only;

@@ -26,7 +26,9 @@ use crate::clock::Timestamp;
 use crate::context::RequestContext;
 use crate::directory::Account;
 use crate::event::{EventKind, FactorEvent, FactorRefusal, SignInFailure};
-use crate::factor::{CodeAttempt, CodeKind, CodeRefused, Confirmed, Duty, Enrolment, Factors};
+use crate::factor::{
+    CodeAttempt, CodeKind, CodeRefused, Confirmed, Duty, Enrolment, Factors, OfferedFactors,
+};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::wire::client_ip::network_32_or_64;
@@ -43,6 +45,8 @@ pub struct SignInTicket {
     pub due: Due,
     /// Who signs in, as they are called.
     pub name: String,
+    /// By what they go on; where they set one up, by what they may.
+    pub offered: OfferedFactors,
 }
 
 /// What is due before a session begins.
@@ -156,7 +160,7 @@ impl SessionManager {
     ) -> Result<SignedIn, SignInRefused> {
         let checked = self.of_ticket(step.ticket, context).await?;
         if self.duty(&checked, context.at).await? == Duty::Enrol {
-            return Err(self.pending_again(&checked, step.ticket, context.at));
+            return Err(self.pending_again(&checked, step.ticket, context.at).await);
         }
         let (checked, kind) = self.prove(checked, step.code, context).await?;
         self.spend(&checked, step.ticket, context).await?;
@@ -204,19 +208,8 @@ impl SessionManager {
     ) -> Result<(SignedIn, Vec<Secret>), SignInRefused> {
         let checked = self.of_ticket(step.ticket, context).await?;
         let user = checked.user().clone();
-        if self.duty(&checked, context.at).await? != Duty::Enrol {
-            // With one of theirs already, a ticket and a secret of one's own choice would be a way around it.
-            self.note_refused(&user, FactorRefusal::NoProof, context);
-            return Err(Refusal::SecondFactorRequired.into());
-        }
-        let confirmed = match self.device_of(&checked, context.at) {
-            Some(_) => Confirmed { invitation: None, ..step.confirmed },
-            None if step.confirmed.invitation.is_none() => {
-                self.note_refused(&user, FactorRefusal::NoProof, context);
-                return Err(Refusal::EnrolmentProofRequired.into());
-            }
-            None => step.confirmed,
-        };
+        let invitation = self.may_enrol(&checked, step.confirmed.invitation, context).await?;
+        let confirmed = Confirmed { invitation, ..step.confirmed };
         let enrolled = self.enrol(&user, confirmed, context).await?;
         self.spend(&checked, step.ticket, context).await?;
         let checked = proved(checked)?;
@@ -329,31 +322,50 @@ impl SessionManager {
                 let why = SignInFailure::SecondFactorRequired;
                 let user = Some(checked.user().clone());
                 context.note(EventKind::SignInFailed { account, user, why });
-                SignInRefused {
-                    ticket: Some(SignInTicket {
-                        ticket,
-                        due,
-                        name: checked.account.identity.name.clone(),
-                    }),
-                    ..due.refusal().into()
-                }
+                self.with_ticket(checked, ticket, due, context.at).await
             }
             Err(refusal) => refusal.into(),
         }
     }
 
-    fn pending_again(&self, checked: &Checked, ticket: &Secret, at: Timestamp) -> SignInRefused {
+    pub(super) async fn pending_again(
+        &self,
+        checked: &Checked,
+        ticket: &Secret,
+        at: Timestamp,
+    ) -> SignInRefused {
         let takes_invitation = self.device_of(checked, at).is_none();
-        let due = Due::Enrolment { takes_invitation };
+        self.with_ticket(checked, ticket.clone(), Due::Enrolment { takes_invitation }, at).await
+    }
+
+    async fn with_ticket(
+        &self,
+        checked: &Checked,
+        ticket: Secret,
+        due: Due,
+        at: Timestamp,
+    ) -> SignInRefused {
+        let offered = match due {
+            Due::Code => {
+                let all = self.factors.all_of(checked.user(), at).await;
+                all.map(|all| self.factors.offered(&all))
+            }
+            Due::Enrolment { .. } => {
+                Ok(OfferedFactors { app: true, passkey: self.factors.has_passkeys() })
+            }
+        };
         let name = checked.account.identity.name.clone();
-        SignInRefused {
-            ticket: Some(SignInTicket { ticket: ticket.clone(), due, name }),
-            ..due.refusal().into()
+        match offered {
+            Ok(offered) => {
+                let ticket = Some(SignInTicket { ticket, due, name, offered });
+                SignInRefused { ticket, ..due.refusal().into() }
+            }
+            Err(refusal) => refusal.into(),
         }
     }
 
     /// What a ticket stands for, as the directory has it now.
-    async fn of_ticket(
+    pub(super) async fn of_ticket(
         &self,
         ticket: &Secret,
         context: &mut RequestContext<'_>,
@@ -387,7 +399,7 @@ impl SessionManager {
         }
     }
 
-    async fn spend(
+    pub(super) async fn spend(
         &self,
         checked: &Checked,
         ticket: &Secret,
@@ -416,6 +428,9 @@ pub(crate) const fn refusal_of(why: FactorRefusal) -> Refusal {
         FactorRefusal::Ticket => Refusal::TicketNotValid,
         FactorRefusal::NoProof => Refusal::EnrolmentProofRequired,
         FactorRefusal::NotFresh => Refusal::InsufficientAuthentication,
+        FactorRefusal::BadPasskey | FactorRefusal::UsedChallenge | FactorRefusal::ClonedPasskey => {
+            Refusal::BadPasskey
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! browser gets another cookie for it: a copy of the old one, about which the detector may have been right, is worth nothing
 //! then. A password lifts nothing.
 //!
-//! Whoever has a second factor gives a code of it; a password is no proof of anything then. Whoever has none gives their
+//! Whoever has a second factor gives a code of it, or uses a passkey; a password is no proof of anything then. Whoever has none gives their
 //! password. The session stays the same, with its tokens and its cookie; nothing but this raises what it proves, a refresh in
 //! particular does not.
 
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lockout::folded;
+use super::passkey::PasskeySaid;
 use super::sign_in::VerifiedPassword;
 use super::{SessionManager, SignInRefused, store_failed};
 use crate::caller::{Assurance, AuthMethod, AuthMethods};
@@ -32,6 +33,8 @@ pub const FRESH: Duration = Duration::from_secs(600);
 pub enum Confirmation<'a> {
     /// A code of their second factor.
     Code(&'a Secret),
+    /// A passkey of theirs.
+    Passkey(PasskeySaid<'a>),
     /// Their password.
     Password(&'a Secret),
 }
@@ -53,7 +56,7 @@ impl SessionManager {
     /// Raises what a session proves. The new record of the session.
     ///
     /// # Errors
-    /// [`SignInRefused`] with [`Refusal::BadCode`], [`Refusal::SecondFactorRequired`] for a password of somebody who has a
+    /// [`SignInRefused`] with [`Refusal::BadCode`], [`Refusal::BadPasskey`], [`Refusal::SecondFactorRequired`] for a password of somebody who has a
     /// second factor, [`Refusal::BadCredentials`], [`Refusal::TooManyAttempts`], [`Refusal::SessionEnded`], and what cannot be
     /// asked
     pub async fn confirm(
@@ -77,6 +80,10 @@ impl SessionManager {
                     methods => methods.and(AuthMethod::MultipleFactors),
                 };
                 first.and(AuthMethod::OneTimePassword)
+            }
+            Confirmation::Passkey(said) => {
+                let device = self.device_of_session(device, session, context.at);
+                self.confirmed_by_passkey(session, said, device, context).await?
             }
             Confirmation::Password(_) if by_code => {
                 return Err(Refusal::SecondFactorRequired.into());

@@ -25,6 +25,7 @@ use async_trait::async_trait;
 pub use self::blocks::{BlockList, Blocked, Blocks};
 use self::factors::FactorStore;
 use self::outbox::{Outbox, Questions};
+use self::passkeys::PasskeyStore;
 use self::records::AccountRecords;
 use crate::caller::{Assurance, Identity, SessionId, TokenGrant, UserKey};
 use crate::clock::Timestamp;
@@ -39,6 +40,7 @@ pub mod factors;
 pub mod memory;
 pub mod notifying;
 pub mod outbox;
+pub mod passkeys;
 pub mod read_only;
 pub mod records;
 
@@ -400,6 +402,8 @@ pub struct Store {
     pub factors: Arc<dyn FactorStore>,
     /// What people are shown of their account.
     pub records: Arc<dyn AccountRecords>,
+    /// The use of passkeys, which are among them.
+    pub passkeys: Arc<dyn PasskeyStore>,
     /// Where people were, to be forgotten.
     pub places: Arc<dyn StoredPlaces>,
     /// Who they were.
@@ -421,6 +425,7 @@ impl Store {
             + Blocks
             + FactorStore
             + AccountRecords
+            + PasskeyStore
             + StoredPlaces
             + Former
             + Backup
@@ -436,6 +441,7 @@ impl Store {
             blocks: Arc::<A>::clone(&adapter),
             factors: Arc::<A>::clone(&adapter),
             records: Arc::<A>::clone(&adapter),
+            passkeys: Arc::<A>::clone(&adapter),
             places: Arc::<A>::clone(&adapter),
             former: Arc::<A>::clone(&adapter),
             backup: adapter,

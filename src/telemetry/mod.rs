@@ -20,7 +20,7 @@ use crate::detect::Finding;
 use crate::detect::respond::TakenAction;
 use crate::detect::watch::{EventSink, FindingSink, NotDone};
 use crate::endpoint::operator_rates::Totals;
-use crate::event::{EndReason, Event, EventKind, FactorEvent};
+use crate::event::{EndReason, Event, EventKind, FactorEvent, FactorRefusal};
 use crate::notify::{Incident, NewsSink, Notices as _};
 use crate::session::account_notes::AccountNotes;
 
@@ -197,6 +197,9 @@ fn tell(news: &NewsSink, event: &Event) {
                 news.tell(change_of(name, user, event));
             }
         }
+        EventKind::FactorRefused { user, why: FactorRefusal::ClonedPasskey } => {
+            news.tell(change_of("passkey_cloned", user, event));
+        }
         _ => {}
     }
 }
@@ -235,6 +238,8 @@ const fn told_as(change: FactorEvent) -> Option<&'static str> {
     match change {
         FactorEvent::Added => Some("second_factor_added"),
         FactorEvent::Removed => Some("second_factor_removed"),
+        FactorEvent::PasskeyAdded => Some("passkey_added"),
+        FactorEvent::PasskeyRemoved => Some("passkey_removed"),
         FactorEvent::Renamed => Some("second_factor_renamed"),
         FactorEvent::RecoveryRenewed => Some("recovery_codes_renewed"),
         FactorEvent::RecoveryUsed => Some("recovery_code_used"),

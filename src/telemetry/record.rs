@@ -268,6 +268,8 @@ pub(super) const fn own_name(own: OwnPath) -> &'static str {
         OwnPath::AccountDevices => "own:account_devices",
         OwnPath::AccountPassword => "own:account_password",
         OwnPath::PersonalTokens => "own:personal_tokens",
+        OwnPath::Passkey => "own:passkey",
+        OwnPath::PasskeyScript => "own:passkey_script",
     }
 }
 
@@ -291,4 +293,6 @@ pub(super) const OWN_PATHS: &[OwnPath] = &[
     OwnPath::Factors,
     OwnPath::FactorsScript,
     OwnPath::PersonalTokens,
+    OwnPath::Passkey,
+    OwnPath::PasskeyScript,
 ];

@@ -19,11 +19,12 @@ use crate::django::hashers::PasswordHasher;
 use crate::event::EndReason;
 use crate::secret::{Digest, Secret};
 use crate::store::factors::{
-    FactorAttempt, FactorChange, FactorChanged, FactorStore, FactorUse, StoredFactors,
+    FactorAttempt, FactorChange, FactorChanged, FactorStore, FactorUse, StoredFactor, StoredFactors,
 };
 use crate::store::outbox::{
     Claim, NewMessage, NewQuestion, Outbox, OutboxMessage, Questions, Queued, Settled,
 };
+use crate::store::passkeys::{PasskeyStore, PasskeyUse, PasskeyUsed, SpentChallenge};
 use crate::store::records::{AccountRecords, RecordNote, StoredDevice, StoredEntry};
 use crate::store::{
     Backup, BlockList, Blocked, Blocks, NewSession, NewStamp, Once, RefreshState, RefreshTokens,
@@ -266,6 +267,25 @@ impl<S: AccountRecords + ?Sized> AccountRecords for TimedStore<S> {
         which: Option<&Digest>,
     ) -> Result<usize, StoreError> {
         self.timed(StoreOperation::Record, self.store.drop_devices(user, which)).await
+    }
+}
+
+#[async_trait]
+impl<S: PasskeyStore + ?Sized> PasskeyStore for TimedStore<S> {
+    async fn owner_of(&self, id: &str) -> Result<Option<(UserKey, StoredFactor)>, StoreError> {
+        self.timed(StoreOperation::Factor, self.store.owner_of(id)).await
+    }
+
+    async fn use_passkey(&self, used: PasskeyUse) -> Result<PasskeyUsed, StoreError> {
+        self.timed(StoreOperation::Factor, self.store.use_passkey(used)).await
+    }
+
+    async fn spend_challenge(&self, challenge: SpentChallenge) -> Result<bool, StoreError> {
+        self.timed(StoreOperation::Factor, self.store.spend_challenge(challenge)).await
+    }
+
+    async fn passkeys_elsewhere(&self, rp_id: &str) -> Result<u64, StoreError> {
+        self.timed(StoreOperation::Factor, self.store.passkeys_elsewhere(rp_id)).await
     }
 }
 

@@ -23,6 +23,7 @@ fn second_factors_have_rules_and_a_key_beside_the_store() {
         trusted_devices: Duration::from_secs(30 * 86_400),
         label: "Acme".into(),
         key_file: "/data/second-factor-key".into(),
+        passkeys: None,
     };
     assert_eq!(read.second_factor, expected);
     let own: Vec<_> = read.paths.iter().map(|entry| (entry.own, entry.path.to_string())).collect();

@@ -91,6 +91,17 @@ pub(crate) fn what(detector: &str, language: Language) -> &'static str {
             "A personal access token of the account was revoked.",
             "계정의 개인 액세스 토큰이 폐기되었습니다.",
         ),
+        "passkey_added" => (
+            "A passkey was set up for the account: whoever has it can sign in.",
+            "계정에 패스키가 추가되었습니다. 그 패스키로 로그인할 수 있습니다.",
+        ),
+        "passkey_removed" => {
+            ("A passkey was removed from the account.", "계정에서 패스키가 삭제되었습니다.")
+        }
+        "passkey_cloned" => (
+            "A passkey of the account was used, and somebody else may hold a copy of its key. It was refused: remove that passkey.",
+            "계정의 패스키가 사용되었는데 다른 사람이 그 키의 사본을 가지고 있을 수 있어 거부했습니다. 해당 패스키를 삭제하세요.",
+        ),
         _ => ("The account was used in an unusual way.", "계정이 평소와 다르게 사용되었습니다."),
     };
     of(language, english, korean)

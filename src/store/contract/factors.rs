@@ -29,6 +29,7 @@ fn factor(id: &str) -> StoredFactor {
         last_step: 100,
         created_at: at(0),
         last_used: None,
+        passkey: None,
     }
 }
 

@@ -7,6 +7,7 @@ pub(super) mod factors;
 pub(super) mod kept;
 pub(super) mod once;
 pub(super) mod outbox;
+pub(super) mod passkeys;
 pub(super) mod places;
 pub(super) mod records;
 pub(super) mod refresh;
@@ -213,6 +214,13 @@ macro_rules! mount {
             what_others_cause_pushes_out_nothing_else
             a_device_is_one_however_often_it_is_used
             what_is_shown_is_forgotten_when_its_time_is_over
+        }
+        $crate::store::contract::mount! { @cases $fresh passkeys:
+            a_passkey_is_kept_and_found_by_its_id
+            a_counter_goes_on_and_a_challenge_is_answered_once
+            of_parallel_answers_one_succeeds
+            a_challenge_is_spent_once_and_forgotten_after_its_time
+            passkeys_of_another_rp_id_are_counted
         }
     };
     (@cases $fresh:ident $module:ident: $($case:ident)*) => {

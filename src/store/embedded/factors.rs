@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension as _, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::super::StoreError;
 use super::super::factors::{
@@ -12,6 +12,7 @@ use super::super::factors::{
     StoredFactors, UsedCode,
 };
 use super::super::live::LiveSessions;
+use super::super::passkeys::StoredPasskey;
 use super::writer::Op;
 use super::{Embedded, blocking, rows};
 use crate::caller::UserKey;
@@ -41,24 +42,33 @@ fn number(step: u64) -> i64 {
     i64::try_from(step).unwrap_or(i64::MAX)
 }
 
+/// What [`stored`] reads.
+pub(super) const COLUMNS: &str =
+    "id, kind, name, sealed, last_step, created_at, last_used, rp_id, backed_up, discoverable";
+
+pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredFactor> {
+    let (backed_up, is_discoverable) = (row.get("backed_up")?, row.get("discoverable")?);
+    let rp_id: Option<String> = row.get("rp_id")?;
+    Ok(StoredFactor {
+        id: row.get("id")?,
+        kind: row.get("kind")?,
+        name: row.get("name")?,
+        sealed: row.get("sealed")?,
+        last_step: u64::try_from(row.get::<_, i64>("last_step")?).unwrap_or_default(),
+        created_at: rows::from_sql_time(row.get("created_at")?),
+        last_used: row.get::<_, Option<i64>>("last_used")?.map(rows::from_sql_time),
+        passkey: rp_id.map(|rp_id| StoredPasskey { rp_id, backed_up, is_discoverable }),
+    })
+}
+
 fn factors_of(sql: &Connection, user: &UserKey) -> rusqlite::Result<StoredFactors> {
     let whose = (&*user.directory, &*user.id);
     let factors = sql
-        .prepare_cached(
-            "SELECT id, kind, name, sealed, last_step, created_at, last_used FROM factors
-             WHERE directory = ?1 AND user_id = ?2 ORDER BY created_at, id",
-        )?
-        .query_map(whose, |row| {
-            Ok(StoredFactor {
-                id: row.get("id")?,
-                kind: row.get("kind")?,
-                name: row.get("name")?,
-                sealed: row.get("sealed")?,
-                last_step: u64::try_from(row.get::<_, i64>("last_step")?).unwrap_or_default(),
-                created_at: rows::from_sql_time(row.get("created_at")?),
-                last_used: row.get::<_, Option<i64>>("last_used")?.map(rows::from_sql_time),
-            })
-        })?
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM factors
+             WHERE directory = ?1 AND user_id = ?2 ORDER BY created_at, id"
+        ))?
+        .query_map(whose, stored)?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let duty = sql
         .prepare_cached(
@@ -114,12 +124,15 @@ fn add(
     if factor_count(sql, user)? as usize >= MOST_FACTORS {
         return Ok(FactorChanged::Not);
     }
+    let passkey = factor.passkey.as_ref();
     let added = sql
         .prepare_cached(
             "INSERT INTO factors
-                 (id, directory, user_id, kind, name, sealed, last_step, created_at, last_used)
+                 (id, directory, user_id, kind, name, sealed, last_step, created_at, last_used,
+                  rp_id, backed_up, discoverable)
              VALUES
-                 (:id, :directory, :user, :kind, :name, :sealed, :step, :created_at, :last_used)
+                 (:id, :directory, :user, :kind, :name, :sealed, :step, :created_at, :last_used,
+                  :rp_id, :backed_up, :discoverable)
              ON CONFLICT (id) DO NOTHING",
         )?
         .execute(named_params! {
@@ -132,6 +145,9 @@ fn add(
             ":step": number(factor.last_step),
             ":created_at": rows::time(factor.created_at),
             ":last_used": factor.last_used.map(rows::time),
+            ":rp_id": passkey.map(|passkey| &passkey.rp_id),
+            ":backed_up": passkey.is_some_and(|passkey| passkey.backed_up),
+            ":discoverable": passkey.is_some_and(|passkey| passkey.is_discoverable),
         })?;
     if added == 0 {
         return Ok(FactorChanged::Not);

@@ -21,6 +21,7 @@ mod factors;
 mod file;
 mod ops;
 mod outbox;
+mod passkeys;
 mod places;
 mod records;
 mod rows;
@@ -41,6 +42,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 pub use self::file::OpenError;
+pub use self::passkeys::passkeys_elsewhere_in;
 use self::upkeep::Marks;
 use self::writer::Writer;
 use super::live::LiveSessions;

@@ -15,7 +15,7 @@ use super::super::{
 };
 use super::rows;
 use super::writer::Op;
-use super::{factors, outbox, records};
+use super::{factors, outbox, passkeys, records};
 use crate::caller::{Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
@@ -472,7 +472,8 @@ impl Op for Sweep {
         let outgoing = outbox::sweep(sql, self.now, limit)?;
         let attempts = factors::sweep(sql, self.now, limit)?;
         let devices = records::sweep(sql, self.now, limit)?;
-        Ok(tokens + sealed + ended + stamps + outgoing + attempts + devices)
+        let challenges = passkeys::sweep(sql, self.now, limit)?;
+        Ok(tokens + sealed + ended + stamps + outgoing + attempts + devices + challenges)
     }
 
     fn apply(self, swept: usize, _live: &LiveSessions) -> usize {

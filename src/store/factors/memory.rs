@@ -7,8 +7,9 @@ use async_trait::async_trait;
 
 use super::super::StoreError;
 use super::super::memory::Memory;
+use super::super::passkeys::{PasskeyUse, PasskeyUsed, SpentChallenge, goes_on};
 use super::{
-    FactorAttempt, FactorChange, FactorChanged, FactorStore, FactorUse, MOST_FACTORS,
+    FactorAttempt, FactorChange, FactorChanged, FactorStore, FactorUse, MOST_FACTORS, StoredFactor,
     StoredFactors, UsedCode,
 };
 use crate::caller::UserKey;
@@ -20,6 +21,8 @@ use crate::secret::Digest;
 pub(in crate::store) struct FactorTables {
     users: HashMap<UserKey, OfUser>,
     attempts: HashMap<Digest, Attempts>,
+    /// Challenges that were answered, and until when that is to be known.
+    challenges: HashMap<Digest, Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +43,42 @@ impl FactorTables {
     /// Forgets what is past use.
     pub(in crate::store) fn forget(&mut self, now: Timestamp) {
         self.attempts.retain(|_, attempts| now < attempts.kept_until);
+        self.challenges.retain(|_, kept_until| now < *kept_until);
+    }
+
+    pub(in crate::store) fn owner_of(&self, id: &str) -> Option<(UserKey, StoredFactor)> {
+        self.users.iter().find_map(|(user, one)| {
+            let found = one.kept.factors.iter().find(|factor| factor.id == id)?;
+            Some((user.clone(), found.clone()))
+        })
+    }
+
+    pub(in crate::store) fn spend_challenge(&mut self, challenge: SpentChallenge) -> bool {
+        self.challenges.insert(challenge.digest, challenge.kept_until).is_none()
+    }
+
+    pub(in crate::store) fn use_passkey(&mut self, used: &PasskeyUse) -> PasskeyUsed {
+        if !self.spend_challenge(used.challenge) {
+            return PasskeyUsed::Replayed;
+        }
+        let factors = self.users.get_mut(&used.user).map(|one| &mut one.kept.factors);
+        let found = factors.and_then(|all| all.iter_mut().find(|factor| factor.id == used.id));
+        let Some(StoredFactor { last_step, last_used, passkey: Some(passkey), .. }) = found else {
+            return PasskeyUsed::Gone;
+        };
+        if !goes_on(*last_step, used.counter) {
+            return PasskeyUsed::CounterBehind;
+        }
+        (*last_step, *last_used) = (u64::from(used.counter), Some(used.at));
+        passkey.backed_up = used.backed_up;
+        self.attempts.remove(&used.source);
+        PasskeyUsed::Yes
+    }
+
+    pub(in crate::store) fn passkeys_elsewhere(&self, rp_id: &str) -> u64 {
+        let all = self.users.values().flat_map(|one| &one.kept.factors);
+        let elsewhere = all.filter_map(|factor| factor.passkey.as_ref());
+        elsewhere.filter(|passkey| passkey.rp_id != rp_id).count() as u64
     }
 
     fn change(&mut self, user: &UserKey, change: FactorChange) -> FactorChanged {

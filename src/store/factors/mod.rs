@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::StoreError;
+use super::passkeys::StoredPasskey;
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::secret::Digest;
@@ -34,12 +35,14 @@ pub struct StoredFactor {
     pub name: String,
     /// What makes it, sealed.
     pub sealed: Vec<u8>,
-    /// The newest time step of which a code was accepted.
+    /// The newest time step of which a code was accepted; of a passkey, the signature counter that was seen last.
     pub last_step: u64,
     /// When it was set up.
     pub created_at: Timestamp,
     /// When it was last used, if ever since.
     pub last_used: Option<Timestamp>,
+    /// Of a passkey, what else is kept.
+    pub passkey: Option<StoredPasskey>,
 }
 
 /// Everything that is kept of a user. The default: nothing.

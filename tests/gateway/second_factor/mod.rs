@@ -1,9 +1,12 @@
 //! Second factors against the running gateway.
 
 mod abuse;
+mod authenticator;
 mod detected;
 mod operator;
 mod pages;
+mod passkey_pages;
+mod passkeys;
 mod sign_in;
 mod step_up;
 mod tokens;

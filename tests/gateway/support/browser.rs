@@ -166,6 +166,15 @@ impl Browser {
         self.command("execute/async", &json!({"script": script, "args": []}))
     }
 
+    /// Runs the body of an async function in the page with these arguments; what it returns, or the text of what it threw.
+    pub(crate) fn run_async(&self, body: &str, arguments: &Value) -> Value {
+        let script = format!(
+            "const done = arguments[arguments.length - 1];\
+             (async (...args) => {{ {body} }})(...arguments).then(done, e => done('' + e))"
+        );
+        self.command("execute/async", &json!({"script": script, "args": arguments}))
+    }
+
     /// All cookies for the page, `HttpOnly` ones too.
     pub(crate) fn cookies(&self) -> Vec<Value> {
         self.read("cookie").as_array().unwrap().clone()
@@ -221,8 +230,9 @@ impl Browser {
         );
     }
 
-    fn devtools(&self, command: &str, parameters: &Value) {
-        self.command("goog/cdp/execute", &json!({"cmd": command, "params": parameters}));
+    /// Runs a command of the browser's own tools; what it says.
+    pub(crate) fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.command("goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
     }
 
     fn find(&self, css: &str) -> String {

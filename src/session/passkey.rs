@@ -1,0 +1,359 @@
+//! Passkeys in sign-ins: as the second step, as what confirms that it is still them, and as all of a sign-in.
+//!
+//! With a passkey alone nobody says who they are before: the key names its user, and proves it in the same answer. From
+//! there on it is a sign-in like any other ([`SessionManager::begin`]): the user's directory is asked whether they may come,
+//! blocks hold, and the browser becomes known. The lockout is about guesses at passwords, so a passkey neither counts nor is kept
+//! out by it. What did not help looks alike from outside, whatever it was; the audit trail says which.
+//!
+//! A directory that knows nobody without a password (`kind = "http"`) has nobody who signs in so.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::blocked::PACE;
+use super::second_factor::refusal_of;
+use super::sign_in::not_asked;
+use super::{Checked, Grants, SessionManager, SignInRefused, SignedIn};
+use crate::caller::{AuthMethod, AuthMethods, UserKey};
+use crate::context::RequestContext;
+use crate::directory::Directory;
+use crate::event::{EventKind, FactorEvent, FactorRefusal, SignInFailure};
+use crate::factor::{
+    CeremonyPlace, CodeRefused, Duty, EnrolledPasskey, NewPasskey, OfferedFactors, PasskeyAnswer,
+    PasskeyAttempt, PasskeyCeremony,
+};
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+use crate::store::Session;
+use crate::wire::client_ip::network_32_or_64;
+
+/// What an authenticator said, and the token of its ceremony.
+#[derive(Clone, Copy, Debug)]
+pub struct PasskeySaid<'a> {
+    /// From the begin of the ceremony.
+    pub token: &'a Secret,
+    /// `PublicKeyCredential.toJSON()`
+    pub credential: &'a Secret,
+}
+
+/// A passkey that is set up to sign in.
+#[derive(Clone, Copy, Debug)]
+pub struct PasskeyEnrolment<'a> {
+    /// What the authenticator said.
+    pub said: PasskeySaid<'a>,
+    /// What its owner calls it.
+    pub name: &'a str,
+    /// The code of an operator, if one was given.
+    pub invitation: Option<&'a Secret>,
+}
+
+impl<'a> PasskeySaid<'a> {
+    const fn at(self, place: &'a CeremonyPlace) -> PasskeyAnswer<'a> {
+        PasskeyAnswer { token: self.token, credential: self.credential, place }
+    }
+}
+
+/// In the sign-in of this ticket.
+fn of_ticket(ticket: &Secret) -> CeremonyPlace {
+    CeremonyPlace::new("ticket", ticket.digest().as_bytes())
+}
+
+/// In this session.
+fn of_session(session: &Session) -> CeremonyPlace {
+    CeremonyPlace::new("session", session.id.as_str().as_bytes())
+}
+
+/// From this network.
+fn of_network(client: IpAddr) -> CeremonyPlace {
+    CeremonyPlace::new("network", network_32_or_64(client).to_string().as_bytes())
+}
+
+/// A passkey is more than one factor by itself.
+fn proved_by(before: AuthMethods, key: AuthMethod) -> AuthMethods {
+    before.and(key).and(AuthMethod::UserPresence).and(AuthMethod::MultipleFactors)
+}
+
+impl SessionManager {
+    /// The challenge for the second step of a sign-in.
+    ///
+    /// # Errors
+    /// [`SignInRefused`] with [`Refusal::TicketNotValid`], [`Refusal::BadBody`] of a user without passkeys
+    pub async fn challenge_second_step(
+        &self,
+        ticket: &Secret,
+        context: &mut RequestContext<'_>,
+    ) -> Result<PasskeyCeremony, SignInRefused> {
+        let checked = self.of_ticket(ticket, context).await?;
+        let place = of_ticket(ticket);
+        Ok(self.factors.challenge_passkey(Some(checked.user()), &place, context.at).await?)
+    }
+
+    /// By what the sign-in of a ticket may go on.
+    ///
+    /// # Errors
+    /// [`SignInRefused`] with [`Refusal::TicketNotValid`]
+    pub async fn offered_with(
+        &self,
+        ticket: &Secret,
+        context: &mut RequestContext<'_>,
+    ) -> Result<OfferedFactors, SignInRefused> {
+        let checked = self.of_ticket(ticket, context).await?;
+        Ok(self.factors.offered(&self.factors.all_of(checked.user(), context.at).await?))
+    }
+
+    /// Ends a sign-in with a passkey.
+    ///
+    /// # Errors
+    /// As [`Self::finish_sign_in`], with [`Refusal::BadPasskey`]
+    pub async fn finish_by_passkey(
+        &self,
+        ticket: &Secret,
+        said: PasskeySaid<'_>,
+        grants: Grants,
+        context: &mut RequestContext<'_>,
+    ) -> Result<SignedIn, SignInRefused> {
+        let checked = self.of_ticket(ticket, context).await?;
+        if self.duty(&checked, context.at).await? == Duty::Enrol {
+            return Err(self.pending_again(&checked, ticket, context.at).await);
+        }
+        let device = self.device_of(&checked, context.at);
+        let place = of_ticket(ticket);
+        let (user, answer, at) = (checked.user(), said.at(&place), context.at);
+        let key = self.check_passkey(PasskeyAttempt { user, answer, device, at }, context).await?;
+        self.spend(&checked, ticket, context).await?;
+        let methods = proved_by(checked.methods, key);
+        Ok(self.begin(Checked { methods, ..checked }, grants, context).await?)
+    }
+
+    /// The challenge for a passkey that is set up to sign in, and whether that takes an operator's code.
+    ///
+    /// # Errors
+    /// As [`Self::enrolment_of`]
+    pub async fn passkey_enrolment_of(
+        &self,
+        ticket: &Secret,
+        context: &mut RequestContext<'_>,
+    ) -> Result<(PasskeyCeremony, bool), SignInRefused> {
+        let checked = self.of_ticket(ticket, context).await?;
+        if self.duty(&checked, context.at).await? != Duty::Enrol {
+            return Err(Refusal::SecondFactorRequired.into());
+        }
+        let takes_invitation = self.device_of(&checked, context.at).is_none();
+        let (place, name) = (of_ticket(ticket), &checked.account.identity.name);
+        let begun = self.factors.begin_passkey(checked.user(), name, &place, context.at).await?;
+        Ok((begun, takes_invitation))
+    }
+
+    /// Ends a sign-in by setting up a passkey: the session, and the recovery codes that came with it.
+    ///
+    /// # Errors
+    /// As [`Self::enrol_and_sign_in`], with [`Refusal::BadPasskey`]
+    pub async fn enrol_passkey_and_sign_in(
+        &self,
+        ticket: &Secret,
+        new: PasskeyEnrolment<'_>,
+        grants: Grants,
+        context: &mut RequestContext<'_>,
+    ) -> Result<(SignedIn, Vec<Secret>), SignInRefused> {
+        let checked = self.of_ticket(ticket, context).await?;
+        let user = checked.user().clone();
+        let invitation = self.may_enrol(&checked, new.invitation, context).await?;
+        let place = of_ticket(ticket);
+        let answer = new.said.at(&place);
+        let passkey = NewPasskey { answer, name: new.name, invitation };
+        let EnrolledPasskey { codes, key } = self.enrol_a_passkey(&user, passkey, context).await?;
+        self.spend(&checked, ticket, context).await?;
+        // It was made with a PIN or the like a moment ago, on a device that has it: that proves what its use proves.
+        let methods = proved_by(checked.methods, key);
+        let checked = Checked { methods, ..checked };
+        Ok((self.begin(checked, grants, context).await?, codes))
+    }
+
+    /// The challenge for a passkey that somebody sets up who is signed in.
+    ///
+    /// # Errors
+    /// [`Refusal::BadBody`] where there are no passkeys, [`Refusal::StoreUnavailable`]
+    pub async fn begin_passkey(
+        &self,
+        session: &Session,
+        context: &RequestContext<'_>,
+    ) -> Result<PasskeyCeremony, Refusal> {
+        let identity = session.identity.load_full();
+        let place = of_session(session);
+        self.factors.begin_passkey(&identity.key, &identity.name, &place, context.at).await
+    }
+
+    /// Sets up a passkey of somebody who is signed in: the recovery codes that came with it.
+    ///
+    /// # Errors
+    /// [`Refusal::BadPasskey`], [`Refusal::TicketNotValid`], [`Refusal::EnrolmentProofRequired`],
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn enrol_passkey(
+        &self,
+        session: &Session,
+        new: PasskeyEnrolment<'_>,
+        context: &mut RequestContext<'_>,
+    ) -> Result<Vec<Secret>, SignInRefused> {
+        let user = session.identity.load().key.clone();
+        let place = of_session(session);
+        let passkey =
+            NewPasskey { answer: new.said.at(&place), name: new.name, invitation: new.invitation };
+        Ok(self.enrol_a_passkey(&user, passkey, context).await?.codes)
+    }
+
+    async fn enrol_a_passkey(
+        &self,
+        user: &UserKey,
+        new: NewPasskey<'_>,
+        context: &mut RequestContext<'_>,
+    ) -> Result<EnrolledPasskey, SignInRefused> {
+        match self.factors.enrol_passkey(user, new, context.at).await? {
+            Ok(enrolled) => {
+                let (user, change) = (user.clone(), FactorEvent::PasskeyAdded);
+                context.note(EventKind::FactorChanged { user, change });
+                Ok(enrolled)
+            }
+            Err(why) => {
+                self.note_refused(user, why, context);
+                Err(refusal_of(why).into())
+            }
+        }
+    }
+
+    /// The challenge with which a session's user confirms that it is still them.
+    ///
+    /// # Errors
+    /// [`Refusal::BadBody`] of a user without passkeys, [`Refusal::StoreUnavailable`]
+    pub async fn challenge_confirmation(
+        &self,
+        session: &Session,
+        context: &RequestContext<'_>,
+    ) -> Result<PasskeyCeremony, Refusal> {
+        let user = session.identity.load().key.clone();
+        self.factors.challenge_passkey(Some(&user), &of_session(session), context.at).await
+    }
+
+    /// What a session proves after its user used a passkey in it.
+    pub(super) async fn confirmed_by_passkey(
+        &self,
+        session: &Session,
+        said: PasskeySaid<'_>,
+        device: Option<crate::secret::Digest>,
+        context: &mut RequestContext<'_>,
+    ) -> Result<AuthMethods, SignInRefused> {
+        let user = session.identity.load().key.clone();
+        let place = of_session(session);
+        let (answer, at) = (said.at(&place), context.at);
+        let attempt = PasskeyAttempt { user: &user, answer, device, at };
+        let key = self.check_passkey(attempt, context).await?;
+        Ok(proved_by(session.assurance.methods, key))
+    }
+
+    /// The challenge for signing in with a passkey and nothing else.
+    ///
+    /// # Errors
+    /// [`Refusal::BadBody`] where that is off, [`Refusal::Internal`]
+    pub async fn challenge_sign_in(
+        &self,
+        context: &RequestContext<'_>,
+    ) -> Result<PasskeyCeremony, Refusal> {
+        if !self.factors.signs_in_by_passkey() {
+            return Err(Refusal::BadBody);
+        }
+        self.factors.challenge_passkey(None, &of_network(context.client), context.at).await
+    }
+
+    /// Signs in with a passkey and nothing else.
+    ///
+    /// # Errors
+    /// [`SignInRefused`] with [`Refusal::BadPasskey`], [`Refusal::TicketNotValid`], [`Refusal::SecondFactorElsewhere`],
+    /// [`Refusal::DirectoryUnavailable`], and what [`Self::begin`] refuses
+    pub async fn sign_in_by_passkey(
+        &self,
+        said: PasskeySaid<'_>,
+        device: &str,
+        grants: Grants,
+        context: &mut RequestContext<'_>,
+    ) -> Result<SignedIn, SignInRefused> {
+        if !self.factors.signs_in_by_passkey() {
+            return Err(Refusal::BadBody.into());
+        }
+        self.may_sign_in(context.client, context.at)
+            .map_err(|refusal| SignInRefused { retry_after: Some(PACE), ..refusal.into() })?;
+        let place = of_network(context.client);
+        let answer = said.at(&place);
+        // Of a key that nobody has, there is nobody to tell anything about: the refusal is counted, and that is all.
+        let named = self.factors.named_by_passkey(answer).await?;
+        let user = named.ok_or(Refusal::BadPasskey)?;
+        let attempt = PasskeyAttempt { user: &user, answer, device: None, at: context.at };
+        let key = self.check_passkey(attempt, context).await?;
+        let users = self.directory(&user.directory).map(|watched| watched.directory());
+        let account = match users.and_then(Directory::users) {
+            Some(users) => users.by_id(&user).await.map_err(not_asked)?,
+            None => None,
+        };
+        let Some(account) = account else {
+            self.note_refused(&user, FactorRefusal::BadPasskey, context);
+            return Err(Refusal::BadPasskey.into());
+        };
+        let methods = proved_by(AuthMethods::default(), key);
+        let checked = Checked::by(account, methods).in_browser(device);
+        let all = self.factors.all_of(&user, context.at).await;
+        let refused = match (checked.account.active, all) {
+            (false, _) => Some((SignInFailure::Inactive, Refusal::BadPasskey)),
+            // The service asks for one of its own, which the gateway cannot look at.
+            (true, Err(Refusal::SecondFactorElsewhere)) => {
+                Some((SignInFailure::SecondFactorRequired, Refusal::SecondFactorElsewhere))
+            }
+            (true, Err(refusal)) => return Err(refusal.into()),
+            (true, Ok(_)) => None,
+        };
+        if let Some((why, refusal)) = refused {
+            let account = Arc::clone(&checked.name);
+            context.note(EventKind::SignInFailed { account, user: Some(user), why });
+            return Err(refusal.into());
+        }
+        Ok(self.begin(checked, grants, context).await?)
+    }
+
+    /// Uses a passkey, and says what came of it.
+    async fn check_passkey(
+        &self,
+        attempt: PasskeyAttempt<'_>,
+        context: &mut RequestContext<'_>,
+    ) -> Result<AuthMethod, SignInRefused> {
+        let user = attempt.user;
+        match self.factors.check_passkey(attempt).await {
+            Ok(key) => Ok(key),
+            Err(CodeRefused::Not(why)) => {
+                self.note_refused(user, why, context);
+                Err(refusal_of(why).into())
+            }
+            Err(CodeRefused::Wait(_)) => Err(Refusal::TooManyAttempts.into()),
+            Err(CodeRefused::Failed(refusal)) => Err(refusal.into()),
+        }
+    }
+
+    /// Whether a factor may be set up with this ticket, and with which operator's code.
+    pub(super) async fn may_enrol<'c>(
+        &self,
+        checked: &Checked,
+        invitation: Option<&'c Secret>,
+        context: &mut RequestContext<'_>,
+    ) -> Result<Option<&'c Secret>, SignInRefused> {
+        let user = checked.user().clone();
+        if self.duty(checked, context.at).await? != Duty::Enrol {
+            // With one of theirs already, a ticket and a secret of one's own choice would be a way around it.
+            self.note_refused(&user, FactorRefusal::NoProof, context);
+            return Err(Refusal::SecondFactorRequired.into());
+        }
+        match (self.device_of(checked, context.at), invitation) {
+            (Some(_), _) => Ok(None),
+            (None, Some(invitation)) => Ok(Some(invitation)),
+            (None, None) => {
+                self.note_refused(&user, FactorRefusal::NoProof, context);
+                Err(Refusal::EnrolmentProofRequired.into())
+            }
+        }
+    }
+}
