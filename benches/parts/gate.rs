@@ -175,7 +175,7 @@ impl Scene {
             kept: Arc::new(kept.unwrap()),
             store: store.sessions,
             refresh_tokens: store.refresh_tokens,
-            blocks: store.blocks.list(),
+            blocks: store.blocks,
             devices: Arc::new(Devices::new(b"secret", stamps)),
             places: Arc::new(NoPlaces),
             ends: opened.ends(),

@@ -154,6 +154,7 @@ fn in_words(entry: &StoredEntry, texts: &'static AccountTexts, language: Languag
         ("second_factor", "recovery_used") => what_was_found("recovery_code_used", language),
         ("second_factor", "reset") => what_was_found("second_factor_reset", language),
         ("second_factor", "invited") => texts.invited,
+        ("second_factor", "device_trusted") => texts.device_trusted,
         ("personal_token", "made") => what_was_found("personal_token_made", language),
         ("personal_token", _) => what_was_found("personal_token_ended", language),
         ("session_ended", "account") => texts.ended_account,

@@ -80,6 +80,15 @@ fn tuned(folder: &tempfile::TempDir, max_pages: Option<u32>) -> Arc<Embedded> {
     Embedded::open_tuned(&file_in(folder), tuning).unwrap()
 }
 
+/// As many pages as an empty store has, and a few more.
+fn nearly_full() -> u32 {
+    let folder = tempfile::tempdir().unwrap();
+    let _store = Embedded::open(&file_in(&folder)).unwrap();
+    let pages =
+        raw(&file_in(&folder)).query_row("PRAGMA page_count", (), |row| row.get::<_, u32>(0));
+    pages.unwrap() + 12
+}
+
 #[tokio::test]
 async fn a_locked_file_fails_changes_and_leaves_reads_working() {
     let folder = tempfile::tempdir().unwrap();
@@ -110,7 +119,7 @@ async fn a_locked_file_fails_changes_and_leaves_reads_working() {
 #[tokio::test]
 async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
-    let store = tuned(&folder, Some(40));
+    let store = tuned(&folder, Some(nearly_full()));
     let mut made = Vec::new();
     let failed = loop {
         let number = made.len();
@@ -135,7 +144,7 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
 #[tokio::test]
 async fn on_a_full_disk_sessions_can_still_be_ended_in_company() {
     let folder = tempfile::tempdir().unwrap();
-    let store = tuned(&folder, Some(40));
+    let store = tuned(&folder, Some(nearly_full()));
     let create = |number: usize| store.create(new_session(&format!("s{number}"), "1"));
     let mut made = 0;
     while create(made).await.is_ok() {
