@@ -1,7 +1,8 @@
 //! What a client says of itself, as two uses of one session are compared: the same client, or the same one brought up to date.
 //!
 //! Browsers update themselves, and a session lives through it. So of two clients whose `User-Agent` differs in its numbers
-//! alone, the later one is the same if its numbers are not lower: nobody goes back to an older browser.
+//! alone, the later one may be the same if its numbers are not lower: nobody goes back to an older browser. It may be a thief's
+//! as well, so whoever asks decides by more than that.
 
 use crate::secret::Digest;
 
@@ -37,19 +38,29 @@ impl ClientVersion {
         Self { text: Digest::of(text.as_bytes()), numbers }
     }
 
-    /// The same client as this one before, or the same with an update since.
-    fn follows(&self, before: &Self) -> bool {
-        self.text == before.text && self.numbers >= before.numbers
+    /// How like the client of an earlier use that of a later one is. Clients that say nothing of themselves are one.
+    pub(super) fn likeness(before: Option<&Self>, now: Option<&Self>) -> Likeness {
+        match (before, now) {
+            (before, now) if before == now => Likeness::Same,
+            (Some(before), Some(now))
+                if before.text == now.text && before.numbers < now.numbers =>
+            {
+                Likeness::Update
+            }
+            _ => Likeness::Other,
+        }
     }
 }
 
-/// May the later use be of the same client? Clients that say nothing of themselves are one.
-pub(super) fn may_be_same(before: Option<&ClientVersion>, now: Option<&ClientVersion>) -> bool {
-    match (before, now) {
-        (None, None) => true,
-        (Some(before), Some(now)) => now.follows(before),
-        (None, Some(_)) | (Some(_), None) => false,
-    }
+/// How like another a client is, from like to unlike.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Likeness {
+    /// To the letter, as far as its numbers are compared.
+    Same,
+    /// The same, brought up to date; or a thief's newer one.
+    Update,
+    /// Another one.
+    Other,
 }
 
 #[cfg(test)]
@@ -59,27 +70,29 @@ mod tests {
     #[test]
     fn an_update_is_the_same_client_and_nothing_else_is() {
         const CHROME: &str = "Mozilla/5.0 (Linux; Android 15; K) Chrome/140.0.0.0 Mobile";
-        for (before, now, same) in [
-            (CHROME, CHROME, true),
-            (CHROME, "Mozilla/5.0 (Linux; Android 15; K) Chrome/141.0.0.0 Mobile", true),
-            (CHROME, "Mozilla/5.0 (Linux; Android 16; K) Chrome/139.0.0.0 Mobile", true),
-            (CHROME, "Mozilla/5.0 (Linux; Android 15; K) Chrome/139.0.0.0 Mobile", false),
-            (CHROME, "Mozilla/5.0 (Linux; Android 15; K) Chrome/141.0.0.0", false),
-            ("App/9", "App/10", true),
-            ("App/10", "App/9", false),
-            ("App/1", "App/1.1", false),
-            ("App/1", "App/99999999999999999999", true),
-            ("", "", true),
-            ("App", "", false),
+        use Likeness::{Other, Same, Update};
+        for (before, now, like) in [
+            (CHROME, CHROME, Same),
+            (CHROME, "Mozilla/5.0 (Linux; Android 15; K) Chrome/141.0.0.0 Mobile", Update),
+            (CHROME, "Mozilla/5.0 (Linux; Android 16; K) Chrome/139.0.0.0 Mobile", Update),
+            (CHROME, "Mozilla/5.0 (Linux; Android 15; K) Chrome/139.0.0.0 Mobile", Other),
+            (CHROME, "Mozilla/5.0 (Linux; Android 15; K) Chrome/141.0.0.0", Other),
+            ("App/9", "App/10", Update),
+            ("App/10", "App/9", Other),
+            ("App/1", "App/1.1", Other),
+            ("App/1", "App/99999999999999999999", Update),
+            ("", "", Same),
+            ("App", "", Other),
         ] {
             let (before, now) = (ClientVersion::of(before), ClientVersion::of(now));
-            assert_eq!(may_be_same(Some(&before), Some(&now)), same, "{before:?} {now:?}");
+            let found = ClientVersion::likeness(Some(&before), Some(&now));
+            assert_eq!(found, like, "{before:?} {now:?}");
         }
         let one = ClientVersion::of("App/1");
-        for (before, now, same) in
-            [(None, None, true), (None, Some(&one), false), (Some(&one), None, false)]
+        for (before, now, like) in
+            [(None, None, Same), (None, Some(&one), Other), (Some(&one), None, Other)]
         {
-            assert_eq!(may_be_same(before, now), same);
+            assert_eq!(ClientVersion::likeness(before, now), like);
         }
     }
 }

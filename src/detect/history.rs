@@ -70,13 +70,14 @@ impl History {
         self.wait(key, at);
     }
 
-    /// Has the user signed in from each of these countries, or been told of them?
+    /// Has the user signed in from each of these countries, or been told of them? No countries are none that are known.
     pub(super) fn knows(&self, user: &UserKey, countries: &[Country], at: Timestamp) -> bool {
-        countries.iter().all(|country| {
-            [COUNTRY, TOLD_COUNTRY]
-                .iter()
-                .any(|sort| self.has(user, Trait::One(sort, country.as_str()), at))
-        })
+        !countries.is_empty()
+            && countries.iter().all(|country| {
+                [COUNTRY, TOLD_COUNTRY]
+                    .iter()
+                    .any(|sort| self.has(user, Trait::One(sort, country.as_str()), at))
+            })
     }
 
     /// The user is told of a use from these countries.

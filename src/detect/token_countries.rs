@@ -4,11 +4,12 @@
 //! (private, special, unknown to the database, or no database at all) never count, so behind a proxy that is not trusted,
 //! or on an internal network, this is silent rather than wrong.
 //!
-//! People live at borders, travel and turn VPNs on. From all countries the same client, to the letter of its `User-Agent` or
-//! brought up to date meanwhile, is a doubtful finding: it is told, and nothing else is done. And it is told once: not where the
-//! person has signed in from all of these countries, or was told of them before. Well-known VPNs are exempt by default.
+//! People live at borders, travel and turn VPNs on. From all countries the same client, to the letter of its `User-Agent`, is a
+//! doubtful finding: it is told, and nothing else is done. And it is told once: where the person has signed in from all of these
+//! countries, or was told of them before, the same client, or the same brought up to date meanwhile, is no finding at all.
+//! Well-known VPNs are exempt by default.
 
-use super::client_version::{ClientVersion, may_be_same};
+use super::client_version::{ClientVersion, Likeness};
 use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::SessionId;
@@ -51,13 +52,20 @@ impl Detector for TokenCountries {
             |one, other| one.country == other.country,
         )?;
         let countries: Vec<Country> = seen.iter().map(|one| one.country).collect();
-        let is_doubtful = seen.iter().all(|one| may_be_same(one.agent.as_ref(), agent.as_ref()));
-        if is_doubtful {
-            // A doubt hides nothing that is beyond doubt a moment later.
+        let likeness =
+            seen.iter().map(|one| ClientVersion::likeness(one.agent.as_ref(), agent.as_ref()));
+        let likeness = likeness.max().unwrap_or(Likeness::Other);
+        let is_doubtful = likeness == Likeness::Same;
+        let is_usual =
+            likeness < Likeness::Other && around.history.knows(user, &countries, event.at);
+        if is_doubtful || is_usual {
+            // What is in doubt hides nothing that is beyond doubt a moment later.
             self.countries.put_back(session, &seen, event.at);
-            if around.history.knows(user, &countries, event.at) {
-                return None;
-            }
+        }
+        if is_usual {
+            return None;
+        }
+        if is_doubtful {
             around.history.told(user, &countries, event.at);
         }
         let evidence = Evidence { count: seen.len(), window: self.settings.window, countries };
@@ -106,7 +114,7 @@ mod tests {
         let with = |agent: &str, event: Event| Event { agent: Some(agent.into()), ..event };
         for (agent, is_doubtful) in [
             ("Monitor/1.0", true),
-            ("Monitor/1.1", true),
+            ("Monitor/1.1", false),
             ("Monitor/0.9", false),
             ("curl/8", false),
         ] {
@@ -126,6 +134,23 @@ mod tests {
         let (again, further) = (trips("b"), [used(2, "b", GERMANY)]);
         let events = trips("a").into_iter().chain(again).chain(further);
         assert_eq!(fires_at(&mut detector, events), [2, 5]);
+    }
+
+    #[test]
+    fn an_update_is_the_same_client_where_the_person_is_known_to_be() {
+        let newer = |event: Event| Event { agent: Some("Monitor/1.1".into()), ..event };
+        for (known, expected) in [(true, vec![2]), (false, vec![2])] {
+            let mut events = vec![used(0, "a", KOREA)];
+            if known {
+                // This one is told, and the update after it is not.
+                events.push(used(1, "a", STATES));
+            }
+            events.push(newer(used(2, "a", if known { KOREA } else { STATES })));
+            let found = findings(&mut build(&detector(2)), events);
+            let all: Vec<_> = found.iter().map(|(n, _)| *n).collect();
+            assert_eq!(all, expected, "{known}");
+            assert_eq!(found[0].1.is_doubtful, known, "{known}");
+        }
     }
 
     #[test]

@@ -155,6 +155,7 @@ fn in_words(entry: &StoredEntry, texts: &'static AccountTexts, language: Languag
         ("second_factor", "reset") => what_was_found("second_factor_reset", language),
         ("second_factor", "invited") => texts.invited,
         ("second_factor", "device_trusted") => texts.device_trusted,
+        ("second_factor", "devices_distrusted") => texts.devices_distrusted,
         ("personal_token", "made") => what_was_found("personal_token_made", language),
         ("personal_token", _) => what_was_found("personal_token_ended", language),
         ("session_ended", "account") => texts.ended_account,

@@ -83,6 +83,8 @@ account_texts! {
         "서비스 관리자가 2단계 인증을 설정할 코드를 발급했습니다.";
     device_trusted "You said that a browser need not ask for a code for a while."
         "한동안 이 브라우저에서 인증 코드를 묻지 않도록 했습니다.";
+    devices_distrusted "You said that every browser has to ask for a code again."
+        "모든 브라우저에서 인증 코드를 다시 묻도록 했습니다.";
     ended_account "You ended a sign-in from another one." "다른 로그인에서 로그인을 종료했습니다.";
     ended_everywhere "You signed out everywhere." "모든 기기에서 로그아웃했습니다.";
     ended_password "A sign-in ended because the password was changed or the account switched off."
