@@ -60,7 +60,7 @@ impl Issuers {
         let Some(own) = issued.own_end else { return Ok(None) };
         let (digest, idle) = match one.adopts() {
             true => (own, issued.deny_for),
-            false => match self.registry.given.get(&own) {
+            false => match self.registry.seen.given.get(&own) {
                 Some(given) => (given.session, given.idle),
                 None => return Ok(None),
             },

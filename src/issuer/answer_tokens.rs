@@ -9,7 +9,8 @@
 //!   to the client, so that no request can come before it, and the store lets one session begin.
 //! - **Its end** is final: the refresh token's in the store's own step, and then the access tokens that it gave; the service's
 //!   refresh view is not reached with a refresh token whose session has ended.
-//! - **Rotation** puts the new refresh token in the place of the old one, which is known in memory as the session's.
+//! - **Rotation** puts the new refresh token in the place of the old one, which is known in memory as the session's. It is
+//!   written beside the answer, in the order in which the tokens were given, and told (`adopted`, `rotated`) once it is.
 //! - **A refresh token from before the gateway** begins a session at its first refresh here.
 //!
 //! After a restart an access token is not known as a session's any more until the next refresh: it is a credential as any
@@ -25,6 +26,7 @@ use quick_cache::sync::Cache;
 use super::Issuers;
 use super::adopt::down;
 use super::{CheckMethod, JudgedCredential, Said, keyed};
+use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
 use crate::event::{Adoption, EventKind, IssuedRefusal};
@@ -156,9 +158,9 @@ impl Issuers {
         let until = presented.map_or(until, |presented| until.max(presented.until));
         let idle = until.since(to.at).max(access.deny_for);
         let given = AnsweredToken { session, idle, expires_at };
-        self.registry.given.insert(access_digest, given);
+        self.registry.seen.given.insert(access_digest, given);
         if let Some(refresh) = refresh_digest {
-            self.registry.given.insert(refresh, AnsweredToken { expires_at: until, ..given });
+            self.registry.seen.given.insert(refresh, AnsweredToken { expires_at: until, ..given });
         }
         Some(Adopting {
             index: to.issuer,
@@ -195,7 +197,7 @@ impl Issuers {
         };
         let done = match (adopted, presented.zip(refresh)) {
             (Ok(Some(session)), Some((presented, refresh))) => {
-                self.rotate_given(&session, presented.digest, refresh, at).await
+                self.rotate_given(index, &session.id, presented.digest, refresh, context).await
             }
             (Ok(_), _) => Ok(()),
             (Err(IssuedRefusal::Ended), _) => {
@@ -211,26 +213,53 @@ impl Issuers {
         }
     }
 
-    /// The refresh token of a session is another one from now on.
+    /// The refresh token of a session is another one from now on. One rotation of a session waits for the other: a client may
+    /// come with a token before the store has that it was given.
     async fn rotate_given(
         &self,
-        session: &Session,
+        issuer: usize,
+        id: &SessionId,
         before: Digest,
         now: Digest,
-        at: Timestamp,
+        context: &mut RequestContext<'_>,
     ) -> Result<(), IssuedRefusal> {
-        if session.cookie != Some(before) {
+        let at = context.at;
+        let _turn = self.registry.seen.rotating.turn(id).await;
+        let Some(session) = self.find_by_id(id, at).await? else {
+            return self.deny_all([Some(now), None], at).await;
+        };
+        let stored = session.cookie;
+        if !stored.is_some_and(|stored| self.was_given_after(before, stored)) {
             // One that was rotated away and that the service takes all the same: its successor belongs to the session, too.
-            self.registry.former.insert(now, session.id.clone());
+            self.registry.seen.former.insert(now, id.clone());
             return Ok(());
         }
-        let renewed =
-            self.renewed(session.id.clone(), Some(now), session.password_mark, at).await?;
-        if renewed.is_none() {
+        if self.renewed(id.clone(), Some(now), session.password_mark, at).await?.is_none() {
             return self.deny_all([Some(now), None], at).await;
         }
-        self.registry.former.insert(before, session.id.clone());
+        for former in [stored, Some(before)].into_iter().flatten() {
+            self.registry.seen.former.insert(former, id.clone());
+        }
+        if let Some(one) = self.registry.all.get(issuer) {
+            context.note(EventKind::Adopted {
+                session: id.clone(),
+                user: session.identity.load().key.clone(),
+                issuer: Arc::clone(&one.name),
+                how: Adoption::Rotated,
+            });
+        }
         Ok(())
+    }
+
+    /// Is this token the one that the store has, or was it given for that one, by rotations that the store has not seen yet?
+    fn was_given_after(&self, token: Digest, stored: Digest) -> bool {
+        let given_for = |digest: &Digest| {
+            let given = self.registry.seen.given.get(digest)?;
+            (given.session != *digest).then_some(given.session)
+        };
+        std::iter::successors(Some(token), given_for)
+            .take(ROTATIONS_AT_ONCE)
+            .any(|digest| digest == stored)
     }
 
     /// The session that goes by this digest, or by one before it whose rotation is not in the store yet; none, if it has
@@ -249,12 +278,12 @@ impl Issuers {
             if let Some(session) = self.store.find(by, at).await.map_err(down)? {
                 return Ok(Some(session));
             }
-            if let Some(id) = self.registry.former.get(&digest) {
+            if let Some(id) = self.registry.seen.former.get(&digest) {
                 // Of a session that has ended nothing begins another.
                 let session = self.find_by_id(&id, at).await?;
                 return session.map(Some).ok_or(IssuedRefusal::Ended);
             }
-            match self.registry.given.get(&digest) {
+            match self.registry.seen.given.get(&digest) {
                 Some(given) if given.session != digest => digest = given.session,
                 Some(_) | None => break,
             }
@@ -268,7 +297,7 @@ impl Issuers {
         at: Timestamp,
     ) -> Result<(), IssuedRefusal> {
         for digest in digests.into_iter().flatten() {
-            let until = self.registry.given.get(&digest).map_or(at, |given| given.expires_at);
+            let until = self.registry.seen.given.get(&digest).map_or(at, |given| given.expires_at);
             self.registry.put(digest, at, until.max(at)).await?;
         }
         Ok(())

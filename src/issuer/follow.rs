@@ -273,7 +273,7 @@ impl Issuers {
             return self.deny(issued, at).await;
         }
         if let Some(former) = session.cookie {
-            self.registry.former.insert(former, session.id.clone());
+            self.registry.seen.former.insert(former, session.id.clone());
         }
         happened.push(EventKind::Adopted {
             session: session.id.clone(),

@@ -51,6 +51,7 @@ mod state;
 pub(crate) mod take_over;
 #[cfg(test)]
 pub(crate) mod testkit;
+mod turns;
 mod user;
 mod users;
 mod validity;
@@ -61,9 +62,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use quick_cache::sync::Cache;
 
-use self::answer_tokens::GivenTokens;
 pub use self::answer_tokens::{Adopting, PresentedRefresh, To};
 use self::blacklisted::blacklist;
 use self::django_session::DjangoSessions;
@@ -80,10 +79,11 @@ pub(crate) use self::reading::{Shown, Unreadable};
 pub(crate) use self::refused::{is_anothers, public};
 use self::simplejwt::{SimpleJwt, refresh_tokens, take_over};
 pub use self::state::IssuerState;
+use self::state::SeenCredentials;
 pub use self::take_over::{NotTakenOver, RefreshSubject};
 pub(crate) use self::user::KnownUser;
 use self::user::User;
-pub(crate) use self::users::UserCache;
+
 pub use self::validity::end_of_user;
 use self::validity::{FOR_GOOD, keyed};
 use crate::caller::{Assurance, AuthMethod, AuthMethods, IssuerName, Proof, SessionId, UserKey};
@@ -212,12 +212,8 @@ pub(crate) struct IssuerRegistry {
     pub(crate) readings: Arc<Readings>,
     /// Whose tokens `/verify` takes, whatever their header.
     verified: Arc<[usize]>,
-    users: UserCache,
     stamps: Arc<dyn Stamps>,
-    /// Credentials that sessions had before, and whose they were.
-    former: Arc<Cache<Digest, SessionId>>,
-    /// Tokens that answers gave, and whose they are.
-    given: Arc<GivenTokens>,
+    seen: SeenCredentials,
 }
 
 struct OneIssuer {
@@ -373,15 +369,7 @@ impl IssuerRegistry {
         let verified =
             settings.iter().enumerate().filter(is_verified).map(|(index, _)| index).collect();
         let (all, readings) = (all.into(), Arc::new(readings));
-        Ok(Self {
-            all,
-            readings,
-            verified,
-            users: state.users.clone(),
-            stamps,
-            former: Arc::clone(&state.former),
-            given: Arc::clone(&state.given),
-        })
+        Ok(Self { all, readings, verified, stamps, seen: state.seen.clone() })
     }
 
     /// A token as if it had come where its issuers' come. None: there are no issuers whose tokens say what they are.
@@ -395,10 +383,8 @@ impl IssuerRegistry {
             all: Arc::clone(&self.all),
             readings: Arc::clone(&self.readings),
             verified: Arc::clone(&self.verified),
-            users: self.users.read_only(),
             stamps,
-            former: Arc::clone(&self.former),
-            given: Arc::clone(&self.given),
+            seen: self.seen.read_only(),
         }
     }
 
@@ -476,13 +462,13 @@ impl IssuerRegistry {
     ) -> Result<IssuedCredential, IssuedRefusal> {
         let one = self.all.get(index).ok_or(IssuedRefusal::NoLongerAccepted)?;
         let key = one.key_of(&judged.user).await?;
-        let user = match self.users.get(&one.directory, &key) {
+        let user = match self.seen.users.get(&one.directory, &key) {
             Some(user) => user,
             None => {
                 let user = Arc::new(User::new(key.clone()));
                 // Only who is there is remembered: a token can name anybody.
                 self.known(&one.directory, &user, at).await?;
-                self.users.insert(&one.directory, key, Arc::clone(&user));
+                self.seen.users.insert(&one.directory, key, Arc::clone(&user));
                 user
             }
         };

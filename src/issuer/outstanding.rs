@@ -130,7 +130,7 @@ impl IssuerRegistry {
         at: Timestamp,
     ) -> Result<Arc<KnownUser>, IssuedRefusal> {
         let one = self.all.get(token.index).ok_or(IssuedRefusal::NoLongerAccepted)?;
-        let remembered = self.users.get(&one.directory, &token.user);
+        let remembered = self.seen.users.get(&one.directory, &token.user);
         let user = remembered.unwrap_or_else(|| Arc::new(User::new(token.user.clone())));
         let known = self.known_now(&one.directory, &user, at).await?;
         if !token.password.is_that_of(&known) {

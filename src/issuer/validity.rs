@@ -91,9 +91,10 @@ impl EndIssued for IssuerRegistry {
     async fn end_of_session(&self, session: &Session, at: Timestamp) {
         let Some(cookie) = session.cookie.filter(|_| session.issuer.is_some()) else { return };
         let is_its = |digest: &Digest| {
-            *digest == cookie || self.former.get(digest).is_some_and(|id| id == session.id)
+            *digest == cookie || self.seen.former.get(digest).is_some_and(|id| id == session.id)
         };
         let all: Vec<(Digest, Timestamp)> = self
+            .seen
             .given
             .iter()
             .filter(|(digest, given)| is_its(&given.session) || is_its(digest))

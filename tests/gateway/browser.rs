@@ -51,7 +51,7 @@ fn a_person_signs_in_lands_where_they_wanted_and_signs_out() {
     browser.open(&at(&gateway, "/?page=2"));
     assert_eq!(browser.url(), at(&gateway, "/login?next=/%3Fpage%3D2"));
     assert_eq!(browser.cookies(), [Value::Null; 0]);
-    assert_eq!(browser.focused(), "username");
+    browser.has_focus("username");
 
     sign_in(&browser, "lee", "a wrong password");
     assert_eq!(browser.url(), at(&gateway, "/login"));
@@ -59,7 +59,7 @@ fn a_person_signs_in_lands_where_they_wanted_and_signs_out() {
     assert!(browser.title().starts_with("Error"), "{}", browser.title());
     assert_eq!(browser.value("#username"), "lee", "it need not be typed again");
     assert_eq!(browser.value("#password"), "");
-    assert_eq!(browser.focused(), "password");
+    browser.has_focus("password");
 
     browser.fill("#password", "lee-pass-1234");
     browser.follow("button[type=submit]");

@@ -111,7 +111,7 @@ fn an_operator_signs_in_sees_what_was_found_and_acts() {
     let browser = Browser::start();
     browser.open(&at(&gateway, "/"));
     assert_eq!(browser.url(), at(&gateway, "/operator"));
-    assert_eq!(browser.focused(), "token");
+    browser.has_focus("token");
     browser.fill("#token", "a guess");
     browser.follow("button[type=submit]");
     assert_eq!(browser.text("[role=alert]"), "That is not the operator\u{2019}s token.");

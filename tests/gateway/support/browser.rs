@@ -108,8 +108,7 @@ impl Browser {
 
     /// The visible text of the first element that a CSS selector finds.
     pub(crate) fn text(&self, css: &str) -> String {
-        let element = self.find(css);
-        text(&self.read(&format!("element/{element}/text")))
+        text(&self.of(css, "text"))
     }
 
     /// How many elements a CSS selector finds.
@@ -120,20 +119,19 @@ impl Browser {
 
     /// What the first field that a CSS selector finds holds now.
     pub(crate) fn value(&self, css: &str) -> String {
-        let element = self.find(css);
-        text(&self.read(&format!("element/{element}/property/value")))
+        text(&self.of(css, "property/value"))
     }
 
     /// An attribute of the first element that a CSS selector finds.
     pub(crate) fn attribute(&self, css: &str, name: &str) -> Value {
-        let element = self.find(css);
-        self.read(&format!("element/{element}/attribute/{name}"))
+        self.of(css, &format!("attribute/{name}"))
     }
 
-    /// The `id` of the element that has the focus.
-    pub(crate) fn focused(&self) -> String {
-        let element = text(&self.read("element/active")[ELEMENT]);
-        text(&self.read(&format!("element/{element}/attribute/id")))
+    /// Waits until the element that has the focus is the one with this `id`: `autofocus` comes after a page is loaded.
+    pub(crate) fn has_focus(&self, id: &str) {
+        let script = "return document.activeElement && document.activeElement.id";
+        let what = format!("#{id} to have the focus");
+        eventually(&what, || (self.run(script) == id).then_some(()));
     }
 
     /// Types into a field, key by key.
@@ -235,9 +233,24 @@ impl Browser {
         self.command("goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
     }
 
+    /// The first element that a CSS selector finds, once it is there: the page may be loading.
     fn find(&self, css: &str) -> String {
-        let found = self.command("element", &json!({"using": "css selector", "value": css}));
-        text(&found[ELEMENT])
+        eventually(css, || self.find_now(css))
+    }
+
+    fn find_now(&self, css: &str) -> Option<String> {
+        let by = json!({"using": "css selector", "value": css});
+        let found = self.ask("POST", &format!("/session/{}/element", self.session), &by)?;
+        Some(text(&found[ELEMENT]))
+    }
+
+    /// What is read of such an element. Another page may come between the two questions.
+    fn of(&self, css: &str, what: &str) -> Value {
+        eventually(css, || {
+            let element = self.find_now(css)?;
+            let path = format!("/session/{}/element/{element}/{what}", self.session);
+            self.ask("GET", &path, &Value::Null)
+        })
     }
 
     fn command(&self, name: &str, parameters: &Value) -> Value {
@@ -245,17 +258,28 @@ impl Browser {
     }
 
     fn read(&self, name: &str) -> Value {
-        self.exchange("GET", &format!("/session/{}/{name}", self.session), "")
+        let path = format!("/session/{}/{name}", self.session);
+        eventually(name, || self.ask("GET", &path, &Value::Null))
     }
 
     fn post(&self, path: &str, parameters: &Value) -> Value {
-        self.exchange("POST", path, &parameters.to_string())
+        value(&self.send("POST", path, &parameters.to_string()))
     }
 
-    fn exchange(&self, method: &str, path: &str, body: &str) -> Value {
-        let response = self.send(method, path, body);
-        assert_eq!(response.status, 200, "{method} {path} {body}: {}", response.text());
-        response.json()["value"].take()
+    /// Asks what changes nothing. None: the page was just being replaced.
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Option<Value> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let response = self.send(method, path, &body);
+        let is_between = || {
+            let text = response.text();
+            ["no such element", "stale element", "aborted by navigation", "not attached"]
+                .iter()
+                .any(|words| text.to_lowercase().contains(words))
+        };
+        if response.status != 200 && is_between() {
+            return None;
+        }
+        Some(value(&response))
     }
 
     fn send(&self, method: &str, path: &str, body: &str) -> Response {
@@ -291,6 +315,11 @@ impl Drop for Browser {
         signal("TERM", self.driver.id());
         let _ = self.driver.wait();
     }
+}
+
+fn value(response: &Response) -> Value {
+    assert_eq!(response.status, 200, "{}", response.text());
+    response.json()["value"].take()
 }
 
 fn text(value: &Value) -> String {
