@@ -116,15 +116,7 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), CommandFailure> {
         SessionCommand::List { file, user, format } => {
             let config = load(&file.path()?)?;
             let user = user.map(|user| user_key(&config, &user)).transpose()?;
-            let path = match &user {
-                Some(user) => {
-                    let query = form_urlencoded::Serializer::new(String::new())
-                        .append_pair("user", user)
-                        .finish();
-                    format!("/sessions?{query}")
-                }
-                None => "/sessions".to_owned(),
-            };
+            let path = of_user("/sessions", user.as_deref());
             let listed = match ask_all(&config, &path, "sessions")? {
                 Some(listed) => listed,
                 None => app::offline::list_sessions(&config, user.as_deref())
@@ -134,11 +126,7 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), CommandFailure> {
         }
         SessionCommand::End { file, session, user } => {
             let config = load(&file.path()?)?;
-            let which = match (session, user) {
-                (Some(session), _) => json!({"session": session}),
-                (None, Some(user)) => json!({"user": user_key(&config, &user)?}),
-                (None, None) => json!({}),
-            };
+            let which = one_or_all_of(&config, ("session", session), user)?;
             let ended = match ask(&config, "POST /sessions/end", &which.to_string())? {
                 Some(ended) => ended,
                 None => {
@@ -155,6 +143,26 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), CommandFailure> {
         }
     }
     Ok(())
+}
+
+/// The path of a list, of one user's if one is named.
+pub(super) fn of_user(path: &str, user: Option<&str>) -> String {
+    let Some(user) = user else { return path.to_owned() };
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("user", user).finish();
+    format!("{path}?{query}")
+}
+
+/// What is ended: the one of this name and id, or all of a user's.
+pub(super) fn one_or_all_of(
+    config: &Config,
+    (name, one): (&str, Option<String>),
+    user: Option<String>,
+) -> Result<Value, CommandFailure> {
+    Ok(match (one, user) {
+        (Some(one), _) => json!({name: one}),
+        (None, Some(user)) => json!({"user": user_key(config, &user)?}),
+        (None, None) => json!({}),
+    })
 }
 
 /// An end may be of a directory that has been taken out since, so it is no error to name one that is not there.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::config_file::ConfigFile;
 use super::list::{self, Format, ListColumn};
-use super::operate::{ask, user_key};
+use super::operate::{ask, of_user, one_or_all_of, user_key};
 use crate::app;
 use crate::command::{CommandFailure, load, say};
 
@@ -87,15 +87,7 @@ pub(super) fn run(command: TokenCommand) -> Result<(), CommandFailure> {
         TokenCommand::List { user, file, format } => {
             let config = load(&file.path()?)?;
             let user = user.map(|user| user_key(&config, &user)).transpose()?;
-            let path = match &user {
-                Some(user) => {
-                    let query = form_urlencoded::Serializer::new(String::new())
-                        .append_pair("user", user)
-                        .finish();
-                    format!("GET /tokens?{query}")
-                }
-                None => "GET /tokens".to_owned(),
-            };
+            let path = format!("GET {}", of_user("/tokens", user.as_deref()));
             let listed = match ask(&config, &path, "")? {
                 Some(listed) => listed,
                 None => app::offline::list_tokens(&config, user.as_deref())
@@ -105,11 +97,7 @@ pub(super) fn run(command: TokenCommand) -> Result<(), CommandFailure> {
         }
         TokenCommand::Revoke { token, user, file } => {
             let config = load(&file.path()?)?;
-            let which = match (token, user) {
-                (Some(token), _) => json!({"token": token}),
-                (None, Some(user)) => json!({"user": user_key(&config, &user)?}),
-                (None, None) => json!({}),
-            };
+            let which = one_or_all_of(&config, ("token", token), user)?;
             let revoked = match ask(&config, "POST /tokens/revoke", &which.to_string())? {
                 Some(revoked) => revoked,
                 None => {

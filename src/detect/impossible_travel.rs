@@ -8,15 +8,16 @@
 //! - **Somebody roams**: a phone abroad is placed at home by its carrier and where it is by the Wi-Fi of its hotel, in turn. So a
 //!   place in which the session has been already is no other place: only the first time is judged.
 //! - **The same client** on both sides, to the letter of its `User-Agent`, is a doubtful finding: it is told and nothing
-//!   else, and once for a user and a country (as in [`token_countries`](super::token_countries)). A thief can copy that, and then
-//!   the person is told at once, and nobody is asked to sign in anew for nothing.
+//!   else, and once for a user and a country ([`certainty`](super::certainty)). A thief can copy that, and then the person is
+//!   told at once, and nobody is asked to sign in anew for nothing.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use quick_cache::unsync::Cache;
 
-use super::client_version::{ClientVersion, Likeness};
+use super::certainty::Certainty;
+use super::client_version::ClientVersion;
 use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
 use crate::caller::SessionId;
@@ -94,22 +95,18 @@ impl Detector for ImpossibleTravel {
         let jumps = self.jumps.count(session.clone(), (), event.at)?;
         let countries: Vec<Country> = [before.country, country].into_iter().flatten().collect();
         let likeness = ClientVersion::likeness(before.agent.as_ref(), agent.as_ref());
-        let is_doubtful = likeness == Likeness::Same;
-        let is_usual =
-            likeness < Likeness::Other && around.history.knows(user, &countries, event.at);
-        if is_doubtful || is_usual {
+        let certainty = Certainty::of(around.history, user, &countries, likeness, event.at);
+        if certainty != Certainty::Certain {
             // What is in doubt hides nothing that is beyond doubt a moment later.
             self.jumps.put_back(session, &jumps, event.at);
         }
-        if is_usual {
+        if certainty == Certainty::Usual {
             return None;
-        }
-        if is_doubtful {
-            around.history.told(user, &countries, event.at);
         }
         let evidence = Evidence { count: jumps.len(), window: self.settings.window, countries };
         let subject = Subject::Session(session.clone());
         let finding = Finding::new(DetectorName::ImpossibleTravel, event, subject, evidence);
+        let is_doubtful = certainty == Certainty::Doubtful;
         Some(Finding { is_doubtful, ..finding.of_user(user) })
     }
 

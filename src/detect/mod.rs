@@ -27,6 +27,7 @@ use crate::config;
 use crate::event::{Event, EventKind};
 use crate::geo::{Asn, Country, Places};
 
+mod certainty;
 mod client_change;
 mod client_version;
 mod distributed_guessing;

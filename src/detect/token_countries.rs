@@ -4,11 +4,10 @@
 //! (private, special, unknown to the database, or no database at all) never count, so behind a proxy that is not trusted,
 //! or on an internal network, this is silent rather than wrong.
 //!
-//! People live at borders, travel and turn VPNs on. From all countries the same client, to the letter of its `User-Agent`, is a
-//! doubtful finding: it is told, and nothing else is done. And it is told once: where the person has signed in from all of these
-//! countries, or was told of them before, the same client, or the same brought up to date meanwhile, is no finding at all.
-//! Well-known VPNs are exempt by default.
+//! People live at borders, travel and turn VPNs on: what is a doubt then, which is told and nothing else, and what is no finding
+//! at all, [`certainty`](super::certainty) says. Well-known VPNs are exempt by default.
 
+use super::certainty::Certainty;
 use super::client_version::{ClientVersion, Likeness};
 use super::window::{Again, Windows};
 use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
@@ -55,22 +54,18 @@ impl Detector for TokenCountries {
         let likeness =
             seen.iter().map(|one| ClientVersion::likeness(one.agent.as_ref(), agent.as_ref()));
         let likeness = likeness.max().unwrap_or(Likeness::Other);
-        let is_doubtful = likeness == Likeness::Same;
-        let is_usual =
-            likeness < Likeness::Other && around.history.knows(user, &countries, event.at);
-        if is_doubtful || is_usual {
+        let certainty = Certainty::of(around.history, user, &countries, likeness, event.at);
+        if certainty != Certainty::Certain {
             // What is in doubt hides nothing that is beyond doubt a moment later.
             self.countries.put_back(session, &seen, event.at);
         }
-        if is_usual {
+        if certainty == Certainty::Usual {
             return None;
-        }
-        if is_doubtful {
-            around.history.told(user, &countries, event.at);
         }
         let evidence = Evidence { count: seen.len(), window: self.settings.window, countries };
         let subject = Subject::Session(session.clone());
         let finding = Finding::new(DetectorName::TokenCountries, event, subject, evidence);
+        let is_doubtful = certainty == Certainty::Doubtful;
         Some(Finding { is_doubtful, ..finding.of_user(user) })
     }
 

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::account_page::{AccountPage, FactorsPart, PageSection};
@@ -170,20 +170,14 @@ impl Endpoints {
             Method::POST => self.account.page.as_deref().unwrap_or("/"),
             _ => arrival.target.path().as_str(),
         };
-        let to = |path: &str| {
-            let location = HeaderValue::try_from(navigation::with_next(path, back));
-            Reply::see_other(&location.unwrap_or(HeaderValue::from_static("/")))
-        };
-        if let Some(path) = self
-            .second_factor_path
-            .as_deref()
-            .filter(|_| refused.refusal == Refusal::InsufficientAuthentication)
-        {
-            return Served { reply: to(path), refusal };
+        if let Some(reply) = self.to_confirmation(&refused, back) {
+            return Served { reply, refusal };
         }
         let is_signed_out = refused.refusal.status() == StatusCode::UNAUTHORIZED;
         match self.login_path.as_deref().filter(|_| is_signed_out) {
-            Some(path) if arrival.method == Method::POST => Served { reply: to(path), refusal },
+            Some(path) if arrival.method == Method::POST => {
+                Served { reply: navigation::to(&navigation::with_next(path, back)), refusal }
+            }
             Some(path) => Served { reply: navigation::to_login(path, arrival), refusal },
             None => {
                 let language = Language::negotiate(&arrival.headers);
@@ -196,8 +190,14 @@ impl Endpoints {
     /// Back to the page, which says what was done.
     pub(super) fn back_to_account(&self, done: PageSection) -> Reply {
         let page = self.account.page.as_deref().unwrap_or("/");
-        let location = format!("{page}?done={}#{}", done.name(), done.anchor());
-        let location = HeaderValue::try_from(location);
-        Reply::see_other(&location.unwrap_or(HeaderValue::from_static("/")))
+        navigation::to(&format!("{page}?done={}#{}", done.name(), done.anchor()))
+    }
+
+    /// For a browser whose proof is too old: to where its user proves that it is still them, and back. `None`: it is refused for
+    /// something else, or there is no such page.
+    pub(super) fn to_confirmation(&self, refused: &Refused, back: &str) -> Option<Reply> {
+        let is_stale = refused.refusal == Refusal::InsufficientAuthentication;
+        let path = self.second_factor_path.as_deref().filter(|_| is_stale)?;
+        Some(navigation::to(&navigation::with_next(path, back)))
     }
 }

@@ -22,7 +22,7 @@ use crate::notify::{device, time};
 use crate::refusal::Refusal;
 use crate::secret::Digest;
 use crate::store::records::StoredDevice;
-use crate::wire::accept::{self, Language};
+use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
 use crate::wire::body::FieldProblem;
 use crate::wire::client_ip::network_24_or_48;
@@ -47,10 +47,7 @@ impl Endpoints {
         happened: &mut Vec<EventKind>,
     ) -> Served {
         let is_post = arrival.method == Method::POST;
-        let wants_page = match is_post {
-            true => input::is_page_form(arrival),
-            false => accept::is_navigation(&arrival.method, &arrival.headers),
-        };
+        let wants_page = input::wants_page(arrival);
         let made = match self.account_owner(arrival, happened).await {
             Ok(owner) if is_post => {
                 self.forget_devices(arrival, body, &owner, wants_page, happened).await

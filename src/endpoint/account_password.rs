@@ -23,7 +23,7 @@ use crate::event::EventKind;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::change_password::{NotChanged, PasswordChange, PasswordFault};
-use crate::wire::accept::{self, Language};
+use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
 use crate::wire::body::Fields;
 use crate::wire::reply::Reply;
@@ -53,10 +53,7 @@ impl Endpoints {
         happened: &mut Vec<EventKind>,
     ) -> Served {
         let is_post = arrival.method == Method::POST;
-        let wants_page = match is_post {
-            true => input::is_page_form(arrival),
-            false => accept::is_navigation(&arrival.method, &arrival.headers),
-        };
+        let wants_page = input::wants_page(arrival);
         let made = match self.account_owner(arrival, happened).await {
             Ok(owner) if is_post => {
                 let changed =

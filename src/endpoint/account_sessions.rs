@@ -28,9 +28,9 @@ use crate::event::{EndReason, EventKind};
 use crate::notify::{device, time};
 use crate::refusal::Refusal;
 use crate::store::{Session, SessionSelection};
-use crate::wire::accept::{self, Language};
+use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
-use crate::wire::body::{FieldProblem, Fields};
+use crate::wire::body::Fields;
 use crate::wire::client_ip::network_24_or_48;
 use crate::wire::reply::Reply;
 
@@ -79,9 +79,7 @@ impl SessionAction {
     }
 
     fn read(fields: &Fields) -> Result<Self, Refused> {
-        let named = fields.trimmed("action").map_err(|why| Refused::field("action", why))?;
-        let found = Self::ALL.into_iter().find(|action| action.name() == named);
-        found.ok_or_else(|| Refused::field("action", FieldProblem::NotAString))
+        input::action(fields, &Self::ALL, Self::name)
     }
 }
 
@@ -118,10 +116,7 @@ impl Endpoints {
         happened: &mut Vec<EventKind>,
     ) -> Served {
         let is_post = arrival.method == Method::POST;
-        let wants_page = match is_post {
-            true => input::is_page_form(arrival),
-            false => accept::is_navigation(&arrival.method, &arrival.headers),
-        };
+        let wants_page = input::wants_page(arrival);
         let made = match self.account_owner(arrival, happened).await {
             Ok(owner) if is_post => self.end_own(arrival, body, &owner, wants_page, happened).await,
             // The page has them; this is for programs.

@@ -240,7 +240,8 @@ fn given<'f>(fields: &'f Fields, field: &str) -> Result<Credentials<'f>, Lack> {
             FieldProblem::Required
             | FieldProblem::Null
             | FieldProblem::Blank
-            | FieldProblem::NotAString => Lack::Missing,
+            | FieldProblem::NotAString
+            | FieldProblem::NotABoolean => Lack::Missing,
             FieldProblem::NullCharacters | FieldProblem::Surrogate(_) => Lack::Nobodys,
         })
     };

@@ -9,12 +9,11 @@
 //! A cookie's POST from another site is refused, as everywhere.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::factor_page::{EnrolPage, FactorsPage};
 use super::passkey::PasskeyStep;
-use super::recovery_codes::RecoveryPage;
 use super::refused::Refused;
 use super::second_factor::{FIRST_NAME, described, text, with_recovery_codes};
 use super::{Endpoints, Served, input, navigation, recovery_codes};
@@ -27,7 +26,7 @@ use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::store::Session;
 use crate::store::factors::StoredFactors;
-use crate::wire::accept::{self, Language};
+use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
 use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::reply::Reply;
@@ -68,9 +67,7 @@ impl FactorAction {
     }
 
     fn read(fields: &Fields) -> Result<Self, Refused> {
-        let named = fields.trimmed("action").map_err(|why| Refused::field("action", why))?;
-        let found = Self::ALL.into_iter().find(|action| action.name() == named);
-        found.ok_or_else(|| Refused::field("action", FieldProblem::NotAString))
+        input::action(fields, &Self::ALL, Self::name)
     }
 }
 
@@ -83,10 +80,7 @@ impl Endpoints {
         happened: &mut Vec<EventKind>,
     ) -> Served {
         let is_post = arrival.method == Method::POST;
-        let wants_page = match is_post {
-            true => input::is_page_form(arrival),
-            false => accept::is_navigation(&arrival.method, &arrival.headers),
-        };
+        let wants_page = input::wants_page(arrival);
         let (session, proof) = match self.session_of(arrival, happened).await {
             Ok(found) => found,
             Err(refused) if wants_page => return self.to_login_or_refused(arrival, refused),
@@ -103,13 +97,8 @@ impl Endpoints {
         match made {
             Ok(reply) => Served::reply(reply),
             Err(refused) if wants_page => {
-                let is_stale = refused.refusal == Refusal::InsufficientAuthentication;
-                if let Some(path) = self.second_factor_path.as_deref().filter(|_| is_stale) {
-                    let back = self.factors_path.as_deref().unwrap_or("/");
-                    let location = navigation::with_next(path, back);
-                    let location = HeaderValue::try_from(location);
-                    let location = location.unwrap_or(HeaderValue::from_static("/"));
-                    let reply = Reply::see_other(&location);
+                let back = self.factors_path.as_deref().unwrap_or("/");
+                if let Some(reply) = self.to_confirmation(&refused, back) {
                     return Served { reply, refusal: Some(refused.refusal) };
                 }
                 let language = Language::negotiate(&arrival.headers);
@@ -332,15 +321,7 @@ impl Endpoints {
             let reply = self.after_change(arrival, user, wants_page).await?;
             return Ok(with_recovery_codes(reply, codes));
         }
-        let page = RecoveryPage {
-            service: &self.title,
-            download: self.factors_path.as_deref(),
-            script: self.factors_script_path.as_deref(),
-            codes,
-            next: arrival.target.path().as_str(),
-            language: Language::negotiate(&arrival.headers),
-        };
-        Ok(page.reply())
+        Ok(self.recovery_page(arrival, codes, arrival.target.path().as_str()))
     }
 
     pub(super) async fn after_change(
@@ -350,8 +331,7 @@ impl Endpoints {
         wants_page: bool,
     ) -> Result<Reply, Refused> {
         if wants_page {
-            let location = HeaderValue::try_from(arrival.target.path().as_str());
-            return Ok(Reply::see_other(&location.unwrap_or(HeaderValue::from_static("/"))));
+            return Ok(navigation::to(arrival.target.path().as_str()));
         }
         let all = self.issuers.sessions().factors().all_of(user, arrival.at).await?;
         Ok(Reply::json(StatusCode::OK, &all_listed(&all)))

@@ -1,12 +1,13 @@
 //! What a request to an own path brings: its body's fields, and whether another site may have sent it.
 
+use http::Method;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::refused::Refused;
 use crate::refusal::Refusal;
 use crate::wire::accept;
 use crate::wire::arrival::Arrival;
-use crate::wire::body::Fields;
+use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::cross_site::{self, CrossSiteVerdict};
 
 /// The fields of a body.
@@ -43,6 +44,25 @@ pub(super) fn is_page_form(arrival: &Arrival) -> bool {
     is_form(arrival)
         && (accept::is_navigation(&arrival.method, &arrival.headers)
             || accept::accepts_html(&arrival.headers))
+}
+
+/// Does whoever asks look at a page? Else it is a program, which gets JSON.
+pub(super) fn wants_page(arrival: &Arrival) -> bool {
+    match arrival.method == Method::POST {
+        true => is_page_form(arrival),
+        false => accept::is_navigation(&arrival.method, &arrival.headers),
+    }
+}
+
+/// Which of these the field `action` names.
+pub(super) fn action<A: Copy>(
+    fields: &Fields,
+    all: &[A],
+    name: impl Fn(A) -> &'static str,
+) -> Result<A, Refused> {
+    let named = fields.trimmed("action").map_err(|why| Refused::field("action", why))?;
+    let found = all.iter().copied().find(|action| name(*action) == named);
+    found.ok_or_else(|| Refused::field("action", FieldProblem::NotAString))
 }
 
 /// Refuses what another site's page may have sent.

@@ -15,10 +15,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 
 use super::refused::Refused;
-use super::{Endpoints, Served, input, page};
+use super::{Endpoints, Served, input, navigation, page};
 use crate::caller::{Identity, Proof, UserKey};
 use crate::event::{EndReason, EventKind};
 use crate::issuer::credential::{Credential, Presented};
@@ -168,7 +168,7 @@ impl Endpoints {
     /// Where a browser lands after signing out.
     pub(super) fn landing(&self) -> Reply {
         let path = self.login_path.as_deref().unwrap_or("/");
-        Reply::see_other(&HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/")))
+        navigation::to(path)
     }
 }
 

@@ -74,6 +74,7 @@ mod operator_sessions;
 mod operator_silences;
 pub mod operator_tokens;
 mod page;
+mod page_texts;
 mod passkey;
 mod passkey_page;
 mod passkey_script;

@@ -16,7 +16,12 @@ const QUERY_VALUE: &AsciiSet =
 
 /// To the login page.
 pub(super) fn to_login(login_path: &str, arrival: &Arrival) -> Reply {
-    let location = HeaderValue::try_from(login_location(login_path, arrival));
+    to(&login_location(login_path, arrival))
+}
+
+/// To this path of ours, with its query. What cannot be a header leads to the start.
+pub(super) fn to(location: &str) -> Reply {
+    let location = HeaderValue::try_from(location);
     Reply::see_other(&location.unwrap_or(HeaderValue::from_static("/")))
 }
 

@@ -22,9 +22,8 @@ use serde_json::{Value, json};
 
 use super::login::next_of_form;
 use super::passkey_page::PasskeyEnrolPage;
-use super::recovery_codes::RecoveryPage;
 use super::refused::Refused;
-use super::second_factor::{goes_on, is_there, text, with_recovery_codes};
+use super::second_factor::{goes_on, is_set, text, with_recovery_codes};
 use super::{Endpoints, Served, input};
 use crate::config::{Issues, OwnPathEntry};
 use crate::event::EventKind;
@@ -69,7 +68,7 @@ pub(super) enum PasskeyOutcome {
 impl PasskeyStep {
     /// Reads a body, which may be about other factors: `None`.
     pub(super) fn read(fields: &Fields, body: &Bytes) -> Option<Self> {
-        let begins = is_there(fields, "enrol") || text(fields, "action") == Some("begin");
+        let begins = is_set(fields, "enrol") || text(fields, "action") == Some("begin");
         if begins && text(fields, "kind") == Some("passkey") {
             return Some(Self::Begin);
         }
@@ -83,7 +82,7 @@ impl PasskeyStep {
         if let Some(said) = said("enrolment") {
             return Some(Self::Made(said));
         }
-        is_there(fields, "passkey").then_some(Self::Challenge)
+        is_set(fields, "passkey").then_some(Self::Challenge)
     }
 }
 
@@ -337,15 +336,8 @@ impl Endpoints {
                 self.signed_in(arrival, &signed_in, Some(&next), own)
             }
             Ok(PasskeyOutcome::SignedIn(signed_in, codes)) => {
-                let page = RecoveryPage {
-                    service: &self.title,
-                    download: self.factors_path.as_deref(),
-                    script: self.factors_script_path.as_deref(),
-                    codes: &codes,
-                    next: next.as_str(),
-                    language: Language::negotiate(&arrival.headers),
-                };
-                self.with_cookies(arrival, &signed_in, page.reply())
+                let page = self.recovery_page(arrival, &codes, next.as_str());
+                self.with_cookies(arrival, &signed_in, page)
             }
             // The page asks for a challenge of its own, once its button is pressed.
             Ok(PasskeyOutcome::Challenge(body)) => {

@@ -13,7 +13,7 @@
 //! | `expires` | a duration like `"30d"`; absent: the longest | the same |
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::refused::Refused;
@@ -26,7 +26,7 @@ use crate::event::{EventKind, FactorRefusal};
 use crate::refusal::Refusal;
 use crate::session::personal_token::{TokenMaker, TokenProblem, WantedToken};
 use crate::store::Session;
-use crate::wire::accept::{self, Language};
+use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
 use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::reply::Reply;
@@ -40,10 +40,7 @@ impl Endpoints {
         happened: &mut Vec<EventKind>,
     ) -> Served {
         let is_post = arrival.method == Method::POST;
-        let wants_page = match is_post {
-            true => input::is_page_form(arrival),
-            false => accept::is_navigation(&arrival.method, &arrival.headers),
-        };
+        let wants_page = input::wants_page(arrival);
         let (session, proof) = match self.session_of(arrival, happened).await {
             Ok(found) => found,
             Err(refused) if wants_page => return self.to_login_or_refused(arrival, refused),
@@ -59,15 +56,11 @@ impl Endpoints {
         match made {
             Ok(reply) => Served::reply(reply),
             Err(refused) if wants_page => {
-                let is_stale = refused.refusal == Refusal::InsufficientAuthentication;
-                if let Some(path) = self.second_factor_path.as_deref().filter(|_| is_stale) {
-                    let location = navigation::with_next(path, arrival.target.path().as_str());
-                    let location = HeaderValue::try_from(location);
-                    let location = location.unwrap_or(HeaderValue::from_static("/"));
-                    let reply = Reply::see_other(&location);
-                    return Served { reply, refusal: Some(refused.refusal) };
-                }
                 let refusal = Some(refused.refusal);
+                if let Some(reply) = self.to_confirmation(&refused, arrival.target.path().as_str())
+                {
+                    return Served { reply, refusal };
+                }
                 match self.show_tokens(arrival, &session, true, Some(&refused)).await {
                     Ok(reply) => Served { reply, refusal },
                     Err(refused) => Served::refused(refused, &arrival.request_id),
@@ -158,10 +151,7 @@ impl Endpoints {
                     return Err(Refused::field("id", FieldProblem::NotAString));
                 }
                 match wants_page {
-                    true => {
-                        let path = HeaderValue::try_from(arrival.target.path().as_str());
-                        Ok(Reply::see_other(&path.unwrap_or(HeaderValue::from_static("/"))))
-                    }
+                    true => Ok(navigation::to(arrival.target.path().as_str())),
                     false => self.show_tokens(arrival, session, false, None).await,
                 }
             }

@@ -7,11 +7,13 @@ use askama::Template;
 use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, HeaderValue};
 
+use super::Endpoints;
 use super::factor_texts::FactorTexts;
 use super::page::{self, CSS};
 use super::texts::Texts;
 use crate::secret::Secret;
 use crate::wire::accept::Language;
+use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
 
 const SCRIPT: &str = include_str!("../../templates/recovery.js");
@@ -32,6 +34,21 @@ pub(super) struct RecoveryPage<'a> {
     /// Where the script is.
     pub(super) script: Option<&'a str>,
     pub(super) language: Language,
+}
+
+impl Endpoints {
+    /// The page that shows these codes and leads on to `next`.
+    pub(super) fn recovery_page(&self, arrival: &Arrival, codes: &[Secret], next: &str) -> Reply {
+        let page = RecoveryPage {
+            service: &self.title,
+            codes,
+            next,
+            download: self.factors_path.as_deref(),
+            script: self.factors_script_path.as_deref(),
+            language: Language::negotiate(&arrival.headers),
+        };
+        page.reply()
+    }
 }
 
 #[derive(Template)]

@@ -16,13 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::factor_page::{CodePage, EnrolPage};
 use super::login::{next_of_form, next_of_query};
 use super::passkey::{PasskeyStep, challenge};
-use super::recovery_codes::RecoveryPage;
 use super::refused::Refused;
 use super::{Endpoints, Served, input, navigation};
 use crate::caller::Proof;
@@ -148,14 +147,14 @@ impl Endpoints {
         let otp = text(fields, "otp").map(Secret::new);
         let enrolment = text(fields, "enrolment").map(Secret::new);
         match (otp, enrolment) {
-            (None, _) if is_there(fields, "enrol") => {
+            (None, _) if is_set(fields, "enrol") => {
                 let context = &mut arrival.context(happened);
                 let shown = self.issuers.sessions().enrolment_of(ticket, None, context).await?;
                 Ok(Reply::json(StatusCode::OK, &described(&shown.0, shown.1)))
             }
             (None, _) => Err(Refused::field("otp", FieldProblem::Required)),
             (Some(otp), None) => {
-                let step = SecondStep { ticket, code: &otp, grants, trusts: trusts(fields) };
+                let step = SecondStep { ticket, code: &otp, grants, trusts: trusts(fields)? };
                 let signed_in = self.end_of_sign_in(arrival, step, happened).await?;
                 self.signed_in(arrival, &signed_in, None, own)
             }
@@ -190,7 +189,7 @@ impl Endpoints {
         let otp = text(fields, "otp").map(Secret::new);
         let token = text(fields, "enrolment").map(Secret::new);
         let made = match (&otp, &token) {
-            (None, None) if is_there(fields, "enrol") => {
+            (None, None) if is_set(fields, "enrol") => {
                 return self.enrol_page(arrival, ticket, None, &next, None, happened).await;
             }
             (_, Some(token)) => {
@@ -198,15 +197,8 @@ impl Endpoints {
                 let given = (ticket, token, &code);
                 match self.end_by_enrolment(arrival, fields, given, grants, happened).await {
                     Ok((signed_in, codes)) => {
-                        let page = RecoveryPage {
-                            service: &self.title,
-                            download: self.factors_path.as_deref(),
-                            script: self.factors_script_path.as_deref(),
-                            codes: &codes,
-                            next: next.as_str(),
-                            language: Language::negotiate(&arrival.headers),
-                        };
-                        self.with_cookies(arrival, &signed_in, page.reply())
+                        let page = self.recovery_page(arrival, &codes, next.as_str());
+                        self.with_cookies(arrival, &signed_in, page)
                     }
                     Err(refused) if goes_on(&refused) => {
                         let token = Some(token);
@@ -219,7 +211,9 @@ impl Endpoints {
             }
             (otp, None) => {
                 let code = otp.clone().unwrap_or_else(|| Secret::new(""));
-                let step = SecondStep { ticket, code: &code, grants, trusts: trusts(fields) };
+                // The page has a check box, which is right or not there.
+                let trusts = trusts(fields).unwrap_or_default();
+                let step = SecondStep { ticket, code: &code, grants, trusts };
                 match self.end_of_sign_in(arrival, step, happened).await {
                     Ok(signed_in) => self.signed_in(arrival, &signed_in, Some(&next), own),
                     Err(refused) if goes_on(&refused) => {
@@ -452,9 +446,7 @@ impl Endpoints {
             && has_just_proved
             && !by_code
         {
-            let location = HeaderValue::try_from(path);
-            let location = location.unwrap_or(HeaderValue::from_static("/"));
-            return Served::reply(Reply::see_other(&location));
+            return Served::reply(navigation::to(path));
         }
         let name = session.identity.load().name.clone();
         let page = CodePage {
@@ -538,14 +530,14 @@ pub(super) fn text<'f>(fields: &'f Fields, name: &str) -> Option<&'f str> {
     fields.trimmed(name).ok().filter(|text| !text.is_empty())
 }
 
-/// Is this browser to be trusted? As a box of a form has it, or as JSON writes a text.
-fn trusts(fields: &Fields) -> bool {
-    matches!(text(fields, "trust_device"), Some("on" | "true" | "1"))
+/// Is this browser to be trusted from now on?
+fn trusts(fields: &Fields) -> Result<bool, Refused> {
+    fields.flag("trust_device").map_err(|why| Refused::field("trust_device", why))
 }
 
-/// Is there such a field, whatever it holds?
-pub(super) fn is_there(fields: &Fields, name: &str) -> bool {
-    fields.text(name) != Err(FieldProblem::Required)
+/// Is this flag set?
+pub(super) fn is_set(fields: &Fields, name: &str) -> bool {
+    fields.flag(name) == Ok(true)
 }
 
 /// What a program needs to set up a factor.

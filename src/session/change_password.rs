@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lockout::folded;
-use super::sign_in::{MAX_PASSWORD, VerifiedPassword, not_asked};
+use super::sign_in::{MAX_PASSWORD, not_asked};
 use super::{SessionManager, SignInRefused, store_failed};
 use crate::caller::{Assurance, AuthMethod, AuthMethods, UserKey};
 use crate::context::RequestContext;
-use crate::directory::{PasswordAttempt, PasswordStore};
+use crate::directory::PasswordStore;
 use crate::event::{EndReason, EventKind};
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
@@ -187,21 +187,7 @@ impl SessionManager {
             let retry_after = Some(BETWEEN.saturating_sub(at.since(last)));
             return Err(SignInRefused { retry_after, ..Refusal::TooManyAttempts.into() }.into());
         }
-        let asked = PasswordAttempt {
-            name: &identity.name,
-            password: current,
-            client: context.client,
-            at,
-            is_typed: false,
-        };
-        let only = Some(&*user.directory);
-        let VerifiedPassword { checked, attempt } =
-            self.check_password(asked, only, device, context.events).await?;
-        if checked.user() != user {
-            attempt.take_back();
-            return Err(Refusal::BadCredentials.into());
-        }
-        attempt.succeeded();
+        let checked = self.own_password(&identity, current, device, context).await?;
         self.paced.insert(paced, at);
         let stored = store.change_password(user, &checked.account().password, new).await;
         // Somebody else changed it a moment ago, by a command: the present one is another then.

@@ -14,8 +14,8 @@ use std::time::Duration;
 use super::lockout::folded;
 use super::passkey::PasskeySaid;
 use super::sign_in::VerifiedPassword;
-use super::{SessionManager, SignInRefused, store_failed};
-use crate::caller::{Assurance, AuthMethod, AuthMethods};
+use super::{Checked, SessionManager, SignInRefused, store_failed};
+use crate::caller::{Assurance, AuthMethod, AuthMethods, Identity};
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
 use crate::directory::PasswordAttempt;
@@ -93,21 +93,7 @@ impl SessionManager {
                 return Err(Refusal::SignInAgain.into());
             }
             Confirmation::Password(password) => {
-                let asked = PasswordAttempt {
-                    name: &identity.name,
-                    password,
-                    client: context.client,
-                    at: context.at,
-                    is_typed: false,
-                };
-                let only = Some(&*user.directory);
-                let VerifiedPassword { checked, attempt } =
-                    self.check_password(asked, only, device, context.events).await?;
-                if checked.user() != user {
-                    attempt.take_back();
-                    return Err(Refusal::BadCredentials.into());
-                }
-                attempt.succeeded();
+                let checked = self.own_password(&identity, password, device, context).await?;
                 // What a service began for the password is not needed.
                 self.kept.sign_out(&user.directory, checked.cookies, context.at);
                 AuthMethods::only(AuthMethod::Password)
@@ -129,6 +115,33 @@ impl SessionManager {
             }
         }
         Ok(renewed)
+    }
+
+    /// Checks what is to be the password of somebody who is signed in, as a sign-in in their directory does: a wrong one is
+    /// counted, and one with which that directory now finds somebody else is none of theirs.
+    pub(super) async fn own_password(
+        &self,
+        identity: &Identity,
+        password: &Secret,
+        device: &str,
+        context: &mut RequestContext<'_>,
+    ) -> Result<Checked, SignInRefused> {
+        let asked = PasswordAttempt {
+            name: &identity.name,
+            password,
+            client: context.client,
+            at: context.at,
+            is_typed: false,
+        };
+        let only = Some(&*identity.key.directory);
+        let VerifiedPassword { checked, attempt } =
+            self.check_password(asked, only, device, context.events).await?;
+        if *checked.user() != identity.key {
+            attempt.take_back();
+            return Err(Refusal::BadCredentials.into());
+        }
+        attempt.succeeded();
+        Ok(checked)
     }
 
     /// Is this session's user to prove, before it goes on, that it is them?

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use serde_json::json;
 
 use crate::second_factor::App;
+use crate::second_factor::authenticator::{Authenticator, PLATFORM};
 use crate::support::browser::Browser;
 use crate::support::django::root;
 use crate::support::eventually;
@@ -201,5 +202,51 @@ fn axe_finds_nothing_on_the_pages_around_it() {
         (browser.run(has) == true).then_some(())
     });
     looks.at(&browser, "operator's page");
+    looks.none(7);
+}
+
+#[test]
+fn axe_finds_nothing_on_the_pages_of_tokens_and_passkeys() {
+    let upstream = Upstream::start();
+    let gateway = Setup::new(upstream.address)
+        .route("name = \"api\"\npath = \"/api/\"\npersonal_tokens = true")
+        .with("[login]\ntitle = \"Acme\"\n[second_factor]\nmode = \"optional\"\ntrusted_devices = \"30d\"")
+        .with("[second_factor.passkeys]\nenabled = true\nrp_id = \"localhost\"")
+        .start();
+    let (browser, mut looks) = (Browser::start(), Looks::new());
+    let key = Authenticator::new(&browser, PLATFORM);
+    let shown = |css: &str| {
+        let is_shown = format!("return document.querySelector('{css}')?.closest('form').hidden");
+        eventually("the script to show it", || (browser.run(&is_shown) == false).then_some(()));
+    };
+    browser.open(&at(&gateway, "/login?next=/account/tokens"));
+    shown("form.passkey button");
+    looks.at(&browser, "sign-in with a passkey");
+    browser.fill("#username", "kim");
+    browser.fill("#password", PASSWORD);
+    browser.follow("main > form button[type=submit]");
+    looks.at(&browser, "no tokens");
+    browser.fill("#name", "CI");
+    browser.follow("main > form button[type=submit]");
+    looks.at(&browser, "a token that was made");
+    browser.open(&at(&gateway, "/account/tokens"));
+    assert_eq!(browser.text("h2"), "CI");
+    looks.at(&browser, "tokens");
+
+    browser.open(&at(&gateway, "/account/second-factors"));
+    looks.at(&browser, "no passkey");
+    browser.follow("input[value=passkey] + button");
+    shown("form[data-ask] button");
+    looks.at(&browser, "a new passkey");
+    browser.follow("form[data-ask] button");
+    // Else the browser signs in with it by itself, as soon as it may.
+    key.is_touched(false);
+    browser.devtools("Storage.clearCookies", &json!({}));
+    browser.open(&at(&gateway, "/login"));
+    browser.fill("#username", "kim");
+    browser.fill("#password", PASSWORD);
+    browser.follow("main > form button[type=submit]");
+    shown("form.passkey button");
+    looks.at(&browser, "the second step with a passkey");
     looks.none(7);
 }

@@ -24,12 +24,10 @@ const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 pub(super) async fn explain(issuers: &Issuers, token: &Secret, at: Timestamp) -> Value {
     let mut story = Story::default();
     let text = token.expose();
-    if !says_token(text.as_bytes()) {
-        story.step("form", StoryMark::Note, said(text, at));
-    }
     if says_token(text.as_bytes()) {
         return personal(story, issuers, text, at).await;
     }
+    story.step("form", StoryMark::Note, said(text, at));
     if looks_like_ours(text) {
         return ours(story, issuers, text, at).await;
     }

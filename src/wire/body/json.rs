@@ -167,8 +167,8 @@ impl<'de> Visitor<'de> for JsonReader<'_> {
         Ok(self.text(text))
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Member, E> {
-        Ok(Member::Other)
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<Member, E> {
+        Ok(Member::Flag(flag))
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Member, E> {

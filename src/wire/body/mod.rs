@@ -38,7 +38,9 @@ enum Member {
     Text(Secret),
     /// A string with half a surrogate pair, which is no text: the half.
     Surrogate(u16),
-    /// A boolean, list or object.
+    /// A boolean.
+    Flag(bool),
+    /// A list or object.
     Other,
 }
 
@@ -76,6 +78,8 @@ pub enum FieldProblem {
     Blank,
     /// It is neither a string nor a number.
     NotAString,
+    /// It is neither true nor false.
+    NotABoolean,
     /// It has a NUL.
     NullCharacters,
     /// It has half a surrogate pair: this one.
@@ -121,12 +125,32 @@ impl Fields {
         self.field(name, str::trim)
     }
 
+    /// Is the field set: `true`, or what a form's check box or a program says for it? One that is not there is not.
+    ///
+    /// # Errors
+    /// [`FieldProblem::NotABoolean`]
+    pub fn flag(&self, name: &str) -> Result<bool, FieldProblem> {
+        let Some((_, member)) = self.members.iter().find(|(other, _)| other == name) else {
+            return Ok(false);
+        };
+        match member {
+            Member::Null => Ok(false),
+            Member::Flag(flag) => Ok(*flag),
+            Member::Text(text) => match text.expose() {
+                "on" | "true" | "1" => Ok(true),
+                "" | "off" | "false" | "0" => Ok(false),
+                _ => Err(FieldProblem::NotABoolean),
+            },
+            Member::Surrogate(_) | Member::Other => Err(FieldProblem::NotABoolean),
+        }
+    }
+
     fn field(&self, name: &str, edit: impl Fn(&str) -> &str) -> Result<&str, FieldProblem> {
         let (_, member) =
             self.members.iter().find(|(other, _)| other == name).ok_or(FieldProblem::Required)?;
         let text = match member {
             Member::Null => return Err(FieldProblem::Null),
-            Member::Other => return Err(FieldProblem::NotAString),
+            Member::Flag(_) | Member::Other => return Err(FieldProblem::NotAString),
             Member::Surrogate(half) => return Err(FieldProblem::Surrogate(*half)),
             Member::Text(text) => edit(text.expose()),
         };
@@ -170,6 +194,7 @@ impl FieldProblem {
             Self::Null => "This field may not be null.",
             Self::Blank => "This field may not be blank.",
             Self::NotAString => "Not a valid string.",
+            Self::NotABoolean => "Must be a valid boolean.",
             Self::NullCharacters => "Null characters are not allowed.",
             Self::Surrogate(half) => {
                 return format!("Surrogate characters are not allowed: U+{half:04X}.").into();

@@ -57,6 +57,32 @@ fn a_field_is_a_text_or_a_number() {
 }
 
 #[test]
+fn a_flag_is_a_boolean_or_what_forms_and_programs_write_for_one() {
+    for (value, found) in [
+        ("true", Ok(true)),
+        ("false", Ok(false)),
+        ("null", Ok(false)),
+        ("1", Ok(true)),
+        ("0", Ok(false)),
+        (r#""on""#, Ok(true)),
+        (r#""false""#, Ok(false)),
+        (r#""""#, Ok(false)),
+        (r#""yes, please""#, Err(FieldProblem::NotABoolean)),
+        ("2", Err(FieldProblem::NotABoolean)),
+        ("[true]", Err(FieldProblem::NotABoolean)),
+    ] {
+        assert_eq!(
+            json(&format!(r#"{{"field":{value}}}"#)).unwrap().flag("field"),
+            found,
+            "{value}"
+        );
+    }
+    assert_eq!(json("{}").unwrap().flag("field"), Ok(false));
+    assert_eq!(form("field=on").unwrap().flag("field"), Ok(true));
+    assert_eq!(form("field").unwrap().flag("field"), Ok(false));
+}
+
+#[test]
 fn an_escaped_backslash_starts_no_surrogate() {
     let fields = json(r#"{"a":"\\ud800","b":"\ud800"}"#).unwrap();
     assert_eq!(fields.text("a"), Ok("\\ud800"));

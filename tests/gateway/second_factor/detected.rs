@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::authenticator::{Authenticator, PLATFORM};
 use super::{App, COOKIE, audited, enrol, kim, login, with};
 use crate::support::browser::Browser;
 use crate::support::client::Client;
@@ -89,6 +90,47 @@ fn the_code_alone_leads_on_and_a_copy_of_the_cookie_is_worth_nothing() {
         line["target"] == "audit" && line["event"] == "block_lifted"
     });
     audited(&gateway, "second_factor_refused", "wrong_code");
+}
+
+/// A passkey is a second factor like any other: whoever has nothing else goes on with it.
+#[test]
+fn a_passkey_alone_leads_on_too() {
+    let upstream = Upstream::start();
+    let passkeys = "[second_factor]\nmode = \"optional\"\n\
+         [second_factor.passkeys]\nenabled = true\nrp_id = \"localhost\"\n";
+    let gateway =
+        Setup::new(upstream.address).behind_a_proxy().with(&format!("{passkeys}{BURST}")).start();
+    let (client, browser) = (gateway.client(), Browser::start());
+    browser.open(&format!("http://localhost:{}/public/", gateway.http.port()));
+    let key = Authenticator::new(&browser, PLATFORM);
+    let mut tokens = login(&client, &kim()).json();
+    let as_them = |tokens: &Value, path: &str, body: &Value| {
+        client.post(path).bearer(tokens["access"].as_str().unwrap()).json(body).send()
+    };
+    let factors = "/account/second-factors";
+    let begun = as_them(&tokens, factors, &json!({"action": "begin", "kind": "passkey"})).json();
+    let confirm = json!({
+        "action": "confirm", "enrolment": begun["enrolment"], "name": "one",
+        "credential": key.create(&begun["publicKey"]),
+    });
+    assert_eq!(as_them(&tokens, factors, &confirm).status, 200);
+    for _ in 0..3 {
+        let next = client.post("/refresh").json(&json!({"refresh": tokens["refresh"]})).send();
+        assert_eq!(next.status, 200, "{}", next.text());
+        tokens = next.json();
+    }
+    let app = || client.get("/app").bearer(tokens["access"].as_str().unwrap()).send();
+    eventually("the detector", || (app().status == 401).then_some(()));
+    assert_eq!(app().code(), "insufficient_user_authentication");
+    let prove = |body: &Value| as_them(&tokens, "/login/second-factor", body);
+    assert_eq!(prove(&json!({"password": super::PASSWORD})).code(), "second_factor_required");
+    let asked = prove(&json!({"passkey": true}));
+    assert_eq!(asked.status, 200, "{}", asked.text());
+    let asked = asked.json();
+    let said = key.get(&asked["publicKey"]);
+    let proved = prove(&json!({"ceremony": asked["ceremony"], "credential": said}));
+    assert_eq!(proved.status, 200, "{}", proved.text());
+    assert_eq!(app().status, 200, "the session goes on");
 }
 
 /// The last hop in a real browser: the form goes on from the gateway's page, once, however often it is clicked.

@@ -1,7 +1,7 @@
 //! Second factors against the running gateway.
 
 mod abuse;
-mod authenticator;
+pub(crate) mod authenticator;
 mod detected;
 mod operator;
 mod pages;
