@@ -142,6 +142,7 @@ pub(super) fn channels(
             NewsKind::PasswordChanged,
             NewsKind::FactorChanged,
             NewsKind::PersonalTokenChanged,
+            NewsKind::AssuranceChanged,
         ];
         let deliver: Arc<dyn Deliver> = Arc::new(events);
         all.push(Channel::new(&settings.name, kinds, settings.timeout, deliver));

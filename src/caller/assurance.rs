@@ -34,6 +34,15 @@ pub enum AuthMethod {
 /// The authentication context class of several factors, after NIST SP 800-63B's second level.
 pub const SEVERAL_FACTORS: &str = "aal2";
 
+/// How much a session's proofs are worth, after the authentication assurance levels of NIST SP 800-63B.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum AssuranceLevel {
+    /// One factor.
+    One,
+    /// Several factors.
+    Two,
+}
+
 /// A set of methods.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct AuthMethods(u16);
@@ -76,6 +85,19 @@ impl AuthMethod {
 
     const fn bit(self) -> u16 {
         1 << self as u8
+    }
+}
+
+impl AssuranceLevel {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[Self::One, Self::Two];
+
+    /// Stable name for metrics, the audit trail and the outbox.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::One => "aal1",
+            Self::Two => SEVERAL_FACTORS,
+        }
     }
 }
 
@@ -147,6 +169,15 @@ impl Assurance {
         if self.methods.has(AuthMethod::MultipleFactors) { Some(SEVERAL_FACTORS) } else { None }
     }
 
+    /// The level of assurance; `None` where the gateway saw no proof by the user, but took a service's word, or a program's token.
+    pub const fn level(self) -> Option<AssuranceLevel> {
+        if self.acr().is_some() {
+            return Some(AssuranceLevel::Two);
+        }
+        let no_proof = AuthMethods::only(AuthMethod::Service).and(AuthMethod::PersonalToken);
+        if self.methods.0 & !no_proof.0 == 0 { None } else { Some(AssuranceLevel::One) }
+    }
+
     /// Proved at this moment.
     pub const fn now(methods: AuthMethods, at: Timestamp) -> Self {
         Self { methods, auth_time: Some(Timestamp::from_secs(at.as_secs())) }
@@ -196,6 +227,28 @@ mod tests {
             assert_eq!(Assurance { methods, auth_time: None }.acr(), acr, "{methods:?}");
         }
         assert_eq!(Assurance::BY_SERVICE.acr(), None);
+    }
+
+    #[test]
+    fn the_level_is_that_of_the_context_class_and_unknown_where_nobody_proved_anything() {
+        use AssuranceLevel::{One, Two};
+        assert!(One < Two);
+        for (methods, level) in [
+            ("", None),
+            ("service", None),
+            ("pat", None),
+            ("pwd", Some(One)),
+            ("otp", Some(One)),
+            ("pwd service", Some(One)),
+            ("pwd otp mfa", Some(Two)),
+            ("hwk user mfa", Some(Two)),
+            ("otp mfa service", Some(Two)),
+        ] {
+            let assurance = Assurance { methods: AuthMethods::read(methods), auth_time: None };
+            assert_eq!(assurance.level(), level, "{methods}");
+            let is_several = assurance.acr().is_some();
+            assert_eq!(is_several, level == Some(Two), "{methods}");
+        }
     }
 
     #[test]

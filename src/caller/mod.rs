@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub use self::assurance::{Assurance, AuthMethod, AuthMethods, SEVERAL_FACTORS};
+pub use self::assurance::{Assurance, AssuranceLevel, AuthMethod, AuthMethods, SEVERAL_FACTORS};
 pub use self::grant::TokenGrant;
 use crate::refusal::Refusal;
 

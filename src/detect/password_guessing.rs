@@ -89,6 +89,7 @@ mod tests {
             tokens: true,
             cookie: false,
             known_device: true,
+            methods: crate::caller::AuthMethods::default(),
         };
         let events = [miss(0, "ada"), miss(1, "ada"), event(at(2), "::1", hit), miss(3, "ada")];
         assert_eq!(fires_at(&mut build(&detector(3)), events), [4]);

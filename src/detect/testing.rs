@@ -81,6 +81,7 @@ pub(crate) fn signed_in(at: Timestamp, user: &str, client: &str, known_device: b
         tokens: true,
         cookie: true,
         known_device,
+        methods: crate::caller::AuthMethods::default(),
     };
     event(at, client, what)
 }

@@ -14,7 +14,7 @@ pub use self::factor::{FactorEvent, FactorRefusal};
 pub use self::issued::IssuedRefusal;
 pub use self::personal_token::TokenRefusal;
 use crate::block::Block;
-use crate::caller::{Proof, SessionId, UserKey};
+use crate::caller::{AssuranceLevel, AuthMethods, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::refusal::Refusal;
 use crate::secret::Digest;
@@ -51,6 +51,8 @@ pub enum EventKind {
         cookie: bool,
         /// Whether it is a browser in which this user has signed in before.
         known_device: bool,
+        /// What was proved.
+        methods: AuthMethods,
     },
     /// A refresh token that an `[[issuer]]` issued was presented for the first time, and a session of the gateway's began.
     TakenOver {
@@ -119,6 +121,19 @@ pub enum EventKind {
         user: UserKey,
         /// Why.
         why: EndReason,
+    },
+    /// The user of a session proved something again, and it has another level of assurance since.
+    AssuranceChanged {
+        /// The session.
+        session: SessionId,
+        /// Its user.
+        user: UserKey,
+        /// What it had; `None` if nobody knows.
+        from: Option<AssuranceLevel>,
+        /// What it has.
+        to: AssuranceLevel,
+        /// What was proved.
+        methods: AuthMethods,
     },
     /// A session's credential was used from this event's client: told at its first use, when the address differs from the
     /// last one told, and otherwise at most once a minute.

@@ -26,7 +26,7 @@ pub use self::mail::{
     Described, Mail, MailParts, Question, describe, device, time, what_was_found,
 };
 pub use self::news::{
-    Changed, Ended, FactorNews, IncidentReply, News, NewsKind, Person, ToldIncident,
+    AssuranceNews, Changed, Ended, FactorNews, IncidentReply, News, NewsKind, Person, ToldIncident,
 };
 pub use self::queue::{NewsQueue, NewsSink, queue};
 pub use self::security_event::{SecurityEvents, SignEvents};

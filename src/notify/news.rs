@@ -25,6 +25,8 @@ pub enum News {
     FactorChanged(FactorNews),
     /// A personal access token of a user's was made, or ended before its time.
     PersonalTokenChanged(PersonalTokenNews),
+    /// A session has another level of assurance.
+    AssuranceChanged(AssuranceNews),
 }
 
 /// Which kind of news it is.
@@ -42,6 +44,8 @@ pub enum NewsKind {
     FactorChanged,
     /// [`News::PersonalTokenChanged`]
     PersonalTokenChanged,
+    /// [`News::AssuranceChanged`]
+    AssuranceChanged,
 }
 
 /// An incident, as it is kept and sent.
@@ -136,6 +140,23 @@ pub struct PersonalTokenNews {
     pub at: u64,
 }
 
+/// A session whose level of assurance is another one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AssuranceNews {
+    /// Which.
+    pub session: String,
+    /// Whose.
+    pub user: Person,
+    /// The name of the level that it had, if that is known.
+    pub from: Option<String>,
+    /// The name of the level that it has.
+    pub to: String,
+    /// What was proved, by the names of the methods.
+    pub methods: String,
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+}
+
 impl News {
     /// Which kind it is.
     pub const fn kind(&self) -> NewsKind {
@@ -146,6 +167,7 @@ impl News {
             Self::PasswordChanged(_) => NewsKind::PasswordChanged,
             Self::FactorChanged(_) => NewsKind::FactorChanged,
             Self::PersonalTokenChanged(_) => NewsKind::PersonalTokenChanged,
+            Self::AssuranceChanged(_) => NewsKind::AssuranceChanged,
         }
     }
 
@@ -166,6 +188,9 @@ impl News {
                 let Person { directory, id } = &changed.user;
                 format!("token {}\n{directory}\n{id}\n{}", changed.change, changed.at)
             }
+            Self::AssuranceChanged(changed) => {
+                format!("assurance {}\n{}\n{}", changed.to, changed.session, changed.at)
+            }
         };
         Digest::of(text.as_bytes())
     }
@@ -184,6 +209,7 @@ impl News {
             Self::PasswordChanged(changed) => changed.at,
             Self::FactorChanged(changed) => changed.at,
             Self::PersonalTokenChanged(changed) => changed.at,
+            Self::AssuranceChanged(changed) => changed.at,
         })
     }
 
@@ -209,6 +235,7 @@ impl NewsKind {
             Self::PasswordChanged => "password.changed",
             Self::FactorChanged => "second_factor.changed",
             Self::PersonalTokenChanged => "personal_token.changed",
+            Self::AssuranceChanged => "assurance.changed",
         }
     }
 }
@@ -288,7 +315,19 @@ mod tests {
             }),
             News::PasswordChanged(Changed { user: user.clone(), at: 5 }),
             News::FactorChanged(FactorNews { user: user.clone(), change: "added".into(), at: 5 }),
-            News::PersonalTokenChanged(PersonalTokenNews { user, change: "made".into(), at: 5 }),
+            News::PersonalTokenChanged(PersonalTokenNews {
+                user: user.clone(),
+                change: "made".into(),
+                at: 5,
+            }),
+            News::AssuranceChanged(AssuranceNews {
+                session: "s1".into(),
+                user,
+                from: Some("aal1".into()),
+                to: "aal2".into(),
+                methods: "pwd otp mfa".into(),
+                at: 5,
+            }),
         ] {
             assert_eq!(News::of_body(&news.to_body()), Some(news));
         }

@@ -8,7 +8,8 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::channel::Channels;
 use super::news::{
-    Changed, Ended, FactorNews, News, NewsKind, Person, PersonalTokenNews, ToldIncident,
+    AssuranceNews, Changed, Ended, FactorNews, News, NewsKind, Person, PersonalTokenNews,
+    ToldIncident,
 };
 use super::{Incident, IncidentReply, Notices};
 use crate::caller::{SessionId, UserKey};
@@ -86,6 +87,11 @@ impl NewsSink {
             change,
             at: at.as_millis(),
         }));
+    }
+
+    /// A session has another level of assurance.
+    pub fn assurance_changed(&self, changed: &AssuranceNews) {
+        self.put(News::AssuranceChanged(changed.clone()));
     }
 
     /// How much was dropped since the start.

@@ -1,8 +1,11 @@
 //! `[[notify.security_events]]`: Security Event Tokens (RFC 8417), pushed (RFC 8935), so that other systems end what they hold.
 //!
 //! The events are CAEP's: `session-revoked` for every session that was ended by anything but time, `credential-change` where the
-//! directory has another password, and where somebody's authenticator apps changed. The token is signed with the key that signs access tokens, and verified with the same JWK
-//! set. Its `typ` keeps it from being taken for an access token, and it has no `sub` and no `exp` (RFC 8417 section 4.2): who it
+//! directory has another password, and where somebody's second factors changed, `assurance-level-change` where the user of a
+//! session proved something again and it has another level since. An operator's reset of second factors lowers no session's
+//! level: it ends them, and `session-revoked` says so.
+//!
+//! The token is signed with the key that signs access tokens, and verified with the same JWK set. Its `typ` keeps it from being taken for an access token, and it has no `sub` and no `exp` (RFC 8417 section 4.2): who it
 //! is about is in `sub_id` (RFC 9493), by `iss` and `sub` as in access tokens, and for a session by its id, the `sid` there.
 
 use std::sync::Arc;
@@ -14,14 +17,21 @@ use reqwest::{Client, Url};
 use serde_json::{Value, json};
 
 use super::channel::{Deliver, Delivery, Parcel};
-use super::news::{News, Person};
+use super::news::{AssuranceNews, News, Person};
 use super::post;
+use crate::caller::AssuranceLevel;
+use crate::clock::Timestamp;
 use crate::config::SecurityEventsSettings;
 use crate::secret::Secret;
 
 const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 const CREDENTIAL_CHANGE: &str =
     "https://schemas.openid.net/secevent/caep/event-type/credential-change";
+
+const ASSURANCE_LEVEL_CHANGE: &str =
+    "https://schemas.openid.net/secevent/caep/event-type/assurance-level-change";
+/// The authentication assurance levels of NIST SP 800-63 (CAEP section 3.4.1).
+const LEVELS: &str = "NIST-AAL";
 
 /// Signs claims as a token of the type `secevent+jwt`.
 pub trait SignEvents: Send + Sync {
@@ -77,9 +87,7 @@ impl SecurityEvents {
         };
         let (sub_id, kind, event) = match &parcel.news {
             News::SessionEnded(ended) => {
-                let session = json!({"format": "opaque", "id": ended.session});
-                let subject =
-                    json!({"format": "complex", "session": session, "user": user(&ended.user)});
+                let subject = of_session(&ended.session, user(&ended.user));
                 let event = json!({
                     "event_timestamp": parcel.news.at().as_secs(),
                     "initiating_entity": initiated_by(&ended.why),
@@ -124,6 +132,10 @@ impl SecurityEvents {
                 });
                 (user(&changed.user), CREDENTIAL_CHANGE, event)
             }
+            News::AssuranceChanged(changed) => {
+                let subject = of_session(&changed.session, user(&changed.user));
+                (subject, ASSURANCE_LEVEL_CHANGE, level_change(changed)?)
+            }
             News::Incident(_) | News::Answered(_) => return None,
         };
         Some(json!({
@@ -163,6 +175,38 @@ impl Deliver for SecurityEvents {
     }
 }
 
+/// A session of a user's (RFC 9493 section 3.3).
+fn of_session(session: &str, user: Value) -> Value {
+    json!({"format": "complex", "session": {"format": "opaque", "id": session}, "user": user})
+}
+
+/// A change of a session's level of assurance (CAEP section 3.4). Of a session that a service began, nobody knows the level that
+/// it had, and nothing is said of it. None: a level of another version's.
+fn level_change(changed: &AssuranceNews) -> Option<Value> {
+    let nist = |name: &str| {
+        AssuranceLevel::ALL.iter().find(|level| level.name() == name).map(|level| match level {
+            AssuranceLevel::One => (*level, "nist-aal1"),
+            AssuranceLevel::Two => (*level, "nist-aal2"),
+        })
+    };
+    let (to, current) = nist(&changed.to)?;
+    let mut event = json!({
+        "event_timestamp": Timestamp::from_millis(changed.at).as_secs(),
+        "initiating_entity": "user",
+        "reason_admin": {"en": format!("proved: {}", changed.methods)},
+        "namespace": LEVELS,
+        "current_level": current,
+    });
+    if let (Some((from, previous)), Some(members)) =
+        (changed.from.as_deref().and_then(nist), event.as_object_mut())
+    {
+        let direction = if from < to { "increase" } else { "decrease" };
+        members.insert("previous_level".into(), previous.into());
+        members.insert("change_direction".into(), direction.into());
+    }
+    Some(event)
+}
+
 /// Who made it end (CAEP section 2), by the name of the reason.
 fn initiated_by(why: &str) -> &'static str {
     match why {
@@ -179,7 +223,6 @@ mod tests {
 
     use super::super::news::{Changed, Ended, FactorNews};
     use super::*;
-    use crate::clock::Timestamp;
 
     struct Plain;
 
@@ -284,6 +327,49 @@ mod tests {
                 )
             });
             assert_eq!(said, expected, "{change}");
+        }
+    }
+
+    #[test]
+    fn another_level_of_assurance_is_told_with_the_one_before_if_that_is_known() {
+        let kind = "https://schemas.openid.net/secevent/caep/event-type/assurance-level-change";
+        for (from, to, expected) in [
+            (Some("aal1"), "aal2", Some(("nist-aal2", Some(("nist-aal1", "increase"))))),
+            (Some("aal2"), "aal1", Some(("nist-aal1", Some(("nist-aal2", "decrease"))))),
+            (None, "aal2", Some(("nist-aal2", None))),
+            (None, "aal1", Some(("nist-aal1", None))),
+            (Some("aal9"), "aal2", Some(("nist-aal2", None))),
+            (Some("aal1"), "aal9", None),
+        ] {
+            let said = claims(News::AssuranceChanged(AssuranceNews {
+                session: "s1".into(),
+                user: person(),
+                from: from.map(str::to_owned),
+                to: to.into(),
+                methods: "pwd otp mfa".into(),
+                at: 7_900,
+            }));
+            let expected = expected.map(|(current, before)| {
+                let mut event = json!({
+                    "event_timestamp": 7,
+                    "initiating_entity": "user",
+                    "reason_admin": {"en": "proved: pwd otp mfa"},
+                    "namespace": "NIST-AAL",
+                    "current_level": current,
+                });
+                if let Some((previous, direction)) = before {
+                    event["previous_level"] = json!(previous);
+                    event["change_direction"] = json!(direction);
+                }
+                event
+            });
+            assert_eq!(said.as_ref().map(|claims| claims["events"][kind].clone()), expected);
+            let Some(said) = said else { continue };
+            let session = json!({"format": "opaque", "id": "s1"});
+            let user =
+                json!({"format": "iss_sub", "iss": "https://app.example", "sub": "django/7"});
+            let subject = json!({"format": "complex", "session": session, "user": user});
+            assert_eq!(said["sub_id"], subject, "{from:?} {to}");
         }
     }
 

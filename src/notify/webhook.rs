@@ -108,6 +108,12 @@ fn body(news: &News) -> Value {
         News::PersonalTokenChanged(changed) => {
             json!({ "user": changed.user, "change": changed.change })
         }
+        News::AssuranceChanged(changed) => json!({
+            "session": changed.session,
+            "user": changed.user,
+            "from": changed.from,
+            "to": changed.to,
+        }),
     };
     json!({ "type": news.kind().name(), "timestamp": news.at().to_string(), "data": data })
 }

@@ -246,6 +246,7 @@ mod tests {
             tokens: true,
             cookie: true,
             known_device,
+            methods: crate::caller::AuthMethods::default(),
         }
     }
 

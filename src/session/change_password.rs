@@ -207,7 +207,7 @@ impl SessionManager {
             assurance: proved,
             at,
         };
-        let renewed = self.store.renew(renewal).await.map_err(store_failed)?;
+        let renewed = self.prove_anew(session, renewal, context.events).await?;
         self.ends.end_user(user, at).await.map_err(store_failed)?;
         let others = SessionSelection::OthersOf { user: user.clone(), kept: session.id.clone() };
         let ended = self.end(&others, EndReason::PasswordChanged, at, context.events).await?;

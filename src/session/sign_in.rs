@@ -121,6 +121,7 @@ impl SessionManager {
                     tokens: grants.tokens,
                     cookie: grants.cookie,
                     known_device,
+                    methods: signed_in.session.assurance.methods,
                 });
                 Ok(signed_in)
             }

@@ -106,13 +106,36 @@ impl SessionManager {
             assurance: Some(Assurance::now(methods, context.at)),
             at: context.at,
         };
-        let renewed = self.store.renew(renewal).await.map_err(store_failed)?;
+        let renewed = self.prove_anew(session, renewal, context.events).await?;
         let renewed = renewed.ok_or(Refusal::SessionEnded)?;
         if let Some(block) = asked {
             let lifted = self.kept_blocks.lift(&block.subject).await.map_err(store_failed)?;
             if let Some(lifted) = lifted {
                 context.note(EventKind::BlockLifted(lifted));
             }
+        }
+        Ok(renewed)
+    }
+
+    /// Writes down what a session proves from now on, and notes it where that is another level of assurance. None: it has ended.
+    pub(super) async fn prove_anew(
+        &self,
+        session: &Session,
+        renewal: Renewal,
+        happened: &mut Vec<EventKind>,
+    ) -> Result<Option<Arc<Session>>, Refusal> {
+        let renewed = self.store.renew(renewal).await.map_err(store_failed)?;
+        if let Some(renewed) = &renewed
+            && let Some(to) = renewed.assurance.level()
+            && session.assurance.level() != Some(to)
+        {
+            happened.push(EventKind::AssuranceChanged {
+                session: session.id.clone(),
+                user: session.identity.load().key.clone(),
+                from: session.assurance.level(),
+                to,
+                methods: renewed.assurance.methods,
+            });
         }
         Ok(renewed)
     }

@@ -21,7 +21,7 @@ use crate::detect::respond::TakenAction;
 use crate::detect::watch::{EventSink, FindingSink, NotDone};
 use crate::endpoint::operator_rates::Totals;
 use crate::event::{EndReason, Event, EventKind, FactorEvent, FactorRefusal};
-use crate::notify::{Incident, NewsSink, Notices as _};
+use crate::notify::{AssuranceNews, Incident, NewsSink, Notices as _, Person};
 use crate::session::account_notes::AccountNotes;
 
 mod access_log;
@@ -196,6 +196,16 @@ fn tell(news: &NewsSink, event: &Event) {
             if let Some(name) = told_as(*change) {
                 news.tell(change_of(name, user, event));
             }
+        }
+        EventKind::AssuranceChanged { session, user, from, to, methods } => {
+            news.assurance_changed(&AssuranceNews {
+                session: session.to_string(),
+                user: Person::of(user),
+                from: from.map(|level| level.name().to_owned()),
+                to: to.name().to_owned(),
+                methods: methods.to_string(),
+                at: event.at.as_millis(),
+            });
         }
         EventKind::FactorRefused { user, why: FactorRefusal::ClonedPasskey } => {
             news.tell(change_of("passkey_cloned", user, event));

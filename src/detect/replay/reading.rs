@@ -88,6 +88,7 @@ impl Line {
                 tokens: issued("tokens"),
                 cookie: issued("cookie"),
                 known_device: self.known_device,
+                methods: crate::caller::AuthMethods::default(),
             },
             "sign_in_observed" => {
                 EventKind::SignInObserved { account: account()?, user: user(), session: session() }

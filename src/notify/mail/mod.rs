@@ -318,7 +318,8 @@ impl Deliver for Mail {
             | News::SessionEnded(_)
             | News::PasswordChanged(_)
             | News::FactorChanged(_)
-            | News::PersonalTokenChanged(_) => {
+            | News::PersonalTokenChanged(_)
+            | News::AssuranceChanged(_) => {
                 Delivery::Never("it is no news for the person".to_owned())
             }
         }

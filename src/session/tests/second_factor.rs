@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::caller::AssuranceLevel::{self, One, Two};
 use crate::caller::UserKey;
 use crate::config::FactorMode;
 use crate::context::RequestContext;
-use crate::event::{EventKind, FactorRefusal};
+use crate::event::{EndReason, EventKind, FactorRefusal};
 use crate::factor::testkit::{code, factors};
 use crate::factor::{Confirmed, Enrolment, Factors};
 use crate::refusal::Refusal;
@@ -16,6 +17,7 @@ use crate::session::testkit::{Kit, NOW, account, context, context_at};
 use crate::session::{
     Due, EnrolmentStep, Grants, SecondStep, SignIn, SignInRefused, SignInTicket, SignedIn,
 };
+use crate::store::SessionSelection;
 use crate::store::memory::Memory;
 
 const GRANTS: Grants = Grants { tokens: true, cookie: true, issued: None };
@@ -195,4 +197,43 @@ async fn only_another_proof_raises_what_a_session_proves() {
     assert_eq!(raised.id, session.id);
     assert_eq!(raised.assurance.methods.to_string(), "pwd otp mfa");
     assert_eq!(kit.sessions.is_fresh(&raised, later).await, Ok(()));
+    assert_eq!(levels(&events), [(Some(One), Two)], "a wrong password, the right one, the code");
+}
+
+fn levels(happened: &[EventKind]) -> Vec<(Option<AssuranceLevel>, AssuranceLevel)> {
+    let of = |what: &EventKind| match what {
+        EventKind::AssuranceChanged { from, to, .. } => Some((*from, *to)),
+        _ => None,
+    };
+    happened.iter().filter_map(of).collect()
+}
+
+#[tokio::test]
+async fn another_level_of_assurance_is_said_once_and_of_a_session_that_lives() {
+    let (kit, factors) = kit(FactorMode::Optional);
+    let session = kit.signed_in().await.session;
+    let enrolment = enrolled(&factors).await;
+    let confirm = async |session: &_, how, events: &mut Vec<EventKind>| {
+        kit.sessions.confirm(session, how, "", &mut context(events)).await
+    };
+    let mut events = Vec::new();
+    let [first, second] = [0, 1].map(|step| code(&enrolment, NOW, step));
+    let raised = confirm(&session, Confirmation::Code(&first), &mut events).await.unwrap();
+    assert_eq!(levels(&events), [(Some(One), Two)]);
+    // What it has, it proves again: that changes nothing.
+    let raised = confirm(&raised, Confirmation::Code(&second), &mut events).await.unwrap();
+    assert_eq!(levels(&events).len(), 1);
+    // They have removed it, and prove that it is them by the password that is left.
+    let kim = UserKey::new("django", "7");
+    let id = factors.of(&kim).await.unwrap().factors[0].id.clone();
+    assert!(factors.remove(&kim, &id).await.unwrap());
+    let right = Secret::new("right");
+    let lowered = confirm(&raised, Confirmation::Password(&right), &mut events).await.unwrap();
+    assert_eq!(lowered.assurance.acr(), None);
+    assert_eq!(levels(&events)[1..], [(Some(Two), One)]);
+    let which = SessionSelection::Session(session.id.clone());
+    kit.sessions.end(&which, EndReason::Operator, NOW, &mut Vec::new()).await.unwrap();
+    let ended = confirm(&raised, Confirmation::Password(&right), &mut events).await;
+    assert_eq!(ended.unwrap_err().refusal, Refusal::SessionEnded);
+    assert_eq!(levels(&events).len(), 2);
 }

@@ -99,6 +99,8 @@ struct AuditLine<'a> {
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issued: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amr: Option<String>,
     /// Of a sign-in: it was in a browser in which the user had signed in before.
     #[serde(skip_serializing_if = "Option::is_none")]
     known_device: Option<bool>,
@@ -255,6 +257,7 @@ impl AuditLine<'_> {
             issuer = self.issuer,
             reason = self.reason,
             issued = self.issued,
+            amr = self.amr.as_deref(),
             known_device = self.known_device,
             previous = self.previous.as_deref(),
             path = self.path.as_deref(),
@@ -292,18 +295,21 @@ fn event_line(event: &Event) -> AuditLine<'_> {
         ..AuditLine::default()
     };
     match &event.what {
-        EventKind::SignedIn { session, user, account, tokens, cookie, known_device } => AuditLine {
-            event: "sign_in",
-            known_device: known_device.then_some(true),
-            account: Some(cut(account)),
-            issued: match (tokens, cookie) {
-                (true, true) => Some("tokens,cookie"),
-                (true, false) => Some("tokens"),
-                (false, true) => Some("cookie"),
-                (false, false) => None,
-            },
-            ..line.of(session, user)
-        },
+        EventKind::SignedIn { session, user, account, tokens, cookie, known_device, methods } => {
+            AuditLine {
+                event: "sign_in",
+                amr: Some(methods.to_string()),
+                known_device: known_device.then_some(true),
+                account: Some(cut(account)),
+                issued: match (tokens, cookie) {
+                    (true, true) => Some("tokens,cookie"),
+                    (true, false) => Some("tokens"),
+                    (false, true) => Some("cookie"),
+                    (false, false) => None,
+                },
+                ..line.of(session, user)
+            }
+        }
         EventKind::SignInObserved { account, user, session } => {
             let line = AuditLine { event: "sign_in_observed", account: Some(cut(account)), ..line };
             match (session, user) {
@@ -392,6 +398,12 @@ fn event_line(event: &Event) -> AuditLine<'_> {
             user: Some(cut(&user.to_string())),
             reason: Some(change.name()),
             ..line
+        },
+        EventKind::AssuranceChanged { session, user, to, methods, .. } => AuditLine {
+            event: "assurance_changed",
+            amr: Some(methods.to_string()),
+            reason: Some(to.name()),
+            ..line.of(session, user)
         },
         EventKind::DevicesForgotten { user, all } => AuditLine {
             event: "devices_forgotten",

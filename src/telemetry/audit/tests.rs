@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::block::{BlockedBy, Demand};
-use crate::caller::Proof;
+use crate::caller::{AssuranceLevel, AuthMethod, AuthMethods, Proof};
 use crate::clock::{SystemClock, Timestamp};
 use crate::config::LogFormat;
 use crate::detect::{DetectorName, Evidence};
@@ -60,6 +60,7 @@ fn everything() -> Vec<EventKind> {
             tokens: true,
             cookie: true,
             known_device: true,
+            methods: AuthMethods::only(AuthMethod::Password),
         },
         EventKind::RefreshReused { session: session.clone(), user: user.clone() },
         EventKind::SessionUsed {
@@ -103,6 +104,13 @@ fn everything() -> Vec<EventKind> {
     all.push(EventKind::IssuedEnded { issuer: "django".into(), user: user.clone() });
     all.push(EventKind::PasswordChanged { user: user.clone(), is_own: true });
     all.push(EventKind::DevicesForgotten { user: user.clone(), all: true });
+    all.extend(AssuranceLevel::ALL.iter().map(|to| EventKind::AssuranceChanged {
+        session: SessionId::new("s-1"),
+        user: user.clone(),
+        from: None,
+        to: *to,
+        methods: AuthMethods::only(AuthMethod::Password),
+    }));
     let changed = |change: &_| EventKind::FactorChanged { user: user.clone(), change: *change };
     all.extend(FactorEvent::ALL.iter().map(changed));
     let refused = |why: &_| EventKind::FactorRefused { user: user.clone(), why: *why };
@@ -183,11 +191,12 @@ fn an_event_is_one_line_with_stable_names() {
         tokens: true,
         cookie: false,
         known_device: true,
+        methods: AuthMethods::only(AuthMethod::Password),
     };
     let expected = json!({
         "at": "2026-11-23T08:34:39.042Z", "event": "sign_in", "request_id": "r-1", "client": "192.0.2.1",
         "session": "s-1", "user": "django/7", "account": "ada", "issued": "tokens",
-        "known_device": true,
+        "known_device": true, "amr": "pwd",
     });
     assert_eq!(written(|audit| audit.event(&event(what))), [expected]);
 }
@@ -235,6 +244,7 @@ fn every_event_is_a_line_and_no_field_is_unknown() {
         "issuer",
         "reason",
         "issued",
+        "amr",
         "known_device",
         "path",
         "about",

@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use prometheus::{Histogram, IntCounter};
 
 use crate::block::BlockedBy;
+use crate::caller::{AssuranceLevel, AuthMethod};
 use crate::config::OwnPath;
 use crate::detect::DetectorName;
 use crate::detect::respond::TakenAction;
@@ -69,6 +70,8 @@ labels! {
     EndReason by EndReason::name, EndReason::ALL;
     FactorEvent by FactorEvent::name, FactorEvent::ALL;
     FactorRefusal by FactorRefusal::name, FactorRefusal::ALL;
+    AuthMethod by AuthMethod::name, &AuthMethod::ALL;
+    AssuranceLevel by AssuranceLevel::name, AssuranceLevel::ALL;
     TokenRefusal by TokenRefusal::name, TokenRefusal::ALL;
     OwnPath by own_name, OWN_PATHS;
     Refresh by Refresh::name, Refresh::ALL;

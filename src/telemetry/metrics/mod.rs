@@ -24,6 +24,7 @@ use self::requests::RequestMetrics;
 pub use self::servers::ServerMetrics;
 use self::servers::Servers;
 use self::shadow::ShadowMetrics;
+use crate::caller::{AssuranceLevel, AuthMethod};
 use crate::clock::Timestamp;
 use crate::detect::DetectorName;
 use crate::detect::respond::TakenAction;
@@ -74,6 +75,8 @@ pub struct Metrics {
     blocks: BlockMetrics,
     factor_changes: Each<FactorEvent, IntCounter>,
     factor_refusals: Each<FactorRefusal, IntCounter>,
+    assurance_changes: Each<AssuranceLevel, IntCounter>,
+    sign_in_methods: Each<AuthMethod, IntCounter>,
     personal_tokens: PersonalTokenMetrics,
     abnormal_access: Each<DetectorName, Each<TakenAction, IntCounter>>,
     events_dropped: IntCounter,
@@ -200,6 +203,16 @@ impl Metrics {
                 "Second factors that did not help.",
                 "reason",
             )?,
+            assurance_changes: families.each_counter(
+                "doorwarden_assurance_changes_total",
+                "Sessions that have another level of assurance, by what they have now.",
+                "level",
+            )?,
+            sign_in_methods: families.each_counter(
+                "doorwarden_signin_methods_total",
+                "Methods that somebody signed in by.",
+                "method",
+            )?,
             personal_tokens: PersonalTokenMetrics::new(&families)?,
             directory_durations,
             directory_errors,
@@ -268,8 +281,11 @@ impl Metrics {
     /// Something happened. Refusals are counted with their request, so that each counts once.
     pub fn event(&self, event: &Event) {
         match &event.what {
-            EventKind::SignedIn { tokens, cookie, .. } => {
+            EventKind::SignedIn { tokens, cookie, methods, .. } => {
                 self.signed_in.inc();
+                for method in AuthMethod::ALL.into_iter().filter(|method| methods.has(*method)) {
+                    self.sign_in_methods.inc(method);
+                }
                 self.sessions_active.inc();
                 if *tokens {
                     self.tokens_issued.inc(TokenKind::Access);
@@ -316,6 +332,7 @@ impl Metrics {
             EventKind::Blocked(block) => self.blocks.blocked(block),
             EventKind::FactorChanged { change, .. } => self.factor_changes.inc(*change),
             EventKind::FactorRefused { why, .. } => self.factor_refusals.inc(*why),
+            EventKind::AssuranceChanged { to, .. } => self.assurance_changes.inc(*to),
             EventKind::PersonalTokenMade { .. } => self.personal_tokens.made(),
             EventKind::PersonalTokenEnded { why, .. } => self.personal_tokens.ended(*why),
             EventKind::PersonalTokenRefused { why, .. } => self.personal_tokens.refused(*why),

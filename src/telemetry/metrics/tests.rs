@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use prometheus::proto::MetricType;
 
 use super::*;
-use crate::caller::{SessionId, UserKey};
+use crate::caller::{AuthMethods, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::gate::shadow::ShadowVerdict;
 use crate::refusal::Refusal;
@@ -286,6 +286,7 @@ fn events_move_their_own_counters() {
         tokens,
         cookie,
         known_device: false,
+        methods: AuthMethods::only(AuthMethod::Password).and(AuthMethod::HardwareKey),
     };
     for what in [
         signed_in(true, true),
@@ -311,6 +312,9 @@ fn events_move_their_own_counters() {
         &[
             ("doorwarden_signins_total{result=\"success\"}", 2.0),
             ("doorwarden_signins_total{result=\"wrong_password\"}", 1.0),
+            ("doorwarden_signin_methods_total{method=\"pwd\"}", 2.0),
+            ("doorwarden_signin_methods_total{method=\"hwk\"}", 2.0),
+            ("doorwarden_signin_methods_total{method=\"swk\"}", 0.0),
             ("doorwarden_refreshes_total{result=\"rotated\"}", 1.0),
             ("doorwarden_refreshes_total{result=\"replayed_in_grace\"}", 1.0),
             ("doorwarden_refreshes_total{result=\"kept\"}", 1.0),

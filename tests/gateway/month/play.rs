@@ -280,6 +280,7 @@ impl Play {
             tokens: true,
             cookie: true,
             known_device,
+            methods: doorwarden::caller::AuthMethods::default(),
         }
     }
 

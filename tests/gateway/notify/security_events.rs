@@ -3,6 +3,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 
 use super::*;
+use crate::second_factor::App;
+
+/// What a token says; another test looks at its signature.
+fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
 
 fn events(receiver: &Receiver) -> String {
     format!(
@@ -22,8 +29,7 @@ fn an_ended_session_is_pushed_as_a_token_that_the_key_set_verifies() {
     let client = gateway.client();
     let tokens = client.sign_in("kim", "correct horse battery");
     let access = tokens["access"].as_str().unwrap();
-    let claims = access.split('.').nth(1).unwrap();
-    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    let claims = claims(access);
     assert_eq!(client.post("/logout").bearer(access).send().status, 204);
 
     let pushed = &partner.wait_for(1)[0];
@@ -78,12 +84,81 @@ fn another_password_is_pushed_as_a_credential_change() {
     let kinds: Vec<String> = pushed
         .iter()
         .map(|one| {
-            let payload = one["body"].as_str().unwrap().split('.').nth(1).unwrap();
-            let claims: Value =
-                serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+            let claims = claims(one["body"].as_str().unwrap());
             claims["events"].as_object().unwrap().keys().next().unwrap().clone()
         })
         .collect();
     let count = |kind: &str| kinds.iter().filter(|one| one.ends_with(kind)).count();
     assert_eq!((count("session-revoked"), count("credential-change")), (2, 1), "{kinds:?}");
+}
+
+#[test]
+fn another_level_of_assurance_is_pushed_once_up_and_once_down() {
+    let (upstream, partner) = (Upstream::start(), Receiver::http(SECRET));
+    let gateway = setup(&upstream)
+        .file("partner-token", b"token\n")
+        .with(&notify(&events(&partner)))
+        .with("[second_factor]\nmode = \"optional\"")
+        .start();
+    let client = gateway.client();
+    let metric = |level: &str| {
+        let name = format!("doorwarden_assurance_changes_total{{level=\"{level}\"}}");
+        gateway.metric(&name).unwrap()
+    };
+    let mut expected = 0;
+    let mut next = |kind: &str, after: &str| {
+        expected += 1;
+        let pushed = partner.wait_for(expected);
+        let event = claims(pushed[expected - 1]["body"].as_str().unwrap());
+        let kind = format!("https://schemas.openid.net/secevent/caep/event-type/{kind}");
+        assert!(event["events"].get(&kind).is_some(), "after {after}: {event}");
+        (event["sub_id"].clone(), event["events"][kind].clone())
+    };
+    let access =
+        client.sign_in("kim", "correct horse battery")["access"].as_str().unwrap().to_owned();
+    let sid = claims(&access)["sid"].clone();
+    let change =
+        |body: Value| client.post("/account/second-factors").bearer(&access).json(&body).send();
+    let confirm =
+        |body: Value| client.post("/login/second-factor").bearer(&access).json(&body).send();
+    let begun = change(json!({"action": "begin"})).json();
+    let mut app = App::new(begun["secret"].as_str().unwrap());
+    let token = &begun["enrolment"];
+    let made = json!({"action": "confirm", "enrolment": token, "otp": app.code(), "name": "phone"});
+    let made = change(made);
+    assert_eq!(made.status, 200, "{}", made.text());
+    next("credential-change", "a second factor was set up");
+    assert_eq!((metric("aal1"), metric("aal2")), (0.0, 0.0));
+
+    assert_eq!(confirm(json!({"otp": app.code()})).status, 200);
+    let (subject, event) = next("assurance-level-change", "a code");
+    assert_eq!(subject["session"]["id"], sid);
+    assert_eq!(subject["user"]["sub"], "file/kim");
+    assert_eq!(
+        json!([event["namespace"], event["previous_level"], event["current_level"]]),
+        json!(["NIST-AAL", "nist-aal1", "nist-aal2"])
+    );
+    assert_eq!(
+        json!([event["change_direction"], event["initiating_entity"], event["reason_admin"]["en"]]),
+        json!(["increase", "user", "proved: pwd otp mfa"])
+    );
+    assert_eq!((metric("aal1"), metric("aal2")), (0.0, 1.0));
+    // Proved again, nothing changes: what comes next is of what happens next.
+    assert_eq!(confirm(json!({"otp": app.code()})).status, 200);
+    let id = made.json()["factors"][0]["id"].clone();
+    assert_eq!(change(json!({"action": "remove", "id": id})).status, 200);
+    next("credential-change", "the second factor was removed");
+    assert_eq!(confirm(json!({"password": "correct horse battery"})).status, 200);
+    let (subject, event) = next("assurance-level-change", "a password is all that is left");
+    assert_eq!(subject["session"]["id"], sid);
+    assert_eq!(
+        json!([event["previous_level"], event["current_level"], event["change_direction"]]),
+        json!(["nist-aal2", "nist-aal1", "decrease"])
+    );
+    assert_eq!((metric("aal1"), metric("aal2")), (1.0, 1.0));
+    gateway.logged("the change in the audit trail", |line| {
+        line["target"] == "audit"
+            && line["event"] == "assurance_changed"
+            && line["reason"] == "aal1"
+    });
 }
