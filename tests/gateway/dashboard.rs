@@ -124,6 +124,66 @@ fn every_query_of_the_dashboard_asks_for_what_there_is() {
     assert_eq!(job, "label_values(doorwarden_build_info, job)");
 }
 
+/// What needs no panel, because another metric shows it better: that a reload succeeded, a start, the memory in use.
+const WITHOUT_A_PANEL: [&str; 4] = [
+    "doorwarden_config_last_reload_success_timestamp_seconds",
+    "process_start_time_seconds",
+    "process_threads",
+    "process_virtual_memory_bytes",
+];
+
+#[test]
+fn every_metric_has_its_place_on_the_dashboard() {
+    let dashboard = read("docker/grafana/dashboards/doorwarden.json");
+    let asked: BTreeSet<&str> = words(&dashboard).collect();
+    let golden = read("tests/golden/metrics.txt");
+    let missing: Vec<&str> = golden
+        .lines()
+        .map(|line| line.split(' ').next().unwrap())
+        .filter(|name| {
+            ["", "_bucket", "_sum", "_count"]
+                .iter()
+                .all(|end| !asked.contains(format!("{name}{end}").as_str()))
+        })
+        .collect();
+    assert_eq!(missing, WITHOUT_A_PANEL);
+}
+
+#[test]
+fn every_alert_rule_asks_for_what_there_is() {
+    let rules = read("docker/alerts.yml");
+    let all = metrics();
+    let mut asked = BTreeSet::new();
+    for name in words(&rules).filter(|word| word.starts_with("doorwarden_")) {
+        // A histogram is named as a whole in the texts.
+        let is_known = all.contains_key(name) || all.contains_key(&format!("{name}_bucket"));
+        assert!(is_known, "there is no metric {name}");
+        asked.insert(name);
+    }
+    assert!(asked.len() > 15, "{asked:?}");
+    // metric{label="value",label=~"value|value"}
+    let mut matched = 0;
+    for (at, _) in rules.match_indices("{") {
+        let name = words(&rules[..at]).last().unwrap();
+        let Some(labels) = all.get(name).filter(|_| rules[..at].ends_with(name)) else { continue };
+        let matchers = rules[at + 1..].split('}').next().unwrap();
+        for matcher in matchers.split(',') {
+            let (label, value) = matcher.split_once(['=', '!']).unwrap();
+            let known = labels.get(label).unwrap_or_else(|| panic!("{name} has no label {label}"));
+            let value = value.trim_start_matches(['=', '~']).trim_matches('"');
+            // The codes of answers are no closed set.
+            if label == "code" && name == "doorwarden_requests_total" {
+                continue;
+            }
+            for one in value.split('|') {
+                assert!(known.contains(one), "{label} of {name} is never {one}");
+                matched += 1;
+            }
+        }
+    }
+    assert!(matched > 40, "{matched}");
+}
+
 #[test]
 fn prometheus_understands_every_query_of_the_dashboard() {
     let dashboard: Value =
