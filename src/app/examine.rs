@@ -141,7 +141,7 @@ pub fn files(config: &Config) -> Result<Vec<FileProblem>, String> {
     }
     wrong.extend(server_tls_problems(&config.upstreams));
     wrong.extend(ErrorPages::load(config).err().map(|error| error.to_string()));
-    if let Err(error) = super::generation::places(&config.geo) {
+    if let Err(error) = super::places::DatabasePlaces::open(&config.geo) {
         wrong.push(error.to_string());
     }
     wrong.extend(of_state(config));

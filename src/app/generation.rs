@@ -4,14 +4,14 @@
 //! until all of it is there, so a configuration that cannot be used is only a list of reasons. What has not changed goes on
 //! as it is: a directory with what it knows, an upstream with its addresses, a form with what it has made.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::places::DatabasePlaces;
 use super::service_factors::at_services;
 use super::state::State;
 use super::{StartError, notices, start_error};
 use crate::clock::Timestamp;
-use crate::config::{Config, DirectoryKind, DirectorySettings, Geo, StoreKind};
+use crate::config::{Config, DirectoryKind, DirectorySettings, StoreKind};
 use crate::directory::Directory;
 use crate::directory::django::DjangoDirectory;
 use crate::directory::file::FileDirectory;
@@ -19,7 +19,7 @@ use crate::directory::http::HttpDirectory;
 use crate::directory::password::PasswordPool;
 use crate::endpoint::error_pages::ErrorPages;
 use crate::factor::{FactorKey, FactorParts, Factors, Passkeys};
-use crate::geo::{GeoDatabaseKind, GeoDatabases, Mmdb, Places};
+use crate::geo::Places;
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::issuer::{IssuerParts, Issuers};
 use crate::notify::Channels;
@@ -39,7 +39,7 @@ pub(super) struct Built {
     pub(super) config: Config,
     pub(super) directories: Vec<(DirectorySettings, Directory)>,
     pub(super) passwords: PasswordPool,
-    pub(super) places: Arc<dyn Places>,
+    pub(super) places: Arc<DatabasePlaces>,
     pub(super) forms: Arc<IdentityForms>,
     channels: Arc<Channels>,
     kept: Arc<ServiceCookies>,
@@ -56,7 +56,7 @@ impl Built {
         let (built, serving) = before.unzip();
         let watched = watched(&config, state, built, serving)?;
         let asked: Vec<_> = watched.iter().map(|one| one.directory().clone()).collect();
-        let places = places(&config.geo)?;
+        let places = Arc::new(DatabasePlaces::open(&config.geo)?);
         let is_same_pool = |built: &&Self| {
             let pool = |config: &Config| (config.login.hash_threads, config.login.hash_queue);
             pool(&built.config) == pool(&config)
@@ -81,7 +81,7 @@ impl Built {
             refresh_tokens: Arc::clone(&state.store.refresh_tokens),
             blocks: Arc::clone(&state.store.blocks),
             devices: Arc::clone(&state.devices),
-            places: Arc::clone(&places),
+            places: Arc::clone(&places) as Arc<dyn Places>,
             kept: Arc::clone(&kept),
             ends: issuers.ends(),
             mints: issuers.mints(),
@@ -160,18 +160,6 @@ fn factors(config: &Config, state: &State) -> Result<Factors, StartError> {
         settings,
         label: config.login.title.clone(),
         at_services,
-    }))
-}
-
-/// Where addresses are, by the databases that are named.
-pub(super) fn places(geo: &Geo) -> Result<Arc<dyn Places>, StartError> {
-    let open = |path: &Option<PathBuf>, kind| {
-        path.as_deref().map(|path| Mmdb::open(path, kind).map_err(start_error)).transpose()
-    };
-    Ok(Arc::new(GeoDatabases {
-        country: open(&geo.country_database, GeoDatabaseKind::Country)?,
-        city: open(&geo.city_database, GeoDatabaseKind::City)?,
-        asn: open(&geo.asn_database, GeoDatabaseKind::Asn)?,
     }))
 }
 

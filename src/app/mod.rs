@@ -10,6 +10,7 @@ mod generation;
 mod notices;
 pub mod offline;
 mod passkeys;
+mod places;
 mod privacy;
 mod rates;
 mod reload;
@@ -187,6 +188,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         tokio::spawn(keeping);
         tokio::spawn(sampling);
         tokio::spawn(reload::watch(Arc::clone(&reload)));
+        tokio::spawn(places::watch(Arc::clone(&reload)));
         let mut stop = Signals::listen().map_err(start_error)?;
         let serving = proxy::serve(parts).await.map_err(start_error)?;
         state.folder.write_admin_address(addresses.admin).map_err(start_error)?;

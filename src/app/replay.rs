@@ -5,8 +5,8 @@ use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::generation::places;
 use super::install_crypto;
+use super::places::DatabasePlaces;
 use crate::config::Config;
 use crate::detect::replay::{Replayed, replay as show};
 use crate::detect::watch::DetectorRules;
@@ -22,7 +22,7 @@ pub fn replay(config: &Config, trail: &Path) -> Result<Replayed, String> {
     install_crypto();
     let rules = DetectorRules {
         settings: config.detect.clone(),
-        places: places(&config.geo).map_err(|error| error.to_string())?,
+        places: Arc::new(DatabasePlaces::open(&config.geo).map_err(|error| error.to_string())?),
         trusted: TrustedProxies::new(config.trusted_proxies.iter().copied()),
     };
     let unread = |error: std::io::Error| format!("cannot read {}: {error}", trail.display());

@@ -8,6 +8,7 @@ use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::detect::watch::{DetectorRules, NotDone, Respond};
 use crate::event::{EndReason, Event, EventKind};
+use crate::geo::Places;
 use crate::notify::{Incident, Notices};
 use crate::proxy::Current;
 use crate::store::{Blocked, Blocks, SessionSelection, Sessions};
@@ -27,7 +28,7 @@ pub(super) struct Responder {
 pub(super) fn rules(built: &Built) -> DetectorRules {
     DetectorRules {
         settings: built.config.detect.clone(),
-        places: Arc::clone(&built.places),
+        places: Arc::clone(&built.places) as Arc<dyn Places>,
         trusted: TrustedProxies::new(built.config.trusted_proxies.iter().copied()),
     }
 }

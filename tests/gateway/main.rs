@@ -36,6 +36,8 @@ mod database_factors;
 mod databases;
 // A scene for each detector: what is counted, audited and done.
 mod detect;
+// Databases of places that are replaced while it runs.
+mod places;
 // The dashboard for Grafana, held to the metrics.
 mod dashboard;
 // What a service's own tables say of its users beside their passwords.

@@ -33,7 +33,8 @@ fn the_store_of_a_running_gateway_forgets_addresses_and_nobody_is_signed_out() {
         answer.json()
     };
     let (kept, tokens) = (sign_in(&keeps), sign_in(&forgets));
-    for text in ["203.0.113.77", "SeekMe/7"] {
+    // The address, its network (of the device, and of what happened to the account), and the client.
+    for text in ["203.0.113.77", "203.0.113.0", "SeekMe/7"] {
         assert!(holding(&keeps, text) > 0, "{text} is found where it is kept");
         eventually("no file to hold it", || (holding(&forgets, text) == 0).then_some(()));
     }

@@ -1,0 +1,124 @@
+//! Where addresses are, by the databases that `[geo]` names, which are read anew when their files change: whoever keeps them up
+//! to date replaces the files and does nothing else.
+//!
+//! A file that cannot be used takes the place of nothing: the databases before go on, and the log says so once.
+
+use std::fs::Metadata;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::reload::Reloader;
+use super::{StartError, start_error};
+use crate::config::Geo;
+use crate::geo::{Asn, Country, GeoDatabaseKind, GeoDatabases, GeoError, Location, Mmdb, Places};
+use crate::wire::accept::Language;
+
+/// How often it is looked whether a file has changed.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What tells each file from the one that was there before.
+type FileStates = [Option<(u64, i64, i64, u64)>; 3];
+
+/// See the head of this module.
+pub(super) struct DatabasePlaces {
+    geo: Geo,
+    databases: ArcSwap<GeoDatabases>,
+    seen: Mutex<SeenFiles>,
+}
+
+/// The files as they were.
+struct SeenFiles {
+    /// When they were read, or could not be.
+    read: FileStates,
+    /// When it was looked last: a file that is being written differs from one time to the next.
+    last: FileStates,
+}
+
+impl DatabasePlaces {
+    /// Reads them.
+    pub(super) fn open(geo: &Geo) -> Result<Self, StartError> {
+        let read = states(geo);
+        let databases = ArcSwap::from_pointee(databases(geo).map_err(start_error)?);
+        Ok(Self { geo: geo.clone(), databases, seen: Mutex::new(SeenFiles { read, last: read }) })
+    }
+
+    /// Reads them anew if a file has changed and is not being written any more.
+    fn look(&self) {
+        let now = states(&self.geo);
+        let mut seen = self.seen.lock();
+        let is_settled = now == seen.last;
+        seen.last = now;
+        if now == seen.read || !is_settled {
+            return;
+        }
+        seen.read = now;
+        match databases(&self.geo) {
+            Ok(databases) => {
+                self.databases.store(Arc::new(databases));
+                tracing::info!("the databases of places were read anew");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the databases of places that are in use go on");
+            }
+        }
+    }
+}
+
+/// Looks after them, whatever configuration is served.
+pub(super) async fn watch(reloader: Arc<Reloader>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let places = Arc::clone(&reloader.built.lock().await.places);
+        if places.geo == Geo::default() {
+            continue;
+        }
+        // A panic has been reported by its own hook.
+        let _ = tokio::task::spawn_blocking(move || places.look()).await;
+    }
+}
+
+fn files(geo: &Geo) -> [&Option<PathBuf>; 3] {
+    [&geo.country_database, &geo.city_database, &geo.asn_database]
+}
+
+fn states(geo: &Geo) -> FileStates {
+    let state = |found: Metadata| (found.ino(), found.mtime(), found.mtime_nsec(), found.size());
+    files(geo).map(|path| std::fs::metadata(path.as_deref()?).ok().map(state))
+}
+
+fn databases(geo: &Geo) -> Result<GeoDatabases, GeoError> {
+    let open = |path: &Option<PathBuf>, kind| {
+        path.as_deref().map(|path| Mmdb::open(path, kind)).transpose()
+    };
+    Ok(GeoDatabases {
+        country: open(&geo.country_database, GeoDatabaseKind::Country)?,
+        city: open(&geo.city_database, GeoDatabaseKind::City)?,
+        asn: open(&geo.asn_database, GeoDatabaseKind::Asn)?,
+    })
+}
+
+impl Places for DatabasePlaces {
+    fn country(&self, address: IpAddr) -> Option<Country> {
+        self.databases.load().country(address)
+    }
+
+    fn place(&self, address: IpAddr, language: Language) -> Option<String> {
+        self.databases.load().place(address, language)
+    }
+
+    fn location(&self, address: IpAddr) -> Option<Location> {
+        self.databases.load().location(address)
+    }
+
+    fn asn(&self, address: IpAddr) -> Option<Asn> {
+        self.databases.load().asn(address)
+    }
+}
