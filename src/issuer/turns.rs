@@ -12,9 +12,9 @@ const PLACES: usize = 64;
 
 /// A change of a session that reads it first has it alone until the store has the change.
 #[derive(Clone)]
-pub(super) struct SessionTurns(Arc<Places>);
+pub(super) struct SessionTurns(Arc<TurnPlaces>);
 
-struct Places {
+struct TurnPlaces {
     locks: [Mutex<()>; PLACES],
     hasher: RandomState,
 }
@@ -23,7 +23,7 @@ impl SessionTurns {
     /// Nobody has one.
     pub(super) fn new() -> Self {
         let locks = std::array::from_fn(|_| Mutex::const_new(()));
-        Self(Arc::new(Places { locks, hasher: RandomState::new() }))
+        Self(Arc::new(TurnPlaces { locks, hasher: RandomState::new() }))
     }
 
     /// Waits for all who asked before. Tokio's lock is fair: they have it in the order in which they asked.

@@ -180,7 +180,7 @@ fn answers_are_djangos_own_and_what_the_switch_would_change_is_told_beforehand()
     let first = django.setup().routes(FIRST_TRY).with(cors).with(shadow).start();
     let routes = ["public", "app"];
     assert_eq!(counted(&first, &routes), [0.0; 4], "there before anything happened");
-    assert_eq!(first.metric("doorwarden_shadow_routes"), Some(2.0));
+    first.counts("doorwarden_shadow_routes", 2.0);
     for name in routes {
         first.logged("a warning for each", |line| line["level"] == "WARN" && line["route"] == name);
     }
@@ -206,7 +206,7 @@ fn answers_are_djangos_own_and_what_the_switch_would_change_is_told_beforehand()
             assert_eq!(access_line(&first, &line["request_id"])["shadow"], "stricter");
         }
     }
-    assert_eq!(first.metric("doorwarden_decisions_total{decision=\"refuse\"}"), Some(0.0));
+    first.counts("doorwarden_decisions_total{decision=\"refuse\"}", 0.0);
     let log = first.log().join("\n");
     for secret in [&access, &made, &cookies] {
         assert!(!log.contains(secret.as_str()), "a credential is in the log");

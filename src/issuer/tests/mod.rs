@@ -1,5 +1,6 @@
 mod blacklisted;
 mod reasons;
+mod rotation;
 mod take_over;
 
 use std::sync::atomic::{AtomicBool, Ordering};

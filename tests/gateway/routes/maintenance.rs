@@ -42,14 +42,14 @@ fn a_route_is_down_by_its_configuration_and_up_after_a_reload() {
             "{path}"
         );
     }
-    assert_eq!(gateway.metric("doorwarden_route_maintenance{route=\"shop\"}"), Some(1.0));
-    assert_eq!(gateway.metric("doorwarden_route_maintenance{route=\"public\"}"), Some(0.0));
+    gateway.counts("doorwarden_route_maintenance{route=\"shop\"}", 1.0);
+    gateway.counts("doorwarden_route_maintenance{route=\"public\"}", 0.0);
     let path = gateway.folder().join("gateway.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("on = true", "on = false")).unwrap();
     assert_eq!(gateway.operator("POST", "/reload").send().status, 200);
     assert_eq!(shop().send().status, 401);
-    assert_eq!(gateway.metric("doorwarden_route_maintenance{route=\"shop\"}"), Some(0.0));
+    gateway.counts("doorwarden_route_maintenance{route=\"shop\"}", 0.0);
 }
 
 #[test]

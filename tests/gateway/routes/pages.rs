@@ -65,7 +65,7 @@ fn refusals_and_the_services_errors_have_pages_of_ones_own() {
     assert_eq!(get("/session").send().code(), "not_authenticated", "own paths keep theirs");
     let failures = "doorwarden_upstream_server_failures_total";
     let name = format!("{failures}{{server=\"{}\",upstream=\"app\"}}", upstream.address);
-    assert_eq!(gateway.metric(&name), Some(1.0), "of five errors one was 503");
+    gateway.counts(&name, 1.0);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{App, PASSWORD, audited, enrol, gateway, kim, login, second, step, ticket, with};
 use crate::support::client::{Client, Response};
+use crate::support::eventually;
 use crate::support::upstream::Upstream;
 
 fn refused(response: &Response, status: u16, code: &str, what: &str) {
@@ -44,7 +45,7 @@ fn a_used_code_a_neighbour_used_twice_and_parallel_codes_are_refused() {
     refused(&second(&client, &ticket(&client), &codes[3]), 401, "bad_code", "a recovery code");
     audited(&gateway, "second_factor_refused", "wrong_code");
     let metric = "doorwarden_second_factor_refusals_total{reason=\"used_code\"}";
-    assert!(gateway.metric(metric).unwrap() >= 2.0);
+    eventually(metric, || gateway.metric(metric).filter(|count| *count >= 2.0));
 }
 
 #[test]

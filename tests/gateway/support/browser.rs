@@ -327,7 +327,13 @@ fn text(value: &Value) -> String {
 }
 
 /// Everything that driver and browser write goes into the folder.
+///
+/// It takes a free port of IPv4 and asks for the same one of IPv6: where another program has that, it ends.
 fn start_driver(folder: &Path) -> (Child, SocketAddr) {
+    eventually("chromedriver to say its port", || try_driver(folder))
+}
+
+fn try_driver(folder: &Path) -> Option<(Child, SocketAddr)> {
     let mut driver = Command::new("chromedriver")
         .arg("--port=0")
         .envs(["TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"].map(|name| (name, folder)))
@@ -337,14 +343,16 @@ fn start_driver(folder: &Path) -> (Child, SocketAddr) {
         .spawn()
         .expect("chromedriver starts");
     let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let port = lines
-        .find_map(|line| {
-            line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
-        })
-        .expect("chromedriver says its port");
+    let port = lines.find_map(|line| {
+        line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
+    });
+    let Some(port) = port else {
+        driver.wait().unwrap();
+        return None;
+    };
     // A pipe that nobody reads would stop it.
     thread::spawn(move || lines.for_each(drop));
-    (driver, SocketAddr::from(([127, 0, 0, 1], port)))
+    Some((driver, SocketAddr::from(([127, 0, 0, 1], port))))
 }
 
 /// Sees to it, once, that the two programs are there.

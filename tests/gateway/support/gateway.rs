@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -314,6 +314,16 @@ impl Gateway {
             let (series, value) = line.rsplit_once(' ')?;
             (series == name).then(|| value.parse().ok())?
         })
+    }
+
+    /// Waits until that number is this one: a request is counted when its answer has been sent.
+    pub(crate) fn counts(&self, name: &str, value: f64) {
+        let started = Instant::now();
+        while self.metric(name) != Some(value) {
+            let is = self.metric(name);
+            assert!(started.elapsed() < DEADLINE, "{name} is {is:?} and not {value}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// What its admin listener answers to an operator who has the token.

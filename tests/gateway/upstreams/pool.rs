@@ -323,7 +323,7 @@ fn a_server_that_its_checks_find_unwell_gets_no_requests() {
         "doorwarden_upstream_server_addresses{{server=\"{}\",state=\"unwell\",upstream=\"app\"}}",
         servers[0].address
     );
-    assert_eq!(gateway.metric(&name), Some(1.0));
+    gateway.counts(&name, 1.0);
     servers[0].switch(Mode::Well);
     eventually("it to be well again", || {
         (state(&gateway, &servers[0]) == "in_service").then_some(())
