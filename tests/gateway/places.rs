@@ -7,6 +7,58 @@ use crate::support::gateway::Setup;
 use crate::support::mmdb::country_database;
 use crate::support::upstream::Upstream;
 
+/// A free database that others made; `scripts/setup-test` brings it.
+fn real_database() -> std::path::PathBuf {
+    let package = "node_modules/@ip-location-db/geo-whois-asn-country-mmdb";
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(".tools/geo")
+        .join(package)
+        .join("geo-whois-asn-country.mmdb");
+    assert!(path.exists(), "{} is missing: run scripts/setup-test", path.display());
+    path
+}
+
+#[test]
+fn a_real_database_says_where_people_are_and_that_one_is_in_two_countries() {
+    let upstream = Upstream::start();
+    let geo = format!("[geo]\ncountry_database = {:?}", real_database());
+    let gateway = Setup::new(upstream.address).behind_a_proxy().with(&geo).start();
+    let client = gateway.client();
+    let login = serde_json::json!({"username": "kim", "password": "correct horse battery"});
+    let sign_in = |from: &str| {
+        let from: IpAddr = from.parse().unwrap();
+        let signed_in = client.post("/login").from(from).json(&login).send();
+        assert_eq!(signed_in.status, 200, "{}", signed_in.text());
+        (from, signed_in.json()["access"].as_str().unwrap().to_owned())
+    };
+    // Resolvers that everybody knows, a registry's own network, and nowhere in particular.
+    for (address, country) in [
+        ("8.8.8.8", "US"),
+        ("168.126.63.1", "KR"),
+        ("193.0.6.139", "NL"),
+        ("2001:4860:4860::8888", "US"),
+        ("10.1.2.3", ""),
+    ] {
+        let (from, access) = sign_in(address);
+        let listed = client.get("/account/sessions").from(from).bearer(&access).send().json();
+        let sessions = listed["sessions"].as_array().unwrap();
+        let this = sessions.iter().find(|one| one["current"] == true).unwrap();
+        assert_eq!(this["place"].as_str().unwrap_or_default(), country, "{address}: {this}");
+    }
+    let (seoul, access) = sign_in("168.126.63.1");
+    let from = |address: IpAddr, agent: &str| {
+        let request = client.get("/app").from(address).header("User-Agent", agent);
+        request.bearer(&access).send().status
+    };
+    assert_eq!(from(seoul, "Phone/1"), 200);
+    from("8.8.8.8".parse().unwrap(), "curl/8");
+    let found = gateway.logged("the finding", |line| {
+        line["event"] == "abnormal_access" && line["detector"] == "token_countries"
+    });
+    assert_eq!(found["countries"], "KR,US", "{found}");
+    eventually("the end of the session", || (from(seoul, "Phone/1") == 401).then_some(()));
+}
+
 #[test]
 fn a_database_that_is_replaced_is_read_anew_and_one_that_is_none_is_not() {
     let upstream = Upstream::start();
