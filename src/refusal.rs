@@ -180,6 +180,10 @@ refusals! {
     BadPasskey "bad_passkey" UNAUTHORIZED "The passkey was not accepted.";
     /// The ticket of a sign-in is too old, spent, or another client's.
     TicketNotValid "ticket_not_valid" UNAUTHORIZED "The sign-in took too long, or was begun elsewhere. Sign in again.";
+    /// A mailed link is none, too old or spent, or its account is another by now.
+    LinkNotValid "link_not_valid" GONE "The link does not work any more.";
+    /// A mailed link was opened in another browser than the one that asked for it.
+    LinkOfOtherBrowser "link_of_other_browser" FORBIDDEN "The link works in the browser that asked for it.";
     /// What the caller proved when they signed in is not enough here, or too long ago.
     InsufficientAuthentication "insufficient_user_authentication" UNAUTHORIZED "Confirm that it is you to go on.";
     /// A refresh token's user may not sign in any more, or is gone.

@@ -295,6 +295,10 @@ impl Users for Kim {
         Ok(Some(self.0.clone()))
     }
 
+    async fn with_address(&self, _: &str) -> Result<usize, DirectoryError> {
+        Ok(1)
+    }
+
     fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {
         Cow::Borrowed(name)
     }

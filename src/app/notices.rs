@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use super::state::State;
 use super::{StartError, start_error};
 use crate::clock::Clock;
-use crate::config::{Config, MAIL, OwnPath, OwnPathEntry, SecretSource};
+use crate::config::{Config, MAIL, MAILED_LINKS, OwnPath, OwnPathEntry, SecretSource};
 use crate::directory::Directory;
 use crate::notify::{
-    Channel, Channels, Deliver, Mail, MailParts, NewsKind, NewsSink, Pace, SecurityEvents,
-    SignEvents, Webhook, Worker,
+    Channel, Channels, Deliver, LinkMail, Mail, MailParts, NewsKind, NewsSink, Pace,
+    SecurityEvents, SignEvents, Webhook, Worker,
 };
 use crate::private_file;
 use crate::secret::Secret;
@@ -128,7 +128,15 @@ pub(super) fn channels(
             retention: config.privacy.retention,
             questions: Arc::clone(&store.questions),
         });
-        let deliver: Arc<dyn Deliver> = Arc::new(mail.map_err(failed)?);
+        let mail = Arc::new(mail.map_err(failed)?);
+        let is_links = |entry: &&OwnPathEntry| entry.own == OwnPath::MailedLink && !entry.is_alias;
+        if let Some(entry) = config.paths.iter().find(is_links) {
+            let links = LinkMail::new(Arc::clone(&mail), entry.path.to_string());
+            let deliver: Arc<dyn Deliver> = Arc::new(links);
+            let kinds = vec![NewsKind::LinkAsked];
+            all.push(Channel::new(MAILED_LINKS, kinds, settings.timeout, deliver));
+        }
+        let deliver: Arc<dyn Deliver> = mail;
         all.push(Channel::new(MAIL, vec![NewsKind::Incident], settings.timeout, deliver));
     }
     for settings in &notify.security_events {

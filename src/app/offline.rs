@@ -22,6 +22,7 @@ use crate::private_file;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::keys::KeyRing;
+use crate::session::mailed_link::void_links;
 use crate::store::{Blocked, Session, SessionSelection, Store, StoreError};
 
 /// The operator's token, if a gateway has ever run here.
@@ -204,6 +205,7 @@ fn with_factors(config: &Config, user: &str, resets: bool) -> Result<Value, Stri
         let (now, failed) = (SystemClock.now(), |refusal: Refusal| refusal.detail().to_owned());
         if resets {
             factors.reset(&user, now).await.map_err(failed)?;
+            void_links(&store.stamps, &user, now).await.map_err(|error| error.to_string())?;
             // As a running gateway does.
             let which = SessionSelection::SignIns { user: user.clone(), kept: None };
             let ended = store.sessions.end(&which, EndReason::Operator, now).await;

@@ -13,7 +13,7 @@ use super::folder::StateFolder;
 use super::{StartError, start_error};
 use crate::config::{Config, StoreKind};
 use crate::issuer::IssuerState;
-use crate::notify::{self, IncidentQuestions, NewsQueue, NewsSink};
+use crate::notify::{self, IncidentQuestions, MailedLinks, NewsQueue, NewsSink};
 use crate::private_file;
 use crate::proxy::OpenExchanges;
 use crate::secret::random_bytes;
@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) ended: Arc<EndHooks>,
     /// What people answer.
     pub(super) answers: IncidentQuestions,
+    /// What people ask for who are to be let in.
+    pub(super) links: MailedLinks,
     /// Where it is noted what people are shown of their account.
     pub(super) account_notes: AccountNotes,
     /// The other end, until the task takes it that keeps it.
@@ -122,6 +124,11 @@ impl State {
         let account_queue = Mutex::new(Some(account_queue));
         let (news, queue) = notify::queue();
         let answers = IncidentQuestions::new(Arc::clone(&store.questions), news.clone());
+        let links = MailedLinks::new(
+            Arc::clone(&store.outbox),
+            Arc::clone(&store.questions),
+            Arc::clone(&metrics) as Arc<_>,
+        );
         let news_queue = Mutex::new(Some(queue));
         Ok(Self {
             folder,
@@ -136,6 +143,7 @@ impl State {
             issuers,
             ended,
             answers,
+            links,
             account_notes,
             account_queue,
             news,

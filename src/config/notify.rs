@@ -143,6 +143,10 @@ impl Default for Notify {
 /// The channel's name in metrics and in the store.
 pub const MAIL: &str = "mail";
 
+/// The same of the channel that mails links to let people in. It is one of its own, so that who asks for many of them pushes
+/// out no letter about an incident.
+pub const MAILED_LINKS: &str = "mailed-links";
+
 pub(super) fn notify(table: &RawTable<'_>, tokens: &Tokens) -> Notify {
     let default = Notify::default();
     let pace = Duration::from_millis(10)..=DAY;
@@ -175,7 +179,7 @@ pub(super) fn notify(table: &RawTable<'_>, tokens: &Tokens) -> Notify {
 fn refuse_doubles(table: &RawTable<'_>, notify: &Notify) {
     let mut names: Vec<&str> = notify.webhooks.iter().map(|one| one.name.as_str()).collect();
     names.extend(notify.security_events.iter().map(|one| one.name.as_str()));
-    names.extend(notify.mail.as_ref().map(|_| MAIL));
+    names.extend(notify.mail.iter().flat_map(|_| [MAIL, MAILED_LINKS]));
     names.sort_unstable();
     for pair in names.windows(2) {
         if let [one, other] = pair

@@ -50,6 +50,8 @@ pub enum OwnPath {
     Passkey,
     /// `GET /login/passkey.js`, the script of the pages that use passkeys.
     PasskeyScript,
+    /// `POST /login/mailed-link`, which asks for a link to be let in by and opens one; `GET`, the page that it leads to.
+    MailedLink,
 }
 
 /// What there is of which some own paths are a part.
@@ -73,7 +75,7 @@ pub(super) struct TurnedOn {
 
 impl OwnPath {
     /// Every one.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Login,
         Self::Refresh,
         Self::Verify,
@@ -94,6 +96,7 @@ impl OwnPath {
         Self::PersonalTokens,
         Self::Passkey,
         Self::PasskeyScript,
+        Self::MailedLink,
     ];
 
     /// Its key of `[paths]`, and its name in metrics and logs.
@@ -119,6 +122,7 @@ impl OwnPath {
             Self::PersonalTokens => "personal_tokens",
             Self::Passkey => "passkey",
             Self::PasskeyScript => "passkey_script",
+            Self::MailedLink => "mailed_link",
         }
     }
 
@@ -138,7 +142,8 @@ impl OwnPath {
             | Self::FactorsScript
             | Self::PersonalTokens
             | Self::Passkey
-            | Self::PasskeyScript => None,
+            | Self::PasskeyScript
+            | Self::MailedLink => None,
             Self::SecondFactor => Some("/login/second-factor"),
             Self::Session => Some("/session"),
             Self::Jwks => Some("/.well-known/jwks.json"),
@@ -172,7 +177,8 @@ impl OwnPath {
             | Self::PersonalTokens
             | Self::Account
             | Self::Passkey
-            | Self::PasskeyScript => None,
+            | Self::PasskeyScript
+            | Self::MailedLink => None,
         }
     }
 }
@@ -254,6 +260,7 @@ pub(super) fn paths(
                 (OwnPath::PersonalTokens, on.takes_tokens, "/account/tokens"),
                 (OwnPath::Passkey, on.signs_in && on.signs_in_by_passkey, "/login/passkey"),
                 (OwnPath::PasskeyScript, on.has_passkeys, "/login/passkey.js"),
+                (OwnPath::MailedLink, on.signs_in && on.sends_mail, "/login/mailed-link"),
             ]
             .into_iter()
             .find_map(|(other, is_on, path)| (other == own && is_on).then_some(path))

@@ -198,6 +198,16 @@ impl Users for FileDirectory {
         Ok(name.and_then(|name| users.by_name.get(name)).cloned())
     }
 
+    async fn with_address(&self, address: &str) -> Result<usize, DirectoryError> {
+        let users = self.users().await;
+        let address = address.to_lowercase();
+        let has_it = |account: &&Account| {
+            let own = account.identity.attributes.get("email");
+            own.is_some_and(|own| own.trim().to_lowercase() == address)
+        };
+        Ok(users.by_name.values().filter(has_it).take(2).count())
+    }
+
     fn upgrades_to(&self) -> Option<PasswordHasher> {
         None
     }
@@ -264,6 +274,29 @@ mod tests {
         for (directory, id, found) in table {
             let account = kit.directory.by_id(&UserKey::new(directory, id)).await.unwrap();
             assert_eq!(account.is_some(), found, "{directory}/{id}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_is_counted_whatever_its_case() {
+        let with = |name: &str, address: &str| {
+            format!(
+                "[users.{name}]\npassword = \"!\"\n[users.{name}.attributes]\nemail = \"{address}\"\n"
+            )
+        };
+        let text = [
+            with("ada", "Ada@Example.org"),
+            with("bob", "us@example.org"),
+            with("eve", "US@example.org "),
+        ];
+        let kit = kit(&text.concat());
+        for (address, count) in [
+            ("ada@example.org", 1),
+            ("us@example.org", 2),
+            ("Us@Example.org", 2),
+            ("x@example.org", 0),
+        ] {
+            assert_eq!(kit.directory.with_address(address).await.unwrap(), count, "{address}");
         }
     }
 

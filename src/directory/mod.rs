@@ -112,6 +112,9 @@ pub trait Users: Send + Sync {
     /// The user with this id. `None`: they are gone.
     async fn by_id(&self, user: &UserKey) -> Result<Option<Account>, DirectoryError>;
 
+    /// How many users have this mail address, whatever its case; no more than two are counted.
+    async fn with_address(&self, address: &str) -> Result<usize, DirectoryError>;
+
     /// The encoding in which the service writes a stored password anew, where a change that looks like that keeps the user's
     /// sessions. A real change may look the same, so it is the operator who says so; `None`: every change is one.
     fn upgrades_to(&self) -> Option<PasswordHasher>;

@@ -164,6 +164,7 @@ fn in_words(entry: &StoredEntry, texts: &'static AccountTexts, language: Languag
         ("session_ended", "operator") => texts.ended_operator,
         ("session_ended", "not_me") => texts.ended_not_me,
         ("session_ended", _) => texts.ended_found,
+        ("mailed_link", _) => texts.mailed_link,
         ("password_changed", _) => texts.password_changed,
         ("devices_forgotten", _) => texts.devices_forgotten,
         ("answered", "me") => texts.answered_me,

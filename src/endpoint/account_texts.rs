@@ -77,6 +77,7 @@ page_texts! {
         ended_found "A sign-in was ended because it was used in an unusual way."
             "평소와 다르게 사용되어 로그인이 종료되었습니다.";
         password_changed "The password was changed." "비밀번호가 변경되었습니다.";
+        mailed_link "A link that was mailed to you was opened, and its browser may try to sign in." "메일로 받은 링크를 열어 해당 브라우저에서 로그인을 시도할 수 있게 되었습니다.";
         devices_forgotten "You had browsers forgotten that your account knew." "계정이 알고 있던 브라우저를 삭제했습니다.";
         answered_me "You said that it was you." "본인이라고 답했습니다.";
         answered_not_me "You said that it was not you." "본인이 아니라고 답했습니다.";

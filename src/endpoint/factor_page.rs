@@ -6,6 +6,7 @@ use askama::Template;
 use http::StatusCode;
 
 use super::factor_texts::FactorTexts;
+use super::mailed_link::LinkOffer;
 use super::page::{self, CSS};
 use super::passkey_page::{self, PasskeyButton};
 use super::refused::Refused;
@@ -63,6 +64,8 @@ pub(super) struct EnrolPage<'a> {
     pub(super) next: &'a str,
     pub(super) ticket: Option<&'a str>,
     pub(super) takes_invitation: bool,
+    /// Asks for a mailed link in place of an operator's code.
+    pub(super) link: Option<LinkOffer<'a>>,
     pub(super) enrolment: &'a Enrolment,
     pub(super) language: Language,
 }
@@ -127,6 +130,7 @@ struct MustEnrolTemplate<'a> {
     next: &'a str,
     ticket: &'a str,
     has_passkeys: bool,
+    link: Option<LinkOffer<'a>>,
 }
 
 #[derive(Template)]
@@ -185,7 +189,7 @@ impl CodePage<'_> {
     }
 
     /// The page that says that a factor has to be set up, before it shows a secret.
-    pub(super) fn must_enrol(self, ticket: &str) -> Reply {
+    pub(super) fn must_enrol(self, ticket: &str, link: Option<LinkOffer<'_>>) -> Reply {
         let has_passkeys = self.script.is_some() && self.offered.passkey;
         let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
         let Self { service, action, next, .. } = self;
@@ -198,6 +202,7 @@ impl CodePage<'_> {
             next,
             ticket,
             has_passkeys,
+            link,
         })
     }
 }
@@ -345,6 +350,7 @@ mod tests {
             next: "/",
             ticket: Some("a-ticket"),
             takes_invitation: true,
+            link: Some(LinkOffer::to("/login/mailed-link", language)),
             enrolment: &enrolment,
             language,
         };
@@ -377,7 +383,7 @@ mod tests {
             code.reply(None, "r1"),
             code.reply(Some(&Refusal::BadCode.into()), "r1"),
             password.reply(None, "r1"),
-            code.must_enrol("a-ticket"),
+            code.must_enrol("a-ticket", Some(LinkOffer::to("/login/mailed-link", language))),
             enrol.reply(None, "r1"),
             enrol.reply(Some(&Refusal::EnrolmentProofRequired.into()), "r1"),
             shown.reply(),

@@ -244,6 +244,7 @@ impl Endpoints {
             next: "",
             ticket: None,
             takes_invitation,
+            link: None,
             enrolment: &enrolment,
             language: Language::negotiate(&arrival.headers),
         };

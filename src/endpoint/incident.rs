@@ -2,7 +2,7 @@
 //!
 //! The link in the letter is the proof: its token has 256 random bits and works once. A GET shows what happened and asks;
 //! it changes nothing, because programs that look for harmful links open every one. The POST acts. "This was not me" ends
-//! every session of the user, and with them every refresh token, before the question counts as answered: where the store fails,
+//! every session of the user, and with them every refresh token, and voids the browsers that the account knows, before the question counts as answered: where the store fails,
 //! the link still works. "This was me" is told to whoever learns from it.
 //!
 //! Links that are none, or work no more, are counted by address: past a bound each is 429, until some minutes have passed.
@@ -177,7 +177,11 @@ impl Endpoints {
         let ended = match answer {
             IncidentAnswer::NotMe => {
                 let which = SessionSelection::User(user.clone());
-                self.issuers.sessions().end(&which, EndReason::NotMe, arrival.at, happened).await?
+                let sessions = self.issuers.sessions();
+                let ended = sessions.end(&which, EndReason::NotMe, arrival.at, happened).await?;
+                // Whoever it was may have left a browser that the account knows, or be under way by a mailed link.
+                sessions.forget_all_devices(&user, arrival.at, happened).await?;
+                ended
             }
             IncidentAnswer::Me => 0,
         };

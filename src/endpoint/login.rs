@@ -145,12 +145,22 @@ impl Endpoints {
                 if let Some(due) = ticket.and_then(|one| self.due_page(arrival, one, &next, None)) {
                     return Served { refusal: Some(refused.refusal), ..due };
                 }
-                let page = self
-                    .page(own, arrival, &next, username)
-                    .with_problem(&refused, &arrival.request_id);
-                Served { reply: page, refusal: Some(refused.refusal) }
+                let page = LoginPage {
+                    link: self.link_offer(&refused, username, arrival),
+                    ..self.page(own, arrival, &next, username)
+                };
+                let reply = page.with_problem(&refused, &arrival.request_id);
+                Served { reply, refusal: Some(refused.refusal) }
             }
-            Err(refused) => Served::refused(refused, &arrival.request_id),
+            Err(refused) => {
+                let username = fields.trimmed(field).unwrap_or_default();
+                let offer = self.link_offer(&refused, username, arrival);
+                let refused = match offer.filter(|_| !own.is_alias) {
+                    Some(offer) => refused.with_member("mailed_link", offer.path.into()),
+                    None => refused,
+                };
+                Served::refused(refused, &arrival.request_id)
+            }
         }
     }
 
@@ -292,6 +302,7 @@ impl Endpoints {
             insecure: false,
             texts: Texts::of(language),
             passkey: self.passkey_button(next, language),
+            link: None,
         };
         let problem = FactorTexts::of(language).problem(refused.refusal);
         let reply = page.with_message(refused, problem, &arrival.request_id);
@@ -330,6 +341,7 @@ impl Endpoints {
             insecure: self.loses_cookies(arrival),
             texts: Texts::of(language),
             passkey: self.passkey_button(next, language),
+            link: None,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::caller::{IssuerName, Proof};
 use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry, Shape, SignInMode};
 use crate::event::EventKind;
 use crate::issuer::Issuers;
-use crate::notify::IncidentQuestions;
+use crate::notify::{IncidentQuestions, MailedLinks};
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
 use crate::wire::cookie::{self, CookieValue};
@@ -33,6 +33,7 @@ use self::cors::CorsPolicy;
 pub use self::held::LONGEST_HELD;
 use self::incident::Incidents;
 use self::logout::Extent;
+use self::mailed_link::LinkMailing;
 use self::refused::Refused;
 use self::sent_back::SentBack;
 use self::session_cookie::SessionCookie;
@@ -61,6 +62,8 @@ mod keys;
 mod login;
 mod logout;
 mod logout_page;
+mod mailed_link;
+mod mailed_link_texts;
 mod navigation;
 pub mod operator;
 mod operator_access;
@@ -126,6 +129,7 @@ pub struct Endpoints {
     sent_back: SentBack,
     cors: CorsPolicy,
     incidents: Incidents,
+    mailing: LinkMailing,
     /// One line in the log says that browsers drop the cookie, not one for each visitor.
     has_warned_of_plain_http: AtomicBool,
 }
@@ -149,7 +153,11 @@ pub struct Served {
 
 impl Endpoints {
     /// From the parts of the configuration that are about own paths.
-    pub fn new(issuers: Arc<Issuers>, answers: IncidentQuestions, config: &Config) -> Self {
+    pub fn new(
+        issuers: Arc<Issuers>,
+        (answers, links): (IncidentQuestions, MailedLinks),
+        config: &Config,
+    ) -> Self {
         let page_of = |own| {
             let is_page = |entry: &&OwnPathEntry| {
                 entry.own == own && entry.shape == Shape::SimpleJwt && entry.path.is_literal()
@@ -197,6 +205,7 @@ impl Endpoints {
             sent_back: SentBack::new(),
             cors: CorsPolicy::new(&config.cors),
             incidents: Incidents::new(answers, config),
+            mailing: LinkMailing::new(links, config, page_of(OwnPath::MailedLink)),
             has_warned_of_plain_http: AtomicBool::new(false),
         }
     }
@@ -255,6 +264,7 @@ impl Endpoints {
             OwnPath::PersonalTokens => self.personal_tokens(arrival, &body, happened).await,
             OwnPath::Passkey => self.sign_in_by_passkey(own, arrival, &body, happened).await,
             OwnPath::PasskeyScript => Served::reply(passkey_script::reply()),
+            OwnPath::MailedLink => self.mailed_link(arrival, &body, happened).await,
         };
         // A browser that holds a cookie nobody can read would be refused for ever.
         if served.refusal == Some(Refusal::BadCookie)
@@ -368,6 +378,7 @@ const fn methods(own: &OwnPathEntry) -> &'static [Method] {
         | OwnPath::Logout
         | OwnPath::LogoutAll
         | OwnPath::Incident
+        | OwnPath::MailedLink
         | OwnPath::SecondFactor
         | OwnPath::Factors
         | OwnPath::AccountSessions

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{CONTENT_SECURITY_POLICY, VARY};
 use http::{HeaderValue, StatusCode};
 
+use super::mailed_link::LinkOffer;
 use super::passkey_page::PasskeyButton;
 use super::refused::Refused;
 use super::texts::Texts;
@@ -67,6 +68,8 @@ pub(super) struct LoginPage<'a> {
     pub(super) texts: &'static Texts,
     /// Signs in with a passkey, where there are any.
     pub(super) passkey: Option<PasskeyButton<'a>>,
+    /// Asks for a mailed link, where that helps.
+    pub(super) link: Option<LinkOffer<'a>>,
 }
 
 #[derive(Template)]
@@ -85,6 +88,7 @@ struct LoginTemplate<'a> {
     not_enough: Option<&'a str>,
     insecure: bool,
     passkey: Option<PasskeyButton<'a>>,
+    link: Option<LinkOffer<'a>>,
     problem: Option<PageProblem<'a>>,
 }
 
@@ -172,6 +176,7 @@ impl LoginPage<'_> {
             not_enough: None,
             insecure: self.insecure,
             passkey: self.passkey,
+            link: self.link,
             problem,
         }
     }
@@ -248,6 +253,7 @@ mod tests {
             username,
             texts: Texts::of(Language::English),
             passkey: None,
+            link: None,
         })
     }
 

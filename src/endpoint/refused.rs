@@ -39,6 +39,13 @@ impl Refused {
         Self { members, ..refusal.into() }
     }
 
+    /// With one more member of the body.
+    pub(super) fn with_member(mut self, name: &str, value: Value) -> Self {
+        self.members.entry("detail").or_insert_with(|| self.refusal.detail().into());
+        self.members.insert(name.to_owned(), value);
+        self
+    }
+
     /// One field's problem.
     pub(super) fn field(field: &str, problem: FieldProblem) -> Self {
         let mut errors = FieldErrors::default();

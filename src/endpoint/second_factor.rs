@@ -94,7 +94,10 @@ impl Endpoints {
                 CodePage { ticket, trust_days: self.trust_days(), ..page }
                     .reply(problem, &arrival.request_id)
             }
-            Due::Enrolment { .. } => page.must_enrol(ticket.ticket.expose()),
+            Due::Enrolment { takes_invitation } => {
+                let link = self.link_for_enrolment(takes_invitation, arrival);
+                page.must_enrol(ticket.ticket.expose(), link)
+            }
         };
         Some(Served { reply, refusal: problem.map(|problem| problem.refusal) })
     }
@@ -272,6 +275,7 @@ impl Endpoints {
                     next: next.as_str(),
                     ticket: Some(ticket.expose()),
                     takes_invitation,
+                    link: self.link_for_enrolment(takes_invitation, arrival),
                     enrolment: &enrolment,
                     language: Language::negotiate(&arrival.headers),
                 };

@@ -16,6 +16,7 @@ use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::config::SessionSettings;
+use crate::notify::LINK;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::cookies::CookieNames;
@@ -99,6 +100,22 @@ impl SessionCookie {
             header
         });
         with_cookie(reply, header)
+    }
+
+    /// The reply to whoever asked for a mailed link. A browser brings it when it follows the link from a page of mail, whatever
+    /// `session.same_site` says.
+    pub(super) fn set_link(&self, reply: Reply, value: &Secret) -> Reply {
+        let cookie = SetCookie::new(self.names.link(), value.expose()).max_age(LINK);
+        let header = cookie.secure(self.secure).header().map(|mut header| {
+            header.set_sensitive(true);
+            header
+        });
+        with_cookie(reply, header)
+    }
+
+    /// The reply to whoever opened it.
+    pub(super) fn remove_link(&self, reply: Reply) -> Reply {
+        with_cookie(reply, SetCookie::removal(self.names.link()).secure(self.secure).header())
     }
 
     /// Each `Set-Cookie` that takes away what a request brought.

@@ -5,6 +5,7 @@
 
 mod factor;
 mod issued;
+mod mailed_link;
 mod personal_token;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub use self::factor::{FactorEvent, FactorRefusal};
 pub use self::issued::IssuedRefusal;
+pub use self::mailed_link::MailedLinkEvent;
 pub use self::personal_token::TokenRefusal;
 use crate::block::Block;
 use crate::caller::{AssuranceLevel, AuthMethods, Proof, SessionId, UserKey};
@@ -233,6 +235,15 @@ pub enum EventKind {
         user: UserKey,
         /// Why, for the operator; the client learns less.
         why: FactorRefusal,
+    },
+    /// Something became of a link that is mailed to let somebody in.
+    MailedLink {
+        /// The name given, folded.
+        account: Arc<str>,
+        /// Whose it is, where that is known. No client learns it.
+        user: Option<UserKey>,
+        /// What.
+        what: MailedLinkEvent,
     },
     /// Somebody is blocked from now on.
     Blocked(Arc<Block>),

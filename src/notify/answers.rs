@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::mail::Question;
 use super::news::IncidentReply;
 use super::queue::NewsSink;
-use super::wrong_links::WrongLinks;
+use super::wrong_links::TriesByAddress;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::store::StoreError;
@@ -18,7 +18,7 @@ use crate::store::outbox::Questions;
 pub struct IncidentQuestions {
     questions: Arc<dyn Questions>,
     news: NewsSink,
-    wrong: Arc<WrongLinks>,
+    wrong: Arc<TriesByAddress>,
 }
 
 impl IncidentQuestions {

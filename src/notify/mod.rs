@@ -8,6 +8,7 @@
 
 mod answers;
 mod channel;
+mod links;
 mod mail;
 mod news;
 mod post;
@@ -22,8 +23,9 @@ use std::sync::Arc;
 
 pub use self::answers::IncidentQuestions;
 pub use self::channel::{Channel, Channels, Deliver, Delivery, Pace, Parcel};
+pub use self::links::{LINK, LinkAsked, MailedLink, MailedLinks, hash_text};
 pub use self::mail::{
-    Described, Mail, MailParts, Question, describe, device, time, what_was_found,
+    Described, LinkMail, Mail, MailParts, Question, describe, device, time, what_was_found,
 };
 pub use self::news::{
     AssuranceNews, Changed, Ended, FactorNews, IncidentReply, News, NewsKind, Person, ToldIncident,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Incident;
+use super::links::LinkAsked;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::secret::Digest;
@@ -27,6 +28,8 @@ pub enum News {
     PersonalTokenChanged(PersonalTokenNews),
     /// A session has another level of assurance.
     AssuranceChanged(AssuranceNews),
+    /// Somebody asks for a link to be let in by.
+    LinkAsked(LinkAsked),
 }
 
 /// Which kind of news it is.
@@ -46,6 +49,8 @@ pub enum NewsKind {
     PersonalTokenChanged,
     /// [`News::AssuranceChanged`]
     AssuranceChanged,
+    /// [`News::LinkAsked`]
+    LinkAsked,
 }
 
 /// An incident, as it is kept and sent.
@@ -168,6 +173,7 @@ impl News {
             Self::FactorChanged(_) => NewsKind::FactorChanged,
             Self::PersonalTokenChanged(_) => NewsKind::PersonalTokenChanged,
             Self::AssuranceChanged(_) => NewsKind::AssuranceChanged,
+            Self::LinkAsked(_) => NewsKind::LinkAsked,
         }
     }
 
@@ -191,6 +197,8 @@ impl News {
             Self::AssuranceChanged(changed) => {
                 format!("assurance {}\n{}\n{}", changed.to, changed.session, changed.at)
             }
+            // It goes into the outbox by other keys, which count (`MailedLinks`).
+            Self::LinkAsked(asked) => format!("link\n{}\n{}", asked.account, asked.at),
         };
         Digest::of(text.as_bytes())
     }
@@ -210,6 +218,7 @@ impl News {
             Self::FactorChanged(changed) => changed.at,
             Self::PersonalTokenChanged(changed) => changed.at,
             Self::AssuranceChanged(changed) => changed.at,
+            Self::LinkAsked(asked) => asked.at,
         })
     }
 
@@ -236,6 +245,7 @@ impl NewsKind {
             Self::FactorChanged => "second_factor.changed",
             Self::PersonalTokenChanged => "personal_token.changed",
             Self::AssuranceChanged => "assurance.changed",
+            Self::LinkAsked => "mailed_link.asked",
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Who tries links that are none: a bound for each address, so that guessing costs the store nothing.
+//! What one address does too often: a bound for each, in memory.
 //!
+//! So whoever tries links that are none costs the store nothing.
 //! A token has 256 random bits, so nobody finds one; but each try is a look into the store. A link that works is never counted, and
 //! never refused for the tries of others unless they come from the same address.
 
@@ -20,19 +21,35 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// So many addresses are remembered.
 const ADDRESSES: usize = 10_000;
 
-/// When the first of them was, and how many there were.
-#[derive(Debug, Default)]
-pub(super) struct WrongLinks(Mutex<HashMap<IpNet, (Timestamp, u32)>>);
+/// By address when the first of them was, and how many there were.
+#[derive(Debug)]
+pub(super) struct TriesByAddress {
+    most: u32,
+    window: Duration,
+    tries: Mutex<HashMap<IpNet, (Timestamp, u32)>>,
+}
 
-impl WrongLinks {
+/// Of links that are none.
+impl Default for TriesByAddress {
+    fn default() -> Self {
+        Self::new(MOST, WINDOW)
+    }
+}
+
+impl TriesByAddress {
+    /// So many within this time.
+    pub(super) fn new(most: u32, window: Duration) -> Self {
+        Self { most, window, tries: Mutex::default() }
+    }
+
     /// May this address try one?
     ///
     /// # Errors
     /// How long it has to wait.
     pub(super) fn admit(&self, client: IpAddr, now: Timestamp) -> Result<(), Duration> {
-        match self.0.lock().get(&network_32_or_64(client)) {
-            Some((first, tries)) if *tries >= MOST && now.since(*first) < WINDOW => {
-                Err(first.plus(WINDOW).since(now))
+        match self.tries.lock().get(&network_32_or_64(client)) {
+            Some((first, tries)) if *tries >= self.most && now.since(*first) < self.window => {
+                Err(first.plus(self.window).since(now))
             }
             _ => Ok(()),
         }
@@ -40,15 +57,15 @@ impl WrongLinks {
 
     /// It tried one that is none.
     pub(super) fn note(&self, client: IpAddr, now: Timestamp) {
-        let mut all = self.0.lock();
+        let mut all = self.tries.lock();
         if all.len() >= ADDRESSES {
-            all.retain(|_, (first, _)| now.since(*first) < WINDOW);
+            all.retain(|_, (first, _)| now.since(*first) < self.window);
             if all.len() >= ADDRESSES {
                 all.clear();
             }
         }
         let tries = all.entry(network_32_or_64(client)).or_insert((now, 0));
-        if now.since(tries.0) >= WINDOW {
+        if now.since(tries.0) >= self.window {
             *tries = (now, 0);
         }
         tries.1 += 1;
@@ -65,7 +82,7 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_tries_and_another_has_its_own() {
-        let links = WrongLinks::default();
+        let links = TriesByAddress::default();
         let (one, other): (IpAddr, IpAddr) =
             ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         for n in 0..u64::from(MOST) {
@@ -81,10 +98,10 @@ mod tests {
 
     #[test]
     fn few_addresses_are_remembered() {
-        let links = WrongLinks::default();
+        let links = TriesByAddress::default();
         for n in 0..2 * ADDRESSES as u32 {
             links.note(std::net::Ipv4Addr::from(n).into(), at(0));
         }
-        assert!(links.0.lock().len() <= ADDRESSES);
+        assert!(links.tries.lock().len() <= ADDRESSES);
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
-use crate::event::{Adoption, EndReason, Event, EventKind, FactorRefusal};
+use crate::event::{Adoption, EndReason, Event, EventKind, FactorRefusal, MailedLinkEvent};
 use crate::secret::Digest;
 use crate::store::records::{AccountRecords, DeviceUse, NewEntry, RecordNote};
 use crate::wire::client_ip::network_24_or_48;
@@ -170,6 +170,9 @@ fn noted(what: &EventKind) -> Option<NotedEvent<'_>> {
             FactorRefusal::Ticket | FactorRefusal::NotFresh => None,
         },
         EventKind::FactorChanged { user, change } => lately(user, "second_factor", change.name()),
+        EventKind::MailedLink { user: Some(user), what: MailedLinkEvent::Opened, .. } => {
+            lately(user, "mailed_link", "opened")
+        }
         EventKind::PersonalTokenMade { user, .. } => lately(user, "personal_token", "made"),
         EventKind::PersonalTokenEnded { user, why, .. } if *why != EndReason::Expired => {
             let (what, detail) = ("personal_token", "ended");

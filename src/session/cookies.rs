@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::config::{Config, SessionSettings, Shape};
 use crate::refusal::Refusal;
+use crate::secret::Secret;
 use crate::wire::cookie::{self, CookieValue, Pair, set_cookie_name, sets_cookie};
 
 /// A cookie's value: 256 bits in base64url without padding.
@@ -25,6 +26,8 @@ pub struct CookieNames {
     aliases: Vec<String>,
     /// The cookie by which a browser is known.
     device: String,
+    /// The cookie of a browser that asked for a mailed link.
+    link: String,
     /// Cookies in which an alias puts the access token.
     access: Vec<String>,
     /// Those, and the ones with the refresh token.
@@ -56,8 +59,8 @@ impl CookieNames {
             aliases.filter(|name| *name != own).map(Into::into).collect();
         aliases.sort_unstable();
         aliases.dedup();
-        let device = format!("{own}-device");
-        Self { own, aliases, device, access: Vec::new(), tokens: Vec::new() }
+        let (device, link) = (format!("{own}-device"), format!("{own}-link"));
+        Self { own, aliases, device, link, access: Vec::new(), tokens: Vec::new() }
     }
 
     /// Has it the form of our cookies' values?
@@ -109,6 +112,19 @@ impl CookieNames {
         last.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default()
     }
 
+    /// The name of the cookie of a browser that asked for a mailed link.
+    pub fn link(&self) -> &str {
+        &self.link
+    }
+
+    /// That cookie, if a request brought one that can be ours.
+    pub fn link_of(&self, headers: &HeaderMap) -> Option<Secret> {
+        match cookie::read(headers, &self.link) {
+            CookieValue::One(value) if Self::is_ours(value.as_bytes()) => Some(Secret::new(value)),
+            _ => None,
+        }
+    }
+
     /// The different values that a request brought.
     ///
     /// # Errors
@@ -150,6 +166,7 @@ impl CookieNames {
         let is_token = || super::looks_like_ours(pair.value());
         pair.is_called(&self.own)
             || pair.is_called(&self.device)
+            || pair.is_called(&self.link)
             || pair.is_called(OPERATOR_COOKIE)
             || self.aliases.iter().any(|name| pair.is_called(name) && Self::is_ours(pair.value()))
             || self.tokens.iter().any(|name| pair.is_called(name) && is_token())

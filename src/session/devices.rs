@@ -25,6 +25,7 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::mailed_link;
 use super::trusted;
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
@@ -38,10 +39,10 @@ pub(super) const MOST: usize = 3;
 /// For how long an entry counts.
 pub const LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 
-const ENTRY: usize = 72;
+pub(super) const ENTRY: usize = 72;
 
 /// The most bytes of a cookie that are looked at.
-const LONGEST: usize = MOST * (97 + trusted::TEXT);
+pub(super) const LONGEST: usize = MOST * (97 + trusted::TEXT) + mailed_link::TEXT;
 
 /// Knows devices by a secret of the gateway's own.
 pub struct Devices {
@@ -55,7 +56,7 @@ pub struct Devices {
 pub(super) struct KnownDevice {
     /// For counting what fails with it.
     pub(super) id: Digest,
-    password: [u8; 8],
+    pub(super) password: [u8; 8],
 }
 
 /// What a sign-in gives.
@@ -209,7 +210,7 @@ impl Devices {
         cut(context.sign().as_ref())
     }
 
-    fn password_tag(&self, mark: Digest) -> [u8; 8] {
+    pub(super) fn password_tag(&self, mark: Digest) -> [u8; 8] {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(b"password\0");
         context.update(mark.as_bytes());
@@ -275,7 +276,7 @@ pub(super) fn stamp_key(user_tag: &[u8]) -> Digest {
     Digest::of(&[b"devices of a user\0", user_tag].concat())
 }
 
-fn one_key(device: &Digest) -> Digest {
+pub(super) fn one_key(device: &Digest) -> Digest {
     Digest::of(&[b"one device\0", device.as_bytes().as_slice()].concat())
 }
 

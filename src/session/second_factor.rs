@@ -6,8 +6,8 @@
 //! ([`Factors`]), per user, so that fresh passwords give no fresh guesses. What the directory says now counts: another password or a user
 //! who was switched off meanwhile ends it.
 //!
-//! **The first factor** where one is due takes more than the password: a device that signed this user in before, or an
-//! operator's code. Else whoever stole the password would set up a factor of their own.
+//! **The first factor** where one is due takes more than the password: a device that signed this user in before, a
+//! link that was mailed to them, or an operator's code. Else whoever stole the password would set up a factor of their own.
 //!
 //! A ticket that nobody comes back with leaves nothing behind, except the session that a service of `kind = "http"` began for
 //! the password: that one ends by the service's own timeout.
@@ -142,7 +142,7 @@ impl SessionManager {
             (Duty::Prove, None) if self.is_trusted(&checked, context.at).await? => Ok(checked),
             (Duty::Prove, None) => Err(self.pending(checked, Due::Code, context).await),
             (Duty::Enrol, _) => {
-                let takes_invitation = self.device_of(&checked, context.at).is_none();
+                let takes_invitation = !self.may_enrol_from(&checked, context.at);
                 Err(self.pending(checked, Due::Enrolment { takes_invitation }, context).await)
             }
         }
@@ -187,7 +187,7 @@ impl SessionManager {
         if self.duty(&checked, context.at).await? != Duty::Enrol {
             return Err(Refusal::SecondFactorRequired.into());
         }
-        let takes_invitation = self.device_of(&checked, context.at).is_none();
+        let takes_invitation = !self.may_enrol_from(&checked, context.at);
         let (user, name) = (checked.user(), &checked.account.identity.name);
         let shown = token.and_then(|token| self.factors.again(user, name, token, context.at));
         let enrolment = match shown {
@@ -334,7 +334,7 @@ impl SessionManager {
         ticket: &Secret,
         at: Timestamp,
     ) -> SignInRefused {
-        let takes_invitation = self.device_of(checked, at).is_none();
+        let takes_invitation = !self.may_enrol_from(checked, at);
         self.with_ticket(checked, ticket.clone(), Due::Enrolment { takes_invitation }, at).await
     }
 

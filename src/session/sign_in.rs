@@ -148,7 +148,7 @@ impl SessionManager {
         if !can_be_a_password(asked.password) {
             return Err(failed(account, None, SignInFailure::WrongPassword, happened));
         }
-        let known = self.devices.known(device, &account, asked.at);
+        let known = self.let_in(device, &account, asked.at);
         let id = known.map(|device| device.id);
         let mut attempt = match self.lockout.attempt(&account, asked.client, id, asked.at) {
             Ok(attempt) => attempt,

@@ -354,6 +354,10 @@ impl Users for FakeDirectory {
         Ok(UserKey::new(self.name, id))
     }
 
+    async fn with_address(&self, _: &str) -> Result<usize, DirectoryError> {
+        Ok(0)
+    }
+
     fn upgrades_to(&self) -> Option<PasswordHasher> {
         self.keeps_at_upgrade.load(Ordering::SeqCst).then_some(PasswordHasher::Pbkdf2Sha256)
     }

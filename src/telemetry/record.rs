@@ -270,6 +270,7 @@ pub(super) const fn own_name(own: OwnPath) -> &'static str {
         OwnPath::PersonalTokens => "own:personal_tokens",
         OwnPath::Passkey => "own:passkey",
         OwnPath::PasskeyScript => "own:passkey_script",
+        OwnPath::MailedLink => "own:mailed_link",
     }
 }
 
@@ -295,4 +296,5 @@ pub(super) const OWN_PATHS: &[OwnPath] = &[
     OwnPath::PersonalTokens,
     OwnPath::Passkey,
     OwnPath::PasskeyScript,
+    OwnPath::MailedLink,
 ];

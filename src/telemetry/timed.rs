@@ -352,6 +352,10 @@ impl Users for TimedDirectory<dyn Users> {
         self.timed(self.directory.by_id(user)).await
     }
 
+    async fn with_address(&self, address: &str) -> Result<usize, DirectoryError> {
+        self.timed(self.directory.with_address(address)).await
+    }
+
     fn upgrades_to(&self) -> Option<PasswordHasher> {
         self.directory.upgrades_to()
     }
@@ -499,6 +503,10 @@ mod tests {
 
         async fn key(&self, id: &str) -> Result<UserKey, DirectoryError> {
             Ok(UserKey::new(self.name(), id))
+        }
+
+        async fn with_address(&self, _: &str) -> Result<usize, DirectoryError> {
+            Ok(0)
         }
 
         fn upgrades_to(&self) -> Option<PasswordHasher> {

@@ -158,6 +158,13 @@ impl Users for DjangoDirectory {
         None
     }
 
+    async fn with_address(&self, address: &str) -> Result<usize, DirectoryError> {
+        let Some(statement) = self.statements.by_address(address) else { return Ok(0) };
+        let answers = self.database.ask(vec![statement]).await;
+        let answers = answers.map_err(|error| self.failed(error))?;
+        Ok(answers.first().map_or(0, Vec::len))
+    }
+
     async fn missing(&self) -> Result<Vec<String>, DirectoryError> {
         self.database.missing(&self.needed).await.map_err(|error| self.failed(error))
     }

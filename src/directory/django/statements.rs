@@ -20,6 +20,8 @@ pub(super) struct Statements {
     by_name: Arc<str>,
     by_id: Arc<str>,
     newest_password: Arc<str>,
+    /// None: no column has addresses.
+    by_address: Option<Arc<str>>,
 }
 
 impl Statements {
@@ -90,6 +92,15 @@ impl Statements {
                 }
             },
         };
+        let by_address = match columns.email.as_str() {
+            "" => None,
+            email => Some(format!(
+                "SELECT {} FROM {table} u WHERE LOWER(TRIM({})) = LOWER({}) LIMIT 2",
+                dialect.as_text(&id),
+                dialect.as_text(&column(email)?),
+                dialect.as_text(&dialect.placeholder(1)),
+            )),
+        };
         let is_id = format!("{id} {}", dialect.is_key(&table, &columns.id, 1)?);
         let conditions = all(dialect, "u", &settings.conditions)?;
         // Two rows show that the column is not unique.
@@ -101,6 +112,7 @@ impl Statements {
             username_case: settings.username_case,
             by_name: statement(&is_name),
             by_id: statement(&is_id),
+            by_address: by_address.map(Into::into),
             newest_password: format!(
                 "SELECT {} FROM {table} u WHERE {password} NOT LIKE '!%' AND {password} <> '' \
                  ORDER BY {id} DESC LIMIT 1",
@@ -121,6 +133,12 @@ impl Statements {
 
     pub(super) fn by_id(&self, id: &str) -> Statement {
         Statement { sql: Arc::clone(&self.by_id), parameters: self.dialect.key_parameters(id) }
+    }
+
+    /// Everybody with an address, whether or not they may sign in: what is sent there is read by all of them.
+    pub(super) fn by_address(&self, address: &str) -> Option<Statement> {
+        let sql = Arc::clone(self.by_address.as_ref()?);
+        Some(Statement { sql, parameters: vec![address.to_owned()] })
     }
 
     pub(super) fn newest_password(&self) -> Statement {

@@ -89,6 +89,21 @@ async fn a_user_is_what_their_row_and_groups_say() {
 }
 
 #[tokio::test]
+async fn an_address_is_counted_whatever_its_case_and_whoever_may_sign_in() {
+    let kit = kit(SCHEMA, |_| {});
+    let more = "INSERT INTO auth_user VALUES (4, '!', 0, 'eve', 'US@example.com ', 0, 1), \
+                (5, '!', 0, 'bob', 'us@example.com', 0, 0), (6, '!', 0, 'ann', 'us@example.com', 0, 1)";
+    Connection::open(&kit.path).unwrap().execute_batch(more).unwrap();
+    for (address, count) in
+        [("KIM@example.com", 1), ("us@EXAMPLE.com", 2), ("x@example.com", 0), ("%@example.com", 0)]
+    {
+        assert_eq!(kit.directory.with_address(address).await.unwrap(), count, "{address}");
+    }
+    let none = self::kit(SCHEMA, |settings| settings.columns.email = String::new());
+    assert_eq!(none.directory.with_address("kim@example.com").await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn names_and_ids_are_exact() {
     let kit = kit(SCHEMA, |_| {});
     for other in ["Kim", "KIM", "kim ", " kim", "ｋｉｍ", "", "k%", "' OR 1=1 --"] {

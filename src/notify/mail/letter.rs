@@ -1,4 +1,4 @@
-//! The letter about an incident: subject, text and HTML, in each language, from templates that an operator can replace.
+//! The letters: subject, text and HTML, in each language, from templates that an operator can replace.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::template::MailTemplate;
 use crate::wire::accept::Language;
 use crate::wire::html;
 
-/// What a template can say.
+/// What the template of a letter about an incident can say.
 const NAMES: [&str; 11] = [
     "service",
     "account",
@@ -21,6 +21,10 @@ const NAMES: [&str; 11] = [
     "account_page",
 ];
 
+/// What the template of a letter with a link can say.
+const LINK_NAMES: [&str; 8] =
+    ["service", "account", "when", "where", "device", "link", "until", "account_page"];
+
 /// The first line of a text template begins with it.
 const SUBJECT: &str = "Subject: ";
 
@@ -29,6 +33,8 @@ const SUBJECT: &str = "Subject: ";
 pub(super) struct Letters {
     english: Templates,
     korean: Templates,
+    link_english: Templates,
+    link_korean: Templates,
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +61,20 @@ pub(super) struct Values<'a> {
     pub(super) account_page: &'a str,
 }
 
+/// What a letter with a link says.
+#[derive(Clone, Debug)]
+pub(super) struct LinkValues<'a> {
+    pub(super) service: &'a str,
+    pub(super) account: &'a str,
+    pub(super) when: &'a str,
+    pub(super) place: &'a str,
+    pub(super) device: &'a str,
+    pub(super) link: &'a str,
+    pub(super) until: &'a str,
+    /// Where they see what is signed in to their account.
+    pub(super) account_page: &'a str,
+}
+
 /// A letter, ready to be sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Letter {
@@ -73,19 +93,35 @@ impl Letters {
             english: Templates::read(
                 folder,
                 "incident.en",
+                &NAMES,
                 include_str!("../../../templates/mail/incident.en.txt"),
                 include_str!("../../../templates/mail/incident.en.html"),
             )?,
             korean: Templates::read(
                 folder,
                 "incident.ko",
+                &NAMES,
                 include_str!("../../../templates/mail/incident.ko.txt"),
                 include_str!("../../../templates/mail/incident.ko.html"),
+            )?,
+            link_english: Templates::read(
+                folder,
+                "link.en",
+                &LINK_NAMES,
+                include_str!("../../../templates/mail/link.en.txt"),
+                include_str!("../../../templates/mail/link.en.html"),
+            )?,
+            link_korean: Templates::read(
+                folder,
+                "link.ko",
+                &LINK_NAMES,
+                include_str!("../../../templates/mail/link.ko.txt"),
+                include_str!("../../../templates/mail/link.ko.html"),
             )?,
         })
     }
 
-    /// The letter in this language.
+    /// The letter about an incident in this language.
     pub(super) fn write(&self, language: Language, values: &Values<'_>) -> Letter {
         let templates = match language {
             Language::English => &self.english,
@@ -104,16 +140,37 @@ impl Letters {
             values.until,
             values.account_page,
         ];
-        Letter {
-            subject: templates.subject.fill(&values, one_line),
-            text: templates.text.fill(&values, one_line),
-            html: templates.html.fill(&values, |value| html::escape(&one_line(value))),
-        }
+        templates.fill(&values)
+    }
+
+    /// The letter with a link in this language.
+    pub(super) fn link(&self, language: Language, values: &LinkValues<'_>) -> Letter {
+        let templates = match language {
+            Language::English => &self.link_english,
+            Language::Korean => &self.link_korean,
+        };
+        let LinkValues { service, account, when, place, device, link, until, account_page } =
+            *values;
+        templates.fill(&[service, account, when, place, device, link, until, account_page])
     }
 }
 
 impl Templates {
-    fn read(folder: Option<&Path>, name: &str, text: &str, html: &str) -> Result<Self, String> {
+    fn fill(&self, values: &[&str]) -> Letter {
+        Letter {
+            subject: self.subject.fill(values, one_line),
+            text: self.text.fill(values, one_line),
+            html: self.html.fill(values, |value| html::escape(&one_line(value))),
+        }
+    }
+
+    fn read(
+        folder: Option<&Path>,
+        name: &str,
+        names: &[&str],
+        text: &str,
+        html: &str,
+    ) -> Result<Self, String> {
         let (text, text_name) = in_folder(folder, &format!("{name}.txt"), text)?;
         let (html, html_name) = in_folder(folder, &format!("{name}.html"), html)?;
         let wrong = |name: &str, what: String| format!("{name}: {what}");
@@ -124,7 +181,7 @@ impl Templates {
             wrong(&text_name, format!("its first line must begin with {SUBJECT:?}"))
         })?;
         let parse = |name: &str, text: &str| {
-            MailTemplate::parse(text, &NAMES).map_err(|what| wrong(name, what))
+            MailTemplate::parse(text, names).map_err(|what| wrong(name, what))
         };
         Ok(Self {
             subject: parse(&text_name, subject)?,
@@ -200,6 +257,33 @@ mod tests {
             assert!(letter.text.contains(values().not_me) && letter.text.contains(values().me));
             let link = "href=\"https://app.example/incident?answer=not-me&amp;token=T\"";
             assert!(letter.html.contains(link), "{}", letter.html);
+            assert!(letter.html.contains(&format!("lang=\"{}\"", language.code())));
+        }
+    }
+
+    #[test]
+    fn a_letter_with_a_link_says_everything_in_both_languages() {
+        let letters = Letters::read(None).unwrap();
+        let values = LinkValues {
+            service: "Acme",
+            account: "<b>김</b>",
+            when: "2026-11-29 17:00 UTC",
+            place: "192.0.2.1",
+            device: "Firefox on Linux",
+            link: "https://app.example/login/mailed-link?token=T",
+            until: "2026-11-29 17:10 UTC",
+            account_page: "https://app.example/account",
+        };
+        for language in [Language::English, Language::Korean] {
+            let letter = letters.link(language, &values);
+            assert!(letter.subject.starts_with("Acme: "), "{letter:?}");
+            assert!(!letter.text.contains("{{") && !letter.html.contains("{{"), "{letter:?}");
+            let LinkValues { when, place, device, link, until, account_page, .. } = values;
+            for said in [when, place, device, link, until, account_page] {
+                assert!(letter.text.contains(said), "{said}: {}", letter.text);
+                assert!(letter.html.contains(said), "{said}: {}", letter.html);
+            }
+            assert!(!letter.html.contains("<b>"), "{}", letter.html);
             assert!(letter.html.contains(&format!("lang=\"{}\"", language.code())));
         }
     }

@@ -12,6 +12,7 @@
 //! end a line, and is encoded besides.
 
 mod letter;
+mod link;
 mod template;
 pub(crate) mod words;
 
@@ -30,6 +31,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use self::letter::{Letter, Letters, Values};
+pub use self::link::LinkMail;
 use super::channel::{Deliver, Delivery, Parcel};
 use super::news::{News, ToldIncident};
 use crate::caller::{Identity, UserKey};
@@ -285,11 +287,7 @@ impl Mail {
         if let Err(wait) = self.admit(&to, parcel.now) {
             return Ok(Delivery::Later(wait));
         }
-        let language = match attribute("language").map(|code| code.get(..2).unwrap_or_default()) {
-            Some("ko") => Language::Korean,
-            Some("en") => Language::English,
-            _ => self.settings.language,
-        };
+        let language = language_of(&identity, self.settings.language);
         let question = Question { incident: told.clone(), account: identity.name.clone() };
         let until = parcel.now.plus(self.settings.link_lifetime);
         let sent = async {
@@ -315,6 +313,7 @@ impl Deliver for Mail {
                 Err(reason) => Delivery::Again(reason, None),
             },
             News::Answered(_)
+            | News::LinkAsked(_)
             | News::SessionEnded(_)
             | News::PasswordChanged(_)
             | News::FactorChanged(_)
@@ -323,6 +322,16 @@ impl Deliver for Mail {
                 Delivery::Never("it is no news for the person".to_owned())
             }
         }
+    }
+}
+
+/// In which language somebody reads, by what their directory says.
+fn language_of(identity: &Identity, otherwise: Language) -> Language {
+    let code = identity.attributes.get("language").map(|code| code.trim());
+    match code.map(|code| code.get(..2).unwrap_or_default()) {
+        Some("ko") => Language::Korean,
+        Some("en") => Language::English,
+        _ => otherwise,
     }
 }
 

@@ -34,7 +34,7 @@
 //!
 //! **Nobody locks out somebody else.** Guesses from one network never slow the owner in another. Guesses from many
 //! networks fill the counters of the account from everywhere: strangers wait longer and longer. Whoever comes with a device
-//! cookie of the account's ([`devices`](super::devices)) goes on as ever, and so does, but for the day's limit, whoever comes
+//! cookie of the account's ([`devices`](super::devices)), or opened a mailed link ([`mailed_link`](super::mailed_link)), goes on as ever, and so does, but for the day's limit, whoever comes
 //! from a network in which the same account has signed in before (90 days). So a stranger can keep the owner from signing in
 //! from new places on new devices for a while, and otherwise never.
 //!
@@ -206,6 +206,19 @@ impl Lockout {
     /// Has a device failed so often that it is known no more?
     pub(crate) fn is_used_up(&self, device: Digest) -> bool {
         self.counts.0.lock().is_used_up(&Key::Device(device))
+    }
+
+    /// Do strangers wait at this account (a folded name), because of what was tried there from everywhere?
+    pub(super) fn holds_back_strangers(&self, account: &str, at: Timestamp) -> bool {
+        let account = Digest::of(account.as_bytes());
+        let mut state = self.counts.0.lock();
+        [Key::AccountWide(account), Key::AccountDaily(account)].iter().any(|key| {
+            let rule = self.limits.rule(key);
+            state.counters.get_mut(key).is_some_and(|counter| {
+                counter.forget(rule, at);
+                counter.failures >= rule.limit
+            })
+        })
     }
 
     /// Counts an attempt on an account (a folded name), or says how long to wait. `device`: a device of the account's.

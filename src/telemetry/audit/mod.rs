@@ -417,6 +417,13 @@ fn event_line(event: &Event) -> AuditLine<'_> {
             reason: Some(why.name()),
             ..line
         },
+        EventKind::MailedLink { account, user, what } => AuditLine {
+            event: "mailed_link",
+            account: Some(cut(account)),
+            user: user.as_ref().map(|user| cut(&user.to_string())),
+            reason: Some(what.name()),
+            ..line
+        },
         EventKind::Blocked(block) => AuditLine { event: "blocked", ..block_line(line, block) },
         EventKind::BlockLifted(block) => {
             AuditLine { event: "block_lifted", ..block_line(line, block) }

@@ -11,8 +11,8 @@ use crate::clock::{SystemClock, Timestamp};
 use crate::config::LogFormat;
 use crate::detect::{DetectorName, Evidence};
 use crate::event::{
-    Adoption, EndReason, FactorEvent, FactorRefusal, IssuedRefusal, Refresh, RefreshRefusal,
-    SignInFailure, TokenRefusal,
+    Adoption, EndReason, FactorEvent, FactorRefusal, IssuedRefusal, MailedLinkEvent, Refresh,
+    RefreshRefusal, SignInFailure, TokenRefusal,
 };
 use crate::refusal::Refusal;
 use crate::secret::Digest;
@@ -115,6 +115,13 @@ fn everything() -> Vec<EventKind> {
     all.extend(FactorEvent::ALL.iter().map(changed));
     let refused = |why: &_| EventKind::FactorRefused { user: user.clone(), why: *why };
     all.extend(FactorRefusal::ALL.iter().map(refused));
+    for owner in [None, Some(user.clone())] {
+        let link = |what: &_| {
+            let (account, user, what) = ("ada".into(), owner.clone(), *what);
+            EventKind::MailedLink { account, user, what }
+        };
+        all.extend(MailedLinkEvent::ALL.iter().map(link));
+    }
     let token = SessionId::new("t-1");
     all.push(EventKind::PersonalTokenMade { token: token.clone(), user: user.clone() });
     let (why, owner) = (EndReason::Revoked, user.clone());

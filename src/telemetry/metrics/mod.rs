@@ -29,8 +29,8 @@ use crate::clock::Timestamp;
 use crate::detect::DetectorName;
 use crate::detect::respond::TakenAction;
 use crate::event::{
-    Adoption, EndReason, Event, EventKind, FactorEvent, FactorRefusal, IssuedRefusal, Refresh,
-    RefreshRefusal, SignInFailure,
+    Adoption, EndReason, Event, EventKind, FactorEvent, FactorRefusal, IssuedRefusal,
+    MailedLinkEvent, Refresh, RefreshRefusal, SignInFailure,
 };
 use crate::store::blocks::BlockCounts;
 use crate::telemetry::record::{ConnectionFailure, Record};
@@ -74,6 +74,7 @@ pub struct Metrics {
     notices: NoticeMetrics,
     blocks: BlockMetrics,
     factor_changes: Each<FactorEvent, IntCounter>,
+    mailed_links: Each<MailedLinkEvent, IntCounter>,
     factor_refusals: Each<FactorRefusal, IntCounter>,
     assurance_changes: Each<AssuranceLevel, IntCounter>,
     sign_in_methods: Each<AuthMethod, IntCounter>,
@@ -197,6 +198,11 @@ impl Metrics {
                 "doorwarden_second_factor_changes_total",
                 "Second factors set up, removed and so on, and recovery codes used.",
                 "change",
+            )?,
+            mailed_links: families.each_counter(
+                "doorwarden_mailed_links_total",
+                "What became of links that are mailed to let somebody in.",
+                "event",
             )?,
             factor_refusals: families.each_counter(
                 "doorwarden_second_factor_refusals_total",
@@ -333,6 +339,7 @@ impl Metrics {
             EventKind::FactorChanged { change, .. } => self.factor_changes.inc(*change),
             EventKind::FactorRefused { why, .. } => self.factor_refusals.inc(*why),
             EventKind::AssuranceChanged { to, .. } => self.assurance_changes.inc(*to),
+            EventKind::MailedLink { what, .. } => self.mailed_links.inc(*what),
             EventKind::PersonalTokenMade { .. } => self.personal_tokens.made(),
             EventKind::PersonalTokenEnded { why, .. } => self.personal_tokens.ended(*why),
             EventKind::PersonalTokenRefused { why, .. } => self.personal_tokens.refused(*why),

@@ -4,6 +4,7 @@ mod answer;
 mod crash;
 mod django;
 mod mail;
+mod mailed_link;
 mod second_factors;
 mod security_events;
 mod webhook;

@@ -54,6 +54,10 @@ impl Users for Kim {
         Ok(UserKey::new(self.name(), id))
     }
 
+    async fn with_address(&self, _: &str) -> Result<usize, DirectoryError> {
+        Ok(0)
+    }
+
     fn upgrades_to(&self) -> Option<PasswordHasher> {
         None
     }

@@ -1,0 +1,132 @@
+//! Mails the link that somebody asked for, to whoever has an address of their own.
+//!
+//! Who that is, is looked up here and not when it is asked for: nobody learns of an account by asking. The first directory that
+//! knows the name decides, as at a sign-in. **An address that several users of the directory have is nobody's own**: whoever
+//! else reads it would be let in.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lettre::{Address, AsyncTransport as _};
+
+use super::letter::LinkValues;
+use super::{Mail, language_of, of_answer, time, words};
+use crate::clock::Timestamp;
+use crate::directory::{Account, Directory, Users};
+use crate::notify::channel::{Deliver, Delivery, Parcel};
+use crate::notify::links::{LINK, LinkAsked, MailedLink, hash_text, link_digest};
+use crate::notify::news::{News, Person};
+use crate::secret::Secret;
+use crate::store::outbox::NewQuestion;
+use crate::wire::accept::Language;
+
+/// Sends mailed links.
+pub struct LinkMail {
+    mail: Arc<Mail>,
+    /// The path of the page that they lead to (`paths.mailed_link`).
+    path: String,
+}
+
+impl LinkMail {
+    /// By this mail, to a page at this path.
+    pub fn new(mail: Arc<Mail>, path: String) -> Self {
+        Self { mail, path }
+    }
+
+    /// Whom a name or a ticket means, and where they are known.
+    async fn account_of(&self, asked: &LinkAsked) -> Result<Option<(Account, &dyn Users)>, String> {
+        if let Some(person) = &asked.user {
+            let user = person.key();
+            let mut directories = self.mail.directories.iter();
+            let theirs = directories.find(|one| one.name() == &*user.directory);
+            let Some(users) = theirs.and_then(Directory::users) else { return Ok(None) };
+            let account = users.by_id(&user).await.map_err(|error| error.to_string())?;
+            return Ok(account.map(|account| (account, users)));
+        }
+        for directory in &self.mail.directories {
+            // A service that checks passwords itself says nothing of a name, and takes every one.
+            let Some(users) = directory.users() else { return Ok(None) };
+            let typed = users.as_typed(&asked.name);
+            let name = if asked.is_typed { &*typed } else { &asked.name };
+            if let Some(account) = users.find(name).await.map_err(|error| error.to_string())? {
+                return Ok(Some((account, users)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn send(&self, parcel: &Parcel, asked: &LinkAsked) -> Result<Delivery, String> {
+        let asked_at = Timestamp::from_millis(asked.at);
+        let until = asked_at.plus(LINK);
+        if parcel.now >= until {
+            return Ok(Delivery::Never("its link would work no more".to_owned()));
+        }
+        let Some((account, users)) = self.account_of(asked).await? else {
+            return Ok(Delivery::NoAddress);
+        };
+        let email = account.identity.attributes.get("email").map(|email| email.trim());
+        let address = email.and_then(|email| email.parse::<Address>().ok());
+        let Some(to) = address.filter(|_| account.active) else { return Ok(Delivery::NoAddress) };
+        let sharing = users.with_address(email.unwrap_or_default()).await;
+        if sharing.map_err(|error| error.to_string())? != 1 {
+            return Ok(Delivery::NoAddress);
+        }
+        let token = Secret::random().map_err(|error| error.to_string())?;
+        let link = MailedLink {
+            user: Person::of(&account.identity.key),
+            account: asked.account.clone(),
+            password: hash_text(&account.password_mark()),
+            browser: asked.browser.clone(),
+            asked_at: asked.at,
+        };
+        let new = NewQuestion {
+            digest: link_digest(&token),
+            about: link.about(),
+            body: serde_json::to_vec(&link).map_err(|error| error.to_string())?,
+            expires_at: until,
+        };
+        self.mail.questions.ask(new).await.map_err(|error| error.to_string())?;
+        let language = language_of(&account.identity, self.mail.settings.language);
+        let letter = self.letter(asked, &account.identity.name, &token, language);
+        let message = self.mail.message(parcel, to, letter)?;
+        Ok(of_answer(self.mail.transport.send(message).await))
+    }
+
+    fn letter(
+        &self,
+        asked: &LinkAsked,
+        name: &str,
+        token: &Secret,
+        language: Language,
+    ) -> super::letter::Letter {
+        let Mail { settings, letters, service, account_path, .. } = &*self.mail;
+        let base = &settings.public_url;
+        let asked_at = Timestamp::from_millis(asked.at);
+        letters.link(
+            language,
+            &LinkValues {
+                service,
+                account: name,
+                when: &time(asked_at, &settings.time_zone),
+                place: &asked.client.to_string(),
+                device: &words::device(&asked.agent, language),
+                link: &format!("{base}{}?token={}", self.path, token.expose()),
+                until: &time(asked_at.plus(LINK), &settings.time_zone),
+                account_page: &format!("{base}{}", account_path.as_deref().unwrap_or("/")),
+            },
+        )
+    }
+}
+
+#[async_trait]
+impl Deliver for LinkMail {
+    async fn deliver(&self, parcel: &Parcel) -> Delivery {
+        let News::LinkAsked(asked) = &parcel.news else {
+            return Delivery::Never("it asks for no link".to_owned());
+        };
+        match self.send(parcel, asked).await {
+            Ok(delivery) => delivery,
+            Err(reason) => Delivery::Again(reason, None),
+        }
+    }
+}
