@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub(crate) const DEVICE_COOKIE: &str = "__Host-doorwarden-device";
 
 /// How long anything may take before a test gives up. Generous: it is only ever waited for when something is wrong.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Tells threads that it is over when it is dropped, also where an assertion failed meanwhile: threads of a scope that wait
 /// for that would hold the whole run up.
