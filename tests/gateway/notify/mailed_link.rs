@@ -200,3 +200,39 @@ fn a_first_factor_is_set_up_by_a_link_in_place_of_an_operators_code() {
     let late = scene.ask("203.0.113.9", &json!({"ticket": next.json()["ticket"]}), Some(&cookie));
     assert_eq!((late.status, late.code().as_str()), (401, "ticket_not_valid"));
 }
+
+#[test]
+fn this_was_not_me_voids_links_and_the_browsers_that_the_account_knows() {
+    let scene = scene(
+        "[tokens]\nrefresh_grace = \"0s\"\n[login]\nbackoff_initial = \"30s\"\nbackoff_max = \"15m\"\n",
+    );
+    let first = scene.login("203.0.113.9", "kim", PASSWORD).send();
+    let device = first.set_cookie(DEVICE_COOKIE).unwrap();
+    scene.besieged("kim");
+    let from = |address: &str| {
+        scene.login(address, "kim", PASSWORD).cookie(DEVICE_COOKIE, &device).send().status
+    };
+    assert_eq!(from("203.0.112.9"), 200, "a known browser goes on");
+    let asked = scene.ask("198.18.0.9", &json!({"username": "kim"}), None);
+    let (cookie, token) = (asked.set_cookie(LINK_COOKIE).unwrap(), scene.token(1));
+
+    let refresh = json!({"refresh": first.json()["refresh"]});
+    for status in [200, 401] {
+        let answer = scene.gateway.client().post("/refresh").json(&refresh).send();
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+    let not_me = eventually("the letter", || {
+        let letters = scene.post.received();
+        letters.iter().find_map(|letter| {
+            let start = "https://app.example/incident?answer=not-me&token=";
+            let (_, rest) = letter["text"].as_str().unwrap().split_once(start)?;
+            rest.split_whitespace().next().map(str::to_owned)
+        })
+    });
+    let answer = scene.gateway.client().post("/incident");
+    let answer = answer.form(&[("token", &not_me), ("answer", "not-me")]).send();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+
+    assert_eq!(from("203.0.111.9"), 429, "it is a stranger's now");
+    assert_eq!(scene.open(&token, Some(&cookie)).code(), "link_not_valid");
+}
