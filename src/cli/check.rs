@@ -7,7 +7,7 @@
 use super::config_file::ConfigFile;
 use crate::app::examine::{self, DirectoryReply};
 use crate::command::{CommandFailure, load, say};
-use crate::config::Config;
+use crate::config::{Config, OwnPath};
 
 /// `doorwarden check`
 #[derive(Debug, clap::Args)]
@@ -34,6 +34,9 @@ pub(super) fn run(check: &CheckArguments) -> Result<(), CommandFailure> {
     if check.connect && failed == 0 {
         failed += services(&config)?;
     }
+    if let Some(note) = about_strangers(&config) {
+        say(format_args!("note: {note}"))?;
+    }
     let path = path.display();
     match failed {
         0 => say(format_args!("{path}: fine")),
@@ -42,6 +45,15 @@ pub(super) fn run(check: &CheckArguments) -> Result<(), CommandFailure> {
             "{path}: {failed} things are not as they have to be"
         ))),
     }
+}
+
+/// What becomes of somebody in a new browser while others guess at their account, if nothing but waiting is left to them.
+fn about_strangers(config: &Config) -> Option<&'static str> {
+    let signs_in = config.paths.iter().any(|entry| entry.own == OwnPath::Login);
+    (signs_in && config.notify.mail.is_none()).then_some(
+        "while somebody guesses at an account, its owner can only wait in a new browser; with \
+         [notify.mail] a link is mailed to them (docs/detection.md)",
+    )
 }
 
 /// The files that it names; how many of them would keep it from starting.
