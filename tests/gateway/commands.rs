@@ -126,19 +126,6 @@ fn what_init_writes_is_a_configuration() {
     assert_eq!(std::fs::read(folder.path().join("gateway.toml")).unwrap(), written);
 }
 
-/// Whoever reads it knows what happens to people while somebody guesses at their accounts.
-#[test]
-fn check_says_what_is_left_to_strangers_where_nothing_can_be_mailed() {
-    let upstream = Upstream::start();
-    let mail = "[notify.mail]\nhost = \"mail.example\"\nfrom = \"a@example.com\"\n\
-                public_url = \"https://app.example\"\npassword_change_url = \"/password/\"\n";
-    for (toml, is_said) in [("", true), (mail, false), ("[paths]\nlogin = false\n", false)] {
-        let folder = Setup::new(upstream.address).with(toml).prepare();
-        let checked = said(&run_in(folder.path(), &["check", "--file-only"], ""));
-        assert_eq!(checked.contains("note: "), is_said, "{toml}: {checked}");
-    }
-}
-
 /// `check` says what `run` would say, before `run` meets it.
 #[test]
 fn check_looks_at_the_files_that_are_named() {

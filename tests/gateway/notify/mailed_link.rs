@@ -5,6 +5,7 @@ use crate::second_factor::App;
 use crate::support::DEVICE_COOKIE;
 use crate::support::client::{Request, Response};
 use crate::support::eventually;
+use crate::support::gateway::run_in;
 
 const LINK_COOKIE: &str = "__Host-doorwarden-link";
 const LINK: &str = "https://app.example/login/mailed-link?token=";
@@ -235,4 +236,19 @@ fn this_was_not_me_voids_links_and_the_browsers_that_the_account_knows() {
 
     assert_eq!(from("203.0.111.9"), 429, "it is a stranger's now");
     assert_eq!(scene.open(&token, Some(&cookie)).code(), "link_not_valid");
+}
+
+/// Whoever reads it knows what happens to people while somebody guesses at their accounts.
+#[test]
+fn check_says_what_is_left_to_strangers_where_nothing_can_be_mailed() {
+    let upstream = Upstream::start();
+    let mail = "[notify.mail]\nhost = \"mail.example\"\nfrom = \"a@example.com\"\n\
+                public_url = \"https://app.example\"\npassword_change_url = \"/password/\"\n";
+    for (toml, is_said) in [("", true), (mail, false), ("[paths]\nlogin = false\n", false)] {
+        let folder = Setup::new(upstream.address).with(toml).prepare();
+        let checked = run_in(folder.path(), &["check", "--file-only"], "");
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+        let checked = String::from_utf8_lossy(&checked.stdout).into_owned();
+        assert_eq!(checked.contains("note: "), is_said, "{toml}: {checked}");
+    }
 }
