@@ -7,7 +7,7 @@
 use super::config_file::ConfigFile;
 use crate::app::examine::{self, DirectoryReply};
 use crate::command::{CommandFailure, load, say};
-use crate::config::{Config, OwnPath};
+use crate::config::{Config, DirectoryKind, DirectorySettings, OwnPath};
 
 /// `doorwarden check`
 #[derive(Debug, clap::Args)]
@@ -49,10 +49,20 @@ pub(super) fn run(check: &CheckArguments) -> Result<(), CommandFailure> {
 
 /// What becomes of somebody in a new browser while others guess at their account, if nothing but waiting is left to them.
 fn about_strangers(config: &Config) -> Option<&'static str> {
-    let signs_in = config.paths.iter().any(|entry| entry.own == OwnPath::Login);
-    (signs_in && config.notify.mail.is_none()).then_some(
-        "while somebody guesses at an account, its owner can only wait in a new browser; with \
-         [notify.mail] a link is mailed to them (docs/detection.md)",
+    let has = |own| config.paths.iter().any(|entry| entry.own == own);
+    let knows_addresses = |one: &DirectorySettings| !matches!(one.kind, DirectoryKind::Http(_));
+    if !has(OwnPath::Login) {
+        return None;
+    }
+    if !has(OwnPath::MailedLink) {
+        return Some(
+            "while somebody guesses at an account, its owner can only wait in a new browser: a link is \
+             mailed where there are [notify.mail] and paths.mailed_link (docs/detection.md)",
+        );
+    }
+    (!config.directories.iter().any(knows_addresses)).then_some(
+        "while somebody guesses at an account, its owner can only wait in a new browser: no directory \
+         knows an address to which a link could be mailed (docs/detection.md)",
     )
 }
 

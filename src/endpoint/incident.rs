@@ -2,8 +2,8 @@
 //!
 //! The link in the letter is the proof: its token has 256 random bits and works once. A GET shows what happened and asks;
 //! it changes nothing, because programs that look for harmful links open every one. The POST acts. "This was not me" ends
-//! every session of the user, and with them every refresh token, and voids the browsers that the account knows, before the question counts as answered: where the store fails,
-//! the link still works. "This was me" is told to whoever learns from it.
+//! every session of the user, and with them every refresh token, and voids the browsers that the account knows, before the
+//! question counts as answered: where the store fails, the link still works. "This was me" is told to whoever learns from it.
 //!
 //! Links that are none, or work no more, are counted by address: past a bound each is 429, until some minutes have passed.
 //!

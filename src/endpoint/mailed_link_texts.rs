@@ -11,7 +11,7 @@ page_texts! {
         offer_enrol "Or have a link mailed to the address of this account, and open it in this browser."
             "또는 이 계정의 메일 주소로 링크를 받아 이 브라우저에서 여세요.";
         offer_button "Mail me a link" "메일로 링크 받기";
-        asked_heading "Look into your mail" "메일을 확인하세요";
+        asked_heading "Check your mail" "메일을 확인하세요";
         asked_message "If this account can be mailed a link, one is on its way. Open it in this browser within ten minutes, and then sign in with your password. No more than three are mailed in an hour."
             "링크를 받을 수 있는 계정이라면 곧 메일이 도착합니다. 10분 안에 이 브라우저에서 연 다음 비밀번호로 로그인하세요. 링크는 한 시간에 세 번까지만 보냅니다.";
         open_heading "Sign in in this browser?" "이 브라우저에서 로그인할까요?";

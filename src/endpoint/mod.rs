@@ -155,7 +155,8 @@ impl Endpoints {
     /// From the parts of the configuration that are about own paths.
     pub fn new(
         issuers: Arc<Issuers>,
-        (answers, links): (IncidentQuestions, MailedLinks),
+        answers: IncidentQuestions,
+        links: MailedLinks,
         config: &Config,
     ) -> Self {
         let page_of = |own| {

@@ -83,7 +83,6 @@ use self::state::SeenCredentials;
 pub use self::take_over::{NotTakenOver, RefreshSubject};
 pub(crate) use self::user::KnownUser;
 use self::user::User;
-
 pub use self::validity::end_of_user;
 use self::validity::{FOR_GOOD, keyed};
 use crate::caller::{Assurance, AuthMethod, AuthMethods, IssuerName, Proof, SessionId, UserKey};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::mail::Question;
 use super::news::IncidentReply;
 use super::queue::NewsSink;
-use super::wrong_links::TriesByAddress;
+use super::tries_by_address::TriesByAddress;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::store::StoreError;

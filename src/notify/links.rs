@@ -19,8 +19,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::news::{News, Person};
+use super::tries_by_address::TriesByAddress;
 use super::worker::{Counting, DeliveryOutcome};
-use super::wrong_links::TriesByAddress;
 use crate::clock::Timestamp;
 use crate::config::MAILED_LINKS;
 use crate::secret::{Digest, Secret, random_id};

@@ -14,9 +14,9 @@ mod news;
 mod post;
 mod queue;
 mod security_event;
+mod tries_by_address;
 mod webhook;
 mod worker;
-mod wrong_links;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -5,8 +5,9 @@
 //! session proved something again and it has another level since. An operator's reset of second factors lowers no session's
 //! level: it ends them, and `session-revoked` says so.
 //!
-//! The token is signed with the key that signs access tokens, and verified with the same JWK set. Its `typ` keeps it from being taken for an access token, and it has no `sub` and no `exp` (RFC 8417 section 4.2): who it
-//! is about is in `sub_id` (RFC 9493), by `iss` and `sub` as in access tokens, and for a session by its id, the `sid` there.
+//! The token is signed with the key that signs access tokens, and verified with the same JWK set. Its `typ` keeps it from being
+//! taken for an access token, and it has no `sub` and no `exp` (RFC 8417 section 4.2): who it is about is in `sub_id`
+//! (RFC 9493), by `iss` and `sub` as in access tokens, and for a session by its id, the `sid` there.
 
 use std::sync::Arc;
 

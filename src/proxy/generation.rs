@@ -150,7 +150,7 @@ impl Generation {
         Ok(Self {
             number: before.map_or(1, |before| before.number.saturating_add(1)),
             gate: Gate::new(config, Arc::clone(&issuers)),
-            endpoints: Endpoints::new(Arc::clone(&issuers), (answers, links), config),
+            endpoints: Endpoints::new(Arc::clone(&issuers), answers, links, config),
             issuers,
             head,
             edit,

@@ -34,9 +34,10 @@
 //!
 //! **Nobody locks out somebody else.** Guesses from one network never slow the owner in another. Guesses from many
 //! networks fill the counters of the account from everywhere: strangers wait longer and longer. Whoever comes with a device
-//! cookie of the account's ([`devices`](super::devices)), or opened a mailed link ([`mailed_link`](super::mailed_link)), goes on as ever, and so does, but for the day's limit, whoever comes
-//! from a network in which the same account has signed in before (90 days). So a stranger can keep the owner from signing in
-//! from new places on new devices for a while, and otherwise never.
+//! cookie of the account's ([`devices`](super::devices)), or opened a mailed link ([`mailed_link`](super::mailed_link)),
+//! goes on as ever, and so does, but for the day's limit, whoever comes from a network in which the same account has signed in
+//! before (90 days). So a stranger can keep the owner from signing in from new places on new devices, where they cannot be
+//! mailed a link, for a while, and otherwise never.
 //!
 //! **Addresses are shared**, so their failures also drain, one each `reset_after / limit`: an office of people who mistype
 //! now and then stays below the limit, and a success resets nothing, because a guesser may own one account.

@@ -244,7 +244,10 @@ fn check_says_what_is_left_to_strangers_where_nothing_can_be_mailed() {
     let upstream = Upstream::start();
     let mail = "[notify.mail]\nhost = \"mail.example\"\nfrom = \"a@example.com\"\n\
                 public_url = \"https://app.example\"\npassword_change_url = \"/password/\"\n";
-    for (toml, is_said) in [("", true), (mail, false), ("[paths]\nlogin = false\n", false)] {
+    let off = format!("{mail}[paths]\nmailed_link = false\n");
+    for (toml, is_said) in
+        [("", true), (mail, false), (&off, true), ("[paths]\nlogin = false\n", false)]
+    {
         let folder = Setup::new(upstream.address).with(toml).prepare();
         let checked = run_in(folder.path(), &["check", "--file-only"], "");
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));

@@ -1,8 +1,7 @@
-//! What one address does too often: a bound for each, in memory.
+//! What one address does too often, in memory: it tries links that are none, or asks for too many.
 //!
-//! So whoever tries links that are none costs the store nothing.
-//! A token has 256 random bits, so nobody finds one; but each try is a look into the store. A link that works is never counted, and
-//! never refused for the tries of others unless they come from the same address.
+//! A token has 256 random bits, so nobody finds one; but each try is a look into the store, and costs nothing past the bound. A
+//! link that works is never counted, and never refused for the tries of others unless they come from the same address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -42,7 +41,7 @@ impl TriesByAddress {
         Self { most, window, tries: Mutex::default() }
     }
 
-    /// May this address try one?
+    /// May this address try once more?
     ///
     /// # Errors
     /// How long it has to wait.
@@ -55,7 +54,7 @@ impl TriesByAddress {
         }
     }
 
-    /// It tried one that is none.
+    /// It tried.
     pub(super) fn note(&self, client: IpAddr, now: Timestamp) {
         let mut all = self.tries.lock();
         if all.len() >= ADDRESSES {
