@@ -14,17 +14,21 @@
 //! is talked into opening a link that somebody else asked for lets nobody in. A program keeps that cookie like any other.
 //!
 //! Nobody is signed in by it. What it gives is at the head of `session::mailed_link`.
+//!
+//! **Where they wanted to go** (`next`) is kept with the wish and with the link, and not in the letter, where others would read
+//! it or change it. It is checked when it is kept, and again when the page leads back to where they sign in.
 
 use askama::Template;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::login::next_of_form;
 use super::mailed_link_texts::LinkTexts;
 use super::refused::Refused;
 use super::second_factor::text;
 use super::texts::Texts;
-use super::{Endpoints, Served, input, page};
+use super::{Endpoints, Served, input, navigation, page};
 use crate::caller::UserKey;
 use crate::config::Config;
 use crate::event::{EventKind, MailedLinkEvent};
@@ -38,10 +42,14 @@ use crate::store::StoreError;
 use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
 use crate::wire::body::{FieldProblem, Fields};
+use crate::wire::next::Next;
 use crate::wire::reply::Reply;
 
-/// The longest name, and `User-Agent`, that a wish keeps.
+/// The longest name that a wish keeps.
 const LONGEST: usize = 1024;
+
+/// The longest `next` that a wish keeps; as long as a target is at most unless the configuration says otherwise.
+const LONGEST_NEXT: usize = 8 * 1024;
 
 /// What the pages need besides the store.
 pub(super) struct LinkMailing {
@@ -219,6 +227,7 @@ impl Endpoints {
                 client,
                 agent: arrival.context(happened).agent.chars().take(256).collect(),
                 at: arrival.at.as_millis(),
+                next: kept_next(fields),
             };
             self.mailing.links.ask(asked, self.mailing.bound).await.map_err(failed)?
         };
@@ -287,9 +296,11 @@ impl Endpoints {
         note(MailedLinkEvent::Opened);
         let language = Language::negotiate(&arrival.headers);
         let own = LinkTexts::of(language);
-        let login = self.login_path.as_deref();
+        let next = link.next.as_deref();
+        let login = self.login_path.as_deref().map(|login| navigation::login_to(login, next));
+        let said = (own.opened_heading, own.opened_message);
         let reply = match input::is_page_form(arrival) {
-            true => self.link_page(language, (own.opened_heading, own.opened_message), None, login),
+            true => self.link_page(language, said, None, login.as_deref()),
             false => {
                 let works = json!(ADMISSION.as_secs());
                 let said = LinkTexts::of(Language::English).opened_message;
@@ -344,6 +355,13 @@ impl Endpoints {
             login,
         })
     }
+}
+
+/// Where they wanted to go, unless that is the start page, where a sign-in leads anyway.
+fn kept_next(fields: &Fields) -> Option<String> {
+    let next = next_of_form(fields);
+    let is_kept = next != Next::default() && next.as_str().len() <= LONGEST_NEXT;
+    is_kept.then(|| next.as_str().to_owned())
 }
 
 fn told(status: StatusCode, text: &str) -> Reply {

@@ -29,8 +29,13 @@ pub(super) fn to(location: &str) -> Reply {
 /// out; so is `/`, where a sign-in leads anyway.
 fn login_location(login_path: &str, arrival: &Arrival) -> String {
     let is_read = arrival.method == Method::GET || arrival.method == Method::HEAD;
-    match arrival.target.forwarded(None).as_deref().and_then(Next::parse) {
-        Some(next) if is_read && next != Next::default() => with_next(login_path, next.as_str()),
+    login_to(login_path, arrival.target.forwarded(None).filter(|_| is_read).as_deref())
+}
+
+/// `login_path?next=...` for what was asked for or kept, if it is a `next`.
+pub(super) fn login_to(login_path: &str, wanted: Option<&str>) -> String {
+    match wanted.and_then(Next::parse) {
+        Some(next) if next != Next::default() => with_next(login_path, next.as_str()),
         Some(_) | None => login_path.to_owned(),
     }
 }
@@ -65,6 +70,21 @@ mod tests {
             ),
         ] {
             assert_eq!(login_location("/login", &arrival(method, target, &[])), location);
+        }
+    }
+
+    #[test]
+    fn what_was_kept_is_checked_when_it_is_used() {
+        for (wanted, location) in [
+            (Some("/app?a=1"), "/login?next=/app%3Fa%3D1"),
+            (Some("/"), "/login"),
+            (Some(""), "/login"),
+            (Some("//evil.example"), "/login"),
+            (Some("https://evil.example/"), "/login"),
+            (Some("/\\evil.example"), "/login"),
+            (None, "/login"),
+        ] {
+            assert_eq!(login_to("/login", wanted), location, "{wanted:?}");
         }
     }
 

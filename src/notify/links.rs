@@ -60,6 +60,9 @@ pub struct LinkAsked {
     pub agent: String,
     /// When, in milliseconds since 1970.
     pub at: u64,
+    /// Where they wanted to go; none: the start page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// What a link stands for.
@@ -75,6 +78,9 @@ pub struct MailedLink {
     pub browser: String,
     /// When, in milliseconds since 1970.
     pub asked_at: u64,
+    /// Where they wanted to go. It is kept here and not in the letter, where others would read or change it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// See the head of this module. Cheap to clone.
@@ -247,6 +253,7 @@ mod tests {
             client: "192.0.2.1".parse().unwrap(),
             agent: String::new(),
             at: at.as_millis(),
+            next: None,
         }
     }
 
@@ -305,6 +312,7 @@ mod tests {
             password: hash_text(&Digest::of(b"pw")),
             browser: browser.into(),
             asked_at: 0,
+            next: None,
         };
         let give = async |text: &str, link: &MailedLink| {
             let token = Secret::new(text);

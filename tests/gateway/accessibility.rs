@@ -2,6 +2,7 @@
 //!
 //! It comes from npm, by version and hash (`tests/axe`); `scripts/setup-test` brings it.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -35,13 +36,13 @@ fn axe() -> &'static str {
 }
 
 /// What was looked at, and what is wrong with it.
-struct Looks {
+pub(crate) struct Looks {
     pages: usize,
     violations: Vec<String>,
 }
 
 impl Looks {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { pages: 0, violations: Vec::new() }
     }
 
@@ -49,27 +50,51 @@ impl Looks {
         self.pages += 1;
         for scheme in ["light", "dark"] {
             browser.prefer(scheme, "en-US,en");
-            let script = format!(
-                "{}; const done = arguments[arguments.length - 1]; \
-                 axe.run(document, {{resultTypes: ['violations']}}).then( \
-                     (found) => done({{passes: found.passes.length, wrong: found.violations.map( \
-                         (one) => one.id + ': ' + one.nodes.map( \
-                             (node) => node.html + ' ' + node.failureSummary).join('\\n  '))}}), \
-                     (error) => done({{passes: 0, wrong: ['axe failed: ' + error]}}));",
-                axe()
-            );
-            let found = browser.run_until_done(&script);
-            let wrong = found["wrong"].as_array().unwrap();
-            assert!(
-                found["passes"].as_u64().unwrap() > 5 || !wrong.is_empty(),
-                "{name}: axe saw no page: {found}"
-            );
-            let told = wrong.iter().map(|one| format!("{name} ({scheme}): {one}"));
-            self.violations.extend(told);
+            self.examine(browser, &format!("{name} ({scheme})"));
         }
     }
 
-    fn none(self, pages: usize) {
+    /// The same for a page of this language, on a phone and on a wide screen, of which pictures go into this folder.
+    pub(crate) fn at_widths(
+        &mut self,
+        browser: &Browser,
+        (name, lang): (&str, &str),
+        pictures: &Path,
+    ) {
+        self.pages += 1;
+        assert_eq!(browser.attribute("html", "lang"), lang, "{name}");
+        for (scheme, width) in [("light", 390), ("dark", 1280), ("light", 1280), ("dark", 390)] {
+            browser.prefer(scheme, lang);
+            browser.width(width);
+            let look = format!("{name}-{lang}-{scheme}-{width}");
+            self.examine(browser, &look);
+            let overflow =
+                browser.run("return document.documentElement.scrollWidth - innerWidth").as_f64();
+            assert!(overflow.unwrap() <= 0.0, "{look}");
+            std::fs::write(pictures.join(format!("{look}.png")), browser.screenshot()).unwrap();
+        }
+    }
+
+    fn examine(&mut self, browser: &Browser, look: &str) {
+        let script = format!(
+            "{}; const done = arguments[arguments.length - 1]; \
+             axe.run(document, {{resultTypes: ['violations']}}).then( \
+                 (found) => done({{passes: found.passes.length, wrong: found.violations.map( \
+                     (one) => one.id + ': ' + one.nodes.map( \
+                         (node) => node.html + ' ' + node.failureSummary).join('\\n  '))}}), \
+                 (error) => done({{passes: 0, wrong: ['axe failed: ' + error]}}));",
+            axe()
+        );
+        let found = browser.run_until_done(&script);
+        let wrong = found["wrong"].as_array().unwrap();
+        assert!(
+            found["passes"].as_u64().unwrap() > 5 || !wrong.is_empty(),
+            "{look}: axe saw no page: {found}"
+        );
+        self.violations.extend(wrong.iter().map(|one| format!("{look}: {one}")));
+    }
+
+    pub(crate) fn none(self, pages: usize) {
         assert_eq!(self.pages, pages);
         assert!(self.violations.is_empty(), "{}", self.violations.join("\n\n"));
     }

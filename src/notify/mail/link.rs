@@ -78,6 +78,7 @@ impl LinkMail {
             password: hash_text(&account.password_mark()),
             browser: asked.browser.clone(),
             asked_at: asked.at,
+            next: asked.next.clone(),
         };
         let new = NewQuestion {
             digest: link_digest(&token),

@@ -5,6 +5,7 @@ mod crash;
 mod django;
 mod mail;
 mod mailed_link;
+mod mailed_link_pages;
 mod second_factors;
 mod security_events;
 mod webhook;
