@@ -37,6 +37,7 @@ use doorwarden::session::{
     Grants, SessionManager, SessionParts, SessionState, SignIn, SignedIn, WatchedDirectory,
 };
 use doorwarden::store::Store;
+use doorwarden::store::counters::memory::CountersInMemory;
 use doorwarden::store::memory::Memory;
 use doorwarden::wire::arrival::Arrival;
 use doorwarden::wire::client_ip::{ClientAddress, TrustedProxies};
@@ -192,7 +193,7 @@ impl Scene {
             personal_tokens: PersonalTokenRules::of(&config),
             cookies: CookieNames::of(&config),
             login: config.login.clone(),
-            state: SessionState::new().unwrap(),
+            state: SessionState::new(CountersInMemory::new()).unwrap(),
         }));
         let issuers = Arc::new(Issuers::new(opened, Arc::clone(&sessions), kept_in));
         let gate = Gate::new(&config, Arc::clone(&issuers));

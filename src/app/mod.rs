@@ -131,6 +131,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         rules: Arc::clone(&rules),
         silences: Arc::clone(&silences),
         history: Arc::new(History::new(Arc::clone(&state.store.stamps))),
+        counters: Arc::clone(&state.store.counters),
         respond: Arc::new(Responder {
             current: Arc::clone(&current),
             sessions: Arc::clone(&state.store.sessions),

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::detect::replay::{Replayed, replay as show};
 use crate::detect::watch::DetectorRules;
 use crate::store::Stamps;
+use crate::store::counters::memory::CountersInMemory;
 use crate::store::memory::Memory;
 use crate::wire::client_ip::TrustedProxies;
 
@@ -29,6 +30,6 @@ pub fn replay(config: &Config, trail: &Path) -> Result<Replayed, String> {
     let file = File::open(trail).map_err(unread)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().build().map_err(|error| error.to_string())?;
-    let stamps = Memory::new() as Arc<dyn Stamps>;
-    runtime.block_on(show(rules, stamps, BufReader::new(file))).map_err(unread)
+    let (stamps, counters) = (Memory::new() as Arc<dyn Stamps>, CountersInMemory::new());
+    runtime.block_on(show(rules, stamps, counters, BufReader::new(file))).map_err(unread)
 }

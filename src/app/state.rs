@@ -110,6 +110,7 @@ impl State {
             passkeys: Arc::new(TimedStore::new(store.passkeys, Arc::clone(&metrics))),
             places: store.places,
             former: store.former,
+            counters: store.counters,
             backup: store.backup,
         };
         let secret = own_secret(config, &folder).map_err(start_error)?;
@@ -117,7 +118,7 @@ impl State {
         let kept = ServiceCookies::new(&secret, sessions, kept, Vec::new()).map_err(start_error)?;
         let devices = Arc::new(Devices::new(&secret, Arc::clone(&store.stamps)));
         let refresh_key = Arc::new(RefreshKey::open(&folder.refresh_key()).map_err(start_error)?);
-        let sessions = SessionState::new().map_err(start_error)?;
+        let sessions = SessionState::new(Arc::clone(&store.counters)).map_err(start_error)?;
         let issuers = IssuerState::new().map_err(start_error)?;
         let databases = Arc::default();
         let (account_notes, account_queue) = account_notes();

@@ -10,6 +10,7 @@
 //!
 //! A country is a person's if they have signed in from it, or were told of it.
 
+use super::Finding;
 use super::client_version::Likeness;
 use super::history::History;
 use crate::caller::UserKey;
@@ -43,6 +44,15 @@ impl Certainty {
                 Self::Doubtful
             }
             (Likeness::Update, false) | (Likeness::Other, _) => Self::Certain,
+        }
+    }
+
+    /// What is left of a finding.
+    pub(super) fn judge(self, finding: Finding) -> Option<Finding> {
+        match self {
+            Self::Usual => None,
+            Self::Doubtful => Some(Finding { is_doubtful: true, ..finding }),
+            Self::Certain => Some(finding),
         }
     }
 }

@@ -9,30 +9,30 @@
 
 use ipnet::IpNet;
 
-use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
-use crate::caller::SessionId;
-use crate::config;
-use crate::event::{Event, EventKind};
+use super::window::{Again, MarkValue, Windows};
+use super::{Finding, Scene, Subject};
+use crate::event::EventKind;
 use crate::geo::Asn;
-use crate::secret::Digest;
+use crate::store::counters::CounterKey;
 use crate::wire::client_ip::network_24_or_48;
 
-struct ClientChange {
-    settings: config::DetectorSettings,
-    /// Kinds of clients, as hashes: they are as long as a client likes.
-    kinds: Windows<SessionId, ClientUse>,
-}
+const KINDS: Windows<ClientUse> = Windows::new("client_change", Again::AfterWindow);
 
 /// What kind of client, and from where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct ClientUse {
-    kind: Digest,
-    network: IpNet,
+    /// As a hash: it is as long as a client likes.
+    kind: CounterKey,
+    network: CounterKey,
     asn: Option<Asn>,
 }
 
 impl ClientUse {
+    fn new(kind: &str, network: IpNet, asn: Option<Asn>) -> Self {
+        let network = CounterKey::of(&network.to_string());
+        Self { kind: CounterKey::of(kind), network, asn }
+    }
+
     /// Another kind, in the same network: one person with two programs.
     fn is_beside(&self, other: &Self) -> bool {
         let is_same_network = match (self.asn, other.asn) {
@@ -43,42 +43,41 @@ impl ClientUse {
     }
 }
 
-pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
-    ClientChange {
-        kinds: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
-        settings: settings.clone(),
+impl MarkValue for ClientUse {
+    const BYTES: usize = 2 * CounterKey::BYTES + 5;
+
+    fn write(&self, to: &mut Vec<u8>) {
+        self.kind.write(to);
+        self.network.write(to);
+        to.push(u8::from(self.asn.is_some()));
+        to.extend_from_slice(&self.asn.map_or(0, |Asn(number)| number).to_be_bytes());
+    }
+
+    fn read(from: &[u8]) -> Option<Self> {
+        let (kind, rest) = from.split_at_checked(CounterKey::BYTES)?;
+        let (network, rest) = rest.split_at_checked(CounterKey::BYTES)?;
+        let (has_asn, number) = rest.split_first()?;
+        let asn = Asn(u32::from_be_bytes(number.try_into().ok()?));
+        let asn = (*has_asn == 1).then_some(asn);
+        Some(Self { kind: CounterKey::read(kind)?, network: CounterKey::read(network)?, asn })
     }
 }
 
-impl Detector for ClientChange {
-    fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
-        let (EventKind::SessionUsed { session, user, .. }
-        | EventKind::Refreshed { session, user, .. }) = &event.what
-        else {
-            return None;
-        };
-        let kind = session_kind(event.agent.as_deref()?)?;
-        let client = event.client?;
-        let now = ClientUse {
-            kind: Digest::of(kind.as_bytes()),
-            network: network_24_or_48(client),
-            asn: around.places.asn(client),
-        };
-        if self.kinds.seen(session).any(|before| before.is_beside(&now)) {
-            return None;
-        }
-        let kinds = self
-            .kinds
-            .distinct_by(session.clone(), now, event.at, |one, other| one.kind == other.kind)?;
-        let evidence = Evidence::count(kinds.len(), self.settings.window);
-        let subject = Subject::Session(session.clone());
-        Some(Finding::new(DetectorName::ClientChange, event, subject, evidence).of_user(user))
+pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
+    let Scene { event, around, .. } = scene;
+    let (EventKind::SessionUsed { session, user, .. } | EventKind::Refreshed { session, user, .. }) =
+        &event.what
+    else {
+        return None;
+    };
+    let kind = session_kind(event.agent.as_deref()?)?;
+    let client = event.client?;
+    let now = ClientUse::new(&kind, network_24_or_48(client), around.places.asn(client));
+    if KINDS.seen(scene, session).await.iter().any(|before| before.is_beside(&now)) {
+        return None;
     }
-
-    fn judge_by(&mut self, settings: &config::DetectorSettings) {
-        self.kinds.judge_by(settings.threshold, settings.window);
-        self.settings = settings.clone();
-    }
+    let kinds = KINDS.distinct_by(scene, session, now, |one, other| one.kind == other.kind).await?;
+    Some(scene.finding(Subject::Session(session.clone()), kinds.len()).of_user(user))
 }
 
 /// Platform and family of a browser, or the name of another program. None: it says nothing of itself.
@@ -130,9 +129,12 @@ fn session_kind(agent: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NEVER, at, detector, event, findings, fires_at, session};
+    use super::super::DetectorName;
+    use super::super::testing::{NEVER, at, detector, event, findings, fires_at, session, shown};
     use super::*;
     use crate::caller::Proof;
+    use crate::caller::SessionId;
+    use crate::event::Event;
 
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
     const NEWER_FIREFOX: &str =
@@ -177,7 +179,11 @@ mod tests {
             let events = [("192.0.2.1", one), ("198.51.100.1", other)]
                 .map(|(from, agent)| used_from(from, "a", Some(agent)));
             let fires = if are_same { vec![] } else { vec![2] };
-            assert_eq!(fires_at(&mut build(&detector(2)), events), fires, "{one} {other}");
+            assert_eq!(
+                fires_at(&shown(DetectorName::ClientChange, &detector(2)), events),
+                fires,
+                "{one} {other}"
+            );
         }
     }
 
@@ -196,7 +202,7 @@ mod tests {
         let events = [FIREFOX, NEWER_FIREFOX].map(|agent| used("a", Some(agent)));
         let thief = used_from("198.51.100.1", "a", Some("curl/8.5.0"));
         let events = events.into_iter().chain([thief]);
-        let found = findings(&mut build(&detector(2)), events);
+        let found = findings(&shown(DetectorName::ClientChange, &detector(2)), events);
         let [(3, finding)] = &found[..] else { panic!("{found:?}") };
         assert_eq!((&finding.session, finding.evidence.count), (&Some(SessionId::new("a")), 2));
         assert!(finding.user.is_some());
@@ -211,7 +217,7 @@ mod tests {
             vec![used("a", Some(FIREFOX)), used_from("198.51.100.1", "b", Some(CHROME))],
             vec![used("a", Some(FIREFOX)), used("a", None), used("a", Some(""))],
         ] {
-            assert_eq!(fires_at(&mut build(&detector(2)), events), NEVER);
+            assert_eq!(fires_at(&shown(DetectorName::ClientChange, &detector(2)), events), NEVER);
         }
     }
 }

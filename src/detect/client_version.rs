@@ -4,7 +4,8 @@
 //! alone, the later one may be the same if its numbers are not lower: nobody goes back to an older browser. It may be a thief's
 //! as well, so whoever asks decides by more than that.
 
-use crate::secret::Digest;
+use super::window::MarkValue;
+use crate::store::counters::CounterKey;
 
 /// Numbers of an agent that are compared; those behind them are not.
 const NUMBERS: usize = 8;
@@ -13,7 +14,7 @@ const NUMBERS: usize = 8;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct ClientVersion {
     /// Of its text without the numbers.
-    text: Digest,
+    text: CounterKey,
     numbers: [u32; NUMBERS],
 }
 
@@ -35,7 +36,7 @@ impl ClientVersion {
                 *number = number.saturating_mul(10).saturating_add(digit);
             }
         }
-        Self { text: Digest::of(text.as_bytes()), numbers }
+        Self { text: CounterKey::of(&text), numbers }
     }
 
     /// How like the client of an earlier use that of a later one is. Clients that say nothing of themselves are one.
@@ -49,6 +50,24 @@ impl ClientVersion {
             }
             _ => Likeness::Other,
         }
+    }
+}
+
+impl MarkValue for ClientVersion {
+    const BYTES: usize = CounterKey::BYTES + 4 * NUMBERS;
+
+    fn write(&self, to: &mut Vec<u8>) {
+        self.text.write(to);
+        self.numbers.iter().for_each(|number| to.extend_from_slice(&number.to_be_bytes()));
+    }
+
+    fn read(from: &[u8]) -> Option<Self> {
+        let (text, rest) = from.split_at_checked(CounterKey::BYTES)?;
+        let mut numbers = [0; NUMBERS];
+        for (number, bytes) in numbers.iter_mut().zip(rest.chunks_exact(4)) {
+            *number = u32::from_be_bytes(bytes.try_into().ok()?);
+        }
+        Some(Self { text: CounterKey::read(text)?, numbers })
     }
 }
 

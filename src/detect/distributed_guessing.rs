@@ -3,48 +3,27 @@
 //! The lockout answers it (strangers wait longer and longer, known devices do not), so there is nothing to block; whose account
 //! it is should know. Only distinct networks (/24, /48) count: a person who forgot a password tries from one or two.
 
-use ipnet::IpNet;
-
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
-use crate::config;
-use crate::event::{Event, EventKind};
-use crate::secret::Digest;
+use super::{Finding, Scene, Subject};
+use crate::event::EventKind;
+use crate::store::counters::CounterKey;
 use crate::wire::client_ip::network_24_or_48;
 
-struct DistributedGuessing {
-    settings: config::DetectorSettings,
-    networks: Windows<Digest, IpNet>,
-}
+const NETWORKS: Windows<CounterKey> = Windows::new("distributed_guessing", Again::AfterWindow);
 
-pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
-    DistributedGuessing {
-        networks: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
-        settings: settings.clone(),
-    }
-}
-
-impl Detector for DistributedGuessing {
-    fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
-        let EventKind::SignInFailed { account, .. } = &event.what else { return None };
-        let network = network_24_or_48(event.client?);
-        let key = Digest::of(account.as_bytes());
-        let networks = self.networks.distinct(key, network, event.at)?;
-        let evidence = Evidence::count(networks.len(), self.settings.window);
-        let subject = Subject::Account(account.clone());
-        Some(Finding::new(DetectorName::DistributedGuessing, event, subject, evidence))
-    }
-
-    fn judge_by(&mut self, settings: &config::DetectorSettings) {
-        self.networks.judge_by(settings.threshold, settings.window);
-        self.settings = settings.clone();
-    }
+pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
+    let EventKind::SignInFailed { account, .. } = &scene.event.what else { return None };
+    let network = CounterKey::of(&network_24_or_48(scene.event.client?).to_string());
+    let networks = NETWORKS.distinct(scene, account, network).await?;
+    Some(scene.finding(Subject::Account(account.clone()), networks.len()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NEVER, at, detector, event, failed, findings, fires_at};
+    use super::super::DetectorName;
+    use super::super::testing::{NEVER, at, detector, event, failed, findings, fires_at, shown};
     use super::*;
+    use crate::event::Event;
     use crate::event::SignInFailure;
 
     fn miss(secs: u64, client: &str, account: &str) -> Event {
@@ -54,7 +33,7 @@ mod tests {
     #[test]
     fn one_account_tried_from_many_networks_is_a_finding_about_it() {
         let events = (0..3).map(|n| miss(n, &format!("192.0.{n}.1"), "ada"));
-        let found = findings(&mut build(&detector(3)), events);
+        let found = findings(&shown(DetectorName::DistributedGuessing, &detector(3)), events);
         let [(3, finding)] = &found[..] else { panic!("{found:?}") };
         assert_eq!(finding.subject, Subject::Account("ada".into()));
         assert_eq!((&finding.session, &finding.user, finding.evidence.count), (&None, &None, 3));
@@ -68,7 +47,10 @@ mod tests {
             (0..3).map(|n| miss(30 * n, &format!("192.0.{n}.1"), "ada")).collect(),
             (0..3).map(|n| miss(0, &format!("192.0.{n}.1"), &n.to_string())).collect(),
         ] {
-            assert_eq!(fires_at(&mut build(&detector(3)), events), NEVER);
+            assert_eq!(
+                fires_at(&shown(DetectorName::DistributedGuessing, &detector(3)), events),
+                NEVER
+            );
         }
     }
 }

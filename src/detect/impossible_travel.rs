@@ -11,23 +11,26 @@
 //!   else, and once for a user and a country ([`certainty`](super::certainty)). A thief can copy that, and then the person is
 //!   told at once, and nobody is asked to sign in anew for nothing.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
-
-use quick_cache::unsync::Cache;
 
 use super::certainty::Certainty;
 use super::client_version::ClientVersion;
-use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
+use super::window::{Again, MarkValue, Windows, time, told};
+use super::{Finding, Scene, Subject};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
-use crate::config;
-use crate::event::{Event, EventKind};
+use crate::event::EventKind;
 use crate::geo::{Country, Location};
+use crate::store::counters::{CounterEntry, CounterKey, CounterScope, changed};
 
-/// Sessions of which the last place is remembered.
-const SESSIONS: usize = 32_768;
+/// The last places of sessions: of some 25 000, where they have been in several.
+const TRAILS: CounterScope = CounterScope { name: "impossible_travel places", most_bytes: 8 << 20 };
+
+/// For so long they are remembered.
+const TRAIL_LASTS: Duration = Duration::from_secs(90 * 86_400);
+
+const JUMPS: Windows<()> = Windows::new("impossible_travel", Again::AfterWindow);
 
 /// Places that one session is remembered to have been in.
 const PLACES: usize = 6;
@@ -38,14 +41,8 @@ const NEAR: f64 = 100.0;
 /// Kilometers that no speed is asked about: databases are as wrong as that.
 const NEVER_FAR: f64 = 500.0;
 
-struct ImpossibleTravel {
-    settings: config::DetectorSettings,
-    trails: Cache<SessionId, TravelTrail>,
-    jumps: Windows<SessionId, ()>,
-}
-
 /// Where a session has been.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 struct TravelTrail {
     client: IpAddr,
     at: Timestamp,
@@ -56,77 +53,114 @@ struct TravelTrail {
     been: Vec<Location>,
 }
 
-pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
-    ImpossibleTravel {
-        trails: Cache::new(SESSIONS),
-        jumps: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
-        settings: settings.clone(),
-    }
-}
-
-impl Detector for ImpossibleTravel {
-    fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
-        let (EventKind::SessionUsed { session, user, .. }
-        | EventKind::Refreshed { session, user, .. }
-        | EventKind::SignedIn { session, user, .. }) = &event.what
-        else {
-            return None;
-        };
-        let client = event.client?;
-        let agent = event.agent.as_deref().map(ClientVersion::of);
-        if let Some(mut trail) = self.trails.get_mut(session)
-            && trail.client == client
-        {
+pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
+    let Scene { event, around, settings, .. } = scene;
+    let (EventKind::SessionUsed { session, user, .. }
+    | EventKind::Refreshed { session, user, .. }
+    | EventKind::SignedIn { session, user, .. }) = &event.what
+    else {
+        return None;
+    };
+    let client = event.client?.to_canonical();
+    let agent = event.agent.as_deref().map(ClientVersion::of);
+    let before = TravelTrail::change(scene, session, |trail| {
+        let before = trail.clone();
+        if let Some(trail) = trail.as_mut().filter(|trail| trail.client == client) {
             trail.at = trail.at.max(event.at);
             trail.agent = agent;
-            return None;
         }
-        let here = around.places.location(client)?;
-        let country = around.places.country(client);
-        let before = self.trails.get(session).cloned();
-        let been = before.as_ref().map(TravelTrail::with_here).unwrap_or_default();
-        let trail = TravelTrail { client, at: event.at, agent, here, country, been };
-        let is_new_here = trail.is_new_here();
-        self.trails.insert(session.clone(), trail);
-        let before = before?;
-        if !is_new_here || !self.is_too_fast(&before, here, event.at) {
-            return None;
-        }
-        let jumps = self.jumps.count(session.clone(), (), event.at)?;
-        let countries: Vec<Country> = [before.country, country].into_iter().flatten().collect();
-        let likeness = ClientVersion::likeness(before.agent.as_ref(), agent.as_ref());
-        let certainty = Certainty::of(around.history, user, &countries, likeness, event.at);
-        if certainty != Certainty::Certain {
-            // What is in doubt hides nothing that is beyond doubt a moment later.
-            self.jumps.put_back(session, &jumps, event.at);
-        }
-        if certainty == Certainty::Usual {
-            return None;
-        }
-        let evidence = Evidence { count: jumps.len(), window: self.settings.window, countries };
-        let subject = Subject::Session(session.clone());
-        let finding = Finding::new(DetectorName::ImpossibleTravel, event, subject, evidence);
-        let is_doubtful = certainty == Certainty::Doubtful;
-        Some(Finding { is_doubtful, ..finding.of_user(user) })
+        before
+    });
+    let before = before.await?;
+    if before.as_ref().is_some_and(|trail| trail.client == client) {
+        return None;
     }
-
-    fn judge_by(&mut self, settings: &config::DetectorSettings) {
-        self.jumps.judge_by(settings.threshold, settings.window);
-        self.settings = settings.clone();
+    let here = around.places.location(client)?;
+    let country = around.places.country(client);
+    let been = before.as_ref().map(TravelTrail::with_here).unwrap_or_default();
+    let now = TravelTrail { client, at: event.at, agent, here, country, been };
+    TravelTrail::change(scene, session, |trail| *trail = Some(now.clone())).await;
+    let before = before?;
+    if !now.is_new_here() || !before.is_too_far_from(here, event.at, settings.speed) {
+        return None;
     }
-}
-
-impl ImpossibleTravel {
-    fn is_too_fast(&self, before: &TravelTrail, here: Location, at: Timestamp) -> bool {
-        let kilometers = before.here.apart(&here);
-        // Events may be told out of order.
-        let apart = at.since(before.at).max(before.at.since(at));
-        let hours = apart.max(Duration::from_secs(1)).as_secs_f64() / 3600.0;
-        kilometers > NEVER_FAR && kilometers / hours > f64::from(self.settings.speed)
+    let jumps = JUMPS.count(scene, session, ()).await?;
+    let countries: Vec<Country> = [before.country, country].into_iter().flatten().collect();
+    let likeness = ClientVersion::likeness(before.agent.as_ref(), agent.as_ref());
+    let certainty = Certainty::of(around.history, user, &countries, likeness, event.at);
+    let finding = scene.finding(Subject::Session(session.clone()), jumps.len());
+    if certainty != Certainty::Certain {
+        // What is in doubt hides nothing that is beyond doubt a moment later.
+        JUMPS.put_back(scene, session, jumps).await;
     }
+    certainty.judge(finding.of_user(user).in_countries(countries))
 }
 
 impl TravelTrail {
+    /// Changes that of a session, and says what came of it.
+    async fn change<R: Send>(
+        scene: Scene<'_>,
+        session: &SessionId,
+        mut change: impl FnMut(&mut Option<Self>) -> R + Send,
+    ) -> Option<R> {
+        let at = scene.event.at;
+        let keys = [CounterKey::of(session.as_str())];
+        let change = |entries: &mut [CounterEntry]| {
+            let entry = entries.first_mut()?;
+            let before = Self::read(&entry.value);
+            let mut after = before.clone();
+            let made = change(&mut after);
+            if before != after {
+                let value = after.map(|trail| trail.written()).unwrap_or_default();
+                *entry = CounterEntry { value, until: at.plus(TRAIL_LASTS) };
+            }
+            Some(made)
+        };
+        told(changed(scene.around.counters, TRAILS, &keys, at, change).await).flatten()
+    }
+
+    fn written(&self) -> Vec<u8> {
+        let mut to = Vec::new();
+        let client = match self.client {
+            IpAddr::V4(client) => client.to_ipv6_mapped(),
+            IpAddr::V6(client) => client,
+        };
+        to.extend_from_slice(&client.octets());
+        to.extend_from_slice(&self.at.as_millis().to_be_bytes());
+        self.agent.write(&mut to);
+        self.country.write(&mut to);
+        for place in self.been.iter().chain([&self.here]) {
+            for number in [place.latitude, place.longitude, place.radius] {
+                to.extend_from_slice(&number.to_be_bytes());
+            }
+        }
+        to
+    }
+
+    fn read(from: &[u8]) -> Option<Self> {
+        let (client, rest) = from.split_first_chunk::<16>()?;
+        let (at, rest) = time(rest)?;
+        let (agent, rest) = rest.split_at_checked(Option::<ClientVersion>::BYTES)?;
+        let (country, rest) = rest.split_at_checked(Option::<Country>::BYTES)?;
+        let mut been: Vec<Location> = rest.chunks_exact(24).filter_map(location).collect();
+        Some(Self {
+            client: IpAddr::from(Ipv6Addr::from(*client)).to_canonical(),
+            at,
+            agent: MarkValue::read(agent)?,
+            country: MarkValue::read(country)?,
+            here: been.pop()?,
+            been,
+        })
+    }
+
+    fn is_too_far_from(&self, here: Location, at: Timestamp, speed: u32) -> bool {
+        let kilometers = self.here.apart(&here);
+        // Events may be told out of order.
+        let apart = at.since(self.at).max(self.at.since(at));
+        let hours = apart.max(Duration::from_secs(1)).as_secs_f64() / 3600.0;
+        kilometers > NEVER_FAR && kilometers / hours > f64::from(speed)
+    }
+
     /// All places, the present one last.
     fn with_here(&self) -> Vec<Location> {
         let is_elsewhere = |place: &&Location| !is_near(place, &self.here);
@@ -142,15 +176,30 @@ impl TravelTrail {
     }
 }
 
+fn location(from: &[u8]) -> Option<Location> {
+    let (latitude, rest) = number(from)?;
+    let (longitude, rest) = number(rest)?;
+    Some(Location { latitude, longitude, radius: number(rest)?.0 })
+}
+
+fn number(from: &[u8]) -> Option<(f64, &[u8])> {
+    let (number, rest) = from.split_first_chunk::<8>()?;
+    Some((f64::from_be_bytes(*number), rest))
+}
+
 fn is_near(one: &Location, other: &Location) -> bool {
     one.apart(other) < NEAR
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NEVER, at, detector, event, findings, fires_at, session};
+    use super::super::DetectorName;
+    use super::super::testing::{
+        NEVER, ShownDetector, at, detector, event, findings, fires_at, session, shown,
+    };
     use super::*;
     use crate::caller::Proof;
+    use crate::event::Event;
 
     const SEOUL: &str = "1.0.0.1";
     const SEOUL_TOO: &str = "1.0.9.9";
@@ -164,15 +213,15 @@ mod tests {
         Event { agent: Some(agent.into()), ..event(at(secs), client, what) }
     }
 
-    fn build_() -> impl Detector {
-        let settings = config::DetectorSettings { speed: 900, ..detector(1) };
-        build(&settings)
+    fn build_() -> ShownDetector {
+        let settings = crate::config::DetectorSettings { speed: 900, ..detector(1) };
+        shown(DetectorName::ImpossibleTravel, &settings)
     }
 
     #[test]
     fn two_places_faster_apart_than_anybody_travels_are_a_finding() {
         let events = [used(0, SEOUL, "a"), used(3600, BERLIN, "b")];
-        let found = findings(&mut build_(), events);
+        let found = findings(&build_(), events);
         let [(2, finding)] = &found[..] else { panic!("{found:?}") };
         assert_eq!(finding.session, Some(SessionId::new("a")));
         let countries: Vec<_> = finding.evidence.countries.iter().map(Country::as_str).collect();
@@ -183,7 +232,7 @@ mod tests {
     #[test]
     fn the_same_client_on_both_sides_is_a_doubt() {
         let events = [used(0, SEOUL, "a"), used(60, BERLIN, "a")];
-        let found = findings(&mut build_(), events);
+        let found = findings(&build_(), events);
         assert!(matches!(&found[..], [(2, finding)] if finding.is_doubtful), "{found:?}");
     }
 
@@ -195,7 +244,7 @@ mod tests {
             used(120, TOKYO, "a"),
             used(180, "2.0.0.1", "b"),
         ];
-        let found = findings(&mut build_(), events);
+        let found = findings(&build_(), events);
         let doubts: Vec<_> = found.iter().map(|(n, one)| (*n, one.is_doubtful)).collect();
         assert_eq!(doubts, [(2, true), (3, true), (4, false)]);
         let again = [used(0, SEOUL, "a"), used(60, BERLIN, "a")].map(|event| {
@@ -204,7 +253,7 @@ mod tests {
             Event { what, at: event.at.plus(Duration::from_secs(200)), ..event }
         });
         let all = [used(0, SEOUL, "a"), used(60, BERLIN, "a")].into_iter().chain(again);
-        assert_eq!(fires_at(&mut build_(), all), [2], "another session of the same person");
+        assert_eq!(fires_at(&build_(), all), [2], "another session of the same person");
     }
 
     #[test]
@@ -224,13 +273,13 @@ mod tests {
                 used(7400, TOKYO, "a"),
             ],
         ] {
-            assert_eq!(fires_at(&mut build_(), events), NEVER);
+            assert_eq!(fires_at(&build_(), events), NEVER);
         }
     }
 
     #[test]
     fn time_runs_from_the_last_use_at_the_place_before() {
         let events = [used(0, SEOUL, "a"), used(34_000, SEOUL, "a"), used(34_200, BERLIN, "b")];
-        assert_eq!(fires_at(&mut build_(), events), [3]);
+        assert_eq!(fires_at(&build_(), events), [3]);
     }
 }

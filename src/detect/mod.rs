@@ -1,6 +1,7 @@
 //! Is this normal? Detectors judge events after the fact, off the request's path.
 //!
-//! A detector is one file: a pure function of the events it is shown and of its own bounded history. It is entered in one
+//! A detector is one file with one function, of an event and of what it has counted so far, which stands in the store's
+//! [`Counters`]: it has nothing of its own, so several gateways may count together. It is entered in one
 //! list, at [`DetectorName`], with one line; its settings are one field of [`config::Detect`]. What it sees is a
 //! [`Finding`], which says who and how much and holds no secret. [`respond`] decides from the settings what is done about
 //! a finding, [`watch`] carries events to the detectors and findings to whoever acts and counts.
@@ -11,10 +12,9 @@
 //! until the window has passed and the threshold is reached anew. `refresh_reuse` alone tells each time, since each of
 //! its events ends a session and so cannot repeat itself.
 
-use std::cell::OnceCell;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -26,6 +26,7 @@ use crate::clock::Timestamp;
 use crate::config;
 use crate::event::{Event, EventKind};
 use crate::geo::{Asn, Country, Places};
+use crate::store::counters::Counters;
 
 mod certainty;
 mod client_change;
@@ -62,17 +63,19 @@ pub struct Surroundings<'a> {
     pub places: &'a dyn Places,
     /// What is known of users for longer.
     pub history: &'a History,
+    /// Where detectors count.
+    pub counters: &'a dyn Counters,
     /// The live sessions of the user whose session the event begins, newest first; empty for every other event.
     pub sessions: &'a [SessionId],
 }
 
-/// Judges events.
-pub trait Detector: Send + Sync {
-    /// Shows it one event. What it saw, if that is worth telling.
-    fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding>;
-
-    /// Judges by these settings from now on. What it has seen stays seen.
-    fn judge_by(&mut self, settings: &config::DetectorSettings);
+/// One event, as one detector is shown it.
+#[derive(Clone, Copy)]
+struct Scene<'a> {
+    detector: DetectorName,
+    event: &'a Event,
+    around: &'a Surroundings<'a>,
+    settings: &'a config::DetectorSettings,
 }
 
 macro_rules! detectors {
@@ -102,8 +105,9 @@ macro_rules! detectors {
                 Self::ALL.iter().find(|one| one.name() == name).copied()
             }
 
-            fn build(self, settings: &config::DetectorSettings) -> Box<dyn Detector> {
-                match self { $(Self::$name => Box::new($module::build(settings)),)+ }
+            /// Shows it one event. What it saw, if that is worth telling.
+            async fn observe(self, scene: Scene<'_>) -> Option<Finding> {
+                match self { $(Self::$name => $module::observe(scene).await,)+ }
             }
         }
     };
@@ -177,48 +181,39 @@ pub struct Evidence {
     pub countries: Vec<Country>,
 }
 
-/// All detectors, in the order in which they see an event, each with its settings.
+/// All detectors, in the order in which they see an event.
+#[derive(Debug, Default)]
 pub struct Detectors {
-    all: Vec<(config::DetectorSettings, DetectorName, Box<dyn Detector>)>,
     owners: Owners,
 }
 
 impl Detectors {
-    /// As configured.
-    pub fn new(settings: &config::Detect) -> Self {
-        let build = |name: &DetectorName| {
-            let settings = name.settings(settings);
-            (settings.clone(), *name, name.build(settings))
-        };
-        Self { all: DetectorName::ALL.iter().map(build).collect(), owners: Owners::default() }
-    }
-
-    /// They judge by these settings from now on.
-    pub fn judge_by(&mut self, settings: &config::Detect) {
-        for (old, name, detector) in &mut self.all {
-            detector.judge_by(name.settings(settings));
-            old.clone_from(name.settings(settings));
-        }
-    }
-
-    /// Shows all of them one event, but those that leave its client alone.
-    pub fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Vec<Finding> {
+    /// Shows all of them one event, but those that leave its client alone. They judge by these settings; what they have seen
+    /// under others stays seen.
+    pub async fn observe(
+        &mut self,
+        event: &Event,
+        around: &Surroundings<'_>,
+        settings: &config::Detect,
+    ) -> Vec<Finding> {
         if let EventKind::IncidentAnswered { user, was_me: false, .. } = &event.what {
             around.history.void(user, event.at);
         }
         self.owners.learn(&event.what);
         let (client, agent) = (event.client, event.agent.as_deref());
-        let asked = OnceCell::new();
+        let asked = OnceLock::new();
         let asn = || {
             let ask = || around.places.asn(client?).map(|Asn(number)| number);
             *asked.get_or_init(ask)
         };
-        let mut found: Vec<Finding> = self
-            .all
-            .iter_mut()
-            .filter(|(settings, ..)| !settings.exempts_client(client, agent, asn))
-            .filter_map(|(.., detector)| detector.observe(event, around))
-            .collect();
+        let mut found = Vec::new();
+        for detector in DetectorName::ALL {
+            let settings = detector.settings(settings);
+            if !settings.exempts_client(client, agent, asn) {
+                let scene = Scene { detector: *detector, event, around, settings };
+                found.extend(detector.observe(scene).await);
+            }
+        }
         for finding in &mut found {
             if let (Subject::Account(account), None) = (&finding.subject, &finding.user) {
                 finding.user = self.owners.of(account);
@@ -228,9 +223,16 @@ impl Detectors {
     }
 }
 
-impl fmt::Debug for Detectors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Detectors({})", self.all.len())
+impl Scene<'_> {
+    /// So many marks are a finding; 0 means 1.
+    fn threshold(&self) -> usize {
+        usize::try_from(self.settings.threshold).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// A finding about `subject`, of which so much was seen within the window.
+    fn finding(&self, subject: Subject, count: usize) -> Finding {
+        let evidence = Evidence::count(count, self.settings.window);
+        Finding::new(self.detector, self.event, subject, evidence)
     }
 }
 
@@ -259,6 +261,11 @@ impl Finding {
 
     fn of_user(self, user: &UserKey) -> Self {
         Self { user: Some(user.clone()), ..self }
+    }
+
+    fn in_countries(mut self, countries: Vec<Country>) -> Self {
+        self.evidence.countries = countries;
+        self
     }
 }
 
@@ -328,15 +335,16 @@ mod tests {
         );
     }
 
-    #[test]
-    fn an_event_that_concerns_nobody_is_no_finding() {
-        let mut detectors = Detectors::new(&settings(1));
+    #[tokio::test]
+    async fn an_event_that_concerns_nobody_is_no_finding() {
+        let mut detectors = Detectors::default();
         let refused = EventKind::Refused { refusal: crate::refusal::Refusal::NoRoute, user: None };
-        assert_eq!(detectors.observe(&event(at(0), "192.0.2.1", refused), &around()), []);
+        let event = event(at(0), "192.0.2.1", refused);
+        assert_eq!(detectors.observe(&event, &around(), &settings(1)).await, []);
     }
 
-    #[test]
-    fn each_detector_has_its_own_settings() {
+    #[tokio::test]
+    async fn each_detector_has_its_own_settings() {
         let mut settings = settings(100);
         settings.refresh_burst.threshold = 1;
         let what = EventKind::Refreshed {
@@ -344,15 +352,16 @@ mod tests {
             user: UserKey::new("django", "1"),
             how: Refresh::Rotated,
         };
-        let found = Detectors::new(&settings).observe(&event(at(0), "192.0.2.1", what), &around());
+        let event = event(at(0), "192.0.2.1", what);
+        let found = Detectors::default().observe(&event, &around(), &settings).await;
         assert_eq!(
             found.iter().map(|f| f.detector).collect::<Vec<_>>(),
             [DetectorName::RefreshBurst]
         );
     }
 
-    #[test]
-    fn what_was_seen_stays_seen_under_other_settings() {
+    #[tokio::test]
+    async fn what_was_seen_stays_seen_under_other_settings() {
         let refreshed = |secs| {
             let (session, user) = (SessionId::new("s"), UserKey::new("django", "1"));
             event(
@@ -361,19 +370,18 @@ mod tests {
                 EventKind::Refreshed { session, user, how: Refresh::Rotated },
             )
         };
-        let mut detectors = Detectors::new(&settings(10));
+        let (mut detectors, around) = (Detectors::default(), around());
         for secs in 0..3 {
-            assert_eq!(detectors.observe(&refreshed(secs), &around()), []);
+            assert_eq!(detectors.observe(&refreshed(secs), &around, &settings(10)).await, []);
         }
         let mut stricter = settings(10);
         stricter.refresh_burst.threshold = 4;
-        detectors.judge_by(&stricter);
-        let found = detectors.observe(&refreshed(3), &around());
+        let found = detectors.observe(&refreshed(3), &around, &stricter).await;
         assert_eq!(found.iter().map(|one| one.evidence.count).collect::<Vec<_>>(), [4]);
     }
 
-    #[test]
-    fn a_finding_about_an_account_names_its_owner_once_a_directory_did() {
+    #[tokio::test]
+    async fn a_finding_about_an_account_names_its_owner_once_a_directory_did() {
         let miss = |user: Option<&str>, why| {
             let user = user.map(|id| UserKey::new("django", id));
             event(at(0), "192.0.2.1", EventKind::SignInFailed { account: "ada".into(), user, why })
@@ -385,9 +393,10 @@ mod tests {
         ] {
             let mut settings = settings(100);
             settings.password_guessing.threshold = 2;
-            let mut detectors = Detectors::new(&settings);
-            let found: Vec<Finding> =
-                events.iter().flat_map(|event| detectors.observe(event, &around())).collect();
+            let (mut detectors, around, mut found) = (Detectors::default(), around(), Vec::new());
+            for event in &events {
+                found.extend(detectors.observe(event, &around, &settings).await);
+            }
             let [finding] = &found[..] else { panic!("{found:?}") };
             assert_eq!(finding.user, owner.map(|id| UserKey::new("django", id)));
             assert_eq!(finding.session, None);

@@ -4,52 +4,45 @@
 //! so that nobody is told again what they were told.
 
 use super::history::{COUNTRY as SORT, Trait};
-use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
-use crate::caller::UserKey;
-use crate::config;
-use crate::event::Event;
+use super::window::{Again, MarkValue, Windows};
+use super::{Finding, Scene, Subject};
 use crate::geo::Country;
 
-struct NewCountry {
-    settings: config::DetectorSettings,
-    countries: Windows<UserKey, Country>,
-}
+const COUNTRIES: Windows<Country> = Windows::new("new_country", Again::AtThreshold);
 
-pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
-    NewCountry {
-        countries: Windows::new(settings.threshold, settings.window, Again::AtThreshold),
-        settings: settings.clone(),
+impl MarkValue for Country {
+    const BYTES: usize = 2;
+
+    fn write(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(self.as_str().as_bytes());
+    }
+
+    fn read(from: &[u8]) -> Option<Self> {
+        Self::new(std::str::from_utf8(from).ok()?)
     }
 }
 
-impl Detector for NewCountry {
-    fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
-        let (session, user) = event.what.sign_in()?;
-        let country = around.places.country(event.client?)?;
-        let (any, this) = (Trait::Any(SORT), Trait::One(SORT, country.as_str()));
-        let is_first = !around.history.has(user, any, event.at);
-        let is_known = around.history.has(user, this, event.at);
-        around.history.note(user, any, event.at);
-        around.history.note(user, this, event.at);
-        if is_first || is_known {
-            return None;
-        }
-        let countries = self.countries.distinct(user.clone(), country, event.at)?;
-        let evidence = Evidence { count: countries.len(), window: self.settings.window, countries };
-        let subject = Subject::Session(session.clone());
-        Some(Finding::new(DetectorName::NewCountry, event, subject, evidence).of_user(user))
+pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
+    let Scene { event, around, .. } = scene;
+    let (session, user) = event.what.sign_in()?;
+    let country = around.places.country(event.client?)?;
+    let (any, this) = (Trait::Any(SORT), Trait::One(SORT, country.as_str()));
+    let is_first = !around.history.has(user, any, event.at);
+    let is_known = around.history.has(user, this, event.at);
+    around.history.note(user, any, event.at);
+    around.history.note(user, this, event.at);
+    if is_first || is_known {
+        return None;
     }
-
-    fn judge_by(&mut self, settings: &config::DetectorSettings) {
-        self.countries.judge_by(settings.threshold, settings.window);
-        self.settings = settings.clone();
-    }
+    let countries = COUNTRIES.distinct(scene, user, country).await?;
+    let finding = scene.finding(Subject::Session(session.clone()), countries.len());
+    Some(finding.of_user(user).in_countries(countries))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NEVER, at, detector, findings, fires_at, signed_in};
+    use super::super::DetectorName;
+    use super::super::testing::{NEVER, at, detector, findings, fires_at, shown, signed_in};
     use super::*;
 
     const KOREA: &str = "1.0.0.1";
@@ -59,7 +52,7 @@ mod tests {
     fn the_first_sign_in_in_another_country_is_a_finding_about_the_session() {
         let places = [KOREA, KOREA, STATES, STATES, KOREA, "9.9.9.9", "10.0.0.1"];
         let events = (0..).zip(places).map(|(secs, place)| signed_in(at(secs), "1", place, true));
-        let found = findings(&mut build(&detector(1)), events);
+        let found = findings(&shown(DetectorName::NewCountry, &detector(1)), events);
         let [(3, finding)] = &found[..] else { panic!("{found:?}") };
         assert_eq!(finding.evidence.countries, [Country::new("US").unwrap()]);
         assert!(finding.session.is_some() && finding.user.is_some());
@@ -72,6 +65,6 @@ mod tests {
             signed_in(at(1), "2", STATES, true),
             signed_in(at(2), "3", KOREA, false),
         ];
-        assert_eq!(fires_at(&mut build(&detector(1)), events), NEVER);
+        assert_eq!(fires_at(&shown(DetectorName::NewCountry, &detector(1)), events), NEVER);
     }
 }

@@ -7,65 +7,43 @@
 use super::client_change::kind;
 use super::history::Trait;
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
-use crate::caller::{SessionId, UserKey};
-use crate::config;
-use crate::event::{Event, EventKind};
+use super::{Finding, Scene, Subject};
+use crate::event::EventKind;
 use crate::wire::client_ip::network_24_or_48;
 
 const SORT: &str = "device";
 
-struct NewDevice {
-    settings: config::DetectorSettings,
-    sign_ins: Windows<UserKey, SessionId>,
-}
+const SIGN_INS: Windows<()> = Windows::new("new_device", Again::AtThreshold);
 
-pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
-    NewDevice {
-        sign_ins: Windows::new(settings.threshold, settings.window, Again::AtThreshold),
-        settings: settings.clone(),
+pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
+    let Scene { event, around, .. } = scene;
+    let (session, user) = event.what.sign_in()?;
+    let client = event.client?;
+    let network = match around.places.asn(client) {
+        Some(asn) => format!("AS{}", asn.0),
+        None => network_24_or_48(client).to_string(),
+    };
+    let kind = event.agent.as_deref().and_then(kind).unwrap_or_default();
+    let device = format!("{kind}\0{network}");
+    let (any, this) = (Trait::Any(SORT), Trait::One(SORT, &device));
+    let is_first = !around.history.has(user, any, event.at);
+    let is_known = around.history.has(user, this, event.at);
+    let has_cookie = matches!(event.what, EventKind::SignedIn { known_device: true, .. });
+    around.history.note(user, any, event.at);
+    around.history.note(user, this, event.at);
+    if is_first || is_known || has_cookie {
+        return None;
     }
-}
-
-impl Detector for NewDevice {
-    fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
-        let (session, user) = event.what.sign_in()?;
-        let client = event.client?;
-        let network = match around.places.asn(client) {
-            Some(asn) => format!("AS{}", asn.0),
-            None => network_24_or_48(client).to_string(),
-        };
-        let kind = event.agent.as_deref().and_then(kind).unwrap_or_default();
-        let device = format!("{kind}\0{network}");
-        let (any, this) = (Trait::Any(SORT), Trait::One(SORT, &device));
-        let is_first = !around.history.has(user, any, event.at);
-        let is_known = around.history.has(user, this, event.at);
-        let has_cookie = matches!(event.what, EventKind::SignedIn { known_device: true, .. });
-        around.history.note(user, any, event.at);
-        around.history.note(user, this, event.at);
-        if is_first || is_known || has_cookie {
-            return None;
-        }
-        let sign_ins = self.sign_ins.count(user.clone(), session.clone(), event.at)?;
-        let evidence = Evidence {
-            count: sign_ins.len(),
-            window: self.settings.window,
-            countries: around.places.country(client).into_iter().collect(),
-        };
-        let subject = Subject::Session(session.clone());
-        Some(Finding::new(DetectorName::NewDevice, event, subject, evidence).of_user(user))
-    }
-
-    fn judge_by(&mut self, settings: &config::DetectorSettings) {
-        self.sign_ins.judge_by(settings.threshold, settings.window);
-        self.settings = settings.clone();
-    }
+    let sign_ins = SIGN_INS.count(scene, user, ()).await?;
+    let country = around.places.country(client);
+    let finding = scene.finding(Subject::Session(session.clone()), sign_ins.len());
+    Some(finding.of_user(user).in_countries(country.into_iter().collect()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NEVER, at, detector, findings, fires_at, signed_in};
-    use super::*;
+    use super::super::DetectorName;
+    use super::super::testing::{NEVER, at, detector, findings, fires_at, shown, signed_in};
 
     #[test]
     fn a_sign_in_without_the_cookie_where_nobody_was_is_a_finding_once() {
@@ -74,7 +52,7 @@ mod tests {
             signed_in(at(1), "1", "198.51.100.1", false),
             signed_in(at(2), "1", "198.51.100.99", false),
         ];
-        let found = findings(&mut build(&detector(1)), events);
+        let found = findings(&shown(DetectorName::NewDevice, &detector(1)), events);
         let [(2, finding)] = &found[..] else { panic!("{found:?}") };
         assert!(finding.session.is_some() && finding.user.is_some());
     }
@@ -91,7 +69,7 @@ mod tests {
                 .map(|n| signed_in(at(n), &n.to_string(), &format!("192.0.{n}.1"), false))
                 .collect(),
         ] {
-            assert_eq!(fires_at(&mut build(&detector(1)), events), NEVER);
+            assert_eq!(fires_at(&shown(DetectorName::NewDevice, &detector(1)), events), NEVER);
         }
     }
 }

@@ -1,47 +1,26 @@
 //! A session's credential was used outside what `tokens.bind` ties it to. The use was refused; the person should know.
 
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
-use crate::caller::SessionId;
-use crate::config;
-use crate::event::{Event, EventKind};
+use super::{Finding, Scene, Subject};
+use crate::event::EventKind;
 
-struct OutsideBinding {
-    settings: config::DetectorSettings,
-    refused: Windows<SessionId, ()>,
-}
+const REFUSED: Windows<()> = Windows::new("outside_binding", Again::AfterWindow);
 
-pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
-    OutsideBinding {
-        refused: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
-        settings: settings.clone(),
-    }
-}
-
-impl Detector for OutsideBinding {
-    fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
-        let EventKind::OutsideBinding { session, user } = &event.what else { return None };
-        let refused = self.refused.count(session.clone(), (), event.at)?;
-        let country = event.client.and_then(|client| around.places.country(client));
-        let evidence = Evidence {
-            count: refused.len(),
-            window: self.settings.window,
-            countries: country.into_iter().collect(),
-        };
-        let subject = Subject::Session(session.clone());
-        Some(Finding::new(DetectorName::OutsideBinding, event, subject, evidence).of_user(user))
-    }
-
-    fn judge_by(&mut self, settings: &config::DetectorSettings) {
-        self.refused.judge_by(settings.threshold, settings.window);
-        self.settings = settings.clone();
-    }
+pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
+    let EventKind::OutsideBinding { session, user } = &scene.event.what else { return None };
+    let refused = REFUSED.count(scene, session, ()).await?;
+    let country = scene.event.client.and_then(|client| scene.around.places.country(client));
+    let finding = scene.finding(Subject::Session(session.clone()), refused.len());
+    Some(finding.of_user(user).in_countries(country.into_iter().collect()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NEVER, at, detector, event, findings, fires_at, session};
+    use super::super::DetectorName;
+    use super::super::testing::{NEVER, at, detector, event, findings, fires_at, session, shown};
     use super::*;
+    use crate::caller::SessionId;
+    use crate::event::Event;
     use crate::geo::Country;
 
     fn outside(secs: u64, name: &str) -> Event {
@@ -51,7 +30,10 @@ mod tests {
 
     #[test]
     fn a_use_outside_is_a_finding_about_session_and_user_once_a_window() {
-        let found = findings(&mut build(&detector(1)), (0..5).map(|s| outside(s, "a")));
+        let found = findings(
+            &shown(DetectorName::OutsideBinding, &detector(1)),
+            (0..5).map(|s| outside(s, "a")),
+        );
         let [(1, finding)] = &found[..] else { panic!("{found:?}") };
         assert_eq!(finding.session, Some(SessionId::new("a")));
         assert!(finding.user.is_some());
@@ -61,6 +43,6 @@ mod tests {
     #[test]
     fn sessions_are_told_apart() {
         let events = [outside(0, "a"), outside(1, "b"), outside(2, "a")];
-        assert_eq!(fires_at(&mut build(&detector(3)), events), NEVER);
+        assert_eq!(fires_at(&shown(DetectorName::OutsideBinding, &detector(3)), events), NEVER);
     }
 }

@@ -17,6 +17,12 @@ const MOST: usize = 16_384;
 /// Remembers them.
 pub(super) struct Owners(Cache<Digest, UserKey>);
 
+impl std::fmt::Debug for Owners {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Owners({})", self.0.len())
+    }
+}
+
 impl Default for Owners {
     fn default() -> Self {
         Self(Cache::new(MOST))

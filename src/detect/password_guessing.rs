@@ -7,42 +7,25 @@
 //! Names are as long as a client likes, so the history holds their hash and the finding the name of the last event.
 
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
-use crate::config;
-use crate::event::{Event, EventKind};
-use crate::secret::Digest;
+use super::{Finding, Scene, Subject};
+use crate::event::EventKind;
 
-struct PasswordGuessing {
-    settings: config::DetectorSettings,
-    failures: Windows<Digest, ()>,
-}
+const FAILURES: Windows<()> = Windows::new("password_guessing", Again::AfterWindow);
 
-pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
-    PasswordGuessing {
-        failures: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
-        settings: settings.clone(),
-    }
-}
-
-impl Detector for PasswordGuessing {
-    fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
-        let EventKind::SignInFailed { account, .. } = &event.what else { return None };
-        let failures = self.failures.count(Digest::of(account.as_bytes()), (), event.at)?;
-        let evidence = Evidence::count(failures.len(), self.settings.window);
-        let subject = Subject::Account(account.clone());
-        Some(Finding::new(DetectorName::PasswordGuessing, event, subject, evidence))
-    }
-
-    fn judge_by(&mut self, settings: &config::DetectorSettings) {
-        self.failures.judge_by(settings.threshold, settings.window);
-        self.settings = settings.clone();
-    }
+pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
+    let EventKind::SignInFailed { account, .. } = &scene.event.what else { return None };
+    let failures = FAILURES.count(scene, account, ()).await?;
+    Some(scene.finding(Subject::Account(account.clone()), failures.len()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NEVER, at, detector, event, failed, findings, fires_at, session};
+    use super::super::DetectorName;
+    use super::super::testing::{
+        NEVER, at, detector, event, failed, findings, fires_at, session, shown,
+    };
     use super::*;
+    use crate::event::Event;
     use crate::event::SignInFailure;
 
     fn miss(secs: u64, account: &str) -> Event {
@@ -55,7 +38,7 @@ mod tests {
             let client = format!("192.0.2.{n}");
             event(at(n), &client, failed("ada", SignInFailure::WrongPassword))
         });
-        let found = findings(&mut build(&detector(4)), events);
+        let found = findings(&shown(DetectorName::PasswordGuessing, &detector(4)), events);
         let [(4, finding)] = &found[..] else { panic!("{found:?}") };
         assert_eq!(finding.subject, Subject::Account("ada".into()));
         assert_eq!((&finding.session, &finding.user, finding.evidence.count), (&None, &None, 4));
@@ -65,7 +48,7 @@ mod tests {
     fn every_kind_of_failure_counts() {
         let events = SignInFailure::ALL.iter().map(|why| event(at(0), "::1", failed("ada", *why)));
         let all = u32::try_from(SignInFailure::ALL.len()).unwrap();
-        assert_eq!(fires_at(&mut build(&detector(all)), events), [7]);
+        assert_eq!(fires_at(&shown(DetectorName::PasswordGuessing, &detector(all)), events), [7]);
     }
 
     #[test]
@@ -75,7 +58,10 @@ mod tests {
             vec![miss(0, "ada"), miss(30, "ada"), miss(60, "ada")],
             vec![miss(0, "ada"), miss(0, "bob"), miss(0, "ada"), miss(0, "eve")],
         ] {
-            assert_eq!(fires_at(&mut build(&detector(3)), events), NEVER);
+            assert_eq!(
+                fires_at(&shown(DetectorName::PasswordGuessing, &detector(3)), events),
+                NEVER
+            );
         }
     }
 
@@ -92,6 +78,6 @@ mod tests {
             methods: crate::caller::AuthMethods::default(),
         };
         let events = [miss(0, "ada"), miss(1, "ada"), event(at(2), "::1", hit), miss(3, "ada")];
-        assert_eq!(fires_at(&mut build(&detector(3)), events), [4]);
+        assert_eq!(fires_at(&shown(DetectorName::PasswordGuessing, &detector(3)), events), [4]);
     }
 }

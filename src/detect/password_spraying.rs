@@ -5,56 +5,38 @@
 //! (/24, /48), for those who spread an attack over it. Both have the same threshold. An attack from one address reaches
 //! both at once, and is told once, of the address. Only *distinct* accounts count: a user who forgot a password tries one.
 
-use ipnet::IpNet;
-
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
-use crate::config;
-use crate::event::{Event, EventKind};
-use crate::secret::Digest;
+use super::{Finding, Scene, Subject};
+use crate::event::EventKind;
+use crate::store::counters::CounterKey;
 use crate::wire::client_ip::{network_24_or_48, network_32_or_64};
 
-struct PasswordSpraying {
-    settings: config::DetectorSettings,
-    /// Accounts, as hashes: names are as long as a client likes.
-    addresses: Windows<IpNet, Digest>,
-    networks: Windows<IpNet, Digest>,
-}
+/// Accounts, as hashes: names are as long as a client likes.
+const ADDRESSES: Windows<CounterKey> = Windows::new("password_spraying", Again::AfterWindow);
+const NETWORKS: Windows<CounterKey> =
+    Windows::new("password_spraying by network", Again::AfterWindow);
 
-pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
-    let windows = || Windows::new(settings.threshold, settings.window, Again::AfterWindow);
-    PasswordSpraying { settings: settings.clone(), addresses: windows(), networks: windows() }
-}
-
-impl Detector for PasswordSpraying {
-    fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
-        let EventKind::SignInFailed { account, .. } = &event.what else { return None };
-        let client = event.client?;
-        let account = Digest::of(account.as_bytes());
-        let (address, network) = (network_32_or_64(client), network_24_or_48(client));
-        // Both are asked, whatever the first says: each has its own history.
-        let by_address = self.addresses.distinct(address, account, event.at);
-        let by_network = self.networks.distinct(network, account, event.at);
-        let (subject, accounts) = match (by_address, by_network) {
-            (Some(accounts), _) => (Subject::Address(address), accounts),
-            (None, Some(accounts)) => (Subject::Network(network), accounts),
-            (None, None) => return None,
-        };
-        let evidence = Evidence::count(accounts.len(), self.settings.window);
-        Some(Finding::new(DetectorName::PasswordSpraying, event, subject, evidence))
-    }
-
-    fn judge_by(&mut self, settings: &config::DetectorSettings) {
-        self.addresses.judge_by(settings.threshold, settings.window);
-        self.networks.judge_by(settings.threshold, settings.window);
-        self.settings = settings.clone();
+pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
+    let EventKind::SignInFailed { account, .. } = &scene.event.what else { return None };
+    let client = scene.event.client?;
+    let account = CounterKey::of(account);
+    let (address, network) = (network_32_or_64(client), network_24_or_48(client));
+    // Both are asked, whatever the first says: each has its own history.
+    let by_address = ADDRESSES.distinct(scene, &address, account).await;
+    let by_network = NETWORKS.distinct(scene, &network, account).await;
+    match (by_address, by_network) {
+        (Some(accounts), _) => Some(scene.finding(Subject::Address(address), accounts.len())),
+        (None, Some(accounts)) => Some(scene.finding(Subject::Network(network), accounts.len())),
+        (None, None) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NEVER, at, detector, event, failed, findings, fires_at};
+    use super::super::DetectorName;
+    use super::super::testing::{NEVER, at, detector, event, failed, findings, fires_at, shown};
     use super::*;
+    use crate::event::Event;
     use crate::event::SignInFailure;
 
     fn miss(secs: u64, client: &str, account: &str) -> Event {
@@ -69,7 +51,7 @@ mod tests {
             ("2001:db8::1", Subject::Address("2001:db8::/64".parse().unwrap())),
         ] {
             let events = ["ada", "bob", "eve"].map(|account| miss(0, client, account));
-            let found = findings(&mut build(&detector(3)), events);
+            let found = findings(&shown(DetectorName::PasswordSpraying, &detector(3)), events);
             let [(3, finding)] = &found[..] else { panic!("{found:?}") };
             assert_eq!((&finding.subject, finding.evidence.count), (&subject, 3));
             assert_eq!(finding.session, None);
@@ -83,7 +65,7 @@ mod tests {
             (["2001:db8:1:1::1", "2001:db8:1:2::1", "2001:db8:1:ffff::1"], "2001:db8:1::/48"),
         ] {
             let events = clients.map(|client| miss(0, client, client));
-            let found = findings(&mut build(&detector(3)), events);
+            let found = findings(&shown(DetectorName::PasswordSpraying, &detector(3)), events);
             let [(3, finding)] = &found[..] else { panic!("{found:?}") };
             assert_eq!(finding.subject, Subject::Network(network.parse().unwrap()));
         }
@@ -98,13 +80,22 @@ mod tests {
             (0..50).map(|s| miss(s, client, "ada")).collect(),
             vec![miss(0, client, "ada"), miss(0, "198.51.100.1", "bob"), miss(0, "::1", "eve")],
         ] {
-            assert_eq!(fires_at(&mut build(&detector(3)), events), NEVER);
+            assert_eq!(
+                fires_at(&shown(DetectorName::PasswordSpraying, &detector(3)), events),
+                NEVER
+            );
         }
     }
 
     #[test]
     fn an_attempt_without_a_client_is_nobodys() {
         let nobody = |account| Event { client: None, ..miss(0, "::1", account) };
-        assert_eq!(fires_at(&mut build(&detector(1)), [nobody("ada"), nobody("bob")]), NEVER);
+        assert_eq!(
+            fires_at(
+                &shown(DetectorName::PasswordSpraying, &detector(1)),
+                [nobody("ada"), nobody("bob")]
+            ),
+            NEVER
+        );
     }
 }

@@ -4,46 +4,28 @@
 //! Callers that raced for one token and were given the same answer count once, as one rotation.
 
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
-use crate::caller::SessionId;
-use crate::config;
-use crate::event::{Event, EventKind, Refresh};
+use super::{Finding, Scene, Subject};
+use crate::event::{EventKind, Refresh};
 
-struct RefreshBurst {
-    settings: config::DetectorSettings,
-    refreshes: Windows<SessionId, ()>,
-}
+const REFRESHES: Windows<()> = Windows::new("refresh_burst", Again::AfterWindow);
 
-pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
-    RefreshBurst {
-        refreshes: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
-        settings: settings.clone(),
+pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
+    let EventKind::Refreshed { session, user, how } = &scene.event.what else { return None };
+    match how {
+        Refresh::Rotated | Refresh::Kept => {}
+        Refresh::ReplayedInGrace => return None,
     }
-}
-
-impl Detector for RefreshBurst {
-    fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
-        let EventKind::Refreshed { session, user, how } = &event.what else { return None };
-        match how {
-            Refresh::Rotated | Refresh::Kept => {}
-            Refresh::ReplayedInGrace => return None,
-        }
-        let refreshes = self.refreshes.count(session.clone(), (), event.at)?;
-        let evidence = Evidence::count(refreshes.len(), self.settings.window);
-        let subject = Subject::Session(session.clone());
-        Some(Finding::new(DetectorName::RefreshBurst, event, subject, evidence).of_user(user))
-    }
-
-    fn judge_by(&mut self, settings: &config::DetectorSettings) {
-        self.refreshes.judge_by(settings.threshold, settings.window);
-        self.settings = settings.clone();
-    }
+    let refreshes = REFRESHES.count(scene, session, ()).await?;
+    Some(scene.finding(Subject::Session(session.clone()), refreshes.len()).of_user(user))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NEVER, at, detector, event, findings, fires_at, session};
+    use super::super::DetectorName;
+    use super::super::testing::{NEVER, at, detector, event, findings, fires_at, session, shown};
     use super::*;
+    use crate::caller::SessionId;
+    use crate::event::Event;
 
     fn refreshed(secs: u64, name: &str, how: Refresh) -> Event {
         let (session, user) = session(name);
@@ -53,7 +35,7 @@ mod tests {
     #[test]
     fn the_threshold_within_the_window_is_a_finding_about_the_session() {
         let events = (0..5).map(|s| refreshed(s, "a", Refresh::Rotated));
-        let found = findings(&mut build(&detector(5)), events);
+        let found = findings(&shown(DetectorName::RefreshBurst, &detector(5)), events);
         let [(5, finding)] = &found[..] else { panic!("{found:?}") };
         assert_eq!(finding.session, Some(SessionId::new("a")));
         assert_eq!((finding.at, finding.evidence.count), (at(4), 5));
@@ -65,7 +47,11 @@ mod tests {
             [(Refresh::Rotated, &[3][..]), (Refresh::Kept, &[3]), (Refresh::ReplayedInGrace, &[])]
         {
             let events = (0..3).map(|s| refreshed(s, "a", how));
-            assert_eq!(fires_at(&mut build(&detector(3)), events), expected, "{how:?}");
+            assert_eq!(
+                fires_at(&shown(DetectorName::RefreshBurst, &detector(3)), events),
+                expected,
+                "{how:?}"
+            );
         }
     }
 
@@ -77,13 +63,13 @@ mod tests {
             vec![rotated(0, "a"), rotated(30, "a"), rotated(60, "a")],
             vec![rotated(0, "a"), rotated(1, "b"), rotated(2, "a"), rotated(3, "c")],
         ] {
-            assert_eq!(fires_at(&mut build(&detector(3)), events), NEVER);
+            assert_eq!(fires_at(&shown(DetectorName::RefreshBurst, &detector(3)), events), NEVER);
         }
     }
 
     #[test]
     fn a_burst_that_goes_on_is_told_once_a_window() {
         let events = (0..120).map(|s| refreshed(s, "a", Refresh::Kept));
-        assert_eq!(fires_at(&mut build(&detector(3)), events), [3, 65]);
+        assert_eq!(fires_at(&shown(DetectorName::RefreshBurst, &detector(3)), events), [3, 65]);
     }
 }

@@ -4,43 +4,25 @@
 //! counted for each user: a session has one at most, and a threshold above 1 asks for several of the same user.
 
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
-use crate::caller::UserKey;
-use crate::config;
-use crate::event::{Event, EventKind};
+use super::{Finding, Scene, Subject};
+use crate::event::EventKind;
 
-struct RefreshReuse {
-    settings: config::DetectorSettings,
-    reuses: Windows<UserKey, ()>,
-}
+const REUSES: Windows<()> = Windows::new("refresh_reuse", Again::AtThreshold);
 
-pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
-    RefreshReuse {
-        reuses: Windows::new(settings.threshold, settings.window, Again::AtThreshold),
-        settings: settings.clone(),
-    }
-}
-
-impl Detector for RefreshReuse {
-    fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
-        let EventKind::RefreshReused { session, user } = &event.what else { return None };
-        let reuses = self.reuses.count(user.clone(), (), event.at)?;
-        let evidence = Evidence::count(reuses.len(), self.settings.window);
-        let subject = Subject::Session(session.clone());
-        Some(Finding::new(DetectorName::RefreshReuse, event, subject, evidence).of_user(user))
-    }
-
-    fn judge_by(&mut self, settings: &config::DetectorSettings) {
-        self.reuses.judge_by(settings.threshold, settings.window);
-        self.settings = settings.clone();
-    }
+pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
+    let EventKind::RefreshReused { session, user } = &scene.event.what else { return None };
+    let reuses = REUSES.count(scene, user, ()).await?;
+    Some(scene.finding(Subject::Session(session.clone()), reuses.len()).of_user(user))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NEVER, at, detector, event, findings, fires_at};
+    use super::super::DetectorName;
+    use super::super::testing::{NEVER, at, detector, event, findings, fires_at, shown};
     use super::*;
     use crate::caller::SessionId;
+    use crate::caller::UserKey;
+    use crate::event::Event;
     use crate::event::{Refresh, RefreshRefusal};
 
     fn reuse(secs: u64, session: &str, user: &str) -> Event {
@@ -53,7 +35,8 @@ mod tests {
 
     #[test]
     fn one_reuse_is_a_finding_about_its_session() {
-        let found = findings(&mut build(&detector(1)), [reuse(0, "a", "1")]);
+        let found =
+            findings(&shown(DetectorName::RefreshReuse, &detector(1)), [reuse(0, "a", "1")]);
         let (_, finding) = &found[0];
         assert_eq!(finding.detector, DetectorName::RefreshReuse);
         assert_eq!(finding.session, Some(SessionId::new("a")));
@@ -64,7 +47,7 @@ mod tests {
     #[test]
     fn every_session_that_was_stolen_is_told() {
         let reuses = [reuse(0, "a", "1"), reuse(1, "b", "1"), reuse(2, "c", "2")];
-        assert_eq!(fires_at(&mut build(&detector(1)), reuses), [1, 2, 3]);
+        assert_eq!(fires_at(&shown(DetectorName::RefreshReuse, &detector(1)), reuses), [1, 2, 3]);
     }
 
     #[test]
@@ -75,7 +58,10 @@ mod tests {
             (vec![reuse(0, "a", "1"), reuse(60, "b", "1")], &[]),
             (vec![reuse(0, "a", "1"), reuse(1, "b", "2")], &[]),
         ] {
-            assert_eq!(fires_at(&mut build(&detector(2)), events), expected);
+            assert_eq!(
+                fires_at(&shown(DetectorName::RefreshReuse, &detector(2)), events),
+                expected
+            );
         }
     }
 
@@ -88,6 +74,6 @@ mod tests {
         };
         let refused = RefreshRefusal::ALL.iter().map(|why| EventKind::RefreshRefused { why: *why });
         let events = refused.chain([raced]).map(|what| event(at(0), "192.0.2.1", what));
-        assert_eq!(fires_at(&mut build(&detector(1)), events), NEVER);
+        assert_eq!(fires_at(&shown(DetectorName::RefreshReuse, &detector(1)), events), NEVER);
     }
 }

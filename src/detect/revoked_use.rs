@@ -3,44 +3,22 @@
 //! A token whose time is over, or whose session is, does not count: a page that was left open asks with one for hours. Both
 //! are refused like any other, and an attack that uses them learns nothing.
 
-use ipnet::IpNet;
-
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
-use crate::config;
-use crate::event::{Event, EventKind};
+use super::{Finding, Scene, Subject};
+use crate::event::EventKind;
 use crate::refusal::Refusal;
 use crate::wire::client_ip::network_32_or_64;
 
-struct RevokedUse {
-    settings: config::DetectorSettings,
-    refused: Windows<IpNet, ()>,
-}
+const REFUSED: Windows<()> = Windows::new("revoked_use", Again::AfterWindow);
 
-pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
-    RevokedUse {
-        refused: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
-        settings: settings.clone(),
+pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
+    let EventKind::Refused { refusal, .. } = &scene.event.what else { return None };
+    if !is_forged(*refusal) {
+        return None;
     }
-}
-
-impl Detector for RevokedUse {
-    fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
-        let EventKind::Refused { refusal, .. } = &event.what else { return None };
-        if !is_forged(*refusal) {
-            return None;
-        }
-        let address = network_32_or_64(event.client?);
-        let refused = self.refused.count(address, (), event.at)?;
-        let evidence = Evidence::count(refused.len(), self.settings.window);
-        let subject = Subject::Address(address);
-        Some(Finding::new(DetectorName::RevokedUse, event, subject, evidence))
-    }
-
-    fn judge_by(&mut self, settings: &config::DetectorSettings) {
-        self.refused.judge_by(settings.threshold, settings.window);
-        self.settings = settings.clone();
-    }
+    let address = network_32_or_64(scene.event.client?);
+    let refused = REFUSED.count(scene, &address, ()).await?;
+    Some(scene.finding(Subject::Address(address), refused.len()))
 }
 
 /// A token that no key of ours or an issuer's signed, or one of another kind.
@@ -56,8 +34,10 @@ const fn is_forged(refusal: Refusal) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NEVER, at, detector, event, findings, fires_at};
+    use super::super::DetectorName;
+    use super::super::testing::{NEVER, at, detector, event, findings, fires_at, shown};
     use super::*;
+    use crate::event::Event;
 
     fn refused(secs: u64, client: &str, refusal: Refusal) -> Event {
         event(at(secs), client, EventKind::Refused { refusal, user: None })
@@ -67,7 +47,7 @@ mod tests {
     fn forged_tokens_from_one_address_are_a_finding_about_it() {
         let forged = [Refusal::TokenNotValid, Refusal::TokenWrongType, Refusal::JwtUndecodable];
         let events = forged.map(|refusal| refused(0, "2001:db8::7", refusal));
-        let found = findings(&mut build(&detector(3)), events);
+        let found = findings(&shown(DetectorName::RevokedUse, &detector(3)), events);
         let [(3, finding)] = &found[..] else { panic!("{found:?}") };
         assert_eq!(finding.subject, Subject::Address("2001:db8::/64".parse().unwrap()));
         assert_eq!((&finding.session, &finding.user, finding.evidence.count), (&None, &None, 3));
@@ -87,7 +67,7 @@ mod tests {
                 .map(|refusal| refused(0, "::1", refusal))
                 .to_vec(),
         ] {
-            assert_eq!(fires_at(&mut build(&detector(3)), events), NEVER);
+            assert_eq!(fires_at(&shown(DetectorName::RevokedUse, &detector(3)), events), NEVER);
         }
     }
 }

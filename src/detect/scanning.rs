@@ -3,48 +3,29 @@
 //! Only *distinct* paths count, whether no route takes them or the service says 404: a page with a broken link, or a client
 //! that polls for what is not there yet, asks for the same one.
 
-use ipnet::IpNet;
-
 use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
-use crate::config;
-use crate::event::{Event, EventKind};
-use crate::secret::Digest;
+use super::{Finding, Scene, Subject};
+use crate::event::EventKind;
+use crate::store::counters::CounterKey;
 use crate::wire::client_ip::network_32_or_64;
 
-struct Scanning {
-    settings: config::DetectorSettings,
-    /// Paths, as hashes: they are as long as a client likes.
-    missed: Windows<IpNet, Digest>,
-}
+/// Paths, as hashes: they are as long as a client likes.
+const MISSED: Windows<CounterKey> = Windows::new("scanning", Again::AfterWindow);
 
-pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
-    Scanning {
-        missed: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
-        settings: settings.clone(),
-    }
-}
-
-impl Detector for Scanning {
-    fn observe(&mut self, event: &Event, _: &Surroundings<'_>) -> Option<Finding> {
-        let EventKind::NotFound { path } = &event.what else { return None };
-        let address = network_32_or_64(event.client?);
-        let paths = self.missed.distinct(address, *path, event.at)?;
-        let evidence = Evidence::count(paths.len(), self.settings.window);
-        let subject = Subject::Address(address);
-        Some(Finding::new(DetectorName::Scanning, event, subject, evidence))
-    }
-
-    fn judge_by(&mut self, settings: &config::DetectorSettings) {
-        self.missed.judge_by(settings.threshold, settings.window);
-        self.settings = settings.clone();
-    }
+pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
+    let EventKind::NotFound { path } = &scene.event.what else { return None };
+    let address = network_32_or_64(scene.event.client?);
+    let paths = MISSED.distinct(scene, &address, CounterKey::from(path)).await?;
+    Some(scene.finding(Subject::Address(address), paths.len()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NEVER, at, detector, event, findings, fires_at};
+    use super::super::DetectorName;
+    use super::super::testing::{NEVER, at, detector, event, findings, fires_at, shown};
     use super::*;
+    use crate::event::Event;
+    use crate::secret::Digest;
 
     fn missed(secs: u64, client: &str, path: &str) -> Event {
         event(at(secs), client, EventKind::NotFound { path: Digest::of(path.as_bytes()) })
@@ -54,7 +35,7 @@ mod tests {
     fn many_paths_that_are_not_there_are_a_finding_about_the_address() {
         let paths = ["/.git/config", "/wp-login.php", "/.env"];
         let events = paths.map(|path| missed(0, "192.0.2.1", path));
-        let found = findings(&mut build(&detector(3)), events);
+        let found = findings(&shown(DetectorName::Scanning, &detector(3)), events);
         let [(3, finding)] = &found[..] else { panic!("{found:?}") };
         assert_eq!(finding.subject, Subject::Address("192.0.2.1/32".parse().unwrap()));
         assert_eq!(finding.evidence.count, 3);
@@ -68,7 +49,7 @@ mod tests {
             vec![missed(0, "::1", "/a"), missed(30, "::1", "/b"), missed(60, "::1", "/c")],
             (0..3).map(|n| missed(0, &format!("192.0.2.{n}"), &n.to_string())).collect(),
         ] {
-            assert_eq!(fires_at(&mut build(&detector(3)), events), NEVER);
+            assert_eq!(fires_at(&shown(DetectorName::Scanning, &detector(3)), events), NEVER);
         }
     }
 }

@@ -3,42 +3,25 @@
 //! Each sign-in beyond the threshold is a finding and names one session, so that the count stays at the threshold. They are
 //! counted by whoever keeps sessions; this remembers nothing.
 
-use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
-use crate::config;
-use crate::event::Event;
+use super::{Finding, Scene, Subject};
 
-struct SessionCount {
-    settings: config::DetectorSettings,
-}
-
-pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
-    SessionCount { settings: settings.clone() }
-}
-
-impl Detector for SessionCount {
-    fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
-        let user = event.what.began()?;
-        let most = usize::try_from(self.settings.threshold).unwrap_or(usize::MAX);
-        if around.sessions.len() <= most {
-            return None;
-        }
-        let oldest = around.sessions.last()?.clone();
-        let evidence = Evidence::count(around.sessions.len(), self.settings.window);
-        let subject = Subject::User(user.clone());
-        let finding = Finding::new(DetectorName::SessionCount, event, subject, evidence);
-        Some(Finding { session: Some(oldest), ..finding.of_user(user) })
+pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
+    let (user, sessions) = (scene.event.what.began()?, scene.around.sessions);
+    let most = usize::try_from(scene.settings.threshold).unwrap_or(usize::MAX);
+    if sessions.len() <= most {
+        return None;
     }
-
-    fn judge_by(&mut self, settings: &config::DetectorSettings) {
-        self.settings = settings.clone();
-    }
+    let oldest = sessions.last()?.clone();
+    let finding = scene.finding(Subject::User(user.clone()), sessions.len());
+    Some(Finding { session: Some(oldest), ..finding.of_user(user) })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{around, at, detector, signed_in};
-    use super::*;
+    use super::super::DetectorName;
+    use super::super::testing::{around, at, detector, shown, signed_in};
     use crate::caller::SessionId;
+    use crate::detect::Surroundings;
 
     #[test]
     fn the_oldest_of_too_many_is_what_the_finding_is_about() {
@@ -51,7 +34,8 @@ mod tests {
             (1, &all[..1], None),
         ] {
             let around = Surroundings { sessions, ..around() };
-            let found = build(&detector(threshold)).observe(&event, &around);
+            let found =
+                shown(DetectorName::SessionCount, &detector(threshold)).observe(&event, &around);
             let about = found.as_ref().and_then(|finding| finding.session.clone());
             assert_eq!(about, oldest.map(SessionId::new), "{threshold}");
             if let Some(finding) = found {

@@ -1,15 +1,19 @@
 //! Events and scenes for the detectors' tests.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+
 use super::history::History;
-use super::{Detector, Finding, Surroundings};
+use super::{DetectorName, Finding, Scene, Surroundings};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::event::{Event, EventKind, SignInFailure};
 use crate::geo::{Country, Location, Places};
+use crate::store::counters::memory::CountersInMemory;
 use crate::store::memory::Memory;
 
 /// The window of [`settings`].
@@ -88,7 +92,12 @@ pub(crate) fn signed_in(at: Timestamp, user: &str, client: &str, known_device: b
 
 /// Nothing is known of anybody, and addresses are where [`FewCountries`] says.
 pub(crate) fn around() -> Surroundings<'static> {
-    Surroundings { places: &FewCountries, history: Box::leak(Box::new(history())), sessions: &[] }
+    Surroundings {
+        places: &FewCountries,
+        history: Box::leak(Box::new(history())),
+        counters: Box::leak(Box::new(CountersInMemory::default())),
+        sessions: &[],
+    }
 }
 
 /// Without any history.
@@ -136,9 +145,30 @@ impl Places for FewCountries {
     }
 }
 
+/// A detector by itself, and what it has seen.
+pub(crate) struct ShownDetector {
+    name: DetectorName,
+    settings: config::DetectorSettings,
+    counters: Arc<CountersInMemory>,
+}
+
+/// The detector of this name, which has seen nothing yet.
+pub(crate) fn shown(name: DetectorName, settings: &config::DetectorSettings) -> ShownDetector {
+    ShownDetector { name, settings: settings.clone(), counters: CountersInMemory::new() }
+}
+
+impl ShownDetector {
+    /// Shows it one event.
+    pub(crate) fn observe(&self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
+        let around = Surroundings { counters: &*self.counters, ..*around };
+        let scene = Scene { detector: self.name, event, around: &around, settings: &self.settings };
+        self.name.observe(scene).now_or_never().expect("it waits for nothing")
+    }
+}
+
 /// Shows a detector events and says at which of them it found something, counted from 1.
 pub(crate) fn findings(
-    detector: &mut dyn Detector,
+    detector: &ShownDetector,
     events: impl IntoIterator<Item = Event>,
 ) -> Vec<(usize, Finding)> {
     let history = history();
@@ -151,7 +181,7 @@ pub(crate) fn findings(
 
 /// Only at which of them.
 pub(crate) fn fires_at(
-    detector: &mut dyn Detector,
+    detector: &ShownDetector,
     events: impl IntoIterator<Item = Event>,
 ) -> Vec<usize> {
     findings(detector, events).into_iter().map(|(n, _)| n).collect()

@@ -9,17 +9,12 @@
 
 use super::certainty::Certainty;
 use super::client_version::{ClientVersion, Likeness};
-use super::window::{Again, Windows};
-use super::{Detector, DetectorName, Evidence, Finding, Subject, Surroundings};
-use crate::caller::SessionId;
-use crate::config;
-use crate::event::{Event, EventKind};
+use super::window::{Again, MarkValue, Windows};
+use super::{Finding, Scene, Subject};
+use crate::event::EventKind;
 use crate::geo::Country;
 
-struct TokenCountries {
-    settings: config::DetectorSettings,
-    countries: Windows<SessionId, CountryUse>,
-}
+const COUNTRIES: Windows<CountryUse> = Windows::new("token_countries", Again::AfterWindow);
 
 /// From where, and by what client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,58 +23,53 @@ struct CountryUse {
     agent: Option<ClientVersion>,
 }
 
-pub(super) fn build(settings: &config::DetectorSettings) -> impl Detector + use<> {
-    TokenCountries {
-        countries: Windows::new(settings.threshold, settings.window, Again::AfterWindow),
-        settings: settings.clone(),
+impl MarkValue for CountryUse {
+    const BYTES: usize = Country::BYTES + Option::<ClientVersion>::BYTES;
+
+    fn write(&self, to: &mut Vec<u8>) {
+        self.country.write(to);
+        self.agent.write(to);
+    }
+
+    fn read(from: &[u8]) -> Option<Self> {
+        let (country, agent) = from.split_at_checked(Country::BYTES)?;
+        Some(Self { country: Country::read(country)?, agent: MarkValue::read(agent)? })
     }
 }
 
-impl Detector for TokenCountries {
-    fn observe(&mut self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
-        let (EventKind::SessionUsed { session, user, .. }
-        | EventKind::Refreshed { session, user, .. }) = &event.what
-        else {
-            return None;
-        };
-        let country = around.places.country(event.client?)?;
-        let agent = event.agent.as_deref().map(ClientVersion::of);
-        let seen = self.countries.distinct_by(
-            session.clone(),
-            CountryUse { country, agent },
-            event.at,
-            |one, other| one.country == other.country,
-        )?;
-        let countries: Vec<Country> = seen.iter().map(|one| one.country).collect();
-        let likeness =
-            seen.iter().map(|one| ClientVersion::likeness(one.agent.as_ref(), agent.as_ref()));
-        let likeness = likeness.max().unwrap_or(Likeness::Other);
-        let certainty = Certainty::of(around.history, user, &countries, likeness, event.at);
-        if certainty != Certainty::Certain {
-            // What is in doubt hides nothing that is beyond doubt a moment later.
-            self.countries.put_back(session, &seen, event.at);
-        }
-        if certainty == Certainty::Usual {
-            return None;
-        }
-        let evidence = Evidence { count: seen.len(), window: self.settings.window, countries };
-        let subject = Subject::Session(session.clone());
-        let finding = Finding::new(DetectorName::TokenCountries, event, subject, evidence);
-        let is_doubtful = certainty == Certainty::Doubtful;
-        Some(Finding { is_doubtful, ..finding.of_user(user) })
+pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
+    let Scene { event, around, .. } = scene;
+    let (EventKind::SessionUsed { session, user, .. } | EventKind::Refreshed { session, user, .. }) =
+        &event.what
+    else {
+        return None;
+    };
+    let country = around.places.country(event.client?)?;
+    let agent = event.agent.as_deref().map(ClientVersion::of);
+    let here = CountryUse { country, agent };
+    let is_same = |one: &CountryUse, other: &CountryUse| one.country == other.country;
+    let seen = COUNTRIES.distinct_by(scene, session, here, is_same).await?;
+    let countries: Vec<Country> = seen.iter().map(|one| one.country).collect();
+    let likeness =
+        seen.iter().map(|one| ClientVersion::likeness(one.agent.as_ref(), agent.as_ref()));
+    let likeness = likeness.max().unwrap_or(Likeness::Other);
+    let certainty = Certainty::of(around.history, user, &countries, likeness, event.at);
+    let finding = scene.finding(Subject::Session(session.clone()), seen.len());
+    if certainty != Certainty::Certain {
+        // What is in doubt hides nothing that is beyond doubt a moment later.
+        COUNTRIES.put_back(scene, session, seen).await;
     }
-
-    fn judge_by(&mut self, settings: &config::DetectorSettings) {
-        self.countries.judge_by(settings.threshold, settings.window);
-        self.settings = settings.clone();
-    }
+    certainty.judge(finding.of_user(user).in_countries(countries))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NEVER, at, detector, event, findings, fires_at, session};
+    use super::super::DetectorName;
+    use super::super::testing::{NEVER, at, detector, event, findings, fires_at, session, shown};
     use super::*;
     use crate::caller::Proof;
+    use crate::caller::SessionId;
+    use crate::event::Event;
     use crate::event::Refresh;
 
     const KOREA: &str = "1.0.0.1";
@@ -95,7 +85,7 @@ mod tests {
     #[test]
     fn two_countries_within_the_window_are_a_finding_that_names_them() {
         let found = findings(
-            &mut build(&detector(2)),
+            &shown(DetectorName::TokenCountries, &detector(2)),
             [used(0, "a", KOREA), used(1, "a", KOREA), used(59, "a", STATES)],
         );
         let [(3, finding)] = &found[..] else { panic!("{found:?}") };
@@ -114,7 +104,7 @@ mod tests {
             ("curl/8", false),
         ] {
             let events = [used(0, "a", KOREA), with(agent, used(1, "a", STATES))];
-            let found = findings(&mut build(&detector(2)), events);
+            let found = findings(&shown(DetectorName::TokenCountries, &detector(2)), events);
             assert!(
                 matches!(&found[..], [(2, one)] if one.is_doubtful == is_doubtful),
                 "{found:?}"
@@ -124,11 +114,11 @@ mod tests {
 
     #[test]
     fn a_doubt_is_told_once_of_a_user_and_a_country() {
-        let mut detector = build(&detector(2));
+        let detector = shown(DetectorName::TokenCountries, &detector(2));
         let trips = |session: &str| [used(0, session, KOREA), used(1, session, STATES)];
         let (again, further) = (trips("b"), [used(2, "b", GERMANY)]);
         let events = trips("a").into_iter().chain(again).chain(further);
-        assert_eq!(fires_at(&mut detector, events), [2, 5]);
+        assert_eq!(fires_at(&detector, events), [2, 5]);
     }
 
     #[test]
@@ -141,7 +131,7 @@ mod tests {
                 events.push(used(1, "a", STATES));
             }
             events.push(newer(used(2, "a", if known { KOREA } else { STATES })));
-            let found = findings(&mut build(&detector(2)), events);
+            let found = findings(&shown(DetectorName::TokenCountries, &detector(2)), events);
             let all: Vec<_> = found.iter().map(|(n, _)| *n).collect();
             assert_eq!(all, expected, "{known}");
             assert_eq!(found[0].1.is_doubtful, known, "{known}");
@@ -152,7 +142,7 @@ mod tests {
     fn a_doubt_hides_no_other_client() {
         let thief = Event { agent: Some("curl/8".into()), ..used(3, "a", GERMANY) };
         let found = findings(
-            &mut build(&detector(2)),
+            &shown(DetectorName::TokenCountries, &detector(2)),
             [used(0, "a", KOREA), used(1, "a", STATES), used(2, "a", KOREA), thief],
         );
         let doubts: Vec<_> = found.iter().map(|(n, one)| (*n, one.is_doubtful)).collect();
@@ -164,7 +154,7 @@ mod tests {
         let (session, user) = session("a");
         let refreshed = EventKind::Refreshed { session, user, how: Refresh::Rotated };
         let events = [used(0, "a", KOREA), event(at(1), STATES, refreshed)];
-        assert_eq!(fires_at(&mut build(&detector(2)), events), [2]);
+        assert_eq!(fires_at(&shown(DetectorName::TokenCountries, &detector(2)), events), [2]);
     }
 
     #[test]
@@ -174,16 +164,16 @@ mod tests {
             vec![used(0, "a", KOREA), used(60, "a", STATES)],
             vec![used(0, "a", KOREA), used(1, "b", STATES)],
         ] {
-            assert_eq!(fires_at(&mut build(&detector(2)), events), NEVER);
+            assert_eq!(fires_at(&shown(DetectorName::TokenCountries, &detector(2)), events), NEVER);
         }
     }
 
     #[test]
     fn below_a_threshold_of_three_two_countries_are_silent() {
         let two = [used(0, "a", KOREA), used(1, "a", STATES)];
-        let mut detector = build(&detector(3));
-        assert_eq!(fires_at(&mut detector, two), NEVER);
-        assert_eq!(fires_at(&mut detector, [used(2, "a", GERMANY)]), [1]);
+        let detector = shown(DetectorName::TokenCountries, &detector(3));
+        assert_eq!(fires_at(&detector, two), NEVER);
+        assert_eq!(fires_at(&detector, [used(2, "a", GERMANY)]), [1]);
     }
 
     #[test]
@@ -192,6 +182,12 @@ mod tests {
         nobody.client = None;
         let events =
             ["10.0.0.1", "127.0.0.1", "::1", "9.9.9.9", KOREA].map(|client| used(0, "a", client));
-        assert_eq!(fires_at(&mut build(&detector(2)), events.into_iter().chain([nobody])), NEVER);
+        assert_eq!(
+            fires_at(
+                &shown(DetectorName::TokenCountries, &detector(2)),
+                events.into_iter().chain([nobody])
+            ),
+            NEVER
+        );
     }
 }

@@ -29,6 +29,7 @@ use crate::event::Event;
 use crate::geo::Places;
 use crate::notify::Incident;
 use crate::store::SessionSelection;
+use crate::store::counters::Counters;
 use crate::wire::client_ip::TrustedProxies;
 
 /// Longer than any session lives: the block of a session goes with it.
@@ -105,6 +106,8 @@ pub struct Watch {
     pub silences: Arc<Silences>,
     /// What is known of users beyond a restart.
     pub history: Arc<History>,
+    /// Where they count.
+    pub counters: Arc<dyn Counters>,
     /// Does it.
     pub respond: Arc<dyn Respond>,
     /// Hears of it.
@@ -114,7 +117,6 @@ pub struct Watch {
 /// Detectors at work, and what they remember.
 pub struct Watching {
     watch: Watch,
-    rules: Arc<DetectorRules>,
     detectors: Detectors,
     restraint: Restraint,
 }
@@ -142,26 +144,21 @@ impl EventSink {
 impl Watching {
     /// They have seen nothing yet.
     pub fn new(watch: Watch) -> Self {
-        let rules = watch.rules.load_full();
-        let detectors = Detectors::new(&rules.settings);
-        Self { watch, rules, detectors, restraint: Restraint::default() }
+        Self { watch, detectors: Detectors::default(), restraint: Restraint::default() }
     }
 
     /// Shows them one event, and does what comes of it.
     pub async fn show(&mut self, event: &Event) {
-        let now = self.watch.rules.load_full();
-        if !Arc::ptr_eq(&now, &self.rules) {
-            self.detectors.judge_by(&now.settings);
-            self.rules = now;
-        }
+        let rules = self.watch.rules.load_full();
         let sessions = match event.what.began() {
             Some(user) => self.watch.respond.sessions(user, event.at).await,
             None => Vec::new(),
         };
-        let (history, places) = (&*self.watch.history, &*self.rules.places);
-        let around = Surroundings { places, history, sessions: &sessions };
-        for finding in self.detectors.observe(event, &around) {
-            self.watch.handle(&finding, &self.rules, &mut self.restraint).await;
+        let (history, places) = (&*self.watch.history, &*rules.places);
+        let counters = &*self.watch.counters;
+        let around = Surroundings { places, history, counters, sessions: &sessions };
+        for finding in self.detectors.observe(event, &around, &rules.settings).await {
+            self.watch.handle(&finding, &rules, &mut self.restraint).await;
         }
         if let Err(error) = history.keep().await {
             tracing::warn!(%error, "what was seen of users could not be written yet");
@@ -432,6 +429,7 @@ mod tests {
             })),
             silences: Arc::default(),
             history: Arc::new(history()),
+            counters: crate::store::counters::memory::CountersInMemory::new(),
             respond: outside.clone(),
             report: outside.clone(),
         };

@@ -1,21 +1,28 @@
-//! What a detector remembers: for each key, what was seen within the last window; bounded, whoever fills it.
+//! What a detector remembers: for each key, what was seen within the last window.
 //!
 //! A window is exact: each mark carries its time, and a key's marks are counted when the newest arrives. Time is the
 //! events' own. Events of several threads may arrive slightly out of order, so a mark counts if it lies within the window
 //! of the newest event on *either* side.
 //!
-//! Keys are chosen by clients (names that somebody guesses, addresses), so all keys together hold at most a fixed number
-//! of marks; beyond it the key that was silent for longest is forgotten. Keys and values are of fixed size for the same
-//! reason. A key never holds more marks than the threshold: reaching it is a finding, and clears them.
+//! It stands in the store's [`Counters`](crate::store::counters), in a scope for each use: memory is bounded there, whoever fills
+//! it. Values are of fixed size for that reason, and a key never holds more marks than the threshold: reaching it is a
+//! finding, and clears them. A store that fails is a warning, and what it did not take was not seen.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::Hash;
+use std::fmt::Display;
+use std::marker::PhantomData;
 use std::time::Duration;
 
+use super::Scene;
 use crate::clock::Timestamp;
+use crate::store::StoreError;
+use crate::store::counters::{CounterEntry, CounterKey, CounterScope, changed};
 
-/// Marks of all keys of one window. At some 100 bytes each: below 10 MB.
-const CAPACITY: usize = 65_536;
+/// The bytes that one window may take: some 55 000 keys of one mark.
+const MOST_BYTES: usize = if cfg!(test) { 1 << 20 } else { 8 << 20 };
+
+/// The first byte of what is kept while marks are collected, and after they were reported.
+const COLLECTING: u8 = 0;
+const REPORTED: u8 = 1;
 
 /// After a threshold was reached: when may the same key reach it again?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,170 +33,247 @@ pub(super) enum Again {
     AtThreshold,
 }
 
-/// For each key, what was seen within the window.
-#[derive(Debug)]
-pub(super) struct Windows<K, V> {
-    threshold: usize,
-    window: Duration,
+/// What a mark says, in so many bytes.
+pub(super) trait MarkValue: Sized + Send + Sync {
+    /// How many.
+    const BYTES: usize;
+
+    /// Writes them.
+    fn write(&self, to: &mut Vec<u8>);
+
+    /// Reads them.
+    fn read(from: &[u8]) -> Option<Self>;
+}
+
+/// It says nothing but that it is there.
+impl MarkValue for () {
+    const BYTES: usize = 0;
+
+    fn write(&self, _: &mut Vec<u8>) {}
+
+    fn read(_: &[u8]) -> Option<Self> {
+        Some(())
+    }
+}
+
+/// It tells one thing from another.
+impl MarkValue for CounterKey {
+    const BYTES: usize = 16;
+
+    fn write(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(self.as_bytes());
+    }
+
+    fn read(from: &[u8]) -> Option<Self> {
+        from.try_into().ok().map(Self::from_bytes)
+    }
+}
+
+/// One byte says whether it is there.
+impl<V: MarkValue> MarkValue for Option<V> {
+    const BYTES: usize = 1 + V::BYTES;
+
+    fn write(&self, to: &mut Vec<u8>) {
+        let end = to.len() + Self::BYTES;
+        to.push(u8::from(self.is_some()));
+        if let Some(value) = self {
+            value.write(to);
+        }
+        to.resize(end, 0);
+    }
+
+    fn read(from: &[u8]) -> Option<Self> {
+        match from.split_first()? {
+            (0, _) => Some(None),
+            (_, value) => V::read(value).map(Some),
+        }
+    }
+}
+
+/// For each key, what was seen within the window of a detector's settings; so many marks of one key are a finding as its
+/// threshold says.
+pub(super) struct Windows<V> {
+    scope: CounterScope,
     again: Again,
-    capacity: usize,
-    keys: HashMap<K, WindowEntry<V>>,
-    /// Keys by their last mark, oldest first.
-    order: BTreeMap<u64, K>,
-    turn: u64,
-    /// Marks of all keys; a reported key counts as one.
-    marks: usize,
+    values: PhantomData<fn() -> V>,
 }
 
-#[derive(Debug)]
-struct WindowEntry<V> {
-    turn: u64,
-    touched: Timestamp,
-    history: WindowHistory<V>,
-}
-
-#[derive(Debug)]
 enum WindowHistory<V> {
-    Collecting(VecDeque<(Timestamp, V)>),
+    /// Oldest first.
+    Collecting(Vec<(Timestamp, V)>),
     Reported(Timestamp),
 }
 
-impl<V> WindowHistory<V> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Collecting(marks) => marks.len(),
-            Self::Reported(_) => 1,
-        }
-    }
-}
-
-impl<K: Clone + Eq + Hash, V: PartialEq> Windows<K, V> {
-    /// `threshold` marks of one key within `window` are a finding. A threshold of 0 means 1.
-    pub(super) fn new(threshold: u32, window: Duration, again: Again) -> Self {
-        let threshold = usize::try_from(threshold).unwrap_or(usize::MAX).max(1);
-        // Room for one key to reach its threshold, however large an operator chose it.
-        let capacity = CAPACITY.max(threshold.saturating_add(1));
-        Self {
-            threshold,
-            window,
-            again,
-            capacity,
-            keys: HashMap::new(),
-            order: BTreeMap::new(),
-            turn: 0,
-            marks: 0,
-        }
-    }
-
-    /// From now on so many marks within this time are a finding.
-    pub(super) fn judge_by(&mut self, threshold: u32, window: Duration) {
-        let other = Self::new(threshold, window, self.again);
-        (self.threshold, self.window, self.capacity) = (other.threshold, window, other.capacity);
+impl<V: MarkValue> Windows<V> {
+    /// In a scope of this name, which no other has.
+    pub(super) const fn new(name: &'static str, again: Again) -> Self {
+        Self { scope: CounterScope { name, most_bytes: MOST_BYTES }, again, values: PhantomData }
     }
 
     /// Marks `key` once more. The values of all its marks, oldest first, if that reaches the threshold.
-    pub(super) fn count(&mut self, key: K, value: V, at: Timestamp) -> Option<Vec<V>> {
-        self.mark(key, value, at, |_, _| false)
+    pub(super) async fn count(
+        &self,
+        scene: Scene<'_>,
+        key: &(impl Display + ?Sized),
+        value: V,
+    ) -> Option<Vec<V>>
+    where
+        V: Clone,
+    {
+        self.mark(scene, key.to_string(), value, |_, _| false).await
     }
 
     /// Marks `key` with `value`; an equal value that is there already is only made younger. The distinct values, if that
     /// reaches the threshold.
-    pub(super) fn distinct(&mut self, key: K, value: V, at: Timestamp) -> Option<Vec<V>> {
-        self.mark(key, value, at, V::eq)
+    pub(super) async fn distinct(
+        &self,
+        scene: Scene<'_>,
+        key: &(impl Display + ?Sized),
+        value: V,
+    ) -> Option<Vec<V>>
+    where
+        V: Clone + PartialEq,
+    {
+        self.mark(scene, key.to_string(), value, V::eq).await
     }
 
     /// The same, where two values that differ may be `same`: the later one counts.
-    pub(super) fn distinct_by(
-        &mut self,
-        key: K,
+    pub(super) async fn distinct_by(
+        &self,
+        scene: Scene<'_>,
+        key: &(impl Display + ?Sized),
         value: V,
-        at: Timestamp,
-        same: impl Fn(&V, &V) -> bool,
-    ) -> Option<Vec<V>> {
-        self.mark(key, value, at, same)
+        same: fn(&V, &V) -> bool,
+    ) -> Option<Vec<V>>
+    where
+        V: Clone,
+    {
+        self.mark(scene, key.to_string(), value, same).await
     }
 
     /// What reached the threshold was no finding after all, or one that must not hide another: it is collected again, less
     /// its oldest, and as if it were of now.
-    pub(super) fn put_back(&mut self, key: &K, values: &[V], now: Timestamp)
-    where
+    pub(super) async fn put_back(
+        &self,
+        scene: Scene<'_>,
+        key: &(impl Display + ?Sized),
+        mut values: Vec<V>,
+    ) where
         V: Clone,
     {
-        let Some(entry) = self.keys.get_mut(key) else { return };
-        let before = entry.history.len();
-        let surplus = values.len().saturating_sub(self.threshold - 1);
-        let kept = values.iter().skip(surplus).map(|value| (now, value.clone()));
-        entry.history = WindowHistory::Collecting(kept.collect());
-        self.marks = self.marks - before + entry.history.len();
-        while self.marks > self.capacity && self.forget_oldest() {}
+        values.drain(..values.len().saturating_sub(scene.threshold() - 1));
+        let now = scene.event.at;
+        let put = |entry: &mut CounterEntry| {
+            let marks = values.iter().map(|value| (now, value.clone())).collect();
+            WindowHistory::Collecting(marks).write(entry, now.plus(scene.settings.window));
+        };
+        self.change(scene, &key.to_string(), put).await;
     }
 
     /// What is collected of a key, oldest first.
-    pub(super) fn seen(&self, key: &K) -> impl Iterator<Item = &V> {
-        let marks = self.keys.get(key).and_then(|entry| match &entry.history {
-            WindowHistory::Collecting(marks) => Some(marks),
-            WindowHistory::Reported(_) => None,
-        });
-        marks.into_iter().flatten().map(|(_, value)| value)
+    pub(super) async fn seen(&self, scene: Scene<'_>, key: &(impl Display + ?Sized)) -> Vec<V> {
+        let read = |entry: &mut CounterEntry| match WindowHistory::read(&entry.value) {
+            WindowHistory::Collecting(marks) => marks.into_iter().map(|(_, value)| value).collect(),
+            WindowHistory::Reported(_) => Vec::new(),
+        };
+        self.change(scene, &key.to_string(), read).await.unwrap_or_default()
     }
 
-    fn mark(
-        &mut self,
-        key: K,
+    async fn mark(
+        &self,
+        scene: Scene<'_>,
+        key: String,
         value: V,
-        at: Timestamp,
-        replaces: impl Fn(&V, &V) -> bool,
-    ) -> Option<Vec<V>> {
-        self.forget_silent(at);
-        self.turn += 1;
-        let entry = self.keys.entry(key.clone()).or_insert_with(|| WindowEntry {
-            turn: self.turn,
-            touched: at,
-            history: WindowHistory::Collecting(VecDeque::new()),
-        });
-        self.order.remove(&entry.turn);
-        self.order.insert(self.turn, key);
-        entry.turn = self.turn;
-        entry.touched = entry.touched.max(at);
+        replaces: fn(&V, &V) -> bool,
+    ) -> Option<Vec<V>>
+    where
+        V: Clone,
+    {
+        let (at, window, threshold) = (scene.event.at, scene.settings.window, scene.threshold());
+        let mark = |entry: &mut CounterEntry| {
+            let mut marks = match WindowHistory::read(&entry.value) {
+                WindowHistory::Reported(told) if apart(told, at) < window => {
+                    let until = entry.until.max(at.plus(window));
+                    WindowHistory::<V>::Reported(told).write(entry, until);
+                    return None;
+                }
+                WindowHistory::Reported(_) => Vec::new(),
+                WindowHistory::Collecting(marks) => marks,
+            };
+            marks.retain(|(then, old)| apart(*then, at) < window && !replaces(old, &value));
+            marks.push((at, value.clone()));
+            let is_reached = marks.len() >= threshold;
+            let reached = is_reached.then(|| std::mem::take(&mut marks));
+            let next = match (is_reached, self.again) {
+                (true, Again::AfterWindow) => WindowHistory::Reported(at),
+                (true, Again::AtThreshold) | (false, _) => WindowHistory::Collecting(marks),
+            };
+            next.write(entry, entry.until.max(at.plus(window)));
+            reached.map(|marks| marks.into_iter().map(|(_, value)| value).collect())
+        };
+        self.change(scene, &key, mark).await.flatten()
+    }
 
-        let before = entry.history.len();
-        if let WindowHistory::Reported(told) = entry.history
-            && apart(told, at) >= self.window
-        {
-            entry.history = WindowHistory::Collecting(VecDeque::new());
+    async fn change<R: Send>(
+        &self,
+        scene: Scene<'_>,
+        key: &str,
+        mut change: impl FnMut(&mut CounterEntry) -> R + Send,
+    ) -> Option<R> {
+        let (counters, keys) = (scene.around.counters, [CounterKey::of(key)]);
+        let one = |entries: &mut [CounterEntry]| entries.first_mut().map(&mut change);
+        told(changed(counters, self.scope, &keys, scene.event.at, one).await).flatten()
+    }
+}
+
+impl<V: MarkValue> WindowHistory<V> {
+    fn read(bytes: &[u8]) -> Self {
+        match bytes.split_first() {
+            Some((&REPORTED, told)) => {
+                Self::Reported(time(told).map_or(Timestamp::from_secs(0), |(told, _)| told))
+            }
+            Some((_, marks)) => {
+                let marks = marks.chunks_exact(8 + V::BYTES).filter_map(|mark| {
+                    let (at, value) = time(mark)?;
+                    Some((at, V::read(value)?))
+                });
+                Self::Collecting(marks.collect())
+            }
+            None => Self::Collecting(Vec::new()),
         }
-        let mut reached = None;
-        if let WindowHistory::Collecting(marks) = &mut entry.history {
-            marks.retain(|(then, old)| apart(*then, at) < self.window && !replaces(old, &value));
-            marks.push_back((at, value));
-            if marks.len() >= self.threshold {
-                reached = Some(std::mem::take(marks).into_iter().map(|(_, value)| value).collect());
+    }
+
+    fn write(&self, entry: &mut CounterEntry, until: Timestamp) {
+        let mut value = Vec::new();
+        match self {
+            Self::Collecting(marks) => {
+                for (at, mark) in marks {
+                    if value.is_empty() {
+                        value.reserve_exact(1 + marks.len() * (8 + V::BYTES));
+                        value.push(COLLECTING);
+                    }
+                    value.extend_from_slice(&at.as_millis().to_be_bytes());
+                    mark.write(&mut value);
+                }
+            }
+            Self::Reported(told) => {
+                value.push(REPORTED);
+                value.extend_from_slice(&told.as_millis().to_be_bytes());
             }
         }
-        if reached.is_some() && self.again == Again::AfterWindow {
-            entry.history = WindowHistory::Reported(at);
-        }
-        self.marks = self.marks - before + entry.history.len();
-        while self.marks > self.capacity && self.forget_oldest() {}
-        reached
+        *entry = CounterEntry { value, until };
     }
+}
 
-    /// Forgets keys that were silent for a whole window; each key is forgotten once, so this costs nothing on the whole.
-    fn forget_silent(&mut self, at: Timestamp) {
-        while let Some((_, key)) = self.order.first_key_value()
-            && self.keys.get(key).is_some_and(|entry| apart(entry.touched, at) >= self.window)
-        {
-            self.forget_oldest();
-        }
-    }
+/// What the store said; what it could not say was not seen.
+pub(super) fn told<R>(said: Result<R, StoreError>) -> Option<R> {
+    said.inspect_err(|error| tracing::warn!(%error, "what was seen could not be counted")).ok()
+}
 
-    fn forget_oldest(&mut self) -> bool {
-        let Some((_, key)) = self.order.pop_first() else { return false };
-        if let Some(entry) = self.keys.remove(&key) {
-            self.marks -= entry.history.len();
-        }
-        true
-    }
+/// A time, and what stands behind it.
+pub(super) fn time(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let (millis, rest) = bytes.split_first_chunk::<8>()?;
+    Some((Timestamp::from_millis(u64::from_be_bytes(*millis)), rest))
 }
 
 fn apart(a: Timestamp, b: Timestamp) -> Duration {
@@ -198,24 +282,75 @@ fn apart(a: Timestamp, b: Timestamp) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
     use proptest::prelude::*;
 
+    use super::super::DetectorName;
+    use super::super::testing::{around, at, detector, event};
     use super::*;
+    use crate::config::DetectorSettings;
+    use crate::event::EventKind;
+    use crate::refusal::Refusal;
+    use crate::store::counters::ENTRY_BYTES;
+    use crate::store::counters::memory::CountersInMemory;
 
-    const WINDOW: Duration = Duration::from_secs(60);
+    impl MarkValue for u64 {
+        const BYTES: usize = 8;
 
-    fn at(secs: u64) -> Timestamp {
-        Timestamp::from_secs(1_000_000 + secs)
+        fn write(&self, to: &mut Vec<u8>) {
+            to.extend_from_slice(&self.to_be_bytes());
+        }
+
+        fn read(from: &[u8]) -> Option<Self> {
+            from.try_into().ok().map(Self::from_be_bytes)
+        }
     }
 
-    fn windows(threshold: u32, again: Again) -> Windows<u32, u64> {
-        Windows::new(threshold, WINDOW, again)
+    /// Marks in a window of 60 seconds.
+    struct Marked {
+        windows: Windows<u64>,
+        settings: DetectorSettings,
+        counters: Arc<CountersInMemory>,
+    }
+
+    impl Marked {
+        fn new(threshold: u32, again: Again) -> Self {
+            let counters = CountersInMemory::new();
+            Self { windows: Windows::new("test", again), settings: detector(threshold), counters }
+        }
+
+        fn at<R>(&self, secs: u64, act: impl AsyncFnOnce(Scene<'_>) -> R) -> R {
+            let what = EventKind::Refused { refusal: Refusal::NoRoute, user: None };
+            let event = event(at(secs), "192.0.2.1", what);
+            let around = super::super::Surroundings { counters: &*self.counters, ..around() };
+            let scene = Scene {
+                detector: DetectorName::Scanning,
+                event: &event,
+                around: &around,
+                settings: &self.settings,
+            };
+            act(scene).now_or_never().expect("it waits for nothing")
+        }
+
+        fn count(&self, key: &str, value: u64, secs: u64) -> Option<Vec<u64>> {
+            self.at(secs, async |scene| self.windows.count(scene, key, value).await)
+        }
+
+        fn distinct(&self, key: &str, value: u64, secs: u64) -> Option<Vec<u64>> {
+            self.at(secs, async |scene| self.windows.distinct(scene, key, value).await)
+        }
+
+        fn held(&self) -> (usize, usize) {
+            self.counters.held(self.windows.scope)
+        }
     }
 
     /// The seconds at which marks of one key, at these seconds, reach the threshold.
     fn reached(threshold: u32, again: Again, marks: &[u64]) -> Vec<u64> {
-        let mut windows = windows(threshold, again);
-        marks.iter().copied().filter(|s| windows.count(1, *s, at(*s)).is_some()).collect()
+        let marked = Marked::new(threshold, again);
+        marks.iter().copied().filter(|secs| marked.count("a", *secs, *secs).is_some()).collect()
     }
 
     #[test]
@@ -245,13 +380,15 @@ mod tests {
     #[test]
     fn what_was_put_back_reaches_the_threshold_with_the_next() {
         for (threshold, expected) in [(1, vec![7]), (2, vec![2, 7]), (3, vec![1, 2, 7])] {
-            let mut windows = windows(threshold, Again::AfterWindow);
+            let marked = Marked::new(threshold, Again::AfterWindow);
             for value in 0..3 {
-                windows.count(1, value, at(value));
+                marked.count("a", value, value);
             }
-            windows.put_back(&1, &[0, 1, 2], at(2));
-            assert_eq!(windows.count(1, 7, at(3)), Some(expected), "{threshold}");
-            assert_eq!(windows.count(1, 8, at(4)), None, "and is a finding then");
+            marked.at(2, async |scene| {
+                marked.windows.put_back(scene, "a", vec![0, 1, 2]).await;
+            });
+            assert_eq!(marked.count("a", 7, 3), Some(expected), "{threshold}");
+            assert_eq!(marked.count("a", 8, 4), None, "and is a finding then");
         }
     }
 
@@ -263,80 +400,62 @@ mod tests {
 
     #[test]
     fn equal_values_count_once_and_are_made_younger() {
-        let mut windows = windows(3, Again::AfterWindow);
-        let mut see = |value, secs| windows.distinct(1, value, at(secs));
+        let marked = Marked::new(3, Again::AfterWindow);
+        let see = |value, secs| marked.distinct("a", value, secs);
         assert_eq!(see(7, 0), None);
         assert_eq!(see(8, 1), None);
         assert_eq!(see(7, 50), None);
+        let seen = marked.at(50, async |scene| marked.windows.seen(scene, "a").await);
+        assert_eq!(seen, [8, 7]);
         // 8 is out by now, 7 is not.
         assert_eq!(see(9, 70), None);
         assert_eq!(see(8, 80), Some(vec![7, 9, 8]));
     }
 
     #[test]
-    fn keys_are_counted_apart() {
-        let mut windows = windows(2, Again::AfterWindow);
-        assert!(windows.count(1, 0, at(0)).is_none());
-        assert!(windows.count(2, 0, at(0)).is_none());
-        assert!(windows.count(1, 0, at(1)).is_some());
+    fn keys_are_counted_apart_and_forgotten_when_they_were_silent_for_a_window() {
+        let marked = Marked::new(2, Again::AfterWindow);
+        assert!(marked.count("a", 0, 0).is_none());
+        assert!(marked.count("b", 0, 0).is_none());
+        assert!(marked.count("a", 0, 1).is_some());
+        for n in 0..100 {
+            marked.count(&format!("{n}"), 0, 2);
+        }
+        marked.count("c", 0, 62);
+        assert_eq!(marked.held().0, 1);
     }
 
+    /// Whoever invents names fills one window and no more, and who comes most keeps being counted.
     #[test]
-    fn the_key_that_was_silent_for_longest_gives_way() {
-        let mut windows = windows(3, Again::AfterWindow);
-        windows.capacity = 4;
-        for key in [1, 2, 1, 3] {
-            windows.count(key, 0, at(0));
+    fn however_many_names_are_invented_so_much_is_held() {
+        let marked = Marked::new(10, Again::AfterWindow);
+        let mut found = 0;
+        for n in 0..20_000 {
+            marked.distinct(&format!("name {n}"), n, n / 2000);
+            found += usize::from(n % 500 == 0 && marked.count("one", n, n / 2000).is_some());
         }
-        // The fifth mark drops key 2, so that key 1 reaches its threshold and key 2 does not.
-        windows.count(4, 0, at(1));
-        assert!(!windows.keys.contains_key(&2));
-        assert!(windows.count(1, 0, at(1)).is_some());
-        assert!(windows.count(2, 0, at(1)).is_none());
-    }
-
-    #[test]
-    fn what_is_silent_for_a_window_is_forgotten() {
-        let mut windows = windows(3, Again::AfterWindow);
-        for key in 0..100 {
-            windows.count(key, 0, at(0));
-        }
-        windows.count(1000, 0, at(60));
-        assert_eq!((windows.keys.len(), windows.order.len(), windows.marks), (1, 1, 1));
-    }
-
-    #[test]
-    fn however_many_names_are_invented_so_many_marks_are_held() {
-        let mut windows: Windows<u64, u64> = Windows::new(10, WINDOW, Again::AfterWindow);
-        for n in 0..200_000 {
-            windows.distinct(n, n, at(0));
-            windows.count(0, n, at(0));
-        }
-        assert_eq!(windows.marks, CAPACITY);
-        assert!(windows.keys.len() <= CAPACITY && windows.order.len() == windows.keys.len());
+        let (keys, bytes) = marked.held();
+        assert!(bytes <= MOST_BYTES && keys > 6000, "{keys} {bytes}");
+        assert_eq!(found, 1, "of one attack that goes on");
     }
 
     proptest! {
-        /// Whatever comes, the bookkeeping agrees with itself and stays within the bound.
+        /// Whatever comes, no key has more marks than the threshold lets it have.
         #[test]
-        fn memory_is_bounded(
-            marks in prop::collection::vec((0_u32..40, 0_u64..5, 0_u64..200), 0..400),
+        fn a_key_is_bounded(
+            marks in prop::collection::vec((0_u32..40, 0_u64..5, 0_u64..200), 0..200),
             distinct: bool,
         ) {
-            let mut windows = windows(5, Again::AfterWindow);
-            windows.capacity = 20;
+            let marked = Marked::new(5, Again::AfterWindow);
             for (key, value, secs) in marks {
-                let reached = if distinct {
-                    windows.distinct(key, value, at(secs))
-                } else {
-                    windows.count(key, value, at(secs))
+                let key = key.to_string();
+                let reached = match distinct {
+                    true => marked.distinct(&key, value, secs),
+                    false => marked.count(&key, value, secs),
                 };
                 prop_assert!(reached.is_none_or(|values| values.len() == 5));
-                let marks: usize = windows.keys.values().map(|entry| entry.history.len()).sum();
-                prop_assert_eq!(marks, windows.marks);
-                prop_assert!(windows.marks <= 20);
-                prop_assert_eq!(windows.keys.len(), windows.order.len());
-                prop_assert!(windows.keys.len() <= 20);
+                let (keys, bytes) = marked.held();
+                prop_assert!(keys <= 40 && bytes <= keys * (ENTRY_BYTES + 1 + 4 * 16));
             }
         }
     }

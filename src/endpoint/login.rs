@@ -146,7 +146,7 @@ impl Endpoints {
                     return Served { refusal: Some(refused.refusal), ..due };
                 }
                 let page = LoginPage {
-                    link: self.link_offer(&refused, username, arrival),
+                    link: self.link_offer(&refused, username, arrival).await,
                     ..self.page(own, arrival, &next, username)
                 };
                 let reply = page.with_problem(&refused, &arrival.request_id);
@@ -154,7 +154,7 @@ impl Endpoints {
             }
             Err(refused) => {
                 let username = fields.trimmed(field).unwrap_or_default();
-                let offer = self.link_offer(&refused, username, arrival);
+                let offer = self.link_offer(&refused, username, arrival).await;
                 let refused = match offer.filter(|_| !own.is_alias) {
                     Some(offer) => refused.with_member("mailed_link", offer.path.into()),
                     None => refused,

@@ -110,7 +110,7 @@ impl<'a> LinkOffer<'a> {
 
 impl Endpoints {
     /// What is offered to somebody who was not let in: nothing where it would not help.
-    pub(super) fn link_offer<'a>(
+    pub(super) async fn link_offer<'a>(
         &'a self,
         refused: &Refused,
         username: &str,
@@ -118,9 +118,10 @@ impl Endpoints {
     ) -> Option<LinkOffer<'a>> {
         let is_due =
             |ticket: &SignInTicket| matches!(ticket.due, Due::Enrolment { takes_invitation: true });
+        let sessions = self.issuers.sessions();
         let helps = refused.ticket.as_deref().is_some_and(is_due)
             || (refused.refusal == Refusal::TooManyAttempts
-                && self.issuers.sessions().holds_back_strangers(username, arrival.at));
+                && sessions.holds_back_strangers(username, arrival.at).await == Ok(true));
         self.link_for_enrolment(helps, arrival)
     }
 
@@ -216,7 +217,7 @@ impl Endpoints {
         };
         let name = name.unwrap_or_default();
         let fits = name.len() <= LONGEST && !name.chars().any(char::is_control);
-        let helps = user.is_some() || sessions.holds_back_strangers(&account, arrival.at);
+        let helps = user.is_some() || sessions.holds_back_strangers(&account, arrival.at).await?;
         let is_asked = self.mailing.path.is_some() && fits && helps && {
             let asked = LinkAsked {
                 name: name.to_owned(),

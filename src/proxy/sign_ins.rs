@@ -74,14 +74,10 @@ impl ProxyService {
                 Err(refusal) => Err(refusal.into()),
             };
         }
-        let trying = ctx.generation.sessions().sign_in_begins(
-            &observed,
-            content_type,
-            &body,
-            client,
-            at,
-            &mut ctx.happened,
-        )?;
+        let happened = &mut ctx.happened;
+        let sessions = ctx.generation.sessions();
+        let trying =
+            sessions.sign_in_begins(&observed, content_type, &body, client, at, happened).await?;
         Ok(Some(watched(observed, Some(trying), None)))
     }
 

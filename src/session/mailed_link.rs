@@ -135,8 +135,11 @@ fn admission(text: &str) -> Option<[u8; ENTRY]> {
 
 impl SessionManager {
     /// Do strangers wait at the account of this name, so that a mailed link would help?
-    pub fn holds_back_strangers(&self, name: &str, at: Timestamp) -> bool {
-        self.lockout.holds_back_strangers(&folded(name), at)
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`]
+    pub async fn holds_back_strangers(&self, name: &str, at: Timestamp) -> Result<bool, Refusal> {
+        self.lockout.holds_back_strangers(&folded(name), at).await.map_err(store_failed)
     }
 
     /// Who is to set up a first second factor, by the ticket of their sign-in: who they are, and how they are counted.
@@ -191,18 +194,32 @@ impl SessionManager {
 
     /// Why a browser may try this account's password whatever others do: a link that was opened there lately, else that its
     /// owner signed in there before. (A device of an earlier password would hide the link.)
-    pub(super) fn let_in(&self, cookie: &str, account: &str, at: Timestamp) -> Option<KnownDevice> {
-        let link = self.devices.admitted(cookie, account, at);
-        let link = link.filter(|link| !self.lockout.is_used_up(link.id));
-        link.or_else(|| self.devices.known(cookie, account, at))
+    pub(super) async fn let_in(
+        &self,
+        cookie: &str,
+        account: &str,
+        at: Timestamp,
+    ) -> Result<Option<KnownDevice>, StoreError> {
+        if let Some(link) = self.devices.admitted(cookie, account, at)
+            && !self.lockout.is_used_up(link.id, at).await?
+        {
+            return Ok(Some(link));
+        }
+        Ok(self.devices.known(cookie, account, at))
     }
 
-    /// May the first second factor be set up in this browser without an operator's code?
-    pub(super) fn may_enrol_from(&self, checked: &Checked, at: Timestamp) -> bool {
-        self.device_of(checked, at).is_some()
-            || self.devices.admitted(&checked.device, &checked.name, at).is_some_and(|link| {
-                !self.lockout.is_used_up(link.id) && self.is_of_password(&link, &checked.account)
-            })
+    /// May the first second factor be set up in this browser without an operator's code? Where it cannot be said whether a link
+    /// is used up, it is.
+    pub(super) async fn may_enrol_from(&self, checked: &Checked, at: Timestamp) -> bool {
+        if self.device_of(checked, at).is_some() {
+            return true;
+        }
+        match self.devices.admitted(&checked.device, &checked.name, at) {
+            Some(link) if self.is_of_password(&link, &checked.account) => {
+                self.lockout.is_used_up(link.id, at).await == Ok(false)
+            }
+            Some(_) | None => false,
+        }
     }
 }
 
@@ -332,8 +349,8 @@ mod tests {
             let mut guess = RequestContext { client, ..context(&mut events) };
             drop(sign_in(&kit, "a guess", "", &mut guess).await);
         }
-        assert!(kit.sessions.holds_back_strangers("KIM", NOW));
-        assert!(!kit.sessions.holds_back_strangers("lee", NOW));
+        assert_eq!(kit.sessions.holds_back_strangers("KIM", NOW).await, Ok(true));
+        assert_eq!(kit.sessions.holds_back_strangers("lee", NOW).await, Ok(false));
         fn from(network: u8, events: &mut Vec<EventKind>) -> RequestContext<'_> {
             let client = std::net::Ipv4Addr::new(203, 0, network, 9).into();
             RequestContext { client, ..context_at(NOW, events) }

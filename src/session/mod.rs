@@ -242,10 +242,10 @@ pub struct TokenPair {
 impl SessionManager {
     /// Puts the parts together.
     pub fn new(parts: SessionParts) -> Self {
-        let SessionState { verified, counts, paced, ended_by_password, under_way } = parts.state;
+        let SessionState { verified, counters, paced, ended_by_password, under_way } = parts.state;
         Self {
             verified,
-            lockout: Lockout::new(&parts.login, counts),
+            lockout: Lockout::new(&parts.login, counters),
             tokens_space: tokens_space(&parts.tokens, &parts.keys),
             store: parts.store,
             refresh_tokens: parts.refresh_tokens,

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::lockout::{CountedAttempt, folded};
-use super::{SessionManager, SignInRefused};
+use super::lockout::{AttemptRefused, CountedAttempt, folded};
+use super::{SessionManager, SignInRefused, store_failed};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{AnswerRules, Observed};
@@ -58,7 +58,7 @@ impl SessionManager {
     ///
     /// # Errors
     /// [`SignInRefused`] if it is not to be tried now.
-    pub fn sign_in_begins(
+    pub async fn sign_in_begins(
         &self,
         observed: &Observed,
         content_type: Option<&HeaderValue>,
@@ -70,9 +70,10 @@ impl SessionManager {
         let fields = Fields::parse(content_type, body).unwrap_or_default();
         let name = fields.trimmed(&observed.username_field).unwrap_or_default();
         let account: Arc<str> = folded(name).into();
-        match self.lockout.attempt(&account, client, None, at) {
+        match self.lockout.attempt(&account, client, None, at).await {
             Ok(attempt) => Ok(Trying { account, attempt }),
-            Err(wait) => {
+            Err(AttemptRefused::NotCounted(error)) => Err(store_failed(error).into()),
+            Err(AttemptRefused::Wait(wait)) => {
                 happened.push(EventKind::SignInFailed {
                     account,
                     user: None,

@@ -138,7 +138,7 @@ impl SessionManager {
         if self.duty(&checked, context.at).await? != Duty::Enrol {
             return Err(Refusal::SecondFactorRequired.into());
         }
-        let takes_invitation = !self.may_enrol_from(&checked, context.at);
+        let takes_invitation = !self.may_enrol_from(&checked, context.at).await;
         let (place, name) = (of_ticket(ticket), &checked.account.identity.name);
         let begun = self.factors.begin_passkey(checked.user(), name, &place, context.at).await?;
         Ok((begun, takes_invitation))
@@ -347,7 +347,7 @@ impl SessionManager {
             self.note_refused(&user, FactorRefusal::NoProof, context);
             return Err(Refusal::SecondFactorRequired.into());
         }
-        match (self.may_enrol_from(checked, context.at), invitation) {
+        match (self.may_enrol_from(checked, context.at).await, invitation) {
             (true, _) => Ok(None),
             (false, Some(invitation)) => Ok(Some(invitation)),
             (false, None) => {

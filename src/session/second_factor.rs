@@ -142,7 +142,7 @@ impl SessionManager {
             (Duty::Prove, None) if self.is_trusted(&checked, context.at).await? => Ok(checked),
             (Duty::Prove, None) => Err(self.pending(checked, Due::Code, context).await),
             (Duty::Enrol, _) => {
-                let takes_invitation = !self.may_enrol_from(&checked, context.at);
+                let takes_invitation = !self.may_enrol_from(&checked, context.at).await;
                 Err(self.pending(checked, Due::Enrolment { takes_invitation }, context).await)
             }
         }
@@ -187,7 +187,7 @@ impl SessionManager {
         if self.duty(&checked, context.at).await? != Duty::Enrol {
             return Err(Refusal::SecondFactorRequired.into());
         }
-        let takes_invitation = !self.may_enrol_from(&checked, context.at);
+        let takes_invitation = !self.may_enrol_from(&checked, context.at).await;
         let (user, name) = (checked.user(), &checked.account.identity.name);
         let shown = token.and_then(|token| self.factors.again(user, name, token, context.at));
         let enrolment = match shown {
@@ -334,7 +334,7 @@ impl SessionManager {
         ticket: &Secret,
         at: Timestamp,
     ) -> SignInRefused {
-        let takes_invitation = !self.may_enrol_from(checked, at);
+        let takes_invitation = !self.may_enrol_from(checked, at).await;
         self.with_ticket(checked, ticket.clone(), Due::Enrolment { takes_invitation }, at).await
     }
 

@@ -23,10 +23,10 @@ use std::time::Duration;
 
 use super::blocked::PACE;
 use super::devices::KnownDevice;
-use super::lockout::{CountedAttempt, folded};
+use super::lockout::{AttemptRefused, CountedAttempt, folded};
 use super::{
     Checked, Grants, SessionManager, SignIn, SignInRefused, SignedIn, TokenPair, WatchedDirectory,
-    access_token,
+    access_token, store_failed,
 };
 use crate::caller::{Assurance, AuthMethod, AuthMethods, SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -148,11 +148,12 @@ impl SessionManager {
         if !can_be_a_password(asked.password) {
             return Err(failed(account, None, SignInFailure::WrongPassword, happened));
         }
-        let known = self.let_in(device, &account, asked.at);
+        let known = self.let_in(device, &account, asked.at).await.map_err(store_failed)?;
         let id = known.map(|device| device.id);
-        let mut attempt = match self.lockout.attempt(&account, asked.client, id, asked.at) {
+        let attempt = self.lockout.attempt(&account, asked.client, id, asked.at).await;
+        let mut attempt = match attempt {
             Ok(attempt) => attempt,
-            Err(wait) => return Err(locked_out(account, None, wait, happened)),
+            Err(why) => return Err(locked_out(account, None, why, happened)),
         };
         let (found, directory) = match self.look_up(asked, only).await {
             Ok(looked_up) => looked_up,
@@ -164,9 +165,10 @@ impl SessionManager {
         {
             // The password is another since: it is a stranger, and always was.
             attempt.take_back();
-            attempt = match self.lockout.attempt(&account, asked.client, None, asked.at) {
+            let strangers = self.lockout.attempt(&account, asked.client, None, asked.at).await;
+            attempt = match strangers {
                 Ok(attempt) => attempt,
-                Err(wait) => return Err(locked_out(account, user, wait, happened)),
+                Err(why) => return Err(locked_out(account, user, why, happened)),
             };
         }
         match self.judge(asked, found, directory).await {
@@ -303,7 +305,7 @@ impl SessionManager {
             refresh: refresh.as_ref().map(|refresh| refresh.remembered.clone()),
             kept,
         };
-        let session = self.store.create(new).await.map_err(super::store_failed)?;
+        let session = self.store.create(new).await.map_err(store_failed)?;
         let theirs =
             |one: &&WatchedDirectory| one.directory.name() == &*user.identity.key.directory;
         if let Some(watched) = self.directories.iter().find(theirs)
@@ -328,8 +330,11 @@ impl SessionManager {
             None => None,
         };
         let proved = (&user.identity.key, user.password_mark());
-        let may_keep = |device| !self.lockout.is_used_up(device);
-        let given = self.devices.give(device, name, proved, at, may_keep);
+        let is_used_up = match self.devices.known(device, name, at) {
+            Some(known) => self.lockout.is_used_up(known.id, at).await.map_err(store_failed)?,
+            None => false,
+        };
+        let given = self.devices.give(device, name, proved, at, |_| !is_used_up);
         let device = given.map(|given| {
             let (client, agent) = (context.client, &session.agent);
             self.account_notes.device_used(&user.identity.key, given.device, client, agent, at);
@@ -379,9 +384,13 @@ pub(super) fn not_asked(error: DirectoryError) -> Refusal {
 fn locked_out(
     account: Arc<str>,
     user: Option<UserKey>,
-    wait: Duration,
+    why: AttemptRefused,
     happened: &mut Vec<EventKind>,
 ) -> SignInRefused {
+    let wait = match why {
+        AttemptRefused::Wait(wait) => wait,
+        AttemptRefused::NotCounted(error) => return store_failed(error).into(),
+    };
     happened.push(EventKind::SignInFailed { account, user, why: SignInFailure::LockedOut });
     SignInRefused { retry_after: Some(wait), ..Refusal::TooManyAttempts.into() }
 }

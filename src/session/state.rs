@@ -10,10 +10,10 @@ use quick_cache::sync::Cache;
 
 use super::credential_cache::{CREDENTIALS, CredentialCache};
 use super::ended_by_password::EndedByPassword;
-use super::lockout::AttemptCounts;
 use super::under_way::RequestsUnderWay;
 use crate::clock::Timestamp;
 use crate::secret::{Digest, NoRandomness};
+use crate::store::counters::Counters;
 
 /// How many who are to be slower are remembered.
 const PACED: usize = 16_384;
@@ -24,7 +24,7 @@ pub struct SessionState {
     /// Credentials that were verified.
     pub(super) verified: Arc<CredentialCache>,
     /// Failed attempts to sign in.
-    pub(super) counts: AttemptCounts,
+    pub(super) counters: Arc<dyn Counters>,
     /// When those who are to be slower were last let do it.
     pub(super) paced: Arc<Cache<Digest, Timestamp>>,
     /// Sessions whose user has another password.
@@ -34,14 +34,14 @@ pub struct SessionState {
 }
 
 impl SessionState {
-    /// Nothing is known.
+    /// Nothing is known but what is counted there.
     ///
     /// # Errors
     /// [`NoRandomness`]: the memory of credentials has a key of its own.
-    pub fn new() -> Result<Self, NoRandomness> {
+    pub fn new(counters: Arc<dyn Counters>) -> Result<Self, NoRandomness> {
         Ok(Self {
             verified: Arc::new(CredentialCache::new(CREDENTIALS)?),
-            counts: AttemptCounts::new(),
+            counters,
             paced: Arc::new(Cache::new(PACED)),
             ended_by_password: EndedByPassword::new(),
             under_way: RequestsUnderWay::default(),

@@ -39,6 +39,7 @@ use crate::factor::testkit::factors;
 use crate::jose::Algorithm;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
+use crate::store::counters::memory::CountersInMemory;
 use crate::store::memory::Memory;
 use crate::store::records::AccountRecords;
 use crate::store::{
@@ -235,7 +236,7 @@ impl Base {
             session: session_settings(),
             cookies: CookieNames::new(&session_settings(), std::iter::empty()),
             login: login(),
-            state: SessionState::new().unwrap(),
+            state: SessionState::new(CountersInMemory::new()).unwrap(),
         };
         Self { store, directory, keep, parts }
     }

@@ -23,6 +23,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 
 pub use self::blocks::{BlockList, Blocked, Blocks};
+use self::counters::Counters;
+use self::counters::memory::CountersInMemory;
 use self::factors::FactorStore;
 use self::outbox::{Outbox, Questions};
 use self::passkeys::PasskeyStore;
@@ -35,6 +37,7 @@ use crate::secret::Digest;
 mod live;
 
 pub mod blocks;
+pub mod counters;
 pub mod embedded;
 pub mod factors;
 pub mod memory;
@@ -408,12 +411,14 @@ pub struct Store {
     pub places: Arc<dyn StoredPlaces>,
     /// Who they were.
     pub former: Arc<dyn Former>,
+    /// What is counted for a time.
+    pub counters: Arc<dyn Counters>,
     /// A copy of all of it.
     pub backup: Arc<dyn Backup>,
 }
 
 impl Store {
-    /// The ports of one adapter.
+    /// The ports of one adapter, for one process: what is counted is counted in memory.
     pub fn of<A>(adapter: Arc<A>) -> Self
     where
         A: Sessions
@@ -444,6 +449,7 @@ impl Store {
             passkeys: Arc::<A>::clone(&adapter),
             places: Arc::<A>::clone(&adapter),
             former: Arc::<A>::clone(&adapter),
+            counters: CountersInMemory::new(),
             backup: adapter,
         }
     }

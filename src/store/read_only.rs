@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
+use super::counters::{CounterChange, CounterEntry, CounterKey, CounterScope, Counters};
 use super::{
     Keep, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal, Rotate,
     RotationOutcome, Session, SessionBy, SessionSelection, Sessions, Stamps, StoreError, Upkeep,
@@ -38,6 +39,23 @@ impl ReadOnlyStamps {
     /// Beside this one.
     pub fn new(real: Arc<dyn Stamps>) -> Self {
         Self { real, put: Mutex::default() }
+    }
+}
+
+/// Nothing is counted, and nothing is kept.
+pub struct ReadOnlyCounters;
+
+#[async_trait]
+impl Counters for ReadOnlyCounters {
+    async fn change(
+        &self,
+        _: CounterScope,
+        keys: &[CounterKey],
+        _: Timestamp,
+        change: &mut CounterChange<'_>,
+    ) -> Result<(), StoreError> {
+        change(&mut vec![CounterEntry::default(); keys.len()]);
+        Ok(())
     }
 }
 

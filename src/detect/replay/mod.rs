@@ -26,6 +26,7 @@ use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EventKind;
 use crate::notify::Incident;
+use crate::store::counters::Counters;
 use crate::store::{SessionSelection, Stamps};
 
 /// What came of it.
@@ -61,12 +62,14 @@ pub struct Tally {
 pub async fn replay(
     rules: DetectorRules,
     stamps: Arc<dyn Stamps>,
+    counters: Arc<dyn Counters>,
     lines: impl BufRead,
 ) -> io::Result<Replayed> {
     let recorded = Arc::new(Recorded::default());
     let mut watching = Watching::new(Watch {
         rules: Arc::new(ArcSwap::from_pointee(rules)),
         history: Arc::new(History::new(stamps)),
+        counters,
         // An operator's silences are of their time, and no rule.
         silences: Arc::default(),
         respond: Arc::clone(&recorded) as Arc<dyn Respond>,
@@ -169,6 +172,7 @@ impl FindingSink for Recorded {
 mod tests {
     use super::super::testing::{FewCountries, settings};
     use super::*;
+    use crate::store::counters::memory::CountersInMemory;
     use crate::store::memory::Memory;
     use crate::wire::client_ip::TrustedProxies;
 
@@ -180,7 +184,7 @@ mod tests {
             places: Arc::new(FewCountries),
             trusted: TrustedProxies::default(),
         };
-        replay(rules, Memory::new(), text.as_bytes()).await.unwrap()
+        replay(rules, Memory::new(), CountersInMemory::new(), text.as_bytes()).await.unwrap()
     }
 
     fn tally(replayed: &Replayed, name: &str) -> Tally {

@@ -43,22 +43,24 @@
 //! now and then stays below the limit, and a success resets nothing, because a guesser may own one account.
 //!
 //! Names are folded first (NFKC, case, what is not seen), so that spelling makes no second account. What is kept is a hash of the name.
-//! Memory is bounded: of two generations of counters the older is dropped when the younger is full. To push a counter out
-//! takes as many failed attempts as a generation holds, each of which costs a password check.
+//!
+//! The counters stand in the store's [`Counters`], where their memory is bounded: to push one out takes as many failed attempts as
+//! a scope holds, each of which costs a password check. A store that cannot count lets nobody try.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use ipnet::IpNet;
-use parking_lot::Mutex;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::clock::Timestamp;
 use crate::config::Login;
 use crate::secret::Digest;
+use crate::store::StoreError;
+use crate::store::counters::{CounterEntry, CounterKey, CounterScope, Counters, changed};
+use crate::store::read_only::ReadOnlyCounters;
 
 const ACCOUNT_WIDE_FACTOR: u32 = 2;
 /// Whoever guesses from many places has waited for nothing yet.
@@ -66,28 +68,36 @@ const ACCOUNT_WIDE_WAITS: u32 = 30;
 const DEVICE_FAILURES: u32 = 10;
 const DAY: Duration = Duration::from_secs(86_400);
 const NETWORK_STAYS_KNOWN: Duration = Duration::from_secs(90 * 86_400);
-const GENERATION: usize = 50_000;
+/// For some 110 000 counters, and for as many networks, each with an account that has signed in there.
+const MOST_BYTES: usize = if cfg!(test) { 1 << 20 } else { 16 << 20 };
+const ATTEMPTS: CounterScope = CounterScope { name: "sign-in attempts", most_bytes: MOST_BYTES };
+const NETWORKS: CounterScope = CounterScope { name: "sign-in networks", most_bytes: MOST_BYTES };
 /// What somebody waits for whom only attempts in flight are in the way.
 const IN_FLIGHT_WAIT: Duration = Duration::from_secs(1);
 
 /// Counts attempts to sign in.
 pub(crate) struct Lockout {
     limits: AttemptLimits,
-    counts: AttemptCounts,
+    counters: Arc<dyn Counters>,
 }
-
-/// What was counted, whatever the limits are.
-#[derive(Clone)]
-pub(crate) struct AttemptCounts(Arc<Mutex<LockoutState>>);
 
 /// A counted attempt that has not been settled.
 pub(crate) struct CountedAttempt {
     limits: AttemptLimits,
-    state: Arc<Mutex<LockoutState>>,
-    keys: Vec<Key>,
-    known: (Digest, IpNet),
+    counters: Arc<dyn Counters>,
+    keys: Vec<AttemptKey>,
+    known: CounterKey,
     at: Timestamp,
     settled: bool,
+}
+
+/// Why nothing may be tried now.
+#[derive(Debug)]
+pub(crate) enum AttemptRefused {
+    /// Too much was tried; for so long.
+    Wait(Duration),
+    /// It could not be counted.
+    NotCounted(StoreError),
 }
 
 /// The name as it is counted: other case and other forms of the same letters are the same account.
@@ -134,19 +144,26 @@ struct AttemptLimits {
     reset_after: Duration,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Key {
-    AccountInNetwork(Digest, IpNet),
-    Address(IpNet),
-    Network(IpNet),
-    AccountWide(Digest),
-    AccountDaily(Digest),
-    Device(Digest),
+/// What is counted; the rows of the table at the head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum AttemptKind {
+    AccountInNetwork,
+    Address,
+    Network,
+    AccountWide,
+    AccountDaily,
+    Device,
 }
 
-struct LockoutState {
-    counters: Generations<Key, Counter>,
-    known: Generations<(Digest, IpNet), Option<Timestamp>>,
+/// A counter, and where it is.
+type AttemptKey = (AttemptKind, CounterKey);
+
+/// What became of an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum AttemptOutcome {
+    Failed,
+    Succeeded,
+    TakenBack,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -169,24 +186,8 @@ struct Rule {
     forget_after: Duration,
 }
 
-struct Generations<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
-    size: usize,
-}
-
-impl AttemptCounts {
-    pub(crate) fn new() -> Self {
-        let state = LockoutState {
-            counters: Generations::new(GENERATION),
-            known: Generations::new(GENERATION),
-        };
-        Self(Arc::new(Mutex::new(state)))
-    }
-}
-
 impl Lockout {
-    pub(super) fn new(login: &Login, counts: AttemptCounts) -> Self {
+    pub(super) fn new(login: &Login, counters: Arc<dyn Counters>) -> Self {
         let limits = AttemptLimits {
             account: login.account_failures.max(1),
             address: login.address_failures.max(1),
@@ -196,128 +197,150 @@ impl Lockout {
             backoff_max: login.backoff_max,
             reset_after: login.reset_after,
         };
-        Self { limits, counts }
+        Self { limits, counters }
     }
 
-    /// With the same limits, and nothing counted yet.
+    /// With the same limits, and nothing is ever counted.
     pub(super) fn read_only(&self) -> Self {
-        Self { limits: self.limits, counts: AttemptCounts::new() }
+        Self { limits: self.limits, counters: Arc::new(ReadOnlyCounters) }
     }
 
     /// Has a device failed so often that it is known no more?
-    pub(crate) fn is_used_up(&self, device: Digest) -> bool {
-        self.counts.0.lock().is_used_up(&Key::Device(device))
+    pub(crate) async fn is_used_up(
+        &self,
+        device: Digest,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let keys = [device_key(device).1];
+        let is_used_up = |entries: &mut [CounterEntry]| {
+            let counters = entries.iter().map(Counter::read);
+            counters.map(|one| one.failures + one.in_flight).max() >= Some(DEVICE_FAILURES)
+        };
+        changed(&*self.counters, ATTEMPTS, &keys, at, is_used_up).await
     }
 
     /// Do strangers wait at this account (a folded name), because of what was tried there from everywhere?
-    pub(super) fn holds_back_strangers(&self, account: &str, at: Timestamp) -> bool {
-        let account = Digest::of(account.as_bytes());
-        let mut state = self.counts.0.lock();
-        [Key::AccountWide(account), Key::AccountDaily(account)].iter().any(|key| {
-            let rule = self.limits.rule(key);
-            state.counters.get_mut(key).is_some_and(|counter| {
+    pub(super) async fn holds_back_strangers(
+        &self,
+        account: &str,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let keys = [account_wide(account), account_daily(account)];
+        let holds_back = |entries: &mut [CounterEntry]| {
+            keys.iter().zip(entries).any(|((kind, _), entry)| {
+                let (rule, mut counter) = (self.limits.rule(*kind), Counter::read(entry));
                 counter.forget(rule, at);
                 counter.failures >= rule.limit
             })
-        })
+        };
+        changed(&*self.counters, ATTEMPTS, &keys.map(|(_, key)| key), at, holds_back).await
     }
 
     /// Counts an attempt on an account (a folded name), or says how long to wait. `device`: a device of the account's.
-    pub(crate) fn attempt(
+    pub(crate) async fn attempt(
         &self,
         account: &str,
         client: IpAddr,
         device: Option<Digest>,
         at: Timestamp,
-    ) -> Result<CountedAttempt, Duration> {
-        let account = Digest::of(account.as_bytes());
+    ) -> Result<CountedAttempt, AttemptRefused> {
         let (address, network) = networks(client);
-        let mut state = self.counts.0.lock();
-        let device = device.map(Key::Device).filter(|device| !state.is_used_up(device));
+        let in_network = CounterKey::of(&format!("{network}\0{account}"));
+        let device = match device {
+            Some(device) if !self.is_used_up(device, at).await? => Some(device_key(device)),
+            Some(_) | None => None,
+        };
         let keys = match device {
             Some(device) => vec![device],
             None => {
                 let mut keys = vec![
-                    Key::AccountInNetwork(account, network),
-                    Key::Address(address),
-                    Key::Network(network),
-                    Key::AccountDaily(account),
+                    (AttemptKind::AccountInNetwork, in_network),
+                    (AttemptKind::Address, CounterKey::of(&format!("address {address}"))),
+                    (AttemptKind::Network, CounterKey::of(&format!("network {network}"))),
+                    account_daily(account),
                 ];
-                if !state.is_known(account, network, at) {
-                    keys.push(Key::AccountWide(account));
+                if !self.is_known(in_network, at).await? {
+                    keys.push(account_wide(account));
                 }
                 keys
             }
         };
         // Who is not let through adds no counter: names cost nothing, and would push out counters that were paid for.
-        let wait = keys
-            .iter()
-            .filter_map(|key| {
-                let counter = state.counters.get_mut(key)?;
-                counter.wait(self.limits.rule(key), at)
-            })
-            .max();
-        if let Some(wait) = wait {
-            return Err(wait);
+        let count = |entries: &mut [CounterEntry]| {
+            let mut counters: Vec<Counter> = entries.iter().map(Counter::read).collect();
+            let each = || keys.iter().map(|(kind, _)| self.limits.rule(*kind));
+            let wait = each().zip(&mut counters).filter_map(|(rule, one)| one.wait(rule, at)).max();
+            if wait.is_none() {
+                for ((rule, mut counter), entry) in each().zip(counters).zip(entries) {
+                    counter.in_flight += 1;
+                    *entry = counter.written(rule, at);
+                }
+            }
+            wait
+        };
+        let places: Vec<CounterKey> = keys.iter().map(|(_, key)| *key).collect();
+        if let Some(wait) = changed(&*self.counters, ATTEMPTS, &places, at, count).await? {
+            return Err(AttemptRefused::Wait(wait));
         }
-        for key in &keys {
-            state.counters.entry(*key).in_flight += 1;
-        }
-        drop(state);
-        let (limits, state) = (self.limits, Arc::clone(&self.counts.0));
-        Ok(CountedAttempt { limits, state, keys, known: (account, network), at, settled: false })
+        let (limits, counters) = (self.limits, Arc::clone(&self.counters));
+        Ok(CountedAttempt { limits, counters, keys, known: in_network, at, settled: false })
+    }
+
+    /// Has this account signed in in this network before?
+    async fn is_known(&self, in_network: CounterKey, at: Timestamp) -> Result<bool, StoreError> {
+        let is_known = |entries: &mut [CounterEntry]| {
+            let since = entries.first().and_then(|entry| number(&entry.value));
+            since.is_some_and(|(since, _)| at.since(since) < NETWORK_STAYS_KNOWN)
+        };
+        changed(&*self.counters, NETWORKS, &[in_network], at, is_known).await
     }
 }
 
 impl CountedAttempt {
     /// The password was another.
     pub(crate) fn failed(mut self) {
-        self.settle_failed();
+        self.settle(AttemptOutcome::Failed);
     }
 
     /// Nothing was tried: a part of the gateway was down or busy.
     pub(crate) fn take_back(mut self) {
-        self.settled = true;
-        let mut state = self.state.lock();
-        for key in &self.keys {
-            let counter = state.counters.entry(*key);
-            counter.take_back();
-            let is_idle = counter.failures == 0 && counter.in_flight == 0;
-            if is_idle {
-                state.counters.remove(key);
-            }
-        }
+        self.settle(AttemptOutcome::TakenBack);
     }
 
     /// It was the owner.
     pub(crate) fn succeeded(mut self) {
-        self.settled = true;
-        let mut state = self.state.lock();
-        let mut own_failures = 0;
-        for key in &self.keys {
-            let counter = state.counters.entry(*key);
-            counter.take_back();
-            match key {
-                Key::AccountInNetwork(..) | Key::Device(_) => {
-                    own_failures = std::mem::take(&mut counter.failures);
-                    counter.until_millis = 0;
-                }
-                // The owner's own slips are no guesses. (They come first in `keys`.)
-                Key::AccountWide(_) | Key::AccountDaily(_) => {
-                    counter.failures = counter.failures.saturating_sub(own_failures);
-                }
-                Key::Address(_) | Key::Network(_) => {}
-            }
-        }
-        *state.known.entry(self.known) = Some(self.at);
+        self.settle(AttemptOutcome::Succeeded);
     }
 
-    fn settle_failed(&mut self) {
+    /// Whoever settles it waits for nothing: a store that needs time for it gets it afterwards.
+    fn settle(&mut self, outcome: AttemptOutcome) {
         self.settled = true;
-        let limits = &self.limits;
-        let mut state = self.state.lock();
-        for key in &self.keys {
-            state.counters.entry(*key).fail(limits.rule(key), self.at);
+        let (limits, counters, at) = (self.limits, Arc::clone(&self.counters), self.at);
+        let (keys, known) = (std::mem::take(&mut self.keys), self.known);
+        let settled = async move {
+            let places: Vec<CounterKey> = keys.iter().map(|(_, key)| *key).collect();
+            let settle = |entries: &mut [CounterEntry]| limits.settle(&keys, entries, outcome, at);
+            changed(&*counters, ATTEMPTS, &places, at, settle).await?;
+            if outcome == AttemptOutcome::Succeeded {
+                let until = at.plus(NETWORK_STAYS_KNOWN);
+                let know = |entries: &mut [CounterEntry]| {
+                    let value = at.as_millis().to_be_bytes();
+                    entries.fill(CounterEntry { value: value.to_vec(), until });
+                };
+                changed(&*counters, NETWORKS, &[known], at, know).await?;
+            }
+            Ok(())
+        };
+        let settled = settled.map(|settled: Result<(), StoreError>| {
+            if let Err(error) = settled {
+                tracing::warn!(%error, "how an attempt to sign in ended was not counted");
+            }
+        });
+        let mut settled = Box::pin(settled);
+        if settled.as_mut().now_or_never().is_none()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(settled);
         }
     }
 }
@@ -325,13 +348,51 @@ impl CountedAttempt {
 impl Drop for CountedAttempt {
     fn drop(&mut self) {
         if !self.settled {
-            self.settle_failed();
+            self.settle(AttemptOutcome::Failed);
         }
     }
 }
 
+impl From<StoreError> for AttemptRefused {
+    fn from(error: StoreError) -> Self {
+        Self::NotCounted(error)
+    }
+}
+
 impl AttemptLimits {
-    fn rule(&self, key: &Key) -> Rule {
+    fn settle(
+        &self,
+        keys: &[AttemptKey],
+        entries: &mut [CounterEntry],
+        outcome: AttemptOutcome,
+        at: Timestamp,
+    ) {
+        let mut own_failures = 0;
+        for ((kind, _), entry) in keys.iter().zip(entries) {
+            let (rule, mut counter) = (self.rule(*kind), Counter::read(entry));
+            counter.in_flight = counter.in_flight.saturating_sub(1);
+            match (outcome, kind) {
+                (AttemptOutcome::Failed, _) => counter.fail(rule, at),
+                (
+                    AttemptOutcome::Succeeded,
+                    AttemptKind::AccountInNetwork | AttemptKind::Device,
+                ) => {
+                    own_failures = std::mem::take(&mut counter.failures);
+                    counter.until_millis = 0;
+                }
+                // The owner's own slips are no guesses. (They come first in `keys`.)
+                (
+                    AttemptOutcome::Succeeded,
+                    AttemptKind::AccountWide | AttemptKind::AccountDaily,
+                ) => counter.failures = counter.failures.saturating_sub(own_failures),
+                (AttemptOutcome::Succeeded, AttemptKind::Address | AttemptKind::Network)
+                | (AttemptOutcome::TakenBack, _) => {}
+            }
+            *entry = counter.written(rule, at);
+        }
+    }
+
+    fn rule(&self, kind: AttemptKind) -> Rule {
         let rule = Rule {
             limit: self.account,
             drains_in: None,
@@ -340,11 +401,11 @@ impl AttemptLimits {
             forget_after: self.reset_after,
         };
         let shared = Rule { drains_in: Some(self.reset_after), ..rule };
-        match key {
-            Key::AccountInNetwork(..) => rule,
-            Key::Address(_) => Rule { limit: self.address, ..shared },
-            Key::Network(_) => Rule { limit: self.network, ..shared },
-            Key::AccountWide(_) => Rule {
+        match kind {
+            AttemptKind::AccountInNetwork => rule,
+            AttemptKind::Address => Rule { limit: self.address, ..shared },
+            AttemptKind::Network => Rule { limit: self.network, ..shared },
+            AttemptKind::AccountWide => Rule {
                 limit: self.account.saturating_mul(ACCOUNT_WIDE_FACTOR),
                 first_wait: self
                     .backoff_initial
@@ -353,7 +414,7 @@ impl AttemptLimits {
                 ..shared
             },
             // Whoever waits, waits until one has drained: no probe comes before.
-            Key::AccountDaily(_) => Rule {
+            AttemptKind::AccountDaily => Rule {
                 limit: self.half_a_day,
                 drains_in: Some(DAY),
                 first_wait: DAY / self.half_a_day,
@@ -361,7 +422,7 @@ impl AttemptLimits {
                 forget_after: DAY,
             },
             // It never waits (see `is_used_up`), and is forgotten with its cookie.
-            Key::Device(_) => {
+            AttemptKind::Device => {
                 Rule { limit: DEVICE_FAILURES, forget_after: super::devices::LIFETIME, ..rule }
             }
         }
@@ -376,20 +437,40 @@ impl Rule {
     }
 }
 
-impl LockoutState {
-    /// Have so many attempts with this device failed, or may yet, that it is known no more?
-    fn is_used_up(&self, device: &Key) -> bool {
-        let counter = self.counters.get(device).copied().unwrap_or_default();
-        counter.failures + counter.in_flight >= DEVICE_FAILURES
-    }
-
-    fn is_known(&mut self, account: Digest, network: IpNet, at: Timestamp) -> bool {
-        let known = self.known.get(&(account, network)).copied().flatten();
-        known.is_some_and(|since| at.since(since) < NETWORK_STAYS_KNOWN)
-    }
-}
-
 impl Counter {
+    /// As it is kept; anything else is one that counts nothing yet.
+    fn read(entry: &CounterEntry) -> Self {
+        let read = || {
+            let (failures, rest) = entry.value.split_first_chunk::<4>()?;
+            let (in_flight, rest) = rest.split_first_chunk::<4>()?;
+            let (at, rest) = number(rest)?;
+            let (until, _) = number(rest)?;
+            Some(Self {
+                failures: u32::from_be_bytes(*failures),
+                in_flight: u32::from_be_bytes(*in_flight),
+                at_millis: at.as_millis(),
+                until_millis: until.as_millis(),
+            })
+        };
+        read().unwrap_or_default()
+    }
+
+    /// As it is kept; one that says nothing is not.
+    fn written(self, rule: Rule, at: Timestamp) -> CounterEntry {
+        let Self { failures, in_flight, at_millis, until_millis } = self;
+        if failures == 0 && in_flight == 0 && until_millis <= at.as_millis() {
+            return CounterEntry::default();
+        }
+        let mut value = Vec::with_capacity(24);
+        value.extend_from_slice(&failures.to_be_bytes());
+        value.extend_from_slice(&in_flight.to_be_bytes());
+        value.extend_from_slice(&at_millis.to_be_bytes());
+        value.extend_from_slice(&until_millis.to_be_bytes());
+        let quiet_since = Timestamp::from_millis(at_millis.max(until_millis));
+        let until = quiet_since.plus(rule.forget_after);
+        CounterEntry { value, until: if in_flight == 0 { until } else { until.max(at.plus(DAY)) } }
+    }
+
     /// How long an attempt has to wait; none if it may start.
     fn wait(&mut self, rule: Rule, now: Timestamp) -> Option<Duration> {
         self.forget(rule, now);
@@ -404,16 +485,11 @@ impl Counter {
     }
 
     fn fail(&mut self, rule: Rule, at: Timestamp) {
-        self.take_back();
         self.failures = self.failures.saturating_add(1);
         self.at_millis = self.at_millis.max(at.as_millis());
         if let Some(nth) = self.failures.checked_sub(rule.limit) {
             self.until_millis = self.until_millis.max(at.plus(rule.wait(nth)).as_millis());
         }
-    }
-
-    const fn take_back(&mut self) {
-        self.in_flight = self.in_flight.saturating_sub(1);
     }
 
     fn forget(&mut self, rule: Rule, now: Timestamp) {
@@ -434,34 +510,23 @@ impl Counter {
     }
 }
 
-impl<K: Copy + Eq + Hash, V: Default> Generations<K, V> {
-    fn new(size: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), size }
-    }
+fn device_key(device: Digest) -> AttemptKey {
+    let text = [b"device ".as_slice(), device.as_bytes()].concat();
+    (AttemptKind::Device, CounterKey::from(&Digest::of(&text)))
+}
 
-    fn get(&self, key: &K) -> Option<&V> {
-        self.young.get(key).or_else(|| self.old.get(key))
-    }
+fn account_wide(account: &str) -> AttemptKey {
+    (AttemptKind::AccountWide, CounterKey::of(&format!("account from everywhere\0{account}")))
+}
 
-    fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.young.get_mut(key).or_else(|| self.old.get_mut(key))
-    }
+fn account_daily(account: &str) -> AttemptKey {
+    (AttemptKind::AccountDaily, CounterKey::of(&format!("account in a day\0{account}")))
+}
 
-    fn remove(&mut self, key: &K) {
-        self.young.remove(key);
-        self.old.remove(key);
-    }
-
-    fn entry(&mut self, key: K) -> &mut V {
-        if !self.young.contains_key(&key) {
-            let value = self.old.remove(&key).unwrap_or_default();
-            if self.young.len() >= self.size {
-                self.old = std::mem::take(&mut self.young);
-            }
-            self.young.insert(key, value);
-        }
-        self.young.entry(key).or_default()
-    }
+/// A time, and what stands behind it.
+fn number(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let (millis, rest) = bytes.split_first_chunk::<8>()?;
+    Some((Timestamp::from_millis(u64::from_be_bytes(*millis)), rest))
 }
 
 /// What counts as one address, and as one network.

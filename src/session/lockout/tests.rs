@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::session::testkit::{NOW, login};
+use crate::store::counters::memory::CountersInMemory;
 
 /// 3 failures of an account in a network, 5 of an address, 8 of a network; waits of 1, 2, 4 ... 60 s; forgotten after 10 min.
 fn lockout() -> Lockout {
@@ -14,7 +15,7 @@ fn lockout() -> Lockout {
         reset_after: secs(600),
         ..login()
     };
-    Lockout::new(&login, AttemptCounts::new())
+    Lockout::new(&login, CountersInMemory::new())
 }
 
 const fn secs(secs: u64) -> Duration {
@@ -25,9 +26,24 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// Counts an attempt, which waits for nothing here.
+fn try_with(
+    lockout: &Lockout,
+    account: &str,
+    client: IpAddr,
+    device: Option<Digest>,
+    at: Timestamp,
+) -> Result<CountedAttempt, Duration> {
+    match lockout.attempt(account, client, device, at).now_or_never().unwrap() {
+        Ok(attempt) => Ok(attempt),
+        Err(AttemptRefused::Wait(wait)) => Err(wait),
+        Err(AttemptRefused::NotCounted(error)) => panic!("{error}"),
+    }
+}
+
 /// What an attempt met: `None` if it was let through.
 fn fail(lockout: &Lockout, account: &str, client: &str, at: Timestamp) -> Option<Duration> {
-    match lockout.attempt(account, ip(client), None, at) {
+    match try_with(lockout, account, ip(client), None, at) {
         Ok(attempt) => {
             attempt.failed();
             None
@@ -37,7 +53,7 @@ fn fail(lockout: &Lockout, account: &str, client: &str, at: Timestamp) -> Option
 }
 
 fn succeed(lockout: &Lockout, account: &str, client: &str, at: Timestamp) {
-    lockout.attempt(account, ip(client), None, at).expect("let through").succeeded();
+    try_with(lockout, account, ip(client), None, at).expect("let through").succeeded();
 }
 
 #[test]
@@ -69,13 +85,13 @@ fn the_chart_is_walked_from_free_to_waiting_and_back() {
 fn parallel_attempts_cannot_exceed_the_limit() {
     let lockout = lockout();
     let in_flight: Vec<_> =
-        (0..3).map(|_| lockout.attempt("kim", ip("192.0.2.1"), None, NOW).unwrap()).collect();
+        (0..3).map(|_| try_with(&lockout, "kim", ip("192.0.2.1"), None, NOW).unwrap()).collect();
     assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), Some(IN_FLIGHT_WAIT));
     for attempt in in_flight {
         attempt.failed();
     }
     assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), Some(secs(1)));
-    let probe = lockout.attempt("kim", ip("192.0.2.1"), None, NOW.plus(secs(1))).unwrap();
+    let probe = try_with(&lockout, "kim", ip("192.0.2.1"), None, NOW.plus(secs(1))).unwrap();
     let second = fail(&lockout, "kim", "192.0.2.1", NOW.plus(secs(1)));
     assert_eq!(second, Some(IN_FLIGHT_WAIT), "one probe at a time");
     probe.take_back();
@@ -86,10 +102,10 @@ fn parallel_attempts_cannot_exceed_the_limit() {
 fn a_dropped_attempt_has_failed_and_one_taken_back_never_was() {
     let lockout = lockout();
     for _ in 0..20 {
-        lockout.attempt("kim", ip("192.0.2.1"), None, NOW).unwrap().take_back();
+        try_with(&lockout, "kim", ip("192.0.2.1"), None, NOW).unwrap().take_back();
     }
     for _ in 0..3 {
-        drop(lockout.attempt("kim", ip("192.0.2.1"), None, NOW).unwrap());
+        drop(try_with(&lockout, "kim", ip("192.0.2.1"), None, NOW).unwrap());
     }
     assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), Some(secs(1)));
 }
@@ -161,7 +177,8 @@ fn strangers_from_everywhere_wait_longer_and_longer() {
 #[test]
 fn no_account_can_be_guessed_at_for_more_than_its_guesses_a_day() {
     let login = Login { backoff_initial: secs(1), backoff_max: secs(1), ..login() };
-    let lockout = Lockout::new(&Login { reset_after: secs(1), ..login }, AttemptCounts::new());
+    let login = Login { reset_after: secs(1), ..login };
+    let lockout = Lockout::new(&login, CountersInMemory::new());
     // Somebody with a new network for each guess, who never waits in vain for the other limits.
     let guesses_of_day = |day: u64| {
         let tries = (0..86_400 / 20).map(|n| NOW.plus(secs(day * 86_400 + 20 * n)));
@@ -185,7 +202,7 @@ fn no_account_can_be_guessed_at_for_more_than_its_guesses_a_day() {
 fn a_known_device_goes_on_while_others_guess_and_is_used_up_after_ten_failures() {
     let lockout = lockout();
     let device = Some(Digest::of(b"device"));
-    let with_device = |at| lockout.attempt("kim", ip("203.0.113.1"), device, at);
+    let with_device = |at| try_with(&lockout, "kim", ip("203.0.113.1"), device, at);
     for network in 0..100 {
         fail(&lockout, "kim", &format!("10.0.{network}.1"), NOW);
         // From the very network of the device, too.
@@ -201,11 +218,11 @@ fn a_known_device_goes_on_while_others_guess_and_is_used_up_after_ten_failures()
     }
     assert!(with_device(NOW).is_err(), "it is a stranger's by now");
     let other = Some(Digest::of(b"another"));
-    assert!(lockout.attempt("kim", ip("203.0.113.1"), other, NOW).is_ok());
+    assert!(try_with(&lockout, "kim", ip("203.0.113.1"), other, NOW).is_ok());
     // Of attempts at once, no more.
     let third = Some(Digest::of(b"third"));
     let at_once: Vec<_> =
-        (0..20).map(|_| lockout.attempt("kim", ip("203.0.113.1"), third, NOW)).collect();
+        (0..20).map(|_| try_with(&lockout, "kim", ip("203.0.113.1"), third, NOW)).collect();
     assert_eq!(at_once.iter().filter(|attempt| attempt.is_ok()).count(), 10);
 }
 
@@ -252,35 +269,75 @@ fn spelling_makes_no_second_account() {
 }
 
 #[test]
-fn memory_is_bounded_and_what_is_used_stays() {
-    let mut generations = Generations::<u32, u32>::new(10);
-    *generations.entry(0) = 7;
-    for key in 1..1000 {
-        *generations.entry(key) = 1;
-        assert_eq!(*generations.entry(0), 7);
-        assert!(generations.young.len() + generations.old.len() <= 20);
-    }
-}
-
-#[test]
 fn however_many_names_and_addresses_are_invented_few_are_held() {
-    let lockout = lockout();
-    for n in 0..120_000_u32 {
+    let counters = CountersInMemory::new();
+    let lockout = Lockout { counters: counters.clone(), ..lockout() };
+    for n in 0..10_000_u32 {
         let client = IpAddr::from(std::net::Ipv4Addr::from(0x0100_0000 + n * 251));
         let device = Digest::of(&n.to_be_bytes());
         let name = format!("name-{n}");
-        if let Ok(attempt) = lockout.attempt(&name, client, None, NOW) {
+        if let Ok(attempt) = try_with(&lockout, &name, client, None, NOW) {
             attempt.failed();
         }
-        if let Ok(attempt) = lockout.attempt(&name, client, Some(device), NOW) {
+        if let Ok(attempt) = try_with(&lockout, &name, client, Some(device), NOW) {
             attempt.succeeded();
         }
     }
-    let state = lockout.counts.0.lock();
-    let held = |young: usize, old: usize| young + old;
-    let counters = held(state.counters.young.len(), state.counters.old.len());
-    let known = held(state.known.young.len(), state.known.old.len());
-    assert!(counters <= 2 * GENERATION && known <= 2 * GENERATION, "{counters} {known}");
+    for scope in [ATTEMPTS, NETWORKS] {
+        let (held, bytes) = counters.held(scope);
+        assert!(held > 6000 && bytes <= scope.most_bytes, "{scope:?}: {held} {bytes}");
+    }
+}
+
+/// Counts nothing, and never answers at once.
+struct SlowOrDown(bool, Arc<CountersInMemory>);
+
+#[async_trait::async_trait]
+impl Counters for SlowOrDown {
+    async fn change(
+        &self,
+        scope: CounterScope,
+        keys: &[CounterKey],
+        at: Timestamp,
+        change: &mut crate::store::counters::CounterChange<'_>,
+    ) -> Result<(), StoreError> {
+        tokio::task::yield_now().await;
+        match self.0 {
+            true => Err(StoreError("down".into())),
+            false => self.1.change(scope, keys, at, change).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_lets_nobody_try_and_one_that_is_slow_counts_later() {
+    let memory = CountersInMemory::new();
+    let with = |is_down| {
+        let counters = Arc::new(SlowOrDown(is_down, Arc::clone(&memory)));
+        Lockout { counters, ..lockout() }
+    };
+    let down = with(true).attempt("kim", ip("192.0.2.1"), None, NOW).await;
+    assert!(matches!(down, Err(AttemptRefused::NotCounted(_))));
+    let slow = with(false);
+    for _ in 0..3 {
+        // The client left.
+        drop(slow.attempt("kim", ip("192.0.2.1"), None, NOW).await.expect("let through"));
+    }
+    let counted = async || {
+        let key = [CounterKey::of("192.0.2.0/24\0kim")];
+        let read = |entries: &mut [CounterEntry]| {
+            let counter = Counter::read(&entries[0]);
+            (counter.failures, counter.in_flight)
+        };
+        changed(&*memory, ATTEMPTS, &key, NOW, read).await.unwrap()
+    };
+    for _ in 0..1000 {
+        if counted().await == (3, 0) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("{:?}", counted().await);
 }
 
 #[derive(Clone, Debug)]
@@ -310,10 +367,10 @@ fn attempts_that_cost_no_password_check_push_out_nothing() {
     for guess in 0..5 {
         assert_eq!(fail(&lockout, &format!("own-{guess}"), "198.51.100.1", NOW), None);
     }
-    for guess in 0..2 * GENERATION {
+    for guess in 0..10_000 {
         let name = format!("any-{guess}");
         assert!(fail(&lockout, &name, "198.51.100.1", NOW).is_some(), "the address waits");
-        lockout.attempt(&name, ip("203.0.113.1"), None, NOW).expect("let through").take_back();
+        try_with(&lockout, &name, ip("203.0.113.1"), None, NOW).expect("let through").take_back();
     }
     assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), Some(secs(1)));
 }
@@ -326,7 +383,7 @@ proptest! {
         let (mut now, mut in_flight, mut tries) = (NOW, Vec::new(), 0_u32);
         for step in steps {
             match step {
-                Step::Start => in_flight.extend(lockout.attempt("kim", ip("192.0.2.1"), None, now).ok()),
+                Step::Start => in_flight.extend(try_with(&lockout, "kim", ip("192.0.2.1"), None, now).ok()),
                 Step::Fail => if let Some(attempt) = in_flight.pop() {
                     attempt.failed();
                     tries += 1;

@@ -3,6 +3,7 @@
 
 pub(super) mod adopt;
 pub(super) mod blocks;
+pub(super) mod counters;
 pub(super) mod factors;
 pub(super) mod kept;
 pub(super) mod once;

@@ -18,6 +18,7 @@ use doorwarden::event::{Event, EventKind, Refresh, SignInFailure};
 use doorwarden::notify::Incident;
 use doorwarden::secret::Digest;
 use doorwarden::store::SessionSelection;
+use doorwarden::store::counters::memory::CountersInMemory;
 use doorwarden::store::memory::Memory;
 use doorwarden::wire::client_ip::TrustedProxies;
 use parking_lot::Mutex;
@@ -177,6 +178,7 @@ impl Play {
             rules: Arc::new(ArcSwap::from_pointee(rules)),
             silences: Arc::default(),
             history: Arc::new(History::new(Memory::new())),
+            counters: CountersInMemory::new(),
             respond: Arc::clone(&account) as Arc<dyn Respond>,
             report: Arc::clone(&account) as Arc<dyn FindingSink>,
         });

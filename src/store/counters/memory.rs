@@ -1,0 +1,158 @@
+//! [`Counters`] of one process, in memory.
+//!
+//! One lock for all, held for as long as it takes to look at a few entries: sign-ins and what detectors are shown ask for it,
+//! and no other request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hashlink::LruCache;
+use parking_lot::Mutex;
+
+use super::{CounterChange, CounterEntry, CounterKey, CounterScope, Counters, ENTRY_BYTES};
+use crate::clock::Timestamp;
+use crate::store::StoreError;
+
+/// Nothing outlives it.
+#[derive(Default)]
+pub struct CountersInMemory(Mutex<HashMap<&'static str, ScopeTable>>);
+
+/// The entries of one scope, the one that was not changed for longest first.
+struct ScopeTable {
+    entries: LruCache<CounterKey, (Box<[u8]>, Timestamp)>,
+    bytes: usize,
+}
+
+impl CountersInMemory {
+    /// Nothing is counted.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// How many entries a scope has, and how many bytes they take.
+    pub fn held(&self, scope: CounterScope) -> (usize, usize) {
+        let scopes = self.0.lock();
+        scopes.get(scope.name).map_or((0, 0), |table| (table.entries.len(), table.bytes))
+    }
+}
+
+#[async_trait]
+impl Counters for CountersInMemory {
+    async fn change(
+        &self,
+        scope: CounterScope,
+        keys: &[CounterKey],
+        at: Timestamp,
+        change: &mut CounterChange<'_>,
+    ) -> Result<(), StoreError> {
+        let mut scopes = self.0.lock();
+        scopes.entry(scope.name).or_default().change(scope.most_bytes, keys, at, change);
+        Ok(())
+    }
+}
+
+impl Default for ScopeTable {
+    fn default() -> Self {
+        Self { entries: LruCache::new_unbounded(), bytes: 0 }
+    }
+}
+
+impl ScopeTable {
+    fn change(
+        &mut self,
+        most_bytes: usize,
+        keys: &[CounterKey],
+        at: Timestamp,
+        change: &mut CounterChange<'_>,
+    ) {
+        self.forget_past(at);
+        let before: Vec<CounterEntry> = keys.iter().map(|key| self.look(key, at)).collect();
+        let mut after = before.clone();
+        change(&mut after);
+        for ((key, before), after) in keys.iter().zip(before).zip(after) {
+            if before != after {
+                self.keep(*key, after);
+            }
+        }
+        while self.bytes > most_bytes && self.entries.len() > keys.len() {
+            self.forget_oldest();
+        }
+    }
+
+    fn look(&self, key: &CounterKey, at: Timestamp) -> CounterEntry {
+        match self.entries.peek(key) {
+            Some((value, until)) if at < *until => {
+                CounterEntry { value: value.to_vec(), until: *until }
+            }
+            Some(_) | None => CounterEntry::default(),
+        }
+    }
+
+    fn keep(&mut self, key: CounterKey, entry: CounterEntry) {
+        let CounterEntry { value, until } = entry;
+        let old = match value.is_empty() {
+            true => self.entries.remove(&key),
+            false => {
+                self.bytes += ENTRY_BYTES + value.len();
+                self.entries.insert(key, (value.into_boxed_slice(), until))
+            }
+        };
+        self.forgot(old);
+    }
+
+    /// Those that nobody changed for long go once their time is over; each goes once, so this costs nothing on the whole.
+    fn forget_past(&mut self, at: Timestamp) {
+        while let Some((_, (_, until))) = self.entries.iter().next()
+            && *until <= at
+        {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let oldest = self.entries.remove_lru();
+        self.forgot(oldest.map(|(_, entry)| entry));
+    }
+
+    fn forgot(&mut self, entry: Option<(Box<[u8]>, Timestamp)>) {
+        if let Some((value, _)) = entry {
+            self.bytes -= ENTRY_BYTES + value.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fresh() -> (Arc<CountersInMemory>, ()) {
+        (CountersInMemory::new(), ())
+    }
+
+    crate::store::contract::mount! { @cases fresh counters:
+        what_is_left_is_kept_until_its_time
+        scopes_are_counted_apart
+        what_is_only_looked_at_stays_as_it_was
+        of_parallel_changes_each_sees_those_before
+        several_keys_change_in_one_step
+        what_was_not_changed_for_longest_gives_way
+        what_is_just_being_changed_stays_however_large
+        however_many_keys_are_invented_a_scope_stays_within_its_bound
+    }
+
+    #[tokio::test]
+    async fn what_an_entry_takes_is_what_is_said() {
+        let counters = CountersInMemory::new();
+        let scope = CounterScope { name: "test", most_bytes: 10_000 };
+        for n in 0..1000 {
+            let keys = [CounterKey::of(&format!("{n}"))];
+            let leave = &mut |entries: &mut [CounterEntry]| {
+                *entries.first_mut().unwrap() =
+                    CounterEntry { value: vec![7; 12], until: Timestamp::from_secs(60) };
+            };
+            counters.change(scope, &keys, Timestamp::from_secs(0), leave).await.unwrap();
+        }
+        assert_eq!(counters.held(scope), (71, 71 * (ENTRY_BYTES + 12)));
+    }
+}
