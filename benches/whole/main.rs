@@ -81,7 +81,7 @@ fn main() {
         ["peers", ..] => peers::compare(),
         ["memory", ..] => memory::measure(&Process::this_program(&["upstream"]), 1),
         ["strain", ..] => strain::measure(&Process::this_program(&["upstream"]), TURN),
-        ["count", ref flags @ ..] => count::run(flags.contains(&"--check")),
+        ["count", ref flags @ ..] => count::run(flags),
         ref flags => {
             if flags.contains(&"--bench") {
                 compare(FULL, FORMS)

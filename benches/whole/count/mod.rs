@@ -8,7 +8,8 @@
 //! request alone is counted, beside the bare pass-through, and their ratio is held against that file; more than [`TOLERANCE`] above
 //! it fails. The numbers are those of the profile `counted`, which builds in less time than `release`.
 //!
-//! With `DOORWARDEN_DUMPS=FOLDER` the dumps stay there, for `callgrind_annotate`.
+//! With the names of scenes (`count plain issuer`) those alone are counted and printed, and the file stays as it is. With
+//! `DOORWARDEN_DUMPS=FOLDER` the dumps stay there, for `callgrind_annotate`.
 
 pub(crate) mod callgrind;
 pub(crate) mod growth;
@@ -36,13 +37,20 @@ const WARM: usize = 200;
 const FEW: usize = 1_000;
 const MANY: usize = 3_000;
 
-/// Counts everything and writes the file, or checks the one number.
-pub(crate) fn run(is_check: bool) {
+/// Counts everything and writes the file, counts these scenes, or checks the one number.
+pub(crate) fn run(arguments: &[&str]) {
     let upstream = Process::this_program(&["upstream"]);
     let mut table = Table::default();
-    if is_check {
+    if arguments.contains(&"--check") {
         Scenes::new(&upstream, &mut table).checked();
         table.check(CHECKED, BARE, TOLERANCE);
+        return;
+    }
+    // What starts with two hyphens is cargo's (`--bench`).
+    let mut scenes = arguments.iter().filter(|one| !one.starts_with("--")).peekable();
+    if scenes.peek().is_some() {
+        scenes.for_each(|scene| Scenes::new(&upstream, &mut table).one(scene));
+        table.print();
         return;
     }
     Scenes::new(&upstream, &mut table).all();

@@ -44,6 +44,21 @@ impl<'a> Scenes<'a> {
     }
 
     pub(super) fn all(&mut self) {
+        ["plain", "logged", "issuer", "http2"].into_iter().for_each(|scene| self.one(scene));
+    }
+
+    /// All that one gateway answers.
+    pub(super) fn one(&mut self, scene: &str) {
+        match scene {
+            "plain" => self.plain(),
+            "logged" => self.logged(),
+            "issuer" => self.issuer(),
+            "http2" => self.http2(),
+            _ => panic!("there is no scene {scene}: plain, logged, issuer, http2"),
+        }
+    }
+
+    fn plain(&mut self) {
         let plain = self.gateway(AccessLog::Off);
         self.bare(&plain);
         let public = Load::one(load::request("/public/small", None));
@@ -54,17 +69,14 @@ impl<'a> Scenes<'a> {
         self.line("own token, 100 KB answer", Some("bare, 100 KB answer"), &plain, &large);
         let post = Load::one(load::post("/app/small", plain.bearer(), BODY));
         self.line("own token, 1 KB post", Some("bare, 1 KB post"), &plain, &post);
-        drop(plain);
+    }
 
+    fn logged(&mut self) {
         let logged = self.gateway(AccessLog::On);
         let load = small(Some(logged.bearer()));
         self.line("own token, access log", Some("bare, token"), &logged, &load);
         let load = small(Some(logged.cookie()));
         self.line("session cookie, access log", Some("bare"), &logged, &load);
-        drop(logged);
-
-        self.issuer();
-        self.http2();
     }
 
     fn bare(&mut self, gateway: &Gateway) {
