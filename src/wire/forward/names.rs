@@ -186,19 +186,38 @@ const CRITICAL: [&str; 9] = [
     "x-request-id",
 ];
 
+const HYPHEN: u8 = 1;
+const OTHER: u8 = 2;
+
+/// What each byte is in a folded name; small letters and digits are 0.
+#[expect(clippy::indexing_slicing, reason = "the index is smaller than the length")]
+const KINDS: [u8; 256] = {
+    let mut kinds = [OTHER; 256];
+    let mut byte = 0;
+    while byte < kinds.len() {
+        kinds[byte] = match byte as u8 {
+            b'a'..=b'z' | b'0'..=b'9' => 0,
+            b'-' => HYPHEN,
+            _ => OTHER,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
 /// The key under which the most liberal server files a header: lower case, each run of other characters one `-`, and none
 /// at the beginning or the end (`-X-User-Id`, `X--User_Id_`).
+#[expect(clippy::indexing_slicing, reason = "there is a place for each byte")]
 pub fn fold(name: &str) -> Cow<'_, str> {
-    // Nearly every name is plain, so that is found out first, without a branch for each of its bytes.
-    let bytes = name.as_bytes();
-    let (mut plain, mut before) = (true, b'-');
-    for &byte in bytes {
-        let is_hyphen = byte == b'-';
-        plain &= (byte.wrapping_sub(b'a') < 26) | (byte.wrapping_sub(b'0') < 10) | is_hyphen;
-        plain &= !is_hyphen | (before != b'-');
-        before = byte;
+    // Nearly every name is plain, so that is found out first, without a branch for each of its bytes: nothing but letters and
+    // digits, and single hyphens between them.
+    let (mut unusual, mut before) = (0, HYPHEN);
+    for byte in name.bytes() {
+        let kind = KINDS[usize::from(byte)];
+        unusual |= kind & (before | OTHER);
+        before = kind;
     }
-    if plain && before != b'-' {
+    if unusual == 0 && before != HYPHEN {
         return Cow::Borrowed(name);
     }
     let mut folded = String::with_capacity(name.len());
