@@ -176,6 +176,8 @@ pub fn check_head(
         }
     };
     let (http_1_0, mut problem) = check_request_line(request_line, limits, methods)?;
+    // Looked for once, because hardly any head has one; in which line it is matters then.
+    let has_nul = memchr(0, head).is_some();
     let mut seen = Seen::default();
     for line in lines {
         let line = line?;
@@ -186,7 +188,9 @@ pub fn check_head(
         if seen.headers > limits.headers {
             return Err(FramingProblem::TooManyHeaders);
         }
-        match split_header(line).and_then(|(name, value)| seen.note(name, value)) {
+        let is_bad = has_nul && memchr(0, line).is_some();
+        let split = if is_bad { Err(FramingProblem::BadHeaderLine) } else { split_header(line) };
+        match split.and_then(|(name, value)| seen.note(name, value)) {
             Err(found) if found.is_of_length() => return Err(found),
             Err(found) => problem = problem.or(Some(found)),
             Ok(()) => {}
@@ -350,13 +354,14 @@ fn check_request_line(
     Ok((http_1_0, problem))
 }
 
-/// Name and value without white space around it.
+/// Name and value without white space around it, of a line without NUL.
 fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), FramingProblem> {
-    let colon = memchr(b':', line).ok_or(FramingProblem::BadHeaderLine)?;
-    let (name, value) = line.split_at_checked(colon).unwrap_or_default();
-    let value = value.get(1..).unwrap_or_default();
     // A line that starts with white space continues the one before; both readings of it are in use.
-    if name.is_empty() || name.iter().any(u8::is_ascii_whitespace) || memchr(0, line).is_some() {
+    let ends_name = |byte: &u8| *byte == b':' || byte.is_ascii_whitespace();
+    let end = line.iter().position(ends_name).ok_or(FramingProblem::BadHeaderLine)?;
+    let (name, rest) = line.split_at_checked(end).unwrap_or_default();
+    let value = rest.strip_prefix(b":").ok_or(FramingProblem::BadHeaderLine)?;
+    if name.is_empty() {
         return Err(FramingProblem::BadHeaderLine);
     }
     // SP and HT alone are optional white space; `trim_ascii` would take a vertical tab's neighbours along.
