@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::iter;
 
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
@@ -31,11 +32,12 @@ pub fn value(text: &str) -> HeaderValue {
 
 /// A comma-separated header; no items make an empty value, which is not the same as no header.
 pub fn list<'a>(items: impl IntoIterator<Item = &'a str>) -> HeaderValue {
-    let mut text = String::new();
-    for (index, item) in items.into_iter().enumerate() {
-        if index > 0 {
-            text.push(',');
-        }
+    let mut items = items.into_iter();
+    let Some(first) = items.next() else { return HeaderValue::from_static("") };
+    let Some(second) = items.next() else { return legal(&encode_item(first)) };
+    let mut text = encode_item(first).into_owned();
+    for item in iter::once(second).chain(items) {
+        text.push(',');
         text.push_str(&encode_item(item));
     }
     legal(&text)
@@ -46,7 +48,15 @@ pub fn decode(encoded: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(encoded).decode_utf8().ok()
 }
 
+/// Is it nothing but visible ASCII that stays as it is in each of the two? Nearly every text is.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%' && byte != b',')
+}
+
 fn encode_with<'a>(text: &'a str, set: &'static AsciiSet) -> Cow<'a, str> {
+    if is_plain(text) {
+        return Cow::Borrowed(text);
+    }
     let inner = text.trim_matches(' ');
     if inner.len() == text.len() {
         return utf8_percent_encode(text, set).into();
