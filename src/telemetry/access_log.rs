@@ -8,6 +8,7 @@ use http::Version;
 use super::metrics::Names;
 use super::record::{Destination, Record, own_name};
 use crate::caller::{IssuerName, SessionId};
+use crate::wire::client_ip::ip_text;
 
 /// Writes the line.
 pub(super) fn write(record: &Record<'_>, names: &Names) {
@@ -17,7 +18,7 @@ pub(super) fn write(record: &Record<'_>, names: &Names) {
         target: "access",
         at = record.at.to_string().as_str(),
         request_id = record.request_id,
-        client = record.client.map(|client| client.to_string()).as_deref(),
+        client = record.client.map(ip_text).as_deref(),
         protocol = protocol(record.protocol),
         scheme = record.scheme.as_str(),
         method = record.method.as_str(),

@@ -84,9 +84,10 @@ impl JsonLine {
     }
 
     /// RFC 8259 section 7: quotation mark, reverse solidus and control characters are escaped.
+    #[expect(clippy::indexing_slicing, reason = "there is a place for each byte")]
     fn escaped(&mut self, text: &str) {
-        // All bytes, and without a branch for each, so that the compiler compares many at once.
-        if !text.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
+        // All bytes, and without a branch for each.
+        if !text.bytes().fold(false, |any, byte| any | ESCAPED[usize::from(byte)]) {
             return self.raw(text.as_bytes());
         }
         for byte in text.bytes() {
@@ -96,7 +97,7 @@ impl JsonLine {
                 b'\n' => self.raw(b"\\n"),
                 b'\r' => self.raw(b"\\r"),
                 b'\t' => self.raw(b"\\t"),
-                byte if is_escaped(byte) => {
+                byte if ESCAPED[usize::from(byte)] => {
                     self.raw(b"\\u00");
                     self.raw(&[hex(byte >> 4), hex(byte & 0xF)]);
                 }
@@ -126,9 +127,17 @@ impl JsonLine {
     }
 }
 
-const fn is_escaped(byte: u8) -> bool {
-    (byte < b' ') | (byte == b'"') | (byte == b'\\') | (byte == 0x7F)
-}
+/// Is this byte escaped?
+#[expect(clippy::indexing_slicing, reason = "the index is smaller than the length")]
+const ESCAPED: [bool; 256] = {
+    let mut escaped = [false; 256];
+    let mut byte = 0;
+    while byte < escaped.len() {
+        escaped[byte] = matches!(byte as u8, ..b' ' | b'"' | b'\\' | 0x7F);
+        byte += 1;
+    }
+    escaped
+};
 
 const fn hex(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }

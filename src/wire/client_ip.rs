@@ -7,6 +7,7 @@
 //!
 //! IPv4-mapped IPv6 addresses count as IPv4 everywhere, or `::ffff:10.0.0.1` would be another client than `10.0.0.1`.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName};
@@ -181,6 +182,44 @@ pub fn is_public(ip: IpAddr) -> bool {
     }
 }
 
+/// An address as text.
+pub fn ip_text(ip: IpAddr) -> String {
+    // An IPv4 address fits, and IPv6 makes room for itself.
+    let mut text = String::with_capacity(15);
+    push_ip(&mut text, ip);
+    text
+}
+
+/// Writes an address as the library writes it. By hand: every request does it, and formatting costs several times as much.
+pub fn push_ip(text: &mut String, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (index, octet) in ip.octets().into_iter().enumerate() {
+                text.push_str(if index > 0 { "." } else { "" });
+                push_number(text, octet.into());
+            }
+        }
+        IpAddr::V6(ip) => {
+            let _ = write!(text, "{ip}");
+        }
+    }
+}
+
+/// Writes a number.
+pub fn push_number(text: &mut String, number: u16) {
+    let mut unit = match number {
+        0..10 => 1,
+        10..100 => 10,
+        100..1_000 => 100,
+        1_000..10_000 => 1_000,
+        10_000.. => 10_000,
+    };
+    while unit > 0 {
+        text.push(char::from(b'0' + (number / unit % 10).to_le_bytes()[0]));
+        unit /= 10;
+    }
+}
+
 fn truncated(ip: IpAddr, v4: u8, v6: u8) -> IpNet {
     match ip.to_canonical() {
         IpAddr::V4(ip) => IpNet::V4(Ipv4Net::new_assert(ip, v4).trunc()),
@@ -338,6 +377,18 @@ mod tests {
             headers.insert(X_FORWARDED_PORT, HeaderValue::from_static(value));
             let address = ClientAddress::resolve(peer.parse().unwrap(), &trusted(), &headers);
             assert_eq!(address.forwarded_port(&headers, scheme), port, "{peer} {value}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_addresses_are_written_as_the_library_writes_them() {
+        for number in [0, 9, 10, 80, 100, 443, 999, 1_000, 8_080, 9_999, 10_000, u16::MAX] {
+            let mut text = String::new();
+            push_number(&mut text, number);
+            assert_eq!(text, number.to_string());
+        }
+        for ip in ["0.0.0.0", "127.0.0.1", "255.10.9.100", "2001:db8::1"] {
+            assert_eq!(ip_text(ip.parse().unwrap()), ip);
         }
     }
 

@@ -10,7 +10,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +30,7 @@ use crate::detect::{Finding, Subject};
 use crate::event::{Event, EventKind};
 use crate::geo::Country;
 use crate::secret::Digest;
+use crate::wire::client_ip::ip_text;
 
 mod anchors;
 mod seal;
@@ -290,7 +290,7 @@ fn event_line(event: &Event) -> AuditLine<'_> {
     let line = AuditLine {
         at: event.at.to_string(),
         request_id: event.request_id.as_deref(),
-        client: event.client.as_ref().map(IpAddr::to_string),
+        client: event.client.map(ip_text),
         agent: event.agent.as_deref().map(cut),
         ..AuditLine::default()
     };
@@ -469,7 +469,7 @@ fn finding_line<'a>(
         at: finding.at.to_string(),
         event: "abnormal_access",
         request_id: finding.request_id.as_deref(),
-        client: finding.client.as_ref().map(IpAddr::to_string),
+        client: finding.client.map(ip_text),
         agent: finding.agent.as_deref().map(cut),
         doubtful: finding.is_doubtful.then_some(true),
         session: finding.session.as_ref().map(SessionId::as_str),
@@ -502,6 +502,10 @@ impl std::fmt::Debug for Audit {
 }
 
 fn cut(text: &str) -> String {
+    // As many bytes are no more characters.
+    if text.len() <= LONGEST_NAME {
+        return text.to_owned();
+    }
     text.chars().take(LONGEST_NAME).collect()
 }
 

@@ -5,8 +5,6 @@
 //! request or believe the wrong one. `X-Forwarded-For` holds the client and the trusted proxies, nothing that the client
 //! wrote.
 
-use std::fmt::Write;
-use std::net::IpAddr;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -15,6 +13,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{EditHeaders, ProtectedNames, fold};
 use crate::wire::client_ip::ClientAddress;
+use crate::wire::client_ip::push_ip;
+use crate::wire::client_ip::push_number;
 use crate::wire::host::Host;
 use crate::wire::scheme::Scheme;
 
@@ -145,34 +145,6 @@ fn write_forwarded(text: &mut String, forwarding: &Forwarding<'_>, host: Range<u
     text.push_str(forwarding.scheme.as_str());
 }
 
-fn push_ip(text: &mut String, ip: IpAddr) {
-    match ip {
-        IpAddr::V4(ip) => {
-            for (index, octet) in ip.octets().into_iter().enumerate() {
-                text.push_str(if index > 0 { "." } else { "" });
-                push_number(text, octet.into());
-            }
-        }
-        IpAddr::V6(ip) => {
-            let _ = write!(text, "{ip}");
-        }
-    }
-}
-
-fn push_number(text: &mut String, number: u16) {
-    let mut unit = match number {
-        0..10 => 1,
-        10..100 => 10,
-        100..1_000 => 100,
-        1_000..10_000 => 1_000,
-        10_000.. => 10_000,
-    };
-    while unit > 0 {
-        text.push(char::from(b'0' + (number / unit % 10).to_le_bytes()[0]));
-        unit /= 10;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,20 +203,6 @@ mod tests {
                 ("x-request-id", "id-1"),
             ],
         );
-    }
-
-    #[test]
-    fn numbers_and_addresses_are_written_as_the_library_writes_them() {
-        for number in [0, 9, 10, 80, 100, 443, 999, 1_000, 8_080, 9_999, 10_000, u16::MAX] {
-            let mut text = String::new();
-            push_number(&mut text, number);
-            assert_eq!(text, number.to_string());
-        }
-        for ip in ["0.0.0.0", "127.0.0.1", "255.10.9.100", "2001:db8::1"] {
-            let mut text = String::new();
-            push_ip(&mut text, ip.parse().unwrap());
-            assert_eq!(text, ip);
-        }
     }
 
     /// Whatever is added to the names, none is passed over because of how it begins.
