@@ -74,8 +74,8 @@ impl<'a> Compact<'a> {
     /// # Errors
     /// [`NotCompact`] if the signature is no base64url.
     pub fn is_signed_by(&self, key: &VerifyingKey) -> Result<bool, NotCompact> {
-        decoded(self.signature)?;
-        Ok(key.verifies(self.signed, self.signature))
+        let bytes = decoded(self.signature)?;
+        Ok(key.verifies(self.signed, self.signature, &bytes))
     }
 
     /// A token with this header and payload.

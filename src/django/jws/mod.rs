@@ -6,9 +6,11 @@
 //!
 //! Times are compared as PyJWT compares them: `exp` is over at the second that it names, and the leeway goes both ways.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
@@ -73,20 +75,84 @@ pub struct Expected {
 #[derive(Debug)]
 pub(super) struct VerifiedClaims(Map<String, Value>);
 
+/// What is looked at in a header. It is read without a map: whoever sends forged tokens has many read.
+#[derive(Default)]
+struct ReadHeader {
+    alg: HeaderMember,
+    typ: HeaderMember,
+    kid: HeaderMember,
+    crit: HeaderMember,
+    b64: HeaderMember,
+}
+
+/// A member of a header. `null` is there, too.
+#[derive(Default, PartialEq, Eq)]
+enum HeaderMember {
+    #[default]
+    Absent,
+    Text(String),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for HeaderMember {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Value::deserialize(deserializer)? {
+            Value::String(text) => Self::Text(text),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => Self::Other,
+        })
+    }
+}
+
+/// An object alone (a derived reader would take an array as well), of whose equal names the last counts, as for Python.
+impl<'de> Deserialize<'de> for ReadHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = ReadHeader;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<ReadHeader, A::Error> {
+                let mut header = ReadHeader::default();
+                while let Some(name) = members.next_key::<String>()? {
+                    let member = members.next_value()?;
+                    match &*name {
+                        "alg" => header.alg = member,
+                        "typ" => header.typ = member,
+                        "kid" => header.kid = member,
+                        "crit" => header.crit = member,
+                        "b64" => header.b64 = member,
+                        _ => {}
+                    }
+                }
+                Ok(header)
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
 /// The claims of a token that `key` signed.
 pub(super) fn open(key: &VerifyingKey, token: &str) -> Result<VerifiedClaims, NotAccepted> {
     let read = Compact::read(token, MAX_TOKEN)?;
-    let header: Map<String, Value> = read.header()?;
-    let is_jwt = match header.get("typ") {
-        None => true,
-        Some(Value::String(typ)) => typ.eq_ignore_ascii_case("JWT"),
-        Some(_) => false,
+    let header: ReadHeader = read.header()?;
+    let is_jwt = match header.typ {
+        HeaderMember::Absent => true,
+        HeaderMember::Text(typ) => typ.eq_ignore_ascii_case("JWT"),
+        HeaderMember::Other => false,
     };
-    let kid_is_text = header.get("kid").is_none_or(Value::is_string);
-    if !is_jwt || !kid_is_text || header.contains_key("crit") || header.contains_key("b64") {
+    let kid_is_text = header.kid != HeaderMember::Other;
+    let is_special = [header.crit, header.b64].iter().any(|one| *one != HeaderMember::Absent);
+    if !is_jwt || !kid_is_text || is_special {
         return Err(NotAccepted::Malformed);
     }
-    if header.get("alg").and_then(Value::as_str) != Some(key.algorithm().name()) {
+    if header.alg != HeaderMember::Text(key.algorithm().name().to_owned()) {
         return Err(NotAccepted::BadAlgorithm);
     }
     if !read.is_signed_by(key)? {

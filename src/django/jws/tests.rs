@@ -31,6 +31,11 @@ fn the_header_is_what_pyjwt_writes_or_the_token_is_refused() {
         // The gateway's own.
         (r#"{"alg":"HS256","typ":"at+jwt"}"#, Err(NotAccepted::Malformed)),
         (r#"{"alg":"HS256","typ":1}"#, Err(NotAccepted::Malformed)),
+        (r#"{"alg":"HS256","typ":null}"#, Err(NotAccepted::Malformed)),
+        (r#"{"alg":"HS256","crit":null}"#, Err(NotAccepted::Malformed)),
+        (r#"{"alg":"none","alg":"HS256","more":[{"typ":1}]}"#, Ok(())),
+        (r#"{"alg":"HS256","alg":"none"}"#, Err(NotAccepted::BadAlgorithm)),
+        (r#"{"alg":"HS256"} {}"#, Err(NotAccepted::Malformed)),
         (r#"["HS256"]"#, Err(NotAccepted::Malformed)),
         ("", Err(NotAccepted::Malformed)),
     ] {
