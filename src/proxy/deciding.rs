@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::STRICT_TRANSPORT_SECURITY;
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, HeaderName, Method, Version};
 use pingora::Result;
 use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
@@ -24,6 +24,8 @@ use crate::gate::{Decision, Denial, Passage, Permit};
 use crate::refusal::Refusal;
 use crate::store::SessionSelection;
 use crate::wire::reply::Reply;
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 impl ProxyService {
     /// Reads the head, decides, and answers what is ours to answer. `true`: answered.
@@ -234,7 +236,7 @@ impl ProxyService {
         // An answer to a head that could not be read too: a front end that may read answers can say what was wrong.
         ctx.generation.endpoints.cors().decorate(&session.req_header().headers, &mut reply.headers);
         if let Ok(id) = http::HeaderValue::from_str(&ctx.request_id) {
-            reply.headers.insert("x-request-id", id);
+            reply.headers.insert(&X_REQUEST_ID, id);
         }
         guard::tell(&ctx.quotas, &mut reply.headers);
         if let Some(hsts) = ctx.generation.hsts.as_ref().filter(|_| convert::is_tls(session)) {
