@@ -162,7 +162,8 @@ impl ProxyHttp for ProxyService {
         }
         if let (Stage::Permitted(forwarding), Some(arrival)) = (&mut ctx.stage, &ctx.arrival) {
             if !response.status.is_informational() {
-                forwarding.upstream_time = forwarding.asked.map(|asked| asked.elapsed());
+                forwarding.upstream_time =
+                    forwarding.asked.map(|asked| begun.duration_since(asked));
             }
             if let Passage::Unchecked(_) = forwarding.permit.passage() {
                 if !response.status.is_informational() || is_upgrade(response.status) {
