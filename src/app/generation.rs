@@ -105,7 +105,7 @@ impl Built {
             config: &config,
             issuers: Arc::clone(&issuers),
             answers: state.answers.clone(),
-            links: state.links.clone(),
+            letters: state.letters.clone(),
             identity: IdentityHeaders::new(&config.identity).map_err(start_error)?,
             forms: Arc::clone(&forms),
             error_pages: ErrorPages::load(&config).map_err(start_error)?,

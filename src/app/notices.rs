@@ -10,10 +10,12 @@ use tokio::sync::watch;
 use super::state::State;
 use super::{StartError, start_error};
 use crate::clock::Clock;
-use crate::config::{Config, MAIL, MAILED_LINKS, OwnPath, OwnPathEntry, SecretSource};
+use crate::config::{
+    Config, MAIL, MAILED_CODES, MAILED_LINKS, OwnPath, OwnPathEntry, SecretSource,
+};
 use crate::directory::Directory;
 use crate::notify::{
-    Channel, Channels, Deliver, LinkMail, Mail, MailParts, NewsKind, NewsSink, Pace,
+    Channel, Channels, CodeMail, Deliver, LinkMail, Mail, MailParts, NewsKind, NewsSink, Pace,
     SecurityEvents, SignEvents, Webhook, Worker,
 };
 use crate::private_file;
@@ -135,6 +137,12 @@ pub(super) fn channels(
             let deliver: Arc<dyn Deliver> = Arc::new(links);
             let kinds = vec![NewsKind::LinkAsked];
             all.push(Channel::new(MAILED_LINKS, kinds, settings.timeout, deliver));
+        }
+        if config.second_factor.mails_codes() {
+            let codes = Arc::clone(sessions.factors()) as Arc<_>;
+            let deliver: Arc<dyn Deliver> = Arc::new(CodeMail::new(Arc::clone(&mail), codes));
+            let kinds = vec![NewsKind::CodeAsked];
+            all.push(Channel::new(MAILED_CODES, kinds, settings.timeout, deliver));
         }
         let deliver: Arc<dyn Deliver> = mail;
         all.push(Channel::new(MAIL, vec![NewsKind::Incident], settings.timeout, deliver));

@@ -13,7 +13,7 @@ use super::folder::StateFolder;
 use super::{StartError, start_error};
 use crate::config::{Config, StoreKind};
 use crate::issuer::IssuerState;
-use crate::notify::{self, IncidentQuestions, MailedLinks, NewsQueue, NewsSink};
+use crate::notify::{self, IncidentQuestions, NewsQueue, NewsSink, RequestedLetters};
 use crate::private_file;
 use crate::proxy::OpenExchanges;
 use crate::secret::random_bytes;
@@ -46,8 +46,8 @@ pub(super) struct State {
     pub(super) ended: Arc<EndHooks>,
     /// What people answer.
     pub(super) answers: IncidentQuestions,
-    /// What people ask for who are to be let in.
-    pub(super) links: MailedLinks,
+    /// What people ask to have mailed who are to be let in.
+    pub(super) letters: RequestedLetters,
     /// Where it is noted what people are shown of their account.
     pub(super) account_notes: AccountNotes,
     /// The other end, until the task takes it that keeps it.
@@ -125,8 +125,8 @@ impl State {
         let account_queue = Mutex::new(Some(account_queue));
         let (news, queue) = notify::queue();
         let answers = IncidentQuestions::new(Arc::clone(&store.questions), news.clone());
-        let links = MailedLinks::new(
-            Arc::clone(&store.outbox),
+        let letters = RequestedLetters::new(
+            &store.outbox,
             Arc::clone(&store.questions),
             Arc::clone(&metrics) as Arc<_>,
         );
@@ -144,7 +144,7 @@ impl State {
             issuers,
             ended,
             answers,
-            links,
+            letters,
             account_notes,
             account_queue,
             news,

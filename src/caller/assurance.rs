@@ -9,8 +9,8 @@ use std::fmt;
 
 use crate::clock::Timestamp;
 
-/// A method of authentication, by its name in RFC 8176 section 2. [`Self::Service`] and [`Self::PersonalToken`] are names of
-/// the gateway's own.
+/// A method of authentication, by its name in RFC 8176 section 2. [`Self::Service`], [`Self::PersonalToken`] and [`Self::Mail`]
+/// are names of the gateway's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AuthMethod {
     /// A password.
@@ -29,6 +29,9 @@ pub enum AuthMethod {
     Service,
     /// Nobody was there: a program presented a personal access token.
     PersonalToken,
+    /// A code that was mailed to them. It stands for a second factor where the operator says so, and is no second factor of NIST
+    /// SP 800-63B (section 5.1.3.1): no [`Self::MultipleFactors`] comes with it, and no [`SEVERAL_FACTORS`].
+    Mail,
 }
 
 /// The authentication context class of several factors, after NIST SP 800-63B's second level.
@@ -58,7 +61,7 @@ pub struct Assurance {
 
 impl AuthMethod {
     /// All of them, in the order in which they are written.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Password,
         Self::OneTimePassword,
         Self::HardwareKey,
@@ -67,6 +70,7 @@ impl AuthMethod {
         Self::MultipleFactors,
         Self::Service,
         Self::PersonalToken,
+        Self::Mail,
     ];
 
     /// The name in `amr`.
@@ -80,6 +84,7 @@ impl AuthMethod {
             Self::MultipleFactors => "mfa",
             Self::Service => "service",
             Self::PersonalToken => "pat",
+            Self::Mail => "mail",
         }
     }
 
@@ -205,7 +210,7 @@ mod tests {
         let both = AuthMethods::only(AuthMethod::OneTimePassword).and(AuthMethod::Password);
         assert_eq!(both.to_string(), "pwd otp");
         let all = AuthMethod::ALL.into_iter().fold(AuthMethods::default(), AuthMethods::and);
-        assert_eq!(all.to_string(), "pwd otp hwk swk user mfa service pat");
+        assert_eq!(all.to_string(), "pwd otp hwk swk user mfa service pat mail");
     }
 
     #[test]
@@ -240,6 +245,7 @@ mod tests {
             ("pwd", Some(One)),
             ("otp", Some(One)),
             ("pwd service", Some(One)),
+            ("pwd mail", Some(One)),
             ("pwd otp mfa", Some(Two)),
             ("hwk user mfa", Some(Two)),
             ("otp mfa service", Some(Two)),

@@ -4,7 +4,9 @@
 //! whether there is a configuration in the end is decided by the report alone.
 
 use super::raw::{RawItem, RawTable, Wrong};
-use super::{Config, DirectorySettings, Listen, OwnPath, OwnPathEntry, Route, SignInMode};
+use super::{
+    Config, DirectoryKind, DirectorySettings, Listen, OwnPath, OwnPathEntry, Route, SignInMode,
+};
 use super::{
     account, cors, detect, directory, error_page, forms, geo, identity, issuer, listen, log, login,
     notify, paths, personal_tokens, privacy, reload, route, second_factor, session, shadow,
@@ -37,8 +39,15 @@ pub(super) fn check(root: &RawTable<'_>) -> Config {
     let geo = root.table("geo", geo::geo);
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session, &geo));
     let notify = root.table("notify", |table| notify::notify(table, &tokens));
-    let second_factor =
-        root.table("second_factor", |table| second_factor::second_factor(table, &store));
+    let second_factor = root.table("second_factor", |table| {
+        let knows_addresses = |one: &DirectorySettings| !matches!(one.kind, DirectoryKind::Http(_));
+        let needs = second_factor::MailedCodeNeeds {
+            sends_mail: notify.mail.is_some(),
+            knows_addresses: directories.iter().any(knows_addresses),
+            is_asked: routes.iter().any(|route| route.value.asks.several_factors),
+        };
+        second_factor::second_factor(table, &store, needs)
+    });
     let account = root.table("account", |table| account::account(table, &notify));
     let privacy =
         root.table("privacy", |table| privacy::privacy(table, &tokens, &session, &notify));

@@ -105,8 +105,8 @@ pub use self::load::LoadError;
 pub use self::log::{Log, LogFormat};
 pub use self::login::{Issues, Login};
 pub use self::notify::{
-    MAIL, MAILED_LINKS, MailSettings, MailTls, Notify, SecretSource, SecurityEventsSettings,
-    WebhookSettings,
+    MAIL, MAILED_CODES, MAILED_LINKS, MailSettings, MailTls, Notify, SecretSource,
+    SecurityEventsSettings, WebhookSettings,
 };
 pub use self::passkeys::PasskeySettings;
 pub use self::paths::{OwnPath, OwnPathEntry};

@@ -147,6 +147,9 @@ pub const MAIL: &str = "mail";
 /// out no letter about an incident.
 pub const MAILED_LINKS: &str = "mailed-links";
 
+/// The same of the channel that mails codes which stand for a second factor.
+pub const MAILED_CODES: &str = "mailed-codes";
+
 pub(super) fn notify(table: &RawTable<'_>, tokens: &Tokens) -> Notify {
     let default = Notify::default();
     let pace = Duration::from_millis(10)..=DAY;
@@ -179,7 +182,7 @@ pub(super) fn notify(table: &RawTable<'_>, tokens: &Tokens) -> Notify {
 fn refuse_doubles(table: &RawTable<'_>, notify: &Notify) {
     let mut names: Vec<&str> = notify.webhooks.iter().map(|one| one.name.as_str()).collect();
     names.extend(notify.security_events.iter().map(|one| one.name.as_str()));
-    names.extend(notify.mail.iter().flat_map(|_| [MAIL, MAILED_LINKS]));
+    names.extend(notify.mail.iter().flat_map(|_| [MAIL, MAILED_LINKS, MAILED_CODES]));
     names.sort_unstable();
     for pair in names.windows(2) {
         if let [one, other] = pair

@@ -79,7 +79,7 @@ pub enum RouteRefusals {
 /// What a route asks of how its callers were authenticated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AsksOfCaller {
-    /// `route.second_factor = "required"`: several factors.
+    /// `route.second_factor = "required"`: several factors, or a password and a mailed code where these are taken.
     pub several_factors: bool,
     /// `route.fresh`: the last proof is no longer ago than this.
     pub fresh: Option<Duration>,
@@ -91,7 +91,9 @@ impl AsksOfCaller {
         if self.asks() && assurance.methods.has(AuthMethod::PersonalToken) {
             return false;
         }
-        let is_enough = !self.several_factors || assurance.acr() == Some(SEVERAL_FACTORS);
+        let is_enough = !self.several_factors
+            || assurance.acr() == Some(SEVERAL_FACTORS)
+            || assurance.methods.has(AuthMethod::Mail);
         let is_lately =
             |fresh: Duration| assurance.auth_time.is_some_and(|proved| at.since(proved) <= fresh);
         is_enough && self.fresh.is_none_or(is_lately)

@@ -24,6 +24,8 @@ pub struct SecondFactorSettings {
     pub label: String,
     /// The key that seals secrets; made at the first start.
     pub key_file: PathBuf,
+    /// May whoever has none of their own prove it by a code that is mailed to them?
+    pub mailed_codes: bool,
     /// `[second_factor.passkeys]`; `None`: they are off.
     pub passkeys: Option<PasskeySettings>,
 }
@@ -51,6 +53,8 @@ pub struct FactorRule {
     pub groups: Vec<String>,
     /// Directories.
     pub directories: Vec<String>,
+    /// Whether mailed codes are taken from them; `None`: as from everybody.
+    pub mailed_codes: Option<bool>,
 }
 
 const MODES: [(&str, FactorMode); 3] = [
@@ -69,14 +73,28 @@ impl SecondFactorSettings {
             trusted_devices: Duration::ZERO,
             label: String::new(),
             key_file: store.path.parent().unwrap_or(Path::new("")).join("second-factor-key"),
+            mailed_codes: false,
             passkeys: None,
         }
     }
 
     /// What holds for this user.
     pub fn mode_of(&self, user: &Identity) -> FactorMode {
-        let rule = self.rules.iter().find(|rule| rule.fits(user));
-        rule.map_or(self.mode, |rule| rule.mode)
+        self.rule_of(user).map_or(self.mode, |rule| rule.mode)
+    }
+
+    /// Are mailed codes taken from this user?
+    pub fn takes_mailed_codes(&self, user: &Identity) -> bool {
+        self.rule_of(user).and_then(|rule| rule.mailed_codes).unwrap_or(self.mailed_codes)
+    }
+
+    /// Are mailed codes taken from anybody?
+    pub fn mails_codes(&self) -> bool {
+        self.mailed_codes || self.rules.iter().any(|rule| rule.mailed_codes == Some(true))
+    }
+
+    fn rule_of(&self, user: &Identity) -> Option<&FactorRule> {
+        self.rules.iter().find(|rule| rule.fits(user))
     }
 
     /// Is anybody asked?
@@ -96,7 +114,22 @@ impl FactorRule {
     }
 }
 
-pub(super) fn second_factor(table: &RawTable<'_>, store: &StoreSettings) -> SecondFactorSettings {
+/// What mailed codes need of the rest.
+#[derive(Clone, Copy)]
+pub(super) struct MailedCodeNeeds {
+    /// `[notify.mail]`
+    pub(super) sends_mail: bool,
+    /// A directory that can be asked for addresses.
+    pub(super) knows_addresses: bool,
+    /// A route that asks for a second factor.
+    pub(super) is_asked: bool,
+}
+
+pub(super) fn second_factor(
+    table: &RawTable<'_>,
+    store: &StoreSettings,
+    needs: MailedCodeNeeds,
+) -> SecondFactorSettings {
     let default = SecondFactorSettings::new(store);
     let read = SecondFactorSettings {
         mode: table.choice("mode", &MODES).unwrap_or(default.mode),
@@ -109,11 +142,34 @@ pub(super) fn second_factor(table: &RawTable<'_>, store: &StoreSettings) -> Seco
             .unwrap_or(default.trusted_devices),
         label: table.text("label", label).unwrap_or(default.label),
         key_file: table.path("key_file").unwrap_or(default.key_file),
+        mailed_codes: table.flag("mailed_codes").unwrap_or(default.mailed_codes),
         passkeys: None,
     };
+    if read.mails_codes() {
+        check_mailed_codes(table, &read, needs);
+    }
     let is_on = read.is_on();
     let passkeys = table.table("passkeys", |table| passkeys::passkeys(table, is_on));
     SecondFactorSettings { passkeys, ..read }
+}
+
+fn check_mailed_codes(table: &RawTable<'_>, read: &SecondFactorSettings, needs: MailedCodeNeeds) {
+    let key = "mailed_codes";
+    if !needs.sends_mail {
+        table.error(key, Wrong::new("codes cannot be mailed").help("add [notify.mail]"));
+    } else if !needs.knows_addresses {
+        let wrong = Wrong::new("no directory knows an address to which a code could be mailed");
+        table.warn(key, wrong.help("leave it out: who has none sets up an app or a passkey"));
+    }
+    let is_required = |mode| mode == FactorMode::Required;
+    let is_asked = is_required(read.mode) || read.rules.iter().any(|rule| is_required(rule.mode));
+    if !is_asked && !needs.is_asked {
+        let wrong = Wrong::new("nobody has to have a second factor, so no code is ever mailed");
+        table.warn(
+            key,
+            wrong.help("set mode = \"required\", here or in a rule, or a route's second_factor"),
+        );
+    }
 }
 
 fn rule(table: &RawTable<'_>) -> FactorRule {
@@ -123,6 +179,7 @@ fn rule(table: &RawTable<'_>) -> FactorRule {
         users: table.values("users", values::filled).unwrap_or_default(),
         groups: table.values("groups", values::filled).unwrap_or_default(),
         directories: table.values("directories", values::filled).unwrap_or_default(),
+        mailed_codes: table.flag("mailed_codes"),
     };
     if rule.users.is_empty() && rule.groups.is_empty() && rule.directories.is_empty() {
         table.error(
@@ -163,7 +220,7 @@ mod tests {
     fn rule(mode: FactorMode, users: &[&str], groups: &[&str], directories: &[&str]) -> FactorRule {
         let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let (users, groups, directories) = (list(users), list(groups), list(directories));
-        FactorRule { mode, users, groups, directories }
+        FactorRule { mode, users, groups, directories, mailed_codes: None }
     }
 
     #[test]
@@ -189,6 +246,10 @@ mod tests {
             assert_eq!(settings.mode_of(&user(name, directory, groups)), mode, "{said}");
         }
         assert!(settings.is_on());
+        let rule = FactorRule { mailed_codes: Some(true), ..rule(Required, &["kim"], &[], &[]) };
+        let some = SecondFactorSettings { rules: vec![rule], ..settings };
+        assert!(some.takes_mailed_codes(&user("kim", "file", &[])));
+        assert!(!some.takes_mailed_codes(&user("lee", "file", &[])) && some.mails_codes());
         assert!(!SecondFactorSettings::new(&StoreSettings::default()).is_on());
     }
 }

@@ -194,6 +194,22 @@ impl Directory {
 }
 
 impl dyn Users + '_ {
+    /// The mail address that this user has and no other of the directory. **One that several have is nobody's own**: whoever else
+    /// reads it would be let in.
+    ///
+    /// # Errors
+    /// If the directory cannot be asked.
+    pub async fn own_address<'i>(
+        &self,
+        user: &'i Identity,
+    ) -> Result<Option<&'i str>, DirectoryError> {
+        let address = user.attributes.get("email").map(|email| email.trim());
+        let Some(address) = address.filter(|address| address.contains('@')) else {
+            return Ok(None);
+        };
+        Ok((self.with_address(address).await? == 1).then_some(address))
+    }
+
     /// Was this stored password only written anew, where that keeps sessions ([`Users::upgrades_to`])?
     pub fn is_upgrade(&self, before: &Secret, now: &Secret) -> bool {
         let looks = |to| looks_upgraded(before.expose(), now.expose(), to);

@@ -180,7 +180,7 @@ impl Endpoints {
         let fields = self.login_fields(arrival, body)?;
         let given = credentials(&fields, username_field(&fields, &own.username_fields))?;
         let grants = Grants { tokens: false, cookie: false, issued: Some(mint(shape)) };
-        let signed_in = self.sign_in(arrival, &given, grants, happened).await?;
+        let signed_in = self.sign_in_at_alias(arrival, &given, grants, happened).await?;
         let token = signed_in.issued.as_ref().ok_or(Refusal::Internal)?;
         let reply = Reply::json(StatusCode::OK, &json!({"token": token.expose()}));
         Ok(self.known_device(reply, &signed_in, arrival))
@@ -218,9 +218,11 @@ impl Endpoints {
             Lack::Missing => says(missing, Refusal::BadBody),
             Lack::Nobodys => says(wrong, Refusal::BadCredentials),
         })?;
-        self.sign_in(arrival, &given, grants, happened).await.map_err(|why| match why.refusal {
-            Refusal::BadCredentials => says(wrong, Refusal::BadCredentials),
-            _ => refused(why),
+        self.sign_in_at_alias(arrival, &given, grants, happened).await.map_err(|why| {
+            match why.refusal {
+                Refusal::BadCredentials => says(wrong, Refusal::BadCredentials),
+                _ => refused(why),
+            }
         })
     }
 

@@ -77,7 +77,7 @@ impl Endpoints {
             None => None,
         };
         let grants = Grants { tokens: true, cookie: false, issued: None };
-        let signed_in = self.sign_in(arrival, &given, grants, happened).await?;
+        let signed_in = self.sign_in_at_alias(arrival, &given, grants, happened).await?;
         if let Some(RefreshSubject::Session { session, .. }) = old {
             let which = SessionSelection::Session(session.id.clone());
             self.issuers.sessions().end(&which, EndReason::Replaced, arrival.at, happened).await?;

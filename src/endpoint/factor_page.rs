@@ -332,7 +332,7 @@ mod tests {
             ticket: Some("a-ticket"),
             held: None,
             asks_password: false,
-            offered: OfferedFactors { app: true, passkey: false },
+            offered: OfferedFactors { app: true, ..OfferedFactors::default() },
             script: None,
             name: None,
             trust_days: Some(30),

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::factor_page::{HeldPage, SentPage};
 use super::{Endpoints, Served};
 use crate::caller::Caller;
+use crate::factor::ticket::TICKET;
 use crate::gate::Denial;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -72,7 +73,8 @@ impl Endpoints {
             fields: form_urlencoded::parse(text.as_bytes()).into_owned().collect(),
         };
         let bytes = serde_json::to_vec(&form).ok()?;
-        let ticket = sessions.factors().give_ticket(PURPOSE, &bytes, arrival.at).await.ok()?;
+        let ticket =
+            sessions.factors().give_ticket(PURPOSE, &bytes, TICKET, arrival.at).await.ok()?;
         let (next, path) = (Next::default(), self.second_factor_path.as_deref()?);
         Some(self.asks_again(arrival, &session, (path, &next, Some(ticket.expose())), None).await)
     }
@@ -96,7 +98,7 @@ impl Endpoints {
             return Ok(None);
         }
         let bytes = session.id.as_str().as_bytes();
-        let sent = factors.give_ticket(SENT, bytes, arrival.at).await?;
+        let sent = factors.give_ticket(SENT, bytes, TICKET, arrival.at).await?;
         let joint = if form.target.contains('?') { '&' } else { '?' };
         let action = format!("{}{joint}{PARAMETER}={}", form.target, sent.expose());
         let page = HeldPage {

@@ -128,7 +128,10 @@ impl Endpoints {
             Ok(_) if issues == Issues::Cookie && !may_set_cookie => Err(Refusal::CrossSite.into()),
             Ok(given) => {
                 let given = Credentials { is_typed: wants_page, ..given };
-                self.sign_in(arrival, &given, grants, happened).await
+                match own.is_alias {
+                    true => self.sign_in_at_alias(arrival, &given, grants, happened).await,
+                    false => self.sign_in(arrival, &given, grants, happened).await,
+                }
             }
             Err(refused) => Err(refused),
         };

@@ -21,7 +21,7 @@ use crate::caller::{IssuerName, Proof};
 use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry, Shape, SignInMode};
 use crate::event::EventKind;
 use crate::issuer::Issuers;
-use crate::notify::{IncidentQuestions, MailedLinks};
+use crate::notify::{IncidentQuestions, RequestedLetters};
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
 use crate::wire::cookie::{self, CookieValue};
@@ -33,6 +33,7 @@ use self::cors::CorsPolicy;
 pub use self::held::LONGEST_HELD;
 use self::incident::Incidents;
 use self::logout::Extent;
+use self::mailed_code::CodeMailing;
 use self::mailed_link::LinkMailing;
 use self::refused::Refused;
 use self::sent_back::SentBack;
@@ -47,7 +48,8 @@ mod account_sessions;
 mod account_texts;
 mod alias;
 mod blacklist;
-pub mod cors;
+pub mod confirmation;
+mod cors;
 mod credentials;
 mod dj_rest_auth;
 pub mod error_pages;
@@ -62,6 +64,7 @@ mod keys;
 mod login;
 mod logout;
 mod logout_page;
+mod mailed_code;
 mod mailed_link;
 mod mailed_link_texts;
 mod navigation;
@@ -130,6 +133,7 @@ pub struct Endpoints {
     cors: CorsPolicy,
     incidents: Incidents,
     mailing: LinkMailing,
+    code_mailing: CodeMailing,
     /// One line in the log says that browsers drop the cookie, not one for each visitor.
     has_warned_of_plain_http: AtomicBool,
 }
@@ -156,7 +160,7 @@ impl Endpoints {
     pub fn new(
         issuers: Arc<Issuers>,
         answers: IncidentQuestions,
-        links: MailedLinks,
+        letters: RequestedLetters,
         config: &Config,
     ) -> Self {
         let page_of = |own| {
@@ -206,7 +210,8 @@ impl Endpoints {
             sent_back: SentBack::new(),
             cors: CorsPolicy::new(&config.cors),
             incidents: Incidents::new(answers, config),
-            mailing: LinkMailing::new(links, config, page_of(OwnPath::MailedLink)),
+            mailing: LinkMailing::new(letters.links, config, page_of(OwnPath::MailedLink)),
+            code_mailing: CodeMailing::new(letters.codes, config),
             has_warned_of_plain_http: AtomicBool::new(false),
         }
     }

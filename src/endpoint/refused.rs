@@ -162,6 +162,7 @@ fn goes_on(refusal: Refusal, ticket: &SignInTicket) -> Map<String, Value> {
     say("ticket", ticket.ticket.expose().into());
     match ticket.due {
         Due::Code => say("methods", methods(ticket, &["recovery_code"])),
+        Due::MailedCode => say("methods", methods(ticket, &[])),
         Due::Enrolment { takes_invitation } => {
             say("methods", methods(ticket, &[]));
             say("invitation_required", takes_invitation.into());
@@ -172,9 +173,9 @@ fn goes_on(refusal: Refusal, ticket: &SignInTicket) -> Map<String, Value> {
 
 /// By what a sign-in goes on.
 fn methods(ticket: &SignInTicket, more: &[&str]) -> Value {
-    let OfferedFactors { app, passkey } = ticket.offered;
-    let offered =
-        [("totp", app), ("passkey", passkey)].into_iter().filter(|(_, is_offered)| *is_offered);
+    let OfferedFactors { app, passkey, mail } = ticket.offered;
+    let all = [("totp", app), ("passkey", passkey), ("mail", mail)];
+    let offered = all.into_iter().filter(|(_, is_offered)| *is_offered);
     offered.map(|(name, _)| name).chain(more.iter().copied()).collect()
 }
 

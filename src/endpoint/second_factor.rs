@@ -1,27 +1,26 @@
-//! `POST /login/second-factor`: the second step of a sign-in, and of confirming that it is still them; and the page for the
-//! latter.
+//! `POST /login/second-factor`: the second step of a sign-in. What a session's user confirms there is in [`super::confirmation`].
 //!
 //! | a body with | does |
 //! |---|---|
 //! | `ticket`, `otp` | ends the sign-in with a code |
+//! | `ticket`, `mail` | has a code mailed ([`super::mailed_code`]) |
 //! | `ticket`, `enrol` | gives a secret, where one is to be set up first |
 //! | `ticket`, `enrolment`, `otp` | sets it up and ends the sign-in; with `invitation`, where that takes an operator's code |
-//! | `otp` or `password`, and a session | raises what the session proves |
 //!
 //! What it takes of passkeys is at the head of [`super::passkey`].
 //!
 //! A form gets pages, JSON gets JSON. The page of a sign-in never has its ticket in an address: it is in the form.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::factor_page::{CodePage, EnrolPage};
-use super::login::{next_of_form, next_of_query};
-use super::passkey::{PasskeyStep, challenge};
+use super::login::next_of_form;
+use super::mailed_code::{MailedCodePage, wants_mail};
+use super::passkey::PasskeyStep;
 use super::refused::Refused;
 use super::{Endpoints, Served, input, navigation};
 use crate::caller::Proof;
@@ -32,7 +31,6 @@ use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::personal_token::PersonalTokenUse;
-use crate::session::step_up::Confirmation;
 use crate::session::{Due, EnrolmentStep, Grants, SecondStep, SignInTicket, SignedIn};
 use crate::store::Session;
 use crate::wire::accept::Language;
@@ -40,9 +38,6 @@ use crate::wire::arrival::Arrival;
 use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::next::Next;
 use crate::wire::reply::Reply;
-
-/// No route asks for a proof that is fresher than this (`route.fresh`).
-const JUST_PROVED: Duration = Duration::from_secs(60);
 
 /// What a factor is called that is set up while signing in, unless its owner says otherwise.
 pub(super) const FIRST_NAME: &str = crate::factor::FIRST_APP;
@@ -69,6 +64,10 @@ impl Endpoints {
             Some(ticket) if wants_page => {
                 self.second_step_page(own, arrival, (&fields, body), &ticket, happened).await
             }
+            Some(ticket) if wants_mail(&fields) => {
+                let made = self.mail_for_ticket(arrival, &ticket, happened).await;
+                Self::code_mailed(made, arrival)
+            }
             Some(ticket) => {
                 let fields = (&fields, body);
                 let made = self.second_step_json(own, arrival, fields, &ticket, happened).await;
@@ -94,6 +93,11 @@ impl Endpoints {
                 CodePage { ticket, trust_days: self.trust_days(), ..page }
                     .reply(problem, &arrival.request_id)
             }
+            Due::MailedCode => {
+                let code = CodePage { ticket: Some(ticket.ticket.expose()), ..page };
+                let page = MailedCodePage { code, is_sent: false };
+                page.reply(problem, &arrival.request_id)
+            }
             Due::Enrolment { takes_invitation } => {
                 let link = self.link_for_enrolment(takes_invitation, arrival);
                 page.must_enrol(ticket.ticket.expose(), link)
@@ -108,7 +112,12 @@ impl Endpoints {
         Some(lifetime.as_secs().div_ceil(86_400))
     }
 
-    fn code_page<'a>(&'a self, arrival: &Arrival, action: &'a str, next: &'a Next) -> CodePage<'a> {
+    pub(super) fn code_page<'a>(
+        &'a self,
+        arrival: &Arrival,
+        action: &'a str,
+        next: &'a Next,
+    ) -> CodePage<'a> {
         CodePage {
             service: &self.title,
             action,
@@ -124,7 +133,12 @@ impl Endpoints {
         }
     }
 
-    fn second_step_refused(&self, arrival: &Arrival, wants_page: bool, refused: Refused) -> Served {
+    pub(super) fn second_step_refused(
+        &self,
+        arrival: &Arrival,
+        wants_page: bool,
+        refused: Refused,
+    ) -> Served {
         if !wants_page {
             return Served::refused(refused, &arrival.request_id);
         }
@@ -182,6 +196,10 @@ impl Endpoints {
         let next = next_of_form(fields);
         if !self.may_set_cookie(arrival) {
             return self.second_step_refused(arrival, true, Refusal::CrossSite.into());
+        }
+        if wants_mail(fields) {
+            let made = self.mail_for_ticket(arrival, ticket, happened).await;
+            return self.mailed_code_page(arrival, ticket, &next, made.err());
         }
         let grants = Grants { tokens: false, cookie: true, issued: None };
         if let Some(step) = PasskeyStep::read(fields, body) {
@@ -245,10 +263,14 @@ impl Endpoints {
         let context = &mut arrival.context(happened);
         let offered = self.issuers.sessions().offered_with(ticket, context).await;
         let action = arrival.target.path().as_str();
+        let offered = offered.unwrap_or_default();
+        if offered.mail {
+            return self.mailed_code_page(arrival, ticket, next, Some(refused.clone()));
+        }
         let ticket = Some(ticket.expose());
         let page = CodePage {
             ticket,
-            offered: offered.unwrap_or_default(),
+            offered,
             trust_days: self.trust_days(),
             ..self.code_page(arrival, action, next)
         };
@@ -323,147 +345,6 @@ impl Endpoints {
         Ok(made)
     }
 
-    /// `GET`: the page on which whoever is signed in confirms that it is still them.
-    async fn confirm_page(&self, arrival: &Arrival, happened: &mut Vec<EventKind>) -> Served {
-        let next = next_of_query(arrival.target.query());
-        match self.session_to_confirm(arrival, happened).await {
-            Ok((session, _)) => {
-                let path = arrival.target.path().as_str();
-                self.asks_again(arrival, &session, (path, &next, None), None).await
-            }
-            Err(refused) => self.to_login_or_refused(arrival, refused),
-        }
-    }
-
-    async fn confirm(
-        &self,
-        arrival: &Arrival,
-        (fields, body): (&Fields, &Bytes),
-        wants_page: bool,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
-        let next = next_of_form(fields);
-        let held = text(fields, "held").map(Secret::new);
-        let leads_to = (arrival.target.path().as_str(), &next, held.as_ref().map(Secret::expose));
-        let (session, proof) = match self.session_to_confirm(arrival, happened).await {
-            Ok(found) => found,
-            Err(refused) if wants_page => return self.to_login_or_refused(arrival, refused),
-            Err(refused) => return Served::refused(refused, &arrival.request_id),
-        };
-        if let Err(refusal) = self.is_from_here(arrival, proof) {
-            return self.second_step_refused(arrival, wants_page, refusal.into());
-        }
-        let otp = text(fields, "otp").map(Secret::new);
-        let password = fields.text("password").ok().map(Secret::new);
-        let step = PasskeyStep::read(fields, body);
-        let confirmation = match (&step, &otp, &password) {
-            (Some(PasskeyStep::Used(said)), _, _) => Confirmation::Passkey(said.said()),
-            (Some(PasskeyStep::Challenge), None, None) if !wants_page => {
-                let context = &arrival.context(happened);
-                let sessions = self.issuers.sessions();
-                let begun = sessions.challenge_confirmation(&session, context).await;
-                let made = begun.map(|begun| Reply::json(StatusCode::OK, &challenge(begun)));
-                return Served::of(made.map_err(Refused::from), arrival);
-            }
-            (_, Some(otp), _) => Confirmation::Code(otp),
-            (_, None, Some(password)) => Confirmation::Password(password),
-            (_, None, None) => {
-                let required = Refused::field("otp", FieldProblem::Required);
-                return match wants_page {
-                    true => self.asks_again(arrival, &session, leads_to, Some(&required)).await,
-                    false => Served::refused(required, &arrival.request_id),
-                };
-            }
-        };
-        let sessions = self.issuers.sessions();
-        let device = sessions.cookie_names().device_of(&arrival.headers);
-        let was_asked = sessions.is_asked(&session, arrival.at);
-        let context = &mut arrival.context(happened);
-        let raised = sessions.confirm(&session, confirmation, device, context).await;
-        // A copy of the cookie, which the detector may have seen, is worth nothing from now on.
-        let another = match &raised {
-            Ok(session) if was_asked && proof == Proof::SessionCookie => {
-                sessions.another_cookie(session, arrival.at).await.map(Some)
-            }
-            Ok(_) | Err(_) => Ok(None),
-        };
-        let another = match another {
-            Ok(another) => another,
-            Err(refusal) => return self.second_step_refused(arrival, wants_page, refusal.into()),
-        };
-        let served = match raised.map_err(Refused::from) {
-            Ok(session) if wants_page => {
-                let page = match &held {
-                    Some(ticket) => self.held(arrival, &session, ticket).await,
-                    None => Ok(None),
-                };
-                match page {
-                    Ok(Some(page)) => Served::reply(page),
-                    Ok(None) => Served::reply(Reply::see_other(&next.location())),
-                    Err(refusal) => self.second_step_refused(arrival, true, refusal.into()),
-                }
-            }
-            Ok(session) => {
-                let body = json!({
-                    "amr": session.assurance.methods.names().collect::<Vec<_>>(),
-                    "auth_time": session.assurance.auth_time.map(crate::clock::Timestamp::as_secs),
-                });
-                Served::reply(Reply::json(StatusCode::OK, &body))
-            }
-            Err(refused) if wants_page && refused.refusal == Refusal::SignInAgain => {
-                self.to_login_or_refused(arrival, refused)
-            }
-            Err(refused) if wants_page => {
-                self.asks_again(arrival, &session, leads_to, Some(&refused)).await
-            }
-            Err(refused) => Served::refused(refused, &arrival.request_id),
-        };
-        match another {
-            Some(cookie) => match self.cookie.set(served.reply, None, &cookie, arrival) {
-                Ok(reply) => Served { reply, refusal: served.refusal },
-                Err(refusal) => self.second_step_refused(arrival, wants_page, refusal.into()),
-            },
-            None => served,
-        }
-    }
-
-    /// The page that asks whoever is signed in for a proof; `held` is of a form that is kept meanwhile.
-    pub(super) async fn asks_again(
-        &self,
-        arrival: &Arrival,
-        session: &Session,
-        (action, next, held): (&str, &Next, Option<&str>),
-        problem: Option<&Refused>,
-    ) -> Served {
-        let sessions = self.issuers.sessions();
-        let user = session.identity.load().key.clone();
-        let all = match sessions.factors().all_of(&user, arrival.at).await {
-            Ok(all) => all,
-            Err(refusal) => return self.second_step_refused(arrival, true, refusal.into()),
-        };
-        let by_code = all.has_any();
-        // Whoever has just given their password, and is asked again, has to have a second factor where they want to go.
-        let has_just_proved =
-            session.assurance.auth_time.is_some_and(|at| arrival.at.since(at) < JUST_PROVED);
-        if let Some(path) = self.factors_path.as_deref()
-            && problem.is_none()
-            && has_just_proved
-            && !by_code
-        {
-            return Served::reply(navigation::to(path));
-        }
-        let name = session.identity.load().name.clone();
-        let page = CodePage {
-            held,
-            asks_password: !by_code,
-            offered: sessions.factors().offered(&all),
-            name: Some(&name),
-            ..self.code_page(arrival, action, next)
-        };
-        let reply = page.reply(problem, &arrival.request_id);
-        Served { reply, refusal: problem.map(|problem| problem.refusal) }
-    }
-
     /// The session of whoever calls: an issuer's token alone has none, and proves nothing more.
     pub(super) async fn session_of(
         &self,
@@ -471,16 +352,6 @@ impl Endpoints {
         happened: &mut Vec<EventKind>,
     ) -> Result<(Arc<Session>, Proof), Refused> {
         session_in(self.caller(arrival, PersonalTokenUse::Refused, happened).await?)
-    }
-
-    /// The same, also where they have to confirm first that it is them.
-    async fn session_to_confirm(
-        &self,
-        arrival: &Arrival,
-        happened: &mut Vec<EventKind>,
-    ) -> Result<(Arc<Session>, Proof), Refused> {
-        let personal = PersonalTokenUse::Refused;
-        session_in(self.caller_to_confirm(arrival, personal, happened).await?.0)
     }
 
     /// Refuses what another site's page may have sent, where the credential is one that browsers send unasked.
@@ -510,7 +381,7 @@ impl Endpoints {
     }
 }
 
-fn session_in(credential: Credential) -> Result<(Arc<Session>, Proof), Refused> {
+pub(super) fn session_in(credential: Credential) -> Result<(Arc<Session>, Proof), Refused> {
     match credential {
         Credential::Session(session, proof) => Ok((session, proof)),
         Credential::Issued(issued, _, Some(session)) => Ok((session, issued.proof())),

@@ -51,6 +51,28 @@ pub enum FactorRefusal {
     ClonedPasskey,
 }
 
+/// What became of the wish for a code by mail.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MailedCodeEvent {
+    /// It is mailed.
+    Asked,
+    /// There were as many within an hour as there may be.
+    Withheld,
+}
+
+impl MailedCodeEvent {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[Self::Asked, Self::Withheld];
+
+    /// Stable name for metrics and the audit trail.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Withheld => "withheld",
+        }
+    }
+}
+
 impl FactorEvent {
     /// Every one.
     pub const ALL: &'static [Self] = &[

@@ -11,7 +11,7 @@ mod personal_token;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use self::factor::{FactorEvent, FactorRefusal};
+pub use self::factor::{FactorEvent, FactorRefusal, MailedCodeEvent};
 pub use self::issued::IssuedRefusal;
 pub use self::mailed_link::MailedLinkEvent;
 pub use self::personal_token::TokenRefusal;
@@ -235,6 +235,13 @@ pub enum EventKind {
         user: UserKey,
         /// Why, for the operator; the client learns less.
         why: FactorRefusal,
+    },
+    /// Somebody asked for a code by mail.
+    MailedCode {
+        /// Whose it is.
+        user: UserKey,
+        /// What became of it.
+        what: MailedCodeEvent,
     },
     /// Something became of a link that is mailed to let somebody in.
     MailedLink {

@@ -22,6 +22,7 @@
 mod at_service;
 mod enrolment;
 mod key;
+mod mailed_code;
 mod passkey;
 pub mod ticket;
 mod totp;
@@ -34,6 +35,7 @@ use zeroize::Zeroizing;
 
 pub use self::enrolment::{Confirmed, Enrolment, QrCode};
 pub use self::key::FactorKey;
+pub use self::mailed_code::{MAILED_CODE, MailedCodeAttempt};
 pub use self::passkey::{
     CeremonyPlace, EnrolledPasskey, FIRST_PASSKEY, NewPasskey, OfferedFactors, PasskeyAnswer,
     PasskeyAttempt, PasskeyCeremony, Passkeys,
@@ -94,6 +96,15 @@ pub enum Duty {
     Prove,
     /// They set one up.
     Enrol,
+    /// They set one up, or prove it by a code that is mailed to them, if they have an address of their own.
+    MailOrEnrol,
+}
+
+impl Duty {
+    /// Do they set up a first one?
+    pub const fn may_enrol(self) -> bool {
+        matches!(self, Self::Enrol | Self::MailOrEnrol)
+    }
 }
 
 /// Which kind of code was right.
@@ -265,6 +276,7 @@ impl Factors {
                 self.change(&user.key, FactorChange::Asked(at)).await?;
                 Ok(Duty::Nothing)
             }
+            Some(_) | None if self.settings.takes_mailed_codes(user) => Ok(Duty::MailOrEnrol),
             Some(_) | None => Ok(Duty::Enrol),
         }
     }

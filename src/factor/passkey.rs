@@ -122,6 +122,8 @@ pub struct OfferedFactors {
     pub app: bool,
     /// A passkey that works at this host.
     pub passkey: bool,
+    /// A code that is mailed to them.
+    pub mail: bool,
 }
 
 /// What a token holds.
@@ -164,6 +166,11 @@ impl CeremonyPlace {
     pub fn new(kind: &str, place: &[u8]) -> Self {
         Self(format!("{kind}:{}", URL_SAFE_NO_PAD.encode(place)))
     }
+
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Factors {
@@ -198,6 +205,7 @@ impl Factors {
         OfferedFactors {
             app: is_at_service || own.iter().any(|factor| factor.kind == super::TOTP),
             passkey: own.iter().any(|factor| self.works_here(factor)),
+            mail: false,
         }
     }
 

@@ -196,7 +196,7 @@ async fn the_code_of_an_operator_works_once_and_only_with_a_right_one() {
 #[tokio::test]
 async fn a_ticket_is_spent_once_and_opens_for_its_purpose_alone() {
     let factors = on(&Memory::new());
-    let ticket = factors.give_ticket("sign-in", b"who", NOW).await.unwrap();
+    let ticket = factors.give_ticket("sign-in", b"who", super::ticket::TICKET, NOW).await.unwrap();
     let look = async |purpose, at| {
         let found = factors.look_at_ticket(purpose, &ticket, at).await.unwrap();
         found.map(|bytes| bytes.to_vec())

@@ -11,14 +11,14 @@ use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::store::outbox::NewQuestion;
 
-/// How long a ticket works.
+/// How long a ticket works, where nothing has to be waited for.
 pub const TICKET: Duration = Duration::from_secs(300);
 
 /// Longer is no ticket.
 const LONGEST: usize = 64;
 
 impl Factors {
-    /// A ticket for these bytes, for this purpose.
+    /// A ticket for these bytes, for this purpose, that works for so long.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
@@ -26,12 +26,13 @@ impl Factors {
         &self,
         purpose: &str,
         bytes: &[u8],
+        lifetime: Duration,
         at: Timestamp,
     ) -> Result<Secret, Refusal> {
         let ticket = Secret::random().map_err(|_| Refusal::Internal)?;
         let (digest, owner) = named(&ticket);
         let body = self.key.seal(purpose, &owner, bytes)?;
-        let expires_at = at.plus(TICKET);
+        let expires_at = at.plus(lifetime);
         let new = NewQuestion { digest, about: digest, body, expires_at };
         self.questions.ask(new).await.map_err(failed)?;
         Ok(ticket)

@@ -34,10 +34,12 @@ kim service         K p p p p  K p p p p  K p p p p
 kim pwd             K p K p p  K p K p p  K p p p p
 kim otp             K p K p p  K p K p p  K p p p p
 kim pwd otp mfa     K K K K K  K K K K K  K K p p p
+kim pwd mail        K K K K K  K K K K K  K K p p p
 lee service         K p p p g  K p p p g  K p p p g
 lee pwd             K p K p g  K p K p g  K p p p g
 lee otp             K p K p g  K p K p g  K p p p g
 lee pwd otp mfa     K K K K g  K K K K g  K K p p g
+lee pwd mail        K K K K g  K K K K g  K K p p g
 ";
 
 const AGES: [u64; 3] = [0, 900, 901];
@@ -83,7 +85,7 @@ async fn every_cell_of_the_policies_is_as_the_table_says() {
     let gate = Gate::new(&config(), Arc::new(kit.issuers));
     let mut table = format!("\n{:<20}{:<11}{:<11}{}\n", "", AGES[0], AGES[1], AGES[2]);
     for person in ["kim", "lee"] {
-        for methods in ["service", "pwd", "otp", "pwd otp mfa"] {
+        for methods in ["service", "pwd", "otp", "pwd otp mfa", "pwd mail"] {
             let assurance = match methods {
                 "service" => Assurance::BY_SERVICE,
                 methods => Assurance::now(AuthMethods::read(methods), NOW),

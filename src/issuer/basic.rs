@@ -62,7 +62,8 @@ impl Issuers {
                 // Where a second factor is due, a password in each request is no way past it.
                 match self.sessions.duty(&checked, at).await {
                     Ok(Duty::Nothing) => {}
-                    Ok(Duty::Prove | Duty::Enrol) | Err(Refusal::SecondFactorElsewhere) => {
+                    Ok(Duty::Prove | Duty::Enrol | Duty::MailOrEnrol)
+                    | Err(Refusal::SecondFactorElsewhere) => {
                         attempt.take_back();
                         return Err(IssuedRefusal::SecondFactorRequired);
                     }

@@ -3,9 +3,7 @@
 //! **Asking says nothing.** Whoever asks is answered before anybody is looked up: the wish goes into the outbox, and the worker
 //! finds out whether there is such an account, with an address of its own. So neither answer nor time depend on it.
 //!
-//! **Three an hour for one name.** Each wish takes one of three keys of the outbox, which stay known for an hour: a bound that
-//! survives a restart, and is the same for names that nobody has. And each address may ask so often in an hour, which is kept
-//! in memory.
+//! **Three an hour for one name** ([`requested`](super::requested)). And each address may ask so often in an hour, which is kept in memory.
 //!
 //! **The link** is worth something in the browser that asked alone. The store has hashes, of its secret and of that browser's
 //! cookie, and no more. Looking at it changes nothing; it is spent once, with all others of the same account and browser.
@@ -19,24 +17,20 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::news::{News, Person};
+use super::requested::{HOUR, RequestedMail};
 use super::tries_by_address::TriesByAddress;
-use super::worker::{Counting, DeliveryOutcome};
+use super::worker::Counting;
 use crate::clock::Timestamp;
 use crate::config::MAILED_LINKS;
-use crate::secret::{Digest, Secret, random_id};
+use crate::secret::{Digest, Secret};
 use crate::store::StoreError;
-use crate::store::outbox::{NewMessage, Outbox, Questions, Queued};
+use crate::store::outbox::{Outbox, Questions};
 
 /// How long a link works, from the moment when it was asked for.
 pub const LINK: Duration = Duration::from_secs(600);
 
-/// So many are mailed for one name in [`HOUR`].
-const PER_NAME: u32 = 3;
-
 /// So often one address may ask in [`HOUR`].
 const PER_ADDRESS: u32 = 10;
-
-const HOUR: Duration = Duration::from_secs(3600);
 
 /// Longer is no token.
 const LONGEST_TOKEN: usize = 64;
@@ -86,9 +80,8 @@ pub struct MailedLink {
 /// See the head of this module. Cheap to clone.
 #[derive(Clone)]
 pub struct MailedLinks {
-    outbox: Arc<dyn Outbox>,
+    requested: RequestedMail,
     questions: Arc<dyn Questions>,
-    counting: Arc<dyn Counting>,
     asking: Arc<TriesByAddress>,
     wrong: Arc<TriesByAddress>,
 }
@@ -127,7 +120,8 @@ impl MailedLinks {
         counting: Arc<dyn Counting>,
     ) -> Self {
         let asking = Arc::new(TriesByAddress::new(PER_ADDRESS, HOUR));
-        Self { outbox, questions, counting, asking, wrong: Arc::default() }
+        let requested = RequestedMail::new(MAILED_LINKS, outbox, counting);
+        Self { requested, questions, asking, wrong: Arc::default() }
     }
 
     /// May this client ask for one? If so, it has asked.
@@ -158,28 +152,8 @@ impl MailedLinks {
     /// # Errors
     /// If the store cannot keep it.
     pub async fn ask(&self, asked: LinkAsked, bound: u32) -> Result<bool, StoreError> {
-        let at = Timestamp::from_millis(asked.at);
-        let no_randomness = |_| StoreError("there is no randomness".to_owned());
-        for nth in 0..PER_NAME {
-            let message = NewMessage {
-                id: random_id().map_err(no_randomness)?,
-                channel: MAILED_LINKS.into(),
-                key: asked.key(nth),
-                body: News::LinkAsked(asked.clone()).to_body(),
-                at,
-                quiet_until: at.plus(HOUR),
-            };
-            match self.outbox.put_messages(vec![message], bound).await?.first() {
-                Some(Queued::Repeats) | None => continue,
-                Some(Queued::Waits) => {}
-                Some(Queued::InPlaceOfOldest) => {
-                    self.counting.outcome(MAILED_LINKS, DeliveryOutcome::Dropped);
-                }
-            }
-            self.counting.outcome(MAILED_LINKS, DeliveryOutcome::Queued);
-            return Ok(true);
-        }
-        Ok(false)
+        let key = |nth| asked.key(nth);
+        self.requested.ask(&News::LinkAsked(asked.clone()), key, bound).await
     }
 
     /// What a link stands for. `None`: nothing, because it is none, too old, or spent.
@@ -221,6 +195,7 @@ pub fn hash_text(digest: &Digest) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notify::DeliveryOutcome;
     use crate::store::memory::Memory;
     use crate::store::outbox::{Claim, NewQuestion};
 

@@ -8,11 +8,13 @@
 
 mod answers;
 mod channel;
+mod codes;
 mod links;
 mod mail;
 mod news;
 mod post;
 mod queue;
+mod requested;
 mod security_event;
 mod tries_by_address;
 mod webhook;
@@ -23,14 +25,17 @@ use std::sync::Arc;
 
 pub use self::answers::IncidentQuestions;
 pub use self::channel::{Channel, Channels, Deliver, Delivery, Pace, Parcel};
+pub use self::codes::{CodeAsked, IssueCodes, MailedCodes};
 pub use self::links::{LINK, LinkAsked, MailedLink, MailedLinks, hash_text};
 pub use self::mail::{
-    Described, LinkMail, Mail, MailParts, Question, describe, device, time, what_was_found,
+    CodeMail, Described, LinkMail, Mail, MailParts, Question, describe, device, time,
+    what_was_found,
 };
 pub use self::news::{
     AssuranceNews, Changed, Ended, FactorNews, IncidentReply, News, NewsKind, Person, ToldIncident,
 };
 pub use self::queue::{NewsQueue, NewsSink, queue};
+pub use self::requested::RequestedLetters;
 pub use self::security_event::{SecurityEvents, SignEvents};
 pub use self::webhook::Webhook;
 pub use self::worker::{Counting, DeliveryOutcome, Worker};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Incident;
+use super::codes::CodeAsked;
 use super::links::LinkAsked;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -30,6 +31,8 @@ pub enum News {
     AssuranceChanged(AssuranceNews),
     /// Somebody asks for a link to be let in by.
     LinkAsked(LinkAsked),
+    /// Somebody asks for a code that stands for a second factor.
+    CodeAsked(CodeAsked),
 }
 
 /// Which kind of news it is.
@@ -51,6 +54,8 @@ pub enum NewsKind {
     AssuranceChanged,
     /// [`News::LinkAsked`]
     LinkAsked,
+    /// [`News::CodeAsked`]
+    CodeAsked,
 }
 
 /// An incident, as it is kept and sent.
@@ -174,6 +179,7 @@ impl News {
             Self::PersonalTokenChanged(_) => NewsKind::PersonalTokenChanged,
             Self::AssuranceChanged(_) => NewsKind::AssuranceChanged,
             Self::LinkAsked(_) => NewsKind::LinkAsked,
+            Self::CodeAsked(_) => NewsKind::CodeAsked,
         }
     }
 
@@ -197,8 +203,9 @@ impl News {
             Self::AssuranceChanged(changed) => {
                 format!("assurance {}\n{}\n{}", changed.to, changed.session, changed.at)
             }
-            // It goes into the outbox by other keys, which count (`MailedLinks`).
+            // These go into the outbox by other keys, which count (`RequestedMail`).
             Self::LinkAsked(asked) => format!("link\n{}\n{}", asked.account, asked.at),
+            Self::CodeAsked(asked) => format!("code\n{}\n{}", asked.place, asked.at),
         };
         Digest::of(text.as_bytes())
     }
@@ -219,6 +226,7 @@ impl News {
             Self::PersonalTokenChanged(changed) => changed.at,
             Self::AssuranceChanged(changed) => changed.at,
             Self::LinkAsked(asked) => asked.at,
+            Self::CodeAsked(asked) => asked.at,
         })
     }
 
@@ -246,6 +254,7 @@ impl NewsKind {
             Self::PersonalTokenChanged => "personal_token.changed",
             Self::AssuranceChanged => "assurance.changed",
             Self::LinkAsked => "mailed_link.asked",
+            Self::CodeAsked => "mailed_code.asked",
         }
     }
 }

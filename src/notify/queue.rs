@@ -2,7 +2,7 @@
 //! dropped and counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
@@ -25,7 +25,7 @@ pub struct NewsSink {
     queue: Sender<News>,
     dropped: Arc<AtomicU64>,
     /// A bit for each kind that some channel is told; what nobody is told takes no room.
-    wanted: Arc<AtomicU8>,
+    wanted: Arc<AtomicU16>,
 }
 
 /// The other end, for the worker.
@@ -35,7 +35,7 @@ pub struct NewsQueue(pub(super) Receiver<News>);
 /// A queue.
 pub fn queue() -> (NewsSink, NewsQueue) {
     let (sender, receiver) = mpsc::channel(CAPACITY);
-    let wanted = Arc::new(AtomicU8::new(u8::MAX));
+    let wanted = Arc::new(AtomicU16::new(u16::MAX));
     (NewsSink { queue: sender, dropped: Arc::default(), wanted }, NewsQueue(receiver))
 }
 
@@ -109,7 +109,7 @@ impl NewsSink {
     }
 }
 
-const fn bit(kind: NewsKind) -> u8 {
+const fn bit(kind: NewsKind) -> u16 {
     1 << kind as u8
 }
 

@@ -137,7 +137,9 @@ impl SecurityEvents {
                 let subject = of_session(&changed.session, user(&changed.user));
                 (subject, ASSURANCE_LEVEL_CHANGE, level_change(changed)?)
             }
-            News::Incident(_) | News::Answered(_) | News::LinkAsked(_) => return None,
+            News::Incident(_) | News::Answered(_) | News::LinkAsked(_) | News::CodeAsked(_) => {
+                return None;
+            }
         };
         Some(json!({
             "iss": self.issuer,

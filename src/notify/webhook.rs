@@ -106,7 +106,7 @@ fn body(news: &News) -> Value {
         News::PasswordChanged(changed) => json!({ "user": changed.user }),
         News::FactorChanged(changed) => json!({ "user": changed.user, "change": changed.change }),
         // No webhook is told of it.
-        News::LinkAsked(_) => json!({}),
+        News::LinkAsked(_) | News::CodeAsked(_) => json!({}),
         News::PersonalTokenChanged(changed) => {
             json!({ "user": changed.user, "change": changed.change })
         }

@@ -24,7 +24,7 @@ use crate::gate::Gate;
 use crate::gate::maintenance::Maintenance;
 use crate::identity::{IdentityForms, IdentityHeaders};
 use crate::issuer::Issuers;
-use crate::notify::{IncidentQuestions, MailedLinks};
+use crate::notify::{IncidentQuestions, RequestedLetters};
 use crate::session::SessionManager;
 use crate::telemetry::Labels;
 use crate::wire::client_ip::TrustedProxies;
@@ -62,8 +62,8 @@ pub struct GenerationParts<'a> {
     pub issuers: Arc<Issuers>,
     /// Takes what people answer to letters.
     pub answers: IncidentQuestions,
-    /// Takes wishes for mailed links, and opens them.
-    pub links: MailedLinks,
+    /// Takes wishes for mailed links and codes.
+    pub letters: RequestedLetters,
     /// Tells the upstream who is calling.
     pub identity: IdentityHeaders,
     /// Tells it in the service's own forms.
@@ -89,7 +89,7 @@ impl Generation {
             config,
             issuers,
             answers,
-            links,
+            letters,
             identity,
             forms,
             error_pages,
@@ -150,7 +150,7 @@ impl Generation {
         Ok(Self {
             number: before.map_or(1, |before| before.number.saturating_add(1)),
             gate: Gate::new(config, Arc::clone(&issuers)),
-            endpoints: Endpoints::new(Arc::clone(&issuers), answers, links, config),
+            endpoints: Endpoints::new(Arc::clone(&issuers), answers, letters, config),
             issuers,
             head,
             edit,

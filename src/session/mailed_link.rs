@@ -153,7 +153,7 @@ impl SessionManager {
     ) -> Result<(UserKey, Arc<str>), SignInRefused> {
         let checked = self.of_ticket(ticket, context).await?;
         match self.duty(&checked, context.at).await? {
-            Duty::Enrol => Ok((checked.user().clone(), checked.name)),
+            Duty::Enrol | Duty::MailOrEnrol => Ok((checked.user().clone(), checked.name)),
             Duty::Nothing | Duty::Prove => Err(Refusal::TicketNotValid.into()),
         }
     }

@@ -21,6 +21,7 @@ mod jwt;
 mod keyed_hash;
 pub mod keys;
 pub mod lockout;
+pub mod mailed_code;
 pub mod mailed_link;
 pub mod observe;
 mod own_devices;

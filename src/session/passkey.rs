@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::blocked::PACE;
+use super::mailed_code::MAIL;
 use super::second_factor::refusal_of;
 use super::sign_in::not_asked;
 use super::{Checked, Grants, SessionManager, SignInRefused, SignedIn};
@@ -54,17 +55,17 @@ impl<'a> PasskeySaid<'a> {
 }
 
 /// In the sign-in of this ticket.
-fn of_ticket(ticket: &Secret) -> CeremonyPlace {
+pub(super) fn of_ticket(ticket: &Secret) -> CeremonyPlace {
     CeremonyPlace::new("ticket", ticket.digest().as_bytes())
 }
 
 /// In this session.
-fn of_session(session: &Session) -> CeremonyPlace {
+pub(super) fn of_session(session: &Session) -> CeremonyPlace {
     CeremonyPlace::new("session", session.id.as_str().as_bytes())
 }
 
 /// From this network.
-fn of_network(client: IpAddr) -> CeremonyPlace {
+pub(super) fn of_network(client: IpAddr) -> CeremonyPlace {
     CeremonyPlace::new("network", network_32_or_64(client).to_string().as_bytes())
 }
 
@@ -98,6 +99,9 @@ impl SessionManager {
         context: &mut RequestContext<'_>,
     ) -> Result<OfferedFactors, SignInRefused> {
         let checked = self.of_ticket(ticket, context).await?;
+        if self.duty(&checked, context.at).await? == Duty::MailOrEnrol {
+            return Ok(MAIL);
+        }
         Ok(self.factors.offered(&self.factors.all_of(checked.user(), context.at).await?))
     }
 
@@ -113,8 +117,9 @@ impl SessionManager {
         context: &mut RequestContext<'_>,
     ) -> Result<SignedIn, SignInRefused> {
         let checked = self.of_ticket(ticket, context).await?;
-        if self.duty(&checked, context.at).await? == Duty::Enrol {
-            return Err(self.pending_again(&checked, ticket, context.at).await);
+        let duty = self.duty(&checked, context.at).await?;
+        if duty.may_enrol() {
+            return Err(self.pending_again(&checked, duty, ticket, context.at).await);
         }
         let device = self.device_of(&checked, context.at);
         let place = of_ticket(ticket);
@@ -135,7 +140,7 @@ impl SessionManager {
         context: &mut RequestContext<'_>,
     ) -> Result<(PasskeyCeremony, bool), SignInRefused> {
         let checked = self.of_ticket(ticket, context).await?;
-        if self.duty(&checked, context.at).await? != Duty::Enrol {
+        if !self.duty(&checked, context.at).await?.may_enrol() {
             return Err(Refusal::SecondFactorRequired.into());
         }
         let takes_invitation = !self.may_enrol_from(&checked, context.at).await;
@@ -342,7 +347,7 @@ impl SessionManager {
         context: &mut RequestContext<'_>,
     ) -> Result<Option<&'c Secret>, SignInRefused> {
         let user = checked.user().clone();
-        if self.duty(checked, context.at).await? != Duty::Enrol {
+        if !self.duty(checked, context.at).await?.may_enrol() {
             // With one of theirs already, a ticket and a secret of one's own choice would be a way around it.
             self.note_refused(&user, FactorRefusal::NoProof, context);
             return Err(Refusal::SecondFactorRequired.into());

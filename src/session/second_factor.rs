@@ -1,7 +1,8 @@
 //! The second step of a sign-in.
 //!
 //! After a right password the sign-in is [`Pending`] where something is due: nothing was issued, and whoever comes back with
-//! the ticket and a code goes on. A ticket holds what was [`Checked`], sealed; it works for five minutes, from the network
+//! the ticket and a code goes on. A ticket holds what was [`Checked`], sealed; it works for five minutes (ten where a code has to come by
+//! mail, [`mailed_code`](super::mailed_code)), from the network
 //! where the password was given (/32, /64), and once. A wrong code does not spend it: the code is counted instead
 //! ([`Factors`]), per user, so that fresh passwords give no fresh guesses. What the directory says now counts: another password or a user
 //! who was switched off meanwhile ends it.
@@ -13,12 +14,12 @@
 //! the password: that one ends by the service's own timeout.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::mailed_code::MAIL;
 use super::steps::{Missing, Pending, SignInStep};
 use super::{Checked, Grants, SessionManager, SignInRefused, SignedIn};
 use crate::caller::{AuthMethod, AuthMethods, Identity, UserKey};
@@ -26,8 +27,10 @@ use crate::clock::Timestamp;
 use crate::context::RequestContext;
 use crate::directory::Account;
 use crate::event::{EventKind, FactorEvent, FactorRefusal, SignInFailure};
+use crate::factor::ticket::TICKET;
 use crate::factor::{
-    CodeAttempt, CodeKind, CodeRefused, Confirmed, Duty, Enrolment, Factors, OfferedFactors,
+    CodeAttempt, CodeKind, CodeRefused, Confirmed, Duty, Enrolment, Factors, MAILED_CODE,
+    OfferedFactors,
 };
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -54,6 +57,8 @@ pub struct SignInTicket {
 pub enum Due {
     /// A code.
     Code,
+    /// A code that is mailed to them; or they set a factor up.
+    MailedCode,
     /// A factor is to be set up.
     Enrolment {
         /// Does it take an operator's code, because no device of theirs is known?
@@ -101,6 +106,9 @@ struct TicketContent {
     account: String,
     device: String,
     network: String,
+    /// When, in milliseconds since 1970. (Tickets of an earlier version have none.)
+    #[serde(default)]
+    begun: u64,
 }
 
 impl SessionManager {
@@ -117,7 +125,11 @@ impl SessionManager {
         if !self.factors.is_on() {
             return Ok(Duty::Nothing);
         }
-        self.factors.duty(&checked.account.identity, at).await
+        let user = &checked.account.identity;
+        match self.factors.duty(user, at).await? {
+            Duty::MailOrEnrol if !self.has_own_address(user).await? => Ok(Duty::Enrol),
+            duty => Ok(duty),
+        }
     }
 
     /// Goes on after a right password: whoever owes nothing, or gave a right code with it. All others get a ticket.
@@ -141,6 +153,10 @@ impl SessionManager {
             (Duty::Prove, Some(code)) => Ok(self.prove(checked, code, context).await?.0),
             (Duty::Prove, None) if self.is_trusted(&checked, context.at).await? => Ok(checked),
             (Duty::Prove, None) => Err(self.pending(checked, Due::Code, context).await),
+            (Duty::MailOrEnrol, Some(code)) => {
+                self.prove_by_mail(checked, None, code, context).await
+            }
+            (Duty::MailOrEnrol, None) => Err(self.pending(checked, Due::MailedCode, context).await),
             (Duty::Enrol, _) => {
                 let takes_invitation = !self.may_enrol_from(&checked, context.at).await;
                 Err(self.pending(checked, Due::Enrolment { takes_invitation }, context).await)
@@ -159,14 +175,24 @@ impl SessionManager {
         context: &mut RequestContext<'_>,
     ) -> Result<SignedIn, SignInRefused> {
         let checked = self.of_ticket(step.ticket, context).await?;
-        if self.duty(&checked, context.at).await? == Duty::Enrol {
-            return Err(self.pending_again(&checked, step.ticket, context.at).await);
-        }
-        let (checked, kind) = self.prove(checked, step.code, context).await?;
+        let (checked, kind) = match self.duty(&checked, context.at).await? {
+            Duty::Enrol => {
+                let refused = self.pending_again(&checked, Duty::Enrol, step.ticket, context.at);
+                return Err(refused.await);
+            }
+            Duty::MailOrEnrol => {
+                let (ticket, code) = (step.ticket, step.code);
+                (self.prove_by_mail(checked, Some(ticket), code, context).await?, None)
+            }
+            Duty::Nothing | Duty::Prove => {
+                let (checked, kind) = self.prove(checked, step.code, context).await?;
+                (checked, Some(kind))
+            }
+        };
         self.spend(&checked, step.ticket, context).await?;
         let (account, user) = (Arc::clone(&checked.name), checked.user().clone());
         let signed_in = self.begin(checked, step.grants, context).await?;
-        match step.trusts && kind == CodeKind::App {
+        match step.trusts && kind == Some(CodeKind::App) {
             true => Ok(self.trust(signed_in, (&account, &user), context).await?),
             false => Ok(signed_in),
         }
@@ -184,7 +210,7 @@ impl SessionManager {
         context: &mut RequestContext<'_>,
     ) -> Result<(Enrolment, bool), SignInRefused> {
         let checked = self.of_ticket(ticket, context).await?;
-        if self.duty(&checked, context.at).await? != Duty::Enrol {
+        if !self.duty(&checked, context.at).await?.may_enrol() {
             return Err(Refusal::SecondFactorRequired.into());
         }
         let takes_invitation = !self.may_enrol_from(&checked, context.at).await;
@@ -212,7 +238,7 @@ impl SessionManager {
         let confirmed = Confirmed { invitation, ..step.confirmed };
         let enrolled = self.enrol(&user, confirmed, context).await?;
         self.spend(&checked, step.ticket, context).await?;
-        let checked = proved(checked)?;
+        let checked = proved(checked, AuthMethod::OneTimePassword)?;
         Ok((self.begin(checked, step.grants, context).await?, enrolled))
     }
 
@@ -290,7 +316,7 @@ impl SessionManager {
         let device = self.device_of(&checked, context.at);
         let attempt = CodeAttempt { user: checked.user(), code, device, at: context.at };
         let kind = self.check_code(attempt, context).await?;
-        Ok((proved(checked)?, kind))
+        Ok((proved(checked, AuthMethod::OneTimePassword)?, kind))
     }
 
     /// The device of whoever signs in, if it is known.
@@ -311,9 +337,10 @@ impl SessionManager {
     ) -> SignInRefused {
         let pending = Pending::new(checked, Missing::SecondFactor);
         let checked = pending.checked();
-        let bytes = TicketContent::of(checked, context.client).to_bytes();
+        let bytes = TicketContent::of(checked, context).to_bytes();
+        let lifetime = if due == Due::MailedCode { MAILED_CODE } else { TICKET };
         let given = match bytes {
-            Some(bytes) => self.factors.give_ticket(PURPOSE, &bytes, context.at).await,
+            Some(bytes) => self.factors.give_ticket(PURPOSE, &bytes, lifetime, context.at).await,
             None => Err(Refusal::Internal),
         };
         match given {
@@ -331,11 +358,16 @@ impl SessionManager {
     pub(super) async fn pending_again(
         &self,
         checked: &Checked,
+        duty: Duty,
         ticket: &Secret,
         at: Timestamp,
     ) -> SignInRefused {
         let takes_invitation = !self.may_enrol_from(checked, at).await;
-        self.with_ticket(checked, ticket.clone(), Due::Enrolment { takes_invitation }, at).await
+        let due = match duty {
+            Duty::MailOrEnrol => Due::MailedCode,
+            Duty::Nothing | Duty::Prove | Duty::Enrol => Due::Enrolment { takes_invitation },
+        };
+        self.with_ticket(checked, ticket.clone(), due, at).await
     }
 
     async fn with_ticket(
@@ -350,8 +382,10 @@ impl SessionManager {
                 let all = self.factors.all_of(checked.user(), at).await;
                 all.map(|all| self.factors.offered(&all))
             }
+            Due::MailedCode => Ok(MAIL),
             Due::Enrolment { .. } => {
-                Ok(OfferedFactors { app: true, passkey: self.factors.has_passkeys() })
+                let passkey = self.factors.has_passkeys();
+                Ok(OfferedFactors { app: true, passkey, mail: false })
             }
         };
         let name = checked.account.identity.name.clone();
@@ -370,11 +404,21 @@ impl SessionManager {
         ticket: &Secret,
         context: &mut RequestContext<'_>,
     ) -> Result<Checked, SignInRefused> {
+        Ok(self.open_ticket(ticket, context).await?.0)
+    }
+
+    /// The same, and when the sign-in began.
+    pub(super) async fn open_ticket(
+        &self,
+        ticket: &Secret,
+        context: &mut RequestContext<'_>,
+    ) -> Result<(Checked, Timestamp), SignInRefused> {
         let at = context.at;
         let bytes = self.factors.look_at_ticket(PURPOSE, ticket, at).await?;
         let kept = bytes.and_then(|bytes| serde_json::from_slice::<TicketContent>(&bytes).ok());
         let Some(kept) = kept else { return Err(Refusal::TicketNotValid.into()) };
         let is_here = kept.network == network_32_or_64(context.client).to_string();
+        let begun = Timestamp::from_millis(kept.begun);
         let checked = kept.into_checked().ok_or(Refusal::Internal)?;
         let user = checked.user().clone();
         if !is_here {
@@ -385,13 +429,13 @@ impl SessionManager {
             return Err(Refusal::TicketNotValid.into());
         };
         // A login service says nothing of anybody without their password, which was right a moment ago.
-        let Some(users) = watched.directory().users() else { return Ok(checked) };
+        let Some(users) = watched.directory().users() else { return Ok((checked, begun)) };
         let account = users.by_id(&user).await.map_err(super::sign_in::not_asked)?;
         let is_same = |account: &Account| {
             account.active && account.password_mark() == checked.account.password_mark()
         };
         match account.filter(is_same) {
-            Some(account) => Ok(Checked { account, ..checked }),
+            Some(account) => Ok((Checked { account, ..checked }, begun)),
             None => {
                 self.note_refused(&user, FactorRefusal::Ticket, context);
                 Err(Refusal::TicketNotValid.into())
@@ -414,8 +458,8 @@ impl SessionManager {
 }
 
 /// The step that was missing, done.
-fn proved(checked: Checked) -> Result<Checked, SignInRefused> {
-    let step = SignInStep::SecondFactor(AuthMethod::OneTimePassword);
+pub(super) fn proved(checked: Checked, method: AuthMethod) -> Result<Checked, SignInRefused> {
+    let step = SignInStep::SecondFactor(method);
     let pending = Pending::new(checked, Missing::SecondFactor);
     pending.with(step).map_err(|_| Refusal::Internal.into())
 }
@@ -434,21 +478,21 @@ pub(crate) const fn refusal_of(why: FactorRefusal) -> Refusal {
     }
 }
 
-const fn waits(wait: Duration) -> SignInRefused {
+pub(super) const fn waits(wait: Duration) -> SignInRefused {
     SignInRefused { refusal: Refusal::TooManyAttempts, retry_after: Some(wait), ticket: None }
 }
 
 impl Due {
     const fn refusal(self) -> Refusal {
         match self {
-            Self::Code => Refusal::SecondFactorRequired,
+            Self::Code | Self::MailedCode => Refusal::SecondFactorRequired,
             Self::Enrolment { .. } => Refusal::EnrolmentRequired,
         }
     }
 }
 
 impl TicketContent {
-    fn of(checked: &Checked, client: IpAddr) -> Self {
+    fn of(checked: &Checked, context: &RequestContext<'_>) -> Self {
         let Identity { key, name, groups, staff, superuser, attributes } =
             &*checked.account.identity;
         Self {
@@ -464,7 +508,8 @@ impl TicketContent {
             cookies: checked.cookies.to_bytes(),
             account: checked.name.to_string(),
             device: checked.device.clone(),
-            network: network_32_or_64(client).to_string(),
+            network: network_32_or_64(context.client).to_string(),
+            begun: context.at.as_millis(),
         }
     }
 

@@ -5,7 +5,7 @@
 //! then. A password lifts nothing.
 //!
 //! Whoever has a second factor gives a code of it, or uses a passkey; a password is no proof of anything then. Whoever has none gives their
-//! password. The session stays the same, with its tokens and its cookie; nothing but this raises what it proves, a refresh in
+//! password, or a code that was mailed to them where these are taken ([`mailed_code`](super::mailed_code)). The session stays the same, with its tokens and its cookie; nothing but this raises what it proves, a refresh in
 //! particular does not.
 
 use std::sync::Arc;
@@ -71,6 +71,18 @@ impl SessionManager {
         let asked = self.to_confirm(session, context.at);
         let by_code = self.confirms_by_code(session, context.at).await?;
         let methods = match confirmation {
+            // They have no other factor. Where a detector asked, they had one then.
+            Confirmation::Code(code) if !by_code => {
+                if !self.confirms_by_mail(session, context.at).await? {
+                    let why = match asked {
+                        Some(_) => Refusal::SignInAgain,
+                        None => Refusal::BadCode,
+                    };
+                    return Err(why.into());
+                }
+                self.confirmed_by_mail(session, code, context).await?;
+                session.assurance.methods.and(AuthMethod::Mail)
+            }
             Confirmation::Code(code) => {
                 let device = self.device_of_session(device, session, context.at);
                 let attempt = CodeAttempt { user, code, device, at: context.at };

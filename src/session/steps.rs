@@ -141,7 +141,11 @@ impl Pending {
             (Missing::SecondFactor, SignInStep::SecondFactor(method))
                 if !checked.methods.has(method) =>
             {
-                let methods = checked.methods.and(method).and(AuthMethod::MultipleFactors);
+                let methods = match checked.methods.and(method) {
+                    // It stands for one and is none (NIST SP 800-63B section 5.1.3.1).
+                    methods if method == AuthMethod::Mail => methods,
+                    methods => methods.and(AuthMethod::MultipleFactors),
+                };
                 Ok(Checked { methods, ..checked })
             }
             (Missing::NewPassword, SignInStep::NewPassword(account))
@@ -201,6 +205,9 @@ mod tests {
         let step = SignInStep::SecondFactor(AuthMethod::OneTimePassword);
         let checked = pending(Missing::SecondFactor).with(step).unwrap();
         assert_eq!(checked.methods().to_string(), "pwd otp mfa");
+        let mailed = SignInStep::SecondFactor(AuthMethod::Mail);
+        let mailed = pending(Missing::SecondFactor).with(mailed).unwrap();
+        assert_eq!(mailed.methods().to_string(), "pwd mail", "it stands for one and is none");
         let same = SignInStep::SecondFactor(AuthMethod::Password);
         assert!(pending(Missing::SecondFactor).with(same).is_err(), "a password twice");
         for missing in [Missing::NewPassword, Missing::Consent] {

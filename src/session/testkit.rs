@@ -355,8 +355,11 @@ impl Users for FakeDirectory {
         Ok(UserKey::new(self.name, id))
     }
 
-    async fn with_address(&self, _: &str) -> Result<usize, DirectoryError> {
-        Ok(0)
+    async fn with_address(&self, address: &str) -> Result<usize, DirectoryError> {
+        let has = |account: &&Account| {
+            account.identity.attributes.get("email").is_some_and(|one| one == address)
+        };
+        Ok(self.accounts.lock().iter().filter(has).count())
     }
 
     fn upgrades_to(&self) -> Option<PasswordHasher> {

@@ -9,7 +9,7 @@ use super::config;
 fn second_factors_have_rules_and_a_key_beside_the_store() {
     let read = config(
         "[store]\npath = \"/data/x.db\"\n[second_factor]\nmode = \"required\"\ngrace_period = \"14d\"\ntrusted_devices = \"30d\"\nlabel = \"Acme\"\n\
-         [[second_factor.rule]]\nmode = \"off\"\nusers = [\"robot\"]\ngroups = [\"a\"]\ndirectories = [\"file\"]",
+         [[second_factor.rule]]\nmode = \"off\"\nusers = [\"robot\"]\ngroups = [\"a\"]\ndirectories = [\"file\"]\nmailed_codes = false",
     );
     let expected = SecondFactorSettings {
         mode: FactorMode::Required,
@@ -18,11 +18,13 @@ fn second_factors_have_rules_and_a_key_beside_the_store() {
             users: vec!["robot".into()],
             groups: vec!["a".into()],
             directories: vec!["file".into()],
+            mailed_codes: Some(false),
         }],
         grace_period: Duration::from_secs(14 * 86_400),
         trusted_devices: Duration::from_secs(30 * 86_400),
         label: "Acme".into(),
         key_file: "/data/second-factor-key".into(),
+        mailed_codes: false,
         passkeys: None,
     };
     assert_eq!(read.second_factor, expected);

@@ -25,16 +25,26 @@ const NAMES: [&str; 11] = [
 const LINK_NAMES: [&str; 8] =
     ["service", "account", "when", "where", "device", "link", "until", "account_page"];
 
+/// What the template of a letter with a code can say.
+const CODE_NAMES: [&str; 8] =
+    ["service", "account", "when", "where", "device", "code", "until", "account_page"];
+
 /// The first line of a text template begins with it.
 const SUBJECT: &str = "Subject: ";
 
-/// The templates of both languages.
+/// The templates of all letters.
 #[derive(Clone, Debug)]
 pub(super) struct Letters {
+    incident: InBothLanguages,
+    link: InBothLanguages,
+    code: InBothLanguages,
+}
+
+/// The templates of one letter.
+#[derive(Clone, Debug)]
+struct InBothLanguages {
     english: Templates,
     korean: Templates,
-    link_english: Templates,
-    link_korean: Templates,
 }
 
 #[derive(Clone, Debug)]
@@ -61,15 +71,16 @@ pub(super) struct Values<'a> {
     pub(super) account_page: &'a str,
 }
 
-/// What a letter with a link says.
+/// What a letter says that somebody asked for.
 #[derive(Clone, Debug)]
-pub(super) struct LinkValues<'a> {
+pub(super) struct RequestedValues<'a> {
     pub(super) service: &'a str,
     pub(super) account: &'a str,
     pub(super) when: &'a str,
     pub(super) place: &'a str,
     pub(super) device: &'a str,
-    pub(super) link: &'a str,
+    /// The link, or the code.
+    pub(super) gives: &'a str,
     pub(super) until: &'a str,
     /// Where they see what is signed in to their account.
     pub(super) account_page: &'a str,
@@ -89,44 +100,33 @@ impl Letters {
     /// # Errors
     /// What is wrong with which file.
     pub(super) fn read(folder: Option<&Path>) -> Result<Self, String> {
+        let incident = [
+            include_str!("../../../templates/mail/incident.en.txt"),
+            include_str!("../../../templates/mail/incident.en.html"),
+            include_str!("../../../templates/mail/incident.ko.txt"),
+            include_str!("../../../templates/mail/incident.ko.html"),
+        ];
+        let link = [
+            include_str!("../../../templates/mail/link.en.txt"),
+            include_str!("../../../templates/mail/link.en.html"),
+            include_str!("../../../templates/mail/link.ko.txt"),
+            include_str!("../../../templates/mail/link.ko.html"),
+        ];
+        let code = [
+            include_str!("../../../templates/mail/code.en.txt"),
+            include_str!("../../../templates/mail/code.en.html"),
+            include_str!("../../../templates/mail/code.ko.txt"),
+            include_str!("../../../templates/mail/code.ko.html"),
+        ];
         Ok(Self {
-            english: Templates::read(
-                folder,
-                "incident.en",
-                &NAMES,
-                include_str!("../../../templates/mail/incident.en.txt"),
-                include_str!("../../../templates/mail/incident.en.html"),
-            )?,
-            korean: Templates::read(
-                folder,
-                "incident.ko",
-                &NAMES,
-                include_str!("../../../templates/mail/incident.ko.txt"),
-                include_str!("../../../templates/mail/incident.ko.html"),
-            )?,
-            link_english: Templates::read(
-                folder,
-                "link.en",
-                &LINK_NAMES,
-                include_str!("../../../templates/mail/link.en.txt"),
-                include_str!("../../../templates/mail/link.en.html"),
-            )?,
-            link_korean: Templates::read(
-                folder,
-                "link.ko",
-                &LINK_NAMES,
-                include_str!("../../../templates/mail/link.ko.txt"),
-                include_str!("../../../templates/mail/link.ko.html"),
-            )?,
+            incident: InBothLanguages::read(folder, "incident", &NAMES, incident)?,
+            link: InBothLanguages::read(folder, "link", &LINK_NAMES, link)?,
+            code: InBothLanguages::read(folder, "code", &CODE_NAMES, code)?,
         })
     }
 
     /// The letter about an incident in this language.
     pub(super) fn write(&self, language: Language, values: &Values<'_>) -> Letter {
-        let templates = match language {
-            Language::English => &self.english,
-            Language::Korean => &self.korean,
-        };
         let values = [
             values.service,
             values.account,
@@ -140,18 +140,50 @@ impl Letters {
             values.until,
             values.account_page,
         ];
-        templates.fill(&values)
+        self.incident.of(language).fill(&values)
     }
 
     /// The letter with a link in this language.
-    pub(super) fn link(&self, language: Language, values: &LinkValues<'_>) -> Letter {
-        let templates = match language {
-            Language::English => &self.link_english,
-            Language::Korean => &self.link_korean,
+    pub(super) fn link(&self, language: Language, values: &RequestedValues<'_>) -> Letter {
+        self.link.of(language).fill(&values.in_order())
+    }
+
+    /// The letter with a code in this language.
+    pub(super) fn code(&self, language: Language, values: &RequestedValues<'_>) -> Letter {
+        self.code.of(language).fill(&values.in_order())
+    }
+}
+
+impl<'a> RequestedValues<'a> {
+    /// In the order of [`LINK_NAMES`] and [`CODE_NAMES`].
+    const fn in_order(&self) -> [&'a str; 8] {
+        let Self { service, account, when, place, device, gives, until, account_page } = *self;
+        [service, account, when, place, device, gives, until, account_page]
+    }
+}
+
+impl InBothLanguages {
+    /// The built-in ones are text and HTML in English, then in Korean.
+    fn read(
+        folder: Option<&Path>,
+        name: &str,
+        names: &[&str],
+        [english_text, english_html, korean_text, korean_html]: [&str; 4],
+    ) -> Result<Self, String> {
+        let read = |language: &str, text, html| {
+            Templates::read(folder, &format!("{name}.{language}"), names, text, html)
         };
-        let LinkValues { service, account, when, place, device, link, until, account_page } =
-            *values;
-        templates.fill(&[service, account, when, place, device, link, until, account_page])
+        Ok(Self {
+            english: read("en", english_text, english_html)?,
+            korean: read("ko", korean_text, korean_html)?,
+        })
+    }
+
+    const fn of(&self, language: Language) -> &Templates {
+        match language {
+            Language::English => &self.english,
+            Language::Korean => &self.korean,
+        }
     }
 }
 
@@ -262,29 +294,34 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_with_a_link_says_everything_in_both_languages() {
+    fn a_letter_that_was_asked_for_says_everything_in_both_languages() {
         let letters = Letters::read(None).unwrap();
-        let values = LinkValues {
+        let values = |gives| RequestedValues {
             service: "Acme",
             account: "<b>김</b>",
             when: "2026-11-29 17:00 UTC",
             place: "192.0.2.1",
             device: "Firefox on Linux",
-            link: "https://app.example/login/mailed-link?token=T",
+            gives,
             until: "2026-11-29 17:10 UTC",
             account_page: "https://app.example/account",
         };
+        let (link, code) = ("https://app.example/login/mailed-link?token=T", "1234 5678");
         for language in [Language::English, Language::Korean] {
-            let letter = letters.link(language, &values);
-            assert!(letter.subject.starts_with("Acme: "), "{letter:?}");
-            assert!(!letter.text.contains("{{") && !letter.html.contains("{{"), "{letter:?}");
-            let LinkValues { when, place, device, link, until, account_page, .. } = values;
-            for said in [when, place, device, link, until, account_page] {
-                assert!(letter.text.contains(said), "{said}: {}", letter.text);
-                assert!(letter.html.contains(said), "{said}: {}", letter.html);
+            for (letter, gives) in [
+                (letters.link(language, &values(link)), link),
+                (letters.code(language, &values(code)), code),
+            ] {
+                assert!(letter.subject.starts_with("Acme: "), "{letter:?}");
+                assert!(!letter.subject.contains(gives), "others see it: {letter:?}");
+                assert!(!letter.text.contains("{{") && !letter.html.contains("{{"), "{letter:?}");
+                for said in values(gives).in_order().into_iter().skip(2) {
+                    assert!(letter.text.contains(said), "{said}: {}", letter.text);
+                    assert!(letter.html.contains(said), "{said}: {}", letter.html);
+                }
+                assert!(!letter.html.contains("<b>"), "{}", letter.html);
+                assert!(letter.html.contains(&format!("lang=\"{}\"", language.code())));
             }
-            assert!(!letter.html.contains("<b>"), "{}", letter.html);
-            assert!(letter.html.contains(&format!("lang=\"{}\"", language.code())));
         }
     }
 

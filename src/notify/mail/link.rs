@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lettre::{Address, AsyncTransport as _};
+use lettre::AsyncTransport as _;
 
-use super::letter::LinkValues;
+use super::letter::{Letter, RequestedValues};
 use super::{Mail, language_of, of_answer, time, words};
 use crate::clock::Timestamp;
-use crate::directory::{Account, Directory, Users};
+use crate::directory::{Account, Users};
 use crate::notify::channel::{Deliver, Delivery, Parcel};
 use crate::notify::links::{LINK, LinkAsked, MailedLink, hash_text, link_digest};
 use crate::notify::news::{News, Person};
@@ -36,12 +36,7 @@ impl LinkMail {
     /// Whom a name or a ticket means, and where they are known.
     async fn account_of(&self, asked: &LinkAsked) -> Result<Option<(Account, &dyn Users)>, String> {
         if let Some(person) = &asked.user {
-            let user = person.key();
-            let mut directories = self.mail.directories.iter();
-            let theirs = directories.find(|one| one.name() == &*user.directory);
-            let Some(users) = theirs.and_then(Directory::users) else { return Ok(None) };
-            let account = users.by_id(&user).await.map_err(|error| error.to_string())?;
-            return Ok(account.map(|account| (account, users)));
+            return self.mail.account_of(person).await;
         }
         for directory in &self.mail.directories {
             // A service that checks passwords itself says nothing of a name, and takes every one.
@@ -64,13 +59,9 @@ impl LinkMail {
         let Some((account, users)) = self.account_of(asked).await? else {
             return Ok(Delivery::NoAddress);
         };
-        let email = account.identity.attributes.get("email").map(|email| email.trim());
-        let address = email.and_then(|email| email.parse::<Address>().ok());
-        let Some(to) = address.filter(|_| account.active) else { return Ok(Delivery::NoAddress) };
-        let sharing = users.with_address(email.unwrap_or_default()).await;
-        if sharing.map_err(|error| error.to_string())? != 1 {
+        let Some(to) = Mail::own_address(&account, users).await? else {
             return Ok(Delivery::NoAddress);
-        }
+        };
         let token = Secret::random().map_err(|error| error.to_string())?;
         let link = MailedLink {
             user: Person::of(&account.identity.key),
@@ -93,25 +84,19 @@ impl LinkMail {
         Ok(of_answer(self.mail.transport.send(message).await))
     }
 
-    fn letter(
-        &self,
-        asked: &LinkAsked,
-        name: &str,
-        token: &Secret,
-        language: Language,
-    ) -> super::letter::Letter {
+    fn letter(&self, asked: &LinkAsked, name: &str, token: &Secret, language: Language) -> Letter {
         let Mail { settings, letters, service, account_path, .. } = &*self.mail;
         let base = &settings.public_url;
         let asked_at = Timestamp::from_millis(asked.at);
         letters.link(
             language,
-            &LinkValues {
+            &RequestedValues {
                 service,
                 account: name,
                 when: &time(asked_at, &settings.time_zone),
                 place: &asked.client.to_string(),
                 device: &words::device(&asked.agent, language),
-                link: &format!("{base}{}?token={}", self.path, token.expose()),
+                gives: &format!("{base}{}?token={}", self.path, token.expose()),
                 until: &time(asked_at.plus(LINK), &settings.time_zone),
                 account_page: &format!("{base}{}", account_path.as_deref().unwrap_or("/")),
             },

@@ -11,6 +11,7 @@
 //! **Never in a header**: a name. The recipient is an address that parses as one, and nothing else; the subject loses what could
 //! end a line, and is encoded besides.
 
+mod code;
 mod letter;
 mod link;
 mod template;
@@ -30,14 +31,15 @@ use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executo
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+pub use self::code::CodeMail;
 use self::letter::{Letter, Letters, Values};
 pub use self::link::LinkMail;
 use super::channel::{Deliver, Delivery, Parcel};
-use super::news::{News, ToldIncident};
+use super::news::{News, Person, ToldIncident};
 use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{MailSettings, MailTls};
-use crate::directory::Directory;
+use crate::directory::{Account, Directory, Users};
 use crate::secret::{Digest, Secret};
 use crate::store::outbox::{NewQuestion, Questions};
 use crate::store::{Former, Sessions};
@@ -166,6 +168,25 @@ impl Mail {
         // What the incident is about has been ended, perhaps, and was the only one.
         let last = self.former.last_identity(user, now.minus(self.retention)).await;
         Ok(last.map_err(|error| error.to_string())?.map(Arc::new))
+    }
+
+    /// A user as their directory has them; none: it cannot be asked about users, or they are gone.
+    async fn account_of(&self, person: &Person) -> Result<Option<(Account, &dyn Users)>, String> {
+        let user = person.key();
+        let mut directories = self.directories.iter();
+        let theirs = directories.find(|one| one.name() == &*user.directory);
+        let Some(users) = theirs.and_then(Directory::users) else { return Ok(None) };
+        let account = users.by_id(&user).await.map_err(|error| error.to_string())?;
+        Ok(account.map(|account| (account, users)))
+    }
+
+    /// Where to mail what lets somebody in; none: they may not come, or have no address of their own.
+    async fn own_address(account: &Account, users: &dyn Users) -> Result<Option<Address>, String> {
+        if !account.active {
+            return Ok(None);
+        }
+        let own = users.own_address(&account.identity).await.map_err(|error| error.to_string())?;
+        Ok(own.and_then(|address| address.parse().ok()))
     }
 
     /// May one more go to this address now? If not, when?
@@ -314,6 +335,7 @@ impl Deliver for Mail {
             },
             News::Answered(_)
             | News::LinkAsked(_)
+            | News::CodeAsked(_)
             | News::SessionEnded(_)
             | News::PasswordChanged(_)
             | News::FactorChanged(_)

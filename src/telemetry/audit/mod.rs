@@ -417,6 +417,12 @@ fn event_line(event: &Event) -> AuditLine<'_> {
             reason: Some(why.name()),
             ..line
         },
+        EventKind::MailedCode { user, what } => AuditLine {
+            event: "mailed_code",
+            user: Some(cut(&user.to_string())),
+            reason: Some(what.name()),
+            ..line
+        },
         EventKind::MailedLink { account, user, what } => AuditLine {
             event: "mailed_link",
             account: Some(cut(account)),

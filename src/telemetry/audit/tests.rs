@@ -11,8 +11,8 @@ use crate::clock::{SystemClock, Timestamp};
 use crate::config::LogFormat;
 use crate::detect::{DetectorName, Evidence};
 use crate::event::{
-    Adoption, EndReason, FactorEvent, FactorRefusal, IssuedRefusal, MailedLinkEvent, Refresh,
-    RefreshRefusal, SignInFailure, TokenRefusal,
+    Adoption, EndReason, FactorEvent, FactorRefusal, IssuedRefusal, MailedCodeEvent,
+    MailedLinkEvent, Refresh, RefreshRefusal, SignInFailure, TokenRefusal,
 };
 use crate::refusal::Refusal;
 use crate::secret::Digest;
@@ -122,6 +122,8 @@ fn everything() -> Vec<EventKind> {
         };
         all.extend(MailedLinkEvent::ALL.iter().map(link));
     }
+    let code = |what: &_| EventKind::MailedCode { user: user.clone(), what: *what };
+    all.extend(MailedCodeEvent::ALL.iter().map(code));
     let token = SessionId::new("t-1");
     all.push(EventKind::PersonalTokenMade { token: token.clone(), user: user.clone() });
     let (why, owner) = (EndReason::Revoked, user.clone());

@@ -14,8 +14,8 @@ use crate::config::OwnPath;
 use crate::detect::DetectorName;
 use crate::detect::respond::TakenAction;
 use crate::event::{
-    Adoption, EndReason, FactorEvent, FactorRefusal, IssuedRefusal, MailedLinkEvent, Refresh,
-    RefreshRefusal, SignInFailure, TokenRefusal,
+    Adoption, EndReason, FactorEvent, FactorRefusal, IssuedRefusal, MailedCodeEvent,
+    MailedLinkEvent, Refresh, RefreshRefusal, SignInFailure, TokenRefusal,
 };
 use crate::gate::shadow::ShadowVerdict;
 use crate::refusal::Refusal;
@@ -72,6 +72,7 @@ labels! {
     FactorRefusal by FactorRefusal::name, FactorRefusal::ALL;
     AuthMethod by AuthMethod::name, &AuthMethod::ALL;
     AssuranceLevel by AssuranceLevel::name, AssuranceLevel::ALL;
+    MailedCodeEvent by MailedCodeEvent::name, MailedCodeEvent::ALL;
     MailedLinkEvent by MailedLinkEvent::name, MailedLinkEvent::ALL;
     TokenRefusal by TokenRefusal::name, TokenRefusal::ALL;
     OwnPath by own_name, OWN_PATHS;

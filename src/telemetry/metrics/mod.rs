@@ -30,7 +30,7 @@ use crate::detect::DetectorName;
 use crate::detect::respond::TakenAction;
 use crate::event::{
     Adoption, EndReason, Event, EventKind, FactorEvent, FactorRefusal, IssuedRefusal,
-    MailedLinkEvent, Refresh, RefreshRefusal, SignInFailure,
+    MailedCodeEvent, MailedLinkEvent, Refresh, RefreshRefusal, SignInFailure,
 };
 use crate::store::blocks::BlockCounts;
 use crate::telemetry::record::{ConnectionFailure, Record};
@@ -74,6 +74,7 @@ pub struct Metrics {
     notices: NoticeMetrics,
     blocks: BlockMetrics,
     factor_changes: Each<FactorEvent, IntCounter>,
+    mailed_codes: Each<MailedCodeEvent, IntCounter>,
     mailed_links: Each<MailedLinkEvent, IntCounter>,
     factor_refusals: Each<FactorRefusal, IntCounter>,
     assurance_changes: Each<AssuranceLevel, IntCounter>,
@@ -198,6 +199,11 @@ impl Metrics {
                 "doorwarden_second_factor_changes_total",
                 "Second factors set up, removed and so on, and recovery codes used.",
                 "change",
+            )?,
+            mailed_codes: families.each_counter(
+                "doorwarden_mailed_codes_total",
+                "Codes that somebody asked for by mail as a second factor.",
+                "event",
             )?,
             mailed_links: families.each_counter(
                 "doorwarden_mailed_links_total",
@@ -339,6 +345,7 @@ impl Metrics {
             EventKind::FactorChanged { change, .. } => self.factor_changes.inc(*change),
             EventKind::FactorRefused { why, .. } => self.factor_refusals.inc(*why),
             EventKind::AssuranceChanged { to, .. } => self.assurance_changes.inc(*to),
+            EventKind::MailedCode { what, .. } => self.mailed_codes.inc(*what),
             EventKind::MailedLink { what, .. } => self.mailed_links.inc(*what),
             EventKind::PersonalTokenMade { .. } => self.personal_tokens.made(),
             EventKind::PersonalTokenEnded { why, .. } => self.personal_tokens.ended(*why),

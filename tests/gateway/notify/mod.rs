@@ -4,6 +4,7 @@ mod answer;
 mod crash;
 mod django;
 mod mail;
+mod mailed_code;
 mod mailed_link;
 mod mailed_link_pages;
 mod second_factors;

@@ -1,0 +1,220 @@
+//! Codes by mail, the weakest second factor: for whoever has no other, where the operator allows it.
+//!
+//! Eight digits, good once, until its time is over, and **in the place for which it was asked alone** (the sign-in of one ticket, or one
+//! session): a code that somebody is talked into reading out opens nothing else. [`FREE`] tries a place, then none until the
+//! code is over. The store has a hash under the key that is not in it.
+//!
+//! It is nothing that a user *has*: it is taken as long as they have set up nothing else, and from nobody whose factors an operator took away
+//! (they set one up anew).
+
+use async_trait::async_trait;
+
+use super::{CeremonyPlace, CodeRefused, FREE, Factors, failed, refused, written};
+use crate::caller::{Identity, UserKey};
+use crate::clock::Timestamp;
+use crate::config::FactorMode;
+use crate::event::FactorRefusal;
+use crate::notify::IssueCodes;
+use crate::refusal::Refusal;
+use crate::secret::{Digest, Secret, random_bytes};
+use crate::store::factors::{FactorAttempt, UsedCode};
+use crate::store::outbox::NewQuestion;
+use std::time::Duration;
+
+/// How long a mailed code can work, and the sign-in in which it was asked for.
+pub const MAILED_CODE: Duration = Duration::from_secs(600);
+
+const DIGITS: usize = 8;
+
+/// Whose mailed code it is to be, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct MailedCodeAttempt<'a> {
+    /// Whose.
+    pub user: &'a UserKey,
+    /// Where it was asked for.
+    pub place: &'a CeremonyPlace,
+    /// As typed.
+    pub code: &'a Secret,
+    /// Now.
+    pub at: Timestamp,
+}
+
+impl Factors {
+    /// May this user prove it by a mailed code, as far as their factors and the settings say?
+    ///
+    /// # Errors
+    /// [`Refusal::SecondFactorElsewhere`], [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
+    pub async fn takes_mailed_code(&self, user: &Identity, at: Timestamp) -> Result<bool, Refusal> {
+        let takes = self.settings.mode_of(user) != FactorMode::Off
+            && self.settings.takes_mailed_codes(user);
+        if !takes {
+            return Ok(false);
+        }
+        let all = self.all_of(&user.key, at).await?;
+        Ok(!all.has_any() && all.own.reset_at.is_none())
+    }
+
+    /// Uses a mailed code, if it is this user's, was asked for here, and was not used.
+    ///
+    /// # Errors
+    /// [`CodeRefused`]
+    pub async fn check_mailed(&self, attempt: MailedCodeAttempt<'_>) -> Result<(), CodeRefused> {
+        let MailedCodeAttempt { user, place, code, at } = attempt;
+        let owner = owner(user, place.as_str());
+        let source = self.key.hash("mailed code attempts", &owner, b"");
+        let count = FactorAttempt {
+            source,
+            at,
+            free: FREE,
+            first_wait: MAILED_CODE,
+            longest_wait: MAILED_CODE,
+            remembered: MAILED_CODE,
+        };
+        if let Some(wait) = self.store.count_factor_attempt(count).await.map_err(refused)? {
+            return Err(CodeRefused::Wait(wait));
+        }
+        let digits = written::digits(code.expose());
+        let Some(digits) = digits.filter(|digits| digits.expose().len() == DIGITS) else {
+            return Err(CodeRefused::Not(FactorRefusal::WrongCode));
+        };
+        let digest = self.mailed_code_hash(&owner, &digits);
+        match self.questions.answer(&digest, at).await.map_err(refused)? {
+            Some(_) => {
+                self.use_code(user, UsedCode::Elsewhere, source, at).await?;
+                Ok(())
+            }
+            None => Err(CodeRefused::Not(FactorRefusal::WrongCode)),
+        }
+    }
+
+    fn mailed_code_hash(&self, owner: &str, digits: &Secret) -> Digest {
+        self.key.hash("mailed code", owner, digits.expose().as_bytes())
+    }
+}
+
+#[async_trait]
+impl IssueCodes for Factors {
+    async fn issue_code(
+        &self,
+        user: &UserKey,
+        place: &str,
+        until: Timestamp,
+    ) -> Result<Secret, String> {
+        let random = random_bytes::<8>().map_err(|error| error.to_string())?;
+        // The remainder favours none of them by more than one in a hundred thousand million.
+        let digits = format!("{:08}", u64::from_be_bytes(random) % 100_000_000);
+        let owner = owner(user, place);
+        let new = NewQuestion {
+            digest: self.mailed_code_hash(&owner, &Secret::new(digits.as_str())),
+            // One that is used takes the others of its place with it.
+            about: self.key.hash("mailed codes", &owner, b""),
+            body: Vec::new(),
+            expires_at: until,
+        };
+        self.questions.ask(new).await.map_err(|error| failed(error).detail().to_owned())?;
+        let (first, second) = digits.split_at(DIGITS / 2);
+        Ok(Secret::new(format!("{first} {second}")))
+    }
+}
+
+fn owner(user: &UserKey, place: &str) -> String {
+    format!("{user}\n{place}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testkit::factors;
+    use super::*;
+    use crate::store::memory::Memory;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
+
+    fn later(secs: u64) -> Timestamp {
+        NOW.plus(Duration::from_secs(secs))
+    }
+
+    struct Scene {
+        factors: std::sync::Arc<Factors>,
+        kim: UserKey,
+        here: CeremonyPlace,
+        code: Secret,
+    }
+
+    async fn scene() -> Scene {
+        let factors = factors(&Memory::new(), FactorMode::Required, |_| {});
+        let (kim, here) = (UserKey::new("django", "7"), CeremonyPlace::new("ticket", b"one"));
+        let code = factors.issue_code(&kim, here.as_str(), later(600)).await.unwrap();
+        Scene { factors, kim, here, code }
+    }
+
+    impl Scene {
+        async fn check(
+            &self,
+            user: &UserKey,
+            place: &CeremonyPlace,
+            code: &str,
+            at: Timestamp,
+        ) -> Result<(), CodeRefused> {
+            let code = &Secret::new(code);
+            self.factors.check_mailed(MailedCodeAttempt { user, place, code, at }).await
+        }
+    }
+
+    const WRONG: Result<(), CodeRefused> = Err(CodeRefused::Not(FactorRefusal::WrongCode));
+
+    #[tokio::test]
+    async fn a_mailed_code_is_good_once_for_its_user_in_its_place_and_time() {
+        let scene = scene().await;
+        let (kim, here) = (&scene.kim, &scene.here);
+        let code = scene.code.expose();
+        assert_eq!(code.len(), 9, "{code}");
+        let wrong = if code.starts_with('1') { "2234 5678" } else { "1234 5678" };
+        let (lee, there) = (UserKey::new("django", "8"), CeremonyPlace::new("session", b"one"));
+        assert_eq!(scene.check(&lee, here, code, NOW).await, WRONG);
+        assert_eq!(scene.check(kim, &there, code, NOW).await, WRONG);
+        assert_eq!(scene.check(kim, here, wrong, NOW).await, WRONG);
+        for none in ["", "123", "1234 5678 9", "abcd efgh"] {
+            let elsewhere = CeremonyPlace::new("ticket", none.as_bytes());
+            assert_eq!(scene.check(kim, &elsewhere, none, NOW).await, WRONG, "{none}");
+        }
+        assert_eq!(scene.check(kim, here, code, later(600)).await, WRONG, "too late");
+        let plain = code.replace(' ', "");
+        assert_eq!(scene.check(kim, here, &plain, later(599)).await, Ok(()));
+        assert_eq!(scene.check(kim, here, code, later(599)).await, WRONG, "twice");
+    }
+
+    #[tokio::test]
+    async fn a_second_letter_leaves_the_first_code_good_until_one_is_used() {
+        let scene = scene().await;
+        let again = scene.factors.issue_code(&scene.kim, scene.here.as_str(), later(600));
+        let again = again.await.unwrap();
+        let (kim, here, first) = (&scene.kim, &scene.here, scene.code.expose());
+        assert_eq!(scene.check(kim, here, first, NOW).await, Ok(()));
+        assert_eq!(scene.check(kim, here, again.expose(), NOW).await, WRONG);
+    }
+
+    #[tokio::test]
+    async fn five_tries_a_place_and_then_none_until_the_code_is_over() {
+        let scene = scene().await;
+        let (kim, here, code) = (&scene.kim, &scene.here, scene.code.expose());
+        for n in 0..FREE {
+            assert_eq!(scene.check(kim, here, "0", NOW).await, WRONG, "{n}");
+        }
+        for at in [NOW, later(599)] {
+            let waits = scene.check(kim, here, code, at).await;
+            assert!(matches!(waits, Err(CodeRefused::Wait(_))), "{waits:?}");
+        }
+        let there = CeremonyPlace::new("ticket", b"two");
+        let other = scene.factors.issue_code(kim, there.as_str(), later(600)).await.unwrap();
+        assert_eq!(scene.check(kim, &there, other.expose(), NOW).await, Ok(()), "by place");
+    }
+
+    #[tokio::test]
+    async fn of_parallel_uses_one_goes_on() {
+        let scene = scene().await;
+        let (kim, here, code) = (&scene.kim, &scene.here, scene.code.expose());
+        let (one, other) =
+            tokio::join!(scene.check(kim, here, code, NOW), scene.check(kim, here, code, NOW));
+        assert_eq!([one, other].iter().filter(|result| result.is_ok()).count(), 1);
+    }
+}

@@ -1,0 +1,172 @@
+//! Mailed codes in sign-ins, and where a session's user confirms that it is them: who may ask for one, and using it.
+//!
+//! What a code is, is at the head of `factor::mailed_code`. Here it is decided whose mail it goes to: somebody with an address of their own,
+//! whose password was right (a ticket), or who is signed in (a session). Whoever set up another factor meanwhile is asked for that one: a
+//! code that is under way is worth nothing then. Where a detector asked for a proof, a mailed code is none.
+
+use super::passkey::{of_network, of_session, of_ticket};
+use super::second_factor::{proved, refusal_of, waits};
+use super::sign_in::not_asked;
+use super::{Checked, SessionManager, SignInRefused};
+use crate::caller::{AuthMethod, Identity, UserKey};
+use crate::clock::Timestamp;
+use crate::context::RequestContext;
+use crate::event::FactorRefusal;
+use crate::factor::{
+    CeremonyPlace, CodeRefused, Duty, MAILED_CODE, MailedCodeAttempt, OfferedFactors,
+};
+use crate::notify::hash_text;
+use crate::refusal::Refusal;
+use crate::secret::{Digest, Secret};
+use crate::store::Session;
+
+/// What is offered to somebody who has nothing else.
+pub(super) const MAIL: OfferedFactors = OfferedFactors { app: false, passkey: false, mail: true };
+
+/// A code that somebody may have mailed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CodeOrder {
+    /// Whose.
+    pub user: UserKey,
+    /// Where it is good, as it is written.
+    pub place: String,
+    /// Whose wishes are counted together with it.
+    pub counted_as: String,
+    /// Until when it is good.
+    pub until: Timestamp,
+}
+
+impl SessionManager {
+    /// May a code be mailed for the sign-in of this ticket?
+    ///
+    /// # Errors
+    /// [`SignInRefused`] with [`Refusal::TicketNotValid`]; [`Refusal::BadBody`] of somebody from whom none is taken
+    pub async fn code_for_sign_in(
+        &self,
+        ticket: &Secret,
+        context: &mut RequestContext<'_>,
+    ) -> Result<CodeOrder, SignInRefused> {
+        let (checked, begun) = self.open_ticket(ticket, context).await?;
+        if self.duty(&checked, context.at).await? != Duty::MailOrEnrol {
+            return Err(Refusal::BadBody.into());
+        }
+        let device = self.device_of(&checked, context.at);
+        // Not longer than the sign-in goes on.
+        let until = begun.plus(MAILED_CODE);
+        Ok(CodeOrder::new(checked.user(), &of_ticket(ticket), device.as_ref(), until))
+    }
+
+    /// The same for whoever will give it beside their name and password: it is good for a sign-in from this network.
+    ///
+    /// # Errors
+    /// As [`Self::code_for_sign_in`]
+    pub async fn code_for_another_try(
+        &self,
+        ticket: &Secret,
+        context: &mut RequestContext<'_>,
+    ) -> Result<CodeOrder, SignInRefused> {
+        let order = self.code_for_sign_in(ticket, context).await?;
+        Ok(CodeOrder { place: of_network(context.client).as_str().to_owned(), ..order })
+    }
+
+    /// May a code be mailed for this session?
+    ///
+    /// # Errors
+    /// [`SignInRefused`] with [`Refusal::BadBody`] of somebody from whom none is taken
+    pub async fn code_for_session(
+        &self,
+        session: &Session,
+        device: &str,
+        context: &RequestContext<'_>,
+    ) -> Result<CodeOrder, SignInRefused> {
+        if !self.confirms_by_mail(session, context.at).await? {
+            return Err(Refusal::BadBody.into());
+        }
+        let user = session.identity.load().key.clone();
+        let device = self.device_of_session(device, session, context.at);
+        let until = context.at.plus(MAILED_CODE);
+        Ok(CodeOrder::new(&user, &of_session(session), device.as_ref(), until))
+    }
+
+    /// May a session's user confirm by a mailed code that it is them?
+    ///
+    /// # Errors
+    /// [`Refusal::SecondFactorElsewhere`], [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
+    pub async fn confirms_by_mail(
+        &self,
+        session: &Session,
+        at: Timestamp,
+    ) -> Result<bool, Refusal> {
+        let identity = session.identity.load_full();
+        Ok(!self.is_asked(session, at)
+            && self.factors.takes_mailed_code(&identity, at).await?
+            && self.has_own_address(&identity).await?)
+    }
+
+    /// Has this user a mail address that nobody else of their directory has?
+    pub(super) async fn has_own_address(&self, user: &Identity) -> Result<bool, Refusal> {
+        let directory = self.directory(&user.key.directory);
+        let Some(users) = directory.and_then(|one| one.directory().users()) else {
+            return Ok(false);
+        };
+        Ok(users.own_address(user).await.map_err(not_asked)?.is_some())
+    }
+
+    /// Ends a sign-in by a mailed code: of its ticket, or one that was asked for from this network.
+    pub(super) async fn prove_by_mail(
+        &self,
+        checked: Checked,
+        ticket: Option<&Secret>,
+        code: &Secret,
+        context: &mut RequestContext<'_>,
+    ) -> Result<Checked, SignInRefused> {
+        let place = ticket.map_or_else(|| of_network(context.client), of_ticket);
+        self.check_mailed(checked.user(), &place, code, context).await?;
+        proved(checked, AuthMethod::Mail)
+    }
+
+    /// Uses a mailed code of this session's.
+    pub(super) async fn confirmed_by_mail(
+        &self,
+        session: &Session,
+        code: &Secret,
+        context: &mut RequestContext<'_>,
+    ) -> Result<(), SignInRefused> {
+        let user = session.identity.load().key.clone();
+        self.check_mailed(&user, &of_session(session), code, context).await
+    }
+
+    async fn check_mailed(
+        &self,
+        user: &UserKey,
+        place: &CeremonyPlace,
+        code: &Secret,
+        context: &mut RequestContext<'_>,
+    ) -> Result<(), SignInRefused> {
+        let attempt = MailedCodeAttempt { user, place, code, at: context.at };
+        match self.factors.check_mailed(attempt).await {
+            Ok(()) => Ok(()),
+            Err(CodeRefused::Not(why)) => {
+                self.note_refused(user, why, context);
+                Err(refusal_of(why).into())
+            }
+            Err(CodeRefused::Wait(wait)) => {
+                self.note_refused(user, FactorRefusal::Throttled, context);
+                Err(waits(wait))
+            }
+            Err(CodeRefused::Failed(refusal)) => Err(refusal.into()),
+        }
+    }
+}
+
+impl CodeOrder {
+    fn new(
+        user: &UserKey,
+        place: &CeremonyPlace,
+        device: Option<&Digest>,
+        until: Timestamp,
+    ) -> Self {
+        let counted_as = device.map(hash_text).unwrap_or_default();
+        Self { user: user.clone(), place: place.as_str().to_owned(), counted_as, until }
+    }
+}
