@@ -1,8 +1,12 @@
 //! A code by mail, for whoever has no other second factor.
 
+use std::path::PathBuf;
+
 use super::*;
+use crate::accessibility::Looks;
 use crate::second_factor::App;
 use crate::support::DEVICE_COOKIE;
+use crate::support::browser::Browser;
 use crate::support::client::{Request, Response};
 use crate::support::eventually;
 
@@ -52,15 +56,21 @@ impl Scene {
     fn code(&self, count: usize) -> String {
         let letter = eventually("the letter", || {
             let letters = self.post.received().into_iter();
-            let has_code = |one: &Value| one["text"].as_str().unwrap().contains("Enter the code nowhere");
+            let has_code =
+                |one: &Value| one["text"].as_str().unwrap().contains("Enter the code nowhere");
             letters.filter(has_code).nth(count - 1)
         });
         assert_eq!(letter["to"], json!(["kim@example.org"]), "{letter}");
-        let text = letter["text"].as_str().unwrap();
-        let is_code =
-            |line: &&str| line.len() == 9 && line.bytes().all(|b| b.is_ascii_digit() || b == b' ');
-        text.lines().map(str::trim).find(is_code).unwrap().to_owned()
+        code_in(&letter).unwrap()
     }
+}
+
+/// The line of a letter that is a code.
+fn code_in(letter: &Value) -> Option<String> {
+    let is_code = |line: &&str| {
+        line.len() == 9 && line.bytes().all(|byte| byte.is_ascii_digit() || byte == b' ')
+    };
+    letter["text"].as_str()?.lines().map(str::trim).find(is_code).map(str::to_owned)
 }
 
 #[test]
@@ -235,4 +245,44 @@ fn at_an_alias_it_is_mailed_at_once_and_posted_with_the_same_again() {
     let signed_in = post(&login);
     assert_eq!(signed_in.status, 200, "{}", signed_in.text());
     assert_eq!(post(&login).json()["code"], "otp_invalid", "once");
+}
+
+#[test]
+fn everybody_can_read_the_pages_and_go_on_by_them() {
+    let (upstream, post) = (Upstream::start(), Receiver::smtp(&[]));
+    let gateway = Setup::new(upstream.address)
+        .file("users.toml", people().as_bytes())
+        .with(&format!("{}{REQUIRED}[login]\ntitle = \"Acme\"\n", notify(&mail(&post, PLAIN))))
+        .start();
+    let at = |path: &str| format!("http://localhost:{}{path}", gateway.http.port());
+    let pictures = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("mailed-code");
+    std::fs::create_dir_all(&pictures).unwrap();
+    let mut looks = Looks::new();
+    for (lang, name, address, password) in [
+        ("en", "kim", "kim@example.org", PASSWORD),
+        ("ko", "lee", "lee@example.org", "staple 한글 암호"),
+    ] {
+        let browser = Browser::start();
+        browser.prefer("light", lang);
+        browser.open(&at("/reports/?page=2"));
+        browser.fill("#username", name);
+        browser.fill("#password", password);
+        browser.follow("main > form button");
+        looks.at_widths(&browser, ("offered", lang), &pictures);
+        browser.follow("main > form button");
+        looks.at_widths(&browser, ("asked", lang), &pictures);
+        browser.fill("#otp", "0000 0000");
+        browser.follow("form.code button");
+        assert_eq!(browser.count("[role=alert]"), 1);
+        looks.at_widths(&browser, ("wrong", lang), &pictures);
+        let code = eventually("the letter", || {
+            let letters = post.received();
+            let theirs = letters.iter().find(|one| one["to"] == json!([address]))?;
+            code_in(theirs)
+        });
+        browser.fill("#otp", &code);
+        browser.follow("form.code button");
+        assert_eq!(browser.url(), at("/reports/?page=2"), "{lang}");
+    }
+    looks.none(6);
 }
