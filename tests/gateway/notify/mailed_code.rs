@@ -248,6 +248,18 @@ fn at_an_alias_it_is_mailed_at_once_and_posted_with_the_same_again() {
 }
 
 #[test]
+fn a_kill_between_the_wish_and_its_letter_loses_neither() {
+    let mut scene = scene(REQUIRED);
+    let ticket = scene.ticket();
+    assert_eq!(scene.step(&json!({"ticket": ticket, "mail": true})).status, 202);
+    scene.gateway.kill();
+    scene.gateway.spawn();
+    let code = scene.code(1);
+    let signed_in = scene.step(&json!({"ticket": ticket, "otp": code}));
+    assert_eq!(signed_in.status, 200, "{}", signed_in.text());
+}
+
+#[test]
 fn everybody_can_read_the_pages_and_go_on_by_them() {
     let (upstream, post) = (Upstream::start(), Receiver::smtp(&[]));
     let gateway = Setup::new(upstream.address)

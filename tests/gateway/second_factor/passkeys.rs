@@ -348,6 +348,34 @@ fn whoever_was_switched_off_or_is_gone_does_not_come_in_by_a_passkey() {
 }
 
 #[test]
+fn a_kill_within_a_ceremony_leaves_nothing_half_there_and_keeps_nobody_out() {
+    let upstream = Upstream::start();
+    let mut gateway = gateway(&upstream, "optional", "");
+    let (client, browser) = (gateway.client(), browser(&gateway));
+    let key = Authenticator::new(&browser, PLATFORM);
+    let access = access_of(&client, &kim());
+    // Between the challenge and its answer: nothing is stored, and nobody is asked for it.
+    let begin = json!({"action": "begin", "kind": "passkey"});
+    let begun = ok(post_as(&client, &access, FACTORS, &begin));
+    let credential = key.create(&begun["publicKey"]);
+    gateway.kill();
+    gateway.spawn();
+    let client = gateway.client();
+    ok(login(&client, &kim()));
+    let confirm = json!({
+        "action": "confirm", "enrolment": begun["enrolment"], "name": "kim's", "credential": credential,
+    });
+    ok(post_as(&client, &access, FACTORS, &confirm));
+    // Between the challenge of a sign-in and its answer.
+    let step = second_step(&client, &key);
+    gateway.kill();
+    gateway.spawn();
+    let client = gateway.client();
+    ok(post(&client, SECOND, &step));
+    refused(&post(&client, SECOND, &step), 401, "ticket_not_valid", "once");
+}
+
+#[test]
 fn another_host_name_is_told_before_and_after_it_leaves_passkeys_useless() {
     let upstream = Upstream::start();
     let mut gateway = gateway(&upstream, "optional", "");

@@ -54,6 +54,38 @@ fn a_code_ends_a_sign_in_and_the_session_says_so() {
     assert_eq!(login(&client, &lee).status, 200);
 }
 
+/// What `oathtool` shows for this secret, from the step before this moment on: another hand's RFC 6238 than the gateway's and ours.
+fn oathtool(secret: &str) -> Vec<String> {
+    let start = format!("--now=@{}", super::now() - 30);
+    let shown = std::process::Command::new("oathtool")
+        .args(["--totp", "--base32", "--window=3", &start, secret])
+        .output()
+        .expect("oathtool is there; scripts/setup-test installs it");
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    String::from_utf8(shown.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_oathtool_shows_is_right_once() {
+    let upstream = Upstream::start();
+    let gateway = gateway(&upstream, "mode = \"optional\"");
+    let client = gateway.client();
+    let access = login(&client, &kim()).json()["access"].as_str().unwrap().to_owned();
+    let factors = |body: &serde_json::Value| {
+        client.post("/account/second-factors").bearer(&access).json(body).send()
+    };
+    let begun = factors(&json!({"action": "begin"})).json();
+    let codes = oathtool(begun["secret"].as_str().unwrap());
+    assert_eq!(codes.len(), 4, "{codes:?}");
+    let confirm = json!({"action": "confirm", "enrolment": begun["enrolment"], "otp": codes[1]});
+    let confirmed = factors(&confirm);
+    assert_eq!(confirmed.status, 200, "{}", confirmed.text());
+    for (code, status) in [(&codes[1], 401), (&codes[2], 200), (&codes[2], 401), (&codes[1], 401)] {
+        let step = second(&client, &ticket(&client), code);
+        assert_eq!(step.status, status, "{code} of {codes:?}: {}", step.text());
+    }
+}
+
 #[test]
 fn a_ticket_survives_a_kill_and_nothing_is_half_there() {
     let upstream = Upstream::start();
