@@ -7,6 +7,8 @@
 //! It is nothing that a user *has*: it is taken as long as they have set up nothing else, and from nobody whose factors an operator took away
 //! (they set one up anew).
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::{CeremonyPlace, CodeRefused, FREE, Factors, failed, refused, written};
@@ -19,7 +21,6 @@ use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret, random_bytes};
 use crate::store::factors::{FactorAttempt, UsedCode};
 use crate::store::outbox::NewQuestion;
-use std::time::Duration;
 
 /// How long a mailed code can work, and the sign-in in which it was asked for.
 pub const MAILED_CODE: Duration = Duration::from_secs(600);

@@ -5,16 +5,13 @@
 //! code that is under way is worth nothing then. Where a detector asked for a proof, a mailed code is none.
 
 use super::passkey::{of_network, of_session, of_ticket};
-use super::second_factor::{proved, refusal_of, waits};
+use super::second_factor::proved;
 use super::sign_in::not_asked;
 use super::{Checked, SessionManager, SignInRefused};
 use crate::caller::{AuthMethod, Identity, UserKey};
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
-use crate::event::FactorRefusal;
-use crate::factor::{
-    CeremonyPlace, CodeRefused, Duty, MAILED_CODE, MailedCodeAttempt, OfferedFactors,
-};
+use crate::factor::{CeremonyPlace, Duty, MAILED_CODE, MailedCodeAttempt, OfferedFactors};
 use crate::notify::hash_text;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
@@ -144,18 +141,8 @@ impl SessionManager {
         context: &mut RequestContext<'_>,
     ) -> Result<(), SignInRefused> {
         let attempt = MailedCodeAttempt { user, place, code, at: context.at };
-        match self.factors.check_mailed(attempt).await {
-            Ok(()) => Ok(()),
-            Err(CodeRefused::Not(why)) => {
-                self.note_refused(user, why, context);
-                Err(refusal_of(why).into())
-            }
-            Err(CodeRefused::Wait(wait)) => {
-                self.note_refused(user, FactorRefusal::Throttled, context);
-                Err(waits(wait))
-            }
-            Err(CodeRefused::Failed(refusal)) => Err(refusal.into()),
-        }
+        let checked = self.factors.check_mailed(attempt).await;
+        checked.map_err(|refused| self.code_refused(user, refused, context))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::context::RequestContext;
 use crate::directory::Directory;
 use crate::event::{EventKind, FactorEvent, FactorRefusal, SignInFailure};
 use crate::factor::{
-    CeremonyPlace, CodeRefused, Duty, EnrolledPasskey, NewPasskey, OfferedFactors, PasskeyAnswer,
+    CeremonyPlace, Duty, EnrolledPasskey, NewPasskey, OfferedFactors, PasskeyAnswer,
     PasskeyAttempt, PasskeyCeremony,
 };
 use crate::refusal::Refusal;
@@ -328,15 +328,8 @@ impl SessionManager {
         context: &mut RequestContext<'_>,
     ) -> Result<AuthMethod, SignInRefused> {
         let user = attempt.user;
-        match self.factors.check_passkey(attempt).await {
-            Ok(key) => Ok(key),
-            Err(CodeRefused::Not(why)) => {
-                self.note_refused(user, why, context);
-                Err(refusal_of(why).into())
-            }
-            Err(CodeRefused::Wait(_)) => Err(Refusal::TooManyAttempts.into()),
-            Err(CodeRefused::Failed(refusal)) => Err(refusal.into()),
-        }
+        let checked = self.factors.check_passkey(attempt).await;
+        checked.map_err(|refused| self.code_refused(user, refused, context))
     }
 
     /// Whether a factor may be set up with this ticket, and with which operator's code.

@@ -15,7 +15,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -285,15 +284,27 @@ impl SessionManager {
                 context.note(EventKind::FactorChanged { user: user.clone(), change });
                 Ok(CodeKind::Recovery { left })
             }
-            Err(CodeRefused::Not(why)) => {
+            Err(refused) => Err(self.code_refused(user, refused, context)),
+        }
+    }
+
+    /// Why a code did not help: noted, and as the client learns it.
+    pub(super) fn code_refused(
+        &self,
+        user: &UserKey,
+        refused: CodeRefused,
+        context: &mut RequestContext<'_>,
+    ) -> SignInRefused {
+        match refused {
+            CodeRefused::Not(why) => {
                 self.note_refused(user, why, context);
-                Err(refusal_of(why).into())
+                refusal_of(why).into()
             }
-            Err(CodeRefused::Wait(wait)) => {
+            CodeRefused::Wait(wait) => {
                 self.note_refused(user, FactorRefusal::Throttled, context);
-                Err(waits(wait))
+                SignInRefused { retry_after: Some(wait), ..Refusal::TooManyAttempts.into() }
             }
-            Err(CodeRefused::Failed(refusal)) => Err(refusal.into()),
+            CodeRefused::Failed(refusal) => refusal.into(),
         }
     }
 
@@ -476,10 +487,6 @@ pub(crate) const fn refusal_of(why: FactorRefusal) -> Refusal {
             Refusal::BadPasskey
         }
     }
-}
-
-pub(super) const fn waits(wait: Duration) -> SignInRefused {
-    SignInRefused { refusal: Refusal::TooManyAttempts, retry_after: Some(wait), ticket: None }
 }
 
 impl Due {
