@@ -101,10 +101,11 @@ impl Embedded {
         let mut connection = file::connect(&path, tuning).map_err(in_file)?;
         schema::prepare(&mut connection, &path)?;
         let (live, marks) = (LiveSessions::default(), Marks::default());
-        for (session, last_used) in rows::load(&connection).map_err(in_file)? {
+        let take = |session: Arc<Session>, last_used| {
             live.insert(&session);
             marks.saved(&session, last_used, session.identity.load_full());
-        }
+        };
+        rows::load(&connection, take).map_err(in_file)?;
         for (key, stamp) in rows::stamps(&connection).map_err(in_file)? {
             live.put_stamp(key, stamp);
         }

@@ -225,17 +225,52 @@ pub(super) fn token(
     .optional()
 }
 
-/// Every session that has not ended, with its last use. Those that timed out meanwhile are among them: the next upkeep
-/// tells their end.
-pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<(Arc<Session>, Timestamp)>> {
-    sql.prepare(
+/// The identity of the row before, for the next sessions of the same user: where it is the same, they share it.
+#[derive(Default)]
+struct LastIdentity(Option<(String, Arc<Identity>)>);
+
+impl LastIdentity {
+    fn read(&mut self, directory: &str, id: &str, json: String) -> rusqlite::Result<Arc<Identity>> {
+        if let Some((before, identity)) = &self.0
+            && *before == json
+            && &*identity.key.directory == directory
+            && &*identity.key.id == id
+        {
+            return Ok(Arc::clone(identity));
+        }
+        let same_directory = self
+            .0
+            .as_ref()
+            .map(|(_, before)| &before.key.directory)
+            .filter(|one| &***one == directory);
+        let directory = same_directory.map_or_else(|| Arc::from(directory), Arc::clone);
+        let key = UserKey { directory, id: Arc::from(id) };
+        let identity = Arc::new(read_identity(key, &json)?);
+        self.0 = Some((json, Arc::clone(&identity)));
+        Ok(identity)
+    }
+}
+
+/// Hands out every session that has not ended, with its last use. Those that timed out meanwhile are among them: the next
+/// upkeep tells their end.
+pub(super) fn load(
+    sql: &Connection,
+    mut take: impl FnMut(Arc<Session>, Timestamp),
+) -> rusqlite::Result<()> {
+    let mut rows = sql.prepare(
         "SELECT id, directory, user_id, identity, password_mark, cookie, issuer, signed_in_at,
              expires_at, idle_timeout, last_used, client, agent, amr, auth_time, token_grant, sealed
          FROM sessions LEFT JOIN kept ON kept.session = sessions.key
-         WHERE ended_at IS NULL",
-    )?
-    .query_map([], session)?
-    .collect()
+         WHERE ended_at IS NULL
+         ORDER BY directory, user_id",
+    )?;
+    let mut rows = rows.query([])?;
+    let mut last = LastIdentity::default();
+    while let Some(row) = rows.next()? {
+        let (session, last_used) = session(row, &mut last)?;
+        take(session, last_used);
+    }
+    Ok(())
 }
 
 /// Who the user was at the last sign-in since then, whether that session has ended or not.
@@ -268,7 +303,7 @@ fn read_identity(key: UserKey, json: &str) -> rusqlite::Result<Identity> {
     })
 }
 
-fn session(row: &Row<'_>) -> rusqlite::Result<(Arc<Session>, Timestamp)> {
+fn session(row: &Row<'_>, last: &mut LastIdentity) -> rusqlite::Result<(Arc<Session>, Timestamp)> {
     let directory: String = row.get("directory")?;
     let user_id: String = row.get("user_id")?;
     let json: String = row.get("identity")?;
@@ -279,7 +314,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<(Arc<Session>, Timestamp)> {
     let last_used = from_sql_time(row.get("last_used")?);
     let kept = NewSession {
         id: SessionId::new(&id),
-        identity: Arc::new(read_identity(UserKey::new(&directory, &user_id), &json)?),
+        identity: last.read(&directory, &user_id, json)?,
         password_mark: Digest::from_bytes(row.get("password_mark")?),
         cookie: cookie.map(Digest::from_bytes),
         issuer: row.get::<_, Option<String>>("issuer")?.map(Arc::from),

@@ -131,6 +131,33 @@ async fn upkeep_makes_last_uses_and_identities_durable() {
 }
 
 #[tokio::test]
+async fn sessions_of_one_user_share_what_is_the_same_of_them() {
+    let (store, folder) = fresh();
+    for (id, user) in [("a", "1"), ("b", "1"), ("other", "2"), ("changed", "1"), ("c", "1")] {
+        let mut new = new_session(id, user);
+        if id == "changed" {
+            new.identity = Arc::new(Identity { staff: false, ..(*new.identity).clone() });
+        }
+        store.create(new).await.unwrap();
+    }
+    drop(store);
+    let store = open(&folder);
+    let mut read = Vec::new();
+    for id in ["a", "b", "other", "changed"] {
+        read.push(find(&store, id, T0).await.unwrap().identity.load_full());
+    }
+    assert!(Arc::ptr_eq(&read[0], &read[1]));
+    assert_eq!(*read[0], *identity("1"));
+    assert_eq!(*read[2], *identity("2"));
+    assert!(!read[3].staff && read[3].key == read[0].key);
+    assert!(Arc::ptr_eq(&read[0].key.directory, &read[2].key.directory));
+    // One that changes stays its own.
+    let staff = Identity { staff: false, ..(*identity("1")).clone() };
+    find(&store, "a", T0).await.unwrap().identity.store(Arc::new(staff));
+    assert!(find(&store, "b", T0).await.unwrap().identity.load().staff);
+}
+
+#[tokio::test]
 async fn upkeep_writes_only_what_changed() {
     let (store, folder) = fresh();
     store.create(new_session("a", "1")).await.unwrap();
