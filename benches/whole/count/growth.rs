@@ -110,7 +110,7 @@ pub(crate) fn gateway_with_sessions(upstream: &Process, count: usize) -> Gateway
     Gateway::start_with_users(upstream.address(), folder_with_sessions(upstream, count))
 }
 
-/// One session is made by signing in; the others are copies of its row.
+/// One session is made by signing in; the others are copies of its row, for users of whom each has two.
 fn folder_with_sessions(upstream: &Process, count: usize) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     gateway::add_user(folder.path());
@@ -118,16 +118,19 @@ fn folder_with_sessions(upstream: &Process, count: usize) -> TempDir {
     let folder = Gateway::start_with_users(address, folder).into_folder();
     let mut database = Connection::open(folder.path().join("state/doorwarden.db")).unwrap();
     let transaction = database.transaction().unwrap();
-    let columns = "directory, user_id, identity, password_mark, signed_in_at, expires_at, \
+    let columns = "directory, identity, password_mark, signed_in_at, expires_at, \
                        idle_timeout, last_used, client, agent";
     for session in 1..count {
         let copy = format!(
-            "INSERT INTO sessions (id, cookie, {columns}) \
-                 SELECT ?, ?, {columns} FROM sessions ORDER BY key LIMIT 1"
+            "INSERT INTO sessions (id, cookie, user_id, {columns}) \
+                 SELECT ?, ?, ?, {columns} FROM sessions ORDER BY key LIMIT 1"
         );
         let mut cookie = [0; 32];
         cookie[..8].copy_from_slice(&session.to_be_bytes());
-        transaction.execute(&copy, params![format!("session-{session}"), cookie]).unwrap();
+        // Each user has two: a computer and a phone.
+        let user = format!("{}", 1_000_000 + session / 2);
+        let row = params![format!("session-{session}"), cookie, user];
+        transaction.execute(&copy, row).unwrap();
     }
     transaction.commit().unwrap();
     folder
