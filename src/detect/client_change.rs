@@ -11,7 +11,6 @@ use ipnet::IpNet;
 
 use super::window::{Again, MarkValue, Windows};
 use super::{Finding, Scene, Subject};
-use crate::event::EventKind;
 use crate::geo::Asn;
 use crate::store::counters::CounterKey;
 use crate::wire::client_ip::network_24_or_48;
@@ -65,11 +64,7 @@ impl MarkValue for ClientUse {
 
 pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let Scene { event, around, .. } = scene;
-    let (EventKind::SessionUsed { session, user, .. } | EventKind::Refreshed { session, user, .. }) =
-        &event.what
-    else {
-        return None;
-    };
+    let (session, user) = scene.session_in_use()?;
     let kind = session_kind(event.agent.as_deref()?)?;
     let client = event.client?;
     let now = ClientUse::new(&kind, network_24_or_48(client), around.places.asn(client));
@@ -135,6 +130,7 @@ mod tests {
     use crate::caller::Proof;
     use crate::caller::SessionId;
     use crate::event::Event;
+    use crate::event::EventKind;
 
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
     const NEWER_FIREFOX: &str =

@@ -223,10 +223,19 @@ impl Detectors {
     }
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
     /// So many marks are a finding; 0 means 1.
     fn threshold(&self) -> usize {
         usize::try_from(self.settings.threshold).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// The session that was used or refreshed, and whose it is.
+    const fn session_in_use(&self) -> Option<(&'a SessionId, &'a UserKey)> {
+        match &self.event.what {
+            EventKind::SessionUsed { session, user, .. }
+            | EventKind::Refreshed { session, user, .. } => Some((session, user)),
+            _ => None,
+        }
     }
 
     /// A finding about `subject`, of which so much was seen within the window.

@@ -11,7 +11,6 @@ use super::certainty::Certainty;
 use super::client_version::{ClientVersion, Likeness};
 use super::window::{Again, MarkValue, Windows};
 use super::{Finding, Scene, Subject};
-use crate::event::EventKind;
 use crate::geo::Country;
 
 const COUNTRIES: Windows<CountryUse> = Windows::new("token_countries", Again::AfterWindow);
@@ -39,11 +38,7 @@ impl MarkValue for CountryUse {
 
 pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let Scene { event, around, .. } = scene;
-    let (EventKind::SessionUsed { session, user, .. } | EventKind::Refreshed { session, user, .. }) =
-        &event.what
-    else {
-        return None;
-    };
+    let (session, user) = scene.session_in_use()?;
     let country = around.places.country(event.client?)?;
     let agent = event.agent.as_deref().map(ClientVersion::of);
     let here = CountryUse { country, agent };
@@ -70,6 +65,7 @@ mod tests {
     use crate::caller::Proof;
     use crate::caller::SessionId;
     use crate::event::Event;
+    use crate::event::EventKind;
     use crate::event::Refresh;
 
     const KOREA: &str = "1.0.0.1";

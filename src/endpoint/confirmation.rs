@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::factor_page::CodePage;
 use super::login::{next_of_form, next_of_query};
-use super::mailed_code::{MailedCodePage, wants_mail};
+use super::mailed_code::{MailedCodePage, takes_a_code_still, wants_mail};
 use super::passkey::{PasskeyStep, challenge};
 use super::refused::Refused;
 use super::second_factor::{session_in, text};
@@ -54,6 +54,7 @@ impl Endpoints {
         }
     }
 
+    /// `POST`: whoever is signed in proves it again, or asks for what that takes.
     pub(super) async fn confirm(
         &self,
         arrival: &Arrival,
@@ -216,10 +217,7 @@ impl Endpoints {
         (action, next, held): (&str, &Next, Option<&str>),
         refused: Option<Refused>,
     ) -> Served {
-        let stays = |one: &Refused| {
-            matches!(one.refusal, Refusal::BadCode | Refusal::TooManyAttempts | Refusal::BadBody)
-        };
-        if let Some(other) = refused.as_ref().filter(|one| !stays(one)) {
+        if let Some(other) = refused.as_ref().filter(|one| !takes_a_code_still(one)) {
             return self.second_step_refused(arrival, true, other.clone());
         }
         let name = session.identity.load().name.clone();
@@ -229,7 +227,7 @@ impl Endpoints {
         Served { reply, refusal: refused.map(|refused| refused.refusal) }
     }
 
-    /// The same, also where they have to confirm first that it is them.
+    /// The session of whoever calls, also where they have to confirm first that it is them.
     async fn session_to_confirm(
         &self,
         arrival: &Arrival,

@@ -103,11 +103,12 @@ page_texts! {
         mail_send "Mail me a code" "메일로 코드 받기";
         mail_sent "A code is on its way to the mail address of this account. It works for a few minutes, here alone."
             "이 계정의 메일 주소로 코드를 보냈습니다. 몇 분 동안 여기에서만 쓸 수 있습니다.";
+        mail_enter "Enter the code from the latest mail to the address of this account. It works for a few minutes, here alone."
+            "이 계정의 메일 주소로 가장 최근에 받은 코드를 입력하세요. 몇 분 동안 여기에서만 쓸 수 있습니다.";
         mail_label "Code from the mail" "메일로 받은 코드";
         mail_again "Mail me another code" "코드 다시 받기";
         mail_instead "Or go on with a code by mail" "또는 메일로 받은 코드로 계속";
-        mail_bad_code "The code is not right, or it works no more. Enter the one from the latest mail."
-            "코드가 올바르지 않거나 더 이상 쓸 수 없습니다. 가장 최근 메일의 코드를 입력하세요.";
+        mail_bad_code "The code is not right, or it works no more." "코드가 올바르지 않거나 더 이상 쓸 수 없습니다.";
         missing_code "Enter the code." "코드를 입력하세요.";
     }
 }

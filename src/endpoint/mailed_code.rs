@@ -92,6 +92,11 @@ pub(super) fn wants_mail(fields: &Fields) -> bool {
     is_set(fields, "mail") && text(fields, "otp").is_none()
 }
 
+/// Is the page that takes a code the right one still, after this refusal?
+pub(super) const fn takes_a_code_still(refused: &Refused) -> bool {
+    matches!(refused.refusal, Refusal::TooManyAttempts | Refusal::BadCode)
+}
+
 impl Endpoints {
     /// Has a code mailed for the sign-in of this ticket.
     pub(super) async fn mail_for_ticket(
@@ -187,10 +192,8 @@ impl Endpoints {
         next: &Next,
         refused: Option<Refused>,
     ) -> Served {
-        let stays =
-            |one: &Refused| matches!(one.refusal, Refusal::TooManyAttempts | Refusal::BadCode);
         // To the beginning, with what is wrong: a ticket that is over cannot go on.
-        if let Some(refused) = refused.as_ref().filter(|one| !stays(one)) {
+        if let Some(refused) = refused.as_ref().filter(|one| !takes_a_code_still(one)) {
             return self.login_again(arrival, next, refused);
         }
         let action = arrival.target.path().as_str();

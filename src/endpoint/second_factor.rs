@@ -59,6 +59,9 @@ impl Endpoints {
             Ok(fields) => fields,
             Err(refused) => return self.second_step_refused(arrival, wants_page, refused),
         };
+        if let Some(refused) = wrong_flag(&fields) {
+            return self.second_step_refused(arrival, wants_page, refused);
+        }
         let ticket = text(&fields, "ticket").map(Secret::new);
         match ticket {
             Some(ticket) if wants_page => {
@@ -408,6 +411,12 @@ pub(super) fn text<'f>(fields: &'f Fields, name: &str) -> Option<&'f str> {
 /// Is this browser to be trusted from now on?
 fn trusts(fields: &Fields) -> Result<bool, Refused> {
     fields.flag("trust_device").map_err(|why| Refused::field("trust_device", why))
+}
+
+/// A flag that is neither set nor not set. Garbage is told as that, and not as what would be missing without it.
+fn wrong_flag(fields: &Fields) -> Option<Refused> {
+    let wrong = |name| fields.flag(name).err().map(|why| Refused::field(name, why));
+    ["enrol", "mail", "passkey"].into_iter().find_map(wrong)
 }
 
 /// Is this flag set?

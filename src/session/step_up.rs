@@ -81,7 +81,7 @@ impl SessionManager {
                     return Err(why.into());
                 }
                 self.confirmed_by_mail(session, code, context).await?;
-                session.assurance.methods.and(AuthMethod::Mail)
+                with_mail(session.assurance.methods)
             }
             Confirmation::Code(code) => {
                 let device = self.device_of_session(device, session, context.at);
@@ -235,4 +235,12 @@ impl SessionManager {
             false => Err(Refusal::InsufficientAuthentication),
         }
     }
+}
+
+/// What is proved by a mailed code, beside the first factor that was. Other factors were, when they had them: they are not
+/// proved anew by it.
+fn with_mail(before: AuthMethods) -> AuthMethods {
+    let first = [AuthMethod::Password, AuthMethod::Service];
+    let first = first.into_iter().filter(|method| before.has(*method));
+    first.fold(AuthMethods::only(AuthMethod::Mail), AuthMethods::and)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::block::{Block, BlockSubject, BlockedBy, Demand};
 use crate::caller::{Assurance, AuthMethods, Identity, UserKey};
 use crate::config::FactorMode::{self, Off, Optional, Required};
 use crate::context::RequestContext;
@@ -17,6 +18,7 @@ use crate::session::mailed_code::CodeOrder;
 use crate::session::step_up::Confirmation;
 use crate::session::testkit::{Kit, NOW, account, context, context_at};
 use crate::session::{Due, Grants, SecondStep, SignIn, SignInRefused, SignInTicket, SignedIn};
+use crate::store::Blocks as _;
 use crate::store::memory::Memory;
 
 const GRANTS: Grants = Grants { tokens: true, cookie: true, issued: None };
@@ -212,7 +214,7 @@ async fn who_posts_the_same_again_gives_it_beside_the_password() {
 }
 
 #[tokio::test]
-async fn a_session_is_raised_by_one_of_its_own_and_not_where_a_detector_asked() {
+async fn a_session_is_raised_by_one_of_its_own_to_what_it_proves() {
     let (kit, factors) = kit(Optional, true, "kim@example.org");
     let (session, other) = (kit.signed_in().await.session, kit.signed_in().await.session);
     let mut events = Vec::new();
@@ -227,9 +229,41 @@ async fn a_session_is_raised_by_one_of_its_own_and_not_where_a_detector_asked() 
     assert_eq!(raised.assurance, Assurance::now(AuthMethods::read("pwd mail"), NOW));
     assert_eq!(kit.sessions.is_fresh(&raised, NOW).await, Ok(()));
     // With an app it is not all that they have any more: neither to change factors, nor for the next proof.
-    enrol(&factors).await;
+    let app = enrol(&factors).await;
     let stale = kit.sessions.is_fresh(&raised, NOW).await;
     assert_eq!(stale, Err(Refusal::InsufficientAuthentication));
     let none = kit.sessions.code_for_session(&raised, "", &context(&mut events)).await;
     assert_eq!(none.unwrap_err().refusal, Refusal::BadBody);
+    // And what the app proved is not proved anew by a letter, when the app is gone.
+    let by_app = confirm(&raised, &app).await.unwrap();
+    assert_eq!(by_app.assurance.acr(), Some("aal2"));
+    let id = factors.of(&kim()).await.unwrap().factors[0].id.clone();
+    assert!(factors.remove(&kim(), &id).await.unwrap());
+    let order = kit.sessions.code_for_session(&by_app, "", &context(&mut events)).await.unwrap();
+    let lowered = confirm(&by_app, &mailed(&factors, &order).await).await.unwrap();
+    assert_eq!(lowered.assurance.methods.to_string(), "pwd mail");
+}
+
+#[tokio::test]
+async fn it_lifts_nothing_that_a_detector_asked_for() {
+    let (kit, factors) = kit(Optional, true, "kim@example.org");
+    let session = kit.signed_in().await.session;
+    let mut events = Vec::new();
+    let order = kit.sessions.code_for_session(&session, "", &context(&mut events)).await.unwrap();
+    let code = mailed(&factors, &order).await;
+    let asked = Block {
+        subject: BlockSubject::Session(session.id.clone()),
+        demand: Demand::Confirm,
+        by: BlockedBy::Detector,
+        reason: "client_change".into(),
+        at: NOW,
+        until: NOW.plus(Duration::from_secs(600)),
+    };
+    kit.store.block(asked).await.unwrap();
+    let none = kit.sessions.code_for_session(&session, "", &context(&mut events)).await;
+    assert_eq!(none.unwrap_err().refusal, Refusal::BadBody);
+    let how = Confirmation::Code(&code);
+    let refused = kit.sessions.confirm(&session, how, "", &mut context(&mut events)).await;
+    assert_eq!(refused.unwrap_err().refusal, Refusal::SignInAgain);
+    assert!(kit.sessions.is_asked(&session, NOW));
 }

@@ -23,12 +23,10 @@ struct Scene {
 
 fn scene(toml: &str) -> Scene {
     let (upstream, post) = (Upstream::start(), Receiver::smtp(&[]));
-    let shared = people().replace("lee@example.org", "family@example.org")
-        + "\n[users.root.attributes]\nemail = \"Family@example.org\"\n";
     let gateway = Setup::new(upstream.address)
         .behind_a_proxy()
         .route(ADMIN)
-        .file("users.toml", shared.as_bytes())
+        .file("users.toml", sharing().as_bytes())
         .with(&format!("{}{toml}", notify(&mail(&post, PLAIN))))
         .start();
     Scene { gateway, post, _upstream: upstream }
@@ -106,6 +104,27 @@ fn a_program_asks_for_a_code_and_signs_in_by_it() {
         .gateway
         .logged("the wish", |line| line["event"] == "mailed_code" && line["reason"] == "asked");
     scene.gateway.counts("doorwarden_mailed_codes_total{event=\"asked\"}", 1.0);
+}
+
+#[test]
+fn garbage_for_a_flag_is_told_as_that() {
+    let scene = scene(REQUIRED);
+    let ticket = scene.ticket();
+    let step = |flag: &str, value: Value| {
+        let mut body = json!({"ticket": ticket});
+        body[flag] = value;
+        scene.step(&body)
+    };
+    for flag in ["mail", "enrol", "passkey"] {
+        for garbage in [json!("maybe"), json!(2), json!([true])] {
+            let refused = step(flag, garbage);
+            assert_eq!((refused.status, refused.code().as_str()), (400, "bad_body"), "{flag}");
+            assert_eq!(refused.json()[flag], json!(["Must be a valid boolean."]), "{flag}");
+        }
+        let required = json!(["This field is required."]);
+        assert_eq!(step(flag, json!(false)).json()["otp"], required, "{flag}");
+    }
+    assert_eq!(step("mail", json!(true)).status, 202);
 }
 
 #[test]
@@ -191,6 +210,11 @@ fn pages_lead_through_it_without_a_script() {
         "{}",
         wrong.text()
     );
+    assert!(!wrong.text().contains("on its way"), "nothing is now: {}", wrong.text());
+    let asked_too_often: Vec<_> = (0..3).map(|_| post("/login/second-factor", &ask)).collect();
+    let last = &asked_too_often[2];
+    assert_eq!(last.status, 429);
+    assert!(last.text().contains("name=\"otp\"") && !last.text().contains("on its way"));
     let code = scene.code(1);
     let ends = [("ticket", ticket), ("otp", &code), ("next", "/app?a=1")];
     let signed_in = post("/login/second-factor", &ends);

@@ -18,12 +18,6 @@ struct Scene {
     _upstream: Upstream,
 }
 
-/// `users.toml` in which two people share an address besides.
-fn sharing() -> String {
-    people().replace("lee@example.org", "family@example.org")
-        + "\n[users.root.attributes]\nemail = \"Family@example.org\"\n"
-}
-
 fn scene(toml: &str) -> Scene {
     let (upstream, post) = (Upstream::start(), Receiver::smtp(&[]));
     let gateway = Setup::new(upstream.address)

@@ -30,6 +30,12 @@ fn people() -> String {
     )
 }
 
+/// `users.toml` in which two people share an address besides.
+fn sharing() -> String {
+    people().replace("lee@example.org", "family@example.org")
+        + "\n[users.root.attributes]\nemail = \"Family@example.org\"\n"
+}
+
 /// A gateway in which a spent refresh token is an incident at once, and failed attempts are made again soon.
 fn setup(upstream: &Upstream) -> Setup {
     Setup::new(upstream.address)
