@@ -10,7 +10,6 @@ pub mod block;
 pub mod caller;
 pub mod context;
 pub mod event;
-pub mod factor;
 pub mod hotp;
 pub mod private_file;
 pub mod refusal;
@@ -31,6 +30,8 @@ pub mod directory;
 
 pub mod notify;
 
+pub mod factor;
+
 pub mod session;
 
 pub mod issuer;
@@ -42,6 +43,8 @@ pub mod detect;
 pub mod gate;
 
 pub mod endpoint;
+
+pub mod admin;
 
 pub mod telemetry;
 

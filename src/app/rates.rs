@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::admin::rates::{Rates, STEP, Totals};
 use crate::detect::recent::Recent;
-use crate::endpoint::operator_rates::{Rates, STEP, Totals};
 use crate::telemetry::Telemetry;
 
 /// Until the process ends.

@@ -21,10 +21,10 @@ use super::privacy::Retention;
 use super::respond::rules;
 use super::state::State;
 use super::supervisor::Supervisor;
+use crate::admin::reload::{Reload, Reloaded};
 use crate::clock::Clock;
 use crate::config::{Config, DirectoryKind, DirectorySettings, LoadError};
 use crate::detect::watch::DetectorRules;
-use crate::endpoint::reload::{Reload, Reloaded};
 use crate::proxy::{Current, Listening};
 use crate::telemetry::{Filter, Telemetry};
 

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::config_file::ConfigFile;
 use super::list::{self, Format, ListColumn};
 use super::operate::{ask, ask_all, user_key};
+use crate::admin::blocks::LONGEST;
 use crate::app;
 use crate::command::{CommandFailure, load, say};
 use crate::config::{Config, duration};
-use crate::endpoint::operator_blocks::LONGEST;
 
 /// `doorwarden block`
 #[derive(Debug, Subcommand)]
@@ -121,7 +121,7 @@ impl BlockSubjectArgument {
         Ok(match (self.address, self.user, self.session) {
             (Some(address), _, _) => {
                 let asked = json!({"address": address});
-                match crate::endpoint::operator_blocks::subject_of(&asked) {
+                match crate::admin::blocks::subject_of(&asked) {
                     Some(_) => asked,
                     None => return Err(wrong(&address)),
                 }

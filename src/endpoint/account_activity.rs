@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::account::AccountOwner;
 use super::account_page::{PageSection, device_heading};
 use super::account_texts::AccountTexts;
-use super::operator_paging::Page;
+use super::paging::Page;
 use super::refused::Refused;
 use super::{Endpoints, Served};
 use crate::clock::Timestamp;

@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 
 use super::account::AccountOwner;
 use super::account_page::{PageSection, device_heading};
-use super::operator_paging::Page;
-use super::operator_sessions::{comes_after, cursor_of, position};
+use super::paging::Page;
+use super::paging::{comes_after, cursor_of, position};
 use super::refused::Refused;
 use super::session::amr;
 use super::{Endpoints, Served, input};

@@ -364,7 +364,7 @@ fn all_listed(all: &AllFactors) -> Value {
 }
 
 /// What a user has, for programs: their own, and the operator's.
-pub(super) fn listed(kept: &StoredFactors) -> Value {
+pub(crate) fn listed(kept: &StoredFactors) -> Value {
     let factors = kept.factors.iter().map(|factor| {
         let mut one = Map::new();
         let mut say = |name: &str, value: Value| drop(one.insert(name.to_owned(), value));

@@ -210,7 +210,7 @@ fn wanted_token(fields: &Fields, body: &Bytes, routes: &[String]) -> Result<Want
 }
 
 /// A list of texts in a JSON body; none where there is no such member.
-pub(super) fn list(body: &Value, name: &'static str) -> Result<Vec<String>, Refused> {
+pub(crate) fn list(body: &Value, name: &'static str) -> Result<Vec<String>, Refused> {
     let not_a_list = || problem(TokenProblem { field: name, text: "A list of texts.".to_owned() });
     match body.get(name) {
         None | Some(Value::Null) => Ok(Vec::new()),
@@ -223,7 +223,7 @@ pub(super) fn list(body: &Value, name: &'static str) -> Result<Vec<String>, Refu
 }
 
 /// `30d`, as the configuration writes durations.
-pub(super) fn lifetime(text: &str) -> Option<std::time::Duration> {
+pub(crate) fn lifetime(text: &str) -> Option<std::time::Duration> {
     config::duration(text)
 }
 

@@ -15,7 +15,7 @@ use crate::wire::reply::Reply;
 
 /// A refusal with its particulars.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Refused {
+pub(crate) struct Refused {
     /// Why.
     pub(super) refusal: Refusal,
     /// Members of the body, in place of the refusal's own `detail`.
@@ -34,7 +34,7 @@ pub(super) struct FieldErrors(Map<String, Value>);
 
 impl Refused {
     /// With another text than the refusal's own.
-    pub(super) fn with_detail(refusal: Refusal, detail: impl Into<String>) -> Self {
+    pub(crate) fn with_detail(refusal: Refusal, detail: impl Into<String>) -> Self {
         let members = Map::from_iter([("detail".to_owned(), Value::String(detail.into()))]);
         Self { members, ..refusal.into() }
     }
@@ -84,7 +84,7 @@ impl Refused {
     }
 
     /// As a reply.
-    pub(super) fn reply(self, request_id: &str) -> Reply {
+    pub(crate) fn reply(self, request_id: &str) -> Reply {
         let mut reply = Reply::refusal_with(self.refusal, request_id, self.members);
         if let Some(wait) = self.retry_after {
             // Rounded up: whoever comes back on the second is not refused again.

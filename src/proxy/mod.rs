@@ -58,9 +58,9 @@ pub use self::open::OpenExchanges;
 use self::request_id::RequestIds;
 pub use self::server::{Bound, Inherited, ListenError};
 pub use self::upstream::{ServerTlsError, server_tls_problems};
+use crate::admin::Operator;
+use crate::admin::reload::Reload;
 use crate::clock::Clock;
-use crate::endpoint::operator::Operator;
-use crate::endpoint::reload::Reload;
 use crate::secret::NoRandomness;
 use crate::store::Sessions;
 

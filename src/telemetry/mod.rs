@@ -15,11 +15,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::admin::rates::Totals;
 use crate::caller::UserKey;
 use crate::detect::Finding;
 use crate::detect::respond::TakenAction;
 use crate::detect::watch::{EventSink, FindingSink, NotDone};
-use crate::endpoint::operator_rates::Totals;
 use crate::event::{EndReason, Event, EventKind, FactorEvent, FactorRefusal};
 use crate::notify::{AssuranceNews, Incident, NewsSink, Notices as _, Person};
 use crate::session::account_notes::AccountNotes;

@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 /// `factor` stands below `session`, which asks it what is due before it begins a session: every way of signing in ends in the
 /// same question.
 ///
+/// `admin` (what operators ask) stands below `proxy`, whose admin listener carries it. What explains a request is in `proxy`: it
+/// takes the way of every request, whose first step is the framework's parser. What commands do while no gateway runs is in `app`,
+/// which opens the store.
+///
 /// `notify` stands above `store` and `directory`: what is told waits in the store, and goes to an address that a directory knows.
 const LAYERS: &[&[&str]] = &[
     &["clock", "block", "caller", "refusal", "secret", "event", "hotp", "private_file", "context"],
@@ -28,6 +32,7 @@ const LAYERS: &[&[&str]] = &[
     &["detect"],
     &["gate"],
     &["endpoint"],
+    &["admin"],
     &["telemetry"],
     &["proxy"],
     &["app"],

@@ -8,10 +8,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::operator::{Operator, OperatorRequest, describe, down, user_key};
-use super::operator_paging::Page;
-use crate::caller::SessionId;
+use super::{Operator, OperatorRequest, describe, down, user_key};
 use crate::clock::Timestamp;
+use crate::endpoint::paging::{Page, comes_after, cursor_of, position};
 use crate::geo::Country;
 use crate::refusal::Refusal;
 use crate::session::SessionManager;
@@ -119,21 +118,4 @@ fn summarize(listed: &[Arc<Session>], country: impl Fn(&Session) -> Option<Count
         "other_countries": others,
         "unknown_country": unknown,
     })
-}
-
-/// The cursor of the page after the one that ends with this session.
-pub(super) fn cursor_of(session: &Session) -> String {
-    format!("{}.{}", session.signed_in_at.as_millis(), session.id)
-}
-
-/// Where a page begins: after this session.
-pub(super) fn position(cursor: &str) -> Result<(Timestamp, SessionId), Refusal> {
-    let (millis, id) = cursor.split_once('.').ok_or(Refusal::BadBody)?;
-    let millis = millis.parse().map_err(|_| Refusal::BadBody)?;
-    Ok((Timestamp::from_millis(millis), SessionId::new(id)))
-}
-
-/// In the order of the list: newest first, then by id.
-pub(super) fn comes_after(session: &Session, (at, id): &(Timestamp, SessionId)) -> bool {
-    session.signed_in_at < *at || (session.signed_in_at == *at && session.id > *id)
 }

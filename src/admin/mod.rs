@@ -2,18 +2,18 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /sessions?user=DIRECTORY/ID&limit=COUNT&cursor=CURSOR` | the live sessions, newest first (`operator_sessions`) |
+//! | `GET /sessions?user=DIRECTORY/ID&limit=COUNT&cursor=CURSOR` | the live sessions, newest first (`sessions`) |
 //! | `POST /sessions/end` with `{"session": ID}` or `{"user": "DIRECTORY/ID"}` | `{"ended": N}`, effective at once |
-//! | `GET /blocks?limit=COUNT&cursor=CURSOR` | who is refused for a time (`operator_blocks`) |
+//! | `GET /blocks?limit=COUNT&cursor=CURSOR` | who is refused for a time (`blocks`) |
 //! | `POST /blocks` with `{"address": NETWORK}`, `{"user": ...}` or `{"session": ...}`, `seconds` and `reason` | the block that holds now |
 //! | `POST /blocks/lift` with one of the three | `{"lifted": true}`, or false if there was none |
-//! | `GET /findings?before=NUMBER&limit=COUNT` | what detectors found of late, newest first (`operator_findings`) |
-//! | `GET /silences`, `POST /silences`, `POST /silences/lift` | about whom detectors are silent for a time (`operator_silences`) |
+//! | `GET /findings?before=NUMBER&limit=COUNT` | what detectors found of late, newest first (`findings`) |
+//! | `GET /silences`, `POST /silences`, `POST /silences/lift` | about whom detectors are silent for a time (`silences`) |
 //! | `GET /users?name=NAME` | who is called so, as `DIRECTORY/ID` |
-//! | `GET /second-factors?user=DIRECTORY/ID` | what a user has as second factors (`operator_factors`) |
+//! | `GET /second-factors?user=DIRECTORY/ID` | what a user has as second factors (`factors`) |
 //! | `POST /second-factors/reset` with `{"user": "DIRECTORY/ID"}` | takes them away, ends their sessions, and gives a code to set up another |
 //! | `POST /second-factors/invite` with the same | such a code alone |
-//! | `GET /tokens?user=DIRECTORY/ID` | a user's personal access tokens, or those of all (`operator_tokens`) |
+//! | `GET /tokens?user=DIRECTORY/ID` | a user's personal access tokens, or those of all (`tokens`) |
 //! | `POST /tokens` with `{"user", "name", "routes", "methods", "expires"}` | makes one, and shows it once |
 //! | `POST /tokens/revoke` with `{"token": ID}` or `{"user": "DIRECTORY/ID"}` | `{"revoked": N}`, effective at once |
 //! | `GET /keys` | the signing keys |
@@ -22,24 +22,33 @@
 //! | `POST /reload` | the configuration is read again: what became of it (`reload`) |
 //! | `POST /keys/rotate` | a new signing key; the old one stays good for checking until its last token has expired |
 //!
-//! The page for people is in `operator_page`; who is let in, in `operator_access`. The credential is a token of its own from a file
+//! The page for people is in `page`; who is let in, in `access`. The credential is a token of its own from a file
 //! beside the store (R59): what users hold is worthless here.
+
+mod access;
+pub mod blocks;
+pub mod factors;
+mod findings;
+mod page;
+pub mod rates;
+pub mod reload;
+mod sessions;
+mod silences;
+pub mod tokens;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::operator_access::PageSessions;
-use super::operator_factors;
-use super::operator_rates::Rates;
-use super::operator_sessions::Summary;
-use super::operator_tokens;
-use super::refused::Refused;
+use self::access::PageSessions;
+use self::rates::Rates;
+use self::sessions::Summary;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::detect::recent::Recent;
 use crate::detect::silence::Silences;
+use crate::endpoint::refused::Refused;
 use crate::event::{EndReason, EventKind, FactorEvent};
 use crate::issuer::Issuers;
 use crate::refusal::Refusal;
@@ -50,14 +59,14 @@ use crate::wire::reply::Reply;
 
 /// Answers operators.
 pub struct Operator {
-    pub(super) token: Digest,
-    pub(super) sessions: Arc<dyn Sessions>,
-    pub(super) blocks: Arc<dyn Blocks>,
-    pub(super) recent: Arc<Recent>,
-    pub(super) silences: Arc<Silences>,
-    pub(super) rates: Arc<Rates>,
-    pub(super) pages: PageSessions,
-    pub(super) summary: Summary,
+    token: Digest,
+    sessions: Arc<dyn Sessions>,
+    blocks: Arc<dyn Blocks>,
+    recent: Arc<Recent>,
+    silences: Arc<Silences>,
+    rates: Arc<Rates>,
+    pages: PageSessions,
+    summary: Summary,
 }
 
 /// What operators see and change.
@@ -128,25 +137,21 @@ impl Operator {
             (&Method::POST, "/silences") => self.silence(request),
             (&Method::POST, "/silences/lift") => self.lift_silence(request),
             (&Method::GET, "/users") => called(request, issuers).await,
-            (&Method::GET, "/second-factors") => operator_factors::list(request, issuers).await,
+            (&Method::GET, "/second-factors") => factors::list(request, issuers).await,
             (&Method::POST, "/second-factors/reset") => {
-                operator_factors::change(request, issuers, FactorEvent::Reset, happened).await
+                factors::change(request, issuers, FactorEvent::Reset, happened).await
             }
             (&Method::POST, "/second-factors/invite") => {
-                operator_factors::change(request, issuers, FactorEvent::Invited, happened).await
+                factors::change(request, issuers, FactorEvent::Invited, happened).await
             }
-            (&Method::GET, "/tokens") => operator_tokens::list(request, issuers).await,
-            (&Method::POST, "/tokens") => {
-                match operator_tokens::create(request, issuers, happened).await {
-                    Err((refusal, Some(text))) => {
-                        return Refused::with_detail(refusal, text).reply("");
-                    }
-                    made => made.map_err(|(refusal, _)| refusal),
+            (&Method::GET, "/tokens") => tokens::list(request, issuers).await,
+            (&Method::POST, "/tokens") => match tokens::create(request, issuers, happened).await {
+                Err((refusal, Some(text))) => {
+                    return Refused::with_detail(refusal, text).reply("");
                 }
-            }
-            (&Method::POST, "/tokens/revoke") => {
-                operator_tokens::revoke(request, issuers, happened).await
-            }
+                made => made.map_err(|(refusal, _)| refusal),
+            },
+            (&Method::POST, "/tokens/revoke") => tokens::revoke(request, issuers, happened).await,
             (&Method::GET, "/keys") => Ok(describe_keys(issuers.sessions().keys())),
             (&Method::POST, "/keys/rotate") => rotate(issuers, request.at),
             (
@@ -245,7 +250,7 @@ pub fn describe_keys(keys: &KeyRing) -> Value {
 }
 
 /// `DIRECTORY/ID`.
-pub(super) fn user_key(text: &str) -> Result<UserKey, Refusal> {
+fn user_key(text: &str) -> Result<UserKey, Refusal> {
     match text.split_once('/') {
         Some((directory, id)) if !directory.is_empty() && !id.is_empty() => {
             Ok(UserKey::new(directory, id))
@@ -254,7 +259,7 @@ pub(super) fn user_key(text: &str) -> Result<UserKey, Refusal> {
     }
 }
 
-pub(super) fn down(error: &StoreError) -> Refusal {
+fn down(error: &StoreError) -> Refusal {
     tracing::error!(%error, "the store cannot list sessions");
     Refusal::StoreUnavailable
 }

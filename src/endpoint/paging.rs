@@ -1,23 +1,26 @@
-//! Lists of the operator's API in pages: `limit` is how many, and `cursor` what the page before gave as `next`.
+//! Lists in pages, of the operator's API and of people's own account: `limit` is how many, and `cursor` what the page before gave as `next`.
 
+use crate::caller::SessionId;
+use crate::clock::Timestamp;
 use crate::refusal::Refusal;
+use crate::store::Session;
 
 /// How many a page has, if nothing else is asked for.
 const USUAL: usize = 100;
 
 /// The most.
-pub(super) const MOST: usize = 1000;
+pub(crate) const MOST: usize = 1000;
 
 /// Which page is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Page {
-    pub(super) limit: usize,
-    pub(super) cursor: Option<String>,
+pub(crate) struct Page {
+    pub(crate) limit: usize,
+    pub(crate) cursor: Option<String>,
 }
 
 impl Page {
     /// Reads a query; what is neither `limit` nor `cursor` goes to `other`.
-    pub(super) fn read(
+    pub(crate) fn read(
         query: &str,
         mut other: impl FnMut(&str, &str) -> Result<(), Refusal>,
     ) -> Result<Self, Refusal> {
@@ -33,7 +36,7 @@ impl Page {
     }
 
     /// So many of these, and the cursor of the next page, if there is one.
-    pub(super) fn cut<T>(
+    pub(crate) fn cut<T>(
         &self,
         items: impl Iterator<Item = T>,
         cursor: impl FnOnce(&T) -> String,
@@ -43,6 +46,23 @@ impl Page {
         let next = items.next().and_then(|_| page.last()).map(cursor);
         (page, next)
     }
+}
+
+/// The cursor of the page after the one that ends with this session, in a list of sessions.
+pub(crate) fn cursor_of(session: &Session) -> String {
+    format!("{}.{}", session.signed_in_at.as_millis(), session.id)
+}
+
+/// Where a page begins: after this session.
+pub(crate) fn position(cursor: &str) -> Result<(Timestamp, SessionId), Refusal> {
+    let (millis, id) = cursor.split_once('.').ok_or(Refusal::BadBody)?;
+    let millis = millis.parse().map_err(|_| Refusal::BadBody)?;
+    Ok((Timestamp::from_millis(millis), SessionId::new(id)))
+}
+
+/// In the order of the list: newest first, then by id.
+pub(crate) fn comes_after(session: &Session, (at, id): &(Timestamp, SessionId)) -> bool {
+    session.signed_in_at < *at || (session.signed_in_at == *at && session.id > *id)
 }
 
 #[cfg(test)]

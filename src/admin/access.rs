@@ -17,7 +17,7 @@ use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use parking_lot::Mutex;
 
-use super::operator::Operator;
+use super::Operator;
 use crate::clock::Timestamp;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, NoRandomness, Secret};

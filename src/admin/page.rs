@@ -16,8 +16,8 @@ use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::operator::{Operator, OperatorRequest};
-use super::operator_access::{LONGEST, csrf, is_same_origin};
+use super::access::{LONGEST, csrf, is_same_origin};
+use super::{Operator, OperatorRequest};
 use crate::issuer::Issuers;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -71,7 +71,7 @@ impl Operator {
     }
 
     fn page(&self, request: &OperatorRequest<'_>) -> Result<Reply, Refusal> {
-        super::operator_access::host_of(request.headers)?;
+        super::access::host_of(request.headers)?;
         // Whoever was led here from elsewhere sees the form, or the page without having done anything.
         match self.signed_in(request.headers, request.at) {
             Some(cookie) => {
@@ -127,7 +127,7 @@ impl Operator {
     ) -> Result<Reply, Refusal> {
         self.admit(request.method, request.headers, request.at)?;
         let sessions = self.summary(request.at, issuers.sessions()).await?;
-        let blocks = super::operator_blocks::describe_blocks(&self.blocks.list(), request.at);
+        let blocks = super::blocks::describe_blocks(&self.blocks.list(), request.at);
         let blocks = blocks.get("blocks").and_then(Value::as_array);
         let shown: Vec<&Value> = blocks.into_iter().flatten().take(SHOWN).collect();
         let state = json!({

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::operator::{Operator, OperatorRequest};
+use super::{Operator, OperatorRequest};
 use crate::detect::recent::ToldFinding;
 use crate::geo::Country;
 use crate::refusal::Refusal;

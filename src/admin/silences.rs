@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::operator::{Operator, OperatorRequest};
+use super::{Operator, OperatorRequest};
 use crate::clock::Timestamp;
 use crate::detect::DetectorName;
 use crate::detect::silence::{LONGEST, Silence, SilenceError, SilencedSubject};

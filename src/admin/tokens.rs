@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::operator::{OperatorRequest, user_key};
-use super::personal_tokens::{describe_token, lifetime, list as texts};
+use super::{OperatorRequest, user_key};
 use crate::caller::SessionId;
+use crate::endpoint::personal_tokens::{describe_token, lifetime, list as texts};
 use crate::event::EventKind;
 use crate::issuer::Issuers;
 use crate::refusal::Refusal;

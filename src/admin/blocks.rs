@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::operator::{Operator, OperatorRequest};
-use super::operator_paging::Page;
+use super::{Operator, OperatorRequest};
 use crate::block::{Block, BlockSubject, BlockedBy, Demand};
 use crate::clock::Timestamp;
+use crate::endpoint::paging::Page;
 use crate::event::EventKind;
 use crate::refusal::Refusal;
 use crate::store::{BlockList, Blocked, StoreError};

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::factors::listed;
-use super::operator::{OperatorRequest, user_key};
+use super::{OperatorRequest, user_key};
 use crate::caller::UserKey;
+use crate::endpoint::factors::listed;
 use crate::event::{EndReason, EventKind, FactorEvent};
 use crate::factor::{Factors, INVITATION};
 use crate::issuer::Issuers;
