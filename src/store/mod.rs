@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 pub use self::blocks::{BlockList, Blocked, Blocks};
 use self::counters::Counters;
@@ -82,6 +83,15 @@ pub struct Session {
     pub kept: ArcSwapOption<Vec<u8>>,
     last_used: AtomicU64,
     ended: AtomicBool,
+    /// What the store's file says, so that only differences are written; `None` if that is not known.
+    saved: Mutex<Option<SavedUse>>,
+}
+
+/// What a store's file says of a session's last use and identity.
+#[derive(Clone, Debug)]
+struct SavedUse {
+    last_used: Timestamp,
+    identity: Arc<Identity>,
 }
 
 /// A session to begin.
@@ -458,11 +468,16 @@ impl Store {
 impl Session {
     /// A session as it begins.
     pub fn begin(new: &NewSession) -> Arc<Self> {
-        Self::restore(new, new.at)
+        Self::new(new, new.at, None)
     }
 
     /// A session read back from disk, with its last use.
-    pub fn restore(new: &NewSession, last_used: Timestamp) -> Arc<Self> {
+    fn restore(new: &NewSession, last_used: Timestamp) -> Arc<Self> {
+        let saved = SavedUse { last_used, identity: Arc::clone(&new.identity) };
+        Self::new(new, last_used, Some(saved))
+    }
+
+    fn new(new: &NewSession, last_used: Timestamp, saved: Option<SavedUse>) -> Arc<Self> {
         Arc::new(Self {
             id: new.id.clone(),
             identity: ArcSwap::from(Arc::clone(&new.identity)),
@@ -479,6 +494,7 @@ impl Session {
             kept: ArcSwapOption::new(new.kept.clone()),
             last_used: AtomicU64::new(last_used.as_millis()),
             ended: AtomicBool::new(false),
+            saved: Mutex::new(saved),
         })
     }
 
@@ -529,6 +545,7 @@ impl Session {
             kept: ArcSwapOption::new(self.kept.load_full()),
             last_used: AtomicU64::new(self.last_used.load(Ordering::Relaxed)),
             ended: AtomicBool::new(self.ended.load(Ordering::Acquire)),
+            saved: Mutex::new(self.saved.lock().clone()),
         }
     }
 

@@ -43,7 +43,6 @@ use rusqlite::Connection;
 
 pub use self::file::OpenError;
 pub use self::passkeys::passkeys_elsewhere_in;
-use self::upkeep::Marks;
 use self::writer::Writer;
 use super::live::LiveSessions;
 use super::{
@@ -65,7 +64,6 @@ pub struct Embedded {
     writer: Writer,
     /// For looking at refresh tokens, which are not in memory.
     reader: Arc<Mutex<Connection>>,
-    marks: Marks,
     /// Something was forgotten, and the file was not written anew since.
     has_copies: Arc<AtomicBool>,
 }
@@ -100,12 +98,8 @@ impl Embedded {
 
         let mut connection = file::connect(&path, tuning).map_err(in_file)?;
         schema::prepare(&mut connection, &path)?;
-        let (live, marks) = (LiveSessions::default(), Marks::default());
-        let take = |session: Arc<Session>, last_used| {
-            live.insert(&session);
-            marks.saved(&session, last_used, session.identity.load_full());
-        };
-        rows::load(&connection, take).map_err(in_file)?;
+        let live = LiveSessions::default();
+        rows::load(&connection, |session| live.insert(session)).map_err(in_file)?;
         for (key, stamp) in rows::stamps(&connection).map_err(in_file)? {
             live.put_stamp(key, stamp);
         }
@@ -117,7 +111,7 @@ impl Embedded {
             .map_err(|source| OpenError::Io { path: path.clone(), source })?;
         let reader = Arc::new(Mutex::new(reader));
         let has_copies = Arc::default();
-        Ok(Arc::new(Self { path, live, writer, reader, marks, has_copies }))
+        Ok(Arc::new(Self { path, live, writer, reader, has_copies }))
     }
 }
 

@@ -251,12 +251,9 @@ impl LastIdentity {
     }
 }
 
-/// Hands out every session that has not ended, with its last use. Those that timed out meanwhile are among them: the next
+/// Hands out every session that has not ended. Those that timed out meanwhile are among them: the next
 /// upkeep tells their end.
-pub(super) fn load(
-    sql: &Connection,
-    mut take: impl FnMut(Arc<Session>, Timestamp),
-) -> rusqlite::Result<()> {
+pub(super) fn load(sql: &Connection, mut take: impl FnMut(&Arc<Session>)) -> rusqlite::Result<()> {
     let mut rows = sql.prepare(
         "SELECT id, directory, user_id, identity, password_mark, cookie, issuer, signed_in_at,
              expires_at, idle_timeout, last_used, client, agent, amr, auth_time, token_grant, sealed
@@ -267,8 +264,7 @@ pub(super) fn load(
     let mut rows = rows.query([])?;
     let mut last = LastIdentity::default();
     while let Some(row) = rows.next()? {
-        let (session, last_used) = session(row, &mut last)?;
-        take(session, last_used);
+        take(&session(row, &mut last)?);
     }
     Ok(())
 }
@@ -303,7 +299,7 @@ fn read_identity(key: UserKey, json: &str) -> rusqlite::Result<Identity> {
     })
 }
 
-fn session(row: &Row<'_>, last: &mut LastIdentity) -> rusqlite::Result<(Arc<Session>, Timestamp)> {
+fn session(row: &Row<'_>, last: &mut LastIdentity) -> rusqlite::Result<Arc<Session>> {
     let directory: String = row.get("directory")?;
     let user_id: String = row.get("user_id")?;
     let json: String = row.get("identity")?;
@@ -338,7 +334,7 @@ fn session(row: &Row<'_>, last: &mut LastIdentity) -> rusqlite::Result<(Arc<Sess
         refresh: None,
         kept: row.get::<_, Option<Vec<u8>>>("sealed")?.map(Arc::new),
     };
-    Ok((Session::restore(&kept, last_used), last_used))
+    Ok(Session::restore(&kept, last_used))
 }
 
 /// A row of `at` and `kept_until`.

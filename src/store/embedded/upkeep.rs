@@ -4,17 +4,13 @@
 //! most, not for the whole round. A crash between two rounds loses last uses of that time (a session may then seem idle
 //! for longer than it was), and nothing else.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
-use super::super::{Session, StoreError, Upkeep};
+use super::super::{SavedUse, Session, StoreError, Upkeep};
 use super::blocking::Forget;
 use super::ops::{Expire, Save, Sweep, Unsaved};
 use super::{Embedded, blocking};
-use crate::caller::{Identity, SessionId};
 use crate::clock::Timestamp;
 
 /// How many sessions or rows one transaction of upkeep touches.
@@ -26,84 +22,47 @@ const SEALED_FOR: Duration = Duration::from_secs(60);
 /// The last use of a personal access token is written no more often than this.
 const TOKEN_USE_EVERY: Duration = Duration::from_secs(60);
 
-/// What the file says of each session's last use and identity, so that only differences are written.
-#[derive(Clone, Default)]
-pub(super) struct Marks(Arc<Mutex<HashMap<SessionId, UpkeepMark>>>);
-
-struct UpkeepMark {
-    last_used: Timestamp,
-    identity: Arc<Identity>,
-}
-
 /// What a look at all sessions found.
 struct Survey {
     unsaved: Vec<Unsaved>,
     due: Vec<Arc<Session>>,
 }
 
-impl Marks {
-    /// Notes what the file says now.
-    pub(super) fn saved(&self, session: &Session, last_used: Timestamp, identity: Arc<Identity>) {
-        self.0.lock().insert(session.id.clone(), UpkeepMark { last_used, identity });
-    }
+/// Splits sessions into those to save and those to remove.
+fn survey(sessions: Vec<Arc<Session>>, now: Timestamp) -> Survey {
+    let (live, due): (Vec<_>, Vec<_>) =
+        sessions.into_iter().partition(|session| session.is_live(now));
+    Survey { unsaved: live.into_iter().filter_map(unsaved).collect(), due }
+}
 
-    /// Splits sessions into those to save and those to remove, and drops the marks of all others that are gone.
-    fn survey(&self, sessions: Vec<Arc<Session>>, now: Timestamp) -> Survey {
-        let mut marks = self.0.lock();
-        let mut kept = HashMap::with_capacity(sessions.len());
-        let mut survey = Survey { unsaved: Vec::new(), due: Vec::new() };
-        for session in sessions {
-            if !session.is_live(now) {
-                survey.due.push(session);
-                continue;
-            }
-            let (last_used, identity) = (session.last_used(), session.identity.load_full());
-            let mark = marks.remove(&session.id);
-            let same_identity =
-                mark.as_ref().is_some_and(|mark| Arc::ptr_eq(&mark.identity, &identity));
-            // A program may come every second for months, and nobody needs to know to the second when it did last.
-            let may_wait = |mark: &UpkeepMark| {
-                session.is_token() && last_used.since(mark.last_used) < TOKEN_USE_EVERY
-            };
-            let same_use =
-                mark.as_ref().is_some_and(|mark| mark.last_used == last_used || may_wait(mark));
-            if let Some(mark) = mark {
-                kept.insert(session.id.clone(), mark);
-            }
-            if !same_identity || !same_use {
-                let identity = (!same_identity).then_some(identity);
-                survey.unsaved.push(Unsaved { session, last_used, identity });
-            }
-        }
-        *marks = kept;
-        survey
-    }
+/// What the file does not say of a session yet.
+fn unsaved(session: Arc<Session>) -> Option<Unsaved> {
+    let (last_used, identity) = (session.last_used(), session.identity.load_full());
+    let (same_use, same_identity) = session.saved.lock().as_ref().map_or((false, false), |saved| {
+        // A program may come every second for months, and nobody needs to know to the second when it did last.
+        let may_wait = session.is_token() && last_used.since(saved.last_used) < TOKEN_USE_EVERY;
+        let same_use = saved.last_used == last_used || may_wait;
+        (same_use, Arc::ptr_eq(&saved.identity, &identity))
+    });
+    let identity = (!same_identity).then_some(identity);
+    (!same_use || !same_identity).then_some(Unsaved { session, last_used, identity })
+}
 
-    /// Notes what a commit has just made durable.
-    fn note(&self, saved: &[Unsaved]) {
-        let mut marks = self.0.lock();
-        for unsaved in saved {
-            let identity = unsaved.identity.as_ref().map(Arc::clone);
-            match (marks.get_mut(&unsaved.session.id), identity) {
-                (Some(mark), identity) => {
-                    mark.last_used = unsaved.last_used;
-                    mark.identity = identity.unwrap_or_else(|| Arc::clone(&mark.identity));
-                }
-                (None, Some(identity)) => {
-                    let mark = UpkeepMark { last_used: unsaved.last_used, identity };
-                    marks.insert(unsaved.session.id.clone(), mark);
-                }
-                // Without a mark the identity is always written, so this is a session that ended meanwhile.
-                (None, None) => {}
-            }
-        }
+/// Notes what a commit has just made durable.
+fn note(saved: &[Unsaved]) {
+    for Unsaved { session, last_used, identity } in saved {
+        let mut noted = session.saved.lock();
+        // Without a note the identity is always written.
+        let before = noted.take().map(|saved| saved.identity);
+        let identity = identity.as_ref().map(Arc::clone).or(before);
+        *noted = identity.map(|identity| SavedUse { last_used: *last_used, identity });
     }
 }
 
 /// One round.
 pub(super) async fn run(store: &Embedded, now: Timestamp) -> Result<Upkeep, StoreError> {
-    let (live, marks) = (Arc::clone(&store.live), store.marks.clone());
-    let Survey { unsaved, due } = blocking(move || Ok(marks.survey(live.all(), now))).await?;
+    let live = Arc::clone(&store.live);
+    let Survey { unsaved, due } = blocking(move || Ok(survey(live.all(), now))).await?;
 
     let mut unsaved = unsaved.into_iter();
     loop {
@@ -112,7 +71,7 @@ pub(super) async fn run(store: &Embedded, now: Timestamp) -> Result<Upkeep, Stor
             break;
         }
         store.writer.submit(Save(Arc::clone(&chunk))).await?;
-        store.marks.note(&chunk);
+        note(&chunk);
     }
 
     let mut upkeep = Upkeep::default();
