@@ -30,8 +30,12 @@ const REFRESHERS: usize = 64;
 /// Quiet time and flood take turns.
 const TURNS: usize = 5;
 
-/// Guesses are slowed after a few; here they are not, so that each of them costs a hash.
+/// Guesses are slowed after a few, and so is a session that refreshes without end; here they are not, so that each guess costs a
+/// hash and each refresh a rotation.
 const NO_LIMITS: &str = "
+[detect.refresh_burst]
+dry_run = true
+
 [login]
 account_failures = 1000000
 address_failures = 1000000
